@@ -16,7 +16,7 @@ from jaxtyping import install_import_hook
 
 # All but lab and cli, which hold strings: checking their millions of small calls would cost minutes and find nothing.
 CHECKED = ("circuits", "comparison", "evaluation", "heads", "interventions", "measures", "models", "pairs")
-CHECKED += ("progress", "report", "results", "runs", "studies", "training")
+CHECKED += ("progress", "report", "results", "runs", "storage", "studies", "tracking", "training")
 install_import_hook([f"headscope.{area}" for area in CHECKED], "beartype.beartype")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

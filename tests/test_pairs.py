@@ -2,15 +2,22 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
+from tokenizers.processors import TemplateProcessing
+from transformers import PreTrainedTokenizerFast
 
 from headscope.errors import InputError
 from headscope.pairs import Pairs
+from tests import qwen
 
 CLEAN = [[1, 2, 3, 4], [5, 6, 7]]
 CORRUPT = [[1, 2, 9, 8], [5, 0, 7]]
@@ -62,7 +69,7 @@ def test_openings_are_cut_and_dropped_with_a_count() -> None:
 
 
 def test_no_pair_left_says_why() -> None:
-    with pytest.raises(InputError, match="no pair is left of 2 candidates: 2 because of a short clean opening"):
+    with pytest.raises(InputError, match="no pair is left of 2 candidates: 2 because of short clean openings"):
         Pairs.from_openings([[1], [2]], [[1], [1]], [[2], [3]], k=4)
 
 
@@ -82,6 +89,8 @@ def test_two_bos_are_refused_and_one_is_kept() -> None:
         (([[1, 2]], [[1, 3]], "first"), "positions 'first' are unknown"),
         (([[1, 2]], [[1, 3]], None, [[1, 2], [3, 4]]), "labels hold 2 rows for 1 pairs"),
         (([], []), "0 clean"),
+        (([[1, 2]], [[1, 3]], []), r"positions \[\] are unknown"),
+        (([[1, 2], [1, 2]], [[1, 3], [1, 4]], [[0]]), "positions for 1 pairs"),
         (([[]], [[]]), "at least 1"),
     ],
 )
@@ -132,6 +141,141 @@ def test_indexing() -> None:
     assert pairs[[1, 1]].labels.tolist() == [[3, 4], [3, 4]]
     with pytest.raises(InputError, match="at least 2"):
         pairs[:1].split(0)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    prompts=st.lists(st.integers(0, 3), min_size=1, max_size=8),
+    shared=st.lists(st.integers(0, 5), min_size=8, max_size=8),
+)
+def test_groups_hold_every_pair_once_and_share_what_lies_before_their_endings(
+    prompts: list[int], shared: list[int]
+) -> None:
+    """Problem p is p + 3 tokens long; every answer has 6 tokens, the first few of them equal in both."""
+    begun = [[*[9] * (problem + 2), problem, *[7] * alike] for problem, alike in zip(prompts, shared, strict=False)]
+    clean = [[*row, *[1] * (problem + 9 - len(row))] for problem, row in zip(prompts, begun, strict=True)]
+    corrupt = [[*row, *[2] * (problem + 9 - len(row))] for problem, row in zip(prompts, begun, strict=True)]
+    pairs = Pairs.from_tokens(clean, corrupt)
+    groups = pairs.groups()
+    assert sorted(index for group in groups for index in group) == list(range(len(pairs)))
+    for group in groups:
+        endings = [pairs[index].ending for index in group]
+        assert max(endings) < 2 * min(endings)
+        assert len({pairs[index].clean[: -max(endings)].tobytes() for index in group}) == 1
+    alike = [{(prompts[index], pairs[index].ending) for index in group} for group in groups]
+    assert len(set().union(*alike)) == sum(map(len, alike))  # like pairs are never apart
+
+
+@pytest.fixture(scope="module")
+def qwen_tokenizer(real_data: Path) -> Any:
+    """Qwen2.5's own vocabulary and chat template."""
+    return qwen.tokenizer(real_data / "qwen.tiktoken")
+
+
+def test_whole_texts_of_unequal_length_are_dropped_with_a_count(qwen_tokenizer: Any) -> None:
+    clean = ["The capital of France is", "When John and Mary left, Mary gave it to", "Same text", "One two"]
+    corrupt = ["The capital of Italy is", "When John and Bartholomew left, Mary gave it to", "Same text", "One six"]
+    labels = [(" Paris", " Rome"), (" John", " Mary"), (" a", " b"), (" three", " seven")]
+    pairs = Pairs.from_text(qwen_tokenizer, clean, corrupt, labels=labels)
+    assert [qwen_tokenizer.decode(row) for row in pairs.clean] == [clean[0], clean[3]]
+    assert [qwen_tokenizer.decode(row) for row in pairs.corrupt] == [corrupt[0], corrupt[3]]
+    assert pairs.dropped == {"unequal length": 1, "equal text": 1}
+    read = [tuple(qwen_tokenizer.decode(token) for token in row) for row in pairs.labels]
+    assert read == [labels[0], labels[3]]
+    assert [row.tolist() for row in pairs.positions] == [[4], [1]]
+
+
+def test_answers_follow_the_chat_template_rendered_once(qwen_tokenizer: Any) -> None:
+    question = [{"role": "user", "content": "What is 6 × 7?"}]
+    rendered = qwen_tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True)
+    clean = ["<think>Okay, so I have this problem", "Okay, so", "<think>Okay, so I have this problem"]
+    corrupt = ["To determine the value of the product", "We'll use Python to find it", "To determine it"]
+    pairs = Pairs.from_text(qwen_tokenizer, clean, corrupt, prompts=[question] * 3, k=5, positions="answer")
+    assert pairs.dropped == {"short clean opening": 1, "short corrupt opening": 1}
+    length = len(qwen_tokenizer(rendered)["input_ids"])
+    assert qwen_tokenizer.decode(pairs.clean[0][:length]) == rendered
+    assert pairs.clean[0][length:].tolist() == qwen_tokenizer(clean[0], add_special_tokens=False)["input_ids"][:5]
+    assert pairs.positions[0].tolist() == list(range(length, length + 5))
+    same = Pairs.from_text(qwen_tokenizer, clean, corrupt, prompts=[rendered] * 3, k=5, positions="answer")
+    assert same.digest() == pairs.digest()
+
+
+def bos_tokenizer() -> PreTrainedTokenizerFast:
+    """Words as tokens, and a BOS that both the tokenizer and the chat template add, as Llama's do."""
+    words = {word: index for index, word in enumerate(["<s>", "<unk>", "a", "b", "c", "d"])}
+    fast = Tokenizer(WordLevel(words, unk_token="<unk>"))
+    fast.pre_tokenizer = WhitespaceSplit()
+    fast.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, bos_token="<s>", unk_token="<unk>")
+    fails = "{{ raise_exception('roles must alternate') if messages[0].role == 'assistant' }}"
+    tokenizer.chat_template = fails + "{{ bos_token }}{% for message in messages %} {{ message.content }}{% endfor %}"
+    return tokenizer
+
+
+@pytest.mark.parametrize("prompt", [[{"role": "user", "content": "a b"}], "<s> a b", "<s> <s> a b"])
+def test_one_bos_before_a_prompt(prompt: Any) -> None:
+    pairs = Pairs.from_text(bos_tokenizer(), ["c"], ["d"], prompts=[prompt])
+    assert pairs.clean[0].tolist() == [0, 2, 3, 4]
+    assert pairs.corrupt[0].tolist() == [0, 2, 3, 5]
+
+
+@pytest.mark.parametrize("start", ["", "<s> "])
+def test_one_bos_before_a_whole_text(start: str) -> None:
+    pairs = Pairs.from_text(bos_tokenizer(), [f"{start}a b c"], [f"{start}a b d"])
+    assert pairs.clean[0].tolist() == [0, 2, 3, 4]
+
+
+@pytest.mark.parametrize(
+    ("clean", "corrupt", "more", "sentence"),
+    [
+        (["a b"], ["a b c"], {}, "no pair is left of 1 candidates: 1 because of unequal lengths"),
+        (["a"], ["a"], {}, "1 because of equal texts"),
+        ([], [], {}, "no pair is left of 0 candidates: none was given"),
+        (["a"], ["b", "c"], {}, "found 1 clean and 2 corrupt texts"),
+        (["a"], ["b"], {"prompts": ["c", "d"]}, "for 2 prompts"),
+        (["a"], ["b"], {"k": 2}, "k=2 without prompts"),
+        (["a"], ["b"], {"k": 0, "prompts": ["c"]}, "k=0"),
+        (["a"], ["b"], {"labels": []}, "labels hold 0 rows"),
+        (["a"], ["b"], {"labels": [("c", "c d")]}, "label 'c d' is 2 tokens"),
+        (["a"], ["b"], {"positions": [7]}, "evaluated at positions"),
+        (["a"], ["b"], {"prompts": [[{"role": "assistant", "content": "c"}]]}, "cannot render .* roles must alternate"),
+        (["a"], ["\ud800"], {}, "cannot encode"),
+    ],
+)
+def test_texts_that_make_no_pairs(clean: list[str], corrupt: list[str], more: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Pairs.from_text(bos_tokenizer(), clean, corrupt, **more)
+
+
+def test_without_a_tokenizer_or_template_texts_are_refused() -> None:
+    with pytest.raises(InputError, match="no tokenizer"):
+        Pairs.from_text(None, ["a"], ["b"])
+    tokenizer = bos_tokenizer()
+    tokenizer.chat_template = None
+    with pytest.raises(InputError, match="chat template"):
+        Pairs.from_text(tokenizer, ["a"], ["b"], prompts=[[{"role": "user", "content": "c"}]])
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    Pairs.from_tokens(CLEAN, CORRUPT).save(tmp_path)
+    about, arrays = (tmp_path / f"pairs.{kind}" for kind in ("json", "safetensors"))
+    whole_json, whole_arrays = about.read_text(), arrays.read_bytes()
+    arrays.write_bytes(whole_arrays[:-8])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        Pairs.load(tmp_path)
+    Pairs.from_tokens(CORRUPT, CLEAN).save(tmp_path / "other")
+    arrays.write_bytes((tmp_path / "other" / "pairs.safetensors").read_bytes())
+    with pytest.raises(InputError, match=r"does not hold the pairs that pairs\.json was written for"):
+        Pairs.load(tmp_path)
+    arrays.unlink()
+    with pytest.raises(InputError, match=r"pairs\.safetensors is missing"):
+        Pairs.load(tmp_path)
+    arrays.write_bytes(whole_arrays)
+    about.write_text(whole_json[:-9])
+    with pytest.raises(InputError, match="not whole JSON"):
+        Pairs.load(tmp_path)
+    about.write_text(whole_json)
+    assert len(Pairs.load(tmp_path)) == 2
 
 
 def test_newer_and_missing_files_are_refused(tmp_path: Path) -> None:

@@ -1,26 +1,53 @@
 """Tiny models with random weights from their real config classes, and ragged pairs for them."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    Gemma2Config,
+    Gemma3TextConfig,
     GPT2Config,
+    GPTNeoXConfig,
+    GptOssConfig,
     LlamaConfig,
     MistralConfig,
+    Olmo2Config,
+    Phi3Config,
     Qwen2Config,
     Qwen3Config,
+    Qwen3MoeConfig,
 )
 
 from headscope.pairs import Pairs
 
 LAYERS, HEADS, KV_HEADS, D_HEAD, WIDTH, VOCABULARY = 2, 4, 2, 8, 32, 40
 WINDOW = 6
-_CONFIGS = {"llama": LlamaConfig, "mistral": MistralConfig, "qwen2": Qwen2Config, "qwen3": Qwen3Config}
+_ALTERNATING = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
+_EXPERTS = {"num_experts_per_tok": 2}
+# Config class, and what its family has beside the common sizes.
+_FAMILIES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "gemma2": (Gemma2Config, {**_ALTERNATING, "query_pre_attn_scalar": 5, "attn_implementation": "eager"}),
+    "gemma3_text": (Gemma3TextConfig, {**_ALTERNATING, "query_pre_attn_scalar": 5}),
+    "gpt_neox": (GPTNeoXConfig, {"rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5}}),
+    "gpt_oss": (GptOssConfig, {**_ALTERNATING, **_EXPERTS, "num_local_experts": 4}),
+    "llama": (LlamaConfig, {}),
+    "mistral": (MistralConfig, {"sliding_window": WINDOW}),
+    "olmo2": (Olmo2Config, {}),
+    "phi3": (Phi3Config, {}),
+    "qwen2": (Qwen2Config, {}),
+    "qwen3": (Qwen3Config, {}),
+    "qwen3_moe": (Qwen3MoeConfig, {**_EXPERTS, "num_experts": 4, "moe_intermediate_size": 24}),
+}
 
 
-def tiny_model(architecture: str, seed: int = 0) -> torch.nn.Module:
-    """2 layers x 4 heads (2 key/value heads, 4 in GPT-2), d 32, all parameters random; Mistral has a window
-    of 6."""
+def tiny_model(architecture: str, seed: int = 0, **more: Any) -> torch.nn.Module:
+    """2 layers x 4 heads (2 key/value heads, 4 in GPT-2 and GPT-NeoX), d 32, all parameters random.
+
+    Sliding windows are 6 wide: everywhere in Mistral, in the first layer of Gemma and gpt-oss. ``more`` goes to the
+    config.
+    """
     torch.manual_seed(seed)
     if architecture == "gpt2":
         config = GPT2Config(
@@ -28,17 +55,21 @@ def tiny_model(architecture: str, seed: int = 0) -> torch.nn.Module:
             bos_token_id=None, eos_token_id=None,
         )  # fmt: skip
     else:
-        more = {"sliding_window": WINDOW} if architecture == "mistral" else {}
-        config = _CONFIGS[architecture](
-            vocab_size=VOCABULARY, hidden_size=WIDTH, intermediate_size=48, num_hidden_layers=LAYERS,
-            num_attention_heads=HEADS, num_key_value_heads=KV_HEADS, head_dim=D_HEAD, max_position_embeddings=64,
-            bos_token_id=None, eos_token_id=None, pad_token_id=None, **more,
+        family, own = _FAMILIES[architecture]
+        config = family(
+            **{
+                "vocab_size": VOCABULARY, "hidden_size": WIDTH, "intermediate_size": 48, "num_hidden_layers": LAYERS,
+                "num_attention_heads": HEADS, "num_key_value_heads": KV_HEADS, "head_dim": D_HEAD,
+                "max_position_embeddings": 64, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None,
+                **own, **more,
+            }
         )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).eval()
     for parameter in model.parameters():
         # Far from the small initial weights: attention is not uniform and every term of a formula counts.
         vector = parameter.ndim == 1
-        parameter.data = torch.randn_like(parameter) * (0.5 if vector else 0.25) + vector
+        around = vector and not architecture.startswith("gemma")  # whose norms multiply by one plus their weight
+        parameter.data = torch.randn_like(parameter) * (0.5 if vector else 0.25) + around
     assert sum(parameter.numel() for parameter in model.parameters()) < 60_000
     return model
 

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from headscope.circuits import attribute
+from headscope.circuits.exact import exact_edges
 from headscope.circuits.quadrature import quadrature
 from headscope.errors import InputError
 from headscope.pairs import Pairs
@@ -37,12 +38,15 @@ def test_scores_of_ragged_pairs_equal_the_slow_reference(
     assert relative(scores.pair_heads, np.stack(heads, axis=1)) < 1e-5
 
 
-@pytest.mark.parametrize("architecture", ["qwen3", "mistral", "gpt2"])
-def test_batches_of_any_size_give_the_same_scores(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+@pytest.mark.parametrize(("architecture", "nodes"), [("qwen3", 3), ("mistral", 3), ("gpt2", 3), ("gpt2", "adaptive")])
+def test_batches_of_any_size_give_the_same_scores(
+    tiny_model: Any, ragged_pairs: Any, architecture: str, nodes: Any
+) -> None:
     model, pairs = tiny_model(architecture), ragged_pairs(count=6)
-    one_by_one = attribute(model, pairs, batch=1, keep_pairs=True).pair_edges
+    one_by_one = attribute(model, pairs, nodes=nodes, batch=1, keep_pairs=True).pair_edges
     for size in (2, 6):
-        assert relative(attribute(model, pairs, batch=size, keep_pairs=True).pair_edges, one_by_one) < 1e-5
+        found = attribute(model, pairs, nodes=nodes, batch=size, keep_pairs=True).pair_edges
+        assert relative(found, one_by_one) < 1e-5
 
 
 def test_the_shared_prefix_adds_nothing(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -59,8 +63,8 @@ def test_contracting_positions_in_chunks_changes_nothing(
 ) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     whole = attribute(model, pairs, nodes=6)
-    monkeypatch.setattr("headscope.circuits.attribution.DELTA_BYTES", 1)
-    monkeypatch.setattr("headscope.circuits.batches.CPU_TOKENS", 64)
+    monkeypatch.setattr("headscope.circuits.memory.Budget.positions", lambda *_sizes: 2)
+    monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 64)
     assert relative(attribute(model, pairs, nodes=6).edges, whole.edges) < 1e-5
 
 
@@ -72,14 +76,46 @@ def test_completeness_residual_shrinks_with_nodes_and_is_of_the_input_row(tiny_m
     assert coarse.residual == pytest.approx(abs(coarse.edges[0].sum() - lost) / lost, rel=1e-4)
 
 
-def test_adaptive_nodes_reach_their_tolerance_and_say_so(tiny_model: Any, ragged_pairs: Any) -> None:
-    model, pairs = tiny_model("gpt2"), ragged_pairs(count=2)
-    adaptive = attribute(model, pairs, nodes="adaptive")
-    assert adaptive.settings["adaptive_converged"] == (adaptive.settings["adaptive_change"] < 0.01)
-    assert adaptive.settings["nodes"] in (8, 16, 32, 64)
-    if adaptive.settings["adaptive_converged"]:
-        exact = attribute(model, pairs, nodes=128)
-        assert np.linalg.norm(adaptive.edges - exact.edges) < 0.01 * np.linalg.norm(exact.edges)
+@pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "mistral"])
+def test_adaptive_nodes_reach_their_tolerance_and_say_so(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+    model, pairs = tiny_model(architecture), ragged_pairs(count=3)
+    adaptive, exact = attribute(model, pairs, keep_pairs=True), attribute(model, pairs, nodes=256, keep_pairs=True)
+    about = adaptive.settings
+    assert about["adaptive_converged"]
+    assert about["adaptive_unsettled"] == 0
+    assert 0 < about["adaptive_error"] <= 0.01
+    assert 9 <= about["nodes_mean"] <= about["nodes"] < 64
+    for found, expected in zip(
+        (adaptive.edges, adaptive.edges_abs, *adaptive.pair_edges),
+        (exact.edges, exact.edges_abs, *exact.pair_edges),
+        strict=True,
+    ):
+        assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+
+
+def test_adaptive_nodes_say_when_they_do_not_suffice(
+    tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headscope.circuits.refinement.NODE_CAP", 12)
+    about = attribute(tiny_model("mistral"), ragged_pairs(count=2)).settings
+    assert about["nodes"] == 12
+    assert about["adaptive_unsettled"] == 2
+    assert about["adaptive_error"] > 0.01
+    assert not about["adaptive_converged"]
+
+
+def test_grouped_keys_and_values_are_the_sums_of_their_copies(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs()
+    grouped = attribute(model, pairs, nodes=3, kv="group", keep_pairs=True)
+    expected = attribute(model, pairs, nodes=3, keep_pairs=True).grouped(2)
+    for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
+        assert relative(getattr(grouped, name), getattr(expected, name)) < 1e-6
+    assert grouped.destinations == expected.destinations
+
+
+def test_exact_patching_is_a_method_of_the_same_call(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs(count=1)
+    assert np.array_equal(attribute(model, pairs, method="exact").edges, exact_edges(model, pairs).edges)
 
 
 def test_a_metric_of_ones_own_equals_the_built_in_one(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -108,6 +144,8 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any) -> None
     attribute(model, pairs, nodes=2)
     with pytest.raises(RuntimeError, match="middle"):
         attribute(model, pairs, metric=broken)
+    with pytest.raises(InputError, match="token id 999"):
+        attribute(model, Pairs.from_tokens([[1, 2]], [[1, 999]]))
     for name, value in model.named_parameters():
         assert torch.equal(value, before[name][0])
         assert value.requires_grad == before[name][1]
@@ -125,8 +163,14 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any) -> None
         ({"metric": "kll"}, "did you mean 'kl'"),
         ({"nodes": 0}, "nodes=0"),
         ({"nodes": "many"}, "'adaptive'"),
-        ({"kv": "group"}, "'query'"),
+        ({"kv": "groups"}, "did you mean 'group'"),
+        ({"batch": 0}, "batch=0"),
+        ({"memory": 0}, "memory=0"),
+        ({"rule": "left"}, "rule='left' with adaptive nodes"),
         ({"metric": lambda logits, clean: logits.sum()}, "gave shape"),
+        ({"metric": lambda logits, clean: 0.5}, "gave float"),
+        ({"metric": lambda logits, clean: logits.argmax(-1).sum(-1)}, "gave torch.int64"),
+        ({"metric": lambda logits, clean: logits.detach().sum((-1, -2))}, "cannot be differentiated"),
     ],
 )
 def test_unknown_settings_are_refused(
@@ -142,7 +186,10 @@ def test_unusable_models_are_refused(tiny_model: Any, ragged_pairs: Any) -> None
         attribute(tiny_model("qwen3").train(), pairs)
     broken = tiny_model("qwen3")
     broken.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
-    with pytest.raises(InputError, match="not finite, first at the input of"):
+    with pytest.raises(InputError, match="layer 1 is the first whose MLP"):
+        attribute(broken, pairs)
+    broken.model.layers[0].self_attn.v_proj.weight.data[:] = float("inf")
+    with pytest.raises(InputError, match="layer 0 is the first whose heads"):
         attribute(broken, pairs)
     with pytest.raises(InputError, match="token id 999"):
         attribute(tiny_model("qwen3"), Pairs.from_tokens([[1, 2]], [[1, 999]]))

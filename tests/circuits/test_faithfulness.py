@@ -1,13 +1,15 @@
-"""Faithfulness: whole and empty circuits, single patched edges against scores, the ladder."""
+"""Faithfulness: whole, empty and random circuits against a plainly written patch, the ladder, what is left behind."""
 
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.circuits.slow_patching import PlainPatching
 
 from headscope.circuits import attribute, faithfulness, ladder, select
 from headscope.errors import InputError
+from headscope.models import ARCHITECTURES, head_access
 from headscope.results.circuit import Circuit
 from headscope.results.graph import Graph
 
@@ -38,26 +40,86 @@ def test_full_and_empty_are_the_models_own_losses(tiny_model: Any, ragged_pairs:
             assert value == pytest.approx(float((logits[wrong] - logits[right]).detach()), abs=2e-4)
 
 
-def test_exact_edges_equal_the_reference(eap_reference: Any) -> None:
-    model, pairs, about = eap_reference.model, eap_reference.pairs, eap_reference.about
-    graph = Graph(3, 6)
-    clean = np.mean(about["baseline_neg_logit_diff"])
-    for row, column in np.argwhere(graph.real)[::25]:
-        edges = graph.real.copy()
-        edges[row, column] = False
-        patched = faithfulness(model, pairs, Circuit(graph, edges), "logit_diff").circuit.mean()
-        assert patched - clean == pytest.approx(eap_reference.scores["exact_logitdiff"][row, column], abs=1e-4)
+@pytest.mark.parametrize("patch", ["corrupt", "zero", "mean"])
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_a_circuit_equals_a_plain_patch(tiny_model: Any, ragged_pairs: Any, architecture: str, patch: str) -> None:
+    model, pairs = tiny_model(architecture), ragged_pairs(count=3, positions="answer")
+    graph, draw = head_access(model).graph, np.random.default_rng(0)
+    plain = PlainPatching(model, pairs, patch)
+    for share in (0.9, 0.4):
+        edges = graph.real & (draw.random(graph.real.shape) < share)
+        found = faithfulness(model, pairs, Circuit(graph, edges), "nll", patch=patch)
+        np.testing.assert_allclose(found.circuit, plain.nll(edges), rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(found.full, plain.nll(graph.real), rtol=2e-5, atol=2e-5)
+    np.testing.assert_allclose(found.empty, plain.nll(np.zeros_like(graph.real)), rtol=2e-5, atol=2e-5)
 
 
-def test_ladder_ends_at_the_whole_model(tiny_model: Any, ragged_pairs: Any) -> None:
+@pytest.mark.parametrize("patch", ["corrupt", "zero", "mean"])
+def test_the_whole_graph_is_the_model_whatever_is_patched(tiny_model: Any, ragged_pairs: Any, patch: str) -> None:
+    graph = Graph(2, 4)
+    found = faithfulness(tiny_model("gpt2"), ragged_pairs(), Circuit(graph, graph.real), "nll", patch=patch)
+    np.testing.assert_allclose(found.circuit, found.full, atol=2e-5)
+
+
+def test_a_grouped_circuit_is_patched_as_its_query_heads_copies(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs, graph = tiny_model("qwen3"), ragged_pairs(), Graph(2, 4, kv_heads=2)
+    edges = graph.real & (np.random.default_rng(0).random(graph.real.shape) < 0.7)
+    grouped = faithfulness(model, pairs, Circuit(graph, edges), "nll")
+    copies = faithfulness(model, pairs, Circuit(graph.per_query, graph.unfold(edges)), "nll")
+    np.testing.assert_array_equal(grouped.circuit, copies.circuit)
+
+
+def test_ladder_is_the_circuits_one_by_one_and_ends_at_the_whole_model(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs()
-    scores = attribute(model, pairs)
-    curve = ladder(model, pairs, scores, fractions=(0.1, 0.5, 1.0))
-    assert [step.edges for step in curve] == [len(select(scores, fraction=f)) for f in (0.1, 0.5, 1.0)]
-    assert curve[-1].normalised == pytest.approx(1, abs=1e-3)
+    scores = attribute(model, pairs, nodes=4)
+    fractions = (0.1, 0.5, 1.0)
+    curve = ladder(model, pairs, scores, fractions=fractions)
+    for fraction, step in zip(fractions, (curve[size] for size in range(len(curve))), strict=True):
+        alone = faithfulness(model, pairs, select(scores, fraction=fraction))
+        assert step.edges == alone.edges
+        np.testing.assert_allclose(step.circuit, alone.circuit, atol=1e-5)
+        assert step.normalised == pytest.approx(alone.normalised, abs=1e-5)
+    assert curve[2].normalised == pytest.approx(1, abs=1e-3)
+    assert curve.settings["scores"] == scores.settings
 
 
-def test_a_circuit_of_another_graph_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
-    graph = Graph(3, 4)
+@pytest.mark.parametrize("patch", ["corrupt", "mean"])
+def test_passes_of_any_size_give_the_same_curve(
+    tiny_model: Any, ragged_pairs: Any, patch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, pairs = tiny_model("gpt2"), ragged_pairs()
+    scores = attribute(model, pairs, nodes=2)
+    expected = ladder(model, pairs, scores, "nll", patch=patch)
+    one_by_one = ladder(model, pairs, scores, "nll", patch=patch, batch=1)
+    np.testing.assert_allclose(one_by_one.circuits, expected.circuits, atol=2e-5)
+    monkeypatch.setattr("headscope.circuits.patching.PASS_BYTES", 1)
+    np.testing.assert_allclose(ladder(model, pairs, scores, "nll", patch=patch).circuits, expected.circuits, atol=2e-5)
+
+
+def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs, graph, other = tiny_model("qwen3"), ragged_pairs(count=1), Graph(2, 4), Graph(3, 4)
     with pytest.raises(InputError, match="does not fit"):
-        faithfulness(tiny_model("qwen3"), ragged_pairs(count=1), Circuit(graph, graph.real))
+        faithfulness(model, pairs, Circuit(other, other.real))
+    with pytest.raises(InputError, match="did you mean 'zero'"):
+        faithfulness(model, pairs, Circuit(graph, graph.real), patch="zeros")
+    model.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
+    with pytest.raises(InputError, match="of pair 0 is not finite"):
+        faithfulness(model, pairs, Circuit(graph, graph.real))
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any, error: type[BaseException]) -> None:
+    model, pairs, graph = tiny_model("qwen2"), ragged_pairs(count=2), Graph(2, 4)
+    handles, passes = [], []
+
+    def interrupt(*_args: Any) -> None:
+        passes.append(1)
+        if len(passes) > 2:
+            raise error("in the patched pass")
+
+    handles.append(model.lm_head.register_forward_hook(interrupt))
+    with pytest.raises(error, match="patched pass"):
+        faithfulness(model, pairs, Circuit(graph, graph.real), patch="zero")
+    handles[0].remove()
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    assert all(layer.self_attn.num_key_value_groups == 2 for layer in model.model.layers)

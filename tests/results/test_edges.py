@@ -1,10 +1,14 @@
 """Edge scores: shapes, finiteness, and files that give back what they were given."""
 
+import dataclasses
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headscope.errors import InputError
 from headscope.results.edges import EdgeScores
@@ -63,3 +67,86 @@ def test_what_is_missing_misshapen_or_newer_is_refused(tmp_path: Path) -> None:
     small = np.zeros((2, 2), dtype=np.float32)
     with pytest.raises(InputError, match="shape"):
         scores(False, edges=small, edges_abs=small)
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    graph=st.builds(Graph, st.integers(1, 2), st.just(4), st.booleans(), st.sampled_from([None, 2])),
+    pairs=st.integers(0, 3),
+    seed=st.integers(0, 99),
+    residual=st.floats(0, 10) | st.just(math.nan),
+)
+def test_round_trips_are_the_identity(
+    tmp_path_factory: pytest.TempPathFactory, graph: Graph, pairs: int, seed: int, residual: float
+) -> None:
+    draw = np.random.default_rng(seed)
+    edges = (draw.standard_cauchy(graph.real.shape) * graph.real).astype(np.float32)
+    heads = draw.random((pairs, graph.layers, graph.heads)).astype(np.float32)
+    one = EdgeScores(graph, edges, np.abs(edges), heads, None, residual, 0.5, {"revision": "abc"})
+    folder = tmp_path_factory.mktemp("scores")
+    one.save(folder)
+    json.loads((folder / "scores.json").read_text(), parse_constant=pytest.fail)  # NaN is no JSON
+    again = EdgeScores.load(folder)
+    assert (again.graph, again.settings) == (graph, one.settings)
+    np.testing.assert_equal(again.residual, residual)
+    assert np.array_equal(again.edges, edges)
+    assert np.array_equal(again.pair_heads, heads)
+    if graph.kv_heads is None:
+        one.to_eap_json(folder / "eap.json")
+        back = EdgeScores.from_eap_json(folder / "eap.json")
+        assert back.graph == graph
+        assert np.array_equal(back.edges, edges)
+        assert np.array_equal(back.edges_abs, np.abs(edges))
+        assert back.pair_heads.shape == (0, graph.layers, graph.heads)
+    else:
+        with pytest.raises(InputError, match="kv='query'"):
+            one.to_eap_json(folder / "eap.json")
+
+
+def test_eap_ig_files_without_all_scores_are_circuits_only(tmp_path: Path) -> None:
+    scores(False).to_eap_json(tmp_path / "graph.json")
+    data = json.loads((tmp_path / "graph.json").read_text())
+    assert not any(edge["in_graph"] for edge in data["edges"].values())
+    data["edges"]["input->m0"]["score"] = None
+    (tmp_path / "graph.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=rf"no score for 1 of {GRAPH.real.sum()} edges, first input->m0"):
+        EdgeScores.from_eap_json(tmp_path / "graph.json")
+
+
+def test_grouping_sums_copies_pair_by_pair_before_the_absolute_value() -> None:
+    graph = Graph(1, 2)
+    per_pair = np.zeros((2, *graph.real.shape), dtype=np.float32)
+    first, second = graph.port(0, "k", 0), graph.port(0, "k", 1)
+    per_pair[0, 0, [first, second]] = 3, -2  # |3 - 2| = 1
+    per_pair[1, 0, [first, second]] = -4, -1  # |-4 - 1| = 5
+    one = EdgeScores(
+        graph, per_pair.mean(0), np.abs(per_pair).mean(0), np.zeros((2, 1, 2), np.float32), per_pair, 0.0, 0.0
+    )
+    grouped = one.grouped(1)
+    column = grouped.graph.port(0, "k")
+    assert grouped.destinations[column] == "a0.kv0<k>"
+    assert (grouped.edges[0, column], grouped.edges_abs[0, column]) == (-2, 3)
+    assert grouped.pair_edges[:, 0, column].tolist() == [1, -5]
+    assert grouped.settings["kv"] == "group"
+    for refused in (grouped, dataclasses.replace(one, pair_edges=None)):
+        with pytest.raises(InputError, match="keep_pairs=True"):
+            refused.grouped(1)
+
+
+def test_head_scores_of_another_graph_are_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"head scores have shape \(4, 1, 3\)"):
+        dataclasses.replace(scores(), pair_heads=np.zeros((4, 1, 3), dtype=np.float32))
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    scores().save(tmp_path)
+    about, arrays = (tmp_path / f"scores.{kind}" for kind in ("json", "safetensors"))
+    whole = json.loads(about.read_text())
+    for key in ("graph", "settings", "residual"):
+        about.write_text(json.dumps({name: value for name, value in whole.items() if name != key}))
+        with pytest.raises(InputError, match=f"lacks {key}"):
+            EdgeScores.load(tmp_path)
+    about.write_text(json.dumps(whole))
+    arrays.write_bytes(arrays.read_bytes()[: arrays.stat().st_size // 2])
+    with pytest.raises(InputError, match="not a whole safetensors file"):
+        EdgeScores.load(tmp_path)

@@ -10,7 +10,7 @@ from headscope.heads import HeadSet
 from headscope.results.dynamics import Dynamics, Event
 from headscope.results.emergence import Counts, Emergence, HeadEstimates, Status, status_grid
 from headscope.results.estimate import Estimate
-from headscope.results.verdict import Verdict
+from headscope.results.verdict import AblationVerdict
 
 
 def counts(value: float) -> Counts:
@@ -71,7 +71,7 @@ def test_emergence_survives_json() -> None:
 
 def test_verdict_survives_json() -> None:
     one = Estimate(0.5, 0.4, 0.6, 30, "problem bootstrap 95%", 0)
-    verdict = Verdict(
+    verdict = AblationVerdict(
         task="t1",
         operator="zero",
         heads=HeadSet.of(["L3H5"]),
@@ -89,7 +89,7 @@ def test_verdict_survives_json() -> None:
         seed=0,
     )
     written = json.dumps(verdict.as_dict())
-    back = Verdict.from_dict(json.loads(written))
+    back = AblationVerdict.from_dict(json.loads(written))
     assert json.dumps(back.as_dict()) == written
     assert (back.heads, back.rank, back.controls) == (verdict.heads, 2, 2)
 

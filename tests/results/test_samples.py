@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ def record(problem, sample, verdict="correct", **fields):
         "verdict": verdict,
         "answer": "6",
         "gold": "6",
+        "kind": "exact",
+        "token_ids": range(sample + 3),
         **fields,
     }
 
@@ -72,6 +75,23 @@ def test_equality_sees_every_cell():
     assert made([record("a", 0)]) == made([record("a", 0)])
     assert made([record("a", 0)]) != made([record("a", 0, answer="7")])
     assert made([record("a", 0)]) != made([record("a", 0)], seed=1)
+    assert made([record("a", 0)]) != made([record("a", 0, token_ids=[0, 1, 3])])
+
+
+def test_a_table_of_schema_1_loads_without_kinds_and_ids(tmp_path):
+    made([record("a", 0)]).save(tmp_path)
+    head = json.loads((tmp_path / "samples.json").read_text())
+    (tmp_path / "samples.json").write_text(json.dumps({**head, "schema_version": 1}))
+    table = pd.read_parquet(tmp_path / "samples.parquet").drop(columns=["kind", "token_ids"])
+    table.to_parquet(tmp_path / "samples.parquet")
+    loaded = Samples.load(tmp_path)
+    assert loaded.table["kind"].tolist() == [""]
+    assert len(loaded.table["token_ids"][0]) == 0
+
+
+def test_the_first_answers_are_those_of_sample_0():
+    samples = made([record("a", 1), record("a", 0, "wrong"), record("b", 0), record("b", 1, "wrong")])
+    np.testing.assert_array_equal(samples.first_correct, [False, True])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,21 @@
-"""Circuits: edge attribution, selection and faithfulness on plain Hugging Face models."""
+"""Circuits: edge attribution, selection, faithfulness and patching on plain Hugging Face models."""
 
 from headscope.circuits.attribution import attribute
+from headscope.circuits.crossing import cross_patch
+from headscope.circuits.disagreement import answer_divergence, disagreement
+from headscope.circuits.exact import exact_edges, exact_heads
 from headscope.circuits.faithfulness import LADDER, faithfulness, ladder
 from headscope.circuits.selection import select
 
-__all__ = ["LADDER", "attribute", "faithfulness", "ladder", "select"]
+__all__ = [
+    "LADDER",
+    "answer_divergence",
+    "attribute",
+    "cross_patch",
+    "disagreement",
+    "exact_edges",
+    "exact_heads",
+    "faithfulness",
+    "ladder",
+    "select",
+]

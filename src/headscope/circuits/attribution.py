@@ -2,39 +2,39 @@
 
 1. Pairs of like lengths share a batch; its prefixes are run once (``batches``, ``endings``).
 2. One pass over clean and corrupt endings gives Δ of every source (``contrast``).
-3. One forward and backward over all quadrature nodes gives the mean gradient at every destination
-   (``gradients``).
-4. One matrix product per destination layer contracts the two over positions and width, per pair.
+3. Forward and backward over quadrature nodes give the gradients at every destination (``gradients``): equally many
+   nodes for all pairs, or for each pair where its own path needs them (``quadrature``, ``refinement``).
+4. One matrix product per destination layer contracts the two over positions and width, per pair (``integration``).
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from transformers import PreTrainedModel
 
-from headscope.circuits.batches import Batch, batches, ending_tokens
-from headscope.circuits.contrast import Writes, contrast, differences
-from headscope.circuits.endings import Endings, endings, frozen
-from headscope.circuits.gradients import Reading, head_gradients, readings, stream_gradient
+from headscope.circuits.batches import alike, collate
+from headscope.circuits.contrast import Writes, contrast
+from headscope.circuits.endings import endings, frozen
+from headscope.circuits.exact import exact_edges
+from headscope.circuits.integration import Integrand
+from headscope.circuits.memory import Budget, checked, footprint, out_of_memory
 from headscope.circuits.objective import Metric, Objective
-from headscope.circuits.quadrature import AT_CLEAN, Quadrature, quadrature
+from headscope.circuits.quadrature import AT_CLEAN, quadrature
+from headscope.circuits.refinement import TOLERANCE
 from headscope.errors import InputError, suggestion
 from headscope.models import HeadAccess, Subject, as_model, head_access, name_of
 from headscope.pairs import Pairs
-from headscope.progress import SILENT, Progress
+from headscope.progress import SILENT, Bar, Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
 
-METHODS = ("eap", "eap-ig")
-# Bytes one chunk of Δ may take before positions are contracted in several rounds.
-DELTA_BYTES = 512 * 2**20
-# Adaptive quadrature: first node count, largest one, and the relative change of the scores that ends it.
-ADAPTIVE_START, ADAPTIVE_CAP, ADAPTIVE_TOLERANCE = 4, 64, 0.01
+METHODS = ("eap", "eap-ig", "exact")
+KV = ("query", "group")
 
 
 @dataclass(frozen=True)
@@ -43,17 +43,27 @@ class _Plan:
     method: str
     rule: str
     nodes: int | str
+    kv: str
+    keep_pairs: bool
 
 
 @dataclass(frozen=True, eq=False)
 class _Part:
-    """One batch's scores [pair, F, B], losses [pair, 2] of clean and corrupt, and the last doubling's change."""
+    """What is kept of one batch: sums over its pairs, and per pair what the result holds per pair.
 
-    batch: Batch
-    scores: Float[np.ndarray, "pair F B"]
+    signed, absolute: float64 Σ over pairs of score and |score|. edges: the scores, or None when not kept.
+    losses: of clean and corrupt. nodes: used per pair. paths: judged error, norm and whether that is within the
+        tolerance, per pair; empty where the rule is fixed.
+    """
+
+    indices: tuple[int, ...]
+    signed: Float[np.ndarray, "F B"]
+    absolute: Float[np.ndarray, "F B"]
+    heads: Float[np.ndarray, "pair layer head"]
+    edges: Float[np.ndarray, "pair F B"] | None
     losses: Float[np.ndarray, "pair 2"]
-    nodes: int
-    change: float | None
+    nodes: list[int]
+    paths: list[tuple[float, float, bool]]
 
 
 def attribute(
@@ -63,10 +73,11 @@ def attribute(
     metric: str | Metric = "kl",
     method: str = "eap-ig",
     rule: str = "gauss",
-    nodes: int | str = 8,
+    nodes: int | str = "adaptive",
     kv: str = "query",
     keep_pairs: bool = False,
     batch: int | None = None,
+    memory: int | None = None,
     progress: Progress = SILENT,
 ) -> EdgeScores:
     """Score every edge of the model's graph on ``pairs``: Σ over positions of Δ_u · ḡ_v, averaged over pairs.
@@ -75,29 +86,151 @@ def attribute(
     metric: ``kl``, ``logit_diff``, ``nll`` (see ``Objective``), or a function of (logits [run, position,
         vocab], clean logits [position, vocab]) of one pair to one loss per run.
     method: ``eap-ig`` integrates the gradient from the corrupt to the clean embedding; ``eap`` takes it at
-        the clean one.
-    rule, nodes: quadrature of eap-ig; ``nodes="adaptive"`` doubles them until the scores change by less than
-        1 % (the nodes used and whether they sufficed are in ``settings``).
-    kv: ``query``: every query head has its own copy of its group's key and value input.
-    keep_pairs: keep [pair, F, B] scores as well. batch: pairs per pass; None chooses.
+        the clean one; ``exact`` patches every edge (``exact_edges``; a pass per edge, for small models).
+    nodes: ``adaptive`` gives each pair the nodes its own path needs for an error of 1 % of its scores, 9 to 128 of
+        them (``refinement``; ``settings`` say how many were used, the judged error, and whether that sufficed), or a
+        number of nodes of ``rule``: gauss, left, right, midpoint.
+    kv: ``query``: every query head has its own copy of its group's key and value input; ``group``: one input per
+        key/value head, scored by the sum of its copies' scores.
+    keep_pairs: keep [pair, F, B] scores as well. batch: pairs side by side at most; None chooses.
+    memory: bytes that may be taken beside the weights; None takes up to half of what the device has free. It decides
+        how many pairs, nodes and positions go through at a time; scores are the same but for rounding. Where memory
+        runs out all the same, fewer nodes go through at a time from then on.
     Source: Hanna, Pezzelle, Belinkov, "Have Faith in Faithfulness", arXiv 2403.17806. Sign as there: positive
     when corrupting the edge raises the loss.
     Raises InputError where an argument is not one of these, the model is in training mode or of an unknown
-    architecture, or scores are not finite.
+    architecture, one node of one pair does not fit in memory, or scores are not finite.
     """
     started = time.perf_counter()
+    plan = _checked(_Plan(metric, method, rule, nodes, kv, keep_pairs), batch)
+    if method == "exact":
+        return exact_edges(model, pairs, metric, kv=kv, keep_pairs=keep_pairs, batch=batch, progress=progress)
     plain = as_model(model)
     access = head_access(plain)
-    plan = _checked(_Plan(metric, method, rule, nodes), kv)
-    graph = Graph(len(access.layers), access.heads)
-    parts = []
     with frozen(plain), progress.bar("attribute", len(pairs)) as bar:
-        for one in batches(pairs, batch, access):
-            parts.append(_attribute_batch(endings(plain, access, one), graph, plan))
-            bar.advance(len(one.indices))
+        budget = Budget(footprint(plain, access), checked(memory, access.device))
+        groups = alike(pairs, access, partial(_pairs_at_most, budget, pairs, batch))
+        parts = [part for group in groups for part in _parts(plain, access, pairs, group, plan, budget, bar)]
     revision = model.revision if isinstance(model, Subject) else None
     about = {"model": name_of(model), "revision": revision, "kv": kv, **_about_pairs(pairs)}
-    return _gather(graph, parts, plan, about, keep_pairs, time.perf_counter() - started)
+    about |= _about_run(plan, parts, budget)
+    return _gathered(_graph(access, plan), parts, about, time.perf_counter() - started)
+
+
+def _pairs_at_most(budget: Budget, pairs: Pairs, batch: int | None, ending: int, total: int) -> int:
+    most = budget.pairs(ending, total, columns=max(len(pair.positions) for pair in pairs))
+    return most if batch is None else min(batch, most)
+
+
+def _graph(access: HeadAccess, plan: _Plan) -> Graph:
+    return access.graph if plan.kv == "query" else replace(access.graph, kv_heads=access.kv_heads)
+
+
+def _checked(plan: _Plan, batch: int | None) -> _Plan:
+    if plan.method not in METHODS:
+        raise InputError(f"method {plan.method!r} is unknown{suggestion(plan.method, METHODS)}")
+    if plan.kv not in KV:
+        raise InputError(f"kv {plan.kv!r} is unknown{suggestion(plan.kv, KV)}")
+    if batch is not None and batch < 1:
+        raise InputError(f"found batch={batch}; give at least 1 pair per batch, or None")
+    if isinstance(plan.nodes, str) and plan.nodes != "adaptive":
+        raise InputError(f"nodes {plan.nodes!r} is unknown; give a number or 'adaptive'")
+    quadrature(plan.rule, 1 if isinstance(plan.nodes, str) else plan.nodes)
+    if plan.method == "eap-ig" and plan.nodes == "adaptive" and plan.rule != "gauss":
+        raise InputError(f"found rule={plan.rule!r} with adaptive nodes, which have a rule of their own; give a number")
+    return plan
+
+
+def _parts(
+    model: PreTrainedModel,
+    access: HeadAccess,
+    pairs: Pairs,
+    group: list[int],
+    plan: _Plan,
+    budget: Budget,
+    bar: Bar,
+) -> list[_Part]:
+    """Scores of one batch of pairs, or of its halves where memory runs out even for one node."""
+    shrunk = budget.shrunk
+    try:
+        part = _part(model, access, pairs, group, plan, budget)
+        bar.advance(len(group), "" if budget.shrunk == shrunk else "out of memory: fewer nodes at a time")
+        return [part]
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        if len(group) == 1:
+            raise InputError(_too_long(pairs, group[0])) from error
+    bar.advance(0, "out of memory: fewer pairs at a time")
+    half = len(group) // 2
+    return [
+        part
+        for share in (group[:half], group[half:])
+        for part in _parts(model, access, pairs, share, plan, budget, bar)
+    ]
+
+
+def _too_long(pairs: Pairs, index: int) -> str:
+    length = len(pairs[index].clean)
+    return (
+        f"pair {index} of {length} tokens does not fit in memory with one node at a time; "
+        "use shorter texts, a smaller dtype or a device with more memory"
+    )
+
+
+def _part(
+    model: PreTrainedModel, access: HeadAccess, pairs: Pairs, group: list[int], plan: _Plan, budget: Budget
+) -> _Part:
+    run = endings(model, access, collate(pairs, group, access.device))
+    writes = contrast(run)
+    _check_finite(writes)
+    # Only Δ is needed from here on, and Δ of the input is the first residual stream's.
+    writes = replace(writes, residual=writes.residual[:1])
+    objective = Objective(plan.metric, run.batch, writes.logits[:, 0], writes.logits[:, 1])
+    with torch.no_grad():
+        losses = objective(writes.logits).float().cpu().numpy()
+    integrand = Integrand(run, writes, objective, budget)
+    if plan.method == "eap-ig" and isinstance(plan.nodes, str):
+        paths = integrand.refined()
+        scores, nodes = np.stack([path.integral for path in paths]), [len(path.alphas) for path in paths]
+        judged = [(path.error, path.norm, path.settled) for path in paths]
+    else:
+        rule = AT_CLEAN if plan.method == "eap" else quadrature(plan.rule, int(plan.nodes))
+        scores, nodes, judged = integrand.integrated(rule), [len(rule.alphas)] * len(group), []
+    return _summed(_graph(access, plan), scores, run.batch.indices, plan, losses, nodes, judged)
+
+
+def _summed(
+    graph: Graph,
+    scores: Float[np.ndarray, "pair F B_query"],
+    indices: tuple[int, ...],
+    plan: _Plan,
+    losses: Float[np.ndarray, "pair 2"],
+    nodes: list[int],
+    paths: list[tuple[float, float, bool]],
+) -> _Part:
+    folded = graph.fold(scores)
+    absolute = np.abs(folded)
+    return _Part(
+        indices=indices,
+        signed=folded.sum(axis=0, dtype=np.float64),
+        absolute=absolute.sum(axis=0, dtype=np.float64),
+        heads=graph.head_grid(absolute.sum(axis=2)),
+        edges=folded if plan.keep_pairs else None,
+        losses=losses,
+        nodes=nodes,
+        paths=paths,
+    )
+
+
+def _check_finite(writes: Writes) -> None:
+    """Raises InputError naming the first layer that writes something which is not a number."""
+    for layer, (z, mlp) in enumerate(zip(writes.heads, writes.mlps, strict=True)):
+        for what, written in (("heads", z), ("MLP", mlp)):
+            if not written.isfinite().all():
+                raise InputError(
+                    f"layer {layer} is the first whose {what} give numbers that are not finite; check weights and dtype"
+                )
 
 
 def _about_pairs(pairs: Pairs) -> dict[str, Any]:
@@ -105,130 +238,50 @@ def _about_pairs(pairs: Pairs) -> dict[str, Any]:
     return {"pairs": pairs.digest(), "n_pairs": len(pairs), "positions": "last" if last else "several"}
 
 
-def _checked(plan: _Plan, kv: str) -> _Plan:
-    if plan.method not in METHODS:
-        raise InputError(f"method {plan.method!r} is unknown{suggestion(plan.method, METHODS)}")
-    if kv != "query":
-        raise InputError(f"kv {kv!r} is unknown; 'query' (one key and value input per query head) is allowed")
-    if isinstance(plan.nodes, str) and plan.nodes != "adaptive":
-        raise InputError(f"nodes {plan.nodes!r} is unknown; give a number or 'adaptive'")
-    quadrature(plan.rule, 1 if isinstance(plan.nodes, str) else plan.nodes)
-    return plan
-
-
-def _attribute_batch(run: Endings, graph: Graph, plan: _Plan) -> _Part:
-    writes = contrast(run)
-    objective = Objective(plan.metric, run.batch, writes.logits[:, 0], writes.logits[:, 1])
-    with torch.no_grad():
-        losses = objective(writes.logits).float().cpu().numpy()
-
-    def scores(rule: Quadrature) -> Float[np.ndarray, "pair F B"]:
-        return _scores(run, graph, writes, objective, rule)
-
-    if plan.method == "eap":
-        return _Part(run.batch, scores(AT_CLEAN), losses, 1, None)
-    if not isinstance(plan.nodes, str):
-        return _Part(run.batch, scores(quadrature(plan.rule, plan.nodes)), losses, plan.nodes, None)
-    count = ADAPTIVE_START
-    coarse = scores(quadrature(plan.rule, count))
-    while True:
-        count *= 2
-        fine = scores(quadrature(plan.rule, count))
-        change = float(np.linalg.norm(fine - coarse) / max(float(np.linalg.norm(fine)), 1e-30))
-        if change < ADAPTIVE_TOLERANCE or count >= ADAPTIVE_CAP:
-            return _Part(run.batch, fine, losses, count, change)
-        coarse = fine
-
-
-def _scores(
-    run: Endings, graph: Graph, writes: Writes, objective: Objective, rule: Quadrature
-) -> Float[np.ndarray, "pair F B"]:
-    """Scores of one batch; nodes go through in as few passes as ``ending_tokens`` allows."""
-    pairs, _, ending, d = writes.embeddings.shape
-    device = writes.embeddings.device
-    clean, corrupt = writes.embeddings[:, 0, None], writes.embeddings[:, 1, None]
-    total = torch.zeros(pairs, *graph.real.shape, device=device)
-    per_pass = max(1, ending_tokens(run.access) // (pairs * ending))
-    chunks = list(_chunks(ending, DELTA_BYTES // (4 * pairs * graph.real.shape[0] * d)))
-    whole = differences(run, writes, chunks[0]) if len(chunks) == 1 else None
-    for start in range(0, len(rule.alphas), per_pass):
-        # In float32 at least: bfloat16 would merge the nodes next to the ends of the path.
-        exact = torch.promote_types(clean.dtype, torch.float32)
-        alphas = torch.as_tensor(rule.alphas[start : start + per_pass], dtype=exact, device=device)[:, None, None]
-        weights = torch.as_tensor(rule.weights[start : start + per_pass], dtype=torch.float32, device=device)
-        read = readings(run, objective, (corrupt + alphas * (clean - corrupt)).to(clean.dtype))
-        for positions in chunks:
-            delta = differences(run, writes, positions) if whole is None else whole
-            _contract(run.access, graph, delta, read, weights, positions, total)
-    return (total * torch.as_tensor(graph.real, device=device)).cpu().numpy()
-
-
-def _chunks(length: int, size: int) -> Iterator[slice]:
-    size = max(1, size)
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
-
-
-@torch.no_grad()
-def _contract(
-    access: HeadAccess,
-    graph: Graph,
-    delta: Float[Tensor, "source pair position d"],
-    read: list[Reading],
-    weights: Float[Tensor, " node"],
-    positions: slice,
-    total: Float[Tensor, "pair F B"],
-) -> None:
-    """Add Σ Δ_u · ḡ_v over these positions to ``total``, one matrix product per destination layer."""
-
-    def add(first: int, gradient: Float[Tensor, "reader pair position d"]) -> None:
-        depth = int(graph.real[:, first].sum())
-        sources = delta[:depth].transpose(0, 1).flatten(2)
-        readers = gradient.to(delta.device).transpose(0, 1).flatten(2)
-        total[:, :depth, first : first + readers.shape[1]] += sources @ readers.transpose(1, 2)
-
-    for layer, blocks in enumerate(access.layers):
-        add(graph.port(layer, "q"), head_gradients(access, layer, read[2 * layer], weights, positions))
-        mlp = stream_gradient(access, blocks.mlp_norm, read[2 * layer + 1], weights, positions)
-        add(graph.mlp_destination(layer), mlp[None])
-    add(
-        len(graph.destinations) - 1,
-        stream_gradient(access, access.final_norm, read[-1], weights, positions)[None],
-    )
-
-
-def _gather(
-    graph: Graph, parts: list[_Part], plan: _Plan, about: dict[str, Any], keep_pairs: bool, seconds: float
-) -> EdgeScores:
-    order = np.argsort(np.concatenate([part.batch.indices for part in parts]))
-    scores = np.concatenate([part.scores for part in parts])[order]
-    losses = np.concatenate([part.losses for part in parts])[order].mean(axis=0)
-    signed = scores.mean(axis=0, dtype=np.float64)
-    lost = float(losses[1] - losses[0])
-    settings = {
-        **about,
+def _about_run(plan: _Plan, parts: list[_Part], budget: Budget) -> dict[str, Any]:
+    """Settings: method and metric, losses, quadrature, and rows per pass where memory ran out."""
+    losses = np.concatenate([part.losses for part in parts]).mean(axis=0)
+    about: dict[str, Any] = {
         "method": plan.method,
         "metric": plan.metric if isinstance(plan.metric, str) else getattr(plan.metric, "__name__", "own"),
         "loss_clean": float(losses[0]),
         "loss_corrupt": float(losses[1]),
-        **_quadrature_settings(plan, parts),
     }
+    if budget.shrunk:
+        about["rows_after_out_of_memory"] = budget.most
+    return about if plan.method == "eap" else about | _about_quadrature(plan, parts)
+
+
+def _about_quadrature(plan: _Plan, parts: list[_Part]) -> dict[str, Any]:
+    """Rule and nodes; where adaptive, the judged error of all pairs together and how many miss the tolerance."""
+    nodes = [count for part in parts for count in part.nodes]
+    if plan.nodes != "adaptive":
+        return {"rule": plan.rule, "nodes": max(nodes)}
+    errors, norms, settled = zip(*(path for part in parts for path in part.paths), strict=True)
+    error, unsettled = sum(errors) / max(sum(norms), 1e-30), settled.count(False)
+    return {
+        "rule": "adaptive",
+        "nodes": max(nodes),
+        "nodes_mean": float(np.mean(nodes)),
+        "adaptive_error": error,
+        "adaptive_unsettled": unsettled,
+        "adaptive_converged": error <= TOLERANCE or unsettled == 0,
+    }
+
+
+def _gathered(graph: Graph, parts: list[_Part], about: dict[str, Any], seconds: float) -> EdgeScores:
+    order = np.argsort(np.concatenate([part.indices for part in parts]))
+    signed = np.sum([part.signed for part in parts], axis=0) / len(order)
+    absolute = np.sum([part.absolute for part in parts], axis=0) / len(order)
+    kept = [part.edges for part in parts if part.edges is not None]
+    lost = about["loss_corrupt"] - about["loss_clean"]
     return EdgeScores(
         graph=graph,
         edges=signed.astype(np.float32),
-        edges_abs=np.abs(scores).mean(axis=0, dtype=np.float64).astype(np.float32),
-        pair_heads=graph.head_grid(np.abs(scores).sum(axis=2)),
-        pair_edges=scores if keep_pairs else None,
+        edges_abs=absolute.astype(np.float32),
+        pair_heads=np.concatenate([part.heads for part in parts])[order],
+        pair_edges=np.concatenate(kept)[order] if kept else None,
         residual=abs(float(signed[0].sum()) - lost) / max(abs(lost), 1e-30),
         seconds=seconds,
-        settings=settings,
+        settings=about,
     )
-
-
-def _quadrature_settings(plan: _Plan, parts: list[_Part]) -> dict[str, Any]:
-    if plan.method == "eap":
-        return {}
-    settings: dict[str, Any] = {"rule": plan.rule, "nodes": max(part.nodes for part in parts)}
-    changes = [part.change for part in parts if part.change is not None]
-    if changes:
-        settings |= {"adaptive_change": max(changes), "adaptive_converged": max(changes) < ADAPTIVE_TOLERANCE}
-    return settings

@@ -5,8 +5,8 @@ Pairs of different lengths share a batch: prefixes are padded on the left and ma
     of its prefix along, which are equal in both texts and so add exactly nothing to any score).
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ CPU_TOKENS = 2048
 # What a layer keeps per token for the backward pass (norms, q, k, v, attention, MLP), in residual widths.
 _WIDTHS_PER_LAYER = 24
 # Quadrature nodes expected to run together when a batch's size is chosen.
-_NODES = 8
+NODES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +58,18 @@ class Batch:
         """T, the number of ending positions."""
         return self.clean.shape[1]
 
+    def chosen(self, pairs: list[int]) -> "Batch":
+        """These of its pairs, by their place in the batch; one may be chosen again and again."""
+        rows = {name: getattr(self, name)[pairs] for name in ("prefix", "clean", "corrupt", "mask", "position_ids")}
+        return replace(
+            self,
+            indices=tuple(self.indices[pair] for pair in pairs),
+            weights=self.weights[pairs],
+            labels=None if self.labels is None else self.labels[pairs],
+            follow=self.follow[pairs],
+            **rows,
+        )
+
 
 def ending_length(pair: Pair) -> int:
     """How many last positions must be run anew: from the first difference or evaluated position on."""
@@ -74,19 +86,29 @@ def ending_tokens(access: HeadAccess) -> int:
 
 
 def batches(pairs: Pairs, size: int | None, access: HeadAccess) -> list[Batch]:
-    """All pairs, alike ones (ending, then length) together, ``size`` per batch or as many as
-    ``ending_tokens`` allows."""
+    """All pairs, alike ones together, ``size`` per batch or as many as ``ending_tokens`` allows."""
+    budget = ending_tokens(access) // NODES
+    groups = alike(pairs, access, lambda ending, _total: budget // ending if size is None else size)
+    return [collate(pairs, group, access.device) for group in groups]
+
+
+def alike(pairs: Pairs, access: HeadAccess, most: Callable[[int, int], int]) -> list[list[int]]:
+    """Which pairs to run side by side: alike ones (ending, length, then shared beginning) next to each other.
+
+    most: how many pairs of (ending, total) positions may share a batch; below 1 counts as 1.
+    """
     _check_vocabulary(pairs, access.embedding.num_embeddings)
-    budget = ending_tokens(access) // _NODES
     endings = [ending_length(pair) for pair in pairs]
-    order = sorted(range(len(pairs)), key=lambda index: (endings[index], len(pairs.clean[index])))
+    sizes = [(ending, len(pair.clean)) for ending, pair in zip(endings, pairs, strict=True)]
+    order = sorted(range(len(pairs)), key=lambda index: (sizes[index], pairs[index].clean.tobytes()))
     groups: list[list[int]] = [[]]
     for index in order:
-        full = size if size is not None else max(1, budget // endings[index])
-        if len(groups[-1]) >= full:
+        # The order ascends by ending: this pair's is the longest so far, its text may not be.
+        longest = max(len(pairs[other].clean) for other in [*groups[-1], index])
+        if len(groups[-1]) >= max(1, most(endings[index], longest)):
             groups.append([])
         groups[-1].append(index)
-    return [collate(pairs, group, access.device) for group in groups]
+    return groups
 
 
 def _check_vocabulary(pairs: Pairs, vocabulary: int) -> None:

@@ -1,24 +1,26 @@
 """What corrupting the text changes in each source's write: Δ = corrupt − clean (method section 3)."""
 
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from headscope.circuits.endings import Endings
-from headscope.models import Hook, attached
+from headscope.models import HeadAccess, Hook, attached
 
 
 @dataclass(frozen=True, eq=False)
 class Writes:
     """What one pass over clean and corrupt endings wrote; run 0 is clean, run 1 corrupt.
 
-    heads: per layer z, the input of o_proj, heads side by side.
-    mlps: per layer the MLP's output.
-    residual: per layer the residual stream before the attention's and before the MLP's norm, then the final
-        norm's; the order of ``norms``.
+    embeddings: what the model is given.
+    heads: per layer z as it is written (``LayerAccess.on_write``), heads side by side.
+    mlps: per layer what the MLP adds to the residual stream.
+    residual: the residual stream at every ``HeadAccess.stream_inputs``: per layer before the attention and before the
+        MLP, then before the final norm. The first is what the input writes (learned positions included, which are the
+        same in both runs).
     logits: at the evaluated columns.
     """
 
@@ -33,24 +35,34 @@ class Writes:
 def contrast(run: Endings) -> Writes:
     """Run clean and corrupt endings in one pass and keep what the sources wrote."""
     embeddings = torch.stack([run.clean, run.corrupt], dim=1)
-    kept: dict[str, list[Tensor]] = {"z": [], "mlp": [], "residual": []}
-
-    def keep(what: str) -> Any:
-        return lambda value: kept[what].append(torch.unflatten(value, 0, (-1, 2)))
-
-    hooks = [Hook(run.access.final_norm.module, "input", keep("residual"))]
-    for layer in run.access.layers:
-        hooks += [Hook(layer.output, "input", keep("z")), Hook(layer.mlp, "output", keep("mlp"))]
-        hooks += [Hook(norm.module, "input", keep("residual")) for norm in (layer.attention_norm, layer.mlp_norm)]
-    with attached(hooks):
+    kept: dict[tuple[str, int], Tensor] = {}
+    with attached(_hooks(run.access, kept)):
         logits = run.logits(embeddings)
-    return Writes(embeddings, kept["z"], kept["mlp"], kept["residual"], logits)
+    layers, sites = range(len(run.access.layers)), range(len(run.access.stream_inputs))
+    return Writes(
+        embeddings,
+        [kept["z", layer] for layer in layers],
+        [kept["mlp", layer] for layer in layers],
+        [kept["residual", site] for site in sites],
+        logits,
+    )
+
+
+def _hooks(access: HeadAccess, kept: dict[tuple[str, int], Tensor]) -> list[Hook]:
+    def keep(what: str, index: int, value: Tensor) -> None:
+        kept[what, index] = torch.unflatten(value, 0, (-1, 2))
+
+    hooks = [Hook(module, "input", partial(keep, "residual", site)) for site, module in enumerate(access.stream_inputs)]
+    for index, layer in enumerate(access.layers):
+        hooks += layer.on_write(partial(keep, "z", index))
+        hooks.append(Hook(layer.mlp_write, "output", partial(keep, "mlp", index)))
+    return hooks
 
 
 def differences(run: Endings, writes: Writes, positions: slice) -> Float[Tensor, "source pair position d"]:
     """Δ of all F sources, in the graph's order, at some ending positions, in float32."""
     access = run.access
-    rows = [_delta(writes.embeddings, positions)[None]]
+    rows = [_delta(writes.residual[0], positions)[None]]
     for layer, (z, mlp) in enumerate(zip(writes.heads, writes.mlps, strict=True)):
         heads = torch.unflatten(_delta(z, positions), -1, (access.heads, access.d_head))
         rows.append(torch.einsum("pthe,hed->hptd", heads, access.output_weights(layer).float()))

@@ -11,10 +11,14 @@ gradient
 ŷ_W being the reader's output less its constant part, and C the centring of LayerNorm (the identity for
 RMSNorm). Both terms are linear in numbers that can be averaged over the quadrature nodes *before* anything as
 wide as d is made per head.
+
+Where heads read the residual stream without a norm but through one over all their port's heads (OLMo 2: y = W x,
+r = rsqrt(mean y² + eps)), the same holds with Wᵀy in place of x_c and the port's width in place of d.
 """
 
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 
 import torch
 from jaxtyping import Float
@@ -22,14 +26,20 @@ from torch import Tensor
 
 from headscope.circuits.endings import Endings
 from headscope.circuits.objective import Objective
-from headscope.models import HeadAccess, Hook, NormAccess, Projection, attached
+from headscope.errors import InputError
+from headscope.models import HeadAccess, Hook, NormAccess, Projection, attached, ungrouped
+from headscope.models.projections import copies, linear_bias, linear_weight
+from headscope.models.validation import UNSEEN
+from headscope.results.graph import PORTS
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One norm's input, and what reads it: outputs and the loss's gradients there; rows are pair × node.
+    """One reading of the residual stream, and what was read: outputs and the loss's gradients there; rows are pair ×
+    node.
 
-    residual: [row, ending, d]. outputs, gradients: [row, ending, width], of projections or the norm.
+    residual: [row, ending, d]. outputs, gradients: [row, ending, width], of projections, of the norm, or (an MLP
+        without a norm) of the stream itself.
     """
 
     residual: Tensor
@@ -37,129 +47,177 @@ class Reading:
     gradients: list[Tensor]
 
 
-@dataclass(eq=False)
 class _Tape:
-    """Norm inputs and read outputs of one pass, in the order of the forward pass."""
+    """Residual streams and what was read from them in one pass, in the order of ``HeadAccess.stream_inputs``."""
 
-    residuals: list[Tensor] = field(default_factory=list)
-    outputs: list[list[Tensor]] = field(default_factory=list)
+    def __init__(self, access: HeadAccess) -> None:
+        sites = len(access.stream_inputs)
+        self.residuals: list[Tensor | None] = [None] * sites
+        self.outputs: list[list[Tensor]] = [[] for _ in range(sites)]
 
-    def residual(self, value: Tensor) -> None:
-        self.residuals.append(value.detach())
-        self.outputs.append([])
+    def residual(self, site: int, value: Tensor) -> None:
+        self.residuals[site] = value.detach()
 
-    def output(self, value: Tensor) -> Tensor:
-        self.outputs[-1].append(value)
+    def output(self, site: int, value: Tensor) -> Tensor:
+        self.outputs[site].append(value)
         return value
+
+    def hooks(self, access: HeadAccess) -> list[Hook]:
+        """Hooks that fill the tape; keys and values become query-head copies on the way."""
+        hooks = [
+            Hook(module, "input", partial(self.residual, site)) for site, module in enumerate(access.stream_inputs)
+        ]
+        for index, layer in enumerate(access.layers):
+            for one in layer.projections:
+                hooks.append(Hook(one.module, "output", partial(self._repeated, 2 * index, one, access.heads)))
+            hooks.append(self._whole(2 * index + 1, layer.mlp, layer.mlp_norm))
+        last = len(access.stream_inputs) - 1
+        return [*hooks, self._whole(last, access.final_norm.module, access.final_norm)]
+
+    def _repeated(self, site: int, projection: Projection, heads: int, value: Tensor) -> Tensor:
+        return self.output(site, projection.repeat(value, heads))
+
+    def _whole(self, site: int, reader: torch.nn.Module, norm: NormAccess | None) -> Hook:
+        if norm is not None:
+            return Hook(norm.module, "output", partial(self.output, site))
+        # A view of its own parts the reader's branch from the rest of the stream.
+        return Hook(reader, "input", lambda value: self.output(site, value.view_as(value)))
+
+    def readings(self, gradients: list[Tensor]) -> list[Reading]:
+        """The tape as readings, with the gradients of all outputs in order."""
+        rest = iter(gradients)
+        return [
+            Reading(residual, [output.detach() for output in outputs], [next(rest) for _ in outputs])
+            for residual, outputs in zip(self.residuals, self.outputs, strict=True)
+            if residual is not None
+        ]
+
+    def check(self) -> None:
+        """Raises InputError where a hook saw nothing."""
+        for site, (residual, outputs) in enumerate(zip(self.residuals, self.outputs, strict=True)):
+            if residual is None or not outputs:
+                reader = ("attention", "MLP")[site % 2] if site < len(self.residuals) - 1 else "final norm"
+                raise InputError(f"layer {site // 2} shows nothing of its {reader}: {UNSEEN}")
 
 
 def readings(run: Endings, objective: Objective, embeddings: Float[Tensor, "pair node ending d"]) -> list[Reading]:
     """Forward and backward over the nodes: per layer the heads' and the MLP's reading, last the logits'."""
-    tape = _Tape()
-    with attached(_hooks(run.access, tape)), UngroupedHeads(run.access), torch.enable_grad():
+    tape = _Tape(run.access)
+    with attached(tape.hooks(run.access)), ungrouped(run.access), torch.enable_grad():
         loss = objective(run.logits(embeddings.requires_grad_())).sum()
-    flat = [output for outputs in tape.outputs for output in outputs]
-    gradients = iter(torch.autograd.grad(loss, flat))
-    return [
-        Reading(residual, [output.detach() for output in outputs], [next(gradients) for _ in outputs])
-        for residual, outputs in zip(tape.residuals, tape.outputs, strict=True)
-    ]
-
-
-class UngroupedHeads:
-    """While open, attention takes as many key and value heads as query heads (the projections' hooks repeat
-    them)."""
-
-    def __init__(self, access: HeadAccess) -> None:
-        self._attentions: list[Any] = [layer.attention for layer in access.layers if access.groups > 1]
-        self._groups = access.groups
-
-    def __enter__(self) -> None:
-        for attention in self._attentions:
-            attention.num_key_value_groups = 1
-
-    def __exit__(self, *_error: object) -> None:
-        for attention in self._attentions:
-            attention.num_key_value_groups = self._groups
-
-
-def repeat_heads(access: HeadAccess, projection: Projection, output: Tensor) -> Tensor:
-    """A projection's output with one copy of its group's key or value per query head."""
-    if access.groups == 1 or projection.ports == ("q",):
-        return output
-    return (
-        torch.unflatten(output, -1, (access.kv_heads, access.d_head))
-        .repeat_interleave(access.groups, dim=-2)
-        .flatten(-2)
-    )
-
-
-def _hooks(access: HeadAccess, tape: _Tape) -> list[Hook]:
-    hooks = [
-        Hook(access.final_norm.module, "input", tape.residual),
-        Hook(access.final_norm.module, "output", tape.output),
-    ]
-    for layer in access.layers:
-        hooks.append(Hook(layer.attention_norm.module, "input", tape.residual))
-        for projection in layer.projections:
-            hooks.append(Hook(projection.module, "output", _repeat_and_keep(access, projection, tape)))
-        hooks += [
-            Hook(layer.mlp_norm.module, "input", tape.residual),
-            Hook(layer.mlp_norm.module, "output", tape.output),
-        ]
-    return hooks
-
-
-def _repeat_and_keep(access: HeadAccess, projection: Projection, tape: _Tape) -> Any:
-    return lambda output: tape.output(repeat_heads(access, projection, output))
+    tape.check()
+    return tape.readings(list(torch.autograd.grad(loss, [output for outputs in tape.outputs for output in outputs])))
 
 
 def head_gradients(
     access: HeadAccess, layer: int, reading: Reading, weights: Float[Tensor, " node"], positions: slice
 ) -> Float[Tensor, "port_head pair position d"]:
     """ḡ at the q, k, v inputs of a layer's heads (3H, the graph's order), at some ending positions."""
-    norm = access.layers[layer].attention_norm
-    projection = access.port_weights(layer).float()
-    constant = access.port_biases(layer).float()
-    if norm.bias is not None:
-        constant = constant + projection @ norm.bias
-    x, r = _normed(norm, _by_node(reading.residual, len(weights), positions))
-    output = _ports(access, layer, reading.outputs, len(weights), positions)
-    gradient = _ports(access, layer, reading.gradients, len(weights), positions)
-    along = ((output - constant) * gradient).sum(-1) * (weights[:, None] * r.square() / access.d_model)[..., None]
-    direct = torch.einsum("pkt,pkthe->hpte", r * weights[:, None], gradient)
-    pulled = torch.einsum("hpte,hed->hptd", direct, projection * norm.weight)
-    return norm.centre(pulled) - torch.einsum("pkth,pktd->hptd", along, x)
+    blocks = access.layers[layer]
+    weights = weights.to(reading.residual.device)
+    x = _by_node(reading.residual, len(weights), positions)
+    ports: dict[str, Tensor] = {}
+    for projection, output, gradient in zip(blocks.projections, reading.outputs, reading.gradients, strict=True):
+        outputs = projection.split(_by_node(output, len(weights), positions))
+        gradients = projection.split(_by_node(gradient, len(weights), positions))
+        if blocks.attention_norm is None:
+            ports.update(_through_projection(projection, x, outputs, gradients, weights))
+        else:
+            ports.update(_through_norm(blocks.attention_norm, projection, x, outputs, gradients, weights))
+    return torch.cat([ports[port] for port in PORTS])
 
 
 def stream_gradient(
-    access: HeadAccess, norm: NormAccess, reading: Reading, weights: Float[Tensor, " node"], positions: slice
+    access: HeadAccess, norm: NormAccess | None, reading: Reading, weights: Float[Tensor, " node"], positions: slice
 ) -> Float[Tensor, "pair position d"]:
-    """ḡ at the input of a norm whose whole output is read: an MLP's or the final one."""
-    x, r = _normed(norm, _by_node(reading.residual, len(weights), positions))
-    output = _by_node(reading.outputs[0], len(weights), positions)
+    """ḡ at the input of a norm whose whole output is read, an MLP's or the final one; at the stream itself where there
+    is none."""
+    weights = weights.to(reading.residual.device)
     gradient = _by_node(reading.gradients[0], len(weights), positions)
+    if norm is None:
+        return torch.einsum("k,pktd->ptd", weights, gradient)
+    x = norm.centre(_by_node(reading.residual, len(weights), positions))
+    r = norm.scale(x)
+    output = _by_node(reading.outputs[0], len(weights), positions)
     varying = output if norm.bias is None else output - norm.bias
     along = (varying * gradient).sum(-1) * weights[:, None] * r.square() / access.d_model
     direct = torch.einsum("pkt,pktd->ptd", r * weights[:, None], gradient) * norm.weight
     return norm.centre(direct) - torch.einsum("pkt,pktd->ptd", along, x)
 
 
+# One port's numbers per quadrature node: [pair, node, position, head, d_head], by port.
+_Ports = Mapping[str, Tensor]
+
+
+def _through_norm(
+    norm: NormAccess,
+    projection: Projection,
+    x: Float[Tensor, "pair node position d"],
+    outputs: _Ports,
+    gradients: _Ports,
+    weights: Float[Tensor, " node"],
+) -> dict[str, Float[Tensor, "head pair position d"]]:
+    """ḡ by port at the inputs of a norm, one copy per head."""
+    x = norm.centre(x)
+    r = norm.scale(x)
+    rows, biases = projection.weights(), projection.biases()
+    found = {}
+    for port, gradient in gradients.items():
+        constant = biases[port].float()
+        if norm.bias is not None:
+            constant = constant + rows[port].float() @ norm.bias
+        varying = outputs[port] - copies(constant, gradient.shape[-2])
+        direct = norm.centre(_direct(rows[port], r, gradient, weights).mul_(norm.weight))
+        found[port] = direct - _along(varying, gradient, r, x, weights)
+    return found
+
+
+def _through_projection(
+    projection: Projection,
+    x: Float[Tensor, "pair node position d"],
+    outputs: _Ports,
+    gradients: _Ports,
+    weights: Float[Tensor, " node"],
+) -> dict[str, Float[Tensor, "head pair position d"]]:
+    """ḡ by port where the residual stream itself is projected, with or without a norm over all heads."""
+    rows = projection.weights()
+    if projection.norm is None:
+        scale = torch.ones_like(x[..., 0])
+        return {port: _direct(rows[port], scale, gradient, weights) for port, gradient in gradients.items()}
+    ((port, gradient),) = gradients.items()
+    weight, bias = linear_weight(projection.linear).float(), linear_bias(projection.linear)
+    y = x @ weight.T if bias is None else x @ weight.T + bias.float()
+    r = projection.norm.scale(y)
+    along = _along(outputs[port], gradient, r, y @ weight, weights, width=y.shape[-1])
+    return {port: _direct(rows[port], r, gradient, weights) - along}
+
+
+def _direct(
+    rows: Float[Tensor, "own_head d_head d"],
+    scale: Float[Tensor, "pair node position"],
+    gradient: Float[Tensor, "pair node position head d_head"],
+    weights: Float[Tensor, " node"],
+) -> Float[Tensor, "head pair position d"]:
+    """Σ over nodes of scale · Wᵀ g; query heads of a group share their group's rows."""
+    averaged = torch.einsum("pkt,pkthe->hpte", scale * weights[:, None], gradient)
+    grouped = torch.unflatten(averaged, 0, (len(rows), -1))
+    return torch.einsum("ngpte,ned->ngptd", grouped, rows.float()).flatten(0, 1)
+
+
+def _along(
+    varying: Float[Tensor, "pair node position head d_head"],
+    gradient: Float[Tensor, "pair node position head d_head"],
+    scale: Float[Tensor, "pair node position"],
+    vector: Float[Tensor, "pair node position d"],
+    weights: Float[Tensor, " node"],
+    width: int = 0,
+) -> Float[Tensor, "head pair position d"]:
+    """Σ over nodes of (scale² / width) (ŷ · g) · vector: how the norm's scale answers; width is d unless given."""
+    share = weights[:, None] * scale.square() / (width or vector.shape[-1])
+    return torch.einsum("pkth,pktd->hptd", (varying * gradient).sum(-1) * share[..., None], vector)
+
+
 def _by_node(
     rows: Float[Tensor, "row ending width"], nodes: int, positions: slice
 ) -> Float[Tensor, "pair node position width"]:
     return torch.unflatten(rows, 0, (-1, nodes))[:, :, positions].float()
-
-
-def _ports(
-    access: HeadAccess, layer: int, outputs: list[Tensor], nodes: int, positions: slice
-) -> Float[Tensor, "pair node position port_head d_head"]:
-    ports = access.split(layer, [_by_node(output, nodes, positions) for output in outputs])
-    return torch.cat([ports["q"], ports["k"], ports["v"]], dim=-2)
-
-
-def _normed(
-    norm: NormAccess, residual: Float[Tensor, "*batch d"]
-) -> tuple[Float[Tensor, "*batch d"], Float[Tensor, "*batch"]]:
-    centred = norm.centre(residual)
-    return centred, norm.scale(centred)

@@ -69,8 +69,17 @@ class Objective:
         values = []
         for runs, clean, weights in zip(logits, self.clean, self.batch.weights, strict=True):
             picked = weights > 0
-            value = metric(runs[:, picked], clean[picked])
-            if value.shape != runs.shape[:1]:
-                raise InputError(f"the metric gave shape {tuple(value.shape)} for {len(runs)} runs; give one each")
-            values.append(value)
+            values.append(_checked(metric(runs[:, picked], clean[picked]), runs))
         return torch.stack(values)
+
+
+def _checked(value: object, runs: Float[Tensor, "run column vocab"]) -> Float[Tensor, " run"]:
+    """A metric's answer for one pair; InputError unless it is one loss per run that can be differentiated."""
+    if not isinstance(value, Tensor) or not value.is_floating_point():
+        what = value.dtype if isinstance(value, Tensor) else type(value).__name__
+        raise InputError(f"the metric gave {what} for {len(runs)} runs; give a float tensor with one loss each")
+    if value.shape != runs.shape[:1]:
+        raise InputError(f"the metric gave shape {tuple(value.shape)} for {len(runs)} runs; give one each")
+    if runs.requires_grad and not value.requires_grad:
+        raise InputError("the metric's losses cannot be differentiated; compute them from the logits without detaching")
+    return value

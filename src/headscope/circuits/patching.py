@@ -1,15 +1,16 @@
-"""A model run with only a circuit's edges intact: every other edge carries the corrupt text's value (method
-section 4).
+"""A model run with only a circuit's edges intact: every other edge carries what its source writes under a ``Patch``
+(method section 4).
 
 One forward pass. The input of each destination v is rebuilt as
 
-    x_v = corrupt residual stream + Σ over circuit edges u→v of (u's output in this pass − u's corrupt
-    output),
+    x_v = patched residual stream + Σ over circuit edges u→v of (u's output in this pass − u's patched output),
 
-separately for q, k and v of every query head; the model's own residual stream is not used.
+separately for q, k and v of every query head; the model's own residual stream is not used. Several circuits are rows of
+one pass.
 """
 
-from typing import Any
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from jaxtyping import Bool, Float
@@ -17,87 +18,96 @@ from torch import Tensor
 
 from headscope.circuits.contrast import Writes
 from headscope.circuits.endings import Endings
-from headscope.circuits.gradients import UngroupedHeads
-from headscope.models import Hook, NormAccess, attached
-from headscope.results.graph import Graph
+from headscope.circuits.patches import Patch
+from headscope.models import HeadAccess, Hook, attached, ungrouped
+from headscope.results.graph import PORTS
+
+# Bytes that the sources' departures and the destinations' own inputs may take in one pass.
+PASS_BYTES = 256 * 2**20
 
 
-class _Patch:
-    """One patched pass: how far each source departs from its corrupt output, [F, pair, ending, d]."""
-
-    def __init__(self, run: Endings, writes: Writes, graph: Graph, edges: Bool[Tensor, "F B"]) -> None:
-        self.run, self.writes, self.graph = run, writes, graph
-        pairs, _, ending, d = writes.embeddings.shape
-        self.edges = edges.to(writes.embeddings.dtype)
-        self.departures = writes.embeddings.new_zeros(len(graph.sources), pairs, ending, d)
-        self.departures[0] = writes.embeddings[:, 0] - writes.embeddings[:, 1]
-        self.ports: list[Tensor] = []
-
-    def inputs(self, first: int, count: int, residual: int) -> Float[Tensor, "reader pair ending d"]:
-        """Inputs of ``count`` destinations from column ``first``; ``residual`` counts norms in order."""
-        depth = int(self.graph.real[:, first].sum())
-        carried = torch.einsum("uv,uptd->vptd", self.edges[:depth, first : first + count], self.departures[:depth])
-        return carried + self.writes.residual[residual][:, 1]
-
-    def heads(self, layer: int) -> Any:
-        """Hook on a layer's attention norm: work out q, k and v of every head from its own input."""
-
-        def compute(_residual: Tensor) -> None:
-            access = self.run.access
-            streams = self.inputs(self.graph.port(layer, "q"), 3 * access.heads, 2 * layer)
-            normed = access.layers[layer].attention_norm.module.forward(streams)
-            values = torch.einsum("hptd,hed->pthe", normed, access.port_weights(layer)) + access.port_biases(layer)
-            self.ports = [port.flatten(2) for port in torch.split(values, access.heads, dim=2)]
-
-        return compute
-
-    def projection(self, ports: tuple[str, ...]) -> Any:
-        """Hook on a projection: its output is the q, k or v worked out per head."""
-        return lambda _output: torch.cat([self.ports["qkv".index(port)] for port in ports], dim=-1)
-
-    def stream(self, column: int, residual: int) -> Any:
-        """Hook on the input of an MLP's or the final norm."""
-        return lambda _residual: self.inputs(column, 1, residual)[0]
-
-    def wrote_heads(self, layer: int) -> Any:
-        """Hook on o_proj's input."""
-
-        def keep(z: Tensor) -> None:
-            access = self.run.access
-            departure = torch.unflatten(z - self.writes.heads[layer][:, 1], -1, (access.heads, access.d_head))
-            first = self.graph.head_source(layer)
-            written = torch.einsum("pthe,hed->hptd", departure, access.output_weights(layer))
-            self.departures[first : first + access.heads] = written
-
-        return keep
-
-    def wrote_mlp(self, layer: int) -> Any:
-        """Hook on an MLP's output."""
-
-        def keep(output: Tensor) -> None:
-            self.departures[self.graph.mlp_source(layer)] = output - self.writes.mlps[layer][:, 1]
-
-        return keep
-
-    def hooks(self) -> list[Hook]:
-        """Every hook of the pass."""
-        access, last = self.run.access, len(self.graph.destinations) - 1
-        hooks = [Hook(access.final_norm.module, "input", self.stream(last, 2 * len(access.layers)))]
-        for index, layer in enumerate(access.layers):
-            hooks.append(Hook(layer.attention_norm.module, "input", self.heads(index)))
-            hooks += [Hook(one.module, "output", self.projection(one.ports)) for one in layer.projections]
-            hooks.append(Hook(layer.output, "input", self.wrote_heads(index)))
-            mlp_norm: NormAccess = layer.mlp_norm
-            hooks.append(Hook(mlp_norm.module, "input", self.stream(self.graph.mlp_destination(index), 2 * index + 1)))
-            hooks.append(Hook(layer.mlp, "output", self.wrote_mlp(index)))
-        return hooks
+def tokens_per_pass(access: HeadAccess) -> int:
+    """How many tokens, of all pairs and circuits, one pass may hold: per token there are departures, and a layer's own
+    streams before and after their norm.
+    """
+    return PASS_BYTES // (4 * access.d_model * (len(access.graph.sources) + 2 * len(PORTS) * access.heads))
 
 
 @torch.no_grad()
 def patched_logits(
-    run: Endings, writes: Writes, graph: Graph, edges: Bool[Tensor, "F B"]
-) -> Float[Tensor, "pair 1 column vocab"]:
-    """Logits at the evaluated columns with every edge outside ``edges`` corrupted."""
-    patch = _Patch(run, writes, graph, edges)
-    with attached(patch.hooks()), UngroupedHeads(run.access):
-        return run.logits(run.clean[:, None])
+    run: Endings, writes: Writes, patch: Patch, edges: Bool[Tensor, "circuit F B"]
+) -> Float[Tensor, "pair circuit column vocab"]:
+    """Logits of the clean endings at the evaluated columns, each circuit's with every edge outside it patched."""
+    inputs = run.clean[:, None].expand(-1, len(edges), -1, -1)
+    with attached(_Pass(run, writes, patch, edges).hooks()), ungrouped(run.access):
+        return run.logits(inputs)
+
+
+def own_ports(
+    access: HeadAccess, layer: int, values: Callable[[], Float[Tensor, "row ending port_head d_head"]]
+) -> list[Hook]:
+    """Hooks that make a layer's projections give q, k and v of every query head (3H) as ``values`` has them when they
+    run; attention must be ``ungrouped``.
+    """
+
+    def joined(projection: int, _output: Tensor) -> Tensor:
+        ports = dict(zip(PORTS, torch.split(values(), access.heads, dim=-2), strict=True))
+        return access.layers[layer].projections[projection].join(ports)
+
+    projections = access.layers[layer].projections
+    return [Hook(one.module, "output", partial(joined, index)) for index, one in enumerate(projections)]
+
+
+class _Pass:
+    """One patched pass: how far each source departs from its patched output, [circuit, F, pair, ending, d], float32."""
+
+    def __init__(self, run: Endings, writes: Writes, patch: Patch, edges: Bool[Tensor, "circuit F B"]) -> None:
+        self.access, self.patch, self.graph = run.access, patch, run.access.graph
+        self.edges = edges.float()
+        pairs, _, ending, d = writes.residual[0].shape
+        self.departures = torch.zeros(*edges.shape[:2], pairs, ending, d, device=edges.device)
+        self.departures[:, 0] = (writes.residual[0][:, 0] - patch.stream[0]).to(self.departures)
+        self.ports = torch.empty(0)
+
+    def inputs(self, first: int, count: int, site: int, like: Tensor) -> Float[Tensor, "reader row ending d"]:
+        """Inputs of ``count`` destinations from column ``first``, which read the stream at ``site``."""
+        depth = int(self.graph.real[:, first].sum())
+        kept = self.edges[:, :depth, first : first + count].transpose(1, 2)
+        carried = torch.bmm(kept, self.departures[:, :depth].flatten(2))
+        carried = torch.unflatten(carried, 2, self.departures.shape[2:]).permute(1, 2, 0, 3, 4)
+        return (carried + self.patch.stream[site][:, None].to(carried)).flatten(1, 2).to(like)
+
+    def heads(self, layer: int, residual: Tensor) -> None:
+        """At what reads a layer's stream: work out q, k and v of every head, each from its own input."""
+        streams = self.inputs(self.graph.port(layer, "q"), len(PORTS) * self.access.heads, 2 * layer, residual)
+        self.ports = self.access.read_heads(layer, streams)
+
+    def stream(self, column: int, site: int, residual: Tensor) -> Tensor:
+        """At what reads the stream for an MLP or the logits: its own input."""
+        return self.inputs(column, 1, site, residual)[0]
+
+    def wrote_heads(self, layer: int, z: Tensor) -> None:
+        """Note what a layer's heads wrote."""
+        departed = torch.unflatten(z, 0, (-1, len(self.edges))) - self.patch.heads[layer][:, None]
+        first, split = self.graph.head_source(layer), (self.access.heads, self.access.d_head)
+        heads = torch.unflatten(departed, -1, split).float(), self.access.output_weights(layer).float()
+        rows = slice(first, first + self.access.heads)
+        self.departures[:, rows] = torch.einsum("pcthe,hed->chptd", *heads).to(self.departures)
+
+    def wrote_mlp(self, layer: int, output: Tensor) -> None:
+        """Note what an MLP added to the stream."""
+        departed = torch.unflatten(output, 0, (-1, len(self.edges))) - self.patch.mlps[layer][:, None]
+        self.departures[:, self.graph.mlp_source(layer)] = departed.transpose(0, 1).to(self.departures)
+
+    def hooks(self) -> list[Hook]:
+        """Every hook of the pass."""
+        access, last = self.access, len(self.graph.destinations) - 1
+        hooks = [Hook(access.final_norm.module, "input", partial(self.stream, last, 2 * len(access.layers)))]
+        for index, layer in enumerate(access.layers):
+            mlp = partial(self.stream, self.graph.mlp_destination(index), 2 * index + 1)
+            hooks.append(Hook(layer.attention_input, "input", partial(self.heads, index)))
+            hooks += own_ports(access, index, lambda: self.ports)
+            hooks += layer.on_write(partial(self.wrote_heads, index))
+            hooks.append(Hook(layer.mlp_input, "input", mlp))
+            hooks.append(Hook(layer.mlp_write, "output", partial(self.wrote_mlp, index)))
+        return hooks

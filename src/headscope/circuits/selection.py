@@ -21,7 +21,7 @@ def select(
     greedy: int | None = None,
     aggregate: str = "abs",
 ) -> Circuit:
-    """The pruned circuit of the strongest edges; exactly one size is given.
+    """The pruned circuit of the strongest edges, of a grouped graph too; exactly one size is given.
 
     n: number of edges before pruning. fraction: share of the real edges. threshold: least |score|. mass: share of
         the total |score|. greedy: number of edges of EAP-IG's search from the logits up.

@@ -1,10 +1,13 @@
 """Models: loading, and access to heads per architecture, of a ``Subject`` or a plain model."""
 
-from headscope.models.access import HeadAccess, LayerAccess, NormAccess, Projection
+from headscope.models.access import HeadAccess, LayerAccess
 from headscope.models.architectures import ARCHITECTURES, head_access
 from headscope.models.hooks import Hook, attached
 from headscope.models.loading import load_model
+from headscope.models.norms import NormAccess
+from headscope.models.projections import Projection
 from headscope.models.subject import Subject, as_model, name_of
+from headscope.models.ungrouping import ungrouped
 from headscope.models.validation import validate
 
 __all__ = [
@@ -20,5 +23,6 @@ __all__ = [
     "head_access",
     "load_model",
     "name_of",
+    "ungrouped",
     "validate",
 ]

@@ -2,60 +2,24 @@
 
 Axes: batch, token, head (H query heads), kv (K key/value heads), d_head, d (residual width), port (q, k or v).
     Weights are shown as PyTorch's Linear has them, [out, in]; GPT-2's Conv1D is turned round.
+
+A layer, with the modules that only some architectures have in brackets:
+
+    stream → [attention_norm] → projections → attention → output (o_proj) → [attention_post_norm] → stream
+    stream → [mlp_norm] → mlp → [post-norm] → stream
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from transformers.pytorch_utils import Conv1D
 
-
-def linear_weight(module: nn.Module) -> Float[Tensor, "out in"]:
-    """Weight of a Linear or of GPT-2's transposed Conv1D, a view on the parameter."""
-    weight = module.weight
-    assert isinstance(weight, Tensor)
-    return weight.T if isinstance(module, Conv1D) else weight
-
-
-def linear_bias(module: nn.Module) -> Float[Tensor, " out"] | None:
-    """Bias of a Linear or Conv1D, None where it has none."""
-    bias = module.bias
-    return bias if isinstance(bias, Tensor) else None
-
-
-@dataclass(frozen=True, eq=False)
-class NormAccess:
-    """A normalisation x ↦ weight · (x − mean) · rsqrt(variance + eps) + bias; RMSNorm subtracts no mean and
-    has no bias.
-
-    module: its output is read, and its ``forward`` is called for patched inputs.
-    weight: float32 [d]; bias: float32 [d] or None.
-    centred: True for LayerNorm.
-    """
-
-    module: nn.Module
-    weight: Float[Tensor, " d"]
-    bias: Float[Tensor, " d"] | None
-    eps: float
-    centred: bool
-
-    def centre(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """x − mean(x) for LayerNorm, x itself for RMSNorm."""
-        return x - x.mean(-1, keepdim=True) if self.centred else x
-
-    def scale(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
-        """rsqrt(variance + eps) of an already centred x."""
-        return torch.rsqrt(x.square().mean(-1) + self.eps)
-
-
-@dataclass(frozen=True, eq=False)
-class Projection:
-    """A module whose output holds the heads of one or more ports: q_proj alone, or GPT-2's fused c_attn."""
-
-    module: nn.Module
-    ports: tuple[str, ...]
+from headscope.models.hooks import Hook
+from headscope.models.norms import NormAccess
+from headscope.models.projections import Projection, copies, linear_weight
+from headscope.results.graph import PORTS, Graph
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,23 +27,56 @@ class LayerAccess:
     """One transformer layer.
 
     attention: the attention module (it holds the group count where keys and values are grouped).
+    attention_norm: the norm heads read through; None where they read the residual stream itself (OLMo 2).
     projections: the modules that make q, k and v, in the order of ``PORTS``.
     output: o_proj; its input is z, heads side by side.
+    attention_post_norm: a norm between o_proj and the residual stream (Gemma 2 and 3, OLMo 2), or None.
+    mlp_norm: as ``attention_norm``. mlp_write: the module whose output is added to the stream: ``mlp``, or the norm
+        after it.
     """
 
     attention: nn.Module
-    attention_norm: NormAccess
+    attention_norm: NormAccess | None
     projections: tuple[Projection, ...]
     output: nn.Module
+    attention_post_norm: NormAccess | None
     mlp: nn.Module
-    mlp_norm: NormAccess
+    mlp_norm: NormAccess | None
+    mlp_write: nn.Module
+
+    @property
+    def attention_input(self) -> nn.Module:
+        """The module whose input is the residual stream the heads read."""
+        return self.projections[0].linear if self.attention_norm is None else self.attention_norm.module
+
+    @property
+    def mlp_input(self) -> nn.Module:
+        """The module whose input is the residual stream the MLP reads."""
+        return self.mlp if self.mlp_norm is None else self.mlp_norm.module
+
+    def on_write(self, receive: Callable[[Tensor], None]) -> list[Hook]:
+        """Hooks that hand ``receive`` each pass's z as it is written: Σ_h z_h @ ``output_weights`` plus a bias.
+
+        Without a post-norm that is o_proj's input. A post-norm's scale, a number per position, is multiplied in, so
+        that heads still add up to what is really added to the stream (the norm's linearisation at this pass).
+        """
+        norm = self.attention_post_norm
+        if norm is None:
+            return [Hook(self.output, "input", receive)]
+        kept: list[Tensor] = []
+
+        def scaled(total: Tensor) -> None:
+            receive(kept.pop().float() * norm.scale(norm.centre(total.float()))[..., None])
+
+        return [Hook(self.output, "input", kept.append), Hook(norm.module, "input", scaled)]
 
 
 @dataclass(frozen=True, eq=False)
 class HeadAccess:
     """A model's layers and sizes: H query heads, K key/value heads, d_head, d.
 
-    embedding: its output is the residual stream's first source.
+    embedding: makes the embeddings the model's ``inputs_embeds`` stands for.
+    parallel: attention and MLP of a layer read the same residual stream.
     """
 
     layers: tuple[LayerAccess, ...]
@@ -89,6 +86,7 @@ class HeadAccess:
     kv_heads: int
     d_head: int
     d_model: int
+    parallel: bool = False
 
     @property
     def device(self) -> torch.device:
@@ -100,39 +98,62 @@ class HeadAccess:
         """Query heads per key/value head."""
         return self.heads // self.kv_heads
 
+    @property
+    def graph(self) -> Graph:
+        """The model's graph, each query head with its own k and v input."""
+        return Graph(len(self.layers), self.heads, self.parallel)
+
+    @property
+    def stream_inputs(self) -> list[nn.Module]:
+        """Modules whose inputs are the residual stream: per layer the heads' and the MLP's, last the logits'."""
+        blocks = [module for layer in self.layers for module in (layer.attention_input, layer.mlp_input)]
+        return [*blocks, self.final_norm.module]
+
     def split(
         self, layer: int, outputs: list[Float[Tensor, "*batch _"]]
     ) -> dict[str, Float[Tensor, "*batch _ d_head"]]:
         """Projections' outputs as heads by port; k and v have K heads, or H where repeated."""
         ports: dict[str, Tensor] = {}
         for projection, output in zip(self.layers[layer].projections, outputs, strict=True):
-            heads = torch.unflatten(output, -1, (-1, self.d_head)).chunk(len(projection.ports), dim=-2)
-            ports.update(zip(projection.ports, heads, strict=True))
+            ports.update(projection.split(output))
         return ports
 
     def port_weights(self, layer: int) -> Float[Tensor, "port_head d_head d"]:
-        """Weights from the norm's output to q, k, v of every query head: [3H, d_head, d], k and v repeated."""
-        parts = [linear_weight(projection.module) for projection in self.layers[layer].projections]
-        return torch.cat([self._per_query_head(part) for part in torch.split(torch.cat(parts), self._rows())])
+        """Weights from what heads read to q, k, v of every query head: [3H, d_head, d], k and v repeated.
+
+        A norm over all heads (OLMo 2) is in them but for its scale.
+        """
+        ports: dict[str, Tensor] = {}
+        for projection in self.layers[layer].projections:
+            ports.update(projection.weights())
+        return torch.cat([copies(ports[port], self.heads) for port in PORTS])
 
     def port_biases(self, layer: int) -> Float[Tensor, "port_head d_head"]:
         """Biases beside ``port_weights``: [3H, d_head], zero where there is none."""
-        modules = [projection.module for projection in self.layers[layer].projections]
-        biases = [linear_bias(module) for module in modules]
-        parts = [
-            linear_weight(module).new_zeros(linear_weight(module).shape[0]) if bias is None else bias
-            for module, bias in zip(modules, biases, strict=True)
-        ]
-        split = torch.split(torch.cat(parts)[:, None], self._rows())
-        return torch.cat([self._per_query_head(part) for part in split])[..., 0]
+        ports: dict[str, Tensor] = {}
+        for projection in self.layers[layer].projections:
+            ports.update(projection.biases())
+        return torch.cat([copies(ports[port], self.heads) for port in PORTS])
+
+    def read_heads(
+        self, layer: int, streams: Float[Tensor, "port_head *batch d"]
+    ) -> Float[Tensor, "*batch port_head d_head"]:
+        """q, k and v of every query head (3H, the graph's order), each from a residual stream of its own.
+
+        Calls ``forward`` of the modules, past their hooks.
+        """
+        blocks = self.layers[layer]
+        read = streams if blocks.attention_norm is None else blocks.attention_norm.module.forward(streams)
+        own = dict(zip(PORTS, read.split(self.heads), strict=True))
+        ports: dict[str, Tensor] = {}
+        for projection in blocks.projections:
+            ports.update(projection.read_heads(own))
+        return torch.cat([ports[port] for port in PORTS], dim=-2)
 
     def output_weights(self, layer: int) -> Float[Tensor, "head d_head d"]:
-        """W_O per head, [H, d_head, d]: head h writes z_h @ W_O[h]; the bias belongs to no head."""
-        return torch.unflatten(linear_weight(self.layers[layer].output).T, 0, (self.heads, self.d_head))
-
-    def _rows(self) -> list[int]:
-        return [heads * self.d_head for heads in (self.heads, self.kv_heads, self.kv_heads)]
-
-    def _per_query_head(self, rows: Float[Tensor, "rows d"]) -> Float[Tensor, "head d_head d"]:
-        heads = torch.unflatten(rows, 0, (-1, self.d_head))
-        return heads.repeat_interleave(self.heads // heads.shape[0], dim=0)
+        """W_O per head, [H, d_head, d], with a post-norm's weight: head h writes z_h @ W_O[h], z as ``on_write`` gives
+        it; the bias belongs to no head."""
+        blocks = self.layers[layer]
+        weights = torch.unflatten(linear_weight(blocks.output).T, 0, (self.heads, self.d_head))
+        norm = blocks.attention_post_norm
+        return weights if norm is None else (norm.centre(weights.float()) * norm.weight).to(weights.dtype)

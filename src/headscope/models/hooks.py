@@ -12,8 +12,9 @@ from torch import nn
 class Hook:
     """One function on one module.
 
-    kind: ``"input"`` calls ``function(first positional argument)``; ``"output"`` calls ``function(output)``.
-        What it returns replaces the input or output; None leaves it as it is.
+    kind: ``"input"`` calls ``function(first positional argument)``; ``"output"`` calls ``function(output)``, or of
+        an output of several parts (gpt-oss' experts give router scores too) the first.
+        What it returns replaces that input or output; None leaves it as it is.
     """
 
     module: nn.Module
@@ -36,7 +37,14 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
 
 def _register(hook: Hook) -> Any:
     if hook.kind == "output":
-        return hook.module.register_forward_hook(lambda _module, _args, output: hook.function(output))
+
+        def replace_output(_module: nn.Module, _args: Any, output: Any) -> Any:
+            if not isinstance(output, tuple):
+                return hook.function(output)
+            first = hook.function(output[0])
+            return None if first is None else (first, *output[1:])
+
+        return hook.module.register_forward_hook(replace_output)
 
     def replace_first(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         first = hook.function(args[0])

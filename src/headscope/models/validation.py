@@ -1,5 +1,17 @@
-"""An adapter proves itself on load: what it says is checked against the model's own forward pass."""
+"""An adapter proves itself on load: what it says is checked against the model's own forward pass.
 
+1. The hooks see a plain pass.
+2. Norms compute their formula.
+3. Per-head writes z_h W_O,h add up to the attention's output.
+4. What heads and MLPs write adds up to the residual stream.
+5. q, k and v worked out per head are the projections' outputs.
+6. Query-head copies of keys and values leave the logits as they are, and moving one head's q, k and v moves its z
+   alone.
+7. Zeroing heads moves the logits.
+"""
+
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,72 +20,159 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from headscope.errors import InputError
-from headscope.models.access import HeadAccess, linear_bias
-from headscope.models.architectures import head_access
+from headscope.models.access import HeadAccess
 from headscope.models.hooks import Hook, attached
+from headscope.models.norms import formula_error
+from headscope.models.projections import Projection, linear_bias, linear_weight
+from headscope.models.ungrouping import ungrouped
 
 _PROBE_TOKENS = 8
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 _LOW_PRECISION_TOLERANCE = 5e-2
+UNSEEN = (
+    "a compiled or fused forward hides it from hooks; load the model without torch.compile and use_kernels, with "
+    "attn_implementation='sdpa' or 'eager'"
+)
 
 
 @torch.no_grad()
-def validate(model: PreTrainedModel) -> HeadAccess:
-    """Check on a short probe that per-head writes add up and that editing heads moves the logits.
-
-    Returns the access it checked. Raises InputError naming the layer and what failed.
-    """
-    access = head_access(model)
-    ids = torch.arange(_PROBE_TOKENS, device=access.device)[None] % model.config.vocab_size
-    seen: dict[tuple[int, str], Tensor] = {}
-    with attached(_recorders(access, seen)):
-        logits = model(input_ids=ids, use_cache=False).logits
-    for layer in range(len(access.layers)):
-        _check_writes(model, access, layer, seen)
-    _check_edit(model, access, ids, logits)
-    return access
+def validate(model: PreTrainedModel, access: HeadAccess) -> None:
+    """Check ``access`` on a short probe. Raises InputError naming the layer and what failed."""
+    _Check(model, access, torch.arange(_PROBE_TOKENS, device=access.device)[None] % model.config.vocab_size).run()
 
 
-def _recorders(access: HeadAccess, seen: dict[tuple[int, str], Tensor]) -> list[Hook]:
-    def record(layer: int, what: str) -> Any:
-        return lambda value: seen.__setitem__((layer, what), value)
+@dataclass(eq=False)
+class _Check:
+    model: PreTrainedModel
+    access: HeadAccess
+    ids: Int[Tensor, "batch token"]
+    seen: dict[tuple[int, str], Tensor] = field(default_factory=dict)
 
-    hooks = []
-    for index, layer in enumerate(access.layers):
-        hooks += [
-            Hook(layer.output, "input", record(index, "z")),
-            Hook(layer.output, "output", record(index, "write")),
+    def run(self) -> None:
+        with attached(self._recorders()):
+            logits = self._logits()
+        for layer in range(len(self.access.layers)):
+            for what in ("stream", "mlp stream", "z", "attention", "write", "mlp", "ports"):
+                if (layer, what) not in self.seen:
+                    raise InputError(f"layer {layer} of {self._name} shows no {what}: {UNSEEN}")
+        self._norms()
+        for layer in range(len(self.access.layers)):
+            self._writes(layer)
+            self._stream(layer)
+            self._reads(layer)
+        self._ungrouping(logits)
+        self._edit(logits)
+
+    @property
+    def _name(self) -> str:
+        return str(self.model.config.model_type)
+
+    def _logits(self) -> Float[Tensor, "batch token vocab"]:
+        logits: Tensor = self.model(input_ids=self.ids, use_cache=False).logits
+        return logits
+
+    def _recorders(self) -> list[Hook]:
+        def record(layer: int, what: str) -> Any:
+            return partial(self.seen.__setitem__, (layer, what))
+
+        hooks = [Hook(self.access.final_norm.module, "input", record(len(self.access.layers), "stream"))]
+        for index, layer in enumerate(self.access.layers):
+            post = layer.output if layer.attention_post_norm is None else layer.attention_post_norm.module
+            hooks += [
+                Hook(layer.attention_input, "input", record(index, "stream")),
+                Hook(layer.mlp_input, "input", record(index, "mlp stream")),
+                Hook(layer.output, "input", record(index, "z")),
+                Hook(layer.output, "output", record(index, "attention")),
+                Hook(post, "output", record(index, "write")),
+                Hook(layer.mlp_write, "output", record(index, "mlp")),
+                *(Hook(each.module, "output", record(index, f"ports {each.heads}")) for each in layer.projections),
+                Hook(layer.projections[-1].module, "output", record(index, "ports")),
+            ]
+        return hooks
+
+    def _demand(self, found: Tensor, expected: Tensor, sentence: str) -> None:
+        """Refuse with ``sentence`` where two tensors differ by more than rounding."""
+        error = float((found.float() - expected.float()).norm() / expected.float().norm().clamp_min(1e-30))
+        allowed = _TOLERANCE.get(self.model.dtype, _LOW_PRECISION_TOLERANCE)
+        if not error <= allowed:
+            raise InputError(f"{sentence} by {error:.1e} (allowed {allowed:.0e})")
+
+    def _norms(self) -> None:
+        allowed = _TOLERANCE.get(self.model.dtype, _LOW_PRECISION_TOLERANCE)
+        for index, layer in enumerate(self.access.layers):
+            wide = [projection.norm for projection in layer.projections]
+            for norm in (layer.attention_norm, layer.attention_post_norm, layer.mlp_norm, *wide):
+                if norm is not None and not formula_error(norm, self.model.dtype) <= allowed:
+                    kind = type(norm.module).__name__
+                    raise InputError(f"layer {index} of {self._name}: {kind} is neither a LayerNorm nor an RMSNorm")
+
+    def _writes(self, layer: int) -> None:
+        access, output = self.access, self.access.layers[layer].output
+        z = self.seen[layer, "z"]
+        if z.shape[-1] != access.heads * access.d_head:
+            raise InputError(
+                f"layer {layer} hands {z.shape[-1]} numbers to o_proj; {access.heads} x {access.d_head} expected"
+            )
+        weights = torch.unflatten(linear_weight(output).T, 0, (access.heads, access.d_head))
+        total = torch.einsum("bthe,hed->btd", torch.unflatten(z, -1, weights.shape[:2]), weights)
+        bias = linear_bias(output)
+        total = total if bias is None else total + bias
+        sentence = f"layer {layer} of {self._name}: per-head writes miss the attention output"
+        self._demand(total, self.seen[layer, "attention"], sentence)
+
+    def _stream(self, layer: int) -> None:
+        stream, after, mlp_stream = self.seen[layer, "stream"], self.seen[layer + 1, "stream"], "mlp stream"
+        write, mlp = self.seen[layer, "write"], self.seen[layer, "mlp"]
+        sentence = f"layer {layer} of {self._name}: what heads and MLP write misses the residual stream"
+        self._demand(stream + write.to(stream.device) + mlp.to(stream.device), after.to(stream.device), sentence)
+        middle = stream if self.access.parallel else stream + write
+        self._demand(self.seen[layer, mlp_stream], middle, f"layer {layer} of {self._name}: the MLP's input is missed")
+
+    def _reads(self, layer: int) -> None:
+        access = self.access
+        stream = self.seen[layer, "stream"]
+        found = access.read_heads(layer, stream.expand(3 * access.heads, *stream.shape))
+        outputs = [
+            each.repeat(self.seen[layer, f"ports {each.heads}"], access.heads)
+            for each in access.layers[layer].projections
         ]
-    return hooks
+        ports = access.split(layer, outputs)
+        expected = torch.cat([ports[port] for port in "qkv"], dim=-2)
+        self._demand(found, expected, f"layer {layer} of {self._name}: q, k and v per head miss the projections")
 
+    def _ungrouping(self, logits: Float[Tensor, "batch token vocab"]) -> None:
+        with ungrouped(self.access), attached(self._copies(moved=False)):
+            found = self._logits()
+        self._demand(found, logits, f"query-head copies of keys and values move the logits of {self._name}")
+        kept: list[Tensor] = []
+        output = Hook(self.access.layers[0].output, "input", kept.append)
+        with ungrouped(self.access), attached([*self._copies(moved=True), output]):
+            self._logits()
+        before, after = (torch.unflatten(z, -1, (self.access.heads, -1)) for z in (self.seen[0, "z"], kept[0]))
+        self._demand(after[..., :-1, :], before[..., :-1, :], f"moving one head's q, k, v of {self._name} moves others")
+        if torch.equal(after[..., -1, :], before[..., -1, :]):
+            raise InputError(f"moving a head's q, k and v of {self._name} leaves its output: {UNSEEN}")
 
-def _check_writes(model: PreTrainedModel, access: HeadAccess, layer: int, seen: dict[tuple[int, str], Tensor]) -> None:
-    z, write = seen[layer, "z"], seen[layer, "write"]
-    if z.shape[-1] != access.heads * access.d_head:
-        raise InputError(
-            f"layer {layer} hands {z.shape[-1]} numbers to o_proj; {access.heads} x {access.d_head} expected"
-        )
-    weights = access.output_weights(layer)
-    per_head = torch.einsum("bthe,hed->bthd", torch.unflatten(z, -1, (access.heads, access.d_head)), weights)
-    bias = linear_bias(access.layers[layer].output)
-    total = per_head.sum(2) if bias is None else per_head.sum(2) + bias
-    error = float((total - write).norm() / write.norm().clamp_min(1e-30))
-    allowed = _TOLERANCE.get(write.dtype, _LOW_PRECISION_TOLERANCE)
-    if not error <= allowed:
-        raise InputError(
-            f"layer {layer} of {model.config.model_type}: per-head writes miss the attention "
-            f"output by {error:.1e} (allowed {allowed:.0e})"
-        )
+    def _copies(self, *, moved: bool) -> list[Hook]:
+        """Hooks that repeat keys and values; where ``moved``, the last head of layer 0 gets another q, k and v."""
 
+        def repeat(projection: Projection, move: bool, output: Tensor) -> Tensor:
+            repeated = projection.repeat(output, self.access.heads)
+            if not move:
+                return repeated
+            ports = {port: heads.clone() for port, heads in projection.split(repeated).items()}
+            for heads in ports.values():
+                heads[..., -1, :] += heads[..., 0, :] + 1
+            return projection.join(ports)
 
-def _check_edit(
-    model: PreTrainedModel,
-    access: HeadAccess,
-    ids: Int[Tensor, "batch token"],
-    logits: Float[Tensor, "batch token vocab"],
-) -> None:
-    edits = [Hook(layer.output, "input", torch.zeros_like) for layer in access.layers]
-    with attached(edits):
-        edited = model(input_ids=ids, use_cache=False).logits
-    if torch.equal(edited, logits):
-        raise InputError(f"zeroing every head of {model.config.model_type} does not move its logits; is it compiled?")
+        return [
+            Hook(projection.module, "output", partial(repeat, projection, moved and layer == 0))
+            for layer, blocks in enumerate(self.access.layers)
+            for projection in blocks.projections
+        ]
+
+    def _edit(self, logits: Float[Tensor, "batch token vocab"]) -> None:
+        with attached([Hook(layer.output, "input", torch.zeros_like) for layer in self.access.layers]):
+            edited = self._logits()
+        if torch.equal(edited, logits):
+            raise InputError(f"zeroing every head of {self._name} leaves its logits: {UNSEEN}")

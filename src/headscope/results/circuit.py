@@ -1,18 +1,17 @@
 """A circuit: the edges kept of one graph, and the heads they leave in play."""
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float
-from safetensors.numpy import load_file, save_file
 
+from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadSet
+from headscope.results import eap_json
 from headscope.results.graph import Graph
-from headscope.results.schema import check_schema
 
 SCHEMA_VERSION = 1
 
@@ -22,7 +21,7 @@ class Circuit:
     """Edges of a pruned circuit.
 
     edges: bool [F, B], true for edges in the circuit.
-    settings: how it was selected (rule and size) and what it was selected from.
+    settings: how it was selected (rule and size) and what it was selected from: plain JSON values.
 
     Raises InputError where the shape does not fit the graph or an edge is not one of the graph's.
     """
@@ -33,8 +32,9 @@ class Circuit:
 
     def __post_init__(self) -> None:
         real = self.graph.real
-        if self.edges.shape != real.shape:
-            raise InputError(f"circuit edges have shape {self.edges.shape}; a graph of {self.graph} needs {real.shape}")
+        if self.edges.shape != real.shape or self.edges.dtype != bool:
+            found = f"shape {self.edges.shape} of {self.edges.dtype}"
+            raise InputError(f"circuit edges have {found}; a graph of {self.graph} needs {real.shape} of bool")
         if (self.edges & ~real).any():
             row, column = np.argwhere(self.edges & ~real)[0]
             name = f"{self.graph.sources[row]}->{self.graph.destinations[column]}"
@@ -49,53 +49,36 @@ class Circuit:
         """Number of edges."""
         return int(self.edges.sum())
 
+    def per_query(self) -> "Circuit":
+        """The same circuit with a k and a v input for every query head: an edge into a group's input becomes one into
+        each of its copies. A circuit that is not grouped is returned as it is.
+        """
+        return replace(self, graph=self.graph.per_query, edges=self.graph.unfold(self.edges))
+
     def save(self, folder: str | Path) -> None:
         """Write ``circuit.safetensors`` and ``circuit.json`` into ``folder``, which is made if absent."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"edges": np.ascontiguousarray(self.edges)}, folder / "circuit.safetensors")
-        about = {"schema_version": SCHEMA_VERSION, "graph": asdict(self.graph), "settings": self.settings}
-        (folder / "circuit.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        about = {"graph": asdict(self.graph), "settings": self.settings}
+        storage.save(folder, "circuit", SCHEMA_VERSION, {"edges": self.edges}, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Circuit":
-        """Read what ``save`` wrote. Raises InputError where it is absent or made by a newer schema."""
-        path = Path(folder) / "circuit.json"
-        if not path.is_file():
-            raise InputError(f"no circuit at {folder}: {path.name} is missing")
-        about = json.loads(path.read_text(encoding="utf-8"))
-        check_schema(about, str(path), SCHEMA_VERSION)
-        return cls(Graph(**about["graph"]), load_file(path.with_suffix(".safetensors"))["edges"], about["settings"])
+        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        about, arrays = storage.load(folder, "circuit", SCHEMA_VERSION, keys=("graph", "settings"), arrays=("edges",))
+        return cls(Graph.from_dict(about["graph"], f"circuit.json in {folder}"), arrays["edges"], about["settings"])
 
     def to_eap_json(self, path: str | Path, scores: Float[np.ndarray, "F B"] | None = None) -> None:
-        """Write EAP-IG's graph JSON: real edges with ``in_graph`` and score (0 without ``scores``)."""
-        graph = self.graph
-        kept = dict(zip(graph.sources, np.any(self.edges, axis=1).tolist(), strict=True)) | {"logits": True}
-        edges = {
-            f"{graph.sources[row]}->{graph.destinations[column]}": {
-                "score": 0.0 if scores is None else float(scores[row, column]),
-                "in_graph": bool(self.edges[row, column]),
-            }
-            for row, column in np.argwhere(graph.real)
-        }
-        cfg = {"n_layers": graph.layers, "n_heads": graph.heads, "parallel_attn_mlp": graph.parallel}
-        nodes = {name: {"in_graph": in_graph} for name, in_graph in kept.items()}
-        Path(path).write_text(json.dumps({"cfg": cfg, "nodes": nodes, "edges": edges}) + "\n", encoding="utf-8")
+        """Write EAP-IG's graph JSON: real edges with ``in_graph`` and score (0 without ``scores``).
+
+        Raises InputError for a grouped circuit, which EAP-IG cannot express: export its ``per_query()``.
+        """
+        values = np.zeros(self.edges.shape, dtype=np.float32) if scores is None else scores
+        eap_json.write(path, self.graph, self.edges, values, self.settings.get("d_model", 0))
 
     @classmethod
     def from_eap_json(cls, path: str | Path) -> "Circuit":
-        """Read EAP-IG's graph JSON. Raises InputError where it is absent or names an unknown edge."""
-        if not Path(path).is_file():
-            raise InputError(f"no EAP-IG graph at {path}: the file is missing")
-        data = json.loads(Path(path).read_text(encoding="utf-8"))
-        cfg = data["cfg"]
-        graph = Graph(cfg["n_layers"], cfg["n_heads"], bool(cfg.get("parallel_attn_mlp", False)))
-        rows = {name: row for row, name in enumerate(graph.sources)}
-        columns = {name: column for column, name in enumerate(graph.destinations)}
-        edges = np.zeros(graph.real.shape, dtype=bool)
-        for name, edge in data["edges"].items():
-            source, _, destination = name.partition("->")
-            if source not in rows or destination not in columns:
-                raise InputError(f"edge {name!r} in {path} is not in a graph of {graph}")
-            edges[rows[source], columns[destination]] = edge["in_graph"]
-        return cls(graph, edges, {"from": Path(path).name})
+        """Read EAP-IG's graph JSON; edges it does not list are not in the circuit.
+
+        Raises InputError where it is absent, damaged, or names an edge that is not its graph's.
+        """
+        graph, edges, _, d_model = eap_json.read(path)
+        return cls(graph, edges, {"from": Path(path).name, "d_model": d_model})

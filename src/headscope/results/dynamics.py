@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headscope.heads import HeadSet
-from headscope.results.schema import check_schema
+from headscope.storage import check_schema
 
 SCHEMA_VERSION = 1
 

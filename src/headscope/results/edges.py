@@ -1,19 +1,20 @@
 """Edge scores: what attribution returns and everything later is arithmetic on."""
 
-import json
-from dataclasses import asdict, dataclass, field
+import math
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
-from safetensors.numpy import load_file, save_file
 
+from headscope import storage
 from headscope.errors import InputError
+from headscope.results import eap_json
 from headscope.results.graph import Graph
-from headscope.results.schema import check_schema
 
 SCHEMA_VERSION = 1
+_ARRAYS = ("edges", "edges_abs", "pair_heads")
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,11 +24,11 @@ class EdgeScores:
     graph: names, order and real edges; F sources, B destinations.
     edges: float32 [F, B], mean over pairs of the signed score; positive when corrupting the edge raises the
         metric. 0 where ``graph.real`` is false.
-    edges_abs: float32 [F, B], mean over pairs of |score|.
+    edges_abs: float32 [F, B], mean over pairs of |score|; in a grouped graph, of the |sum over a group's copies|.
     pair_heads: float32 [pair, layer, head], per pair the sum of |score| over a head's outgoing edges.
     pair_edges: float32 [pair, F, B] signed, or None when not kept.
     residual: completeness, |Σ_v score(input→v) − (L(corrupt) − L(clean))| / |L(corrupt) − L(clean)|, of the
-        means.
+        means; NaN where unknown (scores read from EAP-IG's JSON).
     seconds: wall time of the attribution.
     settings: method, rule, nodes, metric, positions, kv, model name and commit, pairs digest: plain JSON
         values.
@@ -47,12 +48,21 @@ class EdgeScores:
 
     def __post_init__(self) -> None:
         shape = self.graph.real.shape
-        if self.edges.shape != shape or self.edges_abs.shape != shape:
-            raise InputError(f"edge scores have shape {self.edges.shape}; a graph of {self.graph} needs {shape}")
+        self._check_shape("edge scores", self.edges, shape)
+        self._check_shape("mean |score|", self.edges_abs, shape)
+        self._check_shape("head scores", self.pair_heads, (self.graph.layers, self.graph.heads))
+        if self.pair_edges is not None:
+            self._check_shape("edge scores per pair", self.pair_edges, shape)
         if not np.isfinite(self.edges).all() or not np.isfinite(self.edges_abs).all():
             column = int(np.flatnonzero(~(np.isfinite(self.edges) & np.isfinite(self.edges_abs)).all(axis=0))[0])
             node = self.destinations[column].split("<")[0]
             raise InputError(f"edge scores are not finite, first at the input of {node}; check weights and dtype there")
+
+    def _check_shape(self, what: str, array: "np.ndarray[Any, np.dtype[Any]]", needed: tuple[int, ...]) -> None:
+        """The last axes are those of the graph; before them, the pairs."""
+        if array.shape[-len(needed) :] != needed or array.dtype.kind != "f":
+            found = f"shape {array.shape} of {array.dtype}"
+            raise InputError(f"{what} have {found}; a graph of {self.graph} needs {needed} of float")
 
     @property
     def sources(self) -> list[str]:
@@ -64,42 +74,76 @@ class EdgeScores:
         """B destination names."""
         return self.graph.destinations
 
+    def grouped(self, kv_heads: int) -> "EdgeScores":
+        """The scores ``kv="group"`` would have given, by arithmetic: k and v summed per key/value head, pair by pair.
+
+        Raises InputError where no per-pair edges were kept (|score| is taken per pair, after summing), the scores
+        are grouped already, or ``kv_heads`` does not divide the number of heads.
+        """
+        if self.pair_edges is None or self.graph.kv_heads is not None:
+            what = "keep no per-pair edges" if self.pair_edges is None else "are grouped already"
+            raise InputError(f"the scores {what}; attribute with kv='query' and keep_pairs=True to group them")
+        graph = replace(self.graph, kv_heads=kv_heads)
+        pair_edges = graph.fold(self.pair_edges)
+        return replace(
+            self,
+            graph=graph,
+            edges=pair_edges.mean(axis=0, dtype=np.float64).astype(np.float32),
+            edges_abs=np.abs(pair_edges).mean(axis=0, dtype=np.float64).astype(np.float32),
+            pair_heads=graph.head_grid(np.abs(pair_edges).sum(axis=2)),
+            pair_edges=pair_edges,
+            settings=self.settings | {"kv": "group"},
+        )
+
     def save(self, folder: str | Path) -> None:
         """Write ``scores.safetensors`` and ``scores.json`` into ``folder``, which is made if absent."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        arrays = {"edges": self.edges, "edges_abs": self.edges_abs, "pair_heads": self.pair_heads}
-        if self.pair_edges is not None:
-            arrays["pair_edges"] = self.pair_edges
-        save_file(
-            {name: np.ascontiguousarray(array) for name, array in arrays.items()},
-            folder / "scores.safetensors",
-        )
+        arrays = {name: getattr(self, name) for name in (*_ARRAYS, "pair_edges")}
         about = {
-            "schema_version": SCHEMA_VERSION,
             "graph": asdict(self.graph),
-            "residual": self.residual,
+            "residual": None if math.isnan(self.residual) else self.residual,
             "seconds": self.seconds,
             "settings": self.settings,
         }
-        (folder / "scores.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        kept = {name: array for name, array in arrays.items() if array is not None}
+        storage.save(folder, "scores", SCHEMA_VERSION, kept, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "EdgeScores":
-        """Read what ``save`` wrote. Raises InputError where it is absent or made by a newer schema."""
-        path = Path(folder) / "scores.json"
-        if not path.is_file():
-            raise InputError(f"no edge scores at {folder}: {path.name} is missing")
-        about = json.loads(path.read_text(encoding="utf-8"))
-        check_schema(about, str(path), SCHEMA_VERSION)
-        arrays = load_file(path.with_suffix(".safetensors"))
+        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        keys = ("graph", "residual", "seconds", "settings")
+        about, arrays = storage.load(folder, "scores", SCHEMA_VERSION, keys=keys, arrays=_ARRAYS)
         return cls(
-            graph=Graph(**about["graph"]),
+            graph=Graph.from_dict(about["graph"], f"scores.json in {folder}"),
             edges=arrays["edges"],
             edges_abs=arrays["edges_abs"],
             pair_heads=arrays["pair_heads"],
             pair_edges=arrays.get("pair_edges"),
-            residual=about["residual"],
+            residual=math.nan if about["residual"] is None else about["residual"],
             seconds=about["seconds"],
             settings=about["settings"],
         )
+
+    def to_eap_json(self, path: str | Path) -> None:
+        """Write the signed means as EAP-IG's graph JSON, no edge in the circuit yet (``apply_topn`` is EAP-IG's).
+
+        Raises InputError for grouped scores, which EAP-IG cannot express.
+        """
+        nothing = np.zeros(self.edges.shape, dtype=bool)
+        eap_json.write(path, self.graph, nothing, self.edges, self.settings.get("d_model", 0))
+
+    @classmethod
+    def from_eap_json(cls, path: str | Path) -> "EdgeScores":
+        """Scores from EAP-IG's graph JSON, which holds one signed mean per edge and no pairs.
+
+        So ``edges_abs`` is |signed mean| (a lower bound of the mean |score|), ``pair_heads`` is empty and
+        ``residual`` NaN. Raises InputError where the file is absent or damaged, or an edge has no score.
+        """
+        graph, _, scores, d_model = eap_json.read(path)
+        unscored = np.argwhere(np.isnan(scores) & graph.real)
+        if len(unscored):
+            first = f"{graph.sources[unscored[0][0]]}->{graph.destinations[unscored[0][1]]}"
+            raise InputError(f"{path} has no score for {len(unscored)} of {graph.real.sum()} edges, first {first}")
+        signed = np.where(graph.real, scores, np.float32(0))
+        no_pairs = np.zeros((0, graph.layers, graph.heads), dtype=np.float32)
+        settings = {"from": Path(path).name, "d_model": d_model}
+        return cls(graph, signed, np.abs(signed), no_pairs, None, math.nan, 0.0, settings)

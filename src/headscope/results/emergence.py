@@ -10,10 +10,11 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from headscope.heads import HeadSet
-from headscope.results.estimate import Estimate
-from headscope.results.schema import check_schema
+from headscope.results.counts import Counts, EdgeChange, HeadEstimates, LayerProfile
+from headscope.storage import check_schema
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 adds edges, layers and base_importance, which are None in a result of version 1."""
 
 CORE = 0.9
 """A head in the pruned circuit in at least this share of the resamples of the pairs is core (active)."""
@@ -37,47 +38,6 @@ class Status(IntEnum):
     """contingent in at least one of the two: the pairs cannot say"""
 
 
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Numbers of heads by status, with intervals over pairs; for an excess, differences of such numbers."""
-
-    kept: Estimate
-    new: Estimate
-    lost: Estimate
-    contingent: Estimate
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Counts":
-        """From ``dataclasses.asdict``."""
-        return cls(**{name: Estimate(**estimate) for name, estimate in data.items()})
-
-
-@dataclass(frozen=True, eq=False)
-class HeadEstimates:
-    """One estimate per head.
-
-    value, low, high: [layer, head], same unit; low and high are NaN where nothing was resampled.
-    """
-
-    value: Float[np.ndarray, "layer head"]
-    low: Float[np.ndarray, "layer head"]
-    high: Float[np.ndarray, "layer head"]
-
-    @property
-    def excludes_zero(self) -> "Bool[np.ndarray, 'layer head']":
-        """Heads whose interval lies on one side of 0."""
-        return (self.low > 0) | (self.high < 0)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Nested lists."""
-        return {"value": self.value.tolist(), "low": self.low.tolist(), "high": self.high.tolist()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "HeadEstimates":
-        """The inverse of ``as_dict``."""
-        return cls(*(np.array(data[name], dtype=np.float64) for name in ("value", "low", "high")))
-
-
 @dataclass(frozen=True, eq=False)
 class Emergence:
     """One model's heads (post) against another's (base) on the same pairs.
@@ -94,7 +54,11 @@ class Emergence:
     null_pairs: the pairs of each of the two sides of the null.
     null_source: ``fresh pairs`` (base scored again) or ``halves`` (disjoint halves of base's pairs), or
         ``none`` (numbers NaN).
-    fraction: of real edges in a circuit.
+    fraction: of real edges in a circuit. post_fraction: of the post-trained model's, where it differs (equal
+        faithfulness). tau: the least |score| of an edge in a circuit.
+    edges: edges kept, born and lost; None where no per-pair edges were kept.
+    layers: the counts layer by layer.
+    base_importance: each head's share of all |score| in base.
     method: ``bootstrap`` (core heads) or ``paper`` (set difference of pooled circuits).
     core_from, contingent_from: the two thresholds on the frequencies.
     settings: what the scores of both models were made with.
@@ -116,6 +80,11 @@ class Emergence:
     core_from: float = CORE
     contingent_from: float = CONTINGENT
     settings: dict[str, Any] = field(default_factory=dict)
+    edges: EdgeChange | None = None
+    layers: LayerProfile | None = None
+    base_importance: Float[np.ndarray, "layer head"] | None = None
+    post_fraction: float | None = None
+    tau: float = 0.0
 
     @cached_property
     def status(self) -> "Int8[np.ndarray, 'layer head']":
@@ -164,8 +133,18 @@ class Emergence:
         counts = {name: asdict(getattr(self, name)) for name in _COUNTS}
         grids = {name: getattr(self, name).tolist() for name in _GRIDS}
         named = {s.name.lower(): self.heads(s).names() for s in Status if s is not Status.ABSENT}
-        arrays = {**grids, "importance_change": self.importance_change.as_dict()}
+        arrays = {**grids, "importance_change": self.importance_change.as_dict(), **self._optional()}
         return {"schema_version": SCHEMA_VERSION, "heads": named, **plain, **counts, **arrays}
+
+    def _optional(self) -> dict[str, Any]:
+        importance = self.base_importance
+        return {
+            "edges": None if self.edges is None else self.edges.as_dict(),
+            "layers": None if self.layers is None else self.layers.as_dict(),
+            "base_importance": None if importance is None else importance.tolist(),
+            "post_fraction": self.post_fraction,
+            "tau": self.tau,
+        }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> "Emergence":
@@ -174,7 +153,16 @@ class Emergence:
         fields: dict[str, Any] = {name: data[name] for name in _PLAIN}
         fields |= {name: Counts.from_dict(data[name]) for name in _COUNTS}
         fields |= {name: np.array(data[name], dtype=np.float64) for name in _GRIDS}
-        return cls(**fields, importance_change=HeadEstimates.from_dict(data["importance_change"]))
+        edges, layers, importance = (data.get(name) for name in ("edges", "layers", "base_importance"))
+        return cls(
+            **fields,
+            importance_change=HeadEstimates.from_dict(data["importance_change"]),
+            edges=None if edges is None else EdgeChange.from_dict(edges),
+            layers=None if layers is None else LayerProfile.from_dict(layers),
+            base_importance=None if importance is None else np.array(importance, dtype=np.float64),
+            post_fraction=data.get("post_fraction"),
+            tau=data.get("tau", 0.0),
+        )
 
 
 _COUNTS = ("counts", "null", "excess")

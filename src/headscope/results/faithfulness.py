@@ -1,21 +1,34 @@
-"""Faithfulness: how much of a model's behaviour a circuit alone carries."""
+"""Faithfulness: how much of a model's behaviour circuits alone carry."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
+from headscope import storage
+from headscope.errors import InputError
 
-@dataclass(frozen=True)
+SCHEMA_VERSION = 1
+_ARRAYS = ("full", "empty", "circuits", "fractions")
+
+# Weights of the pairs, from a bootstrap; None weighs all alike.
+Weights = Float[np.ndarray, " pair"] | None
+
+
+@dataclass(frozen=True, eq=False)
 class Faithfulness:
-    """The metric of one circuit with every edge outside it corrupted, per pair.
+    """The metric of one circuit with every edge outside it patched, per pair.
 
     full: float32 [pair], the metric of the whole model on the clean text (0 for KL).
-    empty: float32 [pair], the metric of the whole model on the corrupt text.
+    empty: float32 [pair], the metric with every edge patched: of the whole model on the corrupt text, where that is
+        what the edges carry.
     circuit: float32 [pair], the metric of the circuit.
     edges: number of edges in the circuit.
-    settings: metric, model, pairs digest: plain JSON values.
+    settings: metric, patch, model, pairs digest: plain JSON values.
+
+    Raises InputError where a metric is not a number.
     """
 
     full: Float[np.ndarray, " pair"]
@@ -24,12 +37,130 @@ class Faithfulness:
     edges: int
     settings: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_finite(full=self.full, empty=self.empty, circuit=self.circuit)
+
     @property
     def normalised(self) -> float:
-        """(m(C) − m(∅)) / (m(full) − m(∅)) of the means over pairs: 0 like the corrupt text, 1 like the clean
+        """(m(C) − m(∅)) / (m(full) − m(∅)) of the means over pairs: 0 like the patched text, 1 like the clean
         one.
 
-        NaN where both texts have the same mean metric.
+        NaN where both have the same mean metric.
         """
-        span = float(self.full.mean() - self.empty.mean())
-        return float(self.circuit.mean() - self.empty.mean()) / span if span else float("nan")
+        means = (np.atleast_1d(values.mean()) for values in (self.circuit, self.full, self.empty))
+        return float(_ratio(*means)[0])
+
+
+@dataclass(frozen=True, eq=False)
+class FaithfulnessCurve:
+    """Faithfulness of circuits of several sizes, from the same scores on the same pairs.
+
+    full, empty: as in ``Faithfulness``.
+    circuits: float32 [size, pair], the metric of each circuit.
+    fractions: float64 [size], share of the graph's edges asked for, ascending; edges: how many were left of it after
+        pruning.
+    settings: metric, patch, model, pairs digest and how the circuits were selected: plain JSON values.
+
+    *Faithfulness* is f = (m(C) − m(∅)) / (m(full) − m(∅)), m being means over pairs. *CPR* and *CMD* are those of the
+    MIB benchmark (Mueller et al., arXiv 2504.13151, and its ``evaluate_area_under_curve``): the trapezoid rule over the
+    fractions on a linear scale, of f and of |1 − f|, from the smallest fraction to 1. At fraction 1, where it is
+    not among the sizes, f = 1: the whole graph is the model. On MIB's sizes (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50 and
+    100 %) these are MIB's numbers: of a perfect circuit 0.999 and 0, because nothing is added below the smallest size.
+    MIB too counts edges before pruning; it rounds their number down, ``select`` to the nearest.
+
+    Raises InputError where a metric is not a number or the fractions are not ascending within (0, 1].
+    """
+
+    full: Float[np.ndarray, " pair"]
+    empty: Float[np.ndarray, " pair"]
+    circuits: Float[np.ndarray, "size pair"]
+    fractions: Float[np.ndarray, " size"]
+    edges: tuple[int, ...]
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        _check_finite(full=self.full, empty=self.empty, circuit=self.circuits)
+        ends = np.array([0.0, *self.fractions])
+        if not len(self.fractions) or (np.diff(ends) <= 0).any() or ends[-1] > 1:
+            raise InputError(f"found fractions {self.fractions.tolist()}; give ascending ones above 0 and up to 1")
+
+    def __len__(self) -> int:
+        """Number of sizes."""
+        return len(self.fractions)
+
+    def __getitem__(self, size: int) -> Faithfulness:
+        """The circuit of one size."""
+        settings = self.settings | {"fraction": float(self.fractions[size])}
+        return Faithfulness(self.full, self.empty, self.circuits[size], self.edges[size], settings)
+
+    def take(self, fractions: "tuple[float, ...] | list[float]") -> "FaithfulnessCurve":
+        """The curve at some of its fractions. Raises InputError where it was not measured at one."""
+        own = {float(fraction): size for size, fraction in enumerate(self.fractions)}
+        if missing := [fraction for fraction in fractions if fraction not in own]:
+            raise InputError(f"found no circuit of fraction {missing[0]}; measured were {sorted(own)}")
+        sizes = sorted(own[fraction] for fraction in set(fractions))
+        edges = tuple(self.edges[size] for size in sizes)
+        return FaithfulnessCurve(
+            self.full, self.empty, self.circuits[sizes], self.fractions[sizes], edges, self.settings
+        )
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``curve.safetensors`` and ``curve.json`` into ``folder``, which is made if absent."""
+        about = {"edges": list(self.edges), "settings": self.settings}
+        storage.save(folder, "curve", SCHEMA_VERSION, {name: getattr(self, name) for name in _ARRAYS}, about)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "FaithfulnessCurve":
+        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        about, arrays = storage.load(folder, "curve", SCHEMA_VERSION, keys=("edges", "settings"), arrays=_ARRAYS)
+        return cls(**{name: arrays[name] for name in _ARRAYS}, edges=tuple(about["edges"]), settings=about["settings"])
+
+    def normalised(self, weights: Weights = None) -> Float[np.ndarray, " size"]:
+        """f of each size, of the means over pairs; ``weights`` (which add up to 1) weigh the pairs."""
+        shares = np.full(len(self.full), 1 / len(self.full)) if weights is None else weights
+        return _ratio(self.circuits @ shares, self.full @ shares, self.empty @ shares)
+
+    def cpr(self, weights: Weights = None) -> float:
+        """MIB's CPR of the means over pairs: higher is better."""
+        return float(self._area(self.normalised(weights)))
+
+    def cmd(self, weights: Weights = None) -> float:
+        """MIB's CMD of the means over pairs: lower is better, 0 for a curve that is 1 everywhere."""
+        return float(self._area(self.normalised(weights), from_one=True))
+
+    @property
+    def pair_normalised(self) -> Float[np.ndarray, "size pair"]:
+        """f of each pair by itself; NaN where clean and patched text have the same metric."""
+        return _ratio(self.circuits, self.full, self.empty)
+
+    @property
+    def pair_cpr(self) -> Float[np.ndarray, " pair"]:
+        """CPR of each pair's own curve."""
+        return self._area(self.pair_normalised)
+
+    @property
+    def pair_cmd(self) -> Float[np.ndarray, " pair"]:
+        """CMD of each pair's own curve."""
+        return self._area(self.pair_normalised, from_one=True)
+
+    def _area(self, curve: Float[np.ndarray, "size *pair"], from_one: bool = False) -> Float[np.ndarray, "*pair"]:
+        sizes = np.asarray(self.fractions, dtype=np.float64)
+        if sizes[-1] < 1:
+            sizes = np.append(sizes, 1.0)
+            curve = np.concatenate([curve, np.where(np.isnan(curve[:1]), np.nan, 1.0)])
+        return np.asarray(np.trapezoid(np.abs(1 - curve) if from_one else curve, sizes, axis=0))
+
+
+def _ratio(circuits: Any, full: Any, empty: Any) -> Float[np.ndarray, "size *pair"]:
+    """(circuits − empty) / (full − empty) in float64, NaN where the last two are the same."""
+    span = np.asarray(full, dtype=np.float64) - empty
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio: np.ndarray = np.where(span == 0, np.nan, (circuits - empty) / span + 0.0)  # never −0
+    return ratio
+
+
+def _check_finite(**metrics: np.ndarray) -> None:
+    for name, values in metrics.items():
+        if not np.isfinite(values).all():
+            pair = int(np.argwhere(~np.isfinite(values))[0, -1])
+            raise InputError(f"the metric {name!r} of pair {pair} is not finite; check the model's weights and dtype")

@@ -3,14 +3,21 @@
 Sources, in order: ``input``, then per layer ``a{l}.h0 … a{l}.h{H-1}`` and ``m{l}``: F = 1 + L(H + 1).
 Destinations, in order: per layer all ``<q>``, all ``<k>``, all ``<v>`` inputs of its heads and ``m{l}``;
 last ``logits``: B = L(3H + 1) + 1. Names and order are those of EAP-IG, so score matrices can be laid side by side.
+
+A *grouped* graph (``kv_heads=K``) has one k and one v input per key/value head instead of a copy per query head:
+B = L(H + 2K + 1) + 1. They are named ``a{l}.kv0<k> … a{l}.kv{K-1}<v>`` — EAP-IG has no name for them, and ``h1<k>``
+would be read as query head 1's. An input of a group is an input of each of its query heads: key/value head j serves
+the query heads j·H/K … (j + 1)·H/K − 1.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Num, Shaped
+
+from headscope.errors import InputError
 
 PORTS = ("q", "k", "v")
 
@@ -21,11 +28,39 @@ class Graph:
 
     parallel: attention and MLP of a layer read the same residual stream (GPT-NeoX), so no edge runs from a layer's
         heads to its own MLP.
+    kv_heads: key/value heads K of a grouped graph; None where every query head has its own k and v input. With K
+        equal to H the two are one, and None is kept.
+
+    Raises InputError where K does not divide H.
     """
 
     layers: int
     heads: int
     parallel: bool = False
+    kv_heads: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.kv_heads is not None and not (1 <= self.kv_heads <= self.heads and self.heads % self.kv_heads == 0):
+            raise InputError(
+                f"found {self.kv_heads} key/value heads for {self.heads} query heads; "
+                f"a divisor of {self.heads} is needed"
+            )
+        if self.kv_heads == self.heads:
+            object.__setattr__(self, "kv_heads", None)
+
+    @classmethod
+    def from_dict(cls, fields: Any, origin: str) -> "Graph":
+        """The graph a file describes; InputError names ``origin`` where its fields are not a graph's."""
+        known = {"layers", "heads", "parallel", "kv_heads"}
+        counts = [fields.get(name) for name in ("layers", "heads")] if isinstance(fields, dict) else [None]
+        if not all(type(count) is int and count > 0 for count in counts) or not fields.keys() <= known:
+            raise InputError(f"{origin} describes its graph as {fields!r}; layers and heads above 0 are needed")
+        return cls(**fields)
+
+    @property
+    def per_query(self) -> "Graph":
+        """The same model's graph with a k and a v input for every query head."""
+        return replace(self, kv_heads=None)
 
     @cached_property
     def sources(self) -> list[str]:
@@ -38,9 +73,20 @@ class Graph:
         """B names."""
         names = []
         for layer in range(self.layers):
-            names += [f"a{layer}.h{head}<{port}>" for port in PORTS for head in range(self.heads)]
+            for port in PORTS:
+                reader = "h" if port == "q" or self.kv_heads is None else "kv"
+                names += [f"a{layer}.{reader}{index}<{port}>" for index in range(self.readers(port))]
             names.append(f"m{layer}")
         return [*names, "logits"]
+
+    def readers(self, port: str) -> int:
+        """How many inputs of that port a layer has: H, or K for the k and v of a grouped graph."""
+        return self.heads if port == "q" or self.kv_heads is None else self.kv_heads
+
+    @property
+    def attention_inputs(self) -> int:
+        """Destinations per layer that heads read: 3H, or H + 2K."""
+        return sum(self.readers(port) for port in PORTS)
 
     def head_source(self, layer: int, head: int = 0) -> int:
         """Row of a head's output; ``head=0`` is the first row of the layer."""
@@ -51,20 +97,22 @@ class Graph:
         return self.head_source(layer, self.heads)
 
     def port(self, layer: int, port: str, head: int = 0) -> int:
-        """Column of a head's q, k or v input; ``head=0`` is the first of that port's block of H columns."""
-        return layer * (3 * self.heads + 1) + PORTS.index(port) * self.heads + head
+        """Column of a head's q, k or v input (a key/value head's k or v in a grouped graph); ``head=0`` is the first
+        of that port's block of ``readers(port)`` columns.
+        """
+        before = sum(self.readers(earlier) for earlier in PORTS[: PORTS.index(port)])
+        return layer * (self.attention_inputs + 1) + before + head
 
     def mlp_destination(self, layer: int) -> int:
         """Column of a layer's MLP input."""
-        return layer * (3 * self.heads + 1) + 3 * self.heads
+        return layer * (self.attention_inputs + 1) + self.attention_inputs
 
     @cached_property
     def source_depth(self) -> "Int[np.ndarray, 'F']":
         """How many half-layers precede each source's write: 0 for the input, 2l + 1 for heads, 2l + 2 for MLPs."""
-        block = [2 * layer + 1 for layer in range(self.layers) for _ in range(self.heads)]
         depth = np.zeros(len(self.sources), dtype=np.int64)
         for layer in range(self.layers):
-            depth[self.head_source(layer) : self.mlp_source(layer)] = block[layer * self.heads]
+            depth[self.head_source(layer) : self.mlp_source(layer)] = 2 * layer + 1
             depth[self.mlp_source(layer)] = 2 * layer + 2
         return depth
 
@@ -85,15 +133,43 @@ class Graph:
         return self.source_depth[:, None] <= self.destination_depth[None, :]
 
     @cached_property
-    def owner(self) -> "Int[np.ndarray, 'B']":
-        """The source row of the node each destination belongs to; F for ``logits``, which is no source."""
-        owner = np.full(len(self.destinations), len(self.sources), dtype=np.int64)
-        for layer in range(self.layers):
-            for port in PORTS:
-                start = self.port(layer, port)
-                owner[start : start + self.heads] = np.arange(self.head_source(layer), self.mlp_source(layer))
-            owner[self.mlp_destination(layer)] = self.mlp_source(layer)
-        return owner
+    def owner(self) -> "Int[np.ndarray, 'B_query']":
+        """The source row of the node each input of ``per_query`` belongs to; F for ``logits``, which is no source."""
+        per_layer = np.r_[np.tile(np.arange(self.heads), len(PORTS)), self.heads]
+        rows = self.head_source(0) + np.arange(self.layers)[:, None] * (self.heads + 1) + per_layer
+        return np.append(rows.ravel(), len(self.sources))
+
+    @cached_property
+    def column(self) -> "Int[np.ndarray, 'B_query']":
+        """The destination that holds each input of ``per_query``: its own, or its group's.
+
+        Beside ``owner`` this says which inputs a node has, one row per input: a head three, an MLP one.
+        """
+        if self.kv_heads is None:
+            return np.arange(len(self.destinations))
+        group = np.arange(self.heads) // (self.heads // self.kv_heads)
+        starts = [self.port(0, "q") + np.arange(self.heads), self.port(0, "k") + group, self.port(0, "v") + group]
+        per_layer = np.r_[np.concatenate(starts), self.mlp_destination(0)]
+        columns = np.arange(self.layers)[:, None] * (self.attention_inputs + 1) + per_layer
+        return np.append(columns.ravel(), len(self.destinations) - 1)
+
+    def fold(self, scores: "Num[np.ndarray, '*batch F B_query']") -> "Num[np.ndarray, '*batch F B']":
+        """Signed scores of ``per_query`` as this graph's: k and v summed over the query heads of a group.
+
+        The group's input is one vector that all its query heads read, so corrupting it corrupts every copy: the
+        effects add, and |score| is taken of the sum. Fold per pair, then average.
+        """
+        if self.kv_heads is None:
+            return scores
+        # Copies of one group stand side by side, so its sum is one run of columns.
+        folded: np.ndarray = np.add.reduceat(scores, np.flatnonzero(np.diff(self.column, prepend=-1)), axis=-1)
+        return folded
+
+    def unfold(self, values: "Shaped[np.ndarray, '*batch F B']") -> "Shaped[np.ndarray, '*batch F B_query']":
+        """Masks (or scores) of this graph as ``per_query``'s [..., F, B_query]: a group's repeated for each of its
+        query heads. This is the mask to patch with: all copies of a group's input are kept or replaced together.
+        """
+        return values if self.kv_heads is None else values[..., self.column]
 
     def head_grid(self, values: "np.ndarray[Any, np.dtype[Any]]") -> "np.ndarray[Any, np.dtype[Any]]":
         """Per-source values [..., F] as [..., layer, head], leaving input and MLPs out."""

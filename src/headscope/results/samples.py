@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
 FINISHES = ("stop", "length")
 COLUMNS = {
@@ -33,7 +33,11 @@ COLUMNS = {
     "verdict": "str",
     "answer": "str",
     "gold": "str",
+    "kind": "str",
+    "token_ids": "object",
 }
+ABSENT = {"kind": "", "token_ids": ()}
+"""What stands in these columns where a table does not have them: schema version 1 did not."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +48,9 @@ class Samples:
         problem: its id; group: its tier or level, "" for none; sample: 0 … n − 1 within the problem;
         seed: of the response's random numbers; response: text; tokens: its length, stop token excluded;
         finish: "stop" | "length"; verdict: one of VERDICTS; answer: what was read from it, "" for nothing;
-        gold: the accepted answer, several separated by newlines.
+        gold: the accepted answer, several separated by newlines; kind: how the answer is checked, "" for unknown;
+        token_ids: int32 ids of the response as it was generated (decoding and encoding again is not the identity),
+        empty where they were not kept.
     settings: sampling and chat settings: plain JSON values.
 
     Raises InputError for a missing column, a value outside VERDICTS or FINISHES, an empty table, or problems
@@ -68,8 +74,8 @@ class Samples:
         task: str,
         settings: dict[str, Any] | None = None,
     ) -> "Samples":
-        """From one dict per response with the keys of COLUMNS."""
-        rows = list(records)
+        """From one dict per response with the keys of COLUMNS; those in ABSENT may be left out."""
+        rows = [{**ABSENT, **row} for row in records]
         table = pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in COLUMNS})
         return cls(table, model, task, settings or {})
 
@@ -79,7 +85,8 @@ class Samples:
         if not isinstance(other, Samples):
             return NotImplemented
         same = (self.model, self.task, self.settings) == (other.model, other.task, other.settings)
-        return same and self.table.equals(other.table)
+        plain = self.table.drop(columns="token_ids").equals(other.table.drop(columns="token_ids"))
+        return same and plain and all(map(np.array_equal, self.table["token_ids"], other.table["token_ids"]))
 
     @property
     def problems(self) -> list[str]:
@@ -103,6 +110,11 @@ class Samples:
     def lengths(self) -> "Int[np.ndarray, 'problem sample']":
         """Response lengths in tokens."""
         return self._matrix(self.table["tokens"].to_numpy(dtype=np.int64))
+
+    @property
+    def first_correct(self) -> "Bool[np.ndarray, 'problem']":
+        """Whether the first sample of each problem is correct: one answer per problem, as McNemar's test wants."""
+        return np.ascontiguousarray(self.correct[:, 0])
 
     def rates(self) -> dict[str, float]:
         """The share of all responses with each verdict, in [0, 1]; they sum to one."""
@@ -145,14 +157,20 @@ class Samples:
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:
-    missing = [name for name in COLUMNS if name not in table.columns]
+    missing = [name for name in COLUMNS if name not in table.columns and name not in ABSENT]
     if missing:
         raise InputError(f"a samples table lacks the columns {missing}; it has {list(table.columns)}")
     columns = {}
     for name, kind in COLUMNS.items():
-        values = table[name].tolist()
-        columns[name] = pd.Series([_clean(str(value)) for value in values] if kind == "str" else values, dtype=kind)
+        values = table[name].tolist() if name in table.columns else [ABSENT[name]] * len(table)
+        columns[name] = pd.Series(_converted(values, kind), dtype=kind)
     return pd.DataFrame(columns)
+
+
+def _converted(values: list[Any], kind: str) -> list[Any]:
+    if kind == "str":
+        return [_clean(str(value)) for value in values]
+    return [np.asarray(value, dtype=np.int32) for value in values] if kind == "object" else values
 
 
 def _ordered(table: pd.DataFrame) -> pd.DataFrame:

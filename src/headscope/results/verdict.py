@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from headscope.heads import HeadSet
 from headscope.results.estimate import Estimate
-from headscope.results.schema import check_schema
+from headscope.storage import check_schema
 
 SCHEMA_VERSION = 1
 
@@ -19,7 +19,7 @@ UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, eq=False)
-class Verdict:
+class AblationVerdict:
     """One head set, one operator, one task.
 
     reading: ``supported``, ``not supported`` or ``undecided``; reason: one sentence with the numbers it rests
@@ -84,7 +84,7 @@ class Verdict:
         return {"schema_version": SCHEMA_VERSION, **plain, **estimates, **sets}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Verdict":
+    def from_dict(cls, data: Mapping[str, Any]) -> "AblationVerdict":
         """The inverse of ``as_dict``. Raises InputError for another schema."""
         check_schema(data, "a verdict", SCHEMA_VERSION)
         fields: dict[str, Any] = {name: data[name] for name in _PLAIN}

@@ -5,8 +5,6 @@ tokens (method section 3, "Pairs"). Everything is NumPy: a pair can be saved and
 """
 
 import hashlib
-import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,13 +12,16 @@ from typing import Any, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Int
-from safetensors.numpy import load_file, save_file
 
+from headscope import storage
 from headscope.errors import InputError
+from headscope.pairs import positions as evaluated
+from headscope.pairs import text
+from headscope.pairs.candidates import Candidate, usable
+from headscope.pairs.positions import Positions
+from headscope.pairs.tokens import Tokens, check_lengths, rows, shared_length
 
 SCHEMA_VERSION = 1
-# "_": texts of one set differ in length.
-Tokens = Int[np.ndarray, "_"]
 
 
 class Pair(NamedTuple):
@@ -34,8 +35,12 @@ class Pair(NamedTuple):
     @property
     def shared(self) -> int:
         """Number of leading tokens that are equal in both texts."""
-        different = np.flatnonzero(self.clean != self.corrupt)
-        return int(different[0]) if len(different) else len(self.clean)
+        return shared_length(self.clean, self.corrupt)
+
+    @property
+    def ending(self) -> int:
+        """How many last positions must be run anew: from the first difference or evaluated position on."""
+        return len(self.clean) - min(self.shared, int(self.positions.min()))
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,16 +69,11 @@ class Pairs:
         if self.labels is not None and len(self.labels) != len(self.clean):
             raise InputError(f"labels hold {len(self.labels)} rows for {len(self.clean)} pairs; give one row each")
         for index, pair in enumerate(self):
-            _check(index, pair)
+            check_lengths(index, pair.clean, pair.corrupt)
+            evaluated.check(index, pair.positions, len(pair.clean))
 
     @classmethod
-    def from_tokens(
-        cls,
-        clean: Any,
-        corrupt: Any,
-        positions: "str | Sequence[int] | Sequence[Sequence[int]] | None" = None,
-        labels: Any = None,
-    ) -> "Pairs":
+    def from_tokens(cls, clean: Any, corrupt: Any, positions: Positions = None, labels: Any = None) -> "Pairs":
         """Pairs from token ids: arrays [pair, token] (NumPy or torch) or lists of rows of differing lengths.
 
         positions: ``"last"`` (default), ``"answer"`` (from the first differing token on), one list for all
@@ -81,17 +81,50 @@ class Pairs:
         labels: [pair, 2] ids of the right and the wrong next token, for ``logit_diff`` and ``nll``.
         Raises InputError where lengths differ within a pair or a position is out of range.
         """
-        rows_clean, rows_corrupt = _rows(clean), _rows(corrupt)
+        rows_clean, rows_corrupt = rows(clean), rows(corrupt)
         if len(rows_clean) != len(rows_corrupt):
             raise InputError(f"found {len(rows_clean)} clean and {len(rows_corrupt)} corrupt texts; give one of each")
+        chosen = []
         for index, (one, other) in enumerate(zip(rows_clean, rows_corrupt, strict=True)):
-            _check_lengths(index, one, other)
-        chosen = [
-            _positions(positions, index, Pair(one, other, one, None))
-            for index, (one, other) in enumerate(zip(rows_clean, rows_corrupt, strict=True))
-        ]
-        table = None if labels is None else np.array(_rows(labels), dtype=np.int64).reshape(-1, 2)
+            check_lengths(index, one, other)
+            chosen.append(evaluated.choose(positions, index, one, other))
+        table = None if labels is None else np.array(rows(labels), dtype=np.int64).reshape(-1, 2)
         return cls(tuple(rows_clean), tuple(rows_corrupt), tuple(chosen), table)
+
+    @classmethod
+    def from_text(
+        cls,
+        tokenizer: Any,
+        clean: Sequence[str],
+        corrupt: Sequence[str],
+        *,
+        prompts: Sequence[text.Prompt] | None = None,
+        k: int | None = None,
+        positions: Positions = None,
+        labels: Sequence[tuple[str, str]] | None = None,
+    ) -> "Pairs":
+        """Pairs from texts: whole ones, or two answers to the same prompt.
+
+        tokenizer: a Hugging Face tokenizer. Its BOS stands once: not before a rendered prompt, which brings its own,
+            and not a second time before a whole text that begins with it.
+        prompts: per pair the chat messages both texts answer, rendered once with the chat template, or text already
+            rendered. Answers are tokenised on their own, as generation would have them.
+        k: answers are cut to their first so many tokens; None keeps them whole.
+        positions: as in ``from_tokens``, one list per candidate where it is lists; ``"answer"`` means all tokens of
+            the answer where there are prompts.
+        labels: per candidate the right and the wrong next token, each a text of one token.
+        Candidates whose texts differ in length (after the cut: are too short for it), or are equal, are dropped and
+        counted in ``dropped``; nothing is ever padded.
+        Raises InputError where no pair is left, the numbers of texts differ, ``k`` is given without prompts, or
+        the tokenizer refuses a text.
+        """
+        if k is not None and prompts is None:
+            raise InputError(f"found k={k} without prompts; only an answer to a prompt is cut, a whole text is not")
+        if labels is not None and len(labels) != len(clean):
+            raise InputError(f"labels hold {len(labels)} rows for {len(clean)} pairs; give one row each")
+        found = text.candidates(tokenizer, clean, corrupt, prompts)
+        ids = None if labels is None else [[text.single_token(tokenizer, each) for each in row] for row in labels]
+        return cls._from_candidates(found, k, positions, ids)
 
     @classmethod
     def from_openings(
@@ -100,14 +133,14 @@ class Pairs:
         clean_openings: Sequence[Sequence[int]],
         corrupt_openings: Sequence[Sequence[int]],
         k: int = 16,
-        positions: str = "last",
+        positions: Positions = "last",
         bos: int | None = None,
     ) -> "Pairs":
         """Pairs from rendered prompts and sampled answers of two styles, cut to their first ``k`` tokens.
 
         Candidates with an answer shorter than ``k`` tokens, or equal after the cut, are dropped and counted
         in ``dropped``.
-        positions: ``"last"`` or ``"answer"`` (all tokens of the cut answer).
+        positions: as in ``from_tokens``; ``"answer"`` means all tokens of the cut answer.
         bos: id of the beginning-of-sequence token; a prompt that starts with two of them was rendered twice.
         Raises InputError where the numbers of prompts and openings differ, a prompt has two BOS, or no pair
         is left.
@@ -115,27 +148,27 @@ class Pairs:
         if not (len(prompts) == len(clean_openings) == len(corrupt_openings)):
             counts = f"{len(prompts)} prompts, {len(clean_openings)} and {len(corrupt_openings)} openings"
             raise InputError(f"found {counts}; give one prompt, clean and corrupt opening per pair")
-        if k < 1 or positions not in ("last", "answer"):
-            raise InputError(
-                f"found k={k}, positions={positions!r}; k must be at least 1 and positions 'last' or 'answer'"
-            )
-        dropped: Counter[str] = Counter()
-        clean, corrupt, chosen = [], [], []
-        for index, (prompt, one, other) in enumerate(zip(prompts, clean_openings, corrupt_openings, strict=True)):
+        for index, prompt in enumerate(prompts):
             if bos is not None and list(prompt[:2]) == [bos, bos]:
                 raise InputError(f"prompt {index} starts with two BOS tokens (id {bos}); render the chat template once")
-            reason = _reason_to_drop(one, other, k)
-            if reason:
-                dropped[reason] += 1
-                continue
-            clean.append(np.array([*prompt, *one[:k]], dtype=np.int64))
-            corrupt.append(np.array([*prompt, *other[:k]], dtype=np.int64))
-            start = len(prompt) if positions == "answer" else len(prompt) + k - 1
-            chosen.append(np.arange(start, len(prompt) + k))
-        if not clean:
-            why = ", ".join(f"{count} because of a {reason}" for reason, count in dropped.items()) or "none was given"
-            raise InputError(f"no pair is left of {len(prompts)} candidates: {why} (openings are cut to k={k} tokens)")
-        return cls(tuple(clean), tuple(corrupt), tuple(chosen), None, dict(dropped))
+        found = [Candidate(*each) for each in zip(prompts, clean_openings, corrupt_openings, strict=True)]
+        return cls._from_candidates(found, k, positions)
+
+    @classmethod
+    def _from_candidates(
+        cls, candidates: Sequence[Candidate], k: int | None, wanted: Positions, labels: Any = None
+    ) -> "Pairs":
+        kept, dropped = usable(candidates, k)
+        clean, corrupt, chosen = [], [], []
+        for index in kept:
+            one, other = candidates[index].cut(k).rows()
+            # Whole texts have no prompt to end: their answer begins where they part.
+            answer = len(candidates[index].prompt) or None
+            clean.append(one)
+            corrupt.append(other)
+            chosen.append(evaluated.choose(wanted, index, one, other, answer))
+        table = None if labels is None else np.array(labels, dtype=np.int64)[kept]
+        return cls(tuple(clean), tuple(corrupt), tuple(chosen), table, dropped)
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -160,6 +193,20 @@ class Pairs:
             positions=tuple(self.positions[i] for i in chosen),
             labels=None if self.labels is None else self.labels[list(chosen)],
         )
+
+    def groups(self) -> list[list[int]]:
+        """Indices of pairs that one run of a prefix serves, groups of short endings and short texts first.
+
+        Two pairs are together when they are equally long, their endings are alike (within a factor of two), and
+        all their texts agree before the longest ending of that class, 1, 2, 4, 8, … tokens: so several answers to
+        one problem stand side by side, and no pair runs twice the ending it needs.
+        """
+        found: dict[tuple[int, int, bytes], list[int]] = {}
+        for index, pair in enumerate(self):
+            length = len(pair.clean)
+            ending = min(length, 1 << (pair.ending - 1).bit_length())
+            found.setdefault((ending, length, pair.clean[: length - ending].tobytes()), []).append(index)
+        return [found[key] for key in sorted(found)]
 
     def split(self, seed: int) -> "tuple[Pairs, Pairs]":
         """Two disjoint random halves (of an odd number the first is smaller), for the test-retest null.
@@ -187,8 +234,6 @@ class Pairs:
 
     def save(self, folder: str | Path) -> None:
         """Write ``pairs.safetensors`` and ``pairs.json`` into ``folder``, which is made if absent."""
-        folder = Path(folder)
-        folder.mkdir(parents=True, exist_ok=True)
         arrays = {
             "clean": np.concatenate(self.clean),
             "corrupt": np.concatenate(self.corrupt),
@@ -196,71 +241,25 @@ class Pairs:
             "positions": np.concatenate(self.positions),
             "evaluated": np.array([len(row) for row in self.positions]),
         }
-        save_file(arrays if self.labels is None else {**arrays, "labels": self.labels}, folder / "pairs.safetensors")
-        about = {
-            "schema_version": SCHEMA_VERSION,
-            "pairs": len(self),
-            "digest": self.digest(),
-            "dropped": self.dropped,
-        }
-        (folder / "pairs.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+        kept = arrays if self.labels is None else {**arrays, "labels": self.labels}
+        about = {"pairs": len(self), "digest": self.digest(), "dropped": self.dropped}
+        storage.save(folder, "pairs", SCHEMA_VERSION, kept, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Pairs":
-        """Read what ``save`` wrote. Raises InputError where it is absent or made by a newer schema."""
-        path = Path(folder) / "pairs.json"
-        if not path.is_file():
-            raise InputError(f"no pairs at {folder}: {path.name} is missing")
-        about = json.loads(path.read_text(encoding="utf-8"))
-        if about["schema_version"] > SCHEMA_VERSION:
-            raise InputError(f"{path} has schema version {about['schema_version']}; known are up to {SCHEMA_VERSION}")
-        arrays = load_file(path.with_suffix(".safetensors"))
+        """Read what ``save`` wrote. Raises InputError where it is absent, damaged (the digest tells) or made by a
+        newer schema.
+        """
+        names = ("clean", "corrupt", "lengths", "positions", "evaluated")
+        about, arrays = storage.load(folder, "pairs", SCHEMA_VERSION, keys=("digest", "dropped"), arrays=names)
         cuts, picked = np.cumsum(arrays["lengths"])[:-1], np.cumsum(arrays["evaluated"])[:-1]
-        return cls(
+        pairs = cls(
             tuple(np.split(arrays["clean"], cuts)),
             tuple(np.split(arrays["corrupt"], cuts)),
             tuple(np.split(arrays["positions"], picked)),
             arrays.get("labels"),
             about["dropped"],
         )
-
-
-def _rows(tokens: Any) -> list[Tokens]:
-    """Rows of ids from an array, a torch tensor on any device, or a list of rows."""
-    array = tokens.detach().cpu() if hasattr(tokens, "detach") else tokens
-    return [np.asarray(row, dtype=np.int64) for row in array]
-
-
-def _positions(wanted: Any, index: int, pair: Pair) -> Tokens:
-    """The evaluated positions of one pair, sorted and counted from its start."""
-    length = len(pair.clean)
-    if wanted is None or (isinstance(wanted, str) and wanted == "last"):
-        return np.array([length - 1], dtype=np.int64)
-    if isinstance(wanted, str):
-        if wanted != "answer":
-            raise InputError(f"positions {wanted!r} are unknown; give 'last', 'answer' or a list of token positions")
-        return np.arange(min(pair.shared, length - 1), length)
-    chosen = np.asarray(wanted if np.ndim(wanted[0]) == 0 else wanted[index], dtype=np.int64)
-    return np.unique(np.where(chosen < 0, chosen + length, chosen))
-
-
-def _check(index: int, pair: Pair) -> None:
-    _check_lengths(index, pair.clean, pair.corrupt)
-    length = len(pair.clean)
-    if not len(pair.positions) or pair.positions.min() < 0 or pair.positions.max() >= length:
-        found = pair.positions.tolist()
-        raise InputError(f"pair {index} is evaluated at positions {found}; allowed are 0-{length - 1}, at least one")
-
-
-def _check_lengths(index: int, clean: Tokens, corrupt: Tokens) -> None:
-    if len(clean) != len(corrupt) or not len(clean):
-        found = f"{len(clean)} clean and {len(corrupt)} corrupt tokens"
-        raise InputError(f"pair {index} has {found}; both texts of a pair need the same length, at least 1")
-
-
-def _reason_to_drop(clean: Sequence[int], corrupt: Sequence[int], k: int) -> str:
-    if len(clean) < k:
-        return "short clean opening"
-    if len(corrupt) < k:
-        return "short corrupt opening"
-    return "equal opening" if list(clean[:k]) == list(corrupt[:k]) else ""
+        if pairs.digest() != about["digest"]:
+            raise InputError(f"pairs.safetensors in {folder} does not hold the pairs that pairs.json was written for")
+        return pairs

@@ -1,0 +1,116 @@
+"""Where a post-trained model disagrees with its base: the positions worth evaluating (method section 3).
+
+A few per cent of an answer's tokens carry most of what post-training changed. At these positions the two models'
+next-token distributions differ most on the same text, the pair's clean one.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers.cache_utils import DynamicCache
+
+from headscope.errors import InputError
+from headscope.measures.logits import kl
+from headscope.model_folder import check_token_ids
+from headscope.models import Subject, as_model, name_of
+from headscope.pairs import Pair, Pairs
+from headscope.progress import SILENT, Progress
+
+# Bytes the logits of one chunk of positions may take, both models' together, with KL's intermediate copies.
+LOGIT_BYTES = 256 * 2**20
+# Float32 arrays as large as one model's logits that are alive at once: two logits, two log-softmaxes, exp, product.
+_COPIES = 6
+
+
+def disagreement(base: Any, post: Any, pairs: Pairs, share: float = 0.05, *, progress: Progress = SILENT) -> Pairs:
+    """``pairs`` evaluated at the positions of their answers where ``post`` departs most from ``base``.
+
+    An answer's positions run from the first differing token to the end of the clean text. Of each pair the ``share``
+    of them (rounded, at least one) with the largest KL is kept, earlier ones first among equals; ``positions`` of
+    the result says which. See ``answer_divergence`` for the direction and scale.
+    base, post: each a ``Subject`` or a plain Hugging Face model in evaluation mode.
+    Raises InputError where the share lies outside (0, 1], a pair's texts are equal, the models have different
+    vocabularies, or a distribution is not finite.
+    """
+    if not 0 < share <= 1:
+        raise InputError(f"found share={share}; give a share of the answer's positions above 0 and up to 1")
+    chosen = []
+    for pair, divergence in zip(pairs, answer_divergence(base, post, pairs, progress=progress), strict=True):
+        count = max(1, round(share * len(divergence)))
+        strongest = np.argsort(-divergence, kind="stable")[:count]
+        chosen.append(np.sort(strongest) + pair.shared)
+    return replace(pairs, positions=tuple(chosen))
+
+
+@torch.no_grad()
+def answer_divergence(
+    base: Any, post: Any, pairs: Pairs, *, progress: Progress = SILENT
+) -> list[Float[np.ndarray, " position"]]:
+    """Per pair KL(post ‖ base) at every position of its clean answer, from ``pair.shared`` on.
+
+    In nats, of the full next-token distributions at temperature 1, in float32: 0 where the models agree, large where
+    the post-trained model expects what the base does not. The direction is that of the KL penalty of RL training.
+    Each text is run once per model and the unembedding in chunks of positions, ``LOGIT_BYTES`` at a time.
+    """
+    models = [as_model(model) for model in (base, post)]
+    _check_vocabularies(base, post, pairs)
+    found = []
+    with progress.bar("disagreement", len(pairs)) as bar:
+        for index, pair in enumerate(pairs):
+            if pair.shared == len(pair.clean):
+                raise InputError(f"pair {index} has two equal texts; there is no answer to compare the models on")
+            chunk = max(1, LOGIT_BYTES // (4 * _COPIES * _vocabulary(models[0])))
+            logits = zip(*(_answer_logits(model, pair, chunk) for model in models), strict=True)
+            parts = [kl(theirs, ours.to(theirs.device)).cpu().numpy() for ours, theirs in logits]
+            divergence = np.concatenate(parts)
+            if not np.isfinite(divergence).all():
+                place = pair.shared + int(np.flatnonzero(~np.isfinite(divergence))[0])
+                raise InputError(f"the models' logits are not finite at position {place} of pair {index}")
+            found.append(divergence)
+            bar.advance()
+    return found
+
+
+def _answer_logits(model: Any, pair: Pair, chunk: int) -> Iterator[Float[Tensor, "position vocab"]]:
+    """Logits of the clean answer, ``chunk`` positions at a time: the usual prefill in pieces, so that whatever the
+    model does to its logits (scaling, soft-capping) is done.
+    """
+    tokens: Int[Tensor, " token"] = torch.as_tensor(pair.clean, device=model.get_input_embeddings().weight.device)
+    cache = DynamicCache(config=model.config)
+    start = 0
+    while start < len(tokens):
+        # The shared prefix goes in with the first chunk; of it no logits are asked for.
+        stop = min(max(start, pair.shared) + chunk, len(tokens))
+        asked = stop - max(start, pair.shared)
+        output = model(input_ids=tokens[None, start:stop], past_key_values=cache, use_cache=True, logits_to_keep=asked)
+        yield output.logits[0].float()
+        start = stop
+
+
+def _vocabulary(model: Any) -> int:
+    size: int = model.get_input_embeddings().weight.shape[0]
+    return size
+
+
+def _check_vocabularies(base: Any, post: Any, pairs: Pairs) -> None:
+    """Equal sizes, and equal ids of all but added tokens where both tokenizers are at hand."""
+    ours, theirs = (_vocabulary(as_model(model)) for model in (base, post))
+    names = f"base {name_of(base)} has {ours} vocabulary entries and post {name_of(post)} has {theirs}"
+    if ours != theirs:
+        raise InputError(f"{names}; distributions are compared over one vocabulary")
+    highest = max(int(row.max()) for row in pairs.clean)
+    if highest >= ours:
+        raise InputError(f"pairs hold token id {highest}; the models' vocabulary allows 0-{ours - 1}")
+    tokenizers = [model.tokenizer for model in (base, post) if isinstance(model, Subject) and model.tokenizer]
+    if len(tokenizers) == 2:
+        added = {token for tokenizer in tokenizers for token in tokenizer.get_added_vocab()}
+        known, found = (
+            {token: index for token, index in tokenizer.get_vocab().items() if token not in added}
+            for tokenizer in tokenizers
+        )
+        check_token_ids(known, found, variant_name=f"post {name_of(post)}")

@@ -1,0 +1,33 @@
+"""Many tests at once: which of them to believe."""
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import false_discovery_control
+
+from headscope.errors import InputError
+
+
+def q_values(p_values: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
+    """Benjamini and Hochberg's adjusted p-values (1995), over all cells of the grid together.
+
+    Calling the cells with q ≤ α discoveries keeps the expected share of false ones at α or below, where the tests are
+    independent or positively dependent. NaN (nothing was tested) stays NaN and counts for nothing.
+
+    Raises InputError for a value outside [0, 1].
+    """
+    tested = ~np.isnan(p_values)
+    if ((p_values[tested] < 0) | (p_values[tested] > 1)).any():
+        raise InputError("a p-value lies outside 0 and 1; Benjamini and Hochberg's procedure needs probabilities")
+    adjusted = np.full(p_values.shape, np.nan)
+    if tested.any():
+        adjusted[tested] = false_discovery_control(p_values[tested], method="bh")
+    return adjusted
+
+
+def holm(p_values: "Float[np.ndarray, 'test']") -> "Float[np.ndarray, 'test']":
+    """Holm's adjusted p-values (1979): with α the chance of any false rejection, whatever the dependence."""
+    order = np.argsort(p_values)
+    scaled = np.maximum.accumulate((len(order) - np.arange(len(order))) * p_values[order])
+    adjusted = np.empty(len(order))
+    adjusted[order] = np.minimum(scaled, 1.0)
+    return adjusted

@@ -1,0 +1,71 @@
+"""Normalisations in one form: x ↦ weight · (x − mean) · rsqrt(variance + eps) + bias."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from headscope.errors import InputError
+
+
+@dataclass(frozen=True, eq=False)
+class NormAccess:
+    """A LayerNorm, or an RMSNorm, which subtracts no mean and has no bias.
+
+    module: its output is read, and its ``forward`` is called for patched inputs.
+    weight: float32 [d], what the normalised input is multiplied by (Gemma's stored weight plus one).
+    bias: float32 [d] or None.
+    centred: True for LayerNorm.
+    """
+
+    module: nn.Module
+    weight: Float[Tensor, " d"]
+    bias: Float[Tensor, " d"] | None
+    eps: float
+    centred: bool
+
+    def centre(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """x − mean(x) for LayerNorm, x itself for RMSNorm."""
+        return x - x.mean(-1, keepdim=True) if self.centred else x
+
+    def scale(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch"]:
+        """rsqrt(variance + eps) of an already centred x."""
+        return torch.rsqrt(x.square().mean(-1) + self.eps)
+
+    def formula(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """What ``module`` must compute, in x's precision."""
+        centred = self.centre(x)
+        scaled = centred * self.scale(centred)[..., None] * self.weight
+        return scaled if self.bias is None else scaled + self.bias
+
+
+def norm_access(module: nn.Module) -> NormAccess:
+    """Access to a LayerNorm or an RMSNorm under any class name.
+
+    RMSNorms multiply by their weight or, in Gemma, by one plus it; a probe tells which. Raises InputError where
+    the module is neither.
+    """
+    found: Any = module
+    weight = getattr(module, "weight", None)
+    if not isinstance(weight, Tensor) or weight.ndim != 1:
+        raise InputError(f"{type(module).__name__} is not a norm headscope knows; LayerNorm and RMSNorm are")
+    weight = weight.detach().float()
+    if isinstance(module, nn.LayerNorm):
+        bias = None if module.bias is None else module.bias.detach().float()
+        return NormAccess(module, weight, bias, module.eps, centred=True)
+    eps = getattr(found, "variance_epsilon", getattr(found, "eps", None))
+    if not isinstance(eps, float):
+        raise InputError(f"{type(module).__name__} names no epsilon; 'variance_epsilon' or 'eps' is needed")
+    candidates = [NormAccess(module, weight + offset, None, eps, centred=False) for offset in (0.0, 1.0)]
+    return min(candidates, key=lambda norm: formula_error(norm, found.weight.dtype))
+
+
+@torch.no_grad()
+def formula_error(norm: NormAccess, dtype: torch.dtype) -> float:
+    """Relative distance between a norm's module and its formula on a fixed probe."""
+    probe = torch.linspace(-2, 3, norm.weight.shape[0], device=norm.weight.device).roll(1)[None]
+    expected = norm.formula(probe)
+    found = norm.module(probe.to(dtype)).float()
+    return float((found - expected).norm() / expected.norm().clamp_min(1e-30))

@@ -1,0 +1,111 @@
+"""Where q, k and v come apart into heads, whatever way an architecture packs them.
+
+Axes: head (n heads of one port: H query heads; K key/value heads, or H copies of them), d_head, d, in, out.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
+
+from headscope.models.norms import NormAccess
+
+
+def linear_weight(module: nn.Module) -> Float[Tensor, "out in"]:
+    """Weight of a Linear or of GPT-2's transposed Conv1D, a view on the parameter."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.T if isinstance(module, Conv1D) else weight
+
+
+def linear_bias(module: nn.Module) -> Float[Tensor, " out"] | None:
+    """Bias of a Linear or Conv1D, None where it has none."""
+    bias = module.bias
+    return bias if isinstance(bias, Tensor) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Projection:
+    """A module whose output holds the heads of one or more ports: q_proj alone, or a fused one.
+
+    linear: the linear map.
+    heads: how many heads of each port its output holds, in order.
+    norm: a norm over all heads of the port together, applied to the linear map's output (OLMo 2).
+    interleaved: ports alternate head by head (GPT-NeoX) instead of lying side by side.
+    """
+
+    linear: nn.Module
+    heads: Mapping[str, int]
+    d_head: int
+    norm: NormAccess | None = None
+    interleaved: bool = False
+
+    @property
+    def module(self) -> nn.Module:
+        """The module whose output is split into heads."""
+        return self.linear if self.norm is None else self.norm.module
+
+    def split(self, output: Float[Tensor, "*batch _"]) -> dict[str, Float[Tensor, "*batch _ d_head"]]:
+        """The output as heads by port; also an output whose k and v were repeated."""
+        heads = torch.unflatten(output, -1, (-1, self.d_head))
+        if self.interleaved:
+            parts = torch.unflatten(heads, -2, (-1, len(self.heads))).unbind(-2)
+        else:
+            sizes = list(self.heads.values())
+            repeated = heads.shape[-2] != sum(sizes)
+            parts = torch.split(heads, [heads.shape[-2] // len(sizes)] * len(sizes) if repeated else sizes, dim=-2)
+        return dict(zip(self.heads, parts, strict=True))
+
+    def join(self, ports: Mapping[str, Float[Tensor, "*batch _ d_head"]]) -> Float[Tensor, "*batch _"]:
+        """The inverse of ``split``; takes its own ports out of ``ports``."""
+        own = [ports[port] for port in self.heads]
+        if self.interleaved:
+            return torch.stack(own, dim=-2).flatten(-3)
+        return own[0].flatten(-2) if len(own) == 1 else torch.cat(own, dim=-2).flatten(-2)
+
+    def repeat(self, output: Float[Tensor, "*batch _"], count: int) -> Float[Tensor, "*batch _"]:
+        """The output with the heads of each port repeated until there are ``count``: grouped keys and values once per
+        query head."""
+        if set(self.heads.values()) == {count}:
+            return output
+        ports = {
+            port: part.repeat_interleave(count // part.shape[-2], dim=-2) for port, part in self.split(output).items()
+        }
+        return self.join(ports)
+
+    def read_heads(
+        self, streams: Mapping[str, Float[Tensor, "head *batch d"]]
+    ) -> dict[str, Float[Tensor, "*batch head d_head"]]:
+        """Each port's heads, one of H copies read from each of H streams."""
+        if self.norm is None:
+            weights, biases = self.weights(), self.biases()
+            return {
+                port: torch.einsum("h...d,hed->...he", streams[port], copies(weights[port], len(streams[port])))
+                + copies(biases[port], len(streams[port]))
+                for port in self.heads
+            }
+        ((port, _),) = self.heads.items()  # a norm over all heads leaves each copy only its own head
+        output = self.repeat(self.module.forward(self.linear.forward(streams[port])), len(streams[port]))
+        return {port: torch.diagonal(self.split(output)[port], dim1=0, dim2=-2).movedim(-1, -2)}
+
+    def weights(self) -> dict[str, Float[Tensor, "head d_head d"]]:
+        """Rows of the linear map by port and head, as the norm (if any) weighs them."""
+        weight = linear_weight(self.linear)
+        if self.norm is not None:
+            weight = weight * self.norm.weight[:, None].to(weight.dtype)
+        return {port: part.permute(1, 2, 0) for port, part in self.split(weight.T).items()}
+
+    def biases(self) -> dict[str, Float[Tensor, "head d_head"]]:
+        """The linear map's bias by port and head, as the norm weighs it; zeros where it has none."""
+        bias = linear_bias(self.linear)
+        if bias is None:
+            bias = linear_weight(self.linear).new_zeros(linear_weight(self.linear).shape[0])
+        return self.split(bias if self.norm is None else bias * self.norm.weight.to(bias.dtype))
+
+
+def copies(heads: Float[Tensor, "_ *shape"], count: int) -> Float[Tensor, "{count} *shape"]:
+    """Grouped heads once per query head: each repeated until there are ``count``."""
+    return heads.repeat_interleave(count // len(heads), dim=0)

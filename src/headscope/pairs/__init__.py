@@ -1,0 +1,6 @@
+"""Clean/corrupt pairs of token sequences, from token ids, texts or sampled openings. NumPy only, no torch."""
+
+from headscope.pairs.pairs import Pair, Pairs
+from headscope.pairs.tokens import Tokens
+
+__all__ = ["Pair", "Pairs", "Tokens"]

@@ -1,0 +1,56 @@
+"""Cross-model patching: what one head's output of one model does in another."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headscope import storage
+from headscope.errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class CrossPatch:
+    """How much of the difference between two models each head carries, on the same texts.
+
+    gap: float32 [pair], KL(source ‖ into) in nats, the mean over the evaluated positions.
+    closed: float32 [pair, layer, head], the gap less what is left of it when ``into`` runs with that head's output from
+        ``source``: positive where the head carries the source's behaviour, ``gap`` where it carries all of it.
+    seconds: wall time. settings: the models' names and commits, pairs digest: plain JSON values.
+
+    Raises InputError where a number is not finite, naming the first layer it is found in.
+    """
+
+    gap: Float[np.ndarray, " pair"]
+    closed: Float[np.ndarray, "pair layer head"]
+    seconds: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (finite := np.isfinite(self.closed).all(axis=(0, 2))).all():
+            layer = int(np.flatnonzero(~finite)[0])
+            raise InputError(f"patched distributions are not finite, first in layer {layer}; check weights and dtype")
+
+    @property
+    def share(self) -> Float[np.ndarray, "layer head"]:
+        """Mean of ``closed`` over mean of ``gap``; shares of several heads need not add up. NaN without a gap."""
+        gap = float(self.gap.mean(dtype=np.float64))
+        closed: Float[np.ndarray, "layer head"] = self.closed.mean(axis=0, dtype=np.float64)
+        return closed / gap if gap else np.full_like(closed, np.nan)
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``cross_patch.safetensors`` and ``cross_patch.json`` into ``folder``, which is made if absent."""
+        about = {"seconds": self.seconds, "settings": self.settings}
+        storage.save(folder, "cross_patch", SCHEMA_VERSION, {"gap": self.gap, "closed": self.closed}, about)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "CrossPatch":
+        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        about, arrays = storage.load(
+            folder, "cross_patch", SCHEMA_VERSION, keys=("seconds", "settings"), arrays=("gap", "closed")
+        )
+        return cls(arrays["gap"], arrays["closed"], about["seconds"], about["settings"])

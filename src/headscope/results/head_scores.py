@@ -1,0 +1,52 @@
+"""Head scores: what replacing each head's output does, measured for real."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headscope import storage
+from headscope.errors import InputError
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class HeadScores:
+    """The change of a metric when a head's whole output is replaced, everything after it recomputed.
+
+    pair_heads: float32 [pair, layer, head]; positive where replacing the head raises the metric (the loss).
+    seconds: wall time of the measurement.
+    settings: method, metric, model name and commit, pairs digest: plain JSON values.
+
+    Raises InputError where a score is not a number, naming the first layer it is found in.
+    """
+
+    pair_heads: Float[np.ndarray, "pair layer head"]
+    seconds: float
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not (finite := np.isfinite(self.pair_heads).all(axis=(0, 2))).all():
+            layer = int(np.flatnonzero(~finite)[0])
+            raise InputError(f"head scores are not finite, first in layer {layer}; check weights and dtype there")
+
+    @property
+    def mean(self) -> Float[np.ndarray, "layer head"]:
+        """Mean over pairs, signed."""
+        mean: Float[np.ndarray, "layer head"] = self.pair_heads.mean(axis=0)
+        return mean
+
+    def save(self, folder: str | Path) -> None:
+        """Write ``heads.safetensors`` and ``heads.json`` into ``folder``, which is made if absent."""
+        about = {"seconds": self.seconds, "settings": self.settings}
+        storage.save(folder, "heads", SCHEMA_VERSION, {"pair_heads": self.pair_heads}, about)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "HeadScores":
+        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        keys, names = ("seconds", "settings"), ("pair_heads",)
+        about, arrays = storage.load(folder, "heads", SCHEMA_VERSION, keys=keys, arrays=names)
+        return cls(arrays["pair_heads"], about["seconds"], about["settings"])

@@ -1,0 +1,89 @@
+"""A result on disk: arrays in ``name.safetensors`` beside everything else in ``name.json``, both checked on reading.
+
+Whoever loads a file gets what was saved or an ``InputError`` that says what is wrong with it: absent, cut short, not
+ours, or made by a newer headscope.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from headscope import __version__
+from headscope.errors import InputError
+
+Arrays = dict[str, "np.ndarray[Any, np.dtype[Any]]"]
+
+
+def save(folder: str | Path, name: str, version: int, arrays: Arrays, about: Mapping[str, Any]) -> None:
+    """Write both files into ``folder``, which is made if absent; the JSON last, so that it never stands alone.
+
+    version: the schema's. about: plain JSON values, written after the schema's and headscope's version.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    versions = {"schema_version": version, "headscope": __version__}
+    text = json.dumps(versions | dict(about), indent=2)  # first: what is no JSON leaves no file behind
+    save_file(
+        {key: np.ascontiguousarray(array) for key, array in arrays.items()},
+        folder / f"{name}.safetensors",
+        metadata={"content": name} | {key: str(value) for key, value in versions.items()},
+    )
+    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+
+
+def load(
+    folder: str | Path, name: str, version: int, *, keys: Iterable[str], arrays: Iterable[str]
+) -> tuple[dict[str, Any], Arrays]:
+    """What ``save`` wrote: the JSON object and the arrays, which hold at least ``keys`` and ``arrays``."""
+    path = Path(folder) / f"{name}.json"
+    about = read_object(path, name)
+    check_schema(about, str(path), version)
+    check_keys(about, keys, path)
+    found = _read_arrays(path.with_suffix(".safetensors"))
+    check_keys(found, arrays, path.with_suffix(".safetensors"))
+    return about, found
+
+
+def read_object(path: str | Path, what: str) -> dict[str, Any]:
+    """The JSON object in a file; InputError where there is no file, or no JSON object in it."""
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"no {what} at {path.parent}: {path.name} is missing")
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:  # no JSON, or no text at all
+        raise InputError(f"{path} is not whole JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} holds a {type(content).__name__}; a JSON object is needed")
+    return content
+
+
+def check_schema(about: Mapping[str, Any], what: str, known: int) -> None:
+    """Raise InputError unless ``about`` carries a ``schema_version`` from 1 to ``known``."""
+    version = about.get("schema_version")
+    if not isinstance(version, int) or version < 1:
+        raise InputError(f"{what} has schema_version {version!r}; a whole number from 1 to {known} is needed")
+    if version > known:
+        raise InputError(f"{what} has schema_version {version}, this headscope reads up to {known}; update headscope")
+
+
+def check_keys(content: Mapping[str, Any], keys: Iterable[str], path: str | Path) -> None:
+    """Raise InputError unless ``content``, read from ``path``, holds all ``keys``."""
+    missing = [key for key in keys if key not in content]
+    if missing:
+        raise InputError(f"{path} lacks {', '.join(missing)}; it is damaged or not headscope's")
+
+
+def _read_arrays(path: Path) -> Arrays:
+    if not path.is_file():
+        raise InputError(f"{path.name} is missing beside its JSON in {path.parent}")
+    try:
+        arrays: Arrays = load_file(path)
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise InputError(f"{path} is not a whole safetensors file: {error}") from None
+    return arrays

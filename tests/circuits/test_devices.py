@@ -1,0 +1,57 @@
+"""Low precision, models spread over devices, and GPUs where there are any."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import dispatch_model
+from scipy.stats import spearmanr
+
+from headscope.circuits import attribute
+from headscope.models import ARCHITECTURES
+
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_bfloat16_keeps_the_scores_near_those_of_float32(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+    pairs = ragged_pairs(count=4)
+    exact, rounded = tiny_model(architecture), tiny_model(architecture).to(torch.bfloat16)
+    exact.load_state_dict(rounded.state_dict())  # the same rounded weights, so that only the arithmetic differs
+    expected = attribute(exact, pairs, nodes=8)
+    found = attribute(rounded, pairs, nodes=8)
+    assert found.edges.dtype == np.float32
+    real = found.graph.real
+    error = np.linalg.norm((found.edges - expected.edges)[real]) / np.linalg.norm(expected.edges[real])
+    rank = spearmanr(found.edges_abs[real], expected.edges_abs[real]).statistic
+    assert error < 0.12
+    assert rank > 0.98
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gemma2", "gpt2"])
+def test_a_dispatched_model_gives_the_same_scores(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+    pairs, expected = ragged_pairs(), attribute(tiny_model(architecture), ragged_pairs(), nodes=4)
+    model = tiny_model(architecture)
+    places = dict.fromkeys([name for name, module in model.named_modules() if not list(module.children())], "cpu")
+    dispatched = dispatch_model(model, places, main_device="cpu", force_hooks=True)
+    assert np.array_equal(attribute(dispatched, pairs, nodes=4).edges, expected.edges)
+
+
+@needs_gpu
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_a_gpu_gives_the_scores_of_the_cpu(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+    expected = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
+    found = attribute(tiny_model(architecture).to("cuda"), ragged_pairs(), nodes=4).edges
+    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@needs_gpu
+def test_layers_on_two_devices_give_the_scores_of_one(tiny_model: Any, ragged_pairs: Any) -> None:
+    expected = attribute(tiny_model("qwen3"), ragged_pairs(), nodes=4).edges
+    model = tiny_model("qwen3")
+    places = {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu", "model.layers.0": "cpu"}
+    spread = dispatch_model(
+        model, {**places, "model.layers.1": 0, "model.norm": 0, "lm_head": 0}, main_device="cpu", force_hooks=True
+    )
+    assert np.abs(attribute(spread, ragged_pairs(), nodes=4).edges - expected).max() < 1e-3 * np.abs(expected).max()

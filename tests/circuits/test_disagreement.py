@@ -1,0 +1,121 @@
+"""Disagreement positions against a plain KL of two full forward passes."""
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import Qwen2Config, Qwen2ForCausalLM
+
+from headscope.circuits.disagreement import answer_divergence, disagreement
+from headscope.errors import InputError
+from headscope.models import Subject
+from headscope.pairs import Pairs
+
+# The module: in the package's namespace its name is the function's.
+area = import_module("headscope.circuits.disagreement")
+
+
+def plain_divergence(base: Any, post: Any, pairs: Pairs) -> list[np.ndarray]:
+    """Σ p_post (log p_post − log p_base), every position from the first differing token on."""
+    found = []
+    for pair in pairs:
+        with torch.no_grad():
+            ours, theirs = (
+                torch.log_softmax(model(torch.tensor(pair.clean)[None]).logits[0], -1) for model in (base, post)
+            )
+        found.append((theirs.exp() * (theirs - ours)).sum(-1)[pair.shared :].numpy())
+    return found
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "mistral", "gemma2", "gemma3_text", "phi3", "gpt_oss"])
+@pytest.mark.parametrize("chunk", [1, 3, 100])
+def test_divergence_is_that_of_full_passes_however_it_is_chunked(
+    tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch, architecture: str, chunk: int
+) -> None:
+    base, post = tiny_model(architecture, 0), tiny_model(architecture, 1)
+    pairs = ragged_pairs(0, count=2)
+    monkeypatch.setattr(area, "LOGIT_BYTES", chunk * 4 * 6 * base.config.vocab_size)
+    for found, expected in zip(answer_divergence(base, post, pairs), plain_divergence(base, post, pairs), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_largest_are_kept_at_least_one_per_pair(tiny_model: Any, ragged_pairs: Any) -> None:
+    base, post, pairs = tiny_model("qwen3", 0), tiny_model("qwen3", 1), ragged_pairs(3)
+    divergence = plain_divergence(base, post, pairs)
+    for share, count in ((0.05, 1), (0.4, 2), (1.0, 99)):
+        for pair, new, values in zip(pairs, disagreement(base, post, pairs, share), divergence, strict=True):
+            largest = np.argsort(-values)[:count] + pair.shared
+            assert new.positions.tolist() == sorted(largest.tolist())
+            assert np.array_equal(new.clean, pair.clean)
+
+
+def test_the_direction_is_post_against_base(tiny_model: Any, ragged_pairs: Any) -> None:
+    base, post, pairs = tiny_model("qwen3", 0), tiny_model("qwen3", 1), ragged_pairs(count=1)
+    forward, backward = answer_divergence(base, post, pairs)[0], answer_divergence(post, base, pairs)[0]
+    assert not np.allclose(forward, backward, rtol=0.01)
+    # Post sure of one token that base gives 1/40: KL is log 40 in this direction only.
+    for model in (base, post):
+        model.lm_head.weight.data.zero_()
+    post.lm_head.bias = torch.nn.Parameter(torch.zeros(40))
+    post.lm_head.bias.data[7] = 100
+    np.testing.assert_allclose(answer_divergence(base, post, pairs)[0], np.log(40), rtol=1e-5)
+
+
+def test_a_model_and_itself_never_disagree(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs()
+    assert all(np.abs(row).max() < 1e-5 for row in answer_divergence(model, model, pairs))
+    assert all(len(row) == 1 for row in disagreement(model, model, pairs).positions)
+
+
+class Words:
+    """A tokenizer as far as vocabularies go."""
+
+    def __init__(self, words: list[str]) -> None:
+        self.words = words
+
+    def get_vocab(self) -> dict[str, int]:
+        return {word: index for index, word in enumerate(self.words)}
+
+    def get_added_vocab(self) -> dict[str, int]:
+        return {word: index for word, index in self.get_vocab().items() if word.startswith("<")}
+
+
+def test_what_cannot_be_compared_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
+    base, pairs = tiny_model("qwen3"), ragged_pairs(count=1)
+    with pytest.raises(InputError, match=r"40 vocabulary entries and post .* has 50"):
+        disagreement(base, tiny_model("qwen3", vocab_size=50), pairs)
+    one, other, renamed = (
+        Subject(base, Words(words), "x") for words in (["a", "b"], ["b", "a"], ["a", "b", "<think>"])
+    )
+    with pytest.raises(InputError, match="token 'a' is 1 in it and 0 in base"):
+        disagreement(one, other, pairs)
+    assert len(disagreement(one, renamed, pairs)) == 1
+    for share in (0.0, 1.5, float("nan")):
+        with pytest.raises(InputError, match="share="):
+            disagreement(base, base, pairs, share)
+    with pytest.raises(InputError, match="pair 0 has two equal texts"):
+        disagreement(base, base, Pairs.from_tokens([[1, 2]], [[1, 2]]))
+    with pytest.raises(InputError, match="token id 99"):
+        disagreement(base, base, Pairs.from_tokens([[1, 99]], [[1, 2]]))
+    broken = tiny_model("qwen3")
+    broken.lm_head.weight.data[3] = float("nan")
+    with pytest.raises(InputError, match=f"position {pairs[0].shared} of pair 0"):
+        disagreement(base, broken, pairs)
+
+
+def test_long_answers_over_a_real_vocabulary_stay_small() -> None:
+    """No call of the unembedding makes more logits than the budget allows; 299 positions at once would be 1.1 GB."""
+    config = Qwen2Config(
+        vocab_size=151_936, hidden_size=8, intermediate_size=8, num_hidden_layers=1, num_attention_heads=2,
+        num_key_value_heads=1, max_position_embeddings=512, tie_word_embeddings=True,
+    )  # fmt: skip
+    model = Qwen2ForCausalLM(config).eval()
+    clean = np.random.default_rng(0).integers(0, 151_936, (1, 300))
+    corrupt = np.where(np.arange(300) < 1, clean, clean ^ 1)
+    made: list[int] = []
+    model.lm_head.register_forward_hook(lambda _module, _inputs, logits: made.append(logits.numel()))
+    assert len(answer_divergence(model, model, Pairs.from_tokens(clean, corrupt))[0]) == 299
+    assert sum(made) == 2 * 299 * 151_936
+    assert max(made) * 4 * 6 <= area.LOGIT_BYTES

@@ -1,0 +1,158 @@
+"""Exact patching: against EAP-IG's own numbers, a plainly written patch, and the one-pass patch of a whole circuit."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.circuits.slow_patching import PlainPatching
+
+from headscope.circuits import faithfulness
+from headscope.circuits.exact import exact_edges, exact_heads
+from headscope.errors import InputError
+from headscope.models import ARCHITECTURES, head_access
+from headscope.pairs import Pairs
+from headscope.results.circuit import Circuit
+from headscope.results.graph import Graph
+
+
+def test_every_exact_edge_equals_the_reference(eap_reference: Any) -> None:
+    scores = exact_edges(eap_reference.model, eap_reference.pairs, "logit_diff")
+    real, expected = eap_reference.scores["real_edges"], eap_reference.scores["exact_logitdiff"]
+    assert np.abs(scores.edges - expected)[real].max() < 1e-5
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_edges_and_heads_equal_a_plain_patch(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+    model, pairs = tiny_model(architecture), ragged_pairs(count=2, positions="answer")
+    edges, heads = exact_edges(model, pairs, "nll", keep_pairs=True), exact_heads(model, pairs, "nll")
+    plain, real = PlainPatching(model, pairs), edges.graph.real
+    clean = plain.nll(real)
+    cells = np.argwhere(real)
+    for row, column in cells[np.random.default_rng(0).choice(len(cells), 12, replace=False)]:
+        kept = real.copy()
+        kept[row, column] = False
+        assert edges.pair_edges is not None
+        np.testing.assert_allclose(edges.pair_edges[:, row, column], plain.nll(kept) - clean, atol=2e-5)
+    for layer, head in ((0, 3), (1, 2)):
+        kept = real.copy()
+        kept[edges.graph.head_source(layer, head)] = False
+        np.testing.assert_allclose(heads.pair_heads[:, layer, head], plain.nll(kept) - clean, atol=2e-5)
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "phi3", "olmo2"])
+def test_a_groups_input_is_patched_for_all_its_query_heads(
+    tiny_model: Any, ragged_pairs: Any, architecture: str
+) -> None:
+    model, pairs = tiny_model(architecture), ragged_pairs(count=3)
+    scores = exact_edges(model, pairs, "nll", kv="group")
+    graph = Graph(2, 4, kv_heads=2)
+    assert scores.graph == graph
+    for name in ("a0.kv1<k>", "a1.kv0<v>", "a1.kv1<k>", "a1.h2<q>", "m1", "logits"):
+        column = graph.destinations.index(name)
+        kept = graph.real.copy()
+        kept[0, column] = False
+        found = faithfulness(model, pairs, Circuit(graph, kept), "nll")
+        assert scores.edges[0, column] == pytest.approx((found.circuit - found.full).mean(), abs=1e-5)
+
+
+@pytest.mark.parametrize("architecture", ["mistral", "gpt2"])
+def test_passes_of_any_size_give_the_same_scores(
+    tiny_model: Any, ragged_pairs: Any, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, pairs = tiny_model(architecture), ragged_pairs(count=3)
+    expected = exact_edges(model, pairs, "nll", keep_pairs=True)
+    heads = exact_heads(model, pairs, "nll").pair_heads
+    monkeypatch.setattr("headscope.circuits.replay.CPU_TOKENS", 150)
+    monkeypatch.setattr("headscope.circuits.exact.DELTA_BYTES", 2**17)
+    for size in (2, None):
+        found = exact_edges(model, pairs, "nll", batch=size, keep_pairs=True)
+        np.testing.assert_allclose(found.pair_edges, expected.pair_edges, atol=2e-5)
+        np.testing.assert_allclose(exact_heads(model, pairs, "nll", batch=size).pair_heads, heads, atol=2e-5)
+
+
+def test_what_is_kept_of_the_scores(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs(count=3)
+    scores = exact_edges(model, pairs, keep_pairs=True)
+    assert scores.pair_edges is not None
+    assert scores.pair_edges.min() > -1e-5  # KL is 0 on the clean run
+    np.testing.assert_allclose(scores.edges, scores.pair_edges.mean(0), atol=1e-6)
+    np.testing.assert_allclose(scores.edges_abs, np.abs(scores.pair_edges).mean(0), atol=1e-6)
+    np.testing.assert_allclose(scores.pair_heads[:, 1, 2], np.abs(scores.pair_edges[:, 8]).sum(1), rtol=1e-5)
+    assert not scores.pair_edges[:, ~scores.graph.real].any()
+    assert scores.settings["method"] == "exact"
+    assert scores.settings["loss_clean"] == pytest.approx(0, abs=1e-6)
+    assert exact_edges(model, pairs).pair_edges is None
+
+
+def test_progress_counts_every_edge_and_head(tiny_model: Any, ragged_pairs: Any) -> None:
+    class Counted:
+        def __init__(self) -> None:
+            self.totals: list[int] = []
+            self.done = 0
+
+        def bar(self, label: str, total: int) -> "Counted":
+            self.totals.append(total)
+            return self
+
+        def __enter__(self) -> "Counted":
+            return self
+
+        def __exit__(self, *_error: object) -> None:
+            pass
+
+        def advance(self, steps: int = 1, note: str = "") -> None:
+            self.done += steps
+
+    model, pairs, seen = tiny_model("gpt2"), ragged_pairs(count=3), Counted()
+    exact_edges(model, pairs, progress=seen)
+    exact_heads(model, pairs, progress=seen)
+    assert seen.totals == [3 * Graph(2, 4).real.sum(), 3 * 8]
+    assert seen.done == sum(seen.totals)
+
+
+def test_a_pair_equal_to_itself_scores_nothing(tiny_model: Any, ragged_pairs: Any) -> None:
+    pairs = ragged_pairs(count=2)
+    same = Pairs.from_tokens(pairs.clean, pairs.clean, [0, -1])
+    assert exact_edges(tiny_model("qwen3"), same, "nll").edges_abs.max() < 1e-5
+    assert np.abs(exact_heads(tiny_model("qwen3"), same, "nll").mean).max() < 1e-5
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any, error: type[BaseException]) -> None:
+    model, pairs, passes = tiny_model("qwen2"), ragged_pairs(count=2), []
+
+    def interrupt(*_args: Any) -> None:
+        passes.append(1)
+        if len(passes) > 5:
+            raise error("in the middle of the patches")
+
+    model.model.layers[0].forward = own = model.model.layers[0].forward  # as accelerate's dispatch leaves it
+    ids = torch.arange(9)[None]
+    before = model(ids).logits
+    handle = model.lm_head.register_forward_hook(interrupt)
+    with pytest.raises(error, match="middle"):
+        exact_edges(model, pairs)
+    handle.remove()
+    assert torch.equal(model(ids).logits, before)
+    assert vars(model.model.layers[0])["forward"] is own
+    for module in model.modules():
+        assert not module._forward_hooks
+        assert not module._forward_pre_hooks
+        assert module is model.model.layers[0] or "forward" not in vars(module)
+    assert all(layer.self_attn.num_key_value_groups == 2 for layer in model.model.layers)
+
+
+def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs(count=1)
+    with pytest.raises(InputError, match="'query' and 'group'"):
+        exact_edges(model, pairs, kv="groups")
+    with pytest.raises(InputError, match="did you mean 'kl'"):
+        exact_heads(model, pairs, "kll")
+    with pytest.raises(InputError, match="training mode"):
+        exact_edges(tiny_model("qwen3").train(), pairs)
+    head_access(model).layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
+    with pytest.raises(InputError, match="not finite"):
+        exact_edges(model, pairs)
+    with pytest.raises(InputError, match="not finite, first in layer 0"):
+        exact_heads(model, pairs)

@@ -1,0 +1,30 @@
+"""Scoring per key/value head is summing the scores of its query heads' copies, pair by pair."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headscope.circuits import attribute, faithfulness, select
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gpt2"])
+def test_grouped_attribution_is_grouped_scores(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+    model, pairs = tiny_model(architecture), ragged_pairs(count=3)
+    kv_heads = 2 if architecture == "qwen3" else 4
+    copies = attribute(model, pairs, nodes=3, keep_pairs=True)
+    grouped = attribute(model, pairs, nodes=3, keep_pairs=True, kv="group")
+    by_arithmetic = copies.grouped(kv_heads)
+    assert grouped.graph == by_arithmetic.graph
+    for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
+        found, expected = getattr(grouped, name), getattr(by_arithmetic, name)
+        np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max(), err_msg=name)
+    assert grouped.residual == pytest.approx(copies.residual, rel=1e-3, abs=1e-5)
+
+
+def test_a_grouped_circuit_is_as_faithful_as_its_unfolded_self(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs(count=3)
+    circuit = select(attribute(model, pairs, nodes=2, kv="group"), fraction=0.3)
+    assert circuit.graph.kv_heads == 2
+    one, other = (faithfulness(model, pairs, each) for each in (circuit, circuit.per_query()))
+    np.testing.assert_allclose(one.circuit, other.circuit)

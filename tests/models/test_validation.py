@@ -1,0 +1,115 @@
+"""Adapters that lie are found out, unknown architectures are tried, and what cannot be read is refused."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, CohereConfig, DiffLlamaConfig, GemmaConfig, GraniteConfig
+
+from headscope.errors import InputError
+from headscope.models import HeadAccess, as_model, head_access, ungrouped, validate
+
+_SIZES = {
+    "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "head_dim": 8, "bos_token_id": None, "eos_token_id": None, "pad_token_id": None,
+}  # fmt: skip
+
+
+def _first(access: HeadAccess, **changes: Any) -> HeadAccess:
+    first, *rest = access.layers
+    return replace(access, layers=(replace(first, **changes), *rest))
+
+
+def _interleaved(access: HeadAccess) -> HeadAccess:
+    (fused,) = access.layers[0].projections
+    return _first(access, projections=(replace(fused, interleaved=not fused.interleaved),))
+
+
+def _wrong_norm(access: HeadAccess) -> HeadAccess:
+    norm = access.layers[0].mlp_norm
+    assert norm is not None
+    return _first(access, mlp_norm=replace(norm, weight=norm.weight + 0.1))
+
+
+# Architecture, how its access lies, and the sentence that finds it out.
+LIES: dict[str, tuple[str, Callable[[HeadAccess], HeadAccess], str]] = {
+    "o_proj": (
+        "llama",
+        lambda a: _first(a, output=a.layers[1].mlp.down_proj),
+        "hands 48 numbers to o_proj; 4 x 8 expected",
+    ),
+    "heads": ("llama", lambda a: replace(a, heads=8), "hands 32 numbers to o_proj; 8 x 8 expected"),
+    "norm": ("llama", _wrong_norm, "LlamaRMSNorm is neither a LayerNorm nor an RMSNorm"),
+    "post-norm": ("gemma2", lambda a: _first(a, attention_post_norm=None), "misses the residual stream by"),
+    "mlp": ("olmo2", lambda a: _first(a, mlp_write=a.layers[0].mlp), "misses the residual stream by"),
+    "parallel": ("gpt_neox", lambda a: replace(a, parallel=False), "the MLP's input is missed"),
+    "interleaved": ("gpt_neox", _interleaved, "moving one head's q, k, v of gpt_neox moves others"),
+    "side by side": ("gpt2", _interleaved, "moving one head's q, k, v of gpt2 moves others"),
+}
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_an_adapter_that_lies_is_found_out(tiny_model: Any, lie: str) -> None:
+    architecture, change, sentence = LIES[lie]
+    model = tiny_model(architecture)
+    with pytest.raises(InputError, match=sentence):
+        validate(model, change(head_access(model)))
+
+
+def _random(config: Any) -> Any:
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    for parameter in model.parameters():
+        parameter.data = torch.randn_like(parameter) * 0.25 + 0.5
+    return model
+
+
+def test_an_unknown_architecture_with_the_usual_names_works() -> None:
+    access = head_access(_random(GemmaConfig(**_SIZES)))
+    assert (len(access.layers), access.heads, access.kv_heads, access.parallel) == (2, 4, 2, False)
+
+
+@pytest.mark.parametrize(
+    ("config", "sentence"),
+    [
+        (GraniteConfig(**_SIZES, residual_multiplier=0.5), "what heads and MLP write misses the residual stream"),
+        (DiffLlamaConfig(**_SIZES), "moving one head's q, k, v of diffllama moves others"),
+        (CohereConfig(**_SIZES), "CohereDecoderLayer has no post_attention_layernorm"),
+    ],
+)
+def test_an_unknown_architecture_that_differs_is_refused_with_what_failed(config: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=f"architecture '{config.model_type}' is unknown.*{sentence}"):
+        head_access(_random(config))
+
+
+def test_what_hooks_cannot_see_or_split_is_refused(tiny_model: Any) -> None:
+    model = tiny_model("qwen3")
+    model.model.layers[1].mlp.compile()
+    with pytest.raises(InputError, match=r"module model\.layers\.1\.mlp is compiled: .*attn_implementation='sdpa'"):
+        head_access(model)
+    with pytest.raises(InputError, match="OptimizedModule"):
+        as_model(torch.compile(tiny_model("qwen3")))
+    packed = tiny_model("qwen3")
+    packed.model.layers[1].self_attn.o_proj.weight = torch.nn.Parameter(
+        torch.zeros(512, 1, dtype=torch.uint8), requires_grad=False
+    )
+    with pytest.raises(
+        InputError, match=r"layer 1 of qwen3 holds a Linear of torch\.uint8 \(512, 1\); load it unquant"
+    ):
+        head_access(packed)
+    offloaded = tiny_model("qwen3")
+    offloaded.model.layers[1].mlp.to("meta")
+    with pytest.raises(InputError, match=r"model\.layers\.1\.mlp\.gate_proj\.weight is offloaded"):
+        head_access(offloaded)
+
+
+def test_ungrouping_is_undone_whatever_happens(tiny_model: Any) -> None:
+    model = tiny_model("phi3")
+    attention = model.model.layers[1].self_attn
+    with ungrouped(head_access(model)):
+        assert (attention.num_key_value_groups, attention.num_key_value_heads) == (1, 4)
+    with pytest.raises(IndexError), ungrouped(head_access(model)):
+        model(torch.full((1, 3), 1000))
+    assert (attention.num_key_value_groups, attention.num_key_value_heads) == (2, 2)
