@@ -2,27 +2,75 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from headscope.errors import InputError
-from headscope.interventions import edit_weights, scale
-from headscope.models import Subject, load_model
+from headscope.interventions import constant, edit_weights, scale
+from headscope.models import ARCHITECTURES, Subject, load_model
 
 IDS = torch.arange(12)[None] % 7
+HEADS = ["L0H3", "L1H0"]
+KEEPS_NO_BIAS = ("phi3", "mistral")  # the tiny Mistral has a window, so it is no Llama
 
 
-@pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "llama", "mistral", "gpt2"])
+def values(seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(2, 4, 8)).astype(np.float32)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
 @pytest.mark.parametrize("alpha", [0.0, 1.3])
 @torch.no_grad()
 def test_edited_weights_and_hooks_agree(tiny_model: Any, architecture: str, alpha: float) -> None:
     model = tiny_model(architecture)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     edited = edit_weights(model, {"L0H3": alpha, "1.0": alpha})
-    with scale(model, ["L0H3", "L1H0"], alpha):
+    with scale(model, HEADS, alpha):
         assert torch.allclose(edited(IDS).logits, model(IDS).logits, atol=1e-4)
     assert not torch.allclose(edited(IDS).logits, model(IDS).logits, atol=1e-2)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@torch.no_grad()
+def test_constants_become_biases(tiny_model: Any, tmp_path: Any, architecture: str) -> None:
+    model, z = tiny_model(architecture), values()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    edited = edit_weights(model, dict.fromkeys(HEADS, 0.0), {"L0H3": z[0, 3], "L1H0": z[1, 0]})
+    with constant(model, HEADS, z):
+        expected = model(IDS).logits
+    assert torch.allclose(edited(IDS).logits, expected, atol=1e-4)
+    assert not torch.allclose(model(IDS).logits, expected, atol=1e-2)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    settings = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
+    made = edited.generate(IDS, **settings)
+    with constant(model, HEADS, z):
+        same = model.generate(IDS, **settings)
+    assert torch.equal(made, same)
+    edited.save_pretrained(tmp_path)
+    saved = load_model(tmp_path).model
+    saved.set_attn_implementation(model.config._attn_implementation)
+    kept = torch.allclose(saved(IDS).logits, expected, atol=1e-4)
+    assert kept == (architecture not in KEEPS_NO_BIAS)
+
+
+@torch.no_grad()
+def test_a_mistral_without_a_window_is_saved_as_a_llama(tiny_model: Any, tmp_path: Any) -> None:
+    model, z = tiny_model("mistral", sliding_window=None), values()
+    edited = edit_weights(model, {"L1H0": 0.0}, {"L1H0": z[1, 0]})
+    assert edited.config.model_type == "llama"
+    edited.save_pretrained(tmp_path)
+    with constant(model, ["L1H0"], z):
+        assert torch.allclose(load_model(tmp_path).model(IDS).logits, model(IDS).logits, atol=1e-4)
+
+
+@torch.no_grad()
+def test_a_constant_beside_a_factor_is_added_to_the_scaled_write(tiny_model: Any) -> None:
+    model, z = tiny_model("gpt2"), values()
+    both = edit_weights(model, {"L0H1": 0.5}, {"L0H1": z[0, 1]})
+    one_by_one = edit_weights(edit_weights(model, {}, {"L0H1": z[0, 1]}), {})
+    assert torch.allclose(edit_weights(one_by_one, {"L0H1": 0.5})(IDS).logits, both(IDS).logits, atol=1e-5)
 
 
 def test_a_subject_gives_a_subject_that_can_be_saved_and_loaded(tiny_model: Any, tmp_path: Any) -> None:
@@ -35,8 +83,21 @@ def test_a_subject_gives_a_subject_that_can_be_saved_and_loaded(tiny_model: Any,
         assert torch.equal(load_model(tmp_path).model(IDS).logits, edited.model(IDS).logits)
 
 
-def test_heads_that_do_not_exist_are_refused(tiny_model: Any) -> None:
+def test_tied_embeddings_stay_tied(tiny_model: Any) -> None:
+    model = tiny_model("qwen2", tie_word_embeddings=True)
+    for edited in (edit_weights(model, {"L0H0": 0.0}), edit_weights(model, {"L0H0": 0.0}, {"L0H0": values()[0, 0]})):
+        assert edited.get_input_embeddings().weight is edited.get_output_embeddings().weight
+        assert edited.get_input_embeddings().weight is not model.get_input_embeddings().weight
+
+
+def test_heads_that_do_not_exist_and_shared_projections_are_refused(tiny_model: Any) -> None:
+    model = tiny_model("qwen3")
     with pytest.raises(InputError, match="L7H0 does not exist"):
-        edit_weights(tiny_model("qwen3"), {"L7H0": 0.0})
+        edit_weights(model, {"L7H0": 0.0})
     with pytest.raises(InputError, match="not a head's name"):
-        edit_weights(tiny_model("qwen3"), {"head five": 0.0})
+        edit_weights(model, {"head five": 0.0})
+    with pytest.raises(InputError, match=r"the constant of L0H0 has shape \(3,\); \(8,\) is needed"):
+        edit_weights(model, {}, {"L0H0": np.zeros(3)})
+    model.model.layers[1].self_attn.o_proj.weight = model.model.layers[0].self_attn.o_proj.weight
+    with pytest.raises(InputError, match="layers 0 and 1 share one o_proj"):
+        edit_weights(model, {"L0H0": 0.0})

@@ -1,0 +1,45 @@
+"""``export``: write something headscope made in a form that other programs read."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from headscope.cli.options import Json, print_json
+
+Edited = Annotated[str, typer.Option("--edited", help="Export an edited copy of this model: folder, hub id, built-in.")]
+Heads = Annotated[str, typer.Option(help="Heads to edit: 'L3H5 L4H1', or with commas.")]
+Into = Annotated[Path, typer.Option("--out", help="Folder to write; it must be new or empty.")]
+OperatorOption = Annotated[str, typer.Option("--operator", help="What a head writes instead: zero, mean, optimal.")]
+Alpha = Annotated[float | None, typer.Option(help="Multiply what the heads write by this instead.")]
+Reference = Annotated[Path | None, typer.Option(help="For mean and optimal: a text file, one text per line.")]
+DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("export")(export_command)
+
+
+def export_command(
+    edited: Edited,
+    heads: Heads,
+    out: Into,
+    operator: OperatorOption = "zero",
+    alpha: Alpha = None,
+    reference: Reference = None,
+    dtype: DtypeOption = "float32",
+    json: Json = False,
+) -> int:
+    """Write a model with heads removed, replaced by constants, or scaled, as a checkpoint any engine can serve."""
+    from headscope.studies.export import export_edited
+
+    names = heads.replace(",", " ").split()
+    done = export_edited(edited, names, out, operator=operator, alpha=alpha, reference=reference, dtype=dtype)
+    if json:
+        print_json(done)
+    else:
+        print(f"{done['operator']} on {' '.join(done['heads'])}, saved as {done['architecture']}")
+        print(f"loaded again: logits differ from the hooks' by {done['difference']:.1e} of the largest")
+        print(done["open"])
+    return 0

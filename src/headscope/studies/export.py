@@ -1,0 +1,105 @@
+"""Write an edited copy of a model as a checkpoint that any engine can serve, and prove that it is one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from headscope.errors import InputError
+from headscope.heads import HeadId, HeadSet
+from headscope.interventions import OPERATORS, Text, constant, edit_weights, scale, stand_in
+from headscope.interventions.operators import Constants, head_grid
+from headscope.models import Subject, load_model
+from headscope.studies.stages import model_path
+
+TOLERANCE = 1e-4
+"""Largest difference of logits between the saved model and the hooks, relative to the largest logit."""
+
+_PROBE = 16
+
+
+def export_edited(
+    model: str,
+    heads: Sequence[str],
+    out: Path,
+    *,
+    operator: str = "zero",
+    alpha: float | None = None,
+    reference: Path | None = None,
+    dtype: str = "float32",
+) -> dict[str, Any]:
+    """Save ``model`` with ``heads`` edited into ``out``; what was done, as JSON values.
+
+    model: a folder, a hub id or a built-in name. operator: zero, mean or optimal; ``alpha`` scales instead.
+    reference: for mean and optimal, a text file with one text per line.
+    The folder is loaded again and held against the hooks. Raises InputError where a head does not exist, the operator
+    is no constant, the reference is missing, the folder is not empty, or the checkpoint cannot hold the edit.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise InputError(f"folder {out} is not empty; name another with --out")
+    subject = load_model(model_path(model), dtype=dtype)
+    chosen = HeadSet.from_grid(head_grid(subject, heads))
+    values = None if alpha is not None else _constants(subject, operator, reference)
+    factors = {str(head): 0.0 if alpha is None else alpha for head in chosen}
+    added = None if values is None else {str(head): values[head.layer, head.head] for head in chosen}
+    edited = edit_weights(subject, factors, added)
+    edited.model.save_pretrained(out)
+    if edited.tokenizer is not None:
+        edited.tokenizer.save_pretrained(out)
+    difference = _difference(subject, chosen, alpha, values, load_model(out, dtype=dtype))
+    if difference > TOLERANCE * (1 if dtype == "float32" else 500):
+        raise InputError(
+            f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on o_proj, "
+            f"which its class leaves out on loading (logits are off by {difference:.1g}); zero and scaling need none"
+        )
+    named = f"scale {alpha:g}" if alpha is not None else operator
+    return {
+        "heads": chosen.names(),
+        "operator": named,
+        "architecture": edited.model.config.model_type,
+        "difference": difference,
+        "open": str(out),
+    }
+
+
+def _constants(subject: Subject, operator: str, reference: Path | None) -> Any:
+    """[layer, head, d_head], or None for zero."""
+    if operator not in ("zero", "mean", "optimal"):
+        kind = "changes from token to token" if operator in OPERATORS else "does not exist"
+        raise InputError(f"operator {operator} {kind}; weights can hold zero, mean and optimal, and --alpha")
+    if operator == "zero":
+        return None
+    texts = _texts(subject, reference)
+    if operator == "mean":
+        from headscope.interventions import capture_mean
+
+        return capture_mean(subject, [text.tokens for text in texts])
+    fill = stand_in(subject, operator, texts).fill
+    assert isinstance(fill, Constants)
+    return fill.values
+
+
+def _texts(subject: Subject, reference: Path | None) -> list[Text]:
+    if reference is None or not reference.is_file() or subject.tokenizer is None:
+        found = "no tokenizer" if subject.tokenizer is None else f"reference {reference}"
+        raise InputError(f"mean and optimal need a text file with one text per line and a tokenizer; found {found}")
+    lines = [line for line in reference.read_text(encoding="utf-8").split("\n") if line.strip()]
+    ids = [subject.tokenizer(line, add_special_tokens=False)["input_ids"] for line in lines]
+    texts = [Text(tuple(each[:1]), tuple(each[1:])) for each in ids if len(each) > 1]
+    if not texts:
+        raise InputError(f"{reference} holds no line of two tokens or more")
+    return texts
+
+
+@torch.inference_mode()
+def _difference(subject: Subject, heads: HeadSet, alpha: float | None, values: Any, saved: Subject) -> float:
+    """Largest difference of logits, relative to the largest, between the saved model and the hooks, on a probe."""
+    device = subject.model.device
+    ids = torch.arange(_PROBE, device=device)[None] % subject.model.config.vocab_size
+    names: list[str | HeadId | tuple[int, int]] = list(heads)
+    hooks = scale(subject, names, alpha or 0.0) if values is None else constant(subject, names, values)
+    with hooks:
+        expected = subject.model(ids).logits.float()
+    found = saved.model(ids).logits.float()
+    return float((found - expected).abs().max() / expected.abs().max())

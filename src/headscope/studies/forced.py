@@ -1,0 +1,116 @@
+"""Losses of a head set and its controls under one operator, teacher-forced on the model's own correct answers."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headscope import storage
+from headscope.heads import HeadSet
+from headscope.progress import Progress
+from headscope.runs import Unit
+from headscope.studies import headsets
+from headscope.studies.ablated import Ablations
+
+SCHEMA_VERSION = 1
+NAME = "losses"
+
+
+def unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Ablations | None) -> Unit:
+    """``losses``: [edit, text] of the whole model, the set, its layer-matched and its importance-matched controls.
+
+    Beside them, on the same texts, the base model whole and without the set; for ``zero`` also the doses, the direct
+    effect, and the set on the guard's texts. Empty where there is no head or no correct answer.
+    """
+    settings = post.study.ablate
+    first = operator == settings.operators[0]
+    doses = settings.scales if operator == "zero" else ()
+
+    def work(out: Path, progress: Progress) -> None:
+        found, texts = headsets.read(post.run.folder(sets)), post.texts(settings.texts, correct=True)
+        about = {"texts": len(texts), "problems": len(post.task.problems), "doses": list(doses)}
+        if not found.heads or not texts:
+            storage.save(out, NAME, SCHEMA_VERSION, {}, about | {"empty": True})
+            return
+        matched = found.importance_controls if first else []
+        edits = _edits([HeadSet(()), found.heads, *found.controls, *matched], found.shape)
+        arrays = _forced(post, post, operator, texts, edits, progress, "")
+        arrays |= _forced(base, base, operator, texts, edits[:2], progress, "base_")
+        if operator == "zero":
+            arrays |= _beside(post, found.heads, texts, _doses(doses, found.heads, found.shape), guard, progress)
+        counts = {"controls": len(found.controls), "matched": len(matched), "empty": False}
+        storage.save(out, NAME, SCHEMA_VERSION, arrays, about | counts)
+
+    labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "operator": operator}
+    inputs = {"sets": sets, "whole": post.whole()} | post.stage.inputs | post.references(operator)
+    inputs |= {f"base {role}": each for role, each in base.references(operator).items()}
+    if guard is not None and operator == "zero":
+        inputs["guard"] = guard.whole()
+    config = {
+        "operator": operator,
+        "texts": settings.texts,
+        "doses": list(doses),
+        "matched": first,
+        "seed": post.study.seed,
+        "base": base.stage.identity,
+    }
+    return Unit("forced", labels | {"task": post.task.name}, config, work, inputs=inputs)
+
+
+def read(folder: Path) -> tuple[dict[str, Any], storage.Arrays]:
+    """Counts and losses from a unit's folder; no losses where ``empty``."""
+    return storage.load(folder, NAME, SCHEMA_VERSION, keys=["empty", "texts", "problems"], arrays=[])
+
+
+def _forced(
+    model: Ablations,
+    reference: Ablations,
+    operator: str,
+    texts: Sequence[Any],
+    edits: Float[np.ndarray, "edit layer head"],
+    progress: Progress,
+    prefix: str,
+) -> storage.Arrays:
+    from headscope.interventions import teacher_forced
+    from headscope.studies.subjects import load
+
+    subject = load(model.stage)
+    by = reference.stand_in(subject, operator)
+    found = teacher_forced(subject, texts, edits, fill=by.fill, reader=by.reader, progress=progress)
+    return {f"{prefix}nll": found.nll, f"{prefix}accuracy": found.accuracy}
+
+
+def _beside(
+    post: Ablations,
+    heads: HeadSet,
+    texts: Sequence[Any],
+    doses: Float[np.ndarray, "edit layer head"],
+    guard: Ablations | None,
+    progress: Progress,
+) -> storage.Arrays:
+    """What only zero ablation is asked: doses, direct effect, the guard."""
+    from headscope.interventions import direct_loss, teacher_forced
+    from headscope.studies.subjects import load
+
+    subject = load(post.stage)
+    found = {"direct_nll": direct_loss(subject, heads, texts, progress=progress)}
+    if len(doses):
+        found["dose_nll"] = teacher_forced(subject, texts, doses, progress=progress).nll
+    others = [] if guard is None else guard.texts(post.study.ablate.texts, correct=True)
+    if others:
+        edits = _edits([HeadSet(()), heads], doses.shape[1:])
+        found["guard_nll"] = teacher_forced(subject, others, edits, progress=progress).nll
+    return found
+
+
+def _edits(sets: Sequence[HeadSet], shape: tuple[int, ...]) -> Float[np.ndarray, "edit layer head"]:
+    layers, width = shape
+    return np.stack([1 - each.grid(layers, width) for each in sets]).astype(np.float32)
+
+
+def _doses(alphas: Sequence[float], heads: HeadSet, shape: tuple[int, ...]) -> Float[np.ndarray, "edit layer head"]:
+    layers, width = shape
+    grid = heads.grid(layers, width)
+    return np.array([np.where(grid, alpha, 1.0) for alpha in alphas], dtype=np.float32).reshape(-1, layers, width)

@@ -1,0 +1,66 @@
+"""``headscope export --edited``: a checkpoint that computes what the hooks compute."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from headscope.cli.main import main
+from headscope.interventions import capture_mean, constant, scale
+from headscope.lab.tokenizer import build
+from headscope.models import load_model
+
+IDS = torch.arange(12)[None] % 7
+
+
+@pytest.fixture
+def model(tiny_model: Any, tmp_path: Path) -> Path:
+    tiny_model("qwen2", vocab_size=79).save_pretrained(tmp_path / "model")
+    build().save_pretrained(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def export(model: Path, *more: str) -> list[str]:
+    return ["export", "--edited", str(model), "--heads", "L0H1,L1H3", "--out", str(model.parent / "out"), *more]
+
+
+@torch.no_grad()
+def test_a_scaled_copy_equals_the_hook(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(export(model, "--alpha", "1.3", "--json")) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert (done["heads"], done["operator"]) == (["L0H1", "L1H3"], "scale 1.3")
+    subject = load_model(model)
+    with scale(subject, ["L0H1", "L1H3"], 1.3):
+        assert torch.allclose(load_model(done["open"]).model(IDS).logits, subject.model(IDS).logits, atol=1e-4)
+    assert main(export(model)) == 2
+    assert "is not empty" in capsys.readouterr().err
+
+
+@torch.no_grad()
+def test_means_go_into_biases(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = model.parent / "texts.txt"
+    texts.write_text("c=4; j=c*4;\n\na=8; ?a\n")
+    assert main(export(model, "--operator", "mean", "--reference", str(texts))) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "mean on L0H1 L1H3, saved as llama"  # Qwen 2 has no bias on o_proj
+    subject = load_model(model)
+    ids = [subject.tokenizer(line, add_special_tokens=False)["input_ids"] for line in ("c=4; j=c*4;", "a=8; ?a")]
+    with constant(subject, ["L0H1", "L1H3"], capture_mean(subject, ids)):
+        assert torch.allclose(load_model(lines[-1]).model(IDS).logits, subject.model(IDS).logits, atol=1e-4)
+
+
+def test_what_weights_cannot_hold_is_refused(
+    model: Path, tiny_model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(export(model, "--operator", "resample")) == 2
+    assert "resample changes from token to token" in capsys.readouterr().err
+    assert main(export(model, "--operator", "mean")) == 2
+    assert "one text per line" in capsys.readouterr().err
+    phi3 = tmp_path / "phi3"
+    tiny_model("phi3", vocab_size=79).save_pretrained(phi3)
+    build().save_pretrained(phi3)
+    (tmp_path / "texts.txt").write_text("c=4; j=c*4;\n")
+    assert main(export(phi3, "--operator", "mean", "--reference", str(tmp_path / "texts.txt"))) == 2
+    assert "a phi3 checkpoint cannot hold this edit" in capsys.readouterr().err

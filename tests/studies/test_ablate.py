@@ -1,0 +1,103 @@
+"""A head set asked about in full: every operator, both nulls, base, guard, doses, self-repair, on the lab's model."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from headscope.errors import InputError
+from headscope.results.evidence import Evidence
+from headscope.results.verdict import AblationVerdict
+from headscope.runs import RunDirectory
+from headscope.studies import summaries
+from headscope.studies.plan import plan
+from headscope.studies.reading import read_study
+from headscope.studies.run import run_study
+
+STUDY = """
+name: asked
+base: {model: lab-m}
+variants: [{name: same, model: lab-m}]
+tasks: [lab-t1]
+discover: {tasks: [lab-train], pairs: 6, opening_tokens: 3, nodes: 4, fraction: 0.2, resamples: 20, sizes: [0.2]}
+ablate: {heads: [kept, paper-emergent], at_most: 2, problems: 16, controls: 20, texts: 8, guard: lab-k,
+         scales: [0, 0.5, 1.5], generated_scales: [1.3], generated_controls: 2}
+eval: {problems: 4, samples: 1, k: [1], temperature: 1.0, top_p: 1.0, max_new_tokens: 48}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
+    folder = tmp_path_factory.mktemp("asked")
+    (folder / "study.yaml").write_text(STUDY)
+    with pytest.MonkeyPatch.context() as patch:  # what is settled elsewhere, in few steps
+        patch.setattr("headscope.studies.ablated.REFERENCE", 4)
+        patch.setattr("headscope.studies.ablated.FIT_STEPS", 2)
+        found, outcome = run_study(read_study(str(folder / "study.yaml")), folder / "run", goal="ablate")
+        assert outcome.failed == {}
+        yield found
+
+
+def test_evidence_holds_all_that_was_asked(run: RunDirectory) -> None:
+    records = run.find("evidence")
+    assert [record.labels["heads"] for record in records] == ["kept", "paper-emergent"]
+    empty = json.loads((records[1].folder / "evidence.json").read_text())
+    assert empty["reason"] == "same has no paper-emergent heads at its last checkpoint"
+    for record in records[:1]:
+        found = Evidence.from_dict(json.loads((record.folder / "evidence.json").read_text()))
+        assert [each.operator for each in found.operators] == ["zero", "mean", "resample", "optimal"]
+        # As many as were asked for, or as the heads' layers have.
+        assert len({len(each.control_effects) for each in found.operators}) == 1
+        assert 0 < len(found.operators[0].control_effects) <= 20
+        assert [len(each.importance_effects) > 0 for each in found.operators] == [True, False, False, False]
+        assert 0 < found.texts <= 8
+        assert len(found.heads) == 2
+        # Base and variant are one model: what heads do there cannot differ.
+        assert found.training is not None
+        assert found.training.value == pytest.approx(0, abs=1e-6)
+        assert found.training_pass is not None
+        assert found.training_pass.value == 0
+        assert found.dose is not None
+        assert found.dose.effects[0].value == pytest.approx(found.operators[0].effect.value, abs=1e-5)
+        assert found.dose.below is not None
+        assert found.dose.above is None
+        assert found.repair is not None
+        assert found.repair.total == found.operators[0].effect
+        assert found.guard is not None
+        assert found.guard.task == "lab-k"
+        assert found.guard.perplexity_before < 2
+
+
+def test_answers_are_generated_with_the_controls_asked_for(run: RunDirectory) -> None:
+    records = run.find("verdict", heads="kept")
+    found = [AblationVerdict.from_dict(json.loads((each.folder / "verdict.json").read_text())) for each in records]
+    assert [each.operator for each in found] == ["zero", "x1.3"]
+    assert all(each.controls == 2 for each in found)
+
+
+def test_the_table_reads_it(run: RunDirectory) -> None:
+    rows = summaries.evidence(run)
+    assert [row["heads"] for row in rows] == ["kept", "paper-emergent"]
+    assert "of 4" in rows[0]["operators"]
+    assert " of " in rows[0]["rank"]
+    assert rows[1]["rank"] == "-"
+
+
+def test_the_papers_comparison_is_a_preset(tmp_path: Path) -> None:
+    path = tmp_path / "paper.yaml"
+    ablate = "ablate: {preset: paper, guard: lab-k, at_most: 7}\n"
+    path.write_text("\n".join(line for line in STUDY.split("\n") if not line.startswith(("ablate", "  "))) + ablate)
+    study = read_study(str(path))
+    assert study.ablate.heads == ("paper-emergent", "paper-lost", "recall")
+    assert (study.ablate.at_most, study.ablate.guard, study.ablate.controls) == (7, "lab-k", 200)
+    units = plan(study, RunDirectory(tmp_path / "run"), "ablate")
+    asked = {(unit.labels["heads"], unit.labels["operator"]) for unit in units if unit.kind == "verdict"}
+    assert asked == {(group, name) for group in study.ablate.heads for name in ("zero", "x0.5", "x1.3")}
+
+
+def test_recall_heads_need_a_task(tmp_path: Path) -> None:
+    path = tmp_path / "study.yaml"
+    path.write_text(STUDY.replace("guard: lab-k,", "").replace("paper-emergent", "recall"))
+    with pytest.raises(InputError, match="found on the task named by guard"):
+        read_study(str(path))
