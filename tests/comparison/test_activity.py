@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
-from headscope.comparison.activity import Resampling, head_activity, pooled_activity
+from headscope.comparison.activity import head_activity, pooled_activity
+from headscope.comparison.resampling import Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
+from headscope.measures.selection import prune, top_fraction
 from headscope.results.graph import Graph
 
 GRAPH = Graph(2, 3)
@@ -46,7 +48,9 @@ def test_small_chunks_change_nothing(noisy, monkeypatch) -> None:
 
 def test_pooled_margins_agree_with_and_without_the_pairs(noisy) -> None:
     scores = noisy(GRAPH, 0, 1)
-    assert np.allclose(head_activity(scores, Resampling(0.2, 5)).pooled, pooled_activity(scores, 0.2), atol=1e-5)
+    assert np.allclose(
+        head_activity(scores, Resampling(0.2, 5)).pooled, pooled_activity(scores, Resampling(0.2)), atol=1e-5
+    )
 
 
 def test_resampled_frequency_follows_the_margin(noisy) -> None:
@@ -78,3 +82,45 @@ def test_scores_without_pairs_or_with_nan_are_refused(routed, scores_of) -> None
     broken[1, 0, 0] = np.nan
     with pytest.raises(InputError, match="not finite"):
         head_activity(type(scores)(**{**scores.__dict__, "pair_edges": broken}))
+
+
+@pytest.mark.parametrize("wrong", [{"edges": 0}, {"tau": -0.1}, {"tau": float("nan")}])
+def test_sizes_of_nothing_are_refused(wrong) -> None:
+    with pytest.raises(InputError):
+        Resampling(**wrong)
+
+
+def test_a_larger_circuit_holds_the_smaller_ones(noisy) -> None:
+    small = head_activity(noisy(GRAPH, 0, 1), Resampling(fraction=0.1, resamples=30))
+    for fraction in (0.2, 0.4, 1.0):
+        large = small.at(Resampling(fraction=fraction, resamples=30))
+        assert (large.frequency >= small.frequency).all()
+        assert (large.edge_frequency >= small.edge_frequency).all()
+        small = large
+    assert (small.edge_frequency == 1).all()
+
+
+def test_another_size_is_what_it_would_have_been_from_the_start(noisy) -> None:
+    scores, how = noisy(GRAPH, 0, 1), Resampling(fraction=0.3, resamples=30)
+    moved, direct = head_activity(scores, Resampling(0.1, 30)).at(how), head_activity(scores, how)
+    assert np.array_equal(moved.margins, direct.margins)
+    assert np.array_equal(moved.edge_counts, direct.edge_counts)
+
+
+def test_edges_are_counted_where_pruning_leaves_them(noisy) -> None:
+    scores, how = noisy(GRAPH, 0, 1, 6), Resampling(fraction=0.2, resamples=20)
+    found = head_activity(scores, how)
+    weights = resamples(6, count=20, seed=0)
+    means = np.einsum("rp,pfb->rfb", weights, np.abs(scores.pair_edges)).astype(np.float32)
+    kept = prune(GRAPH, top_fraction(GRAPH, means, 0.2)).sum(axis=0).ravel()[found.whole.blocks.index]
+    assert np.array_equal(found.edge_counts, kept)
+    margins = found.edge_margins(np.arange(len(kept)))
+    assert np.array_equal((margins >= 0).sum(axis=0), kept)
+
+
+def test_tau_and_a_number_of_edges_are_the_papers_rule(routed, scores_of) -> None:
+    weak = routed(GRAPH, [["L0H0"]] * 4).pair_edges + 0.05 * routed(GRAPH, [["L1H1"]] * 4).pair_edges
+    scores = scores_of(GRAPH, weak)
+    assert np.argwhere(head_activity(scores, Resampling(edges=5000, tau=0.1)).core).tolist() == [[0, 0]]
+    assert np.argwhere(head_activity(scores, Resampling(edges=5000)).core).tolist() == [[0, 0], [1, 1]]
+    assert np.argwhere(head_activity(scores, Resampling(edges=2)).core).tolist() == [[0, 0]]

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from headscope.comparison import effect, head_importance
+from headscope.comparison import change_q_values, effect, effects, emergence, head_importance, importance_change
 from headscope.errors import InputError
+from headscope.measures.multiplicity import q_values
 from headscope.results.circuit import Circuit
 from headscope.results.graph import Graph
 
@@ -40,3 +41,63 @@ def test_effect_is_antisymmetric_and_bounded() -> None:
     assert forward[0, 1] == pytest.approx(1, abs=1e-5)
     assert forward[1].tolist() == [0, 0]
     assert effect(np.zeros((1, 1)), np.zeros((1, 1))).tolist() == [[0]]
+
+
+def test_the_change_of_a_pair_is_weighed_by_student(routed) -> None:
+    """One of two pairs moves: change 1/2, standard error 1/2, one degree of freedom."""
+    base = routed(GRAPH, [["L0H0"], ["L0H0"]])
+    post = routed(GRAPH, [["L0H0"], ["L1H1"]])
+    found = importance_change(base, post)
+    assert found.p_value is not None
+    assert found.value[1, 1] == pytest.approx(0.5)
+    assert found.p_value[1, 1] == pytest.approx(0.5)  # t = 1 with one degree of freedom
+    assert found.p_value[0, 1] == 1
+    assert found.high[1, 1] - found.value[1, 1] == pytest.approx(12.706 * 0.5, rel=1e-3)
+
+
+def test_one_pair_has_no_interval(routed) -> None:
+    one = routed(GRAPH, [["L0H0"]])
+    assert np.isnan(importance_change(one, one).low).all()
+
+
+def test_effects_follow_the_checkpoints(routed) -> None:
+    base, post = routed(GRAPH, [["L0H0"]] * 4), routed(GRAPH, [["L1H1"]] * 4)
+    series = [emergence(base, other, fraction=1.0, resamples=20) for other in (base, post)]
+    found = effects(series)
+    assert found[0].tolist() == [[0, 0], [0, 0]]
+    assert found[1].tolist() == pytest.approx(np.array([[-1, 0], [0, 1]]), abs=1e-5)
+    assert (change_q_values(series)[0] == 1).all()
+    assert change_q_values(series)[1, 1, 1] == 0
+
+
+def test_changes_are_covered_and_none_is_false_discovery(scores_of) -> None:
+    """Importances of known size, half of them changed: coverage, false positives and false discoveries."""
+    rng = np.random.default_rng(0)
+    size = np.array([[1.0, 2.0], [1.5, 0.5]])
+    later = np.array([[1.4, 1.6], [1.5, 0.5]])  # the last two stay
+    empty = np.zeros(GRAPH.real.shape, dtype=np.float32)
+    covered, false, discovered = [], [], []
+    for _ in range(250):
+        shared = np.exp(0.5 * rng.normal(size=(40, 2, 2)))
+        before, after = (
+            type(scores_of(GRAPH, empty[None]))(
+                GRAPH,
+                empty,
+                empty,
+                (sizes * shared * np.exp(0.3 * rng.normal(size=(40, 2, 2)))).astype(np.float32),
+                None,
+                0.0,
+                0.0,
+            )
+            for sizes in (size, later)
+        )
+        found = importance_change(before, after)
+        truth = (later - size) / 5
+        covered.append((found.low <= truth) & (truth <= found.high))
+        assert found.p_value is not None
+        false.append(found.p_value[1] <= 0.05)
+        chosen = q_values(found.p_value) <= 0.05
+        discovered.append(chosen[1].sum() / max(1, chosen.sum()))
+    assert 0.92 <= np.mean(covered) <= 0.97
+    assert 0.02 <= np.mean(false) <= 0.08
+    assert np.mean(discovered) <= 0.05

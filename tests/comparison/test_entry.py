@@ -4,11 +4,14 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headscope.comparison.entry import EdgeBlocks, entry_scores
+from headscope.comparison.entry import EdgeBlocks, entry_scores, widths
 from headscope.measures.selection import above, prune
 from headscope.results.graph import Graph
 
-GRAPHS = st.builds(Graph, st.integers(1, 4), st.integers(1, 3), st.booleans())
+GRAPHS = st.one_of(
+    st.builds(Graph, st.integers(1, 4), st.integers(1, 3), st.booleans()),
+    st.builds(Graph, st.integers(1, 3), st.just(4), st.booleans(), st.sampled_from([1, 2])),
+)
 
 
 @given(GRAPHS)
@@ -20,15 +23,18 @@ def test_every_real_edge_stands_once_in_the_row(graph: Graph) -> None:
 
 @given(GRAPHS, st.integers(0, 10_000), st.floats(0.02, 0.9))
 @settings(max_examples=60, deadline=None)
-def test_a_head_is_in_the_pruned_circuit_of_every_threshold_up_to_its_entry(
+def test_heads_and_edges_are_in_the_pruned_circuit_of_every_threshold_up_to_their_entry(
     graph: Graph, seed: int, share: float
 ) -> None:
     scores = np.random.default_rng(seed).random(graph.real.shape) * graph.real
     threshold = float(np.quantile(scores[graph.real], 1 - share))
     kept = prune(graph, above(graph, scores, threshold))
     blocks = EdgeBlocks(graph)
-    entry = entry_scores(blocks, scores.reshape(1, -1)[:, blocks.index])[0]
-    assert np.array_equal(entry >= threshold, graph.head_grid(kept.any(axis=1)))
+    row = scores.reshape(1, -1)[:, blocks.index]
+    paths = widths(blocks, row)
+    assert np.array_equal(paths.heads[0] >= threshold, graph.head_grid(kept.any(axis=1)))
+    inside = np.minimum(row, paths.ends(np.arange(len(blocks.index))))[0] >= threshold
+    assert np.array_equal(inside, kept.ravel()[blocks.index])
 
 
 def test_entry_is_the_weakest_edge_of_the_best_path() -> None:
@@ -50,3 +56,10 @@ def test_rows_do_not_touch_one_another() -> None:
     rows = np.random.default_rng(1).random((5, len(blocks.index)))
     together = entry_scores(blocks, rows)
     assert np.array_equal(together, np.concatenate([entry_scores(blocks, row[None]) for row in rows]))
+
+
+def test_edges_are_named_as_the_graph_names_them() -> None:
+    blocks = EdgeBlocks(Graph(2, 2))
+    names = blocks.names(np.arange(len(blocks.index)))
+    assert len(set(names)) == int(blocks.graph.real.sum())
+    assert {"input->a0.h1<v>", "a0.h1->m0", "m1->logits"} <= set(names)

@@ -1,24 +1,43 @@
 """Comparison: what emerged between two models, against an honest null; arithmetic, loads no model."""
 
 from headscope.comparison.ablation import ablation_verdict
-from headscope.comparison.activity import Activity, Resampling, head_activity
+from headscope.comparison.activity import Activity, head_activity
+from headscope.comparison.coupling import reward_coupling
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
-from headscope.comparison.effects import effect, head_importance, importance_change
-from headscope.comparison.emergence import emergence, emergence_series
+from headscope.comparison.effects import change_q_values, effect, effects, head_importance, importance_change
+from headscope.comparison.emergence import emergence, emergence_by_rule, emergence_ladder, emergence_series
 from headscope.comparison.matched import MatchedSets, matched_random_sets
+from headscope.comparison.overlap import overlap, rank_correlation
+from headscope.comparison.persistence import persistence
+from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
+from headscope.comparison.sizes import fraction_reaching
+from headscope.comparison.thinking import reasoning_leak, think_on_off
 
 __all__ = [
+    "PAPER_EDGES",
+    "PAPER_TAU",
     "Activity",
     "MatchedSets",
     "Resampling",
     "ablation_verdict",
+    "change_q_values",
     "effect",
+    "effects",
     "emergence",
+    "emergence_by_rule",
+    "emergence_ladder",
     "emergence_series",
+    "fraction_reaching",
     "head_activity",
     "head_dynamics",
     "head_importance",
     "importance_change",
     "matched_random_sets",
+    "overlap",
+    "persistence",
+    "rank_correlation",
+    "reasoning_leak",
     "reward_against_counts",
+    "reward_coupling",
+    "think_on_off",
 ]

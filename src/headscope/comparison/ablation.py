@@ -19,9 +19,9 @@ from jaxtyping import Bool, Float
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.measures.intervals import bootstrap_mean, paired_difference
+from headscope.measures.intervals import mean_share, paired_difference
 from headscope.results.estimate import Estimate
-from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Verdict
+from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
 
 ALPHA = 0.05
 MARGIN = 0.05
@@ -44,7 +44,7 @@ def ablation_verdict(
     direction: Direction = "lower",
     margin: float = MARGIN,
     seed: int = 0,
-) -> Verdict:
+) -> AblationVerdict:
     """Verdict on ``heads`` from which answers were correct, each [problem, sample].
 
     baseline: without intervention; ablated: with it; controls: with the same operator on each matched random
@@ -55,22 +55,22 @@ def ablation_verdict(
     """
     _require_same_problems(baseline, ablated, controls)
     before, after = baseline.mean(axis=1), ablated.mean(axis=1)
-    effect = paired_difference(after, before, seed=seed)
+    effect = paired_difference(after, before)
     per_control = np.empty((len(controls), len(before)))
     for row, control in zip(per_control, controls, strict=True):
         row[:] = control.mean(axis=1) - before
     control_effects = per_control.mean(axis=1)
-    excess = _excess(after - before, per_control, seed)
+    excess = _excess(after - before, per_control)
     p_value = _p_value(effect.value, control_effects, direction)
     reading, reason = _read(effect, excess, p_value, len(controls), direction, margin)
-    return Verdict(
+    return AblationVerdict(
         task=task,
         operator=operator,
         heads=heads,
         reading=reading,
         reason=reason,
-        baseline=bootstrap_mean(before, seed=seed),
-        ablated=bootstrap_mean(after, seed=seed),
+        baseline=mean_share(before),
+        ablated=mean_share(after),
         effect=effect,
         control_effects=control_effects,
         excess=excess,
@@ -90,12 +90,10 @@ def _p_value(effect: float, control_effects: "Float[np.ndarray, 'control']", dir
     return (1 + as_strong) / (1 + len(control_effects))
 
 
-def _excess(
-    change: "Float[np.ndarray, 'problem']", per_control: "Float[np.ndarray, 'control problem']", seed: int
-) -> Estimate:
+def _excess(change: "Float[np.ndarray, 'problem']", per_control: "Float[np.ndarray, 'control problem']") -> Estimate:
     if len(per_control) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"), len(change), "no control")
-    return paired_difference(change, per_control.mean(axis=0), seed=seed)
+    return paired_difference(change, per_control.mean(axis=0), bound=2.0)
 
 
 def _read(

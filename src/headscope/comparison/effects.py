@@ -3,46 +3,52 @@
 Importance I(l, h) = Σ over pairs and outgoing edges of |score|, normalised to sum 1 over heads (the paper,
 A.6). The paper sums over the circuit's edges; summed over all edges it depends on no circuit size, which is
 the default here.
+
+Intervals and p-values are those of Student's t on each pair's influence on the importance (the delta method): the
+tests over heads × checkpoints ask for p-values far smaller than one over the number of bootstrap resamples.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
+from scipy.special import expit, logit
+from scipy.stats import t
 
 from headscope.errors import InputError
-from headscope.measures.intervals import resamples
+from headscope.measures.multiplicity import q_values
 from headscope.results.circuit import Circuit
+from headscope.results.counts import HeadEstimates
 from headscope.results.edges import EdgeScores
-from headscope.results.emergence import HeadEstimates
+from headscope.results.emergence import Emergence
 
 EPSILON = 1e-6
 """The paper's guard against dividing by 0 in the effect (A.6)."""
 
+LEVEL = 0.95
 
-def head_importance(
-    scores: EdgeScores,
-    circuit: Circuit | None = None,
-    *,
-    count: int = 200,
-    seed: int = 0,
-    level: float = 0.95,
-) -> HeadEstimates:
-    """Importance of every head, summing to 1, with bootstrap intervals over pairs.
+
+def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level: float = LEVEL) -> HeadEstimates:
+    """Importance of every head, summing to 1, with intervals over pairs.
 
     ``circuit``: sum over its edges only, as the paper does; needs scores with per-pair edges (InputError
     otherwise).
     """
     sums = pair_sums(scores, circuit)
-    return estimates(_shares(sums.mean(axis=0)), importance_draws(sums, count=count, seed=seed), level)
+    found = _estimates(shares(sums.mean(axis=0)), influence(sums), level)
+    # On the scale of log-odds, where shares are less skewed and stay between 0 and 1.
+    spread = found.value * (1 - found.value)
+    half = np.divide(found.high - found.value, spread, out=np.zeros_like(spread), where=spread > 0)
+    odds = logit(found.value)
+    return HeadEstimates(found.value, np.asarray(expit(odds - half)), np.asarray(expit(odds + half)))
 
 
-def importance_change(
-    base: EdgeScores, post: EdgeScores, *, count: int = 200, seed: int = 0, level: float = 0.95
-) -> HeadEstimates:
-    """Importance in post − in base, the same pairs resampled in both; positive where it grew."""
+def importance_change(base: EdgeScores, post: EdgeScores, *, level: float = LEVEL) -> HeadEstimates:
+    """Importance in post − in base on the same pairs, with interval and p-value; positive where it grew."""
     before, after = pair_sums(base), pair_sums(post)
-    value = _shares(after.mean(axis=0)) - _shares(before.mean(axis=0))
-    draws = importance_draws(after, count=count, seed=seed) - importance_draws(before, count=count, seed=seed)
-    return estimates(value, draws, level)
+    return _estimates(
+        shares(after.mean(axis=0)) - shares(before.mean(axis=0)), influence(after) - influence(before), level
+    )
 
 
 def effect(
@@ -51,6 +57,29 @@ def effect(
     """E = (I_post − I_base) / (I_post + I_base + 1e-6), in [−1, 1] (the paper, A.6); its sign as above."""
     effects: np.ndarray = (post - base) / (post + base + EPSILON)
     return effects
+
+
+def effects(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
+    """E at every checkpoint, from importances over all edges; their mean over the first axis is the paper's map.
+
+    Raises InputError for a result that holds no importances (made by an earlier headscope).
+    """
+    if any(result.base_importance is None for result in series):
+        raise InputError("a comparison holds no importances of the base; compare again with this headscope")
+    befores = [result.base_importance for result in series if result.base_importance is not None]
+    pairs = zip(befores, series, strict=True)
+    return np.stack([effect(before, before + result.importance_change.value) for before, result in pairs])
+
+
+def change_q_values(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
+    """Benjamini and Hochberg's q of each head's change of importance, over heads × checkpoints.
+
+    Heads with q ≤ 0.05 are changed, with at most 5 % false ones expected among them; NaN where nothing was tested.
+    """
+    tests = [result.importance_change for result in series]
+    return q_values(
+        np.stack([np.full_like(test.value, np.nan) if test.p_value is None else test.p_value for test in tests])
+    )
 
 
 def pair_sums(scores: EdgeScores, circuit: Circuit | None = None) -> "Float[np.ndarray, 'pair layer head']":
@@ -66,26 +95,32 @@ def pair_sums(scores: EdgeScores, circuit: Circuit | None = None) -> "Float[np.n
     return sums
 
 
-def importance_draws(
-    sums: "Float[np.ndarray, 'pair layer head']", *, count: int, seed: int
-) -> "Float[np.ndarray, 'resample layer head']":
-    """Importance in each bootstrap resample of the pairs."""
-    weights = resamples(len(sums), count=count, seed=seed)
-    return _shares((weights @ sums.reshape(len(sums), -1)).reshape(count, *sums.shape[1:]))
-
-
-def estimates(
-    value: "Float[np.ndarray, 'layer head']",
-    draws: "Float[np.ndarray, 'resample layer head']",
-    level: float = 0.95,
-) -> HeadEstimates:
-    """Percentile intervals of the draws around ``value``."""
-    low, high = np.quantile(draws, [0.5 - level / 2, 0.5 + level / 2], axis=0)
-    return HeadEstimates(value, low, high)
-
-
-def _shares(sums: "Float[np.ndarray, '*rows layer head']") -> "Float[np.ndarray, '*rows layer head']":
+def shares(sums: "Float[np.ndarray, '*rows layer head']") -> "Float[np.ndarray, '*rows layer head']":
     """Normalised to sum 1 over heads; all 0 where nothing runs through any head."""
     total = sums.sum(axis=(-2, -1), keepdims=True)
-    shares: np.ndarray = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
-    return shares
+    normalised: np.ndarray = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
+    return normalised
+
+
+def influence(sums: "Float[np.ndarray, 'pair layer head']") -> "Float[np.ndarray, 'pair layer head']":
+    """How far each pair moves the shares of the mean, to first order; mean 0 over pairs."""
+    mean = sums.mean(axis=0)
+    total = float(mean.sum())
+    if total <= 0:
+        return np.zeros_like(sums)
+    moves: np.ndarray = (sums - shares(mean) * sums.sum(axis=(1, 2), keepdims=True)) / total
+    return moves
+
+
+def _estimates(
+    value: "Float[np.ndarray, 'layer head']", moves: "Float[np.ndarray, 'pair layer head']", level: float
+) -> HeadEstimates:
+    """Student's t interval and p-value of ``value``, whose pairs have these influences."""
+    pairs = len(moves)
+    if pairs < 2:
+        unknown = np.full_like(value, np.nan)
+        return HeadEstimates(value, unknown, unknown, unknown)
+    error = moves.std(axis=0, ddof=1) / np.sqrt(pairs)
+    half = float(t.ppf(0.5 + level / 2, pairs - 1)) * error
+    statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
+    return HeadEstimates(value, value - half, value + half, np.asarray(2 * t.sf(statistic, pairs - 1)))

@@ -3,38 +3,57 @@
 1. Activity of base and post on the same pairs, resampled alike (``activity``).
 2. Status of every head: kept, new, lost, contingent, absent.
 3. The same counts for base against itself on other pairs: the test-retest null.
-4. Excess: counts − null.
+4. Excess: counts − null; the same for edges, and layer by layer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import length_hint
-from typing import Literal
 
 import numpy as np
-from jaxtyping import Int
 
-from headscope.comparison.activity import Resampling, head_activity, pooled_activity
-from headscope.comparison.effects import importance_change
-from headscope.comparison.tally import LEVEL, Frequencies, Tally
+from headscope.comparison.compatible import (
+    require_fresh_pairs,
+    require_same_graph,
+    require_same_pairs,
+    require_same_vocabulary,
+)
+from headscope.comparison.edge_change import edge_change, edge_null
+from headscope.comparison.effects import importance_change, pair_sums, shares
+from headscope.comparison.measured import Measured, Method, measured
+from headscope.comparison.resampling import Resampling
+from headscope.comparison.tally import Frequencies, Tally
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
+from headscope.results.counts import EdgeChange
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 
-Method = Literal["bootstrap", "paper"]
+__all__ = ["Method", "Rules", "emergence", "emergence_by_rule", "emergence_ladder", "emergence_series"]
 
-PAIRS_DIGEST = "pairs"
-"""The key of ``EdgeScores.settings`` that says on which pairs the scores were made."""
+Rules = Mapping[Method, Resampling]
+"""Each rule with its circuit size; what else a ``Resampling`` says must be the same in all."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Base:
+    """What every post-trained model is held against: base, and base against itself on two sets of pairs."""
+
+    model: Measured
+    sides: tuple[Measured, Measured] | None
+    null_source: str
 
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """What every post-trained model is held against: base, and base against itself."""
+    """Base as one rule sees it."""
 
-    scores: EdgeScores
+    method: Method
+    how: Resampling
+    model: Measured
     frequencies: Frequencies
     null: Tally
+    edge_null: Tally
     null_source: str
 
 
@@ -44,6 +63,7 @@ def emergence(
     *,
     base_again: EdgeScores | None = None,
     fraction: float = 0.01,
+    post_fraction: float | None = None,
     resamples: int = 200,
     seed: int = 0,
     method: Method = "bootstrap",
@@ -52,14 +72,19 @@ def emergence(
 
     base_again: base scored on fresh pairs, for the null; without it, base's pairs are split into disjoint
         halves.
+    fraction: of real edges in a circuit. post_fraction: in the post-trained model's, for circuits of equal faithfulness
+        (``sizes.fraction_reaching``) instead of equal size.
     method: ``bootstrap`` needs per-pair edge scores. ``paper`` is the set difference of heads in the pruned
         circuits of the pooled scores; it works without per-pair edges, but then without intervals, and
-        without a null unless ``base_again`` is given.
+        without a null unless ``base_again`` is given. For the paper's circuit size see ``paper_rule``.
 
     Raises InputError where the graphs or the pairs differ, or per-pair edges are missing.
     """
     how = Resampling(fraction, resamples, seed)
-    return _against(_reference(base, base_again, how, method), post, how, method)
+    reference = _reference(_base(base, base_again, how, method), how, method)
+    _require_comparable(base, post)
+    model = measured(post, how if post_fraction is None else replace(how, fraction=post_fraction), method)
+    return replace(_against(reference, model), post_fraction=post_fraction)
 
 
 def emergence_series(
@@ -77,105 +102,121 @@ def emergence_series(
 
     ``posts`` may load its results one by one; only one is held at a time.
     """
-    how = Resampling(fraction, resamples, seed)
-    reference = _reference(base, base_again, how, method)
-    series = []
+    rules: Rules = {method: Resampling(fraction, resamples, seed)}
+    return emergence_by_rule(base, posts, rules, base_again=base_again, progress=progress)[method]
+
+
+def emergence_ladder(
+    base: EdgeScores,
+    post: EdgeScores,
+    fractions: Sequence[float],
+    *,
+    base_again: EdgeScores | None = None,
+    resamples: int = 200,
+    seed: int = 0,
+) -> list[Emergence]:
+    """``emergence`` at several circuit sizes, from one resampling of the pairs: the null of the threshold.
+
+    Raises InputError as ``emergence`` does, and for no fraction.
+    """
+    if not fractions:
+        raise InputError("found no fraction; the ladder needs at least one circuit size")
+    rungs = [Resampling(fraction, resamples, seed) for fraction in fractions]
+    reference = _base(base, base_again, rungs[0], "bootstrap")
+    _require_comparable(base, post)
+    model = measured(post, rungs[0], "bootstrap")
+    return [_against(_reference(reference, how, "bootstrap"), model.at(how)) for how in rungs]
+
+
+def emergence_by_rule(
+    base: EdgeScores,
+    posts: Iterable[EdgeScores],
+    rules: Rules,
+    *,
+    base_again: EdgeScores | None = None,
+    progress: Progress = SILENT,
+) -> dict[Method, list[Emergence]]:
+    """``emergence_series`` under several rules at once: the pairs of each model are resampled once for all of them."""
+    needs_pairs: Method = "bootstrap" if "bootstrap" in rules else "paper"
+    first = next(iter(rules.values()))
+    reference = _base(base, base_again, first, needs_pairs)
+    references = [_reference(reference, how, method) for method, how in rules.items()]
+    series: dict[Method, list[Emergence]] = {method: [] for method in rules}
     with progress.bar("comparing checkpoints", length_hint(posts)) as bar:
         for post in posts:
-            series.append(_against(reference, post, how, method))
+            _require_comparable(base, post)
+            model = measured(post, first, needs_pairs)
+            for each in references:
+                series[each.method].append(_against(each, model.at(each.how)))
             bar.advance()
     return series
 
 
-def _reference(base: EdgeScores, again: EdgeScores | None, how: Resampling, method: Method) -> _Reference:
-    observed = _frequencies(base, how, method)
+def _base(base: EdgeScores, again: EdgeScores | None, how: Resampling, method: Method) -> _Base:
+    model = measured(base, how, method)
     if again is not None:
-        _require_same_graph(base, again, "the base scored again")
-        _require_fresh_pairs(base, again)
-        sides = observed, _frequencies(again, _independent(how), method)
-        source = "fresh pairs"
-    elif base.pair_edges is not None and len(base.pair_edges) > 1:
-        first, second = np.array_split(np.random.default_rng(how.seed).permutation(len(base.pair_edges)), 2)
-        sides = _frequencies(base, how, method, first), _frequencies(base, _independent(how), method, second)
-        source = "halves"
-    else:
-        sides = None
-        source = "none"
-    null = Tally.between(*sides, how).either_way() if sides else Tally.unknown()
-    return _Reference(base, observed, null, source)
+        require_same_graph(base, again, "the base scored again")
+        require_fresh_pairs(base, again)
+        return _Base(model, (model, measured(again, how.independent(), method)), "fresh pairs")
+    if base.pair_edges is None or len(base.pair_edges) < 2:
+        return _Base(model, None, "none")
+    first, second = np.array_split(np.random.default_rng(how.seed).permutation(len(base.pair_edges)), 2)
+    sides = measured(base, how, method, first), measured(base, how.independent(), method, second)
+    return _Base(model, sides, "halves")
 
 
-def _against(reference: _Reference, post: EdgeScores, how: Resampling, method: Method) -> Emergence:
-    base = reference.scores
-    _require_same_graph(base, post, "the post-trained model")
-    _require_same_pairs(base, post)
-    frequencies = _frequencies(post, how, method)
+def _reference(base: _Base, how: Resampling, method: Method) -> _Reference:
+    model = base.model.at(how)
+    frequencies = model.heads(how, method)
+    if base.sides is None:
+        null = Tally.unknown(len(frequencies.observed))
+        return _Reference(method, how, model, frequencies, null, Tally.unknown(1), base.null_source)
+    one, other = (side.at(how) for side in base.sides)
+    null = Tally.between(one.heads(how, method), other.heads(how, method), how).either_way()
+    both = None if one.activity is None or other.activity is None else (one.activity, other.activity)
+    return _Reference(method, how, model, frequencies, null, edge_null(both, how, method), base.null_source)
+
+
+def _require_comparable(base: EdgeScores, post: EdgeScores) -> None:
+    require_same_graph(base, post, "the post-trained model")
+    require_same_pairs(base, post)
+    require_same_vocabulary(base, post)
+
+
+def _against(reference: _Reference, post: Measured) -> Emergence:
+    how, null, base = reference.how, reference.null, reference.model.scores
+    frequencies = post.heads(how, reference.method)
     tally = Tally.between(reference.frequencies, frequencies, how)
-    null = reference.null
     return Emergence(
         base_frequency=reference.frequencies.observed,
         post_frequency=frequencies.observed,
         counts=tally.counts(how.seed),
         null=null.counts(how.seed),
         excess=tally.minus(null).counts(how.seed),
-        importance_change=importance_change(base, post, count=how.resamples, seed=how.seed, level=LEVEL),
+        importance_change=importance_change(base, post.scores),
         pairs=tally.pairs,
         null_pairs=null.pairs,
         null_source=reference.null_source,
-        fraction=how.fraction,
+        fraction=how.fraction if how.edges is None else how.size(_edges(base)) / _edges(base),
         resamples=how.resamples,
         seed=how.seed,
-        method=method,
+        method=reference.method,
         core_from=how.core,
         contingent_from=how.contingent,
-        settings={"base": base.settings, "post": post.settings},
+        settings={"base": base.settings, "post": post.scores.settings},
+        edges=_edge_change(reference, post),
+        layers=tally.profile(null),
+        base_importance=shares(pair_sums(base).mean(axis=0)),
+        tau=how.tau,
     )
 
 
-def _frequencies(
-    scores: EdgeScores, how: Resampling, method: Method, pairs: "Int[np.ndarray, 'chosen'] | None" = None
-) -> Frequencies:
-    if method == "paper" and scores.pair_edges is None:
-        inside = (pooled_activity(scores, how.fraction) >= 0).astype(np.float64)
-        return Frequencies(inside, np.empty((0, *inside.shape)), len(scores.pair_heads))
-    found = head_activity(scores, how, pairs=pairs)
-    if method == "paper":
-        return Frequencies((found.pooled >= 0).astype(np.float64), (found.margins >= 0).astype(np.float64), found.pairs)
-    return Frequencies(found.frequency, found.resampled_frequency(), found.pairs)
+def _edge_change(reference: _Reference, post: Measured) -> EdgeChange | None:
+    base = reference.model.activity
+    if base is None or post.activity is None:
+        return None
+    return edge_change(base, post.activity, reference.edge_null, reference.how, reference.method)
 
 
-def _independent(how: Resampling) -> Resampling:
-    """Other pairs must be resampled on their own: with the same weights their noise would cancel."""
-    return replace(how, seed=how.seed + 1)
-
-
-def _require_same_graph(base: EdgeScores, other: EdgeScores, name: str) -> None:
-    if base.graph != other.graph:
-        raise InputError(
-            f"{name} has {_shape(other)}, the base has {_shape(base)}; heads are compared between models of one shape"
-        )
-
-
-def _shape(scores: EdgeScores) -> str:
-    graph = scores.graph
-    return f"{graph.layers} layers of {graph.heads} heads" + (" (parallel blocks)" if graph.parallel else "")
-
-
-def _require_same_pairs(base: EdgeScores, post: EdgeScores) -> None:
-    if len(base.pair_heads) != len(post.pair_heads):
-        raise InputError(
-            f"the post-trained model was scored on {len(post.pair_heads)} pairs, "
-            f"the base on {len(base.pair_heads)}; score both on the same pairs"
-        )
-    ours, theirs = base.settings.get(PAIRS_DIGEST), post.settings.get(PAIRS_DIGEST)
-    if ours is not None and theirs is not None and ours != theirs:
-        raise InputError(
-            f"the post-trained model was scored on the pairs with digest {theirs}, "
-            f"the base on those with {ours}; score both on the same pairs"
-        )
-
-
-def _require_fresh_pairs(base: EdgeScores, again: EdgeScores) -> None:
-    digest = base.settings.get(PAIRS_DIGEST)
-    if digest is not None and digest == again.settings.get(PAIRS_DIGEST):
-        raise InputError(f"base_again was scored on the same pairs as base ({digest}); the null needs pairs of its own")
+def _edges(scores: EdgeScores) -> int:
+    return int(scores.graph.real.sum())

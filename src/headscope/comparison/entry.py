@@ -6,6 +6,9 @@ head stays exactly when a path of kept edges leads from the input through it to 
 path, of graph theory), and the head is in the pruned circuit of every t up to it. One pass over the edges
 therefore answers for all circuit sizes at once, and by how much, where pruning a mask answers yes or no for
 one size; ``tests/comparison/test_entry.py`` holds the two against each other.
+
+An edge is in the pruned circuit of t exactly when its own score, the best path from the input to its source and the
+best path from its destination to the logits all reach t.
 """
 
 from collections.abc import Iterator
@@ -15,16 +18,20 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from headscope.results.graph import PORTS, Graph
+from headscope.results.graph import Graph
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """``count`` destinations from ``first`` on, all of which read exactly the first ``reads`` sources."""
+    """``count`` destinations from ``first`` on, all of which read exactly the first ``reads`` sources.
+
+    nodes: the source rows of the nodes they are inputs of (F for the logits).
+    """
 
     first: int
     count: int
     reads: int
+    nodes: "Int[np.ndarray, 'node']"
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,16 @@ class EdgeBlocks:
     def blocks(self) -> list[_Block]:
         """Per layer its q, k and v inputs, then its MLP; last the logits."""
         layers = [block for layer in range(self.graph.layers) for block in self._layer(layer)]
-        return [*layers, _Block(len(self.graph.destinations) - 1, 1, len(self.graph.sources))]
+        sources = len(self.graph.sources)
+        return [*layers, _Block(len(self.graph.destinations) - 1, 1, sources, np.array([sources]))]
 
     def _layer(self, layer: int) -> list[_Block]:
         graph = self.graph
-        mlp = graph.mlp_destination(layer)
-        before = graph.head_source(layer)
-        attention = _Block(graph.port(layer, "q"), len(PORTS) * graph.heads, before)
-        return [attention, _Block(mlp, 1, before if graph.parallel else graph.mlp_source(layer))]
+        first, mlp = graph.head_source(layer), graph.mlp_source(layer)
+        heads = np.arange(first, first + graph.heads)
+        attention = _Block(graph.port(layer, "q"), graph.attention_inputs, first, heads)
+        reads = first if graph.parallel else mlp
+        return [attention, _Block(graph.mlp_destination(layer), 1, reads, np.array([mlp]))]
 
     @cached_property
     def index(self) -> "Int[np.ndarray, 'edge']":
@@ -57,30 +66,89 @@ class EdgeBlocks:
         columns = [place[: block.reads, block.first : block.first + block.count] for block in self.blocks]
         return np.concatenate([column.T.ravel() for column in columns])
 
+    @cached_property
+    def sources(self) -> "Int[np.ndarray, 'edge']":
+        """The row of each edge's source."""
+        return self.index // len(self.graph.destinations)
+
+    @cached_property
+    def destinations(self) -> "Int[np.ndarray, 'edge']":
+        """The column of each edge's destination."""
+        return self.index % len(self.graph.destinations)
+
+    def names(self, edges: "Int[np.ndarray, 'chosen']") -> list[str]:
+        """``a0.h1->m2`` of the edges at those places in the row."""
+        graph, ends = self.graph, zip(self.sources[edges].tolist(), self.destinations[edges].tolist(), strict=True)
+        return [f"{graph.sources[source]}->{graph.destinations[destination]}" for source, destination in ends]
+
     def strongest(
         self, scores: "Float[np.ndarray, 'row edge']"
     ) -> Iterator[tuple["Int[np.ndarray, 'node']", "Float[np.ndarray, 'row node source']"]]:
         """Per block: the nodes it leads into (source rows; F for the logits) and the strongest edge to each.
 
-        A head is entered by three edges from every source (its q, k and v), an MLP and the logits by one.
+        A head is entered by three edges from every source (its q, k and v, the last two perhaps its group's), an MLP
+        and the logits by one.
         """
         start = 0
         for block in self.blocks:
             stop = start + block.count * block.reads
-            nodes = max(1, block.count // len(PORTS))
-            by_port = scores[:, start:stop].reshape(len(scores), block.count // nodes, nodes, block.reads)
-            yield self.graph.owner[block.first : block.first + nodes], by_port.max(axis=1)
+            inputs = scores[:, start:stop].reshape(len(scores), block.count, block.reads)
+            yield block.nodes, inputs if block.count == 1 else self._into_heads(inputs)
             start = stop
 
+    def _into_heads(self, inputs: "Float[np.ndarray, 'row input source']") -> "Float[np.ndarray, 'row head source']":
+        """The strongest of a head's q, k and v, from a layer's inputs in the order all q, all k, all v."""
+        heads = self.graph.heads
+        groups = self.graph.readers("k")
+        query = inputs[:, :heads]
+        shared = np.maximum(inputs[:, heads : heads + groups], inputs[:, heads + groups :])
+        strongest: np.ndarray = np.maximum(query, np.repeat(shared, heads // groups, axis=1))
+        return strongest
 
-def entry_scores(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> "Float[np.ndarray, 'row layer head']":
-    """The largest t at which each head is in the pruned circuit of the edges with score ≥ t.
 
-    ``scores`` are |score| in the order of ``blocks.index``; every row is a score matrix of its own.
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """Per row of scores and node (sources, then the logits): the weakest edge on the best path to it.
+
+    forward: from the input. backward: to the logits.
+    """
+
+    blocks: EdgeBlocks
+    forward: Float[np.ndarray, "row node"]
+    backward: Float[np.ndarray, "row node"]
+
+    @property
+    def heads(self) -> "Float[np.ndarray, 'row layer head']":
+        """Entry score of each head: the largest t at which it is in the pruned circuit of the edges with score ≥ t."""
+        grid: np.ndarray = self.blocks.graph.head_grid(np.minimum(self.forward, self.backward)[:, :-1])
+        return grid
+
+    def ends(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'row chosen']":
+        """The smaller of the width to each edge's source and from its destination; the edge's own score is not in
+        it.
+        """
+        onward = self.onward[:, self.blocks.destinations[edges]]
+        smaller: np.ndarray = np.minimum(self.forward[:, self.blocks.sources[edges]], onward)
+        return smaller
+
+    def rows(self, chosen: slice) -> "Widths":
+        """Some of the rows."""
+        return Widths(self.blocks, self.forward[chosen], self.backward[chosen])
+
+    @cached_property
+    def onward(self) -> "Float[np.ndarray, 'row destination']":
+        """The width from each destination on; a key/value input leads on through any head of its group."""
+        graph = self.blocks.graph
+        starts = np.flatnonzero(np.diff(graph.column, prepend=-1))
+        widest: np.ndarray = np.maximum.reduceat(self.backward[:, graph.owner], starts, axis=1)
+        return widest
+
+
+def widths(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> Widths:
+    """The widest paths through the edges of each row of ``scores``, |score| in the order of ``blocks.index``.
 
     1. forward: the width of a node is the best over its incoming edges of min(width of the source, edge);
-    2. backward: the same from the logits;
-    3. a head enters at the smaller of the two.
+    2. backward: the same from the logits.
     """
     # One column more than sources: the logits, which own a destination and are no source.
     forward = np.zeros((len(scores), len(blocks.graph.sources) + 1), dtype=scores.dtype)
@@ -93,5 +161,9 @@ def entry_scores(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") ->
         reads = edges.shape[2]
         through = np.minimum(edges, backward[:, nodes, None]).max(axis=1)
         backward[:, :reads] = np.maximum(backward[:, :reads], through)
-    entry: np.ndarray = blocks.graph.head_grid(np.minimum(forward, backward)[:, :-1])
-    return entry
+    return Widths(blocks, forward, backward)
+
+
+def entry_scores(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> "Float[np.ndarray, 'row layer head']":
+    """``widths(…).heads``: one entry score per head and row."""
+    return widths(blocks, scores).heads

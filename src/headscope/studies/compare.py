@@ -1,21 +1,19 @@
 """Compare a variant's checkpoints with the base: emergence with its null at every step, and the dynamics over them."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-from headscope.comparison import emergence_series, head_dynamics, reward_against_counts
-from headscope.comparison.emergence import Method
+from headscope.comparison import Resampling, emergence_by_rule, emergence_ladder
+from headscope.comparison.measured import Method
+from headscope.comparison.record import comparison_record
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
-from headscope.results.emergence import Emergence
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.files import file_digest, write_json
 from headscope.studies.study import Study
 from headscope.training import read_log
 
-SCHEMA_VERSION = 1
 FILE = "comparison.json"
 METHODS: tuple[Method, ...] = ("bootstrap", "paper")
 
@@ -30,9 +28,13 @@ class Scored:
 
 
 def unit(study: Study, run: RunDirectory, variant: str, scored: Scored, reward_log: "RewardLog | None") -> Unit:
-    """``comparison.json`` of a variant: arithmetic on its saved scores."""
+    """``comparison.json`` of a variant: arithmetic on its saved scores.
+
+    Besides both rules' results at every checkpoint it holds ``change_q`` [checkpoint, layer, head], Benjamini and
+    Hochberg's q of each head's change of importance, the dynamics, and the rewards beside the counts.
+    """
     settings = study.discover
-    config = {"fraction": settings.fraction, "resamples": settings.resamples, "seed": study.seed}
+    config = {name: getattr(settings, name) for name in ("fraction", "resamples", "sizes")} | {"seed": study.seed}
     inputs = {"base": scored.base, "fresh": scored.fresh} | {
         f"step {step}": each for step, each in scored.checkpoints.items()
     }
@@ -41,24 +43,39 @@ def unit(study: Study, run: RunDirectory, variant: str, scored: Scored, reward_l
     outside = {"reward log": file_digest(reward_log.path)} if reward_log is not None and reward_log.unit is None else {}
 
     def work(out: Path, progress: Progress) -> None:
-        base, fresh = EdgeScores.load(run.folder(scored.base)), EdgeScores.load(run.folder(scored.fresh))
-        posts = [EdgeScores.load(run.folder(each)) for each in scored.checkpoints.values()]
-        core, paper = (
-            emergence_series(
-                base,
-                posts,
-                base_again=fresh,
-                fraction=settings.fraction,
-                resamples=settings.resamples,
-                seed=study.seed,
-                method=method,
-                progress=progress,
-            )
-            for method in METHODS
+        how = Resampling(settings.fraction, settings.resamples, study.seed)
+        series = emergence_by_rule(
+            EdgeScores.load(run.folder(scored.base)),
+            Saved(tuple(run.folder(each) for each in scored.checkpoints.values())),
+            dict.fromkeys(METHODS, how),
+            base_again=EdgeScores.load(run.folder(scored.fresh)),
+            progress=progress,
         )
-        write_json(out / FILE, _content(variant, list(zip(scored.checkpoints, core, strict=True)), paper, reward_log))
+        ladder = emergence_ladder(
+            EdgeScores.load(run.folder(scored.base)),
+            EdgeScores.load(run.folder(scored.checkpoints[max(scored.checkpoints)])),
+            settings.sizes,
+            base_again=EdgeScores.load(run.folder(scored.fresh)),
+            resamples=settings.resamples,
+            seed=study.seed,
+        )
+        core = list(zip(scored.checkpoints, series["bootstrap"], strict=True))
+        write_json(out / FILE, comparison_record(variant, core, series["paper"], _rewards(reward_log), ladder))
 
-    return Unit("comparison", {"variant": variant}, config, work, inputs=inputs, outside=outside)
+    return Unit("comparison", {"variant": variant}, config, work, inputs=inputs, outside=outside, version=2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+    """Edge scores in these folders, each loaded when its turn comes: kept per pair they are large."""
+
+    folders: tuple[Path, ...]
+
+    def __iter__(self) -> Iterator[EdgeScores]:
+        return (EdgeScores.load(folder) for folder in self.folders)
+
+    def __len__(self) -> int:
+        return len(self.folders)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,30 +86,8 @@ class RewardLog:
     unit: Unit | None = None
 
 
-def _content(
-    variant: str,
-    series: Sequence[tuple[int, Emergence]],
-    paper: Sequence[Emergence],
-    reward_log: RewardLog | None,
-) -> dict[str, Any]:
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "variant": variant,
-        "steps": [step for step, _ in series],
-        "emergence": [result.as_dict() for _, result in series],
-        "paper": [result.as_dict() for result in paper],
-        "dynamics": head_dynamics(series).as_dict(),
-        "reward": _rewards(series, reward_log),
-    }
-
-
-def _rewards(series: Sequence[tuple[int, Emergence]], reward_log: RewardLog | None) -> list[dict[str, Any]]:
-    """Reward beside the counts at each checkpoint; empty where the training logged no reward."""
+def _rewards(reward_log: RewardLog | None) -> list[tuple[int, float]]:
+    """(step, reward) of the training log; empty where the training logged no reward."""
     if reward_log is None:
         return []
-    entries = [entry for entry in read_log(reward_log.path) if entry.reward is not None]
-    if not entries:
-        return []
-    rewards = [float(entry.reward) for entry in entries if entry.reward is not None]
-    rows = reward_against_counts(series, [entry.step for entry in entries], rewards)
-    return [row.as_dict() for row in rows]
+    return [(entry.step, float(entry.reward)) for entry in read_log(reward_log.path) if entry.reward is not None]

@@ -1,0 +1,53 @@
+"""Which results may be laid side by side: of one graph, and on the same pairs (or, for the null, on other pairs)."""
+
+from headscope.errors import InputError
+from headscope.results.edges import EdgeScores
+
+PAIRS_DIGEST = "pairs"
+"""The key of ``EdgeScores.settings`` that says on which pairs the scores were made."""
+
+
+def require_same_graph(base: EdgeScores, other: EdgeScores, name: str) -> None:
+    """InputError unless both graphs are one; ``name`` is what the other one is."""
+    if base.graph != other.graph:
+        raise InputError(
+            f"{name} has {_shape(other)}, the base has {_shape(base)}; heads are compared between models of one shape"
+        )
+
+
+def require_same_pairs(base: EdgeScores, post: EdgeScores) -> None:
+    """InputError unless both were scored on the same pairs, as far as their settings tell."""
+    if len(base.pair_heads) != len(post.pair_heads):
+        raise InputError(
+            f"the post-trained model was scored on {len(post.pair_heads)} pairs, "
+            f"the base on {len(base.pair_heads)}; score both on the same pairs"
+        )
+    ours, theirs = base.settings.get(PAIRS_DIGEST), post.settings.get(PAIRS_DIGEST)
+    if ours is not None and theirs is not None and ours != theirs:
+        raise InputError(
+            f"the post-trained model was scored on the pairs with digest {theirs}, "
+            f"the base on those with {ours}; score both on the same pairs"
+        )
+
+
+def require_same_vocabulary(base: EdgeScores, post: EdgeScores) -> None:
+    """InputError where the settings of both tell the size of the vocabulary and the two differ."""
+    ours, theirs = base.settings.get("vocabulary"), post.settings.get("vocabulary")
+    if ours is not None and theirs is not None and ours != theirs:
+        raise InputError(
+            f"the post-trained model has a vocabulary of {theirs}, the base one of {ours}; "
+            "next-token distributions are compared over one vocabulary"
+        )
+
+
+def require_fresh_pairs(base: EdgeScores, again: EdgeScores) -> None:
+    """InputError where the null's pairs are the base's own."""
+    digest = base.settings.get(PAIRS_DIGEST)
+    if digest is not None and digest == again.settings.get(PAIRS_DIGEST):
+        raise InputError(f"base_again was scored on the same pairs as base ({digest}); the null needs pairs of its own")
+
+
+def _shape(scores: EdgeScores) -> str:
+    graph = scores.graph
+    groups = "" if graph.kv_heads is None else f" in {graph.kv_heads} key/value groups"
+    return f"{graph.layers} layers of {graph.heads} heads{groups}" + (" (parallel blocks)" if graph.parallel else "")

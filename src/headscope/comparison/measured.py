@@ -1,0 +1,68 @@
+"""One model as the comparison sees it, and the inclusion frequencies a rule reads from it.
+
+``bootstrap``: the share of resamples whose pruned circuit holds a head. ``paper``: 1 where the circuit of the pooled
+scores does, else 0; each resample then gives a 0 or 1 of its own.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Int
+
+from headscope.comparison.activity import Activity, head_activity, pooled_activity, resampled_frequency
+from headscope.comparison.resampling import Resampling
+from headscope.comparison.tally import Frequencies
+from headscope.results.edges import EdgeScores
+
+Method = Literal["bootstrap", "paper"]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """scores: without their per-pair edges, which ``activity`` holds; it is None where none were kept."""
+
+    scores: EdgeScores
+    activity: Activity | None
+
+    def at(self, how: Resampling) -> "Measured":
+        """With circuits of another size."""
+        return self if self.activity is None else replace(self, activity=self.activity.at(how))
+
+    def heads(self, how: Resampling, method: Method) -> Frequencies:
+        """Of every head, by layer."""
+        if self.activity is None:
+            inside = (pooled_activity(self.scores, how) >= 0).astype(np.float64)
+            return Frequencies(inside, np.empty((0, *inside.shape)), len(self.scores.pair_heads))
+        found = self.activity
+        if method == "paper":
+            draws = (found.margins >= 0).astype(np.float64)
+            return Frequencies((found.pooled >= 0).astype(np.float64), draws, found.pairs)
+        return Frequencies(found.frequency, found.resampled_frequency(), found.pairs)
+
+
+def measured(
+    scores: EdgeScores, how: Resampling, method: Method, pairs: "Int[np.ndarray, 'chosen'] | None" = None
+) -> Measured:
+    """A model's activity; ``paper`` makes do with pooled scores where no per-pair edges were kept, the bootstrap
+    raises InputError.
+    """
+    if method == "paper" and scores.pair_edges is None:
+        return Measured(scores, None)
+    return Measured(replace(scores, pair_edges=None), head_activity(scores, how, pairs=pairs))
+
+
+def candidates(one: Activity, other: Activity) -> "Int[np.ndarray, 'chosen']":
+    """Edges in the circuit of any resample, or of the pooled scores, of either model: all others are absent in both."""
+    every = np.arange(len(one.edge_counts))
+    inside = [(found.edge_counts > 0) | (found.edges_pooled(every) >= 0) for found in (one, other)]
+    return np.flatnonzero(inside[0] | inside[1])
+
+
+def edge_frequencies(found: Activity, edges: "Int[np.ndarray, 'chosen']", method: Method) -> Frequencies:
+    """Of some edges, in one group."""
+    margins = found.edge_margins(edges)[:, None]
+    if method == "paper":
+        observed = (found.edges_pooled(edges) >= 0).astype(np.float64)
+        return Frequencies(observed[None], (margins >= 0).astype(np.float64), found.pairs)
+    return Frequencies((margins >= 0).mean(axis=0), resampled_frequency(margins), found.pairs)

@@ -1,0 +1,59 @@
+"""How activity is estimated: the size of a circuit and the bootstrap over pairs."""
+
+from dataclasses import dataclass, replace
+
+from headscope.errors import InputError
+from headscope.results.emergence import CONTINGENT, CORE
+
+PAPER_EDGES = 5000
+PAPER_TAU = 0.1
+"""The paper's circuit (A.5): the 5000 edges of largest |score|, of which those from 0.1 on are kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resampling:
+    """How activity is estimated.
+
+    fraction: of real edges in a circuit, 0 < fraction ≤ 1; at least one edge is kept.
+    resamples: bootstrap resamples of the pairs.
+    seed: two results on the same pairs with the same seed are resampled alike (a paired bootstrap).
+    core, contingent: the thresholds on the inclusion frequency.
+    edges: instead of the fraction, how many edges; a smaller graph gives all it has.
+    tau: of those edges only the ones with |score| ≥ tau stay. It has the metric's unit, so that one value means
+        different things to different checkpoints (method section 2): 0 by default.
+    """
+
+    fraction: float = 0.01
+    resamples: int = 200
+    seed: int = 0
+    core: float = CORE
+    contingent: float = CONTINGENT
+    edges: int | None = None
+    tau: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.fraction <= 1:
+            raise InputError(
+                f"fraction is {self.fraction}; a circuit's share of the real edges lies above 0 and up to 1"
+            )
+        if self.resamples < 1:
+            raise InputError(f"resamples is {self.resamples}; at least 1 bootstrap resample is needed")
+        if not 0 <= self.contingent <= self.core <= 1:
+            raise InputError(
+                f"the thresholds are contingent {self.contingent} and core {self.core}; "
+                "0 ≤ contingent ≤ core ≤ 1 is needed"
+            )
+        if self.edges is not None and self.edges < 1:
+            raise InputError(f"edges is {self.edges}; a circuit needs at least 1 edge")
+        if not self.tau >= 0:
+            raise InputError(f"tau is {self.tau}; the least |score| of an edge is 0 or more")
+
+    def size(self, total: int) -> int:
+        """Edges of a circuit in a graph of ``total`` real edges, before ``tau``."""
+        return max(1, round(self.fraction * total)) if self.edges is None else min(self.edges, total)
+
+    def independent(self) -> "Resampling":
+        """The same with other random numbers: other pairs must be resampled on their own, for with the same weights
+        their noise would cancel.
+        """
+        return replace(self, seed=self.seed + 1)

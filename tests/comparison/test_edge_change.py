@@ -1,0 +1,135 @@
+"""Edges born and lost, the layer profile, several rules at once, and the ladder of sizes."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from headscope.comparison import Resampling, emergence, emergence_by_rule, emergence_ladder
+from headscope.errors import InputError
+from headscope.results.emergence import Emergence
+from headscope.results.graph import Graph
+
+GRAPH = Graph(3, 4)
+LAWS = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def test_born_and_lost_edges_are_read_off(routed) -> None:
+    base = routed(GRAPH, [["L0H0", "L1H1"]] * 8)
+    post = routed(GRAPH, [["L0H0", "L2H2", "L2H3"], *[["L0H0", "L2H2"]] * 7])
+    found = emergence(base, post, fraction=1.0).edges
+    assert found is not None
+    assert found.born == ("input->a2.h2<q>", "a2.h2->logits")
+    assert set(found.lost) == {"input->a1.h1<q>", "a1.h1->logits"}
+    values = [getattr(found.counts, name).value for name in ("kept", "new", "lost", "contingent")]
+    assert values == [2, 2, 2, 2]
+    assert (found.null.new.value, found.excess.new.value) == (0, 2)
+
+
+@given(st.integers(0, 1000))
+@LAWS
+def test_no_edge_is_born_or_lost_between_a_model_and_itself(noisy, seed) -> None:
+    base = noisy(GRAPH, seed, 1, 12)
+    for method in ("bootstrap", "paper"):
+        found = emergence(base, base, fraction=0.15, resamples=40, method=method).edges
+        assert found is not None
+        assert (found.born, found.lost) == ((), ())
+        assert (found.counts.new.high, found.counts.lost.high) == (0, 0)
+
+
+@given(st.integers(0, 1000))
+@LAWS
+def test_swapping_the_models_exchanges_born_and_lost(noisy, seed) -> None:
+    base, post = noisy(GRAPH, seed, 1, 12), noisy(GRAPH, seed + 1, 1, 12)
+    there, back = (emergence(*pair, fraction=0.15, resamples=40).edges for pair in ((base, post), (post, base)))
+    assert there is not None
+    assert back is not None
+    assert (set(there.born), set(there.lost)) == (set(back.lost), set(back.born))
+    assert there.counts.contingent == back.counts.contingent
+
+
+def test_edges_emerge_from_noise_no_more_than_the_null_says(noisy) -> None:
+    covered = []
+    for trial in range(20):
+        base, post, again = (noisy(GRAPH, 7, 3 * trial + k, 24) for k in range(3))
+        found = emergence(base, post, base_again=again, fraction=0.15, resamples=60, seed=trial).edges
+        assert found is not None
+        covered.append(found.excess.new.low <= 0 <= found.excess.new.high)
+    assert np.mean(covered) >= 0.9
+
+
+def test_the_layers_add_up(noisy) -> None:
+    found = emergence(noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1), fraction=0.15, resamples=40)
+    assert found.layers is not None
+    totals = [getattr(found.counts, name).value for name in ("kept", "new", "lost", "contingent")]
+    assert found.layers.value.sum(axis=1).tolist() == totals
+    assert found.layers.null.sum(axis=1)[1] == found.null.new.value
+    assert np.allclose(found.layers.value - found.layers.null, found.layers.excess)
+    assert (found.layers.excess_low <= found.layers.excess_high).all()
+    assert found.layers.value[1].tolist() == [sum(head.layer == layer for head in found.new) for layer in range(3)]
+
+
+def test_several_rules_at_once_are_each_rule_alone(noisy) -> None:
+    base, post = noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1)
+    both = emergence_by_rule(base, [post], dict.fromkeys(("bootstrap", "paper"), Resampling(0.15, 40)))
+    for method, (found,) in both.items():
+        alone = emergence(base, post, fraction=0.15, resamples=40, method=method)
+        assert found.as_dict() == alone.as_dict()
+
+
+def test_the_papers_size_is_a_rule_beside_another(routed) -> None:
+    base, post = routed(GRAPH, [["L0H0"]] * 4), routed(GRAPH, [["L0H0", "L2H2"]] * 4)
+    weak = type(post)(**{**post.__dict__, "pair_edges": post.pair_edges * np.float32(0.05)})
+    rules = {"bootstrap": Resampling(1.0, 20), "paper": Resampling(resamples=20, edges=5000, tau=0.1)}
+    found = emergence_by_rule(base, [weak, post], rules)
+    assert [str(result.new) for result in found["bootstrap"]] == ["L2H2", "L2H2"]
+    assert [str(result.new) for result in found["paper"]] == ["none", "L2H2"]
+    assert found["paper"][0].tau == 0.1
+    assert found["paper"][0].fraction == 1.0
+
+
+def test_a_ladder_is_the_comparison_at_each_size(noisy) -> None:
+    base, post = noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1)
+    rungs = emergence_ladder(base, post, (0.1, 0.3), resamples=40)
+    for fraction, found in zip((0.1, 0.3), rungs, strict=True):
+        assert found.as_dict() == emergence(base, post, fraction=fraction, resamples=40).as_dict()
+    active = [rung.post_frequency for rung in rungs]
+    assert (active[1] >= active[0]).all()
+    with pytest.raises(InputError, match="at least one circuit size"):
+        emergence_ladder(base, post, ())
+
+
+def test_the_post_model_may_have_a_size_of_its_own(noisy) -> None:
+    base, post = noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1)
+    found = emergence(base, post, fraction=0.1, post_fraction=0.3, resamples=40)
+    assert np.array_equal(found.base_frequency, emergence(base, post, fraction=0.1, resamples=40).base_frequency)
+    assert np.array_equal(found.post_frequency, emergence(base, post, fraction=0.3, resamples=40).post_frequency)
+    assert (found.fraction, found.post_fraction) == (0.1, 0.3)
+
+
+def test_grouped_graphs_are_compared_too(noisy) -> None:
+    graph = Graph(2, 4, kv_heads=2)
+    found = emergence(noisy(graph, 0, 1, 12), noisy(graph, 1, 1, 12), fraction=0.2, resamples=30)
+    assert found.edges is not None
+    assert found.edges.counts.kept.value > 0
+    with pytest.raises(InputError, match="in 2 key/value groups"):
+        emergence(noisy(graph, 0, 1, 12), noisy(Graph(2, 4), 1, 1, 12))
+
+
+def test_other_vocabularies_are_refused(routed) -> None:
+    one, other = (routed(GRAPH, [["L0H0"]] * 4, vocabulary=size) for size in (80, 90))
+    with pytest.raises(InputError, match="vocabulary of 90, the base one of 80"):
+        emergence(one, other)
+
+
+def test_results_of_the_first_schema_are_read_and_newer_ones_refused(noisy) -> None:
+    found = emergence(noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1), fraction=0.15, resamples=20)
+    data = found.as_dict()
+    assert Emergence.from_dict(data).as_dict() == data
+    later = ("edges", "layers", "base_importance", "post_fraction", "tau")
+    old = {name: value for name, value in data.items() if name not in later} | {"schema_version": 1}
+    read = Emergence.from_dict(old)
+    assert read.new == found.new
+    assert read.edges is read.layers is read.base_importance is None
+    with pytest.raises(InputError, match="update headscope"):
+        Emergence.from_dict(data | {"schema_version": 3})

@@ -1,0 +1,103 @@
+"""Overlap by enumeration, its laws, sizes of equal faithfulness, and think on/off."""
+
+from itertools import combinations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from headscope.comparison import Resampling, fraction_reaching, overlap, rank_correlation, reasoning_leak, think_on_off
+from headscope.errors import InputError
+from headscope.heads import HeadId, HeadSet
+from headscope.results.faithfulness import FaithfulnessCurve
+from headscope.results.graph import Graph
+from headscope.results.samples import Samples
+from headscope.results.thinking import Thinking
+
+SETS = st.sets(st.tuples(st.integers(0, 2), st.integers(0, 3)), max_size=6)
+
+
+def test_chance_is_the_mean_over_all_sets_of_the_size() -> None:
+    first, second = HeadSet.of(["L0H0", "L0H1", "L1H0"]), HeadSet.of(["L0H1", "L1H0"])
+    found = overlap(first, second, 2, 3, by_layer=False)
+    every = [HeadSet.of(HeadId(i // 3, i % 3) for i in chosen) for chosen in combinations(range(6), 2)]
+    jaccards = [len(first & other) / len(first | other) for other in every]
+    assert found.jaccard == pytest.approx(2 / 3)
+    assert found.chance == pytest.approx(np.mean(jaccards))
+    assert found.p_value == pytest.approx(np.mean([j >= 2 / 3 - 1e-9 for j in jaccards]))
+
+
+def test_within_layers_the_profile_explains_its_share() -> None:
+    full = HeadSet.of(["L0H0", "L0H1"])
+    found = overlap(full, full, 2, 2)
+    assert (found.jaccard, found.chance, found.p_value) == (1, 1, 1)
+    assert overlap(full, full, 2, 2, by_layer=False).p_value == pytest.approx(1 / 6)
+
+
+@given(SETS, SETS)
+@settings(max_examples=40, deadline=None)
+def test_overlap_is_symmetric_and_its_chance_within_its_limits(
+    ones: set[tuple[int, int]], twos: set[tuple[int, int]]
+) -> None:
+    first, second = HeadSet.of(ones), HeadSet.of(twos)
+    there, back = overlap(first, second, 3, 4), overlap(second, first, 3, 4)
+    assert (there.jaccard, there.shared) == (pytest.approx(back.jaccard, nan_ok=True), back.shared)
+    assert there.chance == pytest.approx(back.chance, nan_ok=True)
+    if first or second:
+        assert there.chance_low <= there.chance + 1e-12
+        assert there.chance <= there.chance_high + 1e-12
+    if first:
+        assert overlap(first, first, 3, 4).jaccard == 1
+
+
+def test_rank_correlation_of_whole_score_vectors() -> None:
+    one = np.arange(6.0).reshape(2, 3)
+    assert rank_correlation(one, np.exp(one)).value == pytest.approx(1)
+    assert rank_correlation(one, -one).value == pytest.approx(-1)
+    assert np.isnan(rank_correlation(one, np.ones((2, 3))).value)
+    with pytest.raises(InputError, match="one shape"):
+        rank_correlation(one[:1], one[:1])
+
+
+def curve(*values: float) -> FaithfulnessCurve:
+    """Faithfulness ``values`` at 1, 10 and 100 % (less the last ones) of the edges."""
+    ones = np.ones(4, dtype=np.float32)
+    circuits = np.stack([np.float32(1 - value) * ones for value in values])
+    fractions = np.array([0.01, 0.1, 1.0])[: len(values)]
+    return FaithfulnessCurve(0 * ones, ones, circuits, fractions, tuple(range(len(values))))
+
+
+def test_the_size_of_a_faithfulness_lies_between_the_measured_ones() -> None:
+    assert fraction_reaching(curve(0.2, 0.6), 0.4) == pytest.approx(np.sqrt(0.01 * 0.1))
+    assert fraction_reaching(curve(0.2, 0.6), 0.8) == pytest.approx(np.sqrt(0.1 * 1.0))
+    assert fraction_reaching(curve(0.9, 0.95), 0.8) == 0.01
+    for wrong in (0.0, 1.2):
+        with pytest.raises(InputError, match="faithfulness"):
+            fraction_reaching(curve(0.2), wrong)
+
+
+def test_think_off_that_needs_more_heads_is_broader(routed) -> None:
+    graph = Graph(2, 3)
+    on, off = routed(graph, [["L0H0"]] * 6), routed(graph, [["L0H0", "L1H1"]] * 6)
+    found = think_on_off(on, off, curve(0.9), curve(0.2, 0.8), how=Resampling(1.0, 20))
+    assert (str(found.change.new), str(found.change.lost)) == ("none", "L1H1")
+    assert (found.on_fraction, found.off_fraction) == (0.01, pytest.approx(0.1))
+    broader = think_on_off(on, off, curve(0.2, 0.3, 1.0), curve(0.2, 0.3, 1.0), how=Resampling(1.0, 20)).broader
+    assert (broader.value, broader.low, broader.high, broader.n) == (1, 1, 1, 6)
+    assert Thinking.from_dict(found.as_dict()).as_dict() == found.as_dict()
+
+
+def test_leak_is_what_think_off_spends_of_think_on() -> None:
+    def samples(lengths: list[int], name: str) -> Samples:
+        rows = [
+            {"problem": f"p{i}", "group": "", "sample": 0, "seed": 0, "response": "", "tokens": n, "finish": "stop"}
+            | {"verdict": "wrong", "answer": "", "gold": "", "kind": ""}
+            for i, n in enumerate(lengths)
+        ]
+        return Samples.from_records(rows, model=name, task="t")
+
+    found = reasoning_leak(samples([100, 300, 200], "on"), samples([10, 30, 20], "off"))
+    assert (found.value, found.low, found.high) == (pytest.approx(0.1), pytest.approx(0.1), pytest.approx(0.1))
+    with pytest.raises(InputError, match="the same are needed"):
+        reasoning_leak(samples([1], "on"), samples([1, 2], "off"))

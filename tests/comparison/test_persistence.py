@@ -1,0 +1,73 @@
+"""Persistence, turnover and half-life of hand-written histories, and their coverage."""
+
+import math
+
+import numpy as np
+import pytest
+
+from headscope.comparison import head_dynamics, persistence
+from headscope.comparison.persistence import _median
+from headscope.results.dynamics import Dynamics
+from headscope.results.persistence import Persistence
+
+
+def run_of(rows: list[str], hold: int = 1) -> Dynamics:
+    """One string per checkpoint, ten steps apart, one digit per head: emergent or not."""
+    emergent = np.array([[[digit == "1" for digit in row]] for row in rows])
+    nothing = np.zeros_like(emergent)
+    first = np.where(emergent.any(axis=0), emergent.argmax(axis=0), -1)
+    return Dynamics(10 * np.arange(1, len(rows) + 1), emergent, nothing, nothing[0], first, hold, ())
+
+
+def test_persistence_and_turnover_by_hand() -> None:
+    found = persistence(run_of(["110", "110", "100", "101"]))
+    # At risk: 2 + 2 + 1 heads, of which 2 + 1 + 1 stay. Changed: 0 + 1 + 1 of 2 + 2 + 2.
+    assert found.persistence.value == pytest.approx(4 / 5)
+    assert found.turnover.value == pytest.approx(2 / 6)
+    assert (found.remaining.value, found.remaining.n) == (pytest.approx(2 / 3), 3)
+    assert (found.heads, found.checkpoints) == (3, 4)
+
+
+def test_hysteresis_of_the_run_is_kept() -> None:
+    found = persistence(run_of(["10", "11", "10", "10"], hold=2))
+    assert found.heads == 1
+    assert found.persistence.value == 1
+
+
+def test_half_life_is_kaplan_and_meiers_median() -> None:
+    # Spells of 10, 20 and 30 steps end; one lasts to the end. Survival 3/4, then 1/2 after 20 steps.
+    found = persistence(run_of(["1111", "0111", "0011", "0001", "0001"]))
+    assert found.half_life.value == 20
+    lengths, ended = np.array([10.0, 20.0, 30.0, 40.0]), np.array([True, True, True, False])
+    assert _median(lengths, ended, np.ones(4)) == 20
+    assert _median(lengths, np.zeros(4, dtype=bool), np.ones(4)) == math.inf
+    # A spell cut off at 10 leaves the risk set: survival 1, then 2/3 at 20, then 1/3 at 30.
+    assert _median(lengths, np.array([False, True, True, False]), np.ones(4)) == 30
+
+
+def test_where_nothing_emerged_there_is_nothing_to_follow(result) -> None:
+    still = result(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]))
+    found = persistence(head_dynamics([(10, still), (20, still)]))
+    assert found.heads == found.persistence.n == found.half_life.n == 0
+    assert math.isnan(found.persistence.value)
+    alone = persistence(run_of(["11"]))
+    assert alone.remaining.n == 0
+
+
+def test_persistence_survives_json() -> None:
+    found = persistence(run_of(["110", "110", "100", "101"]))
+    assert Persistence.from_dict(found.as_dict()) == found
+
+
+def test_intervals_cover_the_chance_to_stay() -> None:
+    """Heads that each leave with chance 0.2 and enter with chance 0.3."""
+    covered = []
+    for trial in range(60):
+        rng = np.random.default_rng(trial)
+        states = np.zeros((12, 40), dtype=bool)
+        for now in range(1, 12):
+            states[now] = np.where(states[now - 1], rng.random(40) > 0.2, rng.random(40) < 0.3)
+        rows = ["".join("01"[int(on)] for on in row) for row in states]
+        found = persistence(run_of(rows)).persistence
+        covered.append(found.low <= 0.8 <= found.high)
+    assert np.mean(covered) >= 0.9

@@ -1,0 +1,44 @@
+"""Gathering evidence: which runs are seeds of one recipe, which are null twins, and a whole toy study judged."""
+
+import json
+from pathlib import Path
+
+from headscope.cli.main import main
+from headscope.runs import RunDirectory
+from headscope.studies import claims
+from headscope.studies.reading import read_study
+
+TRAIN = {"method": "grpo", "learning_rate": 1e-3, "seed": 0, "control": None}
+VARIANTS = {
+    "grpo": {"name": "grpo", "twin_of": None, "train": TRAIN},
+    "grpo.seed1": {"name": "grpo.seed1", "twin_of": "grpo", "train": TRAIN | {"seed": 1}},
+    "grpo.lr0": {"name": "grpo.lr0", "twin_of": "grpo", "train": TRAIN | {"learning_rate": 0.0}},
+    "grpo.permuted": {"name": "grpo.permuted", "twin_of": "grpo", "train": TRAIN | {"control": "permuted_rewards"}},
+    "grpo.slow": {"name": "grpo.slow", "twin_of": "grpo", "train": TRAIN | {"learning_rate": 1e-4}},
+    "found": {"name": "found", "twin_of": None, "train": None},
+}
+
+
+def test_seeds_share_a_recipe_and_null_twins_are_marked() -> None:
+    recipes = {name: claims._recipe(name, VARIANTS) for name in VARIANTS}
+    nulls = {name: claims._null(variant) for name, variant in VARIANTS.items()}
+    assert recipes == dict.fromkeys(VARIANTS, "grpo") | {"grpo.slow": "grpo.slow", "found": "found"}
+    assert {name: null for name, null in nulls.items() if null} == {
+        "grpo.lr0": "lr0",
+        "grpo.permuted": "permuted_rewards",
+    }
+
+
+def test_a_finished_study_is_judged_whatever_was_asked_for_last(toy_study: Path, toy_run: Path, capsys) -> None:
+    study, run = read_study(str(toy_study)), RunDirectory.open(toy_run)
+    found = claims.evidence(study, run)
+    assert [(each.variant, each.method, each.recipe) for each in found.runs] == [
+        ("sft", "sft", "sft"),
+        ("grpo", "grpo", "grpo"),
+    ]
+    assert found.ablations
+    assert {each.task for each in found.answers} == {"lab-t1", "lab-k"}
+    assert main(["compare", str(toy_study), "--out", str(toy_run), "--claims"]) == 0
+    assert "| C10 |" in capsys.readouterr().out
+    saved = json.loads((toy_run / claims.FILE).read_text())
+    assert [claim["name"] for claim in saved["claims"]] == [f"C{number}" for number in range(1, 11)]
