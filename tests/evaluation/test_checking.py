@@ -79,6 +79,13 @@ def test_every_math500_gold_equals_itself_behind_other_boxes(data):
     assert sum(verdict.correct for verdict in check_answers(responses, golds)) == 500
 
 
+def test_every_gsm8k_gold_equals_itself(data):
+    lines = (data / "gsm8k_test.jsonl").read_text().split("\n")
+    golds = [json.loads(line)["answer"].rsplit("####", 1)[1].strip() for line in lines if line]
+    responses = [rf"first \boxed{{999999}}, then \boxed{{{gold}}}" for gold in golds]
+    assert sum(verdict.correct for verdict in check_answers(responses, golds)) == 1319
+
+
 @pytest.mark.parametrize("text", ["9" * 200_000, "{" * 20_000, "\ud800", "\\frac{" * 3000, "\x00", "$" * 900])
 def test_hostile_answers_are_wrong_and_quick(text):
     start = time.perf_counter()
@@ -105,6 +112,25 @@ def pool():
     made = MathPool(workers=1, seconds=0.5)
     yield made
     made.close()
+
+
+def test_far_numbers_need_no_simplification_and_near_ones_get_it():
+    pairs = [
+        (r"\sqrt{8}", r"2\sqrt{2}"),
+        (r"\sqrt{8}", "2.9"),
+        ("x^2+2x+1", "(x+1)^2"),
+        ("x^2+2x+1", "x^2+2x+2"),
+        ("x", "y"),
+        ("5", "x=5"),
+    ]
+    assert [outcome.equal for outcome in math_pool.shared_pool().compare(pairs)] == [
+        True,
+        False,
+        True,
+        False,
+        False,
+        True,
+    ]
 
 
 def test_a_hanging_worker_is_replaced(pool):

@@ -5,7 +5,19 @@ import numpy as np
 import pytest
 
 from headscope.errors import InputError
-from headscope.evaluation import Chat, Problem, Sampling, Task, evaluate, rescore
+from headscope.evaluation import (
+    Chat,
+    Problem,
+    Sampling,
+    Task,
+    evaluate,
+    prompt_ids,
+    rescore,
+    sample,
+    unreadable_golds,
+    votes,
+)
+from headscope.results.samples import Samples
 
 TASK = Task(
     "lab",
@@ -41,6 +53,60 @@ def test_rescoring_with_other_golds_changes_verdicts_only(model, tokenizer):
     assert list(again.table["response"]) == list(samples.table["response"])
     with pytest.raises(InputError, match="no problem 't1'"):
         rescore(samples, Task("lab", TASK.problems[1:]))
+
+
+def test_saved_samples_are_scored_again_without_their_task(model, tokenizer):
+    model.generation_config.eos_token_id = list(range(2, 40))
+    samples = evaluate(model, tokenizer, TASK, SAMPLING, name="base")
+    assert rescore(samples) == samples
+    damaged = samples.table.assign(verdict="timeout")
+    assert rescore(Samples(damaged, "base", "lab", samples.settings)) == samples
+    with pytest.raises(InputError, match="do not say how their answers are checked"):
+        rescore(Samples(samples.table.assign(kind=""), "base", "lab"))
+
+
+def test_token_ids_are_those_that_were_generated(model, tokenizer):
+    samples = evaluate(model, tokenizer, TASK, SAMPLING, name="base")
+    prompts = [prompt_ids(tokenizer, problem.prompt) for problem in TASK.problems]
+    drawn = sample(model, tokenizer, prompts, SAMPLING)
+    assert [tuple(ids) for ids in samples.table["token_ids"]] == [each.tokens for each in drawn]
+    assert [len(ids) for ids in samples.table["token_ids"]] == samples.table["tokens"].tolist()
+
+
+def test_equal_answers_cast_one_vote_and_what_states_none_does_not_vote():
+    rows = [
+        ("math", r"\frac{1}{2}", "wrong"),
+        ("math", r"\dfrac12", "wrong"),
+        ("math", "", "unparsed"),
+        ("alias", "The Onion", "correct"),
+        ("alias", "onion", "correct"),
+        ("alias", "leek", "unfinished"),
+    ]
+    blank = {"group": "", "seed": 0, "response": "", "tokens": 0, "finish": "stop", "gold": ""}
+    records = [
+        {**blank, "problem": kind, "sample": number % 3, "verdict": verdict, "answer": answer, "kind": kind}
+        for number, (kind, answer, verdict) in enumerate(rows)
+    ]
+    cast = votes(Samples.from_records(records, model="m", task="t"))
+    assert cast == [[r"\frac{1}{2}", r"\frac12", None], ["onion", "onion", None]]
+
+
+def test_golds_that_cannot_be_read_are_counted_listed_and_refused_unless_allowed(model, tokenizer):
+    problems = tuple(Problem(f"p{number}", "w1", gold) for number, gold in enumerate(["7", "", r"\frac{1}{2}"]))
+    bad = (
+        *problems[:1],
+        Problem("empty", "w1", r"\text{}"),
+        Problem("hostile", "w1", "10^{10^{10^{10}}}"),
+        *problems[2:],
+    )
+    letters = (Problem("c1", "w1", "B", "choice"), Problem("c2", "w1", "seven", "choice"))
+    assert [each.id for each in unreadable_golds(bad + letters)] == ["empty", "hostile", "c2"]
+    with pytest.raises(
+        InputError, match=r"2 of 4 gold answers that cannot be read: empty .*hostile .*allow_unreadable"
+    ):
+        evaluate(model, tokenizer, Task("mine", bad), SAMPLING)
+    samples = evaluate(model, tokenizer, Task("mine", bad, allow_unreadable=True).first(3), SAMPLING)
+    assert samples.settings["unreadable_golds"] == ["empty", "hostile"]
 
 
 def test_importing_evaluation_loads_neither_torch_nor_math_verify():

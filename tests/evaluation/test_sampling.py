@@ -1,6 +1,6 @@
-import builtins
+import importlib
 import sys
-from types import ModuleType, SimpleNamespace
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.errors import InputError
-from headscope.evaluation.generation import draw, rows_that_fit
+from headscope.evaluation import vllm_engine
+from headscope.evaluation.generation import _rounds, draw, rows_that_fit
 from headscope.evaluation.sampling import Sampling, sample
+from headscope.evaluation.vllm_engine import Checkpoint
 
 PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
 WARM = Sampling(samples=3, max_new_tokens=12, temperature=1.0, top_p=0.95, seed=5)
@@ -58,6 +60,20 @@ def test_open_hooks_act(model, tokenizer):
     hook.remove()
     assert [c.tokens for c in hooked] != [c.tokens for c in plain]
     assert sample(model, tokenizer, PROMPTS, greedy) == plain
+
+
+def test_rounds_gather_what_goes_on_and_change_no_response(model, tokenizer):
+    """A hook that does nothing keeps sampling in one round."""
+    model.generation_config.eos_token_id = [2, *range(40, 44)]
+    long = Sampling(samples=8, max_new_tokens=90, temperature=1.0, top_p=0.95, seed=3)
+    assert _rounds(model, 90) == [16, 64, 90]
+    gathered = sample(model, tokenizer, PROMPTS, long, batch_size=7)
+    hook = model.model.layers[0].register_forward_hook(lambda *args: None)
+    assert _rounds(model, 90) == [90]
+    assert sample(model, tokenizer, PROMPTS, long) == gathered
+    hook.remove()
+    lengths = [len(completion.tokens) for completion in gathered]
+    assert min(lengths) < 16 < max(lengths)
 
 
 def forced(model, token_of_step):
@@ -165,40 +181,79 @@ def test_logits_that_are_not_finite_are_refused_and_the_model_is_left_clean(mode
     assert model.generation_config is config
 
 
-def test_vllm_absent_names_the_extra(tokenizer, monkeypatch):
-    real = builtins.__import__
-
-    def absent(name, *args, **kwargs):
-        if name == "vllm":
-            raise ImportError(name)
-        return real(name, *args, **kwargs)
-
-    monkeypatch.setattr(builtins, "__import__", absent)
+@pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")
+def test_vllm_absent_names_the_extra(tokenizer):
     with pytest.raises(InputError, match=r"headscope\[vllm\]"):
         sample("some/path", tokenizer, PROMPTS, WARM, engine="vllm")
 
 
-class RecordingLLM:
-    """Stands where ``vllm.LLM`` would: takes its arguments, answers with its record types."""
+# Stands where the library would: takes its arguments, answers with its record types.
+VLLM = """
+import os
+from types import SimpleNamespace
 
+TokensPrompt = SamplingParams = dict
+
+class LLM:
     def __init__(self, **options):
+        print("a library that prints")
         self.options = options
 
     def generate(self, prompts, parameters, use_tqdm):
         self.parameters = parameters
         stop = SimpleNamespace(token_ids=[20, 21, 2], finish_reason="stop")
         cut = SimpleNamespace(token_ids=[20] * 12, finish_reason="length")
-        return [SimpleNamespace(outputs=[stop if prompt["prompt_token_ids"][1] == 20 else cut]) for prompt in prompts]
+        device = int(os.environ.get("CUDA_VISIBLE_DEVICES") or 0)
+        told = SimpleNamespace(token_ids=[30 + device, len(prompts), os.getpid() % 97, 2], finish_reason="stop")
+        chosen = {20: stop, 30: told, 40: cut}
+        outputs = [chosen.get(prompt["prompt_token_ids"][1]) for prompt in prompts]
+        return [SimpleNamespace(outputs=[output] if output else []) for output in outputs]
+"""
 
 
-def test_vllm_requests_carry_every_setting(model, tokenizer, monkeypatch):
-    module = ModuleType("vllm")
-    module.LLM, module.SamplingParams = RecordingLLM, lambda **options: options
-    module.TokensPrompt = lambda **options: options
-    monkeypatch.setitem(sys.modules, "vllm", module)
-    engine = RecordingLLM()
-    completions = sample(engine, tokenizer, PROMPTS, WARM, engine="vllm")
-    assert [(c.finish, len(c.tokens)) for c in completions] == [("stop", 2)] * 3 + [("length", 12)] * 6
+@pytest.fixture
+def vllm(tmp_path, monkeypatch):
+    """A stand-in for the library, importable here and in the engines' processes."""
+    (tmp_path / "vllm.py").write_text(VLLM)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    yield importlib.import_module("vllm")
+    vllm_engine.close_engines()
+    vllm_engine._engines.cache_clear()
+    sys.modules.pop("vllm")
+
+
+def test_each_device_has_one_engine_that_stays_for_the_checkpoint(vllm, tokenizer, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
+    prompts = [[1, 30], [1, 30, 7], [1, 40]]
+    ask = Checkpoint("some/path", dtype="bfloat16", revision="abc")
+    first, again = (sample(ask, tokenizer, prompts, WARM, engine="vllm") for _ in range(2))
+    assert [c.tokens for c in first] == [c.tokens for c in again]  # the process ids are among the tokens
+    assert [c.tokens[:2] for c in first[:6]] == [(33, 6)] * 3 + [(35, 3)] * 3
+    assert [c.finish for c in first] == ["stop"] * 6 + ["length"] * 3
+    other = sample(Checkpoint("other"), tokenizer, prompts, WARM, engine="vllm")
+    assert other[0].tokens[2] != first[0].tokens[2]
+    assert len(vllm_engine._open) == 2
+
+
+def test_a_response_that_does_not_come_back_is_an_error_not_a_zero(vllm, tokenizer):
+    with pytest.raises(InputError, match="returned 3 of 6 responses; the first missing is sample 0 of prompt 1"):
+        sample("some/path", tokenizer, [[1, 20], [1, 77]], WARM, engine="vllm")
+
+
+def test_an_engine_that_dies_says_which(vllm, tokenizer, tmp_path):
+    (tmp_path / "vllm.py").write_text("raise SystemExit(3)")
+    with pytest.raises(RuntimeError, match="some/path ended with status 3"):
+        sample("some/path", tokenizer, PROMPTS, WARM, engine="vllm")
+
+
+def test_vllm_requests_carry_every_setting(vllm, model, tokenizer):
+    engine = vllm.LLM()
+    completions = sample(engine, tokenizer, [*PROMPTS[::2], [1, 20, 5]], WARM, engine="vllm")
+    assert [(c.finish, len(c.tokens)) for c in completions] == [("stop", 2)] * 3 + [("length", 12)] * 3 + [
+        ("stop", 2)
+    ] * 3
     assert engine.parameters[0]["seed"] == completions[0].seed
     assert {key: engine.parameters[0][key] for key in ("max_tokens", "temperature", "top_p")} == {
         "max_tokens": 12,

@@ -91,7 +91,7 @@ def table(request, tmp_path):
 
 
 def test_any_table_file_with_named_columns(table):
-    task = load_task(TaskFile(str(table), **SPEC))
+    task = load_task(TaskFile(file=str(table), **SPEC))
     assert task == Task(
         "mine", (Problem("x1", "1+1?\u2028ok", "2", "math", "1"), Problem("x2", "2+2?", "4", "math", "2"))
     )
@@ -140,6 +140,55 @@ def test_missing_file_duplicate_ids_wrong_kind_and_unknown_names(tmp_path):
         Task("t", (Problem("x", "q", "1", "maths"),))
     with pytest.raises(InputError, match="no problems"):
         Task("t", ())
+
+
+GPQA = {
+    "Question": "Which?",
+    "Correct Answer": "right\n",
+    "Incorrect Answer 1": "wrong 1",
+    "Incorrect Answer 2": "wrong 2",
+    "Incorrect Answer 3": "wrong 3",
+    "High-level domain": "Physics",
+}
+
+
+def test_gpqa_shuffles_each_questions_options_by_the_seed(tmp_path):
+    rows = [{**GPQA, "Question": f"Which {number}?"} for number in range(40)]
+    (tmp_path / "gpqa_diamond.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    task = load_task("gpqa", data_dir=tmp_path)
+    for row, problem in zip(rows, task.problems, strict=True):
+        question, listed = problem.question.split("\n\n")
+        options = dict(line.split(") ") for line in listed.split("\n"))
+        assert question == row["Question"]
+        assert sorted(options) == ["A", "B", "C", "D"]
+        assert sorted(options.values()) == ["right", "wrong 1", "wrong 2", "wrong 3"]
+        assert options[problem.answer] == "right"
+        assert (problem.kind, problem.group) == ("choice", "Physics")
+        assert "letter" in problem.prompt
+    letters = [problem.answer for problem in task.problems]
+    assert min(letters.count(letter) for letter in "ABCD") >= 3
+    assert load_task("gpqa", data_dir=tmp_path) == task
+    assert [problem.answer for problem in load_task("gpqa", data_dir=tmp_path, seed=1).problems] != letters
+    fewer = tmp_path / "fewer"
+    fewer.mkdir()
+    (fewer / "gpqa.json").write_text(json.dumps(rows[20:]))
+    assert [p.answer for p in load_task("gpqa", data_dir=fewer).problems] == letters[20:]
+
+
+def test_a_users_own_options_become_letters(tmp_path):
+    (tmp_path / "mine.json").write_text(json.dumps([{"q": "Which?", "a": "x", "b": "y", "c": "z"}]))
+    spec = TaskFile(file=str(tmp_path / "mine.json"), question="q", answer="a", options=("b", "c"))
+    (problem,) = load_task(spec).problems
+    assert problem.kind == "choice"
+    assert f"{problem.answer}) x" in problem.question
+    with pytest.raises(InputError, match=r"no column \['d'\]"):
+        load_task(spec.model_copy(update={"options": ("b", "d")}))
+
+
+def test_a_task_file_with_repeated_ids_is_refused(tmp_path):
+    (tmp_path / "a.json").write_text(json.dumps([{"question": "q", "answer": 1, "i": "x"}] * 2))
+    with pytest.raises(InputError, match="1 repeated problem ids, the first is 'x'"):
+        load_task(TaskFile(file=str(tmp_path / "a.json"), id="i"))
 
 
 def test_text_that_is_not_utf8_is_refused(tmp_path):

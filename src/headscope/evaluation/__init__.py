@@ -5,7 +5,9 @@ Importing this loads neither torch nor math-verify; both come with the first cal
 
 from headscope.evaluation.chat import Chat, prompt_ids, render
 from headscope.evaluation.checking import Verdict, check_answers
-from headscope.evaluation.evaluate import evaluate, rescore
+from headscope.evaluation.evaluate import evaluate, rescore, votes
+from headscope.evaluation.golds import check_golds, unreadable_golds
+from headscope.evaluation.majority import majority_at_k
 from headscope.evaluation.passk import pass_at_1, pass_at_k, success_at_k
 from headscope.evaluation.sampling import Completion, Sampling, sample
 from headscope.evaluation.tasks import Problem, Task, TaskFile, load_task
@@ -19,8 +21,10 @@ __all__ = [
     "TaskFile",
     "Verdict",
     "check_answers",
+    "check_golds",
     "evaluate",
     "load_task",
+    "majority_at_k",
     "pass_at_1",
     "pass_at_k",
     "prompt_ids",
@@ -28,4 +32,6 @@ __all__ = [
     "rescore",
     "sample",
     "success_at_k",
+    "unreadable_golds",
+    "votes",
 ]

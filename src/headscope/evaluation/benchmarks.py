@@ -31,6 +31,7 @@ class Benchmark:
     hub, config, split: its home on the Hugging Face hub. stems: names a local copy may have, without the
         suffix.
     question, answer, aliases: column names in the order they are tried; a dot reaches into a nested record.
+    options: columns of wrong answers, which are shuffled with the right one.
     """
 
     hub: str
@@ -40,6 +41,7 @@ class Benchmark:
     question: tuple[str, ...] = ("problem", "question")
     answer: tuple[str, ...] = ("answer",)
     aliases: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     group: str | None = None
     kind: str = "math"
     clean_question: Callable[[str], str] = _as_is
@@ -76,6 +78,18 @@ BENCHMARKS = {
     # What models are trained on; never a test set.
     "gsm8k-train": Benchmark(
         "openai/gsm8k", "train", ("gsm8k-train", "gsm8k_train"), config="main", clean_answer=_after_hashes
+    ),
+    # The diamond set. Its authors ask not to republish it in plain text; the hub asks for their terms to be accepted.
+    "gpqa": Benchmark(
+        "Idavidrein/gpqa",
+        "train",
+        ("gpqa", "gpqa_diamond"),
+        config="gpqa_diamond",
+        question=("Question",),
+        answer=("Correct Answer",),
+        options=("Incorrect Answer 1", "Incorrect Answer 2", "Incorrect Answer 3"),
+        group="High-level domain",
+        kind="choice",
     ),
     "openr1-math": Benchmark("open-r1/OpenR1-Math-220k", "train", ("openr1-math",)),
     "triviaqa": Benchmark(

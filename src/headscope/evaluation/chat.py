@@ -1,21 +1,22 @@
 """From a question to prompt token ids, through the tokenizer's own chat template."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import jinja2
+from pydantic import BaseModel, ConfigDict
 
 from headscope.errors import InputError
 
 
-@dataclass(frozen=True, slots=True)
-class Chat:
+class Chat(BaseModel):
     """How a variant is spoken to; None leaves a matter to the template's own default.
 
     system: system prompt.
     enable_thinking: the think switch of hybrid models (Qwen3).
     date_string: the date templates print (Llama 3), fixed so that a prompt does not change overnight.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     system: str | None = None
     enable_thinking: bool | None = None
@@ -25,6 +26,16 @@ class Chat:
         """The conversation that asks ``question``."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*system, {"role": "user", "content": question}]
+
+
+def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
+    """The tokenizer of a folder or hub id, without any weights. Raises InputError where there is none."""
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
+    except (OSError, ValueError) as error:
+        raise InputError(f"model {path} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
 
 
 def render(tokenizer: Any, question: str, chat: Chat | None = None) -> str:

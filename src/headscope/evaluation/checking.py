@@ -3,17 +3,18 @@
 1. A response that was cut off is unfinished, whatever it says.
 2. The stated answer is taken out by kind (``extraction``); none is unparsed, one above MAX_ANSWER characters
    is wrong.
-3. Equal after normalisation is correct; two different integers are wrong. No process is needed for that.
+3. Equal after normalisation or as a number is correct, clearly different numbers are wrong (``equality``). No process
+   is needed for that.
 4. What is left of kind ``math`` goes to math-verify in killable workers, each distinct (gold, answer) once.
 """
 
 import re
-import string
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from headscope.errors import InputError, suggestion
+from headscope.evaluation.equality import is_same
 from headscope.evaluation.extraction import stated_alias, stated_answer, stated_letter, stated_tokens
 from headscope.progress import SILENT, Progress
 
@@ -80,11 +81,8 @@ def _without_workers(answer: str, gold: str, kind: str, finished: bool) -> Verdi
         return Verdict(False, False, "", "unparsed")
     if len(answer) > MAX_ANSWER:
         return _judged(False, answer[:MAX_ANSWER])
-    if _MATCH[kind](answer, gold):
-        return _judged(True, answer)
-    if kind != "math" or _are_integers(answer, gold):
-        return _judged(False, answer)
-    return None
+    same = is_same(answer, gold, kind)
+    return None if same is None else _judged(same, answer)
 
 
 def _with_workers(pairs: Sequence[tuple[str, str]], progress: Progress) -> list[Verdict]:
@@ -93,7 +91,8 @@ def _with_workers(pairs: Sequence[tuple[str, str]], progress: Progress) -> list[
     from headscope.evaluation.math_pool import Comparison, shared_pool
 
     distinct = list(dict.fromkeys(pairs))
-    outcomes = dict(zip(distinct, shared_pool().compare([_bare(*pair) for pair in distinct], progress), strict=True))
+    compared = shared_pool().compare([(bare(gold), bare(answer)) for gold, answer in distinct], progress)
+    outcomes = dict(zip(distinct, compared, strict=True))
 
     def verdict(answer: str, outcome: Comparison) -> Verdict:
         if outcome.exhausted:
@@ -107,60 +106,12 @@ def _judged(correct: bool, answer: str) -> Verdict:
     return Verdict(correct, True, answer, "correct" if correct else "wrong")
 
 
-def _bare(gold: str, answer: str) -> tuple[str, str]:
+_DOLLAR = re.compile(r"(?<!\\)\$")
+
+
+def bare(text: str) -> str:
     """Without dollar signs that would end the ``$…$`` the worker wraps each in (``\\$`` is money and stays)."""
-    strip = re.compile(r"(?<!\\)\$")
-    return strip.sub("", gold), strip.sub("", answer)
-
-
-_SPELLING = (
-    (re.compile(r"\\[dt]frac"), r"\\frac"),
-    (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[!,;: ]|(?<!\\)\$|\s"), ""),
-)
-_INTEGER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?")
-
-
-def _normal_math(text: str) -> str:
-    for pattern, plain in _SPELLING:
-        text = pattern.sub(plain, text)
-    text = text.removesuffix(".")
-    grouped = re.fullmatch(r"[+-]?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?", text)
-    text = text.replace("{,}", "").replace(",", "") if grouped else text
-    integer = _INTEGER.fullmatch(text)
-    if integer is None:
-        return text
-    sign, digits = integer.groups()
-    return digits if sign != "-" or digits == "0" else f"-{digits}"
-
-
-def _are_integers(*texts: str) -> bool:
-    return all(_INTEGER.fullmatch(_normal_math(text)) for text in texts)
-
-
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`_", " "))
-
-
-def _normal_alias(text: str) -> str:
-    """TriviaQA's own normalisation: case, punctuation, articles and white space."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-
-
-def _is_alias(answer: str, gold: str) -> bool:
-    return _normal_alias(answer) in {_normal_alias(alias) for alias in gold.split("\n")}
-
-
-def _is_same_math(answer: str, gold: str) -> bool:
-    return _normal_math(answer) == _normal_math(gold)
-
-
-def _is_same_letter(answer: str, gold: str) -> bool:
-    return answer == gold.strip().strip("()").upper()
-
-
-def _is_same_tokens(answer: str, gold: str) -> bool:
-    return answer.split() == gold.split()
+    return _DOLLAR.sub("", text)
 
 
 _EXTRACT: dict[str, Callable[[str], str]] = {
@@ -168,10 +119,4 @@ _EXTRACT: dict[str, Callable[[str], str]] = {
     "choice": stated_letter,
     "alias": stated_alias,
     "exact": stated_tokens,
-}
-_MATCH: dict[str, Callable[[str, str], bool]] = {
-    "math": _is_same_math,
-    "choice": _is_same_letter,
-    "alias": _is_alias,
-    "exact": _is_same_tokens,
 }

@@ -1,12 +1,15 @@
 """One model on one task: prompts, responses and verdicts joined into ``Samples``."""
 
 from collections import defaultdict
-from dataclasses import asdict
+from collections.abc import Sequence
 from typing import Any
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import Chat, prompt_ids
 from headscope.evaluation.checking import Verdict, check_answers
+from headscope.evaluation.equality import normal_answer
+from headscope.evaluation.golds import check_golds
+from headscope.evaluation.majority import Votes
 from headscope.evaluation.sampling import Completion, Sampling, sample
 from headscope.evaluation.tasks import Problem, Task
 from headscope.progress import SILENT, Progress
@@ -26,37 +29,60 @@ def evaluate(
 ) -> Samples:
     """Sample and check a task. Open intervention contexts on ``model`` act as in ``sample``.
 
-    name: the variant's name in the result. Raises what ``chat.prompt_ids``, ``sample`` and ``check_answers``
-        raise.
+    name: the variant's name in the result. Raises what ``check_golds``, ``chat.prompt_ids``, ``sample`` and
+        ``check_answers`` raise.
     """
     chat = chat or Chat()
+    unreadable = [problem.id for problem in check_golds(task)]
     prompts = [prompt_ids(tokenizer, problem.prompt, chat) for problem in task.problems]
     completions = sample(model, tokenizer, prompts, sampling, engine=engine, progress=progress)
     problems = [task.problems[completion.prompt] for completion in completions]
     verdicts = _verdicts(completions, problems, progress)
     records = map(_record, problems, completions, verdicts)
-    settings = {"sampling": sampling.as_dict(), "chat": asdict(chat), "engine": engine}
+    settings = {"sampling": sampling.as_dict(), "chat": chat.model_dump(), "engine": engine}
+    if unreadable:
+        settings["unreadable_golds"] = unreadable
     return Samples.from_records(records, model=name, task=task.name, settings=settings)
 
 
-def rescore(samples: Samples, task: Task, progress: Progress = SILENT) -> Samples:
-    """The same responses with verdicts made anew against ``task``.
+def rescore(samples: Samples, task: Task | None = None, progress: Progress = SILENT) -> Samples:
+    """The same responses with verdicts made anew, against ``task`` or against the gold answers they were saved with.
 
-    Raises InputError where the samples hold a problem the task does not have.
+    Raises InputError where the samples hold a problem the task does not have, or where there is no task and the samples
+    do not say how their answers are checked (schema version 1).
     """
-    by_id = {problem.id: problem for problem in task.problems}
+    rows: list[dict[str, Any]] = samples.table.to_dict("records")  # type: ignore[assignment]
+    by_id = {problem.id: problem for problem in (_saved_problems(samples, rows) if task is None else task.problems)}
     unknown = [name for name in samples.problems if name not in by_id]
-    if unknown:
+    if unknown and task is not None:
         raise InputError(
             f"task {task.name!r} has no problem {unknown[0]!r}, which the samples of {samples.task!r} answer"
         )
-    rows = samples.table.to_dict("records")
     completions = [
         Completion(0, row["sample"], row["seed"], (0,) * row["tokens"], row["response"], row["finish"]) for row in rows
     ]
     problems = [by_id[row["problem"]] for row in rows]
     records = map(_record, problems, completions, _verdicts(completions, problems, progress))
-    return Samples.from_records(records, model=samples.model, task=samples.task, settings=samples.settings)
+    kept = [{**record, "token_ids": row["token_ids"]} for record, row in zip(records, rows, strict=True)]
+    return Samples.from_records(kept, model=samples.model, task=samples.task, settings=samples.settings)
+
+
+def votes(samples: Samples) -> Votes:
+    """What each response votes for in a majority vote: its answer in one spelling, None where it states none."""
+    cast = [
+        normal_answer(answer, kind or "math") if answer and verdict not in ("unparsed", "unfinished") else None
+        for answer, kind, verdict in samples.table[["answer", "kind", "verdict"]].itertuples(index=False)
+    ]
+    width = samples.correct.shape[1]
+    return [cast[start : start + width] for start in range(0, len(cast), width)]
+
+
+def _saved_problems(samples: Samples, rows: Sequence[dict[str, Any]]) -> list[Problem]:
+    if not all(row["kind"] for row in rows):
+        raise InputError(
+            f"the samples of {samples.task!r} do not say how their answers are checked; name their task as well"
+        )
+    return [Problem(row["problem"], "", row["gold"], row["kind"], row["group"]) for row in rows]
 
 
 def _verdicts(completions: list[Completion], problems: list[Problem], progress: Progress) -> list[Verdict]:
@@ -86,4 +112,6 @@ def _record(problem: Problem, completion: Completion, verdict: Verdict) -> dict[
         "verdict": verdict.status,
         "answer": verdict.answer,
         "gold": problem.answer,
+        "kind": problem.kind,
+        "token_ids": completion.tokens,
     }

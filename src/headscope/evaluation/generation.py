@@ -3,10 +3,14 @@
 ``generate`` runs greedily over logits from which ``NucleusDraw`` has already drawn the token: temperature,
 nucleus, then the inverse cumulative distribution at the row's next uniform number. The global generator of
 torch is never touched.
+
+Responses end at very different lengths, and a batch lasts as long as its longest. So sampling goes in rounds: after the
+first few tokens what goes on is gathered into full batches again, and read once more to fill their caches.
 """
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +28,8 @@ CPU_BUDGET = 2 * 1024**3
 CPU_ROWS = 256
 GPU_SHARE = 0.5
 GPU_ROWS = 1024
+# New tokens by which a round ends; the last goes on to the limit. Later ones would read too long texts at once.
+ROUNDS = (16, 64, 256)
 
 
 def generate(
@@ -36,22 +42,72 @@ def generate(
     progress: Progress,
 ) -> list[Completion]:
     """Complete every request, in no particular order; see ``sampling.sample``."""
-    ordered = sorted(requests, key=lambda request: len(request.tokens), reverse=True)
-    width = len(ordered[0].tokens) + sampling.max_new_tokens
+    longest = max(len(request.tokens) for request in requests)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if context is not None and width > context:
+    if context is not None and longest + sampling.max_new_tokens > context:
         raise InputError(
-            f"a prompt of {len(ordered[0].tokens)} tokens and {sampling.max_new_tokens} new ones exceed "
-            f"the model's context of {context}; lower max_new_tokens to {context - len(ordered[0].tokens)}"
+            f"a prompt of {longest} tokens and {sampling.max_new_tokens} new ones exceed "
+            f"the model's context of {context}; lower max_new_tokens to {context - longest}"
         )
-    rows = batch_size or rows_that_fit(model, width)
-    completions = []
-    with progress.bar("sampling", len(ordered)) as bar, torch.inference_mode(), _plain_generation(model):
-        for start in range(0, len(ordered), rows):
-            batch = ordered[start : start + rows]
-            completions += _complete(model, tokenizer, batch, sampling, bar)
-            bar.advance(len(batch))
+    pending = [_Pending(request) for request in requests]
+    completions: list[Completion] = []
+    with progress.bar("sampling", len(requests)) as bar, torch.inference_mode(), _plain_generation(model):
+        for limit in _rounds(model, sampling.max_new_tokens):
+            finished, pending = _round(model, tokenizer, pending, limit, sampling, batch_size=batch_size, bar=bar)
+            completions += finished
     return completions
+
+
+@dataclass(frozen=True, slots=True)
+class _Pending:
+    """A response under way: what was asked, and its new tokens so far."""
+
+    request: Request
+    new: tuple[int, ...] = ()
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """Prompt and new tokens."""
+        return (*self.request.tokens, *self.new)
+
+
+def _rounds(model: Any, max_new_tokens: int) -> list[int]:
+    """New tokens by which each round ends. Hooks may follow the rows of a pass from its prompt on, and what they read
+    must not begin anew in the middle of an answer: with any hook on the model there is one round.
+    """
+    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    return [*(limit for limit in ROUNDS if limit < max_new_tokens and not hooked), max_new_tokens]
+
+
+def _round(
+    model: Any,
+    tokenizer: Any,
+    pending: Sequence[_Pending],
+    limit: int,
+    sampling: Sampling,
+    *,
+    batch_size: int | None,
+    bar: Bar,
+) -> tuple[list[Completion], list[_Pending]]:
+    """Continue every response up to ``limit`` new tokens: those that ended, and those that go on."""
+    ordered = sorted(pending, key=lambda each: len(each.tokens), reverse=True)
+    stops, pad = _stop_tokens(model, tokenizer), getattr(tokenizer, "pad_token_id", None)
+    finished: list[Completion] = []
+    unfinished: list[_Pending] = []
+    start = 0
+    while start < len(ordered):
+        width = len(ordered[start].tokens) + limit - len(ordered[start].new)
+        batch = ordered[start : start + (batch_size or rows_that_fit(model, width))]
+        start += len(batch)
+        told = len(finished)
+        for each, row in zip(batch, _continued(model, tokenizer, batch, limit, sampling, bar), strict=True):
+            new = (*each.new, *row)
+            if limit == sampling.max_new_tokens or not stops.isdisjoint(row):
+                finished.append(completion_of(each.request, new, stops, pad, tokenizer))
+            else:
+                unfinished.append(_Pending(each.request, new))
+        bar.advance(len(finished) - told)
+    return finished, unfinished
 
 
 def rows_that_fit(model: Any, width: int) -> int:
@@ -112,58 +168,68 @@ def _quantile(
 class NucleusDraw(LogitsProcessor):  # type: ignore[misc]
     """Leaves one finite logit per row, that of the drawn token, so that greedy decoding takes it.
 
-    uniforms: float32 [row, step] in [0, 1).
+    uniforms: float32 [row, step] in [0, 1). done: new tokens drawn before, for what is told.
     """
 
-    def __init__(self, uniforms: torch.Tensor, sampling: Sampling, bar: Bar) -> None:
+    def __init__(self, uniforms: torch.Tensor, sampling: Sampling, bar: Bar, done: int = 0) -> None:
         self._uniforms = uniforms
         self._shape = {"temperature": float(sampling.temperature), "top_p": float(sampling.top_p)}
         self._bar = bar
+        self._done = done
         self._step = 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         if not torch.isfinite(scores.amax(dim=-1)).all():
-            raise InputError(f"the model's logits are not finite at new token {self._step + 1}; check its weights")
+            raise InputError(
+                f"the model's logits are not finite at new token {self._done + self._step + 1}; check its weights"
+            )
         uniform = self._uniforms[:, self._step].to(scores.device)
         tokens = draw(scores, uniform, **self._shape)
         self._step += 1
         if self._step % 64 == 0:
-            self._bar.advance(0, note=f"token {self._step}")
+            self._bar.advance(0, note=f"token {self._done + self._step}")
         return torch.full_like(scores, -torch.inf).scatter_(1, tokens[:, None], 0.0)
 
 
-def _complete(model: Any, tokenizer: Any, batch: Sequence[Request], sampling: Sampling, bar: Bar) -> list[Completion]:
+def _continued(
+    model: Any, tokenizer: Any, batch: Sequence[_Pending], limit: int, sampling: Sampling, bar: Bar
+) -> list[list[int]]:
+    """The next tokens of every row, up to ``limit`` in all, each at its own place in its random stream."""
     stops = _stop_tokens(model, tokenizer)
     pad = getattr(tokenizer, "pad_token_id", None)
     fill = pad if pad is not None else min(stops, default=0)
-    ids, mask = _left_padded(batch, fill)
-    steps = sampling.max_new_tokens
-    uniforms = np.stack([np.random.default_rng(request.seed).random(steps, dtype=np.float32) for request in batch])
+    ids, mask = _left_padded([each.tokens for each in batch], fill)
+    done = len(batch[0].new)  # the same for all rows of a round
+    uniforms = np.stack(
+        [np.random.default_rng(each.request.seed).random(limit, dtype=np.float32)[done:] for each in batch]
+    )
     config = GenerationConfig(
-        max_new_tokens=steps,
+        max_new_tokens=limit - done,
         do_sample=False,
         use_cache=True,
         pad_token_id=fill,
         eos_token_id=sorted(stops) or None,
     )
-    drawer = NucleusDraw(torch.from_numpy(uniforms).to(model.device), sampling, bar)
+    drawer = NucleusDraw(torch.from_numpy(uniforms).to(model.device), sampling, bar, done)
     output = model.generate(
         input_ids=ids.to(model.device),
         attention_mask=mask.to(model.device),
         generation_config=config,
         logits_processor=LogitsProcessorList([drawer]),
     )
-    rows = output[:, ids.shape[1] :].tolist()
-    return [completion_of(request, row, stops, pad, tokenizer) for request, row in zip(batch, rows, strict=True)]
+    rows: list[list[int]] = output[:, ids.shape[1] :].tolist()
+    return rows
 
 
-def _left_padded(batch: Sequence[Request], fill: int) -> tuple[Int[torch.Tensor, "row t"], Int[torch.Tensor, "row t"]]:
-    width = max(len(request.tokens) for request in batch)
-    ids = torch.full((len(batch), width), fill, dtype=torch.long)
+def _left_padded(
+    texts: Sequence[tuple[int, ...]], fill: int
+) -> tuple[Int[torch.Tensor, "row t"], Int[torch.Tensor, "row t"]]:
+    width = max(map(len, texts))
+    ids = torch.full((len(texts), width), fill, dtype=torch.long)
     mask = torch.zeros_like(ids)
-    for row, request in enumerate(batch):
-        ids[row, width - len(request.tokens) :] = torch.tensor(list(request.tokens))
-        mask[row, width - len(request.tokens) :] = 1
+    for row, tokens in enumerate(texts):
+        ids[row, width - len(tokens) :] = torch.tensor(tokens)
+        mask[row, width - len(tokens) :] = 1
     return ids, mask
 
 

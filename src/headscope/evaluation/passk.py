@@ -4,16 +4,16 @@ For exchangeable samples both estimate the same quantity, the chance that k samp
 correct one; pass@k (Chen et al. 2021, arXiv 2107.03374, eq. 1) averages over all subsets of size k and is the
 lower-variance form.
 
-Intervals: problems are the independent units. Where every problem contributes 0 or 1 (success@k, one sample,
-k = n, nothing ever solved) the mean is a proportion and gets Wilson's interval: a bootstrap of thirty zeros
-would claim certainty. Otherwise the problem-level bootstrap.
+majority@k is the chance that the most frequent answer among k samples is right (``majority``).
+
+Intervals: problems are the independent units (``measures.intervals.mean_share``).
 """
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from headscope.errors import InputError
-from headscope.measures.intervals import bootstrap_mean, wilson
+from headscope.measures.intervals import mean_share
 from headscope.results.estimate import Estimate
 
 
@@ -24,47 +24,40 @@ def pass_at_k_by_problem(correct: "Bool[np.ndarray, 'problem sample']", k: int) 
 
     Raises InputError for k < 1 or k > samples per problem.
     """
-    samples = _samples(correct, k)
+    samples = check_k(correct, k)
     wrong = samples - correct.sum(axis=1)[:, None]
     drawn = np.arange(k)
     missed = np.prod(np.clip((wrong - drawn) / (samples - drawn), 0, None), axis=1)
     return np.asarray(1 - missed, dtype=np.float64)
 
 
-def pass_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int, *, seed: int = 0) -> Estimate:
+def pass_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estimate:
     """Unbiased pass@k, averaged over problems.
 
-    seed: of the bootstrap over problems.
     Raises InputError for k < 1, k > samples per problem, or no problem.
     """
-    return _over_problems(pass_at_k_by_problem(correct, k), seed)
+    return mean_share(pass_at_k_by_problem(correct, k))
 
 
-def success_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int, *, seed: int = 0) -> Estimate:
+def success_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estimate:
     """The share of problems solved by any of their first k samples (the paper's success@k).
 
     Raises InputError for k < 1, k > samples per problem, or no problem.
     """
-    _samples(correct, k)
-    solved = np.asarray(correct[:, :k].any(axis=1), dtype=np.float64)
-    return _over_problems(solved, seed)
+    check_k(correct, k)
+    return mean_share(np.asarray(correct[:, :k].any(axis=1), dtype=np.float64))
 
 
-def pass_at_1(correct: "Bool[np.ndarray, 'problem sample']", *, seed: int = 0) -> Estimate:
+def pass_at_1(correct: "Bool[np.ndarray, 'problem sample']") -> Estimate:
     """Mean accuracy over samples and problems."""
-    return pass_at_k(correct, 1, seed=seed)
+    return pass_at_k(correct, 1)
 
 
-def _samples(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> int:
+def check_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> int:
+    """The samples per problem; InputError unless there are problems, and at least ``k`` ≥ 1 samples of each."""
     problems, samples = (int(size) for size in correct.shape)
     if problems == 0:
         raise InputError("accuracy needs at least one problem; the table of verdicts is empty")
     if not 1 <= k <= samples:
         raise InputError(f"k = {k} cannot be estimated from {samples} samples per problem; allowed: 1-{samples}")
     return samples
-
-
-def _over_problems(values: "Float[np.ndarray, 'problem']", seed: int) -> Estimate:
-    if np.isin(values, (0, 1)).all():
-        return wilson(int(values.sum()), len(values))
-    return bootstrap_mean(values, seed=seed)

@@ -85,11 +85,12 @@ def sample(
 ) -> list[Completion]:
     """Draw ``sampling.samples`` responses to each prompt (token ids), in problem-major order.
 
-    model: a Hugging Face causal model, hooks on it included; for ``engine="vllm"`` a checkpoint's path or a
-        ``vllm.LLM``.
+    model: a Hugging Face causal model, hooks on it included; for ``engine="vllm"`` a checkpoint's path, a
+        ``vllm_engine.Checkpoint`` or a ``vllm.LLM``.
     batch_size: rows per forward pass; None derives it from the memory budget of ``generation.rows_that_fit``.
     Raises InputError for no prompts, an empty prompt, prompts that leave no room in the context, logits that
-    are not finite, an unknown engine, or vLLM where it is not installed.
+    are not finite, an unknown engine, vLLM where it is not installed, or an engine that returned fewer responses
+    than it was asked for: a lost response must never read as a zero.
     """
     if engine not in ENGINES:
         raise InputError(f"sampling engine {engine!r} does not exist{suggestion(engine, ENGINES)}")
@@ -100,12 +101,23 @@ def sample(
     if engine == "vllm":
         from headscope.evaluation.vllm_engine import complete
 
-        completions = complete(model, tokenizer, requests, sampling)
+        completions = complete(model, tokenizer, requests, sampling, progress=progress)
     else:
         from headscope.evaluation.generation import generate
 
         completions = generate(model, tokenizer, requests, sampling, batch_size=batch_size, progress=progress)
+    _require_all(requests, completions, engine)
     return sorted(completions, key=lambda completion: (completion.prompt, completion.sample))
+
+
+def _require_all(requests: Sequence[Request], completions: Sequence[Completion], engine: str) -> None:
+    found = Counter((completion.prompt, completion.sample) for completion in completions)
+    missing = [request for request in requests if found[request.prompt, request.sample] != 1]
+    if missing:
+        raise InputError(
+            f"sampling engine {engine!r} returned {len(completions)} of {len(requests)} responses; the first missing "
+            f"is sample {missing[0].sample} of prompt {missing[0].prompt}, and every one is needed"
+        )
 
 
 def completion_of(

@@ -27,7 +27,7 @@ def read_table(path: Path) -> list[dict[str, Any]]:
 
 
 def _read_json(path: Path) -> list[Any]:
-    rows = _decoded(_contents(path), str(path))
+    rows = _decoded(contents(path), str(path))
     if not isinstance(rows, list):
         raise InputError(f"{path} holds a {type(rows).__name__}, not a list of objects")
     return rows
@@ -35,7 +35,7 @@ def _read_json(path: Path) -> list[Any]:
 
 def _read_jsonl(path: Path) -> list[Any]:
     # Not splitlines: JSON strings may hold U+2028, U+0085 and other line breaks as they are.
-    lines = _contents(path).split("\n")
+    lines = contents(path).split("\n")
     return [_decoded(line, f"line {number} of {path}") for number, line in enumerate(lines, start=1) if line.strip()]
 
 
@@ -50,7 +50,8 @@ def _read_parquet(path: Path) -> list[Any]:
     return rows
 
 
-def _contents(path: Path) -> str:
+def contents(path: Path) -> str:
+    """A file's text, its line ends as they are. Raises InputError where it is not UTF-8."""
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             return file.read()

@@ -1,16 +1,21 @@
 """Tasks: problems with gold answers, from the known benchmarks by name or from any table file."""
 
+import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
+
+from pydantic import BaseModel, ConfigDict
 
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark
 from headscope.evaluation.tables import SUFFIXES, read_table
 
-KINDS = ("math", "choice", "alias", "exact")
+Kind = Literal["math", "choice", "alias", "exact"]
+KINDS = get_args(Kind)
+LETTERS = "ABCDEFGHIJ"
 
 _STEPS = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 PROMPT_SUFFIX = {
@@ -48,11 +53,13 @@ class Problem:
 class Task:
     """A named, ordered set of problems.
 
+    allow_unreadable: whether it may be used although some gold answers cannot be read (``golds.check_golds``).
     Raises InputError for no problem, two problems with one id, or a kind that does not exist.
     """
 
     name: str
     problems: tuple[Problem, ...]
+    allow_unreadable: bool = False
 
     def __post_init__(self) -> None:
         if not self.problems:
@@ -70,16 +77,19 @@ class Task:
 
     def first(self, count: int | None) -> "Task":
         """The first ``count`` problems (all of them for None)."""
-        return Task(self.name, self.problems[:count])
+        return replace(self, problems=self.problems[:count])
 
 
-@dataclass(frozen=True, slots=True)
-class TaskFile:
+class TaskFile(BaseModel):
     """A user's task file: JSON (a list of objects), JSONL or Parquet, and the names of its columns.
 
-    id: None numbers the rows. group, kind: a column, and one kind for all rows. name: None takes the file's
-        stem.
+    id: None numbers the rows. group, kind: a column, and one kind for all rows. name: None takes the file's stem.
+    aliases: a column of further accepted answers. options: columns of wrong answers; they make the kind ``choice``,
+        each problem's options are shuffled by ``seed`` and its question, and the gold answer becomes a letter.
+    allow_unreadable: use the task although some gold answers cannot be read.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
     question: str = "question"
@@ -87,15 +97,19 @@ class TaskFile:
     id: str | None = None
     group: str | None = None
     aliases: str | None = None
-    kind: str = "math"
+    options: tuple[str, ...] = ()
+    seed: int = 0
+    kind: Kind = "math"
     name: str | None = None
+    allow_unreadable: bool = False
 
 
-def load_task(spec: str | TaskFile, *, data_dir: Path | str | None = None) -> Task:
+def load_task(spec: str | TaskFile, *, data_dir: Path | str | None = None, seed: int = 0) -> Task:
     """A task by name (``BENCHMARKS``), by the path of a file with default columns, or by a ``TaskFile``.
 
     data_dir: where a named benchmark's file is looked for first (``aime24.json``, ``gsm8k_test.jsonl``, …);
     without it, or where it is not there, the hub is asked through ``datasets``.
+    seed: of the options' order of a named multiple-choice benchmark.
 
     Raises InputError for an unknown name, a missing, unreadable or empty file, missing columns, duplicate
     ids, a row without question or answer, and a hub that cannot be reached.
@@ -103,9 +117,9 @@ def load_task(spec: str | TaskFile, *, data_dir: Path | str | None = None) -> Ta
     if isinstance(spec, TaskFile):
         return _from_file(spec)
     if spec in BENCHMARKS:
-        return _from_benchmark(spec, BENCHMARKS[spec], None if data_dir is None else Path(data_dir))
+        return _from_benchmark(spec, BENCHMARKS[spec], None if data_dir is None else Path(data_dir), seed)
     if Path(spec).suffix in SUFFIXES:
-        return _from_file(TaskFile(spec))
+        return _from_file(TaskFile(file=spec))
     raise InputError(f"task {spec!r} is no known task and no {', '.join(SUFFIXES)} file{suggestion(spec, BENCHMARKS)}")
 
 
@@ -113,24 +127,20 @@ def _from_file(spec: TaskFile) -> Task:
     path = Path(spec.file)
     name = spec.name or path.stem
     rows = read_table(path)
-    wanted = [
-        column for column in (spec.question, spec.answer, spec.id, spec.group, spec.aliases) if column is not None
-    ]
-    _require(rows, wanted, str(path))
-    problems = [
-        Problem(
-            id=f"{name}/{index}" if spec.id is None else _text(row, spec.id, f"row {index + 1} of {path}"),
-            question=_text(row, spec.question, f"row {index + 1} of {path}"),
-            answer=_gold(row, spec.answer, spec.aliases, f"row {index + 1} of {path}"),
-            kind=spec.kind,
-            group="" if spec.group is None else str(_cell(row, spec.group)),
-        )
-        for index, row in enumerate(rows)
-    ]
-    return Task(name, tuple(problems))
+    named = (spec.question, spec.answer, spec.id, spec.group, spec.aliases, *spec.options)
+    _require(rows, [column for column in named if column is not None], str(path))
+    columns = _Columns(spec.question, spec.answer, spec.aliases, spec.options)
+    kind = "choice" if spec.options else spec.kind
+    problems = []
+    for index, row in enumerate(rows):
+        where = f"row {index + 1} of {path}"
+        own = f"{name}/{index}" if spec.id is None else _text(row, spec.id, where)
+        group = "" if spec.group is None else str(_cell(row, spec.group))
+        problems.append(Problem(own, *columns.read(row, where, spec.seed), kind, group))
+    return Task(name, tuple(problems), spec.allow_unreadable)
 
 
-def _from_benchmark(name: str, benchmark: Benchmark, data_dir: Path | None) -> Task:
+def _from_benchmark(name: str, benchmark: Benchmark, data_dir: Path | None, seed: int) -> Task:
     """The same ids and texts from a local file as from the hub, whichever column names a mirror uses."""
     path = None if data_dir is None else benchmark.local_file(data_dir)
     rows = benchmark.from_hub(name) if path is None else read_table(path)
@@ -141,14 +151,42 @@ def _from_benchmark(name: str, benchmark: Benchmark, data_dir: Path | None) -> T
     )
     if question is None or answer is None:
         _require(rows, [benchmark.question[0], benchmark.answer[0]], origin)
+    _require(rows, benchmark.options, origin)
+    columns = _Columns(str(question), str(answer), aliases, benchmark.options)
     problems = []
     for index, row in enumerate(rows):
-        where = f"row {index + 1} of {origin}"
-        gold = _gold(row, str(answer), aliases, where)
+        text, gold = columns.read(row, f"row {index + 1} of {origin}", seed)
         group = str(row.get(benchmark.group, "")) if benchmark.group else ""
-        text = benchmark.clean_question(_text(row, str(question), where))
-        problems.append(Problem(f"{name}/{index}", text, benchmark.clean_answer(gold), benchmark.kind, group))
+        cleaned = benchmark.clean_question(text), benchmark.clean_answer(gold)
+        problems.append(Problem(f"{name}/{index}", *cleaned, benchmark.kind, group))
     return Task(name, tuple(problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    """Where a row's question, answer, further accepted answers and wrong options stand."""
+
+    question: str
+    answer: str
+    aliases: str | None
+    options: tuple[str, ...]
+
+    def read(self, row: Mapping[str, Any], where: str, seed: int) -> tuple[str, str]:
+        """Question and gold answer; with options, the question lists them all and the answer is a letter."""
+        question = _text(row, self.question, where)
+        gold = _gold(row, self.answer, self.aliases, where)
+        if not self.options:
+            return question, gold
+        wrong = [_text(row, column, where).strip() for column in self.options]
+        return _as_choice(question, gold.strip(), wrong, seed)
+
+
+def _as_choice(question: str, gold: str, wrong: Sequence[str], seed: int) -> tuple[str, str]:
+    """The question with its options in an order that depends on nothing but the seed and the question."""
+    options = [gold, *wrong]
+    random.Random(f"{seed} {question}").shuffle(options)
+    listed = "\n".join(f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))
+    return f"{question}\n\n{listed}", LETTERS[options.index(gold)]
 
 
 def _has(rows: Sequence[Mapping[str, Any]], column: str) -> bool:

@@ -1,0 +1,56 @@
+"""``score``: check saved responses again, with today's checker or against another task's gold answers."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headscope.cli.options import Json, print_json
+
+if TYPE_CHECKING:
+    from headscope.studies.score import Rescored
+
+Saved = Annotated[Path, typer.Argument(help="A run directory, or a folder with samples.parquet.")]
+TaskOption = Annotated[
+    str | None, typer.Option("--task", help="Gold answers of this task or file, instead of the saved ones.")
+]
+Data = Annotated[Path | None, typer.Option("--data-dir", help="Where files of named benchmarks lie.")]
+Scored = Annotated[Path | None, typer.Option("--out", help="Write the new verdicts and measures below this folder.")]
+Ks = Annotated[list[int] | None, typer.Option("--k", help="For pass@k; 1 and all samples by default. Repeatable.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("score")(score_command)
+
+
+def score_command(
+    saved: Saved,
+    task: TaskOption = None,
+    data_dir: Data = None,
+    k: Ks = None,
+    out: Scored = None,
+    json: Json = False,
+) -> int:
+    """Check saved samples again; nothing is sampled, and what was saved stays as it is."""
+    from headscope.cli.progress import for_terminal
+    from headscope.evaluation import load_task
+    from headscope.studies.score import score
+
+    chosen = None if task is None else load_task(task, data_dir=data_dir)
+    found = score(saved, chosen, ks=tuple(k or ()), out=out, progress=for_terminal())
+    if json:
+        print_json({"open": str(out or saved), "scored": [each.as_dict() for each in found]})
+    else:
+        _print(found)
+        print(out or saved)
+    return 0
+
+
+def _print(found: "list[Rescored]") -> None:
+    from headscope.studies.summaries import markdown
+
+    print(markdown(each.row() for each in found))
+    for each in found:
+        for change, count in each.changes.items():
+            print(f"{each.name}: {count} × {change}")

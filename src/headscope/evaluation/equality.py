@@ -1,0 +1,103 @@
+"""Whether an answer equals a gold answer, as far as normalisation and rational numbers can tell."""
+
+import re
+import string
+from collections.abc import Callable
+from fractions import Fraction
+
+_SPELLING = (
+    (re.compile(r"\\[dt]frac"), r"\\frac"),
+    (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}"), r"\1"),
+    (re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[!,;: ]|(?<!\\)\$|\s"), ""),
+)
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
+_INTEGER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?")
+_NUMBER = re.compile(
+    r"(?P<sign>[+-]?)(?:(?P<decimal>\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})"
+    r"|(?P<n>\d{1,30})/(?P<d>\d{1,30})|\\frac(?:\{(?P<nn>\d{1,30})\}|(?P<nd>\d))(?:\{(?P<dd>\d{1,30})\}|(?P<dn>\d)))"
+)
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+_PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`_", " "))
+
+CLOSE = Fraction(1, 1000)
+"""Numbers nearer to each other than this, relative to the gold one, are left to math-verify, which rounds."""
+
+
+def normal_answer(answer: str, kind: str) -> str:
+    """One spelling for answers that are equal by spelling; what majority votes and cheap comparisons go by."""
+    return _NORMAL[kind](answer)
+
+
+def is_same(answer: str, gold: str, kind: str) -> bool | None:
+    """Whether the answer is right; None where only math-verify can tell (kind math).
+
+    gold: of kind ``alias`` several accepted answers, separated by newlines.
+    """
+    golds = gold.split("\n") if kind == "alias" else [gold]
+    if normal_answer(answer, kind) in {normal_answer(each, kind) for each in golds}:
+        return True
+    return _compared(answer, gold) if kind == "math" else False
+
+
+def rational(text: str) -> Fraction | None:
+    r"""The number that ``12``, ``-1,234.5``, ``3/4`` or ``\frac{3}{4}`` writes; None for anything else."""
+    found = _NUMBER.fullmatch(_normal_math(text))
+    if found is None:
+        return None
+    if found["decimal"]:
+        size = Fraction(found["decimal"])
+    else:
+        below = int(found["d"] or found["dd"] or found["dn"])
+        if below == 0:
+            return None
+        size = Fraction(int(found["n"] or found["nn"] or found["nd"]), below)
+    return -size if found["sign"] == "-" else size
+
+
+def _compared(answer: str, gold: str) -> bool | None:
+    """By value where both are plain numbers. Different integers are wrong however near they are."""
+    one, other = rational(answer), rational(gold)
+    if one is None or other is None:
+        return False if _are_integers(answer, gold) else None
+    if one == other:
+        return True
+    far = abs(one - other) > CLOSE * max(abs(other), CLOSE)
+    return False if far or _are_integers(answer, gold) else None
+
+
+def _are_integers(*texts: str) -> bool:
+    return all(_INTEGER.fullmatch(_normal_math(text)) for text in texts)
+
+
+def _normal_math(text: str) -> str:
+    for pattern, plain in _SPELLING:
+        text = pattern.sub(plain, text)
+    text = text.removesuffix(".")
+    text = text.replace("{,}", "").replace(",", "") if _GROUPED.fullmatch(text) else text
+    integer = _INTEGER.fullmatch(text)
+    if integer is None:
+        return text
+    sign, digits = integer.groups()
+    return digits if sign != "-" or digits == "0" else f"-{digits}"
+
+
+def _normal_alias(text: str) -> str:
+    """TriviaQA's own normalisation: case, punctuation, articles and white space."""
+    words = " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+    return words or text.strip().lower()  # "The The" and "!" are not nothing
+
+
+def _normal_letter(text: str) -> str:
+    return text.strip().strip("()").upper()
+
+
+def _normal_tokens(text: str) -> str:
+    return " ".join(text.split())
+
+
+_NORMAL: dict[str, Callable[[str], str]] = {
+    "math": _normal_math,
+    "choice": _normal_letter,
+    "alias": _normal_alias,
+    "exact": _normal_tokens,
+}

@@ -1,0 +1,64 @@
+"""majority@k: the chance that a vote among k samples of a problem gives the right answer.
+
+Exact over all subsets of k samples, like pass@k: samples fall into classes of equal answers, and the right class wins
+where it has the most votes; a tie is broken evenly. What states no answer (unparsed, unfinished) does not vote; a
+subset without any vote is wrong.
+
+With c_i samples in class i, the subsets in which the right class has v votes and t others have v too are counted by
+the coefficient of x^(k−v) y^t of  C(c, v) · (1 + x)^silent · Π_i [ Σ_{j<v} C(c_i, j) x^j + y · C(c_i, v) x^v ].
+"""
+
+from collections import Counter
+from collections.abc import Hashable, Sequence
+from functools import lru_cache
+from math import comb
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from headscope.evaluation.passk import check_k
+from headscope.measures.intervals import mean_share
+from headscope.results.estimate import Estimate
+
+Votes = Sequence[Sequence[Hashable]]
+"""[problem][sample]: equal for equal answers, None for a sample without one."""
+
+
+def majority_at_k(correct: "Bool[np.ndarray, 'problem sample']", votes: Votes, k: int) -> Estimate:
+    """majority@k over problems. Raises InputError for k < 1, k > samples per problem, or no problem."""
+    return mean_share(majority_at_k_by_problem(correct, votes, k))
+
+
+def majority_at_k_by_problem(
+    correct: "Bool[np.ndarray, 'problem sample']", votes: Votes, k: int
+) -> "Float[np.ndarray, 'problem']":
+    """Per problem, the share of its size-k subsets of samples whose vote is right, ties counted as their share."""
+    check_k(correct, k)
+    return np.array([_chance(*_classes(right, cast), k) for right, cast in zip(correct, votes, strict=True)])
+
+
+def _classes(right: "Bool[np.ndarray, 'sample']", cast: Sequence[Hashable]) -> tuple[int, tuple[int, ...], int]:
+    """Sizes: of the right class (all right answers equal the gold one), of the wrong classes, of the silent rest."""
+    wrong = Counter(vote for vote, is_right in zip(cast, right, strict=True) if not is_right and vote is not None)
+    correct = int(right.sum())
+    return correct, tuple(sorted(wrong.values())), len(cast) - correct - wrong.total()
+
+
+@lru_cache(maxsize=65536)
+def _chance(correct: int, wrong: tuple[int, ...], silent: int, k: int) -> float:
+    total = sum(_winning(correct, wrong, silent, k, votes) for votes in range(1, min(correct, k) + 1))
+    return total / comb(correct + sum(wrong) + silent, k)
+
+
+def _winning(correct: int, wrong: tuple[int, ...], silent: int, k: int, votes: int) -> float:
+    """Subsets that the right class wins with ``votes`` votes; row t of ``ways``: t other classes have as many."""
+    rest = k - votes
+    ways = np.zeros((1 + rest // votes, rest + 1))
+    ways[0] = [comb(silent, chosen) for chosen in range(rest + 1)]
+    for size in wrong:
+        fewer = np.array([comb(size, chosen) for chosen in range(min(votes, rest + 1))], dtype=np.float64)
+        grown = np.stack([np.convolve(row, fewer)[: rest + 1] for row in ways])
+        if size >= votes and rest >= votes:
+            grown[1:, votes:] += comb(size, votes) * ways[:-1, : rest + 1 - votes]
+        ways = grown
+    return comb(correct, votes) * float(sum(row[rest] / (tied + 1) for tied, row in enumerate(ways)))

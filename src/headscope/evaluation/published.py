@@ -1,0 +1,104 @@
+"""Published score tables: rows are models, columns benchmarks. CSV, Markdown or JSON, cells as they are printed."""
+
+import csv
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headscope.errors import InputError
+from headscope.evaluation.tables import contents, read_table
+
+SIZES = {
+    "aime24": 30,
+    "aime2024": 30,
+    "aime25": 30,
+    "aime2025": 30,
+    "amc": 83,
+    "math500": 500,
+    "gsm8k": 1319,
+    "gpqa": 198,
+    "gpqadiamond": 198,
+}
+"""Problems of benchmarks known by name (letters and digits of the column's name, in lower case)."""
+
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+_STATED = re.compile(r"\(\s*(?:n\s*=\s*)?(\d+)\s*\)", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A table of scores. labels: of the rows; columns: benchmarks; cells: [row][column] the number as printed, "" where
+    there is none.
+    """
+
+    labels: tuple[str, ...]
+    columns: tuple[str, ...]
+    cells: tuple[tuple[str, ...], ...]
+
+
+def read_published(path: Path) -> Published:
+    """Scores of a ``.csv``, ``.md`` (its first table), ``.json`` or ``.jsonl`` file. The first column names the rows.
+
+    Of a cell such as ``**26.6** (-3.4)`` the first number counts. Columns without any number are left out.
+    Raises InputError where the file is missing, of another type, or has no column of numbers.
+    """
+    if path.suffix not in (".csv", ".md", ".json", ".jsonl"):
+        raise InputError(f"{path} is no table this can audit; allowed: .csv, .md, .json, .jsonl")
+    if not path.is_file():
+        raise InputError(f"{path} does not exist")
+    rows = {".csv": _csv, ".md": _markdown}.get(path.suffix, _json)(path)
+    if len(rows) < 2:
+        raise InputError(f"{path} has no table with a head and at least one row")
+    head, body = rows[0], [row for row in rows[1:] if any(cell.strip() for cell in row)]
+    ragged = [number for number, row in enumerate(body, start=1) if len(row) != len(head)]
+    if ragged:
+        raise InputError(f"row {ragged[0]} of {path} has {len(body[ragged[0] - 1])} cells and the head {len(head)}")
+    kept = [index for index in range(1, len(head)) if any(_number(row[index]) for row in body)]
+    if not kept:
+        raise InputError(f"{path} has no column of numbers beside its first, which names the rows")
+    return Published(
+        tuple(_plain(row[0]) for row in body),
+        tuple(_plain(head[index]) for index in kept),
+        tuple(tuple(_number(row[index]) for index in kept) for row in body),
+    )
+
+
+def problems_of(column: str) -> int | None:
+    """How many problems a column's name says or is known to have: ``AMC (83)``, ``GPQA (n = 198)``, ``AIME'24``."""
+    stated = _STATED.search(column)
+    return int(stated.group(1)) if stated else SIZES.get(re.sub(r"[^a-z0-9]", "", column.lower()))
+
+
+def _csv(path: Path) -> list[list[str]]:
+    return [row for row in csv.reader(contents(path).splitlines()) if row]
+
+
+def _markdown(path: Path) -> list[list[str]]:
+    """Rows of the first block of lines that begin with a bar, the rule below the head left out."""
+    rows: list[list[str]] = []
+    for line in contents(path).split("\n"):
+        text = line.strip()
+        if not text.startswith("|"):
+            if rows:
+                break
+            continue
+        cells = [cell.strip() for cell in text.strip("|").split("|")]
+        if not all(re.fullmatch(r":?-+:?", cell) for cell in cells):
+            rows.append(cells)
+    return rows
+
+
+def _json(path: Path) -> list[list[str]]:
+    rows: list[dict[str, Any]] = read_table(path)
+    head = list(dict.fromkeys(name for row in rows for name in row))
+    return [head, *(["" if row.get(name) is None else str(row[name]) for name in head] for row in rows)]
+
+
+def _number(cell: str) -> str:
+    found = _NUMBER.search(_plain(cell))
+    return found.group() if found else ""
+
+
+def _plain(cell: str) -> str:
+    return re.sub(r"[*_`$]", "", cell).strip()

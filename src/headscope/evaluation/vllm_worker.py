@@ -1,0 +1,51 @@
+"""The process that holds one vLLM engine: one JSON line in, one JSON line out. Run as a script; it imports nothing of
+headscope.
+
+    in:   {"requests": [{"tokens": [ids], "seed": int}, …], "sampling": {…}}
+    out:  [{"tokens": [ids], "finish": "stop" | "length"} or null, …]
+
+The process ends with its standard input, so it never outlives its parent.
+"""
+
+import json
+import os
+import sys
+from typing import Any
+
+
+def generate(engine: Any, requests: list[dict[str, Any]], sampling: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """Complete the requests in one engine call (vLLM batches by itself); None where it returned nothing."""
+    import vllm
+
+    outputs = engine.generate(
+        [vllm.TokensPrompt(prompt_token_ids=request["tokens"]) for request in requests],
+        [
+            vllm.SamplingParams(
+                max_tokens=sampling["max_new_tokens"],
+                temperature=sampling["temperature"],
+                top_p=sampling["top_p"],
+                seed=request["seed"],
+                skip_special_tokens=False,
+                detokenize=False,
+            )
+            for request in requests
+        ],
+        use_tqdm=False,
+    )
+    firsts = [output.outputs[0] if output.outputs else None for output in outputs]
+    return [first and {"tokens": list(first.token_ids), "finish": first.finish_reason} for first in firsts]
+
+
+def main(settings: dict[str, Any]) -> None:
+    """Serve until standard input ends. settings: path, dtype, revision, tokenizer, trust_remote_code, seed."""
+    replies = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # what a library prints must not break the protocol
+    import vllm
+
+    engine = vllm.LLM(model=settings.pop("path"), enable_prefix_caching=True, **settings)
+    for line in sys.stdin:
+        print(json.dumps(generate(engine, **json.loads(line))), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main(json.loads(sys.argv[1]))

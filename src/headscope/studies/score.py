@@ -1,0 +1,91 @@
+"""Check saved samples again and compare the verdicts with those they were saved with."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from headscope.errors import InputError
+from headscope.evaluation import Task, pass_at_1, rescore
+from headscope.progress import SILENT, Progress
+from headscope.results.estimate import Estimate
+from headscope.results.samples import Samples
+from headscope.runs import RunDirectory
+from headscope.runs.files import write_json
+from headscope.studies.evaluate import measures
+
+
+@dataclass(frozen=True, eq=False)
+class Rescored:
+    """One samples table before and after. name: of its model, step and task."""
+
+    name: str
+    before: Samples
+    after: Samples
+    measures: dict[str, Any]
+
+    @property
+    def changes(self) -> dict[str, int]:
+        """``old → new`` to the number of responses whose verdict changed."""
+        pairs = zip(self.before.table["verdict"], self.after.table["verdict"], strict=True)
+        return dict(Counter(f"{old} → {new}" for old, new in pairs if old != new).most_common())
+
+    def row(self) -> dict[str, str]:
+        """For a table."""
+        return {
+            "samples": self.name,
+            "problems × samples": f"{self.measures['n_problems']} × {self.measures['samples']}",
+            "pass@1 as saved": str(pass_at_1(self.before.correct)),
+            "pass@1 now": str(Estimate(**self.measures["pass_at_k"]["1"])),
+            "unparsed": f"{self.measures['rates']['unparsed']:.1%}",
+            "unfinished": f"{self.measures['rates']['unfinished']:.1%}",
+            "timed out": f"{self.measures['rates']['timeout']:.1%}",
+            "changed": str(sum(self.changes.values())),
+        }
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        saved = pass_at_1(self.before.correct).as_dict()
+        return {"name": self.name, "saved_pass_at_1": saved, "changes": self.changes, "measures": self.measures}
+
+
+def score(
+    saved: Path,
+    task: Task | None = None,
+    *,
+    ks: tuple[int, ...] = (),
+    out: Path | None = None,
+    progress: Progress = SILENT,
+) -> list[Rescored]:
+    """Check every samples table below ``saved``, a run directory or one folder of samples, again.
+
+    task: whose gold answers count; None takes those saved with the samples. In a run directory only its samples of
+        that task are taken.
+    out: where the tables with new verdicts and their measures go, a folder each; None writes nothing.
+    Raises InputError where there are no samples, or none of the task.
+    """
+    tables = _tables(saved, task)
+    if not tables:
+        raise InputError(f"{saved} holds no samples" + ("" if task is None else f" of task {task.name!r}"))
+    found = []
+    with progress.bar("scoring", len(tables)) as bar:
+        for name, samples in tables.items():
+            after = rescore(samples, task, progress)
+            wanted = tuple(sorted({1, *(ks or (after.correct.shape[1],))}))
+            found.append(Rescored(name, samples, after, measures(after, wanted, seed=0)))
+            bar.advance(note=name)
+    if out is not None:
+        for each in found:
+            folder = out / each.name.replace(" ", "-").replace("/", "-")
+            each.after.save(folder)
+            write_json(folder / "measures.json", each.measures)
+    return found
+
+
+def _tables(saved: Path, task: Task | None) -> dict[str, Samples]:
+    if (saved / "samples.parquet").exists():
+        samples = Samples.load(saved)  # whatever its task is called: the user named the folder
+        return {f"{samples.model} {samples.task}".strip(): samples}
+    wanted = {} if task is None else {"task": task.name}
+    records = RunDirectory.open(saved).find("samples", **wanted)
+    return {" ".join(str(label) for label in each.labels.values()): Samples.load(each.folder) for each in records}

@@ -1,0 +1,92 @@
+import json
+
+import pytest
+
+from headscope.errors import InputError
+from headscope.evaluation.audit import audit
+from headscope.evaluation.published import read_published
+
+MARKDOWN = """
+Some text.
+
+| model | AIME'24 | MATH-500 | mine (n = 40) | notes |
+|:---|---:|---:|---|---|
+| **whole** | 30.0 | 71.4 | 50.0 | a |
+| ablated | *26.6* (-3.4) | 70.05 | 32.5 | b |
+| scaled | 5.0 | - | 50.0 | c |
+"""
+
+
+@pytest.fixture
+def table(tmp_path):
+    path = tmp_path / "table.md"
+    path.write_text(MARKDOWN)
+    return path
+
+
+def test_the_papers_aime_cells_are_nine_and_eight_problems(table):
+    """30.0 -> 26.6 on AIME: the second is cut, not rounded, to its digit."""
+    found = audit(read_published(table))
+    cells = {(cell.row, cell.column): cell for cell in found.cells}
+    assert [cells[row, "AIME'24"].count for row in ("whole", "ablated", "scaled")] == [9, 8, None]
+    assert cells["scaled", "AIME'24"].samples == 2  # 3 of 60
+    first = next(each for each in found.differences if each.column == "AIME'24")
+    assert (first.problems, first.p_value, first.shown) == (-1, 1.0, False)
+
+
+def test_columns_say_n_multiples_and_what_could_be_shown(table):
+    found = audit(read_published(table))
+    aime, math, mine = found.columns
+    assert (aime.n, aime.cells, aime.multiples, aime.fewest) == (30, 3, 2, 0.2)
+    assert aime.chance == pytest.approx(41 / 1001)
+    assert (math.n, math.cells, math.multiples) == (500, 2, 1)
+    assert (mine.n, mine.multiples) == (40, 3)
+    shown = {(each.row, each.column): each.shown for each in found.differences}
+    assert shown == {
+        ("ablated", "AIME'24"): False,
+        ("ablated", "mine (n = 40)"): True,  # seven problems
+        ("scaled", "mine (n = 40)"): False,
+    }
+
+
+def test_csv_and_json_read_alike_and_sizes_can_be_given(tmp_path):
+    (tmp_path / "a.csv").write_text("model,GPQA,AMC\nbase,0.5,0.7711\npost,0.51,\n")
+    (tmp_path / "a.json").write_text(
+        json.dumps([{"model": "base", "GPQA": 0.5, "AMC": 0.7711}, {"model": "post", "GPQA": 0.51, "AMC": None}])
+    )
+    one, other = (read_published(tmp_path / name) for name in ("a.csv", "a.json"))
+    assert one == other
+    found = audit(one, {"GPQA": 100}, against="post")
+    assert [(column.n, column.multiples) for column in found.columns] == [(100, 2), (83, 1)]
+    assert [(each.row, each.problems) for each in found.differences] == [("base", -1)]
+
+
+def test_every_count_of_n_is_recognised_rounded_or_cut():
+    from headscope.evaluation.audit import _count
+
+    for n in (30, 83, 198, 1319):
+        for count in range(n + 1):
+            share = 100 * count / n
+            cut = int(share * 100 + 1e-9) / 100
+            assert _count(f"{share:.2f}", n, True) == count
+            assert _count(f"{cut:.2f}", n, True) == count
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "options", "message"),
+    [
+        ("a.xlsx", "", {}, "no table this can audit; allowed: .csv"),
+        ("a.md", "no table", {}, "no table with a head"),
+        ("a.csv", "model,AIME24\nbase,x\n", {}, "no column of numbers"),
+        ("a.csv", "model,AIME24\nbase,30,40\n", {}, "row 1 of .* has 3 cells and the head 2"),
+        ("a.csv", "model,own\nbase,30\n", {}, r"of no column is known \(own\)"),
+        ("a.csv", "model,own\nbase,30\n", {"sizes": {"owm": 3}}, "did you mean 'own'"),
+        ("a.csv", "model,own\nbase,30\n", {"sizes": {"own": 0}}, "0 problems; allowed: 1 or more"),
+        ("a.csv", "model,AIME24\nbase,130\n", {}, "score 130 of 'base' in column 'AIME24' is outside 0-100"),
+        ("a.csv", "model,AIME24\nbase,30\n", {"against": "bse"}, "did you mean 'base'"),
+    ],
+)
+def test_bad_tables_are_refused_in_a_sentence(tmp_path, name, text, options, message):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=message):
+        audit(read_published(tmp_path / name), **options)
