@@ -30,6 +30,7 @@ class Shape:
     """A Qwen2 model with random weights, and pairs of random tokens.
 
     shared, differing: tokens of each pair. prefixes: distinct shared beginnings among the pairs.
+    feed_forward: width of the MLP, 8/3 of the residual stream's unless given.
     """
 
     layers: int
@@ -41,6 +42,7 @@ class Shape:
     differing: int = 16
     pairs: int = 2
     prefixes: int = 2
+    feed_forward: int = 0
 
     def __str__(self) -> str:
         begun = "" if self.prefixes == self.pairs else f" ({self.prefixes} beginning in all)"
@@ -51,22 +53,25 @@ class Shape:
     def model(self) -> PreTrainedModel:
         """The model, in evaluation mode, frozen, so that neither side pays for gradients of parameters."""
         torch.manual_seed(0)
-        config = Qwen2Config(
-            vocab_size=self.vocabulary,
-            hidden_size=self.width,
-            intermediate_size=8 * self.width // 3,
-            num_hidden_layers=self.layers,
-            num_attention_heads=self.heads,
-            num_key_value_heads=self.kv_heads,
-            tie_word_embeddings=True,
-        )
+        config = Qwen2Config(**self.sizes(), tie_word_embeddings=True)
         return Qwen2ForCausalLM(config).eval().requires_grad_(False)
+
+    def sizes(self) -> dict[str, int]:
+        """As Qwen's configs name them."""
+        return {
+            "vocab_size": self.vocabulary,
+            "hidden_size": self.width,
+            "intermediate_size": self.feed_forward or 8 * self.width // 3,
+            "num_hidden_layers": self.layers,
+            "num_attention_heads": self.heads,
+            "num_key_value_heads": self.kv_heads,
+        }
 
     def draw(self) -> Pairs:
         """The pairs; every token of the endings differs."""
         draw = np.random.default_rng(0)
         beginnings = draw.integers(0, self.vocabulary, (self.prefixes, self.shared))
-        return _pairs([beginnings[index % self.prefixes] for index in range(self.pairs)], self.differing, draw)
+        return drawn_pairs([beginnings[index % self.prefixes] for index in range(self.pairs)], self.differing, draw)
 
 
 # GPT-2 small's size with Qwen2's grouped heads: the overhead is to stay below 1.1 × here.
@@ -111,7 +116,7 @@ def lab_checkpoint(quick: bool) -> list[Row]:
     """One checkpoint of the lab study: its base model, its ragged prompts, its opening length."""
     subject = load_model(base.model_folder("lab-m"))
     model, count = subject.model.requires_grad_(False), 6 if quick else LAB_PAIRS
-    pairs = _pairs(_lab_prompts(subject.tokenizer, count), LAB_OPENING, np.random.default_rng(0))
+    pairs = drawn_pairs(lab_prompts(subject.tokenizer, count), LAB_OPENING, np.random.default_rng(0))
     found = _beside_bare_passes(model, pairs, quick)
     lengths = [len(row) for row in pairs.clean]
     shape = f"lab-m, {count} ragged pairs of {min(lengths)}–{max(lengths)} tokens, {LAB_OPENING} differing"
@@ -133,7 +138,7 @@ def _beside_bare_passes(model: PreTrainedModel, pairs: Pairs, quick: bool) -> Co
     )
 
 
-def _pairs(beginnings: list[Any], differing: int, draw: np.random.Generator) -> Pairs:
+def drawn_pairs(beginnings: list[Any], differing: int, draw: np.random.Generator) -> Pairs:
     """Pairs with these beginnings and random endings; ids stay below 50, which every vocabulary here holds."""
     one = draw.integers(0, 50, (len(beginnings), differing))
     other = (one + draw.integers(1, 50, one.shape)) % 50
@@ -142,7 +147,8 @@ def _pairs(beginnings: list[Any], differing: int, draw: np.random.Generator) -> 
     )
 
 
-def _lab_prompts(tokenizer: Any, count: int) -> list[list[int]]:
+def lab_prompts(tokenizer: Any, count: int) -> list[list[int]]:
+    """Token ids of the lab's training problems, rendered."""
     return [
         tokenizer.apply_chat_template([{"role": "user", "content": item.prompt}], add_generation_prompt=True)[
             "input_ids"

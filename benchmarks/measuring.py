@@ -49,7 +49,7 @@ def clocked(work: Callable[[], object]) -> Timed:
 
 def compare(ours: Timed, theirs: Timed, rounds: int) -> Comparison:
     """Both sides ``rounds`` times; a first run of each warms up and measures memory."""
-    peaks = [_peak(run) for run in (ours, theirs)]
+    peaks = [peak(run) for run in (ours, theirs)]
     seconds: dict[Timed, list[float]] = {ours: [], theirs: []}
     for index in range(rounds):
         for run in (ours, theirs) if index % 2 else (theirs, ours):
@@ -60,7 +60,7 @@ def compare(ours: Timed, theirs: Timed, rounds: int) -> Comparison:
     return Comparison(*times, median(ratios), min(ratios), max(ratios), memory)
 
 
-def _peak(run: Timed) -> int:
+def peak(run: Timed) -> int:
     """Largest resident memory during ``run`` above that before it, in bytes; 0 where the system does not tell."""
     run()  # libraries allocate their own scratch once; it belongs to neither side
     gc.collect()

@@ -29,18 +29,33 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def test_every_benchmark_fills_its_row(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert script("run.py")["main"](["--quick"]) == 0
-    header, rule, *rows = [line.split(" | ") for line in capsys.readouterr().out.strip().split("\n")]
-    assert [row[0] for row in rows] == ["| bare", "| reference", "| lab"]
-    assert {len(line) for line in (header, rule, *rows)} == {9}
-    for row in rows:
+    compared, nodes, measured = (
+        [line.split(" | ") for line in table.split("\n")] for table in capsys.readouterr().out.strip().split("\n\n")
+    )
+    assert [row[0] for row in compared[2:]] == ["| bare", "| reference", "| lab"]
+    assert [row[1] for row in nodes[2:]] == ["gauss", "adaptive"]
+    assert {row[0] for row in measured[2:]} - {"| gpu"} == {"| positions", "| qwen"}
+    for table in (compared, nodes, measured):
+        assert {len(line) for line in table} == {len(table[0])}
+    for row in compared[2:]:
         ours, theirs, ratio = (float(row[column].rstrip(" s×")) for column in (2, 4, 5))
         low, high = (float(value) for value in row[6].split("–"))
         assert all(math.isfinite(value) and value > 0 for value in (ours, theirs, ratio, low, high))
         assert low <= ratio <= high
         assert re.fullmatch(r"–|\d+(\.\d+)? ×", row[7])
-    difference = re.search(r"largest difference (\S+) of", rows[1][-1])
+    difference = re.search(r"largest difference (\S+) of", compared[3][-1])
     assert difference is not None
     assert float(difference[1]) < 1e-5
+    two, adaptive = ([float(cell.strip("< %")) for cell in row[3:8]] for row in nodes[2:])
+    assert max(adaptive) < 1 < two[0]
+    assert "judged" in nodes[-1][-1]
+
+
+def test_a_gpu_is_asked_for_in_a_sentence(script: Any) -> None:
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(SystemExit, match="needs a CUDA device"):
+        script("run.py")["main"](["gpu"])
 
 
 def test_bare_passes_find_the_gradient_that_attribution_integrates(script: Any) -> None:

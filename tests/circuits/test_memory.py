@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from headscope.circuits import attribute
-from headscope.circuits.memory import free_memory, out_of_memory
+from headscope.circuits.memory import bound, footprint, free_memory, out_of_memory
 from headscope.errors import InputError
-from headscope.models import Hook, attached
+from headscope.models import ARCHITECTURES, Hook, attached, head_access
 from headscope.pairs import Pairs
 
 MIB = 2**20
@@ -187,3 +187,22 @@ def test_which_errors_mean_that_memory_ran_out() -> None:
 
 def test_the_default_budget_is_a_part_of_what_is_free() -> None:
     assert 2**20 < free_memory(torch.device("cpu")) < 2**45
+
+
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_the_bound_is_above_what_is_measured(tiny_model: Any, architecture: str) -> None:
+    model = tiny_model(architecture)
+    access = head_access(model)
+    assert footprint(model, access).token <= bound(model, access).token
+
+
+def test_a_model_is_measured_only_where_memory_may_be_short(
+    tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, pairs, measured = tiny_model("qwen3"), ragged_pairs(count=3), []
+    monkeypatch.setattr("headscope.circuits.memory._kept", lambda *_model: measured.append(1) or 10_000)
+    roomy = attribute(model, pairs, nodes=3, memory=2**32)
+    assert not measured
+    tight = attribute(model, pairs, nodes=3, memory=MIB // 2)
+    assert measured == [1]
+    assert close(tight.edges, roomy.edges)

@@ -56,13 +56,31 @@ def test_a_slip_makes_the_answer_wrong_and_a_recheck_alone_does_not() -> None:
     assert wrong > 30
 
 
-def test_splits_share_no_prompt_and_the_seed_decides_the_items() -> None:
-    train = {item.prompt for item in chains.items("T1", "train", 300, seed=0)}
-    test = {item.prompt for item in chains.items("T1", "test", 300, seed=0)}
-    assert not train & test
-    assert len(train) == len(test) == 300
-    assert chains.items("T3", "test", 5, seed=0) == chains.items("T3", "test", 5, seed=0)
-    assert chains.items("T3", "test", 5, seed=0) != chains.items("T3", "test", 5, seed=1)
+@pytest.mark.parametrize("tier", CHAINS)
+def test_splits_share_no_prompt_and_the_seed_decides_the_items(tier: str) -> None:
+    train, test = (chains.items(tier, split, 150, seed=0) for split in ("train", "test"))
+    assert len({item.prompt for item in train} | {item.prompt for item in test}) == 300
+    assert {item.split for item in train} == {"train"}
+    assert {item.split for item in test} == {"test"}
+    assert chains.items(tier, "test", 5, seed=0) == test[:5]
+    assert chains.items(tier, "test", 5, seed=0) != chains.items(tier, "test", 5, seed=1)
+
+
+def test_the_split_is_a_function_of_the_prompt_alone_and_takes_a_tenth() -> None:
+    rng = random.Random(0)
+    drawn = [chains.chain(rng.choice(CHAINS), rng) for _ in range(3000)]
+    share = sum(item.split == "test" for item in drawn) / len(drawn)
+    assert 0.08 < share < 0.12
+    again = [chains.Item("other", item.prompt, (), 0).split for item in drawn]
+    assert again == [item.split for item in drawn]
+
+
+def test_the_mixed_tier_is_defined_by_a_fact_that_its_trace_looks_up() -> None:
+    for item in chains.items("KR", "test", 30, seed=0):
+        leaf = item.path[-1]
+        entity, relation = re.fullmatch(r"E(\d+)R(\d+)", leaf.source).groups()  # type: ignore[union-attr]
+        assert leaf.value == chains.recall(int(entity), int(relation)).answer
+        assert f"{leaf.target}={leaf.source}; {leaf.target}={leaf.value};" in chains.trace(item)
 
 
 def test_the_facts_are_one_fixed_table_of_128_with_all_digits() -> None:
@@ -99,3 +117,14 @@ def test_teacher_traces_come_from_the_train_split_and_are_not_the_grpo_problems(
     assert len(records) == 50
     assert len(prompts & grpo) < 5
     assert all("<think> okay" in record["completion"][0]["content"] for record in records)
+
+
+def test_hybrid_records_are_half_traces_half_bare_answers_each_with_its_switch() -> None:
+    records = base.hybrid_traces(40)
+    on = [row for row in records if row["chat_template_kwargs"]["enable_thinking"]]
+    assert (len(records), len(on)) == (40, 20)
+    for row in records:
+        text = row["completion"][0]["content"]
+        assert text.startswith("<think> okay" if row in on else "<think></think> <ans>")
+    prompts = [row["prompt"][0]["content"] for row in records]
+    assert len(set(prompts)) == 40

@@ -1,15 +1,17 @@
 """The recipe at toy size: the loss falls, the files load, and the same seed gives the same weights."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from safetensors.numpy import load_file
 
 from headscope.lab import base
 from headscope.lab.pretrain import pretrain
-from headscope.lab.recipes import Phase, Recipe
+from headscope.lab.recipes import RECIPES, SIZES, Phase, Recipe
 from headscope.models import load_model
 
 TOY = Recipe("S", (Phase(50, 0.5, 3e-3, 1e-3, {"T1": 0.5, "K": 0.5}),), tokens_per_batch=512)
@@ -29,12 +31,19 @@ def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
     assert load_model(tmp_path / "one").tokenizer.chat_template
 
 
-def test_the_shipped_base_is_small_whole_and_has_its_card() -> None:
-    folder = base.model_folder("lab-m")
-    assert (folder / "model.safetensors").stat().st_size <= 8e6
-    subject = load_model(folder)
-    config = subject.model.config
-    assert (config.num_hidden_layers, config.num_attention_heads, config.hidden_size) == (6, 8, 128)
+@pytest.mark.parametrize(("name", "recipe"), [("lab-m", "M"), ("lab-s", "S"), ("lab-s-plain", "S-plain")])
+def test_each_shipped_base_is_whole_and_has_its_card(name: str, recipe: str) -> None:
+    folder = base.model_folder(name)
+    config = load_model(folder).model.config
+    shape = SIZES[RECIPES[recipe].size]
+    found = (config.num_hidden_layers, config.num_attention_heads, config.hidden_size)
+    assert found == (shape.layers, shape.heads, shape.width)
     card = json.loads((folder / "card.json").read_text())
-    assert card["recipe"]["size"] == "M"
+    assert card["recipe"] == json.loads(json.dumps(asdict(RECIPES[recipe])))
+    assert card["training"]["step"] == sum(phase["steps"] for phase in card["recipe"]["phases"])
     assert {row["task"] for row in card["accuracy"]} == set(base.TASKS)
+
+
+def test_all_shipped_bases_together_are_small() -> None:
+    files = [file for name in base.MODELS for file in base.model_folder(name).iterdir()]
+    assert sum(file.stat().st_size for file in files) <= 12e6

@@ -11,7 +11,7 @@ from headscope.results.dynamics import Dynamics, Event
 from headscope.results.emergence import Counts, Emergence, HeadEstimates, Status, status_grid
 from headscope.results.estimate import Estimate
 from headscope.results.samples import Samples
-from headscope.results.verdict import Verdict
+from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 
 LAYERS, HEADS = 6, 8
@@ -198,14 +198,15 @@ def add_samples(run: RunWriter, variant: str, step: int, task: str, found: Sampl
     measures["mean_tokens"] = estimate(20 + 30 * level, 1.5, 500, "problem bootstrap 95%").as_dict()
     if variant != "base":
         measures["change"] = estimate(level - 0.3, 0.05, 500, "paired problem bootstrap 95%").as_dict()
-    (folder / "measures.json").write_text(json.dumps(measures))
+    place = run.unit("measures", variant=variant, step=step, task=task)
+    (place / "measures.json").write_text(json.dumps(measures))
 
 
-def verdict(effect: float, reading: str, task: str = "T1", controls: int = 20) -> Verdict:
+def verdict(effect: float, reading: str, task: str = "T1", controls: int = 20) -> AblationVerdict:
     """A verdict with random sets around −0.02."""
     null = np.random.default_rng(2).normal(-0.02, 0.015, controls)
     p = (1 + int((null <= effect).sum())) / (1 + controls)
-    return Verdict(
+    return AblationVerdict(
         task=task,
         operator="zero",
         heads=HeadSet.of(["L2H3", "L4H1", "L5H7"]),

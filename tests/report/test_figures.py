@@ -7,13 +7,17 @@ import numpy as np
 import pytest
 
 from headscope.errors import InputError
+from headscope.heads import HeadSet
 from headscope.report.figures.cohorts import cohorts
 from headscope.report.figures.emergence_map import emergence_map
+from headscope.report.figures.evidence import evidence
 from headscope.report.figures.forest import forest
 from headscope.report.figures.frequency import frequency
-from headscope.report.findings import Ablation, Comparison, Findings, read
+from headscope.report.findings import Ablation, Asked, Comparison, Findings, read
 from headscope.report.pages import build_pages
 from headscope.report.paper import overview_figure
+from headscope.results.estimate import Estimate
+from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
 from headscope.runs import RunDirectory
 
 from .runs import RunWriter, dynamics, emergence, verdict
@@ -55,6 +59,24 @@ def test_emergence_map_puts_each_head_under_its_status() -> None:
     marks = {trace.name: list(trace.x) for trace in figure.panels[0].plot.data}
     assert marks == {"in neither": [3], "contingent": [], "kept": [0], "new": [2], "lost (base only)": [1]}
     assert "1 kept (13), 1 new (1.5), 1 lost (1.5)" in figure.panels[0].title
+
+
+def test_evidence_shows_operators_among_their_controls_and_doses() -> None:
+    estimate = Estimate(0.4, 0.3, 0.5, 30, "text bootstrap-t 95%")
+    none = np.zeros(0)
+    effects = tuple(
+        OperatorEffect(name, estimate, estimate, np.array([0.1, 0.2]), none, estimate, 1 / 3, float("nan"), True)
+        for name in ("zero", "mean")
+    )
+    dose = DoseResponse((0.0, 0.5), (estimate, estimate), None, None)
+    found = Evidence("T1", HeadSet.of(["L0H1"]), 30, 2, effects, None, "because", dose=dose)
+    figure = evidence([Asked("sft", "kept", "T1", found, "because"), Asked("sft", "lost", "T1", None, "none")])
+    assert [panel.title for panel in figure.panels] == ["sft, kept heads, T1: undecided", "sft, kept heads, T1: dose"]
+    marks = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.panels[0].plot.data}
+    assert marks["same layers"] == ([0.1, 0.2, 0.1, 0.2], ["zero", "zero", "mean", "mean"])
+    assert marks["these heads"] == ([0.4, 0.4], ["zero", "mean"])
+    assert list(figure.panels[1].plot.data[0].x) == [0.0, 0.5]
+    assert [row[3:9] for row in figure.table.rows] == [(name, 30, 0.4, 0.3, 0.5, 1) for name in ("zero", "mean")]
 
 
 def test_forest_shows_effect_controls_rank_and_n() -> None:

@@ -209,7 +209,6 @@ LOADED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "nan weights": (weights(poisoned), ("1 NaN or infinite weights in model.layers.1.mlp.down_proj.weight", "finite")),
     "missing weights": (weights(headless), ("lacks 1 of its weights", "model.layers.1.self_attn.o_proj.weight")),
     "nan logits": (weights(overflowing), ("not finite",)),
-    "no tokenizer": (without("tokenizer.json", "tokenizer_config.json"), ("other has no tokenizer files",)),
     "no chat template": (without("chat_template.jinja"), ("other has no chat template", "chat_template set")),
 }
 
@@ -225,6 +224,20 @@ def test_a_model_that_cannot_be_used_leaves_finished_units_done(bench: Bench, ca
     assert all(word in said for word in words), said
     (after,) = RunDirectory.open(bench.out).find("samples")
     assert (after.folder, (after.folder / "DONE").stat().st_mtime_ns) == (before.folder, stamp)
+
+
+def test_a_variant_without_tokenizer_files_borrows_the_bases(bench: Bench) -> None:
+    without("tokenizer.json", "tokenizer_config.json", "chat_template.jinja")(bench.model())
+    assert bench.call("eval", f"variants.a.model={bench.folder}/other")[0] == 0
+    base, variant = RunDirectory.open(bench.out).find("samples")
+    assert base.folder != variant.folder
+    assert (base.folder / "samples.parquet").exists()
+
+
+def test_a_model_without_any_tokenizer_is_refused(bench: Bench) -> None:
+    without("tokenizer.json", "tokenizer_config.json")(bench.model())
+    said = bench.refused("eval", f"base.model={bench.folder}/other", "variants=[]", start="failed: samples base")
+    assert "other has no tokenizer files" in said
 
 
 def test_units_that_fail_for_one_reason_are_told_in_one_sentence(bench: Bench) -> None:

@@ -55,7 +55,8 @@ def same_unit(one: Path, other: Path) -> None:
 def test_every_station_ran(toy_run: Path) -> None:
     run = RunDirectory.open(toy_run)
     table = states(run)
-    kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "headsets", "samples", "ablated", "verdict"}
+    kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "headsets", "samples", "measures"}
+    kinds |= {"ablated", "verdict", "constants", "forced", "evidence"}
     assert kinds == set(table)
     assert all(row["failed"] == row["to do"] == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.

@@ -2,7 +2,7 @@
 test_resume.
 
 One process imports torch and TRL and then only forks, so that each training costs its steps and not the
-imports. Its argument is a JSON list of jobs ``{"method", "model", "out", "kills": [[function, n], …]}``: a
+imports. Its argument is a JSON list of jobs ``{"method", "model", "teacher", "out", "kills": [[function, n], …]}``: a
 training per kill and one last training that is left to finish. It prints a JSON list with the exit signal
 of each.
 """
@@ -50,12 +50,15 @@ def train(job: dict[str, Any]) -> None:
     """7 steps, 3 an epoch, saved at 0, 2, 4, 6 and 7: saves fall inside epochs and on their ends."""
     import torch
 
-    from headscope.training import GrpoConfig, SftConfig, run_grpo, run_sft
+    from headscope.training import DistillConfig, GrpoConfig, SftConfig, run_distill, run_grpo, run_sft
 
     torch.set_num_threads(1)
     common: dict[str, Any] = {"learning_rate": 1e-2, "max_steps": 7, "save_every": 2, "schedule": "cosine"}
     if job["method"] == "sft":
         run_sft(job["model"], records(20), SftConfig(batch_size=8, micro_batch=4, **common), job["out"])
+    elif job["method"] == "distill":
+        taught = DistillConfig(batch_size=4, max_completion_length=6, micro_batch=2, **common)
+        run_distill(job["model"], prompts(12), job["teacher"], taught, job["out"])
     else:
         config = GrpoConfig(prompts_per_step=4, samples=4, max_completion_length=6, micro_batch=8, **common)
         run_grpo(job["model"], prompts(12), [mentions], config, job["out"])

@@ -30,11 +30,13 @@ def _files(out: Path) -> dict[str, bytes]:
     return {str(path.relative_to(out)): path.read_bytes() for path in sorted(out.rglob("*")) if path.is_file()}
 
 
-# SFT saves through the same code; what differs is the order of its data.
+# All save through the same code; what differs is the order of the data and what is sampled.
 CASES = [("grpo", moment) for moment in MOMENTS] + [
-    ("sft", moment) for moment in ("between weights and optimiser", "between saves, an epoch later")
+    (method, moment)
+    for method in ("sft", "distill")
+    for moment in ("between weights and optimiser", "between saves, an epoch later")
 ]
-UNTOUCHED = [("sft", "never"), ("grpo", "never")]
+UNTOUCHED = [("sft", "never"), ("distill", "never"), ("grpo", "never")]
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,7 @@ def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     }
     for name, job in jobs.items():
         job["out"] = str(root / name.replace(" ", "-"))
+        job["teacher"] = str(root / "sft-never" / "checkpoint-7")  # trained before any distillation begins
     program = Path(__file__).with_name("killed_runs.py")
     source = Path(__file__).parents[2] / "src"
     environment = {**os.environ, "PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1"}
@@ -82,7 +85,7 @@ def test_finished_run_holds_no_pickle_and_no_scratch(runs: dict[str, Path], meth
 
 
 def test_training_moved_the_weights(runs: dict[str, Path]) -> None:
-    for method in ("sft", "grpo"):
+    for method, _ in UNTOUCHED:
         run = TrainingRun.load(runs[f"{method} never"])
         weights = [(point.path / "model.safetensors").read_bytes() for point in run.checkpoints]
         assert len(set(weights)) == len(weights)

@@ -1,6 +1,7 @@
 """SFT and GRPO at tiny size, in this process: what they learn, record, refuse and leave alone."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,15 +11,18 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from tests.training.conftest import build_model
 
 from headscope.errors import InputError
 from headscope.training import (
     PRESETS,
+    DistillConfig,
     GrpoConfig,
     SftConfig,
     TrainingRun,
     preset,
     read_log,
+    run_distill,
     run_grpo,
     run_sft,
 )
@@ -83,12 +87,13 @@ def test_sft_learns_the_completion_and_only_it(
     assert _greedy(run.final, "? a") == "<ans> 7 <end>"
 
 
-def _greedy(model: Path, question: str) -> str:
+def _greedy(model: Path, question: str, tokens: int = 3, **switches: Any) -> str:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    ids = tokenizer.apply_chat_template([{"role": "user", "content": question}], return_tensors="pt")["input_ids"]
-    out = AutoModelForCausalLM.from_pretrained(model).generate(ids, max_new_tokens=3, do_sample=False)
+    messages = [{"role": "user", "content": question}]
+    ids = tokenizer.apply_chat_template(messages, return_tensors="pt", **switches)["input_ids"]
+    out = AutoModelForCausalLM.from_pretrained(model).generate(ids, max_new_tokens=tokens, do_sample=False)
     return str(tokenizer.decode(out[0, ids.shape[1] :]))
 
 
@@ -138,6 +143,72 @@ def test_lean_grpo_takes_trls_step(tiny_model: Path, tmp_path: Path, monkeypatch
     plain = run_grpo(tiny_model, _prompts(), [some], config, tmp_path / "plain").log[0]
     assert lean.completion_length == plain.completion_length
     assert lean.grad_norm == pytest.approx(plain.grad_norm, rel=1e-4)
+
+
+def test_distillation_moves_the_student_towards_its_teacher(tiny_model: Path, tmp_path: Path) -> None:
+    learnt = FAST_SFT.model_copy(update={"max_steps": 20, "save_every": 100})
+    teacher = run_sft(tiny_model, _records(), learnt, tmp_path / "teacher").final
+    config = DistillConfig(
+        learning_rate=1e-2, max_steps=20, batch_size=8, max_completion_length=4, save_every=100, beta=0.0,
+        schedule="constant",
+    )  # fmt: skip
+    run = run_distill(tiny_model, _prompts(), teacher, config, tmp_path / "run")
+    assert [point.step for point in run.checkpoints] == [0, 20]
+    assert run.log[-1].loss < 0.3 * run.log[0].loss
+    assert _greedy(run.final, "? a", tokens=2) == "<ans> 7"
+    still = run_distill(
+        tiny_model, _prompts(), tiny_model, config.model_copy(update={"max_steps": 1}), tmp_path / "own"
+    )
+    assert still.log[0].loss == pytest.approx(0, abs=1e-6)  # a teacher that is the student has nothing to say
+    with pytest.raises(InputError, match="holds a run with teacher"):
+        run_distill(tiny_model, _prompts(), tiny_model, config, tmp_path / "run")
+
+
+def test_a_teacher_with_another_vocabulary_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    other = build_model(tmp_path / "other", vocabulary=60)
+    config = DistillConfig(max_steps=1, batch_size=4)
+    with pytest.raises(
+        InputError, match=r"other has 60 vocabulary entries and model .* has \d+; distillation compares"
+    ):
+        run_distill(tiny_model, _prompts(), other, config, tmp_path / "run")
+
+
+def test_a_hybrid_answers_in_the_mode_it_is_asked_in(tiny_model: Path, tmp_path: Path) -> None:
+    from transformers import AutoTokenizer
+
+    switched = tmp_path / "switched"
+    shutil.copytree(tiny_model, switched)
+    tokenizer = AutoTokenizer.from_pretrained(switched)
+    tokenizer.chat_template += (
+        "{% if enable_thinking is defined and enable_thinking is false %} <think> </think>{% endif %}"
+    )
+    tokenizer.save_pretrained(switched)
+    prompts = [row["prompt"] for row in _prompts()]
+    said = {True: "<think> a </think> <ans> 7", False: "<think> </think> <ans> 3"}
+    rows = [
+        {
+            "prompt": prompt,
+            "completion": [{"role": "assistant", "content": text}],
+            "chat_template_kwargs": {"enable_thinking": on},
+        }
+        for prompt in prompts
+        for on, text in said.items()
+    ]
+    config = FAST_SFT.model_copy(update={"max_steps": 30, "save_every": 100, "batch_size": 16, "hybrid": True})
+    run = run_sft(switched, rows, config, tmp_path / "run")
+    assert _greedy(run.final, "? a", tokens=6).startswith("<think> a")
+    assert _greedy(run.final, "? a", enable_thinking=False) == "<ans> 3 <end>"
+    with pytest.raises(InputError, match="row 0 of the training data has no 'chat_template_kwargs'"):
+        run_sft(switched, _records(), config, tmp_path / "other")
+
+
+def test_vllm_is_one_key_and_says_when_it_is_missing(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    config = FAST_GRPO.model_copy(update={"vllm": True})
+    with pytest.raises(InputError, match=r"not installed: pip install 'headscope\[vllm\]'"):
+        run_grpo(tiny_model, _prompts(), [constant], config, tmp_path / "run")
 
 
 def test_rate_0_and_no_reward_leave_the_weights(tiny_model: Path, tmp_path: Path) -> None:

@@ -17,12 +17,12 @@ import torch
 from jaxtyping import Float
 from transformers import PreTrainedModel
 
-from headscope.circuits.batches import alike, collate
+from headscope.circuits.batches import NODES, alike, collate
 from headscope.circuits.contrast import Writes, contrast
 from headscope.circuits.endings import endings, frozen
 from headscope.circuits.exact import exact_edges
 from headscope.circuits.integration import Integrand
-from headscope.circuits.memory import Budget, checked, footprint, out_of_memory
+from headscope.circuits.memory import Budget, budget_for, checked, out_of_memory
 from headscope.circuits.objective import Metric, Objective
 from headscope.circuits.quadrature import AT_CLEAN, quadrature
 from headscope.circuits.refinement import TOLERANCE
@@ -108,7 +108,8 @@ def attribute(
     plain = as_model(model)
     access = head_access(plain)
     with frozen(plain), progress.bar("attribute", len(pairs)) as bar:
-        budget = Budget(footprint(plain, access), checked(memory, access.device))
+        expected = NODES if isinstance(nodes, str) else nodes
+        budget = budget_for(plain, access, pairs, expected, checked(memory, access.device))
         groups = alike(pairs, access, partial(_pairs_at_most, budget, pairs, batch))
         parts = [part for group in groups for part in _parts(plain, access, pairs, group, plan, budget, bar)]
     revision = model.revision if isinstance(model, Subject) else None

@@ -93,19 +93,17 @@ def batches(pairs: Pairs, size: int | None, access: HeadAccess) -> list[Batch]:
 
 
 def alike(pairs: Pairs, access: HeadAccess, most: Callable[[int, int], int]) -> list[list[int]]:
-    """Which pairs to run side by side: alike ones (ending, length, then shared beginning) next to each other.
+    """Which pairs to run side by side: alike ones next to each other, those of one prefix above all (``Pairs.groups``).
 
     most: how many pairs of (ending, total) positions may share a batch; below 1 counts as 1.
     """
     _check_vocabulary(pairs, access.embedding.num_embeddings)
     endings = [ending_length(pair) for pair in pairs]
-    sizes = [(ending, len(pair.clean)) for ending, pair in zip(endings, pairs, strict=True)]
-    order = sorted(range(len(pairs)), key=lambda index: (sizes[index], pairs[index].clean.tobytes()))
     groups: list[list[int]] = [[]]
-    for index in order:
-        # The order ascends by ending: this pair's is the longest so far, its text may not be.
-        longest = max(len(pairs[other].clean) for other in [*groups[-1], index])
-        if len(groups[-1]) >= max(1, most(endings[index], longest)):
+    for index in (index for group in pairs.groups() for index in group):
+        together = [*groups[-1], index]
+        ending, total = max(endings[one] for one in together), max(len(pairs[one].clean) for one in together)
+        if len(groups[-1]) >= max(1, most(ending, total)):
             groups.append([])
         groups[-1].append(index)
     return groups

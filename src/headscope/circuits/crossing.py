@@ -51,7 +51,7 @@ def cross_patch(into: Any, source: Any, pairs: Pairs, *, progress: Progress = SI
             )
             target = theirs[1].logits[:, 0].to(ours[1].logits.device)
             objective = Objective("kl", ours[0].batch, target, target)
-            replay = Replay(models[0], *ours, objective)
+            replay = Replay(*ours, objective)
             gap[index] = replay.clean.item()
             for layer in range(graph.layers):
                 for heads, change in replay.after_heads(layer, _deltas(accesses, layer, ours[1], theirs[1])):

@@ -122,7 +122,7 @@ def _measure(
             writes = contrast(run)
             objective = Objective(metric, one, writes.logits[:, 0], writes.logits[:, 1])
             losses[list(one.indices)] = objective(writes.logits).float().cpu().numpy()
-            parts.append(patcher(Replay(plain, run, writes, objective), differences(run, writes, slice(None)), bar))
+            parts.append(patcher(Replay(run, writes, objective), differences(run, writes, slice(None)), bar))
     order = np.argsort([index for one in chosen for index in one.indices])
     mean = losses.mean(axis=0)
     settings = {

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from headscope.circuits.batches import CPU_TOKENS, NODES, collate
+from headscope.circuits.batches import CPU_TOKENS, NODES, collate, ending_length
 from headscope.circuits.endings import endings
 from headscope.circuits.gradients import readings
 from headscope.circuits.objective import Objective
@@ -90,6 +90,19 @@ class Footprint:
 
 def footprint(model: PreTrainedModel, access: HeadAccess) -> Footprint:
     """Measure a model's footprint by one tiny pass."""
+    return _footprint(model, access, _kept(model, access) // _PROBE)
+
+
+def bound(model: PreTrainedModel, access: HeadAccess) -> Footprint:
+    """More than a model's footprint can be, by the shapes of its weights: each map keeps what it reads and gives."""
+    weights = {id(weight): weight for layer in access.layers for weight in layer.block.parameters()}.values()
+    experts = getattr(model.config, "num_experts_per_tok", None) or 1
+    maps = sum(sum(weight.shape[-2:]) * (experts if weight.ndim > 2 else 1) for weight in weights if weight.ndim > 1)
+    streams = len(access.layers) * (12 * access.d_model + 12 * access.heads * access.d_head)
+    return _footprint(model, access, _FLOAT * (maps + streams))
+
+
+def _footprint(model: PreTrainedModel, access: HeadAccess, token: int) -> Footprint:
     vocabulary = access.embedding.num_embeddings
     width: int = access.embedding.weight.element_size()
     eager = getattr(model.config, "_attn_implementation", "") == "eager"
@@ -97,7 +110,7 @@ def footprint(model: PreTrainedModel, access: HeadAccess) -> Footprint:
         access=access,
         vocabulary=vocabulary,
         width=width,
-        token=_kept(model, access) // _PROBE,
+        token=token,
         column=_LOGITS * _FLOAT * vocabulary,
         key=2 * len(access.layers) * access.heads * access.d_head * width,
         # Per pair of positions eager attention keeps scores and probabilities, and takes as much again on the way
@@ -130,6 +143,16 @@ def _kept(model: PreTrainedModel, access: HeadAccess) -> int:
     return sum(sizes.values())
 
 
+def budget_for(model: PreTrainedModel, access: HeadAccess, pairs: Pairs, nodes: int, memory: int) -> "Budget":
+    """The budget of one call of ``nodes`` nodes per pair.
+
+    The footprint is measured only where its bound leaves less room than can be used: the measuring pass reads every
+    weight, which is dear on a CPU.
+    """
+    roomy = Budget(bound(model, access), memory)
+    return roomy if roomy.ample(pairs, nodes) else Budget(footprint(model, access), memory)
+
+
 class Budget:
     """What one call of ``attribute`` may hold at a time; shrinks when memory runs out all the same."""
 
@@ -138,6 +161,20 @@ class Budget:
         self.memory = memory
         self.most = torch.iinfo(torch.int64).max
         self.shrunk = False
+
+    def ample(self, pairs: Pairs, nodes: int) -> bool:
+        """Whether a pass may hold all nodes of all pairs, or as many as a CPU can use."""
+        if self.footprint.access.device.type != "cpu":
+            return False
+        ending, total = (
+            max(sizes) for sizes in zip(*((ending_length(one), len(one.clean)) for one in pairs), strict=True)
+        )
+        columns = max(len(one.positions) for one in pairs)
+        rows = max(1, min(CPU_TOKENS // ending, len(pairs) * nodes))
+        side = min(len(pairs), max(1, rows // NODES))
+        taken = side * self.footprint.pair(ending, total, columns) + rows * self.footprint.node(ending, total, columns)
+        room: bool = taken + ending * self.footprint.position(side, rows, 1) <= self.memory // 3
+        return room
 
     def pairs(self, ending: int, total: int, columns: int = 1) -> int:
         """Pairs of a batch: as many as fill a pass with a few nodes each, in a third of the budget.

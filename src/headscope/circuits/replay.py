@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from headscope.circuits.contrast import Writes
 from headscope.circuits.endings import Endings
@@ -39,9 +38,9 @@ class Replay:
     public method gives the change of the loss from the clean run's, for each source on its own.
     """
 
-    def __init__(self, model: PreTrainedModel, run: Endings, writes: Writes, objective: Objective) -> None:
+    def __init__(self, run: Endings, writes: Writes, objective: Objective) -> None:
         self.run, self.writes, self.objective, self.access = run, writes, objective, run.access
-        self.blocks = _blocks(model, [layer.attention for layer in run.access.layers])
+        self.blocks = [layer.block for layer in run.access.layers]
         self.clean = objective(writes.logits[:, :1])
         self.rows = self._rows()
 
@@ -144,12 +143,6 @@ class Replay:
         if access.device.type == "cpu":
             fit = min(fit, CPU_TOKENS // (pairs * ending))
         return max(1, fit)
-
-
-def _blocks(model: PreTrainedModel, attentions: list[nn.Module]) -> list[nn.Module]:
-    """The modules that hold the attentions: each takes the residual stream and gives it back."""
-    names = {module: name for name, module in model.named_modules()}
-    return [model.get_submodule(names[attention].rpartition(".")[0]) for attention in attentions]
 
 
 def _slices(length: int, size: int) -> Iterator[slice]:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from headscope.cli.options import Json, print_json
+from headscope.cli.options import Json, RunPath, print_json
 from headscope.errors import InputError, suggestion
 
 
@@ -13,13 +13,13 @@ def register(app: typer.Typer) -> None:
     """Add the command group."""
     group = typer.Typer(help="The built-in study's own models.")
     group.command("pretrain")(pretrain_command)
-    group.callback()(lambda: None)
+    group.command("curves")(curves_command)
     app.add_typer(group, name="lab")
 
 
 def pretrain_command(
-    out: Annotated[Path, typer.Option(help="Folder for weights, tokenizer, recipe and log.")] = Path("runs/lab-base-m"),
-    size: Annotated[str, typer.Option(help="Which base model: M.")] = "M",
+    out: Annotated[Path | None, typer.Option(help="Folder for weights, tokenizer, recipe, log and card.")] = None,
+    size: Annotated[str, typer.Option(help="Which base model: S, S-plain or M.")] = "M",
     json: Json = False,
 ) -> int:
     """Train a base model by its recipe, with its log and accuracy beside it."""
@@ -30,10 +30,32 @@ def pretrain_command(
         raise InputError(f"size {size!r} does not exist{suggestion(size, RECIPES)}")
     from headscope.studies.pretrain import pretrain_and_measure
 
+    out = out or Path(f"runs/lab-base-{size.lower()}")
     card = pretrain_and_measure(RECIPES[size], out, progress=for_terminal())
     if json:
         print_json(card)
     else:
         print((out / "card.md").read_text())
+        print(out)
+    return 0
+
+
+def curves_command(
+    path: RunPath,
+    out: Annotated[Path, typer.Option(help="The picture: SVG or PNG.")] = Path("docs/lab-curves.svg"),
+    json: Json = False,
+) -> int:
+    """Draw a run's training curves and final accuracies, as docs/lab.md shows them."""
+    from headscope.report.curves import curves_figure
+    from headscope.runs import RunDirectory
+    from headscope.studies.summaries import accuracy, markdown
+
+    run = RunDirectory.open(path)
+    curves_figure(run).savefig(out)
+    rows = accuracy(run)
+    if json:
+        print_json({"open": str(out), "accuracy": rows})
+    else:
+        print(markdown(rows) if rows else "no accuracy yet: headscope eval")
         print(out)
     return 0

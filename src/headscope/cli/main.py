@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
-from headscope.cli import env, lab, listing, plan, report, run, status, validate
+from headscope.cli import audit, env, export, lab, listing, plan, report, run, score, status, validate
 from headscope.errors import InputError
 
 app = typer.Typer(
@@ -17,7 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Which attention heads did a training run create, keep or prune, and do they matter?",
 )
-for module in (run, plan, status, validate, report, env, listing, lab):
+for module in (run, plan, status, validate, report, score, audit, export, env, listing, lab):
     module.register(app)
 
 

@@ -20,21 +20,24 @@ def register(app: typer.Typer) -> None:
 def plan_command(study: StudyArgument = "lab", out: Out = None, settings: Settings = None, json: Json = False) -> int:
     """Print the units a study asks for, and which of them are done."""
     from headscope.runs import RunDirectory
+    from headscope.studies.evaluate import detectable
     from headscope.studies.plan import plan
     from headscope.studies.reading import read_study
 
     chosen = read_study(study, settings or [])
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_schema()
-    units = plan(chosen, run)
+    units, noise = plan(chosen, run), detectable(chosen)
     if json:
         rows = [
             {"kind": unit.kind, "digest": unit.digest, "labels": unit.labels, "done": run.is_done(unit)}
             for unit in units
         ]
-        print_json({"study": chosen.name, "run": str(run.path), "units": rows})
+        print_json({"study": chosen.name, "run": str(run.path), "units": rows, "detectable": noise})
     else:
         print_plan(units, run)
+        cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
+        print(f"smallest difference of pass@1 that would be found 4 times in 5: {', '.join(cells)}")
         print(run.path)
     return 0
 

@@ -1,6 +1,8 @@
 """``run`` and the verbs that are a part of it: train, discover, compare, ablate, eval."""
 
+import inspect
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,6 +25,7 @@ VERBS = {
 Base = Annotated[str | None, typer.Option(help="Without a study file: the base model (folder or hub id).")]
 Post = Annotated[list[str] | None, typer.Option(help="Without a study file: a post-trained model. Repeatable.")]
 Task = Annotated[list[str] | None, typer.Option(help="Without a study file: a task by name or file. Repeatable.")]
+Claims = Annotated[bool, typer.Option("--claims", help="Judge the claims C1-C10 on all finished results.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Try units again that failed before.")]
 
 
@@ -41,6 +44,7 @@ def _command(verb: str) -> Any:
         post: Post = None,
         task: Task = None,
         retry: Retry = False,
+        claims: Claims = False,
         json: Json = False,
     ) -> int:
         from headscope.errors import InputError
@@ -54,27 +58,63 @@ def _command(verb: str) -> Any:
         chosen = (
             adhoc_study(base, post or [], task or [], settings or []) if base else read_study(study, settings or [])
         )
-        return _run(verb, chosen, run_folder(chosen.name, out), retry=retry, json=json)
+        tables = (_claims,) if claims else ()
+        return _run(verb, chosen, run_folder(chosen.name, out), retry=retry, json=json, also=tables)
 
+    return command if verb == "compare" else _without(command, "claims")
+
+
+def _without(command: Any, option: str) -> Any:
+    """The command as typer sees it, with one option less: its default stands."""
+    signature = inspect.signature(command)
+    command.__signature__ = signature.replace(
+        parameters=[each for name, each in signature.parameters.items() if name != option]
+    )
     return command
 
 
-def _run(verb: str, study: Any, out: Path, *, retry: bool, json: bool) -> int:
+Tables = dict[str, list[dict[str, str]]]
+
+
+def _run(
+    verb: str,
+    study: Any,
+    out: Path,
+    *,
+    retry: bool,
+    json: bool,
+    also: "Sequence[Callable[[Any, RunDirectory], Tables]]",
+) -> int:
     from headscope.cli.plan import print_plan
     from headscope.cli.progress import for_terminal
     from headscope.runs import RunDirectory
     from headscope.studies.plan import plan
     from headscope.studies.run import run_study
+    from headscope.training import processes
 
+    if not processes.leads():
+        from headscope.studies.follow import follow
+
+        follow(study, out, goal=verb, retry=retry)
+        return 0
     if not json:
         print_plan(plan(study, RunDirectory(out), verb), RunDirectory(out))
     run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry)
     page = _render(run) if verb == "run" else run.path
+    tables = _tables(verb, run)
+    for more in also:
+        tables |= more(study, run)
     if json:
-        print_json(_result(verb, run, outcome, page))
+        print_json(_result(run, outcome, page) | tables)
     else:
-        _print_end(verb, run, outcome, page)
+        _print_end(run, outcome, page, tables)
     return outcome.exit_code
+
+
+def _claims(study: Any, run: "RunDirectory") -> Tables:
+    from headscope.studies.claims import judge_run, table
+
+    return {"claims": table(judge_run(study, run))}
 
 
 def _render(run: "RunDirectory") -> Path:
@@ -83,29 +123,29 @@ def _render(run: "RunDirectory") -> Path:
     return render(run)
 
 
-def _tables(verb: str, run: "RunDirectory") -> dict[str, list[dict[str, str]]]:
+def _tables(verb: str, run: "RunDirectory") -> Tables:
     from headscope.studies import summaries
 
     tables = {
         "eval": {"accuracy": summaries.accuracy},
         "discover": {"circuits": summaries.circuits},
         "compare": {"counts": summaries.counts},
-        "ablate": {"verdicts": summaries.verdicts},
+        "ablate": {"verdicts": summaries.verdicts, "evidence": summaries.evidence},
         "run": {"accuracy": summaries.accuracy, "heads": summaries.heads, "verdicts": summaries.verdicts},
     }.get(verb, {})
     return {name: table(run) for name, table in tables.items()}
 
 
-def _result(verb: str, run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, Any]:
+def _result(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, Any]:
     counted = {name: getattr(outcome, name) for name in ("done", "reused", "failed", "skipped", "seconds")}
-    return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | counted | _tables(verb, run)
+    return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | counted
 
 
-def _print_end(verb: str, run: "RunDirectory", outcome: "Outcome", page: Path) -> None:
+def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, tables: Tables) -> None:
     from headscope.runs import provenance
     from headscope.studies.summaries import markdown
 
-    for rows in _tables(verb, run).values():
+    for rows in tables.values():
         if rows:
             print(f"\n{markdown(rows)}")
     for reason in dict.fromkeys(outcome.failed.values()):

@@ -3,14 +3,16 @@
 import random
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from headscope.errors import InputError, suggestion
 from headscope.lab import chains
 
-MODELS = {"lab-m": "base-m"}
+MODELS = {"lab-m": "base-m", "lab-s": "base-s", "lab-s-plain": "base-s-plain"}
 TASKS = {f"lab-{tier.lower()}": tier for tier in chains.TIERS}
 TRAIN = "lab-train"  # problems of T1-T3 from the train split: for openings and GRPO
 TRACES = "lab-traces"  # the teacher's reasoning on other problems of that split: for SFT
+HYBRID = "lab-hybrid"  # the same traces, and as many bare answers to problems with thinking switched off
 TEST_ITEMS = 500
 TRAIN_ITEMS = 2000
 TRAIN_SHARES = {"T1": 0.4, "T2": 0.35, "T3": 0.25}
@@ -42,18 +44,25 @@ def mixed_items(count: int, seed: int) -> list[chains.Item]:
     return mixed
 
 
-def traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[dict[str, list[dict[str, str]]]]:
+def traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[dict[str, Any]]:
     """The teacher's traces as prompt and completion messages, with planted re-checks."""
     rng = random.Random(seed)
     return [
-        {
-            "prompt": [{"role": "user", "content": item.prompt}],
-            "completion": [
-                {
-                    "role": "assistant",
-                    "content": chains.thinking(item, opener="okay", recheck=RECHECK, slip=SLIP, rng=rng),
-                }
-            ],
-        }
+        _record(item, chains.thinking(item, opener="okay", recheck=RECHECK, slip=SLIP, rng=rng))
         for item in mixed_items(count, seed)
     ]
+
+
+def hybrid_traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[dict[str, Any]]:
+    """``count`` records, half traces and half bare answers, each with the template switch it is asked under."""
+    thought = traces(count - count // 2, seed)
+    bare = [_record(item, chains.answer_only(item)) for item in mixed_items(count // 2, seed + 1)]
+    modes = [(True, thought), (False, bare)]
+    return [{**row, "chat_template_kwargs": {"enable_thinking": on}} for on, rows in modes for row in rows]
+
+
+def _record(item: chains.Item, answer: str) -> dict[str, Any]:
+    return {
+        "prompt": [{"role": "user", "content": item.prompt}],
+        "completion": [{"role": "assistant", "content": answer}],
+    }

@@ -42,6 +42,16 @@ class Recipe:
 EARLY = {"T1": 0.45, "T2": 0.3, "T3": 0.05, "K": 0.15, "KR": 0.05}
 MAIN = {"T1": 0.25, "T2": 0.35, "T3": 0.25, "K": 0.1, "KR": 0.05}
 RECIPES = {
+    "S": Recipe(
+        "S",
+        (
+            Phase(1000, 0.85, 4e-3, 4e-3, EARLY),
+            Phase(5000, 0.85, 4e-3, 2e-4, MAIN),
+            Phase(450, 0.2, 4e-4, 4e-5, MAIN),
+        ),
+    ),
+    # Never saw a trace: the base on which post-training has a skill to build, not only to make frequent.
+    "S-plain": Recipe("S", (Phase(700, 0.0, 4e-3, 2e-4, MAIN),)),
     "M": Recipe(
         "M",
         (

@@ -26,6 +26,7 @@ from headscope.results.graph import PORTS, Graph
 class LayerAccess:
     """One transformer layer.
 
+    block: the module that takes the residual stream and gives it back.
     attention: the attention module (it holds the group count where keys and values are grouped).
     attention_norm: the norm heads read through; None where they read the residual stream itself (OLMo 2).
     projections: the modules that make q, k and v, in the order of ``PORTS``.
@@ -35,6 +36,7 @@ class LayerAccess:
         after it.
     """
 
+    block: nn.Module
     attention: nn.Module
     attention_norm: NormAccess | None
     projections: tuple[Projection, ...]

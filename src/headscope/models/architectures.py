@@ -51,6 +51,7 @@ def _usual_layer(layer: Any, heads: dict[str, int], d_head: int) -> LayerAccess:
     mlp = _named(layer, ("mlp", "feed_forward", "block_sparse_moe"))
     before, after = _usual_norms(layer)
     return LayerAccess(
+        block=layer,
         attention=attention,
         attention_norm=before[0],
         projections=_usual_projections(attention, heads, d_head),
@@ -108,6 +109,7 @@ def gpt2(model: PreTrainedModel) -> HeadAccess:
     heads, d_head = config.n_head, config.n_embd // config.n_head
     layers = tuple(
         LayerAccess(
+            block=block,
             attention=block.attn,
             attention_norm=norm_access(block.ln_1),
             projections=(Projection(block.attn.c_attn, dict.fromkeys("qkv", heads), d_head),),
@@ -128,6 +130,7 @@ def gpt_neox(model: PreTrainedModel) -> HeadAccess:
     heads, d_head = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     layers = tuple(
         LayerAccess(
+            block=block,
             attention=block.attention,
             attention_norm=norm_access(block.input_layernorm),
             projections=(

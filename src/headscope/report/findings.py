@@ -11,10 +11,11 @@ from headscope.report.coverage import Coverage, coverage
 from headscope.results.dynamics import Dynamics
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
-from headscope.results.schema import check_schema
-from headscope.results.verdict import Verdict
+from headscope.results.evidence import Evidence
+from headscope.results.verdict import AblationVerdict
 from headscope.runs.directory import Record, RunDirectory
 from headscope.runs.files import read_json
+from headscope.storage import check_schema
 
 COMPARISON_SCHEMA = MEASURES_SCHEMA = FAITHFULNESS_SCHEMA = 1
 
@@ -72,7 +73,19 @@ class Ablation:
     heads: str
     operator: str
     task: str
-    verdict: Verdict | None
+    verdict: AblationVerdict | None
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class Asked:
+    """Teacher-forced evidence on one head set of one variant. evidence: None where there was nothing to ask; ``reason``
+    then says why."""
+
+    variant: str
+    heads: str
+    task: str
+    evidence: Evidence | None
     reason: str
 
 
@@ -112,6 +125,7 @@ class Findings:
     training: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
     ablations: tuple[Ablation, ...] = ()
+    evidence: tuple[Asked, ...] = ()
     pair_sets: tuple[PairSet, ...] = ()
     faithful: tuple[Faithful, ...] = ()
     coverage: Coverage = field(default_factory=lambda: Coverage((), ()))
@@ -140,7 +154,7 @@ class Findings:
         return next((each for each in self.finals if (each.variant, each.task) == (variant, task)), None)
 
 
-_OfVariant = TypeVar("_OfVariant", Comparison, Evaluation, Ablation)
+_OfVariant = TypeVar("_OfVariant", Comparison, Evaluation, Ablation, Asked)
 
 
 def read(run: RunDirectory) -> Findings:
@@ -153,8 +167,9 @@ def read(run: RunDirectory) -> Findings:
         variants=variants,
         comparisons=tuple(_in_order(map(_comparison, run.find("comparison")), variants)),
         training={record.labels["variant"]: _training_log(record) for record in run.find("train")},
-        evaluations=tuple(_in_order(map(_evaluation, run.find("samples")), variants)),
+        evaluations=tuple(_in_order((_evaluation(run, each) for each in run.find("measures")), variants)),
         ablations=tuple(_in_order(map(_ablation, run.find("verdict")), variants)),
+        evidence=tuple(_in_order(map(_asked, run.find("evidence")), variants)),
         pair_sets=tuple(_pair_set(record) for record in run.find("pairs")),
         faithful=tuple(_faithful(record) for record in run.find("faithfulness")),
         coverage=coverage(run),
@@ -187,7 +202,7 @@ def _training_log(record: Record) -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(line) for line in lines if line)
 
 
-def _evaluation(record: Record) -> Evaluation:
+def _evaluation(run: RunDirectory, record: Record) -> Evaluation:
     path = record.folder / "measures.json"
     data = read_json(path)
     check_schema(data, str(path), MEASURES_SCHEMA)
@@ -203,7 +218,7 @@ def _evaluation(record: Record) -> Evaluation:
         change=None if change is None else Estimate(**change),
         problems=data["n_problems"],
         samples=data["samples"],
-        folder=record.folder,
+        folder=run.find("samples", **record.labels)[0].folder,
     )
 
 
@@ -216,8 +231,15 @@ def _ablation(record: Record) -> Ablation:
     labels = {name: record.labels[name] for name in ("variant", "heads", "operator", "task")}
     if data.get("empty"):
         return Ablation(**labels, verdict=None, reason=data["reason"])
-    verdict = Verdict.from_dict(data)
+    verdict = AblationVerdict.from_dict(data)
     return Ablation(**labels, verdict=verdict, reason=verdict.reason)
+
+
+def _asked(record: Record) -> Asked:
+    data = read_json(record.folder / "evidence.json")
+    labels = {name: record.labels[name] for name in ("variant", "heads", "task")}
+    found = None if data.get("empty") else Evidence.from_dict(data)
+    return Asked(**labels, evidence=found, reason=data["reason"])
 
 
 def _pair_set(record: Record) -> PairSet:

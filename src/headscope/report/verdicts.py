@@ -3,7 +3,7 @@
 from headscope.report.findings import Ablation, Findings
 from headscope.report.numbers import UNKNOWN, rounded, with_interval
 from headscope.report.palette import READINGS
-from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, Verdict
+from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
 
 _ORDER = (SUPPORTED, UNDECIDED, NOT_SUPPORTED)
 
@@ -22,11 +22,11 @@ def ablation_phrase(findings: Findings, variant: str) -> str:
     return _phrase(ablation, verdict)
 
 
-def _strength(verdict: Verdict) -> tuple[int, float, float]:
+def _strength(verdict: AblationVerdict) -> tuple[int, float, float]:
     return _ORDER.index(verdict.reading), verdict.p_value, -abs(verdict.effect.value)
 
 
-def _phrase(ablation: Ablation, verdict: Verdict) -> str:
+def _phrase(ablation: Ablation, verdict: AblationVerdict) -> str:
     what = f"{ablation.heads} {ablation.operator} {ablation.task}"
     effect = with_interval(verdict.effect, sign=True)
     rank = f"rank {verdict.rank} of {verdict.controls + 1}"

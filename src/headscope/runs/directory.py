@@ -65,6 +65,10 @@ class RunDirectory:
         """Where a finished unit's files lie."""
         return self.path / "units" / unit.kind / unit.digest
 
+    def partial(self, unit: Unit) -> Path:
+        """Where an unfinished unit's files lie."""
+        return self.folder(unit).with_name(f".{unit.digest}.partial")
+
     def is_done(self, unit: Unit) -> bool:
         """Whether the unit's results are there and whole."""
         return (self.folder(unit) / DONE).exists()
@@ -81,7 +85,7 @@ class RunDirectory:
         The folder of an interrupted try is thrown away, or handed out again where the unit can resume in it.
         """
         final = self.folder(unit)
-        partial = final.with_name(f".{unit.digest}.partial")
+        partial = self.partial(unit)
         if unit.resumable and final.exists() and not partial.exists():
             final.rename(partial)  # killed between the rename and DONE: all the work is there
         for stale in (final, *([] if unit.resumable else [partial])):

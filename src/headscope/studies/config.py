@@ -54,15 +54,12 @@ def _allowed(message: str) -> str:
     return re.sub(r"valid dictionary or .*", "mapping of keys", said)
 
 
+_TAGS = ("sft", "distill", "grpo", "str", "int", "constrained-int", "TaskFile", "function-before")
+
+
 def _is_tag(part: int | str, path: tuple[int | str, ...]) -> bool:
     """Whether ``part`` was put into the location by pydantic to say which member of a union was tried."""
-    return (
-        isinstance(part, str)
-        and (
-            part in ("sft", "grpo", "str", "int", "constrained-int", "TaskFileConfig", "function-before") or "[" in part
-        )
-        and part != path[0]
-    )
+    return isinstance(part, str) and (part in _TAGS or "[" in part) and part != path[0]
 
 
 def _dotted(path: list[int | str]) -> str:

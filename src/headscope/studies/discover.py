@@ -3,7 +3,8 @@ are.
 """
 
 import dataclasses
-import math
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,7 @@ from headscope.measures.intervals import bootstrap
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
-from headscope.results.estimate import Estimate
-from headscope.results.faithfulness import Faithfulness
+from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.files import write_json
 from headscope.studies.stages import Stage
@@ -49,8 +49,10 @@ def unit(study: Study, run: RunDirectory, stage: Stage, variant: str, pairs_name
 
 
 def faithfulness_unit(study: Study, run: RunDirectory, stage: Stage, scores: Unit) -> Unit:
-    """``faithfulness.json``: how much of the behaviour the circuits of ``scores`` carry alone, over the ladder of
-    sizes.
+    """How much of the behaviour the circuits of ``scores`` carry alone, over the ladder of sizes.
+
+    ``curve.safetensors`` holds the metric per pair; ``faithfulness.json`` the curve of the means, and CPR and CMD over
+    the study's sizes, with intervals.
     """
     settings, pairs = study.discover, scores.inputs["pairs"]
     sizes = sorted({*settings.sizes, settings.fraction})
@@ -62,28 +64,31 @@ def faithfulness_unit(study: Study, run: RunDirectory, stage: Stage, scores: Uni
         found = EdgeScores.load(run.folder(scores))
         texts = Pairs.load(run.folder(pairs))
         curve = ladder(load(stage), texts, found, settings.metric, fractions=sizes, progress=progress)
+        named = curve.settings | {"model": found.settings["model"]}
+        dataclasses.replace(curve, settings=named).save(out)
+        areas = curve.take(settings.sizes)
+
+        def interval(statistic: Callable[[Float[np.ndarray, " pair"]], float]) -> dict[str, Any]:
+            return bootstrap(statistic, len(texts), unit="pair", seed=study.seed).as_dict()
+
         content = {
             "schema_version": SCHEMA_VERSION,
             "metric": settings.metric,
             "fractions": sizes,
-            "edges": [each.edges for each in curve],
-            "normalised": [_normalised(each, study.seed).as_dict() for each in curve],
+            "edges": list(curve.edges),
+            "normalised": [interval(partial(_at, curve, size)) for size in range(len(curve))],
+            "cpr": interval(areas.cpr),
+            "cmd": interval(areas.cmd),
         }
         write_json(out / "faithfulness.json", content)
 
-    config = {"sizes": sizes, "metric": settings.metric, "seed": study.seed}
+    config = {"sizes": sizes, "areas": sorted(settings.sizes), "metric": settings.metric, "seed": study.seed}
     return Unit("faithfulness", dict(scores.labels), config, work, inputs={"scores": scores} | scores.inputs)
 
 
-def _normalised(found: Faithfulness, seed: int) -> Estimate:
-    """(m(C) - m(empty)) / (m(full) - m(empty)) of the means over pairs, with a bootstrap interval over pairs."""
-
-    def ratio(weights: Float[np.ndarray, "pair"]) -> float:
-        span = float(weights @ (found.full - found.empty))
-        return float(weights @ (found.circuit - found.empty)) / span if span else math.nan
-
-    return bootstrap(ratio, len(found.full), unit="pair", seed=seed)
+def _at(curve: FaithfulnessCurve, size: int, weights: Float[np.ndarray, " pair"]) -> float:
+    return float(curve.normalised(weights)[size])
 
 
 def _attribution(settings: DiscoverConfig) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in ("metric", "method", "rule", "nodes")}
+    return {name: getattr(settings, name) for name in ("metric", "method", "rule", "nodes", "kv")}

@@ -12,7 +12,7 @@ from headscope.progress import Progress
 from headscope.runs import Unit
 from headscope.studies import sources
 from headscope.studies.stages import Stage
-from headscope.studies.study import Study
+from headscope.studies.study import DiscoverConfig, Study
 
 SETS = ("main", "fresh")
 SPARE = 4  # candidates drawn per wanted pair: some answers are too short, some openings equal
@@ -35,6 +35,7 @@ def _unit(study: Study, base: Stage, final: Stage, name: str, problems: list[Pro
         "pairs": settings.pairs,
         "opening_tokens": settings.opening_tokens,
         "temperature": settings.temperature,
+        "positions": settings.positions,
         "seed": study.seed,
         "problems": sources.task_digest(problems),
         "base": base.identity | base.config.chat.model_dump(),
@@ -59,11 +60,30 @@ def _unit(study: Study, base: Stage, final: Stage, name: str, problems: list[Pro
             [clean[index] for index in turns],
             [corrupt[index] for index in turns],
             settings.opening_tokens,
+            _evaluated(settings),
             bos=_bos(final),
-        )
-        pairs[: settings.pairs].save(out)
+        )[: settings.pairs]
+        if settings.positions == "disagreement":
+            pairs = _at_disagreement(base, final, pairs, progress)
+        pairs.save(out)
 
     return Unit("pairs", {"variant": final.variant, "pairs": name}, config, work, inputs=base.inputs | final.inputs)
+
+
+def _evaluated(settings: DiscoverConfig) -> str | list[int]:
+    """Evaluated positions as ``Pairs`` counts them: texts differ in length, so an opening's from the end."""
+    if settings.positions == "disagreement":
+        return "answer"  # to choose from, once the pairs are made
+    if isinstance(settings.positions, str):
+        return settings.positions
+    return [each if each < 0 else each - settings.opening_tokens for each in settings.positions]
+
+
+def _at_disagreement(base: Stage, final: Stage, pairs: Pairs, progress: Progress) -> Pairs:
+    from headscope.circuits.disagreement import disagreement
+    from headscope.studies.subjects import load
+
+    return disagreement(load(base), load(final), pairs, progress=progress)
 
 
 def _prompts(stage: Stage, problems: list[Problem]) -> list[list[int]]:

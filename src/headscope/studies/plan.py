@@ -17,9 +17,9 @@ GOALS = {
     "train": ("train",),
     "discover": ("scores", "faithfulness"),
     "compare": ("comparison",),
-    "eval": ("samples",),
-    "ablate": ("verdict",),
-    "run": ("train", "scores", "faithfulness", "comparison", "samples", "verdict"),
+    "eval": ("measures",),
+    "ablate": ("verdict", "evidence"),
+    "run": ("train", "scores", "faithfulness", "comparison", "measures", "verdict", "evidence"),
 }
 
 
@@ -48,9 +48,10 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     yield from trained.values()
     stages = {each.name: checkpoint_stages(study, each, run, trained.get(each.name)) for each in study.variants}
     for ref in study.tasks:
-        before = evaluate.unit(study, run, base, ref)
-        yield before
-        yield from (evaluate.unit(study, run, found[-1], ref, before) for found in stages.values())
+        before = evaluate.samples_unit(study, base, ref)
+        yield evaluate.measures_unit(study, run, before)
+        for found in stages.values():
+            yield evaluate.measures_unit(study, run, evaluate.samples_unit(study, found[-1], ref), before)
     for variant in study.variants:
         yield from _variant_units(study, run, variant, base, stages[variant.name], trained.get(variant.name))
 

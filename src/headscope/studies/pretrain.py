@@ -18,6 +18,7 @@ from headscope.studies import sources
 from headscope.studies.summaries import markdown
 
 PROBLEMS, SAMPLES = 200, 16
+LONGEST, SHORTEST = 100, 8  # tokens of an answer, with and without thinking
 
 
 def pretrain_and_measure(recipe: Recipe, out: Path, *, progress: Progress = SILENT) -> dict[str, Any]:
@@ -27,22 +28,27 @@ def pretrain_and_measure(recipe: Recipe, out: Path, *, progress: Progress = SILE
 
 
 def measure(folder: Path, *, progress: Progress = SILENT) -> dict[str, Any]:
-    """Accuracy of a base model per tier: sampled as it likes, when it thinks, and with thinking switched off."""
+    """Accuracy of a base model per tier: as it likes, when it thinks, and with thinking switched off; sampled and
+    greedy.
+    """
     subject = load_model(folder)
     rows = []
     for name in lab.TASKS:
         task: Tier = sources.task(name).first(PROBLEMS)
-        sampling = Sampling(SAMPLES, 100, 1.0, 1.0, seed=0)
-        free = evaluate(subject.model, subject.tokenizer, task, sampling, name="base", progress=progress)
-        off = evaluate(
-            subject.model,
-            subject.tokenizer,
-            task,
-            Sampling(1, 8, 0.0, 1.0, seed=0),
-            chat=Chat(enable_thinking=False),
-            progress=progress,
+
+        def asked(sampling: Sampling, chat: Chat, task: Tier = task) -> Samples:
+            return evaluate(subject.model, subject.tokenizer, task, sampling, chat=chat, progress=progress)
+
+        free, off = Chat(), Chat(enable_thinking=False)
+        rows.append(
+            _row(
+                name,
+                sampled=asked(Sampling(SAMPLES, LONGEST, 1.0, 1.0, seed=0), free),
+                greedy=asked(Sampling(1, LONGEST, 0.0, 1.0, seed=0), free),
+                sampled_off=asked(Sampling(SAMPLES, SHORTEST, 1.0, 1.0, seed=0), off),
+                greedy_off=asked(Sampling(1, SHORTEST, 0.0, 1.0, seed=0), off),
+            )
         )
-        rows.append(_row(name, free, off))
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
     card = {
         "schema_version": 1,
@@ -55,17 +61,20 @@ def measure(folder: Path, *, progress: Progress = SILENT) -> dict[str, Any]:
     return card
 
 
-def _row(name: str, free: Samples, off: Samples) -> dict[str, str]:
-    thinks = (~free.table["response"].str.replace(" ", "").str.startswith("<think></think>")).to_numpy()
-    right = (free.table["verdict"] == "correct").to_numpy()
+def _row(name: str, sampled: Samples, greedy: Samples, sampled_off: Samples, greedy_off: Samples) -> dict[str, str]:
+    thinks = (~sampled.table["response"].str.replace(" ", "").str.startswith("<think></think>")).to_numpy()
+    right = (sampled.table["verdict"] == "correct").to_numpy()
     return {
         "task": name,
-        "problems × samples": f"{len(free.problems)} × {free.correct.shape[1]}",
-        "pass@1": str(pass_at_k(free.correct, 1)),
-        f"pass@{SAMPLES}": str(pass_at_k(free.correct, SAMPLES)),
+        "problems × samples": f"{len(sampled.problems)} × {sampled.correct.shape[1]}",
+        "pass@1": str(pass_at_k(sampled.correct, 1)),
+        f"pass@{SAMPLES}": str(pass_at_k(sampled.correct, SAMPLES)),
+        "greedy": str(pass_at_k(greedy.correct, 1)),
         "share that thinks": f"{thinks.mean():.2f}",
         "correct when it thinks": str(wilson(int(right[thinks].sum()), int(thinks.sum()))),
-        "thinking off, greedy": str(pass_at_k(off.correct, 1)),
+        "thinking off, pass@1": str(pass_at_k(sampled_off.correct, 1)),
+        f"thinking off, pass@{SAMPLES}": str(pass_at_k(sampled_off.correct, SAMPLES)),
+        "thinking off, greedy": str(pass_at_k(greedy_off.correct, 1)),
     }
 
 

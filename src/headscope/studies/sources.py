@@ -1,5 +1,6 @@
 """What the names in a study file stand for: tasks and training data, the lab's or the user's."""
 
+import random
 from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -9,14 +10,14 @@ from headscope.errors import InputError
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.lab import base as lab
 from headscope.runs.files import digest
-from headscope.studies.study import TaskFileConfig, TaskRef
+from headscope.studies.study import TaskRef
 
 
 @lru_cache(maxsize=64)
 def task(ref: TaskRef, data_dir: str | None = None) -> Task:
     """The problems a task reference names: a lab tier, a benchmark, a file. Read once: a plan asks for them often."""
-    if isinstance(ref, TaskFileConfig):
-        return load_task(TaskFile(**ref.model_dump()))
+    if isinstance(ref, TaskFile):
+        return load_task(ref)
     if ref.startswith("lab-") and not Path(ref).suffix:
         problems = (Problem(item.id, item.prompt, str(item.answer), "exact", item.tier) for item in lab.task_items(ref))
         return Task(ref, tuple(problems))
@@ -29,9 +30,11 @@ def task_digest(problems: Sequence[Problem]) -> str:
 
 
 def training_records(name: str) -> Any:
-    """Prompt and completion messages for SFT: ``lab-traces``, a JSONL file, or a hub data set with those columns."""
-    if name == lab.TRACES:
-        return lab.traces()
+    """Prompt and completion messages for SFT: ``lab-traces``, ``lab-hybrid``, a JSONL file, or a hub data set with
+    those columns.
+    """
+    if name in (lab.TRACES, lab.HYBRID):
+        return lab.traces() if name == lab.TRACES else lab.hybrid_traces()
     from datasets import load_dataset
 
     try:
@@ -47,12 +50,15 @@ def training_records(name: str) -> Any:
     return _prompt_and_completion(rows, name)
 
 
+_LEARNED = ("prompt", "completion", "chat_template_kwargs")
+
+
 def _prompt_and_completion(rows: Any, name: str) -> Any:
     """The columns TRL trains on; whole conversations (``messages``) are split before the last turn, the only one
     learned.
     """
     if {"prompt", "completion"} <= set(rows.column_names):
-        return rows.select_columns(["prompt", "completion"])
+        return rows.select_columns([name for name in rows.column_names if name in _LEARNED])
     if "messages" in rows.column_names:
         return rows.map(
             lambda row: {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]},
@@ -72,4 +78,15 @@ def training_prompts(name: str, chat: Chat, data_dir: str | None) -> list[dict[s
             "kind": problem.kind,
         }
         for problem in task(name, data_dir).problems
+    ]
+
+
+def shuffled(rows: Any, columns: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """``rows`` with ``columns``, where present, taken from another row: no row keeps its own."""
+    plain = [dict(row) for row in rows]
+    order = list(range(len(plain)))
+    random.Random(seed).shuffle(order)
+    givers = dict(zip(order, order[1:] + order[:1], strict=True))
+    return [
+        row | {name: plain[givers[index]][name] for name in columns if name in row} for index, row in enumerate(plain)
     ]

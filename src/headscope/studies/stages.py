@@ -35,7 +35,16 @@ class Stage:
     @property
     def identity(self) -> dict[str, Any]:
         """What of this stage decides a result, for a unit's config: never a path."""
-        return {"step": self.step if self.unit else None, "dtype": self.config.dtype, "weights": self.digest}
+        known = {"step": self.step if self.unit else None, "dtype": self.config.dtype, "weights": self.digest}
+        borrowed = self.borrowed_tokenizer
+        return known if borrowed is None else known | {"tokenizer": _content(borrowed, None)}
+
+    @property
+    def borrowed_tokenizer(self) -> str | None:
+        """Folder or hub id of the tokenizer to use, where the model's own folder has none."""
+        folder = Path(self.folder)
+        own = not folder.is_dir() or any(file for name in ("tokenizer*", "vocab.json") for file in folder.glob(name))
+        return None if own or self.config.tokenizer is None else model_path(self.config.tokenizer)
 
     @property
     def inputs(self) -> dict[str, Unit]:
@@ -45,7 +54,7 @@ class Stage:
     @property
     def chat(self) -> Chat:
         """How this model is spoken to."""
-        return Chat(**self.config.chat.model_dump())
+        return self.config.chat
 
 
 def base_stage(study: Study) -> Stage:
@@ -87,7 +96,12 @@ def planned_steps(variant: VariantConfig) -> list[int]:
 def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
     """The variant's settings as a model's: what it does not say itself comes from the base."""
     chat = study.base.chat.model_copy(update=variant.chat.model_dump(exclude_unset=True))
-    changes = {"chat": chat, "revision": variant.revision, "model": variant.model or study.base.model}
+    changes = {
+        "chat": chat,
+        "revision": variant.revision,
+        "model": variant.model or study.base.model,
+        "tokenizer": study.base.tokenizer or study.base.model,
+    }
     return study.base.model_copy(update=changes)
 
 
@@ -96,8 +110,12 @@ def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
     local = Path(folder)
     if local.is_dir():
         check_weights(local)
-    identity = folder_digest(local) if local.is_dir() else f"{folder}@{config.revision or 'main'}"
-    return Stage(variant, step, folder, config, digest=identity)
+    return Stage(variant, step, folder, config, digest=_content(folder, config.revision))
+
+
+def _content(folder: str, revision: str | None) -> str:
+    """What tells two models or tokenizers apart: the digest of a folder, or a hub id with its revision."""
+    return folder_digest(Path(folder)) if Path(folder).is_dir() else f"{folder}@{revision or 'main'}"
 
 
 def model_path(model: str) -> str:

@@ -1,17 +1,20 @@
 """The study file: what a user writes, with every default in one place beside the verb it belongs to."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from headscope.evaluation import Chat, TaskFile
 from headscope.studies.config import Config
-from headscope.training import GrpoConfig, SftConfig
+from headscope.studies.twins import Twin, written_out
+from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-Operator = Literal["zero"]
+Operator = Literal["zero", "mean", "resample", "optimal"]
+OPERATORS: tuple[Operator, ...] = get_args(Operator)
 Rule = Literal["left", "right", "midpoint", "gauss"]
-HeadGroup = Literal["emergent", "kept", "lost", "paper-emergent"]
+HeadGroup = Literal["emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
@@ -19,46 +22,76 @@ Fraction = Annotated[float, Field(gt=0, le=1)]
 ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 
 
-class ChatConfig(Config):
-    """How a model is spoken to; None leaves a matter to its chat template."""
-
-    system: str | None = None
-    enable_thinking: bool | None = None
-    date_string: str | None = None
-
-
 class ModelConfig(Config):
-    """A model: a folder, a hub id, or a built-in one (``lab-m``)."""
+    """A model: a folder, a hub id, or a built-in one (``lab-m``).
+
+    tokenizer: folder or hub id of the one used where the model's own folder has none; a variant takes the base's.
+    """
 
     model: str
+    tokenizer: str | None = None
     revision: str | None = None
     dtype: Dtype = "float32"
-    chat: ChatConfig = ChatConfig()
+    chat: Chat = Chat()
     trust_remote_code: bool = False
 
 
+RewardName = Literal["correctness", "format", "calculation", "plan"]
+
+
 class SftTraining(SftConfig):
-    """SFT on a data set of prompt and completion records: ``lab-traces``, a JSONL file, or a hub id."""
+    """SFT, or distillation on a teacher's traces: prompt and completion records, from ``lab-traces``, ``lab-hybrid``, a
+    JSONL file, or a hub id.
+
+    control: null twin: completions of other prompts.
+    """
 
     dataset: str
+    control: Literal["shuffled_answers"] | None = None
+
+
+class DistillTraining(DistillConfig):
+    """On-policy distillation on the problems of a task.
+
+    teacher: a folder, a hub id, a built-in model, or an earlier variant trained in this study (its last checkpoint).
+    """
+
+    dataset: str
+    teacher: str
 
 
 class GrpoTraining(GrpoConfig):
-    """GRPO on the problems of a task, rewarded for correct answers."""
+    """GRPO on the problems of a task.
+
+    rewards: summed with ``reward_weights``; ``plan`` needs a lab task, ``calculation`` counts mod 10 there.
+    control: null twin: rewards permuted among the completions of a prompt, or answers of other prompts.
+    """
 
     dataset: str
+    rewards: tuple[RewardName, ...] = ("correctness",)
+    control: Literal["permuted_rewards", "shuffled_answers"] | None = None
+
+
+Training = SftTraining | DistillTraining | GrpoTraining
 
 
 class VariantConfig(Config):
-    """A post-trained model: trained here (``train``), trained elsewhere (``checkpoints``), or one finished model."""
+    """A post-trained model: trained here (``train``), trained elsewhere (``checkpoints``), or one finished model.
+
+    twins: the same training with its signal removed or another seed, for the nulls: ``lr0``, ``permuted_rewards``,
+        ``shuffled_answers``, or changed keys such as ``{seed: 1}``; each becomes a variant of its own.
+    twin_of: the variant this one is a twin of.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    train: Annotated[SftTraining | GrpoTraining, Field(discriminator="method")] | None = None
+    train: Annotated[Training, Field(discriminator="method")] | None = None
+    twins: tuple[Twin, ...] = ()
+    twin_of: str | None = None
     checkpoints: str | None = None
     model: str | None = None
     revision: str | None = None
     reward_log: str | None = None
-    chat: ChatConfig = ChatConfig()
+    chat: Chat = Chat()
 
     @model_validator(mode="after")
     def _one_source(self) -> "VariantConfig":
@@ -70,20 +103,7 @@ class VariantConfig(Config):
         return self
 
 
-class TaskFileConfig(Config):
-    """A user's own problems: JSON, JSONL or Parquet, with the names of its columns."""
-
-    file: str
-    question: str = "question"
-    answer: str = "answer"
-    id: str | None = None
-    group: str | None = None
-    aliases: str | None = None
-    kind: Literal["math", "choice", "alias", "exact"] = "math"
-    name: str | None = None
-
-
-TaskRef = str | TaskFileConfig
+TaskRef = str | TaskFile
 
 
 class DiscoverConfig(Config):
@@ -92,6 +112,10 @@ class DiscoverConfig(Config):
     tasks: whose problems the pairs come from; None takes the study's first task.
     pairs: wanted per set; two sets are drawn, the second for the test-retest null.
     opening_tokens: both openings are cut to this many tokens. temperature: at which the openings are sampled.
+    positions: of the opening, where next-token distributions are read: its last token, all of them (``answer``), the
+        5 % where base and final checkpoint differ most on the same text (``disagreement``), or a list, counted from
+        the opening's first token, 0, or with negative numbers from its end.
+    kv: a key and value input per query head, or one per key/value head (``group``).
     nodes: of the path integral; ``adaptive`` doubles them until the scores settle, because on trained models eight do
         not suffice (docs/log.md).
     fraction: of real edges in a circuit. sizes: fractions at which faithfulness is read.
@@ -102,6 +126,8 @@ class DiscoverConfig(Config):
     pairs: int = Field(default=64, ge=2)
     opening_tokens: int = Field(default=16, ge=1)
     temperature: float = Field(default=1.0, ge=0)
+    positions: Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)] = "last"
+    kv: Literal["query", "group"] = "query"
     metric: Literal["kl", "nll"] = "kl"
     method: Literal["eap", "eap-ig"] = "eap-ig"
     rule: Rule = "gauss"
@@ -110,24 +136,75 @@ class DiscoverConfig(Config):
     sizes: tuple[Fraction, ...] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     resamples: int = Field(default=200, ge=20)
 
+    @model_validator(mode="after")
+    def _positions_in_opening(self) -> "DiscoverConfig":
+        tokens = self.opening_tokens
+        outside = [each for each in self.positions if not isinstance(each, str) and not -tokens <= each < tokens]
+        if outside:
+            raise ValueError(f"positions holds {outside[0]}, and an opening has the positions 0-{tokens - 1}")
+        return self
+
+
+ABLATE_PRESETS: dict[str, dict[str, Any]] = {
+    # arXiv 2509.25758, A.7 and A.9: 5-10 heads of three kinds, removed and scaled while the model generates.
+    "paper": {
+        "heads": ["paper-emergent", "paper-lost", "recall"],
+        "at_most": 10,
+        "generated_scales": [0.5, 1.3],
+        "scales": [0, 0.5, 0.8, 1.3, 1.5],
+        "guard": "triviaqa",
+    }
+}
+
 
 class AblateConfig(Config):
-    """Head sets removed while the model generates, beside random sets of the same layer profile.
+    """Head sets removed, beside random sets: evidence from teacher forcing, verdicts on generated answers.
 
-    heads: which sets of the final checkpoint's comparison; ``paper-emergent`` are those of the paper's rule, the plain
-        set difference of two circuits.
+    preset: ``paper`` compares heads only the post-trained circuit has, heads only the base circuit has, and heads of
+        the recall circuit (of ``guard``), removed and scaled; keys beside it win.
+    heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's rule, the plain
+        set difference of two circuits; ``recall`` needs a ``guard``.
     at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.
-    controls: random sets per head set.
+
+    operators: of the evidence; a set stands when three of the four agree. controls: random sets per head set, of the
+        same layer profile, and as many of like importance. texts: correct answers forced, at most.
+    scales: doses α of the evidence. guard: a recall task on which nothing should happen.
+    generated: operators under which answers are generated. generated_scales: factors likewise. generated_controls:
+        with so many of the controls.
     """
 
+    preset: Literal["paper"] | None = None
     heads: Annotated[tuple[HeadGroup, ...], ONE_OR_MORE] = ("emergent", "kept")
     at_most: int | None = Field(default=10, ge=1)
-    operators: Annotated[tuple[Operator, ...], ONE_OR_MORE] = ("zero",)
-    controls: int = Field(default=20, ge=1)
+    operators: Annotated[tuple[Operator, ...], ONE_OR_MORE, Field(min_length=1)] = OPERATORS
+    controls: int = Field(default=200, ge=1)
+    texts: int = Field(default=200, ge=1)
+    scales: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.5, 0.8, 1.3, 1.5)
+    guard: TaskRef | None = None
+    generated: Annotated[tuple[Operator, ...], ONE_OR_MORE] = ("zero",)
+    generated_scales: tuple[Annotated[float, Field(ge=0)], ...] = ()
+    generated_controls: int = Field(default=20, ge=1)
     tasks: tuple[TaskRef, ...] | None = None
     problems: int | None = Field(default=None, ge=1)
     samples: int = Field(default=1, ge=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, data: Any) -> Any:
+        preset = data.get("preset") if isinstance(data, dict) else None
+        return ABLATE_PRESETS[preset] | data if isinstance(preset, str) and preset in ABLATE_PRESETS else data
+
+    @model_validator(mode="after")
+    def _recall_has_a_task(self) -> "AblateConfig":
+        if "recall" in self.heads and self.guard is None:
+            raise ValueError("heads holds recall, whose circuit is found on the task named by guard, and there is none")
+        return self
+
+    @property
+    def generated_with_controls(self) -> int:
+        """Controls that answers are generated with."""
+        return min(self.generated_controls, self.controls)
 
 
 class EvalConfig(Config):
@@ -166,6 +243,22 @@ class Study(Config):
     eval: EvalConfig = EvalConfig()
     data_dir: str | None = None
 
+    @model_validator(mode="before")
+    @classmethod
+    def _twins_are_variants(cls, data: Any) -> Any:
+        return written_out(data)
+
+    @model_validator(mode="after")
+    def _teachers_come_first(self) -> "Study":
+        names = [variant.name for variant in self.variants]
+        for index, variant in enumerate(self.variants):
+            teacher = variant.train.teacher if isinstance(variant.train, DistillTraining) else None
+            if teacher in names[index:]:
+                raise ValueError(f"variant {teacher} teaches {variant.name} and must be listed before it")
+            if teacher in names and self.variants[names.index(teacher)].train is None:
+                raise ValueError(f"variant {teacher} teaches {variant.name} and is not trained here; name its model")
+        return self
+
     @model_validator(mode="after")
     def _names_differ(self) -> "Study":
         names = [variant.name for variant in self.variants]
@@ -188,7 +281,7 @@ class Study(Config):
         return Study.model_validate(_located(self.model_dump(mode="json", exclude_unset=True), folder))
 
 
-_PATHS = {"model", "checkpoints", "reward_log", "file", "dataset", "data_dir"}
+_PATHS = {"model", "tokenizer", "checkpoints", "reward_log", "file", "dataset", "teacher", "data_dir"}
 
 
 def _located(value: Any, folder: Path, key: str = "") -> Any:

@@ -7,19 +7,25 @@ from headscope.pairs import Pairs
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
-from headscope.results.verdict import Verdict
+from headscope.results.evidence import DoseResponse, Evidence
+from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.files import read_json
 from headscope.studies.compare import FILE
 
 Row = dict[str, str]
 
+NO_EVIDENCE: Row = dict.fromkeys(
+    ("texts", "Δ nats", "rank", "like importance", "operators", "post - base", "off-task", "repaired", "doses"), "-"
+)
 NO_VERDICT: Row = dict.fromkeys(("n", "Δ pass@1", "matched random", "rank"), "-")
 
 
 def accuracy(run: RunDirectory) -> list[Row]:
-    """pass@1, the largest pass@k, unfinished and unparsed rates and length, per model and task."""
-    return [_accuracy_row(record.labels, read_json(record.folder / "measures.json")) for record in run.find("samples")]
+    """pass@1 and its change against the base, the largest pass@k and majority@k, unfinished and unparsed rates and
+    length, per model and task.
+    """
+    return [_accuracy_row(record.labels, read_json(record.folder / "measures.json")) for record in run.find("measures")]
 
 
 def circuits(run: RunDirectory) -> list[Row]:
@@ -82,6 +88,16 @@ def verdicts(run: RunDirectory) -> list[Row]:
     return rows
 
 
+def evidence(run: RunDirectory) -> list[Row]:
+    """What teacher forcing says of each head set: effect, rank, agreement, and what could explain it."""
+    rows = []
+    for record in run.find("evidence"):
+        data = read_json(record.folder / "evidence.json")
+        row = {name: str(record.labels[name]) for name in ("variant", "heads", "task")}
+        rows.append(row | ({**NO_EVIDENCE, "reading": data["reason"]} if data.get("empty") else _evidence_cells(data)))
+    return rows
+
+
 def markdown(rows: Iterable[Mapping[str, str]]) -> str:
     """A Markdown table; empty text for no rows."""
     rows = list(rows)
@@ -119,11 +135,22 @@ def _accuracy_row(labels: Mapping[str, Any], data: Mapping[str, Any]) -> Row:
         "task": str(labels["task"]),
         "problems × samples": f"{data['n_problems']} × {data['samples']}",
         "pass@1": str(Estimate(**data["pass_at_k"]["1"])),
+        "Δ against base": _change(data),
         "pass@largest k": f"{Estimate(**data['pass_at_k'][largest])} (k = {largest})",
+        "majority@k": str(Estimate(**data["majority_at_k"][largest])),
         "unfinished": f"{data['rates']['unfinished']:.1%}",
         "unparsed": f"{data['rates']['unparsed']:.1%}",
         "tokens": f"{data['mean_tokens']['value']:.0f}",
     }
+
+
+def _change(data: Mapping[str, Any]) -> str:
+    """With its interval, and the exact test of the problems whose first answer flipped."""
+    if "change" not in data:
+        return "-"
+    change, flips = Estimate(**data["change"]), data["flips"]
+    flipped = f"flips +{flips['gained']} -{flips['lost']}, p = {flips['p_value']:.2g}"
+    return f"{change.value:+.2f} [{change.low:+.2f}, {change.high:+.2f}] ({flipped})"
 
 
 def _count_cells(result: Emergence) -> Row:
@@ -144,7 +171,7 @@ def _top_heads(scores: EdgeScores, count: int = 8) -> list[str]:
 
 
 def _verdict_cells(data: Mapping[str, Any]) -> Row:
-    verdict = Verdict.from_dict(data)
+    verdict = AblationVerdict.from_dict(data)
     effect = verdict.effect
     return {
         "n": f"{verdict.problems} × {verdict.samples}",
@@ -155,3 +182,33 @@ def _verdict_cells(data: Mapping[str, Any]) -> Row:
         "rank": f"{verdict.rank} of {1 + verdict.controls}",
         "reading": verdict.reading,
     }
+
+
+def _evidence_cells(data: Mapping[str, Any]) -> Row:
+    found = Evidence.from_dict(data)
+    first = found.operators[0]
+    alike = 1 + len(first.importance_effects)
+    return {
+        "texts": str(found.texts),
+        "Δ nats": f"{_signed(first.effect)} ({first.operator})",
+        "rank": f"{first.rank} of {1 + len(first.control_effects)}" if len(first.control_effects) else "-",
+        "like importance": f"{first.importance_p_value * alike:.0f} of {alike}" if alike > 1 else "-",
+        "operators": f"{found.agreeing} of {len(found.operators)}",
+        "post - base": _signed(found.training),
+        "off-task": _signed(found.guard.effect) if found.guard else "-",
+        "repaired": _signed(found.repair.repaired) if found.repair else "-",
+        "doses": _trends(found.dose),
+        "reading": {True: "stands", False: "does not stand", None: "undecided"}[found.stands] + f": {found.reason}",
+    }
+
+
+def _trends(dose: DoseResponse | None) -> str:
+    if dose is None:
+        return "-"
+    arms = {"down": dose.below, "up": dose.above}
+    shown = [f"{name} p = {trend.p_value:.2g}" for name, trend in arms.items() if trend is not None]
+    return ", ".join(shown) or "-"
+
+
+def _signed(estimate: Estimate | None) -> str:
+    return "-" if estimate is None else f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"

@@ -3,55 +3,120 @@
 from pathlib import Path
 from typing import Any
 
-from headscope.evaluation import Chat, check_answers
+from headscope.evaluation import Chat
 from headscope.progress import Progress
 from headscope.runs import Unit
-from headscope.runs.files import digest
-from headscope.studies import sources
-from headscope.studies.stages import Stage
-from headscope.studies.study import ChatConfig, GrpoTraining, SftTraining, Study, VariantConfig
-from headscope.training import GrpoConfig, SftConfig, completion_text, run_grpo, run_sft
+from headscope.runs.files import digest, folder_digest
+from headscope.studies import rewards, sources
+from headscope.studies.stages import Stage, model_path, variant_model
+from headscope.studies.study import (
+    DistillTraining,
+    GrpoTraining,
+    SftTraining,
+    Study,
+    Training,
+    VariantConfig,
+)
+from headscope.training import (
+    DistillConfig,
+    GrpoConfig,
+    SftConfig,
+    list_checkpoints,
+    processes,
+    run_distill,
+    run_grpo,
+    run_sft,
+)
 
 
-def unit(study: Study, variant: VariantConfig, base: Stage, chat: ChatConfig) -> Unit:
+def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
     """The training unit of a variant with ``train``; its files are a ``TrainingRun``'s.
 
-    chat: how the variant is spoken to; it is trained as it is asked.
+    chat: how the variant is spoken to; it is trained as it is asked, but for a hybrid, which is trained both ways.
     """
     settings = variant.train
     assert settings is not None
+    if isinstance(settings, SftTraining) and settings.hybrid:
+        chat = chat.model_copy(update={"enable_thinking": None})
     config = {
         "train": settings.model_dump(mode="json"),
         "seed": study.seed,
         "base": base.identity | {"revision": base.config.revision},
         "chat": chat.model_dump(),
     }
+    teacher = _teacher_unit(study, settings, base)
 
     def work(out: Path, progress: Progress) -> None:
-        run = _sft if isinstance(settings, SftTraining) else _grpo
-        run(settings, base, chat, out, study, progress)
+        processes.wait()  # the first process has made the folder, and finished the training before this one
+        # Seeds of a study shift those of its trainings: another study seed is another run of everything.
+        seeded = settings.model_copy(update={"seed": settings.seed + study.seed})
+        if isinstance(seeded, SftTraining):
+            _sft(seeded, base, chat, out, progress)
+        elif isinstance(seeded, GrpoTraining):
+            _grpo(seeded, base, chat, out, study, progress)
+        else:
+            # Units of one kind lie beside each other, this one's unfinished folder among them.
+            taught = None if teacher is None else list_checkpoints(out.parent / teacher.digest)[-1].path
+            _distill(seeded, taught, base, chat, out, study, progress)
+        processes.wait()  # the others still read the folder the first one is about to rename
 
     outside = {"data": _data_digest(settings, study.data_dir)}
-    return Unit("train", {"variant": variant.name}, config, work, outside=outside, resumable=True)
+    if isinstance(settings, DistillTraining) and teacher is None:
+        outside["teacher"] = _model_digest(settings.teacher)
+    inputs = {} if teacher is None else {"teacher": teacher}
+    return Unit("train", {"variant": variant.name}, config, work, inputs=inputs, outside=outside, resumable=True)
 
 
-def _sft(settings: Any, base: Stage, chat: ChatConfig, out: Path, study: Study, progress: Progress) -> None:
-    config = SftConfig(**settings.model_dump(exclude={"dataset"}) | {"seed": settings.seed + study.seed})
+def _sft(settings: SftTraining, base: Stage, chat: Chat, out: Path, progress: Progress) -> None:
+    config = SftConfig(**settings.model_dump(exclude={"dataset", "control"}))
     rows = sources.training_records(settings.dataset)
     switches = _switches(chat)
     if switches:
-        rows = [{**row, "chat_template_kwargs": switches} for row in rows]
+        rows = [{**row, "chat_template_kwargs": switches | (row.get("chat_template_kwargs") or {})} for row in rows]
+    if settings.control == "shuffled_answers":
+        rows = sources.shuffled(rows, ("completion", "chat_template_kwargs"), settings.seed)
     run_sft(_folder(base), rows, config, out, progress=progress)
 
 
-def _grpo(settings: Any, base: Stage, chat: ChatConfig, out: Path, study: Study, progress: Progress) -> None:
-    changes = {"seed": settings.seed + study.seed, "chat": _switches(chat) | settings.chat}
-    config = GrpoConfig(**settings.model_dump(exclude={"dataset"}) | changes)
-    prompts = sources.training_prompts(settings.dataset, Chat(**chat.model_dump()), study.data_dir)
-    run_grpo(_folder(base), prompts, [correctness], config, out, progress=progress)
+def _distill(
+    settings: DistillTraining,
+    teacher: Path | None,
+    base: Stage,
+    chat: Chat,
+    out: Path,
+    study: Study,
+    progress: Progress,
+) -> None:
+    changes = {"chat": _switches(chat) | settings.chat}
+    config = DistillConfig(**settings.model_dump(exclude={"dataset", "teacher"}) | changes)
+    prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
+    path = teacher or model_path(settings.teacher)
+    run_distill(_folder(base), prompts, path, config, out, progress=progress)
 
 
-def _switches(chat: ChatConfig) -> dict[str, Any]:
+def _grpo(settings: GrpoTraining, base: Stage, chat: Chat, out: Path, study: Study, progress: Progress) -> None:
+    changes = {"chat": _switches(chat) | settings.chat}
+    config = GrpoConfig(**settings.model_dump(exclude={"dataset", "rewards", "control"}) | changes)
+    prompts: Any = sources.training_prompts(settings.dataset, chat, study.data_dir)
+    if settings.control == "shuffled_answers":
+        prompts = sources.shuffled(prompts, ("answer", "kind"), settings.seed)
+    scorers = rewards.named(settings.rewards, settings.dataset)
+    if settings.control == "permuted_rewards":
+        scorers = [rewards.permuted(each, settings.seed) for each in scorers]
+    run_grpo(_folder(base), prompts, scorers, config, out, progress=progress)
+
+
+def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
+    """The training of the variant that teaches, where the teacher is one."""
+    if not isinstance(settings, DistillTraining):
+        return None
+    for each in study.variants:
+        if each.name == settings.teacher:
+            return unit(study, each, base, variant_model(study, each).chat)
+    return None
+
+
+def _switches(chat: Chat) -> dict[str, Any]:
     """What the chat template is told beside the messages."""
     return chat.model_dump(exclude={"system"}, exclude_none=True)
 
@@ -65,17 +130,14 @@ def _folder(base: Stage) -> str:
     return str(snapshot_download(base.folder, revision=base.config.revision))
 
 
-def correctness(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float | None]:
-    """1 for a correct answer, else 0, by the checker the evaluation uses; columns ``answer`` and ``kind`` as
-    ``sources`` makes them.
-    """
-    responses = [completion_text(completion) for completion in completions]
-    return [float(verdict.correct) for verdict in check_answers(responses, columns["answer"], columns["kind"][0])]
+def _model_digest(model: str) -> str:
+    path = model_path(model)
+    return folder_digest(Path(path)) if Path(path).is_dir() else path
 
 
-def _data_digest(settings: SftTraining | GrpoTraining, data_dir: str | None) -> str:
+def _data_digest(settings: Training, data_dir: str | None) -> str:
     """Of a task's problems or a local file; a hub id stands for itself."""
-    if isinstance(settings, GrpoTraining):
+    if not isinstance(settings, SftTraining):
         return sources.task_digest(sources.task(settings.dataset, data_dir).problems)
     if Path(settings.dataset).is_file() or settings.dataset.startswith("lab-"):
         return digest([dict(row) for row in sources.training_records(settings.dataset)])

@@ -1,32 +1,38 @@
-"""Training: SFT and GRPO on TRL, as runs that leave only safetensors and JSON behind and survive being
+"""Training: SFT, distillation and GRPO on TRL, as runs that leave only safetensors and JSON behind and survive being
 killed.
 
 Importing this needs no torch: the configs can be read, checked and planned on any machine.
 """
 
+from headscope.training import processes
 from headscope.training.checkpoints import Checkpoint, list_checkpoints
+from headscope.training.distill import DistillConfig, run_distill
 from headscope.training.grpo import GrpoConfig, run_grpo
 from headscope.training.log import LogEntry, read_log
 from headscope.training.optimisation import Optimisation
 from headscope.training.presets import PRESETS, preset
-from headscope.training.rewards import Reward, completion_text, format_reward
+from headscope.training.rewards import Reward, calculation_reward, completion_text, format_reward
 from headscope.training.run import TrainingRun
 from headscope.training.sft import SftConfig, run_sft
 
 __all__ = [
     "PRESETS",
     "Checkpoint",
+    "DistillConfig",
     "GrpoConfig",
     "LogEntry",
     "Optimisation",
     "Reward",
     "SftConfig",
     "TrainingRun",
+    "calculation_reward",
     "completion_text",
     "format_reward",
     "list_checkpoints",
     "preset",
+    "processes",
     "read_log",
+    "run_distill",
     "run_grpo",
     "run_sft",
 ]

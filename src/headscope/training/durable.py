@@ -1,10 +1,12 @@
 """A Trainer whose checkpoints are plain Hugging Face folders and whose runs can be killed at any moment.
 
 At every save, in this order, each step in one rename:
-1. ``out/checkpoint-<step>``: config, safetensors, tokenizer; never weights that are not finite.
+1. ``out/checkpoint-<step>``: config, safetensors, tokenizer; never weights that are not finite. Weights that are
+   sharded over processes (FSDP, DeepSpeed) are gathered first.
 2. ``out/.resume/step-<step>``: optimiser, schedule, random state, Trainer's own counters.
 3. Older folders in ``.resume`` are deleted.
-A kill between 1 and 2 leaves a checkpoint that is deleted on resume and made again, bit for bit the same.
+A kill between 1 and 2 leaves a checkpoint that is deleted on resume and made again, bit for bit the same. Sharded
+optimisers are not written: such a run starts again from the base.
 """
 
 import json
@@ -25,19 +27,25 @@ from headscope.training.state import load_optimizer, random_state, restore_rando
 class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at the border
     """Mixed in before a TRL trainer; ``train(resume_from_checkpoint=…)`` takes a folder of ``.resume``."""
 
-    def save_weights(self) -> None:
-        """Write ``checkpoint-<step>``. Raises InputError where a weight is NaN or infinite."""
+    def save_weights(self, weights: dict[str, torch.Tensor] | None = None) -> None:
+        """Write ``checkpoint-<step>``, from ``weights`` where the model's own are sharded. Raises InputError where one
+        is NaN or infinite.
+        """
         step = self.state.global_step
-        _require_finite(self.model, step)
+        _require_finite(weights or dict(self.model.named_parameters()), step)
         with written_folder(Path(self.args.output_dir) / f"checkpoint-{step}") as folder:
-            self.model.save_pretrained(folder)
+            self.model.save_pretrained(folder, state_dict=weights)
             self.processing_class.save_pretrained(folder)
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         random_states = gather_object([random_state()])
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        weights = self.accelerator.get_state_dict(self.model_wrapped) if sharded else None
         if not self.args.should_save:
             return
-        self.save_weights()
+        self.save_weights(weights)
+        if sharded:
+            return
         scratch = Path(self.args.output_dir) / SCRATCH
         newest = scratch / f"step-{self.state.global_step}"
         with written_folder(newest) as folder:
@@ -70,7 +78,7 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
         """TRL reports every run to the hub; headscope uses the hub only when asked."""
 
 
-def _require_finite(model: torch.nn.Module, step: int) -> None:
-    for name, weight in model.named_parameters():
+def _require_finite(weights: dict[str, torch.Tensor], step: int) -> None:
+    for name, weight in weights.items():
         if not torch.isfinite(weight).all():
             raise InputError(f"training diverged: {name} holds NaN or infinity at step {step}; lower learning_rate")

@@ -71,6 +71,7 @@ def run_grpo(
     out = Path(out)
     names = [getattr(reward, "__name__", type(reward).__name__) for reward in rewards]
     _check_rewards(names, config)
+    launch.check_vllm(config.vllm)
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
         if len(rows) < config.prompts_per_step:

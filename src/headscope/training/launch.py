@@ -1,13 +1,13 @@
-"""From a config to a finished run: what SFT and GRPO do alike.
+"""From a config to a finished run: what every method does alike.
 
 1. ``prepare`` names the run and clears what a killed process left past its last whole state.
 2. ``load`` the base model; ``arguments`` are TRL's settings, those it derives from the device included.
 3. ``drive`` saves step 0, trains (or resumes), marks the run complete and deletes the scratch folder.
 """
 
+import importlib.util
 import json
 import logging
-import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError
 from headscope.progress import Progress
-from headscope.training import run
+from headscope.training import processes, run
 from headscope.training.log import keep_until
 from headscope.training.optimisation import Optimisation
 
@@ -31,20 +31,31 @@ def prepare(out: Path, identity: Mapping[str, Any]) -> Path | None:
     """The folder to resume from, or None to start. Raises InputError where ``out`` holds another run.
 
     Whatever is newer than that folder, or half-written, is deleted: it is made again from the same random
-    state.
+    state. The first process does so, and the others read what it left.
     """
+    if processes.leads():
+        _clear(out, identity)
+    processes.wait()
+    states = _states(out)
+    return states[max(states)] if states else None
+
+
+def _clear(out: Path, identity: Mapping[str, Any]) -> None:
     out.mkdir(parents=True, exist_ok=True)
     record = run.read_record(out)
     if record is not None:
         run.check_same(out, record, identity)
     run.write_record(out, identity, complete=False)
-    states = {_step(folder): folder for folder in (out / run.SCRATCH).glob("step-*")}
-    newest = max(states, default=-1)
+    newest = max(_states(out), default=-1)
     for folder in [*out.glob("checkpoint-*"), *out.glob(".checkpoint-*.tmp")]:
         if folder.suffix == ".tmp" or _step(folder) > newest:
             shutil.rmtree(folder)
     keep_until(out / run.LOG, newest)
-    return states.get(newest)
+
+
+def _states(out: Path) -> dict[int, Path]:
+    """Folders a run can be resumed from, by step."""
+    return {_step(folder): folder for folder in (out / run.SCRATCH).glob("step-*")}
 
 
 def finished(out: Path, identity: Mapping[str, Any]) -> bool:
@@ -75,6 +86,12 @@ def load(model: str | Path) -> "Subject":
     return subject
 
 
+def check_vllm(wanted: bool) -> None:
+    """Raise InputError where vLLM is to sample and is not installed."""
+    if wanted and importlib.util.find_spec("vllm") is None:
+        raise InputError("vllm: true needs vLLM, which is not installed: pip install 'headscope[vllm]'")
+
+
 def arguments(config: Optimisation, out: Path, sequences: int) -> dict[str, Any]:
     """TRL's settings for ``sequences`` per step, with all that would write, print or phone home off."""
     import torch
@@ -91,7 +108,7 @@ def arguments(config: Optimisation, out: Path, sequences: int) -> dict[str, Any]
         "weight_decay": config.weight_decay,
         "max_grad_norm": config.max_grad_norm,
         "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": sequences // micro // processes(),
+        "gradient_accumulation_steps": sequences // micro // processes.count(),
         "save_strategy": "steps",
         "save_steps": config.save_every,
         "logging_steps": 1,
@@ -106,19 +123,14 @@ def arguments(config: Optimisation, out: Path, sequences: int) -> dict[str, Any]
     }
 
 
-def processes() -> int:
-    """Training processes, as ``accelerate launch`` and ``torchrun`` announce them."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
 def micro_batch(config: Optimisation, sequences: int, *, cuda: bool) -> int:
     """Sequences per forward pass and process: the config's, or the largest divisor that suits the device.
 
     Raises InputError where the step's sequences cannot be split that way.
     """
-    share, rest = divmod(sequences, processes())
+    share, rest = divmod(sequences, processes.count())
     if rest:
-        raise InputError(f"{sequences} sequences per step cannot be split over {processes()} processes")
+        raise InputError(f"{sequences} sequences per step cannot be split over {processes.count()} processes")
     if config.micro_batch is None:
         limit = 8 if cuda else CPU_MICRO_BATCH
         return max(size for size in range(1, min(limit, share) + 1) if share % size == 0)
@@ -151,7 +163,7 @@ def drive(trainer: Any, resume: Path | None, progress: Progress, identity: Mappi
         reporter.close()
     if main:
         run.write_record(out, identity, complete=True)
-        shutil.rmtree(out / run.SCRATCH)
+        shutil.rmtree(out / run.SCRATCH, ignore_errors=True)  # sharded runs have none
     trainer.accelerator.wait_for_everyone()
     return run.TrainingRun.load(out)
 

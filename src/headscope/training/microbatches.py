@@ -39,7 +39,7 @@ def _rows_to_run(
     kept = order[advantages[order] != 0]
     if len(kept) >= count:
         return kept
-    # Every micro-batch runs at least one row, so that all processes of a distributed run stay in step.
+    # Trainer asks for ``count`` micro-batches, so each has a row even where no completion carries a gradient.
     idle = order[advantages[order] == 0]
     return torch.cat([kept, idle.flip(0)[: count - len(kept)]])
 

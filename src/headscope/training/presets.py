@@ -3,6 +3,7 @@
 from typing import Any
 
 from headscope.errors import InputError, suggestion
+from headscope.training.distill import DistillConfig
 from headscope.training.grpo import GrpoConfig
 from headscope.training.sft import SftConfig
 
@@ -47,6 +48,28 @@ PRESETS: dict[str, dict[str, Any]] = {
         "max_length": 256,
         "save_every": 8,
     },
+    # One model, two modes: traces where the template leaves thinking on, bare answers where it switches it off.
+    "lab-hybrid": {
+        "method": "sft",
+        "hybrid": True,
+        "learning_rate": 1e-3,
+        "max_steps": 80,
+        "batch_size": 32,
+        "warmup": 0.05,
+        "schedule": "linear",
+        "max_length": 256,
+        "save_every": 8,
+    },
+    "lab-distill": {
+        "method": "distill",
+        "learning_rate": 5e-4,
+        "max_steps": 50,
+        "batch_size": 64,
+        "max_completion_length": 96,
+        "beta": 0.0,
+        "schedule": "constant",
+        "save_every": 5,
+    },
     # No KL term and a constant rate, as in the prototype; half its completions per step.
     "lab-grpo": {
         "method": "grpo",
@@ -62,7 +85,14 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 
 
-def preset(name: str, **changes: Any) -> SftConfig | GrpoConfig:
+_CONFIGS: dict[str, type[SftConfig | DistillConfig | GrpoConfig]] = {
+    "sft": SftConfig,
+    "distill": DistillConfig,
+    "grpo": GrpoConfig,
+}
+
+
+def preset(name: str, **changes: Any) -> SftConfig | DistillConfig | GrpoConfig:
     """A preset as a config, with ``changes`` (the paper's other GRPO rate: ``learning_rate=2e-5``).
 
     Raises InputError where there is no preset of that name.
@@ -70,4 +100,4 @@ def preset(name: str, **changes: Any) -> SftConfig | GrpoConfig:
     if name not in PRESETS:
         raise InputError(f"training preset {name!r} is unknown{suggestion(name, PRESETS)}")
     settings = {**PRESETS[name], **changes}
-    return SftConfig(**settings) if settings["method"] == "sft" else GrpoConfig(**settings)
+    return _CONFIGS[settings["method"]].model_validate(settings)

@@ -1,5 +1,6 @@
 """Rewards as plain functions TRL calls: ``reward(prompts, completions, **columns) -> list[float]``."""
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +15,11 @@ class Reward(Protocol):
 
     def __call__(self, prompts: list[Any], completions: list[Any], **columns: Any) -> Sequence[float | None]:
         """Score the completions."""
+
+
+_NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
+_EQUATION = re.compile(rf"({_NUMBER}(?:\s*[-+*/×·÷]\s*{_NUMBER})+)\s*=\s*({_NUMBER})")
+_SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", ",": None, " ": None})
 
 
 def completion_text(completion: Any) -> str:
@@ -39,3 +45,36 @@ def _is_thought_then_answer(text: str) -> bool:
     if not head.lstrip().startswith("<think>") or head.count("<think>") > 1:
         return False
     return bool(answer.strip()) and "<think>" not in answer and "</think>" not in answer
+
+
+def calculation_reward(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float | None]:
+    """Calculation reliability: the share of equations between numbers (``12*4=48``, ``1.5 + 2 × 3 = 7.5``) that are
+    right to a relative 1e-6 or to the decimals written; None where a completion holds none.
+    """
+    scores: list[float | None] = []
+    for completion in completions:
+        equations = _EQUATION.findall(completion_text(completion))
+        right = [_holds(left, result) for left, result in equations]
+        scores.append(sum(right) / len(right) if right else None)
+    return scores
+
+
+def _holds(left: str, result: str) -> bool:
+    value, written = _value(left.translate(_SIGNS)), result.replace(",", "")
+    decimals = len(written.partition(".")[2])
+    # 2/3=0.667 is rounded, not wrong; whole numbers are exact.
+    slack = max(1e-6 * abs(value), 0.5 * 10**-decimals if decimals else 0.0)
+    return abs(value - float(written)) <= slack * (1 + 1e-9)
+
+
+def _value(expression: str) -> float:
+    """Products before sums, left to right; NaN for a division by zero."""
+    total = 0.0
+    for term in re.findall(r"[-+]?[^-+*/]+(?:[*/]-?[^-+*/]+)*", expression):
+        first, *factors = re.split(r"([*/])", term)
+        value = float(first)
+        for sign, factor in zip(factors[::2], factors[1::2], strict=True):
+            number = float(factor)
+            value = value * number if sign == "*" else value / number if number else float("nan")
+        total += value
+    return total

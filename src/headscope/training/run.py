@@ -28,7 +28,7 @@ RECORD, ARGUMENTS, LOG, SCRATCH = "run.json", "training_args.json", "log.jsonl",
 class TrainingRun:
     """A finished run.
 
-    path: its directory. method: ``sft`` or ``grpo``. config: as given, plain JSON values.
+    path: its directory. method: ``sft``, ``distill`` or ``grpo``. config: as given, plain JSON values.
     checkpoints: by step; the first is the base.
     """
 
@@ -85,7 +85,7 @@ def write_record(out: Path, identity: Mapping[str, Any], *, complete: bool) -> N
 def check_same(out: Path, record: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raise InputError where ``out`` holds another run than asked for, naming the first difference."""
     found, asked = ({**each, **each["config"]} for each in (record, identity))
-    for key in ("method", "model", *identity["config"], "data", "rewards"):
+    for key in ("method", "model", "teacher", *identity["config"], "data", "rewards"):
         if found.get(key) != asked.get(key):
             raise InputError(
                 f"{out} holds a run with {key} {found.get(key)!r}, not {asked.get(key)!r}; "

@@ -17,12 +17,14 @@ class SftConfig(Optimisation):
     batch_size: sequences per optimiser step, over all processes.
     max_length: tokens of prompt and completion together; longer ones are cut at the end, and dropped where
         nothing of the completion is left.
+    hybrid: one model for two modes: every row says in ``chat_template_kwargs`` which mode it is in.
     """
 
     method: Literal["sft"] = "sft"
     learning_rate: float = Field(default=4e-5, ge=0)
     batch_size: int = Field(default=64, ge=1)
     max_length: int = Field(default=1024, ge=2)
+    hybrid: bool = False
 
 
 def run_sft(
@@ -38,7 +40,9 @@ def run_sft(
     """
     out = Path(out)
     with launch.quiet():
-        rows = launch.as_dataset(dataset, ("prompt", "completion"))
+        rows = launch.as_dataset(
+            dataset, ("prompt", "completion", *(["chat_template_kwargs"] if config.hybrid else []))
+        )
         identity = {
             "method": "sft",
             "model": str(model_path),

@@ -1,4 +1,4 @@
-"""TRL's trainers, durable; GRPO's also without the work that cannot change the gradient."""
+"""TRL's trainers, durable; those that sample also without the work that cannot change the gradient."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,13 +15,31 @@ class DurableSft(DurableTrainer, trl.SFTTrainer):  # type: ignore[misc]
     """``trl.SFTTrainer`` with our checkpoints."""
 
 
-class DurableGrpo(DurableTrainer, trl.GRPOTrainer):  # type: ignore[misc]
-    """``trl.GRPOTrainer`` with our checkpoints and, for the paper's loss, lean micro-batches."""
-
-    _buffered_inputs: list[dict[str, Any]] | None
+class _Sampling(DurableTrainer):
+    """What TRL's trainers that write their own completions have in common."""
 
     def _get_train_sampler(self, dataset: Any = None) -> Any:
         return EpochOrder(super()._get_train_sampler(dataset), lambda: int(self.state.epoch or 0))
+
+    def _completions(self, prompt_ids: list[list[int]]) -> list[list[int]] | None:
+        """Completions from our own loop; None where TRL's engines are to write them: everywhere but on a CPU without
+        nucleus.
+        """
+        if self.use_vllm or self.top_p < 1 or self.accelerator.device.type != "cpu":
+            return None
+        return sample_completions(
+            self.accelerator.unwrap_model(self.model_wrapped),
+            prompt_ids,
+            limit=self.max_completion_length,
+            temperature=self.temperature,
+            stops=self.eos_token_ids,
+        )
+
+
+class DurableGrpo(_Sampling, trl.GRPOTrainer):  # type: ignore[misc]
+    """``trl.GRPOTrainer`` with our checkpoints and, for the paper's loss, lean micro-batches."""
+
+    _buffered_inputs: list[dict[str, Any]] | None
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """As TRL's: sample at the first micro-batch of a step, then hand out one micro-batch per call."""
@@ -30,21 +48,25 @@ class DurableGrpo(DurableTrainer, trl.GRPOTrainer):  # type: ignore[misc]
         count = self.args.steps_per_generation
         if self._step % count == 0 or self._buffered_inputs is None:
             scored = self._generate_and_score_completions(generation_batch)
-            self._buffered_inputs = micro_batches(scored, count, drop_zero=self.beta == 0)
+            # Several processes gather per-row statistics of a micro-batch, which must be alike in all of them.
+            alone = self.accelerator.num_processes == 1
+            self._buffered_inputs = micro_batches(scored, count, drop_zero=alone and self.beta == 0)
         return self._buffered_inputs[self._step % count]
 
     def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
-        """TRL's engines, but on one CPU without nucleus our own loop; completions and no log-probabilities."""
-        if self.use_vllm or self.top_p < 1 or self.accelerator.device.type != "cpu":
-            return super()._generate_single_turn(prompt_ids, *args, **kwargs)
-        completions = sample_completions(
-            self.accelerator.unwrap_model(self.model_wrapped),
-            prompt_ids,
-            limit=self.max_completion_length,
-            temperature=self.temperature,
-            stops=self.eos_token_ids,
+        completions = self._completions(prompt_ids)
+        # The log-probabilities TRL may return beside them are read from vLLM only.
+        return (
+            super()._generate_single_turn(prompt_ids, *args, **kwargs) if completions is None else (completions, None)
         )
-        return completions, None
+
+
+class DurableDistillation(_Sampling, trl.DistillationTrainer):  # type: ignore[misc]
+    """``trl.DistillationTrainer`` with our checkpoints."""
+
+    def _generate_single_turn(self, prompt_ids: list[list[int]], *args: Any, **kwargs: Any) -> Any:
+        completions = self._completions(prompt_ids)
+        return super()._generate_single_turn(prompt_ids, *args, **kwargs) if completions is None else completions
 
 
 class EpochOrder(Sampler[int]):

@@ -9,7 +9,7 @@ from headscope.report.figures.canvas import label, new_plot
 from headscope.report.findings import Ablation
 from headscope.report.numbers import rounded
 from headscope.report.palette import BLUE, GREY, ORANGE, READINGS
-from headscope.results.verdict import Verdict
+from headscope.results.verdict import AblationVerdict
 
 _ROW = 70
 """Pixels per row: two lines of words above the marks."""
@@ -35,12 +35,12 @@ def forest(ablations: Sequence[Ablation]) -> Figure:
     )
 
 
-def _reach(verdict: Verdict) -> float:
+def _reach(verdict: AblationVerdict) -> float:
     finite = [abs(bound) for bound in (verdict.effect.low, verdict.effect.high) if bound == bound]
     return float(max([0.05, *finite, *abs(verdict.control_effects)]))
 
 
-def _panel(variant: str, run: Sequence[tuple[Ablation, Verdict]], span: float) -> Panel:
+def _panel(variant: str, run: Sequence[tuple[Ablation, AblationVerdict]], span: float) -> Panel:
     plot = new_plot(x="change of pass@1", height=130 + _ROW * len(run))
     for row, (ablation, verdict) in enumerate(reversed(run)):
         _row(plot, row, ablation, verdict)
@@ -52,7 +52,7 @@ def _panel(variant: str, run: Sequence[tuple[Ablation, Verdict]], span: float) -
     return Panel(variant, plot)
 
 
-def _row(plot: go.Figure, row: int, ablation: Ablation, verdict: Verdict) -> None:
+def _row(plot: go.Figure, row: int, ablation: Ablation, verdict: AblationVerdict) -> None:
     plot.add_shape(type="line", x0=0, x1=0, y0=row - 0.2, y1=row + 0.2, line={"color": GREY, "width": 2})
     controls = verdict.control_effects.tolist()
     tick = {"symbol": "line-ns-open", "color": GREY, "size": 12, "line": {"width": 1.5}}
@@ -82,7 +82,7 @@ def _row(plot: go.Figure, row: int, ablation: Ablation, verdict: Verdict) -> Non
     )
 
 
-def _standing(verdict: Verdict) -> str:
+def _standing(verdict: AblationVerdict) -> str:
     place = f"rank {verdict.rank} of {verdict.controls + 1}, p = {rounded(verdict.p_value, 3)}"
     reading = f"{READINGS[verdict.reading]} {verdict.reading}"
     return f"n {verdict.problems} × {verdict.samples}<br>{place} · {reading}"

@@ -1,6 +1,7 @@
 """Ablation: head sets removed while the model generates, among matched random sets."""
 
 from headscope.report.blocks import Block, Notice, Page, Table
+from headscope.report.figures.evidence import evidence
 from headscope.report.figures.forest import forest
 from headscope.report.findings import Findings
 from headscope.report.numbers import with_interval
@@ -19,6 +20,8 @@ def ablation(findings: Findings) -> Page:
         blocks.append(Notice("Not run, because there was nothing to remove:", empty))
     if any(each.verdict is not None for each in findings.ablations):
         blocks += [forest(findings.ablations), _readings(findings)]
+    if any(each.evidence is not None for each in findings.evidence):
+        blocks.append(evidence(findings.evidence))
     if not blocks:
         blocks.append(Notice("No ablation is done yet."))
     return Page("ablation", "Ablation", "Do the heads that training created matter for the answers?", tuple(blocks))

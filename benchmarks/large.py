@@ -1,0 +1,94 @@
+"""Sizes of real models: Qwen2.5-1.5B's on a CPU, a thousand differing positions in a budget, Qwen3-8B's on a GPU."""
+
+import time
+from dataclasses import replace
+
+import torch
+from attribution import NODES, SMALL, TINY, Shape
+from bare import bare_passes
+from measuring import peak
+from table import Measurement
+from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+
+from headscope.circuits import attribute
+from headscope.circuits.batches import batches
+from headscope.circuits.quadrature import quadrature
+from headscope.models import head_access
+
+QWEN = Shape(
+    layers=28, heads=12, kv_heads=2, width=1536, vocabulary=151_936, shared=200, pairs=2, prefixes=2, feed_forward=8960
+)
+LONG = replace(SMALL, shared=16, differing=1000)
+EIGHT = Shape(
+    layers=36, heads=32, kv_heads=8, width=4096, vocabulary=151_936, shared=200, differing=2000, pairs=1, prefixes=1,
+    feed_forward=12_288,
+)  # fmt: skip
+_GIB = 2**30
+BUDGET = 384 * 2**20
+
+
+def qwen(quick: bool) -> list[Measurement]:
+    """Qwen2.5-1.5B's shape, float32: seconds per pair after loading, and peak memory with the weights."""
+    shape = TINY if quick else QWEN
+    model, pairs = shape.model(), shape.draw()
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    seconds = []
+
+    def run() -> float:
+        started = time.perf_counter()
+        attribute(model, pairs, nodes=NODES)
+        seconds.append((time.perf_counter() - started) / len(pairs))
+        return seconds[-1]
+
+    held = weights + peak(run)
+    name = f"{shape}, float32, {NODES} Gauss nodes"
+    return [
+        Measurement("qwen", name, "time per pair", min(seconds), 12, "s"),
+        Measurement("qwen", name, "weights and peak memory", held / _GIB, 12, "GiB"),
+    ]
+
+
+def positions(quick: bool) -> list[Measurement]:
+    """Pairs that differ over a thousand positions, within a stated budget."""
+    shape = replace(LONG, differing=100) if quick else LONG
+    model, pairs = shape.model(), shape.draw()
+
+    def run() -> float:
+        return attribute(model, pairs, nodes=2, memory=BUDGET).seconds
+
+    return [
+        Measurement("positions", f"{shape}, 2 Gauss nodes", "peak memory", peak(run) / 2**20, BUDGET / 2**20, "MiB")
+    ]
+
+
+def gpu(quick: bool) -> list[Measurement]:
+    """Qwen3-8B's shape in bfloat16 on a GPU: time over the bare passes, and peak memory."""
+    if not torch.cuda.is_available():
+        raise SystemExit("the benchmark 'gpu' needs a CUDA device, and torch sees none here; leave it out")
+    shape = TINY if quick else EIGHT
+    model, pairs = _qwen3(shape), shape.draw()
+    (batch,) = batches(pairs, 1, head_access(model))[:1]
+    alphas = torch.as_tensor(quadrature("gauss", NODES).alphas, dtype=torch.bfloat16, device="cuda")
+    bare = min(_on_gpu(lambda: bare_passes(model, batch, alphas)) for _ in range(3))
+    torch.cuda.reset_peak_memory_stats()
+    ours = min(_on_gpu(lambda: attribute(model, pairs[[0]], nodes=NODES)) for _ in range(3))
+    name = f"Qwen3: {shape}, bfloat16, {NODES} Gauss nodes, {torch.cuda.get_device_name()}"
+    return [
+        Measurement("gpu", name, "time over bare passes", ours / bare, 1.1, "×"),
+        Measurement("gpu", name, "peak memory", torch.cuda.max_memory_allocated() / _GIB, 80, "GiB"),
+    ]
+
+
+def _on_gpu(work: object) -> float:
+    assert callable(work)
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _qwen3(shape: Shape) -> PreTrainedModel:
+    config = Qwen3Config(**shape.sizes(), head_dim=shape.width // shape.heads, dtype="bfloat16")
+    with torch.device("cuda"):
+        return Qwen3ForCausalLM(config).to(torch.bfloat16).eval().requires_grad_(False)

@@ -1,0 +1,229 @@
+"""Exact step labels: what every token of a response should have been, and where in the context it can be read.
+
+A response to a register chain follows one course: unwind from the query to the leaf, fold back, answer. ``label`` walks
+a response, the teacher's or a model's, along it. A wrong result is carried on, as the model carries it on; a token
+that leaves the course (another variable, a missing sign) is the last one labelled.
+"""
+
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from typing import Literal
+
+from headscope.lab import chains
+
+Role = Literal["marker", "opener", "wait", "target", "operand", "operator", "digit", "fact", "sign", "result", "answer"]
+
+OPENERS, WAIT = ("okay", "to"), "wait"
+PROMPT_AT = 2  # the lab's chat template puts two tokens before the prompt and three between prompt and response
+BETWEEN = 3
+_SYMBOL = re.compile(r"<\|im_start\|>|<\|im_end\|>|</?think>|<ans>|user|assistant|okay|wait|to|[ER]\d+|\S")
+# A symbol of these roles may be wrong and the course still be followed.
+_CARRIED = ("operand", "operator", "digit", "fact", "result", "answer")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLabel:
+    """One token of a response. All positions count tokens of the rendered conversation, from 0.
+
+    expected: what a flawless reasoner writes here after everything written so far.
+    definition: where the prompt defines the variable this statement is about; None outside statements.
+    operands: what the token is determined by: the token it copies, or the three a result is computed from.
+    previous: where the result of the step before is written, which a fold starts from; None outside folds.
+    """
+
+    position: int
+    symbol: str
+    expected: str
+    role: Role
+    definition: int | None = None
+    operands: tuple[int, ...] = ()
+    previous: int | None = None
+
+    @property
+    def right(self) -> bool:
+        """Whether the token is the expected one."""
+        return self.symbol == self.expected
+
+
+@dataclass(frozen=True, slots=True)
+class _Expected:
+    symbol: str
+    role: Role
+    definition: int | None = None
+    operands: tuple[int, ...] = ()
+    previous: int | None = None
+    also: tuple[str, ...] = ()  # allowed here too, and no mistake
+
+
+@dataclass(frozen=True, slots=True)
+class _Definition:
+    """A definition as tokens of the prompt, without its semicolon. at: position of the first one."""
+
+    at: int
+    symbols: tuple[str, ...]
+
+    @property
+    def operand(self) -> str:
+        """The variable it is computed from; empty for a leaf."""
+        return self.symbols[2] if len(self.symbols) == 5 else ""
+
+
+_Written = tuple[int, str]  # position, symbol
+_Course = Generator[_Expected, _Written, None]
+_Part = Generator[_Expected, _Written, _Written]
+
+
+def symbols(text: str) -> list[str]:
+    """Text as the lab's tokenizer cuts it, one symbol per token."""
+    return _SYMBOL.findall(text)
+
+
+def label(prompt: str, response: str) -> tuple[TokenLabel, ...]:
+    """Labels of a response's tokens, up to the first that leaves the course."""
+    asked = symbols(prompt)
+    course = _recall(asked) if asked[-1] == "?" else _reasoning(*_read(asked))
+    labels, expected = [], next(course)
+    for position, symbol in enumerate(symbols(response), PROMPT_AT + len(asked) + BETWEEN):
+        labels.append(_labelled(position, symbol, expected))
+        if not labels[-1].right and expected.role not in _CARRIED:
+            break
+        try:
+            expected = course.send((position, symbol))
+        except StopIteration:
+            break
+    return tuple(labels)
+
+
+def path_length(prompt: str) -> int:
+    """Definitions from the queried variable to its leaf; 1 for a fact."""
+    asked = symbols(prompt)
+    return 1 if asked[-1] == "?" else len(_read(asked)[0])
+
+
+def _labelled(position: int, symbol: str, expected: _Expected) -> TokenLabel:
+    if symbol in expected.also:
+        role: Role = "opener" if symbol in OPENERS else "wait" if symbol == WAIT else "marker"
+        return TokenLabel(position, symbol, symbol, role)
+    return TokenLabel(
+        position, symbol, expected.symbol, expected.role, expected.definition, expected.operands, expected.previous
+    )
+
+
+def _read(asked: list[str]) -> tuple[list[_Definition], int]:
+    """Definitions on the path, from the queried variable to the leaf, and the answer."""
+    defined: dict[str, _Definition] = {}
+    start = 0
+    for index, symbol in enumerate(asked):
+        if symbol == ";":
+            defined[asked[start]] = _Definition(PROMPT_AT + start, tuple(asked[start:index]))
+            start = index + 1
+    path = [defined[asked[-1]]]
+    while path[-1].operand:
+        path.append(defined[path[-1].operand])
+    value = _leaf_value(path[-1])
+    for step in reversed(path[:-1]):
+        value = chains.apply(step.symbols[3], value, int(step.symbols[4]))
+    return path, value
+
+
+def _leaf_value(leaf: _Definition) -> int:
+    source = leaf.symbols[2:]
+    return int(source[0]) if len(source) == 1 else chains.fact(int(source[0][1:]), int(source[1][1:]))
+
+
+def _recall(asked: list[str]) -> _Course:
+    """A fact is answered without thinking."""
+    value = chains.fact(int(asked[0][1:]), int(asked[1][1:]))
+    yield _Expected("<think>", "marker")
+    yield _Expected("</think>", "marker")
+    yield from _answer(str(value), (PROMPT_AT, PROMPT_AT + 1))
+
+
+def _reasoning(path: list[_Definition], answer: int) -> _Course:
+    """A register chain, thought about or answered at once."""
+    yield _Expected("<think>", "marker")
+    first = path[0]
+    _, symbol = yield _Expected(first.symbols[0], "target", first.at, (first.at,), also=(*OPENERS, "</think>"))
+    if symbol == "</think>":
+        yield from _answer(str(answer), tuple(step.at for step in path))
+        return
+    if symbol in OPENERS:
+        _, symbol = yield _Expected(first.symbols[0], "target", first.at, (first.at,))
+    written = yield from _copied(first)
+    for step in path[1:]:
+        yield _Expected(step.symbols[0], "target", step.at, (step.at,))
+        written = yield from _copied(step)
+    if len(path[-1].symbols) == 4:
+        yield _Expected(path[-1].symbols[0], "target", path[-1].at, (path[-1].at,))
+        written = yield from _looked_up(path[-1])
+    yield from _folding(path, written)
+
+
+def _folding(path: list[_Definition], previous: _Written) -> _Course:
+    """From the leaf's value back to the query's, each fold perhaps checked again, and the answer."""
+    folded, before = None, previous
+    for step in [*reversed(path[:-1]), None]:
+        closing = "</think>" if step is None else step.symbols[0]
+        while True:
+            also = () if folded is None else (WAIT,)
+            expected = _Expected(closing, "marker", also=also)
+            if step is not None:
+                expected = _Expected(closing, "target", step.at, (step.at,), previous[0], also)
+            _, symbol = yield expected
+            if folded is None or symbol != WAIT:
+                break
+            yield _Expected(folded.symbols[0], "target", folded.at, (folded.at,), before[0])
+            previous = yield from _folded(folded, before)
+        if step is None:
+            break
+        folded, before = step, previous
+        previous = yield from _folded(step, before)
+    yield from _answer(previous[1], (previous[0],))
+
+
+def _copied(step: _Definition) -> _Part:
+    """The rest of a definition, token by token as the prompt has it; returns its last token before the semicolon."""
+    roles: tuple[Role, ...] = ("target", "sign", "operand", "operator", "digit")
+    if len(step.symbols) < 5:
+        roles = ("target", "sign", "digit") if len(step.symbols) == 3 else ("target", "sign", "fact", "fact")
+    written: _Written = (step.at, step.symbols[0])
+    for index in range(1, len(step.symbols)):
+        written = yield _Expected(step.symbols[index], roles[index], step.at, (step.at + index,))
+    yield _Expected(";", "sign", step.at)
+    return written
+
+
+def _looked_up(leaf: _Definition) -> _Part:
+    """The rest of ``a=6;``, the value of a fact."""
+    yield _Expected("=", "sign", leaf.at)
+    value = str(_leaf_value(leaf))
+    written = yield _Expected(value, "result", leaf.at, (leaf.at + 2, leaf.at + 3))
+    yield _Expected(";", "sign", leaf.at)
+    return written
+
+
+def _folded(step: _Definition, before: _Written) -> _Part:
+    """The rest of ``j=4*4=6;``; what is computed is what was written, right or wrong."""
+    yield _Expected("=", "sign", step.at, previous=before[0])
+    left = yield _Expected(before[1], "operand", step.at, (before[0],), before[0])
+    operator = yield _Expected(step.symbols[3], "operator", step.at, (step.at + 3,), before[0])
+    right = yield _Expected(step.symbols[4], "digit", step.at, (step.at + 4,), before[0])
+    yield _Expected("=", "sign", step.at, previous=before[0])
+    operands = (left[0], operator[0], right[0])
+    written = yield _Expected(_computed(left[1], operator[1], right[1]), "result", step.at, operands, before[0])
+    yield _Expected(";", "sign", step.at, previous=before[0])
+    return written
+
+
+def _computed(left: str, operator: str, right: str) -> str:
+    """The result mod 10; empty, which nothing equals, where these are no digits around an operator."""
+    if left.isdigit() and right.isdigit() and operator in chains.OPERATORS:
+        return str(chains.apply(operator, int(left), int(right)))
+    return ""
+
+
+def _answer(value: str, operands: tuple[int, ...]) -> _Course:
+    yield _Expected("<ans>", "marker")
+    yield _Expected(value, "answer", operands=operands)
+    yield _Expected("<|im_end|>", "marker")

@@ -1,0 +1,32 @@
+"""The part of a study that all processes of ``accelerate launch`` share: its trainings.
+
+The first process runs the study and writes; the others follow it through the trainings and are done.
+"""
+
+from pathlib import Path
+
+from headscope.errors import InputError
+from headscope.progress import SILENT
+from headscope.runs import RunDirectory
+from headscope.studies.plan import plan, training_units
+from headscope.studies.study import Study
+
+
+def follow(study: Study, out: Path, *, goal: str = "run", retry: bool = False) -> None:
+    """Take part in every training the first process is about to do for ``goal`` in the run directory ``out``.
+
+    Which those are is read before the first process begins: it waits in its first training for the others.
+    """
+    run = RunDirectory(out)
+    missing: set[str] = set()
+    for unit in training_units(plan(study, run, goal)):
+        failed = run.failure(unit) is not None and not retry
+        if run.is_done(unit):
+            continue
+        if failed or any(needed.address in missing for needed in unit.inputs.values()):
+            missing.add(unit.address)
+            continue
+        try:
+            unit.work(run.partial(unit), SILENT)
+        except InputError:  # the first process has met it too, and records it
+            missing.add(unit.address)

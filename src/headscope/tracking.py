@@ -1,0 +1,275 @@
+"""HeadTracker: watch attention heads come and go inside anyone's Trainer or TRL run.
+
+    trainer.add_callback(HeadTracker(pairs, every=100, out="runs/tracked"))
+
+1. Before the first step the base is scored, on ``pairs`` and on the fresh pairs of the null.
+2. Every ``every`` steps, and at the last one, the model is scored as it is; the counts of new, kept and lost heads go
+   to the trainer's loggers.
+3. ``out`` is a run directory with the units a study writes: ``headscope report runs/tracked`` draws it at any time.
+
+Training is left exactly as it was: weights, gradients, modes, hooks and random states.
+"""
+
+import hashlib
+import inspect
+import random
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback
+from transformers.trainer_callback import CallbackHandler
+
+from headscope.circuits import attribute
+from headscope.comparison import Resampling, emergence_by_rule
+from headscope.comparison.measured import Method
+from headscope.comparison.record import comparison_record
+from headscope.errors import InputError
+from headscope.pairs import Pairs
+from headscope.progress import Progress
+from headscope.results.edges import EdgeScores
+from headscope.results.emergence import Emergence
+from headscope.runs import RunDirectory, Unit, execute, provenance
+from headscope.runs.directory import SCHEMA_VERSION
+from headscope.runs.files import write_json
+
+COUNTS = ("new", "kept", "lost", "contingent")
+FILE = "comparison.json"
+METHODS: tuple[Method, ...] = ("bootstrap", "paper")
+
+
+class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any at the border
+    """A callback that scores every edge of the model in training and says which heads are new, kept and lost.
+
+    pairs: clean/corrupt pairs the model is scored on. fresh: other pairs, on which the base alone is scored, for the
+        test-retest null; None takes every second one of ``pairs`` for it.
+    every: steps between scorings; None takes the trainer's ``save_steps``. The last step is always scored.
+    out: the run directory; a resumed training goes on in it.
+    name: of the variant in it. fraction, resamples, seed: as in ``headscope.comparison.Resampling``.
+    settings: passed on to ``headscope.circuits.attribute`` (metric, method, rule, nodes).
+
+    Under several processes the first one scores while the others wait. Raises InputError when training starts where the
+    weights are sharded (FSDP, DeepSpeed stage 3; score the saved checkpoints by a study instead), and where training
+    is resumed and ``out`` does not hold the base's scores.
+    """
+
+    def __init__(
+        self,
+        pairs: Pairs,
+        *,
+        every: int | None = 100,
+        out: str | Path,
+        fresh: Pairs | None = None,
+        name: str = "training",
+        fraction: float = 0.01,
+        resamples: int = 200,
+        seed: int = 0,
+        **settings: Any,
+    ) -> None:
+        if every is not None and every < 1:
+            raise InputError(f"every is {every}; at least 1 step lies between two scorings")
+        self.run = RunDirectory(Path(out))
+        self._every = every
+        main, other = (pairs, fresh) if fresh is not None else (pairs[::2], pairs[1::2])
+        self._pairs = {"main": main, "fresh": other}
+        self._name = name
+        self._how: dict[str, Any] = {"fraction": fraction, "resamples": resamples, "seed": seed}
+        self._settings: dict[str, Any] = {"nodes": "adaptive", **settings}
+        self._rows: list[dict[str, Any]] = []
+        self._base: dict[str, EdgeScores] = {}
+        self._series: dict[Method, list[tuple[int, Emergence]]] = {method: [] for method in METHODS}
+        self._unlogged: dict[str, float] = {}
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Score the base, or read its scores and those of the steps before, where training is resumed."""
+        _move_to_front(self)
+        if not state.is_world_process_zero:
+            return
+        _require_whole(model)
+        self.run.check_schema()
+        recorded = self.run.lock()["units"] if state.global_step and self.run.lock_file.exists() else []
+        self._rows, self._series = [], {method: [] for method in METHODS}
+        for name in self._pairs:
+            self._write(self._pairs_unit(name))
+        if state.global_step == 0:
+            self._base = {name: self._score(model, 0, name) for name in self._pairs}
+        else:
+            self._read(recorded, state.global_step)
+        self._record(state)
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
+        """Score the model where it is due, and have the trainer log the counts with this step."""
+        every = self._every or int(state.save_steps)
+        if state.global_step % every and state.global_step < state.max_steps:
+            return
+        control.should_log = True  # in every process: logging gathers metrics
+        if state.is_world_process_zero:
+            try:
+                self._compare(state.global_step, self._score(model, state.global_step, "main"))
+                self._unlogged = self._counts()
+                self._record(state)
+            except InputError as error:  # kept beside the unit; hours of training are worth more than one scoring
+                warnings.warn(f"heads are not tracked at step {state.global_step}: {error}", stacklevel=2)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        """Put the counts among the numbers every logger is about to be given."""
+        logs.update(self._unlogged)
+        if state.log_history:
+            state.log_history[-1].update(self._unlogged)
+        self._unlogged = {}
+
+    def _pairs_unit(self, name: str) -> Unit:
+        pairs = self._pairs[name]
+        labels = {"variant": self._name, "pairs": name}
+        return Unit("pairs", labels, {"digest": pairs.digest()}, lambda out, _: pairs.save(out))
+
+    def _score(self, model: Any, step: int, name: str) -> EdgeScores:
+        config = self._settings | {"model": {"step": step, "weights": _weights_digest(model)}}
+        labels = {"variant": self._name, "step": step, "pairs": name, "model": self._name if step else "base"}
+
+        def work(out: Path, progress: Progress) -> None:
+            with untouched(model):
+                attribute(model, self._pairs[name], keep_pairs=True, progress=progress, **self._settings).save(out)
+
+        unit = Unit("scores", labels, config, work, inputs={"pairs": self._pairs_unit(name)})
+        return EdgeScores.load(self._write(unit))
+
+    def _read(self, recorded: list[dict[str, Any]], until: int) -> None:
+        """The base's scores from disk; those of later steps, up to ``until``, are compared again."""
+        found = {}
+        for row in recorded:
+            labels = row["labels"]
+            if row["kind"] == "scores" and labels["step"] <= until:
+                found[labels["step"], labels["pairs"]] = EdgeScores.load(self._folder(row))
+                self._rows.append(row)
+        try:
+            self._base = {name: found[0, name] for name in self._pairs}
+        except KeyError:
+            raise InputError(
+                f"{self.run.path} holds no scores of the base, and training resumes at step {until}; "
+                "give the directory this training was tracked in"
+            ) from None
+        for step, name in sorted(found):
+            if step and name == "main":
+                self._compare(step, found[step, name])
+
+    def _compare(self, step: int, scores: EdgeScores) -> None:
+        rules = {method: Resampling(**self._how) for method in METHODS}
+        found = emergence_by_rule(self._base["main"], [scores], rules, base_again=self._base["fresh"])
+        for method, series in self._series.items():
+            series.append((step, found[method][0]))
+
+    def _counts(self) -> dict[str, float]:
+        """The last step's numbers of heads, under the names loggers show."""
+        _, last = self._series["bootstrap"][-1]
+        counts = {f"heads/{name}": float(getattr(last.counts, name).value) for name in COUNTS}
+        return counts | {"heads/new_null": float(last.null.new.value)}
+
+    def _write(self, unit: Unit) -> Path:
+        """The folder of a unit, brought to disk unless it is there; InputError with the reason where that fails."""
+        outcome = execute([unit], self.run, retry=True)
+        if outcome.failed:
+            raise InputError(outcome.failed[unit.name])
+        self._rows.append(_row(unit))
+        return self.run.folder(unit)
+
+    def _folder(self, row: dict[str, Any]) -> Path:
+        folder: Path = self.run.path / "units" / row["kind"] / row["digest"]
+        return folder
+
+    def _record(self, state: Any) -> None:
+        """Write the comparison so far, then ``study.lock.json``, by which the directory is opened; then clear the
+        comparison before it.
+        """
+        rows = [row for row in self._rows if row["kind"] != "comparison"]
+        outdated = [self._folder(row) for row in self._rows if row["kind"] == "comparison"]
+        self._rows = rows
+        if self._series["bootstrap"]:
+            self._write(self._comparison(state, rows))
+        discover = self._how | {"pairs": len(self._pairs["main"]), **self._settings}
+        study = {"name": self._name, "seed": self._how["seed"], "variants": [{"name": self._name}], "tasks": []}
+        made_by = {
+            "versions": provenance.versions(),
+            "source": provenance.commit(),
+            "hardware": provenance.hardware(),
+        }
+        content = {
+            "schema_version": SCHEMA_VERSION,
+            "study": study | {"discover": discover},
+            "provenance": made_by,
+            "units": self._rows,
+        }
+        write_json(self.run.lock_file, content)
+        for folder in {*outdated} - {self._folder(row) for row in self._rows}:
+            shutil.rmtree(folder)
+
+    def _comparison(self, state: Any, rows: list[dict[str, Any]]) -> Unit:
+        rewards = [(int(logs["step"]), float(logs["reward"])) for logs in state.log_history if "reward" in logs]
+        paper = [found for _, found in self._series["paper"]]
+        record = comparison_record(self._name, self._series["bootstrap"], paper, rewards)
+        outside = {f"{row['labels']['pairs']} {row['labels'].get('step')}": row["digest"] for row in rows}
+        config = self._how | {"rewards": len(rewards)}
+        labels = {"variant": self._name}
+        return Unit("comparison", labels, config, lambda out, _: write_json(out / FILE, record), outside=outside)
+
+
+def _row(unit: Unit) -> dict[str, Any]:
+    """A unit as ``study.lock.json`` lists it."""
+    return {"kind": unit.kind, "digest": unit.digest, "labels": unit.labels}
+
+
+@contextmanager
+def untouched(model: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode inside the block; afterwards every module's mode and all random states are as they were."""
+    modes = [(module, module.training) for module in model.modules()]
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.cuda.get_rng_state_all()
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+        torch.cuda.set_rng_state_all(states[3])
+
+
+def _require_whole(model: torch.nn.Module) -> None:
+    for name, parameter in model.named_parameters():
+        if parameter.numel() == 0 or isinstance(parameter, DTensor):
+            raise InputError(
+                f"weight {name} is sharded over processes, and scoring needs whole weights; train without HeadTracker "
+                "and give the saved checkpoints to a study (checkpoints: …)"
+            )
+
+
+def _weights_digest(model: torch.nn.Module) -> str:
+    """Of all weights, names and bytes: two trainings with the same scores' address have the same weights."""
+    hashed = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        flat = parameter.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy()
+        hashed.update(name.encode() + flat.tobytes())
+    return hashed.hexdigest()[:16]
+
+
+def _move_to_front(callback: TrainerCallback) -> None:
+    """Let the callback be asked before the loggers, so that they are given its numbers.
+
+    ``add_callback`` puts it after them, and Trainer hands callbacks everything but itself; the list they stand in is
+    found in the frames that lead here.
+    """
+    frame = inspect.currentframe()
+    while frame is not None:
+        handler = frame.f_locals.get("self")
+        if isinstance(handler, CallbackHandler):
+            handler.callbacks.remove(callback)
+            handler.callbacks.insert(0, callback)
+            return
+        frame = frame.f_back

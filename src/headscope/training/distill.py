@@ -1,0 +1,100 @@
+"""On-policy distillation through ``trl.DistillationTrainer``: the student writes, the teacher's logits correct it.
+
+Per step: sample one completion for each prompt from the current student; loss = generalised Jensen-Shannon divergence
+between the two next-token distributions at every token of it (Agarwal et al., arXiv 2306.13649). Distillation on
+texts a teacher has written is SFT: ``run_sft`` on its traces.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from headscope.errors import InputError
+from headscope.progress import SILENT, Progress
+from headscope.training import launch
+from headscope.training.optimisation import Optimisation
+from headscope.training.run import TrainingRun, digest
+
+
+class DistillConfig(Optimisation):
+    """On-policy distillation.
+
+    batch_size: prompts, and so completions, per optimiser step, over all processes.
+    max_completion_length: tokens; temperature: of the sampling and of both distributions.
+    beta: 0 is the forward KL, teacher to student; 1 the reverse KL, student to teacher; between them their mixture.
+    chat: variables of the chat template, such as ``{"enable_thinking": False}``.
+    vllm: sample with vLLM, in the training process.
+    """
+
+    method: Literal["distill"] = "distill"
+    learning_rate: float = Field(default=1e-6, ge=0)
+    batch_size: int = Field(default=64, ge=1)
+    max_completion_length: int = Field(default=512, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    beta: float = Field(default=1.0, ge=0, le=1)
+    chat: dict[str, Any] = Field(default_factory=dict)
+    vllm: bool = False
+
+
+def run_distill(
+    model_path: str | Path,
+    prompts: Any,
+    teacher_path: str | Path,
+    config: DistillConfig,
+    out: str | Path,
+    *,
+    progress: Progress = SILENT,
+) -> TrainingRun:
+    """Train the model at ``model_path`` towards the teacher's logits and write the run to ``out``; the same call
+    resumes a killed run.
+
+    prompts: ``{"prompt": [message, …], …}`` rows or a ``datasets.Dataset``. The teacher has the student's vocabulary.
+    Raises InputError for unusable input, for another run in ``out``, and when training diverges; checkpoints are kept.
+    """
+    out = Path(out)
+    launch.check_vllm(config.vllm)
+    with launch.quiet():
+        rows = launch.as_dataset(prompts, ("prompt",))
+        if len(rows) < config.batch_size:
+            raise InputError(f"{len(rows)} prompts cannot fill a step of batch_size {config.batch_size}")
+        identity = {
+            "method": "distill",
+            "model": str(model_path),
+            "teacher": str(teacher_path),
+            "config": config.model_dump(mode="json"),
+            "data": digest(rows),
+        }
+        if launch.finished(out, identity):
+            return TrainingRun.load(out)
+        resume = launch.prepare(out, identity)
+        return launch.drive(_trainer(model_path, teacher_path, rows, config, out), resume, progress, identity)
+
+
+def _trainer(model_path: str | Path, teacher_path: str | Path, rows: Any, config: DistillConfig, out: Path) -> Any:
+    from trl import DistillationConfig
+
+    from headscope.training.trainers import DurableDistillation
+
+    student, teacher = launch.load(model_path), launch.load(teacher_path)
+    sizes = [subject.model.config.get_text_config().vocab_size for subject in (student, teacher)]
+    if sizes[0] != sizes[1]:
+        raise InputError(
+            f"teacher {teacher_path} has {sizes[1]} vocabulary entries and model {model_path} has {sizes[0]}; "
+            "distillation compares their next-token distributions and needs the same"
+        )
+    args = DistillationConfig(
+        **launch.arguments(config, out, config.batch_size),
+        max_completion_length=config.max_completion_length,
+        temperature=config.temperature,
+        beta=config.beta,
+        chat_template_kwargs=config.chat,
+        use_vllm=config.vllm,
+    )
+    return DurableDistillation(
+        model=student.model,
+        teacher_model=teacher.model,
+        args=args,
+        train_dataset=rows,
+        processing_class=student.tokenizer,
+    )

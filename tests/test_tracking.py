@@ -1,0 +1,233 @@
+"""HeadTracker: training with it is training without it, and what it writes opens like a study's run."""
+
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from datasets import Dataset
+from torch import nn
+from transformers import Trainer, TrainerCallback, TrainingArguments
+
+from headscope.errors import InputError
+from headscope.models import load_model
+from headscope.pairs import Pairs
+from headscope.runs import RunDirectory
+from headscope.tracking import HeadTracker, untouched
+from tests import tiny_models
+from tests.training.conftest import build_model
+
+STEPS = 6
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def pairs() -> Pairs:
+    return tiny_models.ragged_pairs(count=12)
+
+
+class _Logger(TrainerCallback):  # type: ignore[misc]
+    """What a logger such as TensorBoard's, which stands before added callbacks, is given."""
+
+    def __init__(self) -> None:
+        self.seen: list[dict[str, Any]] = []
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+        self.seen.append({"step": state.global_step, **logs})
+
+
+def _trainer(folder: Path, **changes: Any) -> Trainer:
+    """A plain Trainer on random text, with dropout, so that a random number too many would show."""
+    model = tiny_models.tiny_model("qwen3").train()
+    for layer in model.model.layers:  # type: ignore[union-attr, operator]
+        layer.self_attn.attention_dropout = 0.2
+    draw = np.random.default_rng(0)
+    ids = [draw.integers(0, tiny_models.VOCABULARY, 12).tolist() for _ in range(64)]
+    rows = [{"input_ids": row, "labels": row} for row in ids]
+    settings: dict[str, Any] = {"max_steps": STEPS, "save_steps": 2, "logging_steps": 1, "learning_rate": 1e-2}
+    args = TrainingArguments(
+        str(folder),
+        per_device_train_batch_size=4,
+        use_cpu=True,
+        report_to="none",
+        disable_tqdm=True,
+        **settings | changes,
+    )
+    trainer = Trainer(model, args, train_dataset=rows)
+    trainer.logged = _Logger()
+    trainer.add_callback(trainer.logged)
+    return trainer
+
+
+def _tracker(pairs: Pairs, out: Path, every: int | None = 2) -> HeadTracker:
+    return HeadTracker(pairs, every=every, out=out, fraction=0.1, resamples=50, nodes=4)
+
+
+@pytest.fixture(scope="module")
+def tracked(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Path]:
+    folder = tmp_path_factory.mktemp("tracked")
+    torch.set_num_threads(1)
+    trainer = _trainer(folder / "training")
+    trainer.add_callback(_tracker(pairs, folder / "heads"))
+    trainer.train()
+    return trainer, folder / "heads"
+
+
+def test_training_is_the_same_bit_for_bit(tracked: tuple[Trainer, Path], tmp_path: Path) -> None:
+    trainer, _ = tracked
+    plain = _trainer(tmp_path / "plain")
+    plain.train()
+    for (name, one), (_, other) in zip(plain.model.named_parameters(), trainer.model.named_parameters(), strict=True):
+        assert torch.equal(one, other), name
+    assert [logs["loss"] for logs in plain.logged.seen[:-1]] == [logs["loss"] for logs in trainer.logged.seen[:-1]]
+    for name, module in trainer.model.named_modules():
+        assert (module.training, len(module._forward_hooks), len(module._forward_pre_hooks)) == (True, 0, 0), name
+    assert all(parameter.requires_grad for parameter in trainer.model.parameters())
+
+
+def _grpo_weights(model: Path, folder: Path, tracker: HeadTracker | None) -> tuple[list[torch.Tensor], set[str]]:
+    """Weights and logged keys after two steps of plain ``trl.GRPOTrainer``, which samples its own data."""
+    import trl
+
+    args = trl.GRPOConfig(
+        str(folder), max_steps=2, per_device_train_batch_size=8, num_generations=4, max_completion_length=6,
+        learning_rate=1e-2, beta=0.0, logging_steps=1, use_cpu=True, bf16=False, gradient_checkpointing=False,
+        report_to="none", disable_tqdm=True, save_strategy="no",
+    )  # fmt: skip
+
+    def length(completions: list[Any], **columns: Any) -> list[float]:
+        return [float(len(str(each)) % 3) for each in completions]
+
+    subject = load_model(model)
+    rows = Dataset.from_list([{"prompt": [{"role": "user", "content": f"? {letter}"}]} for letter in "abcdefgh"])
+    trainer = trl.GRPOTrainer(subject.model, length, args=args, train_dataset=rows, processing_class=subject.tokenizer)
+    if tracker is not None:
+        trainer.add_callback(tracker)
+    trainer.train()
+    logged = {key for logs in trainer.state.log_history for key in logs}
+    return [parameter.detach().clone() for parameter in trainer.model.parameters()], logged
+
+
+def test_trls_grpo_samples_and_learns_the_same(pairs: Pairs, tmp_path: Path) -> None:
+    model = build_model(tmp_path / "model", heads=4, width=32)
+    plain, _ = _grpo_weights(model, tmp_path / "plain", None)
+    watched, logged = _grpo_weights(model, tmp_path / "watched", _tracker(pairs, tmp_path / "heads", every=1))
+    assert all(torch.equal(one, other) for one, other in zip(plain, watched, strict=True))
+    assert {"heads/new", "reward", "completions/mean_length"} <= logged
+
+
+def test_loggers_are_given_the_counts_at_their_step(tracked: tuple[Trainer, Path]) -> None:
+    trainer, _ = tracked
+    for seen in (trainer.logged.seen, trainer.state.log_history):
+        steps = [logs["step"] for logs in seen if "heads/new" in logs]
+        assert steps == [2, 4, 6]
+    first = next(logs for logs in trainer.logged.seen if "heads/new" in logs)
+    assert {"heads/kept", "heads/lost", "heads/contingent", "heads/new_null"} <= first.keys()
+    grid = tiny_models.LAYERS * tiny_models.HEADS
+    assert 0 <= first["heads/new"] + first["heads/kept"] + first["heads/lost"] <= grid
+
+
+def test_what_is_written_opens_like_a_studys_run(tracked: tuple[Trainer, Path]) -> None:
+    from headscope.report import render
+    from headscope.report.findings import read
+
+    run = RunDirectory.open(tracked[1])
+    findings = read(run)
+    assert findings.coverage.planned == findings.coverage.done == 8  # 2 pair sets, 2 + 3 scores, 1 comparison
+    assert findings.comparisons[0].steps == (2, 4, 6)
+    assert [record.labels["step"] for record in run.find("scores", pairs="main")] == [0, 2, 4, 6]
+    logged = [logs["heads/new"] for logs in tracked[0].logged.seen if "heads/new" in logs]
+    assert [each.counts.new.value for each in findings.comparisons[0].emergence] == logged
+    assert len(list((run.path / "units" / "comparison").iterdir())) == 1
+    assert render(run).is_file()
+
+
+def test_scores_are_those_of_the_saved_checkpoint(tracked: tuple[Trainer, Path], pairs: Pairs) -> None:
+    from transformers import AutoModelForCausalLM
+
+    from headscope.circuits import attribute
+    from headscope.results.edges import EdgeScores
+
+    saved = AutoModelForCausalLM.from_pretrained(Path(tracked[0].args.output_dir) / "checkpoint-4").eval()
+    (record,) = RunDirectory.open(tracked[1]).find("scores", step=4)
+    again = attribute(saved, pairs[::2], nodes=4)
+    np.testing.assert_array_equal(EdgeScores.load(record.folder).edges, again.edges)
+
+
+def test_a_resumed_training_goes_on_in_its_directory(
+    tracked: tuple[Trainer, Path], pairs: Pairs, tmp_path: Path
+) -> None:
+    trainer = _trainer(tmp_path / "training")
+
+    class Killed(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 5:
+                raise KeyboardInterrupt
+
+    trainer.add_callback(_tracker(pairs, tmp_path / "heads"))
+    trainer.add_callback(Killed())
+    with pytest.raises(KeyboardInterrupt):
+        trainer.train()
+    again = _trainer(tmp_path / "training")
+    again.add_callback(_tracker(pairs, tmp_path / "heads"))
+    again.train(resume_from_checkpoint=str(tmp_path / "training" / "checkpoint-4"))
+    found = [RunDirectory.open(folder).lock()["units"] for folder in (tracked[1], tmp_path / "heads")]
+    one, other = ({row["digest"] for row in rows if row["kind"] != "comparison"} for rows in found)
+    assert one == other
+    lost = _trainer(tmp_path / "training")
+    lost.add_callback(_tracker(pairs, tmp_path / "elsewhere"))
+    with pytest.raises(InputError, match="holds no scores of the base, and training resumes at step 4"):
+        lost.train(resume_from_checkpoint=str(tmp_path / "training" / "checkpoint-4"))
+
+
+def test_without_every_the_trainers_saves_decide_and_a_failed_scoring_does_not_stop_training(
+    pairs: Pairs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import headscope.tracking
+
+    plain = headscope.tracking.attribute
+    calls = 0
+
+    def failing(*args: Any, **kwargs: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == 3:  # two for the base
+            raise InputError("the scores are not finite")
+        return plain(*args, **kwargs)
+
+    monkeypatch.setattr(headscope.tracking, "attribute", failing)
+    trainer = _trainer(tmp_path / "training", save_steps=3)
+    trainer.add_callback(_tracker(pairs, tmp_path / "heads", every=None))
+    with pytest.warns(UserWarning, match="heads are not tracked at step 3: the scores are not finite"):
+        trainer.train()
+    assert [logs["step"] for logs in trainer.logged.seen if "heads/new" in logs] == [6]
+
+
+def test_random_states_modes_and_hooks_are_left_alone(ragged_pairs: Callable[..., Pairs]) -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
+    model[0].eval()
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
+    expected = torch.rand(1), random.random(), np.random.rand()
+    torch.manual_seed(0)
+    random.seed(0)
+    np.random.seed(0)
+
+    def draw_and_fail() -> None:
+        with untouched(model):
+            assert not model.training
+            torch.rand(5), random.random(), np.random.rand(3)
+            raise ArithmeticError
+
+    with pytest.raises(ArithmeticError):
+        draw_and_fail()
+    assert (torch.rand(1), random.random(), np.random.rand()) == expected
+    assert [module.training for module in model.modules()] == [True, False, True]
