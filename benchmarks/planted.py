@@ -6,8 +6,8 @@ Two ways of planting, on the lab's base model M:
 - *trained*: the base is that silenced model; the post-trained one is trained from it on the lab's traces with nothing
   free but those heads' rows of q_proj and columns of o_proj.
 
-Truth for a head: it was planted, and putting it from post into base (``cross_patch``) closes some of the gap between the
-two, the 95 % interval over pairs being above 0. Heads that were not planted have the same weights in both models.
+Truth for a head: it was planted, and putting it from post into base (``cross_patch``) closes some of the gap between
+the two, the 95 % interval over pairs being above 0. Heads that were not planted have the same weights in both models.
 
     .venv/bin/python benchmarks/planted.py [--quick]
 """
@@ -19,7 +19,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from table import figures, markdown_table
 

@@ -173,7 +173,7 @@ class Budget:
         rows = max(1, min(CPU_TOKENS // ending, len(pairs) * nodes))
         side = min(len(pairs), max(1, rows // NODES))
         taken = side * self.footprint.pair(ending, total, columns) + rows * self.footprint.node(ending, total, columns)
-        room: bool = taken + ending * self.footprint.position(side, rows, 1) <= self.memory // 3
+        room: bool = taken + ending * self.footprint.position(side, rows, 1) <= self.memory // 2
         return room
 
     def pairs(self, ending: int, total: int, columns: int = 1) -> int:

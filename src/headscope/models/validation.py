@@ -55,6 +55,8 @@ class _Check:
             for what in ("stream", "mlp stream", "z", "attention", "write", "mlp", "ports"):
                 if (layer, what) not in self.seen:
                     raise InputError(f"layer {layer} of {self._name} shows no {what}: {UNSEEN}")
+        if not logits.isfinite().all():
+            raise InputError(f"the logits of {self._name} are not finite; check its weights and dtype")
         self._norms()
         for layer in range(len(self.access.layers)):
             self._writes(layer)
