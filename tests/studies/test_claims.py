@@ -1,6 +1,7 @@
 """Gathering evidence: which runs are seeds of one recipe, which are null twins, and a whole toy study judged."""
 
 import json
+import shutil
 from pathlib import Path
 
 from headscope.cli.main import main
@@ -29,7 +30,10 @@ def test_seeds_share_a_recipe_and_null_twins_are_marked() -> None:
     }
 
 
-def test_a_finished_study_is_judged_whatever_was_asked_for_last(toy_study: Path, toy_run: Path, capsys) -> None:
+def test_a_finished_study_is_judged_whatever_was_asked_for_last(
+    toy_study: Path, toy_run: Path, tmp_path: Path, capsys
+) -> None:
+    toy_run = shutil.copytree(toy_run, tmp_path / "run")  # the command below makes its own plan the run's last
     study, run = read_study(str(toy_study)), RunDirectory.open(toy_run)
     found = claims.evidence(study, run)
     assert [(each.variant, each.method, each.recipe) for each in found.runs] == [

@@ -117,7 +117,7 @@ def test_the_same_command_reuses_everything(toy_run: Path, toy_study: Path) -> N
 def test_another_threshold_trains_samples_and_attributes_nothing_again(toy_run: Path, toy_study: Path) -> None:
     changed = read_study(str(toy_study), ["discover.fraction=0.3", "ablate.heads=[lost]"])
     todo = [unit.kind for unit in plan(changed, RunDirectory(toy_run)) if not RunDirectory(toy_run).is_done(unit)]
-    assert set(todo) == {"faithfulness", "comparison", "headsets", "ablated", "verdict"}
+    assert set(todo) == {"faithfulness", "comparison", "headsets", "ablated", "verdict", "forced", "evidence"}
 
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_results(
