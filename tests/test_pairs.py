@@ -87,7 +87,7 @@ def test_two_bos_are_refused_and_one_is_kept() -> None:
         (([[1, 2]], [[1, 3]], [2]), "allowed are 0-1"),
         (([[1, 2]], [[1, 3]], [-3]), "allowed are 0-1"),
         (([[1, 2]], [[1, 3]], "first"), "positions 'first' are unknown"),
-        (([[1, 2]], [[1, 3]], None, [[1, 2], [3, 4]]), "labels hold 2 rows for 1 pairs"),
+        (([[1, 2]], [[1, 3]], None, [[1, 2], [3, 4]]), r"labels have shape \(2, 2\); 1 pairs need"),
         (([], []), "0 clean"),
         (([[1, 2]], [[1, 3]], []), r"positions \[\] are unknown"),
         (([[1, 2], [1, 2]], [[1, 3], [1, 4]], [[0]]), "positions for 1 pairs"),
@@ -286,3 +286,25 @@ def test_newer_and_missing_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "pairs.json").write_text(json.dumps({**about, "schema_version": 99}))
     with pytest.raises(InputError, match="99"):
         Pairs.load(tmp_path)
+
+
+def test_pairs_are_picked_by_mask_list_and_numpy_integer() -> None:
+    pairs = Pairs.from_tokens([[1, 2], [3, 4], [5, 6]], [[1, 3], [3, 5], [5, 7]])
+    assert [row.tolist() for row in pairs[np.array([False, True, True])].clean] == [[3, 4], [5, 6]]
+    assert pairs[np.int64(2)].clean.tolist() == [5, 6]
+    with pytest.raises(InputError, match=r"mask of shape \(2,\) was given for 3 pairs"):
+        pairs[np.array([True, False])]
+
+
+@pytest.mark.parametrize(
+    ("clean", "more", "sentence"),
+    [
+        ([[1.7, 2.0], [3, 4]], {}, "row 0 of token ids holds 1 axes of float64"),
+        ([[1, 2], [3, -4]], {}, "row 1 of token ids holds id -4"),
+        ([[1, 2], [3, 4]], {"labels": [[1, 2, 3, 4]]}, r"labels have shape \(1, 4\); 2 pairs need \(2, 2\)"),
+        ([[1, 2], [3, 4]], {"positions": [[1], [1], [0]]}, "positions for 3 pairs; give one list for all"),
+    ],
+)
+def test_ids_labels_and_positions_that_do_not_fit_are_refused(clean: Any, more: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Pairs.from_tokens(clean, [[1, 3], [3, 5]], **more)

@@ -206,3 +206,22 @@ def test_a_model_is_measured_only_where_memory_may_be_short(
     tight = attribute(model, pairs, nodes=3, memory=MIB // 2)
     assert measured == [1]
     assert close(tight.edges, roomy.edges)
+
+
+def test_pairs_that_fit_alone_are_not_refused_together(tiny_model: Any) -> None:
+    draw = np.random.default_rng(0)
+    clean, corrupt = [], []
+    for shared, differing in ((1000, 4), (4, 120)):
+        begun, one = draw.integers(0, 40, shared), draw.integers(0, 40, differing)
+        clean.append(np.concatenate([begun, one]))
+        corrupt.append(np.concatenate([begun, (one + 1) % 40]))
+    model = tiny_model("qwen3", max_position_embeddings=2048)
+    scores = attribute(model, Pairs.from_tokens(clean, corrupt), nodes=2, memory=8 * MIB)
+    assert scores.settings["n_pairs"] == 2
+
+
+def test_the_callers_inference_mode_does_not_reach_inside(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs(count=2)
+    expected = attribute(model, pairs, nodes=2).edges
+    with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
+        assert np.array_equal(attribute(model, pairs, nodes=2).edges, expected)

@@ -87,9 +87,9 @@ def attribute(
         vocab], clean logits [position, vocab]) of one pair to one loss per run.
     method: ``eap-ig`` integrates the gradient from the corrupt to the clean embedding; ``eap`` takes it at
         the clean one; ``exact`` patches every edge (``exact_edges``; a pass per edge, for small models).
-    nodes: ``adaptive`` gives each pair the nodes its own path needs for an error of 1 % of its scores, 9 to 128 of
-        them (``refinement``; ``settings`` say how many were used, the judged error, and whether that sufficed), or a
-        number of nodes of ``rule``: gauss, left, right, midpoint.
+    nodes, rule: ``adaptive`` (which has a rule of its own) gives each pair the nodes its own path needs for an error
+        of 1 % of its scores, 9 to 128 of them (``refinement``; ``settings`` say how many were used, the judged error,
+        and whether that sufficed); a number is one of nodes of ``rule``: gauss, left, right, midpoint.
     kv: ``query``: every query head has its own copy of its group's key and value input; ``group``: one input per
         key/value head, scored by the sum of its copies' scores.
     keep_pairs: keep [pair, F, B] scores as well. batch: pairs side by side at most; None chooses.
@@ -113,7 +113,7 @@ def attribute(
         groups = alike(pairs, access, partial(_pairs_at_most, budget, pairs, batch))
         parts = [part for group in groups for part in _parts(plain, access, pairs, group, plan, budget, bar)]
     revision = model.revision if isinstance(model, Subject) else None
-    about = {"model": name_of(model), "revision": revision, "kv": kv, **_about_pairs(pairs)}
+    about = {"model": name_of(model), "revision": revision, "d_model": access.d_model, "kv": kv, **_about_pairs(pairs)}
     about |= _about_run(plan, parts, budget)
     return _gathered(_graph(access, plan), parts, about, time.perf_counter() - started)
 
@@ -134,6 +134,8 @@ def _checked(plan: _Plan, batch: int | None) -> _Plan:
         raise InputError(f"kv {plan.kv!r} is unknown{suggestion(plan.kv, KV)}")
     if batch is not None and batch < 1:
         raise InputError(f"found batch={batch}; give at least 1 pair per batch, or None")
+    if isinstance(plan.nodes, bool) or not isinstance(plan.nodes, int | str):
+        raise InputError(f"found nodes={plan.nodes!r}; give a whole number or 'adaptive'")
     if isinstance(plan.nodes, str) and plan.nodes != "adaptive":
         raise InputError(f"nodes {plan.nodes!r} is unknown; give a number or 'adaptive'")
     quadrature(plan.rule, 1 if isinstance(plan.nodes, str) else plan.nodes)

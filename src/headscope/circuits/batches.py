@@ -36,7 +36,7 @@ class Batch:
     prefix, clean, corrupt: token ids; padding is id 0.
     mask: 1 for tokens, 0 for padding, over prefix and ending.
     position_ids: each text's own positions, over prefix and ending.
-    columns: ending positions that are evaluated in any of the pairs.
+    columns: ending positions that are evaluated in any of the pairs; on the CPU, where any device can be indexed by it.
     weights: per pair 1/(number of its evaluated positions) in its own columns, 0 in the others.
     labels: right and wrong next token, or None.
     follow: the token that follows each evaluated column in the clean text, −1 after the last token.
@@ -71,11 +71,6 @@ class Batch:
         )
 
 
-def ending_length(pair: Pair) -> int:
-    """How many last positions must be run anew: from the first difference or evaluated position on."""
-    return len(pair.clean) - min(pair.shared, int(pair.positions.min()))
-
-
 def ending_tokens(access: HeadAccess) -> int:
     """Tokens of endings one forward and backward pass may hold."""
     per_token = 4 * _WIDTHS_PER_LAYER * access.d_model * len(access.layers)
@@ -98,7 +93,7 @@ def alike(pairs: Pairs, access: HeadAccess, most: Callable[[int, int], int]) -> 
     most: how many pairs of (ending, total) positions may share a batch; below 1 counts as 1.
     """
     _check_vocabulary(pairs, access.embedding.num_embeddings)
-    endings = [ending_length(pair) for pair in pairs]
+    endings = [pair.ending for pair in pairs]
     groups: list[list[int]] = [[]]
     for index in (index for group in pairs.groups() for index in group):
         together = [*groups[-1], index]
@@ -119,7 +114,7 @@ def collate(pairs: Pairs, indices: Sequence[int], device: torch.device, ending: 
     """The named pairs as one batch; ``ending`` asks for a longer ending than they need."""
     chosen = [pairs[index] for index in indices]
     total = max(len(pair.clean) for pair in chosen)
-    ending = max(ending, *(ending_length(pair) for pair in chosen), 1)
+    ending = max(ending, *(pair.ending for pair in chosen), 1)
     clean = _right_aligned([pair.clean for pair in chosen], total)
     corrupt = _right_aligned([pair.corrupt for pair in chosen], total)
     lengths = np.array([len(pair.clean) for pair in chosen])[:, None]
@@ -134,7 +129,7 @@ def collate(pairs: Pairs, indices: Sequence[int], device: torch.device, ending: 
         corrupt=torch.as_tensor(corrupt[:, split:], device=device),
         mask=torch.as_tensor((own >= 0).astype(np.int64), device=device),
         position_ids=torch.as_tensor(own.clip(0), device=device),
-        columns=torch.as_tensor(columns, device=device),
+        columns=torch.as_tensor(columns),
         weights=torch.as_tensor(weights, device=device),
         labels=labels,
         follow=torch.as_tensor(follow, device=device),

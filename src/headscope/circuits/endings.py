@@ -114,12 +114,14 @@ def _distinct(table: Int[Tensor, "row column"]) -> tuple[list[int], list[int]]:
 
 @contextmanager
 def frozen(model: PreTrainedModel) -> Iterator[None]:
-    """No parameter asks for a gradient inside the block; each gets its own setting back."""
+    """No parameter asks for a gradient inside the block, and neither inference mode nor autocast of the caller's holds
+    there; everything gets its own setting back."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in trainable:
             parameter.requires_grad_(False)
-        yield
+        with torch.inference_mode(False), torch.autocast(model.device.type, enabled=False):
+            yield
     finally:
         for parameter in trainable:
             parameter.requires_grad_(True)

@@ -28,8 +28,8 @@ from headscope.circuits.endings import Endings
 from headscope.circuits.objective import Objective
 from headscope.errors import InputError
 from headscope.models import HeadAccess, Hook, NormAccess, Projection, attached, ungrouped
+from headscope.models.hooks import UNSEEN
 from headscope.models.projections import copies, linear_bias, linear_weight
-from headscope.models.validation import UNSEEN
 from headscope.results.graph import PORTS
 
 
@@ -87,7 +87,9 @@ class _Tape:
         """The tape as readings, with the gradients of all outputs in order."""
         rest = iter(gradients)
         return [
-            Reading(residual, [output.detach() for output in outputs], [next(rest) for _ in outputs])
+            Reading(
+                residual.to(outputs[0].device), [output.detach() for output in outputs], [next(rest) for _ in outputs]
+            )
             for residual, outputs in zip(self.residuals, self.outputs, strict=True)
             if residual is not None
         ]

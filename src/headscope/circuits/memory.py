@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from headscope.circuits.batches import CPU_TOKENS, NODES, collate, ending_length
+from headscope.circuits.batches import CPU_TOKENS, NODES, collate
 from headscope.circuits.endings import endings
 from headscope.circuits.gradients import readings
 from headscope.circuits.objective import Objective
@@ -52,8 +52,10 @@ def free_memory(device: torch.device) -> int:
 class Footprint:
     """Bytes that attribution keeps on one model; weights are not counted.
 
+    vocabulary: its size. width: of one number of the model's type.
     token: per token of one node, by autograd and as read outputs and their gradients.
     column: per evaluated position of one node. key: per prefix position of one node.
+    square: per token and token it can attend to, of one node.
     """
 
     access: HeadAccess
@@ -147,10 +149,14 @@ def budget_for(model: PreTrainedModel, access: HeadAccess, pairs: Pairs, nodes: 
     """The budget of one call of ``nodes`` nodes per pair.
 
     The footprint is measured only where its bound leaves less room than can be used: the measuring pass reads every
-    weight, which is dear on a CPU.
+    weight, which is dear on a CPU. Raises InputError where not one node of one pair fits.
     """
     roomy = Budget(bound(model, access), memory)
-    return roomy if roomy.ample(pairs, nodes) else Budget(footprint(model, access), memory)
+    if roomy.ample(pairs, nodes):
+        return roomy
+    measured = Budget(footprint(model, access), memory)
+    measured.check(pairs)
+    return measured
 
 
 class Budget:
@@ -166,9 +172,7 @@ class Budget:
         """Whether a pass may hold all nodes of all pairs, or as many as a CPU can use."""
         if self.footprint.access.device.type != "cpu":
             return False
-        ending, total = (
-            max(sizes) for sizes in zip(*((ending_length(one), len(one.clean)) for one in pairs), strict=True)
-        )
+        ending, total = (max(sizes) for sizes in zip(*((one.ending, len(one.clean)) for one in pairs), strict=True))
         columns = max(len(one.positions) for one in pairs)
         rows = max(1, min(CPU_TOKENS // ending, len(pairs) * nodes))
         side = min(len(pairs), max(1, rows // NODES))
@@ -177,11 +181,7 @@ class Budget:
         return room
 
     def pairs(self, ending: int, total: int, columns: int = 1) -> int:
-        """Pairs of a batch: as many as fill a pass with a few nodes each, in a third of the budget.
-
-        Raises InputError where not one node of one pair fits.
-        """
-        self._check(ending, total, columns)
+        """Pairs of a batch: as many as fill a pass with a few nodes each, in a third of the budget; at least one."""
         each = self.footprint.pair(ending, total, columns)
         rows = self._rows(ending, total, columns, self.memory // 2)
         return max(1, min(self.memory // 3 // each, rows // NODES))
@@ -208,6 +208,11 @@ class Budget:
         if self.footprint.access.device.type == "cpu":
             rows = min(rows, max(1, CPU_TOKENS // ending))
         return min(rows, self.most)
+
+    def check(self, pairs: Pairs) -> None:
+        """Raises InputError where not one node of one of the pairs fits."""
+        for ending, total, columns in {(one.ending, len(one.clean), len(one.positions)) for one in pairs}:
+            self._check(ending, total, columns)
 
     def _check(self, ending: int, total: int, columns: int) -> None:
         one = self.footprint

@@ -3,6 +3,8 @@ section 4)."""
 
 from typing import Any
 
+import numpy as np
+
 from headscope.errors import InputError
 from headscope.measures.selection import above, greedy, prune, top_fraction, top_mass, top_n
 from headscope.results.circuit import Circuit
@@ -44,6 +46,8 @@ def select(
     if aggregate not in ("abs", "signed"):
         raise InputError(f"aggregate {aggregate!r} is unknown; 'abs' and 'signed' are allowed")
     ((name, size),) = given.items()
+    if name in ("n", "greedy") and (isinstance(size, bool) or not isinstance(size, int | np.integer)):
+        raise InputError(f"found {name}={size!r}; give a whole number of edges")
     values = scores.edges_abs if aggregate == "abs" else scores.edges
     edges = prune(scores.graph, _RULES[name](scores.graph, values, size))
     settings = {"rule": name, "size": size, "aggregate": aggregate, "scores": scores.settings}

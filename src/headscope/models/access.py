@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from headscope.models.hooks import Hook
 from headscope.models.norms import NormAccess
-from headscope.models.projections import Projection, copies, linear_weight
+from headscope.models.projections import Projection, linear_weight
 from headscope.results.graph import PORTS, Graph
 
 
@@ -119,23 +119,6 @@ class HeadAccess:
         for projection, output in zip(self.layers[layer].projections, outputs, strict=True):
             ports.update(projection.split(output))
         return ports
-
-    def port_weights(self, layer: int) -> Float[Tensor, "port_head d_head d"]:
-        """Weights from what heads read to q, k, v of every query head: [3H, d_head, d], k and v repeated.
-
-        A norm over all heads (OLMo 2) is in them but for its scale.
-        """
-        ports: dict[str, Tensor] = {}
-        for projection in self.layers[layer].projections:
-            ports.update(projection.weights())
-        return torch.cat([copies(ports[port], self.heads) for port in PORTS])
-
-    def port_biases(self, layer: int) -> Float[Tensor, "port_head d_head"]:
-        """Biases beside ``port_weights``: [3H, d_head], zero where there is none."""
-        ports: dict[str, Tensor] = {}
-        for projection in self.layers[layer].projections:
-            ports.update(projection.biases())
-        return torch.cat([copies(ports[port], self.heads) for port in PORTS])
 
     def read_heads(
         self, layer: int, streams: Float[Tensor, "port_head *batch d"]

@@ -6,14 +6,16 @@ Most models name their modules alike; ``usual`` reads those, and is tried on arc
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from headscope.errors import InputError
 from headscope.models.access import HeadAccess, LayerAccess
+from headscope.models.hooks import UNSEEN
 from headscope.models.norms import NormAccess, norm_access
 from headscope.models.projections import Projection
-from headscope.models.validation import UNSEEN, validate
+from headscope.models.validation import validate
 
 
 class Architecture(Protocol):
@@ -189,7 +191,9 @@ def head_access(model: PreTrainedModel) -> HeadAccess:
         access = usual(model)
         _check_weights(name, access)
         validate(model, access)
-    except (InputError, AttributeError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (InputError, AttributeError, RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
         known = ", ".join(ARCHITECTURES)
         raise InputError(
             f"architecture {name!r} is unknown, and read like a usual one: {error} (known: {known})"
@@ -211,6 +215,7 @@ def _check_weights(name: str, access: HeadAccess) -> None:
     for index, layer in enumerate(access.layers):
         for module in (*(projection.linear for projection in layer.projections), layer.output):
             weight: Any = module.weight
-            if not weight.is_floating_point() or weight.ndim != 2 or access.d_model not in weight.shape:
+            readable = weight.is_floating_point() and weight.element_size() > 1  # FP8 counts as floating point
+            if not readable or weight.ndim != 2 or access.d_model not in weight.shape:
                 found = f"{type(module).__name__} of {weight.dtype} {tuple(weight.shape)}"
                 raise InputError(f"layer {index} of {name} holds a {found}; load it unquantised (bfloat16 or float32)")

@@ -7,6 +7,11 @@ from typing import Any, Literal
 
 from torch import nn
 
+UNSEEN = (
+    "a compiled or fused forward hides it from hooks; load the model without torch.compile and use_kernels, with "
+    "attn_implementation='sdpa' or 'eager'"
+)
+
 
 @dataclass(frozen=True)
 class Hook:

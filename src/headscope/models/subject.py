@@ -6,6 +6,7 @@ from typing import Any
 from transformers import PreTrainedModel
 
 from headscope.errors import InputError
+from headscope.models.hooks import UNSEEN
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +32,8 @@ def as_model(model: Any) -> PreTrainedModel:
     draw).
     """
     plain = model.model if isinstance(model, Subject) else model
+    if hasattr(plain, "_orig_mod"):
+        raise InputError(f"the model is compiled: {UNSEEN}")
     if not isinstance(plain, PreTrainedModel):
         raise InputError(f"model is a {type(plain).__name__}; give a Subject from load_model or a Hugging Face model")
     if plain.training:

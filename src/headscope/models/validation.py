@@ -21,7 +21,7 @@ from transformers import PreTrainedModel
 
 from headscope.errors import InputError
 from headscope.models.access import HeadAccess
-from headscope.models.hooks import Hook, attached
+from headscope.models.hooks import UNSEEN, Hook, attached
 from headscope.models.norms import formula_error
 from headscope.models.projections import Projection, linear_bias, linear_weight
 from headscope.models.ungrouping import ungrouped
@@ -29,10 +29,6 @@ from headscope.models.ungrouping import ungrouped
 _PROBE_TOKENS = 8
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 _LOW_PRECISION_TOLERANCE = 5e-2
-UNSEEN = (
-    "a compiled or fused forward hides it from hooks; load the model without torch.compile and use_kernels, with "
-    "attn_implementation='sdpa' or 'eager'"
-)
 
 
 @torch.no_grad()

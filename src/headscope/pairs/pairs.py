@@ -88,7 +88,10 @@ class Pairs:
         for index, (one, other) in enumerate(zip(rows_clean, rows_corrupt, strict=True)):
             check_lengths(index, one, other)
             chosen.append(evaluated.choose(positions, index, one, other))
-        table = None if labels is None else np.array(rows(labels), dtype=np.int64).reshape(-1, 2)
+        evaluated.check_count(positions, len(rows_clean))
+        table = None if labels is None else np.array(rows(labels), dtype=np.int64)
+        if table is not None and table.shape != (len(rows_clean), 2):
+            raise InputError(f"labels have shape {table.shape}; {len(rows_clean)} pairs need ({len(rows_clean)}, 2)")
         return cls(tuple(rows_clean), tuple(rows_corrupt), tuple(chosen), table)
 
     @classmethod
@@ -177,15 +180,15 @@ class Pairs:
         return (self[index] for index in range(len(self)))
 
     @overload
-    def __getitem__(self, index: int) -> Pair: ...
+    def __getitem__(self, index: "int | np.integer[Any]") -> Pair: ...
     @overload
     def __getitem__(self, index: "slice | Sequence[int] | np.ndarray") -> "Pairs": ...
-    def __getitem__(self, index: "int | slice | Sequence[int] | np.ndarray") -> "Pair | Pairs":
-        """One ``Pair``, or the ``Pairs`` of a slice or of a list of indices."""
-        if isinstance(index, int):
+    def __getitem__(self, index: "int | np.integer[Any] | slice | Sequence[int] | np.ndarray") -> "Pair | Pairs":
+        """One ``Pair``, or the ``Pairs`` of a slice, a list of indices or a boolean mask."""
+        if isinstance(index, int | np.integer):
             label = None if self.labels is None else (int(self.labels[index, 0]), int(self.labels[index, 1]))
             return Pair(self.clean[index], self.corrupt[index], self.positions[index], label)
-        chosen = range(*index.indices(len(self))) if isinstance(index, slice) else [int(i) for i in index]
+        chosen = range(*index.indices(len(self))) if isinstance(index, slice) else self._listed(index)
         return replace(
             self,
             clean=tuple(self.clean[i] for i in chosen),
@@ -193,6 +196,13 @@ class Pairs:
             positions=tuple(self.positions[i] for i in chosen),
             labels=None if self.labels is None else self.labels[list(chosen)],
         )
+
+    def _listed(self, index: "Sequence[int] | np.ndarray") -> list[int]:
+        wanted = np.asarray(index)
+        if wanted.dtype == bool and wanted.shape != (len(self),):
+            raise InputError(f"a mask of shape {wanted.shape} was given for {len(self)} pairs; give one value for each")
+        listed: list[int] = np.flatnonzero(wanted).tolist() if wanted.dtype == bool else wanted.astype(int).tolist()
+        return listed
 
     def groups(self) -> list[list[int]]:
         """Indices of pairs that one run of a prefix serves, groups of short endings and short texts first.

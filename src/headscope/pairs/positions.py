@@ -33,6 +33,12 @@ def choose(wanted: Any, index: int, clean: Tokens, corrupt: Tokens, answer: int 
     return np.unique(np.where(chosen < 0, chosen + length, chosen))
 
 
+def check_count(wanted: Any, pairs: int) -> None:
+    """Raise InputError where lists of positions are more or fewer than pairs."""
+    if wanted is not None and not isinstance(wanted, str) and np.ndim(wanted[0]) and len(wanted) != pairs:
+        raise InputError(f"found positions for {len(wanted)} pairs; give one list for all, or one for each of {pairs}")
+
+
 def check(index: int, positions: Tokens, length: int) -> None:
     """Raise InputError unless there is a position and all lie inside the text of pair ``index``."""
     if not len(positions) or positions.min() < 0 or positions.max() >= length:

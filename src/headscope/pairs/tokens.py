@@ -12,9 +12,19 @@ Tokens = Int[np.ndarray, "_"]
 
 
 def rows(tokens: Any) -> list[Tokens]:
-    """Rows of ids from an array, a torch tensor on any device, or a list of rows."""
+    """Rows of ids from an array, a torch tensor on any device, or a list of rows.
+
+    Raises InputError where one is not a row of whole numbers from 0 on.
+    """
     array = tokens.detach().cpu() if hasattr(tokens, "detach") else tokens
-    return [np.asarray(row, dtype=np.int64) for row in array]
+    return [_row(index, np.asarray(row)) for index, row in enumerate(array)]
+
+
+def _row(index: int, row: "np.ndarray[Any, np.dtype[Any]]") -> Tokens:
+    if row.size and (row.ndim != 1 or row.dtype.kind not in "iu" or row.min() < 0):
+        found = f"{row.ndim} axes of {row.dtype}" if row.ndim != 1 or row.dtype.kind not in "iu" else f"id {row.min()}"
+        raise InputError(f"row {index} of token ids holds {found}; give whole numbers from 0 on, one row per text")
+    return row.astype(np.int64).reshape(-1)
 
 
 def shared_length(clean: Tokens, corrupt: Tokens) -> int:

@@ -66,13 +66,18 @@ class Circuit:
         about, arrays = storage.load(folder, "circuit", SCHEMA_VERSION, keys=("graph", "settings"), arrays=("edges",))
         return cls(Graph.from_dict(about["graph"], f"circuit.json in {folder}"), arrays["edges"], about["settings"])
 
+    @property
+    def _d_model(self) -> int:
+        """The model's width, of the scores the circuit was selected from; 0 where unknown."""
+        return int(self.settings.get("d_model") or self.settings.get("scores", {}).get("d_model") or 0)
+
     def to_eap_json(self, path: str | Path, scores: Float[np.ndarray, "F B"] | None = None) -> None:
         """Write EAP-IG's graph JSON: real edges with ``in_graph`` and score (0 without ``scores``).
 
         Raises InputError for a grouped circuit, which EAP-IG cannot express: export its ``per_query()``.
         """
         values = np.zeros(self.edges.shape, dtype=np.float32) if scores is None else scores
-        eap_json.write(path, self.graph, self.edges, values, self.settings.get("d_model", 0))
+        eap_json.write(path, self.graph, self.edges, values, self._d_model)
 
     @classmethod
     def from_eap_json(cls, path: str | Path) -> "Circuit":
