@@ -180,10 +180,10 @@ class Pairs:
         return (self[index] for index in range(len(self)))
 
     @overload
-    def __getitem__(self, index: "int | np.integer[Any]") -> Pair: ...
+    def __getitem__(self, index: int) -> Pair: ...
     @overload
     def __getitem__(self, index: "slice | Sequence[int] | np.ndarray") -> "Pairs": ...
-    def __getitem__(self, index: "int | np.integer[Any] | slice | Sequence[int] | np.ndarray") -> "Pair | Pairs":
+    def __getitem__(self, index: Any) -> "Pair | Pairs":
         """One ``Pair``, or the ``Pairs`` of a slice, a list of indices or a boolean mask."""
         if isinstance(index, int | np.integer):
             label = None if self.labels is None else (int(self.labels[index, 0]), int(self.labels[index, 1]))
