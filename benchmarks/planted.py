@@ -37,16 +37,20 @@ LEARNING_RATE, BATCH = 2e-3, 32
 
 @dataclass(frozen=True)
 class Plan:
-    """sizes: planted heads per model. seeds: of the sets. pairs: of the detector. fractions: circuit sizes."""
+    """model: of the lab. sizes: planted heads per model. seeds: of the sets. pairs: of the detector.
+
+    fractions: circuit sizes. steps: of training.
+    """
 
     sizes: tuple[int, ...] = (1, 2, 4)
     seeds: tuple[int, ...] = (0, 1, 2)
     pairs: tuple[int, ...] = (16, 64)
     fractions: tuple[float, ...] = (0.02, 0.05, 0.1)
     steps: int = 150
+    model: str = "lab-m"
 
 
-QUICK = Plan(sizes=(1,), seeds=(0,), pairs=(8,), fractions=(0.05,), steps=2)
+QUICK = Plan(sizes=(1,), seeds=(0,), pairs=(4,), fractions=(0.05,), steps=2, model="lab-s")
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,7 +204,7 @@ def causal(model: Planted, pairs: Pairs, seed: int = 0) -> HeadSet:
 
 def measure(plan: Plan) -> str:
     """Recall and false discoveries of the detector and of the paper's rule, as a Markdown table."""
-    subject = load_model(base.model_folder("lab-m"))
+    subject = load_model(base.model_folder(plan.model))
     fresh = 10_000
     scores: dict[tuple[str, int, float, str], Score] = {}
     for model in planted(subject, plan):
@@ -230,9 +234,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Recall and false discoveries on models whose changed heads are known."
     )
     parser.add_argument("--quick", action="store_true", help="one tiny model: checks that it works")
-    options = parser.parse_args(arguments)
+    for name, kind in (("sizes", int), ("seeds", int), ("pairs", int), ("fractions", float)):
+        parser.add_argument(f"--{name}", type=kind, nargs="+", help=f"(default: {getattr(Plan, name)})")
+    options = vars(parser.parse_args(arguments))
+    plan = QUICK if options.pop("quick") else Plan()
+    given = {name: tuple(values) for name, values in options.items() if values is not None}
     torch.set_num_threads(1)
-    print(measure(QUICK if options.quick else Plan()), end="")
+    print(measure(replace(plan, **given)), end="")
     return 0
 
 

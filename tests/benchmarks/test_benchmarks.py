@@ -96,3 +96,20 @@ def test_the_document_is_written_from_full_runs_only(
     text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
     assert "on a quiet one; 1 thread(s)" in text
     assert ".venv/bin/python benchmarks/run.py --write --machine 'a quiet one'" in text
+
+
+# Studies of their own, by their smallest settings, and what their output must hold.
+OTHERS = {
+    "planted.py": (["--quick"], r"\| removed \| 4 \| 5% \| bootstrap \| "),
+    "patches.py": (["--quick"], r"eap-ig"),
+    "comparison.py": (["quick"], r"quick: .* edges: .* peak memory"),
+    "comparison_checks.py": (["--trials", "4"], r"\d"),
+    "coverage.py": (["--problems", "8", "--trials", "4"], r"interval of \| problems"),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_measurements_run_at_their_smallest(script: Any, name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    arguments, words = OTHERS[name]
+    assert script(name)["main"](arguments) == 0
+    assert re.search(words, capfd.readouterr().out)
