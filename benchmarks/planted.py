@@ -9,7 +9,9 @@ Two ways of planting, on the lab's base model M:
 Truth for a head: it was planted, and putting it from post into base (``cross_patch``) closes some of the gap between
 the two, the 95 % interval over pairs being above 0. Heads that were not planted have the same weights in both models.
 
-    .venv/bin/python benchmarks/planted.py [--quick]
+    .venv/bin/python benchmarks/planted.py [--quick] [--sizes 1 2] [--seeds 0] [--pairs 16] [--fractions 0.05]
+
+A minute or more per model on one core.
 """
 
 import argparse
