@@ -25,9 +25,10 @@ from headscope.circuits.integration import Integrand
 from headscope.circuits.memory import Budget, budget_for, checked, out_of_memory
 from headscope.circuits.objective import Metric, Objective
 from headscope.circuits.quadrature import AT_CLEAN, quadrature
+from headscope.circuits.record import record
 from headscope.circuits.refinement import TOLERANCE
 from headscope.errors import InputError, suggestion
-from headscope.models import HeadAccess, Subject, as_model, head_access, name_of
+from headscope.models import HeadAccess, as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.edges import EdgeScores
@@ -112,8 +113,7 @@ def attribute(
         budget = budget_for(plain, access, pairs, expected, checked(memory, access.device))
         groups = alike(pairs, access, partial(_pairs_at_most, budget, pairs, batch))
         parts = [part for group in groups for part in _parts(plain, access, pairs, group, plan, budget, bar)]
-    revision = model.revision if isinstance(model, Subject) else None
-    about = {"model": name_of(model), "revision": revision, "d_model": access.d_model, "kv": kv, **_about_pairs(pairs)}
+    about = record(model, pairs, metric) | {"d_model": access.d_model, "kv": kv, "positions": _positions(pairs)}
     about |= _about_run(plan, parts, budget)
     return _gathered(_graph(access, plan), parts, about, time.perf_counter() - started)
 
@@ -236,9 +236,9 @@ def _check_finite(writes: Writes) -> None:
                 )
 
 
-def _about_pairs(pairs: Pairs) -> dict[str, Any]:
+def _positions(pairs: Pairs) -> str:
     last = all(pair.positions.tolist() == [len(pair.clean) - 1] for pair in pairs)
-    return {"pairs": pairs.digest(), "n_pairs": len(pairs), "positions": "last" if last else "several"}
+    return "last" if last else "several"
 
 
 def _about_run(plan: _Plan, parts: list[_Part], budget: Budget) -> dict[str, Any]:
@@ -246,7 +246,6 @@ def _about_run(plan: _Plan, parts: list[_Part], budget: Budget) -> dict[str, Any
     losses = np.concatenate([part.losses for part in parts]).mean(axis=0)
     about: dict[str, Any] = {
         "method": plan.method,
-        "metric": plan.metric if isinstance(plan.metric, str) else getattr(plan.metric, "__name__", "own"),
         "loss_clean": float(losses[0]),
         "loss_corrupt": float(losses[1]),
     }

@@ -24,9 +24,10 @@ from headscope.circuits.batches import Batch, batches
 from headscope.circuits.contrast import contrast, differences
 from headscope.circuits.endings import endings
 from headscope.circuits.objective import Metric, Objective
+from headscope.circuits.record import record
 from headscope.circuits.replay import Changes, Replay
 from headscope.errors import InputError
-from headscope.models import HeadAccess, Subject, as_model, head_access, name_of
+from headscope.models import HeadAccess, as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.edges import EdgeScores
@@ -125,13 +126,8 @@ def _measure(
             parts.append(patcher(Replay(run, writes, objective), differences(run, writes, slice(None)), bar))
     order = np.argsort([index for one in chosen for index in one.indices])
     mean = losses.mean(axis=0)
-    settings = {
+    settings = record(model, pairs, metric) | {
         "method": "exact",
-        "metric": metric if isinstance(metric, str) else getattr(metric, "__name__", "own"),
-        "model": name_of(model),
-        "revision": model.revision if isinstance(model, Subject) else None,
-        "pairs": pairs.digest(),
-        "n_pairs": len(pairs),
         "loss_clean": float(mean[0]),
         "loss_corrupt": float(mean[1]),
     }

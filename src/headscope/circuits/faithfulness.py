@@ -14,6 +14,7 @@ from headscope.circuits.endings import Endings, endings
 from headscope.circuits.objective import Metric, Objective
 from headscope.circuits.patches import Constants, Patch, constant_patch, corrupt_patch, mean_writes, zero_writes
 from headscope.circuits.patching import patched_logits, tokens_per_pass
+from headscope.circuits.record import record
 from headscope.circuits.selection import select
 from headscope.errors import InputError, suggestion
 from headscope.models import HeadAccess, as_model, head_access, name_of
@@ -98,13 +99,7 @@ def _measure(
             rows = _circuits(run, writes, objective, _patch(run, writes, patch, means), edges)
             table[1:, one.indices] = np.concatenate([values.T for values in rows])
             bar.advance(len(one.indices))
-    settings = {
-        "metric": metric if isinstance(metric, str) else getattr(metric, "__name__", "own"),
-        "patch": patch,
-        "model": name_of(model),
-        "pairs": pairs.digest(),
-    }
-    return table, settings
+    return table, record(model, pairs, metric) | {"patch": patch}
 
 
 def _edges(model: Any, access: HeadAccess, circuits: list[Circuit]) -> Bool[Tensor, "circuit F B"]:
