@@ -13,8 +13,8 @@ _SPELLING = (
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
 _INTEGER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?")
 _NUMBER = re.compile(
-    r"(?P<sign>[+-]?)(?:(?P<decimal>\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})"
-    r"|(?P<n>\d{1,30})/(?P<d>\d{1,30})|\\frac(?:\{(?P<nn>\d{1,30})\}|(?P<nd>\d))(?:\{(?P<dd>\d{1,30})\}|(?P<dn>\d)))"
+    r"(?P<sign>[+-]?)(?:(?P<decimal>\d{1,300}(?:\.\d{0,300})?|\.\d{1,300})"
+    r"|(?P<n>\d{1,300})/(?P<d>\d{1,300})|\\frac(?:\{(?P<nn>\d{1,300})\}|(?P<nd>\d))(?:\{(?P<dd>\d{1,300})\}|(?P<dn>\d)))"
 )
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`_", " "))
