@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 from jaxtyping import install_import_hook
 
 # All but lab and cli, which hold strings: checking their millions of small calls would cost minutes and find nothing.
 CHECKED = ("circuits", "comparison", "evaluation", "heads", "interventions", "measures", "models", "pairs")
 CHECKED += ("progress", "report", "results", "runs", "storage", "studies", "tracking", "training")
 install_import_hook([f"headscope.{area}" for area in CHECKED], "beartype.beartype")
+
+# The same examples on every run, however slow the machine; ``--hypothesis-profile=wide`` looks for new ones.
+settings.register_profile("steady", derandomize=True, deadline=None)
+settings.register_profile("wide", max_examples=2000, deadline=None, print_blob=True)
+settings.load_profile("steady")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

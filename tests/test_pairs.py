@@ -99,7 +99,7 @@ def test_bad_input_is_one_sentence(arguments: tuple[object, ...], sentence: str)
         Pairs.from_tokens(*arguments)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     lengths=st.lists(st.integers(1, 6), min_size=2, max_size=7),
     seed=st.integers(0, 99),
@@ -143,7 +143,7 @@ def test_indexing() -> None:
         pairs[:1].split(0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(
     prompts=st.lists(st.integers(0, 3), min_size=1, max_size=8),
     shared=st.lists(st.integers(0, 5), min_size=8, max_size=8),

@@ -11,7 +11,7 @@ from headscope.results.emergence import Emergence
 from headscope.results.graph import Graph
 
 GRAPH = Graph(3, 4)
-LAWS = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAWS = settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def test_born_and_lost_edges_are_read_off(routed) -> None:

@@ -11,7 +11,7 @@ from headscope.results.emergence import Status
 from headscope.results.graph import Graph
 
 GRAPH = Graph(3, 4)
-LAWS = settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+LAWS = settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SEEDS = st.integers(0, 1000)
 
 

@@ -15,14 +15,14 @@ GRAPHS = st.one_of(
 
 
 @given(GRAPHS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_every_real_edge_stands_once_in_the_row(graph: Graph) -> None:
     index = EdgeBlocks(graph).index
     assert np.array_equal(np.sort(index), np.flatnonzero(graph.real))
 
 
 @given(GRAPHS, st.integers(0, 10_000), st.floats(0.02, 0.9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_heads_and_edges_are_in_the_pruned_circuit_of_every_threshold_up_to_their_entry(
     graph: Graph, seed: int, share: float
 ) -> None:

@@ -15,7 +15,7 @@ GRIDS = st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=4, ma
 
 
 @given(GRIDS, st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_sets_are_distinct_matched_and_never_the_real_one(rows, seed) -> None:
     heads = HeadSet.from_grid(np.array(rows))
     drawn = matched_random_sets(heads, 4, 5, 10, seed)

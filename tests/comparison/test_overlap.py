@@ -36,7 +36,7 @@ def test_within_layers_the_profile_explains_its_share() -> None:
 
 
 @given(SETS, SETS)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_overlap_is_symmetric_and_its_chance_within_its_limits(
     ones: set[tuple[int, int]], twos: set[tuple[int, int]]
 ) -> None:

@@ -43,7 +43,7 @@ def test_numbers_are_told_apart_only_where_no_rounding_could_join_them(answer, g
     assert is_same(answer, gold, "math") is same
 
 
-@given(st.fractions(-(10**299), 10**299, max_denominator=10**6))
+@given(st.fractions(-(10**290), 10**290, max_denominator=10**6))
 @example(Fraction(10**30))
 def test_a_number_equals_itself_in_every_spelling(number):
     sign, size = "-" if number < 0 else "", abs(number)
@@ -59,7 +59,9 @@ def test_numbers_longer_than_any_answer_are_left_to_math_verify():
     assert is_same(f"{digits}/1", rf"\dfrac{{{digits}}}{{1}}", "math") is None
 
 
-@given(st.text(max_size=30), st.sampled_from(["math", "choice", "alias", "exact"]))
+@given(
+    st.text(st.characters(exclude_characters="\n"), max_size=30), st.sampled_from(["math", "choice", "alias", "exact"])
+)
 def test_normalising_twice_is_normalising_once(text, kind):
     once = normal_answer(text, kind)
     assert is_same(text, text, kind) is True

@@ -23,7 +23,7 @@ def by_brute_force(cast, k):
     return np.mean(wins)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from([0, 0, 1, 1, 2, 3, None]), min_size=1, max_size=9), st.data())
 def test_it_equals_a_vote_in_every_subset(cast, data):
     k = data.draw(st.integers(1, len(cast)))

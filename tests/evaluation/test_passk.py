@@ -13,7 +13,7 @@ from headscope.measures.intervals import wilson
 matrices = st.tuples(st.integers(1, 4), st.integers(1, 7)).flatmap(lambda shape: arrays(bool, shape))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(matrices)
 def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(correct):
     for k in range(1, correct.shape[1] + 1):
@@ -22,7 +22,7 @@ def test_pass_at_k_is_the_share_of_subsets_with_a_correct_sample(correct):
         np.testing.assert_allclose(pass_at_k_by_problem(correct, k), by_hand, atol=1e-12)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(matrices, st.randoms(use_true_random=False))
 def test_laws(correct, random):
     samples = correct.shape[1]

@@ -119,7 +119,7 @@ def test_the_models_own_generation_config_neither_acts_nor_changes(model, tokeni
         assert new.tokens == old.tokens[:end]
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.floats(0.0, 0.999999))
 def test_draws_stay_inside_the_nucleus(seed, top_p, uniform):
     logits = torch.from_numpy(np.random.default_rng(seed).normal(0, 3, (4, 11))).float()

@@ -12,7 +12,7 @@ from headscope.circuits import attribute, select
 from headscope.interventions import edit_weights, scale, zero
 from headscope.pairs import Pairs
 
-FEW = settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> bool:

@@ -13,7 +13,7 @@ from headscope.results.graph import PORTS, Graph
 
 GRAPHS = st.builds(Graph, st.integers(1, 3), st.just(4), st.booleans(), st.sampled_from([None, 1, 2]))
 SEEDS = st.integers(0, 10**6)
-SOME = settings(max_examples=25, deadline=None)
+SOME = settings(max_examples=25)
 SIZES = st.one_of(
     st.fixed_dictionaries({"n": st.integers(1, 13)}),
     st.fixed_dictionaries({"greedy": st.integers(1, 13)}),

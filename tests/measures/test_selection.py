@@ -60,7 +60,7 @@ def test_greedy_grows_from_the_logits() -> None:
     assert np.array_equal(greedy(GRAPH, scores, 3), edges("input->logits", "a0.h0->logits", "input->a0.h0<q>"))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(seed=st.integers(0, 10**6), n=st.integers(1, 40))
 def test_stacked_resamples_equal_one_by_one_and_pruning_is_a_fixed_point(seed: int, n: int) -> None:
     graph = Graph(2, 2)
@@ -101,7 +101,7 @@ def plain_prune(graph: Graph, edges: np.ndarray) -> set[tuple[str, str]]:
         kept = rest
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(graph=GRAPHS, seed=st.integers(0, 10**6), share=st.floats(0.02, 0.5))
 def test_pruning_equals_brute_force(graph: Graph, seed: int, share: float) -> None:
     chosen = np.random.default_rng(seed).random(graph.real.shape) < share * graph.real
@@ -109,7 +109,7 @@ def test_pruning_equals_brute_force(graph: Graph, seed: int, share: float) -> No
     assert {(graph.sources[r], graph.destinations[c]) for r, c in np.argwhere(pruned)} == plain_prune(graph, chosen)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(graph=GRAPHS, seed=st.integers(0, 10**6), n=st.integers(1, 60))
 def test_greedy_equals_brute_force(graph: Graph, seed: int, n: int) -> None:
     """n times: of all edges into an input of a node reached, the strongest not taken yet."""

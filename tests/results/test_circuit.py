@@ -77,7 +77,7 @@ def random_circuit(graph: Graph, seed: int) -> Circuit:
     return Circuit(graph, np.random.default_rng(seed).random(graph.real.shape) < 0.3 * graph.real, {"seed": seed})
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     graph=st.builds(Graph, st.integers(1, 3), st.just(4), st.booleans(), st.sampled_from([None, 1, 2])),
     seed=st.integers(0, 99),

@@ -69,7 +69,7 @@ def test_what_is_missing_misshapen_or_newer_is_refused(tmp_path: Path) -> None:
         scores(False, edges=small, edges_abs=small)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     graph=st.builds(Graph, st.integers(1, 2), st.just(4), st.booleans(), st.sampled_from([None, 2])),
     pairs=st.integers(0, 3),

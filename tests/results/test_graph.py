@@ -18,7 +18,7 @@ def graphs(*, grouped: bool) -> st.SearchStrategy[Graph]:
 
 
 @given(graphs(grouped=False))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 def test_sizes_are_those_of_the_method(graph: Graph) -> None:
     assert len(graph.sources) == 1 + graph.layers * (graph.heads + 1)
     assert len(graph.destinations) == graph.layers * (3 * graph.heads + 1) + 1
@@ -42,7 +42,7 @@ def test_names_and_columns_of_a_grouped_layer() -> None:
 
 
 @given(graphs(grouped=True))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_columns_and_owners_say_the_inputs_of_every_node(graph: Graph) -> None:
     inputs: dict[int, list[str]] = {}
     for owner, column in zip(graph.owner, graph.column, strict=True):
@@ -57,7 +57,7 @@ def test_columns_and_owners_say_the_inputs_of_every_node(graph: Graph) -> None:
 
 
 @given(graphs(grouped=True), st.integers(0, 1000))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_folding_sums_the_copies_and_unfolding_repeats_them(graph: Graph, seed: int) -> None:
     copies = graph.per_query
     scores = np.random.default_rng(seed).normal(size=(2, *copies.real.shape))

@@ -57,7 +57,7 @@ def test_groups():
 any_text = st.text(st.characters(), max_size=20) | st.just("\x00\u2028\ud800x\udfff\U0001f600")
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(any_text, any_text)
 def test_saving_and_loading_is_the_identity(tmp_path_factory, response, problem):
     samples = made([record(problem, 0, response=response), record(problem, 1)], temperature=0.6, chat=None)

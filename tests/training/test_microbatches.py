@@ -34,7 +34,7 @@ def _loss(batches: list[dict[str, Any]], weight: Tensor) -> Tensor:
     return torch.stack(parts).sum()
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.data())
 def test_gradient_is_unchanged(data: st.DataObject) -> None:
     rows = data.draw(st.integers(2, 9))
