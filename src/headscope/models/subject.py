@@ -24,6 +24,10 @@ class Subject:
     name: str
     revision: str | None = None
 
+    def __repr__(self) -> str:
+        config, tokens = self.model.config, "" if self.tokenizer is not None else ", no tokenizer"
+        return f"Subject: {self.name} ({config.model_type}, {self.model.num_parameters():,} parameters{tokens})"
+
 
 def as_model(model: Any) -> PreTrainedModel:
     """The plain Hugging Face model of a ``Subject`` or of itself.

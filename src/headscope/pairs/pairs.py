@@ -72,6 +72,13 @@ class Pairs:
             check_lengths(index, pair.clean, pair.corrupt)
             evaluated.check(index, pair.positions, len(pair.clean))
 
+    def __repr__(self) -> str:
+        lengths = [len(text) for text in self.clean]
+        spread = str(lengths[0]) if len(set(lengths)) == 1 else f"{min(lengths)}–{max(lengths)}"
+        shared = [pair.shared for pair in self]
+        dropped = "".join(f"; dropped: {count} {reason}" for reason, count in self.dropped.items())
+        return f"Pairs: {len(self)} of {spread} tokens, the first {min(shared)}–{max(shared)} of them shared{dropped}"
+
     @classmethod
     def from_tokens(cls, clean: Any, corrupt: Any, positions: Positions = None, labels: Any = None) -> "Pairs":
         """Pairs from token ids: arrays [pair, token] (NumPy or torch) or lists of rows of differing lengths.

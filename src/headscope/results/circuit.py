@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.results import eap_json
+from headscope.results import eap_json, shown
 from headscope.results.graph import Graph
 
 SCHEMA_VERSION = 1
@@ -48,6 +48,15 @@ class Circuit:
     def __len__(self) -> int:
         """Number of edges."""
         return int(self.edges.sum())
+
+    def __repr__(self) -> str:
+        total = int(self.graph.real.sum())
+        size = f"{len(self):,} of {total:,} edges ({len(self) / total:.2%})"
+        return shown.line(self, str(self.graph), size, f"{len(self.heads)} heads: {self.heads}")
+
+    def _repr_html_(self) -> str:
+        edges = self.graph.head_grid(self.edges.sum(axis=1))
+        return shown.head_map(f"{self!r}; shaded by edges out", edges)
 
     def per_query(self) -> "Circuit":
         """The same circuit with a k and a v input for every query head: an edge into a group's input becomes one into

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
+from headscope.results import shown
 
 SCHEMA_VERSION = 1
 
@@ -41,6 +42,14 @@ class CrossPatch:
         gap = float(self.gap.mean(dtype=np.float64))
         closed: Float[np.ndarray, "layer head"] = self.closed.mean(axis=0, dtype=np.float64)
         return closed / gap if gap else np.full_like(closed, np.nan)
+
+    def __repr__(self) -> str:
+        pairs, layers, heads = self.closed.shape
+        gap = f"a gap of {self.gap.mean():.3g} nats"
+        return shown.line(self, f"{layers} × {heads} heads", f"{pairs} pairs", gap)
+
+    def _repr_html_(self) -> str:
+        return shown.head_map(f"{self!r}; blue where the head closes it", self.share)
 
     def save(self, folder: str | Path) -> None:
         """Write ``cross_patch.safetensors`` and ``cross_patch.json`` into ``folder``, which is made if absent."""

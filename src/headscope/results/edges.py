@@ -10,7 +10,8 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
-from headscope.results import eap_json
+from headscope.heads import HeadId
+from headscope.results import eap_json, shown
 from headscope.results.graph import Graph
 
 SCHEMA_VERSION = 1
@@ -73,6 +74,37 @@ class EdgeScores:
     def destinations(self) -> list[str]:
         """B destination names."""
         return self.graph.destinations
+
+    @property
+    def head_importance(self) -> Float[np.ndarray, "layer head"]:
+        """Mean over pairs of ``pair_heads``; of scores without pairs, each head's sum of ``edges_abs``."""
+        if len(self.pair_heads):
+            return np.asarray(self.pair_heads.mean(axis=0))
+        return np.asarray(self.graph.head_grid(self.edges_abs.sum(axis=1)))
+
+    def top_heads(self, count: int = 8) -> list[HeadId]:
+        """The ``count`` heads of largest importance, largest first."""
+        order = np.argsort(-self.head_importance, axis=None, kind="stable")[:count].tolist()
+        return [HeadId(*divmod(index, self.graph.heads)) for index in order]
+
+    def __repr__(self) -> str:
+        about = self.settings
+        metric = ", ".join(str(about[name]) for name in ("method", "metric") if name in about)
+        nodes = f"{about.get('nodes_mean', about['nodes']):.3g} {about.get('rule')} nodes" if "nodes" in about else ""
+        completeness = "" if math.isnan(self.residual) else f"residual {self.residual:.1e}"
+        return shown.line(
+            self,
+            shown.source(about),
+            str(self.graph),
+            f"{len(self.pair_heads)} pairs",
+            metric,
+            nodes,
+            completeness,
+            f"most in {' '.join(map(str, self.top_heads()))}",
+        )
+
+    def _repr_html_(self) -> str:
+        return shown.head_map(repr(self), self.head_importance)
 
     def grouped(self, kv_heads: int) -> "EdgeScores":
         """The scores ``kv="group"`` would have given, by arithmetic: k and v summed per key/value head, pair by pair.

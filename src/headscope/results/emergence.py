@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from headscope.heads import HeadSet
+from headscope.results import shown
 from headscope.results.counts import Counts, EdgeChange, HeadEstimates, LayerProfile
 from headscope.storage import check_schema
 
@@ -126,6 +127,16 @@ class Emergence:
     def post_active(self) -> "Bool[np.ndarray, 'layer head']":
         """Core heads of post."""
         return self.post_frequency >= self.core_from
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))
+        counts = f"{len(self.kept)} kept / {len(self.new)} new / {len(self.lost)} lost heads"
+        null = f"new above null {self.excess.new} ({self.null_source})"
+        return shown.line(self, counts, null, f"{self.pairs} pairs", f"circuits of {self.fraction:.1%}", found)
+
+    def _repr_html_(self) -> str:
+        change = self.importance_change.value
+        return shown.head_map(f"{self!r}; blue where post relies on the head more, orange where less", change)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values with ``schema_version``; also the head sets by name, for people who read the file."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
+from headscope.results import shown
 
 SCHEMA_VERSION = 1
 _ARRAYS = ("full", "empty", "circuits", "fractions")
@@ -39,6 +40,10 @@ class Faithfulness:
 
     def __post_init__(self) -> None:
         _check_finite(full=self.full, empty=self.empty, circuit=self.circuit)
+
+    def __repr__(self) -> str:
+        carried = f"{self.normalised:.2f} carried by {self.edges:,} edges"
+        return shown.line(self, shown.source(self.settings), f"{len(self.full)} pairs", carried)
 
     @property
     def normalised(self) -> float:
@@ -83,6 +88,12 @@ class FaithfulnessCurve:
         ends = np.array([0.0, *self.fractions])
         if not len(self.fractions) or (np.diff(ends) <= 0).any() or ends[-1] > 1:
             raise InputError(f"found fractions {self.fractions.tolist()}; give ascending ones above 0 and up to 1")
+
+    def __repr__(self) -> str:
+        carried = zip(self.fractions, self.normalised(), strict=True)
+        sizes = ", ".join(f"{value:.2f} at {fraction:.1%}" for fraction, value in carried)
+        areas = f"CPR {self.cpr():.3f}, CMD {self.cmd():.3f}"
+        return shown.line(self, shown.source(self.settings), f"{len(self.full)} pairs", sizes, areas)
 
     def __len__(self) -> int:
         """Number of sizes."""

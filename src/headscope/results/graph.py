@@ -48,6 +48,10 @@ class Graph:
         if self.kv_heads == self.heads:
             object.__setattr__(self, "kv_heads", None)
 
+    def __str__(self) -> str:
+        grouped = "" if self.kv_heads is None else f" ({self.kv_heads} key/value)"
+        return f"{self.layers} × {self.heads} heads{grouped}{', parallel' if self.parallel else ''}"
+
     @classmethod
     def from_dict(cls, fields: Any, origin: str) -> "Graph":
         """The graph a file describes; InputError names ``origin`` where its fields are not a graph's."""

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
+from headscope.results import shown
 
 SCHEMA_VERSION = 1
 
@@ -38,6 +39,14 @@ class HeadScores:
         """Mean over pairs, signed."""
         mean: Float[np.ndarray, "layer head"] = self.pair_heads.mean(axis=0)
         return mean
+
+    def __repr__(self) -> str:
+        pairs, layers, heads = self.pair_heads.shape
+        metric = ", ".join(str(self.settings[name]) for name in ("method", "metric") if name in self.settings)
+        return shown.line(self, shown.source(self.settings), f"{layers} × {heads} heads", f"{pairs} pairs", metric)
+
+    def _repr_html_(self) -> str:
+        return shown.head_map(f"{self!r}; blue where replacing the head raises the loss", self.mean)
 
     def save(self, folder: str | Path) -> None:
         """Write ``heads.safetensors`` and ``heads.json`` into ``folder``, which is made if absent."""

@@ -18,6 +18,7 @@ import pandas as pd
 from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
+from headscope.results import shown
 
 SCHEMA_VERSION = 2
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
@@ -78,6 +79,12 @@ class Samples:
         rows = [{**ABSENT, **row} for row in records]
         table = pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in COLUMNS})
         return cls(table, model, task, settings or {})
+
+    def __repr__(self) -> str:
+        counts = self.table["verdict"].value_counts()
+        verdicts = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
+        problems, samples = self.correct.shape
+        return shown.line(self, f"{self.model} on {self.task}", f"{problems} problems × {samples}", verdicts)
 
     __hash__ = None  # type: ignore[assignment]
 

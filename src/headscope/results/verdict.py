@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
+from headscope.results import shown
 from headscope.results.estimate import Estimate
 from headscope.storage import check_schema
 
@@ -75,6 +76,9 @@ class AblationVerdict:
         """Place of the real set among the real and all random ones, 1 the strongest (ties count against
         it)."""
         return round(self.p_value * (1 + self.controls))
+
+    def __repr__(self) -> str:
+        return shown.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reading, self.reason)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON values with ``schema_version``."""

@@ -46,7 +46,7 @@ def circuits(run: RunDirectory) -> list[Row]:
                 "model": str(record.labels["model"]),
                 "step": str(record.labels["step"]),
                 "pairs (dropped)": f"{len(pairs)} ({dropped})",
-                "heads with most score": " ".join(_top_heads(scores)),
+                "heads with most score": " ".join(map(str, scores.top_heads())),
                 "nodes": _nodes(scores.settings),
                 "residual": f"{scores.residual:.1e}",
                 "faithfulness": _faithfulness(run, record.labels),
@@ -162,12 +162,6 @@ def _count_cells(result: Emergence) -> Row:
         "pairs": str(result.pairs),
         "new heads": str(result.new),
     }
-
-
-def _top_heads(scores: EdgeScores, count: int = 8) -> list[str]:
-    importance = scores.pair_heads.mean(axis=0)
-    order = importance.ravel().argsort()[::-1][:count]
-    return [f"L{index // importance.shape[1]}H{index % importance.shape[1]}" for index in order]
 
 
 def _verdict_cells(data: Mapping[str, Any]) -> Row:

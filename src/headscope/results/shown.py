@@ -1,0 +1,59 @@
+"""How results show themselves: a line in a terminal; in a notebook that line above a map of the heads, no scripts."""
+
+from collections.abc import Mapping
+from html import escape
+from typing import Any
+
+import numpy as np
+from jaxtyping import Num
+
+_SHADES = 12
+_CELL, _MARGIN = 12, 30
+# The ends of scales that colour-blind readers can tell apart: amounts from near-white to blue, signed numbers from
+# vermilion through near-white to blue.
+_WHITE, _POSITIVE, _NEGATIVE = (240, 240, 240), (0, 92, 160), (200, 80, 0)
+
+
+def line(result: object, *facts: str) -> str:
+    """``EdgeScores: 6 × 8 heads; 40 pairs; …``; empty facts are left out."""
+    return f"{type(result).__name__}: {'; '.join(fact for fact in facts if fact)}"
+
+
+def source(settings: Mapping[str, Any]) -> str:
+    """The model a result is of, by the last part of its name; "" where the settings name none."""
+    return str(settings.get("model", "")).rstrip("/").rsplit("/", 1)[-1]
+
+
+def head_map(shown: str, values: "Num[np.ndarray, 'layer head']") -> str:
+    """HTML: the line, and a layer × head grid (layer 0 at the bottom) shaded by value, zero being near-white.
+
+    Cells of one shade are one path, so that 36 × 32 heads stay below 50 kB.
+    """
+    layers, heads = values.shape
+    size = _MARGIN + heads * _CELL, _MARGIN + layers * _CELL
+    axes = (
+        f'<text x="{_MARGIN}" y="{size[1] - 8}">heads 0–{heads - 1}</text>'
+        f'<text x="0" y="{size[1] - _MARGIN}">L0</text><text x="0" y="{_CELL}">L{layers - 1}</text>'
+    )
+    style = "font:11px sans-serif;fill:currentColor"
+    drawing = f'<svg width="{size[0]}" height="{size[1]}" role="img" style="{style}">{_cells(values)}{axes}</svg>'
+    return f"<div><code>{escape(shown)}</code><br>{drawing}</div>"
+
+
+def _cells(values: "Num[np.ndarray, 'layer head']") -> str:
+    largest = float(np.nanmax(np.abs(values), initial=0)) or 1.0
+    shades = np.round(np.nan_to_num(values / largest) * _SHADES).astype(int)
+    paths = []
+    for shade in np.unique(shades):
+        squares = "".join(
+            f"M{_MARGIN + head * _CELL} {(len(values) - 1 - layer) * _CELL}h{_CELL - 1}v{_CELL - 1}h{1 - _CELL}z"
+            for layer, head in np.argwhere(shades == shade)
+        )
+        paths.append(f'<path fill="{_colour(shade / _SHADES)}" d="{squares}"/>')
+    return "".join(paths)
+
+
+def _colour(share: float) -> str:
+    end = _POSITIVE if share >= 0 else _NEGATIVE
+    mixed = (round(zero + (full - zero) * abs(share)) for zero, full in zip(_WHITE, end, strict=True))
+    return "#" + "".join(f"{channel:02x}" for channel in mixed)
