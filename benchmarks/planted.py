@@ -29,6 +29,7 @@ from headscope.comparison import emergence
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
 from headscope.lab import base, chains
+from headscope.lab.pairs import lab_pairs, prompt_tokens
 from headscope.measures.intervals import bootstrap
 from headscope.models import head_access, load_model
 from headscope.pairs import Pairs
@@ -115,15 +116,9 @@ def _free(model: Any, heads: HeadSet, seed: int) -> dict[torch.nn.Parameter, tor
 def _rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], list[int]]]:
     """Prompt and trace as token ids."""
     return [
-        (_prompt(tokenizer, item), tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"])
+        (prompt_tokens(tokenizer, item), tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"])
         for item in base.mixed_items(count, seed=1000 + seed)
     ]
-
-
-def _prompt(tokenizer: Any, item: chains.Item) -> list[int]:
-    turn = [{"role": "user", "content": item.prompt}]
-    ids: list[int] = tokenizer.apply_chat_template(turn, add_generation_prompt=True)["input_ids"]
-    return ids
 
 
 def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -134,42 +129,6 @@ def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torc
         ids[row, : len(prompt) + len(answer)] = torch.tensor(prompt + answer)
         labels[row, : len(prompt) + len(answer)] = torch.tensor([-100] * len(prompt) + answer)
     return ids, labels
-
-
-def minimal_pairs(tokenizer: Any, count: int, seed: int) -> Pairs:
-    """Problems with their traces, and the same with another leaf digit: equal lengths, every later number differs.
-
-    Evaluated at every position from the first differing token of the trace on.
-    """
-    rng, clean, corrupt, positions = random.Random(seed), [], [], []
-    for item in base.mixed_items(4 * count, seed=seed):
-        leaf = item.path[-1] if item.path else None
-        if leaf is None or not leaf.source.isdigit() or len(clean) == count:
-            continue
-        other = _with_leaf(item, (leaf.value + rng.randint(1, 9)) % 10)
-        texts = [_prompt(tokenizer, each) + _answer(tokenizer, each) for each in (item, other)]
-        if len(texts[0]) == len(texts[1]):
-            clean.append(texts[0])
-            corrupt.append(texts[1])
-            start = len(_prompt(tokenizer, item))
-            positions.append([place for place in range(start, len(texts[0])) if texts[0][place] != texts[1][place]])
-    return Pairs.from_tokens(clean, corrupt, [[place - 1 for place in row] for row in positions])
-
-
-def _answer(tokenizer: Any, item: chains.Item) -> list[int]:
-    ids: list[int] = tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"]
-    return ids
-
-
-def _with_leaf(item: chains.Item, digit: int) -> chains.Item:
-    """The same chain from another leaf digit."""
-    leaf = item.path[-1]
-    path, value = [replace(leaf, source=str(digit), value=digit)], digit
-    for step in reversed(item.path[:-1]):
-        value = chains.apply(step.operator, value, step.digit)
-        path.append(replace(step, value=value))
-    prompt = item.prompt.replace(leaf.definition(), path[0].definition())
-    return replace(item, prompt=prompt, path=tuple(reversed(path)), answer=value)
 
 
 @dataclass
@@ -211,7 +170,7 @@ def measure(plan: Plan) -> str:
     scores: dict[tuple[str, int, float, str], Score] = {}
     for model in planted(subject, plan):
         for count in plan.pairs:
-            pairs, again = (minimal_pairs(subject.tokenizer, count, seed) for seed in (fresh, fresh + 1))
+            pairs, again = (lab_pairs(subject.tokenizer, count, kind="leaf", seed=seed) for seed in (fresh, fresh + 1))
             truth = causal(model, pairs)
             before, after, null = (
                 attribute(which, texts, keep_pairs=True)

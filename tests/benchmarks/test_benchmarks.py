@@ -102,6 +102,7 @@ def test_the_document_is_written_from_full_runs_only(
 OTHERS = {
     "planted.py": (["--quick"], r"\| removed \| 4 \| 5% \| bootstrap \| "),
     "patches.py": (["--quick"], r"eap-ig"),
+    "training.py": (["--quick"], r"\| GRPO \| ours, TRL's batches \| .* \| 4.00 \|\n\n\| pairs"),
     "comparison.py": (["quick"], r"quick: .* edges: .* peak memory"),
     "comparison_checks.py": (["--trials", "4"], r"\d"),
     "coverage.py": (["--problems", "8", "--trials", "4"], r"interval of \| problems"),

@@ -90,6 +90,11 @@ def test_the_facts_are_one_fixed_table_of_128_with_all_digits() -> None:
     assert chains.fact(17, 2) == chains.fact(17, 2)
 
 
+def test_the_slice_as_small_as_aime_is_the_first_thirty_of_t4() -> None:
+    assert base.task_items("lab-t4-30") == base.task_items("lab-t4")[:30]
+    assert {item.tier for item in base.task_items("lab-t4-30")} == {"T4"}
+
+
 def test_items_fit_the_context_and_the_vocabulary() -> None:
     tokenizer = build()
     assert len(tokenizer) == 79

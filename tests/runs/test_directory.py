@@ -75,6 +75,9 @@ def test_a_failure_is_kept_told_and_tried_again_only_on_request(tmp_path: Path) 
     assert (outcome.done, outcome.exit_code) == (1, 2)
     assert states(run)["toy"]["reasons"] == ["file x is empty"]
     assert "failed before" in execute([broken], run).failed["toy x"]
+    again = execute([broken], run, retry=True, just_failed={"toy x": "file x is empty"})
+    assert again.failed == {"toy x": "file x is empty"}
+    assert again.seconds == {}  # not tried a second time
     mended = unit(a=1)
     assert execute([mended, needs], run, retry=True).done == 2
     assert states(run)["toy"]["failed"] == 0

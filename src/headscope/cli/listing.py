@@ -29,7 +29,7 @@ def ls_command(kind: Kind, json: Json = False) -> int:
     from headscope.training import PRESETS
 
     names = {
-        Kind.TASKS: [*BENCHMARKS, *lab.TASKS, lab.TRAIN],
+        Kind.TASKS: [*BENCHMARKS, *lab.TASKS, lab.SLICE, lab.TRAIN],
         Kind.MODELS: list(lab.MODELS),
         Kind.STUDIES: builtin_studies(),
         Kind.PRESETS: list(PRESETS),

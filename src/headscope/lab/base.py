@@ -10,6 +10,7 @@ from headscope.lab import chains
 
 MODELS = {"lab-m": "base-m", "lab-s": "base-s", "lab-s-plain": "base-s-plain"}
 TASKS = {f"lab-{tier.lower()}": tier for tier in chains.TIERS}
+SLICE, SLICE_ITEMS = "lab-t4-30", 30  # as many problems as AIME has, to show how little they tell
 TRAIN = "lab-train"  # problems of T1-T3 from the train split: for openings and GRPO
 TRACES = "lab-traces"  # the teacher's reasoning on other problems of that split: for SFT
 HYBRID = "lab-hybrid"  # the same traces, and as many bare answers to problems with thinking switched off
@@ -30,8 +31,10 @@ def task_items(name: str) -> list[chains.Item]:
     """The items behind a built-in task: 500 fixed test items per tier (128 facts for K), or the training problems."""
     if name == TRAIN:
         return mixed_items(TRAIN_ITEMS, seed=1)
+    if name == SLICE:
+        return task_items("lab-t4")[:SLICE_ITEMS]
     if name not in TASKS:
-        raise InputError(f"built-in task {name!r} does not exist{suggestion(name, [*TASKS, TRAIN])}")
+        raise InputError(f"built-in task {name!r} does not exist{suggestion(name, [*TASKS, SLICE, TRAIN])}")
     return chains.items(TASKS[name], "test", TEST_ITEMS, seed=0)
 
 

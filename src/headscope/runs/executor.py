@@ -2,7 +2,7 @@
 
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,11 +33,20 @@ class Outcome:
         return 0 if not self.failed else 2 if self.bad_input else 1
 
 
-def execute(units: Sequence[Unit], run: RunDirectory, *, progress: Progress = SILENT, retry: bool = False) -> Outcome:
+def execute(
+    units: Sequence[Unit],
+    run: RunDirectory,
+    *,
+    progress: Progress = SILENT,
+    retry: bool = False,
+    just_failed: Mapping[str, str] | None = None,
+) -> Outcome:
     """Bring every unit of ``units`` (inputs before readers) to DONE, reusing what is there.
 
     retry: also try units again that failed before. A unit whose input failed is skipped; the others still run.
+    just_failed: names and reasons of what an earlier call of the same command has tried; not tried again.
     """
+    known = just_failed or {}
     outcome, missing = Outcome(), set[str]()
     with progress.bar("units", len(units)) as bar:
         for unit in units:
@@ -46,9 +55,10 @@ def execute(units: Sequence[Unit], run: RunDirectory, *, progress: Progress = SI
             elif any(needed.address in missing for needed in unit.inputs.values()):
                 missing.add(unit.address)
                 outcome.skipped.append(unit.name)
-            elif (failure := run.failure(unit)) is not None and not retry:
+            elif (failure := run.failure(unit)) is not None and (not retry or unit.name in known):
                 missing.add(unit.address)
-                outcome.failed[unit.name] = f"{failure['reason']} (failed before; --retry tries again)"
+                before = f"{failure['reason']} (failed before; --retry tries again)"
+                outcome.failed[unit.name] = known.get(unit.name, before)
                 outcome.bad_input |= bool(failure["bad_input"])
             elif not _attempt(unit, run, outcome, progress):
                 missing.add(unit.address)

@@ -71,7 +71,7 @@ def _row(name: str, sampled: Samples, greedy: Samples, sampled_off: Samples, gre
         f"pass@{SAMPLES}": str(pass_at_k(sampled.correct, SAMPLES)),
         "greedy": str(pass_at_k(greedy.correct, 1)),
         "share that thinks": f"{thinks.mean():.2f}",
-        "correct when it thinks": str(wilson(int(right[thinks].sum()), int(thinks.sum()))),
+        "correct when it thinks": str(wilson(int(right[thinks].sum()), int(thinks.sum()))) if thinks.any() else "-",
         "thinking off, pass@1": str(pass_at_k(sampled_off.correct, 1)),
         f"thinking off, pass@{SAMPLES}": str(pass_at_k(sampled_off.correct, SAMPLES)),
         "thinking off, greedy": str(pass_at_k(greedy_off.correct, 1)),

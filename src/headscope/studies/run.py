@@ -33,7 +33,7 @@ def run_study(
         trained = execute(training_units(units), run, progress=progress, retry=retry)
         units = plan(study, run, goal)
         _record(study, run, units)
-        outcome = execute(units, run, progress=progress, retry=retry)
+        outcome = execute(units, run, progress=progress, retry=retry, just_failed=trained.failed)
     outcome.done += trained.done
     outcome.reused -= trained.done
     for kind, seconds in trained.seconds.items():

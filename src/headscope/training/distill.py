@@ -71,9 +71,21 @@ def run_distill(
         return launch.drive(_trainer(model_path, teacher_path, rows, config, out), resume, progress, identity)
 
 
-def _trainer(model_path: str | Path, teacher_path: str | Path, rows: Any, config: DistillConfig, out: Path) -> Any:
+def trl_config(config: DistillConfig, out: Path) -> Any:
+    """TRL's settings for this config, as a ``trl.DistillationConfig``."""
     from trl import DistillationConfig
 
+    return DistillationConfig(
+        **launch.arguments(config, out, config.batch_size),
+        max_completion_length=config.max_completion_length,
+        temperature=config.temperature,
+        beta=config.beta,
+        chat_template_kwargs=config.chat,
+        use_vllm=config.vllm,
+    )
+
+
+def _trainer(model_path: str | Path, teacher_path: str | Path, rows: Any, config: DistillConfig, out: Path) -> Any:
     from headscope.training.trainers import DurableDistillation
 
     student, teacher = launch.load(model_path), launch.load(teacher_path)
@@ -83,18 +95,10 @@ def _trainer(model_path: str | Path, teacher_path: str | Path, rows: Any, config
             f"teacher {teacher_path} has {sizes[1]} vocabulary entries and model {model_path} has {sizes[0]}; "
             "distillation compares their next-token distributions and needs the same"
         )
-    args = DistillationConfig(
-        **launch.arguments(config, out, config.batch_size),
-        max_completion_length=config.max_completion_length,
-        temperature=config.temperature,
-        beta=config.beta,
-        chat_template_kwargs=config.chat,
-        use_vllm=config.vllm,
-    )
     return DurableDistillation(
         model=student.model,
         teacher_model=teacher.model,
-        args=args,
+        args=trl_config(config, out),
         train_dataset=rows,
         processing_class=student.tokenizer,
     )

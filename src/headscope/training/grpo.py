@@ -100,14 +100,12 @@ def _check_rewards(names: list[str], config: GrpoConfig) -> None:
         )
 
 
-def _trainer(model_path: str | Path, rows: Any, rewards: Sequence[Reward], config: GrpoConfig, out: Path) -> Any:
+def trl_config(config: GrpoConfig, out: Path) -> Any:
+    """TRL's settings for this config, as a ``trl.GRPOConfig``."""
     from trl import GRPOConfig
 
-    from headscope.training.trainers import DurableGrpo
-
-    subject = launch.load(model_path)
     shared = launch.arguments(config, out, config.prompts_per_step * config.samples)
-    args = GRPOConfig(
+    return GRPOConfig(
         **shared,
         num_generations=config.samples,
         # Equal to gradient_accumulation_steps: sampling happens at step boundaries only, so no checkpoint falls
@@ -126,10 +124,16 @@ def _trainer(model_path: str | Path, rows: Any, rewards: Sequence[Reward], confi
         chat_template_kwargs=config.chat,
         use_vllm=config.vllm,
     )
+
+
+def _trainer(model_path: str | Path, rows: Any, rewards: Sequence[Reward], config: GrpoConfig, out: Path) -> Any:
+    from headscope.training.trainers import DurableGrpo
+
+    subject = launch.load(model_path)
     return DurableGrpo(
         model=subject.model,
         reward_funcs=list(rewards),
-        args=args,
+        args=trl_config(config, out),
         train_dataset=rows,
         processing_class=subject.tokenizer,
     )

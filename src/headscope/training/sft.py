@@ -55,15 +55,20 @@ def run_sft(
         return launch.drive(_trainer(model_path, rows, config, out), resume, progress, identity)
 
 
-def _trainer(model_path: str | Path, rows: Any, config: SftConfig, out: Path) -> Any:
+def trl_config(config: SftConfig, out: Path) -> Any:
+    """TRL's settings for this config, as a ``trl.SFTConfig``."""
     from trl import SFTConfig
 
-    from headscope.training.trainers import DurableSft
-
-    subject = launch.load(model_path)
-    args = SFTConfig(
+    return SFTConfig(
         **launch.arguments(config, out, config.batch_size),
         max_length=config.max_length,
         completion_only_loss=True,
     )
+
+
+def _trainer(model_path: str | Path, rows: Any, config: SftConfig, out: Path) -> Any:
+    from headscope.training.trainers import DurableSft
+
+    subject = launch.load(model_path)
+    args = trl_config(config, out)
     return DurableSft(model=subject.model, args=args, train_dataset=rows, processing_class=subject.tokenizer)

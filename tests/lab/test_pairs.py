@@ -1,0 +1,52 @@
+"""Pairs of lab problems: two styles of one trace, and one trace from two leaf digits."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headscope.lab import base
+from headscope.lab.labels import label, symbols
+from headscope.lab.pairs import lab_pairs, prompt_tokens
+from headscope.lab.tokenizer import build
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Any:
+    return build()
+
+
+def test_openings_differ_in_their_style_and_in_nothing_else(tokenizer: Any) -> None:
+    pairs = lab_pairs(tokenizer, 10, kind="opening", seed=3)
+    items = base.mixed_items(10, 3)
+    assert len(pairs) == 10
+    for pair, item in zip(pairs, items, strict=True):
+        start = prompt_tokens(tokenizer, item)
+        assert pair.clean[: len(start)].tolist() == start
+        texts = [tokenizer.convert_ids_to_tokens(text[len(start) :]) for text in (pair.clean, pair.corrupt)]
+        queried = item.path[0].target
+        assert texts == [["<think>", "okay", queried, "="], ["<think>", "to", queried, "="]]
+        assert pair.positions.tolist() == [len(pair.clean) - 1]
+
+
+def test_leaves_change_every_number_that_follows_from_them(tokenizer: Any) -> None:
+    pairs = lab_pairs(tokenizer, 10, kind="leaf", seed=3)
+    for pair, item in zip(pairs, base.mixed_items(10, 3), strict=True):
+        start = len(prompt_tokens(tokenizer, item))
+        differing = np.flatnonzero(pair.clean != pair.corrupt)
+        (leaf_in_prompt,) = differing[differing < start]
+        assert pair.positions.tolist() == [at - 1 for at in differing if at >= start]
+        ids = pair.corrupt.tolist()
+        asked, answered = ("".join(tokenizer.convert_ids_to_tokens(part)) for part in (ids[2 : start - 3], ids[start:]))
+        labels = label(asked, answered)
+        # The changed problem's trace is still a flawless one, read by the labels and not by what made it.
+        assert len(labels) == len(symbols(answered)) == len(ids) - start
+        assert all(each.right for each in labels)
+        assert labels[0].position == start
+        assert any(leaf_in_prompt in each.operands for each in labels)
+        assert "".join(item.prompt.split()) != asked
+
+
+def test_the_seed_decides(tokenizer: Any) -> None:
+    one, again, other = (lab_pairs(tokenizer, 6, kind="leaf", seed=seed).digest() for seed in (0, 0, 1))
+    assert one == again != other
