@@ -1,7 +1,7 @@
 """The recipe at toy size: the loss falls, the files load, and the same seed gives the same weights."""
 
 import json
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+from headscope.errors import InputError
 from headscope.lab import base
 from headscope.lab.pretrain import pretrain
 from headscope.lab.recipes import RECIPES, SIZES, Phase, Recipe
@@ -31,6 +32,22 @@ def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
     assert load_model(tmp_path / "one").tokenizer.chat_template
 
 
+def test_a_fresh_phase_run_alone_ends_on_the_same_weights(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    last = replace(TOY.phases[0], steps=4, fresh=True)
+    whole = replace(TOY, phases=(replace(TOY.phases[0], steps=50), last))
+    pretrain(whole, tmp_path / "whole")
+    pretrain(TOY, tmp_path / "begun")
+    pretrain(whole, tmp_path / "ended", after=tmp_path / "begun")
+    torch.set_num_threads(threads)
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "ended"))
+    for key in one:
+        np.testing.assert_array_equal(one[key], two[key])
+    assert not np.array_equal(one[key], load_file(tmp_path / "begun" / "model.safetensors")[key])
+    with pytest.raises(InputError, match="this recipe has no fresh phase"):
+        pretrain(TOY, tmp_path / "other", after=tmp_path / "begun")
+
+
 @pytest.mark.parametrize(("name", "recipe"), [("lab-m", "M"), ("lab-s", "S"), ("lab-s-plain", "S-plain")])
 def test_each_shipped_base_is_whole_and_has_its_card(name: str, recipe: str) -> None:
     folder = base.model_folder(name)
@@ -39,7 +56,8 @@ def test_each_shipped_base_is_whole_and_has_its_card(name: str, recipe: str) -> 
     found = (config.num_hidden_layers, config.num_attention_heads, config.hidden_size)
     assert found == (shape.layers, shape.heads, shape.width)
     card = json.loads((folder / "card.json").read_text())
-    assert card["recipe"] == json.loads(json.dumps(asdict(RECIPES[recipe])))
+    phases = tuple(Phase(**phase) for phase in card["recipe"]["phases"])
+    assert Recipe(**card["recipe"] | {"phases": phases}) == RECIPES[recipe]
     assert card["training"]["step"] == sum(phase["steps"] for phase in card["recipe"]["phases"])
     assert {row["task"] for row in card["accuracy"]} == set(base.TASKS)
 

@@ -20,11 +20,13 @@ from headscope.training import (
     GrpoConfig,
     SftConfig,
     TrainingRun,
+    grpo,
     preset,
     read_log,
     run_distill,
     run_grpo,
     run_sft,
+    sft,
 )
 
 FAST_SFT = SftConfig(learning_rate=1e-2, max_steps=4, batch_size=8, save_every=2, schedule="constant")
@@ -278,6 +280,21 @@ def test_presets_are_the_papers() -> None:
         preset("lab-grop")
     with pytest.raises(ValidationError, match="learning_rat"):
         preset("lab-sft", learning_rat=1)
+
+
+@pytest.mark.parametrize(
+    ("name", "rate", "epochs", "warmup"),
+    [("paper-sft", 4e-5, 5, 0.03), ("paper-grpo-openr1", 1e-6, 3, 0.1), ("paper-grpo-gsm8k", 5e-6, 1, 0.1)],
+)
+def test_the_papers_settings_reach_trl(name: str, rate: float, epochs: int, warmup: float, tmp_path: Path) -> None:
+    config = preset(name)
+    args = (grpo.trl_config if isinstance(config, GrpoConfig) else sft.trl_config)(config, tmp_path)  # type: ignore[arg-type]
+    assert (args.learning_rate, args.num_train_epochs, args.save_steps, args.bf16) == (rate, epochs, 100, True)
+    assert args.get_warmup_steps(1000) == 1000 * warmup
+    if isinstance(config, GrpoConfig):
+        assert (args.num_generations, args.epsilon, args.epsilon_high, args.beta) == (16, 0.2, None, 0.04)
+        assert (args.loss_type, args.scale_rewards, args.num_iterations) == ("grpo", "group", 1)
+        assert args.per_device_train_batch_size * args.gradient_accumulation_steps == 16 * 16
 
 
 def test_a_foreign_trainer_state_is_a_log(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ def register(app: typer.Typer) -> None:
 def pretrain_command(
     out: Annotated[Path | None, typer.Option(help="Folder for weights, tokenizer, recipe, log and card.")] = None,
     size: Annotated[str, typer.Option(help="Which base model: S, S-plain or M.")] = "M",
+    after: Annotated[Path | None, typer.Option(help="What the phases before the fresh one have made.")] = None,
     json: Json = False,
 ) -> int:
     """Train a base model by its recipe, with its log and accuracy beside it."""
@@ -31,7 +32,7 @@ def pretrain_command(
     from headscope.studies.pretrain import pretrain_and_measure
 
     out = out or Path(f"runs/lab-base-{size.lower()}")
-    card = pretrain_and_measure(RECIPES[size], out, progress=for_terminal())
+    card = pretrain_and_measure(RECIPES[size], out, after=after, progress=for_terminal())
     if json:
         print_json(card)
     else:

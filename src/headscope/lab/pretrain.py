@@ -1,8 +1,7 @@
 """The lab's base models, from nothing, by one repeatable command: ``headscope lab pretrain --size M``.
 
-Two phases, both on prompts of the train split with the loss on the assistant's turn only: first mostly with traces,
-until thinking is accurate; then a short one with traces in a fifth of the items, so that the skill is there and
-rarely used.
+Phases on prompts of the train split, the loss on the assistant's turn only: first mostly with traces, until thinking is
+accurate; then a short one with traces in fewer items, so that the skill is there and rarely used.
 """
 
 import json
@@ -11,10 +10,12 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import TextIO
 
 import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from headscope.errors import InputError
 from headscope.lab import chains
 from headscope.lab.recipes import SIZES, Phase, Recipe, Size
 from headscope.lab.tokenizer import build
@@ -42,39 +43,79 @@ def architecture(size: Size, vocabulary: int) -> Qwen3Config:
 
 
 def pretrain(
-    recipe: Recipe, out: Path, *, progress: Progress = SILENT
+    recipe: Recipe, out: Path, *, after: Path | None = None, progress: Progress = SILENT
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
-    """Train a base model and save it with its tokenizer, recipe and log under ``out``."""
+    """Train a base model and save it with its tokenizer, recipe and log under ``out``.
+
+    after: what the phases before the recipe's first fresh one have made, weights and log; None trains those too. The
+        weights are the same either way, bit for bit. Raises InputError where no phase is fresh.
+    """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
     tokenizer = build()
-    model = Qwen3ForCausalLM(architecture(SIZES[recipe.size], len(tokenizer)))
+    first = 0 if after is None else _first_fresh(recipe)
+    if after is None:
+        model = Qwen3ForCausalLM(architecture(SIZES[recipe.size], len(tokenizer)))
+    else:
+        model = Qwen3ForCausalLM.from_pretrained(after, dtype=torch.float32)
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    rng = random.Random(recipe.seed)
-    with (
-        (out / "log.jsonl").open("w") as log,
-        progress.bar("pretrain", sum(p.steps for p in recipe.phases)) as bar,
-    ):
-        step, tokens, start = 0, 0, time.perf_counter()
-        optimizers = _optimizers(model, recipe)
-        for number, phase in enumerate(recipe.phases):
+    done = "" if after is None else (after / "log.jsonl").read_text()
+    with (out / "log.jsonl").open("w") as file:
+        file.write(done)
+        _train(model.train(), tokenizer, recipe, first, _Log(file, done), progress)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    return model, tokenizer
+
+
+class _Log:
+    """A line of ``log.jsonl`` every fiftieth step; counts steps, tokens and seconds on from the lines before."""
+
+    def __init__(self, file: TextIO, before: str) -> None:
+        last = json.loads(before.splitlines()[-1]) if before else {"step": 0, "tokens": 0, "seconds": 0.0}
+        self._step, self._tokens = int(last["step"]), int(last["tokens"])
+        self._started = time.perf_counter() - last["seconds"]
+        self._file = file
+
+    def add(self, phase: int, loss: float, tokens: int) -> None:
+        """Count a step, and write it where it is due."""
+        self._step, self._tokens = self._step + 1, self._tokens + tokens
+        if self._step % 50 == 0:
+            record = {"step": self._step, "phase": phase, "loss": round(loss, 4), "tokens": self._tokens}
+            seconds = round(time.perf_counter() - self._started, 1)
+            self._file.write(json.dumps(record | {"seconds": seconds}) + "\n")
+            self._file.flush()
+
+
+def _train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    recipe: Recipe,
+    first: int,
+    log: _Log,
+    progress: Progress,
+) -> None:
+    optimizers, rng = _optimizers(model, recipe), random.Random(recipe.seed)
+    phases = list(enumerate(recipe.phases))[first:]
+    with progress.bar("pretrain", sum(phase.steps for _, phase in phases)) as bar:
+        for number, phase in phases:
+            if phase.fresh:
+                optimizers, rng = _optimizers(model, recipe), random.Random(f"{recipe.seed} {number}")
             stream = batches(tokenizer, phase, recipe.tokens_per_batch, rng)
             for index in range(phase.steps):
                 _set_learning_rate(optimizers, _schedule(phase, index, warmup=100 if number == 0 else 20))
                 ids, labels = next(stream)
                 loss = _update(model, optimizers, ids, labels)
-                step, tokens = step + 1, tokens + ids.numel()
+                log.add(number, loss, ids.numel())
                 bar.advance(note=f"loss {loss:.3f}")
-                if step % 50 == 0:
-                    record = {"step": step, "phase": number, "loss": round(loss, 4), "tokens": tokens}
-                    log.write(json.dumps(record | {"seconds": round(time.perf_counter() - start, 1)}) + "\n")
-                    log.flush()
-                if step % 1000 == 0:
-                    model.save_pretrained(out)
-    model.save_pretrained(out)
-    tokenizer.save_pretrained(out)
-    return model, tokenizer
+
+
+def _first_fresh(recipe: Recipe) -> int:
+    for number, phase in enumerate(recipe.phases):
+        if phase.fresh:
+            return number
+    raise InputError("this recipe has no fresh phase to begin with; it is trained from nothing")
 
 
 def batches(

@@ -18,13 +18,21 @@ SIZES = {"S": Size(layers=4, width=64), "M": Size(layers=6, width=128)}
 
 @dataclass(frozen=True)
 class Phase:
-    """One stretch of training. thinking: share of chain items written with their trace; tiers: sampling weights."""
+    """One stretch of training.
+
+    thinking: share of chain items written with their trace. Batches hold items of like length and weigh alike, so that
+        the few tokens of a bare answer weigh more: at 0.2 a model writes a trace in one item of twelve.
+    tiers: sampling weights.
+    fresh: begins with new optimisers and a random stream of its own, so that it can be run alone from the weights
+        before it.
+    """
 
     steps: int
     thinking: float
     learning_rate: float
     final_learning_rate: float
     tiers: dict[str, float]
+    fresh: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +56,7 @@ RECIPES = {
             Phase(1000, 0.85, 4e-3, 4e-3, EARLY),
             Phase(5000, 0.85, 4e-3, 2e-4, MAIN),
             Phase(450, 0.2, 4e-4, 4e-5, MAIN),
+            Phase(150, 0.5, 2e-4, 2e-5, MAIN, fresh=True),  # after the third it wrote traces too rarely: 0.19 on T1
         ),
     ),
     # Never saw a trace: the base on which post-training has a skill to build, not only to make frequent.

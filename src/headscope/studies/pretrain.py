@@ -21,9 +21,11 @@ PROBLEMS, SAMPLES = 200, 16
 LONGEST, SHORTEST = 100, 8  # tokens of an answer, with and without thinking
 
 
-def pretrain_and_measure(recipe: Recipe, out: Path, *, progress: Progress = SILENT) -> dict[str, Any]:
+def pretrain_and_measure(
+    recipe: Recipe, out: Path, *, after: Path | None = None, progress: Progress = SILENT
+) -> dict[str, Any]:
     """Train by ``recipe`` into ``out`` and write ``card.json`` and ``card.md`` there; returns the card."""
-    pretrain(recipe, out, progress=progress)
+    pretrain(recipe, out, after=after, progress=progress)
     return measure(out, progress=progress)
 
 
