@@ -1,50 +1,110 @@
-"""Teacher-forced sweeps measured: one head set of four heads, 200 matched controls, T2 problems, one thread.
+"""Verdicts from teacher forcing, measured: ``benchmarks/interventions.py [--size S] [--problems 200] [--threads 2]``.
 
-``python benchmarks/interventions.py M 200`` (the lab's base model) or ``S 200`` (its smaller shape, random weights).
-Prints wall and processor seconds, and what 200 problems take at that rate.
+Four heads of the lab's base model against 200 controls of their layers and 200 of like importance, on T2 problems with
+the teacher's traces, which are longer than the model's own answers. *sweep* is one operator on the set and 200
+controls; *verdict* is all that ``headscope ablate`` computes for a set: four operators, the fit of the optimal
+constants, doses, self-repair, the guard, the base model, and the arithmetic.
 """
 
+import argparse
 import sys
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import Qwen3ForCausalLM
 
 from headscope.comparison import matched_random_sets
+from headscope.comparison.ablation_evidence import dose_response, guard, operator_effect, repair, standing
+from headscope.comparison.importance_matched import importance_matched_sets
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadSet
-from headscope.interventions import Text, teacher_forced
+from headscope.interventions import OPERATORS, Text, direct_loss, stand_in, teacher_forced
 from headscope.lab import base, chains
-from headscope.lab.pretrain import architecture
-from headscope.lab.recipes import Size
-from headscope.models import load_model
+from headscope.models import Subject, load_model
 
-CONTROLS, PROBLEMS = 200, 200
 HEADS = HeadSet.of(["L1H0", "L2H3", "L3H1", "L3H2"])
+REFERENCE, ALPHAS = 32, (0, 0.5, 0.8, 1.3, 1.5)
 
 
-def main(size: str = "M", problems: str = "200") -> None:
-    """Measure ``problems`` problems on a model of ``size``."""
-    torch.set_num_threads(1)
-    subject = load_model(base.model_folder("lab-m"))
-    model: Any = subject.model
-    if size == "S":
-        shape = Size(layers=4, width=64, heads=8, groups=4)
-        model = Qwen3ForCausalLM(architecture(shape, len(subject.tokenizer))).eval()
-    layers = model.config.num_hidden_layers
-    sets = [HeadSet(()), HEADS, *matched_random_sets(HEADS, layers, 8, CONTROLS, 0)]
-    factors = np.stack([1 - each.grid(layers, 8) for each in sets]).astype(np.float32)
-    texts = [_text(subject.tokenizer, item) for item in base.task_items("lab-t2")[: int(problems)]]
-    teacher_forced(model, texts[:1], factors[:2])
-    wall, processor = time.perf_counter(), time.process_time()
-    teacher_forced(model, texts, factors)
-    wall, processor = time.perf_counter() - wall, time.process_time() - processor
-    scaled = PROBLEMS / len(texts)
-    length = np.mean([len(each.tokens) for each in texts])
-    print(f"{size}: {len(texts)} problems of {length:.0f} tokens, {len(sets)} edits:")
-    print(f"wall {wall:.1f} s, processor {processor:.1f} s; at {PROBLEMS} problems {processor * scaled:.0f} s")
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="S", choices=["S", "M"])
+    parser.add_argument("--problems", type=int, default=200)
+    parser.add_argument("--controls", type=int, default=200)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", choices=["sweep", "verdict"], help="one of the two")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    subject = load_model(base.model_folder(f"lab-{options.size.lower()}"))
+    texts = _texts(subject, "lab-t2", options.problems)
+    teacher_forced(subject, texts[:1], _grids(subject, [HEADS]))  # libraries start up
+    what = f"lab-{options.size.lower()}, {len(texts)} problems of {np.mean([len(each.tokens) for each in texts]):.0f}"
+    print(f"{what} tokens, {options.controls} controls, {options.threads} threads:")
+    works: dict[str, Callable[[], str]] = {
+        "sweep": lambda: sweep(subject, texts, options.controls),
+        "verdict": lambda: verdict(subject, texts, options.controls),
+    }
+    for name in [options.only] if options.only else works:
+        wall, processor = time.perf_counter(), time.process_time()
+        found = works[name]()
+        wall, processor = time.perf_counter() - wall, time.process_time() - processor
+        print(f"{name}: {wall:.1f} s, processor {processor:.1f} s ({found})", flush=True)
+    return 0
+
+
+def sweep(subject: Subject, texts: Sequence[Text], controls: int) -> str:
+    """Zero ablation of the set and its layer-matched controls."""
+    sets = [HeadSet(()), HEADS, *_matched(subject, controls)]
+    found = teacher_forced(subject, texts, _grids(subject, sets))
+    return f"{len(sets)} edits, {float((found.nll[1] - found.nll[0]).mean()):+.2f} nats"
+
+
+def verdict(subject: Subject, texts: Sequence[Text], controls: int) -> str:
+    """The sentence that says whether the set stands."""
+    reference = texts[:REFERENCE]
+    sets = [HeadSet(()), HEADS, *_matched(subject, controls)]
+    importance = np.random.default_rng(0).lognormal(0, 2, _shape(subject))
+    alike = list(importance_matched_sets(HEADS, importance, controls, 0))
+    effects = []
+    for operator in OPERATORS:
+        by = stand_in(subject, operator, reference)
+        edits = _grids(subject, sets + (alike if operator == OPERATORS[0] else []))
+        found = teacher_forced(subject, texts, edits, fill=by.fill, reader=by.reader)
+        nll, accuracy, last = found.nll, found.accuracy, len(sets)
+        effects.append(operator_effect(operator, nll[0], nll[1], nll[2:last], nll[last:], accuracy[1] - accuracy[0]))
+        teacher_forced(subject, texts, edits[:2], fill=by.fill, reader=by.reader)  # stands for the base model
+        if operator == "zero":
+            _beside(subject, texts, nll)
+    return standing(effects, len(texts))[1]
+
+
+def _beside(subject: Subject, texts: Sequence[Text], nll: np.ndarray) -> None:
+    """What only zero ablation is asked."""
+    grid = HEADS.grid(*_shape(subject))
+    doses = np.stack([np.where(grid, alpha, 1.0) for alpha in ALPHAS]).astype(np.float32)
+    dose_response(ALPHAS, nll[0], teacher_forced(subject, texts, doses).nll)
+    repair(nll[0], nll[1], direct_loss(subject, HEADS, texts))
+    recalled = teacher_forced(subject, _texts(subject, "lab-k", len(texts)), _grids(subject, [HeadSet(()), HEADS])).nll
+    guard("lab-k", nll[1] - nll[0], recalled[0], recalled[1])
+
+
+def _matched(subject: Subject, count: int) -> list[HeadSet]:
+    return list(matched_random_sets(HEADS, *_shape(subject), count, 0))
+
+
+def _grids(subject: Subject, sets: Sequence[HeadSet]) -> np.ndarray:
+    return np.stack([1 - each.grid(*_shape(subject)) for each in sets]).astype(np.float32)
+
+
+def _shape(subject: Subject) -> tuple[int, int]:
+    return subject.model.config.num_hidden_layers, subject.model.config.num_attention_heads
+
+
+def _texts(subject: Subject, task: str, count: int) -> list[Text]:
+    return [_text(subject.tokenizer, item) for item in base.task_items(task)[:count]]
 
 
 def _text(tokenizer: Any, item: chains.Item) -> Text:
@@ -53,4 +113,4 @@ def _text(tokenizer: Any, item: chains.Item) -> Text:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    sys.exit(main())

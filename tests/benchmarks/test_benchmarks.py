@@ -105,6 +105,7 @@ OTHERS = {
     "training.py": (["--quick"], r"\| GRPO \| ours, TRL's batches \| .* \| 4.00 \|\n\n\| pairs"),
     "comparison.py": (["quick"], r"quick: .* edges: .* peak memory"),
     "comparison_checks.py": (["--trials", "4"], r"\d"),
+    "interventions.py": (["--problems", "2", "--controls", "3"], r"verdict: .* of 4 operators"),
     "coverage.py": (["--problems", "8", "--trials", "4"], r"interval of \| problems"),
 }
 

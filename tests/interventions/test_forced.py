@@ -60,12 +60,19 @@ def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
     factors = np.ones((6, 2, 4), dtype=np.float32)
     factors[np.arange(1, 5), 1, np.arange(4)] = 0  # all alike below layer 1, and the last as the first
-    sizes = []
-    handles = [layer.register_forward_hook(lambda _m, _a, out: sizes.append(len(out))) for layer in model.model.layers]
+    seen: dict[str, list[tuple[int, int]]] = {"q_proj": [], "up_proj": []}
+    handles = [
+        module.register_forward_hook(lambda _m, _a, out, name=name: seen[name].append(tuple(out.shape[:2])))
+        for layer in model.model.layers
+        for name, module in (("q_proj", layer.self_attn.q_proj), ("up_proj", layer.mlp.up_proj))
+    ]
     teacher_forced(model, TEXTS[:1], factors)
     for handle in handles:
         handle.remove()
-    assert sizes == [1, 5]
+    text, response = len(TEXTS[0].tokens), len(TEXTS[0].response)
+    around = [(1, text)] * 2, [(1, response)] * 2  # the pass that is watched, and the one that gives the logits
+    assert seen["q_proj"] == [*around[0], (1, text), (1, text), *around[1]]
+    assert seen["up_proj"] == [*around[0], (1, text), (5, response), *around[1]]
 
 
 def test_optimal_constants_lose_least(tiny_model: Any) -> None:

@@ -1,38 +1,50 @@
 """Teacher-forced sweeps: many edits of many heads on given texts, without generating.
 
-Every text is one forward pass in which the edits are rows of the batch. Rows part only where they begin to differ: two
-edits that do the same to the heads of layers 0 to l share the computation up to there. With L layers and sets of a few
-heads that saves about half of the work; the results are those of one pass per edit.
+Every edit is a row, and rows part only where they begin to differ: two edits that do the same to the heads of layers 0
+to l share the computation up to layer l's attention. The results are those of one pass per edit.
 
-1. Order the edits by what they do, lowest layer first, and cut them into chunks that fit the cache.
-2. At the input of each layer where edits part, repeat the rows; at its output projection, edit them.
-3. Only positions that predict the response go through the unembedding.
+1. Level by level, find which edits still are the same row (``_levels``).
+2. Depth first, in parts that stay in the processor's caches: attend once per row, split it into the rows its heads'
+   edits make of it, write, and go on with each part to the last layer.
+3. There only the positions that predict the response are written, and only they go through the unembedding.
+
+On a CPU every thread takes a text of its own: threads that share one operation wait for each other at its end, which on
+a busy machine costs more than it saves.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+import copy
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from math import ceil
+from threading import Lock
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from headscope.errors import InputError
-from headscope.interventions.operators import Fill, changed
-from headscope.interventions.spans import Reader, Span, reading
+from headscope.interventions.layerwise import Layerwise
+from headscope.interventions.operators import Change, Fill
+from headscope.interventions.spans import PARTS, Reader, Span, reading, span_of
 from headscope.measures.logits import nll
-from headscope.models import HeadAccess, Hook, as_model, attached, head_access
+from headscope.models import HeadAccess, as_model, head_access
 from headscope.progress import SILENT, Progress
 
-CPU_TOKENS = 32768
-"""Rows times tokens of a pass on a CPU. More share more: 200 sets on the lab's M took 188 s in passes of 4,096 tokens
-and 144 s in passes of 32,768."""
+CPU_TOKENS = 4096
+"""Rows times tokens written at a time by one thread of a CPU."""
 
 CPU_BUDGET = 1024**3
 GPU_SHARE = 0.25
 """Bytes, or the share of a GPU's free memory, for the logits and the widest activations of a pass."""
+
+_PASS = Lock()
+"""Held for passes of a whole text: readers follow one at a time."""
+
+_Inside = tuple[Reader, int]
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,11 @@ class Text:
         """Both."""
         return self.prompt + self.response
 
+    @property
+    def predicting(self) -> slice:
+        """The positions a response token follows."""
+        return slice(len(self.prompt) - 1, len(self.prompt) + len(self.response) - 1)
+
 
 @dataclass(frozen=True, eq=False)
 class Forced:
@@ -59,7 +76,6 @@ class Forced:
     accuracy: Float[np.ndarray, "edit text"]
 
 
-@torch.inference_mode()
 def teacher_forced(
     model: Any,
     texts: Sequence[Text],
@@ -75,32 +91,71 @@ def teacher_forced(
 
     factors: of the heads' writes; an edit of ones leaves the model as it is. ``fill`` stands in where a factor is 0,
         and ``reader``, where the fill needs one, follows the passes.
-    rows: edits per pass; None derives it from the text's length.
+    rows: edits at a time; None derives it from the text's length.
     Raises InputError where there is no text, an empty prompt or response, or the grid is not the model's.
     """
     plain = as_model(model)
-    access = head_access(plain)
-    _check(texts, factors, access)
+    _check(texts, factors, head_access(plain))
+    limits = span_of(model, span)
+    inside = None if limits is None else (Reader(limits.markers), PARTS.index(limits.part))
     order = np.lexsort(factors.reshape(len(factors), -1).T[::-1])
     found = np.zeros((2, len(factors), len(texts)), dtype=np.float64)
-    with nullcontext() if reader is None else reading(model, reader), progress.bar("teacher-forced", len(texts)) as bar:
-        for column, text in enumerate(texts):
-            size = rows or rows_that_fit(plain, text)
-            for start in range(0, len(order), size):
-                chunk = order[start : start + size]
-                with edited_rows(model, factors[chunk], fill=fill, span=span) as row_of:
-                    found[:, chunk, column] = _measure(model, text)[:, row_of]
+
+    @torch.inference_mode()  # each thread has its own mode
+    def measure(column: int) -> None:
+        text = texts[column]
+        size = rows or rows_that_fit(plain, text)
+        for start in range(0, len(order), size):
+            chunk = order[start : start + size]
+            found[:, chunk, column] = _measure(model, text, factors[chunk], fill, inside)
+
+    with ExitStack() as stack, progress.bar("teacher-forced", len(texts)) as bar:
+        for each in (reader, inside and inside[0]):
+            if each is not None:
+                stack.enter_context(reading(model, each))
+        threads = stack.enter_context(_text_by_thread(plain))
+        for _ in threads.map(measure, range(len(texts))):
             bar.advance()
     return Forced(found[0], found[1])
 
 
+def edited_nll(
+    model: Any, text: Text, factors: Float[np.ndarray, "edit layer head"], fill: Fill | None = None
+) -> Float[Tensor, "edit"]:
+    """Nats per response token of every edit; gradients flow into what ``fill`` gives."""
+    logits, row_of = _edited_logits(model, text, factors, fill, None)
+    return nll(logits, _target(text, logits)).mean(1)[row_of]
+
+
+def response_nll(model: Any, text: Text) -> Float[Tensor, "1"]:
+    """Nats per response token, in a plain pass, in which hooks act as ever."""
+    plain = as_model(model)
+    # Not ``head_access``, which tries the norms: hooks on them would act.
+    ids = torch.tensor([text.tokens], device=plain.get_input_embeddings().weight.device)
+    predicting = torch.arange(len(text.tokens), device=ids.device)[text.predicting]
+    logits = plain(input_ids=ids, use_cache=False, logits_to_keep=predicting).logits
+    return nll(logits, _target(text, logits)).mean(1)
+
+
 def rows_that_fit(model: Any, text: Text) -> int:
-    """Edits per pass: as many as the memory holds, on a CPU no more than pays."""
+    """Edits at a time: as many as the memory holds."""
     length, config = len(text.tokens), model.config.get_text_config()
     wide = 3 * 4 * len(text.response) * config.vocab_size + 16 * length * config.hidden_size * model.dtype.itemsize
-    if model.device.type != "cuda":
-        return max(1, int(min(CPU_TOKENS // length, CPU_BUDGET // wide)))
-    return int(max(1, GPU_SHARE * torch.cuda.mem_get_info(model.device)[0] // wide))
+    on_gpu = model.device.type == "cuda"
+    budget = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0] if on_gpu else CPU_BUDGET
+    return int(max(1, budget // wide))
+
+
+@contextmanager
+def _text_by_thread(model: Any) -> Iterator[ThreadPoolExecutor]:
+    """As many threads as torch may use, with one each for its operations; on a GPU a single one."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(1 if model.device.type == "cuda" else before) as threads:
+            yield threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,60 +179,74 @@ def _levels(factors: Float[np.ndarray, "edit layer head"]) -> tuple[list[_Level]
     return levels, rows
 
 
-@contextmanager
-def edited_rows(
-    model: Any, factors: Float[np.ndarray, "edit layer head"], *, fill: Fill | None = None, span: str | Span = "all"
-) -> Iterator[Int[np.ndarray, "edit"]]:
-    """Inside the block a pass of one text becomes as many rows as there are different edits; gives the row of each."""
-    plain = as_model(model)
+def _edited_logits(
+    model: Any,
+    text: Text,
+    factors: Float[np.ndarray, "edit layer head"],
+    fill: Fill | None,
+    inside: _Inside | None,
+) -> tuple[Float[Tensor, "row response vocab"], Int[np.ndarray, "edit"]]:
+    """What each different edit predicts where a response token follows, and which row each edit is."""
     levels, row_of = _levels(factors)
-    blocks, below, hooks = _blocks(plain, head_access(plain)), 1, []
-    for level in levels:
-        if len(level.parents) > below:
-            hooks.append(Hook(blocks[level.layer], "input", _repeat(level.parents)))
-        below = len(level.parents)
-    with changed(model, {each.layer: each.factors for each in levels}, fill=fill, span=span), attached(hooks):
-        yield row_of
+    with _PASS:
+        layers = Layerwise.watch(model, text.tokens)
+        fill = None if fill is None else _Seen.of(fill, factors)
+        inside = None if inside is None else (copy.copy(inside[0]), inside[1])
+    size = len(row_of) if layers.ids.device.type == "cuda" else max(1, CPU_TOKENS // len(text.tokens))
+
+    def descend(layer: int, first: int, stream: Float[Tensor, "row token d"]) -> Iterator[Tensor]:
+        """The last streams of what the rows from ``first`` on become."""
+        if layer == len(levels):
+            yield stream
+            return
+        level, z = levels[layer], layers.attend(layer, stream)
+        place = text.predicting if layer == len(levels) - 1 else slice(None)
+        low, high = np.searchsorted(level.parents, [first, first + len(stream)])
+        for part in np.array_split(np.arange(low, high), ceil((high - low) / size)):
+            parent = torch.as_tensor(level.parents[part] - first, device=stream.device)
+            stands_in = fill if (level.factors[part] == 0).any() else None
+            change = Change(layers.access, layer, level.factors[part], stands_in, inside)
+            new = layers.write(layer, stream[parent, place], change(z[parent.to(z.device)])[:, place].contiguous())
+            yield from descend(layer + 1, int(part[0]), new)
+
+    last = torch.cat(list(descend(0, 0, layers.stream)))
+    with _PASS:
+        return layers.logits(last), row_of
 
 
-def _repeat(parents: Int[np.ndarray, "row"]) -> Callable[[Tensor], Tensor]:
-    index = torch.as_tensor(parents)
+class _Seen:
+    """A ``Fill`` as it is for the pass just read, whatever is read after it."""
 
-    def repeat(stream: Float[Tensor, "below token d"]) -> Float[Tensor, "row token d"]:
-        return stream[index.to(stream.device)]
+    def __init__(self, z: dict[int, Tensor]) -> None:
+        self._z = z
 
-    return repeat
+    @classmethod
+    def of(cls, fill: Fill, factors: Float[np.ndarray, "edit layer head"]) -> "_Seen":
+        """For the layers where something is removed."""
+        return cls({layer: fill.at(layer) for layer in np.flatnonzero((factors == 0).any(axis=(0, 2))).tolist()})
 
-
-def _blocks(model: nn.Module, access: HeadAccess) -> list[nn.Module]:
-    """The module of each whole layer: the one that holds its attention."""
-    holder = {child: module for module in model.modules() for child in module.children()}
-    return [holder[layer.attention] for layer in access.layers]
-
-
-def response_nll(model: Any, text: Text) -> Float[Tensor, "row"]:
-    """Nats per response token, by row."""
-    logits, target = _response_logits(model, text)
-    return nll(logits, target).mean(1)
+    def at(self, layer: int) -> Tensor:
+        """[1, token or 1, z]."""
+        return self._z[layer]
 
 
-def _measure(model: Any, text: Text) -> Float[np.ndarray, "2 row"]:
-    """Nats per response token and share of tokens right, by row."""
-    logits, target = _response_logits(model, text)
+def _measure(
+    model: Any,
+    text: Text,
+    factors: Float[np.ndarray, "edit layer head"],
+    fill: Fill | None,
+    inside: _Inside | None,
+) -> Float[np.ndarray, "2 edit"]:
+    """Nats per response token and share of tokens right, by edit."""
+    logits, row_of = _edited_logits(model, text, factors, fill, inside)
+    target = _target(text, logits)
     right = (logits.argmax(-1) == target).float().mean(1)
     both: np.ndarray = torch.stack([nll(logits, target).mean(1), right]).double().cpu().numpy()
-    return both
+    return both[:, row_of]
 
 
-def _response_logits(model: Any, text: Text) -> tuple[Float[Tensor, "row response vocab"], Int[Tensor, "row response"]]:
-    """What the model predicts where a response token follows, and that token."""
-    plain = as_model(model)
-    # Not ``head_access``, which tries the norms: hooks on them would act.
-    ids = torch.tensor([text.tokens], device=plain.get_input_embeddings().weight.device)
-    first = len(text.prompt) - 1
-    predicting = torch.arange(first, first + len(text.response), device=ids.device)
-    logits = plain(input_ids=ids, use_cache=False, logits_to_keep=predicting).logits
-    return logits, torch.tensor(text.response, device=logits.device).expand(logits.shape[0], -1)
+def _target(text: Text, logits: Float[Tensor, "row response vocab"]) -> Int[Tensor, "row response"]:
+    return torch.tensor(text.response, device=logits.device).expand(logits.shape[0], -1)
 
 
 def _check(texts: Sequence[Text], factors: Float[np.ndarray, "edit layer head"], access: HeadAccess) -> None:

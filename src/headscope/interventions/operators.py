@@ -120,7 +120,7 @@ def changed(
     for layer, rows in factors.items():
         if (rows != 1).any():
             inside = None if limits is None or reader is None else (reader, PARTS.index(limits.part))
-            hooks.append(Hook(access.layers[layer].output, "input", _Change(access, layer, rows, fill, inside)))
+            hooks.append(Hook(access.layers[layer].output, "input", Change(access, layer, rows, fill, inside)))
     with nullcontext() if reader is None else reading(model, reader), attached(hooks):
         yield
 
@@ -148,8 +148,8 @@ class Constants:
         return self._wide[layer][None, None]
 
 
-class _Change:
-    """The hook on one layer's z."""
+class Change:
+    """z of one layer to what it is changed to."""
 
     def __init__(
         self,

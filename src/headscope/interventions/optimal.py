@@ -4,15 +4,15 @@ Zero and mean ablation put the model where it has never been, and part of the lo
 constant that minimises the loss takes away what the head tells about the input, and nothing else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from torch import Tensor
 
-from headscope.interventions.forced import Text, edited_rows, response_nll, teacher_forced
+from headscope.interventions.forced import Text, edited_nll, rows_that_fit, teacher_forced
 from headscope.interventions.means import head_writes
 from headscope.interventions.operators import Constants, Heads, head_grid
 from headscope.models import as_model, head_access
@@ -32,7 +32,7 @@ def fit_constants(
     """Per head the constant with the least loss when it alone is replaced: nats per response token, mean of ``texts``.
 
     1. Start at the mean of z, in units of its standard deviation.
-    2. Adam on one text per step; the heads of a layer are rows of one batch, since no head sees another's constant.
+    2. Adam on one text per step; heads are rows of one batch, since no head sees another's constant.
     3. Keep the mean of the last half of the steps, unless the head's mean or zero has less loss on all texts.
 
     Heads outside ``heads`` have zeros. In a set each head takes its own constant: the sets share them, so that a random
@@ -40,10 +40,10 @@ def fit_constants(
     """
     grid = head_grid(model, heads)
     mean, spread = _moments(model, texts)
-    fitted = _descend(model, texts, grid, mean, spread, steps=steps, rate=learning_rate, seed=seed, progress=progress)
     places = np.argwhere(grid)
     alone = np.ones((len(places), *grid.shape), dtype=np.float32)
     alone[np.arange(len(places)), places[:, 0], places[:, 1]] = 0
+    fitted = _descend(model, texts, alone, mean, spread, steps=steps, rate=learning_rate, seed=seed, progress=progress)
     candidates = [fitted, mean, np.zeros_like(mean)]
     losses = [teacher_forced(model, texts, alone, fill=Constants(each)).nll.mean(axis=1) for each in candidates]
     best = np.zeros_like(mean)
@@ -55,7 +55,7 @@ def fit_constants(
 def _descend(
     model: Any,
     texts: Sequence[Text],
-    grid: "np.ndarray[Any, np.dtype[np.bool_]]",
+    alone: Float[np.ndarray, "edit layer head"],
     mean: Float[np.ndarray, "layer head d_head"],
     spread: Float[np.ndarray, "layer head 1"],
     *,
@@ -72,8 +72,9 @@ def _descend(
         for step in range(steps):
             text = texts[int(draw.integers(len(texts)))]
             shift.grad = torch.zeros_like(shift)
-            for layer in np.flatnonzero(grid.any(axis=1)).tolist():
-                shift.grad += _gradient(model, text, grid, layer, shift, lambda: centre + unit * shift)
+            for edits in np.array_split(alone, ceil(len(alone) / _rows_kept(model, text))):
+                losses = edited_nll(model, text, edits, Constants(centre + unit * shift))
+                shift.grad += torch.autograd.grad(losses.sum(), shift)[0]
             adam.step()
             if step >= steps // 2:
                 kept.append(shift.detach().clone())
@@ -82,21 +83,10 @@ def _descend(
     return found
 
 
-def _gradient(
-    model: Any,
-    text: Text,
-    grid: "np.ndarray[Any, np.dtype[np.bool_]]",
-    layer: int,
-    shift: Tensor,
-    constants: Callable[[], Tensor],
-) -> Tensor:
-    """Of the summed losses of the layer's heads, each replaced alone."""
-    heads = np.flatnonzero(grid[layer])
-    alone = np.ones((len(heads), *grid.shape), dtype=np.float32)
-    alone[np.arange(len(heads)), layer, heads] = 0
-    with edited_rows(model, alone, fill=Constants(constants())):
-        loss = response_nll(model, text).sum()
-    return torch.autograd.grad(loss, shift)[0]
+def _rows_kept(model: Any, text: Text) -> int:
+    """Rows that fit where every layer's activations are kept, for the way back."""
+    plain = as_model(model)
+    return max(1, rows_that_fit(plain, text) // (2 * len(head_access(plain).layers)))
 
 
 def _moments(
