@@ -25,7 +25,7 @@ from headscope.lab import base, chains
 from headscope.models import Subject, load_model
 
 HEADS = HeadSet.of(["L1H0", "L2H3", "L3H1", "L3H2"])
-REFERENCE, ALPHAS = 32, (0, 0.5, 0.8, 1.3, 1.5)
+REFERENCE, ALPHAS = 32, (0.0, 0.5, 0.8, 1.3, 1.5)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
