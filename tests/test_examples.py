@@ -11,12 +11,29 @@ from headscope.runs import RunDirectory
 ROOT = Path(__file__).parents[1]
 
 
-def test_a_plain_trainer_with_a_tracker_leaves_a_run_that_opens(tmp_path: Path) -> None:
+def run_example(name: str, *arguments: str) -> str:
     environment = {**os.environ, "PYTHONPATH": str(ROOT / "src"), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, str(ROOT / "examples/track_heads.py"), str(tmp_path / "tracked"), "3"]
+    command = [sys.executable, str(ROOT / "examples" / name), *arguments]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert "'heads/new'" in done.stdout  # among what the trainer itself prints
+    return done.stdout
+
+
+def test_the_readme_shows_the_circuit_example_and_what_it_prints() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert (ROOT / "examples/circuit.py").read_text(encoding="utf-8").split('"""\n\n', 1)[1] in readme
+    printed = run_example("circuit.py")
+    whole, without = printed.splitlines()[-2:]
+    assert whole in readme
+    assert without in readme
+    # Rounding may differ between machines; which results there are, and of what, may not.
+    for line in printed.splitlines()[:-2]:
+        assert line.split(";")[0] in readme
+
+
+def test_a_plain_trainer_with_a_tracker_leaves_a_run_that_opens(tmp_path: Path) -> None:
+    printed = run_example("track_heads.py", str(tmp_path / "tracked"), "3")
+    assert "'heads/new'" in printed  # among what the trainer itself prints
     run = RunDirectory.open(tmp_path / "tracked")
     assert [record.labels["step"] for record in run.find("scores", pairs="main")] == [0, 3]
     assert "L0H0" in render(run).read_text(encoding="utf-8")

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headscope.errors import InputError
-from headscope.heads import HeadId, HeadSet
+from headscope.heads import HeadId, HeadSet, top_heads
 
 heads = st.frozensets(st.tuples(st.integers(0, 5), st.integers(0, 7)))
 
@@ -38,3 +38,8 @@ def test_the_range_is_named() -> None:
     with pytest.raises(InputError, match="L2H0 does not exist: the model has layers 0-1 and heads 0-3"):
         HeadSet.of(["L2H0"]).grid(2, 4)
     assert np.array_equal(HeadSet.of(["L1H0"]).grid(2, 2), [[False, False], [True, False]])
+
+
+def test_top_heads_are_ordered_by_size_whatever_their_sign():
+    values = np.array([[0.0, -3.0], [2.0, 0.0]])
+    assert top_heads(values, 3) == [HeadId(0, 1), HeadId(1, 0), HeadId(0, 0)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool
+from jaxtyping import Bool, Num
 
 from headscope.errors import InputError
 
@@ -98,3 +98,9 @@ class HeadSet:
     def names(self) -> list[str]:
         """``["L3H5", …]``, for files and tables."""
         return [str(head) for head in self.heads]
+
+
+def top_heads(values: "Num[np.ndarray, 'layer head']", count: int) -> list[HeadId]:
+    """The ``count`` heads of largest absolute value, largest first; ties in the order of layers and heads."""
+    order = np.argsort(-np.abs(values), axis=None, kind="stable")[:count].tolist()
+    return [HeadId(*divmod(index, values.shape[1])) for index in order]

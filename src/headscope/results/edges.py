@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
-from headscope.heads import HeadId
+from headscope.heads import HeadId, top_heads
 from headscope.results import eap_json, shown
 from headscope.results.graph import Graph
 
@@ -84,8 +84,7 @@ class EdgeScores:
 
     def top_heads(self, count: int = 8) -> list[HeadId]:
         """The ``count`` heads of largest importance, largest first."""
-        order = np.argsort(-self.head_importance, axis=None, kind="stable")[:count].tolist()
-        return [HeadId(*divmod(index, self.graph.heads)) for index in order]
+        return top_heads(self.head_importance, count)
 
     def __repr__(self) -> str:
         about = self.settings

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
+from headscope.heads import HeadId, top_heads
 from headscope.results import shown
 
 SCHEMA_VERSION = 1
@@ -40,10 +41,17 @@ class HeadScores:
         mean: Float[np.ndarray, "layer head"] = self.pair_heads.mean(axis=0)
         return mean
 
+    def top_heads(self, count: int = 8) -> list[HeadId]:
+        """The ``count`` heads of largest mean effect, up or down, largest first."""
+        return top_heads(self.mean, count)
+
     def __repr__(self) -> str:
         pairs, layers, heads = self.pair_heads.shape
         metric = ", ".join(str(self.settings[name]) for name in ("method", "metric") if name in self.settings)
-        return shown.line(self, shown.source(self.settings), f"{layers} × {heads} heads", f"{pairs} pairs", metric)
+        most = f"most by {' '.join(map(str, self.top_heads()))}"
+        return shown.line(
+            self, shown.source(self.settings), f"{layers} × {heads} heads", f"{pairs} pairs", metric, most
+        )
 
     def _repr_html_(self) -> str:
         return shown.head_map(f"{self!r}; blue where replacing the head raises the loss", self.mean)
