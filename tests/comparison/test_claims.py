@@ -176,7 +176,7 @@ def test_a_trade_needs_a_rise_and_a_fall_at_one_scale() -> None:
 def test_think_claims(result) -> None:
     grid = np.zeros((5, 8))
     change = replace(result(grid, grid), excess=counts(0), null=counts(0))
-    thinking = Thinking(change, 0.8, 0.01, 0.02, estimate(4, 1))
+    thinking = Thinking(change, 0.8, estimate(0.01), estimate(0.02), estimate(4, 1))
     off = (("off", thinking),)
     assert reading(Evidence(thinking=off), "C8")[0] == SUPPORTED
     narrow = (("off", replace(thinking, broader=estimate(-4, 1))),)

@@ -129,7 +129,7 @@ def _tables(verb: str, run: "RunDirectory") -> Tables:
     tables = {
         "eval": {"accuracy": summaries.accuracy},
         "discover": {"circuits": summaries.circuits},
-        "compare": {"counts": summaries.counts},
+        "compare": {"counts": summaries.counts, "prompts": summaries.prompts, "modes": summaries.modes},
         "ablate": {"verdicts": summaries.verdicts, "evidence": summaries.evidence},
         "run": {"accuracy": summaries.accuracy, "heads": summaries.heads, "verdicts": summaries.verdicts},
     }.get(verb, {})

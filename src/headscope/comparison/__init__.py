@@ -3,6 +3,7 @@
 from headscope.comparison.ablation import ablation_verdict
 from headscope.comparison.activity import Activity, head_activity
 from headscope.comparison.coupling import reward_coupling
+from headscope.comparison.crossed import crossed
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
 from headscope.comparison.effects import change_q_values, effect, effects, head_importance, importance_change
 from headscope.comparison.emergence import emergence, emergence_by_rule, emergence_ladder, emergence_series
@@ -21,6 +22,7 @@ __all__ = [
     "Resampling",
     "ablation_verdict",
     "change_q_values",
+    "crossed",
     "effect",
     "effects",
     "emergence",

@@ -40,11 +40,11 @@ def require_same_vocabulary(base: EdgeScores, post: EdgeScores) -> None:
         )
 
 
-def require_fresh_pairs(base: EdgeScores, again: EdgeScores) -> None:
-    """InputError where the null's pairs are the base's own."""
-    digest = base.settings.get(PAIRS_DIGEST)
-    if digest is not None and digest == again.settings.get(PAIRS_DIGEST):
-        raise InputError(f"base_again was scored on the same pairs as base ({digest}); the null needs pairs of its own")
+def require_other_pairs(one: EdgeScores, other: EdgeScores, name: str, against: str) -> None:
+    """InputError where both were scored on the same pairs; ``name`` and ``against`` say what the two are."""
+    digest = one.settings.get(PAIRS_DIGEST)
+    if digest is not None and digest == other.settings.get(PAIRS_DIGEST):
+        raise InputError(f"{name} uses the same pairs as {against} ({digest}); it needs pairs of its own")
 
 
 def _shape(scores: EdgeScores) -> str:

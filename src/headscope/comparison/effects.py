@@ -35,7 +35,7 @@ def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level
     otherwise).
     """
     sums = pair_sums(scores, circuit)
-    found = _estimates(shares(sums.mean(axis=0)), influence(sums), level)
+    found = _estimates(shares(sums.mean(axis=0)), (influence(sums),), level)
     # On the scale of log-odds, where shares are less skewed and stay between 0 and 1.
     spread = found.value * (1 - found.value)
     half = np.divide(found.high - found.value, spread, out=np.zeros_like(spread), where=spread > 0)
@@ -43,12 +43,26 @@ def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level
     return HeadEstimates(found.value, np.asarray(expit(odds - half)), np.asarray(expit(odds + half)))
 
 
-def importance_change(base: EdgeScores, post: EdgeScores, *, level: float = LEVEL) -> HeadEstimates:
-    """Importance in post − in base on the same pairs, with interval and p-value; positive where it grew."""
+def importance_change(
+    base: EdgeScores, post: EdgeScores, *, level: float = LEVEL, paired: bool = True
+) -> HeadEstimates:
+    """Importance in post − in base, with interval and p-value; positive where it grew.
+
+    paired: both were scored on the same pairs. Otherwise by Welch's t.
+    """
+    if paired:
+        return contrast((base, post), (-1.0, 1.0), level=level)
     before, after = pair_sums(base), pair_sums(post)
-    return _estimates(
-        shares(after.mean(axis=0)) - shares(before.mean(axis=0)), influence(after) - influence(before), level
-    )
+    value = shares(after.mean(axis=0)) - shares(before.mean(axis=0))
+    return _estimates(value, (influence(before), influence(after)), level)
+
+
+def contrast(cells: Sequence[EdgeScores], weights: Sequence[float], *, level: float = LEVEL) -> HeadEstimates:
+    """Σ weight · importance over results on the same pairs, with interval and p-value; the weights add up to 0."""
+    sums = [pair_sums(cell) for cell in cells]
+    value = sum(weight * shares(each.mean(axis=0)) for weight, each in zip(weights, sums, strict=True))
+    moves = sum(weight * influence(each) for weight, each in zip(weights, sums, strict=True))
+    return _estimates(np.asarray(value), (np.asarray(moves),), level)
 
 
 def effect(
@@ -113,14 +127,23 @@ def influence(sums: "Float[np.ndarray, 'pair layer head']") -> "Float[np.ndarray
 
 
 def _estimates(
-    value: "Float[np.ndarray, 'layer head']", moves: "Float[np.ndarray, 'pair layer head']", level: float
+    value: "Float[np.ndarray, 'layer head']",
+    samples: "Sequence[Float[np.ndarray, '_ layer head']]",
+    level: float,
 ) -> HeadEstimates:
-    """Student's t interval and p-value of ``value``, whose pairs have these influences."""
-    pairs = len(moves)
-    if pairs < 2:
+    """Student's t interval and p-value of ``value``, on which the pairs have these influences; of samples of pairs that
+    were drawn apart Welch's.
+    """
+    if min(len(moves) for moves in samples) < 2:
         unknown = np.full_like(value, np.nan)
         return HeadEstimates(value, unknown, unknown, unknown)
-    error = moves.std(axis=0, ddof=1) / np.sqrt(pairs)
-    half = float(t.ppf(0.5 + level / 2, pairs - 1)) * error
+    parts = np.stack([moves.var(axis=0, ddof=1) / len(moves) for moves in samples])
+    variance = parts.sum(axis=0)
+    spread = np.stack([part**2 / (len(moves) - 1) for part, moves in zip(parts, samples, strict=True)]).sum(axis=0)
+    # Without any variance the freedom does not matter: that of the smallest sample stands in.
+    least = float(min(len(moves) for moves in samples) - 1)
+    freedom = np.divide(variance**2, spread, out=np.full_like(spread, least), where=spread > 0)
+    error = np.sqrt(variance)
+    half = t.ppf(0.5 + level / 2, freedom) * error
     statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
-    return HeadEstimates(value, value - half, value + half, np.asarray(2 * t.sf(statistic, pairs - 1)))
+    return HeadEstimates(value, value - half, value + half, np.asarray(2 * t.sf(statistic, freedom)))

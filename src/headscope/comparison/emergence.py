@@ -13,7 +13,7 @@ from operator import length_hint
 import numpy as np
 
 from headscope.comparison.compatible import (
-    require_fresh_pairs,
+    require_other_pairs,
     require_same_graph,
     require_same_pairs,
     require_same_vocabulary,
@@ -67,6 +67,7 @@ def emergence(
     resamples: int = 200,
     seed: int = 0,
     method: Method = "bootstrap",
+    paired: bool = True,
 ) -> Emergence:
     """Which heads ``post`` has that ``base`` has not, both scored on the same pairs.
 
@@ -82,9 +83,10 @@ def emergence(
     """
     how = Resampling(fraction, resamples, seed)
     reference = _reference(_base(base, base_again, how, method), how, method)
-    _require_comparable(base, post)
-    model = measured(post, how if post_fraction is None else replace(how, fraction=post_fraction), method)
-    return replace(_against(reference, model), post_fraction=post_fraction)
+    _require_comparable(base, post, paired=paired)
+    drawn = how if paired else how.independent()
+    model = measured(post, drawn if post_fraction is None else replace(drawn, fraction=post_fraction), method)
+    return replace(_against(reference, model, paired=paired), post_fraction=post_fraction)
 
 
 def emergence_series(
@@ -156,7 +158,7 @@ def _base(base: EdgeScores, again: EdgeScores | None, how: Resampling, method: M
     model = measured(base, how, method)
     if again is not None:
         require_same_graph(base, again, "the base scored again")
-        require_fresh_pairs(base, again)
+        require_other_pairs(again, base, "base_again", "base")
         return _Base(model, (model, measured(again, how.independent(), method)), "fresh pairs")
     if base.pair_edges is None or len(base.pair_edges) < 2:
         return _Base(model, None, "none")
@@ -177,13 +179,14 @@ def _reference(base: _Base, how: Resampling, method: Method) -> _Reference:
     return _Reference(method, how, model, frequencies, null, edge_null(both, how, method), base.null_source)
 
 
-def _require_comparable(base: EdgeScores, post: EdgeScores) -> None:
+def _require_comparable(base: EdgeScores, post: EdgeScores, *, paired: bool = True) -> None:
     require_same_graph(base, post, "the post-trained model")
-    require_same_pairs(base, post)
+    if paired:
+        require_same_pairs(base, post)
     require_same_vocabulary(base, post)
 
 
-def _against(reference: _Reference, post: Measured) -> Emergence:
+def _against(reference: _Reference, post: Measured, *, paired: bool = True) -> Emergence:
     how, null, base = reference.how, reference.null, reference.model.scores
     frequencies = post.heads(how, reference.method)
     tally = Tally.between(reference.frequencies, frequencies, how)
@@ -193,7 +196,7 @@ def _against(reference: _Reference, post: Measured) -> Emergence:
         counts=tally.counts(how.seed),
         null=null.counts(how.seed),
         excess=tally.minus(null).counts(how.seed),
-        importance_change=importance_change(base, post.scores),
+        importance_change=importance_change(base, post.scores, paired=paired),
         pairs=tally.pairs,
         null_pairs=null.pairs,
         null_source=reference.null_source,

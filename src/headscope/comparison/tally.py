@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
-from jaxtyping import Float, Integer
+from jaxtyping import Float, Integer, Num
 
 from headscope.comparison.resampling import Resampling
 from headscope.results.counts import COUNTED, Counts, LayerProfile
@@ -64,7 +64,7 @@ class Tally:
     def counts(self, seed: int) -> Counts:
         """Over all groups, with percentile intervals over the resamples."""
         columns = zip(self.observed.sum(axis=-1), self.draws.sum(axis=-1).T, strict=True)
-        return Counts(*(_estimate(float(value), draws, self.pairs, seed) for value, draws in columns))
+        return Counts(*(count_estimate(float(value), draws, self.pairs, seed) for value, draws in columns))
 
     def profile(self, null: "Tally") -> LayerProfile:
         """Group by group, with the null and the excess."""
@@ -80,7 +80,7 @@ def _numbers(status: "Integer[np.ndarray, '*rows group member']") -> "Float[np.n
 
 
 def _limits(
-    draws: "Float[np.ndarray, 'resample *grid']",
+    draws: "Num[np.ndarray, 'resample *grid']",
 ) -> tuple["Float[np.ndarray, '*grid']", "Float[np.ndarray, '*grid']"]:
     """The interval's two ends; NaN without draws."""
     if len(draws) == 0:
@@ -89,7 +89,8 @@ def _limits(
     return np.asarray(low), np.asarray(high)
 
 
-def _estimate(value: float, draws: "Float[np.ndarray, 'resample']", pairs: int, seed: int) -> Estimate:
+def count_estimate(value: float, draws: "Num[np.ndarray, 'resample']", pairs: int, seed: int) -> Estimate:
+    """A number of heads or edges with its percentile interval over the resamples."""
     if len(draws) == 0:
         return Estimate(value, float("nan"), float("nan"), pairs, "not resampled")
     low, high = _limits(draws)

@@ -236,6 +236,11 @@ class Pairs:
         half = len(self) // 2
         return self[np.sort(order[:half])], self[np.sort(order[half:])]
 
+    def exchanged(self) -> "Pairs":
+        """Clean and corrupt texts in each other's place, right and wrong labels with them."""
+        labels = None if self.labels is None else self.labels[:, ::-1].copy()
+        return replace(self, clean=self.corrupt, corrupt=self.clean, labels=labels)
+
     def digest(self) -> str:
         """sha256 over token ids, positions and labels in order; what was dropped plays no part."""
         digest = hashlib.sha256()

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headscope.report.coverage import Coverage, coverage
+from headscope.results.crossed import Crossed
 from headscope.results.dynamics import Dynamics
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
+from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.directory import Record, RunDirectory
 from headscope.runs.files import read_json
@@ -104,6 +106,15 @@ class Faithful:
     by_fraction: dict[float, Estimate]
 
 
+@dataclass(frozen=True, eq=False)
+class Modes:
+    """One model with thinking on and off: the two variants, and what sets their circuits apart."""
+
+    on: str
+    off: str
+    thinking: Thinking
+
+
 @dataclass(frozen=True, slots=True)
 class PairSet:
     """How many pairs were kept and dropped, by reason, for one variant's ``main`` or ``fresh`` set."""
@@ -122,6 +133,8 @@ class Findings:
     provenance: dict[str, Any]
     variants: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()
+    crossed: dict[str, Crossed] = field(default_factory=dict)
+    modes: tuple[Modes, ...] = ()
     training: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
     ablations: tuple[Ablation, ...] = ()
@@ -166,6 +179,8 @@ def read(run: RunDirectory) -> Findings:
         provenance=lock.get("provenance", {}),
         variants=variants,
         comparisons=tuple(_in_order(map(_comparison, run.find("comparison")), variants)),
+        crossed={record.labels["variant"]: _crossed(record) for record in run.find("crossed")},
+        modes=tuple(map(_modes, run.find("thinking"))),
         training={record.labels["variant"]: _training_log(record) for record in run.find("train")},
         evaluations=tuple(_in_order((_evaluation(run, each) for each in run.find("measures")), variants)),
         ablations=tuple(_in_order(map(_ablation, run.find("verdict")), variants)),
@@ -194,6 +209,15 @@ def _comparison(record: Record) -> Comparison:
         dynamics=Dynamics.from_dict(data["dynamics"]),
         reward=tuple(row for row in data.get("reward", ()) if row["logged"]),
     )
+
+
+def _crossed(record: Record) -> Crossed:
+    return Crossed.from_dict(read_json(record.folder / "crossed.json"))
+
+
+def _modes(record: Record) -> Modes:
+    found = Thinking.from_dict(read_json(record.folder / "thinking.json"))
+    return Modes(record.labels["think_on"], record.labels["variant"], found)
 
 
 def _training_log(record: Record) -> tuple[dict[str, Any], ...]:

@@ -1,6 +1,7 @@
 """How numbers are written for readers: rounded, with their interval, a dash where nothing is known."""
 
 import math
+from dataclasses import replace
 
 from headscope.results.estimate import Estimate
 
@@ -40,3 +41,9 @@ def count_with_interval(estimate: Estimate, *, sign: bool = False) -> str:
     if not all(math.isnan(x) or float(x).is_integer() for x in (estimate.value, estimate.low, estimate.high)):
         return with_interval(estimate, 1, sign=sign)
     return with_interval(estimate, 0, sign=sign)
+
+
+def share_with_interval(estimate: Estimate) -> str:
+    """A share in per cent with its interval: ``5.0 [4.2, 6.1] %``."""
+    percent = (100 * estimate.value, 100 * estimate.low, 100 * estimate.high)
+    return with_interval(replace(estimate, value=percent[0], low=percent[1], high=percent[2]), 1) + " %"

@@ -44,4 +44,4 @@ class Sweep:
         study = self.study.model_copy(update={"discover": settings})
         pairs = openings.units(study, base_stage(study), self.stage)["main"]
         pairs = replace(pairs, labels=pairs.labels | {"pairs": "recall"})
-        return discover.unit(study, self.run, self.stage, self.stage.variant, "recall", pairs)
+        return discover.unit(study, self.run, self.stage, self.stage.variant, pairs)

@@ -16,11 +16,12 @@ from headscope.results.dynamics import Dynamics, RewardCount
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.samples import Samples
+from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.directory import Record
 from headscope.runs.files import read_json, write_json
-from headscope.studies import compare
+from headscope.studies import compare, thinking
 from headscope.studies.plan import plan
 from headscope.studies.study import Study
 
@@ -62,7 +63,11 @@ def evidence(study: Study, run: RunDirectory) -> Evidence:
     """What the study's finished units say. Raises InputError for results of a newer schema."""
     variants = {each.name: each.model_dump(mode="json") for each in study.variants}
     done = Finished(run, plan(study, run, "run"))
-    return Evidence(tuple(_runs(done, variants)), tuple(_ablations(done)), answers=tuple(_answers(done)))
+    modes = tuple(
+        (str(record.labels["variant"]), Thinking.from_dict(read_json(record.folder / thinking.FILE)))
+        for record in done.find("thinking")
+    )
+    return Evidence(tuple(_runs(done, variants)), tuple(_ablations(done)), modes, tuple(_answers(done)))
 
 
 def _runs(done: Finished, variants: Variants) -> Iterator[Run]:

@@ -24,11 +24,11 @@ from headscope.studies.study import DiscoverConfig, Study
 SCHEMA_VERSION = 1
 
 
-def unit(study: Study, run: RunDirectory, stage: Stage, variant: str, pairs_name: str, pairs: Unit) -> Unit:
+def unit(study: Study, run: RunDirectory, stage: Stage, variant: str, pairs: Unit) -> Unit:
     """Edge scores of ``stage`` on a set of ``variant``'s pairs, kept per pair so that every bootstrap is arithmetic."""
     settings = study.discover
     config = _attribution(settings) | {"model": stage.identity}
-    labels = {"variant": variant, "step": stage.step, "pairs": pairs_name, "model": stage.variant}
+    labels = {"variant": variant, "step": stage.step, "pairs": pairs.labels["pairs"], "model": stage.variant}
 
     def work(out: Path, progress: Progress) -> None:
         from headscope.circuits import attribute

@@ -119,6 +119,8 @@ class DiscoverConfig(Config):
     nodes: of the path integral; ``adaptive`` doubles them until the scores settle, because on trained models eight do
         not suffice (docs/log.md).
     fraction: of real edges in a circuit. sizes: fractions at which faithfulness is read.
+    crossed: score base and final checkpoint also with the base's opening as the clean text, to part what training
+        changed from what the prompt does: two scorings more per variant.
     resamples: bootstrap resamples of the pairs.
     """
 
@@ -135,6 +137,7 @@ class DiscoverConfig(Config):
     fraction: Fraction = 0.01
     sizes: tuple[Fraction, ...] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     resamples: int = Field(default=200, ge=20)
+    crossed: bool = False
 
     @model_validator(mode="after")
     def _positions_in_opening(self) -> "DiscoverConfig":

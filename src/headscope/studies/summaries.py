@@ -4,14 +4,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from headscope.pairs import Pairs
+from headscope.results.crossed import EFFECTS, Crossed
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence
+from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.files import read_json
-from headscope.studies.compare import FILE
+from headscope.studies import compare, crossed, thinking
 
 Row = dict[str, str]
 
@@ -59,7 +61,7 @@ def counts(run: RunDirectory) -> list[Row]:
     """Kept, new and lost heads of every checkpoint with the test-retest null beside them."""
     rows = []
     for record in run.find("comparison"):
-        content = read_json(record.folder / FILE)
+        content = read_json(record.folder / compare.FILE)
         for step, data in zip(content["steps"], content["emergence"], strict=True):
             result = Emergence.from_dict(data)
             rows.append({"variant": content["variant"], "step": str(step)} | _count_cells(result))
@@ -70,11 +72,44 @@ def heads(run: RunDirectory) -> list[Row]:
     """The last checkpoint of each variant: its counts with their null, and how faithful its circuit is."""
     rows = []
     for record in run.find("comparison"):
-        content = read_json(record.folder / FILE)
+        content = read_json(record.folder / compare.FILE)
         result, step = Emergence.from_dict(content["emergence"][-1]), content["steps"][-1]
         labels = {"variant": content["variant"], "step": step, "model": content["variant"]}
         row = {"variant": content["variant"], "step": str(step)} | _count_cells(result)
         rows.append(row | {"faithfulness": _faithfulness(run, labels)})
+    return rows
+
+
+def prompts(run: RunDirectory) -> list[Row]:
+    """The crossed design: how many heads each effect changed, and what the heads called emergent take to be seen."""
+    rows = []
+    for record in run.find("crossed"):
+        found = Crossed.from_dict(read_json(record.folder / crossed.FILE))
+        changed = {f"heads changed by {name}": str(len(found.changed(name))) for name in EFFECTS}
+        origins = {_ORIGINS[name]: _count(origin.count) for name, origin in found.origins.items()}
+        rows.append({"variant": str(record.labels["variant"])} | origins | changed | {"pairs": str(found.pairs)})
+    return rows
+
+
+def modes(run: RunDirectory) -> list[Row]:
+    """Think on and off: heads of one mode only, circuit sizes of equal faithfulness, and the reasoning that leaks."""
+    rows = []
+    for record in run.find("thinking"):
+        found = Thinking.from_dict(read_json(record.folder / thinking.FILE))
+        change, sizes = found.change, (found.on_fraction, found.off_fraction)
+        leak = ", ".join(f"{task} {share}" for task, share in found.leak.items())
+        rows.append(
+            {
+                "think-on / think-off": f"{record.labels['think_on']} / {record.labels['variant']}",
+                "only on / only off": f"{_count(change.counts.new)} / {_count(change.counts.lost)}",
+                "null": f"{change.null.new.value:.1f} / {change.null.lost.value:.1f}",
+                "only on above null": _count(change.excess.new),
+                f"edges for {found.faithfulness:.0%}, on / off": " / ".join(map(_percent, sizes)),
+                "active heads, off - on": _count(found.broader),
+                "tokens off / on": leak or "-",
+                "pairs": str(change.pairs),
+            }
+        )
     return rows
 
 
@@ -158,10 +193,28 @@ def _count_cells(result: Emergence) -> Row:
     return {
         "kept / new / lost": f"{counts.kept.value:.0f} / {counts.new.value:.0f} / {counts.lost.value:.0f}",
         "null: new / lost": f"{null.new.value:.1f} / {null.lost.value:.1f}",
-        "new above null": f"{excess.new.value:.1f} [{excess.new.low:.1f}, {excess.new.high:.1f}]",
+        "new above null": _count(excess.new),
         "pairs": str(result.pairs),
         "new heads": str(result.new),
     }
+
+
+_ORIGINS = {
+    "emergent": "new, each on its own prompt",
+    "prompt": "the prompt's",
+    "model": "the model's",
+    "both": "need both",
+    "undecided": "undecided",
+}
+
+
+def _count(estimate: Estimate) -> str:
+    """A number of heads with its interval."""
+    return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
+
+
+def _percent(estimate: Estimate) -> str:
+    return f"{estimate.value:.1%} [{estimate.low:.1%}, {estimate.high:.1%}]"
 
 
 def _verdict_cells(data: Mapping[str, Any]) -> Row:

@@ -1,0 +1,97 @@
+"""The crossed design: {base, post} × {base-style clean, reasoning-style clean}, and what is left to the model."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from headscope.heads import HeadSet
+from headscope.results.counts import HeadEstimates
+from headscope.results.estimate import Estimate
+from headscope.storage import check_schema
+
+SCHEMA_VERSION = 1
+
+EFFECTS = {
+    "model": "post − base, the mean over both prompts",
+    "prompt": "reasoning-style − base-style clean, the mean over both models",
+    "interaction": "what training changed more (positive) on reasoning-style than on base-style clean",
+}
+"""Effects on a head's importance, in the order of every effect axis."""
+
+ORIGINS = {
+    "emergent": "new between base on base-style and post on reasoning-style clean: model and prompt change at once",
+    "prompt": "of these, core in base too once it is given the reasoning-style prompt",
+    "model": "not even contingent in base on that prompt, core in post on either",
+    "both": "not even contingent in base on that prompt, and not core in post on the base-style one",
+    "undecided": "contingent in base on the reasoning-style prompt",
+}
+"""What the paper calls emergent, and what it takes to see such a head; the last four part the first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """count: how many heads, with an interval over pairs. heads: which."""
+
+    count: Estimate
+    heads: HeadSet
+
+
+@dataclass(frozen=True, eq=False)
+class Crossed:
+    """Two models on the same texts, once with base's openings as the clean text, once with post's.
+
+    importance: share of all |score| [model, prompt, layer, head]; base before post, base-style before reasoning-style.
+    effects: by ``EFFECTS``, on importance. q_value: Benjamini and Hochberg's, over all effects and heads.
+    origins: by ``ORIGINS``.
+    pairs: of texts, the same in all four cells. fraction, resamples, seed: of the circuits and their bootstrap.
+    settings: what the scores of the four cells were made with.
+    """
+
+    importance: Float[np.ndarray, "model prompt layer head"]
+    effects: Mapping[str, HeadEstimates]
+    q_value: Float[np.ndarray, "effect layer head"]
+    origins: Mapping[str, Origin]
+    pairs: int
+    fraction: float
+    resamples: int
+    seed: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def changed(self, effect: str, q: float = 0.05) -> HeadSet:
+        """Heads with this effect; a share ``q`` of false ones is expected among all that are called so, at most."""
+        return HeadSet.from_grid(self.q_value[list(EFFECTS).index(effect)] <= q)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON values with ``schema_version``."""
+        return {
+            "schema_version": SCHEMA_VERSION,
+            "importance": self.importance.tolist(),
+            "effects": {name: found.as_dict() for name, found in self.effects.items()},
+            "q_value": self.q_value.tolist(),
+            "origins": {
+                name: {"count": origin.count.as_dict(), "heads": [str(head) for head in origin.heads]}
+                for name, origin in self.origins.items()
+            },
+            **{name: getattr(self, name) for name in _PLAIN},
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> "Crossed":
+        """The inverse of ``as_dict``. Raises InputError for another schema."""
+        check_schema(data, "a crossed design", SCHEMA_VERSION)
+        return cls(
+            importance=np.array(data["importance"], dtype=np.float64),
+            effects={name: HeadEstimates.from_dict(found) for name, found in data["effects"].items()},
+            q_value=np.array(data["q_value"], dtype=np.float64),
+            origins={
+                name: Origin(Estimate(**origin["count"]), HeadSet.of(origin["heads"]))
+                for name, origin in data["origins"].items()
+            },
+            **{name: data[name] for name in _PLAIN},
+        )
+
+
+_PLAIN = ("pairs", "fraction", "resamples", "seed", "settings")
