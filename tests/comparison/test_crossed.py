@@ -16,7 +16,7 @@ ALL = Resampling(1.0, 40)
 
 @pytest.fixture
 def design(routed):
-    """L0H0 always; L1H1 on reasoning-style; L2H2 in post; L2H3 in post on reasoning-style; L1H3 so, and at times in base."""
+    """L0H0 always; L1H1 on reasoning-style; L2H2 in post; L2H3 in post on reasoning-style; L1H3 too, rarely in base."""
     cells = [["L0H0"], ["L0H0", "L1H1"], ["L0H0", "L2H2"], ["L0H0", "L1H1", "L2H2", "L2H3", "L1H3"]]
     pairs = [[cell] * 8 for cell in cells]
     pairs[1] = [[*cells[1], "L1H3"], *[cells[1]] * 7]

@@ -133,3 +133,11 @@ def test_results_of_the_first_schema_are_read_and_newer_ones_refused(noisy) -> N
     assert read.edges is read.layers is read.base_importance is None
     with pytest.raises(InputError, match="update headscope"):
         Emergence.from_dict(data | {"schema_version": 3})
+
+
+def test_without_any_edge_in_play_there_is_nothing_to_count(scores_of) -> None:
+    graph = Graph(2, 3)
+    nothing = scores_of(graph, np.zeros((4, *graph.real.shape), dtype=np.float32))
+    found = emergence(nothing, nothing).edges
+    assert found is not None
+    assert (found.counts.new.value, found.null.new.value, found.born) == (0, 0, ())

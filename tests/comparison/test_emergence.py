@@ -5,8 +5,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headscope.comparison import emergence, emergence_series
+from headscope.comparison import emergence, emergence_series, grown
 from headscope.errors import InputError
+from headscope.heads import HeadSet
 from headscope.results.emergence import Status
 from headscope.results.graph import Graph
 
@@ -104,14 +105,40 @@ def test_noise_alone_shows_no_excess(noisy) -> None:
     assert np.mean(flickering) > 2 * np.mean(false)
 
 
-def test_the_null_on_fresh_pairs_has_no_direction(routed) -> None:
-    base = routed(GRAPH, [["L0H0", "L1H1"]] * 4)
-    again = routed(GRAPH, [["L0H0", "L2H2", "L2H3"]] * 4)
-    found = emergence(base, base, base_again=again, fraction=1.0)
+def test_the_null_is_the_mean_over_cuts_and_has_no_direction(routed) -> None:
+    """L1H1 on two of eight pairs, L2H2 on all: a half that holds neither of the two lacks the head."""
+    base = routed(GRAPH, [["L2H2"]] * 4)
+    again = routed(GRAPH, [["L2H2", "L1H1"]] * 2 + [["L2H2"]] * 2)
+    found = emergence(base, base, base_again=again, fraction=1.0, resamples=2000)
     assert found.null_source == "fresh pairs"
     assert found.null.new == found.null.lost
-    assert (found.null.new.value, found.null.new.low, found.null.kept.value) == (1.5, 1.5, 1)
-    assert (found.excess.new.value, found.excess.kept.value) == (-1.5, 1)
+    # Both of the two in one half: 2 · C(6, 2) of C(8, 4) cuts, one way of two. Base alone never shows the head.
+    assert found.null.new.value == pytest.approx(15 / 70, abs=0.03)
+    assert (found.null.new.low, found.null.new.high) == (0, 1)
+    assert found.null.kept.value == pytest.approx(1 + 40 / 70, abs=0.06)
+    assert (found.excess.new.value, found.new_p_value) == (-found.null.new.value, 1)
+
+
+def test_more_new_heads_than_any_cut_shows_are_significant(routed) -> None:
+    base = routed(GRAPH, [["L0H0", "L1H1"]] * 8)
+    found = emergence(base, routed(GRAPH, [["L0H0", "L2H2", "L2H3"]] * 8), fraction=1.0)
+    assert found.new_p_value == pytest.approx(1 / 201)
+    assert emergence(base, base, fraction=1.0).new_p_value == 1
+
+
+def test_grown_heads_need_no_circuit(noisy, scores_of) -> None:
+    """The share of L1H1 is trebled, that of L2H2 nearly doubled; on fresh pairs nothing grows."""
+    base, again = noisy(GRAPH, 7, 1, 40), noisy(GRAPH, 7, 2, 40)
+    more = base.pair_edges.copy()
+    more[:, GRAPH.head_source(1, 1)] *= 3.5
+    more[:, GRAPH.head_source(2, 2)] *= 1.9
+    post = scores_of(GRAPH, more)
+    for fraction in (0.02, 0.5):
+        found = emergence(base, post, base_again=again, fraction=fraction, resamples=20)
+        assert (str(found.grown), found.grown_null) == ("L1H1", HeadSet(()))
+    assert emergence(base, post, fraction=0.5, resamples=20).grown_null is None
+    assert str(grown(base, post, factor=1.2)) == "L1H1 L2H2"
+    assert len(grown(base, base, factor=1.0)) == 0
 
 
 def test_fresh_pairs_are_resampled_on_their_own(noisy) -> None:

@@ -21,6 +21,7 @@ from headscope.comparison.resampling import Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
 from headscope.results.edges import EdgeScores
+from headscope.results.graph import Graph
 
 _CHUNK_BYTES = 16 * 2**20
 """Resampled edge scores held at once: near the cache, yet large enough to keep NumPy's calls few."""
@@ -115,18 +116,42 @@ class Activity:
         return _measured(self.magnitudes, self.weights, how, (self.means, self.whole), self.widths)
 
 
-def head_activity(
-    scores: EdgeScores, how: Resampling = Resampling(), *, pairs: "Int[np.ndarray, 'chosen'] | None" = None
-) -> Activity:
-    """Activity of the heads of one model; ``pairs`` (indices) restricts it to some of the pairs.
+def head_activity(scores: EdgeScores, how: Resampling = Resampling()) -> Activity:
+    """Activity of the heads of one model.
 
     Raises InputError where ``scores`` kept no per-pair edges or holds a value that is not finite.
     """
-    blocks = EdgeBlocks(scores.graph)
-    magnitudes = _magnitudes(scores, blocks, pairs)
-    weights = resamples(len(magnitudes), count=how.resamples, seed=how.seed).astype(np.float32)
+    weights = resamples(len(scores.pair_heads), count=how.resamples, seed=how.seed).astype(np.float32)
+    return activity(scores.graph, magnitudes(scores), weights, how)
+
+
+def activity(
+    graph: Graph,
+    magnitudes: "Float[np.ndarray, 'pair edge']",
+    weights: "Float[np.ndarray, 'resample pair']",
+    how: Resampling,
+) -> Activity:
+    """Activity under any weights of the pairs, each row adding up to 1."""
     means = magnitudes.mean(axis=0, keepdims=True)
-    return _measured(magnitudes, weights, how, (means, widths(blocks, means)), None)
+    return _measured(magnitudes, weights, how, (means, widths(EdgeBlocks(graph), means)), None)
+
+
+def magnitudes(scores: EdgeScores) -> "Float[np.ndarray, 'pair edge']":
+    """|score| of the real edges in the order of ``EdgeBlocks.index``; pair by pair, so that no second copy of all edges
+    is held. Raises InputError as ``head_activity``.
+    """
+    if scores.pair_edges is None:
+        raise InputError(
+            "the scores keep no per-pair edges, which the bootstrap resamples; attribute with keep_pairs=True"
+        )
+    blocks = EdgeBlocks(scores.graph)
+    kept = np.empty((len(scores.pair_edges), len(blocks.index)), dtype=np.float32)
+    for row, edges in zip(kept, scores.pair_edges, strict=True):
+        np.take(edges.ravel(), blocks.index, out=row, mode="clip")
+    np.abs(kept, out=kept)
+    if not np.isfinite(kept).all():
+        raise InputError("the scores hold values that are not finite; a circuit needs a number for every edge")
+    return kept
 
 
 def pooled_activity(scores: EdgeScores, how: Resampling = Resampling()) -> "Float[np.ndarray, 'layer head']":
@@ -137,20 +162,28 @@ def pooled_activity(scores: EdgeScores, how: Resampling = Resampling()) -> "Floa
     return margins
 
 
-def resampled_frequency(margins: "Float[np.ndarray, 'resample *grid']") -> "Float[np.ndarray, 'resample *grid']":
+def resampled_frequency(
+    margins: "Float[np.ndarray, 'resample *grid']",
+    centres: "Float[np.ndarray, 'row *grid'] | None" = None,
+    spread: float = 1.0,
+) -> "Float[np.ndarray, 'row *grid']":
     """The inclusion frequencies each resample would itself have found, had it been the data.
 
     A bootstrap within the bootstrap at no cost: the margin's spread around a resample's own margin is taken to be its
     spread around the median, so the frequency is the share of margins at or above (median − margin of the resample).
+
+    centres: margins of other data than the resamples, whose own spread is ``spread`` times theirs.
     """
     count = len(margins)
     columns = margins.reshape(count, -1).astype(np.float64).T
+    wanted = columns if centres is None else centres.reshape(len(centres), -1).astype(np.float64).T / spread
+    needed = np.median(columns, axis=1, keepdims=True) - wanted
     # All columns are searched at once: each is moved to a range of its own.
-    shift = 2.0 * (np.abs(columns).max(initial=0.0) + 1) * 2 * np.arange(len(columns))[:, None]
-    needed = np.median(columns, axis=1, keepdims=True) - columns
+    reach = max(np.abs(columns).max(initial=0.0), np.abs(needed).max(initial=0.0))
+    shift = 2.0 * (reach + 1) * np.arange(len(columns))[:, None]
     below = np.searchsorted((np.sort(columns, axis=1) + shift).ravel(), (needed + shift).ravel(), side="left")
-    below = below.reshape(columns.shape) - count * np.arange(len(columns))[:, None]
-    frequency: np.ndarray = (1.0 - below.T / count).reshape(margins.shape)
+    below = below.reshape(needed.shape) - count * np.arange(len(columns))[:, None]
+    frequency: np.ndarray = (1.0 - below.T / count).reshape(needed.shape[1], *margins.shape[1:])
     return frequency
 
 
@@ -183,24 +216,6 @@ def _measured(
 def _chunks(edges: int, count: int) -> Iterator[slice]:
     rows = max(1, _CHUNK_BYTES // (4 * edges))
     return (slice(start, min(start + rows, count)) for start in range(0, count, rows))
-
-
-def _magnitudes(
-    scores: EdgeScores, blocks: EdgeBlocks, pairs: "Int[np.ndarray, 'chosen'] | None"
-) -> "Float[np.ndarray, 'pair edge']":
-    """|score| of the real edges, per pair; pair by pair, so that no second copy of all edges is held."""
-    if scores.pair_edges is None:
-        raise InputError(
-            "the scores keep no per-pair edges, which the bootstrap resamples; attribute with keep_pairs=True"
-        )
-    chosen = np.arange(len(scores.pair_edges)) if pairs is None else pairs
-    kept = np.empty((len(chosen), len(blocks.index)), dtype=np.float32)
-    for row, pair in zip(kept, chosen, strict=True):
-        np.take(scores.pair_edges[pair].ravel(), blocks.index, out=row, mode="clip")
-    np.abs(kept, out=kept)
-    if not np.isfinite(kept).all():
-        raise InputError("the scores hold values that are not finite; a circuit needs a number for every edge")
-    return kept
 
 
 def _thresholds(

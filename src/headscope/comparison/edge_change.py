@@ -4,8 +4,9 @@ import numpy as np
 from jaxtyping import Int
 
 from headscope.comparison.activity import Activity
-from headscope.comparison.measured import Method, candidates, edge_frequencies
+from headscope.comparison.measured import Method, candidates, edge_frequencies, retest_edge_sides
 from headscope.comparison.resampling import Resampling
+from headscope.comparison.retest import Retest
 from headscope.comparison.tally import Frequencies, Tally
 from headscope.results.counts import EdgeChange
 from headscope.results.emergence import Status, status_grid
@@ -13,12 +14,10 @@ from headscope.results.emergence import Status, status_grid
 Edges = Int[np.ndarray, "chosen"]
 
 
-def edge_null(sides: tuple[Activity, Activity] | None, how: Resampling, method: Method) -> Tally:
-    """Edges of base against itself on other pairs."""
-    if sides is None:
-        return Tally.unknown(1)
-    _, before, after = _both(*sides, method)
-    return Tally.between(before, after, how).either_way()
+def edge_null(found: Retest, base: Activity, how: Resampling, method: Method) -> Tally:
+    """Edges of base against itself on the two sides of every cut."""
+    edges = candidates(base, found.halves)
+    return Tally.null(retest_edge_sides(found, base, edges, method), found.pairs, how)
 
 
 def edge_change(base: Activity, post: Activity, null: Tally, how: Resampling, method: Method) -> EdgeChange:
@@ -28,8 +27,8 @@ def edge_change(base: Activity, post: Activity, null: Tally, how: Resampling, me
     status = status_grid(before.observed[0], after.observed[0], core=how.core, contingent=how.contingent)
     return EdgeChange(
         counts=tally.counts(how.seed),
-        null=null.counts(how.seed),
-        excess=tally.minus(null).counts(how.seed),
+        null=null.range(),
+        excess=tally.excess(null, how.seed),
         born=_names(post, edges[status == Status.NEW]),
         lost=_names(base, edges[status == Status.LOST]),
     )

@@ -16,6 +16,7 @@ from scipy.special import expit, logit
 from scipy.stats import t
 
 from headscope.errors import InputError
+from headscope.heads import HeadSet
 from headscope.measures.multiplicity import q_values
 from headscope.results.circuit import Circuit
 from headscope.results.counts import HeadEstimates
@@ -26,6 +27,11 @@ EPSILON = 1e-6
 """The paper's guard against dividing by 0 in the effect (A.6)."""
 
 LEVEL = 0.95
+
+GROWTH = 2.0
+"""A head whose importance grew by more is *grown*. Where a few heads are known to have changed, shares of the others
+move by up to a half (``benchmarks/planted.py``).
+"""
 
 
 def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level: float = LEVEL) -> HeadEstimates:
@@ -46,23 +52,33 @@ def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level
 def importance_change(
     base: EdgeScores, post: EdgeScores, *, level: float = LEVEL, paired: bool = True
 ) -> HeadEstimates:
-    """Importance in post − in base, with interval and p-value; positive where it grew.
+    """Importance in post − in base, with interval and p-value; positive where it grew. paired: see ``contrast``."""
+    return contrast((base, post), (-1.0, 1.0), level=level, paired=paired)
 
-    paired: both were scored on the same pairs. Otherwise by Welch's t.
+
+def grown(base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True) -> HeadSet:
+    """Heads whose importance grew by more than ``factor``: emergence without a circuit or its size.
+
+    Of the heads named, at most 5 % false ones are expected (Benjamini and Hochberg over heads). ``factor`` 1 would name
+    every head whose share moved, as those of unchanged heads do when others change.
     """
-    if paired:
-        return contrast((base, post), (-1.0, 1.0), level=level)
-    before, after = pair_sums(base), pair_sums(post)
-    value = shares(after.mean(axis=0)) - shares(before.mean(axis=0))
-    return _estimates(value, (influence(before), influence(after)), level)
+    found = contrast((base, post), (-factor, 1.0), paired=paired)
+    if found.p_value is None or np.isnan(found.p_value).all():
+        return HeadSet(())
+    return HeadSet.from_grid((q_values(found.p_value) <= 1 - LEVEL) & (found.value > 0))
 
 
-def contrast(cells: Sequence[EdgeScores], weights: Sequence[float], *, level: float = LEVEL) -> HeadEstimates:
-    """Σ weight · importance over results on the same pairs, with interval and p-value; the weights add up to 0."""
+def contrast(
+    cells: Sequence[EdgeScores], weights: Sequence[float], *, level: float = LEVEL, paired: bool = True
+) -> HeadEstimates:
+    """Σ weight · importance over several results, with interval and p-value of its being 0.
+
+    paired: all were scored on the same pairs, whose noise they share; otherwise by Welch's t.
+    """
     sums = [pair_sums(cell) for cell in cells]
     value = sum(weight * shares(each.mean(axis=0)) for weight, each in zip(weights, sums, strict=True))
-    moves = sum(weight * influence(each) for weight, each in zip(weights, sums, strict=True))
-    return _estimates(np.asarray(value), (np.asarray(moves),), level)
+    moves = [weight * influence(each) for weight, each in zip(weights, sums, strict=True)]
+    return _estimates(np.asarray(value), [np.asarray(sum(moves))] if paired else moves, level)
 
 
 def effect(

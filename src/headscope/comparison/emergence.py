@@ -2,15 +2,13 @@
 
 1. Activity of base and post on the same pairs, resampled alike (``activity``).
 2. Status of every head: kept, new, lost, contingent, absent.
-3. The same counts for base against itself on other pairs: the test-retest null.
+3. The same counts for base against itself on random halves of all its pairs: the test-retest null (``retest``).
 4. Excess: counts − null; the same for edges, and layer by layer.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import length_hint
-
-import numpy as np
 
 from headscope.comparison.compatible import (
     require_other_pairs,
@@ -19,11 +17,13 @@ from headscope.comparison.compatible import (
     require_same_vocabulary,
 )
 from headscope.comparison.edge_change import edge_change, edge_null
-from headscope.comparison.effects import importance_change, pair_sums, shares
-from headscope.comparison.measured import Measured, Method, measured
+from headscope.comparison.effects import grown, importance_change, pair_sums, shares
+from headscope.comparison.measured import Measured, Method, measured, retest_sides
 from headscope.comparison.resampling import Resampling
+from headscope.comparison.retest import Retest, retest
 from headscope.comparison.tally import Frequencies, Tally
 from headscope.errors import InputError
+from headscope.heads import HeadSet
 from headscope.progress import SILENT, Progress
 from headscope.results.counts import EdgeChange
 from headscope.results.edges import EdgeScores
@@ -37,11 +37,12 @@ Rules = Mapping[Method, Resampling]
 
 @dataclass(frozen=True, eq=False)
 class _Base:
-    """What every post-trained model is held against: base, and base against itself on two sets of pairs."""
+    """What every post-trained model is held against: base, and base against itself on other pairs."""
 
     model: Measured
-    sides: tuple[Measured, Measured] | None
+    retest: Retest | None
     null_source: str
+    grown: HeadSet | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +55,7 @@ class _Reference:
     frequencies: Frequencies
     null: Tally
     edge_null: Tally
-    null_source: str
+    shared: _Base
 
 
 def emergence(
@@ -71,8 +72,7 @@ def emergence(
 ) -> Emergence:
     """Which heads ``post`` has that ``base`` has not, both scored on the same pairs.
 
-    base_again: base scored on fresh pairs, for the null; without it, base's pairs are split into disjoint
-        halves.
+    base_again: base scored on fresh pairs, for the null; without it, base's own pairs are halved.
     fraction: of real edges in a circuit. post_fraction: in the post-trained model's, for circuits of equal faithfulness
         (``sizes.fraction_reaching``) instead of equal size.
     method: ``bootstrap`` needs per-pair edge scores. ``paper`` is the set difference of heads in the pruned
@@ -155,28 +155,27 @@ def emergence_by_rule(
 
 
 def _base(base: EdgeScores, again: EdgeScores | None, how: Resampling, method: Method) -> _Base:
-    model = measured(base, how, method)
     if again is not None:
         require_same_graph(base, again, "the base scored again")
         require_other_pairs(again, base, "base_again", "base")
-        return _Base(model, (model, measured(again, how.independent(), method)), "fresh pairs")
-    if base.pair_edges is None or len(base.pair_edges) < 2:
-        return _Base(model, None, "none")
-    first, second = np.array_split(np.random.default_rng(how.seed).permutation(len(base.pair_edges)), 2)
-    sides = measured(base, how, method, first), measured(base, how.independent(), method, second)
-    return _Base(model, sides, "halves")
+    model = measured(base, how, method)
+    doubled = None if again is None else grown(base, again, paired=False)
+    needed = [base] if again is None else [base, again]
+    if any(each.pair_edges is None for each in needed) or sum(len(each.pair_heads) for each in needed) < 2:
+        return _Base(model, None, "none", doubled)
+    return _Base(model, retest(base, again, how), "halves" if again is None else "fresh pairs", doubled)
 
 
 def _reference(base: _Base, how: Resampling, method: Method) -> _Reference:
     model = base.model.at(how)
     frequencies = model.heads(how, method)
-    if base.sides is None:
+    if base.retest is None or model.activity is None:
         null = Tally.unknown(len(frequencies.observed))
-        return _Reference(method, how, model, frequencies, null, Tally.unknown(1), base.null_source)
-    one, other = (side.at(how) for side in base.sides)
-    null = Tally.between(one.heads(how, method), other.heads(how, method), how).either_way()
-    both = None if one.activity is None or other.activity is None else (one.activity, other.activity)
-    return _Reference(method, how, model, frequencies, null, edge_null(both, how, method), base.null_source)
+        return _Reference(method, how, model, frequencies, null, Tally.unknown(1), base)
+    found = base.retest.at(how)
+    null = Tally.null(retest_sides(found, model.activity, method), found.pairs, how)
+    edges = edge_null(found, model.activity, how, method)
+    return _Reference(method, how, model, frequencies, null, edges, base)
 
 
 def _require_comparable(base: EdgeScores, post: EdgeScores, *, paired: bool = True) -> None:
@@ -194,12 +193,15 @@ def _against(reference: _Reference, post: Measured, *, paired: bool = True) -> E
         base_frequency=reference.frequencies.observed,
         post_frequency=frequencies.observed,
         counts=tally.counts(how.seed),
-        null=null.counts(how.seed),
-        excess=tally.minus(null).counts(how.seed),
+        null=null.range(),
+        excess=tally.excess(null, how.seed),
+        new_p_value=tally.p_value(null),
+        grown=grown(base, post.scores, paired=paired),
+        grown_null=reference.shared.grown,
         importance_change=importance_change(base, post.scores, paired=paired),
         pairs=tally.pairs,
         null_pairs=null.pairs,
-        null_source=reference.null_source,
+        null_source=reference.shared.null_source,
         fraction=how.fraction if how.edges is None else how.size(_edges(base)) / _edges(base),
         resamples=how.resamples,
         seed=how.seed,

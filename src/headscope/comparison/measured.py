@@ -12,7 +12,8 @@ from jaxtyping import Int
 
 from headscope.comparison.activity import Activity, head_activity, pooled_activity, resampled_frequency
 from headscope.comparison.resampling import Resampling
-from headscope.comparison.tally import Frequencies
+from headscope.comparison.retest import Retest
+from headscope.comparison.tally import Frequencies, Sides
 from headscope.results.edges import EdgeScores
 
 Method = Literal["bootstrap", "paper"]
@@ -41,15 +42,30 @@ class Measured:
         return Frequencies(found.frequency, found.resampled_frequency(), found.pairs)
 
 
-def measured(
-    scores: EdgeScores, how: Resampling, method: Method, pairs: "Int[np.ndarray, 'chosen'] | None" = None
-) -> Measured:
+def measured(scores: EdgeScores, how: Resampling, method: Method) -> Measured:
     """A model's activity; ``paper`` makes do with pooled scores where no per-pair edges were kept, the bootstrap
     raises InputError.
     """
     if method == "paper" and scores.pair_edges is None:
         return Measured(scores, None)
-    return Measured(replace(scores, pair_edges=None), head_activity(scores, how, pairs=pairs))
+    return Measured(replace(scores, pair_edges=None), head_activity(scores, how))
+
+
+def retest_sides(found: Retest, base: Activity, method: Method) -> Sides:
+    """Frequencies of every head on both sides of each cut."""
+    margins = found.halves.margins
+    sides = (margins >= 0).astype(np.float64) if method == "paper" else found.frequencies(base.margins, margins)
+    return sides[0::2], sides[1::2]
+
+
+def retest_edge_sides(found: Retest, base: Activity, edges: "Int[np.ndarray, 'chosen']", method: Method) -> Sides:
+    """Of some edges, in one group."""
+    margins = found.halves.edge_margins(edges)[:, None]
+    if method == "paper":
+        sides = (margins >= 0).astype(np.float64)
+    else:
+        sides = found.frequencies(base.edge_margins(edges)[:, None], margins)
+    return sides[0::2], sides[1::2]
 
 
 def candidates(one: Activity, other: Activity) -> "Int[np.ndarray, 'chosen']":

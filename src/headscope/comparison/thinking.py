@@ -3,6 +3,8 @@
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from headscope.comparison.activity import Activity, head_activity
 from headscope.comparison.compatible import require_other_pairs
 from headscope.comparison.emergence import emergence
@@ -69,7 +71,7 @@ def _fewer(on: Activity, off: Activity) -> Estimate:
     """Core heads of off − of on; the pairs of each are resampled on their own."""
     drawn_on, drawn_off = ((each.resampled_frequency() >= each.how.core).sum(axis=(1, 2)) for each in (on, off))
     value = float(off.core.sum()) - float(on.core.sum())
-    return count_estimate(value, drawn_off - drawn_on, min(on.pairs, off.pairs), on.how.seed)
+    return count_estimate(value, drawn_off - drawn_on, min(on.pairs, off.pairs), on.how.seed, least=-np.inf)
 
 
 def _reaching(curve: FaithfulnessCurve, faithfulness: float, weights: Weights) -> float:

@@ -1,5 +1,6 @@
 """Emergence: which heads one model's circuit has that another's has not, with the null beside every count."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import IntEnum
@@ -46,15 +47,16 @@ class Emergence:
     base_frequency, post_frequency: share [layer, head] of bootstrap resamples in which the head is in the
         pruned circuit. Under the method ``paper`` 1 or 0: in the pruned circuit of the pooled scores, or not.
     counts: heads kept, new, lost, contingent, with intervals over pairs.
-    null: the same counts for base against itself on other pairs (test-retest). Its direction means nothing,
-        so its new and lost are both the mean of the two directions.
-    excess: counts − null.
+    null: the same counts for base against itself (test-retest), the mean over random halves of all its pairs, with
+        the range that holds 95 % of them. Its direction means nothing: new and lost are one number.
+    excess: counts − the null's mean. new_p_value: share of the halves that show at least as many new heads.
+    grown: heads whose importance more than doubled (``comparison.grown``), whatever the circuit. grown_null: those of
+        base on fresh pairs; None without such.
     importance_change: post − base of each head's share of all |score| (method section 1 item 6, over all
         edges: free of any threshold); positive where post relies on the head more.
     pairs: prompt pairs behind the observed counts.
-    null_pairs: the pairs of each of the two sides of the null.
-    null_source: ``fresh pairs`` (base scored again) or ``halves`` (disjoint halves of base's pairs), or
-        ``none`` (numbers NaN).
+    null_pairs: the pairs of each half. null_source: what is halved, base's pairs with ``fresh pairs`` (base scored
+        again) or alone (``halves``, each then with half as many), or ``none`` (numbers NaN).
     fraction: of real edges in a circuit. post_fraction: of the post-trained model's, where it differs (equal
         faithfulness). tau: the least |score| of an edge in a circuit.
     edges: edges kept, born and lost; None where no per-pair edges were kept.
@@ -86,6 +88,9 @@ class Emergence:
     base_importance: Float[np.ndarray, "layer head"] | None = None
     post_fraction: float | None = None
     tau: float = 0.0
+    new_p_value: float = math.nan
+    grown: HeadSet = field(default_factory=lambda: HeadSet(()))
+    grown_null: HeadSet | None = None
 
     @cached_property
     def status(self) -> "Int8[np.ndarray, 'layer head']":
@@ -155,6 +160,9 @@ class Emergence:
             "base_importance": None if importance is None else importance.tolist(),
             "post_fraction": self.post_fraction,
             "tau": self.tau,
+            "new_p_value": None if math.isnan(self.new_p_value) else self.new_p_value,
+            "grown": self.grown.names(),
+            "grown_null": None if self.grown_null is None else self.grown_null.names(),
         }
 
     @classmethod
@@ -173,6 +181,9 @@ class Emergence:
             base_importance=None if importance is None else np.array(importance, dtype=np.float64),
             post_fraction=data.get("post_fraction"),
             tau=data.get("tau", 0.0),
+            new_p_value=math.nan if data.get("new_p_value") is None else data["new_p_value"],
+            grown=HeadSet.of(data.get("grown", ())),
+            grown_null=None if data.get("grown_null") is None else HeadSet.of(data["grown_null"]),
         )
 
 

@@ -62,7 +62,7 @@ def unit(study: Study, run: RunDirectory, variant: str, scored: Scored, reward_l
         core = list(zip(scored.checkpoints, series["bootstrap"], strict=True))
         write_json(out / FILE, comparison_record(variant, core, series["paper"], _rewards(reward_log), ladder))
 
-    return Unit("comparison", {"variant": variant}, config, work, inputs=inputs, outside=outside, version=2)
+    return Unit("comparison", {"variant": variant}, config, work, inputs=inputs, outside=outside, version=3)
 
 
 @dataclasses.dataclass(frozen=True)

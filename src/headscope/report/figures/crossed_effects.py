@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from headscope.heads import HeadId
-from headscope.report.blocks import Figure, Panel, Table
+from headscope.report.blocks import Figure, Panel, Table, Value
 from headscope.report.figures.canvas import new_plot
 from headscope.report.palette import BLUE, GREEN, ORANGE
 from headscope.results.crossed import EFFECTS, Crossed
@@ -70,12 +70,13 @@ def _plot(found: Crossed, span: float) -> go.Figure:
 
 
 def _table(found: Mapping[str, Crossed]) -> Table:
-    rows = []
+    rows: list[tuple[Value, ...]] = []
     for variant, each in found.items():
         for place, (name, effect) in enumerate(each.effects.items()):
-            for layer, head in np.ndindex(effect.value.shape):
-                numbers = (grid[layer, head] for grid in (effect.value, effect.low, effect.high, each.q_value[place]))
-                rows.append((variant, str(HeadId(layer, head)), name, *map(float, numbers)))
+            grids = (effect.value, effect.low, effect.high, each.q_value[place])
+            for layer, head in np.ndindex(*effect.value.shape):
+                numbers = (float(grid[layer, head]) for grid in grids)
+                rows.append((variant, str(HeadId(layer, head)), name, *numbers))
     effects = "; ".join(f"{name}: {meaning}" for name, meaning in EFFECTS.items())
     columns = ("variant", "head", "effect", "change of share", "low", "high", "q")
     return Table(columns, tuple(rows), f"One row per head and effect. {effects}.", "model-or-prompt")

@@ -47,8 +47,19 @@ def _counted(result: Emergence) -> tuple[str, ...]:
 
 
 def _sets(findings: Findings) -> Table:
-    rows = tuple((each.variant, str(each.final.new), str(each.final.lost)) for each in findings.comparisons)
-    return Table(("variant", "new heads", "lost heads"), rows, "The heads by name, last checkpoint.", "sets")
+    rows = tuple(
+        (each.variant, str(each.final.new), str(each.final.lost), str(each.final.grown), _or_unknown(each.final))
+        for each in findings.comparisons
+    )
+    caption = (
+        "The heads by name, last checkpoint. Doubled: the head's share of all |score| more than doubled, whatever the "
+        "circuit (at most 5 % false ones expected); beside it the same for the base on fresh pairs."
+    )
+    return Table(("variant", "new heads", "lost heads", "doubled", "doubled, null"), rows, caption, "sets")
+
+
+def _or_unknown(result: Emergence) -> str:
+    return UNKNOWN if result.grown_null is None else str(result.grown_null)
 
 
 def _origins(findings: Findings) -> Table:

@@ -19,8 +19,8 @@ _DEFINITIONS = Prose(
         "in 10 to 90 %.",
         "Kept: core in base and variant. New (emergent): core in the variant and not even contingent in the "
         "base. Lost: the reverse.",
-        "Null: the same counts for the base model against itself on other pairs. Above null: observed minus "
-        "null, with an interval.",
+        "Null: the same counts for the base model against itself, the mean over random halves of all its pairs. Above "
+        "null: observed minus null, with an interval; p: the share of the halves with at least as many new heads.",
         "pass@k: the chance that k answers to a problem hold a correct one, unbiased estimate (Chen et al. "
         "2021), averaged over problems.",
         "Ablation verdict: supported where the effect on pass@1 and its excess over matched random head sets "

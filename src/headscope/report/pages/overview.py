@@ -4,7 +4,7 @@ there."""
 from headscope.report.blocks import Block, Notice, Page, Table
 from headscope.report.figures.head_counts import head_counts
 from headscope.report.findings import Findings
-from headscope.report.numbers import UNKNOWN, count_with_interval, with_interval
+from headscope.report.numbers import UNKNOWN, count_with_interval, rounded, with_interval
 from headscope.report.verdicts import ablation_phrase
 
 
@@ -44,7 +44,7 @@ def _heads(findings: Findings) -> Table:
             for name in ("kept", "new", "lost")
             for seen, null in [(getattr(found.final.counts, name), getattr(found.final.null, name))]
         )
-        excess = count_with_interval(found.final.excess.new, sign=True)
+        excess = f"{count_with_interval(found.final.excess.new, sign=True)} (p {rounded(found.final.new_p_value, 3)})"
         row = (
             variant,
             str(found.steps[-1]),
@@ -67,8 +67,8 @@ def _heads(findings: Findings) -> Table:
         "strongest ablation",
     )
     caption = (
-        "Heads at each variant's last checkpoint, with 95 % intervals over pairs; "
-        "null: the base against itself on other pairs."
+        "Heads at each variant's last checkpoint, with 95 % intervals over pairs; null: the base against itself, mean "
+        "over random halves of all its pairs and the range of 95 % of them; p: share of the halves with as many new."
     )
     return Table(columns, tuple(rows), caption, "heads")
 

@@ -1,14 +1,16 @@
-"""A toy hybrid asked with thinking on and off, model crossed with prompt: found in the study, judged, reported."""
+"""All that ``compare`` knows, on a toy study: a twin that learns nothing, model against prompt, think on and off."""
 
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from headscope.cli.main import main
 from headscope.pairs import Pairs
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
+from headscope.results.emergence import Emergence
 from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
 from headscope.studies import claims
@@ -16,14 +18,15 @@ from headscope.studies.plan import plan
 from headscope.studies.reading import parse_study, read_study
 
 STUDY = """
-name: toy-think
+name: toy-compare
 base: {{model: {base}}}
 variants:
-  - {{name: on, train: {train}, chat: {{enable_thinking: true}}}}
-  - {{name: off, train: {train}, chat: {{enable_thinking: false}}}}
+  - {{name: think-on, train: {train}, chat: {{enable_thinking: true}}}}
+  - {{name: think-off, train: {train}, chat: {{enable_thinking: false}}}}
+  - name: sft
+    train: {{preset: lab-sft, dataset: lab-traces, max_steps: 2, save_every: 1, batch_size: 4, learning_rate: 0.0}}
 tasks: [lab-t1]
 discover: {{tasks: [lab-train], pairs: 6, opening_tokens: 2, nodes: 2, fraction: 0.1, resamples: 20, crossed: true}}
-ablate: {{tasks: []}}
 eval: {{problems: 6, samples: 1, k: [1], temperature: 1.0, top_p: 1.0, max_new_tokens: 8}}
 """
 HYBRID = "{preset: lab-hybrid, dataset: lab-hybrid, max_steps: 2, save_every: 2, batch_size: 16}"
@@ -39,17 +42,18 @@ def think_study(toy_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
 
 @pytest.fixture(scope="module")
 def think_run(think_study: Path, tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
-    """Its finished run, report and all."""
+    """Its finished run and report."""
     out = tmp_path_factory.mktemp("run") / "think"
-    assert main(["run", str(think_study), "--out", str(out)]) == 0
+    assert main(["compare", str(think_study), "--out", str(out)]) == 0
+    assert main(["report", str(out)]) == 0
     return RunDirectory.open(out)
 
 
 def test_one_model_in_two_modes_is_found(think_study: Path, tmp_path: Path) -> None:
     units = plan(read_study(str(think_study)), RunDirectory(tmp_path), "compare")
     (found,) = [unit for unit in units if unit.kind == "thinking"]
-    assert found.labels == {"variant": "off", "think_on": "on"}
-    assert len([unit for unit in units if unit.kind == "train"]) == 1
+    assert found.labels == {"variant": "think-off", "think_on": "think-on"}
+    assert len([unit for unit in units if unit.kind == "train"]) == 2
     text = think_study.read_text().replace("enable_thinking: false", "enable_thinking: true")
     same = plan(parse_study(text, "same", tmp_path), RunDirectory(tmp_path), "compare")
     other = text.replace("max_steps: 2", "max_steps: 3", 1)
@@ -62,17 +66,32 @@ def test_crossing_costs_two_scorings_and_only_where_asked_for(think_study: Path,
         units = plan(read_study(str(think_study), overrides), RunDirectory(tmp_path), "compare")
         return len([unit for unit in units if unit.kind == "scores"])
 
-    assert scores() == scores("discover.crossed=false") + 2 * 2
+    assert scores() == scores("discover.crossed=false") + 3 * 2
+
+
+def test_training_at_rate_0_shows_nothing_by_any_rule(think_run: RunDirectory) -> None:
+    (record,) = think_run.find("comparison", variant="sft")
+    content = json.loads((record.folder / "comparison.json").read_text())
+    assert content["steps"] == [1, 2]
+    for data in (*content["emergence"], *content["paper"]):
+        found = Emergence.from_dict(data)
+        assert len(found.kept) > 0
+        for estimate in (found.counts.new, found.counts.lost):
+            assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
+        assert len(found.grown) == 0
+        assert np.abs(found.importance_change.value).max() == 0
+        assert found.edges is not None
+        assert (found.edges.born, found.edges.lost) == ((), ())
 
 
 def test_cells_are_the_same_texts_exchanged(think_run: RunDirectory) -> None:
-    (main_pairs,) = think_run.find("pairs", variant="on", pairs="main")
-    (other,) = think_run.find("pairs", variant="on", pairs="exchanged")
+    (main_pairs,) = think_run.find("pairs", variant="think-on", pairs="main")
+    (other,) = think_run.find("pairs", variant="think-on", pairs="exchanged")
     one, exchanged = Pairs.load(main_pairs.folder), Pairs.load(other.folder)
     assert all(
         (a.clean == b.corrupt).all() and (a.corrupt == b.clean).all() for a, b in zip(one, exchanged, strict=True)
     )
-    cells = [EdgeScores.load(each.folder) for each in think_run.find("scores", variant="on", pairs="exchanged")]
+    cells = [EdgeScores.load(each.folder) for each in think_run.find("scores", variant="think-on", pairs="exchanged")]
     assert len({cell.settings["pairs"] for cell in cells}) == 1
     assert len({cell.settings["model"] for cell in cells}) == 2
 
@@ -85,14 +104,14 @@ def test_both_results_are_written_judged_and_shown(
     assert set(found.leak) == {"lab-t1"}
     assert found.change.null_source == "fresh pairs"
     crossings = think_run.find("crossed")
-    assert [each.labels["variant"] for each in crossings] == ["on", "off"]
+    assert [each.labels["variant"] for each in crossings] == ["think-on", "think-off", "sft"]
     Crossed.from_dict(json.loads((crossings[0].folder / "crossed.json").read_text()))
     study = read_study(str(think_study))
-    assert [name for name, _ in claims.evidence(study, think_run).thinking] == ["off"]
+    assert [name for name, _ in claims.evidence(study, think_run).thinking] == ["think-off"]
     html = think_run.report.read_text()
     assert "Did training change these heads, or does the prompt?" in html
     assert "think-modes" in html
     assert main(["compare", str(think_study), "--out", str(think_run.path), "--claims"]) == 0
     shown = capsys.readouterr().out
-    assert "| on / off |" in shown
+    assert "| think-on / think-off |" in shown
     assert "the prompt's" in shown
