@@ -1,6 +1,10 @@
 """A result's two files: what is written, and what is refused with which sentence."""
 
 import json
+import random
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,68 @@ def test_what_was_saved_is_read_with_its_versions(tmp_path: Path) -> None:
     about, arrays = load(tmp_path / "deep" / "folder")
     assert about == {"schema_version": 3, "headscope": __version__, "note": "é"}
     assert arrays["x"].tolist() == [[0, 3], [1, 4], [2, 5]]  # a transposed view is written as it reads
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    storage.save(tmp_path, "thing", 3, {"x": np.zeros(2)}, {"note": 0})
+
+    def full(_arrays: object, path: Path, **_options: object) -> None:
+        path.write_bytes(b"half of")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(storage, "save_file", full)
+    with pytest.raises(OSError, match="No space left"):
+        storage.save(tmp_path, "thing", 3, {"x": np.ones(2)}, {"note": 1})
+    about, arrays = load(tmp_path)
+    assert (about["note"], arrays["x"].tolist()) == (0, [0, 0])
+    assert {path.name for path in tmp_path.iterdir()} == {"thing.json", "thing.safetensors"}
+
+
+def test_stopped_between_the_two_files_nothing_half_new_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storage.save(tmp_path, "thing", 3, {"x": np.zeros(2)}, {"note": 0})
+    replace = Path.replace
+
+    def stop(self: Path, target: Path) -> Path:
+        if target.suffix == ".json":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", stop)
+    with pytest.raises(KeyboardInterrupt):
+        storage.save(tmp_path, "thing", 3, {"x": np.ones(2)}, {"note": 1})
+    with pytest.raises(InputError, match=r"thing\.json is missing"):
+        load(tmp_path)
+
+
+SAVING = """
+import sys
+from itertools import count
+import numpy as np
+from headscope import storage
+for turn in count():
+    storage.save(sys.argv[1], "thing", 3, {"x": np.full(200_000, turn)}, {"note": turn})
+    print(turn, flush=True)
+"""
+
+
+def test_killed_at_any_moment_a_result_is_whole_or_does_not_load(tmp_path: Path) -> None:
+    draw = random.Random(0)
+    for _ in range(4):
+        saving = subprocess.Popen([sys.executable, "-c", SAVING, str(tmp_path)], stdout=subprocess.PIPE)
+        assert saving.stdout is not None
+        saving.stdout.readline()
+        time.sleep(draw.uniform(0, 0.05))
+        saving.kill()
+        saving.communicate()
+        try:
+            about, arrays = load(tmp_path)
+        except InputError as error:
+            assert "is missing" in str(error)  # noqa: PT017
+        else:
+            assert len(arrays["x"]) == 200_000
+            assert set(arrays["x"].tolist()) == {about["note"]}
 
 
 def test_what_is_no_json_leaves_no_file(tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ ours, or made by a newer headscope.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +21,47 @@ from headscope.errors import InputError
 Arrays = dict[str, "np.ndarray[Any, np.dtype[Any]]"]
 
 
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary path to write to; if the block succeeds, it is synced and renamed to ``path``: a reader finds the
+    old file or the new one, whole."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+@contextmanager
+def described(data: Path, description: str) -> Iterator[Path]:
+    """As ``replacing``, for ``data`` and a JSON file of the same name beside it.
+
+    Whoever is killed meanwhile leaves the old two files, the new ones, or data without its JSON, which nobody takes for
+    a result; never the data of one beside the JSON of another.
+    """
+    about = data.with_suffix(".json")
+    with replacing(about) as new:
+        new.write_text(description + "\n", encoding="utf-8")
+        with replacing(data) as partial:
+            yield partial
+            about.unlink(missing_ok=True)
+
+
 def save(folder: str | Path, name: str, version: int, arrays: Arrays, about: Mapping[str, Any]) -> None:
-    """Write both files into ``folder``, which is made if absent; the JSON last, so that it never stands alone.
+    """Write both files into ``folder``, which is made if absent; what was there is replaced (``described``).
 
     version: the schema's. about: plain JSON values, written after the schema's and headscope's version.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"schema_version": version, "headscope": __version__}
+    metadata = {"content": name} | {key: str(value) for key, value in versions.items()}
     text = json.dumps(versions | dict(about), indent=2)  # first: what is no JSON leaves no file behind
-    save_file(
-        {key: np.ascontiguousarray(array) for key, array in arrays.items()},
-        folder / f"{name}.safetensors",
-        metadata={"content": name} | {key: str(value) for key, value in versions.items()},
-    )
-    (folder / f"{name}.json").write_text(text + "\n", encoding="utf-8")
+    with described(folder / f"{name}.safetensors", text) as partial:
+        save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, partial, metadata=metadata)
 
 
 def load(

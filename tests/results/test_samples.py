@@ -121,5 +121,5 @@ def test_loading_nothing_or_a_newer_schema_says_so(tmp_path):
     made([record("a", 0)]).save(tmp_path)
     head = json.loads((tmp_path / "samples.json").read_text())
     (tmp_path / "samples.json").write_text(json.dumps({**head, "schema_version": 99}))
-    with pytest.raises(InputError, match="schema version 99"):
+    with pytest.raises(InputError, match="schema_version 99"):
         Samples.load(tmp_path)

@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 
 from headscope.errors import InputError
 from headscope.results.graph import Graph
-from headscope.storage import check_keys, read_object
+from headscope.storage import check_keys, read_object, replacing
 
 
 def write(
@@ -55,7 +55,8 @@ def write(
         "nodes": {name: {"in_graph": in_graph} for name, in_graph in kept.items()},
         "edges": named,
     }
-    Path(path).write_text(json.dumps(content) + "\n", encoding="utf-8")
+    with replacing(Path(path)) as partial:
+        partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def read(path: str | Path) -> tuple[Graph, Bool[np.ndarray, "F B"], Float[np.ndarray, "F B"], int]:

@@ -19,6 +19,7 @@ from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
 from headscope.results import shown
+from headscope.storage import check_keys, check_schema, described, read_object
 
 SCHEMA_VERSION = 2
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
@@ -138,28 +139,24 @@ class Samples:
         """Write ``samples.parquet`` and ``samples.json`` into ``directory`` (made if absent)."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
-        self.table.to_parquet(folder / "samples.parquet", index=False)
         head = {
             "schema_version": SCHEMA_VERSION,
             "model": self.model,
             "task": self.task,
             "settings": self.settings,
         }
-        (folder / "samples.json").write_text(json.dumps(head, indent=1, allow_nan=False), encoding="utf-8")
+        with described(folder / "samples.parquet", json.dumps(head, indent=1, allow_nan=False)) as partial:
+            self.table.to_parquet(partial, index=False)
 
     @classmethod
     def load(cls, directory: Path | str) -> "Samples":
-        """Read what ``save`` wrote; InputError where it is missing or of a newer schema."""
+        """Read what ``save`` wrote; InputError where it is missing, damaged or of a newer schema."""
         folder = Path(directory)
-        for name in ("samples.json", "samples.parquet"):
-            if not (folder / name).is_file():
-                raise InputError(f"no samples in {folder}: {name} is missing")
-        head = json.loads((folder / "samples.json").read_text(encoding="utf-8"))
-        if head["schema_version"] > SCHEMA_VERSION:
-            raise InputError(
-                f"{folder / 'samples.json'} has schema version {head['schema_version']}, "
-                f"made by a newer headscope; this one reads up to {SCHEMA_VERSION}"
-            )
+        head = read_object(folder / "samples.json", "samples")
+        check_schema(head, str(folder / "samples.json"), SCHEMA_VERSION)
+        check_keys(head, ("model", "task", "settings"), folder / "samples.json")
+        if not (folder / "samples.parquet").is_file():
+            raise InputError(f"samples.parquet is missing beside its JSON in {folder}")
         return cls(pd.read_parquet(folder / "samples.parquet"), head["model"], head["task"], head["settings"])
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from headscope.errors import InputError
+from headscope.storage import replacing
 
 
 def canonical(value: Any) -> str:
@@ -42,12 +43,8 @@ def folder_digest(
 
 def write_text(path: Path, text: str) -> None:
     """Write under a temporary name, fsync, rename: a reader sees the old file or the new one."""
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_json(path: Path, value: Any) -> None:
