@@ -1,5 +1,7 @@
 """Adapters that lie are found out, unknown architectures are tried, and what cannot be read is refused."""
 
+import gc
+import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, CohereConfig, DiffLlamaConfig, GemmaConfig, GraniteConfig
 
 from headscope.errors import InputError
-from headscope.models import HeadAccess, as_model, head_access, ungrouped, validate
+from headscope.models import HeadAccess, Hook, as_model, attached, head_access, ungrouped, validate
 
 _SIZES = {
     "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -82,6 +84,58 @@ def test_an_unknown_architecture_with_the_usual_names_works() -> None:
 def test_an_unknown_architecture_that_differs_is_refused_with_what_failed(config: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=f"architecture '{config.model_type}' is unknown.*{sentence}"):
         head_access(_random(config))
+
+
+def test_a_model_proves_itself_once_and_again_when_it_computes_otherwise(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proofs: list[int] = []
+    monkeypatch.setattr("headscope.models.validation._Check.run", lambda _check: proofs.append(1))
+    model = tiny_model("qwen3")
+    for proven in (1, 1):
+        head_access(model)
+        assert len(proofs) == proven
+    with torch.no_grad():
+        model.model.layers[0].mlp.down_proj.weight.mul_(2)  # training changes weights, not how they are used
+    with attached([Hook(model.model.layers[0].mlp, "output", torch.zeros_like)]):
+        head_access(model)
+    assert len(proofs) == 1
+    changes: list[Callable[[], object]] = [
+        lambda: model.set_attn_implementation("eager"),
+        lambda: model.to(torch.bfloat16),
+        lambda: setattr(model.model.layers[1], "mlp", torch.nn.Identity()),
+        lambda: setattr(model.model.layers[1], "forward", model.model.layers[1].forward),
+    ]
+    for expected, change in enumerate(changes, start=2):
+        change()
+        head_access(model)
+        assert len(proofs) == expected
+    head_access(tiny_model("qwen3"))
+    assert len(proofs) == expected + 1
+
+
+def test_a_proof_that_failed_is_not_remembered(tiny_model: Any) -> None:
+    model = tiny_model("llama")
+    model.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
+    for _ in range(2):
+        with pytest.raises(InputError, match="layer 1 is the first whose MLP give numbers that are not finite"):
+            head_access(model)
+    model.model.layers[1].mlp.down_proj.weight.data[0, 0] = 0
+    head_access(model)
+
+
+def test_a_proven_model_can_be_collected(tiny_model: Any) -> None:
+    model = tiny_model("gpt2")
+    head_access(model)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_the_callers_autocast_does_not_reach_a_proof(tiny_model: Any) -> None:
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        head_access(tiny_model("gemma2"))
 
 
 def test_what_hooks_cannot_see_or_split_is_refused(tiny_model: Any) -> None:

@@ -8,7 +8,7 @@ from headscope.models.norms import NormAccess
 from headscope.models.projections import Projection
 from headscope.models.subject import Subject, as_model, name_of
 from headscope.models.ungrouping import ungrouped
-from headscope.models.validation import validate
+from headscope.models.validation import check_finite, validate
 
 __all__ = [
     "ARCHITECTURES",
@@ -20,6 +20,7 @@ __all__ = [
     "Subject",
     "as_model",
     "attached",
+    "check_finite",
     "head_access",
     "load_model",
     "name_of",

@@ -15,7 +15,7 @@ from headscope.models.access import HeadAccess, LayerAccess
 from headscope.models.hooks import UNSEEN
 from headscope.models.norms import NormAccess, norm_access
 from headscope.models.projections import Projection
-from headscope.models.validation import validate
+from headscope.models.validation import prove
 
 
 class Architecture(Protocol):
@@ -123,7 +123,16 @@ def gpt2(model: PreTrainedModel) -> HeadAccess:
         )
         for block in trunk.h
     )
-    return HeadAccess(layers, trunk.wte, norm_access(trunk.ln_f), heads, heads, d_head, config.n_embd)
+    return HeadAccess(
+        layers=layers,
+        embedding=trunk.wte,
+        final_norm=norm_access(trunk.ln_f),
+        heads=heads,
+        kv_heads=heads,
+        d_head=d_head,
+        d_model=config.n_embd,
+        longest=config.n_positions,
+    )
 
 
 def gpt_neox(model: PreTrainedModel) -> HeadAccess:
@@ -176,21 +185,22 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def head_access(model: PreTrainedModel) -> HeadAccess:
-    """Access to the heads of ``model``.
+    """Access to the heads of ``model``, which proves itself the first time a model object is seen (``prove``).
 
-    An architecture outside ``ARCHITECTURES`` is tried by the usual module names and validated. Raises InputError where
-    that fails, naming what did, and where weights cannot be read: quantised, offloaded or compiled.
+    An architecture outside ``ARCHITECTURES`` is tried by the usual module names. Raises InputError where the proof
+    fails, naming what did, and where weights cannot be read: quantised, offloaded or compiled.
     """
     name = model.config.model_type
     _check_plain(model)
     if name in ARCHITECTURES:
         access = ARCHITECTURES[name](model)
         _check_weights(name, access)
+        prove(model, access)
         return access
     try:
         access = usual(model)
         _check_weights(name, access)
-        validate(model, access)
+        prove(model, access)
     except torch.OutOfMemoryError:
         raise
     except (InputError, AttributeError, RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:

@@ -12,7 +12,6 @@ from headscope.errors import InputError
 from headscope.model_folder import check_weights
 from headscope.models.architectures import head_access
 from headscope.models.subject import Subject
-from headscope.models.validation import validate
 
 _DTYPES = {
     "float32": torch.float32,
@@ -53,7 +52,7 @@ def load_model(
     if device is not None:
         model = model.to(device)
     _check_finite(name, model)
-    validate(model, head_access(model))
+    head_access(model)
     return Subject(model, _load_tokenizer(name, options), name, getattr(model.config, "_commit_hash", None) or revision)
 
 

@@ -13,6 +13,7 @@
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from jaxtyping import Float, Int
@@ -31,10 +32,43 @@ _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 _LOW_PRECISION_TOLERANCE = 5e-2
 
 
+# Models that were found to be what their access says, and what they computed with then.
+_PROVEN: WeakKeyDictionary[PreTrainedModel, tuple[object, ...]] = WeakKeyDictionary()
+
+
+def prove(model: PreTrainedModel, access: HeadAccess) -> None:
+    """``validate``, once per model object: again only where its type, its attention or one of its modules is another.
+
+    Weights may change meanwhile, as in training: what is checked is how the model computes, not with which numbers.
+    """
+    computes_with = _computes_with(model)
+    if _PROVEN.get(model) != computes_with:
+        validate(model, access)
+        _PROVEN[model] = computes_with
+
+
+def _computes_with(model: PreTrainedModel) -> tuple[object, ...]:
+    """Everything whose change may make an access wrong; hooks are left out, for interventions come and go."""
+    # The identity of a forward put in from outside, not the function, which would keep the model alive.
+    modules = ((path, type(module), id(vars(module).get("forward"))) for path, module in model.named_modules())
+    return model.dtype, getattr(model.config, "_attn_implementation", None), *modules
+
+
 @torch.no_grad()
 def validate(model: PreTrainedModel, access: HeadAccess) -> None:
     """Check ``access`` on a short probe. Raises InputError naming the layer and what failed."""
-    _Check(model, access, torch.arange(_PROBE_TOKENS, device=access.device)[None] % model.config.vocab_size).run()
+    probe = torch.arange(_PROBE_TOKENS, device=access.device)[None] % model.config.vocab_size
+    with torch.autocast(access.device.type, enabled=False):
+        _Check(model, access, probe).run()
+
+
+def check_finite(layer: int, heads: Tensor, mlp: Tensor) -> None:
+    """Raises InputError where what a layer writes is not all numbers; asked in order, it names the first one."""
+    for what, written in (("heads", heads), ("MLP", mlp)):
+        if not written.isfinite().all():
+            raise InputError(
+                f"layer {layer} is the first whose {what} give numbers that are not finite; check weights and dtype"
+            )
 
 
 @dataclass(eq=False)
@@ -51,6 +85,7 @@ class _Check:
             for what in ("stream", "mlp stream", "z", "attention", "write", "mlp", "ports"):
                 if (layer, what) not in self.seen:
                     raise InputError(f"layer {layer} of {self._name} shows no {what}: {UNSEEN}")
+            check_finite(layer, self.seen[layer, "write"], self.seen[layer, "mlp"])
         if not logits.isfinite().all():
             raise InputError(f"the logits of {self._name} are not finite; check its weights and dtype")
         self._norms()
