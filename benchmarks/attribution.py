@@ -8,16 +8,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from bare import bare_passes
+from bare import bare_passes, work_of
 from measuring import Comparison, clocked, compare
 from table import Row
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from headscope.circuits import attribute
-from headscope.circuits.batches import batches
 from headscope.circuits.quadrature import quadrature
 from headscope.lab import base
-from headscope.models import head_access, load_model
+from headscope.models import load_model
 from headscope.pairs import Pairs
 
 NODES = 8
@@ -83,13 +82,20 @@ TINY = Shape(layers=2, heads=4, kv_heads=2, width=32, vocabulary=50, shared=8, d
 
 
 def against_bare_passes(quick: bool) -> list[Row]:
-    """The engine's overhead over the passes it cannot avoid."""
+    """The engine's overhead over the passes it cannot avoid, at a fixed number of nodes and adaptively."""
     rows = []
     for shape in (TINY,) if quick else (FULL, COMMON, LONG):
         model, pairs = shape.model(), shape.draw()
-        found = _beside_bare_passes(model, pairs, quick)
+        found = beside_bare_passes(model, pairs, NODES, _rounds(quick))
         rows.append(Row("bare", str(shape), "bare passes", found, f"{NODES} Gauss nodes"))
-    return rows
+    return [*rows, *_adaptive(TINY if quick else FULL, quick)]
+
+
+def _adaptive(shape: Shape, quick: bool) -> list[Row]:
+    model, pairs = shape.model(), shape.draw()
+    nodes = attribute(model, pairs).settings["nodes_mean"]
+    found = beside_bare_passes(model, pairs, "adaptive", _rounds(quick))
+    return [Row("bare", str(shape), "bare passes", found, f"adaptive, {nodes:.3g} nodes per pair")]
 
 
 def against_slow_reference(quick: bool) -> list[Row]:
@@ -117,24 +123,28 @@ def lab_checkpoint(quick: bool) -> list[Row]:
     subject = load_model(base.model_folder("lab-m"))
     model, count = subject.model.requires_grad_(False), 6 if quick else LAB_PAIRS
     pairs = drawn_pairs(lab_prompts(subject.tokenizer, count), LAB_OPENING, np.random.default_rng(0))
-    found = _beside_bare_passes(model, pairs, quick)
     lengths = [len(row) for row in pairs.clean]
     shape = f"lab-m, {count} ragged pairs of {min(lengths)}–{max(lengths)} tokens, {LAB_OPENING} differing"
-    return [Row("lab", shape, "bare passes", found, f"{1000 * found.ours / count:.3g} ms per pair")]
+    rows = []
+    for nodes in (NODES, "adaptive"):
+        found = beside_bare_passes(model, pairs, nodes, _rounds(quick))
+        about = attribute(model, pairs, nodes=nodes).settings
+        how = f"{nodes} Gauss nodes" if nodes == NODES else f"adaptive, {about['nodes_mean']:.3g} nodes per pair"
+        rows.append(Row("lab", shape, "bare passes", found, f"{how}; {1000 * found.ours / count:.3g} ms per pair"))
+    return rows
 
 
 def _rounds(quick: bool) -> int:
     return 2 if quick else 5
 
 
-def _beside_bare_passes(model: PreTrainedModel, pairs: Pairs, quick: bool) -> Comparison:
-    """Attribution against the bare passes of the same batches."""
-    chosen = batches(pairs, None, head_access(model))
-    alphas = torch.as_tensor(quadrature("gauss", NODES).alphas, dtype=torch.float32)
+def beside_bare_passes(model: PreTrainedModel, pairs: Pairs, nodes: int | str, rounds: int) -> Comparison:
+    """Attribution against the bare passes of the same batches and nodes."""
+    work = work_of(lambda: attribute(model, pairs, nodes=nodes))
     return compare(
-        clocked(lambda: attribute(model, pairs, nodes=NODES)),
-        lambda: sum(bare_passes(model, batch, alphas).seconds for batch in chosen),
-        _rounds(quick),
+        clocked(lambda: attribute(model, pairs, nodes=nodes)),
+        lambda: sum(bare_passes(model, one).seconds for one in work),
+        rounds,
     )
 
 

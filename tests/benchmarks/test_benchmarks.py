@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from headscope.circuits import attribute
-from headscope.circuits.batches import batches
+from headscope.circuits.batches import collate
 from headscope.circuits.quadrature import quadrature
 from headscope.models import head_access
 
@@ -32,7 +32,7 @@ def test_every_benchmark_fills_its_row(script: Any, capsys: pytest.CaptureFixtur
     compared, nodes, measured = (
         [line.split(" | ") for line in table.split("\n")] for table in capsys.readouterr().out.strip().split("\n\n")
     )
-    assert [row[0] for row in compared[2:]] == ["| bare", "| reference", "| lab"]
+    assert [row[0] for row in compared[2:]] == ["| bare", "| bare", "| reference", "| lab", "| lab", "| qwen"]
     assert [row[1] for row in nodes[2:]] == ["gauss", "adaptive"]
     assert {row[0] for row in measured[2:]} - {"| gpu"} == {"| positions", "| qwen"}
     for table in (compared, nodes, measured):
@@ -43,7 +43,7 @@ def test_every_benchmark_fills_its_row(script: Any, capsys: pytest.CaptureFixtur
         assert all(math.isfinite(value) and value > 0 for value in (ours, theirs, ratio, low, high))
         assert low <= ratio <= high
         assert re.fullmatch(r"–|\d+(\.\d+)? ×", row[7])
-    difference = re.search(r"largest difference (\S+) of", compared[3][-1])
+    difference = re.search(r"largest difference (\S+) of", compared[4][-1])
     assert difference is not None
     assert float(difference[1]) < 1e-5
     two, adaptive = ([float(cell.strip("< %")) for cell in row[3:8]] for row in nodes[2:])
@@ -62,16 +62,29 @@ def test_bare_passes_find_the_gradient_that_attribution_integrates(script: Any) 
     # The embedding enters every destination: its scores add up to Δ · mean gradient at the embeddings.
     model, pairs = _TINY["tiny_model"]("qwen3").requires_grad_(False), _TINY["ragged_pairs"](count=3)
     rule = quadrature("gauss", 4)
-    (batch,) = batches(pairs, len(pairs), head_access(model))
-    passes = script("bare.py")["bare_passes"](model, batch, torch.as_tensor(rule.alphas, dtype=torch.float32))
+    batch = collate(pairs, range(len(pairs)), head_access(model).device)
+    bare = script("bare.py")
+    passes = bare["bare_passes"](model, bare["Work"].fixed(batch, rule.alphas))
+    gradients = torch.unflatten(passes.gradients[0], 0, (len(pairs), -1))
     embed = model.get_input_embeddings()
     delta = embed(batch.corrupt) - embed(batch.clean)
-    found = torch.einsum("ptd,pktd,k->p", delta, passes.gradient, torch.as_tensor(rule.weights, dtype=torch.float32))
+    found = torch.einsum("ptd,pktd,k->p", delta, gradients, torch.as_tensor(rule.weights, dtype=torch.float32))
     scores = attribute(model, pairs, nodes=4, batch=len(pairs), keep_pairs=True).pair_edges
     assert scores is not None
     expected = torch.as_tensor(scores)[list(batch.indices), 0].sum(-1)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     assert passes.seconds > 0
+
+
+def test_bare_passes_run_the_nodes_that_adaptive_attribution_ran(script: Any) -> None:
+    model, pairs = _TINY["tiny_model"]("qwen3").requires_grad_(False), _TINY["ragged_pairs"](count=3)
+    bare, scores = script("bare.py"), []
+    work = bare["work_of"](lambda: scores.append(attribute(model, pairs)))
+    nodes = sum(len(one.pairs) for each in work for one in each.passes)
+    assert nodes == round(scores[0].settings["nodes_mean"] * len(pairs)) > 9 * len(pairs)
+    passed = [gradient for each in work for gradient in bare["bare_passes"](model, each).gradients]
+    assert [len(gradient) for gradient in passed] == [len(one.pairs) for each in work for one in each.passes]
+    assert all(gradient.isfinite().all() for gradient in passed)
 
 
 def test_comparison_is_of_medians_and_of_rounds(script: Any) -> None:
