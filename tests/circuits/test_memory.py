@@ -1,5 +1,6 @@
 """The memory budget is obeyed, changes no score, and running out of memory costs nothing but time."""
 
+import copy
 import json
 import subprocess
 import sys
@@ -10,35 +11,86 @@ import numpy as np
 import pytest
 import torch
 
-from headscope.circuits import attribute
-from headscope.circuits.memory import bound, footprint, free_memory, out_of_memory
+from headscope.circuits import attribute, cross_patch, exact_edges, exact_heads, faithfulness, ladder
+from headscope.circuits.footprint import bound, measured
+from headscope.circuits.halving import out_of_memory
+from headscope.circuits.memory import free_memory
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, Hook, attached, head_access
 from headscope.pairs import Pairs
+from headscope.results.circuit import Circuit
 
 MIB = 2**20
-# Runs in a process of its own, so that the peak is attribution's; warmed up at a small size, tighter budget first.
+# Runs in a process of its own, so that the peak is one method's; warmed up at a small size, tighter budget first.
 PEAK = """
 import ctypes, gc, json, sys
 from pathlib import Path
-from headscope.circuits import attribute
-from tests.circuits.test_memory import long_pairs
+from tests.circuits.test_memory import METHODS, long_pairs
 from tests.tiny_models import tiny_model
 
 def resident(name):
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024
 
-model = tiny_model("qwen3", max_position_embeddings=2048)
-attribute(model, long_pairs(8), nodes=2)
-for memory in sys.argv[1:]:
+model, (name, tokens, *budgets) = tiny_model("qwen3", max_position_embeddings=2048), sys.argv[1:]
+METHODS[name](model, long_pairs(8))
+for memory in budgets:
     gc.collect()
     ctypes.CDLL(None).malloc_trim(0)
     Path("/proc/self/clear_refs").write_text("5")
     before = resident("VmRSS")
-    scores = attribute(model, long_pairs(1000), nodes=3, memory=int(memory))
-    print(json.dumps({"peak": resident("VmHWM") - before, "edges": scores.edges.tolist()}))
+    scores, _ = METHODS[name](model, long_pairs(int(tokens)), memory=int(memory))
+    print(json.dumps({"peak": resident("VmHWM") - before, "scores": scores.tolist()}))
 """
+
+
+def _half(model: Any) -> Circuit:
+    graph = head_access(model).graph
+    return Circuit(graph, graph.real & (np.random.default_rng(0).random(graph.real.shape) < 0.5))
+
+
+def _attributed(model: Any, pairs: Pairs, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    found = attribute(model, pairs, nodes=3, **options)
+    return found.edges, found.settings
+
+
+def _edges(model: Any, pairs: Pairs, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    found = attribute(model, pairs, metric="nll", method="exact", **options)
+    return found.edges, found.settings
+
+
+def _heads(model: Any, pairs: Pairs, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    found = exact_heads(model, pairs, "nll", **options)
+    return found.pair_heads, found.settings
+
+
+def _faithful(model: Any, pairs: Pairs, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    found = faithfulness(model, pairs, _half(model), "nll", **options)
+    return np.stack([found.full, found.empty, found.circuit]), found.settings
+
+
+def _laddered(model: Any, pairs: Pairs, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    found = ladder(model, pairs, attribute(model, pairs[[0]], nodes=1), "nll", patch="mean", **options)
+    return found.circuits, found.settings
+
+
+def _crossed(model: Any, pairs: Pairs, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
+    other = copy.deepcopy(model)
+    with torch.no_grad():
+        head_access(other).layers[0].output.weight.mul_(1.5)
+    found = cross_patch(model, other, pairs, **options)
+    return found.closed, found.settings
+
+
+# Everything that takes a budget: its numbers and its settings.
+METHODS: dict[str, Any] = {
+    "attribute": _attributed,
+    "exact edges": _edges,
+    "exact heads": _heads,
+    "faithfulness": _faithful,
+    "ladder": _laddered,
+    "cross-patching": _crossed,
+}
 
 
 def long_pairs(differing: int) -> Pairs:
@@ -52,12 +104,24 @@ def close(found: np.ndarray, expected: np.ndarray) -> bool:
     return float(np.abs(found - expected).max()) < 1e-5 * float(np.abs(expected).max())
 
 
-def test_the_budget_is_obeyed_where_pairs_differ_over_a_thousand_positions() -> None:
+# Tokens that differ in each of the two pairs, and two budgets in MiB.
+@pytest.mark.parametrize(
+    ("method", "tokens", "budgets"),
+    [
+        ("attribute", 1000, (48, 256)),
+        ("exact heads", 1000, (48, 256)),
+        ("ladder", 1000, (64, 256)),
+        ("cross-patching", 1000, (48, 256)),
+        ("exact edges", 200, (24, 256)),
+    ],
+)
+def test_the_budget_is_obeyed_where_pairs_differ_over_a_thousand_positions(
+    method: str, tokens: int, budgets: tuple[int, int]
+) -> None:
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the system does not tell a process's peak memory")
-    budgets = 48 * MIB, 256 * MIB
     done = subprocess.run(
-        [sys.executable, "-c", PEAK, *map(str, budgets)],
+        [sys.executable, "-c", PEAK, method, str(tokens), *(str(budget * MIB) for budget in budgets)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
@@ -65,14 +129,17 @@ def test_the_budget_is_obeyed_where_pairs_differ_over_a_thousand_positions() -> 
     )
     assert done.returncode == 0, done.stderr
     tight, wide = (json.loads(line) for line in done.stdout.splitlines())
-    assert 4 * MIB < tight["peak"] < budgets[0]
-    assert wide["peak"] < budgets[1]
-    assert close(np.array(tight["edges"]), np.array(wide["edges"]))
+    assert MIB < tight["peak"] < budgets[0] * MIB
+    assert wide["peak"] < budgets[1] * MIB
+    assert close(np.array(tight["scores"]), np.array(wide["scores"]))
 
 
-def test_a_pair_that_cannot_fit_is_refused_with_the_bytes_it_needs(tiny_model: Any) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pair_that_cannot_fit_is_refused_with_the_bytes_it_needs(tiny_model: Any, method: str) -> None:
     with pytest.raises(InputError, match=r"pair of 1000 tokens, 1000 .* needs [\d,]+ bytes .* allows 1,048,576"):
-        attribute(tiny_model("qwen3", max_position_embeddings=2048), long_pairs(1000), memory=MIB)
+        METHODS[method](tiny_model("qwen3", max_position_embeddings=2048), long_pairs(1000), memory=MIB)
+    with pytest.raises(InputError, match=r"found memory=0; give a number of bytes"):
+        METHODS[method](tiny_model("qwen3"), long_pairs(8), memory=0)
 
 
 @pytest.mark.parametrize("nodes", [6, "adaptive"])
@@ -84,15 +151,17 @@ def test_a_tight_budget_changes_no_score(tiny_model: Any, ragged_pairs: Any, nod
 
 
 class Shortage:
-    """A device on which no pass of more than ``most`` rows with a gradient fits."""
+    """A device on which no pass of more than ``most`` rows fits; of those with a gradient, or of all."""
 
-    def __init__(self, model: Any, most: int, error: type[RuntimeError], words: str) -> None:
+    def __init__(
+        self, model: Any, most: int, error: type[RuntimeError], words: str, *, differentiated: bool = True
+    ) -> None:
         self.layers = model.base_model.h if hasattr(model.base_model, "h") else model.base_model.layers
-        self.most, self.error, self.words = most, error, words
+        self.most, self.error, self.words, self.differentiated = most, error, words, differentiated
         self.rows: list[int] = []
 
     def refuse(self, states: torch.Tensor) -> None:
-        if torch.is_grad_enabled() and states.requires_grad:
+        if states.requires_grad or not self.differentiated:
             self.rows.append(len(states))
             if len(states) > self.most:
                 raise self.error(self.words)
@@ -104,6 +173,9 @@ class Shortage:
 
     def __exit__(self, *error: Any) -> None:
         self._hooks.__exit__(*error)
+
+
+SHORT = [(torch.OutOfMemoryError, "CUDA out of memory"), (RuntimeError, "DefaultCPUAllocator: can't allocate memory")]
 
 
 class Notes:
@@ -126,10 +198,7 @@ class Notes:
         self.notes += [note] if note else []
 
 
-@pytest.mark.parametrize(
-    ("error", "words"),
-    [(torch.OutOfMemoryError, "CUDA out of memory"), (RuntimeError, "DefaultCPUAllocator: can't allocate memory")],
-)
+@pytest.mark.parametrize(("error", "words"), SHORT)
 @pytest.mark.parametrize("nodes", [6, "adaptive"])
 def test_running_out_of_memory_halves_the_rows_and_goes_on(
     tiny_model: Any, ragged_pairs: Any, error: type[RuntimeError], words: str, nodes: Any
@@ -141,9 +210,46 @@ def test_running_out_of_memory_halves_the_rows_and_goes_on(
     assert close(found.edges, expected.edges)
     assert close(found.pair_heads, expected.pair_heads)
     assert found.settings["rows_after_out_of_memory"] <= 3
-    assert (notes.steps, notes.notes) == (3, ["out of memory: fewer nodes at a time"])
+    assert (notes.steps, notes.notes) == (3, ["out of memory: fewer runs at a time"])
     # After the first batch has found out, no other one tries more.
     assert sum(rows > 3 for rows in shortage.rows) <= 4
+
+
+@pytest.mark.parametrize(("error", "words"), SHORT)
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("most", [3, 2])
+def test_running_out_of_memory_changes_no_score_of_any_method(
+    tiny_model: Any, ragged_pairs: Any, method: str, most: int, error: type[RuntimeError], words: str
+) -> None:
+    model, pairs = tiny_model("gpt2"), ragged_pairs(count=4)
+    expected, _ = METHODS[method](model, pairs)
+    with Shortage(model, most, error, words, differentiated=False) as shortage:
+        found, settings = METHODS[method](model, pairs)
+    assert close(found, expected)
+    shrunk = {name: value for name, value in settings.items() if name.endswith("_after_out_of_memory")}
+    assert shrunk
+    assert max(shrunk.values()) <= most
+    # Halving finds out soon, and what was found out holds for the rest.
+    assert sum(rows > most for rows in shortage.rows) <= 8
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_fits_in_no_way_is_refused_by_every_method(tiny_model: Any, ragged_pairs: Any, method: str) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs(count=2)
+    with (
+        Shortage(model, 1, torch.OutOfMemoryError, "CUDA out of memory", differentiated=False),
+        pytest.raises(InputError, match=r"pair \d of \d+ tokens does not fit .* one run at a time; use shorter"),
+    ):
+        METHODS[method](model, pairs)
+    assert not any(module._forward_pre_hooks for module in model.modules())
+
+
+def test_the_bar_takes_back_what_a_failed_batch_had_counted(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs, notes = tiny_model("gpt2"), ragged_pairs(count=4), Notes()
+    with Shortage(model, 2, torch.OutOfMemoryError, "CUDA out of memory", differentiated=False):
+        found = exact_edges(model, pairs, progress=notes)
+    assert notes.steps == len(pairs) * found.graph.real.sum()
+    assert {"out of memory: fewer pairs at a time", "out of memory: fewer runs at a time"} == set(notes.notes)
 
 
 def test_a_batch_that_does_not_fit_is_halved(tiny_model: Any, ragged_pairs: Any, monkeypatch: Any) -> None:
@@ -170,7 +276,7 @@ def test_what_fits_in_no_way_is_refused_and_other_errors_are_kept(tiny_model: An
         Shortage(model, 0, torch.OutOfMemoryError, "CUDA out of memory") as shortage,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr("headscope.circuits.memory._kept", lambda *_model: 1000)
+        patch.setattr("headscope.circuits.footprint._kept", lambda *_model: 1000)
         with pytest.raises(InputError, match=rf"pair \d of ({lengths}) tokens does not fit .* shorter texts"):
             attribute(model, pairs, nodes=3)
         assert shortage.rows[-1] == 1
@@ -193,14 +299,14 @@ def test_the_default_budget_is_a_part_of_what_is_free() -> None:
 def test_the_bound_is_above_what_is_measured(tiny_model: Any, architecture: str) -> None:
     model = tiny_model(architecture)
     access = head_access(model)
-    assert footprint(model, access).token <= bound(model, access).token
+    assert measured(model, access).token <= bound(model, access).token
 
 
 def test_a_model_is_measured_only_where_memory_may_be_short(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pairs, measured = tiny_model("qwen3"), ragged_pairs(count=3), []
-    monkeypatch.setattr("headscope.circuits.memory._kept", lambda *_model: measured.append(1) or 10_000)
+    monkeypatch.setattr("headscope.circuits.footprint._kept", lambda *_model: measured.append(1) or 10_000)
     roomy = attribute(model, pairs, nodes=3, memory=2**32)
     assert not measured
     tight = attribute(model, pairs, nodes=3, memory=MIB // 2)

@@ -9,7 +9,6 @@
 
 import time
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,12 +16,12 @@ import torch
 from jaxtyping import Float
 from transformers import PreTrainedModel
 
-from headscope.circuits.batches import NODES, alike, collate
-from headscope.circuits.contrast import Writes, contrast
+from headscope.circuits.batches import NODES, collate
+from headscope.circuits.contrast import contrast
 from headscope.circuits.endings import endings, frozen
 from headscope.circuits.exact import exact_edges
 from headscope.circuits.integration import Integrand
-from headscope.circuits.memory import Budget, budget_for, checked, out_of_memory
+from headscope.circuits.memory import Budget, attribution_budget
 from headscope.circuits.objective import Metric, Objective
 from headscope.circuits.quadrature import AT_CLEAN, quadrature
 from headscope.circuits.record import record
@@ -103,37 +102,36 @@ def attribute(
     architecture, one node of one pair does not fit in memory, or scores are not finite.
     """
     started = time.perf_counter()
-    plan = _checked(_Plan(metric, method, rule, nodes, kv, keep_pairs), batch)
+    plan = _checked(_Plan(metric, method, rule, nodes, kv, keep_pairs))
     if method == "exact":
-        return exact_edges(model, pairs, metric, kv=kv, keep_pairs=keep_pairs, batch=batch, progress=progress)
+        return exact_edges(
+            model, pairs, metric, kv=kv, keep_pairs=keep_pairs, batch=batch, memory=memory, progress=progress
+        )
     plain = as_model(model)
     access = head_access(plain)
     with frozen(plain), progress.bar("attribute", len(pairs)) as bar:
-        expected = NODES if isinstance(nodes, str) else nodes
-        budget = budget_for(plain, access, pairs, expected, checked(memory, access.device))
-        groups = alike(pairs, access, partial(_pairs_at_most, budget, pairs, batch))
-        parts = [part for group in groups for part in _parts(plain, access, pairs, group, plan, budget, bar)]
+        budget = attribution_budget(plain, access, pairs, NODES if isinstance(nodes, str) else nodes, memory)
+
+        def scored(group: list[int], bar: Bar) -> _Part:
+            part = _part(plain, access, pairs, group, plan, budget)
+            bar.advance(len(group))
+            return part
+
+        parts = budget.over_pairs(pairs, batch, scored, bar)
     about = record(model, pairs, metric) | {"d_model": access.d_model, "kv": kv, "positions": _positions(pairs)}
     about |= _about_run(plan, parts, budget)
     return _gathered(_graph(access, plan), parts, about, time.perf_counter() - started)
-
-
-def _pairs_at_most(budget: Budget, pairs: Pairs, batch: int | None, ending: int, total: int) -> int:
-    most = budget.pairs(ending, total, columns=max(len(pair.positions) for pair in pairs))
-    return most if batch is None else min(batch, most)
 
 
 def _graph(access: HeadAccess, plan: _Plan) -> Graph:
     return access.graph if plan.kv == "query" else replace(access.graph, kv_heads=access.kv_heads)
 
 
-def _checked(plan: _Plan, batch: int | None) -> _Plan:
+def _checked(plan: _Plan) -> _Plan:
     if plan.method not in METHODS:
         raise InputError(f"method {plan.method!r} is unknown{suggestion(plan.method, METHODS)}")
     if plan.kv not in KV:
         raise InputError(f"kv {plan.kv!r} is unknown{suggestion(plan.kv, KV)}")
-    if batch is not None and batch < 1:
-        raise InputError(f"found batch={batch}; give at least 1 pair per batch, or None")
     if isinstance(plan.nodes, bool) or not isinstance(plan.nodes, int | str):
         raise InputError(f"found nodes={plan.nodes!r}; give a whole number or 'adaptive'")
     if isinstance(plan.nodes, str) and plan.nodes != "adaptive":
@@ -144,49 +142,11 @@ def _checked(plan: _Plan, batch: int | None) -> _Plan:
     return plan
 
 
-def _parts(
-    model: PreTrainedModel,
-    access: HeadAccess,
-    pairs: Pairs,
-    group: list[int],
-    plan: _Plan,
-    budget: Budget,
-    bar: Bar,
-) -> list[_Part]:
-    """Scores of one batch of pairs, or of its halves where memory runs out even for one node."""
-    shrunk = budget.shrunk
-    try:
-        part = _part(model, access, pairs, group, plan, budget)
-        bar.advance(len(group), "" if budget.shrunk == shrunk else "out of memory: fewer nodes at a time")
-        return [part]
-    except RuntimeError as error:
-        if not out_of_memory(error):
-            raise
-        if len(group) == 1:
-            raise InputError(_too_long(pairs, group[0])) from error
-    bar.advance(0, "out of memory: fewer pairs at a time")
-    half = len(group) // 2
-    return [
-        part
-        for share in (group[:half], group[half:])
-        for part in _parts(model, access, pairs, share, plan, budget, bar)
-    ]
-
-
-def _too_long(pairs: Pairs, index: int) -> str:
-    length = len(pairs[index].clean)
-    return (
-        f"pair {index} of {length} tokens does not fit in memory with one node at a time; "
-        "use shorter texts, a smaller dtype or a device with more memory"
-    )
-
-
 def _part(
     model: PreTrainedModel, access: HeadAccess, pairs: Pairs, group: list[int], plan: _Plan, budget: Budget
 ) -> _Part:
     run = endings(model, access, collate(pairs, group, access.device))
     writes = contrast(run)
-    _check_finite(writes)
     # Only Δ is needed from here on, and Δ of the input is the first residual stream's.
     writes = replace(writes, residual=writes.residual[:1])
     objective = Objective(plan.metric, run.batch, writes.logits[:, 0], writes.logits[:, 1])
@@ -226,16 +186,6 @@ def _summed(
     )
 
 
-def _check_finite(writes: Writes) -> None:
-    """Raises InputError naming the first layer that writes something which is not a number."""
-    for layer, (z, mlp) in enumerate(zip(writes.heads, writes.mlps, strict=True)):
-        for what, written in (("heads", z), ("MLP", mlp)):
-            if not written.isfinite().all():
-                raise InputError(
-                    f"layer {layer} is the first whose {what} give numbers that are not finite; check weights and dtype"
-                )
-
-
 def _positions(pairs: Pairs) -> str:
     last = all(pair.positions.tolist() == [len(pair.clean) - 1] for pair in pairs)
     return "last" if last else "several"
@@ -244,13 +194,7 @@ def _positions(pairs: Pairs) -> str:
 def _about_run(plan: _Plan, parts: list[_Part], budget: Budget) -> dict[str, Any]:
     """Settings: method and metric, losses, quadrature, and rows per pass where memory ran out."""
     losses = np.concatenate([part.losses for part in parts]).mean(axis=0)
-    about: dict[str, Any] = {
-        "method": plan.method,
-        "loss_clean": float(losses[0]),
-        "loss_corrupt": float(losses[1]),
-    }
-    if budget.shrunk:
-        about["rows_after_out_of_memory"] = budget.most
+    about = {"method": plan.method, "loss_clean": float(losses[0]), "loss_corrupt": float(losses[1])} | budget.about
     return about if plan.method == "eap" else about | _about_quadrature(plan, parts)
 
 

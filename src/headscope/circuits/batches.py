@@ -7,6 +7,7 @@ Pairs of different lengths share a batch: prefixes are padded on the left and ma
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -17,15 +18,25 @@ from headscope.errors import InputError
 from headscope.models import HeadAccess
 from headscope.pairs import Pair, Pairs, Tokens
 
-# Memory the activations of one forward and backward pass may take, in bytes.
-ACTIVATION_BYTES = 2 * 2**30
 # Beyond this many tokens per pass a CPU gets no faster and its caches overflow (measured on the lab's
 # models).
 CPU_TOKENS = 2048
-# What a layer keeps per token for the backward pass (norms, q, k, v, attention, MLP), in residual widths.
-_WIDTHS_PER_LAYER = 24
-# Quadrature nodes expected to run together when a batch's size is chosen.
+# Rows of a pair, quadrature nodes above all, expected to run together when a batch's size is chosen.
 NODES = 8
+
+
+class Sizes(NamedTuple):
+    """What decides how much memory a run of one pair takes: tokens of its ending, of its text, evaluated positions."""
+
+    ending: int
+    total: int
+    columns: int
+
+    @classmethod
+    def of(cls, pair: Pair, whole: bool = False) -> "Sizes":
+        """A pair's own; with ``whole`` its ending is the whole text."""
+        total = len(pair.clean)
+        return cls(total if whole else pair.ending, total, len(pair.positions))
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +69,11 @@ class Batch:
         """T, the number of ending positions."""
         return self.clean.shape[1]
 
+    @property
+    def sizes(self) -> Sizes:
+        """Of each of its pairs."""
+        return Sizes(self.ending, self.mask.shape[1], len(self.columns))
+
     def chosen(self, pairs: list[int]) -> "Batch":
         """These of its pairs, by their place in the batch; one may be chosen again and again."""
         rows = {name: getattr(self, name)[pairs] for name in ("prefix", "clean", "corrupt", "mask", "position_ids")}
@@ -71,28 +87,12 @@ class Batch:
         )
 
 
-def ending_tokens(access: HeadAccess) -> int:
-    """Tokens of endings one forward and backward pass may hold."""
-    per_token = 4 * _WIDTHS_PER_LAYER * access.d_model * len(access.layers)
-    device = access.device
-    free = torch.cuda.mem_get_info(device)[0] // 2 if device.type == "cuda" else ACTIVATION_BYTES
-    tokens = max(1, free // per_token)
-    return tokens if device.type == "cuda" else min(tokens, CPU_TOKENS)
-
-
-def batches(pairs: Pairs, size: int | None, access: HeadAccess) -> list[Batch]:
-    """All pairs, alike ones together, ``size`` per batch or as many as ``ending_tokens`` allows."""
-    budget = ending_tokens(access) // NODES
-    groups = alike(pairs, access, lambda ending, _total: budget // ending if size is None else size)
-    return [collate(pairs, group, access.device) for group in groups]
-
-
 def alike(pairs: Pairs, access: HeadAccess, most: Callable[[int, int], int]) -> list[list[int]]:
     """Which pairs to run side by side: alike ones next to each other, those of one prefix above all (``Pairs.groups``).
 
     most: how many pairs of (ending, total) positions may share a batch; below 1 counts as 1.
     """
-    _check_vocabulary(pairs, access.embedding.num_embeddings)
+    _check_fit(pairs, access)
     endings = [pair.ending for pair in pairs]
     groups: list[list[int]] = [[]]
     for index in (index for group in pairs.groups() for index in group):
@@ -104,10 +104,15 @@ def alike(pairs: Pairs, access: HeadAccess, most: Callable[[int, int], int]) -> 
     return groups
 
 
-def _check_vocabulary(pairs: Pairs, vocabulary: int) -> None:
+def _check_fit(pairs: Pairs, access: HeadAccess) -> None:
+    """Raises InputError where a token or a text is not one the model can read."""
     highest = max(int(max(pair.clean.max(), pair.corrupt.max())) for pair in pairs)
-    if highest >= vocabulary:
-        raise InputError(f"pairs hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
+    if highest >= access.embedding.num_embeddings:
+        vocabulary = access.embedding.num_embeddings - 1
+        raise InputError(f"pairs hold token id {highest}; the model's vocabulary allows 0-{vocabulary}")
+    longest = max(len(text) for text in pairs.clean)
+    if access.longest is not None and longest > access.longest:
+        raise InputError(f"pairs hold a text of {longest} tokens; the model's learned positions allow {access.longest}")
 
 
 def collate(pairs: Pairs, indices: Sequence[int], device: torch.device, ending: int = 0) -> Batch:

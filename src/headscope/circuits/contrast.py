@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headscope.circuits.endings import Endings
-from headscope.models import HeadAccess, Hook, attached
+from headscope.models import HeadAccess, Hook, attached, check_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,12 +33,17 @@ class Writes:
 
 @torch.no_grad()
 def contrast(run: Endings) -> Writes:
-    """Run clean and corrupt endings in one pass and keep what the sources wrote."""
+    """Run clean and corrupt endings in one pass and keep what the sources wrote.
+
+    Raises InputError naming the first layer that writes something which is not a number.
+    """
     embeddings = torch.stack([run.clean, run.corrupt], dim=1)
     kept: dict[tuple[str, int], Tensor] = {}
     with attached(_hooks(run.access, kept)):
         logits = run.logits(embeddings)
     layers, sites = range(len(run.access.layers)), range(len(run.access.stream_inputs))
+    for layer in layers:
+        check_finite(layer, kept["z", layer], kept["mlp", layer])
     return Writes(
         embeddings,
         [kept["z", layer] for layer in layers],

@@ -16,58 +16,70 @@ from torch import Tensor
 
 from headscope.circuits.batches import Batch, collate
 from headscope.circuits.contrast import Writes, contrast
-from headscope.circuits.endings import Endings, endings
+from headscope.circuits.endings import Endings, endings, frozen
+from headscope.circuits.footprint import replayed, written
+from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.replay import Replay
 from headscope.errors import InputError
 from headscope.models import HeadAccess, Subject, as_model, head_access, name_of
 from headscope.pairs import Pairs
-from headscope.progress import SILENT, Progress
+from headscope.progress import SILENT, Bar, Progress
 from headscope.results.cross_patch import CrossPatch
 
 
-@torch.no_grad()
-def cross_patch(into: Any, source: Any, pairs: Pairs, *, progress: Progress = SILENT) -> CrossPatch:
+def cross_patch(
+    into: Any, source: Any, pairs: Pairs, *, memory: int | None = None, progress: Progress = SILENT
+) -> CrossPatch:
     """Put each head's output of ``source`` into ``into``, one head at a time, on the clean texts of ``pairs``.
 
     into, source: each a ``Subject`` or a plain Hugging Face model in evaluation mode, of one architecture and
         vocabulary. With (base, post) it asks which heads of the post-trained model bring its behaviour into the base;
         with (post, base) which heads of the base take it away again.
     The corrupt texts play no part; the distributions are read at the pairs' evaluated positions.
-    Raises InputError where the two models' graphs or vocabularies differ, or a number is not finite.
+    memory: as in ``attribute``, beside both models' weights.
+    Raises InputError where the two models' graphs or vocabularies differ, one patch of one pair does not fit in memory,
+    or a number is not finite.
     """
     started = time.perf_counter()
     models = as_model(into), as_model(source)
     accesses = head_access(models[0]), head_access(models[1])
     _check_alike(into, source, accesses)
-    graph = accesses[0].graph
+    graph, d_model = accesses[0].graph, accesses[0].d_model
+    # What the source writes is kept too, and its heads' departures of one layer.
+    held = written(accesses[1]) + 3 * 4 * graph.heads * d_model
+    budget = Budget(replayed(models[0], accesses[0], held), memory, whole=True)
+    budget.check(pairs)
     gap = np.zeros(len(pairs), dtype=np.float32)
     closed = np.zeros((len(pairs), graph.layers, graph.heads), dtype=np.float32)
-    with progress.bar("cross-patch", len(pairs) * graph.layers) as bar:
-        for index in range(len(pairs)):
-            ours, theirs = (
-                _written(model, access, _whole(pairs, index, access))
-                for model, access in zip(models, accesses, strict=True)
-            )
-            target = theirs[1].logits[:, 0].to(ours[1].logits.device)
-            objective = Objective("kl", ours[0].batch, target, target)
-            replay = Replay(*ours, objective)
-            gap[index] = replay.clean.item()
-            for layer in range(graph.layers):
-                for heads, change in replay.after_heads(layer, _deltas(accesses, layer, ours[1], theirs[1])):
-                    closed[index, layer, heads] = -change[0, :, 0]
-                bar.advance()
-    return CrossPatch(gap, closed, time.perf_counter() - started, _about(into, source, pairs))
+
+    def patch(group: list[int], bar: Bar) -> None:
+        (index,) = group
+        ours, theirs = (endings(*each, _whole(pairs, index, each[1])) for each in zip(models, accesses, strict=True))
+        gap[index], closed[index] = _patched(ours, theirs, budget, bar)
+
+    steps = len(pairs) * graph.layers
+    with frozen(models[0]), frozen(models[1]), torch.no_grad(), progress.bar("cross-patch", steps) as bar:
+        budget.over_pairs(pairs, 1, patch, bar)
+    return CrossPatch(gap, closed, time.perf_counter() - started, _about(into, source, pairs) | budget.about)
+
+
+def _patched(into: Endings, source: Endings, budget: Budget, bar: Bar) -> tuple[float, Float[np.ndarray, "layer head"]]:
+    """The gap of one pair, and how much of it each head closes."""
+    ours, theirs = contrast(into), contrast(source)
+    target = theirs.logits[:, 0].to(ours.logits.device)
+    replay = Replay(into, ours, Objective("kl", into.batch, target, target), budget)
+    closed = np.zeros((len(into.access.layers), into.access.heads), dtype=np.float32)
+    for layer in range(len(closed)):
+        for heads, change in replay.after_heads(layer, _deltas((into.access, source.access), layer, ours, theirs)):
+            closed[layer, heads] = -change[0, :, 0]
+        bar.advance()
+    return replay.clean.item(), closed
 
 
 def _whole(pairs: Pairs, index: int, access: HeadAccess) -> Batch:
     """One pair whose ending is all of its text: the models differ from the first token on."""
     return collate(pairs, [index], access.device, ending=len(pairs.clean[index]))
-
-
-def _written(model: Any, access: HeadAccess, batch: Batch) -> tuple[Endings, Writes]:
-    run = endings(model, access, batch)
-    return run, contrast(run)
 
 
 def _deltas(

@@ -12,7 +12,7 @@ edge. What keeps that affordable:
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,22 +20,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from headscope.circuits.batches import Batch, batches
+from headscope.circuits.batches import collate
 from headscope.circuits.contrast import contrast, differences
-from headscope.circuits.endings import endings
+from headscope.circuits.endings import endings, frozen
+from headscope.circuits.footprint import replayed
+from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Metric, Objective
 from headscope.circuits.record import record
 from headscope.circuits.replay import Changes, Replay
 from headscope.errors import InputError
-from headscope.models import HeadAccess, as_model, head_access
+from headscope.models import as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import PORTS, Graph
 from headscope.results.head_scores import HeadScores
-
-# Bytes that Δ of all sources may take for the pairs of one batch.
-DELTA_BYTES = 512 * 2**20
 
 # Patches one batch and gives its scores [pair, …], reporting to the bar.
 _Patcher = Callable[[Replay, Float[Tensor, "source pair ending d"], Bar], Float[np.ndarray, "pair *scores"]]
@@ -49,15 +48,17 @@ def exact_edges(
     kv: str = "query",
     keep_pairs: bool = False,
     batch: int | None = None,
+    memory: int | None = None,
     progress: Progress = SILENT,
 ) -> EdgeScores:
     """Patch every edge of the model's graph on its own and measure: the gold standard that ``attribute`` approximates.
 
-    metric, keep_pairs, batch: as in ``attribute``; signs too. kv: ``query`` patches each query head's own copy
+    metric, keep_pairs, batch, memory: as in ``attribute``; signs too. kv: ``query`` patches each query head's own copy
         of its group's key or value input; ``group`` patches the input itself, for all its query heads at once (which is
         not the sum of its copies' scores).
     The result's ``residual`` is no error here: it says how far single edges from the input are from adding up.
-    Raises InputError where an argument is not one of these, or scores are not finite.
+    Raises InputError where an argument is not one of these, one patch of one pair does not fit in memory, or scores are
+    not finite.
     """
     started = time.perf_counter()
     if kv not in ("query", "group"):
@@ -66,11 +67,9 @@ def exact_edges(
     whole = access.graph
     graph = whole if kv == "query" else Graph(whole.layers, whole.heads, whole.parallel, access.kv_heads)
 
-    def patcher(replay: Replay, deltas: Float[Tensor, "source pair ending d"], bar: Bar) -> np.ndarray:
-        return _edges(replay, graph, deltas, bar)
-
     steps = len(pairs) * int(graph.real.sum())
-    scores, losses, settings = _measure(model, pairs, metric, patcher, batch, progress.bar("exact edges", steps))
+    with progress.bar("exact edges", steps) as bar:
+        scores, losses, settings = _measure(model, pairs, metric, partial(_edges, graph), batch, memory, bar)
     signed, lost = scores.mean(axis=0, dtype=np.float64), float(losses[1] - losses[0])
     return EdgeScores(
         graph=graph,
@@ -90,60 +89,55 @@ def exact_heads(
     metric: str | Metric = "kl",
     *,
     batch: int | None = None,
+    memory: int | None = None,
     progress: Progress = SILENT,
 ) -> HeadScores:
     """Replace each head's whole output by its corrupt one and measure: all its outgoing edges patched together.
 
-    Metric, batch and sign as in ``exact_edges``. To first order the sum of a head's outgoing edge scores. In post-norm
-    models what is replaced is the head's part of what is added to the residual stream. Raises as ``exact_edges``.
+    Metric, batch, memory and sign as in ``exact_edges``. To first order the sum of a head's outgoing edge scores. In
+    post-norm models what is replaced is the head's part of what is added to the residual stream. Raises as
+    ``exact_edges``.
     """
     started = time.perf_counter()
     graph = head_access(as_model(model)).graph
     steps = len(pairs) * graph.layers * graph.heads
-    scores, _, settings = _measure(model, pairs, metric, _heads, batch, progress.bar("exact heads", steps))
+    with progress.bar("exact heads", steps) as bar:
+        scores, _, settings = _measure(model, pairs, metric, _heads, batch, memory, bar)
     return HeadScores(scores, time.perf_counter() - started, settings)
 
 
 def _measure(
-    model: Any,
-    pairs: Pairs,
-    metric: str | Metric,
-    patcher: _Patcher,
-    batch: int | None,
-    progress: AbstractContextManager[Bar],
+    model: Any, pairs: Pairs, metric: str | Metric, patcher: _Patcher, batch: int | None, memory: int | None, bar: Bar
 ) -> tuple[Float[np.ndarray, "pair *scores"], Float[np.ndarray, " run"], dict[str, Any]]:
     """Scores in the order of the pairs, mean losses of the clean and the corrupt run, and what was measured."""
     plain = as_model(model)
     access = head_access(plain)
-    parts, losses = [], np.zeros((len(pairs), 2), dtype=np.float64)
-    chosen = _batches(pairs, access, batch)
-    with torch.no_grad(), progress as bar:
-        for one in chosen:
-            run = endings(plain, access, one)
-            writes = contrast(run)
-            objective = Objective(metric, one, writes.logits[:, 0], writes.logits[:, 1])
-            losses[list(one.indices)] = objective(writes.logits).float().cpu().numpy()
-            parts.append(patcher(Replay(run, writes, objective), differences(run, writes, slice(None)), bar))
-    order = np.argsort([index for one in chosen for index in one.indices])
+    # Δ of every source is kept, and once more while it is put together.
+    budget = Budget(replayed(plain, access, held=2 * 4 * access.d_model * len(access.graph.sources)), memory)
+    budget.check(pairs)
+    losses = np.zeros((len(pairs), 2), dtype=np.float64)
+
+    def patch(group: list[int], bar: Bar) -> tuple[list[int], np.ndarray]:
+        run = endings(plain, access, collate(pairs, group, access.device))
+        writes = contrast(run)
+        objective = Objective(metric, run.batch, writes.logits[:, 0], writes.logits[:, 1])
+        losses[group] = objective(writes.logits).float().cpu().numpy()
+        deltas = differences(run, writes, slice(None))
+        return group, patcher(Replay(run, writes, objective, budget), deltas, bar)
+
+    with frozen(plain), torch.no_grad():
+        groups, scores = zip(*budget.over_pairs(pairs, batch, patch, bar), strict=True)
     mean = losses.mean(axis=0)
     settings = record(model, pairs, metric) | {
         "method": "exact",
         "loss_clean": float(mean[0]),
         "loss_corrupt": float(mean[1]),
     }
-    return np.concatenate(parts)[order], mean, settings
-
-
-def _batches(pairs: Pairs, access: HeadAccess, size: int | None) -> list[Batch]:
-    """The engine's batches, smaller where Δ of all sources would take more than ``DELTA_BYTES``."""
-    widest = 4 * len(access.graph.sources) * access.d_model * max(len(text) for text in pairs.clean)
-    chosen = batches(pairs, size, access)
-    most = max(1, DELTA_BYTES // widest)
-    return chosen if max(len(one.indices) for one in chosen) <= most else batches(pairs, most, access)
+    return np.concatenate(scores)[np.argsort(np.concatenate(groups))], mean, settings | budget.about
 
 
 def _edges(
-    replay: Replay, graph: Graph, deltas: Float[Tensor, "source pair ending d"], bar: Bar
+    graph: Graph, replay: Replay, deltas: Float[Tensor, "source pair ending d"], bar: Bar
 ) -> Float[np.ndarray, "pair F B"]:
     """Scores of one batch, destination by destination."""
     scores = np.zeros((deltas.shape[1], *graph.real.shape), dtype=np.float32)

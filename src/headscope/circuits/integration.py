@@ -17,7 +17,7 @@ from transformers.cache_utils import Cache
 from headscope.circuits.contrast import Writes, differences
 from headscope.circuits.endings import Endings, PrefixLayer
 from headscope.circuits.gradients import Reading, head_gradients, readings, stream_gradient
-from headscope.circuits.memory import Budget, out_of_memory
+from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.quadrature import Quadrature
 from headscope.circuits.refinement import Refinement
@@ -41,7 +41,6 @@ class Integrand:
     def __init__(self, run: Endings, writes: Writes, objective: Objective, budget: Budget) -> None:
         self.run, self.writes, self.objective, self.budget = run, writes, objective, budget
         self.graph = run.access.graph
-        self._sizes = run.batch.ending, run.batch.mask.shape[1], len(run.batch.columns)
         self._delta: Float[Tensor, "pair source wide"] | None = None
 
     @property
@@ -52,7 +51,7 @@ class Integrand:
     @property
     def rows(self) -> int:
         """Rows of a pass."""
-        return self.budget.rows(*self._sizes, self.pairs)
+        return self.budget.rows(self.run.batch.sizes, self.pairs)
 
     def integrated(self, rule: Quadrature) -> Float[np.ndarray, "pair F B"]:
         """Scores of all pairs by a fixed rule: gradients are averaged over the nodes of a pass, then contracted."""
@@ -102,19 +101,16 @@ class Integrand:
 
         None after running out of memory, when fewer rows are to be tried. Raises the error itself for a single row.
         """
-        try:
+
+        def work() -> tuple[Float[np.ndarray, "group F B"], Float[np.ndarray, " row"]]:
             read, losses = self._pass(rows, alphas)
             weighted = torch.as_tensor(weights, dtype=torch.float32)
             return self._contracted(read, rows[:: len(weights)], weighted), losses
-        except RuntimeError as error:
-            if len(rows) == 1 or not out_of_memory(error):
-                raise
-        # Past the handler: the error's traceback no longer holds the pass's tensors.
-        self.budget.shrink(len(rows))
-        self._delta = None
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        return None
+
+        found = self.budget.limit.attempt(work, len(rows))
+        if found is None:
+            self._delta = None
+        return found
 
     def _pass(
         self, rows: list[int], alphas: Float[np.ndarray, " row"]
@@ -143,7 +139,7 @@ class Integrand:
         device = self.writes.embeddings.device
         total = torch.zeros(len(pairs), *self.graph.real.shape, device=device)
         ending = self.run.batch.ending
-        size = self.budget.positions(*self._sizes, self.pairs, len(pairs), len(weights))
+        size = self.budget.positions(self.run.batch.sizes, self.pairs, len(pairs), len(weights))
         for start in range(0, ending, size):
             positions = slice(start, min(start + size, ending))
             delta = self._differences(positions)

@@ -1,6 +1,6 @@
 """What edges outside a circuit carry: the corrupt text's writes, nothing, or the mean (method section 4)."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,22 +85,30 @@ def zero_writes(writes: Writes) -> Constants:
     return Constants(zeros(writes.embeddings), heads, mlps)
 
 
-def mean_writes(runs: Iterable[Endings]) -> Constants:
-    """The mean of what each source writes over all tokens of the runs' clean texts, every token counting alike; the
-    endings must be the whole texts.
-    """
-    total: list[Tensor] = []
-    tokens = 0
-    for run in runs:
-        writes = contrast(run)
-        own = writes.residual[0][:, 0].to(run.clean.device) - unwritten(run)
-        inside = run.batch.mask[:, -run.batch.ending :, None] > 0  # padding is no token
-        values = [own, *(value[:, 0] for value in (*writes.heads, *writes.mlps))]
-        sums = [torch.where(inside.to(value.device), value, 0).sum((0, 1), dtype=torch.float64) for value in values]
-        total = [one + other for one, other in zip(total, sums, strict=True)] if total else sums
-        tokens += int(inside.sum())
-    first, *rest = [(value / tokens).float() for value in total]
-    return Constants(first, rest[: len(rest) // 2], rest[len(rest) // 2 :])
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """What each source writes, summed over ``tokens`` clean tokens in float64: the input, all heads' z, all MLPs."""
+
+    values: list[Float[Tensor, " _"]]
+    tokens: int
+
+
+def summed_writes(run: Endings) -> Sums:
+    """Of all tokens of a run's clean texts; the endings must be the whole texts."""
+    writes = contrast(run)
+    own = writes.residual[0][:, 0].to(run.clean.device) - unwritten(run)
+    inside = run.batch.mask[:, -run.batch.ending :, None] > 0  # padding is no token
+    values = [own, *(value[:, 0] for value in (*writes.heads, *writes.mlps))]
+    sums = [torch.where(inside.to(value.device), value, 0).sum((0, 1), dtype=torch.float64) for value in values]
+    return Sums(sums, int(inside.sum()))
+
+
+def mean_writes(parts: Sequence[Sums]) -> Constants:
+    """The mean of what each source writes, every token counting alike."""
+    tokens = sum(part.tokens for part in parts)
+    first, *rest = (sum(values) / tokens for values in zip(*(part.values for part in parts), strict=True))
+    means = [value.float() for value in rest]
+    return Constants(first.float(), means[: len(means) // 2], means[len(means) // 2 :])
 
 
 @torch.no_grad()

@@ -22,16 +22,6 @@ from headscope.circuits.patches import Patch
 from headscope.models import HeadAccess, Hook, attached, ungrouped
 from headscope.results.graph import PORTS
 
-# Bytes that the sources' departures and the destinations' own inputs may take in one pass.
-PASS_BYTES = 256 * 2**20
-
-
-def tokens_per_pass(access: HeadAccess) -> int:
-    """How many tokens, of all pairs and circuits, one pass may hold: per token there are departures, and a layer's own
-    streams before and after their norm.
-    """
-    return PASS_BYTES // (4 * access.d_model * (len(access.graph.sources) + 2 * len(PORTS) * access.heads))
-
 
 @torch.no_grad()
 def patched_logits(

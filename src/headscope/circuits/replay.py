@@ -12,18 +12,12 @@ from torch import Tensor, nn
 
 from headscope.circuits.contrast import Writes
 from headscope.circuits.endings import Endings
+from headscope.circuits.halving import Result
+from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.patching import own_ports
 from headscope.models import Hook, attached, ungrouped
 from headscope.results.graph import PORTS
-
-# Tokens one pass may hold on a CPU: more make it no faster (measured on the lab's models).
-CPU_TOKENS = 1024
-# Bytes the rows of one pass may take: a block's activations, keys and values with their prefix, logits.
-PASS_BYTES = 512 * 2**20
-# What a block makes per token, in residual widths (norms, q, k, v, attention, MLP); what logits take while a metric is
-# computed, in copies.
-_WIDTHS, _LOGITS = 24, 4
 
 # Changes of the loss, in parts: which sources, and per pair, source and reader the change.
 Changes = Iterator[tuple[slice, Float[np.ndarray, "pair source reader"]]]
@@ -35,14 +29,16 @@ class Replay:
     """The clean run of one batch, played again from where a reader's input departs by a source's Δ.
 
     Blocks before that hand on what they are given, and the one it is in is given the clean residual stream. Every
-    public method gives the change of the loss from the clean run's, for each source on its own.
+    public method gives the change of the loss from the clean run's, for each source on its own, as many at a time as
+    the budget allows.
     """
 
-    def __init__(self, run: Endings, writes: Writes, objective: Objective) -> None:
+    def __init__(self, run: Endings, writes: Writes, objective: Objective, budget: Budget) -> None:
         self.run, self.writes, self.objective, self.access = run, writes, objective, run.access
         self.blocks = [layer.block for layer in run.access.layers]
         self.clean = objective(writes.logits[:, :1])
-        self.rows = self._rows()
+        self._limit, self._pairs = budget.limit, len(run.batch.indices)
+        self._rows = budget.rows(run.batch.sizes, self._pairs) // self._pairs  # of each pair
 
     def into_heads(
         self, layer: int, deltas: Deltas, ports: Int[Tensor, " reader"], heads: Bool[Tensor, "reader head"]
@@ -54,15 +50,19 @@ class Replay:
         """
         clean = self._clean_z(layer)
         ports, heads = ports.to(clean.device), heads.to(clean.device)
-        for sources in _slices(len(deltas), self.rows // len(PORTS)):
+
+        def departed(sources: slice) -> Float[np.ndarray, "pair source reader"]:
             z = self._z(layer, deltas[sources])
-            changes = []
-            for rows in torch.split(torch.arange(z.shape[1] * len(ports), device=z.device), self.rows):
-                source, reader = rows // len(ports), rows % len(ports)
-                own = heads[reader][:, None, :, None]
-                mixed = torch.where(own, z[:, source, ports[reader]], clean[:, None])
-                changes.append(self._changes(layer, len(rows), [], mixed))
-            yield sources, np.concatenate(changes, axis=1).reshape(z.shape[0], z.shape[1], len(ports))
+            parts = self._parts(z.shape[1] * len(ports), partial(mixed, z))
+            return np.concatenate([changes for _, changes in parts], axis=1).reshape(len(z), -1, len(ports))
+
+        def mixed(z: Tensor, rows: slice) -> Float[np.ndarray, "pair row"]:
+            row = torch.arange(rows.start, rows.stop, device=z.device)
+            source, reader = row // len(ports), row % len(ports)
+            own = heads[reader][:, None, :, None]
+            return self._changes(layer, len(row), [], torch.where(own, z[:, source, ports[reader]], clean[:, None]))
+
+        return self._parts(len(deltas), departed, rows=len(PORTS))
 
     def into_mlp(self, layer: int, deltas: Deltas) -> Changes:
         """The input of a layer's MLP departs."""
@@ -79,12 +79,18 @@ class Replay:
 
     def _departing(self, layer: int, deltas: Deltas, module: nn.Module, kind: Literal["input", "output"]) -> Changes:
         clean = self._clean_z(layer)[:, None] if layer < len(self.blocks) else None
-        for sources in _slices(len(deltas), self.rows):
+
+        def departed(sources: slice) -> Float[np.ndarray, "pair source 1"]:
             moved = deltas[sources].transpose(0, 1)
-            runs = moved.shape[1]
-            z = None if clean is None else clean.expand(-1, runs, -1, -1, -1)
+            z = None if clean is None else clean.expand(-1, moved.shape[1], -1, -1, -1)
             hook = Hook(module, kind, partial(_depart, moved.flatten(0, 1)))
-            yield sources, self._changes(layer, runs, [hook], z)[..., None]
+            return self._changes(layer, moved.shape[1], [hook], z)[..., None]
+
+        return self._parts(len(deltas), departed)
+
+    def _parts(self, count: int, work: Callable[[slice], Result], rows: int = 1) -> Iterator[tuple[slice, Result]]:
+        """``work`` on parts of ``count`` things that are each ``rows`` rows of every pair."""
+        return self._limit.parts(count, self._rows // rows, work, rows * self._pairs)
 
     def _clean_z(self, layer: int) -> Float[Tensor, "pair ending head d_head"]:
         return self._z(layer, self.writes.residual[2 * layer][:, 0].new_zeros(1, *self._shape))[:, 0, 0]
@@ -99,19 +105,25 @@ class Replay:
         access, stream = self.access, self.writes.residual[2 * layer][:, 0]
         departures = torch.cat([torch.zeros_like(deltas[:1]), deltas]).transpose(0, 1).to(stream.device)
         streams = (stream[:, None] + departures).to(stream.dtype)
-        values = access.read_heads(layer, streams.expand(len(PORTS) * access.heads, *streams.shape))
+        values = access.read_alike(layer, streams)
         ports = torch.unflatten(values, -2, (len(PORTS), access.heads))
         one = torch.eye(len(PORTS), dtype=torch.bool, device=ports.device)[:, None, :, None, None]
         rows = torch.where(one, ports[:, 1:, None], ports[:, :1, None])  # pair source row ending port head d_head
-        kept: list[Tensor] = []
-        hooks = [
-            *own_ports(access, layer, lambda: rows.flatten(0, 2).flatten(2, 3)),
-            Hook(access.layers[layer].output, "input", kept.append),
-        ]
+        heads = rows.flatten(1, 2).flatten(3, 4)
         idle = {block: _hand_on for index, block in enumerate(self.blocks) if index != layer}
-        with ungrouped(access):
-            self._logits(layer, rows.shape[1] * len(PORTS), hooks, idle)
-        return torch.unflatten(torch.unflatten(kept[0], -1, (access.heads, access.d_head)), 0, rows.shape[:3])
+
+        def attended(some: slice) -> Float[Tensor, "pair row ending z"]:
+            kept: list[Tensor] = []
+            hooks = [
+                *own_ports(access, layer, lambda: heads[:, some].flatten(0, 1)),
+                Hook(access.layers[layer].output, "input", kept.append),
+            ]
+            with ungrouped(access):
+                self._logits(layer, some.stop - some.start, hooks, idle)
+            return torch.unflatten(kept[0], 0, (len(heads), -1))
+
+        z = torch.cat([part for _, part in self._parts(heads.shape[1], attended)], dim=1)
+        return torch.unflatten(torch.unflatten(z, -1, (access.heads, access.d_head)), 1, rows.shape[1:3])
 
     def _changes(
         self, layer: int, runs: int, hooks: list[Hook], z: Float[Tensor, "pair run ending head d_head"] | None
@@ -133,21 +145,6 @@ class Replay:
         entry = [*self.blocks, self.access.final_norm.module][layer]
         with attached([Hook(entry, "input", lambda _stream: rows), *hooks]), _standing_in(instead):
             return self.run.logits(self.run.clean[:, None].expand(-1, runs, -1, -1))
-
-    def _rows(self) -> int:
-        """Rows per pair that one pass may hold."""
-        access, (pairs, _, columns, vocabulary) = self.access, self.writes.logits.shape
-        ending, total = self.run.batch.ending, self.run.batch.mask.shape[1]
-        floats = ending * access.d_model * _WIDTHS + 2 * total * access.heads * access.d_head
-        fit = PASS_BYTES // (4 * pairs * (floats + ending * total * access.heads + _LOGITS * columns * vocabulary))
-        if access.device.type == "cpu":
-            fit = min(fit, CPU_TOKENS // (pairs * ending))
-        return max(1, fit)
-
-
-def _slices(length: int, size: int) -> Iterator[slice]:
-    size = max(1, size)
-    return (slice(start, min(start + size, length)) for start in range(0, length, size))
 
 
 def _hand_on(stream: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:

@@ -79,6 +79,7 @@ class HeadAccess:
 
     embedding: makes the embeddings the model's ``inputs_embeds`` stands for.
     parallel: attention and MLP of a layer read the same residual stream.
+    longest: how many positions have a learned embedding; None where positions are not learned.
     """
 
     layers: tuple[LayerAccess, ...]
@@ -89,6 +90,7 @@ class HeadAccess:
     d_head: int
     d_model: int
     parallel: bool = False
+    longest: int | None = None
 
     @property
     def device(self) -> torch.device:
@@ -133,6 +135,14 @@ class HeadAccess:
         ports: dict[str, Tensor] = {}
         for projection in blocks.projections:
             ports.update(projection.read_heads(own))
+        return torch.cat([ports[port] for port in PORTS], dim=-2)
+
+    def read_alike(self, layer: int, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch port_head d_head"]:
+        """``read_heads`` where all heads read one residual stream."""
+        blocks = self.layers[layer]
+        read = stream if blocks.attention_norm is None else blocks.attention_norm.module.forward(stream)
+        outputs = [projection.repeat(projection.read(read), self.heads) for projection in blocks.projections]
+        ports = self.split(layer, outputs)
         return torch.cat([ports[port] for port in PORTS], dim=-2)
 
     def output_weights(self, layer: int) -> Float[Tensor, "head d_head d"]:

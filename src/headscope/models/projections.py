@@ -76,6 +76,11 @@ class Projection:
         }
         return self.join(ports)
 
+    def read(self, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch _"]:
+        """The module's output, past hooks."""
+        output: Tensor = self.linear.forward(stream)
+        return output if self.norm is None else self.norm.module.forward(output)
+
     def read_heads(
         self, streams: Mapping[str, Float[Tensor, "head *batch d"]]
     ) -> dict[str, Float[Tensor, "*batch head d_head"]]:
@@ -88,7 +93,7 @@ class Projection:
                 for port in self.heads
             }
         ((port, _),) = self.heads.items()  # a norm over all heads leaves each copy only its own head
-        output = self.repeat(self.module.forward(self.linear.forward(streams[port])), len(streams[port]))
+        output = self.repeat(self.read(streams[port]), len(streams[port]))
         return {port: torch.diagonal(self.split(output)[port], dim1=0, dim2=-2).movedim(-1, -2)}
 
     def weights(self) -> dict[str, Float[Tensor, "head d_head d"]]:
