@@ -17,6 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from headscope.errors import InputError
 from headscope.pairs import Pairs
+from headscope.pairs.positions import choose
 from tests import qwen
 
 CLEAN = [[1, 2, 3, 4], [5, 6, 7]]
@@ -84,8 +85,8 @@ def test_two_bos_are_refused_and_one_is_kept() -> None:
     [
         (([[1, 2]], [[1]]), "pair 0 has 2 clean and 1 corrupt tokens"),
         (([[1, 2]], [[1, 3], [1, 4]]), "1 clean and 2 corrupt texts"),
-        (([[1, 2]], [[1, 3]], [2]), "allowed are 0-1"),
-        (([[1, 2]], [[1, 3]], [-3]), "allowed are 0-1"),
+        (([[1, 2]], [[1, 3]], [2]), r"positions \[2\]; allowed are whole numbers from 0 to 1, or below 0 from the end"),
+        (([[1, 2]], [[1, 3]], [-3]), r"positions \[-3\]; allowed"),
         (([[1, 2]], [[1, 3]], "first"), "positions 'first' are unknown"),
         (([[1, 2]], [[1, 3]], None, [[1, 2], [3, 4]]), r"labels have shape \(2, 2\); 1 pairs need"),
         (([], []), "0 clean"),
@@ -308,3 +309,8 @@ def test_pairs_are_picked_by_mask_list_and_numpy_integer() -> None:
 def test_ids_labels_and_positions_that_do_not_fit_are_refused(clean: Any, more: Any, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         Pairs.from_tokens(clean, [[1, 3], [3, 5]], **more)
+
+
+def test_positions_between_tokens_are_refused() -> None:
+    with pytest.raises(InputError, match=r"positions \[0\.5\]; allowed are whole numbers"):
+        choose([0.5], 0, np.array([1, 2]), np.array([1, 3]))

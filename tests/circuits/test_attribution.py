@@ -166,6 +166,7 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any) -> None
         ({"kv": "groups"}, "did you mean 'group'"),
         ({"batch": 0}, "batch=0"),
         ({"memory": 0}, "memory=0"),
+        ({"metric": lambda logits, clean: logits.sum((-1, -2)) * torch.nan}, "metric of pair 0 is not finite"),
         ({"rule": "left"}, "rule='left' with adaptive nodes"),
         ({"metric": lambda logits, clean: logits.sum()}, "gave shape"),
         ({"metric": lambda logits, clean: 0.5}, "gave float"),
@@ -184,6 +185,12 @@ def test_unusable_models_are_refused(tiny_model: Any, ragged_pairs: Any) -> None
     pairs = ragged_pairs(count=1)
     with pytest.raises(InputError, match="training mode"):
         attribute(tiny_model("qwen3").train(), pairs)
+    partly = tiny_model("qwen3")
+    partly.model.layers[1].train()
+    with pytest.raises(InputError, match=r"training mode \(model\.layers\.1\); call model\.eval"):
+        attribute(partly, pairs)
+    with pytest.raises(InputError, match="a text of 65 tokens; the model's learned positions allow 64"):
+        attribute(tiny_model("gpt2"), Pairs.from_tokens([[1] * 65], [[2] * 65]))
     broken = tiny_model("qwen3")
     broken.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
     with pytest.raises(InputError, match="layer 1 is the first whose MLP"):
@@ -191,5 +198,10 @@ def test_unusable_models_are_refused(tiny_model: Any, ragged_pairs: Any) -> None
     broken.model.layers[0].self_attn.v_proj.weight.data[:] = float("inf")
     with pytest.raises(InputError, match="layer 0 is the first whose heads"):
         attribute(broken, pairs)
+    unembedding = tiny_model("qwen3")
+    attribute(unembedding, pairs, nodes=1)
+    unembedding.lm_head.weight.data[0, 0] = float("nan")
+    with pytest.raises(InputError, match="the metric of pair 0 is not finite; check the unembedding"):
+        attribute(unembedding, pairs)
     with pytest.raises(InputError, match="token id 999"):
         attribute(tiny_model("qwen3"), Pairs.from_tokens([[1, 2]], [[1, 999]]))

@@ -143,6 +143,16 @@ def test_what_hooks_cannot_see_or_split_is_refused(tiny_model: Any) -> None:
     model.model.layers[1].mlp.compile()
     with pytest.raises(InputError, match=r"module model\.layers\.1\.mlp is compiled: .*attn_implementation='sdpa'"):
         head_access(model)
+    wrapped = tiny_model("qwen3")
+    wrapped.model.layers[0].forward = torch.compile(wrapped.model.layers[0].forward)
+    with pytest.raises(InputError, match=r"module model\.layers\.0 is compiled"):
+        head_access(wrapped)
+    fused = tiny_model("qwen3")
+    fused.config._attn_implementation = "flash_attention_2"
+    with pytest.raises(
+        InputError, match=r"attn_implementation='flash_attention_2' does not run here \(.*'sdpa' or 'ea"
+    ):
+        head_access(fused)
     with pytest.raises(InputError, match=r"the model is compiled: .*torch\.compile"):
         as_model(torch.compile(tiny_model("qwen3")))
     packed = tiny_model("qwen3")

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
 from jaxtyping import Float
 from transformers import PreTrainedModel
 
@@ -150,8 +149,7 @@ def _part(
     # Only Δ is needed from here on, and Δ of the input is the first residual stream's.
     writes = replace(writes, residual=writes.residual[:1])
     objective = Objective(plan.metric, run.batch, writes.logits[:, 0], writes.logits[:, 1])
-    with torch.no_grad():
-        losses = objective(writes.logits).float().cpu().numpy()
+    losses = objective.losses(writes.logits)
     integrand = Integrand(run, writes, objective, budget)
     if plan.method == "eap-ig" and isinstance(plan.nodes, str):
         paths = integrand.refined()

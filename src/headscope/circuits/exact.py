@@ -121,7 +121,7 @@ def _measure(
         run = endings(plain, access, collate(pairs, group, access.device))
         writes = contrast(run)
         objective = Objective(metric, run.batch, writes.logits[:, 0], writes.logits[:, 1])
-        losses[group] = objective(writes.logits).float().cpu().numpy()
+        losses[group] = objective.losses(writes.logits)
         deltas = differences(run, writes, slice(None))
         return group, patcher(Replay(run, writes, objective, budget), deltas, bar)
 

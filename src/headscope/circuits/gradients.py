@@ -83,23 +83,25 @@ class _Tape:
         # A view of its own parts the reader's branch from the rest of the stream.
         return Hook(reader, "input", lambda value: self.output(site, value.view_as(value)))
 
-    def readings(self, gradients: list[Tensor]) -> list[Reading]:
-        """The tape as readings, with the gradients of all outputs in order."""
-        rest = iter(gradients)
-        return [
-            Reading(
-                residual.to(outputs[0].device), [output.detach() for output in outputs], [next(rest) for _ in outputs]
-            )
-            for residual, outputs in zip(self.residuals, self.outputs, strict=True)
-            if residual is not None
-        ]
-
-    def check(self) -> None:
-        """Raises InputError where a hook saw nothing."""
+    def readings(self, loss: Tensor) -> list[Reading]:
+        """The tape as readings, with the loss's gradients. Raises InputError where a hook saw nothing that matters."""
         for site, (residual, outputs) in enumerate(zip(self.residuals, self.outputs, strict=True)):
             if residual is None or not outputs:
-                reader = ("attention", "MLP")[site % 2] if site < len(self.residuals) - 1 else "final norm"
-                raise InputError(f"layer {site // 2} shows nothing of its {reader}: {UNSEEN}")
+                raise self._unseen(site)
+        flat = [output for outputs in self.outputs for output in outputs]
+        rest = iter(torch.autograd.grad(loss, flat, allow_unused=True))
+        return [self._reading(site, [next(rest) for _ in outputs]) for site, outputs in enumerate(self.outputs)]
+
+    def _reading(self, site: int, gradients: list[Tensor | None]) -> Reading:
+        outputs, residual = self.outputs[site], self.residuals[site]
+        found = [gradient for gradient in gradients if gradient is not None]
+        if residual is None or len(found) < len(outputs):  # read, but by nothing the loss depends on
+            raise self._unseen(site)
+        return Reading(residual.to(outputs[0].device), [output.detach() for output in outputs], found)
+
+    def _unseen(self, site: int) -> InputError:
+        reader = ("attention", "MLP")[site % 2] if site < len(self.residuals) - 1 else "final norm"
+        return InputError(f"layer {site // 2} shows nothing of its {reader}: {UNSEEN}")
 
 
 def readings(run: Endings, objective: Objective, embeddings: Float[Tensor, "pair node ending d"]) -> list[Reading]:
@@ -107,8 +109,7 @@ def readings(run: Endings, objective: Objective, embeddings: Float[Tensor, "pair
     tape = _Tape(run.access)
     with attached(tape.hooks(run.access)), ungrouped(run.access), torch.enable_grad():
         loss = objective(run.logits(embeddings.requires_grad_())).sum()
-    tape.check()
-    return tape.readings(list(torch.autograd.grad(loss, [output for outputs in tape.outputs for output in outputs])))
+    return tape.readings(loss)
 
 
 def head_gradients(

@@ -111,8 +111,8 @@ class Budget:
 
     def groups(self, pairs: Pairs, batch: int | None) -> list[list[int]]:
         """Which pairs go side by side. Raises InputError where ``batch`` is below 1."""
-        if batch is not None and batch < 1:
-            raise InputError(f"found batch={batch}; give at least 1 pair per batch, or None")
+        if batch is not None and (not isinstance(batch, int) or batch < 1):
+            raise InputError(f"found batch={batch!r}; give at least 1 pair per batch, or None")
         columns = max(len(pair.positions) for pair in pairs)
 
         def most(ending: int, total: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -36,6 +37,19 @@ class Objective:
     def __post_init__(self) -> None:
         if isinstance(self.metric, str) and self.metric not in METRICS:
             raise InputError(f"metric {self.metric!r} is unknown{suggestion(self.metric, METRICS)}")
+        if not isinstance(self.metric, str) and not callable(self.metric):
+            raise InputError(
+                f"metric is a {type(self.metric).__name__}; give one of {', '.join(METRICS)} or a function"
+            )
+
+    def losses(self, logits: Float[Tensor, "pair 2 column vocab"]) -> Float[np.ndarray, "pair 2"]:
+        """Of the clean and the corrupt run. Raises InputError naming the pair where one is not finite."""
+        with torch.no_grad():
+            found: Float[np.ndarray, "pair 2"] = self(logits).float().cpu().numpy()
+        if not np.isfinite(found).all():
+            pair = self.batch.indices[int(np.argwhere(~np.isfinite(found))[0, 0])]
+            raise InputError(f"the metric of pair {pair} is not finite; check the unembedding's weights, or the metric")
+        return found
 
     def __call__(self, logits: Float[Tensor, "pair run column vocab"]) -> Float[Tensor, "pair run"]:
         """The metric of each run, averaged over the evaluated positions of its pair."""

@@ -213,7 +213,8 @@ def head_access(model: PreTrainedModel) -> HeadAccess:
 
 def _check_plain(model: PreTrainedModel) -> None:
     for path, module in model.named_modules():
-        if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
+        compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        if compiled or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable"):
             raise InputError(f"module {path or 'model'} is compiled: {UNSEEN}")
     for path, parameter in model.named_parameters():
         if parameter.is_meta:

@@ -40,8 +40,9 @@ def as_model(model: Any) -> PreTrainedModel:
         raise InputError(f"the model is compiled: {UNSEEN}")
     if not isinstance(plain, PreTrainedModel):
         raise InputError(f"model is a {type(plain).__name__}; give a Subject from load_model or a Hugging Face model")
-    if plain.training:
-        raise InputError(f"model {plain.config.model_type} is in training mode; call model.eval() first")
+    if training := [path or "all of it" for path, module in plain.named_modules() if module.training]:
+        found = f"model {plain.config.model_type} is in training mode ({training[0]})"
+        raise InputError(f"{found}; call model.eval() first")
     return plain
 
 

@@ -30,6 +30,7 @@ from headscope.models.ungrouping import ungrouped
 _PROBE_TOKENS = 8
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 _LOW_PRECISION_TOLERANCE = 5e-2
+_PLAIN_ATTENTION = (None, "eager", "sdpa")
 
 
 # Models that were found to be what their access says, and what they computed with then.
@@ -80,7 +81,7 @@ class _Check:
 
     def run(self) -> None:
         with attached(self._recorders()):
-            logits = self._logits()
+            logits = self._first_logits()
         for layer in range(len(self.access.layers)):
             for what in ("stream", "mlp stream", "z", "attention", "write", "mlp", "ports"):
                 if (layer, what) not in self.seen:
@@ -103,6 +104,29 @@ class _Check:
     def _logits(self) -> Float[Tensor, "batch token vocab"]:
         logits: Tensor = self.model(input_ids=self.ids, use_cache=False).logits
         return logits
+
+    def _first_logits(self) -> Float[Tensor, "batch token vocab"]:
+        """Of a plain pass; InputError where the chosen attention cannot be run or differentiated here at all."""
+        chosen = getattr(self.model.config, "_attn_implementation", None)
+        try:
+            if chosen not in _PLAIN_ATTENTION:
+                self._differentiate()
+            return self._logits()
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:  # a kernel's package, compiler or device is missing: each says so in its own type
+            if chosen in _PLAIN_ATTENTION:
+                raise
+            said = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"attn_implementation={chosen!r} does not run here ({said}); load the model with 'sdpa' or 'eager'"
+            ) from error
+
+    def _differentiate(self) -> None:
+        with torch.enable_grad():
+            embeddings = self.access.embedding(self.ids).detach().requires_grad_()
+            logits = self.model(inputs_embeds=embeddings, use_cache=False).logits
+            torch.autograd.grad(logits.float().logsumexp(-1).sum(), embeddings)
 
     def _recorders(self) -> list[Hook]:
         def record(layer: int, what: str) -> Any:

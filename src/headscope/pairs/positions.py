@@ -29,8 +29,10 @@ def choose(wanted: Any, index: int, clean: Tokens, corrupt: Tokens, answer: int 
         raise InputError(f"positions {wanted!r} are unknown; give 'last', 'answer' or a list of token positions")
     if np.ndim(wanted[0]) and index >= len(wanted):
         raise InputError(f"found positions for {len(wanted)} pairs; give one list for all, or one for each pair")
-    chosen = np.asarray(wanted if np.ndim(wanted[0]) == 0 else wanted[index], dtype=np.int64)
-    return np.unique(np.where(chosen < 0, chosen + length, chosen))
+    chosen = np.asarray(wanted if np.ndim(wanted[0]) == 0 else wanted[index])
+    if chosen.dtype.kind not in "iu" or (chosen < -length).any():
+        raise InputError(_outside(index, chosen, length))
+    return np.unique(np.where(chosen < 0, chosen + length, chosen).astype(np.int64))
 
 
 def check_count(wanted: Any, pairs: int) -> None:
@@ -42,5 +44,11 @@ def check_count(wanted: Any, pairs: int) -> None:
 def check(index: int, positions: Tokens, length: int) -> None:
     """Raise InputError unless there is a position and all lie inside the text of pair ``index``."""
     if not len(positions) or positions.min() < 0 or positions.max() >= length:
-        found = positions.tolist()
-        raise InputError(f"pair {index} is evaluated at positions {found}; allowed are 0-{length - 1}, at least one")
+        raise InputError(_outside(index, positions, length))
+
+
+def _outside(index: int, positions: np.ndarray, length: int) -> str:
+    return (
+        f"pair {index} is evaluated at positions {positions.tolist()}; allowed are whole numbers from 0 to "
+        f"{length - 1}, or below 0 from the end, at least one"
+    )
