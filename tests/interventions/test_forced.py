@@ -58,6 +58,7 @@ def test_a_sweep_equals_one_pass_per_edit(tiny_model: Any, architecture: str) ->
 
 def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
+    head_access(model)  # proves itself at its first use, in passes of its own
     factors = np.ones((6, 2, 4), dtype=np.float32)
     factors[np.arange(1, 5), 1, np.arange(4)] = 0  # all alike below layer 1, and the last as the first
     seen: dict[str, list[tuple[int, int]]] = {"q_proj": [], "up_proj": []}
