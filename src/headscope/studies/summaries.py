@@ -210,8 +210,9 @@ _ORIGINS = {
 
 
 def _count(estimate: Estimate) -> str:
-    """A number of heads with its interval."""
-    return f"{estimate.value:.1f} [{estimate.low:.1f}, {estimate.high:.1f}]"
+    """A number of heads with its interval; what rounds to 0 has no sign."""
+    value, low, high = (round(end, 1) + 0.0 for end in (estimate.value, estimate.low, estimate.high))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _percent(estimate: Estimate) -> str:
