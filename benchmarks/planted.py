@@ -31,10 +31,11 @@ from table import figures, markdown_table
 
 from headscope.circuits import attribute, cross_patch
 from headscope.comparison import Resampling, emergence_by_rule, grown
+from headscope.evaluation import prompt_ids
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
 from headscope.lab import base, chains
-from headscope.lab.pairs import lab_pairs, prompt_tokens
+from headscope.lab.pairs import lab_pairs
 from headscope.measures.intervals import bootstrap
 from headscope.models import head_access, load_model
 from headscope.results.cross_patch import CrossPatch
@@ -161,7 +162,7 @@ def _free(model: Any, heads: HeadSet, seed: int) -> dict[torch.nn.Parameter, tor
 def _rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], list[int]]]:
     """Prompt and trace as token ids."""
     return [
-        (prompt_tokens(tokenizer, item), tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"])
+        (prompt_ids(tokenizer, item.prompt), tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"])
         for item in base.mixed_items(count, seed=1000 + seed)
     ]
 

@@ -5,9 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headscope.evaluation import prompt_ids
 from headscope.lab import base
 from headscope.lab.labels import label, symbols
-from headscope.lab.pairs import lab_pairs, prompt_tokens
+from headscope.lab.pairs import lab_pairs
 from headscope.lab.tokenizer import build
 
 
@@ -21,7 +22,7 @@ def test_openings_differ_in_their_style_and_in_nothing_else(tokenizer: Any) -> N
     items = base.mixed_items(10, 3)
     assert len(pairs) == 10
     for pair, item in zip(pairs, items, strict=True):
-        start = prompt_tokens(tokenizer, item)
+        start = prompt_ids(tokenizer, item.prompt)
         assert pair.clean[: len(start)].tolist() == start
         texts = [tokenizer.convert_ids_to_tokens(text[len(start) :]) for text in (pair.clean, pair.corrupt)]
         queried = item.path[0].target
@@ -32,7 +33,7 @@ def test_openings_differ_in_their_style_and_in_nothing_else(tokenizer: Any) -> N
 def test_leaves_change_every_number_that_follows_from_them(tokenizer: Any) -> None:
     pairs = lab_pairs(tokenizer, 10, kind="leaf", seed=3)
     for pair, item in zip(pairs, base.mixed_items(10, 3), strict=True):
-        start = len(prompt_tokens(tokenizer, item))
+        start = len(prompt_ids(tokenizer, item.prompt))
         differing = np.flatnonzero(pair.clean != pair.corrupt)
         (leaf_in_prompt,) = differing[differing < start]
         assert pair.positions.tolist() == [at - 1 for at in differing if at >= start]

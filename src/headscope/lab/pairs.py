@@ -8,6 +8,9 @@ import random
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
+from jaxtyping import Int
+
 from headscope.lab import base, chains
 from headscope.pairs import Pairs
 
@@ -20,31 +23,25 @@ def lab_pairs(tokenizer: Any, count: int, *, kind: Literal["opening", "leaf"] = 
     Evaluated are the last token of an opening, or every position before a token of the trace that differs.
     """
     items = base.mixed_items(count, seed)
-    prompts = [prompt_tokens(tokenizer, item) for item in items]
     if kind == "opening":
-        clean, corrupt = ([_answer(tokenizer, item, opener) for item in items] for opener in ("okay", "to"))
-        return Pairs.from_openings(prompts, clean, corrupt, OPENING)
+        okay, to = ([chains.thinking(item, opener=opener) for item in items] for opener in ("okay", "to"))
+        return Pairs.from_text(tokenizer, okay, to, prompts=[_asked(item) for item in items], k=OPENING)
     rng = random.Random(seed)
     others = [_from_leaf(item, (item.path[-1].value + rng.randint(1, 9)) % 10) for item in items]
-    clean = [start + _answer(tokenizer, item) for start, item in zip(prompts, items, strict=True)]
-    corrupt = [prompt_tokens(tokenizer, other) + _answer(tokenizer, other) for other in others]
-    before = [
-        [at - 1 for at in range(len(start), len(one)) if one[at] != other[at]]
-        for start, one, other in zip(prompts, clean, corrupt, strict=True)
-    ]
-    return Pairs.from_tokens(clean, corrupt, before)
+    clean, corrupt = ([_conversation(tokenizer, item) for item in some] for some in (items, others))
+    differing = [np.flatnonzero(one != other) for one, other in zip(clean, corrupt, strict=True)]
+    # The first difference is the leaf itself, in the prompt.
+    return Pairs.from_tokens(clean, corrupt, [(at[1:] - 1).tolist() for at in differing])
 
 
-def prompt_tokens(tokenizer: Any, item: chains.Item) -> list[int]:
-    """Token ids of the problem as a chat, up to where the answer begins."""
-    turn = [{"role": "user", "content": item.prompt}]
-    ids: list[int] = tokenizer.apply_chat_template(turn, add_generation_prompt=True)["input_ids"]
-    return ids
+def _asked(item: chains.Item) -> list[dict[str, str]]:
+    return [{"role": "user", "content": item.prompt}]
 
 
-def _answer(tokenizer: Any, item: chains.Item, opener: str = "") -> list[int]:
-    ids: list[int] = tokenizer(chains.thinking(item, opener=opener))["input_ids"]
-    return ids
+def _conversation(tokenizer: Any, item: chains.Item) -> Int[np.ndarray, " token"]:
+    """Problem and answer, without the marker that ends it."""
+    answer = {"role": "assistant", "content": chains.thinking(item)}
+    return np.array(tokenizer.apply_chat_template([*_asked(item), answer])["input_ids"][:-1])
 
 
 def _from_leaf(item: chains.Item, digit: int) -> chains.Item:
