@@ -11,7 +11,9 @@ import yaml
 
 from headscope.runs import RunDirectory
 from headscope.studies.reading import read_study
+from headscope.studies.study import GrpoTraining
 from headscope.training import PRESETS, TrainingRun
+from headscope.training.launch import micro_batch
 
 STUDIES = Path(__file__).parents[2] / "studies"
 CONFIGS = sorted((STUDIES / "accelerate").glob("*.yaml"))
@@ -66,6 +68,24 @@ def test_accelerate_reads_each_config(path: Path) -> None:
 
     config = load_config_from_file(str(path))
     assert config.num_processes == _config(path)["num_processes"] >= 2
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_steps_of_every_study_can_be_split_over_its_processes(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = _config(path)
+    monkeypatch.setenv("WORLD_SIZE", str(config["num_processes"]))
+    split = 0
+    for study in (read_study(str(file)) for file in sorted(STUDIES.glob("*.yaml"))):
+        if study.base.model.startswith("lab-") != (path.stem == "cpu"):  # the lab's on CPUs, the paper's on GPUs
+            continue
+        for settings in (variant.train for variant in study.variants if variant.train is not None):
+            grpo = isinstance(settings, GrpoTraining)
+            sequences = settings.prompts_per_step * settings.samples if grpo else settings.batch_size
+            micro = micro_batch(settings, sequences, cuda=not config["use_cpu"])
+            assert sequences % (micro * config["num_processes"]) == 0
+            assert config["use_cpu"] or settings.bf16 == (config["mixed_precision"] == "bf16")
+            split += 1
+    assert split > 2
 
 
 @pytest.mark.parametrize("path", [path for path in CONFIGS if path.stem != "cpu"], ids=lambda path: path.stem)
