@@ -119,6 +119,7 @@ OTHERS = {
     "comparison.py": (["quick"], r"quick: .* edges: .* peak memory"),
     "comparison_checks.py": (["--trials", "4"], r"\d"),
     "interventions.py": (["--problems", "2", "--controls", "3"], r"verdict: .* of 4 operators"),
+    "sampling.py": (["--problems", "4", "--samples", "2"], r"thinking: .* correct"),
     "coverage.py": (["--problems", "8", "--trials", "4"], r"interval of \| problems"),
 }
 

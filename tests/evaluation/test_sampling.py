@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from headscope.errors import InputError
 from headscope.evaluation import vllm_engine
-from headscope.evaluation.generation import _rounds, draw, rows_that_fit
-from headscope.evaluation.sampling import Sampling, sample
+from headscope.evaluation.generation import _batches, draw, rows_that_fit
+from headscope.evaluation.sampling import Request, Sampling, sample
 from headscope.evaluation.vllm_engine import Checkpoint
 
 PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
@@ -62,18 +62,28 @@ def test_open_hooks_act(model, tokenizer):
     assert sample(model, tokenizer, PROMPTS, greedy) == plain
 
 
-def test_rounds_gather_what_goes_on_and_change_no_response(model, tokenizer):
-    """A hook that does nothing keeps sampling in one round."""
+def test_rows_that_end_leave_the_batch_and_change_no_response(model, tokenizer):
+    """With a hook, even one that does nothing, every row is read by itself and stays to the end."""
     model.generation_config.eos_token_id = [2, *range(40, 44)]
     long = Sampling(samples=8, max_new_tokens=90, temperature=1.0, top_p=0.95, seed=3)
-    assert _rounds(model, 90) == [16, 64, 90]
-    gathered = sample(model, tokenizer, PROMPTS, long, batch_size=7)
-    hook = model.model.layers[0].register_forward_hook(lambda *args: None)
-    assert _rounds(model, 90) == [90]
-    assert sample(model, tokenizer, PROMPTS, long) == gathered
-    hook.remove()
-    lengths = [len(completion.tokens) for completion in gathered]
+    rows = []
+    count = model.get_input_embeddings().register_forward_hook(lambda _m, _a, out: rows.append(len(out)))
+    whole = sample(model, tokenizer, PROMPTS, long)
+    count.remove()
+    assert set(rows) == {24}
+    assert sample(model, tokenizer, PROMPTS, long) == whole
+    assert sample(model, tokenizer, PROMPTS, long, batch_size=7) == whole
+    lengths = [len(completion.tokens) for completion in whole]
     assert min(lengths) < 16 < max(lengths)
+
+
+def test_prompts_of_one_length_stay_together():
+    requests = [Request(p, s, 0, [1] * length) for p, length in enumerate([4, 6, 6, 5]) for s in range(3)]
+    lengths = [[len(each.tokens) for each in batch] for batch in _batches(requests, 6)]
+    assert lengths == [[6] * 6, [5] * 3, [4] * 3]
+    assert [[each.prompt for each in batch] for batch in _batches(requests, 100)] == [
+        [1] * 3 + [2] * 3 + [3] * 3 + [0] * 3
+    ]
 
 
 def forced(model, token_of_step):
@@ -173,12 +183,12 @@ def test_bad_settings_say_so(values):
 
 
 def test_logits_that_are_not_finite_are_refused_and_the_model_is_left_clean(model, tokenizer):
-    config = model.generation_config
+    model.train()
     with torch.no_grad():
         model.model.norm.weight[0] = torch.nan
     with pytest.raises(InputError, match="not finite at new token 1"):
         sample(model, tokenizer, PROMPTS, WARM)
-    assert model.generation_config is config
+    assert model.training
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")

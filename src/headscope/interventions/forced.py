@@ -8,14 +8,12 @@ to l share the computation up to layer l's attention. The results are those of o
    edits make of it, write, and go on with each part to the last layer.
 3. There only the positions that predict the response are written, and only they go through the unembedding.
 
-On a CPU every thread takes a text of its own: threads that share one operation wait for each other at its end, which on
-a busy machine costs more than it saves.
+On a CPU every thread takes a text of its own.
 """
 
 import copy
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from math import ceil
 from threading import Lock
@@ -32,6 +30,7 @@ from headscope.interventions.operators import Change, Fill
 from headscope.interventions.spans import PARTS, Reader, Span, reading, span_of
 from headscope.measures.logits import nll
 from headscope.models import HeadAccess, as_model, head_access
+from headscope.models.threads import side_by_side
 from headscope.progress import SILENT, Progress
 
 CPU_TOKENS = 4096
@@ -113,7 +112,7 @@ def teacher_forced(
         for each in (reader, inside and inside[0]):
             if each is not None:
                 stack.enter_context(reading(model, each))
-        threads = stack.enter_context(_text_by_thread(plain))
+        threads = stack.enter_context(side_by_side(plain, len(texts)))
         for _ in threads.map(measure, range(len(texts))):
             bar.advance()
     return Forced(found[0], found[1])
@@ -144,18 +143,6 @@ def rows_that_fit(model: Any, text: Text) -> int:
     on_gpu = model.device.type == "cuda"
     budget = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0] if on_gpu else CPU_BUDGET
     return int(max(1, budget // wide))
-
-
-@contextmanager
-def _text_by_thread(model: Any) -> Iterator[ThreadPoolExecutor]:
-    """As many threads as torch may use, with one each for its operations; on a GPU a single one."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        with ThreadPoolExecutor(1 if model.device.type == "cuda" else before) as threads:
-            yield threads
-    finally:
-        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True, eq=False)
