@@ -9,7 +9,6 @@ the cache over the rows of a pass is not on the clock: a faster cache than trans
 """
 
 import copy
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from measuring import now
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
@@ -76,9 +76,9 @@ class Clock:
     @contextmanager
     def running(self) -> Iterator[None]:
         """Time the block."""
-        started = time.perf_counter()
+        started = now()
         yield
-        self.seconds += time.perf_counter() - started
+        self.seconds += now() - started
 
 
 @dataclass(frozen=True, eq=False)

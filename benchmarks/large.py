@@ -1,15 +1,12 @@
 """Sizes of real models: Qwen2.5-1.5B's on a CPU, a thousand differing positions in a budget, Qwen3-8B's on a GPU."""
 
-import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import torch
 from attribution import NODES, SMALL, TINY, Shape, beside_bare_passes
-from bare import bare_passes, work_of
 from measuring import clocked, peak
 from table import AnyRow, Measurement, Row
-from transformers import PreTrainedModel, Qwen3Config, Qwen3ForCausalLM
+from transformers import AutoModelForCausalLM, Qwen3Config
 
 from headscope.circuits import attribute
 
@@ -21,6 +18,7 @@ EIGHT = Shape(
     layers=36, heads=32, kv_heads=8, width=4096, vocabulary=151_936, shared=200, differing=2000, pairs=1, prefixes=1,
     feed_forward=12_288,
 )  # fmt: skip
+OPENINGS = replace(EIGHT, differing=16, pairs=16, prefixes=16)
 _GIB = 2**30
 BUDGET = 384 * 2**20
 
@@ -58,32 +56,20 @@ def positions(quick: bool) -> list[Measurement]:
     ]
 
 
-def gpu(quick: bool) -> list[Measurement]:
-    """Qwen3-8B's shape in bfloat16 on a GPU: time over the bare passes, and peak memory."""
+def gpu(quick: bool) -> list[AnyRow]:
+    """Qwen3-8B's shape in bfloat16 on a GPU, two thousand differing tokens and a study's openings: against the bare
+    passes, and peak memory with weights."""
     if not torch.cuda.is_available():
         raise SystemExit("the benchmark 'gpu' needs a CUDA device, and torch sees none here; leave it out")
-    shape = TINY if quick else EIGHT
-    model, pairs = _qwen3(shape), shape.draw()
-    (work,) = work_of(lambda: attribute(model, pairs, nodes=NODES))
-    bare = min(_on_gpu(lambda: bare_passes(model, work)) for _ in range(3))
-    torch.cuda.reset_peak_memory_stats()
-    ours = min(_on_gpu(lambda: attribute(model, pairs, nodes=NODES)) for _ in range(3))
-    name = f"Qwen3: {shape}, bfloat16, {NODES} Gauss nodes, {torch.cuda.get_device_name()}"
-    return [
-        Measurement("gpu", name, "time over bare passes", ours / bare, 1.1, "×"),
-        Measurement("gpu", name, "peak memory", torch.cuda.max_memory_allocated() / _GIB, 80, "GiB"),
-    ]
-
-
-def _on_gpu(work: Callable[[], object]) -> float:
-    torch.cuda.synchronize()
-    started = time.perf_counter()
-    work()
-    torch.cuda.synchronize()
-    return time.perf_counter() - started
-
-
-def _qwen3(shape: Shape) -> PreTrainedModel:
-    config = Qwen3Config(**shape.sizes(), head_dim=shape.width // shape.heads, dtype="bfloat16")
+    config = Qwen3Config(**(TINY if quick else EIGHT).sizes(), head_dim=32 if quick else 128)
     with torch.device("cuda"):
-        return Qwen3ForCausalLM(config).to(torch.bfloat16).eval().requires_grad_(False)
+        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval().requires_grad_(False)
+    weights, rows = torch.cuda.memory_allocated(), []
+    for shape in (TINY,) if quick else (EIGHT, OPENINGS):
+        pairs, name = shape.draw(), f"Qwen3-8B's {shape}, bfloat16, {torch.cuda.get_device_name()}"
+        for nodes in (NODES, "adaptive"):
+            about = f"{attribute(model, pairs, nodes=nodes).settings['nodes']} nodes of {nodes}"
+            rows.append(Row("gpu", name, "bare passes", beside_bare_passes(model, pairs, nodes, 3), about))
+            held = weights + peak(clocked(lambda pairs=pairs, nodes=nodes: attribute(model, pairs, nodes=nodes)))
+            rows.append(Measurement("gpu", name, f"weights and peak memory, {about}", held / _GIB, 80, "GiB"))
+    return rows

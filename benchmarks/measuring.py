@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+import torch
+
 # Runs something and returns the seconds that count.
 Timed = Callable[[], float]
 
@@ -24,8 +26,8 @@ LEAST_PEAK = 8 * 2**20
 class Comparison:
     """Median seconds of both sides; ratio ours / theirs per round: median, lowest, highest.
 
-    memory: ratio of the peaks above what the process held before (weights are not counted), or None where they cannot
-        be measured or are below ``LEAST_PEAK``.
+    memory: ratio of the peaks above what the process, or the GPU, held before (weights are not counted), or None where
+        they cannot be measured or are below ``LEAST_PEAK``.
     """
 
     ours: float
@@ -36,13 +38,20 @@ class Comparison:
     memory: float | None
 
 
+def now() -> float:
+    """Seconds on a clock, once a GPU that is in use has done what it was given."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
 def clocked(work: Callable[[], object]) -> Timed:
     """``work``, timed as a whole."""
 
     def run() -> float:
-        started = time.perf_counter()
+        started = now()
         work()
-        return time.perf_counter() - started
+        return now() - started
 
     return run
 
@@ -61,9 +70,15 @@ def compare(ours: Timed, theirs: Timed, rounds: int) -> Comparison:
 
 
 def peak(run: Timed) -> int:
-    """Largest resident memory during ``run`` above that before it, in bytes; 0 where the system does not tell."""
+    """Largest memory during ``run`` above that before it, in bytes: a GPU's where one is in use, else what is resident;
+    0 where the system does not tell."""
     run()  # libraries allocate their own scratch once; it belongs to neither side
     gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated()
+        run()
+        return torch.cuda.max_memory_allocated() - held
     try:
         ctypes.CDLL(None).malloc_trim(0)
         _CLEAR.write_text("5", encoding="ascii")  # sets the high-water mark back to what is resident now

@@ -1,5 +1,6 @@
 """Low precision, models spread over devices, and GPUs where there are any."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 import torch
 from accelerate import dispatch_model
 from scipy.stats import spearmanr
+from transformers import AutoModelForCausalLM
 
 from headscope.circuits import attribute
 from headscope.models import ARCHITECTURES
+from headscope.pairs import Pairs
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is there")
 
@@ -55,3 +58,55 @@ def test_layers_on_two_devices_give_the_scores_of_one(tiny_model: Any, ragged_pa
         model, {**places, "model.layers.1": 0, "model.norm": 0, "lm_head": 0}, main_device="cpu", force_hooks=True
     )
     assert np.abs(attribute(spread, ragged_pairs(), nodes=4).edges - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@needs_gpu
+def test_bfloat16_products_on_a_gpu_are_those_of_float32(tiny_model: Any, ragged_pairs: Any) -> None:
+    exact, rounded = tiny_model("qwen3"), tiny_model("qwen3").to("cuda", torch.bfloat16)
+    exact.load_state_dict(rounded.state_dict())
+    expected, found = attribute(exact, ragged_pairs(), nodes=8), attribute(rounded, ragged_pairs(), nodes=8)
+    real = found.graph.real
+    assert np.linalg.norm((found.edges - expected.edges)[real]) < 0.12 * np.linalg.norm(expected.edges[real])
+    assert spearmanr(found.edges_abs[real], expected.edges_abs[real]).statistic > 0.98
+
+
+@needs_gpu
+def test_a_gpu_keeps_to_the_budget(tiny_model: Any) -> None:
+    model = tiny_model("qwen3", max_position_embeddings=1024).to("cuda")
+    draw = np.random.default_rng(0)
+    pairs = Pairs.from_tokens(*draw.integers(0, 40, (2, 1, 600)).tolist())
+    expected = attribute(model, pairs, nodes=16).edges
+    budget = 48 * 2**20
+    held = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    found = attribute(model, pairs, nodes=16, memory=budget).edges
+    assert torch.cuda.max_memory_allocated() - held < budget
+    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+
+
+@needs_gpu
+def test_fewer_rows_go_through_when_a_gpu_runs_out_of_memory(tiny_model: Any) -> None:
+    model = tiny_model("qwen3", max_position_embeddings=1024).to("cuda")
+    draw = np.random.default_rng(0)
+    pairs = Pairs.from_tokens(*draw.integers(0, 40, (2, 4, 400)).tolist())
+    expected = attribute(model, pairs, nodes=32)
+    torch.cuda.empty_cache()
+    device = torch.cuda.mem_get_info()[1]
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 160 * 2**20) / device)
+    try:
+        found = attribute(model, pairs, nodes=32, memory=2**40)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert any("after_out_of_memory" in key for key in found.settings)
+    assert np.abs(found.edges - expected.edges).max() < 1e-3 * np.abs(expected.edges).max()
+
+
+@needs_gpu
+def test_a_model_placed_automatically_gives_the_scores_of_the_cpu(
+    tiny_model: Any, ragged_pairs: Any, tmp_path: Path
+) -> None:
+    tiny_model("qwen3").save_pretrained(tmp_path)
+    placed = AutoModelForCausalLM.from_pretrained(tmp_path, device_map="auto")
+    assert placed.device.type == "cuda"
+    expected = attribute(tiny_model("qwen3"), ragged_pairs(), nodes=4).edges
+    assert np.abs(attribute(placed, ragged_pairs(), nodes=4).edges - expected).max() < 1e-3 * np.abs(expected).max()

@@ -64,15 +64,20 @@ def _hooks(access: HeadAccess, kept: dict[tuple[str, int], Tensor]) -> list[Hook
     return hooks
 
 
-def differences(run: Endings, writes: Writes, positions: slice) -> Float[Tensor, "source pair position d"]:
-    """Δ of all F sources, in the graph's order, at some ending positions, in float32."""
-    access = run.access
-    rows = [_delta(writes.residual[0], positions)[None]]
+def differences(
+    run: Endings, writes: Writes, positions: slice, dtype: torch.dtype = torch.float32
+) -> Float[Tensor, "pair source position d"]:
+    """Δ of all F sources, in the graph's order, at some ending positions."""
+    access, graph = run.access, run.access.graph
+    first = _delta(writes.residual[0], positions)
+    found = first.new_empty(len(first), len(graph.sources), *first.shape[1:], dtype=dtype)
+    found[:, 0] = first
     for layer, (z, mlp) in enumerate(zip(writes.heads, writes.mlps, strict=True)):
-        heads = torch.unflatten(_delta(z, positions), -1, (access.heads, access.d_head))
-        rows.append(torch.einsum("pthe,hed->hptd", heads, access.output_weights(layer).float()))
-        rows.append(_delta(mlp, positions)[None])
-    return torch.cat([row.to(rows[0].device) for row in rows])
+        heads = torch.unflatten(_delta(z, positions).to(dtype), -1, (access.heads, access.d_head))
+        own = slice(graph.head_source(layer), graph.mlp_source(layer))
+        found[:, own] = torch.einsum("pthe,hed->phtd", heads, access.output_weights(layer).to(dtype))
+        found[:, graph.mlp_source(layer)] = _delta(mlp, positions)
+    return found
 
 
 def _delta(value: Float[Tensor, "pair 2 ending width"], positions: slice) -> Float[Tensor, "pair position width"]:

@@ -112,8 +112,8 @@ def _measure(
     """Scores in the order of the pairs, mean losses of the clean and the corrupt run, and what was measured."""
     plain = as_model(model)
     access = head_access(plain)
-    # Δ of every source is kept, and once more while it is put together.
-    budget = Budget(replayed(plain, access, held=2 * 4 * access.d_model * len(access.graph.sources)), memory)
+    # Δ of every source is kept.
+    budget = Budget(replayed(plain, access, held=4 * access.d_model * len(access.graph.sources)), memory)
     budget.check(pairs)
     losses = np.zeros((len(pairs), 2), dtype=np.float64)
 
@@ -122,7 +122,7 @@ def _measure(
         writes = contrast(run)
         objective = Objective(metric, run.batch, writes.logits[:, 0], writes.logits[:, 1])
         losses[group] = objective.losses(writes.logits)
-        deltas = differences(run, writes, slice(None))
+        deltas = differences(run, writes, slice(None)).transpose(0, 1)
         return group, patcher(Replay(run, writes, objective, budget), deltas, bar)
 
     with frozen(plain), torch.no_grad():

@@ -35,6 +35,7 @@ class Footprint:
     token: per token of one row. column: per evaluated position of one row. key: per prefix position of one row.
     square: per token and token it can attend to, of one row. fixed: per row, however long.
     held: per ending token of one pair, beside what its sources wrote. matrices: float32 [F, B] kept of one pair.
+    node: per ending token of one node that waits for its pair's others.
     """
 
     access: HeadAccess
@@ -47,6 +48,14 @@ class Footprint:
     fixed: int = 0
     held: int = 0
     matrices: int = 1
+    node: int = 0
+
+    @property
+    def operand(self) -> torch.dtype:
+        """In what Δ and gradients are multiplied (and added up in float32): 16 bits where the model has no more and a
+        GPU multiplies them faster, bfloat16 then, whose range is float32's."""
+        narrow = self.width < _FLOAT and self.access.device.type == "cuda"
+        return torch.bfloat16 if narrow else torch.float32
 
     def row(self, sizes: Sizes) -> int:
         """One row of a pass; in attribution one node of one pair, forward and backward."""
@@ -64,13 +73,14 @@ class Footprint:
         return int(cache + ending * (written(access) + self.held) + logits + scores)
 
     def position(self, pairs: int, groups: int, nodes: int) -> int:
-        """One position of attribution's contraction: Δ of all sources of the pairs, and a layer's gradients of
+        """One position of attribution's contraction: Δ of all sources of the pairs, and a block's gradients of
         ``groups`` rows, each the mean over ``nodes``."""
         access, sources = self.access, len(self.access.graph.sources)
-        delta = 2 * pairs * sources * access.d_model
-        gradients = 3 * access.heads * groups * (3 * access.d_model + 4 * nodes * access.d_head)
-        stream = groups * nodes * 4 * access.d_model
-        return _FLOAT * (delta + gradients + stream)
+        delta = pairs * sources * access.d_model
+        # A block is made, and copied where its groups are of several pairs.
+        gradients = 2 * groups * (3 * access.heads + 1) * (access.d_model + access.d_head)
+        stream = 2 * groups * nodes * (access.d_model + 3 * access.heads)
+        return self.operand.itemsize * (delta + gradients) + _FLOAT * stream
 
 
 def written(access: HeadAccess) -> int:
@@ -139,6 +149,9 @@ def _differentiated(model: PreTrainedModel, access: HeadAccess, token: int) -> F
         square=_FLOAT * access.heads * (3 * len(access.layers) + 8 if _eager(model) else 1),
         # Adaptive nodes keep a matrix each, on the CPU.
         matrices=NODE_CAP if access.device.type == "cpu" else 2,
+        # Means: r · g of every head's q, k and v, and what every MLP's and the final norm's gradient is.
+        held=_FLOAT * (len(access.layers) * (3 * access.heads * access.d_head + access.d_model) + access.d_model),
+        node=len(access.layers) * (width * access.d_model + _FLOAT * 3 * access.heads),
     )
 
 

@@ -4,7 +4,7 @@ A *row* is one node of one pair. Rows go through the model as many at a time as 
 belong to; when memory runs out all the same, half as many from then on.
 """
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -16,11 +16,14 @@ from transformers.cache_utils import Cache
 
 from headscope.circuits.contrast import Writes, differences
 from headscope.circuits.endings import Endings, PrefixLayer
-from headscope.circuits.gradients import Reading, head_gradients, readings, stream_gradient
+from headscope.circuits.gradients import Reading, readings
+from headscope.circuits.means import Means, means_of
 from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.quadrature import Quadrature
 from headscope.circuits.refinement import Refinement
+
+_SPLIT = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,22 +57,35 @@ class Integrand:
         return self.budget.rows(self.run.batch.sizes, self.pairs)
 
     def integrated(self, rule: Quadrature) -> Float[np.ndarray, "pair F B"]:
-        """Scores of all pairs by a fixed rule: gradients are averaged over the nodes of a pass, then contracted."""
+        """Scores of all pairs by a fixed rule: gradients are averaged over the nodes of a pair, then contracted."""
         total = np.zeros((self.pairs, *self.graph.real.shape), dtype=np.float32)
-        todo = [(range(self.pairs), range(len(rule.alphas)))]
-        while todo:
-            pairs, nodes = todo.pop()
-            block, share = pairs[: self.rows], nodes[: max(1, self.rows // len(pairs))]
-            todo += [(block, nodes[len(share) :])] if len(share) < len(nodes) else []
-            todo += [(pairs[len(block) :], nodes)] if len(block) < len(pairs) else []
-            rows = [pair for pair in block for _ in share]
-            alphas, weights = rule.alphas[share.start : share.stop], rule.weights[share.start : share.stop]
-            found = self._attempt(rows, np.tile(alphas, len(block)), weights)
-            if found is None:
-                todo.append((block, share))
-            else:
-                total[block.start : block.stop] += found[0]
+        done = 0
+        while done < self.pairs:
+            block = range(done, min(self.pairs, done + self.rows))
+            found = self._over_nodes(block, rule)
+            if found is not None:
+                total[block.start : block.stop] = found
+                done = block.stop
         return total
+
+    def _over_nodes(self, pairs: range, rule: Quadrature) -> Float[np.ndarray, "pair F B"] | None:
+        """Scores of some pairs side by side; None where memory ran out for even one node of each."""
+        scores = np.zeros((len(pairs), *self.graph.real.shape), dtype=np.float32)
+        means, most, done = None, self.budget.nodes(self.run.batch.sizes, len(pairs)), 0
+        while done < len(rule.alphas):
+            if self.rows < len(pairs):
+                return None
+            share = slice(done, done + self.rows // len(pairs))
+            alphas, weights = rule.alphas[share], rule.weights[share]
+            found = self._attempt([pair for pair in pairs for _ in alphas], np.tile(alphas, len(pairs)), weights)
+            if found is None:
+                continue
+            done += len(alphas)
+            means = found[0] if means is None else means.add(found[0])
+            if means.nodes >= most or done == len(rule.alphas):
+                scores += self._contracted(means, list(pairs))
+                means = None
+        return scores
 
     def refined(self) -> list[Refinement]:
         """Scores of all pairs by adaptive quadrature, each pair with nodes of its own."""
@@ -91,21 +107,21 @@ class Integrand:
             rows, alphas = [pair for pair, _ in part], np.array([alpha for _, alpha in part])
             passed = self._attempt(rows, alphas, np.ones(1))
             if passed is not None:
-                found += zip(*passed, strict=True)
+                found += zip(self._contracted(passed[0], rows), passed[1], strict=True)
         return found
 
     def _attempt(
         self, rows: list[int], alphas: Float[np.ndarray, " row"], weights: Float[np.ndarray, " node"]
-    ) -> tuple[Float[np.ndarray, "group F B"], Float[np.ndarray, " row"]] | None:
-        """Scores of groups of ``weights``' length, consecutive rows of one pair each, and the losses of all rows.
+    ) -> tuple[Means, Float[np.ndarray, " row"]] | None:
+        """Means of groups of ``weights``' length, consecutive rows of one pair each, and the losses of all rows.
 
         None after running out of memory, when fewer rows are to be tried. Raises the error itself for a single row.
         """
 
-        def work() -> tuple[Float[np.ndarray, "group F B"], Float[np.ndarray, " row"]]:
+        def work() -> tuple[Means, Float[np.ndarray, " row"]]:
             read, losses = self._pass(rows, alphas)
-            weighted = torch.as_tensor(weights, dtype=torch.float32)
-            return self._contracted(read, rows[:: len(weights)], weighted), losses
+            with torch.no_grad():
+                return means_of(self.run.access, read, torch.as_tensor(weights, dtype=torch.float32)), losses
 
         found = self.budget.limit.attempt(work, len(rows))
         if found is None:
@@ -132,58 +148,70 @@ class Integrand:
         return read, objective.seen[0].flatten().float().cpu().numpy()
 
     @torch.no_grad()
-    def _contracted(
-        self, read: list[Reading], pairs: list[int], weights: Float[Tensor, " node"]
-    ) -> Float[np.ndarray, "group F B"]:
-        """Σ over positions of Δ_u · ḡ_v, a matrix product per destination layer and pair; group g is of pairs[g]."""
+    def _contracted(self, means: Means, pairs: list[int]) -> Float[np.ndarray, "group F B"]:
+        """Σ over positions of Δ_u · ḡ_v, a matrix product per block of destinations and pair; group g is of pairs[g].
+
+        When memory runs out, fewer positions go through at a time from then on.
+        """
+        sizes = self.run.batch.sizes
+        total = np.zeros((len(pairs), *self.graph.real.shape), dtype=np.float32)
+
+        def work(positions: slice) -> Float[np.ndarray, "group F B"]:
+            return self._at_positions(means, pairs, positions)
+
+        size = self.budget.positions(sizes, self.pairs, len(pairs), means.nodes)
+        for _, found in self.budget.across.parts(sizes.ending, size, work):
+            total += found
+        return total
+
+    def _at_positions(self, means: Means, pairs: list[int], positions: slice) -> Float[np.ndarray, "group F B"]:
         device = self.writes.embeddings.device
         total = torch.zeros(len(pairs), *self.graph.real.shape, device=device)
-        ending = self.run.batch.ending
-        size = self.budget.positions(self.run.batch.sizes, self.pairs, len(pairs), len(weights))
-        for start in range(0, ending, size):
-            positions = slice(start, min(start + size, ending))
-            delta = self._differences(positions)
-            for first, gradient in self._gradients(read, weights, positions):
-                depth = int(self.graph.real[:, first].sum())
-                _add(total[:, :depth, first : first + len(gradient)], delta[:, :depth], gradient.to(device), pairs)
+        delta = self._differences(positions)
+        for first, gradient in means.blocks(positions, delta.dtype):
+            last = first + len(gradient)
+            depth = int(self.graph.real[:, last - 1].sum())
+            _add(total[:, :depth, first:last], delta[:, :depth], gradient.to(device), pairs)
         return (total * torch.as_tensor(self.graph.real, device=device)).cpu().numpy()
 
     def _differences(self, positions: slice) -> Float[Tensor, "pair source wide"]:
         """Δ of all sources, positions and widths side by side; kept where it is of the whole ending."""
-        if self._delta is not None and positions == slice(0, self.run.batch.ending):
+        whole = positions == slice(0, self.run.batch.ending)
+        if self._delta is not None and whole:
             return self._delta
         self._delta = None
-        delta = differences(self.run, self.writes, positions).transpose(0, 1).flatten(2)
-        if positions == slice(0, self.run.batch.ending):
-            self._delta = delta
+        delta = differences(self.run, self.writes, positions, self.budget.footprint.operand).flatten(2)
+        self._delta = delta if whole else None
         return delta
-
-    def _gradients(
-        self, read: list[Reading], weights: Float[Tensor, " node"], positions: slice
-    ) -> Iterator[tuple[int, Float[Tensor, "reader group position d"]]]:
-        """First destination and gradients of every block of destinations."""
-        access = self.run.access
-        for layer, blocks in enumerate(access.layers):
-            yield self.graph.port(layer, "q"), head_gradients(access, layer, read[2 * layer], weights, positions)
-            mlp = stream_gradient(access, blocks.mlp_norm, read[2 * layer + 1], weights, positions)
-            yield self.graph.mlp_destination(layer), mlp[None]
-        last = stream_gradient(access, access.final_norm, read[-1], weights, positions)
-        yield len(self.graph.destinations) - 1, last[None]
 
 
 def _add(
-    total: Float[Tensor, "group depth reader"],
+    total: Float[Tensor, "group depth destination"],
     delta: Float[Tensor, "pair depth wide"],
-    gradient: Float[Tensor, "reader group position d"],
+    gradient: Float[Tensor, "destination group position d"],
     pairs: list[int],
 ) -> None:
     """Add one block of destinations: per pair one product of all its groups' gradients with its Δ."""
     start = 0
     for pair, count in _runs(pairs):
         own = gradient[:, start : start + count].flatten(2)
-        products = own.flatten(0, 1) @ delta[pair].T
+        products = _product(own.flatten(0, 1), delta[pair])
         total[start : start + count] += torch.unflatten(products, 0, own.shape[:2]).permute(1, 2, 0)
         start += count
+
+
+def _product(left: Float[Tensor, "row wide"], right: Float[Tensor, "other wide"]) -> Float[Tensor, "row other"]:
+    """left · rightᵀ, summed in float32.
+
+    16-bit operands, which only a GPU has, are multiplied in _SPLIT parts side by side: with so few rows and so many
+    terms to a sum most of it would have nothing to do.
+    """
+    if left.dtype == torch.float32:
+        return left @ right.T
+    split = math.gcd(left.shape[1], _SPLIT)
+    parts = (torch.unflatten(each, 1, (split, -1)).transpose(0, 1) for each in (left, right))
+    one, other = parts
+    return torch.bmm(one, other.transpose(1, 2), out_dtype=torch.float32).sum(0)
 
 
 def _runs(rows: list[int]) -> list[tuple[int, int]]:

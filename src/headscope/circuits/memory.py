@@ -57,7 +57,7 @@ class Budget:
     """What one call may hold at a time; shrinks when memory runs out all the same.
 
     whole: endings are the whole texts, not what follows the shared prefix.
-    limit: how many rows a pass may take, after running out of memory.
+    limit: how many rows a pass may take, after running out of memory; across: how many positions a contraction may.
     """
 
     def __init__(self, footprint: Footprint, memory: Any, whole: bool = False) -> None:
@@ -65,12 +65,13 @@ class Budget:
         self.memory = checked(memory, footprint.access.device)
         self.whole = whole
         self.limit = Limit()
+        self.across = Limit()
         self._side = Limit()
 
     @property
     def about(self) -> dict[str, Any]:
         """What a result says of running out of memory: nothing where it did not."""
-        limits = {"rows": self.limit, "pairs": self._side}
+        limits = {"rows": self.limit, "positions": self.across, "pairs": self._side}
         return {f"{what}_after_out_of_memory": limit.most for what, limit in limits.items() if limit.halvings}
 
     def over_pairs(
@@ -137,10 +138,16 @@ class Budget:
         left = self.memory - pairs * self.footprint.pair(sizes)
         return min(self._rows(sizes, left // 2), self.limit.most)
 
+    def nodes(self, sizes: Sizes, pairs: int) -> int:
+        """Nodes of each of ``pairs`` pairs whose means are kept until they are contracted together."""
+        left = self.memory // 4 - pairs * self.footprint.pair(sizes)
+        return max(1, left // (pairs * sizes.ending * self.footprint.node))
+
     def positions(self, sizes: Sizes, pairs: int, groups: int, nodes: int) -> int:
-        """Positions of one round of the contraction after a pass of ``groups`` × ``nodes`` rows, in half of what is
-        left: the allocator does not give back all that the pass has freed."""
-        taken = pairs * self.footprint.pair(sizes) + groups * nodes * self.footprint.row(sizes)
+        """Positions of one round of the contraction of ``groups`` × ``nodes`` rows' means, in half of what is left
+        after a pass: the allocator does not give back all that the pass has freed."""
+        rows = min(groups * nodes, self.rows(sizes, pairs))
+        taken = pairs * self.footprint.pair(sizes) + rows * self.footprint.row(sizes)
         return max(1, (self.memory - taken) // 2 // self.footprint.position(pairs, groups, nodes))
 
     def check(self, pairs: Pairs) -> None:
