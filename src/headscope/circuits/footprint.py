@@ -180,7 +180,7 @@ def _kept(model: PreTrainedModel, access: HeadAccess) -> int:
 
     def count(value: Tensor) -> Tensor:
         storage = value.untyped_storage()
-        if value.shape[-1] != vocabulary:
+        if value.shape[-1:] != (vocabulary,):  # a GPU's attention saves single numbers too
             sizes.setdefault(storage.data_ptr(), storage.nbytes())
         return value
 
