@@ -63,6 +63,15 @@ def test_intervals_and_q_values_follow_the_pairs(noisy) -> None:
     assert found.origins["prompt"].count.value == 0
 
 
+def test_a_model_crossed_with_itself_changes_nothing(noisy) -> None:
+    cells = noisy(GRAPH, 0, 1, 24), noisy(GRAPH, 5, 2, 24)
+    found = crossed(cells, cells, Resampling(0.2, 40))
+    assert len(found.changed("prompt")) > 0
+    for effect in ("model", "interaction"):
+        assert len(found.changed(effect)) == 0
+        assert np.abs(found.effects[effect].value).max() == 0
+
+
 def test_result_survives_json(design) -> None:
     found = crossed(*design, ALL).as_dict()
     assert Crossed.from_dict(json.loads(json.dumps(found))).as_dict() == found

@@ -28,6 +28,9 @@ EPSILON = 1e-6
 
 LEVEL = 0.95
 
+RESOLUTION = float(np.finfo(np.float32).eps)
+"""Of a score, relative to its size."""
+
 GROWTH = 2.0
 """A head whose importance grew by more is *grown*. Where a few heads are known to have changed, shares of the others
 move by up to a half (``benchmarks/planted.py``).
@@ -74,11 +77,18 @@ def contrast(
     """Σ weight · importance over several results, with interval and p-value of its being 0.
 
     paired: all were scored on the same pairs, whose noise they share; otherwise by Welch's t.
+    Sums that float32 scores cannot tell from 0 are 0: equal cells leave rounding, alike in every pair, which a test
+    would take for a change.
     """
     sums = [pair_sums(cell) for cell in cells]
-    value = sum(weight * shares(each.mean(axis=0)) for weight, each in zip(weights, sums, strict=True))
+    terms = [weight * shares(each.mean(axis=0)) for weight, each in zip(weights, sums, strict=True)]
     moves = [weight * influence(each) for weight, each in zip(weights, sums, strict=True)]
-    return _estimates(np.asarray(value), [np.asarray(sum(moves))] if paired else moves, level)
+    return _estimates(_summed(terms), [_summed(moves)] if paired else moves, level)
+
+
+def _summed(terms: "Sequence[Float[np.ndarray, '*grid']]") -> "Float[np.ndarray, '*grid']":
+    total, size = np.asarray(sum(terms)), np.asarray(sum(np.abs(term) for term in terms))
+    return np.where(np.abs(total) <= RESOLUTION * size, 0.0, total)
 
 
 def effect(

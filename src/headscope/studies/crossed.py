@@ -38,4 +38,4 @@ def unit(study: Study, run: RunDirectory, variant: str, base: Cells, post: Cells
         loaded = [EdgeScores.load(run.folder(cell)) for cell in cells.values()]
         write_json(out / FILE, crossed((loaded[0], loaded[1]), (loaded[2], loaded[3]), how).as_dict())
 
-    return Unit("crossed", {"variant": variant}, config, work, inputs=cells)
+    return Unit("crossed", {"variant": variant}, config, work, inputs=cells, version=2)
