@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from headscope.comparison import head_dynamics
-from headscope.comparison.claims import Ablation, Answers, Evidence, Run, judge
+from headscope.comparison.claims import Ablation, Answers, Evidence, Modes, Run, judge
 from headscope.comparison.claims.deciding import claim, missing, part
 from headscope.comparison.claims.evidence import Ablation as AblationOf
 from headscope.errors import InputError
@@ -177,21 +177,31 @@ def test_think_claims(result) -> None:
     grid = np.zeros((5, 8))
     change = replace(result(grid, grid), excess=counts(0), null=counts(0))
     thinking = Thinking(change, 0.8, estimate(0.01), estimate(0.02), estimate(4, 1))
-    off = (("off", thinking),)
+    off = (Modes("off", "off", thinking),)
     assert reading(Evidence(thinking=off), "C8")[0] == SUPPORTED
-    narrow = (("off", replace(thinking, broader=estimate(-4, 1))),)
-    assert reading(Evidence(thinking=narrow), "C8")[0] == NOT_SUPPORTED
+    narrow = replace(thinking, broader=estimate(-4, 1))
+    assert reading(Evidence(thinking=(Modes("off", "off", narrow),)), "C8")[0] == NOT_SUPPORTED
+    # Two seeds of one recipe are one part, and their spread leaves it open; two recipes must pass each on its own.
+    for recipe, verdict in (("off", UNDECIDED), ("other", NOT_SUPPORTED)):
+        assert reading(Evidence(thinking=(*off, Modes("off.seed1", recipe, narrow))), "C8")[0] == verdict
     raised = ablation(0.2, 0.1, variant="off", coverage=(16, estimate(-0.2, 0.1)))
     assert reading(Evidence(ablations=(raised,), thinking=off), "C9")[0] == SUPPORTED
     few = replace(raised, coverage=(4, estimate(-0.2, 0.1)))
     assert "too few samples" in reading(Evidence(ablations=(few,), thinking=off), "C9")[1]
     assert reading(Evidence(ablations=(raised,)), "C9")[0] == UNDECIDED
+    both = (*off, Modes("off.seed1", "off", thinking))
+    again = replace(raised, variant="off.seed1")
+    (first, second) = next(c for c in judge(Evidence(ablations=(raised, again), thinking=both)) if c.name == "C9").parts
+    assert (first.statistic, second.statistic) == ("change of pass@1", "change of pass@16")
+    assert "2 seeds" in first.estimate.method
+    nothing = replace(raised, verdict=None, coverage=None)
+    assert "no seed has emergent heads" in reading(Evidence(ablations=(nothing,), thinking=off), "C9")[1]
 
 
 def answers(rate: np.ndarray, later: np.ndarray, labelled: Estimate | None = None, seed: int = 0) -> Answers:
     rng = np.random.default_rng(seed)
     base, post = (rng.random((len(rate), 8)) < rates[:, None] for rates in (rate, later))
-    return Answers("sft", "t1", base, post, labelled)
+    return Answers("sft", "sft", "t1", base, post, labelled)
 
 
 def test_harder_for_easy_where_it_is_so_and_where_labels_lack() -> None:
@@ -200,6 +210,10 @@ def test_harder_for_easy_where_it_is_so_and_where_labels_lack() -> None:
     assert reading(Evidence(answers=(labelled,)), "C10")[0] == SUPPORTED
     bare = replace(labelled, lost_to_slips=None)
     assert "no labels" in reading(Evidence(answers=(bare,)), "C10")[1]
+    seeds = (labelled, replace(labelled, variant="sft.seed1"))
+    parts = next(each for each in judge(Evidence(answers=seeds)) if each.name == "C10").parts
+    assert [each.statistic for each in parts[:2]] == ["change on hard problems", "change on easy problems"]
+    assert "2 seeds" in parts[0].estimate.method
     kept = answers(np.repeat([0.02, 0.85], 40), np.repeat([0.6, 1.0], 40), estimate(0.9, 0.1))
     assert reading(Evidence(answers=(kept,)), "C10")[0] == NOT_SUPPORTED
 

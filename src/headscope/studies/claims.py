@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headscope.comparison.claims import Ablation, Answers, Claim, Evidence, Run, judge
+from headscope.comparison.claims import Ablation, Answers, Claim, Evidence, Modes, Run, judge
 from headscope.evaluation.passk import pass_at_k_by_problem
 from headscope.measures.intervals import paired_difference
 from headscope.results.dynamics import Dynamics, RewardCount
@@ -63,11 +63,19 @@ def evidence(study: Study, run: RunDirectory) -> Evidence:
     """What the study's finished units say. Raises InputError for results of a newer schema."""
     variants = {each.name: each.model_dump(mode="json") for each in study.variants}
     done = Finished(run, plan(study, run, "run"))
-    modes = tuple(
-        (str(record.labels["variant"]), Thinking.from_dict(read_json(record.folder / thinking.FILE)))
-        for record in done.find("thinking")
+    nulls = {name for name, variant in variants.items() if _null(variant)}
+    return Evidence(
+        runs=tuple(_runs(done, variants)),
+        ablations=tuple(each for each in _ablations(done) if each.variant not in nulls),
+        thinking=tuple(_modes(done, variants)),
+        answers=tuple(each for each in _answers(done, variants) if each.variant not in nulls),
     )
-    return Evidence(tuple(_runs(done, variants)), tuple(_ablations(done)), modes, tuple(_answers(done)))
+
+
+def _modes(done: Finished, variants: Variants) -> Iterator[Modes]:
+    for record in done.find("thinking"):
+        name = str(record.labels["variant"])
+        yield Modes(name, _recipe(name, variants), Thinking.from_dict(read_json(record.folder / thinking.FILE)))
 
 
 def _runs(done: Finished, variants: Variants) -> Iterator[Run]:
@@ -126,14 +134,15 @@ def _coverage(done: Finished, labels: Mapping[str, Any]) -> tuple[int, Estimate]
     return k, paired_difference(shares[1], shares[0])
 
 
-def _answers(done: Finished) -> Iterator[Answers]:
+def _answers(done: Finished, variants: Variants) -> Iterator[Answers]:
     """The base and each variant's last evaluated checkpoint on each task."""
     last = {(record.labels["variant"], record.labels["task"]): record for record in done.find("samples")}
     for (variant, task), record in last.items():
         if variant != "base" and ("base", task) in last:
             base, post = (Samples.load(each.folder) for each in (last["base", task], record))
             if base.problems == post.problems:
-                yield Answers(str(variant), str(task), _bools(base), _bools(post))
+                name = str(variant)
+                yield Answers(name, _recipe(name, variants), str(task), _bools(base), _bools(post))
 
 
 def _bools(samples: Samples) -> "np.ndarray[Any, np.dtype[np.bool_]]":

@@ -7,7 +7,7 @@ from headscope.comparison.claims.emerging import (
     many_that_persist,
     two_thirds_stay,
 )
-from headscope.comparison.claims.evidence import Ablation, Answers, Evidence, Run
+from headscope.comparison.claims.evidence import Ablation, Answers, Evidence, Modes, Run
 from headscope.comparison.claims.following import follow_the_reward
 from headscope.comparison.claims.solving import harder_for_easy
 from headscope.comparison.claims.thinking import nothing_of_its_own
@@ -32,4 +32,4 @@ def judge(evidence: Evidence) -> tuple[Claim, ...]:
     return tuple(claim(evidence) for claim in CLAIMS)
 
 
-__all__ = ["Ablation", "Answers", "Claim", "Evidence", "Run", "judge"]
+__all__ = ["Ablation", "Answers", "Claim", "Evidence", "Modes", "Run", "judge"]

@@ -1,6 +1,6 @@
 """C6, C7 and C9: what removing or scaling heads does to the answers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.stats import norm
@@ -8,6 +8,7 @@ from scipy.stats import norm
 from headscope.comparison.ablation import ALPHA, FEWEST_PROBLEMS, MARGIN
 from headscope.comparison.claims.deciding import claim, missing, part, shown
 from headscope.comparison.claims.evidence import Ablation, Evidence
+from headscope.measures.independent import pooled
 from headscope.measures.multiplicity import holm
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.estimate import Estimate
@@ -41,21 +42,33 @@ def trade_tasks(evidence: Evidence) -> Claim:
 
 def raise_pass_lower_coverage(evidence: Evidence) -> Claim:
     """C9. The heads of a think-off variant are its emergent ones."""
-    off = {variant for variant, _ in evidence.thinking}
-    parts: list[Part] = []
+    recipes = {modes.variant: modes.recipe for modes in evidence.thinking}
+    found: dict[tuple[str, str, str], list[Ablation]] = {}
     for each in evidence.ablations:
-        if each.variant not in off or each.group != EMERGENT or each.verdict is None:
-            continue
-        where, least = f"{each.variant} on {each.task}, {each.operator}", (FEWEST_PROBLEMS, "problems")
-        parts.append(part(where, "change of pass@1", each.verdict.effect, ">", 0.0, least=least))
-        if each.coverage is None or each.coverage[0] < LARGE_K:
-            reason = f"{where} has too few samples per problem for pass@{LARGE_K}"
-            parts.append(missing(where, "change of coverage", reason))
-        else:
-            k, change = each.coverage
-            parts.append(part(where, f"change of pass@{k}", change, "<", 0.0, least=least))
+        if each.variant in recipes and each.group == EMERGENT and not each.operator.startswith(SCALE):
+            found.setdefault((recipes[each.variant], each.task, each.operator), []).append(each)
+    parts = [
+        each for where, seeds in found.items() for each in _pass_and_coverage("{} on {}, {}".format(*where), seeds)
+    ]
     question = "Does ablating think-off heads raise pass@1 and lower coverage at large k?"
     return claim("C9", question, parts, "the study ablates no heads of a think-off model")
+
+
+def _pass_and_coverage(where: str, seeds: Sequence[Ablation]) -> Iterator[Part]:
+    """Over the seeds that have such heads."""
+    effects = [each.verdict.effect for each in seeds if each.verdict is not None]
+    if not effects:
+        yield missing(where, "change of pass@1", f"{where}: no seed has emergent heads to ablate")
+        return
+    least = (FEWEST_PROBLEMS, "problems")
+    yield part(where, "change of pass@1", pooled(effects), ">", 0.0, least=least)
+    changes = [each.coverage for each in seeds if each.coverage is not None]
+    if not changes or min(k for k, _ in changes) < LARGE_K:
+        reason = f"{where} has too few samples per problem for pass@{LARGE_K}"
+        yield missing(where, "change of coverage", reason)
+    else:
+        k = min(k for k, _ in changes)
+        yield part(where, f"change of pass@{k}", pooled([change for _, change in changes]), "<", 0.0, least=least)
 
 
 def _by_variant(ablations: Sequence[Ablation]) -> dict[str, list[Ablation]]:

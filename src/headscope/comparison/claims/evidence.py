@@ -53,12 +53,22 @@ class Ablation:
 
 
 @dataclass(frozen=True, eq=False)
+class Modes:
+    """One model with thinking on and off. variant: the think-off one. recipe: as of ``Run``."""
+
+    variant: str
+    recipe: str
+    found: Thinking
+
+
+@dataclass(frozen=True, eq=False)
 class Answers:
-    """One task's problems before and after training. lost_to_slips: share of the lost answers that are labelled
-    over-thinking or calculation error; None where nothing was labelled.
+    """One task's problems before and after training. recipe: as of ``Run``. lost_to_slips: share of the lost answers
+    that are labelled over-thinking or calculation error; None where nothing was labelled.
     """
 
     variant: str
+    recipe: str
     task: str
     base: Bool[np.ndarray, "problem sample"]
     post: Bool[np.ndarray, "problem post_sample"]
@@ -69,12 +79,12 @@ class Answers:
 class Evidence:
     """All results of a study that a claim asks for; empty where it has none.
 
-    thinking: think-off variants by name, with think-on beside them.
+    Null twins stand among the runs alone: to the other questions they are no training.
     """
 
     runs: tuple[Run, ...] = ()
     ablations: tuple[Ablation, ...] = ()
-    thinking: tuple[tuple[str, Thinking], ...] = ()
+    thinking: tuple[Modes, ...] = ()
     answers: tuple[Answers, ...] = ()
 
     def recipes(self, *methods: str) -> Iterator[tuple[str, list[Run]]]:

@@ -3,7 +3,7 @@
 from headscope.comparison.claims.deciding import claim, part
 from headscope.comparison.claims.emerging import MANY
 from headscope.comparison.claims.evidence import Evidence
-from headscope.measures.independent import scaled
+from headscope.measures.independent import pooled, scaled
 from headscope.results.claim import Claim, Part
 
 BROADER = "active heads think-off − think-on at equal faithfulness"
@@ -12,11 +12,11 @@ BROADER = "active heads think-off − think-on at equal faithfulness"
 def nothing_of_its_own(evidence: Evidence) -> Claim:
     """C8."""
     parts: list[Part] = []
-    for variant, found in evidence.thinking:
-        heads = found.change.status.size
-        exclusive, null = scaled(found.change.excess.new, 1 / heads), scaled(found.change.null.new, 1 / heads)
-        parts.append(part(variant, "excess of heads only think-on has", exclusive, "<", MANY, null=null))
-        parts.append(part(variant, BROADER, found.broader, ">", 0.0))
+    for recipe in dict.fromkeys(modes.recipe for modes in evidence.thinking):
+        seeds = [modes.found for modes in evidence.thinking if modes.recipe == recipe]
+        exclusive = pooled([scaled(each.change.excess.new, 1 / each.change.status.size) for each in seeds])
+        null = pooled([scaled(each.change.null.new, 1 / each.change.status.size) for each in seeds])
+        parts.append(part(recipe, "excess of heads only think-on has", exclusive, "<", MANY, null=null))
+        parts.append(part(recipe, BROADER, pooled([each.broader for each in seeds]), ">", 0.0))
     question = "Has think-on no exclusive heads, and does think-off recruit a broader set?"
-    lacking = "the study scores no model with thinking on and off on the same pairs"
-    return claim("C8", question, parts, lacking)
+    return claim("C8", question, parts, "the study scores no model with thinking both on and off")
