@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import torch
 from attribution import NODES, SMALL, TINY, Shape, beside_bare_passes
-from measuring import clocked, peak
+from measuring import peak
 from table import AnyRow, Measurement, Row
 from transformers import AutoModelForCausalLM, Qwen3Config
 
@@ -31,8 +31,8 @@ def qwen(quick: bool) -> list[AnyRow]:
     shape = TINY if quick else QWEN
     model, pairs = shape.model(), shape.draw()
     weights = sum(parameter.nbytes for parameter in model.parameters())
-    held = weights + peak(clocked(lambda: attribute(model, pairs, nodes=NODES)))
     found = beside_bare_passes(model, pairs, NODES, 2 if quick else 3)
+    held = weights + found.peak
     ours, bare = (seconds / len(pairs) for seconds in (found.ours, found.theirs))
     name = f"{shape}, float32, {NODES} Gauss nodes"
     return [
@@ -69,7 +69,8 @@ def gpu(quick: bool) -> list[AnyRow]:
         pairs, name = shape.draw(), f"Qwen3-8B's {shape}, bfloat16, {torch.cuda.get_device_name()}"
         for nodes in (NODES, "adaptive"):
             about = f"{attribute(model, pairs, nodes=nodes).settings['nodes']} nodes of {nodes}"
-            rows.append(Row("gpu", name, "bare passes", beside_bare_passes(model, pairs, nodes, 3), about))
-            held = weights + peak(clocked(lambda pairs=pairs, nodes=nodes: attribute(model, pairs, nodes=nodes)))
-            rows.append(Measurement("gpu", name, f"weights and peak memory, {about}", held / _GIB, 80, "GiB"))
+            found = beside_bare_passes(model, pairs, nodes, 3)
+            rows.append(Row("gpu", name, "bare passes", found, about))
+            held = (weights + found.peak) / _GIB
+            rows.append(Measurement("gpu", name, f"weights and peak memory, {about}", held, 80, "GiB"))
     return rows

@@ -27,7 +27,7 @@ class Comparison:
     """Median seconds of both sides; ratio ours / theirs per round: median, lowest, highest.
 
     memory: ratio of the peaks above what the process, or the GPU, held before (weights are not counted), or None where
-        they cannot be measured or are below ``LEAST_PEAK``.
+        they cannot be measured or are below ``LEAST_PEAK``. peak: ours, in bytes.
     """
 
     ours: float
@@ -36,6 +36,7 @@ class Comparison:
     low: float
     high: float
     memory: float | None
+    peak: int
 
 
 def now() -> float:
@@ -66,7 +67,7 @@ def compare(ours: Timed, theirs: Timed, rounds: int) -> Comparison:
     ratios = [one / other for one, other in zip(seconds[ours], seconds[theirs], strict=True)]
     memory = peaks[0] / peaks[1] if min(peaks) >= LEAST_PEAK else None
     times = median(seconds[ours]), median(seconds[theirs])
-    return Comparison(*times, median(ratios), min(ratios), max(ratios), memory)
+    return Comparison(*times, median(ratios), min(ratios), max(ratios), memory, peaks[0])
 
 
 def peak(run: Timed) -> int:

@@ -58,6 +58,19 @@ on {machine}; {threads} thread(s), float32, torch {torch}, transformers {transfo
 - *slow reference*: one residual stream per head and port, autograd, one pair and one node at a time
   ([tests/circuits/slow_reference.py](../tests/circuits/slow_reference.py)).
 """
+GPU_HEADING = "## On a GPU"
+ON_GPU = (
+    GPU_HEADING
+    + """
+
+Measured on {day} by
+
+    {command}
+
+on {machine}; torch {torch}, transformers {transformers}. Random weights; memory is the GPU's.
+
+{table}"""
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,15 +80,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in options.names:
         if name not in BENCHMARKS:
             parser.error(f"benchmark {name!r} is unknown{suggestion(name, BENCHMARKS)}")
-    if options.write and (options.quick or options.names):
-        parser.error("--write takes all benchmarks at full size; leave --quick and names out")
+    if options.write and (options.quick or options.names not in ([], ["gpu"])):
+        parser.error("--write takes all benchmarks, or gpu, at full size; leave --quick and other names out")
     torch.set_num_threads(options.threads)
-    chosen = options.names or [name for name in BENCHMARKS if name != "gpu" or torch.cuda.is_available()]
+    chosen = options.names or [name for name in BENCHMARKS if name != "gpu"]
     table = markdown([row for name in chosen for row in BENCHMARKS[name](options.quick)])
     print(table, end="")
     if options.write:
         given = sys.argv[1:] if arguments is None else arguments
-        DOCUMENT.write_text(_document(table, options, given), encoding="utf-8")
+        DOCUMENT.write_text(_document(table, options, given, DOCUMENT.read_text(encoding="utf-8")), encoding="utf-8")
         print(f"\n{DOCUMENT}")
     return 0
 
@@ -90,8 +103,10 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _document(table: str, options: argparse.Namespace, arguments: Sequence[str]) -> str:
-    return TEMPLATE.format(
+def _document(table: str, options: argparse.Namespace, arguments: Sequence[str], before: str) -> str:
+    """The document with one of its two parts new."""
+    on_gpu = options.names == ["gpu"]
+    part = (ON_GPU if on_gpu else TEMPLATE).format(
         day=datetime.now(UTC).date().isoformat(),
         command=shlex.join([".venv/bin/python", "benchmarks/run.py", *arguments]),
         machine=options.machine,
@@ -100,6 +115,8 @@ def _document(table: str, options: argparse.Namespace, arguments: Sequence[str])
         transformers=transformers.__version__,
         table=table,
     )
+    main, heading, gpu_part = before.partition(GPU_HEADING)
+    return main.rstrip() + "\n\n" + part if on_gpu else part + ("\n" + heading + gpu_part if heading else "")
 
 
 if __name__ == "__main__":

@@ -105,10 +105,16 @@ def test_the_document_is_written_from_full_runs_only(
     assert "did you mean 'bare'" in capsys.readouterr().err
     monkeypatch.setitem(main.__globals__, "BENCHMARKS", {})
     monkeypatch.setitem(main.__globals__, "DOCUMENT", tmp_path / "benchmarks.md")
+    (tmp_path / "benchmarks.md").touch()
     assert main(["--write", "--machine", "a quiet one"]) == 0
     text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
     assert "on a quiet one; 1 thread(s)" in text
     assert ".venv/bin/python benchmarks/run.py --write --machine 'a quiet one'" in text
+    monkeypatch.setitem(main.__globals__, "BENCHMARKS", {"gpu": lambda quick: []})
+    assert main(["gpu", "--write", "--machine", "a card"]) == 0
+    assert main(["--write", "--machine", "another"]) == 0
+    text = (tmp_path / "benchmarks.md").read_text(encoding="utf-8")
+    assert [each in text for each in ("a quiet one", "on another;", "on a card;")] == [False, True, True]
 
 
 # Studies of their own, by their smallest settings, and what their output must hold.

@@ -41,6 +41,17 @@ def test_a_dispatched_model_gives_the_same_scores(tiny_model: Any, ragged_pairs:
     assert np.array_equal(attribute(dispatched, pairs, nodes=4).edges, expected.edges)
 
 
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_operands_of_16_bits_give_the_scores_of_float32(
+    tiny_model: Any, ragged_pairs: Any, architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
+    monkeypatch.setattr("headscope.circuits.footprint.operand", lambda *_: torch.bfloat16)
+    monkeypatch.setattr("headscope.circuits.integration.product", lambda left, right: left.float() @ right.float().T)
+    found = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
+    assert 0 < np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+
+
 @needs_gpu
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_a_gpu_gives_the_scores_of_the_cpu(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:

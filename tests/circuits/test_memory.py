@@ -14,7 +14,9 @@ import torch
 from headscope.circuits import attribute, cross_patch, exact_edges, exact_heads, faithfulness, ladder
 from headscope.circuits.footprint import bound, measured
 from headscope.circuits.halving import out_of_memory
-from headscope.circuits.memory import free_memory
+from headscope.circuits.integration import Integrand
+from headscope.circuits.means import Means
+from headscope.circuits.memory import Budget, free_memory
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, Hook, attached, head_access
 from headscope.pairs import Pairs
@@ -331,3 +333,31 @@ def test_the_callers_inference_mode_does_not_reach_inside(tiny_model: Any, ragge
     expected = attribute(model, pairs, nodes=2).edges
     with torch.inference_mode(), torch.autocast("cpu", dtype=torch.bfloat16):
         assert np.array_equal(attribute(model, pairs, nodes=2).edges, expected)
+
+
+def test_nodes_of_many_passes_are_contracted_together(
+    tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, pairs = tiny_model("olmo2"), ragged_pairs(count=1)  # two norms in the way
+    expected = attribute(model, pairs, nodes=6).edges
+    passes, contractions = [], []
+    own, contracted = Integrand._pass, Integrand._contracted
+
+    def passed(integrand: Integrand, rows: list[int], alphas: np.ndarray) -> Any:
+        passes.append(len(rows))
+        return own(integrand, rows, alphas)
+
+    def counted(integrand: Integrand, means: Means, pairs: list[int]) -> Any:
+        contractions.append(means.nodes)
+        return contracted(integrand, means, pairs)
+
+    monkeypatch.setattr(Integrand, "_pass", passed)
+    monkeypatch.setattr(Integrand, "_contracted", counted)
+    monkeypatch.setattr(Budget, "rows", lambda *_: 1)
+    found = attribute(model, pairs, nodes=6).edges
+    assert (passes, contractions) == ([1] * 6, [6])
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    monkeypatch.setattr(Budget, "nodes", lambda *_: 4)
+    found = attribute(model, pairs, nodes=6).edges
+    assert contractions == [6, 4, 2]
+    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()

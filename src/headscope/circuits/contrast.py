@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headscope.circuits.endings import Endings
+from headscope.circuits.operands import padded
 from headscope.models import HeadAccess, Hook, attached, check_finite
 
 
@@ -67,11 +68,11 @@ def _hooks(access: HeadAccess, kept: dict[tuple[str, int], Tensor]) -> list[Hook
 def differences(
     run: Endings, writes: Writes, positions: slice, dtype: torch.dtype = torch.float32
 ) -> Float[Tensor, "pair source position d"]:
-    """Δ of all F sources, in the graph's order, at some ending positions."""
+    """Δ of all F sources, in the graph's order, at some ending positions; zeros where there are more (``padded``)."""
     access, graph = run.access, run.access.graph
     first = _delta(writes.residual[0], positions)
-    found = first.new_empty(len(first), len(graph.sources), *first.shape[1:], dtype=dtype)
-    found[:, 0] = first
+    found = first.new_empty(len(first), padded(len(graph.sources), dtype), *first.shape[1:], dtype=dtype)
+    found[:, 0], found[:, len(graph.sources) :] = first, 0
     for layer, (z, mlp) in enumerate(zip(writes.heads, writes.mlps, strict=True)):
         heads = torch.unflatten(_delta(z, positions).to(dtype), -1, (access.heads, access.d_head))
         own = slice(graph.head_source(layer), graph.mlp_source(layer))

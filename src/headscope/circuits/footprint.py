@@ -15,6 +15,7 @@ from headscope.circuits.batches import Sizes, collate
 from headscope.circuits.endings import endings
 from headscope.circuits.gradients import readings
 from headscope.circuits.objective import Objective
+from headscope.circuits.operands import operand
 from headscope.circuits.refinement import NODE_CAP
 from headscope.models import HeadAccess
 from headscope.pairs import Pairs
@@ -52,10 +53,8 @@ class Footprint:
 
     @property
     def operand(self) -> torch.dtype:
-        """In what Δ and gradients are multiplied (and added up in float32): 16 bits where the model has no more and a
-        GPU multiplies them faster, bfloat16 then, whose range is float32's."""
-        narrow = self.width < _FLOAT and self.access.device.type == "cuda"
-        return torch.bfloat16 if narrow else torch.float32
+        """In what Δ and gradients are multiplied."""
+        return operand(self.access.embedding.weight.dtype, self.access.device)
 
     def row(self, sizes: Sizes) -> int:
         """One row of a pass; in attribution one node of one pair, forward and backward."""

@@ -4,7 +4,6 @@ A *row* is one node of one pair. Rows go through the model as many at a time as 
 belong to; when memory runs out all the same, half as many from then on.
 """
 
-import math
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -20,10 +19,9 @@ from headscope.circuits.gradients import Reading, readings
 from headscope.circuits.means import Means, means_of
 from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
+from headscope.circuits.operands import padded, product
 from headscope.circuits.quadrature import Quadrature
 from headscope.circuits.refinement import Refinement
-
-_SPLIT = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,10 +166,10 @@ class Integrand:
         device = self.writes.embeddings.device
         total = torch.zeros(len(pairs), *self.graph.real.shape, device=device)
         delta = self._differences(positions)
-        for first, gradient in means.blocks(positions, delta.dtype):
-            last = first + len(gradient)
-            depth = int(self.graph.real[:, last - 1].sum())
-            _add(total[:, :depth, first:last], delta[:, :depth], gradient.to(device), pairs)
+        for block, gradient in means.blocks(positions, delta.dtype):
+            depth = int(self.graph.real[:, block.stop - 1].sum())
+            read = delta[:, : padded(depth, delta.dtype)]
+            _add(total[:, :depth, block.start : block.stop], read, gradient.to(device), pairs)
         return (total * torch.as_tensor(self.graph.real, device=device)).cpu().numpy()
 
     def _differences(self, positions: slice) -> Float[Tensor, "pair source wide"]:
@@ -187,31 +185,18 @@ class Integrand:
 
 def _add(
     total: Float[Tensor, "group depth destination"],
-    delta: Float[Tensor, "pair depth wide"],
-    gradient: Float[Tensor, "destination group position d"],
+    delta: Float[Tensor, "pair source wide"],
+    gradient: Float[Tensor, "row group position d"],
     pairs: list[int],
 ) -> None:
     """Add one block of destinations: per pair one product of all its groups' gradients with its Δ."""
+    depth, destinations = total.shape[1:]
     start = 0
     for pair, count in _runs(pairs):
         own = gradient[:, start : start + count].flatten(2)
-        products = _product(own.flatten(0, 1), delta[pair])
-        total[start : start + count] += torch.unflatten(products, 0, own.shape[:2]).permute(1, 2, 0)
+        products = torch.unflatten(product(own.flatten(0, 1), delta[pair]), 0, own.shape[:2])
+        total[start : start + count] += products[:destinations, :, :depth].permute(1, 2, 0)
         start += count
-
-
-def _product(left: Float[Tensor, "row wide"], right: Float[Tensor, "other wide"]) -> Float[Tensor, "row other"]:
-    """left · rightᵀ, summed in float32.
-
-    16-bit operands, which only a GPU has, are multiplied in _SPLIT parts side by side: with so few rows and so many
-    terms to a sum most of it would have nothing to do.
-    """
-    if left.dtype == torch.float32:
-        return left @ right.T
-    split = math.gcd(left.shape[1], _SPLIT)
-    parts = (torch.unflatten(each, 1, (split, -1)).transpose(0, 1) for each in (left, right))
-    one, other = parts
-    return torch.bmm(one, other.transpose(1, 2), out_dtype=torch.float32).sum(0)
 
 
 def _runs(rows: list[int]) -> list[tuple[int, int]]:

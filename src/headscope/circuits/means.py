@@ -22,8 +22,10 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn import functional
 
 from headscope.circuits.gradients import Reading
+from headscope.circuits.operands import padded
 from headscope.models import HeadAccess, NormAccess, Projection
 from headscope.models.projections import copies, linear_bias, linear_weight
 from headscope.results.graph import PORTS
@@ -81,24 +83,35 @@ class Means:
 
     def blocks(
         self, positions: slice, dtype: torch.dtype
-    ) -> Iterator[tuple[int, Float[Tensor, "destination pair position d"]]]:
-        """First destination and gradients ḡ of every block of destinations at some ending positions.
+    ) -> Iterator[tuple[range, Float[Tensor, "destination pair position d"]]]:
+        """Blocks of destinations and their gradients ḡ at some ending positions; more rows (``padded``) are 0.
 
         A layer's q, k and v inputs go with the MLP before them, the last MLP with the logits: what reads nearly the
         same sources is contracted together.
         """
-        width = 3 * self.access.heads
+        graph = self.access.graph
         for layer, heads in enumerate(self.heads):
             before = self.streams[layer - 1 : layer]
-            first = self.streams[layer]
-            pairs, d = first.shape[0], first.shape[-1]
-            block = first.new_empty(len(before) + width, pairs, positions.stop - positions.start, d, dtype=dtype)
+            block = range(graph.port(layer, "q") - len(before), graph.mlp_destination(layer))
+            gradients = _zeros(self.streams[layer][:, positions], len(block), dtype)
             for stream in before:
-                block[0] = stream[:, positions]
-            _expand(self.access, layer, heads, positions, block[len(before) :])
-            yield self.access.graph.port(layer, "q") - len(before), block
-        last = [stream[:, positions].to(self.streams[-1].device, dtype) for stream in self.streams[-2:]]
-        yield len(self.access.graph.destinations) - 2, torch.stack(last)
+                gradients[0] = stream[:, positions]
+            _expand(self.access, layer, heads, positions, gradients[len(before) : len(block)])
+            yield block, gradients
+        last = self.streams[-2:]
+        gradients = _zeros(last[-1][:, positions], len(last), dtype)
+        for row, stream in enumerate(last):
+            gradients[row] = stream[:, positions]
+        yield range(len(graph.destinations) - len(last), len(graph.destinations)), gradients
+
+
+def _zeros(
+    like: Float[Tensor, "pair position d"], count: int, dtype: torch.dtype
+) -> Float[Tensor, "destination pair position d"]:
+    """Room for some destinations' gradients; what is beyond them is zero."""
+    room = like.new_empty(padded(count, dtype), *like.shape, dtype=dtype)
+    room[count:] = 0
+    return room
 
 
 def means_of(access: HeadAccess, read: list[Reading], weights: Float[Tensor, " node"]) -> Means:
@@ -222,10 +235,11 @@ def _expand(
             mean = means.direct[port][:, :, positions].to(block.dtype)
             torch.bmm(mean.reshape(len(rows), -1, access.d_head), rows, out=own)
     for passes in means.along:
-        share = torch.cat([each.share[:, positions] for each in passes], dim=-1)
-        vector = torch.cat([each.vector[:, positions] for each in passes], dim=-2)
+        share = torch.cat([each.share[:, positions] for each in passes], dim=-1).flatten(0, 1).to(block.dtype)
+        vector = torch.cat([each.vector[:, positions] for each in passes], dim=-2).flatten(0, 1).to(block.dtype)
+        more = padded(share.shape[-1], block.dtype) - share.shape[-1]
         stream = block[passes[0].heads].flatten(1, 2).transpose(0, 1)
-        stream.baddbmm_(*(part.flatten(0, 1).to(block.dtype) for part in (share, vector)), alpha=-1)
+        stream.baddbmm_(functional.pad(share, (0, more)), functional.pad(vector, (0, 0, 0, more)), alpha=-1)
 
 
 def _by_node(rows: Float[Tensor, "row ending width"], nodes: int) -> Float[Tensor, "pair node position width"]:

@@ -18,9 +18,13 @@ from headscope.progress import Bar
 
 
 def free_memory(device: torch.device) -> int:
-    """The default budget: half of what the device has free, in bytes; 4 GiB where the system does not tell."""
+    """The default budget: half of what the device has free, in bytes; 4 GiB where the system does not tell.
+
+    What PyTorch keeps of earlier work on a GPU, to use again, is free.
+    """
     if device.type == "cuda":
-        return int(torch.cuda.mem_get_info(device)[0]) // 2
+        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + kept) // 2
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         (free,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -140,14 +144,15 @@ class Budget:
 
     def nodes(self, sizes: Sizes, pairs: int) -> int:
         """Nodes of each of ``pairs`` pairs whose means are kept until they are contracted together."""
-        left = self.memory // 4 - pairs * self.footprint.pair(sizes)
-        return max(1, left // (pairs * sizes.ending * self.footprint.node))
+        left = self.memory - pairs * self.footprint.pair(sizes)
+        return max(1, left // 4 // (pairs * sizes.ending * self.footprint.node))
 
     def positions(self, sizes: Sizes, pairs: int, groups: int, nodes: int) -> int:
         """Positions of one round of the contraction of ``groups`` × ``nodes`` rows' means, in half of what is left
         after a pass: the allocator does not give back all that the pass has freed."""
         rows = min(groups * nodes, self.rows(sizes, pairs))
         taken = pairs * self.footprint.pair(sizes) + rows * self.footprint.row(sizes)
+        taken += groups * nodes * sizes.ending * self.footprint.node
         return max(1, (self.memory - taken) // 2 // self.footprint.position(pairs, groups, nodes))
 
     def check(self, pairs: Pairs) -> None:
