@@ -18,10 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from headscope.comparison import Resampling, emergence_by_rule, head_dynamics
+from headscope.comparison import Resampling
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
-from headscope.studies.compare import Saved
+from headscope.runs.files import write_json
+from headscope.studies.compare import Saved, compared
+from headscope.studies.study import DiscoverConfig
 
 # name: graph, variants, checkpoints, share of the edges in a circuit.
 SIZES = {
@@ -54,13 +56,13 @@ def write(folder: Path, graph: Graph, checkpoints: int) -> None:
 
 
 def compare(folder: Path, checkpoints: int, fraction: float) -> int:
-    """What a study's comparison of one variant computes; the number of new heads at the end."""
-    how = Resampling(fraction)
-    posts = Saved(tuple(folder / str(checkpoint) for checkpoint in range(1, checkpoints + 1)))
-    base, fresh = EdgeScores.load(folder / "base"), EdgeScores.load(folder / "fresh")
-    series = emergence_by_rule(base, posts, {"bootstrap": how, "paper": how}, base_again=fresh)
-    head_dynamics(list(enumerate(series["bootstrap"])))
-    return len(series["bootstrap"][-1].new)
+    """A study's comparison of one variant, file and all; the number of new heads at the end."""
+    steps = {checkpoint: folder / str(checkpoint) for checkpoint in range(1, checkpoints + 1)}
+    sizes = DiscoverConfig().sizes
+    rewards = [(step, np.sin(step)) for step in steps]
+    record = compared("variant", Saved(folder / "base", folder / "fresh", steps), Resampling(fraction), sizes, rewards)
+    write_json(folder / "comparison.json", record)
+    return int(record["emergence"][-1]["counts"]["new"]["value"])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -7,12 +7,12 @@ Four ways of planting, in one of the lab's base models. In *base* a set of heads
   as strongly as their layer's heads do on average;
 - *trained*: with those heads learned anew from the lab's traces, nothing else being free (q_proj rows, o_proj columns).
 
-And *weakened*: in base the heads write a quarter of what they write in post, the lab's model.
+And *weakened*: in base the heads write a tenth, a quarter or half of what they write in post, the lab's model.
 
 Truth for a head: it was planted, and putting it from post into base (``cross_patch``) closes some of the gap between
 the two, the 95 % interval over pairs being above 0. Heads that were not planted have the same weights in both models.
 
-    .venv/bin/python benchmarks/planted.py [--quick] [--model lab-m] [--sizes 1] [--seeds 0] [--pairs 16]
+    .venv/bin/python benchmarks/planted.py [--quick] [--model lab-m] [--sizes 1] [--seeds 0] [--pairs 16] [--kinds set]
 
 About 12 minutes on one core with lab-s, an hour with lab-m.
 """
@@ -43,7 +43,8 @@ from headscope.results.edges import EdgeScores
 from headscope.results.estimate import Estimate
 
 LEARNING_RATE, BATCH = 2e-3, 32
-WEAKENED = 0.25
+KINDS = ("removed", "set", "trained", "weakened")
+DOSES = (0.1, 0.25, 0.5)
 FRESH = 10_000
 """Seed of the pairs' problems."""
 
@@ -52,7 +53,7 @@ FRESH = 10_000
 class Plan:
     """model: of the lab. sizes: planted heads per model. seeds: of the sets. pairs: of the detector.
 
-    fractions: circuit sizes. steps: of training.
+    fractions: circuit sizes. kinds: ways of planting. steps: of training.
     """
 
     model: str = "lab-s"
@@ -60,6 +61,7 @@ class Plan:
     seeds: tuple[int, ...] = (0, 1, 2)
     pairs: tuple[int, ...] = (16, 64)
     fractions: tuple[float, ...] = (0.05, 0.1, 0.2)
+    kinds: tuple[str, ...] = KINDS
     steps: int = 100
 
 
@@ -94,17 +96,24 @@ def planted(plan: Plan) -> Iterator[Planted]:
     whole = attribute(subject, pairs, keep_pairs=True)
     for size, seed in itertools.product(plan.sizes, plan.seeds):
         heads = HeadSet.of(random.Random(seed * 100 + size).sample(everything, size))
-        silenced, weakened = (edit_weights(subject, {str(head): each for head in heads}) for each in (0.0, WEAKENED))
-        before = attribute(silenced, pairs, keep_pairs=True)
-        yield Planted("removed", before, whole, cross_patch(silenced, subject, pairs), heads)
-        for kind, post in (
-            ("set", _set_by_hand(silenced, subject, heads, seed)),
-            ("trained", _trained(silenced, heads, plan.steps, seed)),
-        ):
-            after = attribute(post, pairs, keep_pairs=True)
-            yield Planted(kind, before, after, cross_patch(silenced, post, pairs), heads)
-        weak = attribute(weakened, pairs, keep_pairs=True)
-        yield Planted("weakened", weak, whole, cross_patch(weakened, subject, pairs), heads)
+        for kind, before, after in _models(plan, subject, heads, seed):
+            scores = whole if after is subject else attribute(after, pairs, keep_pairs=True)
+            yield Planted(
+                kind, attribute(before, pairs, keep_pairs=True), scores, cross_patch(before, after, pairs), heads
+            )
+
+
+def _models(plan: Plan, subject: Any, heads: HeadSet, seed: int) -> Iterator[tuple[str, Any, Any]]:
+    """Each way of planting these heads: its name, base and post."""
+    silenced = edit_weights(subject, dict.fromkeys(map(str, heads), 0.0))
+    if "removed" in plan.kinds:
+        yield "removed", silenced, subject
+    if "set" in plan.kinds:
+        yield "set", silenced, _set_by_hand(silenced, subject, heads, seed)
+    if "trained" in plan.kinds:
+        yield "trained", silenced, _trained(silenced, heads, plan.steps, seed)
+    for dose in DOSES if "weakened" in plan.kinds else ():
+        yield f"weakened to {dose:.0%}", edit_weights(subject, dict.fromkeys(map(str, heads), dose)), subject
 
 
 def _set_by_hand(silenced: Any, subject: Any, heads: HeadSet, seed: int) -> Any:
@@ -239,6 +248,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--quick", action="store_true", help="one set of one head, a few pairs: checks that it works")
     parser.add_argument("--model", choices=base.MODELS, help=f"(default: {Plan.model})")
+    parser.add_argument("--kinds", choices=KINDS, nargs="+", help="(default: all)")
     for name, kind in (("sizes", int), ("seeds", int), ("pairs", int), ("fractions", float)):
         parser.add_argument(f"--{name}", type=kind, nargs="+", help=f"(default: {getattr(Plan, name)})")
     options = vars(parser.parse_args(arguments))

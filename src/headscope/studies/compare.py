@@ -1,13 +1,14 @@
 """Compare a variant's checkpoints with the base: emergence with its null at every step, and the dynamics over them."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from headscope.comparison import Resampling, emergence_by_rule, emergence_ladder
 from headscope.comparison.measured import Method
 from headscope.comparison.record import comparison_record
-from headscope.progress import Progress
+from headscope.progress import SILENT, Progress
 from headscope.results.edges import EdgeScores
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.files import file_digest, write_json
@@ -44,38 +45,50 @@ def unit(study: Study, run: RunDirectory, variant: str, scored: Scored, reward_l
 
     def work(out: Path, progress: Progress) -> None:
         how = Resampling(settings.fraction, settings.resamples, study.seed)
-        series = emergence_by_rule(
-            EdgeScores.load(run.folder(scored.base)),
-            Saved(tuple(run.folder(each) for each in scored.checkpoints.values())),
-            dict.fromkeys(METHODS, how),
-            base_again=EdgeScores.load(run.folder(scored.fresh)),
-            progress=progress,
+        saved = Saved(
+            run.folder(scored.base),
+            run.folder(scored.fresh),
+            {step: run.folder(each) for step, each in scored.checkpoints.items()},
         )
-        ladder = emergence_ladder(
-            EdgeScores.load(run.folder(scored.base)),
-            EdgeScores.load(run.folder(scored.checkpoints[max(scored.checkpoints)])),
-            settings.sizes,
-            base_again=EdgeScores.load(run.folder(scored.fresh)),
-            resamples=settings.resamples,
-            seed=study.seed,
-        )
-        core = list(zip(scored.checkpoints, series["bootstrap"], strict=True))
-        write_json(out / FILE, comparison_record(variant, core, series["paper"], _rewards(reward_log), ladder))
+        write_json(out / FILE, compared(variant, saved, how, settings.sizes, _rewards(reward_log), progress))
 
     return Unit("comparison", {"variant": variant}, config, work, inputs=inputs, outside=outside, version=3)
 
 
 @dataclasses.dataclass(frozen=True)
 class Saved:
-    """Edge scores in these folders, each loaded when its turn comes: kept per pair they are large."""
+    """Folders of edge scores: base on the main and on the fresh pairs, and each checkpoint by step.
 
-    folders: tuple[Path, ...]
+    Iterates over the checkpoints' scores, each loaded when its turn comes: kept per pair they are large.
+    """
+
+    base: Path
+    fresh: Path
+    checkpoints: Mapping[int, Path]
 
     def __iter__(self) -> Iterator[EdgeScores]:
-        return (EdgeScores.load(folder) for folder in self.folders)
+        return (EdgeScores.load(folder) for folder in self.checkpoints.values())
 
     def __len__(self) -> int:
-        return len(self.folders)
+        return len(self.checkpoints)
+
+
+def compared(
+    variant: str,
+    saved: Saved,
+    how: Resampling,
+    sizes: Sequence[float],
+    rewards: Sequence[tuple[int, float]] = (),
+    progress: Progress = SILENT,
+) -> dict[str, Any]:
+    """What ``comparison.json`` holds: both rules at every checkpoint, the dynamics, and the last one at every size."""
+    base, fresh = EdgeScores.load(saved.base), EdgeScores.load(saved.fresh)
+    series = emergence_by_rule(base, saved, dict.fromkeys(METHODS, how), base_again=fresh, progress=progress)
+    last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
+    ladder = emergence_ladder(base, last, sizes, base_again=fresh, resamples=how.resamples, seed=how.seed)
+    return comparison_record(
+        variant, list(zip(saved.checkpoints, series["bootstrap"], strict=True)), series["paper"], rewards, ladder
+    )
 
 
 @dataclasses.dataclass(frozen=True)
