@@ -54,6 +54,14 @@ def test_where_nothing_emerged_there_is_nothing_to_follow(result) -> None:
     assert alone.remaining.n == 0
 
 
+def test_one_head_has_no_interval() -> None:
+    found = persistence(run_of(["10", "10", "00", "00"]))
+    for estimate, value in ((found.persistence, 1 / 2), (found.turnover, 1 / 2), (found.half_life, 20)):
+        assert (estimate.value, estimate.n) == (value, 1)
+        assert math.isnan(estimate.low)
+        assert math.isnan(estimate.high)
+
+
 def test_persistence_survives_json() -> None:
     found = persistence(run_of(["110", "110", "100", "101"]))
     assert Persistence.from_dict(found.as_dict()) == found

@@ -46,3 +46,5 @@ def test_a_finished_study_is_judged_whatever_was_asked_for_last(
     assert "| C10 |" in capsys.readouterr().out
     saved = json.loads((toy_run / claims.FILE).read_text())
     assert [claim["name"] for claim in saved["claims"]] == [f"C{number}" for number in range(1, 11)]
+    assert main(["report", str(toy_run)]) == 0
+    assert "Do SFT and distillation add many heads that persist?" in (toy_run / "report" / "report.html").read_text()

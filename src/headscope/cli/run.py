@@ -100,7 +100,7 @@ def _run(
     if not json:
         print_plan(plan(study, RunDirectory(out), verb), RunDirectory(out))
     run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry)
-    page = _render(run) if verb == "run" else run.path
+    page = _render(study, run) if verb == "run" else run.path
     tables = _tables(verb, run)
     for more in also:
         tables |= more(study, run)
@@ -117,9 +117,13 @@ def _claims(study: Any, run: "RunDirectory") -> Tables:
     return {"claims": table(judge_run(study, run))}
 
 
-def _render(run: "RunDirectory") -> Path:
+def _render(study: Any, run: "RunDirectory") -> Path:
+    """The report, which shows the claims too."""
     from headscope.report import render
+    from headscope.studies.claims import judge_run
 
+    if study.variants:
+        judge_run(study, run)
     return render(run)
 
 

@@ -1,6 +1,7 @@
 """How long emergent heads stay: persistence, turnover, what remains, and the half-life, with intervals over heads."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num
@@ -15,7 +16,8 @@ Weights = Float[np.ndarray, "head"]
 
 
 def persistence(dynamics: Dynamics, *, seed: int = 0) -> Persistence:
-    """Of one run's emergent heads, after the run's own hysteresis. NaN where nothing was established.
+    """Of one run's emergent heads, after the run's own hysteresis. NaN where nothing was established; one head has no
+    interval.
 
     Runs of two regimes are compared by ``measures.independent.difference`` of these estimates; so is a run with its
     null twin.
@@ -47,6 +49,8 @@ def _ratio(part: "Int[np.ndarray, 'head']", whole: "Int[np.ndarray, 'head']", se
     if len(part) == 0:
         return _nothing("no head to follow")
     pooled = float(part.sum() / whole.sum())
+    if len(part) == 1:
+        return replace(_nothing("one head"), value=pooled, n=1)
     return bootstrap(statistic, len(part), unit="head", seed=seed)
 
 
@@ -82,6 +86,8 @@ def _half_life(
         _median(lengths[order], ended[order], weights[owners[order]])
         for weights in (np.ones(heads), *np.random.default_rng(seed).multinomial(heads, [1 / heads] * heads, size=200))
     ]
+    if heads == 1:
+        return replace(_nothing("Kaplan-Meier, one head"), value=found[0], n=1)
     low, high = np.quantile(found[1:], [0.025, 0.975], method="inverted_cdf")  # some are infinite: no averaging
     return Estimate(found[0], float(low), float(high), heads, "Kaplan-Meier, head bootstrap 95%", seed)
 

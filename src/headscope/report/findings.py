@@ -8,24 +8,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from headscope.report.coverage import Coverage, coverage
+from headscope.results.claim import Claim
+from headscope.results.counts import Counts
+from headscope.results.coupling import Coupling
 from headscope.results.crossed import Crossed
 from headscope.results.dynamics import Dynamics
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
+from headscope.results.persistence import Persistence
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.directory import Record, RunDirectory
 from headscope.runs.files import read_json
 from headscope.storage import check_schema
 
-COMPARISON_SCHEMA = MEASURES_SCHEMA = FAITHFULNESS_SCHEMA = 1
+COMPARISON_SCHEMA = MEASURES_SCHEMA = FAITHFULNESS_SCHEMA = CLAIMS_SCHEMA = 1
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One variant against the base at each checkpoint, by bootstrap (``emergence``) and by the paper's
-    rule."""
+    """One variant against the base at each checkpoint, by bootstrap (``emergence``) and by the paper's rule.
+
+    ladder: share of real edges to the last checkpoint's counts, null and excess. coupling: None without rewards.
+    """
 
     variant: str
     steps: tuple[int, ...]
@@ -33,6 +39,9 @@ class Comparison:
     paper: tuple[Emergence, ...]
     dynamics: Dynamics
     reward: tuple[dict[str, Any], ...] = ()
+    persistence: Persistence | None = None
+    coupling: Coupling | None = None
+    ladder: dict[float, dict[str, Counts]] = field(default_factory=dict)
 
     @property
     def final(self) -> Emergence:
@@ -141,6 +150,7 @@ class Findings:
     evidence: tuple[Asked, ...] = ()
     pair_sets: tuple[PairSet, ...] = ()
     faithful: tuple[Faithful, ...] = ()
+    claims: tuple[Claim, ...] = ()
     coverage: Coverage = field(default_factory=lambda: Coverage((), ()))
 
     @cached_property
@@ -187,6 +197,7 @@ def read(run: RunDirectory) -> Findings:
         evidence=tuple(_in_order(map(_asked, run.find("evidence")), variants)),
         pair_sets=tuple(_pair_set(record) for record in run.find("pairs")),
         faithful=tuple(_faithful(record) for record in run.find("faithfulness")),
+        claims=_claims(run.path / "claims.json"),
         coverage=coverage(run),
     )
 
@@ -208,7 +219,21 @@ def _comparison(record: Record) -> Comparison:
         paper=tuple(Emergence.from_dict(each) for each in data["paper"]),
         dynamics=Dynamics.from_dict(data["dynamics"]),
         reward=tuple(row for row in data.get("reward", ()) if row["logged"]),
+        persistence=Persistence.from_dict(data["persistence"]) if data.get("persistence") else None,
+        coupling=Coupling.from_dict(data["coupling"]) if data.get("coupling") else None,
+        ladder={
+            rung["fraction"]: {name: Counts.from_dict(rung[name]) for name in ("counts", "null", "excess")}
+            for rung in data.get("ladder", ())
+        },
     )
+
+
+def _claims(path: Path) -> tuple[Claim, ...]:
+    if not path.is_file():
+        return ()
+    data = read_json(path)
+    check_schema(data, str(path), CLAIMS_SCHEMA)
+    return tuple(map(Claim.from_dict, data["claims"]))
 
 
 def _crossed(record: Record) -> Crossed:

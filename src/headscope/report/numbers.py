@@ -9,13 +9,15 @@ UNKNOWN = "–"
 
 
 def rounded(value: float | None, digits: int = 2, *, sign: bool = False) -> str:
-    """A decimal with ``digits`` places; ``–`` for NaN and None. ``sign`` also writes a plus.
+    """A decimal with ``digits`` places; ``–`` for NaN and None. ``sign`` also writes a plus; what rounds to 0 has none.
 
-    >>> rounded(-0.5, 1), rounded(0.25, sign=True), rounded(float("nan"))
-    ('−0.5', '+0.25', '–')
+    >>> rounded(-0.5, 1), rounded(0.25, sign=True), rounded(-0.04, 1, sign=True), rounded(float("nan"))
+    ('−0.5', '+0.25', '0.0', '–')
     """
     if value is None or math.isnan(value):
         return UNKNOWN
+    if round(value, digits) == 0:
+        return f"{0:.{digits}f}"
     text = f"{value:+.{digits}f}" if sign else f"{value:.{digits}f}"
     return text.replace("-", "−")
 
@@ -28,9 +30,9 @@ def count(value: float | None) -> str:
 
 
 def with_interval(estimate: Estimate, digits: int = 2, *, sign: bool = False) -> str:
-    """``0.71 [0.68, 0.74]``; the value alone where there is no interval."""
+    """``0.71 [0.68, 0.74]``; the value alone where there is no interval, a dash where there is no value."""
     value = rounded(estimate.value, digits, sign=sign)
-    if math.isnan(estimate.low) or math.isnan(estimate.high):
+    if any(map(math.isnan, (estimate.value, estimate.low, estimate.high))):
         return value
     low, high = (rounded(bound, digits, sign=sign) for bound in (estimate.low, estimate.high))
     return f"{value} [{low}, {high}]"

@@ -11,6 +11,7 @@ from headscope.report.palette import PURPLE, STATUS
 from headscope.results.emergence import Status
 
 _COUNTED = (Status.KEPT, Status.NEW, Status.LOST)
+_LYING = 4
 
 
 def head_counts(comparisons: Sequence[Comparison]) -> Figure:
@@ -41,7 +42,8 @@ def _plot(comparisons: Sequence[Comparison], status: Status) -> go.Figure:
         ),
         (f"{name} heads", "counts", {"symbol": mark.symbol, "color": mark.colour, "size": 11}),
     )
-    plot = new_plot(y="heads", height=280)
+    # Many names stand upright below the axis, and must not take their room from the plot.
+    plot = new_plot(y="heads", height=280 + (6 * max(map(len, names)) if len(names) > _LYING else 0))
     for title, source, marker in series:
         estimates = [getattr(getattr(each.final, source), name) for each in comparisons]
         bars = error_bars(estimates) | {"color": marker["color"]}

@@ -1,5 +1,5 @@
-"""Overview: per variant, heads against their null, accuracy, the strongest verdict; and what of the study is
-there."""
+"""Overview: per variant, heads against their null, accuracy, the strongest verdict; the claims; and what of the study
+is there."""
 
 from headscope.report.blocks import Block, Notice, Page, Table
 from headscope.report.figures.head_counts import head_counts
@@ -18,6 +18,8 @@ def overview(findings: Findings) -> Page:
         blocks.append(head_counts(findings.comparisons))
     if findings.finals:
         blocks.append(_scores(findings))
+    if findings.claims:
+        blocks.append(_claims(findings))
     blocks.append(_coverage(findings))
     return Page(
         "overview",
@@ -86,6 +88,15 @@ def _scores(findings: Findings) -> Table:
         "n is problems × samples."
     )
     return Table(("task", "model", "step", "pass@1", "change", "n"), tuple(rows), caption, "scores")
+
+
+def _claims(findings: Findings) -> Table:
+    rows = tuple((each.name, each.question, each.reading, each.reason) for each in findings.claims)
+    caption = (
+        "Findings of the paper, asked of this study. Supported: every part of the claim holds with its whole 95 % "
+        "interval; not supported: a part fails likewise; undecided: anything else. The reason is the part that decided."
+    )
+    return Table(("claim", "question", "verdict", "reason"), rows, caption, "claims")
 
 
 def _coverage(findings: Findings) -> Table:
