@@ -6,7 +6,7 @@ import torch
 from attribution import NODES, SMALL, TINY, Shape, beside_bare_passes
 from measuring import peak
 from table import AnyRow, Measurement, Row
-from transformers import AutoModelForCausalLM, Qwen3Config
+from transformers import AutoModelForCausalLM, PreTrainedModel, Qwen3Config
 
 from headscope.circuits import attribute
 
@@ -59,11 +59,7 @@ def positions(quick: bool) -> list[Measurement]:
 def gpu(quick: bool) -> list[AnyRow]:
     """Qwen3-8B's shape in bfloat16 on a GPU, two thousand differing tokens and a study's openings: against the bare
     passes, and peak memory with weights."""
-    if not torch.cuda.is_available():
-        raise SystemExit("the benchmark 'gpu' needs a CUDA device, and torch sees none here; leave it out")
-    config = Qwen3Config(**(TINY if quick else EIGHT).sizes(), head_dim=32 if quick else 128)
-    with torch.device("cuda"):
-        model = AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval().requires_grad_(False)
+    model = qwen3_on_gpu(TINY if quick else EIGHT)
     weights, rows = torch.cuda.memory_allocated(), []
     for shape in (TINY,) if quick else (EIGHT, OPENINGS):
         pairs, name = shape.draw(), f"Qwen3-8B's {shape}, bfloat16, {torch.cuda.get_device_name()}"
@@ -74,3 +70,12 @@ def gpu(quick: bool) -> list[AnyRow]:
             held = (weights + found.peak) / _GIB
             rows.append(Measurement("gpu", name, f"weights and peak memory, {about}", held, 80, "GiB"))
     return rows
+
+
+def qwen3_on_gpu(shape: Shape) -> PreTrainedModel:
+    """A Qwen3 model with random weights, in bfloat16. Exits with a sentence where there is no GPU."""
+    if not torch.cuda.is_available():
+        raise SystemExit("this benchmark needs a CUDA device, and torch sees none here; leave it out")
+    config = Qwen3Config(**shape.sizes(), head_dim=min(128, shape.width))
+    with torch.device("cuda"):
+        return AutoModelForCausalLM.from_config(config, dtype=torch.bfloat16).eval().requires_grad_(False)

@@ -119,6 +119,7 @@ def test_the_document_is_written_from_full_runs_only(
 
 # Studies of their own, by their smallest settings, and what their output must hold.
 OTHERS = {
+    "phases.py": (["tiny"], r"nodes adaptive: .*\n(.*\n)*\| products \| \d+ \| "),
     "planted.py": (["--quick"], r"\| removed \| 4 \| bootstrap \| 5% \| "),
     "patches.py": (["--quick"], r"eap-ig"),
     "training.py": (["--quick"], r"\| GRPO \| ours, TRL's batches \| .* \| 4.00 \|\n\n\| pairs"),
