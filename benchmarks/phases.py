@@ -45,9 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model, pairs, on = chosen.model(), chosen.draw(), str(chosen)
     attribute(model, pairs, nodes=NODES)
     for nodes in (NODES, "adaptive"):
+        if torch.cuda.is_initialized():
+            torch.cuda.reset_peak_memory_stats()
         whole, spent = timed(lambda nodes=nodes: attribute(model, pairs, nodes=nodes))
         rows = [[step, str(calls), f"{figures(seconds)} s"] for step, (calls, seconds) in spent.items()]
-        print(f"{on}; nodes {nodes}: {figures(whole)} s")
+        memory = f", {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB at most" if torch.cuda.is_initialized() else ""
+        print(f"{on}; nodes {nodes}: {figures(whole)} s{memory}")
         print(markdown_table(["step", "calls", "time"], rows))
     return 0
 
