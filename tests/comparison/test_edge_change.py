@@ -122,6 +122,20 @@ def test_other_vocabularies_are_refused(routed) -> None:
         emergence(one, other)
 
 
+@pytest.mark.parametrize(("key", "ours", "theirs"), [("metric", "kl", "nll"), ("method", "eap", "eap-ig")])
+def test_scores_made_in_different_ways_are_refused(routed, key: str, ours: str, theirs: str) -> None:
+    one, other = (routed(GRAPH, [["L0H0"]] * 4, **{key: each}) for each in (ours, theirs))
+    with pytest.raises(InputError, match=f"scored with {key} '{theirs}', the base with '{ours}'"):
+        emergence(one, other)
+    with pytest.raises(InputError, match="the base scored again was scored with"):
+        emergence(one, one, base_again=other)
+
+
+def test_a_single_pair_has_no_interval(routed) -> None:
+    one = routed(GRAPH, [["L0H0"]])
+    assert np.isnan(emergence(one, one, fraction=1.0).counts.kept.low)
+
+
 def test_results_of_the_first_schema_are_read_and_newer_ones_refused(noisy) -> None:
     found = emergence(noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1), fraction=0.15, resamples=20)
     data = found.as_dict()

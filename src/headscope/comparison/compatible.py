@@ -1,4 +1,4 @@
-"""Which results may be laid side by side: of one graph, and on the same pairs (or, for the null, on other pairs)."""
+"""Which results may be laid side by side: of one graph, scored alike, on the same pairs (for the null on others)."""
 
 from headscope.errors import InputError
 from headscope.results.edges import EdgeScores
@@ -7,12 +7,30 @@ PAIRS_DIGEST = "pairs"
 """The key of ``EdgeScores.settings`` that says on which pairs the scores were made."""
 
 
-def require_same_graph(base: EdgeScores, other: EdgeScores, name: str) -> None:
-    """InputError unless both graphs are one; ``name`` is what the other one is."""
+SCORING = ("metric", "method", "kv")
+"""Settings that change what a score means. Rules and numbers of nodes are approximations of one integral."""
+
+
+def require_alike(base: EdgeScores, other: EdgeScores, name: str) -> None:
+    """InputError unless both have one graph and, as far as their settings tell, one vocabulary and one way of scoring;
+    ``name`` is what the other one is.
+    """
     if base.graph != other.graph:
         raise InputError(
             f"{name} has {_shape(other)}, the base has {_shape(base)}; heads are compared between models of one shape"
         )
+    ours, theirs = base.settings.get("vocabulary"), other.settings.get("vocabulary")
+    if ours is not None and theirs is not None and ours != theirs:
+        raise InputError(
+            f"{name} has a vocabulary of {theirs}, the base one of {ours}; "
+            "next-token distributions are compared over one vocabulary"
+        )
+    for key in SCORING:
+        if key in base.settings and key in other.settings and base.settings[key] != other.settings[key]:
+            raise InputError(
+                f"{name} was scored with {key} {other.settings[key]!r}, the base with {base.settings[key]!r}; "
+                "score both alike"
+            )
 
 
 def require_same_pairs(base: EdgeScores, post: EdgeScores) -> None:
@@ -27,16 +45,6 @@ def require_same_pairs(base: EdgeScores, post: EdgeScores) -> None:
         raise InputError(
             f"the post-trained model was scored on the pairs with digest {theirs}, "
             f"the base on those with {ours}; score both on the same pairs"
-        )
-
-
-def require_same_vocabulary(base: EdgeScores, post: EdgeScores) -> None:
-    """InputError where the settings of both tell the size of the vocabulary and the two differ."""
-    ours, theirs = base.settings.get("vocabulary"), post.settings.get("vocabulary")
-    if ours is not None and theirs is not None and ours != theirs:
-        raise InputError(
-            f"the post-trained model has a vocabulary of {theirs}, the base one of {ours}; "
-            "next-token distributions are compared over one vocabulary"
         )
 
 

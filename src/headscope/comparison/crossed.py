@@ -15,12 +15,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from headscope.comparison.activity import Activity, head_activity
-from headscope.comparison.compatible import (
-    require_other_pairs,
-    require_same_graph,
-    require_same_pairs,
-    require_same_vocabulary,
-)
+from headscope.comparison.compatible import require_alike, require_other_pairs, require_same_pairs
 from headscope.comparison.effects import contrast, pair_sums, shares
 from headscope.comparison.resampling import Resampling
 from headscope.comparison.tally import count_estimate
@@ -43,13 +38,12 @@ def crossed(
 ) -> Crossed:
     """Both models, each on (base-style, reasoning-style) clean; all four cells need per-pair edges.
 
-    Raises InputError where graphs or vocabularies differ, the models of one prompt were scored on different pairs, or
-    both prompts are one.
+    Raises InputError where graphs, vocabularies or ways of scoring differ, the models of one prompt were scored on
+    different pairs, or both prompts are one.
     """
     for one, other in zip(base, post, strict=True):
-        require_same_graph(one, other, "the post-trained model")
+        require_alike(one, other, "the post-trained model")
         require_same_pairs(one, other)
-        require_same_vocabulary(one, other)
     require_other_pairs(base[1], base[0], "the reasoning-style prompt", "the base-style one")
     cells = (*base, *post)
     effects = {name: contrast(cells, _WEIGHTS[name]) for name in EFFECTS}

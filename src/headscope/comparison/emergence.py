@@ -10,12 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from operator import length_hint
 
-from headscope.comparison.compatible import (
-    require_other_pairs,
-    require_same_graph,
-    require_same_pairs,
-    require_same_vocabulary,
-)
+from headscope.comparison.compatible import require_alike, require_other_pairs, require_same_pairs
 from headscope.comparison.edge_change import edge_change, edge_null
 from headscope.comparison.effects import grown, importance_change, pair_sums, shares
 from headscope.comparison.measured import Measured, Method, measured, retest_sides
@@ -79,7 +74,8 @@ def emergence(
         circuits of the pooled scores; it works without per-pair edges, but then without intervals, and
         without a null unless ``base_again`` is given. For the paper's circuit size see ``paper_rule``.
 
-    Raises InputError where the graphs or the pairs differ, or per-pair edges are missing.
+    Raises InputError where graphs, vocabularies, pairs or ways of scoring differ, per-pair edges are missing, or the
+    method is none of the two.
     """
     how = Resampling(fraction, resamples, seed)
     reference = _reference(_base(base, base_again, how, method), how, method)
@@ -156,7 +152,7 @@ def emergence_by_rule(
 
 def _base(base: EdgeScores, again: EdgeScores | None, how: Resampling, method: Method) -> _Base:
     if again is not None:
-        require_same_graph(base, again, "the base scored again")
+        require_alike(base, again, "the base scored again")
         require_other_pairs(again, base, "base_again", "base")
     model = measured(base, how, method)
     doubled = None if again is None else grown(base, again, paired=False)
@@ -179,10 +175,9 @@ def _reference(base: _Base, how: Resampling, method: Method) -> _Reference:
 
 
 def _require_comparable(base: EdgeScores, post: EdgeScores, *, paired: bool = True) -> None:
-    require_same_graph(base, post, "the post-trained model")
+    require_alike(base, post, "the post-trained model")
     if paired:
         require_same_pairs(base, post)
-    require_same_vocabulary(base, post)
 
 
 def _against(reference: _Reference, post: Measured, *, paired: bool = True) -> Emergence:

@@ -5,7 +5,7 @@ scores does, else 0; each resample then gives a 0 or 1 of its own.
 """
 
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Int
@@ -14,9 +14,11 @@ from headscope.comparison.activity import Activity, head_activity, pooled_activi
 from headscope.comparison.resampling import Resampling
 from headscope.comparison.retest import Retest
 from headscope.comparison.tally import Frequencies, Sides
+from headscope.errors import InputError, suggestion
 from headscope.results.edges import EdgeScores
 
 Method = Literal["bootstrap", "paper"]
+METHODS: tuple[Method, ...] = get_args(Method)
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,8 +46,10 @@ class Measured:
 
 def measured(scores: EdgeScores, how: Resampling, method: Method) -> Measured:
     """A model's activity; ``paper`` makes do with pooled scores where no per-pair edges were kept, the bootstrap
-    raises InputError.
+    raises InputError. So does a method that is neither.
     """
+    if method not in METHODS:
+        raise InputError(f"method {method!r} does not exist{suggestion(method, METHODS)}")
     if method == "paper" and scores.pair_edges is None:
         return Measured(scores, None)
     return Measured(replace(scores, pair_edges=None), head_activity(scores, how))

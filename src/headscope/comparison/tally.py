@@ -114,9 +114,12 @@ def _numbers(status: "Integer[np.ndarray, '*rows group member']") -> "Float[np.n
 def count_estimate(
     value: float, draws: "Num[np.ndarray, 'resample']", pairs: int, seed: int, *, least: float = 0.0
 ) -> Estimate:
-    """A number of heads or edges with its interval over the resamples; ``least``: the smallest it can be."""
-    if len(draws) == 0:
-        return Estimate(value, float("nan"), float("nan"), pairs, "not resampled")
+    """A number of heads or edges with its interval over the resamples; ``least``: the smallest it can be.
+
+    One pair is the same in every resample, and says nothing of others: no interval.
+    """
+    if len(draws) == 0 or pairs < 2:
+        return Estimate(value, float("nan"), float("nan"), pairs, "one pair" if pairs == 1 else "not resampled")
     low, high = _limits(np.asarray(value), draws, pairs, least)
     return Estimate(value, min(value, float(low)), max(value, float(high)), pairs, f"pair bootstrap {LEVEL:.0%}", seed)
 

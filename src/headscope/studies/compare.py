@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headscope.comparison import Resampling, emergence_by_rule, emergence_ladder
-from headscope.comparison.measured import Method
+from headscope.comparison.measured import METHODS
 from headscope.comparison.record import comparison_record
 from headscope.progress import SILENT, Progress
 from headscope.results.edges import EdgeScores
@@ -16,7 +16,6 @@ from headscope.studies.study import Study
 from headscope.training import read_log
 
 FILE = "comparison.json"
-METHODS: tuple[Method, ...] = ("bootstrap", "paper")
 
 
 @dataclasses.dataclass(frozen=True)
