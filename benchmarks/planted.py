@@ -14,7 +14,7 @@ the two, the 95 % interval over pairs being above 0. Heads that were not planted
 
     .venv/bin/python benchmarks/planted.py [--quick] [--model lab-m] [--sizes 1] [--seeds 0] [--pairs 16] [--kinds set]
 
-About 12 minutes on one core with lab-s, an hour with lab-m.
+About a quarter of an hour on one core with lab-s, more than an hour with lab-m.
 """
 
 import argparse
