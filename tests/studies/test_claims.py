@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from headscope.cli.main import main
 from headscope.runs import RunDirectory
 from headscope.studies import claims
@@ -48,3 +50,19 @@ def test_a_finished_study_is_judged_whatever_was_asked_for_last(
     assert [claim["name"] for claim in saved["claims"]] == [f"C{number}" for number in range(1, 11)]
     assert main(["report", str(toy_run)]) == 0
     assert "Do SFT and distillation add many heads that persist?" in (toy_run / "report" / "report.html").read_text()
+
+
+@pytest.mark.parametrize("part", [(), ("emergence", 0), ("dynamics",)], ids=["whole", "emergence", "dynamics"])
+def test_results_of_a_newer_headscope_are_refused(
+    toy_study: Path, toy_run: Path, tmp_path: Path, capsys, part: tuple[str | int, ...]
+) -> None:
+    toy_run = shutil.copytree(toy_run, tmp_path / "run")
+    path = RunDirectory.open(toy_run).find("comparison")[0].folder / "comparison.json"
+    content = json.loads(path.read_text())
+    inner = content
+    for key in part:
+        inner = inner[key]
+    inner["schema_version"] = 99
+    path.write_text(json.dumps(content))
+    assert main(["compare", str(toy_study), "--out", str(toy_run), "--claims"]) == 2
+    assert "has schema_version 99" in capsys.readouterr().err

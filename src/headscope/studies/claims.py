@@ -80,7 +80,7 @@ def _modes(done: Finished, variants: Variants) -> Iterator[Modes]:
 
 def _runs(done: Finished, variants: Variants) -> Iterator[Run]:
     for record in done.find("comparison"):
-        content = read_json(record.folder / compare.FILE)
+        content = compare.read(record.folder)
         results = (Emergence.from_dict(data) for data in content["emergence"])
         name = str(content["variant"])
         yield Run(

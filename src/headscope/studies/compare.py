@@ -7,11 +7,12 @@ from typing import Any
 
 from headscope.comparison import Resampling, emergence_by_rule, emergence_ladder
 from headscope.comparison.measured import METHODS
-from headscope.comparison.record import comparison_record
+from headscope.comparison.record import SCHEMA_VERSION, comparison_record
 from headscope.progress import SILENT, Progress
 from headscope.results.edges import EdgeScores
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import file_digest, write_json
+from headscope.runs.files import file_digest, read_json, write_json
+from headscope.storage import check_schema
 from headscope.studies.study import Study
 from headscope.training import read_log
 
@@ -88,6 +89,13 @@ def compared(
     return comparison_record(
         variant, list(zip(saved.checkpoints, series["bootstrap"], strict=True)), series["paper"], rewards, ladder
     )
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """What ``compared`` gave, from a unit's folder. Raises InputError for a newer schema."""
+    content: dict[str, Any] = read_json(folder / FILE)
+    check_schema(content, str(folder / FILE), SCHEMA_VERSION)
+    return content
 
 
 @dataclasses.dataclass(frozen=True)

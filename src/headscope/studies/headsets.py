@@ -73,7 +73,7 @@ def unit(
             heads, others = _top(EdgeScores.load(run.folder(recall)), settings.at_most), HeadSet(())
         else:
             rule, status = GROUPS[group]
-            result = Emergence.from_dict(read_json(run.folder(comparison) / compare.FILE)[rule][-1])
+            result = Emergence.from_dict(compare.read(run.folder(comparison))[rule][-1])
             every = result.heads(status)
             heads = _most_changed(every, result, settings.at_most)
             others = every - heads

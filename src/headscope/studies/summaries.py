@@ -61,7 +61,7 @@ def counts(run: RunDirectory) -> list[Row]:
     """Kept, new and lost heads of every checkpoint with the test-retest null beside them."""
     rows = []
     for record in run.find("comparison"):
-        content = read_json(record.folder / compare.FILE)
+        content = compare.read(record.folder)
         for step, data in zip(content["steps"], content["emergence"], strict=True):
             result = Emergence.from_dict(data)
             rows.append({"variant": content["variant"], "step": str(step)} | _count_cells(result))
@@ -72,7 +72,7 @@ def heads(run: RunDirectory) -> list[Row]:
     """The last checkpoint of each variant: its counts with their null, and how faithful its circuit is."""
     rows = []
     for record in run.find("comparison"):
-        content = read_json(record.folder / compare.FILE)
+        content = compare.read(record.folder)
         result, step = Emergence.from_dict(content["emergence"][-1]), content["steps"][-1]
         labels = {"variant": content["variant"], "step": step, "model": content["variant"]}
         row = {"variant": content["variant"], "step": str(step)} | _count_cells(result)

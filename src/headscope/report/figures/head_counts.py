@@ -22,7 +22,7 @@ def head_counts(comparisons: Sequence[Comparison]) -> Figure:
         question="How many heads did training keep, create and prune, and how many would chance show?",
         reading="Marks: heads of that status at the last checkpoint, with the interval over pairs. Purple lines: the "
         "same count for the base against itself on other pairs. New or lost heads whose interval reaches the purple "
-        "one are no more than test-retest noise; for kept heads the purple one is the most to be expected.",
+        "one are no more than test-retest noise; for kept heads it is what other pairs alone would leave.",
         basis=f"Out of {result.status.size} heads; {result.pairs} pairs per model, 95 % intervals from "
         f"{result.resamples} resamples of the "
         f"pairs; null: {result.null_source}, {result.null_pairs} pairs a side.",
