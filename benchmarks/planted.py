@@ -30,17 +30,15 @@ import torch
 from table import figures, markdown_table
 
 from headscope.circuits import attribute, cross_patch
-from headscope.comparison import Resampling, emergence_by_rule, grown
+from headscope.comparison import Resampling, carried, emergence_by_rule, grown
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
 from headscope.lab import base, chains
 from headscope.lab.pairs import lab_pairs
-from headscope.measures.intervals import bootstrap
 from headscope.models import head_access, load_model
 from headscope.results.cross_patch import CrossPatch
 from headscope.results.edges import EdgeScores
-from headscope.results.estimate import Estimate
 
 LEARNING_RATE, BATCH = 2e-3, 32
 KINDS = ("removed", "set", "trained", "weakened")
@@ -80,11 +78,8 @@ class Planted:
 
     def causal(self, pairs: int) -> HeadSet:
         """Planted heads that close some of the gap."""
-        return HeadSet.of([head for head in self.heads if self._closed(head, pairs).low > 0])
-
-    def _closed(self, head: HeadId, pairs: int) -> Estimate:
-        closed = self.patched.closed[:pairs, head.layer, head.head].astype(np.float64)
-        return bootstrap(lambda weights: float(weights @ closed), pairs, unit="pair")
+        sure = carried(self.patched, pairs=pairs).low > 0
+        return HeadSet.of([head for head in self.heads if sure[head.layer, head.head]])
 
 
 def planted(plan: Plan) -> Iterator[Planted]:

@@ -2,6 +2,7 @@
 
 from headscope.comparison.ablation import ablation_verdict
 from headscope.comparison.activity import Activity, head_activity
+from headscope.comparison.carried import carried
 from headscope.comparison.coupling import reward_coupling
 from headscope.comparison.crossed import crossed
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
@@ -21,6 +22,7 @@ __all__ = [
     "MatchedSets",
     "Resampling",
     "ablation_verdict",
+    "carried",
     "change_q_values",
     "crossed",
     "effect",
