@@ -40,7 +40,7 @@ Measured on {day} by
     {command}
 
 on {machine}; {threads} thread(s), float32, torch {torch}, transformers {transformers}.
-`make bench` prints the table anew; the figures here are from a busy machine where it says so, and will be renewed.
+`make bench` prints the tables anew.
 
 {table}
 - *ratio*: headscope's time over the other side's, both run in turn, in alternating order, in one process: the median
