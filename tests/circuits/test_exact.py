@@ -153,5 +153,5 @@ def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
         exact_edges(tiny_model("qwen3").train(), pairs)
     head_access(model).layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
     for patched in (exact_edges, exact_heads):
-        with pytest.raises(InputError, match="layer 1 is the first whose MLP give numbers that are not finite"):
+        with pytest.raises(InputError, match="layer 1 is the first whose MLP gives numbers that are not finite"):
             patched(model, pairs)

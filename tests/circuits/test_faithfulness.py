@@ -103,7 +103,7 @@ def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
     with pytest.raises(InputError, match="did you mean 'zero'"):
         faithfulness(model, pairs, Circuit(graph, graph.real), patch="zeros")
     model.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
-    with pytest.raises(InputError, match="layer 1 is the first whose MLP give numbers that are not finite"):
+    with pytest.raises(InputError, match="layer 1 is the first whose MLP gives numbers that are not finite"):
         faithfulness(model, pairs, Circuit(graph, graph.real))
 
 

@@ -142,7 +142,7 @@ def test_a_proof_that_failed_is_not_remembered(tiny_model: Any) -> None:
     model = tiny_model("llama")
     model.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
     for _ in range(2):
-        with pytest.raises(InputError, match="layer 1 is the first whose MLP give numbers that are not finite"):
+        with pytest.raises(InputError, match="layer 1 is the first whose MLP gives numbers that are not finite"):
             head_access(model)
     model.model.layers[1].mlp.down_proj.weight.data[0, 0] = 0
     head_access(model)

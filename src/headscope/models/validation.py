@@ -65,10 +65,10 @@ def validate(model: PreTrainedModel, access: HeadAccess) -> None:
 
 def check_finite(layer: int, heads: Tensor, mlp: Tensor) -> None:
     """Raises InputError where what a layer writes is not all numbers; asked in order, it names the first one."""
-    for what, written in (("heads", heads), ("MLP", mlp)):
+    for what, written in (("heads give", heads), ("MLP gives", mlp)):
         if not written.isfinite().all():
             raise InputError(
-                f"layer {layer} is the first whose {what} give numbers that are not finite; check weights and dtype"
+                f"layer {layer} is the first whose {what} numbers that are not finite; check weights and dtype"
             )
 
 
