@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy.stats import t
@@ -57,6 +58,7 @@ def two_thirds_stay(evidence: Evidence) -> Claim:
     parts: list[Part] = []
     for recipe, runs in evidence.recipes():
         kept, null = pooled([_kept(run.last) for run in runs]), pooled([_kept_null(run.last) for run in runs])
+        kept = replace(kept, high=min(1.0, kept.high))  # the spread between seeds knows no bounds
         for side, bound in ((">", 1 / 2), ("<", 5 / 6)):
             about = "share of the base's core heads kept"
             parts.append(part(recipe, about, kept, side, bound, least=FEWEST_BASE_HEADS, null=null))

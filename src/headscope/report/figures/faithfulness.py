@@ -41,7 +41,7 @@ def _panel(variant: str, curves: Sequence[Faithful], variants: tuple[str, ...]) 
             line={"color": mark.colour, "dash": mark.dash, "width": 2},
             marker={"symbol": mark.symbol, "size": 8, "color": mark.colour},
         )
-    plot.update_xaxes(type="log", tickformat=".1%")
+    plot.update_xaxes(type="log", tickformat="~%", tickfont={"size": 10})
     return Panel(f"pairs of {variant} · n {next(iter(curves[0].by_fraction.values())).n} pairs", plot)
 
 
