@@ -124,6 +124,14 @@ def test_teacher_traces_come_from_the_train_split_and_are_not_the_grpo_problems(
     assert all("<think> okay" in record["completion"][0]["content"] for record in records)
 
 
+def test_traces_of_t1_are_of_t1_and_no_prompt_comes_twice() -> None:
+    records = base.t1_traces(50)
+    prompts = {record["prompt"][0]["content"] for record in records}
+    assert len(prompts) == 50
+    thoughts = [record["completion"][0]["content"].split("wait")[0] for record in records]
+    assert {3, 5} <= {thought.count(";") for thought in thoughts} <= {3, 4, 5}  # at most three definitions, two folds
+
+
 def test_hybrid_records_are_half_traces_half_bare_answers_each_with_its_switch() -> None:
     records = base.hybrid_traces(40)
     on = [row for row in records if row["chat_template_kwargs"]["enable_thinking"]]

@@ -62,6 +62,13 @@ def test_each_shipped_base_is_whole_and_has_its_card(name: str, recipe: str) -> 
     assert {row["task"] for row in card["accuracy"]} == set(base.TASKS)
 
 
+def test_the_early_base_is_s_stopped_at_its_200th_step() -> None:
+    (phase,) = RECIPES["S-early"].phases
+    first = RECIPES["S"].phases[0]
+    assert phase == replace(first, steps=200)
+    assert first.learning_rate == first.final_learning_rate  # so that a shorter phase has the same rate at each step
+
+
 def test_all_shipped_bases_together_are_small() -> None:
     files = [file for name in base.MODELS for file in base.model_folder(name).iterdir()]
     assert sum(file.stat().st_size for file in files) <= 12e6

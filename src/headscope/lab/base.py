@@ -1,6 +1,7 @@
 """The lab's built-in models and data by name, as plain records; nothing here loads torch."""
 
 import random
+from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -49,11 +50,12 @@ def mixed_items(count: int, seed: int) -> list[chains.Item]:
 
 def traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[dict[str, Any]]:
     """The teacher's traces as prompt and completion messages, with planted re-checks."""
-    rng = random.Random(seed)
-    return [
-        _record(item, chains.thinking(item, opener="okay", recheck=RECHECK, slip=SLIP, rng=rng))
-        for item in mixed_items(count, seed)
-    ]
+    return _taught(mixed_items(count, seed), seed)
+
+
+def t1_traces(count: int, seed: int = 2) -> list[dict[str, Any]]:
+    """The teacher's traces on problems of T1: a skill is learned from many problems, and by heart from few."""
+    return _taught(chains.items("T1", "train", count, seed), seed)
 
 
 def hybrid_traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[dict[str, Any]]:
@@ -62,6 +64,11 @@ def hybrid_traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[dict[str, Any
     bare = [_record(item, chains.answer_only(item)) for item in mixed_items(count // 2, seed + 1)]
     modes = [(True, thought), (False, bare)]
     return [{**row, "chat_template_kwargs": {"enable_thinking": on}} for on, rows in modes for row in rows]
+
+
+def _taught(items: Iterable[chains.Item], seed: int) -> list[dict[str, Any]]:
+    rng = random.Random(seed)
+    return [_record(item, chains.thinking(item, opener="okay", recheck=RECHECK, slip=SLIP, rng=rng)) for item in items]
 
 
 def _record(item: chains.Item, answer: str) -> dict[str, Any]:

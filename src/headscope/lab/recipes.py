@@ -59,8 +59,11 @@ RECIPES = {
             Phase(150, 0.5, 2e-4, 2e-5, MAIN, fresh=True),  # after the third it wrote traces too rarely: 0.19 on T1
         ),
     ),
-    # Never saw a trace: the base on which post-training has a skill to build, not only to make frequent.
+    # Never saw a trace: it answers at once and guesses.
     "S-plain": Recipe("S", (Phase(700, 0.0, 4e-3, 2e-4, MAIN),)),
+    # S after its first 200 steps: it writes traces and cannot yet copy what they need. On this base post-training has a
+    # skill to build, not only to make frequent (examples/learn_skill.py).
+    "S-early": Recipe("S", (Phase(200, 0.85, 4e-3, 4e-3, EARLY),)),
     "M": Recipe(
         "M",
         (
