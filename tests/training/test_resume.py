@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from headscope.training import TrainingRun
+from headscope.training import TrainingRun, launch
 
 # Before which call of which function the process dies. Saves happen at steps 0, 2, 4, 6, 7.
 MOMENTS = {
@@ -82,6 +83,15 @@ def test_finished_run_holds_no_pickle_and_no_scratch(runs: dict[str, Path], meth
     files = _files(runs[f"{method} {moment}"])
     assert {Path(name).suffix for name in files} == {".json", ".jsonl", ".safetensors", ".jinja"}
     assert not [name for name in files if ".resume" in name or ".tmp" in name]
+
+
+def test_what_a_kill_left_of_the_scratch_goes_with_the_next_call(runs: dict[str, Path], tmp_path: Path) -> None:
+    out = Path(shutil.copytree(runs["sft never"], tmp_path / "run"))
+    (out / ".resume" / "step-7").mkdir(parents=True)
+    (out / ".resume" / "step-7" / "optimizer.safetensors").touch()
+    record = json.loads((out / "run.json").read_text())
+    assert launch.finished(out, record)
+    assert _files(out) == _files(runs["sft never"])
 
 
 def test_training_moved_the_weights(runs: dict[str, Path]) -> None:

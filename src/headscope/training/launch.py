@@ -64,6 +64,7 @@ def finished(out: Path, identity: Mapping[str, Any]) -> bool:
     if record is None or not record["complete"]:
         return False
     run.check_same(out, record, identity)
+    shutil.rmtree(out / run.SCRATCH, ignore_errors=True)  # a kill in the middle of deleting it leaves a part
     return True
 
 
