@@ -8,7 +8,7 @@ from headscope.lab.base import model_folder, traces
 from headscope.lab.pairs import lab_pairs
 from headscope.tracking import HeadTracker
 
-out, steps = sys.argv[1:] or ("runs/tracked", "60")
+out, steps = (*sys.argv[1:], *("runs/tracked", "60")[len(sys.argv) - 1 :])
 model = hf.AutoModelForCausalLM.from_pretrained(model_folder("lab-s"))
 tokenizer = hf.AutoTokenizer.from_pretrained(model_folder("lab-s"))
 rows = [tokenizer.apply_chat_template(row["prompt"] + row["completion"]) for row in traces()]

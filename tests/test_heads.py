@@ -43,3 +43,11 @@ def test_the_range_is_named() -> None:
 def test_top_heads_are_ordered_by_size_whatever_their_sign():
     values = np.array([[0.0, -3.0], [2.0, 0.0]])
     assert top_heads(values, 3) == [HeadId(0, 1), HeadId(1, 0), HeadId(0, 0)]
+
+
+def test_one_name_is_a_head_and_not_its_letters():
+    assert HeadSet.of("L3H5") == HeadSet.of(["L3H5"])
+    assert "L3H5" in HeadSet.of([(3, 5)])
+    for wrong in ((1, 2, 3), 5):
+        with pytest.raises(InputError, match="is not a head's name"):
+            HeadId.parse(wrong)

@@ -210,6 +210,13 @@ def test_without_every_the_trainers_saves_decide_and_a_failed_scoring_does_not_s
     assert [logs["step"] for logs in trainer.logged.seen if "heads/new" in logs] == [6]
 
 
+def test_what_could_not_track_anything_is_refused_at_once(ragged_pairs: Callable[..., Pairs], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="fraction is 5"):
+        HeadTracker(ragged_pairs(count=4), out=tmp_path, fraction=5.0)
+    with pytest.raises(InputError, match="found 1 pair; without fresh pairs every second one is kept for the null"):
+        HeadTracker(ragged_pairs(count=1), out=tmp_path)
+
+
 def test_random_states_modes_and_hooks_are_left_alone(ragged_pairs: Callable[..., Pairs]) -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.5))
     model[0].eval()

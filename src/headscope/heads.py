@@ -28,9 +28,9 @@ class HeadId(NamedTuple):
 
         Raises InputError where the name is none of these.
         """
-        if isinstance(name, tuple):
+        if isinstance(name, tuple) and len(name) == 2:
             return cls(int(name[0]), int(name[1]))
-        match = _SPELLINGS.fullmatch(name.strip())
+        match = _SPELLINGS.fullmatch(name.strip()) if isinstance(name, str) else None
         if match is None:
             raise InputError(f"head {name!r} is not a head's name; write it as L3H5, 3.5 or a3.h5")
         layer, head = (int(group) for group in match.groups() if group is not None)
@@ -44,9 +44,9 @@ class HeadSet:
     heads: tuple[HeadId, ...]
 
     @classmethod
-    def of(cls, heads: "Iterable[str | HeadId | tuple[int, int]] | HeadSet") -> "HeadSet":
-        """A set from names, ids or another set; duplicates are one."""
-        return cls(tuple(sorted({HeadId.parse(head) for head in heads})))
+    def of(cls, heads: "str | Iterable[str | HeadId | tuple[int, int]] | HeadSet") -> "HeadSet":
+        """A set from names, ids or another set, or from one name; duplicates are one."""
+        return cls(tuple(sorted({HeadId.parse(head) for head in ([heads] if isinstance(heads, str) else heads)})))
 
     @classmethod
     def from_grid(cls, grid: "Bool[np.ndarray, 'layer head']") -> "HeadSet":
@@ -84,7 +84,8 @@ class HeadSet:
         return HeadSet.of(set(self.heads) - set(other.heads))
 
     def __contains__(self, head: object) -> bool:
-        return head in self.heads
+        """Also by name: ``"L3H5" in heads``."""
+        return (HeadId.parse(head) if isinstance(head, str) else head) in self.heads
 
     def __iter__(self) -> Iterator[HeadId]:
         return iter(self.heads)

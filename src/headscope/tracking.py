@@ -74,6 +74,9 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     ) -> None:
         if every is not None and every < 1:
             raise InputError(f"every is {every}; at least 1 step lies between two scorings")
+        if fresh is None and len(pairs) < 2:
+            raise InputError(f"found {len(pairs)} pair; without fresh pairs every second one is kept for the null")
+        Resampling(fraction, resamples, seed)
         self.run = RunDirectory(Path(out))
         self._every = every
         main, other = (pairs, fresh) if fresh is not None else (pairs[::2], pairs[1::2])

@@ -297,7 +297,7 @@ def test_a_question_without_tokens_is_quoted(bench: Bench, question: str) -> Non
 
 
 def test_unknown_names_come_with_the_nearest(bench: Bench) -> None:
-    assert "'lab-t11' does not exist (did you mean 'lab-t1'?)" in bench.refused("plan", "tasks=[lab-t11]")
+    assert "'lab-t11' is no known task and no file (did you mean 'lab-t1'?)" in bench.refused("plan", "tasks=[lab-t11]")
     assert "(did you mean 'aime24'?)" in bench.refused("plan", "tasks=[aime2024]")
     assert "no built-in study" in bench.refused("validate", study=bench.folder)
     assert "(did you mean 'samples'?)" in bench.refused("run", "eval.sample=3")

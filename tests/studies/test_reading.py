@@ -6,6 +6,7 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.studies.reading import adhoc_study, builtin_studies, parse_study, read_study
+from headscope.studies.sources import task
 
 GOOD = """
 name: x
@@ -34,7 +35,7 @@ def read(text: str, *overrides: str, folder: Path = Path()) -> object:
         ("eval.k=[1, 32]", "k holds 32, and only 16 samples are drawn"),
         ("base.dtype=int8", r"base\.dtype is 'int8'; it should be 'float32', 'bfloat16' or 'float16'"),
         ("tasks=[{fil: x}]", r"tasks\[0\]\.fil is not a key of a study \(did you mean 'file'\?\)"),
-        ("tasks=[]", "tasks.*at least 1 item"),
+        ("tasks=[]", "tasks: it needs 1, has 0"),
         ("seed", "not of the form a.b=value"),
     ],
 )
@@ -98,8 +99,31 @@ def test_every_builtin_study_is_valid() -> None:
 
 def test_a_study_from_the_command_line() -> None:
     study = adhoc_study("some/base", ["some/post"], ["aime24"], ["eval.samples=2"])
-    assert study.name == "base"
+    assert study.name == "base-post"
     assert [variant.name for variant in study.variants] == ["post"]
     assert study.eval.ks == (1, 2)
     with pytest.raises(InputError, match="at least one --task"):
         adhoc_study("some/base", [], [])
+
+
+def test_models_of_one_name_are_told_apart_by_their_folders() -> None:
+    study = adhoc_study("m", ["runs/a/checkpoint-9", "runs/b/checkpoint-9"], ["aime24"])
+    assert [variant.name for variant in study.variants] == ["a-checkpoint-9", "b-checkpoint-9"]
+    assert [variant.name for variant in adhoc_study("m", ["x/base"], ["aime24"]).variants] == ["x-base"]
+
+
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        ("discover.rule=left", "rule left needs a number of nodes"),
+        ("discover.sizes=[]", "discover.sizes: it needs 1, has 0"),
+    ],
+)
+def test_what_could_only_fail_later_is_refused_at_once(key: str, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        read_study("lab", [key])
+
+
+def test_a_task_that_is_none_is_refused_with_the_names_there_are() -> None:
+    with pytest.raises(InputError, match=r"task 'nosuch' is no known task and no file .*aime24.*lab-t1"):
+        task("nosuch")

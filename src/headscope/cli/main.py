@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import typer
 
+from headscope import __version__
 from headscope.cli import audit, env, export, lab, listing, plan, report, run, score, status, validate
 from headscope.errors import InputError
 
@@ -17,6 +18,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Which attention heads did a training run create, keep or prune, and do they matter?",
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"headscope {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
+) -> None:
+    """What every verb has in common."""
+
+
 for module in (run, plan, status, validate, report, score, audit, export, env, listing, lab):
     module.register(app)
 
@@ -33,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"headscope: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        print("headscope: interrupted; the same command resumes", file=sys.stderr)
+        verb = (sys.argv[1:] if arguments is None else arguments)[0]
+        print(f"headscope: interrupted{'; the same command resumes' if verb in run.VERBS else ''}", file=sys.stderr)
         return 130
 
 

@@ -51,6 +51,7 @@ def _sentence(kind: type[BaseModel], error: ValidationError, origin: str) -> str
 def _allowed(message: str) -> str:
     """pydantic's sentence in a study file's words."""
     said = message.removeprefix("Value error, ").replace("Input should", "it should").replace("valid tuple", "list")
+    said = re.sub(r"Tuple should have at least (\d+) items? after validation, not (\d+)", r"it needs \1, has \2", said)
     return re.sub(r"valid dictionary or .*", "mapping of keys", said)
 
 

@@ -1,7 +1,9 @@
 """Write an edited copy of a model as a checkpoint that any engine can serve, and prove that it is one."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import torch
@@ -44,15 +46,17 @@ def export_edited(
     factors = {str(head): 0.0 if alpha is None else alpha for head in chosen}
     added = None if values is None else {str(head): values[head.layer, head.head] for head in chosen}
     edited = edit_weights(subject, factors, added)
-    edited.model.save_pretrained(out)
-    if edited.tokenizer is not None:
-        edited.tokenizer.save_pretrained(out)
-    difference = _difference(subject, chosen, alpha, values, load_model(out, dtype=dtype))
-    if difference > TOLERANCE * (1 if dtype == "float32" else 500):
-        raise InputError(
-            f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on o_proj, "
-            f"which its class leaves out on loading (logits are off by {difference:.1g}); zero and scaling need none"
-        )
+    with _whole(out) as aside:
+        edited.model.save_pretrained(aside)
+        if edited.tokenizer is not None:
+            edited.tokenizer.save_pretrained(aside)
+        difference = _difference(subject, chosen, alpha, values, load_model(aside, dtype=dtype))
+        if difference > TOLERANCE * (1 if dtype == "float32" else 500):
+            raise InputError(
+                f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on "
+                f"o_proj, which its class leaves out on loading (logits are off by {difference:.1g}); zero and scaling "
+                "need none"
+            )
     named = f"scale {alpha:g}" if alpha is not None else operator
     return {
         "heads": chosen.names(),
@@ -61,6 +65,20 @@ def export_edited(
         "difference": difference,
         "open": str(out),
     }
+
+
+@contextmanager
+def _whole(out: Path) -> Iterator[Path]:
+    """A folder beside ``out`` that takes its place once all is written and proved; nothing is left of it otherwise."""
+    aside = out.with_name(f".{out.name}.partial")
+    rmtree(aside, ignore_errors=True)
+    try:
+        yield aside
+        if out.exists():
+            out.rmdir()
+        aside.rename(out)
+    finally:
+        rmtree(aside, ignore_errors=True)
 
 
 def _constants(subject: Subject, operator: str, reference: Path | None) -> Any:

@@ -61,9 +61,9 @@ def adhoc_study(base: str, posts: Sequence[str], tasks: Sequence[str], overrides
     """A study without a file: a base, post-trained models, tasks; everything else by default or ``--set``."""
     if not tasks:
         raise InputError("--base needs at least one --task: a name (headscope ls tasks) or a file")
-    names = [re.sub(r"[^A-Za-z0-9._-]", "-", Path(post).name) for post in posts]
+    names = _short_names(posts)
     data: dict[str, Any] = {
-        "name": re.sub(r"[^A-Za-z0-9._-]", "-", Path(base).name),
+        "name": "-".join([_plain(Path(base).name), *names]),
         "base": {"model": base},
         "variants": [{"name": name, "model": post} for name, post in zip(names, posts, strict=True)],
         "tasks": list(tasks),
@@ -71,6 +71,20 @@ def adhoc_study(base: str, posts: Sequence[str], tasks: Sequence[str], overrides
     for override in overrides:
         _apply(data, override)
     return validated(Study, data, "the command line").at(Path.cwd())
+
+
+def _short_names(models: Sequence[str]) -> list[str]:
+    """Models by the last parts of their paths or ids, as many as tell them apart and from the base."""
+    names: list[str] = []
+    for depth in range(1, max((len(Path(model).parts) for model in models), default=0) + 1):
+        names = [_plain("-".join(Path(model).parts[-depth:])) for model in models]
+        if len(set(names)) == len(names) and "base" not in names:
+            break
+    return names
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("-")
 
 
 class _UniqueKeys(yaml.SafeLoader):

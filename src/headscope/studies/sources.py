@@ -6,8 +6,9 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from headscope.errors import InputError
+from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
+from headscope.evaluation.benchmarks import BENCHMARKS
 from headscope.lab import base as lab
 from headscope.runs.files import digest
 from headscope.studies.study import TaskRef
@@ -18,10 +19,18 @@ def task(ref: TaskRef, data_dir: str | None = None) -> Task:
     """The problems a task reference names: a lab tier, a benchmark, a file. Read once: a plan asks for them often."""
     if isinstance(ref, TaskFile):
         return load_task(ref)
-    if ref.startswith("lab-") and not Path(ref).suffix:
-        problems = (Problem(item.id, item.prompt, str(item.answer), "exact", item.tier) for item in lab.task_items(ref))
-        return Task(ref, tuple(problems))
-    return load_task(ref, data_dir=data_dir)
+    known = task_names()
+    if ref not in known and not Path(ref).suffix:
+        raise InputError(f"task {ref!r} is no known task and no file{suggestion(ref, known)}")
+    if ref in BENCHMARKS or ref not in known:
+        return load_task(ref, data_dir=data_dir)
+    problems = (Problem(item.id, item.prompt, str(item.answer), "exact", item.tier) for item in lab.task_items(ref))
+    return Task(ref, tuple(problems))
+
+
+def task_names() -> list[str]:
+    """Every task that has a name."""
+    return [*BENCHMARKS, *lab.TASKS, lab.SLICE, lab.TRAIN]
 
 
 def task_digest(problems: Sequence[Problem]) -> str:

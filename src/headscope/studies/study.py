@@ -116,8 +116,8 @@ class DiscoverConfig(Config):
         5 % where base and final checkpoint differ most on the same text (``disagreement``), or a list, counted from
         the opening's first token, 0, or with negative numbers from its end.
     kv: a key and value input per query head, or one per key/value head (``group``).
-    nodes: of the path integral; ``adaptive`` doubles them until the scores settle, because on trained models eight do
-        not suffice (docs/log.md).
+    nodes: of the path integral; ``adaptive`` gives each pair the 9 to 128 its own path needs, by a rule of its own,
+        because on trained models eight do not suffice (docs/log.md). rule: of a number of nodes.
     fraction: of real edges in a circuit. sizes: fractions at which faithfulness is read.
     crossed: score base and final checkpoint also with the base's opening as the clean text, to part what training
         changed from what the prompt does: two scorings more per variant.
@@ -135,9 +135,15 @@ class DiscoverConfig(Config):
     rule: Rule = "gauss"
     nodes: Annotated[int, Field(ge=1)] | Literal["adaptive"] = "adaptive"
     fraction: Fraction = 0.01
-    sizes: tuple[Fraction, ...] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    sizes: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
     resamples: int = Field(default=200, ge=20)
     crossed: bool = False
+
+    @model_validator(mode="after")
+    def _rule_of_a_number(self) -> "DiscoverConfig":
+        if self.method == "eap-ig" and self.nodes == "adaptive" and self.rule != "gauss":
+            raise ValueError(f"rule {self.rule} needs a number of nodes; adaptive nodes have a rule of their own")
+        return self
 
     @model_validator(mode="after")
     def _positions_in_opening(self) -> "DiscoverConfig":

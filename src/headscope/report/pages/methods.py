@@ -36,7 +36,8 @@ _LIMITS = Prose(
         "heads. Intervals cover the draw of "
         "pairs or problems, not the draw of training seeds.",
         "Attribution is a linear estimate along a path. It finds heads; the ablation is what shows that they matter.",
-        "Many numbers stand side by side and are not corrected for their number: read one alone with care.",
+        "Changes of heads are corrected over heads and checkpoints (q, Benjamini-Hochberg), claims C6 and C7 over "
+        "tasks and scales (Holm). All other intervals stand side by side uncorrected: read one alone with care.",
     ),
 )
 _CITATION = Prose(
