@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from headscope.comparison.claims import Evidence, judge
+from headscope.comparison.claims import StudyResults, judge
 from headscope.comparison.record import comparison_record
 from headscope.report.blocks import Table
 from headscope.report.findings import Findings, read
@@ -30,7 +30,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> Findings:
     run = RunWriter(tmp_path_factory.mktemp("counted") / "run", variants=("grpo",))
     record = comparison_record("grpo", list(zip(STEPS, found, strict=True)), found, rewards, [last])
     run.json("comparison", "comparison.json", record, variant="grpo")
-    claims = {"schema_version": 1, "claims": [claim.as_dict() for claim in judge(Evidence())]}
+    claims = {"schema_version": 1, "claims": [claim.as_dict() for claim in judge(StudyResults())]}
     (run.path / "claims.json").write_text(json.dumps(claims))
     return read(run.close())
 

@@ -1,4 +1,4 @@
-"""Gathering evidence: which runs are seeds of one recipe, which are null twins, and a whole toy study judged."""
+"""A study's results gathered: which runs are seeds of one recipe, which are null twins; a whole toy study judged."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ def test_a_finished_study_is_judged_whatever_was_asked_for_last(
 ) -> None:
     toy_run = shutil.copytree(toy_run, tmp_path / "run")  # the command below makes its own plan the run's last
     study, run = read_study(str(toy_study)), RunDirectory.open(toy_run)
-    found = claims.evidence(study, run)
+    found = claims.study_results(study, run)
     assert [(each.variant, each.method, each.recipe) for each in found.runs] == [
         ("sft", "sft", "sft"),
         ("grpo", "grpo", "grpo"),

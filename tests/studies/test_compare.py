@@ -107,7 +107,7 @@ def test_both_results_are_written_judged_and_shown(
     assert [each.labels["variant"] for each in crossings] == ["think-on", "think-off", "sft"]
     Crossed.from_dict(json.loads((crossings[0].folder / "crossed.json").read_text()))
     study = read_study(str(think_study))
-    gathered = claims.evidence(study, think_run)
+    gathered = claims.study_results(study, think_run)
     assert [each.variant for each in gathered.thinking] == ["think-off"]
     # Its learning rate is 0: a null twin, and no training to be asked what it solved.
     assert [run.null for run in gathered.runs if run.variant == "sft"] == ["lr0"]

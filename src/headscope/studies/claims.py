@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from headscope.comparison.claims import Ablation, Answers, Claim, Evidence, Modes, Run, judge
+from headscope.comparison.claims import Ablation, Answers, Claim, Modes, Run, StudyResults, judge
 from headscope.evaluation.passk import pass_at_k_by_problem
 from headscope.measures.intervals import paired_difference
 from headscope.results.dynamics import Dynamics, RewardCount
@@ -46,7 +46,7 @@ class Finished:
 
 def judge_run(study: Study, run: RunDirectory) -> tuple[Claim, ...]:
     """The verdict on every claim, also written to ``claims.json`` beside the lock."""
-    claims = judge(evidence(study, run))
+    claims = judge(study_results(study, run))
     write_json(run.path / FILE, {"schema_version": SCHEMA_VERSION, "claims": [claim.as_dict() for claim in claims]})
     return claims
 
@@ -59,12 +59,12 @@ def table(claims: tuple[Claim, ...]) -> list[dict[str, str]]:
     ]
 
 
-def evidence(study: Study, run: RunDirectory) -> Evidence:
+def study_results(study: Study, run: RunDirectory) -> StudyResults:
     """What the study's finished units say. Raises InputError for results of a newer schema."""
     variants = {each.name: each.model_dump(mode="json") for each in study.variants}
     done = Finished(run, plan(study, run, "run"))
     nulls = {name for name, variant in variants.items() if _null(variant)}
-    return Evidence(
+    return StudyResults(
         runs=tuple(_runs(done, variants)),
         ablations=tuple(each for each in _ablations(done) if each.variant not in nulls),
         thinking=tuple(_modes(done, variants)),

@@ -7,9 +7,9 @@ from headscope.comparison.claims.emerging import (
     many_that_persist,
     two_thirds_stay,
 )
-from headscope.comparison.claims.evidence import Ablation, Answers, Evidence, Modes, Run
 from headscope.comparison.claims.following import follow_the_reward
 from headscope.comparison.claims.solving import harder_for_easy
+from headscope.comparison.claims.study_results import Ablation, Answers, Modes, Run, StudyResults
 from headscope.comparison.claims.thinking import nothing_of_its_own
 from headscope.results.claim import Claim
 
@@ -27,9 +27,9 @@ CLAIMS = (
 )
 
 
-def judge(evidence: Evidence) -> tuple[Claim, ...]:
+def judge(results: StudyResults) -> tuple[Claim, ...]:
     """The verdict on every claim, C1 first."""
-    return tuple(claim(evidence) for claim in CLAIMS)
+    return tuple(claim(results) for claim in CLAIMS)
 
 
-__all__ = ["Ablation", "Answers", "Claim", "Evidence", "Modes", "Run", "judge"]
+__all__ = ["Ablation", "Answers", "Claim", "Modes", "Run", "StudyResults", "judge"]

@@ -7,7 +7,7 @@ from scipy.stats import norm
 
 from headscope.comparison.ablation import ALPHA, FEWEST_PROBLEMS, MARGIN
 from headscope.comparison.claims.deciding import claim, missing, part, shown
-from headscope.comparison.claims.evidence import Ablation, Evidence
+from headscope.comparison.claims.study_results import Ablation, StudyResults
 from headscope.measures.independent import pooled
 from headscope.measures.multiplicity import holm
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
@@ -24,27 +24,27 @@ TRADES = "tasks that rise and fall at one scale"
 LARGE_K = 8
 
 
-def lower_accuracy(evidence: Evidence) -> Claim:
+def lower_accuracy(results: StudyResults) -> Claim:
     """C6."""
-    removed = [each for each in evidence.ablations if each.group == EMERGENT and not each.operator.startswith(SCALE)]
+    removed = [each for each in results.ablations if each.group == EMERGENT and not each.operator.startswith(SCALE)]
     parts = [_operators_agree(variant, runs) for variant, runs in _by_variant(removed).items()]
     question = "Does ablating emergent heads lower accuracy, more than controls?"
     return claim("C6", question, parts, "the study ablates no emergent heads")
 
 
-def trade_tasks(evidence: Evidence) -> Claim:
+def trade_tasks(results: StudyResults) -> Claim:
     """C7."""
-    scaled = [each for each in evidence.ablations if each.group == EMERGENT and each.operator.startswith(SCALE)]
+    scaled = [each for each in results.ablations if each.group == EMERGENT and each.operator.startswith(SCALE)]
     parts = [_trade(variant, runs) for variant, runs in _by_variant(scaled).items()]
     question = "Does scaling emergent heads trade one task for another?"
     return claim("C7", question, parts, "the study scales no emergent heads")
 
 
-def raise_pass_lower_coverage(evidence: Evidence) -> Claim:
+def raise_pass_lower_coverage(results: StudyResults) -> Claim:
     """C9. The heads of a think-off variant are its emergent ones."""
-    recipes = {modes.variant: modes.recipe for modes in evidence.thinking}
+    recipes = {modes.variant: modes.recipe for modes in results.thinking}
     found: dict[tuple[str, str, str], list[Ablation]] = {}
-    for each in evidence.ablations:
+    for each in results.ablations:
         if each.variant in recipes and each.group == EMERGENT and not each.operator.startswith(SCALE):
             found.setdefault((recipes[each.variant], each.task, each.operator), []).append(each)
     parts = [

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import t
 
 from headscope.comparison.claims.deciding import claim, missing, part
-from headscope.comparison.claims.evidence import Evidence, Run
+from headscope.comparison.claims.study_results import Run, StudyResults
 from headscope.comparison.persistence import persistence
 from headscope.measures.independent import difference, pooled, scaled
 from headscope.measures.intervals import wilson
@@ -25,25 +25,25 @@ FEWEST_HEADS = (5, "heads")
 FEWEST_BASE_HEADS = (10, "core heads of the base")
 
 
-def many_that_persist(evidence: Evidence) -> Claim:
+def many_that_persist(results: StudyResults) -> Claim:
     """C1."""
     parts: list[Part] = []
-    for recipe, runs in evidence.recipes("sft", "distill"):
+    for recipe, runs in results.recipes("sft", "distill"):
         parts.append(part(recipe, ADDED, _added(runs), ">", MANY, null=_null(runs)))
         parts += [
             part(recipe, f"new heads − those of its twin {twin.variant}", _above_twin(runs, twin), ">", 0.0)
-            for twin in evidence.nulls(recipe)
+            for twin in results.nulls(recipe)
         ]
         parts.append(_remaining(recipe, runs, ">"))
     question = "Do SFT and distillation add many heads that persist?"
     return claim("C1", question, parts, "the study has no SFT or distillation run")
 
 
-def few_that_come_and_go(evidence: Evidence) -> Claim:
+def few_that_come_and_go(results: StudyResults) -> Claim:
     """C2."""
-    others = dict(evidence.recipes("sft", "distill"))
+    others = dict(results.recipes("sft", "distill"))
     parts: list[Part] = []
-    for recipe, runs in evidence.recipes("grpo"):
+    for recipe, runs in results.recipes("grpo"):
         parts.append(part(recipe, ADDED, _added(runs), "<", MANY, null=_null(runs)))
         parts += [
             part(recipe, f"new heads − those of {other}", difference(_new(runs), _new(theirs)), "<", 0.0)
@@ -53,10 +53,10 @@ def few_that_come_and_go(evidence: Evidence) -> Claim:
     return claim("C2", "Does GRPO add few heads, which come and go?", parts, "the study has no GRPO run")
 
 
-def two_thirds_stay(evidence: Evidence) -> Claim:
+def two_thirds_stay(results: StudyResults) -> Claim:
     """C4."""
     parts: list[Part] = []
-    for recipe, runs in evidence.recipes():
+    for recipe, runs in results.recipes():
         kept, null = pooled([_kept(run.last) for run in runs]), pooled([_kept_null(run.last) for run in runs])
         kept = replace(kept, high=min(1.0, kept.high))  # the spread between seeds knows no bounds
         for side, bound in ((">", 1 / 2), ("<", 5 / 6)):
@@ -66,17 +66,17 @@ def two_thirds_stay(evidence: Evidence) -> Claim:
     return claim("C4", question, parts, "the study compares no post-trained model with its base")
 
 
-def late_and_early(evidence: Evidence) -> Claim:
+def late_and_early(results: StudyResults) -> Claim:
     """C5. Heads of all seeds are taken together: a head that is new in two seeds counts twice."""
     parts = [
         part(recipe, "mean depth of new heads", _depth(runs), side, 0.5, least=FEWEST_HEADS)
         for method, side in (("sft", ">"), ("distill", "<"))
-        for recipe, runs in evidence.recipes(method)
+        for recipe, runs in results.recipes(method)
     ]
     parts += [
         missing(method, "mean depth of new heads", f"the study has no {method} run; both are asked about")
         for method in ("sft", "distill")
-        if parts and not list(evidence.recipes(method))
+        if parts and not list(results.recipes(method))
     ]
     question = "Do SFT heads sit in mid-to-late layers, distillation heads early-mid?"
     return claim("C5", question, parts, "the study has no SFT or distillation run")

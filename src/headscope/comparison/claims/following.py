@@ -1,7 +1,7 @@
 """C3: does the number of new heads follow the reward?"""
 
 from headscope.comparison.claims.deciding import claim
-from headscope.comparison.claims.evidence import Evidence
+from headscope.comparison.claims.study_results import StudyResults
 from headscope.comparison.coupling import coupling_series, reward_coupling
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.coupling import Coupling
@@ -13,10 +13,10 @@ ALPHA = 0.05
 STATISTIC = "largest rank correlation of differenced reward and new heads over lags 0-3"
 
 
-def follow_the_reward(evidence: Evidence) -> Claim:
+def follow_the_reward(results: StudyResults) -> Claim:
     """C3."""
     parts = []
-    for recipe, runs in evidence.recipes():
+    for recipe, runs in results.recipes():
         rewarded = [coupling_series(run.rewards) for run in runs if run.rewards]
         if rewarded:
             parts.append(_part(recipe, reward_coupling(rewarded)))

@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.comparison.claims.deciding import claim, missing, part
-from headscope.comparison.claims.evidence import Answers, Evidence
+from headscope.comparison.claims.study_results import Answers, StudyResults
 from headscope.measures.independent import pooled
 from headscope.measures.intervals import paired_difference
 from headscope.results.claim import Claim, Part
@@ -20,12 +20,12 @@ FEWEST_SAMPLES = 4
 LABELLED = "share of lost answers labelled over-thinking or calculation error"
 
 
-def harder_for_easy(evidence: Evidence) -> Claim:
+def harder_for_easy(results: StudyResults) -> Claim:
     """C10. The problems of all tasks of a run are taken together, the runs of a recipe's seeds pooled."""
     parts: list[Part] = []
-    for recipe in dict.fromkeys(each.recipe for each in evidence.answers):
+    for recipe in dict.fromkeys(each.recipe for each in results.answers):
         runs: dict[str, list[Answers]] = {}
-        for each in evidence.answers:
+        for each in results.answers:
             if each.recipe == recipe:
                 runs.setdefault(each.variant, []).append(each)
         parts += _parts(recipe, list(runs.values()))

@@ -2,18 +2,18 @@
 
 from headscope.comparison.claims.deciding import claim, part
 from headscope.comparison.claims.emerging import MANY
-from headscope.comparison.claims.evidence import Evidence
+from headscope.comparison.claims.study_results import StudyResults
 from headscope.measures.independent import pooled, scaled
 from headscope.results.claim import Claim, Part
 
 BROADER = "active heads think-off − think-on at equal faithfulness"
 
 
-def nothing_of_its_own(evidence: Evidence) -> Claim:
+def nothing_of_its_own(results: StudyResults) -> Claim:
     """C8."""
     parts: list[Part] = []
-    for recipe in dict.fromkeys(modes.recipe for modes in evidence.thinking):
-        seeds = [modes.found for modes in evidence.thinking if modes.recipe == recipe]
+    for recipe in dict.fromkeys(modes.recipe for modes in results.thinking):
+        seeds = [modes.found for modes in results.thinking if modes.recipe == recipe]
         exclusive = pooled([scaled(each.change.excess.new, 1 / each.change.status.size) for each in seeds])
         null = pooled([scaled(each.change.null.new, 1 / each.change.status.size) for each in seeds])
         parts.append(part(recipe, "excess of heads only think-on has", exclusive, "<", MANY, null=null))

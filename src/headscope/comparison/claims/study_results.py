@@ -76,7 +76,7 @@ class Answers:
 
 
 @dataclass(frozen=True, eq=False)
-class Evidence:
+class StudyResults:
     """All results of a study that a claim asks for; empty where it has none.
 
     Null twins stand among the runs alone: to the other questions they are no training.
