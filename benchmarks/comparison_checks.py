@@ -80,7 +80,7 @@ def emerging(name: str, trials: int) -> str:
         once = emergence_by_rule(base, [post], rules, base_again=again)
         # Base against itself on other pairs, as if it were a post-trained model.
         itself = emergence_by_rule(base, [again], dict.fromkeys(found, Resampling(0.05, seed=trial)))
-        doubled.append(len(set(once["bootstrap"][0].grown)) / 48)
+        doubled.append(len(set(once["bootstrap"][0].doubled)) / 48)
         for rule in found:
             found[rule] += once[rule]
             null[rule].append(len(itself[rule][0].new))

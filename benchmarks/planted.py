@@ -30,7 +30,7 @@ import torch
 from table import figures, markdown_table
 
 from headscope.circuits import attribute, cross_patch
-from headscope.comparison import Resampling, carried, emergence_by_rule, grown
+from headscope.comparison import Resampling, carried, doubled, emergence_by_rule
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
@@ -216,7 +216,7 @@ def measure(plan: Plan) -> str:
 
 def _detected(before: EdgeScores, after: EdgeScores, fractions: Sequence[float]) -> Iterator[tuple[str, str, HeadSet]]:
     """Rule, circuit size, and the heads called new."""
-    yield "doubled", "–", grown(before, after)
+    yield "doubled", "–", doubled(before, after)
     for fraction in fractions:
         how = Resampling(fraction)
         found = emergence_by_rule(before, [after], {"bootstrap": how, "paper": how})

@@ -19,7 +19,7 @@ def test_cohorts_stack_to_the_emergent_heads(result) -> None:
     found = head_dynamics(history(result, ["110", "111", "001", "011"]))
     assert found.cohorts.tolist() == [[1, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
     assert found.cohorts.sum(axis=0).tolist() == found.emergent.sum(axis=(1, 2)).tolist()
-    assert found.retained_counts.tolist() == [1, 1, 0, 0]
+    assert found.kept_counts.tolist() == [1, 1, 0, 0]
     assert found.first.tolist() == [[-1, 0, 1]]
 
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headscope.comparison import emergence, emergence_series, grown
+from headscope.comparison import doubled, emergence, emergence_series
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.results.emergence import Status
@@ -126,7 +126,7 @@ def test_more_new_heads_than_any_cut_shows_are_significant(routed) -> None:
     assert emergence(base, base, fraction=1.0).new_p_value == 1
 
 
-def test_grown_heads_need_no_circuit(noisy, scores_of) -> None:
+def test_doubled_heads_need_no_circuit(noisy, scores_of) -> None:
     """The share of L1H1 is trebled, that of L2H2 nearly doubled; on fresh pairs nothing grows."""
     base, again = noisy(GRAPH, 7, 1, 40), noisy(GRAPH, 7, 2, 40)
     more = base.pair_edges.copy()
@@ -135,10 +135,10 @@ def test_grown_heads_need_no_circuit(noisy, scores_of) -> None:
     post = scores_of(GRAPH, more)
     for fraction in (0.02, 0.5):
         found = emergence(base, post, base_again=again, fraction=fraction, resamples=20)
-        assert (str(found.grown), found.grown_null) == ("L1H1", HeadSet(()))
-    assert emergence(base, post, fraction=0.5, resamples=20).grown_null is None
-    assert str(grown(base, post, factor=1.2)) == "L1H1 L2H2"
-    assert len(grown(base, base, factor=1.0)) == 0
+        assert (str(found.doubled), found.doubled_null) == ("L1H1", HeadSet(()))
+    assert emergence(base, post, fraction=0.5, resamples=20).doubled_null is None
+    assert str(doubled(base, post, factor=1.2)) == "L1H1 L2H2"
+    assert len(doubled(base, base, factor=1.0)) == 0
 
 
 def test_fresh_pairs_are_resampled_on_their_own(noisy) -> None:

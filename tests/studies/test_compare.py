@@ -78,7 +78,7 @@ def test_training_at_rate_0_shows_nothing_by_any_rule(think_run: RunDirectory) -
         assert len(found.kept) > 0
         for estimate in (found.counts.new, found.counts.lost):
             assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
-        assert len(found.grown) == 0
+        assert len(found.doubled) == 0
         assert np.abs(found.importance_change.value).max() == 0
         assert found.edges is not None
         assert (found.edges.born, found.edges.lost) == ((), ())

@@ -6,7 +6,7 @@ from headscope.comparison.carried import carried
 from headscope.comparison.coupling import reward_coupling
 from headscope.comparison.crossed import crossed
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
-from headscope.comparison.effects import change_q_values, effect, effects, grown, head_importance, importance_change
+from headscope.comparison.effects import change_q_values, doubled, effect, effects, head_importance, importance_change
 from headscope.comparison.emergence import emergence, emergence_by_rule, emergence_ladder, emergence_series
 from headscope.comparison.matched import MatchedSets, matched_random_sets
 from headscope.comparison.overlap import overlap, rank_correlation
@@ -25,6 +25,7 @@ __all__ = [
     "carried",
     "change_q_values",
     "crossed",
+    "doubled",
     "effect",
     "effects",
     "emergence",
@@ -32,7 +33,6 @@ __all__ = [
     "emergence_ladder",
     "emergence_series",
     "fraction_reaching",
-    "grown",
     "head_activity",
     "head_dynamics",
     "head_importance",

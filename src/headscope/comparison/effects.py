@@ -32,7 +32,7 @@ RESOLUTION = float(np.finfo(np.float32).eps)
 """Of a score, relative to its size."""
 
 GROWTH = 2.0
-"""A head whose importance grew by more is *grown*. Where a few heads are known to have changed, shares of the others
+"""A head whose importance grew by more is *doubled*. Where a few heads are known to have changed, shares of the others
 move by up to a half (``benchmarks/planted.py``).
 """
 
@@ -59,7 +59,7 @@ def importance_change(
     return contrast((base, post), (-1.0, 1.0), level=level, paired=paired)
 
 
-def grown(base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True) -> HeadSet:
+def doubled(base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True) -> HeadSet:
     """Heads whose importance grew by more than ``factor``: emergence without a circuit or its size.
 
     Of the heads named, at most 5 % false ones are expected (Benjamini and Hochberg over heads). ``factor`` 1 would name

@@ -12,7 +12,7 @@ from operator import length_hint
 
 from headscope.comparison.compatible import require_alike, require_other_pairs, require_same_pairs
 from headscope.comparison.edge_change import edge_change, edge_null
-from headscope.comparison.effects import grown, importance_change, pair_sums, shares
+from headscope.comparison.effects import doubled, importance_change, pair_sums, shares
 from headscope.comparison.measured import Measured, Method, measured, retest_sides
 from headscope.comparison.resampling import Resampling
 from headscope.comparison.retest import Retest, retest
@@ -37,7 +37,7 @@ class _Base:
     model: Measured
     retest: Retest | None
     null_source: str
-    grown: HeadSet | None
+    doubled: HeadSet | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,11 +155,11 @@ def _base(base: EdgeScores, again: EdgeScores | None, how: Resampling, method: M
         require_alike(base, again, "the base scored again")
         require_other_pairs(again, base, "base_again", "base")
     model = measured(base, how, method)
-    doubled = None if again is None else grown(base, again, paired=False)
+    found = None if again is None else doubled(base, again, paired=False)
     needed = [base] if again is None else [base, again]
     if any(each.pair_edges is None for each in needed) or sum(len(each.pair_heads) for each in needed) < 2:
-        return _Base(model, None, "none", doubled)
-    return _Base(model, retest(base, again, how), "halves" if again is None else "fresh pairs", doubled)
+        return _Base(model, None, "none", found)
+    return _Base(model, retest(base, again, how), "halves" if again is None else "fresh pairs", found)
 
 
 def _reference(base: _Base, how: Resampling, method: Method) -> _Reference:
@@ -191,8 +191,8 @@ def _against(reference: _Reference, post: Measured, *, paired: bool = True) -> E
         null=null.range(),
         excess=tally.excess(null, how.seed),
         new_p_value=tally.p_value(null),
-        grown=grown(base, post.scores, paired=paired),
-        grown_null=reference.shared.grown,
+        doubled=doubled(base, post.scores, paired=paired),
+        doubled_null=reference.shared.doubled,
         importance_change=importance_change(base, post.scores, paired=paired),
         pairs=tally.pairs,
         null_pairs=null.pairs,

@@ -31,8 +31,8 @@ def sets(comparisons: Comparisons) -> Table:
     """The heads by name, at the last checkpoint."""
     rows = []
     for each in comparisons:
-        null = UNKNOWN if each.final.grown_null is None else str(each.final.grown_null)
-        rows.append((each.variant, str(each.final.new), str(each.final.lost), str(each.final.grown), null))
+        null = UNKNOWN if each.final.doubled_null is None else str(each.final.doubled_null)
+        rows.append((each.variant, str(each.final.new), str(each.final.lost), str(each.final.doubled), null))
     caption = (
         "The heads by name, last checkpoint. Doubled: the head's share of all |score| more than doubled, whatever the "
         "circuit (at most 5 % false ones expected); beside it the same for the base on fresh pairs."

@@ -51,7 +51,7 @@ def _cohorts(axes: "Axes", comparison: Comparison) -> None:
     steps = dynamics.steps
     colours = colormaps["cividis"](np.linspace(0.05, 1, len(steps)))
     axes.stackplot(steps, dynamics.cohorts, colors=colours, edgecolor="white", linewidth=0.4)
-    axes.plot(steps, dynamics.retained_counts, "--", color=VERMILION, label="base heads kept")
+    axes.plot(steps, dynamics.kept_counts, "--", color=VERMILION, label="base heads kept")
     null = [result.null.new.value for result in comparison.emergence]
     axes.plot(steps, null, color="white", linewidth=3)
     axes.plot(steps, null, ":", color=PURPLE, linewidth=2, label="null: new by chance")

@@ -56,7 +56,7 @@ class Dynamics:
         return counts
 
     @property
-    def retained_counts(self) -> "Int[np.ndarray, 'checkpoint']":
+    def kept_counts(self) -> "Int[np.ndarray, 'checkpoint']":
         """Core heads of base still core at each checkpoint."""
         counts: np.ndarray = self.retained.sum(axis=(1, 2))
         return counts

@@ -50,8 +50,8 @@ class Emergence:
     null: the same counts for base against itself (test-retest), the mean over random halves of all its pairs, with
         the range that holds 95 % of them. Its direction means nothing: new and lost are one number.
     excess: counts − the null's mean. new_p_value: share of the halves that show at least as many new heads.
-    grown: heads whose importance more than doubled (``comparison.grown``), whatever the circuit. grown_null: those of
-        base on fresh pairs; None without such.
+    doubled: heads whose importance more than doubled (``comparison.doubled``), whatever the circuit. doubled_null:
+        those of base on fresh pairs; None without such.
     importance_change: post − base of each head's share of all |score| (method section 1 item 6, over all
         edges: free of any threshold); positive where post relies on the head more.
     pairs: prompt pairs behind the observed counts.
@@ -89,8 +89,8 @@ class Emergence:
     post_fraction: float | None = None
     tau: float = 0.0
     new_p_value: float = math.nan
-    grown: HeadSet = field(default_factory=lambda: HeadSet(()))
-    grown_null: HeadSet | None = None
+    doubled: HeadSet = field(default_factory=lambda: HeadSet(()))
+    doubled_null: HeadSet | None = None
 
     @cached_property
     def status(self) -> "Int8[np.ndarray, 'layer head']":
@@ -161,8 +161,8 @@ class Emergence:
             "post_fraction": self.post_fraction,
             "tau": self.tau,
             "new_p_value": None if math.isnan(self.new_p_value) else self.new_p_value,
-            "grown": self.grown.names(),
-            "grown_null": None if self.grown_null is None else self.grown_null.names(),
+            "doubled": self.doubled.names(),
+            "doubled_null": None if self.doubled_null is None else self.doubled_null.names(),
         }
 
     @classmethod
@@ -172,6 +172,8 @@ class Emergence:
         fields: dict[str, Any] = {name: data[name] for name in _PLAIN}
         fields |= {name: Counts.from_dict(data[name]) for name in _COUNTS}
         fields |= {name: np.array(data[name], dtype=np.float64) for name in _GRIDS}
+        # Comparisons written when they were called grown are not computed again for a name.
+        doubled, doubled_null = (data.get(now, data.get(then)) for now, then in _ONCE.items())
         edges, layers, importance = (data.get(name) for name in ("edges", "layers", "base_importance"))
         return cls(
             **fields,
@@ -182,11 +184,12 @@ class Emergence:
             post_fraction=data.get("post_fraction"),
             tau=data.get("tau", 0.0),
             new_p_value=math.nan if data.get("new_p_value") is None else data["new_p_value"],
-            grown=HeadSet.of(data.get("grown", ())),
-            grown_null=None if data.get("grown_null") is None else HeadSet.of(data["grown_null"]),
+            doubled=HeadSet.of(doubled or ()),
+            doubled_null=None if doubled_null is None else HeadSet.of(doubled_null),
         )
 
 
+_ONCE = {"doubled": "grown", "doubled_null": "grown_null"}
 _COUNTS = ("counts", "null", "excess")
 _GRIDS = ("base_frequency", "post_frequency")
 _PLAIN = (

@@ -194,7 +194,7 @@ def _count_cells(result: Emergence) -> Row:
         "kept / new / lost": f"{counts.kept.value:.0f} / {counts.new.value:.0f} / {counts.lost.value:.0f}",
         "null: new / lost": f"{null.new.value:.1f} / {null.lost.value:.1f}",
         "new above null": f"{_count(excess.new)} (p = {result.new_p_value:.2g})",
-        "doubled (null)": f"{len(result.grown)} ({'-' if result.grown_null is None else len(result.grown_null)})",
+        "doubled (null)": f"{len(result.doubled)} ({'-' if result.doubled_null is None else len(result.doubled_null)})",
         "pairs": str(result.pairs),
         "new heads": str(result.new),
     }

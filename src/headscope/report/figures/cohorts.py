@@ -49,7 +49,7 @@ def _title(comparison: Comparison) -> str:
 
 def _tallest(comparison: Comparison) -> float:
     dynamics = comparison.dynamics
-    return float(max(dynamics.emergent.sum(axis=(1, 2)).max(), dynamics.retained_counts.max(), 1))
+    return float(max(dynamics.emergent.sum(axis=(1, 2)).max(), dynamics.kept_counts.max(), 1))
 
 
 def _plot(comparison: Comparison, top: float) -> go.Figure:
@@ -62,7 +62,7 @@ def _plot(comparison: Comparison, top: float) -> go.Figure:
         _layer(plot, steps, dynamics.cohorts[index].tolist(), steps[index], colours[index])
     colour_bar(plot, "Cividis", _range(steps), "new heads, by the step they were first new at")
     null = [result.null.new.value for result in comparison.emergence]
-    kept = dynamics.retained_counts.tolist()
+    kept = dynamics.kept_counts.tolist()
     _line(plot, steps, kept, "base heads kept", {"dash": "dash", "color": VERMILION, "width": 2.5})
     # A pale line below the dotted one keeps it visible on every cohort and on a dark page.
     _line(plot, steps, null, "", {"color": "white", "width": 4})
@@ -111,7 +111,7 @@ def _table(comparisons: Sequence[Comparison]) -> Table:
         for index, (step, result) in enumerate(zip(each.steps, each.emergence, strict=True)):
             here = each.dynamics.emergent[index]
             fresh = int(np.sum(here & (each.dynamics.first == index)))
-            kept = int(each.dynamics.retained_counts[index])
+            kept = int(each.dynamics.kept_counts[index])
             counts, null = result.counts.new, result.null.new.value
             rows.append((each.variant, step, int(here.sum()), counts.low, counts.high, fresh, kept, null))
     columns = (
