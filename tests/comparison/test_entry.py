@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headscope.comparison.entry import EdgeBlocks, entry_scores, widths
+from headscope.comparison.entry import EdgeBlocks, widths
 from headscope.measures.selection import above, prune
 from headscope.results.graph import Graph
 
@@ -46,7 +46,7 @@ def test_entry_is_the_weakest_edge_of_the_best_path() -> None:
     scores[head1, -1] = 4.0
     scores[head0, -1] = 1.0  # the direct way out of L0H0 is weaker than the way through L1H0
     blocks = EdgeBlocks(graph)
-    entry = entry_scores(blocks, scores.reshape(1, -1)[:, blocks.index])
+    entry = widths(blocks, scores.reshape(1, -1)[:, blocks.index]).heads
     assert entry.tolist() == [[[3.0], [3.0]]]
 
 
@@ -54,8 +54,8 @@ def test_rows_do_not_touch_one_another() -> None:
     graph = Graph(3, 2)
     blocks = EdgeBlocks(graph)
     rows = np.random.default_rng(1).random((5, len(blocks.index)))
-    together = entry_scores(blocks, rows)
-    assert np.array_equal(together, np.concatenate([entry_scores(blocks, row[None]) for row in rows]))
+    together = widths(blocks, rows).heads
+    assert np.array_equal(together, np.concatenate([widths(blocks, row[None]).heads for row in rows]))
 
 
 def test_edges_are_named_as_the_graph_names_them() -> None:

@@ -89,11 +89,6 @@ class Activity:
         grid: np.ndarray = (self.frequency >= self.how.contingent) & ~self.core
         return grid
 
-    @property
-    def edge_frequency(self) -> "Float[np.ndarray, 'edge']":
-        """Share of resamples in which an edge is in the pruned circuit."""
-        return self.edge_counts / len(self.weights)
-
     def edge_margins(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'resample chosen']":
         """Log margin of some edges in every resample."""
         entry = np.minimum(self.weights @ self.magnitudes[:, edges], self.widths.ends(edges))

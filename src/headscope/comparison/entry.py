@@ -162,8 +162,3 @@ def widths(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> Width
         through = np.minimum(edges, backward[:, nodes, None]).max(axis=1)
         backward[:, :reads] = np.maximum(backward[:, :reads], through)
     return Widths(blocks, forward, backward)
-
-
-def entry_scores(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> "Float[np.ndarray, 'row layer head']":
-    """``widths(…).heads``: one entry score per head and row."""
-    return widths(blocks, scores).heads

@@ -78,12 +78,6 @@ class Dynamics:
         """Emergent heads of the last checkpoint."""
         return HeadSet.from_grid(self.emergent[-1])
 
-    def event_counts(self, kind: str) -> "Int[np.ndarray, 'checkpoint']":
-        """Events of one kind dated to each checkpoint."""
-        return np.array(
-            [sum(event.kind == kind and event.step == step for event in self.events) for step in self.steps]
-        )
-
     def as_dict(self) -> dict[str, Any]:
         """JSON values with ``schema_version``."""
         grids = {name: getattr(self, name).tolist() for name in ("steps", *_BOOLEAN, "first")}

@@ -128,11 +128,6 @@ class Emergence:
         """Core heads of base."""
         return self.base_frequency >= self.core_from
 
-    @property
-    def post_active(self) -> "Bool[np.ndarray, 'layer head']":
-        """Core heads of post."""
-        return self.post_frequency >= self.core_from
-
     def __repr__(self) -> str:
         found = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))
         counts = f"{len(self.kept)} kept / {len(self.new)} new / {len(self.lost)} lost heads"
