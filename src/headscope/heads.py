@@ -101,7 +101,7 @@ class HeadSet:
         return [str(head) for head in self.heads]
 
 
-def top_heads(values: "Num[np.ndarray, 'layer head']", count: int) -> list[HeadId]:
-    """The ``count`` heads of largest absolute value, largest first; ties in the order of layers and heads."""
+def top_heads(values: "Num[np.ndarray, 'layer head']", count: int | None) -> list[HeadId]:
+    """The ``count`` heads of largest absolute value, all for None; largest first, ties in the order of the grid."""
     order = np.argsort(-np.abs(values), axis=None, kind="stable")[:count].tolist()
     return [HeadId(*divmod(index, values.shape[1])) for index in order]

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from headscope.comparison import head_importance, matched_random_sets
 from headscope.comparison.importance_matched import importance_matched_sets
 from headscope.errors import InputError
-from headscope.heads import HeadId, HeadSet
+from headscope.heads import HeadId, HeadSet, top_heads
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence, Status
@@ -70,7 +70,8 @@ def unit(
     def work(out: Path, progress: Progress) -> None:
         importance = head_importance(EdgeScores.load(run.folder(base))).value
         if recall is not None:
-            heads, others = _top(EdgeScores.load(run.folder(recall)), settings.at_most), HeadSet(())
+            scores = EdgeScores.load(run.folder(recall))
+            heads, others = HeadSet.of(top_heads(scores.head_importance, settings.at_most)), HeadSet(())
         else:
             rule, status = GROUPS[group]
             result = Emergence.from_dict(compare.read(run.folder(comparison))[rule][-1])
@@ -98,13 +99,6 @@ def read(folder: Path) -> ControlledSet:
     controls, alike = ([HeadSet.of(names) for names in content[key]] for key in ("controls", "importance_controls"))
     layers, heads = content["shape"]
     return ControlledSet(HeadSet.of(content["heads"]), controls, alike, (layers, heads))
-
-
-def _top(scores: EdgeScores, count: int | None) -> HeadSet:
-    """The ``count`` heads with most |score|; all of them for None."""
-    importance = scores.pair_heads.mean(axis=0)
-    order = np.argsort(-importance, axis=None, kind="stable")[:count]
-    return HeadSet.of((int(place // importance.shape[1]), int(place % importance.shape[1])) for place in order)
 
 
 def _most_changed(heads: HeadSet, result: Emergence, count: int | None) -> HeadSet:
