@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headscope.errors import InputError
+from headscope.storage import read_object
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 # What two models must share for their heads to be compared: the name people use, then the spellings configs
@@ -22,7 +23,7 @@ def check_weights(folder: Path) -> None:
     read_model_config(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():
-        weights = sorted({folder / name for name in _json_object(index)["weight_map"].values()})
+        weights = sorted({folder / name for name in read_object(index)["weight_map"].values()})
     else:
         weights = sorted(folder.glob("*.safetensors"))
     if not weights:
@@ -68,17 +69,7 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise InputError(f"{folder} holds no model: config.json is missing")
-    return _json_object(path)
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path} is not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; a JSON object is needed")
-    return content
+    return read_object(path)
 
 
 def check_compatible(
@@ -130,7 +121,7 @@ def check_token_ids(base: Mapping[str, int], variant: Mapping[str, int], *, vari
 
 
 def _token_ids(path: Path) -> dict[str, int]:
-    vocabulary = _json_object(path).get("model", {}).get("vocab", {})
+    vocabulary = read_object(path).get("model", {}).get("vocab", {})
     if isinstance(vocabulary, dict):
         return vocabulary
     return {token: index for index, (token, _score) in enumerate(vocabulary)}  # Unigram lists [token, score]

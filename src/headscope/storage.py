@@ -77,8 +77,11 @@ def load(
     return about, found
 
 
-def read_object(path: str | Path, what: str) -> dict[str, Any]:
-    """The JSON object in a file; InputError where there is no file, or no JSON object in it."""
+def read_object(path: str | Path, what: str = "result") -> dict[str, Any]:
+    """The JSON object in a file; InputError where there is no file, or no JSON object in it.
+
+    what: is looked for, in words for the message.
+    """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no {what} at {path.parent}: {path.name} is missing")
@@ -94,7 +97,7 @@ def read_object(path: str | Path, what: str) -> dict[str, Any]:
 def check_schema(about: Mapping[str, Any], what: str, known: int) -> None:
     """Raise InputError unless ``about`` carries a ``schema_version`` from 1 to ``known``."""
     version = about.get("schema_version")
-    if not isinstance(version, int) or version < 1:
+    if not isinstance(version, int) or isinstance(version, bool) or version < 1:
         raise InputError(f"{what} has schema_version {version!r}; a whole number from 1 to {known} is needed")
     if version > known:
         raise InputError(f"{what} has schema_version {version}, this headscope reads up to {known}; update headscope")

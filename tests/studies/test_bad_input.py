@@ -145,7 +145,10 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         ("half-written",),
     ),
     "no config": (without("config.json"), ("other holds no model: config.json is missing",)),
-    "broken config": (lambda folder: (folder / "config.json").write_text("{") and None, ("config.json is not JSON",)),
+    "broken config": (
+        lambda folder: (folder / "config.json").write_text("{") and None,
+        ("config.json is not whole JSON",),
+    ),
     "config no object": (lambda folder: (folder / "config.json").write_text("[]") and None, ("holds a list",)),
 }
 
@@ -373,10 +376,12 @@ def test_an_out_that_cannot_be_written(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("lock", "words"),
     [
-        ('{"schema_version": 99}', "made by a newer headscope (schema 99); this one reads up to 1"),
-        ("{", "study.lock.json is not JSON"),
+        ('{"schema_version": 99}', "study.lock.json has schema_version 99, this headscope reads up to 1"),
+        ("{", "study.lock.json is not whole JSON"),
         ("[]", "study.lock.json holds a list; a JSON object is needed"),
         ("{}", "study.lock.json has schema_version None"),
+        ('{"schema_version": true}', "study.lock.json has schema_version True"),
+        ('{"schema_version": 0}', "study.lock.json has schema_version 0"),
         ('{"schema_version": "1"}', "study.lock.json has schema_version '1'"),
     ],
 )

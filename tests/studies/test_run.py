@@ -18,7 +18,7 @@ from headscope.errors import InputError
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.runs import RunDirectory
-from headscope.runs.directory import states
+from headscope.runs.coverage import coverage
 from headscope.studies import summaries
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
@@ -54,13 +54,13 @@ def same_unit(one: Path, other: Path) -> None:
 
 def test_every_station_ran(toy_run: Path) -> None:
     run = RunDirectory.open(toy_run)
-    table = states(run)
+    table = {each.kind: each for each in coverage(run).kinds}
     kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "headsets", "samples", "measures"}
     kinds |= {"ablated", "verdict", "constants", "forced", "evidence"}
     assert kinds == set(table)
-    assert all(row["failed"] == row["to do"] == 0 for row in table.values())
+    assert all(row.failed == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
-    assert table["scores"]["done"] == 2 * (2 + 2)
+    assert table["scores"].done == 2 * (2 + 2)
     assert len(summaries.accuracy(run)) == 3 * 2
     assert len(summaries.counts(run)) == 2 * 2
     assert len(summaries.circuits(run)) == 2 * 3
@@ -153,7 +153,7 @@ def test_killed_at_any_moment_the_same_command_ends_with_the_same_results(
 
 def test_a_run_made_by_a_newer_schema_is_left_alone(toy_study: Path, tmp_path: Path) -> None:
     (tmp_path / "study.lock.json").write_text('{"schema_version": 99, "units": []}')
-    with pytest.raises(InputError, match="made by a newer headscope"):
+    with pytest.raises(InputError, match="schema_version 99, this headscope reads up to 1"):
         run_study(read_study(str(toy_study)), tmp_path)
     assert json.loads((tmp_path / "study.lock.json").read_text())["schema_version"] == 99
 

@@ -7,7 +7,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
-from headscope.report.coverage import Coverage, coverage
 from headscope.results.claim import Claim
 from headscope.results.counts import Counts
 from headscope.results.coupling import Coupling
@@ -19,9 +18,9 @@ from headscope.results.evidence import Evidence
 from headscope.results.persistence import Persistence
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
+from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import Record, RunDirectory
-from headscope.runs.files import read_json
-from headscope.storage import check_schema
+from headscope.storage import check_schema, read_object
 
 COMPARISON_SCHEMA = MEASURES_SCHEMA = FAITHFULNESS_SCHEMA = CLAIMS_SCHEMA = 1
 
@@ -151,7 +150,7 @@ class Findings:
     pair_sets: tuple[PairSet, ...] = ()
     faithful: tuple[Faithful, ...] = ()
     claims: tuple[Claim, ...] = ()
-    coverage: Coverage = field(default_factory=lambda: Coverage((), ()))
+    coverage: Coverage = field(default_factory=lambda: Coverage(()))
 
     @cached_property
     def finals(self) -> tuple[Evaluation, ...]:
@@ -210,7 +209,7 @@ def _in_order(found: Iterable[_OfVariant], variants: tuple[str, ...]) -> list[_O
 
 def _comparison(record: Record) -> Comparison:
     path = record.folder / "comparison.json"
-    data = read_json(path)
+    data = read_object(path)
     check_schema(data, str(path), COMPARISON_SCHEMA)
     return Comparison(
         variant=record.labels["variant"],
@@ -231,17 +230,17 @@ def _comparison(record: Record) -> Comparison:
 def _claims(path: Path) -> tuple[Claim, ...]:
     if not path.is_file():
         return ()
-    data = read_json(path)
+    data = read_object(path)
     check_schema(data, str(path), CLAIMS_SCHEMA)
     return tuple(map(Claim.from_dict, data["claims"]))
 
 
 def _crossed(record: Record) -> Crossed:
-    return Crossed.from_dict(read_json(record.folder / "crossed.json"))
+    return Crossed.from_dict(read_object(record.folder / "crossed.json"))
 
 
 def _modes(record: Record) -> Modes:
-    found = Thinking.from_dict(read_json(record.folder / "thinking.json"))
+    found = Thinking.from_dict(read_object(record.folder / "thinking.json"))
     return Modes(record.labels["think_on"], record.labels["variant"], found)
 
 
@@ -253,7 +252,7 @@ def _training_log(record: Record) -> tuple[dict[str, Any], ...]:
 
 def _evaluation(run: RunDirectory, record: Record) -> Evaluation:
     path = record.folder / "measures.json"
-    data = read_json(path)
+    data = read_object(path)
     check_schema(data, str(path), MEASURES_SCHEMA)
     change = data.get("change")
     return Evaluation(
@@ -276,7 +275,7 @@ def _by_k(data: dict[str, Any]) -> dict[int, Estimate]:
 
 
 def _ablation(record: Record) -> Ablation:
-    data = read_json(record.folder / "verdict.json")
+    data = read_object(record.folder / "verdict.json")
     labels = {name: record.labels[name] for name in ("variant", "heads", "operator", "task")}
     if data.get("empty"):
         return Ablation(**labels, verdict=None, reason=data["reason"])
@@ -285,20 +284,20 @@ def _ablation(record: Record) -> Ablation:
 
 
 def _asked(record: Record) -> Asked:
-    data = read_json(record.folder / "evidence.json")
+    data = read_object(record.folder / "evidence.json")
     labels = {name: record.labels[name] for name in ("variant", "heads", "task")}
     found = None if data.get("empty") else Evidence.from_dict(data)
     return Asked(**labels, evidence=found, reason=data["reason"])
 
 
 def _pair_set(record: Record) -> PairSet:
-    data = read_json(record.folder / "pairs.json")
+    data = read_object(record.folder / "pairs.json")
     return PairSet(record.labels["variant"], record.labels["pairs"], data["pairs"], data["dropped"])
 
 
 def _faithful(record: Record) -> Faithful:
     path = record.folder / "faithfulness.json"
-    data = read_json(path)
+    data = read_object(path)
     check_schema(data, str(path), FAITHFULNESS_SCHEMA)
     estimates = (Estimate(**each) for each in data["normalised"])
     labels = {name: record.labels[name] for name in ("variant", "model", "step")}

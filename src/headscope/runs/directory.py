@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from headscope.errors import InputError
-from headscope.runs.files import read_json, sync_folder, write_json
+from headscope.runs.files import sync_folder, write_json
 from headscope.runs.units import Unit
+from headscope.storage import check_schema, read_object
 
 SCHEMA_VERSION = 1
 DONE = "DONE"
@@ -43,23 +44,13 @@ class RunDirectory:
         return self.path / "report" / "report.html"
 
     def check_schema(self) -> None:
-        """InputError when the directory was written by a newer headscope."""
-        if not self.lock_file.exists():
-            return
-        found = self.lock().get("schema_version")
-        if not isinstance(found, int):
-            raise InputError(f"{self.lock_file} has schema_version {found!r}; a whole number is needed")
-        if found > SCHEMA_VERSION:
-            raise InputError(
-                f"{self.path} was made by a newer headscope (schema {found}); this one reads up to {SCHEMA_VERSION}"
-            )
+        """InputError when the directory was written by a newer headscope, or its lock is not ours."""
+        if self.lock_file.exists():
+            check_schema(self.lock(), str(self.lock_file), SCHEMA_VERSION)
 
     def lock(self) -> dict[str, Any]:
         """The content of ``study.lock.json``; InputError where it is no JSON object."""
-        content = read_json(self.lock_file)
-        if not isinstance(content, dict):
-            raise InputError(f"{self.lock_file} holds a {type(content).__name__}; a JSON object is needed")
-        return content
+        return read_object(self.lock_file)
 
     def folder(self, unit: Unit) -> Path:
         """Where a finished unit's files lie."""
@@ -75,8 +66,8 @@ class RunDirectory:
 
     def failure(self, unit: Unit) -> dict[str, Any] | None:
         """The record of the last failed try, or None."""
-        path = self._failure_file(unit)
-        return read_json(path) if path.exists() else None
+        path = failure_file(self.folder(unit))
+        return read_object(path) if path.exists() else None
 
     @contextmanager
     def writing(self, unit: Unit) -> Iterator[Path]:
@@ -96,11 +87,11 @@ class RunDirectory:
         partial.rename(final)
         (final / DONE).touch()
         sync_folder(final)
-        self._failure_file(unit).unlink(missing_ok=True)
+        failure_file(self.folder(unit)).unlink(missing_ok=True)
 
     def record_failure(self, unit: Unit, record: dict[str, Any]) -> None:
         """Keep why a unit failed, beside where its results would be."""
-        path = self._failure_file(unit)
+        path = failure_file(self.folder(unit))
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
 
@@ -138,25 +129,10 @@ class RunDirectory:
             file.flush()
             yield
 
-    def _failure_file(self, unit: Unit) -> Path:
-        return self.folder(unit).with_name(f"{unit.digest}.failed.json")
 
-
-def states(run: RunDirectory) -> dict[str, dict[str, Any]]:
-    """Of the recorded plan, by kind: how many units are done, failed and to do, and why the failed ones failed."""
-    table: dict[str, dict[str, Any]] = {}
-    for row in run.lock()["units"]:
-        counts = table.setdefault(row["kind"], {"done": 0, "failed": 0, "to do": 0, "reasons": []})
-        folder = run.path / "units" / row["kind"] / row["digest"]
-        failure = folder.with_name(f"{folder.name}.failed.json")
-        if (folder / DONE).exists():
-            counts["done"] += 1
-        elif failure.exists():
-            counts["failed"] += 1
-            counts["reasons"].append(read_json(failure)["reason"])
-        else:
-            counts["to do"] += 1
-    return table
+def failure_file(folder: Path) -> Path:
+    """Beside where a unit's results would be: why its last try failed."""
+    return folder.with_name(f"{folder.name}.failed.json")
 
 
 @dataclass(frozen=True)
@@ -169,5 +145,4 @@ class Record:
     @property
     def unit(self) -> dict[str, Any]:
         """The content of ``unit.json``: config, inputs, seconds, memory, versions."""
-        content: dict[str, Any] = read_json(self.folder / "unit.json")
-        return content
+        return read_object(self.folder / "unit.json")

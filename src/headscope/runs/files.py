@@ -7,7 +7,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from headscope.errors import InputError
 from headscope.storage import replacing
 
 
@@ -50,16 +49,6 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """``write_text`` of indented JSON."""
     write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def read_json(path: Path) -> Any:
-    """JSON of a file; InputError names a file that is missing or no JSON."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"file {path} does not exist") from None
-    except json.JSONDecodeError as error:
-        raise InputError(f"file {path} is not JSON: {error}") from None
 
 
 def sync_folder(folder: Path) -> None:

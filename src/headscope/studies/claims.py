@@ -20,7 +20,8 @@ from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.directory import Record
-from headscope.runs.files import read_json, write_json
+from headscope.runs.files import write_json
+from headscope.storage import read_object
 from headscope.studies import compare, thinking
 from headscope.studies.plan import plan
 from headscope.studies.study import Study
@@ -75,7 +76,7 @@ def study_results(study: Study, run: RunDirectory) -> StudyResults:
 def _modes(done: Finished, variants: Variants) -> Iterator[Modes]:
     for record in done.find("thinking"):
         name = str(record.labels["variant"])
-        yield Modes(name, _recipe(name, variants), Thinking.from_dict(read_json(record.folder / thinking.FILE)))
+        yield Modes(name, _recipe(name, variants), Thinking.from_dict(read_object(record.folder / thinking.FILE)))
 
 
 def _runs(done: Finished, variants: Variants) -> Iterator[Run]:
@@ -112,7 +113,7 @@ def _recipe(name: str, variants: Variants) -> str:
 
 def _ablations(done: Finished) -> Iterator[Ablation]:
     for record in done.find("verdict"):
-        data, labels = read_json(record.folder / "verdict.json"), record.labels
+        data, labels = read_object(record.folder / "verdict.json"), record.labels
         where = {name: str(labels[name]) for name in ("variant", "operator", "task")}
         verdict = None if data.get("empty") else AblationVerdict.from_dict(data)
         coverage = None if verdict is None else _coverage(done, labels)

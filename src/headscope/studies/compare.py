@@ -11,8 +11,8 @@ from headscope.comparison.record import SCHEMA_VERSION, comparison_record
 from headscope.progress import SILENT, Progress
 from headscope.results.edges import EdgeScores
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import file_digest, read_json, write_json
-from headscope.storage import check_schema
+from headscope.runs.files import file_digest, write_json
+from headscope.storage import check_schema, read_object
 from headscope.studies.study import Study
 from headscope.training import read_log
 
@@ -93,7 +93,7 @@ def compared(
 
 def read(folder: Path) -> dict[str, Any]:
     """What ``compared`` gave, from a unit's folder. Raises InputError for a newer schema."""
-    content: dict[str, Any] = read_json(folder / FILE)
+    content: dict[str, Any] = read_object(folder / FILE)
     check_schema(content, str(folder / FILE), SCHEMA_VERSION)
     return content
 

@@ -19,8 +19,8 @@ from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence, Status
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import read_json, write_json
-from headscope.storage import check_schema
+from headscope.runs.files import write_json
+from headscope.storage import check_schema, read_object
 from headscope.studies import compare
 from headscope.studies.study import HeadGroup, Study
 
@@ -94,7 +94,7 @@ def unit(
 
 def read(folder: Path) -> ControlledSet:
     """The group and its random sets from a unit's folder."""
-    content = read_json(folder / FILE)
+    content = read_object(folder / FILE)
     check_schema(content, str(folder / FILE), SCHEMA_VERSION)
     controls, alike = ([HeadSet.of(names) for names in content[key]] for key in ("controls", "importance_controls"))
     layers, heads = content["shape"]

@@ -12,7 +12,7 @@ from headscope.results.evidence import DoseResponse, Evidence
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
-from headscope.runs.files import read_json
+from headscope.storage import read_object
 from headscope.studies import compare, crossed, thinking
 
 Row = dict[str, str]
@@ -27,7 +27,9 @@ def accuracy(run: RunDirectory) -> list[Row]:
     """pass@1 and its change against the base, the largest pass@k and majority@k, unfinished and unparsed rates and
     length, per model and task.
     """
-    return [_accuracy_row(record.labels, read_json(record.folder / "measures.json")) for record in run.find("measures")]
+    return [
+        _accuracy_row(record.labels, read_object(record.folder / "measures.json")) for record in run.find("measures")
+    ]
 
 
 def circuits(run: RunDirectory) -> list[Row]:
@@ -84,7 +86,7 @@ def prompts(run: RunDirectory) -> list[Row]:
     """The crossed design: how many heads each effect changed, and what the heads called emergent take to be seen."""
     rows = []
     for record in run.find("crossed"):
-        found = Crossed.from_dict(read_json(record.folder / crossed.FILE))
+        found = Crossed.from_dict(read_object(record.folder / crossed.FILE))
         changed = {f"heads changed by {name}": str(len(found.changed(name))) for name in EFFECTS}
         origins = {_ORIGINS[name]: _count(origin.count) for name, origin in found.origins.items()}
         rows.append({"variant": str(record.labels["variant"])} | origins | changed | {"pairs": str(found.pairs)})
@@ -95,7 +97,7 @@ def modes(run: RunDirectory) -> list[Row]:
     """Think on and off: heads of one mode only, circuit sizes of equal faithfulness, and the reasoning that leaks."""
     rows = []
     for record in run.find("thinking"):
-        found = Thinking.from_dict(read_json(record.folder / thinking.FILE))
+        found = Thinking.from_dict(read_object(record.folder / thinking.FILE))
         change, sizes = found.change, (found.on_fraction, found.off_fraction)
         leak = ", ".join(f"{task} {share}" for task, share in found.leak.items())
         rows.append(
@@ -117,7 +119,7 @@ def verdicts(run: RunDirectory) -> list[Row]:
     """Effect of each ablated head set beside its matched random sets."""
     rows = []
     for record in run.find("verdict"):
-        data = read_json(record.folder / "verdict.json")
+        data = read_object(record.folder / "verdict.json")
         row = {name: str(record.labels[name]) for name in ("variant", "heads", "operator", "task")}
         rows.append(row | ({**NO_VERDICT, "reading": data["reason"]} if data.get("empty") else _verdict_cells(data)))
     return rows
@@ -127,7 +129,7 @@ def evidence(run: RunDirectory) -> list[Row]:
     """What teacher forcing says of each head set: effect, rank, agreement, and what could explain it."""
     rows = []
     for record in run.find("evidence"):
-        data = read_json(record.folder / "evidence.json")
+        data = read_object(record.folder / "evidence.json")
         row = {name: str(record.labels[name]) for name in ("variant", "heads", "task")}
         rows.append(row | ({**NO_EVIDENCE, "reading": data["reason"]} if data.get("empty") else _evidence_cells(data)))
     return rows
@@ -157,7 +159,7 @@ def _faithfulness(run: RunDirectory, labels: Mapping[str, Any]) -> str:
     """At the study's circuit size, where it was measured: the base and each variant's last checkpoint."""
     fraction = run.lock()["study"]["discover"]["fraction"]
     for record in run.find("faithfulness", **labels):
-        data = read_json(record.folder / "faithfulness.json")
+        data = read_object(record.folder / "faithfulness.json")
         at = data["fractions"].index(fraction)
         return f"{Estimate(**data['normalised'][at])} at {fraction:.1%} of edges"
     return "-"
