@@ -14,8 +14,8 @@ from table import Row
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from headscope.circuits import attribute
-from headscope.circuits.quadrature import quadrature
 from headscope.lab import base
+from headscope.measures.quadrature import quadrature
 from headscope.models import load_model
 from headscope.pairs import Pairs
 

@@ -28,7 +28,7 @@ from transformers.trainer_callback import CallbackHandler
 
 from headscope.circuits import attribute
 from headscope.comparison import Resampling, emergence_by_rule
-from headscope.comparison.measured import Method
+from headscope.comparison.measured import METHODS, Method
 from headscope.comparison.record import comparison_record
 from headscope.errors import InputError
 from headscope.pairs import Pairs
@@ -41,7 +41,6 @@ from headscope.runs.files import write_json
 
 COUNTS = ("new", "kept", "lost", "contingent")
 FILE = "comparison.json"
-METHODS: tuple[Method, ...] = ("bootstrap", "paper")
 
 
 class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any at the border

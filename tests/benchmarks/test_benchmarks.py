@@ -11,7 +11,7 @@ import torch
 
 from headscope.circuits import attribute
 from headscope.circuits.batches import collate
-from headscope.circuits.quadrature import quadrature
+from headscope.measures.quadrature import quadrature
 from headscope.models import head_access
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -8,7 +8,7 @@ import torch
 from tests.circuits.slow_reference import PlainModel, slow_scores
 
 from headscope.circuits import attribute
-from headscope.circuits.quadrature import quadrature
+from headscope.measures.quadrature import quadrature
 from headscope.models import ARCHITECTURES
 
 

@@ -10,8 +10,8 @@ import torch
 
 from headscope.circuits import attribute
 from headscope.circuits.exact import exact_edges
-from headscope.circuits.quadrature import quadrature
 from headscope.errors import InputError
+from headscope.measures.quadrature import quadrature
 from headscope.pairs import Pairs
 
 slow_scores = runpy.run_path(str(Path(__file__).parent / "slow_reference.py"))["slow_scores"]

@@ -4,8 +4,9 @@ from headscope.circuits.attribution import attribute
 from headscope.circuits.crossing import cross_patch
 from headscope.circuits.disagreement import answer_divergence, disagreement
 from headscope.circuits.exact import exact_edges, exact_heads
-from headscope.circuits.faithfulness import LADDER, faithfulness, ladder
+from headscope.circuits.faithfulness import faithfulness, ladder
 from headscope.circuits.selection import select
+from headscope.results.faithfulness import LADDER
 
 __all__ = [
     "LADDER",

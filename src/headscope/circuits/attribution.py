@@ -22,10 +22,10 @@ from headscope.circuits.exact import exact_edges
 from headscope.circuits.integration import Integrand
 from headscope.circuits.memory import Budget, attribution_budget
 from headscope.circuits.objective import Metric, Objective
-from headscope.circuits.quadrature import AT_CLEAN, quadrature
 from headscope.circuits.record import record
 from headscope.circuits.refinement import TOLERANCE
 from headscope.errors import InputError, suggestion
+from headscope.measures.quadrature import AT_CLEAN, quadrature
 from headscope.models import HeadAccess, as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress

@@ -32,10 +32,8 @@ from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.circuit import Circuit
 from headscope.results.edges import EdgeScores
-from headscope.results.faithfulness import Faithfulness, FaithfulnessCurve
+from headscope.results.faithfulness import LADDER, Faithfulness, FaithfulnessCurve
 
-# Fractions of the real edges at which a faithfulness curve is read (method section 4): MIB's, but for the whole graph.
-LADDER = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 PATCHES = ("corrupt", "zero", "mean")
 
 

@@ -20,8 +20,8 @@ from headscope.circuits.means import Means, means_of
 from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.operands import padded, product
-from headscope.circuits.quadrature import Quadrature
 from headscope.circuits.refinement import Refinement
+from headscope.measures.quadrature import Quadrature
 
 
 @dataclass(frozen=True, eq=False)

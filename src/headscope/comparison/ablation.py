@@ -20,10 +20,10 @@ from jaxtyping import Bool, Float
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.intervals import mean_share, paired_difference
+from headscope.measures.multiplicity import ALPHA
 from headscope.results.estimate import Estimate
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
 
-ALPHA = 0.05
 MARGIN = 0.05
 """A change of pass@1 smaller than this is not called an effect."""
 

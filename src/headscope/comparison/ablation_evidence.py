@@ -16,9 +16,10 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-from headscope.comparison.ablation import ALPHA, FEWEST_PROBLEMS
+from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.errors import InputError
-from headscope.measures.intervals import bootstrap_mean, paired_difference
+from headscope.measures.intervals import LEVEL, bootstrap_mean, paired_difference
+from headscope.measures.multiplicity import ALPHA
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Guard, OperatorEffect, Repair, Trend
 
@@ -115,7 +116,7 @@ def guard(
     """Off-task losses beside the on-task change per text."""
     change = removed - whole
     found = stats.ttest_ind(on_task, change, equal_var=False)
-    interval = found.confidence_interval(0.95)
+    interval = found.confidence_interval(LEVEL)
     value = float(on_task.mean() - change.mean())
     low, high = (float(bound) if np.isfinite(bound) else value for bound in interval)
     specific = Estimate(value, low, high, len(on_task) + len(change), "Welch t 95%")

@@ -17,6 +17,7 @@ from scipy.stats import t
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
+from headscope.measures.intervals import LEVEL
 from headscope.measures.multiplicity import q_values
 from headscope.results.circuit import Circuit
 from headscope.results.counts import HeadEstimates
@@ -25,8 +26,6 @@ from headscope.results.emergence import Emergence
 
 EPSILON = 1e-6
 """The paper's guard against dividing by 0 in the effect (A.6)."""
-
-LEVEL = 0.95
 
 RESOLUTION = float(np.finfo(np.float32).eps)
 """Of a score, relative to its size."""

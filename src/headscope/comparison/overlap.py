@@ -13,6 +13,7 @@ from scipy.stats import hypergeom, norm, spearmanr
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
+from headscope.measures.intervals import LEVEL
 from headscope.results.estimate import Estimate
 from headscope.results.overlap import Overlap
 
@@ -50,7 +51,7 @@ def overlap(first: HeadSet, second: HeadSet, layers: int, heads: int, *, by_laye
 
 
 def rank_correlation(
-    first: "Float[np.ndarray, 'layer head']", second: "Float[np.ndarray, 'layer head']", *, level: float = 0.95
+    first: "Float[np.ndarray, 'layer head']", second: "Float[np.ndarray, 'layer head']", *, level: float = LEVEL
 ) -> Estimate:
     """Spearman's correlation of two full score vectors over heads, with Bonett and Wright's (2000) interval.
 

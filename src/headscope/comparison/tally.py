@@ -7,12 +7,11 @@ import numpy as np
 from jaxtyping import Float, Integer, Num
 
 from headscope.comparison.resampling import Resampling
-from headscope.measures.intervals import expanded_tails
+from headscope.measures.intervals import LEVEL, expanded_tails
 from headscope.results.counts import COUNTED, Counts, LayerProfile
 from headscope.results.emergence import Status, status_grid
 from headscope.results.estimate import Estimate
 
-LEVEL = 0.95
 _ENDS = (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)
 _COUNTED = tuple(Status[name.upper()] for name in COUNTED)
 

@@ -17,9 +17,9 @@ from typing import Any
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.published import Published, problems_of
 from headscope.measures.intervals import wilson
+from headscope.measures.multiplicity import ALPHA
 from headscope.measures.paired import fewest_flips, flip_p_value, smallest_detectable
 
-ALPHA = 0.05
 MOST_SAMPLES = 64
 
 

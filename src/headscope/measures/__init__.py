@@ -1,3 +1,1 @@
-"""Measures: the only copy of each formula. ``logits`` needs torch; ``intervals`` and ``selection`` are NumPy and
-SciPy.
-"""
+"""Measures: the only copy of each formula. ``logits`` needs torch; all others are NumPy and SciPy."""

@@ -6,6 +6,7 @@ import numpy as np
 from scipy.stats import t
 
 from headscope.errors import InputError
+from headscope.measures.intervals import LEVEL
 from headscope.results.estimate import Estimate
 
 
@@ -26,7 +27,7 @@ def difference(one: Estimate, other: Estimate) -> Estimate:
     return Estimate(value, low, high, min(one.n, other.n), f"difference, {method}")
 
 
-def pooled(estimates: Sequence[Estimate], *, level: float = 0.95) -> Estimate:
+def pooled(estimates: Sequence[Estimate], *, level: float = LEVEL) -> Estimate:
     """Mean over seeds whose estimates share their units (the pairs): half-widths √(w² + s²).
 
     w, the mean distance of the interval's end, does not shrink with the number of seeds; s is Student's t interval of

@@ -20,9 +20,10 @@ from scipy.stats import norm, t
 from headscope.results.estimate import Estimate
 
 RESAMPLES = 2000
+LEVEL = 0.95
 
 
-def wilson(successes: int, n: int, *, level: float = 0.95) -> Estimate:
+def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
     """Wilson's score interval of a proportion (E. B. Wilson, 1927); NaN with the interval [0, 1] for n = 0."""
     method = f"Wilson {level:.0%}"
     if n == 0:
@@ -31,7 +32,7 @@ def wilson(successes: int, n: int, *, level: float = 0.95) -> Estimate:
     return Estimate(p, *_score_interval(p, n, float(norm.ppf(0.5 + level / 2))), n, method)
 
 
-def mean_share(values: "Float[np.ndarray, 'problem']", *, level: float = 0.95) -> Estimate:
+def mean_share(values: "Float[np.ndarray, 'problem']", *, level: float = LEVEL) -> Estimate:
     """Mean of per-problem shares in [0, 1], with Wilson's interval at the effective number of problems.
 
     The variance between problems, over p (1 − p), says how many single yes-or-no problems the shares are worth (Kish's
@@ -54,7 +55,7 @@ def paired_difference(
     *,
     unit: str = "problem",
     bound: float = 1.0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Estimate:
     """Mean of ``after − before`` over the same units, shares in [0, 1] on both sides; ``bound``: the largest change
     there can be.
@@ -89,7 +90,7 @@ def bootstrap_mean(
     unit: str = "problem",
     seed: int = 0,
     count: int = RESAMPLES,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Estimate:
     """Mean of ``values`` (one per independent unit) with a studentised bootstrap interval (Efron and Tibshirani 1993,
     chapter 12), kept within the values' range.
@@ -117,7 +118,7 @@ def bootstrap(
     unit: str = "problem",
     seed: int = 0,
     count: int = 200,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> Estimate:
     """Expanded percentile bootstrap of any ``statistic`` of unit weights (``np.full(n, 1 / n)`` gives the point
     estimate).

@@ -6,6 +6,9 @@ from scipy.stats import false_discovery_control
 
 from headscope.errors import InputError
 
+ALPHA = 0.05
+"""A p-value at or below it, adjusted where there are several tests, is believed."""
+
 
 def q_values(p_values: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
     """Benjamini and Hochberg's adjusted p-values (1995), over all cells of the grid together.

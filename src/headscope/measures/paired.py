@@ -9,10 +9,10 @@ from jaxtyping import Bool
 from scipy.stats import binom, t
 
 from headscope.errors import InputError
+from headscope.measures.intervals import LEVEL
 from headscope.results.estimate import Estimate
 
 POWER = 0.8
-LEVEL = 0.95
 WITHIN = 1 / 6
 """Mean of p (1 − p) over problems whose chances p of being solved are spread evenly over [0, 1]."""
 

@@ -14,6 +14,9 @@ from headscope.results import shown
 SCHEMA_VERSION = 1
 _ARRAYS = ("full", "empty", "circuits", "fractions")
 
+# Fractions of the real edges at which a faithfulness curve is read (method section 4): MIB's, but for the whole graph.
+LADDER = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+
 # Weights of the pairs, from a bootstrap; None weighs all alike.
 Weights = Float[np.ndarray, " pair"] | None
 

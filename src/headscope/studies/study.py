@@ -6,6 +6,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BeforeValidator, Field, model_validator
 
 from headscope.evaluation import Chat, TaskFile
+from headscope.measures.quadrature import Rule
+from headscope.results.faithfulness import LADDER
 from headscope.studies.config import Config
 from headscope.studies.twins import Twin, written_out
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
@@ -13,7 +15,6 @@ from headscope.training import DistillConfig, GrpoConfig, SftConfig
 Dtype = Literal["float32", "bfloat16", "float16"]
 Operator = Literal["zero", "mean", "resample", "optimal"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
-Rule = Literal["left", "right", "midpoint", "gauss"]
 HeadGroup = Literal["emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 
@@ -135,7 +136,7 @@ class DiscoverConfig(Config):
     rule: Rule = "gauss"
     nodes: Annotated[int, Field(ge=1)] | Literal["adaptive"] = "adaptive"
     fraction: Fraction = 0.01
-    sizes: Annotated[tuple[Fraction, ...], Field(min_length=1)] = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
+    sizes: Annotated[tuple[Fraction, ...], Field(min_length=1)] = LADDER
     resamples: int = Field(default=200, ge=20)
     crossed: bool = False
 

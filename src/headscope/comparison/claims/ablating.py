@@ -5,11 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from scipy.stats import norm
 
-from headscope.comparison.ablation import ALPHA, FEWEST_PROBLEMS, MARGIN
+from headscope.comparison.ablation import FEWEST_PROBLEMS, MARGIN
 from headscope.comparison.claims.deciding import claim, missing, part, shown
 from headscope.comparison.claims.study_results import Ablation, StudyResults
 from headscope.measures.independent import pooled
-from headscope.measures.multiplicity import holm
+from headscope.measures.multiplicity import ALPHA, holm
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.estimate import Estimate
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict

@@ -3,13 +3,13 @@
 from headscope.comparison.claims.deciding import claim
 from headscope.comparison.claims.study_results import StudyResults
 from headscope.comparison.coupling import coupling_series, reward_coupling
+from headscope.measures.multiplicity import ALPHA
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.coupling import Coupling
 from headscope.results.estimate import Estimate
 
 FEWEST_POINTS = 12
 MODERATE = 0.3
-ALPHA = 0.05
 STATISTIC = "largest rank correlation of differenced reward and new heads over lags 0-3"
 
 

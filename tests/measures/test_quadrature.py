@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from headscope.circuits.quadrature import RULES, quadrature
 from headscope.errors import InputError
+from headscope.measures.quadrature import RULES, quadrature
 
 
 def test_nodes_by_hand() -> None:

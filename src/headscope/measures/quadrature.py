@@ -1,13 +1,15 @@
 """Quadrature on the path from the corrupt (α = 0) to the clean (α = 1) embedding (method section 3)."""
 
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.errors import InputError, suggestion
 
-RULES = ("gauss", "left", "midpoint", "right")
+Rule = Literal["gauss", "left", "midpoint", "right"]
+RULES: tuple[Rule, ...] = get_args(Rule)
 
 
 @dataclass(frozen=True, eq=False)
