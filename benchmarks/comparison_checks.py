@@ -3,7 +3,7 @@
     .venv/bin/python benchmarks/comparison_checks.py [--trials N]
 
 1. emergence: a model scored on fresh pairs, taken for a post-trained one, and one with changed heads: false emergence,
-   coverage of the excess, how often its test says p ≤ 0.05; the paper's rule beside ours;
+   coverage of the excess, how often its test says p ≤ 0.05; the paper's method beside ours;
 2. changes of importance: coverage, false positives, and false discoveries after Benjamini and Hochberg;
 3. reward coupling of independent random walks, ten times as many: how often p ≤ 0.05;
 4. persistence of heads that stay with a known chance: coverage.
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from headscope.comparison import Resampling, emergence_by_rule, importance_change, persistence, reward_coupling
+from headscope.comparison import Resampling, emergence_by_method, importance_change, persistence, reward_coupling
 from headscope.measures.multiplicity import q_values
 from headscope.results.dynamics import Dynamics
 from headscope.results.edges import EdgeScores
@@ -66,7 +66,7 @@ POPULATIONS = {
 
 
 def emerging(name: str, trials: int) -> str:
-    """40 pairs, circuits of 5 % of the edges: new heads, the interval of their excess and its test, by both rules.
+    """40 pairs, circuits of 5 % of the edges: new heads, the interval of their excess and its test, by both methods.
 
     The true excess is 0 where nothing changed, otherwise the mean number of new heads over the trials, less that
     between base and itself.
@@ -76,23 +76,23 @@ def emerging(name: str, trials: int) -> str:
     doubled = []
     for trial in range(trials):
         base, post, again = POPULATIONS[name].draw(trial)
-        rules = dict.fromkeys(found, Resampling(0.05, seed=trial))
-        once = emergence_by_rule(base, [post], rules, base_again=again)
+        methods = dict.fromkeys(found, Resampling(0.05, seed=trial))
+        once = emergence_by_method(base, [post], methods, base_again=again)
         # Base against itself on other pairs, as if it were a post-trained model.
-        itself = emergence_by_rule(base, [again], dict.fromkeys(found, Resampling(0.05, seed=trial)))
+        itself = emergence_by_method(base, [again], dict.fromkeys(found, Resampling(0.05, seed=trial)))
         doubled.append(len(set(once["bootstrap"][0].doubled)) / 48)
-        for rule in found:
-            found[rule] += once[rule]
-            null[rule].append(len(itself[rule][0].new))
+        for method in found:
+            found[method] += once[method]
+            null[method].append(len(itself[method][0].new))
     lines = []
-    for rule, results in found.items():
+    for method, results in found.items():
         new = np.array([len(each.new) for each in results])
-        truth = float(new.mean() - np.mean(null[rule])) if POPULATIONS[name].changed else 0.0
+        truth = float(new.mean() - np.mean(null[method])) if POPULATIONS[name].changed else 0.0
         covered = np.mean([_holds(each.excess.new, truth) for each in results])
         width = np.mean([each.excess.new.high - each.excess.new.low for each in results])
         called = np.mean([each.new_p_value <= 0.05 for each in results])
         lines.append(
-            f"{rule}: {new.mean() / 48:.1%} of heads new; excess {truth:+.2f} heads, covered by {covered:.1%} of the "
+            f"{method}: {new.mean() / 48:.1%} of heads new; excess {truth:+.2f} heads, covered by {covered:.1%} of the "
             f"intervals (mean width {width:.1f}); p ≤ 0.05 in {called:.1%}"
         )
     return "; ".join([f"{name}: {lines[0]}", lines[1], f"doubled: {np.mean(doubled):.1%} of heads"])

@@ -30,7 +30,7 @@ import torch
 from table import figures, markdown_table
 
 from headscope.circuits import attribute, cross_patch
-from headscope.comparison import Resampling, carried, doubled, emergence_by_rule
+from headscope.comparison import Resampling, carried, doubled, emergence_by_method
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
@@ -219,7 +219,7 @@ def _detected(before: EdgeScores, after: EdgeScores, fractions: Sequence[float])
     yield "doubled", "–", doubled(before, after)
     for fraction in fractions:
         how = Resampling(fraction)
-        found = emergence_by_rule(before, [after], {"bootstrap": how, "paper": how})
+        found = emergence_by_method(before, [after], {"bootstrap": how, "paper": how})
         yield from ((rule, f"{fraction:.0%}", results[0].new) for rule, results in found.items())
 
 

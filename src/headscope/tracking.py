@@ -27,7 +27,7 @@ from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
 
 from headscope.circuits import attribute
-from headscope.comparison import Resampling, emergence_by_rule
+from headscope.comparison import Resampling, emergence_by_method
 from headscope.comparison.measured import METHODS, Method
 from headscope.comparison.record import comparison_record
 from headscope.errors import InputError
@@ -162,8 +162,8 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
                 self._compare(step, found[step, name])
 
     def _compare(self, step: int, scores: EdgeScores) -> None:
-        rules = {method: Resampling(**self._how) for method in METHODS}
-        found = emergence_by_rule(self._base["main"], [scores], rules, base_again=self._base["fresh"])
+        methods = {method: Resampling(**self._how) for method in METHODS}
+        found = emergence_by_method(self._base["main"], [scores], methods, base_again=self._base["fresh"])
         for method, series in self._series.items():
             series.append((step, found[method][0]))
 

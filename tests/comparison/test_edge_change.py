@@ -1,11 +1,11 @@
-"""Edges born and lost, the layer profile, several rules at once, and the ladder of sizes."""
+"""Edges born and lost, the layer profile, several methods at once, and the ladder of sizes."""
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headscope.comparison import Resampling, emergence, emergence_by_rule, emergence_ladder
+from headscope.comparison import Resampling, emergence, emergence_by_method, emergence_ladder
 from headscope.errors import InputError
 from headscope.results.emergence import Emergence
 from headscope.results.graph import Graph
@@ -69,19 +69,19 @@ def test_the_layers_add_up(noisy) -> None:
     assert found.layers.value[1].tolist() == [sum(head.layer == layer for head in found.new) for layer in range(3)]
 
 
-def test_several_rules_at_once_are_each_rule_alone(noisy) -> None:
+def test_several_methods_at_once_are_each_method_alone(noisy) -> None:
     base, post = noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1)
-    both = emergence_by_rule(base, [post], dict.fromkeys(("bootstrap", "paper"), Resampling(0.15, 40)))
+    both = emergence_by_method(base, [post], dict.fromkeys(("bootstrap", "paper"), Resampling(0.15, 40)))
     for method, (found,) in both.items():
         alone = emergence(base, post, fraction=0.15, resamples=40, method=method)
         assert found.as_dict() == alone.as_dict()
 
 
-def test_the_papers_size_is_a_rule_beside_another(routed) -> None:
+def test_the_papers_size_is_a_method_beside_another(routed) -> None:
     base, post = routed(GRAPH, [["L0H0"]] * 4), routed(GRAPH, [["L0H0", "L2H2"]] * 4)
     weak = type(post)(**{**post.__dict__, "pair_edges": post.pair_edges * np.float32(0.05)})
-    rules = {"bootstrap": Resampling(1.0, 20), "paper": Resampling(resamples=20, edges=5000, tau=0.1)}
-    found = emergence_by_rule(base, [weak, post], rules)
+    methods = {"bootstrap": Resampling(1.0, 20), "paper": Resampling(resamples=20, edges=5000, tau=0.1)}
+    found = emergence_by_method(base, [weak, post], methods)
     assert [str(result.new) for result in found["bootstrap"]] == ["L2H2", "L2H2"]
     assert [str(result.new) for result in found["paper"]] == ["none", "L2H2"]
     assert found["paper"][0].tau == 0.1

@@ -69,7 +69,7 @@ def test_crossing_costs_two_scorings_and_only_where_asked_for(think_study: Path,
     assert scores() == scores("discover.crossed=false") + 3 * 2
 
 
-def test_training_at_rate_0_shows_nothing_by_any_rule(think_run: RunDirectory) -> None:
+def test_training_at_rate_0_shows_nothing_by_either_method(think_run: RunDirectory) -> None:
     (record,) = think_run.find("comparison", variant="sft")
     content = json.loads((record.folder / "comparison.json").read_text())
     assert content["steps"] == [1, 2]

@@ -7,7 +7,7 @@ from headscope.comparison.coupling import reward_coupling
 from headscope.comparison.crossed import crossed
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
 from headscope.comparison.effects import change_q_values, doubled, effect, effects, head_importance, importance_change
-from headscope.comparison.emergence import emergence, emergence_by_rule, emergence_ladder, emergence_series
+from headscope.comparison.emergence import emergence, emergence_by_method, emergence_ladder, emergence_series
 from headscope.comparison.matched import MatchedSets, matched_random_sets
 from headscope.comparison.overlap import overlap, rank_correlation
 from headscope.comparison.persistence import persistence
@@ -29,7 +29,7 @@ __all__ = [
     "effect",
     "effects",
     "emergence",
-    "emergence_by_rule",
+    "emergence_by_method",
     "emergence_ladder",
     "emergence_series",
     "fraction_reaching",

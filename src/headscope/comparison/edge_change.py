@@ -1,4 +1,4 @@
-"""Edges born and lost between two models, by the rule for heads."""
+"""Edges born and lost between two models, by the method for heads."""
 
 import numpy as np
 from jaxtyping import Int

@@ -24,10 +24,10 @@ from headscope.results.counts import EdgeChange
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 
-__all__ = ["Method", "Rules", "emergence", "emergence_by_rule", "emergence_ladder", "emergence_series"]
+__all__ = ["Method", "Methods", "emergence", "emergence_by_method", "emergence_ladder", "emergence_series"]
 
-Rules = Mapping[Method, Resampling]
-"""Each rule with its circuit size; what else a ``Resampling`` says must be the same in all."""
+Methods = Mapping[Method, Resampling]
+"""Each method with its circuit size; what else a ``Resampling`` says must be the same in all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +42,7 @@ class _Base:
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """Base as one rule sees it."""
+    """Base as one method sees it."""
 
     method: Method
     how: Resampling
@@ -100,8 +100,8 @@ def emergence_series(
 
     ``posts`` may load its results one by one; only one is held at a time.
     """
-    rules: Rules = {method: Resampling(fraction, resamples, seed)}
-    return emergence_by_rule(base, posts, rules, base_again=base_again, progress=progress)[method]
+    methods: Methods = {method: Resampling(fraction, resamples, seed)}
+    return emergence_by_method(base, posts, methods, base_again=base_again, progress=progress)[method]
 
 
 def emergence_ladder(
@@ -126,20 +126,20 @@ def emergence_ladder(
     return [_against(_reference(reference, how, "bootstrap"), model.at(how)) for how in rungs]
 
 
-def emergence_by_rule(
+def emergence_by_method(
     base: EdgeScores,
     posts: Iterable[EdgeScores],
-    rules: Rules,
+    methods: Methods,
     *,
     base_again: EdgeScores | None = None,
     progress: Progress = SILENT,
 ) -> dict[Method, list[Emergence]]:
-    """``emergence_series`` under several rules at once: the pairs of each model are resampled once for all of them."""
-    needs_pairs: Method = "bootstrap" if "bootstrap" in rules else "paper"
-    first = next(iter(rules.values()))
+    """``emergence_series`` by several methods at once: the pairs of each model are resampled once for all."""
+    needs_pairs: Method = "bootstrap" if "bootstrap" in methods else "paper"
+    first = next(iter(methods.values()))
     reference = _base(base, base_again, first, needs_pairs)
-    references = [_reference(reference, how, method) for method, how in rules.items()]
-    series: dict[Method, list[Emergence]] = {method: [] for method in rules}
+    references = [_reference(reference, how, method) for method, how in methods.items()]
+    series: dict[Method, list[Emergence]] = {method: [] for method in methods}
     with progress.bar("comparing checkpoints", length_hint(posts)) as bar:
         for post in posts:
             _require_comparable(base, post)

@@ -1,4 +1,4 @@
-"""One model as the comparison sees it, and the inclusion frequencies a rule reads from it.
+"""One model as the comparison sees it, and the inclusion frequencies a method reads from it.
 
 ``bootstrap``: the share of resamples whose pruned circuit holds a head. ``paper``: 1 where the circuit of the pooled
 scores does, else 0; each resample then gives a 0 or 1 of its own.

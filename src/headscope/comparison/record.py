@@ -23,7 +23,7 @@ def comparison_record(
     """Plain JSON values. ``change_q`` [checkpoint, layer, head] is Benjamini and Hochberg's q of each head's change of
     importance; ``coupling`` is None without rewards.
 
-    series: (step, emergence) in order; paper: the same steps by the paper's rule.
+    series: (step, emergence) in order; paper: the same steps by the paper's method.
     rewards: (step, mean reward) of the training log; empty where it has none.
     ladder: the last checkpoint at other circuit sizes; of these the counts are kept, with their null and excess.
     """

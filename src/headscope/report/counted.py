@@ -1,4 +1,4 @@
-"""Tables of counts with the null beside each: by rule, by name, by circuit size, of edges, layer by layer."""
+"""Tables of counts with the null beside each: by method, by name, by circuit size, of edges, layer by layer."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from headscope.results.estimate import Estimate
 Comparisons = Sequence[Comparison]
 
 
-def rules(comparisons: Comparisons) -> Table:
+def methods(comparisons: Comparisons) -> Table:
     """Core heads beside the paper's set difference, at the last checkpoint."""
     rows = []
     for each in comparisons:
@@ -20,11 +20,11 @@ def rules(comparisons: Comparisons) -> Table:
         if each.paper:
             rows.append((each.variant, "paper", *_cells(each.paper[-1].counts, each.paper[-1].null)))
     caption = (
-        "Counts by two rules, null in brackets. Core heads: in at least 90 % of bootstrap circuits. Paper: "
+        "Counts by two methods, null in brackets. Core heads: in at least 90 % of bootstrap circuits. Paper: "
         "difference of the two circuits "
         "of the pooled scores, which has no contingent heads and counts flicker as emergence."
     )
-    return Table(("variant", "rule", *COUNTED), tuple(rows), caption, "rules")
+    return Table(("variant", "method", *COUNTED), tuple(rows), caption, "methods")
 
 
 def sets(comparisons: Comparisons) -> Table:
@@ -72,7 +72,7 @@ def edges(comparisons: Comparisons) -> Table:
         if (found := each.final.edges) is not None
     )
     caption = (
-        f"Edges by the rule for heads, last checkpoint, null in brackets; of the born ones the {_NAMED} strongest."
+        f"Edges by the method for heads, last checkpoint, null in brackets; of the born ones the {_NAMED} strongest."
     )
     return Table(("variant", "kept", "born", "lost", "born above null", "born"), rows, caption, "edges")
 

@@ -27,7 +27,7 @@ COMPARISON_SCHEMA = MEASURES_SCHEMA = FAITHFULNESS_SCHEMA = CLAIMS_SCHEMA = 1
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """One variant against the base at each checkpoint, by bootstrap (``emergence``) and by the paper's rule.
+    """One variant against the base at each checkpoint, by bootstrap (``emergence``) and by the paper's.
 
     ladder: share of real edges to the last checkpoint's counts, null and excess. coupling: None without rewards.
     """

@@ -88,7 +88,7 @@ class LayerProfile:
 
 @dataclass(frozen=True, eq=False)
 class EdgeChange:
-    """Edges kept, born (``counts.new``) and lost, by the rule for heads, with the test-retest null beside them.
+    """Edges kept, born (``counts.new``) and lost, by the method for heads, with the test-retest null beside them.
 
     born, lost: names, the edges of largest mean |score| first (in post, in base). The status of an edge that is in no
     resample's circuit of either model is absent.

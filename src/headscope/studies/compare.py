@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from headscope.comparison import Resampling, emergence_by_rule, emergence_ladder
+from headscope.comparison import Resampling, emergence_by_method, emergence_ladder
 from headscope.comparison.measured import METHODS
 from headscope.comparison.record import SCHEMA_VERSION, comparison_record
 from headscope.progress import SILENT, Progress
@@ -31,7 +31,7 @@ class Scored:
 def unit(study: Study, run: RunDirectory, variant: str, scored: Scored, reward_log: "RewardLog | None") -> Unit:
     """``comparison.json`` of a variant: arithmetic on its saved scores.
 
-    Besides both rules' results at every checkpoint it holds ``change_q`` [checkpoint, layer, head], Benjamini and
+    Besides both methods' results at every checkpoint it holds ``change_q`` [checkpoint, layer, head], Benjamini and
     Hochberg's q of each head's change of importance, the dynamics, and the rewards beside the counts.
     """
     settings = study.discover
@@ -81,9 +81,9 @@ def compared(
     rewards: Sequence[tuple[int, float]] = (),
     progress: Progress = SILENT,
 ) -> dict[str, Any]:
-    """What ``comparison.json`` holds: both rules at every checkpoint, the dynamics, and the last one at every size."""
+    """What ``comparison.json`` holds: both methods at every checkpoint, the dynamics, the last one at every size."""
     base, fresh = EdgeScores.load(saved.base), EdgeScores.load(saved.fresh)
-    series = emergence_by_rule(base, saved, dict.fromkeys(METHODS, how), base_again=fresh, progress=progress)
+    series = emergence_by_method(base, saved, dict.fromkeys(METHODS, how), base_again=fresh, progress=progress)
     last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
     ladder = emergence_ladder(base, last, sizes, base_again=fresh, resamples=how.resamples, seed=how.seed)
     return comparison_record(

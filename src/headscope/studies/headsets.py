@@ -27,7 +27,7 @@ from headscope.studies.study import HeadGroup, Study
 SCHEMA_VERSION = 2
 FILE = "heads.json"
 
-# Where a group is read: the rule of the comparison, and what became of the heads under it; ``recall`` is elsewhere.
+# Where a group is read: the method of the comparison, and what became of the heads under it; ``recall`` is elsewhere.
 GROUPS = {
     "emergent": ("emergence", Status.NEW),
     "kept": ("emergence", Status.KEPT),
@@ -73,8 +73,8 @@ def unit(
             scores = EdgeScores.load(run.folder(recall))
             heads, others = HeadSet.of(top_heads(scores.head_importance, settings.at_most)), HeadSet(())
         else:
-            rule, status = GROUPS[group]
-            result = Emergence.from_dict(compare.read(run.folder(comparison))[rule][-1])
+            method, status = GROUPS[group]
+            result = Emergence.from_dict(compare.read(run.folder(comparison))[method][-1])
             every = result.heads(status)
             heads = _most_changed(every, result, settings.at_most)
             others = every - heads

@@ -172,7 +172,7 @@ class AblateConfig(Config):
 
     preset: ``paper`` compares heads only the post-trained circuit has, heads only the base circuit has, and heads of
         the recall circuit (of ``guard``), removed and scaled; keys beside it win.
-    heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's rule, the plain
+    heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's method, the plain
         set difference of two circuits; ``recall`` needs a ``guard``.
     at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.

@@ -1,7 +1,7 @@
-"""Emergence map: the state of every head, and the counts by our rule beside the paper's."""
+"""Emergence map: the state of every head, and the counts by our method beside the paper's."""
 
 from headscope.report.blocks import Block, Notice, Page, Table
-from headscope.report.counted import edges, ladder, layers, rules, sets
+from headscope.report.counted import edges, ladder, layers, methods, sets
 from headscope.report.figures.crossed_effects import crossed_effects
 from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.faithfulness import faithfulness
@@ -15,7 +15,7 @@ def emergence(findings: Findings) -> Page:
     blocks: tuple[Block, ...] = (Notice("No comparison is done yet."),)
     if findings.comparisons:
         found = findings.comparisons
-        counted = (table(found) for table in (rules, sets, ladder, edges, layers))
+        counted = (table(found) for table in (methods, sets, ladder, edges, layers))
         blocks = (emergence_map(found), *(each for each in counted if each.rows))
     if findings.faithful:
         used = float(findings.study["discover"]["fraction"])
