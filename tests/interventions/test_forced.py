@@ -71,7 +71,7 @@ def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
     for handle in handles:
         handle.remove()
     text, response = len(TEXTS[0].tokens), len(TEXTS[0].response)
-    around = [(1, text)] * 2, [(1, response)] * 2  # the pass that is watched, and the one that gives the logits
+    around = [(1, text)] * 2, [(1, 1)] * 2  # the pass that is watched, and the one that gives the logits
     assert seen["q_proj"] == [*around[0], (1, text), (1, text), *around[1]]
     assert seen["up_proj"] == [*around[0], (1, text), (5, response), *around[1]]
 
@@ -126,6 +126,29 @@ def test_in_the_last_layer_only_the_mlp_can_repair(tiny_model: Any, architecture
     assert np.allclose(direct, total[1], atol=2.0 if architecture in ("gemma2", "olmo2") else 1e-4)
     assert (abs(direct - total[0]) > 1e-3).all()
     assert not np.allclose(direct_loss(model, heads, TEXTS), teacher_forced(model, TEXTS, factors).nll[1], atol=1e-3)
+
+
+def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
+    """Sweeps, direct effects, reference texts and fitted constants, with one thread and with three."""
+    model, factors = tiny_model("qwen3"), edits()
+    texts = [Text((index, index + 1), tuple(range(3, 5 + index % 7))) for index in range(24)]
+
+    def everything(threads: int) -> list[np.ndarray]:
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            forced = [
+                teacher_forced(model, texts, factors, fill=by.fill, reader=by.reader).nll
+                for by in (stand_in(model, operator, texts) for operator in OPERATORS)
+            ]
+            means = capture_mean(model, [text.tokens for text in texts])
+            assert torch.get_num_threads() == threads
+            return [*forced, direct_loss(model, ["L0H1", "L1H2"], texts), means]
+        finally:
+            torch.set_num_threads(before)
+
+    for one, three in zip(everything(1), everything(3), strict=True):
+        assert np.allclose(one, three, atol=1e-4)
 
 
 def test_empty_texts_and_other_grids_are_refused(tiny_model: Any) -> None:

@@ -5,17 +5,20 @@ stream alone, and the final norm works on what is left. Where direct exceeds tot
 (McGrath et al. 2023, arXiv 2307.15771; Rushing and Nanda 2024, arXiv 2402.15390).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headscope.interventions.forced import Text, response_nll
 from headscope.interventions.operators import Heads, head_grid
 from headscope.models import HeadAccess, Hook, as_model, attached, head_access
+from headscope.models.threads import in_order, of_this_thread
 from headscope.progress import SILENT, Progress
 
 
@@ -27,42 +30,38 @@ def direct_loss(
     A post-norm after attention (Gemma, OLMo 2) is linearised at the whole model's pass. Raises InputError where a head
     does not exist.
     """
-    access = head_access(as_model(model))
-    grid = head_grid(model, heads)
+    plain, grid = as_model(model), head_grid(model, heads)
+    access = head_access(plain)
+    layers = np.flatnonzero(grid.any(axis=1)).tolist()
+    weights = {layer: access.output_weights(layer)[grid[layer]].float() for layer in layers}
     losses = np.zeros(len(texts))
-    with torch.inference_mode(), progress.bar("direct effects", len(texts)) as bar:
-        for index, text in enumerate(texts):
-            written = _written(model, access, grid, text)
-            with attached([Hook(access.final_norm.module, "input", _without(written))]):
-                losses[index] = float(response_nll(model, text)[0])
+
+    @torch.inference_mode()  # each thread has its own mode
+    def measure(text: Text) -> float:
+        with attached(_without_own_writes(access, grid, weights)):
+            return float(response_nll(plain, text)[0])
+
+    with progress.bar("direct effects", len(texts)) as bar:
+        for index, loss in enumerate(in_order(plain, measure, texts)):
+            losses[index] = loss
             bar.advance()
     return losses
 
 
-def _without(written: Float[Tensor, "1 token d"]) -> Callable[[Tensor], Tensor]:
-    def remove(stream: Float[Tensor, "1 token d"]) -> Float[Tensor, "1 token d"]:
-        return stream - written.to(stream)
-
-    return remove
-
-
-def _written(
-    model: Any, access: HeadAccess, grid: "np.ndarray[Any, np.dtype[np.bool_]]", text: Text
-) -> Float[Tensor, "1 token d"]:
-    """The sum of what the heads write, from one pass of the whole model."""
+def _without_own_writes(
+    access: HeadAccess, grid: Bool[np.ndarray, "layer head"], weights: Mapping[int, Float[Tensor, "chosen d_head d"]]
+) -> Iterator[Hook]:
+    """What the heads write is kept on the way up, and taken out before the final norm of the same pass."""
     written: list[Tensor] = []
 
-    def adds(layer: int) -> Callable[[Tensor], None]:
-        chosen = np.flatnonzero(grid[layer])
+    def add(layer: int, z: Float[Tensor, "1 token z"]) -> None:
+        own = torch.unflatten(z, -1, (access.heads, access.d_head))[:, :, grid[layer]].float()
+        written.append(torch.einsum("bthe,hed->btd", own, weights[layer]))
 
-        def add(z: Float[Tensor, "1 token z"]) -> None:
-            own = torch.unflatten(z, -1, (access.heads, access.d_head))[:, :, chosen].float()
-            written.append(torch.einsum("bthe,hed->btd", own, access.output_weights(layer)[chosen].float()))
+    def remove(stream: Float[Tensor, "1 token d"]) -> Float[Tensor, "1 token d"]:
+        return stream - torch.stack([each.to(stream) for each in written]).sum(0)
 
-        return add
-
-    layers = np.flatnonzero(grid.any(axis=1)).tolist()
-    hooks = [hook for layer in layers for hook in access.layers[layer].on_write(adds(layer))]
-    with attached(hooks):
-        as_model(model).base_model(input_ids=torch.tensor([text.tokens], device=access.device), use_cache=False)
-    return torch.stack(written).sum(0)
+    for layer in weights:
+        for hook in access.layers[layer].on_write(partial(add, layer)):
+            yield replace(hook, function=of_this_thread(hook.function))
+    yield Hook(access.final_norm.module, "input", of_this_thread(remove))

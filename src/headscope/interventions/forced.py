@@ -30,7 +30,7 @@ from headscope.interventions.operators import Change, Fill
 from headscope.interventions.spans import PARTS, Reader, Span, reading, span_of
 from headscope.measures.logits import nll
 from headscope.models import HeadAccess, as_model, head_access
-from headscope.models.threads import side_by_side
+from headscope.models.threads import in_order
 from headscope.progress import SILENT, Progress
 
 CPU_TOKENS = 4096
@@ -112,8 +112,7 @@ def teacher_forced(
         for each in (reader, inside and inside[0]):
             if each is not None:
                 stack.enter_context(reading(model, each))
-        threads = stack.enter_context(side_by_side(plain, len(texts)))
-        for _ in threads.map(measure, range(len(texts))):
+        for _ in in_order(plain, measure, range(len(texts))):
             bar.advance()
     return Forced(found[0], found[1])
 

@@ -13,7 +13,6 @@ model act as in a pass, but for those on what o_proj gives.
 Several threads may go through one model, each with its own text. What is hooked here answers to its own thread only.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
@@ -23,6 +22,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from headscope.models import HeadAccess, Hook, as_model, attached, head_access
+from headscope.models.threads import of_this_thread
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -55,7 +55,7 @@ class Layerwise:
         # Not a ``Hook``: those see one argument, and the masks and positions beside it are what is wanted.
         handles = [layer.attention.register_forward_pre_hook(keep, with_kwargs=True) for layer in access.layers]
         try:
-            with attached([Hook(access.layers[0].block, "input", _own(streams.append))]):
+            with attached([Hook(access.layers[0].block, "input", of_this_thread(streams.append))]):
                 plain.base_model(input_ids=ids, use_cache=False)
         finally:
             for handle in handles:
@@ -67,7 +67,7 @@ class Layerwise:
         blocks, (args, kwargs) = self.access.layers[layer], self.calls[layer]
         read = stream if blocks.attention_norm is None else blocks.attention_norm.module(stream)
         found: list[Tensor] = []
-        with attached([Hook(blocks.output, "input", _own(found.append))]):
+        with attached([Hook(blocks.output, "input", of_this_thread(found.append))]):
             if args:
                 blocks.attention(read, *args[1:], **kwargs)
             else:
@@ -93,15 +93,10 @@ class Layerwise:
     def logits(self, stream: Float[Tensor, "row token d"]) -> Float[Tensor, "row token vocab"]:
         """What the last layer's stream, at any positions, predicts.
 
-        The final norm of a pass of as many tokens is handed the rows instead: that holds whatever comes after it.
+        The final norm of a pass of one token is handed them, each as a row of its own: that holds whatever comes after
+        the norm.
         """
-        ids = self.ids[:, : stream.shape[1]]
-        with attached([Hook(self.access.final_norm.module, "input", _own(lambda _: stream))]):
-            logits: Tensor = self.model(input_ids=ids, use_cache=False).logits
-        return logits
-
-
-def _own(function: Callable[[Tensor], Tensor | None]) -> Callable[[Tensor], Tensor | None]:
-    """``function`` for passes of the thread that is here now; those of others are left alone."""
-    thread = get_ident()
-    return lambda value: function(value) if get_ident() == thread else None
+        rows = stream.flatten(0, 1)[:, None]
+        with attached([Hook(self.access.final_norm.module, "input", of_this_thread(lambda _: rows))]):
+            logits: Tensor = self.model(input_ids=self.ids[:, :1], use_cache=False).logits
+        return torch.unflatten(logits, 0, stream.shape[:2])[:, :, 0]

@@ -1,6 +1,7 @@
 """Means of z over a reference set."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from torch import Tensor
 from headscope.errors import InputError
 from headscope.interventions.spans import PARTS, Reader, Span, parts_of, span_of
 from headscope.models import Hook, as_model, attached, head_access
+from headscope.models.threads import in_order, of_this_thread
 
 
 def capture_mean(
@@ -43,20 +45,21 @@ def head_writes(
     """z of ``layers`` for each text in turn, heads side by side."""
     plain = as_model(model)
     access = head_access(plain)
-    found: dict[int, Tensor] = {}
 
-    def keep(layer: int) -> Callable[[Tensor], None]:
-        def record(z: Float[Tensor, "1 token z"]) -> None:
+    @torch.no_grad()  # each thread has its own mode
+    def read(text: Sequence[int]) -> dict[int, Tensor]:
+        found: dict[int, Tensor] = {}
+
+        def keep(layer: int, z: Float[Tensor, "1 token z"]) -> None:
             found[layer] = z[0]
 
-        return record
-
-    for text in texts:
         ids = torch.as_tensor(np.asarray(text, dtype=np.int64), device=access.device)[None]
-        hooks = [Hook(access.layers[layer].output, "input", keep(layer)) for layer in layers]
-        with torch.no_grad(), attached(hooks):
+        receive = {layer: of_this_thread(partial(keep, layer)) for layer in layers}
+        with attached([Hook(access.layers[layer].output, "input", receive[layer]) for layer in layers]):
             plain.base_model(input_ids=ids, use_cache=False)
-        yield dict(found)
+        return found
+
+    yield from in_order(plain, read, texts)
 
 
 def _kept(text: Sequence[int], limits: Span | None) -> "np.ndarray[Any, np.dtype[np.int64]]":

@@ -5,17 +5,20 @@ constant that minimises the loss takes away what the head tells about the input,
 """
 
 from collections.abc import Sequence
+from functools import partial
 from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from headscope.interventions.forced import Text, edited_nll, rows_that_fit, teacher_forced
 from headscope.interventions.means import head_writes
 from headscope.interventions.operators import Constants, Heads, head_grid
 from headscope.models import as_model, head_access
+from headscope.models.threads import in_order
 from headscope.progress import SILENT, Progress
 
 
@@ -64,17 +67,23 @@ def _descend(
     seed: int,
     progress: Progress,
 ) -> Float[np.ndarray, "layer head d_head"]:
-    device = head_access(as_model(model)).device
+    plain = as_model(model)
+    device, threads = head_access(plain).device, 1 if plain.device.type == "cuda" else torch.get_num_threads()
     centre, unit = torch.as_tensor(mean, device=device), torch.as_tensor(spread, device=device)
     shift = torch.zeros_like(centre, requires_grad=True)
     adam, kept, draw = torch.optim.Adam([shift], lr=rate), [], np.random.default_rng(seed)
-    with progress.bar("optimal constants", steps) as bar, torch.enable_grad():
+
+    @torch.enable_grad()  # each thread has its own mode
+    def gradient(text: Text, edits: Float[np.ndarray, "edit layer head"]) -> Float[Tensor, "layer head d_head"]:
+        losses = edited_nll(model, text, edits, Constants(centre + unit * shift))
+        return torch.autograd.grad(losses.sum(), shift)[0]
+
+    with progress.bar("optimal constants", steps) as bar:
         for step in range(steps):
             text = texts[int(draw.integers(len(texts)))]
-            shift.grad = torch.zeros_like(shift)
-            for edits in np.array_split(alone, ceil(len(alone) / _rows_kept(model, text))):
-                losses = edited_nll(model, text, edits, Constants(centre + unit * shift))
-                shift.grad += torch.autograd.grad(losses.sum(), shift)[0]
+            parts = max(ceil(len(alone) / _rows_kept(plain, text)), threads)
+            chunks = [alone[first::parts] for first in range(min(parts, len(alone)))]  # alike in how deep the edits lie
+            shift.grad = torch.stack(list(in_order(plain, partial(gradient, text), chunks))).sum(0)
             adam.step()
             if step >= steps // 2:
                 kept.append(shift.detach().clone())
@@ -85,8 +94,7 @@ def _descend(
 
 def _rows_kept(model: Any, text: Text) -> int:
     """Rows that fit where every layer's activations are kept, for the way back."""
-    plain = as_model(model)
-    return max(1, rows_that_fit(plain, text) // (2 * len(head_access(plain).layers)))
+    return max(1, rows_that_fit(model, text) // (2 * len(head_access(model).layers)))
 
 
 def _moments(

@@ -1,11 +1,17 @@
 """Work shared out among threads, on a CPU."""
 
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import Any
+from threading import get_ident
+from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
+
+Piece = TypeVar("Piece")
+Found = TypeVar("Found")
 
 
 @contextmanager
@@ -24,3 +30,22 @@ def side_by_side(model: Any, pieces: int) -> Iterator[ThreadPoolExecutor]:
     finally:
         threads.shutdown(cancel_futures=True)
         torch.set_num_threads(allowed)
+
+
+def in_order(model: Any, work: Callable[[Piece], Found], pieces: Sequence[Piece]) -> Iterator[Found]:
+    """What ``work`` makes of each piece in turn, on threads side by side; few pieces are worked out ahead."""
+    most = 2 * torch.get_num_threads()
+    ahead: deque[Future[Found]] = deque()
+    with side_by_side(model, len(pieces)) as threads:
+        for piece in pieces:
+            ahead.append(threads.submit(work, piece))
+            if len(ahead) > most:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def of_this_thread(function: Callable[[Tensor], Tensor | None]) -> Callable[[Tensor], Tensor | None]:
+    """``function`` for passes of the thread that is here now; those of others are left alone."""
+    thread = get_ident()
+    return lambda value: function(value) if get_ident() == thread else None
