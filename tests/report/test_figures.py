@@ -8,6 +8,7 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
+from headscope.report.blocks import Table
 from headscope.report.figures.cohorts import cohorts
 from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.evidence import evidence
@@ -15,9 +16,11 @@ from headscope.report.figures.forest import forest
 from headscope.report.figures.frequency import frequency
 from headscope.report.findings import Ablation, Asked, Comparison, Findings, read
 from headscope.report.pages import build_pages
+from headscope.report.pages.emergence import emergence as emergence_page
 from headscope.report.paper import overview_figure
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
+from headscope.results.overlap import EffectMap, Likeness, Overlap
 from headscope.runs import RunDirectory
 
 from .runs import RunWriter, dynamics, emergence, verdict
@@ -148,3 +151,21 @@ def test_unknown_null_is_drawn_as_nothing() -> None:
     final = replace(known.final, null=replace(known.final.null, new=unknown), null_source="none")
     figure = emergence_map([replace(known, emergence=(*known.emergence[:-1], final))])
     assert "1 new (–)" in figure.panels[0].title
+
+
+def test_effect_map_shows_the_mean_on_one_scale_and_overlaps_beside_chance() -> None:
+    overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.01, 2, 3, 3, by_layer=True)
+    alike = Likeness("sft", "grpo", "faithfulness", (0.05, 0.1), overlap, Estimate(0.9, 0.8, 0.95, 2, "made up"))
+    found = EffectMap({"sft": np.array([[[1.0, 0.0]], [[0.0, -1.0]]]), "grpo": np.zeros((1, 1, 2))}, (alike,), 0.8)
+    page = emergence_page(Findings({"name": "x"}, {}, ("sft", "grpo"), (hand_made(),), effects=found))
+    _, figure = page.figures()
+    drawn = figure.panels[0].plot.data[0]
+    assert ([list(row) for row in drawn.z], drawn.zmin, drawn.zmax) == ([[0.5, -0.5]], -1, 1)
+    assert [panel.title for panel in figure.panels] == ["sft · 2 checkpoints", "grpo · 1 checkpoints"]
+    assert figure.table.rows[1] == ("sft", "L0H1", -0.5, -1.0)
+    table = next(block for block in page.blocks if isinstance(block, Table))
+    assert table.rows[0][:6] == (
+        *("sft / grpo", "faithfulness", "5.0% / 10.0%", "2 of 3 / 3", 0.5),
+        "0.25 [0.10, 0.40]",
+    )
+    assert "0.9" in table.rows[0][7]

@@ -11,6 +11,7 @@ from headscope.pairs import Pairs
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
+from headscope.results.overlap import EffectMap
 from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
 from headscope.studies import claims
@@ -119,3 +120,25 @@ def test_both_results_are_written_judged_and_shown(
     shown = capsys.readouterr().out
     assert "| think-on / think-off |" in shown
     assert "the prompt's" in shown
+
+
+def test_effects_and_overlaps_of_all_variants_are_kept_printed_and_shown(
+    think_study: Path, think_run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (record,) = think_run.find("effects")
+    found = EffectMap.from_dict(json.loads((record.folder / "effects.json").read_text()))
+    assert list(found.effects) == ["think-on", "think-off", "sft"]
+    assert len(found.effects["sft"]) == 2
+    assert np.abs(found.effects["sft"]).max() == 0
+    assert 0 < np.abs(found.effects["think-on"]).max() <= 1
+    assert [(each.first, each.second, each.equal) for each in found.likeness][:2] == [
+        ("think-on", "think-off", "fraction"),
+        ("think-on", "think-off", "faithfulness"),
+    ]
+    assert len(found.likeness) == 3 * 2
+    assert {each.fractions for each in found.likeness if each.equal == "fraction"} == {(0.1, 0.1)}
+    html = think_run.report.read_text()
+    assert "Which heads does training make matter more, and which less?" in html
+    assert main(["compare", str(think_study), "--out", str(think_run.path)]) == 0
+    shown = capsys.readouterr().out
+    assert "| think-on / think-off | faithfulness |" in shown

@@ -133,7 +133,12 @@ def _tables(verb: str, run: "RunDirectory") -> Tables:
     tables = {
         "eval": {"accuracy": summaries.accuracy},
         "discover": {"circuits": summaries.circuits},
-        "compare": {"counts": summaries.counts, "prompts": summaries.prompts, "modes": summaries.modes},
+        "compare": {
+            "counts": summaries.counts,
+            "prompts": summaries.prompts,
+            "modes": summaries.modes,
+            "overlaps": summaries.overlaps,
+        },
         "ablate": {"verdicts": summaries.verdicts, "evidence": summaries.evidence},
         "run": {"accuracy": summaries.accuracy, "heads": summaries.heads, "verdicts": summaries.verdicts},
     }.get(verb, {})

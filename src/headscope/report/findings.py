@@ -15,6 +15,7 @@ from headscope.results.dynamics import Dynamics
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
+from headscope.results.overlap import EffectMap
 from headscope.results.persistence import Persistence
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
@@ -143,6 +144,7 @@ class Findings:
     comparisons: tuple[Comparison, ...] = ()
     crossed: dict[str, Crossed] = field(default_factory=dict)
     modes: tuple[Modes, ...] = ()
+    effects: EffectMap | None = None
     training: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
     ablations: tuple[Ablation, ...] = ()
@@ -190,6 +192,7 @@ def read(run: RunDirectory) -> Findings:
         comparisons=tuple(_in_order(map(_comparison, run.find("comparison")), variants)),
         crossed={record.labels["variant"]: _crossed(record) for record in run.find("crossed")},
         modes=tuple(map(_modes, run.find("thinking"))),
+        effects=next(map(_effects, run.find("effects")), None),
         training={record.labels["variant"]: _training_log(record) for record in run.find("train")},
         evaluations=tuple(_in_order((_evaluation(run, each) for each in run.find("measures")), variants)),
         ablations=tuple(_in_order(map(_ablation, run.find("verdict")), variants)),
@@ -237,6 +240,10 @@ def _claims(path: Path) -> tuple[Claim, ...]:
 
 def _crossed(record: Record) -> Crossed:
     return Crossed.from_dict(read_object(record.folder / "crossed.json"))
+
+
+def _effects(record: Record) -> EffectMap:
+    return EffectMap.from_dict(read_object(record.folder / "effects.json"))
 
 
 def _modes(record: Record) -> Modes:

@@ -9,12 +9,12 @@ from pathlib import Path
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.units import closure
-from headscope.studies import ablate, compare, crossed, discover, evaluate, openings, thinking, train
+from headscope.studies import ablate, compare, crossed, discover, effects, evaluate, openings, thinking, train
 from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
 from headscope.studies.study import Study, VariantConfig
 from headscope.training import read_log
 
-COMPARED = ("comparison", "crossed", "thinking")
+COMPARED = ("comparison", "crossed", "thinking", "effects")
 GOALS = {
     "train": ("train",),
     "discover": ("scores", "faithfulness"),
@@ -58,8 +58,14 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
             answers[name][str(samples.labels["task"])] = samples
             yield evaluate.measures_unit(study, run, samples, before)
     circuits = {each.name: _circuits(study, run, each.name, base, stages[each.name]) for each in study.variants}
+    done = {}
     for variant in study.variants:
-        yield from _variant_units(study, run, variant, circuits[variant.name], trained.get(variant.name))
+        each, rewards = circuits[variant.name], _reward_log(run, variant, trained.get(variant.name))
+        comparison = compare.unit(study, run, variant.name, each.scored, rewards)
+        done[variant.name] = effects.Done(comparison, each.last, each.curves[1])
+        yield from _variant_units(study, run, variant.name, each, comparison)
+    if done:
+        yield effects.unit(study, run, done)
     yield from _thinking_units(study, run, circuits, answers)
 
 
@@ -97,15 +103,12 @@ def _circuits(study: Study, run: RunDirectory, variant: str, base: Stage, stages
     return _Circuits(base, later[-1], pairs, scored, curves)
 
 
-def _variant_units(
-    study: Study, run: RunDirectory, variant: VariantConfig, found: _Circuits, trained: Unit | None
-) -> Iterator[Unit]:
+def _variant_units(study: Study, run: RunDirectory, variant: str, found: _Circuits, comparison: Unit) -> Iterator[Unit]:
     scored = found.scored
     yield from (scored.base, scored.fresh, *scored.checkpoints.values(), *found.curves)
-    comparison = compare.unit(study, run, variant.name, scored, _reward_log(run, variant, trained))
     yield comparison
     if study.discover.crossed:
-        yield from _crossed_units(study, run, variant.name, found)
+        yield from _crossed_units(study, run, variant, found)
     for ref in study.ablate_tasks:
         yield from ablate.Sweep(study, run, found.final, comparison, ref).units()
 

@@ -9,11 +9,12 @@ from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence
+from headscope.results.overlap import EffectMap
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.storage import read_object
-from headscope.studies import compare, crossed, thinking
+from headscope.studies import compare, crossed, effects, thinking
 
 Row = dict[str, str]
 
@@ -91,6 +92,24 @@ def prompts(run: RunDirectory) -> list[Row]:
         origins = {_ORIGINS[name]: _count(origin.count) for name, origin in found.origins.items()}
         rows.append({"variant": str(record.labels["variant"])} | origins | changed | {"pairs": str(found.pairs)})
     return rows
+
+
+def overlaps(run: RunDirectory) -> list[Row]:
+    """Core heads that two variants' final circuits share, with the chance level, and how alike all heads rank."""
+    return [
+        {
+            "variants": f"{each.first} / {each.second}",
+            "equal": each.equal,
+            "edges": " / ".join(f"{size:.1%}" for size in each.fractions),
+            "shared heads": f"{each.overlap.shared} of {each.overlap.first} / {each.overlap.second}",
+            "Jaccard": f"{each.overlap.jaccard:.2f}",
+            "by chance": f"{each.overlap.chance:.2f} [{each.overlap.chance_low:.2f}, {each.overlap.chance_high:.2f}]",
+            "p": f"{each.overlap.p_value:.3f}",
+            "rank correlation": str(each.ranks),
+        }
+        for record in run.find("effects")
+        for each in EffectMap.from_dict(read_object(record.folder / effects.FILE)).likeness
+    ]
 
 
 def modes(run: RunDirectory) -> list[Row]:

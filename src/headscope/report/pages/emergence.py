@@ -3,11 +3,13 @@
 from headscope.report.blocks import Block, Notice, Page, Table
 from headscope.report.counted import edges, ladder, layers, methods, sets
 from headscope.report.figures.crossed_effects import crossed_effects
+from headscope.report.figures.effect_map import effect_map
 from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.faithfulness import faithfulness
 from headscope.report.findings import Findings, Modes
 from headscope.report.numbers import UNKNOWN, count, count_with_interval, share_with_interval, with_interval
 from headscope.results.crossed import ORIGINS
+from headscope.results.overlap import EffectMap
 
 
 def emergence(findings: Findings) -> Page:
@@ -16,7 +18,7 @@ def emergence(findings: Findings) -> Page:
     if findings.comparisons:
         found = findings.comparisons
         counted = (table(found) for table in (methods, sets, ladder, edges, layers))
-        blocks = (emergence_map(found), *(each for each in counted if each.rows))
+        blocks = (emergence_map(found), *_effects(findings), *(each for each in counted if each.rows))
     if findings.faithful:
         used = float(findings.study["discover"]["fraction"])
         blocks = (*blocks, faithfulness(findings.faithful, findings.variants, used))
@@ -25,6 +27,37 @@ def emergence(findings: Findings) -> Page:
     if findings.modes:
         blocks = (*blocks, _modes(findings))
     return Page("emergence-map", "Emergence map", "Which heads are kept, new and lost, and where do they sit?", blocks)
+
+
+def _effects(findings: Findings) -> tuple[Block, ...]:
+    if findings.effects is None:
+        return ()
+    alike = (_overlaps(findings.effects),) if findings.effects.likeness else ()
+    return (effect_map(findings.effects), *alike)
+
+
+def _overlaps(found: EffectMap) -> Table:
+    rows = tuple(
+        (
+            f"{each.first} / {each.second}",
+            each.equal,
+            " / ".join(f"{size:.1%}" for size in each.fractions),
+            f"{each.overlap.shared} of {each.overlap.first} / {each.overlap.second}",
+            each.overlap.jaccard,
+            f"{each.overlap.chance:.2f} [{each.overlap.chance_low:.2f}, {each.overlap.chance_high:.2f}]",
+            each.overlap.p_value,
+            with_interval(each.ranks),
+        )
+        for each in found.likeness
+    )
+    columns = ("variants", "equal", "edges", "shared heads", "Jaccard", "by chance", "p", "rank correlation")
+    caption = (
+        "Core heads of two variants' last circuits, of as many edges each or each as large as a faithfulness of "
+        f"{found.faithfulness:.0%} needs. By chance: random sets with as many heads in each layer, mean and 95 % of "
+        "them; p: the share of these that overlap as much. Ranks: Spearman over the importance of all heads, the same "
+        "in both rows, 95 % interval. Each variant is scored on pairs of its own."
+    )
+    return Table(columns, rows, caption, "overlaps")
 
 
 def _origins(findings: Findings) -> Table:
