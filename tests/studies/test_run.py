@@ -55,8 +55,8 @@ def same_unit(one: Path, other: Path) -> None:
 def test_every_station_ran(toy_run: Path) -> None:
     run = RunDirectory.open(toy_run)
     table = {each.kind: each for each in coverage(run).kinds}
-    kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "headsets", "samples", "measures"}
-    kinds |= {"ablated", "verdict", "constants", "forced", "evidence"}
+    kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "effects", "headsets", "samples"}
+    kinds |= {"measures", "ablated", "verdict", "constants", "forced", "evidence"}
     assert kinds == set(table)
     assert all(row.failed == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
@@ -117,7 +117,9 @@ def test_the_same_command_reuses_everything(toy_run: Path, toy_study: Path) -> N
 def test_another_threshold_trains_samples_and_attributes_nothing_again(toy_run: Path, toy_study: Path) -> None:
     changed = read_study(str(toy_study), ["discover.fraction=0.3", "ablate.heads=[lost]"])
     todo = [unit.kind for unit in plan(changed, RunDirectory(toy_run)) if not RunDirectory(toy_run).is_done(unit)]
-    assert set(todo) == {"faithfulness", "comparison", "headsets", "ablated", "verdict", "forced", "evidence"}
+    assert set(todo) == {
+        *("faithfulness", "comparison", "effects", "headsets", "ablated", "verdict", "forced", "evidence")
+    }
 
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_results(
