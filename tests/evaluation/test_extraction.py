@@ -46,6 +46,9 @@ def test_stated_answer(response, answer):
 @pytest.mark.parametrize(
     ("response", "letter"),
     [
+        (r"\boxed{(b)}", "B"),
+        (r"\boxed{\text{b}}", "B"),
+        ("Answer: (b).", "B"),
         (r"\boxed{\text{B}}", "B"),
         ("The answer is (C) because", "C"),
         ("d", "D"),

@@ -53,8 +53,9 @@ def stated_letter(response: str) -> str:
     answer = re.sub(
         r"\\(?:text|textbf|mathrm|mathbf)\b", "", stated_answer(response) or after_thinking(response).strip()
     )
-    if len(answer) == 1:
-        return answer.upper()
+    whole = answer.strip("(){}$*. ")  # (b) is B; a small letter inside a sentence is a word
+    if len(whole) == 1:
+        return whole.upper()
     letters = _LETTER.findall(answer)
     return str(letters[0]) if letters else ""
 
