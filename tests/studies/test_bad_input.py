@@ -296,7 +296,7 @@ def test_a_question_without_tokens_is_quoted(bench: Bench, question: str) -> Non
     said = bench.refused(
         "eval", f"tasks=[{{file: '{path}', kind: exact}}]", "variants=[]", start="failed: samples base"
     )
-    assert "cannot encode the question" in said
+    assert "cannot encode the prompt of the question" in said
 
 
 def test_unknown_names_come_with_the_nearest(bench: Bench) -> None:
