@@ -77,7 +77,9 @@ def prompt_ids(tokenizer: Any, question: str, chat: Chat | None = None) -> list[
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
     except Exception as error:  # the tokenizers library raises bare Exception, and TypeError for lone surrogates
         reason = str(error).splitlines()[0]
-        raise InputError(f"the model's tokenizer cannot encode the prompt of the question {question[:60]!r}: {reason}") from error
+        raise InputError(
+            f"the model's tokenizer cannot encode the prompt of the question {question[:60]!r}: {reason}"
+        ) from error
     return [int(token) for token in tokens]
 
 
