@@ -67,7 +67,7 @@ def test_plan_counts_units_and_ends_with_the_path(capsys: pytest.CaptureFixture[
     assert code == 0
     assert out.splitlines()[-1] == str(tmp_path / "r")
     assert "2 train" in out
-    code, out, _ = call(capsys, "plan", "lab", "--json")
+    code, out, _ = call(capsys, "plan", "lab", "--out", str(tmp_path / "r"), "--json")
     units = json.loads(out)["units"]
     assert {unit["kind"] for unit in units} >= {"train", "pairs", "scores", "comparison", "samples", "verdict"}
     assert not any(unit["done"] for unit in units)
