@@ -68,12 +68,6 @@ def test_emergence_survives_json() -> None:
     assert json.loads(written)["heads"]["new"] == ["L0H0"]
 
 
-def test_doubled_heads_are_read_under_their_old_name() -> None:
-    data = an_emergence().as_dict() | {"grown": ["L0H1"], "grown_null": []}
-    found = Emergence.from_dict({key: value for key, value in data.items() if not key.startswith("doubled")})
-    assert (str(found.doubled), found.doubled_null) == ("L0H1", HeadSet(()))
-
-
 def test_verdict_survives_json() -> None:
     one = Estimate(0.5, 0.4, 0.6, 30, "problem bootstrap 95%", 0)
     verdict = AblationVerdict(

@@ -167,8 +167,7 @@ class Emergence:
         fields: dict[str, Any] = {name: data[name] for name in _PLAIN}
         fields |= {name: Counts.from_dict(data[name]) for name in _COUNTS}
         fields |= {name: np.array(data[name], dtype=np.float64) for name in _GRIDS}
-        # Comparisons written when they were called grown are not computed again for a name.
-        doubled, doubled_null = (data.get(now, data.get(then)) for now, then in _ONCE.items())
+        doubled, doubled_null = data.get("doubled"), data.get("doubled_null")
         edges, layers, importance = (data.get(name) for name in ("edges", "layers", "base_importance"))
         return cls(
             **fields,
@@ -184,7 +183,6 @@ class Emergence:
         )
 
 
-_ONCE = {"doubled": "grown", "doubled_null": "grown_null"}
 _COUNTS = ("counts", "null", "excess")
 _GRIDS = ("base_frequency", "post_frequency")
 _PLAIN = (
