@@ -93,7 +93,7 @@ def test_audit_says_what_a_difference_of_one_problem_can_show(
     path.write_text("model,AIME24,own\nwhole,30.0,50\nablated,26.6,10\n")
     code, out, _ = call(capsys, "audit", str(path))
     assert code == 0
-    assert "1 of 1 differences could not have been told from chance" in out
+    assert "1 of 1 differences of single answers could not have been told from chance" in out
     assert "number of problems unknown, not audited: own" in out
     assert out.splitlines()[-1] == str(path)
     code, out, _ = call(capsys, "audit", str(path), "--n", "own=20", "--json")

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_the_papers_aime_cells_are_nine_and_eight_problems(table):
     found = audit(read_published(table))
     cells = {(cell.row, cell.column): cell for cell in found.cells}
     assert [cells[row, "AIME'24"].count for row in ("whole", "ablated", "scaled")] == [9, 8, None]
-    assert cells["scaled", "AIME'24"].samples == 2  # 3 of 60
+    assert found.columns[0].samples == 2  # 3 of 60
     first = next(each for each in found.differences if each.column == "AIME'24")
     assert (first.problems, first.p_value, first.shown) == (-1, 1.0, False)
 
@@ -84,9 +85,45 @@ def test_every_count_of_n_is_recognised_rounded_or_cut():
         ("a.csv", "model,own\nbase,30\n", {"sizes": {"own": 0}}, "0 problems; allowed: 1 or more"),
         ("a.csv", "model,AIME24\nbase,130\n", {}, "score 130 of 'base' in column 'AIME24' is outside 0-100"),
         ("a.csv", "model,AIME24\nbase,30\n", {"against": "bse"}, "did you mean 'base'"),
+        ("a.csv", "model,AIME24\nbase,30\nbase,20\n", {}, "has row 'base' twice; name rows apart, or their groups"),
     ],
 )
 def test_bad_tables_are_refused_in_a_sentence(tmp_path, name, text, options, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
         audit(read_published(tmp_path / name), **options)
+
+
+PAPER = Path(__file__).parents[2] / "examples" / "thinking-sparks"
+
+
+@pytest.mark.parametrize(
+    ("name", "against", "multiples", "hidden"),
+    [
+        ("table1.csv", "no ablation", [4] * 8, "17 of 24"),
+        ("table2.csv", "think off", [4] * 5, "6 of 15"),
+        ("table4.csv", "no ablation", [1, 1, 0, 1, 4, 4, 4, 4], "9 of 12"),
+        ("table5.csv", "no ablation", [5, 4, 4], "6 of 10"),
+    ],
+)
+def test_the_papers_tables(name, against, multiples, hidden):
+    """Tables 1, 2, 4 and 5 of arXiv 2509.25758 v2: most cells had one answer per problem."""
+    found = audit(read_published(PAPER / name), against=against)
+    assert [each.multiples for each in found.columns] == multiples
+    assert f"{sum(not each.shown for each in found.differences)} of {len(found.differences)}" == hidden
+
+
+def test_columns_of_table_4_had_64_answers_per_problem():
+    """Two benchmarks agree on it, and the paper samples 4 to 64."""
+    found = audit(read_published(PAPER / "table4.csv"))
+    assert [each.samples for each in found.columns if each.n == 30] == [64, 64, 1, 1]
+
+
+def test_rows_are_compared_within_their_group(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("model,method,AMC,notes\nsmall,whole,66.2,x\n,x1.3,59.0,y\nlarge,whole,81.9,\n,x1.3,78.3,\n")
+    found = audit(read_published(path))
+    assert [(each.group, each.row, each.against, each.problems) for each in found.differences] == [
+        ("small", "x1.3", "whole", -6),
+        ("large", "x1.3", "whole", -3),
+    ]

@@ -51,28 +51,31 @@ def _print(found: "Audit") -> None:
     from headscope.studies.summaries import markdown
 
     columns = [
-        {
+        _of(each.group)
+        | {
             "column": each.name,
             "n": str(each.n),
             "multiples of 1/n": f"{each.multiples} of {each.cells} (by accident {each.chance:.0%})",
+            "answers per problem": "over 64" if each.samples is None else f"{each.samples} or more",
             "least one answer each can show": f"{100 * each.fewest:.1f} points",
-            "found 4 times in 5": f"{100 * each.detectable:.1f} points",
+            "so many find 4 times in 5": f"{100 * each.detectable:.1f} points",
         }
         for each in found.columns
     ]
     cells = [
-        {
+        _of(each.group)
+        | {
             "row": each.row,
             "column": each.column,
             "score": each.printed,
             "problems": "-" if each.count is None else str(each.count),
-            "answers per problem": "over 64" if each.samples is None else f"{each.samples} or more",
             "95 %": "-" if each.low is None or each.high is None else f"{100 * each.low:.0f}-{100 * each.high:.0f}",
         }
         for each in found.cells
     ]
     differences = [
-        {
+        _of(each.group)
+        | {
             "row": each.row,
             "against": each.against,
             "column": each.column,
@@ -85,6 +88,11 @@ def _print(found: "Audit") -> None:
     print("\n\n".join(filter(None, map(markdown, (columns, cells, differences)))))
     if differences:
         hidden = sum(not each.shown for each in found.differences)
-        print(f"\n{hidden} of {len(differences)} differences could not have been told from chance by any test")
+        print(f"\n{hidden} of {len(differences)} differences of single answers could not have been told from chance")
     if found.unknown:
         print(f"number of problems unknown, not audited: {', '.join(found.unknown)}; give it with --n COLUMN=COUNT")
+
+
+def _of(group: str) -> dict[str, str]:
+    """Whose rows; no column where the table has but one group."""
+    return {"of": group} if group else {}

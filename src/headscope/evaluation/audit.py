@@ -2,7 +2,8 @@
 been told from chance.
 
 1. A score with one answer per problem is a multiple of 1/n. A cell that is one, rounded or cut to its printed digits,
-   very likely had one answer; how likely by accident, ``chance`` says. A cell that is none had several, or another n.
+   very likely had one answer; how likely by accident, ``chance`` says. A cell that is none had several, or another n:
+   the fewest answers that allow all cells of a benchmark, ``samples`` says.
 2. Between two such cells some problems flipped. The kindest reading is that all flipped the same way: the exact McNemar
    p of that reading is the smallest the data can have had. Where even it is above 0.05, no analysis could have told the
    difference from chance.
@@ -12,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import lru_cache
+from itertools import product
 from typing import Any
 
 from headscope.errors import InputError, suggestion
@@ -25,31 +27,38 @@ MOST_SAMPLES = 64
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One score. printed: as in the table; count: problems solved of n, None where the score is no multiple of 1/n;
-    samples: the fewest answers per problem that allow the score, None where up to 64 do not; low, high: Wilson's
-    interval with one answer per problem, None without a count.
+    """One score.
+
+    printed: as in the table. count: problems solved of n, None where the score is no multiple of 1/n. low, high:
+    Wilson's interval with one answer per problem, None without a count.
     """
 
+    group: str
     row: str
     column: str
     printed: str
     count: int | None
-    samples: int | None
     low: float | None
     high: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One benchmark. multiples: cells that are multiples of 1/n, of ``cells``; chance: share of all scores with so many
-    digits that are; fewest: the smallest difference single answers can show; detectable: what they find 4 times in 5.
+    """One benchmark in one group of rows.
+
+    multiples: cells that are multiples of 1/n, of ``cells``. chance: share of all scores with their digits that are.
+    samples: the fewest answers per problem that allow every cell, None where up to 64 do not.
+    fewest: the smallest difference single answers can show. detectable: what ``samples`` answers (1 where None) find
+    4 times in 5.
     """
 
+    group: str
     name: str
     n: int
     cells: int
     multiples: int
     chance: float
+    samples: int | None
     fewest: float
     detectable: float
 
@@ -60,6 +69,7 @@ class Difference:
     test can give; shown: whether it can be at most 0.05.
     """
 
+    group: str
     row: str
     against: str
     column: str
@@ -85,7 +95,7 @@ class Audit:
 def audit(table: Published, sizes: Mapping[str, int] | None = None, *, against: str | None = None) -> Audit:
     """Audit every column whose number of problems is given (``sizes``), stated in its name, or known.
 
-    against: the row the others are compared with; None takes the first.
+    against: the row that the others of its group are compared with; None takes the first of each group.
     Raises InputError for a size of a column that is not there or below 1, a row that is not there, a score outside the
     scale, or no column of known size.
     """
@@ -99,19 +109,22 @@ def audit(table: Published, sizes: Mapping[str, int] | None = None, *, against: 
     unknown = tuple(name for name, n in known.items() if n is None)
     if len(unknown) == len(known):
         raise InputError(f"the number of problems of no column is known ({', '.join(unknown)}); give COLUMN=COUNT")
-    base = table.labels[0] if against is None else against
-    if base not in table.labels:
-        raise InputError(f"row {base!r} is not in the table{suggestion(base, table.labels)}")
+    if against is not None and against not in table.labels:
+        raise InputError(f"row {against!r} is not in the table{suggestion(against, table.labels)}")
     columns, cells, differences = [], [], []
-    for place, name in enumerate(table.columns):
+    for group, (place, name) in product(dict.fromkeys(table.groups), enumerate(table.columns)):
         n = known[name]
-        if n is None:
+        printed = {
+            label: row[place]
+            for label, within, row in zip(table.labels, table.groups, table.cells, strict=True)
+            if within == group and row[place]
+        }
+        if n is None or not printed:
             continue
-        printed = {label: row[place] for label, row in zip(table.labels, table.cells, strict=True) if row[place]}
-        found = _cells(name, n, printed, percent=_in_percent(table))
+        found = _cells(group, name, n, printed, percent=_in_percent(table))
         cells += found
-        columns.append(_column(name, n, found, percent=_in_percent(table)))
-        differences += _differences(found, base)
+        columns.append(_column(n, found, percent=_in_percent(table)))
+        differences += _differences(found, against)
     return Audit(tuple(columns), tuple(cells), tuple(differences), unknown)
 
 
@@ -120,7 +133,7 @@ def _in_percent(table: Published) -> bool:
     return any(Fraction(cell) > 1 for row in table.cells for cell in row if cell)
 
 
-def _cells(name: str, n: int, printed: Mapping[str, str], *, percent: bool) -> list[Cell]:
+def _cells(group: str, name: str, n: int, printed: Mapping[str, str], *, percent: bool) -> list[Cell]:
     found = []
     for label, text in printed.items():
         whole = 100 if percent else 1
@@ -129,8 +142,7 @@ def _cells(name: str, n: int, printed: Mapping[str, str], *, percent: bool) -> l
         count = _count(text, n, percent)
         interval = None if count is None else wilson(count, n)
         low, high = (None, None) if interval is None else (interval.low, interval.high)
-        samples = next((k for k in range(1, MOST_SAMPLES + 1) if _count(text, n * k, percent) is not None), None)
-        found.append(Cell(label, name, text, count, samples, low, high))
+        found.append(Cell(group, label, name, text, count, low, high))
     return found
 
 
@@ -147,20 +159,28 @@ def _count(text: str, n: int, percent: bool) -> int | None:
 
 def _unit(text: str) -> Fraction:
     """What the last printed digit is worth."""
-    return Fraction(1, 10 ** len(text.partition(".")[2]))
+    return Fraction(1, 10 ** _digits(text))
 
 
-def _column(name: str, n: int, cells: list[Cell], *, percent: bool) -> Column:
-    digits = max((len(cell.printed.partition(".")[2]) for cell in cells), default=0)
+def _column(n: int, cells: list[Cell], *, percent: bool) -> Column:
+    every = range(1, MOST_SAMPLES + 1)
+    fitting = (k for k in every if all(_count(cell.printed, n * k, percent) is not None for cell in cells))
+    samples = next(fitting, None)
     return Column(
-        name=name,
+        group=cells[0].group,
+        name=cells[0].column,
         n=n,
         cells=len(cells),
         multiples=sum(cell.count is not None for cell in cells),
-        chance=_chance(n, digits, percent),
+        chance=sum(_chance(n, _digits(cell.printed), percent) for cell in cells) / len(cells),
+        samples=samples,
         fewest=min(1.0, fewest_flips() / n),
-        detectable=smallest_detectable(n, 1),
+        detectable=smallest_detectable(n, samples or 1),
     )
+
+
+def _digits(text: str) -> int:
+    return len(text.partition(".")[2])
 
 
 @lru_cache(maxsize=256)
@@ -170,9 +190,9 @@ def _chance(n: int, digits: int, percent: bool) -> float:
     return float(sum(_count(text, n, percent) is not None for text in texts) / (scores + 1))
 
 
-def _differences(cells: list[Cell], base: str) -> list[Difference]:
-    """Against the row ``base``; none where either score is no multiple of 1/n."""
-    first = next((cell for cell in cells if cell.row == base), None)
+def _differences(cells: list[Cell], against: str | None) -> list[Difference]:
+    """Against the group's first row, or that named ``against``; none where either score is no multiple of 1/n."""
+    first = next((cell for cell in cells if against in (None, cell.row)), None)
     if first is None or first.count is None:
         return []
     found = []
@@ -181,5 +201,5 @@ def _differences(cells: list[Cell], base: str) -> list[Difference]:
             continue
         flips = cell.count - first.count
         p_value = flip_p_value(abs(flips), 0)
-        found.append(Difference(cell.row, base, cell.column, flips, p_value, p_value <= ALPHA))
+        found.append(Difference(cell.group, cell.row, first.row, cell.column, flips, p_value, p_value <= ALPHA))
     return found

@@ -2,6 +2,7 @@
 
 import csv
 import re
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,20 +29,25 @@ _STATED = re.compile(r"\(\s*(?:n\s*=\s*)?(\d+)\s*\)", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A table of scores. labels: of the rows; columns: benchmarks; cells: [row][column] the number as printed, "" where
-    there is none.
+    """A table of scores.
+
+    labels: of the rows. groups: whose rows they are, "" where the table has but one group. columns: benchmarks.
+    cells: [row][column] the number as printed, "" where there is none.
     """
 
     labels: tuple[str, ...]
+    groups: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
 
 
 def read_published(path: Path) -> Published:
-    """Scores of a ``.csv``, ``.md`` (its first table), ``.json`` or ``.jsonl`` file. The first column names the rows.
+    """Scores of a ``.csv``, ``.md`` (its first table), ``.json`` or ``.jsonl`` file.
 
+    The first column names the rows; where the second holds no number either (model, method, scores), the first names
+    groups of rows, and is that of the row above where it is empty.
     Of a cell such as ``**26.6** (-3.4)`` the first number counts. Columns without any number are left out.
-    Raises InputError where the file is missing, of another type, or has no column of numbers.
+    Raises InputError where the file is missing, of another type, has no column of numbers, or one row twice in a group.
     """
     if path.suffix not in (".csv", ".md", ".json", ".jsonl"):
         raise InputError(f"{path} is no table this can audit; allowed: .csv, .md, .json, .jsonl")
@@ -57,8 +63,14 @@ def read_published(path: Path) -> Published:
     kept = [index for index in range(1, len(head)) if any(_number(row[index]) for row in body)]
     if not kept:
         raise InputError(f"{path} has no column of numbers beside its first, which names the rows")
+    groups = _groups([_plain(row[0]) for row in body]) if kept[0] > 1 else [""] * len(body)
+    labels = [_plain(row[kept[0] > 1]) for row in body]
+    twice = [each for each, count in Counter(zip(groups, labels, strict=True)).items() if count > 1]
+    if twice:
+        raise InputError(f"{path} has row {twice[0][1]!r} twice; name rows apart, or their groups in a first column")
     return Published(
-        tuple(_plain(row[0]) for row in body),
+        tuple(labels),
+        tuple(groups),
         tuple(_plain(head[index]) for index in kept),
         tuple(tuple(_number(row[index]) for index in kept) for row in body),
     )
@@ -95,8 +107,17 @@ def _json(path: Path) -> list[list[str]]:
     return [head, *(["" if row.get(name) is None else str(row[name]) for name in head] for row in rows)]
 
 
+def _groups(cells: list[str]) -> list[str]:
+    """Each cell, or where it is empty the one above."""
+    found: list[str] = []
+    for cell in cells:
+        found.append(cell or (found[-1] if found else ""))
+    return found
+
+
 def _number(cell: str) -> str:
-    found = _NUMBER.search(_plain(cell))
+    """The number a cell begins with, "" where it begins with none: ``x1.3`` is a name."""
+    found = _NUMBER.match(_plain(cell))
     return found.group() if found else ""
 
 
