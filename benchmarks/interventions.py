@@ -71,24 +71,29 @@ def verdict(subject: Subject, texts: Sequence[Text], controls: int) -> str:
     effects = []
     for operator in OPERATORS:
         by = stand_in(subject, operator, reference)
-        edits = _grids(subject, sets + (alike if operator == OPERATORS[0] else []))
-        found = teacher_forced(subject, texts, edits, fill=by.fill, reader=by.reader)
-        nll, accuracy, last = found.nll, found.accuracy, len(sets)
-        effects.append(operator_effect(operator, nll[0], nll[1], nll[2:last], nll[last:], accuracy[1] - accuracy[0]))
+        zero = operator == "zero"
+        edits = _grids(subject, sets + (alike if zero else []))
+        dosed = _doses(subject) if zero else edits[:0]
+        found = teacher_forced(subject, texts, np.concatenate([edits, dosed]), fill=by.fill, reader=by.reader)
+        nll, rise, last = found.nll[: len(edits)], found.accuracy[1] - found.accuracy[0], len(sets)
+        effects.append(operator_effect(operator, nll[0], nll[1], nll[2:last], nll[last:], rise))
         teacher_forced(subject, texts, edits[:2], fill=by.fill, reader=by.reader)  # stands for the base model
-        if operator == "zero":
+        if zero:
+            dose_response(ALPHAS, nll[0], found.nll[len(edits) :])
             _beside(subject, texts, nll)
     return standing(effects, len(texts))[1]
 
 
 def _beside(subject: Subject, texts: Sequence[Text], nll: np.ndarray) -> None:
     """What only zero ablation is asked."""
-    grid = HEADS.grid(*_shape(subject))
-    doses = np.stack([np.where(grid, alpha, 1.0) for alpha in ALPHAS]).astype(np.float32)
-    dose_response(ALPHAS, nll[0], teacher_forced(subject, texts, doses).nll)
     repair(nll[0], nll[1], direct_loss(subject, HEADS, texts))
     recalled = teacher_forced(subject, _texts(subject, "lab-k", len(texts)), _grids(subject, [HeadSet(()), HEADS])).nll
     guard("lab-k", nll[1] - nll[0], recalled[0], recalled[1])
+
+
+def _doses(subject: Subject) -> np.ndarray:
+    grid = HEADS.grid(*_shape(subject))
+    return np.stack([np.where(grid, alpha, 1.0) for alpha in ALPHAS]).astype(np.float32)
 
 
 def _matched(subject: Subject, count: int) -> list[HeadSet]:

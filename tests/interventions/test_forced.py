@@ -71,9 +71,9 @@ def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
     for handle in handles:
         handle.remove()
     text, response = len(TEXTS[0].tokens), len(TEXTS[0].response)
-    around = [(1, text)] * 2, [(1, 1)] * 2  # the pass that is watched, and the one that gives the logits
-    assert seen["q_proj"] == [*around[0], (1, text), (1, text), *around[1]]
-    assert seen["up_proj"] == [*around[0], (1, text), (5, response), *around[1]]
+    passed = [(1, text)] * 2
+    assert seen["q_proj"] == [*passed, (1, text)]
+    assert seen["up_proj"] == [*passed, (5, response)]
 
 
 def test_optimal_constants_lose_least(tiny_model: Any) -> None:

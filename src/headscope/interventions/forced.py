@@ -4,9 +4,10 @@ Every edit is a row, and rows part only where they begin to differ: two edits th
 to l share the computation up to layer l's attention. The results are those of one pass per edit.
 
 1. Level by level, find which edits still are the same row (``_levels``).
-2. Depth first, in parts that stay in the processor's caches: attend once per row, split it into the rows its heads'
-   edits make of it, write, and go on with each part to the last layer.
-3. There only the positions that predict the response are written, and only they go through the unembedding.
+2. Pass the text; all below the first edit is as in that pass.
+3. From there, depth first, in parts that stay in the processor's caches: attend once per row, split it into the rows
+   its heads' edits make of it, write, and go on with each part to the last layer.
+4. There only the positions that predict the response are written, and only they go through the unembedding.
 
 On a CPU every thread takes a text of its own.
 """
@@ -25,7 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from headscope.errors import InputError
-from headscope.interventions.layerwise import Layerwise
+from headscope.interventions.layerwise import Layerwise, layerwise
 from headscope.interventions.operators import Change, Fill
 from headscope.interventions.spans import PARTS, Reader, Span, reading, span_of
 from headscope.measures.logits import nll
@@ -94,7 +95,8 @@ def teacher_forced(
     Raises InputError where there is no text, an empty prompt or response, or the grid is not the model's.
     """
     plain = as_model(model)
-    _check(texts, factors, head_access(plain))
+    access = head_access(plain)
+    _check(texts, factors, access)
     limits = span_of(model, span)
     inside = None if limits is None else (Reader(limits.markers), PARTS.index(limits.part))
     order = np.lexsort(factors.reshape(len(factors), -1).T[::-1])
@@ -106,7 +108,7 @@ def teacher_forced(
         size = rows or rows_that_fit(plain, text)
         for start in range(0, len(order), size):
             chunk = order[start : start + size]
-            found[:, chunk, column] = _measure(model, text, factors[chunk], fill, inside)
+            found[:, chunk, column] = _measure(plain, access, text, factors[chunk], fill, inside)
 
     with ExitStack() as stack, progress.bar("teacher-forced", len(texts)) as bar:
         for each in (reader, inside and inside[0]):
@@ -118,10 +120,10 @@ def teacher_forced(
 
 
 def edited_nll(
-    model: Any, text: Text, factors: Float[np.ndarray, "edit layer head"], fill: Fill | None = None
+    model: Any, access: HeadAccess, text: Text, factors: Float[np.ndarray, "edit layer head"], fill: Fill | None = None
 ) -> Float[Tensor, "edit"]:
     """Nats per response token of every edit; gradients flow into what ``fill`` gives."""
-    logits, row_of = _edited_logits(model, text, factors, fill, None)
+    logits, row_of = _edited_logits(model, access, text, factors, fill, None)
     return nll(logits, _target(text, logits)).mean(1)[row_of]
 
 
@@ -167,6 +169,7 @@ def _levels(factors: Float[np.ndarray, "edit layer head"]) -> tuple[list[_Level]
 
 def _edited_logits(
     model: Any,
+    access: HeadAccess,
     text: Text,
     factors: Float[np.ndarray, "edit layer head"],
     fill: Fill | None,
@@ -174,14 +177,29 @@ def _edited_logits(
 ) -> tuple[Float[Tensor, "row response vocab"], Int[np.ndarray, "edit"]]:
     """What each different edit predicts where a response token follows, and which row each edit is."""
     levels, row_of = _levels(factors)
-    with _PASS:
-        layers = Layerwise.watch(model, text.tokens)
-        fill = None if fill is None else _Seen.of(fill, factors)
-        inside = None if inside is None else (copy.copy(inside[0]), inside[1])
-    size = len(row_of) if layers.ids.device.type == "cuda" else max(1, CPU_TOKENS // len(text.tokens))
 
-    def descend(layer: int, first: int, stream: Float[Tensor, "row token d"]) -> Iterator[Tensor]:
-        """The last streams of what the rows from ``first`` on become."""
+    def rows(layers: Layerwise) -> Float[Tensor, "row response d"]:
+        seen = None if fill is None else _Seen.of(fill, factors)
+        here = None if inside is None else (copy.copy(inside[0]), inside[1])
+        held.close()
+        return torch.cat(list(_descend(layers, levels, text, seen, here)))
+
+    with ExitStack() as held:
+        held.enter_context(_PASS)
+        return layerwise(model, access, text.tokens, rows), row_of
+
+
+def _descend(
+    layers: Layerwise, levels: Sequence[_Level], text: Text, fill: Fill | None, inside: _Inside | None
+) -> Iterator[Float[Tensor, "row response d"]]:
+    """The last streams, in the order of the last level's rows. All below the first edit is as in the pass."""
+    edited = [len(level.parents) > 1 or (level.factors != 1).any() for level in levels]
+    first_edited = edited.index(True) if any(edited) else len(levels) - 1
+    on_gpu = layers.access.device.type == "cuda"
+    size = len(levels[-1].parents) if on_gpu else max(1, CPU_TOKENS // len(text.tokens))
+
+    def below(layer: int, first: int, stream: Float[Tensor, "row token d"]) -> Iterator[Tensor]:
+        """Of what the rows from ``first`` on become."""
         if layer == len(levels):
             yield stream
             return
@@ -193,11 +211,9 @@ def _edited_logits(
             stands_in = fill if (level.factors[part] == 0).any() else None
             change = Change(layers.access, layer, level.factors[part], stands_in, inside)
             new = layers.write(layer, stream[parent, place], change(z[parent.to(z.device)])[:, place].contiguous())
-            yield from descend(layer + 1, int(part[0]), new)
+            yield from below(layer + 1, int(part[0]), new)
 
-    last = torch.cat(list(descend(0, 0, layers.stream)))
-    with _PASS:
-        return layers.logits(last), row_of
+    return below(first_edited, 0, layers.streams[first_edited])
 
 
 class _Seen:
@@ -218,13 +234,14 @@ class _Seen:
 
 def _measure(
     model: Any,
+    access: HeadAccess,
     text: Text,
     factors: Float[np.ndarray, "edit layer head"],
     fill: Fill | None,
     inside: _Inside | None,
 ) -> Float[np.ndarray, "2 edit"]:
     """Nats per response token and share of tokens right, by edit."""
-    logits, row_of = _edited_logits(model, text, factors, fill, inside)
+    logits, row_of = _edited_logits(model, access, text, factors, fill, inside)
     target = _target(text, logits)
     right = (logits.argmax(-1) == target).float().mean(1)
     both: np.ndarray = torch.stack([nll(logits, target).mean(1), right]).double().cpu().numpy()

@@ -1,11 +1,13 @@
 """One text through a model layer by layer, so that edits share what lies below them.
 
-A pass of the whole text is watched once: what the first layer reads, and with which masks and positions each attention
-module is called. After that every layer is two steps on as many rows as are wanted:
+``layerwise`` passes a text and stops before the final norm, with what each layer read, and with which masks and
+positions each attention module was called. From there every layer is two steps on as many rows as are wanted:
 
 1. ``attend``: the residual stream to z, what the heads hand to o_proj;
 2. ``write``: the stream and z, edited or not, to the stream the next layer reads. Position by position, so it can be
    done where it is asked for only.
+
+The rows take the stream's place, and the pass goes on to the logits.
 
 The steps are those ``HeadAccess`` names and ``models.validation`` proves on load, in the modules' own code. Hooks on a
 model act as in a pass, but for those on what o_proj gives.
@@ -13,15 +15,16 @@ model act as in a pass, but for those on what o_proj gives.
 Several threads may go through one model, each with its own text. What is hooked here answers to its own thread only.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import get_ident
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from headscope.models import HeadAccess, Hook, as_model, attached, head_access
+from headscope.models import HeadAccess, Hook, as_model, attached
 from headscope.models.threads import of_this_thread
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -29,38 +32,11 @@ _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Layerwise:
-    """``stream``: what the first layer reads. Rows of any number continue from it."""
+    """``streams``: what each layer reads. Rows of any number continue from them."""
 
-    model: nn.Module
     access: HeadAccess
-    ids: Int[Tensor, "1 token"]
-    stream: Float[Tensor, "1 token d"]
+    streams: list[Float[Tensor, "1 token d"]]
     calls: list[_Call]
-
-    @classmethod
-    def watch(cls, model: Any, tokens: tuple[int, ...]) -> "Layerwise":
-        """One pass of ``tokens``."""
-        plain = as_model(model)
-        access = head_access(plain)
-        ids = torch.tensor([tokens], device=access.device)
-        streams: list[Tensor] = []
-        calls: list[_Call] = []
-
-        thread = get_ident()
-
-        def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-            if get_ident() == thread:
-                calls.append((args, kwargs))
-
-        # Not a ``Hook``: those see one argument, and the masks and positions beside it are what is wanted.
-        handles = [layer.attention.register_forward_pre_hook(keep, with_kwargs=True) for layer in access.layers]
-        try:
-            with attached([Hook(access.layers[0].block, "input", of_this_thread(streams.append))]):
-                plain.base_model(input_ids=ids, use_cache=False)
-        finally:
-            for handle in handles:
-                handle.remove()
-        return cls(plain, access, ids, streams[0], calls)
 
     def attend(self, layer: int, stream: Float[Tensor, "row token d"]) -> Float[Tensor, "row token z"]:
         """z of ``layer``, heads side by side."""
@@ -90,13 +66,43 @@ class Layerwise:
         after: Tensor = middle + mlp.to(middle.device)
         return after
 
-    def logits(self, stream: Float[Tensor, "row token d"]) -> Float[Tensor, "row token vocab"]:
-        """What the last layer's stream, at any positions, predicts.
 
-        The final norm of a pass of one token is handed them, each as a row of its own: that holds whatever comes after
-        the norm.
-        """
-        rows = stream.flatten(0, 1)[:, None]
-        with attached([Hook(self.access.final_norm.module, "input", of_this_thread(lambda _: rows))]):
-            logits: Tensor = self.model(input_ids=self.ids[:, :1], use_cache=False).logits
-        return torch.unflatten(logits, 0, stream.shape[:2])[:, :, 0]
+def layerwise(
+    model: Any,
+    access: HeadAccess,
+    tokens: tuple[int, ...],
+    rows: Callable[[Layerwise], Float[Tensor, "row token d"]],
+) -> Float[Tensor, "row token vocab"]:
+    """Logits of one pass of ``tokens`` in which ``rows`` gives what the final norm reads, at any positions.
+
+    They are handed to it end to end, in rows as long as the text: what comes after the norm may count on that length
+    (GPT-2's does), and works position by position.
+    """
+    ids = torch.tensor([tokens], device=access.device)
+    streams: list[Tensor] = []
+    calls: list[_Call] = []
+    shapes: list[torch.Size] = []
+    thread = get_ident()
+
+    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if get_ident() == thread and len(calls) < len(access.layers):  # the calls after those are ``rows``'
+            calls.append((args, kwargs))
+
+    def replace(_stream: Tensor) -> Tensor:
+        found = rows(Layerwise(access, streams, calls))
+        shapes.append(found.shape)
+        flat = found.flatten(0, 1)
+        return torch.unflatten(nn.functional.pad(flat, (0, 0, 0, -len(flat) % len(tokens))), 0, (-1, len(tokens)))
+
+    # Not a ``Hook``: those see one argument, and the masks and positions beside it are what is wanted.
+    handles = [layer.attention.register_forward_pre_hook(keep, with_kwargs=True) for layer in access.layers]
+    hooks = [Hook(layer.block, "input", of_this_thread(streams.append)) for layer in access.layers]
+    hooks.append(Hook(access.final_norm.module, "input", of_this_thread(replace)))
+    try:
+        with attached(hooks):
+            logits: Tensor = as_model(model)(input_ids=ids, use_cache=False).logits
+    finally:
+        for handle in handles:
+            handle.remove()
+    count, places = shapes[0][:2]
+    return torch.unflatten(logits.flatten(0, 1)[: count * places], 0, (count, places))

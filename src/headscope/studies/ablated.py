@@ -27,7 +27,7 @@ from headscope.studies.study import Study, TaskRef
 REFERENCE = 32
 """Texts behind a mean, a donor or a fitted constant."""
 
-FIT_STEPS = 48
+FIT_STEPS = 24
 CONSTANTS_VERSION = 1
 
 

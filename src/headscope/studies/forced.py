@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
@@ -13,6 +13,9 @@ from headscope.progress import Progress
 from headscope.runs import Unit
 from headscope.studies import headsets
 from headscope.studies.ablated import Ablations
+
+if TYPE_CHECKING:
+    from headscope.interventions import Forced, Text
 
 SCHEMA_VERSION = 1
 NAME = "losses"
@@ -36,10 +39,15 @@ def unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Abl
             return
         matched = found.importance_controls if first else []
         edits = _edits([HeadSet(()), found.heads, *found.controls, *matched], found.shape)
-        arrays = _forced(post, post, operator, texts, edits, progress, "")
-        arrays |= _forced(base, base, operator, texts, edits[:2], progress, "base_")
+        dosed = _doses(doses, found.heads, found.shape)
+        swept = _forced(post, operator, texts, np.concatenate([edits, dosed]), progress)
+        arrays = {"nll": swept.nll[: len(edits)], "accuracy": swept.accuracy[: len(edits)]}
+        whole = _forced(base, operator, texts, edits[:2], progress)
+        arrays |= {"base_nll": whole.nll, "base_accuracy": whole.accuracy}
+        if len(dosed):
+            arrays["dose_nll"] = swept.nll[len(edits) :]
         if operator == "zero":
-            arrays |= _beside(post, found.heads, texts, _doses(doses, found.heads, found.shape), guard, progress)
+            arrays |= _beside(post, found.heads, texts, edits[:2], guard, progress)
         counts = {"controls": len(found.controls), "matched": len(matched), "empty": False}
         storage.save(out, NAME, SCHEMA_VERSION, arrays, about | counts)
 
@@ -66,42 +74,35 @@ def read(folder: Path) -> tuple[dict[str, Any], storage.Arrays]:
 
 def _forced(
     model: Ablations,
-    reference: Ablations,
     operator: str,
-    texts: Sequence[Any],
+    texts: Sequence["Text"],
     edits: Float[np.ndarray, "edit layer head"],
     progress: Progress,
-    prefix: str,
-) -> storage.Arrays:
+) -> "Forced":
     from headscope.interventions import teacher_forced
     from headscope.studies.subjects import load
 
     subject = load(model.stage)
-    by = reference.stand_in(subject, operator)
-    found = teacher_forced(subject, texts, edits, fill=by.fill, reader=by.reader, progress=progress)
-    return {f"{prefix}nll": found.nll, f"{prefix}accuracy": found.accuracy}
+    by = model.stand_in(subject, operator)
+    return teacher_forced(subject, texts, edits, fill=by.fill, reader=by.reader, progress=progress)
 
 
 def _beside(
     post: Ablations,
     heads: HeadSet,
-    texts: Sequence[Any],
-    doses: Float[np.ndarray, "edit layer head"],
+    texts: Sequence["Text"],
+    edits: Float[np.ndarray, "edit layer head"],
     guard: Ablations | None,
     progress: Progress,
 ) -> storage.Arrays:
-    """What only zero ablation is asked: doses, direct effect, the guard."""
-    from headscope.interventions import direct_loss, teacher_forced
+    """What only zero ablation is asked: the direct effect, and the guard's texts."""
+    from headscope.interventions import direct_loss
     from headscope.studies.subjects import load
 
-    subject = load(post.stage)
-    found = {"direct_nll": direct_loss(subject, heads, texts, progress=progress)}
-    if len(doses):
-        found["dose_nll"] = teacher_forced(subject, texts, doses, progress=progress).nll
+    found = {"direct_nll": direct_loss(load(post.stage), heads, texts, progress=progress)}
     others = [] if guard is None else guard.texts(post.study.ablate.texts, correct=True)
     if others:
-        edits = _edits([HeadSet(()), heads], doses.shape[1:])
-        found["guard_nll"] = teacher_forced(subject, others, edits, progress=progress).nll
+        found["guard_nll"] = _forced(post, "zero", others, edits, progress).nll
     return found
 
 
