@@ -73,6 +73,27 @@ def test_plan_counts_units_and_ends_with_the_path(capsys: pytest.CaptureFixture[
     assert not any(unit["done"] for unit in units)
 
 
+def test_plan_and_validate_take_models_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
+    models = ("--base", "lab-s", "--post", "lab-s-plain", "--task", "lab-t1")
+    assert (
+        "lab-s-lab-s-plain is valid: base lab-s, variants lab-s-plain, 1 tasks" in call(capsys, "validate", *models)[1]
+    )
+    assert "comparison" in call(capsys, "plan", *models)[1]
+    assert call(capsys, "validate", "--task", "lab-t1")[0] == 2
+
+
+def test_validate_ends_with_the_study_and_looks_at_golds(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, out, _ = call(capsys, "validate", "lab", "--resolve")
+    assert code == 0
+    assert Path(out.splitlines()[-1]).is_file()
+    (tmp_path / "mine.json").write_text(json.dumps([{"question": "q", "answer": "\\text{}"}]))
+    models = ("--base", "lab-s", "--task", str(tmp_path / "mine.json"))
+    assert call(capsys, "validate", *models)[0] == 0
+    code, _, err = call(capsys, "validate", *models, "--resolve")
+    assert code == 2
+    assert "1 of 1 gold answers that cannot be read" in err
+
+
 def test_env_names_versions_and_hardware(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = call(capsys, "env", "--json")
     facts = json.loads(out)

@@ -80,6 +80,19 @@ def test_score_takes_another_tasks_golds_and_speaks_json(
     assert found["changes"] == {"wrong → correct": 1, "wrong → unparsed": 1}
 
 
+def test_score_takes_a_files_own_column_names(saved: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"key": "p1", "asked": "q", "gold": "8"}, {"key": "p2", "asked": "q", "gold": "1/2"}]
+    (tmp_path / "mine.json").write_text(json.dumps(rows))
+    task = f"{{file: {tmp_path / 'mine.json'}, id: key, question: asked, answer: gold}}"
+    code, out, _ = call(capsys, "score", str(saved), "--task", task, "--json")
+    (found,) = json.loads(out)["scored"]
+    assert code == 0
+    assert found["measures"]["pass_at_k"]["1"]["value"] == 0.5
+    code, _, err = call(capsys, "score", str(saved), "--task", task.replace("answer:", "anwser:"))
+    assert code == 2
+    assert "did you mean 'answer'" in err
+
+
 def test_score_of_nothing_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     code, _, err = call(capsys, "score", str(tmp_path))
     assert code == 2

@@ -140,6 +140,18 @@ def test_a_rows_donor_depends_on_its_prompt_and_the_seed_alone(tiny_model: Any) 
     assert any(not torch.allclose(each, together) for each in others)
 
 
+def test_a_text_written_on_keeps_its_donor_without_a_cache_too(tiny_model: Any) -> None:
+    model = tiny_model("qwen3")
+    texts = [[20 + index, index, 3, index + 1] for index in range(8)]
+    with resample(model, ["L0H0", "L1H2"], texts, seed=1), torch.no_grad():
+        written = model.generate(torch.tensor([[1, 2, 3]]), do_sample=False, max_new_tokens=6, use_cache=False)
+        cached = model.generate(torch.tensor([[1, 2, 3]]), do_sample=False, max_new_tokens=6, use_cache=True)
+        donors = recorded(model, 0, lambda: model(written))[0, :, :8]
+    assert torch.equal(written, cached)
+    first = recorded(model, 0, lambda: model(torch.tensor(texts)))[:, :, :8]
+    assert any(torch.allclose(donors[:4], each, atol=1e-5) for each in first)
+
+
 def test_the_labs_tokenizer_and_template_give_the_markers(tiny_model: Any) -> None:
     tokenizer = build()
     markers = Markers.of(Subject(tiny_model("qwen3"), tokenizer, "lab"))

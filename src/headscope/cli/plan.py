@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from headscope.cli.options import Json, Out, Settings, StudyArgument, print_json, run_folder
+from headscope.cli.options import (
+    Base,
+    Json,
+    Out,
+    Posts,
+    Settings,
+    StudyArgument,
+    Tasks,
+    chosen_study,
+    print_json,
+    run_folder,
+)
 
 if TYPE_CHECKING:
     from headscope.runs import RunDirectory, Unit
@@ -17,14 +28,21 @@ def register(app: typer.Typer) -> None:
     app.command("plan")(plan_command)
 
 
-def plan_command(study: StudyArgument = "lab", out: Out = None, settings: Settings = None, json: Json = False) -> int:
+def plan_command(
+    study: StudyArgument = "lab",
+    out: Out = None,
+    settings: Settings = None,
+    base: Base = None,
+    post: Posts = None,
+    task: Tasks = None,
+    json: Json = False,
+) -> int:
     """Print the units a study asks for, and which of them are done."""
     from headscope.runs import RunDirectory
     from headscope.studies.evaluate import detectable
     from headscope.studies.plan import plan
-    from headscope.studies.reading import read_study
 
-    chosen = read_study(study, settings or [])
+    chosen = chosen_study(study, settings, base, post, task)
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_schema()
     units, noise = plan(chosen, run), detectable(chosen)

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from headscope.cli.options import Json, Out, Settings, StudyArgument, print_json, run_folder
+from headscope.cli.options import (
+    Base,
+    Json,
+    Out,
+    Posts,
+    Settings,
+    StudyArgument,
+    Tasks,
+    chosen_study,
+    print_json,
+    run_folder,
+)
 
 if TYPE_CHECKING:
     from headscope.runs import Outcome, RunDirectory
@@ -22,9 +33,6 @@ VERBS = {
     "eval": "Only the evaluation: samples, pass@k, rates.",
 }
 
-Base = Annotated[str | None, typer.Option(help="Without a study file: the base model (folder or hub id).")]
-Post = Annotated[list[str] | None, typer.Option(help="Without a study file: a post-trained model. Repeatable.")]
-Task = Annotated[list[str] | None, typer.Option(help="Without a study file: a task by name or file. Repeatable.")]
 Claims = Annotated[bool, typer.Option("--claims", help="Judge the claims C1-C10 on all finished results.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Try units again that failed before.")]
 
@@ -41,23 +49,13 @@ def _command(verb: str) -> Any:
         out: Out = None,
         settings: Settings = None,
         base: Base = None,
-        post: Post = None,
-        task: Task = None,
+        post: Posts = None,
+        task: Tasks = None,
         retry: Retry = False,
         claims: Claims = False,
         json: Json = False,
     ) -> int:
-        from headscope.errors import InputError
-        from headscope.studies.reading import adhoc_study, read_study
-
-        if (post or task) and not base:
-            raise InputError("--post and --task describe a study without a file, which needs --base too")
-        if base and study != "lab":
-            raise InputError(f"found both study {study} and --base {base}; give one of them")
-
-        chosen = (
-            adhoc_study(base, post or [], task or [], settings or []) if base else read_study(study, settings or [])
-        )
+        chosen = chosen_study(study, settings, base, post, task)
         tables = (_claims,) if claims else ()
         return _run(verb, chosen, run_folder(chosen.name, out), retry=retry, json=json, also=tables)
 

@@ -12,7 +12,12 @@ if TYPE_CHECKING:
 
 Saved = Annotated[Path, typer.Argument(help="A run directory, or a folder with samples.parquet.")]
 TaskOption = Annotated[
-    str | None, typer.Option("--task", help="Gold answers of this task or file, instead of the saved ones.")
+    str | None,
+    typer.Option(
+        "--task",
+        help="Gold answers of this task or file, instead of the saved ones; with column names as in a study file: "
+        "'{file: mine.jsonl, answer: gold}'.",
+    ),
 ]
 Data = Annotated[Path | None, typer.Option("--data-dir", help="Where files of named benchmarks lie.")]
 Scored = Annotated[Path | None, typer.Option("--out", help="Write the new verdicts and measures below this folder.")]
@@ -34,10 +39,10 @@ def score_command(
 ) -> int:
     """Check saved samples again; nothing is sampled, and what was saved stays as it is."""
     from headscope.cli.progress import for_terminal
-    from headscope.evaluation import load_task
+    from headscope.studies.reading import read_task
     from headscope.studies.score import score
 
-    chosen = None if task is None else load_task(task, data_dir=data_dir)
+    chosen = None if task is None else read_task(task, data_dir)
     found = score(saved, chosen, ks=tuple(k or ()), out=out, progress=for_terminal())
     if json:
         print_json({"open": str(out or saved), "scored": [each.as_dict() for each in found]})

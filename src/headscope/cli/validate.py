@@ -2,7 +2,17 @@
 
 import typer
 
-from headscope.cli.options import Json, Settings, StudyArgument, print_json, run_folder
+from headscope.cli.options import (
+    Base,
+    Json,
+    Posts,
+    Settings,
+    StudyArgument,
+    Tasks,
+    chosen_study,
+    print_json,
+    run_folder,
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -13,22 +23,29 @@ def register(app: typer.Typer) -> None:
 def validate_command(
     study: StudyArgument = "lab",
     settings: Settings = None,
-    resolve: bool = typer.Option(False, "--resolve", help="Also look for the models, checkpoints and task files."),
+    base: Base = None,
+    post: Posts = None,
+    task: Tasks = None,
+    resolve: bool = typer.Option(False, "--resolve", help="Also look for models, checkpoints and tasks, and at golds."),
     json: Json = False,
 ) -> int:
-    """Check a study file: keys, values, and with --resolve that what it names is there."""
-    from headscope.studies.reading import read_study
+    """Check a study: keys, values, and with --resolve that what it names is there and its gold answers can be read."""
+    from headscope.studies.reading import study_file
 
-    chosen = read_study(study, settings or [])
+    chosen = chosen_study(study, settings, base, post, task)
     if resolve:
+        from headscope.evaluation.golds import check_golds
         from headscope.runs import RunDirectory
+        from headscope.studies import sources
         from headscope.studies.plan import plan
 
         plan(chosen, RunDirectory(run_folder(chosen.name, None)))
+        for ref in chosen.asked_tasks:
+            check_golds(sources.task(ref, chosen.data_dir))
     if json:
         print_json({"valid": True, "study": chosen.model_dump(mode="json")})
     else:
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
         print(f"study {chosen.name} is valid: base {chosen.base.model}, variants {variants}, {len(chosen.tasks)} tasks")
-        print(study)
+        print(run_folder(chosen.name, None) if base else study_file(study))
     return 0

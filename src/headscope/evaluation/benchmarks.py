@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headscope import hub
 from headscope.errors import InputError
 from headscope.evaluation.tables import SUFFIXES
 
@@ -59,7 +60,7 @@ class Benchmark:
         import datasets
 
         try:
-            rows = datasets.load_dataset(self.hub, self.config, split=self.split)
+            rows = hub.load_dataset(self.hub, self.config, split=self.split)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise InputError(

@@ -13,6 +13,9 @@ SHOWN = 5
 def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     """The problems whose gold answer math-verify parses to nothing or not in time; of kind ``choice``, those whose gold
     answer is no letter.
+
+    math-verify reads nearly anything: words (``N/A``, ``east``) are held against a response by their letters, and of
+    ``12 apples`` it takes the 12. What it reads may not be what was meant.
     """
     worded = tuple(
         dict.fromkeys(each.answer for each in problems if each.kind == "math" and rational(each.answer) is None)

@@ -1,5 +1,7 @@
 """Loading from a folder or the hub: safetensors only, evaluation mode, checked before it is handed out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +10,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
+from headscope import hub
 from headscope.errors import InputError
 from headscope.model_folder import check_weights
 from headscope.models.architectures import head_access
@@ -47,7 +50,8 @@ def load_model(
         check_weights(folder)
     elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"model {name} is not there: no such folder")
-    options = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
+    options["local_files_only"] = folder.is_dir() or not hub.reachable()
     model = _load_weights(name, {**options, "dtype": _DTYPES[dtype], "device_map": device_map})
     if device is not None:
         model = model.to(device)
@@ -56,20 +60,28 @@ def load_model(
     return Subject(model, _load_tokenizer(name, options), name, getattr(model.config, "_commit_hash", None) or revision)
 
 
-def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
-    bars = logging.is_progress_bar_enabled()
+@contextmanager
+def without_bars() -> Iterator[None]:
+    """The progress bars of ``transformers`` are off inside the block."""
+    on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
-        model, report = AutoModelForCausalLM.from_pretrained(
-            name, use_safetensors=True, output_loading_info=True, **options
-        )
+        yield
+    finally:
+        if on:
+            logging.enable_progress_bar()
+
+
+def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
+    try:
+        with without_bars():
+            model, report = AutoModelForCausalLM.from_pretrained(
+                name, use_safetensors=True, output_loading_info=True, **options
+            )
     except (OSError, ValueError, StrictDataclassError) as error:
         cause = error.__cause__ if isinstance(error, StrictDataclassError) else error
         first = str(cause).strip().splitlines()[0]
         raise InputError(f"model {name} cannot be loaded: {first}") from error
-    finally:
-        if bars:
-            logging.enable_progress_bar()
     if missing := sorted(report["missing_keys"]):  # Hugging Face would go on with random numbers there
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
     return model.eval()

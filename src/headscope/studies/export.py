@@ -12,7 +12,7 @@ from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import OPERATORS, Text, constant, edit_weights, scale, stand_in
 from headscope.interventions.operators import Constants, head_grid
-from headscope.models import Subject, load_model
+from headscope.models import Subject, load_model, without_bars
 from headscope.studies.stages import model_path
 
 TOLERANCE = 1e-4
@@ -47,7 +47,8 @@ def export_edited(
     added = None if values is None else {str(head): values[head.layer, head.head] for head in chosen}
     edited = edit_weights(subject, factors, added)
     with _whole(out) as aside:
-        edited.model.save_pretrained(aside)
+        with without_bars():
+            edited.model.save_pretrained(aside)
         if edited.tokenizer is not None:
             edited.tokenizer.save_pretrained(aside)
         difference = _difference(subject, chosen, alpha, values, load_model(aside, dtype=dtype))

@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 
 from headscope.errors import InputError, suggestion
+from headscope.evaluation import Task, TaskFile
+from headscope.studies import sources
 from headscope.studies.config import validated
-from headscope.studies.study import Study
+from headscope.studies.study import Study, TaskRef
 from headscope.training import PRESETS
 
 SUFFIXES = (".yaml", ".yml")
@@ -18,8 +20,16 @@ SUFFIXES = (".yaml", ".yml")
 
 def builtin_studies() -> list[str]:
     """Names ``headscope run`` takes beside a file."""
-    folder = resources.files("headscope.lab") / "data" / "studies"
-    return sorted(path.name.removesuffix(".yaml") for path in folder.iterdir() if path.name.endswith(".yaml"))
+    return sorted(path.stem for path in _builtin("lab").parent.iterdir() if path.suffix == ".yaml")
+
+
+def study_file(name: str) -> Path:
+    """Where a study, by path or built-in name, is written down."""
+    return _builtin(name) if name in builtin_studies() else Path(name)
+
+
+def _builtin(name: str) -> Path:
+    return Path(str(resources.files("headscope.lab") / "data" / "studies" / f"{name}.yaml"))
 
 
 def read_study(name: str, overrides: Sequence[str] = ()) -> Study:
@@ -29,8 +39,7 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Study:
     range.
     """
     if name in builtin_studies():
-        text = (resources.files("headscope.lab") / "data" / "studies" / f"{name}.yaml").read_text()
-        return parse_study(text, f"built-in study {name}", Path.cwd(), overrides)
+        return parse_study(_builtin(name).read_text(), f"built-in study {name}", Path.cwd(), overrides)
     path = Path(name)
     if path.suffix not in SUFFIXES:
         raise InputError(f"study {name!r} is no YAML file and no built-in study{suggestion(name, builtin_studies())}")
@@ -71,6 +80,14 @@ def adhoc_study(base: str, posts: Sequence[str], tasks: Sequence[str], overrides
     for override in overrides:
         _apply(data, override)
     return validated(Study, data, "the command line").at(Path.cwd())
+
+
+def read_task(text: str, data_dir: Path | None = None) -> Task:
+    """A task as a study file names it: a benchmark, a lab tier, a file, or ``{file: …, answer: …}`` with columns."""
+    ref: TaskRef = text
+    if text.lstrip().startswith("{"):
+        ref = validated(TaskFile, _yaml(text, f"task {text}"), f"task {text}")
+    return sources.task(ref, None if data_dir is None else str(data_dir))
 
 
 def _short_names(models: Sequence[str]) -> list[str]:

@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from headscope import hub
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.evaluation.benchmarks import BENCHMARKS
@@ -44,13 +45,11 @@ def training_records(name: str) -> Any:
     """
     if name in (lab.TRACES, lab.HYBRID):
         return lab.traces() if name == lab.TRACES else lab.hybrid_traces()
-    from datasets import load_dataset
-
     try:
         if Path(name).suffix in (".jsonl", ".json"):
-            rows = load_dataset("json", data_files=name, split="train")
+            rows = hub.load_dataset("json", data_files=name, split="train")
         else:
-            rows = load_dataset(name, split="train")
+            rows = hub.load_dataset(name, split="train")
     except Exception as error:
         reason = str(error).split("\n")[0]
         raise InputError(

@@ -282,6 +282,12 @@ class Study(Config):
         return self.discover.tasks or self.tasks[:1]
 
     @property
+    def asked_tasks(self) -> tuple[TaskRef, ...]:
+        """Every task whose answers are checked, each once."""
+        guard = () if self.ablate.guard is None else (self.ablate.guard,)
+        return tuple(dict.fromkeys((*self.tasks, *self.ablate_tasks, *guard)))
+
+    @property
     def ablate_tasks(self) -> tuple[TaskRef, ...]:
         """What the ablations are measured on."""
         return self.ablate.tasks or self.tasks

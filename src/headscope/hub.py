@@ -1,0 +1,38 @@
+"""Whether the Hugging Face hub can be reached at all; where it cannot, only what is on this machine is looked for."""
+
+import socket
+from functools import cache
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies
+
+
+@cache
+def reachable() -> bool:
+    """False where the hub's name has no address: asking it would be tried again for half a minute, in vain.
+
+    Behind a proxy only the proxy knows, and the answer is True.
+    """
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    if getproxies():
+        return True
+    try:
+        socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
+    except OSError:
+        return False
+    return True
+
+
+def load_dataset(*what: Any, **options: Any) -> Any:
+    """``datasets.load_dataset``; where the hub cannot be reached, of what was loaded before."""
+    import datasets
+
+    offline = datasets.config.HF_HUB_OFFLINE
+    datasets.config.HF_HUB_OFFLINE = offline or not reachable()  # from the environment, but read at its import alone
+    try:
+        return datasets.load_dataset(*what, **options)
+    finally:
+        datasets.config.HF_HUB_OFFLINE = offline
