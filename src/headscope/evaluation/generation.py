@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from headscope.errors import InputError
 from headscope.evaluation.sampling import Completion, Request, Sampling, completion_of
 from headscope.models.decoding import Choose, written_on
+from headscope.models.hooks import tells_rows_apart
 from headscope.models.threads import side_by_side
 from headscope.progress import Bar, Progress
 
@@ -47,8 +48,7 @@ def generate(
             f"a prompt of {longest} tokens and {sampling.max_new_tokens} new ones exceed "
             f"the model's context of {context}; lower max_new_tokens to {context - longest}"
         )
-    # Hooks may follow the rows of a pass from the prompt on, and see every thread's passes.
-    hooked = any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+    by_row = tells_rows_apart(model)
     rows = batch_size or rows_that_fit(model, longest + sampling.max_new_tokens)
     batches = _batches(requests, rows)
     stops, pad = _stop_tokens(model, tokenizer), getattr(tokenizer, "pad_token_id", None)
@@ -63,10 +63,10 @@ def generate(
                 _drawer(batch, sampling, told),
                 limit=sampling.max_new_tokens,
                 stops=sorted(stops),
-                keep_rows=hooked,
+                keep_rows=by_row,
             )
 
-        with side_by_side(model, 1 if hooked else len(batches)) as threads:
+        with side_by_side(model, 1 if by_row else len(batches)) as threads:
             for batch, found in zip(batches, threads.map(complete, batches), strict=True):
                 for request, tokens in zip(batch, found, strict=True):
                     completions.append(completion_of(request, tokens, stops, pad, tokenizer))

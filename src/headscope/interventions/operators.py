@@ -120,7 +120,8 @@ def changed(
     for layer, rows in factors.items():
         if (rows != 1).any():
             inside = None if limits is None or reader is None else (reader, PARTS.index(limits.part))
-            hooks.append(Hook(access.layers[layer].output, "input", Change(access, layer, rows, fill, inside)))
+            by_row = inside is not None or len(rows) > 1 or not (fill is None or isinstance(fill, Constants))
+            hooks.append(Hook(access.layers[layer].output, "input", Change(access, layer, rows, fill, inside), by_row))
     with nullcontext() if reader is None else reading(model, reader), attached(hooks):
         yield
 

@@ -20,11 +20,14 @@ class Hook:
     kind: ``"input"`` calls ``function(first positional argument)``; ``"output"`` calls ``function(output)``, or of
         an output of several parts (gpt-oss' experts give router scores too) the first.
         What it returns replaces that input or output; None leaves it as it is.
+    by_row: whether it tells the rows of a pass apart: rows must then stay in their places while a text is written, and
+        passes come one at a time.
     """
 
     module: nn.Module
     kind: Literal["input", "output"]
     function: Callable[[Any], Any]
+    by_row: bool = True
 
 
 @contextmanager
@@ -40,6 +43,12 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
             handle.remove()
 
 
+def tells_rows_apart(model: nn.Module) -> bool:
+    """Whether any hook on ``model`` may do so: each but those that say they do not (``Hook.by_row``)."""
+    hooks = (each for module in model.modules() for each in (module._forward_hooks, module._forward_pre_hooks))
+    return any(getattr(function, "by_row", True) for each in hooks for function in each.values())
+
+
 def _register(hook: Hook) -> Any:
     if hook.kind == "output":
 
@@ -49,10 +58,12 @@ def _register(hook: Hook) -> Any:
             first = hook.function(output[0])
             return None if first is None else (first, *output[1:])
 
+        replace_output.by_row = hook.by_row  # type: ignore[attr-defined]
         return hook.module.register_forward_hook(replace_output)
 
     def replace_first(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         first = hook.function(args[0])
         return None if first is None else (first, *args[1:])
 
+    replace_first.by_row = hook.by_row  # type: ignore[attr-defined]
     return hook.module.register_forward_pre_hook(replace_first)
