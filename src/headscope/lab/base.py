@@ -13,10 +13,9 @@ MODELS = {"lab-m": "base-m", "lab-s": "base-s", "lab-s-plain": "base-s-plain"}
 TASKS = {f"lab-{tier.lower()}": tier for tier in chains.TIERS}
 SLICE, SLICE_ITEMS = "lab-t4-30", 30  # as many problems as AIME has, to show how little they tell
 TRAIN = "lab-train"  # problems of T1-T3 from the train split: for openings and GRPO
-TRACES = "lab-traces"  # the teacher's reasoning on other problems of that split: for SFT
-HYBRID = "lab-hybrid"  # the same traces, and as many bare answers to problems with thinking switched off
 TEST_ITEMS = 500
 TRAIN_ITEMS = 2000
+T1_ITEMS = 32_000
 TRAIN_SHARES = {"T1": 0.4, "T2": 0.35, "T3": 0.25}
 RECHECK, SLIP = 0.1, 0.2  # the teacher re-checks one fold in ten, and one re-check in five goes wrong
 
@@ -53,7 +52,7 @@ def traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[dict[str, Any]]:
     return _taught(mixed_items(count, seed), seed)
 
 
-def t1_traces(count: int, seed: int = 2) -> list[dict[str, Any]]:
+def t1_traces(count: int = T1_ITEMS, seed: int = 2) -> list[dict[str, Any]]:
     """The teacher's traces on problems of T1: a skill is learned from many problems, and by heart from few."""
     return _taught(chains.items("T1", "train", count, seed), seed)
 
@@ -76,3 +75,11 @@ def _record(item: chains.Item, answer: str) -> dict[str, Any]:
         "prompt": [{"role": "user", "content": item.prompt}],
         "completion": [{"role": "assistant", "content": answer}],
     }
+
+
+DATASETS = {
+    "lab-traces": traces,  # the teacher's reasoning on other problems of the train split: for SFT
+    "lab-t1-traces": t1_traces,
+    "lab-hybrid": hybrid_traces,  # the same traces, and as many bare answers to problems with thinking switched off
+}
+"""Training records by the name a study gives them."""

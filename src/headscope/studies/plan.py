@@ -9,7 +9,7 @@ from pathlib import Path
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.units import closure
-from headscope.studies import ablate, compare, crossed, discover, effects, evaluate, openings, thinking, train
+from headscope.studies import ablate, compare, contrasts, crossed, discover, effects, evaluate, thinking, train
 from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
 from headscope.studies.study import Study, VariantConfig
 from headscope.training import read_log
@@ -86,7 +86,7 @@ class _Circuits:
 
 
 def _circuits(study: Study, run: RunDirectory, variant: str, base: Stage, stages: list[Stage]) -> _Circuits:
-    pairs = openings.units(study, base, stages[-1])
+    pairs = contrasts.units(study, base, stages[-1])
     # Checkpoint 0 of a training run is the base itself, which is scored as such.
     later = [stage for stage in stages if stage.step > 0] or stages[-1:]
     main, fresh = pairs["main"], pairs["fresh"]

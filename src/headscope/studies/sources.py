@@ -40,20 +40,20 @@ def task_digest(problems: Sequence[Problem]) -> str:
 
 
 def training_records(name: str) -> Any:
-    """Prompt and completion messages for SFT: ``lab-traces``, ``lab-hybrid``, a JSONL file, or a hub data set with
-    those columns.
+    """Prompt and completion messages for SFT: the lab's (``lab.DATASETS``), a JSONL file, or a hub data set with those
+    columns.
     """
-    if name in (lab.TRACES, lab.HYBRID):
-        return lab.traces() if name == lab.TRACES else lab.hybrid_traces()
+    if name in lab.DATASETS:
+        return lab.DATASETS[name]()
     try:
         if Path(name).suffix in (".jsonl", ".json"):
             rows = hub.load_dataset("json", data_files=name, split="train")
         else:
             rows = hub.load_dataset(name, split="train")
     except Exception as error:
-        reason = str(error).split("\n")[0]
+        known, reason = ", ".join(lab.DATASETS), str(error).split("\n")[0]
         raise InputError(
-            f"data set {name!r} is neither lab-traces, a JSON file nor a hub id that can be read: {reason}"
+            f"data set {name!r} is none of {known}, no JSON file and no hub id that can be read: {reason}"
         ) from None
     return _prompt_and_completion(rows, name)
 

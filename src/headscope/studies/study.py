@@ -107,9 +107,23 @@ class VariantConfig(Config):
 TaskRef = str | TaskFile
 
 
+class PairFile(Config):
+    """Clean and corrupt texts of equal length in tokens: JSON (a list of objects), JSONL or Parquet, and its columns.
+
+    prompt: a column with the question both answer, put into the model's chat template; None where texts are whole.
+    """
+
+    file: str
+    clean: str = "clean"
+    corrupt: str = "corrupt"
+    prompt: str | None = None
+
+
 class DiscoverConfig(Config):
     """Pairs and attribution (method sections 3 and 4).
 
+    contrast: what pairs differ in. ``openings``: the same problem, begun as the final checkpoint begins it and as base
+        does; ``lab-leaf``: one trace of the lab from two leaf digits, read wherever it differs; or a ``PairFile``.
     tasks: whose problems the pairs come from; None takes the study's first task.
     pairs: wanted per set; two sets are drawn, the second for the test-retest null.
     opening_tokens: both openings are cut to this many tokens. temperature: at which the openings are sampled.
@@ -125,6 +139,7 @@ class DiscoverConfig(Config):
     resamples: bootstrap resamples of the pairs.
     """
 
+    contrast: Literal["openings", "lab-leaf"] | PairFile = "openings"
     tasks: tuple[TaskRef, ...] | None = None
     pairs: int = Field(default=64, ge=2)
     opening_tokens: int = Field(default=16, ge=1)
@@ -147,7 +162,20 @@ class DiscoverConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _openings_are_sampled(self) -> "DiscoverConfig":
+        if self.contrast != "openings":
+            of_openings = {"tasks", "opening_tokens", "temperature"} & self.model_fields_set
+            of_openings |= {"crossed"} if self.crossed else set()
+            of_openings |= {"positions"} if self.positions == "disagreement" else set()
+            of_openings |= {"positions"} & self.model_fields_set if self.contrast == "lab-leaf" else set()
+            if of_openings:
+                raise ValueError(f"{min(of_openings)} needs openings, and contrast names other texts; leave one out")
+        return self
+
+    @model_validator(mode="after")
     def _positions_in_opening(self) -> "DiscoverConfig":
+        if self.contrast != "openings":
+            return self
         tokens = self.opening_tokens
         outside = [each for each in self.positions if not isinstance(each, str) and not -tokens <= each < tokens]
         if outside:

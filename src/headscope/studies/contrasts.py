@@ -1,0 +1,75 @@
+"""What a study's pairs contrast: sampled openings, or texts that were given."""
+
+import random
+from pathlib import Path
+
+from headscope.errors import InputError
+from headscope.evaluation.tables import read_table
+from headscope.pairs import Pairs
+from headscope.progress import Progress
+from headscope.runs import Unit
+from headscope.runs.files import digest
+from headscope.studies import openings
+from headscope.studies.stages import Stage
+from headscope.studies.study import PairFile, Study
+
+
+def units(study: Study, base: Stage, final: Stage) -> dict[str, Unit]:
+    """Two sets of pairs from different problems: ``main`` and, for the test-retest null, ``fresh``."""
+    contrast = study.discover.contrast
+    if contrast == "openings":
+        return openings.units(study, base, final)
+    rows = _rows(contrast) if isinstance(contrast, PairFile) else []
+    random.Random(study.seed).shuffle(rows)
+    sets = len(openings.SETS)
+    return {name: _unit(study, base, final, name, rows[i::sets], i) for i, name in enumerate(openings.SETS)}
+
+
+def _unit(study: Study, base: Stage, final: Stage, name: str, rows: list[dict[str, str]], index: int) -> Unit:
+    settings = study.discover
+    config = {
+        "contrast": settings.contrast if isinstance(settings.contrast, str) else digest(rows),
+        "pairs": settings.pairs,
+        "positions": settings.positions,
+        "seed": study.seed,
+        "set": index,
+        "of": final.variant,  # each variant is scored on a set of its own name
+        "base": base.identity,
+        "chat": final.config.chat.model_dump(),
+    }
+
+    def work(out: Path, progress: Progress) -> None:
+        from headscope.studies.subjects import check_loaded, load
+
+        check_loaded(base, final)
+        tokenizer = load(final).tokenizer
+        if isinstance(settings.contrast, PairFile):
+            asked = [final.chat.messages(row["prompt"]) for row in rows] if settings.contrast.prompt else None
+            clean, corrupt = ([row[side] for row in rows] for side in ("clean", "corrupt"))
+            positions = settings.positions if isinstance(settings.positions, str) else list(settings.positions)
+            pairs = Pairs.from_text(tokenizer, clean, corrupt, prompts=asked, positions=positions)
+        else:
+            from headscope.lab.pairs import lab_pairs
+
+            drawn = lab_pairs(tokenizer, len(openings.SETS) * settings.pairs, kind="leaf", seed=study.seed)
+            pairs = drawn[index :: len(openings.SETS)]
+        pairs[: settings.pairs].save(out)
+
+    labels = {"variant": final.variant, "pairs": name}
+    return Unit("pairs", labels, config, work, inputs=base.inputs | final.inputs)
+
+
+def _rows(source: PairFile) -> list[dict[str, str]]:
+    """``clean``, ``corrupt`` and, where the file has it, ``prompt`` of every pair."""
+    path = Path(source.file).expanduser()
+    columns = {"clean": source.clean, "corrupt": source.corrupt}
+    columns |= {} if source.prompt is None else {"prompt": source.prompt}
+    found = []
+    for number, row in enumerate(read_table(path), start=1):
+        for column in columns.values():
+            if not isinstance(row.get(column), str) or not row[column]:
+                raise InputError(f"row {number} of {path} has no text in column {column!r}; it has {', '.join(row)}")
+        found.append({side: row[column] for side, column in columns.items()})
+    if len(found) < len(openings.SETS):
+        raise InputError(f"{path} has {len(found)} pair; at least {len(openings.SETS)} are needed, one per pair set")
+    return found

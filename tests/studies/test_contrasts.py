@@ -1,0 +1,99 @@
+"""Pairs from texts that were given instead of sampled openings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headscope.errors import InputError
+from headscope.pairs import Pairs
+from headscope.runs import RunDirectory
+from headscope.studies.plan import plan
+from headscope.studies.reading import parse_study
+from headscope.studies.run import run_study
+from headscope.studies.study import Study
+
+STUDY = """
+name: given
+base: {{model: {base}}}
+variants:
+  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces, max_steps: 1, save_every: 1, batch_size: 4}}}}
+tasks: [lab-t1]
+discover: {{contrast: {contrast}, pairs: 4, nodes: 4, fraction: 0.1, resamples: 20, {more}}}
+eval: {{problems: 2, samples: 1, k: [1], max_new_tokens: 4}}
+"""
+
+
+def study(base: Path, contrast: Any, more: str = "") -> Study:
+    text = STUDY.format(base=base, contrast=json.dumps(contrast), more=more)
+    return parse_study(text, "given", Path.cwd())
+
+
+def saved_pairs(run: RunDirectory) -> dict[str, Pairs]:
+    return {record.labels["pairs"]: Pairs.load(record.folder) for record in run.find("pairs")}
+
+
+def test_a_study_compares_on_pairs_of_leaf_digits(toy_base: Path, tmp_path: Path) -> None:
+    run, outcome = run_study(study(toy_base, "lab-leaf"), tmp_path, goal="compare")
+    assert outcome.failed == {}
+    pairs = saved_pairs(run)
+    assert {name: len(each) for name, each in pairs.items()} == {"main": 4, "fresh": 4}
+    texts = [{tuple(text) for text in each.clean} for each in pairs.values()]
+    assert not texts[0] & texts[1]
+    assert len(run.find("comparison")) == 1
+
+
+def test_a_files_texts_answer_a_prompt_or_stand_alone(toy_base: Path, tmp_path: Path) -> None:
+    rows = [{"asked": f"a={i}; ?a", "good": f"a={i}", "bad": f"b={i}"} for i in range(8)]
+    path = tmp_path / "pairs.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+    answers = {"file": str(path), "clean": "good", "corrupt": "bad", "prompt": "asked"}
+    run, outcome = run_study(study(toy_base, answers, "positions: answer"), tmp_path / "one", goal="discover")
+    assert outcome.failed == {}
+    both = saved_pairs(run)
+    assert {len(each) for each in both.values()} == {4}
+    assert all(one[: at[0]].tolist() == other[: at[0]].tolist() for p in both.values() for one, other, at in _rows(p))
+    whole = {"file": str(path), "clean": "good", "corrupt": "bad"}
+    run, outcome = run_study(study(toy_base, whole), tmp_path / "two", goal="discover")
+    assert {len(text) for text in saved_pairs(run)["main"].clean} == {len(both["main"].positions[0])}
+
+
+def _rows(pairs: Pairs) -> Any:
+    return zip(pairs.clean, pairs.corrupt, pairs.positions, strict=True)
+
+
+def test_the_file_counts_and_not_where_it_lies(toy_base: Path, tmp_path: Path) -> None:
+    for name, clean in (("a", "a=1"), ("b", "a=1"), ("c", "a=2")):
+        (tmp_path / f"{name}.json").write_text(json.dumps([{"clean": clean, "corrupt": "b=1"}] * 4))
+    found = [
+        next(
+            unit.digest
+            for unit in plan(study(toy_base, {"file": str(path)}), RunDirectory(tmp_path / "r"), "discover")
+            if unit.kind == "pairs"
+        )
+        for path in sorted(tmp_path.glob("*.json"))
+    ]
+    assert found[0] == found[1] != found[2]
+
+
+@pytest.mark.parametrize(
+    ("contrast", "more", "message"),
+    [
+        ("leaf", "", "discover.contrast"),
+        ("lab-leaf", "crossed: true", "crossed needs openings, and contrast names other texts"),
+        ("lab-leaf", "positions: answer", "positions needs openings"),
+        ("lab-leaf", "tasks: [lab-t1]", "tasks needs openings"),
+        ({"file": "none.json"}, "", "none.json does not exist"),
+        ({"file": "one.json"}, "", "has 1 pair; at least 2"),
+        ({"file": "one.json", "clean": "good"}, "", "row 1 of .*one.json has no text in column 'good'"),
+        ({"file": "one.json", "cleen": "good"}, "", "did you mean 'clean'"),
+    ],
+)
+def test_what_cannot_be_contrasted_is_named(
+    toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contrast: Any, more: str, message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("one.json").write_text(json.dumps([{"clean": "a=1", "corrupt": "b=1"}]))
+    with pytest.raises(InputError, match=message):
+        plan(study(toy_base, contrast, more), RunDirectory(tmp_path / "r"), "discover")
