@@ -160,7 +160,8 @@ def test_two_writers_at_once_are_refused_and_a_killed_one_frees_the_directory(tm
 def test_folder_digest_sees_weights_and_template_not_other_files(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"1")
     before = folder_digest(tmp_path)
-    (tmp_path / "log.jsonl").write_text("x")
+    for name in ("log.jsonl", "card.json", "trainer_state.json"):
+        (tmp_path / name).write_text("x")
     assert folder_digest(tmp_path) == before
     (tmp_path / "chat_template.jinja").write_text("x")
     assert folder_digest(tmp_path) != before

@@ -32,11 +32,17 @@ def _file_digest(path: Path, size: int, modified: int) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def folder_digest(
-    folder: Path, suffixes: tuple[str, ...] = (".safetensors", ".json", ".jinja", ".model", ".txt")
-) -> str:
-    """One digest of a model folder: names and bytes of its weights, configuration, tokenizer and template."""
-    files = sorted(path for path in folder.iterdir() if path.suffix in suffixes)
+_OF_A_MODEL = (".safetensors", ".json", ".jinja", ".model", ".txt")
+_ABOUT_A_MODEL = ("card.json", "recipe.json", "trainer_state.json", "training_args.json")
+_ABOUT_A_MODEL += tuple(f"{part}_results.json" for part in ("all", "train", "eval", "test", "predict"))
+
+
+def folder_digest(folder: Path) -> str:
+    """One digest of a model folder: names and bytes of its weights, configuration, tokenizer and template.
+
+    Files that only tell about it do not count: a corrected card makes no other model.
+    """
+    files = sorted(each for each in folder.iterdir() if each.suffix in _OF_A_MODEL and each.name not in _ABOUT_A_MODEL)
     return digest({path.name: file_digest(path) for path in files})
 
 
