@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.studies import bench as benches
 from transformers import Qwen3ForCausalLM
 
 from headscope.lab.pretrain import architecture
@@ -59,3 +60,12 @@ def toy_run(toy_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     _, outcome = run_study(read_study(str(toy_study)), out)
     assert outcome.failed == {}
     return out
+
+
+@pytest.fixture
+def bench(toy_base: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> benches.Bench:
+    folder = tmp_path / "with space"
+    folder.mkdir()
+    made = benches.Bench(folder, toy_base, capsys)
+    made.file("bad.yaml", benches.STUDY.format(base=toy_base))
+    return made

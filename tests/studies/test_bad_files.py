@@ -1,0 +1,110 @@
+"""Task files, study files, settings and reward logs that are none: exit code 2 and one sentence."""
+
+import pytest
+from tests.studies.bench import ROW, STUDY, Bench
+
+from headscope.cli.main import main
+
+
+def test_a_task_needs_two_problems_for_two_sets_of_pairs(bench: Bench) -> None:
+    path = bench.file("one.jsonl", ROW)
+    assert "hold 1 problem; at least 2" in bench.refused("discover", f"discover.tasks=['{path}']")
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "words"),
+    [
+        (ROW, "question: problem", ("no column ['problem']", "['answer', 'question']")),
+        ("", "kind: exact", ("has no rows",)),
+        ("\n  \n", "kind: exact", ("has no rows",)),
+        (ROW + "{", "kind: exact", ("line 2 of", "is not JSON")),
+        (b'{"question": "caf\xe9"}', "kind: exact", ("is not UTF-8 text",)),
+        ('{"question": "q", "answer": {"a": 1}}', "kind: exact", ("row 1", "a dict in column 'answer'")),
+        ('{"question": "q", "answer": "a", "also": 3}', "aliases: also", ("row 1", "3 in column 'also'", "list")),
+        (ROW.replace("}", ', "n": 1}') + ROW, "id: n", ("row 2", "nothing in column 'n'")),
+    ],
+)
+def test_a_task_file_that_is_none(bench: Bench, content: str | bytes, columns: str, words: tuple[str, ...]) -> None:
+    path = bench.file("my tasks.jsonl", content)
+    said = bench.refused("plan", f"tasks=[{{file: '{path}', {columns}}}]")
+    assert all(word in said for word in ("my tasks.jsonl", *words)), said
+
+
+def test_blank_lines_and_line_separators_inside_strings_are_no_rows(bench: Bench) -> None:
+    path = bench.file("my tasks.jsonl", ROW + "\n" + ROW.replace("5", "6\u2028", 1) + "\n")
+    assert bench.call("plan", f"tasks=['{path}']") == (0, "")
+
+
+@pytest.mark.parametrize("question", ["what is this?", "\\ud800"])
+def test_a_question_without_tokens_is_quoted(bench: Bench, question: str) -> None:
+    path = bench.file("words.jsonl", f'{{"question": "{question}", "answer": "a"}}\n')
+    said = bench.refused(
+        "eval", f"tasks=[{{file: '{path}', kind: exact}}]", "variants=[]", start="failed: samples base"
+    )
+    assert "cannot encode the prompt of the question" in said
+
+
+def test_unknown_names_come_with_the_nearest(bench: Bench) -> None:
+    assert "'lab-t11' is no known task and no file (did you mean 'lab-t1'?)" in bench.refused("plan", "tasks=[lab-t11]")
+    assert "(did you mean 'aime24'?)" in bench.refused("plan", "tasks=[aime2024]")
+    assert "no built-in study" in bench.refused("validate", study=bench.folder)
+    assert "(did you mean 'samples'?)" in bench.refused("run", "eval.sample=3")
+    assert "OfflineMode" in bench.refused("plan", "tasks=[aime24]")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        (
+            "a.yaml",
+            "name: x\nbase:\n\tmodel: m\n",
+            "is not YAML: found character '\\t' that cannot start any token (line 3",
+        ),
+        ("a.yaml", STUDY + "tasks: [lab-k]\n", "is not YAML: key 'tasks' is given twice"),
+        ("a.yaml", b"name: caf\xe9\n", "is not UTF-8 text"),
+        ("a.yaml", "name: x\0", "is not YAML"),
+        ("a.yaml", "seed: !!python/object/apply:os.getcwd []", "is not YAML: could not determine a constructor"),
+        ("a.yaml", "- x", "is list; a study is a mapping of keys"),
+        ("a.json", "{}", "is no YAML file and no built-in study"),
+    ],
+)
+def test_a_study_file_that_is_none(bench: Bench, name: str, content: str | bytes, words: str) -> None:
+    said = bench.refused("validate", study=bench.file(name, content))
+    assert name in said
+    assert words in said
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("eval.samples=[", "--set eval.samples: '[' is not YAML"),
+        ("tasks=lab-t1", "tasks is 'lab-t1'; it should be a list"),
+        ("tasks.3=lab-t1", "'3' is no element (allowed: 0)"),
+        ("variants.0=x", "variants[0] is 'x'; it should be a mapping of keys"),
+        ("base=x", "base is 'x'; it should be a mapping of keys"),
+        ("eval.k=[0]", "eval.k[0] is 0; it should be greater than or equal to 1"),
+        ("eval.k=[]", "eval.k: "),
+        ("discover.nodes=0", "discover.nodes is 0; it should be greater than or equal to 1"),
+        ("discover.sizes=[2]", "discover.sizes[0] is 2; it should be less than or equal to 1"),
+        ("variants.0={name: a, train: {steps: 3}}", "variants[0].train has no method"),
+    ],
+)
+def test_a_setting_that_cannot_be(bench: Bench, setting: str, words: str) -> None:
+    assert words in bench.refused("validate", setting)
+
+
+def test_models_on_the_command_line_need_a_base(bench: Bench) -> None:
+    # Without this the lab would be trained instead, for minutes.
+    assert main(["discover", "--post", "x", "--task", "lab-t1"]) == 2
+    assert "which needs --base too" in bench.capture.readouterr().err
+    assert main(["discover", str(bench.study), "--base", "x", "--task", "lab-t1"]) == 2
+    assert "found both study" in bench.capture.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["trainer_state.json", "log.jsonl"])
+@pytest.mark.parametrize("content", [b"{", b"[]\n", b'{"bogus": 1}\n', b"\xff"])
+def test_a_broken_reward_log_is_refused_before_any_work(bench: Bench, name: str, content: bytes) -> None:
+    path = bench.file(name, content)
+    said = bench.refused("compare", f"variants.0.reward_log='{path}'")
+    assert f"training log {path} is neither a log.jsonl nor a trainer_state.json" in said
+    assert not bench.out.exists()
