@@ -1,19 +1,12 @@
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import datasets
 import pytest
 
 from headscope import hub
-
-
-@pytest.fixture(autouse=True)
-def _forgotten() -> Iterator[None]:
-    """The answer is kept for the process; not for the next test."""
-    hub.reachable.cache_clear()
-    yield
-    hub.reachable.cache_clear()
+from headscope.errors import InputError
+from headscope.models import load_model
 
 
 def _no_address(*_: Any) -> Any:
@@ -21,15 +14,37 @@ def _no_address(*_: Any) -> Any:
 
 
 def test_without_an_address_only_local_files_are_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "getproxies", dict)
+    monkeypatch.setattr(hub, "getproxies", lambda: {"no": "localhost"})
     monkeypatch.setattr(socket, "getaddrinfo", _no_address)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     seen: list[bool] = []
     monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: seen.append(datasets.config.HF_HUB_OFFLINE))
-    before = datasets.config.HF_HUB_OFFLINE
     assert not hub.reachable()
     hub.load_dataset("some/set", split="train")
     assert seen == [True]
-    assert before == datasets.config.HF_HUB_OFFLINE
+    assert not datasets.config.HF_HUB_OFFLINE
+
+
+def test_a_data_set_never_loaded_before_is_refused_in_plain_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hub, "reachable", lambda: False)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    with pytest.raises(ConnectionError, match="the hub has no address here, and this was never loaded before"):
+        hub.load_dataset("nobody/nothing", split="train")
+
+
+def test_models_are_looked_for_on_this_machine_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def load(_name: str, **options: Any) -> Any:
+        asked.update(options)
+        raise OSError("not there")
+
+    monkeypatch.setattr(hub, "reachable", lambda: False)
+    monkeypatch.setattr("headscope.models.loading.AutoModelForCausalLM.from_pretrained", load)
+    with pytest.raises(InputError, match="not there"):
+        load_model("some/model")
+    assert asked["local_files_only"]
 
 
 def test_behind_a_proxy_the_hub_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,13 +1,11 @@
 """Whether the Hugging Face hub can be reached at all; where it cannot, only what is on this machine is looked for."""
 
 import socket
-from functools import cache
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 
-@cache
 def reachable() -> bool:
     """False where the hub's name has no address: asking it would be tried again for half a minute, in vain.
 
@@ -17,7 +15,7 @@ def reachable() -> bool:
 
     if constants.HF_HUB_OFFLINE:
         return False
-    if getproxies():
+    if getproxies().keys() & {"http", "https", "all"}:
         return True
     try:
         socket.getaddrinfo(urlsplit(constants.ENDPOINT).hostname, 443)
@@ -27,12 +25,19 @@ def reachable() -> bool:
 
 
 def load_dataset(*what: Any, **options: Any) -> Any:
-    """``datasets.load_dataset``; where the hub cannot be reached, of what was loaded before."""
+    """``datasets.load_dataset``; where the hub cannot be reached, of what was loaded before.
+
+    Raises what it raises; ConnectionError where nothing was.
+    """
     import datasets
 
     offline = datasets.config.HF_HUB_OFFLINE
     datasets.config.HF_HUB_OFFLINE = offline or not reachable()  # from the environment, but read at its import alone
     try:
         return datasets.load_dataset(*what, **options)
+    except ConnectionError as error:
+        if offline or not datasets.config.HF_HUB_OFFLINE:
+            raise
+        raise ConnectionError("the hub has no address here, and this was never loaded before") from error
     finally:
         datasets.config.HF_HUB_OFFLINE = offline

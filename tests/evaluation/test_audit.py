@@ -119,11 +119,25 @@ def test_columns_of_table_4_had_64_answers_per_problem():
     assert [each.samples for each in found.columns if each.n == 30] == [64, 64, 1, 1]
 
 
+def test_a_text_column_beside_names_makes_no_groups(tmp_path):
+    (tmp_path / "a.csv").write_text("model,type,AIME24\nbase,dense,30.0\nablated,dense,26.6\n")
+    found = audit(read_published(tmp_path / "a.csv"), against="base")
+    assert [(each.group, each.row, each.problems) for each in found.differences] == [("", "ablated", -1)]
+
+
+def test_marked_numbers_are_read_and_what_is_none_is_told(tmp_path):
+    rows = ["m,AIME24", "a,<u>26.6</u>", "b,~20.0", "c,30.0 ± 1.2", "d,.3", "e,OOM", "f,-", "g,13.3%"]
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    table = read_published(tmp_path / "a.csv")
+    assert [row[0] for row in table.cells] == ["26.6", "20.0", "30.0", "0.3", "", "", "13.3"]
+    assert table.unread == ("OOM",)
+
+
 def test_rows_are_compared_within_their_group(tmp_path):
     path = tmp_path / "a.csv"
-    path.write_text("model,method,AMC,notes\nsmall,whole,66.2,x\n,x1.3,59.0,y\nlarge,whole,81.9,\n,x1.3,78.3,\n")
+    path.write_text("model,method,AMC,notes\nsmall,whole,66.2,x\n,0.5x,59.0,y\nlarge,whole,81.9,\n,0.5x,78.3,\n")
     found = audit(read_published(path))
     assert [(each.group, each.row, each.against, each.problems) for each in found.differences] == [
-        ("small", "x1.3", "whole", -6),
-        ("large", "x1.3", "whole", -3),
+        ("small", "0.5x", "whole", -6),
+        ("large", "0.5x", "whole", -3),
     ]

@@ -1,9 +1,11 @@
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import torch
 
-from headscope.interventions import Markers, Span, mean, resample, scale, scale_rows, zero
+from headscope.evaluation import Sampling, sample
+from headscope.interventions import Markers, Span, edit_weights, mean, resample, scale, scale_rows, zero
+from headscope.models import Hook, attached
 from headscope.models.hooks import tells_rows_apart
 
 TEXTS = [[1, 2, 3], [4, 5, 6]]
@@ -29,4 +31,29 @@ def test_only_what_differs_by_row_tells_rows_apart(tiny_model: Any) -> None:
     assert tells_rows_apart(model)
     handle.remove()
     assert not tells_rows_apart(model)
-    assert torch.isfinite(model(torch.tensor([TEXTS[0]])).logits).all()
+
+
+def test_rows_that_end_leave_the_batch_without_a_head_too(tiny_model: Any) -> None:
+    """And the answers are those of the edited weights, read row by row to the end under a hook that may do anything."""
+    model, tokenizer = tiny_model("qwen3"), SimpleNamespace(eos_token_id=2, pad_token_id=0, decode=lambda *_, **__: "")
+    model.generation_config.eos_token_id = [2, *range(36, 40)]
+    sampling = Sampling(samples=6, max_new_tokens=60, temperature=1.0, top_p=0.95, seed=3)
+    rows: list[int] = []
+
+    def answers(of: Any) -> list[tuple[int, ...]]:
+        rows.clear()
+        counted = Hook(of.model.norm, "output", lambda out: rows.append(len(out)), by_row=False)
+        with attached([counted]):
+            return [each.tokens for each in sample(of, tokenizer, TEXTS, sampling)]
+
+    edited = edit_weights(model, {"L0H1": 0.0})
+    whole = edited.lm_head.register_forward_hook(lambda *_: None)
+    expected = answers(edited)
+    assert set(rows) == {12}
+    whole.remove()
+    with zero(model, ["L0H1"]):
+        assert answers(model) == expected
+        assert rows[-1] < 12
+    with resample(model, ["L0H1"], TEXTS):
+        answers(model)
+        assert set(rows) == {12}

@@ -76,11 +76,34 @@ def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
     assert seen["up_proj"] == [*passed, (5, response)]
 
 
+@pytest.mark.parametrize(
+    ("module", "place"), [("self_attn.o_proj", "o_proj"), ("self_attn", "attention"), ("", "what it gives")]
+)
+def test_a_hook_that_would_be_passed_by_is_refused(tiny_model: Any, module: str, place: str) -> None:
+    model = tiny_model("qwen3")
+    hook = model.model.layers[1].get_submodule(module).register_forward_hook(lambda *_: None)
+    with pytest.raises(InputError, match=f"layer 1 has a hook on .*{place}"):
+        teacher_forced(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
+    hook.remove()
+    model(torch.tensor([TEXTS[0].tokens]), output_hidden_states=True)  # transformers' own hooks only look
+    teacher_forced(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
+
+
+def test_a_pass_that_fails_leaves_the_next_one_free(tiny_model: Any) -> None:
+    model, factors = tiny_model("qwen3"), np.ones((1, 2, 4), dtype=np.float32)
+    before = teacher_forced(model, TEXTS, factors)
+    hook = model.model.layers[0].mlp.register_forward_hook(lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        teacher_forced(model, TEXTS, factors)
+    hook.remove()
+    assert np.array_equal(before.nll, teacher_forced(model, TEXTS, factors).nll)
+
+
 def test_optimal_constants_lose_least(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
     heads = ["L0H1", "L1H0"]
     texts = [Text((index, index + 1), (index + 2, 3, index, 5)) for index in range(6)]
-    best = fit_constants(model, heads, texts, steps=48)
+    best = fit_constants(model, heads, texts, steps=24)
     alone = np.ones((2, 2, 4), dtype=np.float32)
     alone[0, 0, 1] = alone[1, 1, 0] = 0
 
@@ -91,7 +114,7 @@ def test_optimal_constants_lose_least(tiny_model: Any) -> None:
     assert (loss(best) < loss(np.zeros_like(best)) - 0.02).all()
     assert (loss(best) < loss(mean) - 0.02).all()
     assert not best[0, 0].any()
-    assert np.array_equal(best, fit_constants(model, heads, texts, steps=48))
+    assert np.array_equal(best, fit_constants(model, heads, texts, steps=24))
     assert all(parameter.grad is None for parameter in model.parameters())
 
 

@@ -66,6 +66,21 @@ def test_shares_that_differ_less_are_worth_more_problems():
     assert mean_share(np.full(30, 0.5)).low > mean_share(apart).low
 
 
+def test_a_handful_that_agrees_does_not_promise_too_much():
+    """One of 30 problems is ever solved: once in 16. Its own spread would make it worth 480 single answers."""
+    shares = np.zeros(30)
+    shares[0] = 1 / 16
+    p = 1 / 480
+    spread = (p * (1 / 16 - p)) / (p * (1 - p))  # the variance over p (1 - p)
+    worth = 30 / ((spread * 1 + 1) / (1 + 1))
+    z = t.ppf(0.975, 29)
+    centre, half = p + z * z / (2 * worth), z * np.sqrt(p * (1 - p) / worth + z * z / (4 * worth**2))
+    found = mean_share(shares)
+    assert found.high == pytest.approx((centre + half) / (1 + z * z / worth))
+    assert found.high > 0.05
+    assert mean_share(1 - shares).low == pytest.approx(1 - found.high)
+
+
 def test_one_problem_says_nothing_of_others():
     estimate = mean_share(np.array([0.5]))
     assert (estimate.value, estimate.low, estimate.high) == (0.5, 0, 1)
@@ -103,6 +118,7 @@ def test_paired_difference_uses_the_pairing():
 
 
 SHAPES = {"many solved never or always": (0.6, 0.9), "hard": (0.2, 1.8), "easy": (5, 1), "even": (2, 2)}
+SHAPES |= {"one or two carry it": (0.05, 0.95)}
 
 
 @pytest.mark.parametrize("shape", SHAPES)

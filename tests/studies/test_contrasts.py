@@ -1,6 +1,7 @@
 """Pairs from texts that were given instead of sampled openings."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from headscope.runs import RunDirectory
 from headscope.studies.plan import plan
 from headscope.studies.reading import parse_study
 from headscope.studies.run import run_study
-from headscope.studies.study import Study
+from headscope.studies.study import Study, VariantConfig
 
 STUDY = """
 name: given
@@ -53,7 +54,9 @@ def test_a_files_texts_answer_a_prompt_or_stand_alone(toy_base: Path, tmp_path: 
     assert outcome.failed == {}
     both = saved_pairs(run)
     assert {len(each) for each in both.values()} == {4}
-    assert all(one[: at[0]].tolist() == other[: at[0]].tolist() for p in both.values() for one, other, at in _rows(p))
+    for one, other, at in (each for pairs in both.values() for each in _rows(pairs)):
+        first = int((one != other).argmax())  # "a" and "b": the answer's first token
+        assert at.tolist() == list(range(first, len(one)))
     whole = {"file": str(path), "clean": "good", "corrupt": "bad"}
     run, outcome = run_study(study(toy_base, whole), tmp_path / "two", goal="discover")
     assert {len(text) for text in saved_pairs(run)["main"].clean} == {len(both["main"].positions[0])}
@@ -64,8 +67,9 @@ def _rows(pairs: Pairs) -> Any:
 
 
 def test_the_file_counts_and_not_where_it_lies(toy_base: Path, tmp_path: Path) -> None:
-    for name, clean in (("a", "a=1"), ("b", "a=1"), ("c", "a=2")):
-        (tmp_path / f"{name}.json").write_text(json.dumps([{"clean": clean, "corrupt": "b=1"}] * 4))
+    for name, digit in (("a", 1), ("b", 1), ("c", 2)):
+        rows = [{"clean": f"{letter}={digit}", "corrupt": "j=1"} for letter in "abcd"]
+        (tmp_path / f"{name}.json").write_text(json.dumps(rows))
     found = [
         next(
             unit.digest
@@ -77,6 +81,36 @@ def test_the_file_counts_and_not_where_it_lies(toy_base: Path, tmp_path: Path) -
     assert found[0] == found[1] != found[2]
 
 
+def test_the_model_counts(toy_base: Path, tmp_path: Path) -> None:
+    """Another model may have another tokenizer or template."""
+    other = tmp_path / "other"
+    shutil.copytree(toy_base, other)
+    (other / "chat_template.jinja").write_text((other / "chat_template.jinja").read_text() + "{# other #}")
+    digests = []
+    for model in (toy_base, other):
+        chosen = study(toy_base, "lab-leaf")
+        given = VariantConfig(name="sft", model=str(model))
+        units = plan(chosen.model_copy(update={"variants": (given,)}), RunDirectory(tmp_path / "r"), "discover")
+        digests.append({unit.digest for unit in units if unit.kind == "pairs"})
+    assert not digests[0] & digests[1]
+
+
+def test_pairs_of_one_prompt_stay_in_one_set(toy_base: Path, tmp_path: Path) -> None:
+    rows = [{"prompt": f"a={i % 2}; ?a", "clean": f"a={i}", "corrupt": f"b={i}"} for i in range(8)]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows * 2))
+    given = {"file": str(tmp_path / "pairs.json"), "prompt": "prompt"}
+    run, outcome = run_study(study(toy_base, given), tmp_path / "r", goal="discover")
+    assert outcome.failed == {}
+    starts = [{tuple(text[: at[0]]) for text, _, at in _rows(pairs)} for pairs in saved_pairs(run).values()]
+    assert [len(each) for each in starts] == [1, 1]
+    assert starts[0] != starts[1]
+
+
+def test_the_settings_a_study_prints_are_a_study(toy_base: Path) -> None:
+    given = study(toy_base, "lab-leaf")
+    assert Study.model_validate(given.model_dump(mode="json")) == given
+
+
 @pytest.mark.parametrize(
     ("contrast", "more", "message"),
     [
@@ -85,7 +119,7 @@ def test_the_file_counts_and_not_where_it_lies(toy_base: Path, tmp_path: Path) -
         ("lab-leaf", "positions: answer", "positions needs openings"),
         ("lab-leaf", "tasks: [lab-t1]", "tasks needs openings"),
         ({"file": "none.json"}, "", "none.json does not exist"),
-        ({"file": "one.json"}, "", "has 1 pair; at least 2"),
+        ({"file": "one.json"}, "", "holds 1 problems with 1 different pairs; needed are 2 pairs in each of 2 sets"),
         ({"file": "one.json", "clean": "good"}, "", "row 1 of .*one.json has no text in column 'good'"),
         ({"file": "one.json", "cleen": "good"}, "", "did you mean 'clean'"),
     ],

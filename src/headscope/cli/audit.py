@@ -58,7 +58,7 @@ def _print(found: "Audit") -> None:
             "multiples of 1/n": f"{each.multiples} of {each.cells} (by accident {each.chance:.0%})",
             "answers per problem": "over 64" if each.samples is None else f"{each.samples} or more",
             "least one answer each can show": f"{100 * each.fewest:.1f} points",
-            "so many find 4 times in 5": f"{100 * each.detectable:.1f} points",
+            "found 4 times in 5": "-" if each.samples is None else f"{100 * each.detectable:.1f} points",
         }
         for each in found.columns
     ]
@@ -89,6 +89,8 @@ def _print(found: "Audit") -> None:
     if differences:
         hidden = sum(not each.shown for each in found.differences)
         print(f"\n{hidden} of {len(differences)} differences of single answers could not have been told from chance")
+    if found.unread:
+        print(f"cells without a number, not audited: {', '.join(found.unread)}")
     if found.unknown:
         print(f"number of problems unknown, not audited: {', '.join(found.unknown)}; give it with --n COLUMN=COUNT")
 

@@ -40,8 +40,8 @@ def validate_command(
         from headscope.studies.plan import plan
 
         plan(chosen, RunDirectory(run_folder(chosen.name, None)))
-        for ref in chosen.asked_tasks:
-            check_golds(sources.task(ref, chosen.data_dir))
+        for ref, problems in chosen.asked:
+            check_golds(sources.task(ref, chosen.data_dir).first(problems))
     if json:
         print_json({"valid": True, "study": chosen.model_dump(mode="json")})
     else:

@@ -9,6 +9,7 @@ been told from chance.
    difference from chance.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -48,8 +49,8 @@ class Column:
 
     multiples: cells that are multiples of 1/n, of ``cells``. chance: share of all scores with their digits that are.
     samples: the fewest answers per problem that allow every cell, None where up to 64 do not.
-    fewest: the smallest difference single answers can show. detectable: what ``samples`` answers (1 where None) find
-    4 times in 5.
+    fewest: the smallest difference single answers can show. detectable: what ``samples`` answers find 4 times in 5; NaN
+    where that is None.
     """
 
     group: str
@@ -80,12 +81,13 @@ class Difference:
 
 @dataclass(frozen=True, slots=True)
 class Audit:
-    """Of one table. unknown: columns whose number of problems is not known."""
+    """Of one table. unknown: columns whose number of problems is not known. unread: cells that hold no number."""
 
     columns: tuple[Column, ...]
     cells: tuple[Cell, ...]
     differences: tuple[Difference, ...]
     unknown: tuple[str, ...]
+    unread: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
@@ -95,7 +97,8 @@ class Audit:
 def audit(table: Published, sizes: Mapping[str, int] | None = None, *, against: str | None = None) -> Audit:
     """Audit every column whose number of problems is given (``sizes``), stated in its name, or known.
 
-    against: the row that the others of its group are compared with; None takes the first of each group.
+    against: the row that the others of its group are compared with, none where a group has no such row; None takes the
+        first of each group.
     Raises InputError for a size of a column that is not there or below 1, a row that is not there, a score outside the
     scale, or no column of known size.
     """
@@ -125,7 +128,7 @@ def audit(table: Published, sizes: Mapping[str, int] | None = None, *, against: 
         cells += found
         columns.append(_column(n, found, percent=_in_percent(table)))
         differences += _differences(found, against)
-    return Audit(tuple(columns), tuple(cells), tuple(differences), unknown)
+    return Audit(tuple(columns), tuple(cells), tuple(differences), unknown, table.unread)
 
 
 def _in_percent(table: Published) -> bool:
@@ -175,7 +178,7 @@ def _column(n: int, cells: list[Cell], *, percent: bool) -> Column:
         chance=sum(_chance(n, _digits(cell.printed), percent) for cell in cells) / len(cells),
         samples=samples,
         fewest=min(1.0, fewest_flips() / n),
-        detectable=smallest_detectable(n, samples or 1),
+        detectable=math.nan if samples is None else smallest_detectable(n, samples),
     )
 
 

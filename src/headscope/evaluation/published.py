@@ -23,7 +23,8 @@ SIZES = {
 }
 """Problems of benchmarks known by name (letters and digits of the column's name, in lower case)."""
 
-_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?")
+_NUMBER = re.compile(r"[~≈↑↓\s]*([-+]?\d+(?:\.\d+)?|\.\d+)(?=$|[\s%(±])")
+_NOTHING = ("", "-", "–", "—", "n/a", "N/A")
 _STATED = re.compile(r"\(\s*(?:n\s*=\s*)?(\d+)\s*\)", re.IGNORECASE)
 
 
@@ -32,20 +33,22 @@ class Published:
     """A table of scores.
 
     labels: of the rows. groups: whose rows they are, "" where the table has but one group. columns: benchmarks.
-    cells: [row][column] the number as printed, "" where there is none.
+    cells: [row][column] the number as printed, "" where there is none. unread: what stood in such a cell, where it was
+    neither empty nor a dash.
     """
 
     labels: tuple[str, ...]
     groups: tuple[str, ...]
     columns: tuple[str, ...]
     cells: tuple[tuple[str, ...], ...]
+    unread: tuple[str, ...] = ()
 
 
 def read_published(path: Path) -> Published:
     """Scores of a ``.csv``, ``.md`` (its first table), ``.json`` or ``.jsonl`` file.
 
-    The first column names the rows; where the second holds no number either (model, method, scores), the first names
-    groups of rows, and is that of the row above where it is empty.
+    The first column names the rows. Where it leaves cells empty or repeats them, and the second holds no number either
+    (model, method, scores), it names groups of rows, an empty cell that of the row above.
     Of a cell such as ``**26.6** (-3.4)`` the first number counts. Columns without any number are left out.
     Raises InputError where the file is missing, of another type, has no column of numbers, or one row twice in a group.
     """
@@ -63,8 +66,10 @@ def read_published(path: Path) -> Published:
     kept = [index for index in range(1, len(head)) if any(_number(row[index]) for row in body)]
     if not kept:
         raise InputError(f"{path} has no column of numbers beside its first, which names the rows")
-    groups = _groups([_plain(row[0]) for row in body]) if kept[0] > 1 else [""] * len(body)
-    labels = [_plain(row[kept[0] > 1]) for row in body]
+    first = [_plain(row[0]) for row in body]
+    grouped = kept[0] > 1 and ("" in first or len(set(first)) < len(first))
+    groups = _filled(first) if grouped else [""] * len(body)
+    labels = [_plain(row[1]) for row in body] if grouped else first
     twice = [each for each, count in Counter(zip(groups, labels, strict=True)).items() if count > 1]
     if twice:
         raise InputError(f"{path} has row {twice[0][1]!r} twice; name rows apart, or their groups in a first column")
@@ -73,6 +78,7 @@ def read_published(path: Path) -> Published:
         tuple(groups),
         tuple(_plain(head[index]) for index in kept),
         tuple(tuple(_number(row[index]) for index in kept) for row in body),
+        tuple(_plain(row[i]) for row in body for i in kept if not _number(row[i]) and _plain(row[i]) not in _NOTHING),
     )
 
 
@@ -107,7 +113,7 @@ def _json(path: Path) -> list[list[str]]:
     return [head, *(["" if row.get(name) is None else str(row[name]) for name in head] for row in rows)]
 
 
-def _groups(cells: list[str]) -> list[str]:
+def _filled(cells: list[str]) -> list[str]:
     """Each cell, or where it is empty the one above."""
     found: list[str] = []
     for cell in cells:
@@ -118,8 +124,9 @@ def _groups(cells: list[str]) -> list[str]:
 def _number(cell: str) -> str:
     """The number a cell begins with, "" where it begins with none: ``x1.3`` is a name."""
     found = _NUMBER.match(_plain(cell))
-    return found.group() if found else ""
+    text = "" if found is None else found.group(1)
+    return f"0{text}" if text.startswith(".") else text
 
 
 def _plain(cell: str) -> str:
-    return re.sub(r"[*_`$]", "", cell).strip()
+    return re.sub(r"<[^>]*>|[*_`$]", "", cell).strip()

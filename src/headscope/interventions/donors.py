@@ -30,8 +30,6 @@ class Donors:
 
     bank: z of all texts' tokens by layer, [token, heads side by side]. reader: where each row of the pass is.
     A row's donor is drawn by ``seed`` and the row's own prompt: it depends neither on the batch nor on the sample.
-    A row that begins with a prompt seen before is that text written on, and keeps its donor: without a cache every pass
-    reads the text anew.
     """
 
     bank: dict[int, Float[Tensor, "token z"]]
@@ -39,7 +37,6 @@ class Donors:
     reader: Reader
     seed: int
     _chosen: dict[tuple[int, ...], _Donor] = field(default_factory=dict)
-    _lengths: set[int] = field(default_factory=set)
 
     @classmethod
     def capture(
@@ -70,18 +67,15 @@ class Donors:
         return index
 
     def _of(self, prompt: tuple[int, ...]) -> _Donor:
-        for length in sorted(self._lengths):
-            if prompt[:length] in self._chosen:
-                return self._chosen[prompt[:length]]
-        others = [each for each in self.donors if not _alike(each.prompt, prompt)]
-        if not others:
-            raise InputError(
-                f"all {len(self.donors)} reference texts are of the problem they would stand in for; "
-                "resampling needs one of another problem"
-            )
-        key = hashlib.blake2b(f"{self.seed}/{prompt}".encode(), digest_size=8).digest()
-        self._chosen[prompt] = others[int.from_bytes(key, "big") % len(others)]
-        self._lengths.add(len(prompt))
+        if prompt not in self._chosen:
+            others = [each for each in self.donors if not _alike(each.prompt, prompt)]
+            if not others:
+                raise InputError(
+                    f"all {len(self.donors)} reference texts are of the problem they would stand in for; "
+                    "resampling needs one of another problem"
+                )
+            key = hashlib.blake2b(f"{self.seed}/{prompt}".encode(), digest_size=8).digest()
+            self._chosen[prompt] = others[int.from_bytes(key, "big") % len(others)]
         return self._chosen[prompt]
 
 

@@ -26,7 +26,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from headscope.errors import InputError
-from headscope.interventions.layerwise import Layerwise, layerwise
+from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
 from headscope.interventions.operators import Change, Fill
 from headscope.interventions.spans import PARTS, Reader, Span, reading, span_of
 from headscope.measures.logits import nll
@@ -42,7 +42,7 @@ GPU_SHARE = 0.25
 """Bytes, or the share of a GPU's free memory, for the logits and the widest activations of a pass."""
 
 _PASS = Lock()
-"""Held for passes of a whole text: readers follow one at a time."""
+"""Held from the beginning of a pass until what its readers know is copied: they follow one at a time."""
 
 _Inside = tuple[Reader, int]
 
@@ -92,11 +92,13 @@ def teacher_forced(
     factors: of the heads' writes; an edit of ones leaves the model as it is. ``fill`` stands in where a factor is 0,
         and ``reader``, where the fill needs one, follows the passes.
     rows: edits at a time; None derives it from the text's length.
-    Raises InputError where there is no text, an empty prompt or response, or the grid is not the model's.
+    Raises InputError where there is no text, an empty prompt or response, the grid is not the model's, or a hook would
+    be passed by (``layerwise.check_hooks``).
     """
     plain = as_model(model)
     access = head_access(plain)
     _check(texts, factors, access)
+    check_hooks(access)
     limits = span_of(model, span)
     inside = None if limits is None else (Reader(limits.markers), PARTS.index(limits.part))
     order = np.lexsort(factors.reshape(len(factors), -1).T[::-1])
@@ -181,7 +183,7 @@ def _edited_logits(
     def rows(layers: Layerwise) -> Float[Tensor, "row response d"]:
         seen = None if fill is None else _Seen.of(fill, factors)
         here = None if inside is None else (copy.copy(inside[0]), inside[1])
-        held.close()
+        held.close()  # what the readers know of this pass is copied
         return torch.cat(list(_descend(layers, levels, text, seen, here)))
 
     with ExitStack() as held:

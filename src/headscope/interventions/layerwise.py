@@ -9,8 +9,8 @@ positions each attention module was called. From there every layer is two steps 
 
 The rows take the stream's place, and the pass goes on to the logits.
 
-The steps are those ``HeadAccess`` names and ``models.validation`` proves on load, in the modules' own code. Hooks on a
-model act as in a pass, but for those on what o_proj gives.
+The steps are those ``HeadAccess`` names and ``models.validation`` proves on load, in the modules' own code. Hooks on
+them act as in a pass; those on what the steps put together themselves could not, and are refused (``check_hooks``).
 
 Several threads may go through one model, each with its own text. What is hooked here answers to its own thread only.
 """
@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from headscope.errors import InputError
 from headscope.models import HeadAccess, Hook, as_model, attached
 from headscope.models.threads import of_this_thread
 
@@ -67,6 +68,24 @@ class Layerwise:
         return after
 
 
+def check_hooks(access: HeadAccess) -> None:
+    """Raises InputError for a hook on what a layer reads or gives, or on what its attention or o_proj gives: edited
+    rows would pass it by. Those by which ``transformers`` notes outputs change nothing.
+    """
+    for index, layer in enumerate(access.layers):
+        places = {
+            "what it reads": layer.block._forward_pre_hooks,
+            "what it gives": layer.block._forward_hooks,
+            "what its attention gives": layer.attention._forward_hooks,
+            "what its o_proj gives": layer.output._forward_hooks,
+        }
+        for place, hooks in places.items():
+            if any(not str(getattr(each, "__module__", "")).startswith("transformers.") for each in hooks.values()):
+                raise InputError(
+                    f"layer {index} has a hook on {place}, which teacher forcing passes by; remove it first"
+                )
+
+
 def layerwise(
     model: Any,
     access: HeadAccess,
@@ -76,7 +95,7 @@ def layerwise(
     """Logits of one pass of ``tokens`` in which ``rows`` gives what the final norm reads, at any positions.
 
     They are handed to it end to end, in rows as long as the text: what comes after the norm may count on that length
-    (GPT-2's does), and works position by position.
+    (GPT-2's does), and works position by position. Raises what ``rows`` raises.
     """
     ids = torch.tensor([tokens], device=access.device)
     streams: list[Tensor] = []
@@ -84,9 +103,11 @@ def layerwise(
     shapes: list[torch.Size] = []
     thread = get_ident()
 
-    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if get_ident() == thread and len(calls) < len(access.layers):  # the calls after those are ``rows``'
-            calls.append((args, kwargs))
+    # A pass of another thread may find this hook half removed, and then calls it without keywords.
+    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+        if kwargs is None or get_ident() != thread or len(calls) == len(access.layers):
+            return  # the calls after those of the pass are ``rows``'
+        calls.append((args, kwargs))
 
     def replace(_stream: Tensor) -> Tensor:
         found = rows(Layerwise(access, streams, calls))

@@ -108,7 +108,8 @@ class Reader:
 
     parts: of the current pass, [row, token]: index into PARTS, or PADDING.
     places: how many tokens of the same part stand before each, [row, token].
-    prompts: of each row, the tokens of that part in its first pass: which problem it is.
+    prompts: of each row, the tokens of that part in its first pass: which problem it is. Without a cache every pass
+        reads the text anew; a row that begins with its last prompt is that text written on.
     """
 
     def __init__(self, markers: Markers) -> None:
@@ -130,6 +131,7 @@ class Reader:
 
         Raises InputError where the cache holds text this reader has not seen.
         """
+        before = [row.prompt for row in self._rows]
         if past == 0:
             self._rows = [_Row() for _ in ids]
         elif past != self._length or len(ids) != len(self._rows):
@@ -144,7 +146,9 @@ class Reader:
             columns = np.flatnonzero(real[index])
             self._read_row(row, ids[index], columns, index)
             if past == 0:
-                row.prompt = tuple(ids[index][column] for column in columns.tolist() if self.parts[index, column] == 0)
+                prompt = tuple(ids[index][column] for column in columns.tolist() if self.parts[index, column] == 0)
+                last = before[index] if index < len(before) else ()
+                row.prompt = last if last and prompt[: len(last)] == last else prompt
 
     def _read_row(self, row: _Row, ids: Sequence[int], columns: "Int[np.ndarray, '_']", index: int) -> None:
         for count, column in enumerate(columns.tolist()):

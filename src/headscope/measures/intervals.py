@@ -95,7 +95,7 @@ def bootstrap_mean(
     level: float = LEVEL,
 ) -> Estimate:
     """Mean of ``values`` (one per independent unit) with a studentised bootstrap interval (Efron and Tibshirani 1993,
-    chapter 12), its tails as much thinner as t's of ``n − 1`` are than the normal's, kept within the values' range.
+    chapter 12), cut where t of ``n − 1`` cuts the normal and not at 2.5 %, kept within the values' range.
     """
     method = f"{unit} bootstrap-t {level:.0%}"
     values = np.asarray(values, dtype=np.float64)
@@ -108,8 +108,7 @@ def bootstrap_mean(
     errors = np.sqrt(np.clip(weights @ (values - mean) ** 2 - shifts**2, 0, None) / n)
     # A resample of one value repeated has no error to divide by: its statistic is beyond every quantile.
     students = np.divide(shifts, errors, out=np.sign(shifts) * 1e300, where=errors > 1e-9 * max(error, 1e-300))
-    tail = float(norm.cdf(t.ppf(0.5 - level / 2, max(1, n - 1))))
-    lower, upper = np.quantile(students, [tail, 1 - tail])
+    lower, upper = np.quantile(students, _tails(n, level))
     low, high = max(mean - upper * error, float(values.min())), min(mean - lower * error, float(values.max()))
     return Estimate(mean, float(low), float(high), n, method, seed)
 
@@ -149,7 +148,10 @@ def expanded_tails(n: int, level: float) -> list[float]:
 
     The plain percentile interval is too narrow by t/z and √(n / (n − 1)): on 30 problems it covers 91-94 %, not 95 %.
     """
-    if n < 2:
-        return [0.5 - level / 2, 0.5 + level / 2]
-    tail = float(norm.cdf(np.sqrt(n / (n - 1)) * t.ppf(0.5 - level / 2, n - 1)))
+    return _tails(n, level, float(np.sqrt(n / max(1, n - 1))))
+
+
+def _tails(n: int, level: float, factor: float = 1.0) -> list[float]:
+    """Normal probabilities of ``factor`` times t's quantiles of ``n − 1``; plain ones for fewer than two units."""
+    tail = 0.5 - level / 2 if n < 2 else float(norm.cdf(factor * t.ppf(0.5 - level / 2, n - 1)))
     return [tail, 1 - tail]

@@ -3,7 +3,7 @@
 from headscope.models.access import HeadAccess, LayerAccess
 from headscope.models.architectures import ARCHITECTURES, head_access
 from headscope.models.hooks import Hook, attached
-from headscope.models.loading import load_model, without_bars
+from headscope.models.loading import load_model
 from headscope.models.norms import NormAccess
 from headscope.models.projections import Projection
 from headscope.models.subject import Subject, as_model, name_of
@@ -26,5 +26,4 @@ __all__ = [
     "name_of",
     "ungrouped",
     "validate",
-    "without_bars",
 ]

@@ -44,7 +44,7 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
 
 
 def tells_rows_apart(model: nn.Module) -> bool:
-    """Whether any hook on ``model`` may do so: each but those that say they do not (``Hook.by_row``)."""
+    """Whether a hook on a module of ``model`` may do so: each but those that say they do not (``Hook.by_row``)."""
     hooks = (each for module in model.modules() for each in (module._forward_hooks, module._forward_pre_hooks))
     return any(getattr(function, "by_row", True) for each in hooks for function in each.values())
 

@@ -51,7 +51,7 @@ def load_model(
     elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"model {name} is not there: no such folder")
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    options["local_files_only"] = folder.is_dir() or not hub.reachable()
+    options["local_files_only"] = not folder.is_dir() and not hub.reachable()
     model = _load_weights(name, {**options, "dtype": _DTYPES[dtype], "device_map": device_map})
     if device is not None:
         model = model.to(device)

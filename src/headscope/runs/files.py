@@ -33,8 +33,8 @@ def _file_digest(path: Path, size: int, modified: int) -> str:
 
 
 _OF_A_MODEL = (".safetensors", ".json", ".jinja", ".model", ".txt")
-_ABOUT_A_MODEL = ("card.json", "recipe.json", "trainer_state.json", "training_args.json")
-_ABOUT_A_MODEL += tuple(f"{part}_results.json" for part in ("all", "train", "eval", "test", "predict"))
+_RESULTS = tuple(f"{part}_results.json" for part in ("all", "train", "eval", "test", "predict"))
+_ABOUT_A_MODEL = ("card.json", "recipe.json", "trainer_state.json", "training_args.json", *_RESULTS)
 
 
 def folder_digest(folder: Path) -> str:

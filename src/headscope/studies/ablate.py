@@ -39,8 +39,11 @@ class Sweep:
         return headsets.unit(self.study, self.run, self.stage.variant, group, self.comparison, recall)
 
     def _recall_scores(self) -> Unit:
-        """Edge scores of the stage on pairs of the guard's problems: the circuit that knows and does not reason."""
-        settings = self.study.discover.model_copy(update={"tasks": (self.study.ablate.guard,)})
+        """Edge scores of the stage on openings of the guard's problems: the circuit that knows and does not reason."""
+        settings = self.study.discover
+        changed = {"tasks": (self.study.ablate.guard,), "contrast": "openings"}
+        changed |= {} if settings.contrast == "openings" else {"positions": "last"}
+        settings = settings.model_copy(update=changed)
         study = self.study.model_copy(update={"discover": settings})
         pairs = openings.units(study, base_stage(study), self.stage)["main"]
         pairs = replace(pairs, labels=pairs.labels | {"pairs": "recall"})

@@ -27,7 +27,6 @@ from headscope.studies.study import Study, TaskRef
 REFERENCE = 32
 """Texts behind a mean, a donor or a fitted constant."""
 
-FIT_STEPS = 24
 CONSTANTS_VERSION = 1
 
 
@@ -83,14 +82,12 @@ class Ablations:
             subject = load(self.stage)
             layers, heads = subject.model.config.num_hidden_layers, subject.model.config.num_attention_heads
             every = [(layer, head) for layer in range(layers) for head in range(heads)]
-            found = fit_constants(
-                subject, every, self.texts(REFERENCE), steps=FIT_STEPS, seed=self.study.seed, progress=progress
-            )
+            found = fit_constants(subject, every, self.texts(REFERENCE), seed=self.study.seed, progress=progress)
             storage.save(out, "constants", CONSTANTS_VERSION, {"constants": found}, {})
 
         labels = {"variant": self.stage.variant, "task": self.task.name}
-        config = {"seed": self.study.seed, "texts": REFERENCE, "steps": FIT_STEPS}
-        return Unit("constants", labels, config, work, inputs={"whole": self.whole()} | self.stage.inputs)
+        config = {"seed": self.study.seed, "texts": REFERENCE}
+        return Unit("constants", labels, config, work, inputs={"whole": self.whole()} | self.stage.inputs, version=2)
 
     def texts(self, count: int, *, correct: bool = False) -> list[Any]:
         """Prompts with the whole model's own answers, the first (correct) one per problem, of ``count`` problems."""

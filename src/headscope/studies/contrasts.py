@@ -13,16 +13,17 @@ from headscope.studies import openings
 from headscope.studies.stages import Stage
 from headscope.studies.study import PairFile, Study
 
+FEWEST = 2
+"""Pairs of a set."""
+
 
 def units(study: Study, base: Stage, final: Stage) -> dict[str, Unit]:
     """Two sets of pairs from different problems: ``main`` and, for the test-retest null, ``fresh``."""
     contrast = study.discover.contrast
     if contrast == "openings":
         return openings.units(study, base, final)
-    rows = _rows(contrast) if isinstance(contrast, PairFile) else []
-    random.Random(study.seed).shuffle(rows)
-    sets = len(openings.SETS)
-    return {name: _unit(study, base, final, name, rows[i::sets], i) for i, name in enumerate(openings.SETS)}
+    parts = _parted(_rows(contrast), study.seed) if isinstance(contrast, PairFile) else [[] for _ in openings.SETS]
+    return {name: _unit(study, base, final, name, parts[i], i) for i, name in enumerate(openings.SETS)}
 
 
 def _unit(study: Study, base: Stage, final: Stage, name: str, rows: list[dict[str, str]], index: int) -> Unit:
@@ -33,9 +34,8 @@ def _unit(study: Study, base: Stage, final: Stage, name: str, rows: list[dict[st
         "positions": settings.positions,
         "seed": study.seed,
         "set": index,
-        "of": final.variant,  # each variant is scored on a set of its own name
         "base": base.identity,
-        "chat": final.config.chat.model_dump(),
+        "final": final.identity | final.config.chat.model_dump(),
     }
 
     def work(out: Path, progress: Progress) -> None:
@@ -70,6 +70,20 @@ def _rows(source: PairFile) -> list[dict[str, str]]:
             if not isinstance(row.get(column), str) or not row[column]:
                 raise InputError(f"row {number} of {path} has no text in column {column!r}; it has {', '.join(row)}")
         found.append({side: row[column] for side, column in columns.items()})
-    if len(found) < len(openings.SETS):
-        raise InputError(f"{path} has {len(found)} pair; at least {len(openings.SETS)} are needed, one per pair set")
     return found
+
+
+def _parted(rows: list[dict[str, str]], seed: int) -> list[list[dict[str, str]]]:
+    """Different rows in as many parts as there are sets; those of one prompt, or one clean text, stay together."""
+    problems: dict[str, list[dict[str, str]]] = {}
+    for row in {tuple(each.items()): each for each in rows}.values():
+        problems.setdefault(row.get("prompt", row["clean"]), []).append(row)
+    keys, sets = list(problems), len(openings.SETS)
+    random.Random(seed).shuffle(keys)
+    parts = [[row for key in keys[i::sets] for row in problems[key]] for i in range(sets)]
+    if min(map(len, parts)) < FEWEST:
+        raise InputError(
+            f"the file of discover.contrast holds {len(keys)} problems with {sum(map(len, parts))} different pairs; "
+            f"needed are {FEWEST} pairs in each of {sets} sets of different problems"
+        )
+    return parts

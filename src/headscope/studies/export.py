@@ -12,7 +12,8 @@ from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import OPERATORS, Text, constant, edit_weights, scale, stand_in
 from headscope.interventions.operators import Constants, head_grid
-from headscope.models import Subject, load_model, without_bars
+from headscope.models import Subject, load_model
+from headscope.models.loading import without_bars
 from headscope.studies.stages import model_path
 
 TOLERANCE = 1e-4

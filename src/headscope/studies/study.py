@@ -41,8 +41,8 @@ RewardName = Literal["correctness", "format", "calculation", "plan"]
 
 
 class SftTraining(SftConfig):
-    """SFT, or distillation on a teacher's traces: prompt and completion records, from ``lab-traces``, ``lab-hybrid``, a
-    JSONL file, or a hub id.
+    """SFT, or distillation on a teacher's traces: prompt and completion records of the lab (``lab.base.DATASETS``), a
+    JSONL file, or by a hub id.
 
     control: null twin: completions of other prompts.
     """
@@ -123,7 +123,8 @@ class DiscoverConfig(Config):
     """Pairs and attribution (method sections 3 and 4).
 
     contrast: what pairs differ in. ``openings``: the same problem, begun as the final checkpoint begins it and as base
-        does; ``lab-leaf``: one trace of the lab from two leaf digits, read wherever it differs; or a ``PairFile``.
+        does; ``lab-leaf``: one trace of the lab from two leaf digits, read wherever it differs; or a ``PairFile``, of
+        whose rows as many are taken as there are. The circuit of ``ablate.heads: [recall]`` is always one of openings.
     tasks: whose problems the pairs come from; None takes the study's first task.
     pairs: wanted per set; two sets are drawn, the second for the test-retest null.
     opening_tokens: both openings are cut to this many tokens. temperature: at which the openings are sampled.
@@ -164,12 +165,12 @@ class DiscoverConfig(Config):
     @model_validator(mode="after")
     def _openings_are_sampled(self) -> "DiscoverConfig":
         if self.contrast != "openings":
-            of_openings = {"tasks", "opening_tokens", "temperature"} & self.model_fields_set
-            of_openings |= {"crossed"} if self.crossed else set()
-            of_openings |= {"positions"} if self.positions == "disagreement" else set()
-            of_openings |= {"positions"} & self.model_fields_set if self.contrast == "lab-leaf" else set()
-            if of_openings:
-                raise ValueError(f"{min(of_openings)} needs openings, and contrast names other texts; leave one out")
+            fields = type(self).model_fields
+            changed = {name for name, field in fields.items() if getattr(self, name) != field.default}
+            needy = ["crossed", "opening_tokens", "tasks", "temperature"]
+            needy += ["positions"] if self.contrast == "lab-leaf" or self.positions == "disagreement" else []
+            if found := [name for name in needy if name in changed]:
+                raise ValueError(f"{found[0]} needs openings, and contrast names other texts; leave one of them out")
         return self
 
     @model_validator(mode="after")
@@ -310,10 +311,11 @@ class Study(Config):
         return self.discover.tasks or self.tasks[:1]
 
     @property
-    def asked_tasks(self) -> tuple[TaskRef, ...]:
-        """Every task whose answers are checked, each once."""
+    def asked(self) -> tuple[tuple[TaskRef, int | None], ...]:
+        """Every task whose answers are checked, and of how many problems; None for all."""
         guard = () if self.ablate.guard is None else (self.ablate.guard,)
-        return tuple(dict.fromkeys((*self.tasks, *self.ablate_tasks, *guard)))
+        evaluated = [(ref, self.eval.problems) for ref in self.tasks]
+        return (*evaluated, *((ref, self.ablate.problems) for ref in (*self.ablate_tasks, *guard)))
 
     @property
     def ablate_tasks(self) -> tuple[TaskRef, ...]:
