@@ -2,6 +2,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import torch
 
 from headscope.evaluation import Sampling, sample
 from headscope.interventions import Markers, Span, edit_weights, mean, resample, scale, scale_rows, zero
@@ -30,6 +31,7 @@ def test_only_what_differs_by_row_tells_rows_apart(tiny_model: Any) -> None:
     handle = model.lm_head.register_forward_hook(lambda *_: None)  # a user's own may do anything
     assert tells_rows_apart(model)
     handle.remove()
+    model(torch.tensor([TEXTS[0]]), output_hidden_states=True)  # transformers leaves hooks that only look
     assert not tells_rows_apart(model)
 
 

@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from headscope.errors import InputError
 from headscope.models import HeadAccess, Hook, as_model, attached
+from headscope.models.hooks import only_looks
 from headscope.models.threads import of_this_thread
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
@@ -70,7 +71,7 @@ class Layerwise:
 
 def check_hooks(access: HeadAccess) -> None:
     """Raises InputError for a hook on what a layer reads or gives, or on what its attention or o_proj gives: edited
-    rows would pass it by. Those by which ``transformers`` notes outputs change nothing.
+    rows would pass it by.
     """
     for index, layer in enumerate(access.layers):
         places = {
@@ -80,7 +81,7 @@ def check_hooks(access: HeadAccess) -> None:
             "what its o_proj gives": layer.output._forward_hooks,
         }
         for place, hooks in places.items():
-            if any(not str(getattr(each, "__module__", "")).startswith("transformers.") for each in hooks.values()):
+            if not all(map(only_looks, hooks.values())):
                 raise InputError(
                     f"layer {index} has a hook on {place}, which teacher forcing passes by; remove it first"
                 )

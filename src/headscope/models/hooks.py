@@ -46,7 +46,15 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
 def tells_rows_apart(model: nn.Module) -> bool:
     """Whether a hook on a module of ``model`` may do so: each but those that say they do not (``Hook.by_row``)."""
     hooks = (each for module in model.modules() for each in (module._forward_hooks, module._forward_pre_hooks))
-    return any(getattr(function, "by_row", True) for each in hooks for function in each.values())
+    functions = (function for each in hooks for function in each.values())
+    return any(getattr(function, "by_row", True) and not only_looks(function) for function in functions)
+
+
+def only_looks(function: Any) -> bool:
+    """Whether a hook is one of those by which ``transformers`` notes outputs: they stay, once asked for, and change
+    nothing.
+    """
+    return str(getattr(function, "__module__", "")).startswith("transformers.")
 
 
 def _register(hook: Hook) -> Any:
