@@ -116,7 +116,7 @@ class Faithful:
 
 
 @dataclass(frozen=True, eq=False)
-class Modes:
+class OnOff:
     """One model with thinking on and off: the two variants, and what sets their circuits apart."""
 
     on: str
@@ -143,7 +143,7 @@ class Findings:
     variants: tuple[str, ...]
     comparisons: tuple[Comparison, ...] = ()
     crossed: dict[str, Crossed] = field(default_factory=dict)
-    modes: tuple[Modes, ...] = ()
+    modes: tuple[OnOff, ...] = ()
     effects: EffectMap | None = None
     training: dict[str, tuple[dict[str, Any], ...]] = field(default_factory=dict)
     evaluations: tuple[Evaluation, ...] = ()
@@ -246,9 +246,9 @@ def _effects(record: Record) -> EffectMap:
     return EffectMap.from_dict(read_object(record.folder / "effects.json"))
 
 
-def _modes(record: Record) -> Modes:
+def _modes(record: Record) -> OnOff:
     found = Thinking.from_dict(read_object(record.folder / "thinking.json"))
-    return Modes(record.labels["think_on"], record.labels["variant"], found)
+    return OnOff(record.labels["think_on"], record.labels["variant"], found)
 
 
 def _training_log(record: Record) -> tuple[dict[str, Any], ...]:

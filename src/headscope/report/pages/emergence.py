@@ -6,7 +6,7 @@ from headscope.report.figures.crossed_effects import crossed_effects
 from headscope.report.figures.effect_map import effect_map
 from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.faithfulness import faithfulness
-from headscope.report.findings import Findings, Modes
+from headscope.report.findings import Findings, OnOff
 from headscope.report.numbers import UNKNOWN, count, count_with_interval, share_with_interval, with_interval
 from headscope.results.crossed import ORIGINS
 from headscope.results.overlap import EffectMap
@@ -89,7 +89,7 @@ def _modes(findings: Findings) -> Table:
     return Table(columns, rows, caption, "think-modes")
 
 
-def _mode_cells(modes: Modes) -> tuple[str, ...]:
+def _mode_cells(modes: OnOff) -> tuple[str, ...]:
     found, change = modes.thinking, modes.thinking.change
     exclusive = [
         f"{count_with_interval(seen)} ({count(null.value)})"
