@@ -1,4 +1,6 @@
-"""A skill is learned and its heads appear: a base that cannot yet copy what a trace needs, and SFT that teaches it.
+"""A skill is learned and new heads appear: a base that cannot yet copy what a trace needs, and SFT that teaches it.
+
+Whether they are that skill's only twins can say: ``studies/lab-skill.yaml``.
 
 `headscope lab pretrain --size S-early` makes the base in a few minutes on one core; this training takes five more.
 """
