@@ -31,9 +31,8 @@ eval: {problems: 4, samples: 1, k: [1], temperature: 1.0, top_p: 1.0, max_new_to
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
     folder = tmp_path_factory.mktemp("asked")
     (folder / "study.yaml").write_text(STUDY)
-    with pytest.MonkeyPatch.context() as patch:  # what is settled elsewhere, in few steps
+    with pytest.MonkeyPatch.context() as patch:  # what is settled elsewhere, on few texts
         patch.setattr("headscope.studies.ablated.REFERENCE", 4)
-        patch.setattr("headscope.studies.ablated.FIT_STEPS", 2)
         found, outcome = run_study(read_study(str(folder / "study.yaml")), folder / "run", goal="ablate")
         assert outcome.failed == {}
         yield found
