@@ -75,9 +75,8 @@ def test_plan_counts_units_and_ends_with_the_path(capsys: pytest.CaptureFixture[
 
 def test_plan_and_validate_take_models_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     models = ("--base", "lab-s", "--post", "lab-s-plain", "--task", "lab-t1")
-    assert (
-        "lab-s-lab-s-plain is valid: base lab-s, variants lab-s-plain, 1 tasks" in call(capsys, "validate", *models)[1]
-    )
+    said = call(capsys, "validate", *models)[1]
+    assert "lab-s-lab-s-plain is valid: base lab-s, variants lab-s-plain, 1 tasks" in said
     assert "comparison" in call(capsys, "plan", *models)[1]
     assert call(capsys, "validate", "--task", "lab-t1")[0] == 2
 

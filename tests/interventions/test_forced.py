@@ -84,7 +84,10 @@ def test_a_hook_that_would_be_passed_by_is_refused(tiny_model: Any, module: str,
     hook = model.model.layers[1].get_submodule(module).register_forward_hook(lambda *_: None)
     with pytest.raises(InputError, match=f"layer 1 has a hook on .*{place}"):
         teacher_forced(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
+    with pytest.raises(InputError, match=f"layer 1 has a hook on .*{place}"):
+        fit_constants(model, ["L0H1"], TEXTS[:1])
     hook.remove()
+    assert not fit_constants(model, [], TEXTS[:1]).any()
     model(torch.tensor([TEXTS[0].tokens]), output_hidden_states=True)  # transformers' own hooks only look
     teacher_forced(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
 

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headscope.interventions.forced import Text, edited_nll, rows_that_fit, teacher_forced
+from headscope.interventions.layerwise import check_hooks
 from headscope.interventions.means import head_writes
 from headscope.interventions.operators import Constants, Heads, head_grid
 from headscope.models import as_model, head_access
@@ -41,11 +42,13 @@ def fit_constants(
     3. Keep the mean of the last half of the steps, unless the head's mean or zero has less loss on all texts.
 
     Heads outside ``heads`` have zeros. In a set each head takes its own constant: the sets share them, so that a random
-    set is treated as the real one. Raises InputError where a head does not exist or there is no text.
+    set is treated as the real one. Raises InputError where a head does not exist, there is no text, or a hook would be
+    passed by (``layerwise.check_hooks``).
     """
     grid = head_grid(model, heads)
+    access = head_access(as_model(model))
+    check_hooks(access)  # before the fit, and not by the first sweep after it
     if not grid.any():
-        access = head_access(as_model(model))
         return np.zeros((*grid.shape, access.d_head), dtype=np.float32)
     mean, spread = _moments(model, texts)
     places = np.argwhere(grid)

@@ -41,9 +41,9 @@ class Sweep:
     def _recall_scores(self) -> Unit:
         """Edge scores of the stage on openings of the guard's problems: the circuit that knows and does not reason."""
         settings = self.study.discover
-        changed = {"tasks": (self.study.ablate.guard,), "contrast": "openings"}
-        changed |= {} if settings.contrast == "openings" else {"positions": "last"}
-        settings = settings.model_copy(update=changed)
+        positions = settings.positions if settings.contrast == "openings" else "last"
+        asked = {"tasks": (self.study.ablate.guard,), "contrast": "openings", "positions": positions}
+        settings = settings.model_copy(update=asked)
         study = self.study.model_copy(update={"discover": settings})
         pairs = openings.units(study, base_stage(study), self.stage)["main"]
         pairs = replace(pairs, labels=pairs.labels | {"pairs": "recall"})

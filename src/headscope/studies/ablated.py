@@ -144,7 +144,7 @@ class Ablations:
         labels = {"variant": self.stage.variant, "heads": group, "operator": operator, "task": self.task.name}
         roles = ["baseline", "ablated", *(f"control {index}" for index in range(len(controls)))]
         inputs = {"sets": sets} | dict(zip(roles, sampled, strict=True))
-        return Unit("verdict", labels, {"seed": self.study.seed}, work, inputs=inputs)
+        return Unit("verdict", labels, {"seed": self.study.seed}, work, inputs=inputs, version=2)
 
     def _constants(self) -> Float[np.ndarray, "layer head d_head"]:
         folder = self.run.folder(self.constants())

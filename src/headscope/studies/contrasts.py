@@ -23,11 +23,11 @@ def units(study: Study, base: Stage, final: Stage) -> dict[str, Unit]:
     if contrast == "openings":
         return openings.units(study, base, final)
     parts = _parted(_rows(contrast), study.seed) if isinstance(contrast, PairFile) else [[] for _ in openings.SETS]
-    return {name: _unit(study, base, final, name, parts[i], i) for i, name in enumerate(openings.SETS)}
+    return {name: _unit(study, base, final, name, part) for name, part in zip(openings.SETS, parts, strict=True)}
 
 
-def _unit(study: Study, base: Stage, final: Stage, name: str, rows: list[dict[str, str]], index: int) -> Unit:
-    settings = study.discover
+def _unit(study: Study, base: Stage, final: Stage, name: str, rows: list[dict[str, str]]) -> Unit:
+    settings, index = study.discover, openings.SETS.index(name)
     config = {
         "contrast": settings.contrast if isinstance(settings.contrast, str) else digest(rows),
         "pairs": settings.pairs,

@@ -63,7 +63,8 @@ def measures_unit(study: Study, run: RunDirectory, samples: Unit, base: Unit | N
         write_json(out / "measures.json", content)
 
     inputs = {"samples": samples} | ({} if base is None else {"base": base})
-    return Unit("measures", samples.labels, {"k": study.eval.ks, "seed": study.seed}, work, inputs=inputs)
+    config = {"k": study.eval.ks, "seed": study.seed}
+    return Unit("measures", samples.labels, config, work, inputs=inputs, version=2)
 
 
 def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:

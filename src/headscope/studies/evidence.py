@@ -71,7 +71,7 @@ def unit(post: Ablations, base: Ablations, sets: Unit, beside: Ablations | None)
     labels = {"variant": post.stage.variant, "heads": group, "task": post.task.name}
     inputs = {"sets": sets} | {f"forced {name}": each for name, each in losses.items()}
     inputs |= {f"{name} {what}": each for name, pair in sampled.items() for what, each in zip("+-", pair, strict=True)}
-    return Unit("evidence", labels, {"seed": study.seed}, work, inputs=inputs)
+    return Unit("evidence", labels, {"seed": study.seed}, work, inputs=inputs, version=2)
 
 
 def _operator(name: str, about: dict[str, Any], arrays: storage.Arrays, seed: int) -> OperatorEffect:

@@ -45,9 +45,11 @@ def training_records(name: str) -> Any:
     """
     if name in lab.DATASETS:
         return lab.DATASETS[name]()
+    import datasets
+
     try:
         if Path(name).suffix in (".jsonl", ".json"):
-            rows = hub.load_dataset("json", data_files=name, split="train")
+            rows = datasets.load_dataset("json", data_files=name, split="train")
         else:
             rows = hub.load_dataset(name, split="train")
     except Exception as error:
