@@ -120,7 +120,7 @@ def against_slow_reference(quick: bool) -> list[Row]:
 
 def lab_checkpoint(quick: bool) -> list[Row]:
     """One checkpoint of the lab study: its base model, its ragged prompts, its opening length."""
-    subject = load_model(base.model_folder("lab-m"))
+    subject = load_model("lab-m")
     model, count = subject.model.requires_grad_(False), 6 if quick else LAB_PAIRS
     pairs = drawn_pairs(lab_prompts(subject.tokenizer, count), LAB_OPENING, np.random.default_rng(0))
     lengths = [len(row) for row in pairs.clean]

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", choices=["sweep", "verdict"], help="one of the two")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    subject = load_model(base.model_folder(f"lab-{options.size.lower()}"))
+    subject = load_model(f"lab-{options.size.lower()}")
     texts = _texts(subject, "lab-t2", options.problems)
     teacher_forced(subject, texts[:1], _grids(subject, [HEADS]))  # libraries start up
     what = f"lab-{options.size.lower()}, {len(texts)} problems of {np.mean([len(each.tokens) for each in texts]):.0f}"

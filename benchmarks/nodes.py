@@ -10,7 +10,6 @@ from attribution import LAB_OPENING, SMALL, TINY, drawn_pairs, lab_prompts
 from table import Accuracy
 
 from headscope.circuits import attribute
-from headscope.lab import base
 from headscope.models import load_model
 from headscope.pairs import Pairs
 from headscope.results.edges import EdgeScores
@@ -33,7 +32,7 @@ def _cases(quick: bool) -> Iterator[tuple[str, Any, Pairs]]:
     if quick:
         yield "tiny", TINY.model(), TINY.draw()
         return
-    subject = load_model(base.model_folder("lab-m"))
+    subject = load_model("lab-m")
     prompts = lab_prompts(subject.tokenizer, _LAB_PAIRS)
     yield "lab-m, trained", subject.model, drawn_pairs(prompts, LAB_OPENING, np.random.default_rng(0))
     tiny = runpy.run_path(str(_TINY_MODELS))

@@ -70,7 +70,7 @@ HEADER = ("pairs, metric", "n", "predicted by", *_FIGURES, "time", "exact edges"
 
 def predicted_against_patched(quick: bool, seed: int = SEED) -> list[Correlation]:
     """Rank correlations of every method with exact patching, on both kinds of pairs; ``quick`` takes two of each."""
-    model, count = load_model(base.model_folder("lab-m")), 2 if quick else PAIRS
+    model, count = load_model("lab-m"), 2 if quick else PAIRS
     rows = []
     for on, metric, pairs in (
         ("openings, kl", "kl", opening_pairs(model.tokenizer, count, seed)),

@@ -84,7 +84,7 @@ class Planted:
 
 def planted(plan: Plan) -> Iterator[Planted]:
     """Every size, seed and kind, scored on the largest number of pairs."""
-    subject = load_model(base.model_folder(plan.model))
+    subject = load_model(plan.model)
     pairs = lab_pairs(subject.tokenizer, max(plan.pairs), kind="leaf", seed=FRESH)
     access = head_access(subject.model)
     everything = [HeadId(layer, head) for layer in range(len(access.layers)) for head in range(access.heads)]

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
-    subject = load_model(base.model_folder(f"lab-{options.size.lower()}"))
+    subject = load_model(f"lab-{options.size.lower()}")
     problems = [
         Problem(f"{tier}/{index}", item.prompt, str(item.answer), "exact", tier)
         for tier in TIERS

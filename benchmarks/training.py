@@ -83,14 +83,14 @@ def prompts() -> list[dict[str, Any]]:
 def our_sft(model: str, config: SftConfig, out: Path) -> Cost:
     """``run_sft``, its log and checks included."""
     steps = Steps()
-    run_sft(lab.model_folder(model), lab.traces(), config, out, progress=steps)
+    run_sft(model, lab.traces(), config, out, progress=steps)
     return Cost(steps.mean)
 
 
 def our_grpo(model: str, config: GrpoConfig, out: Path) -> Cost:
     """``run_grpo``, its log and checks included."""
     steps = Steps()
-    run = run_grpo(lab.model_folder(model), prompts(), [correctness], config, out, progress=steps)
+    run = run_grpo(model, prompts(), [correctness], config, out, progress=steps)
     return Cost(steps.mean, _mean([entry.completion_length or 0.0 for entry in run.log]))
 
 
@@ -110,7 +110,7 @@ def plain_grpo(model: str, config: GrpoConfig, out: Path) -> Cost:
 
 
 def _plain(kind: Any, model: str, **settings: Any) -> tuple[Steps, list[dict[str, Any]]]:
-    subject, steps = load_model(lab.model_folder(model)), Steps()
+    subject, steps = load_model(model), Steps()
     trainer = kind(model=subject.model, processing_class=subject.tokenizer, **settings)
     trainer.add_callback(Clock(steps))
     trainer.remove_callback(PrinterCallback)
@@ -135,7 +135,7 @@ SAMPLER, BATCHES = "_generate_single_turn", "_prepare_inputs"
 
 def scoring(model: str, pairs: int, out: Path) -> float:
     """CPU seconds of one scoring of a model in training: attribution, comparison, files."""
-    subject = load_model(lab.model_folder(model))
+    subject = load_model(model)
     tracker = HeadTracker(lab_pairs(subject.tokenizer, 2 * pairs), every=1, out=out, fraction=0.05)
     state, control = TrainerState(is_world_process_zero=True), TrainerControl()
     state.max_steps = 10

@@ -2,11 +2,10 @@
 
 from headscope.circuits import attribute, exact_heads, ladder, select
 from headscope.interventions import zero
-from headscope.lab.base import model_folder
 from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
 
-subject = load_model(model_folder("lab-m"))  # or any Hugging Face id; a plain model does as well
+subject = load_model("lab-m")  # or any Hugging Face id; a plain model does as well
 pairs = lab_pairs(subject.tokenizer, 16, kind="leaf")  # or Pairs.from_text, from_tokens, from_openings
 print(pairs)
 

@@ -4,13 +4,14 @@ import sys
 
 import transformers as hf
 
-from headscope.lab.base import model_folder, traces
+from headscope.lab.base import traces
 from headscope.lab.pairs import lab_pairs
+from headscope.models import load_model
 from headscope.tracking import HeadTracker
 
 out, steps = (*sys.argv[1:], *("runs/tracked", "60")[len(sys.argv) - 1 :])
-model = hf.AutoModelForCausalLM.from_pretrained(model_folder("lab-s"))
-tokenizer = hf.AutoTokenizer.from_pretrained(model_folder("lab-s"))
+subject = load_model("lab-s")
+model, tokenizer = subject.model, subject.tokenizer
 rows = [tokenizer.apply_chat_template(row["prompt"] + row["completion"]) for row in traces()]
 collate = hf.DataCollatorForLanguageModeling(tokenizer, mlm=False)
 args = hf.TrainingArguments(f"{out}-weights", learning_rate=1e-3, max_steps=int(steps), per_device_train_batch_size=32)

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from headscope.lab.base import model_folder
+from headscope.named_models import named_model
 from headscope.report import render
 from headscope.runs import RunDirectory
 
@@ -41,7 +41,7 @@ def test_a_plain_trainer_with_a_tracker_leaves_a_run_that_opens(tmp_path: Path) 
 
 
 def test_a_skill_is_taught_and_leaves_a_tracked_run_and_its_weights(tmp_path: Path) -> None:
-    printed = run_example("learn_skill.py", str(model_folder("lab-s-plain")), str(tmp_path / "skill"), "1")
+    printed = run_example("learn_skill.py", str(named_model("lab-s-plain")), str(tmp_path / "skill"), "1")
     assert "'heads/new_null'" in printed
     run = RunDirectory.open(tmp_path / "skill")
     assert [record.labels["step"] for record in run.find("scores", pairs="main")] == [0, 1]

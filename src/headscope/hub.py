@@ -24,6 +24,17 @@ def reachable() -> bool:
     return True
 
 
+def serves(model: str) -> bool:
+    """Tell whether a model's config can be had: the hub answers for it, or it was downloaded before."""
+    from huggingface_hub import hf_hub_download
+
+    try:
+        hf_hub_download(model, "config.json", local_files_only=not reachable())
+    except Exception:  # refused, timed out, cut off: each has a type of its own, and each means no
+        return False
+    return True
+
+
 def load_dataset(*what: Any, **options: Any) -> Any:
     """``datasets.load_dataset``; where the hub cannot be reached, of what was loaded before.
 

@@ -103,5 +103,5 @@ def test_env_names_versions_and_hardware(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_ls_names_what_a_study_can_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert "aime24" in call(capsys, "ls", "tasks")[1].split()
-    assert call(capsys, "ls", "models")[1].split() == ["lab-m", "lab-s", "lab-s-plain"]
+    assert call(capsys, "ls", "models")[1].split() == ["lab-m", "lab-s", "lab-s-plain", "smollm2-135m"]
     assert "lab" in call(capsys, "ls", "studies")[1].split()

@@ -14,6 +14,7 @@ from headscope.lab import base
 from headscope.lab.pretrain import pretrain
 from headscope.lab.recipes import RECIPES, SIZES, Phase, Recipe
 from headscope.models import load_model
+from headscope.named_models import LAB_FOLDERS, named_model
 
 TOY = Recipe("S", (Phase(50, 0.5, 3e-3, 1e-3, {"T1": 0.5, "K": 0.5}),), tokens_per_batch=512)
 
@@ -50,7 +51,7 @@ def test_a_fresh_phase_run_alone_ends_on_the_same_weights(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(("name", "recipe"), [("lab-m", "M"), ("lab-s", "S"), ("lab-s-plain", "S-plain")])
 def test_each_shipped_base_is_whole_and_has_its_card(name: str, recipe: str) -> None:
-    folder = base.model_folder(name)
+    folder = Path(str(named_model(name)))
     config = load_model(folder).model.config
     shape = SIZES[RECIPES[recipe].size]
     found = (config.num_hidden_layers, config.num_attention_heads, config.hidden_size)
@@ -70,5 +71,5 @@ def test_the_early_base_is_s_stopped_at_its_200th_step() -> None:
 
 
 def test_all_shipped_bases_together_are_small() -> None:
-    files = [file for name in base.MODELS for file in base.model_folder(name).iterdir()]
+    files = [file for name in LAB_FOLDERS for file in Path(str(named_model(name))).iterdir()]
     assert sum(file.stat().st_size for file in files) <= 12e6

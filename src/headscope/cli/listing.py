@@ -23,14 +23,14 @@ def register(app: typer.Typer) -> None:
 
 def ls_command(kind: Kind, json: Json = False) -> int:
     """List built-in tasks, models, studies or training presets."""
-    from headscope.lab import base as lab
+    from headscope.named_models import NAMES
     from headscope.studies.reading import builtin_studies
     from headscope.studies.sources import task_names
     from headscope.training import PRESETS
 
     names = {
         Kind.TASKS: task_names(),
-        Kind.MODELS: list(lab.MODELS),
+        Kind.MODELS: list(NAMES),
         Kind.STUDIES: builtin_studies(),
         Kind.PRESETS: list(PRESETS),
     }[kind]

@@ -1,15 +1,12 @@
-"""The lab's built-in models and data by name, as plain records; nothing here loads torch."""
+"""The lab's built-in data by name, as plain records; nothing here loads torch."""
 
 import random
 from collections.abc import Iterable
-from importlib import resources
-from pathlib import Path
 from typing import Any
 
 from headscope.errors import InputError, suggestion
 from headscope.lab import chains
 
-MODELS = {"lab-m": "base-m", "lab-s": "base-s", "lab-s-plain": "base-s-plain"}
 TASKS = {f"lab-{tier.lower()}": tier for tier in chains.TIERS}
 SLICE, SLICE_ITEMS = "lab-t4-30", 30  # as many problems as AIME has, to show how little they tell
 TRAIN = "lab-train"  # problems of T1-T3 from the train split: for openings and GRPO
@@ -18,13 +15,6 @@ TRAIN_ITEMS = 2000
 T1_ITEMS = 32_000
 TRAIN_SHARES = {"T1": 0.4, "T2": 0.35, "T3": 0.25}
 RECHECK, SLIP = 0.1, 0.2  # the teacher re-checks one fold in ten, and one re-check in five goes wrong
-
-
-def model_folder(name: str) -> Path:
-    """Where a shipped base model lies; InputError for an unknown name."""
-    if name not in MODELS:
-        raise InputError(f"built-in model {name!r} does not exist{suggestion(name, MODELS)}")
-    return Path(str(resources.files("headscope.lab") / "data" / MODELS[name]))
 
 
 def task_items(name: str) -> list[chains.Item]:

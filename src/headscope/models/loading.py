@@ -10,7 +10,7 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
 from transformers.utils import logging
 
-from headscope import hub
+from headscope import hub, named_models
 from headscope.errors import InputError
 from headscope.model_folder import check_weights
 from headscope.models.architectures import head_access
@@ -34,13 +34,15 @@ def load_model(
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Subject:
-    """Load a causal language model in evaluation mode, with its tokenizer where it has one.
+    """Load a causal language model in evaluation mode, with its tokenizer if it has one.
 
+    path_or_id: a folder, a hub id, or a name that ``headscope ls models`` lists, such as ``lab-s``.
     dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
     device: where to put it; ``device_map`` is passed on to Hugging Face for models larger than one device.
     Raises InputError where the folder or model is missing, has no safetensors, holds NaN, has an unknown
     architecture, or fails the check of its head access.
     """
+    path_or_id = named_models.named_model(str(path_or_id)) or path_or_id
     name = str(path_or_id)
     if dtype not in _DTYPES:
         raise InputError(f"dtype {dtype!r} is unknown; allowed: {', '.join(_DTYPES)}")
@@ -57,7 +59,10 @@ def load_model(
         model = model.to(device)
     _check_finite(name, model)
     head_access(model)
-    return Subject(model, _load_tokenizer(name, options), name, getattr(model.config, "_commit_hash", None) or revision)
+    title = named_models.title(name)
+    return Subject(
+        model, _load_tokenizer(name, options), title, getattr(model.config, "_commit_hash", None) or revision
+    )
 
 
 @contextmanager

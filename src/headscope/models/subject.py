@@ -5,6 +5,7 @@ from typing import Any
 
 from transformers import PreTrainedModel
 
+from headscope import named_models
 from headscope.errors import InputError
 from headscope.models.hooks import UNSEEN
 
@@ -15,7 +16,7 @@ class Subject:
 
     model: the plain Hugging Face causal language model, in evaluation mode.
     tokenizer: its tokenizer, or None where the folder has none.
-    name: the path or hub id it was loaded from.
+    name: what results call it: the path or hub id it was loaded from, or its name if it has one (``lab-s``).
     revision: the commit on the hub, or None for a folder.
     """
 
@@ -47,7 +48,7 @@ def as_model(model: Any) -> PreTrainedModel:
 
 
 def name_of(model: Any) -> str:
-    """What a ``Subject`` or a plain model was loaded from; the architecture's name where unknown."""
+    """Return what a ``Subject`` or a plain model is called; the architecture's name if it was loaded from nowhere."""
     if isinstance(model, Subject):
         return model.name
-    return str(model.config.name_or_path or model.config.model_type)
+    return named_models.title(model.config.name_or_path or model.config.model_type)

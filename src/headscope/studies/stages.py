@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headscope import named_models
 from headscope.errors import InputError
 from headscope.evaluation import Chat
-from headscope.lab import base as lab
 from headscope.model_folder import check_compatible, check_same_vocabulary, check_weights, read_model_config
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.files import folder_digest
@@ -120,8 +120,9 @@ def _content(folder: str, revision: str | None) -> str:
 
 def model_path(model: str) -> str:
     """A folder or a hub id; a built-in name becomes its folder. InputError for a path that does not exist."""
-    if model.startswith("lab-"):
-        return str(lab.model_folder(model))
+    named = named_models.named_model(model)
+    if named is not None:
+        return named
     looks_local = model.startswith((".", "/", "~")) or model.count("/") > 1
     path = Path(model).expanduser()
     if looks_local and not path.is_dir():

@@ -19,7 +19,7 @@ from accelerate.utils import gather_object
 from transformers import Trainer
 
 from headscope.errors import InputError
-from headscope.training.folders import written_folder
+from headscope.storage import written_folder
 from headscope.training.run import SCRATCH
 from headscope.training.state import load_optimizer, random_state, restore_random_state, save_optimizer
 
