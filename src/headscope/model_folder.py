@@ -18,8 +18,30 @@ _SHAPE = {
 }
 
 
+def adapter_base(folder: str | Path) -> str | None:
+    """Return the folder or hub id of the model an adapter belongs to; None for a folder with weights of its own."""
+    path = Path(folder) / "adapter_config.json"
+    if not path.is_file() or (Path(folder) / "config.json").is_file():
+        return None
+    return str(read_object(path).get("base_model_name_or_path") or "")
+
+
+def adapter_vocabulary(folder: str | Path) -> int | None:
+    """Return the rows of the embedding an adapter brings along; None if it brings none and its base's stays."""
+    from safetensors import safe_open
+
+    embeddings = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
+    with safe_open(Path(folder) / "adapter_model.safetensors", "np") as file:
+        for name in list(file.keys()):
+            if name.endswith(embeddings):
+                return int(file.get_slice(name).get_shape()[0])
+    return None
+
+
 def check_weights(folder: Path) -> None:
     """Raise InputError unless ``folder`` has a config and whole safetensors weights. Reads headers only."""
+    if adapter_base(folder) is not None:
+        return
     read_model_config(folder)
     index = folder / "model.safetensors.index.json"
     if index.is_file():

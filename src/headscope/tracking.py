@@ -7,14 +7,17 @@
    to the trainer's loggers.
 3. ``out`` is a run directory with the units a study writes: ``headscope report runs/tracked`` draws it at any time.
 
-Training is left exactly as it was: weights, gradients, modes, hooks and random states.
+Training is left exactly as it was: weights, gradients, modes, hooks and random states. It may run under mixed
+precision, torch.compile, DistributedDataParallel or gradient checkpointing, and train adapters: what is scored is the
+model inside, in the dtype of its weights, with adapters merged into them. What cannot be scored is logged once, and
+training goes on.
 """
 
 import hashlib
 import inspect
+import logging
 import random
 import shutil
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +34,7 @@ from headscope.comparison import Resampling, emergence_by_method
 from headscope.comparison.measured import METHODS, Method
 from headscope.comparison.record import comparison_record
 from headscope.errors import InputError
+from headscope.models.wrappers import inside_wrappers, own_forward
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
@@ -39,12 +43,13 @@ from headscope.runs import RunDirectory, Unit, execute, provenance
 from headscope.runs.directory import SCHEMA_VERSION
 from headscope.runs.files import write_json
 
+LOGGER = logging.getLogger(__name__)
 COUNTS = ("new", "kept", "lost", "contingent")
 FILE = "comparison.json"
 
 
 class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any at the border
-    """A callback that scores every edge of the model in training and says which heads are new, kept and lost.
+    """Score every edge of the model in training as a callback, and tell which heads are new, kept and lost.
 
     pairs: clean/corrupt pairs the model is scored on. fresh: other pairs, on which the base alone is scored, for the
         test-retest null; None takes every second one of ``pairs`` for it.
@@ -53,9 +58,9 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     name: of the variant in it. fraction, resamples, seed: as in ``headscope.comparison.Resampling``.
     settings: passed on to ``headscope.circuits.attribute`` (metric, method, rule, nodes).
 
-    Under several processes the first one scores while the others wait. Raises InputError when training starts where the
-    weights are sharded (FSDP, DeepSpeed stage 3; score the saved checkpoints by a study instead), and where training
-    is resumed and ``out`` does not hold the base's scores.
+    Under several processes the first one scores while the others wait. Raises InputError for arguments out of range.
+    Once training runs nothing is raised: weights that are sharded (FSDP, DeepSpeed stage 3), a resumed training whose
+    ``out`` does not hold the base's scores, or a full disk are logged, and training goes on without the counts.
     """
 
     def __init__(
@@ -87,12 +92,19 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         self._base: dict[str, EdgeScores] = {}
         self._series: dict[Method, list[tuple[int, Emergence]]] = {method: [] for method in METHODS}
         self._unlogged: dict[str, float] = {}
+        self._tracking = False
+        self._reasons: set[str] = set()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Score the base, or read its scores and those of the steps before, where training is resumed."""
+        """Score the base, or read its scores and those of the steps before if training is resumed."""
         _move_to_front(self)
-        if not state.is_world_process_zero:
-            return
+        self._tracking = False
+        if state.is_world_process_zero:
+            with self._surviving("heads are not tracked"):
+                self._begin(state, model)
+                self._tracking = True
+
+    def _begin(self, state: Any, model: Any) -> None:
         _require_whole(model)
         self.run.check_schema()
         recorded = self.run.lock()["units"] if state.global_step and self.run.lock_file.exists() else []
@@ -111,13 +123,22 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         if state.global_step % every and state.global_step < state.max_steps:
             return
         control.should_log = True  # in every process: logging gathers metrics
-        if state.is_world_process_zero:
-            try:
+        if self._tracking:
+            with self._surviving(f"heads are not tracked at step {state.global_step}"):
                 self._compare(state.global_step, self._score(model, state.global_step, "main"))
                 self._unlogged = self._counts()
                 self._record(state)
-            except InputError as error:  # kept beside the unit; hours of training are worth more than one scoring
-                warnings.warn(f"heads are not tracked at step {state.global_step}: {error}", stacklevel=2)
+
+    @contextmanager
+    def _surviving(self, what: str) -> Iterator[None]:
+        """Log what goes wrong in the block, each reason once: hours of training are worth more than a scoring."""
+        try:
+            yield
+        except Exception as error:
+            reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            if reason not in self._reasons:
+                LOGGER.warning("%s: %s; training goes on", what, reason)
+            self._reasons.add(reason)
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
         """Put the counts among the numbers every logger is about to be given."""
@@ -136,8 +157,8 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         labels = {"variant": self._name, "step": step, "pairs": name, "model": self._name if step else "base"}
 
         def work(out: Path, progress: Progress) -> None:
-            with untouched(model):
-                attribute(model, self._pairs[name], keep_pairs=True, progress=progress, **self._settings).save(out)
+            with untouched(model) as plain:
+                attribute(plain, self._pairs[name], keep_pairs=True, progress=progress, **self._settings).save(out)
 
         unit = Unit("scores", labels, config, work, inputs={"pairs": self._pairs_unit(name)})
         return EdgeScores.load(self._write(unit))
@@ -227,13 +248,18 @@ def _row(unit: Unit) -> dict[str, Any]:
 
 
 @contextmanager
-def untouched(model: torch.nn.Module) -> Iterator[None]:
-    """Evaluation mode inside the block; afterwards every module's mode and all random states are as they were."""
+def untouched(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+    """Yield the model inside the wrappers of a training, in evaluation mode and with its own forward.
+
+    Afterwards every module's mode and forward and all random states are as they were.
+    """
     modes = [(module, module.training) for module in model.modules()]
     states = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.cuda.get_rng_state_all()
     try:
         model.eval()
-        yield
+        plain = inside_wrappers(model)
+        with own_forward(plain):
+            yield plain
     finally:
         for module, training in modes:
             module.training = training
@@ -241,6 +267,8 @@ def untouched(model: torch.nn.Module) -> Iterator[None]:
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
         torch.cuda.set_rng_state_all(states[3])
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()  # the next training step may need what scoring took
 
 
 def _require_whole(model: torch.nn.Module) -> None:

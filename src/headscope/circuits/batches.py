@@ -107,8 +107,8 @@ def alike(pairs: Pairs, access: HeadAccess, most: Callable[[int, int], int]) -> 
 def _check_fit(pairs: Pairs, access: HeadAccess) -> None:
     """Raises InputError where a token or a text is not one the model can read."""
     highest = max(int(max(pair.clean.max(), pair.corrupt.max())) for pair in pairs)
-    if highest >= access.embedding.num_embeddings:
-        vocabulary = access.embedding.num_embeddings - 1
+    if highest >= access.vocabulary:
+        vocabulary = access.vocabulary - 1
         raise InputError(f"pairs hold token id {highest}; the model's vocabulary allows 0-{vocabulary}")
     longest = max(len(text) for text in pairs.clean)
     if access.longest is not None and longest > access.longest:

@@ -98,7 +98,7 @@ def _deltas(
 
 
 def _check_alike(into: Any, source: Any, accesses: tuple[HeadAccess, HeadAccess]) -> None:
-    sizes = [(access.graph, access.d_model, access.embedding.num_embeddings) for access in accesses]
+    sizes = [(access.graph, access.d_model, access.vocabulary) for access in accesses]
     if sizes[0] != sizes[1]:
         shown = [f"{name} of {size[0]}, width {size[1]}, {size[2]} tokens" for name, size in
                  zip((name_of(into), name_of(source)), sizes, strict=True)]  # fmt: skip

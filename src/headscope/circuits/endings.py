@@ -13,6 +13,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from headscope.circuits.batches import Batch
 from headscope.models import HeadAccess
+from headscope.models.adapters import forget_merged
+from headscope.models.wrappers import own_forward
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is Any to the type checker
@@ -114,14 +116,15 @@ def _distinct(table: Int[Tensor, "row column"]) -> tuple[list[int], list[int]]:
 
 @contextmanager
 def frozen(model: PreTrainedModel) -> Iterator[None]:
-    """No parameter asks for a gradient inside the block, and neither inference mode nor autocast of the caller's holds
-    there; everything gets its own setting back."""
+    """Within the block no parameter asks for a gradient, and neither inference mode nor autocast holds, be it the
+    caller's or the model's own; everything gets its setting back."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in trainable:
             parameter.requires_grad_(False)
-        with torch.inference_mode(False), torch.autocast(model.device.type, enabled=False):
+        with own_forward(model), torch.inference_mode(False), torch.autocast(model.device.type, enabled=False):
             yield
     finally:
+        forget_merged()
         for parameter in trainable:
             parameter.requires_grad_(True)

@@ -54,7 +54,7 @@ class Footprint:
     @property
     def operand(self) -> torch.dtype:
         """In what Δ and gradients are multiplied."""
-        return operand(self.access.embedding.weight.dtype, self.access.device)
+        return operand(self.access.dtype, self.access.device)
 
     def row(self, sizes: Sizes) -> int:
         """One row of a pass; in attribution one node of one pair, forward and backward."""
@@ -85,7 +85,7 @@ class Footprint:
 def written(access: HeadAccess) -> int:
     """What is kept per token of what all sources write in both texts, and of the residual streams between."""
     numbers = len(access.layers) * (access.heads * access.d_head + 3 * access.d_model) + 3 * access.d_model
-    return int(2 * access.embedding.weight.element_size() * numbers)
+    return int(2 * access.dtype.itemsize * numbers)
 
 
 def measured(model: PreTrainedModel, access: HeadAccess) -> Footprint:
@@ -134,8 +134,8 @@ def _eager(model: PreTrainedModel) -> bool:
 
 
 def _differentiated(model: PreTrainedModel, access: HeadAccess, token: int) -> Footprint:
-    width: int = access.embedding.weight.element_size()
-    vocabulary = access.embedding.num_embeddings
+    width: int = access.dtype.itemsize
+    vocabulary = access.vocabulary
     return Footprint(
         access=access,
         vocabulary=vocabulary,
@@ -155,8 +155,8 @@ def _differentiated(model: PreTrainedModel, access: HeadAccess, token: int) -> F
 
 
 def _forward(model: PreTrainedModel, access: HeadAccess, numbers: int, fixed: int, held: int) -> Footprint:
-    width: int = access.embedding.weight.element_size()
-    vocabulary = access.embedding.num_embeddings
+    width: int = access.dtype.itemsize
+    vocabulary = access.vocabulary
     return Footprint(
         access=access,
         vocabulary=vocabulary,
@@ -174,7 +174,7 @@ def _kept(model: PreTrainedModel, access: HeadAccess) -> int:
     """Bytes one node of ``_PROBE`` tokens keeps until its gradients are read, logits left out."""
     batch = collate(Pairs.from_tokens([[0] * _PROBE], [[1] * _PROBE]), [0], access.device)
     run = endings(model, access, batch)
-    columns, vocabulary = len(batch.columns), access.embedding.num_embeddings
+    columns, vocabulary = len(batch.columns), access.vocabulary
     sizes = {parameter.untyped_storage().data_ptr(): 0 for parameter in model.parameters()}
 
     def count(value: Tensor) -> Tensor:

@@ -19,24 +19,24 @@ _LIKE_LLAMA = ("qwen2", "mistral")
 
 
 def with_output_biases(model: PreTrainedModel) -> PreTrainedModel:
-    """A copy with a bias on every o_proj, zero where it had none: the same logits.
+    """Return ``model``, or one rebuilt from its weights, with a bias on every o_proj: zero if it had none, so that the
+    logits are the same. The model given is taken over: hand in a copy of one that is still needed.
 
     Of the same class with ``attention_bias`` where that gives o_proj a bias; else a Llama, where that computes the
     same; else of the same class with biases that ``save_pretrained`` writes and ``from_pretrained`` does not read.
     """
     if all(linear_bias(layer.output) is not None for layer in head_access(model).layers):
-        return copy.deepcopy(model)
+        return model
     config = copy.deepcopy(model.config)
     config.attention_bias = True
     for kind, settings in ((type(model), config), (LlamaForCausalLM, _as_llama(model))):
         rebuilt = None if settings is None else _rebuilt(model, kind, settings)
         if rebuilt is not None:
             return rebuilt
-    edited = copy.deepcopy(model)
-    for layer in head_access(edited).layers:
+    for layer in head_access(model).layers:
         weight = linear_weight(layer.output)
         layer.output.bias = nn.Parameter(weight.new_zeros(weight.shape[0]), requires_grad=False)
-    return edited
+    return model
 
 
 def _as_llama(model: PreTrainedModel) -> Any:
@@ -64,7 +64,7 @@ def _rebuilt(model: PreTrainedModel, kind: type[Any], config: Any) -> PreTrained
     needed = {f"{path}.bias" for path, module in model.named_modules() if module in outputs}
     if not needed <= set(shell.state_dict()):
         return None
-    weights = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    weights = dict(model.state_dict())
     like = next(model.parameters())
     for name, empty in shell.state_dict().items():
         if name not in weights:

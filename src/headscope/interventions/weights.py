@@ -4,7 +4,6 @@ z' = factor · z + constant, for all positions: the factor scales the head's d_h
 GPT-2's Conv1D), the constant goes through them into o_proj's bias. Where o_proj has no bias it gets one (``biases``).
 """
 
-import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -18,6 +17,7 @@ from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions.biases import with_output_biases
 from headscope.models import HeadAccess, Subject, as_model, head_access
+from headscope.models.adapters import merged_copy
 from headscope.models.projections import linear_bias, linear_weight
 
 Constants = Mapping[str, Float[np.ndarray, "d_head"]]
@@ -39,7 +39,9 @@ def edit_weights(model: Any, factors: Mapping[str, float], constants: Constants 
     added = {HeadId.parse(name): np.asarray(value) for name, value in (constants or {}).items()}
     HeadSet.of([*scaled, *added]).grid(len(access.layers), access.heads)
     _check(access, added)
-    edited = with_output_biases(plain) if added else copy.deepcopy(plain)
+    edited = merged_copy(plain)
+    if added:
+        edited = with_output_biases(edited)
     _edit(head_access(edited), scaled, added)
     return replace(model, model=edited) if isinstance(model, Subject) else edited
 

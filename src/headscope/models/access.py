@@ -83,7 +83,7 @@ class HeadAccess:
     """
 
     layers: tuple[LayerAccess, ...]
-    embedding: nn.Embedding
+    embedding: nn.Module
     final_norm: NormAccess
     heads: int
     kv_heads: int
@@ -95,7 +95,24 @@ class HeadAccess:
     @property
     def device(self) -> torch.device:
         """Where token ids are to be put."""
-        return self.embedding.weight.device
+        device: torch.device = self._embeddings.device
+        return device
+
+    @property
+    def vocabulary(self) -> int:
+        """Rows of the embedding: token ids go from 0 to one less."""
+        return len(self._embeddings)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the residual stream."""
+        return self._embeddings.dtype
+
+    @property
+    def _embeddings(self) -> Float[Tensor, "vocab d"]:
+        weight = self.embedding.weight
+        assert isinstance(weight, Tensor)
+        return weight
 
     @property
     def groups(self) -> int:

@@ -12,7 +12,8 @@ from transformers.utils import logging
 
 from headscope import hub, named_models
 from headscope.errors import InputError
-from headscope.model_folder import check_weights
+from headscope.model_folder import adapter_base, adapter_vocabulary, check_weights
+from headscope.models.adapters import has_adapter, merged_copy
 from headscope.models.architectures import head_access
 from headscope.models.subject import Subject
 
@@ -36,7 +37,8 @@ def load_model(
 ) -> Subject:
     """Load a causal language model in evaluation mode, with its tokenizer if it has one.
 
-    path_or_id: a folder, a hub id, or a name that ``headscope ls models`` lists, such as ``lab-s``.
+    path_or_id: a folder, also of an adapter (it is merged into its base, which is loaded with it), a hub id,
+        or a name that ``headscope ls models`` lists, such as ``lab-s``.
     dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
     device: where to put it; ``device_map`` is passed on to Hugging Face for models larger than one device.
     Raises InputError where the folder or model is missing, has no safetensors, holds NaN, has an unknown
@@ -54,15 +56,18 @@ def load_model(
         raise InputError(f"model {name} is not there: no such folder")
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     options["local_files_only"] = not folder.is_dir() and not hub.reachable()
-    model = _load_weights(name, {**options, "dtype": _DTYPES[dtype], "device_map": device_map})
+    weights = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
+    base = adapter_base(folder)
+    model = _load_weights(name, weights) if base is None else _load_adapter(folder, base, weights)
     if device is not None:
         model = model.to(device)
     _check_finite(name, model)
     head_access(model)
-    title = named_models.title(name)
-    return Subject(
-        model, _load_tokenizer(name, options), title, getattr(model.config, "_commit_hash", None) or revision
-    )
+    tokenizer = _load_tokenizer(name, options)
+    if tokenizer is None and base is not None:
+        tokenizer = _load_tokenizer(base, options)
+    commit = getattr(model.config, "_commit_hash", None) or revision
+    return Subject(model, tokenizer, named_models.title(name), commit)
 
 
 @contextmanager
@@ -89,7 +94,31 @@ def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
         raise InputError(f"model {name} cannot be loaded: {first}") from error
     if missing := sorted(report["missing_keys"]):  # Hugging Face would go on with random numbers there
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
+    if any(has_adapter(module) for module in model.modules()):  # the hub id of an adapter
+        model = merged_copy(model)
     return model.eval()
+
+
+def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTrainedModel:
+    """Load an adapter's base and merge the adapter into it, through PEFT."""
+    from peft import PeftModel
+
+    base_path = Path(base).expanduser()
+    if base_path.is_dir():
+        check_weights(base_path)
+    local_only = not base_path.is_dir() and not hub.reachable()
+    model = _load_weights(base, {**options, "revision": None, "local_files_only": local_only})
+    rows = adapter_vocabulary(folder)
+    if rows is not None and rows != model.get_input_embeddings().weight.shape[0]:
+        model.resize_token_embeddings(rows)  # tokens were added before the adapter was trained
+    try:
+        adapted = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
+        merged: PreTrainedModel = adapted.merge_and_unload()
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"adapter {folder} cannot be put on its base {base}: {reason}") from error
+    merged.config.name_or_path = str(folder)
+    return merged.eval()
 
 
 def _load_tokenizer(name: str, options: dict[str, Any]) -> Any:

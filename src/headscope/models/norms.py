@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from headscope.errors import InputError
+from headscope.models.adapters import merged_layer
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,19 +48,19 @@ def norm_access(module: nn.Module) -> NormAccess:
     RMSNorms multiply by their weight or, in Gemma, by one plus it; a probe tells which. Raises InputError where
     the module is neither.
     """
-    found: Any = module
-    weight = getattr(module, "weight", None)
+    plain: Any = merged_layer(module)
+    weight = getattr(plain, "weight", None)
     if not isinstance(weight, Tensor) or weight.ndim != 1:
-        raise InputError(f"{type(module).__name__} is not a norm headscope knows; LayerNorm and RMSNorm are")
+        raise InputError(f"{type(plain).__name__} is not a norm headscope knows; LayerNorm and RMSNorm are")
     weight = weight.detach().float()
-    if isinstance(module, nn.LayerNorm):
-        bias = None if module.bias is None else module.bias.detach().float()
-        return NormAccess(module, weight, bias, module.eps, centred=True)
-    eps = getattr(found, "variance_epsilon", getattr(found, "eps", None))
+    if isinstance(plain, nn.LayerNorm):
+        bias = None if plain.bias is None else plain.bias.detach().float()
+        return NormAccess(module, weight, bias, plain.eps, centred=True)
+    eps = getattr(plain, "variance_epsilon", getattr(plain, "eps", None))
     if not isinstance(eps, float):
-        raise InputError(f"{type(module).__name__} names no epsilon; 'variance_epsilon' or 'eps' is needed")
+        raise InputError(f"{type(plain).__name__} names no epsilon; 'variance_epsilon' or 'eps' is needed")
     candidates = [NormAccess(module, weight + offset, None, eps, centred=False) for offset in (0.0, 1.0)]
-    return min(candidates, key=lambda norm: formula_error(norm, found.weight.dtype))
+    return min(candidates, key=lambda norm: formula_error(norm, plain.weight.dtype))
 
 
 @torch.no_grad()

@@ -11,19 +11,22 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
+from headscope.models.adapters import merged_layer
 from headscope.models.norms import NormAccess
 
 
 def linear_weight(module: nn.Module) -> Float[Tensor, "out in"]:
-    """Weight of a Linear or of GPT-2's transposed Conv1D, a view on the parameter."""
-    weight = module.weight
+    """Return the weight of a Linear or of GPT-2's transposed Conv1D: a view on the parameter, or with an adapter on the
+    weight it is merged into."""
+    plain = merged_layer(module)
+    weight = plain.weight
     assert isinstance(weight, Tensor)
-    return weight.T if isinstance(module, Conv1D) else weight
+    return weight.T if isinstance(plain, Conv1D) else weight
 
 
 def linear_bias(module: nn.Module) -> Float[Tensor, " out"] | None:
-    """Bias of a Linear or Conv1D, None where it has none."""
-    bias = module.bias
+    """Return the bias of a Linear or Conv1D, None if it has none."""
+    bias = merged_layer(module).bias
     return bias if isinstance(bias, Tensor) else None
 
 

@@ -8,6 +8,7 @@ from transformers import PreTrainedModel
 from headscope import named_models
 from headscope.errors import InputError
 from headscope.models.hooks import UNSEEN
+from headscope.models.wrappers import inside_wrappers
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,14 +32,15 @@ class Subject:
 
 
 def as_model(model: Any) -> PreTrainedModel:
-    """The plain Hugging Face model of a ``Subject`` or of itself.
+    """Return the Hugging Face model of a ``Subject``, of a ``PeftModel`` (its adapters in place) or of itself.
 
     Raises InputError where it is neither, or is in training mode (dropout would make every number a random
     draw).
     """
     plain = model.model if isinstance(model, Subject) else model
-    if hasattr(plain, "_orig_mod"):
+    if hasattr(plain, "_orig_mod"):  # looked through, its hooks would act on nothing the caller runs
         raise InputError(f"the model is compiled: {UNSEEN}")
+    plain = inside_wrappers(plain)
     if not isinstance(plain, PreTrainedModel):
         raise InputError(f"model is a {type(plain).__name__}; give a Subject from load_model or a Hugging Face model")
     if training := [path or "all of it" for path, module in plain.named_modules() if module.training]:

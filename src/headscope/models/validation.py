@@ -22,10 +22,12 @@ from transformers import PreTrainedModel
 
 from headscope.errors import InputError
 from headscope.models.access import HeadAccess
+from headscope.models.adapters import weight_checksums
 from headscope.models.hooks import UNSEEN, Hook, attached
 from headscope.models.norms import formula_error
 from headscope.models.projections import Projection, linear_bias, linear_weight
 from headscope.models.ungrouping import ungrouped
+from headscope.models.wrappers import own_forward
 
 _PROBE_TOKENS = 8
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
@@ -38,9 +40,9 @@ _PROVEN: WeakKeyDictionary[PreTrainedModel, tuple[object, ...]] = WeakKeyDiction
 
 
 def prove(model: PreTrainedModel, access: HeadAccess) -> None:
-    """``validate``, once per model object: again only where its type, its attention or one of its modules is another.
+    """``validate`` a model when it is first seen and whenever its weights, dtype, attention or modules have changed.
 
-    Weights may change meanwhile, as in training: what is checked is how the model computes, not with which numbers.
+    Weights matter: a fresh LoRA adapter adds nothing, and an access that ignores it would pass until it has learned.
     """
     computes_with = _computes_with(model)
     if _PROVEN.get(model) != computes_with:
@@ -52,14 +54,15 @@ def _computes_with(model: PreTrainedModel) -> tuple[object, ...]:
     """Everything whose change may make an access wrong; hooks are left out, for interventions come and go."""
     # The identity of a forward put in from outside, not the function, which would keep the model alive.
     modules = ((path, type(module), id(vars(module).get("forward"))) for path, module in model.named_modules())
-    return model.dtype, getattr(model.config, "_attn_implementation", None), *modules
+    attention = getattr(model.config, "_attn_implementation", None)
+    return model.dtype, attention, weight_checksums(model), *modules
 
 
 @torch.no_grad()
 def validate(model: PreTrainedModel, access: HeadAccess) -> None:
     """Check ``access`` on a short probe. Raises InputError naming the layer and what failed."""
     probe = torch.arange(_PROBE_TOKENS, device=access.device)[None] % model.config.vocab_size
-    with torch.autocast(access.device.type, enabled=False):
+    with own_forward(model), torch.autocast(access.device.type, enabled=False):
         _Check(model, access, probe).run()
 
 

@@ -1,0 +1,178 @@
+"""Adapters of PEFT: live in a model, or in a folder of their own, they count as the weights they are merged into."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from peft import LoraConfig, PeftModel, PrefixTuningConfig, TaskType, get_peft_model
+from tests import tiny_models
+from torch import nn
+
+from headscope.circuits import attribute, exact_heads, ladder
+from headscope.errors import InputError
+from headscope.interventions import edit_weights, mean, zero
+from headscope.models import head_access, load_model
+from headscope.models.adapters import merged_copy, merged_layer
+from headscope.models.projections import linear_weight
+
+FAMILIES = ("qwen3", "llama", "gemma2", "phi3", "olmo2", "gpt2", "gpt_neox")
+IDS = torch.arange(3, 15)[None]
+
+
+def adapted(family: str = "qwen3", dtype: torch.dtype = torch.float32, **config: Any) -> Any:
+    """A tiny model with an adapter that has learned: B is random, not 0."""
+    model = tiny_models.tiny_model(family).to(dtype)
+    settings = {"r": 2, "target_modules": "all-linear", "init_lora_weights": False}
+    return get_peft_model(model, LoraConfig(**settings | config), autocast_adapter_dtype=False).eval()
+
+
+def merged(model: Any) -> Any:
+    """What PEFT itself makes of it."""
+    return copy.deepcopy(model).merge_and_unload().eval()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_live_adapter_scores_as_its_merged_model(family: str, ragged_pairs: Any) -> None:
+    model, pairs = adapted(family), ragged_pairs(count=3)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    expected = attribute(merged(model), pairs, nodes=2).edges
+    scores = attribute(model, pairs, nodes=2).edges
+    assert np.abs(scores - expected).max() < 1e-4 * np.abs(expected).max()
+    with model.disable_adapter():
+        base = attribute(model, pairs, nodes=2).edges
+    assert np.abs(base - expected).max() > 0.05 * np.abs(expected).max()
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(
+    "config", [{"use_dora": True}, {"use_rslora": True}, {"modules_to_save": ["norm", "embed_tokens"]}, {"bias": "all"}]
+)
+def test_every_kind_of_lora(config: dict[str, Any], ragged_pairs: Any) -> None:
+    model, pairs = adapted(**config), ragged_pairs(count=2)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if "modules_to_save" in name:  # fresh copies of the originals
+                parameter += 0.1 * torch.randn_like(parameter)
+    expected = attribute(merged(model), pairs, nodes=2).edges
+    assert np.abs(attribute(model, pairs, nodes=2).edges - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_exact_patches_and_faithfulness_take_a_live_adapter(ragged_pairs: Any) -> None:
+    model, pairs = adapted(), ragged_pairs(count=2)
+    plain = merged(model)
+    expected, heads = exact_heads(plain, pairs), exact_heads(model, pairs)
+    np.testing.assert_allclose(heads.pair_heads, expected.pair_heads, rtol=1e-4, atol=1e-6)
+    scores = attribute(plain, pairs, nodes=2)
+    live, curve = ladder(model, pairs, scores), ladder(plain, pairs, scores)
+    np.testing.assert_allclose(live.circuits, curve.circuits, rtol=1e-4, atol=1e-6)
+
+
+@torch.no_grad()
+def test_heads_of_a_live_adapter_are_removed_while_it_generates() -> None:
+    model = adapted()
+    plain = merged(model)
+    with zero(model, ["L1H2"]):
+        hooked = model(IDS).logits
+    with zero(plain, ["L1H2"]):
+        expected = plain(IDS).logits
+    assert torch.allclose(hooked, expected, atol=1e-4)
+    assert not torch.allclose(model(IDS).logits, expected, atol=1e-2)
+    with mean(model, ["L1H2"], [IDS[0].tolist()]), mean(plain, ["L1H2"], [IDS[0].tolist()]):
+        assert torch.allclose(model(IDS).logits, plain(IDS).logits, atol=1e-4)
+
+
+@torch.no_grad()
+def test_edited_weights_of_a_live_adapter_are_a_plain_checkpoint(tmp_path: Path) -> None:
+    model = adapted()
+    edited = edit_weights(model, {"L0H1": 0.0})
+    with zero(model, ["L0H1"]):
+        expected = model(IDS).logits
+    assert torch.allclose(edited(IDS).logits, expected, atol=1e-4)
+    edited.save_pretrained(tmp_path)
+    assert not (tmp_path / "adapter_config.json").exists()
+    assert torch.allclose(load_model(tmp_path).model(IDS).logits, expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_an_added_adapter_counts_too(ragged_pairs: Any) -> None:
+    """transformers' ``add_adapter`` puts the layers into the model itself."""
+    model = tiny_models.tiny_model("llama")
+    model.add_adapter(LoraConfig(r=2, target_modules=["q_proj", "o_proj"], init_lora_weights=False))
+    plain = merged_copy(model.eval())
+    assert torch.allclose(plain(IDS).logits, model(IDS).logits, atol=1e-4)
+    pairs = ragged_pairs(count=2)
+    expected = attribute(plain, pairs, nodes=2).edges
+    assert np.abs(attribute(model, pairs, nodes=2).edges - expected).max() < 1e-4 * np.abs(expected).max()
+
+
+def test_the_proof_is_repeated_when_weights_change(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A fresh adapter (B = 0) passes whatever is read from it; the proof must come again once it has learned."""
+    model = adapted(init_lora_weights=True)
+    inside = model.get_base_model()
+    monkeypatch.setattr(
+        "headscope.models.projections.merged_layer", lambda module: getattr(module, "base_layer", module)
+    )
+    head_access(inside)
+    optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=0.1, fused=True)
+    for _ in range(2):  # B first, then A
+        model(IDS, labels=IDS).loss.backward()
+        optimizer.step()
+    with pytest.raises(InputError, match="layer 0 of qwen3: per-head writes miss the attention output"):
+        head_access(inside)
+
+
+def test_the_merged_layer_follows_the_weights() -> None:
+    layer: Any = adapted().get_base_model().model.layers[0].self_attn.o_proj
+    first = linear_weight(layer).clone()
+    assert merged_layer(layer) is merged_layer(layer)
+    with torch.no_grad():
+        layer.lora_B["default"].weight += 1
+    assert not torch.allclose(linear_weight(layer), first)
+    assert isinstance(merged_layer(layer), nn.Linear)
+
+
+def test_adapters_that_are_tokens_are_refused() -> None:
+    model = tiny_models.tiny_model("llama")
+    prefixed = get_peft_model(model, PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2))
+    with pytest.raises(InputError, match="PREFIX_TUNING, which adds tokens and changes no weights"):
+        head_access_of(prefixed)
+
+
+def head_access_of(model: Any) -> Any:
+    from headscope.models import as_model
+
+    return head_access(as_model(model))
+
+
+@torch.no_grad()
+def test_a_folder_with_an_adapter_loads_as_the_merged_model(tmp_path: Path) -> None:
+    base = tiny_models.tiny_model("llama")
+    base.save_pretrained(tmp_path / "base")
+    base = load_model(tmp_path / "base").model  # so that the adapter knows where its base lies
+    model = get_peft_model(base, LoraConfig(r=2, target_modules="all-linear", init_lora_weights=False)).eval()
+    model.save_pretrained(tmp_path / "checkpoint-10")
+    subject = load_model(tmp_path / "checkpoint-10")
+    assert not isinstance(subject.model, PeftModel)
+    assert subject.name == str(tmp_path / "checkpoint-10")
+    assert torch.allclose(subject.model(IDS).logits, model(IDS).logits, atol=1e-4)
+    config = tmp_path / "checkpoint-10" / "adapter_config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"base_model_name_or_path": str(tmp_path / "gone")}))
+    with pytest.raises(InputError, match="gone"):
+        load_model(tmp_path / "checkpoint-10")
+
+
+@torch.no_grad()
+def test_an_adapter_may_bring_more_tokens_than_its_base_has(tmp_path: Path) -> None:
+    tiny_models.tiny_model("llama").save_pretrained(tmp_path / "base")
+    base = load_model(tmp_path / "base").model
+    base.resize_token_embeddings(tiny_models.VOCABULARY + 2)
+    config = LoraConfig(r=2, target_modules=["q_proj"], modules_to_save=["embed_tokens", "lm_head"])
+    model = get_peft_model(base, config).eval()
+    model.save_pretrained(tmp_path / "adapter")
+    loaded = load_model(tmp_path / "adapter").model
+    assert loaded.get_input_embeddings().weight.shape[0] == tiny_models.VOCABULARY + 2
+    assert torch.allclose(loaded(IDS).logits, model(IDS).logits, atol=1e-4)
