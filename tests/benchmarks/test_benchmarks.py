@@ -136,3 +136,11 @@ def test_other_measurements_run_at_their_smallest(script: Any, name: str, capfd:
     arguments, words = OTHERS[name]
     assert script(name)["main"](arguments) == 0
     assert re.search(words, capfd.readouterr().out)
+
+
+def test_tracking_is_priced_in_trls_trainers(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert script("tracking.py")["main"](["--quick", "--model", "lab-s", "--only", "SFT, LoRA, float32"]) == 0
+    (row,) = capsys.readouterr().out.strip().splitlines()[2:]
+    cells = [cell.strip() for cell in row.strip("|").split("|")]
+    assert cells[0] == "SFT, LoRA, float32"
+    assert all(float(cell.split()[0]) > 0 for cell in cells[1:4])

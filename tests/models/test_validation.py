@@ -119,12 +119,11 @@ def test_a_model_proves_itself_once_and_again_when_it_computes_otherwise(
     for proven in (1, 1):
         head_access(model)
         assert len(proofs) == proven
-    with torch.no_grad():
-        model.model.layers[0].mlp.down_proj.weight.mul_(2)  # training changes weights, not how they are used
     with attached([Hook(model.model.layers[0].mlp, "output", torch.zeros_like)]):
         head_access(model)
     assert len(proofs) == 1
     changes: list[Callable[[], object]] = [
+        lambda: model.model.layers[0].mlp.down_proj.weight.data.mul_(2),
         lambda: model.set_attn_implementation("eager"),
         lambda: model.to(torch.bfloat16),
         lambda: setattr(model.model.layers[1], "mlp", torch.nn.Identity()),
