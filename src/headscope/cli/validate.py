@@ -30,7 +30,9 @@ def validate_command(
     json: Json = False,
 ) -> int:
     """Check a study: keys, values, and with --resolve that what it names is there and its gold answers can be read."""
+    from headscope.named_models import title
     from headscope.studies.reading import study_file
+    from headscope.studies.stages import model_path
 
     chosen = chosen_study(study, settings, base, post, task)
     if resolve:
@@ -46,6 +48,7 @@ def validate_command(
         print_json({"valid": True, "study": chosen.model_dump(mode="json")})
     else:
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
-        print(f"study {chosen.name} is valid: base {chosen.base.model}, variants {variants}, {len(chosen.tasks)} tasks")
+        base_name = title(model_path(chosen.base.model)) if resolve else chosen.base.model
+        print(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")
         print(run_folder(chosen.name, None) if base else study_file(study))
     return 0

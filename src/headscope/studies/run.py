@@ -6,11 +6,13 @@ from typing import Any
 
 import yaml
 
+from headscope.named_models import title
 from headscope.progress import SILENT, Progress
 from headscope.runs import Outcome, RunDirectory, Unit, execute, provenance
 from headscope.runs.directory import SCHEMA_VERSION
 from headscope.runs.files import write_json, write_text
 from headscope.studies.plan import plan, training_units
+from headscope.studies.stages import model_path
 from headscope.studies.study import Study
 
 
@@ -50,9 +52,16 @@ def lock_content(study: Study, units: Sequence[Unit]) -> dict[str, Any]:
             "versions": provenance.versions(),
             "source": provenance.commit(),
             "hardware": provenance.hardware(),
+            "models": _model_titles(study),
         },
         "units": [{"kind": unit.kind, "digest": unit.digest, "labels": unit.labels} for unit in units],
     }
+
+
+def _model_titles(study: Study) -> dict[str, str]:
+    """Return what the base and the finished variants are called: ``smollm2-135m`` may be one of two models."""
+    names = {"base": study.base.model} | {each.name: each.model for each in study.variants if each.model is not None}
+    return {name: title(model_path(model)) for name, model in names.items()}
 
 
 def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
