@@ -23,7 +23,8 @@ from headscope.measures.logits import kl
 from headscope.measures.quadrature import quadrature
 from headscope.models import head_access, validate
 from headscope.models.decoding import written_on
-from headscope.models.rotary import depend_on_length, own_lengths, regimes
+from headscope.models.hooks import tells_rows_apart
+from headscope.models.rotary import changing_types, depend_on_length, own_lengths, padded_rows, regimes
 from headscope.pairs import Pairs
 from tests.circuits.slow_reference import slow_scores
 from tests.tiny_models import ROPES, SWITCH, VOCABULARY, ragged_pairs, roped_model, tiny_model
@@ -229,6 +230,31 @@ def test_the_model_is_left_as_it_was(architecture: str, rope: str) -> None:
     assert all(torch.equal(value, after[name]) for name, value in before[0].items())
     assert vars(rotary).keys() == before[1].keys()
     assert all(vars(rotary)[name] is value for name, value in before[1].items() if name != "_buffers")
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize("rope", DEPENDING)
+def test_a_mask_tells_how_long_padded_rows_are(rope: str, side: str) -> None:
+    model, texts = used_model("llama", rope), [torch.arange(SWITCH + 4), torch.arange(3, SWITCH)]
+    gap = torch.zeros(len(texts[0]) - len(texts[1]), dtype=torch.long)
+    ends = (lambda row, pad: torch.cat([pad, row])) if side == "left" else (lambda row, pad: torch.cat([row, pad]))
+    ids, mask = torch.stack([texts[0], ends(texts[1], gap)]), torch.ones(2, len(texts[0]), dtype=torch.long)
+    mask[1] = ends(torch.ones_like(texts[1]), gap)
+    plain = torch.stack([model(ids, attention_mask=mask).logits[1, mask[1].bool()]])
+    with padded_rows(model):
+        assert not tells_rows_apart(model)
+        rows = model(ids, attention_mask=mask).logits
+    for row, text in zip(range(2), texts, strict=True):
+        assert torch.allclose(rows[row, mask[row].bool()], plain_logits("llama", rope, text), atol=2e-5)
+    assert not torch.allclose(plain[0], plain_logits("llama", rope, texts[1]), atol=1e-2)
+    assert not model.base_model._forward_pre_hooks
+
+
+def test_configs_name_the_types_that_change() -> None:
+    for architecture, rope in MODELS:
+        expected = [rope] if rope in DEPENDING else []
+        assert changing_types(roped_model(architecture, rope).config) == expected
+    assert changing_types(tiny_model("gpt2").config) == []
 
 
 class Stretched(torch.nn.Module):

@@ -23,6 +23,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from headscope.errors import InputError
 
@@ -63,6 +64,42 @@ def part_of(lengths: Int[Tensor, " row"]) -> Iterator[None]:
         yield
     finally:
         _TEXT_LENGTHS.reset(token)
+
+
+@contextmanager
+def padded_rows(model: PreTrainedModel) -> Iterator[None]:
+    """``own_lengths`` for passes that say by a mask alone which tokens of a row are its text, as in training."""
+    if not depend_on_length(model):
+        yield
+        return
+    # Not a ``Hook``: those see one argument, and the mask is needed.
+    handle = model.base_model.register_forward_pre_hook(_count_positions, with_kwargs=True)
+    try:
+        with own_lengths(model):
+            yield
+    finally:
+        handle.remove()
+
+
+def _count_positions(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Give a pass positions that count each row's own tokens, unless it has positions."""
+    mask = kwargs.get("attention_mask")
+    if kwargs.get("position_ids") is not None or not isinstance(mask, Tensor) or mask.ndim != 2:
+        return None
+    given = next(value for name in ("input_ids", "inputs_embeds") if (value := kwargs.get(name)) is not None)
+    positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -given.shape[1] :]
+    return args, kwargs | {"position_ids": positions}
+
+
+_count_positions.by_row = False  # type: ignore[attr-defined]  # what it does to a row does not depend on its place
+
+
+def changing_types(config: Any) -> list[str]:
+    """Name the rope types of a model's config whose frequencies ``transformers`` changes with a text's length."""
+    parameters = getattr(config.get_text_config(), "rope_parameters", None) or {}
+    entries = [parameters, *(entry for entry in parameters.values() if isinstance(entry, dict))]
+    types = {str(entry.get("rope_type")) for entry in entries}
+    return sorted(name for name in types if name == "longrope" or "dynamic" in name)
 
 
 def regimes(model: nn.Module, lengths: Int[Tensor, " row"]) -> list[tuple[bytes, ...]]:
