@@ -128,7 +128,7 @@ def test_scores_equal_the_slow_reference(architecture: str, rope: str) -> None:
 
 @pytest.mark.parametrize(("architecture", "rope"), SOME)
 def test_other_verbs_give_what_each_pair_gives_alone(architecture: str, rope: str) -> None:
-    pairs = straddling_pairs()
+    pairs = straddling_pairs()[[0, 2, 6, 7]]
     used, other = used_model(architecture, rope), used_model(architecture, rope, seed=1)
     circuit = select(attribute(used, pairs, nodes=1), fraction=0.3)
     gaps = cross_patch(used, other, pairs).gap
