@@ -40,6 +40,35 @@ _FAMILIES: dict[str, tuple[Any, dict[str, Any]]] = {
     "qwen3": (Qwen3Config, {}),
     "qwen3_moe": (Qwen3MoeConfig, {**_EXPERTS, "num_experts": 4, "moe_intermediate_size": 24}),
 }
+SWITCH = 12
+_FACTORS = {"short_factor": [1.0, 1.5, 1.0, 2.0], "long_factor": [1.0, 3.0, 5.0, 8.0]}
+# Every type of ``ROPE_INIT_FUNCTIONS``. Frequencies that depend on a text's length change beyond ``SWITCH`` tokens.
+ROPES: dict[str, dict[str, Any]] = {
+    "linear": {"factor": 4.0},
+    "dynamic": {"factor": 4.0},
+    "yarn": {"factor": 4.0, "original_max_position_embeddings": 16},
+    "longrope": {"factor": 4.0, "original_max_position_embeddings": SWITCH, **_FACTORS},
+    "llama3": {
+        "factor": 4.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 16,
+    },
+    "proportional": {"partial_rotary_factor": 0.5},
+}  # fmt: skip
+
+
+def roped_model(architecture: str, rope: str, **more: Any) -> torch.nn.Module:
+    """A new ``tiny_model`` with rotary embeddings of type ``rope``, in Gemma 3 those of its layer without a window."""
+    parameters: dict[str, Any] = {"rope_type": rope, "rope_theta": 100.0, **ROPES[rope]}
+    if architecture == "gemma3_text":
+        plain = {"rope_type": "default", "rope_theta": 100.0}
+        parameters = {"sliding_attention": plain, "full_attention": parameters}
+    if architecture == "phi3":
+        more["original_max_position_embeddings"] = SWITCH
+    if architecture == "gpt_neox":
+        parameters["partial_rotary_factor"] = 0.5
+    # Dynamic NTK changes where the context ends.
+    return tiny_model(
+        architecture, rope_parameters=parameters, max_position_embeddings=SWITCH if rope == "dynamic" else 64, **more
+    )
 
 
 def tiny_model(architecture: str, seed: int = 0, **more: Any) -> torch.nn.Module:

@@ -6,6 +6,7 @@ all earlier outputs plus a leaf of zeros, and the leaf's gradient is the gradien
 architectures is written out family by family.
 """
 
+import copy
 import importlib
 from collections.abc import Callable
 from typing import Any
@@ -167,9 +168,10 @@ class PlainModel:
     def angles(self, attention: Any, q: Tensor) -> tuple[Tensor, Tensor]:
         """Cosines and sines of the rotary embedding."""
         places = torch.arange(len(q))[None]
+        rotary = copy.deepcopy(self.trunk.rotary_emb)  # a new one each time: some keep what they chose for other texts
         if self.family == "gemma3_text":
-            return self.trunk.rotary_emb(q[None], places, attention.layer_type)
-        return self.trunk.rotary_emb(q[None], places)
+            return rotary(q[None], places, attention.layer_type)
+        return rotary(q[None], places)
 
     def pattern(self, attention: Any, q: Tensor, k: Tensor, index: int) -> Tensor:
         """Attention probabilities [query token, key token]."""

@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.tiny_models import roped_model
 
 from headscope.errors import InputError
 from headscope.evaluation import vllm_engine
@@ -250,6 +251,14 @@ def test_each_device_has_one_engine_that_stays_for_the_checkpoint(vllm, tokenize
 def test_a_response_that_does_not_come_back_is_an_error_not_a_zero(vllm, tokenizer):
     with pytest.raises(InputError, match="returned 3 of 6 responses; the first missing is sample 0 of prompt 1"):
         sample("some/path", tokenizer, [[1, 20], [1, 77]], WARM, engine="vllm")
+
+
+def test_vllm_refuses_frequencies_that_depend_on_length(vllm, tokenizer, tmp_path):
+    for rope in ("longrope", "llama3"):
+        roped_model("llama", rope).config.save_pretrained(tmp_path / rope)
+    with pytest.raises(InputError, match=r"depend on a text's length \(longrope\), and vLLM takes the longest text's"):
+        sample(str(tmp_path / "longrope"), tokenizer, PROMPTS, WARM, engine="vllm")
+    assert len(sample(str(tmp_path / "llama3"), tokenizer, [[1, 20]], WARM, engine="vllm")) == WARM.samples
 
 
 def test_an_engine_that_dies_says_which(vllm, tokenizer, tmp_path):

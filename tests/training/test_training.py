@@ -99,6 +99,60 @@ def _greedy(model: Path, question: str, tokens: int = 3, **switches: Any) -> str
     return str(tokenizer.decode(out[0, ids.shape[1] :]))
 
 
+@pytest.fixture
+def longrope_model(tiny_model: Path, tmp_path: Path) -> Path:
+    """The tiny model with frequencies that change beyond 12 tokens, and weights by which that is seen."""
+    from transformers import AutoModelForCausalLM
+
+    factors = {"short_factor": [1.0] * 4, "long_factor": [1.0, 4.0, 8.0, 16.0]}
+    longrope = {"rope_type": "longrope", "rope_theta": 100.0, "factor": 4.0, "original_max_position_embeddings": 12}
+    folder = tmp_path / "longrope"
+    shutil.copytree(tiny_model, folder)
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    for weight in model.parameters():
+        weight.data *= 8 if weight.ndim == 2 else 1
+    model.save_pretrained(folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["rope_parameters"] = longrope | factors
+    (folder / "config.json").write_text(json.dumps(config))
+    return folder
+
+
+def test_rows_of_a_batch_are_turned_by_their_own_lengths(longrope_model: Path, tmp_path: Path) -> None:
+    """A short text beside a long one, and on its own: the same loss and the same gradient."""
+    long = {"prompt": [{"role": "user", "content": "a = 1 ; b = 2 ; c = 3 ; ? a"}], "answer": "1"}
+    rows = [*_records(1), {"prompt": long["prompt"], "completion": [{"role": "assistant", "content": "<ans> 1"}]}]
+    config = FAST_SFT.model_copy(update={"max_steps": 1, "batch_size": 2, "learning_rate": 0.0})
+    steps = []
+    for size in (1, 2):
+        run = run_sft(longrope_model, rows, config.model_copy(update={"micro_batch": size}), tmp_path / str(size))
+        steps.append((run.log[0].loss, run.log[0].grad_norm))
+    assert steps[0] == pytest.approx(steps[1], rel=1e-4)
+
+
+@pytest.mark.parametrize("change", [{"top_p": 0.9}, {"vllm": True}])
+def test_engines_that_mistake_frequencies_are_refused(
+    longrope_model: Path, tiny_model: Path, change: dict[str, Any]
+) -> None:
+    from types import SimpleNamespace
+
+    import torch
+
+    from headscope.training.launch import load
+    from headscope.training.trainers import DurableGrpo
+
+    accelerator = SimpleNamespace(unwrap_model=lambda model: model, device=torch.device("cpu"))
+    shared = {"accelerator": accelerator, "max_completion_length": 9, "temperature": 1.0, "eos_token_ids": [1]}
+    chosen = {"use_vllm": change.get("vllm", False), "top_p": change.get("top_p", 1.0)}
+    trainer: Any = SimpleNamespace(model_wrapped=load(longrope_model).model, **shared, **chosen)
+    with pytest.raises(InputError, match="mistakes the rotary frequencies of qwen3"):
+        DurableGrpo._completions(trainer, [[3, 8, 4]])
+    trainer.use_vllm, trainer.top_p = False, 1.0
+    assert len(DurableGrpo._completions(trainer, [[3, 8, 4]]) or []) == 1
+    trainer = SimpleNamespace(model_wrapped=load(tiny_model).model, **shared, **chosen)
+    assert DurableGrpo._completions(trainer, [[3, 8, 4]]) is None
+
+
 def test_step_0_is_the_base(tiny_model: Path, tmp_path: Path) -> None:
     from safetensors.numpy import load_file
 

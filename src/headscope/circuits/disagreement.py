@@ -18,6 +18,7 @@ from headscope.errors import InputError
 from headscope.measures.logits import kl
 from headscope.model_folder import check_token_ids
 from headscope.models import Subject, as_model, name_of
+from headscope.models.rotary import own_lengths, part_of
 from headscope.pairs import Pair, Pairs
 from headscope.progress import SILENT, Progress
 
@@ -60,7 +61,7 @@ def answer_divergence(
     models = [as_model(model) for model in (base, post)]
     _check_vocabularies(base, post, pairs)
     found = []
-    with progress.bar("disagreement", len(pairs)) as bar:
+    with own_lengths(models[0]), own_lengths(models[1]), progress.bar("disagreement", len(pairs)) as bar:
         for index, pair in enumerate(pairs):
             if pair.shared == len(pair.clean):
                 raise InputError(f"pair {index} has two equal texts; there is no answer to compare the models on")
@@ -87,7 +88,9 @@ def _answer_logits(model: Any, pair: Pair, chunk: int) -> Iterator[Float[Tensor,
         # The shared prefix goes in with the first chunk; of it no logits are asked for.
         stop = min(max(start, pair.shared) + chunk, len(tokens))
         asked = stop - max(start, pair.shared)
-        output = model(input_ids=tokens[None, start:stop], past_key_values=cache, use_cache=True, logits_to_keep=asked)
+        chunk_ids = tokens[None, start:stop]
+        with part_of(torch.tensor([len(tokens)])):
+            output = model(input_ids=chunk_ids, past_key_values=cache, use_cache=True, logits_to_keep=asked)
         yield output.logits[0].float()
         start = stop
 

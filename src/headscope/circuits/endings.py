@@ -1,12 +1,12 @@
 """Forward passes over endings on top of a prefix that is run once (method section 3, facts 1 and 5)."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
@@ -14,6 +14,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 from headscope.circuits.batches import Batch
 from headscope.models import HeadAccess
 from headscope.models.adapters import forget_merged
+from headscope.models.rotary import own_lengths, part_of, regimes
 from headscope.models.wrappers import own_forward
 
 
@@ -84,45 +85,52 @@ class Endings:
 
 @torch.no_grad()
 def endings(model: PreTrainedModel, access: HeadAccess, batch: Batch) -> Endings:
-    """Run the batch's prefixes, each distinct one once, and keep their keys and values."""
+    """Run the batch's prefixes, each distinct one once, and keep their keys and values.
+
+    Prefixes of texts whose lengths turn them differently are distinct: their keys are those of the whole texts.
+    """
     length = batch.prefix.shape[1]
     if not length:
         return Endings(model, access, batch, None)
-    first, rows = _distinct(torch.cat([batch.prefix, batch.mask[:, :length]], dim=1))
+    lengths = batch.position_ids[:, -1] + 1
+    prefixes = torch.cat([batch.prefix, batch.mask[:, :length]], dim=1).tolist()
+    first, rows = _distinct(list(zip(map(tuple, prefixes), regimes(model, lengths), strict=True)))
     cache = DynamicCache()
-    model.base_model(
-        input_ids=batch.prefix[first],
-        attention_mask=batch.mask[first, :length],
-        position_ids=batch.position_ids[first, :length],
-        past_key_values=cache,
-        use_cache=True,
-    )
+    with part_of(lengths[first]):
+        model.base_model(
+            input_ids=batch.prefix[first],
+            attention_mask=batch.mask[first, :length],
+            position_ids=batch.position_ids[first, :length],
+            past_key_values=cache,
+            use_cache=True,
+        )
     layers = [PrefixLayer(layer.keys[rows], layer.values[rows]) for layer in cache.layers]
     return Endings(model, access, batch, Cache(layers=layers))
 
 
-def _distinct(table: Int[Tensor, "row column"]) -> tuple[list[int], list[int]]:
-    """First row of each distinct row, and for every row which of those it equals."""
-    seen: dict[tuple[int, ...], int] = {}
+def _distinct(prefixes: Sequence[Hashable]) -> tuple[list[int], list[int]]:
+    """First row of each distinct prefix, and for every row which of those it equals."""
+    seen: dict[Hashable, int] = {}
     first: list[int] = []
     rows = []
-    for index, row in enumerate(table.tolist()):
-        if tuple(row) not in seen:
-            seen[tuple(row)] = len(first)
+    for index, prefix in enumerate(prefixes):
+        if prefix not in seen:
+            seen[prefix] = len(first)
             first.append(index)
-        rows.append(seen[tuple(row)])
+        rows.append(seen[prefix])
     return first, rows
 
 
 @contextmanager
 def frozen(model: PreTrainedModel) -> Iterator[None]:
-    """Within the block no parameter asks for a gradient, and neither inference mode nor autocast holds, be it the
-    caller's or the model's own; everything gets its setting back."""
+    """Within the block no parameter asks for a gradient, neither inference mode nor autocast holds, be it the caller's
+    or the model's own, and every text is turned by its own length (``rotary``); everything gets its setting back."""
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in trainable:
             parameter.requires_grad_(False)
-        with own_forward(model), torch.inference_mode(False), torch.autocast(model.device.type, enabled=False):
+        precision = torch.autocast(model.device.type, enabled=False)
+        with own_forward(model), torch.inference_mode(False), precision, own_lengths(model):
             yield
     finally:
         forget_merged()

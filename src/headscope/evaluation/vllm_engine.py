@@ -125,9 +125,30 @@ def _engines(checkpoint: Checkpoint, seed: int, process: int) -> list[_Engine]:
             "sampling engine 'vllm' needs vLLM, which is not installed; install the extra: "
             "pip install 'headscope[vllm]'"
         )
+    _check_lengths(checkpoint)
     close_engines()
     _open.extend(_Engine(checkpoint, device, seed) for device in devices())
     return list(_open)
+
+
+def _check_lengths(checkpoint: Checkpoint) -> None:
+    """Raises InputError if rotary frequencies depend on a text's length: vLLM takes those of the longest text it may
+    serve for every text.
+    """
+    from transformers import AutoConfig
+
+    from headscope.models.rotary import changing_types
+
+    options = {"revision": checkpoint.revision, "trust_remote_code": checkpoint.trust_remote_code}
+    try:
+        config = AutoConfig.from_pretrained(checkpoint.path, **options)
+    except (OSError, ValueError):
+        return  # vLLM says itself what it cannot serve
+    if types := changing_types(config):
+        raise InputError(
+            f"the rotary frequencies of {checkpoint.path} depend on a text's length ({', '.join(types)}), "
+            "and vLLM takes the longest text's for all; sample with engine 'transformers'"
+        )
 
 
 _open: list[_Engine] = []

@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from headscope.models.rotary import own_lengths
+
 Piece = TypeVar("Piece")
 Found = TypeVar("Found")
 
@@ -20,13 +22,15 @@ def side_by_side(model: Any, pieces: int) -> Iterator[ThreadPoolExecutor]:
 
     No more than torch may use, which are shared out: threads that share one small operation wait for each other at its
     end, which on a busy machine costs many times what it saves. Pieces not yet begun are dropped where one fails.
+    Every text is turned by its own length (``rotary``).
     """
     allowed = torch.get_num_threads()
     count = 1 if model.device.type == "cuda" else max(1, min(allowed, pieces))
     threads = ThreadPoolExecutor(count)
     torch.set_num_threads(max(1, allowed // count))
     try:
-        yield threads
+        with own_lengths(model):
+            yield threads
     finally:
         threads.shutdown(cancel_futures=True)
         torch.set_num_threads(allowed)

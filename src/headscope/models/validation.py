@@ -8,6 +8,7 @@
 6. Query-head copies of keys and values leave the logits as they are, and moving one head's q, k and v moves its z
    alone.
 7. Zeroing heads moves the logits.
+8. A prefix run alone, turned for the length of its whole text, is as in that text.
 """
 
 from dataclasses import dataclass, field
@@ -26,10 +27,13 @@ from headscope.models.adapters import weight_checksums
 from headscope.models.hooks import UNSEEN, Hook, attached
 from headscope.models.norms import formula_error
 from headscope.models.projections import Projection, linear_bias, linear_weight
+from headscope.models.rotary import depend_on_length, own_lengths, part_of
 from headscope.models.ungrouping import ungrouped
 from headscope.models.wrappers import own_forward
 
 _PROBE_TOKENS = 8
+# Assumed where a config does not say how long texts may be.
+_CONTEXT = 2048
 _TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
 _LOW_PRECISION_TOLERANCE = 5e-2
 _PLAIN_ATTENTION = (None, "eager", "sdpa")
@@ -62,7 +66,7 @@ def _computes_with(model: PreTrainedModel) -> tuple[object, ...]:
 def validate(model: PreTrainedModel, access: HeadAccess) -> None:
     """Check ``access`` on a short probe. Raises InputError naming the layer and what failed."""
     probe = torch.arange(_PROBE_TOKENS, device=access.device)[None] % model.config.vocab_size
-    with own_forward(model), torch.autocast(access.device.type, enabled=False):
+    with own_forward(model), torch.autocast(access.device.type, enabled=False), own_lengths(model):
         _Check(model, access, probe).run()
 
 
@@ -99,6 +103,8 @@ class _Check:
             self._reads(layer)
         self._ungrouping(logits)
         self._edit(logits)
+        if self.access.longest is None:  # learned positions are each its own
+            self._length(logits)
 
     @property
     def _name(self) -> str:
@@ -236,3 +242,20 @@ class _Check:
             edited = self._logits()
         if torch.equal(edited, logits):
             raise InputError(f"zeroing every head of {self._name} leaves its logits: {UNSEEN}")
+
+    def _length(self, logits: Float[Tensor, "batch token vocab"]) -> None:
+        """The last token stands far away: that is a long text, whose first tokens do not know of it."""
+        context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _CONTEXT
+        # Tables of positions end with the context. Frequencies that are worked out go on; dynamic NTK's change there.
+        depends = depend_on_length(self.model)
+        length = 2 * context if depends else context
+        places = torch.arange(_PROBE_TOKENS, device=self.access.device)[None]
+        far = places.where(places < _PROBE_TOKENS - 1, length - 1)
+        with part_of(torch.tensor([length])):
+            alone = self._logits() if depends else logits
+            text: Tensor = self.model(input_ids=self.ids, position_ids=far, use_cache=False).logits
+        sentence = (
+            f"the length of a text changes how {self._name} turns its first tokens, in a way that cannot be held fixed;"
+            " give a model with another rope_type: a far token moves the logits before it"
+        )
+        self._demand(text[:, :-1], alone[:, :-1], sentence)

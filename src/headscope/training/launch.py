@@ -10,7 +10,7 @@ import json
 import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -159,7 +159,8 @@ def drive(trainer: Any, resume: Path | None, progress: Progress, identity: Mappi
         (out / run.ARGUMENTS).write_text(json.dumps(trainer.args.to_dict(), indent=1, default=str))
     try:
         if resume is None or not _at_end(resume):
-            trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+            with _each_row_by_its_length(trainer):
+                trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     finally:
         reporter.close()
     if main:
@@ -167,6 +168,18 @@ def drive(trainer: Any, resume: Path | None, progress: Progress, identity: Mappi
         shutil.rmtree(out / run.SCRATCH, ignore_errors=True)  # sharded runs have none
     trainer.accelerator.wait_for_everyone()
     return run.TrainingRun.load(out)
+
+
+@contextmanager
+def _each_row_by_its_length(trainer: Any) -> Iterator[None]:
+    """Rows of a batch are padded to the longest; none of a trainer's models turns them by that length."""
+    from headscope.models.rotary import padded_rows
+
+    with ExitStack() as stack:
+        for name in ("model", "teacher_model", "ref_model"):
+            if (model := getattr(trainer, name, None)) is not None:
+                stack.enter_context(padded_rows(trainer.accelerator.unwrap_model(model)))
+        yield
 
 
 def _at_end(resume: Path) -> bool:

@@ -6,6 +6,8 @@ from typing import Any
 import trl
 from torch.utils.data import Sampler
 
+from headscope.errors import InputError
+from headscope.models.rotary import depend_on_length
 from headscope.training.durable import DurableTrainer
 from headscope.training.microbatches import micro_batches
 from headscope.training.rollout import sample_completions
@@ -24,11 +26,22 @@ class _Sampling(DurableTrainer):
     def _completions(self, prompt_ids: list[list[int]]) -> list[list[int]] | None:
         """Completions from our own loop; None where TRL's engines are to write them: everywhere but on a CPU without
         nucleus.
+
+        If rotary frequencies depend on a text's length, TRL's engines would write with a cache of other ones; then the
+        loop is ours on a GPU too. Raises InputError where it cannot be: with a nucleus, and with vLLM.
         """
-        if self.use_vllm or self.top_p < 1 or self.accelerator.device.type != "cpu":
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        by_length = depend_on_length(model)
+        if by_length and (self.use_vllm or self.top_p < 1):
+            wanted, name = "vllm: true" if self.use_vllm else f"top_p: {self.top_p}", model.config.model_type
+            raise InputError(
+                f"{wanted} leaves sampling to an engine that mistakes the rotary frequencies of {name}, "
+                "which depend on a text's length; set vllm: false and top_p: 1"
+            )
+        if self.use_vllm or self.top_p < 1 or (self.accelerator.device.type != "cpu" and not by_length):
             return None
         return sample_completions(
-            self.accelerator.unwrap_model(self.model_wrapped),
+            model,
             prompt_ids,
             limit=self.max_completion_length,
             temperature=self.temperature,
