@@ -16,10 +16,10 @@ from transformers.cache_utils import DynamicCache
 
 from headscope.errors import InputError
 from headscope.measures.logits import kl
-from headscope.model_folder import check_token_ids
 from headscope.models import Subject, as_model, name_of
 from headscope.pairs import Pair, Pairs
 from headscope.progress import SILENT, Progress
+from headscope.vocabularies import check_token_ids
 
 # Bytes the logits of one chunk of positions may take, both models' together, with KL's intermediate copies.
 LOGIT_BYTES = 256 * 2**20

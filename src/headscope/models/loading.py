@@ -12,9 +12,10 @@ from transformers.utils import logging
 
 from headscope import hub
 from headscope.errors import InputError
-from headscope.model_folder import check_weights
+from headscope.model_folder import check_weights, places_of
 from headscope.models.architectures import head_access
 from headscope.models.subject import Subject
+from headscope.weight_files import check_full_precision, without_place
 
 _DTYPES = {
     "float32": torch.float32,
@@ -76,15 +77,33 @@ def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
     try:
         with without_bars():
             model, report = AutoModelForCausalLM.from_pretrained(
-                name, use_safetensors=True, output_loading_info=True, **options
+                name, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
-    except (OSError, ValueError, StrictDataclassError) as error:
+    except (OSError, ValueError, ImportError, StrictDataclassError) as error:
         cause = error.__cause__ if isinstance(error, StrictDataclassError) else error
         first = str(cause).strip().splitlines()[0]
         raise InputError(f"model {name} cannot be loaded: {first}") from error
     if missing := sorted(report["missing_keys"]):  # Hugging Face would go on with random numbers there
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
+    _check_places(name, model, report)
+    check_full_precision(name, model.config.to_dict())
     return model.eval()
+
+
+def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Raise InputError where weights were left out: Hugging Face would go on without them."""
+    kind, config = type(model).__name__, model.config.to_dict()
+    if mismatched := sorted(report["mismatched_keys"]):
+        weight, stored, needed = mismatched[0]
+        raise InputError(
+            f"model {name} has {len(mismatched)} weights of another shape than its config says, the first is {weight} "
+            f"with {list(stored)} where {list(needed)} is needed; correct config.json or save the model again"
+        )
+    if unread := without_place(report["unexpected_keys"], *places_of(config)):
+        raise InputError(
+            f"model {name} has {len(unread)} weights without a place in {kind}, the first is {unread[0]}; load it as "
+            "it was trained and save it with save_pretrained"
+        )
 
 
 def _load_tokenizer(name: str, options: dict[str, Any]) -> Any:

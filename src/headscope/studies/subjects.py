@@ -8,9 +8,10 @@ import torch
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
-from headscope.model_folder import check_compatible, check_token_ids
+from headscope.model_folder import check_compatible
 from headscope.models import Subject, load_model
 from headscope.studies.stages import Stage
+from headscope.vocabularies import check_token_ids
 
 
 def load(stage: Stage) -> Subject:
