@@ -124,10 +124,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         extra_token,
         ("token '<think-hard>' with id 79 and the embedding has 79 rows", "resize_token_embeddings"),
     ),
-    "bitsandbytes": (
-        config(quantization_config={"quant_method": "bitsandbytes"}),
-        ("other is quantised (bitsandbytes)",),
-    ),
+    "quantised": (config(quantization_config={"quant_method": "awq"}), ("other is quantised (awq)", "dequantize()")),
     "int8 weights": (weights(to_int8), ("is quantised (model.layers.0.mlp.up_proj.weight of type I8)", "original")),
     "unmerged adapter": (
         weights(unmerged),
