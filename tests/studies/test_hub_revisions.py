@@ -154,3 +154,11 @@ def test_a_hub_that_does_not_answer_is_told(cached: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(HfApi, "model_info", fail)
     with pytest.raises(InputError, match=r"revision step40 of model .* the hub does not answer: no route"):
         hub.check_there(MODEL, "step40")
+
+
+def test_quantised_weights_are_refused_before_they_are_fetched(bench: Bench, cached: Path) -> None:
+    path = bench.model() / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"quantization_config": {"quant_method": "gptq"}}))
+    publish(cached, MODEL, "int4", path.parent)
+    with pytest.raises(InputError, match=rf"model {MODEL} is quantised \(gptq\)"):
+        load_model(MODEL, revision="int4")

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from headscope import hub
@@ -74,6 +74,7 @@ def without_bars() -> Iterator[None]:
 
 
 def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
+    _check_not_quantised(name, options)
     try:
         with without_bars():
             model, report = AutoModelForCausalLM.from_pretrained(
@@ -86,8 +87,17 @@ def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
     if missing := sorted(report["missing_keys"]):  # Hugging Face would go on with random numbers there
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
     _check_places(name, model, report)
-    check_full_precision(name, model.config.to_dict())
     return model.eval()
+
+
+def _check_not_quantised(name: str, options: dict[str, Any]) -> None:
+    """Raise InputError before quantised weights are fetched; what else is wrong with the config, loading tells."""
+    where = {key: options[key] for key in ("revision", "local_files_only")}
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(name, **where)
+    except OSError:
+        return
+    check_full_precision(name, config)
 
 
 def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
