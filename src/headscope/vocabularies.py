@@ -13,7 +13,9 @@ from headscope.storage import read_object
 _NEVER_WRITTEN = re.compile("image|audio|video|vision")
 
 
-def check_token_ids(base: Mapping[str, int], variant: Mapping[str, int], *, variant_name: str = "variant") -> None:
+def check_token_ids(
+    base: Mapping[str, int], variant: Mapping[str, int], *, variant_name: str = "variant", base_name: str = "base"
+) -> None:
     """Raise InputError unless one vocabulary is the other, or is it with further tokens after its last id.
 
     The message names the token of lowest id that differs.
@@ -30,8 +32,8 @@ def check_token_ids(base: Mapping[str, int], variant: Mapping[str, int], *, vari
         token = min(differing, key=lambda each: base.get(each, variant.get(each, 0)))
         in_variant, in_base = str(variant.get(token, "absent")), str(base.get(token, "absent"))
         raise InputError(
-            f"{variant_name} has another vocabulary than base: token {token!r} is {in_variant} in it and {in_base} in "
-            "base; only models of one vocabulary are compared, where one may have further tokens at the end"
+            f"{variant_name} has another vocabulary than {base_name}: token {token!r} is {in_variant} in it and "
+            f"{in_base} in {base_name}; only models of one vocabulary are compared, but for tokens at the end"
         )
 
 
@@ -48,12 +50,16 @@ def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "var
 
 
 def check_embedded(folder: Path, rows: int) -> None:
-    """Raise InputError where ``tokenizer.json`` gives a token an id that an embedding of so many rows lacks."""
+    """Raise InputError where ``tokenizer.json`` gives a token an id that an embedding of so many rows lacks.
+
+    Tokens that no text holds may lack a row: other senses' placeholders, the padding, and a name for unknown text that
+    the tokenizer never gives.
+    """
     path = folder / "tokenizer.json"
     if not path.is_file():
         return
     state = path.stat()
-    token, index = _last_token(path, state.st_size, state.st_mtime_ns)
+    token, index = _last_token(path, state.st_size, state.st_mtime_ns, _labels(folder))
     if index >= rows:
         raise InputError(
             f"the tokenizer of {folder} has token {token!r} with id {index} and the embedding has {rows} rows; "
@@ -61,12 +67,24 @@ def check_embedded(folder: Path, rows: int) -> None:
         )
 
 
+def _labels(folder: Path) -> tuple[str, ...]:
+    """Return the tokens that the tokenizer's settings call padding and unknown."""
+    path = folder / "tokenizer_config.json"
+    settings = read_object(path) if path.is_file() else {}
+    tokens = (settings.get("pad_token"), settings.get("unk_token"))
+    return tuple(token["content"] if isinstance(token, dict) else token for token in tokens if token)
+
+
 @lru_cache(maxsize=256)
-def _last_token(path: Path, size: int, modified: int) -> tuple[str, int]:
-    """Return the token of the highest id that a text can hold; a file that did not change is read once."""
-    tokens = _token_ids(path)
+def _last_token(path: Path, size: int, modified: int, labels: tuple[str, ...]) -> tuple[str, int]:
+    """Return the token of the highest id that a text can hold; a file that did not change is read once.
+
+    labels: names of padding and unknown text; the latter counts where the tokenizer's own model gives it.
+    """
+    given, tokens = read_object(path).get("model", {}).get("unk_token"), _token_ids(path)
     tokens |= {token["content"]: token["id"] for token in read_object(path).get("added_tokens") or []}
-    written = {token: index for token, index in tokens.items() if not _NEVER_WRITTEN.search(token)}
+    unwritten = {token for token in tokens if _NEVER_WRITTEN.search(token)} | set(labels) - {given}
+    written = {token: index for token, index in tokens.items() if token not in unwritten}
     return max(written.items(), key=lambda item: item[1], default=("", -1))
 
 

@@ -69,6 +69,12 @@ def placeholder(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
+def padding(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+
+
 def to_int8(tensors: dict[str, torch.Tensor]) -> None:
     tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"].to(torch.int8)
 
@@ -190,6 +196,7 @@ FINE: dict[str, Callable[[Path], None]] = {
     "buffers and other heads": weights(masks),
     "drafting layer": drafting,
     "placeholder of another sense": placeholder,
+    "padding without a row": padding,
     "pickles beside": file("pytorch_model.bin", "old"),
     "index of one file": file(
         "model.safetensors.index.json", '{"weight_map": {"model.norm.weight": "model.safetensors"}}'
