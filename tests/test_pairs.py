@@ -314,3 +314,23 @@ def test_ids_labels_and_positions_that_do_not_fit_are_refused(clean: Any, more: 
 def test_positions_between_tokens_are_refused() -> None:
     with pytest.raises(InputError, match=r"positions \[0\.5\]; allowed are whole numbers"):
         choose([0.5], 0, np.array([1, 2]), np.array([1, 3]))
+
+
+def test_pairs_within_a_vocabulary_leave_out_what_it_lacks() -> None:
+    labels = [[1, 2], [1, 2], [1, 9], [3, 4]]
+    pairs = Pairs.from_tokens([[1, 2], [1, 9], [1, 3], [2, 4]], [[1, 3], [1, 2], [1, 4], [2, 8]], labels=labels)
+    within = pairs.within(8)
+    assert [row.tolist() for row in within.clean] == [[1, 2]]
+    assert within.dropped == {"token that one model lacks": 3}
+    assert len(pairs.within(9)) == 2
+    assert pairs.within(10).dropped == {}
+    with pytest.raises(InputError, match=r"all 4 pairs hold a token that only one .* such as 'word 3' \(id 3\)"):
+        pairs.within(1, lambda token: f"word {token}")
+
+
+def test_the_vocabulary_is_saved_and_decides_the_digest(tmp_path: Path) -> None:
+    pairs = Pairs.from_tokens([[1, 2], [1, 3]], [[1, 3], [1, 4]])
+    within = pairs.within(7)
+    within.save(tmp_path)
+    assert Pairs.load(tmp_path).vocabulary == within[:1].vocabulary == within.exchanged().vocabulary == 7
+    assert len({pairs.digest(), within.digest(), pairs.within(8).digest()}) == 3

@@ -1,9 +1,15 @@
 """Whether the Hugging Face hub can be reached at all; where it cannot, only what is on this machine is looked for."""
 
 import socket
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
+
+from headscope.errors import InputError
+
+_PATIENCE = 20
+"""Seconds the hub has to say whether a model is there."""
 
 
 def reachable() -> bool:
@@ -24,13 +30,43 @@ def reachable() -> bool:
     return True
 
 
-def serves(model: str) -> bool:
-    """Tell whether a model's config can be had: the hub answers for it, or it was downloaded before."""
-    from huggingface_hub import hf_hub_download
+def snapshot(model: str, revision: str | None = None) -> Path | None:
+    """Return the folder on this machine that holds a hub model's files; None where not even its config was fetched."""
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
     try:
-        hf_hub_download(model, "config.json", local_files_only=not reachable())
-    except Exception:  # refused, timed out, cut off: each has a type of its own, and each means no
+        config = try_to_load_from_cache(model, "config.json", revision=revision)
+    except HFValidationError:  # no name of the hub's
+        return None
+    return Path(config).parent if isinstance(config, str) else None
+
+
+def check_there(model: str, revision: str | None = None) -> None:
+    """Raise InputError where a model's revision is neither on this machine nor on the hub, as far as that answers."""
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
+
+    if snapshot(model, revision) is not None:
+        return
+    name = f"model {model}" if revision is None else f"revision {revision} of model {model}"
+    if not reachable():
+        raise InputError(f"{name} is not on this machine, and the hub cannot be reached; fetch it with hf download")
+    try:
+        HfApi().model_info(model, revision=revision, timeout=_PATIENCE)
+    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError):
+        raise InputError(f"{name} does not exist on the hub; correct its name, or log in if it is private") from None
+    except (HTTPError, OSError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{name} is not on this machine, and the hub does not answer: {reason}") from None
+
+
+def serves(model: str) -> bool:
+    """Tell whether a model is on this machine or on the hub, as far as that answers."""
+    try:
+        check_there(model)
+    except InputError:
         return False
     return True
 

@@ -1,89 +1,145 @@
 """A model's folder on disk, judged without torch: whole safetensors, one shape, one vocabulary."""
 
-import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from headscope import hub
 from headscope.errors import InputError
+from headscope.foreign_weights import instead_of_weights
 from headscope.storage import read_object
+from headscope.vocabularies import check_embedded
+from headscope.weight_files import (
+    StoredTensor,
+    check_full_precision,
+    check_places,
+    embedding_rows,
+    has_weights,
+    is_pointer,
+    layer_of,
+    read_header,
+    read_tensors,
+)
 
-_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-# What two models must share for their heads to be compared: the name people use, then the spellings configs
-# use.
+_ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# What two models must share for their heads to be compared: the name people use, then the spellings configs use.
 _SHAPE = {
     "layers": ("num_hidden_layers", "n_layer"),
     "heads": ("num_attention_heads", "n_head"),
-    "vocabulary entries": ("vocab_size",),
 }
+_VOCABULARY = ("vocab_size",)
+_LORA = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight")
+
+
+def check_weights(folder: Path) -> None:
+    """Raise InputError unless ``folder`` holds a model that loads as it was trained. Reads headers and JSON only.
+
+    A whole model has a config, whole safetensors of full precision in which every tensor has its place, and a
+    tokenizer no larger than its embedding. A LoRA adapter has a base that can be found and fits it.
+    """
+    if adapter_base(folder) is not None:
+        _check_adapter(folder)
+        return
+    instead = None if has_weights(folder) else instead_of_weights(folder)
+    if instead is not None:
+        raise InputError(instead)
+    config = read_model_config(folder)
+    if (folder / _ADAPTER_CONFIG).is_file():
+        raise InputError(
+            f"model folder {folder} holds a whole model and an adapter; remove {_ADAPTER_CONFIG} if the adapter is "
+            "merged, or the model's weights if it is not"
+        )
+    check_full_precision(folder, config)
+    tensors = read_tensors(folder)
+    check_full_precision(folder, config, tensors)
+    check_places(folder, tensors, *places_of(config))
+    _check_vocabulary(folder, config, tensors)
+
+
+def _check_vocabulary(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> None:
+    """Config, embedding and tokenizer have one size; the tokenizer may be smaller, for embeddings are padded."""
+    stated, rows = model_size(config, _VOCABULARY), embedding_rows(tensors)
+    if stated is not None and rows is not None and stated != rows:
+        raise InputError(
+            f"model folder {folder} has {rows} token embeddings and its config.json says vocab_size {stated}; "
+            "both must be the same"
+        )
+    if is_pointer(folder / "tokenizer.json"):
+        raise InputError(f"tokenizer.json of {folder} is a git-lfs pointer; run git lfs pull there")
+    entries = rows if rows is not None else stated
+    if entries is not None:
+        check_embedded(folder, entries)
 
 
 def adapter_base(folder: str | Path) -> str | None:
     """Return the folder or hub id of the model an adapter belongs to; None for a folder with weights of its own."""
-    path = Path(folder) / "adapter_config.json"
-    if not path.is_file() or (Path(folder) / "config.json").is_file():
+    folder = Path(folder)
+    path = folder / _ADAPTER_CONFIG
+    if not path.is_file() or has_weights(folder):
         return None
-    return str(read_object(path).get("base_model_name_or_path") or "")
+    config = read_object(path)
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise InputError(f"{path} names no base model; set base_model_name_or_path to its folder or hub id")
+    return base
 
 
-def adapter_vocabulary(folder: str | Path) -> int | None:
-    """Return the rows of the embedding an adapter brings along; None if it brings none and its base's stays."""
-    from safetensors import safe_open
-
-    embeddings = ("embed_tokens.weight", "wte.weight", "embed_in.weight")
-    with safe_open(Path(folder) / "adapter_model.safetensors", "np") as file:
-        for name in list(file.keys()):
-            if name.endswith(embeddings):
-                return int(file.get_slice(name).get_shape()[0])
-    return None
-
-
-def check_weights(folder: Path) -> None:
-    """Raise InputError unless ``folder`` has a config and whole safetensors weights. Reads headers only."""
-    if adapter_base(folder) is not None:
-        return
-    read_model_config(folder)
-    index = folder / "model.safetensors.index.json"
-    if index.is_file():
-        weights = sorted({folder / name for name in read_object(index)["weight_map"].values()})
-    else:
-        weights = sorted(folder.glob("*.safetensors"))
-    if not weights:
-        raise InputError(_no_safetensors(folder))
-    for path in weights:
-        if not _is_whole(path):
+def _check_adapter(folder: Path) -> None:
+    """Raise InputError unless the folder holds a whole LoRA adapter of a base that is there and has its shapes."""
+    kind, base = read_object(folder / _ADAPTER_CONFIG).get("peft_type"), adapter_base(folder)
+    assert base is not None
+    if kind != "LORA":
+        raise InputError(
+            f"adapter {folder} is of type {kind}, and only LoRA is read; call merge_and_unload() of peft and save the "
+            "whole model, if its type can be merged"
+        )
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise InputError(f"adapter {folder} has no {ADAPTER_WEIGHTS}; save it again with safe_serialization=True")
+    tensors = read_header(folder / ADAPTER_WEIGHTS)
+    model = whole_model(folder)
+    if model is None:
+        if not hub.reachable():
             raise InputError(
-                f"model folder {folder} is half-written: {path.name} is missing or shorter than its header says"
+                f"the base model {base} of adapter {folder} is neither a folder nor on this machine, and the hub "
+                "cannot be reached; correct base_model_name_or_path in adapter_config.json"
+            )
+        return
+    _check_adapter_fits(folder, tensors, model)
+
+
+def _check_adapter_fits(folder: Path, tensors: Mapping[str, StoredTensor], model: Path) -> None:
+    """Raise InputError where a LoRA factor is of a layer, or of a width, that its base does not have.
+
+    Widths are compared for names that the base's file has: classes rename weights when they load, and then loading
+    tells.
+    """
+    layers, _ = places_of(read_model_config(model))
+    weights = read_tensors(model) if has_weights(model) else {}
+    for name, factor in tensors.items():
+        match = _LORA.fullmatch(name)
+        weight = weights.get(f"{match[1]}.weight") if match is not None else None
+        fault = None
+        if layers is not None and layer_of(name) >= layers:
+            fault = f"{name} is there and the base has {layers} layers"
+        elif match is not None and weight is not None:
+            width = factor.shape[1] if match[2] == "A" else factor.shape[0]
+            if width not in weight.shape:  # not its last or first: GPT-2 stores its weights transposed
+                fault = f"{name} is {list(factor.shape)} and the weight is {list(weight.shape)}"
+        if fault is not None:
+            raise InputError(
+                f"adapter {folder} does not fit its base {model}: {fault}; correct base_model_name_or_path in "
+                f"{_ADAPTER_CONFIG}"
             )
 
 
-def _no_safetensors(folder: Path) -> str:
-    pickles = sorted(
-        path.name for pattern in _PICKLES for path in folder.glob(pattern) if path.name != "training_args.bin"
-    )
-    if not pickles:
-        return f"model folder {folder} has no weights; safetensors are needed"
-    convert = f"AutoModelForCausalLM.from_pretrained('{folder}', use_safetensors=False).save_pretrained('{folder}')"
-    return (
-        f"model folder {folder} has only {pickles[0]}, which could run code when read; safetensors are needed: "
-        f'if you trust it, convert it with python -c "from transformers import AutoModelForCausalLM; {convert}"'
-    )
-
-
-def _is_whole(path: Path) -> bool:
-    """Whether a safetensors file is as long as its header says: 8 bytes of header length, header, data."""
-    if not path.is_file() or path.stat().st_size < 8:
-        return False
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if 8 + length > path.stat().st_size:
-            return False
-        try:
-            header = json.loads(file.read(length))
-        except ValueError:
-            return False
-    end = max((entry["data_offsets"][1] for name, entry in header.items() if name != "__metadata__"), default=0)
-    return path.stat().st_size >= 8 + length + int(end)
+def whole_model(folder: Path) -> Path | None:
+    """Return the folder itself, or for an adapter its base's; None where that is on the hub and not on this machine."""
+    base = adapter_base(folder)
+    if base is None:
+        return folder
+    local = Path(base).expanduser()
+    return local if local.is_dir() else hub.snapshot(base)
 
 
 def read_model_config(folder: str | Path) -> dict[str, Any]:
@@ -101,9 +157,9 @@ def check_compatible(
     base_name: str = "base",
     variant_name: str = "variant",
 ) -> None:
-    """Raise InputError unless two ``config.json`` agree in layers, query heads and vocabulary size."""
+    """Raise InputError unless two ``config.json`` agree in layers and query heads."""
     for what, spellings in _SHAPE.items():
-        expected, found = _size(base, spellings), _size(variant, spellings)
+        expected, found = model_size(base, spellings), model_size(variant, spellings)
         if expected != found:
             raise InputError(
                 f"{variant_name} has {found} {what} and {base_name} has {expected}; "
@@ -111,39 +167,13 @@ def check_compatible(
             )
 
 
-def _size(config: Mapping[str, Any], spellings: tuple[str, ...]) -> int | None:
+def places_of(config: Mapping[str, Any]) -> tuple[int | None, int]:
+    """Return how many layers a config has, and how many further ones only draft tokens."""
+    text = config.get("text_config") or config
+    return model_size(config, _SHAPE["layers"]), int(text.get("num_nextn_predict_layers") or 0)
+
+
+def model_size(config: Mapping[str, Any], spellings: tuple[str, ...]) -> int | None:
+    """Return the first of the named sizes that a config has."""
     text = config.get("text_config") or config  # vision-language models keep the language model one level down
     return next((int(text[name]) for name in spellings if name in text), None)
-
-
-def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "variant") -> None:
-    """Raise InputError where two folders' ``tokenizer.json`` give a token different ids.
-
-    Added tokens are free to differ: R1-style models rename their base's chat markers. A folder without the file
-    passes.
-    """
-    paths = [folder / "tokenizer.json" for folder in (base, variant)]
-    if not all(path.is_file() for path in paths) or paths[0].read_bytes() == paths[1].read_bytes():
-        return
-    expected, found = (_token_ids(path) for path in paths)
-    check_token_ids(expected, found, variant_name=variant_name)
-
-
-def check_token_ids(base: Mapping[str, int], variant: Mapping[str, int], *, variant_name: str = "variant") -> None:
-    """Raise InputError where two vocabularies give a token different ids; it names the one of lowest id."""
-    differing = [token for token in {**variant, **base} if variant.get(token) != base.get(token)]
-    if differing:
-        # Of the lowest id, because tokenizers list their vocabulary in no fixed order.
-        token = min(differing, key=lambda each: base.get(each, variant.get(each, 0)))
-        found, expected = (str(ids.get(token, "absent")) for ids in (variant, base))
-        raise InputError(
-            f"{variant_name} has another vocabulary than base: token {token!r} is {found} in it and {expected} in "
-            "base; only models of one vocabulary are compared"
-        )
-
-
-def _token_ids(path: Path) -> dict[str, int]:
-    vocabulary = read_object(path).get("model", {}).get("vocab", {})
-    if isinstance(vocabulary, dict):
-        return vocabulary
-    return {token: index for index, (token, _score) in enumerate(vocabulary)}  # Unigram lists [token, score]

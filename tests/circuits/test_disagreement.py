@@ -1,5 +1,6 @@
 """Disagreement positions against a plain KL of two full forward passes."""
 
+import copy
 from importlib import import_module
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
+from headscope.circuits import attribute, cross_patch, ladder
 from headscope.circuits.disagreement import answer_divergence, disagreement
 from headscope.errors import InputError
 from headscope.models import Subject
@@ -119,3 +121,64 @@ def test_long_answers_over_a_real_vocabulary_stay_small() -> None:
     assert len(answer_divergence(model, model, Pairs.from_tokens(clean, corrupt))[0]) == 299
     assert sum(made) == 2 * 299 * 151_936
     assert max(made) * 4 * 6 <= area.LOGIT_BYTES
+
+
+def grown(model: Any, rows: int) -> Any:
+    """The same model with further token embeddings at the end, which it is likely to predict."""
+    larger = copy.deepcopy(model)
+    larger.resize_token_embeddings(rows, mean_resizing=False)
+    larger.lm_head.weight.data[model.config.vocab_size :] = 0.5
+    return larger.eval()
+
+
+def test_a_vocabulary_with_further_tokens_is_compared_over_the_common_ones(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("qwen3"), ragged_pairs()
+    words = [f"w{index}" for index in range(40)]
+    base, post = Subject(model, Words(words), "base"), Subject(grown(model, 44), Words([*words, "<think>"]), "post")
+    for one, other in ((base, post), (post, base)):
+        assert all(np.abs(row).max() < 1e-5 for row in answer_divergence(one, other, pairs))
+    other = tiny_model("qwen3", 1)
+    larger = Subject(grown(other, 44), post.tokenizer, "other")
+    for found, expected in zip(
+        answer_divergence(base, larger, pairs), plain_divergence(model, other, pairs), strict=True
+    ):
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(InputError, match="token id 41; the model's vocabulary allows 0-39"):
+        answer_divergence(base, post, Pairs.from_tokens([[1, 41]], [[1, 2]]))
+    inserted = Subject(post.model, Words([*words[:9], "<think>", *words[9:]]), "post")
+    with pytest.raises(InputError, match="token 'w9' is 10 in it and 9 in base"):
+        answer_divergence(base, inserted, pairs)
+
+
+@pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "gemma2"])
+def test_scores_over_the_common_entries_are_those_of_the_smaller_model(
+    tiny_model: Any, ragged_pairs: Any, architecture: str
+) -> None:
+    model, pairs = tiny_model(architecture), ragged_pairs(count=3)
+    larger = grown(model, 44)
+    expected = attribute(model, pairs, nodes=2)
+    found = attribute(larger, pairs.within(40), nodes=2)
+    assert found.settings["vocabulary"] == expected.settings["vocabulary"] == 40
+    np.testing.assert_allclose(found.edges, expected.edges, rtol=1e-3, atol=1e-6)
+    over_all = attribute(larger, pairs, nodes=2)
+    assert over_all.settings["vocabulary"] == 44
+    assert np.abs(over_all.edges - expected.edges).max() > 1e-3 * np.abs(expected.edges).max()
+    curves = [ladder(*each, expected, fractions=(0.2,)) for each in ((model, pairs), (larger, pairs.within(40)))]
+    np.testing.assert_allclose(curves[0].normalised(), curves[1].normalised(), rtol=1e-3)
+
+
+def test_pairs_for_a_larger_vocabulary_than_the_models_are_refused(tiny_model: Any, ragged_pairs: Any) -> None:
+    with pytest.raises(InputError, match="compared over 44 vocabulary entries and the model has 40"):
+        attribute(tiny_model("qwen3"), ragged_pairs().within(44), nodes=2)
+
+
+def test_cross_patching_compares_over_the_common_entries(tiny_model: Any, ragged_pairs: Any) -> None:
+    base, post, pairs = tiny_model("qwen3"), tiny_model("qwen3", 1), ragged_pairs(count=2)
+    words = [f"w{index}" for index in range(40)]
+    expected = cross_patch(base, post, pairs)
+    subjects = Subject(base, Words(words), "base"), Subject(grown(post, 44), Words([*words, "<think>"]), "post")
+    found = cross_patch(*subjects, pairs)
+    np.testing.assert_allclose(found.gap, expected.gap, rtol=1e-3)
+    np.testing.assert_allclose(found.closed, expected.closed, rtol=1e-3, atol=1e-5)
+    with pytest.raises(InputError, match="give Subjects with tokenizers"):
+        cross_patch(base, subjects[1].model, pairs)

@@ -39,9 +39,9 @@ class Bench:
     def call(self, verb: str, *settings: str, study: Path | None = None, out: Path | None = None) -> tuple[int, str]:
         """Exit code and what standard error said."""
         changed = [part for each in settings for part in ("--set", each)]
-        place = [] if verb == "validate" else ["--out", str(out or self.out)]
+        place = [] if verb.startswith("validate") else ["--out", str(out or self.out)]
         self.capture.readouterr()
-        code = main([verb, str(study or self.study), *place, *changed])
+        code = main([*verb.split(), str(study or self.study), *place, *changed])
         return code, self.capture.readouterr().err
 
     def refused(

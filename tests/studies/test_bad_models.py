@@ -3,14 +3,16 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.studies.bench import Bench
-from transformers import AutoModelForCausalLM
+from transformers import AutoTokenizer
 
 from headscope.errors import InputError
+from headscope.models import load_model
 from headscope.runs import RunDirectory
 from headscope.studies.stages import Stage
 from headscope.studies.study import ModelConfig
@@ -26,7 +28,7 @@ def weights(change: Callable[[dict[str, torch.Tensor]], None]) -> Callable[[Path
     return apply
 
 
-def config(**changes: int) -> Callable[[Path], None]:
+def config(**changes: Any) -> Callable[[Path], None]:
     def apply(folder: Path) -> None:
         path = folder / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | changes))
@@ -42,13 +44,6 @@ def swapped_tokens(folder: Path) -> None:
     path.write_text(json.dumps(content))
 
 
-def grown(folder: Path) -> None:
-    """One more token than the base."""
-    model = AutoModelForCausalLM.from_pretrained(folder)
-    model.resize_token_embeddings(80)
-    model.save_pretrained(folder)
-
-
 def pickled(folder: Path) -> None:
     (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
 
@@ -62,11 +57,113 @@ def cut(folder: Path) -> None:
     path.write_bytes(path.read_bytes()[:-8])
 
 
+def extra_token(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<think-hard>"])
+    tokenizer.save_pretrained(folder)
+
+
+def placeholder(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens(["<image_soft_token>"])
+    tokenizer.save_pretrained(folder)
+
+
+def padding(folder: Path) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"pad_token": "[PAD]"})
+    tokenizer.save_pretrained(folder)
+
+
+def to_int8(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"].to(torch.int8)
+
+
+def unmerged(tensors: dict[str, torch.Tensor]) -> None:
+    name = "model.layers.0.self_attn.q_proj"
+    tensors[f"{name}.base_layer.weight"] = tensors.pop(f"{name}.weight")
+    tensors[f"{name}.lora_A.default.weight"] = torch.zeros(2, 32)
+
+
+def one_layer_more(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["model.layers.2.mlp.up_proj.weight"] = torch.zeros(2, 32)
+
+
+def masks(tensors: dict[str, torch.Tensor]) -> None:
+    """What old files hold beside the weights: masks, positions, frequencies, drafting and value heads, towers."""
+    tensors["model.layers.0.attention.bias"] = torch.ones(1, 1, 4, 4, dtype=torch.bool)
+    tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(4)
+    tensors["model.embeddings.position_ids"] = torch.arange(8)[None]
+    tensors["mtp.layers.7.mlp.up_proj.weight"] = torch.ones(2, 2)
+    tensors["v_head.summary.weight"] = torch.ones(1, 32)
+    tensors["model.vision_tower.encoder.layers.26.mlp.weight"] = torch.ones(2, 2)
+
+
+def drafting(folder: Path) -> None:
+    """A layer after the last that predicts the token after next, as DeepSeek-V3's."""
+    config(num_nextn_predict_layers=1)(folder)
+    weights(one_layer_more)(folder)
+
+
+def pointer(name: str) -> Callable[[Path], None]:
+    return file(name, "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n")
+
+
+def file(name: str, content: str) -> Callable[[Path], None]:
+    def apply(folder: Path) -> None:
+        (folder / name).write_text(content)
+
+    return apply
+
+
+def two_sets(folder: Path) -> None:
+    (folder / "one.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    file("model.safetensors.index.json", '{"weight_map": {"a": "one.safetensors"}}')(folder)
+
+
 # What is wrong with a model's folder is said before anything runs.
 FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "layers": (config(num_hidden_layers=3), ("variant a has 3 layers and base has 2",)),
     "heads": (config(num_attention_heads=8), ("variant a has 8 heads and base has 4",)),
-    "vocabulary size": (config(vocab_size=99), ("variant a has 99 vocabulary entries and base has",)),
+    "vocabulary size": (config(vocab_size=99), ("other has 79 token embeddings", "says vocab_size 99")),
+    "tokenizer beyond the embedding": (
+        extra_token,
+        ("token '<think-hard>' with id 79 and the embedding has 79 rows", "resize_token_embeddings"),
+    ),
+    "quantised": (config(quantization_config={"quant_method": "awq"}), ("other is quantised (awq)", "dequantize()")),
+    "int8 weights": (weights(to_int8), ("is quantised (model.layers.0.mlp.up_proj.weight of type I8)", "original")),
+    "unmerged adapter": (
+        weights(unmerged),
+        ("holds 2 weights of an adapter", "model.layers.0.self_attn.q_proj.base_layer.weight", "merge_and_unload"),
+    ),
+    "layer too many": (
+        weights(one_layer_more),
+        ("holds 1 weights without a place in its 2 layers, the first is model.layers.2.mlp.up_proj.weight",),
+    ),
+    "git-lfs": (pointer("model.safetensors"), ("model.safetensors is a git-lfs pointer; run git lfs pull",)),
+    "git-lfs tokenizer": (pointer("tokenizer.json"), ("tokenizer.json of", "is a git-lfs pointer; run git lfs pull")),
+    "index without map": (file("model.safetensors.index.json", "{}"), ("index.json lacks weight_map",)),
+    "missing shards": (
+        file("model.safetensors.index.json", '{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}'),
+        ("half-written: one.safetensors is missing, one of 2 missing of the 2 files",),
+    ),
+    "two sets of weights": (two_sets, ("holds model.safetensors and model.safetensors.index.json", "outdated")),
+    "index and shard disagree": (
+        file("model.safetensors.index.json", '{"weight_map": {"model.far.weight": "model.safetensors"}}'),
+        ("half-written: model.safetensors lacks model.far.weight",),
+    ),
+    "unusual name": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "weights.safetensors") and None,
+        ("has weights.safetensors and neither model.safetensors nor an index",),
+    ),
+    "gguf": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "m-Q4.gguf") and None,
+        ("has only m-Q4.gguf, which is quantised", "gguf_file='m-Q4.gguf'"),
+    ),
+    "whole model and adapter": (
+        file("adapter_config.json", "{}"),
+        ("a whole model and an adapter", "if the adapter is merged"),
+    ),
     "vocabulary": (swapped_tokens, ("variant a has another vocabulary than base: token '0' is",)),
     "pickle": (pickled, ("only pytorch_model.bin", "safetensors are needed", "python -c")),
     "no weights": (without("model.safetensors"), ("other has no weights; safetensors are needed",)),
@@ -88,9 +185,32 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
 def test_a_model_folder_that_cannot_be_compared(bench: Bench, case: str) -> None:
     spoil, words = FOLDERS[case]
     spoil(bench.model())
-    said = bench.refused("run", f"variants.a.model={bench.folder}/other")
-    assert all(word in said for word in words), said
+    for verb in ("validate --resolve", "run"):
+        said = bench.refused(verb, f"variants.a.model={bench.folder}/other")
+        assert all(word in said for word in words), said
     assert not bench.out.exists()
+
+
+# What looks odd and is as it should be.
+FINE: dict[str, Callable[[Path], None]] = {
+    "buffers and other heads": weights(masks),
+    "drafting layer": drafting,
+    "placeholder of another sense": placeholder,
+    "padding without a row": padding,
+    "pickles beside": file("pytorch_model.bin", "old"),
+    "index of one file": file(
+        "model.safetensors.index.json", '{"weight_map": {"model.norm.weight": "model.safetensors"}}'
+    ),
+    "null quantisation": config(quantization_config=None),
+}
+
+
+@pytest.mark.parametrize("case", FINE)
+def test_what_only_looks_odd_is_taken_and_loads(bench: Bench, case: str) -> None:
+    FINE[case](bench.model())
+    code, said = bench.call("validate --resolve", f"variants.a.model={bench.folder}/other")
+    assert (code, said) == (0, "")
+    assert load_model(bench.folder / "other").tokenizer is not None
 
 
 @pytest.mark.parametrize("spoil", [pickled, without("config.json")])
@@ -100,21 +220,14 @@ def test_a_base_that_cannot_be_read_is_refused_as_a_variant_is(bench: Bench, spo
     assert "other" in said
 
 
-@pytest.mark.parametrize(
-    ("spoil", "words"),
-    [
-        (grown, "variant a has 80 vocabulary entries and base has 79"),
-        (swapped_tokens, "token '0' is 48 in it and 47 in base"),
-    ],
-)
-def test_models_from_the_hub_are_compared_once_loaded(bench: Bench, spoil: Callable[[Path], None], words: str) -> None:
-    spoil(bench.model())
+def test_models_from_the_hub_are_compared_once_loaded(bench: Bench) -> None:
+    swapped_tokens(bench.model())
     base, final = (
         Stage(name, 0, str(folder), ModelConfig(model=str(folder)))
         for name, folder in (("base", bench.base), ("a", bench.folder / "other"))
     )
     check_loaded(base, base)
-    with pytest.raises(InputError, match=words):
+    with pytest.raises(InputError, match="token '0' is 48 in it and 47 in base"):
         check_loaded(base, final)
 
 
@@ -134,6 +247,14 @@ def headless(tensors: dict[str, torch.Tensor]) -> None:
     del tensors["model.layers.1.self_attn.o_proj.weight"]
 
 
+def biased(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["model.layers.1.self_attn.q_proj.bias"] = torch.zeros(32)
+
+
+def narrow(tensors: dict[str, torch.Tensor]) -> None:
+    tensors["model.layers.1.mlp.up_proj.weight"] = tensors["model.layers.1.mlp.up_proj.weight"][1:].clone()
+
+
 def overflowing(tensors: dict[str, torch.Tensor]) -> None:
     tensors["model.norm.weight"][:] = 3e38
 
@@ -142,6 +263,14 @@ def overflowing(tensors: dict[str, torch.Tensor]) -> None:
 LOADED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "nan weights": (weights(poisoned), ("1 NaN or infinite weights in model.layers.1.mlp.down_proj.weight", "finite")),
     "missing weights": (weights(headless), ("lacks 1 of its weights", "model.layers.1.self_attn.o_proj.weight")),
+    "bias without a place": (
+        weights(biased),
+        ("has 1 weights without a place in Qwen3ForCausalLM, the first is model.layers.1.self_attn.q_proj.bias",),
+    ),
+    "mismatched shape": (
+        weights(narrow),
+        ("has 1 weights of another shape than its config says, the first is model.layers.1.mlp.up_proj.weight with [",),
+    ),
     "nan logits": (weights(overflowing), ("not finite",)),
     "no chat template": (without("chat_template.jinja"), ("other has no chat template", "chat_template set")),
 }
@@ -175,8 +304,18 @@ def test_a_model_without_any_tokenizer_is_refused(bench: Bench) -> None:
 
 
 def test_units_that_fail_for_one_reason_are_told_in_one_sentence(bench: Bench) -> None:
-    said = bench.refused("discover", "variants.a.model=nobody/nothing", start="failed: pairs a main and 1 more: ")
-    assert "model nobody/nothing cannot be loaded" in said
+    weights(poisoned)(bench.model())
+    said = bench.refused(
+        "discover", f"variants.a.model={bench.folder}/other", start="failed: pairs a main and 1 more: "
+    )
+    assert "1 NaN or infinite weights" in said
+
+
+def test_a_model_that_is_nowhere_is_told_before_anything_runs(bench: Bench) -> None:
+    for verb in ("validate --resolve", "discover"):
+        said = bench.refused(verb, "variants.a.model=nobody/nothing")
+        assert "model nobody/nothing is not on this machine, and the hub cannot be reached" in said
+    assert not bench.out.exists()
 
 
 def test_nan_scores_are_refused_by_the_comparison_and_the_other_units_stay(bench: Bench) -> None:

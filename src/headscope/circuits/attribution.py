@@ -118,7 +118,7 @@ def attribute(
 
         parts = budget.over_pairs(pairs, batch, scored, bar)
     about = record(model, pairs, metric) | {"d_model": access.d_model, "kv": kv, "positions": _positions(pairs)}
-    about["vocabulary"] = access.vocabulary
+    about["vocabulary"] = pairs.vocabulary or access.vocabulary
     about |= _about_run(plan, parts, budget)
     return _gathered(_graph(access, plan), parts, about, time.perf_counter() - started)
 

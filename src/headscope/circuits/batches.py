@@ -51,6 +51,7 @@ class Batch:
     weights: per pair 1/(number of its evaluated positions) in its own columns, 0 in the others.
     labels: right and wrong next token, or None.
     follow: the token that follows each evaluated column in the clean text, −1 after the last token.
+    vocabulary: logits are read of so many first entries; None for all.
     """
 
     indices: tuple[int, ...]
@@ -63,6 +64,7 @@ class Batch:
     weights: Float[Tensor, "pair column"]
     labels: Int[Tensor, "pair 2"] | None
     follow: Int[Tensor, "pair column"]
+    vocabulary: int | None = None
 
     @property
     def ending(self) -> int:
@@ -106,13 +108,22 @@ def alike(pairs: Pairs, access: HeadAccess, most: Callable[[int, int], int]) -> 
 
 def _check_fit(pairs: Pairs, access: HeadAccess) -> None:
     """Raises InputError where a token or a text is not one the model can read."""
-    highest = max(int(max(pair.clean.max(), pair.corrupt.max())) for pair in pairs)
-    if highest >= access.vocabulary:
-        vocabulary = access.vocabulary - 1
-        raise InputError(f"pairs hold token id {highest}; the model's vocabulary allows 0-{vocabulary}")
+    check_tokens(pairs, access.vocabulary)
+    if pairs.vocabulary is not None and pairs.vocabulary > access.vocabulary:
+        raise InputError(
+            f"pairs are compared over {pairs.vocabulary} vocabulary entries and the model has {access.vocabulary}; "
+            "make them for the smaller vocabulary (Pairs.within)"
+        )
     longest = max(len(text) for text in pairs.clean)
     if access.longest is not None and longest > access.longest:
         raise InputError(f"pairs hold a text of {longest} tokens; the model's learned positions allow {access.longest}")
+
+
+def check_tokens(pairs: Pairs, vocabulary: int) -> None:
+    """Raise InputError where a token is not among the first ``vocabulary`` entries, which all models can read."""
+    highest = max(int(max(pair.clean.max(), pair.corrupt.max())) for pair in pairs)
+    if highest >= vocabulary:
+        raise InputError(f"pairs hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
 
 
 def collate(pairs: Pairs, indices: Sequence[int], device: torch.device, ending: int = 0) -> Batch:
@@ -138,6 +149,7 @@ def collate(pairs: Pairs, indices: Sequence[int], device: torch.device, ending: 
         weights=torch.as_tensor(weights, device=device),
         labels=labels,
         follow=torch.as_tensor(follow, device=device),
+        vocabulary=pairs.vocabulary,
     )
 
 

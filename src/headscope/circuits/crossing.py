@@ -7,6 +7,7 @@
 """
 
 import time
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headscope.circuits.batches import Batch, collate
+from headscope.circuits.batches import Batch, check_tokens, collate
 from headscope.circuits.contrast import Writes, contrast
 from headscope.circuits.endings import Endings, endings, frozen
 from headscope.circuits.footprint import replayed, written
@@ -22,7 +23,7 @@ from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.replay import Replay
 from headscope.errors import InputError
-from headscope.models import HeadAccess, Subject, as_model, head_access, name_of
+from headscope.models import HeadAccess, Subject, as_model, common_vocabulary, entries, head_access, name_of
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.cross_patch import CrossPatch
@@ -33,9 +34,10 @@ def cross_patch(
 ) -> CrossPatch:
     """Put each head's output of ``source`` into ``into``, one head at a time, on the clean texts of ``pairs``.
 
-    into, source: each a ``Subject`` or a plain Hugging Face model in evaluation mode, of one architecture and
-        vocabulary. With (base, post) it asks which heads of the post-trained model bring its behaviour into the base;
-        with (post, base) which heads of the base take it away again.
+    into, source: each a ``Subject`` or a plain Hugging Face model in evaluation mode, of one architecture. Where one
+        vocabulary has further tokens at its end, distributions are compared over what both have, renormalised. With
+        (base, post) it asks which heads of the post-trained model bring its behaviour into the base; with (post, base)
+        which heads of the base take it away again.
     The corrupt texts play no part; the distributions are read at the pairs' evaluated positions.
     memory: as in ``attribute``, beside both models' weights.
     Raises InputError where the two models' graphs or vocabularies differ, one patch of one pair does not fit in memory,
@@ -45,6 +47,10 @@ def cross_patch(
     models = as_model(into), as_model(source)
     accesses = head_access(models[0]), head_access(models[1])
     _check_alike(into, source, accesses)
+    vocabulary = common_vocabulary(into, source, variant_name=f"source {name_of(source)}")
+    check_tokens(pairs, vocabulary)
+    if entries(into) != entries(source):
+        pairs = replace(pairs, vocabulary=min(vocabulary, pairs.vocabulary or vocabulary))
     graph, d_model = accesses[0].graph, accesses[0].d_model
     # What the source writes is kept too, and its heads' departures of one layer.
     held = written(accesses[1]) + 3 * 4 * graph.heads * d_model
@@ -98,9 +104,9 @@ def _deltas(
 
 
 def _check_alike(into: Any, source: Any, accesses: tuple[HeadAccess, HeadAccess]) -> None:
-    sizes = [(access.graph, access.d_model, access.vocabulary) for access in accesses]
+    sizes = [(access.graph, access.d_model) for access in accesses]
     if sizes[0] != sizes[1]:
-        shown = [f"{name} of {size[0]}, width {size[1]}, {size[2]} tokens" for name, size in
+        shown = [f"{name} of {size[0]}, width {size[1]}" for name, size in
                  zip((name_of(into), name_of(source)), sizes, strict=True)]  # fmt: skip
         raise InputError(f"cross-patching needs two models of one shape; found {shown[0]} and {shown[1]}")
 

@@ -14,10 +14,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers.cache_utils import DynamicCache
 
+from headscope.circuits.batches import check_tokens
 from headscope.errors import InputError
 from headscope.measures.logits import kl
-from headscope.model_folder import check_token_ids
-from headscope.models import Subject, as_model, name_of
+from headscope.models import as_model, common_vocabulary, entries, name_of
 from headscope.models.rotary import own_lengths, part_of
 from headscope.pairs import Pair, Pairs
 from headscope.progress import SILENT, Progress
@@ -36,7 +36,7 @@ def disagreement(base: Any, post: Any, pairs: Pairs, share: float = 0.05, *, pro
     the result says which. See ``answer_divergence`` for the direction and scale.
     base, post: each a ``Subject`` or a plain Hugging Face model in evaluation mode.
     Raises InputError where the share lies outside (0, 1], a pair's texts are equal, the models have different
-    vocabularies, or a distribution is not finite.
+    vocabularies (``common_vocabulary``) or one cannot read a token, or a distribution is not finite.
     """
     if not 0 < share <= 1:
         raise InputError(f"found share={share}; give a share of the answer's positions above 0 and up to 1")
@@ -54,20 +54,26 @@ def answer_divergence(
 ) -> list[Float[np.ndarray, " position"]]:
     """Per pair KL(post ‖ base) at every position of its clean answer, from ``pair.shared`` on.
 
-    In nats, of the full next-token distributions at temperature 1, in float32: 0 where the models agree, large where
+    In nats, of the next-token distributions at temperature 1 over all entries that both vocabularies have,
+    renormalised where one has further ones, in float32: 0 where the models agree, large where
     the post-trained model expects what the base does not. The direction is that of the KL penalty of RL training.
     Each text is run once per model and the unembedding in chunks of positions, ``LOGIT_BYTES`` at a time.
     """
     models = [as_model(model) for model in (base, post)]
-    _check_vocabularies(base, post, pairs)
+    vocabulary = common_vocabulary(base, post, variant_name=f"post {name_of(post)}")
+    check_tokens(pairs, vocabulary)
+    widest = max(entries(model) for model in models)
     found = []
     with own_lengths(models[0]), own_lengths(models[1]), progress.bar("disagreement", len(pairs)) as bar:
         for index, pair in enumerate(pairs):
             if pair.shared == len(pair.clean):
                 raise InputError(f"pair {index} has two equal texts; there is no answer to compare the models on")
-            chunk = max(1, LOGIT_BYTES // (4 * _COPIES * _vocabulary(models[0])))
+            chunk = max(1, LOGIT_BYTES // (4 * _COPIES * widest))
             logits = zip(*(_answer_logits(model, pair, chunk) for model in models), strict=True)
-            parts = [kl(theirs, ours.to(theirs.device)).cpu().numpy() for ours, theirs in logits]
+            parts = [
+                kl(theirs[:, :vocabulary], ours[:, :vocabulary].to(theirs.device)).cpu().numpy()
+                for ours, theirs in logits
+            ]
             divergence = np.concatenate(parts)
             if not np.isfinite(divergence).all():
                 place = pair.shared + int(np.flatnonzero(~np.isfinite(divergence))[0])
@@ -93,27 +99,3 @@ def _answer_logits(model: Any, pair: Pair, chunk: int) -> Iterator[Float[Tensor,
             output = model(input_ids=chunk_ids, past_key_values=cache, use_cache=True, logits_to_keep=asked)
         yield output.logits[0].float()
         start = stop
-
-
-def _vocabulary(model: Any) -> int:
-    size: int = model.get_input_embeddings().weight.shape[0]
-    return size
-
-
-def _check_vocabularies(base: Any, post: Any, pairs: Pairs) -> None:
-    """Equal sizes, and equal ids of all but added tokens where both tokenizers are at hand."""
-    ours, theirs = (_vocabulary(as_model(model)) for model in (base, post))
-    names = f"base {name_of(base)} has {ours} vocabulary entries and post {name_of(post)} has {theirs}"
-    if ours != theirs:
-        raise InputError(f"{names}; distributions are compared over one vocabulary")
-    highest = max(int(row.max()) for row in pairs.clean)
-    if highest >= ours:
-        raise InputError(f"pairs hold token id {highest}; the models' vocabulary allows 0-{ours - 1}")
-    tokenizers = [model.tokenizer for model in (base, post) if isinstance(model, Subject) and model.tokenizer]
-    if len(tokenizers) == 2:
-        added = {token for tokenizer in tokenizers for token in tokenizer.get_added_vocab()}
-        known, found = (
-            {token: index for token, index in tokenizer.get_vocab().items() if token not in added}
-            for tokenizer in tokenizers
-        )
-        check_token_ids(known, found, variant_name=f"post {name_of(post)}")

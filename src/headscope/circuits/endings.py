@@ -69,7 +69,7 @@ class Endings:
         return embeddings
 
     def logits(self, embeddings: Float[Tensor, "pair run ending d"]) -> Float[Tensor, "pair run column vocab"]:
-        """Logits at the evaluated columns only; the runs of a pair are rows of one forward pass."""
+        """Logits of the batch's vocabulary at the evaluated columns only; the runs of a pair are rows of one pass."""
         pairs, runs = embeddings.shape[:2]
         output = self.model(
             inputs_embeds=embeddings.flatten(0, 1),
@@ -80,7 +80,7 @@ class Endings:
             logits_to_keep=self.batch.columns,
         )
         logits: Tensor = output.logits
-        return logits.view(pairs, runs, len(self.batch.columns), -1)
+        return logits.view(pairs, runs, len(self.batch.columns), -1)[..., : self.batch.vocabulary]
 
 
 @torch.no_grad()

@@ -40,7 +40,9 @@ def validate_command(
         from headscope.runs import RunDirectory
         from headscope.studies import sources
         from headscope.studies.plan import plan
+        from headscope.studies.stages import check_there
 
+        check_there(chosen)
         plan(chosen, RunDirectory(run_folder(chosen.name, None)))
         for ref, problems in chosen.asked:
             check_golds(sources.task(ref, chosen.data_dir).first(problems))

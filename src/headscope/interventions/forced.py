@@ -257,5 +257,8 @@ def _target(text: Text, logits: Float[Tensor, "row response vocab"]) -> Int[Tens
 def _check(texts: Sequence[Text], factors: Float[np.ndarray, "edit layer head"], access: HeadAccess) -> None:
     if not texts or not all(text.prompt and text.response for text in texts):
         raise InputError("teacher forcing needs at least one text, each with a prompt and a response of tokens")
+    highest, vocabulary = max(max(text.tokens) for text in texts), access.vocabulary
+    if highest >= vocabulary:
+        raise InputError(f"texts hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
     if factors.shape[1:] != (len(access.layers), access.heads):
         raise InputError(f"factors have shape {factors.shape}; [edits, {len(access.layers)}, {access.heads}] is needed")

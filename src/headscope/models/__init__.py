@@ -2,6 +2,7 @@
 
 from headscope.models.access import HeadAccess, LayerAccess
 from headscope.models.architectures import ARCHITECTURES, head_access
+from headscope.models.common_vocabulary import common_vocabulary, entries
 from headscope.models.hooks import Hook, attached
 from headscope.models.loading import load_model
 from headscope.models.norms import NormAccess
@@ -21,6 +22,8 @@ __all__ = [
     "as_model",
     "attached",
     "check_finite",
+    "common_vocabulary",
+    "entries",
     "head_access",
     "load_model",
     "name_of",

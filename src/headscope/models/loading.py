@@ -7,15 +7,16 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
 from headscope import hub, named_models
 from headscope.errors import InputError
-from headscope.model_folder import adapter_base, adapter_vocabulary, check_weights
+from headscope.model_folder import ADAPTER_WEIGHTS, adapter_base, check_weights, places_of
 from headscope.models.adapters import has_adapter, merged_copy
 from headscope.models.architectures import head_access
 from headscope.models.subject import Subject
+from headscope.weight_files import check_full_precision, embedding_rows, read_header, without_place
 
 _DTYPES = {
     "float32": torch.float32,
@@ -83,20 +84,48 @@ def without_bars() -> Iterator[None]:
 
 
 def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
+    _check_not_quantised(name, options)
     try:
         with without_bars():
             model, report = AutoModelForCausalLM.from_pretrained(
-                name, use_safetensors=True, output_loading_info=True, **options
+                name, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
-    except (OSError, ValueError, StrictDataclassError) as error:
+    except (OSError, ValueError, ImportError, StrictDataclassError) as error:
         cause = error.__cause__ if isinstance(error, StrictDataclassError) else error
         first = str(cause).strip().splitlines()[0]
         raise InputError(f"model {name} cannot be loaded: {first}") from error
     if missing := sorted(report["missing_keys"]):  # Hugging Face would go on with random numbers there
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
+    _check_places(name, model, report)
     if any(has_adapter(module) for module in model.modules()):  # the hub id of an adapter
         model = merged_copy(model)
     return model.eval()
+
+
+def _check_not_quantised(name: str, options: dict[str, Any]) -> None:
+    """Raise InputError before quantised weights are fetched; what else is wrong with the config, loading tells."""
+    where = {key: options[key] for key in ("revision", "local_files_only")}
+    try:
+        config, _ = PreTrainedConfig.get_config_dict(name, **where)
+    except OSError:
+        return
+    check_full_precision(name, config)
+
+
+def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
+    """Raise InputError where weights were left out: Hugging Face would go on without them."""
+    kind, config = type(model).__name__, model.config.to_dict()
+    if mismatched := sorted(report["mismatched_keys"]):
+        weight, stored, needed = mismatched[0]
+        raise InputError(
+            f"model {name} has {len(mismatched)} weights of another shape than its config says, the first is {weight} "
+            f"with {list(stored)} where {list(needed)} is needed; correct config.json or save the model again"
+        )
+    if unread := without_place(report["unexpected_keys"], *places_of(config)):
+        raise InputError(
+            f"model {name} has {len(unread)} weights without a place in {kind}, the first is {unread[0]}; load it as "
+            "it was trained and save it with save_pretrained"
+        )
 
 
 def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTrainedModel:
@@ -108,7 +137,7 @@ def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTraine
         check_weights(base_path)
     local_only = not base_path.is_dir() and not hub.reachable()
     model = _load_weights(base, {**options, "revision": None, "local_files_only": local_only})
-    rows = adapter_vocabulary(folder)
+    rows = embedding_rows(read_header(folder / ADAPTER_WEIGHTS))
     if rows is not None and rows != model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(rows)  # tokens were added before the adapter was trained
     try:

@@ -5,7 +5,7 @@ tokens (method section 3, "Pairs"). Everything is NumPy: a pair can be saved and
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple, overload
@@ -51,6 +51,7 @@ class Pairs:
     positions: per pair int64 [evaluated] sorted positions whose next-token distribution the metric reads.
     labels: int64 [pair, 2], the right and the wrong next token after the evaluated positions, or None.
     dropped: how many candidates were left out when the pairs were made, by reason.
+    vocabulary: next-token distributions are read over so many first entries, renormalised; None for a model's all.
 
     Raises InputError where lengths differ within a pair, a text is empty, or a position lies outside its
     text.
@@ -61,6 +62,7 @@ class Pairs:
     positions: tuple[Tokens, ...]
     labels: Int[np.ndarray, "pair 2"] | None = None
     dropped: dict[str, int] = field(default_factory=dict)
+    vocabulary: int | None = None
 
     def __post_init__(self) -> None:
         if not self.clean or not (len(self.clean) == len(self.corrupt) == len(self.positions)):
@@ -236,13 +238,31 @@ class Pairs:
         half = len(self) // 2
         return self[np.sort(order[:half])], self[np.sort(order[half:])]
 
+    def within(self, vocabulary: int, spell: Callable[[int], object] = str) -> "Pairs":
+        """Return the pairs that two models of different vocabularies can both read, compared over the common part.
+
+        vocabulary: entries that both have, the first ones of each. spell: gives the token of an id, for the message.
+        Pairs with another token are left out and counted in ``dropped``. Raises InputError where none is left.
+        """
+        highest = [max(pair.clean.max(), pair.corrupt.max(), *(pair.label or ())) for pair in self]
+        readable = [index for index, token in enumerate(highest) if token < vocabulary]
+        if not readable:
+            first = int(min(highest))
+            raise InputError(
+                f"all {len(self)} pairs hold a token that only one of the two models has, such as {spell(first)!r} "
+                f"(id {first}); take prompts, openings or texts without it, or a base that was given the token"
+            )
+        unread = len(self) - len(readable)
+        counts = self.dropped | ({"token that one model lacks": unread} if unread else {})
+        return replace(self[readable], dropped=counts, vocabulary=vocabulary)
+
     def exchanged(self) -> "Pairs":
         """Clean and corrupt texts in each other's place, right and wrong labels with them."""
         labels = None if self.labels is None else self.labels[:, ::-1].copy()
         return replace(self, clean=self.corrupt, corrupt=self.clean, labels=labels)
 
     def digest(self) -> str:
-        """sha256 over token ids, positions and labels in order; what was dropped plays no part."""
+        """sha256 over token ids, positions and labels in order, and the vocabulary; what was dropped plays no part."""
         digest = hashlib.sha256()
         for pair in self:
             for array in (
@@ -252,6 +272,8 @@ class Pairs:
                 np.array(pair.label or (), dtype=np.int64),
             ):
                 digest.update(len(array).to_bytes(8, "little") + array.astype("<i8").tobytes())
+        if self.vocabulary is not None:
+            digest.update(f"vocabulary {self.vocabulary}".encode())
         return digest.hexdigest()
 
     def save(self, folder: str | Path) -> None:
@@ -265,6 +287,7 @@ class Pairs:
         }
         kept = arrays if self.labels is None else {**arrays, "labels": self.labels}
         about = {"pairs": len(self), "digest": self.digest(), "dropped": self.dropped}
+        about |= {} if self.vocabulary is None else {"vocabulary": self.vocabulary}
         storage.save(folder, "pairs", SCHEMA_VERSION, kept, about)
 
     @classmethod
@@ -281,6 +304,7 @@ class Pairs:
             tuple(np.split(arrays["positions"], picked)),
             arrays.get("labels"),
             about["dropped"],
+            about.get("vocabulary"),
         )
         if pairs.digest() != about["digest"]:
             raise InputError(f"pairs.safetensors in {folder} does not hold the pairs that pairs.json was written for")

@@ -55,7 +55,7 @@ def _allowed(message: str) -> str:
     return re.sub(r"valid dictionary or .*", "mapping of keys", said)
 
 
-_TAGS = ("sft", "distill", "grpo", "str", "int", "constrained-int", "TaskFile", "function-before")
+_TAGS = ("sft", "distill", "grpo", "str", "int", "constrained-int", "TaskFile", "HubCheckpoints", "function-before")
 
 
 def _is_tag(part: int | str, path: tuple[int | str, ...]) -> bool:

@@ -39,7 +39,7 @@ def _unit(study: Study, base: Stage, final: Stage, name: str, rows: list[dict[st
     }
 
     def work(out: Path, progress: Progress) -> None:
-        from headscope.studies.subjects import check_loaded, load
+        from headscope.studies.subjects import check_loaded, load, readable
 
         check_loaded(base, final)
         tokenizer = load(final).tokenizer
@@ -53,7 +53,7 @@ def _unit(study: Study, base: Stage, final: Stage, name: str, rows: list[dict[st
 
             drawn = lab_pairs(tokenizer, len(openings.SETS) * settings.pairs, kind="leaf", seed=study.seed)
             pairs = drawn[index :: len(openings.SETS)]
-        pairs[: settings.pairs].save(out)
+        readable(pairs, base, final)[: settings.pairs].save(out)
 
     labels = {"variant": final.variant, "pairs": name}
     return Unit("pairs", labels, config, work, inputs=base.inputs | final.inputs)

@@ -62,7 +62,7 @@ def unit(post: Ablations, base: Ablations, sets: Unit, beside: Ablations | None)
             operators=operators,
             stands=stands,
             reason=reason,
-            training=difference_in_differences(_change(first), _change(first, "base_"), seed=study.seed),
+            training=_training(first, study.seed),
             training_pass=pass_difference(shares["post"], shares["base"]),
             **_beside(read, beside, shares, study.seed),
         )
@@ -82,6 +82,14 @@ def _operator(name: str, about: dict[str, Any], arrays: storage.Arrays, seed: in
 def _change(arrays: storage.Arrays, prefix: str = "") -> Any:
     nll = arrays[f"{prefix}nll"]
     return nll[1] - nll[0]
+
+
+def _training(arrays: storage.Arrays, seed: int) -> Estimate | None:
+    """Return what training made of the effect, on the texts that the base reads too; None where it reads none."""
+    if "base_nll" not in arrays:
+        return None
+    read = arrays.get("base_read", slice(None))
+    return difference_in_differences(_change(arrays)[read], _change(arrays, "base_"), seed=seed)
 
 
 def _beside(

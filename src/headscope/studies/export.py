@@ -52,7 +52,16 @@ def export_edited(
             edited.model.save_pretrained(aside)
         if edited.tokenizer is not None:
             edited.tokenizer.save_pretrained(aside)
-        difference = _difference(subject, chosen, alpha, values, load_model(aside, dtype=dtype))
+        try:
+            saved = load_model(aside, dtype=dtype)
+        except InputError as error:
+            if values is None:
+                raise
+            raise InputError(
+                f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on "
+                f"o_proj, zero and scaling need none ({error})"
+            ) from error
+        difference = _difference(subject, chosen, alpha, values, saved)
         if difference > TOLERANCE * (1 if dtype == "float32" else 500):
             raise InputError(
                 f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on "

@@ -24,8 +24,8 @@ NAME = "losses"
 def unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Ablations | None) -> Unit:
     """``losses``: [edit, text] of the whole model, the set, its layer-matched and its importance-matched controls.
 
-    Beside them, on the same texts, the base model whole and without the set; for ``zero`` also the doses, the direct
-    effect, and the set on the guard's texts. Empty where there is no head or no correct answer.
+    Beside them, on those of the texts it can read, the base model whole and without the set; for ``zero`` also the
+    doses, the direct effect, and the set on the guard's texts. Empty where there is no head or no correct answer.
     """
     settings = post.study.ablate
     first = operator == settings.operators[0]
@@ -42,8 +42,7 @@ def unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Abl
         dosed = _doses(doses, found.heads, found.shape)
         swept = _forced(post, operator, texts, np.concatenate([edits, dosed]), progress)
         arrays = {"nll": swept.nll[: len(edits)], "accuracy": swept.accuracy[: len(edits)]}
-        whole = _forced(base, operator, texts, edits[:2], progress)
-        arrays |= {"base_nll": whole.nll, "base_accuracy": whole.accuracy}
+        arrays |= _base(base, operator, texts, edits[:2], progress)
         if len(dosed):
             arrays["dose_nll"] = swept.nll[len(edits) :]
         if operator == "zero":
@@ -85,6 +84,26 @@ def _forced(
     subject = load(model.stage)
     by = model.stand_in(subject, operator)
     return teacher_forced(subject, texts, edits, fill=by.fill, reader=by.reader, progress=progress)
+
+
+def _base(
+    base: Ablations,
+    operator: str,
+    texts: Sequence["Text"],
+    edits: Float[np.ndarray, "edit layer head"],
+    progress: Progress,
+) -> storage.Arrays:
+    """Losses of the base model, and which texts they are of, by ``base_read``, where it lacks a token of the others."""
+    from headscope.models import entries
+    from headscope.studies.subjects import load
+
+    vocabulary = entries(load(base.stage))
+    read = [index for index, text in enumerate(texts) if max(text.tokens) < vocabulary]
+    if not read:
+        return {"base_read": np.array(read, dtype=np.int64)}
+    losses = _forced(base, operator, [texts[index] for index in read], edits, progress)
+    arrays: storage.Arrays = {"base_nll": losses.nll, "base_accuracy": losses.accuracy}
+    return arrays if len(read) == len(texts) else arrays | {"base_read": np.array(read, dtype=np.int64)}
 
 
 def _beside(

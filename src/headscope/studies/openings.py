@@ -43,7 +43,7 @@ def _unit(study: Study, base: Stage, final: Stage, name: str, problems: list[Pro
     }
 
     def work(out: Path, progress: Progress) -> None:
-        from headscope.studies.subjects import check_loaded
+        from headscope.studies.subjects import check_loaded, readable
 
         check_loaded(base, final)
         per_problem = max(1, math.ceil(SPARE * settings.pairs / len(problems)))
@@ -62,7 +62,8 @@ def _unit(study: Study, base: Stage, final: Stage, name: str, problems: list[Pro
             settings.opening_tokens,
             _evaluated(settings),
             bos=_bos(final),
-        )[: settings.pairs]
+        )
+        pairs = readable(pairs, base, final)[: settings.pairs]
         if settings.positions == "disagreement":
             pairs = _at_disagreement(base, final, pairs, progress)
         pairs.save(out)

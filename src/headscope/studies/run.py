@@ -12,7 +12,7 @@ from headscope.runs import Outcome, RunDirectory, Unit, execute, provenance
 from headscope.runs.directory import SCHEMA_VERSION
 from headscope.runs.files import write_json, write_text
 from headscope.studies.plan import plan, training_units
-from headscope.studies.stages import model_path
+from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
 
 
@@ -30,6 +30,8 @@ def run_study(
     run = RunDirectory(Path(out))
     run.check_schema()
     units = plan(study, run, goal)
+    if not all(run.is_done(unit) for unit in units):
+        check_there(study)
     with run.exclusive():
         _record(study, run, units)
         trained = execute(training_units(units), run, progress=progress, retry=retry)

@@ -2,18 +2,21 @@
 weights.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headscope import named_models
+from headscope import hub, named_models
 from headscope.errors import InputError
 from headscope.evaluation import Chat
-from headscope.model_folder import check_compatible, check_same_vocabulary, check_weights, read_model_config
+from headscope.model_folder import adapter_base, check_compatible, check_weights, read_model_config, whole_model
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.files import folder_digest
-from headscope.studies.study import ModelConfig, Study, VariantConfig
-from headscope.training import list_checkpoints
+from headscope.studies.study import HubCheckpoints, ModelConfig, Study, VariantConfig
+from headscope.training import list_checkpoints, step_of
+from headscope.vocabularies import check_same_vocabulary
+from headscope.weight_files import check_full_precision
 
 
 @dataclass(frozen=True)
@@ -75,15 +78,42 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
             Stage(variant.name, step, str(folder / f"checkpoint-{step}"), config, train)
             for step in planned_steps(variant)
         ]
-    if variant.checkpoints is not None:
-        found = list_checkpoints(variant.checkpoints)
+    if isinstance(variant.checkpoints, HubCheckpoints):
         stages = [
-            _finished(variant.name, config.model_copy(update={"model": str(each.path)}), each.step) for each in found
+            _finished(variant.name, config.model_copy(update={"revision": revision}), step)
+            for step, revision in revisions_by_step(variant.checkpoints).items()
+        ]
+    elif variant.checkpoints is not None:
+        stages = [
+            _finished(variant.name, config.model_copy(update={"model": str(point.path)}), point.step)
+            for point in list_checkpoints(variant.checkpoints)
         ]
     else:
         stages = [_finished(variant.name, config)]
     _check_comparable(base_stage(study), stages)
     return stages
+
+
+def revisions_by_step(checkpoints: HubCheckpoints) -> dict[int, str]:
+    """Return the revisions sorted by step.
+
+    Raises InputError where a name tells no step, or two are of one step.
+    """
+    listed, name = checkpoints.revisions, checkpoints.model
+    steps = listed if isinstance(listed, dict) else {revision: step_of(revision) for revision in listed}
+    revisions: dict[int, str] = {}
+    for revision, step in steps.items():
+        if step is None:
+            raise InputError(
+                f"revision {revision} of {name} tells no step; give revisions as a mapping, {{{revision}: <step>, …}}"
+            )
+        if step in revisions:
+            raise InputError(
+                f"revisions {revisions[step]} and {revision} of {name} are both step {step}; leave one out, or give "
+                "revisions as a mapping from name to step"
+            )
+        revisions[step] = revision
+    return dict(sorted(revisions.items()))
 
 
 def planned_steps(variant: VariantConfig) -> list[int]:
@@ -96,10 +126,11 @@ def planned_steps(variant: VariantConfig) -> list[int]:
 def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
     """The variant's settings as a model's: what it does not say itself comes from the base."""
     chat = study.base.chat.model_copy(update=variant.chat.model_dump(exclude_unset=True))
+    published = variant.checkpoints.model if isinstance(variant.checkpoints, HubCheckpoints) else None
     changes = {
         "chat": chat,
         "revision": variant.revision,
-        "model": variant.model or study.base.model,
+        "model": variant.model or published or study.base.model,
         "tokenizer": study.base.tokenizer or study.base.model,
     }
     return study.base.model_copy(update=changes)
@@ -108,14 +139,21 @@ def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
 def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
     folder = model_path(config.model)
     local = Path(folder)
+    fetched = None if local.is_dir() else hub.snapshot(folder, config.revision)
     if local.is_dir():
         check_weights(local)
+    elif fetched is not None:  # its weights may be still to fetch
+        check_full_precision(folder, read_model_config(fetched))
     return Stage(variant, step, folder, config, digest=_content(folder, config.revision))
 
 
 def _content(folder: str, revision: str | None) -> str:
-    """What tells two models or tokenizers apart: the digest of a folder, or a hub id with its revision."""
-    return folder_digest(Path(folder)) if Path(folder).is_dir() else f"{folder}@{revision or 'main'}"
+    """Return what tells two models or tokenizers apart: the digest of a folder, for an adapter with its base's, or a hub
+    id with its revision."""
+    if not Path(folder).is_dir():
+        return f"{folder}@{revision or 'main'}"
+    own, base = folder_digest(Path(folder)), adapter_base(folder)
+    return own if base is None else f"{own} on {_content(base, None)}"
 
 
 def model_path(model: str) -> str:
@@ -130,13 +168,37 @@ def model_path(model: str) -> str:
     return str(path) if path.is_dir() else model
 
 
+def check_there(study: Study) -> None:
+    """Raise InputError where a model of the study is neither on this machine nor on the hub."""
+    for config in _finished_models(study):
+        name = model_path(config.model)
+        if not Path(name).is_dir():
+            hub.check_there(name, config.revision)
+
+
+def _finished_models(study: Study) -> Iterator[ModelConfig]:
+    """Yield the base and every model that is not trained here; of local checkpoints, nothing: they are listed."""
+    yield study.base
+    for variant in study.variants:
+        config = variant_model(study, variant)
+        if isinstance(variant.checkpoints, HubCheckpoints):
+            for revision in revisions_by_step(variant.checkpoints).values():
+                yield config.model_copy(update={"revision": revision})
+        elif variant.model is not None:
+            yield config
+
+
+def _files(stage: Stage) -> Path | None:
+    """Return the folder on this machine that has the stage's config and tokenizer; None where none has."""
+    folder = Path(stage.folder)
+    return whole_model(folder) if folder.is_dir() else hub.snapshot(stage.folder, stage.config.revision)
+
+
 def _check_comparable(base: Stage, stages: list[Stage]) -> None:
-    """Every stage that lies in a folder has the base's layers, heads and vocabulary."""
-    if not Path(base.folder).is_dir():
-        return
-    expected = read_model_config(base.folder)
+    """Every stage whose files are on this machine has the base's layers, heads and vocabulary."""
+    base_files = _files(base)
     for stage in stages:
-        if Path(stage.folder).is_dir():
-            name = f"variant {stage.variant}" + (f" at step {stage.step}" if stage.step else "")
-            check_compatible(expected, read_model_config(stage.folder), variant_name=name)
-            check_same_vocabulary(Path(base.folder), Path(stage.folder), variant_name=name)
+        name, files = f"variant {stage.variant}" + (f" at step {stage.step}" if stage.step else ""), _files(stage)
+        if base_files is not None and files is not None:
+            check_compatible(read_model_config(base_files), read_model_config(files), variant_name=name)
+            check_same_vocabulary(base_files, files, variant_name=name)

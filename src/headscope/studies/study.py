@@ -76,9 +76,24 @@ class GrpoTraining(GrpoConfig):
 Training = SftTraining | DistillTraining | GrpoTraining
 
 
+class HubCheckpoints(Config):
+    """Checkpoints that one model of the hub keeps as revisions, as OLMo 2 and Pythia do.
+
+    revisions: branches or tags whose names tell the step (``step1000``, ``stage1-step1000-tokens5B``), or a mapping
+        from their names to steps.
+    """
+
+    model: str
+    revisions: (
+        Annotated[tuple[str, ...], Field(min_length=1)]
+        | Annotated[dict[str, Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    )
+
+
 class VariantConfig(Config):
     """A post-trained model: trained here (``train``), trained elsewhere (``checkpoints``), or one finished model.
 
+    checkpoints: folders by a glob, or revisions on the hub.
     twins: the same training with its signal removed or another seed, for the nulls: ``lr0``, ``permuted_rewards``,
         ``shuffled_answers``, or changed keys such as ``{seed: 1}``; each becomes a variant of its own.
     twin_of: the variant this one is a twin of.
@@ -88,7 +103,7 @@ class VariantConfig(Config):
     train: Annotated[Training, Field(discriminator="method")] | None = None
     twins: tuple[Twin, ...] = ()
     twin_of: str | None = None
-    checkpoints: str | None = None
+    checkpoints: str | HubCheckpoints | None = None
     model: str | None = None
     revision: str | None = None
     reward_log: str | None = None
@@ -337,7 +352,7 @@ def _located(value: Any, folder: Path, key: str = "") -> Any:
     if isinstance(value, list):
         return [_located(inner, folder, key) for inner in value]
     if isinstance(value, str) and (key in _PATHS or key == "tasks"):
-        if key == "checkpoints":
+        if key == "checkpoints":  # of a mapping, the model is found by its own key
             return str(folder / Path(value).expanduser())
         if (folder / value).exists():
             return str((folder / value).resolve())

@@ -8,8 +8,9 @@ import torch
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
-from headscope.model_folder import check_compatible, check_token_ids
-from headscope.models import Subject, load_model
+from headscope.model_folder import check_compatible
+from headscope.models import Subject, common_vocabulary, entries, load_model
+from headscope.pairs import Pairs
 from headscope.studies.stages import Stage
 
 
@@ -28,19 +29,27 @@ def load(stage: Stage) -> Subject:
 
 
 def check_loaded(base: Stage, final: Stage) -> None:
-    """InputError unless the two models have the same layers, heads and vocabulary, added tokens aside.
+    """InputError unless the two models have the same layers, heads and vocabulary (``common_vocabulary``).
 
     Folders were compared when the study was planned; a model named by its hub id is only known once it is loaded.
     """
     name = f"variant {final.variant}"
-    one, other = load(base), load(final)
-    check_compatible(one.model.config.to_dict(), other.model.config.to_dict(), variant_name=name)
-    added = {*one.tokenizer.get_added_vocab(), *other.tokenizer.get_added_vocab()}
-    known, found = (
-        {token: index for token, index in subject.tokenizer.get_vocab().items() if token not in added}
-        for subject in (one, other)
-    )
-    check_token_ids(known, found, variant_name=name)
+    base_subject, final_subject = load(base), load(final)
+    configs = [subject.model.config.to_dict() for subject in (base_subject, final_subject)]
+    check_compatible(*configs, variant_name=name)
+    common_vocabulary(base_subject, final_subject, variant_name=name)
+
+
+def readable(pairs: Pairs, base: Stage, final: Stage) -> Pairs:
+    """Return the pairs that both models can read, to be compared over the vocabulary they share (``Pairs.within``).
+
+    Where both vocabularies have one size, these are all pairs as they are.
+    """
+    subjects = load(base), load(final)
+    smaller, larger = sorted(subjects, key=entries)
+    if entries(smaller) == entries(larger):
+        return pairs
+    return pairs.within(entries(smaller), larger.tokenizer.convert_ids_to_tokens)
 
 
 @lru_cache(maxsize=2)

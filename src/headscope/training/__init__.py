@@ -5,7 +5,7 @@ Importing this needs no torch: the configs can be read, checked and planned on a
 """
 
 from headscope.training import processes
-from headscope.training.checkpoints import Checkpoint, list_checkpoints
+from headscope.training.checkpoints import Checkpoint, list_checkpoints, step_of
 from headscope.training.distill import DistillConfig, run_distill
 from headscope.training.grpo import GrpoConfig, run_grpo
 from headscope.training.log import LogEntry, read_log
@@ -35,4 +35,5 @@ __all__ = [
     "run_distill",
     "run_grpo",
     "run_sft",
+    "step_of",
 ]

@@ -1,0 +1,95 @@
+"""Vocabularies of two models: which token has which id, and how many entries both have."""
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from headscope.errors import InputError
+from headscope.storage import read_object
+
+# Tokens that stand for other senses' input: text-only Gemma 3 models name one that their embedding has no row for.
+_NEVER_WRITTEN = re.compile("image|audio|video|vision")
+
+
+def check_token_ids(
+    base: Mapping[str, int], variant: Mapping[str, int], *, variant_name: str = "variant", base_name: str = "base"
+) -> None:
+    """Raise InputError unless one vocabulary is the other, or is it with further tokens after its last id.
+
+    The message names the token of lowest id that differs.
+    """
+    last = min(max(ids.values(), default=0) for ids in (base, variant))
+
+    def at_end(token: str) -> bool:
+        """Only one vocabulary has it, and the other ends before it."""
+        return (token in base) != (token in variant) and base.get(token, variant.get(token, 0)) > last
+
+    differing = [token for token in {**variant, **base} if variant.get(token) != base.get(token) and not at_end(token)]
+    if differing:
+        # Of the lowest id, because tokenizers list their vocabulary in no fixed order.
+        token = min(differing, key=lambda each: base.get(each, variant.get(each, 0)))
+        in_variant, in_base = str(variant.get(token, "absent")), str(base.get(token, "absent"))
+        raise InputError(
+            f"{variant_name} has another vocabulary than {base_name}: token {token!r} is {in_variant} in it and "
+            f"{in_base} in {base_name}; only models of one vocabulary are compared, but for tokens at the end"
+        )
+
+
+def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "variant") -> None:
+    """Raise InputError where two folders' ``tokenizer.json`` give a token different ids (``check_token_ids``).
+
+    Added tokens are free to differ: R1-style models rename their base's chat markers. A folder without the file
+    passes.
+    """
+    paths = [folder / "tokenizer.json" for folder in (base, variant)]
+    if not all(path.is_file() for path in paths) or paths[0].read_bytes() == paths[1].read_bytes():
+        return
+    check_token_ids(_token_ids(paths[0]), _token_ids(paths[1]), variant_name=variant_name)
+
+
+def check_embedded(folder: Path, rows: int) -> None:
+    """Raise InputError where ``tokenizer.json`` gives a token an id that an embedding of so many rows lacks.
+
+    Tokens that no text holds may lack a row: other senses' placeholders, the padding, and a name for unknown text that
+    the tokenizer never gives.
+    """
+    path = folder / "tokenizer.json"
+    if not path.is_file():
+        return
+    state = path.stat()
+    token, index = _last_token(path, state.st_size, state.st_mtime_ns, _labels(folder))
+    if index >= rows:
+        raise InputError(
+            f"the tokenizer of {folder} has token {token!r} with id {index} and the embedding has {rows} rows; "
+            "call resize_token_embeddings and train it, or take the model's own tokenizer"
+        )
+
+
+def _labels(folder: Path) -> tuple[str, ...]:
+    """Return the tokens that the tokenizer's settings call padding and unknown."""
+    path = folder / "tokenizer_config.json"
+    settings = read_object(path) if path.is_file() else {}
+    tokens = (settings.get("pad_token"), settings.get("unk_token"))
+    return tuple(token["content"] if isinstance(token, dict) else token for token in tokens if token)
+
+
+@lru_cache(maxsize=256)
+def _last_token(path: Path, size: int, modified: int, labels: tuple[str, ...]) -> tuple[str, int]:
+    """Return the token of the highest id that a text can hold; a file that did not change is read once.
+
+    labels: names of padding and unknown text; the latter counts where the tokenizer's own model gives it.
+    """
+    given, tokens = read_object(path).get("model", {}).get("unk_token"), _token_ids(path)
+    tokens |= {token["content"]: token["id"] for token in read_object(path).get("added_tokens") or []}
+    unwritten = {token for token in tokens if _NEVER_WRITTEN.search(token)} | set(labels) - {given}
+    written = {token: index for token, index in tokens.items() if token not in unwritten}
+    return max(written.items(), key=lambda item: item[1], default=("", -1))
+
+
+def _token_ids(path: Path) -> dict[str, int]:
+    vocabulary: Any = read_object(path).get("model", {}).get("vocab", {})
+    if isinstance(vocabulary, dict):
+        return vocabulary
+    return {token: index for index, (token, _score) in enumerate(vocabulary)}  # Unigram lists [token, score]
