@@ -52,7 +52,7 @@ class Completion:
 
     prompt: index into the prompts; sample: 0 … samples − 1; seed: of its stream.
     tokens: generated ids, stop token excluded; text: their text, with the special tokens that carry meaning.
-    finish: "stop" (the model ended it) or "length" (cut at max_new_tokens).
+    finish: "stop" (the model ended it) or "length" (cut at max_new_tokens). end: the stop token, None for "length".
     """
 
     prompt: int
@@ -61,6 +61,7 @@ class Completion:
     tokens: tuple[int, ...]
     text: str
     finish: str
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +129,13 @@ def completion_of(
     Special tokens stay in the text (``<think>``, ``<ans>`` carry meaning); only the stop token and padding
     are left out.
     """
-    end = next((index for index, token in enumerate(tokens) if token in stops), None)
-    kept = tuple(int(token) for token in tokens[:end])
+    length = next((index for index, token in enumerate(tokens) if token in stops), None)
+    end = None if length is None else int(tokens[length])
+    kept = tuple(int(token) for token in tokens[:length])
     shown = [token for token in kept if token != pad]
     text = tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     finish = "length" if end is None else "stop"
-    return Completion(request.prompt, request.sample, request.seed, kept, text, finish)
+    return Completion(request.prompt, request.sample, request.seed, kept, text, finish, end)
 
 
 def _requests(prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Request]:
