@@ -107,7 +107,9 @@ def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "var
     check_token_ids(expected, found, variant_name=variant_name)
 
 
-def check_token_ids(base: Mapping[str, int], variant: Mapping[str, int], *, variant_name: str = "variant") -> None:
+def check_token_ids(
+    base: Mapping[str, int], variant: Mapping[str, int], *, variant_name: str = "variant", base_name: str = "base"
+) -> None:
     """Raise InputError where two vocabularies give a token different ids; it names the one of lowest id."""
     differing = [token for token in {**variant, **base} if variant.get(token) != base.get(token)]
     if differing:
@@ -115,8 +117,8 @@ def check_token_ids(base: Mapping[str, int], variant: Mapping[str, int], *, vari
         token = min(differing, key=lambda each: base.get(each, variant.get(each, 0)))
         found, expected = (str(ids.get(token, "absent")) for ids in (variant, base))
         raise InputError(
-            f"{variant_name} has another vocabulary than base: token {token!r} is {found} in it and {expected} in "
-            "base; only models of one vocabulary are compared"
+            f"{variant_name} has another vocabulary than {base_name}: token {token!r} is {found} in it and {expected} "
+            f"in {base_name}; only models of one vocabulary are compared"
         )
 
 

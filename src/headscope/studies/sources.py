@@ -1,7 +1,7 @@
 """What the names in a study file stand for: tasks and training data, the lab's or the user's."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -39,9 +39,9 @@ def task_digest(problems: Sequence[Problem]) -> str:
     return digest([[problem.id, problem.question, problem.answer, problem.kind] for problem in problems])
 
 
-def training_records(name: str) -> Any:
-    """Prompt and completion messages for SFT: the lab's (``lab.DATASETS``), a JSONL file, or a hub data set with those
-    columns.
+def training_records(name: str, chat: Chat = Chat()) -> Any:
+    """Read prompt and completion messages for SFT: the lab's (``lab.DATASETS``), a JSONL file, or a hub data set with
+    those columns. Texts become messages, and prompts without a system message get the chat's: as they are asked.
     """
     if name in lab.DATASETS:
         return lab.DATASETS[name]()
@@ -57,7 +57,8 @@ def training_records(name: str) -> Any:
         raise InputError(
             f"data set {name!r} is none of {known}, no JSON file and no hub id that can be read: {reason}"
         ) from None
-    return _prompt_and_completion(rows, name)
+    rows = _prompt_and_completion(rows, name)
+    return rows.map(lambda row: _as_messages(row, chat)) if _is_text(rows) or chat.system else rows
 
 
 _LEARNED = ("prompt", "completion", "chat_template_kwargs")
@@ -77,6 +78,22 @@ def _prompt_and_completion(rows: Any, name: str) -> Any:
     raise InputError(
         f"data set {name!r} has the columns {', '.join(rows.column_names)}; needed: prompt and completion, or messages"
     )
+
+
+def _is_text(rows: Any) -> bool:
+    return len(rows) > 0 and any(isinstance(rows[0][side], str) for side in ("prompt", "completion"))
+
+
+def _as_messages(row: Mapping[str, Any], chat: Chat) -> dict[str, Any]:
+    """A row as the model is asked: plain text is what the user and the assistant say."""
+    prompt, completion = row["prompt"], row["completion"]
+    if isinstance(prompt, str):
+        prompt = chat.messages(prompt)
+    elif chat.system and prompt[0]["role"] != "system":
+        prompt = [{"role": "system", "content": chat.system}, *prompt]
+    if isinstance(completion, str):
+        completion = [{"role": "assistant", "content": completion}]
+    return {**row, "prompt": prompt, "completion": completion}
 
 
 def training_prompts(name: str, chat: Chat, data_dir: str | None) -> list[dict[str, Any]]:

@@ -11,9 +11,10 @@ from headscope.evaluation import Chat
 from headscope.lab import base as lab
 from headscope.model_folder import check_compatible, check_same_vocabulary, check_weights, read_model_config
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import folder_digest
+from headscope.runs.files import digest, folder_digest
 from headscope.studies.study import ModelConfig, Study, VariantConfig
 from headscope.training import list_checkpoints
+from headscope.turns import local_template
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,22 @@ class Stage:
     def identity(self) -> dict[str, Any]:
         """What of this stage decides a result, for a unit's config: never a path."""
         known = {"step": self.step if self.unit else None, "dtype": self.config.dtype, "weights": self.digest}
-        borrowed = self.borrowed_tokenizer
-        return known if borrowed is None else known | {"tokenizer": _content(borrowed, None)}
+        borrowed, template = self.borrowed_tokenizer, self.config.chat_template
+        known |= {} if borrowed is None else {"tokenizer": _content(borrowed, None)}
+        if template is None:
+            return known
+        text = local_template(template_path(template))
+        return known | {"chat_template": template if text is None else digest(text)}
 
     @property
     def borrowed_tokenizer(self) -> str | None:
-        """Folder or hub id of the tokenizer to use, where the model's own folder has none."""
-        folder = Path(self.folder)
-        own = not folder.is_dir() or any(file for name in ("tokenizer*", "vocab.json") for file in folder.glob(name))
-        return None if own or self.config.tokenizer is None else model_path(self.config.tokenizer)
+        """Folder or hub id of the tokenizer to use instead of the model's own; None for its own."""
+        return None if self.config.tokenizer is None else model_path(self.config.tokenizer)
+
+    @property
+    def borrows(self) -> bool:
+        """Whether the model is spoken to through another tokenizer or chat template than its own."""
+        return self.config.tokenizer is not None or self.config.chat_template is not None
 
     @property
     def inputs(self) -> dict[str, Unit]:
@@ -78,10 +86,11 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
     if variant.checkpoints is not None:
         found = list_checkpoints(variant.checkpoints)
         stages = [
-            _finished(variant.name, config.model_copy(update={"model": str(each.path)}), each.step) for each in found
+            _finished(variant.name, _lent(study.base, config.model_copy(update={"model": str(each.path)})), each.step)
+            for each in found
         ]
     else:
-        stages = [_finished(variant.name, config)]
+        stages = [_finished(variant.name, _lent(study.base, config))]
     _check_comparable(base_stage(study), stages)
     return stages
 
@@ -100,9 +109,19 @@ def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
         "chat": chat,
         "revision": variant.revision,
         "model": variant.model or study.base.model,
-        "tokenizer": study.base.tokenizer or study.base.model,
+        "tokenizer": variant.tokenizer,
+        "chat_template": variant.chat_template,
     }
     return study.base.model_copy(update=changes)
+
+
+def _lent(base: ModelConfig, config: ModelConfig) -> ModelConfig:
+    """The variant's settings, with the base's tokenizer and chat template if its folder holds no tokenizer."""
+    folder = Path(model_path(config.model))
+    if config.tokenizer is not None or not folder.is_dir() or has_tokenizer(folder):
+        return config
+    template = config.chat_template or base.chat_template
+    return config.model_copy(update={"tokenizer": base.tokenizer or base.model, "chat_template": template})
 
 
 def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
@@ -116,6 +135,16 @@ def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
 def _content(folder: str, revision: str | None) -> str:
     """What tells two models or tokenizers apart: the digest of a folder, or a hub id with its revision."""
     return folder_digest(Path(folder)) if Path(folder).is_dir() else f"{folder}@{revision or 'main'}"
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a model's folder holds a tokenizer of its own."""
+    return any(file for name in ("tokenizer*", "vocab.json") for file in folder.glob(name))
+
+
+def template_path(source: str) -> str:
+    """Where the chat template a study names lies: a file, a folder, a shipped name or a hub id."""
+    return str(lab.model_folder(source)) if source.startswith("lab-") else source
 
 
 def model_path(model: str) -> str:

@@ -17,6 +17,7 @@ from headscope.studies.study import (
     Training,
     VariantConfig,
 )
+from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import (
     DistillConfig,
     GrpoConfig,
@@ -69,13 +70,13 @@ def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
 
 def _sft(settings: SftTraining, base: Stage, chat: Chat, out: Path, progress: Progress) -> None:
     config = SftConfig(**settings.model_dump(exclude={"dataset", "control"}))
-    rows = sources.training_records(settings.dataset)
+    rows = sources.training_records(settings.dataset, chat)
     switches = _switches(chat)
     if switches:
         rows = [{**row, "chat_template_kwargs": switches | (row.get("chat_template_kwargs") or {})} for row in rows]
     if settings.control == "shuffled_answers":
         rows = sources.shuffled(rows, ("completion", "chat_template_kwargs"), settings.seed)
-    run_sft(_folder(base), rows, config, out, progress=progress)
+    run_sft(_folder(base), rows, config, out, tokenizer=_tokenizer(base), progress=progress)
 
 
 def _distill(
@@ -91,7 +92,7 @@ def _distill(
     config = DistillConfig(**settings.model_dump(exclude={"dataset", "teacher"}) | changes)
     prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
     path = teacher or model_path(settings.teacher)
-    run_distill(_folder(base), prompts, path, config, out, progress=progress)
+    run_distill(_folder(base), prompts, path, config, out, tokenizer=_tokenizer(base), progress=progress)
 
 
 def _grpo(settings: GrpoTraining, base: Stage, chat: Chat, out: Path, study: Study, progress: Progress) -> None:
@@ -103,7 +104,7 @@ def _grpo(settings: GrpoTraining, base: Stage, chat: Chat, out: Path, study: Stu
     scorers = rewards.named(settings.rewards, settings.dataset)
     if settings.control == "permuted_rewards":
         scorers = [rewards.permuted(each, settings.seed) for each in scorers]
-    run_grpo(_folder(base), prompts, scorers, config, out, progress=progress)
+    run_grpo(_folder(base), prompts, scorers, config, out, tokenizer=_tokenizer(base), progress=progress)
 
 
 def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
@@ -128,6 +129,11 @@ def _folder(base: Stage) -> str:
     from huggingface_hub import snapshot_download
 
     return str(snapshot_download(base.folder, revision=base.config.revision))
+
+
+def _tokenizer(base: Stage) -> Any:
+    """What the study gives the base instead of its own tokenizer or template; None for its own."""
+    return tokenizer_of(base) if base.borrows else None
 
 
 def _model_digest(model: str) -> str:

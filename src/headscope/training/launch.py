@@ -88,7 +88,9 @@ def load(model: str | Path, tokenizer: Any = None) -> "Subject":
     if subject.tokenizer is None:
         raise InputError(f"model {model} has no tokenizer; training needs one beside the weights")
     if not subject.tokenizer.chat_template:
-        raise InputError(f"the tokenizer of {model} has no chat template; training renders prompts through it")
+        raise InputError(
+            f"the tokenizer of {model} has no chat template to render prompts through; give base.chat_template"
+        )
     generation = subject.model.generation_config
     generation.eos_token_id = list(stop_tokens(subject.tokenizer, generation))
     return subject
