@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float, Int
 
 from headscope.errors import InputError
-from headscope.evaluation.sampling import Completion, Request, Sampling, completion_of
+from headscope.evaluation.sampling import Completion, Request, Sampling, check_room, completion_of
 from headscope.models.decoding import Choose, written_on
 from headscope.models.hooks import tells_rows_apart
 from headscope.models.threads import side_by_side
@@ -44,11 +44,7 @@ def generate(
     """Complete every request, in no particular order; see ``sampling.sample``."""
     longest = max(len(request.tokens) for request in requests)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if context is not None and longest + sampling.max_new_tokens > context:
-        raise InputError(
-            f"a prompt of {longest} tokens and {sampling.max_new_tokens} new ones exceed "
-            f"the model's context of {context}; lower max_new_tokens to {context - longest}"
-        )
+    check_room(longest, sampling.max_new_tokens, context)
     by_row = tells_rows_apart(model)
     rows = batch_size or rows_that_fit(model, longest + sampling.max_new_tokens)
     batches = _batches(requests, rows)

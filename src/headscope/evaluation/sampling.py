@@ -121,6 +121,15 @@ def _require_all(requests: Sequence[Request], completions: Sequence[Completion],
         )
 
 
+def check_room(prompt: int, new: int, context: int | None) -> None:
+    """Raise InputError if a prompt and its answer, in tokens, are longer than a model's context; None is unknown."""
+    if context is not None and prompt + new > context:
+        raise InputError(
+            f"a prompt of {prompt} tokens and {new} new ones exceed "
+            f"the model's context of {context}; lower max_new_tokens to {context - prompt}"
+        )
+
+
 def completion_of(
     request: Request, tokens: Sequence[int], stops: frozenset[int], pad: int | None, tokenizer: Any
 ) -> Completion:

@@ -41,17 +41,20 @@ class ModelConfig(Config):
     trust_remote_code: bool = False
 
 
+TaskRef = str | TaskFile
+
+
 RewardName = Literal["correctness", "format", "calculation", "plan"]
 
 
 class SftTraining(SftConfig):
     """SFT, or distillation on a teacher's traces: prompt and completion records of the lab (``lab.base.DATASETS``), a
-    JSONL file, or by a hub id.
+    JSONL file, or by a hub id; or the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
 
     control: null twin: completions of other prompts.
     """
 
-    dataset: str
+    dataset: TaskRef
     control: Literal["shuffled_answers"] | None = None
 
 
@@ -61,7 +64,7 @@ class DistillTraining(DistillConfig):
     teacher: a folder, a hub id, a built-in model, or an earlier variant trained in this study (its last checkpoint).
     """
 
-    dataset: str
+    dataset: TaskRef
     teacher: str
 
 
@@ -72,7 +75,7 @@ class GrpoTraining(GrpoConfig):
     control: null twin: rewards permuted among the completions of a prompt, or answers of other prompts.
     """
 
-    dataset: str
+    dataset: TaskRef
     rewards: tuple[RewardName, ...] = ("correctness",)
     control: Literal["permuted_rewards", "shuffled_answers"] | None = None
 
@@ -111,9 +114,6 @@ class VariantConfig(Config):
         if self.train is not None and (self.tokenizer or self.chat_template):
             raise ValueError("it is trained here with the base's tokenizer and chat template; give them to base")
         return self
-
-
-TaskRef = str | TaskFile
 
 
 class PairFile(Config):

@@ -59,8 +59,7 @@ def run_distill(
     launch.check_vllm(config.vllm)
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
-        if len(rows) < config.batch_size:
-            raise InputError(f"{len(rows)} prompts cannot fill a step of batch_size {config.batch_size}")
+        launch.check_fills(len(rows), "batch_size", config.batch_size)
         identity = {
             "method": "distill",
             "model": str(model_path),

@@ -76,8 +76,7 @@ def run_grpo(
     launch.check_vllm(config.vllm)
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
-        if len(rows) < config.prompts_per_step:
-            raise InputError(f"{len(rows)} prompts cannot fill a step of prompts_per_step {config.prompts_per_step}")
+        launch.check_fills(len(rows), "prompts_per_step", config.prompts_per_step)
         plain = config.model_dump(mode="json")
         identity = {
             "method": "grpo",

@@ -107,6 +107,12 @@ def tell(out: Path, rendered: str) -> None:
         (out / run.RENDERED).write_text(rendered, encoding="utf-8")
 
 
+def check_fills(rows: int, key: str, wanted: int) -> None:
+    """Raise InputError where there are fewer prompts than a step takes."""
+    if rows < wanted:
+        raise InputError(f"{rows} prompts cannot fill a step of {key} {wanted}")
+
+
 def check_vllm(wanted: bool) -> None:
     """Raise InputError where vLLM is to sample and is not installed."""
     if wanted and importlib.util.find_spec("vllm") is None:
