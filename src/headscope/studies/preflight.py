@@ -120,7 +120,9 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
     folder = Path(speaker.stage.folder)
     config = read_model_config(folder) if folder.is_dir() else {}
     context = (config.get("text_config") or config).get("max_position_embeddings")
-    answered = [(ref, count, study.eval.max_new_tokens) for ref, count in study.asked]
+    # vLLM cuts an answer at the end of the context; our own engine, which all ablations use, refuses.
+    cut = study.eval.engine == "vllm" and not (study.variants and study.ablate.heads)
+    answered = [(ref, count, 0 if cut else study.eval.max_new_tokens) for ref, count in study.asked]
     opened = [(ref, None, study.discover.opening_tokens) for ref in study.discover_tasks]
     for ref, count, new in dict.fromkeys([*answered, *opened]):
         problems = sources.task(ref, study.data_dir).first(count).problems
