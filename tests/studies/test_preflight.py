@@ -58,6 +58,7 @@ def test_every_model_is_asked_a_prompt_of_every_task(bench: Bench, other: Path) 
     assert "exceed the model's context of 256; lower max_new_tokens" in resolve(
         bench, post, "eval.max_new_tokens=250", code=2
     )
+    assert "is valid" in resolve(bench, post, "eval.max_new_tokens=250", "eval.engine=vllm", "ablate.heads=[]")
     assert "has no effect" in resolve(bench, post, "variants.a.chat.date_string=today", code=2)
     (other / "chat_template.jinja").unlink()
     assert "a cannot be asked" in (said := resolve(bench, post, code=2))
