@@ -106,6 +106,7 @@ def test_text_keeps_markers_and_drops_the_stop_token(model, tokenizer):
     assert completion.text.split() == ["<think>", "w11", "</think>", "<ans>", "w16"]
     assert completion.tokens == (3, 20, 4, 5, 25)
     assert completion.finish == "stop"
+    assert completion.end == tokenizer.eos_token_id == 2
 
 
 def test_a_cut_response_has_finish_length(model, tokenizer):
@@ -215,7 +216,7 @@ class LLM:
         stop = SimpleNamespace(token_ids=[20, 21, 2], finish_reason="stop")
         cut = SimpleNamespace(token_ids=[20] * 12, finish_reason="length")
         device = int(os.environ.get("CUDA_VISIBLE_DEVICES") or 0)
-        told = SimpleNamespace(token_ids=[30 + device, len(prompts), os.getpid() % 97, 2], finish_reason="stop")
+        told = SimpleNamespace(token_ids=[30 + device, len(prompts), 3 + os.getpid() % 94, 2], finish_reason="stop")
         chosen = {20: stop, 30: told, 40: cut}
         outputs = [chosen.get(prompt["prompt_token_ids"][1]) for prompt in prompts]
         return [SimpleNamespace(outputs=[output] if output else []) for output in outputs]
@@ -279,5 +280,10 @@ def test_vllm_requests_carry_every_setting(vllm, model, tokenizer):
         "temperature": 1.0,
         "top_p": 0.95,
     }
+    assert engine.parameters[0]["stop_token_ids"] == [tokenizer.eos_token_id]
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content }}<ans>{% endfor %}"
+    sample(engine, tokenizer, PROMPTS[:1], WARM, engine="vllm")
+    ends = tokenizer.convert_tokens_to_ids(["<ans>", "<eos>"])
+    assert engine.parameters[0]["stop_token_ids"] == ends
     with pytest.raises(InputError, match="cannot serve a loaded Qwen3ForCausalLM"):
         sample(model, tokenizer, PROMPTS, WARM, engine="vllm")

@@ -3,6 +3,7 @@ import json
 import pytest
 
 from headscope.errors import InputError
+from headscope.evaluation.checking import check_answers
 from headscope.evaluation.tasks import Problem, Task, TaskFile, load_task
 
 SIZES = {"aime24": 30, "aime25": 30, "amc": 83, "math500": 500, "gsm8k": 1319, "triviaqa": 3000}
@@ -195,3 +196,49 @@ def test_text_that_is_not_utf8_is_refused(tmp_path):
     (tmp_path / "a.json").write_bytes(b"\xff\xfe[")
     with pytest.raises(InputError, match="not UTF-8"):
         load_task(str(tmp_path / "a.json"))
+
+
+def test_gsm8ks_worked_solutions_lose_their_calculator_and_end_in_a_box(data):
+    task = load_task("gsm8k-train", data_dir=data)
+    assert task.problems[0].worked_answer == (
+        "Natalia sold 48/2 = 24 clips in May.\nNatalia sold 48+24 = 72 clips altogether in April and May.\n\\boxed{72}"
+    )
+    answers = [problem.worked_answer for problem in task.problems[:500]]
+    assert not any("<<" in answer or "####" in answer for answer in answers)
+    verdicts = check_answers(answers, [problem.answer for problem in task.problems[:500]], "math")
+    assert all(verdict.correct for verdict in verdicts)
+    assert load_task("gsm8k", data_dir=data).problems[0].solution == ""  # a test set is not trained on
+
+
+def test_openr1s_worked_answer_is_the_first_verified_trace(tmp_path):
+    row = {
+        "problem": "1+1",
+        "answer": "2",
+        "solution": "It is 2.",
+        "generations": ["<think>x</think> 3", "so \\boxed{2}"],
+    }
+    rows = [
+        row | {"correctness_math_verify": [False, True]},
+        row | {"correctness_math_verify": [False, False], "correctness_llama": [True, False]},
+        row | {"correctness_math_verify": [False, False]},
+    ]
+    (tmp_path / "openr1-math.json").write_text(json.dumps(rows))
+    task = load_task("openr1-math", data_dir=tmp_path)
+    assert [problem.worked_answer for problem in task.problems] == [
+        "so \\boxed{2}",
+        "<think>x</think> 3\n\\boxed{2}",
+        "It is 2.\n\\boxed{2}",
+    ]
+
+
+def test_a_task_says_how_it_is_asked_and_where_its_solutions_are(tmp_path):
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"prompt": "1+1", "answer": "2", "steps": "two"}\n')
+    asked = TaskFile(file=str(path), prompt="{question}\nAnswer with a number.", solution="steps")
+    (problem,) = load_task(asked).problems
+    assert problem.prompt == "1+1\nAnswer with a number."
+    assert problem.worked_answer == "two"  # no box was asked for
+    (plain,) = load_task(str(path)).problems
+    assert plain.prompt.startswith("1+1\nPlease reason step by step")
+    (boxed,) = load_task(TaskFile(file=str(path), solution="steps")).problems
+    assert boxed.worked_answer == "two\n\\boxed{2}"

@@ -81,7 +81,7 @@ def test_killed_run_equals_untouched_run(runs: dict[str, Path], method: str, mom
 @pytest.mark.parametrize(("method", "moment"), UNTOUCHED + CASES)
 def test_finished_run_holds_no_pickle_and_no_scratch(runs: dict[str, Path], method: str, moment: str) -> None:
     files = _files(runs[f"{method} {moment}"])
-    assert {Path(name).suffix for name in files} == {".json", ".jsonl", ".safetensors", ".jinja"}
+    assert {Path(name).suffix for name in files} == {".json", ".jsonl", ".safetensors", ".jinja", ".txt"}
     assert not [name for name in files if ".resume" in name or ".tmp" in name]
 
 

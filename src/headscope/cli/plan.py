@@ -41,20 +41,25 @@ def plan_command(
     from headscope.runs import RunDirectory
     from headscope.studies.evaluate import detectable
     from headscope.studies.plan import plan
+    from headscope.studies.preflight import too_few
 
     chosen = chosen_study(study, settings, base, post, task)
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_schema()
     units, noise = plan(chosen, run), detectable(chosen)
+    warnings = too_few(chosen)
     if json:
         rows = [
             {"kind": unit.kind, "digest": unit.digest, "labels": unit.labels, "done": run.is_done(unit)}
             for unit in units
         ]
-        print_json({"study": chosen.name, "run": str(run.path), "units": rows, "detectable": noise})
+        told = {"detectable": noise, "warnings": warnings}
+        print_json({"study": chosen.name, "run": str(run.path), "units": rows} | told)
     else:
         print_plan(units, run)
         cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
+        for warning in warnings:
+            print(f"warning: {warning}")
         print(f"smallest difference of pass@1 that would be found 4 times in 5: {', '.join(cells)}")
         print(run.path)
     return 0

@@ -155,6 +155,8 @@ def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, tables: Tabl
     for rows in tables.values():
         if rows:
             print(f"\n{markdown(rows)}")
+    for record in run.find("train"):
+        print(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
     for reason in dict.fromkeys(outcome.failed.values()):
         first, *others = [name for name, each in outcome.failed.items() if each == reason]
         also = f" and {len(others)} more" if others else ""

@@ -1,4 +1,4 @@
-"""``validate``: read a study and check everything that can be checked without loading a model."""
+"""``validate``: read a study and check everything that can be checked without loading a model's weights."""
 
 import typer
 
@@ -26,29 +26,41 @@ def validate_command(
     base: Base = None,
     post: Posts = None,
     task: Tasks = None,
-    resolve: bool = typer.Option(False, "--resolve", help="Also look for models, checkpoints and tasks, and at golds."),
+    resolve: bool = typer.Option(
+        False,
+        "--resolve",
+        help="Also open tokenizers, checkpoints and data; show what is trained on.",
+    ),
     json: Json = False,
 ) -> int:
-    """Check a study: keys, values, and with --resolve that what it names is there and its gold answers can be read."""
+    """Check a study: keys, values, and with --resolve that what it names is there and can be used."""
     from headscope.named_models import title
     from headscope.studies.reading import study_file
     from headscope.studies.stages import model_path
 
     chosen = chosen_study(study, settings, base, post, task)
+    shown: dict[str, str] = {}
+    warnings: list[str] = []
     if resolve:
-        from headscope.evaluation.golds import check_golds
         from headscope.runs import RunDirectory
-        from headscope.studies import sources
         from headscope.studies.plan import plan
+        from headscope.studies.preflight import resolve as resolved
+        from headscope.studies.preflight import too_few
         from headscope.studies.stages import check_there
 
         check_there(chosen)
-        plan(chosen, RunDirectory(run_folder(chosen.name, None)))
-        for ref, problems in chosen.asked:
-            check_golds(sources.task(ref, chosen.data_dir).first(problems))
+        run = RunDirectory(run_folder(chosen.name, None))
+        plan(chosen, run)
+        shown = resolved(chosen, run)
+        warnings = too_few(chosen)
     if json:
-        print_json({"valid": True, "study": chosen.model_dump(mode="json")})
+        found = {"warnings": warnings, "trained_on": shown}
+        print_json({"valid": True, "study": chosen.model_dump(mode="json")} | found)
     else:
+        for name, text in shown.items():
+            print(f"the first row {name} is trained on:\n{text}")
+        for warning in warnings:
+            print(f"warning: {warning}")
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
         base_name = title(model_path(chosen.base.model)) if resolve else chosen.base.model
         print(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")

@@ -1,7 +1,7 @@
 """The benchmarks known by name: where each lives, what its columns are called, how its answers are written."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,20 @@ def _after_hashes(answer: str) -> str:
     return answer.rsplit("####", 1)[-1].strip().replace(",", "")
 
 
+def _before_hashes(row: Mapping[str, Any]) -> str:
+    """GSM8K's worked solution without the calculator's ``<<48/2=24>>``, which no reader should learn to write."""
+    return re.sub(r"<<[^<>]*>>", "", str(row["answer"])).rsplit("####", 1)[0].strip()
+
+
+def _verified_trace(row: Mapping[str, Any]) -> str:
+    """The first of OpenR1's generations whose answer was verified; the source's own solution where none was."""
+    for mark in ("correctness_math_verify", "correctness_llama"):
+        for trace, right in zip(row.get("generations") or [], row.get(mark) or [], strict=False):
+            if right:
+                return str(trace)
+    return str(row.get("solution") or "")
+
+
 def _unprompted(question: str) -> str:
     """Some TriviaQA mirrors store ``Question: …\\nAnswer:``."""
     return re.sub(r"\nAnswer:$", "", re.sub(r"^Question: ", "", question.strip()))
@@ -33,6 +47,7 @@ class Benchmark:
         suffix.
     question, answer, aliases: column names in the order they are tried; a dot reaches into a nested record.
     options: columns of wrong answers, which are shuffled with the right one.
+    solution: a row's worked answer, "" for none; None for sets that no model should be trained on.
     """
 
     hub: str
@@ -47,6 +62,7 @@ class Benchmark:
     kind: str = "math"
     clean_question: Callable[[str], str] = _as_is
     clean_answer: Callable[[str], str] = _as_is
+    solution: Callable[[Mapping[str, Any]], str] | None = None
 
     def local_file(self, data_dir: Path) -> Path | None:
         """The benchmark's file in ``data_dir``, None where there is none."""
@@ -78,7 +94,12 @@ BENCHMARKS = {
     "gsm8k": Benchmark("openai/gsm8k", "test", ("gsm8k", "gsm8k_test"), config="main", clean_answer=_after_hashes),
     # What models are trained on; never a test set.
     "gsm8k-train": Benchmark(
-        "openai/gsm8k", "train", ("gsm8k-train", "gsm8k_train"), config="main", clean_answer=_after_hashes
+        "openai/gsm8k",
+        "train",
+        ("gsm8k-train", "gsm8k_train"),
+        config="main",
+        clean_answer=_after_hashes,
+        solution=_before_hashes,
     ),
     # The diamond set. Its authors ask not to republish it in plain text; the hub asks for their terms to be accepted.
     "gpqa": Benchmark(
@@ -92,7 +113,7 @@ BENCHMARKS = {
         group="High-level domain",
         kind="choice",
     ),
-    "openr1-math": Benchmark("open-r1/OpenR1-Math-220k", "train", ("openr1-math",)),
+    "openr1-math": Benchmark("open-r1/OpenR1-Math-220k", "train", ("openr1-math",), solution=_verified_trace),
     "triviaqa": Benchmark(
         "mandarjoshi/trivia_qa",
         "validation",

@@ -1,10 +1,12 @@
 """From a question to prompt token ids, through the tokenizer's own chat template."""
 
+from pathlib import Path
 from typing import Any
 
 import jinja2
 from pydantic import BaseModel, ConfigDict
 
+from headscope import hub
 from headscope.errors import InputError
 
 
@@ -29,12 +31,14 @@ class Chat(BaseModel):
 
 
 def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """The tokenizer of a folder or hub id, without any weights. Raises InputError where there is none."""
+    """Load the tokenizer of a folder or hub id, without any weights. Raises InputError where there is none."""
     from transformers import AutoTokenizer
 
+    offline = not Path(path).is_dir() and not hub.reachable()
+    options = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": offline}
     try:
-        return AutoTokenizer.from_pretrained(path, revision=revision, trust_remote_code=trust_remote_code)
-    except (OSError, ValueError) as error:
+        return AutoTokenizer.from_pretrained(path, **options)
+    except Exception as error:  # the tokenizers library raises bare Exception for a broken file
         raise InputError(f"model {path} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
 
 
@@ -88,5 +92,7 @@ def _template(tokenizer: Any) -> str:
         raise InputError("the model has no tokenizer, so no prompt can be made; allowed: a folder with tokenizer files")
     if not tokenizer.chat_template:
         name = getattr(tokenizer, "name_or_path", "") or "the model"
-        raise InputError(f"{name} has no chat template; allowed: a tokenizer with chat_template set")
+        raise InputError(
+            f"{name} has no chat template; allowed: a tokenizer with chat_template set, or chat_template: in the study"
+        )
     return str(tokenizer.get_chat_template())

@@ -63,7 +63,8 @@ def rescore(samples: Samples, task: Task | None = None, progress: Progress = SIL
     ]
     problems = [by_id[row["problem"]] for row in rows]
     records = map(_record, problems, completions, _verdicts(completions, problems, progress))
-    kept = [{**record, "token_ids": row["token_ids"]} for record, row in zip(records, rows, strict=True)]
+    as_drawn = [{name: row[name] for name in ("token_ids", "end")} for row in rows]
+    kept = [record | drawn for record, drawn in zip(records, as_drawn, strict=True)]
     return Samples.from_records(kept, model=samples.model, task=samples.task, settings=samples.settings)
 
 
@@ -114,4 +115,5 @@ def _record(problem: Problem, completion: Completion, verdict: Verdict) -> dict[
         "gold": problem.answer,
         "kind": problem.kind,
         "token_ids": completion.tokens,
+        "end": -1 if completion.end is None else completion.end,
     }

@@ -17,11 +17,12 @@ import torch
 from jaxtyping import Float, Int
 
 from headscope.errors import InputError
-from headscope.evaluation.sampling import Completion, Request, Sampling, completion_of
+from headscope.evaluation.sampling import Completion, Request, Sampling, check_room, completion_of
 from headscope.models.decoding import Choose, written_on
 from headscope.models.hooks import tells_rows_apart
 from headscope.models.threads import side_by_side
 from headscope.progress import Bar, Progress
+from headscope.turns import stop_tokens
 
 # Keys, values and logits of one batch. On a CPU the row limit binds first: beyond it small models fall out of
 # the cache, below it every step costs what a few rows cost (lab-s: 200 × 16 answers take 8.7 CPU s at 256, 7.9 at 512).
@@ -43,15 +44,12 @@ def generate(
     """Complete every request, in no particular order; see ``sampling.sample``."""
     longest = max(len(request.tokens) for request in requests)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    if context is not None and longest + sampling.max_new_tokens > context:
-        raise InputError(
-            f"a prompt of {longest} tokens and {sampling.max_new_tokens} new ones exceed "
-            f"the model's context of {context}; lower max_new_tokens to {context - longest}"
-        )
+    check_room(longest, sampling.max_new_tokens, context)
     by_row = tells_rows_apart(model)
     rows = batch_size or rows_that_fit(model, longest + sampling.max_new_tokens)
     batches = _batches(requests, rows)
-    stops, pad = _stop_tokens(model, tokenizer), getattr(tokenizer, "pad_token_id", None)
+    stops = frozenset(stop_tokens(tokenizer, model.generation_config))
+    pad = getattr(tokenizer, "pad_token_id", None)
     completions: list[Completion] = []
     with progress.bar("sampling", len(requests)) as bar, _evaluating(model):
         told = _Told(bar)
@@ -168,13 +166,6 @@ def _drawer(batch: Sequence[Request], sampling: Sampling, told: _Told) -> Choose
         return draw(logits, uniform, temperature=float(sampling.temperature), top_p=float(sampling.top_p))
 
     return choose
-
-
-def _stop_tokens(model: Any, tokenizer: Any) -> frozenset[int]:
-    """Every id that ends a response: the tokenizer's and the generation config's (chat models name several there)."""
-    configured = model.generation_config.eos_token_id
-    named = configured if isinstance(configured, list) else [configured]
-    return frozenset(int(token) for token in [tokenizer.eos_token_id, *named] if token is not None)
 
 
 @contextmanager

@@ -52,7 +52,7 @@ class Completion:
 
     prompt: index into the prompts; sample: 0 … samples − 1; seed: of its stream.
     tokens: generated ids, stop token excluded; text: their text, with the special tokens that carry meaning.
-    finish: "stop" (the model ended it) or "length" (cut at max_new_tokens).
+    finish: "stop" (the model ended it) or "length" (cut at max_new_tokens). end: the stop token, None for "length".
     """
 
     prompt: int
@@ -61,6 +61,7 @@ class Completion:
     tokens: tuple[int, ...]
     text: str
     finish: str
+    end: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +121,15 @@ def _require_all(requests: Sequence[Request], completions: Sequence[Completion],
         )
 
 
+def check_room(prompt: int, new: int, context: int | None) -> None:
+    """Raise InputError if a prompt and its answer, in tokens, are longer than a model's context; None is unknown."""
+    if context is not None and prompt + new > context:
+        raise InputError(
+            f"a prompt of {prompt} tokens and {new} new ones exceed "
+            f"the model's context of {context}; lower max_new_tokens to {context - prompt}"
+        )
+
+
 def completion_of(
     request: Request, tokens: Sequence[int], stops: frozenset[int], pad: int | None, tokenizer: Any
 ) -> Completion:
@@ -128,12 +138,13 @@ def completion_of(
     Special tokens stay in the text (``<think>``, ``<ans>`` carry meaning); only the stop token and padding
     are left out.
     """
-    end = next((index for index, token in enumerate(tokens) if token in stops), None)
-    kept = tuple(int(token) for token in tokens[:end])
+    length = next((index for index, token in enumerate(tokens) if token in stops), None)
+    end = None if length is None else int(tokens[length])
+    kept = tuple(int(token) for token in tokens[:length])
     shown = [token for token in kept if token != pad]
     text = tokenizer.decode(shown, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     finish = "length" if end is None else "stop"
-    return Completion(request.prompt, request.sample, request.seed, kept, text, finish)
+    return Completion(request.prompt, request.sample, request.seed, kept, text, finish, end)
 
 
 def _requests(prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Request]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark
@@ -16,6 +16,8 @@ from headscope.evaluation.tables import SUFFIXES, read_table
 Kind = Literal["math", "choice", "alias", "exact"]
 KINDS = get_args(Kind)
 LETTERS = "ABCDEFGHIJ"
+QUESTION, BOX = "{question}", "\\boxed"
+_QUESTION_COLUMNS = ("question", "problem", "prompt")
 
 _STEPS = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 PROMPT_SUFFIX = {
@@ -33,6 +35,8 @@ class Problem:
     answer: the gold answer; several accepted ones (kind alias) are separated by newlines, the first is the
         canonical one.
     kind: how a response is checked: math | choice | alias | exact. group: tier or level, "" for none.
+    template: how it is asked, with ``{question}`` in it; "" appends what its kind asks for.
+    solution: a worked answer, for SFT; "" for none.
     """
 
     id: str
@@ -40,13 +44,25 @@ class Problem:
     answer: str
     kind: str = "math"
     group: str = ""
+    template: str = ""
+    solution: str = ""
 
     @property
     def prompt(self) -> str:
-        """The question with what its kind asks for: the suffix of DeepSeek-R1's and Qwen2.5-Math's
-        evaluations for math.
+        """The question as its task asks it, or with what its kind asks for: the suffix of DeepSeek-R1's and
+        Qwen2.5-Math's evaluations for math.
         """
+        if self.template:
+            return self.template.replace(QUESTION, self.question)
         return self.question + PROMPT_SUFFIX[self.kind]
+
+    @property
+    def worked_answer(self) -> str:
+        """The solution, with the gold answer in a box at its end if the prompt asks for one and it has none."""
+        if not self.solution or BOX in self.solution or BOX not in self.prompt:
+            return self.solution
+        gold = self.answer.split("\n", 1)[0]
+        return f"{self.solution}\n{BOX}{{{gold}}}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +99,9 @@ class Task:
 class TaskFile(BaseModel):
     """A user's task file: JSON (a list of objects), JSONL or Parquet, and the names of its columns.
 
+    question: None takes the first of question, problem and prompt. prompt: how a question is asked, in evaluation and
+        training, with ``{question}`` in it; None appends what the kind asks for.
+    solution: a column of worked answers, which SFT learns.
     id: None numbers the rows. group, kind: a column, and one kind for all rows. name: None takes the file's stem.
     aliases: a column of further accepted answers. options: columns of wrong answers; they make the kind ``choice``,
         each problem's options are shuffled by ``seed`` and its question, and the gold answer becomes a letter.
@@ -92,8 +111,10 @@ class TaskFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     file: str
-    question: str = "question"
+    question: str | None = None
     answer: str = "answer"
+    prompt: str | None = None
+    solution: str | None = None
     id: str | None = None
     group: str | None = None
     aliases: str | None = None
@@ -102,6 +123,13 @@ class TaskFile(BaseModel):
     kind: Kind = "math"
     name: str | None = None
     allow_unreadable: bool = False
+
+    @field_validator("prompt")
+    @classmethod
+    def _holds_the_question(cls, prompt: str | None) -> str | None:
+        if prompt is not None and QUESTION not in prompt:
+            raise ValueError(f"it needs {QUESTION}, where the question is to stand")
+        return prompt
 
 
 def load_task(spec: str | TaskFile, *, data_dir: Path | str | None = None, seed: int = 0) -> Task:
@@ -127,16 +155,19 @@ def _from_file(spec: TaskFile) -> Task:
     path = Path(spec.file)
     name = spec.name or path.stem
     rows = read_table(path)
-    named = (spec.question, spec.answer, spec.id, spec.group, spec.aliases, *spec.options)
+    question = spec.question or next((name for name in _QUESTION_COLUMNS if _has(rows, name)), _QUESTION_COLUMNS[0])
+    named = (question, spec.answer, spec.id, spec.group, spec.aliases, spec.solution, *spec.options)
     _require(rows, [column for column in named if column is not None], str(path))
-    columns = _Columns(spec.question, spec.answer, spec.aliases, spec.options)
+    columns = _Columns(question, spec.answer, spec.aliases, spec.options)
     kind = "choice" if spec.options else spec.kind
     problems = []
     for index, row in enumerate(rows):
         where = f"row {index + 1} of {path}"
         own = f"{name}/{index}" if spec.id is None else _text(row, spec.id, where)
         group = "" if spec.group is None else str(_cell(row, spec.group))
-        problems.append(Problem(own, *columns.read(row, where, spec.seed), kind, group))
+        solution = "" if spec.solution is None else _text(row, spec.solution, where)
+        asked, gold = columns.read(row, where, spec.seed)
+        problems.append(Problem(own, asked, gold, kind, group, spec.prompt or "", solution))
     return Task(name, tuple(problems), spec.allow_unreadable)
 
 
@@ -158,7 +189,8 @@ def _from_benchmark(name: str, benchmark: Benchmark, data_dir: Path | None, seed
         text, gold = columns.read(row, f"row {index + 1} of {origin}", seed)
         group = str(row.get(benchmark.group, "")) if benchmark.group else ""
         cleaned = benchmark.clean_question(text), benchmark.clean_answer(gold)
-        problems.append(Problem(f"{name}/{index}", *cleaned, benchmark.kind, group))
+        solution = "" if benchmark.solution is None else benchmark.solution(row)
+        problems.append(Problem(f"{name}/{index}", *cleaned, benchmark.kind, group, solution=solution))
     return Task(name, tuple(problems))
 
 

@@ -24,6 +24,7 @@ from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
 from headscope.evaluation.sampling import Completion, Request, Sampling, completion_of
 from headscope.progress import Progress
+from headscope.turns import stop_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +54,13 @@ def complete(
     if isinstance(model, str | PathLike):
         model = Checkpoint(str(model))
     if isinstance(model, Checkpoint):
-        outputs = _served(model, requests, sampling, progress)
         tokenizer = tokenizer or model.load_tokenizer()
+        outputs = _served(model, requests, _settings(sampling, tokenizer), progress)
     elif (vllm := sys.modules.get("vllm")) is not None and isinstance(model, vllm.LLM):
         from headscope.evaluation.vllm_worker import generate
 
-        outputs = generate(model, [_wanted(request) for request in requests], asdict(sampling))
         tokenizer = tokenizer or model.get_tokenizer()
+        outputs = generate(model, [_wanted(request) for request in requests], _settings(sampling, tokenizer))
     else:
         raise InputError(
             f"sampling engine 'vllm' cannot serve a loaded {type(model).__name__}; allowed: a checkpoint's path "
@@ -94,11 +95,11 @@ class _Engine:
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **chosen}
         )
 
-    def generate(self, requests: Sequence[Request], sampling: Sampling) -> list[dict[str, Any] | None]:
+    def generate(self, requests: Sequence[Request], settings: dict[str, Any]) -> list[dict[str, Any] | None]:
         """Raises RuntimeError where the engine died; what it said went to standard error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        line = json.dumps({"requests": [_wanted(request) for request in requests], "sampling": asdict(sampling)})
+        line = json.dumps({"requests": [_wanted(request) for request in requests], "sampling": settings})
         try:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
@@ -162,22 +163,27 @@ def close_engines() -> None:
 
 
 def _served(
-    checkpoint: Checkpoint, requests: Sequence[Request], sampling: Sampling, progress: Progress
+    checkpoint: Checkpoint, requests: Sequence[Request], settings: dict[str, Any], progress: Progress
 ) -> list[dict[str, Any] | None]:
     """In the order of the requests. All samples of a prompt go to one engine, which then reads the prompt once."""
-    engines = _engines(checkpoint, sampling.seed, os.getpid())
+    engines = _engines(checkpoint, settings["seed"], os.getpid())
     outputs: list[dict[str, Any] | None] = [None] * len(requests)
     with progress.bar("sampling", len(requests)) as bar, ThreadPoolExecutor(len(engines)) as threads:
 
         def shard(number: int) -> None:
             mine = [index for index, request in enumerate(requests) if request.prompt % len(engines) == number]
-            found = engines[number].generate([requests[index] for index in mine], sampling) if mine else []
+            found = engines[number].generate([requests[index] for index in mine], settings) if mine else []
             for index, output in zip(mine, found, strict=False):
                 outputs[index] = output
 
         for number, _ in enumerate(threads.map(shard, range(len(engines)))):
             bar.advance(sum(request.prompt % len(engines) == number for request in requests))
     return outputs
+
+
+def _settings(sampling: Sampling, tokenizer: Any) -> dict[str, Any]:
+    """What every response shares. vLLM knows the stop tokens of the config, but not where the template ends a turn."""
+    return {**asdict(sampling), "stop_token_ids": list(stop_tokens(tokenizer))}
 
 
 def _wanted(request: Request) -> dict[str, Any]:

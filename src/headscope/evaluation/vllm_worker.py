@@ -25,6 +25,7 @@ def generate(engine: Any, requests: list[dict[str, Any]], sampling: dict[str, An
                 temperature=sampling["temperature"],
                 top_p=sampling["top_p"],
                 seed=request["seed"],
+                stop_token_ids=sampling["stop_token_ids"],
                 skip_special_tokens=False,
                 detokenize=False,
             )

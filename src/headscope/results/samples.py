@@ -21,7 +21,7 @@ from headscope.errors import InputError
 from headscope.results import shown
 from headscope.storage import check_keys, check_schema, described, read_object
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
 FINISHES = ("stop", "length")
 COLUMNS = {
@@ -37,9 +37,10 @@ COLUMNS = {
     "gold": "str",
     "kind": "str",
     "token_ids": "object",
+    "end": "int64",
 }
-ABSENT = {"kind": "", "token_ids": ()}
-"""What stands in these columns where a table does not have them: schema version 1 did not."""
+ABSENT: dict[str, Any] = {"kind": "", "token_ids": (), "end": -1}
+"""What stands in these columns where a table does not have them: schema version 1 had none of them, 2 no ``end``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class Samples:
         finish: "stop" | "length"; verdict: one of VERDICTS; answer: what was read from it, "" for nothing;
         gold: the accepted answer, several separated by newlines; kind: how the answer is checked, "" for unknown;
         token_ids: int32 ids of the response as it was generated (decoding and encoding again is not the identity),
-        empty where they were not kept.
+        empty where they were not kept; end: id of the stop token after them, -1 for none or unknown.
     settings: sampling and chat settings: plain JSON values.
 
     Raises InputError for a missing column, a value outside VERDICTS or FINISHES, an empty table, or problems

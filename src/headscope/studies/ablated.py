@@ -2,7 +2,7 @@
 a killed sweep resumes where it was.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ from headscope.studies import headsets, sources
 from headscope.studies.evaluate import sampling
 from headscope.studies.stages import Stage
 from headscope.studies.study import Study, TaskRef
+from headscope.turns import stop_tokens
 
 REFERENCE = 32
 """Texts behind a mean, a donor or a fitted constant."""
@@ -101,8 +102,7 @@ class Ablations:
         questions = {problem.id: problem.prompt for problem in self.task.problems}
         found = []
         for row in table.drop_duplicates("problem").head(count).to_dict("records"):
-            ended = (tokenizer.eos_token_id,) if row["finish"] == "stop" else ()
-            response = (*map(int, row["token_ids"]), *ended)
+            response = (*map(int, row["token_ids"]), *_ending(row, tokenizer))
             if response:
                 found.append(Text(tuple(prompt_ids(tokenizer, questions[row["problem"]], self.stage.chat)), response))
         return found
@@ -194,3 +194,10 @@ class Ablations:
     def _labels(self, heads: str, operator: str, control: int | None) -> dict[str, Any]:
         about = {"variant": self.stage.variant, "heads": heads, "operator": operator}
         return about | {"task": self.task.name, "control": control}
+
+
+def _ending(row: Mapping[Any, Any], tokenizer: Any) -> tuple[int, ...]:
+    """The token that ended a sampled response; samples of before schema version 3 did not keep it."""
+    if row["finish"] != "stop":
+        return ()
+    return (int(row["end"]),) if row["end"] >= 0 else stop_tokens(tokenizer)[:1]

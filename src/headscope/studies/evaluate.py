@@ -25,6 +25,7 @@ from headscope.runs.files import write_json
 from headscope.studies import sources
 from headscope.studies.stages import Stage
 from headscope.studies.study import EvalConfig, Study, TaskRef
+from headscope.studies.tokenizer import tokenizer_of
 
 SCHEMA_VERSION = 1
 CHECKER = 2
@@ -78,7 +79,7 @@ def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:
         checkpoint = Checkpoint(
             stage.folder, config.dtype, config.revision, stage.borrowed_tokenizer, config.trust_remote_code
         )
-        return checkpoint, checkpoint.load_tokenizer()
+        return checkpoint, tokenizer_of(stage)
     from headscope.studies.subjects import load
 
     subject = load(stage)

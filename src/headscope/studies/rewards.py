@@ -8,14 +8,16 @@ from headscope.errors import InputError
 from headscope.evaluation import check_answers
 from headscope.lab.rewards import lab_calculation, lab_plan
 from headscope.runs.files import digest
+from headscope.studies.study import TaskRef
 from headscope.training import Reward, calculation_reward, completion_text, format_reward
 
 
-def named(names: Sequence[str], dataset: str) -> list[Reward]:
+def named(names: Sequence[str], dataset: TaskRef) -> list[Reward]:
     """Rewards for the problems of ``dataset``; InputError for ``plan`` where no step labels exist."""
-    lab = dataset.startswith("lab-")
+    lab = isinstance(dataset, str) and dataset.startswith("lab-")
     if "plan" in names and not lab:
-        raise InputError(f"reward plan reads the lab's step labels, and data set {dataset} has none; leave it out")
+        name = dataset if isinstance(dataset, str) else dataset.file
+        raise InputError(f"reward plan reads the lab's step labels, and data set {name} has none; leave it out")
     known: dict[str, Reward] = {
         "correctness": correctness,
         "format": format_reward,

@@ -1,7 +1,7 @@
 """What the names in a study file stand for: tasks and training data, the lab's or the user's."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,14 +35,22 @@ def task_names() -> list[str]:
 
 
 def task_digest(problems: Sequence[Problem]) -> str:
-    """Over ids, questions, answers and kinds."""
-    return digest([[problem.id, problem.question, problem.answer, problem.kind] for problem in problems])
+    """Over ids, questions, answers and kinds, and how they are asked if not as their kind is."""
+    return digest(
+        [
+            [problem.id, problem.question, problem.answer, problem.kind, *filter(None, [problem.template])]
+            for problem in problems
+        ]
+    )
 
 
-def training_records(name: str) -> Any:
-    """Prompt and completion messages for SFT: the lab's (``lab.DATASETS``), a JSONL file, or a hub data set with those
-    columns.
+def training_records(name: TaskRef, chat: Chat = Chat(), data_dir: str | None = None) -> Any:
+    """Read prompt and completion messages for SFT: the lab's (``lab.DATASETS``), a task's worked answers, a JSONL file,
+    or a hub data set with those columns. Texts become messages, and prompts without a system message get the chat's: as
+    they are asked.
     """
+    if isinstance(name, TaskFile) or name in task_names():
+        return _worked_answers(task(name, data_dir), chat)
     if name in lab.DATASETS:
         return lab.DATASETS[name]()
     import datasets
@@ -57,7 +65,8 @@ def training_records(name: str) -> Any:
         raise InputError(
             f"data set {name!r} is none of {known}, no JSON file and no hub id that can be read: {reason}"
         ) from None
-    return _prompt_and_completion(rows, name)
+    rows = _prompt_and_completion(rows, name)
+    return rows.map(lambda row: _as_messages(row, chat)) if _is_text(rows) or chat.system else rows
 
 
 _LEARNED = ("prompt", "completion", "chat_template_kwargs")
@@ -75,11 +84,47 @@ def _prompt_and_completion(rows: Any, name: str) -> Any:
             remove_columns=rows.column_names,
         )
     raise InputError(
-        f"data set {name!r} has the columns {', '.join(rows.column_names)}; needed: prompt and completion, or messages"
+        f"data set {name!r} has the columns {', '.join(rows.column_names)}; needed: prompt and completion, messages, "
+        "or a task with worked answers, {file: …, solution: …}"
     )
 
 
-def training_prompts(name: str, chat: Chat, data_dir: str | None) -> list[dict[str, Any]]:
+def _worked_answers(problems: Task, chat: Chat) -> list[dict[str, Any]]:
+    """A task's prompts as evaluation asks them, and its worked answers."""
+    named = [name for name, benchmark in BENCHMARKS.items() if benchmark.solution is not None]
+    lacking = [problem.id for problem in problems.problems if not problem.solution]
+    if lacking:
+        raise InputError(
+            f"task {problems.name!r} has no worked answer to {len(lacking)} of {len(problems)} problems, the first is "
+            f"{lacking[0]}, and sft learns them; give {' or '.join(named)}, a file with a solution: column, "
+            "or prompt and completion records"
+        )
+    return [
+        {
+            "prompt": chat.messages(problem.prompt),
+            "completion": [{"role": "assistant", "content": problem.worked_answer}],
+        }
+        for problem in problems.problems
+    ]
+
+
+def _is_text(rows: Any) -> bool:
+    return len(rows) > 0 and any(isinstance(rows[0][side], str) for side in ("prompt", "completion"))
+
+
+def _as_messages(row: Mapping[str, Any], chat: Chat) -> dict[str, Any]:
+    """A row as the model is asked: plain text is what the user and the assistant say."""
+    prompt, completion = row["prompt"], row["completion"]
+    if isinstance(prompt, str):
+        prompt = chat.messages(prompt)
+    elif chat.system and prompt[0]["role"] != "system":
+        prompt = [{"role": "system", "content": chat.system}, *prompt]
+    if isinstance(completion, str):
+        completion = [{"role": "assistant", "content": completion}]
+    return {**row, "prompt": prompt, "completion": completion}
+
+
+def training_prompts(name: TaskRef, chat: Chat, data_dir: str | None) -> list[dict[str, Any]]:
     """Prompts for GRPO with the gold answer and how to check it in columns of their own."""
     return [
         {

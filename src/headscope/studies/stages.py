@@ -12,9 +12,10 @@ from headscope.errors import InputError
 from headscope.evaluation import Chat
 from headscope.model_folder import adapter_base, check_compatible, check_weights, read_model_config, whole_model
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import folder_digest
+from headscope.runs.files import digest, folder_digest
 from headscope.studies.study import HubCheckpoints, ModelConfig, Study, VariantConfig
 from headscope.training import list_checkpoints, step_of
+from headscope.turns import local_template
 from headscope.vocabularies import check_same_vocabulary
 from headscope.weight_files import check_full_precision
 
@@ -39,15 +40,22 @@ class Stage:
     def identity(self) -> dict[str, Any]:
         """What of this stage decides a result, for a unit's config: never a path."""
         known = {"step": self.step if self.unit else None, "dtype": self.config.dtype, "weights": self.digest}
-        borrowed = self.borrowed_tokenizer
-        return known if borrowed is None else known | {"tokenizer": _content(borrowed, None)}
+        borrowed, template = self.borrowed_tokenizer, self.config.chat_template
+        known |= {} if borrowed is None else {"tokenizer": _content(borrowed, None)}
+        if template is None:
+            return known
+        text = local_template(template_path(template))
+        return known | {"chat_template": template if text is None else digest(text)}
 
     @property
     def borrowed_tokenizer(self) -> str | None:
-        """Folder or hub id of the tokenizer to use, where the model's own folder has none."""
-        folder = Path(self.folder)
-        own = not folder.is_dir() or any(file for name in ("tokenizer*", "vocab.json") for file in folder.glob(name))
-        return None if own or self.config.tokenizer is None else model_path(self.config.tokenizer)
+        """Folder or hub id of the tokenizer to use instead of the model's own; None for its own."""
+        return None if self.config.tokenizer is None else model_path(self.config.tokenizer)
+
+    @property
+    def borrows(self) -> bool:
+        """Whether the model is spoken to through another tokenizer or chat template than its own."""
+        return self.config.tokenizer is not None or self.config.chat_template is not None
 
     @property
     def inputs(self) -> dict[str, Unit]:
@@ -80,16 +88,16 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
         ]
     if isinstance(variant.checkpoints, HubCheckpoints):
         stages = [
-            _finished(variant.name, config.model_copy(update={"revision": revision}), step)
+            _finished(variant.name, _lent(study.base, config.model_copy(update={"revision": revision})), step)
             for step, revision in revisions_by_step(variant.checkpoints).items()
         ]
     elif variant.checkpoints is not None:
         stages = [
-            _finished(variant.name, config.model_copy(update={"model": str(point.path)}), point.step)
+            _finished(variant.name, _lent(study.base, config.model_copy(update={"model": str(point.path)})), point.step)
             for point in list_checkpoints(variant.checkpoints)
         ]
     else:
-        stages = [_finished(variant.name, config)]
+        stages = [_finished(variant.name, _lent(study.base, config))]
     _check_comparable(base_stage(study), stages)
     return stages
 
@@ -131,9 +139,19 @@ def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
         "chat": chat,
         "revision": variant.revision,
         "model": variant.model or published or study.base.model,
-        "tokenizer": study.base.tokenizer or study.base.model,
+        "tokenizer": variant.tokenizer,
+        "chat_template": variant.chat_template,
     }
     return study.base.model_copy(update=changes)
+
+
+def _lent(base: ModelConfig, config: ModelConfig) -> ModelConfig:
+    """The variant's settings, with the base's tokenizer and chat template if its folder holds no tokenizer."""
+    folder = Path(model_path(config.model))
+    if config.tokenizer is not None or not folder.is_dir() or has_tokenizer(folder):
+        return config
+    template = config.chat_template or base.chat_template
+    return config.model_copy(update={"tokenizer": base.tokenizer or base.model, "chat_template": template})
 
 
 def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
@@ -148,12 +166,22 @@ def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
 
 
 def _content(folder: str, revision: str | None) -> str:
-    """Return what tells two models or tokenizers apart: the digest of a folder, for an adapter with its base's, or a hub
-    id with its revision."""
+    """Return what tells two models or tokenizers apart: a folder's digest (an adapter's with its base's), or a hub id
+    with its revision."""
     if not Path(folder).is_dir():
         return f"{folder}@{revision or 'main'}"
     own, base = folder_digest(Path(folder)), adapter_base(folder)
     return own if base is None else f"{own} on {_content(base, None)}"
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a model's folder holds a tokenizer of its own."""
+    return any(file for name in ("tokenizer*", "vocab.json") for file in folder.glob(name))
+
+
+def template_path(source: str) -> str:
+    """Where the chat template a study names lies: a file, a folder, a shipped name or a hub id."""
+    return named_models.named_model(source) or source
 
 
 def model_path(model: str) -> str:

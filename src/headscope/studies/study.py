@@ -26,15 +26,22 @@ ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) e
 class ModelConfig(Config):
     """A model: a folder, a hub id, or a built-in one (``lab-m``).
 
-    tokenizer: folder or hub id of the one used where the model's own folder has none; a variant takes the base's.
+    tokenizer: folder or hub id of the one used instead of the model's own; it has the model's ids.
+    chat_template: whose chat template is used: a folder, a hub id, a .jinja file, or one that TRL ships by its name
+        (``deepseek_r1_distill_training``).
+    Models trained here are saved with both. A variant without tokenizer files takes both from the base.
     """
 
     model: str
     tokenizer: str | None = None
+    chat_template: str | None = None
     revision: str | None = None
     dtype: Dtype = "float32"
     chat: Chat = Chat()
     trust_remote_code: bool = False
+
+
+TaskRef = str | TaskFile
 
 
 RewardName = Literal["correctness", "format", "calculation", "plan"]
@@ -42,12 +49,12 @@ RewardName = Literal["correctness", "format", "calculation", "plan"]
 
 class SftTraining(SftConfig):
     """SFT, or distillation on a teacher's traces: prompt and completion records of the lab (``lab.base.DATASETS``), a
-    JSONL file, or by a hub id.
+    JSONL file, or by a hub id; or the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
 
     control: null twin: completions of other prompts.
     """
 
-    dataset: str
+    dataset: TaskRef
     control: Literal["shuffled_answers"] | None = None
 
 
@@ -57,7 +64,7 @@ class DistillTraining(DistillConfig):
     teacher: a folder, a hub id, a built-in model, or an earlier variant trained in this study (its last checkpoint).
     """
 
-    dataset: str
+    dataset: TaskRef
     teacher: str
 
 
@@ -68,7 +75,7 @@ class GrpoTraining(GrpoConfig):
     control: null twin: rewards permuted among the completions of a prompt, or answers of other prompts.
     """
 
-    dataset: str
+    dataset: TaskRef
     rewards: tuple[RewardName, ...] = ("correctness",)
     control: Literal["permuted_rewards", "shuffled_answers"] | None = None
 
@@ -97,6 +104,7 @@ class VariantConfig(Config):
     twins: the same training with its signal removed or another seed, for the nulls: ``lr0``, ``permuted_rewards``,
         ``shuffled_answers``, or changed keys such as ``{seed: 1}``; each becomes a variant of its own.
     twin_of: the variant this one is a twin of.
+    tokenizer, chat_template: of a variant trained elsewhere, as ``ModelConfig`` says; one trained here has the base's.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -105,6 +113,8 @@ class VariantConfig(Config):
     twin_of: str | None = None
     checkpoints: str | HubCheckpoints | None = None
     model: str | None = None
+    tokenizer: str | None = None
+    chat_template: str | None = None
     revision: str | None = None
     reward_log: str | None = None
     chat: Chat = Chat()
@@ -116,10 +126,9 @@ class VariantConfig(Config):
             raise ValueError(f"it needs exactly one of train, checkpoints and model, and has {given or 'none'}")
         if self.name == "base":
             raise ValueError("the name base is taken by the base model")
+        if self.train is not None and (self.tokenizer or self.chat_template):
+            raise ValueError("it is trained here with the base's tokenizer and chat template; give them to base")
         return self
-
-
-TaskRef = str | TaskFile
 
 
 class PairFile(Config):
@@ -342,7 +351,7 @@ class Study(Config):
         return Study.model_validate(_located(self.model_dump(mode="json", exclude_unset=True), folder))
 
 
-_PATHS = {"model", "tokenizer", "checkpoints", "reward_log", "file", "dataset", "teacher", "data_dir"}
+_PATHS = {"model", "tokenizer", "chat_template", "checkpoints", "reward_log", "file", "dataset", "teacher", "data_dir"}
 
 
 def _located(value: Any, folder: Path, key: str = "") -> Any:

@@ -2,29 +2,25 @@
 
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import torch
 
-from headscope.errors import InputError
-from headscope.evaluation.chat import load_tokenizer
 from headscope.model_folder import check_compatible
 from headscope.models import Subject, common_vocabulary, entries, load_model
 from headscope.pairs import Pairs
 from headscope.studies.stages import Stage
+from headscope.studies.tokenizer import tokenizer_of
 
 
 def load(stage: Stage) -> Subject:
-    """The stage's model and tokenizer, its own or a borrowed one; the last two models loaded are kept, because units
-    that read one model follow each other.
+    """Load the stage's model and tokenizer, its own or a borrowed one; the last two models loaded are kept, because
+    units that read one model follow each other.
 
     Raises InputError where the model has no tokenizer: a study renders prompts.
     """
     subject = _loaded(stage.folder, stage.config.dtype, stage.config.revision, stage.config.trust_remote_code)
-    if subject.tokenizer is None and stage.borrowed_tokenizer is not None:
-        subject = replace(subject, tokenizer=_tokenizer(stage.borrowed_tokenizer))
-    if subject.tokenizer is None:
-        raise InputError(f"model {stage.folder} has no tokenizer files; a study needs its tokenizer and chat template")
+    if subject.tokenizer is None or stage.borrows:
+        return replace(subject, tokenizer=tokenizer_of(stage))
     return subject
 
 
@@ -56,8 +52,3 @@ def readable(pairs: Pairs, base: Stage, final: Stage) -> Pairs:
 def _loaded(folder: str, dtype: str, revision: str | None, trust_remote_code: bool) -> Subject:
     device = "cuda" if torch.cuda.is_available() else None
     return load_model(folder, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
-
-
-@lru_cache(maxsize=4)
-def _tokenizer(name: str) -> Any:
-    return load_tokenizer(name)

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from headscope.evaluation import Chat
+from headscope.evaluation import Chat, TaskFile
 from headscope.progress import Progress
 from headscope.runs import Unit
 from headscope.runs.files import digest, folder_digest
@@ -14,9 +14,11 @@ from headscope.studies.study import (
     GrpoTraining,
     SftTraining,
     Study,
+    TaskRef,
     Training,
     VariantConfig,
 )
+from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import (
     DistillConfig,
     GrpoConfig,
@@ -36,8 +38,7 @@ def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
     """
     settings = variant.train
     assert settings is not None
-    if isinstance(settings, SftTraining) and settings.hybrid:
-        chat = chat.model_copy(update={"enable_thinking": None})
+    chat = trained_as(settings, chat)
     config = {
         "train": settings.model_dump(mode="json"),
         "seed": study.seed,
@@ -51,7 +52,7 @@ def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
         # Seeds of a study shift those of its trainings: another study seed is another run of everything.
         seeded = settings.model_copy(update={"seed": settings.seed + study.seed})
         if isinstance(seeded, SftTraining):
-            _sft(seeded, base, chat, out, progress)
+            _sft(seeded, base, chat, out, study, progress)
         elif isinstance(seeded, GrpoTraining):
             _grpo(seeded, base, chat, out, study, progress)
         else:
@@ -67,15 +68,27 @@ def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
     return Unit("train", {"variant": variant.name}, config, work, inputs=inputs, outside=outside, resumable=True)
 
 
-def _sft(settings: SftTraining, base: Stage, chat: Chat, out: Path, progress: Progress) -> None:
+def trained_as(settings: Training, chat: Chat) -> Chat:
+    """How a variant that is asked through ``chat`` is spoken to in training: alike, but for a hybrid's two modes."""
+    hybrid = isinstance(settings, SftTraining) and settings.hybrid
+    return chat.model_copy(update={"enable_thinking": None}) if hybrid else chat
+
+
+def _sft(settings: SftTraining, base: Stage, chat: Chat, out: Path, study: Study, progress: Progress) -> None:
     config = SftConfig(**settings.model_dump(exclude={"dataset", "control"}))
-    rows = sources.training_records(settings.dataset)
-    switches = _switches(chat)
+    rows = sft_rows(settings, chat, study.data_dir)
+    run_sft(_folder(base), rows, config, out, tokenizer=_tokenizer(base), progress=progress)
+
+
+def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
+    """The records a variant is tuned on, with the switches of the chat template in every row."""
+    rows = sources.training_records(settings.dataset, chat, data_dir)
+    switches = template_switches(chat)
     if switches:
         rows = [{**row, "chat_template_kwargs": switches | (row.get("chat_template_kwargs") or {})} for row in rows]
     if settings.control == "shuffled_answers":
         rows = sources.shuffled(rows, ("completion", "chat_template_kwargs"), settings.seed)
-    run_sft(_folder(base), rows, config, out, progress=progress)
+    return rows
 
 
 def _distill(
@@ -87,15 +100,15 @@ def _distill(
     study: Study,
     progress: Progress,
 ) -> None:
-    changes = {"chat": _switches(chat) | settings.chat}
+    changes = {"chat": template_switches(chat) | settings.chat}
     config = DistillConfig(**settings.model_dump(exclude={"dataset", "teacher"}) | changes)
     prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
     path = teacher or model_path(settings.teacher)
-    run_distill(_folder(base), prompts, path, config, out, progress=progress)
+    run_distill(_folder(base), prompts, path, config, out, tokenizer=_tokenizer(base), progress=progress)
 
 
 def _grpo(settings: GrpoTraining, base: Stage, chat: Chat, out: Path, study: Study, progress: Progress) -> None:
-    changes = {"chat": _switches(chat) | settings.chat}
+    changes = {"chat": template_switches(chat) | settings.chat}
     config = GrpoConfig(**settings.model_dump(exclude={"dataset", "rewards", "control"}) | changes)
     prompts: Any = sources.training_prompts(settings.dataset, chat, study.data_dir)
     if settings.control == "shuffled_answers":
@@ -103,7 +116,7 @@ def _grpo(settings: GrpoTraining, base: Stage, chat: Chat, out: Path, study: Stu
     scorers = rewards.named(settings.rewards, settings.dataset)
     if settings.control == "permuted_rewards":
         scorers = [rewards.permuted(each, settings.seed) for each in scorers]
-    run_grpo(_folder(base), prompts, scorers, config, out, progress=progress)
+    run_grpo(_folder(base), prompts, scorers, config, out, tokenizer=_tokenizer(base), progress=progress)
 
 
 def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
@@ -116,7 +129,7 @@ def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
     return None
 
 
-def _switches(chat: Chat) -> dict[str, Any]:
+def template_switches(chat: Chat) -> dict[str, Any]:
     """What the chat template is told beside the messages."""
     return chat.model_dump(exclude={"system"}, exclude_none=True)
 
@@ -130,6 +143,11 @@ def _folder(base: Stage) -> str:
     return str(snapshot_download(base.folder, revision=base.config.revision))
 
 
+def _tokenizer(base: Stage) -> Any:
+    """What the study gives the base instead of its own tokenizer or template; None for its own."""
+    return tokenizer_of(base) if base.borrows else None
+
+
 def _model_digest(model: str) -> str:
     path = model_path(model)
     return folder_digest(Path(path)) if Path(path).is_dir() else path
@@ -139,6 +157,12 @@ def _data_digest(settings: Training, data_dir: str | None) -> str:
     """Of a task's problems or a local file; a hub id stands for itself."""
     if not isinstance(settings, SftTraining):
         return sources.task_digest(sources.task(settings.dataset, data_dir).problems)
-    if Path(settings.dataset).is_file() or settings.dataset.startswith("lab-"):
-        return digest([dict(row) for row in sources.training_records(settings.dataset)])
-    return settings.dataset
+    return _records_digest(settings.dataset, data_dir)
+
+
+def _records_digest(dataset: TaskRef, data_dir: str | None) -> str:
+    """Of the records themselves; a hub id stands for itself."""
+    known = isinstance(dataset, TaskFile) or Path(dataset).is_file() or dataset in sources.task_names()
+    if known or str(dataset).startswith("lab-"):
+        return digest([dict(row) for row in sources.training_records(dataset, Chat(), data_dir)])
+    return str(dataset)

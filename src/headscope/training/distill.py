@@ -5,6 +5,7 @@ between the two next-token distributions at every token of it (Agarwal et al., a
 texts a teacher has written is SFT: ``run_sft`` on its traces.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,9 +13,9 @@ from pydantic import Field
 
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
-from headscope.training import launch
+from headscope.training import launch, rendering
 from headscope.training.optimisation import Optimisation
-from headscope.training.run import TrainingRun, digest
+from headscope.training.run import TrainingRun, digest, spoken
 
 
 class DistillConfig(Optimisation):
@@ -44,35 +45,38 @@ def run_distill(
     config: DistillConfig,
     out: str | Path,
     *,
+    tokenizer: Any = None,
     progress: Progress = SILENT,
 ) -> TrainingRun:
     """Train the model at ``model_path`` towards the teacher's logits and write the run to ``out``; the same call
     resumes a killed run.
 
     prompts: ``{"prompt": [message, …], …}`` rows or a ``datasets.Dataset``. The teacher has the student's vocabulary.
+    tokenizer: used and saved instead of the model's own.
     Raises InputError for unusable input, for another run in ``out``, and when training diverges; checkpoints are kept.
     """
     out = Path(out)
     launch.check_vllm(config.vllm)
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
-        if len(rows) < config.batch_size:
-            raise InputError(f"{len(rows)} prompts cannot fill a step of batch_size {config.batch_size}")
+        launch.check_fills(len(rows), "batch_size", config.batch_size)
         identity = {
             "method": "distill",
             "model": str(model_path),
             "teacher": str(teacher_path),
             "config": config.model_dump(mode="json"),
             "data": digest(rows),
+            **spoken(tokenizer),
         }
         if launch.finished(out, identity):
             return TrainingRun.load(out)
         resume = launch.prepare(out, identity)
-        return launch.drive(_trainer(model_path, teacher_path, rows, config, out), resume, progress, identity)
+        trainer = _trainer(model_path, tokenizer, teacher_path, rows, config, out)
+        return launch.drive(trainer, resume, progress, identity)
 
 
-def trl_config(config: DistillConfig, out: Path) -> Any:
-    """TRL's settings for this config, as a ``trl.DistillationConfig``."""
+def trl_config(config: DistillConfig, out: Path, stops: Sequence[int] = ()) -> Any:
+    """TRL's settings for this config, as a ``trl.DistillationConfig``. stops: the tokens that end a completion."""
     from trl import DistillationConfig
 
     return DistillationConfig(
@@ -82,23 +86,28 @@ def trl_config(config: DistillConfig, out: Path) -> Any:
         beta=config.beta,
         chat_template_kwargs=config.chat,
         use_vllm=config.vllm,
+        generation_kwargs=launch.vllm_sampling(config.vllm, stops),
     )
 
 
-def _trainer(model_path: str | Path, teacher_path: str | Path, rows: Any, config: DistillConfig, out: Path) -> Any:
+def _trainer(
+    model_path: str | Path, tokenizer: Any, teacher_path: str | Path, rows: Any, config: DistillConfig, out: Path
+) -> Any:
     from headscope.training.trainers import DurableDistillation
 
-    student, teacher = launch.load(model_path), launch.load(teacher_path)
+    student = launch.load(model_path, tokenizer)
+    teacher = launch.load(teacher_path, tokenizer)
     sizes = [subject.model.config.get_text_config().vocab_size for subject in (student, teacher)]
     if sizes[0] != sizes[1]:
         raise InputError(
             f"teacher {teacher_path} has {sizes[1]} vocabulary entries and model {model_path} has {sizes[0]}; "
             "distillation compares their next-token distributions and needs the same"
         )
+    launch.tell(out, rendering.described(student.tokenizer, rows[0], config.chat))
     return DurableDistillation(
         model=student.model,
         teacher_model=teacher.model,
-        args=trl_config(config, out),
+        args=trl_config(config, out, student.model.generation_config.eos_token_id),
         train_dataset=rows,
         processing_class=student.tokenizer,
     )

@@ -13,10 +13,10 @@ from pydantic import Field
 
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
-from headscope.training import launch
+from headscope.training import launch, rendering
 from headscope.training.optimisation import Optimisation
 from headscope.training.rewards import Reward
-from headscope.training.run import TrainingRun, digest
+from headscope.training.run import TrainingRun, digest, spoken
 
 
 class GrpoConfig(Optimisation):
@@ -56,6 +56,7 @@ def run_grpo(
     config: GrpoConfig,
     out: str | Path,
     *,
+    tokenizer: Any = None,
     progress: Progress = SILENT,
 ) -> TrainingRun:
     """Train the model at ``model_path`` by GRPO and write the run to ``out``; the same call resumes a
@@ -65,6 +66,7 @@ def run_grpo(
         by name.
     rewards: called as TRL calls them, summed with ``reward_weights``; they must be deterministic for a
         resumed run to equal an uninterrupted one.
+    tokenizer: used and saved instead of the model's own.
     Raises InputError for unusable input, for another run in ``out``, and when training diverges;
     checkpoints are kept.
     """
@@ -74,8 +76,7 @@ def run_grpo(
     launch.check_vllm(config.vllm)
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
-        if len(rows) < config.prompts_per_step:
-            raise InputError(f"{len(rows)} prompts cannot fill a step of prompts_per_step {config.prompts_per_step}")
+        launch.check_fills(len(rows), "prompts_per_step", config.prompts_per_step)
         plain = config.model_dump(mode="json")
         identity = {
             "method": "grpo",
@@ -83,11 +84,12 @@ def run_grpo(
             "config": plain,
             "data": digest(rows),
             "rewards": names,
+            **spoken(tokenizer),
         }
         if launch.finished(out, identity):
             return TrainingRun.load(out)
         resume = launch.prepare(out, identity)
-        return launch.drive(_trainer(model_path, rows, rewards, config, out), resume, progress, identity)
+        return launch.drive(_trainer(model_path, tokenizer, rows, rewards, config, out), resume, progress, identity)
 
 
 def _check_rewards(names: list[str], config: GrpoConfig) -> None:
@@ -100,8 +102,8 @@ def _check_rewards(names: list[str], config: GrpoConfig) -> None:
         )
 
 
-def trl_config(config: GrpoConfig, out: Path) -> Any:
-    """TRL's settings for this config, as a ``trl.GRPOConfig``."""
+def trl_config(config: GrpoConfig, out: Path, stops: Sequence[int] = ()) -> Any:
+    """TRL's settings for this config, as a ``trl.GRPOConfig``. stops: the tokens that end a completion."""
     from trl import GRPOConfig
 
     shared = launch.arguments(config, out, config.prompts_per_step * config.samples)
@@ -123,17 +125,21 @@ def trl_config(config: GrpoConfig, out: Path) -> Any:
         reward_weights=None if config.reward_weights is None else list(config.reward_weights),
         chat_template_kwargs=config.chat,
         use_vllm=config.vllm,
+        generation_kwargs=launch.vllm_sampling(config.vllm, stops),
     )
 
 
-def _trainer(model_path: str | Path, rows: Any, rewards: Sequence[Reward], config: GrpoConfig, out: Path) -> Any:
+def _trainer(
+    model_path: str | Path, tokenizer: Any, rows: Any, rewards: Sequence[Reward], config: GrpoConfig, out: Path
+) -> Any:
     from headscope.training.trainers import DurableGrpo
 
-    subject = launch.load(model_path)
+    subject = launch.load(model_path, tokenizer)
+    launch.tell(out, rendering.described(subject.tokenizer, rows[0], config.chat))
     return DurableGrpo(
         model=subject.model,
         reward_funcs=list(rewards),
-        args=trl_config(config, out),
+        args=trl_config(config, out, subject.model.generation_config.eos_token_id),
         train_dataset=rows,
         processing_class=subject.tokenizer,
     )

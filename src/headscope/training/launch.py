@@ -11,6 +11,7 @@ import logging
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from headscope.progress import Progress
 from headscope.training import processes, run
 from headscope.training.log import keep_until
 from headscope.training.optimisation import Optimisation
+from headscope.turns import stop_tokens
 
 if TYPE_CHECKING:
     from headscope.models import Subject
@@ -72,19 +74,43 @@ def _step(folder: Path) -> int:
     return int(folder.name.rsplit("-", 1)[1])
 
 
-def load(model: str | Path) -> "Subject":
-    """The base model with float32 weights, and a tokenizer that can render chats.
+def load(model: str | Path, tokenizer: Any = None) -> "Subject":
+    """Load the base model with float32 weights, and a tokenizer that can render chats: ``tokenizer``, or its own.
 
+    Its generation config names every stop token, so that TRL and whoever loads a checkpoint stop where a turn ends.
     Raises InputError as ``load_model`` does, and where there is no tokenizer or no chat template.
     """
     from headscope.models import load_model
 
     subject = load_model(model)
+    if tokenizer is not None:
+        subject = replace(subject, tokenizer=tokenizer)
     if subject.tokenizer is None:
         raise InputError(f"model {model} has no tokenizer; training needs one beside the weights")
     if not subject.tokenizer.chat_template:
-        raise InputError(f"the tokenizer of {model} has no chat template; training renders prompts through it")
+        raise InputError(
+            f"the tokenizer of {model} has no chat template to render prompts through; give base.chat_template"
+        )
+    generation = subject.model.generation_config
+    generation.eos_token_id = list(stop_tokens(subject.tokenizer, generation))
     return subject
+
+
+def vllm_sampling(vllm: bool, stops: Sequence[int]) -> dict[str, Any] | None:
+    """TRL's ``generation_kwargs``: its vLLM engine serves the base's folder, whose files may not name every stop."""
+    return {"stop_token_ids": list(stops)} if vllm else None
+
+
+def tell(out: Path, rendered: str) -> None:
+    """Write down what is trained on, beside the settings."""
+    if processes.leads():
+        (out / run.RENDERED).write_text(rendered, encoding="utf-8")
+
+
+def check_fills(rows: int, key: str, wanted: int) -> None:
+    """Raise InputError where there are fewer prompts than a step takes."""
+    if rows < wanted:
+        raise InputError(f"{rows} prompts cannot fill a step of {key} {wanted}")
 
 
 def check_vllm(wanted: bool) -> None:
@@ -217,7 +243,8 @@ def quiet() -> Iterator[None]:
 def as_dataset(rows: Any, columns: Sequence[str]) -> Any:
     """A ``datasets.Dataset`` from itself or from a list of dictionaries.
 
-    Raises InputError where it is empty or a row lacks one of ``columns``.
+    Raises InputError where it is empty, a row lacks one of ``columns``, or the prompts are no messages: TRL would train
+    on plain text, and the model is asked through its chat template.
     """
     from datasets import Dataset
 
@@ -229,4 +256,9 @@ def as_dataset(rows: Any, columns: Sequence[str]) -> Any:
         missing = [column for column in columns if column not in found]
         if missing:
             raise InputError(f"row {at} of the training data has no {missing[0]!r}, only {', '.join(found)}")
+    if isinstance(rows[0]["prompt"], str):
+        raise InputError(
+            f"the prompts of the training data are plain text, the first is {rows[0]['prompt'][:60]!r}; give messages, "
+            "[{'role': 'user', 'content': …}], which the chat template renders as it does when the model is asked"
+        )
     return Dataset.from_list(list(rows)) if dataset is None else dataset

@@ -4,6 +4,7 @@
 
     run.json             method, config, model, digest of the data, whether it is complete
     training_args.json   every resolved field of TRL's config, because its defaults drift
+    trained_on.txt       the first row as the chat template renders it, marked where the loss is
     log.jsonl            one line per step
     checkpoint-0 …       plain Hugging Face folders; 0 is the base, the last one the final model
     .resume/             optimiser and random state of the newest checkpoint; deleted when the run completes
@@ -22,6 +23,7 @@ from headscope.training.log import LogEntry, read_log
 
 SCHEMA_VERSION = 1
 RECORD, ARGUMENTS, LOG, SCRATCH = "run.json", "training_args.json", "log.jsonl", ".resume"
+RENDERED = "trained_on.txt"
 
 
 @dataclass(frozen=True)
@@ -85,12 +87,19 @@ def write_record(out: Path, identity: Mapping[str, Any], *, complete: bool) -> N
 def check_same(out: Path, record: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
     """Raise InputError where ``out`` holds another run than asked for, naming the first difference."""
     found, asked = ({**each, **each["config"]} for each in (record, identity))
-    for key in ("method", "model", "teacher", *identity["config"], "data", "rewards"):
+    for key in ("method", "model", "chat_template", "teacher", *identity["config"], "data", "rewards"):
         if found.get(key) != asked.get(key):
             raise InputError(
                 f"{out} holds a run with {key} {found.get(key)!r}, not {asked.get(key)!r}; "
                 "give another directory or delete it"
             )
+
+
+def spoken(tokenizer: Any) -> dict[str, str]:
+    """What a run's identity says of a tokenizer that is not the model's own."""
+    if tokenizer is None:
+        return {}
+    return {"chat_template": hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()}
 
 
 def digest(rows: Iterable[Mapping[str, Any]]) -> str:

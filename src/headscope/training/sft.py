@@ -6,9 +6,9 @@ from typing import Any, Literal
 from pydantic import Field
 
 from headscope.progress import SILENT, Progress
-from headscope.training import launch
+from headscope.training import launch, rendering
 from headscope.training.optimisation import Optimisation
-from headscope.training.run import TrainingRun, digest
+from headscope.training.run import TrainingRun, digest, spoken
 
 
 class SftConfig(Optimisation):
@@ -28,15 +28,22 @@ class SftConfig(Optimisation):
 
 
 def run_sft(
-    model_path: str | Path, dataset: Any, config: SftConfig, out: str | Path, *, progress: Progress = SILENT
+    model_path: str | Path,
+    dataset: Any,
+    config: SftConfig,
+    out: str | Path,
+    *,
+    tokenizer: Any = None,
+    progress: Progress = SILENT,
 ) -> TrainingRun:
     """Fine-tune the model at ``model_path`` and write the run to ``out``; the same call resumes a killed run.
 
     dataset: ``{"prompt": [message, …], "completion": [message, …]}`` records or a ``datasets.Dataset`` of
         them; a column ``chat_template_kwargs`` (``{"enable_thinking": False}``) goes to the chat template,
         row by row.
-    Raises InputError for unusable input, for another run in ``out``, and when training diverges;
-    checkpoints are kept.
+    tokenizer: used and saved instead of the model's own.
+    Raises InputError for unusable input, for a chat template that leaves out a part of a completion, for another run in
+    ``out``, and when training diverges; checkpoints are kept.
     """
     out = Path(out)
     with launch.quiet():
@@ -48,11 +55,12 @@ def run_sft(
             "model": str(model_path),
             "config": config.model_dump(mode="json"),
             "data": digest(rows),
+            **spoken(tokenizer),
         }
         if launch.finished(out, identity):
             return TrainingRun.load(out)
         resume = launch.prepare(out, identity)
-        return launch.drive(_trainer(model_path, rows, config, out), resume, progress, identity)
+        return launch.drive(_trainer(model_path, tokenizer, rows, config, out), resume, progress, identity)
 
 
 def trl_config(config: SftConfig, out: Path) -> Any:
@@ -66,9 +74,11 @@ def trl_config(config: SftConfig, out: Path) -> Any:
     )
 
 
-def _trainer(model_path: str | Path, rows: Any, config: SftConfig, out: Path) -> Any:
+def _trainer(model_path: str | Path, tokenizer: Any, rows: Any, config: SftConfig, out: Path) -> Any:
     from headscope.training.trainers import DurableSft
 
-    subject = launch.load(model_path)
+    subject = launch.load(model_path, tokenizer)
+    rendering.check_completions(subject.tokenizer, rows)
+    launch.tell(out, rendering.described(subject.tokenizer, rows[0], max_length=config.max_length))
     args = trl_config(config, out)
     return DurableSft(model=subject.model, args=args, train_dataset=rows, processing_class=subject.tokenizer)

@@ -1,0 +1,155 @@
+"""What would stop a study hours later, looked for before it starts.
+
+Data that a method cannot use, prompts that a template cannot ask, a variant that is the base itself, counts too small
+for a verdict. Reads tokenizers and data, no weights.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.errors import InputError
+from headscope.evaluation import check_golds, prompt_ids
+from headscope.evaluation.sampling import check_room
+from headscope.measures.multiplicity import ALPHA
+from headscope.model_folder import read_model_config
+from headscope.runs import RunDirectory
+from headscope.runs.files import file_digest
+from headscope.studies import rewards, sources, train
+from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
+from headscope.studies.study import GrpoTraining, SftTraining, Study, TaskRef, Training
+from headscope.studies.tokenizer import tokenizer_of
+from headscope.training import launch, rendering
+
+ROWS = 1000
+"""Training rows looked at; the training itself looks at all."""
+FEWEST_CONTROLS = round(1 / ALPHA) - 1
+"""Random sets with which p ≤ 0.05 can be reached."""
+
+
+@dataclass(frozen=True)
+class _Speaker:
+    """A model of the study as it is asked. training: what makes it, if it is trained here."""
+
+    stage: Stage
+    tokenizer: Any
+    training: Training | None = None
+
+
+def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
+    """Open all that the study names, and return what each variant trained here is trained on: its first row, marked.
+
+    Raises InputError for gold answers that cannot be read, a model that is the base itself, a prompt that a model's
+    template cannot render, and training data that its method cannot use.
+    """
+    for ref, problems in study.asked:
+        check_golds(sources.task(ref, study.data_dir).first(problems))
+    shown = {}
+    with launch.quiet():
+        for speaker in _speakers(study, run):
+            _check_prompts(study, speaker)
+            if speaker.training is not None:
+                shown[speaker.stage.variant] = _check_training(study, speaker, speaker.training)
+    return shown
+
+
+def too_few(study: Study) -> list[str]:
+    """List the counts with which a verdict can never decide, a sentence each."""
+    if not study.variants:
+        return []
+    said = [_few_problems(study, ref, study.eval.problems, "eval.problems") for ref in study.tasks]
+    if not study.ablate.heads:
+        return list(filter(None, said))
+    said += [_few_problems(study, ref, study.ablate.problems, "ablate.problems") for ref in study.ablate_tasks]
+    if study.ablate.texts < FEWEST_PROBLEMS:
+        said.append(
+            f"ablate.texts is {study.ablate.texts}: the evidence on a head set is decided by no fewer than "
+            f"{FEWEST_PROBLEMS} texts"
+        )
+    for key, count in (("controls", study.ablate.controls), ("generated_controls", study.ablate.generated_controls)):
+        if count < FEWEST_CONTROLS:
+            said.append(
+                f"ablate.{key} is {count}: with fewer than {FEWEST_CONTROLS} random sets p ≤ {ALPHA:g} cannot be "
+                "reached, and no verdict is supported"
+            )
+    return list(dict.fromkeys(filter(None, said)))
+
+
+def _few_problems(study: Study, ref: TaskRef, limit: int | None, key: str) -> str:
+    task = sources.task(ref, study.data_dir).first(limit)
+    if len(task) >= FEWEST_PROBLEMS:
+        return ""
+    place = f"of task {task.name}, and {key} is {limit}" if limit == len(task) else f"in task {task.name}"
+    return f"there are {len(task)} problems {place}: no verdict on it is decided by fewer than {FEWEST_PROBLEMS}"
+
+
+def _speakers(study: Study, run: RunDirectory) -> Iterator[_Speaker]:
+    """The base and the last checkpoint of every variant; one trained here speaks through the base's tokenizer."""
+    base = base_stage(study)
+    tokenizer = tokenizer_of(base)
+    yield _Speaker(base, tokenizer)
+    for variant in study.variants:
+        if variant.train is not None:
+            config = base.config.model_copy(update={"chat": variant_model(study, variant).chat})
+            yield _Speaker(replace(base, variant=variant.name, config=config), tokenizer, variant.train)
+        else:
+            final = checkpoint_stages(study, variant, run, None)[-1]
+            _check_different(base, final)
+            yield _Speaker(final, tokenizer_of(final))
+
+
+def _check_different(base: Stage, final: Stage) -> None:
+    """Raise InputError if a variant has the base's weights and is asked as the base is."""
+    if base.chat == final.chat and _weights(base) == _weights(final):
+        raise InputError(
+            f"variant {final.variant} ({final.folder}) has the same weights as the base ({base.folder}); name the "
+            "post-trained model, or ask one of them otherwise (chat:)"
+        )
+
+
+def _weights(stage: Stage) -> object:
+    """What tells weights apart: the bytes of a folder's, or the hub id with its revision."""
+    folder = Path(stage.folder)
+    return sorted(file_digest(path) for path in folder.glob("*.safetensors")) if folder.is_dir() else stage.digest
+
+
+def _check_prompts(study: Study, speaker: _Speaker) -> None:
+    """Encode the first and the longest prompt of every task through the model's own template, and leave room."""
+    folder = Path(speaker.stage.folder)
+    config = read_model_config(folder) if folder.is_dir() else {}
+    context = (config.get("text_config") or config).get("max_position_embeddings")
+    # vLLM cuts an answer at the end of the context; our own engine, which all ablations use, refuses.
+    cut = study.eval.engine == "vllm" and not (study.variants and study.ablate.heads)
+    answered = [(ref, count, 0 if cut else study.eval.max_new_tokens) for ref, count in study.asked]
+    opened = [(ref, None, study.discover.opening_tokens) for ref in study.discover_tasks]
+    for ref, count, new in dict.fromkeys([*answered, *opened]):
+        problems = sources.task(ref, study.data_dir).first(count).problems
+        for problem in {problems[0], max(problems, key=lambda problem: len(problem.prompt))}:
+            try:
+                ids = prompt_ids(speaker.tokenizer, problem.prompt, speaker.stage.chat)
+                check_room(len(ids), new, context)
+            except InputError as error:
+                raise InputError(f"{speaker.stage.variant} cannot be asked {problem.id}: {error}") from error
+
+
+def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
+    """Check that the method can use its data, and return the first row as it is trained on."""
+    chat = train.trained_as(settings, speaker.stage.chat)
+    try:
+        if isinstance(settings, SftTraining):
+            columns = ("prompt", "completion", *(["chat_template_kwargs"] if settings.hybrid else []))
+            rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
+            rendering.check_completions(speaker.tokenizer, rows.select(range(min(ROWS, len(rows)))))
+            return rendering.described(speaker.tokenizer, rows[0], max_length=settings.max_length)
+        prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
+        if isinstance(settings, GrpoTraining):
+            rewards.named(settings.rewards, settings.dataset)
+            launch.check_fills(len(prompts), "prompts_per_step", settings.prompts_per_step)
+        else:
+            launch.check_fills(len(prompts), "batch_size", settings.batch_size)
+        switches = train.template_switches(chat) | settings.chat
+        return rendering.described(speaker.tokenizer, prompts[0], switches)
+    except InputError as error:
+        raise InputError(f"variant {speaker.stage.variant} cannot be trained: {error}") from error

@@ -1,0 +1,76 @@
+"""The tokenizer of a stage, its own or another's, with the chat template the study names. Loads no weights."""
+
+from pathlib import Path
+from typing import Any
+
+from headscope.errors import InputError
+from headscope.evaluation.chat import load_tokenizer
+from headscope.model_folder import read_model_config, whole_model
+from headscope.studies.stages import Stage, has_tokenizer, template_path
+from headscope.turns import local_template
+from headscope.vocabularies import check_token_ids
+
+
+def tokenizer_of(stage: Stage) -> Any:
+    """Load the tokenizer a stage is spoken to through.
+
+    Raises InputError if there is none, a borrowed one has other ids than the model, or the named template is missing.
+    """
+    own, borrowed = _own(stage), stage.borrowed_tokenizer
+    if borrowed is None and own is None:
+        raise InputError(f"model {stage.folder} has no tokenizer files; a study needs its tokenizer and chat template")
+    tokenizer = own if borrowed is None else load_tokenizer(borrowed)
+    if borrowed is not None:
+        _check_ids(stage, own, tokenizer, borrowed)
+    if stage.config.chat_template is not None:
+        tokenizer.chat_template = _template(stage.config.chat_template)
+    return tokenizer
+
+
+def _own(stage: Stage) -> Any:
+    """The tokenizer of the model itself; None if it has none."""
+    folder = Path(stage.folder)
+    if folder.is_dir() and not has_tokenizer(folder):
+        return None
+    try:
+        return load_tokenizer(stage.folder, stage.config.revision, stage.config.trust_remote_code)
+    except InputError:
+        if folder.is_dir() or stage.borrowed_tokenizer is None:
+            raise
+        return None  # a hub model without tokenizer files
+
+
+def _check_ids(stage: Stage, own: Any, borrowed: Any, name: str) -> None:
+    """Raise InputError if a borrowed tokenizer gives a token another id than the model's own, or one beyond its rows.
+
+    Added tokens are free to differ, as between a base and an R1-style model made of it; those both have are not.
+    """
+    known, lent = (own.get_vocab() if own is not None else {}), borrowed.get_vocab()
+    if own is not None:
+        added = {*own.get_added_vocab(), *borrowed.get_added_vocab()} - (known.keys() & lent.keys())
+        plain = [{token: index for token, index in ids.items() if token not in added} for ids in (known, lent)]
+        check_token_ids(*plain, variant_name=f"tokenizer {name}", base_name=f"model {stage.folder}")
+    rows = _rows(stage)
+    if rows is not None and max(lent.values()) >= rows:
+        raise InputError(
+            f"tokenizer {name} has ids up to {max(lent.values())} and model {stage.folder} has {rows} vocabulary "
+            "entries; give a tokenizer of the model's own vocabulary"
+        )
+
+
+def _rows(stage: Stage) -> int | None:
+    """Vocabulary entries of a model in a folder; a hub model's are known once it is loaded."""
+    folder = Path(stage.folder)
+    files = whole_model(folder) if folder.is_dir() else None
+    config = {} if files is None else read_model_config(files)
+    size = (config.get("text_config") or config).get("vocab_size")
+    return None if size is None else int(size)
+
+
+def _template(source: str) -> str:
+    """The text of the chat template a study names."""
+    path = template_path(source)
+    template = local_template(path) or load_tokenizer(path).chat_template
+    if not isinstance(template, str):
+        raise InputError(f"{source} has no chat template; give a .jinja file, a model folder or another hub id")
+    return template

@@ -1,0 +1,131 @@
+"""``validate --resolve``: what would fail hours later is refused in one sentence, and what is fine passes."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tests.studies.bench import Bench
+
+from headscope.cli.main import main
+
+SFT = "variants.0={{name: a, train: {{preset: lab-sft, max_steps: 1, batch_size: 2, {}}}}}"
+GRPO = "variants.0={{name: a, train: {{preset: lab-grpo, max_steps: 1, prompts_per_step: 2, samples: 2, {}}}}}"
+ENOUGH = ("eval.problems=20", "ablate.problems=20", "ablate.controls=19", "ablate.generated_controls=19")
+
+
+def resolve(bench: Bench, *settings: str, code: int = 0) -> str:
+    """What ``validate --resolve`` prints, on standard output if it passes and on standard error if it refuses."""
+    changed = [part for each in settings for part in ("--set", each)]
+    bench.capture.readouterr()
+    found = main(["validate", str(bench.study), "--resolve", *changed])
+    said = bench.capture.readouterr()
+    assert found == code, said
+    if code == 2:
+        last = said.err.splitlines()[-1]
+        assert last.startswith("headscope: ")
+        return last
+    return said.out
+
+
+@pytest.fixture
+def other(bench: Bench) -> Path:
+    """A model that differs from the base in one weight."""
+    folder = bench.model("post")
+    tensors = load_file(folder / "model.safetensors")
+    tensors["model.norm.weight"][0] += torch.tensor(0.5)
+    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def test_a_variant_that_is_the_base_is_refused_by_name(bench: Bench, other: Path) -> None:
+    copy = bench.model("copy")
+    (copy / "chat_template.jinja").write_text((copy / "chat_template.jinja").read_text() + " ")
+    for same in (bench.base, copy):
+        said = resolve(bench, f"variants.a.model='{same}'", code=2)
+        assert f"variant a ({same}) has the same weights as the base ({bench.base})" in said
+    assert "study bad is valid" in resolve(bench, f"variants.a.model='{other}'")
+    # One model asked in two modes is a comparison.
+    assert "is valid" in resolve(bench, "base.chat.enable_thinking=true", "variants.a.chat.enable_thinking=false")
+
+
+def test_every_model_is_asked_a_prompt_of_every_task(bench: Bench, other: Path) -> None:
+    words = bench.file("words.jsonl", '{"question": "what is this?", "answer": "a"}\n')
+    post = f"variants.a.model='{other}'"
+    said = resolve(bench, post, f"tasks=[lab-t1, {{file: '{words}', kind: exact}}]", code=2)
+    assert "base cannot be asked words/0: the model's tokenizer cannot encode the prompt" in said
+    assert "exceed the model's context of 256; lower max_new_tokens" in resolve(
+        bench, post, "eval.max_new_tokens=250", code=2
+    )
+    assert "is valid" in resolve(bench, post, "eval.max_new_tokens=250", "eval.engine=vllm", "ablate.heads=[]")
+    assert "has no effect" in resolve(bench, post, "variants.a.chat.date_string=today", code=2)
+    (other / "chat_template.jinja").unlink()
+    assert "a cannot be asked" in (said := resolve(bench, post, code=2))
+    assert "post has no chat template" in said
+
+
+def test_sft_data_is_opened_rendered_and_shown(bench: Bench) -> None:
+    out = resolve(bench, SFT.format("dataset: lab-traces"))
+    assert "the first row a is trained on:\n--- prompt: read, no loss ---\n<|im_start|>user" in out
+    assert "--- answer: learned ---\n <think> okay" in out
+    said = resolve(bench, SFT.format("dataset: nobody/nothing"), code=2)
+    assert "variant a cannot be trained: data set 'nobody/nothing' is none of" in said
+    path = bench.file("columns.jsonl", json.dumps({"text": "5"}))
+    said = resolve(bench, SFT.format(f"dataset: '{path}'"), code=2)
+    assert "has the columns text; needed: prompt and completion, messages, or a task with worked answers" in said
+    said = resolve(bench, SFT.format("dataset: lab-train"), code=2)
+    assert "task 'lab-train' has no worked answer to 2000 of 2000 problems" in said
+    assert "gsm8k-train or openr1-math" in said
+    said = resolve(bench, SFT.format("dataset: lab-traces, hybrid: true"), code=2)
+    assert "has no 'chat_template_kwargs'" in said
+
+
+def test_a_template_that_loses_a_thought_is_refused_before_training(bench: Bench) -> None:
+    template = (bench.base / "chat_template.jinja").read_text()
+    forgetful = bench.file(
+        "forgetful.jinja", template.replace("{{ message.content }}", "{{ message.content.split('</think>')[-1] }}")
+    )
+    said = resolve(bench, SFT.format("dataset: lab-traces"), f"base.chat_template='{forgetful}'", code=2)
+    assert "variant a cannot be trained: the chat template of" in said
+    assert "leaves '<think> okay" in said
+
+
+def test_grpo_data_needs_answers_rewards_and_enough_prompts(bench: Bench) -> None:
+    out = resolve(bench, GRPO.format("dataset: lab-train, rewards: [correctness, plan]"))
+    assert "(what the model writes, up to its end of turn)" in out
+    path = bench.file("two.jsonl", '{"prompt": "?E0", "answer": "5"}\n{"prompt": "?E1", "answer": "6"}\n')
+    assert "<|im_start|>user ?E0" in resolve(bench, GRPO.format(f"dataset: {{file: '{path}', kind: exact}}"))
+    said = resolve(bench, GRPO.format(f"dataset: '{path}', rewards: [plan]"), code=2)
+    assert "reward plan reads the lab's step labels" in said
+    said = resolve(bench, GRPO.format(f"dataset: '{path}'").replace("step: 2", "step: 3"), code=2)
+    assert "2 prompts cannot fill a step of prompts_per_step 3" in said
+    path = bench.file("chat.jsonl", '{"prompt": [{"role": "user", "content": "?E0"}], "answer": "5"}\n')
+    assert "a list in column 'prompt'" in resolve(bench, GRPO.format(f"dataset: '{path}'"), code=2)
+    path = bench.file("open.jsonl", '{"prompt": "?E0"}\n')
+    assert "has no column ['answer']" in resolve(bench, GRPO.format(f"dataset: '{path}'"), code=2)
+
+
+def test_counts_that_cannot_decide_are_told_and_enough_are_not(bench: Bench, other: Path) -> None:
+    post = f"variants.a.model='{other}'"
+    said = resolve(bench, post, "ablate.texts=9")
+    assert "warning: there are 2 problems of task lab-t1, and eval.problems is 2: no verdict" in said
+    assert "warning: ablate.texts is 9" in said
+    assert "warning: ablate.controls is 1: with fewer than 19 random sets p ≤ 0.05 cannot be reached" in said
+    assert "warning" not in resolve(bench, post, *ENOUGH)
+    bench.capture.readouterr()
+    changed = [part for each in (post, *ENOUGH[:3], "ablate.generated_controls=18") for part in ("--set", each)]
+    assert main(["plan", str(bench.study), "--out", str(bench.out), *changed]) == 0
+    assert bench.capture.readouterr().out.count("warning: ablate.generated_controls is 18") == 1
+
+
+def test_a_tasks_own_prompt_is_asked_and_trained_with(bench: Bench) -> None:
+    path = bench.file("own.jsonl", '{"question": "?E0", "answer": "5", "steps": "E0=5"}\n' * 2)
+    own = f"{{file: '{path}', kind: exact, solution: steps, prompt: 'okay {{question}} wait'}}"
+    out = resolve(bench, SFT.format(f"dataset: {own}"))
+    assert "<|im_start|>user okay ?E0 wait<|im_end|>" in out
+    assert "--- answer: learned ---\n E0=5<|im_end|>" in out
+    assert "okay ?E0 wait" in resolve(bench, GRPO.format(f"dataset: {own}"))
+    assert bench.call("train", SFT.format(f"dataset: {own}"))[0] == 0
+    bad = own.replace("{question}", "")
+    assert "prompt is 'okay  wait'; it needs {question}" in resolve(bench, SFT.format(f"dataset: {bad}"), code=2)
