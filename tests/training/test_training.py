@@ -67,13 +67,6 @@ class Recorder:
         self.notes.append(note)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    import torch
-
-    torch.set_num_threads(1)
-
-
 def test_sft_learns_the_completion_and_only_it(
     tiny_model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
