@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from tests.tiny_models import LONGEST_SUM
 
 # Halfway between the rounding of float64 (1e-16) and that of float32 (6e-8), in orders of magnitude, rounded up.
 EXACT = 1e-10
+# Of float32's 24, where one computation of thousands of sums is run twice in float32, and a mistake costs far more.
+HALF_THE_BITS = 2.0**-12
 _DRAWS = 4
 # A float32 sum of n products is the exact sum of factors off by λ√n half units of float32's precision at most, except
 # with a probability of 2n exp(−λ²/2) (Higham and Mary, doi 10.1137/18M1226312); with λ = 5 that is 0.2 % here.
@@ -27,8 +30,9 @@ _ROUNDING = 5 * LONGEST_SUM**0.5 / 2
 def float64() -> Iterator[None]:
     """Compute in float64 wherever the package, transformers or NumPy code asks for float32.
 
-    A model in float64 is not enough: transformers' norms, rotary embeddings, routers and eager attention turn to float32
-    in between, and so do results. Only what is looked up while this lasts changes; dtypes already stored stay.
+    A model in float64 is not enough: transformers' norms, rotary embeddings, routers and eager attention turn to
+    float32 in between, and so do results. Only what is looked up while this lasts changes, and files of float32 cannot
+    be read meanwhile.
     """
     default = torch.get_default_dtype()
     with pytest.MonkeyPatch.context() as patch:
@@ -50,8 +54,9 @@ def relative(found: np.ndarray, expected: np.ndarray) -> float:
 def float32_bound(compute: Callable[[Any], np.ndarray], model: Any) -> tuple[np.ndarray, float]:
     """Return what ``compute(model)`` is in float64, and how far float32 may be from it (as ``relative`` measures).
 
-    Float32 computes what the exact model would with its numbers moved by ``_ROUNDING`` units of float32's precision. How
-    the result answers is measured: every weight is moved by up to one unit, and the largest change of ``_DRAWS`` counts.
+    Float32 computes what the exact model would with its numbers moved by ``_ROUNDING`` units of float32's precision.
+    How the result answers is measured: every weight is moved by up to one unit, and the largest change of ``_DRAWS``
+    counts.
     """
     with float64():
         exact = compute(_in_float64(model))

@@ -16,6 +16,7 @@ from headscope.pairs import Pairs
 
 pytestmark = pytest.mark.usefixtures("float64")
 
+
 @pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "llama", "mistral"])
 @pytest.mark.parametrize("positions", ["last", "answer"])
 def test_scores_of_ragged_pairs_equal_the_slow_reference(

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.precision import EXACT, float32_bound, relative
+from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.interventions import (

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
+from tests.precision import HALF_THE_BITS, relative
 
 from headscope.errors import InputError
 from headscope.results.edges import EdgeScores
@@ -104,7 +105,7 @@ def test_scores_of_a_checkpoint_are_those_of_its_model_on_its_pairs(toy_run: Pat
     (pairs,) = run.find("pairs", variant="sft", pairs="main")
     (scores,) = run.find("scores", variant="sft", step=4)
     again = attribute(load_model(train.folder / "checkpoint-4"), Pairs.load(pairs.folder), nodes=4)
-    np.testing.assert_allclose(EdgeScores.load(scores.folder).edges, again.edges, atol=1e-6)
+    assert relative(EdgeScores.load(scores.folder).edges, again.edges) < HALF_THE_BITS
 
 
 def test_the_same_command_reuses_everything(toy_run: Path, toy_study: Path) -> None:

@@ -52,7 +52,10 @@ def load_model(
         raise InputError(f"model {name} is not there: no such folder")
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     options["local_files_only"] = not folder.is_dir() and not hub.reachable()
-    model = _load_weights(name, {**options, "dtype": _DTYPES[dtype], "device_map": device_map})
+    numbers: dict[str, Any] = {"dtype": _DTYPES[dtype], "device_map": device_map}
+    if dtype == "float64":
+        numbers["experts_implementation"] = "eager"  # grouped products know no float64
+    model = _load_weights(name, options | numbers)
     if device is not None:
         model = model.to(device)
     _check_finite(name, model)

@@ -28,14 +28,22 @@ from headscope.models.projections import Projection, linear_bias, linear_weight
 from headscope.models.ungrouping import ungrouped
 
 _PROBE_TOKENS = 8
-# Units of precision that a right adapter may be off by: sums of up to 2^16 products err by some 2^8 in float32, and
-# layers pass that on; numbers of 16 bits are summed in float32 and rounded where modules hand them on.
+# Units of precision that rounding may cost: sums of up to 2^16 products err by some 2^8 in float32, and layers pass
+# that on; numbers of 16 bits are summed in float32 and rounded where modules hand them on.
 _SUMMED, _HANDED_ON = 2**10, 2**3
 _PLAIN_ATTENTION = (None, "eager", "sdpa")
 
 
 # Models that were found to be what their access says, and what they computed with then.
 _PROVEN: WeakKeyDictionary[PreTrainedModel, tuple[object, ...]] = WeakKeyDictionary()
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """Return the largest difference, relative to the numbers, by which two right ways to run a model may differ.
+
+    Norms and softmax compute in float32 even where the model is in float64.
+    """
+    return max(_SUMMED * torch.finfo(torch.float32).eps, _HANDED_ON * torch.finfo(dtype).eps)
 
 
 def prove(model: PreTrainedModel, access: HeadAccess) -> None:
@@ -102,11 +110,6 @@ class _Check:
     def _name(self) -> str:
         return str(self.model.config.model_type)
 
-    @property
-    def _allowed(self) -> float:
-        """Relative difference that is rounding; norms and softmax compute in float32 even where the model is float64."""
-        return max(_SUMMED * torch.finfo(torch.float32).eps, _HANDED_ON * torch.finfo(self.model.dtype).eps)
-
     def _logits(self) -> Float[Tensor, "batch token vocab"]:
         logits: Tensor = self.model(input_ids=self.ids, use_cache=False).logits
         return logits
@@ -156,14 +159,16 @@ class _Check:
     def _demand(self, found: Tensor, expected: Tensor, sentence: str) -> None:
         """Refuse with ``sentence`` where two tensors differ by more than rounding."""
         error = float((found.float() - expected.float()).norm() / expected.float().norm().clamp_min(1e-30))
-        if not error <= self._allowed:
-            raise InputError(f"{sentence} by {error:.1e} (allowed {self._allowed:.0e})")
+        allowed = rounding(self.model.dtype)
+        if not error <= allowed:
+            raise InputError(f"{sentence} by {error:.1e} (allowed {allowed:.0e})")
 
     def _norms(self) -> None:
+        allowed = rounding(self.model.dtype)
         for index, layer in enumerate(self.access.layers):
             wide = [projection.norm for projection in layer.projections]
             for norm in (layer.attention_norm, layer.attention_post_norm, layer.mlp_norm, *wide):
-                if norm is not None and not formula_error(norm, self.model.dtype) <= self._allowed:
+                if norm is not None and not formula_error(norm, self.model.dtype) <= allowed:
                     kind = type(norm.module).__name__
                     raise InputError(f"layer {index} of {self._name}: {kind} is neither a LayerNorm nor an RMSNorm")
 
