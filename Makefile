@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/lab
 TEST_WORKERS ?= 2
-.PHONY: demo test lint bench real pretrain figures clean
+TESTS ?= tests
+.PHONY: demo test portable lint bench real pretrain figures clean
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
@@ -20,6 +21,17 @@ demo: .venv/installed
 
 test: lint
 	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+
+# The suite with every set of instructions torch has for this processor, with one thread and with two.
+portable: .venv/installed-dev
+	@failed=; for capability in default avx2 unset; do for threads in 1 2; do \
+		combination="ATEN_CPU_CAPABILITY=$$capability OMP_NUM_THREADS=$$threads"; \
+		test $$capability = unset && chosen="-u ATEN_CPU_CAPABILITY" || chosen="ATEN_CPU_CAPABILITY=$$capability"; \
+		echo "== $$combination"; \
+		env $$chosen OMP_NUM_THREADS=$$threads $(BIN)/python -m pytest -n 1 --dist loadgroup $(TESTS) || \
+			failed="$$failed\nfailed: $$combination"; \
+	done; done; \
+	test -z "$$failed" && echo "all six combinations passed" || { printf "$$failed\n"; exit 1; }
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -7,7 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two workers on two cores
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,3 +51,12 @@ def ragged_pairs() -> Callable[..., Any]:
     from tests import tiny_models
 
     return tiny_models.ragged_pairs
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Everything of the test is computed in float64 (``tests.precision``)."""
+    from tests import precision
+
+    with precision.float64():
+        yield

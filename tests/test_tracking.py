@@ -23,11 +23,6 @@ from tests.training.conftest import build_model
 STEPS = 6
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def pairs() -> Pairs:
     return tiny_models.ragged_pairs(count=12)
@@ -73,7 +68,6 @@ def _tracker(pairs: Pairs, out: Path, every: int | None = 2) -> HeadTracker:
 @pytest.fixture(scope="module")
 def tracked(pairs: Pairs, tmp_path_factory: pytest.TempPathFactory) -> tuple[Trainer, Path]:
     folder = tmp_path_factory.mktemp("tracked")
-    torch.set_num_threads(1)
     trainer = _trainer(folder / "training")
     trainer.add_callback(_tracker(pairs, folder / "heads"))
     trainer.train()

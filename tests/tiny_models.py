@@ -23,6 +23,7 @@ from transformers import (
 from headscope.pairs import Pairs
 
 LAYERS, HEADS, KV_HEADS, D_HEAD, WIDTH, VOCABULARY = 2, 4, 2, 8, 32, 40
+LONGEST_SUM = 8 * WIDTH  # products in a score, over the (at most 8) positions of an ending; MLPs are 4 x WIDTH or less
 WINDOW = 6
 _ALTERNATING = {"sliding_window": WINDOW, "layer_types": ["sliding_attention", "full_attention"]}
 _EXPERTS = {"num_experts_per_tok": 2}
@@ -94,6 +95,8 @@ def tiny_model(architecture: str, seed: int = 0, **more: Any) -> torch.nn.Module
             }
         )  # fmt: skip
     model = AutoModelForCausalLM.from_config(config).eval()
+    if model.dtype == torch.float64:
+        model.config._experts_implementation = "eager"  # grouped products know no float64
     for parameter in model.parameters():
         # Far from the small initial weights: attention is not uniform and every term of a formula counts.
         vector = parameter.ndim == 1

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.precision import EXACT, HALF_THE_BITS
 
 from headscope.circuits import attribute
 from headscope.circuits.batches import collate
@@ -45,7 +46,7 @@ def test_every_benchmark_fills_its_row(script: Any, capsys: pytest.CaptureFixtur
         assert re.fullmatch(r"–|\d+(\.\d+)? ×", row[7])
     difference = re.search(r"largest difference (\S+) of", compared[4][-1])
     assert difference is not None
-    assert float(difference[1]) < 1e-5
+    assert float(difference[1]) < HALF_THE_BITS
     two, adaptive = ([float(cell.strip("< %")) for cell in row[3:8]] for row in nodes[2:])
     assert max(adaptive) < 1 < two[0]
     assert "judged" in nodes[-1][-1]
@@ -58,6 +59,7 @@ def test_a_gpu_is_asked_for_in_a_sentence(script: Any) -> None:
         script("run.py")["main"](["gpu"])
 
 
+@pytest.mark.usefixtures("float64")
 def test_bare_passes_find_the_gradient_that_attribution_integrates(script: Any) -> None:
     # The embedding enters every destination: its scores add up to Δ · mean gradient at the embeddings.
     model, pairs = _TINY["tiny_model"]("qwen3").requires_grad_(False), _TINY["ragged_pairs"](count=3)
@@ -72,7 +74,7 @@ def test_bare_passes_find_the_gradient_that_attribution_integrates(script: Any) 
     scores = attribute(model, pairs, nodes=4, batch=len(pairs), keep_pairs=True).pair_edges
     assert scores is not None
     expected = torch.as_tensor(scores)[list(batch.indices), 0].sum(-1)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(found, expected, rtol=EXACT, atol=EXACT)
     assert passes.seconds > 0
 
 

@@ -1,12 +1,12 @@
 """Attribution against a slow reference, its invariances, what it leaves behind, and what it refuses."""
 
-import runpy
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from tests.circuits.slow_reference import slow_scores
+from tests.precision import EXACT, relative
 
 from headscope.circuits import attribute
 from headscope.circuits.exact import exact_edges
@@ -14,11 +14,7 @@ from headscope.errors import InputError
 from headscope.measures.quadrature import quadrature
 from headscope.pairs import Pairs
 
-slow_scores = runpy.run_path(str(Path(__file__).parent / "slow_reference.py"))["slow_scores"]
-
-
-def relative(found: np.ndarray, expected: np.ndarray) -> float:
-    return float(np.abs(found - expected).max() / np.abs(expected).max())
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "llama", "mistral"])
@@ -31,11 +27,11 @@ def test_scores_of_ragged_pairs_equal_the_slow_reference(
     expected = slow_scores(model, pairs, rule.alphas, rule.weights)
     scores = attribute(model, pairs, nodes=3, keep_pairs=True)
     assert scores.pair_edges is not None
-    assert relative(scores.pair_edges, expected) < 1e-5
-    assert relative(scores.edges, expected.mean(0)) < 1e-5
-    assert relative(scores.edges_abs, np.abs(expected).mean(0)) < 1e-5
+    assert relative(scores.pair_edges, expected) < EXACT
+    assert relative(scores.edges, expected.mean(0)) < EXACT
+    assert relative(scores.edges_abs, np.abs(expected).mean(0)) < EXACT
     heads = np.abs(expected)[:, 1:6].sum(-1)[:, :4], np.abs(expected)[:, 6:].sum(-1)[:, :4]
-    assert relative(scores.pair_heads, np.stack(heads, axis=1)) < 1e-5
+    assert relative(scores.pair_heads, np.stack(heads, axis=1)) < EXACT
 
 
 @pytest.mark.parametrize(("architecture", "nodes"), [("qwen3", 3), ("mistral", 3), ("gpt2", 3), ("gpt2", "adaptive")])
@@ -46,7 +42,7 @@ def test_batches_of_any_size_give_the_same_scores(
     one_by_one = attribute(model, pairs, nodes=nodes, batch=1, keep_pairs=True).pair_edges
     for size in (2, 6):
         found = attribute(model, pairs, nodes=nodes, batch=size, keep_pairs=True).pair_edges
-        assert relative(found, one_by_one) < 1e-5
+        assert relative(found, one_by_one) < EXACT
 
 
 def test_the_shared_prefix_adds_nothing(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -55,7 +51,7 @@ def test_the_shared_prefix_adds_nothing(tiny_model: Any, ragged_pairs: Any) -> N
     # Evaluating a shared position too (KL 0 there whatever is run) puts the whole text into the ending.
     last = len(pairs.clean[0]) - 1
     whole = Pairs.from_tokens(pairs.clean, pairs.corrupt, positions=[0, last])
-    assert relative(2 * attribute(model, whole, nodes=3).edges, cached.edges) < 1e-5
+    assert relative(2 * attribute(model, whole, nodes=3).edges, cached.edges) < EXACT
 
 
 def test_contracting_positions_in_chunks_changes_nothing(
@@ -65,7 +61,7 @@ def test_contracting_positions_in_chunks_changes_nothing(
     whole = attribute(model, pairs, nodes=6)
     monkeypatch.setattr("headscope.circuits.memory.Budget.positions", lambda *_sizes: 2)
     monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 64)
-    assert relative(attribute(model, pairs, nodes=6).edges, whole.edges) < 1e-5
+    assert relative(attribute(model, pairs, nodes=6).edges, whole.edges) < EXACT
 
 
 def test_completeness_residual_shrinks_with_nodes_and_is_of_the_input_row(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -73,7 +69,7 @@ def test_completeness_residual_shrinks_with_nodes_and_is_of_the_input_row(tiny_m
     coarse, fine = (attribute(model, pairs, nodes=nodes) for nodes in (2, 32))
     assert fine.residual < 1e-3 < coarse.residual
     lost = coarse.settings["loss_corrupt"] - coarse.settings["loss_clean"]
-    assert coarse.residual == pytest.approx(abs(coarse.edges[0].sum() - lost) / lost, rel=1e-4)
+    assert coarse.residual == pytest.approx(abs(coarse.edges[0].sum() - lost) / lost, rel=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "mistral"])
@@ -109,7 +105,7 @@ def test_grouped_keys_and_values_are_the_sums_of_their_copies(tiny_model: Any, r
     grouped = attribute(model, pairs, nodes=3, kv="group", keep_pairs=True)
     expected = attribute(model, pairs, nodes=3, keep_pairs=True).grouped(2)
     for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
-        assert relative(getattr(grouped, name), getattr(expected, name)) < 1e-6
+        assert relative(getattr(grouped, name), getattr(expected, name)) < EXACT
     assert grouped.destinations == expected.destinations
 
 
@@ -128,7 +124,7 @@ def test_a_metric_of_ones_own_equals_the_built_in_one(tiny_model: Any, ragged_pa
 
     own = attribute(model, pairs, metric=my_kl, nodes=3)
     assert own.settings["metric"] == "my_kl"
-    assert relative(own.edges, attribute(model, pairs, nodes=3).edges) < 1e-5
+    assert relative(own.edges, attribute(model, pairs, nodes=3).edges) < EXACT
 
 
 def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any) -> None:

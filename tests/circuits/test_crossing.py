@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.precision import EXACT
 
 from headscope.circuits import cross_patch
 from headscope.errors import InputError
@@ -13,6 +14,8 @@ from headscope.measures.logits import kl
 from headscope.models import ARCHITECTURES, head_access
 from headscope.models.projections import linear_weight
 from headscope.results.cross_patch import CrossPatch
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 def _with_head_changed(model: Any, layer: int, head: int) -> Any:
@@ -31,21 +34,21 @@ def test_the_one_changed_head_closes_the_whole_gap(tiny_model: Any, ragged_pairs
     post = _with_head_changed(base, 1, 2)
     for into, source in ((base, post), (post, base)):
         found = cross_patch(into, source, pairs)
-        np.testing.assert_allclose(found.closed[:, 1, 2], found.gap, atol=1e-5)
-        assert found.share[1, 2] == pytest.approx(1, abs=1e-3)
+        np.testing.assert_allclose(found.closed[:, 1, 2], found.gap, rtol=0, atol=EXACT)
+        assert found.share[1, 2] == pytest.approx(1, abs=EXACT)
         others = np.delete(found.closed[:, 1], 2, axis=1)
-        assert np.abs(others).max() < 1e-5  # heads of the last layer that are the same in both models
+        assert np.abs(others).max() < EXACT  # heads of the last layer that are the same in both models
     with torch.no_grad():
         ids, places = torch.as_tensor(pairs.clean[0])[None], pairs.positions[0]
         gap = kl(post(ids).logits[0, places], base(ids).logits[0, places]).mean()
-    assert cross_patch(base, post, pairs).gap[0] == pytest.approx(float(gap), rel=1e-4)
+    assert cross_patch(base, post, pairs).gap[0] == pytest.approx(float(gap), rel=EXACT)
 
 
 def test_a_model_and_itself_have_no_gap(tiny_model: Any, ragged_pairs: Any) -> None:
     model = tiny_model("gemma2")
     found = cross_patch(model, model, ragged_pairs(count=2))
-    assert np.abs(found.gap).max() < 1e-6
-    assert np.abs(found.closed).max() < 1e-6
+    assert np.abs(found.gap).max() < EXACT
+    assert np.abs(found.closed).max() < EXACT
 
 
 def test_models_of_different_shapes_are_refused(tiny_model: Any, ragged_pairs: Any) -> None:

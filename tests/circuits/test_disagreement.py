@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.precision import EXACT
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from headscope.circuits import attribute, cross_patch, ladder
@@ -14,6 +15,8 @@ from headscope.circuits.disagreement import answer_divergence, disagreement
 from headscope.errors import InputError
 from headscope.models import Subject
 from headscope.pairs import Pairs
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 # The module: in the package's namespace its name is the function's.
 area = import_module("headscope.circuits.disagreement")
@@ -40,7 +43,7 @@ def test_divergence_is_that_of_full_passes_however_it_is_chunked(
     pairs = ragged_pairs(0, count=2)
     monkeypatch.setattr(area, "LOGIT_BYTES", chunk * 4 * 6 * base.config.vocab_size)
     for found, expected in zip(answer_divergence(base, post, pairs), plain_divergence(base, post, pairs), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=EXACT, atol=EXACT)
 
 
 def test_the_largest_are_kept_at_least_one_per_pair(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -62,12 +65,12 @@ def test_the_direction_is_post_against_base(tiny_model: Any, ragged_pairs: Any) 
         model.lm_head.weight.data.zero_()
     post.lm_head.bias = torch.nn.Parameter(torch.zeros(40))
     post.lm_head.bias.data[7] = 100
-    np.testing.assert_allclose(answer_divergence(base, post, pairs)[0], np.log(40), rtol=1e-5)
+    np.testing.assert_allclose(answer_divergence(base, post, pairs)[0], np.log(40), rtol=EXACT)
 
 
 def test_a_model_and_itself_never_disagree(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs()
-    assert all(np.abs(row).max() < 1e-5 for row in answer_divergence(model, model, pairs))
+    assert all(np.abs(row).max() < EXACT for row in answer_divergence(model, model, pairs))
     assert all(len(row) == 1 for row in disagreement(model, model, pairs).positions)
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from tests.circuits.slow_patching import PlainPatching
+from tests.precision import EXACT, relative
 
 from headscope.circuits import faithfulness
 from headscope.circuits.exact import exact_edges, exact_heads
@@ -15,11 +16,13 @@ from headscope.pairs import Pairs
 from headscope.results.circuit import Circuit
 from headscope.results.graph import Graph
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 
 def test_every_exact_edge_equals_the_reference(eap_reference: Any) -> None:
     scores = exact_edges(eap_reference.model, eap_reference.pairs, "logit_diff")
     real, expected = eap_reference.scores["real_edges"], eap_reference.scores["exact_logitdiff"]
-    assert np.abs(scores.edges - expected)[real].max() < 1e-5
+    assert relative(scores.edges[real], expected[real]) < eap_reference.rounding
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
@@ -33,11 +36,11 @@ def test_edges_and_heads_equal_a_plain_patch(tiny_model: Any, ragged_pairs: Any,
         kept = real.copy()
         kept[row, column] = False
         assert edges.pair_edges is not None
-        np.testing.assert_allclose(edges.pair_edges[:, row, column], plain.nll(kept) - clean, atol=2e-5)
+        np.testing.assert_allclose(edges.pair_edges[:, row, column], plain.nll(kept) - clean, rtol=0, atol=EXACT)
     for layer, head in ((0, 3), (1, 2)):
         kept = real.copy()
         kept[edges.graph.head_source(layer, head)] = False
-        np.testing.assert_allclose(heads.pair_heads[:, layer, head], plain.nll(kept) - clean, atol=2e-5)
+        np.testing.assert_allclose(heads.pair_heads[:, layer, head], plain.nll(kept) - clean, rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "phi3", "olmo2"])
@@ -53,7 +56,7 @@ def test_a_groups_input_is_patched_for_all_its_query_heads(
         kept = graph.real.copy()
         kept[0, column] = False
         found = faithfulness(model, pairs, Circuit(graph, kept), "nll")
-        assert scores.edges[0, column] == pytest.approx((found.circuit - found.full).mean(), abs=1e-5)
+        assert scores.edges[0, column] == pytest.approx((found.circuit - found.full).mean(), abs=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ["mistral", "gpt2"])
@@ -66,21 +69,21 @@ def test_passes_of_any_size_give_the_same_scores(
     monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 150)
     for size in (2, None):
         found = exact_edges(model, pairs, "nll", batch=size, keep_pairs=True)
-        np.testing.assert_allclose(found.pair_edges, expected.pair_edges, atol=2e-5)
-        np.testing.assert_allclose(exact_heads(model, pairs, "nll", batch=size).pair_heads, heads, atol=2e-5)
+        np.testing.assert_allclose(found.pair_edges, expected.pair_edges, rtol=0, atol=EXACT)
+        np.testing.assert_allclose(exact_heads(model, pairs, "nll", batch=size).pair_heads, heads, rtol=0, atol=EXACT)
 
 
 def test_what_is_kept_of_the_scores(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs(count=3)
     scores = exact_edges(model, pairs, keep_pairs=True)
     assert scores.pair_edges is not None
-    assert scores.pair_edges.min() > -1e-5  # KL is 0 on the clean run
-    np.testing.assert_allclose(scores.edges, scores.pair_edges.mean(0), atol=1e-6)
-    np.testing.assert_allclose(scores.edges_abs, np.abs(scores.pair_edges).mean(0), atol=1e-6)
-    np.testing.assert_allclose(scores.pair_heads[:, 1, 2], np.abs(scores.pair_edges[:, 8]).sum(1), rtol=1e-5)
+    assert scores.pair_edges.min() > -EXACT  # KL is 0 on the clean run
+    np.testing.assert_allclose(scores.edges, scores.pair_edges.mean(0), rtol=0, atol=EXACT)
+    np.testing.assert_allclose(scores.edges_abs, np.abs(scores.pair_edges).mean(0), rtol=0, atol=EXACT)
+    np.testing.assert_allclose(scores.pair_heads[:, 1, 2], np.abs(scores.pair_edges[:, 8]).sum(1), rtol=EXACT)
     assert not scores.pair_edges[:, ~scores.graph.real].any()
     assert scores.settings["method"] == "exact"
-    assert scores.settings["loss_clean"] == pytest.approx(0, abs=1e-6)
+    assert scores.settings["loss_clean"] == pytest.approx(0, abs=EXACT)
     assert exact_edges(model, pairs).pair_edges is None
 
 
@@ -113,8 +116,8 @@ def test_progress_counts_every_edge_and_head(tiny_model: Any, ragged_pairs: Any)
 def test_a_pair_equal_to_itself_scores_nothing(tiny_model: Any, ragged_pairs: Any) -> None:
     pairs = ragged_pairs(count=2)
     same = Pairs.from_tokens(pairs.clean, pairs.clean, [0, -1])
-    assert exact_edges(tiny_model("qwen3"), same, "nll").edges_abs.max() < 1e-5
-    assert np.abs(exact_heads(tiny_model("qwen3"), same, "nll").mean).max() < 1e-5
+    assert exact_edges(tiny_model("qwen3"), same, "nll").edges_abs.max() < EXACT
+    assert np.abs(exact_heads(tiny_model("qwen3"), same, "nll").mean).max() < EXACT
 
 
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])

@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 import torch
 from tests.circuits.slow_patching import PlainPatching
+from tests.precision import EXACT
 
 from headscope.circuits import attribute, faithfulness, ladder, select
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, head_access
 from headscope.results.circuit import Circuit
 from headscope.results.graph import Graph
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "qwen2", "mistral", "gpt2"])
@@ -22,10 +25,10 @@ def test_all_edges_are_the_clean_run_and_none_the_corrupt_one(
     graph = Graph(2, 4)
     whole = faithfulness(model, pairs, Circuit(graph, graph.real), "nll")
     nothing = faithfulness(model, pairs, Circuit(graph, np.zeros_like(graph.real)), "nll")
-    np.testing.assert_allclose(whole.circuit, whole.full, atol=2e-4)
-    np.testing.assert_allclose(nothing.circuit, nothing.empty, atol=2e-4)
-    assert whole.normalised == pytest.approx(1, abs=1e-3)
-    assert nothing.normalised == pytest.approx(0, abs=1e-3)
+    np.testing.assert_allclose(whole.circuit, whole.full, rtol=0, atol=EXACT)
+    np.testing.assert_allclose(nothing.circuit, nothing.empty, rtol=0, atol=EXACT)
+    assert whole.normalised == pytest.approx(1, abs=EXACT)
+    assert nothing.normalised == pytest.approx(0, abs=EXACT)
     assert (whole.edges, nothing.edges) == (graph.real.sum(), 0)
 
 
@@ -37,7 +40,7 @@ def test_full_and_empty_are_the_models_own_losses(tiny_model: Any, ragged_pairs:
         for ids, value in ((pair.clean, found.full[row]), (pair.corrupt, found.empty[row])):
             logits = model(torch.as_tensor(ids)[None]).logits[0, -1]
             right, wrong = pair.label
-            assert value == pytest.approx(float((logits[wrong] - logits[right]).detach()), abs=2e-4)
+            assert value == pytest.approx(float((logits[wrong] - logits[right]).detach()), abs=EXACT)
 
 
 @pytest.mark.parametrize("patch", ["corrupt", "zero", "mean"])
@@ -49,16 +52,16 @@ def test_a_circuit_equals_a_plain_patch(tiny_model: Any, ragged_pairs: Any, arch
     for share in (0.9, 0.4):
         edges = graph.real & (draw.random(graph.real.shape) < share)
         found = faithfulness(model, pairs, Circuit(graph, edges), "nll", patch=patch)
-        np.testing.assert_allclose(found.circuit, plain.nll(edges), rtol=2e-5, atol=2e-5)
-    np.testing.assert_allclose(found.full, plain.nll(graph.real), rtol=2e-5, atol=2e-5)
-    np.testing.assert_allclose(found.empty, plain.nll(np.zeros_like(graph.real)), rtol=2e-5, atol=2e-5)
+        np.testing.assert_allclose(found.circuit, plain.nll(edges), rtol=EXACT)
+    np.testing.assert_allclose(found.full, plain.nll(graph.real), rtol=EXACT)
+    np.testing.assert_allclose(found.empty, plain.nll(np.zeros_like(graph.real)), rtol=EXACT)
 
 
 @pytest.mark.parametrize("patch", ["corrupt", "zero", "mean"])
 def test_the_whole_graph_is_the_model_whatever_is_patched(tiny_model: Any, ragged_pairs: Any, patch: str) -> None:
     graph = Graph(2, 4)
     found = faithfulness(tiny_model("gpt2"), ragged_pairs(), Circuit(graph, graph.real), "nll", patch=patch)
-    np.testing.assert_allclose(found.circuit, found.full, atol=2e-5)
+    np.testing.assert_allclose(found.circuit, found.full, rtol=0, atol=EXACT)
 
 
 def test_a_grouped_circuit_is_patched_as_its_query_heads_copies(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -77,9 +80,9 @@ def test_ladder_is_the_circuits_one_by_one_and_ends_at_the_whole_model(tiny_mode
     for fraction, step in zip(fractions, (curve[size] for size in range(len(curve))), strict=True):
         alone = faithfulness(model, pairs, select(scores, fraction=fraction))
         assert step.edges == alone.edges
-        np.testing.assert_allclose(step.circuit, alone.circuit, atol=1e-5)
-        assert step.normalised == pytest.approx(alone.normalised, abs=1e-5)
-    assert curve[2].normalised == pytest.approx(1, abs=1e-3)
+        np.testing.assert_allclose(step.circuit, alone.circuit, rtol=0, atol=EXACT)
+        assert step.normalised == pytest.approx(alone.normalised, abs=EXACT)
+    assert curve[2].normalised == pytest.approx(1, abs=EXACT)
     assert curve.settings["scores"] == scores.settings
 
 
@@ -91,9 +94,10 @@ def test_passes_of_any_size_give_the_same_curve(
     scores = attribute(model, pairs, nodes=2)
     expected = ladder(model, pairs, scores, "nll", patch=patch)
     one_by_one = ladder(model, pairs, scores, "nll", patch=patch, batch=1)
-    np.testing.assert_allclose(one_by_one.circuits, expected.circuits, atol=2e-5)
+    np.testing.assert_allclose(one_by_one.circuits, expected.circuits, rtol=0, atol=EXACT)
     monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 1)
-    np.testing.assert_allclose(ladder(model, pairs, scores, "nll", patch=patch).circuits, expected.circuits, atol=2e-5)
+    row_by_row = ladder(model, pairs, scores, "nll", patch=patch)
+    np.testing.assert_allclose(row_by_row.circuits, expected.circuits, rtol=0, atol=EXACT)
 
 
 def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.precision import EXACT, HALF_THE_BITS, relative
 
 from headscope.circuits import attribute, cross_patch, exact_edges, exact_heads, faithfulness, ladder
 from headscope.circuits.footprint import bound, measured
@@ -103,7 +104,7 @@ def long_pairs(differing: int) -> Pairs:
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> bool:
-    return float(np.abs(found - expected).max()) < 1e-5 * float(np.abs(expected).max())
+    return relative(found, expected) < EXACT
 
 
 # Tokens that differ in each of the two pairs, and two budgets in MiB.
@@ -133,7 +134,7 @@ def test_the_budget_is_obeyed_where_pairs_differ_over_a_thousand_positions(
     tight, wide = (json.loads(line) for line in done.stdout.splitlines())
     assert MIB < tight["peak"] < budgets[0] * MIB
     assert wide["peak"] < budgets[1] * MIB
-    assert close(np.array(tight["scores"]), np.array(wide["scores"]))
+    assert relative(np.array(tight["scores"]), np.array(wide["scores"])) < HALF_THE_BITS
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -144,6 +145,7 @@ def test_a_pair_that_cannot_fit_is_refused_with_the_bytes_it_needs(tiny_model: A
         METHODS[method](tiny_model("qwen3"), long_pairs(8), memory=0)
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("nodes", [6, "adaptive"])
 def test_a_tight_budget_changes_no_score(tiny_model: Any, ragged_pairs: Any, nodes: Any) -> None:
     model, pairs = tiny_model("gpt2"), ragged_pairs(count=3)
@@ -200,6 +202,7 @@ class Notes:
         self.notes += [note] if note else []
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("error", "words"), SHORT)
 @pytest.mark.parametrize("nodes", [6, "adaptive"])
 def test_running_out_of_memory_halves_the_rows_and_goes_on(
@@ -217,6 +220,7 @@ def test_running_out_of_memory_halves_the_rows_and_goes_on(
     assert sum(rows > 3 for rows in shortage.rows) <= 4
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("error", "words"), SHORT)
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("most", [3, 2])
@@ -254,6 +258,7 @@ def test_the_bar_takes_back_what_a_failed_batch_had_counted(tiny_model: Any, rag
     assert {"out of memory: fewer pairs at a time", "out of memory: fewer runs at a time"} == set(notes.notes)
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_batch_that_does_not_fit_is_halved(tiny_model: Any, ragged_pairs: Any, monkeypatch: Any) -> None:
     model, pairs, notes = tiny_model("qwen3"), ragged_pairs(), Notes()
     expected = attribute(model, pairs, nodes=3)
@@ -304,6 +309,7 @@ def test_the_bound_is_above_what_is_measured(tiny_model: Any, architecture: str)
     assert measured(model, access).token <= bound(model, access).token
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_model_is_measured_only_where_memory_may_be_short(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -335,6 +341,7 @@ def test_the_callers_inference_mode_does_not_reach_inside(tiny_model: Any, ragge
         assert np.array_equal(attribute(model, pairs, nodes=2).edges, expected)
 
 
+@pytest.mark.usefixtures("float64")
 def test_nodes_of_many_passes_are_contracted_together(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -356,8 +363,8 @@ def test_nodes_of_many_passes_are_contracted_together(
     monkeypatch.setattr(Budget, "rows", lambda *_: 1)
     found = attribute(model, pairs, nodes=6).edges
     assert (passes, contractions) == ([1] * 6, [6])
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(found - expected).max() <= EXACT * np.abs(expected).max()
     monkeypatch.setattr(Budget, "nodes", lambda *_: 4)
     found = attribute(model, pairs, nodes=6).edges
     assert contractions == [6, 4, 2]
-    assert np.abs(found - expected).max() <= 1e-5 * np.abs(expected).max()
+    assert np.abs(found - expected).max() <= EXACT * np.abs(expected).max()

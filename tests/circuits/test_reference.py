@@ -4,8 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.precision import relative
 
 from headscope.circuits import attribute, faithfulness, select
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 RUNS = {
     "eap_ig_inputs_kl_m5": {"rule": "left", "nodes": 5},
@@ -22,19 +25,21 @@ def test_scores_equal_the_reference(eap_reference: Any, name: str) -> None:
     assert scores.sources == eap_reference.about["src_nodes"]
     assert scores.destinations == eap_reference.about["dst_nodes"]
     assert np.array_equal(scores.graph.real, real)
-    error = np.abs(scores.edges - expected)[real].max() / np.abs(expected[real]).max()
-    assert error < 1e-5
+    assert relative(scores.edges[real], expected[real]) < eap_reference.rounding
 
 
 def test_circuits_and_their_metrics_equal_the_reference(eap_reference: Any) -> None:
-    model, pairs = eap_reference.model, eap_reference.pairs
+    model, pairs, about = eap_reference.model, eap_reference.pairs, eap_reference.about
     scores = attribute(model, pairs, rule="left", nodes=5)
-    for expected in eap_reference.about["circuits"]:
+    for expected in about["circuits"]:
         circuit = select(scores, n=expected["topn"], aggregate="signed")
         assert np.array_equal(circuit.edges, eap_reference.scores[f"kl_m5_top{expected['topn']}_in_graph"])
         by_logit = faithfulness(model, pairs, circuit, "logit_diff")
         by_kl = faithfulness(model, pairs, circuit, "kl")
-        np.testing.assert_allclose(by_logit.circuit, expected["neg_logit_diff"], atol=1e-4)
-        np.testing.assert_allclose(by_kl.circuit, expected["kl"], atol=1e-4)
-        np.testing.assert_allclose(by_logit.full, eap_reference.about["baseline_neg_logit_diff"], atol=1e-4)
-        np.testing.assert_allclose(by_logit.empty, eap_reference.about["corrupt_neg_logit_diff"], atol=1e-4)
+        for found, reference in (
+            (by_logit.circuit, expected["neg_logit_diff"]),
+            (by_kl.circuit, expected["kl"]),
+            (by_logit.full, about["baseline_neg_logit_diff"]),
+            (by_logit.empty, about["corrupt_neg_logit_diff"]),
+        ):
+            assert relative(found, np.asarray(reference)) < eap_reference.rounding

@@ -6,11 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from tests.precision import EXACT
 
 from headscope.cli.main import main
 from headscope.interventions import capture_mean, constant, scale
 from headscope.lab.tokenizer import build
 from headscope.models import load_model
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 IDS = torch.arange(12)[None] % 7
 
@@ -23,7 +26,8 @@ def model(tiny_model: Any, tmp_path: Path) -> Path:
 
 
 def export(model: Path, *more: str) -> list[str]:
-    return ["export", "--edited", str(model), "--heads", "L0H1,L1H3", "--out", str(model.parent / "out"), *more]
+    chosen = ["--edited", str(model), "--heads", "L0H1,L1H3", "--dtype", "float64"]
+    return ["export", *chosen, "--out", str(model.parent / "out"), *more]
 
 
 @torch.no_grad()
@@ -31,9 +35,11 @@ def test_a_scaled_copy_equals_the_hook(model: Path, capsys: pytest.CaptureFixtur
     assert main(export(model, "--alpha", "1.3", "--json")) == 0
     done = json.loads(capsys.readouterr().out)
     assert (done["heads"], done["operator"]) == (["L0H1", "L1H3"], "scale 1.3")
-    subject = load_model(model)
+    subject = load_model(model, dtype="float64")
     with scale(subject, ["L0H1", "L1H3"], 1.3):
-        assert torch.allclose(load_model(done["open"]).model(IDS).logits, subject.model(IDS).logits, atol=1e-4)
+        expected = subject.model(IDS).logits
+    saved = load_model(done["open"], dtype="float64")
+    assert torch.allclose(saved.model(IDS).logits, expected, rtol=0, atol=EXACT)
     assert main(export(model)) == 2
     assert "is not empty" in capsys.readouterr().err
 
@@ -45,10 +51,12 @@ def test_means_go_into_biases(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(export(model, "--operator", "mean", "--reference", str(texts))) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0] == "mean on L0H1 L1H3, saved as llama"  # Qwen 2 has no bias on o_proj
-    subject = load_model(model)
+    subject = load_model(model, dtype="float64")
     ids = [subject.tokenizer(line, add_special_tokens=False)["input_ids"] for line in ("c=4; j=c*4;", "a=8; ?a")]
     with constant(subject, ["L0H1", "L1H3"], capture_mean(subject, ids)):
-        assert torch.allclose(load_model(lines[-1]).model(IDS).logits, subject.model(IDS).logits, atol=1e-4)
+        expected = subject.model(IDS).logits
+    saved = load_model(lines[-1], dtype="float64")
+    assert torch.allclose(saved.model(IDS).logits, expected, rtol=0, atol=EXACT)
 
 
 def test_what_weights_cannot_hold_is_refused(

@@ -27,6 +27,8 @@ TASK = Task(
         Problem("m", "w5", "5"),
     ),
 )
+
+pytestmark = pytest.mark.usefixtures("float64")
 SAMPLING = Sampling(samples=4, max_new_tokens=6, temperature=1.0, top_p=1.0, seed=1)
 
 

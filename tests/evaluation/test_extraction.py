@@ -80,7 +80,7 @@ def test_a_short_answer_may_stand_alone():
 
 @pytest.mark.parametrize("text", [r"\boxed{" * 30_000, "{" * 200_000, "answer is " * 20_000, r"\boxed " * 30_000])
 def test_hostile_text_is_read_in_linear_time(text):
-    start = time.perf_counter()
+    start = time.process_time()
     for read in (stated_answer, stated_letter, stated_alias, stated_tokens):
         read(text)
-    assert time.perf_counter() - start < 2
+    assert time.process_time() - start < 2

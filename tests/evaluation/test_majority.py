@@ -43,11 +43,11 @@ def test_sixty_four_samples_of_many_answers_are_quick_and_lie_between_0_and_1():
     rng = np.random.default_rng(0)
     cast = rng.integers(0, 12, (50, 64)).tolist()
     correct = np.array(cast) == RIGHT
-    start = time.perf_counter()
+    start = time.process_time()
     for k in (1, 8, 32, 64):
         shares = majority_at_k_by_problem(correct, cast, k)
         assert ((shares >= 0) & (shares <= 1 + 1e-12)).all()
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
 
 
 def test_k_out_of_range_is_refused():

@@ -26,6 +26,7 @@ def test_results_are_problem_major_and_complete(model, tokenizer):
     assert all(c.tokens and len(c.tokens) <= 12 for c in completions)
 
 
+@pytest.mark.usefixtures("float64")
 def test_a_response_depends_on_neither_batch_nor_neighbours_nor_global_state(model, tokenizer):
     together = sample(model, tokenizer, PROMPTS, WARM)
     torch.manual_seed(1234)
@@ -43,6 +44,7 @@ def test_seed_and_repetition_change_the_responses(model, tokenizer):
     assert [c.tokens for c in first if c.prompt == 0] != [c.tokens for c in first if c.prompt == 1]
 
 
+@pytest.mark.usefixtures("float64")
 def test_greedy_equals_a_plain_forward_loop(model, tokenizer):
     greedy = Sampling(samples=1, max_new_tokens=6, temperature=0, top_p=1.0)
     for prompt, completion in zip(PROMPTS, sample(model, tokenizer, PROMPTS, greedy), strict=True):
@@ -63,6 +65,7 @@ def test_open_hooks_act(model, tokenizer):
     assert sample(model, tokenizer, PROMPTS, greedy) == plain
 
 
+@pytest.mark.usefixtures("float64")
 def test_rows_that_end_leave_the_batch_and_change_no_response(model, tokenizer):
     """With a hook, even one that does nothing, every row is read by itself and stays to the end."""
     model.generation_config.eos_token_id = [2, *range(40, 44)]

@@ -2,12 +2,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from headscope.evaluation import Sampling, sample
 from headscope.interventions import Markers, Span, edit_weights, mean, resample, scale, scale_rows, zero
 from headscope.models import Hook, attached
 from headscope.models.hooks import tells_rows_apart
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 TEXTS = [[1, 2, 3], [4, 5, 6]]
 

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.interventions import (
@@ -20,6 +21,8 @@ from headscope.interventions import (
 )
 from headscope.interventions.operators import Constants
 from headscope.models import ARCHITECTURES, Subject, head_access
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 TEXTS = [Text((1, 2, 3, 4), (5, 6, 7)), Text((9, 8), (7, 6, 5, 4, 3, 2, 1))]
 
@@ -51,7 +54,7 @@ def test_a_sweep_equals_one_pass_per_edit(tiny_model: Any, architecture: str) ->
     found = teacher_forced(model, TEXTS, factors, rows=5)
     for column, text in enumerate(TEXTS):
         expected = one_by_one(model, factors, text)
-        assert np.allclose(found.nll[:, column], expected[:, 0], atol=1e-4)
+        assert np.allclose(found.nll[:, column], expected[:, 0], rtol=0, atol=EXACT)
         assert np.allclose(found.accuracy[:, column], expected[:, 1])
     assert len(np.unique(found.nll[:, 0].round(5))) >= 5  # the edits do differ
 
@@ -132,7 +135,7 @@ def test_stand_ins_do_the_same_in_a_sweep_and_in_a_pass(tiny_model: Any, operato
     for column, text in enumerate(TEXTS):
         with replaced(model, ["L0H1", "L1H3"], by):
             assert one_by_one(model.model, np.ones((1, 2, 4), dtype=np.float32), text)[0, 0] == pytest.approx(
-                found[1, column], abs=1e-4
+                found[1, column], abs=EXACT
             )
     assert (abs(found[1] - found[0]) > 1e-3).all()
 
@@ -149,7 +152,7 @@ def test_in_the_last_layer_only_the_mlp_can_repair(tiny_model: Any, architecture
     direct, total = direct_loss(model, heads, TEXTS), teacher_forced(model, TEXTS, factors).nll
     silent.remove()
     # A post-norm scales what is left anew, which its linearisation does not.
-    assert np.allclose(direct, total[1], atol=2.0 if architecture in ("gemma2", "olmo2") else 1e-4)
+    assert np.allclose(direct, total[1], atol=2.0 if architecture in ("gemma2", "olmo2") else EXACT)
     assert (abs(direct - total[0]) > 1e-3).all()
     assert not np.allclose(direct_loss(model, heads, TEXTS), teacher_forced(model, TEXTS, factors).nll[1], atol=1e-3)
 
@@ -174,7 +177,7 @@ def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
             torch.set_num_threads(before)
 
     for one, three in zip(everything(1), everything(3), strict=True):
-        assert np.allclose(one, three, atol=1e-4)
+        assert np.allclose(one, three, rtol=0, atol=EXACT)
 
 
 def test_empty_texts_and_other_grids_are_refused(tiny_model: Any) -> None:

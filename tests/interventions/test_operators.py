@@ -5,11 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.interventions import capture_mean, mean, scale, scale_rows, zero
 from headscope.models import Hook, Subject, attached
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 ARCHITECTURES = ["qwen3", "qwen2", "gpt2"]
 IDS = torch.arange(12)[None] % 7
@@ -69,7 +72,7 @@ def test_scale_is_between_zero_and_the_model_itself(tiny_model: Any) -> None:
     with zero(model, ["L0H0"]):
         assert torch.equal(logits(model), nothing)
     with scale(model, ["L1H0"], 2.0), scale(model, ["L1H0"], 0.5):
-        assert torch.allclose(logits(model), _plain(tiny_model), atol=1e-5)
+        assert torch.allclose(logits(model), _plain(tiny_model), rtol=0, atol=EXACT)
 
 
 def _plain(tiny_model: Any) -> torch.Tensor:
@@ -83,11 +86,11 @@ def test_every_row_can_have_its_own_heads(tiny_model: Any) -> None:
     factors[2, 1, 1] = 1.5
     with scale_rows(model, factors):
         together = logits(model, IDS.repeat(3, 1))
-    assert torch.allclose(together[:1], logits(model), atol=1e-5)
+    assert torch.allclose(together[:1], logits(model), rtol=0, atol=EXACT)
     with zero(model, ["L0H2"]):
-        assert torch.allclose(together[1:2], logits(model), atol=1e-5)
+        assert torch.allclose(together[1:2], logits(model), rtol=0, atol=EXACT)
     with scale(model, ["L1H1"], 1.5):
-        assert torch.allclose(together[2:], logits(model), atol=1e-5)
+        assert torch.allclose(together[2:], logits(model), rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -99,11 +102,11 @@ def test_mean_is_the_mean_over_all_reference_tokens(tiny_model: Any, architectur
         for text in texts:
             logits(model, torch.tensor([text]))
     by_hand = torch.cat(seen).mean(0)
-    assert torch.allclose(torch.as_tensor(capture_mean(model, texts)[0, 1]), by_hand, atol=1e-5)
+    assert torch.allclose(torch.as_tensor(capture_mean(model, texts)[0, 1]), by_hand, rtol=0, atol=EXACT)
     inputs = []
     with mean(model, ["L0H1"], texts), attached([Hook(output_module(model, 0), "input", inputs.append)]):
         found = logits(model)
-    assert torch.allclose(inputs[0][0, :, 8:16], by_hand.expand(12, 8), atol=1e-5)
+    assert torch.allclose(inputs[0][0, :, 8:16], by_hand.expand(12, 8), rtol=0, atol=EXACT)
     with mean(model, ["L0H1"], capture_mean(model, texts)):
         assert torch.equal(logits(model), found)
 

@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.interventions import Markers, Span, capture_mean, mean, resample, scale, zero
 from headscope.interventions.spans import PADDING, Reader, parts_of
 from headscope.lab.tokenizer import build
 from headscope.models import Hook, Subject, attached
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 # 30 opens a thought, 31 closes it, 32 and 33 open the model's turn together, and 34 35 close a thought in pieces.
 WORDS = {30: "<think>", 31: " </think>\n", 32: "<|turn|>", 33: "model", 34: "</thi", 35: "nk>"}
@@ -94,11 +97,11 @@ def test_means_are_of_the_span(tiny_model: Any) -> None:
     texts = [[1, 2, 30, 3, 4, 31, 5], [6, 30, 7, 31, 8]]
     by_hand = [recorded(model, 0, lambda text=text: model(torch.tensor([text]))) for text in texts]
     expected = torch.cat([by_hand[0][0, 2:5], by_hand[1][0, 1:3]]).mean(0)
-    assert np.allclose(capture_mean(model, texts, span=THINKING)[0].ravel(), expected.numpy(), atol=1e-5)
+    assert np.allclose(capture_mean(model, texts, span=THINKING)[0].ravel(), expected.numpy(), rtol=0, atol=EXACT)
     with mean(model, ["L0H1"], texts, span=THINKING):
         z = recorded(model, 0, lambda: model(torch.tensor([texts[0]])))
-    assert torch.allclose(z[0, 2:5, 8:16], expected[8:16].expand(3, 8), atol=1e-5)
-    assert torch.allclose(z[0, :2, 8:16], by_hand[0][0, :2, 8:16], atol=1e-5)
+    assert torch.allclose(z[0, 2:5, 8:16], expected[8:16].expand(3, 8), rtol=0, atol=EXACT)
+    assert torch.allclose(z[0, :2, 8:16], by_hand[0][0, :2, 8:16], rtol=0, atol=EXACT)
     with pytest.raises(InputError, match="no token of the thinking in the 1 reference texts"):
         capture_mean(model, [[1, 2, 3]], span=THINKING)
 
@@ -109,12 +112,12 @@ def test_resampling_reads_another_problem_at_the_same_place_of_the_same_part(tin
     donor = recorded(model, 1, lambda: model(torch.tensor([other])))[0]
     with resample(model, ["L1H3"], [own, other], span=THINKING):
         z = recorded(model, 1, lambda: model(torch.tensor([own])))[0]
-    assert torch.allclose(z[2:6, 24:], donor[[3, 4, 5, 3], 24:], atol=1e-5)  # from the front again
+    assert torch.allclose(z[2:6, 24:], donor[[3, 4, 5, 3], 24:], rtol=0, atol=EXACT)  # from the front again
     plain = recorded(model, 1, lambda: model(torch.tensor([own])))[0]
-    assert torch.allclose(z[6:, 24:], plain[6:, 24:], atol=1e-5)
+    assert torch.allclose(z[6:, 24:], plain[6:, 24:], rtol=0, atol=EXACT)
     with resample(model, ["L1H3"], [own, other], span=ANSWER):
         again = recorded(model, 1, lambda: model(torch.tensor([own])))[0]
-    assert torch.allclose(again[6:, 24:], donor[6:, 24:], atol=1e-5)
+    assert torch.allclose(again[6:, 24:], donor[6:, 24:], rtol=0, atol=EXACT)
     with pytest.raises(InputError, match="one of another problem"), resample(model, ["L1H3"], [own]):
         model(torch.tensor([own]))
     assert not model.model._forward_pre_hooks
@@ -131,8 +134,8 @@ def test_a_rows_donor_depends_on_its_prompt_and_the_seed_alone(tiny_model: Any) 
             torch.cat([torch.zeros(1, 2, dtype=torch.long), rows[1:]], 1),
             attention_mask=torch.tensor([[0, 0, 1, 1, 1, 1]]),
         ).logits[:, 2:]
-    assert torch.allclose(together[1:], alone, atol=1e-5)
-    assert torch.allclose(padded, alone, atol=1e-4)
+    assert torch.allclose(together[1:], alone, rtol=0, atol=EXACT)
+    assert torch.allclose(padded, alone, rtol=0, atol=EXACT)
     others = []
     for seed in range(6):
         with resample(model, ["L0H0"], texts, seed=seed), torch.no_grad():
@@ -149,7 +152,7 @@ def test_a_text_written_on_keeps_its_donor_without_a_cache_too(tiny_model: Any) 
         donors = recorded(model, 0, lambda: model(written))[0, :, :8]
     assert torch.equal(written, cached)
     first = recorded(model, 0, lambda: model(torch.tensor(texts)))[:, :, :8]
-    assert any(torch.allclose(donors[:4], each, atol=1e-5) for each in first)
+    assert any(torch.allclose(donors[:4], each, rtol=0, atol=EXACT) for each in first)
 
 
 def test_the_labs_tokenizer_and_template_give_the_markers(tiny_model: Any) -> None:

@@ -5,10 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.interventions import constant, edit_weights, scale
 from headscope.models import ARCHITECTURES, Subject, load_model
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 IDS = torch.arange(12)[None] % 7
 HEADS = ["L0H3", "L1H0"]
@@ -27,7 +30,7 @@ def test_edited_weights_and_hooks_agree(tiny_model: Any, architecture: str, alph
     before = {name: value.clone() for name, value in model.state_dict().items()}
     edited = edit_weights(model, {"L0H3": alpha, "1.0": alpha})
     with scale(model, HEADS, alpha):
-        assert torch.allclose(edited(IDS).logits, model(IDS).logits, atol=1e-4)
+        assert torch.allclose(edited(IDS).logits, model(IDS).logits, rtol=0, atol=EXACT)
     assert not torch.allclose(edited(IDS).logits, model(IDS).logits, atol=1e-2)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -40,7 +43,7 @@ def test_constants_become_biases(tiny_model: Any, tmp_path: Any, architecture: s
     edited = edit_weights(model, dict.fromkeys(HEADS, 0.0), {"L0H3": z[0, 3], "L1H0": z[1, 0]})
     with constant(model, HEADS, z):
         expected = model(IDS).logits
-    assert torch.allclose(edited(IDS).logits, expected, atol=1e-4)
+    assert torch.allclose(edited(IDS).logits, expected, rtol=0, atol=EXACT)
     assert not torch.allclose(model(IDS).logits, expected, atol=1e-2)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     settings = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
@@ -51,11 +54,11 @@ def test_constants_become_biases(tiny_model: Any, tmp_path: Any, architecture: s
     edited.save_pretrained(tmp_path)
     if architecture in KEEPS_NO_BIAS:
         with pytest.raises(InputError, match=r"has 2 weights without a place .*\.0\.self_attn\.o_proj\.bias"):
-            load_model(tmp_path)
+            load_model(tmp_path, dtype="float64")
         return
-    saved = load_model(tmp_path).model
+    saved = load_model(tmp_path, dtype="float64").model
     saved.set_attn_implementation(model.config._attn_implementation)
-    assert torch.allclose(saved(IDS).logits, expected, atol=1e-4)
+    assert torch.allclose(saved(IDS).logits, expected, rtol=0, atol=EXACT)
 
 
 @torch.no_grad()
@@ -65,7 +68,9 @@ def test_a_mistral_without_a_window_is_saved_as_a_llama(tiny_model: Any, tmp_pat
     assert edited.config.model_type == "llama"
     edited.save_pretrained(tmp_path)
     with constant(model, ["L1H0"], z):
-        assert torch.allclose(load_model(tmp_path).model(IDS).logits, model(IDS).logits, atol=1e-4)
+        expected = model(IDS).logits
+    saved = load_model(tmp_path, dtype="float64").model
+    assert torch.allclose(saved(IDS).logits, expected, rtol=0, atol=EXACT)
 
 
 @torch.no_grad()
@@ -73,7 +78,7 @@ def test_a_constant_beside_a_factor_is_added_to_the_scaled_write(tiny_model: Any
     model, z = tiny_model("gpt2"), values()
     both = edit_weights(model, {"L0H1": 0.5}, {"L0H1": z[0, 1]})
     one_by_one = edit_weights(edit_weights(model, {}, {"L0H1": z[0, 1]}), {})
-    assert torch.allclose(edit_weights(one_by_one, {"L0H1": 0.5})(IDS).logits, both(IDS).logits, atol=1e-5)
+    assert torch.allclose(edit_weights(one_by_one, {"L0H1": 0.5})(IDS).logits, both(IDS).logits, rtol=0, atol=EXACT)
 
 
 def test_a_subject_gives_a_subject_that_can_be_saved_and_loaded(tiny_model: Any, tmp_path: Any) -> None:
@@ -82,8 +87,8 @@ def test_a_subject_gives_a_subject_that_can_be_saved_and_loaded(tiny_model: Any,
     assert isinstance(edited, Subject)
     assert (edited.name, edited.model is subject.model) == ("tiny", False)
     edited.model.save_pretrained(tmp_path)
-    with torch.no_grad():
-        assert torch.equal(load_model(tmp_path).model(IDS).logits, edited.model(IDS).logits)
+    loaded = load_model(tmp_path, dtype="float64").model.state_dict()
+    assert all(torch.equal(value, loaded[name]) for name, value in edited.model.state_dict().items())
 
 
 def test_tied_embeddings_stay_tied(tiny_model: Any) -> None:

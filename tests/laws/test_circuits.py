@@ -7,16 +7,19 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.precision import EXACT, relative
 
 from headscope.circuits import attribute, select
 from headscope.interventions import edit_weights, scale, zero
 from headscope.pairs import Pairs
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def close(found: np.ndarray, expected: np.ndarray) -> bool:
-    return float(np.abs(found - expected).max()) < 1e-5 * float(np.abs(expected).max())
+    return relative(found, expected) < EXACT
 
 
 @FEW
@@ -65,7 +68,7 @@ def test_left_and_right_rules_exchange_with_the_ends_of_the_path(tiny_model: Any
     left, right = (attribute(model, pairs, metric="logit_diff", rule=rule, nodes=4).edges for rule in ("left", "right"))
     corrupt = attribute(model, pairs, metric="logit_diff", rule="left", nodes=1).edges
     clean = attribute(model, pairs, metric="logit_diff", method="eap").edges
-    np.testing.assert_allclose(left - right, (corrupt - clean) / 4, atol=1e-5 * np.abs(corrupt).max())
+    np.testing.assert_allclose(left - right, (corrupt - clean) / 4, rtol=0, atol=EXACT * np.abs(corrupt).max())
 
 
 @FEW

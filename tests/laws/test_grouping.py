@@ -4,8 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tests.precision import EXACT
 
 from headscope.circuits import attribute, faithfulness, select
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gpt2"])
@@ -18,8 +21,8 @@ def test_grouped_attribution_is_grouped_scores(tiny_model: Any, ragged_pairs: An
     assert grouped.graph == by_arithmetic.graph
     for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
         found, expected = getattr(grouped, name), getattr(by_arithmetic, name)
-        np.testing.assert_allclose(found, expected, atol=1e-6 * np.abs(expected).max(), err_msg=name)
-    assert grouped.residual == pytest.approx(copies.residual, rel=1e-3, abs=1e-5)
+        np.testing.assert_allclose(found, expected, rtol=0, atol=EXACT * np.abs(expected).max(), err_msg=name)
+    assert grouped.residual == pytest.approx(copies.residual, rel=EXACT, abs=EXACT)
 
 
 def test_a_grouped_circuit_is_as_faithful_as_its_unfolded_self(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -27,4 +30,4 @@ def test_a_grouped_circuit_is_as_faithful_as_its_unfolded_self(tiny_model: Any, 
     circuit = select(attribute(model, pairs, nodes=2, kv="group"), fraction=0.3)
     assert circuit.graph.kv_heads == 2
     one, other = (faithfulness(model, pairs, each) for each in (circuit, circuit.per_query()))
-    np.testing.assert_allclose(one.circuit, other.circuit)
+    np.testing.assert_allclose(one.circuit, other.circuit, rtol=EXACT)

@@ -181,9 +181,9 @@ def test_resamples_of_a_large_graph_take_no_memory_beyond_their_masks() -> None:
 def test_two_hundred_resamples_of_the_lab_graph_take_well_under_a_second() -> None:
     graph = Graph(6, 8)
     scores = random_scores(0, 200, graph=graph)
-    started = time.perf_counter()
+    started = time.process_time()
     assert prune(graph, top_fraction(graph, scores, 0.01)).shape == scores.shape
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_sizes_out_of_range_name_the_range() -> None:

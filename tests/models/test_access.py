@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 import torch
+from tests.precision import EXACT
 
 from headscope.models import ARCHITECTURES, head_access, validate
+
+pytestmark = pytest.mark.usefixtures("float64")
 
 ALL = sorted(ARCHITECTURES)
 
@@ -32,7 +35,7 @@ def test_norms_are_what_the_formula_says(tiny_model: Any, architecture: str) -> 
     layer = access.layers[0]
     for norm in (layer.attention_norm, layer.mlp_norm, layer.attention_post_norm, access.final_norm):
         if norm is not None:
-            assert torch.allclose(norm.formula(x), norm.module(x), atol=1e-5)
+            assert torch.allclose(norm.formula(x), norm.module(x), rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ALL)
@@ -44,7 +47,7 @@ def test_heads_read_their_own_streams(tiny_model: Any, architecture: str) -> Non
         found = access.read_heads(0, streams)
         for port_head in (0, 5, 11):
             alone = access.read_heads(0, streams[port_head].expand(12, 5, 32))
-            assert torch.allclose(found[:, port_head], alone[:, port_head], atol=1e-5)
+            assert torch.allclose(found[:, port_head], alone[:, port_head], rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ALL)

@@ -10,6 +10,8 @@ from headscope.models import ARCHITECTURES
 from headscope.models.decoding import written_on
 from headscope.models.threads import side_by_side
 
+pytestmark = pytest.mark.usefixtures("float64")
+
 PROMPTS = [[1, 5, 9, 3], [1, 7], [1, 5, 9, 3], [1, 8, 2, 6, 4, 11, 12]]
 LIMIT = 9
 

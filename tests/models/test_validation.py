@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, CohereConfig, DiffLla
 
 from headscope.circuits import attribute
 from headscope.errors import InputError
-from headscope.models import HeadAccess, Hook, as_model, attached, head_access, ungrouped, validate
+from headscope.models import ARCHITECTURES, HeadAccess, Hook, as_model, attached, head_access, ungrouped, validate
 
 _SIZES = {
     "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -53,10 +53,22 @@ LIES: dict[str, tuple[str, Callable[[HeadAccess], HeadAccess], str]] = {
 }
 
 
+DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+def test_a_right_adapter_is_accepted_in_every_precision(tiny_model: Any, architecture: str, dtype: torch.dtype) -> None:
+    model = tiny_model(architecture).to(dtype)
+    model.config._experts_implementation = "eager"  # grouped products know no float64
+    assert head_access(model).heads == 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("lie", LIES)
-def test_an_adapter_that_lies_is_found_out(tiny_model: Any, lie: str) -> None:
+def test_an_adapter_that_lies_is_found_out(tiny_model: Any, lie: str, dtype: torch.dtype) -> None:
     architecture, change, sentence = LIES[lie]
-    model = tiny_model(architecture)
+    model = tiny_model(architecture).to(dtype)
     with pytest.raises(InputError, match=sentence):
         validate(model, change(head_access(model)))
 
@@ -96,10 +108,12 @@ REFUSED = (
 REFUSED += " nemotron olmo persimmon phi"
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("name", ACCEPTED.split())
 def test_others_that_are_accepted_get_scores_that_are_complete(ragged_pairs: Any, name: str) -> None:
     torch.manual_seed(0)
     model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **_SIZES)).eval()
+    model.config._experts_implementation = "eager"  # grouped products know no float64
     # Where a router picks other experts on the way, the loss jumps, and no integral of its gradient sees that.
     assert attribute(model, ragged_pairs(), nodes=32).residual < (0.03 if "moe" in name or name == "mixtral" else 1e-4)
 

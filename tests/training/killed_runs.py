@@ -48,11 +48,8 @@ def mentions(prompts: list[Any], completions: list[Any], answer: list[str], **co
 
 def train(job: dict[str, Any]) -> None:
     """7 steps, 3 an epoch, saved at 0, 2, 4, 6 and 7: saves fall inside epochs and on their ends."""
-    import torch
-
     from headscope.training import DistillConfig, GrpoConfig, SftConfig, run_distill, run_grpo, run_sft
 
-    torch.set_num_threads(1)
     common: dict[str, Any] = {"learning_rate": 1e-2, "max_steps": 7, "save_every": 2, "schedule": "cosine"}
     if job["method"] == "sft":
         run_sft(job["model"], records(20), SftConfig(batch_size=8, micro_batch=4, **common), job["out"])

@@ -66,7 +66,7 @@ def _hooks(access: HeadAccess, kept: dict[tuple[str, int], Tensor]) -> list[Hook
 
 
 def differences(
-    run: Endings, writes: Writes, positions: slice, dtype: torch.dtype = torch.float32
+    run: Endings, writes: Writes, positions: slice, dtype: torch.dtype
 ) -> Float[Tensor, "pair source position d"]:
     """Δ of all F sources, in the graph's order, at some ending positions; zeros where there are more (``padded``)."""
     access, graph = run.access, run.access.graph

@@ -122,7 +122,7 @@ def _measure(
         writes = contrast(run)
         objective = Objective(metric, run.batch, writes.logits[:, 0], writes.logits[:, 1])
         losses[group] = objective.losses(writes.logits)
-        deltas = differences(run, writes, slice(None)).transpose(0, 1)
+        deltas = differences(run, writes, slice(None), torch.float32).transpose(0, 1)
         return group, patcher(Replay(run, writes, objective, budget), deltas, bar)
 
     with frozen(plain), torch.no_grad():

@@ -6,6 +6,7 @@ belong to; when memory runs out all the same, half as many from then on.
 
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from typing import Any
 
 import numpy as np
 import torch
@@ -97,9 +98,9 @@ class Integrand:
                 done += count
         return paths
 
-    def _at(self, todo: list[tuple[int, float]]) -> list[tuple[Float[np.ndarray, "F B"], np.float32]]:
+    def _at(self, todo: list[tuple[int, float]]) -> list[tuple[Float[np.ndarray, "F B"], np.floating[Any]]]:
         """Scores and losses of single rows, (pair, α)."""
-        found: list[tuple[Float[np.ndarray, "F B"], np.float32]] = []
+        found: list[tuple[Float[np.ndarray, "F B"], np.floating[Any]]] = []
         while len(found) < len(todo):
             part = todo[len(found) : len(found) + self.rows]
             rows, alphas = [pair for pair, _ in part], np.array([alpha for _, alpha in part])

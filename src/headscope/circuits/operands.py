@@ -19,9 +19,9 @@ def operand(model: torch.dtype, device: torch.device) -> torch.dtype:
 
 def padded(count: int, dtype: torch.dtype) -> int:
     """``count`` rows, and the rows of zeros that make a product fast."""
-    return count if dtype == torch.float32 else -(-count // _STEP) * _STEP
+    return -(-count // _STEP) * _STEP if dtype == torch.bfloat16 else count
 
 
 def product(left: Float[Tensor, "row wide"], right: Float[Tensor, "other wide"]) -> Float[Tensor, "row other"]:
     """left · rightᵀ in float32."""
-    return left @ right.T if left.dtype == torch.float32 else torch.mm(left, right.T, out_dtype=torch.float32)
+    return torch.mm(left, right.T, out_dtype=torch.float32) if left.dtype == torch.bfloat16 else left @ right.T

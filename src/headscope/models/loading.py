@@ -57,7 +57,9 @@ def load_model(
         raise InputError(f"model {name} is not there: no such folder")
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     options["local_files_only"] = not folder.is_dir() and not hub.reachable()
-    weights = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
+    weights: dict[str, Any] = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
+    if dtype == "float64":
+        weights["experts_implementation"] = "eager"  # grouped products know no float64
     base = adapter_base(folder)
     model = _load_weights(name, weights) if base is None else _load_adapter(folder, base, weights)
     if device is not None:

@@ -34,13 +34,22 @@ from headscope.models.wrappers import own_forward
 _PROBE_TOKENS = 8
 # Assumed where a config does not say how long texts may be.
 _CONTEXT = 2048
-_TOLERANCE = {torch.float32: 1e-4, torch.float64: 1e-8}
-_LOW_PRECISION_TOLERANCE = 5e-2
+# Units of precision that rounding may cost: sums of up to 2^16 products err by some 2^8 in float32, and layers pass
+# that on; numbers of 16 bits are summed in float32 and rounded where modules hand them on.
+_SUMMED, _HANDED_ON = 2**10, 2**3
 _PLAIN_ATTENTION = (None, "eager", "sdpa")
 
 
 # Models that were found to be what their access says, and what they computed with then.
 _PROVEN: WeakKeyDictionary[PreTrainedModel, tuple[object, ...]] = WeakKeyDictionary()
+
+
+def rounding(dtype: torch.dtype) -> float:
+    """Return the largest difference, relative to the numbers, by which two right ways to run a model may differ.
+
+    Norms and softmax compute in float32 even where the model is in float64.
+    """
+    return max(_SUMMED * torch.finfo(torch.float32).eps, _HANDED_ON * torch.finfo(dtype).eps)
 
 
 def prove(model: PreTrainedModel, access: HeadAccess) -> None:
@@ -159,12 +168,12 @@ class _Check:
     def _demand(self, found: Tensor, expected: Tensor, sentence: str) -> None:
         """Refuse with ``sentence`` where two tensors differ by more than rounding."""
         error = float((found.float() - expected.float()).norm() / expected.float().norm().clamp_min(1e-30))
-        allowed = _TOLERANCE.get(self.model.dtype, _LOW_PRECISION_TOLERANCE)
+        allowed = rounding(self.model.dtype)
         if not error <= allowed:
             raise InputError(f"{sentence} by {error:.1e} (allowed {allowed:.0e})")
 
     def _norms(self) -> None:
-        allowed = _TOLERANCE.get(self.model.dtype, _LOW_PRECISION_TOLERANCE)
+        allowed = rounding(self.model.dtype)
         for index, layer in enumerate(self.access.layers):
             wide = [projection.norm for projection in layer.projections]
             for norm in (layer.attention_norm, layer.attention_post_norm, layer.mlp_norm, *wide):

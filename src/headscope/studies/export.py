@@ -14,10 +14,8 @@ from headscope.interventions import OPERATORS, Text, constant, edit_weights, sca
 from headscope.interventions.operators import Constants, head_grid
 from headscope.models import Subject, load_model
 from headscope.models.loading import without_bars
+from headscope.models.validation import rounding
 from headscope.studies.stages import model_path
-
-TOLERANCE = 1e-4
-"""Largest difference of logits between the saved model and the hooks, relative to the largest logit."""
 
 _PROBE = 16
 
@@ -62,7 +60,7 @@ def export_edited(
                 f"o_proj, zero and scaling need none ({error})"
             ) from error
         difference = _difference(subject, chosen, alpha, values, saved)
-        if difference > TOLERANCE * (1 if dtype == "float32" else 500):
+        if difference > rounding(subject.model.dtype):
             raise InputError(
                 f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on "
                 f"o_proj, which its class leaves out on loading (logits are off by {difference:.1g}); zero and scaling "
