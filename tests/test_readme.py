@@ -19,12 +19,13 @@ def blocks(language: str) -> list[str]:
 
 
 def test_its_study_is_valid(tmp_path, monkeypatch):
-    (tmp_path / "runs" / "sft" / "checkpoint-1").mkdir(parents=True)
+    for name in ("sft", "lora"):
+        (tmp_path / "runs" / name / "checkpoint-1").mkdir(parents=True)
     (tmp_path / "my.jsonl").write_text('{"problem": "1 + 1?", "answer": "2"}\n')
     (tmp_path / "study.yaml").write_text(blocks("yaml")[0])
     monkeypatch.chdir(tmp_path)
     study = read_study("study.yaml", [])
-    assert [variant.name for variant in study.variants] == ["sft", "grpo"]
+    assert [variant.name for variant in study.variants] == ["sft", "grpo", "lora"]
 
 
 @pytest.mark.parametrize("verb", sorted(set(re.findall(r"headscope ([a-z]+)", "\n".join(blocks(""))))))
