@@ -23,6 +23,7 @@ from typing import Any
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
 from headscope.evaluation.sampling import Completion, Request, Sampling, completion_of
+from headscope.model_folder import adapter_base
 from headscope.progress import Progress
 from headscope.turns import stop_tokens
 
@@ -126,16 +127,21 @@ def _engines(checkpoint: Checkpoint, seed: int, process: int) -> list[_Engine]:
             "sampling engine 'vllm' needs vLLM, which is not installed; install the extra: "
             "pip install 'headscope[vllm]'"
         )
-    _check_lengths(checkpoint)
+    _check_servable(checkpoint)
     close_engines()
     _open.extend(_Engine(checkpoint, device, seed) for device in devices())
     return list(_open)
 
 
-def _check_lengths(checkpoint: Checkpoint) -> None:
-    """Raises InputError if rotary frequencies depend on a text's length: vLLM takes those of the longest text it may
-    serve for every text.
+def _check_servable(checkpoint: Checkpoint) -> None:
+    """Raise InputError for a folder with an adapter alone, and if rotary frequencies depend on a text's length: vLLM
+    takes those of the longest text it may serve for every text.
     """
+    if adapter_base(checkpoint.path) is not None:
+        raise InputError(
+            f"{checkpoint.path} is an adapter and vLLM is served whole models; sample with engine 'transformers', or "
+            "save the model that merge_and_unload() of peft gives"
+        )
     from transformers import AutoConfig
 
     from headscope.models.rotary import changing_types

@@ -18,7 +18,7 @@ from headscope.model_folder import read_model_config
 from headscope.runs import RunDirectory
 from headscope.runs.files import file_digest
 from headscope.studies import rewards, sources, train
-from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
+from headscope.studies.stages import Stage, base_stage, checkpoint_stages, files_of, variant_model
 from headscope.studies.study import GrpoTraining, SftTraining, Study, TaskRef, Training
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import launch, rendering
@@ -117,8 +117,8 @@ def _weights(stage: Stage) -> object:
 
 def _check_prompts(study: Study, speaker: _Speaker) -> None:
     """Encode the first and the longest prompt of every task through the model's own template, and leave room."""
-    folder = Path(speaker.stage.folder)
-    config = read_model_config(folder) if folder.is_dir() else {}
+    files = files_of(speaker.stage)
+    config = {} if files is None else read_model_config(files)
     context = (config.get("text_config") or config).get("max_position_embeddings")
     # vLLM cuts an answer at the end of the context; our own engine, which all ablations use, refuses.
     cut = study.eval.engine == "vllm" and not (study.variants and study.ablate.heads)

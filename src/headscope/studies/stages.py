@@ -216,7 +216,7 @@ def _finished_models(study: Study) -> Iterator[ModelConfig]:
             yield config
 
 
-def _files(stage: Stage) -> Path | None:
+def files_of(stage: Stage) -> Path | None:
     """Return the folder on this machine that has the stage's config and tokenizer; None where none has."""
     folder = Path(stage.folder)
     return whole_model(folder) if folder.is_dir() else hub.snapshot(stage.folder, stage.config.revision)
@@ -224,9 +224,9 @@ def _files(stage: Stage) -> Path | None:
 
 def _check_comparable(base: Stage, stages: list[Stage]) -> None:
     """Every stage whose files are on this machine has the base's layers, heads and vocabulary."""
-    base_files = _files(base)
+    base_files = files_of(base)
     for stage in stages:
-        name, files = f"variant {stage.variant}" + (f" at step {stage.step}" if stage.step else ""), _files(stage)
+        name, files = f"variant {stage.variant}" + (f" at step {stage.step}" if stage.step else ""), files_of(stage)
         if base_files is not None and files is not None:
             check_compatible(read_model_config(base_files), read_model_config(files), variant_name=name)
             check_same_vocabulary(base_files, files, variant_name=name)

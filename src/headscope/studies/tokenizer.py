@@ -5,8 +5,8 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
-from headscope.model_folder import read_model_config, whole_model
-from headscope.studies.stages import Stage, has_tokenizer, template_path
+from headscope.model_folder import read_model_config
+from headscope.studies.stages import Stage, files_of, has_tokenizer, template_path
 from headscope.turns import local_template
 from headscope.vocabularies import check_token_ids
 
@@ -59,9 +59,8 @@ def _check_ids(stage: Stage, own: Any, borrowed: Any, name: str) -> None:
 
 
 def _rows(stage: Stage) -> int | None:
-    """Vocabulary entries of a model in a folder; a hub model's are known once it is loaded."""
-    folder = Path(stage.folder)
-    files = whole_model(folder) if folder.is_dir() else None
+    """Return the vocabulary entries of a model whose files are here; another's are known once it is loaded."""
+    files = files_of(stage)
     config = {} if files is None else read_model_config(files)
     size = (config.get("text_config") or config).get("vocab_size")
     return None if size is None else int(size)
