@@ -1,5 +1,6 @@
 """A whole study at toy size: a random two-layer base with the lab's tokenizer, trained for a few steps."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,8 @@ def toy_run(toy_study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from headscope.studies.reading import read_study
     from headscope.studies.run import run_study
 
+    # As many threads as a process of its own would have: another number rounds otherwise, and tests compare bytes.
+    torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     out = tmp_path_factory.mktemp("run")
     _, outcome = run_study(read_study(str(toy_study)), out)
     assert outcome.failed == {}
