@@ -1,6 +1,7 @@
 """The recipe at toy size: the loss falls, the files load, and the same seed gives the same weights."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,11 +20,17 @@ from headscope.named_models import LAB_FOLDERS, named_model
 TOY = Recipe("S", (Phase(50, 0.5, 3e-3, 1e-3, {"T1": 0.5, "K": 0.5}),), tokens_per_batch=512)
 
 
-def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
+@pytest.fixture(autouse=True)
+def _own_threads() -> Iterator[None]:
+    """A recipe sets the number of threads; the tests that follow get theirs back, also where it was refused."""
     threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
     for name in ("one", "two"):
         pretrain(TOY, tmp_path / name)
-    torch.set_num_threads(threads)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
     for key in one:
         np.testing.assert_array_equal(one[key], two[key])
@@ -34,13 +41,11 @@ def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
 
 
 def test_a_fresh_phase_run_alone_ends_on_the_same_weights(tmp_path: Path) -> None:
-    threads = torch.get_num_threads()
     last = replace(TOY.phases[0], steps=4, fresh=True)
     whole = replace(TOY, phases=(replace(TOY.phases[0], steps=50), last))
     pretrain(whole, tmp_path / "whole")
     pretrain(TOY, tmp_path / "begun")
     pretrain(whole, tmp_path / "ended", after=tmp_path / "begun")
-    torch.set_num_threads(threads)
     one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "ended"))
     for key in one:
         np.testing.assert_array_equal(one[key], two[key])
