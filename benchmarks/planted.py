@@ -37,6 +37,7 @@ from headscope.interventions import edit_weights
 from headscope.lab import base, chains
 from headscope.lab.pairs import lab_pairs
 from headscope.models import head_access, load_model
+from headscope.named_models import LAB_FOLDERS
 from headscope.results.cross_patch import CrossPatch
 from headscope.results.edges import EdgeScores
 
@@ -242,7 +243,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description="Recall and false discoveries on models whose changed heads are known."
     )
     parser.add_argument("--quick", action="store_true", help="one set of one head, a few pairs: checks that it works")
-    parser.add_argument("--model", choices=base.MODELS, help=f"(default: {Plan.model})")
+    parser.add_argument("--model", choices=LAB_FOLDERS, help=f"(default: {Plan.model})")
     parser.add_argument("--kinds", choices=KINDS, nargs="+", help="(default: all)")
     for name, kind in (("sizes", int), ("seeds", int), ("pairs", int), ("fractions", float)):
         parser.add_argument(f"--{name}", type=kind, nargs="+", help=f"(default: {getattr(Plan, name)})")

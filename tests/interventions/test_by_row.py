@@ -40,7 +40,8 @@ def test_only_what_differs_by_row_tells_rows_apart(tiny_model: Any) -> None:
 
 def test_rows_that_end_leave_the_batch_without_a_head_too(tiny_model: Any) -> None:
     """And the answers are those of the edited weights, read row by row to the end under a hook that may do anything."""
-    model, tokenizer = tiny_model("qwen3"), SimpleNamespace(eos_token_id=2, pad_token_id=0, decode=lambda *_, **__: "")
+    model = tiny_model("qwen3")
+    tokenizer = SimpleNamespace(eos_token_id=2, pad_token_id=0, chat_template=None, decode=lambda *_, **__: "")
     model.generation_config.eos_token_id = [2, *range(36, 40)]
     sampling = Sampling(samples=6, max_new_tokens=60, temperature=1.0, top_p=0.95, seed=3)
     rows: list[int] = []

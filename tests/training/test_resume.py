@@ -15,7 +15,7 @@ from headscope.training import TrainingRun, launch
 # Before which call of which function the process dies. Saves happen at steps 0, 2, 4, 6, 7.
 MOMENTS = {
     "before the base is saved": [["headscope.training.durable:_require_finite", 1]],
-    "in the middle of writing weights": [["headscope.training.folders:_sync", 10]],
+    "in the middle of writing weights": [["headscope.storage:_sync", 10]],
     "between weights and optimiser": [["headscope.training.durable:save_optimizer", 3]],
     "before the old state is deleted": [["headscope.training.durable:shutil.rmtree", 6]],
     "between saves, an epoch later": [["headscope.training.reporter:Reporter.on_step_begin", 6]],
