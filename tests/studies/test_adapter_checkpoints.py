@@ -39,13 +39,14 @@ def test_another_base_is_another_result(bench: Bench, tmp_path: Path) -> None:
     from headscope.studies.reading import read_study
     from headscope.studies.stages import checkpoint_stages
 
-    save_adapters(bench.base, tmp_path / "lora", (1,))
+    base = bench.model("own")  # a copy: other tests read the bench's base
+    save_adapters(base, tmp_path / "lora", (1,))
     study = read_study(str(bench.study), [f'variants=[{{name: a, checkpoints: "{tmp_path}/lora/checkpoint-*"}}]'])
     (before,) = checkpoint_stages(study, study.variants[0], RunDirectory(bench.out), None)
-    model = load_model(bench.base)
+    model = load_model(base)
     with torch.no_grad():
         model.model.get_input_embeddings().weight += 1
-    model.model.save_pretrained(bench.base)
+    model.model.save_pretrained(base)
     (after,) = checkpoint_stages(study, study.variants[0], RunDirectory(bench.out), None)
     assert before.digest != after.digest
 
