@@ -60,6 +60,14 @@ def repeated_tokens(seed: int, rows: int, length: int = 20) -> np.ndarray:
     return np.concatenate([first, first[:, :-1]], axis=1)
 
 
+def copying_pairs(seed: int, rows: int) -> Pairs:
+    """Repetitions, and the same with another token before the one to be copied: nothing tells where to copy from."""
+    tokens = repeated_tokens(seed, rows)
+    broken = tokens.copy()
+    broken[:, 18] = repeated_tokens(seed + 1, rows)[:, 18]
+    return Pairs.from_tokens(tokens.tolist(), broken.tolist())
+
+
 @torch.no_grad()
 def copied(subject: Subject, tokens: np.ndarray) -> float:
     """Share of texts whose next token, which came before, is predicted."""
@@ -70,11 +78,7 @@ def copied(subject: Subject, tokens: np.ndarray) -> float:
 
 def check_copying(subject: Subject, demands: Demands) -> list[str]:
     """The heads found on pairs that break the repetition carry the copying. Returns their names."""
-    tokens = repeated_tokens(0, 8)
-    broken = tokens.copy()
-    # What stands before the token to be copied changes in the first half: nothing tells any more where to copy from.
-    broken[:, 18] = repeated_tokens(1, 8)[:, 18]
-    scores = attribute(subject, Pairs.from_tokens(tokens.tolist(), broken.tolist()), nodes=8)
+    scores = attribute(subject, copying_pairs(0, 8), nodes=8)
     heads = scores.top_heads(REMOVED)
     texts = repeated_tokens(2, 64)
     whole = copied(subject, texts)
@@ -193,11 +197,7 @@ def check_tracking(subject: Subject, folder: Path, demands: Demands) -> None:
         processing_class=subject.tokenizer,
         peft_config=LoraConfig(target_modules="all-linear"),
     )
-    tokens = repeated_tokens(4, 4)
-    broken = tokens.copy()
-    broken[:, 18] = repeated_tokens(5, 4)[:, 18]
-    pairs = Pairs.from_tokens(tokens.tolist(), broken.tolist())
-    trainer.add_callback(HeadTracker(pairs, every=1, out=folder / "tracked", resamples=50, nodes=4))
+    trainer.add_callback(HeadTracker(copying_pairs(4, 4), every=1, out=folder / "tracked", resamples=50, nodes=4))
     trainer.train()
     steps = [record.labels["step"] for record in RunDirectory.open(folder / "tracked").find("scores", pairs="main")]
     demands.check(steps == [0, 1, 2], f"heads of a LoRA training under bfloat16 were scored at steps {steps}")

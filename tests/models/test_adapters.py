@@ -10,12 +10,13 @@ import pytest
 import torch
 from peft import LoraConfig, PeftModel, PrefixTuningConfig, TaskType, get_peft_model
 from tests import tiny_models
+from tests.precision import EXACT
 from torch import nn
 
 from headscope.circuits import attribute, exact_heads, ladder
 from headscope.errors import InputError
 from headscope.interventions import edit_weights, mean, zero
-from headscope.models import head_access, load_model
+from headscope.models import as_model, head_access, load_model
 from headscope.models.adapters import merged_copy, merged_layer
 from headscope.models.projections import linear_weight
 
@@ -23,9 +24,9 @@ FAMILIES = ("qwen3", "llama", "gemma2", "phi3", "olmo2", "gpt2", "gpt_neox")
 IDS = torch.arange(3, 15)[None]
 
 
-def adapted(family: str = "qwen3", dtype: torch.dtype = torch.float32, **config: Any) -> Any:
+def adapted(family: str = "qwen3", **config: Any) -> Any:
     """A tiny model with an adapter that has learned: B is random, not 0."""
-    model = tiny_models.tiny_model(family).to(dtype)
+    model = tiny_models.tiny_model(family)
     settings = {"r": 2, "target_modules": "all-linear", "init_lora_weights": False}
     return get_peft_model(model, LoraConfig(**settings | config), autocast_adapter_dtype=False).eval()
 
@@ -35,42 +36,53 @@ def merged(model: Any) -> Any:
     return copy.deepcopy(model).merge_and_unload().eval()
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_live_adapter_scores_as_its_merged_model(family: str, ragged_pairs: Any) -> None:
     model, pairs = adapted(family), ragged_pairs(count=3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     expected = attribute(merged(model), pairs, nodes=2).edges
     scores = attribute(model, pairs, nodes=2).edges
-    assert np.abs(scores - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.abs(scores - expected).max() < EXACT * np.abs(expected).max()
     with model.disable_adapter():
         base = attribute(model, pairs, nodes=2).edges
     assert np.abs(base - expected).max() > 0.05 * np.abs(expected).max()
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
+@pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(
-    "config", [{"use_dora": True}, {"use_rslora": True}, {"modules_to_save": ["norm", "embed_tokens"]}, {"bias": "all"}]
+    "config",
+    [
+        {"use_dora": True},
+        {"use_rslora": True},
+        {"modules_to_save": ["norm", "embed_tokens"]},
+        {"bias": "all"},
+        {"trainable_token_indices": [1, 2, 3]},
+    ],
 )
 def test_every_kind_of_lora(config: dict[str, Any], ragged_pairs: Any) -> None:
     model, pairs = adapted(**config), ragged_pairs(count=2)
     with torch.no_grad():
         for name, parameter in model.named_parameters():
-            if "modules_to_save" in name:  # fresh copies of the originals
+            if "modules_to_save" in name or "trainable_tokens" in name:  # fresh copies of the originals
                 parameter += 0.1 * torch.randn_like(parameter)
     expected = attribute(merged(model), pairs, nodes=2).edges
-    assert np.abs(attribute(model, pairs, nodes=2).edges - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.abs(attribute(model, pairs, nodes=2).edges - expected).max() < EXACT * np.abs(expected).max()
 
 
+@pytest.mark.usefixtures("float64")
 def test_exact_patches_and_faithfulness_take_a_live_adapter(ragged_pairs: Any) -> None:
     model, pairs = adapted(), ragged_pairs(count=2)
     plain = merged(model)
     expected, heads = exact_heads(plain, pairs), exact_heads(model, pairs)
-    np.testing.assert_allclose(heads.pair_heads, expected.pair_heads, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(heads.pair_heads, expected.pair_heads, rtol=0, atol=EXACT)
     scores = attribute(plain, pairs, nodes=2)
     live, curve = ladder(model, pairs, scores), ladder(plain, pairs, scores)
-    np.testing.assert_allclose(live.circuits, curve.circuits, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(live.circuits, curve.circuits, rtol=0, atol=EXACT)
 
 
+@pytest.mark.usefixtures("float64")
 @torch.no_grad()
 def test_heads_of_a_live_adapter_are_removed_while_it_generates() -> None:
     model = adapted()
@@ -79,10 +91,10 @@ def test_heads_of_a_live_adapter_are_removed_while_it_generates() -> None:
         hooked = model(IDS).logits
     with zero(plain, ["L1H2"]):
         expected = plain(IDS).logits
-    assert torch.allclose(hooked, expected, atol=1e-4)
+    assert torch.allclose(hooked, expected, rtol=0, atol=EXACT)
     assert not torch.allclose(model(IDS).logits, expected, atol=1e-2)
     with mean(model, ["L1H2"], [IDS[0].tolist()]), mean(plain, ["L1H2"], [IDS[0].tolist()]):
-        assert torch.allclose(model(IDS).logits, plain(IDS).logits, atol=1e-4)
+        assert torch.allclose(model(IDS).logits, plain(IDS).logits, rtol=0, atol=EXACT)
 
 
 @torch.no_grad()
@@ -97,16 +109,17 @@ def test_edited_weights_of_a_live_adapter_are_a_plain_checkpoint(tmp_path: Path)
     assert torch.allclose(load_model(tmp_path).model(IDS).logits, expected, atol=1e-4)
 
 
+@pytest.mark.usefixtures("float64")
 @torch.no_grad()
 def test_an_added_adapter_counts_too(ragged_pairs: Any) -> None:
     """transformers' ``add_adapter`` puts the layers into the model itself."""
     model = tiny_models.tiny_model("llama")
     model.add_adapter(LoraConfig(r=2, target_modules=["q_proj", "o_proj"], init_lora_weights=False))
     plain = merged_copy(model.eval())
-    assert torch.allclose(plain(IDS).logits, model(IDS).logits, atol=1e-4)
+    assert torch.allclose(plain(IDS).logits, model(IDS).logits, rtol=0, atol=EXACT)
     pairs = ragged_pairs(count=2)
     expected = attribute(plain, pairs, nodes=2).edges
-    assert np.abs(attribute(model, pairs, nodes=2).edges - expected).max() < 1e-4 * np.abs(expected).max()
+    assert np.abs(attribute(model, pairs, nodes=2).edges - expected).max() < EXACT * np.abs(expected).max()
 
 
 def test_the_proof_is_repeated_when_weights_change(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,13 +152,7 @@ def test_adapters_that_are_tokens_are_refused() -> None:
     model = tiny_models.tiny_model("llama")
     prefixed = get_peft_model(model, PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2))
     with pytest.raises(InputError, match="PREFIX_TUNING, which adds tokens and changes no weights"):
-        head_access_of(prefixed)
-
-
-def head_access_of(model: Any) -> Any:
-    from headscope.models import as_model
-
-    return head_access(as_model(model))
+        as_model(prefixed)
 
 
 @torch.no_grad()
