@@ -2,8 +2,8 @@
 
     make real        (or .venv/bin/python benchmarks/real.py [--out runs/real])
 
-Every step prints what it measured and what it demands; the exit status is 1 if a demand fails. One thread, 21 minutes
-on a busy machine; 540 MB are written to the user's cache the first time.
+Every step prints what it measured and what it demands; the exit status is 1 if a demand fails. One thread, 6 GB, seven
+minutes (21 on a busy machine); 540 MB are written to the user's cache the first time.
 
 1. Copying: the heads that matter most on repeated random tokens are removed, and as many random ones of their layers.
 2. Weights without those heads give the same logits as the hooks.

@@ -4,7 +4,7 @@
 
 Each training runs twice for a few steps, plain and tracked; the weights at the end must be equal bit for bit. CPU
 seconds of this process, one thread: of a step (the first left out), of a scoring, and the share of a training that is
-scored every 100 steps. SmolLM2-135M takes about half an hour. The lab's models read the lab's problems only.
+scored every 100 steps. SmolLM2-135M takes about a quarter of an hour. The lab's models read the lab's problems only.
 """
 
 import argparse
