@@ -18,43 +18,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 VAGUE = frozenset(
-    [
-        "about",
-        "alike",
-        "beside",
-        "both",
-        "done",
-        "each",
-        "every",
-        "found",
-        "given",
-        "how",
-        "known",
-        "kept",
-        "made",
-        "meant",
-        "much",
-        "one",
-        "ones",
-        "other",
-        "others",
-        "own",
-        "said",
-        "seen",
-        "shown",
-        "some",
-        "such",
-        "taken",
-        "thing",
-        "things",
-        "told",
-        "two",
-        "used",
-        "wanted",
-        "what",
-        "where",
-        "which",
-    ]
+    (
+        "about alike beside both done each every found given how known kept made meant much one ones other others own "
+        "said seen shown some such taken thing things told two used wanted what where which"
+    ).split()
 )
 """Words that name a variable's grammar and not its thing."""
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
