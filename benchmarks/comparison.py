@@ -21,7 +21,7 @@ import numpy as np
 from headscope.comparison import Resampling
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies.compare import Saved, compared
 from headscope.studies.study import DiscoverConfig
 

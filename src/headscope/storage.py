@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from safetensors import SafetensorError
@@ -18,6 +18,28 @@ from safetensors.numpy import load_file, save_file
 
 from headscope import __version__
 from headscope.errors import InputError
+
+R = TypeVar("R")
+
+
+class Result:
+    """A kind of result, which owns its files.
+
+    kind: of the units that make it, and their folder. schema: version of its files, raised when they change.
+    """
+
+    kind: ClassVar[str]
+    schema: ClassVar[int]
+
+    def save(self, folder: Path) -> None:
+        """Write its files into ``folder``, which is made if absent."""
+        raise NotImplementedError
+
+    @classmethod
+    def load(cls: type[R], folder: Path) -> R:
+        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
+        raise NotImplementedError
+
 
 Arrays = dict[str, "np.ndarray[Any, np.dtype[Any]]"]
 
@@ -36,6 +58,17 @@ def replacing(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: under a temporary name, synced, renamed."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON whole. Raises ValueError for NaN and infinity, which JSON does not have."""
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
 @contextmanager
 def written_folder(path: Path) -> Iterator[Path]:
     """Yield a temporary folder beside ``path``; if the block succeeds, sync it and rename it to ``path``."""
@@ -43,11 +76,16 @@ def written_folder(path: Path) -> Iterator[Path]:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
-    for file in temporary.rglob("*"):
-        _sync(file)
+    sync_folder(temporary)
     shutil.rmtree(path, ignore_errors=True)
     temporary.rename(path)
     _sync(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Sync every file below ``folder`` and the folders themselves, so that a rename that follows cannot outrun them."""
+    for path in [*folder.rglob("*"), folder]:
+        _sync(path)
 
 
 def _sync(path: Path) -> None:
@@ -82,7 +120,7 @@ def save(folder: str | Path, name: str, version: int, arrays: Arrays, about: Map
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"schema_version": version, "headscope": __version__}
     metadata = {"content": name} | {key: str(value) for key, value in versions.items()}
-    text = json.dumps(versions | dict(about), indent=2)  # first: what is no JSON leaves no file behind
+    text = json.dumps(versions | dict(about), indent=2, allow_nan=False)  # first: what is no JSON leaves no file behind
     with described(folder / f"{name}.safetensors", text) as partial:
         save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, partial, metadata=metadata)
 

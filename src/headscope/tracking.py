@@ -41,7 +41,7 @@ from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.runs import RunDirectory, Unit, execute, provenance
 from headscope.runs.directory import SCHEMA_VERSION
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 
 LOGGER = logging.getLogger(__name__)
 COUNTS = ("new", "kept", "lost", "contingent")

@@ -11,7 +11,7 @@ from headscope.comparison.claims.deciding import claim, missing, part
 from headscope.comparison.claims.study_results import Ablation as AblationOf
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.results.claim import FAILS, HOLDS, OPEN, Claim
+from headscope.results.claim import FAILS, HOLDS, OPEN, Claims
 from headscope.results.counts import Counts
 from headscope.results.dynamics import RewardCount
 from headscope.results.estimate import Estimate
@@ -78,10 +78,10 @@ def test_an_empty_study_leaves_all_ten_undecided_with_a_reason() -> None:
     assert [each.name for each in found] == [f"C{number}" for number in range(1, 11)]
     assert {each.reading for each in found} == {UNDECIDED}
     assert all(each.reason and each.question.endswith("?") for each in found)
-    for each in found:
-        assert Claim.from_dict(each.as_dict()) == each
+    saved = Claims(found).as_dict()
+    assert Claims.from_dict(saved) == Claims(found)
     with pytest.raises(InputError, match="schema_version"):
-        Claim.from_dict(found[0].as_dict() | {"schema_version": 9})
+        Claims.from_dict(saved | {"schema_version": 9})
 
 
 def test_many_heads_that_persist_support_c1_and_contradict_c2(run) -> None:

@@ -6,6 +6,7 @@ import pytest
 from headscope.comparison import reward_coupling
 from headscope.comparison.coupling import coupling_series
 from headscope.errors import InputError
+from headscope.results.codec import from_json, to_json
 from headscope.results.coupling import Coupling
 from headscope.results.dynamics import RewardCount
 
@@ -67,4 +68,4 @@ def test_series_are_read_in_the_order_of_the_steps() -> None:
 
 def test_coupling_survives_json() -> None:
     found = reward_coupling([(np.arange(8.0), np.arange(8.0) ** 2)], draws=9)
-    assert Coupling.from_dict(found.as_dict()).as_dict() == found.as_dict()
+    assert to_json(from_json(Coupling, to_json(found), "test")) == to_json(found)

@@ -49,4 +49,6 @@ def test_an_effect_map_is_saved_and_read() -> None:
     again = EffectMap.from_dict(found.as_dict())
     assert again.likeness == alike
     assert np.array_equal(again.effects["sft"], found.effects["sft"])
-    assert found.as_dict()["effects"]["sft"]["mean"] == [[-0.25]]
+    first_version = {"sft": {"checkpoints": [[[0.5]], [[-1.0]]], "mean": [[-0.25]]}}
+    old = EffectMap.from_dict(found.as_dict() | {"schema_version": 1, "effects": first_version})
+    assert np.array_equal(old.effects["sft"], found.effects["sft"])

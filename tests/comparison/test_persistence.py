@@ -7,6 +7,7 @@ import pytest
 
 from headscope.comparison import head_dynamics, persistence
 from headscope.comparison.persistence import _median
+from headscope.results.codec import from_json, to_json
 from headscope.results.dynamics import Dynamics
 from headscope.results.persistence import Persistence
 
@@ -64,7 +65,7 @@ def test_one_head_has_no_interval() -> None:
 
 def test_persistence_survives_json() -> None:
     found = persistence(run_of(["110", "110", "100", "101"]))
-    assert Persistence.from_dict(found.as_dict()) == found
+    assert from_json(Persistence, to_json(found), "test") == found
 
 
 def test_intervals_cover_the_chance_to_stay() -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
+from headscope.results.codec import from_json, to_json
 from headscope.results.dynamics import Dynamics, Event
 from headscope.results.emergence import Counts, Emergence, HeadEstimates, Status, status_grid
 from headscope.results.estimate import Estimate
@@ -98,9 +99,9 @@ def test_dynamics_survive_json() -> None:
     first = np.array([[0, 1]])
     events = (Event(10, "L0H0", "birth"),)
     dynamics = Dynamics(np.array([10, 20]), active, ~active, active[0], first, 2, events)
-    written = json.dumps(dynamics.as_dict())
-    back = Dynamics.from_dict(json.loads(written))
-    assert json.dumps(back.as_dict()) == written
+    written = json.dumps(to_json(dynamics))
+    back = from_json(Dynamics, json.loads(written), "test")
+    assert json.dumps(to_json(back)) == written
     assert back.events == events
     assert back.cohorts.tolist() == [[1, 1], [0, 1]]
 

@@ -12,9 +12,9 @@ from headscope.errors import InputError
 from headscope.progress import Progress
 from headscope.runs import RunDirectory, Unit, execute
 from headscope.runs.coverage import coverage
-from headscope.runs.files import canonical, folder_digest, write_json
+from headscope.runs.digests import canonical, folder_digest
 from headscope.runs.units import closure
-from headscope.storage import read_object
+from headscope.storage import read_object, write_json
 
 
 def unit(

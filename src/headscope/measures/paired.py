@@ -1,8 +1,6 @@
 """Two variants on the same problems: the exact test of their flips, and what a design can detect at all."""
 
 import math
-from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool
@@ -11,27 +9,11 @@ from scipy.stats import binom, t
 from headscope.errors import InputError
 from headscope.measures.intervals import LEVEL
 from headscope.results.estimate import Estimate
+from headscope.results.measures import McNemar
 
 POWER = 0.8
 WITHIN = 1 / 6
 """Mean of p (1 − p) over problems whose chances p of being solved are spread evenly over [0, 1]."""
-
-
-@dataclass(frozen=True, slots=True)
-class McNemar:
-    """Exact McNemar test. gained, lost: problems only the second, only the first variant solved; n: problems in all.
-
-    p_value: two-sided: of so uneven flips, were either direction equally likely.
-    """
-
-    gained: int
-    lost: int
-    n: int
-    p_value: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return {"gained": self.gained, "lost": self.lost, "n": self.n, "p_value": self.p_value}
 
 
 def mcnemar(after: "Bool[np.ndarray, '_']", before: "Bool[np.ndarray, '_']") -> McNemar:

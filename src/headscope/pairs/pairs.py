@@ -8,7 +8,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, NamedTuple, overload
+from typing import Any, ClassVar, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Int
@@ -20,8 +20,6 @@ from headscope.pairs import text
 from headscope.pairs.candidates import Candidate, usable
 from headscope.pairs.positions import Positions
 from headscope.pairs.tokens import Tokens, check_lengths, rows, shared_length
-
-SCHEMA_VERSION = 1
 
 
 class Pair(NamedTuple):
@@ -44,7 +42,7 @@ class Pair(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
+class Pairs(storage.Result):
     """Pairs of one discovery set.
 
     clean, corrupt: per pair int64 [token] ids; the two of a pair have equal length.
@@ -56,6 +54,9 @@ class Pairs:
     Raises InputError where lengths differ within a pair, a text is empty, or a position lies outside its
     text.
     """
+
+    kind: ClassVar[str] = "pairs"
+    schema: ClassVar[int] = 1
 
     clean: tuple[Tokens, ...]
     corrupt: tuple[Tokens, ...]
@@ -288,7 +289,7 @@ class Pairs:
         kept = arrays if self.labels is None else {**arrays, "labels": self.labels}
         about = {"pairs": len(self), "digest": self.digest(), "dropped": self.dropped}
         about |= {} if self.vocabulary is None else {"vocabulary": self.vocabulary}
-        storage.save(folder, "pairs", SCHEMA_VERSION, kept, about)
+        storage.save(folder, "pairs", self.schema, kept, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Pairs":
@@ -296,7 +297,7 @@ class Pairs:
         newer schema.
         """
         names = ("clean", "corrupt", "lengths", "positions", "evaluated")
-        about, arrays = storage.load(folder, "pairs", SCHEMA_VERSION, keys=("digest", "dropped"), arrays=names)
+        about, arrays = storage.load(folder, "pairs", cls.schema, keys=("digest", "dropped"), arrays=names)
         cuts, picked = np.cumsum(arrays["lengths"])[:-1], np.cumsum(arrays["evaluated"])[:-1]
         pairs = cls(
             tuple(np.split(arrays["clean"], cuts)),

@@ -21,7 +21,7 @@ from headscope.report.numbers import UNKNOWN
 from headscope.report.pages import build_pages
 from headscope.report.scripts import joined
 from headscope.runs.directory import RunDirectory
-from headscope.runs.files import write_text
+from headscope.storage import write_text
 
 _HERE = Path(__file__).parent
 WARN_BYTES = 25 * 10**6

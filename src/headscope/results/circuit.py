@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -12,12 +12,11 @@ from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.results import eap_json, shown
 from headscope.results.graph import Graph
-
-SCHEMA_VERSION = 1
+from headscope.storage import Result
 
 
 @dataclass(frozen=True, eq=False)
-class Circuit:
+class Circuit(Result):
     """Edges of a pruned circuit.
 
     edges: bool [F, B], true for edges in the circuit.
@@ -25,6 +24,9 @@ class Circuit:
 
     Raises InputError where the shape does not fit the graph or an edge is not one of the graph's.
     """
+
+    kind: ClassVar[str] = "circuit"
+    schema: ClassVar[int] = 1
 
     graph: Graph
     edges: Bool[np.ndarray, "F B"]
@@ -67,12 +69,12 @@ class Circuit:
     def save(self, folder: str | Path) -> None:
         """Write ``circuit.safetensors`` and ``circuit.json`` into ``folder``, which is made if absent."""
         about = {"graph": asdict(self.graph), "settings": self.settings}
-        storage.save(folder, "circuit", SCHEMA_VERSION, {"edges": self.edges}, about)
+        storage.save(folder, "circuit", self.schema, {"edges": self.edges}, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Circuit":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
-        about, arrays = storage.load(folder, "circuit", SCHEMA_VERSION, keys=("graph", "settings"), arrays=("edges",))
+        about, arrays = storage.load(folder, "circuit", cls.schema, keys=("graph", "settings"), arrays=("edges",))
         return cls(Graph.from_dict(about["graph"], f"circuit.json in {folder}"), arrays["edges"], about["settings"])
 
     @property

@@ -1,13 +1,10 @@
 """A claim's verdict: what was asked, each part's estimate against its bound, and the reading with its reason."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 from headscope.results.estimate import Estimate
-from headscope.storage import check_schema
-
-SCHEMA_VERSION = 1
+from headscope.results.result import JsonResult
 
 HOLDS = "holds"
 FAILS = "fails"
@@ -33,12 +30,6 @@ class Part:
     state: str
     reason: str
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Part":
-        """From ``dataclasses.asdict``."""
-        estimates = {name: data[name] and Estimate(**data[name]) for name in ("estimate", "null")}
-        return cls(**{**data, **estimates})
-
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -54,13 +45,12 @@ class Claim:
     reason: str
     parts: tuple[Part, ...]
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values with ``schema_version``."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
 
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Claim":
-        """The inverse of ``as_dict``. Raises InputError for another schema."""
-        check_schema(data, "a claim", SCHEMA_VERSION)
-        plain = {name: data[name] for name in ("name", "question", "reading", "reason")}
-        return cls(**plain, parts=tuple(Part.from_dict(part) for part in data["parts"]))
+@dataclass(frozen=True, slots=True)
+class Claims(JsonResult):
+    """All claims asked of one study, C1 first; they stand beside the units they were judged on."""
+
+    kind: ClassVar[str] = "claims"
+    file: ClassVar[str] = "claims.json"
+
+    claims: tuple[Claim, ...]

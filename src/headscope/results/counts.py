@@ -1,8 +1,6 @@
 """The parts of a comparison: numbers by status, per layer, of edges, and one estimate per head."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -21,11 +19,6 @@ class Counts:
     new: Estimate
     lost: Estimate
     contingent: Estimate
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Counts":
-        """From ``dataclasses.asdict``."""
-        return cls(**{name: Estimate(**estimate) for name, estimate in data.items()})
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,19 +39,6 @@ class HeadEstimates:
         """Heads whose interval lies on one side of 0."""
         return (self.low > 0) | (self.high < 0)
 
-    def as_dict(self) -> dict[str, Any]:
-        """Nested lists."""
-        grids = {"value": self.value.tolist(), "low": self.low.tolist(), "high": self.high.tolist()}
-        return grids if self.p_value is None else grids | {"p_value": self.p_value.tolist()}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "HeadEstimates":
-        """The inverse of ``as_dict``."""
-        return cls(**{name: np.array(data[name], dtype=np.float64) for name in _ESTIMATED if name in data})
-
-
-_ESTIMATED = ("value", "low", "high", "p_value")
-
 
 @dataclass(frozen=True, eq=False)
 class LayerProfile:
@@ -76,15 +56,6 @@ class LayerProfile:
     excess_low: Float[np.ndarray, "status layer"]
     excess_high: Float[np.ndarray, "status layer"]
 
-    def as_dict(self) -> dict[str, Any]:
-        """Nested lists."""
-        return {name: getattr(self, name).tolist() for name in self.__dataclass_fields__}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "LayerProfile":
-        """The inverse of ``as_dict``."""
-        return cls(**{name: np.array(data[name], dtype=np.float64) for name in cls.__dataclass_fields__})
-
 
 @dataclass(frozen=True, eq=False)
 class EdgeChange:
@@ -99,13 +70,3 @@ class EdgeChange:
     excess: Counts
     born: tuple[str, ...]
     lost: tuple[str, ...]
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "EdgeChange":
-        """The inverse of ``as_dict``."""
-        counts = {name: Counts.from_dict(data[name]) for name in ("counts", "null", "excess")}
-        return cls(**counts, born=tuple(data["born"]), lost=tuple(data["lost"]))

@@ -1,16 +1,9 @@
 """Reward coupling: does the number of heads follow the reward?"""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
-
-from headscope.storage import check_schema
-
-SCHEMA_VERSION = 1
-_ARRAYS = ("lags", "correlation", "low", "high", "p_value", "points")
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +33,3 @@ class Coupling:
         """Index of the lag, from 0 on, with the largest correlation."""
         after = np.where((self.lags >= 0) & np.isfinite(self.correlation), self.correlation, -np.inf)
         return int(after.argmax())
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values with ``schema_version``."""
-        plain = {name: getattr(self, name) for name in ("after_p", "seeds", "draws", "seed")}
-        return {"schema_version": SCHEMA_VERSION, **{name: getattr(self, name).tolist() for name in _ARRAYS}, **plain}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Coupling":
-        """The inverse of ``as_dict``. Raises InputError for another schema."""
-        check_schema(data, "a coupling result", SCHEMA_VERSION)
-        fields: dict[str, Any] = {name: data[name] for name in ("after_p", "seeds", "draws", "seed")}
-        fields |= {name: np.array(data[name], dtype=np.float64) for name in _ARRAYS}
-        fields |= {name: np.array(data[name], dtype=np.int64) for name in ("lags", "points")}
-        return cls(**fields)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -10,12 +10,11 @@ from jaxtyping import Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.results import shown
-
-SCHEMA_VERSION = 1
+from headscope.storage import Result
 
 
 @dataclass(frozen=True, eq=False)
-class CrossPatch:
+class CrossPatch(Result):
     """How much of the difference between two models each head carries, on the same texts.
 
     gap: float32 [pair], KL(source ‖ into) in nats, the mean over the evaluated positions.
@@ -25,6 +24,9 @@ class CrossPatch:
 
     Raises InputError where a number is not finite, naming the first layer it is found in.
     """
+
+    kind: ClassVar[str] = "cross_patch"
+    schema: ClassVar[int] = 1
 
     gap: Float[np.ndarray, " pair"]
     closed: Float[np.ndarray, "pair layer head"]
@@ -54,12 +56,12 @@ class CrossPatch:
     def save(self, folder: str | Path) -> None:
         """Write ``cross_patch.safetensors`` and ``cross_patch.json`` into ``folder``, which is made if absent."""
         about = {"seconds": self.seconds, "settings": self.settings}
-        storage.save(folder, "cross_patch", SCHEMA_VERSION, {"gap": self.gap, "closed": self.closed}, about)
+        storage.save(folder, "cross_patch", self.schema, {"gap": self.gap, "closed": self.closed}, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "CrossPatch":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
         about, arrays = storage.load(
-            folder, "cross_patch", SCHEMA_VERSION, keys=("seconds", "settings"), arrays=("gap", "closed")
+            folder, "cross_patch", cls.schema, keys=("seconds", "settings"), arrays=("gap", "closed")
         )
         return cls(arrays["gap"], arrays["closed"], about["seconds"], about["settings"])

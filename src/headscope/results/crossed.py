@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -10,9 +10,7 @@ from jaxtyping import Float
 from headscope.heads import HeadSet
 from headscope.results.counts import HeadEstimates
 from headscope.results.estimate import Estimate
-from headscope.storage import check_schema
-
-SCHEMA_VERSION = 1
+from headscope.results.result import JsonResult
 
 EFFECTS = {
     "model": "post − base, the mean over both prompts",
@@ -40,7 +38,7 @@ class Origin:
 
 
 @dataclass(frozen=True, eq=False)
-class Crossed:
+class Crossed(JsonResult):
     """Two models on the same texts, once with base's openings as the clean text, once with post's.
 
     importance: share of all |score| [model, prompt, layer, head]; base before post, base-style before reasoning-style.
@@ -49,6 +47,9 @@ class Crossed:
     pairs: of texts, the same in all four cells. fraction, resamples, seed: of the circuits and their bootstrap.
     settings: what the scores of the four cells were made with.
     """
+
+    kind: ClassVar[str] = "crossed"
+    file: ClassVar[str] = "crossed.json"
 
     importance: Float[np.ndarray, "model prompt layer head"]
     effects: Mapping[str, HeadEstimates]
@@ -63,35 +64,3 @@ class Crossed:
     def changed(self, effect: str, q: float = 0.05) -> HeadSet:
         """Heads with this effect; a share ``q`` of false ones is expected among all that are called so, at most."""
         return HeadSet.from_grid(self.q_value[list(EFFECTS).index(effect)] <= q)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values with ``schema_version``."""
-        return {
-            "schema_version": SCHEMA_VERSION,
-            "importance": self.importance.tolist(),
-            "effects": {name: found.as_dict() for name, found in self.effects.items()},
-            "q_value": self.q_value.tolist(),
-            "origins": {
-                name: {"count": origin.count.as_dict(), "heads": [str(head) for head in origin.heads]}
-                for name, origin in self.origins.items()
-            },
-            **{name: getattr(self, name) for name in _PLAIN},
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Crossed":
-        """The inverse of ``as_dict``. Raises InputError for another schema."""
-        check_schema(data, "a crossed design", SCHEMA_VERSION)
-        return cls(
-            importance=np.array(data["importance"], dtype=np.float64),
-            effects={name: HeadEstimates.from_dict(found) for name, found in data["effects"].items()},
-            q_value=np.array(data["q_value"], dtype=np.float64),
-            origins={
-                name: Origin(Estimate(**origin["count"]), HeadSet.of(origin["heads"]))
-                for name, origin in data["origins"].items()
-            },
-            **{name: data[name] for name in _PLAIN},
-        )
-
-
-_PLAIN = ("pairs", "fraction", "resamples", "seed", "settings")

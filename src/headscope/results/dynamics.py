@@ -1,16 +1,11 @@
 """Dynamics: what happens to active heads over the checkpoints of one training run."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from headscope.heads import HeadSet
-from headscope.storage import check_schema
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +73,6 @@ class Dynamics:
         """Emergent heads of the last checkpoint."""
         return HeadSet.from_grid(self.emergent[-1])
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values with ``schema_version``."""
-        grids = {name: getattr(self, name).tolist() for name in ("steps", *_BOOLEAN, "first")}
-        events = [asdict(event) for event in self.events]
-        return {"schema_version": SCHEMA_VERSION, **grids, "hold": self.hold, "events": events}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Dynamics":
-        """The inverse of ``as_dict``. Raises InputError for another schema."""
-        check_schema(data, "a dynamics result", SCHEMA_VERSION)
-        grids = {name: np.array(data[name], dtype=np.bool_) for name in _BOOLEAN}
-        integers = {name: np.array(data[name], dtype=np.int64) for name in ("steps", "first")}
-        return cls(**grids, **integers, hold=data["hold"], events=tuple(Event(**event) for event in data["events"]))
-
-
-_BOOLEAN = ("emergent", "retained", "base")
-
 
 @dataclass(frozen=True, slots=True)
 class RewardCount:
@@ -113,7 +91,3 @@ class RewardCount:
     kept: int
     new: int
     lost: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON-able fields."""
-        return asdict(self)

@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -13,13 +13,13 @@ from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
 from headscope.results import eap_json, shown
 from headscope.results.graph import Graph
+from headscope.storage import Result
 
-SCHEMA_VERSION = 1
 _ARRAYS = ("edges", "edges_abs", "pair_heads")
 
 
 @dataclass(frozen=True, eq=False)
-class EdgeScores:
+class EdgeScores(Result):
     """Scores of all edges of one model on one set of pairs.
 
     graph: names, order and real edges; F sources, B destinations.
@@ -37,6 +37,9 @@ class EdgeScores:
     Raises InputError where a shape does not fit the graph or a score is not a number, naming the first layer
     it is found in.
     """
+
+    kind: ClassVar[str] = "scores"
+    schema: ClassVar[int] = 1
 
     graph: Graph
     edges: Float[np.ndarray, "F B"]
@@ -136,13 +139,13 @@ class EdgeScores:
             "settings": self.settings,
         }
         kept = {name: array for name, array in arrays.items() if array is not None}
-        storage.save(folder, "scores", SCHEMA_VERSION, kept, about)
+        storage.save(folder, "scores", self.schema, kept, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "EdgeScores":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
         keys = ("graph", "residual", "seconds", "settings")
-        about, arrays = storage.load(folder, "scores", SCHEMA_VERSION, keys=keys, arrays=_ARRAYS)
+        about, arrays = storage.load(folder, "scores", cls.schema, keys=keys, arrays=_ARRAYS)
         return cls(
             graph=Graph.from_dict(about["graph"], f"scores.json in {folder}"),
             edges=arrays["edges"],

@@ -1,11 +1,10 @@
 """Emergence: which heads one model's circuit has that another's has not, with the null beside every count."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8
@@ -13,10 +12,7 @@ from jaxtyping import Bool, Float, Int8
 from headscope.heads import HeadSet
 from headscope.results import shown
 from headscope.results.counts import Counts, EdgeChange, HeadEstimates, LayerProfile
-from headscope.storage import check_schema
-
-SCHEMA_VERSION = 2
-"""2 adds edges, layers and base_importance, which are None in a result of version 1."""
+from headscope.results.result import JsonResult
 
 CORE = 0.9
 """A head in the pruned circuit in at least this share of the resamples of the pairs is core (active)."""
@@ -41,7 +37,7 @@ class Status(IntEnum):
 
 
 @dataclass(frozen=True, eq=False)
-class Emergence:
+class Emergence(JsonResult):
     """One model's heads (post) against another's (base) on the same pairs.
 
     base_frequency, post_frequency: share [layer, head] of bootstrap resamples in which the head is in the
@@ -66,6 +62,11 @@ class Emergence:
     core_from, contingent_from: the two thresholds on the frequencies.
     settings: what the scores of both models were made with.
     """
+
+    kind: ClassVar[str] = "emergence"
+    file: ClassVar[str] = "emergence.json"
+    schema: ClassVar[int] = 2
+    """2 adds edges, layers and base_importance, which are None in a result of version 1."""
 
     base_frequency: Float[np.ndarray, "layer head"]
     post_frequency: Float[np.ndarray, "layer head"]
@@ -138,57 +139,10 @@ class Emergence:
         change = self.importance_change.value
         return shown.head_map(f"{self!r}; blue where post relies on the head more, orange where less", change)
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values with ``schema_version``; also the head sets by name, for people who read the file."""
-        plain = {name: getattr(self, name) for name in _PLAIN}
-        counts = {name: asdict(getattr(self, name)) for name in _COUNTS}
-        grids = {name: getattr(self, name).tolist() for name in _GRIDS}
-        named = {s.name.lower(): self.heads(s).names() for s in Status if s is not Status.ABSENT}
-        arrays = {**grids, "importance_change": self.importance_change.as_dict(), **self._optional()}
-        return {"schema_version": SCHEMA_VERSION, "heads": named, **plain, **counts, **arrays}
-
-    def _optional(self) -> dict[str, Any]:
-        importance = self.base_importance
-        return {
-            "edges": None if self.edges is None else self.edges.as_dict(),
-            "layers": None if self.layers is None else self.layers.as_dict(),
-            "base_importance": None if importance is None else importance.tolist(),
-            "post_fraction": self.post_fraction,
-            "tau": self.tau,
-            "new_p_value": None if math.isnan(self.new_p_value) else self.new_p_value,
-            "doubled": self.doubled.names(),
-            "doubled_null": None if self.doubled_null is None else self.doubled_null.names(),
-        }
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Emergence":
-        """The inverse of ``as_dict``. Raises InputError for another schema."""
-        check_schema(data, "an emergence result", SCHEMA_VERSION)
-        fields: dict[str, Any] = {name: data[name] for name in _PLAIN}
-        fields |= {name: Counts.from_dict(data[name]) for name in _COUNTS}
-        fields |= {name: np.array(data[name], dtype=np.float64) for name in _GRIDS}
-        doubled, doubled_null = data.get("doubled"), data.get("doubled_null")
-        edges, layers, importance = (data.get(name) for name in ("edges", "layers", "base_importance"))
-        return cls(
-            **fields,
-            importance_change=HeadEstimates.from_dict(data["importance_change"]),
-            edges=None if edges is None else EdgeChange.from_dict(edges),
-            layers=None if layers is None else LayerProfile.from_dict(layers),
-            base_importance=None if importance is None else np.array(importance, dtype=np.float64),
-            post_fraction=data.get("post_fraction"),
-            tau=data.get("tau", 0.0),
-            new_p_value=math.nan if data.get("new_p_value") is None else data["new_p_value"],
-            doubled=HeadSet.of(doubled or ()),
-            doubled_null=None if doubled_null is None else HeadSet.of(doubled_null),
-        )
-
-
-_COUNTS = ("counts", "null", "excess")
-_GRIDS = ("base_frequency", "post_frequency")
-_PLAIN = (
-    *("pairs", "null_pairs", "null_source", "fraction", "resamples", "seed"),
-    *("method", "core_from", "contingent_from", "settings"),
-)
+    def json_notes(self) -> dict[str, dict[str, list[str]]]:
+        """Return what is written for people who read the file, and never read back: the head sets by name."""
+        named = {status.name.lower(): self.heads(status).names() for status in Status if status is not Status.ABSENT}
+        return {"heads": named}
 
 
 def status_grid(

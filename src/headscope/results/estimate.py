@@ -1,7 +1,6 @@
 """A number with what it must carry: interval, method, n and seed."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,3 @@ class Estimate:
 
     def __str__(self) -> str:
         return f"{self.value:.2f} [{self.low:.2f}, {self.high:.2f}]"
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON-able fields."""
-        return asdict(self)

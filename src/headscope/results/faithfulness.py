@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -10,8 +10,10 @@ from jaxtyping import Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.results import shown
+from headscope.results.estimate import Estimate
+from headscope.results.result import JsonResult
+from headscope.storage import Result
 
-SCHEMA_VERSION = 1
 _ARRAYS = ("full", "empty", "circuits", "fractions")
 
 # Fractions of the real edges at which a faithfulness curve is read (method section 4): MIB's, but for the whole graph.
@@ -60,7 +62,7 @@ class Faithfulness:
 
 
 @dataclass(frozen=True, eq=False)
-class FaithfulnessCurve:
+class FaithfulnessCurve(Result):
     """Faithfulness of circuits of several sizes, from the same scores on the same pairs.
 
     full, empty: as in ``Faithfulness``.
@@ -78,6 +80,9 @@ class FaithfulnessCurve:
 
     Raises InputError where a metric is not a number or the fractions are not ascending within (0, 1].
     """
+
+    kind: ClassVar[str] = "faithfulness curve"
+    schema: ClassVar[int] = 1
 
     full: Float[np.ndarray, " pair"]
     empty: Float[np.ndarray, " pair"]
@@ -121,12 +126,12 @@ class FaithfulnessCurve:
     def save(self, folder: str | Path) -> None:
         """Write ``curve.safetensors`` and ``curve.json`` into ``folder``, which is made if absent."""
         about = {"edges": list(self.edges), "settings": self.settings}
-        storage.save(folder, "curve", SCHEMA_VERSION, {name: getattr(self, name) for name in _ARRAYS}, about)
+        storage.save(folder, "curve", self.schema, {name: getattr(self, name) for name in _ARRAYS}, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "FaithfulnessCurve":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
-        about, arrays = storage.load(folder, "curve", SCHEMA_VERSION, keys=("edges", "settings"), arrays=_ARRAYS)
+        about, arrays = storage.load(folder, "curve", cls.schema, keys=("edges", "settings"), arrays=_ARRAYS)
         return cls(**{name: arrays[name] for name in _ARRAYS}, edges=tuple(about["edges"]), settings=about["settings"])
 
     def normalised(self, weights: Weights = None) -> Float[np.ndarray, " size"]:
@@ -178,3 +183,29 @@ def _check_finite(**metrics: np.ndarray) -> None:
         if not np.isfinite(values).all():
             pair = int(np.argwhere(~np.isfinite(values))[0, -1])
             raise InputError(f"the metric {name!r} of pair {pair} is not finite; check the model's weights and dtype")
+
+
+@dataclass(frozen=True, eq=False)
+class FaithfulnessEstimates(JsonResult):
+    """A faithfulness curve of means with intervals over pairs; the curve per pair is kept beside it.
+
+    metric: what was normalised.
+    fractions: share of the graph's edges asked for, ascending.
+    edges: how many edges each circuit has after pruning.
+    normalised: faithfulness at each fraction, 0 like the corrupt text, 1 like the whole model.
+    cpr, cmd: MIB's areas over the study's sizes.
+    """
+
+    kind: ClassVar[str] = "faithfulness"
+    file: ClassVar[str] = "faithfulness.json"
+
+    metric: str
+    fractions: tuple[float, ...]
+    edges: tuple[int, ...]
+    normalised: tuple[Estimate, ...]
+    cpr: Estimate
+    cmd: Estimate
+
+    def at(self, fraction: float) -> Estimate | None:
+        """Return the faithfulness at one fraction; None if it was not measured there."""
+        return dict(zip(self.fractions, self.normalised, strict=True)).get(fraction)

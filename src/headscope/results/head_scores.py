@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -11,12 +11,11 @@ from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
 from headscope.results import shown
-
-SCHEMA_VERSION = 1
+from headscope.storage import Result
 
 
 @dataclass(frozen=True, eq=False)
-class HeadScores:
+class HeadScores(Result):
     """The change of a metric when a head's whole output is replaced, everything after it recomputed.
 
     pair_heads: float32 [pair, layer, head]; positive where replacing the head raises the metric (the loss).
@@ -25,6 +24,9 @@ class HeadScores:
 
     Raises InputError where a score is not a number, naming the first layer it is found in.
     """
+
+    kind: ClassVar[str] = "head_scores"
+    schema: ClassVar[int] = 1
 
     pair_heads: Float[np.ndarray, "pair layer head"]
     seconds: float
@@ -59,11 +61,11 @@ class HeadScores:
     def save(self, folder: str | Path) -> None:
         """Write ``heads.safetensors`` and ``heads.json`` into ``folder``, which is made if absent."""
         about = {"seconds": self.seconds, "settings": self.settings}
-        storage.save(folder, "heads", SCHEMA_VERSION, {"pair_heads": self.pair_heads}, about)
+        storage.save(folder, "heads", self.schema, {"pair_heads": self.pair_heads}, about)
 
     @classmethod
     def load(cls, folder: str | Path) -> "HeadScores":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
         keys, names = ("seconds", "settings"), ("pair_heads",)
-        about, arrays = storage.load(folder, "heads", SCHEMA_VERSION, keys=keys, arrays=names)
+        about, arrays = storage.load(folder, "heads", cls.schema, keys=keys, arrays=names)
         return cls(arrays["pair_heads"], about["seconds"], about["settings"])

@@ -1,16 +1,14 @@
 """Overlap of two head sets with its chance level."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
+from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
-from headscope.storage import check_schema
-
-SCHEMA_VERSION = 1
+from headscope.results.result import JsonResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +30,6 @@ class Overlap:
     second: int
     by_layer: bool
 
-    def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class Likeness:
@@ -54,36 +48,24 @@ class Likeness:
 
 
 @dataclass(frozen=True, eq=False)
-class EffectMap:
+class EffectMap(JsonResult):
     """The effects E of every variant, and how alike their final circuits are.
 
     effects: by variant, E = (I_post − I_base) / (I_post + I_base) at each checkpoint, in [−1, 1]; positive where the
     variant relies on the head more. faithfulness: of the circuits of equal faithfulness.
     """
 
+    kind: ClassVar[str] = "effects"
+    file: ClassVar[str] = "effects.json"
+    schema: ClassVar[int] = 2
+
     effects: dict[str, Float[np.ndarray, "checkpoint layer head"]]
     likeness: tuple[Likeness, ...]
     faithfulness: float
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values with ``schema_version``; beside the effects their mean over checkpoints."""
-        grids = {
-            name: {"checkpoints": each.tolist(), "mean": each.mean(axis=0).tolist()}
-            for name, each in self.effects.items()
-        }
-        alike = [asdict(each) for each in self.likeness]
-        about = {"schema_version": SCHEMA_VERSION, "faithfulness": self.faithfulness}
-        return about | {"effects": grids, "likeness": alike}
-
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "EffectMap":
-        """The inverse of ``as_dict``. Raises InputError for another schema."""
-        check_schema(data, "an effect map", SCHEMA_VERSION)
-        grids = {name: np.array(each["checkpoints"], dtype=np.float64) for name, each in data["effects"].items()}
-        return cls(grids, tuple(map(_likeness, data["likeness"])), data["faithfulness"])
-
-
-def _likeness(data: Mapping[str, Any]) -> Likeness:
-    first, second = data["fractions"]
-    nested = {"overlap": Overlap(**data["overlap"]), "ranks": Estimate(**data["ranks"])}
-    return Likeness(**{**data, **nested, "fractions": (first, second)})
+    def from_dict(cls, data: Json, origin: str = "") -> "EffectMap":
+        """See ``JsonResult``; version 1 kept each variant's mean over checkpoints beside the effects."""
+        if data.get("schema_version") == 1:
+            data = data | {"effects": {name: grids["checkpoints"] for name, grids in data["effects"].items()}}
+        return super().from_dict(data, origin)

@@ -1,13 +1,8 @@
 """Persistence: how long heads that emerged stay."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from headscope.results.estimate import Estimate
-from headscope.storage import check_schema
-
-SCHEMA_VERSION = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,16 +23,3 @@ class Persistence:
     half_life: Estimate
     heads: int
     checkpoints: int
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain values with ``schema_version``."""
-        return {"schema_version": SCHEMA_VERSION, **asdict(self)}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Persistence":
-        """The inverse of ``as_dict``. Raises InputError for another schema."""
-        check_schema(data, "a persistence result", SCHEMA_VERSION)
-        names = ("persistence", "turnover", "remaining", "half_life")
-        return cls(
-            **{name: Estimate(**data[name]) for name in names}, heads=data["heads"], checkpoints=data["checkpoints"]
-        )

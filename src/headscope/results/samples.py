@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -19,9 +19,8 @@ from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
 from headscope.results import shown
-from headscope.storage import check_keys, check_schema, described, read_object
+from headscope.storage import Result, check_keys, check_schema, described, read_object
 
-SCHEMA_VERSION = 3
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
 FINISHES = ("stop", "length")
 COLUMNS = {
@@ -44,7 +43,7 @@ ABSENT: dict[str, Any] = {"kind": "", "token_ids": (), "end": -1}
 
 
 @dataclass(frozen=True, eq=False)
-class Samples:
+class Samples(Result):
     """Responses of one model on one task; equal when tables, names and settings are.
 
     table: one row per response, with the columns
@@ -59,6 +58,9 @@ class Samples:
     Raises InputError for a missing column, a value outside VERDICTS or FINISHES, an empty table, or problems
     that do not all have the same samples: a lost sample must never read as a zero.
     """
+
+    kind: ClassVar[str] = "samples"
+    schema: ClassVar[int] = 3
 
     table: pd.DataFrame
     model: str
@@ -141,7 +143,7 @@ class Samples:
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         head = {
-            "schema_version": SCHEMA_VERSION,
+            "schema_version": self.schema,
             "model": self.model,
             "task": self.task,
             "settings": self.settings,
@@ -154,7 +156,7 @@ class Samples:
         """Read what ``save`` wrote; InputError where it is missing, damaged or of a newer schema."""
         folder = Path(directory)
         head = read_object(folder / "samples.json", "samples")
-        check_schema(head, str(folder / "samples.json"), SCHEMA_VERSION)
+        check_schema(head, str(folder / "samples.json"), cls.schema)
         check_keys(head, ("model", "task", "settings"), folder / "samples.json")
         if not (folder / "samples.parquet").is_file():
             raise InputError(f"samples.parquet is missing beside its JSON in {folder}")

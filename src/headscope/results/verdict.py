@@ -1,8 +1,7 @@
 """Verdict: does ablating these heads change the answers, and more than ablating other heads would?"""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -10,9 +9,7 @@ from jaxtyping import Float
 from headscope.heads import HeadSet
 from headscope.results import shown
 from headscope.results.estimate import Estimate
-from headscope.storage import check_schema
-
-SCHEMA_VERSION = 1
+from headscope.results.result import JsonResult
 
 SUPPORTED = "supported"
 NOT_SUPPORTED = "not supported"
@@ -20,7 +17,7 @@ UNDECIDED = "undecided"
 
 
 @dataclass(frozen=True, eq=False)
-class AblationVerdict:
+class AblationVerdict(JsonResult):
     """One head set, one operator, one task.
 
     reading: ``supported``, ``not supported`` or ``undecided``; reason: one sentence with the numbers it rests
@@ -34,6 +31,9 @@ class AblationVerdict:
     margin: the smallest change of pass@1 called an effect.
     samples: answers per problem.
     """
+
+    kind: ClassVar[str] = "verdict"
+    file: ClassVar[str] = "verdict.json"
 
     task: str
     operator: str
@@ -79,23 +79,3 @@ class AblationVerdict:
 
     def __repr__(self) -> str:
         return shown.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reading, self.reason)
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON values with ``schema_version``."""
-        plain = {name: getattr(self, name) for name in _PLAIN}
-        estimates = {name: asdict(getattr(self, name)) for name in _ESTIMATES}
-        sets = {"heads": self.heads.names(), "control_effects": self.control_effects.tolist()}
-        return {"schema_version": SCHEMA_VERSION, **plain, **estimates, **sets}
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "AblationVerdict":
-        """The inverse of ``as_dict``. Raises InputError for another schema."""
-        check_schema(data, "a verdict", SCHEMA_VERSION)
-        fields: dict[str, Any] = {name: data[name] for name in _PLAIN}
-        fields |= {name: Estimate(**data[name]) for name in _ESTIMATES}
-        effects = np.array(data["control_effects"], dtype=np.float64)
-        return cls(**fields, heads=HeadSet.of(data["heads"]), control_effects=effects)
-
-
-_ESTIMATES = ("baseline", "ablated", "effect", "excess")
-_PLAIN = ("task", "operator", "reading", "reason", "p_value", "direction", "margin", "samples", "seed")

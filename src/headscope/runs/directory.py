@@ -3,19 +3,22 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from headscope.errors import InputError
-from headscope.runs.files import sync_folder, write_json
+from headscope.results.not_run import NotRun, load_result
 from headscope.runs.units import Unit
-from headscope.storage import check_schema, read_object
+from headscope.storage import Result, check_schema, read_object, sync_folder, write_json
 
 SCHEMA_VERSION = 1
 DONE = "DONE"
+
+R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class RunDirectory:
     """A folder of results. Reading needs neither torch nor the study's models."""
 
     path: Path
+    units: Sequence[Unit] | None = None
+    """Whose results are read; None for those of the plan that was run last."""
 
     @classmethod
     def open(cls, path: Path | str) -> "RunDirectory":
@@ -95,12 +100,29 @@ class RunDirectory:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
 
+    def rows(self) -> list[dict[str, Any]]:
+        """Return kind, digest and labels of every unit, in the plan's order."""
+        if self.units is None:
+            rows: list[dict[str, Any]] = self.lock()["units"]
+            return rows
+        return [{"kind": unit.kind, "digest": unit.digest, "labels": unit.labels} for unit in self.units]
+
     def find(self, kind: str, **labels: Any) -> list["Record"]:
-        """Finished units of the current plan with these labels, in the plan's order."""
-        rows = [row for row in self.lock()["units"] if row["kind"] == kind]
-        wanted = [row for row in rows if all(row["labels"].get(key) == value for key, value in labels.items())]
-        records = [Record(self.path / "units" / kind / row["digest"], row["labels"]) for row in wanted]
-        return [record for record in records if (record.folder / DONE).exists()]
+        """Return the finished units with these labels, in the plan's order."""
+        records = []
+        for row in self.rows():
+            folder = self.path / "units" / kind / row["digest"]
+            if row["kind"] == kind and labels.items() <= row["labels"].items() and (folder / DONE).exists():
+                records.append(Record(folder, row["labels"]))
+        return records
+
+    def results(self, kind: type[R], unit_kind: str | None = None, **labels: Any) -> list["Finished[R]"]:
+        """Return the finished results of one kind with these labels, in the plan's order; each is read when asked for.
+
+        unit_kind: of the units, if it is not the result's own (answers of an ablated model are ``Samples`` too).
+        """
+        records = self.find(unit_kind or kind.kind, **labels)
+        return [Finished(record.folder, record.labels, kind) for record in records]
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -146,3 +168,23 @@ class Record:
     def unit(self) -> dict[str, Any]:
         """The content of ``unit.json``: config, inputs, seconds, memory, versions."""
         return read_object(self.folder / "unit.json")
+
+
+@dataclass(frozen=True)
+class Finished(Record, Generic[R]):
+    """A finished unit with its result."""
+
+    kind: type[R]
+
+    @cached_property
+    def result(self) -> R | NotRun:
+        """The result, or why there is none. Raises InputError if its files are damaged or of a newer headscope."""
+        return load_result(self.kind, self.folder)
+
+    @property
+    def whole(self) -> R:
+        """The result. Raises InputError if there is none, with the reason."""
+        result = self.result
+        if isinstance(result, NotRun):
+            raise InputError(result.reason)
+        return result

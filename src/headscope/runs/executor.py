@@ -10,8 +10,8 @@ from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
 from headscope.runs import provenance
 from headscope.runs.directory import RunDirectory
-from headscope.runs.files import write_json
 from headscope.runs.units import Unit
+from headscope.storage import write_json
 
 
 @dataclass

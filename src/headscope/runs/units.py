@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from headscope.progress import Progress
-from headscope.runs.files import digest
+from headscope.runs.digests import digest
 
 Work = Callable[[Path, Progress], None]
 

@@ -18,7 +18,7 @@ from headscope.heads import HeadSet
 from headscope.progress import Progress
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies import headsets, sources
 from headscope.studies.evaluate import sampling
 from headscope.studies.stages import Stage

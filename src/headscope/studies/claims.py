@@ -20,8 +20,7 @@ from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.directory import Record
-from headscope.runs.files import write_json
-from headscope.storage import read_object
+from headscope.storage import read_object, write_json
 from headscope.studies import compare, thinking
 from headscope.studies.plan import plan
 from headscope.studies.study import Study

@@ -11,8 +11,8 @@ from headscope.comparison.record import SCHEMA_VERSION, comparison_record
 from headscope.progress import SILENT, Progress
 from headscope.results.edges import EdgeScores
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import file_digest, write_json
-from headscope.storage import check_schema, read_object
+from headscope.runs.digests import file_digest
+from headscope.storage import check_schema, read_object, write_json
 from headscope.studies.study import Study
 from headscope.training import read_log
 

@@ -8,7 +8,7 @@ from headscope.evaluation.tables import read_table
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.runs import Unit
-from headscope.runs.files import digest
+from headscope.runs.digests import digest
 from headscope.studies import openings
 from headscope.studies.stages import Stage
 from headscope.studies.study import PairFile, Study

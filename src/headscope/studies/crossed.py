@@ -7,7 +7,7 @@ from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies.study import Study
 
 FILE = "crossed.json"

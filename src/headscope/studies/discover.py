@@ -17,7 +17,7 @@ from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies.stages import Stage
 from headscope.studies.study import DiscoverConfig, Study
 

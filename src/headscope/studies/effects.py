@@ -13,7 +13,7 @@ from headscope.results.emergence import Emergence
 from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.results.overlap import EffectMap
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies import compare
 from headscope.studies.study import Study
 

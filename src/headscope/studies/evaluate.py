@@ -21,7 +21,7 @@ from headscope.measures.paired import detectable_given, mcnemar, smallest_detect
 from headscope.progress import Progress
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies import sources
 from headscope.studies.stages import Stage
 from headscope.studies.study import EvalConfig, Study, TaskRef

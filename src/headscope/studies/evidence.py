@@ -20,7 +20,7 @@ from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence, OperatorEffect
 from headscope.results.samples import Samples
 from headscope.runs import Unit
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies import forced, headsets
 from headscope.studies.ablated import Ablations
 

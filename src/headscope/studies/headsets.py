@@ -19,8 +19,7 @@ from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence, Status
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import write_json
-from headscope.storage import check_schema, read_object
+from headscope.storage import check_schema, read_object, write_json
 from headscope.studies import compare
 from headscope.studies.study import HeadGroup, Study
 

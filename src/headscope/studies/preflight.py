@@ -16,7 +16,7 @@ from headscope.evaluation.sampling import check_room
 from headscope.measures.multiplicity import ALPHA
 from headscope.model_folder import read_model_config
 from headscope.runs import RunDirectory
-from headscope.runs.files import file_digest
+from headscope.runs.digests import file_digest
 from headscope.studies import rewards, sources, train
 from headscope.studies.stages import Stage, base_stage, checkpoint_stages, files_of, variant_model
 from headscope.studies.study import GrpoTraining, SftTraining, Study, TaskRef, Training

@@ -13,7 +13,7 @@ from headscope.measures.intervals import wilson
 from headscope.models import load_model
 from headscope.progress import SILENT, Progress
 from headscope.results.samples import Samples
-from headscope.runs.files import write_json, write_text
+from headscope.storage import write_json, write_text
 from headscope.studies import sources
 from headscope.studies.summaries import markdown
 

@@ -7,7 +7,7 @@ from typing import Any
 from headscope.errors import InputError
 from headscope.evaluation import check_answers
 from headscope.lab.rewards import lab_calculation, lab_plan
-from headscope.runs.files import digest
+from headscope.runs.digests import digest
 from headscope.studies.study import TaskRef
 from headscope.training import Reward, calculation_reward, completion_text, format_reward
 

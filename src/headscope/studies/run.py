@@ -10,7 +10,7 @@ from headscope.named_models import title
 from headscope.progress import SILENT, Progress
 from headscope.runs import Outcome, RunDirectory, Unit, execute, provenance
 from headscope.runs.directory import SCHEMA_VERSION
-from headscope.runs.files import write_json, write_text
+from headscope.storage import write_json, write_text
 from headscope.studies.plan import plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study

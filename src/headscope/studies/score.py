@@ -11,7 +11,7 @@ from headscope.progress import SILENT, Progress
 from headscope.results.estimate import Estimate
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies.evaluate import measures
 
 

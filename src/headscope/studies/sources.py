@@ -11,7 +11,7 @@ from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.evaluation.benchmarks import BENCHMARKS
 from headscope.lab import base as lab
-from headscope.runs.files import digest
+from headscope.runs.digests import digest
 from headscope.studies.study import TaskRef
 
 

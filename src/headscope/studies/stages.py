@@ -12,7 +12,7 @@ from headscope.errors import InputError
 from headscope.evaluation import Chat
 from headscope.model_folder import adapter_base, check_compatible, check_weights, read_model_config, whole_model
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import digest, folder_digest
+from headscope.runs.digests import digest, folder_digest
 from headscope.studies.study import HubCheckpoints, ModelConfig, Study, VariantConfig
 from headscope.training import list_checkpoints, step_of
 from headscope.turns import local_template

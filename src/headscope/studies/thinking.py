@@ -11,7 +11,7 @@ from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.files import write_json
+from headscope.storage import write_json
 from headscope.studies.stages import Stage
 from headscope.studies.study import Study
 

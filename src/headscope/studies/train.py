@@ -6,7 +6,7 @@ from typing import Any
 from headscope.evaluation import Chat, TaskFile
 from headscope.progress import Progress
 from headscope.runs import Unit
-from headscope.runs.files import digest, folder_digest
+from headscope.runs.digests import digest, folder_digest
 from headscope.studies import rewards, sources
 from headscope.studies.stages import Stage, model_path, variant_model
 from headscope.studies.study import (

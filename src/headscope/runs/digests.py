@@ -1,13 +1,10 @@
-"""Files that are whole or absent: atomic writes, canonical JSON, digests."""
+"""Digests: of JSON values, files and model folders."""
 
 import hashlib
 import json
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
-
-from headscope.storage import replacing
 
 
 def canonical(value: Any) -> str:
@@ -44,24 +41,3 @@ def folder_digest(folder: Path) -> str:
     """
     files = sorted(each for each in folder.iterdir() if each.suffix in _OF_A_MODEL and each.name not in _ABOUT_A_MODEL)
     return digest({path.name: file_digest(path) for path in files})
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write under a temporary name, fsync, rename: a reader sees the old file or the new one."""
-    with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8", errors="backslashreplace")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """``write_text`` of indented JSON."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")
-
-
-def sync_folder(folder: Path) -> None:
-    """fsync every file below ``folder`` and the folders themselves, so a rename that follows cannot outrun them."""
-    for path in [*folder.rglob("*"), folder]:
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -1,0 +1,70 @@
+"""Measures: how well one model answers one task."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from headscope.results.codec import Json
+from headscope.results.estimate import Estimate
+from headscope.results.result import JsonResult
+
+
+@dataclass(frozen=True, slots=True)
+class McNemar:
+    """Exact McNemar test. gained, lost: problems only the second, only the first variant solved; n: problems in all.
+
+    p_value: two-sided: of so uneven flips, were either direction equally likely.
+    """
+
+    gained: int
+    lost: int
+    n: int
+    p_value: float
+
+
+@dataclass(frozen=True, eq=False)
+class Measures(JsonResult):
+    """Accuracy, verdicts and lengths of one model's answers to one task.
+
+    problems, samples: how many, and answers to each.
+    pass_at_k, success_at_k, majority_at_k: by k.
+    rates: share of all answers with each verdict.
+    mean_tokens, median_tokens: of the answers, stop token excluded.
+    unreadable_golds: problems whose gold answer the checker cannot read.
+    change: of pass@1 against the base, paired by problem; positive if the model answers more. None for the base.
+    flips: exact test of each problem's first answer against the base's; None for the base.
+    detectable: the smallest change this comparison could have been expected to find.
+    """
+
+    kind: ClassVar[str] = "measures"
+    file: ClassVar[str] = "measures.json"
+    schema: ClassVar[int] = 2
+
+    problems: int
+    samples: int
+    pass_at_k: dict[int, Estimate]
+    success_at_k: dict[int, Estimate]
+    rates: dict[str, float]
+    mean_tokens: Estimate
+    majority_at_k: dict[int, Estimate] | None = None
+    median_tokens: float | None = None
+    unreadable_golds: tuple[str, ...] = ()
+    change: Estimate | None = None
+    flips: McNemar | None = None
+    detectable: float | None = None
+
+    @property
+    def size(self) -> str:
+        """``500 × 16``: problems by samples."""
+        return f"{self.problems} × {self.samples}"
+
+    @property
+    def largest_k(self) -> int:
+        """The largest k of ``pass_at_k``."""
+        return max(self.pass_at_k)
+
+    @classmethod
+    def from_dict(cls, data: Json, origin: str = "") -> "Measures":
+        """See ``JsonResult``; version 1 called the number of problems ``n_problems``."""
+        if "n_problems" in data:
+            data = data | {"problems": data["n_problems"]}
+        return super().from_dict(data, origin)

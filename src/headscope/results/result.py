@@ -1,0 +1,38 @@
+"""Results that are one JSON file."""
+
+from pathlib import Path
+from typing import ClassVar, TypeVar
+
+from headscope.results.codec import Json, from_json, to_json
+from headscope.storage import Result, check_schema, read_object, write_json
+
+J = TypeVar("J", bound="JsonResult")
+
+
+class JsonResult(Result):
+    """A frozen dataclass that is kept as one JSON file."""
+
+    schema: ClassVar[int] = 1
+    file: ClassVar[str]
+
+    def as_dict(self) -> dict[str, Json]:
+        """Return JSON values, ``schema_version`` first."""
+        return {"schema_version": self.schema, **to_json(self)}
+
+    @classmethod
+    def from_dict(cls: type[J], data: Json, origin: str = "") -> J:
+        """Return what ``as_dict`` was made from. Raises InputError for a newer schema or a field that is missing."""
+        check_schema(data, origin or f"{cls.kind} result", cls.schema)
+        return from_json(cls, data, origin or f"a {cls.kind} result")
+
+    def save(self, folder: Path | str) -> None:
+        """Write the file into ``folder``, which is made if absent."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        write_json(folder / self.file, self.as_dict())
+
+    @classmethod
+    def load(cls: type[J], folder: Path | str) -> J:
+        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
+        path = Path(folder) / cls.file
+        return cls.from_dict(read_object(path, f"{cls.kind} result"), str(path))
