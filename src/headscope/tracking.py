@@ -18,13 +18,14 @@ import inspect
 import logging
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback
 from transformers.trainer_callback import CallbackHandler
@@ -39,13 +40,12 @@ from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
-from headscope.runs import RunDirectory, Unit, execute, provenance
+from headscope.runs import RunDirectory, Unit, Work, execute, provenance
 from headscope.runs.directory import SCHEMA_VERSION
-from headscope.storage import write_json
+from headscope.storage import Result, write_json
 
 LOGGER = logging.getLogger(__name__)
 COUNTS = ("new", "kept", "lost", "contingent")
-FILE = "comparison.json"
 
 
 class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any at the border
@@ -150,17 +150,17 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     def _pairs_unit(self, name: str) -> Unit:
         pairs = self._pairs[name]
         labels = {"variant": self._name, "pairs": name}
-        return Unit("pairs", labels, {"digest": pairs.digest()}, lambda out, _: pairs.save(out))
+        return _unit("pairs", {"digest": pairs.digest()}, labels, lambda progress: pairs)
 
     def _score(self, model: Any, step: int, name: str) -> EdgeScores:
-        config = self._settings | {"model": {"step": step, "weights": _weights_digest(model)}}
+        settings = self._settings | {"model": {"step": step, "weights": _weights_digest(model)}}
         labels = {"variant": self._name, "step": step, "pairs": name, "model": self._name if step else "base"}
 
-        def work(out: Path, progress: Progress) -> None:
+        def score(progress: Progress) -> EdgeScores:
             with untouched(model) as plain:
-                attribute(plain, self._pairs[name], keep_pairs=True, progress=progress, **self._settings).save(out)
+                return attribute(plain, self._pairs[name], keep_pairs=True, progress=progress, **self._settings)
 
-        unit = Unit("scores", labels, config, work, inputs={"pairs": self._pairs_unit(name)})
+        unit = _unit("scores", settings, labels, score, {"pairs": self._pairs_unit(name)})
         return EdgeScores.load(self._write(unit))
 
     def _read(self, recorded: list[dict[str, Any]], until: int) -> None:
@@ -235,11 +235,30 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     def _comparison(self, state: Any, rows: list[dict[str, Any]]) -> Unit:
         rewards = [(int(logs["step"]), float(logs["reward"])) for logs in state.log_history if "reward" in logs]
         paper = [found for _, found in self._series["paper"]]
-        record = comparison_record(self._name, self._series["bootstrap"], paper, rewards)
-        outside = {f"{row['labels']['pairs']} {row['labels'].get('step')}": row["digest"] for row in rows}
-        config = self._how | {"rewards": len(rewards)}
-        labels = {"variant": self._name}
-        return Unit("comparison", labels, config, lambda out, _: write_json(out / FILE, record), outside=outside)
+        comparison = comparison_record(self._name, self._series["bootstrap"], paper, rewards)
+        digests = {f"{row['labels']['pairs']} {row['labels'].get('step')}": row["digest"] for row in rows}
+        settings = self._how | {"rewards": len(rewards), "scores": digests}
+        return _unit("comparison", settings, {"variant": self._name}, lambda progress: comparison)
+
+
+class TrackedConfig(BaseModel):
+    """What a result was made with while a training ran. It cannot be made again: the model of that step is gone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tracked: dict[str, Any]
+
+
+def _unit(
+    kind: str,
+    settings: dict[str, Any],
+    labels: dict[str, Any],
+    make: Callable[[Progress], Result],
+    inputs: Mapping[str, Unit] | None = None,
+) -> Unit:
+    """Return a unit as a study writes it, whose result is made from what this process holds."""
+    work = Work(kind, TrackedConfig, lambda config, inputs, progress: make(progress))
+    return work.unit(TrackedConfig(tracked=settings), labels, inputs)
 
 
 def _row(unit: Unit) -> dict[str, Any]:

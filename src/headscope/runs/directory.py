@@ -12,7 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from headscope.errors import InputError
 from headscope.results.not_run import NotRun, load_result
-from headscope.runs.units import Unit
+from headscope.runs.units import Inputs, Unit
 from headscope.storage import Result, check_schema, read_object, sync_folder, write_json
 
 SCHEMA_VERSION = 1
@@ -69,6 +69,10 @@ class RunDirectory:
         """Whether the unit's results are there and whole."""
         return (self.folder(unit) / DONE).exists()
 
+    def inputs(self, unit: Unit, scratch: Path) -> Inputs:
+        """Return what a unit's function reads; it works in ``scratch``."""
+        return Inputs({role: self.folder(needed) for role, needed in unit.inputs.items()}, scratch)
+
     def failure(self, unit: Unit) -> dict[str, Any] | None:
         """The record of the last failed try, or None."""
         path = failure_file(self.folder(unit))
@@ -82,9 +86,9 @@ class RunDirectory:
         """
         final = self.folder(unit)
         partial = self.partial(unit)
-        if unit.resumable and final.exists() and not partial.exists():
+        if unit.work.resumable and final.exists() and not partial.exists():
             final.rename(partial)  # killed between the rename and DONE: all the work is there
-        for stale in (final, *([] if unit.resumable else [partial])):
+        for stale in (final, *([] if unit.work.resumable else [partial])):
             shutil.rmtree(stale, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
         yield partial

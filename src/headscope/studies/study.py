@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from headscope.evaluation import Chat, TaskFile
 from headscope.measures.quadrature import Rule
 from headscope.results.faithfulness import LADDER
-from headscope.studies.config import Config
+from headscope.studies.config import BootstrapConfig, Config
 from headscope.studies.twins import Twin, written_out
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
@@ -17,6 +17,7 @@ Operator = Literal["zero", "mean", "resample", "optimal"]
 OPERATORS: tuple[Operator, ...] = get_args(Operator)
 HeadGroup = Literal["emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Positions = Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)]
 
 
 # ``heads: emergent`` is as good as ``heads: [emergent]``.
@@ -169,7 +170,7 @@ class DiscoverConfig(Config):
     pairs: int = Field(default=64, ge=2)
     opening_tokens: int = Field(default=16, ge=1)
     temperature: float = Field(default=1.0, ge=0)
-    positions: Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)] = "last"
+    positions: Positions = "last"
     kv: Literal["query", "group"] = "query"
     metric: Literal["kl", "nll"] = "kl"
     method: Literal["eap", "eap-ig"] = "eap-ig"
@@ -328,6 +329,11 @@ class Study(Config):
         if len(set(names)) < len(names):
             raise ValueError(f"variant names repeat: {', '.join(names)}")
         return self
+
+    @property
+    def bootstrap(self) -> BootstrapConfig:
+        """Circuit size, and how pairs are resampled."""
+        return BootstrapConfig(fraction=self.discover.fraction, resamples=self.discover.resamples, seed=self.seed)
 
     @property
     def discover_tasks(self) -> tuple[TaskRef, ...]:
