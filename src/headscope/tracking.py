@@ -40,9 +40,8 @@ from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
-from headscope.runs import RunDirectory, Unit, Work, execute, provenance
-from headscope.runs.directory import SCHEMA_VERSION
-from headscope.storage import Result, write_json
+from headscope.runs import RunDirectory, Unit, Work, execute
+from headscope.storage import Result
 
 LOGGER = logging.getLogger(__name__)
 COUNTS = ("new", "kept", "lost", "contingent")
@@ -199,7 +198,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         outcome = execute([unit], self.run, retry=True)
         if outcome.failed:
             raise InputError(outcome.failed[unit.name])
-        self._rows.append(_row(unit))
+        self._rows.append(unit.row)
         return self.run.folder(unit)
 
     def _folder(self, row: dict[str, Any]) -> Path:
@@ -217,18 +216,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
             self._write(self._comparison(state, rows))
         discover = self._how | {"pairs": len(self._pairs["main"]), **self._settings}
         study = {"name": self._name, "seed": self._how["seed"], "variants": [{"name": self._name}], "tasks": []}
-        made_by = {
-            "versions": provenance.versions(),
-            "source": provenance.commit(),
-            "hardware": provenance.hardware(),
-        }
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "study": study | {"discover": discover},
-            "provenance": made_by,
-            "units": self._rows,
-        }
-        write_json(self.run.lock_file, content)
+        self.run.write_lock(study | {"discover": discover}, self._rows)
         for folder in {*outdated} - {self._folder(row) for row in self._rows}:
             shutil.rmtree(folder)
 
@@ -259,11 +247,6 @@ def _unit(
     """Return a unit as a study writes it, whose result is made from what this process holds."""
     work = Work(kind, TrackedConfig, lambda config, inputs, progress: make(progress))
     return work.unit(TrackedConfig(tracked=settings), labels, inputs)
-
-
-def _row(unit: Unit) -> dict[str, Any]:
-    """A unit as ``study.lock.json`` lists it."""
-    return {"kind": unit.kind, "digest": unit.digest, "labels": unit.labels}
 
 
 @contextmanager

@@ -57,7 +57,7 @@ def test_every_choice_of_positions_is_a_unit_of_its_own(study: Path, tmp_path: P
 def test_positions_are_counted_in_the_opening(study: Path, tmp_path: Path, positions: str, expected: list[int]) -> None:
     unit = pair_units(study, tmp_path, positions)[0]
     with RunDirectory(tmp_path).writing(unit) as folder:
-        unit.work(folder, SILENT)
+        unit.work.run(unit.config, RunDirectory(tmp_path).inputs(unit, folder), SILENT)
     for pair in Pairs.load(RunDirectory(tmp_path).folder(unit)):
         start = len(pair.clean) - TOKENS
         assert (pair.positions - start).tolist() == list(expected)

@@ -3,7 +3,7 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 from headscope.errors import InputError
 from headscope.results.not_run import NotRun, load_result
+from headscope.runs import provenance
 from headscope.runs.units import Inputs, Unit
 from headscope.storage import Result, check_schema, read_object, sync_folder, write_json
 
@@ -56,6 +57,22 @@ class RunDirectory:
     def lock(self) -> dict[str, Any]:
         """The content of ``study.lock.json``; InputError where it is no JSON object."""
         return read_object(self.lock_file)
+
+    def write_lock(
+        self, study: dict[str, Any], rows: list[dict[str, Any]], models: Mapping[str, str] | None = None
+    ) -> None:
+        """Write ``study.lock.json``: the resolved study, what it ran with, and the units of the plan (``Unit.row``).
+
+        models: what base and finished variants are called; one name may stand for one of two models.
+        """
+        made_with = {
+            "versions": provenance.versions(),
+            "source": provenance.commit(),
+            "hardware": provenance.hardware(),
+            "models": dict(models or {}),
+        }
+        content = {"schema_version": SCHEMA_VERSION, "study": study, "provenance": made_with, "units": rows}
+        write_json(self.lock_file, content)
 
     def folder(self, unit: Unit) -> Path:
         """Where a finished unit's files lie."""
@@ -109,7 +126,7 @@ class RunDirectory:
         if self.units is None:
             rows: list[dict[str, Any]] = self.lock()["units"]
             return rows
-        return [{"kind": unit.kind, "digest": unit.digest, "labels": unit.labels} for unit in self.units]
+        return [unit.row for unit in self.units]
 
     def find(self, kind: str, **labels: Any) -> list["Record"]:
         """Return the finished units with these labels, in the plan's order."""

@@ -121,6 +121,11 @@ class Unit:
         return digest([self.kind, self.work.version, without_places(self.settings), inputs])
 
     @property
+    def row(self) -> dict[str, Json]:
+        """The unit as ``study.lock.json`` lists it."""
+        return {"kind": self.kind, "digest": self.digest, "labels": self.labels}
+
+    @property
     def address(self) -> str:
         """``kind/digest``, below ``units/``."""
         return f"{self.kind}/{self.digest}"
