@@ -44,11 +44,9 @@ def _print(units: "Sequence[Recomputed]") -> None:
     """One line per kind, and one for every unit that is not the same."""
     total = Counter(unit.kind for unit in units)
     same = Counter(unit.kind for unit in units if unit.is_same)
-    seconds: Counter[str] = Counter()
-    for unit in units:
-        seconds[unit.kind] += unit.seconds
     for kind, count in total.items():
-        print(f"{kind:<12} {same[kind]} of {count} the same, {seconds[kind]:.0f} s")
+        seconds = sum(unit.seconds for unit in units if unit.kind == kind)
+        print(f"{kind:<12} {same[kind]} of {count} the same, {seconds:.0f} s")
     for unit in units:
         if not unit.is_same:
             name = " ".join([unit.kind, *(str(label) for label in unit.labels.values() if label is not None)])
