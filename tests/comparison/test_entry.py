@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.comparison.entry import EdgeBlocks, widths
-from headscope.measures.selection import above, prune
+from headscope.measures.selection import above_threshold, prune
 from headscope.results.graph import Graph
 
 GRAPHS = st.one_of(
@@ -28,7 +28,7 @@ def test_heads_and_edges_are_in_the_pruned_circuit_of_every_threshold_up_to_thei
 ) -> None:
     scores = np.random.default_rng(seed).random(graph.real.shape) * graph.real
     threshold = float(np.quantile(scores[graph.real], 1 - share))
-    kept = prune(graph, above(graph, scores, threshold))
+    kept = prune(graph, above_threshold(graph, scores, threshold))
     blocks = EdgeBlocks(graph)
     row = scores.reshape(1, -1)[:, blocks.index]
     paths = widths(blocks, row)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from headscope.errors import InputError
-from headscope.measures.selection import above, greedy, prune, top_fraction, top_mass, top_n
+from headscope.measures.selection import above_threshold, greedy, prune, top_fraction, top_mass, top_n
 from headscope.results.graph import Graph
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "eap_reference"
@@ -37,7 +37,7 @@ def test_sizes_by_hand() -> None:
     scores[edges("input->logits")], scores[edges("a0.h0->m0")], scores[edges("input->m0")] = -5, 4, 1
     scores[~GRAPH.real] = 99
     assert np.array_equal(top_n(GRAPH, scores, 2), edges("input->logits", "a0.h0->m0"))
-    assert np.array_equal(above(GRAPH, scores, 4.0), edges("input->logits", "a0.h0->m0"))
+    assert np.array_equal(above_threshold(GRAPH, scores, 4.0), edges("input->logits", "a0.h0->m0"))
     assert np.array_equal(top_mass(GRAPH, scores, 0.5), edges("input->logits"))
     assert np.array_equal(top_mass(GRAPH, scores, 0.51), edges("input->logits", "a0.h0->m0"))
     assert top_fraction(GRAPH, scores, 0.001).sum() == 1
@@ -198,4 +198,4 @@ def test_sizes_out_of_range_name_the_range() -> None:
         top_mass(GRAPH, scores, 2.0)
     for threshold in (-0.1, float("nan")):
         with pytest.raises(InputError, match=f"threshold={threshold}"):
-            above(GRAPH, scores, threshold)
+            above_threshold(GRAPH, scores, threshold)

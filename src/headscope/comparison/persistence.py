@@ -19,8 +19,8 @@ def persistence(dynamics: Dynamics, *, seed: int = 0) -> Persistence:
     """Of one run's emergent heads, after the run's own hysteresis. NaN where nothing was established; one head has no
     interval.
 
-    Runs of two regimes are compared by ``measures.independent.difference`` of these estimates; so is a run with its
-    null twin.
+    Runs of two regimes are compared by ``measures.independent_estimates.difference`` of these estimates; so is a run
+    with its null twin.
     """
     states = established(dynamics.emergent, dynamics.hold)
     states = states[:, states.any(axis=0)]

@@ -17,7 +17,7 @@ from headscope.evaluation import (
     votes,
 )
 from headscope.measures.intervals import bootstrap_mean, paired_difference
-from headscope.measures.paired import detectable_given, mcnemar, smallest_detectable
+from headscope.measures.paired_tests import detectable_from, mcnemar, smallest_detectable
 from headscope.progress import Progress
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory, Unit
@@ -116,7 +116,7 @@ def against(before: Samples, after: Samples) -> dict[str, Any]:
     """
     change = paired_difference(after.correct.mean(axis=1), before.correct.mean(axis=1))
     flips = mcnemar(after.first_correct, before.first_correct)
-    return {"change": change.as_dict(), "flips": flips.as_dict(), "detectable": detectable_given(change)}
+    return {"change": change.as_dict(), "flips": flips.as_dict(), "detectable": detectable_from(change)}
 
 
 def detectable(study: Study) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ from scipy.stats import norm
 from headscope.comparison.ablation import FEWEST_PROBLEMS, MARGIN
 from headscope.comparison.claims.deciding import claim, missing, part, shown
 from headscope.comparison.claims.study_results import Ablation, StudyResults
-from headscope.measures.independent import pooled
+from headscope.measures.independent_estimates import pool_estimates
 from headscope.measures.multiplicity import ALPHA, holm
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.estimate import Estimate
@@ -61,14 +61,16 @@ def _pass_and_coverage(where: str, seeds: Sequence[Ablation]) -> Iterator[Part]:
         yield missing(where, "change of pass@1", f"{where}: no seed has emergent heads to ablate")
         return
     least = (FEWEST_PROBLEMS, "problems")
-    yield part(where, "change of pass@1", pooled(effects), ">", 0.0, least=least)
+    yield part(where, "change of pass@1", pool_estimates(effects), ">", 0.0, least=least)
     changes = [each.coverage for each in seeds if each.coverage is not None]
     if not changes or min(k for k, _ in changes) < LARGE_K:
         reason = f"{where} has too few samples per problem for pass@{LARGE_K}"
         yield missing(where, "change of coverage", reason)
     else:
         k = min(k for k, _ in changes)
-        yield part(where, f"change of pass@{k}", pooled([change for _, change in changes]), "<", 0.0, least=least)
+        yield part(
+            where, f"change of pass@{k}", pool_estimates([change for _, change in changes]), "<", 0.0, least=least
+        )
 
 
 def _by_variant(ablations: Sequence[Ablation]) -> dict[str, list[Ablation]]:

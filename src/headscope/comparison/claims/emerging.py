@@ -10,7 +10,7 @@ from scipy.stats import t
 from headscope.comparison.claims.deciding import claim, missing, part
 from headscope.comparison.claims.study_results import Run, StudyResults
 from headscope.comparison.persistence import persistence
-from headscope.measures.independent import difference, pooled, scaled
+from headscope.measures.independent_estimates import difference, pool_estimates, scale_estimate
 from headscope.measures.intervals import wilson
 from headscope.results.claim import Claim, Part
 from headscope.results.emergence import Emergence
@@ -57,7 +57,10 @@ def two_thirds_stay(results: StudyResults) -> Claim:
     """C4."""
     parts: list[Part] = []
     for recipe, runs in results.recipes():
-        kept, null = pooled([_kept(run.last) for run in runs]), pooled([_kept_null(run.last) for run in runs])
+        kept, null = (
+            pool_estimates([_kept(run.last) for run in runs]),
+            pool_estimates([_kept_null(run.last) for run in runs]),
+        )
         kept = replace(kept, high=min(1.0, kept.high))  # the spread between seeds knows no bounds
         for side, bound in ((">", 1 / 2), ("<", 5 / 6)):
             about = "share of the base's core heads kept"
@@ -83,15 +86,15 @@ def late_and_early(results: StudyResults) -> Claim:
 
 
 def _added(runs: Sequence[Run]) -> Estimate:
-    return pooled([scaled(run.last.excess.new, 1 / run.last.status.size) for run in runs])
+    return pool_estimates([scale_estimate(run.last.excess.new, 1 / run.last.status.size) for run in runs])
 
 
 def _new(runs: Sequence[Run]) -> Estimate:
-    return pooled([run.last.counts.new for run in runs])
+    return pool_estimates([run.last.counts.new for run in runs])
 
 
 def _null(runs: Sequence[Run]) -> Estimate:
-    return pooled([scaled(run.last.null.new, 1 / run.last.status.size) for run in runs])
+    return pool_estimates([scale_estimate(run.last.null.new, 1 / run.last.status.size) for run in runs])
 
 
 def _above_twin(runs: Sequence[Run], twin: Run) -> Estimate:
@@ -120,7 +123,7 @@ def _kept(result: Emergence) -> Estimate:
 
 def _kept_null(result: Emergence) -> Estimate:
     core = max(1, int(result.base_active.sum()))
-    return scaled(result.null.kept, 1 / core)
+    return scale_estimate(result.null.kept, 1 / core)
 
 
 def _depth(runs: Sequence[Run]) -> Estimate:

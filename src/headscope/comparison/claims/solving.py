@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.comparison.claims.deciding import claim, missing, part
 from headscope.comparison.claims.study_results import Answers, StudyResults
-from headscope.measures.independent import pooled
+from headscope.measures.independent_estimates import pool_estimates
 from headscope.measures.intervals import paired_difference
 from headscope.results.claim import Claim, Part
 from headscope.results.estimate import Estimate
@@ -41,8 +41,8 @@ def _parts(recipe: str, runs: Sequence[Sequence[Answers]]) -> list[Part]:
     hard, easy = zip(*map(_changes, runs), strict=True)
     least = (FEWEST_PROBLEMS, "problems")
     parts = [
-        part(recipe, "change on hard problems", pooled(hard), ">", 0.0, least=least),
-        part(recipe, "change on easy problems", pooled(easy), "<", 0.0, least=least),
+        part(recipe, "change on hard problems", pool_estimates(hard), ">", 0.0, least=least),
+        part(recipe, "change on easy problems", pool_estimates(easy), "<", 0.0, least=least),
     ]
     labelled = [each.lost_to_slips for answers in runs for each in answers if each.lost_to_slips is not None]
     if labelled:

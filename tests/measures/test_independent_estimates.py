@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headscope.errors import InputError
-from headscope.measures.independent import difference, pooled, scaled
+from headscope.measures.independent_estimates import difference, pool_estimates, scale_estimate
 from headscope.results.estimate import Estimate
 
 
@@ -15,14 +15,14 @@ def test_difference_adds_the_half_widths_as_sides_of_a_right_angle() -> None:
 
 def test_one_seed_is_its_own_mean_and_none_is_refused() -> None:
     one = Estimate(0.5, 0.4, 0.7, 8, "a")
-    assert pooled([one]) == one
-    assert scaled(one, 2.0).high == 1.4
+    assert pool_estimates([one]) == one
+    assert scale_estimate(one, 2.0).high == 1.4
     with pytest.raises(InputError, match="at least one"):
-        pooled([])
+        pool_estimates([])
 
 
 def test_shared_noise_does_not_shrink_with_the_seeds() -> None:
-    alike = pooled([Estimate(0.5, 0.4, 0.7, 8, "a")] * 5)
+    alike = pool_estimates([Estimate(0.5, 0.4, 0.7, 8, "a")] * 5)
     assert (alike.low, alike.high) == (pytest.approx(0.4), pytest.approx(0.7))
 
 
@@ -31,6 +31,6 @@ def test_the_mean_over_seeds_covers_the_truth() -> None:
     for _ in range(600):
         pairs = rng.normal(scale=0.5)  # shared by the seeds
         seeds = [Estimate(v, v - 0.98, v + 0.98, 8, "a") for v in (pairs + rng.normal(scale=1.0, size=3)).tolist()]
-        found = pooled(seeds)
+        found = pool_estimates(seeds)
         covered.append(found.low <= 0 <= found.high)
     assert 0.93 <= np.mean(covered) <= 0.99

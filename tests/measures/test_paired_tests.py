@@ -6,7 +6,7 @@ from scipy.stats import binomtest
 
 from headscope.errors import InputError
 from headscope.measures.intervals import paired_difference
-from headscope.measures.paired import detectable_given, fewest_flips, flip_p_value, mcnemar, smallest_detectable
+from headscope.measures.paired_tests import detectable_from, fewest_flips, flip_p_value, mcnemar, smallest_detectable
 
 
 def test_mcnemar_counts_flips_and_agrees_with_the_binomial_test():
@@ -44,7 +44,7 @@ def test_a_difference_of_that_size_is_found_four_times_in_five(problems, samples
 
 def test_single_samples_cannot_show_less_than_the_fewest_flips():
     assert smallest_detectable(30, 1) >= 6 / 30
-    assert smallest_detectable(30, 1, within=0.001) == 6 / 30
+    assert smallest_detectable(30, 1, variance=0.001) == 6 / 30
     assert math.isnan(smallest_detectable(1, 4))
 
 
@@ -56,7 +56,7 @@ def test_more_samples_and_problems_detect_less():
 def test_what_was_detectable_follows_from_the_measured_noise():
     change = paired_difference(np.tile([0.5, 0.7, 0.4], 30), np.full(90, 0.5))
     half = (change.high - change.low) / 2
-    assert 1.3 * half < detectable_given(change) < 1.5 * half
+    assert 1.3 * half < detectable_from(change) < 1.5 * half
 
 
 def test_other_numbers_of_problems_are_refused():
