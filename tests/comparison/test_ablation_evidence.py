@@ -7,11 +7,10 @@ from headscope.comparison.ablation_evidence import (
     difference_in_differences,
     dose_response,
     guard,
+    judge_operators,
     operator_effect,
-    p_against,
     pass_difference,
     repair,
-    standing,
 )
 from headscope.errors import InputError
 from headscope.heads import HeadSet
@@ -48,19 +47,14 @@ def test_an_effect_that_random_sets_have_too_is_not() -> None:
     assert effect(0.5, matched=0.7).importance_p_value == 1
 
 
-def test_p_counts_the_real_set_and_ties_against_it() -> None:
-    assert p_against(1.0, np.array([0.0, 1.0, 2.0])) == 3 / 4
-    assert np.isnan(p_against(1.0, np.zeros(0)))
-
-
 def test_three_of_four_operators_must_agree() -> None:
     good, bad, few = effect(0.5), effect(0.1, null=0.2), effect(0.5, count=5)
-    assert standing([good, good, good, bad], TEXTS)[0] is True
-    assert standing([good, good, bad, bad], TEXTS)[0] is False
-    assert standing([good, good], TEXTS)[0] is None
-    assert standing([good, good, few, few], TEXTS)[0] is None
-    assert standing([good] * 4, 9)[0] is None
-    assert "3 of 4 operators support it (zero, zero, zero)" in standing([good, good, good, bad], TEXTS)[1]
+    assert judge_operators([good, good, good, bad], TEXTS)[0] is True
+    assert judge_operators([good, good, bad, bad], TEXTS)[0] is False
+    assert judge_operators([good, good], TEXTS)[0] is None
+    assert judge_operators([good, good, few, few], TEXTS)[0] is None
+    assert judge_operators([good] * 4, 9)[0] is None
+    assert "3 of 4 operators support it (zero, zero, zero)" in judge_operators([good, good, good, bad], TEXTS)[1]
 
 
 def test_a_v_shaped_dose_has_a_trend_on_both_sides() -> None:
@@ -102,7 +96,7 @@ def test_guard_repair_and_differences_by_hand() -> None:
 
 def test_evidence_survives_json() -> None:
     operators = (effect(0.5), effect(0.1, count=0))
-    stands, reason = standing(operators, TEXTS)
+    stands, reason = judge_operators(operators, TEXTS)
     dose = dose_response((0.0, 0.5, 1.3), WHOLE, noisy(0.2, 3))
     beside = guard("recall", noisy(0.5) - WHOLE, WHOLE, noisy(0.1))
     mended = repair(WHOLE, noisy(0.5), noisy(0.6))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headscope.comparison.activity import head_activity, pooled_activity
+from headscope.comparison.activity import head_activity, pooled_margins
 from headscope.comparison.resampling import Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
@@ -27,7 +27,7 @@ def test_a_head_of_one_pair_is_in_the_resamples_that_drew_it(routed) -> None:
     drawn = (resamples(8, count=100, seed=3)[:, 0] > 0).mean()
     assert found.frequency[1, 1] == pytest.approx(drawn)
     assert found.contingent[1, 1]
-    assert found.pooled[1, 1] >= 0
+    assert found.pooled_margins[1, 1] >= 0
 
 
 def test_the_fraction_decides_who_is_in(routed, scores_of) -> None:
@@ -35,7 +35,7 @@ def test_the_fraction_decides_who_is_in(routed, scores_of) -> None:
     two_edges = Resampling(fraction=2 / GRAPH.real.sum(), resamples=10)
     found = head_activity(scores_of(GRAPH, weak), two_edges)
     assert np.argwhere(found.core).tolist() == [[0, 0]]
-    assert found.pooled[1, 1] == pytest.approx(np.log(0.5))
+    assert found.pooled_margins[1, 1] == pytest.approx(np.log(0.5))
 
 
 def test_small_chunks_change_nothing(noisy, monkeypatch) -> None:
@@ -49,7 +49,7 @@ def test_small_chunks_change_nothing(noisy, monkeypatch) -> None:
 def test_pooled_margins_agree_with_and_without_the_pairs(noisy) -> None:
     scores = noisy(GRAPH, 0, 1)
     assert np.allclose(
-        head_activity(scores, Resampling(0.2, 5)).pooled, pooled_activity(scores, Resampling(0.2)), atol=1e-5
+        head_activity(scores, Resampling(0.2, 5)).pooled_margins, pooled_margins(scores, Resampling(0.2)), atol=1e-5
     )
 
 
@@ -112,7 +112,7 @@ def test_edges_are_counted_where_pruning_leaves_them(noisy) -> None:
     found = head_activity(scores, how)
     weights = resamples(6, count=20, seed=0)
     means = np.einsum("rp,pfb->rfb", weights, np.abs(scores.pair_edges)).astype(np.float32)
-    kept = prune(GRAPH, top_fraction(GRAPH, means, 0.2)).sum(axis=0).ravel()[found.whole.blocks.index]
+    kept = prune(GRAPH, top_fraction(GRAPH, means, 0.2)).sum(axis=0).ravel()[found.pooled_paths.blocks.index]
     assert np.array_equal(found.edge_counts, kept)
     margins = found.edge_margins(np.arange(len(kept)))
     assert np.array_equal((margins >= 0).sum(axis=0), kept)

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from headscope.comparison import Resampling, crossed, importance_change
+from headscope.comparison import Resampling, crossed_design, importance_change
 from headscope.errors import InputError
 from headscope.results.crossed import ORIGINS, Crossed
 from headscope.results.graph import Graph
@@ -25,7 +25,7 @@ def design(routed):
 
 
 def test_heads_called_emergent_are_parted_by_what_it_takes_to_see_them(design) -> None:
-    found = crossed(*design, ALL)
+    found = crossed_design(*design, ALL)
     heads = {name: str(origin.heads) for name, origin in found.origins.items()}
     assert heads == {
         "emergent": "L1H1 L1H3 L2H2 L2H3",
@@ -41,7 +41,7 @@ def test_heads_called_emergent_are_parted_by_what_it_takes_to_see_them(design) -
 
 
 def test_effects_are_hand_summed(design) -> None:
-    found = crossed(*design, ALL)
+    found = crossed_design(*design, ALL)
     one, other = found.importance[:, :, 2, 2], found.importance[:, :, 1, 1]
     assert one.tolist() == [[0, 0], [pytest.approx(1 / 2), pytest.approx(1 / 5)]]
     assert found.effects["model"].value[2, 2] == pytest.approx((1 / 2 + 1 / 5) / 2)
@@ -53,7 +53,7 @@ def test_effects_are_hand_summed(design) -> None:
 
 def test_intervals_and_q_values_follow_the_pairs(noisy) -> None:
     base, post = noisy(GRAPH, 0, 1, 24), noisy(GRAPH, 5, 2, 24)
-    found = crossed((base, base), (post, post), Resampling(0.2, 40))
+    found = crossed_design((base, base), (post, post), Resampling(0.2, 40))
     change = importance_change(base, post)
     for name in ("value", "low", "high"):
         assert np.allclose(getattr(found.effects["model"], name), getattr(change, name))
@@ -65,7 +65,7 @@ def test_intervals_and_q_values_follow_the_pairs(noisy) -> None:
 
 def test_a_model_crossed_with_itself_changes_nothing(noisy) -> None:
     cells = noisy(GRAPH, 0, 1, 24), noisy(GRAPH, 5, 2, 24)
-    found = crossed(cells, cells, Resampling(0.2, 40))
+    found = crossed_design(cells, cells, Resampling(0.2, 40))
     assert len(found.changed("prompt")) > 0
     for effect in ("model", "interaction"):
         assert len(found.changed(effect)) == 0
@@ -73,7 +73,7 @@ def test_a_model_crossed_with_itself_changes_nothing(noisy) -> None:
 
 
 def test_result_survives_json(design) -> None:
-    found = crossed(*design, ALL).as_dict()
+    found = crossed_design(*design, ALL).as_dict()
     assert Crossed.from_dict(json.loads(json.dumps(found))).as_dict() == found
     with pytest.raises(InputError, match="update headscope"):
         Crossed.from_dict(found | {"schema_version": 99})
@@ -82,8 +82,8 @@ def test_result_survives_json(design) -> None:
 def test_cells_that_do_not_cross_are_refused(design, routed) -> None:
     base, post = design
     with pytest.raises(InputError, match="same pairs as the base-style one"):
-        crossed((base[0], base[0]), (post[0], post[0]), ALL)
+        crossed_design((base[0], base[0]), (post[0], post[0]), ALL)
     with pytest.raises(InputError, match="digest b"):
-        crossed(base, (post[1], post[0]), ALL)
+        crossed_design(base, (post[1], post[0]), ALL)
     with pytest.raises(InputError, match="3 layers of 2 heads"):
-        crossed(base, (routed(Graph(3, 2), [["L0H0"]] * 8, pairs="a"), post[1]), ALL)
+        crossed_design(base, (routed(Graph(3, 2), [["L0H0"]] * 8, pairs="a"), post[1]), ALL)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headscope.comparison import head_dynamics, reward_against_counts
-from headscope.comparison.dynamics import established
+from headscope.comparison.dynamics import apply_hysteresis
 from headscope.errors import InputError
 
 
@@ -46,8 +46,8 @@ def test_without_hysteresis_every_change_counts(result) -> None:
 
 def test_established_equals_its_input_where_nothing_flickers() -> None:
     active = np.array([0, 0, 1, 1, 1, 0, 0, 1, 1], dtype=bool).reshape(-1, 1, 1)
-    assert np.array_equal(established(active, 2), active)
-    assert not established(np.array([0, 1, 0, 1, 0], dtype=bool).reshape(-1, 1, 1), 2).any()
+    assert np.array_equal(apply_hysteresis(active, 2), active)
+    assert not apply_hysteresis(np.array([0, 1, 0, 1, 0], dtype=bool).reshape(-1, 1, 1), 2).any()
 
 
 def test_contingent_heads_are_not_emergent(result) -> None:

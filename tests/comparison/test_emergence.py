@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headscope.comparison import doubled, emergence, emergence_series
+from headscope.comparison import doubled_heads, emergence, emergence_series
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.results.emergence import Status
@@ -137,8 +137,8 @@ def test_doubled_heads_need_no_circuit(noisy, scores_of) -> None:
         found = emergence(base, post, base_again=again, fraction=fraction, resamples=20)
         assert (str(found.doubled), found.doubled_null) == ("L1H1", HeadSet(()))
     assert emergence(base, post, fraction=0.5, resamples=20).doubled_null is None
-    assert str(doubled(base, post, factor=1.2)) == "L1H1 L2H2"
-    assert len(doubled(base, base, factor=1.0)) == 0
+    assert str(doubled_heads(base, post, factor=1.2)) == "L1H1 L2H2"
+    assert len(doubled_heads(base, base, factor=1.0)) == 0
 
 
 def test_fresh_pairs_are_resampled_on_their_own(noisy) -> None:

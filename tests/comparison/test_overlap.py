@@ -80,16 +80,16 @@ def test_the_size_of_a_faithfulness_lies_between_the_measured_ones() -> None:
 def test_think_off_that_needs_more_heads_is_broader(routed) -> None:
     graph = Graph(2, 3)
     on, off = routed(graph, [["L0H0"]] * 6), routed(graph, [["L0H0", "L1H1"]] * 6)
-    found = think_on_off(on, off, curve(0.9), curve(0.2, 0.8), how=Resampling(1.0, 20))
+    found = think_on_off(on, off, curve(0.9), curve(0.2, 0.8), resampling=Resampling(1.0, 20))
     assert (str(found.change.new), str(found.change.lost)) == ("none", "L1H1")
     assert (found.on_fraction.value, found.off_fraction.value) == (0.01, pytest.approx(0.1))
     assert (found.off_fraction.low, found.off_fraction.high) == (pytest.approx(0.1), pytest.approx(0.1))
-    broader = think_on_off(on, off, curve(0.2, 0.3, 1.0), curve(0.2, 0.3, 1.0), how=Resampling(1.0, 20)).broader
+    broader = think_on_off(on, off, curve(0.2, 0.3, 1.0), curve(0.2, 0.3, 1.0), resampling=Resampling(1.0, 20)).broader
     assert (broader.value, broader.low, broader.high, broader.n) == (1, 1, 1, 6)
     assert Thinking.from_dict(found.as_dict()).as_dict() == found.as_dict()
     same = [routed(graph, [["L0H0"]] * 6, pairs="aa") for _ in range(2)]
     with pytest.raises(InputError, match="think-on uses the same pairs as think-off"):
-        think_on_off(*same, curve(0.9), curve(0.9), how=Resampling(1.0, 20))
+        think_on_off(*same, curve(0.9), curve(0.9), resampling=Resampling(1.0, 20))
 
 
 def test_leak_is_what_think_off_spends_of_think_on() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from headscope.comparison import Resampling, emergence_by_method, emergence_ladder
-from headscope.comparison.measured import METHODS
+from headscope.comparison.inclusion import EMERGENCE_METHODS
 from headscope.comparison.record import SCHEMA_VERSION, comparison_record
 from headscope.progress import SILENT, Progress
 from headscope.results.edges import EdgeScores
@@ -83,7 +83,9 @@ def compared(
 ) -> dict[str, Any]:
     """What ``comparison.json`` holds: both methods at every checkpoint, the dynamics, the last one at every size."""
     base, fresh = EdgeScores.load(saved.base), EdgeScores.load(saved.fresh)
-    series = emergence_by_method(base, saved, dict.fromkeys(METHODS, how), base_again=fresh, progress=progress)
+    series = emergence_by_method(
+        base, saved, dict.fromkeys(EMERGENCE_METHODS, how), base_again=fresh, progress=progress
+    )
     last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
     ladder = emergence_ladder(base, last, sizes, base_again=fresh, resamples=how.resamples, seed=how.seed)
     return comparison_record(

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from headscope.comparison import Resampling, crossed
+from headscope.comparison import Resampling, crossed_design
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
@@ -36,6 +36,6 @@ def unit(study: Study, run: RunDirectory, variant: str, base: Cells, post: Cells
     def work(out: Path, progress: Progress) -> None:
         how = Resampling(settings.fraction, settings.resamples, study.seed)
         loaded = [EdgeScores.load(run.folder(cell)) for cell in cells.values()]
-        write_json(out / FILE, crossed((loaded[0], loaded[1]), (loaded[2], loaded[3]), how).as_dict())
+        write_json(out / FILE, crossed_design((loaded[0], loaded[1]), (loaded[2], loaded[3]), how).as_dict())
 
     return Unit("crossed", {"variant": variant}, config, work, inputs=cells, version=2)

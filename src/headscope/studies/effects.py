@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headscope.comparison import Resampling, effects
-from headscope.comparison.likeness import final, likeness
-from headscope.comparison.thinking import FAITHFULNESS
+from headscope.comparison.circuit_overlap import circuit_overlaps, final_circuits
+from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
@@ -46,7 +46,7 @@ def unit(study: Study, run: RunDirectory, variants: Mapping[str, Done]) -> Unit:
             content = compare.read(run.folder(done.comparison))
             found[name] = effects([Emergence.from_dict(each) for each in content["emergence"]])
             scores = EdgeScores.load(run.folder(done.scores))
-            finals.append(final(name, scores, FaithfulnessCurve.load(run.folder(done.curve)), how))
-        write_json(out / FILE, EffectMap(found, likeness(finals), FAITHFULNESS).as_dict())
+            finals.append(final_circuits(name, scores, FaithfulnessCurve.load(run.folder(done.curve)), how))
+        write_json(out / FILE, EffectMap(found, circuit_overlaps(finals), FAITHFULNESS).as_dict())
 
     return Unit("effects", {}, config, work, inputs=inputs)

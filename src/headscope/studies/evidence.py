@@ -9,10 +9,10 @@ from headscope.comparison.ablation_evidence import (
     difference_in_differences,
     dose_response,
     guard,
+    judge_operators,
     operator_effect,
     pass_difference,
     repair,
-    standing,
 )
 from headscope.measures.intervals import paired_difference
 from headscope.progress import Progress
@@ -48,7 +48,7 @@ def unit(post: Ablations, base: Ablations, sets: Unit, beside: Ablations | None)
             write_json(out / FILE, {"schema_version": 1, "empty": True, "reason": reason})
             return
         operators = tuple(_operator(name, *each, study.seed) for name, each in read.items())
-        stands, reason = standing(operators, about["texts"])
+        stands, reason = judge_operators(operators, about["texts"])
         shares = {
             name: tuple(Samples.load(post.run.folder(each)).correct.mean(axis=1) for each in pair)
             for name, pair in sampled.items()

@@ -70,7 +70,7 @@ def unit(study: Study, run: RunDirectory, on: Mode, off: Mode, off_again: Unit) 
             FaithfulnessCurve.load(run.folder(on.curve)),
             FaithfulnessCurve.load(run.folder(off.curve)),
             off_again=EdgeScores.load(run.folder(off_again)),
-            how=Resampling(settings.fraction, settings.resamples, study.seed),
+            resampling=Resampling(settings.fraction, settings.resamples, study.seed),
         )
         write_json(out / FILE, dataclasses.replace(found, leak=leak).as_dict())
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from headscope.comparison import carried
+from headscope.comparison import gap_closure
 from headscope.results.cross_patch import CrossPatch
 
 
@@ -14,7 +14,7 @@ def test_heads_that_always_carry_are_sure_and_noise_is_not() -> None:
     closed = np.random.default_rng(0).normal(size=(64, 2, 3))
     closed[:, 0, 1] = 0.5
     closed[:, 1, 2] -= 1
-    found = carried(patched(closed))
+    found = gap_closure(patched(closed))
     assert (found.low[0, 1], found.value[0, 1], found.high[0, 1]) == (0.5, 0.5, 0.5)
     assert found.excludes_zero[0, 1]
     assert found.high[1, 2] < 0
@@ -25,9 +25,9 @@ def test_heads_that_always_carry_are_sure_and_noise_is_not() -> None:
 def test_intervals_cover_and_follow_the_pairs_that_are_taken() -> None:
     covered = []
     for seed in range(60):
-        found = carried(patched(np.random.default_rng(seed).exponential(size=(40, 1, 4))))
+        found = gap_closure(patched(np.random.default_rng(seed).exponential(size=(40, 1, 4))))
         covered.append(((found.low <= 1) & (found.high >= 1)).mean())
     assert 0.88 <= np.mean(covered) <= 0.99
     closed = np.random.default_rng(1).normal(size=(12, 1, 2))
-    assert np.array_equal(carried(patched(closed), pairs=5).low, carried(patched(closed[:5])).low)
-    assert np.isnan(carried(patched(closed), pairs=1).low).all()
+    assert np.array_equal(gap_closure(patched(closed), pairs=5).low, gap_closure(patched(closed[:5])).low)
+    assert np.isnan(gap_closure(patched(closed), pairs=1).low).all()

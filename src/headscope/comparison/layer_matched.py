@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations, islice, product
+from itertools import chain, combinations, islice, product
 from math import comb, prod
 from typing import overload
 
@@ -11,7 +11,7 @@ import numpy as np
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 
-_SMALL = 1_000
+_LISTED = 1_000
 """Up to this many possible sets are listed and chosen from; beyond it they are drawn until enough differ."""
 
 
@@ -19,7 +19,7 @@ _SMALL = 1_000
 class MatchedSets(Sequence[HeadSet]):
     """The drawn sets, a sequence of distinct ``HeadSet``.
 
-    requested: how many were asked for; fewer are held where fewer exist.
+    requested: the number that was asked for; fewer are held if fewer exist.
     overlapping_layers: layers with too few other heads, where draws may share heads with the real set.
     full_layers: layers the real set fills, where every draw has the same heads as the real set: they control
         nothing there.
@@ -50,15 +50,13 @@ class MatchedSets(Sequence[HeadSet]):
 def matched_random_sets(
     heads: HeadSet, layers: int, n_heads: int, count: int, seed: int, *, exclude: HeadSet = HeadSet(())
 ) -> MatchedSets:
-    """``count`` distinct random sets with as many heads in every layer as ``heads`` has, none in ``exclude``.
+    """Return ``count`` distinct random sets with as many heads in every layer as ``heads`` has, none in ``exclude``.
 
-    A layer is drawn from its heads outside ``heads`` and ``exclude``. Where it has too few of those, its
-    heads in ``heads`` are drawn from as well (``overlapping_layers``), but the set as a whole never equals
-    ``heads``. Where fewer than ``count`` distinct sets exist, all of them are returned: repeats would make
-    the null look larger than it is.
+    A layer is drawn from its heads outside ``heads`` and ``exclude``. If it has too few of those, its heads in
+    ``heads`` are drawn from as well (``overlapping_layers``), but the set as a whole never equals ``heads``. If fewer
+    than ``count`` distinct sets exist, all of them are returned: repeats would make the null look larger than it is.
 
-    Raises InputError for an empty set, a head outside the model, a count below 1, or where no other set
-    matches.
+    Raises InputError for an empty set, a head outside the model, a count below 1, or if no other set matches.
     """
     heads.grid(layers, n_heads)
     exclude.grid(layers, n_heads)
@@ -69,23 +67,25 @@ def matched_random_sets(
     profile = heads.layer_profile()
     pools = {layer: _pool(layer, size, heads, n_heads, exclude) for layer, size in profile.items()}
     overlapping = tuple(layer for layer, pool in pools.items() if any(head in heads for head in pool))
-    drawn = _draw(pools, profile, heads, count, np.random.default_rng(seed))
-    if not drawn:
+    sets = _draw_sets(pools, profile, heads, count, np.random.default_rng(seed))
+    if not sets:
         raise InputError(
             f"no other set matches the layers of {heads}: they have no other heads left; exclude fewer heads"
         )
-    full = tuple(layer for layer, size in profile.items() if len(pools[layer]) == size and layer in overlapping)
-    return MatchedSets(tuple(drawn), count, overlapping, full, seed)
+    full = tuple(layer for layer in overlapping if len(pools[layer]) == profile[layer])
+    return MatchedSets(tuple(sets), count, overlapping, full, seed)
 
 
 def _pool(layer: int, size: int, heads: HeadSet, n_heads: int, exclude: HeadSet) -> list[HeadId]:
-    """The heads one layer is drawn from."""
-    everyone = [HeadId(layer, head) for head in range(n_heads)]
-    others = [head for head in everyone if head not in heads and head not in exclude]
-    return others if len(others) >= size else [head for head in everyone if head in heads or head not in exclude]
+    """Return the heads one layer is drawn from."""
+    candidates = [HeadId(layer, head) for head in range(n_heads)]
+    outside = [head for head in candidates if head not in heads and head not in exclude]
+    if len(outside) >= size:
+        return outside
+    return [head for head in candidates if head in heads or head not in exclude]
 
 
-def _draw(
+def _draw_sets(
     pools: dict[int, list[HeadId]],
     profile: dict[int, int],
     heads: HeadSet,
@@ -93,21 +93,25 @@ def _draw(
     rng: np.random.Generator,
 ) -> list[HeadSet]:
     possible = prod(comb(len(pools[layer]), size) for layer, size in profile.items())
-    if possible <= max(_SMALL, 2 * count):
-        choices = product(*(combinations(pools[layer], size) for layer, size in profile.items()))
-        every = [HeadSet.of(head for part in parts for head in part) for parts in choices]
-        others = [drawn for drawn in every if drawn != heads]
-        return [others[index] for index in rng.permutation(len(others))[:count]]
-    return list(islice(_distinct(pools, profile, heads, rng), count))
+    if possible > max(_LISTED, 2 * count):  # so that at most half are drawn, and repeats stay rare
+        return list(islice(_distinct_sets(pools, profile, heads, rng), count))
+    choices = product(*(combinations(pools[layer], size) for layer, size in profile.items()))
+    sets = [HeadSet.of(chain.from_iterable(layers)) for layers in choices]
+    sets = [drawn for drawn in sets if drawn != heads]
+    return [sets[index] for index in rng.permutation(len(sets))[:count]]
 
 
-def _distinct(
+def _distinct_sets(
     pools: dict[int, list[HeadId]], profile: dict[int, int], heads: HeadSet, rng: np.random.Generator
 ) -> Iterator[HeadSet]:
-    seen = {heads}
+    """Yield random sets that are neither ``heads`` nor one another, without an end."""
+    drawn = {heads}
     while True:
-        parts = (rng.choice(len(pools[layer]), size, replace=False) for layer, size in profile.items())
-        chosen = HeadSet.of(pools[layer][i] for layer, part in zip(profile, parts, strict=True) for i in part)
-        if chosen not in seen:
-            seen.add(chosen)
-            yield chosen
+        chosen: list[HeadId] = []
+        for layer, size in profile.items():
+            indices = rng.choice(len(pools[layer]), size, replace=False)
+            chosen += [pools[layer][index] for index in indices]
+        heads_drawn = HeadSet.of(chosen)
+        if heads_drawn not in drawn:
+            drawn.add(heads_drawn)
+            yield heads_drawn

@@ -1,11 +1,11 @@
 """At which edge score does a head enter the pruned circuit?
 
-Keep the edges with |score| ≥ t and prune to the fixed point (method section 4): in a graph without cycles a
-head stays exactly when a path of kept edges leads from the input through it to the logits. So there is one
-*entry score* per head, the score of the weakest edge on its best such path (the widest path, or bottleneck
-path, of graph theory), and the head is in the pruned circuit of every t up to it. One pass over the edges
-therefore answers for all circuit sizes at once, and by how much, where pruning a mask answers yes or no for
-one size; ``tests/comparison/test_entry.py`` holds the two against each other.
+Keep the edges with |score| ≥ t and prune to the fixed point (method section 4): in a graph without cycles a head stays
+exactly when a path of remaining edges leads from the input through it to the logits. So there is one *entry score* per
+head, the score of the weakest edge on its best such path (the bottleneck path, or widest path, of graph theory), and
+the head is in the pruned circuit of every t up to it. One pass over the edges therefore answers for all circuit sizes
+at once, and by how much; pruning a mask answers yes or no for one size.
+``tests/comparison/test_bottleneck_paths.py`` holds the two against each other.
 
 An edge is in the pruned circuit of t exactly when its own score, the best path from the input to its source and the
 best path from its destination to the logits all reach t.
@@ -23,7 +23,7 @@ from headscope.results.graph import Graph
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """``count`` destinations from ``first`` on, all of which read exactly the first ``reads`` sources.
+    """A run of ``count`` destinations from ``first`` on, all of which read exactly the first ``reads`` sources.
 
     nodes: the source rows of the nodes they are inputs of (F for the logits).
     """
@@ -46,45 +46,48 @@ class EdgeBlocks:
 
     @cached_property
     def blocks(self) -> list[_Block]:
-        """Per layer its q, k and v inputs, then its MLP; last the logits."""
-        layers = [block for layer in range(self.graph.layers) for block in self._layer(layer)]
+        """Return per layer the block of its q, k and v inputs, then that of its MLP; last the logits."""
+        blocks = []
+        for layer in range(self.graph.layers):
+            blocks += self._layer_blocks(layer)
         sources = len(self.graph.sources)
-        return [*layers, _Block(len(self.graph.destinations) - 1, 1, sources, np.array([sources]))]
+        return [*blocks, _Block(len(self.graph.destinations) - 1, 1, sources, np.array([sources]))]
 
-    def _layer(self, layer: int) -> list[_Block]:
+    def _layer_blocks(self, layer: int) -> list[_Block]:
         graph = self.graph
         first, mlp = graph.head_source(layer), graph.mlp_source(layer)
         heads = np.arange(first, first + graph.heads)
         attention = _Block(graph.port(layer, "q"), graph.attention_inputs, first, heads)
-        reads = first if graph.parallel else mlp
+        reads = first if graph.parallel else mlp  # parallel blocks: the MLP does not read its own layer's heads
         return [attention, _Block(graph.mlp_destination(layer), 1, reads, np.array([mlp]))]
 
     @cached_property
     def index(self) -> "Int[np.ndarray, 'edge']":
-        """Where each edge stands in a flattened [F, B] matrix."""
+        """Return where each edge stands in a flattened [F, B] matrix."""
         place = np.arange(self.graph.real.size).reshape(self.graph.real.shape)
         columns = [place[: block.reads, block.first : block.first + block.count] for block in self.blocks]
         return np.concatenate([column.T.ravel() for column in columns])
 
     @cached_property
     def sources(self) -> "Int[np.ndarray, 'edge']":
-        """The row of each edge's source."""
+        """Return the row of each edge's source."""
         return self.index // len(self.graph.destinations)
 
     @cached_property
     def destinations(self) -> "Int[np.ndarray, 'edge']":
-        """The column of each edge's destination."""
+        """Return the column of each edge's destination."""
         return self.index % len(self.graph.destinations)
 
     def names(self, edges: "Int[np.ndarray, 'chosen']") -> list[str]:
-        """``a0.h1->m2`` of the edges at those places in the row."""
-        graph, ends = self.graph, zip(self.sources[edges].tolist(), self.destinations[edges].tolist(), strict=True)
-        return [f"{graph.sources[source]}->{graph.destinations[destination]}" for source, destination in ends]
+        """Return the names, such as ``a0.h1->m2``, of the edges at those places in the row."""
+        sources, destinations = self.graph.sources, self.graph.destinations
+        ends = zip(self.sources[edges].tolist(), self.destinations[edges].tolist(), strict=True)
+        return [f"{sources[source]}->{destinations[destination]}" for source, destination in ends]
 
-    def strongest(
+    def strongest_inputs(
         self, scores: "Float[np.ndarray, 'row edge']"
     ) -> Iterator[tuple["Int[np.ndarray, 'node']", "Float[np.ndarray, 'row node source']"]]:
-        """Per block: the nodes it leads into (source rows; F for the logits) and the strongest edge to each.
+        """Yield per block the nodes it leads into (source rows; F for the logits) and the strongest edge to each.
 
         A head is entered by three edges from every source (its q, k and v, the last two perhaps its group's), an MLP
         and the logits by one.
@@ -97,7 +100,7 @@ class EdgeBlocks:
             start = stop
 
     def _into_heads(self, inputs: "Float[np.ndarray, 'row input source']") -> "Float[np.ndarray, 'row head source']":
-        """The strongest of a head's q, k and v, from a layer's inputs in the order all q, all k, all v."""
+        """Return the strongest of a head's q, k and v, from a layer's inputs in the order all q, all k, all v."""
         heads = self.graph.heads
         groups = self.graph.readers("k")
         query = inputs[:, :heads]
@@ -107,8 +110,8 @@ class EdgeBlocks:
 
 
 @dataclass(frozen=True, eq=False)
-class Widths:
-    """Per row of scores and node (sources, then the logits): the weakest edge on the best path to it.
+class BottleneckPaths:
+    """Width per row of scores and node (sources, then the logits): the weakest edge on the best path to it.
 
     forward: from the input. backward: to the logits.
     """
@@ -118,34 +121,35 @@ class Widths:
     backward: Float[np.ndarray, "row node"]
 
     @property
-    def heads(self) -> "Float[np.ndarray, 'row layer head']":
-        """Entry score of each head: the largest t at which it is in the pruned circuit of the edges with score ≥ t."""
+    def entry_scores(self) -> "Float[np.ndarray, 'row layer head']":
+        """Return the largest t of each head at which it is in the pruned circuit of the edges with score ≥ t."""
         grid: np.ndarray = self.blocks.graph.head_grid(np.minimum(self.forward, self.backward)[:, :-1])
         return grid
 
-    def ends(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'row chosen']":
-        """The smaller of the width to each edge's source and from its destination; the edge's own score is not in
-        it.
+    def end_widths(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'row chosen']":
+        """Return the smaller of the width to each edge's source and from its destination, without the edge's own
+        score.
         """
         onward = self.onward[:, self.blocks.destinations[edges]]
         smaller: np.ndarray = np.minimum(self.forward[:, self.blocks.sources[edges]], onward)
         return smaller
 
-    def rows(self, chosen: slice) -> "Widths":
-        """Some of the rows."""
-        return Widths(self.blocks, self.forward[chosen], self.backward[chosen])
+    def rows(self, rows: slice) -> "BottleneckPaths":
+        """Return the paths of some of the rows."""
+        return BottleneckPaths(self.blocks, self.forward[rows], self.backward[rows])
 
     @cached_property
     def onward(self) -> "Float[np.ndarray, 'row destination']":
-        """The width from each destination on; a key/value input leads on through any head of its group."""
+        """Return the width from each destination on; a key/value input leads on through any head of its group."""
         graph = self.blocks.graph
+        # Inputs of one group stand next to one another in ``column``; each run of them is one destination.
         starts = np.flatnonzero(np.diff(graph.column, prepend=-1))
         widest: np.ndarray = np.maximum.reduceat(self.backward[:, graph.owner], starts, axis=1)
         return widest
 
 
-def widths(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> Widths:
-    """The widest paths through the edges of each row of ``scores``, |score| in the order of ``blocks.index``.
+def bottleneck_paths(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> BottleneckPaths:
+    """Return the widest paths through the edges of each row of ``scores``, |score| in the order of ``blocks.index``.
 
     1. forward: the width of a node is the best over its incoming edges of min(width of the source, edge);
     2. backward: the same from the logits.
@@ -154,11 +158,11 @@ def widths(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> Width
     forward = np.zeros((len(scores), len(blocks.graph.sources) + 1), dtype=scores.dtype)
     backward = np.zeros_like(forward)
     forward[:, 0] = backward[:, -1] = np.inf
-    strongest = list(blocks.strongest(scores))
-    for nodes, edges in strongest:
+    inputs = list(blocks.strongest_inputs(scores))
+    for nodes, edges in inputs:
         forward[:, nodes] = np.minimum(edges, forward[:, None, : edges.shape[2]]).max(axis=2)
-    for nodes, edges in reversed(strongest):
+    for nodes, edges in reversed(inputs):
         reads = edges.shape[2]
         through = np.minimum(edges, backward[:, nodes, None]).max(axis=1)
         backward[:, :reads] = np.maximum(backward[:, :reads], through)
-    return Widths(blocks, forward, backward)
+    return BottleneckPaths(blocks, forward, backward)

@@ -45,7 +45,7 @@ def test_large_models_are_drawn_without_listing() -> None:
 
 
 def test_drawing_without_listing_never_gives_the_real_set(monkeypatch) -> None:
-    monkeypatch.setattr("headscope.comparison.matched._SMALL", 0)
+    monkeypatch.setattr("headscope.comparison.layer_matched._LISTED", 0)
     heads = HeadSet.of(["L0H0", "L0H1", "L0H2"])
     drawn = [matched_random_sets(heads, 1, 4, 1, seed)[0] for seed in range(40)]
     assert heads not in drawn
