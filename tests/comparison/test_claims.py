@@ -7,7 +7,7 @@ import pytest
 
 from headscope.comparison import head_dynamics
 from headscope.comparison.claims import Ablation, Answers, Modes, Run, StudyResults, judge
-from headscope.comparison.claims.deciding import claim, missing, part
+from headscope.comparison.claims.parts import judge_claim, judge_part, missing_part
 from headscope.comparison.claims.study_results import Ablation as AblationOf
 from headscope.errors import InputError
 from headscope.heads import HeadSet
@@ -24,22 +24,25 @@ def estimate(value: float, half: float = 0.0, n: int = 40) -> Estimate:
 
 
 def test_a_part_holds_fails_or_is_open_by_its_whole_interval() -> None:
-    states = [part("x", "s", estimate(value, 1), ">", 0.0).state for value in (1.5, 1.0, -1.0, -0.5)]
+    states = [judge_part("x", "s", estimate(value, 1), ">", 0.0).state for value in (1.5, 1.0, -1.0, -0.5)]
     assert states == [HOLDS, OPEN, FAILS, OPEN]
-    assert [part("x", "s", estimate(value, 1), "<", 0.0).state for value in (-1.5, 1.0)] == [HOLDS, FAILS]
-    assert part("x", "s", estimate(float("nan")), ">", 0.0).state == OPEN
-    few = part("x", "s", estimate(1.0, n=4), ">", 0.0, least=(5, "heads"))
+    assert [judge_part("x", "s", estimate(value, 1), "<", 0.0).state for value in (-1.5, 1.0)] == [HOLDS, FAILS]
+    assert judge_part("x", "s", estimate(float("nan")), ">", 0.0).state == OPEN
+    few = judge_part("x", "s", estimate(1.0, n=4), ">", 0.0, least=(5, "heads"))
     assert few.state == OPEN
     assert "4 heads; at least 5" in few.reason
 
 
 def test_a_claim_is_the_conjunction_of_its_parts() -> None:
-    holds, fails = part("x", "s", estimate(1), ">", 0.0), part("y", "s", estimate(-1), ">", 0.0)
-    opened = missing("z", "s", "nothing was run")
-    assert claim("C0", "?", [holds, holds], "").reading == SUPPORTED
-    assert claim("C0", "?", [holds, opened, fails], "").reading == NOT_SUPPORTED
-    assert claim("C0", "?", [holds, opened], "").reason == "nothing was run"
-    assert (claim("C0", "?", [], "no run").reading, claim("C0", "?", [], "no run").reason) == (UNDECIDED, "no run")
+    holds, fails = judge_part("x", "s", estimate(1), ">", 0.0), judge_part("y", "s", estimate(-1), ">", 0.0)
+    opened = missing_part("z", "s", "nothing was run")
+    assert judge_claim("C0", "?", [holds, holds], "").reading == SUPPORTED
+    assert judge_claim("C0", "?", [holds, opened, fails], "").reading == NOT_SUPPORTED
+    assert judge_claim("C0", "?", [holds, opened], "").reason == "nothing was run"
+    assert (judge_claim("C0", "?", [], "no run").reading, judge_claim("C0", "?", [], "no run").reason) == (
+        UNDECIDED,
+        "no run",
+    )
 
 
 def counts(new: float, kept: float = 0.0) -> Counts:
