@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from headscope.comparison import doubled_heads, emergence, emergence_series
+from headscope.comparison import Resampling, doubled_heads, emergence, emergence_by_method
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.results.emergence import Status
@@ -168,7 +168,8 @@ def test_paper_works_without_pairs_and_says_what_it_cannot_know(routed) -> None:
 
 def test_a_series_is_its_members(noisy) -> None:
     base, posts = noisy(GRAPH, 0, 1), [noisy(GRAPH, 1, 1), noisy(GRAPH, 2, 1)]
-    series = emergence_series(base, iter(posts), fraction=0.15, resamples=50)
+    methods = {"bootstrap": Resampling(0.15, 50)}
+    series = emergence_by_method(base, iter(posts), methods)["bootstrap"]
     for found, post in zip(series, posts, strict=True):
         assert found.as_dict() == emergence(base, post, fraction=0.15, resamples=50).as_dict()
 

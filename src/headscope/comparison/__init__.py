@@ -14,9 +14,9 @@ from headscope.comparison.effects import (
     head_importance,
     importance_change,
 )
-from headscope.comparison.emergence import emergence, emergence_by_method, emergence_ladder, emergence_series
+from headscope.comparison.emergence import emergence, emergence_by_method, emergence_ladder
 from headscope.comparison.equal_faithfulness import fraction_reaching
-from headscope.comparison.layer_matched import MatchedSets, matched_random_sets
+from headscope.comparison.layer_matched import matched_random_sets
 from headscope.comparison.overlap import overlap, rank_correlation
 from headscope.comparison.persistence import persistence
 from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
@@ -26,7 +26,6 @@ __all__ = [
     "PAPER_EDGES",
     "PAPER_TAU",
     "Activity",
-    "MatchedSets",
     "Resampling",
     "ablation_verdict",
     "change_q_values",
@@ -37,7 +36,6 @@ __all__ = [
     "emergence",
     "emergence_by_method",
     "emergence_ladder",
-    "emergence_series",
     "fraction_reaching",
     "gap_closure",
     "head_activity",

@@ -65,8 +65,7 @@ class Activity:
     @property
     def pooled_margins(self) -> "Float[np.ndarray, 'layer head']":
         """Return the log margins in the circuit of the scores pooled over all pairs; ≥ 0 inside."""
-        grid: np.ndarray = _log_margins(self.pooled_paths.entry_scores, self.pooled_threshold)[0]
-        return grid
+        return np.asarray(_log_margins(self.pooled_paths.entry_scores, self.pooled_threshold)[0])
 
     @property
     def margins(self) -> "Float[np.ndarray, 'resample layer head']":
@@ -76,8 +75,7 @@ class Activity:
     @property
     def frequency(self) -> "Float[np.ndarray, 'layer head']":
         """Return the share of resamples in which a head is in the pruned circuit."""
-        frequency: np.ndarray = (self.margins >= 0).mean(axis=0)
-        return frequency
+        return np.asarray((self.margins >= 0).mean(axis=0))
 
     @property
     def core(self) -> "Bool[np.ndarray, 'layer head']":
@@ -87,8 +85,7 @@ class Activity:
     @property
     def contingent(self) -> "Bool[np.ndarray, 'layer head']":
         """Return the heads that some resamples include and others do not."""
-        grid: np.ndarray = (self.frequency >= self.resampling.contingent) & ~self.core
-        return grid
+        return np.asarray((self.frequency >= self.resampling.contingent) & ~self.core)
 
     def edge_margins(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'resample chosen']":
         """Return the log margins of some edges in every resample."""
@@ -98,8 +95,7 @@ class Activity:
     def pooled_edge_margins(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'chosen']":
         """Return the log margins of some edges in the circuit of the pooled scores."""
         entry_scores = np.minimum(self.pooled_scores[:, edges], self.pooled_paths.end_widths(edges))
-        margins: np.ndarray = _log_margins(entry_scores, self.pooled_threshold)[0] + np.float32(_TIE)
-        return margins
+        return np.asarray(_log_margins(entry_scores, self.pooled_threshold)[0] + np.float32(_TIE))
 
     def resampled_frequency(self) -> "Float[np.ndarray, 'resample layer head']":
         """Return the inclusion frequencies each resample would itself have found, had it been the data."""
@@ -161,8 +157,7 @@ def pooled_margins(scores: EdgeScores, resampling: Resampling = Resampling()) ->
     blocks = EdgeBlocks(scores.graph)
     pooled = scores.edges_abs.reshape(1, -1)[:, blocks.index]
     entry_scores = bottleneck_paths(blocks, pooled).entry_scores
-    margins: np.ndarray = _log_margins(entry_scores, _thresholds(pooled, resampling))[0]
-    return margins
+    return np.asarray(_log_margins(entry_scores, _thresholds(pooled, resampling))[0])
 
 
 def in_circuit(margins: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
@@ -194,8 +189,7 @@ def resampled_frequency(
     shift = 2.0 * (reach + 1) * np.arange(len(columns))[:, None]
     below = np.searchsorted((np.sort(columns, axis=1) + shift).ravel(), (needed + shift).ravel(), side="left")
     below = below.reshape(needed.shape) - count * np.arange(len(columns))[:, None]
-    frequency: np.ndarray = (1.0 - below.T / count).reshape(needed.shape[1], *margins.shape[1:])
-    return frequency
+    return np.asarray((1.0 - below.T / count).reshape(needed.shape[1], *margins.shape[1:]))
 
 
 def _resample_circuits(
@@ -244,8 +238,7 @@ def _thresholds(
     smallest = np.array([_nth_largest(row, edges, _NEAR * guess) for row in means])
     # If fewer edges than asked are non-zero, only those count: an edge of score 0 carries nothing.
     least = max(resampling.tau, float(np.finfo(means.dtype).tiny))
-    thresholds: np.ndarray = np.maximum(smallest, least).astype(means.dtype)
-    return thresholds
+    return np.asarray(np.maximum(smallest, least).astype(means.dtype))
 
 
 def _nth_largest(row: "Float[np.ndarray, 'edge']", n: int, floor: float) -> float:
@@ -260,8 +253,7 @@ def _log_margins(
 ) -> "Float[np.ndarray, 'row *grid']":
     """Return the log of entry score over threshold, cut off far below 0."""
     aligned = thresholds.reshape(-1, *[1] * (entry_scores.ndim - 1))
-    margins: np.ndarray = np.log(np.maximum(entry_scores / aligned, _SMALLEST))
-    return margins
+    return np.asarray(np.log(np.maximum(entry_scores / aligned, _SMALLEST)))
 
 
 def _count_edges(

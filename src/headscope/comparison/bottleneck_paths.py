@@ -105,8 +105,7 @@ class EdgeBlocks:
         groups = self.graph.readers("k")
         query = inputs[:, :heads]
         shared = np.maximum(inputs[:, heads : heads + groups], inputs[:, heads + groups :])
-        strongest: np.ndarray = np.maximum(query, np.repeat(shared, heads // groups, axis=1))
-        return strongest
+        return np.asarray(np.maximum(query, np.repeat(shared, heads // groups, axis=1)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,16 +122,14 @@ class BottleneckPaths:
     @property
     def entry_scores(self) -> "Float[np.ndarray, 'row layer head']":
         """Return the largest t of each head at which it is in the pruned circuit of the edges with score ≥ t."""
-        grid: np.ndarray = self.blocks.graph.head_grid(np.minimum(self.forward, self.backward)[:, :-1])
-        return grid
+        return np.asarray(self.blocks.graph.head_grid(np.minimum(self.forward, self.backward)[:, :-1]))
 
     def end_widths(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'row chosen']":
         """Return the smaller of the width to each edge's source and from its destination, without the edge's own
         score.
         """
         onward = self.onward[:, self.blocks.destinations[edges]]
-        smaller: np.ndarray = np.minimum(self.forward[:, self.blocks.sources[edges]], onward)
-        return smaller
+        return np.asarray(np.minimum(self.forward[:, self.blocks.sources[edges]], onward))
 
     def rows(self, rows: slice) -> "BottleneckPaths":
         """Return the paths of some of the rows."""
@@ -144,8 +141,7 @@ class BottleneckPaths:
         graph = self.blocks.graph
         # Inputs of one group stand next to one another in ``column``; each run of them is one destination.
         starts = np.flatnonzero(np.diff(graph.column, prepend=-1))
-        widest: np.ndarray = np.maximum.reduceat(self.backward[:, graph.owner], starts, axis=1)
-        return widest
+        return np.asarray(np.maximum.reduceat(self.backward[:, graph.owner], starts, axis=1))
 
 
 def bottleneck_paths(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']") -> BottleneckPaths:

@@ -100,8 +100,7 @@ def _spearman(x: "Float[np.ndarray, 'draw point']", y: "Float[np.ndarray, 'point
     middle = (len(y) + 1) / 2
     x_ranks, y_ranks = rankdata(x, axis=1) - middle, rankdata(y) - middle
     scale = np.sqrt((x_ranks**2).sum(axis=1) * (y_ranks @ y_ranks))
-    correlation: np.ndarray = np.divide(x_ranks @ y_ranks, scale, out=np.zeros(len(x)), where=scale > 0)
-    return correlation
+    return np.asarray(np.divide(x_ranks @ y_ranks, scale, out=np.zeros(len(x)), where=scale > 0))
 
 
 def _bonett_wright(
@@ -122,8 +121,7 @@ def _draw_surrogates(series: "Series", draws: int, rng: np.random.Generator) -> 
     turned[:, 0] = spectrum[0]
     if len(series) % 2 == 0:
         turned[:, -1] = abs(spectrum[-1]) * rng.choice((-1.0, 1.0), size=draws)
-    surrogates: np.ndarray = np.fft.irfft(turned, len(series), axis=1)
-    return surrogates
+    return np.asarray(np.fft.irfft(turned, len(series), axis=1))
 
 
 def _largest_p_value(correlation: "Float[np.ndarray, 'lag']", null: "Float[np.ndarray, 'draw lag']") -> float:

@@ -49,8 +49,7 @@ def _edges_in_play(first: Activity, second: Activity) -> "Edges":
 
 def _is_in_play(activity: Activity) -> "Bool[np.ndarray, 'edge']":
     counts = activity.edge_counts
-    is_in_play: np.ndarray = (counts > 0) | (activity.pooled_edge_margins(np.arange(len(counts))) >= 0)
-    return is_in_play
+    return np.asarray((counts > 0) | (activity.pooled_edge_margins(np.arange(len(counts))) >= 0))
 
 
 def _edge_frequencies(activity: Activity, edges: "Edges", method: EmergenceMethod) -> Frequencies:

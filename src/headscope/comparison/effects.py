@@ -37,7 +37,7 @@ If a few heads are known to have changed, shares of the others move by up to a h
 """
 
 
-def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level: float = LEVEL) -> HeadEstimates:
+def head_importance(scores: EdgeScores, circuit: Circuit | None = None) -> HeadEstimates:
     """Return the importance of every head, summing to 1, with intervals over pairs.
 
     With ``circuit``, sum over its edges only, as the paper does.
@@ -45,7 +45,7 @@ def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level
     Raises InputError for a circuit if the scores have no per-pair edges.
     """
     sums = pair_sums(scores, circuit)
-    estimates = _estimates(shares(sums.mean(axis=0)), (influence(sums),), level)
+    estimates = _estimates(shares(sums.mean(axis=0)), (influence(sums),))
     share = estimates.value
     # On the scale of log-odds shares are less skewed and stay between 0 and 1; d logit(p) / dp = 1 / (p (1 − p)).
     slope = share * (1 - share)
@@ -54,14 +54,12 @@ def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level
     return HeadEstimates(share, np.asarray(expit(log_odds - half_width)), np.asarray(expit(log_odds + half_width)))
 
 
-def importance_change(
-    base: EdgeScores, post: EdgeScores, *, level: float = LEVEL, paired: bool = True
-) -> HeadEstimates:
+def importance_change(base: EdgeScores, post: EdgeScores, *, paired: bool = True) -> HeadEstimates:
     """Return importance in post − in base, with interval and p-value; positive if it grew.
 
     paired: see ``importance_contrast``.
     """
-    return importance_contrast((base, post), (-1.0, 1.0), level=level, paired=paired)
+    return importance_contrast((base, post), (-1.0, 1.0), paired=paired)
 
 
 def doubled_heads(base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True) -> HeadSet:
@@ -76,9 +74,7 @@ def doubled_heads(base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH,
     return HeadSet.from_grid((q_values(growth.p_value) <= 1 - LEVEL) & (growth.value > 0))
 
 
-def importance_contrast(
-    cells: Sequence[EdgeScores], weights: Sequence[float], *, level: float = LEVEL, paired: bool = True
-) -> HeadEstimates:
+def importance_contrast(cells: Sequence[EdgeScores], weights: Sequence[float], *, paired: bool = True) -> HeadEstimates:
     """Return Σ weight · importance over several results, with interval and p-value of its being 0.
 
     paired: True if all were scored on the same pairs, whose noise they share; otherwise Welch's t is used.
@@ -88,7 +84,7 @@ def importance_contrast(
         sums = pair_sums(cell)
         terms.append(weight * shares(sums.mean(axis=0)))
         influences.append(weight * influence(sums))
-    return _estimates(_sum_or_zero(terms), [_sum_or_zero(influences)] if paired else influences, level)
+    return _estimates(_sum_or_zero(terms), [_sum_or_zero(influences)] if paired else influences)
 
 
 def _sum_or_zero(terms: "Sequence[Float[np.ndarray, '*grid']]") -> "Float[np.ndarray, '*grid']":
@@ -105,8 +101,7 @@ def effect(
     base: "Float[np.ndarray, 'layer head']", post: "Float[np.ndarray, 'layer head']"
 ) -> "Float[np.ndarray, 'layer head']":
     """Return E = (I_post − I_base) / (I_post + I_base + 1e-6), in [−1, 1] (the paper, A.6); positive if it grew."""
-    effects: np.ndarray = (post - base) / (post + base + EPSILON)
-    return effects
+    return np.asarray((post - base) / (post + base + EPSILON))
 
 
 def effects(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
@@ -144,15 +139,13 @@ def pair_sums(scores: EdgeScores, circuit: Circuit | None = None) -> "Float[np.n
             "the scores keep no per-pair edges, which importance within a circuit sums; attribute with keep_pairs=True"
         )
     inside = np.abs(scores.pair_edges) * circuit.edges
-    sums: np.ndarray = scores.graph.head_grid(inside.sum(axis=2, dtype=np.float64))
-    return sums
+    return np.asarray(scores.graph.head_grid(inside.sum(axis=2, dtype=np.float64)))
 
 
 def shares(sums: "Float[np.ndarray, '*rows layer head']") -> "Float[np.ndarray, '*rows layer head']":
     """Return the sums normalised to 1 over heads; all 0 if nothing runs through any head."""
     total = sums.sum(axis=(-2, -1), keepdims=True)
-    normalised: np.ndarray = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
-    return normalised
+    return np.asarray(np.divide(sums, total, out=np.zeros_like(sums), where=total > 0))
 
 
 def influence(sums: "Float[np.ndarray, 'pair layer head']") -> "Float[np.ndarray, 'pair layer head']":
@@ -162,14 +155,12 @@ def influence(sums: "Float[np.ndarray, 'pair layer head']") -> "Float[np.ndarray
     if total <= 0:
         return np.zeros_like(sums)
     # The derivative of a quotient: a pair moves a head's share by its own sum less the share of all its sums.
-    influences: np.ndarray = (sums - shares(mean) * sums.sum(axis=(1, 2), keepdims=True)) / total
-    return influences
+    return np.asarray((sums - shares(mean) * sums.sum(axis=(1, 2), keepdims=True)) / total)
 
 
 def _estimates(
     value: "Float[np.ndarray, 'layer head']",
     samples: "Sequence[Float[np.ndarray, '_ layer head']]",
-    level: float,
 ) -> HeadEstimates:
     """Return Student's t interval and p-value of ``value`` from the influences of one sample of pairs on it, Welch's
     from those of several samples drawn apart.
@@ -185,6 +176,6 @@ def _estimates(
     # Without any variance the freedom does not matter: that of the smallest sample stands in.
     freedom = np.divide(variance**2, spread, out=np.full_like(spread, float(freedoms.min())), where=spread > 0)
     error = np.sqrt(variance)
-    half_width = t.ppf(0.5 + level / 2, freedom) * error
+    half_width = t.ppf(0.5 + LEVEL / 2, freedom) * error
     statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
     return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * t.sf(statistic, freedom)))

@@ -88,25 +88,6 @@ def emergence(
     return replace(_compare(reference, model, paired=paired), post_fraction=post_fraction)
 
 
-def emergence_series(
-    base: EdgeScores,
-    posts: Iterable[EdgeScores],
-    *,
-    base_again: EdgeScores | None = None,
-    fraction: float = 0.01,
-    resamples: int = 200,
-    seed: int = 0,
-    method: EmergenceMethod = "bootstrap",
-    progress: Progress = SILENT,
-) -> list[Emergence]:
-    """Return the ``emergence`` of every checkpoint of ``posts`` against one base, whose own part is computed once.
-
-    ``posts`` may load its results one by one; only one is held at a time.
-    """
-    methods = {method: Resampling(fraction, resamples, seed)}
-    return emergence_by_method(base, posts, methods, base_again=base_again, progress=progress)[method]
-
-
 def emergence_ladder(
     base: EdgeScores,
     post: EdgeScores,
@@ -137,10 +118,19 @@ def emergence_by_method(
     base_again: EdgeScores | None = None,
     progress: Progress = SILENT,
 ) -> dict[EmergenceMethod, list[Emergence]]:
-    """Return ``emergence_series`` by several methods at once: each model's pairs are resampled once for all.
+    """Return the ``emergence`` of every checkpoint against one base, by several methods at once.
+
+    The base's part is computed once, and each model's pairs are resampled once for all methods.
 
     Args:
+        base: scores of the base.
+        posts: scores of the checkpoints, which may be loaded one by one: only one is held at a time.
         methods: each method with its circuit size; the other fields of the ``Resampling`` must be the same in all.
+        base_again: base scored on fresh pairs, for the null.
+        progress: counts the checkpoints.
+
+    Raises:
+        InputError: as ``emergence`` does.
     """
     # Whatever the bootstrap resampled serves the paper's method too, not the other way round.
     needs_pairs: EmergenceMethod = "bootstrap" if "bootstrap" in methods else "paper"

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from headscope.comparison.layer_matched import MatchedSets
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 
@@ -23,7 +22,7 @@ def importance_matched_sets(
     seed: int,
     *,
     exclude: HeadSet = HeadSet(()),
-) -> MatchedSets:
+) -> tuple[HeadSet, ...]:
     """Return ``count`` distinct random sets in which a head of nearly the same importance replaces each of ``heads``.
 
     Nearness is that of logarithms, because importances span orders of magnitude. A head's replacement is drawn from its
@@ -61,8 +60,8 @@ def importance_matched_sets(
         for drawn in _draw_sets(neighbours, pool, _TRIES * count, rng):
             sets.setdefault(drawn)
             if len(sets) == count:
-                return MatchedSets(tuple(sets), count, (), (), seed)
-    return MatchedSets(tuple(sets), count, (), (), seed)
+                return tuple(sets)
+    return tuple(sets)
 
 
 def _by_distance(heads: list[HeadId], distance: "Float[np.ndarray, 'layer head']") -> list[HeadId]:

@@ -1,10 +1,8 @@
 """Random head sets matched to a real one in number and layer profile: the null of an intervention."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from itertools import chain, combinations, islice, product
 from math import comb, prod
-from typing import overload
 
 import numpy as np
 
@@ -15,46 +13,15 @@ _LISTED = 1_000
 """Up to this many possible sets are listed and chosen from; beyond it they are drawn until enough differ."""
 
 
-@dataclass(frozen=True)
-class MatchedSets(Sequence[HeadSet]):
-    """The drawn sets, a sequence of distinct ``HeadSet``.
-
-    requested: the number that was asked for; fewer are held if fewer exist.
-    overlapping_layers: layers with too few other heads, where draws may share heads with the real set.
-    full_layers: layers the real set fills, where every draw has the same heads as the real set: they control
-        nothing there.
-    """
-
-    sets: tuple[HeadSet, ...]
-    requested: int
-    overlapping_layers: tuple[int, ...]
-    full_layers: tuple[int, ...]
-    seed: int
-
-    def __len__(self) -> int:
-        return len(self.sets)
-
-    def __iter__(self) -> Iterator[HeadSet]:
-        return iter(self.sets)
-
-    @overload
-    def __getitem__(self, index: int) -> HeadSet: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> tuple[HeadSet, ...]: ...
-
-    def __getitem__(self, index: int | slice) -> HeadSet | tuple[HeadSet, ...]:
-        return self.sets[index]
-
-
 def matched_random_sets(
     heads: HeadSet, layers: int, n_heads: int, count: int, seed: int, *, exclude: HeadSet = HeadSet(())
-) -> MatchedSets:
+) -> tuple[HeadSet, ...]:
     """Return ``count`` distinct random sets with as many heads in every layer as ``heads`` has, none in ``exclude``.
 
     A layer is drawn from its heads outside ``heads`` and ``exclude``. If it has too few of those, its heads in
-    ``heads`` are drawn from as well (``overlapping_layers``), but the set as a whole never equals ``heads``. If fewer
-    than ``count`` distinct sets exist, all of them are returned: repeats would make the null look larger than it is.
+    ``heads`` are drawn from as well, but the set as a whole never equals ``heads``; a layer that ``heads`` fills is the
+    same in every set, which then controls nothing there. If fewer than ``count`` distinct sets exist, all of them are
+    returned: repeats would make the null look larger than it is.
 
     Raises InputError for an empty set, a head outside the model, a count below 1, or if no other set matches.
     """
@@ -66,14 +33,12 @@ def matched_random_sets(
         raise InputError("the head set is empty; there is nothing to match random sets to")
     profile = heads.layer_profile()
     pools = {layer: _pool(layer, size, heads, n_heads, exclude) for layer, size in profile.items()}
-    overlapping = tuple(layer for layer, pool in pools.items() if any(head in heads for head in pool))
     sets = _draw_sets(pools, profile, heads, count, np.random.default_rng(seed))
     if not sets:
         raise InputError(
             f"no other set matches the layers of {heads}: they have no other heads left; exclude fewer heads"
         )
-    full = tuple(layer for layer in overlapping if len(pools[layer]) == profile[layer])
-    return MatchedSets(tuple(sets), count, overlapping, full, seed)
+    return tuple(sets)
 
 
 def _pool(layer: int, size: int, heads: HeadSet, n_heads: int, exclude: HeadSet) -> list[HeadId]:

@@ -53,9 +53,7 @@ def overlap(first: HeadSet, second: HeadSet, layers: int, heads: int, *, by_laye
     )
 
 
-def rank_correlation(
-    first: "Float[np.ndarray, 'layer head']", second: "Float[np.ndarray, 'layer head']", *, level: float = LEVEL
-) -> Estimate:
+def rank_correlation(first: "Float[np.ndarray, 'layer head']", second: "Float[np.ndarray, 'layer head']") -> Estimate:
     """Return Spearman's correlation of two full score vectors over heads, with Bonett and Wright's (2000) interval.
 
     NaN if one of them is constant. Raises InputError if the shapes differ or there are fewer than 4 heads.
@@ -67,14 +65,13 @@ def rank_correlation(
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return without_interval(first.size, "constant scores")
     value = float(spearmanr(first.ravel(), second.ravel()).statistic)
-    half_width = float(norm.ppf(0.5 + level / 2)) * math.sqrt((1 + value**2 / 2) / (first.size - 3))
+    half_width = float(norm.ppf(0.5 + LEVEL / 2)) * math.sqrt((1 + value**2 / 2) / (first.size - 3))
     z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))  # Fisher's z of a perfect correlation is infinite
     low = min(value, math.tanh(z - half_width))
     high = max(value, math.tanh(z + half_width))
-    return Estimate(value, low, high, first.size, f"Bonett-Wright {level:.0%}")
+    return Estimate(value, low, high, first.size, f"Bonett-Wright {LEVEL:.0%}")
 
 
 def _jaccard(shared: "Int[np.ndarray, 'count']", first: int, second: int) -> "Float[np.ndarray, 'count']":
     union = first + second - shared
-    ratio: np.ndarray = np.divide(shared, union, out=np.full(len(shared), np.nan), where=union > 0)
-    return ratio
+    return np.asarray(np.divide(shared, union, out=np.full(len(shared), np.nan), where=union > 0))
