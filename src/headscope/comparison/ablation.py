@@ -71,10 +71,12 @@ def ablation_verdict(
     before, after = baseline.mean(axis=1), ablated.mean(axis=1)
     effect = paired_difference(after, before)
     control_changes = np.empty((len(controls), len(before)))
+    # Row by row: the controls may have different numbers of samples.
     for row, control in zip(control_changes, controls, strict=True):
         row[:] = control.mean(axis=1) - before
     control_effects = control_changes.mean(axis=1)
     excess = _excess(after - before, control_changes)
+    # The test asks about large statistics, so a fall is negated. Without controls nothing is rejected.
     sign = 1 if direction == "higher" else -1
     p_value = permutation_p_value(sign * effect.value, sign * control_effects) if controls else 1.0
     reading, reason = _read(effect, excess, p_value, len(controls), direction, margin)
@@ -113,7 +115,7 @@ def _read(
         return UNDECIDED, f"{change}: at least {FEWEST_PROBLEMS} are needed"
     if effect_high < 0:
         return NOT_SUPPORTED, f"{change}: the other way"
-    if max(effect_high, 3 / effect.n) < margin:
+    if max(effect_high, 3 / effect.n) < margin:  # the rule of three
         return NOT_SUPPORTED, f"{change}: an effect of {margin:g} is excluded"
     if effect_low <= 0:
         return UNDECIDED, f"{change}: so few exclude neither 0 nor an effect of {margin:g}"

@@ -101,7 +101,7 @@ def judge_operators(operators: Sequence[OperatorEffect], texts: int) -> tuple[bo
 def dose_response(
     alphas: Sequence[float], whole: "Losses", doses: "Float[np.ndarray, 'alpha text']", *, seed: int = 0
 ) -> DoseResponse:
-    """Return effects by α with a trend test on either side of 1, where the model is whole.
+    """Return effects by α with a trend test on either side of 1, at which the model is whole.
 
     Two arms, because the loss on a model's own text is least near α = 1: one line through all doses would find no trend
     in a V. Page's L (E. B. Page, 1963) ranks the doses within every text, so no text outweighs another.
@@ -137,9 +137,11 @@ def guard(
     # Two sets of texts that share nothing, of unequal spread: Welch's t, not Student's.
     interval = stats.ttest_ind(on_task, off_task, equal_var=False).confidence_interval(LEVEL)
     value = float(on_task.mean() - off_task.mean())
+    # Samples without any spread have no t interval: it is the value itself.
     low = float(interval.low) if np.isfinite(interval.low) else value
     high = float(interval.high) if np.isfinite(interval.high) else value
     specific = Estimate(value, low, high, len(on_task) + len(off_task), "Welch t 95%")
+    # Perplexity: losses are nats per token.
     before, after = float(np.exp(whole.mean())), float(np.exp(removed.mean()))
     return Guard(task, bootstrap_mean(off_task, unit="text", seed=seed), specific, before, after, recall)
 
@@ -173,7 +175,7 @@ def _excess(removed: "Losses", controls: "Float[np.ndarray, 'control text']", se
 def _trend(arm: "Mapping[float, Losses]", seed: int) -> Trend | None:
     """Test whether the change per text rises with its distance from α = 1; None with fewer than three doses."""
     distances = np.array(sorted(arm))
-    if len(distances) < 3:
+    if len(distances) < 3:  # the fewest that Page's test can order
         return None
     by_text = np.column_stack([arm[distance] for distance in distances])
     # Through the origin: at distance 0 the change is 0 by definition.

@@ -89,6 +89,7 @@ class Activity:
 
     def edge_margins(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'resample chosen']":
         """Return the log margins of some edges in every resample."""
+        # Means of some columns may be summed in another order than those of all, from which the thresholds are: a tie.
         entry_scores = np.minimum(self.weights @ self.magnitudes[:, edges], self.paths.end_widths(edges))
         return _log_margins(entry_scores, self.thresholds) + np.float32(_TIE)
 
@@ -116,7 +117,9 @@ def head_activity(scores: EdgeScores, resampling: Resampling = Resampling()) -> 
 
     Raises InputError if ``scores`` kept no per-pair edges or holds a value that is not finite.
     """
-    weights = resamples(len(scores.pair_heads), count=resampling.resamples, seed=resampling.seed).astype(np.float32)
+    weights = resamples(len(scores.pair_heads), count=resampling.resamples, seed=resampling.seed)
+    # float32 like the magnitudes: the products would else be float64, twice as large.
+    weights = weights.astype(np.float32)
     return weighted_activity(scores.graph, edge_magnitudes(scores), weights, resampling)
 
 
@@ -143,7 +146,7 @@ def edge_magnitudes(scores: EdgeScores) -> "Float[np.ndarray, 'pair edge']":
         )
     blocks = EdgeBlocks(scores.graph)
     magnitudes = np.empty((len(scores.pair_edges), len(blocks.index)), dtype=np.float32)
-    # Pair by pair and in place, so that no second copy of all edges is held.
+    # Pair by pair and in place, so that no second copy of all edges is held; mode "raise" would buffer each row.
     for row, edges in zip(magnitudes, scores.pair_edges, strict=True):
         np.take(edges.ravel(), blocks.index, out=row, mode="clip")
     np.abs(magnitudes, out=magnitudes)
@@ -187,6 +190,7 @@ def resampled_frequency(
     # All columns are searched at once: each is moved to a range of its own.
     reach = max(np.abs(columns).max(initial=0.0), np.abs(needed).max(initial=0.0))
     shift = 2.0 * (reach + 1) * np.arange(len(columns))[:, None]
+    # side="left" counts the margins strictly below, so that one equal to what is needed is inside.
     below = np.searchsorted((np.sort(columns, axis=1) + shift).ravel(), (needed + shift).ravel(), side="left")
     below = below.reshape(needed.shape) - count * np.arange(len(columns))[:, None]
     return np.asarray((1.0 - below.T / count).reshape(needed.shape[1], *margins.shape[1:]))
@@ -252,6 +256,7 @@ def _log_margins(
     entry_scores: "Float[np.ndarray, 'row *grid']", thresholds: "Float[np.ndarray, 'row']"
 ) -> "Float[np.ndarray, 'row *grid']":
     """Return the log of entry score over threshold, cut off far below 0."""
+    # An entry score of 0 would have an infinite margin, around which nothing can be shifted.
     aligned = thresholds.reshape(-1, *[1] * (entry_scores.ndim - 1))
     return np.asarray(np.log(np.maximum(entry_scores / aligned, _SMALLEST)))
 

@@ -101,6 +101,7 @@ class EdgeBlocks:
 
     def _into_heads(self, inputs: "Float[np.ndarray, 'row input source']") -> "Float[np.ndarray, 'row head source']":
         """Return the strongest of a head's q, k and v, from a layer's inputs in the order all q, all k, all v."""
+        # k and v enter one head together; in a grouped graph each serves the heads // groups query heads of its group.
         heads = self.graph.heads
         groups = self.graph.readers("k")
         query = inputs[:, :heads]
@@ -153,8 +154,9 @@ def bottleneck_paths(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']"
     # One column more than sources: the logits, which own a destination and are no source.
     forward = np.zeros((len(scores), len(blocks.graph.sources) + 1), dtype=scores.dtype)
     backward = np.zeros_like(forward)
-    forward[:, 0] = backward[:, -1] = np.inf
+    forward[:, 0] = backward[:, -1] = np.inf  # the input is reached, and the logits reach themselves, at any threshold
     inputs = list(blocks.strongest_inputs(scores))
+    # Blocks are in the order of computation: all that a block reads has its width before the block's nodes get theirs.
     for nodes, edges in inputs:
         forward[:, nodes] = np.minimum(edges, forward[:, None, : edges.shape[2]]).max(axis=2)
     for nodes, edges in reversed(inputs):

@@ -59,6 +59,7 @@ def circuit_overlaps(finals: Sequence[FinalCircuits]) -> tuple[Likeness, ...]:
     """
     overlaps = []
     for first, second in combinations(finals, 2):
+        # Of all heads, whatever the circuit: the same at equal size and at equal faithfulness.
         ranks = rank_correlation(first.importance, second.importance)
         for equal, (first_heads, first_fraction) in first.core.items():
             second_heads, second_fraction = second.core[equal]

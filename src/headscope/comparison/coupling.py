@@ -20,7 +20,10 @@ from headscope.results.dynamics import RewardCount
 Series = Float[np.ndarray, "_"]
 
 LAGS = 3
+"""Checkpoints by which the heads may come before or after the reward."""
+
 DRAWS = 1000
+"""Random-phase surrogates of each reward series."""
 
 
 def reward_coupling(
@@ -74,7 +77,7 @@ def _difference_stretches(rewards: "Series", heads: "Series") -> list[tuple["Ser
     stretches = []
     for x, y in zip(np.split(rewards, cuts), np.split(heads, cuts), strict=True):
         has_reward = np.isfinite(x)  # all but the first of a stretch, at which the series was cut
-        if has_reward.sum() > 3:
+        if has_reward.sum() > 3:  # three differences, the fewest that are correlated
             stretches.append((np.diff(x[has_reward]), np.diff(y[has_reward])))
     return stretches
 
@@ -87,6 +90,7 @@ def _pool_correlations(
     points = np.zeros(len(shifts), dtype=np.int64)
     for x, y in stretches:
         for index, lag in enumerate(shifts.tolist()):
+            # A positive lag pairs each change of the reward with a later change of the heads.
             early = x[:, max(0, -lag) : x.shape[1] - max(0, lag)]
             late = y[max(0, lag) : len(y) - max(0, -lag)]
             if len(late) >= 3:
@@ -97,7 +101,7 @@ def _pool_correlations(
 
 def _spearman(x: "Float[np.ndarray, 'draw point']", y: "Float[np.ndarray, 'point']") -> "Float[np.ndarray, 'draw']":
     """Correlate each row with ``y``; 0 if one of the two does not change: it follows nothing."""
-    middle = (len(y) + 1) / 2
+    middle = (len(y) + 1) / 2  # the mean rank, also with ties
     x_ranks, y_ranks = rankdata(x, axis=1) - middle, rankdata(y) - middle
     scale = np.sqrt((x_ranks**2).sum(axis=1) * (y_ranks @ y_ranks))
     return np.asarray(np.divide(x_ranks @ y_ranks, scale, out=np.zeros(len(x)), where=scale > 0))
@@ -107,6 +111,7 @@ def _bonett_wright(
     correlation: "Float[np.ndarray, 'lag']", points: "Int[np.ndarray, 'lag']"
 ) -> tuple["Float[np.ndarray, 'lag']", "Float[np.ndarray, 'lag']"]:
     """Return the 95 % interval (Bonett and Wright 2000) of rank correlations; NaN below 4 points."""
+    # The 1e-9 only keeps the division defined; below 4 points its result is not used.
     error = np.sqrt((1 + correlation**2 / 2) / np.maximum(points - 3, 1e-9))
     half_width = np.where(points > 3, float(norm.ppf(0.975)) * error, np.nan)
     z = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))  # Fisher's z of a perfect correlation is infinite

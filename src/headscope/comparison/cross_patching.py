@@ -20,7 +20,7 @@ def gap_closure(patched: CrossPatch, *, pairs: int | None = None, seed: int = 0)
         pairs: use only the first so many.
         seed: of the bootstrap.
     """
-    closed = patched.closed[:pairs].astype(np.float64)
+    closed = patched.closed[:pairs].astype(np.float64)  # stored as float32, which sums over pairs would round
     count, *grid = closed.shape
     value = closed.mean(axis=0)
     if count < 2:

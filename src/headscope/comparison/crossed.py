@@ -28,7 +28,7 @@ _CELLS = ("base base-style", "base reasoning-style", "post base-style", "post re
 _WEIGHTS = {
     "model": (-0.5, -0.5, 0.5, 0.5),
     "prompt": (-0.5, 0.5, -0.5, 0.5),
-    "interaction": (1.0, -1.0, -1.0, 1.0),
+    "interaction": (1.0, -1.0, -1.0, 1.0),  # (post − base) on reasoning-style − (post − base) on base-style
 }
 """The weights of each effect on the cells, in the order of ``_CELLS``."""
 

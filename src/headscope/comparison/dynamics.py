@@ -46,7 +46,7 @@ def apply_hysteresis(
     states = np.zeros_like(active)
     for checkpoint in range(len(active)):
         ahead = active[checkpoint : checkpoint + hold]
-        flips = (ahead != state).all(axis=0) & (len(ahead) == hold)
+        flips = (ahead != state).all(axis=0) & (len(ahead) == hold)  # near the end nothing can be confirmed
         state = state ^ flips
         states[checkpoint] = state
     return states
@@ -68,7 +68,7 @@ def reward_against_counts(
     logged = np.asarray(reward_steps, dtype=np.int64)
     values = np.asarray(rewards, dtype=np.float64)
     rows = []
-    before = np.iinfo(np.int64).min
+    before = np.iinfo(np.int64).min  # the first checkpoint takes all rewards up to it, a step of 0 or less too
     for step, result in sorted(series, key=lambda checkpoint: checkpoint[0]):
         window = values[(logged > before) & (logged <= step)]
         rows.append(_reward_count(step, window, result))

@@ -157,6 +157,7 @@ def _base(base: EdgeScores, again: EdgeScores | None, resampling: Resampling, me
         scored.append(again)
         doubled = doubled_heads(base, again, paired=False)
     model = scored_model(base, resampling, method)
+    # A null needs pairs to cut: per-pair edges, and at least one pair for each side.
     if any(scores.pair_edges is None for scores in scored) or sum(len(scores.pair_heads) for scores in scored) < 2:
         return _Base(model, None, "none", doubled)
     null_source = "halves" if again is None else "fresh pairs"

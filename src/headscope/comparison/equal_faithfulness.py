@@ -28,5 +28,6 @@ def fraction_reaching(curve: FaithfulnessCurve, faithfulness: float, weights: We
     if first == 0:
         return float(sizes[0])
     low, high = float(reached[first - 1]), float(reached[first])
+    # On the scale of logarithms, because sizes are spaced by factors.
     share = (faithfulness - low) / (high - low)
     return float(np.exp((1 - share) * np.log(sizes[first - 1]) + share * np.log(sizes[first])))

@@ -65,6 +65,7 @@ def importance_matched_sets(
 
 
 def _by_distance(heads: list[HeadId], distance: "Float[np.ndarray, 'layer head']") -> list[HeadId]:
+    # A stable sort: heads equally far stay in the order of layers, so that a seed fixes the sets.
     return sorted(heads, key=lambda head: float(distance[head]))
 
 

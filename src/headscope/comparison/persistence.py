@@ -70,6 +70,7 @@ def _spells(
         starts = np.flatnonzero(changes[:, head] > 0)
         ends = np.flatnonzero(changes[:, head] < 0)
         for number, start in enumerate(starts):
+            # A spell without an end lasts to the last checkpoint and is censored there.
             end = ends[number] if number < len(ends) else len(steps) - 1
             lengths.append(float(steps[end] - steps[start]))
             ended.append(number < len(ends))
@@ -103,6 +104,7 @@ def _median(
     """Return Kaplan and Meier's (1958) median of spells; infinite if it is not reached."""
     surviving = 1.0
     for length in np.unique(lengths[ended]):
+        # A spell censored at this length was still at risk.
         at_risk = float(weights[lengths >= length].sum())
         deaths = float(weights[(lengths == length) & ended].sum())
         surviving *= 1 - deaths / at_risk if at_risk else 1.0

@@ -75,7 +75,8 @@ def split_halves(base: EdgeScores, again: EdgeScores | None, resampling: Resampl
 def _cut_weights(first: int, second: int, resampling: Resampling) -> "Float[np.ndarray, 'side pair']":
     """Return weights of the pairs: rows 0 and 1 are the two sides of one cut, rows 2 and 3 of the next."""
     rng = np.random.default_rng([resampling.seed, 1])  # a stream of its own, next to that of the resamples
-    weights = np.zeros((resampling.resamples // 2 * 2 or 2, first + second), dtype=np.float32)
+    sides = max(2, resampling.resamples // 2 * 2)  # whole cuts, and at least one
+    weights = np.zeros((sides, first + second), dtype=np.float32)
     for row in range(0, len(weights), 2):
         order = rng.permutation(first + second)
         weights[row, order[:first]] = 1 / first

@@ -52,6 +52,7 @@ class StatusCounts:
     @classmethod
     def compare(cls, base: Frequencies, post: Frequencies, resampling: Resampling) -> "StatusCounts":
         """Count the statuses of post against base, resample by resample."""
+        # A model without per-pair edges has no draws, and neither has a comparison with it.
         shared = min(len(base.draws), len(post.draws))
         observed = _count_statuses(base.observed, post.observed, resampling)
         draws = _count_statuses(base.draws[:shared], post.draws[:shared], resampling)

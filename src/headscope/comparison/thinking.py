@@ -52,6 +52,7 @@ def think_on_off(
     on_fraction = _fraction(on_curve, faithfulness, seed)
     off_fraction = _fraction(off_curve, faithfulness, seed)
     on_activity = head_activity(on, replace(resampling, fraction=on_fraction.value))
+    # Its pairs are others than think-on's, so their resamples must not be drawn alike.
     off_activity = head_activity(off, replace(resampling.independent(), fraction=off_fraction.value))
     return Thinking(change, faithfulness, on_fraction, off_fraction, _broader(on_activity, off_activity))
 
@@ -83,4 +84,5 @@ def _broader(on: Activity, off: Activity) -> Estimate:
     off_counts = (off.resampled_frequency() >= off.resampling.core).sum(axis=(1, 2))
     value = float(off.core.sum()) - float(on.core.sum())
     pairs = min(on.pairs, off.pairs)
+    # A difference of counts may be negative.
     return count_estimate(value, off_counts - on_counts, pairs, on.resampling.seed, least=-np.inf)

@@ -42,6 +42,7 @@ def pool_estimates(estimates: Sequence[Estimate], *, level: float = LEVEL) -> Es
     highs = np.array([estimate.high for estimate in estimates])
     seeds = len(values)
     value = float(values.mean())
+    # The two errors are independent: their squares add up.
     seed_error = float(t.ppf(0.5 + level / 2, seeds - 1) * values.std(ddof=1) / np.sqrt(seeds))
     low = value - float(np.hypot((values - lows).mean(), seed_error))
     high = value + float(np.hypot((highs - values).mean(), seed_error))

@@ -54,6 +54,7 @@ def flip_p_value(gained: int, lost: int) -> float:
 
 def fewest_flips(level: float = LEVEL) -> int:
     """Return how many problems must flip, all the same way, before McNemar's test can reject: 6 at 95 %."""
+    # The two-sided p of n flips one way is 2 · (1/2)^n.
     return 1 + math.ceil(math.log2(1 / (1 - level)))
 
 

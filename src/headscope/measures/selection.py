@@ -93,6 +93,7 @@ def greedy(graph: Graph, scores: Float[np.ndarray, "F B"], n: int) -> Bool[np.nd
         for column in set(graph.column[graph.owner == node].tolist()) - entered:
             entered.add(column)
             for row in np.flatnonzero(graph.real[:, column]).tolist():
+                # Negative, because the heap gives its smallest; equal scores leave it by row, then by column.
                 heapq.heappush(heap, (-float(magnitude[row, column]), row, column))
 
     reach(len(graph.sources))

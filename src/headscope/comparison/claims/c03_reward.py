@@ -28,6 +28,7 @@ def judge(results: StudyResults) -> Claim:
 
 def _part(recipe: str, coupling: Coupling) -> Part:
     best = coupling.best
+    # At lag 0 every differenced point counts; a shift leaves some out.
     points = int(coupling.points[coupling.lags == 0].item())
     low, high = float(coupling.low[best]), float(coupling.high[best])
     estimate = Estimate(float(coupling.correlation[best]), low, high, points, "Bonett-Wright 95%")

@@ -61,6 +61,6 @@ def _excludes_trade(effects: Sequence[Estimate]) -> bool:
 def _p_value(effect: Estimate) -> float:
     """Return the two-sided p of no change, read off the 95 % interval as a normal one."""
     width = effect.high - effect.low
-    if not width > 0:
+    if not width > 0:  # an interval of one point: no change at all, or the same change in every problem
         return 1.0 if effect.value == 0 else 0.0
     return float(2 * norm.sf(abs(effect.value) / (width / (2 * norm.ppf(0.975)))))

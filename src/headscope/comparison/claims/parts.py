@@ -27,7 +27,7 @@ def judge_part(
         side: ``>`` or ``<``.
         bound: fixed before the run.
         least: how many units the estimate must rest on, and what they are; the part is open below.
-        null: the same statistic where nothing happened, for comparison.
+        null: the same statistic if nothing had happened, for comparison.
     """
     fewest, unit = least
     if estimate.n < fewest:
