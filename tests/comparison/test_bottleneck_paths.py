@@ -28,13 +28,13 @@ def test_heads_and_edges_are_in_the_pruned_circuit_of_every_threshold_up_to_thei
 ) -> None:
     scores = np.random.default_rng(seed).random(graph.real.shape) * graph.real
     threshold = float(np.quantile(scores[graph.real], 1 - share))
-    kept = prune(graph, above_threshold(graph, scores, threshold))
+    pruned = prune(graph, above_threshold(graph, scores, threshold))
     blocks = EdgeBlocks(graph)
     row = scores.reshape(1, -1)[:, blocks.index]
     paths = bottleneck_paths(blocks, row)
-    assert np.array_equal(paths.entry_scores[0] >= threshold, graph.head_grid(kept.any(axis=1)))
+    assert np.array_equal(paths.entry_scores[0] >= threshold, graph.head_grid(pruned.any(axis=1)))
     inside = np.minimum(row, paths.end_widths(np.arange(len(blocks.index))))[0] >= threshold
-    assert np.array_equal(inside, kept.ravel()[blocks.index])
+    assert np.array_equal(inside, pruned.ravel()[blocks.index])
 
 
 def test_entry_is_the_weakest_edge_of_the_best_path() -> None:

@@ -1,3 +1,5 @@
+"""Flips by hand, and what a design can detect by simulation."""
+
 import math
 
 import numpy as np
@@ -12,9 +14,9 @@ from headscope.measures.paired_tests import detectable_from, fewest_flips, flip_
 def test_mcnemar_counts_flips_and_agrees_with_the_binomial_test():
     before = np.array([True] * 10 + [False] * 20)
     after = np.array([False] * 2 + [True] * 17 + [False] * 11)
-    found = mcnemar(after, before)
-    assert (found.gained, found.lost, found.n) == (9, 2, 30)
-    assert found.p_value == pytest.approx(binomtest(2, 11).pvalue)
+    test = mcnemar(after, before)
+    assert (test.gained, test.lost, test.n) == (9, 2, 30)
+    assert test.p_value == pytest.approx(binomtest(2, 11).pvalue)
 
 
 def test_one_problem_more_shows_nothing():
@@ -34,12 +36,13 @@ def test_a_difference_of_that_size_is_found_four_times_in_five(problems, samples
     """Chances spread over [0, 1] as far as a constant change leaves room, so the noise is a little below 1/6."""
     rng = np.random.default_rng(0)
     size = smallest_detectable(problems, samples)
-    found = []
+    detected = []
     for _ in range(600):
         chance = rng.uniform(0, 1 - size, problems)
-        after, before = (rng.binomial(samples, each) / samples for each in (chance + size, chance))
-        found.append(paired_difference(after, before).low > 0)
-    assert 0.75 <= np.mean(found) <= 0.9
+        after = rng.binomial(samples, chance + size) / samples
+        before = rng.binomial(samples, chance) / samples
+        detected.append(paired_difference(after, before).low > 0)
+    assert 0.75 <= np.mean(detected) <= 0.9
 
 
 def test_single_samples_cannot_show_less_than_the_fewest_flips():
