@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headscope.comparison.activity import head_activity, pooled_margins
-from headscope.comparison.resampling import Resampling
+from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
 from headscope.measures.selection import prune, top_fraction
@@ -121,6 +121,6 @@ def test_edges_are_counted_where_pruning_leaves_them(noisy) -> None:
 def test_tau_and_a_number_of_edges_are_the_papers_rule(routed_scores, scores_of) -> None:
     weak = routed_scores(GRAPH, [["L0H0"]] * 4).pair_edges + 0.05 * routed_scores(GRAPH, [["L1H1"]] * 4).pair_edges
     scores = scores_of(GRAPH, weak)
-    assert np.argwhere(head_activity(scores, Resampling(edges=5000, tau=0.1)).core).tolist() == [[0, 0]]
+    assert np.argwhere(head_activity(scores, Resampling(edges=PAPER_EDGES, tau=PAPER_TAU)).core).tolist() == [[0, 0]]
     assert np.argwhere(head_activity(scores, Resampling(edges=5000)).core).tolist() == [[0, 0], [1, 1]]
     assert np.argwhere(head_activity(scores, Resampling(edges=2)).core).tolist() == [[0, 0]]

@@ -1,7 +1,6 @@
 """Comparison: what emerged between two models, against an honest null; arithmetic, loads no model."""
 
 from headscope.comparison.ablation import ablation_verdict
-from headscope.comparison.activity import Activity, head_activity
 from headscope.comparison.coupling import reward_coupling
 from headscope.comparison.cross_patching import gap_closure
 from headscope.comparison.crossed import crossed_design
@@ -25,7 +24,6 @@ from headscope.comparison.thinking import reasoning_leak, think_on_off
 __all__ = [
     "PAPER_EDGES",
     "PAPER_TAU",
-    "Activity",
     "Resampling",
     "ablation_verdict",
     "change_q_values",
@@ -38,7 +36,6 @@ __all__ = [
     "emergence_ladder",
     "fraction_reaching",
     "gap_closure",
-    "head_activity",
     "head_dynamics",
     "head_importance",
     "importance_change",

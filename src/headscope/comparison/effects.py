@@ -159,8 +159,7 @@ def influence(sums: "Float[np.ndarray, 'pair layer head']") -> "Float[np.ndarray
 
 
 def _estimates(
-    value: "Float[np.ndarray, 'layer head']",
-    samples: "Sequence[Float[np.ndarray, '_ layer head']]",
+    value: "Float[np.ndarray, 'layer head']", samples: "Sequence[Float[np.ndarray, '_ layer head']]"
 ) -> HeadEstimates:
     """Return Student's t interval and p-value of ``value`` from the influences of one sample of pairs on it, Welch's
     from those of several samples drawn apart.

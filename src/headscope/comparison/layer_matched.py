@@ -51,11 +51,7 @@ def _pool(layer: int, size: int, heads: HeadSet, n_heads: int, exclude: HeadSet)
 
 
 def _draw_sets(
-    pools: dict[int, list[HeadId]],
-    profile: dict[int, int],
-    heads: HeadSet,
-    count: int,
-    rng: np.random.Generator,
+    pools: dict[int, list[HeadId]], profile: dict[int, int], heads: HeadSet, count: int, rng: np.random.Generator
 ) -> list[HeadSet]:
     possible = prod(comb(len(pools[layer]), size) for layer, size in profile.items())
     if possible > max(_LISTED, 2 * count):  # so that at most half are drawn, and repeats stay rare

@@ -10,13 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float, Int
 
-from headscope.comparison.activity import (
-    Activity,
-    edge_magnitudes,
-    in_circuit,
-    resampled_frequency,
-    weighted_activity,
-)
+from headscope.comparison.activity import Activity, edge_magnitudes, in_circuit, resampled_frequency, weighted_activity
 from headscope.comparison.inclusion import EmergenceMethod
 from headscope.comparison.resampling import Resampling
 from headscope.comparison.status_counts import Sides

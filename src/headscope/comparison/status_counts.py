@@ -148,7 +148,7 @@ def _limits(
     # A resample flickers more than the data did, by the noise of both, so that draws of a count near 0 lie above it:
     # their scatter is taken around their own mean and put around what was observed.
     centred = draws - draws.mean(axis=0) if len(draws) else draws
-    low, high = _quantiles(centred, expanded_tails(pairs, LEVEL))
+    low, high = _quantiles(centred, expanded_tails(pairs))
     return np.asarray(np.maximum(observed + low, least)), np.asarray(observed + high)
 
 

@@ -27,7 +27,7 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     return Estimate(value, low, high, min(first.n, second.n), f"difference, {method}")
 
 
-def pool_estimates(estimates: Sequence[Estimate], *, level: float = LEVEL) -> Estimate:
+def pool_estimates(estimates: Sequence[Estimate]) -> Estimate:
     """Return the mean over seeds whose estimates share their units (the pairs): half-widths √(w² + s²).
 
     w, the mean distance of the interval's end, does not shrink with the number of seeds; s is Student's t interval of
@@ -43,7 +43,7 @@ def pool_estimates(estimates: Sequence[Estimate], *, level: float = LEVEL) -> Es
     seeds = len(values)
     value = float(values.mean())
     # The two errors are independent: their squares add up.
-    seed_error = float(t.ppf(0.5 + level / 2, seeds - 1) * values.std(ddof=1) / np.sqrt(seeds))
+    seed_error = float(t.ppf(0.5 + LEVEL / 2, seeds - 1) * values.std(ddof=1) / np.sqrt(seeds))
     low = value - float(np.hypot((values - lows).mean(), seed_error))
     high = value + float(np.hypot((highs - values).mean(), seed_error))
     fewest = min(estimate.n for estimate in estimates)

@@ -30,17 +30,17 @@ def without_interval(n: int, method: str, *, value: float = math.nan, seed: int 
     return Estimate(value, math.nan, math.nan, n, method, seed)
 
 
-def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
+def wilson(successes: int, n: int) -> Estimate:
     """Return Wilson's score interval of a proportion (E. B. Wilson, 1927); NaN with the interval [0, 1] for n = 0."""
-    method = f"Wilson {level:.0%}"
+    method = f"Wilson {LEVEL:.0%}"
     if n == 0:
         return Estimate(math.nan, 0.0, 1.0, 0, method)
     p = successes / n
-    low, high = _score_interval(p, n, float(norm.ppf(0.5 + level / 2)))
+    low, high = _score_interval(p, n, float(norm.ppf(0.5 + LEVEL / 2)))
     return Estimate(p, low, high, n, method)
 
 
-def mean_share(values: "Float[np.ndarray, 'problem']", *, level: float = LEVEL) -> Estimate:
+def mean_share(values: "Float[np.ndarray, 'problem']") -> Estimate:
     """Return the mean of per-problem shares in [0, 1], with Wilson's interval at the effective number of problems.
 
     The variance between problems, over p (1 − p), says how many single yes-or-no problems the shares are worth (Kish's
@@ -50,7 +50,7 @@ def mean_share(values: "Float[np.ndarray, 'problem']", *, level: float = LEVEL) 
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
     if np.isin(values, (0, 1)).all():
-        return wilson(int(values.sum()), n, level=level)
+        return wilson(int(values.sum()), n)
     p = float(values.mean())
     if n < 2:  # one problem's share says nothing of other problems
         return Estimate(p, 0.0, 1.0, n, "one problem")
@@ -58,17 +58,12 @@ def mean_share(values: "Float[np.ndarray, 'problem']", *, level: float = LEVEL) 
     # towards 1 with the weight of one of them, so that a handful that happen to agree do not promise too much.
     informative = min(int((values > 0).sum()), int((values < 1).sum()))
     design = (float(values.var()) / (p * (1 - p)) * informative + 1) / (informative + 1)
-    low, high = _score_interval(p, n / design, float(t.ppf(0.5 + level / 2, n - 1)))
-    return Estimate(p, low, high, n, f"Wilson over problems {level:.0%}")
+    low, high = _score_interval(p, n / design, float(t.ppf(0.5 + LEVEL / 2, n - 1)))
+    return Estimate(p, low, high, n, f"Wilson over problems {LEVEL:.0%}")
 
 
 def paired_difference(
-    after: "Float[np.ndarray, 'unit']",
-    before: "Float[np.ndarray, 'unit']",
-    *,
-    unit: str = "problem",
-    bound: float = 1.0,
-    level: float = LEVEL,
+    after: "Float[np.ndarray, 'unit']", before: "Float[np.ndarray, 'unit']", *, bound: float = 1.0
 ) -> Estimate:
     """Return the mean of ``after − before`` over the same units, shares in [0, 1] on both sides.
 
@@ -76,11 +71,9 @@ def paired_difference(
     half a unit that gained, half one that lost, one that stayed. The gain and the loss are as large as the changes in
     the data (their root mean square), so with single samples this is theirs exactly.
 
-    Args:
-        unit: what the differences are of, for the name of the method.
-        bound: the largest change there can be; it stands in for the changes if nothing changed.
+    ``bound`` is the largest change there can be; it stands in for the changes if nothing changed.
     """
-    method = f"paired {unit} t, Agresti-Min {level:.0%}"
+    method = f"paired problem t, Agresti-Min {LEVEL:.0%}"
     change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     n = len(change)
     if n == 0:
@@ -89,7 +82,7 @@ def paired_difference(
     mean_square = float((changed**2).mean()) if len(changed) else bound**2
     centre = float(change.sum()) / (n + 2)
     spread = float(np.sqrt(((change**2).sum() + mean_square) / (n + 2) - centre**2))
-    half_width = float(t.ppf(0.5 + level / 2, max(1, n - 1))) * spread / np.sqrt(n + 1)
+    half_width = float(t.ppf(0.5 + LEVEL / 2, max(1, n - 1))) * spread / np.sqrt(n + 1)
     value = float(change.mean())
     low = max(-bound, centre - half_width)
     high = min(bound, centre + half_width)
@@ -105,19 +98,14 @@ def resamples(n: int, *, count: int = RESAMPLES, seed: int = 0) -> "Float[np.nda
 
 
 def bootstrap_mean(
-    values: "Float[np.ndarray, 'unit']",
-    *,
-    unit: str = "problem",
-    seed: int = 0,
-    count: int = RESAMPLES,
-    level: float = LEVEL,
+    values: "Float[np.ndarray, 'unit']", *, unit: str = "problem", seed: int = 0, count: int = RESAMPLES
 ) -> Estimate:
     """Return the mean of ``values`` (one per independent unit) with a studentised bootstrap interval.
 
     The interval (Efron and Tibshirani 1993, chapter 12) is cut where t of ``n − 1`` cuts the normal and not at 2.5 %,
     and kept within the values' range.
     """
-    method = f"{unit} bootstrap-t {level:.0%}"
+    method = f"{unit} bootstrap-t {LEVEL:.0%}"
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
     if n == 0:
@@ -130,7 +118,7 @@ def bootstrap_mean(
     errors = np.sqrt(np.clip(weights @ (values - mean) ** 2 - shifts**2, 0, None) / n)
     # A resample of one value repeated has no error to divide by: its statistic is beyond every quantile.
     students = np.divide(shifts, errors, out=np.sign(shifts) * 1e300, where=errors > 1e-9 * max(error, 1e-300))
-    lower, upper = np.quantile(students, _tails(n, level))
+    lower, upper = np.quantile(students, _tails(n))
     low = max(mean - upper * error, float(values.min()))
     high = min(mean - lower * error, float(values.max()))
     return Estimate(mean, float(low), float(high), n, method, seed)
@@ -143,16 +131,15 @@ def bootstrap(
     unit: str = "problem",
     seed: int = 0,
     count: int = 200,
-    level: float = LEVEL,
 ) -> Estimate:
     """Return the expanded percentile bootstrap of any ``statistic`` of the weights of ``n`` units.
 
     Weights add up to 1; equal ones give the point estimate.
     """
     draws = np.array([statistic(weights) for weights in resamples(n, count=count, seed=seed)])
-    low, high = np.quantile(draws, expanded_tails(n, level))
+    low, high = np.quantile(draws, expanded_tails(n))
     point = float(statistic(np.full(n, 1 / n)))
-    return Estimate(point, float(low), float(high), n, f"{unit} bootstrap {level:.0%}", seed)
+    return Estimate(point, float(low), float(high), n, f"{unit} bootstrap {LEVEL:.0%}", seed)
 
 
 def _score_interval(p: float, n: float | int, z: float) -> tuple[float, float]:
@@ -162,15 +149,15 @@ def _score_interval(p: float, n: float | int, z: float) -> tuple[float, float]:
     return max(0.0, centre - half_width), min(1.0, centre + half_width)
 
 
-def expanded_tails(n: int, level: float) -> list[float]:
+def expanded_tails(n: int) -> list[float]:
     """Return the quantiles of the expanded percentile interval (Hesterberg 2015, arXiv 1411.5279, section 5.3).
 
     The plain percentile interval is too narrow by t/z and √(n / (n − 1)): on 30 problems it covers 91-94 %, not 95 %.
     """
-    return _tails(n, level, float(np.sqrt(n / max(1, n - 1))))
+    return _tails(n, float(np.sqrt(n / max(1, n - 1))))
 
 
-def _tails(n: int, level: float, factor: float = 1.0) -> list[float]:
+def _tails(n: int, factor: float = 1.0) -> list[float]:
     """Return the normal probabilities of ``factor`` times t's quantiles of ``n − 1``; plain tails below two units."""
-    tail = 0.5 - level / 2 if n < 2 else float(norm.cdf(factor * t.ppf(0.5 - level / 2, n - 1)))
+    tail = 0.5 - LEVEL / 2 if n < 2 else float(norm.cdf(factor * t.ppf(0.5 - LEVEL / 2, n - 1)))
     return [tail, 1 - tail]

@@ -12,6 +12,8 @@ from headscope.measures.intervals import LEVEL
 from headscope.results.estimate import Estimate
 
 POWER = 0.8
+"""How often a difference of the smallest detectable size is found."""
+
 SAMPLE_VARIANCE = 1 / 6
 """Mean of p (1 − p) over problems whose chances p of being solved are spread evenly over [0, 1]."""
 
@@ -58,31 +60,28 @@ def fewest_flips(level: float = LEVEL) -> int:
     return 1 + math.ceil(math.log2(1 / (1 - level)))
 
 
-def smallest_detectable(
-    problems: int, samples: int, *, variance: float = SAMPLE_VARIANCE, power: float = POWER, level: float = LEVEL
-) -> float:
-    """Return the smallest difference of pass@1 between two variants that a paired comparison finds with ``power``.
+def smallest_detectable(problems: int, samples: int, *, variance: float = SAMPLE_VARIANCE) -> float:
+    """Return the smallest difference of pass@1 between two variants that a paired comparison finds 4 times in 5.
 
     The noise of a difference is that of the samples, 2 · variance / samples per problem; the change itself is taken as
     equal on all problems, so this is a lower bound. NaN for fewer than two problems.
 
-    Args:
-        variance: mean of p (1 − p) over the problems.
+    ``variance`` is the mean of p (1 − p) over the problems.
     """
     if problems < 2:
         return math.nan
-    quantiles = float(t.ppf(0.5 + level / 2, problems - 1) + t.ppf(power, problems - 1))
+    quantiles = float(t.ppf(0.5 + LEVEL / 2, problems - 1) + t.ppf(POWER, problems - 1))
     detectable = quantiles * math.sqrt(2 * variance / samples / problems)
     # With one sample each problem flips or does not: fewer flips than the exact test needs show nothing.
-    floor = fewest_flips(level) / problems if samples == 1 else 0.0
+    floor = fewest_flips() / problems if samples == 1 else 0.0
     return min(1.0, max(detectable, floor))
 
 
-def detectable_from(change: Estimate, *, power: float = POWER, level: float = LEVEL) -> float:
+def detectable_from(change: Estimate) -> float:
     """Return the smallest detectable difference by the noise there really was: the width of a measured paired
     difference's interval.
     """
     if change.n < 2:
         return math.nan
-    quantile = float(t.ppf(0.5 + level / 2, change.n - 1))
-    return float((change.high - change.low) / 2 * (quantile + t.ppf(power, change.n - 1)) / quantile)
+    quantile = float(t.ppf(0.5 + LEVEL / 2, change.n - 1))
+    return float((change.high - change.low) / 2 * (quantile + t.ppf(POWER, change.n - 1)) / quantile)
