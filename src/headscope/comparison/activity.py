@@ -207,6 +207,7 @@ def _resample_circuits(
     blocks = pooled[1].blocks
     pooled_threshold = _thresholds(pooled[0], resampling)
     edge_counts = np.zeros(magnitudes.shape[1], dtype=np.int64)
+    # In chunks near the cache: all at once, 200 resamples of the 183,555 edges of Qwen2.5-1.5B are 147 MB.
     thresholds, chunks = [], []
     for rows in _row_chunks(magnitudes.shape[1], len(weights)):
         means = weights[rows] @ magnitudes

@@ -151,7 +151,7 @@ def bottleneck_paths(blocks: EdgeBlocks, scores: "Float[np.ndarray, 'row edge']"
     1. forward: the width of a node is the best over its incoming edges of min(width of the source, edge);
     2. backward: the same from the logits.
     """
-    # One column more than sources: the logits, which own a destination and are no source.
+    # One column more than sources: the logits, which own a destination and are no source. A width of 0 is no path.
     forward = np.zeros((len(scores), len(blocks.graph.sources) + 1), dtype=scores.dtype)
     backward = np.zeros_like(forward)
     forward[:, 0] = backward[:, -1] = np.inf  # the input is reached, and the logits reach themselves, at any threshold

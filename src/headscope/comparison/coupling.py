@@ -45,6 +45,7 @@ def reward_coupling(
         stretches += _difference_stretches(rewards, heads)
     rng = np.random.default_rng(seed)
     observed, points = _pool_correlations([(x[None], y) for x, y in stretches], shifts, 1)
+    # The phases of the reward are drawn and the heads stay: both series keep their own autocorrelation.
     null, _ = _pool_correlations([(_draw_surrogates(x, draws, rng), y) for x, y in stretches], shifts, draws)
     correlation = observed[0]
     low, high = _bonett_wright(correlation, points)

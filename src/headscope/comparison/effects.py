@@ -176,5 +176,6 @@ def _estimates(
     freedom = np.divide(variance**2, spread, out=np.full_like(spread, float(freedoms.min())), where=spread > 0)
     error = np.sqrt(variance)
     half_width = t.ppf(0.5 + LEVEL / 2, freedom) * error
+    # A change without any spread is certain, no change without any is none.
     statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
     return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * t.sf(statistic, freedom)))

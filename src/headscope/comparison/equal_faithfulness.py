@@ -24,6 +24,7 @@ def fraction_reaching(curve: FaithfulnessCurve, faithfulness: float, weights: We
     reached = np.append(curve.normalised(weights), 1.0)
     if not np.isfinite(reached).all():
         raise InputError("the clean and the patched text have the same metric; faithfulness is not defined")
+    # The first size that is faithful enough; curves need not rise steadily. The whole graph always is.
     first = int(np.argmax(reached >= faithfulness))
     if first == 0:
         return float(sizes[0])

@@ -40,6 +40,7 @@ def scored_model(scores: EdgeScores, resampling: Resampling, method: EmergenceMe
         raise InputError(f"method {method!r} does not exist{suggestion(method, EMERGENCE_METHODS)}")
     if method == "paper" and scores.pair_edges is None:
         return ScoredModel(scores, None)
+    # The activity has its own copy of the per-pair edges; to keep both would double what a comparison holds.
     return ScoredModel(replace(scores, pair_edges=None), head_activity(scores, resampling))
 
 

@@ -58,7 +58,7 @@ def _draw_sets(
         return list(islice(_distinct_sets(pools, profile, heads, rng), count))
     choices = product(*(combinations(pools[layer], size) for layer, size in profile.items()))
     sets = [HeadSet.of(chain.from_iterable(layers)) for layers in choices]
-    sets = [drawn for drawn in sets if drawn != heads]
+    sets = [drawn for drawn in sets if drawn != heads]  # possible if a layer is drawn from its own heads too
     return [sets[index] for index in rng.permutation(len(sets))[:count]]
 
 

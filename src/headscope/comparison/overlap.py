@@ -45,7 +45,7 @@ def overlap(first: HeadSet, second: HeadSet, layers: int, heads: int, *, by_laye
         chance=float(chances @ jaccards),
         chance_low=float(jaccards[int(np.searchsorted(cumulative, 0.025))]),
         chance_high=float(jaccards[highest]),
-        p_value=min(1.0, float(chances[shared:].sum())),
+        p_value=min(1.0, float(chances[shared:].sum())),  # rounding may add up beyond 1
         shared=shared,
         first=len(first),
         second=len(second),

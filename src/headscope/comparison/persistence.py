@@ -23,7 +23,7 @@ def persistence(dynamics: Dynamics, *, seed: int = 0) -> Persistence:
     with its null twin.
     """
     states = apply_hysteresis(dynamics.emergent, dynamics.hold)
-    states = states[:, states.any(axis=0)]
+    states = states[:, states.any(axis=0)]  # heads that were established at any checkpoint
     before, after = states[:-1], states[1:]
     heads = states.shape[1]
     if len(states) > 1:

@@ -67,7 +67,7 @@ class StatusCounts:
         first, second = sides
         forth = _count_statuses(first, second, resampling)
         back = _count_statuses(second, first, resampling)
-        draws = np.concatenate([forth, back])
+        draws = np.concatenate([forth, back])  # new heads one way are the lost ones the other way
         return cls(draws.mean(axis=0), draws, pairs)
 
     def counts(self, seed: int) -> Counts:

@@ -12,6 +12,7 @@ def judge(results: StudyResults) -> Claim:
     parts: list[Part] = []
     for recipe, runs in results.recipes("sft", "distill").items():
         parts.append(excess_part(recipe, runs, ">"))
+        # A twin trained without the signal shows how many heads training alone makes new.
         for twin in results.null_twins(recipe):
             above_twin = difference(new_heads(runs), twin.last.counts.new)
             parts.append(judge_part(recipe, f"new heads − those of its twin {twin.variant}", above_twin, ">", 0.0))

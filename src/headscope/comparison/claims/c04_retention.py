@@ -39,5 +39,5 @@ def _kept_share(result: Emergence) -> Estimate:
 
 
 def _null_share(result: Emergence) -> Estimate:
-    core = max(1, int(result.base_active.sum()))
+    core = max(1, int(result.base_active.sum()))  # without core heads nothing is kept either: 0 of 1
     return scale_estimate(result.null.kept, 1 / core)

@@ -47,6 +47,7 @@ def judge_claim(name: str, question: str, parts: Sequence[Part], lacking: str) -
     """Return the conjunction of the parts; ``lacking`` is the reason if there is no part at all."""
     if not parts:
         return Claim(name, question, UNDECIDED, lacking, ())
+    # A part that fails decides, whatever is open; what is open decides before what holds.
     for state, reading in ((FAILS, NOT_SUPPORTED), (OPEN, UNDECIDED)):
         for part in parts:
             if part.state == state:
