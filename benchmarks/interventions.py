@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from headscope.comparison import matched_random_sets
-from headscope.comparison.ablation_evidence import dose_response, guard, operator_effect, repair, standing
+from headscope.comparison.ablation_evidence import dose_response, guard, judge_operators, operator_effect, repair
 from headscope.comparison.importance_matched import importance_matched_sets
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadSet
@@ -81,7 +81,7 @@ def verdict(subject: Subject, texts: Sequence[Text], controls: int) -> str:
         if zero:
             dose_response(ALPHAS, nll[0], found.nll[len(edits) :])
             _beside(subject, texts, nll)
-    return standing(effects, len(texts))[1]
+    return judge_operators(effects, len(texts))[1]
 
 
 def _beside(subject: Subject, texts: Sequence[Text], nll: np.ndarray) -> None:

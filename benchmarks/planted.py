@@ -30,7 +30,7 @@ import torch
 from table import figures, markdown_table
 
 from headscope.circuits import attribute, cross_patch
-from headscope.comparison import Resampling, carried, doubled, emergence_by_method
+from headscope.comparison import Resampling, doubled_heads, emergence_by_method, gap_closure
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
@@ -79,7 +79,7 @@ class Planted:
 
     def causal(self, pairs: int) -> HeadSet:
         """Planted heads that close some of the gap."""
-        sure = carried(self.patched, pairs=pairs).low > 0
+        sure = gap_closure(self.patched, pairs=pairs).low > 0
         return HeadSet.of([head for head in self.heads if sure[head.layer, head.head]])
 
 
@@ -217,7 +217,7 @@ def measure(plan: Plan) -> str:
 
 def _detected(before: EdgeScores, after: EdgeScores, fractions: Sequence[float]) -> Iterator[tuple[str, str, HeadSet]]:
     """Rule, circuit size, and the heads called new."""
-    yield "doubled", "–", doubled(before, after)
+    yield "doubled", "–", doubled_heads(before, after)
     for fraction in fractions:
         how = Resampling(fraction)
         found = emergence_by_method(before, [after], {"bootstrap": how, "paper": how})

@@ -32,7 +32,7 @@ from transformers.trainer_callback import CallbackHandler
 
 from headscope.circuits import attribute
 from headscope.comparison import Resampling, emergence_by_method
-from headscope.comparison.measured import METHODS, Method
+from headscope.comparison.inclusion import EMERGENCE_METHODS, EmergenceMethod
 from headscope.comparison.record import comparison_record
 from headscope.errors import InputError
 from headscope.models.wrappers import inside_wrappers, own_forward
@@ -89,7 +89,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         self._settings: dict[str, Any] = {"nodes": "adaptive", **settings}
         self._rows: list[dict[str, Any]] = []
         self._base: dict[str, EdgeScores] = {}
-        self._series: dict[Method, list[tuple[int, Emergence]]] = {method: [] for method in METHODS}
+        self._series: dict[EmergenceMethod, list[tuple[int, Emergence]]] = {method: [] for method in EMERGENCE_METHODS}
         self._unlogged: dict[str, float] = {}
         self._tracking = False
         self._reasons: set[str] = set()
@@ -107,7 +107,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         _require_whole(model)
         self.run.check_schema()
         recorded = self.run.lock()["units"] if state.global_step and self.run.lock_file.exists() else []
-        self._rows, self._series = [], {method: [] for method in METHODS}
+        self._rows, self._series = [], {method: [] for method in EMERGENCE_METHODS}
         for name in self._pairs:
             self._write(self._pairs_unit(name))
         if state.global_step == 0:
@@ -182,7 +182,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
                 self._compare(step, found[step, name])
 
     def _compare(self, step: int, scores: EdgeScores) -> None:
-        methods = {method: Resampling(**self._how) for method in METHODS}
+        methods = {method: Resampling(**self._how) for method in EMERGENCE_METHODS}
         found = emergence_by_method(self._base["main"], [scores], methods, base_again=self._base["fresh"])
         for method, series in self._series.items():
             series.append((step, found[method][0]))

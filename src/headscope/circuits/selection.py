@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 
 from headscope.errors import InputError
-from headscope.measures.selection import above, greedy, prune, top_fraction, top_mass, top_n
+from headscope.measures.selection import above_threshold, greedy, prune, top_fraction, top_mass, top_n
 from headscope.results.circuit import Circuit
 from headscope.results.edges import EdgeScores
 
-_RULES = {"n": top_n, "fraction": top_fraction, "threshold": above, "mass": top_mass, "greedy": greedy}
+_RULES = {"n": top_n, "fraction": top_fraction, "threshold": above_threshold, "mass": top_mass, "greedy": greedy}
 
 
 def select(

@@ -21,7 +21,7 @@ from headscope.errors import InputError, suggestion
 from headscope.evaluation.published import Published, problems_of
 from headscope.measures.intervals import wilson
 from headscope.measures.multiplicity import ALPHA
-from headscope.measures.paired import fewest_flips, flip_p_value, smallest_detectable
+from headscope.measures.paired_tests import fewest_flips, flip_p_value, smallest_detectable
 
 MOST_SAMPLES = 64
 

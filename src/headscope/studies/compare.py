@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from headscope.comparison import Resampling, emergence_by_method, emergence_ladder
-from headscope.comparison.measured import METHODS
+from headscope.comparison.inclusion import EMERGENCE_METHODS
 from headscope.comparison.record import comparison_record
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
@@ -119,7 +119,9 @@ def compare(
 ) -> Comparison:
     """Return the comparison of saved scores; ``rewards`` are (step, reward) of the training log."""
     base, fresh = EdgeScores.load(saved.base), EdgeScores.load(saved.fresh)
-    series = emergence_by_method(base, saved, dict.fromkeys(METHODS, resampling), base_again=fresh, progress=progress)
+    series = emergence_by_method(
+        base, saved, dict.fromkeys(EMERGENCE_METHODS, resampling), base_again=fresh, progress=progress
+    )
     last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
     ladder = emergence_ladder(base, last, sizes, base_again=fresh, resamples=resampling.resamples, seed=resampling.seed)
     steps = zip(saved.checkpoints, series["bootstrap"], strict=True)

@@ -1,6 +1,6 @@
 """Cross model and prompt: base and final checkpoint also scored with base's openings as the clean text."""
 
-from headscope.comparison import Resampling, crossed
+from headscope.comparison import Resampling, crossed_design
 from headscope.progress import Progress
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
@@ -17,7 +17,7 @@ def compute_crossed(config: BootstrapConfig, inputs: Inputs, progress: Progress)
     """Return the crossed design: arithmetic on the scores of four cells."""
     cells = [inputs.load(role, EdgeScores) for role in ROLES]
     resampling = Resampling(config.fraction, config.resamples, config.seed)
-    return crossed((cells[0], cells[1]), (cells[2], cells[3]), resampling)
+    return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), resampling)
 
 
 CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=3)

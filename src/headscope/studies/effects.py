@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from headscope.comparison import Resampling, effects
-from headscope.comparison.likeness import final, likeness
-from headscope.comparison.thinking import FAITHFULNESS
+from headscope.comparison.circuit_overlap import circuit_overlaps, final_circuits
+from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
 from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
@@ -39,8 +39,8 @@ def compute_effects(config: EffectsConfig, inputs: Inputs, progress: Progress) -
     for name in config.variants:
         grids[name] = effects(list(inputs.load(f"{name} comparison", Comparison).emergence))
         scores, curve = inputs.load(f"{name} scores", EdgeScores), inputs.load(f"{name} curve", FaithfulnessCurve)
-        finals.append(final(name, scores, curve, resampling))
-    return EffectMap(grids, likeness(finals), config.faithfulness)
+        finals.append(final_circuits(name, scores, curve, resampling))
+    return EffectMap(grids, circuit_overlaps(finals), config.faithfulness)
 
 
 EFFECTS = Work("effects", EffectsConfig, compute_effects, version=2)

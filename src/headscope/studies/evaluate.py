@@ -16,7 +16,7 @@ from headscope.evaluation import (
     votes,
 )
 from headscope.measures.intervals import bootstrap_mean, paired_difference
-from headscope.measures.paired import detectable_given, mcnemar, smallest_detectable
+from headscope.measures.paired_tests import detectable_from, mcnemar, smallest_detectable
 from headscope.progress import Progress
 from headscope.results.estimate import Estimate
 from headscope.results.measures import McNemar, Measures
@@ -139,7 +139,7 @@ def measure(samples: Samples, ks: tuple[int, ...], seed: int, base: Samples | No
 def _against(before: Samples, after: Samples) -> tuple[Estimate, McNemar, float]:
     """Return the change of pass@1, the test of each problem's first sample, and the smallest change to be found."""
     change = paired_difference(after.correct.mean(axis=1), before.correct.mean(axis=1))
-    return change, mcnemar(after.first_correct, before.first_correct), detectable_given(change)
+    return change, mcnemar(after.first_correct, before.first_correct), detectable_from(change)
 
 
 def detectable(study: Study) -> list[dict[str, Any]]:

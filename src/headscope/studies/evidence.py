@@ -10,10 +10,10 @@ from headscope.comparison.ablation_evidence import (
     difference_in_differences,
     dose_response,
     guard,
+    judge_operators,
     operator_effect,
     pass_difference,
     repair,
-    standing,
 )
 from headscope.measures.intervals import paired_difference
 from headscope.progress import Progress
@@ -47,7 +47,7 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     losses = {name: inputs.load(f"forced {name}", ForcedLosses) for name in config.operators}
     operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
     first = losses[config.operators[0]]
-    stands, reason = standing(operators, first.texts)
+    stands, reason = judge_operators(operators, first.texts)
     dose, guarded, repaired = _explanations(losses, config, inputs)
     return Evidence(
         task=config.task,

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from headscope.comparison import Resampling, reasoning_leak, think_on_off
-from headscope.comparison.thinking import FAITHFULNESS
+from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessCurve
@@ -42,7 +42,7 @@ def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress)
         inputs.load("on curve", FaithfulnessCurve),
         inputs.load("off curve", FaithfulnessCurve),
         off_again=inputs.load("off again", EdgeScores),
-        how=Resampling(config.fraction, config.resamples, config.seed),
+        resampling=Resampling(config.fraction, config.resamples, config.seed),
         faithfulness=config.faithfulness,
     )
     leak = {}

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headscope.comparison.entry import EdgeBlocks, widths
-from headscope.measures.selection import above, prune
+from headscope.comparison.bottleneck_paths import EdgeBlocks, bottleneck_paths
+from headscope.measures.selection import above_threshold, prune
 from headscope.results.graph import Graph
 
 GRAPHS = st.one_of(
@@ -28,13 +28,13 @@ def test_heads_and_edges_are_in_the_pruned_circuit_of_every_threshold_up_to_thei
 ) -> None:
     scores = np.random.default_rng(seed).random(graph.real.shape) * graph.real
     threshold = float(np.quantile(scores[graph.real], 1 - share))
-    kept = prune(graph, above(graph, scores, threshold))
+    pruned = prune(graph, above_threshold(graph, scores, threshold))
     blocks = EdgeBlocks(graph)
     row = scores.reshape(1, -1)[:, blocks.index]
-    paths = widths(blocks, row)
-    assert np.array_equal(paths.heads[0] >= threshold, graph.head_grid(kept.any(axis=1)))
-    inside = np.minimum(row, paths.ends(np.arange(len(blocks.index))))[0] >= threshold
-    assert np.array_equal(inside, kept.ravel()[blocks.index])
+    paths = bottleneck_paths(blocks, row)
+    assert np.array_equal(paths.entry_scores[0] >= threshold, graph.head_grid(pruned.any(axis=1)))
+    inside = np.minimum(row, paths.end_widths(np.arange(len(blocks.index))))[0] >= threshold
+    assert np.array_equal(inside, pruned.ravel()[blocks.index])
 
 
 def test_entry_is_the_weakest_edge_of_the_best_path() -> None:
@@ -46,7 +46,7 @@ def test_entry_is_the_weakest_edge_of_the_best_path() -> None:
     scores[head1, -1] = 4.0
     scores[head0, -1] = 1.0  # the direct way out of L0H0 is weaker than the way through L1H0
     blocks = EdgeBlocks(graph)
-    entry = widths(blocks, scores.reshape(1, -1)[:, blocks.index]).heads
+    entry = bottleneck_paths(blocks, scores.reshape(1, -1)[:, blocks.index]).entry_scores
     assert entry.tolist() == [[[3.0], [3.0]]]
 
 
@@ -54,8 +54,8 @@ def test_rows_do_not_touch_one_another() -> None:
     graph = Graph(3, 2)
     blocks = EdgeBlocks(graph)
     rows = np.random.default_rng(1).random((5, len(blocks.index)))
-    together = widths(blocks, rows).heads
-    assert np.array_equal(together, np.concatenate([widths(blocks, row[None]).heads for row in rows]))
+    together = bottleneck_paths(blocks, rows).entry_scores
+    assert np.array_equal(together, np.concatenate([bottleneck_paths(blocks, row[None]).entry_scores for row in rows]))
 
 
 def test_edges_are_named_as_the_graph_names_them() -> None:

@@ -23,16 +23,14 @@ def test_sets_are_distinct_matched_and_never_the_real_one(rows, seed) -> None:
     for control in drawn:
         assert control.layer_profile() == heads.layer_profile()
         assert control != heads
-        shared = {head.layer for head in control & heads}
-        assert shared <= set(drawn.overlapping_layers)
-    assert drawn.full_layers == tuple(layer for layer, row in enumerate(rows) if all(row))
+        for layer in {head.layer for head in control & heads}:
+            assert sum(rows[layer]) > 5 / 2, "a layer with heads enough shares none with the real set"
 
 
 def test_excluded_heads_stay_out() -> None:
     heads, exclude = HeadSet.of(["L0H0"]), HeadSet.of(["L0H1", "L0H2"])
     drawn = matched_random_sets(heads, 1, 5, 10, 0, exclude=exclude)
     assert sorted(map(str, drawn)) == ["L0H3", "L0H4"]
-    assert drawn.requested == 10
 
 
 def test_large_models_are_drawn_without_listing() -> None:
@@ -41,11 +39,11 @@ def test_large_models_are_drawn_without_listing() -> None:
     assert len(set(drawn)) == 200
     assert drawn[0] == matched_random_sets(heads, 28, 12, 200, 0)[0]
     assert drawn[0] != matched_random_sets(heads, 28, 12, 200, 1)[0]
-    assert drawn.overlapping_layers == ()
+    assert not any(control & heads for control in drawn)
 
 
 def test_drawing_without_listing_never_gives_the_real_set(monkeypatch) -> None:
-    monkeypatch.setattr("headscope.comparison.matched._SMALL", 0)
+    monkeypatch.setattr("headscope.comparison.layer_matched._LISTED", 0)
     heads = HeadSet.of(["L0H0", "L0H1", "L0H2"])
     drawn = [matched_random_sets(heads, 1, 4, 1, seed)[0] for seed in range(40)]
     assert heads not in drawn

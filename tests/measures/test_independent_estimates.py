@@ -4,26 +4,26 @@ import numpy as np
 import pytest
 
 from headscope.errors import InputError
-from headscope.measures.independent import difference, pooled, scaled
+from headscope.measures.independent_estimates import difference, pool_estimates, scale_estimate
 from headscope.results.estimate import Estimate
 
 
 def test_difference_adds_the_half_widths_as_sides_of_a_right_angle() -> None:
-    found = difference(Estimate(5.0, 2.0, 6.0, 8, "a"), Estimate(1.0, 0.0, 5.0, 4, "a"))
-    assert (found.value, found.low, found.high, found.n) == (4.0, -1.0, pytest.approx(4 + np.sqrt(2)), 4)
+    change = difference(Estimate(5.0, 2.0, 6.0, 8, "a"), Estimate(1.0, 0.0, 5.0, 4, "a"))
+    assert (change.value, change.low, change.high, change.n) == (4.0, -1.0, pytest.approx(4 + np.sqrt(2)), 4)
 
 
 def test_one_seed_is_its_own_mean_and_none_is_refused() -> None:
-    one = Estimate(0.5, 0.4, 0.7, 8, "a")
-    assert pooled([one]) == one
-    assert scaled(one, 2.0).high == 1.4
+    estimate = Estimate(0.5, 0.4, 0.7, 8, "a")
+    assert pool_estimates([estimate]) == estimate
+    assert scale_estimate(estimate, 2.0).high == 1.4
     with pytest.raises(InputError, match="at least one"):
-        pooled([])
+        pool_estimates([])
 
 
 def test_shared_noise_does_not_shrink_with_the_seeds() -> None:
-    alike = pooled([Estimate(0.5, 0.4, 0.7, 8, "a")] * 5)
-    assert (alike.low, alike.high) == (pytest.approx(0.4), pytest.approx(0.7))
+    pooled = pool_estimates([Estimate(0.5, 0.4, 0.7, 8, "a")] * 5)
+    assert (pooled.low, pooled.high) == (pytest.approx(0.4), pytest.approx(0.7))
 
 
 def test_the_mean_over_seeds_covers_the_truth() -> None:
@@ -31,6 +31,6 @@ def test_the_mean_over_seeds_covers_the_truth() -> None:
     for _ in range(600):
         pairs = rng.normal(scale=0.5)  # shared by the seeds
         seeds = [Estimate(v, v - 0.98, v + 0.98, 8, "a") for v in (pairs + rng.normal(scale=1.0, size=3)).tolist()]
-        found = pooled(seeds)
-        covered.append(found.low <= 0 <= found.high)
+        pooled = pool_estimates(seeds)
+        covered.append(pooled.low <= 0 <= pooled.high)
     assert 0.93 <= np.mean(covered) <= 0.99
