@@ -5,7 +5,7 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.evaluation.audit import audit
-from headscope.evaluation.published import read_published
+from headscope.evaluation.score_table import read_published
 
 MARKDOWN = """
 Some text.

@@ -11,8 +11,9 @@ from tests.tiny_models import roped_model
 
 from headscope.errors import InputError
 from headscope.evaluation import vllm_engine
-from headscope.evaluation.generation import _batches, draw, rows_that_fit
-from headscope.evaluation.sampling import Request, Sampling, sample
+from headscope.evaluation.completions import Request, Sampling
+from headscope.evaluation.sampling import sample
+from headscope.evaluation.transformers_engine import _batches, draw_tokens, rows_that_fit
 from headscope.evaluation.vllm_engine import Checkpoint
 
 PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
@@ -138,7 +139,7 @@ def test_the_models_own_generation_config_neither_acts_nor_changes(model, tokeni
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.floats(0.0, 0.999999))
 def test_draws_stay_inside_the_nucleus(seed, top_p, uniform):
     logits = torch.from_numpy(np.random.default_rng(seed).normal(0, 3, (4, 11))).float()
-    tokens = draw(logits, torch.full((4,), uniform), temperature=0.7, top_p=top_p)
+    tokens = draw_tokens(logits, torch.full((4,), uniform), temperature=0.7, top_p=top_p)
     probabilities = torch.softmax(logits / 0.7, -1)
     for row, token in enumerate(tokens):
         likelier = probabilities[row][probabilities[row] > probabilities[row, token]].sum()
@@ -149,7 +150,7 @@ def test_draws_stay_inside_the_nucleus(seed, top_p, uniform):
 def test_draw_frequencies_match_the_truncated_distribution(top_p):
     probabilities = torch.tensor([0.1, 0.5, 0.25, 0.15])
     uniform = (torch.arange(20_000) + 0.5) / 20_000
-    tokens = draw(probabilities.log().expand(20_000, 4), uniform, temperature=1.0, top_p=top_p)
+    tokens = draw_tokens(probabilities.log().expand(20_000, 4), uniform, temperature=1.0, top_p=top_p)
     share = torch.bincount(tokens, minlength=4) / 20_000
     expected = probabilities if top_p == 1 else torch.tensor([0.0, 0.5, 0.25, 0.15]) / 0.9
     assert torch.allclose(share, expected, atol=2e-4)
@@ -157,13 +158,14 @@ def test_draw_frequencies_match_the_truncated_distribution(top_p):
 
 def test_a_quantile_of_one_never_draws_a_token_without_mass():
     logits = torch.tensor([[0.0, 1.0, -torch.inf, -torch.inf]])
-    assert int(draw(logits, torch.tensor([1.0]), temperature=1.0, top_p=1.0)) == 1
+    assert int(draw_tokens(logits, torch.tensor([1.0]), temperature=1.0, top_p=1.0)) == 1
 
 
 def test_rows_that_fit_counts_cache_and_logits(model, monkeypatch):
-    monkeypatch.setattr("headscope.evaluation.generation.CPU_BUDGET", 10 * (2 * 2 * 2 * 2 * 8 * 100 * 4 + 24 * 97))
+    budget = 10 * (2 * 2 * 2 * 2 * 8 * 100 * 4 + 24 * 97)
+    monkeypatch.setattr("headscope.evaluation.transformers_engine.CPU_BUDGET", budget)
     assert rows_that_fit(model, 100) == 10
-    monkeypatch.setattr("headscope.evaluation.generation.CPU_BUDGET", 1)
+    monkeypatch.setattr("headscope.evaluation.transformers_engine.CPU_BUDGET", 1)
     assert rows_that_fit(model, 100) == 1
 
 

@@ -6,22 +6,22 @@ import pytest
 
 from headscope.lab import chains
 from headscope.lab.labels import label, symbols
-from headscope.lab.tokenizer import build
+from headscope.lab.tokenizer import build_tokenizer
 
 CHAINS = ("T1", "T2", "T3", "T4", "KR")
 
 
 def _rendered(item: chains.Item, response: str) -> list[int]:
     messages = [{"role": "user", "content": item.prompt}, {"role": "assistant", "content": response}]
-    ids: list[int] = build().apply_chat_template(messages)["input_ids"]
+    ids: list[int] = build_tokenizer().apply_chat_template(messages)["input_ids"]
     return ids
 
 
 @pytest.mark.parametrize("tier", CHAINS)
 def test_every_token_of_a_flawless_trace_is_the_expected_one(tier: str) -> None:
-    for seed, item in enumerate(chains.items(tier, "train", 30, seed=5)):
+    for seed, item in enumerate(chains.draw_items(tier, "train", 30, seed=5)):
         opener = random.Random(seed).choice(["", "to", "okay"])
-        response = chains.thinking(item, opener=opener, recheck=0.5, rng=random.Random(seed)) + "<|im_end|>"
+        response = chains.thinking_turn(item, opener=opener, recheck=0.5, rng=random.Random(seed)) + "<|im_end|>"
         labels = label(item.prompt, response)
         assert [each.symbol for each in labels] == symbols(response)
         assert all(each.right for each in labels)
@@ -29,9 +29,9 @@ def test_every_token_of_a_flawless_trace_is_the_expected_one(tier: str) -> None:
 
 @pytest.mark.parametrize("tier", CHAINS)
 def test_positions_are_the_tokenizers_and_operands_hold_what_is_written(tier: str) -> None:
-    tokens = build().convert_ids_to_tokens
-    for item in chains.items(tier, "train", 10, seed=6):
-        response = chains.thinking(item, opener="okay", recheck=0.3, rng=random.Random(0))
+    tokens = build_tokenizer().convert_ids_to_tokens
+    for item in chains.draw_items(tier, "train", 10, seed=6):
+        response = chains.thinking_turn(item, opener="okay", recheck=0.3, rng=random.Random(0))
         written = tokens(_rendered(item, response))
         for each in label(item.prompt, response):
             assert written[each.position] == each.symbol
@@ -62,8 +62,8 @@ def test_hand_written_labels_of_a_small_trace() -> None:
 
 
 def test_planted_slips_are_the_only_errors_found() -> None:
-    for seed, item in enumerate(chains.items("T3", "train", 40, seed=7)):
-        response = chains.thinking(item, recheck=0.6, slip=0.5, rng=random.Random(seed))
+    for seed, item in enumerate(chains.draw_items("T3", "train", 40, seed=7)):
+        response = chains.thinking_turn(item, recheck=0.6, slip=0.5, rng=random.Random(seed))
         wrong = [each for each in label(item.prompt, response) if not each.right]
         statements = [part for part in response.split("; ") if part.startswith("wait")]
         slips = 0
@@ -80,8 +80,8 @@ def test_labelling_ends_where_the_course_is_left() -> None:
 
 
 def test_answers_without_thinking_are_held_against_the_truth() -> None:
-    item = chains.items("K", "test", 1, seed=0)[0]
-    labels = label(item.prompt, chains.answer_only(item))
+    item = chains.draw_items("K", "test", 1, seed=0)[0]
+    labels = label(item.prompt, chains.direct_turn(item))
     assert [each.role for each in labels] == ["marker", "marker", "marker", "answer"]
     assert (labels[-1].right, labels[-1].operands) == (True, (2, 3))
     wrong = label("c=4; j=c*4; ?j", "<think></think> <ans> 5")[-1]

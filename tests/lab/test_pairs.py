@@ -6,20 +6,20 @@ import numpy as np
 import pytest
 
 from headscope.evaluation import prompt_ids
-from headscope.lab import base
+from headscope.lab import builtin_data
 from headscope.lab.labels import label, symbols
 from headscope.lab.pairs import lab_pairs
-from headscope.lab.tokenizer import build
+from headscope.lab.tokenizer import build_tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer() -> Any:
-    return build()
+    return build_tokenizer()
 
 
 def test_openings_differ_in_their_style_and_in_nothing_else(tokenizer: Any) -> None:
     pairs = lab_pairs(tokenizer, 10, kind="opening", seed=3)
-    items = base.mixed_items(10, 3)
+    items = builtin_data.mixed_items(10, 3)
     assert len(pairs) == 10
     for pair, item in zip(pairs, items, strict=True):
         start = prompt_ids(tokenizer, item.prompt)
@@ -32,7 +32,7 @@ def test_openings_differ_in_their_style_and_in_nothing_else(tokenizer: Any) -> N
 
 def test_leaves_change_every_number_that_follows_from_them(tokenizer: Any) -> None:
     pairs = lab_pairs(tokenizer, 10, kind="leaf", seed=3)
-    for pair, item in zip(pairs, base.mixed_items(10, 3), strict=True):
+    for pair, item in zip(pairs, builtin_data.mixed_items(10, 3), strict=True):
         start = len(prompt_ids(tokenizer, item.prompt))
         differing = np.flatnonzero(pair.clean != pair.corrupt)
         (leaf_in_prompt,) = differing[differing < start]

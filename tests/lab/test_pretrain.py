@@ -11,7 +11,7 @@ import torch
 from safetensors.numpy import load_file
 
 from headscope.errors import InputError
-from headscope.lab import base
+from headscope.lab import builtin_data
 from headscope.lab.pretrain import pretrain
 from headscope.lab.recipes import RECIPES, SIZES, Phase, Recipe
 from headscope.models import load_model
@@ -65,7 +65,7 @@ def test_each_shipped_base_is_whole_and_has_its_card(name: str, recipe: str) -> 
     phases = tuple(Phase(**phase) for phase in card["recipe"]["phases"])
     assert Recipe(**card["recipe"] | {"phases": phases}) == RECIPES[recipe]
     assert card["training"]["step"] == sum(phase["steps"] for phase in card["recipe"]["phases"])
-    assert {row["task"] for row in card["accuracy"]} == set(base.TASKS)
+    assert {row["task"] for row in card["accuracy"]} == set(builtin_data.TASKS)
 
 
 def test_the_early_base_is_s_stopped_at_its_200th_step() -> None:

@@ -4,7 +4,7 @@ import random
 from pathlib import Path
 
 from headscope.errors import InputError
-from headscope.evaluation.tables import read_table
+from headscope.evaluation.table_files import read_table
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.runs import Unit

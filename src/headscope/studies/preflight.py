@@ -12,7 +12,7 @@ from typing import Any
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.errors import InputError
 from headscope.evaluation import check_golds, prompt_ids
-from headscope.evaluation.sampling import check_room
+from headscope.evaluation.completions import check_room
 from headscope.measures.multiplicity import ALPHA
 from headscope.model_folder import read_model_config
 from headscope.runs import RunDirectory

@@ -48,9 +48,10 @@ RewardName = Literal["correctness", "format", "calculation", "plan"]
 
 
 class SftTraining(SftConfig):
-    """SFT, or distillation on a teacher's traces: prompt and completion records of the lab (``lab.base.DATASETS``), a
-    JSONL file, or by a hub id; or the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
+    """SFT, or distillation on a teacher's traces.
 
+    dataset: prompt and completion records of the lab (``lab.builtin_data.DATASETS``), a JSONL file, or by a hub id; or
+        the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
     control: null twin: completions of other prompts.
     """
 
