@@ -14,16 +14,16 @@ from headscope.training import TrainingRun, launch
 
 # Before which call of which function the process dies. Saves happen at steps 0, 2, 4, 6, 7.
 MOMENTS = {
-    "before the base is saved": [["headscope.training.durable:_require_finite", 1]],
+    "before the base is saved": [["headscope.training.durable_trainer:_require_finite", 1]],
     "in the middle of writing weights": [["headscope.storage:_sync", 10]],
-    "between weights and optimiser": [["headscope.training.durable:save_optimizer", 3]],
-    "before the old state is deleted": [["headscope.training.durable:shutil.rmtree", 6]],
+    "between weights and optimiser": [["headscope.training.durable_trainer:save_optimizer", 3]],
+    "before the old state is deleted": [["headscope.training.durable_trainer:shutil.rmtree", 6]],
     "between saves, an epoch later": [["headscope.training.reporter:Reporter.on_step_begin", 6]],
     "twice": [
         ["headscope.training.reporter:Reporter.on_log", 4],
         ["headscope.training.reporter:Reporter.on_log", 2],
     ],
-    "after the last save": [["headscope.training.run:write_record", 2]],
+    "after the last save": [["headscope.training.launch:write_record", 2]],
 }
 
 
@@ -90,7 +90,7 @@ def test_what_a_kill_left_of_the_scratch_goes_with_the_next_call(runs: dict[str,
     (out / ".resume" / "step-7").mkdir(parents=True)
     (out / ".resume" / "step-7" / "optimizer.safetensors").touch()
     record = json.loads((out / "run.json").read_text())
-    assert launch.finished(out, record)
+    assert launch.is_complete(out, record)
     assert _files(out) == _files(runs["sft never"])
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from headscope.training.rollout import sample_completions
+from headscope.training.trainers import sample_completions
 
 PROMPTS = [[3, 8, 9, 10], [3, 30, 4], [3, 8, 9, 10], [3, 31, 32, 33, 11, 4]]
 

@@ -132,19 +132,19 @@ def test_engines_that_mistake_frequencies_are_refused(
 
     import torch
 
-    from headscope.training.launch import load
+    from headscope.training.launch import load_base
     from headscope.training.trainers import DurableGrpo
 
     accelerator = SimpleNamespace(unwrap_model=lambda model: model, device=torch.device("cpu"))
     shared = {"accelerator": accelerator, "max_completion_length": 9, "temperature": 1.0, "eos_token_ids": [1]}
     chosen = {"use_vllm": change.get("vllm", False), "top_p": change.get("top_p", 1.0)}
-    trainer: Any = SimpleNamespace(model_wrapped=load(longrope_model).model, **shared, **chosen)
+    trainer: Any = SimpleNamespace(model_wrapped=load_base(longrope_model).model, **shared, **chosen)
     with pytest.raises(InputError, match="mistakes the rotary frequencies of qwen3"):
-        DurableGrpo._completions(trainer, [[3, 8, 4]])
+        DurableGrpo._sample_completions(trainer, [[3, 8, 4]])
     trainer.use_vllm, trainer.top_p = False, 1.0
-    assert len(DurableGrpo._completions(trainer, [[3, 8, 4]]) or []) == 1
-    trainer = SimpleNamespace(model_wrapped=load(tiny_model).model, **shared, **chosen)
-    assert DurableGrpo._completions(trainer, [[3, 8, 4]]) is None
+    assert len(DurableGrpo._sample_completions(trainer, [[3, 8, 4]]) or []) == 1
+    trainer = SimpleNamespace(model_wrapped=load_base(tiny_model).model, **shared, **chosen)
+    assert DurableGrpo._sample_completions(trainer, [[3, 8, 4]]) is None
 
 
 def test_step_0_is_the_base(tiny_model: Path, tmp_path: Path) -> None:

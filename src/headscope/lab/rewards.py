@@ -1,10 +1,10 @@
 """Rewards for register chains, read off the step labels; called as TRL calls rewards."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 from headscope.lab.labels import TokenLabel, label, path_length
 
-Turn = str | list[dict[str, str]]
+Turn = str | Sequence[Mapping[str, object]]
 """A prompt or completion as TRL passes it: plain text or chat messages."""
 
 
