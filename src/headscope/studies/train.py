@@ -10,25 +10,18 @@ from headscope.runs.files import digest, folder_digest
 from headscope.studies import rewards, sources
 from headscope.studies.stages import Stage, model_path, variant_model
 from headscope.studies.study import (
-    DistillTraining,
+    CompletionData,
     GrpoTraining,
+    RewardData,
     SftTraining,
     Study,
     TaskRef,
+    TeacherData,
     Training,
     VariantConfig,
 )
 from headscope.studies.tokenizer import tokenizer_of
-from headscope.training import (
-    DistillConfig,
-    GrpoConfig,
-    SftConfig,
-    list_checkpoints,
-    processes,
-    run_distill,
-    run_grpo,
-    run_sft,
-)
+from headscope.training import METHODS, Method, Optimisation, Reward, list_checkpoints, processes
 
 
 def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
@@ -51,18 +44,21 @@ def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
         processes.wait()  # the first process has made the folder, and finished the training before this one
         # Seeds of a study shift those of its trainings: another study seed is another run of everything.
         seeded = settings.model_copy(update={"seed": settings.seed + study.seed})
-        if isinstance(seeded, SftTraining):
-            _sft(seeded, base, chat, out, study, progress)
-        elif isinstance(seeded, GrpoTraining):
-            _grpo(seeded, base, chat, out, study, progress)
-        else:
-            # Units of one kind lie beside each other, this one's unfinished folder among them.
-            taught = None if teacher is None else list_checkpoints(out.parent / teacher.digest)[-1].path
-            _distill(seeded, taught, base, chat, out, study, progress)
+        method = METHODS[seeded.method]
+        config = _config(method, seeded, chat)
+        rows = _rows(seeded, chat, study.data_dir)
+        signal: list[Any] = []
+        if isinstance(seeded, TeacherData):
+            # Units of one kind lie next to each other, this one's unfinished folder among them.
+            trained = None if teacher is None else list_checkpoints(out.parent / teacher.digest)[-1].path
+            signal.append(trained or model_path(seeded.teacher))
+        elif isinstance(seeded, RewardData):
+            signal.append(_rewards(seeded))
+        method.run(_folder(base), rows, *signal, config, out, tokenizer=_tokenizer(base), progress=progress)
         processes.wait()  # the others still read the folder the first one is about to rename
 
     outside = {"data": _data_digest(settings, study.data_dir)}
-    if isinstance(settings, DistillTraining) and teacher is None:
+    if isinstance(settings, TeacherData) and teacher is None:
         outside["teacher"] = _model_digest(settings.teacher)
     inputs = {} if teacher is None else {"teacher": teacher}
     return Unit("train", {"variant": variant.name}, config, work, inputs=inputs, outside=outside, resumable=True)
@@ -74,10 +70,29 @@ def trained_as(settings: Training, chat: Chat) -> Chat:
     return chat.model_copy(update={"enable_thinking": None}) if hybrid else chat
 
 
-def _sft(settings: SftTraining, base: Stage, chat: Chat, out: Path, study: Study, progress: Progress) -> None:
-    config = SftConfig(**settings.model_dump(exclude={"dataset", "control"}))
-    rows = sft_rows(settings, chat, study.data_dir)
-    run_sft(_folder(base), rows, config, out, tokenizer=_tokenizer(base), progress=progress)
+def _config(method: Method, settings: Training, chat: Chat) -> Optimisation:
+    """Return the method's own settings, without what only the study knows: its data and its signal."""
+    fields = settings.model_dump(include=set(method.config.model_fields))
+    if not isinstance(settings, CompletionData):  # their rows carry the switches
+        fields["chat"] = template_switches(chat) | settings.chat
+    return method.config.model_validate(fields)
+
+
+def _rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
+    """Return what the variant is trained on: records, or prompts with their gold answers."""
+    if isinstance(settings, CompletionData):
+        return sft_rows(settings, chat, data_dir)
+    prompts = sources.training_prompts(settings.dataset, chat, data_dir)
+    if isinstance(settings, RewardData) and settings.control == "shuffled_answers":
+        return sources.shuffled(prompts, ("answer", "kind"), settings.seed)
+    return prompts
+
+
+def _rewards(settings: GrpoTraining) -> list[Reward]:
+    scorers = rewards.named(settings.rewards, settings.dataset)
+    if settings.control == "permuted_rewards":
+        return [rewards.permuted(scorer, settings.seed) for scorer in scorers]
+    return scorers
 
 
 def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
@@ -91,41 +106,13 @@ def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
     return rows
 
 
-def _distill(
-    settings: DistillTraining,
-    teacher: Path | None,
-    base: Stage,
-    chat: Chat,
-    out: Path,
-    study: Study,
-    progress: Progress,
-) -> None:
-    changes = {"chat": template_switches(chat) | settings.chat}
-    config = DistillConfig(**settings.model_dump(exclude={"dataset", "teacher"}) | changes)
-    prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
-    path = teacher or model_path(settings.teacher)
-    run_distill(_folder(base), prompts, path, config, out, tokenizer=_tokenizer(base), progress=progress)
-
-
-def _grpo(settings: GrpoTraining, base: Stage, chat: Chat, out: Path, study: Study, progress: Progress) -> None:
-    changes = {"chat": template_switches(chat) | settings.chat}
-    config = GrpoConfig(**settings.model_dump(exclude={"dataset", "rewards", "control"}) | changes)
-    prompts: Any = sources.training_prompts(settings.dataset, chat, study.data_dir)
-    if settings.control == "shuffled_answers":
-        prompts = sources.shuffled(prompts, ("answer", "kind"), settings.seed)
-    scorers = rewards.named(settings.rewards, settings.dataset)
-    if settings.control == "permuted_rewards":
-        scorers = [rewards.permuted(each, settings.seed) for each in scorers]
-    run_grpo(_folder(base), prompts, scorers, config, out, tokenizer=_tokenizer(base), progress=progress)
-
-
 def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
     """The training of the variant that teaches, where the teacher is one."""
-    if not isinstance(settings, DistillTraining):
+    if not isinstance(settings, TeacherData):
         return None
-    for each in study.variants:
-        if each.name == settings.teacher:
-            return unit(study, each, base, variant_model(study, each).chat)
+    for variant in study.variants:
+        if variant.name == settings.teacher:
+            return unit(study, variant, base, variant_model(study, variant).chat)
     return None
 
 
@@ -155,7 +142,7 @@ def _model_digest(model: str) -> str:
 
 def _data_digest(settings: Training, data_dir: str | None) -> str:
     """Of a task's problems or a local file; a hub id stands for itself."""
-    if not isinstance(settings, SftTraining):
+    if not isinstance(settings, CompletionData):
         return sources.task_digest(sources.task(settings.dataset, data_dir).problems)
     return _records_digest(settings.dataset, data_dir)
 
