@@ -118,7 +118,7 @@ def audit(table: Published, sizes: Mapping[str, int] | None = None, *, against: 
     counts = _problem_counts(table, sizes or {})
     if against is not None and against not in table.labels:
         raise InputError(f"row {against!r} is not in the table{suggestion(against, table.labels)}")
-    percent = _is_in_percent(table)
+    percent = _is_in_percent(table)  # once for the whole table: one column may hold nothing above 1 %
     columns: list[Column] = []
     cells: list[Cell] = []
     differences: list[Difference] = []
@@ -184,6 +184,7 @@ def _count(text: str, n: int, percent: bool) -> int | None:
     whole = 100 if percent else 1
     share = Fraction(text) / whole
     step = Fraction(1, 10 ** _digits(text)) / whole
+    # Rounding may go either way, cutting only down; the nearest counts of both are tried.
     for count in {round(share * n), int(share * n), int(share * n) + 1}:
         error = Fraction(count, n) - share
         if 0 <= count <= n and (abs(error) <= step / 2 or 0 <= error < step):

@@ -39,6 +39,7 @@ def load_tokenizer(
     """Load the tokenizer of a folder or hub id, without any weights. Raises InputError if there is none."""
     from transformers import AutoTokenizer
 
+    # Without the hub only the cache is asked; otherwise every call would wait for connections to time out.
     offline = not Path(path).is_dir() and not hub.reachable()
     options = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": offline}
     try:

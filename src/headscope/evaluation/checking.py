@@ -82,6 +82,7 @@ def check_answers(
             pending.append(index)
         else:
             verdicts[index] = verdict
+    # All at once: the workers are kept busy, and equal pairs are compared only once.
     pairs = [(gold[index], answers[index]) for index in pending]
     verdicts.update(zip(pending, _check_with_workers(pairs, progress), strict=True))
     return [verdicts[index] for index in range(len(answers))]

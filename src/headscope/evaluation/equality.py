@@ -81,6 +81,7 @@ def _normal_math(text: str) -> str:
     for pattern, plain in _SPELLING:
         text = pattern.sub(plain, text)
     text = text.removesuffix(".")
+    # ``1,234`` is a number and ``1,23`` a pair.
     text = text.replace("{,}", "").replace(",", "") if _GROUPED.fullmatch(text) else text
     integer = _INTEGER.fullmatch(text)
     if integer is None:

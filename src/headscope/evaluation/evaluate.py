@@ -126,5 +126,6 @@ def _record(problem: Problem, completion: Completion, verdict: Verdict) -> dict[
         "gold": problem.answer,
         "kind": problem.kind,
         "token_ids": completion.tokens,
+        # The column is int64, which has no None.
         "end": -1 if completion.end is None else completion.end,
     }

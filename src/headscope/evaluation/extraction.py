@@ -23,9 +23,10 @@ def last_box(text: str) -> str | None:
             opened.append((match.end(), token != "{"))
         elif token == "}" and opened:
             begin, is_box = opened.pop()
+            # Of nested boxes the inner one begins later and closes first.
             if is_box and begin > start:
                 start, box = begin, text[begin : match.start()]
-    if box is None:
+    if box is None:  # ``\boxed 5`` without braces, which TeX allows
         bare = _BARE_BOX.findall(text)
         return str(bare[-1]) if bare else None
     return box.strip()

@@ -62,9 +62,11 @@ def _count_wins(correct: int, wrong: tuple[int, ...], silent: int, k: int, votes
     # ways[t, m]: in how many ways m of the other samples can be chosen so that t classes have ``votes`` votes too.
     ways = np.zeros((1 + rest // votes, rest + 1))
     ways[0] = [comb(silent, chosen) for chosen in range(rest + 1)]
+    # float64: binomials of some hundred samples exceed int64, and a relative error of 1e-15 does no harm to a share.
     for size in wrong:
         fewer = np.array([comb(size, chosen) for chosen in range(min(votes, rest + 1))], dtype=np.float64)
         grown = np.stack([np.convolve(row, fewer)[: rest + 1] for row in ways])
+        # A class with as many votes moves a subset from t tied classes to t + 1.
         if size >= votes and rest >= votes:
             grown[1:, votes:] += comb(size, votes) * ways[:-1, : rest + 1 - votes]
         ways = grown

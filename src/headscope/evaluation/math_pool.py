@@ -22,7 +22,7 @@ from headscope.progress import SILENT, Progress
 
 SECONDS = 3.0
 MEMORY = 2 * 1024**3
-_START_SECONDS = 120.0
+_START_SECONDS = 120.0  # importing SymPy takes one, on a machine under load many
 _GRACE_SECONDS = 1.0  # what the worker's own alarm may be late by before the parent kills it
 
 
@@ -68,6 +68,7 @@ class _Worker:
             str(self._seconds),
             str(self._memory),
         ]
+        # One thread: the workers are as many as the cores.
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment

@@ -61,6 +61,7 @@ def _read_parquet(path: Path) -> list[object]:
 def read_text(path: Path) -> str:
     """Read a file's text, its line ends as they are. Raises InputError if it is not UTF-8."""
     try:
+        # utf-8-sig: spreadsheets begin their files with a byte order mark.
         with path.open(encoding="utf-8-sig", newline="") as file:
             return file.read()
     except UnicodeDecodeError as error:

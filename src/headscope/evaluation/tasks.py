@@ -233,6 +233,7 @@ def _as_choice(question: str, gold: str, wrong: Sequence[str], seed: int) -> tup
     Their order depends on nothing but the seed and the question.
     """
     options = [gold, *wrong]
+    # A text as seed: its digest is the same in every process and Python version, as hash() is not.
     random.Random(f"{seed} {question}").shuffle(options)
     listed = "\n".join(f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))
     return f"{question}\n\n{listed}", LETTERS[options.index(gold)]
@@ -256,6 +257,7 @@ def _require(rows: Sequence[Row], columns: Sequence[str], origin: str) -> None:
 def _cell(row: Row, column: str) -> object:
     """Return a column's value, None if absent; ``answer.value`` reaches into a nested record."""
     value: object = row
+    # A column may have a dot in its own name.
     for part in [column] if column in row else column.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value

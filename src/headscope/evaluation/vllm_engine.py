@@ -126,7 +126,7 @@ class _Engine:
 
     def close(self) -> None:
         """Kill the process, which frees its device."""
-        self._process.kill()
+        self._process.kill()  # at once; asked to terminate, vLLM would take its time
         self._process.communicate()
 
 
@@ -142,7 +142,7 @@ def _engines(checkpoint: Checkpoint, seed: int, process: int) -> list[_Engine]:
             "pip install 'headscope[vllm]'"
         )
     _check_servable(checkpoint)
-    close_engines()
+    close_engines()  # lru_cache forgets the engines of the last checkpoint, and does not end them
     _open.extend(_Engine(checkpoint, device, seed) for device in devices())
     return list(_open)
 

@@ -102,6 +102,7 @@ def draw_item(tier: str, split: str, rng: random.Random) -> Item:
 
 def draw_items(tier: str, split: str, count: int, seed: int) -> list[Item]:
     """Draw ``count`` different items, fixed by the seed (tier K: at most the 128 facts)."""
+    # A text as seed, so that tiers and splits have streams of their own.
     rng = random.Random(f"{tier} {split} {seed}")
     count = min(count, ENTITIES * RELATIONS) if tier == "K" else count
     by_prompt: dict[str, Item] = {}
@@ -127,7 +128,7 @@ def trace(
     for step in reversed(item.path):
         if step.source:
             value = step.value
-            if not step.source.isdigit():
+            if not step.source.isdigit():  # a fact must be written out before it can be calculated with
                 parts.append(f"{step.target}={value};")
             continue
         before, value = value, apply(step.operator, value, step.digit)

@@ -98,7 +98,7 @@ def label(prompt: str, response: str) -> tuple[TokenLabel, ...]:
     for position, symbol in enumerate(symbols(response), PROMPT_AT + len(problem) + BETWEEN):
         labels.append(_label_token(position, symbol, expected))
         if not labels[-1].right and expected.role not in _CARRIED:
-            break
+            break  # what comes after such a token cannot be told right from wrong
         try:
             expected = course.send((position, symbol))
         except StopIteration:

@@ -111,6 +111,7 @@ def _train(
                 rng = random.Random(f"{recipe.seed} {number}")
             stream = batches(tokenizer, phase, recipe.tokens_per_batch, rng)
             for index in range(phase.steps):
+                # Longer for new weights than for the weights of the phase before.
                 _set_learning_rate(optimizers, _schedule(phase, index, warmup=100 if number == 0 else 20))
                 ids, labels = next(stream)
                 loss = _update(model, optimizers, ids, labels)
@@ -137,7 +138,7 @@ def batches(
             if (len(packed[-1]) + 1) * len(row[0]) > tokens:
                 packed.append([])
             packed[-1].append(row)
-        rng.shuffle(packed)
+        rng.shuffle(packed)  # or every pool would begin with its shortest items
         for batch in packed:
             yield _pad(batch, tokenizer.pad_token_id)
 

@@ -49,6 +49,7 @@ def step_of(name: str) -> int | None:
 
     None if it tells none, or several.
     """
+    # A set: the same step written twice is no contradiction.
     steps = {int(number) for number in _STEP.findall(name)}
     return steps.pop() if len(steps) == 1 else None
 
@@ -57,6 +58,7 @@ def _checkpoint_folders(pattern: Path) -> list[Path]:
     """Return the checkpoints' folders; a path that is itself a checkpoint is a list of one."""
     if pattern.is_dir():
         folders = [path for path in _real_folders(pattern.iterdir()) if _kind(path) is not None]
+        # A checkpoint may itself hold folders named like checkpoints; its config.json tells.
         if _kind(pattern) is not None and (not folders or (pattern / "config.json").is_file()):
             return [pattern]
     else:
@@ -68,6 +70,7 @@ def _checkpoint_folders(pattern: Path) -> list[Path]:
                 f"checkpoints {pattern} match {ignored[0]}, whose name tells no step; name a pattern that leaves it "
                 "out, or rename it to checkpoint-<step>"
             )
+    # ``checkpoint-100`` next to ``checkpoint-100-merged``: the same step twice, or two models in one trajectory.
     kinds = {_kind(path): path for path in folders}
     if len(kinds) > 1:
         first, second = sorted(path.name for path in kinds.values())[:2]

@@ -45,13 +45,14 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
             return
         self.save_weights(weights)
         if sharded:
-            return
+            return  # every process holds a part of the optimiser, and no part alone can be resumed from
         scratch = Path(self.args.output_dir) / SCRATCH
         newest = scratch / f"step-{self.state.global_step}"
         with written_folder(newest) as folder:
             save_optimizer(folder, self.optimizer, self.lr_scheduler)
             (folder / "random.json").write_text(json.dumps(random_states))
             self.state.save_to_json(str(folder / "trainer_state.json"))
+        # Only now: until the newest state is whole, the one before it is what a killed run resumes from.
         for folder in scratch.iterdir():
             if folder != newest:
                 shutil.rmtree(folder)
@@ -59,6 +60,7 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
         step = Path(resume_from_checkpoint).name.removeprefix("step-")
         weights = Path(self.args.output_dir) / f"checkpoint-{step}"
+        # By state dict: optimiser and TRL's wrappers hold these parameters, which must stay the same objects.
         trained = type(self.model).from_pretrained(weights, dtype=self.model.dtype, use_safetensors=True)
         self.model.load_state_dict(trained.state_dict())
 

@@ -116,7 +116,7 @@ def trl_config(config: GrpoConfig, out: Path, stops: Sequence[int] = ()) -> "GRP
         # Equal to gradient_accumulation_steps: sampling happens at step boundaries only, so no checkpoint falls
         # between sampled completions and their use, and old log-probabilities need no pass of their own.
         steps_per_generation=shared["gradient_accumulation_steps"],
-        num_iterations=1,
+        num_iterations=1,  # every completion is trained on once, while it is on-policy
         max_completion_length=config.max_completion_length,
         temperature=config.temperature,
         top_p=config.top_p,

@@ -94,6 +94,7 @@ def _clear(out: Path, identity: Identity) -> None:
         check_same(out, record, identity)
     write_record(out, identity, complete=False)
     newest = max(_states(out), default=-1)
+    # ``storage.written_folder`` writes into a ``.tmp`` next to the folder's final name.
     for folder in [*out.glob("checkpoint-*"), *out.glob(".checkpoint-*.tmp")]:
         if folder.suffix == ".tmp" or _step(folder) > newest:
             shutil.rmtree(folder)
@@ -127,6 +128,7 @@ def load_base(model: str | Path, tokenizer: "PreTrainedTokenizerBase | None" = N
             f"the tokenizer of {model} has no chat template to render prompts through; give base.chat_template"
         )
     generation = subject.model.generation_config
+    # Saved with every checkpoint.
     generation.eos_token_id = list(stop_tokens(subject.tokenizer, generation))
     return subject
 
@@ -159,13 +161,14 @@ def trl_arguments(config: Optimisation, out: Path, sequences: int) -> dict[str, 
     """Return TRL's settings for ``sequences`` per step, with all that would write, print or phone home off."""
     import torch
 
+    # TRL switches bf16 and gradient checkpointing on by default, on a CPU too; here both follow the device.
     cuda = torch.cuda.is_available()
     micro = micro_batch(config, sequences, cuda=cuda)
     return {
         "output_dir": str(out),
         "learning_rate": config.learning_rate,
         "num_train_epochs": config.epochs,
-        "max_steps": config.max_steps or -1,
+        "max_steps": config.max_steps or -1,  # -1: as many as the epochs take
         "warmup_steps": config.warmup,
         "lr_scheduler_type": config.schedule,
         "weight_decay": config.weight_decay,
@@ -191,7 +194,7 @@ def micro_batch(config: Optimisation, sequences: int, *, cuda: bool) -> int:
 
     Raises InputError if the step's sequences cannot be split that way.
     """
-    share, rest = divmod(sequences, processes.count())
+    share, rest = divmod(sequences, processes.count())  # of one process
     if rest:
         raise InputError(f"{sequences} sequences per step cannot be split over {processes.count()} processes")
     if config.micro_batch is None:
@@ -211,7 +214,7 @@ def _drive(trainer: "DurableTrainer", resume: Path | None, progress: Progress, i
     from headscope.training.reporter import Reporter
 
     out = Path(trainer.args.output_dir)
-    trainer.remove_callback(PrinterCallback)
+    trainer.remove_callback(PrinterCallback)  # Trainer adds it when progress bars are off, and it prints
     reporter = Reporter(out / LOG, progress, identity["method"])
     trainer.add_callback(reporter)
     writes = trainer.is_world_process_zero()
@@ -239,7 +242,7 @@ def _rows_padded(trainer: "DurableTrainer") -> Iterator[None]:
     from headscope.models.rotary import padded_rows
 
     with ExitStack() as stack:
-        for name in ("model", "teacher_model", "ref_model"):
+        for name in ("model", "teacher_model", "ref_model"):  # SFT has neither teacher nor reference
             if (model := getattr(trainer, name, None)) is not None:
                 stack.enter_context(padded_rows(trainer.accelerator.unwrap_model(model)))
         yield

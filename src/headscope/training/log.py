@@ -55,6 +55,7 @@ class LogEntry:
     def as_json(self) -> str:
         """Return one line of JSON; what does not apply or is NaN is left out."""
         fields: dict[str, object] = {}
+        # Strict JSON knows no NaN.
         for name, number in asdict(self).items():
             if number is not None and number != {} and number == number:  # NaN alone differs from itself
                 fields[name] = number
@@ -86,6 +87,7 @@ def read_log(path: str | Path) -> list[LogEntry]:
         raise InputError(f"training log {path} is missing")
     try:
         if path.suffix == ".jsonl":
+            # Not splitlines, which would split at line breaks inside JSON strings.
             return [LogEntry(**json.loads(line)) for line in path.read_text().split("\n") if line]
         history = json.loads(path.read_text())["log_history"]
         return [LogEntry.from_trainer(int(logs["step"]), logs) for logs in history if "loss" in logs]

@@ -40,6 +40,7 @@ def render_row(tokenizer: "PreTrainedTokenizerBase", row: Row) -> Rendered:
     switches = row.get("chat_template_kwargs") or {}
     asked = _text(tokenizer, row["prompt"], switches, add_generation_prompt=True)
     whole = _text(tokenizer, [*row["prompt"], *row["completion"]], switches, add_generation_prompt=False)
+    # If a template asks with words that the answer does not begin with, the two differ before the prompt's end.
     start = _common_length(asked, whole)
     return Rendered(whole[:start], whole[start:], asked)
 
@@ -84,6 +85,7 @@ def describe_row(
         answer = text.answer
         note = "learned"
     else:
+        # GRPO and distillation have no answer before the model writes one.
         prompt = _text(tokenizer, row["prompt"], switches or {}, add_generation_prompt=True)
         answer = "(what the model writes, up to its end of turn)"
         note = "learned by its reward or its teacher"

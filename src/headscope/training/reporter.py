@@ -58,8 +58,9 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is Any at
         if "loss" not in logs:
             return
         entry = LogEntry.from_trainer(state.global_step, logs, time.perf_counter() - self._started)
+        # Trainer logs a step before it saves it, so that a step refused here leaves no checkpoint.
         _require_finite(entry.step, logs)
-        if self._bar is not None:
+        if self._bar is not None:  # in the first process
             with self._log.open("a") as file:
                 file.write(entry.as_json() + "\n")
             self._bar.advance(1, _note(entry))

@@ -64,6 +64,7 @@ def restore_random_state(state: dict[str, Any]) -> None:
         torch.cuda.set_rng_state(_bytes(state["cuda"]))
 
 
+# Torch's generators have states of a few thousand bytes, tensors of dtype uint8.
 def _hex(state: torch.Tensor) -> str:
     return bytes(state.tolist()).hex()
 

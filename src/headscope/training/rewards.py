@@ -20,6 +20,7 @@ class Reward(Protocol):
 
 
 _NUMBER = r"-?\d[\d,]*(?:\.\d+)?"
+# A number, at least one sign with another number, and one result; ``a=b=c`` counts as its first equation.
 _EQUATION = re.compile(rf"({_NUMBER}(?:\s*[-+*/×·÷]\s*{_NUMBER})+)\s*=\s*({_NUMBER})")
 _SIGNS = str.maketrans({"×": "*", "·": "*", "÷": "/", ",": None, " ": None})
 

@@ -63,6 +63,7 @@ class DurableGrpo(_SamplingTrainer, trl.GRPOTrainer):  # type: ignore[misc]
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """Sample at the first micro-batch of a step, as TRL does, then hand out one micro-batch per call."""
+        # Other losses weigh tokens, not completions: cutting their batches apart would change them.
         if self.loss_type != "grpo" or not self.model.training:
             return super()._prepare_inputs(generation_batch)
         count = self.args.steps_per_generation
@@ -121,6 +122,7 @@ class EpochOrder(Sampler[int]):
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
+        # The epoch is Trainer's own count, which a resumed run restores.
         self._sampler.generator.manual_seed(self._sampler.seed + self._epoch())
         yield from self._sampler
 
