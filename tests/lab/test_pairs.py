@@ -38,16 +38,17 @@ def test_leaves_change_every_number_that_follows_from_them(tokenizer: Any) -> No
         (leaf_in_prompt,) = differing[differing < start]
         assert pair.positions.tolist() == [at - 1 for at in differing if at >= start]
         ids = pair.corrupt.tolist()
-        asked, answered = ("".join(tokenizer.convert_ids_to_tokens(part)) for part in (ids[2 : start - 3], ids[start:]))
-        labels = label(asked, answered)
+        problem = "".join(tokenizer.convert_ids_to_tokens(ids[2 : start - 3]))
+        answer = "".join(tokenizer.convert_ids_to_tokens(ids[start:]))
+        labels = label(problem, answer)
         # The changed problem's trace is still a flawless one, read by the labels and not by what made it.
-        assert len(labels) == len(symbols(answered)) == len(ids) - start
-        assert all(each.right for each in labels)
+        assert len(labels) == len(symbols(answer)) == len(ids) - start
+        assert all(token.right for token in labels)
         assert labels[0].position == start
-        assert any(leaf_in_prompt in each.operands for each in labels)
-        assert "".join(item.prompt.split()) != asked
+        assert any(leaf_in_prompt in token.operands for token in labels)
+        assert "".join(item.prompt.split()) != problem
 
 
 def test_the_seed_decides(tokenizer: Any) -> None:
-    one, again, other = (lab_pairs(tokenizer, 6, kind="leaf", seed=seed).digest() for seed in (0, 0, 1))
-    assert one == again != other
+    digests = [lab_pairs(tokenizer, 6, kind="leaf", seed=seed).digest() for seed in (0, 0, 1)]
+    assert digests[0] == digests[1] != digests[2]

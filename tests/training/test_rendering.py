@@ -56,16 +56,18 @@ def test_a_prompt_that_opens_a_thought_the_answers_do_not_is_refused() -> None:
 
 
 def test_switches_of_a_row_reach_the_template() -> None:
-    asked = render_row(shipped("qwen3"), row("6", chat_template_kwargs={"enable_thinking": False})).prompt
-    assert asked.endswith("<think>\n\n</think>\n\n")
+    prompt = render_row(shipped("qwen3"), row("6", chat_template_kwargs={"enable_thinking": False})).prompt
+    assert prompt.endswith("<think>\n\n</think>\n\n")
 
 
 def test_the_first_row_is_marked_and_says_where_it_is_cut() -> None:
     tokenizer = build_tokenizer()
-    said = describe_row(tokenizer, row("<ans> 6"))
-    assert said == ("--- prompt: read, no loss ---\n<user> 2*3? <bot>\n--- answer: learned ---\n <ans> 6 <end>\n")
+    description = describe_row(tokenizer, row("<ans> 6"))
+    assert description == (
+        "--- prompt: read, no loss ---\n<user> 2*3? <bot>\n--- answer: learned ---\n <ans> 6 <end>\n"
+    )
     assert describe_row(tokenizer, row("<ans> 6"), max_length=5).endswith("--- cut after 5 of 6 tokens ---\n")
-    assert describe_row(tokenizer, row("<ans> 6"), max_length=6) == said
+    assert describe_row(tokenizer, row("<ans> 6"), max_length=6) == description
     assert "what the model writes" in describe_row(tokenizer, {"prompt": row("")["prompt"]})
 
 
