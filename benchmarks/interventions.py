@@ -21,7 +21,7 @@ from headscope.comparison.importance_matched import importance_matched_sets
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadSet
 from headscope.interventions import OPERATORS, Text, direct_loss, stand_in, teacher_forced
-from headscope.lab import base, chains
+from headscope.lab import builtin_data, chains
 from headscope.models import Subject, load_model
 
 HEADS = HeadSet.of(["L1H0", "L2H3", "L3H1", "L3H2"])
@@ -109,11 +109,11 @@ def _shape(subject: Subject) -> tuple[int, int]:
 
 
 def _texts(subject: Subject, task: str, count: int) -> list[Text]:
-    return [_text(subject.tokenizer, item) for item in base.task_items(task)[:count]]
+    return [_text(subject.tokenizer, item) for item in builtin_data.task_items(task)[:count]]
 
 
 def _text(tokenizer: Any, item: chains.Item) -> Text:
-    response = tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"]
+    response = tokenizer(chains.thinking_turn(item), add_special_tokens=False)["input_ids"]
     return Text(tuple(prompt_ids(tokenizer, item.prompt)), (*response, tokenizer.eos_token_id))
 
 

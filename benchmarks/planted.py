@@ -34,7 +34,7 @@ from headscope.comparison import Resampling, doubled_heads, emergence_by_method,
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
-from headscope.lab import base, chains
+from headscope.lab import builtin_data, chains
 from headscope.lab.pairs import lab_pairs
 from headscope.models import head_access, load_model
 from headscope.named_models import LAB_FOLDERS
@@ -167,8 +167,11 @@ def _free(model: Any, heads: HeadSet, seed: int) -> dict[torch.nn.Parameter, tor
 def _rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], list[int]]]:
     """Prompt and trace as token ids."""
     return [
-        (prompt_ids(tokenizer, item.prompt), tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"])
-        for item in base.mixed_items(count, seed=1000 + seed)
+        (
+            prompt_ids(tokenizer, item.prompt),
+            tokenizer(chains.thinking_turn(item), add_special_tokens=False)["input_ids"],
+        )
+        for item in builtin_data.mixed_items(count, seed=1000 + seed)
     ]
 
 

@@ -13,7 +13,7 @@ from torch import nn
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from headscope.circuits import attribute
-from headscope.lab.base import mixed_items, traces
+from headscope.lab.builtin_data import mixed_items, traces
 from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
 from headscope.pairs import Pairs

@@ -10,7 +10,7 @@ from tests.precision import EXACT
 
 from headscope.cli.main import main
 from headscope.interventions import capture_mean, constant, scale
-from headscope.lab.tokenizer import build
+from headscope.lab.tokenizer import build_tokenizer
 from headscope.models import load_model
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -21,7 +21,7 @@ IDS = torch.arange(12)[None] % 7
 @pytest.fixture
 def model(tiny_model: Any, tmp_path: Path) -> Path:
     tiny_model("qwen2", vocab_size=79).save_pretrained(tmp_path / "model")
-    build().save_pretrained(tmp_path / "model")
+    build_tokenizer().save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -68,7 +68,7 @@ def test_what_weights_cannot_hold_is_refused(
     assert "one text per line" in capsys.readouterr().err
     phi3 = tmp_path / "phi3"
     tiny_model("phi3", vocab_size=79).save_pretrained(phi3)
-    build().save_pretrained(phi3)
+    build_tokenizer().save_pretrained(phi3)
     (tmp_path / "texts.txt").write_text("c=4; j=c*4;\n")
     assert main(export(phi3, "--operator", "mean", "--reference", str(tmp_path / "texts.txt"))) == 2
     assert "a phi3 checkpoint cannot hold this edit" in capsys.readouterr().err

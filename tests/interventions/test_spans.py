@@ -10,7 +10,7 @@ from tests.precision import EXACT
 from headscope.errors import InputError
 from headscope.interventions import Markers, Span, capture_mean, mean, resample, scale, zero
 from headscope.interventions.spans import PADDING, Reader, parts_of
-from headscope.lab.tokenizer import build
+from headscope.lab.tokenizer import build_tokenizer
 from headscope.models import Hook, Subject, attached
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -156,7 +156,7 @@ def test_a_text_written_on_keeps_its_donor_without_a_cache_too(tiny_model: Any) 
 
 
 def test_the_labs_tokenizer_and_template_give_the_markers(tiny_model: Any) -> None:
-    tokenizer = build()
+    tokenizer = build_tokenizer()
     markers = Markers.of(Subject(tiny_model("qwen3"), tokenizer, "lab"))
     assert markers.turn == "<|im_start|>assistant"
     for thinks, expected in ((True, "prompt thinking answer"), (False, "prompt answer")):

@@ -90,7 +90,7 @@ def _run(
     from headscope.studies.run import run_study
     from headscope.training import processes
 
-    if not processes.leads():
+    if not processes.is_first():
         from headscope.studies.follow import follow
 
         follow(study, out, goal=verb, retry=retry)

@@ -16,7 +16,7 @@ from headscope.runs.digests import file_digest
 from headscope.studies.config import Config
 from headscope.studies.study import Study
 from headscope.training import read_log
-from headscope.training.run import LOG
+from headscope.training.run_record import LOG
 
 
 class RewardLog(Config):

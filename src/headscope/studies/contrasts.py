@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headscope.errors import InputError
-from headscope.evaluation.tables import read_table
+from headscope.evaluation.table_files import read_table
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.runs import Inputs, Unit, Work

@@ -6,7 +6,7 @@ from typing import Any
 
 from headscope.evaluation import Chat, Sampling, evaluate, pass_at_k
 from headscope.evaluation import Task as Tier
-from headscope.lab import base as lab
+from headscope.lab import builtin_data as lab
 from headscope.lab.pretrain import pretrain
 from headscope.lab.recipes import Recipe
 from headscope.measures.intervals import wilson

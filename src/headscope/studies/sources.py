@@ -10,7 +10,7 @@ from headscope import hub
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.evaluation.benchmarks import BENCHMARKS
-from headscope.lab import base as lab
+from headscope.lab import builtin_data as lab
 from headscope.runs.digests import digest
 from headscope.studies.config import Config
 from headscope.studies.study import TaskRef

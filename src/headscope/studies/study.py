@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from headscope.evaluation import Chat, TaskFile
 from headscope.measures.quadrature import Rule
@@ -48,10 +48,11 @@ TaskRef = str | TaskFile
 RewardName = Literal["correctness", "format", "calculation", "plan"]
 
 
-class SftTraining(SftConfig):
-    """SFT, or distillation on a teacher's traces: prompt and completion records of the lab (``lab.base.DATASETS``), a
-    JSONL file, or by a hub id; or the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
+class CompletionData(BaseModel):
+    """The data of a method that learns the completions in its rows.
 
+    dataset: prompt and completion records of the lab (``lab.builtin_data.DATASETS``), a JSONL file, or by a hub id; or
+        the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
     control: null twin: completions of other prompts.
     """
 
@@ -59,8 +60,8 @@ class SftTraining(SftConfig):
     control: Literal["shuffled_answers"] | None = None
 
 
-class DistillTraining(DistillConfig):
-    """On-policy distillation on the problems of a task.
+class TeacherData(BaseModel):
+    """The data of a method that learns from a teacher's logits on the problems of a task.
 
     teacher: a folder, a hub id, a built-in model, or an earlier variant trained in this study (its last checkpoint).
     """
@@ -69,8 +70,8 @@ class DistillTraining(DistillConfig):
     teacher: str
 
 
-class GrpoTraining(GrpoConfig):
-    """GRPO on the problems of a task.
+class RewardData(BaseModel):
+    """The data of a method that learns from rewards on the problems of a task.
 
     rewards: summed with ``reward_weights``; ``plan`` needs a lab task, ``calculation`` counts mod 10 there.
     control: null twin: rewards permuted among the completions of a prompt, or answers of other prompts.
@@ -81,6 +82,19 @@ class GrpoTraining(GrpoConfig):
     control: Literal["permuted_rewards", "shuffled_answers"] | None = None
 
 
+class SftTraining(CompletionData, SftConfig):
+    """SFT, or distillation on a teacher's traces."""
+
+
+class DistillTraining(TeacherData, DistillConfig):
+    """On-policy distillation."""
+
+
+class GrpoTraining(RewardData, GrpoConfig):
+    """GRPO."""
+
+
+# One per method of ``training.METHODS``, on the data its signal needs; a test holds them together.
 Training = SftTraining | DistillTraining | GrpoTraining
 
 
@@ -316,7 +330,7 @@ class Study(Config):
     def _teachers_come_first(self) -> "Study":
         names = [variant.name for variant in self.variants]
         for index, variant in enumerate(self.variants):
-            teacher = variant.train.teacher if isinstance(variant.train, DistillTraining) else None
+            teacher = variant.train.teacher if isinstance(variant.train, TeacherData) else None
             if teacher in names[index:]:
                 raise ValueError(f"variant {teacher} teaches {variant.name} and must be listed before it")
             if teacher in names and self.variants[names.index(teacher)].train is None:

@@ -15,25 +15,18 @@ from headscope.studies import rewards, sources
 from headscope.studies.config import Config
 from headscope.studies.stages import ModelSource, Stage, model_path, variant_model
 from headscope.studies.study import (
-    DistillTraining,
+    CompletionData,
     GrpoTraining,
+    RewardData,
     SftTraining,
     Study,
     TaskRef,
+    TeacherData,
     Training,
     VariantConfig,
 )
 from headscope.studies.tokenizer import tokenizer_of
-from headscope.training import (
-    DistillConfig,
-    GrpoConfig,
-    SftConfig,
-    list_checkpoints,
-    processes,
-    run_distill,
-    run_grpo,
-    run_sft,
-)
+from headscope.training import METHODS, Method, Optimisation, Reward, list_checkpoints, processes
 
 
 class TrainPlace(Config):
@@ -63,7 +56,7 @@ class TrainConfig(Config):
     def settings(self) -> Training:
         """Return the training as the study file has it, with the study's seed."""
         written = self.training | {"dataset": self.place.dataset, "seed": self.training["seed"] + self.seed}
-        written |= {"teacher": self.place.teacher} if self.training["method"] == "distill" else {}
+        written |= {} if self.place.teacher is None else {"teacher": self.place.teacher}
         training: Training = TypeAdapter(Training).validate_python(written)
         return training
 
@@ -89,16 +82,19 @@ class Trained(Result):
 def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Trained:
     """Train in the unit's own folder, where an interrupted try goes on."""
     processes.wait()  # the first process has made the folder, and finished the training before this one
-    settings, base, out = config.settings(), config.base.stage(inputs), inputs.scratch
-    if isinstance(settings, SftTraining):
-        _sft(settings, base, config, out, progress)
-    elif isinstance(settings, GrpoTraining):
-        _grpo(settings, base, config, out, progress)
-    else:
-        teacher = list_checkpoints(inputs.folders["teacher"])[-1].path if "teacher" in inputs else None
-        _distill(settings, teacher or model_path(settings.teacher), base, config, out, progress)
+    settings, base = config.settings(), config.base.stage(inputs)
+    method = METHODS[settings.method]
+    rows = _rows(settings, config.chat, config.place.data_dir)
+    signal: list[Any] = []
+    if isinstance(settings, TeacherData):
+        trained = list_checkpoints(inputs.folders["teacher"])[-1].path if "teacher" in inputs else None
+        signal.append(trained or model_path(settings.teacher))
+    elif isinstance(settings, RewardData):
+        signal.append(_rewards(settings))
+    options = {"tokenizer": _tokenizer(base), "progress": progress}
+    method.run(_folder(base), rows, *signal, _method_config(method, settings, config.chat), inputs.scratch, **options)
     processes.wait()  # the others still read the folder the first one is about to rename
-    return Trained(out)
+    return Trained(inputs.scratch)
 
 
 # Only weights are compared: logs and the trainer's state hold times.
@@ -113,14 +109,13 @@ def train_unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) ->
     settings = variant.train
     assert settings is not None
     taught = _teacher_unit(study, settings, base)
-    is_outside = isinstance(settings, DistillTraining) and taught is None
-    teacher = settings.teacher if isinstance(settings, DistillTraining) else None
+    teacher = settings.teacher if isinstance(settings, TeacherData) else None
     config = TrainConfig(
         training=settings.model_dump(mode="json", exclude={"dataset", "teacher"}),
         base=base.source,
         chat=trained_as(settings, chat),
         data=_data_digest(settings, study.data_dir),
-        teacher=_model_digest(teacher) if is_outside and teacher is not None else None,
+        teacher=None if teacher is None or taught is not None else _model_digest(teacher),
         seed=study.seed,
         place=TrainPlace(dataset=settings.dataset, teacher=teacher, data_dir=study.data_dir),
     )
@@ -133,10 +128,29 @@ def trained_as(settings: Training, chat: Chat) -> Chat:
     return chat.model_copy(update={"enable_thinking": None}) if hybrid else chat
 
 
-def _sft(settings: SftTraining, base: Stage, config: TrainConfig, out: Path, progress: Progress) -> None:
-    training = SftConfig(**settings.model_dump(exclude={"dataset", "control"}))
-    rows = sft_rows(settings, config.chat, config.place.data_dir)
-    run_sft(_folder(base), rows, training, out, tokenizer=_tokenizer(base), progress=progress)
+def _method_config(method: Method, settings: Training, chat: Chat) -> Optimisation:
+    """Return the method's own settings, without what only the study knows: its data and its signal."""
+    fields = settings.model_dump(include=set(method.config.model_fields))
+    if not isinstance(settings, CompletionData):  # their rows carry the switches
+        fields["chat"] = template_switches(chat) | settings.chat
+    return method.config.model_validate(fields)
+
+
+def _rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
+    """Return what the variant is trained on: records, or prompts with their gold answers."""
+    if isinstance(settings, CompletionData):
+        return sft_rows(settings, chat, data_dir)
+    prompts = sources.training_prompts(settings.dataset, chat, data_dir)
+    if isinstance(settings, RewardData) and settings.control == "shuffled_answers":
+        return sources.shuffled(prompts, ("answer", "kind"), settings.seed)
+    return prompts
+
+
+def _rewards(settings: GrpoTraining) -> list[Reward]:
+    scorers = rewards.named(settings.rewards, settings.dataset)
+    if settings.control == "permuted_rewards":
+        return [rewards.permuted(scorer, settings.seed) for scorer in scorers]
+    return scorers
 
 
 def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
@@ -150,34 +164,13 @@ def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
     return rows
 
 
-def _distill(
-    settings: DistillTraining, teacher: Path | str, base: Stage, config: TrainConfig, out: Path, progress: Progress
-) -> None:
-    changes = {"chat": template_switches(config.chat) | settings.chat}
-    training = DistillConfig(**settings.model_dump(exclude={"dataset", "teacher"}) | changes)
-    prompts = sources.training_prompts(settings.dataset, config.chat, config.place.data_dir)
-    run_distill(_folder(base), prompts, teacher, training, out, tokenizer=_tokenizer(base), progress=progress)
-
-
-def _grpo(settings: GrpoTraining, base: Stage, config: TrainConfig, out: Path, progress: Progress) -> None:
-    changes = {"chat": template_switches(config.chat) | settings.chat}
-    training = GrpoConfig(**settings.model_dump(exclude={"dataset", "rewards", "control"}) | changes)
-    prompts: Any = sources.training_prompts(settings.dataset, config.chat, config.place.data_dir)
-    if settings.control == "shuffled_answers":
-        prompts = sources.shuffled(prompts, ("answer", "kind"), settings.seed)
-    scorers = rewards.named(settings.rewards, settings.dataset)
-    if settings.control == "permuted_rewards":
-        scorers = [rewards.permuted(each, settings.seed) for each in scorers]
-    run_grpo(_folder(base), prompts, scorers, training, out, tokenizer=_tokenizer(base), progress=progress)
-
-
 def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
     """The training of the variant that teaches, where the teacher is one."""
-    if not isinstance(settings, DistillTraining):
+    if not isinstance(settings, TeacherData):
         return None
-    for each in study.variants:
-        if each.name == settings.teacher:
-            return train_unit(study, each, base, variant_model(study, each).chat)
+    for variant in study.variants:
+        if variant.name == settings.teacher:
+            return train_unit(study, variant, base, variant_model(study, variant).chat)
     return None
 
 
@@ -207,7 +200,7 @@ def _model_digest(model: str) -> str:
 
 def _data_digest(settings: Training, data_dir: str | None) -> str:
     """Of a task's problems or a local file; a hub id stands for itself."""
-    if not isinstance(settings, SftTraining):
+    if not isinstance(settings, CompletionData):
         return sources.task_digest(sources.task(settings.dataset, data_dir).problems)
     return _records_digest(settings.dataset, data_dir)
 

@@ -4,23 +4,25 @@ killed.
 Importing this needs no torch: the configs can be read, checked and planned on any machine.
 """
 
-from headscope.training import processes
 from headscope.training.checkpoints import Checkpoint, list_checkpoints, step_of
 from headscope.training.distill import DistillConfig, run_distill
 from headscope.training.grpo import GrpoConfig, run_grpo
 from headscope.training.log import LogEntry, read_log
+from headscope.training.methods import METHODS, Method, preset
 from headscope.training.optimisation import Optimisation
-from headscope.training.presets import PRESETS, preset
+from headscope.training.presets import PRESETS
 from headscope.training.rewards import Reward, calculation_reward, completion_text, format_reward
-from headscope.training.run import TrainingRun
+from headscope.training.run_record import TrainingRun
 from headscope.training.sft import SftConfig, run_sft
 
 __all__ = [
+    "METHODS",
     "PRESETS",
     "Checkpoint",
     "DistillConfig",
     "GrpoConfig",
     "LogEntry",
+    "Method",
     "Optimisation",
     "Reward",
     "SftConfig",
@@ -30,7 +32,6 @@ __all__ = [
     "format_reward",
     "list_checkpoints",
     "preset",
-    "processes",
     "read_log",
     "run_distill",
     "run_grpo",

@@ -15,33 +15,44 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError
+from headscope.storage import replacing
 from headscope.training.checkpoints import Checkpoint, list_checkpoints
 from headscope.training.log import LogEntry, read_log
+from headscope.training.optimisation import Optimisation
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SCHEMA_VERSION = 1
-RECORD, ARGUMENTS, LOG, SCRATCH = "run.json", "training_args.json", "log.jsonl", ".resume"
+RECORD = "run.json"
+ARGUMENTS = "training_args.json"
 RENDERED = "trained_on.txt"
+LOG = "log.jsonl"
+SCRATCH = ".resume"
+
+Identity = dict[str, Any]
+"""What tells a run from others, as plain JSON values: method, model, teacher, config, data, rewards, chat template."""
 
 
 @dataclass(frozen=True)
 class TrainingRun:
     """A finished run.
 
-    path: its directory. method: ``sft``, ``distill`` or ``grpo``. config: as given, plain JSON values.
+    path: its directory. method: ``sft``, ``distill`` or ``grpo``. config: as it was given, plain JSON values.
     checkpoints: by step; the first is the base.
     """
 
     path: Path
     method: str
-    config: dict[str, Any]
+    config: dict[str, object]
     checkpoints: tuple[Checkpoint, ...]
 
     @classmethod
     def load(cls, path: str | Path) -> "TrainingRun":
-        """Read a run's directory. Raises InputError where it holds none, or one that has not finished."""
+        """Read a run's directory. Raises InputError if it holds none, or one that has not finished."""
         record = read_record(Path(path))
         if record is None:
             raise InputError(f"{path} holds no training run: {RECORD} is missing")
@@ -65,8 +76,42 @@ class TrainingRun:
         return sum(entry.seconds for entry in self.log)
 
 
+def identify(
+    config: Optimisation,
+    model: str | Path,
+    rows: Iterable[Mapping[str, object]],
+    tokenizer: "PreTrainedTokenizerBase | None",
+    *,
+    teacher: str | Path | None = None,
+    rewards: list[str] | None = None,
+) -> Identity:
+    """Return the identity of a run.
+
+    tokenizer: what the run uses instead of the model's own; its chat template is part of the identity.
+    rewards: their names.
+    """
+    settings = config.model_dump(mode="json")
+    identity: Identity = {"method": settings["method"], "model": str(model)}
+    if teacher is not None:
+        identity["teacher"] = str(teacher)
+    identity |= {"config": settings, "data": _digest(rows)}
+    if rewards is not None:
+        identity["rewards"] = rewards
+    if tokenizer is not None:
+        identity["chat_template"] = hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()
+    return identity
+
+
+def _digest(rows: Iterable[Mapping[str, object]]) -> str:
+    """Return the SHA-256 over the rows as JSON lines, so that a run is never resumed on other data."""
+    sha = hashlib.sha256()
+    for row in rows:
+        sha.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+    return sha.hexdigest()
+
+
 def read_record(out: Path) -> dict[str, Any] | None:
-    """``run.json``, or None. Raises InputError where a newer headscope wrote it."""
+    """Read ``run.json``; None if there is none. Raises InputError if a newer headscope wrote it."""
     path = out / RECORD
     if not path.is_file():
         return None
@@ -76,35 +121,20 @@ def read_record(out: Path) -> dict[str, Any] | None:
     return record
 
 
-def write_record(out: Path, identity: Mapping[str, Any], *, complete: bool) -> None:
+def write_record(out: Path, identity: Identity, *, complete: bool) -> None:
     """Write ``run.json`` in one rename."""
     record = {"schema_version": SCHEMA_VERSION, **identity, "complete": complete}
-    temporary = out / f".{RECORD}.tmp"
-    temporary.write_text(json.dumps(record, indent=1))
-    temporary.replace(out / RECORD)
+    with replacing(out / RECORD) as partial:
+        partial.write_text(json.dumps(record, indent=1))
 
 
-def check_same(out: Path, record: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
-    """Raise InputError where ``out`` holds another run than asked for, naming the first difference."""
-    found, asked = ({**each, **each["config"]} for each in (record, identity))
+def check_same(out: Path, record: Identity, identity: Identity) -> None:
+    """Raise InputError if ``out`` holds another run than ``identity``, naming the first difference."""
+    recorded = {**record, **record["config"]}
+    requested = {**identity, **identity["config"]}
     for key in ("method", "model", "chat_template", "teacher", *identity["config"], "data", "rewards"):
-        if found.get(key) != asked.get(key):
+        if recorded.get(key) != requested.get(key):
             raise InputError(
-                f"{out} holds a run with {key} {found.get(key)!r}, not {asked.get(key)!r}; "
+                f"{out} holds a run with {key} {recorded.get(key)!r}, not {requested.get(key)!r}; "
                 "give another directory or delete it"
             )
-
-
-def spoken(tokenizer: Any) -> dict[str, str]:
-    """What a run's identity says of a tokenizer that is not the model's own."""
-    if tokenizer is None:
-        return {}
-    return {"chat_template": hashlib.sha256(str(tokenizer.chat_template).encode()).hexdigest()}
-
-
-def digest(rows: Iterable[Mapping[str, Any]]) -> str:
-    """SHA-256 over the rows as JSON lines, so that a run is never resumed on other data."""
-    hashed = hashlib.sha256()
-    for row in rows:
-        hashed.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
-    return hashed.hexdigest()

@@ -12,7 +12,6 @@ optimisers are not written: such a run starts again from the base.
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -20,16 +19,17 @@ from transformers import Trainer
 
 from headscope.errors import InputError
 from headscope.storage import written_folder
-from headscope.training.run import SCRATCH
-from headscope.training.state import load_optimizer, random_state, restore_random_state, save_optimizer
+from headscope.training.resume_state import load_optimizer, random_state, restore_random_state, save_optimizer
+from headscope.training.run_record import SCRATCH
 
 
 class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at the border
     """Mixed in before a TRL trainer; ``train(resume_from_checkpoint=…)`` takes a folder of ``.resume``."""
 
     def save_weights(self, weights: dict[str, torch.Tensor] | None = None) -> None:
-        """Write ``checkpoint-<step>``, from ``weights`` where the model's own are sharded. Raises InputError where one
-        is NaN or infinite.
+        """Write ``checkpoint-<step>``, from ``weights`` if the model's own are sharded.
+
+        Raises InputError if a weight is NaN or infinite.
         """
         step = self.state.global_step
         _require_finite(weights or dict(self.model.named_parameters()), step)
@@ -37,28 +37,30 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
             self.model.save_pretrained(folder, state_dict=weights)
             self.processing_class.save_pretrained(folder)
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        random_states = gather_object([random_state()])
+    def _save_checkpoint(self, model: object, trial: object) -> None:
+        random_states = gather_object([random_state()])  # of all processes, so before all but the first return
         sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
         weights = self.accelerator.get_state_dict(self.model_wrapped) if sharded else None
         if not self.args.should_save:
             return
         self.save_weights(weights)
         if sharded:
-            return
+            return  # every process holds a part of the optimiser, and no part alone can be resumed from
         scratch = Path(self.args.output_dir) / SCRATCH
         newest = scratch / f"step-{self.state.global_step}"
         with written_folder(newest) as folder:
             save_optimizer(folder, self.optimizer, self.lr_scheduler)
             (folder / "random.json").write_text(json.dumps(random_states))
             self.state.save_to_json(str(folder / "trainer_state.json"))
+        # Only now: until the newest state is whole, the one before it is what a killed run resumes from.
         for folder in scratch.iterdir():
             if folder != newest:
                 shutil.rmtree(folder)
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: Any = None) -> None:
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
         step = Path(resume_from_checkpoint).name.removeprefix("step-")
         weights = Path(self.args.output_dir) / f"checkpoint-{step}"
+        # By state dict: optimiser and TRL's wrappers hold these parameters, which must stay the same objects.
         trained = type(self.model).from_pretrained(weights, dtype=self.model.dtype, use_safetensors=True)
         self.model.load_state_dict(trained.state_dict())
 
@@ -71,11 +73,11 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
             states = json.loads((Path(checkpoint) / "random.json").read_text())
             restore_random_state(states[self.args.process_index])
 
-    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
-        """No card: TRL's would be written beside the checkpoints at every save."""
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        """Write no card: TRL's would lie next to the checkpoints after every save."""
 
     def _send_telemetry(self) -> None:
-        """TRL reports every run to the hub; headscope uses the hub only when asked."""
+        """Send nothing: TRL reports every run to the hub, headscope uses the hub only when asked."""
 
 
 def _require_finite(weights: dict[str, torch.Tensor], step: int) -> None:
