@@ -18,8 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 VAGUE = frozenset(
-    "about alike beside both done each every found given how known kept made meant much one ones other others own said "
-    "seen shown some such taken thing things told two used wanted what where which".split()
+    ["about", "alike", "beside", "both", "done", "each", "every", "found", "given", "how", "known", "kept", "made", "meant", "much", "one", "ones", "other", "others", "own", "said", "seen", "shown", "some", "such", "taken", "thing", "things", "told", "two", "used", "wanted", "what", "where", "which"]
 )
 """Words that name a variable's grammar and not its thing."""
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef

@@ -8,9 +8,9 @@ from tests.test_turns import TEMPLATES, speaking
 from tests.training.conftest import build_tokenizer
 
 from headscope.errors import InputError
+from headscope.model_files.chat_templates import local_template, shipped_templates
 from headscope.training import SftConfig, run_sft
 from headscope.training.rendering import check_completions, described, rendered
-from headscope.turns import local_template, shipped_templates
 
 THOUGHT = "<think>\nsix is two threes\n</think>\n\nIt is 6."
 

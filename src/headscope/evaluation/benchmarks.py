@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from headscope import hub
 from headscope.errors import InputError
 from headscope.evaluation.tables import SUFFIXES
+from headscope.model_files import hub
 
 
 def _as_is(text: str) -> str:

@@ -6,8 +6,8 @@ from typing import Any
 import jinja2
 from pydantic import BaseModel, ConfigDict
 
-from headscope import hub
 from headscope.errors import InputError
+from headscope.model_files import hub
 
 
 class Chat(BaseModel):
@@ -34,7 +34,7 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
     """Load the tokenizer of a folder or hub id, without any weights. Raises InputError where there is none."""
     from transformers import AutoTokenizer
 
-    offline = not Path(path).is_dir() and not hub.reachable()
+    offline = not Path(path).is_dir() and not hub.is_reachable()
     options = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": offline}
     try:
         return AutoTokenizer.from_pretrained(path, **options)

@@ -18,11 +18,11 @@ from jaxtyping import Float, Int
 
 from headscope.errors import InputError
 from headscope.evaluation.sampling import Completion, Request, Sampling, check_room, completion_of
-from headscope.models.decoding import Choose, written_on
+from headscope.model_files.chat_templates import stop_tokens
+from headscope.models.decoding import Choose, decode
 from headscope.models.hooks import tells_rows_apart
-from headscope.models.threads import side_by_side
+from headscope.models.threads import thread_pool
 from headscope.progress import Bar, Progress
-from headscope.turns import stop_tokens
 
 # Keys, values and logits of one batch. On a CPU the row limit binds first: beyond it small models fall out of
 # the cache, below it every step costs what a few rows cost (lab-s: 200 × 16 answers take 8.7 CPU s at 256, 7.9 at 512).
@@ -55,7 +55,7 @@ def generate(
         told = _Told(bar)
 
         def complete(batch: Sequence[Request]) -> list[list[int]]:
-            return written_on(
+            return decode(
                 model,
                 [request.tokens for request in batch],
                 _drawer(batch, sampling, told),
@@ -64,7 +64,7 @@ def generate(
                 keep_rows=by_row,
             )
 
-        with side_by_side(model, 1 if by_row else len(batches)) as threads:
+        with thread_pool(model, 1 if by_row else len(batches)) as threads:
             for batch, found in zip(batches, threads.map(complete, batches), strict=True):
                 for request, tokens in zip(batch, found, strict=True):
                     completions.append(completion_of(request, tokens, stops, pad, tokenizer))

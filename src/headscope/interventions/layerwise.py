@@ -25,9 +25,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from headscope.errors import InputError
-from headscope.models import HeadAccess, Hook, as_model, attached
-from headscope.models.hooks import only_looks
-from headscope.models.threads import of_this_thread
+from headscope.models import HeadAccess, Hook, as_model, attach_hooks
+from headscope.models.hooks import is_passive_hook
+from headscope.models.threads import on_this_thread
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -45,7 +45,7 @@ class Layerwise:
         blocks, (args, kwargs) = self.access.layers[layer], self.calls[layer]
         read = stream if blocks.attention_norm is None else blocks.attention_norm.module(stream)
         found: list[Tensor] = []
-        with attached([Hook(blocks.output, "input", of_this_thread(found.append))]):
+        with attach_hooks([Hook(blocks.output, "input", on_this_thread(found.append))]):
             if args:
                 blocks.attention(read, *args[1:], **kwargs)
             else:
@@ -81,7 +81,7 @@ def check_hooks(access: HeadAccess) -> None:
             "what its o_proj gives": layer.output._forward_hooks,
         }
         for place, hooks in places.items():
-            if not all(map(only_looks, hooks.values())):
+            if not all(map(is_passive_hook, hooks.values())):
                 raise InputError(
                     f"layer {index} has a hook on {place}, which teacher forcing passes by; remove it first"
                 )
@@ -118,10 +118,10 @@ def layerwise(
 
     # Not a ``Hook``: those see one argument, and the masks and positions beside it are what is wanted.
     handles = [layer.attention.register_forward_pre_hook(keep, with_kwargs=True) for layer in access.layers]
-    hooks = [Hook(layer.block, "input", of_this_thread(streams.append)) for layer in access.layers]
-    hooks.append(Hook(access.final_norm.module, "input", of_this_thread(replace)))
+    hooks = [Hook(layer.block, "input", on_this_thread(streams.append)) for layer in access.layers]
+    hooks.append(Hook(access.final_norm.module, "input", on_this_thread(replace)))
     try:
-        with attached(hooks):
+        with attach_hooks(hooks):
             logits: Tensor = as_model(model)(input_ids=ids, use_cache=False).logits
     finally:
         for handle in handles:

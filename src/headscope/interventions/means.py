@@ -10,9 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headscope.errors import InputError
-from headscope.interventions.spans import PARTS, Reader, Span, parts_of, span_of
-from headscope.models import Hook, as_model, attached, head_access
-from headscope.models.threads import in_order, of_this_thread
+from headscope.interventions.spans import PARTS, Reader, Span, resolve_span, token_parts
+from headscope.models import Hook, as_model, attach_hooks, head_access
+from headscope.models.threads import map_in_order, on_this_thread
 
 
 def capture_mean(
@@ -22,7 +22,7 @@ def capture_mean(
 
     Raises InputError where there is none.
     """
-    access, limits = head_access(as_model(model)), span_of(model, span)
+    access, limits = head_access(as_model(model)), resolve_span(model, span)
     texts = [text for text in texts if len(text)]
     kept = [_kept(text, limits) for text in texts]
     count = sum(len(positions) for positions in kept)
@@ -54,18 +54,18 @@ def head_writes(
             found[layer] = z[0]
 
         ids = torch.as_tensor(np.asarray(text, dtype=np.int64), device=access.device)[None]
-        receive = {layer: of_this_thread(partial(keep, layer)) for layer in layers}
-        with attached([Hook(access.layers[layer].output, "input", receive[layer]) for layer in layers]):
+        receive = {layer: on_this_thread(partial(keep, layer)) for layer in layers}
+        with attach_hooks([Hook(access.layers[layer].output, "input", receive[layer]) for layer in layers]):
             plain.base_model(input_ids=ids, use_cache=False)
         return found
 
-    yield from in_order(plain, read, texts)
+    yield from map_in_order(plain, read, texts)
 
 
 def _kept(text: Sequence[int], limits: Span | None) -> "np.ndarray[Any, np.dtype[np.int64]]":
     if limits is None:
         return np.arange(len(text))
-    return np.flatnonzero(parts_of(text, limits.markers) == PARTS.index(limits.part))
+    return np.flatnonzero(token_parts(text, limits.markers) == PARTS.index(limits.part))
 
 
 class PartMeans:
@@ -84,7 +84,7 @@ class PartMeans:
         sums = torch.zeros(len(access.layers), len(PARTS), access.heads * access.d_head)
         counts = torch.zeros(len(PARTS))
         for text, writes in zip(texts, head_writes(model, texts, range(len(access.layers))), strict=True):
-            member = torch.nn.functional.one_hot(torch.as_tensor(parts_of(text, reader.markers)), len(PARTS)).float()
+            member = torch.nn.functional.one_hot(torch.as_tensor(token_parts(text, reader.markers)), len(PARTS)).float()
             counts += member.sum(0)
             for layer, z in writes.items():
                 sums[layer] += member.T @ z.float().cpu()

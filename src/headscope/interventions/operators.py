@@ -22,10 +22,10 @@ from torch import Tensor
 
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
-from headscope.interventions.donors import Donors
 from headscope.interventions.means import capture_mean
-from headscope.interventions.spans import PARTS, Markers, Reader, Span, reading, span_of
-from headscope.models import HeadAccess, Hook, as_model, attached, head_access
+from headscope.interventions.resample_bank import ResampleBank
+from headscope.interventions.spans import PARTS, Markers, Reader, Span, follow_passes, resolve_span
+from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 
 # Texts as token ids, or the [layer, head, d_head] constants worked out before.
 Reference = Sequence[Sequence[int]] | np.ndarray
@@ -62,7 +62,7 @@ def scale_rows(
     access = head_access(as_model(model))
     if factors.shape[1:] != (len(access.layers), access.heads):
         raise InputError(f"factors have shape {factors.shape}; [rows, {len(access.layers)}, {access.heads}] is needed")
-    return changed(model, {layer: factors[:, layer] for layer in range(factors.shape[1])}, span=span)
+    return edit_heads(model, {layer: factors[:, layer] for layer in range(factors.shape[1])}, span=span)
 
 
 def mean(model: Any, heads: Heads, reference: Reference, *, span: str | Span = "all") -> AbstractContextManager[None]:
@@ -81,7 +81,7 @@ def constant(
     model: Any, heads: Heads, values: Float[np.ndarray, "layer head d_head"], *, span: str | Span = "all"
 ) -> AbstractContextManager[None]:
     """Replace what ``heads`` write by constants: those of ``fit_constants`` make this optimal ablation."""
-    return changed(model, removed(head_grid(model, heads)), fill=Constants(values), span=span)
+    return edit_heads(model, removal_factors(head_grid(model, heads)), fill=Constants(values), span=span)
 
 
 @contextmanager
@@ -95,15 +95,15 @@ def resample(
     Raises InputError where a head does not exist or no text of the reference is of another problem.
     """
     grid = head_grid(model, heads)
-    limits = span_of(model, span)
+    limits = resolve_span(model, span)
     reader = Reader(Markers.none() if limits is None else limits.markers)
-    donors = Donors.capture(model, reference, np.flatnonzero(grid.any(axis=1)).tolist(), reader, seed)
-    with reading(model, reader), changed(model, removed(grid), fill=donors, span=span):
+    donors = ResampleBank.capture(model, reference, np.flatnonzero(grid.any(axis=1)).tolist(), reader, seed)
+    with follow_passes(model, reader), edit_heads(model, removal_factors(grid), fill=donors, span=span):
         yield
 
 
 @contextmanager
-def changed(
+def edit_heads(
     model: Any,
     factors: Mapping[int, Float[np.ndarray, "_ head"]],
     *,
@@ -114,15 +114,17 @@ def changed(
 
     factors: by layer, [row, head], or one row for all; layers that are absent or hold only ones are untouched.
     """
-    access, limits = head_access(as_model(model)), span_of(model, span)
+    access, limits = head_access(as_model(model)), resolve_span(model, span)
     reader = None if limits is None else Reader(limits.markers)
     hooks = []
     for layer, rows in factors.items():
         if (rows != 1).any():
             inside = None if limits is None or reader is None else (reader, PARTS.index(limits.part))
             by_row = inside is not None or len(rows) > 1 or not (fill is None or isinstance(fill, Constants))
-            hooks.append(Hook(access.layers[layer].output, "input", Change(access, layer, rows, fill, inside), by_row))
-    with nullcontext() if reader is None else reading(model, reader), attached(hooks):
+            hooks.append(
+                Hook(access.layers[layer].output, "input", HeadEdit(access, layer, rows, fill, inside), by_row)
+            )
+    with nullcontext() if reader is None else follow_passes(model, reader), attach_hooks(hooks):
         yield
 
 
@@ -132,7 +134,7 @@ def head_grid(model: Any, heads: Heads) -> Bool[np.ndarray, "layer head"]:
     return HeadSet.of(heads).grid(len(access.layers), access.heads)
 
 
-def removed(grid: Bool[np.ndarray, "layer head"]) -> dict[int, Float[np.ndarray, "1 head"]]:
+def removal_factors(grid: Bool[np.ndarray, "layer head"]) -> dict[int, Float[np.ndarray, "1 head"]]:
     """Factors that take the heads of ``grid`` out."""
     return {layer: (~grid[layer]).astype(np.float32)[None] for layer in np.flatnonzero(grid.any(axis=1)).tolist()}
 
@@ -149,7 +151,7 @@ class Constants:
         return self._wide[layer][None, None]
 
 
-class Change:
+class HeadEdit:
     """z of one layer to what it is changed to."""
 
     def __init__(

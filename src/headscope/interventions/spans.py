@@ -78,7 +78,7 @@ class Span:
             raise InputError(f"span {self.part!r} does not exist{suggestion(self.part, ['all', *PARTS])}")
 
 
-def span_of(model: Any, span: str | Span) -> Span | None:
+def resolve_span(model: Any, span: str | Span) -> Span | None:
     """A span by name, with the markers of ``model``; None for ``all``."""
     if isinstance(span, Span):
         return span
@@ -176,7 +176,7 @@ class Reader:
 
 
 @contextmanager
-def reading(model: Any, reader: Reader) -> Iterator[None]:
+def follow_passes(model: Any, reader: Reader) -> Iterator[None]:
     """``reader`` follows the passes of ``model`` inside the block.
 
     Rows must stay the same rows from pass to pass: beam search, which reorders them, is not followed.
@@ -202,7 +202,7 @@ def reading(model: Any, reader: Reader) -> Iterator[None]:
         handle.remove()
 
 
-def parts_of(tokens: Sequence[int], markers: Markers) -> "Int[np.ndarray, 'token']":
+def token_parts(tokens: Sequence[int], markers: Markers) -> "Int[np.ndarray, 'token']":
     """The part of each token of one text, as an index into PARTS."""
     reader = Reader(markers)
     reader.read([tokens], np.ones((1, len(tokens)), dtype=bool), 0)

@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import DynamicCache
 
-from headscope.models.rotary import depend_on_length, own_lengths, part_of, regimes
+from headscope.models.rotary import depends_on_length, frequency_regimes, full_text_lengths, own_text_lengths
 
 SHRINK_AT = 0.875
 """Share of rows still running below which the batch is cut: a cut copies the cache, so not at every end."""
@@ -28,7 +28,7 @@ ANEW_TOKENS = 16384
 
 
 @torch.no_grad()
-def written_on(
+def decode(
     model: Any,
     prompts: Sequence[Sequence[int]],
     choose: Choose,
@@ -41,7 +41,7 @@ def written_on(
 
     keep_rows: read every prompt in a row of its own and keep all rows to the end, for hooks that follow rows.
     """
-    with own_lengths(model):
+    with own_text_lengths(model):
         return _written_on(model, prompts, choose, limit, stops, keep_rows)
 
 
@@ -49,7 +49,7 @@ def _written_on(
     model: Any, prompts: Sequence[Sequence[int]], choose: Choose, limit: int, stops: Sequence[int], keep_rows: bool
 ) -> list[list[int]]:
     distinct = list(prompts) if keep_rows else sorted({tuple(prompt) for prompt in prompts})
-    text = _TurnedText(model, distinct, keep_rows) if depend_on_length(model) else _Text(model, distinct)
+    text = _TurnedText(model, distinct, keep_rows) if depends_on_length(model) else _Text(model, distinct)
     if not keep_rows:
         place = {prompt: at for at, prompt in enumerate(distinct)}
         text.take(torch.tensor([place[tuple(prompt)] for prompt in prompts]))
@@ -130,7 +130,7 @@ class _TurnedText(_Text):
         self._keep_rows, self._width = keep_rows, max(map(len, prompts))
         self._lengths = torch.tensor([len(prompt) for prompt in prompts])
         self._ids = torch.tensor([[0] * (self._width - len(prompt)) + list(prompt) for prompt in prompts])
-        self._regimes = regimes(model, self._lengths)
+        self._regimes = frequency_regimes(model, self._lengths)
         super().__init__(model, prompts)
 
     def take(self, rows: Int[Tensor, "kept"]) -> None:
@@ -140,7 +140,7 @@ class _TurnedText(_Text):
     def append(self, token: Int[Tensor, "row"]) -> None:
         before, self._lengths = self._regimes, self._lengths + 1
         self._ids = torch.cat([self._ids, token[:, None]], 1)
-        self._regimes = regimes(self._model, self._lengths)
+        self._regimes = frequency_regimes(self._model, self._lengths)
         changed = [row for row, regime in enumerate(self._regimes) if regime != before[row]]
         if changed and (self._keep_rows or len(changed) == len(token)):
             self._lengthen_mask()
@@ -173,5 +173,5 @@ class _TurnedText(_Text):
         self._regimes = [self._regimes[row] for row in rows.tolist()]
 
     def _read(self, ids: Int[Tensor, "row new"]) -> Float[Tensor, "row vocab"]:
-        with part_of(self._lengths):
+        with full_text_lengths(self._lengths):
             return super()._read(ids)

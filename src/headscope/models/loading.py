@@ -10,13 +10,13 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
 from transformers.utils import logging
 
-from headscope import hub, named_models
 from headscope.errors import InputError
-from headscope.model_folder import ADAPTER_WEIGHTS, adapter_base, check_weights, places_of
+from headscope.model_files import hub, named_models
+from headscope.model_files.folder import ADAPTER_WEIGHTS, adapter_base, check_weights, layer_counts
+from headscope.model_files.weight_files import check_full_precision, embedding_rows, read_header, unplaced_tensors
 from headscope.models.adapters import has_adapter, merged_copy
 from headscope.models.architectures import head_access
 from headscope.models.subject import Subject
-from headscope.weight_files import check_full_precision, embedding_rows, read_header, without_place
 
 _DTYPES = {
     "float32": torch.float32,
@@ -56,7 +56,7 @@ def load_model(
     elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"model {name} is not there: no such folder")
     options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    options["local_files_only"] = not folder.is_dir() and not hub.reachable()
+    options["local_files_only"] = not folder.is_dir() and not hub.is_reachable()
     weights: dict[str, Any] = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
     if dtype == "float64":
         weights["experts_implementation"] = "eager"  # grouped products know no float64
@@ -70,11 +70,11 @@ def load_model(
     if tokenizer is None and base is not None:
         tokenizer = _load_tokenizer(base, options)
     commit = getattr(model.config, "_commit_hash", None) or revision
-    return Subject(model, tokenizer, named_models.title(name), commit)
+    return Subject(model, tokenizer, named_models.model_title(name), commit)
 
 
 @contextmanager
-def without_bars() -> Iterator[None]:
+def without_progress_bars() -> Iterator[None]:
     """The progress bars of ``transformers`` are off inside the block."""
     on = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
@@ -88,7 +88,7 @@ def without_bars() -> Iterator[None]:
 def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
     _check_not_quantised(name, options)
     try:
-        with without_bars():
+        with without_progress_bars():
             model, report = AutoModelForCausalLM.from_pretrained(
                 name, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
@@ -123,7 +123,7 @@ def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> 
             f"model {name} has {len(mismatched)} weights of another shape than its config says, the first is {weight} "
             f"with {list(stored)} where {list(needed)} is needed; correct config.json or save the model again"
         )
-    if unread := without_place(report["unexpected_keys"], *places_of(config)):
+    if unread := unplaced_tensors(report["unexpected_keys"], *layer_counts(config)):
         raise InputError(
             f"model {name} has {len(unread)} weights without a place in {kind}, the first is {unread[0]}; load it as "
             "it was trained and save it with save_pretrained"
@@ -137,7 +137,7 @@ def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTraine
     base_path = Path(base).expanduser()
     if base_path.is_dir():
         check_weights(base_path)
-    local_only = not base_path.is_dir() and not hub.reachable()
+    local_only = not base_path.is_dir() and not hub.is_reachable()
     model = _load_weights(base, {**options, "revision": None, "local_files_only": local_only})
     rows = embedding_rows(read_header(folder / ADAPTER_WEIGHTS))
     if rows is not None and rows != model.get_input_embeddings().weight.shape[0]:

@@ -35,7 +35,7 @@ _OPENING = Lock()
 
 
 @contextmanager
-def own_lengths(model: nn.Module) -> Iterator[None]:
+def own_text_lengths(model: nn.Module) -> Iterator[None]:
     """Turn every row of the passes inside the block by the frequencies of its own text's length.
 
     May be open several times at once, in one thread or in several; each model gets its own modules back at the last
@@ -57,7 +57,7 @@ def own_lengths(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def part_of(lengths: Int[Tensor, " row"]) -> Iterator[None]:
+def full_text_lengths(lengths: Int[Tensor, " row"]) -> Iterator[None]:
     """Say how long the texts are of which the passes inside the block hold a part, one text a row."""
     token = _TEXT_LENGTHS.set(lengths)
     try:
@@ -67,15 +67,15 @@ def part_of(lengths: Int[Tensor, " row"]) -> Iterator[None]:
 
 
 @contextmanager
-def padded_rows(model: PreTrainedModel) -> Iterator[None]:
+def positions_from_mask(model: PreTrainedModel) -> Iterator[None]:
     """``own_lengths`` for passes that say by a mask alone which tokens of a row are its text, as in training."""
-    if not depend_on_length(model):
+    if not depends_on_length(model):
         yield
         return
     # Not a ``Hook``: those see one argument, and the mask is needed.
     handle = model.base_model.register_forward_pre_hook(_count_positions, with_kwargs=True)
     try:
-        with own_lengths(model):
+        with own_text_lengths(model):
             yield
     finally:
         handle.remove()
@@ -94,7 +94,7 @@ def _count_positions(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str
 _count_positions.by_row = False  # type: ignore[attr-defined]  # what it does to a row does not depend on its place
 
 
-def changing_types(config: Any) -> list[str]:
+def length_dependent_types(config: Any) -> list[str]:
     """Name the rope types of a model's config whose frequencies ``transformers`` changes with a text's length."""
     parameters = getattr(config.get_text_config(), "rope_parameters", None) or {}
     entries = [parameters, *(entry for entry in parameters.values() if isinstance(entry, dict))]
@@ -102,7 +102,7 @@ def changing_types(config: Any) -> list[str]:
     return sorted(name for name in types if name == "longrope" or "dynamic" in name)
 
 
-def regimes(model: nn.Module, lengths: Int[Tensor, " row"]) -> list[tuple[bytes, ...]]:
+def frequency_regimes(model: nn.Module, lengths: Int[Tensor, " row"]) -> list[tuple[bytes, ...]]:
     """Tell the frequencies of texts so long apart: equal values, equal frequencies; empty for ordinary models.
 
     ``own_lengths`` must be open.
@@ -113,7 +113,7 @@ def regimes(model: nn.Module, lengths: Int[Tensor, " row"]) -> list[tuple[bytes,
     return [tuple(each.regime(length) for each in turning) for length in lengths.tolist()]
 
 
-def depend_on_length(model: nn.Module) -> bool:
+def depends_on_length(model: nn.Module) -> bool:
     """Whether a rotary module of ``model`` turns a text by its length."""
     return any(_standing_in(module) or _OwnLengths.of(module) for module in model.modules())
 

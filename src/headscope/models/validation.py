@@ -22,13 +22,12 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from headscope.errors import InputError
-from headscope.models.access import HeadAccess
+from headscope.models.access import HeadAccess, ungroup_kv
 from headscope.models.adapters import weight_checksums
-from headscope.models.hooks import UNSEEN, Hook, attached
+from headscope.models.hooks import HIDDEN_FROM_HOOKS, Hook, attach_hooks
 from headscope.models.norms import formula_error
 from headscope.models.projections import Projection, linear_bias, linear_weight
-from headscope.models.rotary import depend_on_length, own_lengths, part_of
-from headscope.models.ungrouping import ungrouped
+from headscope.models.rotary import depends_on_length, full_text_lengths, own_text_lengths
 from headscope.models.wrappers import own_forward
 
 _PROBE_TOKENS = 8
@@ -44,7 +43,7 @@ _PLAIN_ATTENTION = (None, "eager", "sdpa")
 _PROVEN: WeakKeyDictionary[PreTrainedModel, tuple[object, ...]] = WeakKeyDictionary()
 
 
-def rounding(dtype: torch.dtype) -> float:
+def rounding_tolerance(dtype: torch.dtype) -> float:
     """Return the largest difference, relative to the numbers, by which two right ways to run a model may differ.
 
     Norms and softmax compute in float32 even where the model is in float64.
@@ -75,7 +74,7 @@ def _computes_with(model: PreTrainedModel) -> tuple[object, ...]:
 def validate(model: PreTrainedModel, access: HeadAccess) -> None:
     """Check ``access`` on a short probe. Raises InputError naming the layer and what failed."""
     probe = torch.arange(_PROBE_TOKENS, device=access.device)[None] % model.config.vocab_size
-    with own_forward(model), torch.autocast(access.device.type, enabled=False), own_lengths(model):
+    with own_forward(model), torch.autocast(access.device.type, enabled=False), own_text_lengths(model):
         _Check(model, access, probe).run()
 
 
@@ -96,12 +95,12 @@ class _Check:
     seen: dict[tuple[int, str], Tensor] = field(default_factory=dict)
 
     def run(self) -> None:
-        with attached(self._recorders()):
+        with attach_hooks(self._recorders()):
             logits = self._first_logits()
         for layer in range(len(self.access.layers)):
             for what in ("stream", "mlp stream", "z", "attention", "write", "mlp", "ports"):
                 if (layer, what) not in self.seen:
-                    raise InputError(f"layer {layer} of {self._name} shows no {what}: {UNSEEN}")
+                    raise InputError(f"layer {layer} of {self._name} shows no {what}: {HIDDEN_FROM_HOOKS}")
             check_finite(layer, self.seen[layer, "write"], self.seen[layer, "mlp"])
         if not logits.isfinite().all():
             raise InputError(f"the logits of {self._name} are not finite; check its weights and dtype")
@@ -168,12 +167,12 @@ class _Check:
     def _demand(self, found: Tensor, expected: Tensor, sentence: str) -> None:
         """Refuse with ``sentence`` where two tensors differ by more than rounding."""
         error = float((found.float() - expected.float()).norm() / expected.float().norm().clamp_min(1e-30))
-        allowed = rounding(self.model.dtype)
+        allowed = rounding_tolerance(self.model.dtype)
         if not error <= allowed:
             raise InputError(f"{sentence} by {error:.1e} (allowed {allowed:.0e})")
 
     def _norms(self) -> None:
-        allowed = rounding(self.model.dtype)
+        allowed = rounding_tolerance(self.model.dtype)
         for index, layer in enumerate(self.access.layers):
             wide = [projection.norm for projection in layer.projections]
             for norm in (layer.attention_norm, layer.attention_post_norm, layer.mlp_norm, *wide):
@@ -216,17 +215,17 @@ class _Check:
         self._demand(found, expected, f"layer {layer} of {self._name}: q, k and v per head miss the projections")
 
     def _ungrouping(self, logits: Float[Tensor, "batch token vocab"]) -> None:
-        with ungrouped(self.access), attached(self._copies(moved=False)):
+        with ungroup_kv(self.access), attach_hooks(self._copies(moved=False)):
             found = self._logits()
         self._demand(found, logits, f"query-head copies of keys and values move the logits of {self._name}")
         kept: list[Tensor] = []
         output = Hook(self.access.layers[0].output, "input", kept.append)
-        with ungrouped(self.access), attached([*self._copies(moved=True), output]):
+        with ungroup_kv(self.access), attach_hooks([*self._copies(moved=True), output]):
             self._logits()
         before, after = (torch.unflatten(z, -1, (self.access.heads, -1)) for z in (self.seen[0, "z"], kept[0]))
         self._demand(after[..., :-1, :], before[..., :-1, :], f"moving one head's q, k, v of {self._name} moves others")
         if torch.equal(after[..., -1, :], before[..., -1, :]):
-            raise InputError(f"moving a head's q, k and v of {self._name} leaves its output: {UNSEEN}")
+            raise InputError(f"moving a head's q, k and v of {self._name} leaves its output: {HIDDEN_FROM_HOOKS}")
 
     def _copies(self, *, moved: bool) -> list[Hook]:
         """Hooks that repeat keys and values; where ``moved``, the last head of layer 0 gets another q, k and v."""
@@ -247,20 +246,20 @@ class _Check:
         ]
 
     def _edit(self, logits: Float[Tensor, "batch token vocab"]) -> None:
-        with attached([Hook(layer.output, "input", torch.zeros_like) for layer in self.access.layers]):
+        with attach_hooks([Hook(layer.output, "input", torch.zeros_like) for layer in self.access.layers]):
             edited = self._logits()
         if torch.equal(edited, logits):
-            raise InputError(f"zeroing every head of {self._name} leaves its logits: {UNSEEN}")
+            raise InputError(f"zeroing every head of {self._name} leaves its logits: {HIDDEN_FROM_HOOKS}")
 
     def _length(self, logits: Float[Tensor, "batch token vocab"]) -> None:
         """The last token stands far away: that is a long text, whose first tokens do not know of it."""
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _CONTEXT
         # Tables of positions end with the context. Frequencies that are worked out go on; dynamic NTK's change there.
-        depends = depend_on_length(self.model)
+        depends = depends_on_length(self.model)
         length = 2 * context if depends else context
         places = torch.arange(_PROBE_TOKENS, device=self.access.device)[None]
         far = places.where(places < _PROBE_TOKENS - 1, length - 1)
-        with part_of(torch.tensor([length])):
+        with full_text_lengths(torch.tensor([length])):
             alone = self._logits() if depends else logits
             text: Tensor = self.model(input_ids=self.ids, position_ids=far, use_cache=False).logits
         sentence = (

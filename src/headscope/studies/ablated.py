@@ -15,6 +15,7 @@ from headscope import storage
 from headscope.comparison import ablation_verdict
 from headscope.evaluation import Task, evaluate, prompt_ids
 from headscope.heads import HeadSet
+from headscope.model_files.chat_templates import stop_tokens
 from headscope.progress import Progress
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory, Unit
@@ -23,7 +24,6 @@ from headscope.studies import headsets, sources
 from headscope.studies.evaluate import sampling
 from headscope.studies.stages import Stage
 from headscope.studies.study import Study, TaskRef
-from headscope.turns import stop_tokens
 
 REFERENCE = 32
 """Texts behind a mean, a donor or a fitted constant."""
@@ -109,11 +109,11 @@ class Ablations:
 
     def stand_in(self, subject: Any, operator: str) -> Any:
         """What replaces the heads' writes in ``subject``, which need not be this stage's model."""
-        from headscope.interventions import stand_in
+        from headscope.interventions import make_replacement
 
         if operator in ("mean", "resample"):
-            return stand_in(subject, operator, self.texts(REFERENCE), seed=self.study.seed)
-        return stand_in(subject, operator, [], constants=self._constants() if operator == "optimal" else None)
+            return make_replacement(subject, operator, self.texts(REFERENCE), seed=self.study.seed)
+        return make_replacement(subject, operator, [], constants=self._constants() if operator == "optimal" else None)
 
     def verdict(self, sets: Unit, operator: str) -> Unit:
         """The verdict on one group under one operator, or why there is none."""
@@ -170,7 +170,7 @@ class Ablations:
 
     @contextmanager
     def _without(self, subject: Any, operator: str, heads: HeadSet) -> Iterator[None]:
-        from headscope.interventions import replaced, scale
+        from headscope.interventions import replace_heads, scale
 
         if not heads:
             yield
@@ -178,7 +178,7 @@ class Ablations:
             with scale(subject, heads, float(operator[1:])):
                 yield
         else:
-            with replaced(subject, heads, self.stand_in(subject, operator)):
+            with replace_heads(subject, heads, self.stand_in(subject, operator)):
                 yield
 
     def _config(self, operator: str) -> dict[str, Any]:

@@ -10,11 +10,11 @@ import torch
 
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
-from headscope.interventions import OPERATORS, Text, constant, edit_weights, scale, stand_in
+from headscope.interventions import OPERATORS, Text, constant, edit_weights, make_replacement, scale
 from headscope.interventions.operators import Constants, head_grid
 from headscope.models import Subject, load_model
-from headscope.models.loading import without_bars
-from headscope.models.validation import rounding
+from headscope.models.loading import without_progress_bars
+from headscope.models.validation import rounding_tolerance
 from headscope.studies.stages import model_path
 
 _PROBE = 16
@@ -46,7 +46,7 @@ def export_edited(
     added = None if values is None else {str(head): values[head.layer, head.head] for head in chosen}
     edited = edit_weights(subject, factors, added)
     with _whole(out) as aside:
-        with without_bars():
+        with without_progress_bars():
             edited.model.save_pretrained(aside)
         if edited.tokenizer is not None:
             edited.tokenizer.save_pretrained(aside)
@@ -60,7 +60,7 @@ def export_edited(
                 f"o_proj, zero and scaling need none ({error})"
             ) from error
         difference = _difference(subject, chosen, alpha, values, saved)
-        if difference > rounding(subject.model.dtype):
+        if difference > rounding_tolerance(subject.model.dtype):
             raise InputError(
                 f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on "
                 f"o_proj, which its class leaves out on loading (logits are off by {difference:.1g}); zero and scaling "
@@ -102,7 +102,7 @@ def _constants(subject: Subject, operator: str, reference: Path | None) -> Any:
         from headscope.interventions import capture_mean
 
         return capture_mean(subject, [text.tokens for text in texts])
-    fill = stand_in(subject, operator, texts).fill
+    fill = make_replacement(subject, operator, texts).fill
     assert isinstance(fill, Constants)
     return fill.values
 

@@ -15,7 +15,7 @@ from headscope.studies import headsets
 from headscope.studies.ablated import Ablations
 
 if TYPE_CHECKING:
-    from headscope.interventions import Forced, Text
+    from headscope.interventions import TeacherForcedMetrics, Text
 
 SCHEMA_VERSION = 1
 NAME = "losses"
@@ -77,13 +77,13 @@ def _forced(
     texts: Sequence["Text"],
     edits: Float[np.ndarray, "edit layer head"],
     progress: Progress,
-) -> "Forced":
-    from headscope.interventions import teacher_forced
+) -> "TeacherForcedMetrics":
+    from headscope.interventions import teacher_force
     from headscope.studies.subjects import load
 
     subject = load(model.stage)
     by = model.stand_in(subject, operator)
-    return teacher_forced(subject, texts, edits, fill=by.fill, reader=by.reader, progress=progress)
+    return teacher_force(subject, texts, edits, fill=by.fill, reader=by.reader, progress=progress)
 
 
 def _base(
@@ -94,10 +94,10 @@ def _base(
     progress: Progress,
 ) -> storage.Arrays:
     """Losses of the base model, and which texts they are of, by ``base_read``, where it lacks a token of the others."""
-    from headscope.models import entries
+    from headscope.models import vocabulary_size
     from headscope.studies.subjects import load
 
-    vocabulary = entries(load(base.stage))
+    vocabulary = vocabulary_size(load(base.stage))
     read = [index for index, text in enumerate(texts) if max(text.tokens) < vocabulary]
     if not read:
         return {"base_read": np.array(read, dtype=np.int64)}

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError
+from headscope.model_files.chat_templates import stop_tokens
 from headscope.progress import Progress
 from headscope.training import processes, run
 from headscope.training.log import keep_until
 from headscope.training.optimisation import Optimisation
-from headscope.turns import stop_tokens
 
 if TYPE_CHECKING:
     from headscope.models import Subject
@@ -199,12 +199,12 @@ def drive(trainer: Any, resume: Path | None, progress: Progress, identity: Mappi
 @contextmanager
 def _each_row_by_its_length(trainer: Any) -> Iterator[None]:
     """Rows of a batch are padded to the longest; none of a trainer's models turns them by that length."""
-    from headscope.models.rotary import padded_rows
+    from headscope.models.rotary import positions_from_mask
 
     with ExitStack() as stack:
         for name in ("model", "teacher_model", "ref_model"):
             if (model := getattr(trainer, name, None)) is not None:
-                stack.enter_context(padded_rows(trainer.accelerator.unwrap_model(model)))
+                stack.enter_context(positions_from_mask(trainer.accelerator.unwrap_model(model)))
         yield
 
 

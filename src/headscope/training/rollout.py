@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from headscope.models.decoding import written_on
+from headscope.models.decoding import decode
 
 
 def sample_completions(
@@ -20,4 +20,4 @@ def sample_completions(
     def choose(logits: Tensor, rows: Tensor, step: int) -> Tensor:
         return torch.multinomial(torch.softmax(logits.float() / temperature, -1), 1)[:, 0]
 
-    return written_on(model, prompts, choose, limit=limit, stops=stops)
+    return decode(model, prompts, choose, limit=limit, stops=stops)

@@ -7,7 +7,7 @@ import trl
 from torch.utils.data import Sampler
 
 from headscope.errors import InputError
-from headscope.models.rotary import depend_on_length
+from headscope.models.rotary import depends_on_length
 from headscope.training.durable import DurableTrainer
 from headscope.training.microbatches import micro_batches
 from headscope.training.rollout import sample_completions
@@ -31,7 +31,7 @@ class _Sampling(DurableTrainer):
         loop is ours on a GPU too. Raises InputError where it cannot be: with a nucleus, and with vLLM.
         """
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        by_length = depend_on_length(model)
+        by_length = depends_on_length(model)
         if by_length and (self.use_vllm or self.top_p < 1):
             wanted, name = "vllm: true" if self.use_vllm else f"top_p: {self.top_p}", model.config.model_type
             raise InputError(

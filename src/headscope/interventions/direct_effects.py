@@ -15,10 +15,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headscope.interventions.forced import Text, response_nll
 from headscope.interventions.operators import Heads, head_grid
-from headscope.models import HeadAccess, Hook, as_model, attached, head_access
-from headscope.models.threads import in_order, of_this_thread
+from headscope.interventions.teacher_forcing import Text, response_nll
+from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
+from headscope.models.threads import map_in_order, on_this_thread
 from headscope.progress import SILENT, Progress
 
 
@@ -38,11 +38,11 @@ def direct_loss(
 
     @torch.inference_mode()  # each thread has its own mode
     def measure(text: Text) -> float:
-        with attached(_without_own_writes(access, grid, weights)):
+        with attach_hooks(_without_own_writes(access, grid, weights)):
             return float(response_nll(plain, text)[0])
 
     with progress.bar("direct effects", len(texts)) as bar:
-        for index, loss in enumerate(in_order(plain, measure, texts)):
+        for index, loss in enumerate(map_in_order(plain, measure, texts)):
             losses[index] = loss
             bar.advance()
     return losses
@@ -62,6 +62,6 @@ def _without_own_writes(
         return stream - torch.stack([each.to(stream) for each in written]).sum(0)
 
     for layer in weights:
-        for hook in access.layers[layer].on_write(partial(add, layer)):
-            yield replace(hook, function=of_this_thread(hook.function))
-    yield Hook(access.final_norm.module, "input", of_this_thread(remove))
+        for hook in access.layers[layer].write_hooks(partial(add, layer)):
+            yield replace(hook, function=on_this_thread(hook.function))
+    yield Hook(access.final_norm.module, "input", on_this_thread(remove))

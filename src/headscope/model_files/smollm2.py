@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from headscope import hub
 from headscope.errors import InputError
+from headscope.model_files import hub
 from headscope.storage import written_folder
 
 NAME = "smollm2-135m"
@@ -34,7 +34,7 @@ def model_source() -> str:
     Raises InputError if neither the hub nor the package is there. Asked once per process, so that a model does not
     change in the middle of a study.
     """
-    if hub.serves(HUB_ID):
+    if hub.has_model(HUB_ID):
         return HUB_ID
     return str(dequantised_folder())
 

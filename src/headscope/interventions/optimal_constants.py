@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headscope.interventions.forced import Text, edited_nll, rows_that_fit, teacher_forced
 from headscope.interventions.layerwise import check_hooks
 from headscope.interventions.means import head_writes
 from headscope.interventions.operators import Constants, Heads, head_grid
+from headscope.interventions.teacher_forcing import Text, edited_nll, rows_that_fit, teacher_force
 from headscope.models import as_model, head_access
-from headscope.models.threads import in_order
+from headscope.models.threads import map_in_order
 from headscope.progress import SILENT, Progress
 
 TEXTS_A_STEP = 2
@@ -56,7 +56,7 @@ def fit_constants(
     alone[np.arange(len(places)), places[:, 0], places[:, 1]] = 0
     fitted = _descend(model, texts, alone, mean, spread, steps=steps, rate=learning_rate, seed=seed, progress=progress)
     candidates = [fitted, mean, np.zeros_like(mean)]
-    losses = [teacher_forced(model, texts, alone, fill=Constants(each)).nll.mean(axis=1) for each in candidates]
+    losses = [teacher_force(model, texts, alone, fill=Constants(each)).nll.mean(axis=1) for each in candidates]
     best = np.zeros_like(mean)
     for (layer, head), choice in zip(places, np.argmin(losses, axis=0), strict=True):
         best[layer, head] = candidates[choice][layer, head]
@@ -90,7 +90,7 @@ def _descend(
         for step in range(steps):
             drawn = [texts[int(draw.integers(len(texts)))] for _ in range(TEXTS_A_STEP)]
             pieces = [(text, chunk) for text in drawn for chunk in _chunks(plain, text, alone)]
-            shift.grad = torch.stack(list(in_order(plain, gradient, pieces))).sum(0) / TEXTS_A_STEP
+            shift.grad = torch.stack(list(map_in_order(plain, gradient, pieces))).sum(0) / TEXTS_A_STEP
             adam.step()
             if step >= steps // 2:
                 kept.append(shift.detach().clone())

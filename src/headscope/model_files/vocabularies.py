@@ -49,7 +49,7 @@ def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "var
     check_token_ids(_token_ids(paths[0]), _token_ids(paths[1]), variant_name=variant_name)
 
 
-def check_embedded(folder: Path, rows: int) -> None:
+def check_token_rows(folder: Path, rows: int) -> None:
     """Raise InputError where ``tokenizer.json`` gives a token an id that an embedding of so many rows lacks.
 
     Tokens that no text holds may lack a row: other senses' placeholders, the padding, and a name for unknown text that

@@ -15,7 +15,7 @@ from torch import nn
 
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
-from headscope.interventions.biases import with_output_biases
+from headscope.interventions.output_biases import with_output_biases
 from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.models.adapters import merged_copy
 from headscope.models.projections import linear_bias, linear_weight

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from headscope.errors import InputError
 from headscope.interventions.means import head_writes
-from headscope.interventions.spans import PADDING, PARTS, Markers, Reader, parts_of
+from headscope.interventions.spans import PADDING, PARTS, Markers, Reader, token_parts
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,7 +25,7 @@ class _Donor:
 
 
 @dataclass(eq=False)
-class Donors:
+class ResampleBank:
     """A ``Fill``: z of another problem's text at the same place of the same part.
 
     bank: z of all texts' tokens by layer, [token, heads side by side]. reader: where each row of the pass is.
@@ -41,7 +41,7 @@ class Donors:
     @classmethod
     def capture(
         cls, model: Any, texts: Sequence[Sequence[int]], layers: Sequence[int], reader: Reader, seed: int
-    ) -> "Donors":
+    ) -> "ResampleBank":
         """From texts as token ids. Raises InputError where there is none."""
         texts = [text for text in texts if len(text)]
         if not texts:
@@ -80,7 +80,7 @@ class Donors:
 
 
 def _donor(text: Sequence[int], start: int, markers: Markers) -> _Donor:
-    parts = parts_of(text, markers)
+    parts = token_parts(text, markers)
     prompt = tuple(int(token) for token, part in zip(text, parts, strict=True) if part == 0)
     whole = np.arange(len(text))
     found = [np.flatnonzero(parts == part) for part in range(len(PARTS))]

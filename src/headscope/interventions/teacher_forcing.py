@@ -27,11 +27,11 @@ from torch import Tensor
 
 from headscope.errors import InputError
 from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
-from headscope.interventions.operators import Change, Fill
-from headscope.interventions.spans import PARTS, Reader, Span, reading, span_of
+from headscope.interventions.operators import Fill, HeadEdit
+from headscope.interventions.spans import PARTS, Reader, Span, follow_passes, resolve_span
 from headscope.measures.logits import nll
 from headscope.models import HeadAccess, as_model, head_access
-from headscope.models.threads import in_order
+from headscope.models.threads import map_in_order
 from headscope.progress import SILENT, Progress
 
 CPU_TOKENS = 4096
@@ -66,7 +66,7 @@ class Text:
 
 
 @dataclass(frozen=True, eq=False)
-class Forced:
+class TeacherForcedMetrics:
     """What each edit does to each text.
 
     nll: nats per response token. accuracy: share of response tokens the model would have written itself (greedily).
@@ -76,7 +76,7 @@ class Forced:
     accuracy: Float[np.ndarray, "edit text"]
 
 
-def teacher_forced(
+def teacher_force(
     model: Any,
     texts: Sequence[Text],
     factors: Float[np.ndarray, "edit layer head"],
@@ -86,7 +86,7 @@ def teacher_forced(
     span: str | Span = "all",
     rows: int | None = None,
     progress: Progress = SILENT,
-) -> Forced:
+) -> TeacherForcedMetrics:
     """Loss and accuracy of every edit on every text.
 
     factors: of the heads' writes; an edit of ones leaves the model as it is. ``fill`` stands in where a factor is 0,
@@ -99,7 +99,7 @@ def teacher_forced(
     access = head_access(plain)
     _check(texts, factors, access)
     check_hooks(access)
-    limits = span_of(model, span)
+    limits = resolve_span(model, span)
     inside = None if limits is None else (Reader(limits.markers), PARTS.index(limits.part))
     order = np.lexsort(factors.reshape(len(factors), -1).T[::-1])
     found = np.zeros((2, len(factors), len(texts)), dtype=np.float64)
@@ -115,10 +115,10 @@ def teacher_forced(
     with ExitStack() as stack, progress.bar("teacher-forced", len(texts)) as bar:
         for each in (reader, inside and inside[0]):
             if each is not None:
-                stack.enter_context(reading(model, each))
-        for _ in in_order(plain, measure, range(len(texts))):
+                stack.enter_context(follow_passes(model, each))
+        for _ in map_in_order(plain, measure, range(len(texts))):
             bar.advance()
-    return Forced(found[0], found[1])
+    return TeacherForcedMetrics(found[0], found[1])
 
 
 def edited_nll(
@@ -211,7 +211,7 @@ def _descend(
         for part in np.array_split(np.arange(low, high), ceil((high - low) / size)):
             parent = torch.as_tensor(level.parents[part] - first, device=stream.device)
             stands_in = fill if (level.factors[part] == 0).any() else None
-            change = Change(layers.access, layer, level.factors[part], stands_in, inside)
+            change = HeadEdit(layers.access, layer, level.factors[part], stands_in, inside)
             new = layers.write(layer, stream[parent, place], change(z[parent.to(z.device)])[:, place].contiguous())
             yield from below(layer + 1, int(part[0]), new)
 

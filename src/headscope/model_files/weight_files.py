@@ -141,7 +141,7 @@ def embedding_rows(tensors: Mapping[str, StoredTensor]) -> int | None:
     return next((tensors[name].shape[0] for name in embeddings), None)
 
 
-def without_place(names: Iterable[str], layers: int | None, drafting: int = 0) -> list[str]:
+def unplaced_tensors(names: Iterable[str], layers: int | None, drafting: int = 0) -> list[str]:
     """Return those of a class's unexpected tensors that it should have read, sorted.
 
     drafting: layers after the last that predict further tokens (DeepSeek-V3, GLM-4.5), which no class reads.
@@ -150,7 +150,7 @@ def without_place(names: Iterable[str], layers: int | None, drafting: int = 0) -
     return sorted(name for name in names if not _LEFT_OUT.search(name) and layer_of(name) not in unread)
 
 
-def check_places(folder: Path, names: Iterable[str], layers: int | None, drafting: int = 0) -> None:
+def check_tensor_places(folder: Path, names: Iterable[str], layers: int | None, drafting: int = 0) -> None:
     """Raise InputError where tensors are those of an adapter, or of layers the config does not have."""
     names = list(names)
     unmerged = [name for name in names if _ADAPTER.search(name)]
@@ -160,7 +160,7 @@ def check_places(folder: Path, names: Iterable[str], layers: int | None, draftin
             f"{min(unmerged)}; call merge_and_unload() of peft and save the model again"
         )
     beyond = [name for name in names if layers is not None and layer_of(name) >= layers]
-    unread = without_place(beyond, layers, drafting)
+    unread = unplaced_tensors(beyond, layers, drafting)
     if unread:
         raise InputError(
             f"model folder {folder} holds {len(unread)} weights without a place in its {layers} layers, the first is "

@@ -12,7 +12,7 @@ _PATIENCE = 20
 """Seconds the hub has to say whether a model is there."""
 
 
-def reachable() -> bool:
+def is_reachable() -> bool:
     """False where the hub's name has no address: asking it would be tried again for half a minute, in vain.
 
     Behind a proxy only the proxy knows, and the answer is True.
@@ -30,7 +30,7 @@ def reachable() -> bool:
     return True
 
 
-def snapshot(model: str, revision: str | None = None) -> Path | None:
+def cached_snapshot(model: str, revision: str | None = None) -> Path | None:
     """Return the folder on this machine that holds a hub model's files; None where not even its config was fetched."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
@@ -42,16 +42,16 @@ def snapshot(model: str, revision: str | None = None) -> Path | None:
     return Path(config).parent if isinstance(config, str) else None
 
 
-def check_there(model: str, revision: str | None = None) -> None:
+def check_model_exists(model: str, revision: str | None = None) -> None:
     """Raise InputError where a model's revision is neither on this machine nor on the hub, as far as that answers."""
     from httpx import HTTPError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    if snapshot(model, revision) is not None:
+    if cached_snapshot(model, revision) is not None:
         return
     name = f"model {model}" if revision is None else f"revision {revision} of model {model}"
-    if not reachable():
+    if not is_reachable():
         raise InputError(f"{name} is not on this machine, and the hub cannot be reached; fetch it with hf download")
     try:
         HfApi().model_info(model, revision=revision, timeout=_PATIENCE)
@@ -62,10 +62,10 @@ def check_there(model: str, revision: str | None = None) -> None:
         raise InputError(f"{name} is not on this machine, and the hub does not answer: {reason}") from None
 
 
-def serves(model: str) -> bool:
+def has_model(model: str) -> bool:
     """Tell whether a model is on this machine or on the hub, as far as that answers."""
     try:
-        check_there(model)
+        check_model_exists(model)
     except InputError:
         return False
     return True
@@ -79,7 +79,7 @@ def load_dataset(*what: Any, **options: Any) -> Any:
     import datasets
 
     offline = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = offline or not reachable()  # from the environment, but read at its import alone
+    datasets.config.HF_HUB_OFFLINE = offline or not is_reachable()  # from the environment, but read at its import alone
     try:
         return datasets.load_dataset(*what, **options)
     except ConnectionError as error:

@@ -5,15 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headscope import hub
 from headscope.errors import InputError
-from headscope.foreign_weights import instead_of_weights
-from headscope.storage import read_object
-from headscope.vocabularies import check_embedded
-from headscope.weight_files import (
+from headscope.model_files import hub
+from headscope.model_files.unsupported_formats import unsupported_format
+from headscope.model_files.vocabularies import check_token_rows
+from headscope.model_files.weight_files import (
     StoredTensor,
     check_full_precision,
-    check_places,
+    check_tensor_places,
     embedding_rows,
     has_weights,
     is_pointer,
@@ -21,6 +20,7 @@ from headscope.weight_files import (
     read_header,
     read_tensors,
 )
+from headscope.storage import read_object
 
 _ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # What two models must share for their heads to be compared: the name people use, then the spellings configs use.
@@ -41,7 +41,7 @@ def check_weights(folder: Path) -> None:
     if adapter_base(folder) is not None:
         _check_adapter(folder)
         return
-    instead = None if has_weights(folder) else instead_of_weights(folder)
+    instead = None if has_weights(folder) else unsupported_format(folder)
     if instead is not None:
         raise InputError(instead)
     config = read_model_config(folder)
@@ -53,13 +53,13 @@ def check_weights(folder: Path) -> None:
     check_full_precision(folder, config)
     tensors = read_tensors(folder)
     check_full_precision(folder, config, tensors)
-    check_places(folder, tensors, *places_of(config))
+    check_tensor_places(folder, tensors, *layer_counts(config))
     _check_vocabulary(folder, config, tensors)
 
 
 def _check_vocabulary(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> None:
     """Config, embedding and tokenizer have one size; the tokenizer may be smaller, for embeddings are padded."""
-    stated, rows = model_size(config, _VOCABULARY), embedding_rows(tensors)
+    stated, rows = config_size(config, _VOCABULARY), embedding_rows(tensors)
     if stated is not None and rows is not None and stated != rows:
         raise InputError(
             f"model folder {folder} has {rows} token embeddings and its config.json says vocab_size {stated}; "
@@ -69,7 +69,7 @@ def _check_vocabulary(folder: Path, config: Mapping[str, Any], tensors: Mapping[
         raise InputError(f"tokenizer.json of {folder} is a git-lfs pointer; run git lfs pull there")
     entries = rows if rows is not None else stated
     if entries is not None:
-        check_embedded(folder, entries)
+        check_token_rows(folder, entries)
 
 
 def adapter_base(folder: str | Path) -> str | None:
@@ -97,9 +97,9 @@ def _check_adapter(folder: Path) -> None:
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise InputError(f"adapter {folder} has no {ADAPTER_WEIGHTS}; save it again with safe_serialization=True")
     tensors = read_header(folder / ADAPTER_WEIGHTS)
-    model = whole_model(folder)
+    model = whole_model_folder(folder)
     if model is None:
-        if not hub.reachable():
+        if not hub.is_reachable():
             raise InputError(
                 f"the base model {base} of adapter {folder} is neither a folder nor on this machine, and the hub "
                 "cannot be reached; correct base_model_name_or_path in adapter_config.json"
@@ -114,7 +114,7 @@ def _check_adapter_fits(folder: Path, tensors: Mapping[str, StoredTensor], model
     Widths are compared for names that the base's file has: classes rename weights when they load, and then loading
     tells.
     """
-    layers, _ = places_of(read_model_config(model))
+    layers, _ = layer_counts(read_model_config(model))
     weights = read_tensors(model) if has_weights(model) else {}
     for name, factor in tensors.items():
         match = _LORA.fullmatch(name)
@@ -133,13 +133,13 @@ def _check_adapter_fits(folder: Path, tensors: Mapping[str, StoredTensor], model
             )
 
 
-def whole_model(folder: Path) -> Path | None:
+def whole_model_folder(folder: Path) -> Path | None:
     """Return the folder itself, or for an adapter its base's; None where that is on the hub and not on this machine."""
     base = adapter_base(folder)
     if base is None:
         return folder
     local = Path(base).expanduser()
-    return local if local.is_dir() else hub.snapshot(base)
+    return local if local.is_dir() else hub.cached_snapshot(base)
 
 
 def read_model_config(folder: str | Path) -> dict[str, Any]:
@@ -159,7 +159,7 @@ def check_compatible(
 ) -> None:
     """Raise InputError unless two ``config.json`` agree in layers and query heads."""
     for what, spellings in _SHAPE.items():
-        expected, found = model_size(base, spellings), model_size(variant, spellings)
+        expected, found = config_size(base, spellings), config_size(variant, spellings)
         if expected != found:
             raise InputError(
                 f"{variant_name} has {found} {what} and {base_name} has {expected}; "
@@ -167,13 +167,13 @@ def check_compatible(
             )
 
 
-def places_of(config: Mapping[str, Any]) -> tuple[int | None, int]:
+def layer_counts(config: Mapping[str, Any]) -> tuple[int | None, int]:
     """Return how many layers a config has, and how many further ones only draft tokens."""
     text = config.get("text_config") or config
-    return model_size(config, _SHAPE["layers"]), int(text.get("num_nextn_predict_layers") or 0)
+    return config_size(config, _SHAPE["layers"]), int(text.get("num_nextn_predict_layers") or 0)
 
 
-def model_size(config: Mapping[str, Any], spellings: tuple[str, ...]) -> int | None:
+def config_size(config: Mapping[str, Any], spellings: tuple[str, ...]) -> int | None:
     """Return the first of the named sizes that a config has."""
     text = config.get("text_config") or config  # vision-language models keep the language model one level down
     return next((int(text[name]) for name in spellings if name in text), None)

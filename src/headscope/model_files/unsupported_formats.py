@@ -8,7 +8,7 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 _OF_A_TRAINING = re.compile(r"training_args|optimizer|scheduler|scaler|rng_state|random_states|_states\.pt$")
 
 
-def instead_of_weights(folder: Path) -> str | None:
+def unsupported_format(folder: Path) -> str | None:
     """Return a sentence on a folder without safetensors: what it holds and what to do; None for nothing known."""
     for sentence in (_deepspeed(folder), _fsdp(folder), _gguf(folder), _pickles(folder), _shards(folder)):
         if sentence is not None:
