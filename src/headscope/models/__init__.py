@@ -1,4 +1,4 @@
-"""Models: loading, and access to heads per architecture, of a ``Subject`` or a plain model."""
+"""Models: loading, and access to heads per architecture, for a ``Subject`` or a plain model."""
 
 from headscope.models.access import HeadAccess, LayerAccess, ungroup_kv
 from headscope.models.architectures import ARCHITECTURES, head_access

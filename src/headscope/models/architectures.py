@@ -90,7 +90,7 @@ def _llama_like_projections(attention: nn.Module, port_heads: dict[str, int], d_
 
 
 def _port_norm(attention: nn.Module, port: str, d_head: int) -> NormAccess | None:
-    """Return ``q_norm`` and the like if they span all heads; a norm per head comes after the split and needs no access."""
+    """Return ``q_norm`` and its kin if they span all heads; a norm per head follows the split and needs no access."""
     norm = getattr(attention, f"{port}_norm", None)
     return None if norm is None or norm.weight.shape[-1] == d_head else norm_access(norm)
 
@@ -137,7 +137,7 @@ def gpt2(model: PreTrainedModel) -> HeadAccess:
 
 
 def gpt_neox(model: PreTrainedModel) -> HeadAccess:
-    """Return access to GPT-NeoX (Pythia): LayerNorm, q, k, v interleaved head by head, attention and MLP in parallel."""
+    """Return access to GPT-NeoX (Pythia): LayerNorm, q, k and v interleaved head by head, a parallel MLP."""
     config, trunk = model.config, model.base_model
     heads, d_head = config.num_attention_heads, config.hidden_size // config.num_attention_heads
     layers = []
