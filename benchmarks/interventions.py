@@ -20,9 +20,10 @@ from headscope.comparison.ablation_evidence import dose_response, guard, operato
 from headscope.comparison.importance_matched import importance_matched_sets
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadSet
-from headscope.interventions import OPERATORS, Text, direct_loss, make_replacement, teacher_force
+from headscope.interventions import Text, direct_loss, make_replacement, teacher_force
 from headscope.lab import base, chains
 from headscope.models import Subject, load_model
+from headscope.operators import OPERATORS
 
 HEADS = HeadSet.of(["L1H0", "L2H3", "L3H1", "L3H2"])
 REFERENCE, ALPHAS = 32, (0.0, 0.5, 0.8, 1.3, 1.5)

@@ -9,7 +9,7 @@ from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.interventions import (
-    OPERATORS,
+    Constants,
     Text,
     capture_mean,
     direct_loss,
@@ -19,8 +19,8 @@ from headscope.interventions import (
     scale_rows,
     teacher_force,
 )
-from headscope.interventions.operators import Constants
 from headscope.models import ARCHITECTURES, Subject, head_access
+from headscope.operators import OPERATORS
 
 pytestmark = pytest.mark.usefixtures("float64")
 

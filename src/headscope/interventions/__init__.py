@@ -1,6 +1,7 @@
 """Interventions on heads: context managers for ``model.generate``, edited copies of a model, sweeps of head sets."""
 
 from headscope.interventions.direct_effects import direct_loss
+from headscope.interventions.head_edits import Constants
 from headscope.interventions.means import capture_mean
 from headscope.interventions.operators import constant, mean, resample, scale, scale_rows, zero
 from headscope.interventions.optimal_constants import fit_constants
@@ -8,18 +9,14 @@ from headscope.interventions.replacements import Replacement, make_replacement, 
 from headscope.interventions.spans import Markers, Span
 from headscope.interventions.teacher_forcing import TeacherForcedMetrics, Text, teacher_force
 from headscope.interventions.weight_edits import edit_weights
-from headscope.models import Hook, attach_hooks
-from headscope.operators import OPERATORS
 
 __all__ = [
-    "OPERATORS",
-    "Hook",
+    "Constants",
     "Markers",
     "Replacement",
     "Span",
     "TeacherForcedMetrics",
     "Text",
-    "attach_hooks",
     "capture_mean",
     "constant",
     "direct_loss",

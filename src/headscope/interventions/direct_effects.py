@@ -1,33 +1,33 @@
-"""The direct effect of removing heads: what reaches the logits when nothing downstream may answer.
+"""The direct effect of removing heads: the part of it that reaches the logits without any later layer's response.
 
 Total effect: later layers read the changed stream. Direct effect: the heads' writes are taken out of the final residual
-stream alone, and the final norm works on what is left. Where direct exceeds total, later layers repair the damage
+stream alone, and the final norm works on what is left. If direct exceeds total, later layers repair the damage
 (McGrath et al. 2023, arXiv 2307.15771; Rushing and Nanda 2024, arXiv 2402.15390).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headscope.interventions.operators import Heads, head_grid
+from headscope.interventions.head_edits import Heads, head_grid
 from headscope.interventions.teacher_forcing import Text, response_nll
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
+from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order, on_this_thread
 from headscope.progress import SILENT, Progress
 
 
 def direct_loss(
-    model: Any, heads: Heads, texts: Sequence[Text], *, progress: Progress = SILENT
+    model: SubjectOrModel, heads: Heads, texts: Sequence[Text], *, progress: Progress = SILENT
 ) -> Float[np.ndarray, "text"]:
-    """Nats per response token without the heads' own writes in the final residual stream, all else as it was.
+    """Return nats per response token without the heads' own writes in the final residual stream, all else as it was.
 
-    A post-norm after attention (Gemma, OLMo 2) is linearised at the whole model's pass. Raises InputError where a head
+    A post-norm after attention (Gemma, OLMo 2) is linearised at the whole model's pass. Raises InputError if a head
     does not exist.
     """
     plain, grid = as_model(model), head_grid(model, heads)
@@ -38,7 +38,7 @@ def direct_loss(
 
     @torch.inference_mode()  # each thread has its own mode
     def measure(text: Text) -> float:
-        with attach_hooks(_without_own_writes(access, grid, weights)):
+        with attach_hooks(_removal_hooks(access, grid, weights)):
             return float(response_nll(plain, text)[0])
 
     with progress.bar("direct effects", len(texts)) as bar:
@@ -48,20 +48,20 @@ def direct_loss(
     return losses
 
 
-def _without_own_writes(
+def _removal_hooks(
     access: HeadAccess, grid: Bool[np.ndarray, "layer head"], weights: Mapping[int, Float[Tensor, "chosen d_head d"]]
 ) -> Iterator[Hook]:
-    """What the heads write is kept on the way up, and taken out before the final norm of the same pass."""
-    written: list[Tensor] = []
+    """Yield hooks that record what the heads write, and take it out before the final norm of the same pass."""
+    writes: list[Tensor] = []
 
-    def add(layer: int, z: Float[Tensor, "1 token z"]) -> None:
-        own = torch.unflatten(z, -1, (access.heads, access.d_head))[:, :, grid[layer]].float()
-        written.append(torch.einsum("bthe,hed->btd", own, weights[layer]))
+    def record(layer: int, z: Float[Tensor, "1 token z"]) -> None:
+        chosen = torch.unflatten(z, -1, (access.heads, access.d_head))[:, :, grid[layer]].float()
+        writes.append(torch.einsum("bthe,hed->btd", chosen, weights[layer]))
 
     def remove(stream: Float[Tensor, "1 token d"]) -> Float[Tensor, "1 token d"]:
-        return stream - torch.stack([each.to(stream) for each in written]).sum(0)
+        return stream - torch.stack([write.to(stream) for write in writes]).sum(0)
 
     for layer in weights:
-        for hook in access.layers[layer].write_hooks(partial(add, layer)):
+        for hook in access.layers[layer].write_hooks(partial(record, layer)):
             yield replace(hook, function=on_this_thread(hook.function))
     yield Hook(access.final_norm.module, "input", on_this_thread(remove))

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
@@ -63,7 +63,7 @@ def is_passive_hook(function: object) -> bool:
 def _register(hook: Hook) -> RemovableHandle:
     if hook.kind == "output":
 
-        def replace_output(_module: nn.Module, _args: object, output: Tensor | tuple[Tensor, ...]) -> object:
+        def replace_output(_module: nn.Module, _args: object, output: Any) -> object:
             if not isinstance(output, tuple):
                 return hook.function(output)
             first = hook.function(output[0])
@@ -72,7 +72,7 @@ def _register(hook: Hook) -> RemovableHandle:
         replace_output.by_row = hook.by_row  # type: ignore[attr-defined]
         return hook.module.register_forward_hook(replace_output)
 
-    def replace_input(_module: nn.Module, args: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+    def replace_input(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         first = hook.function(args[0])
         return None if first is None else (first, *args[1:])
 

@@ -10,11 +10,12 @@ import torch
 
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
-from headscope.interventions import OPERATORS, Text, constant, edit_weights, make_replacement, scale
-from headscope.interventions.operators import Constants, head_grid
+from headscope.interventions import Constants, Text, constant, edit_weights, make_replacement, scale
+from headscope.interventions.head_edits import head_grid
 from headscope.models import Subject, load_model
 from headscope.models.loading import without_progress_bars
 from headscope.models.validation import rounding_tolerance
+from headscope.operators import OPERATORS
 from headscope.studies.stages import model_path
 
 _PROBE = 16
@@ -35,7 +36,8 @@ def export_edited(
     model: a folder, a hub id or a built-in name. operator: zero, mean or optimal; ``alpha`` scales instead.
     reference: for mean and optimal, a text file with one text per line.
     The folder is loaded again and held against the hooks. Raises InputError where a head does not exist, the operator
-    is no constant, the reference is missing, the folder is not empty, or the checkpoint cannot hold the edit.
+    is no constant, the reference is missing or has several parts, the folder is not empty, or the checkpoint cannot
+    hold the edit.
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"folder {out} is not empty; name another with --out")
@@ -97,13 +99,12 @@ def _constants(subject: Subject, operator: str, reference: Path | None) -> Any:
         raise InputError(f"operator {operator} {kind}; weights can hold zero, mean and optimal, and --alpha")
     if operator == "zero":
         return None
-    texts = _texts(subject, reference)
-    if operator == "mean":
-        from headscope.interventions import capture_mean
-
-        return capture_mean(subject, [text.tokens for text in texts])
-    fill = make_replacement(subject, operator, texts).fill
-    assert isinstance(fill, Constants)
+    fill = make_replacement(subject, operator, _texts(subject, reference)).fill
+    if not isinstance(fill, Constants):
+        raise InputError(
+            f"operator {operator} has a mean for each part of the texts in {reference} (prompt, thinking, answer), and "
+            "weights hold one constant per head; give texts without think markers, or use optimal"
+        )
     return fill.values
 
 
