@@ -1,7 +1,4 @@
-"""Models that have a name: the lab's, which are shipped, and SmolLM2-135M, which anyone can install.
-
-Nothing here loads torch, unless a model has to be converted first.
-"""
+"""Models that have a name: the lab's, which are shipped, and SmolLM2-135M, which anyone can install."""
 
 from importlib import resources
 from pathlib import Path

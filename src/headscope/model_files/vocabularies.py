@@ -1,35 +1,37 @@
-"""Vocabularies of two models: which token has which id, and how many entries both have."""
+"""Vocabularies: whether two models agree which token has which id, and whether every token has an embedding."""
 
 import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from headscope.errors import InputError
 from headscope.storage import read_object
 
-# Tokens that stand for other senses' input: text-only Gemma 3 models name one that their embedding has no row for.
+# Placeholders for images and sound: text-only Gemma 3 models name one that their embedding has no row for.
 _NEVER_WRITTEN = re.compile("image|audio|video|vision")
 
 
 def check_token_ids(
     base: Mapping[str, int], variant: Mapping[str, int], *, variant_name: str = "variant", base_name: str = "base"
 ) -> None:
-    """Raise InputError unless one vocabulary is the other, or is it with further tokens after its last id.
+    """Raise InputError unless two vocabularies are equal, or one is the other with further tokens after its last id.
 
     The message names the token of lowest id that differs.
     """
     last = min(max(ids.values(), default=0) for ids in (base, variant))
 
-    def at_end(token: str) -> bool:
-        """Only one vocabulary has it, and the other ends before it."""
-        return (token in base) != (token in variant) and base.get(token, variant.get(token, 0)) > last
+    def id_of(token: str) -> int:
+        return base.get(token, variant.get(token, 0))
 
-    differing = [token for token in {**variant, **base} if variant.get(token) != base.get(token) and not at_end(token)]
+    differing = []
+    for token in {**variant, **base}:
+        is_at_end = (token in base) != (token in variant) and id_of(token) > last
+        if variant.get(token) != base.get(token) and not is_at_end:
+            differing.append(token)
     if differing:
-        # Of the lowest id, because tokenizers list their vocabulary in no fixed order.
-        token = min(differing, key=lambda each: base.get(each, variant.get(each, 0)))
+        # The one of lowest id, because tokenizers list their vocabulary in no fixed order.
+        token = min(differing, key=id_of)
         in_variant, in_base = str(variant.get(token, "absent")), str(base.get(token, "absent"))
         raise InputError(
             f"{variant_name} has another vocabulary than {base_name}: token {token!r} is {in_variant} in it and "
@@ -38,7 +40,7 @@ def check_token_ids(
 
 
 def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "variant") -> None:
-    """Raise InputError where two folders' ``tokenizer.json`` give a token different ids (``check_token_ids``).
+    """Raise InputError if two folders' ``tokenizer.json`` give a token different ids (``check_token_ids``).
 
     Added tokens are free to differ: R1-style models rename their base's chat markers. A folder without the file
     passes.
@@ -50,16 +52,16 @@ def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "var
 
 
 def check_token_rows(folder: Path, rows: int) -> None:
-    """Raise InputError where ``tokenizer.json`` gives a token an id that an embedding of so many rows lacks.
+    """Raise InputError if ``tokenizer.json`` gives a token an id that an embedding of ``rows`` rows lacks.
 
-    Tokens that no text holds may lack a row: other senses' placeholders, the padding, and a name for unknown text that
-    the tokenizer never gives.
+    Tokens that no text holds may lack a row: placeholders for images and sound, the padding, and a name for unknown
+    text that the tokenizer never gives.
     """
     path = folder / "tokenizer.json"
     if not path.is_file():
         return
-    state = path.stat()
-    token, index = _last_token(path, state.st_size, state.st_mtime_ns, _labels(folder))
+    status = path.stat()
+    token, index = _last_token(path, status.st_size, status.st_mtime_ns, _special_names(folder))
     if index >= rows:
         raise InputError(
             f"the tokenizer of {folder} has token {token!r} with id {index} and the embedding has {rows} rows; "
@@ -67,7 +69,7 @@ def check_token_rows(folder: Path, rows: int) -> None:
         )
 
 
-def _labels(folder: Path) -> tuple[str, ...]:
+def _special_names(folder: Path) -> tuple[str, ...]:
     """Return the tokens that the tokenizer's settings call padding and unknown."""
     path = folder / "tokenizer_config.json"
     settings = read_object(path) if path.is_file() else {}
@@ -76,20 +78,27 @@ def _labels(folder: Path) -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=256)
-def _last_token(path: Path, size: int, modified: int, labels: tuple[str, ...]) -> tuple[str, int]:
-    """Return the token of the highest id that a text can hold; a file that did not change is read once.
+def _last_token(path: Path, size: int, modified: int, special_names: tuple[str, ...]) -> tuple[str, int]:
+    """Return the token of the highest id that a text can hold, and the id.
 
-    labels: names of padding and unknown text; the latter counts where the tokenizer's own model gives it.
+    size, modified: of the file, so that one that did not change is read once.
+    special_names: of padding and unknown text; the latter counts if the tokenizer's own model gives it.
     """
-    given, tokens = read_object(path).get("model", {}).get("unk_token"), _token_ids(path)
-    tokens |= {token["content"]: token["id"] for token in read_object(path).get("added_tokens") or []}
-    unwritten = {token for token in tokens if _NEVER_WRITTEN.search(token)} | set(labels) - {given}
-    written = {token: index for token, index in tokens.items() if token not in unwritten}
-    return max(written.items(), key=lambda item: item[1], default=("", -1))
+    ids = _token_ids(path)
+    for token in read_object(path).get("added_tokens") or []:
+        ids[token["content"]] = token["id"]
+    unknown = read_object(path).get("model", {}).get("unk_token")
+    unwritten = set(special_names) - {unknown}
+    last_token, last_index = "", -1
+    for token, index in ids.items():
+        if index > last_index and token not in unwritten and not _NEVER_WRITTEN.search(token):
+            last_token, last_index = token, index
+    return last_token, last_index
 
 
 def _token_ids(path: Path) -> dict[str, int]:
-    vocabulary: Any = read_object(path).get("model", {}).get("vocab", {})
+    """Return the ids of the tokens that are not added."""
+    vocabulary: dict[str, int] | list[tuple[str, float]] = read_object(path).get("model", {}).get("vocab", {})
     if isinstance(vocabulary, dict):
         return vocabulary
     return {token: index for index, (token, _score) in enumerate(vocabulary)}  # Unigram lists [token, score]
