@@ -36,8 +36,8 @@ from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
 from headscope.lab import builtin_data, chains
 from headscope.lab.pairs import lab_pairs
+from headscope.model_files.named_models import LAB_FOLDERS
 from headscope.models import head_access, load_model
-from headscope.named_models import LAB_FOLDERS
 from headscope.results.cross_patch import CrossPatch
 from headscope.results.edges import EdgeScores
 

@@ -19,7 +19,7 @@ from headscope.circuits.integration import Integrand
 from headscope.circuits.means import Means
 from headscope.circuits.memory import Budget, free_memory
 from headscope.errors import InputError
-from headscope.models import ARCHITECTURES, Hook, attached, head_access
+from headscope.models import ARCHITECTURES, Hook, attach_hooks, head_access
 from headscope.pairs import Pairs
 from headscope.results.circuit import Circuit
 
@@ -171,7 +171,7 @@ class Shortage:
                 raise self.error(self.words)
 
     def __enter__(self) -> "Shortage":
-        self._hooks = attached([Hook(self.layers[1].mlp, "input", self.refuse)])
+        self._hooks = attach_hooks([Hook(self.layers[1].mlp, "input", self.refuse)])
         self._hooks.__enter__()
         return self
 

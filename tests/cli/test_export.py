@@ -9,7 +9,7 @@ import torch
 from tests.precision import EXACT
 
 from headscope.cli.main import main
-from headscope.interventions import capture_mean, constant, scale
+from headscope.interventions import mean, scale
 from headscope.lab.tokenizer import build_tokenizer
 from headscope.models import load_model
 
@@ -53,7 +53,7 @@ def test_means_go_into_biases(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert lines[0] == "mean on L0H1 L1H3, saved as llama"  # Qwen 2 has no bias on o_proj
     subject = load_model(model, dtype="float64")
     ids = [subject.tokenizer(line, add_special_tokens=False)["input_ids"] for line in ("c=4; j=c*4;", "a=8; ?a")]
-    with constant(subject, ["L0H1", "L1H3"], capture_mean(subject, ids)):
+    with mean(subject, ["L0H1", "L1H3"], ids):
         expected = subject.model(IDS).logits
     saved = load_model(lines[-1], dtype="float64")
     assert torch.allclose(saved.model(IDS).logits, expected, rtol=0, atol=EXACT)
@@ -66,6 +66,10 @@ def test_what_weights_cannot_hold_is_refused(
     assert "resample changes from token to token" in capsys.readouterr().err
     assert main(export(model, "--operator", "mean")) == 2
     assert "one text per line" in capsys.readouterr().err
+    thoughts = tmp_path / "thoughts.txt"
+    thoughts.write_text("a=3; ?a <think> a=3; </think> <ans> 3\n")
+    assert main(export(model, "--operator", "mean", "--reference", str(thoughts))) == 2
+    assert "has a mean for each part of the texts" in capsys.readouterr().err
     phi3 = tmp_path / "phi3"
     tiny_model("phi3", vocab_size=79).save_pretrained(phi3)
     build_tokenizer().save_pretrained(phi3)

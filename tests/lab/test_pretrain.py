@@ -14,8 +14,8 @@ from headscope.errors import InputError
 from headscope.lab import builtin_data
 from headscope.lab.pretrain import pretrain
 from headscope.lab.recipes import RECIPES, SIZES, Phase, Recipe
+from headscope.model_files.named_models import LAB_FOLDERS, named_model
 from headscope.models import load_model
-from headscope.named_models import LAB_FOLDERS, named_model
 
 TOY = Recipe("S", (Phase(50, 0.5, 3e-3, 1e-3, {"T1": 0.5, "K": 0.5}),), tokens_per_batch=512)
 

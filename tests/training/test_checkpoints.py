@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headscope.errors import InputError
-from headscope.model_folder import check_compatible
+from headscope.model_files.folder import check_compatible
 from headscope.training import list_checkpoints
 
 

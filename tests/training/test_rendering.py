@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_turns import TEMPLATES, speaking
+from tests.model_files.test_chat_templates import TEMPLATES, speaking
 from tests.training.conftest import build_tokenizer
 
 from headscope.errors import InputError
+from headscope.model_files.chat_templates import local_template, shipped_templates
 from headscope.training import SftConfig, run_sft
 from headscope.training.rendering import check_completions, describe_row, render_row
-from headscope.turns import local_template, shipped_templates
 
 THOUGHT = "<think>\nsix is two threes\n</think>\n\nIt is 6."
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headscope.circuits.endings import Endings
 from headscope.circuits.operands import padded
-from headscope.models import HeadAccess, Hook, attached, check_finite
+from headscope.models import HeadAccess, Hook, attach_hooks, check_finite
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,7 +17,7 @@ class Writes:
     """What one pass over clean and corrupt endings wrote; run 0 is clean, run 1 corrupt.
 
     embeddings: what the model is given.
-    heads: per layer z as it is written (``LayerAccess.on_write``), heads side by side.
+    heads: per layer z as it is written (``LayerAccess.write_hooks``), heads side by side.
     mlps: per layer what the MLP adds to the residual stream.
     residual: the residual stream at every ``HeadAccess.stream_inputs``: per layer before the attention and before the
         MLP, then before the final norm. The first is what the input writes (learned positions included, which are the
@@ -40,7 +40,7 @@ def contrast(run: Endings) -> Writes:
     """
     embeddings = torch.stack([run.clean, run.corrupt], dim=1)
     kept: dict[tuple[str, int], Tensor] = {}
-    with attached(_hooks(run.access, kept)):
+    with attach_hooks(_hooks(run.access, kept)):
         logits = run.logits(embeddings)
     layers, sites = range(len(run.access.layers)), range(len(run.access.stream_inputs))
     for layer in layers:
@@ -60,7 +60,7 @@ def _hooks(access: HeadAccess, kept: dict[tuple[str, int], Tensor]) -> list[Hook
 
     hooks = [Hook(module, "input", partial(keep, "residual", site)) for site, module in enumerate(access.stream_inputs)]
     for index, layer in enumerate(access.layers):
-        hooks += layer.on_write(partial(keep, "z", index))
+        hooks += layer.write_hooks(partial(keep, "z", index))
         hooks.append(Hook(layer.mlp_write, "output", partial(keep, "mlp", index)))
     return hooks
 

@@ -23,7 +23,7 @@ from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.replay import Replay
 from headscope.errors import InputError
-from headscope.models import HeadAccess, Subject, as_model, common_vocabulary, entries, head_access, name_of
+from headscope.models import HeadAccess, Subject, as_model, common_vocabulary, head_access, name_of, vocabulary_size
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.cross_patch import CrossPatch
@@ -49,7 +49,7 @@ def cross_patch(
     _check_alike(into, source, accesses)
     vocabulary = common_vocabulary(into, source, variant_name=f"source {name_of(source)}")
     check_tokens(pairs, vocabulary)
-    if entries(into) != entries(source):
+    if vocabulary_size(into) != vocabulary_size(source):
         pairs = replace(pairs, vocabulary=min(vocabulary, pairs.vocabulary or vocabulary))
     graph, d_model = accesses[0].graph, accesses[0].d_model
     # What the source writes is kept too, and its heads' departures of one layer.

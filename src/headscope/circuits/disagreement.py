@@ -17,8 +17,8 @@ from transformers.cache_utils import DynamicCache
 from headscope.circuits.batches import check_tokens
 from headscope.errors import InputError
 from headscope.measures.logits import kl
-from headscope.models import as_model, common_vocabulary, entries, name_of
-from headscope.models.rotary import own_lengths, part_of
+from headscope.models import as_model, common_vocabulary, name_of, vocabulary_size
+from headscope.models.rotary import full_text_lengths, own_text_lengths
 from headscope.pairs import Pair, Pairs
 from headscope.progress import SILENT, Progress
 
@@ -62,9 +62,9 @@ def answer_divergence(
     models = [as_model(model) for model in (base, post)]
     vocabulary = common_vocabulary(base, post, variant_name=f"post {name_of(post)}")
     check_tokens(pairs, vocabulary)
-    widest = max(entries(model) for model in models)
+    widest = max(vocabulary_size(model) for model in models)
     found = []
-    with own_lengths(models[0]), own_lengths(models[1]), progress.bar("disagreement", len(pairs)) as bar:
+    with own_text_lengths(models[0]), own_text_lengths(models[1]), progress.bar("disagreement", len(pairs)) as bar:
         for index, pair in enumerate(pairs):
             if pair.shared == len(pair.clean):
                 raise InputError(f"pair {index} has two equal texts; there is no answer to compare the models on")
@@ -95,7 +95,7 @@ def _answer_logits(model: Any, pair: Pair, chunk: int) -> Iterator[Float[Tensor,
         stop = min(max(start, pair.shared) + chunk, len(tokens))
         asked = stop - max(start, pair.shared)
         chunk_ids = tokens[None, start:stop]
-        with part_of(torch.tensor([len(tokens)])):
+        with full_text_lengths(torch.tensor([len(tokens)])):
             output = model(input_ids=chunk_ids, past_key_values=cache, use_cache=True, logits_to_keep=asked)
         yield output.logits[0].float()
         start = stop

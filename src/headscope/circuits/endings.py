@@ -13,8 +13,8 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from headscope.circuits.batches import Batch
 from headscope.models import HeadAccess
-from headscope.models.adapters import forget_merged
-from headscope.models.rotary import own_lengths, part_of, regimes
+from headscope.models.adapters import clear_merged_layers
+from headscope.models.rotary import frequency_regimes, full_text_lengths, own_text_lengths
 from headscope.models.wrappers import own_forward
 
 
@@ -94,9 +94,9 @@ def endings(model: PreTrainedModel, access: HeadAccess, batch: Batch) -> Endings
         return Endings(model, access, batch, None)
     lengths = batch.position_ids[:, -1] + 1
     prefixes = torch.cat([batch.prefix, batch.mask[:, :length]], dim=1).tolist()
-    first, rows = _distinct(list(zip(map(tuple, prefixes), regimes(model, lengths), strict=True)))
+    first, rows = _distinct(list(zip(map(tuple, prefixes), frequency_regimes(model, lengths), strict=True)))
     cache = DynamicCache()
-    with part_of(lengths[first]):
+    with full_text_lengths(lengths[first]):
         model.base_model(
             input_ids=batch.prefix[first],
             attention_mask=batch.mask[first, :length],
@@ -130,9 +130,9 @@ def frozen(model: PreTrainedModel) -> Iterator[None]:
         for parameter in trainable:
             parameter.requires_grad_(False)
         precision = torch.autocast(model.device.type, enabled=False)
-        with own_forward(model), torch.inference_mode(False), precision, own_lengths(model):
+        with own_forward(model), torch.inference_mode(False), precision, own_text_lengths(model):
             yield
     finally:
-        forget_merged()
+        clear_merged_layers()
         for parameter in trainable:
             parameter.requires_grad_(True)

@@ -16,8 +16,8 @@ from torch import Tensor
 from headscope.circuits.endings import Endings
 from headscope.circuits.objective import Objective
 from headscope.errors import InputError
-from headscope.models import HeadAccess, Hook, NormAccess, Projection, attached, ungrouped
-from headscope.models.hooks import UNSEEN
+from headscope.models import HeadAccess, Hook, NormAccess, Projection, attach_hooks, ungroup_kv
+from headscope.models.hooks import HIDDEN_FROM_HOOKS
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,12 +88,12 @@ class _Tape:
 
     def _unseen(self, site: int) -> InputError:
         reader = ("attention", "MLP")[site % 2] if site < len(self.residuals) - 1 else "final norm"
-        return InputError(f"layer {site // 2} shows nothing of its {reader}: {UNSEEN}")
+        return InputError(f"layer {site // 2} shows nothing of its {reader}: {HIDDEN_FROM_HOOKS}")
 
 
 def readings(run: Endings, objective: Objective, embeddings: Float[Tensor, "pair node ending d"]) -> list[Reading]:
     """Forward and backward over the nodes: per layer the heads' and the MLP's reading, last the logits'."""
     tape = _Tape(run.access)
-    with attached(tape.hooks(run.access)), ungrouped(run.access), torch.enable_grad():
+    with attach_hooks(tape.hooks(run.access)), ungroup_kv(run.access), torch.enable_grad():
         loss = objective(run.logits(embeddings.requires_grad_())).sum()
     return tape.readings(loss)

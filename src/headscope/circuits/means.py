@@ -27,7 +27,7 @@ from torch.nn import functional
 from headscope.circuits.gradients import Reading
 from headscope.circuits.operands import padded
 from headscope.models import HeadAccess, NormAccess, Projection
-from headscope.models.projections import copies, linear_bias, linear_weight
+from headscope.models.projections import linear_bias, linear_weight, repeat_heads
 from headscope.results.graph import PORTS
 
 
@@ -143,7 +143,7 @@ def _heads(access: HeadAccess, layer: int, reading: Reading, weights: Float[Tens
         outputs, gradients = (projection.split(_by_node(each, len(weights))) for each in (output, gradient))
         for port, own in gradients.items():
             direct[port] = _direct(r, own, weights)
-            varying = outputs[port] - copies(_constant(projection, norm, port), own.shape[-2])
+            varying = outputs[port] - repeat_heads(_constant(projection, norm, port), own.shape[-2])
             shares[port] = _share(varying, own, r, weights, access.d_model)
     together = torch.cat([shares[port] for port in PORTS], dim=2)
     return HeadMeans(direct, [[Along(slice(0, len(PORTS) * access.heads), together, _by_position(x, reading))]])

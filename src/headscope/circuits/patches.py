@@ -9,7 +9,7 @@ from torch import Tensor
 
 from headscope.circuits.contrast import Writes, contrast
 from headscope.circuits.endings import Endings
-from headscope.models import HeadAccess, Hook, attached
+from headscope.models import HeadAccess, Hook, attach_hooks
 from headscope.models.projections import linear_bias
 
 
@@ -115,6 +115,6 @@ def mean_writes(parts: Sequence[Sums]) -> Constants:
 def unwritten(run: Endings) -> Float[Tensor, "pair ending d"]:
     """What the residual stream holds before layer 0 beside the token embeddings: learned positions, or nothing."""
     kept: list[Tensor] = []
-    with attached([Hook(run.access.stream_inputs[0], "input", kept.append)]):
+    with attach_hooks([Hook(run.access.stream_inputs[0], "input", kept.append)]):
         run.logits(torch.zeros_like(run.clean)[:, None])
     return kept[0].to(run.clean.device, torch.float32)

@@ -19,7 +19,7 @@ from torch import Tensor
 from headscope.circuits.contrast import Writes
 from headscope.circuits.endings import Endings
 from headscope.circuits.patches import Patch
-from headscope.models import HeadAccess, Hook, attached, ungrouped
+from headscope.models import HeadAccess, Hook, attach_hooks, ungroup_kv
 from headscope.results.graph import PORTS
 
 
@@ -29,7 +29,7 @@ def patched_logits(
 ) -> Float[Tensor, "pair circuit column vocab"]:
     """Logits of the clean endings at the evaluated columns, each circuit's with every edge outside it patched."""
     inputs = run.clean[:, None].expand(-1, len(edges), -1, -1)
-    with attached(_Pass(run, writes, patch, edges).hooks()), ungrouped(run.access):
+    with attach_hooks(_Pass(run, writes, patch, edges).hooks()), ungroup_kv(run.access):
         return run.logits(inputs)
 
 
@@ -97,7 +97,7 @@ class _Pass:
             mlp = partial(self.stream, self.graph.mlp_destination(index), 2 * index + 1)
             hooks.append(Hook(layer.attention_input, "input", partial(self.heads, index)))
             hooks += own_ports(access, index, lambda: self.ports)
-            hooks += layer.on_write(partial(self.wrote_heads, index))
+            hooks += layer.write_hooks(partial(self.wrote_heads, index))
             hooks.append(Hook(layer.mlp_input, "input", mlp))
             hooks.append(Hook(layer.mlp_write, "output", partial(self.wrote_mlp, index)))
         return hooks

@@ -16,7 +16,7 @@ from headscope.circuits.halving import Result
 from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.patching import own_ports
-from headscope.models import Hook, attached, ungrouped
+from headscope.models import Hook, attach_hooks, ungroup_kv
 from headscope.results.graph import PORTS
 
 # Changes of the loss, in parts: which sources, and per pair, source and reader the change.
@@ -105,7 +105,7 @@ class Replay:
         access, stream = self.access, self.writes.residual[2 * layer][:, 0]
         departures = torch.cat([torch.zeros_like(deltas[:1]), deltas]).transpose(0, 1).to(stream.device)
         streams = (stream[:, None] + departures).to(stream.dtype)
-        values = access.read_alike(layer, streams)
+        values = access.read_shared(layer, streams)
         ports = torch.unflatten(values, -2, (len(PORTS), access.heads))
         one = torch.eye(len(PORTS), dtype=torch.bool, device=ports.device)[:, None, :, None, None]
         rows = torch.where(one, ports[:, 1:, None], ports[:, :1, None])  # pair source row ending port head d_head
@@ -118,7 +118,7 @@ class Replay:
                 *own_ports(access, layer, lambda: heads[:, some].flatten(0, 1)),
                 Hook(access.layers[layer].output, "input", kept.append),
             ]
-            with ungrouped(access):
+            with ungroup_kv(access):
                 self._logits(layer, some.stop - some.start, hooks, idle)
             return torch.unflatten(kept[0], 0, (len(heads), -1))
 
@@ -143,7 +143,7 @@ class Replay:
         stream = self.writes.residual[2 * layer][:, 0]
         rows = stream[:, None].expand(-1, runs, -1, -1).flatten(0, 1)
         entry = [*self.blocks, self.access.final_norm.module][layer]
-        with attached([Hook(entry, "input", lambda _stream: rows), *hooks]), _standing_in(instead):
+        with attach_hooks([Hook(entry, "input", lambda _stream: rows), *hooks]), _standing_in(instead):
             return self.run.logits(self.run.clean[:, None].expand(-1, runs, -1, -1))
 
 

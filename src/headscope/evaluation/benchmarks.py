@@ -5,9 +5,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from headscope import hub
 from headscope.errors import InputError
 from headscope.evaluation.table_files import SUFFIXES, Row
+from headscope.model_files import hub
 
 
 def _unchanged(text: str) -> str:

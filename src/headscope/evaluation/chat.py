@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 import jinja2
 from pydantic import BaseModel, ConfigDict
 
-from headscope import hub
 from headscope.errors import InputError
+from headscope.model_files import hub
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -40,7 +40,7 @@ def load_tokenizer(
     from transformers import AutoTokenizer
 
     # Without the hub only the cache is asked; otherwise every call would wait for connections to time out.
-    offline = not Path(path).is_dir() and not hub.reachable()
+    offline = not Path(path).is_dir() and not hub.is_reachable()
     options = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": offline}
     try:
         return AutoTokenizer.from_pretrained(path, **options)

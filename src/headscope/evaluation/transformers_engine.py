@@ -18,11 +18,11 @@ from jaxtyping import Float, Int
 
 from headscope.errors import InputError
 from headscope.evaluation.completions import Completion, Request, Sampling, check_room, decode_completion
-from headscope.models.decoding import Choose, written_on
+from headscope.model_files.chat_templates import stop_tokens
+from headscope.models.decoding import Choose, decode
 from headscope.models.hooks import tells_rows_apart
-from headscope.models.threads import side_by_side
+from headscope.models.threads import thread_pool
 from headscope.progress import Bar, Progress
-from headscope.turns import stop_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -59,7 +59,7 @@ def generate(
         shared_bar = _SharedBar(bar)
 
         def complete(batch: Sequence[Request]) -> list[list[int]]:
-            return written_on(
+            return decode(
                 model,
                 [request.tokens for request in batch],
                 _chooser(batch, sampling, shared_bar),
@@ -69,7 +69,7 @@ def generate(
             )
 
         # A hook that follows rows holds state for one batch, so such batches run one after another.
-        with side_by_side(model, 1 if by_row else len(batches)) as threads:
+        with thread_pool(model, 1 if by_row else len(batches)) as threads:
             for batch, responses in zip(batches, threads.map(complete, batches), strict=True):
                 for request, tokens in zip(batch, responses, strict=True):
                     completions.append(decode_completion(request, tokens, stops, pad, tokenizer))

@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Any
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
 from headscope.evaluation.completions import Completion, Request, Sampling, decode_completion
-from headscope.model_folder import adapter_base
+from headscope.model_files.chat_templates import stop_tokens
+from headscope.model_files.folder import adapter_base
 from headscope.progress import Progress
-from headscope.turns import stop_tokens
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -158,14 +158,14 @@ def _check_servable(checkpoint: Checkpoint) -> None:
         )
     from transformers import AutoConfig
 
-    from headscope.models.rotary import changing_types
+    from headscope.models.rotary import length_dependent_types
 
     options = {"revision": checkpoint.revision, "trust_remote_code": checkpoint.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(checkpoint.path, **options)
     except (OSError, ValueError):
         return  # vLLM says itself what it cannot serve
-    if types := changing_types(config):
+    if types := length_dependent_types(config):
         raise InputError(
             f"the rotary frequencies of {checkpoint.path} depend on a text's length ({', '.join(types)}), "
             "and vLLM takes the longest text's for all; sample with engine 'transformers'"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headscope.comparison import ablation_verdict
 from headscope.evaluation import Sampling, Task, evaluate, prompt_ids
 from headscope.heads import HeadSet
+from headscope.model_files.chat_templates import stop_tokens
 from headscope.progress import Progress
 from headscope.results.head_constants import HeadConstants
 from headscope.results.head_sets import ControlledHeads
@@ -22,10 +23,9 @@ from headscope.studies.evaluate import sampling
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import Study, TaskRef
-from headscope.turns import stop_tokens
 
 if TYPE_CHECKING:
-    from headscope.interventions import StandIn, Text
+    from headscope.interventions import Replacement, Text
 
 REFERENCE_TEXTS = 32
 """Texts behind a mean, a donor or a fitted constant."""
@@ -210,25 +210,25 @@ def answered_texts(asked: Asked, samples: Samples, count: int, *, correct: bool 
     return texts
 
 
-def replacement(asked: Asked, inputs: Inputs, operator: str, count: int, seed: int, prefix: str = "") -> "StandIn":
+def replacement(asked: Asked, inputs: Inputs, operator: str, count: int, seed: int, prefix: str = "") -> "Replacement":
     """Return what replaces the heads' writes under an operator, made from the inputs ``reference`` or ``constants``.
 
     prefix: of these inputs' roles, of another model than the unit's own.
     """
-    from headscope.interventions import stand_in
+    from headscope.interventions import make_replacement
     from headscope.studies.subjects import load
 
     subject = load(asked.stage)
     if operator in ("mean", "resample"):
         samples = inputs.load(f"{prefix}reference", Samples)
-        return stand_in(subject, operator, answered_texts(asked, samples, count), seed=seed)
+        return make_replacement(subject, operator, answered_texts(asked, samples, count), seed=seed)
     constants = inputs.load(f"{prefix}constants", HeadConstants).values if operator == "optimal" else None
-    return stand_in(subject, operator, [], constants=constants)
+    return make_replacement(subject, operator, [], constants=constants)
 
 
 @contextmanager
 def _without(asked: Asked, config: AblatedConfig, heads: HeadSet, inputs: Inputs) -> Iterator[None]:
-    from headscope.interventions import replaced, scale
+    from headscope.interventions import replace_heads, scale
     from headscope.studies.subjects import load
 
     subject, operator = load(asked.stage), config.operator
@@ -239,7 +239,7 @@ def _without(asked: Asked, config: AblatedConfig, heads: HeadSet, inputs: Inputs
             yield
     else:
         fill = replacement(asked, inputs, operator, config.reference_texts, config.sampling.seed)
-        with replaced(subject, heads, fill):
+        with replace_heads(subject, heads, fill):
             yield
 
 

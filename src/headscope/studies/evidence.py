@@ -16,6 +16,7 @@ from headscope.comparison.ablation_evidence import (
     repair,
 )
 from headscope.measures.intervals import paired_difference
+from headscope.operators import Operator
 from headscope.progress import Progress
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence, Guard, OperatorEffect, Repair
@@ -26,7 +27,6 @@ from headscope.runs import Inputs, Unit, Work
 from headscope.studies.ablated import Ablations
 from headscope.studies.config import Config
 from headscope.studies.forced import forced_unit
-from headscope.studies.study import Operator
 
 Shares = Float[np.ndarray, " problem"]
 """Of each problem's answers, the correct ones."""

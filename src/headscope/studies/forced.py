@@ -20,7 +20,7 @@ from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource
 
 if TYPE_CHECKING:
-    from headscope.interventions import Forced, Text
+    from headscope.interventions import TeacherForcedMetrics, Text
 
 EditGrid = Float[np.ndarray, "edit layer head"]
 
@@ -110,25 +110,25 @@ def _force(
     edits: EditGrid,
     progress: Progress,
     prefix: str = "",
-) -> "Forced":
+) -> "TeacherForcedMetrics":
     """Return losses of every edit; ``prefix`` is that of the inputs a replacement is made from."""
-    from headscope.interventions import teacher_forced
+    from headscope.interventions import teacher_force
     from headscope.studies.subjects import load
 
     subject = load(asked.stage)
     fill = replacement(asked, inputs, config.operator, config.reference_texts, config.seed, prefix)
-    return teacher_forced(subject, texts, edits, fill=fill.fill, reader=fill.reader, progress=progress)
+    return teacher_force(subject, texts, edits, fill=fill.fill, reader=fill.reader, progress=progress)
 
 
 def _force_base(
     config: ForcedConfig, inputs: Inputs, texts: "Sequence[Text]", edits: EditGrid, progress: Progress
 ) -> Arrays:
     """Return losses of the base model, and which texts they are of if it lacks a token of the others."""
-    from headscope.models import entries
+    from headscope.models import vocabulary_size
     from headscope.studies.subjects import load
 
     base = Asked(config.base.stage(inputs), config.task.task())
-    vocabulary = entries(load(base.stage))
+    vocabulary = vocabulary_size(load(base.stage))
     readable = [index for index, text in enumerate(texts) if max(text.tokens) < vocabulary]
     if not readable:
         return {"base_read": np.array(readable, dtype=np.int64)}

@@ -14,7 +14,7 @@ from headscope.errors import InputError
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.measures.multiplicity import ALPHA
-from headscope.model_folder import read_model_config
+from headscope.model_files.folder import read_model_config
 from headscope.runs import RunDirectory
 from headscope.runs.digests import file_digest
 from headscope.studies import rewards, sources, train

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from headscope.named_models import title
+from headscope.model_files.named_models import model_title
 from headscope.progress import SILENT, Progress
 from headscope.runs import Outcome, RunDirectory, Unit, execute
 from headscope.storage import write_text
@@ -46,7 +46,7 @@ def run_study(
 def _model_titles(study: Study) -> dict[str, str]:
     """Return what the base and the finished variants are called: ``smollm2-135m`` may be one of two models."""
     names = {"base": study.base.model} | {each.name: each.model for each in study.variants if each.model is not None}
-    return {name: title(model_path(model)) for name, model in names.items()}
+    return {name: model_title(model_path(model)) for name, model in names.items()}
 
 
 def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:

@@ -6,11 +6,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from headscope import hub
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.evaluation.benchmarks import BENCHMARKS
 from headscope.lab import builtin_data as lab
+from headscope.model_files import hub
 from headscope.runs.digests import digest
 from headscope.studies.config import Config
 from headscope.studies.study import TaskRef

@@ -6,18 +6,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from headscope import hub, named_models
 from headscope.errors import InputError
 from headscope.evaluation import Chat
-from headscope.model_folder import adapter_base, check_compatible, check_weights, read_model_config, whole_model
+from headscope.model_files import hub, named_models
+from headscope.model_files.chat_templates import local_template
+from headscope.model_files.folder import (
+    adapter_base,
+    check_compatible,
+    check_weights,
+    read_model_config,
+    whole_model_folder,
+)
+from headscope.model_files.vocabularies import check_same_vocabulary
+from headscope.model_files.weight_files import check_full_precision
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
 from headscope.studies.config import Config
 from headscope.studies.study import Dtype, HubCheckpoints, ModelConfig, Study, VariantConfig
 from headscope.training import list_checkpoints, step_of
-from headscope.turns import local_template
-from headscope.vocabularies import check_same_vocabulary
-from headscope.weight_files import check_full_precision
 
 
 class ModelPlace(Config):
@@ -219,7 +225,7 @@ def _lent(base: ModelConfig, config: ModelConfig) -> ModelConfig:
 def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
     folder = model_path(config.model)
     local = Path(folder)
-    fetched = None if local.is_dir() else hub.snapshot(folder, config.revision)
+    fetched = None if local.is_dir() else hub.cached_snapshot(folder, config.revision)
     if local.is_dir():
         check_weights(local)
     elif fetched is not None:  # its weights may be still to fetch
@@ -263,7 +269,7 @@ def check_there(study: Study) -> None:
     for config in _finished_models(study):
         name = model_path(config.model)
         if not Path(name).is_dir():
-            hub.check_there(name, config.revision)
+            hub.check_model_exists(name, config.revision)
 
 
 def _finished_models(study: Study) -> Iterator[ModelConfig]:
@@ -281,7 +287,7 @@ def _finished_models(study: Study) -> Iterator[ModelConfig]:
 def files_of(stage: Stage) -> Path | None:
     """Return the folder on this machine that has the stage's config and tokenizer; None where none has."""
     folder = Path(stage.folder)
-    return whole_model(folder) if folder.is_dir() else hub.snapshot(stage.folder, stage.config.revision)
+    return whole_model_folder(folder) if folder.is_dir() else hub.cached_snapshot(stage.folder, stage.config.revision)
 
 
 def _check_comparable(base: Stage, stages: list[Stage]) -> None:

@@ -1,20 +1,19 @@
 """The study file: what a user writes, with every default in one place beside the verb it belongs to."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from headscope.evaluation import Chat, TaskFile
 from headscope.measures.quadrature import Rule
+from headscope.operators import OPERATORS, Operator
 from headscope.results.faithfulness import LADDER
 from headscope.studies.config import BootstrapConfig, Config
 from headscope.studies.twins import Twin, written_out
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-Operator = Literal["zero", "mean", "resample", "optimal"]
-OPERATORS: tuple[Operator, ...] = get_args(Operator)
 HeadGroup = Literal["emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positions = Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)]

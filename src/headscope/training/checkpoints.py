@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headscope.errors import InputError
-from headscope.model_folder import check_weights
+from headscope.model_files.folder import check_weights
 
 _STEP = re.compile(r"(?:checkpoint|global_step|step|iter)[-_]?(\d+)")
 # What may follow the step in a folder's name: ``checkpoint-100-merged``.

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from headscope.errors import InputError
+from headscope.model_files.chat_templates import stop_tokens
 from headscope.progress import Progress
 from headscope.storage import replacing
 from headscope.training import processes
@@ -35,7 +36,6 @@ from headscope.training.run_record import (
     read_record,
     write_record,
 )
-from headscope.turns import stop_tokens
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -239,12 +239,12 @@ def _drive(trainer: "DurableTrainer", resume: Path | None, progress: Progress, i
 @contextmanager
 def _rows_padded(trainer: "DurableTrainer") -> Iterator[None]:
     """Let all models of a trainer turn every row by its own length, not by that of the row it is padded to."""
-    from headscope.models.rotary import padded_rows
+    from headscope.models.rotary import positions_from_mask
 
     with ExitStack() as stack:
         for name in ("model", "teacher_model", "ref_model"):  # SFT has neither teacher nor reference
             if (model := getattr(trainer, name, None)) is not None:
-                stack.enter_context(padded_rows(trainer.accelerator.unwrap_model(model)))
+                stack.enter_context(positions_from_mask(trainer.accelerator.unwrap_model(model)))
         yield
 
 

@@ -150,7 +150,7 @@ def _remedy(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Name TRL's variant of the template that keeps whole answers, if it has one."""
     from trl.chat_template_utils import get_training_chat_template
 
-    from headscope.turns import shipped_templates
+    from headscope.model_files.chat_templates import shipped_templates
 
     try:
         whole = get_training_chat_template(tokenizer)

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.utils.data import Sampler
 
 from headscope.errors import InputError
-from headscope.models.decoding import written_on
-from headscope.models.rotary import depend_on_length
+from headscope.models.decoding import decode
+from headscope.models.rotary import depends_on_length
 from headscope.training.durable_trainer import DurableTrainer
 from headscope.training.microbatches import Batch, micro_batches
 
@@ -38,7 +38,7 @@ class _SamplingTrainer(DurableTrainer):
         with a nucleus, and with vLLM.
         """
         model = self.accelerator.unwrap_model(self.model_wrapped)
-        by_length = depend_on_length(model)
+        by_length = depends_on_length(model)
         if by_length and (self.use_vllm or self.top_p < 1):
             setting = "vllm: true" if self.use_vllm else f"top_p: {self.top_p}"
             raise InputError(
@@ -107,7 +107,7 @@ def sample_completions(
     def choose(logits: Tensor, rows: Tensor, step: int) -> Tensor:
         return torch.multinomial(torch.softmax(logits.float() / temperature, -1), 1)[:, 0]
 
-    return written_on(model, prompts, choose, limit=limit, stops=stops)
+    return decode(model, prompts, choose, limit=limit, stops=stops)
 
 
 class EpochOrder(Sampler[int]):

@@ -1,13 +1,10 @@
-"""Models that have a name: the lab's, which are shipped, and SmolLM2-135M, which anyone can install.
-
-Nothing here loads torch, unless a model has to be converted first.
-"""
+"""Models that have a name: the lab's, which are shipped, and SmolLM2-135M, which anyone can install."""
 
 from importlib import resources
 from pathlib import Path
 
-from headscope import smollm2
 from headscope.errors import InputError, suggestion
+from headscope.model_files import smollm2
 
 LAB_FOLDERS = {"lab-m": "base-m", "lab-s": "base-s", "lab-s-plain": "base-s-plain"}
 NAMES = (*LAB_FOLDERS, smollm2.NAME)
@@ -28,7 +25,7 @@ def named_model(name: str) -> str | None:
     return str(_lab_folder(name))
 
 
-def title(path_or_id: str | Path) -> str:
+def model_title(path_or_id: str | Path) -> str:
     """Return what a model is called in results and on pages: its name if it has one, else its path or hub id."""
     path = Path(path_or_id)
     for name in LAB_FOLDERS:

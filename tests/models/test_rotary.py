@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests.circuits.slow_reference import slow_scores
+from tests.tiny_models import ROPES, SWITCH, VOCABULARY, ragged_pairs, roped_model, tiny_model
 from torch import Tensor
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
@@ -16,18 +18,22 @@ from headscope.circuits.contrast import contrast
 from headscope.circuits.disagreement import answer_divergence
 from headscope.circuits.endings import endings, frozen
 from headscope.errors import InputError
-from headscope.interventions import Text, scale_rows, teacher_forced
+from headscope.interventions import Text, scale_rows, teacher_force
 from headscope.interventions.means import head_writes
-from headscope.interventions.spans import Markers, Reader, reading
+from headscope.interventions.spans import Markers, Reader, follow_passes
 from headscope.measures.logits import kl
 from headscope.measures.quadrature import quadrature
 from headscope.models import head_access, validate
-from headscope.models.decoding import written_on
+from headscope.models.decoding import decode
 from headscope.models.hooks import tells_rows_apart
-from headscope.models.rotary import changing_types, depend_on_length, own_lengths, padded_rows, regimes
+from headscope.models.rotary import (
+    depends_on_length,
+    frequency_regimes,
+    length_dependent_types,
+    own_text_lengths,
+    positions_from_mask,
+)
 from headscope.pairs import Pairs
-from tests.circuits.slow_reference import slow_scores
-from tests.tiny_models import ROPES, SWITCH, VOCABULARY, ragged_pairs, roped_model, tiny_model
 
 DEPENDING = ("dynamic", "longrope")
 MODELS = [("llama", rope) for rope in ROPES] + [("gpt_neox", "dynamic"), ("phi3", "longrope"), ("gpt_oss", "yarn")]
@@ -70,15 +76,15 @@ def used_model(architecture: str, rope: str, **more: Any) -> Any:
 def test_every_type_of_transformers_is_tried() -> None:
     assert set(ROPES) == set(ROPE_INIT_FUNCTIONS)
     for rope in ROPES:
-        assert depend_on_length(roped_model("llama", rope)) == (rope in DEPENDING)
-    assert not depend_on_length(tiny_model("gpt2"))
+        assert depends_on_length(roped_model("llama", rope)) == (rope in DEPENDING)
+    assert not depends_on_length(tiny_model("gpt2"))
 
 
 @pytest.mark.parametrize(("architecture", "rope"), MODELS)
 def test_the_models_of_these_tests_do_switch(architecture: str, rope: str) -> None:
     model = roped_model(architecture, rope)
-    with own_lengths(model):
-        short, last, long, longer = regimes(model, torch.tensor([2, SWITCH, SWITCH + 1, SWITCH + 2]))
+    with own_text_lengths(model):
+        short, last, long, longer = frequency_regimes(model, torch.tensor([2, SWITCH, SWITCH + 1, SWITCH + 2]))
     assert short == last
     assert (last != long) == (rope in DEPENDING)
     assert (long != longer) == (rope == "dynamic")
@@ -110,7 +116,7 @@ def test_without_it_neighbours_and_history_tell(rope: str) -> None:
     padded = torch.stack([long, torch.cat([short, short[:6]])])
     with torch.no_grad():
         beside = model(padded).logits[1, : len(short)]
-        with own_lengths(model):
+        with own_text_lengths(model):
             alone = model(short[None]).logits[0]
     assert (beside - expected).norm() > 0.05 * expected.norm()
     assert torch.equal(alone, expected)
@@ -155,7 +161,7 @@ def test_sweeps_read_each_text_by_its_own_length(architecture: str, rope: str) -
     threads = torch.get_num_threads()
     torch.set_num_threads(2)  # of which each takes a text of its own
     try:
-        found = teacher_forced(used, texts, factors)
+        found = teacher_force(used, texts, factors)
         writes = list(head_writes(used, [text.tokens for text in texts], [1]))
     finally:
         torch.set_num_threads(threads)
@@ -195,10 +201,10 @@ def test_rows_are_written_across_the_switch_as_if_alone(
         return greedy(logits, rows, step)
 
     if followed:
-        with reading(model, Reader(Markers.none())):
-            found = written_on(model, prompts, choose, limit=limit, stops=[], keep_rows=True)
+        with follow_passes(model, Reader(Markers.none())):
+            found = decode(model, prompts, choose, limit=limit, stops=[], keep_rows=True)
     else:
-        found = written_on(model, prompts, choose, limit=limit, stops=[])
+        found = decode(model, prompts, choose, limit=limit, stops=[])
     for row, prompt in enumerate(prompts):
         for step in range(limit):
             expected = plain_logits(architecture, rope, [*prompt, *found[row][:step]])[-1]
@@ -207,11 +213,11 @@ def test_rows_are_written_across_the_switch_as_if_alone(
 
 def test_a_row_that_crosses_is_read_anew_once_and_rows_that_ended_leave() -> None:
     model, prompts = roped_model("phi3", "longrope"), [[1, 2, 3, 4], [5, 6]]
-    whole = written_on(model, prompts, greedy, limit=16, stops=[])
+    whole = decode(model, prompts, greedy, limit=16, stops=[])
     stop = next(token for token in whole[1] if token not in whole[0])
     sizes: list[tuple[int, ...]] = []
     handle = model.get_input_embeddings().register_forward_hook(lambda _m, _a, out: sizes.append(tuple(out.shape[:2])))
-    assert written_on(model, prompts, greedy, limit=16, stops=[stop])[0] == whole[0]
+    assert decode(model, prompts, greedy, limit=16, stops=[stop])[0] == whole[0]
     handle.remove()
     assert [size for size in sizes[1:] if size[1] > 1] == [(1, 4), (1, 9)]  # the prompt, then what was written
 
@@ -222,8 +228,8 @@ def test_the_model_is_left_as_it_was(architecture: str, rope: str) -> None:
     rotary = model.base_model.rotary_emb
     before = {name: value.clone() for name, value in rotary.named_buffers()}, dict(vars(rotary))
     attribute(model, straddling_pairs(), nodes=1)
-    written_on(model, PROMPTS, greedy, limit=8, stops=[])
-    with pytest.raises(IndexError), own_lengths(model), own_lengths(model):
+    decode(model, PROMPTS, greedy, limit=8, stops=[])
+    with pytest.raises(IndexError), own_text_lengths(model), own_text_lengths(model):
         model(torch.arange(2 * VOCABULARY)[None])
     after = dict(rotary.named_buffers())
     assert before[0].keys() == after.keys()
@@ -241,7 +247,7 @@ def test_a_mask_tells_how_long_padded_rows_are(rope: str, side: str) -> None:
     ids, mask = torch.stack([texts[0], ends(texts[1], gap)]), torch.ones(2, len(texts[0]), dtype=torch.long)
     mask[1] = ends(torch.ones_like(texts[1]), gap)
     plain = torch.stack([model(ids, attention_mask=mask).logits[1, mask[1].bool()]])
-    with padded_rows(model):
+    with positions_from_mask(model):
         assert not tells_rows_apart(model)
         rows = model(ids, attention_mask=mask).logits
     for row, text in zip(range(2), texts, strict=True):
@@ -253,8 +259,8 @@ def test_a_mask_tells_how_long_padded_rows_are(rope: str, side: str) -> None:
 def test_configs_name_the_types_that_change() -> None:
     for architecture, rope in MODELS:
         expected = [rope] if rope in DEPENDING else []
-        assert changing_types(roped_model(architecture, rope).config) == expected
-    assert changing_types(tiny_model("gpt2").config) == []
+        assert length_dependent_types(roped_model(architecture, rope).config) == expected
+    assert length_dependent_types(tiny_model("gpt2").config) == []
 
 
 class Stretched(torch.nn.Module):
@@ -281,4 +287,4 @@ def test_the_proof_finds_out_a_length_it_cannot_hold_fixed() -> None:
     model.model.rotary_emb = Stretched(limit=30)
     model.model.rotary_emb.rope_type = "stretched"  # in the manner of transformers: of an unknown type, but held fixed
     validate(model, access)
-    assert depend_on_length(model)
+    assert depends_on_length(model)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from headscope import hub
 from headscope.errors import InputError
-from headscope.model_folder import adapter_base, check_weights, whole_model
+from headscope.model_files import hub
+from headscope.model_files.folder import adapter_base, check_weights, whole_model_folder
 
 peft = pytest.importorskip("peft")
 
@@ -38,7 +38,7 @@ def test_an_adapter_of_a_base_that_is_there_passes(folders: tuple[Path, Path]) -
     check_weights(adapter)
     assert adapter_base(adapter) == str(base)
     assert adapter_base(base) is None
-    assert whole_model(adapter) == whole_model(base) == base
+    assert whole_model_folder(adapter) == whole_model_folder(base) == base
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ def test_what_is_no_lora_of_a_known_base_is_refused(
 
 def test_a_base_that_can_be_fetched_passes(folders: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     rewrite(folders[1], base_model_name_or_path="nobody/nothing")
-    monkeypatch.setattr(hub, "reachable", lambda: True)
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
     check_weights(folders[1])
-    assert whole_model(folders[1]) is None
+    assert whole_model_folder(folders[1]) is None
 
 
 @pytest.mark.parametrize("shape", [(2, 33), (3, 2)])

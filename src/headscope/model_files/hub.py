@@ -1,21 +1,24 @@
-"""Whether the Hugging Face hub can be reached at all; where it cannot, only what is on this machine is looked for."""
+"""The Hugging Face hub, if it can be reached at all; if not, only files on this machine are looked for."""
 
 import socket
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 from headscope.errors import InputError
 
+if TYPE_CHECKING:
+    from datasets import Dataset, DatasetDict
+
 _PATIENCE = 20
 """Seconds the hub has to say whether a model is there."""
 
 
-def reachable() -> bool:
-    """False where the hub's name has no address: asking it would be tried again for half a minute, in vain.
+def is_reachable() -> bool:
+    """Tell whether the hub's name has an address; behind a proxy only the proxy knows, and the answer is True.
 
-    Behind a proxy only the proxy knows, and the answer is True.
+    Without an address, every request would be tried again for half a minute, in vain.
     """
     from huggingface_hub import constants
 
@@ -30,28 +33,28 @@ def reachable() -> bool:
     return True
 
 
-def snapshot(model: str, revision: str | None = None) -> Path | None:
-    """Return the folder on this machine that holds a hub model's files; None where not even its config was fetched."""
+def cached_snapshot(model: str, revision: str | None = None) -> Path | None:
+    """Return the folder on this machine that holds a hub model's files; None if not even its config was fetched."""
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
     try:
         config = try_to_load_from_cache(model, "config.json", revision=revision)
-    except HFValidationError:  # no name of the hub's
+    except HFValidationError:  # not a hub id
         return None
     return Path(config).parent if isinstance(config, str) else None
 
 
-def check_there(model: str, revision: str | None = None) -> None:
-    """Raise InputError where a model's revision is neither on this machine nor on the hub, as far as that answers."""
+def check_model_exists(model: str, revision: str | None = None) -> None:
+    """Raise InputError if a model's revision is neither on this machine nor on the hub, as far as that answers."""
     from httpx import HTTPError
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError, RevisionNotFoundError
 
-    if snapshot(model, revision) is not None:
+    if cached_snapshot(model, revision) is not None:
         return
     name = f"model {model}" if revision is None else f"revision {revision} of model {model}"
-    if not reachable():
+    if not is_reachable():
         raise InputError(f"{name} is not on this machine, and the hub cannot be reached; fetch it with hf download")
     try:
         HfApi().model_info(model, revision=revision, timeout=_PATIENCE)
@@ -62,29 +65,30 @@ def check_there(model: str, revision: str | None = None) -> None:
         raise InputError(f"{name} is not on this machine, and the hub does not answer: {reason}") from None
 
 
-def serves(model: str) -> bool:
+def has_model(model: str) -> bool:
     """Tell whether a model is on this machine or on the hub, as far as that answers."""
     try:
-        check_there(model)
+        check_model_exists(model)
     except InputError:
         return False
     return True
 
 
-def load_dataset(*what: Any, **options: Any) -> Any:
-    """``datasets.load_dataset``; where the hub cannot be reached, of what was loaded before.
+def load_dataset(*names: str | None, **options: Any) -> "Dataset | DatasetDict":
+    """Call ``datasets.load_dataset``; if the hub cannot be reached, a data set loaded before is read from this machine.
 
-    Raises what it raises; ConnectionError where nothing was.
+    Raises what it raises; ConnectionError if the data set was never loaded.
     """
     import datasets
 
-    offline = datasets.config.HF_HUB_OFFLINE
-    datasets.config.HF_HUB_OFFLINE = offline or not reachable()  # from the environment, but read at its import alone
+    was_offline = datasets.config.HF_HUB_OFFLINE
+    # The library reads the environment variable once, when it is imported, so that its own copy has to be set.
+    datasets.config.HF_HUB_OFFLINE = was_offline or not is_reachable()
     try:
-        return datasets.load_dataset(*what, **options)
+        return datasets.load_dataset(*names, **options)
     except ConnectionError as error:
-        if offline or not datasets.config.HF_HUB_OFFLINE:
+        if was_offline or not datasets.config.HF_HUB_OFFLINE:
             raise
         raise ConnectionError("the hub has no address here, and this was never loaded before") from error
     finally:
-        datasets.config.HF_HUB_OFFLINE = offline
+        datasets.config.HF_HUB_OFFLINE = was_offline

@@ -9,7 +9,7 @@ import trl
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from headscope.turns import stop_tokens, turn_end
+from headscope.model_files.chat_templates import stop_tokens, turn_end
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 ENDS = {
