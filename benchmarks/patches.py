@@ -23,7 +23,7 @@ import torch
 from scipy.stats import spearmanr
 
 from headscope.circuits import attribute
-from headscope.circuits.exact import exact_edges, exact_heads
+from headscope.circuits.exact_patching import exact_edges, exact_heads
 from headscope.lab import base, chains
 from headscope.models import load_model
 from headscope.pairs import Pairs

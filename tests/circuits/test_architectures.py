@@ -47,6 +47,6 @@ def test_float32_scores_differ_by_rounding_alone(
 
     exact, allowed = float32_bound(scores, model)
     assert relative(scores(model), exact) < allowed
-    monkeypatch.setattr("headscope.circuits.footprint.operand", lambda *_: torch.bfloat16)
+    monkeypatch.setattr("headscope.circuits.footprint.contraction_dtype", lambda *_: torch.bfloat16)
     monkeypatch.setattr("headscope.circuits.integration.product", lambda left, right: left.float() @ right.float().T)
     assert relative(scores(model), exact) > allowed

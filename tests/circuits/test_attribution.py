@@ -9,7 +9,7 @@ from tests.circuits.slow_reference import slow_scores
 from tests.precision import EXACT, relative
 
 from headscope.circuits import attribute
-from headscope.circuits.exact import exact_edges
+from headscope.circuits.exact_patching import exact_edges
 from headscope.errors import InputError
 from headscope.measures.quadrature import quadrature
 from headscope.pairs import Pairs
@@ -92,7 +92,7 @@ def test_adaptive_nodes_reach_their_tolerance_and_say_so(tiny_model: Any, ragged
 def test_adaptive_nodes_say_when_they_do_not_suffice(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headscope.circuits.refinement.NODE_CAP", 12)
+    monkeypatch.setattr("headscope.circuits.adaptive_quadrature.NODE_CAP", 12)
     about = attribute(tiny_model("mistral"), ragged_pairs(count=2)).settings
     assert about["nodes"] == 12
     assert about["adaptive_unsettled"] == 2

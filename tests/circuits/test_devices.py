@@ -46,7 +46,7 @@ def test_operands_of_16_bits_give_the_scores_of_float32(
     tiny_model: Any, ragged_pairs: Any, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
-    monkeypatch.setattr("headscope.circuits.footprint.operand", lambda *_: torch.bfloat16)
+    monkeypatch.setattr("headscope.circuits.footprint.contraction_dtype", lambda *_: torch.bfloat16)
     monkeypatch.setattr("headscope.circuits.integration.product", lambda left, right: left.float() @ right.float().T)
     found = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
     assert 0 < np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)

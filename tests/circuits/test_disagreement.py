@@ -10,8 +10,8 @@ import torch
 from tests.precision import EXACT
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from headscope.circuits import attribute, cross_patch, ladder
-from headscope.circuits.disagreement import answer_divergence, disagreement
+from headscope.circuits import attribute, cross_patch, faithfulness_curve
+from headscope.circuits.disagreement import answer_divergence, pairs_at_disagreement
 from headscope.errors import InputError
 from headscope.models import Subject
 from headscope.pairs import Pairs
@@ -50,7 +50,7 @@ def test_the_largest_are_kept_at_least_one_per_pair(tiny_model: Any, ragged_pair
     base, post, pairs = tiny_model("qwen3", 0), tiny_model("qwen3", 1), ragged_pairs(3)
     divergence = plain_divergence(base, post, pairs)
     for share, count in ((0.05, 1), (0.4, 2), (1.0, 99)):
-        for pair, new, values in zip(pairs, disagreement(base, post, pairs, share), divergence, strict=True):
+        for pair, new, values in zip(pairs, pairs_at_disagreement(base, post, pairs, share), divergence, strict=True):
             largest = np.argsort(-values)[:count] + pair.shared
             assert new.positions.tolist() == sorted(largest.tolist())
             assert np.array_equal(new.clean, pair.clean)
@@ -71,7 +71,7 @@ def test_the_direction_is_post_against_base(tiny_model: Any, ragged_pairs: Any) 
 def test_a_model_and_itself_never_disagree(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     assert all(np.abs(row).max() < EXACT for row in answer_divergence(model, model, pairs))
-    assert all(len(row) == 1 for row in disagreement(model, model, pairs).positions)
+    assert all(len(row) == 1 for row in pairs_at_disagreement(model, model, pairs).positions)
 
 
 class Words:
@@ -90,24 +90,24 @@ class Words:
 def test_what_cannot_be_compared_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
     base, pairs = tiny_model("qwen3"), ragged_pairs(count=1)
     with pytest.raises(InputError, match=r"40 vocabulary entries and post .* has 50"):
-        disagreement(base, tiny_model("qwen3", vocab_size=50), pairs)
+        pairs_at_disagreement(base, tiny_model("qwen3", vocab_size=50), pairs)
     one, other, renamed = (
         Subject(base, Words(words), "x") for words in (["a", "b"], ["b", "a"], ["a", "b", "<think>"])
     )
     with pytest.raises(InputError, match="token 'a' is 1 in it and 0 in base"):
-        disagreement(one, other, pairs)
-    assert len(disagreement(one, renamed, pairs)) == 1
+        pairs_at_disagreement(one, other, pairs)
+    assert len(pairs_at_disagreement(one, renamed, pairs)) == 1
     for share in (0.0, 1.5, float("nan")):
         with pytest.raises(InputError, match="share="):
-            disagreement(base, base, pairs, share)
+            pairs_at_disagreement(base, base, pairs, share)
     with pytest.raises(InputError, match="pair 0 has two equal texts"):
-        disagreement(base, base, Pairs.from_tokens([[1, 2]], [[1, 2]]))
+        pairs_at_disagreement(base, base, Pairs.from_tokens([[1, 2]], [[1, 2]]))
     with pytest.raises(InputError, match="token id 99"):
-        disagreement(base, base, Pairs.from_tokens([[1, 99]], [[1, 2]]))
+        pairs_at_disagreement(base, base, Pairs.from_tokens([[1, 99]], [[1, 2]]))
     broken = tiny_model("qwen3")
     broken.lm_head.weight.data[3] = float("nan")
     with pytest.raises(InputError, match=f"position {pairs[0].shared} of pair 0"):
-        disagreement(base, broken, pairs)
+        pairs_at_disagreement(base, broken, pairs)
 
 
 def test_long_answers_over_a_real_vocabulary_stay_small() -> None:
@@ -166,7 +166,9 @@ def test_scores_over_the_common_entries_are_those_of_the_smaller_model(
     over_all = attribute(larger, pairs, nodes=2)
     assert over_all.settings["vocabulary"] == 44
     assert np.abs(over_all.edges - expected.edges).max() > 1e-3 * np.abs(expected.edges).max()
-    curves = [ladder(*each, expected, fractions=(0.2,)) for each in ((model, pairs), (larger, pairs.within(40)))]
+    curves = [
+        faithfulness_curve(*each, expected, fractions=(0.2,)) for each in ((model, pairs), (larger, pairs.within(40)))
+    ]
     np.testing.assert_allclose(curves[0].normalised(), curves[1].normalised(), rtol=1e-3)
 
 

@@ -8,7 +8,7 @@ import torch
 from tests.circuits.slow_patching import PlainPatching
 from tests.precision import EXACT
 
-from headscope.circuits import attribute, faithfulness, ladder, select
+from headscope.circuits import attribute, faithfulness, faithfulness_curve, select
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, head_access
 from headscope.results.circuit import Circuit
@@ -76,7 +76,7 @@ def test_ladder_is_the_circuits_one_by_one_and_ends_at_the_whole_model(tiny_mode
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     scores = attribute(model, pairs, nodes=4)
     fractions = (0.1, 0.5, 1.0)
-    curve = ladder(model, pairs, scores, fractions=fractions)
+    curve = faithfulness_curve(model, pairs, scores, fractions=fractions)
     for fraction, step in zip(fractions, (curve[size] for size in range(len(curve))), strict=True):
         alone = faithfulness(model, pairs, select(scores, fraction=fraction))
         assert step.edges == alone.edges
@@ -92,11 +92,11 @@ def test_passes_of_any_size_give_the_same_curve(
 ) -> None:
     model, pairs = tiny_model("gpt2"), ragged_pairs()
     scores = attribute(model, pairs, nodes=2)
-    expected = ladder(model, pairs, scores, "nll", patch=patch)
-    one_by_one = ladder(model, pairs, scores, "nll", patch=patch, batch=1)
+    expected = faithfulness_curve(model, pairs, scores, "nll", patch=patch)
+    one_by_one = faithfulness_curve(model, pairs, scores, "nll", patch=patch, batch=1)
     np.testing.assert_allclose(one_by_one.circuits, expected.circuits, rtol=0, atol=EXACT)
     monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 1)
-    row_by_row = ladder(model, pairs, scores, "nll", patch=patch)
+    row_by_row = faithfulness_curve(model, pairs, scores, "nll", patch=patch)
     np.testing.assert_allclose(row_by_row.circuits, expected.circuits, rtol=0, atol=EXACT)
 
 

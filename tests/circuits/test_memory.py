@@ -12,12 +12,12 @@ import pytest
 import torch
 from tests.precision import EXACT, HALF_THE_BITS, relative
 
-from headscope.circuits import attribute, cross_patch, exact_edges, exact_heads, faithfulness, ladder
-from headscope.circuits.footprint import bound, measured
-from headscope.circuits.halving import out_of_memory
+from headscope.circuits import attribute, cross_patch, exact_edges, exact_heads, faithfulness, faithfulness_curve
+from headscope.circuits.footprint import attribution_bound, attribution_footprint
+from headscope.circuits.gradient_means import GradientMeans
 from headscope.circuits.integration import Integrand
-from headscope.circuits.means import Means
 from headscope.circuits.memory import Budget, free_memory
+from headscope.circuits.oom_retry import out_of_memory
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, Hook, attached, head_access
 from headscope.pairs import Pairs
@@ -73,7 +73,7 @@ def _faithful(model: Any, pairs: Pairs, **options: Any) -> tuple[np.ndarray, dic
 
 
 def _laddered(model: Any, pairs: Pairs, **options: Any) -> tuple[np.ndarray, dict[str, Any]]:
-    found = ladder(model, pairs, attribute(model, pairs[[0]], nodes=1), "nll", patch="mean", **options)
+    found = faithfulness_curve(model, pairs, attribute(model, pairs[[0]], nodes=1), "nll", patch="mean", **options)
     return found.circuits, found.settings
 
 
@@ -91,7 +91,7 @@ METHODS: dict[str, Any] = {
     "exact edges": _edges,
     "exact heads": _heads,
     "faithfulness": _faithful,
-    "ladder": _laddered,
+    "faithfulness curve": _laddered,
     "cross-patching": _crossed,
 }
 
@@ -113,7 +113,7 @@ def close(found: np.ndarray, expected: np.ndarray) -> bool:
     [
         ("attribute", 1000, (48, 256)),
         ("exact heads", 1000, (48, 256)),
-        ("ladder", 1000, (64, 256)),
+        ("faithfulness curve", 1000, (64, 256)),
         ("cross-patching", 1000, (48, 256)),
         ("exact edges", 200, (24, 256)),
     ],
@@ -283,7 +283,7 @@ def test_what_fits_in_no_way_is_refused_and_other_errors_are_kept(tiny_model: An
         Shortage(model, 0, torch.OutOfMemoryError, "CUDA out of memory") as shortage,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr("headscope.circuits.footprint._kept", lambda *_model: 1000)
+        patch.setattr("headscope.circuits.footprint._measure_probe", lambda *_model: 1000)
         with pytest.raises(InputError, match=rf"pair \d of ({lengths}) tokens does not fit .* shorter texts"):
             attribute(model, pairs, nodes=3)
         assert shortage.rows[-1] == 1
@@ -306,7 +306,7 @@ def test_the_default_budget_is_a_part_of_what_is_free() -> None:
 def test_the_bound_is_above_what_is_measured(tiny_model: Any, architecture: str) -> None:
     model = tiny_model(architecture)
     access = head_access(model)
-    assert measured(model, access).token <= bound(model, access).token
+    assert attribution_footprint(model, access).token <= attribution_bound(model, access).token
 
 
 @pytest.mark.usefixtures("float64")
@@ -314,7 +314,7 @@ def test_a_model_is_measured_only_where_memory_may_be_short(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pairs, measured = tiny_model("qwen3"), ragged_pairs(count=3), []
-    monkeypatch.setattr("headscope.circuits.footprint._kept", lambda *_model: measured.append(1) or 10_000)
+    monkeypatch.setattr("headscope.circuits.footprint._measure_probe", lambda *_model: measured.append(1) or 10_000)
     roomy = attribute(model, pairs, nodes=3, memory=2**32)
     assert not measured
     tight = attribute(model, pairs, nodes=3, memory=MIB // 2)
@@ -342,24 +342,24 @@ def test_the_callers_inference_mode_does_not_reach_inside(tiny_model: Any, ragge
 
 
 @pytest.mark.usefixtures("float64")
-def test_nodes_of_many_passes_are_contracted_together(
+def test_nodes_of_many_passes_are_contract_together(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pairs = tiny_model("olmo2"), ragged_pairs(count=1)  # two norms in the way
     expected = attribute(model, pairs, nodes=6).edges
     passes, contractions = [], []
-    own, contracted = Integrand._pass, Integrand._contracted
+    own, contracted = Integrand._pass, Integrand._contract
 
     def passed(integrand: Integrand, rows: list[int], alphas: np.ndarray) -> Any:
         passes.append(len(rows))
         return own(integrand, rows, alphas)
 
-    def counted(integrand: Integrand, means: Means, pairs: list[int]) -> Any:
+    def counted(integrand: Integrand, means: GradientMeans, pairs: list[int]) -> Any:
         contractions.append(means.nodes)
         return contracted(integrand, means, pairs)
 
     monkeypatch.setattr(Integrand, "_pass", passed)
-    monkeypatch.setattr(Integrand, "_contracted", counted)
+    monkeypatch.setattr(Integrand, "_contract", counted)
     monkeypatch.setattr(Budget, "rows", lambda *_: 1)
     found = attribute(model, pairs, nodes=6).edges
     assert (passes, contractions) == ([1] * 6, [6])

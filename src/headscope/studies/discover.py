@@ -58,12 +58,12 @@ def faithfulness_unit(study: Study, run: RunDirectory, stage: Stage, scores: Uni
     sizes = sorted({*settings.sizes, settings.fraction})
 
     def work(out: Path, progress: Progress) -> None:
-        from headscope.circuits import ladder
+        from headscope.circuits import faithfulness_curve
         from headscope.studies.subjects import load
 
         found = EdgeScores.load(run.folder(scores))
         texts = Pairs.load(run.folder(pairs))
-        curve = ladder(load(stage), texts, found, settings.metric, fractions=sizes, progress=progress)
+        curve = faithfulness_curve(load(stage), texts, found, settings.metric, fractions=sizes, progress=progress)
         named = curve.settings | {"model": found.settings["model"]}
         dataclasses.replace(curve, settings=named).save(out)
         areas = curve.take(settings.sizes)

@@ -81,10 +81,10 @@ def _evaluated(settings: DiscoverConfig) -> str | list[int]:
 
 
 def _at_disagreement(base: Stage, final: Stage, pairs: Pairs, progress: Progress) -> Pairs:
-    from headscope.circuits.disagreement import disagreement
+    from headscope.circuits.disagreement import pairs_at_disagreement
     from headscope.studies.subjects import load
 
-    return disagreement(load(base), load(final), pairs, progress=progress)
+    return pairs_at_disagreement(load(base), load(final), pairs, progress=progress)
 
 
 def _prompts(stage: Stage, problems: list[Problem]) -> list[list[int]]:

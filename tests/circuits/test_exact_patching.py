@@ -9,7 +9,7 @@ from tests.circuits.slow_patching import PlainPatching
 from tests.precision import EXACT, relative
 
 from headscope.circuits import faithfulness
-from headscope.circuits.exact import exact_edges, exact_heads
+from headscope.circuits.exact_patching import exact_edges, exact_heads
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, head_access
 from headscope.pairs import Pairs

@@ -5,17 +5,17 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from headscope.circuits.refinement import NODE_CAP, TOLERANCE, Refinement
+from headscope.circuits.adaptive_quadrature import NODE_CAP, TOLERANCE, AdaptiveQuadrature
 
 EPSILON = float(np.finfo(np.float32).eps)
 # Two edges, the input's and another: matrices [source, destination] = [2, 1].
 Curve = Callable[[np.ndarray], np.ndarray]
 
 
-def refined(inputs: Curve, loss: Curve, other: Curve, epsilon: float = EPSILON) -> Refinement:
-    path = Refinement(epsilon)
-    while len(path.wanted):
-        alphas = path.wanted
+def refined(inputs: Curve, loss: Curve, other: Curve, epsilon: float = EPSILON) -> AdaptiveQuadrature:
+    path = AdaptiveQuadrature(epsilon)
+    while len(path.next_alphas):
+        alphas = path.next_alphas
         scores = np.stack([inputs(alphas), other(alphas)], axis=-1)[..., None].astype(np.float32)
         path.add(scores, loss(alphas).astype(np.float32))
     return path
