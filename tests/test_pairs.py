@@ -17,7 +17,7 @@ from transformers import PreTrainedTokenizerFast
 
 from headscope.errors import InputError
 from headscope.pairs import Pairs
-from headscope.pairs.positions import choose
+from headscope.pairs.positions import resolve_positions
 from tests import qwen
 
 CLEAN = [[1, 2, 3, 4], [5, 6, 7]]
@@ -313,7 +313,7 @@ def test_ids_labels_and_positions_that_do_not_fit_are_refused(clean: Any, more: 
 
 def test_positions_between_tokens_are_refused() -> None:
     with pytest.raises(InputError, match=r"positions \[0\.5\]; allowed are whole numbers"):
-        choose([0.5], 0, np.array([1, 2]), np.array([1, 3]))
+        resolve_positions([0.5], 0, np.array([1, 2]), np.array([1, 3]))
 
 
 def test_pairs_within_a_vocabulary_leave_out_what_it_lacks() -> None:
@@ -332,5 +332,5 @@ def test_the_vocabulary_is_saved_and_decides_the_digest(tmp_path: Path) -> None:
     pairs = Pairs.from_tokens([[1, 2], [1, 3]], [[1, 3], [1, 4]])
     within = pairs.within(7)
     within.save(tmp_path)
-    assert Pairs.load(tmp_path).vocabulary == within[:1].vocabulary == within.exchanged().vocabulary == 7
+    assert Pairs.load(tmp_path).vocabulary == within[:1].vocabulary == within.exchange().vocabulary == 7
     assert len({pairs.digest(), within.digest(), pairs.within(8).digest()}) == 3

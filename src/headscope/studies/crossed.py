@@ -22,7 +22,7 @@ def pairs_unit(run: RunDirectory, main: Unit) -> Unit:
     """The ``main`` pairs with clean and corrupt exchanged: nothing is sampled."""
 
     def work(out: Path, progress: Progress) -> None:
-        Pairs.load(run.folder(main)).exchanged().save(out)
+        Pairs.load(run.folder(main)).exchange().save(out)
 
     return Unit("pairs", main.labels | {"pairs": EXCHANGED}, {"set": EXCHANGED}, work, inputs={"main": main})
 
