@@ -74,12 +74,13 @@ class AdaptiveQuadrature:
         self.next_alphas = np.empty(0) if self.settled else self._middles(errors)
 
     def _insert(self, scores: Float[np.ndarray, "node F B"], losses: Float[np.ndarray, " node"]) -> None:
+        # A new node lies in the middle of interval place − 1 and halves it; both halves inherit the new surprise.
         places = np.searchsorted(self.alphas, self.next_alphas)
         surprises = self._surprises(slice(None), self.next_alphas, scores) / 2
         self._surprise[places - 1] = surprises
         self._surprise = np.insert(self._surprise, places - 1, surprises)
         for shift, (place, score) in enumerate(zip(places, scores, strict=True)):
-            self._scores.insert(place + shift, score)
+            self._scores.insert(place + shift, score)  # places are those before any insertion
         self.alphas = np.insert(self.alphas, places, self.next_alphas)
         self._losses = np.insert(self._losses, places, losses)
 
@@ -115,6 +116,7 @@ class AdaptiveQuadrature:
     def _middles(self, errors: Float[np.ndarray, " interval"]) -> Float[np.ndarray, " node"]:
         """Return the middles of the worst intervals, as many as must go for the rest to be half the tolerance."""
         order = np.argsort(-errors)
+        # Entry i: the squared error of all intervals from the i-th worst on.
         rest = np.cumsum(np.square(errors[order])[::-1])[::-1]
         goal = (max(TOLERANCE * self.norm, self._rounding) / 2) ** 2
         worst = np.sort(order[rest > goal][: NODE_CAP - len(self.alphas)])
@@ -150,5 +152,5 @@ def _combine(weights: Float[np.ndarray, " node"], scores: list[Float[np.ndarray,
     """Return Σ weight · score, in float32 as the scores are; one by one, so that they are never stacked."""
     total = np.zeros_like(scores[0])
     for weight, score in zip(weights, scores, strict=True):
-        total += np.float32(weight) * score
+        total += np.float32(weight) * score  # a float64 weight would make a float64 copy of the matrix
     return total

@@ -81,15 +81,9 @@ def attribute(
         InputError: if an argument is not one of these, the model is in training mode or of an unknown architecture, one
             node of one pair does not fit in memory, or scores are not finite.
     """
-    if method not in ATTRIBUTION_METHODS:
-        raise InputError(f"method {method!r} is unknown{suggestion(method, ATTRIBUTION_METHODS)}")
-    if kv not in KV:
-        raise InputError(f"kv {kv!r} is unknown{suggestion(kv, KV)}")
-    _check_quadrature(rule, nodes)
+    _check_options(method, kv, rule, nodes)
     options = {"rule": rule, "nodes": nodes}
     row = ATTRIBUTION_METHODS[method]
-    if "rule" in row.options and nodes == "adaptive" and rule != "gauss":
-        raise InputError(f"found rule={rule!r} with adaptive nodes, which have a rule of their own; give a number")
     return row.score(
         model,
         pairs,
@@ -103,10 +97,16 @@ def attribute(
     )
 
 
-def _check_quadrature(rule: str, nodes: int | str) -> None:
-    """Raise InputError unless ``rule`` and ``nodes`` are ones that exist."""
+def _check_options(method: str, kv: str, rule: str, nodes: int | str) -> None:
+    """Raise InputError unless the method exists and the options are ones that exist, whatever the method takes."""
+    if method not in ATTRIBUTION_METHODS:
+        raise InputError(f"method {method!r} is unknown{suggestion(method, ATTRIBUTION_METHODS)}")
+    if kv not in KV:
+        raise InputError(f"kv {kv!r} is unknown{suggestion(kv, KV)}")
     if isinstance(nodes, bool) or not isinstance(nodes, int | str):
         raise InputError(f"found nodes={nodes!r}; give a whole number or 'adaptive'")
     if isinstance(nodes, str) and nodes != "adaptive":
         raise InputError(f"nodes {nodes!r} is unknown; give a number or 'adaptive'")
     quadrature(rule, 1 if isinstance(nodes, str) else nodes)
+    if "rule" in ATTRIBUTION_METHODS[method].options and nodes == "adaptive" and rule != "gauss":
+        raise InputError(f"found rule={rule!r} with adaptive nodes, which have a rule of their own; give a number")

@@ -107,6 +107,7 @@ def group_pairs(pairs: Pairs, access: HeadAccess, capacity: Callable[[int, int],
     ending, total = 0, 0
     for index in chain.from_iterable(pairs.groups()):
         pair = pairs[index]
+        # The batch's sizes if this pair joined it: everything is padded to the longest.
         ending, total = max(ending, pair.ending), max(total, len(pair.clean))
         if len(batches[-1]) >= max(1, capacity(ending, total)):
             batches.append([])
@@ -164,6 +165,7 @@ def collate(pairs: Pairs, indices: Sequence[int], device: torch.device, ending: 
 
 
 def _align_right(rows: Sequence[Tokens], total: int) -> Int[np.ndarray, "row total"]:
+    # On the right, so that last tokens share a column and one cache length serves all pairs.
     table = np.zeros((len(rows), total), dtype=np.int64)
     for row, tokens in zip(table, rows, strict=True):
         row[total - len(tokens) :] = tokens
@@ -176,6 +178,7 @@ def _evaluation_columns(
     """Return the union of evaluated ending positions, each pair's weights in it, and the clean tokens that follow."""
     positions = [pair.positions - (len(pair.clean) - ending) for pair in pairs]
     columns = np.unique(np.concatenate(positions))
+    # Float32, because they multiply losses, which are float32 whatever the model's type.
     weights = np.zeros((len(pairs), len(columns)), dtype=np.float32)
     follow = np.full((len(pairs), len(columns)), -1, dtype=np.int64)
     for row, pair in enumerate(pairs):

@@ -58,11 +58,11 @@ class _CircuitPass:
         self, runner: EndingRunner, writes: SourceWrites, patch: Patch, edges: Bool[Tensor, "circuit F B"]
     ) -> None:
         self.access, self.patch, self.graph = runner.access, patch, runner.access.graph
-        self.edges = edges.float()
+        self.edges = edges.float()  # 0 and 1, so that the sum over edges is a matrix product
         pairs, _, ending, d = writes.residual[0].shape
         self.departures = torch.zeros(*edges.shape[:2], pairs, ending, d, device=edges.device)
         self.departures[:, 0] = (writes.residual[0][:, 0] - patch.stream[0]).to(self.departures)
-        self.ports = torch.empty(0)
+        self.ports = torch.empty(0)  # q, k and v of the layer that runs, between its two kinds of hooks
 
     def inputs(self, first: int, count: int, site: int, like: Tensor) -> Float[Tensor, "reader row ending d"]:
         """Return the inputs of ``count`` destinations from column ``first``, which read the stream at ``site``."""

@@ -100,6 +100,7 @@ def _patch_pair(
         source_heads = _head_writes(source.access, source_writes, layer)
         deltas = source_heads.to(into_heads.device) - into_heads
         for heads, changes in replay.after_heads(layer, deltas):
+            # The change of the KL is negative if the head brings the models nearer.
             closed[layer, heads] = -changes[0, :, 0]
         bar.advance()
     return replay.clean.item(), closed

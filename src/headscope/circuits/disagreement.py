@@ -58,6 +58,7 @@ def pairs_at_disagreement(
     positions = []
     for pair, divergence in zip(pairs, answer_divergence(base, post, pairs, progress=progress), strict=True):
         count = max(1, round(share * len(divergence)))
+        # Stable: earlier positions first among equals.
         strongest = np.argsort(-divergence, kind="stable")[:count]
         positions.append(np.sort(strongest) + pair.shared)
     return replace(pairs, positions=tuple(positions))
@@ -80,6 +81,7 @@ def answer_divergence(
     widest = max(entries(base_model), entries(post_model))
     chunk = max(1, LOGIT_BYTES // (4 * _COPIES * widest))
     divergences = []
+    # Both models go through a text chunk by chunk, side by side: whole answers' logits may not fit.
     with own_lengths(base_model), own_lengths(post_model), progress.bar("disagreement", len(pairs)) as bar:
         for index, pair in enumerate(pairs):
             if pair.shared == len(pair.clean):

@@ -12,7 +12,7 @@ edge. What keeps that affordable:
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -76,10 +76,9 @@ def exact_edges(
     graph = access.graph if kv == "query" else replace(access.graph, kv_heads=access.kv_heads)
     steps = len(pairs) * int(graph.real.sum())
     with progress.bar("exact edges", steps) as bar:
-        patches = _measure(model, pairs, metric, partial(_patch_edges, graph), batch, memory, bar)
-    scores = patches.scores
-    signed = scores.mean(axis=0, dtype=np.float64)
-    lost = patches.loss_corrupt - patches.loss_clean
+        scores, losses, settings = _measure(model, pairs, metric, partial(_patch_edges, graph), batch, memory, bar)
+    signed = scores.mean(axis=0, dtype=np.float64)  # of float32 scores, which would lose digits over many pairs
+    lost = float(losses[1] - losses[0])
     return EdgeScores(
         graph=graph,
         edges=signed.astype(np.float32),
@@ -88,7 +87,7 @@ def exact_edges(
         pair_edges=scores if keep_pairs else None,
         residual=abs(float(signed[0].sum()) - lost) / max(abs(lost), 1e-30),
         seconds=time.perf_counter() - started,
-        settings=patches.settings | {"kv": kv},
+        settings=settings | {"kv": kv},
     )
 
 
@@ -110,18 +109,8 @@ def exact_heads(
     graph = head_access(as_model(model)).graph
     steps = len(pairs) * graph.layers * graph.heads
     with progress.bar("exact heads", steps) as bar:
-        patches = _measure(model, pairs, metric, _patch_heads, batch, memory, bar)
-    return HeadScores(patches.scores, time.perf_counter() - started, patches.settings)
-
-
-@dataclass(frozen=True, eq=False)
-class _Patches:
-    """Scores in the order of the pairs, mean losses of the clean and the corrupt run, and the result's settings."""
-
-    scores: Float[np.ndarray, "pair *scores"]
-    loss_clean: float
-    loss_corrupt: float
-    settings: dict[str, object]
+        scores, _, settings = _measure(model, pairs, metric, _patch_heads, batch, memory, bar)
+    return HeadScores(scores, time.perf_counter() - started, settings)
 
 
 def _measure(
@@ -132,7 +121,8 @@ def _measure(
     batch: int | None,
     memory: int | None,
     bar: Bar,
-) -> _Patches:
+) -> tuple[Float[np.ndarray, "pair *scores"], Float[np.ndarray, " run"], dict[str, object]]:
+    """Return scores in the order of the pairs, mean losses of the clean and the corrupt run, and the settings."""
     plain = as_model(model)
     access = head_access(plain)
     # Δ of every source is held, in float32.
@@ -152,10 +142,10 @@ def _measure(
     with frozen_model(plain), torch.no_grad():
         groups, scores = zip(*budget.over_pairs(pairs, batch, patch, bar), strict=True)
     order = np.argsort(np.concatenate(groups))
-    loss_clean, loss_corrupt = losses.mean(axis=0).tolist()
+    mean_losses = losses.mean(axis=0)
     settings = provenance(model, pairs, metric)
-    settings |= {"method": "exact", "loss_clean": loss_clean, "loss_corrupt": loss_corrupt} | budget.shortages
-    return _Patches(np.concatenate(scores)[order], loss_clean, loss_corrupt, settings)
+    settings |= {"method": "exact", "loss_clean": float(mean_losses[0]), "loss_corrupt": float(mean_losses[1])}
+    return np.concatenate(scores)[order], mean_losses, settings | budget.shortages
 
 
 def _patch_edges(

@@ -132,7 +132,7 @@ def _stack_edges(
     model: Subject | nn.Module, access: HeadAccess, circuits: list[Circuit]
 ) -> Bool[Tensor, "circuit F B"]:
     """Return the empty circuit's edges and those of each circuit, every query head with its own k and v input."""
-    edges = [np.zeros_like(access.graph.real)]
+    edges = [np.zeros_like(access.graph.real)]  # the empty circuit, against which the others are normalised
     for circuit in circuits:
         if circuit.graph.per_query != access.graph:
             raise InputError(f"circuit of {circuit.graph} does not fit model {name_of(model)} of {access.graph}")

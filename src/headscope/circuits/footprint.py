@@ -72,8 +72,10 @@ class Footprint:
         """Return the bytes of one pair while its rows run: prefix cache, writes of both texts, logits and scores."""
         ending, total, columns = sizes
         access = self.access
+        # Keys and values of the prefix, grouped as the model has them.
         cache = 2 * self.width * len(access.layers) * access.kv_heads * access.d_head * (total - ending)
         scores = _FLOAT_BYTES * access.graph.real.size * self.matrices
+        # Clean and corrupt ones, counted as float32.
         logits = 2 * _FLOAT_BYTES * columns * self.vocabulary
         return int(cache + ending * (written_bytes(access) + self.held) + logits + scores)
 
@@ -86,6 +88,7 @@ class Footprint:
         delta = pairs * len(access.graph.sources) * access.d_model
         # Twice: a block is made, and copied if its groups are of several pairs.
         gradients = 2 * groups * (3 * access.heads + 1) * (access.d_model + access.d_head)
+        # The norm's terms, which stay apart per node until they are multiplied.
         stream = 2 * groups * nodes * (access.d_model + 3 * access.heads)
         return self.contraction_dtype.itemsize * (delta + gradients) + _FLOAT_BYTES * stream
 
@@ -103,6 +106,7 @@ def attribution_footprint(model: PreTrainedModel, access: HeadAccess) -> Footpri
 
 def attribution_bound(model: PreTrainedModel, access: HeadAccess) -> Footprint:
     """Return an upper bound on attribution's footprint: every weight keeps its input and its output."""
+    # A dozen streams and a dozen z per layer: more than norms, rotations and sums of any family keep (tests/circuits).
     streams = len(access.layers) * (12 * access.d_model + 12 * access.heads * access.d_head)
     return _differentiated_footprint(model, access, _FLOAT_BYTES * (sum(_map_widths(model, access)) + streams))
 
@@ -112,6 +116,7 @@ def replay_footprint(model: PreTrainedModel, access: HeadAccess, held: int = 0) 
 
     held: see ``Footprint``.
     """
+    # The widest layer: without a gradient a layer's activations are gone when the next one runs.
     numbers = max(_map_widths(model, access)) + 12 * access.d_model + 12 * access.heads * access.d_head
     return _forward_footprint(model, access, numbers, fixed=0, held=held)
 
@@ -152,6 +157,7 @@ def _differentiated_footprint(model: PreTrainedModel, access: HeadAccess, token:
         width=width,
         token=token,
         column=_LOGIT_COPIES * _FLOAT_BYTES * vocabulary,
+        # Autograd keeps every layer's keys and values of the prefix, repeated for each query head.
         key=2 * len(access.layers) * access.heads * access.d_head * width,
         # Per pair of positions eager attention keeps scores and probabilities, and takes as much again on the way
         # through one layer; other kernels take the mask, some of them once per head.
@@ -173,6 +179,7 @@ def _forward_footprint(model: PreTrainedModel, access: HeadAccess, numbers: int,
         width=width,
         token=_FLOAT_BYTES * numbers,
         column=_LOGIT_COPIES * _FLOAT_BYTES * vocabulary,
+        # One layer's keys and values, and their copy in the concatenation with those of the ending.
         key=2 * 2 * access.heads * access.d_head * width,
         square=_FLOAT_BYTES * access.heads * (8 if _is_eager(model) else 1),
         fixed=fixed,

@@ -141,6 +141,7 @@ def _score_edges(
     signed = np.sum([scores.signed for scores in batches], axis=0) / len(order)
     absolute = np.sum([scores.absolute for scores in batches], axis=0) / len(order)
     pair_edges = [scores.edges for scores in batches if scores.edges is not None]
+    # Scores of the input's edges must add up to what corrupting the text costs (completeness).
     lost = loss_corrupt - loss_clean
     return EdgeScores(
         graph=request.graph(access),

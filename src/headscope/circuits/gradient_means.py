@@ -184,6 +184,7 @@ def _average_projection(
         return
     ((port, gradient),) = gradients.items()
     weight, bias = linear_weight(projection.linear).float(), linear_bias(projection.linear)
+    # The norm is over the whole port, so the head's own rows are not enough.
     y = x @ weight.T if bias is None else x @ weight.T + bias.float()
     r = projection.norm.scale(y)
     means.direct[port] = _direct(r, gradient, weights)

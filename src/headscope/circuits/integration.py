@@ -42,6 +42,7 @@ class Integrand:
     def __init__(self, runner: EndingRunner, writes: SourceWrites, objective: Objective, budget: Budget) -> None:
         self.runner, self.writes, self.objective, self.budget = runner, writes, objective, budget
         self.graph = runner.access.graph
+        # Δ of the whole ending, kept between passes over nodes, which all contract with it.
         self._delta: Float[Tensor, "pair source wide"] | None = None
 
     @property
@@ -59,6 +60,7 @@ class Integrand:
         total = np.zeros((self.pairs, *self.graph.real.shape), dtype=np.float32)
         start = 0
         while start < self.pairs:
+            # As many pairs as a pass holds of one node each; more nodes of them follow in further passes.
             pairs = range(start, min(self.pairs, start + self.rows))
             scores = self._integrate_pairs(pairs, rule)
             if scores is not None:
@@ -83,6 +85,7 @@ class Integrand:
                 continue
             start += len(alphas)
             means = result[0] if means is None else means.add(result[0])
+            # As late as memory allows: a contraction of many nodes' mean costs little more than that of one.
             if means.nodes >= most_nodes or start == len(rule.alphas):
                 scores += self._contract(means, list(pairs))
                 means = None
@@ -208,6 +211,7 @@ def _add_products(
     depth, destinations = total.shape[1:]
     start = 0
     for pair, count in _run_lengths(pairs):
+        # [destination, group, position × d]: all of a pair's groups go through one product.
         factor = gradient[:, start : start + count].flatten(2)
         products = torch.unflatten(product(factor.flatten(0, 1), delta[pair]), 0, factor.shape[:2])
         total[start : start + count] += products[:destinations, :, :depth].permute(1, 2, 0)

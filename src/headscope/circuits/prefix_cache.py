@@ -98,7 +98,7 @@ def cache_prefix(model: PreTrainedModel, access: HeadAccess, batch: Batch) -> En
     length = batch.prefix.shape[1]
     if not length:
         return EndingRunner(model, access, batch, None)
-    lengths = batch.position_ids[:, -1] + 1
+    lengths = batch.position_ids[:, -1] + 1  # of the texts, without padding
     prefixes = torch.cat([batch.prefix, batch.mask[:, :length]], dim=1).tolist()
     keys = list(zip(map(tuple, prefixes), regimes(model, lengths), strict=True))
     first, rows = _find_distinct(keys)
@@ -143,6 +143,6 @@ def frozen_model(model: PreTrainedModel) -> Iterator[None]:
         with own_forward(model), torch.inference_mode(False), precision, own_lengths(model):
             yield
     finally:
-        forget_merged()
+        forget_merged()  # weights with an adapter merged in, which are as large as the layers they stand for
         for parameter in trainable:
             parameter.requires_grad_(True)

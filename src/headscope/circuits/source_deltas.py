@@ -47,6 +47,7 @@ def record_writes(runner: EndingRunner) -> SourceWrites:
     for index, layer in enumerate(access.layers):
         hooks += layer.on_write(partial(_store, heads, index))
         hooks.append(Hook(layer.mlp_write, "output", partial(_store, mlps, index)))
+    # One pass for both runs, which share the prefix.
     with attached(hooks):
         logits = runner.logits(embeddings)
     layers = range(len(access.layers))
