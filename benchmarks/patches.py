@@ -23,7 +23,7 @@ import torch
 from scipy.stats import spearmanr
 
 from headscope.circuits import attribute
-from headscope.circuits.exact import exact_edges, exact_heads
+from headscope.circuits.exact_patching import exact_edges, exact_heads
 from headscope.lab import builtin_data, chains
 from headscope.models import load_model
 from headscope.pairs import Pairs
@@ -112,7 +112,7 @@ def opening_pairs(tokenizer: Any, count: int, seed: int) -> Pairs:
     return Pairs.from_openings([_prompt(tokenizer, item) for item in items], traces, answers, OPENING)
 
 
-_STYLES = (chains.thinking_turn, chains.direct_turn)
+_STYLES = (chains.thinking, chains.answer_only)
 
 
 def fold_pairs(tokenizer: Any, count: int, seed: int) -> Pairs:

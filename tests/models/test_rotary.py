@@ -14,9 +14,9 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from headscope.circuits import attribute, cross_patch, faithfulness, select
 from headscope.circuits.batches import collate
-from headscope.circuits.contrast import contrast
 from headscope.circuits.disagreement import answer_divergence
-from headscope.circuits.endings import endings, frozen
+from headscope.circuits.prefix_cache import cache_prefix, frozen_model
+from headscope.circuits.source_deltas import record_writes
 from headscope.errors import InputError
 from headscope.interventions import Text, scale_rows, teacher_force
 from headscope.interventions.means import head_writes
@@ -93,16 +93,16 @@ def test_the_models_of_these_tests_do_switch(architecture: str, rope: str) -> No
 @pytest.mark.parametrize(("architecture", "rope"), MODELS)
 def test_endings_give_each_text_s_own_logits(architecture: str, rope: str) -> None:
     model, pairs = used_model(architecture, rope), straddling_pairs()
-    with frozen(model):
+    with frozen_model(model):
         access = head_access(model)
-        run = endings(model, access, collate(pairs, range(len(pairs)), access.device))
-        logits = contrast(run).logits
-    start = [len(text) - run.batch.ending for text in pairs.clean]
+        runner = cache_prefix(model, access, collate(pairs, range(len(pairs)), access.device))
+        logits = record_writes(runner).logits
+    start = [len(text) - runner.batch.ending for text in pairs.clean]
     for index, pair in enumerate(pairs):
         for which, tokens in enumerate((pair.clean, pair.corrupt)):
             expected = plain_logits(architecture, rope, tokens)
-            columns = [column for column in run.batch.columns.tolist() if start[index] + column >= 0]
-            here = [run.batch.columns.tolist().index(column) for column in columns]
+            columns = [column for column in runner.batch.columns.tolist() if start[index] + column >= 0]
+            here = [runner.batch.columns.tolist().index(column) for column in columns]
             there = [start[index] + column for column in columns]
             assert torch.allclose(logits[index, which, here], expected[there], atol=2e-5)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from headscope.circuits.disagreement import disagreement
+from headscope.circuits.disagreement import pairs_at_disagreement
 from headscope.errors import InputError
 from headscope.models import load_model
 from headscope.pairs import Pairs
@@ -70,7 +70,7 @@ def test_a_study_scores_where_base_and_final_disagree_most(study: Path, toy_base
     base, post = load_model(toy_base), load_model(study.parent / "post")
     for record in run.find("pairs", variant="post"):
         found = Pairs.load(record.folder)
-        expected = disagreement(base, post, found)
+        expected = pairs_at_disagreement(base, post, found)
         assert [row.tolist() for row in found.positions] == [row.tolist() for row in expected.positions]
         assert all(len(row) == 1 for row in found.positions)
 

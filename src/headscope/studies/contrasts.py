@@ -64,7 +64,7 @@ class ExchangedConfig(Config):
 
 def compute_pairs(config: PairsConfig, inputs: Inputs, progress: Progress) -> Pairs:
     """Return the pairs, those only that both models can read."""
-    from headscope.circuits.disagreement import disagreement
+    from headscope.circuits.disagreement import pairs_at_disagreement
     from headscope.studies.subjects import check_loaded, load, readable
 
     base, final, source = config.base.stage(inputs), config.final.stage(inputs), config.source
@@ -77,13 +77,13 @@ def compute_pairs(config: PairsConfig, inputs: Inputs, progress: Progress) -> Pa
         pairs = _leaf_pairs(source, final)
     pairs = readable(pairs, base, final)[: source.pairs]
     if isinstance(source, OpeningsConfig) and source.positions == "disagreement":
-        pairs = disagreement(load(base), load(final), pairs, progress=progress)
+        pairs = pairs_at_disagreement(load(base), load(final), pairs, progress=progress)
     return pairs
 
 
 def compute_exchanged(config: ExchangedConfig, inputs: Inputs, progress: Progress) -> Pairs:
     """Return the pairs of ``main``, exchanged: nothing is sampled."""
-    return inputs.load("main", Pairs).exchanged()
+    return inputs.load("main", Pairs).exchange()
 
 
 PAIRS = Work("pairs", PairsConfig, compute_pairs, version=2)

@@ -65,12 +65,12 @@ def compute_faithfulness(
     config: FaithfulnessConfig, inputs: Inputs, progress: Progress
 ) -> tuple[FaithfulnessCurve, FaithfulnessEstimates]:
     """Return how much of the behaviour the circuits of the input ``scores`` carry alone, per pair and on average."""
-    from headscope.circuits import ladder
+    from headscope.circuits import faithfulness_curve
     from headscope.studies.subjects import load
 
     scores, pairs = inputs.load("scores", EdgeScores), inputs.load("pairs", Pairs)
     subject = load(config.model.stage(inputs))
-    curve = ladder(subject, pairs, scores, config.metric, fractions=config.sizes, progress=progress)
+    curve = faithfulness_curve(subject, pairs, scores, config.metric, fractions=config.sizes, progress=progress)
     curve = replace(curve, settings=curve.settings | {"model": scores.settings["model"]})
     areas = curve.take(config.areas)
 

@@ -1,9 +1,11 @@
-"""Forward passes over endings on top of a prefix that is run once (method section 3, facts 1 and 5)."""
+"""Forward passes over the endings of a batch, on top of prefixes that are run once (method section 3, facts 1 and 5).
+
+``EndingRunner`` holds the prefixes' keys and values and runs any embeddings of the endings; ``cache_prefix`` makes it.
+"""
 
 from collections.abc import Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -19,7 +21,7 @@ from headscope.models.wrappers import own_forward
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is Any to the type checker
-    """Keys and values of the prefix, one row per pair; what a pass adds is used by that pass and not kept.
+    """Keys and values of the prefix, one row per pair; a pass uses what it adds and forgets it.
 
     Rows are repeated for the runs of a pair and heads for query-head copies as views: the only copy is the
     concatenation that attention needs anyway.
@@ -32,24 +34,27 @@ class PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is Any to
         self.lazy_initialization(keys, values)
         self.keys, self.values = keys, values
 
-    def update(self, key_states: Tensor, value_states: Tensor, *_args: Any, **_kwargs: Any) -> tuple[Tensor, Tensor]:
-        """Keys and values of prefix and ending, [row, head, prefix + ending, d_head]."""
-        return _joined(self.keys, key_states), _joined(self.values, value_states)
+    def update(
+        self, key_states: Tensor, value_states: Tensor, *_args: object, **_kwargs: object
+    ) -> tuple[Tensor, Tensor]:
+        """Return keys and values of prefix and ending, [row, head, prefix + ending, d_head]."""
+        return _join(self.keys, key_states), _join(self.values, value_states)
 
 
-def _joined(
+def _join(
     prefix: Float[Tensor, "pair kv prefix d_head"], ending: Float[Tensor, "row head ending d_head"]
 ) -> Float[Tensor, "row head total d_head"]:
     pairs, kv, length, d_head = prefix.shape
-    runs, copies = ending.shape[0] // pairs, ending.shape[1] // kv
-    shown = prefix[:, None, :, None].expand(pairs, runs, kv, copies, length, d_head)
-    parts = [shown, ending.view(pairs, runs, kv, copies, -1, d_head)]
+    runs = ending.shape[0] // pairs
+    copies = ending.shape[1] // kv
+    repeated = prefix[:, None, :, None].expand(pairs, runs, kv, copies, length, d_head)
+    parts = [repeated, ending.view(pairs, runs, kv, copies, -1, d_head)]
     return torch.cat(parts, dim=-2).view(*ending.shape[:2], -1, d_head)
 
 
 @dataclass(frozen=True, eq=False)
-class Endings:
-    """A model, a batch, and the cache of the batch's prefix: runs any embeddings of the endings."""
+class EndingRunner:
+    """A model, a batch and the cache of the batch's prefixes (None without one): runs embeddings of the endings."""
 
     model: PreTrainedModel
     access: HeadAccess
@@ -58,18 +63,18 @@ class Endings:
 
     @property
     def clean(self) -> Float[Tensor, "pair ending d"]:
-        """Clean token embeddings."""
+        """Return the clean token embeddings."""
         embeddings: Tensor = self.access.embedding(self.batch.clean)
         return embeddings
 
     @property
     def corrupt(self) -> Float[Tensor, "pair ending d"]:
-        """Corrupt token embeddings."""
+        """Return the corrupt token embeddings."""
         embeddings: Tensor = self.access.embedding(self.batch.corrupt)
         return embeddings
 
     def logits(self, embeddings: Float[Tensor, "pair run ending d"]) -> Float[Tensor, "pair run column vocab"]:
-        """Logits of the batch's vocabulary at the evaluated columns only; the runs of a pair are rows of one pass."""
+        """Return logits at the evaluated columns, over the batch's vocabulary; runs of a pair are rows of one pass."""
         pairs, runs = embeddings.shape[:2]
         output = self.model(
             inputs_embeds=embeddings.flatten(0, 1),
@@ -84,17 +89,19 @@ class Endings:
 
 
 @torch.no_grad()
-def endings(model: PreTrainedModel, access: HeadAccess, batch: Batch) -> Endings:
-    """Run the batch's prefixes, each distinct one once, and keep their keys and values.
+def cache_prefix(model: PreTrainedModel, access: HeadAccess, batch: Batch) -> EndingRunner:
+    """Run the batch's prefixes, each distinct one once, and return the runner that holds their keys and values.
 
-    Prefixes of texts whose lengths turn them differently are distinct: their keys are those of the whole texts.
+    Prefixes are also distinct if the lengths of their texts give them other rotary frequencies: the keys are those that
+    the whole texts would have.
     """
     length = batch.prefix.shape[1]
     if not length:
-        return Endings(model, access, batch, None)
-    lengths = batch.position_ids[:, -1] + 1
+        return EndingRunner(model, access, batch, None)
+    lengths = batch.position_ids[:, -1] + 1  # of the texts, without padding
     prefixes = torch.cat([batch.prefix, batch.mask[:, :length]], dim=1).tolist()
-    first, rows = _distinct(list(zip(map(tuple, prefixes), frequency_regimes(model, lengths), strict=True)))
+    keys = list(zip(map(tuple, prefixes), frequency_regimes(model, lengths), strict=True))
+    first, rows = _find_distinct(keys)
     cache = DynamicCache()
     with full_text_lengths(lengths[first]):
         model.base_model(
@@ -105,26 +112,29 @@ def endings(model: PreTrainedModel, access: HeadAccess, batch: Batch) -> Endings
             use_cache=True,
         )
     layers = [PrefixLayer(layer.keys[rows], layer.values[rows]) for layer in cache.layers]
-    return Endings(model, access, batch, Cache(layers=layers))
+    return EndingRunner(model, access, batch, Cache(layers=layers))
 
 
-def _distinct(prefixes: Sequence[Hashable]) -> tuple[list[int], list[int]]:
-    """First row of each distinct prefix, and for every row which of those it equals."""
-    seen: dict[Hashable, int] = {}
+def _find_distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:
+    """Return the first row of each distinct key, and for every row which of those it equals."""
+    numbers: dict[Hashable, int] = {}
     first: list[int] = []
     rows = []
-    for index, prefix in enumerate(prefixes):
-        if prefix not in seen:
-            seen[prefix] = len(first)
-            first.append(index)
-        rows.append(seen[prefix])
+    for row, key in enumerate(keys):
+        if key not in numbers:
+            numbers[key] = len(first)
+            first.append(row)
+        rows.append(numbers[key])
     return first, rows
 
 
 @contextmanager
-def frozen(model: PreTrainedModel) -> Iterator[None]:
-    """Within the block no parameter asks for a gradient, neither inference mode nor autocast holds, be it the caller's
-    or the model's own, and every text is turned by its own length (``rotary``); everything gets its setting back."""
+def frozen_model(model: PreTrainedModel) -> Iterator[None]:
+    """Hold the model in a state in which scores are well defined; everything gets its setting back afterwards.
+
+    Within the block no parameter asks for a gradient, neither inference mode nor autocast holds, be it the caller's or
+    the model's own, and every text has the rotary frequencies of its own length.
+    """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in trainable:
@@ -133,6 +143,6 @@ def frozen(model: PreTrainedModel) -> Iterator[None]:
         with own_forward(model), torch.inference_mode(False), precision, own_text_lengths(model):
             yield
     finally:
-        clear_merged_layers()
+        clear_merged_layers()  # weights with an adapter merged in, which are as large as the layers they stand for
         for parameter in trainable:
             parameter.requires_grad_(True)

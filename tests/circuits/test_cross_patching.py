@@ -20,12 +20,12 @@ pytestmark = pytest.mark.usefixtures("float64")
 
 def _with_head_changed(model: Any, layer: int, head: int) -> Any:
     """A copy whose output projection differs for one head alone: its z stays, what it writes does not."""
-    changed = copy.deepcopy(model)
-    access = head_access(changed)
+    altered = copy.deepcopy(model)
+    access = head_access(altered)
     columns = slice(head * access.d_head, (head + 1) * access.d_head)
     with torch.no_grad():
         linear_weight(access.layers[layer].output)[:, columns] += 0.3 * torch.randn(access.d_model, access.d_head)
-    return changed
+    return altered
 
 
 @pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"gemma2", "gemma3_text", "olmo2"}))
@@ -33,11 +33,11 @@ def test_the_one_changed_head_closes_the_whole_gap(tiny_model: Any, ragged_pairs
     base, pairs = tiny_model(architecture), ragged_pairs(count=3, positions="answer")
     post = _with_head_changed(base, 1, 2)
     for into, source in ((base, post), (post, base)):
-        found = cross_patch(into, source, pairs)
-        np.testing.assert_allclose(found.closed[:, 1, 2], found.gap, rtol=0, atol=EXACT)
-        assert found.share[1, 2] == pytest.approx(1, abs=EXACT)
-        others = np.delete(found.closed[:, 1], 2, axis=1)
-        assert np.abs(others).max() < EXACT  # heads of the last layer that are the same in both models
+        patches = cross_patch(into, source, pairs)
+        np.testing.assert_allclose(patches.closed[:, 1, 2], patches.gap, rtol=0, atol=EXACT)
+        assert patches.share[1, 2] == pytest.approx(1, abs=EXACT)
+        unchanged_heads = np.delete(patches.closed[:, 1], 2, axis=1)
+        assert np.abs(unchanged_heads).max() < EXACT  # heads of the last layer that are the same in both models
     with torch.no_grad():
         ids, places = torch.as_tensor(pairs.clean[0])[None], pairs.positions[0]
         gap = kl(post(ids).logits[0, places], base(ids).logits[0, places]).mean()
@@ -46,9 +46,9 @@ def test_the_one_changed_head_closes_the_whole_gap(tiny_model: Any, ragged_pairs
 
 def test_a_model_and_itself_have_no_gap(tiny_model: Any, ragged_pairs: Any) -> None:
     model = tiny_model("gemma2")
-    found = cross_patch(model, model, ragged_pairs(count=2))
-    assert np.abs(found.gap).max() < EXACT
-    assert np.abs(found.closed).max() < EXACT
+    patches = cross_patch(model, model, ragged_pairs(count=2))
+    assert np.abs(patches.gap).max() < EXACT
+    assert np.abs(patches.closed).max() < EXACT
 
 
 def test_models_of_different_shapes_are_refused(tiny_model: Any, ragged_pairs: Any) -> None:

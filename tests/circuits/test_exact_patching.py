@@ -9,7 +9,7 @@ from tests.circuits.slow_patching import PlainPatching
 from tests.precision import EXACT, relative
 
 from headscope.circuits import faithfulness
-from headscope.circuits.exact import exact_edges, exact_heads
+from headscope.circuits.exact_patching import exact_edges, exact_heads
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, head_access
 from headscope.pairs import Pairs
@@ -33,14 +33,14 @@ def test_edges_and_heads_equal_a_plain_patch(tiny_model: Any, ragged_pairs: Any,
     clean = plain.nll(real)
     cells = np.argwhere(real)
     for row, column in cells[np.random.default_rng(0).choice(len(cells), 12, replace=False)]:
-        kept = real.copy()
-        kept[row, column] = False
+        edges_left = real.copy()
+        edges_left[row, column] = False
         assert edges.pair_edges is not None
-        np.testing.assert_allclose(edges.pair_edges[:, row, column], plain.nll(kept) - clean, rtol=0, atol=EXACT)
+        np.testing.assert_allclose(edges.pair_edges[:, row, column], plain.nll(edges_left) - clean, rtol=0, atol=EXACT)
     for layer, head in ((0, 3), (1, 2)):
-        kept = real.copy()
-        kept[edges.graph.head_source(layer, head)] = False
-        np.testing.assert_allclose(heads.pair_heads[:, layer, head], plain.nll(kept) - clean, rtol=0, atol=EXACT)
+        edges_left = real.copy()
+        edges_left[edges.graph.head_source(layer, head)] = False
+        np.testing.assert_allclose(heads.pair_heads[:, layer, head], plain.nll(edges_left) - clean, rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "phi3", "olmo2"])
@@ -53,10 +53,10 @@ def test_a_groups_input_is_patched_for_all_its_query_heads(
     assert scores.graph == graph
     for name in ("a0.kv1<k>", "a1.kv0<v>", "a1.kv1<k>", "a1.h2<q>", "m1", "logits"):
         column = graph.destinations.index(name)
-        kept = graph.real.copy()
-        kept[0, column] = False
-        found = faithfulness(model, pairs, Circuit(graph, kept), "nll")
-        assert scores.edges[0, column] == pytest.approx((found.circuit - found.full).mean(), abs=EXACT)
+        edges_left = graph.real.copy()
+        edges_left[0, column] = False
+        patched = faithfulness(model, pairs, Circuit(graph, edges_left), "nll")
+        assert scores.edges[0, column] == pytest.approx((patched.circuit - patched.full).mean(), abs=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ["mistral", "gpt2"])
@@ -68,8 +68,8 @@ def test_passes_of_any_size_give_the_same_scores(
     heads = exact_heads(model, pairs, "nll").pair_heads
     monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 150)
     for size in (2, None):
-        found = exact_edges(model, pairs, "nll", batch=size, keep_pairs=True)
-        np.testing.assert_allclose(found.pair_edges, expected.pair_edges, rtol=0, atol=EXACT)
+        scores = exact_edges(model, pairs, "nll", batch=size, keep_pairs=True)
+        np.testing.assert_allclose(scores.pair_edges, expected.pair_edges, rtol=0, atol=EXACT)
         np.testing.assert_allclose(exact_heads(model, pairs, "nll", batch=size).pair_heads, heads, rtol=0, atol=EXACT)
 
 
@@ -88,29 +88,29 @@ def test_what_is_kept_of_the_scores(tiny_model: Any, ragged_pairs: Any) -> None:
 
 
 def test_progress_counts_every_edge_and_head(tiny_model: Any, ragged_pairs: Any) -> None:
-    class Counted:
+    class CountingProgress:
         def __init__(self) -> None:
             self.totals: list[int] = []
-            self.done = 0
+            self.steps = 0
 
-        def bar(self, label: str, total: int) -> "Counted":
+        def bar(self, label: str, total: int) -> "CountingProgress":
             self.totals.append(total)
             return self
 
-        def __enter__(self) -> "Counted":
+        def __enter__(self) -> "CountingProgress":
             return self
 
         def __exit__(self, *_error: object) -> None:
             pass
 
         def advance(self, steps: int = 1, note: str = "") -> None:
-            self.done += steps
+            self.steps += steps
 
-    model, pairs, seen = tiny_model("gpt2"), ragged_pairs(count=3), Counted()
-    exact_edges(model, pairs, progress=seen)
-    exact_heads(model, pairs, progress=seen)
-    assert seen.totals == [3 * Graph(2, 4).real.sum(), 3 * 8]
-    assert seen.done == sum(seen.totals)
+    model, pairs, progress = tiny_model("gpt2"), ragged_pairs(count=3), CountingProgress()
+    exact_edges(model, pairs, progress=progress)
+    exact_heads(model, pairs, progress=progress)
+    assert progress.totals == [3 * Graph(2, 4).real.sum(), 3 * 8]
+    assert progress.steps == sum(progress.totals)
 
 
 def test_a_pair_equal_to_itself_scores_nothing(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -130,7 +130,7 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any, error: 
             raise error("in the middle of the patches")
 
     head_access(model)  # proves itself at its first use, in passes of its own
-    model.model.layers[0].forward = own = model.model.layers[0].forward  # as accelerate's dispatch leaves it
+    model.model.layers[0].forward = forward = model.model.layers[0].forward  # as accelerate's dispatch leaves it
     ids = torch.arange(9)[None]
     before = model(ids).logits
     handle = model.lm_head.register_forward_hook(interrupt)
@@ -138,7 +138,7 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any, error: 
         exact_edges(model, pairs)
     handle.remove()
     assert torch.equal(model(ids).logits, before)
-    assert vars(model.model.layers[0])["forward"] is own
+    assert vars(model.model.layers[0])["forward"] is forward
     for module in model.modules():
         assert not module._forward_hooks
         assert not module._forward_pre_hooks
@@ -155,6 +155,6 @@ def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
     with pytest.raises(InputError, match="training mode"):
         exact_edges(tiny_model("qwen3").train(), pairs)
     head_access(model).layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")
-    for patched in (exact_edges, exact_heads):
+    for patch in (exact_edges, exact_heads):
         with pytest.raises(InputError, match="layer 1 is the first whose MLP gives numbers that are not finite"):
-            patched(model, pairs)
+            patch(model, pairs)
