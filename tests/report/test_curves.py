@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from headscope.report.findings import Findings
 
 from headscope.errors import InputError
 from headscope.report import curves
-from headscope.report.findings import Findings
 from headscope.runs import RunDirectory
 
 RUN = RunDirectory(Path("runs/none"))

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from headscope.report.findings import Ablation, Asked, Comparison, Findings, read
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
@@ -14,7 +15,6 @@ from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.evidence import evidence
 from headscope.report.figures.forest import forest
 from headscope.report.figures.frequency import frequency
-from headscope.report.findings import Ablation, Asked, Comparison, Findings, read
 from headscope.report.pages import build_pages
 from headscope.report.pages.emergence import emergence as emergence_page
 from headscope.report.paper import overview_figure

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
-from headscope.results import shown
+from headscope.results import display
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 
@@ -78,4 +78,4 @@ class AblationVerdict(JsonResult):
         return round(self.p_value * (1 + self.controls))
 
     def __repr__(self) -> str:
-        return shown.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reading, self.reason)
+        return display.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reading, self.reason)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from headscope.report.findings import Findings, read
 
 from headscope.comparison.claims import StudyResults, judge
 from headscope.comparison.record import comparison_record
 from headscope.report.blocks import Table
-from headscope.report.findings import Findings, read
 from headscope.report.pages import build_pages
 from headscope.results.counts import EdgeChange, LayerProfile
 

@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 
 import pytest
+from headscope.report.embedding import content_security_policy, plain, script_json
+from headscope.report.numbers import count_with_interval, with_interval
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headscope.report.embedding import content_security_policy, plain, script_json
-from headscope.report.numbers import count_with_interval, with_interval
 from headscope.report.scripts import joined
 from headscope.results.estimate import Estimate
 
