@@ -106,7 +106,7 @@ def _differences_table(audit: "Audit") -> "Table":
             "row": difference.row,
             "against": difference.against,
             "column": difference.column,
-            "problems": format_number(difference.problems, 0, sign=True),
+            "problems": format_number(float(difference.problems), 0, sign=True),
             "smallest p": format_p(difference.p_value),
             "could be shown": "yes" if difference.shown else "no",
         }

@@ -76,6 +76,7 @@ def _without_option(command: Callable[..., int], option: str) -> Callable[..., i
 def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claims: bool) -> int:
     from headscope.cli.plan import print_plan
     from headscope.cli.progress import for_terminal
+    from headscope.report import render
     from headscope.runs import RunDirectory
     from headscope.studies.plan import plan
     from headscope.studies.run import run_study
@@ -93,19 +94,13 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         from headscope.studies.claims import judge_run
 
         judge_run(study, run)  # before the report, which shows the claims too
-    page = _render(run) if verb == "run" else run.path
+    page = render(run) if verb == "run" else run.path
     tables = _tables(verb, run, claims=claims)
     if json:
         print_json(_outcome_json(run, outcome, page) | tables_json(tables))
     else:
         _print_end(run, outcome, page, tables)
     return outcome.exit_code
-
-
-def _render(run: "RunDirectory") -> Path:
-    from headscope.report import render
-
-    return render(run)
 
 
 def _tables(verb: str, run: "RunDirectory", *, claims: bool) -> "list[Table]":

@@ -1,20 +1,26 @@
 """What a page is made of: figures, tables, notices and model responses, as plain records that the template prints."""
 
 from dataclasses import dataclass
-from typing import ClassVar
-
-import plotly.graph_objects as go
+from typing import ClassVar, Protocol, runtime_checkable
 
 from headscope.results.codec import Json
 from headscope.results.table import Table
 
 
+@runtime_checkable
+class Plot(Protocol):
+    """A plotly figure, which takes a second to import and is not needed to print tables."""
+
+    def to_json(self) -> str:
+        """Return data and layout as JSON."""
+
+
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plot of a figure. title: what sets it apart from its neighbours, with its n. plot: a plotly Figure."""
+    """One plot of a figure. title: what sets it apart from its neighbours, with its n."""
 
     title: str
-    plot: go.Figure
+    plot: Plot
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,7 +46,7 @@ def curves_figure(run: RunDirectory) -> "Figure":
     return figure
 
 
-def _logged_points(log: Log, key: str) -> list[tuple[float, float]]:
+def _logged_points(log: Log, key: str) -> list[tuple[int, float]]:
     return [(entry["step"], entry[key]) for entry in log if key in entry]
 
 

@@ -11,11 +11,10 @@ from functools import cache
 from pathlib import Path
 
 import jinja2
-import plotly.graph_objects as go
 
 from headscope import __version__
 from headscope.errors import InputError
-from headscope.report.pages import build_pages
+from headscope.report.blocks import Plot
 from headscope.report.run_results import RunResults
 from headscope.report.sanitising import content_security_policy, plain_text, script_json
 from headscope.report.scripts import join_modules
@@ -48,6 +47,8 @@ def render(run: RunDirectory, out: Path | None = None, *, responses: int = RESPO
 
 def page_html(results: RunResults, *, responses: int = RESPONSES) -> str:
     """Return the whole page as text."""
+    from headscope.report.pages import build_pages  # imports plotly, which the terminal's tables do without
+
     scripts = _scripts()
     return _template().render(
         study=plain_text(str(results.study["name"])),
@@ -105,7 +106,7 @@ def _template() -> jinja2.Template:
     return environment.get_template("report.html.jinja")
 
 
-def _plot_json(plot: go.Figure) -> str:
+def _plot_json(plot: Plot) -> str:
     return script_json(json.loads(plot.to_json()))
 
 

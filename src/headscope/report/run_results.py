@@ -28,7 +28,7 @@ from headscope.storage import Result
 
 R = TypeVar("R", bound=Result)
 
-Log = tuple[dict[str, float], ...]
+Log = tuple[dict[str, Json], ...]
 """One entry per logged training step: ``step``, ``loss``, ``reward``, ``reward_sd`` … as far as they were logged."""
 
 

@@ -46,7 +46,7 @@ def format_count_estimate(estimate: Estimate, *, sign: bool = False) -> str:
 
 def format_share(estimate: Estimate) -> str:
     """Return a share in per cent with its interval: ``5.0 [4.2, 6.1] %``."""
-    return f"{format_estimate(estimate, 1, scale=100)} %"
+    return f"{format_estimate(estimate, 1, scale=100.0)} %"
 
 
 def format_p(p_value: float) -> str:

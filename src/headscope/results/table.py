@@ -57,7 +57,7 @@ class Table:
         """Return the table as Markdown, aligned for a terminal; empty text if it has no rows."""
         if not self.rows:
             return ""
-        lines = [list(self.columns)]
+        lines = [[_one_line(column) for column in self.columns]]
         lines += [[_one_line(display_text(value)) for value in row.values()] for row in self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         # The last column often holds a sentence: padding it would wrap every line of a terminal.
@@ -92,6 +92,11 @@ def _one_line(text: str) -> str:
 def estimate_cell(estimate: Estimate | None, digits: int = 2, *, sign: bool = False) -> Value:
     """Return the cell of an estimate with its interval; None for None."""
     return None if estimate is None else Cell(format_estimate(estimate, digits, sign=sign), estimate)
+
+
+def interval_columns(name: str, estimate: Estimate, prefix: str = "") -> Row:
+    """Return the columns of an estimate and both ends of its interval, as plain numbers."""
+    return {name: estimate.value, f"{prefix}low": estimate.low, f"{prefix}high": estimate.high}
 
 
 def count_cell(estimate: Estimate, *, sign: bool = False) -> Cell:

@@ -63,7 +63,7 @@ def _plot(log: Log, comparison: Comparison | None) -> go.Figure:
     return plot
 
 
-def _add_band(plot: go.Figure, steps: list[float], values: list[float], spread: list[float]) -> None:
+def _add_band(plot: go.Figure, steps: list[int], values: list[float], spread: list[float]) -> None:
     upper = [value + sd for value, sd in zip(values, spread, strict=True)]
     lower = [value - sd for value, sd in zip(values, spread, strict=True)]
     plot.add_scatter(

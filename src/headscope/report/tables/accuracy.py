@@ -6,7 +6,7 @@ from headscope.report.palette import ANSWERS
 from headscope.report.run_results import RunResults
 from headscope.results.measures import Measures
 from headscope.results.numbers import format_estimate, format_number, format_p
-from headscope.results.table import Cell, Row, Table, estimate_cell, percent_cell
+from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, percent_cell
 from headscope.runs.directory import Finished
 
 Evaluations = Sequence[Finished[Measures]]
@@ -52,6 +52,10 @@ def _flips(measures: Measures) -> Cell | None:
     return Cell(f"+{flips.gained} −{flips.lost} (p = {format_p(flips.p_value)})", flips)
 
 
+def _size_columns(measures: Measures) -> Row:
+    return {"problems": measures.problems, "samples": measures.samples}
+
+
 def pass_at_k_data(evaluations: Evaluations) -> Table:
     """Return the data of the pass@k figure."""
     rows: list[Row] = []
@@ -59,17 +63,9 @@ def pass_at_k_data(evaluations: Evaluations) -> Table:
         measures = unit.whole
         for k, estimate in measures.pass_at_k.items():
             success = measures.success_at_k.get(k)
-            columns: Row = {
-                "k": k,
-                "pass@k": estimate.value,
-                "low": estimate.low,
-                "high": estimate.high,
-                "success@k": None if success is None else success.value,
-                "problems": measures.problems,
-                "samples": measures.samples,
-                "interval": estimate.method,
-            }
-            rows.append(_place(unit) | columns)
+            row = _place(unit) | {"k": k} | interval_columns("pass@k", estimate)
+            row |= {"success@k": None if success is None else success.value}
+            rows.append(row | _size_columns(measures) | {"interval": estimate.method})
     return Table("pass-at-k", tuple(rows), "One row per task, model and k; last evaluated step.")
 
 
@@ -77,16 +73,8 @@ def pass_over_steps_data(evaluations: Evaluations) -> Table:
     """Return the data of the figure of pass@1 over training."""
     rows: list[Row] = []
     for unit in evaluations:
-        measures = unit.whole
-        estimate = measures.pass_at_k[1]
-        columns: Row = {
-            "pass@1": estimate.value,
-            "low": estimate.low,
-            "high": estimate.high,
-            "problems": measures.problems,
-            "samples": measures.samples,
-        }
-        rows.append(_place(unit) | columns)
+        score = interval_columns("pass@1", unit.whole.pass_at_k[1])
+        rows.append(_place(unit) | score | _size_columns(unit.whole))
     return Table("pass-over-steps", tuple(rows), "One row per task, model and evaluated step.")
 
 
@@ -94,14 +82,7 @@ def answers_data(evaluations: Evaluations) -> Table:
     """Return the data of the figure of how answers end."""
     rows: list[Row] = []
     for unit in evaluations:
-        measures = unit.whole
-        shares: Row = {verdict: measures.rates.get(verdict, 0.0) for verdict in ANSWERS}
-        length: Row = {
-            "mean tokens": measures.mean_tokens.value,
-            "low": measures.mean_tokens.low,
-            "high": measures.mean_tokens.high,
-            "problems": measures.problems,
-            "samples": measures.samples,
-        }
-        rows.append(_place(unit) | shares | length)
+        shares: Row = {verdict: unit.whole.rates.get(verdict, 0.0) for verdict in ANSWERS}
+        length = interval_columns("mean tokens", unit.whole.mean_tokens)
+        rows.append(_place(unit) | shares | length | _size_columns(unit.whole))
     return Table("answers", tuple(rows), "One row per task and model; last evaluated step.")

@@ -6,14 +6,13 @@ from headscope.report.run_results import RunResults, label_columns, with_result
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_estimate, format_p
-from headscope.results.table import Cell, Row, Table, Value, estimate_cell
+from headscope.results.table import Cell, Row, Table, Value, estimate_cell, interval_columns
 from headscope.runs.directory import Finished
 
 STANDS = {True: "stands", False: "does not stand", None: "undecided"}
 
-_COLUMNS = (
-    *("texts", "Δ nats", "rank", "rank, like importance", "operators", "post − base", "off-task", "repaired", "doses"),
-)
+_CHECKS = ("post − base", "off-task", "repaired", "doses")
+_COLUMNS = ("texts", "Δ nats", "rank", "rank, like importance", "operators", *_CHECKS)
 
 
 def evidence(results: RunResults) -> Table:
@@ -28,9 +27,9 @@ def evidence(results: RunResults) -> Table:
     caption = (
         "Change of the loss on the model's own correct answers when the heads are replaced, nats per token, positive "
         "if it hurts; 95 % bootstrap over texts. Δ and ranks: of the first operator, among random sets with as many "
-        "heads per layer and among sets of like importance in the base. Operators: that support the set. Post − base: the "
-        "effect in the variant minus in the base. Off-task: the effect on another task. Repaired: direct minus total "
-        "effect. Doses: Page's test that the loss rises as the heads' writes are scaled down or up."
+        "heads per layer and among sets of like importance in the base. Operators: that support the set. Post − base: "
+        "the effect in the variant minus in the base. Off-task: the effect on another task. Repaired: direct minus "
+        "total effect. Doses: Page's test that the loss rises as the heads' writes are scaled down or up."
     )
     return Table("evidence", tuple(rows), caption)
 
@@ -88,9 +87,7 @@ def _operator_columns(evidence: Evidence, effect: OperatorEffect) -> Row:
     return {
         "operator": effect.operator,
         "texts": evidence.texts,
-        "effect": effect.effect.value,
-        "low": effect.effect.low,
-        "high": effect.effect.high,
+        **interval_columns("effect", effect.effect),
         "rank": effect.rank if _has_rank(effect) else None,
         "p": effect.p_value,
         "p like importance": effect.importance_p_value,

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from headscope.report.run_results import RunResults
+from headscope.report.run_results import RunResults, label_columns
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.numbers import format_estimate
-from headscope.results.table import Cell, Row, Table
+from headscope.results.table import Cell, Row, Table, interval_columns
 from headscope.runs.directory import Finished
 
 
@@ -24,16 +24,7 @@ def faithfulness_data(curves: Sequence[Finished[FaithfulnessEstimates]]) -> Tabl
     rows: list[Row] = []
     for unit in curves:
         for fraction, estimate in zip(unit.whole.fractions, unit.whole.normalised, strict=True):
-            row: Row = {
-                "pairs of": unit.labels["variant"],
-                "model": unit.labels["model"],
-                "step": unit.labels["step"],
-                "share of edges": fraction,
-                "faithfulness": estimate.value,
-                "low": estimate.low,
-                "high": estimate.high,
-                "pairs": estimate.n,
-                "interval": estimate.method,
-            }
-            rows.append(row)
+            row: Row = {"pairs of": unit.labels["variant"]} | label_columns(unit, "model", "step")
+            row |= {"share of edges": fraction} | interval_columns("faithfulness", estimate)
+            rows.append(row | {"pairs": estimate.n, "interval": estimate.method})
     return Table("faithfulness", tuple(rows), "One row per model and circuit size.")

@@ -10,7 +10,7 @@ from headscope.results.comparison import Comparison
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.numbers import UNKNOWN, format_count_estimate, format_p
-from headscope.results.table import Cell, Row, Table
+from headscope.results.table import Cell, Row, Table, interval_columns
 
 COUNTED = ("kept", "new", "lost")
 
@@ -72,23 +72,10 @@ def head_counts_data(comparisons: Sequence[Comparison]) -> Table:
     for comparison in comparisons:
         emergence = comparison.final
         for status in COUNTED:
-            count = getattr(emergence.counts, status)
-            null = getattr(emergence.null, status)
-            excess = getattr(emergence.excess, status)
-            row: Row = {
-                "variant": comparison.variant,
-                "status": status,
-                "heads": count.value,
-                "low": count.low,
-                "high": count.high,
-                "null": null.value,
-                "null low": null.low,
-                "null high": null.high,
-                "above null": excess.value,
-                "excess low": excess.low,
-                "excess high": excess.high,
-            }
-            rows.append(row)
+            row: Row = {"variant": comparison.variant, "status": status}
+            row |= interval_columns("heads", getattr(emergence.counts, status))
+            row |= interval_columns("null", getattr(emergence.null, status), "null ")
+            rows.append(row | interval_columns("above null", getattr(emergence.excess, status), "excess "))
     return Table("head-counts", tuple(rows), "One row per variant and status, last checkpoint.")
 
 

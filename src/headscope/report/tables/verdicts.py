@@ -6,7 +6,7 @@ from headscope.report.palette import READINGS
 from headscope.report.run_results import RunResults, label_columns
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_number
-from headscope.results.table import Cell, Row, Table, estimate_cell, p_cell
+from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, p_cell
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.directory import Finished
 
@@ -62,9 +62,7 @@ def _data_columns(result: AblationVerdict | NotRun) -> Row:
     return {
         "n": result.problems,
         "samples": result.samples,
-        "effect": result.effect.value,
-        "low": result.effect.low,
-        "high": result.effect.high,
+        **interval_columns("effect", result.effect),
         "random mean": result.control_mean,
         "random sd": result.control_sd,
         "random sets": result.controls,
