@@ -98,6 +98,7 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {
         "cell": _cell_text,
+        "width": _width_class,
         "full_number": _full_number,
         "plain": plain_text,
         "script_json": script_json,
@@ -113,6 +114,11 @@ def _plot_json(plot: Plot) -> str:
 def _cell_text(value: Value) -> str:
     """Return how a table shows a value, without a line break inside an interval."""
     return _INTERVAL.sub(lambda match: match[0].replace(" ", "\u00a0"), plain_text(display_text(value)))
+
+
+def _width_class(text: str) -> str:
+    """Return how wide a cell is: numbers and names stay on one line, sentences get room."""
+    return "short" if len(text) <= 24 else "long" if len(text) > 80 else ""
 
 
 def _full_number(value: Value) -> str | None:

@@ -77,7 +77,9 @@ def display_text(value: Value) -> str:
         return value.text
     if value is None or value != value:
         return UNKNOWN
-    return f"{value:.3g}".replace("-", "−") if isinstance(value, float) else str(value)
+    if isinstance(value, str):
+        return value
+    return (f"{value:.3g}" if isinstance(value, float) else str(value)).replace("-", "−")
 
 
 def full_value(value: Value) -> object:

@@ -23,7 +23,7 @@ def evidence(results: RunResults) -> Table:
         columns = dict.fromkeys(_COLUMNS) if isinstance(result, NotRun) else _columns(result)
         reading = "not run" if isinstance(result, NotRun) else STANDS[result.stands]
         place = label_columns(unit, "variant", "heads", "task")
-        rows.append(place | columns | {"reading": reading, "reason": result.reason})
+        rows.append(place | {"verdict": reading} | columns | {"reason": result.reason})
     caption = (
         "Change of the loss on the model's own correct answers when the heads are replaced, nats per token, positive "
         "if it hurts; 95 % bootstrap over texts. Δ and ranks: of the first operator, among random sets with as many "

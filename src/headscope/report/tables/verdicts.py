@@ -35,7 +35,7 @@ def _row(unit: Finished[AblationVerdict], columns: Row) -> Row:
     result = unit.result
     reading = "not run" if isinstance(result, NotRun) else f"{READINGS[result.reading]} {result.reading}"
     place = label_columns(unit, "variant", "heads", "operator", "task")
-    return place | columns | {"verdict": reading, "reason": result.reason}
+    return place | {"verdict": reading} | columns | {"reason": result.reason}
 
 
 def _columns(result: AblationVerdict | NotRun) -> Row:
