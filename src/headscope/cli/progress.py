@@ -75,7 +75,7 @@ class _PlainBar:
             )
 
     def _eta(self, now: float) -> str:
-        """Nothing to judge by before the first step is done."""
+        """Return how long the rest will take; nothing before the first step, which there is nothing to judge by."""
         if not self._steps:
             return ""
         return f", about {(now - self._start) / self._steps * (self._total - self._steps):.0f} s left"
@@ -100,6 +100,6 @@ class PlainProgress:
 
 
 def for_terminal() -> Progress:
-    """Bars where standard error is a terminal, else lines."""
+    """Return bars if standard error is a terminal, else lines."""
     console = Console(stderr=True)
     return RichProgress(console) if console.is_terminal else PlainProgress()

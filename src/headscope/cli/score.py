@@ -19,7 +19,7 @@ TaskOption = Annotated[
         "'{file: mine.jsonl, answer: gold}'.",
     ),
 ]
-Data = Annotated[Path | None, typer.Option("--data-dir", help="Where files of named benchmarks lie.")]
+Data = Annotated[Path | None, typer.Option("--data-dir", help="Folder with the files of named benchmarks.")]
 Scored = Annotated[Path | None, typer.Option("--out", help="Write the new verdicts and measures below this folder.")]
 Ks = Annotated[list[int] | None, typer.Option("--k", help="For pass@k; 1 and all samples by default. Repeatable.")]
 

@@ -14,7 +14,8 @@ def circuits(results: RunResults) -> Table:
     for record in results.run.find(EdgeScores.kind, pairs="main"):
         # Loaded one at a time and not kept: scores per pair of all checkpoints may not fit in memory.
         scores = EdgeScores.load(record.folder)
-        variant, model, step = (record.labels[name] for name in ("variant", "model", "step"))
+        labels = record.labels
+        variant, model, step = labels["variant"], labels["model"], labels["step"]
         nodes = scores.settings.get("nodes", 1)
         # The adaptive rule may reach its limit before the scores settle.
         settled = scores.settings.get("adaptive_converged", True)
