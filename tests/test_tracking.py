@@ -138,16 +138,15 @@ def test_loggers_are_given_the_counts_at_their_step(tracked: tuple[Trainer, Path
 
 
 def test_what_is_written_opens_like_a_studys_run(tracked: tuple[Trainer, Path]) -> None:
-    from headscope.report import render
-    from headscope.report.findings import read
+    from headscope.report import RunResults, render
 
     run = RunDirectory.open(tracked[1])
-    findings = read(run)
-    assert findings.coverage.planned == findings.coverage.done == 8  # 2 pair sets, 2 + 3 scores, 1 comparison
-    assert findings.comparisons[0].steps == (2, 4, 6)
+    results = RunResults(run)
+    assert results.coverage.planned == results.coverage.done == 8  # 2 pair sets, 2 + 3 scores, 1 comparison
+    assert results.comparisons[0].steps == (2, 4, 6)
     assert [record.labels["step"] for record in run.find("scores", pairs="main")] == [0, 2, 4, 6]
     logged = [logs["heads/new"] for logs in tracked[0].logged.seen if "heads/new" in logs]
-    assert [each.counts.new.value for each in findings.comparisons[0].emergence] == logged
+    assert [emergence.counts.new.value for emergence in results.comparisons[0].emergence] == logged
     assert len(list((run.path / "units" / "comparison").iterdir())) == 1
     assert render(run).is_file()
 

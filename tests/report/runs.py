@@ -1,18 +1,29 @@
-"""A synthetic run directory, written from result dataclasses in the layout a study leaves behind."""
+"""A synthetic run directory: results written by their own ``save``, in the layout a study leaves behind."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from headscope.heads import HeadSet
+from headscope.pairs import Pairs
+from headscope.results.comparison import Comparison
+from headscope.results.counts import Counts, HeadEstimates
 from headscope.results.dynamics import Dynamics, Event
-from headscope.results.emergence import Counts, Emergence, HeadEstimates, Status, status_grid
+from headscope.results.emergence import Emergence, Status, status_grid
 from headscope.results.estimate import Estimate
+from headscope.results.faithfulness import FaithfulnessEstimates
+from headscope.results.measures import McNemar, Measures
+from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
+from headscope.runs.directory import Finished
+from headscope.storage import Result
+
+R = TypeVar("R", bound=Result)
 
 LAYERS, HEADS = 6, 8
 STEPS = (10, 20, 30, 40, 50, 60)
@@ -28,36 +39,41 @@ class RunWriter:
             "name": name,
             "seed": 0,
             "base": {"model": "lab-m"},
-            "variants": [{"name": v} for v in variants],
+            "variants": [{"name": variant} for variant in variants],
+            "discover": {"fraction": 0.01},
         }
         self.rows: list[dict[str, Any]] = []
 
     def planned(self, kind: str, **labels: Any) -> Path:
-        """A unit of the plan that is not done; returns the folder it would have."""
+        """Add a unit of the plan that is not done; return the folder it would have."""
         digest = f"{len(self.rows):016x}"
         self.rows.append({"kind": kind, "digest": digest, "labels": labels})
         return self.path / "units" / kind / digest
 
     def unit(self, kind: str, **labels: Any) -> Path:
-        """A finished unit's empty folder."""
+        """Add a finished unit; return its empty folder."""
         folder = self.planned(kind, **labels)
         folder.mkdir(parents=True)
         (folder / "DONE").touch()
         return folder
 
     def failed(self, kind: str, reason: str, **labels: Any) -> None:
-        """A unit that failed."""
+        """Add a unit that failed."""
         folder = self.planned(kind, **labels)
         folder.parent.mkdir(parents=True, exist_ok=True)
         record = {"kind": kind, "labels": labels, "reason": reason, "bad_input": False}
         folder.with_name(f"{folder.name}.failed.json").write_text(json.dumps(record))
 
+    def save(self, result: Result, unit_kind: str | None = None, **labels: Any) -> None:
+        """Write a finished unit with its result."""
+        result.save(self.unit(unit_kind or result.kind, **labels))
+
     def json(self, kind: str, name: str, content: Any, **labels: Any) -> None:
-        """A finished unit with one JSON file."""
+        """Write a finished unit whose one JSON file is not today's."""
         (self.unit(kind, **labels) / name).write_text(json.dumps(content), encoding="utf-8")
 
     def close(self) -> RunDirectory:
-        """The run directory."""
+        """Write the lock and return the run directory."""
         versions = {"python": "3.11.9", "headscope": "0.1.0", "torch": "2.13.0"}
         machine = {"processor": "x86_64", "cores": 2, "memory_gib": 8.0}
         provenance = {
@@ -71,22 +87,28 @@ class RunWriter:
         return RunDirectory.open(self.path)
 
 
+def finished(folder: Path, result: R, **labels: Any) -> Finished[R]:
+    """Return a finished unit that holds ``result``, saved in ``folder``."""
+    result.save(folder)
+    return Finished(folder, labels, type(result))
+
+
 def estimate(value: float, spread: float, n: int = 64, method: str = "pair bootstrap 95%") -> Estimate:
-    """``value`` ± ``spread``."""
+    """Return ``value`` ± ``spread``."""
     return Estimate(value, value - spread, value + spread, n, method, 0)
 
 
 def emergence(base: np.ndarray, post: np.ndarray, null: float = 1.5, **changes: Any) -> Emergence:
-    """Emergence of two frequency grids with a made-up null."""
+    """Return the emergence of two frequency grids with a made-up null."""
     status = status_grid(base, post)
     names = {"kept": Status.KEPT, "new": Status.NEW, "lost": Status.LOST, "contingent": Status.CONTINGENT}
-    seen = {name: float((status == code).sum()) for name, code in names.items()}
-    counts = Counts(**{name: estimate(value, 2.0) for name, value in seen.items()})
+    numbers = {name: float((status == code).sum()) for name, code in names.items()}
+    counts = Counts(**{name: estimate(value, 2.0) for name, value in numbers.items()})
     retest = {"kept": 13.0, "new": null, "lost": null, "contingent": 5.0}
     nulls = Counts(**{name: estimate(value, 1.0) for name, value in retest.items()})
-    excess = Counts(**{name: estimate(value - retest[name], 2.5) for name, value in seen.items()})
+    excess = Counts(**{name: estimate(value - retest[name], 2.5) for name, value in numbers.items()})
     change = HeadEstimates(post - base, post - base - 0.1, post - base + 0.1)
-    how = {
+    settings = {
         "pairs": 64,
         "null_pairs": 64,
         "null_source": "fresh pairs",
@@ -94,15 +116,15 @@ def emergence(base: np.ndarray, post: np.ndarray, null: float = 1.5, **changes: 
         "resamples": 200,
         "seed": 0,
     }
-    return Emergence(base, post, counts, nulls, excess, change, **{**how, **changes})
+    return Emergence(base, post, counts, nulls, excess, change, **{**settings, **changes})
 
 
 def series(seed: int, births: int, steps: tuple[int, ...] = STEPS) -> list[Emergence]:
-    """Checkpoints at which more and more heads are new, some of which leave again."""
+    """Return checkpoints at which more and more heads are new, some of which leave again."""
     rng = np.random.default_rng(seed)
     base = rng.choice([0.0, 0.05, 0.5, 1.0], size=(LAYERS, HEADS), p=[0.5, 0.1, 0.1, 0.3])
     post = base.copy()
-    found = []
+    checkpoints = []
     for _ in steps:
         absent = np.argwhere(base < 0.1)
         for layer, head in absent[rng.choice(len(absent), births, replace=False)]:
@@ -110,13 +132,13 @@ def series(seed: int, births: int, steps: tuple[int, ...] = STEPS) -> list[Emerg
         core = np.argwhere(base >= 0.9)
         layer, head = core[rng.integers(len(core))]
         post[layer, head] = rng.choice([0.0, 1.0])
-        found.append(emergence(base, post.copy()))
-    return found
+        checkpoints.append(emergence(base, post.copy()))
+    return checkpoints
 
 
-def dynamics(found: list[Emergence], steps: tuple[int, ...]) -> Dynamics:
-    """What the checkpoints add up to; every first emergence counts as a birth."""
-    status = np.stack([each.status for each in found])
+def dynamics(checkpoints: list[Emergence], steps: tuple[int, ...]) -> Dynamics:
+    """Return what the checkpoints add up to; every first emergence counts as a birth."""
+    status = np.stack([checkpoint.status for checkpoint in checkpoints])
     emergent = status == Status.NEW
     first = np.where(emergent.any(axis=0), emergent.argmax(axis=0), -1)
     births = tuple(Event(steps[first[tuple(at)]], f"L{at[0]}H{at[1]}", "birth") for at in np.argwhere(first >= 0))
@@ -124,29 +146,29 @@ def dynamics(found: list[Emergence], steps: tuple[int, ...]) -> Dynamics:
         steps=np.array(steps, dtype=np.int64),
         emergent=emergent,
         retained=status == Status.KEPT,
-        base=found[0].base_active,
+        base=checkpoints[0].base_active,
         first=first.astype(np.int64),
         hold=2,
         events=births,
     )
 
 
-def add_comparison(run: RunWriter, variant: str, found: list[Emergence], steps: tuple[int, ...] = STEPS) -> None:
-    """A comparison unit."""
-    hard = [emergence(np.round(e.base_frequency), np.round(e.post_frequency), method="paper") for e in found]
-    content = {
-        "schema_version": 1,
-        "variant": variant,
-        "steps": list(steps),
-        "emergence": [each.as_dict() for each in found],
-        "paper": [each.as_dict() for each in hard],
-        "dynamics": dynamics(found, steps).as_dict(),
-    }
-    run.json("comparison", "comparison.json", content, variant=variant)
+def comparison(variant: str, checkpoints: list[Emergence], steps: tuple[int, ...] = STEPS) -> Comparison:
+    """Return the comparison that the checkpoints add up to."""
+    paper = [
+        emergence(np.round(checkpoint.base_frequency), np.round(checkpoint.post_frequency), method="paper")
+        for checkpoint in checkpoints
+    ]
+    return Comparison(variant, steps, tuple(checkpoints), tuple(paper), dynamics(checkpoints, steps))
+
+
+def add_comparison(run: RunWriter, variant: str, checkpoints: list[Emergence]) -> None:
+    """Add a comparison unit."""
+    run.save(comparison(variant, checkpoints), variant=variant)
 
 
 def add_training(run: RunWriter, variant: str, *, rewarded: bool, steps: int = 60) -> None:
-    """A training unit with its log."""
+    """Add a training unit with its log."""
     rng = np.random.default_rng(1)
     lines = []
     for step in range(1, steps + 1):
@@ -160,7 +182,7 @@ def add_training(run: RunWriter, variant: str, *, rewarded: bool, steps: int = 6
 def samples(
     task: str, responses: dict[str, str], verdicts: tuple[str, ...] = ("correct", "wrong", "unfinished")
 ) -> Samples:
-    """One sample per problem; problem id to response."""
+    """Return one sample per problem; ``responses`` by problem id."""
     records = [
         {
             "problem": problem,
@@ -179,31 +201,45 @@ def samples(
     return Samples.from_records(records, model="lab-m", task=task)
 
 
-def add_samples(run: RunWriter, variant: str, step: int, task: str, found: Samples, level: float) -> None:
-    """A samples unit with measures of about ``level``."""
-    folder = run.unit("samples", variant=variant, step=step, task=task)
-    found.save(folder)
-    ks = {
-        str(k): estimate(1 - (1 - level) ** k, 0.04, 500, "problem bootstrap 95%").as_dict() for k in (1, 2, 4, 8, 16)
-    }
-    rates = {"correct": level, "wrong": 0.9 - level, "unparsed": 0.02, "unfinished": 0.08, "timeout": 0.0}
-    measures = {
-        "schema_version": 1,
-        "pass_at_k": ks,
-        "success_at_k": ks,
-        "rates": rates,
-        "n_problems": 500,
-        "samples": 16,
-    }
-    measures["mean_tokens"] = estimate(20 + 30 * level, 1.5, 500, "problem bootstrap 95%").as_dict()
-    if variant != "base":
-        measures["change"] = estimate(level - 0.3, 0.05, 500, "paired problem bootstrap 95%").as_dict()
-    place = run.unit("measures", variant=variant, step=step, task=task)
-    (place / "measures.json").write_text(json.dumps(measures))
+def measures(level: float, *, is_base: bool) -> Measures:
+    """Return measures of about ``level``."""
+    curve = {k: estimate(1 - (1 - level) ** k, 0.04, 500, "problem bootstrap 95%") for k in (1, 2, 4, 8, 16)}
+    return Measures(
+        problems=500,
+        samples=16,
+        pass_at_k=curve,
+        success_at_k=curve,
+        majority_at_k=curve,
+        rates={"correct": level, "wrong": 0.9 - level, "unparsed": 0.02, "unfinished": 0.08, "timeout": 0.0},
+        mean_tokens=estimate(20 + 30 * level, 1.5, 500, "problem bootstrap 95%"),
+        change=None if is_base else estimate(level - 0.3, 0.05, 500, "paired problem bootstrap 95%"),
+        flips=None if is_base else McNemar(40, 3, 500, 1.3e-9),
+    )
+
+
+def add_samples(run: RunWriter, variant: str, step: int, task: str, answers: Samples, level: float) -> None:
+    """Add a samples unit and its measures of about ``level``."""
+    labels = {"variant": variant, "step": step, "task": task}
+    run.save(answers, **labels)
+    run.save(measures(level, is_base=variant == "base"), **labels)
+
+
+def pairs(count: int) -> Pairs:
+    """Return so many pairs of two tokens."""
+    tokens = np.arange(2 * count).reshape(count, 2)
+    corrupt = tokens + np.array([0, 1])
+    return replace(Pairs.from_tokens(tokens, corrupt), dropped={"short clean opening": 3})
+
+
+def faithfulness(level: float) -> FaithfulnessEstimates:
+    """Return a curve that rises to ``level``."""
+    fractions = (0.001, 0.01, 0.1)
+    curve = tuple(estimate(level * share, 0.02) for share in (0.3, 0.8, 1.0))
+    return FaithfulnessEstimates("kl", fractions, (2, 20, 200), curve, estimate(0.9, 0.01), estimate(0.1, 0.01))
 
 
 def verdict(effect: float, reading: str, task: str = "T1", controls: int = 20) -> AblationVerdict:
-    """A verdict with random sets around −0.02."""
+    """Return a verdict with random sets around −0.02."""
     null = np.random.default_rng(2).normal(-0.02, 0.015, controls)
     p = (1 + int((null <= effect).sum())) / (1 + controls)
     return AblationVerdict(
@@ -218,6 +254,7 @@ def verdict(effect: float, reading: str, task: str = "T1", controls: int = 20) -
         control_effects=null,
         excess=estimate(effect - float(null.mean()), 0.03, 200),
         p_value=p,
+        rank=round(p * (1 + controls)),
         direction="lower",
         margin=0.05,
         samples=1,
@@ -226,17 +263,21 @@ def verdict(effect: float, reading: str, task: str = "T1", controls: int = 20) -
 
 
 def whole_run(path: Path) -> RunDirectory:
-    """Everything a lab study leaves: SFT and GRPO, six checkpoints, two tasks, ablations, one empty head
-    set."""
+    """Write all that a lab study leaves: SFT and GRPO, six checkpoints, two tasks, ablations.
+
+    Two head sets are empty; one says so as headscope did before results owned their files.
+    """
     run = RunWriter(path)
     add_training(run, "sft", rewarded=False)
     add_training(run, "grpo", rewarded=True)
     for variant in ("base", "sft", "grpo"):
-        for pairs in ("main", "fresh"):
-            content = {"schema_version": 1, "pairs": 64, "digest": "0", "dropped": {"short clean opening": 3}}
-            run.json("pairs", "pairs.json", content, variant=variant, pairs=pairs)
+        for pair_set in ("main", "fresh"):
+            run.save(pairs(64), variant=variant, pairs=pair_set)
     add_comparison(run, "sft", series(3, births=4))
     add_comparison(run, "grpo", series(3, births=2))
+    for variant in ("sft", "grpo"):
+        for model, step in (("base", 0), (variant, 60)):
+            run.save(faithfulness(0.9), variant=variant, model=model, step=step, pairs="main")
     levels = {"base": 0.3, "sft": 0.55, "grpo": 0.7}
     for task, lower in (("T1", 0.0), ("T2", 0.2)):
         responses = {
@@ -246,10 +287,11 @@ def whole_run(path: Path) -> RunDirectory:
             step = 0 if variant == "base" else 60
             add_samples(run, variant, step, task, samples(task, responses), level - lower)
     for task, effect, reading in (("T1", -0.14, "supported"), ("T2", -0.03, "undecided")):
-        found = verdict(effect, reading, task).as_dict()
-        run.json("verdict", "verdict.json", found, variant="sft", heads="emergent", operator="zero", task=task)
-        kept = verdict(-0.02, "not supported", task).as_dict()
-        run.json("verdict", "verdict.json", kept, variant="grpo", heads="kept", operator="zero", task=task)
-    empty = {"schema_version": 1, "empty": True, "reason": "no head of grpo is emergent at step 60"}
-    run.json("verdict", "verdict.json", empty, variant="grpo", heads="emergent", operator="zero", task="T1")
+        run.save(verdict(effect, reading, task), variant="sft", heads="emergent", operator="zero", task=task)
+        kept_heads = verdict(-0.02, "not supported", task)
+        run.save(kept_heads, variant="grpo", heads="kept", operator="zero", task=task)
+    nothing = NotRun("no head of grpo is emergent at step 60")
+    run.save(nothing, "verdict", variant="grpo", heads="emergent", operator="zero", task="T2")
+    old = {"schema_version": 1, "empty": True, "reason": nothing.reason}
+    run.json("verdict", "verdict.json", old, variant="grpo", heads="emergent", operator="zero", task="T1")
     return run.close()

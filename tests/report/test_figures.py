@@ -8,32 +8,40 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.report.blocks import Table
 from headscope.report.figures.cohorts import cohorts
 from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.evidence import evidence
 from headscope.report.figures.forest import forest
 from headscope.report.figures.frequency import frequency
-from headscope.report.findings import Ablation, Asked, Comparison, Findings, read
 from headscope.report.pages import build_pages
-from headscope.report.pages.emergence import emergence as emergence_page
 from headscope.report.paper import overview_figure
+from headscope.report.run_results import RunResults
+from headscope.results.comparison import Comparison
+from headscope.results.dynamics import RewardCount
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
+from headscope.results.not_run import NotRun
 from headscope.results.overlap import EffectMap, Likeness, Overlap
+from headscope.results.table import Table
+from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
+from headscope.runs.directory import Finished
 
-from .runs import RunWriter, dynamics, emergence, verdict
+from .runs import RunWriter, add_samples, comparison, emergence, finished, samples, verdict
 
 STEPS = (10, 20, 30)
 
 
 def hand_made(steps: tuple[int, ...] = STEPS) -> Comparison:
-    """One layer of four heads: H0 stays, H1 is lost at 20, H2 is new from 20 on, H3 new at 10 only."""
+    """Return one layer of four heads: H0 stays, H1 is lost at 20, H2 is new from 20 on, H3 new at 10 only."""
     base = np.array([[1.0, 1.0, 0.0, 0.0]])
     posts = ([[1.0, 1.0, 0.0, 1.0]], [[1.0, 0.0, 1.0, 0.0]], [[1.0, 0.0, 1.0, 0.0]])
-    found = tuple(emergence(base, np.array(post)) for post in posts[: len(steps)])
-    return Comparison("sft", steps, found, found, dynamics(list(found), steps))
+    return comparison("sft", [emergence(base, np.array(post)) for post in posts[: len(steps)]], steps)
+
+
+def rows(table: Table) -> list[tuple[object, ...]]:
+    """The values of a table's rows."""
+    return [tuple(row.values()) for row in table.rows]
 
 
 def test_cohorts_stack_heads_by_first_emergence() -> None:
@@ -42,7 +50,7 @@ def test_cohorts_stack_heads_by_first_emergence() -> None:
     assert [(trace.name, list(trace.y)) for trace in areas] == [("new at 10", [1, 0, 0]), ("new at 20", [0, 1, 1])]
     kept = next(trace for trace in figure.panels[0].plot.data if trace.name == "base heads kept")
     assert list(kept.y) == [2, 1, 1]
-    assert [row[:3] for row in figure.table.rows] == [("sft", 10, 1), ("sft", 20, 1), ("sft", 30, 1)]
+    assert [row[:3] for row in rows(figure.table)] == [("sft", 10, 1), ("sft", 20, 1), ("sft", 30, 1)]
 
 
 def test_a_single_checkpoint_is_a_bar_because_an_area_would_be_invisible() -> None:
@@ -54,7 +62,7 @@ def test_frequency_counts_base_down_and_emergent_up() -> None:
     figure = frequency([hand_made()])
     cells = figure.panels[0].plot.data[0].z[0]
     assert np.allclose(np.array(cells, dtype=float), [-1, -1 / 3, 2 / 3, 1 / 3])
-    assert [row[1:] for row in figure.table.rows][2] == ("L0H2", "emergent", pytest.approx(2 / 3), "yes")
+    assert rows(figure.table)[2][1:] == ("L0H2", "emergent", pytest.approx(2 / 3), "yes")
 
 
 def test_emergence_map_puts_each_head_under_its_status() -> None:
@@ -64,43 +72,48 @@ def test_emergence_map_puts_each_head_under_its_status() -> None:
     assert "1 kept (13), 1 new (1.5), 1 lost (1.5)" in figure.panels[0].title
 
 
-def test_evidence_shows_operators_among_their_controls_and_doses() -> None:
+def test_evidence_shows_operators_among_their_controls_and_doses(tmp_path: Path) -> None:
     estimate = Estimate(0.4, 0.3, 0.5, 30, "text bootstrap-t 95%")
     none = np.zeros(0)
     effects = tuple(
-        OperatorEffect(name, estimate, estimate, np.array([0.1, 0.2]), none, estimate, 1 / 3, float("nan"), True)
+        OperatorEffect(name, estimate, estimate, np.array([0.1, 0.2]), none, estimate, 1 / 3, 1, float("nan"), 1, True)
         for name in ("zero", "mean")
     )
     dose = DoseResponse((0.0, 0.5), (estimate, estimate), None, None)
-    found = Evidence("T1", HeadSet.of(["L0H1"]), 30, 2, effects, None, "because", dose=dose)
-    figure = evidence([Asked("sft", "kept", "T1", found, "because"), Asked("sft", "lost", "T1", None, "none")])
+    result = Evidence("T1", HeadSet.of(["L0H1"]), 30, 2, effects, None, "because", dose=dose)
+    NotRun("none").save(tmp_path / "lost")
+    unit = finished(tmp_path / "kept", result, variant="sft", heads="kept", task="T1")
+    figure = evidence([unit, Finished(tmp_path / "lost", {"variant": "sft", "heads": "lost", "task": "T1"}, Evidence)])
     assert [panel.title for panel in figure.panels] == ["sft, kept heads, T1: undecided", "sft, kept heads, T1: dose"]
     marks = {trace.name: (list(trace.x), list(trace.y)) for trace in figure.panels[0].plot.data}
     assert marks["same layers"] == ([0.1, 0.2, 0.1, 0.2], ["zero", "zero", "mean", "mean"])
     assert marks["these heads"] == ([0.4, 0.4], ["zero", "mean"])
     assert list(figure.panels[1].plot.data[0].x) == [0.0, 0.5]
-    assert [row[3:9] for row in figure.table.rows] == [(name, 30, 0.4, 0.3, 0.5, 1) for name in ("zero", "mean")]
+    assert [row[3:9] for row in rows(figure.table)] == [(name, 30, 0.4, 0.3, 0.5, 1) for name in ("zero", "mean")]
 
 
-def test_forest_shows_effect_controls_rank_and_n() -> None:
-    found = verdict(-0.14, "supported")
-    figure = forest([Ablation("sft", "emergent", "zero", "T1", found, found.reason)])
-    plot = figure.panels[0].plot
-    assert list(plot.data[0].x) == found.control_effects.tolist()
+def ablation(folder: Path, task: str) -> Finished[AblationVerdict]:
+    """Return a finished verdict on one task."""
+    labels = {"variant": "sft", "heads": "emergent", "operator": "zero", "task": task}
+    return finished(folder, verdict(-0.14, "supported"), **labels)
+
+
+def test_forest_shows_effect_controls_rank_and_n(tmp_path: Path) -> None:
+    plot = forest([ablation(tmp_path, "T1")]).panels[0].plot
+    assert list(plot.data[0].x) == verdict(-0.14, "supported").control_effects.tolist()
     assert plot.data[2].x == (-0.14,)
     words = plot.layout.annotations[0].text
     assert all(part in words for part in ("n 200 × 1", "rank 1 of 21", "p = 0.048", "● supported"))
 
 
-def test_names_are_not_markup_in_plots() -> None:
-    found = verdict(-0.14, "supported")
-    plot = forest([Ablation("sft", "emergent", "zero", "<a href='x'>", found, "")]).panels[0].plot
+def test_names_are_not_markup_in_plots(tmp_path: Path) -> None:
+    plot = forest([ablation(tmp_path, "<a href='x'>")]).panels[0].plot
     assert "<a" not in plot.layout.annotations[0].text
 
 
 def test_every_figure_has_question_reading_basis_and_data(run: RunDirectory) -> None:
-    figures = [figure for page in build_pages(read(run), 1) for figure in page.figures()]
-    assert len(figures) == 8
+    figures = [figure for page in build_pages(RunResults(run), 1) for figure in page.figures()]
+    assert len(figures) == 9
     assert len({figure.name for figure in figures}) == len(figures)
     for figure in figures:
         assert figure.question.endswith("?")
@@ -111,17 +124,18 @@ def test_every_figure_has_question_reading_basis_and_data(run: RunDirectory) -> 
         assert all(panel.plot.layout.showlegend for panel in figure.panels), figure.name
 
 
-def test_pages_of_an_empty_study_say_so() -> None:
-    pages = build_pages(Findings({"name": "x", "variants": []}, {}, ()), 3)
+def test_pages_of_an_empty_study_say_so(tmp_path: Path) -> None:
+    pages = build_pages(RunResults(RunWriter(tmp_path / "run", variants=()).close()), 3)
     assert [page.name for page in pages if not page.blocks] == ["reward"]
 
 
-def test_later_steps_are_final(run: RunDirectory) -> None:
-    findings = read(run)
-    first = findings.evaluations[-1]
-    earlier = replace(first, step=10)
-    finals = replace(findings, evaluations=(first, earlier)).finals
-    assert [each.step for each in finals] == [60]
+def test_the_last_step_counts_whatever_the_order(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run")
+    for step in (60, 10):
+        add_samples(run, "sft", step, "T1", samples("T1", {"p": "6"}), 0.5)
+    results = RunResults(run.close())
+    assert [unit.labels["step"] for unit in results.evaluations] == [60, 10]
+    assert [unit.labels["step"] for unit in results.last_evaluations] == [60]
 
 
 def test_paper_figure_saves_as_png_and_svg(run: RunDirectory, tmp_path: Path) -> None:
@@ -137,10 +151,11 @@ def test_paper_figure_needs_a_comparison(tmp_path: Path) -> None:
 
 
 def test_reward_of_a_variant_trained_elsewhere_comes_from_its_checkpoints(tmp_path: Path) -> None:
-    rewards = ({"step": 10, "reward": 0.2, "reward_sd": 0.1}, {"step": 20, "reward": 0.5, "reward_sd": 0.1})
-    there = replace(hand_made(), reward=rewards)
-    findings = Findings({"name": "x"}, {}, ("sft",), comparisons=(there,))
-    figure = next(build_pages(findings, 0)[2].figures())
+    logged = (RewardCount(10, 0.2, 0.1, 5, 2, 1, 0), RewardCount(20, 0.5, 0.1, 5, 1, 1, 1))
+    before_the_log = RewardCount(0, float("nan"), float("nan"), 0, 2, 0, 0)
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    run.save(replace(hand_made(), reward=(before_the_log, *logged)), variant="sft")
+    (figure,) = build_pages(RunResults(run.close()), 0)[2].figures()
     line = next(trace for trace in figure.panels[0].plot.data if trace.name == "reward")
     assert list(line.y) == [0.2, 0.5]
 
@@ -153,19 +168,25 @@ def test_unknown_null_is_drawn_as_nothing() -> None:
     assert "1 new (–)" in figure.panels[0].title
 
 
-def test_effect_map_shows_the_mean_on_one_scale_and_overlaps_beside_chance() -> None:
+def test_effect_map_shows_the_mean_on_one_scale_and_overlaps_next_to_chance(tmp_path: Path) -> None:
     overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.01, 2, 3, 3, by_layer=True)
     alike = Likeness("sft", "grpo", "faithfulness", (0.05, 0.1), overlap, Estimate(0.9, 0.8, 0.95, 2, "made up"))
-    found = EffectMap({"sft": np.array([[[1.0, 0.0]], [[0.0, -1.0]]]), "grpo": np.zeros((1, 1, 2))}, (alike,), 0.8)
-    page = emergence_page(Findings({"name": "x"}, {}, ("sft", "grpo"), (hand_made(),), effects=found))
+    effects = EffectMap({"sft": np.array([[[1.0, 0.0]], [[0.0, -1.0]]]), "grpo": np.zeros((1, 1, 2))}, (alike,), 0.8)
+    run = RunWriter(tmp_path / "run")
+    run.save(hand_made(), variant="sft")
+    run.save(effects)
+    page = build_pages(RunResults(run.close()), 0)[3]
     _, figure = page.figures()
     drawn = figure.panels[0].plot.data[0]
     assert ([list(row) for row in drawn.z], drawn.zmin, drawn.zmax) == ([[0.5, -0.5]], -1, 1)
     assert [panel.title for panel in figure.panels] == ["sft · 2 checkpoints", "grpo · 1 checkpoints"]
-    assert figure.table.rows[1] == ("sft", "L0H1", -0.5, -1.0)
-    table = next(block for block in page.blocks if isinstance(block, Table))
-    assert table.rows[0][:6] == (
-        *("sft / grpo", "faithfulness", "5.0% / 10.0%", "2 of 3 / 3", 0.5),
-        "0.25 [0.10, 0.40]",
-    )
-    assert "0.9" in table.rows[0][7]
+    assert rows(figure.table)[1] == ("sft", "L0H1", -0.5, -1.0)
+    overlaps = next(block for block in page.blocks if isinstance(block, Table))
+    (cells,) = markdown_rows(overlaps)
+    assert cells[:4] == ["sft / grpo", "faithfulness", "5.0% / 10.0%", "2 of 3 / 3"]
+    assert cells[4:] == ["0.5", "0.25 [0.10, 0.40]", "0.010", "0.90 [0.80, 0.95]"]
+
+
+def markdown_rows(table: Table) -> list[list[str]]:
+    """The cells of a table's rows as they are printed."""
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.markdown().split("\n")[2:]]

@@ -38,7 +38,7 @@ def test_renders_within_time_and_size_and_without_leftovers(run: RunDirectory, t
     path = render(run, tmp_path / "deep" / "report.html")
     assert time.perf_counter() - start < 10
     assert path.stat().st_size < 3e6
-    assert [each.name for each in path.parent.iterdir()] == ["report.html"]
+    assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
 
 def test_shell_is_below_two_megabytes(tmp_path: Path) -> None:

@@ -15,11 +15,15 @@ from safetensors.numpy import load_file
 from tests.precision import HALF_THE_BITS, relative
 
 from headscope.errors import InputError
+from headscope.report.run_results import RunResults
+from headscope.report.tables.accuracy import accuracy
+from headscope.report.tables.circuits import circuits
+from headscope.report.tables.heads import checkpoints
+from headscope.report.tables.verdicts import verdicts
 from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
 from headscope.runs import RunDirectory
 from headscope.runs.coverage import coverage
-from headscope.studies import summaries
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
@@ -61,10 +65,11 @@ def test_every_station_ran(toy_run: Path) -> None:
     assert all(row.failed == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
     assert table["scores"].done == 2 * (2 + 2)
-    assert len(summaries.accuracy(run)) == 3 * 2
-    assert len(summaries.counts(run)) == 2 * 2
-    assert len(summaries.circuits(run)) == 2 * 3
-    assert len(summaries.verdicts(run)) == 2
+    results = RunResults(run)
+    assert len(accuracy(results).rows) == 3 * 2
+    assert len(checkpoints(results).rows) == 2 * 2
+    assert len(circuits(results).rows) == 2 * 3
+    assert len(verdicts(results).rows) == 2
     assert not list(toy_run.rglob("*.bin")) + list(toy_run.rglob("*.pt")) + list(toy_run.rglob("*.pkl"))
 
 

@@ -35,11 +35,11 @@ def export_command(
     from headscope.studies.export import export_edited
 
     names = heads.replace(",", " ").split()
-    done = export_edited(edited, names, out, operator=operator, alpha=alpha, reference=reference, dtype=dtype)
+    export = export_edited(edited, names, out, operator=operator, alpha=alpha, reference=reference, dtype=dtype)
     if json:
-        print_json(done)
+        print_json(export)
     else:
-        print(f"{done['operator']} on {' '.join(done['heads'])}, saved as {done['architecture']}")
-        print(f"loaded again: logits differ from the hooks' by {done['difference']:.1e} of the largest")
-        print(done["open"])
+        print(f"{export['operator']} on {' '.join(export['heads'])}, saved as {export['architecture']}")
+        print(f"loaded again: logits differ from the hooks' by {export['difference']:.1e} of the largest")
+        print(export["open"])
     return 0

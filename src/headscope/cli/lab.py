@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from headscope.cli.options import Json, RunPath, print_json
+from headscope.cli.options import Json, RunPath, print_json, print_tables, tables_json
 from headscope.errors import InputError, suggestion
 
 
@@ -23,7 +23,7 @@ def pretrain_command(
     after: Annotated[Path | None, typer.Option(help="What the phases before the fresh one have made.")] = None,
     json: Json = False,
 ) -> int:
-    """Train a base model by its recipe, with its log and accuracy beside it."""
+    """Train a base model by its recipe, and write its log and accuracy next to it."""
     from headscope.cli.progress import for_terminal
     from headscope.lab.recipes import RECIPES
 
@@ -47,16 +47,19 @@ def curves_command(
     json: Json = False,
 ) -> int:
     """Draw a run's training curves and final accuracies, as docs/lab.md shows them."""
+    from headscope.report import RunResults
     from headscope.report.curves import curves_figure
+    from headscope.report.tables.accuracy import accuracy
     from headscope.runs import RunDirectory
-    from headscope.studies.summaries import accuracy, markdown
 
     run = RunDirectory.open(path)
     curves_figure(run).savefig(out)
-    rows = accuracy(run)
+    table = accuracy(RunResults(run))
     if json:
-        print_json({"open": str(out), "accuracy": rows})
+        print_json({"open": str(out)} | tables_json([table]))
     else:
-        print(markdown(rows) if rows else "no accuracy yet: headscope eval")
+        print_tables([table])
+        if not table.rows:
+            print("no accuracy yet: headscope eval")
         print(out)
     return 0

@@ -20,8 +20,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
         print(f"headscope {__version__}")
         raise typer.Exit
 
@@ -42,18 +42,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         return int(code or 0)
-    except InputError as error:
-        print(f"headscope: {error}", file=sys.stderr)
-        return 2
-    except typer.TyperException as error:
+    except (InputError, typer.TyperException) as error:
         print(f"headscope: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
         verb = (sys.argv[1:] if arguments is None else arguments)[0]
-        print(f"headscope: interrupted{'; the same command resumes' if verb in run.VERBS else ''}", file=sys.stderr)
+        advice = "; the same command resumes" if verb in run.VERBS else ""
+        print(f"headscope: interrupted{advice}", file=sys.stderr)
         return 130
 
 
 def console() -> None:
-    """The console script's entry point."""
+    """Run the command line as the console script."""
     sys.exit(main())

@@ -1,13 +1,15 @@
 """Arguments and options that several commands share."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from headscope.results.codec import Json as JsonValue
+    from headscope.results.table import Table
     from headscope.studies.study import Study
 
 StudyArgument = Annotated[str, typer.Argument(help="A study file (YAML) or a built-in study; none means the lab.")]
@@ -25,18 +27,18 @@ RunPath = Annotated[Path, typer.Argument(help="A run directory.")]
 
 
 def run_folder(name: str, out: Path | None) -> Path:
-    """Where a study's results go."""
+    """Return the folder that a study's results go to."""
     return out or Path("runs") / name
 
 
-def chosen_study(
+def choose_study(
     study: str,
     settings: Sequence[str] | None,
     base: str | None,
     posts: Sequence[str] | None,
     tasks: Sequence[str] | None,
 ) -> "Study":
-    """The study a file, a built-in name, or ``--base``, ``--post`` and ``--task`` describe."""
+    """Return the study that a file, a built-in name, or ``--base``, ``--post`` and ``--task`` describe."""
     from headscope.errors import InputError
     from headscope.studies.reading import adhoc_study, read_study
 
@@ -47,6 +49,20 @@ def chosen_study(
     return adhoc_study(base, posts or [], tasks or [], settings or []) if base else read_study(study, settings or [])
 
 
-def print_json(value: dict[str, Any]) -> None:
-    """One JSON object on standard output."""
+def print_json(value: "dict[str, JsonValue]") -> None:
+    """Print one JSON object on standard output."""
     print(json.dumps(value, ensure_ascii=False))
+
+
+def print_tables(tables: "Iterable[Table]") -> None:
+    """Print the tables that have rows as Markdown, an empty line after each, without what could control a terminal."""
+    from headscope.report.sanitising import plain_text
+
+    for table in tables:
+        if table.rows:
+            print(f"{plain_text(table.markdown())}\n")
+
+
+def tables_json(tables: "Iterable[Table]") -> "dict[str, JsonValue]":
+    """Return the rows of each table by its name, with the full numbers."""
+    return {table.name: table.records() for table in tables}

@@ -14,7 +14,7 @@ from headscope.cli.options import (
     Settings,
     StudyArgument,
     Tasks,
-    chosen_study,
+    choose_study,
     print_json,
     run_folder,
 )
@@ -43,7 +43,7 @@ def plan_command(
     from headscope.studies.plan import plan
     from headscope.studies.preflight import too_few
 
-    chosen = chosen_study(study, settings, base, post, task)
+    chosen = choose_study(study, settings, base, post, task)
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_schema()
     units, noise = plan(chosen, run), detectable(chosen)
@@ -53,8 +53,8 @@ def plan_command(
             {"kind": unit.kind, "digest": unit.digest, "labels": unit.labels, "done": run.is_done(unit)}
             for unit in units
         ]
-        told = {"detectable": noise, "warnings": warnings}
-        print_json({"study": chosen.name, "run": str(run.path), "units": rows} | told)
+        header = {"study": chosen.name, "run": str(run.path)}
+        print_json({**header, "units": rows, "detectable": noise, "warnings": warnings})
     else:
         print_plan(units, run)
         cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
@@ -66,8 +66,10 @@ def plan_command(
 
 
 def print_plan(units: "Sequence[Unit]", run: "RunDirectory") -> None:
-    """One line: how many units of each kind, and how many of them are there already."""
-    total = Counter(unit.kind for unit in units)
-    done = Counter(unit.kind for unit in units if run.is_done(unit))
-    parts = [f"{count} {kind}" + (f" ({done[kind]} done)" if done[kind] else "") for kind, count in total.items()]
+    """Print one line: how many units of each kind, and how many of them are there already."""
+    planned = Counter(unit.kind for unit in units)
+    finished = Counter(unit.kind for unit in units if run.is_done(unit))
+    parts = []
+    for kind, count in planned.items():
+        parts.append(f"{count} {kind}" + (f" ({finished[kind]} done)" if finished[kind] else ""))
     print(f"plan: {len(units)} units: {', '.join(parts)}")

@@ -60,30 +60,30 @@ class RichProgress:
 
 class _PlainBar:
     def __init__(self, label: str, total: int) -> None:
-        self._label, self._total, self._done = label, total, 0
-        self._start = self._spoken = time.monotonic()
+        self._label, self._total, self._steps = label, total, 0
+        self._start = self._last_line = time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        self._done += steps
+        self._steps += steps
         now = time.monotonic()
-        if now - self._spoken >= PLAIN_EVERY:
-            self._spoken = now
+        if now - self._last_line >= PLAIN_EVERY:
+            self._last_line = now
             print(
-                f"{self._label}: {self._done}/{self._total}{self._eta(now)}  {note}".rstrip(),
+                f"{self._label}: {self._steps}/{self._total}{self._eta(now)}  {note}".rstrip(),
                 file=sys.stderr,
                 flush=True,
             )
 
     def _eta(self, now: float) -> str:
-        """Nothing to judge by before the first step is done."""
-        if not self._done:
+        """Return how long the rest will take; nothing before the first step, which there is nothing to judge by."""
+        if not self._steps:
             return ""
-        return f", about {(now - self._start) / self._done * (self._total - self._done):.0f} s left"
+        return f", about {(now - self._start) / self._steps * (self._total - self._steps):.0f} s left"
 
     def close(self) -> None:
         elapsed = time.monotonic() - self._start
         if elapsed >= QUIET_BELOW:
-            print(f"{self._label}: {self._done}/{self._total} in {elapsed:.0f} s", file=sys.stderr, flush=True)
+            print(f"{self._label}: {self._steps}/{self._total} in {elapsed:.0f} s", file=sys.stderr, flush=True)
 
 
 class PlainProgress:
@@ -100,6 +100,6 @@ class PlainProgress:
 
 
 def for_terminal() -> Progress:
-    """Bars where standard error is a terminal, else lines."""
+    """Return bars if standard error is a terminal, else lines."""
     console = Console(stderr=True)
     return RichProgress(console) if console.is_terminal else PlainProgress()

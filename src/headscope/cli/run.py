@@ -2,9 +2,9 @@
 
 import inspect
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,20 +16,24 @@ from headscope.cli.options import (
     Settings,
     StudyArgument,
     Tasks,
-    chosen_study,
+    choose_study,
     print_json,
+    print_tables,
     run_folder,
+    tables_json,
 )
 
 if TYPE_CHECKING:
+    from headscope.results.table import Table
     from headscope.runs import Outcome, RunDirectory
+    from headscope.studies.study import Study
 
 VERBS = {
     "run": "Train, sample, discover, compare, ablate, evaluate and report; the same command resumes.",
     "train": "Only the training of a study's variants.",
     "discover": "Up to the circuits: openings, pairs, edge scores of every checkpoint.",
     "compare": "Up to the comparison: kept, new and lost heads with their null.",
-    "ablate": "Up to the verdicts: head sets removed while the model generates, beside matched random sets.",
+    "ablate": "Up to the verdicts: head sets removed while the model generates, next to matched random sets.",
     "eval": "Only the evaluation: samples, pass@k, rates.",
 }
 
@@ -43,7 +47,7 @@ def register(app: typer.Typer) -> None:
         app.command(verb, help=text)(_command(verb))
 
 
-def _command(verb: str) -> Any:
+def _command(verb: str) -> Callable[..., int]:
     def command(
         study: StudyArgument = "lab",
         out: Out = None,
@@ -55,36 +59,24 @@ def _command(verb: str) -> Any:
         claims: Claims = False,
         json: Json = False,
     ) -> int:
-        chosen = chosen_study(study, settings, base, post, task)
-        tables = (_claims,) if claims else ()
-        return _run(verb, chosen, run_folder(chosen.name, out), retry=retry, json=json, also=tables)
+        chosen = choose_study(study, settings, base, post, task)
+        return _run(verb, chosen, run_folder(chosen.name, out), retry=retry, json=json, claims=claims)
 
-    return command if verb == "compare" else _without(command, "claims")
+    return command if verb == "compare" else _without_option(command, "claims")
 
 
-def _without(command: Any, option: str) -> Any:
-    """The command as typer sees it, with one option less: its default stands."""
+def _without_option(command: Callable[..., int], option: str) -> Callable[..., int]:
+    """Return the command as typer sees it with one option less: its default stands."""
     signature = inspect.signature(command)
-    command.__signature__ = signature.replace(
-        parameters=[each for name, each in signature.parameters.items() if name != option]
-    )
+    parameters = [parameter for name, parameter in signature.parameters.items() if name != option]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return command
 
 
-Tables = dict[str, list[dict[str, str]]]
-
-
-def _run(
-    verb: str,
-    study: Any,
-    out: Path,
-    *,
-    retry: bool,
-    json: bool,
-    also: "Sequence[Callable[[Any, RunDirectory], Tables]]",
-) -> int:
+def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claims: bool) -> int:
     from headscope.cli.plan import print_plan
     from headscope.cli.progress import for_terminal
+    from headscope.report import render
     from headscope.runs import RunDirectory
     from headscope.studies.plan import plan
     from headscope.studies.run import run_study
@@ -98,76 +90,54 @@ def _run(
     if not json:
         print_plan(plan(study, RunDirectory(out), verb), RunDirectory(out))
     run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry)
-    page = _render(study, run) if verb == "run" else run.path
-    tables = _tables(verb, run)
-    for more in also:
-        tables |= more(study, run)
+    if claims or (verb == "run" and study.variants):
+        from headscope.studies.claims import judge_run
+
+        judge_run(study, run)  # before the report, which shows the claims too
+    page = render(run) if verb == "run" else run.path
+    tables = _tables(verb, run, claims=claims)
     if json:
-        print_json(_result(run, outcome, page) | tables)
+        print_json(_outcome_json(run, outcome, page) | tables_json(tables))
     else:
         _print_end(run, outcome, page, tables)
     return outcome.exit_code
 
 
-def _claims(study: Any, run: "RunDirectory") -> Tables:
-    from headscope.studies.claims import judge_run, table
+def _tables(verb: str, run: "RunDirectory", *, claims: bool) -> "list[Table]":
+    from headscope.report import RunResults, verb_tables
+    from headscope.report.tables.claims import claims as claims_table
 
-    return {"claims": table(judge_run(study, run))}
-
-
-def _render(study: Any, run: "RunDirectory") -> Path:
-    """The report, which shows the claims too."""
-    from headscope.report import render
-    from headscope.studies.claims import judge_run
-
-    if study.variants:
-        judge_run(study, run)
-    return render(run)
+    results = RunResults(run)
+    return verb_tables(verb, results) + ([claims_table(results)] if claims else [])
 
 
-def _tables(verb: str, run: "RunDirectory") -> Tables:
-    from headscope.studies import summaries
-
-    tables = {
-        "eval": {"accuracy": summaries.accuracy},
-        "discover": {"circuits": summaries.circuits},
-        "compare": {
-            "counts": summaries.counts,
-            "prompts": summaries.prompts,
-            "modes": summaries.modes,
-            "overlaps": summaries.overlaps,
-        },
-        "ablate": {"verdicts": summaries.verdicts, "evidence": summaries.evidence},
-        "run": {"accuracy": summaries.accuracy, "heads": summaries.heads, "verdicts": summaries.verdicts},
-    }.get(verb, {})
-    return {name: table(run) for name, table in tables.items()}
+def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, object]:
+    fields = {name: getattr(outcome, name) for name in ("done", "reused", "failed", "skipped", "seconds")}
+    return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | fields
 
 
-def _result(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, Any]:
-    counted = {name: getattr(outcome, name) for name in ("done", "reused", "failed", "skipped", "seconds")}
-    return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | counted
-
-
-def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, tables: Tables) -> None:
+def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, tables: "list[Table]") -> None:
     from headscope.runs import provenance
-    from headscope.studies.summaries import markdown
 
-    for rows in tables.values():
-        if rows:
-            print(f"\n{markdown(rows)}")
+    print()
+    print_tables(tables)
     for record in run.find("train"):
         print(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
-    for reason in dict.fromkeys(outcome.failed.values()):
-        first, *others = [name for name, each in outcome.failed.items() if each == reason]
-        also = f" and {len(others)} more" if others else ""
-        print(f"failed: {first}{also}: {reason}", file=sys.stderr)
-    if outcome.skipped:
-        print(
-            f"skipped: {len(outcome.skipped)} units that need these, {outcome.skipped[0]} first",
-            file=sys.stderr,
-        )
+    _print_failures(outcome)
     spent = sorted(outcome.seconds.items(), key=lambda item: -item[1])
     times = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in spent if seconds >= 0.5) or "nothing to do"
-    print(f"\n{outcome.done} units done, {outcome.reused} reused; peak memory {provenance.peak_memory_gib():.1f} GiB")
+    print(f"{outcome.done} units done, {outcome.reused} reused; peak memory {provenance.peak_memory_gib():.1f} GiB")
     print(f"time: {times}")
     print(page)
+
+
+def _print_failures(outcome: "Outcome") -> None:
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in outcome.failed.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        print(f"failed: {names[0]}{more}: {reason}", file=sys.stderr)
+    if outcome.skipped:
+        first = outcome.skipped[0]
+        print(f"skipped: {len(outcome.skipped)} units that need these, {first} first", file=sys.stderr)

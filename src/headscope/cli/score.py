@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headscope.cli.options import Json, print_json
+from headscope.cli.options import Json, print_json, print_tables
 
 if TYPE_CHECKING:
     from headscope.studies.score import Rescored
@@ -19,7 +19,7 @@ TaskOption = Annotated[
         "'{file: mine.jsonl, answer: gold}'.",
     ),
 ]
-Data = Annotated[Path | None, typer.Option("--data-dir", help="Where files of named benchmarks lie.")]
+Data = Annotated[Path | None, typer.Option("--data-dir", help="Folder with the files of named benchmarks.")]
 Scored = Annotated[Path | None, typer.Option("--out", help="Write the new verdicts and measures below this folder.")]
 Ks = Annotated[list[int] | None, typer.Option("--k", help="For pass@k; 1 and all samples by default. Repeatable.")]
 
@@ -42,20 +42,20 @@ def score_command(
     from headscope.studies.reading import read_task
     from headscope.studies.score import score
 
-    chosen = None if task is None else read_task(task, data_dir)
-    found = score(saved, chosen, ks=tuple(k or ()), out=out, progress=for_terminal())
+    gold_task = None if task is None else read_task(task, data_dir)
+    rescored = score(saved, gold_task, ks=tuple(k or ()), out=out, progress=for_terminal())
     if json:
-        print_json({"open": str(out or saved), "scored": [each.as_dict() for each in found]})
+        print_json({"open": str(out or saved), "scored": [result.as_dict() for result in rescored]})
     else:
-        _print(found)
+        _print(rescored)
         print(out or saved)
     return 0
 
 
-def _print(found: "list[Rescored]") -> None:
-    from headscope.studies.summaries import markdown
+def _print(rescored: "list[Rescored]") -> None:
+    from headscope.results.table import Table
 
-    print(markdown(each.row() for each in found))
-    for each in found:
-        for change, count in each.changes.items():
-            print(f"{each.name}: {count} × {change}")
+    print_tables([Table("scored", tuple(result.row() for result in rescored))])
+    for result in rescored:
+        for change, count in result.changes.items():
+            print(f"{result.name}: {count} × {change}")

@@ -9,7 +9,7 @@ from headscope.cli.options import (
     Settings,
     StudyArgument,
     Tasks,
-    chosen_study,
+    choose_study,
     print_json,
     run_folder,
 )
@@ -38,26 +38,26 @@ def validate_command(
     from headscope.studies.reading import study_file
     from headscope.studies.stages import model_path
 
-    chosen = chosen_study(study, settings, base, post, task)
-    shown: dict[str, str] = {}
+    chosen = choose_study(study, settings, base, post, task)
+    first_rows: dict[str, str] = {}
     warnings: list[str] = []
     if resolve:
         from headscope.runs import RunDirectory
         from headscope.studies.plan import plan
-        from headscope.studies.preflight import resolve as resolved
+        from headscope.studies.preflight import resolve as resolve_study
         from headscope.studies.preflight import too_few
         from headscope.studies.stages import check_there
 
         check_there(chosen)
         run = RunDirectory(run_folder(chosen.name, None))
         plan(chosen, run)
-        shown = resolved(chosen, run)
+        first_rows = resolve_study(chosen, run)
         warnings = too_few(chosen)
     if json:
-        found = {"warnings": warnings, "trained_on": shown}
-        print_json({"valid": True, "study": chosen.model_dump(mode="json")} | found)
+        study_json = chosen.model_dump(mode="json")
+        print_json({"valid": True, "study": study_json, "warnings": warnings, "trained_on": first_rows})
     else:
-        for name, text in shown.items():
+        for name, text in first_rows.items():
             print(f"the first row {name} is trained on:\n{text}")
         for warning in warnings:
             print(f"warning: {warning}")

@@ -1,11 +1,11 @@
-"""The report: one offline HTML file from a run directory, the summary table, and the figures. Imports without
-torch.
+"""The report: one offline HTML file from a run directory, the tables a terminal prints, and the figures. Imports
+without torch.
 
-``render`` and ``summary_table`` read finished units from disk and draw; every number in them was computed
-before.
+``render`` and ``verb_tables`` read finished units from disk; every number in them was computed before.
 """
 
 from headscope.report.page import render
-from headscope.report.summary import summary_table
+from headscope.report.run_results import RunResults
+from headscope.report.tables.verbs import verb_tables
 
-__all__ = ["render", "summary_table"]
+__all__ = ["RunResults", "render", "verb_tables"]

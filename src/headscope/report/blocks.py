@@ -1,32 +1,26 @@
-"""What a page is made of: figures, tables, notices and model responses, as plain records the template
-prints."""
+"""What a page is made of: figures, tables, notices and model responses, as plain records that the template prints."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar, Protocol, runtime_checkable
 
-Value = str | int | float | None
-"""A table's cell. Floats are printed rounded and exported in full; None and NaN are a dash."""
+from headscope.results.codec import Json
+from headscope.results.table import Table
 
 
-@dataclass(frozen=True, slots=True)
-class Table:
-    """columns: headings. rows: one value per column. caption: what a row is, with n."""
+@runtime_checkable
+class Plot(Protocol):
+    """A plotly figure, which takes a second to import and is not needed to print tables."""
 
-    kind: ClassVar[str] = "table"
-    columns: tuple[str, ...]
-    rows: tuple[tuple[Value, ...], ...]
-    caption: str = ""
-    name: str = "table"
+    def to_json(self) -> str:
+        """Return data and layout as JSON."""
 
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One plot of a figure. title: what sets it apart from its neighbours, with its n. plot: a plotly
-    Figure."""
+    """One plot of a figure. title: what sets it apart from its neighbours, with its n."""
 
     title: str
-    plot: Any
+    plot: Plot
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +65,7 @@ class Responses:
     """Model answers to read. groups: plain JSON values, shown by script as text nodes and never as markup."""
 
     kind: ClassVar[str] = "responses"
-    groups: tuple[dict[str, Any], ...]
+    groups: tuple[dict[str, Json], ...]
     left_out: int = 0
 
 
@@ -87,6 +81,14 @@ class Page:
     question: str
     blocks: tuple[Block, ...]
 
-    def figures(self) -> Iterator[Figure]:
-        """The figures among its blocks."""
-        return (block for block in self.blocks if isinstance(block, Figure))
+    def figures(self) -> list[Figure]:
+        """Return the figures among its blocks."""
+        return [block for block in self.blocks if isinstance(block, Figure)]
+
+    def tables(self) -> list[Table]:
+        """Return its tables, those behind figures among them."""
+        tables = []
+        for block in self.blocks:
+            if isinstance(block, Table | Figure):
+                tables.append(block.table if isinstance(block, Figure) else block)
+        return tables

@@ -2,19 +2,18 @@
 final model scores.
 """
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from headscope.errors import InputError
-from headscope.report.findings import Evaluation, Findings, read
 from headscope.report.palette import model_mark
+from headscope.report.run_results import Log, RunResults
 from headscope.runs.directory import RunDirectory
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# A log's column, and what its axis is called; a variant appears where its log has the column.
+# A log's column, and what its axis is called; a variant appears if its log has the column.
 PANELS = (
     ("reward", "mean reward of the step's answers"),
     ("token_accuracy", "share of target tokens predicted"),
@@ -24,84 +23,89 @@ SMOOTHED_OVER = 5  # steps; the line is their running mean, the points behind it
 
 
 def curves_figure(run: RunDirectory) -> "Figure":
-    """One panel per logged quantity over training steps, and pass@1 of base and final models by task.
+    """Draw one panel per logged quantity over training steps, and pass@1 of base and final models by task.
 
-    Save it with ``figure.savefig("curves.svg")``. Raises InputError where the run holds no training log.
+    Save it with ``figure.savefig("curves.svg")``. Raises InputError if the run holds no training log.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    findings = read(run)
-    panels = [(key, title) for key, title in PANELS if any(_logged(log, key) for log in findings.training.values())]
+    results = RunResults(run)
+    logs = results.training_logs.values()
+    panels = [(key, title) for key, title in PANELS if any(_logged_points(log, key) for log in logs)]
     if not panels:
         raise InputError(f"run {run.path} holds no training log to draw; train a variant first")
-    count = len(panels) + bool(findings.finals)
+    count = len(panels) + bool(results.evaluations)
     figure = Figure(figsize=(4.2 * count, 3.4), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
     axes = figure.subplots(1, count, squeeze=False)[0]
     for axis, (key, title) in zip(axes, panels, strict=False):
-        _curves(axis, findings, key, title)
-    if findings.finals:
-        _scores(axes[-1], findings)
+        _draw_curves(axis, results, key, title)
+    if results.evaluations:
+        _draw_scores(axes[-1], results)
     return figure
 
 
-def _logged(log: Iterable[dict[str, Any]], key: str) -> list[tuple[int, float]]:
+def _logged_points(log: Log, key: str) -> list[tuple[int, float]]:
     return [(entry["step"], entry[key]) for entry in log if key in entry]
 
 
-def _curves(axis: "Axes", findings: Findings, key: str, title: str) -> None:
-    for variant in findings.variants:
-        points = _logged(findings.training.get(variant, ()), key)
-        if not points:
-            continue
-        steps, values = zip(*points, strict=True)
-        colour = model_mark(variant, findings.variants).colour
-        axis.plot(steps, _running_mean(values), label=variant, linewidth=1.6, color=colour)
-        axis.plot(steps, values, ".", markersize=2.5, alpha=0.4, color=colour)
+def _draw_curves(axis: "Axes", results: RunResults, key: str, title: str) -> None:
+    for variant, log in results.training_logs.items():
+        points = _logged_points(log, key)
+        if points:
+            steps, values = zip(*points, strict=True)
+            colour = model_mark(variant, results.variants).colour
+            axis.plot(steps, _running_mean(values), label=variant, linewidth=1.6, color=colour)
+            axis.plot(steps, values, ".", markersize=2.5, alpha=0.4, color=colour)
     axis.set(xlabel="training step", ylabel=title)
     if key != "completion_length":
         axis.set_ylim(0, 1.02)
     axis.legend(fontsize=7, frameon=False)
-    _plain(axis)
+    _remove_frame(axis)
 
 
 def _running_mean(values: tuple[float, ...]) -> list[float]:
-    """Each step's mean with those before it, at most ``SMOOTHED_OVER`` together."""
-    windows = (values[max(0, end - SMOOTHED_OVER) : end] for end in range(1, len(values) + 1))
-    return [sum(window) / len(window) for window in windows]
+    """Return each step's mean with those before it, at most ``SMOOTHED_OVER`` together."""
+    means = []
+    for end in range(1, len(values) + 1):
+        window = values[max(0, end - SMOOTHED_OVER) : end]
+        means.append(sum(window) / len(window))
+    return means
 
 
-def _scores(axis: "Axes", findings: Findings) -> None:
-    names = [name for name in ("base", *findings.variants) if any(each.variant == name for each in findings.finals)]
-    for place, name in enumerate(names):
-        shift = (place - (len(names) - 1) / 2) * 0.8 / len(names)
-        found = [findings.final(name, task) for task in findings.tasks]
-        rows = [(index + shift, each) for index, each in enumerate(found) if each is not None]
+def _draw_scores(axis: "Axes", results: RunResults) -> None:
+    evaluated = {unit.labels["variant"] for unit in results.evaluations}
+    models = [model for model in ("base", *results.variants) if model in evaluated]
+    for place, model in enumerate(models):
+        # Models stand next to each other around their task's tick.
+        shift = (place - (len(models) - 1) / 2) * 0.8 / len(models)
+        x, values, lower, upper = [], [], [], []
+        for tick, task in enumerate(results.tasks):
+            measures = results.last_measures(model, task)
+            if measures is not None:
+                score = measures.pass_at_k[1]
+                x.append(tick + shift)
+                values.append(score.value)
+                # Rounding can put an end of the interval on the wrong side of the value, which matplotlib refuses.
+                lower.append(max(score.value - score.low, 0.0))
+                upper.append(max(score.high - score.value, 0.0))
         axis.errorbar(
-            [at for at, _ in rows],
-            [each.pass_at_k[1].value for _, each in rows],
-            yerr=[[_below(each) for _, each in rows], [_above(each) for _, each in rows]],
-            fmt="s" if name == "base" else "o",
+            x,
+            values,
+            yerr=[lower, upper],
+            fmt="s" if model == "base" else "o",
             markersize=3.5,
             linewidth=1,
-            color=model_mark(name, findings.variants).colour,
-            label=name,
+            color=model_mark(model, results.variants).colour,
+            label=model,
         )
-    axis.set_xticks(range(len(findings.tasks)), findings.tasks)
+    axis.set_xticks(range(len(results.tasks)), results.tasks)
     axis.set(ylabel="pass@1, 95 % over problems", ylim=(0, 1.02))
     axis.legend(fontsize=7, frameon=False)
-    _plain(axis)
+    _remove_frame(axis)
 
 
-def _below(each: Evaluation) -> float:
-    return max(each.pass_at_k[1].value - each.pass_at_k[1].low, 0.0)
-
-
-def _above(each: Evaluation) -> float:
-    return max(each.pass_at_k[1].high - each.pass_at_k[1].value, 0.0)
-
-
-def _plain(axis: "Axes") -> None:
+def _remove_frame(axis: "Axes") -> None:
     axis.spines[["top", "right"]].set_visible(False)
     axis.tick_params(labelsize=8)

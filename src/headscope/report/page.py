@@ -1,4 +1,4 @@
-"""Rendering: findings to one HTML file that opens from disk, needs no network and runs no script but its own.
+"""Rendering: a run's results to one HTML file that opens from disk, needs no network and runs no script but its own.
 
 1. Read the finished units of the run.  2. Build pages of figures, tables and text.  3. Print them with the
 template, styles and scripts inlined.  4. Check the size and write the file whole.
@@ -9,17 +9,16 @@ import re
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from headscope import __version__
 from headscope.errors import InputError
-from headscope.report.embedding import content_security_policy, plain, script_json
-from headscope.report.findings import Findings, read
-from headscope.report.numbers import UNKNOWN
-from headscope.report.pages import build_pages
-from headscope.report.scripts import joined
+from headscope.report.blocks import Plot
+from headscope.report.run_results import RunResults
+from headscope.report.sanitising import content_security_policy, plain_text, script_json
+from headscope.report.scripts import join_modules
+from headscope.results.table import Value, display_text, full_value
 from headscope.runs.directory import RunDirectory
 from headscope.storage import write_text
 
@@ -32,14 +31,13 @@ _INTERVAL = re.compile(r"\S+ \[[^\]]*\]")
 
 
 def render(run: RunDirectory, out: Path | None = None, *, responses: int = RESPONSES) -> Path:
-    """Write the report of ``run`` to ``out`` (default ``run.report``) and return where it is.
+    """Write the report of ``run`` to ``out`` (default ``run.report``) and return its path.
 
     A run with failed or missing units gives a report that says so. responses: shown per model and task.
 
-    Raises InputError where a unit was written by a newer headscope, or the file would exceed 50 MB; warns
-    above 25 MB.
+    Raises InputError if a unit was written by a newer headscope, or the file would exceed 50 MB; warns above 25 MB.
     """
-    html = page_html(read(run), responses=responses)
+    html = page_html(RunResults(run), responses=responses)
     path = run.report if out is None else out
     _check_size(len(html.encode("utf-8", "backslashreplace")), path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -47,15 +45,17 @@ def render(run: RunDirectory, out: Path | None = None, *, responses: int = RESPO
     return path
 
 
-def page_html(findings: Findings, *, responses: int = RESPONSES) -> str:
-    """The whole page as text."""
+def page_html(results: RunResults, *, responses: int = RESPONSES) -> str:
+    """Return the whole page as text."""
+    from headscope.report.pages import build_pages  # imports plotly, which the terminal's tables do without
+
     scripts = _scripts()
     return _template().render(
-        study=plain(str(findings.study["name"])),
+        study=plain_text(str(results.study["name"])),
         version=__version__,
-        coverage=findings.coverage,
-        commit=_commit(findings),
-        pages=build_pages(findings, responses),
+        coverage=results.coverage,
+        commit=_commit(results),
+        pages=build_pages(results, responses),
         style=(_HERE / "assets" / "report.css").read_text(encoding="utf-8"),
         scripts=scripts,
         policy=content_security_policy([script["source"] for script in scripts]),
@@ -63,31 +63,30 @@ def page_html(findings: Findings, *, responses: int = RESPONSES) -> str:
 
 
 def _check_size(size: int, path: Path) -> None:
-    shown = f"{size / 10**6:.0f} MB"
+    megabytes = f"{size / 10**6:.0f} MB"
     if size > MOST_BYTES:
         raise InputError(
-            f"the report {path} would be {shown} large, above the {MOST_BYTES // 10**6} MB browsers open "
-            "well; show fewer responses "
-            "(responses=0 leaves them out) or split the study's variants over several runs"
+            f"the report {path} would be {megabytes} large, above the {MOST_BYTES // 10**6} MB browsers open well; "
+            "show fewer responses (responses=0 leaves them out) or split the study's variants over several runs"
         )
     if size > WARN_BYTES:
-        warnings.warn(f"the report {path} is {shown} large; fewer responses make it smaller", stacklevel=3)
+        warnings.warn(f"the report {path} is {megabytes} large; fewer responses make it smaller", stacklevel=3)
 
 
-def _commit(findings: Findings) -> str:
-    source = findings.provenance.get("source", {})
+def _commit(results: RunResults) -> str:
+    source = results.provenance.get("source", {})
     if not source.get("commit"):
         return "no commit recorded"
-    return plain(source["commit"][:10]) + (" with uncommitted changes" if source.get("dirty") else "")
+    return plain_text(source["commit"][:10]) + (" with uncommitted changes" if source.get("dirty") else "")
 
 
 @cache
 def _scripts() -> tuple[dict[str, str], ...]:
-    """The scripts the page runs, in order: the chart library, then our modules as one."""
+    """Return the scripts the page runs, in order: the chart library, then our modules as one."""
     library = (_HERE / "assets" / "plotly-cartesian.min.js").read_text(encoding="utf-8")
     return (
         {"type": "text/javascript", "source": library},
-        {"type": "module", "source": joined(_HERE / "assets" / "main.js")},
+        {"type": "module", "source": join_modules(_HERE / "assets" / "main.js")},
     )
 
 
@@ -98,31 +97,33 @@ def _template() -> jinja2.Template:
         loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
     )
     environment.filters |= {
-        "cell": _cell,
-        "exact": _exact,
-        "plain": plain,
+        "cell": _cell_text,
+        "width": _width_class,
+        "full_number": _full_number,
+        "plain": plain_text,
         "script_json": script_json,
         "plot_json": _plot_json,
     }
     return environment.get_template("report.html.jinja")
 
 
-def _plot_json(plot: Any) -> str:
+def _plot_json(plot: Plot) -> str:
     return script_json(json.loads(plot.to_json()))
 
 
-def _cell(value: Any) -> str:
-    """How a table shows a value: three significant digits, a dash for nothing, no line break inside an
-    interval."""
-    if value is None or value != value:
-        return UNKNOWN
-    if isinstance(value, float):
-        return f"{value:.3g}".replace("-", "−")
-    return _INTERVAL.sub(lambda found: found[0].replace(" ", "\u00a0"), plain(str(value)))
+def _cell_text(value: Value) -> str:
+    """Return how a table shows a value, without a line break inside an interval."""
+    return _INTERVAL.sub(lambda match: match[0].replace(" ", "\u00a0"), plain_text(display_text(value)))
 
 
-def _exact(value: Any) -> str | None:
-    """What the CSV holds where it differs from what is shown: floats in full, nothing for unknown."""
-    if value is None or value != value:
+def _width_class(text: str) -> str:
+    """Return how wide a cell is: numbers and names stay on one line, sentences get room."""
+    return "short" if len(text) <= 24 else "long" if len(text) > 80 else ""
+
+
+def _full_number(value: Value) -> str | None:
+    """Return what the CSV holds if it is not what is shown: floats in full, nothing for unknown."""
+    number = full_value(value)
+    if number is None or number != number:
         return ""
-    return repr(float(value)) if isinstance(value, float) else None
+    return repr(float(number)) if isinstance(number, float) else None

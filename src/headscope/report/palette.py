@@ -1,5 +1,4 @@
-"""Colours and glyphs: Okabe and Ito's palette, which colour-blind readers can tell apart; never colour
-alone."""
+"""Colours and glyphs: Okabe and Ito's palette, which colour-blind readers can tell apart; never colour alone."""
 
 from dataclasses import dataclass
 
@@ -55,7 +54,7 @@ ANSWERS = {
 
 
 def model_mark(name: str, names: tuple[str, ...]) -> Mark:
-    """The mark of a variant: the same on every page, by its place in the study; ``base`` has its own."""
+    """Return the mark of a model: the same on every page, by its place in the study; the base has its own."""
     if name not in names:
         return BASE
     colour, symbol, dash = _MODELS[names.index(name) % len(_MODELS)]

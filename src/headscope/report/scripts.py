@@ -11,8 +11,8 @@ _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILIN
 _EXPORT = re.compile(r"^export (?=function|const|class)", re.MULTILINE)
 
 
-def joined(entry: Path) -> str:
-    """``entry`` and all it imports, each once, imported modules first."""
+def join_modules(entry: Path) -> str:
+    """Return ``entry`` and all it imports, each once, imported modules first."""
     parts: dict[Path, str] = {}
 
     def visit(path: Path) -> None:

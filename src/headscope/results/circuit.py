@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.results import eap_json, shown
+from headscope.results import display, eap_json
 from headscope.results.graph import Graph
 from headscope.storage import Result
 
@@ -54,11 +54,11 @@ class Circuit(Result):
     def __repr__(self) -> str:
         total = int(self.graph.real.sum())
         size = f"{len(self):,} of {total:,} edges ({len(self) / total:.2%})"
-        return shown.line(self, str(self.graph), size, f"{len(self.heads)} heads: {self.heads}")
+        return display.line(self, str(self.graph), size, f"{len(self.heads)} heads: {self.heads}")
 
     def _repr_html_(self) -> str:
         edges = self.graph.head_grid(self.edges.sum(axis=1))
-        return shown.head_map(f"{self!r}; shaded by edges out", edges)
+        return display.head_map(f"{self!r}; shaded by edges out", edges)
 
     def per_query(self) -> "Circuit":
         """The same circuit with a k and a v input for every query head: an edge into a group's input becomes one into

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
-from headscope.results import shown
+from headscope.results import display
 from headscope.storage import Result
 
 
@@ -48,10 +48,10 @@ class CrossPatch(Result):
     def __repr__(self) -> str:
         pairs, layers, heads = self.closed.shape
         gap = f"a gap of {self.gap.mean():.3g} nats"
-        return shown.line(self, f"{layers} × {heads} heads", f"{pairs} pairs", gap)
+        return display.line(self, f"{layers} × {heads} heads", f"{pairs} pairs", gap)
 
     def _repr_html_(self) -> str:
-        return shown.head_map(f"{self!r}; blue where the head closes it", self.share)
+        return display.head_map(f"{self!r}; blue where the head closes it", self.share)
 
     def save(self, folder: str | Path) -> None:
         """Write ``cross_patch.safetensors`` and ``cross_patch.json`` into ``folder``, which is made if absent."""

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
-from headscope.results import eap_json, shown
+from headscope.results import display, eap_json
 from headscope.results.graph import Graph
 from headscope.storage import Result
 
@@ -94,9 +94,9 @@ class EdgeScores(Result):
         metric = ", ".join(str(about[name]) for name in ("method", "metric") if name in about)
         nodes = f"{about.get('nodes_mean', about['nodes']):.3g} {about.get('rule')} nodes" if "nodes" in about else ""
         completeness = "" if math.isnan(self.residual) else f"residual {self.residual:.1e}"
-        return shown.line(
+        return display.line(
             self,
-            shown.source(about),
+            display.source(about),
             str(self.graph),
             f"{len(self.pair_heads)} pairs",
             metric,
@@ -106,7 +106,7 @@ class EdgeScores(Result):
         )
 
     def _repr_html_(self) -> str:
-        return shown.head_map(repr(self), self.head_importance)
+        return display.head_map(repr(self), self.head_importance)
 
     def grouped(self, kv_heads: int) -> "EdgeScores":
         """The scores ``kv="group"`` would have given, by arithmetic: k and v summed per key/value head, pair by pair.

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from headscope.heads import HeadSet
-from headscope.results import shown
+from headscope.results import display
 from headscope.results.counts import Counts, EdgeChange, HeadEstimates, LayerProfile
 from headscope.results.result import JsonResult
 
@@ -133,11 +133,11 @@ class Emergence(JsonResult):
         found = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))
         counts = f"{len(self.kept)} kept / {len(self.new)} new / {len(self.lost)} lost heads"
         null = f"new above null {self.excess.new} ({self.null_source})"
-        return shown.line(self, counts, null, f"{self.pairs} pairs", f"circuits of {self.fraction:.1%}", found)
+        return display.line(self, counts, null, f"{self.pairs} pairs", f"circuits of {self.fraction:.1%}", found)
 
     def _repr_html_(self) -> str:
         change = self.importance_change.value
-        return shown.head_map(f"{self!r}; blue where post relies on the head more, orange where less", change)
+        return display.head_map(f"{self!r}; blue where post relies on the head more, orange where less", change)
 
     def json_notes(self) -> dict[str, dict[str, list[str]]]:
         """Return what is written for people who read the file, and never read back: the head sets by name."""

@@ -9,7 +9,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
-from headscope.results import shown
+from headscope.results import display
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 from headscope.storage import Result
@@ -48,7 +48,7 @@ class Faithfulness:
 
     def __repr__(self) -> str:
         carried = f"{self.normalised:.2f} carried by {self.edges:,} edges"
-        return shown.line(self, shown.source(self.settings), f"{len(self.full)} pairs", carried)
+        return display.line(self, display.source(self.settings), f"{len(self.full)} pairs", carried)
 
     @property
     def normalised(self) -> float:
@@ -101,7 +101,7 @@ class FaithfulnessCurve(Result):
         carried = zip(self.fractions, self.normalised(), strict=True)
         sizes = ", ".join(f"{value:.2f} at {fraction:.1%}" for fraction, value in carried)
         areas = f"CPR {self.cpr():.3f}, CMD {self.cmd():.3f}"
-        return shown.line(self, shown.source(self.settings), f"{len(self.full)} pairs", sizes, areas)
+        return display.line(self, display.source(self.settings), f"{len(self.full)} pairs", sizes, areas)
 
     def __len__(self) -> int:
         """Number of sizes."""

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
-from headscope.results import shown
+from headscope.results import display
 from headscope.storage import Result
 
 
@@ -51,12 +51,12 @@ class HeadScores(Result):
         pairs, layers, heads = self.pair_heads.shape
         metric = ", ".join(str(self.settings[name]) for name in ("method", "metric") if name in self.settings)
         most = f"most by {' '.join(map(str, self.top_heads()))}"
-        return shown.line(
-            self, shown.source(self.settings), f"{layers} × {heads} heads", f"{pairs} pairs", metric, most
+        return display.line(
+            self, display.source(self.settings), f"{layers} × {heads} heads", f"{pairs} pairs", metric, most
         )
 
     def _repr_html_(self) -> str:
-        return shown.head_map(f"{self!r}; blue where replacing the head raises the loss", self.mean)
+        return display.head_map(f"{self!r}; blue where replacing the head raises the loss", self.mean)
 
     def save(self, folder: str | Path) -> None:
         """Write ``heads.safetensors`` and ``heads.json`` into ``folder``, which is made if absent."""

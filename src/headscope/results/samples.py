@@ -18,7 +18,7 @@ import pandas as pd
 from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
-from headscope.results import shown
+from headscope.results import display
 from headscope.storage import Result, check_keys, check_schema, described, read_object
 
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
@@ -88,7 +88,7 @@ class Samples(Result):
         counts = self.table["verdict"].value_counts()
         verdicts = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
         problems, samples = self.correct.shape
-        return shown.line(self, f"{self.model} on {self.task}", f"{problems} problems × {samples}", verdicts)
+        return display.line(self, f"{self.model} on {self.task}", f"{problems} problems × {samples}", verdicts)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
-from headscope.results import shown
+from headscope.results import display
 from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
@@ -76,7 +76,7 @@ class AblationVerdict(JsonResult):
         return float(self.control_effects.std(ddof=1)) if self.controls > 1 else float("nan")
 
     def __repr__(self) -> str:
-        return shown.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reading, self.reason)
+        return display.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reading, self.reason)
 
     @classmethod
     def from_dict(cls, data: Json, origin: str = "") -> "AblationVerdict":

@@ -1,1 +1,1 @@
-"""Figures: one module each; every one takes results and returns a ``Figure``."""
+"""Figures: one module each, a function from results to a ``Figure``; the data it draws is made in ``tables/``."""

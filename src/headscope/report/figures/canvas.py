@@ -1,5 +1,4 @@
-"""The empty plot every figure starts from. Colours of text, grid and ground come from the page's style
-sheet."""
+"""The empty plot every figure starts from. Colours of text, grid and ground come from the page's style sheet."""
 
 from collections.abc import Sequence
 from html import escape
@@ -7,7 +6,7 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from headscope.report.embedding import plain
+from headscope.report.sanitising import plain_text
 from headscope.results.estimate import Estimate
 
 INK = "#1b1f24"
@@ -16,7 +15,7 @@ STEP = "training step"
 
 
 def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True) -> go.Figure:
-    """A plot with axis titles ``x`` and ``y`` and the legend above it; ``height`` in pixels."""
+    """Return a plot with axis titles ``x`` and ``y`` and the legend above it; ``height`` in pixels."""
     axis = {
         "gridcolor": GRID,
         "zerolinecolor": GRID,
@@ -40,20 +39,20 @@ def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True
     return plot
 
 
-def label(text: object) -> str:
-    """A name as plot text: plotly reads tags and entities in text, so they are escaped."""
-    return escape(plain(str(text)), quote=False)
+def plot_label(text: object) -> str:
+    """Return a name as plot text: plotly reads tags and entities in text, so they are escaped."""
+    return escape(plain_text(str(text)), quote=False)
 
 
 def error_bars(estimates: Sequence[Estimate]) -> dict[str, object]:
-    """Plotly's asymmetric error bars of intervals; none where an interval is unknown."""
+    """Return plotly's asymmetric error bars of intervals; none if an interval is unknown."""
     upper = [estimate.high - estimate.value for estimate in estimates]
     lower = [estimate.value - estimate.low for estimate in estimates]
     return {"type": "data", "array": upper, "arrayminus": lower, "thickness": 1.5, "width": 4}
 
 
-def colour_bar(plot: go.Figure, scale: object, span: tuple[float, float], title: str, **ticks: object) -> None:
-    """A colour bar below the plot, on a trace of its own that shows nothing."""
+def add_colour_bar(plot: go.Figure, scale: object, span: tuple[float, float], title: str, **ticks: object) -> None:
+    """Add a colour bar below the plot, on a trace of its own that draws nothing."""
     bar = {"orientation": "h", "y": 0, "yref": "container", "yanchor": "bottom", "thickness": 10, "len": 1, **ticks}
     bar["title"] = {"text": title, "side": "bottom", "font": {"size": 12}}
     marker = {"color": list(span), "cmin": span[0], "cmax": span[1], "colorscale": scale, "showscale": True}
@@ -64,15 +63,16 @@ def colour_bar(plot: go.Figure, scale: object, span: tuple[float, float], title:
     plot.update_layout(height=plot.layout.height + 60, margin={"b": plot.layout.margin.b + 60})
 
 
-def grid_axes(plot: go.Figure, layers: int, heads: int) -> None:
-    """Axes of a layer × head grid: heads across, layer 0 at the bottom, whole ticks, equal steps in every
-    model."""
+def set_grid_axes(plot: go.Figure, layers: int, heads: int) -> None:
+    """Give a plot the axes of a layer × head grid: heads across, layer 0 at the bottom, whole ticks, equal steps in
+    every model.
+    """
     plot.update_xaxes(range=[-0.6, heads - 0.4], dtick=_tick(heads), tick0=0, title="head", zeroline=False)
     plot.update_yaxes(range=[-0.6, layers - 0.4], dtick=_tick(layers), tick0=0, title="layer", zeroline=False)
 
 
 def grid_height(layers: int) -> int:
-    """Pixels for a grid of so many layers."""
+    """Return the pixels that a grid of so many layers needs."""
     return int(np.clip(26 * layers + 110, 240, 820))
 
 

@@ -1,11 +1,11 @@
-"""The report's pages: one module each, a function from findings to a ``Page``. A new page is one file and one
-line here."""
+"""The report's pages: one module each, a function from a run's results to a ``Page``. A new page is one file and one
+line here.
+"""
 
 from collections.abc import Callable
 from functools import partial
 
 from headscope.report.blocks import Page
-from headscope.report.findings import Findings
 from headscope.report.pages.ablation import ablation
 from headscope.report.pages.emergence import emergence
 from headscope.report.pages.evolution import evolution
@@ -13,11 +13,12 @@ from headscope.report.pages.methods import methods
 from headscope.report.pages.overview import overview
 from headscope.report.pages.performance import performance
 from headscope.report.pages.reward import reward
+from headscope.report.run_results import RunResults
 
 
-def build_pages(findings: Findings, responses: int) -> list[Page]:
-    """All pages in the order of the navigation. responses: shown per model and task."""
-    builders: tuple[Callable[[Findings], Page], ...] = (
+def build_pages(results: RunResults, responses: int) -> list[Page]:
+    """Build all pages in the order of the navigation. responses: shown per model and task."""
+    builders: tuple[Callable[[RunResults], Page], ...] = (
         overview,
         evolution,
         reward,
@@ -26,4 +27,4 @@ def build_pages(findings: Findings, responses: int) -> list[Page]:
         partial(performance, responses=responses),
         methods,
     )
-    return [build(findings) for build in builders]
+    return [build(results) for build in builders]

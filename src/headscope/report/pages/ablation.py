@@ -1,38 +1,24 @@
 """Ablation: head sets removed while the model generates, among matched random sets."""
 
-from headscope.report.blocks import Block, Notice, Page, Table
-from headscope.report.figures.evidence import evidence
+from headscope.report.blocks import Block, Notice, Page
+from headscope.report.figures.evidence import evidence as evidence_figure
 from headscope.report.figures.forest import forest
-from headscope.report.findings import Findings
-from headscope.report.numbers import with_interval
-from headscope.report.palette import READINGS
+from headscope.report.run_results import RunResults, with_result
+from headscope.report.tables.evidence import evidence
+from headscope.report.tables.verdicts import verdicts
 
 
-def ablation(findings: Findings) -> Page:
-    """Needs at least one verdict; empty head sets are listed with why."""
+def ablation(results: RunResults) -> Page:
+    """Build the page from verdicts and evidence; head sets that could not be removed are rows with why."""
     blocks: list[Block] = []
-    empty = tuple(
-        f"{e.variant}, {e.heads} heads, {e.operator}, {e.task}: {e.reason}"
-        for e in findings.ablations
-        if e.verdict is None
-    )
-    if empty:
-        blocks.append(Notice("Not run, because there was nothing to remove:", empty))
-    if any(each.verdict is not None for each in findings.ablations):
-        blocks += [forest(findings.ablations), _readings(findings)]
-    if any(each.evidence is not None for each in findings.evidence):
-        blocks.append(evidence(findings.evidence))
+    if with_result(results.verdicts):
+        blocks.append(forest(results.verdicts))
+    if results.verdicts:
+        blocks.append(verdicts(results))
+    if with_result(results.evidence):
+        blocks.append(evidence_figure(results.evidence))
+    if results.evidence:
+        blocks.append(evidence(results))
     if not blocks:
         blocks.append(Notice("No ablation is done yet."))
     return Page("ablation", "Ablation", "Do the heads that training created matter for the answers?", tuple(blocks))
-
-
-def _readings(findings: Findings) -> Table:
-    rows = []
-    for each in findings.ablations:
-        if each.verdict is not None:
-            scores = tuple(with_interval(estimate) for estimate in (each.verdict.baseline, each.verdict.ablated))
-            verdict = f"{READINGS[each.verdict.reading]} {each.verdict.reading}"
-            rows.append((each.variant, each.heads, each.operator, each.task, *scores, verdict, each.reason))
-    columns = ("variant", "heads", "operator", "task", "pass@1 before", "pass@1 after", "verdict", "why")
-    return Table(columns, tuple(rows), "Each verdict with the sentence it rests on.", "readings")

@@ -1,4 +1,6 @@
-"""How results show themselves: a line in a terminal; in a notebook that line above a map of the heads, no scripts."""
+"""How results show themselves: as a line in a terminal; in a notebook as that line above a map of the heads, without
+scripts.
+"""
 
 from collections.abc import Mapping
 from html import escape
@@ -15,17 +17,17 @@ _WHITE, _POSITIVE, _NEGATIVE = (240, 240, 240), (0, 92, 160), (200, 80, 0)
 
 
 def line(result: object, *facts: str) -> str:
-    """``EdgeScores: 6 × 8 heads; 40 pairs; …``; empty facts are left out."""
+    """Return ``EdgeScores: 6 × 8 heads; 40 pairs; …``; empty facts are left out."""
     return f"{type(result).__name__}: {'; '.join(fact for fact in facts if fact)}"
 
 
 def source(settings: Mapping[str, Any]) -> str:
-    """The model a result is of, by the last part of its name; "" where the settings name none."""
+    """Return the model a result is of, by the last part of its name; "" if the settings name none."""
     return str(settings.get("model", "")).rstrip("/").rsplit("/", 1)[-1]
 
 
-def head_map(shown: str, values: "Num[np.ndarray, 'layer head']") -> str:
-    """HTML: the line, and a layer × head grid (layer 0 at the bottom) shaded by value, zero being near-white.
+def head_map(title: str, values: "Num[np.ndarray, 'layer head']") -> str:
+    """Return HTML: the title, and a layer × head grid (layer 0 at the bottom) shaded by value, zero near-white.
 
     Cells of one shade are one path, so that 36 × 32 heads stay below 50 kB.
     """
@@ -37,7 +39,7 @@ def head_map(shown: str, values: "Num[np.ndarray, 'layer head']") -> str:
     )
     style = "font:11px sans-serif;fill:currentColor"
     drawing = f'<svg width="{size[0]}" height="{size[1]}" role="img" style="{style}">{_cells(values)}{axes}</svg>'
-    return f"<div><code>{escape(shown)}</code><br>{drawing}</div>"
+    return f"<div><code>{escape(title)}</code><br>{drawing}</div>"
 
 
 def _cells(values: "Num[np.ndarray, 'layer head']") -> str:
@@ -55,5 +57,5 @@ def _cells(values: "Num[np.ndarray, 'layer head']") -> str:
 
 def _colour(share: float) -> str:
     end = _POSITIVE if share >= 0 else _NEGATIVE
-    mixed = (round(zero + (full - zero) * abs(share)) for zero, full in zip(_WHITE, end, strict=True))
-    return "#" + "".join(f"{channel:02x}" for channel in mixed)
+    channels = [round(white + (full - white) * abs(share)) for white, full in zip(_WHITE, end, strict=True)]
+    return "#" + "".join(f"{channel:02x}" for channel in channels)

@@ -1,4 +1,4 @@
-"""Embedding: whatever the text, the script element holds it and JSON gives it back."""
+"""Sanitising: whatever the text, the script element holds it and JSON gives it back."""
 
 import json
 from pathlib import Path
@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headscope.report.embedding import content_security_policy, plain, script_json
-from headscope.report.numbers import count_with_interval, with_interval
-from headscope.report.scripts import joined
+from headscope.report.sanitising import content_security_policy, plain_text, script_json
+from headscope.report.scripts import join_modules
 from headscope.results.estimate import Estimate
+from headscope.results.numbers import format_count_estimate, format_estimate, format_p, format_share
 
 
 @settings(max_examples=60)
@@ -24,10 +24,10 @@ def test_json_comes_back_and_cannot_end_the_script(text: str) -> None:
 @settings(max_examples=60)
 @given(st.text(st.characters(exclude_categories=[])))
 def test_plain_text_is_encodable_free_of_controls_and_stable(text: str) -> None:
-    shown = plain(text)
-    shown.encode("utf-8")
-    assert not [char for char in shown if char < " " and char not in "\n\t"]
-    assert plain(shown) == shown
+    plain = plain_text(text)
+    plain.encode("utf-8")
+    assert not [char for char in plain if char < " " and char not in "\n\t"]
+    assert plain_text(plain) == plain
 
 
 def test_policy_names_the_hash_of_each_script() -> None:
@@ -42,12 +42,12 @@ def test_modules_are_joined_once_in_the_order_of_their_imports(tmp_path: Path) -
     (tmp_path / "c.js").write_text("export const c = 1;\n")
     main = tmp_path / "main.js"
     main.write_text('import { a } from "./a.js";\nimport { c } from "./c.js";\na(c);\n')
-    source = joined(main)
+    source = join_modules(main)
     assert source.split() == ["const", "c", "=", "1;", "function", "a()", "{", "return", "c;", "}", "a(c);"]
 
 
 @pytest.mark.parametrize(
-    ("estimate", "shown", "counted"),
+    ("estimate", "decimal", "count"),
     [
         (Estimate(5.0, 2.0, 7.0, 64, ""), "5.00 [2.00, 7.00]", "5 [2, 7]"),
         (Estimate(-1.5, -3.0, 0.0, 64, ""), "−1.50 [−3.00, 0.00]", "−1.5 [−3.0, 0.0]"),
@@ -55,6 +55,12 @@ def test_modules_are_joined_once_in_the_order_of_their_imports(tmp_path: Path) -
         (Estimate(float("nan"), float("nan"), float("nan"), 0, ""), "–", "–"),
     ],
 )
-def test_numbers_carry_their_interval(estimate: Estimate, shown: str, counted: str) -> None:
-    assert with_interval(estimate) == shown
-    assert count_with_interval(estimate) == counted
+def test_numbers_carry_their_interval(estimate: Estimate, decimal: str, count: str) -> None:
+    assert format_estimate(estimate) == decimal
+    assert format_count_estimate(estimate) == count
+
+
+def test_shares_are_per_cent_and_small_p_values_keep_two_digits() -> None:
+    assert format_share(Estimate(0.05, 0.042, 0.061, 64, "")) == "5.0 [4.2, 6.1] %"
+    p_values = {1.0: "1.000", 0.0476: "0.048", 0.0047: "0.0047", 1.5e-12: "1.5e−12", 0.0: "0.000", float("nan"): "–"}
+    assert [format_p(p_value) for p_value in p_values] == list(p_values.values())

@@ -6,9 +6,9 @@ import pytest
 
 from headscope.circuits import attribute, exact_heads, faithfulness_curve, select
 from headscope.results.circuit import Circuit
+from headscope.results.display import head_map
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
-from headscope.results.shown import head_map
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,186 @@
+"""What tables and pages need of a run: its study, the coverage of its plan, and its finished results in the study's
+order.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+from headscope.pairs import Pairs
+from headscope.results.claim import Claim, Claims
+from headscope.results.codec import Json
+from headscope.results.comparison import Comparison
+from headscope.results.crossed import Crossed
+from headscope.results.estimate import Estimate
+from headscope.results.evidence import Evidence
+from headscope.results.faithfulness import FaithfulnessEstimates
+from headscope.results.measures import Measures
+from headscope.results.not_run import NotRun
+from headscope.results.overlap import EffectMap
+from headscope.results.table import Row
+from headscope.results.thinking import Thinking
+from headscope.results.verdict import AblationVerdict
+from headscope.runs.coverage import Coverage, coverage
+from headscope.runs.directory import Finished, Record, RunDirectory
+from headscope.storage import Result
+
+R = TypeVar("R", bound=Result)
+
+Log = tuple[dict[str, Json], ...]
+"""One entry per logged training step: ``step``, ``loss``, ``reward``, ``reward_sd`` … as far as they were logged."""
+
+
+@dataclass(frozen=True, eq=False)
+class RunResults:
+    """The results of one run. Each kind is read when it is first asked for.
+
+    Reading raises InputError for a result that is damaged or was written by a newer headscope.
+    """
+
+    run: RunDirectory
+
+    @cached_property
+    def lock(self) -> dict[str, Json]:
+        """The content of ``study.lock.json``."""
+        return self.run.lock()
+
+    @property
+    def study(self) -> dict[str, Json]:
+        """The resolved study."""
+        study: dict[str, Json] = self.lock["study"]
+        return study
+
+    @property
+    def provenance(self) -> dict[str, Json]:
+        """Versions, commit and machine; empty for a run that recorded none."""
+        provenance: dict[str, Json] = self.lock.get("provenance", {})
+        return provenance
+
+    @cached_property
+    def variants(self) -> tuple[str, ...]:
+        """Variants in the study's order, without the base."""
+        return tuple(variant["name"] for variant in self.study["variants"])
+
+    @cached_property
+    def coverage(self) -> Coverage:
+        """Done, failed and missing units of the plan."""
+        return coverage(self.run)
+
+    def in_order(self, kind: type[R]) -> list[Finished[R]]:
+        """Return the finished units of one kind: the base's first, then the variants' as the study lists them."""
+        places = {name: place for place, name in enumerate(self.variants)}
+        return sorted(self.run.results(kind), key=lambda unit: places.get(unit.labels["variant"], -1))
+
+    @cached_property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """One per variant."""
+        return tuple(unit.whole for unit in self.in_order(Comparison))
+
+    @cached_property
+    def crossed(self) -> dict[str, Crossed]:
+        """By variant."""
+        return {unit.labels["variant"]: unit.whole for unit in self.in_order(Crossed)}
+
+    @cached_property
+    def thinking(self) -> list[Finished[Thinking]]:
+        """One per variant that is the think-off mode of another."""
+        return self.in_order(Thinking)
+
+    @cached_property
+    def effects(self) -> EffectMap | None:
+        """The effects of all variants."""
+        units = self.run.results(EffectMap)
+        return units[0].whole if units else None
+
+    @cached_property
+    def training_logs(self) -> dict[str, Log]:
+        """By variant: of those trained in this run, and the checkpoints' rewards of those trained elsewhere."""
+        logs = {record.labels["variant"]: _training_log(record) for record in self.run.find("train")}
+        for comparison in self.comparisons:
+            rewards = [count for count in comparison.reward if count.logged]
+            if rewards and not logs.get(comparison.variant):
+                logs[comparison.variant] = tuple(
+                    {"step": count.step, "reward": count.reward, "reward_sd": count.reward_sd} for count in rewards
+                )
+        return {variant: logs[variant] for variant in self.variants if logs.get(variant)}
+
+    @cached_property
+    def evaluations(self) -> list[Finished[Measures]]:
+        """Measures of every model, evaluated step and task."""
+        return self.in_order(Measures)
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Evaluated tasks, in the plan's order."""
+        return tuple(dict.fromkeys(unit.labels["task"] for unit in self.run.results(Measures)))
+
+    @cached_property
+    def last_evaluations(self) -> list[Finished[Measures]]:
+        """Measures of each model's last evaluated step, by task."""
+        last: dict[tuple[str, str], Finished[Measures]] = {}
+        for unit in sorted(self.evaluations, key=lambda unit: int(unit.labels["step"])):
+            last[unit.labels["variant"], unit.labels["task"]] = unit
+        return [unit for unit in self.evaluations if unit in last.values()]
+
+    def last_measures(self, variant: str, task: str) -> Measures | None:
+        """Return the measures of a model's last evaluated step on a task; None if it was not evaluated."""
+        for unit in self.last_evaluations:
+            if (unit.labels["variant"], unit.labels["task"]) == (variant, task):
+                return unit.whole
+        return None
+
+    @cached_property
+    def verdicts(self) -> list[Finished[AblationVerdict]]:
+        """One per head set, operator and task."""
+        return self.in_order(AblationVerdict)
+
+    @cached_property
+    def evidence(self) -> list[Finished[Evidence]]:
+        """One per head set and task."""
+        return self.in_order(Evidence)
+
+    @cached_property
+    def pairs(self) -> list[Finished[Pairs]]:
+        """The pair sets, in the plan's order."""
+        return self.run.results(Pairs)
+
+    @cached_property
+    def faithfulness(self) -> list[Finished[FaithfulnessEstimates]]:
+        """Curves of the base and of each variant's last checkpoint, on each variant's pairs."""
+        return self.run.results(FaithfulnessEstimates)
+
+    @property
+    def circuit_size(self) -> float:
+        """The share of edges in the circuits that head counts rest on."""
+        return float(self.study["discover"]["fraction"])
+
+    def circuit_faithfulness(self, variant: str, model: str, step: int) -> Estimate | None:
+        """Return how faithful a model's circuit on a variant's pairs is, at the circuit size; None if not measured."""
+        place = {"variant": variant, "model": model, "step": step}
+        for unit in self.faithfulness:
+            if place.items() <= unit.labels.items():
+                return unit.whole.at(self.circuit_size)
+        return None
+
+    @cached_property
+    def claims(self) -> tuple[Claim, ...]:
+        """The claims as they were judged last; none before that."""
+        return Claims.load(self.run.path).claims if (self.run.path / Claims.file).is_file() else ()
+
+
+def with_result(units: Iterable[Finished[R]]) -> list[tuple[Finished[R], R]]:
+    """Return the units that have a result, with it."""
+    return [(unit, unit.whole) for unit in units if not isinstance(unit.result, NotRun)]
+
+
+def label_columns(unit: Record, *names: str) -> Row:
+    """Return the columns that say which unit a row is about."""
+    return {name: unit.labels[name] for name in names}
+
+
+def _training_log(record: Record) -> Log:
+    path = record.folder / "log.jsonl"
+    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
+    return tuple(json.loads(line) for line in lines if line)

@@ -1,0 +1,88 @@
+"""Accuracy: how well each model answers each task, and how its answers end."""
+
+from collections.abc import Sequence
+
+from headscope.report.palette import ANSWERS
+from headscope.report.run_results import RunResults
+from headscope.results.measures import Measures
+from headscope.results.numbers import format_estimate, format_number, format_p
+from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, percent_cell
+from headscope.runs.directory import Finished
+
+Evaluations = Sequence[Finished[Measures]]
+
+
+def accuracy(results: RunResults) -> Table:
+    """Return pass@1 and its change, the largest pass@k, majority@k, rates and length, per task, model and step."""
+    units = sorted(results.evaluations, key=lambda unit: results.tasks.index(unit.labels["task"]))
+    rows = tuple(_place(unit) | _accuracy_columns(unit.whole) for unit in units)
+    caption = (
+        "Accuracy at every evaluated step, with 95 % intervals over problems. Δ: pass@1 against the base, paired by "
+        "problem; flips: problems whose first answer became right and wrong, p of the exact McNemar test. Unfinished "
+        "and unparsed answers count as wrong; tokens: mean length of an answer."
+    )
+    return Table("accuracy", rows, caption)
+
+
+def _place(unit: Finished[Measures]) -> Row:
+    return {"task": unit.labels["task"], "model": unit.labels["variant"], "step": unit.labels["step"]}
+
+
+def _accuracy_columns(measures: Measures) -> Row:
+    k = measures.largest_k
+    largest, majority = measures.pass_at_k[k], (measures.majority_at_k or {}).get(k)
+    tokens = measures.mean_tokens
+    return {
+        "problems × samples": measures.size,
+        "pass@1": estimate_cell(measures.pass_at_k[1]),
+        "Δ against base": estimate_cell(measures.change, sign=True),
+        "flips": _flips(measures),
+        "pass@largest k": Cell(f"{format_estimate(largest)} (k = {k})", {"k": k, "estimate": largest}),
+        "majority@k": estimate_cell(majority),
+        "unfinished": percent_cell(measures.rates["unfinished"]),
+        "unparsed": percent_cell(measures.rates["unparsed"]),
+        "tokens": Cell(format_number(tokens.value, 0), tokens),
+    }
+
+
+def _flips(measures: Measures) -> Cell | None:
+    flips = measures.flips
+    if flips is None:
+        return None
+    return Cell(f"+{flips.gained} −{flips.lost} (p = {format_p(flips.p_value)})", flips)
+
+
+def _size_columns(measures: Measures) -> Row:
+    return {"problems": measures.problems, "samples": measures.samples}
+
+
+def pass_at_k_data(evaluations: Evaluations) -> Table:
+    """Return the data of the pass@k figure."""
+    rows: list[Row] = []
+    for unit in evaluations:
+        measures = unit.whole
+        for k, estimate in measures.pass_at_k.items():
+            success = measures.success_at_k.get(k)
+            row = _place(unit) | {"k": k} | interval_columns("pass@k", estimate)
+            row |= {"success@k": None if success is None else success.value}
+            rows.append(row | _size_columns(measures) | {"interval": estimate.method})
+    return Table("pass-at-k", tuple(rows), "One row per task, model and k; last evaluated step.")
+
+
+def pass_over_steps_data(evaluations: Evaluations) -> Table:
+    """Return the data of the figure of pass@1 over training."""
+    rows: list[Row] = []
+    for unit in evaluations:
+        score = interval_columns("pass@1", unit.whole.pass_at_k[1])
+        rows.append(_place(unit) | score | _size_columns(unit.whole))
+    return Table("pass-over-steps", tuple(rows), "One row per task, model and evaluated step.")
+
+
+def answers_data(evaluations: Evaluations) -> Table:
+    """Return the data of the figure of how answers end."""
+    rows: list[Row] = []
+    for unit in evaluations:
+        shares: Row = {verdict: unit.whole.rates.get(verdict, 0.0) for verdict in ANSWERS}
+        length = interval_columns("mean tokens", unit.whole.mean_tokens)
+        rows.append(_place(unit) | shares | length | _size_columns(unit.whole))
+    return Table("answers", tuple(rows), "One row per task and model; last evaluated step.")

@@ -1,0 +1,42 @@
+"""Circuits: the heads that carry most of each checkpoint's score, and how well the scores were measured."""
+
+from headscope.pairs import Pairs
+from headscope.report.run_results import RunResults
+from headscope.report.tables.faithfulness import faithfulness_cell
+from headscope.results.edges import EdgeScores
+from headscope.results.table import Cell, Row, Table
+
+
+def circuits(results: RunResults) -> Table:
+    """Return one row per scored checkpoint, with the pairs, quadrature nodes and residual behind its scores."""
+    pairs = {unit.labels["variant"]: unit.whole for unit in results.pairs if unit.labels["pairs"] == "main"}
+    rows: list[Row] = []
+    for record in results.run.find(EdgeScores.kind, pairs="main"):
+        # Loaded one at a time and not kept: scores per pair of all checkpoints may not fit in memory.
+        scores = EdgeScores.load(record.folder)
+        labels = record.labels
+        variant, model, step = labels["variant"], labels["model"], labels["step"]
+        nodes = scores.settings.get("nodes", 1)
+        # The adaptive rule may reach its limit before the scores settle.
+        settled = scores.settings.get("adaptive_converged", True)
+        row: Row = {
+            "pairs of": variant,
+            "model": model,
+            "step": step,
+            "pairs (dropped)": _pairs_cell(pairs[variant]),
+            "heads with most score": " ".join(map(str, scores.top_heads())),
+            "nodes": Cell(f"{nodes}{'' if settled else ' (not settled)'}", nodes),
+            "residual": Cell(f"{scores.residual:.1e}".replace("-", "−"), scores.residual),
+            "faithfulness": faithfulness_cell(results, variant, model, step),
+        }
+        rows.append(row)
+    caption = (
+        "Residual: how far the scores of the input's edges are from adding up to the change of the metric, relative to "
+        "it. Faithfulness: what the circuit carries alone, 1 for the whole model."
+    )
+    return Table("circuits", tuple(rows), caption)
+
+
+def _pairs_cell(pairs: Pairs) -> Cell:
+    dropped = ", ".join(f"{count} {reason}" for reason, count in pairs.dropped.items()) or "0"
+    return Cell(f"{len(pairs)} ({dropped})", {"pairs": len(pairs), "dropped": pairs.dropped})

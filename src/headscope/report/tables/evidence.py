@@ -1,0 +1,106 @@
+"""Evidence: what teacher forcing says of a head set, and what could explain it."""
+
+from collections.abc import Sequence
+
+from headscope.report.run_results import RunResults, label_columns, with_result
+from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
+from headscope.results.not_run import NotRun
+from headscope.results.numbers import format_estimate, format_p
+from headscope.results.table import Cell, Row, Table, Value, estimate_cell, interval_columns
+from headscope.runs.directory import Finished
+
+STANDS = {True: "stands", False: "does not stand", None: "undecided"}
+
+_CHECKS = ("post − base", "off-task", "repaired", "doses")
+_COLUMNS = ("texts", "Δ nats", "rank", "rank, like importance", "operators", *_CHECKS)
+
+
+def evidence(results: RunResults) -> Table:
+    """Return one row per head set and task: effect, rank, agreement of operators, and the checks around them."""
+    rows: list[Row] = []
+    for unit in results.evidence:
+        result = unit.result
+        columns = dict.fromkeys(_COLUMNS) if isinstance(result, NotRun) else _columns(result)
+        reading = "not run" if isinstance(result, NotRun) else STANDS[result.stands]
+        place = label_columns(unit, "variant", "heads", "task")
+        rows.append(place | {"verdict": reading} | columns | {"reason": result.reason})
+    caption = (
+        "Change of the loss on the model's own correct answers when the heads are replaced, nats per token, positive "
+        "if it hurts; 95 % bootstrap over texts. Δ and ranks: of the first operator, among random sets with as many "
+        "heads per layer and among sets of like importance in the base. Operators: that support the set. Post − base: "
+        "the effect in the variant minus in the base. Off-task: the effect on another task. Repaired: direct minus "
+        "total effect. Doses: Page's test that the loss rises as the heads' writes are scaled down or up."
+    )
+    return Table("evidence", tuple(rows), caption)
+
+
+def _columns(evidence: Evidence) -> Row:
+    first = evidence.operators[0]
+    signed: dict[str, Value] = {
+        "post − base": estimate_cell(evidence.training, 3, sign=True),
+        "off-task": None if evidence.guard is None else estimate_cell(evidence.guard.effect, 3, sign=True),
+        "repaired": None if evidence.repair is None else estimate_cell(evidence.repair.repaired, 3, sign=True),
+    }
+    effect = f"{format_estimate(first.effect, 3, sign=True)} ({first.operator})"
+    agreeing = {"agreeing": evidence.agreeing, "asked": len(evidence.operators)}
+    return {
+        "texts": evidence.texts,
+        "Δ nats": Cell(effect, {"operator": first.operator, "effect": first.effect}),
+        "rank": Cell(f"{first.rank} of {1 + len(first.control_effects)}", first.rank) if _has_rank(first) else None,
+        "rank, like importance": _importance_rank(first),
+        "operators": Cell(f"{evidence.agreeing} of {len(evidence.operators)}", agreeing),
+        **signed,
+        "doses": _doses(evidence.dose),
+    }
+
+
+def _has_rank(effect: OperatorEffect) -> bool:
+    return len(effect.control_effects) > 0
+
+
+def _importance_rank(effect: OperatorEffect) -> Cell | None:
+    sets = 1 + len(effect.importance_effects)
+    if sets == 1:
+        return None
+    return Cell(f"{effect.importance_rank} of {sets}", effect.importance_rank)
+
+
+def _doses(dose: DoseResponse | None) -> Cell | None:
+    arms = {} if dose is None else {"down": dose.below, "up": dose.above}
+    p_values = {name: trend.p_value for name, trend in arms.items() if trend is not None}
+    text = ", ".join(f"{name} p = {format_p(p_value)}" for name, p_value in p_values.items())
+    return Cell(text, p_values) if p_values else None
+
+
+def evidence_data(units: Sequence[Finished[Evidence]]) -> Table:
+    """Return the data of the evidence figure."""
+    rows: list[Row] = []
+    for unit, evidence in with_result(units):
+        for effect in evidence.operators:
+            place = label_columns(unit, "variant", "heads", "task")
+            rows.append(place | _operator_columns(evidence, effect) | _context_columns(evidence))
+    return Table("evidence-operators", tuple(rows), "One row per operator.")
+
+
+def _operator_columns(evidence: Evidence, effect: OperatorEffect) -> Row:
+    return {
+        "operator": effect.operator,
+        "texts": evidence.texts,
+        **interval_columns("effect", effect.effect),
+        "rank": effect.rank if _has_rank(effect) else None,
+        "p": effect.p_value,
+        "p like importance": effect.importance_p_value,
+        "supported": "yes" if effect.supported else "no",
+    }
+
+
+def _context_columns(evidence: Evidence) -> Row:
+    guard, repair, training = evidence.guard, evidence.repair, evidence.training
+    return {
+        "post − base": None if training is None else training.value,
+        "off-task": None if guard is None else guard.effect.value,
+        "specific": None if guard is None else guard.specific.value,
+        "direct − total": None if repair is None else repair.repaired.value,
+        "stands": STANDS[evidence.stands],
+        "reason": evidence.reason,
+    }

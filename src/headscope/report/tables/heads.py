@@ -1,0 +1,100 @@
+"""Head counts: heads kept, new and lost, with the numbers that the base against itself would show."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headscope.report.run_results import RunResults
+from headscope.report.tables.faithfulness import faithfulness_cell
+from headscope.results.comparison import Comparison
+from headscope.results.emergence import Emergence
+from headscope.results.estimate import Estimate
+from headscope.results.numbers import UNKNOWN, format_count_estimate, format_p
+from headscope.results.table import Cell, Row, Table, interval_columns
+
+COUNTED = ("kept", "new", "lost")
+
+_CAPTION = (
+    "95 % intervals over pairs; null: the base against itself, mean over random halves of all its pairs and the range "
+    "of 95 % of them; p: share of the halves with as many new heads. Doubled: heads whose share of all |score| more "
+    "than doubled, and so many of the base on fresh pairs."
+)
+
+
+def heads(results: RunResults) -> Table:
+    """Return the counts of each variant's last checkpoint, with the faithfulness of its circuit."""
+    rows: list[Row] = []
+    for comparison in results.comparisons:
+        variant, step = comparison.variant, comparison.steps[-1]
+        faithfulness: Row = {"faithfulness": faithfulness_cell(results, variant, variant, step)}
+        rows.append(_count_columns(variant, step, comparison.final) | faithfulness)
+    caption = (
+        f"Heads at each variant's last checkpoint. {_CAPTION} Faithfulness: what the circuit carries alone, 1 for the "
+        "whole model."
+    )
+    return Table("heads", tuple(rows), caption)
+
+
+def checkpoints(results: RunResults) -> Table:
+    """Return the counts of every checkpoint."""
+    rows: list[Row] = []
+    for comparison in results.comparisons:
+        rows += [_count_columns(comparison.variant, step, emergence) for step, emergence in comparison.series]
+    return Table("checkpoints", tuple(rows), f"Heads at every checkpoint. {_CAPTION}")
+
+
+def _count_columns(variant: str, step: int, emergence: Emergence) -> Row:
+    counts, null, excess = emergence.counts, emergence.null, emergence.excess.new
+    doubled, by_chance = emergence.doubled, emergence.doubled_null
+    doubled_text = f"{len(doubled)} ({UNKNOWN if by_chance is None else len(by_chance)})"
+    new_above_null = f"{format_count_estimate(excess, sign=True)} (p = {format_p(emergence.new_p_value)})"
+    return {
+        "variant": variant,
+        "step": step,
+        "kept": _count_with_null(counts.kept, null.kept),
+        "new": _count_with_null(counts.new, null.new),
+        "lost": _count_with_null(counts.lost, null.lost),
+        "new above null": Cell(new_above_null, {"excess": excess, "p_value": emergence.new_p_value}),
+        "doubled (null)": Cell(doubled_text, {"heads": doubled, "null": by_chance}),
+        "pairs": emergence.pairs,
+        "new heads": Cell(str(emergence.new), emergence.new),
+    }
+
+
+def _count_with_null(count: Estimate, null: Estimate) -> Cell:
+    text = f"{format_count_estimate(count)} (null {format_count_estimate(null)})"
+    return Cell(text, {"count": count, "null": null})
+
+
+def head_counts_data(comparisons: Sequence[Comparison]) -> Table:
+    """Return the data of the figure of head counts."""
+    rows: list[Row] = []
+    for comparison in comparisons:
+        emergence = comparison.final
+        for status in COUNTED:
+            row: Row = {"variant": comparison.variant, "status": status}
+            row |= interval_columns("heads", getattr(emergence.counts, status))
+            row |= interval_columns("null", getattr(emergence.null, status), "null ")
+            rows.append(row | interval_columns("above null", getattr(emergence.excess, status), "excess "))
+    return Table("head-counts", tuple(rows), "One row per variant and status, last checkpoint.")
+
+
+def cohorts_data(comparisons: Sequence[Comparison]) -> Table:
+    """Return the data of the figure of cohorts."""
+    rows: list[Row] = []
+    for comparison in comparisons:
+        dynamics = comparison.dynamics
+        for index, (step, emergence) in enumerate(comparison.series):
+            emergent = dynamics.emergent[index]
+            row: Row = {
+                "variant": comparison.variant,
+                "step": step,
+                "new heads": int(emergent.sum()),
+                "low": emergence.counts.new.low,
+                "high": emergence.counts.new.high,
+                "new for the first time": int(np.sum(emergent & (dynamics.first == index))),
+                "base heads kept": int(dynamics.kept_counts[index]),
+                "null new": emergence.null.new.value,
+            }
+            rows.append(row)
+    return Table("cohorts", tuple(rows), "One row per checkpoint.")

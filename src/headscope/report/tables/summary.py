@@ -1,0 +1,78 @@
+"""The summary: one row per model, every number with its interval and null."""
+
+from headscope.report.palette import READINGS
+from headscope.report.run_results import RunResults, with_result
+from headscope.report.tables.faithfulness import faithfulness_cell
+from headscope.results.numbers import format_count, format_estimate, format_number
+from headscope.results.table import Cell, Row, Table, count_cell, estimate_cell
+from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
+from headscope.runs.directory import Finished
+
+_STRENGTH = (SUPPORTED, UNDECIDED, NOT_SUPPORTED)
+
+
+def summary(results: RunResults) -> Table:
+    """Return pass@1 per task, head counts, faithfulness and the strongest ablation of the base and every variant.
+
+    What is not done is a dash.
+    """
+    rows = []
+    for variant in ("base", *results.variants):
+        row: Row = {"model": variant}
+        for task in results.tasks:
+            measures = results.last_measures(variant, task)
+            row[_pass_column(results, task)] = None if measures is None else estimate_cell(measures.pass_at_k[1])
+        row |= _head_columns(results, variant)
+        rows.append(row | {"strongest ablation": strongest_ablation(results, variant)})
+    caption = (
+        "The models at their last checkpoint. pass@1: intervals over problems, n is problems × samples. Null: the base "
+        "against itself on other pairs. Of several ablations the verdict that decides most; its random sets have as "
+        "many heads in each layer."
+    )
+    return Table("summary", tuple(rows), caption)
+
+
+def _pass_column(results: RunResults, task: str) -> str:
+    sizes = dict.fromkeys(unit.whole.size for unit in results.last_evaluations if unit.labels["task"] == task)
+    return f"pass@1 {task} ({', '.join(sizes)})"
+
+
+def _head_columns(results: RunResults, variant: str) -> Row:
+    columns: Row = {"heads kept / new / lost (null)": None, "new above null": None, "faithfulness": None}
+    for comparison in results.comparisons:
+        if comparison.variant == variant:
+            final, null = comparison.final, comparison.final.null
+            counts = f"{len(final.kept)} / {len(final.new)} / {len(final.lost)}"
+            chance = " / ".join(format_count(estimate.value) for estimate in (null.kept, null.new, null.lost))
+            columns["heads kept / new / lost (null)"] = Cell(
+                f"{counts} ({chance})", {"counts": final.counts, "null": null}
+            )
+            columns["new above null"] = count_cell(final.excess.new, sign=True)
+            columns["faithfulness"] = faithfulness_cell(results, variant, variant, comparison.steps[-1])
+    return columns
+
+
+def strongest_ablation(results: RunResults, variant: str) -> Cell | str | None:
+    """Return ``emergent zero T1: −0.14 [−0.17, −0.11] (random −0.02, rank 1 of 21) ● supported``.
+
+    Of several: the verdict that decides most, then the lowest p, then the largest effect. ``no heads to remove`` if
+    every set asked about was empty; None if nothing was asked.
+    """
+    asked = [unit for unit in results.verdicts if unit.labels["variant"] == variant]
+    measured = with_result(asked)
+    if not measured:
+        return "no heads to remove" if asked else None
+    unit, verdict = min(measured, key=lambda pair: _strength(pair[1]))
+    return Cell(_phrase(unit, verdict), unit.labels | {"effect": verdict.effect, "p_value": verdict.p_value})
+
+
+def _strength(verdict: AblationVerdict) -> tuple[int, float, float]:
+    return _STRENGTH.index(verdict.reading), verdict.p_value, -abs(verdict.effect.value)
+
+
+def _phrase(unit: Finished[AblationVerdict], verdict: AblationVerdict) -> str:
+    place = f"{unit.labels['heads']} {unit.labels['operator']} {unit.labels['task']}"
+    effect = format_estimate(verdict.effect, sign=True)
+    rank = f"rank {verdict.rank} of {verdict.controls + 1}"
+    random = f"random {format_number(verdict.control_mean, sign=True)}, {rank}"
+    return f"{place}: {effect} ({random}) {READINGS[verdict.reading]} {verdict.reading}"

@@ -1,0 +1,30 @@
+"""What each verb of the command line prints at its end."""
+
+from collections.abc import Callable
+
+from headscope.report.run_results import RunResults
+from headscope.report.tables.accuracy import accuracy
+from headscope.report.tables.circuits import circuits
+from headscope.report.tables.crossed import crossed
+from headscope.report.tables.evidence import evidence
+from headscope.report.tables.heads import checkpoints, heads
+from headscope.report.tables.overlaps import overlaps
+from headscope.report.tables.summary import summary
+from headscope.report.tables.think_modes import think_modes
+from headscope.report.tables.verdicts import verdicts
+from headscope.results.table import Table
+
+VERB_TABLES: dict[str, tuple[Callable[[RunResults], Table], ...]] = {
+    "run": (summary, accuracy, heads, verdicts),
+    "discover": (circuits,),
+    "compare": (checkpoints, crossed, think_modes, overlaps),
+    "ablate": (verdicts, evidence),
+    "eval": (accuracy,),
+    "train": (),
+}
+"""``report`` prints the tables of ``run``."""
+
+
+def verb_tables(verb: str, results: RunResults) -> list[Table]:
+    """Make the tables of a verb; those of what the run has not done have no rows."""
+    return [make(results) for make in VERB_TABLES[verb]]

@@ -1,0 +1,252 @@
+"""Tables: the terminal prints the cells the page shows, JSON holds the numbers in full, and every row says what it
+rests on.
+"""
+
+import html
+import json
+import math
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from headscope.comparison.claims import StudyResults, judge
+from headscope.comparison.record import comparison_record
+from headscope.report import RunResults
+from headscope.report.page import page_html
+from headscope.report.pages import build_pages
+from headscope.report.tables.verbs import VERB_TABLES, verb_tables
+from headscope.results.claim import Claims
+from headscope.results.counts import EdgeChange, HeadEstimates, LayerProfile
+from headscope.results.crossed import EFFECTS, ORIGINS, Crossed, Origin
+from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect, Trend
+from headscope.results.not_run import NotRun
+from headscope.results.overlap import EffectMap, Likeness, Overlap
+from headscope.results.table import Cell, Table, display_text
+from headscope.results.thinking import Thinking
+from headscope.runs import RunDirectory
+
+from .runs import STEPS, RunWriter, add_comparison, add_samples, emergence, estimate, pairs, samples, series, verdict
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
+    """GRPO with every kind of result, and a study that was judged."""
+    checkpoints = series(3, births=4)
+    last = checkpoints[-1]
+    grid = np.arange(24, dtype=np.float64).reshape(4, 6)
+    profile = LayerProfile(grid, grid - 0.5, grid + 0.5, grid / 2, grid / 2, grid / 2, grid / 2)
+    edges = EdgeChange(last.counts, last.null, last.excess, tuple(f"m{n}->logits" for n in range(7)), ())
+    checkpoints[-1] = replace(last, layers=profile, edges=edges)
+    rewards = [(step, float(np.sin(step))) for step in STEPS]
+    run = RunWriter(tmp_path_factory.mktemp("tables") / "run", variants=("grpo", "think-off"))
+    series_of_steps = list(zip(STEPS, checkpoints, strict=True))
+    run.save(comparison_record("grpo", series_of_steps, checkpoints, rewards, [last]), variant="grpo")
+    run.save(pairs(4), variant="grpo", pairs="main")
+    for variant, step in (("base", 0), ("grpo", 30), ("grpo", 60)):
+        add_samples(run, variant, step, "T|1", samples("T|1", {"p": "6"}), 0.3 + step / 200)
+    add_evidence(run)
+    run.save(verdict(-0.14, "supported"), variant="grpo", heads="kept", operator="zero", task="T|1")
+    run.save(NotRun("no emergent heads"), "verdict", variant="grpo", heads="emergent", operator="zero", task="T|1")
+    run.save(crossed(), variant="grpo")
+    overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.004, 2, 3, 3, by_layer=True)
+    likeness = Likeness("grpo", "think-off", "faithfulness", (0.05, 0.1), overlap, estimate(0.9, 0.05))
+    run.save(EffectMap({"grpo": np.zeros((2, 1, 2))}, (likeness,), 0.8))
+    leak = {"T|1": estimate(0.2, 0.1)}
+    thinking = Thinking(last, 0.8, estimate(0.05, 0.01), estimate(0.08, 0.01), estimate(3.0, 1.0), leak)
+    run.save(thinking, variant="think-off", think_on="grpo")
+    Claims(tuple(judge(StudyResults()))).save(run.path)
+    return RunResults(run.close())
+
+
+def add_evidence(run: RunWriter) -> None:
+    """Add evidence on two head sets, one of which is empty."""
+    effect = estimate(0.4, 0.1, 30, "text bootstrap-t 95%")
+    operator = OperatorEffect(
+        "zero", effect, effect, np.array([0.1, 0.2]), np.array([0.1, 0.5, 0.6]), effect, 1 / 3, 1, 0.75, 3, True
+    )
+    dose = DoseResponse((0.0, 1.0), (effect, effect), Trend(effect, 2.1e-25), None)
+    evidence = Evidence("T|1", verdict(0.0, "undecided").heads, 30, 2, (operator,), None, "too few texts", dose=dose)
+    run.save(evidence, variant="grpo", heads="kept", task="T|1")
+    run.save(NotRun("no correct answer"), "evidence", variant="grpo", heads="lost", task="T|1")
+
+
+def crossed() -> Crossed:
+    """Return a crossed design of two heads, of which the model changed one."""
+    grid = np.array([[0.1, 0.0]])
+    effects = {name: HeadEstimates(grid, grid - 0.05, grid + 0.05) for name in EFFECTS}
+    q_value = np.ones((len(EFFECTS), 1, 2))
+    q_value[0, 0, 0] = 0.01
+    origins = {name: Origin(estimate(2.0, 1.0), verdict(0.0, "undecided").heads) for name in ORIGINS}
+    return Crossed(np.zeros((2, 2, 1, 2)), effects, q_value, origins, 64, 0.01, 200, 0)
+
+
+def page_tables(results: RunResults) -> dict[str, Table]:
+    """Every table of the report by its name."""
+    tables: dict[str, Table] = {}
+    for page in build_pages(results, 0):
+        for table in page.tables():
+            assert table.name not in tables
+            tables[table.name] = table
+    return tables
+
+
+def html_cells(page: str, name: str) -> list[list[str]]:
+    """The texts of a table's cells as the page holds them, heading first."""
+    table = re.search(rf'<table data-name="{name}">(.*?)</table>', page, re.DOTALL)
+    assert table is not None
+    rows = re.findall(r"<tr>(.*?)</tr>", table[1], re.DOTALL)
+    return [[cell_text(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row, re.DOTALL)] for row in rows]
+
+
+def cell_text(markup: str) -> str:
+    return html.unescape(markup).replace("\u00a0", " ")
+
+
+def markdown_cells(text: str) -> list[list[str]]:
+    """The texts of a Markdown table's cells, heading first."""
+    heading, _, *lines = text.split("\n")
+    rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in (heading, *lines)]
+    return [[cell.strip().replace("\\|", "|") for cell in row] for row in rows]
+
+
+@pytest.mark.parametrize("fixture", ["results", "whole"])
+def test_the_terminal_prints_the_cells_of_the_page(fixture: str, request: pytest.FixtureRequest) -> None:
+    results = request.getfixturevalue(fixture)
+    page = page_html(results, responses=0)
+    tables = page_tables(results)
+    assert len(tables) > 20
+    for name, table in tables.items():
+        if table.rows:
+            assert markdown_cells(table.markdown()) == html_cells(page, name), name
+
+
+@pytest.fixture(scope="module")
+def whole(run: RunDirectory) -> RunResults:
+    """The run of the other tests of the report."""
+    return RunResults(run)
+
+
+def test_what_verbs_print_stands_on_the_page(results: RunResults) -> None:
+    tables = page_tables(results)
+    printed = [table for verb in VERB_TABLES for table in verb_tables(verb, results)]
+    assert {table.name for table in printed} - set(tables) == {"circuits"}
+    for table in printed:
+        if table.name != "circuits":
+            assert table.rows
+            assert table.markdown() == tables[table.name].markdown()
+
+
+def test_json_holds_every_number_in_full(results: RunResults) -> None:
+    for table in page_tables(results).values():
+        assert len(json.loads(json.dumps(table.records(), allow_nan=False))) == len(table.rows)
+    (row,) = [row for row in page_tables(results)["heads"].records() if row["variant"] == "grpo"]
+    new = results.comparisons[0].final.counts.new
+    assert (row["new"]["count"]["value"], row["new"]["count"]["n"]) == (new.value, 64)
+    assert row["new above null"]["p_value"] is None
+
+
+def test_a_table_of_hand_made_cells() -> None:
+    rows = ({"a": 0.12345, "b": Cell("x|y\nz", {"p": math.nan}), "c": None}, {"a": -1e-5, "b": "", "c": 3})
+    table = Table("made", rows)
+    assert table.markdown().split("\n") == [
+        "| a      | b      | c |",
+        "|--------|--------|---|",
+        "| 0.123  | x\\|y z | – |",
+        "| −1e−05 |        | 3 |",
+    ]
+    assert table.records() == [{"a": 0.12345, "b": {"p": None}, "c": None}, {"a": -1e-5, "b": "", "c": 3}]
+    assert Table("empty", ()).markdown() == ""
+    with pytest.raises(ValueError, match=r"a row of table made has the columns \('a',\)"):
+        Table("made", ({"a": 1, "b": 2}, {"a": 1}))
+
+
+def texts(results: RunResults, name: str) -> list[list[str]]:
+    """The cells of one table as they are shown."""
+    return [[display_text(value) for value in row.values()] for row in page_tables(results)[name].rows]
+
+
+def test_counts_stand_next_to_their_null_at_every_size_and_layer(results: RunResults) -> None:
+    counts = results.comparisons[0].final.counts
+    ((variant, size, _, new, *_),) = texts(results, "ladder")
+    assert (variant, size) == ("grpo", "1.0%")
+    assert new == f"{counts.new.value:.0f} [{counts.new.low:.0f}, {counts.new.high:.0f}] (1.5)".replace("-", "−")
+    layers = texts(results, "layers")
+    assert len(layers) == 6
+    assert layers[2] == ["grpo", "2", "2.0 [1.5, 2.5] (1)", "8.0 [7.5, 8.5] (4)", "14.0 [13.5, 14.5] (7)"]
+    (edges,) = texts(results, "edges")
+    assert edges[-1] == "m0->logits, m1->logits, m2->logits, m3->logits, m4->logits"
+
+
+def test_reward_coupling_states_its_lags_and_points(results: RunResults) -> None:
+    rows = texts(results, "coupling")
+    assert [row[1] for row in rows] == ["−3", "−2", "−1", "0", "1", "2", "3"]
+    assert [row[-1] for row in rows] == ["0", "3", "4", "5", "4", "3", "0"]
+    assert len([row for row in rows if row[4]]) == 1
+
+
+def test_heads_that_emerged_are_followed(results: RunResults) -> None:
+    (row,) = texts(results, "persistence")
+    persistence = results.comparisons[0].persistence
+    assert persistence is not None
+    assert row[-2:] == [str(persistence.heads), "6"]
+    assert row[1].startswith(f"{persistence.persistence.value:.2f} [")
+
+
+def test_claims_are_shown_once_they_are_judged(results: RunResults, tmp_path: Path) -> None:
+    rows = texts(results, "claims")
+    assert [row[0] for row in rows] == [f"C{number}" for number in range(1, 11)]
+    assert {row[2] for row in rows} == {"undecided"}
+    assert not RunResults(RunWriter(tmp_path / "run").close()).claims
+
+
+def test_what_could_not_be_run_is_a_row_with_its_reason(results: RunResults, whole: RunResults) -> None:
+    verdicts, evidence = texts(results, "verdicts"), texts(results, "evidence")
+    assert (verdicts[1][4], verdicts[1][-1]) == ("not run", "no emergent heads")
+    assert (evidence[1][3], evidence[1][-1]) == ("not run", "no correct answer")
+    reasons = [row[-1] for row in texts(whole, "verdicts") if row[4] == "not run"]
+    assert reasons == 2 * ["no head of grpo is emergent at step 60"]  # one in today's format, one in version 1's
+
+
+def test_evidence_states_ranks_agreement_and_doses(results: RunResults) -> None:
+    effect = "+0.400 [+0.300, +0.500] (zero)"
+    checks = ["1 of 3", "3 of 4", "1 of 1", "–", "–", "–", "down p = 2.1e−25", "too few texts"]
+    assert texts(results, "evidence")[0][3:] == ["undecided", "30", effect, *checks]
+
+
+def test_accuracy_has_every_evaluated_step_and_its_flips(results: RunResults) -> None:
+    rows = texts(results, "accuracy")
+    assert [row[:5] for row in rows] == [
+        ["T|1", "base", "0", "500 × 16", "0.30 [0.26, 0.34]"],
+        ["T|1", "grpo", "30", "500 × 16", "0.45 [0.41, 0.49]"],
+        ["T|1", "grpo", "60", "500 × 16", "0.60 [0.56, 0.64]"],
+    ]
+    assert rows[2][5:7] == ["+0.30 [+0.25, +0.35]", "+40 −3 (p = 1.3e−09)"]
+    assert texts(results, "summary")[1][1] == "0.60 [0.56, 0.64]"
+
+
+def test_the_crossed_design_counts_origins_and_changed_heads(results: RunResults) -> None:
+    rows = texts(results, "crossed")
+    assert [row[1] for row in rows[1:4]] == ["the prompt's", "the model's", "need both"]
+    assert rows[1][3:] == ["2 [1, 3]", "64", "L2H3 L4H1 L5H7"]
+    assert [row[3:] for row in rows[5:]] == [["1", "64", "L0H0"], ["0", "64", "none"], ["0", "64", "none"]]
+
+
+def test_think_modes_and_overlaps_carry_chance_and_interval(results: RunResults) -> None:
+    ((*modes, leak, count),) = texts(results, "think-modes")
+    assert modes[:2] == ["grpo", "think-off"]
+    assert modes[5:] == ["5.0 [4.0, 6.0] %", "8.0 [7.0, 9.0] %", "+3 [+2, +4]"]
+    assert (leak, count) == ("T|1 0.20 [0.10, 0.30]", "64")
+    (overlap,) = texts(results, "overlaps")
+    assert overlap[2:7] == ["5.0% / 10.0%", "2 of 3 / 3", "0.5", "0.25 [0.10, 0.40]", "0.004"]
+
+
+def test_an_unknown_null_is_a_dash(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("grpo",))
+    unknown = emergence(np.ones((1, 2)), np.ones((1, 2)), null=math.nan)
+    add_comparison(run, "grpo", len(STEPS) * [unknown])
+    (row,) = texts(RunResults(run.close()), "heads")
+    assert row[3] == "0 [−2, 2] (null –)"
+    assert row[5] == "– (p = –)"
