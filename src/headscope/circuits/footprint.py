@@ -192,13 +192,15 @@ def _measure_probe(model: PreTrainedModel, access: HeadAccess) -> int:
     pairs = Pairs.from_tokens([[0] * _PROBE_TOKENS], [[1] * _PROBE_TOKENS])
     batch = collate(pairs, [0], access.device)
     runner = cache_prefix(model, access, batch)
-    # Each storage counts once, however many views of it are saved; the weights are not counted.
-    sizes = {parameter.untyped_storage().data_ptr(): 0 for parameter in model.parameters()}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+    # Each storage counts once, however many views of it are saved. It is held until the end: once it is freed, another
+    # may take its address, and whether that one is counted would change from call to call.
+    storages: dict[int, torch.UntypedStorage] = {}
 
     def count(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if tensor.shape[-1:] != (access.vocabulary,):  # a GPU's attention saves single numbers too
-            sizes.setdefault(storage.data_ptr(), storage.nbytes())
+            storages.setdefault(storage.data_ptr(), storage)
         return tensor
 
     with torch.no_grad():
@@ -209,4 +211,4 @@ def _measure_probe(model: PreTrainedModel, access: HeadAccess) -> int:
     for reading in readings:
         for tensor in (reading.residual, *reading.outputs, *reading.gradients):
             count(tensor)
-    return sum(sizes.values())
+    return sum(storage.nbytes() for address, storage in storages.items() if address not in weights)
