@@ -21,7 +21,7 @@ from headscope.studies.study import (
     VariantConfig,
 )
 from headscope.studies.tokenizer import tokenizer_of
-from headscope.training import METHODS, Method, Optimisation, Reward, list_checkpoints, processes
+from headscope.training import TRAINING_METHODS, Optimisation, Reward, TrainingMethod, list_checkpoints, processes
 
 
 def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
@@ -44,7 +44,7 @@ def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
         processes.wait()  # the first process has made the folder, and finished the training before this one
         # Seeds of a study shift those of its trainings: another study seed is another run of everything.
         seeded = settings.model_copy(update={"seed": settings.seed + study.seed})
-        method = METHODS[seeded.method]
+        method = TRAINING_METHODS[seeded.method]
         config = _config(method, seeded, chat)
         rows = _rows(seeded, chat, study.data_dir)
         signal: list[Any] = []
@@ -70,7 +70,7 @@ def trained_as(settings: Training, chat: Chat) -> Chat:
     return chat.model_copy(update={"enable_thinking": None}) if hybrid else chat
 
 
-def _config(method: Method, settings: Training, chat: Chat) -> Optimisation:
+def _config(method: TrainingMethod, settings: Training, chat: Chat) -> Optimisation:
     """Return the method's own settings, without what only the study knows: its data and its signal."""
     fields = settings.model_dump(include=set(method.config.model_fields))
     if not isinstance(settings, CompletionData):  # their rows carry the switches
