@@ -6,18 +6,18 @@ from typing import get_args
 import pytest
 
 from headscope.studies.study import CompletionData, RewardData, TeacherData, Training
-from headscope.training import METHODS
+from headscope.training import TRAINING_METHODS
 
 DATA = {"completions": CompletionData, "teacher": TeacherData, "rewards": RewardData}
 
 
 def test_a_study_file_can_name_every_method() -> None:
-    assert {kind.model_fields["method"].default for kind in get_args(Training)} == set(METHODS)
+    assert {kind.model_fields["method"].default for kind in get_args(Training)} == set(TRAINING_METHODS)
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", TRAINING_METHODS)
 def test_a_methods_signal_is_in_the_study_and_in_its_arguments(name: str) -> None:
-    method = METHODS[name]
+    method = TRAINING_METHODS[name]
     (kind,) = [kind for kind in get_args(Training) if kind.model_fields["method"].default == name]
     assert issubclass(kind, method.config)
     assert issubclass(kind, DATA[method.signal])

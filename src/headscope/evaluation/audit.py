@@ -17,7 +17,7 @@ from functools import lru_cache
 from itertools import product
 
 from headscope.errors import InputError, suggestion
-from headscope.evaluation.score_table import Published, problem_count
+from headscope.evaluation.score_table import ScoreTable, problem_count
 from headscope.measures.intervals import wilson
 from headscope.measures.multiplicity import ALPHA
 from headscope.measures.paired_tests import fewest_flips, flip_p_value, smallest_detectable
@@ -107,7 +107,7 @@ class Audit:
         return asdict(self)
 
 
-def audit(table: Published, sizes: Mapping[str, int] | None = None, *, against: str | None = None) -> Audit:
+def audit(table: ScoreTable, sizes: Mapping[str, int] | None = None, *, against: str | None = None) -> Audit:
     """Audit every column whose number of problems is given (``sizes``), stated in its name, or known.
 
     against: the row that the others of its group are compared with; a group without such a row has no differences.
@@ -124,7 +124,7 @@ def audit(table: Published, sizes: Mapping[str, int] | None = None, *, against: 
     differences: list[Difference] = []
     for group, (index, name) in product(dict.fromkeys(table.groups), enumerate(table.columns)):
         n = counts[name]
-        printed = _printed(table, group, index)
+        printed = _printed_scores(table, group, index)
         if n is None or not printed:
             continue
         column_cells = _cells(group, name, n, printed, percent=percent)
@@ -135,7 +135,7 @@ def audit(table: Published, sizes: Mapping[str, int] | None = None, *, against: 
     return Audit(tuple(columns), tuple(cells), tuple(differences), unknown, table.unread)
 
 
-def _problem_counts(table: Published, sizes: Mapping[str, int]) -> dict[str, int | None]:
+def _problem_counts(table: ScoreTable, sizes: Mapping[str, int]) -> dict[str, int | None]:
     """Return the number of problems by column, None if it is not known."""
     for name, size in sizes.items():
         if name not in table.columns:
@@ -148,7 +148,7 @@ def _problem_counts(table: Published, sizes: Mapping[str, int]) -> dict[str, int
     return counts
 
 
-def _printed(table: Published, group: str, index: int) -> dict[str, str]:
+def _printed_scores(table: ScoreTable, group: str, index: int) -> dict[str, str]:
     """Return the scores of column ``index`` in ``group`` by row, without empty cells."""
     printed = {}
     for label, row_group, row in zip(table.labels, table.groups, table.cells, strict=True):
@@ -157,7 +157,7 @@ def _printed(table: Published, group: str, index: int) -> dict[str, str]:
     return printed
 
 
-def _is_in_percent(table: Published) -> bool:
+def _is_in_percent(table: ScoreTable) -> bool:
     """Whether scores are percentages; they are shares of 1 only if nothing in the whole table exceeds 1."""
     return any(Fraction(cell) > 1 for row in table.cells for cell in row if cell)
 

@@ -10,7 +10,7 @@ from headscope.evaluation.table_files import SUFFIXES, Row
 from headscope.model_files import hub
 
 
-def _unchanged(text: str) -> str:
+def _identity(text: str) -> str:
     return text
 
 
@@ -61,8 +61,8 @@ class Benchmark:
     options: tuple[str, ...] = ()
     group: str | None = None
     kind: str = "math"
-    clean_question: Callable[[str], str] = _unchanged
-    clean_answer: Callable[[str], str] = _unchanged
+    clean_question: Callable[[str], str] = _identity
+    clean_answer: Callable[[str], str] = _identity
     solution: Callable[[Row], str] | None = None
 
     def local_file(self, data_dir: Path) -> Path | None:

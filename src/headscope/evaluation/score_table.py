@@ -9,7 +9,7 @@ from pathlib import Path
 from headscope.errors import InputError
 from headscope.evaluation.table_files import read_table, read_text
 
-SIZES = {
+PROBLEM_COUNTS = {
     "aime24": 30,
     "aime2024": 30,
     "aime25": 30,
@@ -29,7 +29,7 @@ _STATED = re.compile(r"\(\s*(?:n\s*=\s*)?(\d+)\s*\)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Published:
+class ScoreTable:
     """A table of scores.
 
     labels: of the rows.
@@ -46,7 +46,7 @@ class Published:
     unread: tuple[str, ...] = ()
 
 
-def read_published(path: Path) -> Published:
+def read_score_table(path: Path) -> ScoreTable:
     """Read the scores of a ``.csv``, ``.md`` (its first table), ``.json`` or ``.jsonl`` file.
 
     The first column names the rows. If it leaves cells empty or repeats them, and the second holds no number either
@@ -75,7 +75,7 @@ def read_published(path: Path) -> Published:
         cells.append(numbers)
         unread += [text for text, number in zip(texts, numbers, strict=True) if not number and text not in _NOTHING]
     columns = tuple(_plain(head[index]) for index in scored)
-    return Published(tuple(labels), tuple(groups), columns, tuple(cells), tuple(unread))
+    return ScoreTable(tuple(labels), tuple(groups), columns, tuple(cells), tuple(unread))
 
 
 def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
@@ -101,7 +101,7 @@ def problem_count(column: str) -> int | None:
     None if it is neither.
     """
     stated = _STATED.search(column)
-    return int(stated.group(1)) if stated else SIZES.get(re.sub(r"[^a-z0-9]", "", column.lower()))
+    return int(stated.group(1)) if stated else PROBLEM_COUNTS.get(re.sub(r"[^a-z0-9]", "", column.lower()))
 
 
 def _read_csv(path: Path) -> list[list[str]]:

@@ -22,7 +22,7 @@ from headscope.lab.tokenizer import build_tokenizer
 from headscope.progress import SILENT, Progress
 
 IGNORED = -100  # the label torch's cross entropy leaves out
-Row = tuple[list[int], int]
+Conversation = tuple[list[int], int]
 """A conversation's token ids and the length of its prompt, which is not learned."""
 
 
@@ -132,8 +132,8 @@ def batches(
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
     """Yield (ids, labels) [batch, position] without end, right-padded, of items of like length: about ``tokens``."""
     while True:
-        rows = sorted(_rows(tokenizer, phase, rng, pool), key=lambda row: len(row[0]))
-        packed: list[list[Row]] = [[]]
+        rows = sorted(_conversations(tokenizer, phase, rng, pool), key=lambda row: len(row[0]))
+        packed: list[list[Conversation]] = [[]]
         for row in rows:  # ascending, so that a batch's last row is its longest
             if (len(packed[-1]) + 1) * len(row[0]) > tokens:
                 packed.append([])
@@ -143,7 +143,9 @@ def batches(
             yield _pad(batch, tokenizer.pad_token_id)
 
 
-def _rows(tokenizer: PreTrainedTokenizerFast, phase: Phase, rng: random.Random, count: int) -> list[Row]:
+def _conversations(
+    tokenizer: PreTrainedTokenizerFast, phase: Phase, rng: random.Random, count: int
+) -> list[Conversation]:
     """Draw ``count`` conversations."""
     prompts: list[str] = []
     answers: list[str] = []
@@ -158,7 +160,7 @@ def _rows(tokenizer: PreTrainedTokenizerFast, phase: Phase, rng: random.Random, 
     return [(head + tail, len(head)) for head, tail in zip(heads, tails, strict=True)]
 
 
-def _pad(rows: list[Row], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad(rows: list[Conversation], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     width = max(len(ids) for ids, _ in rows)
     ids = torch.full((len(rows), width), pad)
     labels = torch.full((len(rows), width), IGNORED)

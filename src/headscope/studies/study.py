@@ -93,7 +93,7 @@ class GrpoTraining(RewardData, GrpoConfig):
     """GRPO."""
 
 
-# One per method of ``training.METHODS``, on the data its signal needs; a test holds them together.
+# One per method of ``training.TRAINING_METHODS``, on the data its signal needs; a test holds them together.
 Training = SftTraining | DistillTraining | GrpoTraining
 
 

@@ -26,7 +26,7 @@ from headscope.studies.study import (
     VariantConfig,
 )
 from headscope.studies.tokenizer import tokenizer_of
-from headscope.training import METHODS, Method, Optimisation, Reward, list_checkpoints, processes
+from headscope.training import TRAINING_METHODS, Optimisation, Reward, TrainingMethod, list_checkpoints, processes
 
 
 class TrainPlace(Config):
@@ -83,7 +83,7 @@ def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Tr
     """Train in the unit's own folder, where an interrupted try goes on."""
     processes.wait()  # the first process has made the folder, and finished the training before this one
     settings, base = config.settings(), config.base.stage(inputs)
-    method = METHODS[settings.method]
+    method = TRAINING_METHODS[settings.method]
     rows = _rows(settings, config.chat, config.place.data_dir)
     signal: list[Any] = []
     if isinstance(settings, TeacherData):
@@ -128,7 +128,7 @@ def trained_as(settings: Training, chat: Chat) -> Chat:
     return chat.model_copy(update={"enable_thinking": None}) if hybrid else chat
 
 
-def _method_config(method: Method, settings: Training, chat: Chat) -> Optimisation:
+def _method_config(method: TrainingMethod, settings: Training, chat: Chat) -> Optimisation:
     """Return the method's own settings, without what only the study knows: its data and its signal."""
     fields = settings.model_dump(include=set(method.config.model_fields))
     if not isinstance(settings, CompletionData):  # their rows carry the switches

@@ -8,7 +8,7 @@ from headscope.training.checkpoints import Checkpoint, list_checkpoints, step_of
 from headscope.training.distill import DistillConfig, run_distill
 from headscope.training.grpo import GrpoConfig, run_grpo
 from headscope.training.log import LogEntry, read_log
-from headscope.training.methods import METHODS, Method, preset
+from headscope.training.methods import TRAINING_METHODS, TrainingMethod, preset
 from headscope.training.optimisation import Optimisation
 from headscope.training.presets import PRESETS
 from headscope.training.rewards import Reward, calculation_reward, completion_text, format_reward
@@ -16,16 +16,16 @@ from headscope.training.run_record import TrainingRun
 from headscope.training.sft import SftConfig, run_sft
 
 __all__ = [
-    "METHODS",
     "PRESETS",
+    "TRAINING_METHODS",
     "Checkpoint",
     "DistillConfig",
     "GrpoConfig",
     "LogEntry",
-    "Method",
     "Optimisation",
     "Reward",
     "SftConfig",
+    "TrainingMethod",
     "TrainingRun",
     "calculation_reward",
     "completion_text",

@@ -1,7 +1,7 @@
-"""The training methods: what each is set by, how it is run, and what it learns from.
+"""The training methods: the settings of each, how it is run, and what it learns from.
 
-A new method is a module like ``sft`` and a line of ``METHODS``; a study file can name it once ``studies.study`` has its
-fields.
+A new method is a module like ``sft``, a line of ``TRAINING_METHODS`` and, for study files, a class in
+``studies.study`` that joins its settings to the data its signal needs.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from headscope.training.sft import SftConfig, run_sft
 
 
 @dataclass(frozen=True, slots=True)
-class Method:
+class TrainingMethod:
     """A training method.
 
     config: its settings, whose ``method`` is its name.
@@ -32,10 +32,10 @@ class Method:
     signal: Literal["completions", "teacher", "rewards"]
 
 
-METHODS: dict[str, Method] = {
-    "sft": Method(SftConfig, run_sft, "completions"),
-    "distill": Method(DistillConfig, run_distill, "teacher"),
-    "grpo": Method(GrpoConfig, run_grpo, "rewards"),
+TRAINING_METHODS: dict[str, TrainingMethod] = {
+    "sft": TrainingMethod(SftConfig, run_sft, "completions"),
+    "distill": TrainingMethod(DistillConfig, run_distill, "teacher"),
+    "grpo": TrainingMethod(GrpoConfig, run_grpo, "rewards"),
 }
 
 
@@ -47,4 +47,4 @@ def preset(name: str, **changes: object) -> Optimisation:
     if name not in PRESETS:
         raise InputError(f"training preset {name!r} is unknown{suggestion(name, PRESETS)}")
     settings = {**PRESETS[name], **changes}
-    return METHODS[str(settings["method"])].config.model_validate(settings)
+    return TRAINING_METHODS[str(settings["method"])].config.model_validate(settings)

@@ -16,7 +16,7 @@ from headscope.errors import InputError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-Row = Mapping[str, Any]
+TrainingRow = Mapping[str, Any]
 """A row of training data: ``prompt`` and, for SFT, ``completion`` as messages, ``chat_template_kwargs``."""
 
 _TEXT_KEYS = ("reasoning_content", "reasoning", "thinking", "content")
@@ -35,7 +35,7 @@ class Rendered:
     asked: str
 
 
-def render_row(tokenizer: "PreTrainedTokenizerBase", row: Row) -> Rendered:
+def render_row(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow) -> Rendered:
     """Render a row with a completion as ``trl.SFTTrainer`` does: the loss begins where asking and answering part."""
     switches = row.get("chat_template_kwargs") or {}
     asked = _text(tokenizer, row["prompt"], switches, add_generation_prompt=True)
@@ -45,7 +45,7 @@ def render_row(tokenizer: "PreTrainedTokenizerBase", row: Row) -> Rendered:
     return Rendered(whole[:start], whole[start:], asked)
 
 
-def check_completions(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Row]) -> None:
+def check_completions(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[TrainingRow]) -> None:
     """Raise InputError if the template loses a part of a completion, or trains on another prompt than it asks with.
 
     White space does not count: templates trim it.
@@ -69,7 +69,7 @@ def check_completions(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Row])
 
 def describe_row(
     tokenizer: "PreTrainedTokenizerBase",
-    row: Row,
+    row: TrainingRow,
     switches: Mapping[str, object] | None = None,
     *,
     max_length: int | None = None,
