@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headscope.errors import InputError, suggestion
+from headscope.training import TRAINING_METHODS
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -63,7 +64,7 @@ def _allowed(message: str) -> str:
     return re.sub(r"valid dictionary or .*", "mapping of keys", said)
 
 
-_TAGS = ("sft", "distill", "grpo", "str", "int", "constrained-int", "TaskFile", "HubCheckpoints", "function-before")
+_TAGS = (*TRAINING_METHODS, "str", "int", "constrained-int", "TaskFile", "HubCheckpoints", "function-before")
 
 
 def _is_tag(part: int | str, path: tuple[int | str, ...]) -> bool:

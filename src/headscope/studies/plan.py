@@ -5,23 +5,48 @@ loaded.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from headscope.errors import InputError
-from headscope.runs import RunDirectory, Unit
+from headscope.runs import RunDirectory, Unit, Work
 from headscope.runs.units import closure
-from headscope.studies import evaluate
 from headscope.studies.ablate import Sweep
-from headscope.studies.compare import Scored, comparison_unit
-from headscope.studies.contrasts import exchanged_unit, pair_units
-from headscope.studies.crossed import crossed_unit
-from headscope.studies.discover import faithfulness_unit, scores_unit
-from headscope.studies.effects import FinalUnits, effects_unit
+from headscope.studies.ablated import ABLATED, CONSTANTS, VERDICT
+from headscope.studies.compare import COMPARISON, Scored, comparison_unit
+from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
+from headscope.studies.crossed import CROSSED, crossed_unit
+from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
+from headscope.studies.effects import EFFECTS, FinalUnits, effects_unit
+from headscope.studies.evaluate import MEASURES, SAMPLES, measures_unit, samples_unit
+from headscope.studies.evidence import EVIDENCE
+from headscope.studies.forced import FORCED
+from headscope.studies.headsets import HEAD_SETS
 from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
 from headscope.studies.study import Study, VariantConfig
-from headscope.studies.thinking import Mode, think_pairs, thinking_unit
-from headscope.studies.train import train_unit
+from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
+from headscope.studies.train import TRAIN, train_unit
 from headscope.training import read_log
 
+WORKS: tuple[Work[Any], ...] = (
+    TRAIN,
+    SAMPLES,
+    MEASURES,
+    PAIRS,
+    EXCHANGED,
+    SCORES,
+    FAITHFULNESS,
+    COMPARISON,
+    CROSSED,
+    THINKING,
+    EFFECTS,
+    HEAD_SETS,
+    ABLATED,
+    CONSTANTS,
+    VERDICT,
+    FORCED,
+    EVIDENCE,
+)
+KINDS = {work.kind: work for work in WORKS}
 COMPARED = ("comparison", "crossed", "thinking", "effects")
 GOALS = {
     "train": ("train",),
@@ -60,12 +85,12 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
         stages[variant.name] = checkpoint_stages(study, variant, run, trained.get(variant.name))
     answers: dict[str, dict[str, Unit]] = {name: {} for name in stages}
     for ref in study.tasks:
-        before = evaluate.samples_unit(study, base, ref)
-        yield evaluate.measures_unit(study, before)
+        before = samples_unit(study, base, ref)
+        yield measures_unit(study, before)
         for name, checkpoints in stages.items():
-            samples = evaluate.samples_unit(study, checkpoints[-1], ref)
+            samples = samples_unit(study, checkpoints[-1], ref)
             answers[name][str(samples.labels["task"])] = samples
-            yield evaluate.measures_unit(study, samples, before)
+            yield measures_unit(study, samples, before)
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
     finals = {}
     for variant in study.variants:

@@ -13,7 +13,7 @@ from headscope.progress import SILENT, Progress
 from headscope.runs import Inputs, RunDirectory
 from headscope.runs.digests import file_digest
 from headscope.runs.directory import DONE, Record
-from headscope.studies.kinds import KINDS
+from headscope.studies.plan import KINDS
 
 RECORD = "unit.json"
 
