@@ -14,7 +14,7 @@ from table import Row
 from transformers import PreTrainedModel, Qwen2Config, Qwen2ForCausalLM
 
 from headscope.circuits import attribute
-from headscope.lab import base
+from headscope.lab import builtin_data
 from headscope.measures.quadrature import quadrature
 from headscope.models import load_model
 from headscope.pairs import Pairs
@@ -163,5 +163,5 @@ def lab_prompts(tokenizer: Any, count: int) -> list[list[int]]:
         tokenizer.apply_chat_template([{"role": "user", "content": item.prompt}], add_generation_prompt=True)[
             "input_ids"
         ]
-        for item in base.mixed_items(count, seed=1)
+        for item in builtin_data.mixed_items(count, seed=1)
     ]

@@ -56,7 +56,7 @@ def work_of(attribution: Callable[[], object]) -> list[Work]:
     own = Integrand._pass
 
     def noted(integrand: Integrand, rows: list[int], alphas: Any) -> Any:
-        work = found.setdefault(id(integrand), Work(integrand.run.batch))
+        work = found.setdefault(id(integrand), Work(integrand.runner.batch))
         work.passes.append(Nodes(rows, alphas))
         kept.append(integrand)
         return own(integrand, rows, alphas)

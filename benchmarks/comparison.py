@@ -21,8 +21,7 @@ import numpy as np
 from headscope.comparison import Resampling
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
-from headscope.storage import write_json
-from headscope.studies.compare import Saved, compared
+from headscope.studies.compare import Saved, compare
 from headscope.studies.study import DiscoverConfig
 
 # name: graph, variants, checkpoints, share of the edges in a circuit.
@@ -55,14 +54,14 @@ def write(folder: Path, graph: Graph, checkpoints: int) -> None:
         synthetic(graph, checkpoint, 0).save(folder / str(checkpoint))
 
 
-def compare(folder: Path, checkpoints: int, fraction: float) -> int:
+def run_comparison(folder: Path, checkpoints: int, fraction: float) -> int:
     """A study's comparison of one variant, file and all; the number of new heads at the end."""
     steps = {checkpoint: folder / str(checkpoint) for checkpoint in range(1, checkpoints + 1)}
     sizes = DiscoverConfig().sizes
     rewards = [(step, np.sin(step)) for step in steps]
-    record = compared("variant", Saved(folder / "base", folder / "fresh", steps), Resampling(fraction), sizes, rewards)
-    write_json(folder / "comparison.json", record)
-    return int(record["emergence"][-1]["counts"]["new"]["value"])
+    record = compare("variant", Saved(folder / "base", folder / "fresh", steps), Resampling(fraction), sizes, rewards)
+    record.save(folder)
+    return int(record.final.counts.new.value)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([sys.executable, __file__, options.size, "--write", folder], check=True)
         started, worked = time.perf_counter(), time.process_time()
-        new = [compare(Path(folder), checkpoints, fraction) for _ in range(variants)]
+        new = [run_comparison(Path(folder), checkpoints, fraction) for _ in range(variants)]
         seconds, busy = time.perf_counter() - started, time.process_time() - worked
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     edges = int(graph.real.sum())

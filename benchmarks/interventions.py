@@ -16,13 +16,14 @@ import numpy as np
 import torch
 
 from headscope.comparison import matched_random_sets
-from headscope.comparison.ablation_evidence import dose_response, guard, operator_effect, repair, standing
+from headscope.comparison.ablation_evidence import dose_response, guard, judge_operators, operator_effect, repair
 from headscope.comparison.importance_matched import importance_matched_sets
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadSet
-from headscope.interventions import OPERATORS, Text, direct_loss, stand_in, teacher_forced
-from headscope.lab import base, chains
+from headscope.interventions import Text, direct_loss, make_replacement, teacher_force
+from headscope.lab import builtin_data, chains
 from headscope.models import Subject, load_model
+from headscope.operators import OPERATORS
 
 HEADS = HeadSet.of(["L1H0", "L2H3", "L3H1", "L3H2"])
 REFERENCE, ALPHAS = 32, (0.0, 0.5, 0.8, 1.3, 1.5)
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(options.threads)
     subject = load_model(f"lab-{options.size.lower()}")
     texts = _texts(subject, "lab-t2", options.problems)
-    teacher_forced(subject, texts[:1], _grids(subject, [HEADS]))  # libraries start up
+    teacher_force(subject, texts[:1], _grids(subject, [HEADS]))  # libraries start up
     what = f"lab-{options.size.lower()}, {len(texts)} problems of {np.mean([len(each.tokens) for each in texts]):.0f}"
     print(f"{what} tokens, {options.controls} controls, {options.threads} threads:")
     works: dict[str, Callable[[], str]] = {
@@ -58,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def sweep(subject: Subject, texts: Sequence[Text], controls: int) -> str:
     """Zero ablation of the set and its layer-matched controls."""
     sets = [HeadSet(()), HEADS, *_matched(subject, controls)]
-    found = teacher_forced(subject, texts, _grids(subject, sets))
+    found = teacher_force(subject, texts, _grids(subject, sets))
     return f"{len(sets)} edits, {float((found.nll[1] - found.nll[0]).mean()):+.2f} nats"
 
 
@@ -70,24 +71,24 @@ def verdict(subject: Subject, texts: Sequence[Text], controls: int) -> str:
     alike = list(importance_matched_sets(HEADS, importance, controls, 0))
     effects = []
     for operator in OPERATORS:
-        by = stand_in(subject, operator, reference)
+        by = make_replacement(subject, operator, reference)
         zero = operator == "zero"
         edits = _grids(subject, sets + (alike if zero else []))
         dosed = _doses(subject) if zero else edits[:0]
-        found = teacher_forced(subject, texts, np.concatenate([edits, dosed]), fill=by.fill, reader=by.reader)
+        found = teacher_force(subject, texts, np.concatenate([edits, dosed]), fill=by.fill, reader=by.reader)
         nll, rise, last = found.nll[: len(edits)], found.accuracy[1] - found.accuracy[0], len(sets)
         effects.append(operator_effect(operator, nll[0], nll[1], nll[2:last], nll[last:], rise))
-        teacher_forced(subject, texts, edits[:2], fill=by.fill, reader=by.reader)  # stands for the base model
+        teacher_force(subject, texts, edits[:2], fill=by.fill, reader=by.reader)  # stands for the base model
         if zero:
             dose_response(ALPHAS, nll[0], found.nll[len(edits) :])
             _beside(subject, texts, nll)
-    return standing(effects, len(texts))[1]
+    return judge_operators(effects, len(texts))[1]
 
 
 def _beside(subject: Subject, texts: Sequence[Text], nll: np.ndarray) -> None:
     """What only zero ablation is asked."""
     repair(nll[0], nll[1], direct_loss(subject, HEADS, texts))
-    recalled = teacher_forced(subject, _texts(subject, "lab-k", len(texts)), _grids(subject, [HeadSet(()), HEADS])).nll
+    recalled = teacher_force(subject, _texts(subject, "lab-k", len(texts)), _grids(subject, [HeadSet(()), HEADS])).nll
     guard("lab-k", nll[1] - nll[0], recalled[0], recalled[1])
 
 
@@ -109,11 +110,11 @@ def _shape(subject: Subject) -> tuple[int, int]:
 
 
 def _texts(subject: Subject, task: str, count: int) -> list[Text]:
-    return [_text(subject.tokenizer, item) for item in base.task_items(task)[:count]]
+    return [_text(subject.tokenizer, item) for item in builtin_data.task_items(task)[:count]]
 
 
 def _text(tokenizer: Any, item: chains.Item) -> Text:
-    response = tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"]
+    response = tokenizer(chains.thinking_turn(item), add_special_tokens=False)["input_ids"]
     return Text(tuple(prompt_ids(tokenizer, item.prompt)), (*response, tokenizer.eos_token_id))
 
 

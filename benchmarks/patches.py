@@ -23,8 +23,8 @@ import torch
 from scipy.stats import spearmanr
 
 from headscope.circuits import attribute
-from headscope.circuits.exact import exact_edges, exact_heads
-from headscope.lab import base, chains
+from headscope.circuits.exact_patching import exact_edges, exact_heads
+from headscope.lab import builtin_data, chains
 from headscope.models import load_model
 from headscope.pairs import Pairs
 
@@ -107,7 +107,7 @@ def _rank(one: Any, other: Any) -> float:
 
 def opening_pairs(tokenizer: Any, count: int, seed: int) -> Pairs:
     """The same problem, answered with a trace and at once."""
-    items = base.mixed_items(count, seed)
+    items = builtin_data.mixed_items(count, seed)
     traces, answers = ([tokenizer(text(item))["input_ids"] for item in items] for text in _STYLES)
     return Pairs.from_openings([_prompt(tokenizer, item) for item in items], traces, answers, OPENING)
 
@@ -119,7 +119,7 @@ def fold_pairs(tokenizer: Any, count: int, seed: int) -> Pairs:
     """A trace up to its first result, and the same with another operand; labelled with the two results."""
     rng = random.Random(seed)
     clean, corrupt, labels = [], [], []
-    for item in base.mixed_items(4 * count, seed):
+    for item in builtin_data.mixed_items(4 * count, seed):
         operation, leaf = item.path[-2:] if len(item.path) > 1 else (None, None)
         if operation is None or leaf is None or len(clean) == count:
             continue

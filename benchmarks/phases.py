@@ -22,14 +22,14 @@ from headscope.circuits import attribute
 
 # What each step's function is, where it is called from.
 STEPS = {
-    "footprint of a token": "headscope.circuits.memory.measured",
-    "prefix": "headscope.circuits.attribution.endings",
-    "clean and corrupt": "headscope.circuits.attribution.contrast",
-    "forward and backward over nodes": "headscope.circuits.integration.readings",
-    "means over nodes": "headscope.circuits.integration.means_of",
-    "differences of sources": "headscope.circuits.integration.differences",
-    "gradients of heads": "headscope.circuits.means._expand",
-    "products": "headscope.circuits.integration._add",
+    "footprint of a token": "headscope.circuits.memory.attribution_footprint",
+    "prefix": "headscope.circuits.gradient_attribution.cache_prefix",
+    "clean and corrupt": "headscope.circuits.gradient_attribution.record_writes",
+    "forward and backward over nodes": "headscope.circuits.integration.read_gradients",
+    "means over nodes": "headscope.circuits.integration.average_gradients",
+    "differences of sources": "headscope.circuits.integration.source_deltas",
+    "gradients of heads": "headscope.circuits.gradient_means._expand_heads",
+    "products": "headscope.circuits.integration._add_products",
 }
 
 

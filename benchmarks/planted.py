@@ -30,14 +30,14 @@ import torch
 from table import figures, markdown_table
 
 from headscope.circuits import attribute, cross_patch
-from headscope.comparison import Resampling, carried, doubled, emergence_by_method
+from headscope.comparison import Resampling, doubled_heads, emergence_by_method, gap_closure
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import edit_weights
-from headscope.lab import base, chains
+from headscope.lab import builtin_data, chains
 from headscope.lab.pairs import lab_pairs
+from headscope.model_files.named_models import LAB_FOLDERS
 from headscope.models import head_access, load_model
-from headscope.named_models import LAB_FOLDERS
 from headscope.results.cross_patch import CrossPatch
 from headscope.results.edges import EdgeScores
 
@@ -79,7 +79,7 @@ class Planted:
 
     def causal(self, pairs: int) -> HeadSet:
         """Planted heads that close some of the gap."""
-        sure = carried(self.patched, pairs=pairs).low > 0
+        sure = gap_closure(self.patched, pairs=pairs).low > 0
         return HeadSet.of([head for head in self.heads if sure[head.layer, head.head]])
 
 
@@ -167,8 +167,11 @@ def _free(model: Any, heads: HeadSet, seed: int) -> dict[torch.nn.Parameter, tor
 def _rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], list[int]]]:
     """Prompt and trace as token ids."""
     return [
-        (prompt_ids(tokenizer, item.prompt), tokenizer(chains.thinking(item), add_special_tokens=False)["input_ids"])
-        for item in base.mixed_items(count, seed=1000 + seed)
+        (
+            prompt_ids(tokenizer, item.prompt),
+            tokenizer(chains.thinking_turn(item), add_special_tokens=False)["input_ids"],
+        )
+        for item in builtin_data.mixed_items(count, seed=1000 + seed)
     ]
 
 
@@ -217,7 +220,7 @@ def measure(plan: Plan) -> str:
 
 def _detected(before: EdgeScores, after: EdgeScores, fractions: Sequence[float]) -> Iterator[tuple[str, str, HeadSet]]:
     """Rule, circuit size, and the heads called new."""
-    yield "doubled", "–", doubled(before, after)
+    yield "doubled", "–", doubled_heads(before, after)
     for fraction in fractions:
         how = Resampling(fraction)
         found = emergence_by_method(before, [after], {"bootstrap": how, "paper": how})

@@ -29,7 +29,7 @@ from peft import LoraConfig
 
 from headscope.circuits import attribute
 from headscope.cli.main import main as headscope
-from headscope.comparison.matched import matched_random_sets
+from headscope.comparison.layer_matched import matched_random_sets
 from headscope.heads import HeadSet
 from headscope.interventions import edit_weights, zero
 from headscope.models import Subject, load_model

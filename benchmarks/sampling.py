@@ -14,7 +14,7 @@ from typing import Any
 import torch
 
 from headscope.evaluation import Problem, Sampling, Task, check_answers, evaluate, prompt_ids, sample
-from headscope.lab import base
+from headscope.lab import builtin_data
 from headscope.models import Subject, load_model
 
 TIERS = ("lab-t1", "lab-t2", "lab-t3", "lab-t4")
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     problems = [
         Problem(f"{tier}/{index}", item.prompt, str(item.answer), "exact", tier)
         for tier in TIERS
-        for index, item in enumerate(base.task_items(tier)[: -(-options.problems // len(TIERS))])
+        for index, item in enumerate(builtin_data.task_items(tier)[: -(-options.problems // len(TIERS))])
     ][: options.problems]
     task = Task("mixed", tuple(problems))
     sampling = Sampling(options.samples, max_new_tokens=144, temperature=1.0, top_p=1.0)

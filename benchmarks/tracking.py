@@ -23,7 +23,7 @@ from table import figures, markdown_table
 from transformers import TrainerCallback
 from transformers.trainer_callback import PrinterCallback
 
-from headscope.lab import base as lab
+from headscope.lab import builtin_data as lab
 from headscope.lab.pairs import lab_pairs
 from headscope.models import Subject, load_model
 from headscope.pairs import Pairs

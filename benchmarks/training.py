@@ -23,7 +23,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import PrinterCallback
 
 from headscope.evaluation import Chat
-from headscope.lab import base as lab
+from headscope.lab import builtin_data as lab
 from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
 from headscope.studies import sources

@@ -1,6 +1,6 @@
 """The heads that look numbers up: found, checked against real patches, removed. Seconds on one core."""
 
-from headscope.circuits import attribute, exact_heads, ladder, select
+from headscope.circuits import attribute, exact_heads, faithfulness_curve, select
 from headscope.interventions import zero
 from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
@@ -12,7 +12,7 @@ print(pairs)
 scores = attribute(subject, pairs)  # EAP-IG; scores.edges: float32 [sources, destinations]
 print(scores)
 print(select(scores, fraction=0.02))  # a pruned circuit
-print(ladder(subject, pairs, scores))  # how faithful circuits of all sizes are (MIB's CPR and CMD)
+print(faithfulness_curve(subject, pairs, scores))  # how faithful circuits of all sizes are (MIB's CPR and CMD)
 print(exact_heads(subject, pairs))  # every head patched for real
 
 question = [{"role": "user", "content": "c=4; j=c*4; a=c+8; ?j"}]

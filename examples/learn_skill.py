@@ -12,7 +12,7 @@ import trl
 from datasets import Dataset
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from headscope.lab.base import t1_traces
+from headscope.lab.builtin_data import t1_traces
 from headscope.lab.pairs import lab_pairs
 from headscope.tracking import HeadTracker
 

@@ -4,7 +4,7 @@ import sys
 
 import transformers as hf
 
-from headscope.lab.base import traces
+from headscope.lab.builtin_data import traces
 from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
 from headscope.tracking import HeadTracker

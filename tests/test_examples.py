@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from headscope.named_models import named_model
+from headscope.model_files.named_models import named_model
 from headscope.report import render
 from headscope.runs import RunDirectory
 

@@ -24,11 +24,11 @@ def test_other_names_are_refused(name: str) -> None:
 
 
 @given(heads, heads)
-def test_set_arithmetic_is_that_of_sets(one: frozenset[tuple[int, int]], other: frozenset[tuple[int, int]]) -> None:
-    first, second = HeadSet.of(one), HeadSet.of(other)
-    assert set(first | second) == one | other
-    assert set(first & second) == one & other
-    assert set(first - second) == one - other
+def test_set_arithmetic_is_that_of_sets(left: frozenset[tuple[int, int]], right: frozenset[tuple[int, int]]) -> None:
+    first, second = HeadSet.of(left), HeadSet.of(right)
+    assert set(first | second) == left | right
+    assert set(first & second) == left & right
+    assert set(first - second) == left - right
     assert HeadSet.of(first.names()) == first
     assert HeadSet.from_grid(first.grid(6, 8)) == first
     assert sum(first.layer_profile().values()) == len(first) == first.grid(6, 8).sum()

@@ -17,28 +17,28 @@ from transformers import PreTrainedTokenizerFast
 
 from headscope.errors import InputError
 from headscope.pairs import Pairs
-from headscope.pairs.positions import choose
+from headscope.pairs.positions import resolve_positions
 from tests import qwen
 
 CLEAN = [[1, 2, 3, 4], [5, 6, 7]]
 CORRUPT = [[1, 2, 9, 8], [5, 0, 7]]
 
 
-def equal(one: Pairs, other: Pairs) -> bool:
+def equal(left: Pairs, right: Pairs) -> bool:
     same = [
-        all(np.array_equal(a, b) for a, b in zip(getattr(one, name), getattr(other, name), strict=True))
+        all(np.array_equal(a, b) for a, b in zip(getattr(left, name), getattr(right, name), strict=True))
         for name in ("clean", "corrupt", "positions")
     ]
-    return all(same) and one.dropped == other.dropped and np.array_equal(one.labels, other.labels)
+    return all(same) and left.dropped == right.dropped and np.array_equal(left.labels, right.labels)
 
 
 def test_arrays_tensors_and_lists_are_alike() -> None:
-    rows, others = [[1, 2, 3], [4, 5, 6]], [[1, 2, 0], [4, 0, 0]]
-    from_lists = Pairs.from_tokens(rows, others, labels=[[1, 2], [3, 4]])
-    assert equal(from_lists, Pairs.from_tokens(np.array(rows), np.array(others), labels=np.array([[1, 2], [3, 4]])))
+    clean, corrupt = [[1, 2, 3], [4, 5, 6]], [[1, 2, 0], [4, 0, 0]]
+    from_lists = Pairs.from_tokens(clean, corrupt, labels=[[1, 2], [3, 4]])
+    assert equal(from_lists, Pairs.from_tokens(np.array(clean), np.array(corrupt), labels=np.array([[1, 2], [3, 4]])))
     assert equal(
         from_lists,
-        Pairs.from_tokens(torch.tensor(rows), torch.tensor(others), labels=torch.tensor([[1, 2], [3, 4]])),
+        Pairs.from_tokens(torch.tensor(clean), torch.tensor(corrupt), labels=torch.tensor([[1, 2], [3, 4]])),
     )
     assert from_lists[1].label == (3, 4)
 
@@ -118,11 +118,11 @@ def test_files_and_halves(
     pairs.save(folder)
     assert equal(Pairs.load(folder), pairs)
     assert Pairs.load(folder).digest() == pairs.digest()
-    one, other = pairs.split(seed)
-    assert len(one) + len(other) == len(pairs)
-    joined = sorted([*map(bytes, one.clean), *map(bytes, other.clean)])
+    first, second = pairs.split(seed)
+    assert len(first) + len(second) == len(pairs)
+    joined = sorted([*map(bytes, first.clean), *map(bytes, second.clean)])
     assert joined == sorted(map(bytes, pairs.clean))
-    assert equal(pairs.split(seed)[0], one)
+    assert equal(pairs.split(seed)[0], first)
 
 
 def test_the_digest_sees_every_part() -> None:
@@ -153,7 +153,7 @@ def test_groups_hold_every_pair_once_and_share_what_lies_before_their_endings(
     prompts: list[int], shared: list[int]
 ) -> None:
     """Problem p is p + 3 tokens long; every answer has 6 tokens, the first few of them equal in both."""
-    begun = [[*[9] * (problem + 2), problem, *[7] * alike] for problem, alike in zip(prompts, shared, strict=False)]
+    begun = [[*[9] * (problem + 2), problem, *[7] * count] for problem, count in zip(prompts, shared, strict=False)]
     clean = [[*row, *[1] * (problem + 9 - len(row))] for problem, row in zip(prompts, begun, strict=True)]
     corrupt = [[*row, *[2] * (problem + 9 - len(row))] for problem, row in zip(prompts, begun, strict=True)]
     pairs = Pairs.from_tokens(clean, corrupt)
@@ -163,8 +163,8 @@ def test_groups_hold_every_pair_once_and_share_what_lies_before_their_endings(
         endings = [pairs[index].ending for index in group]
         assert max(endings) < 2 * min(endings)
         assert len({pairs[index].clean[: -max(endings)].tobytes() for index in group}) == 1
-    alike = [{(prompts[index], pairs[index].ending) for index in group} for group in groups]
-    assert len(set().union(*alike)) == sum(map(len, alike))  # like pairs are never apart
+    classes = [{(prompts[index], pairs[index].ending) for index in group} for group in groups]
+    assert len(set().union(*classes)) == sum(map(len, classes))  # like pairs are never apart
 
 
 @pytest.fixture(scope="module")
@@ -259,8 +259,8 @@ def test_without_a_tokenizer_or_template_texts_are_refused() -> None:
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
     Pairs.from_tokens(CLEAN, CORRUPT).save(tmp_path)
-    about, arrays = (tmp_path / f"pairs.{kind}" for kind in ("json", "safetensors"))
-    whole_json, whole_arrays = about.read_text(), arrays.read_bytes()
+    metadata, arrays = tmp_path / "pairs.json", tmp_path / "pairs.safetensors"
+    whole_json, whole_arrays = metadata.read_text(), arrays.read_bytes()
     arrays.write_bytes(whole_arrays[:-8])
     with pytest.raises(InputError, match="not a whole safetensors file"):
         Pairs.load(tmp_path)
@@ -272,10 +272,10 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"pairs\.safetensors is missing"):
         Pairs.load(tmp_path)
     arrays.write_bytes(whole_arrays)
-    about.write_text(whole_json[:-9])
+    metadata.write_text(whole_json[:-9])
     with pytest.raises(InputError, match="not whole JSON"):
         Pairs.load(tmp_path)
-    about.write_text(whole_json)
+    metadata.write_text(whole_json)
     assert len(Pairs.load(tmp_path)) == 2
 
 
@@ -283,8 +283,8 @@ def test_newer_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="missing"):
         Pairs.load(tmp_path)
     Pairs.from_tokens(CLEAN, CORRUPT).save(tmp_path)
-    about = json.loads((tmp_path / "pairs.json").read_text())
-    (tmp_path / "pairs.json").write_text(json.dumps({**about, "schema_version": 99}))
+    metadata = json.loads((tmp_path / "pairs.json").read_text())
+    (tmp_path / "pairs.json").write_text(json.dumps({**metadata, "schema_version": 99}))
     with pytest.raises(InputError, match="99"):
         Pairs.load(tmp_path)
 
@@ -313,7 +313,7 @@ def test_ids_labels_and_positions_that_do_not_fit_are_refused(clean: Any, more: 
 
 def test_positions_between_tokens_are_refused() -> None:
     with pytest.raises(InputError, match=r"positions \[0\.5\]; allowed are whole numbers"):
-        choose([0.5], 0, np.array([1, 2]), np.array([1, 3]))
+        resolve_positions([0.5], 0, np.array([1, 2]), np.array([1, 3]))
 
 
 def test_pairs_within_a_vocabulary_leave_out_what_it_lacks() -> None:
@@ -332,5 +332,5 @@ def test_the_vocabulary_is_saved_and_decides_the_digest(tmp_path: Path) -> None:
     pairs = Pairs.from_tokens([[1, 2], [1, 3]], [[1, 3], [1, 4]])
     within = pairs.within(7)
     within.save(tmp_path)
-    assert Pairs.load(tmp_path).vocabulary == within[:1].vocabulary == within.exchanged().vocabulary == 7
+    assert Pairs.load(tmp_path).vocabulary == within[:1].vocabulary == within.exchange().vocabulary == 7
     assert len({pairs.digest(), within.digest(), pairs.within(8).digest()}) == 3

@@ -16,7 +16,7 @@ from headscope.errors import InputError
 from headscope.models import load_model
 from headscope.pairs import Pairs
 from headscope.runs import RunDirectory
-from headscope.tracking import HeadTracker, untouched
+from headscope.tracking import HeadTracker, borrow_model
 from tests import tiny_models
 from tests.training.conftest import build_model
 
@@ -115,6 +115,15 @@ def test_trls_grpo_samples_and_learns_the_same(pairs: Pairs, tmp_path: Path) -> 
     watched, logged = _grpo_weights(model, tmp_path / "watched", _tracker(pairs, tmp_path / "heads", every=1))
     assert all(torch.equal(one, other) for one, other in zip(plain, watched, strict=True))
     assert {"heads/new", "reward", "completions/mean_length"} <= logged
+
+
+def test_a_tracker_stands_before_the_loggers_and_moves_no_one_else(pairs: Pairs, tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path / "training")
+    others = list(trainer.callback_handler.callbacks)
+    tracker = _tracker(pairs, tmp_path / "heads")
+    trainer.add_callback(tracker)
+    assert trainer.callback_handler.callbacks == [tracker, *others]
+    assert Trainer(trainer.model, trainer.args, callbacks=[tracker]).callback_handler.callbacks[0] is tracker
 
 
 def test_loggers_are_given_the_counts_at_their_step(tracked: tuple[Trainer, Path]) -> None:
@@ -223,7 +232,7 @@ def test_random_states_modes_and_hooks_are_left_alone(ragged_pairs: Callable[...
     np.random.seed(0)
 
     def draw_and_fail() -> None:
-        with untouched(model):
+        with borrow_model(model):
             assert not model.training
             torch.rand(5), random.random(), np.random.rand(3)
             raise ArithmeticError

@@ -10,16 +10,17 @@ import torch
 from datasets import Dataset
 from peft import LoraConfig, PeftModel, PromptTuningConfig, TaskType, get_peft_model
 from torch import nn
+from transformers import TrainerControl, TrainerState
 from trl import GRPOConfig, GRPOTrainer, SFTConfig, SFTTrainer
 
 from headscope.circuits import attribute
-from headscope.lab.base import mixed_items, traces
+from headscope.lab.builtin_data import mixed_items, traces
 from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
 from headscope.pairs import Pairs
 from headscope.results.edges import EdgeScores
 from headscope.runs import RunDirectory
-from headscope.tracking import HeadTracker, untouched
+from headscope.tracking import HeadTracker, borrow_model
 
 STEPS = 2
 LORA = {"r": 4, "target_modules": "all-linear", "init_lora_weights": False}
@@ -115,7 +116,7 @@ def merged(model: Any, folder: Path) -> nn.Module:
 
 def test_distributed_wrappers_are_looked_through(pairs: Pairs) -> None:
     model = load_model("lab-s").model.train()
-    with untouched(nn.DataParallel(model)) as plain:
+    with borrow_model(nn.DataParallel(model)) as plain:
         assert plain is model
         assert not plain.training
     assert model.training
@@ -144,7 +145,6 @@ def test_prompt_tuning_is_named_and_training_goes_on(
     model = load_model("lab-s").model
     prompted = get_peft_model(model, PromptTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2))
     tracker = HeadTracker(pairs, every=1, out=tmp_path / "heads")
-    state = type("State", (), {"is_world_process_zero": True, "global_step": 0, "log_history": []})()
-    tracker.on_train_begin(None, state, None, model=prompted)
+    tracker.on_train_begin(None, TrainerState(), TrainerControl(), model=prompted)
     assert "PROMPT_TUNING" in caplog.text
     assert "adds tokens and changes no weights" in caplog.text

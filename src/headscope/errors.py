@@ -1,4 +1,4 @@
-"""The one family of errors a user can mend: one sentence that names the thing, what was found and what is allowed.
+"""The one family of errors a user can mend: a sentence that names the input, its value and what is allowed.
 
 The command line prints such an error without a traceback and exits with 2; every other exception keeps its traceback.
 """
@@ -8,11 +8,11 @@ from collections.abc import Iterable
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used. The message is one sentence a user can act on."""
+    """A user's input that cannot be used; the message is one sentence to act on."""
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:
-    """The tail of a sentence about a misspelt ``name``: `` (did you mean 'x'?)``, or the allowed names.
+    """Return the tail of a sentence about a misspelt ``name``: `` (did you mean 'x'?)``, or the allowed names.
 
     >>> suggestion("learning_rat", ["learning_rate", "epochs"])
     " (did you mean 'learning_rate'?)"

@@ -1,6 +1,7 @@
 """Attention heads by name: ``HeadId``, immutable ``HeadSet``, and the boolean [layer, head] grid between them."""
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -26,15 +27,16 @@ class HeadId(NamedTuple):
     def parse(cls, name: "str | HeadId | tuple[int, int]") -> "HeadId":
         """Read ``L3H5``, ``3.5`` or EAP-IG's ``a3.h5``.
 
-        Raises InputError where the name is none of these.
+        Raises InputError if the name is none of these.
         """
         if isinstance(name, tuple) and len(name) == 2:
             return cls(int(name[0]), int(name[1]))
         match = _SPELLINGS.fullmatch(name.strip()) if isinstance(name, str) else None
         if match is None:
             raise InputError(f"head {name!r} is not a head's name; write it as L3H5, 3.5 or a3.h5")
-        layer, head = (int(group) for group in match.groups() if group is not None)
-        return cls(layer, head)
+        # Each spelling has two groups of its own; the other one's are None.
+        layer, head = [group for group in match.groups() if group is not None]
+        return cls(int(layer), int(head))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +47,19 @@ class HeadSet:
 
     @classmethod
     def of(cls, heads: "str | Iterable[str | HeadId | tuple[int, int]] | HeadSet") -> "HeadSet":
-        """A set from names, ids or another set, or from one name; duplicates are one."""
-        return cls(tuple(sorted({HeadId.parse(head) for head in ([heads] if isinstance(heads, str) else heads)})))
+        """Return the set of names, ids or another set's heads, or of one name; duplicates count once."""
+        names = [heads] if isinstance(heads, str) else heads
+        return cls(tuple(sorted({HeadId.parse(name) for name in names})))
 
     @classmethod
     def from_grid(cls, grid: "Bool[np.ndarray, 'layer head']") -> "HeadSet":
-        """The heads whose cell is true."""
+        """Return the heads whose cell is true."""
         return cls(tuple(HeadId(int(layer), int(head)) for layer, head in np.argwhere(grid)))
 
     def grid(self, layers: int, heads: int) -> "Bool[np.ndarray, 'layer head']":
-        """A boolean [layer, head] grid of a model with that many layers and query heads.
+        """Return the boolean [layer, head] grid of a model with that many layers and query heads.
 
-        Raises InputError where a head lies outside it, naming the range.
+        Raises InputError if a head lies outside it, naming the range.
         """
         grid = np.zeros((layers, heads), dtype=bool)
         for head in self.heads:
@@ -68,23 +71,20 @@ class HeadSet:
         return grid
 
     def layer_profile(self) -> dict[int, int]:
-        """How many heads the set has in each layer that has any."""
-        profile: dict[int, int] = {}
-        for head in self.heads:
-            profile[head.layer] = profile.get(head.layer, 0) + 1
-        return profile
+        """Return how many heads the set has in each layer that has any."""
+        return dict(Counter(head.layer for head in self.heads))
 
-    def __or__(self, other: "HeadSet") -> "HeadSet":
-        return HeadSet.of({*self.heads, *other.heads})
+    def __or__(self, right: "HeadSet") -> "HeadSet":
+        return HeadSet.of({*self.heads, *right.heads})
 
-    def __and__(self, other: "HeadSet") -> "HeadSet":
-        return HeadSet.of(set(self.heads) & set(other.heads))
+    def __and__(self, right: "HeadSet") -> "HeadSet":
+        return HeadSet.of(set(self.heads) & set(right.heads))
 
-    def __sub__(self, other: "HeadSet") -> "HeadSet":
-        return HeadSet.of(set(self.heads) - set(other.heads))
+    def __sub__(self, right: "HeadSet") -> "HeadSet":
+        return HeadSet.of(set(self.heads) - set(right.heads))
 
     def __contains__(self, head: object) -> bool:
-        """Also by name: ``"L3H5" in heads``."""
+        """Return whether the head is in the set, also by name: ``"L3H5" in heads``."""
         return (HeadId.parse(head) if isinstance(head, str) else head) in self.heads
 
     def __iter__(self) -> Iterator[HeadId]:
@@ -97,11 +97,11 @@ class HeadSet:
         return " ".join(map(str, self.heads)) or "none"
 
     def names(self) -> list[str]:
-        """``["L3H5", …]``, for files and tables."""
+        """Return ``["L3H5", …]``, for files and tables."""
         return [str(head) for head in self.heads]
 
 
 def top_heads(values: "Num[np.ndarray, 'layer head']", count: int | None) -> list[HeadId]:
-    """The ``count`` heads of largest absolute value, all for None; largest first, ties in the order of the grid."""
+    """Return the ``count`` heads of largest absolute value, all for None; largest first, ties in the grid's order."""
     order = np.argsort(-np.abs(values), axis=None, kind="stable")[:count].tolist()
     return [HeadId(*divmod(index, values.shape[1])) for index in order]

@@ -1,4 +1,4 @@
-"""Progress as a parameter: long functions take ``progress`` and report to it; the default says nothing.
+"""Progress as a parameter: long functions take ``progress`` and report to it; by default nothing is shown.
 
 Compute code never prints. The command line passes an implementation that draws bars or writes plain lines.
 """
@@ -13,15 +13,15 @@ class Bar(Protocol):
     """One running count."""
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        """Count ``steps`` more; ``note`` is a short text beside the bar (the current reward, a checkpoint's name)."""
+        """Count ``steps`` more; ``note`` is a short text next to the bar (the current reward, a checkpoint's name)."""
 
 
 @runtime_checkable
 class Progress(Protocol):
-    """Where long work reports to."""
+    """The receiver of long work's reports."""
 
     def bar(self, label: str, total: int) -> AbstractContextManager[Bar]:
-        """A bar of ``total`` steps, open while the ``with`` block runs."""
+        """Return a bar of ``total`` steps, open while the ``with`` block runs."""
 
 
 class _SilentBar:

@@ -119,7 +119,8 @@ def save(folder: str | Path, name: str, version: int, arrays: Arrays, about: Map
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"schema_version": version, "headscope": __version__}
-    metadata = {"content": name} | {key: str(value) for key, value in versions.items()}
+    # One key: safetensors writes several in an order that changes from call to call, and with it the file's bytes.
+    metadata = {"headscope": json.dumps({"content": name} | versions)}
     text = json.dumps(versions | dict(about), indent=2, allow_nan=False)  # first: what is no JSON leaves no file behind
     with described(folder / f"{name}.safetensors", text) as partial:
         save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, partial, metadata=metadata)

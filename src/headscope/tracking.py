@@ -1,37 +1,38 @@
-"""HeadTracker: watch attention heads come and go inside anyone's Trainer or TRL run.
+"""HeadTracker: a callback that tells which attention heads a Trainer or TRL run creates, keeps and loses.
 
     trainer.add_callback(HeadTracker(pairs, every=100, out="runs/tracked"))
 
 1. Before the first step the base is scored, on ``pairs`` and on the fresh pairs of the null.
-2. Every ``every`` steps, and at the last one, the model is scored as it is; the counts of new, kept and lost heads go
-   to the trainer's loggers.
+2. Every ``every`` steps, and at the last one, the model is scored; the counts of new, kept and lost heads go to the
+   trainer's loggers.
 3. ``out`` is a run directory with the units a study writes: ``headscope report runs/tracked`` draws it at any time.
 
 Training is left exactly as it was: weights, gradients, modes, hooks and random states. It may run under mixed
-precision, torch.compile, DistributedDataParallel or gradient checkpointing, and train adapters: what is scored is the
-model inside, in the dtype of its weights, with adapters merged into them. What cannot be scored is logged once, and
+precision, torch.compile, DistributedDataParallel or gradient checkpointing, and train adapters: the model inside is
+scored, in the dtype of its weights, with adapters merged into them. A model that cannot be scored is logged once, and
 training goes on.
 """
 
 import hashlib
-import inspect
 import logging
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from pydantic import BaseModel, ConfigDict
 from torch.distributed.tensor import DTensor
-from transformers import TrainerCallback
+from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import CallbackHandler
 
 from headscope.circuits import attribute
 from headscope.comparison import Resampling, emergence_by_method
-from headscope.comparison.measured import METHODS, Method
+from headscope.comparison.inclusion import EMERGENCE_METHODS, EmergenceMethod
 from headscope.comparison.record import comparison_record
 from headscope.errors import InputError
 from headscope.models.wrappers import inside_wrappers, own_forward
@@ -39,28 +40,32 @@ from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
-from headscope.runs import RunDirectory, Unit, execute, provenance
-from headscope.runs.directory import SCHEMA_VERSION
-from headscope.storage import write_json
+from headscope.runs import RunDirectory, Unit, Work, execute
+from headscope.storage import Result
 
 LOGGER = logging.getLogger(__name__)
 COUNTS = ("new", "kept", "lost", "contingent")
-FILE = "comparison.json"
 
 
 class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any at the border
-    """Score every edge of the model in training as a callback, and tell which heads are new, kept and lost.
+    """Scores every edge of the model in training, and counts the heads that are new, kept and lost.
 
-    pairs: clean/corrupt pairs the model is scored on. fresh: other pairs, on which the base alone is scored, for the
-        test-retest null; None takes every second one of ``pairs`` for it.
-    every: steps between scorings; None takes the trainer's ``save_steps``. The last step is always scored.
-    out: the run directory; a resumed training goes on in it.
-    name: of the variant in it. fraction, resamples, seed: as in ``headscope.comparison.Resampling``.
-    settings: passed on to ``headscope.circuits.attribute`` (metric, method, rule, nodes).
+    Under several processes the first one scores while the others wait. Once training runs nothing is raised: weights
+    that are sharded (FSDP, DeepSpeed stage 3), a resumed training whose ``out`` does not hold the base's scores, or a
+    full disk are logged, and training goes on without the counts.
 
-    Under several processes the first one scores while the others wait. Raises InputError for arguments out of range.
-    Once training runs nothing is raised: weights that are sharded (FSDP, DeepSpeed stage 3), a resumed training whose
-    ``out`` does not hold the base's scores, or a full disk are logged, and training goes on without the counts.
+    Args:
+        pairs: clean/corrupt pairs the model is scored on.
+        every: steps between scorings; None takes the trainer's ``save_steps``. The last step is always scored.
+        out: the run directory; a resumed training goes on in it.
+        fresh: other pairs, on which the base alone is scored, for the test-retest null; None takes every second one of
+            ``pairs`` for it.
+        name: of the variant in the run directory.
+        fraction, resamples, seed: as in ``headscope.comparison.Resampling``.
+        settings: passed on to ``headscope.circuits.attribute`` (metric, method, rule, nodes).
+
+    Raises:
+        InputError: an argument is out of range.
     """
 
     def __init__(
@@ -83,32 +88,33 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         Resampling(fraction, resamples, seed)
         self.run = RunDirectory(Path(out))
         self._every = every
-        main, other = (pairs, fresh) if fresh is not None else (pairs[::2], pairs[1::2])
-        self._pairs = {"main": main, "fresh": other}
+        self._pairs = {"main": pairs[::2], "fresh": pairs[1::2]} if fresh is None else {"main": pairs, "fresh": fresh}
         self._name = name
-        self._how: dict[str, Any] = {"fraction": fraction, "resamples": resamples, "seed": seed}
+        self._resampling: dict[str, Any] = {"fraction": fraction, "resamples": resamples, "seed": seed}
         self._settings: dict[str, Any] = {"nodes": "adaptive", **settings}
         self._rows: list[dict[str, Any]] = []
         self._base: dict[str, EdgeScores] = {}
-        self._series: dict[Method, list[tuple[int, Emergence]]] = {method: [] for method in METHODS}
+        self._series: dict[EmergenceMethod, list[tuple[int, Emergence]]] = {method: [] for method in EMERGENCE_METHODS}
         self._unlogged: dict[str, float] = {}
         self._tracking = False
         self._reasons: set[str] = set()
+        _let_trackers_stand_first()
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Score the base, or read its scores and those of the steps before if training is resumed."""
-        _move_to_front(self)
+    def on_train_begin(
+        self, args: object, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: object
+    ) -> None:
+        """Score the base, or read its scores and those of earlier steps if training is resumed."""
         self._tracking = False
         if state.is_world_process_zero:
-            with self._surviving("heads are not tracked"):
+            with self._logging_errors("heads are not tracked"):
                 self._begin(state, model)
                 self._tracking = True
 
-    def _begin(self, state: Any, model: Any) -> None:
+    def _begin(self, state: TrainerState, model: torch.nn.Module) -> None:
         _require_whole(model)
         self.run.check_schema()
         recorded = self.run.lock()["units"] if state.global_step and self.run.lock_file.exists() else []
-        self._rows, self._series = [], {method: [] for method in METHODS}
+        self._rows, self._series = [], {method: [] for method in EMERGENCE_METHODS}
         for name in self._pairs:
             self._write(self._pairs_unit(name))
         if state.global_step == 0:
@@ -117,31 +123,35 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
             self._read(recorded, state.global_step)
         self._record(state)
 
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        """Score the model where it is due, and have the trainer log the counts with this step."""
-        every = self._every or int(state.save_steps)
-        if state.global_step % every and state.global_step < state.max_steps:
+    def on_step_end(
+        self, args: object, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: object
+    ) -> None:
+        """Score the model if it is due, and let the trainer log the counts with this step."""
+        interval = self._every or int(state.save_steps)
+        if state.global_step % interval and state.global_step < state.max_steps:
             return
         control.should_log = True  # in every process: logging gathers metrics
         if self._tracking:
-            with self._surviving(f"heads are not tracked at step {state.global_step}"):
+            with self._logging_errors(f"heads are not tracked at step {state.global_step}"):
                 self._compare(state.global_step, self._score(model, state.global_step, "main"))
                 self._unlogged = self._counts()
                 self._record(state)
 
     @contextmanager
-    def _surviving(self, what: str) -> Iterator[None]:
-        """Log what goes wrong in the block, each reason once: hours of training are worth more than a scoring."""
+    def _logging_errors(self, consequence: str) -> Iterator[None]:
+        """Log an error in the block instead of raising it, each reason once."""
         try:
             yield
-        except Exception as error:
+        except Exception as error:  # any error: hours of training are worth more than a scoring
             reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
             if reason not in self._reasons:
-                LOGGER.warning("%s: %s; training goes on", what, reason)
+                LOGGER.warning("%s: %s; training goes on", consequence, reason)
             self._reasons.add(reason)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
-        """Put the counts among the numbers every logger is about to be given."""
+    def on_log(
+        self, args: object, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **kwargs: object
+    ) -> None:
+        """Add the counts to the numbers every logger is about to be given."""
         logs.update(self._unlogged)
         if state.log_history:
             state.log_history[-1].update(self._unlogged)
@@ -150,111 +160,114 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     def _pairs_unit(self, name: str) -> Unit:
         pairs = self._pairs[name]
         labels = {"variant": self._name, "pairs": name}
-        return Unit("pairs", labels, {"digest": pairs.digest()}, lambda out, _: pairs.save(out))
+        return _unit("pairs", {"digest": pairs.digest()}, labels, lambda progress: pairs)
 
-    def _score(self, model: Any, step: int, name: str) -> EdgeScores:
-        config = self._settings | {"model": {"step": step, "weights": _weights_digest(model)}}
+    def _score(self, model: torch.nn.Module, step: int, name: str) -> EdgeScores:
+        settings = self._settings | {"model": {"step": step, "weights": _weights_digest(model)}}
         labels = {"variant": self._name, "step": step, "pairs": name, "model": self._name if step else "base"}
 
-        def work(out: Path, progress: Progress) -> None:
-            with untouched(model) as plain:
-                attribute(plain, self._pairs[name], keep_pairs=True, progress=progress, **self._settings).save(out)
+        def score(progress: Progress) -> EdgeScores:
+            with borrow_model(model) as plain:
+                return attribute(plain, self._pairs[name], keep_pairs=True, progress=progress, **self._settings)
 
-        unit = Unit("scores", labels, config, work, inputs={"pairs": self._pairs_unit(name)})
+        unit = _unit("scores", settings, labels, score, {"pairs": self._pairs_unit(name)})
         return EdgeScores.load(self._write(unit))
 
     def _read(self, recorded: list[dict[str, Any]], until: int) -> None:
-        """The base's scores from disk; those of later steps, up to ``until``, are compared again."""
-        found = {}
+        """Read the base's scores from disk, and compare those of later steps, up to ``until``, again."""
+        scores: dict[tuple[int, str], EdgeScores] = {}
         for row in recorded:
             labels = row["labels"]
             if row["kind"] == "scores" and labels["step"] <= until:
-                found[labels["step"], labels["pairs"]] = EdgeScores.load(self._folder(row))
+                scores[labels["step"], labels["pairs"]] = EdgeScores.load(self._folder(row))
                 self._rows.append(row)
         try:
-            self._base = {name: found[0, name] for name in self._pairs}
+            self._base = {name: scores[0, name] for name in self._pairs}
         except KeyError:
             raise InputError(
                 f"{self.run.path} holds no scores of the base, and training resumes at step {until}; "
                 "give the directory this training was tracked in"
             ) from None
-        for step, name in sorted(found):
+        for step, name in sorted(scores):
             if step and name == "main":
-                self._compare(step, found[step, name])
+                self._compare(step, scores[step, name])
 
     def _compare(self, step: int, scores: EdgeScores) -> None:
-        methods = {method: Resampling(**self._how) for method in METHODS}
-        found = emergence_by_method(self._base["main"], [scores], methods, base_again=self._base["fresh"])
+        methods = {method: Resampling(**self._resampling) for method in EMERGENCE_METHODS}
+        emergence = emergence_by_method(self._base["main"], [scores], methods, base_again=self._base["fresh"])
         for method, series in self._series.items():
-            series.append((step, found[method][0]))
+            series.append((step, emergence[method][0]))
 
     def _counts(self) -> dict[str, float]:
-        """The last step's numbers of heads, under the names loggers show."""
+        """Return the last step's numbers of heads, under the names loggers show."""
         _, last = self._series["bootstrap"][-1]
         counts = {f"heads/{name}": float(getattr(last.counts, name).value) for name in COUNTS}
         return counts | {"heads/new_null": float(last.null.new.value)}
 
     def _write(self, unit: Unit) -> Path:
-        """The folder of a unit, brought to disk unless it is there; InputError with the reason where that fails."""
+        """Return the folder of a unit, computed unless it is there. Raises InputError with the reason if that fails."""
         outcome = execute([unit], self.run, retry=True)
         if outcome.failed:
             raise InputError(outcome.failed[unit.name])
-        self._rows.append(_row(unit))
+        self._rows.append(unit.row)
         return self.run.folder(unit)
 
     def _folder(self, row: dict[str, Any]) -> Path:
         folder: Path = self.run.path / "units" / row["kind"] / row["digest"]
         return folder
 
-    def _record(self, state: Any) -> None:
-        """Write the comparison so far, then ``study.lock.json``, by which the directory is opened; then clear the
-        comparison before it.
-        """
+    def _record(self, state: TrainerState) -> None:
+        """Write the comparison so far, then ``study.lock.json``, by which the directory is opened."""
         rows = [row for row in self._rows if row["kind"] != "comparison"]
         outdated = [self._folder(row) for row in self._rows if row["kind"] == "comparison"]
         self._rows = rows
         if self._series["bootstrap"]:
             self._write(self._comparison(state, rows))
-        discover = self._how | {"pairs": len(self._pairs["main"]), **self._settings}
-        study = {"name": self._name, "seed": self._how["seed"], "variants": [{"name": self._name}], "tasks": []}
-        made_by = {
-            "versions": provenance.versions(),
-            "source": provenance.commit(),
-            "hardware": provenance.hardware(),
-        }
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "study": study | {"discover": discover},
-            "provenance": made_by,
-            "units": self._rows,
-        }
-        write_json(self.run.lock_file, content)
+        discover = self._resampling | {"pairs": len(self._pairs["main"]), **self._settings}
+        study = {"name": self._name, "seed": self._resampling["seed"], "variants": [{"name": self._name}], "tasks": []}
+        self.run.write_lock(study | {"discover": discover}, self._rows)
+        # Only now: a run that is killed in between opens with the comparison before.
         for folder in {*outdated} - {self._folder(row) for row in self._rows}:
             shutil.rmtree(folder)
 
-    def _comparison(self, state: Any, rows: list[dict[str, Any]]) -> Unit:
+    def _comparison(self, state: TrainerState, rows: list[dict[str, Any]]) -> Unit:
         rewards = [(int(logs["step"]), float(logs["reward"])) for logs in state.log_history if "reward" in logs]
-        paper = [found for _, found in self._series["paper"]]
-        record = comparison_record(self._name, self._series["bootstrap"], paper, rewards)
-        outside = {f"{row['labels']['pairs']} {row['labels'].get('step')}": row["digest"] for row in rows}
-        config = self._how | {"rewards": len(rewards)}
-        labels = {"variant": self._name}
-        return Unit("comparison", labels, config, lambda out, _: write_json(out / FILE, record), outside=outside)
+        paper = [emergence for _, emergence in self._series["paper"]]
+        comparison = comparison_record(self._name, self._series["bootstrap"], paper, rewards)
+        digests = {f"{row['labels']['pairs']} {row['labels'].get('step')}": row["digest"] for row in rows}
+        settings = self._resampling | {"rewards": len(rewards), "scores": digests}
+        return _unit("comparison", settings, {"variant": self._name}, lambda progress: comparison)
 
 
-def _row(unit: Unit) -> dict[str, Any]:
-    """A unit as ``study.lock.json`` lists it."""
-    return {"kind": unit.kind, "digest": unit.digest, "labels": unit.labels}
+class TrackedConfig(BaseModel):
+    """What a result was made with while a training ran. It cannot be made again: the model of that step is gone."""
+
+    model_config = ConfigDict(frozen=True)
+
+    tracked: dict[str, Any]
+
+
+def _unit(
+    kind: str,
+    settings: dict[str, Any],
+    labels: dict[str, Any],
+    make: Callable[[Progress], Result],
+    inputs: Mapping[str, Unit] | None = None,
+) -> Unit:
+    """Return a unit as a study writes it, whose result is made from what this process holds."""
+    work = Work(kind, TrackedConfig, lambda config, inputs, progress: make(progress))
+    return work.unit(TrackedConfig(tracked=settings), labels, inputs)
 
 
 @contextmanager
-def untouched(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
+def borrow_model(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """Yield the model inside the wrappers of a training, in evaluation mode and with its own forward.
 
     Afterwards every module's mode and forward and all random states are as they were.
     """
     modes = [(module, module.training) for module in model.modules()]
-    states = random.getstate(), np.random.get_state(), torch.get_rng_state(), torch.cuda.get_rng_state_all()
+    python_state, numpy_state = random.getstate(), np.random.get_state()
+    torch_state, cuda_states = torch.get_rng_state(), torch.cuda.get_rng_state_all()
     try:
         model.eval()
         plain = inside_wrappers(model)
@@ -263,15 +276,16 @@ def untouched(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
     finally:
         for module, training in modes:
             module.training = training
-        random.setstate(states[0])
-        np.random.set_state(states[1])
-        torch.set_rng_state(states[2])
-        torch.cuda.set_rng_state_all(states[3])
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+        torch.cuda.set_rng_state_all(cuda_states)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()  # the next training step may need what scoring took
 
 
 def _require_whole(model: torch.nn.Module) -> None:
+    """Raise InputError if a weight is sharded over processes."""
     for name, parameter in model.named_parameters():
         if parameter.numel() == 0 or isinstance(parameter, DTensor):
             raise InputError(
@@ -281,25 +295,29 @@ def _require_whole(model: torch.nn.Module) -> None:
 
 
 def _weights_digest(model: torch.nn.Module) -> str:
-    """Of all weights, names and bytes: two trainings with the same scores' address have the same weights."""
-    hashed = hashlib.sha256()
+    """Return a digest of all weights, names and bytes, so that scores with one address are of the same weights."""
+    digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         flat = parameter.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy()
-        hashed.update(name.encode() + flat.tobytes())
-    return hashed.hexdigest()[:16]
+        digest.update(name.encode() + flat.tobytes())
+    return digest.hexdigest()[:16]
 
 
-def _move_to_front(callback: TrainerCallback) -> None:
-    """Let the callback be asked before the loggers, so that they are given its numbers.
+def _let_trackers_stand_first() -> None:
+    """Let trainers put a HeadTracker before their other callbacks, wherever it is added.
 
-    ``add_callback`` puts it after them, and Trainer hands callbacks everything but itself; the list they stand in is
-    found in the frames that lead here.
+    Trainer asks callbacks in the order of its list, loggers first, and hands every one the same ``logs``: the counts
+    reach the loggers only if the tracker is asked before them. No argument of ``add_callback`` chooses the place, and
+    no callback is ever given the list, so the method that appends to it is wrapped, once per process.
     """
-    frame = inspect.currentframe()
-    while frame is not None:
-        handler = frame.f_locals.get("self")
-        if isinstance(handler, CallbackHandler):
-            handler.callbacks.remove(callback)
-            handler.callbacks.insert(0, callback)
-            return
-        frame = frame.f_back
+    add_callback = CallbackHandler.add_callback
+    if getattr(add_callback, "places_trackers", False):
+        return
+
+    @wraps(add_callback)
+    def add_and_sort(handler: CallbackHandler, callback: TrainerCallback | type[TrainerCallback]) -> None:
+        add_callback(handler, callback)
+        handler.callbacks.sort(key=lambda entry: not isinstance(entry, HeadTracker))  # stable for all others
+
+    add_and_sort.places_trackers = True  # type: ignore[attr-defined]
+    CallbackHandler.add_callback = add_and_sort

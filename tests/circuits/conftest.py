@@ -32,6 +32,6 @@ class Reference:
     def __init__(self, folder: Path) -> None:
         tokens = load_file(folder / "pairs.safetensors")
         self.scores = load_file(folder / "eap_reference.safetensors")
-        self.about = json.loads((folder / "eap_reference.json").read_text(encoding="utf-8"))
+        self.metadata = json.loads((folder / "eap_reference.json").read_text(encoding="utf-8"))
         self.pairs = Pairs.from_tokens(tokens["clean"], tokens["corrupt"], labels=self.scores["labels"])
         self.model = load_model(folder, dtype="float64")

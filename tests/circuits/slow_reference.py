@@ -72,15 +72,15 @@ class PlainModel:
             return sum(outputs[1:parts], outputs[0]) + sum(constants) + leaves[-1] + moved
 
         for layer in self.layers:
-            seen, first = len(outputs), self.norm_before_heads(layer)
-            read = {port: [first(stream(seen)) for _ in range(self.heads)] for port in "qkv"}
+            reads, first = len(outputs), self.norm_before_heads(layer)
+            read = {port: [first(stream(reads)) for _ in range(self.heads)] for port in "qkv"}
             writes = [self.head(layer, read, index) for index in range(self.heads)]
             bias = self.attention_bias(layer)
             scale = self.after_heads(layer, sum(writes) + bias)
             outputs += [write * scale for write in writes]
             if not self.parallel:
                 constants.append(bias * scale)
-            outputs.append(self.mlp(layer, stream(seen if self.parallel else len(outputs))))
+            outputs.append(self.mlp(layer, stream(reads if self.parallel else len(outputs))))
             if self.parallel:
                 constants.append(bias * scale)
         final = {"gpt2": "ln_f", "gpt_neox": "final_layer_norm"}.get(self.family, "norm")
@@ -181,8 +181,8 @@ class PlainModel:
         if cap is not None:
             logits = torch.tanh(logits / cap) * cap
         behind = torch.arange(len(q))[:, None] - torch.arange(len(q))[None, :]
-        own = hasattr(attention, "sliding_window")
-        window = attention.sliding_window if own else getattr(self.config, "sliding_window", None)
+        has_window = hasattr(attention, "sliding_window")
+        window = attention.sliding_window if has_window else getattr(self.config, "sliding_window", None)
         logits = logits.masked_fill((behind < 0) | (behind >= (window or len(q))), float("-inf"))
         if self.family != "gpt_oss":
             return torch.softmax(logits, -1)

@@ -17,10 +17,10 @@ from headscope.models import ARCHITECTURES
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_scores_equal_the_slow_reference(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
     model, pairs, rule = tiny_model(architecture), ragged_pairs(count=3, positions="answer"), quadrature("gauss", 3)
-    found = attribute(model, pairs, nodes=3, keep_pairs=True)
+    result = attribute(model, pairs, nodes=3, keep_pairs=True)
     expected = slow_scores(model, pairs, rule.alphas, rule.weights)
-    assert found.pair_edges is not None
-    for scores, reference in zip(found.pair_edges, expected, strict=True):
+    assert result.pair_edges is not None
+    for scores, reference in zip(result.pair_edges, expected, strict=True):
         assert relative(scores, reference) < EXACT
 
 
@@ -40,13 +40,13 @@ def test_float32_scores_differ_by_rounding_alone(
     """And scores whose operands lose 16 of their 24 bits differ by more."""
     model, pairs = tiny_model(architecture), ragged_pairs(count=3, positions="answer")
 
-    def scores(of: Any) -> np.ndarray:
-        found = attribute(of, pairs, nodes=3, keep_pairs=True).pair_edges
-        assert found is not None
-        return found
+    def scores(model: Any) -> np.ndarray:
+        pair_edges = attribute(model, pairs, nodes=3, keep_pairs=True).pair_edges
+        assert pair_edges is not None
+        return pair_edges
 
     exact, allowed = float32_bound(scores, model)
     assert relative(scores(model), exact) < allowed
-    monkeypatch.setattr("headscope.circuits.footprint.operand", lambda *_: torch.bfloat16)
+    monkeypatch.setattr("headscope.circuits.footprint.contraction_dtype", lambda *_: torch.bfloat16)
     monkeypatch.setattr("headscope.circuits.integration.product", lambda left, right: left.float() @ right.float().T)
     assert relative(scores(model), exact) > allowed

@@ -9,7 +9,7 @@ from tests.circuits.slow_reference import slow_scores
 from tests.precision import EXACT, relative
 
 from headscope.circuits import attribute
-from headscope.circuits.exact import exact_edges
+from headscope.circuits.exact_patching import exact_edges
 from headscope.errors import InputError
 from headscope.measures.quadrature import quadrature
 from headscope.pairs import Pairs
@@ -41,8 +41,8 @@ def test_batches_of_any_size_give_the_same_scores(
     model, pairs = tiny_model(architecture), ragged_pairs(count=6)
     one_by_one = attribute(model, pairs, nodes=nodes, batch=1, keep_pairs=True).pair_edges
     for size in (2, 6):
-        found = attribute(model, pairs, nodes=nodes, batch=size, keep_pairs=True).pair_edges
-        assert relative(found, one_by_one) < EXACT
+        side_by_side = attribute(model, pairs, nodes=nodes, batch=size, keep_pairs=True).pair_edges
+        assert relative(side_by_side, one_by_one) < EXACT
 
 
 def test_the_shared_prefix_adds_nothing(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -76,28 +76,28 @@ def test_completeness_residual_shrinks_with_nodes_and_is_of_the_input_row(tiny_m
 def test_adaptive_nodes_reach_their_tolerance_and_say_so(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
     model, pairs = tiny_model(architecture), ragged_pairs(count=3)
     adaptive, exact = attribute(model, pairs, keep_pairs=True), attribute(model, pairs, nodes=256, keep_pairs=True)
-    about = adaptive.settings
-    assert about["adaptive_converged"]
-    assert about["adaptive_unsettled"] == 0
-    assert 0 < about["adaptive_error"] <= 0.01
-    assert 9 <= about["nodes_mean"] <= about["nodes"] < 64
-    for found, expected in zip(
+    settings = adaptive.settings
+    assert settings["adaptive_converged"]
+    assert settings["adaptive_unsettled"] == 0
+    assert 0 < settings["adaptive_error"] <= 0.01
+    assert 9 <= settings["nodes_mean"] <= settings["nodes"] < 64
+    for scores, expected in zip(
         (adaptive.edges, adaptive.edges_abs, *adaptive.pair_edges),
         (exact.edges, exact.edges_abs, *exact.pair_edges),
         strict=True,
     ):
-        assert np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+        assert np.linalg.norm(scores - expected) < 0.01 * np.linalg.norm(expected)
 
 
 def test_adaptive_nodes_say_when_they_do_not_suffice(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("headscope.circuits.refinement.NODE_CAP", 12)
-    about = attribute(tiny_model("mistral"), ragged_pairs(count=2)).settings
-    assert about["nodes"] == 12
-    assert about["adaptive_unsettled"] == 2
-    assert about["adaptive_error"] > 0.01
-    assert not about["adaptive_converged"]
+    monkeypatch.setattr("headscope.circuits.adaptive_quadrature.NODE_CAP", 12)
+    settings = attribute(tiny_model("mistral"), ragged_pairs(count=2)).settings
+    assert settings["nodes"] == 12
+    assert settings["adaptive_unsettled"] == 2
+    assert settings["adaptive_error"] > 0.01
+    assert not settings["adaptive_converged"]
 
 
 def test_grouped_keys_and_values_are_the_sums_of_their_copies(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -122,9 +122,9 @@ def test_a_metric_of_ones_own_equals_the_built_in_one(tiny_model: Any, ragged_pa
             logits.log_softmax(-1), clean.log_softmax(-1).expand_as(logits), log_target=True, reduction="none"
         ).sum(-1).mean(-1)  # fmt: skip
 
-    own = attribute(model, pairs, metric=my_kl, nodes=3)
-    assert own.settings["metric"] == "my_kl"
-    assert relative(own.edges, attribute(model, pairs, nodes=3).edges) < EXACT
+    custom = attribute(model, pairs, metric=my_kl, nodes=3)
+    assert custom.settings["metric"] == "my_kl"
+    assert relative(custom.edges, attribute(model, pairs, nodes=3).edges) < EXACT
 
 
 def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -132,14 +132,14 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any) -> None
     model.lm_head.weight.requires_grad_(False)
     before = {name: (value.clone(), value.requires_grad) for name, value in model.named_parameters()}
 
-    def broken(logits: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
+    def failing_metric(logits: torch.Tensor, clean: torch.Tensor) -> torch.Tensor:
         if logits.requires_grad:
             raise RuntimeError("in the middle of the node pass")
         return logits.sum((-1, -2))
 
     attribute(model, pairs, nodes=2)
     with pytest.raises(RuntimeError, match="middle"):
-        attribute(model, pairs, metric=broken)
+        attribute(model, pairs, metric=failing_metric)
     with pytest.raises(InputError, match="token id 999"):
         attribute(model, Pairs.from_tokens([[1, 2]], [[1, 999]]))
     for name, value in model.named_parameters():

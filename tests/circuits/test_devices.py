@@ -23,11 +23,11 @@ def test_bfloat16_keeps_the_scores_near_those_of_float32(tiny_model: Any, ragged
     exact, rounded = tiny_model(architecture), tiny_model(architecture).to(torch.bfloat16)
     exact.load_state_dict(rounded.state_dict())  # the same rounded weights, so that only the arithmetic differs
     expected = attribute(exact, pairs, nodes=8)
-    found = attribute(rounded, pairs, nodes=8)
-    assert found.edges.dtype == np.float32
-    real = found.graph.real
-    error = np.linalg.norm((found.edges - expected.edges)[real]) / np.linalg.norm(expected.edges[real])
-    rank = spearmanr(found.edges_abs[real], expected.edges_abs[real]).statistic
+    scores = attribute(rounded, pairs, nodes=8)
+    assert scores.edges.dtype == np.float32
+    real = scores.graph.real
+    error = np.linalg.norm((scores.edges - expected.edges)[real]) / np.linalg.norm(expected.edges[real])
+    rank = spearmanr(scores.edges_abs[real], expected.edges_abs[real]).statistic
     assert error < 0.12
     assert rank > 0.98
 
@@ -46,18 +46,18 @@ def test_operands_of_16_bits_give_the_scores_of_float32(
     tiny_model: Any, ragged_pairs: Any, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
-    monkeypatch.setattr("headscope.circuits.footprint.operand", lambda *_: torch.bfloat16)
+    monkeypatch.setattr("headscope.circuits.footprint.contraction_dtype", lambda *_: torch.bfloat16)
     monkeypatch.setattr("headscope.circuits.integration.product", lambda left, right: left.float() @ right.float().T)
-    found = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
-    assert 0 < np.linalg.norm(found - expected) < 0.01 * np.linalg.norm(expected)
+    scores = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
+    assert 0 < np.linalg.norm(scores - expected) < 0.01 * np.linalg.norm(expected)
 
 
 @needs_gpu
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_a_gpu_gives_the_scores_of_the_cpu(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
     expected = attribute(tiny_model(architecture), ragged_pairs(), nodes=4).edges
-    found = attribute(tiny_model(architecture).to("cuda"), ragged_pairs(), nodes=4).edges
-    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+    scores = attribute(tiny_model(architecture).to("cuda"), ragged_pairs(), nodes=4).edges
+    assert np.abs(scores - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 @needs_gpu
@@ -75,10 +75,10 @@ def test_layers_on_two_devices_give_the_scores_of_one(tiny_model: Any, ragged_pa
 def test_bfloat16_products_on_a_gpu_are_those_of_float32(tiny_model: Any, ragged_pairs: Any) -> None:
     exact, rounded = tiny_model("qwen3"), tiny_model("qwen3").to("cuda", torch.bfloat16)
     exact.load_state_dict(rounded.state_dict())
-    expected, found = attribute(exact, ragged_pairs(), nodes=8), attribute(rounded, ragged_pairs(), nodes=8)
-    real = found.graph.real
-    assert np.linalg.norm((found.edges - expected.edges)[real]) < 0.12 * np.linalg.norm(expected.edges[real])
-    assert spearmanr(found.edges_abs[real], expected.edges_abs[real]).statistic > 0.98
+    expected, scores = attribute(exact, ragged_pairs(), nodes=8), attribute(rounded, ragged_pairs(), nodes=8)
+    real = scores.graph.real
+    assert np.linalg.norm((scores.edges - expected.edges)[real]) < 0.12 * np.linalg.norm(expected.edges[real])
+    assert spearmanr(scores.edges_abs[real], expected.edges_abs[real]).statistic > 0.98
 
 
 @needs_gpu
@@ -90,9 +90,9 @@ def test_a_gpu_keeps_to_the_budget(tiny_model: Any) -> None:
     budget = 48 * 2**20
     held = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    found = attribute(model, pairs, nodes=16, memory=budget).edges
+    scores = attribute(model, pairs, nodes=16, memory=budget).edges
     assert torch.cuda.max_memory_allocated() - held < budget
-    assert np.abs(found - expected).max() < 1e-3 * np.abs(expected).max()
+    assert np.abs(scores - expected).max() < 1e-3 * np.abs(expected).max()
 
 
 @needs_gpu
@@ -105,11 +105,11 @@ def test_fewer_rows_go_through_when_a_gpu_runs_out_of_memory(tiny_model: Any) ->
     device = torch.cuda.mem_get_info()[1]
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_allocated() + 160 * 2**20) / device)
     try:
-        found = attribute(model, pairs, nodes=32, memory=2**40)
+        scores = attribute(model, pairs, nodes=32, memory=2**40)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert any("after_out_of_memory" in key for key in found.settings)
-    assert np.abs(found.edges - expected.edges).max() < 1e-3 * np.abs(expected.edges).max()
+    assert any("after_out_of_memory" in key for key in scores.settings)
+    assert np.abs(scores.edges - expected.edges).max() < 1e-3 * np.abs(expected.edges).max()
 
 
 @needs_gpu

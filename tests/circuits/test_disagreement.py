@@ -10,8 +10,8 @@ import torch
 from tests.precision import EXACT
 from transformers import Qwen2Config, Qwen2ForCausalLM
 
-from headscope.circuits import attribute, cross_patch, ladder
-from headscope.circuits.disagreement import answer_divergence, disagreement
+from headscope.circuits import attribute, cross_patch, faithfulness_curve
+from headscope.circuits.disagreement import answer_divergence, pairs_at_disagreement
 from headscope.errors import InputError
 from headscope.models import Subject
 from headscope.pairs import Pairs
@@ -24,14 +24,13 @@ area = import_module("headscope.circuits.disagreement")
 
 def plain_divergence(base: Any, post: Any, pairs: Pairs) -> list[np.ndarray]:
     """Σ p_post (log p_post − log p_base), every position from the first differing token on."""
-    found = []
+    divergences = []
     for pair in pairs:
         with torch.no_grad():
-            ours, theirs = (
-                torch.log_softmax(model(torch.tensor(pair.clean)[None]).logits[0], -1) for model in (base, post)
-            )
-        found.append((theirs.exp() * (theirs - ours)).sum(-1)[pair.shared :].numpy())
-    return found
+            ours = torch.log_softmax(base(torch.tensor(pair.clean)[None]).logits[0], -1)
+            theirs = torch.log_softmax(post(torch.tensor(pair.clean)[None]).logits[0], -1)
+        divergences.append((theirs.exp() * (theirs - ours)).sum(-1)[pair.shared :].numpy())
+    return divergences
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "mistral", "gemma2", "gemma3_text", "phi3", "gpt_oss"])
@@ -42,15 +41,17 @@ def test_divergence_is_that_of_full_passes_however_it_is_chunked(
     base, post = tiny_model(architecture, 0), tiny_model(architecture, 1)
     pairs = ragged_pairs(0, count=2)
     monkeypatch.setattr(area, "LOGIT_BYTES", chunk * 4 * 6 * base.config.vocab_size)
-    for found, expected in zip(answer_divergence(base, post, pairs), plain_divergence(base, post, pairs), strict=True):
-        np.testing.assert_allclose(found, expected, rtol=EXACT, atol=EXACT)
+    for divergence, expected in zip(
+        answer_divergence(base, post, pairs), plain_divergence(base, post, pairs), strict=True
+    ):
+        np.testing.assert_allclose(divergence, expected, rtol=EXACT, atol=EXACT)
 
 
 def test_the_largest_are_kept_at_least_one_per_pair(tiny_model: Any, ragged_pairs: Any) -> None:
     base, post, pairs = tiny_model("qwen3", 0), tiny_model("qwen3", 1), ragged_pairs(3)
     divergence = plain_divergence(base, post, pairs)
     for share, count in ((0.05, 1), (0.4, 2), (1.0, 99)):
-        for pair, new, values in zip(pairs, disagreement(base, post, pairs, share), divergence, strict=True):
+        for pair, new, values in zip(pairs, pairs_at_disagreement(base, post, pairs, share), divergence, strict=True):
             largest = np.argsort(-values)[:count] + pair.shared
             assert new.positions.tolist() == sorted(largest.tolist())
             assert np.array_equal(new.clean, pair.clean)
@@ -71,7 +72,7 @@ def test_the_direction_is_post_against_base(tiny_model: Any, ragged_pairs: Any) 
 def test_a_model_and_itself_never_disagree(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     assert all(np.abs(row).max() < EXACT for row in answer_divergence(model, model, pairs))
-    assert all(len(row) == 1 for row in disagreement(model, model, pairs).positions)
+    assert all(len(row) == 1 for row in pairs_at_disagreement(model, model, pairs).positions)
 
 
 class Words:
@@ -90,24 +91,24 @@ class Words:
 def test_what_cannot_be_compared_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
     base, pairs = tiny_model("qwen3"), ragged_pairs(count=1)
     with pytest.raises(InputError, match=r"40 vocabulary entries and post .* has 50"):
-        disagreement(base, tiny_model("qwen3", vocab_size=50), pairs)
-    one, other, renamed = (
-        Subject(base, Words(words), "x") for words in (["a", "b"], ["b", "a"], ["a", "b", "<think>"])
-    )
+        pairs_at_disagreement(base, tiny_model("qwen3", vocab_size=50), pairs)
+    forward = Subject(base, Words(["a", "b"]), "x")
+    backward = Subject(base, Words(["b", "a"]), "x")
+    extended = Subject(base, Words(["a", "b", "<think>"]), "x")
     with pytest.raises(InputError, match="token 'a' is 1 in it and 0 in base"):
-        disagreement(one, other, pairs)
-    assert len(disagreement(one, renamed, pairs)) == 1
+        pairs_at_disagreement(forward, backward, pairs)
+    assert len(pairs_at_disagreement(forward, extended, pairs)) == 1
     for share in (0.0, 1.5, float("nan")):
         with pytest.raises(InputError, match="share="):
-            disagreement(base, base, pairs, share)
+            pairs_at_disagreement(base, base, pairs, share)
     with pytest.raises(InputError, match="pair 0 has two equal texts"):
-        disagreement(base, base, Pairs.from_tokens([[1, 2]], [[1, 2]]))
+        pairs_at_disagreement(base, base, Pairs.from_tokens([[1, 2]], [[1, 2]]))
     with pytest.raises(InputError, match="token id 99"):
-        disagreement(base, base, Pairs.from_tokens([[1, 99]], [[1, 2]]))
+        pairs_at_disagreement(base, base, Pairs.from_tokens([[1, 99]], [[1, 2]]))
     broken = tiny_model("qwen3")
     broken.lm_head.weight.data[3] = float("nan")
     with pytest.raises(InputError, match=f"position {pairs[0].shared} of pair 0"):
-        disagreement(base, broken, pairs)
+        pairs_at_disagreement(base, broken, pairs)
 
 
 def test_long_answers_over_a_real_vocabulary_stay_small() -> None:
@@ -119,11 +120,11 @@ def test_long_answers_over_a_real_vocabulary_stay_small() -> None:
     model = Qwen2ForCausalLM(config).eval()
     clean = np.random.default_rng(0).integers(0, 151_936, (1, 300))
     corrupt = np.where(np.arange(300) < 1, clean, clean ^ 1)
-    made: list[int] = []
-    model.lm_head.register_forward_hook(lambda _module, _inputs, logits: made.append(logits.numel()))
+    logit_counts: list[int] = []
+    model.lm_head.register_forward_hook(lambda _module, _inputs, logits: logit_counts.append(logits.numel()))
     assert len(answer_divergence(model, model, Pairs.from_tokens(clean, corrupt))[0]) == 299
-    assert sum(made) == 2 * 299 * 151_936
-    assert max(made) * 4 * 6 <= area.LOGIT_BYTES
+    assert sum(logit_counts) == 2 * 299 * 151_936
+    assert max(logit_counts) * 4 * 6 <= area.LOGIT_BYTES
 
 
 def grown(model: Any, rows: int) -> Any:
@@ -138,14 +139,14 @@ def test_a_vocabulary_with_further_tokens_is_compared_over_the_common_ones(tiny_
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     words = [f"w{index}" for index in range(40)]
     base, post = Subject(model, Words(words), "base"), Subject(grown(model, 44), Words([*words, "<think>"]), "post")
-    for one, other in ((base, post), (post, base)):
-        assert all(np.abs(row).max() < 1e-5 for row in answer_divergence(one, other, pairs))
-    other = tiny_model("qwen3", 1)
-    larger = Subject(grown(other, 44), post.tokenizer, "other")
-    for found, expected in zip(
-        answer_divergence(base, larger, pairs), plain_divergence(model, other, pairs), strict=True
+    for first, second in ((base, post), (post, base)):
+        assert all(np.abs(row).max() < 1e-5 for row in answer_divergence(first, second, pairs))
+    changed = tiny_model("qwen3", 1)
+    larger = Subject(grown(changed, 44), post.tokenizer, "other")
+    for divergence, expected in zip(
+        answer_divergence(base, larger, pairs), plain_divergence(model, changed, pairs), strict=True
     ):
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(divergence, expected, rtol=1e-4, atol=1e-5)
     with pytest.raises(InputError, match="token id 41; the model's vocabulary allows 0-39"):
         answer_divergence(base, post, Pairs.from_tokens([[1, 41]], [[1, 2]]))
     inserted = Subject(post.model, Words([*words[:9], "<think>", *words[9:]]), "post")
@@ -160,14 +161,15 @@ def test_scores_over_the_common_entries_are_those_of_the_smaller_model(
     model, pairs = tiny_model(architecture), ragged_pairs(count=3)
     larger = grown(model, 44)
     expected = attribute(model, pairs, nodes=2)
-    found = attribute(larger, pairs.within(40), nodes=2)
-    assert found.settings["vocabulary"] == expected.settings["vocabulary"] == 40
-    np.testing.assert_allclose(found.edges, expected.edges, rtol=1e-3, atol=1e-6)
+    scores = attribute(larger, pairs.within(40), nodes=2)
+    assert scores.settings["vocabulary"] == expected.settings["vocabulary"] == 40
+    np.testing.assert_allclose(scores.edges, expected.edges, rtol=1e-3, atol=1e-6)
     over_all = attribute(larger, pairs, nodes=2)
     assert over_all.settings["vocabulary"] == 44
     assert np.abs(over_all.edges - expected.edges).max() > 1e-3 * np.abs(expected.edges).max()
-    curves = [ladder(*each, expected, fractions=(0.2,)) for each in ((model, pairs), (larger, pairs.within(40)))]
-    np.testing.assert_allclose(curves[0].normalised(), curves[1].normalised(), rtol=1e-3)
+    curve = faithfulness_curve(model, pairs, expected, fractions=(0.2,))
+    larger_curve = faithfulness_curve(larger, pairs.within(40), expected, fractions=(0.2,))
+    np.testing.assert_allclose(curve.normalised(), larger_curve.normalised(), rtol=1e-3)
 
 
 def test_pairs_for_a_larger_vocabulary_than_the_models_are_refused(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -180,8 +182,8 @@ def test_cross_patching_compares_over_the_common_entries(tiny_model: Any, ragged
     words = [f"w{index}" for index in range(40)]
     expected = cross_patch(base, post, pairs)
     subjects = Subject(base, Words(words), "base"), Subject(grown(post, 44), Words([*words, "<think>"]), "post")
-    found = cross_patch(*subjects, pairs)
-    np.testing.assert_allclose(found.gap, expected.gap, rtol=1e-3)
-    np.testing.assert_allclose(found.closed, expected.closed, rtol=1e-3, atol=1e-5)
+    patches = cross_patch(*subjects, pairs)
+    np.testing.assert_allclose(patches.gap, expected.gap, rtol=1e-3)
+    np.testing.assert_allclose(patches.closed, expected.closed, rtol=1e-3, atol=1e-5)
     with pytest.raises(InputError, match="give Subjects with tokenizers"):
         cross_patch(base, subjects[1].model, pairs)

@@ -1,4 +1,4 @@
-"""Faithfulness: whole, empty and random circuits against a plainly written patch, the ladder, what is left behind."""
+"""Faithfulness: whole, empty and random circuits against a plainly written patch, the curve, what is left behind."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ import torch
 from tests.circuits.slow_patching import PlainPatching
 from tests.precision import EXACT
 
-from headscope.circuits import attribute, faithfulness, ladder, select
+from headscope.circuits import attribute, faithfulness, faithfulness_curve, select
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, head_access
 from headscope.results.circuit import Circuit
@@ -35,9 +35,9 @@ def test_all_edges_are_the_clean_run_and_none_the_corrupt_one(
 def test_full_and_empty_are_the_models_own_losses(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     graph = Graph(2, 4)
-    found = faithfulness(model, pairs, Circuit(graph, graph.real), "logit_diff")
+    result = faithfulness(model, pairs, Circuit(graph, graph.real), "logit_diff")
     for row, pair in enumerate(pairs):
-        for ids, value in ((pair.clean, found.full[row]), (pair.corrupt, found.empty[row])):
+        for ids, value in ((pair.clean, result.full[row]), (pair.corrupt, result.empty[row])):
             logits = model(torch.as_tensor(ids)[None]).logits[0, -1]
             right, wrong = pair.label
             assert value == pytest.approx(float((logits[wrong] - logits[right]).detach()), abs=EXACT)
@@ -51,17 +51,17 @@ def test_a_circuit_equals_a_plain_patch(tiny_model: Any, ragged_pairs: Any, arch
     plain = PlainPatching(model, pairs, patch)
     for share in (0.9, 0.4):
         edges = graph.real & (draw.random(graph.real.shape) < share)
-        found = faithfulness(model, pairs, Circuit(graph, edges), "nll", patch=patch)
-        np.testing.assert_allclose(found.circuit, plain.nll(edges), rtol=EXACT)
-    np.testing.assert_allclose(found.full, plain.nll(graph.real), rtol=EXACT)
-    np.testing.assert_allclose(found.empty, plain.nll(np.zeros_like(graph.real)), rtol=EXACT)
+        result = faithfulness(model, pairs, Circuit(graph, edges), "nll", patch=patch)
+        np.testing.assert_allclose(result.circuit, plain.nll(edges), rtol=EXACT)
+    np.testing.assert_allclose(result.full, plain.nll(graph.real), rtol=EXACT)
+    np.testing.assert_allclose(result.empty, plain.nll(np.zeros_like(graph.real)), rtol=EXACT)
 
 
 @pytest.mark.parametrize("patch", ["corrupt", "zero", "mean"])
 def test_the_whole_graph_is_the_model_whatever_is_patched(tiny_model: Any, ragged_pairs: Any, patch: str) -> None:
     graph = Graph(2, 4)
-    found = faithfulness(tiny_model("gpt2"), ragged_pairs(), Circuit(graph, graph.real), "nll", patch=patch)
-    np.testing.assert_allclose(found.circuit, found.full, rtol=0, atol=EXACT)
+    result = faithfulness(tiny_model("gpt2"), ragged_pairs(), Circuit(graph, graph.real), "nll", patch=patch)
+    np.testing.assert_allclose(result.circuit, result.full, rtol=0, atol=EXACT)
 
 
 def test_a_grouped_circuit_is_patched_as_its_query_heads_copies(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -72,11 +72,11 @@ def test_a_grouped_circuit_is_patched_as_its_query_heads_copies(tiny_model: Any,
     np.testing.assert_array_equal(grouped.circuit, copies.circuit)
 
 
-def test_ladder_is_the_circuits_one_by_one_and_ends_at_the_whole_model(tiny_model: Any, ragged_pairs: Any) -> None:
+def test_the_curve_is_the_circuits_one_by_one_and_ends_at_the_whole_model(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     scores = attribute(model, pairs, nodes=4)
     fractions = (0.1, 0.5, 1.0)
-    curve = ladder(model, pairs, scores, fractions=fractions)
+    curve = faithfulness_curve(model, pairs, scores, fractions=fractions)
     for fraction, step in zip(fractions, (curve[size] for size in range(len(curve))), strict=True):
         alone = faithfulness(model, pairs, select(scores, fraction=fraction))
         assert step.edges == alone.edges
@@ -92,18 +92,19 @@ def test_passes_of_any_size_give_the_same_curve(
 ) -> None:
     model, pairs = tiny_model("gpt2"), ragged_pairs()
     scores = attribute(model, pairs, nodes=2)
-    expected = ladder(model, pairs, scores, "nll", patch=patch)
-    one_by_one = ladder(model, pairs, scores, "nll", patch=patch, batch=1)
+    expected = faithfulness_curve(model, pairs, scores, "nll", patch=patch)
+    one_by_one = faithfulness_curve(model, pairs, scores, "nll", patch=patch, batch=1)
     np.testing.assert_allclose(one_by_one.circuits, expected.circuits, rtol=0, atol=EXACT)
     monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 1)
-    row_by_row = ladder(model, pairs, scores, "nll", patch=patch)
+    row_by_row = faithfulness_curve(model, pairs, scores, "nll", patch=patch)
     np.testing.assert_allclose(row_by_row.circuits, expected.circuits, rtol=0, atol=EXACT)
 
 
 def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
-    model, pairs, graph, other = tiny_model("qwen3"), ragged_pairs(count=1), Graph(2, 4), Graph(3, 4)
+    model, pairs, graph = tiny_model("qwen3"), ragged_pairs(count=1), Graph(2, 4)
+    deeper = Graph(3, 4)
     with pytest.raises(InputError, match="does not fit"):
-        faithfulness(model, pairs, Circuit(other, other.real))
+        faithfulness(model, pairs, Circuit(deeper, deeper.real))
     with pytest.raises(InputError, match="did you mean 'zero'"):
         faithfulness(model, pairs, Circuit(graph, graph.real), patch="zeros")
     model.model.layers[1].mlp.down_proj.weight.data[0, 0] = float("nan")

@@ -16,9 +16,9 @@ PATCHES = Path(__file__).parents[2] / "benchmarks" / "patches.py"
 @pytest.fixture(scope="module")
 def rows() -> dict[tuple[str, str], Any]:
     threads = torch.get_num_threads()
-    found = runpy.run_path(str(PATCHES))["predicted_against_patched"](quick=True)
+    rows = runpy.run_path(str(PATCHES))["predicted_against_patched"](quick=True)
     torch.set_num_threads(threads)
-    return {(row.on.split(",")[0], row.method): row for row in found}
+    return {(row.on.split(",")[0], row.method): row for row in rows}
 
 
 def test_the_clean_gradient_ranks_the_patches_of_single_edges(rows: dict[tuple[str, str], Any]) -> None:

@@ -9,8 +9,8 @@ import torch
 from tests.precision import EXACT
 
 from headscope.cli.main import main
-from headscope.interventions import capture_mean, constant, scale
-from headscope.lab.tokenizer import build
+from headscope.interventions import mean, scale
+from headscope.lab.tokenizer import build_tokenizer
 from headscope.models import load_model
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -21,7 +21,7 @@ IDS = torch.arange(12)[None] % 7
 @pytest.fixture
 def model(tiny_model: Any, tmp_path: Path) -> Path:
     tiny_model("qwen2", vocab_size=79).save_pretrained(tmp_path / "model")
-    build().save_pretrained(tmp_path / "model")
+    build_tokenizer().save_pretrained(tmp_path / "model")
     return tmp_path / "model"
 
 
@@ -53,7 +53,7 @@ def test_means_go_into_biases(model: Path, capsys: pytest.CaptureFixture[str]) -
     assert lines[0] == "mean on L0H1 L1H3, saved as llama"  # Qwen 2 has no bias on o_proj
     subject = load_model(model, dtype="float64")
     ids = [subject.tokenizer(line, add_special_tokens=False)["input_ids"] for line in ("c=4; j=c*4;", "a=8; ?a")]
-    with constant(subject, ["L0H1", "L1H3"], capture_mean(subject, ids)):
+    with mean(subject, ["L0H1", "L1H3"], ids):
         expected = subject.model(IDS).logits
     saved = load_model(lines[-1], dtype="float64")
     assert torch.allclose(saved.model(IDS).logits, expected, rtol=0, atol=EXACT)
@@ -66,9 +66,13 @@ def test_what_weights_cannot_hold_is_refused(
     assert "resample changes from token to token" in capsys.readouterr().err
     assert main(export(model, "--operator", "mean")) == 2
     assert "one text per line" in capsys.readouterr().err
+    thoughts = tmp_path / "thoughts.txt"
+    thoughts.write_text("a=3; ?a <think> a=3; </think> <ans> 3\n")
+    assert main(export(model, "--operator", "mean", "--reference", str(thoughts))) == 2
+    assert "has a mean for each part of the texts" in capsys.readouterr().err
     phi3 = tmp_path / "phi3"
     tiny_model("phi3", vocab_size=79).save_pretrained(phi3)
-    build().save_pretrained(phi3)
+    build_tokenizer().save_pretrained(phi3)
     (tmp_path / "texts.txt").write_text("c=4; j=c*4;\n")
     assert main(export(phi3, "--operator", "mean", "--reference", str(tmp_path / "texts.txt"))) == 2
     assert "a phi3 checkpoint cannot hold this edit" in capsys.readouterr().err

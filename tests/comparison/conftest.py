@@ -34,7 +34,7 @@ def scores_of() -> Callable[..., EdgeScores]:
 
 
 @pytest.fixture
-def routed() -> Callable[..., EdgeScores]:
+def routed_scores() -> Callable[..., EdgeScores]:
     """(graph, [names per pair], **settings) → scores with a path input → head → logits of size 1 per name."""
 
     def build(graph: Graph, pairs: Sequence[Sequence[str]], /, **settings: Any) -> EdgeScores:

@@ -19,32 +19,32 @@ def controls(share: float, count: int = 24, **size: int) -> list[np.ndarray]:
 
 
 def test_a_specific_loss_is_supported() -> None:
-    found = ablation_verdict(answers(0.7, 1), answers(0.4, 2), controls(0.7), **ABOUT)
-    assert found.reading == "supported"
-    assert found.effect.value == pytest.approx(-0.3, abs=0.08)
-    assert found.effect.high < 0
-    assert found.p_value == pytest.approx(1 / 25)
-    assert (found.rank, found.controls, found.problems, found.samples) == (1, 24, 200, 4)
-    assert "p = 0.040" in found.reason
+    verdict = ablation_verdict(answers(0.7, 1), answers(0.4, 2), controls(0.7), **ABOUT)
+    assert verdict.reading == "supported"
+    assert verdict.effect.value == pytest.approx(-0.3, abs=0.08)
+    assert verdict.effect.high < 0
+    assert verdict.p_value == pytest.approx(1 / 25)
+    assert (verdict.rank, verdict.controls, verdict.problems, verdict.samples) == (1, 24, 200, 4)
+    assert "p = 0.040" in verdict.reason
 
 
 def test_a_loss_that_random_sets_cause_too_is_not_supported() -> None:
-    found = ablation_verdict(answers(0.7, 1), answers(0.4, 2), controls(0.4), **ABOUT)
-    assert found.reading == "not supported"
-    assert "random sets do as much" in found.reason
+    verdict = ablation_verdict(answers(0.7, 1), answers(0.4, 2), controls(0.4), **ABOUT)
+    assert verdict.reading == "not supported"
+    assert "random sets do as much" in verdict.reason
 
 
 def test_no_change_over_many_problems_is_not_supported() -> None:
-    found = ablation_verdict(answers(0.7, 1, 2000), answers(0.7, 2, 2000), controls(0.7, problems=2000), **ABOUT)
-    assert found.reading == "not supported"
-    assert "an effect of 0.05 is excluded" in found.reason
+    verdict = ablation_verdict(answers(0.7, 1, 2000), answers(0.7, 2, 2000), controls(0.7, problems=2000), **ABOUT)
+    assert verdict.reading == "not supported"
+    assert "an effect of 0.05 is excluded" in verdict.reason
 
 
 def test_thirty_problems_that_did_not_change_exclude_nothing() -> None:
     same = answers(0.5, 1, problems=30, samples=1)
-    found = ablation_verdict(same, same, [same] * 24, **ABOUT)
-    assert found.reading == "undecided"
-    assert found.effect.value == 0
+    verdict = ablation_verdict(same, same, [same] * 24, **ABOUT)
+    assert verdict.reading == "undecided"
+    assert verdict.effect.value == 0
 
 
 def test_too_few_controls_or_problems_leave_it_undecided() -> None:
@@ -69,14 +69,14 @@ def test_effects_are_hand_summed() -> None:
     before = np.array([[True, True], [True, False]])
     after = np.array([[True, False], [False, False]])
     control = np.array([[True, True], [False, False]])
-    found = ablation_verdict(before, after, [control, after], **ABOUT)
-    assert found.baseline.value == 0.75
-    assert found.ablated.value == 0.25
-    assert found.effect.value == -0.5
-    assert found.control_effects.tolist() == [-0.25, -0.5]
-    assert found.control_mean == -0.375
-    assert found.excess.value == -0.125
-    assert found.p_value == pytest.approx(2 / 3)  # a tie counts against the real set
+    verdict = ablation_verdict(before, after, [control, after], **ABOUT)
+    assert verdict.baseline.value == 0.75
+    assert verdict.ablated.value == 0.25
+    assert verdict.effect.value == -0.5
+    assert verdict.control_effects.tolist() == [-0.25, -0.5]
+    assert verdict.control_mean == -0.375
+    assert verdict.excess.value == -0.125
+    assert verdict.p_value == pytest.approx(2 / 3)  # a tie counts against the real set
 
 
 def test_false_support_is_rare_when_the_set_is_a_random_set() -> None:

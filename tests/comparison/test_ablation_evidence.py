@@ -7,11 +7,10 @@ from headscope.comparison.ablation_evidence import (
     difference_in_differences,
     dose_response,
     guard,
+    judge_operators,
     operator_effect,
-    p_against,
     pass_difference,
     repair,
-    standing,
 )
 from headscope.errors import InputError
 from headscope.heads import HeadSet
@@ -32,45 +31,40 @@ def effect(shift: float, null: float = 0.1, count: int = 40, name: str = "zero",
 
 
 def test_an_effect_above_its_null_is_supported() -> None:
-    found = effect(0.5)
-    assert found.supported
-    assert found.effect.value == pytest.approx(0.5, abs=0.03)
-    assert found.p_value == pytest.approx(1 / 41)
-    assert (found.rank, found.effect.n) == (1, TEXTS)
-    assert found.excess.value == pytest.approx(0.4, abs=0.03)
+    measured_effect = effect(0.5)
+    assert measured_effect.supported
+    assert measured_effect.effect.value == pytest.approx(0.5, abs=0.03)
+    assert measured_effect.p_value == pytest.approx(1 / 41)
+    assert (measured_effect.rank, measured_effect.effect.n) == (1, TEXTS)
+    assert measured_effect.excess.value == pytest.approx(0.4, abs=0.03)
 
 
 def test_an_effect_that_random_sets_have_too_is_not() -> None:
-    found = effect(0.1, null=0.2)
-    assert not found.supported
-    assert found.p_value == 1
+    measured_effect = effect(0.1, null=0.2)
+    assert not measured_effect.supported
+    assert measured_effect.p_value == 1
     assert not effect(0.5, count=10).supported  # 1 / 11 is above 0.05
     assert effect(0.5, matched=0.7).importance_p_value == 1
 
 
-def test_p_counts_the_real_set_and_ties_against_it() -> None:
-    assert p_against(1.0, np.array([0.0, 1.0, 2.0])) == 3 / 4
-    assert np.isnan(p_against(1.0, np.zeros(0)))
-
-
 def test_three_of_four_operators_must_agree() -> None:
     good, bad, few = effect(0.5), effect(0.1, null=0.2), effect(0.5, count=5)
-    assert standing([good, good, good, bad], TEXTS)[0] is True
-    assert standing([good, good, bad, bad], TEXTS)[0] is False
-    assert standing([good, good], TEXTS)[0] is None
-    assert standing([good, good, few, few], TEXTS)[0] is None
-    assert standing([good] * 4, 9)[0] is None
-    assert "3 of 4 operators support it (zero, zero, zero)" in standing([good, good, good, bad], TEXTS)[1]
+    assert judge_operators([good, good, good, bad], TEXTS)[0] is True
+    assert judge_operators([good, good, bad, bad], TEXTS)[0] is False
+    assert judge_operators([good, good], TEXTS)[0] is None
+    assert judge_operators([good, good, few, few], TEXTS)[0] is None
+    assert judge_operators([good] * 4, 9)[0] is None
+    assert "3 of 4 operators support it (zero, zero, zero)" in judge_operators([good, good, good, bad], TEXTS)[1]
 
 
 def test_a_v_shaped_dose_has_a_trend_on_both_sides() -> None:
     alphas = (0.0, 0.5, 0.8, 1.0, 1.3, 1.5)
     rows = np.array([noisy(0.3 * abs(1 - alpha)) for alpha in alphas])
-    found = dose_response(alphas, WHOLE, rows)
-    assert found.below is not None
-    assert found.above is not None
-    assert found.below.slope.value == pytest.approx(0.3, abs=0.05)
-    assert max(found.below.p_value, found.above.p_value) < 0.01
+    response = dose_response(alphas, WHOLE, rows)
+    assert response.below is not None
+    assert response.above is not None
+    assert response.below.slope.value == pytest.approx(0.3, abs=0.05)
+    assert max(response.below.p_value, response.above.p_value) < 0.01
     flat = dose_response(alphas, WHOLE, np.array([noisy(0.0) for _ in alphas]))
     assert flat.below is not None
     assert flat.below.slope.low < 0.05
@@ -81,18 +75,18 @@ def test_the_trend_test_keeps_its_level() -> None:
     draw, alphas = np.random.default_rng(3), (0.0, 0.5, 0.8)
     rejected = 0
     for _ in range(200):
-        found = dose_response(alphas, np.zeros(30), draw.normal(size=(3, 30)))
-        assert found.below is not None
-        rejected += found.below.p_value <= 0.05
+        response = dose_response(alphas, np.zeros(30), draw.normal(size=(3, 30)))
+        assert response.below is not None
+        rejected += response.below.p_value <= 0.05
     # At α = 1 the change is 0 by definition, the median of the others: the test is not exact, and may not be liberal.
     assert rejected <= 20
 
 
 def test_guard_repair_and_differences_by_hand() -> None:
     on, whole, removed = np.array([1.0, 2.0, 3.0]), np.array([0.0, 2.0]), np.array([1.0, 3.0])
-    found = guard("recall", on, whole, removed)
-    assert found.specific.value == pytest.approx(1.0)
-    assert (found.perplexity_before, found.perplexity_after) == pytest.approx((np.e, np.e**2))
+    off_task = guard("recall", on, whole, removed)
+    assert off_task.specific.value == pytest.approx(1.0)
+    assert (off_task.perplexity_before, off_task.perplexity_after) == pytest.approx((np.e, np.e**2))
     mended = repair(np.zeros(3), np.array([1.0, 1.0, 1.0]), np.array([2.0, 3.0, 1.0]))
     assert (mended.direct.value, mended.total.value, mended.repaired.value) == pytest.approx((2, 1, 1))
     assert difference_in_differences(np.array([1.0, 3.0]), np.array([0.0, 1.0])).value == pytest.approx(1.5)
@@ -102,17 +96,19 @@ def test_guard_repair_and_differences_by_hand() -> None:
 
 def test_evidence_survives_json() -> None:
     operators = (effect(0.5), effect(0.1, count=0))
-    stands, reason = standing(operators, TEXTS)
+    stands, reason = judge_operators(operators, TEXTS)
     dose = dose_response((0.0, 0.5, 1.3), WHOLE, noisy(0.2, 3))
-    beside = guard("recall", noisy(0.5) - WHOLE, WHOLE, noisy(0.1))
+    off_task = guard("recall", noisy(0.5) - WHOLE, WHOLE, noisy(0.1))
     mended = repair(WHOLE, noisy(0.5), noisy(0.6))
     change = difference_in_differences(noisy(0.5), noisy(0.1))
-    one = Evidence("t", HeadSet.of(["L1H2"]), TEXTS, 3, operators, stands, reason, change, None, dose, beside, mended)
-    again = Evidence.from_dict(one.as_dict())
-    assert again.as_dict() == one.as_dict()
-    assert (again.agreeing, again.dose, again.guard, again.repair) == (1, dose, beside, mended)
+    evidence = Evidence(
+        "t", HeadSet.of(["L1H2"]), TEXTS, 3, operators, stands, reason, change, None, dose, off_task, mended
+    )
+    loaded = Evidence.from_dict(evidence.as_dict())
+    assert loaded.as_dict() == evidence.as_dict()
+    assert (loaded.agreeing, loaded.dose, loaded.guard, loaded.repair) == (1, dose, off_task, mended)
     with pytest.raises(InputError, match="schema_version 9"):
-        Evidence.from_dict(one.as_dict() | {"schema_version": 9})
+        Evidence.from_dict(evidence.as_dict() | {"schema_version": 9})
 
 
 def test_other_texts_are_refused() -> None:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from headscope.comparison.activity import head_activity, pooled_activity
-from headscope.comparison.resampling import Resampling
+from headscope.comparison.activity import head_activity, pooled_margins
+from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
 from headscope.measures.selection import prune, top_fraction
@@ -14,55 +14,55 @@ GRAPH = Graph(2, 3)
 ALL = Resampling(fraction=1.0, resamples=100, seed=3)
 
 
-def test_a_head_of_every_pair_is_core_and_one_of_none_absent(routed) -> None:
-    found = head_activity(routed(GRAPH, [["L0H1", "L1H2"]] * 8), ALL)
-    assert {(layer, head) for layer, head in np.argwhere(found.core).tolist()} == {(0, 1), (1, 2)}
-    assert found.frequency[~found.core].max() == 0
-    assert not found.contingent.any()
+def test_a_head_of_every_pair_is_core_and_one_of_none_absent(routed_scores) -> None:
+    activity = head_activity(routed_scores(GRAPH, [["L0H1", "L1H2"]] * 8), ALL)
+    assert {(layer, head) for layer, head in np.argwhere(activity.core).tolist()} == {(0, 1), (1, 2)}
+    assert activity.frequency[~activity.core].max() == 0
+    assert not activity.contingent.any()
 
 
-def test_a_head_of_one_pair_is_in_the_resamples_that_drew_it(routed) -> None:
+def test_a_head_of_one_pair_is_in_the_resamples_that_drew_it(routed_scores) -> None:
     pairs = [["L0H0", "L1H1"], *[["L0H0"]] * 7]
-    found = head_activity(routed(GRAPH, pairs), ALL)
+    activity = head_activity(routed_scores(GRAPH, pairs), ALL)
     drawn = (resamples(8, count=100, seed=3)[:, 0] > 0).mean()
-    assert found.frequency[1, 1] == pytest.approx(drawn)
-    assert found.contingent[1, 1]
-    assert found.pooled[1, 1] >= 0
+    assert activity.frequency[1, 1] == pytest.approx(drawn)
+    assert activity.contingent[1, 1]
+    assert activity.pooled_margins[1, 1] >= 0
 
 
-def test_the_fraction_decides_who_is_in(routed, scores_of) -> None:
-    weak = routed(GRAPH, [["L0H0"]] * 4).pair_edges + 0.5 * routed(GRAPH, [["L1H1"]] * 4).pair_edges
+def test_the_fraction_decides_who_is_in(routed_scores, scores_of) -> None:
+    weak = routed_scores(GRAPH, [["L0H0"]] * 4).pair_edges + 0.5 * routed_scores(GRAPH, [["L1H1"]] * 4).pair_edges
     two_edges = Resampling(fraction=2 / GRAPH.real.sum(), resamples=10)
-    found = head_activity(scores_of(GRAPH, weak), two_edges)
-    assert np.argwhere(found.core).tolist() == [[0, 0]]
-    assert found.pooled[1, 1] == pytest.approx(np.log(0.5))
+    activity = head_activity(scores_of(GRAPH, weak), two_edges)
+    assert np.argwhere(activity.core).tolist() == [[0, 0]]
+    assert activity.pooled_margins[1, 1] == pytest.approx(np.log(0.5))
 
 
 def test_small_chunks_change_nothing(noisy, monkeypatch) -> None:
     scores = noisy(GRAPH, 0, 1)
-    how = Resampling(fraction=0.2, resamples=20)
-    whole = head_activity(scores, how).margins
+    resampling = Resampling(fraction=0.2, resamples=20)
+    whole = head_activity(scores, resampling).margins
     monkeypatch.setattr("headscope.comparison.activity._CHUNK_BYTES", 1)
-    assert np.allclose(head_activity(scores, how).margins, whole, atol=1e-5)
+    assert np.allclose(head_activity(scores, resampling).margins, whole, atol=1e-5)
 
 
 def test_pooled_margins_agree_with_and_without_the_pairs(noisy) -> None:
     scores = noisy(GRAPH, 0, 1)
     assert np.allclose(
-        head_activity(scores, Resampling(0.2, 5)).pooled, pooled_activity(scores, Resampling(0.2)), atol=1e-5
+        head_activity(scores, Resampling(0.2, 5)).pooled_margins, pooled_margins(scores, Resampling(0.2)), atol=1e-5
     )
 
 
 def test_resampled_frequency_follows_the_margin(noisy) -> None:
-    found = head_activity(noisy(GRAPH, 0, 1), Resampling(fraction=0.2, resamples=100))
-    drawn = found.resampled_frequency()
-    assert drawn.shape == found.margins.shape
+    activity = head_activity(noisy(GRAPH, 0, 1), Resampling(fraction=0.2, resamples=100))
+    drawn = activity.resampled_frequency()
+    assert drawn.shape == activity.margins.shape
     assert drawn.min() >= 0
     assert drawn.max() <= 1
-    by_margin = np.take_along_axis(drawn, found.margins.argsort(axis=0), axis=0)
+    by_margin = np.take_along_axis(drawn, activity.margins.argsort(axis=0), axis=0)
     assert (np.diff(by_margin, axis=0) >= 0).all()
     at_the_median = np.median(drawn, axis=0)
-    assert np.abs(at_the_median - found.frequency).max() < 0.05
+    assert np.abs(at_the_median - activity.frequency).max() < 0.05
 
 
 @pytest.mark.parametrize(
@@ -73,8 +73,8 @@ def test_settings_outside_their_range_are_refused(wrong) -> None:
         Resampling(**wrong)
 
 
-def test_scores_without_pairs_or_with_nan_are_refused(routed, scores_of) -> None:
-    scores = routed(GRAPH, [["L0H0"]] * 2)
+def test_scores_without_pairs_or_with_nan_are_refused(routed_scores, scores_of) -> None:
+    scores = routed_scores(GRAPH, [["L0H0"]] * 2)
     bare = type(scores)(**{**scores.__dict__, "pair_edges": None})
     with pytest.raises(InputError, match="keep_pairs=True"):
         head_activity(bare)
@@ -101,26 +101,26 @@ def test_a_larger_circuit_holds_the_smaller_ones(noisy) -> None:
 
 
 def test_another_size_is_what_it_would_have_been_from_the_start(noisy) -> None:
-    scores, how = noisy(GRAPH, 0, 1), Resampling(fraction=0.3, resamples=30)
-    moved, direct = head_activity(scores, Resampling(0.1, 30)).at(how), head_activity(scores, how)
+    scores, resampling = noisy(GRAPH, 0, 1), Resampling(fraction=0.3, resamples=30)
+    moved, direct = head_activity(scores, Resampling(0.1, 30)).at(resampling), head_activity(scores, resampling)
     assert np.array_equal(moved.margins, direct.margins)
     assert np.array_equal(moved.edge_counts, direct.edge_counts)
 
 
 def test_edges_are_counted_where_pruning_leaves_them(noisy) -> None:
-    scores, how = noisy(GRAPH, 0, 1, 6), Resampling(fraction=0.2, resamples=20)
-    found = head_activity(scores, how)
+    scores, resampling = noisy(GRAPH, 0, 1, 6), Resampling(fraction=0.2, resamples=20)
+    activity = head_activity(scores, resampling)
     weights = resamples(6, count=20, seed=0)
     means = np.einsum("rp,pfb->rfb", weights, np.abs(scores.pair_edges)).astype(np.float32)
-    kept = prune(GRAPH, top_fraction(GRAPH, means, 0.2)).sum(axis=0).ravel()[found.whole.blocks.index]
-    assert np.array_equal(found.edge_counts, kept)
-    margins = found.edge_margins(np.arange(len(kept)))
-    assert np.array_equal((margins >= 0).sum(axis=0), kept)
+    pruned = prune(GRAPH, top_fraction(GRAPH, means, 0.2)).sum(axis=0).ravel()[activity.pooled_paths.blocks.index]
+    assert np.array_equal(activity.edge_counts, pruned)
+    margins = activity.edge_margins(np.arange(len(pruned)))
+    assert np.array_equal((margins >= 0).sum(axis=0), pruned)
 
 
-def test_tau_and_a_number_of_edges_are_the_papers_rule(routed, scores_of) -> None:
-    weak = routed(GRAPH, [["L0H0"]] * 4).pair_edges + 0.05 * routed(GRAPH, [["L1H1"]] * 4).pair_edges
+def test_tau_and_a_number_of_edges_are_the_papers_rule(routed_scores, scores_of) -> None:
+    weak = routed_scores(GRAPH, [["L0H0"]] * 4).pair_edges + 0.05 * routed_scores(GRAPH, [["L1H1"]] * 4).pair_edges
     scores = scores_of(GRAPH, weak)
-    assert np.argwhere(head_activity(scores, Resampling(edges=5000, tau=0.1)).core).tolist() == [[0, 0]]
+    assert np.argwhere(head_activity(scores, Resampling(edges=PAPER_EDGES, tau=PAPER_TAU)).core).tolist() == [[0, 0]]
     assert np.argwhere(head_activity(scores, Resampling(edges=5000)).core).tolist() == [[0, 0], [1, 1]]
     assert np.argwhere(head_activity(scores, Resampling(edges=2)).core).tolist() == [[0, 0]]

@@ -15,27 +15,27 @@ def test_heads_that_follow_by_two_checkpoints_are_found_at_lag_two() -> None:
     rng = np.random.default_rng(0)
     reward = np.cumsum(rng.normal(size=30))
     heads = np.concatenate([[0.0, 0.0], reward[:-2]])
-    found = reward_coupling([(reward, heads)], draws=99)
-    assert found.lags.tolist() == [-3, -2, -1, 0, 1, 2, 3]
-    assert found.lags[found.best] == 2
-    assert found.correlation[found.best] == pytest.approx(1)
-    assert found.points.tolist() == [26, 27, 28, 29, 28, 27, 26]
-    assert found.after_p == pytest.approx(0.01)
-    assert found.low[found.best] > 0.9
+    coupling = reward_coupling([(reward, heads)], draws=99)
+    assert coupling.lags.tolist() == [-3, -2, -1, 0, 1, 2, 3]
+    assert coupling.lags[coupling.best] == 2
+    assert coupling.correlation[coupling.best] == pytest.approx(1)
+    assert coupling.points.tolist() == [26, 27, 28, 29, 28, 27, 26]
+    assert coupling.after_p == pytest.approx(0.01)
+    assert coupling.low[coupling.best] > 0.9
 
 
 def test_seeds_are_pooled_and_their_points_counted() -> None:
     up, down = np.array([0.0, 1, 3, 4, 8, 9]), np.array([0.0, 1, 3, 4, 8, 9])
-    one, two = reward_coupling([(up, down)], draws=9), reward_coupling([(up, down), (up, -down)], draws=9)
-    assert (one.points[3], two.points[3], two.seeds) == (5, 10, 2)
-    assert one.correlation[3] == pytest.approx(1)
-    assert two.correlation[3] == pytest.approx(0)
+    single, pooled = reward_coupling([(up, down)], draws=9), reward_coupling([(up, down), (up, -down)], draws=9)
+    assert (single.points[3], pooled.points[3], pooled.seeds) == (5, 10, 2)
+    assert single.correlation[3] == pytest.approx(1)
+    assert pooled.correlation[3] == pytest.approx(0)
 
 
 def test_differences_do_not_cross_a_checkpoint_without_reward() -> None:
     reward = np.array([np.nan, 0, 1, 3, 2, np.nan, 5, 1, 2, 9])
-    found = reward_coupling([(reward, np.arange(10.0) ** 2)], draws=9)
-    assert found.points[3] == 6
+    coupling = reward_coupling([(reward, np.arange(10.0) ** 2)], draws=9)
+    assert coupling.points[3] == 6
     empty = reward_coupling([(np.full(5, np.nan), np.arange(5.0))], draws=9)
     assert empty.points.tolist() == [0] * 7
     assert np.isnan(empty.correlation).all()
@@ -43,9 +43,9 @@ def test_differences_do_not_cross_a_checkpoint_without_reward() -> None:
 
 
 def test_a_count_that_never_changes_follows_nothing() -> None:
-    found = reward_coupling([(np.random.default_rng(0).random(15), np.zeros(15))], draws=19)
-    assert (found.correlation == 0).all()
-    assert found.after_p == 1
+    coupling = reward_coupling([(np.random.default_rng(0).random(15), np.zeros(15))], draws=19)
+    assert (coupling.correlation == 0).all()
+    assert coupling.after_p == 1
 
 
 def test_rising_together_is_no_coupling() -> None:
@@ -67,5 +67,5 @@ def test_series_are_read_in_the_order_of_the_steps() -> None:
 
 
 def test_coupling_survives_json() -> None:
-    found = reward_coupling([(np.arange(8.0), np.arange(8.0) ** 2)], draws=9)
-    assert to_json(from_json(Coupling, to_json(found), "test")) == to_json(found)
+    coupling = reward_coupling([(np.arange(8.0), np.arange(8.0) ** 2)], draws=9)
+    assert to_json(from_json(Coupling, to_json(coupling), "test")) == to_json(coupling)

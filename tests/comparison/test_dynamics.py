@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from headscope.comparison import head_dynamics, reward_against_counts
-from headscope.comparison.dynamics import established
+from headscope.comparison.dynamics import apply_hysteresis
 from headscope.errors import InputError
 
 
@@ -16,44 +16,44 @@ def history(result, rows: list[str]) -> list[tuple[int, object]]:
 
 
 def test_cohorts_stack_to_the_emergent_heads(result) -> None:
-    found = head_dynamics(history(result, ["110", "111", "001", "011"]))
-    assert found.cohorts.tolist() == [[1, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
-    assert found.cohorts.sum(axis=0).tolist() == found.emergent.sum(axis=(1, 2)).tolist()
-    assert found.kept_counts.tolist() == [1, 1, 0, 0]
-    assert found.first.tolist() == [[-1, 0, 1]]
+    dynamics = head_dynamics(history(result, ["110", "111", "001", "011"]))
+    assert dynamics.cohorts.tolist() == [[1, 1, 0, 1], [0, 1, 1, 1], [0, 0, 0, 0], [0, 0, 0, 0]]
+    assert dynamics.cohorts.sum(axis=0).tolist() == dynamics.emergent.sum(axis=(1, 2)).tolist()
+    assert dynamics.kept_counts.tolist() == [1, 1, 0, 0]
+    assert dynamics.first.tolist() == [[-1, 0, 1]]
 
 
 def test_frequency_is_split_between_base_and_emergent(result) -> None:
-    found = head_dynamics(history(result, ["110", "111", "001", "011"]))
-    assert found.base_frequency.tolist() == [[0.5, 0, 0]]
-    assert found.emergent_frequency.tolist() == [[0, 0.75, 0.75]]
-    assert str(found.final) == "L0H1 L0H2"
+    dynamics = head_dynamics(history(result, ["110", "111", "001", "011"]))
+    assert dynamics.base_frequency.tolist() == [[0.5, 0, 0]]
+    assert dynamics.emergent_frequency.tolist() == [[0, 0.75, 0.75]]
+    assert str(dynamics.final) == "L0H1 L0H2"
 
 
 def test_births_deaths_and_returns_need_two_checkpoints(result) -> None:
     rows = ["010", "010", "001", "010", "010", "000", "000", "010", "011", "001"]
-    found = head_dynamics(history(result, rows))
-    events = [(event.step, event.head, event.kind) for event in found.events]
+    dynamics = head_dynamics(history(result, rows))
+    events = [(event.step, event.head, event.kind) for event in dynamics.events]
     # L0H1 misses checkpoint 30 alone, which is flicker; L0H2 appears at 30 alone, and last at 90 and 100.
     expected = [(10, "L0H1", "birth"), (60, "L0H1", "death"), (80, "L0H1", "return"), (90, "L0H2", "birth")]
     assert events == expected
 
 
 def test_without_hysteresis_every_change_counts(result) -> None:
-    found = head_dynamics(history(result, ["010", "000", "010"]), hold=1)
-    assert [event.kind for event in found.events] == ["birth", "death", "return"]
+    dynamics = head_dynamics(history(result, ["010", "000", "010"]), hold=1)
+    assert [event.kind for event in dynamics.events] == ["birth", "death", "return"]
 
 
 def test_established_equals_its_input_where_nothing_flickers() -> None:
     active = np.array([0, 0, 1, 1, 1, 0, 0, 1, 1], dtype=bool).reshape(-1, 1, 1)
-    assert np.array_equal(established(active, 2), active)
-    assert not established(np.array([0, 1, 0, 1, 0], dtype=bool).reshape(-1, 1, 1), 2).any()
+    assert np.array_equal(apply_hysteresis(active, 2), active)
+    assert not apply_hysteresis(np.array([0, 1, 0, 1, 0], dtype=bool).reshape(-1, 1, 1), 2).any()
 
 
 def test_contingent_heads_are_not_emergent(result) -> None:
-    found = head_dynamics([(1, result(np.array([[0.5, 0.0]]), np.array([[1.0, 0.5]])))])
-    assert not found.emergent.any()
-    assert not found.retained.any()
+    dynamics = head_dynamics([(1, result(np.array([[0.5, 0.0]]), np.array([[1.0, 0.5]])))])
+    assert not dynamics.emergent.any()
+    assert not dynamics.retained.any()
 
 
 def test_rewards_are_those_since_the_checkpoint_before(result) -> None:

@@ -21,24 +21,24 @@ def run_of(rows: list[str], hold: int = 1) -> Dynamics:
 
 
 def test_persistence_and_turnover_by_hand() -> None:
-    found = persistence(run_of(["110", "110", "100", "101"]))
+    lifetime = persistence(run_of(["110", "110", "100", "101"]))
     # At risk: 2 + 2 + 1 heads, of which 2 + 1 + 1 stay. Changed: 0 + 1 + 1 of 2 + 2 + 2.
-    assert found.persistence.value == pytest.approx(4 / 5)
-    assert found.turnover.value == pytest.approx(2 / 6)
-    assert (found.remaining.value, found.remaining.n) == (pytest.approx(2 / 3), 3)
-    assert (found.heads, found.checkpoints) == (3, 4)
+    assert lifetime.persistence.value == pytest.approx(4 / 5)
+    assert lifetime.turnover.value == pytest.approx(2 / 6)
+    assert (lifetime.remaining.value, lifetime.remaining.n) == (pytest.approx(2 / 3), 3)
+    assert (lifetime.heads, lifetime.checkpoints) == (3, 4)
 
 
 def test_hysteresis_of_the_run_is_kept() -> None:
-    found = persistence(run_of(["10", "11", "10", "10"], hold=2))
-    assert found.heads == 1
-    assert found.persistence.value == 1
+    lifetime = persistence(run_of(["10", "11", "10", "10"], hold=2))
+    assert lifetime.heads == 1
+    assert lifetime.persistence.value == 1
 
 
 def test_half_life_is_kaplan_and_meiers_median() -> None:
     # Spells of 10, 20 and 30 steps end; one lasts to the end. Survival 3/4, then 1/2 after 20 steps.
-    found = persistence(run_of(["1111", "0111", "0011", "0001", "0001"]))
-    assert found.half_life.value == 20
+    lifetime = persistence(run_of(["1111", "0111", "0011", "0001", "0001"]))
+    assert lifetime.half_life.value == 20
     lengths, ended = np.array([10.0, 20.0, 30.0, 40.0]), np.array([True, True, True, False])
     assert _median(lengths, ended, np.ones(4)) == 20
     assert _median(lengths, np.zeros(4, dtype=bool), np.ones(4)) == math.inf
@@ -48,24 +48,24 @@ def test_half_life_is_kaplan_and_meiers_median() -> None:
 
 def test_where_nothing_emerged_there_is_nothing_to_follow(result) -> None:
     still = result(np.array([[1.0, 0.0]]), np.array([[1.0, 0.0]]))
-    found = persistence(head_dynamics([(10, still), (20, still)]))
-    assert found.heads == found.persistence.n == found.half_life.n == 0
-    assert math.isnan(found.persistence.value)
+    lifetime = persistence(head_dynamics([(10, still), (20, still)]))
+    assert lifetime.heads == lifetime.persistence.n == lifetime.half_life.n == 0
+    assert math.isnan(lifetime.persistence.value)
     alone = persistence(run_of(["11"]))
     assert alone.remaining.n == 0
 
 
 def test_one_head_has_no_interval() -> None:
-    found = persistence(run_of(["10", "10", "00", "00"]))
-    for estimate, value in ((found.persistence, 1 / 2), (found.turnover, 1 / 2), (found.half_life, 20)):
+    lifetime = persistence(run_of(["10", "10", "00", "00"]))
+    for estimate, value in ((lifetime.persistence, 1 / 2), (lifetime.turnover, 1 / 2), (lifetime.half_life, 20)):
         assert (estimate.value, estimate.n) == (value, 1)
         assert math.isnan(estimate.low)
         assert math.isnan(estimate.high)
 
 
 def test_persistence_survives_json() -> None:
-    found = persistence(run_of(["110", "110", "100", "101"]))
-    assert from_json(Persistence, to_json(found), "test") == found
+    lifetime = persistence(run_of(["110", "110", "100", "101"]))
+    assert from_json(Persistence, to_json(lifetime), "test") == lifetime
 
 
 def test_intervals_cover_the_chance_to_stay() -> None:
@@ -77,6 +77,6 @@ def test_intervals_cover_the_chance_to_stay() -> None:
         for now in range(1, 12):
             states[now] = np.where(states[now - 1], rng.random(40) > 0.2, rng.random(40) < 0.3)
         rows = ["".join("01"[int(on)] for on in row) for row in states]
-        found = persistence(run_of(rows)).persistence
-        covered.append(found.low <= 0.8 <= found.high)
+        lifetime = persistence(run_of(rows)).persistence
+        covered.append(lifetime.low <= 0.8 <= lifetime.high)
     assert np.mean(covered) >= 0.9

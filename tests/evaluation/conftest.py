@@ -31,10 +31,12 @@ def tokenizer() -> Any:
     words = SPECIAL + [f"w{number}" for number in range(VOCABULARY - len(SPECIAL))]
     backend = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="w0"))
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    made = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>")
-    made.add_special_tokens({"additional_special_tokens": SPECIAL[3:]})
-    made.chat_template = TEMPLATE
-    return made
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=backend, pad_token="<pad>", bos_token="<bos>", eos_token="<eos>"
+    )
+    tokenizer.add_special_tokens({"additional_special_tokens": SPECIAL[3:]})
+    tokenizer.chat_template = TEMPLATE
+    return tokenizer
 
 
 @pytest.fixture
@@ -54,6 +56,6 @@ def model() -> Any:
         max_position_embeddings=128,
         initializer_range=0.3,
     )
-    made = Qwen3ForCausalLM(config).eval()
-    assert sum(parameter.numel() for parameter in made.parameters()) < 30_000
-    return made
+    model = Qwen3ForCausalLM(config).eval()
+    assert sum(parameter.numel() for parameter in model.parameters()) < 30_000
+    return model

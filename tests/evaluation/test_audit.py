@@ -5,7 +5,7 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.evaluation.audit import audit
-from headscope.evaluation.published import read_published
+from headscope.evaluation.score_table import read_score_table
 
 MARKDOWN = """
 Some text.
@@ -27,23 +27,23 @@ def table(tmp_path):
 
 def test_the_papers_aime_cells_are_nine_and_eight_problems(table):
     """30.0 -> 26.6 on AIME: the second is cut, not rounded, to its digit."""
-    found = audit(read_published(table))
-    cells = {(cell.row, cell.column): cell for cell in found.cells}
+    report = audit(read_score_table(table))
+    cells = {(cell.row, cell.column): cell for cell in report.cells}
     assert [cells[row, "AIME'24"].count for row in ("whole", "ablated", "scaled")] == [9, 8, None]
-    assert found.columns[0].samples == 2  # 3 of 60
-    first = next(each for each in found.differences if each.column == "AIME'24")
+    assert report.columns[0].samples == 2  # 3 of 60
+    first = next(difference for difference in report.differences if difference.column == "AIME'24")
     assert (first.problems, first.p_value, first.shown) == (-1, 1.0, False)
 
 
 def test_columns_say_n_multiples_and_what_could_be_shown(table):
-    found = audit(read_published(table))
-    aime, math, mine = found.columns
+    report = audit(read_score_table(table))
+    aime, math, mine = report.columns
     assert (aime.n, aime.cells, aime.multiples, aime.fewest) == (30, 3, 2, 0.2)
     assert aime.chance == pytest.approx(41 / 1001)
     assert (math.n, math.cells, math.multiples) == (500, 2, 1)
     assert (mine.n, mine.multiples) == (40, 3)
-    shown = {(each.row, each.column): each.shown for each in found.differences}
-    assert shown == {
+    is_shown = {(difference.row, difference.column): difference.shown for difference in report.differences}
+    assert is_shown == {
         ("ablated", "AIME'24"): False,
         ("ablated", "mine (n = 40)"): True,  # seven problems
         ("scaled", "mine (n = 40)"): False,
@@ -55,11 +55,11 @@ def test_csv_and_json_read_alike_and_sizes_can_be_given(tmp_path):
     (tmp_path / "a.json").write_text(
         json.dumps([{"model": "base", "GPQA": 0.5, "AMC": 0.7711}, {"model": "post", "GPQA": 0.51, "AMC": None}])
     )
-    one, other = (read_published(tmp_path / name) for name in ("a.csv", "a.json"))
-    assert one == other
-    found = audit(one, {"GPQA": 100}, against="post")
-    assert [(column.n, column.multiples) for column in found.columns] == [(100, 2), (83, 1)]
-    assert [(each.row, each.problems) for each in found.differences] == [("base", -1)]
+    table = read_score_table(tmp_path / "a.csv")
+    assert read_score_table(tmp_path / "a.json") == table
+    report = audit(table, {"GPQA": 100}, against="post")
+    assert [(column.n, column.multiples) for column in report.columns] == [(100, 2), (83, 1)]
+    assert [(difference.row, difference.problems) for difference in report.differences] == [("base", -1)]
 
 
 def test_every_count_of_n_is_recognised_rounded_or_cut():
@@ -91,7 +91,7 @@ def test_every_count_of_n_is_recognised_rounded_or_cut():
 def test_bad_tables_are_refused_in_a_sentence(tmp_path, name, text, options, message):
     (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=message):
-        audit(read_published(tmp_path / name), **options)
+        audit(read_score_table(tmp_path / name), **options)
 
 
 PAPER = Path(__file__).parents[2] / "examples" / "thinking-sparks"
@@ -108,27 +108,29 @@ PAPER = Path(__file__).parents[2] / "examples" / "thinking-sparks"
 )
 def test_the_papers_tables(name, against, multiples, hidden):
     """Tables 1, 2, 4 and 5 of arXiv 2509.25758 v2: most cells had one answer per problem."""
-    found = audit(read_published(PAPER / name), against=against)
-    assert [each.multiples for each in found.columns] == multiples
-    assert f"{sum(not each.shown for each in found.differences)} of {len(found.differences)}" == hidden
+    report = audit(read_score_table(PAPER / name), against=against)
+    assert [column.multiples for column in report.columns] == multiples
+    assert f"{sum(not difference.shown for difference in report.differences)} of {len(report.differences)}" == hidden
 
 
 def test_columns_of_table_4_had_64_answers_per_problem():
     """Two benchmarks agree on it, and the paper samples 4 to 64."""
-    found = audit(read_published(PAPER / "table4.csv"))
-    assert [each.samples for each in found.columns if each.n == 30] == [64, 64, 1, 1]
+    report = audit(read_score_table(PAPER / "table4.csv"))
+    assert [column.samples for column in report.columns if column.n == 30] == [64, 64, 1, 1]
 
 
 def test_a_text_column_beside_names_makes_no_groups(tmp_path):
     (tmp_path / "a.csv").write_text("model,type,AIME24\nbase,dense,30.0\nablated,dense,26.6\n")
-    found = audit(read_published(tmp_path / "a.csv"), against="base")
-    assert [(each.group, each.row, each.problems) for each in found.differences] == [("", "ablated", -1)]
+    report = audit(read_score_table(tmp_path / "a.csv"), against="base")
+    assert [(difference.group, difference.row, difference.problems) for difference in report.differences] == [
+        ("", "ablated", -1)
+    ]
 
 
 def test_marked_numbers_are_read_and_what_is_none_is_told(tmp_path):
     rows = ["m,AIME24", "a,<u>26.6</u>", "b,~20.0", "c,30.0 ± 1.2", "d,.3", "e,OOM", "f,-", "g,13.3%"]
     (tmp_path / "a.csv").write_text("\n".join(rows))
-    table = read_published(tmp_path / "a.csv")
+    table = read_score_table(tmp_path / "a.csv")
     assert [row[0] for row in table.cells] == ["26.6", "20.0", "30.0", "0.3", "", "", "13.3"]
     assert table.unread == ("OOM",)
 
@@ -136,8 +138,10 @@ def test_marked_numbers_are_read_and_what_is_none_is_told(tmp_path):
 def test_rows_are_compared_within_their_group(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("model,method,AMC,notes\nsmall,whole,66.2,x\n,0.5x,59.0,y\nlarge,whole,81.9,\n,0.5x,78.3,\n")
-    found = audit(read_published(path))
-    assert [(each.group, each.row, each.against, each.problems) for each in found.differences] == [
+    report = audit(read_score_table(path))
+    assert [
+        (difference.group, difference.row, difference.against, difference.problems) for difference in report.differences
+    ] == [
         ("small", "0.5x", "whole", -6),
         ("large", "0.5x", "whole", -3),
     ]

@@ -109,9 +109,9 @@ def test_fuzzed_answers_always_get_a_verdict(parts):
 
 @pytest.fixture
 def pool():
-    made = MathPool(workers=1, seconds=0.5)
-    yield made
-    made.close()
+    pool = MathPool(workers=1, seconds=0.5)
+    yield pool
+    pool.close()
 
 
 def test_far_numbers_need_no_simplification_and_near_ones_get_it():
@@ -160,8 +160,8 @@ def test_workers_end_with_a_parent_that_is_killed():
         "os.kill(os.getpid(), signal.SIGKILL)\n"
     )
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    worker = int(done.stdout)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
+    worker = int(result.stdout)
     for _ in range(100):
         try:
             os.kill(worker, 0)

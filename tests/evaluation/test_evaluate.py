@@ -49,8 +49,8 @@ def test_rescoring_with_other_golds_changes_verdicts_only(model, tokenizer):
     samples = evaluate(model, tokenizer, TASK, SAMPLING, name="base")
     assert rescore(samples, TASK) == samples
     row = samples.table[(samples.table["problem"] == "t1") & (samples.table["answer"] != "")].iloc[0]
-    other = Task("lab", (Problem("t1", "w1 w2", row["answer"], "exact", "T1"), *TASK.problems[1:]))
-    again = rescore(samples, other)
+    relabelled = Task("lab", (Problem("t1", "w1 w2", row["answer"], "exact", "T1"), *TASK.problems[1:]))
+    again = rescore(samples, relabelled)
     assert again.correct[0, row["sample"]]
     assert list(again.table["response"]) == list(samples.table["response"])
     with pytest.raises(InputError, match="no problem 't1'"):
@@ -71,7 +71,7 @@ def test_token_ids_are_those_that_were_generated(model, tokenizer):
     samples = evaluate(model, tokenizer, TASK, SAMPLING, name="base")
     prompts = [prompt_ids(tokenizer, problem.prompt) for problem in TASK.problems]
     drawn = sample(model, tokenizer, prompts, SAMPLING)
-    assert [tuple(ids) for ids in samples.table["token_ids"]] == [each.tokens for each in drawn]
+    assert [tuple(ids) for ids in samples.table["token_ids"]] == [completion.tokens for completion in drawn]
     assert [len(ids) for ids in samples.table["token_ids"]] == samples.table["tokens"].tolist()
 
 
@@ -102,7 +102,7 @@ def test_golds_that_cannot_be_read_are_counted_listed_and_refused_unless_allowed
         *problems[2:],
     )
     letters = (Problem("c1", "w1", "B", "choice"), Problem("c2", "w1", "seven", "choice"))
-    assert [each.id for each in unreadable_golds(bad + letters)] == ["empty", "hostile", "c2"]
+    assert [problem.id for problem in unreadable_golds(bad + letters)] == ["empty", "hostile", "c2"]
     with pytest.raises(
         InputError, match=r"2 of 4 gold answers that cannot be read: empty .*hostile .*allow_unreadable"
     ):
@@ -116,5 +116,5 @@ def test_importing_evaluation_loads_neither_torch_nor_math_verify():
         "import sys; sys.path[:0] = " + repr(sys.path) + "\nimport headscope.evaluation\n"
         "print({'torch', 'transformers', 'math_verify', 'sympy', 'datasets'} & set(sys.modules))"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "set()"

@@ -11,8 +11,9 @@ from tests.tiny_models import roped_model
 
 from headscope.errors import InputError
 from headscope.evaluation import vllm_engine
-from headscope.evaluation.generation import _batches, draw, rows_that_fit
-from headscope.evaluation.sampling import Request, Sampling, sample
+from headscope.evaluation.completions import Request, Sampling
+from headscope.evaluation.sampling import sample
+from headscope.evaluation.transformers_engine import _batches, draw_tokens, rows_that_fit
 from headscope.evaluation.vllm_engine import Checkpoint
 
 PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
@@ -39,8 +40,8 @@ def test_a_response_depends_on_neither_batch_nor_neighbours_nor_global_state(mod
 
 def test_seed_and_repetition_change_the_responses(model, tokenizer):
     first = sample(model, tokenizer, [PROMPTS[0], PROMPTS[0]], WARM)
-    other = sample(model, tokenizer, [PROMPTS[0], PROMPTS[0]], Sampling(3, 12, 1.0, 0.95, seed=6))
-    assert [c.tokens for c in first] != [c.tokens for c in other]
+    reseeded = sample(model, tokenizer, [PROMPTS[0], PROMPTS[0]], Sampling(3, 12, 1.0, 0.95, seed=6))
+    assert [c.tokens for c in first] != [c.tokens for c in reseeded]
     assert [c.tokens for c in first if c.prompt == 0] != [c.tokens for c in first if c.prompt == 1]
 
 
@@ -83,9 +84,9 @@ def test_rows_that_end_leave_the_batch_and_change_no_response(model, tokenizer):
 
 def test_prompts_of_one_length_stay_together():
     requests = [Request(p, s, 0, [1] * length) for p, length in enumerate([4, 6, 6, 5]) for s in range(3)]
-    lengths = [[len(each.tokens) for each in batch] for batch in _batches(requests, 6)]
+    lengths = [[len(request.tokens) for request in batch] for batch in _batches(requests, 6)]
     assert lengths == [[6] * 6, [5] * 3, [4] * 3]
-    assert [[each.prompt for each in batch] for batch in _batches(requests, 100)] == [
+    assert [[request.prompt for request in batch] for batch in _batches(requests, 100)] == [
         [1] * 3 + [2] * 3 + [3] * 3 + [0] * 3
     ]
 
@@ -124,10 +125,10 @@ def test_the_models_own_generation_config_neither_acts_nor_changes(model, tokeni
     model.generation_config.repetition_penalty = 5.0
     model.generation_config.top_k = 1
     model.generation_config.eos_token_id = [2, 50]
-    kept = model.generation_config
+    generation_config = model.generation_config
     model.train()
     again = sample(model, tokenizer, PROMPTS, WARM)
-    assert model.generation_config is kept
+    assert model.generation_config is generation_config
     assert model.training
     for old, new in zip(plain, again, strict=True):
         end = old.tokens.index(50) if 50 in old.tokens else len(old.tokens)
@@ -138,7 +139,7 @@ def test_the_models_own_generation_config_neither_acts_nor_changes(model, tokeni
 @given(st.integers(0, 10_000), st.floats(0.05, 1.0), st.floats(0.0, 0.999999))
 def test_draws_stay_inside_the_nucleus(seed, top_p, uniform):
     logits = torch.from_numpy(np.random.default_rng(seed).normal(0, 3, (4, 11))).float()
-    tokens = draw(logits, torch.full((4,), uniform), temperature=0.7, top_p=top_p)
+    tokens = draw_tokens(logits, torch.full((4,), uniform), temperature=0.7, top_p=top_p)
     probabilities = torch.softmax(logits / 0.7, -1)
     for row, token in enumerate(tokens):
         likelier = probabilities[row][probabilities[row] > probabilities[row, token]].sum()
@@ -149,7 +150,7 @@ def test_draws_stay_inside_the_nucleus(seed, top_p, uniform):
 def test_draw_frequencies_match_the_truncated_distribution(top_p):
     probabilities = torch.tensor([0.1, 0.5, 0.25, 0.15])
     uniform = (torch.arange(20_000) + 0.5) / 20_000
-    tokens = draw(probabilities.log().expand(20_000, 4), uniform, temperature=1.0, top_p=top_p)
+    tokens = draw_tokens(probabilities.log().expand(20_000, 4), uniform, temperature=1.0, top_p=top_p)
     share = torch.bincount(tokens, minlength=4) / 20_000
     expected = probabilities if top_p == 1 else torch.tensor([0.0, 0.5, 0.25, 0.15]) / 0.9
     assert torch.allclose(share, expected, atol=2e-4)
@@ -157,13 +158,14 @@ def test_draw_frequencies_match_the_truncated_distribution(top_p):
 
 def test_a_quantile_of_one_never_draws_a_token_without_mass():
     logits = torch.tensor([[0.0, 1.0, -torch.inf, -torch.inf]])
-    assert int(draw(logits, torch.tensor([1.0]), temperature=1.0, top_p=1.0)) == 1
+    assert int(draw_tokens(logits, torch.tensor([1.0]), temperature=1.0, top_p=1.0)) == 1
 
 
 def test_rows_that_fit_counts_cache_and_logits(model, monkeypatch):
-    monkeypatch.setattr("headscope.evaluation.generation.CPU_BUDGET", 10 * (2 * 2 * 2 * 2 * 8 * 100 * 4 + 24 * 97))
+    budget = 10 * (2 * 2 * 2 * 2 * 8 * 100 * 4 + 24 * 97)
+    monkeypatch.setattr("headscope.evaluation.transformers_engine.CPU_BUDGET", budget)
     assert rows_that_fit(model, 100) == 10
-    monkeypatch.setattr("headscope.evaluation.generation.CPU_BUDGET", 1)
+    monkeypatch.setattr("headscope.evaluation.transformers_engine.CPU_BUDGET", 1)
     assert rows_that_fit(model, 100) == 1
 
 
@@ -219,8 +221,8 @@ class LLM:
         stop = SimpleNamespace(token_ids=[20, 21, 2], finish_reason="stop")
         cut = SimpleNamespace(token_ids=[20] * 12, finish_reason="length")
         device = int(os.environ.get("CUDA_VISIBLE_DEVICES") or 0)
-        told = SimpleNamespace(token_ids=[30 + device, len(prompts), 3 + os.getpid() % 94, 2], finish_reason="stop")
-        chosen = {20: stop, 30: told, 40: cut}
+        traced = SimpleNamespace(token_ids=[30 + device, len(prompts), 3 + os.getpid() % 94, 2], finish_reason="stop")
+        chosen = {20: stop, 30: traced, 40: cut}
         outputs = [chosen.get(prompt["prompt_token_ids"][1]) for prompt in prompts]
         return [SimpleNamespace(outputs=[output] if output else []) for output in outputs]
 """
@@ -243,12 +245,13 @@ def test_each_device_has_one_engine_that_stays_for_the_checkpoint(vllm, tokenize
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
     prompts = [[1, 30], [1, 30, 7], [1, 40]]
     ask = Checkpoint("some/path", dtype="bfloat16", revision="abc")
-    first, again = (sample(ask, tokenizer, prompts, WARM, engine="vllm") for _ in range(2))
+    first = sample(ask, tokenizer, prompts, WARM, engine="vllm")
+    again = sample(ask, tokenizer, prompts, WARM, engine="vllm")
     assert [c.tokens for c in first] == [c.tokens for c in again]  # the process ids are among the tokens
     assert [c.tokens[:2] for c in first[:6]] == [(33, 6)] * 3 + [(35, 3)] * 3
     assert [c.finish for c in first] == ["stop"] * 6 + ["length"] * 3
-    other = sample(Checkpoint("other"), tokenizer, prompts, WARM, engine="vllm")
-    assert other[0].tokens[2] != first[0].tokens[2]
+    second = sample(Checkpoint("other"), tokenizer, prompts, WARM, engine="vllm")
+    assert second[0].tokens[2] != first[0].tokens[2]
     assert len(vllm_engine._open) == 2
 
 

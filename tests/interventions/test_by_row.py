@@ -7,7 +7,7 @@ import torch
 
 from headscope.evaluation import Sampling, sample
 from headscope.interventions import Markers, Span, edit_weights, mean, resample, scale, scale_rows, zero
-from headscope.models import Hook, attached
+from headscope.models import Hook, attach_hooks
 from headscope.models.hooks import tells_rows_apart
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -49,7 +49,7 @@ def test_rows_that_end_leave_the_batch_without_a_head_too(tiny_model: Any) -> No
     def answers(of: Any) -> list[tuple[int, ...]]:
         rows.clear()
         counted = Hook(of.model.norm, "output", lambda out: rows.append(len(out)), by_row=False)
-        with attached([counted]):
+        with attach_hooks([counted]):
             return [each.tokens for each in sample(of, tokenizer, TEXTS, sampling)]
 
     edited = edit_weights(model, {"L0H1": 0.0})

@@ -10,7 +10,7 @@ from tests.precision import EXACT
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.interventions import capture_mean, mean, scale, scale_rows, zero
-from headscope.models import Hook, Subject, attached
+from headscope.models import Hook, Subject, attach_hooks
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -98,13 +98,13 @@ def test_mean_is_the_mean_over_all_reference_tokens(tiny_model: Any, architectur
     model = tiny_model(architecture)
     texts = [[1, 2, 3], [4, 5, 6, 7, 8]]
     seen = []
-    with attached([Hook(output_module(model, 0), "input", lambda z: seen.append(z[0, :, 8:16]))]):
+    with attach_hooks([Hook(output_module(model, 0), "input", lambda z: seen.append(z[0, :, 8:16]))]):
         for text in texts:
             logits(model, torch.tensor([text]))
     by_hand = torch.cat(seen).mean(0)
     assert torch.allclose(torch.as_tensor(capture_mean(model, texts)[0, 1]), by_hand, rtol=0, atol=EXACT)
     inputs = []
-    with mean(model, ["L0H1"], texts), attached([Hook(output_module(model, 0), "input", inputs.append)]):
+    with mean(model, ["L0H1"], texts), attach_hooks([Hook(output_module(model, 0), "input", inputs.append)]):
         found = logits(model)
     assert torch.allclose(inputs[0][0, :, 8:16], by_hand.expand(12, 8), rtol=0, atol=EXACT)
     with mean(model, ["L0H1"], capture_mean(model, texts)):

@@ -9,9 +9,9 @@ from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.interventions import Markers, Span, capture_mean, mean, resample, scale, zero
-from headscope.interventions.spans import PADDING, Reader, parts_of
-from headscope.lab.tokenizer import build
-from headscope.models import Hook, Subject, attached
+from headscope.interventions.spans import PADDING, Reader, token_parts
+from headscope.lab.tokenizer import build_tokenizer
+from headscope.models import Hook, Subject, attach_hooks
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -22,7 +22,7 @@ THINKING, ANSWER = Span("thinking", MARKERS), Span("answer", MARKERS)
 
 
 def read(*rows: list[int]) -> list[list[int]]:
-    return [parts_of(row, MARKERS).tolist() for row in rows]
+    return [token_parts(row, MARKERS).tolist() for row in rows]
 
 
 def test_parts_follow_the_markers() -> None:
@@ -52,7 +52,7 @@ def test_rows_are_followed_through_padding_and_cache() -> None:
 def recorded(model: Any, layer: int, work: Any) -> torch.Tensor:
     """What reaches o_proj, all passes side by side; call it inside the intervention, whose hooks come first."""
     seen: list[torch.Tensor] = []
-    with attached([Hook(model.model.layers[layer].self_attn.o_proj, "input", seen.append)]), torch.no_grad():
+    with attach_hooks([Hook(model.model.layers[layer].self_attn.o_proj, "input", seen.append)]), torch.no_grad():
         work()
     return torch.cat(seen, dim=1)
 
@@ -156,14 +156,14 @@ def test_a_text_written_on_keeps_its_donor_without_a_cache_too(tiny_model: Any) 
 
 
 def test_the_labs_tokenizer_and_template_give_the_markers(tiny_model: Any) -> None:
-    tokenizer = build()
+    tokenizer = build_tokenizer()
     markers = Markers.of(Subject(tiny_model("qwen3"), tokenizer, "lab"))
     assert markers.turn == "<|im_start|>assistant"
     for thinks, expected in ((True, "prompt thinking answer"), (False, "prompt answer")):
         text = tokenizer.apply_chat_template(
             [{"role": "user", "content": "a=3; ?a"}], tokenize=False, add_generation_prompt=True, enable_thinking=thinks
         ) + (" <think> a=3; </think> <ans> 3" if thinks else " <ans> 3")
-        parts = parts_of(tokenizer(text, add_special_tokens=False)["input_ids"], markers)
+        parts = token_parts(tokenizer(text, add_special_tokens=False)["input_ids"], markers)
         found = [("prompt", "thinking", "answer")[part] for part in dict.fromkeys(parts.tolist())]
         assert found == expected.split() or (not thinks and found == ["prompt", "thinking", "answer"])
 

@@ -5,8 +5,8 @@ import re
 
 import pytest
 
-from headscope.lab import base, chains
-from headscope.lab.tokenizer import build
+from headscope.lab import builtin_data, chains
+from headscope.lab.tokenizer import build_tokenizer
 
 CHAINS = ("T1", "T2", "T3", "T4", "KR")
 
@@ -30,7 +30,7 @@ def solve(prompt: str) -> int:
 
 @pytest.mark.parametrize("tier", CHAINS)
 def test_answers_are_what_the_prompt_says(tier: str) -> None:
-    for item in chains.items(tier, "test", 40, seed=3):
+    for item in chains.draw_items(tier, "test", 40, seed=3):
         assert solve(item.prompt) == item.answer
         low, high = chains.OPERATIONS[tier]
         assert low <= len(item.path) - 1 <= high
@@ -38,37 +38,37 @@ def test_answers_are_what_the_prompt_says(tier: str) -> None:
 
 @pytest.mark.parametrize("tier", CHAINS)
 def test_every_step_of_a_trace_is_right_and_the_last_is_the_answer(tier: str) -> None:
-    for item in chains.items(tier, "train", 20, seed=1):
+    for item in chains.draw_items(tier, "train", 20, seed=1):
         text = chains.trace(item)
         for left, operator, digit, result in re.findall(r"=(\d)([+*-])(\d)=(\d)", text):
             assert chains.apply(operator, int(left), int(digit)) == int(result)
         assert text.count(";") == 2 * len(item.path) - (0 if tier == "KR" else 1)
-        assert chains.thinking(item).endswith(f"<ans> {item.answer}")
+        assert chains.thinking_turn(item).endswith(f"<ans> {item.answer}")
 
 
 def test_a_slip_makes_the_answer_wrong_and_a_recheck_alone_does_not() -> None:
-    items = chains.items("T2", "train", 50, seed=0)
-    sound = [chains.thinking(item, recheck=1.0, rng=random.Random(0)) for item in items]
+    items = chains.draw_items("T2", "train", 50, seed=0)
+    sound = [chains.thinking_turn(item, recheck=1.0, rng=random.Random(0)) for item in items]
     assert all(text.endswith(str(item.answer)) for text, item in zip(sound, items, strict=True))
     assert all(text.count("wait") == len(item.path) - 1 for text, item in zip(sound, items, strict=True))
-    slipped = [chains.thinking(item, recheck=1.0, slip=1.0, rng=random.Random(0)) for item in items]
+    slipped = [chains.thinking_turn(item, recheck=1.0, slip=1.0, rng=random.Random(0)) for item in items]
     wrong = sum(not text.endswith(str(item.answer)) for text, item in zip(slipped, items, strict=True))
     assert wrong > 30
 
 
 @pytest.mark.parametrize("tier", CHAINS)
 def test_splits_share_no_prompt_and_the_seed_decides_the_items(tier: str) -> None:
-    train, test = (chains.items(tier, split, 150, seed=0) for split in ("train", "test"))
+    train, test = (chains.draw_items(tier, split, 150, seed=0) for split in ("train", "test"))
     assert len({item.prompt for item in train} | {item.prompt for item in test}) == 300
     assert {item.split for item in train} == {"train"}
     assert {item.split for item in test} == {"test"}
-    assert chains.items(tier, "test", 5, seed=0) == test[:5]
-    assert chains.items(tier, "test", 5, seed=0) != chains.items(tier, "test", 5, seed=1)
+    assert chains.draw_items(tier, "test", 5, seed=0) == test[:5]
+    assert chains.draw_items(tier, "test", 5, seed=0) != chains.draw_items(tier, "test", 5, seed=1)
 
 
 def test_the_split_is_a_function_of_the_prompt_alone_and_takes_a_tenth() -> None:
     rng = random.Random(0)
-    drawn = [chains.chain(rng.choice(CHAINS), rng) for _ in range(3000)]
+    drawn = [chains.draw_chain(rng.choice(CHAINS), rng) for _ in range(3000)]
     share = sum(item.split == "test" for item in drawn) / len(drawn)
     assert 0.08 < share < 0.12
     again = [chains.Item("other", item.prompt, (), 0).split for item in drawn]
@@ -76,39 +76,39 @@ def test_the_split_is_a_function_of_the_prompt_alone_and_takes_a_tenth() -> None
 
 
 def test_the_mixed_tier_is_defined_by_a_fact_that_its_trace_looks_up() -> None:
-    for item in chains.items("KR", "test", 30, seed=0):
+    for item in chains.draw_items("KR", "test", 30, seed=0):
         leaf = item.path[-1]
         entity, relation = re.fullmatch(r"E(\d+)R(\d+)", leaf.source).groups()  # type: ignore[union-attr]
-        assert leaf.value == chains.recall(int(entity), int(relation)).answer
+        assert leaf.value == chains.fact_item(int(entity), int(relation)).answer
         assert f"{leaf.target}={leaf.source}; {leaf.target}={leaf.value};" in chains.trace(item)
 
 
 def test_the_facts_are_one_fixed_table_of_128_with_all_digits() -> None:
-    items = base.task_items("lab-k")
+    items = builtin_data.task_items("lab-k")
     assert len(items) == 128
     assert {item.answer for item in items} == set(range(10))
     assert chains.fact(17, 2) == chains.fact(17, 2)
 
 
 def test_the_slice_as_small_as_aime_is_the_first_thirty_of_t4() -> None:
-    assert base.task_items("lab-t4-30") == base.task_items("lab-t4")[:30]
-    assert {item.tier for item in base.task_items("lab-t4-30")} == {"T4"}
+    assert builtin_data.task_items("lab-t4-30") == builtin_data.task_items("lab-t4")[:30]
+    assert {item.tier for item in builtin_data.task_items("lab-t4-30")} == {"T4"}
 
 
 def test_items_fit_the_context_and_the_vocabulary() -> None:
-    tokenizer = build()
+    tokenizer = build_tokenizer()
     assert len(tokenizer) == 79
     for tier in CHAINS:
-        for item in chains.items(tier, "test", 60, seed=0):
+        for item in chains.draw_items(tier, "test", 60, seed=0):
             messages = [{"role": "user", "content": item.prompt}]
-            answer = {"role": "assistant", "content": chains.thinking(item, opener="okay")}
+            answer = {"role": "assistant", "content": chains.thinking_turn(item, opener="okay")}
             ids = tokenizer.apply_chat_template([*messages, answer])["input_ids"]
             assert len(ids) <= 256
             assert tokenizer(tokenizer.decode(ids))["input_ids"] == ids
 
 
 def test_the_chat_template_switches_thinking_off_as_qwen3_does() -> None:
-    tokenizer = build()
+    tokenizer = build_tokenizer()
     messages = [{"role": "user", "content": "?a"}]
     on = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     off = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, enable_thinking=False)
@@ -116,16 +116,16 @@ def test_the_chat_template_switches_thinking_off_as_qwen3_does() -> None:
 
 
 def test_teacher_traces_come_from_the_train_split_and_are_not_the_grpo_problems() -> None:
-    records = base.traces(50)
+    records = builtin_data.traces(50)
     prompts = {record["prompt"][0]["content"] for record in records}
-    grpo = {item.prompt for item in base.task_items("lab-train")}
+    grpo = {item.prompt for item in builtin_data.task_items("lab-train")}
     assert len(records) == 50
     assert len(prompts & grpo) < 5
     assert all("<think> okay" in record["completion"][0]["content"] for record in records)
 
 
 def test_traces_of_t1_are_of_t1_and_no_prompt_comes_twice() -> None:
-    records = base.t1_traces(50)
+    records = builtin_data.t1_traces(50)
     prompts = {record["prompt"][0]["content"] for record in records}
     assert len(prompts) == 50
     thoughts = [record["completion"][0]["content"].split("wait")[0] for record in records]
@@ -133,7 +133,7 @@ def test_traces_of_t1_are_of_t1_and_no_prompt_comes_twice() -> None:
 
 
 def test_hybrid_records_are_half_traces_half_bare_answers_each_with_its_switch() -> None:
-    records = base.hybrid_traces(40)
+    records = builtin_data.hybrid_traces(40)
     on = [row for row in records if row["chat_template_kwargs"]["enable_thinking"]]
     assert (len(records), len(on)) == (40, 20)
     for row in records:

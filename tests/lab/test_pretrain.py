@@ -11,11 +11,11 @@ import torch
 from safetensors.numpy import load_file
 
 from headscope.errors import InputError
-from headscope.lab import base
+from headscope.lab import builtin_data
 from headscope.lab.pretrain import pretrain
 from headscope.lab.recipes import RECIPES, SIZES, Phase, Recipe
+from headscope.model_files.named_models import LAB_FOLDERS, named_model
 from headscope.models import load_model
-from headscope.named_models import LAB_FOLDERS, named_model
 
 TOY = Recipe("S", (Phase(50, 0.5, 3e-3, 1e-3, {"T1": 0.5, "K": 0.5}),), tokens_per_batch=512)
 
@@ -31,9 +31,10 @@ def _own_threads() -> Iterator[None]:
 def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
     for name in ("one", "two"):
         pretrain(TOY, tmp_path / name)
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    for key in one:
-        np.testing.assert_array_equal(one[key], two[key])
+    first = load_file(tmp_path / "one" / "model.safetensors")
+    second = load_file(tmp_path / "two" / "model.safetensors")
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
     (line,) = (tmp_path / "one" / "log.jsonl").read_text().splitlines()
     assert json.loads(line)["loss"] < 3.0 < np.log(79)
     assert json.loads((tmp_path / "one" / "recipe.json").read_text())["seed"] == 0
@@ -46,10 +47,11 @@ def test_a_fresh_phase_run_alone_ends_on_the_same_weights(tmp_path: Path) -> Non
     pretrain(whole, tmp_path / "whole")
     pretrain(TOY, tmp_path / "begun")
     pretrain(whole, tmp_path / "ended", after=tmp_path / "begun")
-    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "ended"))
-    for key in one:
-        np.testing.assert_array_equal(one[key], two[key])
-    assert not np.array_equal(one[key], load_file(tmp_path / "begun" / "model.safetensors")[key])
+    first = load_file(tmp_path / "whole" / "model.safetensors")
+    second = load_file(tmp_path / "ended" / "model.safetensors")
+    for key in first:
+        np.testing.assert_array_equal(first[key], second[key])
+    assert not np.array_equal(first[key], load_file(tmp_path / "begun" / "model.safetensors")[key])
     with pytest.raises(InputError, match="this recipe has no fresh phase"):
         pretrain(TOY, tmp_path / "other", after=tmp_path / "begun")
 
@@ -59,13 +61,13 @@ def test_each_shipped_base_is_whole_and_has_its_card(name: str, recipe: str) -> 
     folder = Path(str(named_model(name)))
     config = load_model(folder).model.config
     shape = SIZES[RECIPES[recipe].size]
-    found = (config.num_hidden_layers, config.num_attention_heads, config.hidden_size)
-    assert found == (shape.layers, shape.heads, shape.width)
+    actual = (config.num_hidden_layers, config.num_attention_heads, config.hidden_size)
+    assert actual == (shape.layers, shape.heads, shape.width)
     card = json.loads((folder / "card.json").read_text())
     phases = tuple(Phase(**phase) for phase in card["recipe"]["phases"])
     assert Recipe(**card["recipe"] | {"phases": phases}) == RECIPES[recipe]
     assert card["training"]["step"] == sum(phase["steps"] for phase in card["recipe"]["phases"])
-    assert {row["task"] for row in card["accuracy"]} == set(base.TASKS)
+    assert {row["task"] for row in card["accuracy"]} == set(builtin_data.TASKS)
 
 
 def test_the_early_base_is_s_stopped_at_its_200th_step() -> None:

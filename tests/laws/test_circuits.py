@@ -18,8 +18,8 @@ pytestmark = pytest.mark.usefixtures("float64")
 FEW = settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-def close(found: np.ndarray, expected: np.ndarray) -> bool:
-    return relative(found, expected) < EXACT
+def close(scores: np.ndarray, expected: np.ndarray) -> bool:
+    return relative(scores, expected) < EXACT
 
 
 @FEW

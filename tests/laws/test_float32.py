@@ -10,7 +10,7 @@ from tests.precision import float32_bound, relative
 from tests.tiny_models import ragged_pairs
 
 from headscope.circuits import exact_edges, exact_heads, faithfulness
-from headscope.interventions import Text, capture_mean, direct_loss, teacher_forced
+from headscope.interventions import Text, capture_mean, direct_loss, teacher_force
 from headscope.models import head_access
 from headscope.results.circuit import Circuit
 
@@ -27,7 +27,7 @@ def _half_a_circuit(model: Any) -> np.ndarray:
 def _sweep(model: Any) -> np.ndarray:
     factors = np.ones((3, 2, 4), dtype=np.float32)
     factors[1, 0, 2], factors[2, 1, 1] = 0, 1.5
-    return teacher_forced(model, TEXTS, factors).nll
+    return teacher_force(model, TEXTS, factors).nll
 
 
 ENGINES: dict[str, Callable[[Any], np.ndarray]] = {

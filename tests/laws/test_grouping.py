@@ -20,8 +20,8 @@ def test_grouped_attribution_is_grouped_scores(tiny_model: Any, ragged_pairs: An
     by_arithmetic = copies.grouped(kv_heads)
     assert grouped.graph == by_arithmetic.graph
     for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
-        found, expected = getattr(grouped, name), getattr(by_arithmetic, name)
-        np.testing.assert_allclose(found, expected, rtol=0, atol=EXACT * np.abs(expected).max(), err_msg=name)
+        values, expected = getattr(grouped, name), getattr(by_arithmetic, name)
+        np.testing.assert_allclose(values, expected, rtol=0, atol=EXACT * np.abs(expected).max(), err_msg=name)
     assert grouped.residual == pytest.approx(copies.residual, rel=EXACT, abs=EXACT)
 
 
@@ -29,5 +29,6 @@ def test_a_grouped_circuit_is_as_faithful_as_its_unfolded_self(tiny_model: Any, 
     model, pairs = tiny_model("qwen3"), ragged_pairs(count=3)
     circuit = select(attribute(model, pairs, nodes=2, kv="group"), fraction=0.3)
     assert circuit.graph.kv_heads == 2
-    one, other = (faithfulness(model, pairs, each) for each in (circuit, circuit.per_query()))
-    np.testing.assert_allclose(one.circuit, other.circuit, rtol=EXACT)
+    grouped = faithfulness(model, pairs, circuit)
+    unfolded = faithfulness(model, pairs, circuit.per_query())
+    np.testing.assert_allclose(grouped.circuit, unfolded.circuit, rtol=EXACT)

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.circuits import select
-from headscope.measures.selection import above, prune, top_mass, top_n
+from headscope.measures.selection import above_threshold, prune, top_mass, top_n
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import PORTS, Graph
 
@@ -61,7 +61,8 @@ def test_a_larger_size_holds_the_smaller_one(graph: Graph, seed: int, sizes: tup
 @given(graph=GRAPHS, seed=SEEDS, thresholds=st.tuples(st.floats(0, 3), st.floats(0, 3)))
 def test_a_lower_threshold_holds_the_higher_one(graph: Graph, seed: int, thresholds: tuple[float, float]) -> None:
     high, low = (
-        prune(graph, above(graph, scores_of(graph, seed), least)) for least in sorted(thresholds, reverse=True)
+        prune(graph, above_threshold(graph, scores_of(graph, seed), least))
+        for least in sorted(thresholds, reverse=True)
     )
     assert not (high & ~low).any()
 

@@ -1,3 +1,5 @@
+"""Intervals against known formulas and exact tests, and their coverage by simulation."""
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -61,8 +63,8 @@ def test_shares_of_one_sample_have_wilsons_interval(solved):
 
 
 def test_shares_that_differ_less_are_worth_more_problems():
-    alike, apart = np.tile([0.4, 0.6], 15), np.tile([0.0, 1.0], 15)
-    assert mean_share(alike).high - mean_share(alike).low < 0.5 * (mean_share(apart).high - mean_share(apart).low)
+    similar, apart = np.tile([0.4, 0.6], 15), np.tile([0.0, 1.0], 15)
+    assert mean_share(similar).high - mean_share(similar).low < 0.5 * (mean_share(apart).high - mean_share(apart).low)
     assert mean_share(np.full(30, 0.5)).low > mean_share(apart).low
 
 
@@ -75,10 +77,10 @@ def test_a_handful_that_agrees_does_not_promise_too_much():
     worth = 30 / ((spread * 1 + 1) / (1 + 1))
     z = t.ppf(0.975, 29)
     centre, half = p + z * z / (2 * worth), z * np.sqrt(p * (1 - p) / worth + z * z / (4 * worth**2))
-    found = mean_share(shares)
-    assert found.high == pytest.approx((centre + half) / (1 + z * z / worth))
-    assert found.high > 0.05
-    assert mean_share(1 - shares).low == pytest.approx(1 - found.high)
+    estimate = mean_share(shares)
+    assert estimate.high == pytest.approx((centre + half) / (1 + z * z / worth))
+    assert estimate.high > 0.05
+    assert mean_share(1 - shares).low == pytest.approx(1 - estimate.high)
 
 
 def test_one_problem_says_nothing_of_others():
@@ -129,7 +131,7 @@ def test_a_95_percent_interval_of_accuracy_covers_93_to_97_percent(shape, n, sam
     rng = np.random.default_rng(n)
     trials = rng.binomial(samples, rng.beta(alpha, beta, (2000, n))) / samples
     truth = alpha / (alpha + beta)
-    covered = np.mean([each.low <= truth <= each.high for each in map(mean_share, trials)])
+    covered = np.mean([estimate.low <= truth <= estimate.high for estimate in map(mean_share, trials)])
     assert 0.925 <= covered <= 0.98
 
 
@@ -144,21 +146,21 @@ def test_a_95_percent_interval_of_a_difference_covers_93_to_97_percent(n, sample
 
     truth = np.subtract(*drawn(40_000)).mean()
     estimates = [paired_difference(*pair) for pair in zip(*drawn(2000), strict=True)]
-    assert 0.925 <= np.mean([each.low <= truth <= each.high for each in estimates]) <= 0.975
+    assert 0.925 <= np.mean([estimate.low <= truth <= estimate.high for estimate in estimates]) <= 0.975
 
 
 @pytest.mark.parametrize(("gain", "loss"), [(0.03, 0.0), (0.05, 0.02), (0.2, 0.05)])
 def test_the_interval_of_rare_flips_never_covers_too_little(gain, loss):
     draws = np.random.default_rng(0).random((2000, 30))
-    estimates = [paired_difference((each < gain) * 1.0, (each > 1 - loss) * 1.0) for each in draws]
-    assert np.mean([each.low <= gain - loss <= each.high for each in estimates]) >= 0.93
+    estimates = [paired_difference((draw < gain) * 1.0, (draw > 1 - loss) * 1.0) for draw in draws]
+    assert np.mean([estimate.low <= gain - loss <= estimate.high for estimate in estimates]) >= 0.93
 
 
 def test_the_mean_of_skewed_lengths_is_covered():
     rng = np.random.default_rng(0)
     trials = rng.lognormal(5, 0.5, (500, 30))
-    estimates = [bootstrap_mean(each, count=500) for each in trials]
-    assert 0.92 <= np.mean([each.low <= np.exp(5.125) <= each.high for each in estimates]) <= 0.98
+    estimates = [bootstrap_mean(trial, count=500) for trial in trials]
+    assert 0.92 <= np.mean([estimate.low <= np.exp(5.125) <= estimate.high for estimate in estimates]) <= 0.98
 
 
 def test_one_unit_and_equal_units_have_a_point_interval():

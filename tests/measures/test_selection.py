@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from headscope.errors import InputError
-from headscope.measures.selection import above, greedy, prune, top_fraction, top_mass, top_n
+from headscope.measures.selection import above_threshold, greedy, prune, top_fraction, top_mass, top_n
 from headscope.results.graph import Graph
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "eap_reference"
@@ -37,7 +37,7 @@ def test_sizes_by_hand() -> None:
     scores[edges("input->logits")], scores[edges("a0.h0->m0")], scores[edges("input->m0")] = -5, 4, 1
     scores[~GRAPH.real] = 99
     assert np.array_equal(top_n(GRAPH, scores, 2), edges("input->logits", "a0.h0->m0"))
-    assert np.array_equal(above(GRAPH, scores, 4.0), edges("input->logits", "a0.h0->m0"))
+    assert np.array_equal(above_threshold(GRAPH, scores, 4.0), edges("input->logits", "a0.h0->m0"))
     assert np.array_equal(top_mass(GRAPH, scores, 0.5), edges("input->logits"))
     assert np.array_equal(top_mass(GRAPH, scores, 0.51), edges("input->logits", "a0.h0->m0"))
     assert top_fraction(GRAPH, scores, 0.001).sum() == 1
@@ -65,15 +65,15 @@ def test_greedy_grows_from_the_logits() -> None:
 def test_stacked_resamples_equal_one_by_one_and_pruning_is_a_fixed_point(seed: int, n: int) -> None:
     graph = Graph(2, 2)
     scores = random_scores(seed, 3, 2, graph=graph)
-    kept = top_n(graph, scores, n)
-    pruned = prune(graph, kept)
-    assert (kept.sum((-1, -2)) == n).all()
-    assert not (pruned & ~kept).any()
+    selected = top_n(graph, scores, n)
+    pruned = prune(graph, selected)
+    assert (selected.sum((-1, -2)) == n).all()
+    assert not (pruned & ~selected).any()
     assert np.array_equal(prune(graph, pruned), pruned)
     for index in np.ndindex(3, 2):
         assert np.array_equal(prune(graph, top_n(graph, scores[index], n)), pruned[index])
         magnitude = np.abs(scores[index])
-        assert magnitude[kept[index]].min() >= magnitude[graph.real & ~kept[index]].max()
+        assert magnitude[selected[index]].min() >= magnitude[graph.real & ~selected[index]].max()
     for row in np.argwhere(pruned.any(-1)):
         *index, source = row
         if source:
@@ -82,7 +82,7 @@ def test_stacked_resamples_equal_one_by_one_and_pruning_is_a_fixed_point(seed: i
 
 def plain_prune(graph: Graph, edges: np.ndarray) -> set[tuple[str, str]]:
     """By names alone: take out edges of a node that nothing enters or nothing leaves, until none is taken out."""
-    kept = {(graph.sources[row], graph.destinations[column]) for row, column in np.argwhere(edges)}
+    remaining = {(graph.sources[row], graph.destinations[column]) for row, column in np.argwhere(edges)}
     size = 1 if graph.kv_heads is None else graph.heads // graph.kv_heads
 
     def readers(destination: str) -> set[str]:
@@ -93,12 +93,12 @@ def plain_prune(graph: Graph, edges: np.ndarray) -> set[tuple[str, str]]:
         return {f"{layer}.h{int(group) * size + copy}" for copy in range(size)}
 
     while True:
-        entered = {"input"} | {node for _, destination in kept for node in readers(destination)}
-        alive = entered & {source for source, _ in kept} | {"logits"}
-        rest = {edge for edge in kept if edge[0] in alive and readers(edge[1]) & alive}
-        if rest == kept:
-            return kept
-        kept = rest
+        entered = {"input"} | {node for _, destination in remaining for node in readers(destination)}
+        alive = entered & {source for source, _ in remaining} | {"logits"}
+        rest = {edge for edge in remaining if edge[0] in alive and readers(edge[1]) & alive}
+        if rest == remaining:
+            return remaining
+        remaining = rest
 
 
 @settings(max_examples=60)
@@ -115,14 +115,14 @@ def test_greedy_equals_brute_force(graph: Graph, seed: int, n: int) -> None:
     """n times: of all edges into an input of a node reached, the strongest not taken yet."""
     scores = random_scores(seed, graph=graph)
     n = min(n, int(graph.real.sum()))
-    taken, reached = np.zeros(graph.real.shape, dtype=bool), {len(graph.sources)}
+    selected, reached = np.zeros(graph.real.shape, dtype=bool), {len(graph.sources)}
     for _ in range(n):
         columns = np.isin(np.arange(len(graph.destinations)), graph.column[np.isin(graph.owner, list(reached))])
-        magnitude = np.where(graph.real & columns & ~taken, np.abs(scores), -1)
+        magnitude = np.where(graph.real & columns & ~selected, np.abs(scores), -1)
         row, column = np.unravel_index(magnitude.argmax(), magnitude.shape)
-        taken[row, column] = True
+        selected[row, column] = True
         reached.add(int(row))
-    assert np.array_equal(greedy(graph, scores, n), taken)
+    assert np.array_equal(greedy(graph, scores, n), selected)
 
 
 @pytest.mark.parametrize("model", ["qwen2", "gpt2"])
@@ -172,10 +172,10 @@ def test_resamples_of_a_large_graph_take_no_memory_beyond_their_masks() -> None:
     graph = Graph(28, 12)
     scores = random_scores(0, 4, graph=graph)
     tracemalloc.start()
-    kept = prune(graph, top_fraction(graph, scores, 0.01))
+    selected = prune(graph, top_fraction(graph, scores, 0.01))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 2 * kept.nbytes + 6e6  # the masks, once selected and once pruned, and one matrix's edges
+    assert peak < 2 * selected.nbytes + 6e6  # the masks, once selected and once pruned, and one matrix's edges
 
 
 def test_two_hundred_resamples_of_the_lab_graph_take_well_under_a_second() -> None:
@@ -198,4 +198,4 @@ def test_sizes_out_of_range_name_the_range() -> None:
         top_mass(GRAPH, scores, 2.0)
     for threshold in (-0.1, float("nan")):
         with pytest.raises(InputError, match=f"threshold={threshold}"):
-            above(GRAPH, scores, threshold)
+            above_threshold(GRAPH, scores, threshold)

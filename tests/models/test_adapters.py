@@ -13,7 +13,7 @@ from tests import tiny_models
 from tests.precision import EXACT
 from torch import nn
 
-from headscope.circuits import attribute, exact_heads, ladder
+from headscope.circuits import attribute, exact_heads, faithfulness_curve
 from headscope.errors import InputError
 from headscope.interventions import edit_weights, mean, zero
 from headscope.models import as_model, head_access, load_model
@@ -78,7 +78,7 @@ def test_exact_patches_and_faithfulness_take_a_live_adapter(ragged_pairs: Any) -
     expected, heads = exact_heads(plain, pairs), exact_heads(model, pairs)
     np.testing.assert_allclose(heads.pair_heads, expected.pair_heads, rtol=0, atol=EXACT)
     scores = attribute(plain, pairs, nodes=2)
-    live, curve = ladder(model, pairs, scores), ladder(plain, pairs, scores)
+    live, curve = faithfulness_curve(model, pairs, scores), faithfulness_curve(plain, pairs, scores)
     np.testing.assert_allclose(live.circuits, curve.circuits, rtol=0, atol=EXACT)
 
 

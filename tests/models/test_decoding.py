@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from headscope.models import ARCHITECTURES
-from headscope.models.decoding import written_on
-from headscope.models.threads import side_by_side
+from headscope.models.decoding import decode
+from headscope.models.threads import thread_pool
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -33,20 +33,20 @@ def plainly(model: Any, prompt: list[int]) -> list[int]:
 def test_every_row_is_written_as_if_alone(tiny_model: Any, architecture: str, keep_rows: bool) -> None:
     model = tiny_model(architecture)
     expected = [plainly(model, prompt) for prompt in PROMPTS]
-    assert written_on(model, PROMPTS, greedy, limit=LIMIT, stops=[], keep_rows=keep_rows) == expected
+    assert decode(model, PROMPTS, greedy, limit=LIMIT, stops=[], keep_rows=keep_rows) == expected
     equal = [PROMPTS[0], PROMPTS[2], [4, 3, 2, 1]]  # none padded
-    found = written_on(model, equal, greedy, limit=LIMIT, stops=[], keep_rows=keep_rows)
+    found = decode(model, equal, greedy, limit=LIMIT, stops=[], keep_rows=keep_rows)
     assert found == [expected[0], expected[2], plainly(model, equal[2])]
     stop = expected[1][3]
     cut = [row[: row.index(stop) + 1] if stop in row else row for row in expected]
-    assert written_on(model, PROMPTS, greedy, limit=LIMIT, stops=[stop], keep_rows=keep_rows) == cut
+    assert decode(model, PROMPTS, greedy, limit=LIMIT, stops=[stop], keep_rows=keep_rows) == cut
 
 
 def test_a_prompt_is_read_once_and_rows_that_ended_leave(tiny_model: Any) -> None:
     model, sizes = tiny_model("qwen3"), []
     expected = [plainly(model, prompt) for prompt in PROMPTS]
     handle = model.get_input_embeddings().register_forward_hook(lambda _m, _a, out: sizes.append(tuple(out.shape[:2])))
-    written_on(model, PROMPTS, greedy, limit=LIMIT, stops=[expected[1][0]])
+    decode(model, PROMPTS, greedy, limit=LIMIT, stops=[expected[1][0]])
     handle.remove()
     assert sizes[0] == (3, 7)  # two of the four prompts are one
     assert sizes[1][0] < 4
@@ -61,7 +61,7 @@ def test_threads_are_shared_out_and_given_back(tiny_model: Any) -> None:
         return 1 / number
 
     def run() -> None:
-        with side_by_side(model, 3) as threads:
+        with thread_pool(model, 3) as threads:
             list(threads.map(fail, [1, 0]))
 
     with pytest.raises(ZeroDivisionError):

@@ -12,7 +12,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, CohereConfig, DiffLla
 
 from headscope.circuits import attribute
 from headscope.errors import InputError
-from headscope.models import ARCHITECTURES, HeadAccess, Hook, as_model, attached, head_access, ungrouped, validate
+from headscope.models import ARCHITECTURES, HeadAccess, Hook, as_model, attach_hooks, head_access, ungroup_kv, validate
 
 _SIZES = {
     "vocab_size": 40, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4,
@@ -133,7 +133,7 @@ def test_a_model_proves_itself_once_and_again_when_it_computes_otherwise(
     for proven in (1, 1):
         head_access(model)
         assert len(proofs) == proven
-    with attached([Hook(model.model.layers[0].mlp, "output", torch.zeros_like)]):
+    with attach_hooks([Hook(model.model.layers[0].mlp, "output", torch.zeros_like)]):
         head_access(model)
     assert len(proofs) == 1
     changes: list[Callable[[], object]] = [
@@ -209,8 +209,8 @@ def test_what_hooks_cannot_see_or_split_is_refused(tiny_model: Any) -> None:
 def test_ungrouping_is_undone_whatever_happens(tiny_model: Any) -> None:
     model = tiny_model("phi3")
     attention = model.model.layers[1].self_attn
-    with ungrouped(head_access(model)):
+    with ungroup_kv(head_access(model)):
         assert (attention.num_key_value_groups, attention.num_key_value_heads) == (1, 4)
-    with pytest.raises(IndexError), ungrouped(head_access(model)):
+    with pytest.raises(IndexError), ungroup_kv(head_access(model)):
         model(torch.full((1, 3), 1000))
     assert (attention.num_key_value_groups, attention.num_key_value_heads) == (2, 2)

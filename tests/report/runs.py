@@ -254,6 +254,7 @@ def verdict(effect: float, reading: str, task: str = "T1", controls: int = 20) -
         control_effects=null,
         excess=estimate(effect - float(null.mean()), 0.03, 200),
         p_value=p,
+        rank=round(p * (1 + controls)),
         direction="lower",
         margin=0.05,
         samples=1,

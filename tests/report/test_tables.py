@@ -91,7 +91,7 @@ def add_evidence(run: RunWriter) -> None:
     """Add evidence on two head sets, one of which is empty."""
     effect = estimate(0.4, 0.1, 30, "text bootstrap-t 95%")
     operator = OperatorEffect(
-        "zero", effect, effect, np.array([0.1, 0.2]), np.array([0.1, 0.5, 0.6]), effect, 1 / 3, 0.75, True
+        "zero", effect, effect, np.array([0.1, 0.2]), np.array([0.1, 0.5, 0.6]), effect, 1 / 3, 1, 0.75, 3, True
     )
     dose = DoseResponse((0.0, 1.0), (effect, effect), Trend(effect, 2.1e-25), None)
     evidence = Evidence("T|1", verdict(0.0, "undecided").heads, 30, 2, (operator,), None, "too few texts", dose=dose)

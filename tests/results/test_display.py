@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from headscope.circuits import attribute, exact_heads, ladder, select
+from headscope.circuits import attribute, exact_heads, faithfulness_curve, select
 from headscope.results.circuit import Circuit
 from headscope.results.display import head_map
 from headscope.results.edges import EdgeScores
@@ -15,7 +15,13 @@ from headscope.results.graph import Graph
 def shown(tiny_model, ragged_pairs):
     model, pairs = tiny_model("qwen2"), ragged_pairs(seed=0, count=3)
     scores = attribute(model, pairs, nodes=2)
-    results = (scores, select(scores, fraction=0.2), exact_heads(model, pairs), ladder(model, pairs, scores), pairs)
+    results = (
+        scores,
+        select(scores, fraction=0.2),
+        exact_heads(model, pairs),
+        faithfulness_curve(model, pairs, scores),
+        pairs,
+    )
     return {type(each).__name__: each for each in results}
 
 

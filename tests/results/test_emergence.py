@@ -83,6 +83,7 @@ def test_verdict_survives_json() -> None:
         control_effects=np.array([0.1, -0.2]),
         excess=one,
         p_value=2 / 3,
+        rank=2,
         direction="lower",
         margin=0.05,
         samples=4,

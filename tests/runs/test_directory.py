@@ -4,28 +4,64 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
+from pydantic import BaseModel
 
 from headscope.errors import InputError
 from headscope.progress import Progress
-from headscope.runs import RunDirectory, Unit, execute
+from headscope.results.not_run import NotRun
+from headscope.results.result import JsonResult
+from headscope.runs import Inputs, RunDirectory, Unit, Work, execute
 from headscope.runs.coverage import coverage
-from headscope.runs.digests import canonical, folder_digest
+from headscope.runs.digests import folder_digest
 from headscope.runs.units import closure
-from headscope.storage import read_object, write_json
+from headscope.storage import Result, read_object, write_json
+
+
+class ToyConfig(BaseModel):
+    """Two numbers, and where one of them was found."""
+
+    a: int | None = None
+    b: int | None = None
+    place: str = ""
+
+
+@dataclass(frozen=True)
+class Toy(JsonResult):
+    """The number it was made with, and the sum of it and its inputs'."""
+
+    kind: ClassVar[str] = "toy"
+    file: ClassVar[str] = "value.json"
+
+    number: int
+    total: int
+
+
+def add_up(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
+    number = config.a or config.b or 0
+    return Toy(number, number + sum(inputs.load(role, Toy).total for role in inputs.folders))
 
 
 def unit(
-    kind: str = "toy", *, inputs: dict[str, Unit] | None = None, fail: Exception | None = None, **config: int
+    kind: str = "toy",
+    *,
+    inputs: dict[str, Unit] | None = None,
+    fail: BaseException | None = None,
+    version: int = 1,
+    labels: dict[str, Any] | None = None,
+    **config: Any,
 ) -> Unit:
-    def work(out: Path, progress: Progress) -> None:
-        (out / "value.txt").write_text(canonical(config))
+    def compute(config: ToyConfig, inputs: Inputs, progress: Progress) -> Result:
         if fail:
             raise fail
+        return add_up(config, inputs, progress)
 
-    return Unit(kind, {"name": "x"}, dict(config), work, inputs=inputs or {})
+    work = Work(kind, ToyConfig, compute, version)
+    return work.unit(ToyConfig(**config), {"name": "x"} if labels is None else labels, inputs)
 
 
 def locked(run: RunDirectory, units: list[Unit], schema: int = 1) -> None:
@@ -39,16 +75,16 @@ def test_digest_covers_config_inputs_and_version_but_no_label() -> None:
     assert unit(a=1).digest == one.digest
     assert unit(a=2).digest != one.digest
     assert unit(a=1, inputs={"base": one}).digest != unit(a=1, inputs={"base": unit(a=2)}).digest
-    relabelled = Unit("toy", {"name": "y"}, {"a": 1}, one.work)
-    assert relabelled.digest == one.digest
-    assert Unit("toy", {}, {"a": 1}, one.work, version=2).digest != one.digest
+    assert unit(a=1, labels={"name": "y"}).digest == one.digest
+    assert unit(a=1, place="another machine").digest == one.digest
+    assert unit(a=1, version=2).digest != one.digest
 
 
 def test_closure_puts_inputs_first_and_holds_each_unit_once() -> None:
     base = unit(a=1)
     reader, other = unit("read", inputs={"base": base}, b=1), unit("read", inputs={"base": unit(a=1)}, b=2)
     ordered = closure([other, reader])
-    assert [each.config for each in ordered] == [{"a": 1}, {"b": 2}, {"b": 1}]
+    assert [unit.config for unit in ordered] == [ToyConfig(a=1), ToyConfig(b=2), ToyConfig(b=1)]
 
 
 def test_a_finished_unit_is_reused_and_found(tmp_path: Path) -> None:
@@ -58,8 +94,8 @@ def test_a_finished_unit_is_reused_and_found(tmp_path: Path) -> None:
     again = execute([one], run)
     assert (again.done, again.reused, again.exit_code) == (0, 1, 0)
     (record,) = run.find("toy", name="x")
-    assert (record.folder / "value.txt").read_text() == '{"a":1}'
-    assert record.unit["config"] == {"a": 1}
+    assert Toy.load(record.folder) == Toy(1, 1)
+    assert record.unit["config"] == {"a": 1, "b": None, "place": ""}
     assert record.unit["peak_memory_gib"] > 0
     assert run.find("toy", name="y") == []
 
@@ -95,7 +131,7 @@ def test_an_error_that_is_no_input_error_exits_with_1_and_keeps_its_traceback(tm
 
 
 def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
-    run, broken = RunDirectory(tmp_path), unit(fail=KeyboardInterrupt(), a=1)  # type: ignore[arg-type]
+    run, broken = RunDirectory(tmp_path), unit(fail=KeyboardInterrupt(), a=1)
     with pytest.raises(KeyboardInterrupt):
         execute([broken], run)
     assert not run.is_done(broken)
@@ -106,22 +142,24 @@ def test_a_folder_without_done_is_written_anew(tmp_path: Path) -> None:
     run, one = RunDirectory(tmp_path), unit(a=1)
     folder = run.folder(one)
     folder.mkdir(parents=True)
-    (folder / "value.txt").write_text("half")
+    (folder / "value.json").write_text("half")
     assert not run.is_done(one)
     execute([one], run)
-    assert (folder / "value.txt").read_text() == '{"a":1}'
+    assert Toy.load(folder) == Toy(1, 1)
 
 
 def test_a_resumable_unit_gets_its_folder_back(tmp_path: Path) -> None:
-    run, seen = RunDirectory(tmp_path), []
+    run = RunDirectory(tmp_path)
+    seen: list[bool] = []
 
-    def work(out: Path, progress: Progress) -> None:
-        seen.append((out / "step").exists())
-        (out / "step").touch()
+    def compute(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
+        seen.append((inputs.scratch / "step").exists())
+        (inputs.scratch / "step").touch()
         if len(seen) == 1:
             raise KeyboardInterrupt
+        return Toy(1, 1)
 
-    one = Unit("train", {}, {}, work, resumable=True)
+    one = Work("train", ToyConfig, compute, resumable=True).unit(ToyConfig(), {})
     with pytest.raises(KeyboardInterrupt):
         execute([one], run)
     execute([one], run)
@@ -129,6 +167,22 @@ def test_a_resumable_unit_gets_its_folder_back(tmp_path: Path) -> None:
     (run.folder(one) / "DONE").unlink()  # killed between the rename and DONE
     execute([one], run)
     assert seen == [False, True, True]
+
+
+def test_what_reads_a_result_that_could_not_be_made_is_not_run_either(tmp_path: Path) -> None:
+    def give_up(config: ToyConfig, inputs: Inputs, progress: Progress) -> NotRun:
+        return NotRun("there is nothing to add")
+
+    nothing = Work("toy", ToyConfig, give_up).unit(ToyConfig(), {"name": "x"})
+    reader = unit(inputs={"nothing": nothing}, b=1, labels={"name": "y"})
+    run = RunDirectory(tmp_path)
+    locked(run, [nothing, reader])
+    assert execute([nothing, reader], run).exit_code == 0
+    for name in ("x", "y"):
+        (finished,) = run.results(Toy, name=name)
+        assert finished.result == NotRun("there is nothing to add")
+        with pytest.raises(InputError, match="there is nothing to add"):
+            _ = finished.whole
 
 
 def test_a_newer_schema_and_a_folder_that_is_no_run_are_refused(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from transformers import Qwen3ForCausalLM
 
 from headscope.lab.pretrain import architecture
 from headscope.lab.recipes import Size
-from headscope.lab.tokenizer import build
+from headscope.lab.tokenizer import build_tokenizer
 
 STUDY = """
 name: toy
@@ -33,7 +33,7 @@ def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random base model: 2 layers x 4 heads, d 32."""
     folder = tmp_path_factory.mktemp("base")
     torch.manual_seed(0)
-    tokenizer = build()
+    tokenizer = build_tokenizer()
     model = Qwen3ForCausalLM(architecture(Size(layers=2, width=32, heads=4, groups=2), len(tokenizer)))
     for parameter in model.parameters():
         if parameter.ndim == 2:

@@ -1,6 +1,5 @@
 """A head set asked about in full: every operator, both nulls, base, guard, doses, self-repair, on the lab's model."""
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +8,10 @@ from tests.precision import HALF_THE_BITS
 
 from headscope.errors import InputError
 from headscope.results.evidence import Evidence
+from headscope.results.not_run import NotRun
+from headscope.results.table import display_text
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
-from headscope.studies import summaries
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
@@ -33,19 +33,20 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
     folder = tmp_path_factory.mktemp("asked")
     (folder / "study.yaml").write_text(STUDY)
     with pytest.MonkeyPatch.context() as patch:  # what is settled elsewhere, on few texts
-        patch.setattr("headscope.studies.ablated.REFERENCE", 4)
+        patch.setattr("headscope.studies.ablated.REFERENCE_TEXTS", 4)
+        patch.setattr("headscope.studies.forced.REFERENCE_TEXTS", 4)
         found, outcome = run_study(read_study(str(folder / "study.yaml")), folder / "run", goal="ablate")
         assert outcome.failed == {}
         yield found
 
 
 def test_evidence_holds_all_that_was_asked(run: RunDirectory) -> None:
-    records = run.find("evidence")
-    assert [record.labels["heads"] for record in records] == ["kept", "paper-emergent"]
-    empty = json.loads((records[1].folder / "evidence.json").read_text())
-    assert empty["reason"] == "same has no paper-emergent heads at its last checkpoint"
-    for record in records[:1]:
-        found = Evidence.from_dict(json.loads((record.folder / "evidence.json").read_text()))
+    finished = run.results(Evidence)
+    assert [evidence.labels["heads"] for evidence in finished] == ["kept", "paper-emergent"]
+    reason = "same has no paper-emergent heads at its last checkpoint: nothing to ablate"
+    assert finished[1].result == NotRun(reason)
+    for evidence in finished[:1]:
+        found = evidence.whole
         assert [each.operator for each in found.operators] == ["zero", "mean", "resample", "optimal"]
         # As many as were asked for, or as the heads' layers have.
         assert len({len(each.control_effects) for each in found.operators}) == 1
@@ -71,18 +72,17 @@ def test_evidence_holds_all_that_was_asked(run: RunDirectory) -> None:
 
 
 def test_answers_are_generated_with_the_controls_asked_for(run: RunDirectory) -> None:
-    records = run.find("verdict", heads="kept")
-    found = [AblationVerdict.from_dict(json.loads((each.folder / "verdict.json").read_text())) for each in records]
+    found = [verdict.whole for verdict in run.results(AblationVerdict, heads="kept")]
     assert [each.operator for each in found] == ["zero", "x1.3"]
     assert all(each.controls == 2 for each in found)
 
 
 def test_the_table_reads_it(run: RunDirectory) -> None:
-    rows = summaries.evidence(run)
+    rows = evidence_table.evidence(RunResults(run)).rows
     assert [row["heads"] for row in rows] == ["kept", "paper-emergent"]
-    assert "of 4" in rows[0]["operators"]
-    assert " of " in rows[0]["rank"]
-    assert rows[1]["rank"] == "-"
+    assert "of 4" in display_text(rows[0]["operators"])
+    assert " of " in display_text(rows[0]["rank"])
+    assert rows[1]["rank"] is None
 
 
 def test_the_papers_comparison_is_a_preset(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.studies.bench import Bench
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from headscope.errors import InputError
-from headscope.interventions import Text, teacher_forced
+from headscope.interventions import Text, teacher_force
 from headscope.models import load_model
 from headscope.pairs import Pairs
 from headscope.progress import SILENT
@@ -127,4 +127,4 @@ def test_training_is_judged_on_the_texts_that_both_read() -> None:
 
 def test_teacher_forcing_names_a_token_that_the_model_lacks(bench: Bench) -> None:
     with pytest.raises(InputError, match=r"texts hold token id 79; the model's vocabulary allows 0-78"):
-        teacher_forced(load_model(bench.base), [Text((1,), (ID,))], np.ones((1, 2, 4), dtype=np.float32))
+        teacher_force(load_model(bench.base), [Text((1,), (ID,))], np.ones((1, 2, 4), dtype=np.float32))

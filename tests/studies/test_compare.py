@@ -1,6 +1,5 @@
 """All that ``compare`` knows, on a toy study: a twin that learns nothing, model against prompt, think on and off."""
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -8,9 +7,9 @@ import pytest
 
 from headscope.cli.main import main
 from headscope.pairs import Pairs
+from headscope.results.comparison import Comparison
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
-from headscope.results.emergence import Emergence
 from headscope.results.overlap import EffectMap
 from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
@@ -71,11 +70,9 @@ def test_crossing_costs_two_scorings_and_only_where_asked_for(think_study: Path,
 
 
 def test_training_at_rate_0_shows_nothing_by_either_method(think_run: RunDirectory) -> None:
-    (record,) = think_run.find("comparison", variant="sft")
-    content = json.loads((record.folder / "comparison.json").read_text())
-    assert content["steps"] == [1, 2]
-    for data in (*content["emergence"], *content["paper"]):
-        found = Emergence.from_dict(data)
+    comparison = think_run.results(Comparison, variant="sft")[0].whole
+    assert comparison.steps == (1, 2)
+    for found in (*comparison.emergence, *comparison.paper):
         assert len(found.kept) > 0
         for estimate in (found.counts.new, found.counts.lost):
             assert (estimate.value, estimate.low, estimate.high) == (0, 0, 0)
@@ -87,7 +84,7 @@ def test_training_at_rate_0_shows_nothing_by_either_method(think_run: RunDirecto
 
 def test_cells_are_the_same_texts_exchanged(think_run: RunDirectory) -> None:
     (main_pairs,) = think_run.find("pairs", variant="think-on", pairs="main")
-    (other,) = think_run.find("pairs", variant="think-on", pairs="exchanged")
+    (other,) = think_run.find("exchanged", variant="think-on")
     one, exchanged = Pairs.load(main_pairs.folder), Pairs.load(other.folder)
     assert all(
         (a.clean == b.corrupt).all() and (a.corrupt == b.clean).all() for a, b in zip(one, exchanged, strict=True)
@@ -100,13 +97,12 @@ def test_cells_are_the_same_texts_exchanged(think_run: RunDirectory) -> None:
 def test_both_results_are_written_judged_and_shown(
     think_study: Path, think_run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (record,) = think_run.find("thinking")
-    found = Thinking.from_dict(json.loads((record.folder / "thinking.json").read_text()))
+    found = think_run.results(Thinking)[0].whole
     assert set(found.leak) == {"lab-t1"}
     assert found.change.null_source == "fresh pairs"
-    crossings = think_run.find("crossed")
-    assert [each.labels["variant"] for each in crossings] == ["think-on", "think-off", "sft"]
-    Crossed.from_dict(json.loads((crossings[0].folder / "crossed.json").read_text()))
+    crossings = think_run.results(Crossed)
+    assert [crossed.labels["variant"] for crossed in crossings] == ["think-on", "think-off", "sft"]
+    assert crossings[0].whole.pairs > 0
     study = read_study(str(think_study))
     gathered = claims.study_results(study, think_run)
     assert [each.variant for each in gathered.thinking] == ["think-off"]
@@ -125,8 +121,7 @@ def test_both_results_are_written_judged_and_shown(
 def test_effects_and_overlaps_of_all_variants_are_kept_printed_and_shown(
     think_study: Path, think_run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (record,) = think_run.find("effects")
-    found = EffectMap.from_dict(json.loads((record.folder / "effects.json").read_text()))
+    found = think_run.results(EffectMap)[0].whole
     assert list(found.effects) == ["think-on", "think-off", "sft"]
     assert len(found.effects["sft"]) == 2
     assert np.abs(found.effects["sft"]).max() == 0

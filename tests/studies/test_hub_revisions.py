@@ -9,8 +9,8 @@ import pytest
 from safetensors.torch import load_file, save_file
 from tests.studies.bench import Bench
 
-from headscope import hub
 from headscope.errors import InputError
+from headscope.model_files import hub
 from headscope.models import load_model
 from headscope.runs import RunDirectory
 from headscope.studies.plan import plan
@@ -136,10 +136,10 @@ def test_the_hub_is_asked_for_what_is_not_cached(cached: Path, monkeypatch: pyte
     from huggingface_hub import HfApi
 
     asked = []
-    monkeypatch.setattr(hub, "reachable", lambda: True)
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
     monkeypatch.setattr(HfApi, "model_info", lambda _self, model, **how: asked.append((model, how["revision"])))
-    hub.check_there(MODEL, "step10")
-    hub.check_there(MODEL, "step40")
+    hub.check_model_exists(MODEL, "step10")
+    hub.check_model_exists(MODEL, "step40")
     assert asked == [(MODEL, "step40")]
 
 
@@ -150,10 +150,10 @@ def test_a_hub_that_does_not_answer_is_told(cached: Path, monkeypatch: pytest.Mo
     def fail(*_: object, **__: object) -> None:
         raise httpx.ConnectError("no route")
 
-    monkeypatch.setattr(hub, "reachable", lambda: True)
+    monkeypatch.setattr(hub, "is_reachable", lambda: True)
     monkeypatch.setattr(HfApi, "model_info", fail)
     with pytest.raises(InputError, match=r"revision step40 of model .* the hub does not answer: no route"):
-        hub.check_there(MODEL, "step40")
+        hub.check_model_exists(MODEL, "step40")
 
 
 def test_quantised_weights_are_refused_before_they_are_fetched(bench: Bench, cached: Path) -> None:

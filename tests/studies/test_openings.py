@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from headscope.circuits.disagreement import disagreement
+from headscope.circuits.disagreement import pairs_at_disagreement
 from headscope.errors import InputError
 from headscope.models import load_model
 from headscope.pairs import Pairs
@@ -57,7 +57,7 @@ def test_every_choice_of_positions_is_a_unit_of_its_own(study: Path, tmp_path: P
 def test_positions_are_counted_in_the_opening(study: Path, tmp_path: Path, positions: str, expected: list[int]) -> None:
     unit = pair_units(study, tmp_path, positions)[0]
     with RunDirectory(tmp_path).writing(unit) as folder:
-        unit.work(folder, SILENT)
+        unit.work.run(unit.config, RunDirectory(tmp_path).inputs(unit, folder), SILENT)
     for pair in Pairs.load(RunDirectory(tmp_path).folder(unit)):
         start = len(pair.clean) - TOKENS
         assert (pair.positions - start).tolist() == list(expected)
@@ -70,7 +70,7 @@ def test_a_study_scores_where_base_and_final_disagree_most(study: Path, toy_base
     base, post = load_model(toy_base), load_model(study.parent / "post")
     for record in run.find("pairs", variant="post"):
         found = Pairs.load(record.folder)
-        expected = disagreement(base, post, found)
+        expected = pairs_at_disagreement(base, post, found)
         assert [row.tolist() for row in found.positions] == [row.tolist() for row in expected.positions]
         assert all(len(row) == 1 for row in found.positions)
 

@@ -15,11 +15,15 @@ from safetensors.numpy import load_file
 from tests.precision import HALF_THE_BITS, relative
 
 from headscope.errors import InputError
+from headscope.report.run_results import RunResults
+from headscope.report.tables.accuracy import accuracy
+from headscope.report.tables.circuits import circuits
+from headscope.report.tables.heads import checkpoints
+from headscope.report.tables.verdicts import verdicts
+from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
-from headscope.results.emergence import Emergence
 from headscope.runs import RunDirectory
 from headscope.runs.coverage import coverage
-from headscope.studies import summaries
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
@@ -61,10 +65,11 @@ def test_every_station_ran(toy_run: Path) -> None:
     assert all(row.failed == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
     assert table["scores"].done == 2 * (2 + 2)
-    assert len(summaries.accuracy(run)) == 3 * 2
-    assert len(summaries.counts(run)) == 2 * 2
-    assert len(summaries.circuits(run)) == 2 * 3
-    assert len(summaries.verdicts(run)) == 2
+    results = RunResults(run)
+    assert len(accuracy(results).rows) == 3 * 2
+    assert len(checkpoints(results).rows) == 2 * 2
+    assert len(circuits(results).rows) == 2 * 3
+    assert len(verdicts(results).rows) == 2
     assert not list(toy_run.rglob("*.bin")) + list(toy_run.rglob("*.pt")) + list(toy_run.rglob("*.pkl"))
 
 
@@ -87,10 +92,9 @@ def test_the_untrained_checkpoint_of_a_run_is_the_base(toy_run: Path, toy_base: 
 
 
 def test_emergence_counts_have_their_null(toy_run: Path) -> None:
-    (record,) = RunDirectory.open(toy_run).find("comparison", variant="sft")
-    content = json.loads((record.folder / "comparison.json").read_text())
-    assert content["steps"] == [2, 4]
-    result = Emergence.from_dict(content["emergence"][-1])
+    (finished,) = RunDirectory.open(toy_run).results(Comparison, variant="sft")
+    assert finished.whole.steps == (2, 4)
+    result = finished.whole.final
     assert result.null_source == "fresh pairs"
     assert result.counts.kept.n == result.pairs == 8
 
@@ -106,6 +110,27 @@ def test_scores_of_a_checkpoint_are_those_of_its_model_on_its_pairs(toy_run: Pat
     (scores,) = run.find("scores", variant="sft", step=4)
     again = attribute(load_model(train.folder / "checkpoint-4"), Pairs.load(pairs.folder), nodes=4)
     assert relative(EdgeScores.load(scores.folder).edges, again.edges) < HALF_THE_BITS
+
+
+def test_every_unit_is_computed_again_from_its_record_with_the_same_bytes(
+    toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = RunDirectory.open(toy_run)
+    code = "import sys; from headscope.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", code, "recompute", str(toy_run)]
+    again = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert again.returncode == 0, again.stderr
+    planned = coverage(run).planned
+    assert f"{planned} of {planned} units the same, byte for byte" in again.stdout
+    changed = shutil.copytree(toy_run, tmp_path / "changed")
+    record = RunDirectory.open(changed).find("measures")[0].folder / "measures.json"
+    record.write_text(record.read_text().replace('"samples": 4', '"samples": 5'))
+    assert main(["recompute", str(changed), "--kind", "measures"]) == 1
+    told = capsys.readouterr()
+    assert f"measures     {3 * 2 - 1} of {3 * 2} the same" in told.out
+    assert "other bytes in measures.json" in told.err
+    assert main(["recompute", str(changed), "--kind", "measure"]) == 2
+    assert "has no units of kind 'measure'; did you mean 'measures'?" in capsys.readouterr().err
 
 
 def test_the_same_command_reuses_everything(toy_run: Path, toy_study: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from headscope.errors import InputError
-from headscope.model_folder import check_compatible
+from headscope.model_files.folder import check_compatible
 from headscope.training import list_checkpoints
 
 
@@ -83,8 +83,8 @@ def test_other_shapes_are_refused(key: str, value: int, sentence: str) -> None:
 def test_merged_folders_are_a_list_where_all_are(tmp_path: Path) -> None:
     for step in (10, 20):
         _checkpoint(tmp_path / f"checkpoint-{step}-merged")
-    found = list_checkpoints(tmp_path / "checkpoint-*")
-    assert [(point.step, point.path.name) for point in found] == [
+    checkpoints = list_checkpoints(tmp_path / "checkpoint-*")
+    assert [(point.step, point.path.name) for point in checkpoints] == [
         (10, "checkpoint-10-merged"),
         (20, "checkpoint-20-merged"),
     ]

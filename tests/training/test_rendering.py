@@ -4,13 +4,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.test_turns import TEMPLATES, speaking
+from tests.model_files.test_chat_templates import TEMPLATES, speaking
 from tests.training.conftest import build_tokenizer
 
 from headscope.errors import InputError
+from headscope.model_files.chat_templates import local_template, shipped_templates
 from headscope.training import SftConfig, run_sft
-from headscope.training.rendering import check_completions, described, rendered
-from headscope.turns import local_template, shipped_templates
+from headscope.training.rendering import check_completions, describe_row, render_row
 
 THOUGHT = "<think>\nsix is two threes\n</think>\n\nIt is 6."
 
@@ -38,7 +38,7 @@ def test_r1_distills_own_template_loses_the_thought_and_trls_keeps_it() -> None:
 def test_templates_that_keep_answers_pass(name: str) -> None:
     answer = THOUGHT if name != "gemma" else "It is 6."
     check_completions(shipped(name), [row(answer), row("6")])
-    assert rendered(shipped(name), row(answer)).answer.split()[0] == answer.split()[0]
+    assert render_row(shipped(name), row(answer)).answer.split()[0] == answer.split()[0]
 
 
 def test_an_answer_that_is_only_in_the_question_is_lost() -> None:
@@ -56,17 +56,19 @@ def test_a_prompt_that_opens_a_thought_the_answers_do_not_is_refused() -> None:
 
 
 def test_switches_of_a_row_reach_the_template() -> None:
-    asked = rendered(shipped("qwen3"), row("6", chat_template_kwargs={"enable_thinking": False})).prompt
-    assert asked.endswith("<think>\n\n</think>\n\n")
+    prompt = render_row(shipped("qwen3"), row("6", chat_template_kwargs={"enable_thinking": False})).prompt
+    assert prompt.endswith("<think>\n\n</think>\n\n")
 
 
 def test_the_first_row_is_marked_and_says_where_it_is_cut() -> None:
     tokenizer = build_tokenizer()
-    said = described(tokenizer, row("<ans> 6"))
-    assert said == ("--- prompt: read, no loss ---\n<user> 2*3? <bot>\n--- answer: learned ---\n <ans> 6 <end>\n")
-    assert described(tokenizer, row("<ans> 6"), max_length=5).endswith("--- cut after 5 of 6 tokens ---\n")
-    assert described(tokenizer, row("<ans> 6"), max_length=6) == said
-    assert "what the model writes" in described(tokenizer, {"prompt": row("")["prompt"]})
+    description = describe_row(tokenizer, row("<ans> 6"))
+    assert description == (
+        "--- prompt: read, no loss ---\n<user> 2*3? <bot>\n--- answer: learned ---\n <ans> 6 <end>\n"
+    )
+    assert describe_row(tokenizer, row("<ans> 6"), max_length=5).endswith("--- cut after 5 of 6 tokens ---\n")
+    assert describe_row(tokenizer, row("<ans> 6"), max_length=6) == description
+    assert "what the model writes" in describe_row(tokenizer, {"prompt": row("")["prompt"]})
 
 
 def test_training_refuses_before_its_first_step_and_writes_down_what_it_trains_on(

@@ -14,16 +14,16 @@ from headscope.training import TrainingRun, launch
 
 # Before which call of which function the process dies. Saves happen at steps 0, 2, 4, 6, 7.
 MOMENTS = {
-    "before the base is saved": [["headscope.training.durable:_require_finite", 1]],
+    "before the base is saved": [["headscope.training.durable_trainer:_require_finite", 1]],
     "in the middle of writing weights": [["headscope.storage:_sync", 10]],
-    "between weights and optimiser": [["headscope.training.durable:save_optimizer", 3]],
-    "before the old state is deleted": [["headscope.training.durable:shutil.rmtree", 6]],
+    "between weights and optimiser": [["headscope.training.durable_trainer:save_optimizer", 3]],
+    "before the old state is deleted": [["headscope.training.durable_trainer:shutil.rmtree", 6]],
     "between saves, an epoch later": [["headscope.training.reporter:Reporter.on_step_begin", 6]],
     "twice": [
         ["headscope.training.reporter:Reporter.on_log", 4],
         ["headscope.training.reporter:Reporter.on_log", 2],
     ],
-    "after the last save": [["headscope.training.run:write_record", 2]],
+    "after the last save": [["headscope.training.launch:write_record", 2]],
 }
 
 
@@ -54,16 +54,16 @@ def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     program = Path(__file__).with_name("killed_runs.py")
     source = Path(__file__).parents[2] / "src"
     environment = {**os.environ, "PYTHONPATH": str(source), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, str(program), json.dumps(list(jobs.values()))],
         capture_output=True,
         text=True,
         env=environment,
         check=False,
     )
-    assert done.returncode == 0, done.stderr
-    for (name, job), ends in zip(jobs.items(), json.loads(done.stdout), strict=True):
-        assert ends == [signal.SIGKILL] * len(job["kills"]) + [0], (name, done.stderr)
+    assert result.returncode == 0, result.stderr
+    for (name, job), ends in zip(jobs.items(), json.loads(result.stdout), strict=True):
+        assert ends == [signal.SIGKILL] * len(job["kills"]) + [0], (name, result.stderr)
     return {name: Path(str(job["out"])) for name, job in jobs.items()}
 
 
@@ -71,8 +71,8 @@ def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
 def test_killed_run_equals_untouched_run(runs: dict[str, Path], method: str, moment: str) -> None:
     untouched, killed = (TrainingRun.load(runs[f"{method} {when}"]) for when in ("never", moment))
     assert [point.step for point in killed.checkpoints] == [0, 2, 4, 6, 7]
-    for expected, found in zip(untouched.checkpoints, killed.checkpoints, strict=True):
-        assert _files(expected.path) == _files(found.path), found.path.name
+    for expected, actual in zip(untouched.checkpoints, killed.checkpoints, strict=True):
+        assert _files(expected.path) == _files(actual.path), actual.path.name
     assert [(e.step, e.loss, e.grad_norm, e.reward) for e in killed.log] == [
         (e.step, e.loss, e.grad_norm, e.reward) for e in untouched.log
     ]
@@ -90,7 +90,7 @@ def test_what_a_kill_left_of_the_scratch_goes_with_the_next_call(runs: dict[str,
     (out / ".resume" / "step-7").mkdir(parents=True)
     (out / ".resume" / "step-7" / "optimizer.safetensors").touch()
     record = json.loads((out / "run.json").read_text())
-    assert launch.finished(out, record)
+    assert launch.is_complete(out, record)
     assert _files(out) == _files(runs["sft never"])
 
 

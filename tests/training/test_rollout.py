@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from headscope.training.rollout import sample_completions
+from headscope.training.trainers import sample_completions
 
 PROMPTS = [[3, 8, 9, 10], [3, 30, 4], [3, 8, 9, 10], [3, 31, 32, 33, 11, 4]]
 
@@ -33,8 +33,8 @@ def _generated(model: Any, prompt: list[int], limit: int, stop: int) -> list[int
 def test_cold_sampling_is_greedy_generation(model: Any) -> None:
     free = _generated(model, PROMPTS[1], 12, stop=-1)
     for stop in (free[2], free[-1], 1):
-        found = sample_completions(model, PROMPTS, limit=12, temperature=1e-6, stops=[stop])
-        assert found == [_generated(model, prompt, 12, stop) for prompt in PROMPTS]
+        completions = sample_completions(model, PROMPTS, limit=12, temperature=1e-6, stops=[stop])
+        assert completions == [_generated(model, prompt, 12, stop) for prompt in PROMPTS]
 
 
 def test_draws_follow_the_softmax(model: Any) -> None:

@@ -132,19 +132,19 @@ def test_engines_that_mistake_frequencies_are_refused(
 
     import torch
 
-    from headscope.training.launch import load
+    from headscope.training.launch import load_base
     from headscope.training.trainers import DurableGrpo
 
     accelerator = SimpleNamespace(unwrap_model=lambda model: model, device=torch.device("cpu"))
     shared = {"accelerator": accelerator, "max_completion_length": 9, "temperature": 1.0, "eos_token_ids": [1]}
     chosen = {"use_vllm": change.get("vllm", False), "top_p": change.get("top_p", 1.0)}
-    trainer: Any = SimpleNamespace(model_wrapped=load(longrope_model).model, **shared, **chosen)
+    trainer: Any = SimpleNamespace(model_wrapped=load_base(longrope_model).model, **shared, **chosen)
     with pytest.raises(InputError, match="mistakes the rotary frequencies of qwen3"):
-        DurableGrpo._completions(trainer, [[3, 8, 4]])
+        DurableGrpo._sample_completions(trainer, [[3, 8, 4]])
     trainer.use_vllm, trainer.top_p = False, 1.0
-    assert len(DurableGrpo._completions(trainer, [[3, 8, 4]]) or []) == 1
-    trainer = SimpleNamespace(model_wrapped=load(tiny_model).model, **shared, **chosen)
-    assert DurableGrpo._completions(trainer, [[3, 8, 4]]) is None
+    assert len(DurableGrpo._sample_completions(trainer, [[3, 8, 4]]) or []) == 1
+    trainer = SimpleNamespace(model_wrapped=load_base(tiny_model).model, **shared, **chosen)
+    assert DurableGrpo._sample_completions(trainer, [[3, 8, 4]]) is None
 
 
 def test_step_0_is_the_base(tiny_model: Path, tmp_path: Path) -> None:
@@ -215,12 +215,12 @@ def test_distillation_moves_the_student_towards_its_teacher(tiny_model: Path, tm
 
 
 def test_a_teacher_with_another_vocabulary_is_refused(tiny_model: Path, tmp_path: Path) -> None:
-    other = build_model(tmp_path / "other", vocabulary=60)
+    teacher = build_model(tmp_path / "other", vocabulary=60)
     config = DistillConfig(max_steps=1, batch_size=4)
     with pytest.raises(
         InputError, match=r"other has 60 vocabulary entries and model .* has \d+; distillation compares"
     ):
-        run_distill(tiny_model, _prompts(), other, config, tmp_path / "run")
+        run_distill(tiny_model, _prompts(), teacher, config, tmp_path / "run")
 
 
 def test_a_hybrid_answers_in_the_mode_it_is_asked_in(tiny_model: Path, tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_hybrid_answers_in_the_mode_it_is_asked_in(tiny_model: Path, tmp_path:
     )
     tokenizer.save_pretrained(switched)
     prompts = [row["prompt"] for row in _prompts()]
-    said = {True: "<think> a </think> <ans> 7", False: "<think> </think> <ans> 3"}
+    answers = {True: "<think> a </think> <ans> 7", False: "<think> </think> <ans> 3"}
     rows = [
         {
             "prompt": prompt,
@@ -242,7 +242,7 @@ def test_a_hybrid_answers_in_the_mode_it_is_asked_in(tiny_model: Path, tmp_path:
             "chat_template_kwargs": {"enable_thinking": on},
         }
         for prompt in prompts
-        for on, text in said.items()
+        for on, text in answers.items()
     ]
     config = FAST_SFT.model_copy(update={"max_steps": 30, "save_every": 100, "batch_size": 16, "hybrid": True})
     run = run_sft(switched, rows, config, tmp_path / "run")
@@ -372,7 +372,7 @@ def test_reading_configs_needs_no_torch() -> None:
         "print({'torch', 'trl', 'transformers'} & {*sys.modules})"
     )
     source = str(Path(__file__).parents[2] / "src")
-    done = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": source}, check=True
     )
-    assert done.stdout == "set()\n"
+    assert result.stdout == "set()\n"

@@ -82,6 +82,6 @@ def test_grpo_ends_its_completions_there(tuned: TrainingRun, tmp_path: Path) -> 
 def test_trls_vllm_is_told_the_stop_tokens(tmp_path: Path) -> None:
     config = GrpoConfig(vllm=True)
     assert grpo.trl_config(config, tmp_path, (END, NAMED)).generation_kwargs == {"stop_token_ids": [END, NAMED]}
-    told = distill.trl_config(DistillConfig(vllm=True), tmp_path, (END,)).generation_kwargs
-    assert told == {"stop_token_ids": [END]}
+    sampling = distill.trl_config(DistillConfig(vllm=True), tmp_path, (END,)).generation_kwargs
+    assert sampling == {"stop_token_ids": [END]}
     assert grpo.trl_config(GrpoConfig(), tmp_path, (END,)).generation_kwargs is None

@@ -1,9 +1,8 @@
-"""What one pass over quadrature nodes reads and the loss's gradients there, without a copy of the residual stream per
-head.
+"""The loss's gradients at what one pass over quadrature nodes reads, without a residual stream per head.
 
 Method section 3, facts 2 and 3. The gradient is taken at the outputs of q_proj, k_proj and v_proj (k and v repeated so
-that each query head reads its own copy) and of the norms before the MLPs and the unembedding. ``means`` pulls it back
-to the residual stream.
+that each query head reads its own copy) and of the norms before the MLPs and the unembedding. ``gradient_means`` pulls
+it back to the residual stream.
 """
 
 from dataclasses import dataclass
@@ -13,20 +12,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from headscope.circuits.endings import Endings
 from headscope.circuits.objective import Objective
+from headscope.circuits.prefix_cache import EndingRunner
 from headscope.errors import InputError
-from headscope.models import HeadAccess, Hook, NormAccess, Projection, attached, ungrouped
-from headscope.models.hooks import UNSEEN
+from headscope.models import HeadAccess, Hook, NormAccess, Projection, attach_hooks, ungroup_kv
+from headscope.models.hooks import HIDDEN_FROM_HOOKS
 
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One reading of the residual stream, and what was read: outputs and the loss's gradients there; rows are pair ×
-    node.
+    """One place that reads the residual stream, in one pass; rows are pair × node.
 
-    residual: [row, ending, d]. outputs, gradients: [row, ending, width], of projections, of the norm, or (an MLP
-        without a norm) of the stream itself.
+    residual: [row, ending, d], the stream it reads.
+    outputs: [row, ending, width] each: of the projections, of the norm, or (an MLP without a norm) the stream itself.
+    gradients: the loss's gradients at the outputs, of the same shapes.
     """
 
     residual: Tensor
@@ -42,58 +41,68 @@ class _Tape:
         self.residuals: list[Tensor | None] = [None] * sites
         self.outputs: list[list[Tensor]] = [[] for _ in range(sites)]
 
-    def residual(self, site: int, value: Tensor) -> None:
-        self.residuals[site] = value.detach()
-
-    def output(self, site: int, value: Tensor) -> Tensor:
-        self.outputs[site].append(value)
-        return value
-
     def hooks(self, access: HeadAccess) -> list[Hook]:
-        """Hooks that fill the tape; keys and values become query-head copies on the way."""
+        """Return the hooks that fill the tape; keys and values become query-head copies on the way."""
         hooks = [
-            Hook(module, "input", partial(self.residual, site)) for site, module in enumerate(access.stream_inputs)
+            Hook(module, "input", partial(self._record_residual, site))
+            for site, module in enumerate(access.stream_inputs)
         ]
         for index, layer in enumerate(access.layers):
-            for one in layer.projections:
-                hooks.append(Hook(one.module, "output", partial(self._repeated, 2 * index, one, access.heads)))
-            hooks.append(self._whole(2 * index + 1, layer.mlp, layer.mlp_norm))
+            for projection in layer.projections:
+                record = partial(self._record_repeated, 2 * index, projection, access.heads)
+                hooks.append(Hook(projection.module, "output", record))
+            hooks.append(self._whole_hook(2 * index + 1, layer.mlp, layer.mlp_norm))
         last = len(access.stream_inputs) - 1
-        return [*hooks, self._whole(last, access.final_norm.module, access.final_norm)]
+        return [*hooks, self._whole_hook(last, access.final_norm.module, access.final_norm)]
 
-    def _repeated(self, site: int, projection: Projection, heads: int, value: Tensor) -> Tensor:
-        return self.output(site, projection.repeat(value, heads))
+    def _record_residual(self, site: int, stream: Tensor) -> None:
+        self.residuals[site] = stream.detach()
 
-    def _whole(self, site: int, reader: torch.nn.Module, norm: NormAccess | None) -> Hook:
+    def _record_output(self, site: int, output: Tensor) -> Tensor:
+        self.outputs[site].append(output)
+        return output
+
+    def _record_repeated(self, site: int, projection: Projection, heads: int, output: Tensor) -> Tensor:
+        return self._record_output(site, projection.repeat(output, heads))
+
+    def _whole_hook(self, site: int, reader: torch.nn.Module, norm: NormAccess | None) -> Hook:
+        """Return the hook on a reader whose whole input counts, an MLP or the unembedding."""
         if norm is not None:
-            return Hook(norm.module, "output", partial(self.output, site))
+            return Hook(norm.module, "output", partial(self._record_output, site))
         # A view of its own parts the reader's branch from the rest of the stream.
-        return Hook(reader, "input", lambda value: self.output(site, value.view_as(value)))
+        return Hook(reader, "input", lambda stream: self._record_output(site, stream.view_as(stream)))
 
-    def readings(self, loss: Tensor) -> list[Reading]:
-        """The tape as readings, with the loss's gradients. Raises InputError where a hook saw nothing that matters."""
+    def differentiate(self, loss: Tensor) -> list[Reading]:
+        """Return the tape as readings, with the gradients of ``loss``.
+
+        Raises InputError if a hook saw nothing, or nothing that the loss depends on.
+        """
         for site, (residual, outputs) in enumerate(zip(self.residuals, self.outputs, strict=True)):
             if residual is None or not outputs:
-                raise self._unseen(site)
+                raise self._unseen_error(site)
         flat = [output for outputs in self.outputs for output in outputs]
-        rest = iter(torch.autograd.grad(loss, flat, allow_unused=True))
-        return [self._reading(site, [next(rest) for _ in outputs]) for site, outputs in enumerate(self.outputs)]
+        gradients = iter(torch.autograd.grad(loss, flat, allow_unused=True))
+        return [self._read_site(site, [next(gradients) for _ in outputs]) for site, outputs in enumerate(self.outputs)]
 
-    def _reading(self, site: int, gradients: list[Tensor | None]) -> Reading:
+    def _read_site(self, site: int, gradients: list[Tensor | None]) -> Reading:
         outputs, residual = self.outputs[site], self.residuals[site]
-        found = [gradient for gradient in gradients if gradient is not None]
-        if residual is None or len(found) < len(outputs):  # read, but by nothing the loss depends on
-            raise self._unseen(site)
-        return Reading(residual.to(outputs[0].device), [output.detach() for output in outputs], found)
+        present = [gradient for gradient in gradients if gradient is not None]
+        if residual is None or len(present) < len(outputs):  # read, but by nothing the loss depends on
+            raise self._unseen_error(site)
+        # Beside its reader: on a model spread over devices the stream may come from another one.
+        return Reading(residual.to(outputs[0].device), [output.detach() for output in outputs], present)
 
-    def _unseen(self, site: int) -> InputError:
+    def _unseen_error(self, site: int) -> InputError:
         reader = ("attention", "MLP")[site % 2] if site < len(self.residuals) - 1 else "final norm"
-        return InputError(f"layer {site // 2} shows nothing of its {reader}: {UNSEEN}")
+        return InputError(f"layer {site // 2} shows nothing of its {reader}: {HIDDEN_FROM_HOOKS}")
 
 
-def readings(run: Endings, objective: Objective, embeddings: Float[Tensor, "pair node ending d"]) -> list[Reading]:
-    """Forward and backward over the nodes: per layer the heads' and the MLP's reading, last the logits'."""
-    tape = _Tape(run.access)
-    with attached(tape.hooks(run.access)), ungrouped(run.access), torch.enable_grad():
-        loss = objective(run.logits(embeddings.requires_grad_())).sum()
-    return tape.readings(loss)
+def read_gradients(
+    runner: EndingRunner, objective: Objective, embeddings: Float[Tensor, "pair node ending d"]
+) -> list[Reading]:
+    """Run forward and backward over the nodes; return per layer the heads' and the MLP's reading, last the logits'."""
+    tape = _Tape(runner.access)
+    with attach_hooks(tape.hooks(runner.access)), ungroup_kv(runner.access), torch.enable_grad():
+        # The runs do not see each other, so the sum's gradient at each row is that of the row's own loss.
+        loss = objective(runner.logits(embeddings.requires_grad_())).sum()
+    return tape.differentiate(loss)

@@ -1,16 +1,17 @@
-"""A stated budget of memory: how many pairs, rows and positions go through at a time, and what happens where that
-was still too many."""
+"""A stated budget of memory: how many pairs, rows and positions go through at a time.
+
+If the budget turns out to have been too large, fewer go through from then on (``oom_retry``).
+"""
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import torch
 from transformers import PreTrainedModel
 
-from headscope.circuits.batches import CPU_TOKENS, NODES, Sizes, alike
-from headscope.circuits.footprint import Footprint, bound, measured
-from headscope.circuits.halving import Limit, Result, out_of_memory
+from headscope.circuits.batches import CPU_TOKENS, NODES, Sizes, group_pairs
+from headscope.circuits.footprint import Footprint, attribution_bound, attribution_footprint
+from headscope.circuits.oom_retry import Limit, Result, out_of_memory
 from headscope.errors import InputError
 from headscope.models import HeadAccess
 from headscope.pairs import Pairs
@@ -18,13 +19,11 @@ from headscope.progress import Bar
 
 
 def free_memory(device: torch.device) -> int:
-    """The default budget: half of what the device has free, in bytes; 4 GiB where the system does not tell.
-
-    What PyTorch keeps of earlier work on a GPU, to use again, is free.
-    """
+    """Return the default budget: half of what the device has free, in bytes; 4 GiB if the system does not tell."""
     if device.type == "cuda":
-        kept = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0] + kept) // 2
+        # What PyTorch keeps of earlier work, to use again, counts as free.
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + reusable) // 2
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         (free,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
@@ -33,8 +32,8 @@ def free_memory(device: torch.device) -> int:
     return free // 2
 
 
-def checked(memory: Any, device: torch.device) -> int:
-    """The budget in bytes; InputError unless it is None or a whole number above 0."""
+def bytes_allowed(memory: int | None, device: torch.device) -> int:
+    """Return the budget in bytes. Raises InputError unless ``memory`` is None or a whole number above 0."""
     if memory is None:
         return free_memory(device)
     if not isinstance(memory, int) or isinstance(memory, bool) or memory < 1:
@@ -42,68 +41,79 @@ def checked(memory: Any, device: torch.device) -> int:
     return memory
 
 
-def attribution_budget(model: PreTrainedModel, access: HeadAccess, pairs: Pairs, nodes: int, memory: Any) -> "Budget":
-    """The budget of ``nodes`` nodes per pair.
+def attribution_budget(
+    model: PreTrainedModel, access: HeadAccess, pairs: Pairs, nodes: int, memory: int | None
+) -> "Budget":
+    """Return the budget of attribution with ``nodes`` nodes per pair.
 
-    The footprint is measured only where its bound leaves less room than can be used: the measuring pass reads every
-    weight, which is dear on a CPU. Raises InputError where not one node of one pair fits.
+    The footprint is measured only if its bound leaves less room than can be used: the measuring pass reads every
+    weight, which is dear on a CPU. Raises InputError if not even one node of one pair fits.
     """
-    memory = checked(memory, access.device)
-    roomy = Budget(bound(model, access), memory)
-    if roomy.ample(pairs, nodes):
-        return roomy
-    tight = Budget(measured(model, access), memory)
-    tight.check(pairs)
-    return tight
+    memory = bytes_allowed(memory, access.device)
+    budget = Budget(attribution_bound(model, access), memory)
+    if not budget.is_ample(pairs, nodes):
+        budget = Budget(attribution_footprint(model, access), memory)
+        budget.check(pairs)
+    return budget
 
 
 class Budget:
-    """What one call may hold at a time; shrinks when memory runs out all the same.
+    """What one call may hold at a time; shrinks if memory runs out all the same.
 
+    footprint: what pairs, rows and positions take. memory: bytes that may be taken; None chooses (``free_memory``).
     whole: endings are the whole texts, not what follows the shared prefix.
-    limit: how many rows a pass may take, after running out of memory; across: how many positions a contraction may.
+    limit: how many rows a pass may take, after running out of memory.
+    position_limit: how many positions a contraction may take, after running out of memory.
     """
 
-    def __init__(self, footprint: Footprint, memory: Any, whole: bool = False) -> None:
+    def __init__(self, footprint: Footprint, memory: int | None, whole: bool = False) -> None:
         self.footprint = footprint
-        self.memory = checked(memory, footprint.access.device)
+        self.memory = bytes_allowed(memory, footprint.access.device)
         self.whole = whole
         self.limit = Limit()
-        self.across = Limit()
-        self._side = Limit()
+        self.position_limit = Limit()
+        self._pair_limit = Limit()
 
     @property
-    def about(self) -> dict[str, Any]:
-        """What a result says of running out of memory: nothing where it did not."""
-        limits = {"rows": self.limit, "positions": self.across, "pairs": self._side}
-        return {f"{what}_after_out_of_memory": limit.most for what, limit in limits.items() if limit.halvings}
+    def shortages(self) -> dict[str, int]:
+        """Return what a result records about running out of memory: nothing unless it happened."""
+        limits = {"rows": self.limit, "positions": self.position_limit, "pairs": self._pair_limit}
+        return {f"{name}_after_out_of_memory": limit.rows for name, limit in limits.items() if limit.halvings}
 
     def over_pairs(
         self, pairs: Pairs, batch: int | None, work: Callable[[list[int], Bar], Result], bar: Bar
     ) -> list[Result]:
-        """What ``work`` gives on all pairs, alike ones side by side and at most ``batch``; half as many wherever memory
-        runs out even for one row of each.
+        """Return what ``work`` gives on all pairs, similar ones side by side.
 
-        ``work`` takes indices and a bar to report to. Raises InputError where one row of one pair does not fit.
+        A batch is halved if memory runs out even for one row of each of its pairs.
+
+        Args:
+            pairs: all pairs.
+            batch: how many pairs a batch may have at most; None chooses.
+            work: computes one batch from its pairs' indices, and reports to the bar it is given.
+            bar: where the work's steps end up.
+
+        Raises:
+            InputError: if one row of one pair does not fit.
         """
-        found = []
+        results = []
         for group in self.groups(pairs, batch):
 
-            def tried(part: slice, group: list[int] = group) -> Result:
-                return self._reported(work, pairs, group[part], bar)
+            def run_part(part: slice, group: list[int] = group) -> Result:
+                return self._run_batch(work, pairs, group[part], bar)
 
-            found += [result for _, result in self._side.parts(len(group), len(group), tried)]
-        return found
+            results += [result for _, result in self._pair_limit.run_parts(len(group), len(group), run_part)]
+        return results
 
-    def _reported(self, work: Callable[[list[int], Bar], Result], pairs: Pairs, group: list[int], bar: Bar) -> Result:
-        """One batch's result; the bar says what memory did to it, and takes back the steps of a batch that failed."""
-        halvings, steps = self.limit.halvings, _Steps(bar)
+    def _run_batch(self, work: Callable[[list[int], Bar], Result], pairs: Pairs, group: list[int], bar: Bar) -> Result:
+        """Return one batch's result; the bar says what memory did to it, and takes back the steps of a failed batch."""
+        halvings, counter = self.limit.halvings, _CountingBar(bar)
         try:
-            result = work(group, steps)
+            result = work(group, counter)
         except RuntimeError as error:
             if not out_of_memory(error):
                 raise
-            bar.advance(-steps.done, "out of memory: fewer pairs at a time")
+            bar.advance(-counter.steps, "out of memory: fewer pairs at a time")
             if len(group) > 1:
                 raise
             raise InputError(
@@ -115,51 +125,57 @@ class Budget:
         return result
 
     def groups(self, pairs: Pairs, batch: int | None) -> list[list[int]]:
-        """Which pairs go side by side. Raises InputError where ``batch`` is below 1."""
+        """Return which pairs go side by side. Raises InputError if ``batch`` is below 1."""
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise InputError(f"found batch={batch!r}; give at least 1 pair per batch, or None")
         columns = max(len(pair.positions) for pair in pairs)
 
-        def most(ending: int, total: int) -> int:
-            fit = self._pairs(Sizes(total if self.whole else ending, total, columns))
-            return fit if batch is None else min(batch, fit)
+        def capacity(ending: int, total: int) -> int:
+            fitting = self._pairs_that_fit(Sizes(total if self.whole else ending, total, columns))
+            return fitting if batch is None else min(batch, fitting)
 
-        return alike(pairs, self.footprint.access, most)
+        return group_pairs(pairs, self.footprint.access, capacity)
 
-    def ample(self, pairs: Pairs, nodes: int) -> bool:
-        """Whether a pass may hold all ``nodes`` rows of all pairs, or as many as a CPU can use."""
+    def is_ample(self, pairs: Pairs, nodes: int) -> bool:
+        """Return whether a pass may hold all ``nodes`` rows of all pairs, or as many as a CPU can use."""
         if self.footprint.access.device.type != "cpu":
             return False
-        largest = Sizes(*(max(each) for each in zip(*self._sizes(pairs), strict=True)))
+        sizes = self._sizes(pairs)
+        largest = Sizes(
+            ending=max(size.ending for size in sizes),
+            total=max(size.total for size in sizes),
+            columns=max(size.columns for size in sizes),
+        )
         rows = max(1, min(CPU_TOKENS // largest.ending, len(pairs) * nodes))
-        side = min(len(pairs), max(1, rows // NODES))
-        taken = side * self.footprint.pair(largest) + rows * self.footprint.row(largest)
-        room: bool = taken + largest.ending * self.footprint.position(side, rows, 1) <= self.memory // 2
-        return room
+        side_by_side = min(len(pairs), max(1, rows // NODES))
+        needed = side_by_side * self.footprint.pair(largest) + rows * self.footprint.row(largest)
+        needed += largest.ending * self.footprint.position(side_by_side, rows, 1)
+        return bool(needed <= self.memory // 2)
 
     def rows(self, sizes: Sizes, pairs: int) -> int:
-        """Rows of a pass beside ``pairs`` pairs."""
+        """Return how many rows a pass may have while ``pairs`` pairs are held."""
         left = self.memory - pairs * self.footprint.pair(sizes)
-        return min(self._rows(sizes, left // 2), self.limit.most)
+        # Half: the contraction of what the pass leaves needs room too.
+        return min(self._rows_that_fit(sizes, left // 2), self.limit.rows)
 
     def nodes(self, sizes: Sizes, pairs: int) -> int:
-        """Nodes of each of ``pairs`` pairs whose means are kept until they are contracted together."""
+        """Return how many nodes of each of ``pairs`` pairs may wait with their means until they are contracted."""
         left = self.memory - pairs * self.footprint.pair(sizes)
         return max(1, left // 4 // (pairs * sizes.ending * self.footprint.node))
 
     def positions(self, sizes: Sizes, pairs: int, groups: int, nodes: int) -> int:
-        """Positions of one round of the contraction of ``groups`` × ``nodes`` rows' means, in half of what is left
-        after a pass: the allocator does not give back all that the pass has freed."""
+        """Return how many positions one round of the contraction of ``groups`` × ``nodes`` rows' means may take."""
         rows = min(groups * nodes, self.rows(sizes, pairs))
-        taken = pairs * self.footprint.pair(sizes) + rows * self.footprint.row(sizes)
-        taken += groups * nodes * sizes.ending * self.footprint.node
-        return max(1, (self.memory - taken) // 2 // self.footprint.position(pairs, groups, nodes))
+        held = pairs * self.footprint.pair(sizes) + rows * self.footprint.row(sizes)
+        held += groups * nodes * sizes.ending * self.footprint.node
+        # Half of what is left, and rows still count: the allocator does not give back all that a pass has freed.
+        return max(1, (self.memory - held) // 2 // self.footprint.position(pairs, groups, nodes))
 
     def check(self, pairs: Pairs) -> None:
-        """Raises InputError where not one row of one of the pairs fits."""
+        """Raise InputError if not even one row of one of the pairs fits."""
+        footprint = self.footprint
         for sizes in set(self._sizes(pairs)):
-            one = self.footprint
-            needed = one.pair(sizes) + one.row(sizes) + 2 * one.position(1, 1, 1)
+            needed = footprint.pair(sizes) + footprint.row(sizes) + 2 * footprint.position(1, 1, 1)
             if needed > self.memory:
                 raise InputError(
                     f"one run of a pair of {sizes.total} tokens, {sizes.ending} of them from the first difference on, "
@@ -169,23 +185,25 @@ class Budget:
     def _sizes(self, pairs: Pairs) -> list[Sizes]:
         return [Sizes.of(pair, self.whole) for pair in pairs]
 
-    def _pairs(self, sizes: Sizes) -> int:
-        """Pairs of a batch: as many as fill a pass with a few rows each, in a third of the budget; at least one."""
-        each = self.footprint.pair(sizes)
-        return max(1, min(self.memory // 3 // each, self._rows(sizes, self.memory // 2) // NODES))
+    def _pairs_that_fit(self, sizes: Sizes) -> int:
+        """Return a batch's size: pairs that fill a pass with a few rows each, in a third of the budget; at least 1."""
+        fitting = self.memory // 3 // self.footprint.pair(sizes)
+        return max(1, min(fitting, self._rows_that_fit(sizes, self.memory // 2) // NODES))
 
-    def _rows(self, sizes: Sizes, memory: int) -> int:
+    def _rows_that_fit(self, sizes: Sizes, memory: int) -> int:
         rows = max(1, memory // self.footprint.row(sizes))
-        return min(rows, max(1, CPU_TOKENS // sizes.ending)) if self.footprint.access.device.type == "cpu" else rows
+        if self.footprint.access.device.type != "cpu":
+            return rows
+        return min(rows, max(1, CPU_TOKENS // sizes.ending))
 
 
-class _Steps:
-    """A bar that counts what it passes on."""
+class _CountingBar:
+    """A bar that counts the steps it passes on."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar
-        self.done = 0
+        self.steps = 0
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        self.done += steps
+        self.steps += steps
         self._bar.advance(steps, note)

@@ -1,4 +1,4 @@
-"""The scalar per run that attribution differentiates and faithfulness reports."""
+"""The scalar per run that attribution differentiates and faithfulness reports, and what a result records about it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,22 +6,24 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from headscope.circuits.batches import Batch
 from headscope.errors import InputError, suggestion
 from headscope.measures.logits import kl, logit_diff, nll
+from headscope.models import Subject, name_of
+from headscope.pairs import Pairs
 
 METRICS = ("kl", "logit_diff", "nll")
 
-# A metric of one's own: logits [run, position, vocab] of one pair's runs and its clean logits [position,
-# vocab], both at the evaluated positions, to one loss per run, [run].
+# A user's metric: from the logits [run, position, vocab] of one pair's runs and its clean logits [position, vocab],
+# both at the evaluated positions, to one loss per run, [run].
 Metric = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """A metric bound to a batch; every metric is a loss, larger where the clean behaviour is weaker.
+    """A metric bound to a batch; every metric is a loss, larger if the clean behaviour is weaker.
 
     ``kl``: KL(clean ‖ run). ``logit_diff``: −(logit[right] − logit[wrong]). ``nll``: −log p(target).
     right, wrong: the labels, or without labels the likeliest token of the clean and of the corrupt run.
@@ -34,6 +36,11 @@ class Objective:
     clean: Float[Tensor, "pair column vocab"]
     corrupt: Float[Tensor, "pair column vocab"]
 
+    @classmethod
+    def from_runs(cls, metric: str | Metric, batch: Batch, logits: Float[Tensor, "pair 2 column vocab"]) -> "Objective":
+        """Return the objective whose clean and corrupt logits are those of runs 0 and 1."""
+        return cls(metric, batch, logits[:, 0], logits[:, 1])
+
     def __post_init__(self) -> None:
         if isinstance(self.metric, str) and self.metric not in METRICS:
             raise InputError(f"metric {self.metric!r} is unknown{suggestion(self.metric, METRICS)}")
@@ -43,18 +50,21 @@ class Objective:
             )
 
     def losses(self, logits: Float[Tensor, "pair 2 column vocab"]) -> Float[np.ndarray, "pair 2"]:
-        """Of the clean and the corrupt run. Raises InputError naming the pair where one is not finite."""
+        """Return the metric of the clean and the corrupt run.
+
+        Raises InputError naming a pair whose loss is not finite.
+        """
         with torch.no_grad():
-            found: Float[np.ndarray, "pair 2"] = self(logits).float().cpu().numpy()
-        if not np.isfinite(found).all():
-            pair = self.batch.indices[int(np.argwhere(~np.isfinite(found))[0, 0])]
+            losses: Float[np.ndarray, "pair 2"] = self(logits).float().cpu().numpy()
+        if not np.isfinite(losses).all():
+            pair = self.batch.indices[int(np.argwhere(~np.isfinite(losses))[0, 0])]
             raise InputError(f"the metric of pair {pair} is not finite; check the unembedding's weights, or the metric")
-        return found
+        return losses
 
     def __call__(self, logits: Float[Tensor, "pair run column vocab"]) -> Float[Tensor, "pair run"]:
-        """The metric of each run, averaged over the evaluated positions of its pair."""
+        """Return the metric of each run, averaged over the evaluated positions of its pair."""
         if not isinstance(self.metric, str):
-            return self._own(self.metric, logits)
+            return self._custom(self.metric, logits)
         runs = logits.shape[1]
         if self.metric == "kl":
             values = kl(self.clean[:, None].expand_as(logits), logits)
@@ -66,34 +76,46 @@ class Objective:
         return (values * self.batch.weights[:, None]).sum(-1)
 
     def _labels(self) -> tuple[Int[Tensor, "pair column"], Int[Tensor, "pair column"]]:
-        if self.batch.labels is None:
+        labels = self.batch.labels
+        if labels is None:
             return self.clean.argmax(-1), self.corrupt.argmax(-1)
-        right, wrong = (
-            self.batch.labels[:, :1].expand_as(self.batch.follow),
-            self.batch.labels[:, 1:].expand_as(self.batch.follow),
-        )
-        return right, wrong
+        return labels[:, :1].expand_as(self.batch.follow), labels[:, 1:].expand_as(self.batch.follow)
 
     def _target(self) -> Int[Tensor, "pair column"]:
         right, _ = self._labels()
         follow = self.batch.follow
         return right if self.batch.labels is not None else torch.where(follow < 0, right, follow)
 
-    def _own(self, metric: Metric, logits: Float[Tensor, "pair run column vocab"]) -> Float[Tensor, "pair run"]:
-        values = []
+    def _custom(self, metric: Metric, logits: Float[Tensor, "pair run column vocab"]) -> Float[Tensor, "pair run"]:
+        # One pair at a time: a user's metric sees the columns that are evaluated in its pair and no others.
+        losses = []
         for runs, clean, weights in zip(logits, self.clean, self.batch.weights, strict=True):
-            picked = weights > 0
-            values.append(_checked(metric(runs[:, picked], clean[picked]), runs))
-        return torch.stack(values)
+            columns = weights > 0
+            losses.append(_check_losses(metric(runs[:, columns], clean[columns]), runs))
+        return torch.stack(losses)
 
 
-def _checked(value: object, runs: Float[Tensor, "run column vocab"]) -> Float[Tensor, " run"]:
-    """A metric's answer for one pair; InputError unless it is one loss per run that can be differentiated."""
-    if not isinstance(value, Tensor) or not value.is_floating_point():
-        what = value.dtype if isinstance(value, Tensor) else type(value).__name__
-        raise InputError(f"the metric gave {what} for {len(runs)} runs; give a float tensor with one loss each")
-    if value.shape != runs.shape[:1]:
-        raise InputError(f"the metric gave shape {tuple(value.shape)} for {len(runs)} runs; give one each")
-    if runs.requires_grad and not value.requires_grad:
+def _check_losses(losses: object, runs: Float[Tensor, "run column vocab"]) -> Float[Tensor, " run"]:
+    """Return ``losses``, a user's metric of one pair. Raises InputError unless they are differentiable, one per run."""
+    if not isinstance(losses, Tensor) or not losses.is_floating_point():
+        kind = losses.dtype if isinstance(losses, Tensor) else type(losses).__name__
+        raise InputError(f"the metric gave {kind} for {len(runs)} runs; give a float tensor with one loss each")
+    if losses.shape != runs.shape[:1]:
+        raise InputError(f"the metric gave shape {tuple(losses.shape)} for {len(runs)} runs; give one each")
+    if runs.requires_grad and not losses.requires_grad:
         raise InputError("the metric's losses cannot be differentiated; compute them from the logits without detaching")
-    return value
+    return losses
+
+
+def provenance(model: Subject | nn.Module, pairs: Pairs, metric: str | Metric) -> dict[str, object]:
+    """Return what every result records about its origin, as plain JSON values.
+
+    They are the model's name and commit (None for a folder), the pairs' digest and number, and the metric's name.
+    """
+    return {
+        "model": name_of(model),
+        "revision": model.revision if isinstance(model, Subject) else None,
+        "pairs": pairs.digest(),
+        "n_pairs": len(pairs),
+        "metric": metric if isinstance(metric, str) else getattr(metric, "__name__", "own"),
+    }

@@ -10,19 +10,21 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from headscope.circuits.contrast import Writes
-from headscope.circuits.endings import Endings
-from headscope.circuits.halving import Result
+from headscope.circuits.circuit_pass import port_hooks
 from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
-from headscope.circuits.patching import own_ports
-from headscope.models import Hook, attached, ungrouped
+from headscope.circuits.oom_retry import Result
+from headscope.circuits.prefix_cache import EndingRunner
+from headscope.circuits.source_deltas import SourceWrites
+from headscope.models import Hook, attach_hooks, ungroup_kv
 from headscope.results.graph import PORTS
 
 # Changes of the loss, in parts: which sources, and per pair, source and reader the change.
 Changes = Iterator[tuple[slice, Float[np.ndarray, "pair source reader"]]]
-# What sources write on the corrupt text less what they write on the clean one.
+# What each source writes on the corrupt text, or in another model, less what it writes in the clean run.
 Deltas = Float[Tensor, "source pair ending d"]
+# What modules compute in place of their own forward.
+_Forwards = Mapping[nn.Module, Callable[..., Any]]
 
 
 class Replay:
@@ -33,138 +35,141 @@ class Replay:
     the budget allows.
     """
 
-    def __init__(self, run: Endings, writes: Writes, objective: Objective, budget: Budget) -> None:
-        self.run, self.writes, self.objective, self.access = run, writes, objective, run.access
-        self.blocks = [layer.block for layer in run.access.layers]
+    def __init__(self, runner: EndingRunner, writes: SourceWrites, objective: Objective, budget: Budget) -> None:
+        self.runner, self.writes, self.objective, self.access = runner, writes, objective, runner.access
+        self.blocks = [layer.block for layer in runner.access.layers]
         self.clean = objective(writes.logits[:, :1])
-        self._limit, self._pairs = budget.limit, len(run.batch.indices)
-        self._rows = budget.rows(run.batch.sizes, self._pairs) // self._pairs  # of each pair
+        self._limit, self._pairs = budget.limit, len(runner.batch.indices)
+        self._rows_per_pair = budget.rows(runner.batch.sizes, self._pairs) // self._pairs
 
     def into_heads(
         self, layer: int, deltas: Deltas, ports: Int[Tensor, " reader"], heads: Bool[Tensor, "reader head"]
     ) -> Changes:
-        """Each of a layer's attention inputs departs on its own: at port ``ports`` (0 q, 1 k, 2 v), of its ``heads``.
+        """Yield the changes when each of a layer's attention inputs departs on its own.
 
         Heads of a layer do not see each other, so one row in which all of them read the departed stream at one port
         holds z of each; a row per input then takes the z of its heads, and attention is not run again.
+
+        ports: the port of each input (0 q, 1 k, 2 v). heads: which query heads read it.
         """
         clean = self._clean_z(layer)
         ports, heads = ports.to(clean.device), heads.to(clean.device)
 
-        def departed(sources: slice) -> Float[np.ndarray, "pair source reader"]:
-            z = self._z(layer, deltas[sources])
-            parts = self._parts(z.shape[1] * len(ports), partial(mixed, z))
+        def patch_sources(sources: slice) -> Float[np.ndarray, "pair source reader"]:
+            z = self._departed_z(layer, deltas[sources])
+            parts = self._run_parts(z.shape[1] * len(ports), partial(mix_rows, z))
             return np.concatenate([changes for _, changes in parts], axis=1).reshape(len(z), -1, len(ports))
 
-        def mixed(z: Tensor, rows: slice) -> Float[np.ndarray, "pair row"]:
+        def mix_rows(z: Tensor, rows: slice) -> Float[np.ndarray, "pair row"]:
             row = torch.arange(rows.start, rows.stop, device=z.device)
             source, reader = row // len(ports), row % len(ports)
-            own = heads[reader][:, None, :, None]
-            return self._changes(layer, len(row), [], torch.where(own, z[:, source, ports[reader]], clean[:, None]))
+            departs = heads[reader][:, None, :, None]
+            mixed_z = torch.where(departs, z[:, source, ports[reader]], clean[:, None])
+            return self._loss_changes(layer, len(row), [], mixed_z)
 
-        return self._parts(len(deltas), departed, rows=len(PORTS))
+        return self._run_parts(len(deltas), patch_sources, rows=len(PORTS))
 
     def into_mlp(self, layer: int, deltas: Deltas) -> Changes:
-        """The input of a layer's MLP departs."""
-        return self._departing(layer, deltas, self.access.layers[layer].mlp_input, "input")
+        """Yield the changes when the input of a layer's MLP departs."""
+        return self._depart_at(layer, deltas, self.access.layers[layer].mlp_input, "input")
 
     def into_logits(self, deltas: Deltas) -> Changes:
-        """The final norm's input departs."""
-        return self._departing(len(self.blocks), deltas, self.access.final_norm.module, "input")
+        """Yield the changes when the final norm's input departs."""
+        return self._depart_at(len(self.blocks), deltas, self.access.final_norm.module, "input")
 
     def after_heads(self, layer: int, deltas: Deltas) -> Changes:
-        """What a layer's attention adds to the residual stream departs, for everything that reads it."""
-        norm, output = self.access.layers[layer].attention_post_norm, self.access.layers[layer].output
-        return self._departing(layer, deltas, output if norm is None else norm.module, "output")
+        """Yield the changes when what a layer's attention adds to the stream departs, for everything that reads it."""
+        modules = self.access.layers[layer]
+        norm = modules.attention_post_norm
+        return self._depart_at(layer, deltas, modules.output if norm is None else norm.module, "output")
 
-    def _departing(self, layer: int, deltas: Deltas, module: nn.Module, kind: Literal["input", "output"]) -> Changes:
+    def _depart_at(self, layer: int, deltas: Deltas, module: nn.Module, kind: Literal["input", "output"]) -> Changes:
+        # Attention reads the clean stream, so its z is the clean one and it need not run.
         clean = self._clean_z(layer)[:, None] if layer < len(self.blocks) else None
 
-        def departed(sources: slice) -> Float[np.ndarray, "pair source 1"]:
-            moved = deltas[sources].transpose(0, 1)
-            z = None if clean is None else clean.expand(-1, moved.shape[1], -1, -1, -1)
-            hook = Hook(module, kind, partial(_depart, moved.flatten(0, 1)))
-            return self._changes(layer, moved.shape[1], [hook], z)[..., None]
+        def patch_sources(sources: slice) -> Float[np.ndarray, "pair source 1"]:
+            delta = deltas[sources].transpose(0, 1)
+            z = None if clean is None else clean.expand(-1, delta.shape[1], -1, -1, -1)
+            hook = Hook(module, kind, partial(_add_delta, delta.flatten(0, 1)))
+            return self._loss_changes(layer, delta.shape[1], [hook], z)[..., None]
 
-        return self._parts(len(deltas), departed)
+        return self._run_parts(len(deltas), patch_sources)
 
-    def _parts(self, count: int, work: Callable[[slice], Result], rows: int = 1) -> Iterator[tuple[slice, Result]]:
-        """``work`` on parts of ``count`` things that are each ``rows`` rows of every pair."""
-        return self._limit.parts(count, self._rows // rows, work, rows * self._pairs)
+    def _run_parts(self, count: int, work: Callable[[slice], Result], rows: int = 1) -> Iterator[tuple[slice, Result]]:
+        """Yield ``work`` on parts of ``count`` elements that are each ``rows`` rows of every pair."""
+        return self._limit.run_parts(count, self._rows_per_pair // rows, work, rows * self._pairs)
 
     def _clean_z(self, layer: int) -> Float[Tensor, "pair ending head d_head"]:
-        return self._z(layer, self.writes.residual[2 * layer][:, 0].new_zeros(1, *self._shape))[:, 0, 0]
+        pairs, _, ending, d = self.writes.residual[0].shape
+        no_delta = self.writes.residual[2 * layer].new_zeros(1, pairs, ending, d)
+        return self._departed_z(layer, no_delta)[:, 0, 0]
 
-    @property
-    def _shape(self) -> torch.Size:
-        """Pair, ending, d."""
-        return self.writes.residual[0][:, 0].shape
-
-    def _z(self, layer: int, deltas: Deltas) -> Float[Tensor, "pair source port ending head d_head"]:
-        """z of a layer's heads with the input of one port departed: all of them at once, each as if it were alone."""
+    def _departed_z(self, layer: int, deltas: Deltas) -> Float[Tensor, "pair source port ending head d_head"]:
+        """Return z of a layer's heads if the input of one port departs: of all heads at once, each as if alone."""
         access, stream = self.access, self.writes.residual[2 * layer][:, 0]
+        # Source 0 is the clean stream, which the other two ports read.
         departures = torch.cat([torch.zeros_like(deltas[:1]), deltas]).transpose(0, 1).to(stream.device)
         streams = (stream[:, None] + departures).to(stream.dtype)
-        values = access.read_alike(layer, streams)
-        ports = torch.unflatten(values, -2, (len(PORTS), access.heads))
-        one = torch.eye(len(PORTS), dtype=torch.bool, device=ports.device)[:, None, :, None, None]
-        rows = torch.where(one, ports[:, 1:, None], ports[:, :1, None])  # pair source row ending port head d_head
+        ports = torch.unflatten(access.read_shared(layer, streams), -2, (len(PORTS), access.heads))
+        is_departed = torch.eye(len(PORTS), dtype=torch.bool, device=ports.device)[:, None, :, None, None]
+        # [pair, source, row, ending, port, head, d_head]: in row p only port p reads the departed stream.
+        rows = torch.where(is_departed, ports[:, 1:, None], ports[:, :1, None])
         heads = rows.flatten(1, 2).flatten(3, 4)
-        idle = {block: _hand_on for index, block in enumerate(self.blocks) if index != layer}
+        idle_blocks = {block: _hand_on for index, block in enumerate(self.blocks) if index != layer}
 
-        def attended(some: slice) -> Float[Tensor, "pair row ending z"]:
-            kept: list[Tensor] = []
+        def attend(part: slice) -> Float[Tensor, "pair row ending z"]:
+            z: list[Tensor] = []
             hooks = [
-                *own_ports(access, layer, lambda: heads[:, some].flatten(0, 1)),
-                Hook(access.layers[layer].output, "input", kept.append),
+                *port_hooks(access, layer, lambda: heads[:, part].flatten(0, 1)),
+                Hook(access.layers[layer].output, "input", z.append),
             ]
-            with ungrouped(access):
-                self._logits(layer, some.stop - some.start, hooks, idle)
-            return torch.unflatten(kept[0], 0, (len(heads), -1))
+            with ungroup_kv(access):
+                self._logits(layer, part.stop - part.start, hooks, idle_blocks)
+            return torch.unflatten(z[0], 0, (len(heads), -1))
 
-        z = torch.cat([part for _, part in self._parts(heads.shape[1], attended)], dim=1)
+        z = torch.cat([z for _, z in self._run_parts(heads.shape[1], attend)], dim=1)
         return torch.unflatten(torch.unflatten(z, -1, (access.heads, access.d_head)), 1, rows.shape[1:3])
 
-    def _changes(
+    def _loss_changes(
         self, layer: int, runs: int, hooks: list[Hook], z: Float[Tensor, "pair run ending head d_head"] | None
     ) -> Float[np.ndarray, "pair run"]:
         """Play on from ``layer``, whose attention is not run but gives ``z`` to its output projection."""
-        instead: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self.blocks[:layer], _hand_on)
+        forwards: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self.blocks[:layer], _hand_on)
         if z is not None:
-            blocks, rows = self.access.layers[layer], z.flatten(0, 1).flatten(2).contiguous()
-            instead[blocks.attention] = lambda *_args, **_kwargs: (blocks.output(rows), None)
-        change = self.objective(self._logits(layer, runs, hooks, instead)) - self.clean
-        found: Float[np.ndarray, "pair run"] = change.float().cpu().numpy()
-        return found
+            modules, rows = self.access.layers[layer], z.flatten(0, 1).flatten(2).contiguous()
+            forwards[modules.attention] = lambda *_args, **_kwargs: (modules.output(rows), None)
+        changes = self.objective(self._logits(layer, runs, hooks, forwards)) - self.clean
+        return changes.float().cpu().numpy()
 
     def _logits(
-        self, layer: int, runs: int, hooks: list[Hook], instead: Mapping[nn.Module, Callable[..., Any]]
+        self, layer: int, runs: int, hooks: list[Hook], forwards: _Forwards
     ) -> Float[Tensor, "pair run column vocab"]:
         stream = self.writes.residual[2 * layer][:, 0]
         rows = stream[:, None].expand(-1, runs, -1, -1).flatten(0, 1)
-        entry = [*self.blocks, self.access.final_norm.module][layer]
-        with attached([Hook(entry, "input", lambda _stream: rows), *hooks]), _standing_in(instead):
-            return self.run.logits(self.run.clean[:, None].expand(-1, runs, -1, -1))
+        start = [*self.blocks, self.access.final_norm.module][layer]
+        with attach_hooks([Hook(start, "input", lambda _stream: rows), *hooks]), _replace_forwards(forwards):
+            return self.runner.logits(self.runner.clean[:, None].expand(-1, runs, -1, -1))
 
 
-def _hand_on(stream: Tensor, *_args: Any, **_kwargs: Any) -> Tensor:
+def _hand_on(stream: Tensor, *_args: object, **_kwargs: object) -> Tensor:
     return stream
 
 
-def _depart(moved: Float[Tensor, "row ending d"], value: Tensor) -> Tensor:
-    return value + moved.to(value)
+def _add_delta(delta: Float[Tensor, "row ending d"], stream: Tensor) -> Tensor:
+    return stream + delta.to(stream)
 
 
 @contextmanager
-def _standing_in(instead: Mapping[nn.Module, Callable[..., Any]]) -> Iterator[None]:
-    """While open, modules compute something else; each has its own forward back afterwards, whatever happens."""
-    own = {module: vars(module).get("forward") for module in instead}
+def _replace_forwards(forwards: _Forwards) -> Iterator[None]:
+    """Let modules compute something else within the block; each gets its own forward back, whatever happens."""
+    # An instance attribute ``forward`` (accelerate's dispatch sets one) must come back; without one the class' shows.
+    originals = {module: vars(module).get("forward") for module in forwards}
     try:
-        for module, forward in instead.items():
+        for module, forward in forwards.items():
             vars(module)["forward"] = forward
         yield
     finally:
-        for module, before in own.items():
+        for module, original in originals.items():
             vars(module).pop("forward", None)
-            if before is not None:
-                vars(module)["forward"] = before
+            if original is not None:
+                vars(module)["forward"] = original

@@ -25,9 +25,9 @@ def register(app: typer.Typer) -> None:
 def audit_command(file: File, sizes: Sizes = None, against: Against = None, json: Json = False) -> int:
     """Which scores are multiples of 1/n, and which differences could have been told from chance."""
     from headscope.evaluation.audit import audit
-    from headscope.evaluation.published import read_published
+    from headscope.evaluation.score_table import read_score_table
 
-    result = audit(read_published(file), _parse_sizes(sizes or []), against=against)
+    result = audit(read_score_table(file), _parse_sizes(sizes or []), against=against)
     if json:
         print_json({"open": str(file), **result.as_dict()})
     else:

@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 def ls_command(kind: Kind, json: Json = False) -> int:
     """List built-in tasks, models, studies or training presets."""
-    from headscope.named_models import NAMES
+    from headscope.model_files.named_models import NAMES
     from headscope.studies.reading import builtin_studies
     from headscope.studies.sources import task_names
     from headscope.training import PRESETS

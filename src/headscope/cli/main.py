@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import typer
 
 from headscope import __version__
-from headscope.cli import audit, env, export, lab, listing, plan, report, run, score, status, validate
+from headscope.cli import audit, env, export, lab, listing, plan, recompute, report, run, score, status, validate
 from headscope.errors import InputError
 
 app = typer.Typer(
@@ -33,7 +33,7 @@ def _options(
     """What every verb has in common."""
 
 
-for module in (run, plan, status, validate, report, score, audit, export, env, listing, lab):
+for module in (run, plan, status, validate, report, recompute, score, audit, export, env, listing, lab):
     module.register(app)
 
 

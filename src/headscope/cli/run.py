@@ -82,7 +82,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     from headscope.studies.run import run_study
     from headscope.training import processes
 
-    if not processes.leads():
+    if not processes.is_first():
         from headscope.studies.follow import follow
 
         follow(study, out, goal=verb, retry=retry)

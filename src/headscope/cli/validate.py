@@ -34,7 +34,7 @@ def validate_command(
     json: Json = False,
 ) -> int:
     """Check a study: keys, values, and with --resolve that what it names is there and can be used."""
-    from headscope.named_models import title
+    from headscope.model_files.named_models import model_title
     from headscope.studies.reading import study_file
     from headscope.studies.stages import model_path
 
@@ -62,7 +62,7 @@ def validate_command(
         for warning in warnings:
             print(f"warning: {warning}")
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
-        base_name = title(model_path(chosen.base.model)) if resolve else chosen.base.model
+        base_name = model_title(model_path(chosen.base.model)) if resolve else chosen.base.model
         print(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")
         print(run_folder(chosen.name, None) if base else study_file(study))
     return 0

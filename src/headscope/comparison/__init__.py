@@ -1,39 +1,41 @@
 """Comparison: what emerged between two models, against an honest null; arithmetic, loads no model."""
 
 from headscope.comparison.ablation import ablation_verdict
-from headscope.comparison.activity import Activity, head_activity
-from headscope.comparison.carried import carried
 from headscope.comparison.coupling import reward_coupling
-from headscope.comparison.crossed import crossed
+from headscope.comparison.cross_patching import gap_closure
+from headscope.comparison.crossed import crossed_design
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
-from headscope.comparison.effects import change_q_values, doubled, effect, effects, head_importance, importance_change
-from headscope.comparison.emergence import emergence, emergence_by_method, emergence_ladder, emergence_series
-from headscope.comparison.matched import MatchedSets, matched_random_sets
+from headscope.comparison.effects import (
+    change_q_values,
+    doubled_heads,
+    effect,
+    effects,
+    head_importance,
+    importance_change,
+)
+from headscope.comparison.emergence import emergence, emergence_by_method, emergence_ladder
+from headscope.comparison.equal_faithfulness import fraction_reaching
+from headscope.comparison.layer_matched import matched_random_sets
 from headscope.comparison.overlap import overlap, rank_correlation
 from headscope.comparison.persistence import persistence
 from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
-from headscope.comparison.sizes import fraction_reaching
 from headscope.comparison.thinking import reasoning_leak, think_on_off
 
 __all__ = [
     "PAPER_EDGES",
     "PAPER_TAU",
-    "Activity",
-    "MatchedSets",
     "Resampling",
     "ablation_verdict",
-    "carried",
     "change_q_values",
-    "crossed",
-    "doubled",
+    "crossed_design",
+    "doubled_heads",
     "effect",
     "effects",
     "emergence",
     "emergence_by_method",
     "emergence_ladder",
-    "emergence_series",
     "fraction_reaching",
-    "head_activity",
+    "gap_closure",
     "head_dynamics",
     "head_importance",
     "importance_change",

@@ -1,14 +1,14 @@
 """The verdict on one ablation: does it change pass@1, and more than matched random sets do?
 
-Rules, fixed before any result is seen:
+Rules, fixed before any result was known:
 
 - supported: the effect's interval lies on the asked side of 0, the excess over the random sets' mean too, and
   p ≤ 0.05;
 - not supported: the interval lies on the other side of 0; or it excludes an effect of the margin's size; or
   there is an effect, but random sets do as much (p > 0.05 and the excess's interval holds 0);
-- undecided: all else; always below 10 problems; where too few random sets were run for p ≤ 0.05 to be
-  possible; and where 3 / problems exceeds the margin, an effect is not excluded: so many problems without any
-  flip leave that large a rate of flips possible (the rule of three), however narrow the bootstrap's interval.
+- undecided: all else; always below 10 problems; and if too few random sets were run for p ≤ 0.05 to be possible. While
+  3 / problems exceeds the margin, an effect is not excluded: so many problems without any flip leave that large a rate
+  of flips possible (the rule of three), however narrow the interval.
 """
 
 from collections.abc import Sequence
@@ -19,8 +19,9 @@ from jaxtyping import Bool, Float
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.measures.intervals import mean_share, paired_difference
+from headscope.measures.intervals import mean_share, paired_difference, without_interval
 from headscope.measures.multiplicity import ALPHA
+from headscope.measures.permutation import fewest_draws, permutation_p_value, permutation_rank
 from headscope.results.estimate import Estimate
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
 
@@ -28,7 +29,10 @@ MARGIN = 0.05
 """A change of pass@1 smaller than this is not called an effect."""
 
 FEWEST_PROBLEMS = 10
-"""A bootstrap over fewer problems promises more than it holds."""
+"""An interval over fewer problems promises more than it holds."""
+
+FEWEST_CONTROLS = fewest_draws(ALPHA)
+"""Random sets with which p ≤ 0.05 can be reached."""
 
 Direction = Literal["lower", "higher"]
 
@@ -45,23 +49,36 @@ def ablation_verdict(
     margin: float = MARGIN,
     seed: int = 0,
 ) -> AblationVerdict:
-    """Verdict on ``heads`` from which answers were correct, each [problem, sample].
+    """Return the verdict on ``heads`` from which answers were correct, each [problem, sample].
 
-    baseline: without intervention; ablated: with it; controls: with the same operator on each matched random
-        set. All over the same problems in the same order; the numbers of samples may differ.
-    direction: the change of pass@1 asked about.
+    All answers are over the same problems in the same order; the numbers of samples may differ.
 
-    Raises InputError where the problems differ in number or there are none.
+    Args:
+        baseline: answers without intervention.
+        ablated: answers with it.
+        controls: answers with the same operator on each matched random set.
+        task: the name of the problems' task.
+        operator: the name of the intervention.
+        heads: the head set it was applied to.
+        direction: the change of pass@1 asked about.
+        margin: the smallest change of pass@1 that is called an effect.
+        seed: the seed of the samples, for the record.
+
+    Raises:
+        InputError: if the problems differ in number or there are none.
     """
     _require_same_problems(baseline, ablated, controls)
     before, after = baseline.mean(axis=1), ablated.mean(axis=1)
     effect = paired_difference(after, before)
-    per_control = np.empty((len(controls), len(before)))
-    for row, control in zip(per_control, controls, strict=True):
+    control_changes = np.empty((len(controls), len(before)))
+    # Row by row: the controls may have different numbers of samples.
+    for row, control in zip(control_changes, controls, strict=True):
         row[:] = control.mean(axis=1) - before
-    control_effects = per_control.mean(axis=1)
-    excess = _excess(after - before, per_control)
-    p_value = _p_value(effect.value, control_effects, direction)
+    control_effects = control_changes.mean(axis=1)
+    excess = _excess(after - before, control_changes)
+    # The test asks about large statistics, so a fall is negated. Without controls nothing is rejected.
+    sign = 1 if direction == "higher" else -1
+    p_value = permutation_p_value(sign * effect.value, sign * control_effects) if controls else 1.0
     reading, reason = _read(effect, excess, p_value, len(controls), direction, margin)
     return AblationVerdict(
         task=task,
@@ -75,6 +92,7 @@ def ablation_verdict(
         control_effects=control_effects,
         excess=excess,
         p_value=p_value,
+        rank=permutation_rank(sign * effect.value, sign * control_effects),
         direction=direction,
         margin=margin,
         samples=baseline.shape[1],
@@ -82,62 +100,58 @@ def ablation_verdict(
     )
 
 
-def _p_value(effect: float, control_effects: "Float[np.ndarray, 'control']", direction: Direction) -> float:
-    """One-sided, with the real set counted among the sets (the + 1 rule), so it is never 0."""
-    sign = 1 if direction == "higher" else -1
-    # Equal effects summed in another order may differ in the last bit; a tie counts against the real set.
-    as_strong = int((sign * control_effects >= sign * effect - 1e-12).sum())
-    return (1 + as_strong) / (1 + len(control_effects))
-
-
-def _excess(change: "Float[np.ndarray, 'problem']", per_control: "Float[np.ndarray, 'control problem']") -> Estimate:
-    if len(per_control) == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"), len(change), "no control")
-    return paired_difference(change, per_control.mean(axis=0), bound=2.0)
+def _excess(change: "Float[np.ndarray, 'problem']", controls: "Float[np.ndarray, 'control problem']") -> Estimate:
+    if len(controls) == 0:
+        return without_interval(len(change), "no control")
+    return paired_difference(change, controls.mean(axis=0), bound=2.0)  # of two changes, each within 1
 
 
 def _read(
     effect: Estimate, excess: Estimate, p_value: float, controls: int, direction: Direction, margin: float
 ) -> tuple[str, str]:
-    """Reading and reason, by the rules at the top of this module."""
-    effect_low, effect_high = _towards(effect, direction)
-    shown = f"pass@1 changed by {_signed(effect)} over {effect.n} problems"
+    """Return reading and reason, by the rules at the top of this module."""
+    effect_low, effect_high = _ends_towards(effect, direction)
+    change = f"pass@1 changed by {_format(effect)} over {effect.n} problems"
     if effect.n < FEWEST_PROBLEMS:
-        return UNDECIDED, f"{shown}: at least {FEWEST_PROBLEMS} are needed"
+        return UNDECIDED, f"{change}: at least {FEWEST_PROBLEMS} are needed"
     if effect_high < 0:
-        return NOT_SUPPORTED, f"{shown}: the other way"
-    if max(effect_high, 3 / effect.n) < margin:
-        return NOT_SUPPORTED, f"{shown}: an effect of {margin:g} is excluded"
+        return NOT_SUPPORTED, f"{change}: the other way"
+    if max(effect_high, 3 / effect.n) < margin:  # the rule of three
+        return NOT_SUPPORTED, f"{change}: an effect of {margin:g} is excluded"
     if effect_low <= 0:
-        return UNDECIDED, f"{shown}: so few exclude neither 0 nor an effect of {margin:g}"
-    among = f"{shown}, against {controls} random sets p = {p_value:.3f}"
-    if 1 / (1 + controls) > ALPHA:
-        return UNDECIDED, f"{among}: too few sets for p ≤ {ALPHA:g} ({round(1 / ALPHA) - 1} are needed)"
-    specific = _towards(excess, direction)[0] > 0
-    among += f", excess over their mean {_signed(excess)}"
+        return UNDECIDED, f"{change}: so few exclude neither 0 nor an effect of {margin:g}"
+    comparison = f"{change}, against {controls} random sets p = {p_value:.3f}"
+    if controls < FEWEST_CONTROLS:
+        return UNDECIDED, f"{comparison}: too few sets for p ≤ {ALPHA:g} ({FEWEST_CONTROLS} are needed)"
+    specific = _ends_towards(excess, direction)[0] > 0
+    comparison += f", excess over their mean {_format(excess)}"
     if specific and p_value <= ALPHA:
-        return SUPPORTED, among
+        return SUPPORTED, comparison
     if not specific and p_value > ALPHA:
-        return NOT_SUPPORTED, f"{among}: random sets do as much"
-    return UNDECIDED, f"{among}: the two disagree"
+        return NOT_SUPPORTED, f"{comparison}: random sets do as much"
+    return UNDECIDED, f"{comparison}: the two disagree"
 
 
-def _signed(estimate: Estimate) -> str:
+def _format(estimate: Estimate) -> str:
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
 
 
-def _towards(estimate: Estimate, direction: Direction) -> tuple[float, float]:
-    """The interval with the asked direction as positive."""
+def _ends_towards(estimate: Estimate, direction: Direction) -> tuple[float, float]:
+    """Return the interval's ends with the asked direction as positive."""
     return (estimate.low, estimate.high) if direction == "higher" else (-estimate.high, -estimate.low)
 
 
-def _require_same_problems(baseline: "np.ndarray", ablated: "np.ndarray", controls: "Sequence[np.ndarray]") -> None:
+def _require_same_problems(
+    baseline: "Bool[np.ndarray, '_ _']",
+    ablated: "Bool[np.ndarray, '_ _']",
+    controls: "Sequence[Bool[np.ndarray, '_ _']]",
+) -> None:
     if len(baseline) == 0 or baseline.shape[1] == 0:
         raise InputError("there are no answers to compare; at least one problem with one sample is needed")
     names = ["the ablated run", *(f"control {number}" for number in range(len(controls)))]
-    for name, other in zip(names, [ablated, *controls], strict=True):
-        if len(other) != len(baseline) or other.shape[1] == 0:
+    for name, correct in zip(names, [ablated, *controls], strict=True):
+        if len(correct) != len(baseline) or correct.shape[1] == 0:
             raise InputError(
-                f"{name} has {len(other)} problems with {other.shape[1]} samples each, the baseline has "
+                f"{name} has {len(correct)} problems with {correct.shape[1]} samples each, the baseline has "
                 f"{len(baseline)} problems; the same problems with at least one sample each are needed"
             )

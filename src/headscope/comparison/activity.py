@@ -1,9 +1,9 @@
 """Which heads and edges are active in one model, and how sure the pairs are of it.
 
 1. Draw bootstrap resamples of the pairs; each gives mean |score| per edge.
-2. Each resample keeps its top edges; the smallest |score| kept is its threshold.
-3. A head's *margin* is log(entry score / threshold): in the pruned circuit when ≥ 0 (``entry``). An edge's is that of
-   the smallest of its own score and the widths of its two ends.
+2. Each resample keeps its top edges; the smallest |score| among them is its threshold.
+3. A head's *margin* is log(entry score / threshold): in the pruned circuit when ≥ 0 (``bottleneck_paths``). An edge's
+   margin takes the smallest of its own score and the widths of its two ends.
 4. The share of resamples with margin ≥ 0 is the inclusion frequency: core from 0.9 on, contingent from 0.1.
 
 Entry scores belong to no circuit size, so one pass over the resamples serves every size (``Activity.at``).
@@ -11,12 +11,11 @@ Entry scores belong to no circuit size, so one pass over the resamples serves ev
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from headscope.comparison.entry import EdgeBlocks, Widths, widths
+from headscope.comparison.bottleneck_paths import BottleneckPaths, EdgeBlocks, bottleneck_paths
 from headscope.comparison.resampling import Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
@@ -41,120 +40,132 @@ class Activity:
     """Activity of one model's heads and edges on one set of pairs.
 
     magnitudes: |score| per pair and real edge, in the order of ``EdgeBlocks.index``.
-    weights: what each resample gives each pair. widths, thresholds: of each resample.
-    edge_counts: in how many resamples each edge is in the pruned circuit.
-    whole: the widths of the scores pooled over all pairs (``means``), one row, and whole_threshold their threshold.
+    weights: the weight of each pair in each resample.
+    paths, thresholds: of each resample.
+    edge_counts: the number of resamples in which each edge is in the pruned circuit.
+    pooled_scores: |score| pooled over all pairs, one row.
+    pooled_paths, pooled_threshold: of the pooled scores.
     """
 
-    how: Resampling
+    resampling: Resampling
     magnitudes: Float[np.ndarray, "pair edge"]
     weights: Float[np.ndarray, "resample pair"]
-    widths: Widths
+    paths: BottleneckPaths
     thresholds: Float[np.ndarray, "resample"]
     edge_counts: Int[np.ndarray, "edge"]
-    means: Float[np.ndarray, "1 edge"]
-    whole: Widths
-    whole_threshold: Float[np.ndarray, "1"]
+    pooled_scores: Float[np.ndarray, "1 edge"]
+    pooled_paths: BottleneckPaths
+    pooled_threshold: Float[np.ndarray, "1"]
 
     @property
     def pairs(self) -> int:
-        """How many pairs were resampled."""
+        """Return how many pairs were resampled."""
         return len(self.magnitudes)
 
     @property
-    def pooled(self) -> "Float[np.ndarray, 'layer head']":
-        """Log margin in the circuit of the scores pooled over all pairs; ≥ 0 inside."""
-        grid: np.ndarray = _log_margins(self.whole.heads, self.whole_threshold)[0]
-        return grid
+    def pooled_margins(self) -> "Float[np.ndarray, 'layer head']":
+        """Return the log margins in the circuit of the scores pooled over all pairs; ≥ 0 inside."""
+        return np.asarray(_log_margins(self.pooled_paths.entry_scores, self.pooled_threshold)[0])
 
     @property
     def margins(self) -> "Float[np.ndarray, 'resample layer head']":
-        """Log margin of every head in every resample."""
-        return _log_margins(self.widths.heads, self.thresholds)
+        """Return the log margin of every head in every resample."""
+        return _log_margins(self.paths.entry_scores, self.thresholds)
 
     @property
     def frequency(self) -> "Float[np.ndarray, 'layer head']":
-        """Share of resamples in which a head is in the pruned circuit."""
-        frequency: np.ndarray = (self.margins >= 0).mean(axis=0)
-        return frequency
+        """Return the share of resamples in which a head is in the pruned circuit."""
+        return np.asarray((self.margins >= 0).mean(axis=0))
 
     @property
     def core(self) -> "Bool[np.ndarray, 'layer head']":
-        """Active heads."""
-        return self.frequency >= self.how.core
+        """Return the active heads."""
+        return self.frequency >= self.resampling.core
 
     @property
     def contingent(self) -> "Bool[np.ndarray, 'layer head']":
-        """Heads the pairs are of two minds about."""
-        grid: np.ndarray = (self.frequency >= self.how.contingent) & ~self.core
-        return grid
+        """Return the heads that some resamples include and others do not."""
+        return np.asarray((self.frequency >= self.resampling.contingent) & ~self.core)
 
     def edge_margins(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'resample chosen']":
-        """Log margin of some edges in every resample."""
-        entry = np.minimum(self.weights @ self.magnitudes[:, edges], self.widths.ends(edges))
-        return _log_margins(entry, self.thresholds) + np.float32(_TIE)
+        """Return the log margins of some edges in every resample."""
+        # Means of some columns may be summed in another order than those of all, from which the thresholds are: a tie.
+        entry_scores = np.minimum(self.weights @ self.magnitudes[:, edges], self.paths.end_widths(edges))
+        return _log_margins(entry_scores, self.thresholds) + np.float32(_TIE)
 
-    def edges_pooled(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'chosen']":
-        """Log margin of some edges in the circuit of the pooled scores."""
-        entry = np.minimum(self.means[:, edges], self.whole.ends(edges))
-        margins: np.ndarray = _log_margins(entry, self.whole_threshold)[0] + np.float32(_TIE)
-        return margins
+    def pooled_edge_margins(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'chosen']":
+        """Return the log margins of some edges in the circuit of the pooled scores."""
+        entry_scores = np.minimum(self.pooled_scores[:, edges], self.pooled_paths.end_widths(edges))
+        return np.asarray(_log_margins(entry_scores, self.pooled_threshold)[0] + np.float32(_TIE))
 
     def resampled_frequency(self) -> "Float[np.ndarray, 'resample layer head']":
-        """The inclusion frequencies each resample would itself have found, had it been the data."""
+        """Return the inclusion frequencies each resample would itself have found, had it been the data."""
         return resampled_frequency(self.margins)
 
-    def at(self, how: Resampling) -> "Activity":
-        """The same pairs and resamples with another circuit size; nothing else of ``how`` may differ."""
-        if how.size(self.magnitudes.shape[1]) == self.how.size(self.magnitudes.shape[1]) and how.tau == self.how.tau:
+    def at(self, resampling: Resampling) -> "Activity":
+        """Return the same pairs and resamples with another circuit size; nothing else in ``resampling`` may differ."""
+        total = self.magnitudes.shape[1]
+        same_size = resampling.circuit_edges(total) == self.resampling.circuit_edges(total)
+        if same_size and resampling.tau == self.resampling.tau:
             return self
-        return _measured(self.magnitudes, self.weights, how, (self.means, self.whole), self.widths)
+        pooled = (self.pooled_scores, self.pooled_paths)
+        return _resample_circuits(self.magnitudes, self.weights, resampling, pooled, self.paths)
 
 
-def head_activity(scores: EdgeScores, how: Resampling = Resampling()) -> Activity:
-    """Activity of the heads of one model.
+def head_activity(scores: EdgeScores, resampling: Resampling = Resampling()) -> Activity:
+    """Return the activity of the heads of one model.
 
-    Raises InputError where ``scores`` kept no per-pair edges or holds a value that is not finite.
+    Raises InputError if ``scores`` kept no per-pair edges or holds a value that is not finite.
     """
-    weights = resamples(len(scores.pair_heads), count=how.resamples, seed=how.seed).astype(np.float32)
-    return activity(scores.graph, magnitudes(scores), weights, how)
+    weights = resamples(len(scores.pair_heads), count=resampling.resamples, seed=resampling.seed)
+    # float32 like the magnitudes: the products would else be float64, twice as large.
+    weights = weights.astype(np.float32)
+    return weighted_activity(scores.graph, edge_magnitudes(scores), weights, resampling)
 
 
-def activity(
+def weighted_activity(
     graph: Graph,
     magnitudes: "Float[np.ndarray, 'pair edge']",
     weights: "Float[np.ndarray, 'resample pair']",
-    how: Resampling,
+    resampling: Resampling,
 ) -> Activity:
-    """Activity under any weights of the pairs, each row adding up to 1."""
+    """Return the activity under any weights of the pairs, each row adding up to 1."""
     means = magnitudes.mean(axis=0, keepdims=True)
-    return _measured(magnitudes, weights, how, (means, widths(EdgeBlocks(graph), means)), None)
+    pooled = (means, bottleneck_paths(EdgeBlocks(graph), means))
+    return _resample_circuits(magnitudes, weights, resampling, pooled, None)
 
 
-def magnitudes(scores: EdgeScores) -> "Float[np.ndarray, 'pair edge']":
-    """|score| of the real edges in the order of ``EdgeBlocks.index``; pair by pair, so that no second copy of all edges
-    is held. Raises InputError as ``head_activity``.
+def edge_magnitudes(scores: EdgeScores) -> "Float[np.ndarray, 'pair edge']":
+    """Return |score| of the real edges in the order of ``EdgeBlocks.index``.
+
+    Raises InputError as ``head_activity`` does.
     """
     if scores.pair_edges is None:
         raise InputError(
             "the scores keep no per-pair edges, which the bootstrap resamples; attribute with keep_pairs=True"
         )
     blocks = EdgeBlocks(scores.graph)
-    kept = np.empty((len(scores.pair_edges), len(blocks.index)), dtype=np.float32)
-    for row, edges in zip(kept, scores.pair_edges, strict=True):
+    magnitudes = np.empty((len(scores.pair_edges), len(blocks.index)), dtype=np.float32)
+    # Pair by pair and in place, so that no second copy of all edges is held; mode "raise" would buffer each row.
+    for row, edges in zip(magnitudes, scores.pair_edges, strict=True):
         np.take(edges.ravel(), blocks.index, out=row, mode="clip")
-    np.abs(kept, out=kept)
-    if not np.isfinite(kept).all():
+    np.abs(magnitudes, out=magnitudes)
+    if not np.isfinite(magnitudes).all():
         raise InputError("the scores hold values that are not finite; a circuit needs a number for every edge")
-    return kept
+    return magnitudes
 
 
-def pooled_activity(scores: EdgeScores, how: Resampling = Resampling()) -> "Float[np.ndarray, 'layer head']":
-    """Log margin [layer, head] in the circuit of the pooled mean |score|; needs no per-pair edges."""
+def pooled_margins(scores: EdgeScores, resampling: Resampling = Resampling()) -> "Float[np.ndarray, 'layer head']":
+    """Return the log margins in the circuit of the pooled mean |score|, for which no per-pair edges are needed."""
     blocks = EdgeBlocks(scores.graph)
     pooled = scores.edges_abs.reshape(1, -1)[:, blocks.index]
-    margins: np.ndarray = _log_margins(widths(blocks, pooled).heads, _thresholds(pooled, how))[0]
-    return margins
+    entry_scores = bottleneck_paths(blocks, pooled).entry_scores
+    return np.asarray(_log_margins(entry_scores, _thresholds(pooled, resampling))[0])
+
+
+def in_circuit(margins: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
+    """Return 1.0 for every margin inside the pruned circuit and 0.0 outside: frequencies of a single circuit."""
+    return np.asarray(margins >= 0, dtype=np.float64)
 
 
 def resampled_frequency(
@@ -162,93 +173,105 @@ def resampled_frequency(
     centres: "Float[np.ndarray, 'row *grid'] | None" = None,
     spread: float = 1.0,
 ) -> "Float[np.ndarray, 'row *grid']":
-    """The inclusion frequencies each resample would itself have found, had it been the data.
+    """Return the inclusion frequencies each resample would itself have found, had it been the data.
 
     A bootstrap within the bootstrap at no cost: the margin's spread around a resample's own margin is taken to be its
     spread around the median, so the frequency is the share of margins at or above (median − margin of the resample).
 
-    centres: margins of other data than the resamples, whose own spread is ``spread`` times theirs.
+    Args:
+        margins: log margins in every resample.
+        centres: margins of other data than the resamples; the resamples' own by default.
+        spread: how much wider the margins of those other data scatter.
     """
     count = len(margins)
     columns = margins.reshape(count, -1).astype(np.float64).T
-    wanted = columns if centres is None else centres.reshape(len(centres), -1).astype(np.float64).T / spread
-    needed = np.median(columns, axis=1, keepdims=True) - wanted
+    targets = columns if centres is None else centres.reshape(len(centres), -1).astype(np.float64).T / spread
+    needed = np.median(columns, axis=1, keepdims=True) - targets
     # All columns are searched at once: each is moved to a range of its own.
     reach = max(np.abs(columns).max(initial=0.0), np.abs(needed).max(initial=0.0))
     shift = 2.0 * (reach + 1) * np.arange(len(columns))[:, None]
+    # side="left" counts the margins strictly below, so that one equal to what is needed is inside.
     below = np.searchsorted((np.sort(columns, axis=1) + shift).ravel(), (needed + shift).ravel(), side="left")
     below = below.reshape(needed.shape) - count * np.arange(len(columns))[:, None]
-    frequency: np.ndarray = (1.0 - below.T / count).reshape(needed.shape[1], *margins.shape[1:])
-    return frequency
+    return np.asarray((1.0 - below.T / count).reshape(needed.shape[1], *margins.shape[1:]))
 
 
-def _measured(
+def _resample_circuits(
     magnitudes: "Float[np.ndarray, 'pair edge']",
     weights: "Float[np.ndarray, 'resample pair']",
-    how: Resampling,
-    pooled: "tuple[Float[np.ndarray, '1 edge'], Widths]",
-    known: Widths | None,
+    resampling: Resampling,
+    pooled: "tuple[Float[np.ndarray, '1 edge'], BottleneckPaths]",
+    paths: BottleneckPaths | None,
 ) -> Activity:
-    """Resample by resample (in chunks) the threshold, the edges kept, and the widths unless they are known."""
-    whole = pooled[1]
-    smallest = _thresholds(pooled[0], how)
-    counts = np.zeros(magnitudes.shape[1], dtype=np.int64)
-    thresholds, found = [], []
-    for rows in _chunks(magnitudes.shape[1], len(weights)):
+    """Return the activity from every resample's threshold, edges and ``paths``, which are computed if None."""
+    blocks = pooled[1].blocks
+    pooled_threshold = _thresholds(pooled[0], resampling)
+    edge_counts = np.zeros(magnitudes.shape[1], dtype=np.int64)
+    # In chunks near the cache: all at once, 200 resamples of the 183,555 edges of Qwen2.5-1.5B are 147 MB.
+    thresholds, chunks = [], []
+    for rows in _row_chunks(magnitudes.shape[1], len(weights)):
         means = weights[rows] @ magnitudes
-        paths = widths(whole.blocks, means) if known is None else known.rows(rows)
-        thresholds.append(_thresholds(means, how, guess=float(smallest[0])))
-        found.append(paths)
-        counts += _edge_counts(means, paths, thresholds[-1])
-    every = Widths(
-        whole.blocks,
-        np.concatenate([paths.forward for paths in found]),
-        np.concatenate([paths.backward for paths in found]),
+        chunk = bottleneck_paths(blocks, means) if paths is None else paths.rows(rows)
+        thresholds.append(_thresholds(means, resampling, guess=float(pooled_threshold[0])))
+        chunks.append(chunk)
+        edge_counts += _count_edges(means, chunk, thresholds[-1])
+    forward = np.concatenate([chunk.forward for chunk in chunks])
+    backward = np.concatenate([chunk.backward for chunk in chunks])
+    return Activity(
+        resampling=resampling,
+        magnitudes=magnitudes,
+        weights=weights,
+        paths=BottleneckPaths(blocks, forward, backward),
+        thresholds=np.concatenate(thresholds),
+        edge_counts=edge_counts,
+        pooled_scores=pooled[0],
+        pooled_paths=pooled[1],
+        pooled_threshold=pooled_threshold,
     )
-    return Activity(how, magnitudes, weights, every, np.concatenate(thresholds), counts, *pooled, smallest)
 
 
-def _chunks(edges: int, count: int) -> Iterator[slice]:
-    rows = max(1, _CHUNK_BYTES // (4 * edges))
+def _row_chunks(edges: int, count: int) -> Iterator[slice]:
+    rows = max(1, _CHUNK_BYTES // (4 * edges))  # 4 bytes: float32
     return (slice(start, min(start + rows, count)) for start in range(0, count, rows))
 
 
 def _thresholds(
-    means: "Float[np.ndarray, 'row edge']", how: Resampling, guess: float = 0.0
+    means: "Float[np.ndarray, 'row edge']", resampling: Resampling, guess: float = 0.0
 ) -> "Float[np.ndarray, 'row']":
-    """The smallest |score| in the circuit, per row; ``guess`` is where it may lie (that of the pooled scores)."""
-    size = how.size(means.shape[1])
-    smallest = np.array([_nth_largest(row, size, _NEAR * guess) for row in means])
-    # Where fewer edges than asked are non-zero, only those count: an edge of score 0 carries nothing.
-    least: np.ndarray = np.maximum(smallest, max(how.tau, float(np.finfo(means.dtype).tiny))).astype(means.dtype)
-    return least
+    """Return the smallest |score| in the circuit, per row, which lies near ``guess``, that of the pooled scores."""
+    edges = resampling.circuit_edges(means.shape[1])
+    smallest = np.array([_nth_largest(row, edges, _NEAR * guess) for row in means])
+    # If fewer edges than asked are non-zero, only those count: an edge of score 0 carries nothing.
+    least = max(resampling.tau, float(np.finfo(means.dtype).tiny))
+    return np.asarray(np.maximum(smallest, least).astype(means.dtype))
 
 
-def _nth_largest(row: "Float[np.ndarray, 'edge']", n: int, floor: float) -> np.floating[Any]:
-    """Partitioning the few values above ``floor`` is ten times faster than all; where they are too few, all are."""
+def _nth_largest(row: "Float[np.ndarray, 'edge']", n: int, floor: float) -> float:
+    # Partitioning the few values above ``floor`` is ten times faster than all; if they are too few, all are.
     above = row[row >= floor]
     values = above if len(above) >= n else row
-    nth: np.floating[Any] = np.partition(values, len(values) - n)[len(values) - n]
-    return nth
+    return float(np.partition(values, len(values) - n)[len(values) - n])
 
 
 def _log_margins(
-    entry: "Float[np.ndarray, 'row *grid']", thresholds: "Float[np.ndarray, 'row']"
+    entry_scores: "Float[np.ndarray, 'row *grid']", thresholds: "Float[np.ndarray, 'row']"
 ) -> "Float[np.ndarray, 'row *grid']":
-    """Log of entry score over threshold, cut off far below 0."""
-    shaped = thresholds.reshape(-1, *[1] * (entry.ndim - 1))
-    margins: np.ndarray = np.log(np.maximum(entry / shaped, _SMALLEST))
-    return margins
+    """Return the log of entry score over threshold, cut off far below 0."""
+    # An entry score of 0 would have an infinite margin, around which nothing can be shifted.
+    aligned = thresholds.reshape(-1, *[1] * (entry_scores.ndim - 1))
+    return np.asarray(np.log(np.maximum(entry_scores / aligned, _SMALLEST)))
 
 
-def _edge_counts(
-    means: "Float[np.ndarray, 'row edge']", paths: Widths, thresholds: "Float[np.ndarray, 'row']"
+def _count_edges(
+    means: "Float[np.ndarray, 'row edge']", paths: BottleneckPaths, thresholds: "Float[np.ndarray, 'row']"
 ) -> "Int[np.ndarray, 'edge']":
-    """In how many rows each edge is in the pruned circuit: kept, and both its ends on a path of kept edges."""
+    """Count in how many rows each edge is in the pruned circuit: it and a path through both its ends reach the
+    threshold.
+    """
     counts = np.zeros(means.shape[1], dtype=np.int64)
     sources, destinations = paths.blocks.sources, paths.blocks.destinations
-    for scores, forward, onward, needed in zip(means, paths.forward, paths.onward, thresholds, strict=True):
-        edges = np.flatnonzero(scores >= needed)
-        alive = (forward[sources[edges]] >= needed) & (onward[destinations[edges]] >= needed)
+    for scores, forward, onward, threshold in zip(means, paths.forward, paths.onward, thresholds, strict=True):
+        edges = np.flatnonzero(scores >= threshold)
+        alive = (forward[sources[edges]] >= threshold) & (onward[destinations[edges]] >= threshold)
         counts[edges[alive]] += 1
     return counts

@@ -5,6 +5,7 @@ own autocorrelation: surrogates have its power spectrum with random phases (Thei
 10.1016/0167-2789(92)90102-S).
 """
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,46 +13,51 @@ from jaxtyping import Float, Int
 from scipy.stats import norm, rankdata
 
 from headscope.errors import InputError
+from headscope.measures.permutation import permutation_p_value
 from headscope.results.coupling import Coupling
 from headscope.results.dynamics import RewardCount
 
 Series = Float[np.ndarray, "_"]
 
 LAGS = 3
+"""Checkpoints by which the heads may come before or after the reward."""
+
 DRAWS = 1000
+"""Random-phase surrogates of each reward series."""
 
 
 def reward_coupling(
     runs: Sequence[tuple["Series", "Series"]], *, lags: int = LAGS, draws: int = DRAWS, seed: int = 0
 ) -> Coupling:
-    """Coupling of (reward, heads) per checkpoint, one pair of series per seed, all in the order of the steps.
+    """Return the coupling of (reward, heads) per checkpoint, one pair of series per seed, in the order of the steps.
 
     1. Difference both series; a checkpoint without a reward (NaN) cuts the run in two.
     2. Rank within each stretch and correlate at each lag; pool the stretches, weighted by their points.
-    3. The same with the phases of every differenced reward drawn at random.
+    3. Do the same with the phases of every differenced reward drawn at random.
 
-    A stretch of fewer than 3 differences after shifting says nothing and is left out; where all are, NaN with 0 points.
+    A stretch of fewer than 3 differences after shifting says nothing and is left out; if all are, NaN with 0 points.
 
-    Raises InputError where a run's two series differ in length.
+    Raises InputError if a run's two series differ in length.
     """
     shifts = np.arange(-lags, lags + 1)
-    stretches = [stretch for rewards, heads in runs for stretch in _stretches(rewards, heads)]
+    stretches = []
+    for rewards, heads in runs:
+        stretches += _difference_stretches(rewards, heads)
     rng = np.random.default_rng(seed)
-    observed, points = _pooled([(x[None], y) for x, y in stretches], shifts, 1)
-    null, _ = _pooled([(_surrogates(x, draws, rng), y) for x, y in stretches], shifts, draws)
-    found = observed[0]
-    error = np.sqrt((1 + found**2 / 2) / np.maximum(points - 3, 1e-9))
-    half = np.where(points > 3, float(norm.ppf(0.975)) * error, np.nan)
-    z = np.arctanh(np.clip(found, -1 + 1e-9, 1 - 1e-9))
+    observed, points = _pool_correlations([(x[None], y) for x, y in stretches], shifts, 1)
+    # The phases of the reward are drawn and the heads stay: both series keep their own autocorrelation.
+    null, _ = _pool_correlations([(_draw_surrogates(x, draws, rng), y) for x, y in stretches], shifts, draws)
+    correlation = observed[0]
+    low, high = _bonett_wright(correlation, points)
     after = shifts >= 0
     return Coupling(
         lags=shifts,
-        correlation=found,
-        low=np.tanh(z - half),
-        high=np.tanh(z + half),
-        p_value=np.where(points > 0, (1 + (null >= found - 1e-12).sum(axis=0)) / (1 + draws), np.nan),
+        correlation=correlation,
+        low=low,
+        high=high,
+        p_value=np.array([permutation_p_value(*pair) for pair in zip(correlation.tolist(), null.T, strict=True)]),
         points=points,
-        after_p=_largest_p(found[after], null[:, after]),
+        after_p=_largest_p_value(correlation[after], null[:, after]),
         seeds=len(runs),
         draws=draws,
         seed=seed,
@@ -59,28 +65,33 @@ def reward_coupling(
 
 
 def coupling_series(rows: Sequence[RewardCount]) -> tuple["Series", "Series"]:
-    """Reward and number of new heads at each checkpoint, for ``reward_coupling``."""
-    ordered = sorted(rows, key=lambda row: row.step)
-    return np.array([row.reward for row in ordered], dtype=np.float64), np.array([float(row.new) for row in ordered])
+    """Return reward and number of new heads at each checkpoint, for ``reward_coupling``."""
+    rows = sorted(rows, key=lambda row: row.step)
+    return np.array([row.reward for row in rows], dtype=np.float64), np.array([float(row.new) for row in rows])
 
 
-def _stretches(rewards: "Series", heads: "Series") -> list[tuple["Series", "Series"]]:
-    """Differences of both series within each run of checkpoints that have a reward."""
+def _difference_stretches(rewards: "Series", heads: "Series") -> list[tuple["Series", "Series"]]:
+    """Return the differences of both series within each run of checkpoints that have a reward."""
     if len(rewards) != len(heads):
         raise InputError(f"a run has {len(rewards)} rewards and {len(heads)} head counts; one of each per checkpoint")
     cuts = np.flatnonzero(~np.isfinite(rewards))
-    parts = zip(np.split(rewards, cuts), np.split(heads, cuts), strict=True)
-    kept = [(x[np.isfinite(x)], y[np.isfinite(x)]) for x, y in parts]
-    return [(np.diff(x), np.diff(y)) for x, y in kept if len(x) > 3]
+    stretches = []
+    for x, y in zip(np.split(rewards, cuts), np.split(heads, cuts), strict=True):
+        has_reward = np.isfinite(x)  # all but the first of a stretch, at which the series was cut
+        if has_reward.sum() > 3:  # three differences, the fewest that are correlated
+            stretches.append((np.diff(x[has_reward]), np.diff(y[has_reward])))
+    return stretches
 
 
-def _pooled(
+def _pool_correlations(
     stretches: "Sequence[tuple[Float[np.ndarray, 'draw _'], Series]]", shifts: "Int[np.ndarray, 'lag']", draws: int
 ) -> tuple["Float[np.ndarray, 'draw lag']", "Int[np.ndarray, 'lag']"]:
-    """Correlation over all stretches at each lag, for every draw of the first series; and the points behind it."""
-    weighted, points = np.zeros((draws, len(shifts))), np.zeros(len(shifts), dtype=np.int64)
+    """Return the correlation over all stretches at each lag, for every draw of the first series, and its points."""
+    weighted = np.zeros((draws, len(shifts)))
+    points = np.zeros(len(shifts), dtype=np.int64)
     for x, y in stretches:
         for index, lag in enumerate(shifts.tolist()):
+            # A positive lag pairs each change of the reward with a later change of the heads.
             early = x[:, max(0, -lag) : x.shape[1] - max(0, lag)]
             late = y[max(0, lag) : len(y) - max(0, -lag)]
             if len(late) >= 3:
@@ -90,28 +101,38 @@ def _pooled(
 
 
 def _spearman(x: "Float[np.ndarray, 'draw point']", y: "Float[np.ndarray, 'point']") -> "Float[np.ndarray, 'draw']":
-    """Of each row with ``y``; 0 where one of the two does not change: it follows nothing."""
-    one, other = rankdata(x, axis=1) - (len(y) + 1) / 2, rankdata(y) - (len(y) + 1) / 2
-    scale = np.sqrt((one**2).sum(axis=1) * (other @ other))
-    correlation: np.ndarray = np.divide(one @ other, scale, out=np.zeros(len(x)), where=scale > 0)
-    return correlation
+    """Correlate each row with ``y``; 0 if one of the two does not change: it follows nothing."""
+    middle = (len(y) + 1) / 2  # the mean rank, also with ties
+    x_ranks, y_ranks = rankdata(x, axis=1) - middle, rankdata(y) - middle
+    scale = np.sqrt((x_ranks**2).sum(axis=1) * (y_ranks @ y_ranks))
+    return np.asarray(np.divide(x_ranks @ y_ranks, scale, out=np.zeros(len(x)), where=scale > 0))
 
 
-def _surrogates(series: "Series", draws: int, rng: np.random.Generator) -> "Float[np.ndarray, 'draw point']":
-    """The same power spectrum, random phases; mean and (for an even length) the highest frequency stay real."""
+def _bonett_wright(
+    correlation: "Float[np.ndarray, 'lag']", points: "Int[np.ndarray, 'lag']"
+) -> tuple["Float[np.ndarray, 'lag']", "Float[np.ndarray, 'lag']"]:
+    """Return the 95 % interval (Bonett and Wright 2000) of rank correlations; NaN below 4 points."""
+    # The 1e-9 only keeps the division defined; below 4 points its result is not used.
+    error = np.sqrt((1 + correlation**2 / 2) / np.maximum(points - 3, 1e-9))
+    half_width = np.where(points > 3, float(norm.ppf(0.975)) * error, np.nan)
+    z = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))  # Fisher's z of a perfect correlation is infinite
+    return np.tanh(z - half_width), np.tanh(z + half_width)
+
+
+def _draw_surrogates(series: "Series", draws: int, rng: np.random.Generator) -> "Float[np.ndarray, 'draw point']":
+    """Return series of the same power spectrum with random phases."""
     spectrum = np.fft.rfft(series)
     turned = spectrum * np.exp(2j * np.pi * rng.random((draws, len(spectrum))))
+    # The mean and, for an even length, the highest frequency are real in a real series: no phase, a sign at most.
     turned[:, 0] = spectrum[0]
     if len(series) % 2 == 0:
         turned[:, -1] = abs(spectrum[-1]) * rng.choice((-1.0, 1.0), size=draws)
-    surrogates: np.ndarray = np.fft.irfft(turned, len(series), axis=1)
-    return surrogates
+    return np.asarray(np.fft.irfft(turned, len(series), axis=1))
 
 
-def _largest_p(found: "Float[np.ndarray, 'lag']", null: "Float[np.ndarray, 'draw lag']") -> float:
-    """Of the largest correlation, against the largest of each draw; NaN where nothing was correlated."""
-    known = np.isfinite(found)
-    if not known.any():
-        return float("nan")
-    largest = null[:, known].max(axis=1)
-    return float((1 + (largest >= found[known].max() - 1e-12).sum()) / (1 + len(null)))
+def _largest_p_value(correlation: "Float[np.ndarray, 'lag']", null: "Float[np.ndarray, 'draw lag']") -> float:
+    """Return the p of the largest correlation, against the largest of each draw; NaN if nothing was correlated."""
+    is_known = np.isfinite(correlation)
+    if not is_known.any():
+        return math.nan
+    return permutation_p_value(float(correlation[is_known].max()), null[:, is_known].max(axis=1))

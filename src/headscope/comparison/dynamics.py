@@ -12,11 +12,11 @@ from headscope.results.dynamics import Dynamics, Event, RewardCount
 from headscope.results.emergence import Emergence, Status
 
 HOLD = 2
-"""Checkpoints in a row that establish a birth, death or return (method section 5); one may be flicker."""
+"""How many checkpoints in a row establish a birth, death or return (method section 5); one may be flicker."""
 
 
 def head_dynamics(series: Sequence[tuple[int, Emergence]], *, hold: int = HOLD) -> Dynamics:
-    """Dynamics of a run from ``emergence`` of its checkpoints (step, result), in any order.
+    """Return the dynamics of a run from ``emergence`` of its checkpoints (step, result), in any order.
 
     A change that the last ``hold − 1`` checkpoints alone show is not an event: nothing confirms it yet.
 
@@ -24,21 +24,21 @@ def head_dynamics(series: Sequence[tuple[int, Emergence]], *, hold: int = HOLD) 
     """
     if hold < 1:
         raise InputError(f"hold is {hold}; at least 1 checkpoint is needed to establish an event")
-    series = sorted(series, key=lambda item: item[0])
+    series = sorted(series, key=lambda checkpoint: checkpoint[0])
     _require_one_run(series)
     steps = np.array([step for step, _ in series], dtype=np.int64)
     status = np.stack([result.status for _, result in series])
     base = series[0][1].base_active
     emergent = status == Status.NEW
     first = np.where(emergent.any(axis=0), emergent.argmax(axis=0), -1)
-    events = _events(steps, established(emergent, hold))
+    events = _events(steps, apply_hysteresis(emergent, hold))
     return Dynamics(steps, emergent, status == Status.KEPT, base, first, hold, events)
 
 
-def established(
+def apply_hysteresis(
     active: "Bool[np.ndarray, 'checkpoint layer head']", hold: int
 ) -> "Bool[np.ndarray, 'checkpoint layer head']":
-    """``active`` with hysteresis: a head's state changes where the contrary holds ``hold`` times in a row.
+    """Return the established states: a head's state changes once the contrary holds ``hold`` times in a row.
 
     It starts inactive, and a change is dated to the first of those checkpoints.
     """
@@ -46,7 +46,7 @@ def established(
     states = np.zeros_like(active)
     for checkpoint in range(len(active)):
         ahead = active[checkpoint : checkpoint + hold]
-        flips = (ahead != state).all(axis=0) & (len(ahead) == hold)
+        flips = (ahead != state).all(axis=0) & (len(ahead) == hold)  # near the end nothing can be confirmed
         state = state ^ flips
         states[checkpoint] = state
     return states
@@ -55,11 +55,11 @@ def established(
 def reward_against_counts(
     series: Sequence[tuple[int, Emergence]], reward_steps: Sequence[int], rewards: Sequence[float]
 ) -> list[RewardCount]:
-    """Reward since the previous checkpoint beside the head counts of each checkpoint.
+    """Return the reward since the previous checkpoint with the head counts of each checkpoint.
 
-    reward_steps, rewards: the training log, one entry per logged step, in any order.
+    reward_steps, rewards: the training log, one value per logged step, in any order.
 
-    Raises InputError where the two differ in length.
+    Raises InputError if the two differ in length.
     """
     if len(reward_steps) != len(rewards):
         raise InputError(
@@ -67,8 +67,9 @@ def reward_against_counts(
         )
     logged = np.asarray(reward_steps, dtype=np.int64)
     values = np.asarray(rewards, dtype=np.float64)
-    rows, before = [], np.iinfo(np.int64).min
-    for step, result in sorted(series, key=lambda item: item[0]):
+    rows = []
+    before = np.iinfo(np.int64).min  # the first checkpoint takes all rewards up to it, a step of 0 or less too
+    for step, result in sorted(series, key=lambda checkpoint: checkpoint[0]):
         window = values[(logged > before) & (logged <= step)]
         rows.append(_reward_count(step, window, result))
         before = step
@@ -83,12 +84,14 @@ def _reward_count(step: int, window: "Float[np.ndarray, 'logged']", result: Emer
 def _events(
     steps: "Int[np.ndarray, 'checkpoint']", states: "Bool[np.ndarray, 'checkpoint layer head']"
 ) -> tuple[Event, ...]:
+    # As int8, because a difference of booleans has no sign; the state before the first checkpoint is inactive.
     changes = np.diff(states.astype(np.int8), axis=0, prepend=0)
     born: set[HeadId] = set()
     events = []
-    for checkpoint, layer, row in np.argwhere(changes):
-        head = HeadId(int(layer), int(row))
-        kind = "death" if changes[checkpoint, layer, row] < 0 else "return" if head in born else "birth"
+    for checkpoint, layer, column in np.argwhere(changes):
+        head = HeadId(int(layer), int(column))
+        start = "return" if head in born else "birth"
+        kind = "death" if changes[checkpoint, layer, column] < 0 else start
         born.add(head)
         events.append(Event(int(steps[checkpoint]), str(head), kind))
     return tuple(events)

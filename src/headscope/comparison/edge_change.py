@@ -1,45 +1,66 @@
 """Edges born and lost between two models, by the method for heads."""
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
-from headscope.comparison.activity import Activity
-from headscope.comparison.measured import Method, candidates, edge_frequencies, retest_edge_sides
+from headscope.comparison.activity import Activity, in_circuit, resampled_frequency
+from headscope.comparison.inclusion import EmergenceMethod
 from headscope.comparison.resampling import Resampling
-from headscope.comparison.retest import Retest
-from headscope.comparison.tally import Frequencies, Tally
+from headscope.comparison.split_half_null import SplitHalves
+from headscope.comparison.status_counts import Frequencies, StatusCounts
 from headscope.results.counts import EdgeChange
 from headscope.results.emergence import Status, status_grid
 
 Edges = Int[np.ndarray, "chosen"]
 
 
-def edge_null(found: Retest, base: Activity, how: Resampling, method: Method) -> Tally:
-    """Edges of base against itself on the two sides of every cut."""
-    edges = candidates(base, found.halves)
-    return Tally.null(retest_edge_sides(found, base, edges, method), found.pairs, how)
+def edge_null(halves: SplitHalves, base: Activity, resampling: Resampling, method: EmergenceMethod) -> StatusCounts:
+    """Count the edges of base against itself on the two sides of every cut."""
+    edges = _edges_in_play(base, halves.activity)
+    return StatusCounts.split_half(halves.edge_frequencies(base, edges, method), halves.pairs, resampling)
 
 
-def edge_change(base: Activity, post: Activity, null: Tally, how: Resampling, method: Method) -> EdgeChange:
-    """Edges kept, born and lost in ``post``, with the excess over ``null``."""
-    edges, before, after = _both(base, post, method)
-    tally = Tally.between(before, after, how)
-    status = status_grid(before.observed[0], after.observed[0], core=how.core, contingent=how.contingent)
+def edge_change(
+    base: Activity, post: Activity, null: StatusCounts, resampling: Resampling, method: EmergenceMethod
+) -> EdgeChange:
+    """Return the edges kept, born and lost in ``post``, with the excess over ``null``."""
+    edges = _edges_in_play(base, post)
+    before = _edge_frequencies(base, edges, method)
+    after = _edge_frequencies(post, edges, method)
+    counts = StatusCounts.compare(before, after, resampling)
+    core, contingent = resampling.core, resampling.contingent
+    status = status_grid(before.observed[0], after.observed[0], core=core, contingent=contingent)
     return EdgeChange(
-        counts=tally.counts(how.seed),
-        null=null.range(),
-        excess=tally.excess(null, how.seed),
+        counts=counts.counts(resampling.seed),
+        null=null.cut_range(),
+        excess=counts.excess(null, resampling.seed),
         born=_names(post, edges[status == Status.NEW]),
         lost=_names(base, edges[status == Status.LOST]),
     )
 
 
-def _both(base: Activity, post: Activity, method: Method) -> tuple["Edges", Frequencies, Frequencies]:
-    edges = candidates(base, post)
-    return edges, edge_frequencies(base, edges, method), edge_frequencies(post, edges, method)
+def _edges_in_play(first: Activity, second: Activity) -> "Edges":
+    """Return the edges in the circuit of any resample, or of the pooled scores, of either model.
+
+    All others are absent in both, and would only make the arrays larger.
+    """
+    return np.flatnonzero(_is_in_play(first) | _is_in_play(second))
 
 
-def _names(found: Activity, edges: "Edges") -> tuple[str, ...]:
-    """Strongest first."""
-    order = np.argsort(-found.magnitudes[:, edges].mean(axis=0), kind="stable")
-    return tuple(found.whole.blocks.names(edges[order]))
+def _is_in_play(activity: Activity) -> "Bool[np.ndarray, 'edge']":
+    counts = activity.edge_counts
+    return np.asarray((counts > 0) | (activity.pooled_edge_margins(np.arange(len(counts))) >= 0))
+
+
+def _edge_frequencies(activity: Activity, edges: "Edges", method: EmergenceMethod) -> Frequencies:
+    """Return the inclusion frequencies of some edges, in one group."""
+    margins = activity.edge_margins(edges)[:, None]
+    if method == "paper":
+        return Frequencies(in_circuit(activity.pooled_edge_margins(edges))[None], in_circuit(margins), activity.pairs)
+    return Frequencies(in_circuit(margins).mean(axis=0), resampled_frequency(margins), activity.pairs)
+
+
+def _names(activity: Activity, edges: "Edges") -> tuple[str, ...]:
+    """Return the names of some edges, strongest first."""
+    order = np.argsort(-activity.magnitudes[:, edges].mean(axis=0), kind="stable")
+    return tuple(activity.pooled_paths.blocks.names(edges[order]))

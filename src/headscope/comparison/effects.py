@@ -28,101 +28,110 @@ EPSILON = 1e-6
 """The paper's guard against dividing by 0 in the effect (A.6)."""
 
 RESOLUTION = float(np.finfo(np.float32).eps)
-"""Of a score, relative to its size."""
+"""The smallest relative difference that a float32 score can show."""
 
 GROWTH = 2.0
-"""A head whose importance grew by more is *doubled*. Where a few heads are known to have changed, shares of the others
-move by up to a half (``benchmarks/planted.py``).
+"""A head whose importance grew by more than this factor is *doubled*.
+
+If a few heads are known to have changed, shares of the others move by up to a half (``benchmarks/planted.py``).
 """
 
 
-def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, level: float = LEVEL) -> HeadEstimates:
-    """Importance of every head, summing to 1, with intervals over pairs.
+def head_importance(scores: EdgeScores, circuit: Circuit | None = None) -> HeadEstimates:
+    """Return the importance of every head, summing to 1, with intervals over pairs.
 
-    ``circuit``: sum over its edges only, as the paper does; needs scores with per-pair edges (InputError
-    otherwise).
+    With ``circuit``, sum over its edges only, as the paper does.
+
+    Raises InputError for a circuit if the scores have no per-pair edges.
     """
     sums = pair_sums(scores, circuit)
-    found = _estimates(shares(sums.mean(axis=0)), (influence(sums),), level)
-    # On the scale of log-odds, where shares are less skewed and stay between 0 and 1.
-    spread = found.value * (1 - found.value)
-    half = np.divide(found.high - found.value, spread, out=np.zeros_like(spread), where=spread > 0)
-    odds = logit(found.value)
-    return HeadEstimates(found.value, np.asarray(expit(odds - half)), np.asarray(expit(odds + half)))
+    estimates = _estimates(shares(sums.mean(axis=0)), (influence(sums),))
+    share = estimates.value
+    # On the scale of log-odds shares are less skewed and stay between 0 and 1; d logit(p) / dp = 1 / (p (1 − p)).
+    slope = share * (1 - share)
+    half_width = np.divide(estimates.high - share, slope, out=np.zeros_like(slope), where=slope > 0)
+    log_odds = logit(share)
+    return HeadEstimates(share, np.asarray(expit(log_odds - half_width)), np.asarray(expit(log_odds + half_width)))
 
 
-def importance_change(
-    base: EdgeScores, post: EdgeScores, *, level: float = LEVEL, paired: bool = True
-) -> HeadEstimates:
-    """Importance in post − in base, with interval and p-value; positive where it grew. paired: see ``contrast``."""
-    return contrast((base, post), (-1.0, 1.0), level=level, paired=paired)
+def importance_change(base: EdgeScores, post: EdgeScores, *, paired: bool = True) -> HeadEstimates:
+    """Return importance in post − in base, with interval and p-value; positive if it grew.
+
+    paired: see ``importance_contrast``.
+    """
+    return importance_contrast((base, post), (-1.0, 1.0), paired=paired)
 
 
-def doubled(base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True) -> HeadSet:
-    """Heads whose importance grew by more than ``factor``: emergence without a circuit or its size.
+def doubled_heads(base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True) -> HeadSet:
+    """Return the heads whose importance grew by more than ``factor``: emergence without a circuit or its size.
 
     Of the heads named, at most 5 % false ones are expected (Benjamini and Hochberg over heads). ``factor`` 1 would name
     every head whose share moved, as those of unchanged heads do when others change.
     """
-    found = contrast((base, post), (-factor, 1.0), paired=paired)
-    if found.p_value is None or np.isnan(found.p_value).all():
+    growth = importance_contrast((base, post), (-factor, 1.0), paired=paired)
+    if growth.p_value is None or np.isnan(growth.p_value).all():
         return HeadSet(())
-    return HeadSet.from_grid((q_values(found.p_value) <= 1 - LEVEL) & (found.value > 0))
+    return HeadSet.from_grid((q_values(growth.p_value) <= 1 - LEVEL) & (growth.value > 0))
 
 
-def contrast(
-    cells: Sequence[EdgeScores], weights: Sequence[float], *, level: float = LEVEL, paired: bool = True
-) -> HeadEstimates:
-    """Σ weight · importance over several results, with interval and p-value of its being 0.
+def importance_contrast(cells: Sequence[EdgeScores], weights: Sequence[float], *, paired: bool = True) -> HeadEstimates:
+    """Return Σ weight · importance over several results, with interval and p-value of its being 0.
 
-    paired: all were scored on the same pairs, whose noise they share; otherwise by Welch's t.
-    Sums that float32 scores cannot tell from 0 are 0: equal cells leave rounding, alike in every pair, which a test
-    would take for a change.
+    paired: True if all were scored on the same pairs, whose noise they share; otherwise Welch's t is used.
     """
-    sums = [pair_sums(cell) for cell in cells]
-    terms = [weight * shares(each.mean(axis=0)) for weight, each in zip(weights, sums, strict=True)]
-    moves = [weight * influence(each) for weight, each in zip(weights, sums, strict=True)]
-    return _estimates(_summed(terms), [_summed(moves)] if paired else moves, level)
+    terms, influences = [], []
+    for cell, weight in zip(cells, weights, strict=True):
+        sums = pair_sums(cell)
+        terms.append(weight * shares(sums.mean(axis=0)))
+        influences.append(weight * influence(sums))
+    return _estimates(_sum_or_zero(terms), [_sum_or_zero(influences)] if paired else influences)
 
 
-def _summed(terms: "Sequence[Float[np.ndarray, '*grid']]") -> "Float[np.ndarray, '*grid']":
-    total, size = np.asarray(sum(terms)), np.asarray(sum(np.abs(term) for term in terms))
+def _sum_or_zero(terms: "Sequence[Float[np.ndarray, '*grid']]") -> "Float[np.ndarray, '*grid']":
+    """Return the sum, 0 in the cells in which float32 scores cannot tell it from 0.
+
+    Equal cells leave rounding, alike in every pair, which a test would take for a change.
+    """
+    total = np.asarray(sum(terms))
+    size = np.asarray(sum(np.abs(term) for term in terms))
     return np.where(np.abs(total) <= RESOLUTION * size, 0.0, total)
 
 
 def effect(
     base: "Float[np.ndarray, 'layer head']", post: "Float[np.ndarray, 'layer head']"
 ) -> "Float[np.ndarray, 'layer head']":
-    """E = (I_post − I_base) / (I_post + I_base + 1e-6), in [−1, 1] (the paper, A.6); its sign as above."""
-    effects: np.ndarray = (post - base) / (post + base + EPSILON)
-    return effects
+    """Return E = (I_post − I_base) / (I_post + I_base + 1e-6), in [−1, 1] (the paper, A.6); positive if it grew."""
+    return np.asarray((post - base) / (post + base + EPSILON))
 
 
 def effects(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
-    """E at every checkpoint, from importances over all edges; their mean over the first axis is the paper's map.
+    """Return E at every checkpoint, from importances over all edges; their mean over checkpoints is the paper's map.
 
     Raises InputError for a result that holds no importances (made by an earlier headscope).
     """
-    if any(result.base_importance is None for result in series):
-        raise InputError("a comparison holds no importances of the base; compare again with this headscope")
-    befores = [result.base_importance for result in series if result.base_importance is not None]
-    pairs = zip(befores, series, strict=True)
-    return np.stack([effect(before, before + result.importance_change.value) for before, result in pairs])
+    grids = []
+    for result in series:
+        base = result.base_importance
+        if base is None:
+            raise InputError("a comparison holds no importances of the base; compare again with this headscope")
+        grids.append(effect(base, base + result.importance_change.value))
+    return np.stack(grids)
 
 
 def change_q_values(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
-    """Benjamini and Hochberg's q of each head's change of importance, over heads × checkpoints.
+    """Return Benjamini and Hochberg's q of each head's change of importance, over heads × checkpoints.
 
-    Heads with q ≤ 0.05 are changed, with at most 5 % false ones expected among them; NaN where nothing was tested.
+    Heads with q ≤ 0.05 are changed, with at most 5 % false ones expected among them; NaN if nothing was tested.
     """
-    tests = [result.importance_change for result in series]
-    return q_values(
-        np.stack([np.full_like(test.value, np.nan) if test.p_value is None else test.p_value for test in tests])
-    )
+    p_values = []
+    for result in series:
+        change = result.importance_change
+        p_values.append(np.full_like(change.value, np.nan) if change.p_value is None else change.p_value)
+    return q_values(np.stack(p_values))
 
 
 def pair_sums(scores: EdgeScores, circuit: Circuit | None = None) -> "Float[np.ndarray, 'pair layer head']":
-    """Per pair the sum of |score| over each head's outgoing edges (those of ``circuit``)."""
+    """Return per pair the sum of |score| over each head's outgoing edges (those of ``circuit``)."""
     if circuit is None:
         return scores.pair_heads.astype(np.float64)
     if scores.pair_edges is None:
@@ -130,45 +139,43 @@ def pair_sums(scores: EdgeScores, circuit: Circuit | None = None) -> "Float[np.n
             "the scores keep no per-pair edges, which importance within a circuit sums; attribute with keep_pairs=True"
         )
     inside = np.abs(scores.pair_edges) * circuit.edges
-    sums: np.ndarray = scores.graph.head_grid(inside.sum(axis=2, dtype=np.float64))
-    return sums
+    return np.asarray(scores.graph.head_grid(inside.sum(axis=2, dtype=np.float64)))
 
 
 def shares(sums: "Float[np.ndarray, '*rows layer head']") -> "Float[np.ndarray, '*rows layer head']":
-    """Normalised to sum 1 over heads; all 0 where nothing runs through any head."""
+    """Return the sums normalised to 1 over heads; all 0 if nothing runs through any head."""
     total = sums.sum(axis=(-2, -1), keepdims=True)
-    normalised: np.ndarray = np.divide(sums, total, out=np.zeros_like(sums), where=total > 0)
-    return normalised
+    return np.asarray(np.divide(sums, total, out=np.zeros_like(sums), where=total > 0))
 
 
 def influence(sums: "Float[np.ndarray, 'pair layer head']") -> "Float[np.ndarray, 'pair layer head']":
-    """How far each pair moves the shares of the mean, to first order; mean 0 over pairs."""
+    """Return how far each pair moves the shares of the mean, to first order; mean 0 over pairs."""
     mean = sums.mean(axis=0)
     total = float(mean.sum())
     if total <= 0:
         return np.zeros_like(sums)
-    moves: np.ndarray = (sums - shares(mean) * sums.sum(axis=(1, 2), keepdims=True)) / total
-    return moves
+    # The derivative of a quotient: a pair moves a head's share by its own sum less the share of all its sums.
+    return np.asarray((sums - shares(mean) * sums.sum(axis=(1, 2), keepdims=True)) / total)
 
 
 def _estimates(
-    value: "Float[np.ndarray, 'layer head']",
-    samples: "Sequence[Float[np.ndarray, '_ layer head']]",
-    level: float,
+    value: "Float[np.ndarray, 'layer head']", samples: "Sequence[Float[np.ndarray, '_ layer head']]"
 ) -> HeadEstimates:
-    """Student's t interval and p-value of ``value``, on which the pairs have these influences; of samples of pairs that
-    were drawn apart Welch's.
+    """Return Student's t interval and p-value of ``value`` from the influences of one sample of pairs on it, Welch's
+    from those of several samples drawn apart.
     """
-    if min(len(moves) for moves in samples) < 2:
+    if min(len(influences) for influences in samples) < 2:
         unknown = np.full_like(value, np.nan)
         return HeadEstimates(value, unknown, unknown, unknown)
-    parts = np.stack([moves.var(axis=0, ddof=1) / len(moves) for moves in samples])
-    variance = parts.sum(axis=0)
-    spread = np.stack([part**2 / (len(moves) - 1) for part, moves in zip(parts, samples, strict=True)]).sum(axis=0)
+    variances = np.stack([influences.var(axis=0, ddof=1) / len(influences) for influences in samples])
+    variance = variances.sum(axis=0)
+    # Welch and Satterthwaite's degrees of freedom; of one sample exactly n − 1.
+    freedoms = np.array([len(influences) - 1 for influences in samples])
+    spread = (variances**2 / freedoms[:, None, None]).sum(axis=0)
     # Without any variance the freedom does not matter: that of the smallest sample stands in.
-    least = float(min(len(moves) for moves in samples) - 1)
-    freedom = np.divide(variance**2, spread, out=np.full_like(spread, least), where=spread > 0)
+    freedom = np.divide(variance**2, spread, out=np.full_like(spread, float(freedoms.min())), where=spread > 0)
     error = np.sqrt(variance)
-    half = t.ppf(0.5 + level / 2, freedom) * error
+    half_width = t.ppf(0.5 + LEVEL / 2, freedom) * error
+    # A change without any spread is certain, no change without any is none.
     statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
-    return HeadEstimates(value, value - half, value + half, np.asarray(2 * t.sf(statistic, freedom)))
+    return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * t.sf(statistic, freedom)))

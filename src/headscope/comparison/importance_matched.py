@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import numpy as np
 from jaxtyping import Float
 
-from headscope.comparison.matched import MatchedSets
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 
 _NEAREST = 3
-"""Each head's first neighbours; as many more are taken as the wanted number of sets needs."""
+"""Each head's first neighbours; more are tried while there are too few sets."""
 
 _TRIES = 50
+"""Draws per set asked for, at each number of neighbours."""
 
 
 def importance_matched_sets(
@@ -22,51 +22,69 @@ def importance_matched_sets(
     seed: int,
     *,
     exclude: HeadSet = HeadSet(()),
-) -> MatchedSets:
-    """``count`` distinct random sets in which a head of nearly the same ``importance`` stands for each of ``heads``.
+) -> tuple[HeadSet, ...]:
+    """Return ``count`` distinct random sets in which a head of nearly the same importance replaces each of ``heads``.
 
-    importance: of every head, at least 0; nearness is that of logarithms, because importances span orders of magnitude.
-    A head's stand-in is drawn from its nearest others, outside ``heads`` and ``exclude``, in any layer: three, or
-    more until ``count`` sets are found. Fewer sets are returned where fewer exist.
+    Nearness is that of logarithms, because importances span orders of magnitude. A head's replacement is drawn from its
+    nearest heads in any layer, outside ``heads`` and ``exclude``: from three, or more until there are ``count`` sets.
+    Fewer sets are returned if fewer exist.
 
-    Raises InputError for an empty set, a head outside the grid, a count below 1, or where too few other heads are left.
+    Args:
+        heads: the real set.
+        importance: of every head, at least 0.
+        count: sets to draw.
+        seed: of the draws.
+        exclude: heads that stay out of every set.
+
+    Raises:
+        InputError: for an empty set, a head outside the grid, a count below 1, or if too few other heads are left.
     """
     heads.grid(*importance.shape)
     exclude.grid(*importance.shape)
     if count < 1 or not heads:
         raise InputError(f"found {len(heads)} heads and a count of {count}; at least one of each is needed")
-    size = np.log(np.maximum(importance, 1e-12))
-    others = [HeadId(*map(int, place)) for place in np.ndindex(importance.shape)]
-    others = [head for head in others if head not in heads and head not in exclude]
-    if len(others) < len(heads):
-        raise InputError(f"only {len(others)} other heads are left to stand in for {len(heads)}; exclude fewer heads")
-    nearest = {head: _by_distance(others, abs(size - size[head])) for head in heads}
-    draw = np.random.default_rng(seed)
-    found: dict[HeadSet, None] = {}
-    for pool in range(min(_NEAREST, len(others)), len(others) + 1):
-        for drawn in _draws(nearest, pool, _TRIES * count, draw):
-            found.setdefault(drawn)
-            if len(found) == count:
-                return MatchedSets(tuple(found), count, (), (), seed)
-    return MatchedSets(tuple(found), count, (), (), seed)
+    log_importance = np.log(np.maximum(importance, 1e-12))  # a head without importance has a logarithm too
+    candidates = []
+    for place in np.ndindex(importance.shape):
+        head = HeadId(*map(int, place))
+        if head not in heads and head not in exclude:
+            candidates.append(head)
+    if len(candidates) < len(heads):
+        raise InputError(
+            f"only {len(candidates)} other heads are left to stand in for {len(heads)}; exclude fewer heads"
+        )
+    neighbours = [_by_distance(candidates, abs(log_importance - log_importance[head])) for head in heads]
+    rng = np.random.default_rng(seed)
+    sets: dict[HeadSet, None] = {}  # an ordered set
+    for pool in range(min(_NEAREST, len(candidates)), len(candidates) + 1):
+        for drawn in _draw_sets(neighbours, pool, _TRIES * count, rng):
+            sets.setdefault(drawn)
+            if len(sets) == count:
+                return tuple(sets)
+    return tuple(sets)
 
 
 def _by_distance(heads: list[HeadId], distance: "Float[np.ndarray, 'layer head']") -> list[HeadId]:
+    # A stable sort: heads equally far stay in the order of layers, so that a seed fixes the sets.
     return sorted(heads, key=lambda head: float(distance[head]))
 
 
-def _draws(nearest: dict[HeadId, list[HeadId]], pool: int, tries: int, draw: np.random.Generator) -> Iterator[HeadSet]:
-    """Sets in which every head has its own stand-in among its ``pool`` nearest; stops early where draws repeat."""
-    seen: set[HeadSet] = set()
+def _draw_sets(neighbours: list[list[HeadId]], pool: int, tries: int, rng: np.random.Generator) -> Iterator[HeadSet]:
+    """Yield sets in which every head has a replacement of its own among its ``pool`` nearest.
+
+    Stops early once most draws repeat: ten tries for every set there is, at least twenty.
+    """
+    distinct: set[HeadSet] = set()
     for attempt in range(1, tries + 1):
-        taken: list[HeadId] = []
-        for head in draw.permutation(len(nearest)):
-            free = [other for other in list(nearest.values())[head][:pool] if other not in taken]
+        replacements: list[HeadId] = []
+        for index in rng.permutation(len(neighbours)):  # in random order, so that no head always chooses first
+            free = [head for head in neighbours[index][:pool] if head not in replacements]
             if not free:
                 break
-            taken.append(free[int(draw.integers(len(free)))])
-        if len(taken) == len(nearest):
-            seen.add(HeadSet.of(taken))
-            yield HeadSet.of(taken)
-        if attempt >= 20 and attempt > 10 * len(seen):
+            replacements.append(free[int(rng.integers(len(free)))])
+        if len(replacements) == len(neighbours):
+            drawn = HeadSet.of(replacements)
+            distinct.add(drawn)
+            yield drawn
+        if attempt >= 20 and attempt > 10 * len(distinct):
             return

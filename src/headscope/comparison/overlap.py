@@ -8,69 +8,70 @@ per layer. Both are computed exactly.
 import math
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.stats import hypergeom, norm, spearmanr
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.measures.intervals import LEVEL
+from headscope.measures.intervals import LEVEL, without_interval
 from headscope.results.estimate import Estimate
 from headscope.results.overlap import Overlap
 
 
 def overlap(first: HeadSet, second: HeadSet, layers: int, heads: int, *, by_layer: bool = True) -> Overlap:
-    """Overlap of two sets of heads of one model with ``layers`` × ``heads`` heads.
+    """Return the overlap of two sets of heads of one model with ``layers`` × ``heads`` heads.
 
     by_layer: random sets have as many heads in each layer as the real ones; otherwise only as many in all, which calls
     it an overlap when two sets merely sit in the same layers.
 
     Raises InputError for a head outside the model.
     """
-    ones, twos = first.grid(layers, heads), second.grid(layers, heads)
+    first_grid, second_grid = first.grid(layers, heads), second.grid(layers, heads)
     if not by_layer:
-        ones, twos = ones.reshape(1, -1), twos.reshape(1, -1)
+        first_grid, second_grid = first_grid.reshape(1, -1), second_grid.reshape(1, -1)
+    # chances[n]: that random sets share n heads in all, the convolution of the layers' hypergeometric numbers.
     chances = np.ones(1)
-    for one, two in zip(ones, twos, strict=True):
-        shared = np.arange(min(int(one.sum()), int(two.sum())) + 1)
-        chances = np.convolve(chances, hypergeom.pmf(shared, len(one), int(one.sum()), int(two.sum())))
-    both = int((ones & twos).sum())
-    sizes = len(first), len(second)
-    jaccards = _jaccard(np.arange(len(chances)), *sizes)
-    below = np.cumsum(chances)
+    for first_row, second_row in zip(first_grid, second_grid, strict=True):
+        drawn, marked = int(first_row.sum()), int(second_row.sum())
+        counts = np.arange(min(drawn, marked) + 1)
+        chances = np.convolve(chances, hypergeom.pmf(counts, len(first_row), drawn, marked))
+    shared = int((first_grid & second_grid).sum())
+    jaccards = _jaccard(np.arange(len(chances)), len(first), len(second))
+    cumulative = np.cumsum(chances)
+    # Rounding may leave the sum of all chances below 0.975, past the end of the array.
+    highest = min(len(jaccards) - 1, int(np.searchsorted(cumulative, 0.975)))
     return Overlap(
-        jaccard=float(_jaccard(np.array([both]), *sizes)[0]),
+        jaccard=float(_jaccard(np.array([shared]), len(first), len(second))[0]),
         chance=float(chances @ jaccards),
-        chance_low=float(jaccards[int(np.searchsorted(below, 0.025))]),
-        chance_high=float(jaccards[min(len(jaccards) - 1, int(np.searchsorted(below, 0.975)))]),
-        p_value=min(1.0, float(chances[both:].sum())),
-        shared=both,
-        first=sizes[0],
-        second=sizes[1],
+        chance_low=float(jaccards[int(np.searchsorted(cumulative, 0.025))]),
+        chance_high=float(jaccards[highest]),
+        p_value=min(1.0, float(chances[shared:].sum())),  # rounding may add up beyond 1
+        shared=shared,
+        first=len(first),
+        second=len(second),
         by_layer=by_layer,
     )
 
 
-def rank_correlation(
-    first: "Float[np.ndarray, 'layer head']", second: "Float[np.ndarray, 'layer head']", *, level: float = LEVEL
-) -> Estimate:
-    """Spearman's correlation of two full score vectors over heads, with Bonett and Wright's (2000) interval.
+def rank_correlation(first: "Float[np.ndarray, 'layer head']", second: "Float[np.ndarray, 'layer head']") -> Estimate:
+    """Return Spearman's correlation of two full score vectors over heads, with Bonett and Wright's (2000) interval.
 
-    NaN where one of them is constant. Raises InputError where the shapes differ or there are fewer than 4 heads.
+    NaN if one of them is constant. Raises InputError if the shapes differ or there are fewer than 4 heads.
     """
     if first.shape != second.shape or first.size < 4:
         raise InputError(
             f"scores of {first.shape} and {second.shape} heads cannot be ranked; one shape and 4 heads are needed"
         )
     if np.ptp(first) == 0 or np.ptp(second) == 0:
-        return Estimate(math.nan, math.nan, math.nan, first.size, "constant scores")
+        return without_interval(first.size, "constant scores")
     value = float(spearmanr(first.ravel(), second.ravel()).statistic)
-    half = float(norm.ppf(0.5 + level / 2)) * math.sqrt((1 + value**2 / 2) / (first.size - 3))
-    z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))
-    low, high = min(value, math.tanh(z - half)), max(value, math.tanh(z + half))
-    return Estimate(value, low, high, first.size, f"Bonett-Wright {level:.0%}")
+    half_width = float(norm.ppf(0.5 + LEVEL / 2)) * math.sqrt((1 + value**2 / 2) / (first.size - 3))
+    z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))  # Fisher's z of a perfect correlation is infinite
+    low = min(value, math.tanh(z - half_width))
+    high = max(value, math.tanh(z + half_width))
+    return Estimate(value, low, high, first.size, f"Bonett-Wright {LEVEL:.0%}")
 
 
-def _jaccard(shared: "np.ndarray", first: int, second: int) -> "Float[np.ndarray, 'count']":
+def _jaccard(shared: "Int[np.ndarray, 'count']", first: int, second: int) -> "Float[np.ndarray, 'count']":
     union = first + second - shared
-    ratio: np.ndarray = np.divide(shared, union, out=np.full(len(shared), np.nan), where=union > 0)
-    return ratio
+    return np.asarray(np.divide(shared, union, out=np.full(len(shared), np.nan), where=union > 0))

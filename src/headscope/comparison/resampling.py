@@ -17,10 +17,13 @@ class Resampling:
     fraction: of real edges in a circuit, 0 < fraction ≤ 1; at least one edge is kept.
     resamples: bootstrap resamples of the pairs.
     seed: two results on the same pairs with the same seed are resampled alike (a paired bootstrap).
-    core, contingent: the thresholds on the inclusion frequency.
-    edges: instead of the fraction, how many edges; a smaller graph gives all it has.
+    core: a head included in at least this share of the resamples is core.
+    contingent: a head included in less than this share is absent.
+    edges: instead of the fraction, the number of edges; a smaller graph gives all it has.
     tau: of those edges only the ones with |score| ≥ tau stay. It has the metric's unit, so that one value means
         different things to different checkpoints (method section 2): 0 by default.
+
+    Raises InputError for a value outside its range.
     """
 
     fraction: float = 0.01
@@ -48,12 +51,13 @@ class Resampling:
         if not self.tau >= 0:
             raise InputError(f"tau is {self.tau}; the least |score| of an edge is 0 or more")
 
-    def size(self, total: int) -> int:
-        """Edges of a circuit in a graph of ``total`` real edges, before ``tau``."""
+    def circuit_edges(self, total: int) -> int:
+        """Return the number of edges of a circuit in a graph of ``total`` real edges, before ``tau``."""
         return max(1, round(self.fraction * total)) if self.edges is None else min(self.edges, total)
 
     def independent(self) -> "Resampling":
-        """The same with other random numbers: other pairs must be resampled on their own, for with the same weights
-        their noise would cancel.
+        """Return the same settings with other random numbers.
+
+        Other pairs must be resampled on their own: with the same weights their noise would cancel.
         """
         return replace(self, seed=self.seed + 1)

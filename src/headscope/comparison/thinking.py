@@ -6,11 +6,11 @@ from functools import partial
 import numpy as np
 
 from headscope.comparison.activity import Activity, head_activity
-from headscope.comparison.compatible import require_other_pairs
+from headscope.comparison.compatibility import require_other_pairs
 from headscope.comparison.emergence import emergence
+from headscope.comparison.equal_faithfulness import FAITHFULNESS, fraction_reaching
 from headscope.comparison.resampling import Resampling
-from headscope.comparison.sizes import fraction_reaching
-from headscope.comparison.tally import count_estimate
+from headscope.comparison.status_counts import count_estimate
 from headscope.errors import InputError
 from headscope.measures.intervals import bootstrap
 from headscope.results.edges import EdgeScores
@@ -18,9 +18,6 @@ from headscope.results.estimate import Estimate
 from headscope.results.faithfulness import FaithfulnessCurve, Weights
 from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
-
-FAITHFULNESS = 0.8
-"""Of the circuits whose sizes are compared."""
 
 
 def think_on_off(
@@ -30,49 +27,62 @@ def think_on_off(
     off_curve: FaithfulnessCurve,
     *,
     off_again: EdgeScores | None = None,
-    how: Resampling = Resampling(),
+    resampling: Resampling = Resampling(),
     faithfulness: float = FAITHFULNESS,
 ) -> Thinking:
-    """Both modes of one model, each scored on pairs of its own: the same text would give one model the same scores.
+    """Compare both modes of one model, each scored on pairs of its own.
 
-    The curves say how faithful circuits of each size are. off_again: think-off on fresh pairs, for the null.
-    Raises InputError where the graphs differ, or both modes were scored on the same pairs.
+    The same text would give one model the same scores.
+
+    Args:
+        on: scores of think-on.
+        off: scores of think-off, which is taken for the base.
+        on_curve: how faithful think-on's circuits of each size are.
+        off_curve: the same of think-off.
+        off_again: think-off on fresh pairs, for the null.
+        resampling: of the pairs, and the size of the circuits whose heads are compared.
+        faithfulness: of the circuits whose sizes are compared.
+
+    Raises:
+        InputError: if the graphs differ, or both modes were scored on the same pairs.
     """
     require_other_pairs(on, off, "think-on", "think-off")
-    change = emergence(
-        off, on, base_again=off_again, fraction=how.fraction, resamples=how.resamples, seed=how.seed, paired=False
-    )
-    on_size, off_size = (
-        bootstrap(partial(_reaching, curve, faithfulness), len(curve.full), unit="pair", seed=how.seed)
-        for curve in (on_curve, off_curve)
-    )
-    on_active = head_activity(on, replace(how, fraction=on_size.value))
-    off_active = head_activity(off, replace(how.independent(), fraction=off_size.value))
-    return Thinking(change, faithfulness, on_size, off_size, _fewer(on_active, off_active))
+    fraction, resamples, seed = resampling.fraction, resampling.resamples, resampling.seed
+    change = emergence(off, on, base_again=off_again, fraction=fraction, resamples=resamples, seed=seed, paired=False)
+    on_fraction = _fraction(on_curve, faithfulness, seed)
+    off_fraction = _fraction(off_curve, faithfulness, seed)
+    on_activity = head_activity(on, replace(resampling, fraction=on_fraction.value))
+    # Its pairs are others than think-on's, so their resamples must not be drawn alike.
+    off_activity = head_activity(off, replace(resampling.independent(), fraction=off_fraction.value))
+    return Thinking(change, faithfulness, on_fraction, off_fraction, _broader(on_activity, off_activity))
 
 
 def reasoning_leak(on: Samples, off: Samples, *, seed: int = 0) -> Estimate:
-    """Tokens of think-off answers / tokens of think-on answers to the same problems: 1 where all reasoning leaks.
+    """Return tokens of think-off answers / tokens of think-on answers to the same problems: 1 if all reasoning leaks.
 
     Think-off answers that reason in the open are as long as if they thought; bare ones still have the answer's few
-    tokens, so that no leak at all is a little above 0. Raises InputError where the problems differ.
+    tokens, so that no leak at all is a little above 0. Raises InputError if the problems differ.
     """
     if on.problems != off.problems:
         raise InputError(f"think-on answered {len(on.problems)} problems, think-off others; the same are needed")
-    spent_on, spent_off = on.lengths.mean(axis=1), off.lengths.mean(axis=1)
+    tokens_on, tokens_off = on.lengths.mean(axis=1), off.lengths.mean(axis=1)
 
     def ratio(weights: Weights) -> float:
-        return float(weights @ spent_off) / max(float(weights @ spent_on), 1e-9)
+        return float(weights @ tokens_off) / max(float(weights @ tokens_on), 1e-9)  # answers without a token
 
-    return bootstrap(ratio, len(spent_on), seed=seed)
+    return bootstrap(ratio, len(tokens_on), seed=seed)
 
 
-def _fewer(on: Activity, off: Activity) -> Estimate:
-    """Core heads of off − of on; the pairs of each are resampled on their own."""
-    drawn_on, drawn_off = ((each.resampled_frequency() >= each.how.core).sum(axis=(1, 2)) for each in (on, off))
+def _fraction(curve: FaithfulnessCurve, faithfulness: float, seed: int) -> Estimate:
+    """Return the share of the edges a circuit of this faithfulness needs, with its interval over pairs."""
+    return bootstrap(partial(fraction_reaching, curve, faithfulness), len(curve.full), unit="pair", seed=seed)
+
+
+def _broader(on: Activity, off: Activity) -> Estimate:
+    """Return core heads of off − of on; the pairs of each are resampled on their own."""
+    on_counts = (on.resampled_frequency() >= on.resampling.core).sum(axis=(1, 2))
+    off_counts = (off.resampled_frequency() >= off.resampling.core).sum(axis=(1, 2))
     value = float(off.core.sum()) - float(on.core.sum())
-    return count_estimate(value, drawn_off - drawn_on, min(on.pairs, off.pairs), on.how.seed, least=-np.inf)
-
-
-def _reaching(curve: FaithfulnessCurve, faithfulness: float, weights: Weights) -> float:
-    return fraction_reaching(curve, faithfulness, weights)
+    pairs = min(on.pairs, off.pairs)
+    # A difference of counts may be negative.
+    return count_estimate(value, off_counts - on_counts, pairs, on.resampling.seed, least=-np.inf)

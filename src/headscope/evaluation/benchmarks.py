@@ -1,32 +1,31 @@
 """The benchmarks known by name: where each lives, what its columns are called, how its answers are written."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from headscope import hub
 from headscope.errors import InputError
-from headscope.evaluation.tables import SUFFIXES
+from headscope.evaluation.table_files import SUFFIXES, Row
+from headscope.model_files import hub
 
 
-def _as_is(text: str) -> str:
+def _identity(text: str) -> str:
     return text
 
 
 def _after_hashes(answer: str) -> str:
-    """GSM8K writes its worked solution, then ``#### 1,234``."""
+    """Return the answer of GSM8K, which writes its worked solution, then ``#### 1,234``."""
     return answer.rsplit("####", 1)[-1].strip().replace(",", "")
 
 
-def _before_hashes(row: Mapping[str, Any]) -> str:
-    """GSM8K's worked solution without the calculator's ``<<48/2=24>>``, which no reader should learn to write."""
+def _before_hashes(row: Row) -> str:
+    """Return GSM8K's worked solution without the calculator's ``<<48/2=24>>``, which no model should learn."""
     return re.sub(r"<<[^<>]*>>", "", str(row["answer"])).rsplit("####", 1)[0].strip()
 
 
-def _verified_trace(row: Mapping[str, Any]) -> str:
-    """The first of OpenR1's generations whose answer was verified; the source's own solution where none was."""
+def _verified_trace(row: Row) -> str:
+    """Return the first of OpenR1's generations whose answer was verified; the source's own solution if none was."""
     for mark in ("correctness_math_verify", "correctness_llama"):
         for trace, right in zip(row.get("generations") or [], row.get(mark) or [], strict=False):
             if right:
@@ -34,8 +33,8 @@ def _verified_trace(row: Mapping[str, Any]) -> str:
     return str(row.get("solution") or "")
 
 
-def _unprompted(question: str) -> str:
-    """Some TriviaQA mirrors store ``Question: …\\nAnswer:``."""
+def _strip_prompt(question: str) -> str:
+    """Return the bare question: some TriviaQA mirrors store ``Question: …\\nAnswer:``."""
     return re.sub(r"\nAnswer:$", "", re.sub(r"^Question: ", "", question.strip()))
 
 
@@ -43,11 +42,13 @@ def _unprompted(question: str) -> str:
 class Benchmark:
     """One benchmark.
 
-    hub, config, split: its home on the Hugging Face hub. stems: names a local copy may have, without the
-        suffix.
+    hub, config, split: its home on the Hugging Face hub.
+    stems: names a local copy may have, without the suffix.
     question, answer, aliases: column names in the order they are tried; a dot reaches into a nested record.
     options: columns of wrong answers, which are shuffled with the right one.
-    solution: a row's worked answer, "" for none; None for sets that no model should be trained on.
+    group: column of a problem's tier or level. kind: how answers are checked (``tasks.Kind``).
+    clean_question, clean_answer: remove what is neither question nor answer from a cell.
+    solution: returns a row's worked answer, "" for none; None for sets that no model should be trained on.
     """
 
     hub: str
@@ -60,19 +61,21 @@ class Benchmark:
     options: tuple[str, ...] = ()
     group: str | None = None
     kind: str = "math"
-    clean_question: Callable[[str], str] = _as_is
-    clean_answer: Callable[[str], str] = _as_is
-    solution: Callable[[Mapping[str, Any]], str] | None = None
+    clean_question: Callable[[str], str] = _identity
+    clean_answer: Callable[[str], str] = _identity
+    solution: Callable[[Row], str] | None = None
 
     def local_file(self, data_dir: Path) -> Path | None:
-        """The benchmark's file in ``data_dir``, None where there is none."""
-        places = (data_dir / f"{stem}{suffix}" for stem in self.stems for suffix in SUFFIXES)
-        return next((path for path in places if path.is_file()), None)
+        """Return the benchmark's file in ``data_dir``, None if there is none."""
+        for stem in self.stems:
+            for suffix in SUFFIXES:
+                path = data_dir / f"{stem}{suffix}"
+                if path.is_file():
+                    return path
+        return None
 
-    def from_hub(self, name: str) -> list[dict[str, Any]]:
-        """Its rows, through ``datasets``. Raises InputError where the hub cannot serve it, saying what to do
-        instead.
-        """
+    def load_from_hub(self, name: str) -> list[Row]:
+        """Load the rows through ``datasets``. Raises InputError, saying what to do, if the hub cannot serve them."""
         import datasets
 
         try:
@@ -123,6 +126,6 @@ BENCHMARKS = {
         answer=("answer.value", "answer"),
         aliases=("answer.aliases", "aliases"),
         kind="alias",
-        clean_question=_unprompted,
+        clean_question=_strip_prompt,
     ),
 }

@@ -1,13 +1,16 @@
 """From a question to prompt token ids, through the tokenizer's own chat template."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import jinja2
 from pydantic import BaseModel, ConfigDict
 
-from headscope import hub
 from headscope.errors import InputError
+from headscope.model_files import hub
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 class Chat(BaseModel):
@@ -25,16 +28,19 @@ class Chat(BaseModel):
     date_string: str | None = None
 
     def messages(self, question: str) -> list[dict[str, str]]:
-        """The conversation that asks ``question``."""
+        """Return the conversation that asks ``question``."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*system, {"role": "user", "content": question}]
 
 
-def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bool = False) -> Any:
-    """Load the tokenizer of a folder or hub id, without any weights. Raises InputError where there is none."""
+def load_tokenizer(
+    path: str, revision: str | None = None, trust_remote_code: bool = False
+) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer of a folder or hub id, without any weights. Raises InputError if there is none."""
     from transformers import AutoTokenizer
 
-    offline = not Path(path).is_dir() and not hub.reachable()
+    # Without the hub only the cache is asked; otherwise every call would wait for connections to time out.
+    offline = not Path(path).is_dir() and not hub.is_reachable()
     options = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": offline}
     try:
         return AutoTokenizer.from_pretrained(path, **options)
@@ -42,15 +48,16 @@ def load_tokenizer(path: str, revision: str | None = None, trust_remote_code: bo
         raise InputError(f"model {path} has no tokenizer that can be read: {str(error).splitlines()[0]}") from error
 
 
-def render(tokenizer: Any, question: str, chat: Chat | None = None) -> str:
-    """The prompt's text, ending where the answer begins.
+def render(tokenizer: "PreTrainedTokenizerBase | None", question: str, chat: Chat | None = None) -> str:
+    """Render the prompt's text, ending where the answer begins.
 
-    Raises InputError where there is no tokenizer or chat template, the template has no such switch as asked
-    for, or it leaves out or refuses the system prompt: each would silently be another experiment.
+    Raises InputError if there is no tokenizer or chat template, the template has no such switch as asked for, or it
+    leaves out or refuses the system prompt: each would silently be another experiment.
     """
     chat = chat or Chat()
     template = _template(tokenizer)
-    switches: dict[str, Any] = {}
+    assert tokenizer is not None  # _template has refused it
+    switches: dict[str, object] = {}
     for name in ("enable_thinking", "date_string"):
         value = getattr(chat, name)
         if value is None:
@@ -64,20 +71,21 @@ def render(tokenizer: Any, question: str, chat: Chat | None = None) -> str:
     try:
         text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switches)
     except jinja2.TemplateError as error:
-        raise InputError(
-            f"the model's chat template refuses {[m['role'] for m in messages]} messages: {error}"
-        ) from error
+        roles = [message["role"] for message in messages]
+        raise InputError(f"the model's chat template refuses {roles} messages: {error}") from error
     if chat.system and chat.system.strip() not in text:
         raise InputError(f"the model's chat template leaves out the system prompt {chat.system[:60]!r}")
     return str(text)
 
 
-def prompt_ids(tokenizer: Any, question: str, chat: Chat | None = None) -> list[int]:
-    """The prompt's token ids. The template writes BOS where the model wants it, so the tokenizer must not add
-    a second. Raises InputError where the text has no tokens in this vocabulary.
+def prompt_ids(tokenizer: "PreTrainedTokenizerBase | None", question: str, chat: Chat | None = None) -> list[int]:
+    """Return the prompt's token ids. Raises what ``render`` does, and InputError if the text has no tokens in this
+    vocabulary.
     """
     text = render(tokenizer, question, chat)
+    assert tokenizer is not None  # render has refused it
     try:
+        # The template writes BOS if the model wants it, so the tokenizer must not add a second.
         tokens = tokenizer(text, add_special_tokens=False)["input_ids"]
     except Exception as error:  # the tokenizers library raises bare Exception, and TypeError for lone surrogates
         reason = str(error).splitlines()[0]
@@ -87,7 +95,7 @@ def prompt_ids(tokenizer: Any, question: str, chat: Chat | None = None) -> list[
     return [int(token) for token in tokens]
 
 
-def _template(tokenizer: Any) -> str:
+def _template(tokenizer: "PreTrainedTokenizerBase | None") -> str:
     if tokenizer is None:
         raise InputError("the model has no tokenizer, so no prompt can be made; allowed: a folder with tokenizer files")
     if not tokenizer.chat_template:

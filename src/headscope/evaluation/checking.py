@@ -11,12 +11,15 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.equality import is_same
 from headscope.evaluation.extraction import stated_alias, stated_answer, stated_letter, stated_tokens
 from headscope.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from headscope.evaluation.math_pool import Comparison
 
 Status = Literal["correct", "wrong", "unparsed", "unfinished", "timeout"]
 
@@ -26,10 +29,13 @@ MAX_ANSWER = 1000
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Of one response. parsed: an answer was found and could be read; answer: its text, "" for none.
+    """The verdict on one response.
 
-    status: correct | wrong | unparsed (no answer) | unfinished (cut off) | timeout (its check ran out of time
-        or memory).
+    correct: the answer equals the gold one.
+    parsed: an answer is stated and could be read.
+    answer: its text, "" for none.
+    status: correct | wrong | unparsed (no answer) | unfinished (cut off) | timeout (its check ran out of time or
+        memory).
     """
 
     correct: bool
@@ -46,14 +52,18 @@ def check_answers(
     *,
     progress: Progress = SILENT,
 ) -> list[Verdict]:
-    """One verdict per response.
+    """Return one verdict per response.
 
-    gold: one per response; for ``alias`` the accepted answers separated by newlines.
-    kind: math (LaTeX, math-verify) | choice (a letter) | alias (TriviaQA's normalised match) | exact (tokens
-        after ``<ans>``).
-    finished: False marks a response cut off by the length limit; None takes all as finished.
+    Args:
+        responses: the texts.
+        gold: one per response; for ``alias`` the accepted answers separated by newlines.
+        kind: math (LaTeX, math-verify) | choice (a letter) | alias (TriviaQA's normalised match) | exact (tokens after
+            ``<ans>``).
+        finished: False marks a response cut off by the length limit; None takes all as finished.
+        progress: counts the pairs that math-verify compares.
 
-    Raises InputError for an unknown kind or for lists of different length.
+    Raises:
+        InputError: for an unknown kind or for lists of different length.
     """
     if kind not in _EXTRACT:
         raise InputError(f"answer kind {kind!r} does not exist{suggestion(kind, _EXTRACT)}")
@@ -64,53 +74,63 @@ def check_answers(
             "allowed: as many of each"
         )
     answers = [_EXTRACT[kind](response) for response in responses]
-    verdicts = [
-        _without_workers(answer, truth, kind, done) for answer, truth, done in zip(answers, gold, finished, strict=True)
-    ]
-    pending = [index for index, verdict in enumerate(verdicts) if verdict is None]
+    verdicts: dict[int, Verdict] = {}
+    pending: list[int] = []
+    for index, answer in enumerate(answers):
+        verdict = _check_without_workers(answer, gold[index], kind, finished[index])
+        if verdict is None:
+            pending.append(index)
+        else:
+            verdicts[index] = verdict
+    # All at once: the workers are kept busy, and equal pairs are compared only once.
     pairs = [(gold[index], answers[index]) for index in pending]
-    compared = iter(_with_workers(pairs, progress))
-    return [verdict if verdict is not None else next(compared) for verdict in verdicts]
+    verdicts.update(zip(pending, _check_with_workers(pairs, progress), strict=True))
+    return [verdicts[index] for index in range(len(answers))]
 
 
-def _without_workers(answer: str, gold: str, kind: str, finished: bool) -> Verdict | None:
-    """The verdict, or None where only math-verify can tell."""
+def _check_without_workers(answer: str, gold: str, kind: str, finished: bool) -> Verdict | None:
+    """Return the verdict, or None if only math-verify can tell."""
     if not finished:
         return Verdict(False, bool(answer), answer[:MAX_ANSWER], "unfinished")
     if not answer:
         return Verdict(False, False, "", "unparsed")
     if len(answer) > MAX_ANSWER:
-        return _judged(False, answer[:MAX_ANSWER])
+        return _verdict_on(answer[:MAX_ANSWER], correct=False)
     same = is_same(answer, gold, kind)
-    return None if same is None else _judged(same, answer)
+    return None if same is None else _verdict_on(answer, correct=same)
 
 
-def _with_workers(pairs: Sequence[tuple[str, str]], progress: Progress) -> list[Verdict]:
+def _check_with_workers(pairs: Sequence[tuple[str, str]], progress: Progress) -> list[Verdict]:
+    """Return the verdict on every (gold, answer), each distinct pair compared once."""
     if not pairs:
         return []
-    from headscope.evaluation.math_pool import Comparison, shared_pool
+    from headscope.evaluation.math_pool import shared_pool
 
     distinct = list(dict.fromkeys(pairs))
-    compared = shared_pool().compare([(bare(gold), bare(answer)) for gold, answer in distinct], progress)
-    outcomes = dict(zip(distinct, compared, strict=True))
-
-    def verdict(answer: str, outcome: Comparison) -> Verdict:
-        if outcome.exhausted:
-            return Verdict(False, True, answer, "timeout")
-        return _judged(outcome.equal, answer) if outcome.parsed else Verdict(False, False, answer, "unparsed")
-
-    return [verdict(pair[1], outcomes[pair]) for pair in pairs]
+    stripped = [(strip_dollars(gold), strip_dollars(answer)) for gold, answer in distinct]
+    comparisons = shared_pool().compare(stripped, progress)
+    verdicts = {pair: _verdict_of(pair[1], outcome) for pair, outcome in zip(distinct, comparisons, strict=True)}
+    return [verdicts[pair] for pair in pairs]
 
 
-def _judged(correct: bool, answer: str) -> Verdict:
+def _verdict_of(answer: str, comparison: "Comparison") -> Verdict:
+    if comparison.exhausted:
+        return Verdict(False, True, answer, "timeout")
+    if not comparison.parsed:
+        return Verdict(False, False, answer, "unparsed")
+    return _verdict_on(answer, correct=comparison.equal)
+
+
+def _verdict_on(answer: str, *, correct: bool) -> Verdict:
+    """Return the verdict on an answer that could be read."""
     return Verdict(correct, True, answer, "correct" if correct else "wrong")
 
 
 _DOLLAR = re.compile(r"(?<!\\)\$")
 
 
-def bare(text: str) -> str:
-    """Without dollar signs that would end the ``$…$`` the worker wraps each in (``\\$`` is money and stays)."""
+def strip_dollars(text: str) -> str:
+    """Remove the dollar signs that would end the ``$…$`` the worker wraps each in (``\\$`` is money and stays)."""
     return _DOLLAR.sub("", text)
 
 

@@ -2,23 +2,30 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import Chat, prompt_ids
 from headscope.evaluation.checking import Verdict, check_answers
+from headscope.evaluation.completions import Completion, Sampling
 from headscope.evaluation.equality import normal_answer
-from headscope.evaluation.golds import check_golds
+from headscope.evaluation.gold_answers import check_golds
 from headscope.evaluation.majority import Votes
-from headscope.evaluation.sampling import Completion, Sampling, sample
+from headscope.evaluation.sampling import sample
 from headscope.evaluation.tasks import Problem, Task
 from headscope.progress import SILENT, Progress
 from headscope.results.samples import Samples
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from vllm import LLM
+
+    from headscope.evaluation.vllm_engine import Checkpoint
+
 
 def evaluate(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel | LLM | Checkpoint | str",
+    tokenizer: "PreTrainedTokenizerBase | None",
     task: Task,
     sampling: Sampling,
     *,
@@ -29,8 +36,8 @@ def evaluate(
 ) -> Samples:
     """Sample and check a task. Open intervention contexts on ``model`` act as in ``sample``.
 
-    name: the variant's name in the result. Raises what ``check_golds``, ``chat.prompt_ids``, ``sample`` and
-        ``check_answers`` raise.
+    name: the variant's name in the result.
+    Raises what ``check_golds``, ``prompt_ids``, ``sample`` and ``check_answers`` raise.
     """
     chat = chat or Chat()
     unreadable = [problem.id for problem in check_golds(task)]
@@ -39,41 +46,45 @@ def evaluate(
     problems = [task.problems[completion.prompt] for completion in completions]
     verdicts = _verdicts(completions, problems, progress)
     records = map(_record, problems, completions, verdicts)
-    settings = {"sampling": sampling.as_dict(), "chat": chat.model_dump(), "engine": engine}
+    settings: dict[str, object] = {"sampling": sampling.as_dict(), "chat": chat.model_dump(), "engine": engine}
     if unreadable:
         settings["unreadable_golds"] = unreadable
     return Samples.from_records(records, model=name, task=task.name, settings=settings)
 
 
 def rescore(samples: Samples, task: Task | None = None, progress: Progress = SILENT) -> Samples:
-    """The same responses with verdicts made anew, against ``task`` or against the gold answers they were saved with.
+    """Check the same responses again, against ``task`` or against the gold answers they were saved with.
 
-    Raises InputError where the samples hold a problem the task does not have, or where there is no task and the samples
-    do not say how their answers are checked (schema version 1).
+    Raises InputError if the samples hold a problem the task does not have, or if there is no task and the samples do
+    not say how their answers are checked (schema version 1).
     """
     rows: list[dict[str, Any]] = samples.table.to_dict("records")  # type: ignore[assignment]
-    by_id = {problem.id: problem for problem in (_saved_problems(samples, rows) if task is None else task.problems)}
+    answered = _saved_problems(samples, rows) if task is None else task.problems
+    by_id = {problem.id: problem for problem in answered}
     unknown = [name for name in samples.problems if name not in by_id]
     if unknown and task is not None:
         raise InputError(
             f"task {task.name!r} has no problem {unknown[0]!r}, which the samples of {samples.task!r} answer"
         )
+    # Zeros stand for the ids: old files keep none, and the record takes only their number.
     completions = [
         Completion(0, row["sample"], row["seed"], (0,) * row["tokens"], row["response"], row["finish"]) for row in rows
     ]
     problems = [by_id[row["problem"]] for row in rows]
-    records = map(_record, problems, completions, _verdicts(completions, problems, progress))
-    as_drawn = [{name: row[name] for name in ("token_ids", "end")} for row in rows]
-    kept = [record | drawn for record, drawn in zip(records, as_drawn, strict=True)]
-    return Samples.from_records(kept, model=samples.model, task=samples.task, settings=samples.settings)
+    verdicts = _verdicts(completions, problems, progress)
+    records = [
+        _record(problem, completion, verdict) | {"token_ids": row["token_ids"], "end": row["end"]}
+        for row, problem, completion, verdict in zip(rows, problems, completions, verdicts, strict=True)
+    ]
+    return Samples.from_records(records, model=samples.model, task=samples.task, settings=samples.settings)
 
 
 def votes(samples: Samples) -> Votes:
-    """What each response votes for in a majority vote: its answer in one spelling, None where it states none."""
-    cast = [
-        normal_answer(answer, kind or "math") if answer and verdict not in ("unparsed", "unfinished") else None
-        for answer, kind, verdict in samples.table[["answer", "kind", "verdict"]].itertuples(index=False)
-    ]
+    """Return [problem][sample] what each response votes for: its answer in one spelling, None if it states none."""
+    cast: list[str | None] = []
+    for answer, kind, verdict in samples.table[["answer", "kind", "verdict"]].itertuples(index=False):
+        states_one = answer and verdict not in ("unparsed", "unfinished")
+        cast.append(normal_answer(answer, kind or "math") if states_one else None)
     width = samples.correct.shape[1]
     return [cast[start : start + width] for start in range(0, len(cast), width)]
 
@@ -87,21 +98,21 @@ def _saved_problems(samples: Samples, rows: Sequence[dict[str, Any]]) -> list[Pr
 
 
 def _verdicts(completions: list[Completion], problems: list[Problem], progress: Progress) -> list[Verdict]:
-    """In the order of the completions; a task may mix kinds."""
+    """Return the verdicts in the order of the completions; a task may mix kinds."""
     rows_of_kind: dict[str, list[int]] = defaultdict(list)
     for row, problem in enumerate(problems):
         rows_of_kind[problem.kind].append(row)
     verdicts: dict[int, Verdict] = {}
     for kind, rows in rows_of_kind.items():
         texts = [completions[row].text for row in rows]
+        golds = [problems[row].answer for row in rows]
         finished = [completions[row].finish == "stop" for row in rows]
-        checked = check_answers(texts, [problems[row].answer for row in rows], kind, finished, progress=progress)
-        verdicts.update(zip(rows, checked, strict=True))
+        verdicts.update(zip(rows, check_answers(texts, golds, kind, finished, progress=progress), strict=True))
     return [verdicts[row] for row in range(len(problems))]
 
 
-def _record(problem: Problem, completion: Completion, verdict: Verdict) -> dict[str, Any]:
-    """One row of ``Samples``."""
+def _record(problem: Problem, completion: Completion, verdict: Verdict) -> dict[str, object]:
+    """Return one row of ``Samples``."""
     return {
         "problem": problem.id,
         "group": problem.group,
@@ -115,5 +126,6 @@ def _record(problem: Problem, completion: Completion, verdict: Verdict) -> dict[
         "gold": problem.answer,
         "kind": problem.kind,
         "token_ids": completion.tokens,
+        # The column is int64, which has no None.
         "end": -1 if completion.end is None else completion.end,
     }

@@ -9,13 +9,13 @@ _LETTER = re.compile(r"(?<![A-Za-z])([A-Z])(?![A-Za-z])")
 
 
 def after_thinking(response: str) -> str:
-    """The response after its last ``</think>``: a box inside the reasoning is not the answer."""
+    """Return the response after its last ``</think>``: a box inside the reasoning is not the answer."""
     return response.rsplit("</think>", 1)[-1]
 
 
 def last_box(text: str) -> str | None:
-    r"""Contents of the last complete ``\boxed{…}`` (the inner one where boxes nest); None where there is none."""
-    opened: list[tuple[int, bool]] = []
+    r"""Return the contents of the last complete ``\boxed{…}`` (the inner one if boxes nest); None if there is none."""
+    opened: list[tuple[int, bool]] = []  # after every open brace: where its contents begin, whether it is a box's
     start, box = -1, None
     for match in _BRACES.finditer(text):
         token = match.group()
@@ -23,18 +23,17 @@ def last_box(text: str) -> str | None:
             opened.append((match.end(), token != "{"))
         elif token == "}" and opened:
             begin, is_box = opened.pop()
+            # Of nested boxes the inner one begins later and closes first.
             if is_box and begin > start:
                 start, box = begin, text[begin : match.start()]
-    if box is None:
+    if box is None:  # ``\boxed 5`` without braces, which TeX allows
         bare = _BARE_BOX.findall(text)
         return str(bare[-1]) if bare else None
     return box.strip()
 
 
 def stated_answer(response: str) -> str:
-    """The last box, else what follows the last "answer is", "answer:" or "####" on its line; "" where neither
-    is there.
-    """
+    """Return the last box, else what follows the last "answer is", "answer:" or "####" on its line; "" without any."""
     text = after_thinking(response)
     box = last_box(text)
     if box is not None:
@@ -47,12 +46,11 @@ def stated_answer(response: str) -> str:
 
 
 def stated_letter(response: str) -> str:
-    """The option letter of a multiple-choice answer: a lone capital in the stated answer, else the whole
-    answer if one.
+    """Return the option letter of a multiple-choice answer: the whole answer if it is one letter, else a lone capital
+    in it; "" without any.
     """
-    answer = re.sub(
-        r"\\(?:text|textbf|mathrm|mathbf)\b", "", stated_answer(response) or after_thinking(response).strip()
-    )
+    stated = stated_answer(response) or after_thinking(response).strip()
+    answer = re.sub(r"\\(?:text|textbf|mathrm|mathbf)\b", "", stated)
     whole = answer.strip("(){}$*. ")  # (b) is B; a small letter inside a sentence is a word
     if len(whole) == 1:
         return whole.upper()
@@ -61,14 +59,12 @@ def stated_letter(response: str) -> str:
 
 
 def stated_alias(response: str) -> str:
-    """The stated answer, else the first line after the reasoning: short-answer models write nothing else."""
+    """Return the stated answer, else the first line after the reasoning: short-answer models write nothing else."""
     return stated_answer(response) or after_thinking(response).strip().split("\n", 1)[0]
 
 
 def stated_tokens(response: str) -> str:
-    """What follows the last ``<ans>``, else the last box, else the last line; white space between tokens is
-    one blank.
-    """
+    """Return what follows the last ``<ans>``, else the last box, else the last line; one blank between tokens."""
     _, marker, tail = response.rpartition("<ans>")
     if not marker:
         text = after_thinking(response).strip()

@@ -25,39 +25,48 @@ Votes = Sequence[Sequence[Hashable]]
 
 
 def majority_at_k(correct: "Bool[np.ndarray, 'problem sample']", votes: Votes, k: int) -> Estimate:
-    """majority@k over problems. Raises InputError for k < 1, k > samples per problem, or no problem."""
+    """Estimate majority@k over problems. Raises InputError for k < 1, k > samples per problem, or no problem."""
     return mean_share(majority_at_k_by_problem(correct, votes, k))
 
 
 def majority_at_k_by_problem(
     correct: "Bool[np.ndarray, 'problem sample']", votes: Votes, k: int
 ) -> "Float[np.ndarray, 'problem']":
-    """Per problem, the share of its size-k subsets of samples whose vote is right, ties counted as their share."""
+    """Return per problem the share of its size-k subsets whose vote is right, ties counted as their share."""
     check_k(correct, k)
-    return np.array([_chance(*_classes(right, cast), k) for right, cast in zip(correct, votes, strict=True)])
+    shares = []
+    for right, cast in zip(correct, votes, strict=True):
+        right_size, wrong_sizes, silent = _class_sizes(right, cast)
+        shares.append(_share_won(right_size, wrong_sizes, silent, k))
+    return np.array(shares)
 
 
-def _classes(right: "Bool[np.ndarray, 'sample']", cast: Sequence[Hashable]) -> tuple[int, tuple[int, ...], int]:
-    """Sizes: of the right class (all right answers equal the gold one), of the wrong classes, of the silent rest."""
+def _class_sizes(right: "Bool[np.ndarray, 'sample']", cast: Sequence[Hashable]) -> tuple[int, tuple[int, ...], int]:
+    """Return the sizes of the right class, of the wrong classes, and of the silent rest."""
+    # All right answers are one class, however they are spelt: each equals the gold one.
     wrong = Counter(vote for vote, is_right in zip(cast, right, strict=True) if not is_right and vote is not None)
     correct = int(right.sum())
     return correct, tuple(sorted(wrong.values())), len(cast) - correct - wrong.total()
 
 
 @lru_cache(maxsize=65536)
-def _chance(correct: int, wrong: tuple[int, ...], silent: int, k: int) -> float:
-    total = sum(_winning(correct, wrong, silent, k, votes) for votes in range(1, min(correct, k) + 1))
+def _share_won(correct: int, wrong: tuple[int, ...], silent: int, k: int) -> float:
+    """Return the share of all subsets of k samples in which the right class wins."""
+    total = sum(_count_wins(correct, wrong, silent, k, votes) for votes in range(1, min(correct, k) + 1))
     return total / comb(correct + sum(wrong) + silent, k)
 
 
-def _winning(correct: int, wrong: tuple[int, ...], silent: int, k: int, votes: int) -> float:
-    """Subsets that the right class wins with ``votes`` votes; row t of ``ways``: t other classes have as many."""
+def _count_wins(correct: int, wrong: tuple[int, ...], silent: int, k: int, votes: int) -> float:
+    """Count the subsets of k samples that the right class wins with ``votes`` votes, ties as their share."""
     rest = k - votes
+    # ways[t, m]: in how many ways m of the other samples can be chosen so that t classes have ``votes`` votes too.
     ways = np.zeros((1 + rest // votes, rest + 1))
     ways[0] = [comb(silent, chosen) for chosen in range(rest + 1)]
+    # float64: binomials of some hundred samples exceed int64, and a relative error of 1e-15 does no harm to a share.
     for size in wrong:
         fewer = np.array([comb(size, chosen) for chosen in range(min(votes, rest + 1))], dtype=np.float64)
         grown = np.stack([np.convolve(row, fewer)[: rest + 1] for row in ways])
+        # A class with as many votes moves a subset from t tied classes to t + 1.
         if size >= votes and rest >= votes:
             grown[1:, votes:] += comb(size, votes) * ways[:-1, : rest + 1 - votes]
         ways = grown

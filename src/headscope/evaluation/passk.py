@@ -18,21 +18,20 @@ from headscope.results.estimate import Estimate
 
 
 def pass_at_k_by_problem(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> "Float[np.ndarray, 'problem']":
-    """Per problem, the share of its size-k subsets of samples that hold a correct one: 1 − C(n − c, k) / C(n, k).
-
-    Computed as a product of k ratios in [0, 1], so it neither overflows nor cancels.
+    """Return per problem the share of its size-k subsets of samples that hold a correct one: 1 − C(n − c, k) / C(n, k).
 
     Raises InputError for k < 1 or k > samples per problem.
     """
     samples = check_k(correct, k)
     wrong = samples - correct.sum(axis=1)[:, None]
     drawn = np.arange(k)
+    # A product of k ratios in [0, 1] neither overflows nor cancels, as quotients of binomials would.
     missed = np.prod(np.clip((wrong - drawn) / (samples - drawn), 0, None), axis=1)
     return np.asarray(1 - missed, dtype=np.float64)
 
 
 def pass_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estimate:
-    """Unbiased pass@k, averaged over problems.
+    """Estimate pass@k without bias, averaged over problems.
 
     Raises InputError for k < 1, k > samples per problem, or no problem.
     """
@@ -40,7 +39,7 @@ def pass_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estimate
 
 
 def success_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estimate:
-    """The share of problems solved by any of their first k samples (the paper's success@k).
+    """Estimate the share of problems solved by any of their first k samples (the paper's success@k).
 
     Raises InputError for k < 1, k > samples per problem, or no problem.
     """
@@ -49,13 +48,14 @@ def success_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estim
 
 
 def pass_at_1(correct: "Bool[np.ndarray, 'problem sample']") -> Estimate:
-    """Mean accuracy over samples and problems."""
+    """Estimate the mean accuracy over samples and problems."""
     return pass_at_k(correct, 1)
 
 
 def check_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> int:
-    """The samples per problem; InputError unless there are problems, and at least ``k`` ≥ 1 samples of each."""
-    problems, samples = (int(size) for size in correct.shape)
+    """Return the samples per problem; raise InputError if there is no problem, or k is not in 1 … samples."""
+    problems = len(correct)
+    samples = int(correct.shape[1])
     if problems == 0:
         raise InputError("accuracy needs at least one problem; the table of verdicts is empty")
     if not 1 <= k <= samples:

@@ -2,16 +2,16 @@
 
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark
-from headscope.evaluation.tables import SUFFIXES, read_table
+from headscope.evaluation.table_files import SUFFIXES, Row, read_table
 
 Kind = Literal["math", "choice", "alias", "exact"]
 KINDS = get_args(Kind)
@@ -32,9 +32,11 @@ PROMPT_SUFFIX = {
 class Problem:
     """One question.
 
-    answer: the gold answer; several accepted ones (kind alias) are separated by newlines, the first is the
-        canonical one.
-    kind: how a response is checked: math | choice | alias | exact. group: tier or level, "" for none.
+    id: unique within its task.
+    question: the text, without what its kind asks for.
+    answer: the gold answer; several accepted ones (kind alias) are separated by newlines, the canonical one first.
+    kind: how a response is checked: math | choice | alias | exact.
+    group: tier or level, "" for none.
     template: how it is asked, with ``{question}`` in it; "" appends what its kind asks for.
     solution: a worked answer, for SFT; "" for none.
     """
@@ -49,8 +51,9 @@ class Problem:
 
     @property
     def prompt(self) -> str:
-        """The question as its task asks it, or with what its kind asks for: the suffix of DeepSeek-R1's and
-        Qwen2.5-Math's evaluations for math.
+        """The question as its task asks it, or with what its kind asks for.
+
+        For math that is the suffix of DeepSeek-R1's and Qwen2.5-Math's evaluations.
         """
         if self.template:
             return self.template.replace(QUESTION, self.question)
@@ -69,7 +72,7 @@ class Problem:
 class Task:
     """A named, ordered set of problems.
 
-    allow_unreadable: whether it may be used although some gold answers cannot be read (``golds.check_golds``).
+    allow_unreadable: whether it may be used although some gold answers cannot be read (``check_golds``).
     Raises InputError for no problem, two problems with one id, or a kind that does not exist.
     """
 
@@ -92,19 +95,27 @@ class Task:
         return len(self.problems)
 
     def first(self, count: int | None) -> "Task":
-        """The first ``count`` problems (all of them for None)."""
+        """Return the task with its first ``count`` problems (all of them for None)."""
         return replace(self, problems=self.problems[:count])
 
 
 class TaskFile(BaseModel):
     """A user's task file: JSON (a list of objects), JSONL or Parquet, and the names of its columns.
 
-    question: None takes the first of question, problem and prompt. prompt: how a question is asked, in evaluation and
-        training, with ``{question}`` in it; None appends what the kind asks for.
+    file: its path.
+    question: None takes the first of question, problem and prompt.
+    answer: a column of gold answers.
+    prompt: how a question is asked, in evaluation and training, with ``{question}`` in it; None appends what the kind
+        asks for.
     solution: a column of worked answers, which SFT learns.
-    id: None numbers the rows. group, kind: a column, and one kind for all rows. name: None takes the file's stem.
-    aliases: a column of further accepted answers. options: columns of wrong answers; they make the kind ``choice``,
-        each problem's options are shuffled by ``seed`` and its question, and the gold answer becomes a letter.
+    id: a column; None numbers the rows.
+    group: a column with each problem's tier or level.
+    aliases: a column of further accepted answers.
+    options: columns of wrong answers; they make the kind ``choice``, each problem's options are shuffled by ``seed``
+        and its question, and the gold answer becomes a letter.
+    seed: of the options' order.
+    kind: of all rows.
+    name: of the task; None takes the file's stem.
     allow_unreadable: use the task although some gold answers cannot be read.
     """
 
@@ -133,14 +144,17 @@ class TaskFile(BaseModel):
 
 
 def load_task(spec: str | TaskFile, *, data_dir: Path | str | None = None, seed: int = 0) -> Task:
-    """A task by name (``BENCHMARKS``), by the path of a file with default columns, or by a ``TaskFile``.
+    """Load a task by name (``BENCHMARKS``), by the path of a file with default columns, or by a ``TaskFile``.
 
-    data_dir: where a named benchmark's file is looked for first (``aime24.json``, ``gsm8k_test.jsonl``, …);
-    without it, or where it is not there, the hub is asked through ``datasets``.
-    seed: of the options' order of a named multiple-choice benchmark.
+    Args:
+        spec: the name, path or ``TaskFile``.
+        data_dir: folder in which a named benchmark's file is looked for first (``aime24.json``, ``gsm8k_test.jsonl``,
+            …); without it, or if the file is not there, the hub is asked through ``datasets``.
+        seed: of the options' order of a named multiple-choice benchmark.
 
-    Raises InputError for an unknown name, a missing, unreadable or empty file, missing columns, duplicate
-    ids, a row without question or answer, and a hub that cannot be reached.
+    Raises:
+        InputError: for an unknown name, a missing, unreadable or empty file, missing columns, duplicate ids, a row
+            without question or answer, and a hub that cannot be reached.
     """
     if isinstance(spec, TaskFile):
         return _from_file(spec)
@@ -155,31 +169,30 @@ def _from_file(spec: TaskFile) -> Task:
     path = Path(spec.file)
     name = spec.name or path.stem
     rows = read_table(path)
-    question = spec.question or next((name for name in _QUESTION_COLUMNS if _has(rows, name)), _QUESTION_COLUMNS[0])
-    named = (question, spec.answer, spec.id, spec.group, spec.aliases, spec.solution, *spec.options)
-    _require(rows, [column for column in named if column is not None], str(path))
+    question = spec.question or _first_present(rows, _QUESTION_COLUMNS) or _QUESTION_COLUMNS[0]
+    needed = (question, spec.answer, spec.id, spec.group, spec.aliases, spec.solution, *spec.options)
+    _require(rows, [column for column in needed if column is not None], str(path))
     columns = _Columns(question, spec.answer, spec.aliases, spec.options)
     kind = "choice" if spec.options else spec.kind
     problems = []
     for index, row in enumerate(rows):
-        where = f"row {index + 1} of {path}"
-        own = f"{name}/{index}" if spec.id is None else _text(row, spec.id, where)
+        location = f"row {index + 1} of {path}"
+        problem_id = f"{name}/{index}" if spec.id is None else _text(row, spec.id, location)
         group = "" if spec.group is None else str(_cell(row, spec.group))
-        solution = "" if spec.solution is None else _text(row, spec.solution, where)
-        asked, gold = columns.read(row, where, spec.seed)
-        problems.append(Problem(own, asked, gold, kind, group, spec.prompt or "", solution))
+        solution = "" if spec.solution is None else _text(row, spec.solution, location)
+        text, gold = columns.read(row, location, spec.seed)
+        problems.append(Problem(problem_id, text, gold, kind, group, spec.prompt or "", solution))
     return Task(name, tuple(problems), spec.allow_unreadable)
 
 
 def _from_benchmark(name: str, benchmark: Benchmark, data_dir: Path | None, seed: int) -> Task:
-    """The same ids and texts from a local file as from the hub, whichever column names a mirror uses."""
+    """Read the same ids and texts from a local file as from the hub, whichever column names a mirror uses."""
     path = None if data_dir is None else benchmark.local_file(data_dir)
-    rows = benchmark.from_hub(name) if path is None else read_table(path)
+    rows = benchmark.load_from_hub(name) if path is None else read_table(path)
     origin = str(path or benchmark.hub)
-    question, answer, aliases = (
-        next((column for column in columns if _has(rows, column)), None)
-        for columns in (benchmark.question, benchmark.answer, benchmark.aliases)
-    )
+    question = _first_present(rows, benchmark.question)
+    answer = _first_present(rows, benchmark.answer)
+    aliases = _first_present(rows, benchmark.aliases)
     if question is None or answer is None:
         _require(rows, [benchmark.question[0], benchmark.answer[0]], origin)
     _require(rows, benchmark.options, origin)
@@ -188,75 +201,84 @@ def _from_benchmark(name: str, benchmark: Benchmark, data_dir: Path | None, seed
     for index, row in enumerate(rows):
         text, gold = columns.read(row, f"row {index + 1} of {origin}", seed)
         group = str(row.get(benchmark.group, "")) if benchmark.group else ""
-        cleaned = benchmark.clean_question(text), benchmark.clean_answer(gold)
+        text = benchmark.clean_question(text)
+        gold = benchmark.clean_answer(gold)
         solution = "" if benchmark.solution is None else benchmark.solution(row)
-        problems.append(Problem(f"{name}/{index}", *cleaned, benchmark.kind, group, solution=solution))
+        problems.append(Problem(f"{name}/{index}", text, gold, benchmark.kind, group, solution=solution))
     return Task(name, tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
 class _Columns:
-    """Where a row's question, answer, further accepted answers and wrong options stand."""
+    """The columns of a row's question, answer, further accepted answers and wrong options."""
 
     question: str
     answer: str
     aliases: str | None
     options: tuple[str, ...]
 
-    def read(self, row: Mapping[str, Any], where: str, seed: int) -> tuple[str, str]:
-        """Question and gold answer; with options, the question lists them all and the answer is a letter."""
-        question = _text(row, self.question, where)
-        gold = _gold(row, self.answer, self.aliases, where)
+    def read(self, row: Row, location: str, seed: int) -> tuple[str, str]:
+        """Return question and gold answer; with options, the question lists them all and the answer is a letter."""
+        question = _text(row, self.question, location)
+        gold = _gold(row, self.answer, self.aliases, location)
         if not self.options:
             return question, gold
-        wrong = [_text(row, column, where).strip() for column in self.options]
+        wrong = [_text(row, column, location).strip() for column in self.options]
         return _as_choice(question, gold.strip(), wrong, seed)
 
 
 def _as_choice(question: str, gold: str, wrong: Sequence[str], seed: int) -> tuple[str, str]:
-    """The question with its options in an order that depends on nothing but the seed and the question."""
+    """Return the question with its options, and the letter of the gold one.
+
+    Their order depends on nothing but the seed and the question.
+    """
     options = [gold, *wrong]
+    # A text as seed: its digest is the same in every process and Python version, as hash() is not.
     random.Random(f"{seed} {question}").shuffle(options)
     listed = "\n".join(f"{letter}) {option}" for letter, option in zip(LETTERS, options, strict=False))
     return f"{question}\n\n{listed}", LETTERS[options.index(gold)]
 
 
-def _has(rows: Sequence[Mapping[str, Any]], column: str) -> bool:
-    return bool(rows) and _cell(rows[0], column) is not None
+def _first_present(rows: Sequence[Row], columns: Iterable[str]) -> str | None:
+    """Return the first of ``columns`` that the first row has, None if it has none of them."""
+    return next((column for column in columns if rows and _cell(rows[0], column) is not None), None)
 
 
-def _require(rows: Sequence[Mapping[str, Any]], wanted: Sequence[str], origin: str) -> None:
+def _require(rows: Sequence[Row], columns: Sequence[str], origin: str) -> None:
     if not rows:
         raise InputError(f"{origin} has no rows; a task needs at least one")
-    missing = [column for column in wanted if all(_cell(row, column) is None for row in rows)]
+    missing = [column for column in columns if all(_cell(row, column) is None for row in rows)]
     if missing:
         raise InputError(
-            f"{origin} has no column {missing}; it has {sorted(rows[0])}, and {list(wanted)} were asked for"
+            f"{origin} has no column {missing}; it has {sorted(rows[0])}, and {list(columns)} were asked for"
         )
 
 
-def _cell(row: Mapping[str, Any], column: str) -> Any:
-    """A column's value, None where absent; ``answer.value`` reaches into a nested record."""
-    value: Any = row
+def _cell(row: Row, column: str) -> object:
+    """Return a column's value, None if absent; ``answer.value`` reaches into a nested record."""
+    value: object = row
+    # A column may have a dot in its own name.
     for part in [column] if column in row else column.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
     return value
 
 
-def _text(row: Mapping[str, Any], column: str, where: str) -> str:
-    """A cell as text; whole-numbered floats as integers (AMC files hold 142.0)."""
+def _text(row: Row, column: str, location: str) -> str:
+    """Return a cell as text; whole-numbered floats as integers (AMC files hold 142.0)."""
     value = _cell(row, column)
+    # NaN is how Parquet and pandas write an empty number; it alone differs from itself.
     if value is None or value != value or str(value).strip() == "":
-        raise InputError(f"{where} has nothing in column {column!r}; every problem needs one")
+        raise InputError(f"{location} has nothing in column {column!r}; every problem needs one")
     if isinstance(value, list | Mapping):
-        raise InputError(f"{where} has a {type(value).__name__} in column {column!r}; text or a number is needed")
+        raise InputError(f"{location} has a {type(value).__name__} in column {column!r}; text or a number is needed")
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def _gold(row: Mapping[str, Any], answer: str, aliases: str | None, where: str) -> str:
-    found = (None if aliases is None else _cell(row, aliases)) or []
-    if not isinstance(found, str | list):
-        raise InputError(f"{where} has {found!r:.40} in column {aliases!r}; text or a list of texts is needed")
-    others = [found] if isinstance(found, str) else [str(alias) for alias in found]
+def _gold(row: Row, answer: str, aliases: str | None, location: str) -> str:
+    """Return the gold answer and its aliases, a line each."""
+    cell = (None if aliases is None else _cell(row, aliases)) or []
+    if not isinstance(cell, str | list):
+        raise InputError(f"{location} has {cell!r:.40} in column {aliases!r}; text or a list of texts is needed")
+    alternatives = [cell] if isinstance(cell, str) else [str(alias) for alias in cell]
     # A dict keeps order and drops the repetition of the canonical answer among the aliases.
-    return "\n".join(dict.fromkeys([_text(row, answer, where), *others])) if others else _text(row, answer, where)
+    return "\n".join(dict.fromkeys([_text(row, answer, location), *alternatives]))

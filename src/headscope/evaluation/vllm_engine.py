@@ -18,14 +18,21 @@ from functools import lru_cache
 from importlib.util import find_spec
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
-from headscope.evaluation.sampling import Completion, Request, Sampling, completion_of
-from headscope.model_folder import adapter_base
+from headscope.evaluation.completions import Completion, Request, Sampling, decode_completion
+from headscope.model_files.chat_templates import stop_tokens
+from headscope.model_files.folder import adapter_base
 from headscope.progress import Progress
-from headscope.turns import stop_tokens
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from vllm import LLM
+
+_Output = dict[str, Any]
+"""A response as ``vllm_worker`` returns it: ``tokens`` and ``finish``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,30 +45,35 @@ class Checkpoint:
     tokenizer: str | None = None
     trust_remote_code: bool = False
 
-    def load_tokenizer(self) -> Any:
-        """Its tokenizer, without its weights. Raises InputError where there is none."""
+    def load_tokenizer(self) -> "PreTrainedTokenizerBase":
+        """Load the tokenizer without the weights. Raises InputError if there is none."""
         revision = self.revision if self.tokenizer is None else None
         return load_tokenizer(self.tokenizer or self.path, revision, self.trust_remote_code)
 
 
 def complete(
-    model: Any, tokenizer: Any, requests: Sequence[Request], sampling: Sampling, *, progress: Progress
+    model: "Checkpoint | LLM | PreTrainedModel | str",
+    tokenizer: "PreTrainedTokenizerBase | None",
+    requests: Sequence[Request],
+    sampling: Sampling,
+    *,
+    progress: Progress,
 ) -> list[Completion]:
     """Complete every request.
 
     model: a ``Checkpoint``, a checkpoint's path, or an open ``vllm.LLM``. tokenizer: None takes the checkpoint's own.
-    Raises InputError where vLLM is not installed or ``model`` is a loaded model: hooks do not reach into vLLM.
+    Raises InputError if vLLM is not installed or ``model`` is a loaded model: hooks do not reach into vLLM.
     """
     if isinstance(model, str | PathLike):
         model = Checkpoint(str(model))
     if isinstance(model, Checkpoint):
         tokenizer = tokenizer or model.load_tokenizer()
-        outputs = _served(model, requests, _settings(sampling, tokenizer), progress)
+        outputs = _generate_on_engines(model, requests, _settings(sampling, tokenizer), progress)
     elif (vllm := sys.modules.get("vllm")) is not None and isinstance(model, vllm.LLM):
         from headscope.evaluation.vllm_worker import generate
 
         tokenizer = tokenizer or model.get_tokenizer()
-        outputs = generate(model, [_wanted(request) for request in requests], _settings(sampling, tokenizer))
+        outputs = generate(model, [_as_json(request) for request in requests], _settings(sampling, tokenizer))
     else:
         raise InputError(
             f"sampling engine 'vllm' cannot serve a loaded {type(model).__name__}; allowed: a checkpoint's path "
@@ -75,7 +87,7 @@ def complete(
 
 
 def devices() -> list[str | None]:
-    """One entry per engine: the accelerators this process may see; a single None where vLLM is to choose."""
+    """Return one entry per engine: the accelerators this process may see; a single None if vLLM is to choose."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible:
         return list(visible.split(","))
@@ -90,37 +102,39 @@ class _Engine:
     def __init__(self, checkpoint: Checkpoint, device: str | None, seed: int) -> None:
         settings = json.dumps({"seed": seed, **asdict(checkpoint)})
         command = [sys.executable, "-P", str(Path(__file__).with_name("vllm_worker.py")), settings]
-        chosen = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+        visible = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
         self._path = checkpoint.path
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **chosen}
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **visible}
         )
 
-    def generate(self, requests: Sequence[Request], settings: dict[str, Any]) -> list[dict[str, Any] | None]:
-        """Raises RuntimeError where the engine died; what it said went to standard error."""
+    def generate(self, requests: Sequence[Request], settings: dict[str, Any]) -> list[_Output | None]:
+        """Complete the requests. Raises RuntimeError if the engine died; what it said went to standard error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        line = json.dumps({"requests": [_wanted(request) for request in requests], "sampling": settings})
+        line = json.dumps({"requests": [_as_json(request) for request in requests], "sampling": settings})
         try:
             self._process.stdin.write(line.encode() + b"\n")
             self._process.stdin.flush()
         except BrokenPipeError:
-            pass
+            pass  # the empty reply below says so, with the exit status
         reply = self._process.stdout.readline()
         if not reply:
             raise RuntimeError(f"the vLLM engine of {self._path} ended with status {self._process.wait()}")
-        outputs: list[dict[str, Any] | None] = json.loads(reply)
+        outputs: list[_Output | None] = json.loads(reply)
         return outputs
 
     def close(self) -> None:
-        self._process.kill()
+        """Kill the process, which frees its device."""
+        self._process.kill()  # at once; asked to terminate, vLLM would take its time
         self._process.communicate()
 
 
 @lru_cache(maxsize=1)
 def _engines(checkpoint: Checkpoint, seed: int, process: int) -> list[_Engine]:
-    """Started together; those of the checkpoint before are ended first, for their memory. Keyed by process: a forked
-    child never talks to its parent's engines.
+    """Start the engines of a checkpoint together, after ending those of the one before, for their memory.
+
+    process: part of the key, so that a forked child never talks to its parent's engines.
     """
     if find_spec("vllm") is None:
         raise InputError(
@@ -128,7 +142,7 @@ def _engines(checkpoint: Checkpoint, seed: int, process: int) -> list[_Engine]:
             "pip install 'headscope[vllm]'"
         )
     _check_servable(checkpoint)
-    close_engines()
+    close_engines()  # lru_cache forgets the engines of the last checkpoint, and does not end them
     _open.extend(_Engine(checkpoint, device, seed) for device in devices())
     return list(_open)
 
@@ -144,14 +158,14 @@ def _check_servable(checkpoint: Checkpoint) -> None:
         )
     from transformers import AutoConfig
 
-    from headscope.models.rotary import changing_types
+    from headscope.models.rotary import length_dependent_types
 
     options = {"revision": checkpoint.revision, "trust_remote_code": checkpoint.trust_remote_code}
     try:
         config = AutoConfig.from_pretrained(checkpoint.path, **options)
     except (OSError, ValueError):
         return  # vLLM says itself what it cannot serve
-    if types := changing_types(config):
+    if types := length_dependent_types(config):
         raise InputError(
             f"the rotary frequencies of {checkpoint.path} depend on a text's length ({', '.join(types)}), "
             "and vLLM takes the longest text's for all; sample with engine 'transformers'"
@@ -168,36 +182,43 @@ def close_engines() -> None:
         _open.pop().close()
 
 
-def _served(
+def _generate_on_engines(
     checkpoint: Checkpoint, requests: Sequence[Request], settings: dict[str, Any], progress: Progress
-) -> list[dict[str, Any] | None]:
-    """In the order of the requests. All samples of a prompt go to one engine, which then reads the prompt once."""
+) -> list[_Output | None]:
+    """Return the outputs in the order of the requests.
+
+    All samples of a prompt go to one engine, which then reads the prompt once.
+    """
     engines = _engines(checkpoint, settings["seed"], os.getpid())
-    outputs: list[dict[str, Any] | None] = [None] * len(requests)
+    outputs: list[_Output | None] = [None] * len(requests)
     with progress.bar("sampling", len(requests)) as bar, ThreadPoolExecutor(len(engines)) as threads:
 
-        def shard(number: int) -> None:
-            mine = [index for index, request in enumerate(requests) if request.prompt % len(engines) == number]
-            found = engines[number].generate([requests[index] for index in mine], settings) if mine else []
-            for index, output in zip(mine, found, strict=False):
+        def run_shard(number: int) -> int:
+            shard = [index for index, request in enumerate(requests) if request.prompt % len(engines) == number]
+            replies = engines[number].generate([requests[index] for index in shard], settings) if shard else []
+            for index, output in zip(shard, replies, strict=False):
                 outputs[index] = output
+            return len(shard)
 
-        for number, _ in enumerate(threads.map(shard, range(len(engines)))):
-            bar.advance(sum(request.prompt % len(engines) == number for request in requests))
+        for count in threads.map(run_shard, range(len(engines))):
+            bar.advance(count)
     return outputs
 
 
-def _settings(sampling: Sampling, tokenizer: Any) -> dict[str, Any]:
-    """What every response shares. vLLM knows the stop tokens of the config, but not where the template ends a turn."""
+def _settings(sampling: Sampling, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+    """Return the settings that all responses share.
+
+    vLLM knows the stop tokens of the config, but not where the template ends a turn.
+    """
     return {**asdict(sampling), "stop_token_ids": list(stop_tokens(tokenizer))}
 
 
-def _wanted(request: Request) -> dict[str, Any]:
+def _as_json(request: Request) -> dict[str, Any]:
     return {"tokens": list(request.tokens), "seed": request.seed}
 
 
-def _completion(request: Request, output: dict[str, Any], tokenizer: Any) -> Completion:
-    """The ids end with the stop token where one ended the response."""
+def _completion(request: Request, output: _Output, tokenizer: "PreTrainedTokenizerBase") -> Completion:
     tokens = output["tokens"]
+    # vLLM's ids end with the stop token if one ended the response.
     stops = frozenset(tokens[-1:]) if output["finish"] == "stop" else frozenset()
-    return completion_of(request, tokens, stops, getattr(tokenizer, "pad_token_id", None), tokenizer)
+    return decode_completion(request, tokens, stops, getattr(tokenizer, "pad_token_id", None), tokenizer)

@@ -10,29 +10,30 @@ The process ends with its standard input, so it never outlives its parent.
 import json
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vllm import LLM
 
 
-def generate(engine: Any, requests: list[dict[str, Any]], sampling: dict[str, Any]) -> list[dict[str, Any] | None]:
-    """Complete the requests in one engine call (vLLM batches by itself); None where it returned nothing."""
+def generate(engine: "LLM", requests: list[dict[str, Any]], sampling: dict[str, Any]) -> list[dict[str, Any] | None]:
+    """Complete the requests in one engine call (vLLM batches by itself); None for those it returned nothing to."""
     import vllm
 
-    outputs = engine.generate(
-        [vllm.TokensPrompt(prompt_token_ids=request["tokens"]) for request in requests],
-        [
-            vllm.SamplingParams(
-                max_tokens=sampling["max_new_tokens"],
-                temperature=sampling["temperature"],
-                top_p=sampling["top_p"],
-                seed=request["seed"],
-                stop_token_ids=sampling["stop_token_ids"],
-                skip_special_tokens=False,
-                detokenize=False,
-            )
-            for request in requests
-        ],
-        use_tqdm=False,
-    )
+    prompts = [vllm.TokensPrompt(prompt_token_ids=request["tokens"]) for request in requests]
+    parameters = [
+        vllm.SamplingParams(
+            max_tokens=sampling["max_new_tokens"],
+            temperature=sampling["temperature"],
+            top_p=sampling["top_p"],
+            seed=request["seed"],
+            stop_token_ids=sampling["stop_token_ids"],
+            skip_special_tokens=False,
+            detokenize=False,
+        )
+        for request in requests
+    ]
+    outputs = engine.generate(prompts, parameters, use_tqdm=False)
     firsts = [output.outputs[0] if output.outputs else None for output in outputs]
     return [first and {"tokens": list(first.token_ids), "finish": first.finish_reason} for first in firsts]
 

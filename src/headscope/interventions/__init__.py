@@ -1,35 +1,33 @@
 """Interventions on heads: context managers for ``model.generate``, edited copies of a model, sweeps of head sets."""
 
-from headscope.interventions.direct import direct_loss
-from headscope.interventions.forced import Forced, Text, teacher_forced
+from headscope.interventions.direct_effects import direct_loss
+from headscope.interventions.head_edits import Constants
 from headscope.interventions.means import capture_mean
 from headscope.interventions.operators import constant, mean, resample, scale, scale_rows, zero
-from headscope.interventions.optimal import fit_constants
+from headscope.interventions.optimal_constants import fit_constants
+from headscope.interventions.replacements import Replacement, make_replacement, replace_heads
 from headscope.interventions.spans import Markers, Span
-from headscope.interventions.stand_ins import OPERATORS, StandIn, replaced, stand_in
-from headscope.interventions.weights import edit_weights
-from headscope.models import Hook, attached
+from headscope.interventions.teacher_forcing import TeacherForcedMetrics, Text, teacher_force
+from headscope.interventions.weight_edits import edit_weights
 
 __all__ = [
-    "OPERATORS",
-    "Forced",
-    "Hook",
+    "Constants",
     "Markers",
+    "Replacement",
     "Span",
-    "StandIn",
+    "TeacherForcedMetrics",
     "Text",
-    "attached",
     "capture_mean",
     "constant",
     "direct_loss",
     "edit_weights",
     "fit_constants",
+    "make_replacement",
     "mean",
-    "replaced",
+    "replace_heads",
     "resample",
     "scale",
     "scale_rows",
-    "stand_in",
-    "teacher_forced",
+    "teacher_force",
     "zero",
 ]

@@ -1,16 +1,16 @@
-"""One text through a model layer by layer, so that edits share what lies below them.
+"""One text through a model layer by layer, so that edits share the layers below them.
 
-``layerwise`` passes a text and stops before the final norm, with what each layer read, and with which masks and
-positions each attention module was called. From there every layer is two steps on as many rows as are wanted:
+``layerwise`` passes a text and stops before the final norm; it keeps what each layer read, and the masks and positions
+each attention module was called with. From there every layer is two steps, on any number of rows:
 
-1. ``attend``: the residual stream to z, what the heads hand to o_proj;
-2. ``write``: the stream and z, edited or not, to the stream the next layer reads. Position by position, so it can be
-   done where it is asked for only.
+1. ``attend``: the residual stream to z, what the heads pass to o_proj;
+2. ``write``: the stream and z, edited or not, to the stream the next layer reads. It works position by position, so it
+   can be done for the positions that are needed only.
 
-The rows take the stream's place, and the pass goes on to the logits.
+The rows replace the stream, and the pass goes on to the logits.
 
 The steps are those ``HeadAccess`` names and ``models.validation`` proves on load, in the modules' own code. Hooks on
-them act as in a pass; those on what the steps put together themselves could not, and are refused (``check_hooks``).
+them act as in a pass; hooks on what the steps put together themselves could not, and are refused (``check_hooks``).
 
 Several threads may go through one model, each with its own text. What is hooked here answers to its own thread only.
 """
@@ -23,80 +23,88 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from transformers import PreTrainedModel
 
 from headscope.errors import InputError
-from headscope.models import HeadAccess, Hook, as_model, attached
-from headscope.models.hooks import only_looks
-from headscope.models.threads import of_this_thread
+from headscope.models import HeadAccess, Hook, attach_hooks
+from headscope.models.hooks import is_passive_hook
+from headscope.models.threads import on_this_thread
 
 _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(frozen=True, eq=False)
 class Layerwise:
-    """``streams``: what each layer reads. Rows of any number continue from them."""
+    """A text's pass, which rows of any number continue.
+
+    access: the model's layers.
+    streams: what each layer reads.
+    calls: the arguments of each attention module.
+    """
 
     access: HeadAccess
     streams: list[Float[Tensor, "1 token d"]]
     calls: list[_Call]
 
     def attend(self, layer: int, stream: Float[Tensor, "row token d"]) -> Float[Tensor, "row token z"]:
-        """z of ``layer``, heads side by side."""
-        blocks, (args, kwargs) = self.access.layers[layer], self.calls[layer]
-        read = stream if blocks.attention_norm is None else blocks.attention_norm.module(stream)
-        found: list[Tensor] = []
-        with attached([Hook(blocks.output, "input", of_this_thread(found.append))]):
+        """Return z of ``layer``, heads next to each other."""
+        layer_access, (args, kwargs) = self.access.layers[layer], self.calls[layer]
+        norm = layer_access.attention_norm
+        normed = stream if norm is None else norm.module(stream)
+        z: list[Tensor] = []
+        with attach_hooks([Hook(layer_access.output, "input", on_this_thread(z.append))]):
             if args:
-                blocks.attention(read, *args[1:], **kwargs)
+                layer_access.attention(normed, *args[1:], **kwargs)
             else:
-                blocks.attention(**kwargs | {"hidden_states": read})
-        return found[0]
+                layer_access.attention(**kwargs | {"hidden_states": normed})
+        return z[0]
 
     def write(
         self, layer: int, stream: Float[Tensor, "row token d"], z: Float[Tensor, "row token z"]
     ) -> Float[Tensor, "row token d"]:
-        """The stream after ``layer``, at the positions given."""
-        blocks = self.access.layers[layer]
-        written = blocks.output.forward(z)  # past its hooks: those on z have acted in ``attend``
-        if blocks.attention_post_norm is not None:
-            written = blocks.attention_post_norm.module(written)
+        """Return the stream after ``layer``, at the positions of ``stream`` and ``z``."""
+        layer_access = self.access.layers[layer]
+        written = layer_access.output.forward(z)  # not through its hooks: those on z have acted in ``attend``
+        if layer_access.attention_post_norm is not None:
+            written = layer_access.attention_post_norm.module(written)
         middle = stream + written.to(stream.device)
-        read = stream if self.access.parallel else middle
-        mlp = blocks.mlp(read if blocks.mlp_norm is None else blocks.mlp_norm.module(read))
-        mlp = mlp[0] if isinstance(mlp, tuple) else mlp  # experts give their router's scores too
-        mlp = mlp if blocks.mlp_write is blocks.mlp else blocks.mlp_write(mlp)
+        mlp_stream = stream if self.access.parallel else middle
+        mlp_norm = layer_access.mlp_norm
+        mlp = layer_access.mlp(mlp_stream if mlp_norm is None else mlp_norm.module(mlp_stream))
+        mlp = mlp[0] if isinstance(mlp, tuple) else mlp  # experts return their router's scores too
+        mlp = mlp if layer_access.mlp_write is layer_access.mlp else layer_access.mlp_write(mlp)
         after: Tensor = middle + mlp.to(middle.device)
         return after
 
 
 def check_hooks(access: HeadAccess) -> None:
-    """Raises InputError for a hook on what a layer reads or gives, or on what its attention or o_proj gives: edited
-    rows would pass it by.
+    """Raise InputError for a hook on what a layer reads or gives, or on what its attention or o_proj gives.
+
+    Edited rows would not go through it.
     """
     for index, layer in enumerate(access.layers):
-        places = {
+        hooks_by_place = {
             "what it reads": layer.block._forward_pre_hooks,
             "what it gives": layer.block._forward_hooks,
             "what its attention gives": layer.attention._forward_hooks,
             "what its o_proj gives": layer.output._forward_hooks,
         }
-        for place, hooks in places.items():
-            if not all(map(only_looks, hooks.values())):
+        for place, hooks in hooks_by_place.items():
+            if not all(map(is_passive_hook, hooks.values())):
                 raise InputError(
                     f"layer {index} has a hook on {place}, which teacher forcing passes by; remove it first"
                 )
 
 
 def layerwise(
-    model: Any,
+    model: PreTrainedModel,
     access: HeadAccess,
     tokens: tuple[int, ...],
-    rows: Callable[[Layerwise], Float[Tensor, "row token d"]],
+    make_rows: Callable[[Layerwise], Float[Tensor, "row token d"]],
 ) -> Float[Tensor, "row token vocab"]:
-    """Logits of one pass of ``tokens`` in which ``rows`` gives what the final norm reads, at any positions.
+    """Return the logits of one pass of ``tokens`` in which ``make_rows`` gives what the final norm reads.
 
-    They are handed to it end to end, in rows as long as the text: what comes after the norm may count on that length
-    (GPT-2's does), and works position by position. Raises what ``rows`` raises.
+    The rows may be of any positions. Raises what ``make_rows`` raises.
     """
     ids = torch.tensor([tokens], device=access.device)
     streams: list[Tensor] = []
@@ -105,26 +113,29 @@ def layerwise(
     thread = get_ident()
 
     # A pass of another thread may find this hook half removed, and then calls it without keywords.
-    def keep(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
+    def record_call(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any] | None = None) -> None:
         if kwargs is None or get_ident() != thread or len(calls) == len(access.layers):
-            return  # the calls after those of the pass are ``rows``'
+            return  # the calls after those of the pass come from ``make_rows``
         calls.append((args, kwargs))
 
-    def replace(_stream: Tensor) -> Tensor:
-        found = rows(Layerwise(access, streams, calls))
-        shapes.append(found.shape)
-        flat = found.flatten(0, 1)
-        return torch.unflatten(nn.functional.pad(flat, (0, 0, 0, -len(flat) % len(tokens))), 0, (-1, len(tokens)))
+    def replace_stream(_stream: Tensor) -> Tensor:
+        rows = make_rows(Layerwise(access, streams, calls))
+        shapes.append(rows.shape)
+        # The rows are laid end to end and cut into lengths of the text: what comes after the norm works position by
+        # position but may count on that length (GPT-2's does).
+        flat = rows.flatten(0, 1)
+        padded = nn.functional.pad(flat, (0, 0, 0, -len(flat) % len(tokens)))
+        return torch.unflatten(padded, 0, (-1, len(tokens)))
 
-    # Not a ``Hook``: those see one argument, and the masks and positions beside it are what is wanted.
-    handles = [layer.attention.register_forward_pre_hook(keep, with_kwargs=True) for layer in access.layers]
-    hooks = [Hook(layer.block, "input", of_this_thread(streams.append)) for layer in access.layers]
-    hooks.append(Hook(access.final_norm.module, "input", of_this_thread(replace)))
+    # Not a ``Hook``: those receive one argument, and the masks and positions are needed too.
+    handles = [layer.attention.register_forward_pre_hook(record_call, with_kwargs=True) for layer in access.layers]
+    hooks = [Hook(layer.block, "input", on_this_thread(streams.append)) for layer in access.layers]
+    hooks.append(Hook(access.final_norm.module, "input", on_this_thread(replace_stream)))
     try:
-        with attached(hooks):
-            logits: Tensor = as_model(model)(input_ids=ids, use_cache=False).logits
+        with attach_hooks(hooks):
+            logits: Tensor = model(input_ids=ids, use_cache=False).logits
     finally:
         for handle in handles:
             handle.remove()
-    count, places = shapes[0][:2]
-    return torch.unflatten(logits.flatten(0, 1)[: count * places], 0, (count, places))
+    count, positions = shapes[0][:2]
+    return torch.unflatten(logits.flatten(0, 1)[: count * positions], 0, (count, positions))

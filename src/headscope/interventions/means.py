@@ -1,8 +1,12 @@
-"""Means of z over a reference set."""
+"""Mean ablation: what heads write on average over reference texts.
+
+The mean is taken separately for each part of a text (prompt, thinking, answer; method section 6), because a head's
+average over a prompt is far from what it writes in a thought. If the model knows no think markers, a text is one part,
+and there is one mean for all tokens.
+"""
 
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,87 +14,110 @@ from jaxtyping import Float
 from torch import Tensor
 
 from headscope.errors import InputError
-from headscope.interventions.spans import PARTS, Reader, Span, parts_of, span_of
-from headscope.models import Hook, as_model, attached, head_access
-from headscope.models.threads import in_order, of_this_thread
+from headscope.interventions.spans import PARTS, Markers, Reader, Span, resolve_span, token_parts
+from headscope.models import Hook, as_model, attach_hooks, head_access
+from headscope.models.subject import SubjectOrModel
+from headscope.models.threads import map_in_order, on_this_thread
 
 
 def capture_mean(
-    model: Any, texts: Sequence[Sequence[int]], *, span: str | Span = "all"
+    model: SubjectOrModel, texts: Sequence[Sequence[int]], *, span: str | Span = "all"
 ) -> Float[np.ndarray, "layer head d_head"]:
-    """Mean z of every head over the tokens of ``texts`` (token ids) that lie in ``span``, in float32.
+    """Return one mean z per head, over all tokens of ``texts`` (token ids) that lie in ``span``, in float32.
 
-    Raises InputError where there is none.
+    Over ``all`` it is a constant and not mean ablation, unless the texts have a single part. Raises InputError if no
+    token lies in the span.
     """
-    access, limits = head_access(as_model(model)), span_of(model, span)
-    texts = [text for text in texts if len(text)]
-    kept = [_kept(text, limits) for text in texts]
-    count = sum(len(positions) for positions in kept)
-    if not count:
-        where = "" if limits is None else f" of the {limits.part}"
-        raise InputError(f"found no token{where} in the {len(texts)} reference texts; a mean needs at least one")
-    total = torch.zeros(len(access.layers), access.heads * access.d_head)
-    positions = iter(kept)
-    for writes in head_writes(model, texts, range(len(access.layers))):
-        chosen = torch.as_tensor(next(positions))
-        for layer, z in writes.items():
-            total[layer] += z[chosen].sum(0).float().cpu()
-    means: np.ndarray = torch.unflatten(total / count, 1, (access.heads, access.d_head)).numpy()
-    return means
+    access, limits = head_access(as_model(model)), resolve_span(model, span)
+    sums, counts = _part_sums(model, texts, Markers.none() if limits is None else limits.markers)
+    if limits is None:
+        means = _mean_of_all(sums, counts)
+    else:
+        part = PARTS.index(limits.part)
+        _check_part(counts, part, len(texts))
+        means = sums[:, part] / counts[part]
+    z: Float[np.ndarray, "layer head d_head"] = torch.unflatten(means, 1, (access.heads, access.d_head)).numpy()
+    return z
 
 
 def head_writes(
-    model: Any, texts: Sequence[Sequence[int]], layers: Sequence[int] | range
+    model: SubjectOrModel, texts: Sequence[Sequence[int]], layers: Sequence[int] | range
 ) -> Iterator[dict[int, Float[Tensor, "token z"]]]:
-    """z of ``layers`` for each text in turn, heads side by side."""
+    """Yield z of ``layers`` for each text in turn, heads next to each other."""
     plain = as_model(model)
     access = head_access(plain)
 
     @torch.no_grad()  # each thread has its own mode
     def read(text: Sequence[int]) -> dict[int, Tensor]:
-        found: dict[int, Tensor] = {}
+        writes: dict[int, Tensor] = {}
 
-        def keep(layer: int, z: Float[Tensor, "1 token z"]) -> None:
-            found[layer] = z[0]
+        def record(layer: int, z: Float[Tensor, "1 token z"]) -> None:
+            writes[layer] = z[0]
 
+        hooks = []
+        for layer in layers:
+            hooks.append(Hook(access.layers[layer].output, "input", on_this_thread(partial(record, layer))))
         ids = torch.as_tensor(np.asarray(text, dtype=np.int64), device=access.device)[None]
-        receive = {layer: of_this_thread(partial(keep, layer)) for layer in layers}
-        with attached([Hook(access.layers[layer].output, "input", receive[layer]) for layer in layers]):
+        with attach_hooks(hooks):
             plain.base_model(input_ids=ids, use_cache=False)
-        return found
+        return writes
 
-    yield from in_order(plain, read, texts)
-
-
-def _kept(text: Sequence[int], limits: Span | None) -> "np.ndarray[Any, np.dtype[np.int64]]":
-    if limits is None:
-        return np.arange(len(text))
-    return np.flatnonzero(parts_of(text, limits.markers) == PARTS.index(limits.part))
+    yield from map_in_order(plain, read, texts)
 
 
 class PartMeans:
-    """A ``Fill``: in every part of a text the reference's mean over that part, or over all where it has none."""
+    """A ``Fill``: in every part of a text the reference's mean over that part, or over all if it has none.
 
-    def __init__(self, means: Float[Tensor, "layer part z"], reader: Reader) -> None:
-        self._means, self._reader = means, reader
+    means: by layer and part, heads next to each other.
+    is_uniform: whether the reference has a single part, so that every part has the same mean.
+    """
+
+    def __init__(self, means: Float[Tensor, "layer part z"], reader: Reader, is_uniform: bool) -> None:
+        self.means, self._reader, self.is_uniform = means, reader, is_uniform
 
     @classmethod
-    def capture(cls, model: Any, texts: Sequence[Sequence[int]], reader: Reader) -> "PartMeans":
-        """From texts as token ids. Raises InputError where there is no token."""
-        texts = [text for text in texts if len(text)]
-        if not texts:
-            raise InputError("found no token in the reference texts; a mean needs at least one")
-        access = head_access(as_model(model))
-        sums = torch.zeros(len(access.layers), len(PARTS), access.heads * access.d_head)
-        counts = torch.zeros(len(PARTS))
-        for text, writes in zip(texts, head_writes(model, texts, range(len(access.layers))), strict=True):
-            member = torch.nn.functional.one_hot(torch.as_tensor(parts_of(text, reader.markers)), len(PARTS)).float()
-            counts += member.sum(0)
-            for layer, z in writes.items():
-                sums[layer] += member.T @ z.float().cpu()
-        everywhere = (sums.sum(1) / counts.sum())[:, None]
-        return cls(torch.where(counts[:, None] > 0, sums / counts.clamp_min(1)[:, None], everywhere), reader)
+    def capture(
+        cls, model: SubjectOrModel, texts: Sequence[Sequence[int]], reader: Reader, part: int | None = None
+    ) -> "PartMeans":
+        """Return the means over texts (token ids). Raises InputError if there is no token, or none of ``part``."""
+        sums, counts = _part_sums(model, texts, reader.markers)
+        if part is not None:
+            _check_part(counts, part, len(texts))
+        overall = _mean_of_all(sums, counts)[:, None]
+        is_present = counts[:, None] > 0
+        means = torch.where(is_present, sums / counts.clamp_min(1)[:, None], overall)
+        return cls(means, reader, is_uniform=int(is_present.sum()) == 1)
 
     def at(self, layer: int) -> Float[Tensor, "row token z"]:
-        """The mean of each token's part; padding takes the prompt's."""
-        return self._means[layer][torch.as_tensor(self._reader.parts.clip(0))]
+        """Return the mean of each token's part; padding takes the prompt's."""
+        return self.means[layer][torch.as_tensor(self._reader.parts.clip(0))]
+
+
+def _part_sums(
+    model: SubjectOrModel, texts: Sequence[Sequence[int]], markers: Markers
+) -> tuple[Float[Tensor, "layer part z"], Float[Tensor, " part"]]:
+    """Return sums of z over the tokens of each part, and how many tokens that is. InputError if there is no token."""
+    texts = [text for text in texts if len(text)]
+    if not texts:
+        raise InputError("found no token in the reference texts; a mean needs at least one")
+    access = head_access(as_model(model))
+    sums = torch.zeros(len(access.layers), len(PARTS), access.heads * access.d_head)
+    counts = torch.zeros(len(PARTS))
+    for text, writes in zip(texts, head_writes(model, texts, range(len(access.layers))), strict=True):
+        membership = torch.nn.functional.one_hot(torch.as_tensor(token_parts(text, markers)), len(PARTS)).float()
+        counts += membership.sum(0)
+        for layer, z in writes.items():
+            # In float32 whatever the model's precision: thousands of 16-bit numbers do not add up in 16 bits.
+            sums[layer] += membership.T @ z.float().cpu()
+    return sums, counts
+
+
+def _mean_of_all(sums: Float[Tensor, "layer part z"], counts: Float[Tensor, " part"]) -> Float[Tensor, "layer z"]:
+    return sums.sum(1) / counts.sum()
+
+
+def _check_part(counts: Float[Tensor, " part"], part: int, texts: int) -> None:
+    if not counts[part]:
+        raise InputError(
+            f"found no token of the {PARTS[part]} in the {texts} reference texts; a mean needs at least one"
+        )

@@ -1,15 +1,16 @@
-"""Where an intervention acts: in every token, or in the prompt, the thought or the answer of each row.
+"""The tokens an intervention acts on: all of them, or the prompt, the thought or the answer of each row.
 
 The part of a token is read from the text so far, so it is known while the text is being generated, row by row:
 
-- *prompt*: all before the model's turn, and whatever the turn holds before a thought;
+- *prompt*: everything before the model's turn, and whatever the turn holds before a thought;
 - *thinking*: from the token that completes ``<think>`` to the last one before ``</think>`` is complete;
 - *answer*: from the token that completes ``</think>`` on.
 
 A head acts on the token that follows, so the token completing ``</think>`` is the first that makes the answer. Markers
-before the model's turn (an instruction that names them, an earlier turn) count nothing.
+before the model's turn (an instruction that names them, an earlier turn) are ignored.
 """
 
+import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,10 +20,12 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 from jaxtyping import Bool, Int
-from torch import Tensor
+from torch import Tensor, nn
+from transformers import PreTrainedTokenizerBase
 
 from headscope.errors import InputError, suggestion
 from headscope.models import Subject, as_model
+from headscope.models.subject import SubjectOrModel
 
 Part = Literal["prompt", "thinking", "answer"]
 PARTS: tuple[Part, ...] = get_args(Part)
@@ -31,10 +34,13 @@ PADDING = -1
 
 @dataclass(frozen=True)
 class Markers:
-    """What the parts of a text are told by. White space counts nothing: tokenizers differ in whose it is.
+    """What the parts of a text are told by.
 
-    spell: the text of a token id.
-    opening, closing: what encloses a thought. turn: what opens the model's turn, empty where texts have none.
+    White space is ignored, because tokenizers differ in which token it belongs to.
+
+    spell: returns the text of a token id.
+    opening, closing: what encloses a thought.
+    turn: what opens the model's turn, empty if texts have none.
     """
 
     spell: Callable[[int], str]
@@ -43,27 +49,35 @@ class Markers:
     turn: str = ""
 
     @classmethod
-    def of(cls, model: Any) -> "Markers":
-        """Those of a ``Subject``: its tokenizer's words, the turn as its chat template opens it.
+    def of(cls, model: SubjectOrModel) -> "Markers":
+        """Return the markers of a ``Subject``: its tokenizer's words, the turn as its chat template opens it.
 
-        Raises InputError where there is no tokenizer, or neither its tokens nor its template know the markers.
+        Raises InputError if there is no tokenizer, or neither its tokens nor its template know the markers.
         """
         tokenizer = model.tokenizer if isinstance(model, Subject) else None
         if tokenizer is None:
             raise InputError("a span is told by think markers, which need a tokenizer; give a Subject that has one")
-        known = set(tokenizer.get_vocab())
-        missing = [each for each in (cls.opening, cls.closing) if each not in known]
+        vocabulary = set(tokenizer.get_vocab())
+        missing = [marker for marker in (cls.opening, cls.closing) if marker not in vocabulary]
         if missing and cls.opening not in str(tokenizer.chat_template):
             raise InputError(
                 f"the model's tokenizer has no token {missing[0]} and its chat template does not write it; "
                 f"name the markers: Span('thinking', Markers(spell, opening, closing))"
             )
-        return cls(_speller(tokenizer), turn=_turn(tokenizer))
+        return cls(_speller(tokenizer), turn=_turn_opening(tokenizer))
 
     @classmethod
     def none(cls) -> "Markers":
-        """Of texts without parts: every token is of the prompt."""
+        """Return the markers of texts without parts: every token belongs to the prompt."""
         return cls(lambda _: "")
+
+    @classmethod
+    def if_known(cls, model: SubjectOrModel) -> "Markers":
+        """Return the markers ``of`` a model, or ``none`` for a model that knows no think markers."""
+        try:
+            return cls.of(model)
+        except InputError:
+            return cls.none()
 
 
 @dataclass(frozen=True)
@@ -78,8 +92,8 @@ class Span:
             raise InputError(f"span {self.part!r} does not exist{suggestion(self.part, ['all', *PARTS])}")
 
 
-def span_of(model: Any, span: str | Span) -> Span | None:
-    """A span by name, with the markers of ``model``; None for ``all``."""
+def resolve_span(model: SubjectOrModel, span: str | Span) -> Span | None:
+    """Return a span by name, with the markers of ``model``; None for ``all``."""
     if isinstance(span, Span):
         return span
     if span == "all":
@@ -91,9 +105,13 @@ def span_of(model: Any, span: str | Span) -> Span | None:
 
 @dataclass
 class _Row:
-    """One row's text so far: its last letters, the part it is in, how far into it, and its length in tokens.
+    """One row's text so far.
 
-    prompt: the tokens of that part in the row's first pass.
+    tail: its last letters, as many as a marker may begin with.
+    part: the part it is in, as an index into PARTS.
+    place: how many tokens of that part it has.
+    length: its length in tokens.
+    prompt: the tokens of the prompt in the row's first pass.
     """
 
     tail: str = ""
@@ -107,14 +125,13 @@ class Reader:
     """Follows the rows of every forward pass of a model.
 
     parts: of the current pass, [row, token]: index into PARTS, or PADDING.
-    places: how many tokens of the same part stand before each, [row, token].
-    prompts: of each row, the tokens of that part in its first pass: which problem it is. Without a cache every pass
-        reads the text anew; a row that begins with its last prompt is that text written on.
+    places: how many tokens of the same part precede each token, [row, token].
     """
 
     def __init__(self, markers: Markers) -> None:
         self.markers = markers
-        self._events = ["".join(each.split()) for each in (markers.turn, markers.opening, markers.closing)]
+        # In the order of PARTS: the event with index i begins part i.
+        self._events = ["".join(marker.split()) for marker in (markers.turn, markers.opening, markers.closing)]
         self._longest = max(map(len, self._events))
         self._rows: list[_Row] = []
         self._length = 0
@@ -123,15 +140,15 @@ class Reader:
 
     @property
     def prompts(self) -> list[tuple[int, ...]]:
-        """Token ids by row."""
+        """By row, the token ids of its prompt in its first pass, which tell problems apart."""
         return [row.prompt for row in self._rows]
 
-    def read(self, ids: Sequence[Sequence[int]], real: Bool[np.ndarray, "row token"], past: int) -> None:
+    def read(self, ids: Sequence[Sequence[int]], is_text: Bool[np.ndarray, "row token"], past: int) -> None:
         """Take in one pass: its ids, which of them are text, and how many positions the cache already holds.
 
-        Raises InputError where the cache holds text this reader has not seen.
+        Raises InputError if the cache holds text this reader has not read.
         """
-        before = [row.prompt for row in self._rows]
+        previous_prompts = self.prompts
         if past == 0:
             self._rows = [_Row() for _ in ids]
         elif past != self._length or len(ids) != len(self._rows):
@@ -139,52 +156,78 @@ class Reader:
                 f"a pass of {len(ids)} rows continues a cache of {past} positions, of which {len(self._rows)} rows of "
                 f"{self._length} were seen; open the intervention before the text begins"
             )
-        self._length = past + real.shape[1]
-        self.parts = np.full(real.shape, PADDING)
-        self.places = np.zeros(real.shape, dtype=np.int64)
+        self._length = past + is_text.shape[1]
+        # New arrays for every pass: copies of a reader keep those of theirs.
+        self.parts = np.full(is_text.shape, PADDING)
+        self.places = np.zeros(is_text.shape, dtype=np.int64)
         for index, row in enumerate(self._rows):
-            columns = np.flatnonzero(real[index])
+            columns = np.flatnonzero(is_text[index])
             self._read_row(row, ids[index], columns, index)
             if past == 0:
                 prompt = tuple(ids[index][column] for column in columns.tolist() if self.parts[index, column] == 0)
-                last = before[index] if index < len(before) else ()
-                row.prompt = last if last and prompt[: len(last)] == last else prompt
+                # Without a cache every pass reads the text from its beginning: a row that begins with its last prompt
+                # is that text continued.
+                previous = previous_prompts[index] if index < len(previous_prompts) else ()
+                row.prompt = previous if previous and prompt[: len(previous)] == previous else prompt
 
-    def _read_row(self, row: _Row, ids: Sequence[int], columns: "Int[np.ndarray, '_']", index: int) -> None:
+    def _read_row(self, row: _Row, ids: Sequence[int], columns: Int[np.ndarray, " _"], index: int) -> None:
         for count, column in enumerate(columns.tolist()):
             event = self._event(row, ids[column])
-            if event == 0:  # the model's turn: all before it, markers or not, was the prompt
+            if event == 0:  # the model's turn: everything before it, markers or not, was the prompt
                 self.parts[index, columns[:count]] = 0
                 self.places[index, columns[:count]] = np.arange(row.length - count, row.length)
                 row.part, row.place = 0, row.length
             elif event is not None and event != row.part:
                 row.part, row.place = event, 0
-            self.parts[index, column], self.places[index, column] = row.part, row.place
-            row.place, row.length = row.place + 1, row.length + 1
+            self.parts[index, column] = row.part
+            self.places[index, column] = row.place
+            row.place += 1
+            row.length += 1
 
     def _event(self, row: _Row, token: int) -> int | None:
-        """The last marker that ``token`` completes: 0 the turn, 1 opening, 2 closing."""
+        """Return the last marker that ``token`` completes: 0 the turn, 1 opening, 2 closing."""
         text = row.tail + "".join(self.markers.spell(token).split())
-        last: int | None = None
-        furthest = -1
+        last_event: int | None = None
+        last_start = -1
         for event, marker in enumerate(self._events):
-            at = text.rfind(marker) if marker else -1
-            if at > furthest and at + len(marker) > len(row.tail):
-                last, furthest = event, at
+            start = text.rfind(marker) if marker else -1
+            if start > last_start and start + len(marker) > len(row.tail):
+                last_event, last_start = event, start
         row.tail = text[-(self._longest - 1) :] if self._longest > 1 else ""
-        return last
+        return last_event
+
+
+@dataclass(frozen=True)
+class SpanReader:
+    """Tells which tokens of the current pass lie in one part of their text."""
+
+    reader: Reader
+    part: int
+
+    @classmethod
+    def of(cls, span: Span | None) -> "SpanReader | None":
+        """Return one for a span, None for no span; something must follow the passes for its reader."""
+        return None if span is None else cls(Reader(span.markers), PARTS.index(span.part))
+
+    def contains(self, device: torch.device) -> Bool[Tensor, "row token"]:
+        """Return which tokens lie in the span."""
+        return torch.as_tensor(self.reader.parts == self.part, device=device)
+
+    def snapshot(self) -> "SpanReader":
+        """Return the state of the pass just read, whatever is read after it."""
+        return SpanReader(copy.copy(self.reader), self.part)
 
 
 @contextmanager
-def reading(model: Any, reader: Reader) -> Iterator[None]:
-    """``reader`` follows the passes of ``model`` inside the block.
+def follow_passes(model: SubjectOrModel, reader: Reader) -> Iterator[None]:
+    """Let ``reader`` follow the passes of ``model`` inside the block.
 
     Rows must stay the same rows from pass to pass: beam search, which reorders them, is not followed.
     """
     trunk = as_model(model).base_model
     signature = inspect.signature(trunk.forward)
 
-    def read(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call = signature.bind_partial(*args, **kwargs).arguments
         call |= call.pop("kwargs", {})
         ids = call.get("input_ids")
@@ -192,9 +235,9 @@ def reading(model: Any, reader: Reader) -> Iterator[None]:
             raise InputError("a span is told by token ids, and this pass has none (inputs_embeds)")
         cache = call.get("past_key_values")
         past = 0 if cache is None else int(cache.get_seq_length())
-        reader.read(ids.tolist(), _real(ids, call.get("attention_mask")), past)
+        reader.read(ids.tolist(), _is_text(ids, call.get("attention_mask")), past)
 
-    # Not a ``Hook``: those see one argument, and the ids, the mask and the cache are needed together.
+    # Not a ``Hook``: those receive one argument, and the ids, the mask and the cache are needed together.
     handle = trunk.register_forward_pre_hook(read, with_kwargs=True)
     try:
         yield
@@ -202,40 +245,39 @@ def reading(model: Any, reader: Reader) -> Iterator[None]:
         handle.remove()
 
 
-def parts_of(tokens: Sequence[int], markers: Markers) -> "Int[np.ndarray, 'token']":
-    """The part of each token of one text, as an index into PARTS."""
+def token_parts(tokens: Sequence[int], markers: Markers) -> Int[np.ndarray, " token"]:
+    """Return the part of each token of one text, as an index into PARTS."""
     reader = Reader(markers)
     reader.read([tokens], np.ones((1, len(tokens)), dtype=bool), 0)
-    row: np.ndarray = reader.parts[0]
+    row: Int[np.ndarray, " token"] = reader.parts[0]
     return row
 
 
-def _real(ids: Int[Tensor, "row token"], mask: Any) -> Bool[np.ndarray, "row token"]:
-    """Which ids are text and not padding; all of them where the mask does not say."""
+def _is_text(ids: Int[Tensor, "row token"], mask: object) -> Bool[np.ndarray, "row token"]:
+    """Return which ids are text and not padding; all of them if the mask does not say."""
     if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
         return np.ones(tuple(ids.shape), dtype=bool)
-    real: np.ndarray = mask[:, -ids.shape[1] :].bool().cpu().numpy()
-    return real
+    is_text: Bool[np.ndarray, "row token"] = mask[:, -ids.shape[1] :].bool().cpu().numpy()
+    return is_text
 
 
-def _speller(tokenizer: Any) -> Callable[[int], str]:
-    known: dict[int, str] = {}
+def _speller(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], str]:
+    spellings: dict[int, str] = {}
 
     def spell(token: int) -> str:
-        if token not in known:
-            known[token] = tokenizer.decode([token], skip_special_tokens=False)
-        return known[token]
+        if token not in spellings:
+            spellings[token] = tokenizer.decode([token], skip_special_tokens=False)
+        return spellings[token]
 
     return spell
 
 
-def _turn(tokenizer: Any) -> str:
-    """What the chat template writes to open the model's turn, up to a think marker it may write too."""
+def _turn_opening(tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return what the chat template writes to open the model's turn, up to a think marker it may write too."""
     if not tokenizer.chat_template:
         return ""
-    texts = [
-        tokenizer.apply_chat_template([{"role": "user", "content": "?"}], tokenize=False, add_generation_prompt=on)
-        for on in (False, True)
-    ]
-    opened = str(texts[1])[len(texts[0]) :] if str(texts[1]).startswith(str(texts[0])) else ""
-    return opened.split(Markers.opening)[0].strip()
+    question = [{"role": "user", "content": "?"}]
+    asked = str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=False))
+    opened = str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
+    opening = opened[len(asked) :] if opened.startswith(asked) else ""
+    return opening.split(Markers.opening)[0].strip()

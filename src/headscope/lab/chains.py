@@ -13,19 +13,19 @@ import random
 from dataclasses import dataclass
 
 VARIABLES = "abcdefghijklmnop"
-OPERATORS = "+-*"
+ARITHMETIC = "+-*"
 ENTITIES, RELATIONS = 32, 4
 OPERATIONS = {"T1": (1, 2), "T2": (3, 4), "T3": (5, 6), "T4": (7, 9), "KR": (1, 2)}
 DISTRACTORS = {"T1": (1, 3), "T2": (1, 3), "T3": (1, 3), "T4": (4, 6), "KR": (1, 2)}
 TIERS = ("T1", "T2", "T3", "T4", "K", "KR")
-TEST_SHARE = 10  # one prompt in ten, by digest, belongs to the test split
+TEST_SHARE = 10  # one prompt in ten, by digest, belongs to the test split: equal prompts are always on one side
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One assignment: ``target = operand operator digit``, or a leaf when ``operand`` is empty.
 
-    source: what a leaf is set to, ``4`` or a fact ``E17R2``; empty for the others. value: the result, mod 10.
+    source: what a leaf is set to, ``4`` or a fact ``E17R2``; empty for other steps. value: the result, mod 10.
     """
 
     target: str
@@ -36,7 +36,7 @@ class Step:
     value: int
 
     def definition(self) -> str:
-        """As the prompt and the unwinding half of the trace write it."""
+        """Return it as the prompt and the unwinding half of the trace write it."""
         return f"{self.target}={self.source or f'{self.operand}{self.operator}{self.digit}'};"
 
 
@@ -61,17 +61,17 @@ class Item:
 
 
 def apply(operator: str, left: int, right: int) -> int:
-    """``left operator right`` mod 10."""
+    """Return ``left operator right`` mod 10."""
     return {"+": left + right, "-": left - right, "*": left * right}[operator] % 10
 
 
 def fact(entity: int, relation: int) -> int:
-    """The digit of fact ``E{entity} R{relation}``: fixed for ever, unrelated to its names."""
+    """Return the digit of fact ``E{entity} R{relation}``: fixed for ever, unrelated to its names."""
     return _digest(f"fact {entity} {relation}") % 10
 
 
-def chain(tier: str, rng: random.Random) -> Item:
-    """A register chain of ``tier`` (T1-T4 or KR)."""
+def draw_chain(tier: str, rng: random.Random) -> Item:
+    """Draw a register chain of ``tier`` (T1-T4 or KR)."""
     operations = rng.randint(*OPERATIONS[tier])
     names = rng.sample(VARIABLES, min(len(VARIABLES), operations + 1 + rng.randint(*DISTRACTORS[tier])))
     leaf = _fact_leaf(names[0], rng) if tier == "KR" else _digit_leaf(names[0], rng)
@@ -79,45 +79,47 @@ def chain(tier: str, rng: random.Random) -> Item:
     for name in names[1 : operations + 1]:
         path.append(_operation(name, path[-1], rng))
     steps = list(path)
-    for name in names[operations + 1 :]:  # a distractor hangs anywhere, or is a leaf of its own
+    for name in names[operations + 1 :]:  # a distractor hangs on any step, or is a leaf of its own
         steps.append(_digit_leaf(name, rng) if rng.random() < 0.25 else _operation(name, rng.choice(steps), rng))
     rng.shuffle(steps)
     prompt = " ".join(step.definition() for step in steps) + f" ?{path[-1].target}"
     return Item(tier, prompt, tuple(reversed(path)), path[-1].value)
 
 
-def recall(entity: int, relation: int) -> Item:
-    """The fact itself as a problem."""
+def fact_item(entity: int, relation: int) -> Item:
+    """Return the fact itself as a problem."""
     return Item("K", f"E{entity} R{relation} ?", (), fact(entity, relation))
 
 
-def draw(tier: str, split: str, rng: random.Random) -> Item:
-    """One item of ``tier`` from ``split``. The 128 facts are one table, learned and asked: tier K has no split."""
+def draw_item(tier: str, split: str, rng: random.Random) -> Item:
+    """Draw one item of ``tier`` from ``split``. The 128 facts are one table, learned and asked: tier K has no split."""
     if tier == "K":
-        return recall(rng.randrange(ENTITIES), rng.randrange(RELATIONS))
-    while (item := chain(tier, rng)).split != split:
+        return fact_item(rng.randrange(ENTITIES), rng.randrange(RELATIONS))
+    while (item := draw_chain(tier, rng)).split != split:
         pass
     return item
 
 
-def items(tier: str, split: str, count: int, seed: int) -> list[Item]:
-    """``count`` different items, fixed by the seed (tier K: at most the 128 facts)."""
+def draw_items(tier: str, split: str, count: int, seed: int) -> list[Item]:
+    """Draw ``count`` different items, fixed by the seed (tier K: at most the 128 facts)."""
+    # A text as seed, so that tiers and splits have streams of their own.
     rng = random.Random(f"{tier} {split} {seed}")
     count = min(count, ENTITIES * RELATIONS) if tier == "K" else count
-    found: dict[str, Item] = {}
-    while len(found) < count:
-        item = draw(tier, split, rng)
-        found.setdefault(item.prompt, item)
-    return list(found.values())
+    by_prompt: dict[str, Item] = {}
+    while len(by_prompt) < count:
+        item = draw_item(tier, split, rng)
+        by_prompt.setdefault(item.prompt, item)
+    return list(by_prompt.values())
 
 
 def trace(
     item: Item, *, opener: str = "", recheck: float = 0.0, slip: float = 0.0, rng: random.Random | None = None
 ) -> str:
-    """The reasoning of ``item``: opener, unwinding, folding.
+    """Write the reasoning of ``item``: opener, unwinding, folding.
 
-    recheck: chance per fold of a ``wait`` that computes it again; slip: chance that a re-check plants a wrong
-        result, which the rest of the trace then carries (over-thinking on purpose).
+    recheck: chance per fold of a ``wait`` that computes it again.
+    slip: chance that a re-check plants a wrong result, which the rest of the trace then carries (over-thinking on
+        purpose).
     """
     rng = rng or random.Random(0)
     parts = [opener] if opener else []
@@ -126,7 +128,7 @@ def trace(
     for step in reversed(item.path):
         if step.source:
             value = step.value
-            if not step.source.isdigit():
+            if not step.source.isdigit():  # a fact must be written out before it can be calculated with
                 parts.append(f"{step.target}={value};")
             continue
         before, value = value, apply(step.operator, value, step.digit)
@@ -137,15 +139,15 @@ def trace(
     return " ".join(parts)
 
 
-def thinking(item: Item, **options: object) -> str:
-    """The assistant's turn with its trace; the answer is what the trace ends on, also when a slip made it wrong."""
+def thinking_turn(item: Item, **options: object) -> str:
+    """Write the assistant's turn with its trace; the answer is what the trace ends on, also if a slip made it wrong."""
     text = trace(item, **options)  # type: ignore[arg-type]
-    answer = text[-2] if item.path else str(item.answer)
+    answer = text[-2] if item.path else str(item.answer)  # the digit before the last semicolon
     return f"<think> {text} </think> <ans> {answer}"
 
 
-def answer_only(item: Item) -> str:
-    """The assistant's turn without thinking, in the form Qwen3 uses."""
+def direct_turn(item: Item) -> str:
+    """Write the assistant's turn without thinking, in the form Qwen3 uses."""
     return f"<think></think> <ans> {item.answer}"
 
 
@@ -164,7 +166,7 @@ def _fact_leaf(name: str, rng: random.Random) -> Step:
 
 
 def _operation(name: str, operand: Step, rng: random.Random) -> Step:
-    operator, digit = rng.choice(OPERATORS), rng.randrange(10)
+    operator, digit = rng.choice(ARITHMETIC), rng.randrange(10)
     return Step(name, operand.target, operator, digit, "", apply(operator, operand.value, digit))
 
 

@@ -1,4 +1,4 @@
-"""Exact step labels: what every token of a response should have been, and where in the context it can be read.
+"""Exact step labels: what every token of a response should have been, and which tokens of the context determine it.
 
 A response to a register chain follows one course: unwind from the query to the leaf, fold back, answer. ``label`` walks
 a response, the teacher's or a model's, along it. A wrong result is carried on, as the model carries it on; a token
@@ -26,10 +26,13 @@ _CARRIED = ("operand", "operator", "digit", "fact", "result", "answer")
 class TokenLabel:
     """One token of a response. All positions count tokens of the rendered conversation, from 0.
 
+    position: of the token.
+    symbol: what the response has there.
     expected: what a flawless reasoner writes here after everything written so far.
-    definition: where the prompt defines the variable this statement is about; None outside statements.
-    operands: what the token is determined by: the token it copies, or the three a result is computed from.
-    previous: where the result of the step before is written, which a fold starts from; None outside folds.
+    role: what the token is in its statement.
+    definition: position at which the prompt defines the variable this statement is about; None outside statements.
+    operands: positions of what determines the token: the one it copies, or the three a result is computed from.
+    previous: position of the result of the step before, which a fold starts from; None outside folds.
     """
 
     position: int
@@ -48,12 +51,17 @@ class TokenLabel:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
+    """What the course expects next, with the label's fields.
+
+    also: symbols that are allowed here too, and no mistake.
+    """
+
     symbol: str
     role: Role
     definition: int | None = None
     operands: tuple[int, ...] = ()
     previous: int | None = None
-    also: tuple[str, ...] = ()  # allowed here too, and no mistake
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,25 +77,28 @@ class _Definition:
         return self.symbols[2] if len(self.symbols) == 5 else ""
 
 
-_Written = tuple[int, str]  # position, symbol
+# A course is a coroutine: it yields what it expects and is sent the position and symbol that were written instead, so
+# that it can go on from a wrong result. A part of a course returns the last token that carries its result.
+_Written = tuple[int, str]
 _Course = Generator[_Expected, _Written, None]
 _Part = Generator[_Expected, _Written, _Written]
 
 
 def symbols(text: str) -> list[str]:
-    """Text as the lab's tokenizer cuts it, one symbol per token."""
+    """Cut a text as the lab's tokenizer does, one symbol per token."""
     return _SYMBOL.findall(text)
 
 
 def label(prompt: str, response: str) -> tuple[TokenLabel, ...]:
-    """Labels of a response's tokens, up to the first that leaves the course."""
-    asked = symbols(prompt)
-    course = _recall(asked) if asked[-1] == "?" else _reasoning(*_read(asked))
-    labels, expected = [], next(course)
-    for position, symbol in enumerate(symbols(response), PROMPT_AT + len(asked) + BETWEEN):
-        labels.append(_labelled(position, symbol, expected))
+    """Label a response's tokens, up to the first that leaves the course."""
+    problem = symbols(prompt)
+    course = _expect_fact(problem) if problem[-1] == "?" else _expect_reasoning(*_read_problem(problem))
+    labels: list[TokenLabel] = []
+    expected = next(course)
+    for position, symbol in enumerate(symbols(response), PROMPT_AT + len(problem) + BETWEEN):
+        labels.append(_label_token(position, symbol, expected))
         if not labels[-1].right and expected.role not in _CARRIED:
-            break
+            break  # what comes after such a token cannot be told right from wrong
         try:
             expected = course.send((position, symbol))
         except StopIteration:
@@ -96,12 +107,12 @@ def label(prompt: str, response: str) -> tuple[TokenLabel, ...]:
 
 
 def path_length(prompt: str) -> int:
-    """Definitions from the queried variable to its leaf; 1 for a fact."""
-    asked = symbols(prompt)
-    return 1 if asked[-1] == "?" else len(_read(asked)[0])
+    """Count the definitions from the queried variable to its leaf; 1 for a fact."""
+    problem = symbols(prompt)
+    return 1 if problem[-1] == "?" else len(_read_problem(problem)[0])
 
 
-def _labelled(position: int, symbol: str, expected: _Expected) -> TokenLabel:
+def _label_token(position: int, symbol: str, expected: _Expected) -> TokenLabel:
     if symbol in expected.also:
         role: Role = "opener" if symbol in OPENERS else "wait" if symbol == WAIT else "marker"
         return TokenLabel(position, symbol, symbol, role)
@@ -110,17 +121,17 @@ def _labelled(position: int, symbol: str, expected: _Expected) -> TokenLabel:
     )
 
 
-def _read(asked: list[str]) -> tuple[list[_Definition], int]:
-    """Definitions on the path, from the queried variable to the leaf, and the answer."""
-    defined: dict[str, _Definition] = {}
+def _read_problem(problem: list[str]) -> tuple[list[_Definition], int]:
+    """Return the definitions on the path, from the queried variable to the leaf, and the answer."""
+    definitions: dict[str, _Definition] = {}
     start = 0
-    for index, symbol in enumerate(asked):
+    for index, symbol in enumerate(problem):
         if symbol == ";":
-            defined[asked[start]] = _Definition(PROMPT_AT + start, tuple(asked[start:index]))
+            definitions[problem[start]] = _Definition(PROMPT_AT + start, tuple(problem[start:index]))
             start = index + 1
-    path = [defined[asked[-1]]]
+    path = [definitions[problem[-1]]]
     while path[-1].operand:
-        path.append(defined[path[-1].operand])
+        path.append(definitions[path[-1].operand])
     value = _leaf_value(path[-1])
     for step in reversed(path[:-1]):
         value = chains.apply(step.symbols[3], value, int(step.symbols[4]))
@@ -132,37 +143,38 @@ def _leaf_value(leaf: _Definition) -> int:
     return int(source[0]) if len(source) == 1 else chains.fact(int(source[0][1:]), int(source[1][1:]))
 
 
-def _recall(asked: list[str]) -> _Course:
-    """A fact is answered without thinking."""
-    value = chains.fact(int(asked[0][1:]), int(asked[1][1:]))
+def _expect_fact(problem: list[str]) -> _Course:
+    """Expect a fact, which is answered without thinking."""
+    value = chains.fact(int(problem[0][1:]), int(problem[1][1:]))
     yield _Expected("<think>", "marker")
     yield _Expected("</think>", "marker")
-    yield from _answer(str(value), (PROMPT_AT, PROMPT_AT + 1))
+    yield from _expect_answer(str(value), (PROMPT_AT, PROMPT_AT + 1))
 
 
-def _reasoning(path: list[_Definition], answer: int) -> _Course:
-    """A register chain, thought about or answered at once."""
+def _expect_reasoning(path: list[_Definition], answer: int) -> _Course:
+    """Expect a register chain, thought about or answered at once."""
     yield _Expected("<think>", "marker")
     first = path[0]
     _, symbol = yield _Expected(first.symbols[0], "target", first.at, (first.at,), also=(*OPENERS, "</think>"))
     if symbol == "</think>":
-        yield from _answer(str(answer), tuple(step.at for step in path))
+        yield from _expect_answer(str(answer), tuple(step.at for step in path))
         return
     if symbol in OPENERS:
         _, symbol = yield _Expected(first.symbols[0], "target", first.at, (first.at,))
-    written = yield from _copied(first)
+    written = yield from _expect_definition(first)
     for step in path[1:]:
         yield _Expected(step.symbols[0], "target", step.at, (step.at,))
-        written = yield from _copied(step)
+        written = yield from _expect_definition(step)
     if len(path[-1].symbols) == 4:
         yield _Expected(path[-1].symbols[0], "target", path[-1].at, (path[-1].at,))
-        written = yield from _looked_up(path[-1])
-    yield from _folding(path, written)
+        written = yield from _expect_fact_value(path[-1])
+    yield from _expect_folds(path, written)
 
 
-def _folding(path: list[_Definition], previous: _Written) -> _Course:
-    """From the leaf's value back to the query's, each fold perhaps checked again, and the answer."""
-    folded, before = None, previous
+def _expect_folds(path: list[_Definition], previous: _Written) -> _Course:
+    """Expect the folds from the leaf's value back to the query's, each perhaps checked again, and the answer."""
+    folded: _Definition | None = None
+    before = previous  # what the last fold started from, and what a re-check of it starts from again
     for step in [*reversed(path[:-1]), None]:
         closing = "</think>" if step is None else step.symbols[0]
         while True:
@@ -174,16 +186,17 @@ def _folding(path: list[_Definition], previous: _Written) -> _Course:
             if folded is None or symbol != WAIT:
                 break
             yield _Expected(folded.symbols[0], "target", folded.at, (folded.at,), before[0])
-            previous = yield from _folded(folded, before)
+            previous = yield from _expect_fold(folded, before)
         if step is None:
             break
-        folded, before = step, previous
-        previous = yield from _folded(step, before)
-    yield from _answer(previous[1], (previous[0],))
+        folded = step
+        before = previous
+        previous = yield from _expect_fold(step, before)
+    yield from _expect_answer(previous[1], (previous[0],))
 
 
-def _copied(step: _Definition) -> _Part:
-    """The rest of a definition, token by token as the prompt has it; returns its last token before the semicolon."""
+def _expect_definition(step: _Definition) -> _Part:
+    """Expect the rest of a definition as the prompt has it; return its last token before the semicolon."""
     roles: tuple[Role, ...] = ("target", "sign", "operand", "operator", "digit")
     if len(step.symbols) < 5:
         roles = ("target", "sign", "digit") if len(step.symbols) == 3 else ("target", "sign", "fact", "fact")
@@ -194,8 +207,8 @@ def _copied(step: _Definition) -> _Part:
     return written
 
 
-def _looked_up(leaf: _Definition) -> _Part:
-    """The rest of ``a=6;``, the value of a fact."""
+def _expect_fact_value(leaf: _Definition) -> _Part:
+    """Expect the rest of ``a=6;``, the value of a fact; return the value's token."""
     yield _Expected("=", "sign", leaf.at)
     value = str(_leaf_value(leaf))
     written = yield _Expected(value, "result", leaf.at, (leaf.at + 2, leaf.at + 3))
@@ -203,27 +216,31 @@ def _looked_up(leaf: _Definition) -> _Part:
     return written
 
 
-def _folded(step: _Definition, before: _Written) -> _Part:
-    """The rest of ``j=4*4=6;``; what is computed is what was written, right or wrong."""
+def _expect_fold(step: _Definition, before: _Written) -> _Part:
+    """Expect the rest of ``j=4*4=6;``; return the result's token.
+
+    The result is computed from what was written, right or wrong.
+    """
     yield _Expected("=", "sign", step.at, previous=before[0])
     left = yield _Expected(before[1], "operand", step.at, (before[0],), before[0])
     operator = yield _Expected(step.symbols[3], "operator", step.at, (step.at + 3,), before[0])
     right = yield _Expected(step.symbols[4], "digit", step.at, (step.at + 4,), before[0])
     yield _Expected("=", "sign", step.at, previous=before[0])
     operands = (left[0], operator[0], right[0])
-    written = yield _Expected(_computed(left[1], operator[1], right[1]), "result", step.at, operands, before[0])
+    result = _compute(left[1], operator[1], right[1])
+    written = yield _Expected(result, "result", step.at, operands, before[0])
     yield _Expected(";", "sign", step.at, previous=before[0])
     return written
 
 
-def _computed(left: str, operator: str, right: str) -> str:
-    """The result mod 10; empty, which nothing equals, where these are no digits around an operator."""
-    if left.isdigit() and right.isdigit() and operator in chains.OPERATORS:
+def _compute(left: str, operator: str, right: str) -> str:
+    """Return the result mod 10; "", which no symbol equals, if these are no digits around an operator."""
+    if left.isdigit() and right.isdigit() and operator in chains.ARITHMETIC:
         return str(chains.apply(operator, int(left), int(right)))
     return ""
 
 
-def _answer(value: str, operands: tuple[int, ...]) -> _Course:
+def _expect_answer(value: str, operands: tuple[int, ...]) -> _Course:
     yield _Expected("<ans>", "marker")
     yield _Expected(value, "answer", operands=operands)
     yield _Expected("<|im_end|>", "marker")

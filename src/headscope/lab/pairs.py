@@ -6,48 +6,63 @@
 
 import random
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jaxtyping import Int
 
-from headscope.lab import base, chains
+from headscope.lab import builtin_data, chains
 from headscope.pairs import Pairs
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 OPENING = 4  # tokens: <think>, the style's word, the queried variable, =
 
 
-def lab_pairs(tokenizer: Any, count: int, *, kind: Literal["opening", "leaf"] = "opening", seed: int = 0) -> Pairs:
-    """``count`` pairs on training problems of T1-T3.
+def lab_pairs(
+    tokenizer: "PreTrainedTokenizerBase",
+    count: int,
+    *,
+    kind: Literal["opening", "leaf"] = "opening",
+    seed: int = 0,
+) -> Pairs:
+    """Return ``count`` pairs on training problems of T1-T3.
 
     Evaluated are the last token of an opening, or every position before a token of the trace that differs.
     """
-    items = base.mixed_items(count, seed)
+    items = builtin_data.mixed_items(count, seed)
     if kind == "opening":
-        okay, to = ([chains.thinking(item, opener=opener) for item in items] for opener in ("okay", "to"))
-        return Pairs.from_text(tokenizer, okay, to, prompts=[_asked(item) for item in items], k=OPENING)
+        okay = [chains.thinking_turn(item, opener="okay") for item in items]
+        to = [chains.thinking_turn(item, opener="to") for item in items]
+        return Pairs.from_text(tokenizer, okay, to, prompts=[_question(item) for item in items], k=OPENING)
     rng = random.Random(seed)
-    others = [_from_leaf(item, (item.path[-1].value + rng.randint(1, 9)) % 10) for item in items]
-    clean, corrupt = ([_conversation(tokenizer, item) for item in some] for some in (items, others))
-    differing = [np.flatnonzero(one != other) for one, other in zip(clean, corrupt, strict=True)]
-    # The first difference is the leaf itself, in the prompt.
-    return Pairs.from_tokens(clean, corrupt, [(at[1:] - 1).tolist() for at in differing])
+    clean, corrupt, positions = [], [], []
+    for item in items:
+        changed = _from_leaf(item, (item.path[-1].value + rng.randint(1, 9)) % 10)
+        clean.append(_conversation(tokenizer, item))
+        corrupt.append(_conversation(tokenizer, changed))
+        differing = np.flatnonzero(clean[-1] != corrupt[-1])
+        # The first difference is the leaf itself, in the prompt. A token is predicted at the position before it.
+        positions.append((differing[1:] - 1).tolist())
+    return Pairs.from_tokens(clean, corrupt, positions)
 
 
-def _asked(item: chains.Item) -> list[dict[str, str]]:
+def _question(item: chains.Item) -> list[dict[str, str]]:
     return [{"role": "user", "content": item.prompt}]
 
 
-def _conversation(tokenizer: Any, item: chains.Item) -> Int[np.ndarray, " token"]:
-    """Problem and answer, without the marker that ends it."""
-    answer = {"role": "assistant", "content": chains.thinking(item)}
-    return np.array(tokenizer.apply_chat_template([*_asked(item), answer])["input_ids"][:-1])
+def _conversation(tokenizer: "PreTrainedTokenizerBase", item: chains.Item) -> Int[np.ndarray, " token"]:
+    """Return the tokens of problem and answer, without the marker that ends it."""
+    answer = {"role": "assistant", "content": chains.thinking_turn(item)}
+    return np.array(tokenizer.apply_chat_template([*_question(item), answer])["input_ids"][:-1])
 
 
 def _from_leaf(item: chains.Item, digit: int) -> chains.Item:
-    """The same chain from another leaf digit."""
+    """Return the same chain from another leaf digit."""
     leaf = item.path[-1]
-    path, value = [replace(leaf, source=str(digit), value=digit)], digit
+    path = [replace(leaf, source=str(digit), value=digit)]
+    value = digit
     for step in reversed(item.path[:-1]):
         value = chains.apply(step.operator, value, step.digit)
         path.append(replace(step, value=value))

@@ -18,14 +18,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast, Qwen3Config, 
 from headscope.errors import InputError
 from headscope.lab import chains
 from headscope.lab.recipes import SIZES, Phase, Recipe, Size
-from headscope.lab.tokenizer import build
+from headscope.lab.tokenizer import build_tokenizer
 from headscope.progress import SILENT, Progress
 
-IGNORED = -100
+IGNORED = -100  # the label torch's cross entropy leaves out
+Conversation = tuple[list[int], int]
+"""A conversation's token ids and the length of its prompt, which is not learned."""
 
 
 def architecture(size: Size, vocabulary: int) -> Qwen3Config:
-    """The real config class at the lab's size: head width d / heads, tied embeddings, context 256."""
+    """Return the real config class at the lab's size: head width d / heads, tied embeddings, context 256."""
     return Qwen3Config(
         vocab_size=vocabulary,
         hidden_size=size.width,
@@ -47,12 +49,13 @@ def pretrain(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerFast]:
     """Train a base model and save it with its tokenizer, recipe and log under ``out``.
 
-    after: what the phases before the recipe's first fresh one have made, weights and log; None trains those too. The
-        weights are the same either way, bit for bit. Raises InputError where no phase is fresh.
+    after: folder with the weights and log that the phases before the recipe's first fresh one have made; None trains
+        those too. The weights are the same either way, bit for bit.
+    Raises InputError if ``after`` is given and no phase is fresh.
     """
     torch.set_num_threads(recipe.threads)
     torch.manual_seed(recipe.seed)
-    tokenizer = build()
+    tokenizer = build_tokenizer()
     first = 0 if after is None else _first_fresh(recipe)
     if after is None:
         model = Qwen3ForCausalLM(architecture(SIZES[recipe.size], len(tokenizer)))
@@ -60,10 +63,10 @@ def pretrain(
         model = Qwen3ForCausalLM.from_pretrained(after, dtype=torch.float32)
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    done = "" if after is None else (after / "log.jsonl").read_text()
+    earlier_log = "" if after is None else (after / "log.jsonl").read_text()
     with (out / "log.jsonl").open("w") as file:
-        file.write(done)
-        _train(model.train(), tokenizer, recipe, first, _Log(file, done), progress)
+        file.write(earlier_log)
+        _train(model.train(), tokenizer, recipe, first, _Log(file, earlier_log), progress)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     return model, tokenizer
@@ -74,13 +77,15 @@ class _Log:
 
     def __init__(self, file: TextIO, before: str) -> None:
         last = json.loads(before.splitlines()[-1]) if before else {"step": 0, "tokens": 0, "seconds": 0.0}
-        self._step, self._tokens = int(last["step"]), int(last["tokens"])
+        self._step = int(last["step"])
+        self._tokens = int(last["tokens"])
         self._started = time.perf_counter() - last["seconds"]
         self._file = file
 
     def add(self, phase: int, loss: float, tokens: int) -> None:
-        """Count a step, and write it where it is due."""
-        self._step, self._tokens = self._step + 1, self._tokens + tokens
+        """Count a step, and write every fiftieth."""
+        self._step += 1
+        self._tokens += tokens
         if self._step % 50 == 0:
             record = {"step": self._step, "phase": phase, "loss": round(loss, 4), "tokens": self._tokens}
             seconds = round(time.perf_counter() - self._started, 1)
@@ -96,14 +101,17 @@ def _train(
     log: _Log,
     progress: Progress,
 ) -> None:
-    optimizers, rng = _optimizers(model, recipe), random.Random(recipe.seed)
+    optimizers = _optimizers(model, recipe)
+    rng = random.Random(recipe.seed)
     phases = list(enumerate(recipe.phases))[first:]
     with progress.bar("pretrain", sum(phase.steps for _, phase in phases)) as bar:
         for number, phase in phases:
             if phase.fresh:
-                optimizers, rng = _optimizers(model, recipe), random.Random(f"{recipe.seed} {number}")
+                optimizers = _optimizers(model, recipe)
+                rng = random.Random(f"{recipe.seed} {number}")
             stream = batches(tokenizer, phase, recipe.tokens_per_batch, rng)
             for index in range(phase.steps):
+                # Longer for new weights than for the weights of the phase before.
                 _set_learning_rate(optimizers, _schedule(phase, index, warmup=100 if number == 0 else 20))
                 ids, labels = next(stream)
                 loss = _update(model, optimizers, ids, labels)
@@ -112,6 +120,7 @@ def _train(
 
 
 def _first_fresh(recipe: Recipe) -> int:
+    """Return the number of the first fresh phase."""
     for number, phase in enumerate(recipe.phases):
         if phase.fresh:
             return number
@@ -121,35 +130,37 @@ def _first_fresh(recipe: Recipe) -> int:
 def batches(
     tokenizer: PreTrainedTokenizerFast, phase: Phase, tokens: int, rng: random.Random, pool: int = 2048
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Endless (ids, labels) [batch, position], right-padded, of items of like length and about ``tokens`` tokens."""
+    """Yield (ids, labels) [batch, position] without end, right-padded, of items of like length: about ``tokens``."""
     while True:
-        rows = sorted(_rows(tokenizer, phase, rng, pool), key=lambda row: len(row[0]))
-        packed: list[list[tuple[list[int], int]]] = [[]]
-        for row in rows:
+        rows = sorted(_conversations(tokenizer, phase, rng, pool), key=lambda row: len(row[0]))
+        packed: list[list[Conversation]] = [[]]
+        for row in rows:  # ascending, so that a batch's last row is its longest
             if (len(packed[-1]) + 1) * len(row[0]) > tokens:
                 packed.append([])
             packed[-1].append(row)
-        rng.shuffle(packed)
-        yield from (_pad(batch, tokenizer.pad_token_id) for batch in packed)
+        rng.shuffle(packed)  # or every pool would begin with its shortest items
+        for batch in packed:
+            yield _pad(batch, tokenizer.pad_token_id)
 
 
-def _rows(
+def _conversations(
     tokenizer: PreTrainedTokenizerFast, phase: Phase, rng: random.Random, count: int
-) -> list[tuple[list[int], int]]:
-    """``count`` conversations as token ids, each with the length of its prompt."""
-    prompts, answers = [], []
+) -> list[Conversation]:
+    """Draw ``count`` conversations."""
+    prompts: list[str] = []
+    answers: list[str] = []
     for tier in rng.choices(list(phase.tiers), list(phase.tiers.values()), k=count):
-        item = chains.draw(tier, "train", rng)
+        item = chains.draw_item(tier, "train", rng)
         thinks = item.path and rng.random() < phase.thinking
         opener = "to" if rng.random() < 0.7 else "okay"
-        answers.append(chains.thinking(item, opener=opener) if thinks else chains.answer_only(item))
+        answers.append(chains.thinking_turn(item, opener=opener) if thinks else chains.direct_turn(item))
         prompts.append(f"<|im_start|>user {item.prompt}<|im_end|><|im_start|>assistant")
     heads = tokenizer(prompts)["input_ids"]
     tails = tokenizer([f"{answer}<|im_end|>" for answer in answers])["input_ids"]
     return [(head + tail, len(head)) for head, tail in zip(heads, tails, strict=True)]
 
 
-def _pad(rows: list[tuple[list[int], int]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _pad(rows: list[Conversation], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     width = max(len(ids) for ids, _ in rows)
     ids = torch.full((len(rows), width), pad)
     labels = torch.full((len(rows), width), IGNORED)
@@ -160,17 +171,21 @@ def _pad(rows: list[tuple[list[int], int]], pad: int) -> tuple[torch.Tensor, tor
 
 
 def _optimizers(model: PreTrainedModel, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices inside the blocks, AdamW for embeddings and norms (K. Jordan, 2024)."""
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name]
-    others = [p for name, p in model.named_parameters() if p.ndim != 2 or "embed" in name]
+    """Return Muon for the matrices inside the blocks, AdamW for embeddings and norms (K. Jordan, 2024)."""
+    matrices: list[torch.nn.Parameter] = []
+    embeddings_and_norms: list[torch.nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        is_matrix = parameter.ndim == 2 and "embed" not in name
+        (matrices if is_matrix else embeddings_and_norms).append(parameter)
+    # Their learning rates are set before every step (``_schedule``).
     return [
         torch.optim.Muon(matrices, lr=1.0, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(others, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0),
+        torch.optim.AdamW(embeddings_and_norms, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0),
     ]
 
 
 def _schedule(phase: Phase, index: int, warmup: int) -> float:
-    """Linear from the phase's first to its last learning rate, after a short warm-up."""
+    """Return the step's learning rate: linear from the phase's first to its last, after a short warm-up."""
     rate = phase.learning_rate + (phase.final_learning_rate - phase.learning_rate) * index / phase.steps
     return rate * min(1.0, (index + 1) / warmup)
 
@@ -184,6 +199,7 @@ def _set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> 
 def _update(
     model: PreTrainedModel, optimizers: list[torch.optim.Optimizer], ids: torch.Tensor, labels: torch.Tensor
 ) -> float:
+    """Take one step and return the loss before it."""
     loss = model(input_ids=ids, labels=labels, use_cache=False).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Size:
-    """Shape of a base model (Qwen3 architecture)."""
+    """Shape of a base model (Qwen3 architecture). groups: of query heads, one key/value head each."""
 
     layers: int
     width: int
@@ -22,6 +22,7 @@ class Phase:
 
     thinking: share of chain items written with their trace. Batches hold items of like length and weigh alike, so that
         the few tokens of a bare answer weigh more: at 0.2 a model writes a trace in one item of twelve.
+    learning_rate, final_learning_rate: the first and the last.
     tiers: sampling weights.
     fresh: begins with new optimisers and a random stream of its own, so that it can be run alone from the weights
         before it.

@@ -1,45 +1,53 @@
 """Rewards for register chains, read off the step labels; called as TRL calls rewards."""
 
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 from headscope.lab.labels import TokenLabel, label, path_length
 
+Turn = str | Sequence[Mapping[str, object]]
+"""A prompt or completion as TRL passes it: plain text or chat messages."""
 
-def lab_calculation(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float | None]:
-    """Calculation reliability: the share of written results that follow from their operands (mod 10); None where
-    nothing was calculated.
+
+def lab_calculation(prompts: list[Turn], completions: list[Turn], **columns: object) -> list[float | None]:
+    """Return the calculation reliability: the share of written results that follow from their operands (mod 10); None
+    if nothing was calculated.
     """
-    return [_share([each for each in labels if each.role == "result"]) for labels in _labelled(prompts, completions)]
+    scores: list[float | None] = []
+    for _, labels in _label_completions(prompts, completions):
+        right = [token.right for token in labels if token.role == "result"]
+        scores.append(sum(right) / len(right) if right else None)
+    return scores
 
 
-def lab_plan(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float | None]:
-    """Plan quality: the share of the path, from the query to the leaf, that was unwound definition by definition
-    before the first mistake. 0 without thinking.
+def lab_plan(prompts: list[Turn], completions: list[Turn], **columns: object) -> list[float | None]:
+    """Return the plan quality: the share of the path, from the query to the leaf, that was unwound definition by
+    definition before the first mistake. 0 without thinking.
     """
     return [
-        _unwound(labels, path_length(_text(prompt)))
-        for labels, prompt in zip(_labelled(prompts, completions), prompts, strict=True)
+        _count_unwound(labels) / path_length(problem) for problem, labels in _label_completions(prompts, completions)
     ]
 
 
-def _labelled(prompts: list[Any], completions: list[Any]) -> list[tuple[TokenLabel, ...]]:
-    return [label(_text(prompt), _text(completion)) for prompt, completion in zip(prompts, completions, strict=True)]
+def _label_completions(prompts: list[Turn], completions: list[Turn]) -> Iterator[tuple[str, tuple[TokenLabel, ...]]]:
+    """Yield every problem's text with the labels of its completion's tokens."""
+    for prompt, completion in zip(prompts, completions, strict=True):
+        problem = _text(prompt)
+        yield problem, label(problem, _text(completion))
 
 
-def _text(turn: Any) -> str:
-    """The last message's text, or the text itself."""
+def _text(turn: Turn) -> str:
+    """Return the last message's text, or the text itself."""
     return turn if isinstance(turn, str) else str(turn[-1]["content"])
 
 
-def _share(labels: list[TokenLabel]) -> float | None:
-    return sum(each.right for each in labels) / len(labels) if labels else None
+def _count_unwound(labels: tuple[TokenLabel, ...]) -> int:
+    """Count the statements of the unwinding half up to the first mistake.
 
-
-def _unwound(labels: tuple[TokenLabel, ...], length: int) -> float:
-    """Statements of the unwinding half end at their semicolon, a sign without a result before it."""
-    done = 0
-    for each in labels:
-        if not each.right or each.previous is not None or each.role == "result":
+    They end at their semicolon, a sign without a result before it.
+    """
+    count = 0
+    for token in labels:
+        if not token.right or token.previous is not None or token.role == "result":
             break
-        done += each.role == "sign" and each.symbol == ";"
-    return done / length
+        count += token.role == "sign" and token.symbol == ";"
+    return count

@@ -3,7 +3,7 @@
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from headscope.lab.chains import ENTITIES, OPERATORS, RELATIONS, VARIABLES
+from headscope.lab.chains import ARITHMETIC, ENTITIES, RELATIONS, VARIABLES
 
 PAD, START, END = "<|pad|>", "<|im_start|>", "<|im_end|>"
 MARKERS = ("<think>", "</think>", "<ans>")
@@ -17,15 +17,15 @@ CHAT_TEMPLATE = (
 )
 
 
-def build() -> PreTrainedTokenizerFast:
-    """The tokenizer, made from nothing. White space separates but is no token; an unknown symbol is an error."""
+def build_tokenizer() -> PreTrainedTokenizerFast:
+    """Build the tokenizer from nothing. White space separates but is no token; an unknown symbol is an error."""
     symbols = [
         *WORDS,
         *(f"E{entity}" for entity in range(ENTITIES)),
         *(f"R{relation}" for relation in range(RELATIONS)),
         *"0123456789",
         *VARIABLES,
-        *OPERATORS,
+        *ARITHMETIC,
         *"=;?",
     ]
     vocabulary = {token: index for index, token in enumerate([PAD, START, END, *MARKERS, *symbols])}

@@ -1,1 +1,1 @@
-"""Measures: the only copy of each formula. ``logits`` needs torch; all others are NumPy and SciPy."""
+"""Measures: the only copy of each formula. ``logits`` needs torch; all others need NumPy and SciPy alone."""

@@ -1,16 +1,18 @@
-"""Intervals, by what is averaged over independent units (problems, pairs). Coverage at 95 %, found by simulation
-(``benchmarks/coverage.py``), decided which method serves which quantity:
+"""Intervals, by what is averaged over independent units (problems, pairs).
+
+Coverage at 95 %, found by simulation (``benchmarks/coverage.py``), decided which method serves which quantity:
 
 - one proportion: Wilson's score interval;
 - a mean of per-problem shares in [0, 1] (pass@1 of several samples, pass@k): Wilson's interval at the effective number
   of problems. On 30 problems with means of 5-90 % it covers 94-98 %, the percentile bootstrap 77-94 %;
-- a paired difference of such shares: a t interval after Agresti and Min's adjustment. Where few problems change, a
-  bootstrap or plain t interval shrinks to nothing and covers as little as 60 %; this then covers more than it says, as
-  any interval must that agrees with the exact test (Tango's score interval does too, and is wider);
+- a paired difference of such shares: a t interval after Agresti and Min's adjustment. If few problems change, a
+  bootstrap or plain t interval shrinks to nothing and covers as little as 60 %; this one then covers more than it says,
+  as any interval must that agrees with the exact test (Tango's score interval does too, and is wider);
 - any other mean (lengths): the studentised bootstrap, because lengths are skewed;
 - any other statistic: the expanded percentile bootstrap.
 """
 
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -23,93 +25,102 @@ RESAMPLES = 2000
 LEVEL = 0.95
 
 
-def wilson(successes: int, n: int, *, level: float = LEVEL) -> Estimate:
-    """Wilson's score interval of a proportion (E. B. Wilson, 1927); NaN with the interval [0, 1] for n = 0."""
-    method = f"Wilson {level:.0%}"
+def without_interval(n: int, method: str, *, value: float = math.nan, seed: int | None = None) -> Estimate:
+    """Return an estimate whose interval is unknown (NaN), as is its value unless one is passed."""
+    return Estimate(value, math.nan, math.nan, n, method, seed)
+
+
+def wilson(successes: int, n: int) -> Estimate:
+    """Return Wilson's score interval of a proportion (E. B. Wilson, 1927); NaN with the interval [0, 1] for n = 0."""
+    method = f"Wilson {LEVEL:.0%}"
     if n == 0:
-        return Estimate(float("nan"), 0.0, 1.0, 0, method)
+        return Estimate(math.nan, 0.0, 1.0, 0, method)
     p = successes / n
-    return Estimate(p, *_score_interval(p, n, float(norm.ppf(0.5 + level / 2))), n, method)
+    low, high = _score_interval(p, n, float(norm.ppf(0.5 + LEVEL / 2)))
+    return Estimate(p, low, high, n, method)
 
 
-def mean_share(values: "Float[np.ndarray, 'problem']", *, level: float = LEVEL) -> Estimate:
-    """Mean of per-problem shares in [0, 1], with Wilson's interval at the effective number of problems.
+def mean_share(values: "Float[np.ndarray, 'problem']") -> Estimate:
+    """Return the mean of per-problem shares in [0, 1], with Wilson's interval at the effective number of problems.
 
     The variance between problems, over p (1 − p), says how many single yes-or-no problems the shares are worth (Kish's
     design effect; the interval is that of Franco, Little, Louis and Slud, J. Surv. Stat. Methodol. 2019, with the t
-    quantile). The design effect is known from the problems that are ever solved, or ever not, whichever are fewer; it
-    is drawn towards 1 with the weight of one of them, so that a handful that happen to agree do not promise too much.
-    Shares that are all 0 or 1 are one proportion, and get Wilson's.
+    quantile). Shares that are all 0 or 1 are one proportion, and get Wilson's interval.
     """
     values = np.asarray(values, dtype=np.float64)
-    n, p = len(values), float(values.mean()) if len(values) else float("nan")
-    if n < 2 or np.isin(values, (0, 1)).all():
-        return wilson(int(values.sum()), n, level=level) if np.isin(values, (0, 1)).all() else _whole_range(p, n)
-    telling = min(int((values > 0).sum()), int((values < 1).sum()))
-    design = (float(values.var()) / (p * (1 - p)) * telling + 1) / (telling + 1)
-    low, high = _score_interval(p, n / design, float(t.ppf(0.5 + level / 2, n - 1)))
-    return Estimate(p, low, high, n, f"Wilson over problems {level:.0%}")
+    n = len(values)
+    if np.isin(values, (0, 1)).all():
+        return wilson(int(values.sum()), n)
+    p = float(values.mean())
+    if n < 2:  # one problem's share says nothing of other problems
+        return Estimate(p, 0.0, 1.0, n, "one problem")
+    # The design effect is known from the problems that are ever solved, or ever not, whichever are fewer. It is drawn
+    # towards 1 with the weight of one of them, so that a handful that happen to agree do not promise too much.
+    informative = min(int((values > 0).sum()), int((values < 1).sum()))
+    design = (float(values.var()) / (p * (1 - p)) * informative + 1) / (informative + 1)
+    low, high = _score_interval(p, n / design, float(t.ppf(0.5 + LEVEL / 2, n - 1)))
+    return Estimate(p, low, high, n, f"Wilson over problems {LEVEL:.0%}")
 
 
 def paired_difference(
-    after: "Float[np.ndarray, 'unit']",
-    before: "Float[np.ndarray, 'unit']",
-    *,
-    unit: str = "problem",
-    bound: float = 1.0,
-    level: float = LEVEL,
+    after: "Float[np.ndarray, 'unit']", before: "Float[np.ndarray, 'unit']", *, bound: float = 1.0
 ) -> Estimate:
-    """Mean of ``after − before`` over the same units, shares in [0, 1] on both sides; ``bound``: the largest change
-    there can be.
+    """Return the mean of ``after − before`` over the same units, shares in [0, 1] on both sides.
 
     A t interval over the differences and two units more, the adjustment of Agresti and Min (2005, Stat. Med. 24):
-    half a unit that gained, half one that lost, one that stayed. A change counts as much as the changes that were seen
-    (their root mean square; ``bound`` where there was none), so with single samples this is theirs exactly.
+    half a unit that gained, half one that lost, one that stayed. The gain and the loss are as large as the changes in
+    the data (their root mean square), so with single samples this is theirs exactly.
+
+    ``bound`` is the largest change there can be; it stands in for the changes if nothing changed.
     """
-    method = f"paired {unit} t, Agresti-Min {level:.0%}"
+    method = f"paired problem t, Agresti-Min {LEVEL:.0%}"
     change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     n = len(change)
     if n == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0, method)
+        return without_interval(0, method)
     changed = change[change != 0]
-    size = float((changed**2).mean()) if len(changed) else bound**2
+    mean_square = float((changed**2).mean()) if len(changed) else bound**2
     centre = float(change.sum()) / (n + 2)
-    spread = float(np.sqrt(((change**2).sum() + size) / (n + 2) - centre**2))
-    half = float(t.ppf(0.5 + level / 2, max(1, n - 1))) * spread / np.sqrt(n + 1)
+    spread = float(np.sqrt(((change**2).sum() + mean_square) / (n + 2) - centre**2))
+    half_width = float(t.ppf(0.5 + LEVEL / 2, max(1, n - 1))) * spread / np.sqrt(n + 1)
     value = float(change.mean())
-    low, high = max(-bound, centre - half), min(bound, centre + half)
+    low = max(-bound, centre - half_width)
+    high = min(bound, centre + half_width)
+    # The centre is drawn towards 0 and the ends are cut at the bound: either could leave the value outside.
     return Estimate(value, float(min(low, value)), float(max(high, value)), n, method)
 
 
 def resamples(n: int, *, count: int = RESAMPLES, seed: int = 0) -> "Float[np.ndarray, 'resample unit']":
-    """Bootstrap weights: row r holds how often each of ``n`` units was drawn, over n, so ``weights @ x`` are means."""
+    """Return bootstrap weights: row r holds how often each of ``n`` units was drawn, over n, so ``weights @ x`` are
+    means.
+    """
     return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=count) / n
 
 
 def bootstrap_mean(
-    values: "Float[np.ndarray, 'unit']",
-    *,
-    unit: str = "problem",
-    seed: int = 0,
-    count: int = RESAMPLES,
-    level: float = LEVEL,
+    values: "Float[np.ndarray, 'unit']", *, unit: str = "problem", seed: int = 0, count: int = RESAMPLES
 ) -> Estimate:
-    """Mean of ``values`` (one per independent unit) with a studentised bootstrap interval (Efron and Tibshirani 1993,
-    chapter 12), cut where t of ``n − 1`` cuts the normal and not at 2.5 %, kept within the values' range.
+    """Return the mean of ``values`` (one per independent unit) with a studentised bootstrap interval.
+
+    The interval (Efron and Tibshirani 1993, chapter 12) is cut where t of ``n − 1`` cuts the normal and not at 2.5 %,
+    and kept within the values' range.
     """
-    method = f"{unit} bootstrap-t {level:.0%}"
+    method = f"{unit} bootstrap-t {LEVEL:.0%}"
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
     if n == 0:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0, method, seed)
-    mean, error = float(values.mean()), float(values.std() / np.sqrt(n))
+        return without_interval(0, method, seed=seed)
+    mean = float(values.mean())
+    error = float(values.std() / np.sqrt(n))
     weights = resamples(n, count=count, seed=seed)
     shifts = weights @ (values - mean)
+    # A variance as a difference of squares may come out a rounding below 0.
     errors = np.sqrt(np.clip(weights @ (values - mean) ** 2 - shifts**2, 0, None) / n)
     # A resample of one value repeated has no error to divide by: its statistic is beyond every quantile.
     students = np.divide(shifts, errors, out=np.sign(shifts) * 1e300, where=errors > 1e-9 * max(error, 1e-300))
-    lower, upper = np.quantile(students, _tails(n, level))
-    low, high = max(mean - upper * error, float(values.min())), min(mean - lower * error, float(values.max()))
+    lower, upper = np.quantile(students, _tails(n))
+    low = max(mean - upper * error, float(values.min()))
+    high = min(mean - lower * error, float(values.max()))
     return Estimate(mean, float(low), float(high), n, method, seed)
 
 
@@ -120,38 +131,33 @@ def bootstrap(
     unit: str = "problem",
     seed: int = 0,
     count: int = 200,
-    level: float = LEVEL,
 ) -> Estimate:
-    """Expanded percentile bootstrap of any ``statistic`` of unit weights (``np.full(n, 1 / n)`` gives the point
-    estimate).
+    """Return the expanded percentile bootstrap of any ``statistic`` of the weights of ``n`` units.
+
+    Weights add up to 1; equal ones give the point estimate.
     """
     draws = np.array([statistic(weights) for weights in resamples(n, count=count, seed=seed)])
-    low, high = np.quantile(draws, expanded_tails(n, level))
+    low, high = np.quantile(draws, expanded_tails(n))
     point = float(statistic(np.full(n, 1 / n)))
-    return Estimate(point, float(low), float(high), n, f"{unit} bootstrap {level:.0%}", seed)
+    return Estimate(point, float(low), float(high), n, f"{unit} bootstrap {LEVEL:.0%}", seed)
 
 
 def _score_interval(p: float, n: float | int, z: float) -> tuple[float, float]:
-    """Wilson's interval of the proportion ``p`` of ``n`` (not always whole) trials."""
+    """Return Wilson's interval of the proportion ``p`` of ``n`` (not always whole) trials."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    half_width = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
+    return max(0.0, centre - half_width), min(1.0, centre + half_width)
 
 
-def _whole_range(p: float, n: int) -> Estimate:
-    """One problem's share says nothing of other problems."""
-    return Estimate(p, 0.0, 1.0, n, "one problem")
-
-
-def expanded_tails(n: int, level: float) -> list[float]:
-    """Quantiles of the expanded percentile interval (Hesterberg 2015, arXiv 1411.5279, section 5.3).
+def expanded_tails(n: int) -> list[float]:
+    """Return the quantiles of the expanded percentile interval (Hesterberg 2015, arXiv 1411.5279, section 5.3).
 
     The plain percentile interval is too narrow by t/z and √(n / (n − 1)): on 30 problems it covers 91-94 %, not 95 %.
     """
-    return _tails(n, level, float(np.sqrt(n / max(1, n - 1))))
+    return _tails(n, float(np.sqrt(n / max(1, n - 1))))
 
 
-def _tails(n: int, level: float, factor: float = 1.0) -> list[float]:
-    """Normal probabilities of ``factor`` times t's quantiles of ``n − 1``; plain ones for fewer than two units."""
-    tail = 0.5 - level / 2 if n < 2 else float(norm.cdf(factor * t.ppf(0.5 - level / 2, n - 1)))
+def _tails(n: int, factor: float = 1.0) -> list[float]:
+    """Return the normal probabilities of ``factor`` times t's quantiles of ``n − 1``; plain tails below two units."""
+    tail = 0.5 - LEVEL / 2 if n < 2 else float(norm.cdf(factor * t.ppf(0.5 - LEVEL / 2, n - 1)))
     return [tail, 1 - tail]

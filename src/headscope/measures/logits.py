@@ -5,21 +5,21 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 
-def kl(clean: Float[Tensor, "*batch vocab"], other: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
-    """KL(clean ‖ other) of the softmax of two logits in nats, summed over the vocabulary."""
+def kl(clean: Float[Tensor, "*batch vocab"], patched: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
+    """Return KL(clean ‖ patched) of the softmax of two logits in nats, summed over the vocabulary."""
     log_clean = torch.log_softmax(clean.float(), dim=-1)
-    log_other = torch.log_softmax(other.float(), dim=-1)
-    return (log_clean.exp() * (log_clean - log_other)).sum(-1)
+    log_patched = torch.log_softmax(patched.float(), dim=-1)
+    return (log_clean.exp() * (log_clean - log_patched)).sum(-1)
 
 
 def logit_diff(
     logits: Float[Tensor, "*batch vocab"], right: Int[Tensor, "*batch"], wrong: Int[Tensor, "*batch"]
 ) -> Float[Tensor, "*batch"]:
-    """logit[right] − logit[wrong]: positive where the right token is preferred."""
+    """Return logit[right] − logit[wrong]: positive if the right token is preferred."""
     picked = logits.float().gather(-1, torch.stack([right, wrong], dim=-1))
     return picked[..., 0] - picked[..., 1]
 
 
 def nll(logits: Float[Tensor, "*batch vocab"], target: Int[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
-    """Negative log-likelihood of ``target`` in nats."""
+    """Return the negative log-likelihood of ``target`` in nats."""
     return -torch.log_softmax(logits.float(), dim=-1).gather(-1, target[..., None])[..., 0]

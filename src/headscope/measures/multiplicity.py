@@ -7,13 +7,13 @@ from scipy.stats import false_discovery_control
 from headscope.errors import InputError
 
 ALPHA = 0.05
-"""A p-value at or below it, adjusted where there are several tests, is believed."""
+"""A p-value at or below it, adjusted if there are several tests, is believed."""
 
 
 def q_values(p_values: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
-    """Benjamini and Hochberg's adjusted p-values (1995), over all cells of the grid together.
+    """Return Benjamini and Hochberg's adjusted p-values (1995), over all cells of the grid together.
 
-    Calling the cells with q ≤ α discoveries keeps the expected share of false ones at α or below, where the tests are
+    Calling the cells with q ≤ α discoveries keeps the expected share of false ones at α or below, if the tests are
     independent or positively dependent. NaN (nothing was tested) stays NaN and counts for nothing.
 
     Raises InputError for a value outside [0, 1].
@@ -28,9 +28,10 @@ def q_values(p_values: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*gri
 
 
 def holm(p_values: "Float[np.ndarray, 'test']") -> "Float[np.ndarray, 'test']":
-    """Holm's adjusted p-values (1979): with α the chance of any false rejection, whatever the dependence."""
+    """Return Holm's adjusted p-values (1979): α bounds the chance of any false rejection, whatever the dependence."""
     order = np.argsort(p_values)
-    scaled = np.maximum.accumulate((len(order) - np.arange(len(order))) * p_values[order])
+    # The smallest p is multiplied by the number of tests, the next by one less; the maximum keeps them in order.
+    stepped = np.maximum.accumulate((len(order) - np.arange(len(order))) * p_values[order])
     adjusted = np.empty(len(order))
-    adjusted[order] = np.minimum(scaled, 1.0)
+    adjusted[order] = np.minimum(stepped, 1.0)
     return adjusted

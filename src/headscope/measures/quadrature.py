@@ -21,13 +21,16 @@ class Quadrature:
 
 
 AT_CLEAN = Quadrature(np.ones(1), np.ones(1))
+"""One node at the clean embedding: plain attribution without a path."""
 
 
 def quadrature(rule: str, count: int) -> Quadrature:
-    """``count`` nodes of ``rule``: left α = k/m, k = 0..m−1 (the reference code), right k = 1..m (the paper),
-    midpoint, or Gauss–Legendre, which is exact for gradients that are polynomials of degree 2m − 1 in α.
+    """Return ``count`` nodes of ``rule``.
 
-    Raises InputError where the rule is unknown or ``count`` is below 1.
+    ``left`` has α = k/m for k = 0..m−1 (the reference code), ``right`` k = 1..m (the paper), ``midpoint`` the middles;
+    ``gauss`` is Gauss–Legendre, exact for gradients that are polynomials of degree 2m − 1 in α.
+
+    Raises InputError if the rule is unknown or ``count`` is below 1.
     """
     if count < 1:
         raise InputError(f"found nodes={count}; give at least 1 quadrature node")
@@ -41,5 +44,5 @@ def quadrature(rule: str, count: int) -> Quadrature:
         return Quadrature(steps + 0.5 / count, equal)
     if rule == "gauss":
         points, weights = np.polynomial.legendre.leggauss(count)
-        return Quadrature((points + 1) / 2, weights / 2)
+        return Quadrature((points + 1) / 2, weights / 2)  # from [−1, 1] to [0, 1]
     raise InputError(f"rule {rule!r} is unknown{suggestion(rule, RULES)}")

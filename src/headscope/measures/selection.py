@@ -1,7 +1,7 @@
 """Selecting edges by |score| and pruning to a fixed point; leading axes (resamples) are done one after another.
 
 Scores are [..., F, B] in the order of a ``Graph``, grouped or not; only its real edges can be selected, and their
-sign plays no part. Where scores are equal the edge that comes first (by source, then by destination) is preferred, so
+sign plays no part. Among equal scores the edge that comes first (by source, then by destination) is preferred, so
 that a larger size always holds the smaller ones. Each matrix of a stack is worked on alone: it fits a processor's
 cache, and a stack of hundreds needs no memory beyond its masks.
 """
@@ -17,17 +17,18 @@ from headscope.results.graph import Graph
 
 
 def top_n(graph: Graph, scores: Float[np.ndarray, "*batch F B"], n: int) -> Bool[np.ndarray, "*batch F B"]:
-    """The ``n`` real edges of largest |score|.
+    """Return the ``n`` real edges of largest |score|.
 
-    Raises InputError where n is below 1 or above the number of real edges.
+    Raises InputError if n is below 1 or above the number of real edges.
     """
     _check_count(graph, n)
 
     def largest(magnitude: Float[np.ndarray, " edge"]) -> Bool[np.ndarray, " edge"]:
-        least = np.partition(magnitude, len(magnitude) - n)[len(magnitude) - n]
-        kept: np.ndarray = magnitude > least
-        kept[np.flatnonzero(magnitude == least)[: n - int(kept.sum())]] = True
-        return kept
+        smallest = np.partition(magnitude, len(magnitude) - n)[len(magnitude) - n]
+        selected: np.ndarray = magnitude > smallest
+        # Ties at the n-th place: the first ones, not those that a partition happens to leave there.
+        selected[np.flatnonzero(magnitude == smallest)[: n - int(selected.sum())]] = True
+        return selected
 
     return _by_magnitude(graph, scores, largest)
 
@@ -35,19 +36,21 @@ def top_n(graph: Graph, scores: Float[np.ndarray, "*batch F B"], n: int) -> Bool
 def top_fraction(
     graph: Graph, scores: Float[np.ndarray, "*batch F B"], fraction: float
 ) -> Bool[np.ndarray, "*batch F B"]:
-    """The given fraction of the real edges by |score|, rounded, at least one.
+    """Return the given fraction of the real edges by |score|, rounded, at least one.
 
-    Raises InputError where the fraction lies outside (0, 1].
+    Raises InputError if the fraction lies outside (0, 1].
     """
     if not 0 < fraction <= 1:
         raise InputError(f"found fraction={fraction}; give a fraction of the real edges above 0 and up to 1")
     return top_n(graph, scores, max(1, round(fraction * int(graph.real.sum()))))
 
 
-def above(graph: Graph, scores: Float[np.ndarray, "*batch F B"], threshold: float) -> Bool[np.ndarray, "*batch F B"]:
-    """Real edges with |score| ≥ ``threshold``; 0 keeps all of them.
+def above_threshold(
+    graph: Graph, scores: Float[np.ndarray, "*batch F B"], threshold: float
+) -> Bool[np.ndarray, "*batch F B"]:
+    """Return the real edges with |score| ≥ ``threshold``; 0 keeps all of them.
 
-    Raises InputError where the threshold is below 0 or not a number.
+    Raises InputError if the threshold is below 0 or not a number.
     """
     if not threshold >= 0:
         raise InputError(f"found threshold={threshold}; give the least |score| of an edge, 0 or more")
@@ -55,33 +58,34 @@ def above(graph: Graph, scores: Float[np.ndarray, "*batch F B"], threshold: floa
 
 
 def top_mass(graph: Graph, scores: Float[np.ndarray, "*batch F B"], mass: float) -> Bool[np.ndarray, "*batch F B"]:
-    """The fewest real edges that hold at least ``mass`` of the total |score|.
+    """Return the fewest real edges that hold at least ``mass`` of the total |score|.
 
-    Raises InputError where the mass lies outside (0, 1].
+    Raises InputError if the mass lies outside (0, 1].
     """
     if not 0 < mass <= 1:
         raise InputError(f"found mass={mass}; give a share of the total |score| above 0 and up to 1")
 
     def heaviest(magnitude: Float[np.ndarray, " edge"]) -> Bool[np.ndarray, " edge"]:
         order = np.argsort(-magnitude, kind="stable")
-        held = np.cumsum(magnitude[order], dtype=np.float64)
-        kept = np.zeros(magnitude.shape, dtype=bool)
-        kept[order] = np.append(0.0, held[:-1]) < mass * held[-1]  # an edge stays while those before it fall short
-        return kept
+        cumulative = np.cumsum(magnitude[order], dtype=np.float64)
+        selected = np.zeros(magnitude.shape, dtype=bool)
+        # An edge is needed while those before it fall short.
+        selected[order] = np.append(0.0, cumulative[:-1]) < mass * cumulative[-1]
+        return selected
 
     return _by_magnitude(graph, scores, heaviest)
 
 
 def greedy(graph: Graph, scores: Float[np.ndarray, "F B"], n: int) -> Bool[np.ndarray, "F B"]:
-    """EAP-IG's greedy search from the logits up: ``n`` times the strongest edge into a node reached.
+    """Return EAP-IG's greedy search from the logits up: ``n`` times the strongest edge into a node already reached.
 
-    Raises InputError where n is below 1 or above the number of real edges.
+    Raises InputError if n is below 1 or above the number of real edges.
     """
     _check_count(graph, n)
     magnitude = np.abs(scores)
-    kept = np.zeros(graph.real.shape, dtype=bool)
+    selected = np.zeros(graph.real.shape, dtype=bool)
     reached: set[int] = set()
-    entered: set[int] = set()  # query heads of a group share their k and v inputs
+    entered: set[int] = set()  # query heads of a group share their k and v inputs, which must enter the heap once
     heap: list[tuple[float, int, int]] = []
 
     def reach(node: int) -> None:
@@ -89,15 +93,16 @@ def greedy(graph: Graph, scores: Float[np.ndarray, "F B"], n: int) -> Bool[np.nd
         for column in set(graph.column[graph.owner == node].tolist()) - entered:
             entered.add(column)
             for row in np.flatnonzero(graph.real[:, column]).tolist():
+                # Negative, because the heap gives its smallest; equal scores leave it by row, then by column.
                 heapq.heappush(heap, (-float(magnitude[row, column]), row, column))
 
     reach(len(graph.sources))
     for _ in range(n):
         _, row, column = heapq.heappop(heap)
-        kept[row, column] = True
+        selected[row, column] = True
         if row not in reached:
             reach(row)
-    return kept
+    return selected
 
 
 def prune(graph: Graph, edges: Bool[np.ndarray, "*batch F B"]) -> Bool[np.ndarray, "*batch F B"]:
@@ -106,22 +111,23 @@ def prune(graph: Graph, edges: Bool[np.ndarray, "*batch F B"]) -> Bool[np.ndarra
     The input needs no incoming edge and the logits no outgoing one. A head counts as reached through any of
     q, k and v; the k or v input of a group counts for every query head of the group, and stays while any of them does.
     """
-    kept = edges.copy()
-    for mask in kept.reshape(-1, *edges.shape[-2:]):
+    pruned = edges.copy()  # contiguous, so that the reshape below is a view and each mask can be changed in place
+    for mask in pruned.reshape(-1, *edges.shape[-2:]):
         while _drop_loose_ends(graph, mask):
             pass
-    return kept
+    return pruned
 
 
 def _drop_loose_ends(graph: Graph, mask: Bool[np.ndarray, "F B"]) -> bool:
-    """Take the edges of loose nodes out of ``mask``, in place; whether there were any."""
-    writing, read = np.any(mask, axis=1), np.any(mask, axis=0)
-    incoming = np.zeros(len(writing) + 1, dtype=bool)
-    incoming[graph.owner[read[graph.column]]] = incoming[0] = True
-    alive = np.append(writing & incoming[:-1], True)  # the logits own a destination and are no source
-    wanted = np.zeros_like(read)
-    wanted[graph.column[alive[graph.owner]]] = True
-    loose_rows, loose_columns = writing & ~alive[:-1], read & ~wanted
+    """Take the edges of loose nodes out of ``mask``, in place; return whether there were any."""
+    has_outgoing, is_entered = np.any(mask, axis=1), np.any(mask, axis=0)
+    has_incoming = np.zeros(len(has_outgoing) + 1, dtype=bool)
+    has_incoming[graph.owner[is_entered[graph.column]]] = True
+    has_incoming[0] = True  # the input
+    alive = np.append(has_outgoing & has_incoming[:-1], True)  # the logits own a destination and are no source
+    leads_on = np.zeros_like(is_entered)
+    leads_on[graph.column[alive[graph.owner]]] = True
+    loose_rows, loose_columns = has_outgoing & ~alive[:-1], is_entered & ~leads_on
     mask[loose_rows] = False
     mask[:, loose_columns] = False
     return bool(loose_rows.any() or loose_columns.any())
@@ -138,8 +144,8 @@ def _by_magnitude(
     scores: Float[np.ndarray, "*batch F B"],
     choose: Callable[[Float[np.ndarray, " edge"]], Bool[np.ndarray, " edge"]],
 ) -> Bool[np.ndarray, "*batch F B"]:
-    """``choose`` on the |score| of each matrix's real edges, in row-major order, as masks over [F, B]."""
-    kept = np.zeros(scores.shape, dtype=bool)
+    """Return what ``choose`` selects by |score| among each matrix's real edges (row-major) as masks over [F, B]."""
+    selected = np.zeros(scores.shape, dtype=bool)
     for index in np.ndindex(scores.shape[:-2]):
-        kept[index][graph.real] = choose(np.abs(scores[index][graph.real]))
-    return kept
+        selected[index][graph.real] = choose(np.abs(scores[index][graph.real]))
+    return selected

@@ -1,7 +1,7 @@
 """Where a transformer keeps its heads, in one vocabulary for all architectures.
 
 Axes: batch, token, head (H query heads), kv (K key/value heads), d_head, d (residual width), port (q, k or v).
-    Weights are shown as PyTorch's Linear has them, [out, in]; GPT-2's Conv1D is turned round.
+    Weights have the shape of PyTorch's Linear, [out, in]; GPT-2's Conv1D is transposed.
 
 A layer, with the modules that only some architectures have in brackets:
 
@@ -9,7 +9,8 @@ A layer, with the modules that only some architectures have in brackets:
     stream → [mlp_norm] → mlp → [post-norm] → stream
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -21,19 +22,23 @@ from headscope.models.norms import NormAccess
 from headscope.models.projections import Projection, linear_weight
 from headscope.results.graph import PORTS, Graph
 
+# What attention modules call the number of query heads per key/value head, and the number of key/value heads.
+_GROUPS, _KV_HEADS = "num_key_value_groups", "num_key_value_heads"
+
 
 @dataclass(frozen=True, eq=False)
 class LayerAccess:
     """One transformer layer.
 
-    block: the module that takes the residual stream and gives it back.
-    attention: the attention module (it holds the group count where keys and values are grouped).
-    attention_norm: the norm heads read through; None where they read the residual stream itself (OLMo 2).
+    block: the module that takes the residual stream and returns it.
+    attention: the attention module (it holds the group count if keys and values are grouped).
+    attention_norm: the norm heads read through; None if they read the residual stream itself (OLMo 2).
     projections: the modules that make q, k and v, in the order of ``PORTS``.
-    output: o_proj; its input is z, heads side by side.
+    output: o_proj; its input is z, the heads next to each other.
     attention_post_norm: a norm between o_proj and the residual stream (Gemma 2 and 3, OLMo 2), or None.
-    mlp_norm: as ``attention_norm``. mlp_write: the module whose output is added to the stream: ``mlp``, or the norm
-        after it.
+    mlp: the MLP, or a mixture of experts.
+    mlp_norm: as ``attention_norm``.
+    mlp_write: the module whose output is added to the stream: ``mlp``, or the norm after it.
     """
 
     block: nn.Module
@@ -56,30 +61,40 @@ class LayerAccess:
         """The module whose input is the residual stream the MLP reads."""
         return self.mlp if self.mlp_norm is None else self.mlp_norm.module
 
-    def on_write(self, receive: Callable[[Tensor], None]) -> list[Hook]:
-        """Hooks that hand ``receive`` each pass's z as it is written: Σ_h z_h @ ``output_weights`` plus a bias.
+    def read(self, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
+        """Return what the projections are given for a residual stream; hooks on the norm are not called."""
+        return stream if self.attention_norm is None else self.attention_norm.module.forward(stream)
 
-        Without a post-norm that is o_proj's input. A post-norm's scale, a number per position, is multiplied in, so
-        that heads still add up to what is really added to the stream (the norm's linearisation at this pass).
+    def write_hooks(self, receive: Callable[[Tensor], None]) -> list[Hook]:
+        """Return hooks that give ``receive`` each pass's z as it is written: Σ_h z_h @ ``output_weights`` plus a bias.
+
+        Without a post-norm that is o_proj's input. With one, z is multiplied by the post-norm's scale, a number per
+        position, so that heads still add up to what is really added to the stream (the norm linearised at this pass).
         """
         norm = self.attention_post_norm
         if norm is None:
             return [Hook(self.output, "input", receive)]
-        kept: list[Tensor] = []
+        pending: list[Tensor] = []
 
-        def scaled(total: Tensor) -> None:
-            receive(kept.pop().float() * norm.scale(norm.centre(total.float()))[..., None])
+        def receive_scaled(total: Tensor) -> None:
+            receive(pending.pop().float() * norm.scale(norm.centre(total.float()))[..., None])
 
-        return [Hook(self.output, "input", kept.append), Hook(norm.module, "input", scaled)]
+        return [Hook(self.output, "input", pending.append), Hook(norm.module, "input", receive_scaled)]
 
 
 @dataclass(frozen=True, eq=False)
 class HeadAccess:
-    """A model's layers and sizes: H query heads, K key/value heads, d_head, d.
+    """A model's layers and sizes.
 
-    embedding: makes the embeddings the model's ``inputs_embeds`` stands for.
-    parallel: attention and MLP of a layer read the same residual stream.
-    longest: how many positions have a learned embedding; None where positions are not learned.
+    layers: from the first to the last.
+    embedding: the module that makes what the model also takes as ``inputs_embeds``.
+    final_norm: the norm before the unembedding.
+    heads: H, the query heads of a layer.
+    kv_heads: K, its key/value heads.
+    d_head: width of a head.
+    d_model: d, width of the residual stream.
+    parallel: whether attention and MLP of a layer read the same residual stream.
+    longest: how many positions have a learned embedding; None if positions are not learned.
     """
 
     layers: tuple[LayerAccess, ...]
@@ -94,7 +109,7 @@ class HeadAccess:
 
     @property
     def device(self) -> torch.device:
-        """Where token ids are to be put."""
+        """The device token ids belong on."""
         device: torch.device = self._embeddings.device
         return device
 
@@ -105,7 +120,7 @@ class HeadAccess:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the residual stream."""
+        """The dtype of the residual stream."""
         return self._embeddings.dtype
 
     @property
@@ -121,19 +136,21 @@ class HeadAccess:
 
     @property
     def graph(self) -> Graph:
-        """The model's graph, each query head with its own k and v input."""
+        """The model's graph, in which each query head has its own k and v input."""
         return Graph(len(self.layers), self.heads, self.parallel)
 
     @property
     def stream_inputs(self) -> list[nn.Module]:
         """Modules whose inputs are the residual stream: per layer the heads' and the MLP's, last the logits'."""
-        blocks = [module for layer in self.layers for module in (layer.attention_input, layer.mlp_input)]
-        return [*blocks, self.final_norm.module]
+        modules: list[nn.Module] = []
+        for layer in self.layers:
+            modules += [layer.attention_input, layer.mlp_input]
+        return [*modules, self.final_norm.module]
 
     def split(
         self, layer: int, outputs: list[Float[Tensor, "*batch _"]]
     ) -> dict[str, Float[Tensor, "*batch _ d_head"]]:
-        """Projections' outputs as heads by port; k and v have K heads, or H where repeated."""
+        """Return the projections' outputs as heads by port; k and v have K heads, or H if they were repeated."""
         ports: dict[str, Tensor] = {}
         for projection, output in zip(self.layers[layer].projections, outputs, strict=True):
             ports.update(projection.split(output))
@@ -142,30 +159,50 @@ class HeadAccess:
     def read_heads(
         self, layer: int, streams: Float[Tensor, "port_head *batch d"]
     ) -> Float[Tensor, "*batch port_head d_head"]:
-        """q, k and v of every query head (3H, the graph's order), each from a residual stream of its own.
+        """Return q, k and v of every query head (3H, the graph's order), each from a residual stream of its own.
 
-        Calls ``forward`` of the modules, past their hooks.
+        Calls ``forward`` of the modules, so that their hooks are not called.
         """
-        blocks = self.layers[layer]
-        read = streams if blocks.attention_norm is None else blocks.attention_norm.module.forward(streams)
-        own = dict(zip(PORTS, read.split(self.heads), strict=True))
+        layer_access = self.layers[layer]
+        port_streams = dict(zip(PORTS, torch.split(layer_access.read(streams), self.heads), strict=True))
         ports: dict[str, Tensor] = {}
-        for projection in blocks.projections:
-            ports.update(projection.read_heads(own))
+        for projection in layer_access.projections:
+            ports.update(projection.read_heads(port_streams))
         return torch.cat([ports[port] for port in PORTS], dim=-2)
 
-    def read_alike(self, layer: int, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch port_head d_head"]:
-        """``read_heads`` where all heads read one residual stream."""
-        blocks = self.layers[layer]
-        read = stream if blocks.attention_norm is None else blocks.attention_norm.module.forward(stream)
-        outputs = [projection.repeat(projection.read(read), self.heads) for projection in blocks.projections]
+    def read_shared(self, layer: int, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch port_head d_head"]:
+        """Return what ``read_heads`` does if all heads read one residual stream."""
+        layer_access = self.layers[layer]
+        normed = layer_access.read(stream)
+        outputs = [projection.repeat(projection.read(normed), self.heads) for projection in layer_access.projections]
         ports = self.split(layer, outputs)
         return torch.cat([ports[port] for port in PORTS], dim=-2)
 
     def output_weights(self, layer: int) -> Float[Tensor, "head d_head d"]:
-        """W_O per head, [H, d_head, d], with a post-norm's weight: head h writes z_h @ W_O[h], z as ``on_write`` gives
-        it; the bias belongs to no head."""
-        blocks = self.layers[layer]
-        weights = torch.unflatten(linear_weight(blocks.output).T, 0, (self.heads, self.d_head))
-        norm = blocks.attention_post_norm
+        """Return W_O per head, with a post-norm's weight: head h writes z_h @ W_O[h], z as ``write_hooks`` give it.
+
+        The bias belongs to no head.
+        """
+        layer_access = self.layers[layer]
+        weights = torch.unflatten(linear_weight(layer_access.output).T, 0, (self.heads, self.d_head))
+        norm = layer_access.attention_post_norm
         return weights if norm is None else (norm.centre(weights.float()) * norm.weight).to(weights.dtype)
+
+
+@contextmanager
+def ungroup_kv(access: HeadAccess) -> Iterator[None]:
+    """Let attention take as many key and value heads as query heads inside the block (method section 3, fact 3).
+
+    The caller provides them: outputs of the projections replaced by ``Projection.repeat``, or by other heads.
+    """
+    previous: list[tuple[nn.Module, str, object]] = []
+    try:
+        for layer in access.layers if access.groups > 1 else ():
+            for name, value in ((_GROUPS, 1), (_KV_HEADS, access.heads)):
+                if hasattr(layer.attention, name):
+                    previous.append((layer.attention, name, getattr(layer.attention, name)))
+                    setattr(layer.attention, name, value)
+        yield
+    finally:
+        for attention, name, former in previous:
+            setattr(attention, name, former)

@@ -1,19 +1,23 @@
 """PEFT's adapters: which weights a layer with an adapter computes with.
 
-A live adapter is never merged into the user's model. Where weights are read, they are read from a merged copy of the
-one layer; forward passes go through PEFT's own layers, which compute the same.
+A live adapter is never merged into the user's model. Weights are read from a merged copy of the one layer; forward
+passes go through PEFT's own layers, which compute the same.
 """
 
 import copy
 import sys
 from collections import OrderedDict
-from typing import Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 from headscope.errors import InputError
+
+if TYPE_CHECKING:
+    from peft import PeftModel
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -21,13 +25,14 @@ _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_
 _MERGED: WeakKeyDictionary[nn.Module, tuple[tuple[float, ...], nn.Module]] = WeakKeyDictionary()
 
 
-def is_peft_model(model: Any) -> bool:
-    """Tell whether ``model`` is PEFT's wrapper around a model. PEFT is not imported for the question."""
+def is_peft_model(model: object) -> "TypeGuard[PeftModel]":
+    """Tell whether ``model`` is PEFT's wrapper around a model."""
+    # PEFT takes a second to import, and whoever holds a PeftModel has imported it.
     peft = sys.modules.get("peft")
     return peft is not None and isinstance(model, peft.PeftModel)
 
 
-def base_of_peft(model: Any) -> Any:
+def base_of_peft(model: "PeftModel") -> PreTrainedModel:
     """Return the Hugging Face model inside a ``PeftModel``, the adapter's layers in place.
 
     Raises InputError for adapters that are tokens or prefixes: they are in no layer's weights.
@@ -49,36 +54,36 @@ def has_adapter(module: nn.Module) -> bool:
 def merged_layer(module: nn.Module) -> nn.Module:
     """Return the plain layer that ``module`` computes: itself, or a copy with its active adapters merged in.
 
-    The copy is kept until the layer's weights change or ``forget_merged`` is called.
+    The copy is kept until the layer's weights change or ``clear_merged_layers`` is called.
     """
     if _is_replacement(module):
         return _active_replacement(module)
     if not _is_tuner(module):
         return module
     checksums = (float(module.disable_adapters), *weight_checksums(module))
-    known = _MERGED.get(module)
-    if known is None or known[0] != checksums:
-        known = checksums, _merge_copy(module)
-        _MERGED[module] = known
-    return known[1]
+    cached = _MERGED.get(module)
+    if cached is None or cached[0] != checksums:
+        cached = checksums, _merge_copy(module)
+        _MERGED[module] = cached
+    return cached[1]
 
 
-def forget_merged() -> None:
+def clear_merged_layers() -> None:
     """Free the merged copies."""
     _MERGED.clear()
 
 
-def merged_copy(model: Any) -> Any:
-    """Return a copy of a Hugging Face model in which plain layers stand for those with adapters."""
-    merged = copy.deepcopy(model)
-    replaced: list[str] = []
+def merged_copy(model: PreTrainedModel) -> PreTrainedModel:
+    """Return a copy of a Hugging Face model in which plain layers take the place of those with adapters."""
+    merged: PreTrainedModel = copy.deepcopy(model)
+    replaced_paths: list[str] = []
     for path, module in model.named_modules():
-        inside = any(path.startswith(f"{outer}.") for outer in replaced)
-        if has_adapter(module) and not inside:
+        is_inside = any(path.startswith(f"{outer}.") for outer in replaced_paths)
+        if has_adapter(module) and not is_inside:
             parent, _, name = path.rpartition(".")
             setattr(merged.get_submodule(parent), name, copy.deepcopy(merged_layer(module)))
-            replaced.append(path)
-    # What add_adapter leaves behind, by which save_pretrained would write the adapter alone.
+            replaced_paths.append(path)
+    # What add_adapter leaves on the model; with it, save_pretrained would write the adapter alone.
     merged._hf_peft_config_loaded = False
     merged.__dict__.pop("peft_config", None)
     return merged
@@ -86,23 +91,21 @@ def merged_copy(model: Any) -> Any:
 
 @torch.no_grad()
 def weight_checksums(module: nn.Module) -> tuple[float, ...]:
-    """Return one sum per weight: any step of training changes some of them.
-
-    The version counter of a tensor would be cheaper and does not do: fused optimisers leave it as it is.
-    """
+    """Return one sum per weight: any step of training changes some of them."""
+    # A tensor's version counter would be cheaper, but fused optimisers do not raise it.
     return tuple(float(parameter.sum(dtype=torch.float32)) for parameter in module.parameters())
 
 
-def _is_tuner(module: Any) -> TypeGuard[Any]:
+def _is_tuner(module: nn.Module) -> TypeGuard[Any]:
     tuners = sys.modules.get("peft.tuners.tuners_utils")
     return tuners is not None and isinstance(module, tuners.BaseTunerLayer)
 
 
-def _is_replacement(module: Any) -> TypeGuard[Any]:
-    """Whether ``module`` holds a layer beside its trained copy (``modules_to_save``) or its trained rows
+def _is_replacement(module: nn.Module) -> TypeGuard[Any]:
+    """Tell whether ``module`` holds a layer and its trained copy (``modules_to_save``) or its trained rows
     (``trainable_token_indices``)."""
-    other = sys.modules.get("peft.utils.other")
-    return other is not None and isinstance(module, other.AuxiliaryTrainingWrapper)
+    peft_wrappers = sys.modules.get("peft.utils.other")
+    return peft_wrappers is not None and isinstance(module, peft_wrappers.AuxiliaryTrainingWrapper)
 
 
 def _active_replacement(module: Any) -> nn.Module:
@@ -115,9 +118,13 @@ def _active_replacement(module: Any) -> nn.Module:
 
 @torch.no_grad()
 def _merge_copy(module: Any) -> nn.Module:
-    # Hooks are left out of the copy: they hold on to tensors of the pass that is under way.
-    no_hooks: dict[int, Any] = {id(getattr(part, name)): OrderedDict() for part in module.modules() for name in _HOOKS}
-    twin = copy.deepcopy(module, no_hooks)
+    # Hooks are left out of the copy: they hold on to tensors of the pass that is under way. deepcopy takes what its
+    # memo has under an object's id as that object's copy.
+    memo: dict[int, object] = {}
+    for submodule in module.modules():
+        for name in _HOOKS:
+            memo[id(getattr(submodule, name))] = OrderedDict()
+    twin = copy.deepcopy(module, memo)
     if twin.disable_adapters:
         if twin.merged:
             twin.unmerge()

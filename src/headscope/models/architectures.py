@@ -1,10 +1,10 @@
 """Head access per architecture: a new one is a function here and a line in ``ARCHITECTURES``.
 
-Most models name their modules alike; ``usual`` reads those, and is tried on architectures nobody has tested.
+Most models name their modules alike; ``llama_like`` reads those, and is tried on architectures nobody has tested.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,35 +12,32 @@ from transformers import PreTrainedModel
 
 from headscope.errors import InputError
 from headscope.models.access import HeadAccess, LayerAccess
-from headscope.models.hooks import UNSEEN
+from headscope.models.hooks import HIDDEN_FROM_HOOKS
 from headscope.models.norms import NormAccess, norm_access
 from headscope.models.projections import Projection
 from headscope.models.validation import prove
 
-
-class Architecture(Protocol):
-    """Finds the heads of one family of models."""
-
-    def __call__(self, model: PreTrainedModel) -> HeadAccess:
-        """Access to ``model``'s layers."""
+Architecture = Callable[[PreTrainedModel], HeadAccess]
+"""Finds the heads of one family of models."""
 
 
-def usual(model: PreTrainedModel) -> HeadAccess:
-    """Models whose modules have the usual names, those of Llama and its kin.
+def llama_like(model: PreTrainedModel) -> HeadAccess:
+    """Return access to a model whose modules have the usual names, those of Llama and its kin.
 
     Norms: before attention and MLP (Llama, Qwen, Mistral, Phi 3, gpt-oss), before and after (Gemma 2 and 3), or only
-    after (OLMo 2). q, k, v: separate, or side by side in ``qkv_proj`` (Phi 3). Raises InputError naming the module that
-    is missing.
+    after (OLMo 2). q, k, v: separate, or joined in ``qkv_proj`` (Phi 3). Raises InputError naming the module that is
+    missing.
     """
     config, trunk = model.config, model.base_model
     heads = config.num_attention_heads
     kv_heads = getattr(config, "num_key_value_heads", None) or heads
     d_head = getattr(config, "head_dim", None) or config.hidden_size // heads
-    layers = _named(trunk, ("layers", "h", "blocks"))
+    port_heads = {"q": heads, "k": kv_heads, "v": kv_heads}
+    layers = _find_module(trunk, ("layers", "h", "blocks"))
     return HeadAccess(
-        layers=tuple(_usual_layer(layer, {"q": heads, "k": kv_heads, "v": kv_heads}, d_head) for layer in layers),
+        layers=tuple(_llama_like_layer(layer, port_heads, d_head) for layer in layers),
         embedding=model.get_input_embeddings(),
-        final_norm=norm_access(_named(trunk, ("norm", "final_layernorm", "final_layer_norm", "ln_f"))),
+        final_norm=norm_access(_find_module(trunk, ("norm", "final_layernorm", "final_layer_norm", "ln_f"))),
         heads=heads,
         kv_heads=kv_heads,
         d_head=d_head,
@@ -48,69 +45,74 @@ def usual(model: PreTrainedModel) -> HeadAccess:
     )
 
 
-def _usual_layer(layer: Any, heads: dict[str, int], d_head: int) -> LayerAccess:
-    attention = _named(layer, ("self_attn", "attention", "attn"))
-    mlp = _named(layer, ("mlp", "feed_forward", "block_sparse_moe"))
-    before, after = _usual_norms(layer)
+def _llama_like_layer(layer: nn.Module, port_heads: dict[str, int], d_head: int) -> LayerAccess:
+    attention = _find_module(layer, ("self_attn", "attention", "attn"))
+    mlp = _find_module(layer, ("mlp", "feed_forward", "block_sparse_moe"))
+    # ``post_attention_layernorm`` is the MLP's pre-norm in most models, and attention's post-norm if the MLP has norms
+    # of its own.
+    mlp_has_own_norms = hasattr(layer, "post_feedforward_layernorm")
+    attention_norm = _norm_of(layer, "input_layernorm")
+    if mlp_has_own_norms:
+        attention_post_norm = _norm_of(layer, "post_attention_layernorm")
+        mlp_norm = _norm_of(layer, "pre_feedforward_layernorm")
+        mlp_post_norm = _norm_of(layer, "post_feedforward_layernorm")
+    else:
+        attention_post_norm, mlp_post_norm = None, None
+        mlp_norm = _norm_of(layer, "post_attention_layernorm")
+        for name, norm in (("input_layernorm", attention_norm), ("post_attention_layernorm", mlp_norm)):
+            if norm is None:
+                raise InputError(f"its {type(layer).__name__} has no {name}, so its norms are unclear")
     return LayerAccess(
         block=layer,
         attention=attention,
-        attention_norm=before[0],
-        projections=_usual_projections(attention, heads, d_head),
-        output=_named(attention, ("o_proj", "out_proj", "dense")),
-        attention_post_norm=after[0],
+        attention_norm=attention_norm,
+        projections=_llama_like_projections(attention, port_heads, d_head),
+        output=_find_module(attention, ("o_proj", "out_proj", "dense")),
+        attention_post_norm=attention_post_norm,
         mlp=mlp,
-        mlp_norm=before[1],
-        mlp_write=mlp if after[1] is None else after[1].module,
+        mlp_norm=mlp_norm,
+        mlp_write=mlp if mlp_post_norm is None else mlp_post_norm.module,
     )
 
 
-def _usual_norms(layer: nn.Module) -> tuple[list[NormAccess | None], list[NormAccess | None]]:
-    """Norms before and after attention and MLP.
-
-    ``post_attention_layernorm`` is the MLP's pre-norm in most models, and attention's post-norm where the MLP has norms
-    of its own.
-    """
-    own = hasattr(layer, "post_feedforward_layernorm")
-    names = (
-        ("input_layernorm", "pre_feedforward_layernorm" if own else "post_attention_layernorm"),
-        ("post_attention_layernorm", "post_feedforward_layernorm") if own else ("", ""),
-    )
-    before, after = ([norm_access(getattr(layer, n)) if hasattr(layer, n) else None for n in each] for each in names)
-    if not own and None in before:
-        raise InputError(f"its {type(layer).__name__} has no {names[0][before.index(None)]}, so its norms are unclear")
-    return before, after
+def _norm_of(layer: nn.Module, name: str) -> NormAccess | None:
+    return norm_access(getattr(layer, name)) if hasattr(layer, name) else None
 
 
-def _usual_projections(attention: nn.Module, heads: dict[str, int], d_head: int) -> tuple[Projection, ...]:
+def _llama_like_projections(attention: nn.Module, port_heads: dict[str, int], d_head: int) -> tuple[Projection, ...]:
     if hasattr(attention, "qkv_proj"):
-        return (Projection(_named(attention, ("qkv_proj",)), heads, d_head),)
-    return tuple(
-        Projection(_named(attention, (f"{port}_proj",)), {port: count}, d_head, _wide_norm(attention, port, d_head))
-        for port, count in heads.items()
-    )
+        return (Projection(_find_module(attention, ("qkv_proj",)), port_heads, d_head),)
+    projections = []
+    for port, count in port_heads.items():
+        linear = _find_module(attention, (f"{port}_proj",))
+        projections.append(Projection(linear, {port: count}, d_head, _port_norm(attention, port, d_head)))
+    return tuple(projections)
 
 
-def _wide_norm(attention: nn.Module, port: str, d_head: int) -> NormAccess | None:
-    """``q_norm`` and the like where they span all heads; one norm per head follows the split and needs no access."""
+def _port_norm(attention: nn.Module, port: str, d_head: int) -> NormAccess | None:
+    """Return ``q_norm`` and its kin if they span all heads; a norm per head follows the split and needs no access."""
     norm = getattr(attention, f"{port}_norm", None)
     return None if norm is None or norm.weight.shape[-1] == d_head else norm_access(norm)
 
 
-def _named(parent: nn.Module, names: Sequence[str]) -> Any:
+def _find_module(parent: nn.Module, names: Sequence[str]) -> Any:
     for name in names:
-        if (found := getattr(parent, name, None)) is not None:
-            return found
+        module = getattr(parent, name, None)
+        if module is not None:
+            return module
     raise InputError(f"its {type(parent).__name__} has no module called {' or '.join(names)}")
 
 
 def gpt2(model: PreTrainedModel) -> HeadAccess:
-    """GPT-2: LayerNorm, one fused Conv1D for q, k and v. The graph holds the token embedding; learned
-    positions are outside it."""
+    """Return access to GPT-2: LayerNorm, one fused Conv1D for q, k and v.
+
+    The graph holds the token embedding; learned positions are outside it.
+    """
     config, trunk = model.config, model.base_model
     heads, d_head = config.n_head, config.n_embd // config.n_head
-    layers = tuple(
-        LayerAccess(
+    layers = []
+    for block in trunk.h:
+        layer = LayerAccess(
             block=block,
             attention=block.attn,
             attention_norm=norm_access(block.ln_1),
@@ -121,10 +123,9 @@ def gpt2(model: PreTrainedModel) -> HeadAccess:
             mlp_norm=norm_access(block.ln_2),
             mlp_write=block.mlp,
         )
-        for block in trunk.h
-    )
+        layers.append(layer)
     return HeadAccess(
-        layers=layers,
+        layers=tuple(layers),
         embedding=trunk.wte,
         final_norm=norm_access(trunk.ln_f),
         heads=heads,
@@ -136,27 +137,26 @@ def gpt2(model: PreTrainedModel) -> HeadAccess:
 
 
 def gpt_neox(model: PreTrainedModel) -> HeadAccess:
-    """GPT-NeoX (Pythia): LayerNorm, q, k and v interleaved head by head, attention and MLP side by side."""
+    """Return access to GPT-NeoX (Pythia): LayerNorm, q, k and v interleaved head by head, a parallel MLP."""
     config, trunk = model.config, model.base_model
     heads, d_head = config.num_attention_heads, config.hidden_size // config.num_attention_heads
-    layers = tuple(
-        LayerAccess(
+    layers = []
+    for block in trunk.layers:
+        fused = block.attention.query_key_value
+        layer = LayerAccess(
             block=block,
             attention=block.attention,
             attention_norm=norm_access(block.input_layernorm),
-            projections=(
-                Projection(block.attention.query_key_value, dict.fromkeys("qkv", heads), d_head, interleaved=True),
-            ),
+            projections=(Projection(fused, dict.fromkeys("qkv", heads), d_head, interleaved=True),),
             output=block.attention.dense,
             attention_post_norm=None,
             mlp=block.mlp,
             mlp_norm=norm_access(block.post_attention_layernorm),
             mlp_write=block.mlp,
         )
-        for block in trunk.layers
-    )
+        layers.append(layer)
     return HeadAccess(
-        layers=layers,
+        layers=tuple(layers),
         embedding=trunk.embed_in,
         final_norm=norm_access(trunk.final_layer_norm),
         heads=heads,
@@ -169,64 +169,65 @@ def gpt_neox(model: PreTrainedModel) -> HeadAccess:
 
 # Each of these is tested against a plainly written reference (tests/circuits/test_architectures.py).
 ARCHITECTURES: dict[str, Architecture] = {
-    "gemma2": usual,
-    "gemma3_text": usual,
+    "gemma2": llama_like,
+    "gemma3_text": llama_like,
     "gpt2": gpt2,
     "gpt_neox": gpt_neox,
-    "gpt_oss": usual,
-    "llama": usual,
-    "mistral": usual,
-    "olmo2": usual,
-    "phi3": usual,
-    "qwen2": usual,
-    "qwen3": usual,
-    "qwen3_moe": usual,
+    "gpt_oss": llama_like,
+    "llama": llama_like,
+    "mistral": llama_like,
+    "olmo2": llama_like,
+    "phi3": llama_like,
+    "qwen2": llama_like,
+    "qwen3": llama_like,
+    "qwen3_moe": llama_like,
 }
 
 
 def head_access(model: PreTrainedModel) -> HeadAccess:
-    """Access to the heads of ``model``, which proves itself the first time a model object is seen (``prove``).
+    """Return access to the heads of ``model``, which proves itself the first time a model is seen (``prove``).
 
-    An architecture outside ``ARCHITECTURES`` is tried by the usual module names. Raises InputError where the proof
-    fails, naming what did, and where weights cannot be read: quantised, offloaded or compiled.
+    An architecture outside ``ARCHITECTURES`` is tried by the usual module names. Raises InputError if the proof fails,
+    naming what failed, and if weights cannot be read: quantised, offloaded or compiled.
     """
     name = model.config.model_type
     _check_plain(model)
     if name in ARCHITECTURES:
-        access = ARCHITECTURES[name](model)
-        _check_weights(name, access)
-        prove(model, access)
-        return access
+        return _proven_access(model, ARCHITECTURES[name])
     try:
-        access = usual(model)
-        _check_weights(name, access)
-        prove(model, access)
+        return _proven_access(model, llama_like)
     except torch.OutOfMemoryError:
         raise
     except (InputError, AttributeError, RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
-        known = ", ".join(ARCHITECTURES)
         raise InputError(
-            f"architecture {name!r} is unknown, and read like a usual one: {error} (known: {known})"
+            f"architecture {name!r} is unknown, and read like a usual one: {error} (known: {', '.join(ARCHITECTURES)})"
         ) from error
+
+
+def _proven_access(model: PreTrainedModel, architecture: Architecture) -> HeadAccess:
+    access = architecture(model)
+    _check_weights(model.config.model_type, access)
+    prove(model, access)
     return access
 
 
 def _check_plain(model: PreTrainedModel) -> None:
+    """Raise InputError if a module is compiled or a weight is offloaded."""
     for path, module in model.named_modules():
-        compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
-        if compiled or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable"):
-            raise InputError(f"module {path or 'model'} is compiled: {UNSEEN}")
+        is_compiled = getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod")
+        if is_compiled or hasattr(vars(module).get("forward"), "_torchdynamo_orig_callable"):
+            raise InputError(f"module {path or 'model'} is compiled: {HIDDEN_FROM_HOOKS}")
     for path, parameter in model.named_parameters():
         if parameter.is_meta:
             raise InputError(f"{path} is offloaded from its device; give a device_map that holds every weight")
 
 
 def _check_weights(name: str, access: HeadAccess) -> None:
-    """Refuse packed weights, which cannot be split into heads."""
+    """Raise InputError for packed weights, which cannot be split into heads."""
     for index, layer in enumerate(access.layers):
         for module in (*(projection.linear for projection in layer.projections), layer.output):
             weight: Any = module.weight
-            readable = weight.is_floating_point() and weight.element_size() > 1  # FP8 counts as floating point
-            if not readable or weight.ndim != 2 or access.d_model not in weight.shape:
-                found = f"{type(module).__name__} of {weight.dtype} {tuple(weight.shape)}"
-                raise InputError(f"layer {index} of {name} holds a {found}; load it unquantised (bfloat16 or float32)")
+            is_readable = weight.is_floating_point() and weight.element_size() > 1  # FP8 counts as floating point
+            if not is_readable or weight.ndim != 2 or access.d_model not in weight.shape:
+                kind = f"{type(module).__name__} of {weight.dtype} {tuple(weight.shape)}"
+                raise InputError(f"layer {index} of {name} holds a {kind}; load it unquantised (bfloat16 or float32)")

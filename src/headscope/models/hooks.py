@@ -5,9 +5,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.hooks import RemovableHandle
 
-UNSEEN = (
+HIDDEN_FROM_HOOKS = (
     "a compiled or fused forward hides it from hooks; load the model without torch.compile and use_kernels, with "
     "attn_implementation='sdpa' or 'eager'"
 )
@@ -17,23 +18,23 @@ UNSEEN = (
 class Hook:
     """One function on one module.
 
-    kind: ``"input"`` calls ``function(first positional argument)``; ``"output"`` calls ``function(output)``, or of
-        an output of several parts (gpt-oss' experts give router scores too) the first.
-        What it returns replaces that input or output; None leaves it as it is.
+    kind: ``"input"`` calls ``function`` with the first positional argument, ``"output"`` with the output, or with the
+        first part of an output of several (gpt-oss' experts also return router scores).
+    function: what it returns replaces that input or output; None leaves it as it is.
     by_row: whether it tells the rows of a pass apart: rows must then stay in their places while a text is written, and
         passes come one at a time.
     """
 
     module: nn.Module
     kind: Literal["input", "output"]
-    function: Callable[[Any], Any]
+    function: Callable[[Tensor], Tensor | None]
     by_row: bool = True
 
 
 @contextmanager
-def attached(hooks: Iterable[Hook]) -> Iterator[None]:
+def attach_hooks(hooks: Iterable[Hook]) -> Iterator[None]:
     """Attach ``hooks`` for the duration of the block; detach them in any case."""
-    handles: list[Any] = []
+    handles: list[RemovableHandle] = []
     try:
         for hook in hooks:
             handles.append(_register(hook))
@@ -44,23 +45,25 @@ def attached(hooks: Iterable[Hook]) -> Iterator[None]:
 
 
 def tells_rows_apart(model: nn.Module) -> bool:
-    """Whether a hook on a module of ``model`` may do so: each but those that say they do not (``Hook.by_row``)."""
-    hooks = (each for module in model.modules() for each in (module._forward_hooks, module._forward_pre_hooks))
-    functions = (function for each in hooks for function in each.values())
-    return any(getattr(function, "by_row", True) and not only_looks(function) for function in functions)
+    """Tell whether a hook on a module of ``model`` may do so: any hook but those whose ``Hook.by_row`` is False."""
+    for module in model.modules():
+        for hooks in (module._forward_hooks, module._forward_pre_hooks):
+            for function in hooks.values():
+                if getattr(function, "by_row", True) and not is_passive_hook(function):
+                    return True
+    return False
 
 
-def only_looks(function: Any) -> bool:
-    """Whether a hook is one of those by which ``transformers`` notes outputs: they stay, once asked for, and change
-    nothing.
-    """
+def is_passive_hook(function: object) -> bool:
+    """Tell whether a hook is one by which ``transformers`` records outputs: once asked for they stay, and they change
+    nothing."""
     return str(getattr(function, "__module__", "")).startswith("transformers.")
 
 
-def _register(hook: Hook) -> Any:
+def _register(hook: Hook) -> RemovableHandle:
     if hook.kind == "output":
 
-        def replace_output(_module: nn.Module, _args: Any, output: Any) -> Any:
+        def replace_output(_module: nn.Module, _args: object, output: Any) -> object:
             if not isinstance(output, tuple):
                 return hook.function(output)
             first = hook.function(output[0])
@@ -69,9 +72,9 @@ def _register(hook: Hook) -> Any:
         replace_output.by_row = hook.by_row  # type: ignore[attr-defined]
         return hook.module.register_forward_hook(replace_output)
 
-    def replace_first(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    def replace_input(_module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         first = hook.function(args[0])
         return None if first is None else (first, *args[1:])
 
-    replace_first.by_row = hook.by_row  # type: ignore[attr-defined]
-    return hook.module.register_forward_pre_hook(replace_first)
+    replace_input.by_row = hook.by_row  # type: ignore[attr-defined]
+    return hook.module.register_forward_pre_hook(replace_input)

@@ -1,4 +1,4 @@
-"""Loading from a folder or the hub: safetensors only, evaluation mode, checked before it is handed out."""
+"""Loading from a folder or the hub: safetensors only, evaluation mode, checked before the model is returned."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,16 +7,17 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from headscope import hub, named_models
 from headscope.errors import InputError
-from headscope.model_folder import ADAPTER_WEIGHTS, adapter_base, check_weights, places_of
+from headscope.model_files import hub
+from headscope.model_files.folder import ADAPTER_WEIGHTS, adapter_base, check_weights, layer_counts
+from headscope.model_files.named_models import model_title, named_model
+from headscope.model_files.weight_files import check_full_precision, embedding_rows, read_header, unplaced_tensors
 from headscope.models.adapters import has_adapter, merged_copy
 from headscope.models.architectures import head_access
 from headscope.models.subject import Subject
-from headscope.weight_files import check_full_precision, embedding_rows, read_header, without_place
 
 _DTYPES = {
     "float32": torch.float32,
@@ -32,20 +33,26 @@ def load_model(
     *,
     dtype: str = "float32",
     device: str | None = None,
-    device_map: Any = None,
+    device_map: str | dict[str, Any] | None = None,
     revision: str | None = None,
     trust_remote_code: bool = False,
 ) -> Subject:
     """Load a causal language model in evaluation mode, with its tokenizer if it has one.
 
-    path_or_id: a folder, also of an adapter (it is merged into its base, which is loaded with it), a hub id,
-        or a name that ``headscope ls models`` lists, such as ``lab-s``.
-    dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
-    device: where to put it; ``device_map`` is passed on to Hugging Face for models larger than one device.
-    Raises InputError where the folder or model is missing, has no safetensors, holds NaN, has an unknown
-    architecture, or fails the check of its head access.
+    Args:
+        path_or_id: a folder, also of an adapter (it is merged into its base, which is loaded with it), a hub id, or a
+            name that ``headscope ls models`` lists, such as ``lab-s``.
+        dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
+        device: where to put it.
+        device_map: passed on to Hugging Face, for models larger than one device.
+        revision: of a hub id.
+        trust_remote_code: run code that comes with the model.
+
+    Raises:
+        InputError: the folder or model is missing, has no safetensors, holds NaN, has an unknown architecture, or fails
+            the check of its head access.
     """
-    path_or_id = named_models.named_model(str(path_or_id)) or path_or_id
+    path_or_id = named_model(str(path_or_id)) or path_or_id
     name = str(path_or_id)
     if dtype not in _DTYPES:
         raise InputError(f"dtype {dtype!r} is unknown; allowed: {', '.join(_DTYPES)}")
@@ -55,13 +62,17 @@ def load_model(
         check_weights(folder)
     elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"model {name} is not there: no such folder")
-    options: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
-    options["local_files_only"] = not folder.is_dir() and not hub.reachable()
-    weights: dict[str, Any] = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
+    local_only = not folder.is_dir() and not hub.is_reachable()
+    options: dict[str, Any] = {
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": local_only,
+    }
+    weight_options: dict[str, Any] = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
     if dtype == "float64":
-        weights["experts_implementation"] = "eager"  # grouped products know no float64
+        weight_options["experts_implementation"] = "eager"  # grouped products know no float64
     base = adapter_base(folder)
-    model = _load_weights(name, weights) if base is None else _load_adapter(folder, base, weights)
+    model = _load_weights(name, weight_options) if base is None else _load_adapter(folder, base, weight_options)
     if device is not None:
         model = model.to(device)
     _check_finite(name, model)
@@ -70,32 +81,32 @@ def load_model(
     if tokenizer is None and base is not None:
         tokenizer = _load_tokenizer(base, options)
     commit = getattr(model.config, "_commit_hash", None) or revision
-    return Subject(model, tokenizer, named_models.title(name), commit)
+    return Subject(model, tokenizer, model_title(name), commit)
 
 
 @contextmanager
-def without_bars() -> Iterator[None]:
-    """The progress bars of ``transformers`` are off inside the block."""
-    on = logging.is_progress_bar_enabled()
+def without_progress_bars() -> Iterator[None]:
+    """Turn the progress bars of ``transformers`` off inside the block."""
+    was_enabled = logging.is_progress_bar_enabled()
     logging.disable_progress_bar()
     try:
         yield
     finally:
-        if on:
+        if was_enabled:
             logging.enable_progress_bar()
 
 
 def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
     _check_not_quantised(name, options)
     try:
-        with without_bars():
+        with without_progress_bars():
             model, report = AutoModelForCausalLM.from_pretrained(
                 name, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
     except (OSError, ValueError, ImportError, StrictDataclassError) as error:
         cause = error.__cause__ if isinstance(error, StrictDataclassError) else error
-        first = str(cause).strip().splitlines()[0]
-        raise InputError(f"model {name} cannot be loaded: {first}") from error
+        reason = str(cause).strip().splitlines()[0]
+        raise InputError(f"model {name} cannot be loaded: {reason}") from error
     if missing := sorted(report["missing_keys"]):  # Hugging Face would go on with random numbers there
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
     _check_places(name, model, report)
@@ -106,16 +117,17 @@ def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
 
 def _check_not_quantised(name: str, options: dict[str, Any]) -> None:
     """Raise InputError before quantised weights are fetched; what else is wrong with the config, loading tells."""
-    where = {key: options[key] for key in ("revision", "local_files_only")}
     try:
-        config, _ = PreTrainedConfig.get_config_dict(name, **where)
+        config, _ = PreTrainedConfig.get_config_dict(
+            name, revision=options["revision"], local_files_only=options["local_files_only"]
+        )
     except OSError:
         return
     check_full_precision(name, config)
 
 
 def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
-    """Raise InputError where weights were left out: Hugging Face would go on without them."""
+    """Raise InputError if weights were left out: Hugging Face would go on without them."""
     kind, config = type(model).__name__, model.config.to_dict()
     if mismatched := sorted(report["mismatched_keys"]):
         weight, stored, needed = mismatched[0]
@@ -123,7 +135,7 @@ def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> 
             f"model {name} has {len(mismatched)} weights of another shape than its config says, the first is {weight} "
             f"with {list(stored)} where {list(needed)} is needed; correct config.json or save the model again"
         )
-    if unread := without_place(report["unexpected_keys"], *places_of(config)):
+    if unread := unplaced_tensors(report["unexpected_keys"], *layer_counts(config)):
         raise InputError(
             f"model {name} has {len(unread)} weights without a place in {kind}, the first is {unread[0]}; load it as "
             "it was trained and save it with save_pretrained"
@@ -137,7 +149,7 @@ def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTraine
     base_path = Path(base).expanduser()
     if base_path.is_dir():
         check_weights(base_path)
-    local_only = not base_path.is_dir() and not hub.reachable()
+    local_only = not base_path.is_dir() and not hub.is_reachable()
     model = _load_weights(base, {**options, "revision": None, "local_files_only": local_only})
     rows = embedding_rows(read_header(folder / ADAPTER_WEIGHTS))
     if rows is not None and rows != model.get_input_embeddings().weight.shape[0]:
@@ -152,7 +164,7 @@ def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTraine
     return merged.eval()
 
 
-def _load_tokenizer(name: str, options: dict[str, Any]) -> Any:
+def _load_tokenizer(name: str, options: dict[str, Any]) -> PreTrainedTokenizerBase | None:
     if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _TOKENIZER_FILES):
         return None
     try:
@@ -164,9 +176,11 @@ def _load_tokenizer(name: str, options: dict[str, Any]) -> Any:
 
 
 def _check_finite(name: str, model: PreTrainedModel) -> None:
-    """One sum per tensor: NaN and infinity survive it, and only a suspicious tensor is looked at again."""
     for parameter_name, parameter in model.named_parameters():
         values = parameter.detach()
+        # NaN and infinity survive a sum, so that only a tensor with a suspicious sum is looked at number by number.
         if not torch.isfinite(values.sum(dtype=torch.float32)) and not torch.isfinite(values).all():
-            bad = int((~torch.isfinite(values)).sum())
-            raise InputError(f"model {name} has {bad} NaN or infinite weights in {parameter_name}; all must be finite")
+            count = int((~torch.isfinite(values)).sum())
+            raise InputError(
+                f"model {name} has {count} NaN or infinite weights in {parameter_name}; all must be finite"
+            )

@@ -16,8 +16,10 @@ from headscope.models.norms import NormAccess
 
 
 def linear_weight(module: nn.Module) -> Float[Tensor, "out in"]:
-    """Return the weight of a Linear or of GPT-2's transposed Conv1D: a view on the parameter, or with an adapter on the
-    weight it is merged into."""
+    """Return the weight of a Linear or of GPT-2's transposed Conv1D.
+
+    It is a view of the parameter; of a layer with an adapter, of the weight the adapter is merged into.
+    """
     plain = merged_layer(module)
     weight = plain.weight
     assert isinstance(weight, Tensor)
@@ -36,8 +38,9 @@ class Projection:
 
     linear: the linear map.
     heads: how many heads of each port its output holds, in order.
+    d_head: width of a head.
     norm: a norm over all heads of the port together, applied to the linear map's output (OLMo 2).
-    interleaved: ports alternate head by head (GPT-NeoX) instead of lying side by side.
+    interleaved: ports alternate head by head (GPT-NeoX) instead of following each other.
     """
 
     linear: nn.Module
@@ -52,68 +55,71 @@ class Projection:
         return self.linear if self.norm is None else self.norm.module
 
     def split(self, output: Float[Tensor, "*batch _"]) -> dict[str, Float[Tensor, "*batch _ d_head"]]:
-        """The output as heads by port; also an output whose k and v were repeated."""
+        """Return the output as heads by port; its k and v may have been repeated."""
         heads = torch.unflatten(output, -1, (-1, self.d_head))
         if self.interleaved:
             parts = torch.unflatten(heads, -2, (-1, len(self.heads))).unbind(-2)
         else:
             sizes = list(self.heads.values())
-            repeated = heads.shape[-2] != sum(sizes)
-            parts = torch.split(heads, [heads.shape[-2] // len(sizes)] * len(sizes) if repeated else sizes, dim=-2)
+            if heads.shape[-2] != sum(sizes):  # repeated: every port has as many heads as q
+                sizes = [heads.shape[-2] // len(sizes)] * len(sizes)
+            parts = torch.split(heads, sizes, dim=-2)
         return dict(zip(self.heads, parts, strict=True))
 
     def join(self, ports: Mapping[str, Float[Tensor, "*batch _ d_head"]]) -> Float[Tensor, "*batch _"]:
-        """The inverse of ``split``; takes its own ports out of ``ports``."""
-        own = [ports[port] for port in self.heads]
+        """Undo ``split``; of ``ports``, those that this projection makes are taken."""
+        parts = [ports[port] for port in self.heads]
         if self.interleaved:
-            return torch.stack(own, dim=-2).flatten(-3)
-        return own[0].flatten(-2) if len(own) == 1 else torch.cat(own, dim=-2).flatten(-2)
+            return torch.stack(parts, dim=-2).flatten(-3)
+        return parts[0].flatten(-2) if len(parts) == 1 else torch.cat(parts, dim=-2).flatten(-2)
 
     def repeat(self, output: Float[Tensor, "*batch _"], count: int) -> Float[Tensor, "*batch _"]:
-        """The output with the heads of each port repeated until there are ``count``: grouped keys and values once per
-        query head."""
+        """Return the output with ``count`` heads per port: grouped keys and values once per query head."""
         if set(self.heads.values()) == {count}:
             return output
-        ports = {
-            port: part.repeat_interleave(count // part.shape[-2], dim=-2) for port, part in self.split(output).items()
-        }
+        ports: dict[str, Tensor] = {}
+        for port, heads in self.split(output).items():
+            ports[port] = heads.repeat_interleave(count // heads.shape[-2], dim=-2)
         return self.join(ports)
 
     def read(self, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch _"]:
-        """The module's output, past hooks."""
+        """Return the module's output; its hooks are not called."""
         output: Tensor = self.linear.forward(stream)
         return output if self.norm is None else self.norm.module.forward(output)
 
     def read_heads(
         self, streams: Mapping[str, Float[Tensor, "head *batch d"]]
     ) -> dict[str, Float[Tensor, "*batch head d_head"]]:
-        """Each port's heads, one of H copies read from each of H streams."""
-        if self.norm is None:
-            weights, biases = self.weights(), self.biases()
-            return {
-                port: torch.einsum("h...d,hed->...he", streams[port], copies(weights[port], len(streams[port])))
-                + copies(biases[port], len(streams[port]))
-                for port in self.heads
-            }
-        ((port, _),) = self.heads.items()  # a norm over all heads leaves each copy only its own head
-        output = self.repeat(self.read(streams[port]), len(streams[port]))
-        return {port: torch.diagonal(self.split(output)[port], dim1=0, dim2=-2).movedim(-1, -2)}
+        """Return each port's H heads, head h read from stream h of the port's H streams."""
+        if self.norm is not None:
+            # A norm over all heads needs every head of a stream, of which one is used.
+            ((port, _),) = self.heads.items()
+            output = self.repeat(self.read(streams[port]), len(streams[port]))
+            return {port: torch.diagonal(self.split(output)[port], dim1=0, dim2=-2).movedim(-1, -2)}
+        weights, biases = self.weights(), self.biases()
+        ports: dict[str, Tensor] = {}
+        for port in self.heads:
+            count = len(streams[port])
+            products = torch.einsum("h...d,hed->...he", streams[port], repeat_heads(weights[port], count))
+            ports[port] = products + repeat_heads(biases[port], count)
+        return ports
 
     def weights(self) -> dict[str, Float[Tensor, "head d_head d"]]:
-        """Rows of the linear map by port and head, as the norm (if any) weighs them."""
+        """Return the rows of the linear map by port and head, multiplied by the norm's weight if there is a norm."""
         weight = linear_weight(self.linear)
         if self.norm is not None:
             weight = weight * self.norm.weight[:, None].to(weight.dtype)
         return {port: part.permute(1, 2, 0) for port, part in self.split(weight.T).items()}
 
     def biases(self) -> dict[str, Float[Tensor, "head d_head"]]:
-        """The linear map's bias by port and head, as the norm weighs it; zeros where it has none."""
+        """Return the linear map's bias by port and head, multiplied like ``weights``; zeros if it has none."""
         bias = linear_bias(self.linear)
         if bias is None:
-            bias = linear_weight(self.linear).new_zeros(linear_weight(self.linear).shape[0])
+            weight = linear_weight(self.linear)
+            bias = weight.new_zeros(weight.shape[0])
         return self.split(bias if self.norm is None else bias * self.norm.weight.to(bias.dtype))
 
 
-def copies(heads: Float[Tensor, "_ *shape"], count: int) -> Float[Tensor, "{count} *shape"]:
-    """Grouped heads once per query head: each repeated until there are ``count``."""
+def repeat_heads(heads: Float[Tensor, "_ *shape"], count: int) -> Float[Tensor, "{count} *shape"]:
+    """Return grouped heads once per query head: each repeated until there are ``count``."""
     return heads.repeat_interleave(count // len(heads), dim=0)

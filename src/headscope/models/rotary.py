@@ -3,11 +3,11 @@
 ``transformers`` chooses them by the largest position of a whole pass, and dynamic NTK keeps its choice for later
 passes. A text's numbers would then depend on its batch, on what ran before, and on whether its beginning was run alone.
 
-1. A rotary module depends on length if a far last position turns what stands before it otherwise. That is tried and
-   not looked up, so types that are not in ``transformers`` today are seen too.
-2. While ``own_lengths`` is open, such a module turns every row as a new module would turn that row's text alone. Its
-   own state is neither read nor written, so threads may pass texts of several lengths through it.
-3. A row's text ends at its largest position, or, if the pass holds only a part of it, where ``part_of`` says.
+1. A rotary module depends on length if a far last position changes how earlier positions are rotated. That is tried and
+   not looked up, so that types which are not in ``transformers`` today are found too.
+2. While ``own_text_lengths`` is open, such a module rotates every row as a new module would rotate that row's text
+   alone. Its own state is neither read nor written, so threads may pass texts of several lengths through it.
+3. A row's text ends at its largest position, or, if the pass holds only a part of it, where ``full_text_lengths`` says.
 
 Models without such a module are left alone.
 """
@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedConfig, PreTrainedModel
 
 from headscope.errors import InputError
 
@@ -35,30 +35,30 @@ _OPENING = Lock()
 
 
 @contextmanager
-def own_lengths(model: nn.Module) -> Iterator[None]:
-    """Turn every row of the passes inside the block by the frequencies of its own text's length.
+def own_text_lengths(model: nn.Module) -> Iterator[None]:
+    """Rotate every row of the passes inside the block by the frequencies of its own text's length.
 
-    May be open several times at once, in one thread or in several; each model gets its own modules back at the last
-    end.
+    May be open several times at once, in one thread or in several; each model gets its own modules back when the last
+    one closes.
     """
-    opened: list[_OwnLengths] = []
+    opened: list[_RowwiseRotary] = []
     try:
         with _OPENING:
             for module in list(model.modules()):
-                turning = _standing_in(module) or _OwnLengths.of(module)
-                if turning is not None:
-                    turning.open()
-                    opened.append(turning)
+                rotary = _active_rotary(module) or _RowwiseRotary.of(module)
+                if rotary is not None:
+                    rotary.open()
+                    opened.append(rotary)
         yield
     finally:
         with _OPENING:
-            for turning in opened:
-                turning.close()
+            for rotary in opened:
+                rotary.close()
 
 
 @contextmanager
-def part_of(lengths: Int[Tensor, " row"]) -> Iterator[None]:
-    """Say how long the texts are of which the passes inside the block hold a part, one text a row."""
+def full_text_lengths(lengths: Int[Tensor, " row"]) -> Iterator[None]:
+    """State how long the whole texts are of which the passes inside the block hold a part, one text a row."""
     token = _TEXT_LENGTHS.set(lengths)
     try:
         yield
@@ -67,74 +67,80 @@ def part_of(lengths: Int[Tensor, " row"]) -> Iterator[None]:
 
 
 @contextmanager
-def padded_rows(model: PreTrainedModel) -> Iterator[None]:
-    """``own_lengths`` for passes that say by a mask alone which tokens of a row are its text, as in training."""
-    if not depend_on_length(model):
+def positions_from_mask(model: PreTrainedModel) -> Iterator[None]:
+    """Open ``own_text_lengths`` for passes that mark each row's text by a mask alone, as in training."""
+    if not depends_on_length(model):
         yield
         return
-    # Not a ``Hook``: those see one argument, and the mask is needed.
+    # Not a ``Hook``: those receive one argument, and the mask is needed.
     handle = model.base_model.register_forward_pre_hook(_count_positions, with_kwargs=True)
     try:
-        with own_lengths(model):
+        with own_text_lengths(model):
             yield
     finally:
         handle.remove()
 
 
-def _count_positions(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _count_positions(
+    _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
     """Give a pass positions that count each row's own tokens, unless it has positions."""
     mask = kwargs.get("attention_mask")
     if kwargs.get("position_ids") is not None or not isinstance(mask, Tensor) or mask.ndim != 2:
         return None
-    given = next(value for name in ("input_ids", "inputs_embeds") if (value := kwargs.get(name)) is not None)
-    positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -given.shape[1] :]
+    ids = kwargs.get("input_ids")
+    tokens = ids if ids is not None else kwargs["inputs_embeds"]
+    positions = (mask.long().cumsum(-1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
     return args, kwargs | {"position_ids": positions}
 
 
 _count_positions.by_row = False  # type: ignore[attr-defined]  # what it does to a row does not depend on its place
 
 
-def changing_types(config: Any) -> list[str]:
-    """Name the rope types of a model's config whose frequencies ``transformers`` changes with a text's length."""
+def length_dependent_types(config: PreTrainedConfig) -> list[str]:
+    """Name the rope types of a config whose frequencies ``transformers`` changes with a text's length."""
     parameters = getattr(config.get_text_config(), "rope_parameters", None) or {}
-    entries = [parameters, *(entry for entry in parameters.values() if isinstance(entry, dict))]
-    types = {str(entry.get("rope_type")) for entry in entries}
+    # One set of parameters, or one per layer type.
+    sets = [parameters, *(values for values in parameters.values() if isinstance(values, dict))]
+    types = {str(values.get("rope_type")) for values in sets}
     return sorted(name for name in types if name == "longrope" or "dynamic" in name)
 
 
-def regimes(model: nn.Module, lengths: Int[Tensor, " row"]) -> list[tuple[bytes, ...]]:
-    """Tell the frequencies of texts so long apart: equal values, equal frequencies; empty for ordinary models.
+def frequency_regimes(model: nn.Module, lengths: Int[Tensor, " row"]) -> list[tuple[bytes, ...]]:
+    """Return one key per text of the given lengths: equal keys mean equal frequencies; ``()`` for ordinary models.
 
-    ``own_lengths`` must be open.
+    ``own_text_lengths`` must be open.
     """
-    turning = [each for each in map(_standing_in, model.modules()) if each is not None]
-    if not turning:
+    active = [_active_rotary(module) for module in model.modules()]
+    rotaries = [rotary for rotary in active if rotary is not None]
+    if not rotaries:
         return [()] * len(lengths)
-    return [tuple(each.regime(length) for each in turning) for length in lengths.tolist()]
+    return [tuple(rotary.regime(length) for rotary in rotaries) for length in lengths.tolist()]
 
 
-def depend_on_length(model: nn.Module) -> bool:
-    """Whether a rotary module of ``model`` turns a text by its length."""
-    return any(_standing_in(module) or _OwnLengths.of(module) for module in model.modules())
+def depends_on_length(model: nn.Module) -> bool:
+    """Tell whether a rotary module of ``model`` rotates a text by its length."""
+    return any(_active_rotary(module) or _RowwiseRotary.of(module) for module in model.modules())
 
 
-class _OwnLengths:
-    """Stands in for a rotary module's ``forward``."""
+class _RowwiseRotary:
+    """Takes the place of a rotary module's ``forward``."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._module, self._users = module, 0
-        self._before = vars(module).get("forward")
-        self._seen: dict[bytes, bytes] = {}
+        self._module = module
+        self._users = 0
+        self._former_forward = vars(module).get("forward")
+        self._keys: dict[bytes, bytes] = {}  # one object per distinct key, so that comparing them is cheap
         self._regimes: dict[int, bytes] = {}
 
     @classmethod
-    def of(cls, module: nn.Module) -> "_OwnLengths | None":
-        """For a rotary module in the manner of ``transformers`` that depends on length; None for any other module."""
+    def of(cls, module: nn.Module) -> "_RowwiseRotary | None":
+        """Return one for a rotary module in the manner of ``transformers`` that depends on length, else None."""
         if not hasattr(module, "rope_type") or "position_ids" not in inspect.signature(type(module).forward).parameters:
             return None
-        turning = cls(module)
+        rotary = cls(module)
         try:
-            return turning if turning.regime(2) != turning.regime(_FAR) else None
+            return rotary if rotary.regime(2) != rotary.regime(_FAR) else None
         except (IndexError, RuntimeError, TypeError, ValueError):
             return None  # positions of another shape, as for images: the proof on load tries the whole model
 
@@ -148,69 +154,78 @@ class _OwnLengths:
         self._users -= 1
         if self._users == 0:
             vars(self._module).pop("forward")
-            if self._before is not None:
-                vars(self._module)["forward"] = self._before
+            if self._former_forward is not None:
+                vars(self._module)["forward"] = self._former_forward
 
     def regime(self, length: int) -> bytes:
-        """What a text of ``length`` tokens has at position 1, in all layer types: equal if the frequencies are."""
+        """Return the rotation of position 1 in a text of ``length`` tokens, in all layer types.
+
+        It is equal for two lengths if their frequencies are.
+        """
         if length not in self._regimes:
             device = next((buffer.device for buffer in self._module.buffers()), torch.device("cpu"))
             first = torch.ones(1, 1, dtype=torch.long, device=device)
             types = self._module.rope_type
             calls: list[tuple[str, ...]] = [(name,) for name in types] if isinstance(types, dict) else [()]
-            turned = [self._turn(length, first.float(), first, *call) for call in calls]
-            key = b"".join(part.cpu().numpy().tobytes() for parts in turned for part in parts)
-            self._regimes[length] = self._seen.setdefault(key, key)
+            key = b""
+            for call in calls:
+                for part in self._rotate(length, first.float(), first, *call):
+                    key += part.cpu().numpy().tobytes()
+            self._regimes[length] = self._keys.setdefault(key, key)
         return self._regimes[length]
 
     def __call__(
         self, x: Tensor, position_ids: Int[Tensor, "row token"], *args: Any, **kwargs: Any
     ) -> tuple[Tensor, ...]:
-        """The module's output, each row's by its own length."""
+        """Return the module's output, each row's by its own length."""
         if position_ids.ndim != 2:
             kind, axes = type(self._module).__name__, position_ids.ndim
             raise InputError(
                 f"{kind} turns a text by its length and by positions of {axes} axes, which are not read here; "
                 "give a model whose positions are [row, token]"
             )
-        known = _TEXT_LENGTHS.get()
-        lengths: list[int] = (position_ids.amax(-1) + 1 if known is None else known).tolist()
-        rows: dict[bytes, list[int]] = {}
+        stated = _TEXT_LENGTHS.get()
+        lengths: list[int] = (position_ids.amax(-1) + 1 if stated is None else stated).tolist()
+        rows_by_regime: dict[bytes, list[int]] = {}
         for row, length in enumerate(lengths):
-            rows.setdefault(self.regime(length), []).append(row)
-        if len(rows) == 1:
-            return self._turn(lengths[0], x, position_ids, *args, **kwargs)
+            rows_by_regime.setdefault(self.regime(length), []).append(row)
+        if len(rows_by_regime) == 1:
+            return self._rotate(lengths[0], x, position_ids, *args, **kwargs)
         positions = position_ids.expand(len(lengths), -1)
-        turned = [self._turn(lengths[some[0]], x, positions[some], *args, **kwargs) for some in rows.values()]
-        place = torch.tensor([row for some in rows.values() for row in some], device=position_ids.device).argsort()
-        return tuple(torch.cat(parts)[place] for parts in zip(*turned, strict=True))
+        rotated: list[tuple[Tensor, ...]] = []
+        order: list[int] = []
+        for rows in rows_by_regime.values():
+            rotated.append(self._rotate(lengths[rows[0]], x, positions[rows], *args, **kwargs))
+            order += rows
+        place = torch.tensor(order, device=position_ids.device).argsort()
+        return tuple(torch.cat(parts)[place] for parts in zip(*rotated, strict=True))
 
-    def _turn(
+    def _rotate(
         self, length: int, x: Tensor, position_ids: Int[Tensor, "row token"], *args: Any, **kwargs: Any
     ) -> tuple[Tensor, ...]:
-        """What a new module gives for parts of texts of ``length`` tokens: the text's last position stands at the end
-        of each row, and its own output is dropped.
-        """
+        """Return what a new module gives for parts of texts of ``length`` tokens."""
+        # The module looks at the largest position, so the text's last one is appended to each row, and its own output
+        # dropped.
         last = position_ids.new_full((len(position_ids), 1), length - 1)
         forward: Any = type(self._module).forward
-        turned = forward(_as_new(self._module), x, torch.cat([position_ids, last], dim=-1), *args, **kwargs)
-        return tuple(part[:, :-1] for part in turned)
+        rotated = forward(_fresh_copy(self._module), x, torch.cat([position_ids, last], dim=-1), *args, **kwargs)
+        return tuple(part[:, :-1] for part in rotated)
 
 
-def _standing_in(module: nn.Module) -> _OwnLengths | None:
+def _active_rotary(module: nn.Module) -> _RowwiseRotary | None:
     forward = vars(module).get("forward")
-    return forward if isinstance(forward, _OwnLengths) else None
+    return forward if isinstance(forward, _RowwiseRotary) else None
 
 
-def _as_new(module: nn.Module) -> nn.Module:
+def _fresh_copy(module: nn.Module) -> nn.Module:
     """Copy a rotary module without what earlier passes have left in it; what a pass leaves in the copy goes with it."""
-    new = copy.copy(module)
-    new._buffers = dict(module._buffers)
+    fresh = copy.copy(module)
+    fresh._buffers = dict(module._buffers)
     for name in [*vars(module), *module._buffers]:
         if name.endswith("original_inv_freq"):
-            setattr(new, name.replace("original_inv_freq", "inv_freq"), getattr(module, name))
+            setattr(fresh, name.replace("original_inv_freq", "inv_freq"), getattr(module, name))
         elif name.endswith("max_seq_len_cached"):
-            setattr(new, name, module.original_max_seq_len)
+            setattr(fresh, name, module.original_max_seq_len)
         elif name.endswith("long_inv_freq"):
-            delattr(new, name)
-    return new
+            delattr(fresh, name)
+    return fresh

@@ -1,13 +1,14 @@
-"""The record of a loaded model, and the one place where a record or a plain model becomes a plain model."""
+"""The record of a loaded model, and the one place in which a record or a plain model becomes a plain model."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from torch import nn
 from transformers import PreTrainedModel
 
-from headscope import named_models
 from headscope.errors import InputError
-from headscope.models.hooks import UNSEEN
+from headscope.model_files.named_models import model_title
+from headscope.models.hooks import HIDDEN_FROM_HOOKS
 from headscope.models.wrappers import inside_wrappers
 
 
@@ -16,7 +17,7 @@ class Subject:
     """A model under study.
 
     model: the plain Hugging Face causal language model, in evaluation mode.
-    tokenizer: its tokenizer, or None where the folder has none.
+    tokenizer: its Hugging Face tokenizer, or None if the folder has none.
     name: what results call it: the path or hub id it was loaded from, or its name if it has one (``lab-s``).
     revision: the commit on the hub, or None for a folder.
     """
@@ -27,30 +28,37 @@ class Subject:
     revision: str | None = None
 
     def __repr__(self) -> str:
-        config, tokens = self.model.config, "" if self.tokenizer is not None else ", no tokenizer"
-        return f"Subject: {self.name} ({config.model_type}, {self.model.num_parameters():,} parameters{tokens})"
+        config = self.model.config
+        tokenizer_note = "" if self.tokenizer is not None else ", no tokenizer"
+        return f"Subject: {self.name} ({config.model_type}, {self.model.num_parameters():,} parameters{tokenizer_note})"
 
 
-def as_model(model: Any) -> PreTrainedModel:
+SubjectOrModel = Subject | nn.Module
+"""What every function takes: a ``Subject``, a Hugging Face model, or PEFT's wrapper around one."""
+
+
+def as_model(model: object) -> PreTrainedModel:
     """Return the Hugging Face model of a ``Subject``, of a ``PeftModel`` (its adapters in place) or of itself.
 
-    Raises InputError where it is neither, or is in training mode (dropout would make every number a random
+    Raises InputError if it is neither, is compiled, or is in training mode (dropout would make every number a random
     draw).
     """
     plain = model.model if isinstance(model, Subject) else model
-    if hasattr(plain, "_orig_mod"):  # looked through, its hooks would act on nothing the caller runs
-        raise InputError(f"the model is compiled: {UNSEEN}")
-    plain = inside_wrappers(plain)
+    if hasattr(plain, "_orig_mod"):  # inside it, hooks would act on a model that the caller does not run
+        raise InputError(f"the model is compiled: {HIDDEN_FROM_HOOKS}")
+    plain = inside_wrappers(plain) if isinstance(plain, nn.Module) else plain
     if not isinstance(plain, PreTrainedModel):
         raise InputError(f"model is a {type(plain).__name__}; give a Subject from load_model or a Hugging Face model")
-    if training := [path or "all of it" for path, module in plain.named_modules() if module.training]:
-        found = f"model {plain.config.model_type} is in training mode ({training[0]})"
-        raise InputError(f"{found}; call model.eval() first")
+    for path, module in plain.named_modules():
+        if module.training:
+            name = f"model {plain.config.model_type} is in training mode ({path or 'all of it'})"
+            raise InputError(f"{name}; call model.eval() first")
     return plain
 
 
-def name_of(model: Any) -> str:
+def name_of(model: SubjectOrModel) -> str:
     """Return what a ``Subject`` or a plain model is called; the architecture's name if it was loaded from nowhere."""
     if isinstance(model, Subject):
         return model.name
-    return named_models.title(model.config.name_or_path or model.config.model_type)
+    config: Any = model.config
+    return model_title(config.name_or_path or config.model_type)

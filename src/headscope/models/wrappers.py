@@ -1,24 +1,26 @@
 """What a training puts around a model: DistributedDataParallel, torch.compile, PEFT, accelerate's autocast.
 
-All of it is looked through, not taken off: the model in training stays as it is.
+The wrappers are looked through and never taken off: the model in training stays as it is.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from torch import nn
 
 from headscope.models.adapters import base_of_peft, is_peft_model
 
 
-def inside_wrappers(model: Any) -> Any:
-    """Return the model inside the wrappers of a training. Raises InputError for adapters that change no weights."""
+def inside_wrappers(model: nn.Module) -> nn.Module:
+    """Return the model inside the wrappers of a training.
+
+    Raises InputError for adapters that change no weights.
+    """
     while True:
         if isinstance(model, nn.parallel.DistributedDataParallel | nn.DataParallel):
             model = model.module
-        elif hasattr(model, "_orig_mod"):  # torch.compile's
-            model = model._orig_mod
+        elif isinstance(compiled := getattr(model, "_orig_mod", None), nn.Module):  # torch.compile's wrapper
+            model = compiled
         elif is_peft_model(model):
             model = base_of_peft(model)
         else:
@@ -27,22 +29,22 @@ def inside_wrappers(model: Any) -> Any:
 
 @contextmanager
 def own_forward(model: nn.Module) -> Iterator[None]:
-    """Let every module compute in the dtype of its weights, uncompiled, as long as the block lasts.
+    """Let every module compute in the dtype of its weights, uncompiled, inside the block.
 
-    Mixed precision (accelerate) replaces a model's forward by one under autocast and keeps the former beside it;
-    ``module.compile()`` keeps a compiled call beside the forward.
+    Mixed precision (accelerate) replaces a model's forward by one under autocast and keeps the former in
+    ``_original_forward``; ``module.compile()`` adds a compiled call to the forward.
     """
-    replaced: list[tuple[nn.Module, str, Any]] = []
+    previous: list[tuple[nn.Module, str, object]] = []
     try:
         for module in model.modules():
-            own = vars(module)
-            if "_original_forward" in own and "forward" in own:
-                replaced.append((module, "forward", own["forward"]))
-                own["forward"] = own["_original_forward"]
-            if own.get("_compiled_call_impl") is not None:
-                replaced.append((module, "_compiled_call_impl", own["_compiled_call_impl"]))
-                own["_compiled_call_impl"] = None
+            attributes = vars(module)
+            if "_original_forward" in attributes and "forward" in attributes:
+                previous.append((module, "forward", attributes["forward"]))
+                attributes["forward"] = attributes["_original_forward"]
+            if attributes.get("_compiled_call_impl") is not None:
+                previous.append((module, "_compiled_call_impl", attributes["_compiled_call_impl"]))
+                attributes["_compiled_call_impl"] = None
         yield
     finally:
-        for module, name, value in replaced:
+        for module, name, value in previous:
             vars(module)[name] = value

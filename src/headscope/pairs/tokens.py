@@ -1,6 +1,6 @@
-"""Rows of token ids, and what is asked of the two of a pair."""
+"""Rows of token ids, and the checks of the two rows of a pair."""
 
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 from jaxtyping import Int
@@ -9,26 +9,30 @@ from headscope.errors import InputError
 
 # "_": texts of one set differ in length.
 Tokens = Int[np.ndarray, "_"]
+# An array or a torch tensor [row, token], or rows of differing lengths; what is in them is checked, not assumed.
+TokenRows = Iterable[object]
 
 
-def rows(tokens: Any) -> list[Tokens]:
-    """Rows of ids from an array, a torch tensor on any device, or a list of rows.
+def token_rows(tokens: TokenRows) -> list[Tokens]:
+    """Return rows of ids from an array, a torch tensor on any device, or a list of rows.
 
-    Raises InputError where one is not a row of whole numbers from 0 on.
+    Raises InputError if one is not a row of whole numbers from 0 on.
     """
     array = tokens.detach().cpu() if hasattr(tokens, "detach") else tokens
-    return [_row(index, np.asarray(row)) for index, row in enumerate(array)]
+    return [_check_row(index, np.asarray(row)) for index, row in enumerate(array)]
 
 
-def _row(index: int, row: "np.ndarray[Any, np.dtype[Any]]") -> Tokens:
+def _check_row(index: int, row: np.ndarray) -> Tokens:
     if row.size and (row.ndim != 1 or row.dtype.kind not in "iu" or row.min() < 0):
-        found = f"{row.ndim} axes of {row.dtype}" if row.ndim != 1 or row.dtype.kind not in "iu" else f"id {row.min()}"
-        raise InputError(f"row {index} of token ids holds {found}; give whole numbers from 0 on, one row per text")
-    return row.astype(np.int64).reshape(-1)
+        content = (
+            f"{row.ndim} axes of {row.dtype}" if row.ndim != 1 or row.dtype.kind not in "iu" else f"id {row.min()}"
+        )
+        raise InputError(f"row {index} of token ids holds {content}; give whole numbers from 0 on, one row per text")
+    return row.astype(np.int64).reshape(-1)  # an empty list comes as float64
 
 
 def shared_length(clean: Tokens, corrupt: Tokens) -> int:
-    """Number of leading tokens that are equal in two texts of one length."""
+    """Return the number of leading tokens that are equal in two texts of one length."""
     different = np.flatnonzero(clean != corrupt)
     return int(different[0]) if len(different) else len(clean)
 
@@ -36,5 +40,5 @@ def shared_length(clean: Tokens, corrupt: Tokens) -> int:
 def check_lengths(index: int, clean: Tokens, corrupt: Tokens) -> None:
     """Raise InputError unless both texts of pair ``index`` are equally long and not empty."""
     if len(clean) != len(corrupt) or not len(clean):
-        found = f"{len(clean)} clean and {len(corrupt)} corrupt tokens"
-        raise InputError(f"pair {index} has {found}; both texts of a pair need the same length, at least 1")
+        lengths = f"{len(clean)} clean and {len(corrupt)} corrupt tokens"
+        raise InputError(f"pair {index} has {lengths}; both texts of a pair need the same length, at least 1")

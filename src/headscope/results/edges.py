@@ -30,7 +30,7 @@ class EdgeScores(Result):
     pair_edges: float32 [pair, F, B] signed, or None when not kept.
     residual: completeness, |Σ_v score(input→v) − (L(corrupt) − L(clean))| / |L(corrupt) − L(clean)|, of the
         means; NaN where unknown (scores read from EAP-IG's JSON).
-    seconds: wall time of the attribution.
+    seconds: wall time of the attribution; NaN in a run directory, where the unit's record keeps it.
     settings: method, rule, nodes, metric, positions, kv, model name and commit, pairs digest: plain JSON
         values.
 
@@ -135,7 +135,7 @@ class EdgeScores(Result):
         about = {
             "graph": asdict(self.graph),
             "residual": None if math.isnan(self.residual) else self.residual,
-            "seconds": self.seconds,
+            "seconds": None if math.isnan(self.seconds) else self.seconds,
             "settings": self.settings,
         }
         kept = {name: array for name, array in arrays.items() if array is not None}
@@ -153,7 +153,7 @@ class EdgeScores(Result):
             pair_heads=arrays["pair_heads"],
             pair_edges=arrays.get("pair_edges"),
             residual=math.nan if about["residual"] is None else about["residual"],
-            seconds=about["seconds"],
+            seconds=math.nan if about["seconds"] is None else about["seconds"],
             settings=about["settings"],
         )
 

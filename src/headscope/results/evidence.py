@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
+from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 
@@ -22,6 +23,7 @@ class OperatorEffect:
     effect: nats per token. accuracy: change of the share of tokens the model would write itself.
     control_effects: of random sets of the same layer profile; importance_effects: of sets of like importance in the
         base model. p_value, importance_p_value: one-sided against each, the real set counted in; NaN without sets.
+    rank, importance_rank: place of the real set among itself and each kind, 1 the strongest; ties count against it.
     excess: effect − mean control effect, paired by text.
     supported: it hurts (interval above 0), and more than the layer-matched sets do (p ≤ 0.05, excess above 0).
     """
@@ -33,13 +35,10 @@ class OperatorEffect:
     importance_effects: Float[np.ndarray, "matched"]
     excess: Estimate
     p_value: float
+    rank: int
     importance_p_value: float
+    importance_rank: int
     supported: bool
-
-    @property
-    def rank(self) -> int:
-        """Place of the real set among the real and the layer-matched sets, 1 the strongest; ties count against it."""
-        return round(self.p_value * (1 + len(self.control_effects)))
 
 
 @dataclass(frozen=True)
@@ -105,6 +104,7 @@ class Evidence(JsonResult):
 
     kind: ClassVar[str] = "evidence"
     file: ClassVar[str] = "evidence.json"
+    schema: ClassVar[int] = 2
 
     task: str
     heads: HeadSet
@@ -123,3 +123,18 @@ class Evidence(JsonResult):
     def agreeing(self) -> int:
         """Operators under which the set is supported."""
         return sum(each.supported for each in self.operators)
+
+    @classmethod
+    def from_dict(cls, data: Json, origin: str = "") -> "Evidence":
+        """See ``JsonResult``; version 1 had no ranks, which are read off its p-values, rank / (1 + sets)."""
+        if data.get("schema_version") == 1:
+            data = data | {"operators": [operator | _old_ranks(operator) for operator in data["operators"]]}
+        return super().from_dict(data, origin)
+
+
+def _old_ranks(operator: Json) -> dict[str, int]:
+    names = (("", "control_effects"), ("importance_", "importance_effects"))
+    return {
+        f"{prefix}rank": round((operator[f"{prefix}p_value"] or 1.0) * (1 + len(operator[effects])))
+        for prefix, effects in names
+    }

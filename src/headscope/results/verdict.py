@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from headscope.heads import HeadSet
 from headscope.results import display
+from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 
@@ -27,6 +28,7 @@ class AblationVerdict(JsonResult):
     control_effects: the same difference for each matched random set.
     excess: effect − mean control effect, paired by problem.
     p_value: one-sided, (1 + controls at least as strong as the real set) / (1 + controls).
+    rank: place of the real set among the real and all random ones, 1 the strongest; ties count against it.
     direction: ``lower`` or ``higher``: the change of pass@1 that was asked about.
     margin: the smallest change of pass@1 called an effect.
     samples: answers per problem.
@@ -34,6 +36,7 @@ class AblationVerdict(JsonResult):
 
     kind: ClassVar[str] = "verdict"
     file: ClassVar[str] = "verdict.json"
+    schema: ClassVar[int] = 2
 
     task: str
     operator: str
@@ -46,6 +49,7 @@ class AblationVerdict(JsonResult):
     control_effects: Float[np.ndarray, "control"]
     excess: Estimate
     p_value: float
+    rank: int
     direction: str
     margin: float
     samples: int
@@ -71,11 +75,12 @@ class AblationVerdict(JsonResult):
         """Standard deviation of the effect between random sets; NaN below two."""
         return float(self.control_effects.std(ddof=1)) if self.controls > 1 else float("nan")
 
-    @property
-    def rank(self) -> int:
-        """Place of the real set among the real and all random ones, 1 the strongest (ties count against
-        it)."""
-        return round(self.p_value * (1 + self.controls))
-
     def __repr__(self) -> str:
         return display.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reading, self.reason)
+
+    @classmethod
+    def from_dict(cls, data: Json, origin: str = "") -> "AblationVerdict":
+        """See ``JsonResult``; version 1 had no rank, which is read off its p-value, rank / (1 + random sets)."""
+        if data.get("schema_version") == 1:
+            data = data | {"rank": round(data["p_value"] * (1 + len(data["control_effects"])))}
+        return super().from_dict(data, origin)

@@ -2,6 +2,6 @@
 
 from headscope.runs.directory import RunDirectory
 from headscope.runs.executor import Outcome, execute
-from headscope.runs.units import Unit
+from headscope.runs.units import Inputs, Unit, Work
 
-__all__ = ["Outcome", "RunDirectory", "Unit", "execute"]
+__all__ = ["Inputs", "Outcome", "RunDirectory", "Unit", "Work", "execute"]

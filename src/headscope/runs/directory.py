@@ -3,7 +3,7 @@
 import fcntl
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from headscope.errors import InputError
 from headscope.results.not_run import NotRun, load_result
-from headscope.runs.units import Unit
+from headscope.runs import provenance
+from headscope.runs.units import Inputs, Unit
 from headscope.storage import Result, check_schema, read_object, sync_folder, write_json
 
 SCHEMA_VERSION = 1
@@ -57,6 +58,22 @@ class RunDirectory:
         """The content of ``study.lock.json``; InputError where it is no JSON object."""
         return read_object(self.lock_file)
 
+    def write_lock(
+        self, study: dict[str, Any], rows: list[dict[str, Any]], models: Mapping[str, str] | None = None
+    ) -> None:
+        """Write ``study.lock.json``: the resolved study, what it ran with, and the units of the plan (``Unit.row``).
+
+        models: what base and finished variants are called; one name may stand for one of two models.
+        """
+        made_with = {
+            "versions": provenance.versions(),
+            "source": provenance.commit(),
+            "hardware": provenance.hardware(),
+            "models": dict(models or {}),
+        }
+        content = {"schema_version": SCHEMA_VERSION, "study": study, "provenance": made_with, "units": rows}
+        write_json(self.lock_file, content)
+
     def folder(self, unit: Unit) -> Path:
         """Where a finished unit's files lie."""
         return self.path / "units" / unit.kind / unit.digest
@@ -68,6 +85,10 @@ class RunDirectory:
     def is_done(self, unit: Unit) -> bool:
         """Whether the unit's results are there and whole."""
         return (self.folder(unit) / DONE).exists()
+
+    def inputs(self, unit: Unit, scratch: Path) -> Inputs:
+        """Return what a unit's function reads; it works in ``scratch``."""
+        return Inputs({role: self.folder(needed) for role, needed in unit.inputs.items()}, scratch)
 
     def failure(self, unit: Unit) -> dict[str, Any] | None:
         """The record of the last failed try, or None."""
@@ -82,9 +103,9 @@ class RunDirectory:
         """
         final = self.folder(unit)
         partial = self.partial(unit)
-        if unit.resumable and final.exists() and not partial.exists():
+        if unit.work.resumable and final.exists() and not partial.exists():
             final.rename(partial)  # killed between the rename and DONE: all the work is there
-        for stale in (final, *([] if unit.resumable else [partial])):
+        for stale in (final, *([] if unit.work.resumable else [partial])):
             shutil.rmtree(stale, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
@@ -105,7 +126,7 @@ class RunDirectory:
         if self.units is None:
             rows: list[dict[str, Any]] = self.lock()["units"]
             return rows
-        return [{"kind": unit.kind, "digest": unit.digest, "labels": unit.labels} for unit in self.units]
+        return [unit.row for unit in self.units]
 
     def find(self, kind: str, **labels: Any) -> list["Record"]:
         """Return the finished units with these labels, in the plan's order."""

@@ -71,7 +71,7 @@ def _attempt(unit: Unit, run: RunDirectory, outcome: Outcome, progress: Progress
     start = time.perf_counter()
     try:
         with run.writing(unit) as folder:
-            unit.work(folder, progress)
+            unit.work.run(unit.config, run.inputs(unit, folder), progress)
             write_json(folder / "unit.json", _record(unit, time.perf_counter() - start))
         outcome.done += 1
         return True
@@ -93,11 +93,10 @@ def _attempt(unit: Unit, run: RunDirectory, outcome: Outcome, progress: Progress
 def _record(unit: Unit, seconds: float) -> dict[str, Any]:
     return {
         "kind": unit.kind,
-        "version": unit.version,
+        "version": unit.work.version,
         "labels": unit.labels,
-        "config": unit.config,
+        "config": unit.settings,
         "inputs": {role: needed.address for role, needed in unit.inputs.items()},
-        "outside": unit.outside,
         "seconds": round(seconds, 3),
         "peak_memory_gib": provenance.peak_memory_gib(),
         "versions": provenance.versions(),

@@ -1,46 +1,129 @@
-"""A unit of work: what it is called, what decides its result, what it needs, and the function that does it."""
+"""Units of work: a kind of work, its settings, and the units whose results it reads.
 
-from collections.abc import Callable, Iterable
+A unit's function is a plain function of its module. It sees its settings and its inputs, and nothing else, so that
+the digest of both says which result it is, and another process can compute it again from its record.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
+
+from pydantic import BaseModel
 
 from headscope.progress import Progress
+from headscope.results.codec import Json
+from headscope.results.not_run import NotRun, load_result
 from headscope.runs.digests import digest
+from headscope.storage import Result
 
-Work = Callable[[Path, Progress], None]
+C = TypeVar("C", bound=BaseModel)
+R = TypeVar("R", bound=Result)
+
+PLACE = "place"
+"""Settings under this key say where something lies on this machine; what it holds is said beside it, by a digest."""
+
+
+class NothingToRead(Exception):  # noqa: N818 - not an error: it ends the unit's function early
+    """An input could not be made; the unit that reads it is not run either, for the same reason."""
+
+    def __init__(self, missing: NotRun) -> None:
+        super().__init__(missing.reason)
+        self.missing = missing
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What a unit's function reads.
+
+    folders: of the finished units it reads, by role.
+    scratch: a folder of its own; of a resumable kind of work it still holds what an interrupted try left.
+    """
+
+    folders: Mapping[str, Path]
+    scratch: Path
+
+    def load(self, role: str, kind: type[R]) -> R:
+        """Return an input's result. A function that asks for one that could not be made ends there."""
+        result = self.result(role, kind)
+        if isinstance(result, NotRun):
+            raise NothingToRead(result)
+        return result
+
+    def result(self, role: str, kind: type[R]) -> R | NotRun:
+        """Return an input's result, or why there is none."""
+        return load_result(kind, self.folders[role])
+
+    def __contains__(self, role: str) -> bool:
+        return role in self.folders
+
+
+@dataclass(frozen=True)
+class Work(Generic[C]):
+    """A kind of work.
+
+    kind: the folder its units lie under. config: the class of its settings.
+    compute: the function, of settings, inputs and progress; it returns one result or several, which are saved together.
+    version: raised when the same settings would give another result.
+    resumable: an interrupted try goes on where it was, in ``Inputs.scratch``.
+    compared: files that are the same, byte for byte, when a unit is computed again; the others tell of times.
+    """
+
+    kind: str
+    config: type[C]
+    compute: Callable[[C, Inputs, Progress], "Result | tuple[Result, ...]"]
+    version: int = 1
+    resumable: bool = False
+    compared: str = "*"
+
+    def unit(self, config: C, labels: dict[str, Json], inputs: "Mapping[str, Unit] | None" = None) -> "Unit":
+        """Return the unit of these settings and inputs."""
+        return Unit(self, config, labels, inputs or {})
+
+    def run(self, config: C, inputs: Inputs, progress: Progress) -> None:
+        """Compute a result and save it in the scratch folder."""
+        try:
+            results = self.compute(config, inputs, progress)
+        except NothingToRead as early:
+            results = early.missing
+        for result in results if isinstance(results, tuple) else (results,):
+            result.save(inputs.scratch)
 
 
 @dataclass(frozen=True, eq=False)
 class Unit:
     """One content-addressed unit.
 
-    kind: ``train``, ``pairs``, ``scores`` …; the folder it lies under.
+    config: resolved settings. inputs: upstream units by role.
     labels: what people and the report find it by (variant, step, task); not part of the digest.
-    config: resolved settings, plain JSON values. inputs: upstream units by role. outside: digests of files outside
-        the run.
-    version: of the method; raise it when the same config would give another result.
-    work: writes its files into the folder it is given. resumable: the folder of an interrupted try is kept and given
-        again.
     """
 
-    kind: str
-    labels: dict[str, Any]
-    config: dict[str, Any]
-    work: Work
-    inputs: dict[str, "Unit"] = field(default_factory=dict)
-    outside: dict[str, str] = field(default_factory=dict)
-    version: int = 1
-    resumable: bool = False
+    work: Work[Any]
+    config: BaseModel
+    labels: dict[str, Json]
+    inputs: "Mapping[str, Unit]" = field(default_factory=dict)
+
+    @property
+    def kind(self) -> str:
+        """The kind of work."""
+        return self.work.kind
+
+    @cached_property
+    def settings(self) -> dict[str, Json]:
+        """The settings as plain JSON values."""
+        return self.config.model_dump(mode="json")
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits over kind, version, config and the digests of all inputs; never a timestamp, a label or a
-        path.
-        """
+        """16 hex digits over kind, version, settings and the inputs' digests; never a timestamp, a label or a place."""
         inputs = {role: unit.digest for role, unit in self.inputs.items()}
-        return digest([self.kind, self.version, self.config, inputs, self.outside])
+        return digest([self.kind, self.work.version, without_places(self.settings), inputs])
+
+    @property
+    def row(self) -> dict[str, Json]:
+        """The unit as ``study.lock.json`` lists it."""
+        return {"kind": self.kind, "digest": self.digest, "labels": self.labels}
 
     @property
     def address(self) -> str:
@@ -53,8 +136,15 @@ class Unit:
         return " ".join([self.kind, *(str(value) for value in self.labels.values() if value not in (None, "none"))])
 
 
+def without_places(settings: Json) -> Json:
+    """Return settings without what only says where things lie on this machine."""
+    if isinstance(settings, dict):
+        return {key: without_places(value) for key, value in settings.items() if key != PLACE}
+    return [without_places(value) for value in settings] if isinstance(settings, list) else settings
+
+
 def closure(units: Iterable[Unit]) -> list[Unit]:
-    """``units`` and all they need, each once, inputs before the units that read them."""
+    """Return ``units`` and all they need, each once, inputs before the units that read them."""
     ordered: dict[str, Unit] = {}
 
     def visit(unit: Unit) -> None:

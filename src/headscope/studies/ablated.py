@@ -5,199 +5,246 @@ a killed sweep resumes where it was.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from jaxtyping import Float
-
-from headscope import storage
 from headscope.comparison import ablation_verdict
-from headscope.evaluation import Task, evaluate, prompt_ids
+from headscope.evaluation import Sampling, Task, evaluate, prompt_ids
 from headscope.heads import HeadSet
+from headscope.model_files.chat_templates import stop_tokens
 from headscope.progress import Progress
+from headscope.results.head_constants import HeadConstants
+from headscope.results.head_sets import ControlledHeads
+from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
-from headscope.runs import RunDirectory, Unit
-from headscope.storage import write_json
-from headscope.studies import headsets, sources
+from headscope.results.verdict import AblationVerdict
+from headscope.runs import Inputs, Unit, Work
+from headscope.studies.config import Config
 from headscope.studies.evaluate import sampling
-from headscope.studies.stages import Stage
+from headscope.studies.sources import TaskSource
+from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import Study, TaskRef
-from headscope.turns import stop_tokens
 
-REFERENCE = 32
+if TYPE_CHECKING:
+    from headscope.interventions import Replacement, Text
+
+REFERENCE_TEXTS = 32
 """Texts behind a mean, a donor or a fitted constant."""
 
-CONSTANTS_VERSION = 1
+
+@dataclass(frozen=True)
+class Asked:
+    """One model on one task, as a unit's function has them."""
+
+    stage: Stage
+    task: Task
+
+
+class AblatedConfig(Config):
+    """Who is asked what, and what is done to its heads meanwhile.
+
+    operator: ``none`` for the whole model, one of ``interventions.OPERATORS``, or a factor such as ``x1.3``.
+    control: number of the random set that is taken instead of the group's heads.
+    reference_texts: of the whole model's answers behind a mean or donor.
+    """
+
+    model: ModelSource
+    task: TaskSource
+    sampling: Sampling
+    operator: str
+    control: int | None
+    reference_texts: int
+
+
+def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -> Samples | NotRun:
+    """Return answers of the model, whole or with the heads of the input ``sets`` replaced."""
+    heads = HeadSet(())
+    if config.operator != "none":
+        sets = inputs.load("sets", ControlledHeads)
+        numbered = sets.numbered(config.control)
+        if numbered is None:
+            return NotRun(f"there is no random set {config.control}: only {len(sets.controls)} match these heads")
+        heads = numbered
+    from headscope.studies.subjects import load
+
+    asked = Asked(config.model.stage(inputs), config.task.task())
+    subject = load(asked.stage)
+    with _without(asked, config, heads, inputs):
+        return evaluate(
+            subject.model,
+            subject.tokenizer,
+            asked.task,
+            config.sampling,
+            chat=asked.stage.chat,
+            name=asked.stage.variant,
+            progress=progress,
+        )
+
+
+ABLATED = Work("ablated", AblatedConfig, compute_ablated, version=2)
+
+
+class ConstantsConfig(Config):
+    """texts: of the whole model's own answers, on which constants are fitted."""
+
+    model: ModelSource
+    task: TaskSource
+    texts: int
+    seed: int
+
+
+def compute_constants(config: ConstantsConfig, inputs: Inputs, progress: Progress) -> HeadConstants:
+    """Return optimal constants of every head, on the answers in the input ``whole``."""
+    from headscope.interventions import fit_constants
+    from headscope.studies.subjects import load
+
+    asked = Asked(config.model.stage(inputs), config.task.task())
+    subject = load(asked.stage)
+    layers, heads = subject.model.config.num_hidden_layers, subject.model.config.num_attention_heads
+    grid = [(layer, head) for layer in range(layers) for head in range(heads)]
+    texts = answered_texts(asked, inputs.load("whole", Samples), config.texts)
+    return HeadConstants(fit_constants(subject, grid, texts, seed=config.seed, progress=progress))
+
+
+CONSTANTS = Work("constants", ConstantsConfig, compute_constants, version=3)
+
+
+class VerdictConfig(Config):
+    """What was asked, by name. controls: number of inputs with random sets. seed: recorded with the verdict."""
+
+    task: str
+    operator: str
+    controls: int
+    seed: int
+
+
+def compute_verdict(config: VerdictConfig, inputs: Inputs, progress: Progress) -> AblationVerdict:
+    """Return the verdict on one group under one operator, from the answers of the inputs."""
+    sets = inputs.load("sets", ControlledHeads)
+    # Fewer matched sets may exist than were asked for.
+    controls = [inputs.result(f"control {number}", Samples) for number in range(config.controls)]
+    return ablation_verdict(
+        inputs.load("baseline", Samples).correct,
+        inputs.load("ablated", Samples).correct,
+        [samples.correct for samples in controls if isinstance(samples, Samples)],
+        task=config.task,
+        operator=config.operator,
+        heads=sets.heads,
+        seed=config.seed,
+    )
+
+
+VERDICT = Work("verdict", VerdictConfig, compute_verdict, version=3)
 
 
 @dataclass(frozen=True)
 class Ablations:
-    """One model on one task."""
+    """Units of one model on one task."""
 
     study: Study
-    run: RunDirectory
     stage: Stage
     ref: TaskRef
 
     @property
-    def task(self) -> Task:
+    def task(self) -> TaskSource:
         """The problems asked."""
-        return sources.task(self.ref, self.study.data_dir).first(self.study.ablate.problems)
+        return TaskSource.of(self.ref, self.study.data_dir, self.study.ablate.problems)
 
     def whole(self) -> Unit:
-        """Samples of the whole model."""
-
-        def work(out: Path, progress: Progress) -> None:
-            self._sample(HeadSet(()), "none", progress).save(out)
-
-        return Unit("ablated", self._labels("none", "none", None), self._config("none"), work, inputs=self.stage.inputs)
+        """Answers of the whole model."""
+        return self._ablated("none", None, "none", {})
 
     def removed(self, sets: Unit, operator: str, control: int | None = None) -> Unit:
-        """Samples without the group's heads, or without its random set number ``control``; none where there is no such
-        set. operator: one of ``interventions.OPERATORS``, or a factor such as ``x1.3``.
-        """
-
-        def work(out: Path, progress: Progress) -> None:
-            heads = headsets.read(self.run.folder(sets)).numbered(control)
-            if heads:
-                self._sample(heads, operator, progress).save(out)
-
-        labels = self._labels(sets.labels["heads"], operator, control)
-        inputs = self.stage.inputs | {"sets": sets} | self.references(operator)
-        return Unit("ablated", labels, self._config(operator) | {"control": control}, work, inputs=inputs)
+        """Answers without the group's heads, or without its random set number ``control``."""
+        return self._ablated(operator, control, sets.labels["heads"], {"sets": sets} | self.references(operator))
 
     def references(self, operator: str) -> dict[str, Unit]:
-        """What an operator's stand-in is made from."""
+        """Units that an operator's replacement is made from."""
         if operator in ("mean", "resample"):
             return {"reference": self.whole()}
-        return {"constants": self.constants()} if operator == "optimal" else {}
-
-    def constants(self) -> Unit:
-        """Optimal constants of every head, on the whole model's own answers."""
-
-        def work(out: Path, progress: Progress) -> None:
-            from headscope.interventions import fit_constants
-            from headscope.studies.subjects import load
-
-            subject = load(self.stage)
-            layers, heads = subject.model.config.num_hidden_layers, subject.model.config.num_attention_heads
-            every = [(layer, head) for layer in range(layers) for head in range(heads)]
-            found = fit_constants(subject, every, self.texts(REFERENCE), seed=self.study.seed, progress=progress)
-            storage.save(out, "constants", CONSTANTS_VERSION, {"constants": found}, {})
-
-        labels = {"variant": self.stage.variant, "task": self.task.name}
-        config = {"seed": self.study.seed, "texts": REFERENCE}
-        return Unit("constants", labels, config, work, inputs={"whole": self.whole()} | self.stage.inputs, version=2)
-
-    def texts(self, count: int, *, correct: bool = False) -> list[Any]:
-        """Prompts with the whole model's own answers, the first (correct) one per problem, of ``count`` problems."""
-        from headscope.interventions import Text
-        from headscope.studies.subjects import load
-
-        tokenizer = load(self.stage).tokenizer
-        table = Samples.load(self.run.folder(self.whole())).table
-        if correct:
-            table = table[table["verdict"] == "correct"]
-        questions = {problem.id: problem.prompt for problem in self.task.problems}
-        found = []
-        for row in table.drop_duplicates("problem").head(count).to_dict("records"):
-            response = (*map(int, row["token_ids"]), *_ending(row, tokenizer))
-            if response:
-                found.append(Text(tuple(prompt_ids(tokenizer, questions[row["problem"]], self.stage.chat)), response))
-        return found
-
-    def stand_in(self, subject: Any, operator: str) -> Any:
-        """What replaces the heads' writes in ``subject``, which need not be this stage's model."""
-        from headscope.interventions import stand_in
-
-        if operator in ("mean", "resample"):
-            return stand_in(subject, operator, self.texts(REFERENCE), seed=self.study.seed)
-        return stand_in(subject, operator, [], constants=self._constants() if operator == "optimal" else None)
+        return {"constants": self._constants()} if operator == "optimal" else {}
 
     def verdict(self, sets: Unit, operator: str) -> Unit:
-        """The verdict on one group under one operator, or why there is none."""
-        group = sets.labels["heads"]
-        controls = [self.removed(sets, operator, index) for index in range(self.study.ablate.generated_with_controls)]
-        sampled = [self.whole(), self.removed(sets, operator), *controls]
+        """The verdict on one group under one operator."""
+        count = self.study.ablate.generated_with_controls
+        config = VerdictConfig(task=self.task.name, operator=operator, controls=count, seed=self.study.seed)
+        inputs = {"sets": sets, "baseline": self.whole(), "ablated": self.removed(sets, operator)}
+        inputs |= {f"control {number}": self.removed(sets, operator, number) for number in range(count)}
+        labels = {"variant": self.stage.variant, "heads": sets.labels["heads"], "operator": operator}
+        return VERDICT.unit(config, labels | {"task": self.task.name}, inputs)
 
-        def work(out: Path, progress: Progress) -> None:
-            found = headsets.read(self.run.folder(sets))
-            if not found.heads:
-                reason = f"{self.stage.variant} has no {group} heads at its last checkpoint: nothing to ablate"
-                write_json(out / "verdict.json", {"schema_version": 1, "empty": True, "reason": reason})
-                return
-            # Fewer matched sets may exist than were asked for.
-            folders = [self.run.folder(each) for each in sampled[: 2 + len(found.controls)]]
-            baseline, ablated, *others = (Samples.load(folder).correct for folder in folders)
-            verdict = ablation_verdict(
-                baseline,
-                ablated,
-                others,
-                task=self.task.name,
-                operator=operator,
-                heads=found.heads,
-                seed=self.study.seed,
-            )
-            write_json(out / "verdict.json", verdict.as_dict())
+    def _ablated(self, operator: str, control: int | None, heads: str, inputs: Mapping[str, Unit]) -> Unit:
+        config = AblatedConfig(
+            model=self.stage.source,
+            task=self.task,
+            sampling=sampling(self.study.eval, self.study.ablate.samples, self.study.seed),
+            operator=operator,
+            control=control,
+            reference_texts=REFERENCE_TEXTS,
+        )
+        labels = {"variant": self.stage.variant, "heads": heads, "operator": operator}
+        return ABLATED.unit(
+            config, labels | {"task": self.task.name, "control": control}, {**self.stage.inputs, **inputs}
+        )
 
-        labels = {"variant": self.stage.variant, "heads": group, "operator": operator, "task": self.task.name}
-        roles = ["baseline", "ablated", *(f"control {index}" for index in range(len(controls)))]
-        inputs = {"sets": sets} | dict(zip(roles, sampled, strict=True))
-        return Unit("verdict", labels, {"seed": self.study.seed}, work, inputs=inputs, version=2)
+    def _constants(self) -> Unit:
+        config = ConstantsConfig(model=self.stage.source, task=self.task, texts=REFERENCE_TEXTS, seed=self.study.seed)
+        labels = {"variant": self.stage.variant, "task": self.task.name}
+        return CONSTANTS.unit(config, labels, {"whole": self.whole()} | self.stage.inputs)
 
-    def _constants(self) -> Float[np.ndarray, "layer head d_head"]:
-        folder = self.run.folder(self.constants())
-        constants: np.ndarray = storage.load(folder, "constants", CONSTANTS_VERSION, keys=[], arrays=["constants"])[1][
-            "constants"
-        ]
-        return constants
 
-    def _sample(self, heads: HeadSet, operator: str, progress: Progress) -> Samples:
-        from headscope.studies.subjects import load
+def answered_texts(asked: Asked, samples: Samples, count: int, *, correct: bool = False) -> "list[Text]":
+    """Return prompts with the model's own answers, the first (correct) one per problem, of ``count`` problems."""
+    from headscope.interventions import Text
+    from headscope.studies.subjects import load
 
-        subject = load(self.stage)
-        with self._without(subject, operator, heads):
-            return evaluate(
-                subject.model,
-                subject.tokenizer,
-                self.task,
-                sampling(self.study.eval, self.study.ablate.samples, self.study.seed),
-                chat=self.stage.chat,
-                name=self.stage.variant,
-                progress=progress,
-            )
+    tokenizer = load(asked.stage).tokenizer
+    table = samples.table
+    if correct:
+        table = table[table["verdict"] == "correct"]
+    prompts = {problem.id: problem.prompt for problem in asked.task.problems}
+    texts = []
+    for row in table.drop_duplicates("problem").head(count).to_dict("records"):
+        response = (*map(int, row["token_ids"]), *_ending(row, tokenizer))
+        if response:
+            texts.append(Text(tuple(prompt_ids(tokenizer, prompts[row["problem"]], asked.stage.chat)), response))
+    return texts
 
-    @contextmanager
-    def _without(self, subject: Any, operator: str, heads: HeadSet) -> Iterator[None]:
-        from headscope.interventions import replaced, scale
 
-        if not heads:
+def replacement(asked: Asked, inputs: Inputs, operator: str, count: int, seed: int, prefix: str = "") -> "Replacement":
+    """Return what replaces the heads' writes under an operator, made from the inputs ``reference`` or ``constants``.
+
+    prefix: of these inputs' roles, of another model than the unit's own.
+    """
+    from headscope.interventions import make_replacement
+    from headscope.studies.subjects import load
+
+    subject = load(asked.stage)
+    if operator in ("mean", "resample"):
+        samples = inputs.load(f"{prefix}reference", Samples)
+        return make_replacement(subject, operator, answered_texts(asked, samples, count), seed=seed)
+    constants = inputs.load(f"{prefix}constants", HeadConstants).values if operator == "optimal" else None
+    return make_replacement(subject, operator, [], constants=constants)
+
+
+@contextmanager
+def _without(asked: Asked, config: AblatedConfig, heads: HeadSet, inputs: Inputs) -> Iterator[None]:
+    from headscope.interventions import replace_heads, scale
+    from headscope.studies.subjects import load
+
+    subject, operator = load(asked.stage), config.operator
+    if not heads:
+        yield
+    elif operator.startswith("x"):
+        with scale(subject, heads, float(operator[1:])):
             yield
-        elif operator.startswith("x"):
-            with scale(subject, heads, float(operator[1:])):
-                yield
-        else:
-            with replaced(subject, heads, self.stand_in(subject, operator)):
-                yield
-
-    def _config(self, operator: str) -> dict[str, Any]:
-        drawn = self.study.eval.model_dump(mode="json", exclude={"samples", "k", "problems", "engine"})
-        return {
-            "sampling": drawn | {"samples": self.study.ablate.samples},
-            "seed": self.study.seed,
-            "problems": sources.task_digest(self.task.problems),
-            "model": self.stage.identity | self.stage.config.chat.model_dump(),
-            "operator": operator,
-        }
-
-    def _labels(self, heads: str, operator: str, control: int | None) -> dict[str, Any]:
-        about = {"variant": self.stage.variant, "heads": heads, "operator": operator}
-        return about | {"task": self.task.name, "control": control}
+    else:
+        fill = replacement(asked, inputs, operator, config.reference_texts, config.sampling.seed)
+        with replace_heads(subject, heads, fill):
+            yield
 
 
 def _ending(row: Mapping[Any, Any], tokenizer: Any) -> tuple[int, ...]:
-    """The token that ended a sampled response; samples of before schema version 3 did not keep it."""
+    """Return the token that ended a sampled response; samples of before schema version 3 did not keep it."""
     if row["finish"] != "stop":
         return ()
     return (int(row["end"]),) if row["end"] >= 0 else stop_tokens(tokenizer)[:1]

@@ -3,20 +3,59 @@
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from headscope.comparison import Resampling, emergence_by_method, emergence_ladder
-from headscope.comparison.measured import METHODS
-from headscope.comparison.record import SCHEMA_VERSION, comparison_record
+from headscope.comparison.inclusion import EMERGENCE_METHODS
+from headscope.comparison.record import comparison_record
+from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
+from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
-from headscope.runs import RunDirectory, Unit
+from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import file_digest
-from headscope.storage import check_schema, read_object, write_json
+from headscope.studies.config import Config
 from headscope.studies.study import Study
 from headscope.training import read_log
+from headscope.training.run_record import LOG
 
-FILE = "comparison.json"
+
+class RewardLog(Config):
+    """A training log: of a run elsewhere (``place``, with its digest), or of the input that trained the variant."""
+
+    digest: str
+    trained_by: str | None = None
+    place: str | None = None
+
+    def rewards(self, inputs: Inputs) -> list[tuple[int, float]]:
+        """Return (step, reward); empty if the training logged no reward."""
+        path = Path(self.place) if self.trained_by is None and self.place else inputs.folders["reward log"] / LOG
+        if self.digest and file_digest(path) != self.digest:
+            raise InputError(f"the reward log {path} has changed since the study was planned; run it again")
+        return [(entry.step, float(entry.reward)) for entry in read_log(path) if entry.reward is not None]
+
+
+class ComparisonConfig(Config):
+    """Circuits and their bootstrap (``DiscoverConfig``), the checkpoints' steps, and the reward log, if any."""
+
+    variant: str
+    steps: tuple[int, ...]
+    fraction: float
+    resamples: int
+    sizes: tuple[float, ...]
+    seed: int
+    reward_log: RewardLog | None
+
+
+def compute_comparison(config: ComparisonConfig, inputs: Inputs, progress: Progress) -> Comparison:
+    """Return both methods at every checkpoint, the dynamics, the last one at every size, and rewards beside counts."""
+    resampling = Resampling(config.fraction, config.resamples, config.seed)
+    checkpoints = {step: inputs.folders[f"step {step}"] for step in config.steps}
+    saved = Saved(inputs.folders["base"], inputs.folders["fresh"], checkpoints)
+    rewards = [] if config.reward_log is None else config.reward_log.rewards(inputs)
+    return compare(config.variant, saved, resampling, config.sizes, rewards, progress)
+
+
+COMPARISON = Work("comparison", ComparisonConfig, compute_comparison, version=4)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,31 +67,28 @@ class Scored:
     checkpoints: dict[int, Unit]
 
 
-def unit(study: Study, run: RunDirectory, variant: str, scored: Scored, reward_log: "RewardLog | None") -> Unit:
-    """``comparison.json`` of a variant: arithmetic on its saved scores.
+def comparison_unit(study: Study, variant: str, scored: Scored, log: Path | None, trained: Unit | None) -> Unit:
+    """The comparison of a variant: arithmetic on its saved scores.
 
-    Besides both methods' results at every checkpoint it holds ``change_q`` [checkpoint, layer, head], Benjamini and
-    Hochberg's q of each head's change of importance, the dynamics, and the rewards beside the counts.
+    log: the reward log of a variant trained elsewhere. trained: the unit that trains it here.
     """
     settings = study.discover
-    config = {name: getattr(settings, name) for name in ("fraction", "resamples", "sizes")} | {"seed": study.seed}
-    inputs = {"base": scored.base, "fresh": scored.fresh} | {
-        f"step {step}": each for step, each in scored.checkpoints.items()
-    }
-    if reward_log is not None and reward_log.unit is not None:
-        inputs["reward log"] = reward_log.unit
-    outside = {"reward log": file_digest(reward_log.path)} if reward_log is not None and reward_log.unit is None else {}
-
-    def work(out: Path, progress: Progress) -> None:
-        how = Resampling(settings.fraction, settings.resamples, study.seed)
-        saved = Saved(
-            run.folder(scored.base),
-            run.folder(scored.fresh),
-            {step: run.folder(each) for step, each in scored.checkpoints.items()},
-        )
-        write_json(out / FILE, compared(variant, saved, how, settings.sizes, _rewards(reward_log), progress))
-
-    return Unit("comparison", {"variant": variant}, config, work, inputs=inputs, outside=outside, version=3)
+    inputs = {"base": scored.base, "fresh": scored.fresh}
+    inputs |= {f"step {step}": unit for step, unit in scored.checkpoints.items()}
+    reward_log = None if log is None else RewardLog(digest=file_digest(log), place=str(log))
+    if trained is not None:
+        inputs["reward log"] = trained
+        reward_log = RewardLog(digest="", trained_by="reward log")
+    config = ComparisonConfig(
+        variant=variant,
+        steps=tuple(scored.checkpoints),
+        fraction=settings.fraction,
+        resamples=settings.resamples,
+        sizes=settings.sizes,
+        seed=study.seed,
+        reward_log=reward_log,
+    )
+    return COMPARISON.unit(config, {"variant": variant}, inputs)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,41 +109,20 @@ class Saved:
         return len(self.checkpoints)
 
 
-def compared(
+def compare(
     variant: str,
     saved: Saved,
-    how: Resampling,
+    resampling: Resampling,
     sizes: Sequence[float],
     rewards: Sequence[tuple[int, float]] = (),
     progress: Progress = SILENT,
-) -> dict[str, Any]:
-    """What ``comparison.json`` holds: both methods at every checkpoint, the dynamics, the last one at every size."""
+) -> Comparison:
+    """Return the comparison of saved scores; ``rewards`` are (step, reward) of the training log."""
     base, fresh = EdgeScores.load(saved.base), EdgeScores.load(saved.fresh)
-    series = emergence_by_method(base, saved, dict.fromkeys(METHODS, how), base_again=fresh, progress=progress)
-    last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
-    ladder = emergence_ladder(base, last, sizes, base_again=fresh, resamples=how.resamples, seed=how.seed)
-    return comparison_record(
-        variant, list(zip(saved.checkpoints, series["bootstrap"], strict=True)), series["paper"], rewards, ladder
+    series = emergence_by_method(
+        base, saved, dict.fromkeys(EMERGENCE_METHODS, resampling), base_again=fresh, progress=progress
     )
-
-
-def read(folder: Path) -> dict[str, Any]:
-    """What ``compared`` gave, from a unit's folder. Raises InputError for a newer schema."""
-    content: dict[str, Any] = read_object(folder / FILE)
-    check_schema(content, str(folder / FILE), SCHEMA_VERSION)
-    return content
-
-
-@dataclasses.dataclass(frozen=True)
-class RewardLog:
-    """Where a variant's rewards are written, and the training unit that writes them, if one does."""
-
-    path: Path
-    unit: Unit | None = None
-
-
-def _rewards(reward_log: RewardLog | None) -> list[tuple[int, float]]:
-    """(step, reward) of the training log; empty where the training logged no reward."""
-    if reward_log is None:
-        return []
-    return [(entry.step, float(entry.reward)) for entry in read_log(reward_log.path) if entry.reward is not None]
+    last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
+    ladder = emergence_ladder(base, last, sizes, base_again=fresh, resamples=resampling.resamples, seed=resampling.seed)
+    steps = zip(saved.checkpoints, series["bootstrap"], strict=True)
+    return comparison_record(variant, list(steps), series["paper"], rewards, ladder)

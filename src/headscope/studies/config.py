@@ -19,6 +19,14 @@ class Config(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class BootstrapConfig(Config):
+    """fraction: of real edges in a circuit. resamples, seed: of the pairs' bootstrap."""
+
+    fraction: float
+    resamples: int
+    seed: int
+
+
 def validated(kind: type[Model], data: Any, origin: str) -> Model:
     """``data`` as a ``kind``; InputError with one sentence about the first thing wrong in it, naming ``origin``."""
     try:

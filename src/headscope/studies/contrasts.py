@@ -1,89 +1,188 @@
-"""What a study's pairs contrast: sampled openings, or texts that were given."""
+"""What a study's pairs contrast: sampled openings, texts that were given, the lab's leaf digits, or other pairs with
+clean and corrupt exchanged.
+"""
 
 import random
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from headscope.errors import InputError
-from headscope.evaluation.tables import read_table
+from headscope.evaluation.table_files import read_table
 from headscope.pairs import Pairs
 from headscope.progress import Progress
-from headscope.runs import Unit
+from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import digest
-from headscope.studies import openings
-from headscope.studies.stages import Stage
-from headscope.studies.study import PairFile, Study
+from headscope.studies.config import Config
+from headscope.studies.openings import OpeningsConfig, opening_configs, sample_pairs
+from headscope.studies.stages import ModelSource, Stage
+from headscope.studies.study import PairFile, Positions, Study
 
+SETS = ("main", "fresh")
+"""Sets of a variant's pairs from different problems: one to score on, one for the test-retest null."""
 FEWEST = 2
 """Pairs of a set."""
 
 
-def units(study: Study, base: Stage, final: Stage) -> dict[str, Unit]:
-    """Two sets of pairs from different problems: ``main`` and, for the test-retest null, ``fresh``."""
-    contrast = study.discover.contrast
+class TextsConfig(Config):
+    """Pairs from a file; ``place`` says which, ``digest`` is over the rows of this set."""
+
+    contrast: Literal["texts"] = "texts"
+    digest: str
+    set_index: int
+    pairs: int
+    positions: Positions
+    seed: int
+    place: PairFile
+
+
+class LeafConfig(Config):
+    """Pairs of the lab's problems that differ in one leaf digit."""
+
+    contrast: Literal["lab-leaf"] = "lab-leaf"
+    set_index: int
+    sets: int
+    pairs: int
+    seed: int
+
+
+class PairsConfig(Config):
+    """What is contrasted, and the models that are asked or must be able to read the texts."""
+
+    base: ModelSource
+    final: ModelSource
+    source: Annotated[OpeningsConfig | TextsConfig | LeafConfig, Field(discriminator="contrast")]
+
+
+class ExchangedConfig(Config):
+    """The input's pairs with clean and corrupt texts exchanged."""
+
+    contrast: Literal["exchanged"] = "exchanged"
+
+
+def compute_pairs(config: PairsConfig, inputs: Inputs, progress: Progress) -> Pairs:
+    """Return the pairs, those only that both models can read."""
+    from headscope.circuits.disagreement import pairs_at_disagreement
+    from headscope.studies.subjects import check_loaded, load, readable
+
+    base, final, source = config.base.stage(inputs), config.final.stage(inputs), config.source
+    check_loaded(base, final)
+    if isinstance(source, OpeningsConfig):
+        pairs = sample_pairs(source, base, final, progress)
+    elif isinstance(source, TextsConfig):
+        pairs = _text_pairs(source, final)
+    else:
+        pairs = _leaf_pairs(source, final)
+    pairs = readable(pairs, base, final)[: source.pairs]
+    if isinstance(source, OpeningsConfig) and source.positions == "disagreement":
+        pairs = pairs_at_disagreement(load(base), load(final), pairs, progress=progress)
+    return pairs
+
+
+def compute_exchanged(config: ExchangedConfig, inputs: Inputs, progress: Progress) -> Pairs:
+    """Return the pairs of ``main``, exchanged: nothing is sampled."""
+    return inputs.load("main", Pairs).exchange()
+
+
+PAIRS = Work("pairs", PairsConfig, compute_pairs, version=2)
+EXCHANGED = Work("exchanged", ExchangedConfig, compute_exchanged)
+
+
+def pair_units(study: Study, base: Stage, final: Stage) -> dict[str, Unit]:
+    """Return two sets of pairs from different problems: ``main`` and, for the test-retest null, ``fresh``."""
+    units = {}
+    for name, source in zip(SETS, _sources(study), strict=True):
+        units[name] = _unit(base, final, source, name)
+    return units
+
+
+def recall_unit(study: Study, base: Stage, final: Stage) -> Unit:
+    """Return pairs of openings of the guard's problems: knowledge without reasoning."""
+    settings, guard = study.discover, study.ablate.guard
+    assert guard is not None
+    positions = settings.positions if settings.contrast == "openings" else "last"
+    source = opening_configs(study, (guard,), positions, len(SETS))[0]
+    return _unit(base, final, source, "recall")
+
+
+def _unit(base: Stage, final: Stage, source: OpeningsConfig | TextsConfig | LeafConfig, name: str) -> Unit:
+    config = PairsConfig(base=base.source, final=final.source, source=source)
+    return PAIRS.unit(config, {"variant": final.variant, "pairs": name}, base.inputs | final.inputs)
+
+
+def exchanged_unit(main: Unit) -> Unit:
+    """Return the pairs whose clean text is the base-style one; those of ``main`` have the variant's."""
+    return EXCHANGED.unit(ExchangedConfig(), main.labels | {"pairs": "exchanged"}, {"main": main})
+
+
+def _sources(study: Study) -> "Sequence[OpeningsConfig | TextsConfig | LeafConfig]":
+    settings, contrast = study.discover, study.discover.contrast
     if contrast == "openings":
-        return openings.units(study, base, final)
-    parts = _parted(_rows(contrast), study.seed) if isinstance(contrast, PairFile) else [[] for _ in openings.SETS]
-    return {name: _unit(study, base, final, name, part) for name, part in zip(openings.SETS, parts, strict=True)}
+        return opening_configs(study, study.discover_tasks, settings.positions, len(SETS))
+    if contrast == "lab-leaf":
+        sets = range(len(SETS))
+        return [LeafConfig(set_index=i, sets=len(SETS), pairs=settings.pairs, seed=study.seed) for i in sets]
+    sets_of_rows = _deal_rows(_rows(contrast), study.seed)
+    return [
+        TextsConfig(
+            digest=digest(rows),
+            set_index=index,
+            pairs=settings.pairs,
+            positions=settings.positions,
+            seed=study.seed,
+            place=contrast,
+        )
+        for index, rows in enumerate(sets_of_rows)
+    ]
 
 
-def _unit(study: Study, base: Stage, final: Stage, name: str, rows: list[dict[str, str]]) -> Unit:
-    settings, index = study.discover, openings.SETS.index(name)
-    config = {
-        "contrast": settings.contrast if isinstance(settings.contrast, str) else digest(rows),
-        "pairs": settings.pairs,
-        "positions": settings.positions,
-        "seed": study.seed,
-        "set": index,
-        "base": base.identity,
-        "final": final.identity | final.config.chat.model_dump(),
-    }
+def _text_pairs(config: TextsConfig, final: Stage) -> Pairs:
+    from headscope.studies.subjects import load
 
-    def work(out: Path, progress: Progress) -> None:
-        from headscope.studies.subjects import check_loaded, load, readable
+    rows = _deal_rows(_rows(config.place), config.seed)[config.set_index]
+    if digest(rows) != config.digest:
+        raise InputError(f"the pairs in {config.place.file} have changed since the study was planned; run it again")
+    prompts = [final.chat.messages(row["prompt"]) for row in rows] if config.place.prompt else None
+    clean, corrupt = [row["clean"] for row in rows], [row["corrupt"] for row in rows]
+    positions = config.positions if isinstance(config.positions, str) else list(config.positions)
+    return Pairs.from_text(load(final).tokenizer, clean, corrupt, prompts=prompts, positions=positions)
 
-        check_loaded(base, final)
-        tokenizer = load(final).tokenizer
-        if isinstance(settings.contrast, PairFile):
-            asked = [final.chat.messages(row["prompt"]) for row in rows] if settings.contrast.prompt else None
-            clean, corrupt = ([row[side] for row in rows] for side in ("clean", "corrupt"))
-            positions = settings.positions if isinstance(settings.positions, str) else list(settings.positions)
-            pairs = Pairs.from_text(tokenizer, clean, corrupt, prompts=asked, positions=positions)
-        else:
-            from headscope.lab.pairs import lab_pairs
 
-            drawn = lab_pairs(tokenizer, len(openings.SETS) * settings.pairs, kind="leaf", seed=study.seed)
-            pairs = drawn[index :: len(openings.SETS)]
-        readable(pairs, base, final)[: settings.pairs].save(out)
+def _leaf_pairs(config: LeafConfig, final: Stage) -> Pairs:
+    from headscope.lab.pairs import lab_pairs
+    from headscope.studies.subjects import load
 
-    labels = {"variant": final.variant, "pairs": name}
-    return Unit("pairs", labels, config, work, inputs=base.inputs | final.inputs)
+    pairs = lab_pairs(load(final).tokenizer, config.sets * config.pairs, kind="leaf", seed=config.seed)
+    return pairs[config.set_index :: config.sets]
 
 
 def _rows(source: PairFile) -> list[dict[str, str]]:
-    """``clean``, ``corrupt`` and, where the file has it, ``prompt`` of every pair."""
+    """Return ``clean``, ``corrupt`` and, if the file has it, ``prompt`` of every pair."""
     path = Path(source.file).expanduser()
     columns = {"clean": source.clean, "corrupt": source.corrupt}
     columns |= {} if source.prompt is None else {"prompt": source.prompt}
-    found = []
+    rows = []
     for number, row in enumerate(read_table(path), start=1):
         for column in columns.values():
             if not isinstance(row.get(column), str) or not row[column]:
                 raise InputError(f"row {number} of {path} has no text in column {column!r}; it has {', '.join(row)}")
-        found.append({side: row[column] for side, column in columns.items()})
-    return found
+        rows.append({side: row[column] for side, column in columns.items()})
+    return rows
 
 
-def _parted(rows: list[dict[str, str]], seed: int) -> list[list[dict[str, str]]]:
-    """Different rows in as many parts as there are sets; those of one prompt, or one clean text, stay together."""
+def _deal_rows(rows: list[dict[str, str]], seed: int) -> list[list[dict[str, str]]]:
+    """Return different rows, dealt to as many sets as there are; those of one prompt, or one clean text, together."""
     problems: dict[str, list[dict[str, str]]] = {}
-    for row in {tuple(each.items()): each for each in rows}.values():
+    for row in {tuple(row.items()): row for row in rows}.values():
         problems.setdefault(row.get("prompt", row["clean"]), []).append(row)
-    keys, sets = list(problems), len(openings.SETS)
+    keys, sets = list(problems), len(SETS)
     random.Random(seed).shuffle(keys)
-    parts = [[row for key in keys[i::sets] for row in problems[key]] for i in range(sets)]
-    if min(map(len, parts)) < FEWEST:
+    dealt = [[row for key in keys[index::sets] for row in problems[key]] for index in range(sets)]
+    if min(map(len, dealt)) < FEWEST:
         raise InputError(
-            f"the file of discover.contrast holds {len(keys)} problems with {sum(map(len, parts))} different pairs; "
+            f"the file of discover.contrast holds {len(keys)} problems with {sum(map(len, dealt))} different pairs; "
             f"needed are {FEWEST} pairs in each of {sets} sets of different problems"
         )
-    return parts
+    return dealt

@@ -2,93 +2,115 @@
 are.
 """
 
-import dataclasses
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.measures.intervals import bootstrap
+from headscope.measures.quadrature import Rule
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
-from headscope.results.faithfulness import FaithfulnessCurve
-from headscope.runs import RunDirectory, Unit
-from headscope.storage import write_json
-from headscope.studies.stages import Stage
-from headscope.studies.study import DiscoverConfig, Study
+from headscope.results.estimate import Estimate
+from headscope.results.faithfulness import FaithfulnessCurve, FaithfulnessEstimates
+from headscope.runs import Inputs, Unit, Work
+from headscope.studies.config import Config
+from headscope.studies.stages import ModelSource, Stage
+from headscope.studies.study import Study
 
-SCHEMA_VERSION = 1
+
+class ScoresConfig(Config):
+    """A model, and how its edges are attributed (``DiscoverConfig``)."""
+
+    model: ModelSource
+    metric: str
+    method: str
+    rule: Rule
+    nodes: int | Literal["adaptive"]
+    kv: str
 
 
-def unit(study: Study, run: RunDirectory, stage: Stage, variant: str, pairs: Unit) -> Unit:
-    """Edge scores of ``stage`` on a set of ``variant``'s pairs, kept per pair so that every bootstrap is arithmetic."""
-    settings = study.discover
-    config = _attribution(settings) | {"model": stage.identity}
+def compute_scores(config: ScoresConfig, inputs: Inputs, progress: Progress) -> EdgeScores:
+    """Return edge scores on the input ``pairs``, kept per pair so that every bootstrap is arithmetic."""
+    from headscope.circuits import attribute
+    from headscope.studies.subjects import load
+
+    settings = config.model_dump(exclude={"model"})
+    subject, pairs = load(config.model.stage(inputs)), inputs.load("pairs", Pairs)
+    scores = attribute(subject, pairs, **settings, keep_pairs=True, progress=progress)
+    # By the study's name for it: a path would tie the result to this machine. The unit's record keeps the seconds.
+    named = scores.settings | {"model": f"{config.model.name} step {config.model.step}"}
+    return replace(scores, settings=named, seconds=math.nan)
+
+
+SCORES = Work("scores", ScoresConfig, compute_scores, version=2)
+
+
+class FaithfulnessConfig(Config):
+    """sizes: fractions of edges at which faithfulness is measured. areas: those that CPR and CMD are taken over."""
+
+    model: ModelSource
+    metric: str
+    sizes: tuple[float, ...]
+    areas: tuple[float, ...]
+    seed: int
+
+
+def compute_faithfulness(
+    config: FaithfulnessConfig, inputs: Inputs, progress: Progress
+) -> tuple[FaithfulnessCurve, FaithfulnessEstimates]:
+    """Return how much of the behaviour the circuits of the input ``scores`` carry alone, per pair and on average."""
+    from headscope.circuits import faithfulness_curve
+    from headscope.studies.subjects import load
+
+    scores, pairs = inputs.load("scores", EdgeScores), inputs.load("pairs", Pairs)
+    subject = load(config.model.stage(inputs))
+    curve = faithfulness_curve(subject, pairs, scores, config.metric, fractions=config.sizes, progress=progress)
+    curve = replace(curve, settings=curve.settings | {"model": scores.settings["model"]})
+    areas = curve.take(config.areas)
+
+    def interval(statistic: Callable[[Float[np.ndarray, " pair"]], float]) -> Estimate:
+        return bootstrap(statistic, len(pairs), unit="pair", seed=config.seed)
+
+    estimates = FaithfulnessEstimates(
+        metric=config.metric,
+        fractions=config.sizes,
+        edges=curve.edges,
+        normalised=tuple(interval(partial(_at, curve, size)) for size in range(len(curve))),
+        cpr=interval(areas.cpr),
+        cmd=interval(areas.cmd),
+    )
+    return curve, estimates
+
+
+FAITHFULNESS = Work("faithfulness", FaithfulnessConfig, compute_faithfulness, version=2)
+
+
+def scores_unit(study: Study, stage: Stage, variant: str, pairs: Unit) -> Unit:
+    """Edge scores of ``stage`` on a set of ``variant``'s pairs."""
+    names = ("metric", "method", "rule", "nodes", "kv")
+    settings = {name: getattr(study.discover, name) for name in names}
     labels = {"variant": variant, "step": stage.step, "pairs": pairs.labels["pairs"], "model": stage.variant}
-
-    def work(out: Path, progress: Progress) -> None:
-        from headscope.circuits import attribute
-        from headscope.studies.subjects import load
-
-        scores = attribute(
-            load(stage),
-            Pairs.load(run.folder(pairs)),
-            **_attribution(settings),
-            keep_pairs=True,
-            progress=progress,
-        )
-        # By the study's name for it: a path would tie the result to this machine.
-        named = scores.settings | {"model": f"{stage.variant} step {stage.step}"}
-        dataclasses.replace(scores, settings=named).save(out)
-
-    return Unit("scores", labels, config, work, inputs={"pairs": pairs} | stage.inputs)
+    return SCORES.unit(ScoresConfig(model=stage.source, **settings), labels, {"pairs": pairs} | stage.inputs)
 
 
-def faithfulness_unit(study: Study, run: RunDirectory, stage: Stage, scores: Unit) -> Unit:
-    """How much of the behaviour the circuits of ``scores`` carry alone, over the ladder of sizes.
-
-    ``curve.safetensors`` holds the metric per pair; ``faithfulness.json`` the curve of the means, and CPR and CMD over
-    the study's sizes, with intervals.
-    """
-    settings, pairs = study.discover, scores.inputs["pairs"]
-    sizes = sorted({*settings.sizes, settings.fraction})
-
-    def work(out: Path, progress: Progress) -> None:
-        from headscope.circuits import ladder
-        from headscope.studies.subjects import load
-
-        found = EdgeScores.load(run.folder(scores))
-        texts = Pairs.load(run.folder(pairs))
-        curve = ladder(load(stage), texts, found, settings.metric, fractions=sizes, progress=progress)
-        named = curve.settings | {"model": found.settings["model"]}
-        dataclasses.replace(curve, settings=named).save(out)
-        areas = curve.take(settings.sizes)
-
-        def interval(statistic: Callable[[Float[np.ndarray, " pair"]], float]) -> dict[str, Any]:
-            return bootstrap(statistic, len(texts), unit="pair", seed=study.seed).as_dict()
-
-        content = {
-            "schema_version": SCHEMA_VERSION,
-            "metric": settings.metric,
-            "fractions": sizes,
-            "edges": list(curve.edges),
-            "normalised": [interval(partial(_at, curve, size)) for size in range(len(curve))],
-            "cpr": interval(areas.cpr),
-            "cmd": interval(areas.cmd),
-        }
-        write_json(out / "faithfulness.json", content)
-
-    config = {"sizes": sizes, "areas": sorted(settings.sizes), "metric": settings.metric, "seed": study.seed}
-    return Unit("faithfulness", dict(scores.labels), config, work, inputs={"scores": scores} | scores.inputs)
+def faithfulness_unit(study: Study, stage: Stage, scores: Unit) -> Unit:
+    """Faithfulness of the circuits of ``scores`` over the study's sizes and its own."""
+    settings = study.discover
+    config = FaithfulnessConfig(
+        model=stage.source,
+        metric=settings.metric,
+        sizes=tuple(sorted({*settings.sizes, settings.fraction})),
+        areas=tuple(sorted(settings.sizes)),
+        seed=study.seed,
+    )
+    return FAITHFULNESS.unit(config, dict(scores.labels), {"scores": scores, **scores.inputs})
 
 
 def _at(curve: FaithfulnessCurve, size: int, weights: Float[np.ndarray, " pair"]) -> float:
     return float(curve.normalised(weights)[size])
-
-
-def _attribution(settings: DiscoverConfig) -> dict[str, Any]:
-    return {name: getattr(settings, name) for name in ("metric", "method", "rule", "nodes", "kv")}

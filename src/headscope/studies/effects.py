@@ -2,26 +2,22 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from headscope.comparison import Resampling, effects
-from headscope.comparison.likeness import final, likeness
-from headscope.comparison.thinking import FAITHFULNESS
+from headscope.comparison.circuit_overlap import circuit_overlaps, final_circuits
+from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
+from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
-from headscope.results.emergence import Emergence
 from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.results.overlap import EffectMap
-from headscope.runs import RunDirectory, Unit
-from headscope.storage import write_json
-from headscope.studies import compare
+from headscope.runs import Inputs, Unit, Work
+from headscope.studies.config import BootstrapConfig
 from headscope.studies.study import Study
-
-FILE = "effects.json"
 
 
 @dataclass(frozen=True)
-class Done:
+class FinalUnits:
     """Units of one variant: its comparison, and scores and faithfulness of its final checkpoint."""
 
     comparison: Unit
@@ -29,24 +25,33 @@ class Done:
     curve: Unit
 
 
-def unit(study: Study, run: RunDirectory, variants: Mapping[str, Done]) -> Unit:
-    """``effects.json`` of a study: arithmetic on saved comparisons, scores and curves."""
-    settings = study.discover
-    config = {name: getattr(settings, name) for name in ("fraction", "resamples")} | {"seed": study.seed}
-    inputs = {
-        f"{name} {what}": each
-        for name, done in variants.items()
-        for what, each in (("comparison", done.comparison), ("scores", done.scores), ("curve", done.curve))
-    }
+class EffectsConfig(BootstrapConfig):
+    """variants: in the study's order. faithfulness: of the circuits that are compared at equal faithfulness."""
 
-    def work(out: Path, progress: Progress) -> None:
-        how = Resampling(settings.fraction, settings.resamples, study.seed)
-        found, finals = {}, []
-        for name, done in variants.items():
-            content = compare.read(run.folder(done.comparison))
-            found[name] = effects([Emergence.from_dict(each) for each in content["emergence"]])
-            scores = EdgeScores.load(run.folder(done.scores))
-            finals.append(final(name, scores, FaithfulnessCurve.load(run.folder(done.curve)), how))
-        write_json(out / FILE, EffectMap(found, likeness(finals), FAITHFULNESS).as_dict())
+    variants: tuple[str, ...]
+    faithfulness: float
 
-    return Unit("effects", {}, config, work, inputs=inputs)
+
+def compute_effects(config: EffectsConfig, inputs: Inputs, progress: Progress) -> EffectMap:
+    """Return the effects: arithmetic on saved comparisons, scores and curves."""
+    resampling = Resampling(config.fraction, config.resamples, config.seed)
+    grids, finals = {}, []
+    for name in config.variants:
+        grids[name] = effects(list(inputs.load(f"{name} comparison", Comparison).emergence))
+        scores, curve = inputs.load(f"{name} scores", EdgeScores), inputs.load(f"{name} curve", FaithfulnessCurve)
+        finals.append(final_circuits(name, scores, curve, resampling))
+    return EffectMap(grids, circuit_overlaps(finals), config.faithfulness)
+
+
+EFFECTS = Work("effects", EffectsConfig, compute_effects, version=2)
+
+
+def effects_unit(study: Study, variants: Mapping[str, FinalUnits]) -> Unit:
+    """The effects of a study."""
+    inputs: dict[str, Unit] = {}
+    for name, units in variants.items():
+        inputs |= {f"{name} comparison": units.comparison, f"{name} scores": units.scores}
+        inputs[f"{name} curve"] = units.curve
+    bootstrap = study.bootstrap.model_dump()
+    config = EffectsConfig(variants=tuple(variants), faithfulness=FAITHFULNESS, **bootstrap)
+    return EFFECTS.unit(config, {}, inputs)

@@ -2,7 +2,6 @@
 another k draws nothing again.
 """
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,60 +16,83 @@ from headscope.evaluation import (
     votes,
 )
 from headscope.measures.intervals import bootstrap_mean, paired_difference
-from headscope.measures.paired import detectable_given, mcnemar, smallest_detectable
+from headscope.measures.paired_tests import detectable_from, mcnemar, smallest_detectable
 from headscope.progress import Progress
+from headscope.results.estimate import Estimate
+from headscope.results.measures import McNemar, Measures
 from headscope.results.samples import Samples
-from headscope.runs import RunDirectory, Unit
-from headscope.storage import write_json
+from headscope.runs import Inputs, Unit, Work
 from headscope.studies import sources
-from headscope.studies.stages import Stage
+from headscope.studies.config import Config
+from headscope.studies.sources import TaskSource
+from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import EvalConfig, Study, TaskRef
 from headscope.studies.tokenizer import tokenizer_of
 
-SCHEMA_VERSION = 1
-CHECKER = 2
+CHECKER = 3
 """Raise it when the same response would get another verdict; ``headscope score`` shows what changes."""
+
+
+class SamplesConfig(Config):
+    """Who is asked what, and how answers are drawn."""
+
+    model: ModelSource
+    task: TaskSource
+    sampling: Sampling
+    engine: str
+
+
+def compute_samples(config: SamplesConfig, inputs: Inputs, progress: Progress) -> Samples:
+    """Return every response of a model to a task, with its verdict."""
+    task = config.task.task()
+    check_golds(task)  # before a model is loaded
+    stage = config.model.stage(inputs)
+    model, tokenizer = respondent(stage, config.engine)
+    options: dict[str, Any] = {"chat": stage.chat, "name": stage.variant, "engine": config.engine}
+    return evaluate(model, tokenizer, task, config.sampling, **options, progress=progress)
+
+
+SAMPLES = Work("samples", SamplesConfig, compute_samples, version=CHECKER)
+
+
+class MeasuresConfig(Config):
+    """k: how many answers pass@k and its like are asked of. seed: of the bootstrap."""
+
+    k: tuple[int, ...]
+    seed: int
+
+
+def compute_measures(config: MeasuresConfig, inputs: Inputs, progress: Progress) -> Measures:
+    """Return the measures of the input ``samples``; if there is an input ``base``, also the change against it."""
+    samples = inputs.load("samples", Samples)
+    base = inputs.load("base", Samples) if "base" in inputs else None
+    return measure(samples, config.k, config.seed, base)
+
+
+MEASURES = Work("measures", MeasuresConfig, compute_measures, version=3)
 
 
 def samples_unit(study: Study, stage: Stage, ref: TaskRef) -> Unit:
     """Every response of ``stage`` to a task, with its verdict."""
-    task = sources.task(ref, study.data_dir).first(study.eval.problems)
-    config = {
-        "sampling": study.eval.model_dump(mode="json", exclude={"problems", "k"}),
-        "seed": study.seed,
-        "problems": sources.task_digest(task.problems),
-        "model": stage.identity | stage.config.chat.model_dump(),
-    }
-
-    def work(out: Path, progress: Progress) -> None:
-        check_golds(task)  # before a model is loaded
-        model, tokenizer = respondent(stage, study.eval.engine)
-        drawn = sampling(study.eval, study.eval.samples, study.seed)
-        options: dict[str, Any] = {"chat": stage.chat, "name": stage.variant, "engine": study.eval.engine}
-        evaluate(model, tokenizer, task, drawn, **options, progress=progress).save(out)
-
-    labels = {"variant": stage.variant, "step": stage.step, "task": task.name}
-    return Unit("samples", labels, config, work, inputs=stage.inputs, version=CHECKER)
+    task = TaskSource.of(ref, study.data_dir, study.eval.problems)
+    config = SamplesConfig(
+        model=stage.source,
+        task=task,
+        sampling=sampling(study.eval, study.eval.samples, study.seed),
+        engine=study.eval.engine,
+    )
+    return SAMPLES.unit(config, {"variant": stage.variant, "step": stage.step, "task": task.name}, stage.inputs)
 
 
-def measures_unit(study: Study, run: RunDirectory, samples: Unit, base: Unit | None = None) -> Unit:
-    """``measures.json`` of a samples unit; beside ``base``'s samples also the change against them."""
-
-    def work(out: Path, progress: Progress) -> None:
-        found = Samples.load(run.folder(samples))
-        content = measures(found, study.eval.ks, study.seed)
-        if base is not None:
-            content |= against(Samples.load(run.folder(base)), found)
-        write_json(out / "measures.json", content)
-
+def measures_unit(study: Study, samples: Unit, base: Unit | None = None) -> Unit:
+    """Measures of a samples unit; compared with ``base``'s samples if they are given."""
     inputs = {"samples": samples} | ({} if base is None else {"base": base})
-    config = {"k": study.eval.ks, "seed": study.seed}
-    return Unit("measures", samples.labels, config, work, inputs=inputs, version=2)
+    return MEASURES.unit(MeasuresConfig(k=study.eval.ks, seed=study.seed), samples.labels, inputs)
 
 
 def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:
-    """What ``evaluation.sample`` asks, and its tokenizer: the loaded model, or for vLLM the checkpoint it serves, whose
-    weights are not loaded here.
+    """Return what ``evaluation.sample`` asks, and its tokenizer: the loaded model, or for vLLM the checkpoint it
+    serves, whose weights are not loaded here.
     """
     if engine == "vllm":
         from headscope.evaluation.vllm_engine import Checkpoint
@@ -87,41 +109,42 @@ def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:
 
 
 def sampling(settings: EvalConfig, samples: int, seed: int) -> Sampling:
-    """The study's way of drawing answers."""
+    """Return the study's way of drawing answers."""
     return Sampling(samples, settings.max_new_tokens, settings.temperature, settings.top_p, seed)
 
 
-def measures(samples: Samples, ks: tuple[int, ...], seed: int) -> dict[str, Any]:
-    """pass@k, success@k and majority@k for every k, the rates of each verdict and lengths in tokens, as JSON."""
-    correct, lengths, cast = samples.correct, samples.lengths, votes(samples)
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "n_problems": correct.shape[0],
-        "samples": correct.shape[1],
-        "pass_at_k": {str(k): pass_at_k(correct, k).as_dict() for k in ks},
-        "success_at_k": {str(k): success_at_k(correct, k).as_dict() for k in ks},
-        "majority_at_k": {str(k): majority_at_k(correct, cast, k).as_dict() for k in ks},
-        "rates": samples.rates(),
-        "mean_tokens": bootstrap_mean(lengths.mean(axis=1), seed=seed).as_dict(),
-        "median_tokens": float(np.median(lengths)),
-        "unreadable_golds": samples.settings.get("unreadable_golds", []),
-    }
+def measure(samples: Samples, ks: tuple[int, ...], seed: int, base: Samples | None = None) -> Measures:
+    """Return pass@k, success@k and majority@k for every k, the rates of each verdict and lengths in tokens.
 
-
-def against(before: Samples, after: Samples) -> dict[str, Any]:
-    """The paired comparison of two models on one task, as JSON values.
-
-    change: of pass@1, positive where ``after`` answers more. flips: exact McNemar test of each problem's first sample.
-    detectable: the smallest change this comparison could have been expected to find.
+    base: the base's answers to the same problems, to compare with.
     """
+    correct, lengths, cast = samples.correct, samples.lengths, votes(samples)
+    change, flips, detectable = (None, None, None) if base is None else _against(base, samples)
+    return Measures(
+        problems=correct.shape[0],
+        samples=correct.shape[1],
+        pass_at_k={k: pass_at_k(correct, k) for k in ks},
+        success_at_k={k: success_at_k(correct, k) for k in ks},
+        majority_at_k={k: majority_at_k(correct, cast, k) for k in ks},
+        rates=samples.rates(),
+        mean_tokens=bootstrap_mean(lengths.mean(axis=1), seed=seed),
+        median_tokens=float(np.median(lengths)),
+        unreadable_golds=tuple(samples.settings.get("unreadable_golds", ())),
+        change=change,
+        flips=flips,
+        detectable=detectable,
+    )
+
+
+def _against(before: Samples, after: Samples) -> tuple[Estimate, McNemar, float]:
+    """Return the change of pass@1, the test of each problem's first sample, and the smallest change to be found."""
     change = paired_difference(after.correct.mean(axis=1), before.correct.mean(axis=1))
-    flips = mcnemar(after.first_correct, before.first_correct)
-    return {"change": change.as_dict(), "flips": flips.as_dict(), "detectable": detectable_given(change)}
+    return change, mcnemar(after.first_correct, before.first_correct), detectable_from(change)
 
 
 def detectable(study: Study) -> list[dict[str, Any]]:
-    """Per task, before anything is run: problems, samples, and the smallest difference of pass@1 between two variants
-    that would be found four times in five.
+    """Return per task, before anything is run: problems, samples, and the smallest difference of pass@1 between two
+    variants that would be found four times in five.
     """
     rows = []
     for ref in study.tasks:

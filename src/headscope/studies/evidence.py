@@ -1,111 +1,123 @@
-"""``evidence.json``: what teacher forcing says of a head set on a task, with what else could explain it beside it."""
+"""What teacher forcing says of a head set on a task, with what else could explain it next to it."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-from headscope import storage
+import numpy as np
+from jaxtyping import Float
+
 from headscope.comparison.ablation_evidence import (
     difference_in_differences,
     dose_response,
     guard,
+    judge_operators,
     operator_effect,
     pass_difference,
     repair,
-    standing,
 )
 from headscope.measures.intervals import paired_difference
+from headscope.operators import Operator
 from headscope.progress import Progress
 from headscope.results.estimate import Estimate
-from headscope.results.evidence import Evidence, OperatorEffect
+from headscope.results.evidence import DoseResponse, Evidence, Guard, OperatorEffect, Repair
+from headscope.results.forced_losses import ForcedLosses
+from headscope.results.head_sets import ControlledHeads
 from headscope.results.samples import Samples
-from headscope.runs import Unit
-from headscope.storage import write_json
-from headscope.studies import forced, headsets
+from headscope.runs import Inputs, Unit, Work
 from headscope.studies.ablated import Ablations
+from headscope.studies.config import Config
+from headscope.studies.forced import forced_unit
 
-FILE = "evidence.json"
-
-
-def unit(post: Ablations, base: Ablations, sets: Unit, beside: Ablations | None) -> Unit:
-    """Evidence on one group; ``{"empty": true, "reason": …}`` where there is no head or no correct answer to force.
-
-    beside: the guard's task, if the study names one.
-    """
-    study, group = post.study, sets.labels["heads"]
-    losses = {name: forced.unit(post, base, sets, name, beside) for name in study.ablate.operators}
-    sampled = {"post": (post.whole(), post.removed(sets, "zero")), "base": (base.whole(), base.removed(sets, "zero"))}
-    if beside is not None:
-        sampled["guard"] = (beside.whole(), beside.removed(sets, "zero"))
-
-    def work(out: Path, progress: Progress) -> None:
-        read = {name: forced.read(post.run.folder(each)) for name, each in losses.items()}
-        about = next(iter(read.values()))[0]
-        heads = headsets.read(post.run.folder(sets)).heads
-        if about["empty"]:
-            why = "gave no correct answer to force" if heads else f"has no {group} heads at its last checkpoint"
-            reason = f"{post.stage.variant} {why}"
-            write_json(out / FILE, {"schema_version": 1, "empty": True, "reason": reason})
-            return
-        operators = tuple(_operator(name, *each, study.seed) for name, each in read.items())
-        stands, reason = standing(operators, about["texts"])
-        shares = {
-            name: tuple(Samples.load(post.run.folder(each)).correct.mean(axis=1) for each in pair)
-            for name, pair in sampled.items()
-        }
-        first = next(iter(read.values()))[1]
-        result = Evidence(
-            task=post.task.name,
-            heads=heads,
-            texts=about["texts"],
-            dropped=about["problems"] - about["texts"],
-            operators=operators,
-            stands=stands,
-            reason=reason,
-            training=_training(first, study.seed),
-            training_pass=pass_difference(shares["post"], shares["base"]),
-            **_beside(read, beside, shares, study.seed),
-        )
-        write_json(out / FILE, result.as_dict())
-
-    labels = {"variant": post.stage.variant, "heads": group, "task": post.task.name}
-    inputs = {"sets": sets} | {f"forced {name}": each for name, each in losses.items()}
-    inputs |= {f"{name} {what}": each for name, pair in sampled.items() for what, each in zip("+-", pair, strict=True)}
-    return Unit("evidence", labels, {"seed": study.seed}, work, inputs=inputs, version=2)
+Shares = Float[np.ndarray, " problem"]
+"""Of each problem's answers, the correct ones."""
 
 
-def _operator(name: str, about: dict[str, Any], arrays: storage.Arrays, seed: int) -> OperatorEffect:
-    nll, accuracy, after = arrays["nll"], arrays["accuracy"], 2 + about["controls"]
-    return operator_effect(name, nll[0], nll[1], nll[2:after], nll[after:], accuracy[1] - accuracy[0], seed=seed)
+class EvidenceConfig(Config):
+    """What was asked, by name. guard: the guard's task, if there is one."""
+
+    task: str
+    guard: str | None
+    operators: tuple[Operator, ...]
+    seed: int
 
 
-def _change(arrays: storage.Arrays, prefix: str = "") -> Any:
-    nll = arrays[f"{prefix}nll"]
-    return nll[1] - nll[0]
+def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress) -> Evidence:
+    """Return the evidence on one group, from its losses under each operator and from generated answers."""
+    heads = inputs.load("sets", ControlledHeads).heads
+    losses = {name: inputs.load(f"forced {name}", ForcedLosses) for name in config.operators}
+    operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
+    first = losses[config.operators[0]]
+    stands, reason = judge_operators(operators, first.texts)
+    dose, guarded, repaired = _explanations(losses, config, inputs)
+    return Evidence(
+        task=config.task,
+        heads=heads,
+        texts=first.texts,
+        dropped=first.problems - first.texts,
+        operators=operators,
+        stands=stands,
+        reason=reason,
+        training=_training(first, config.seed),
+        training_pass=pass_difference(_shares(inputs, "post"), _shares(inputs, "base")),
+        dose=dose,
+        guard=guarded,
+        repair=repaired,
+    )
 
 
-def _training(arrays: storage.Arrays, seed: int) -> Estimate | None:
-    """Return what training made of the effect, on the texts that the base reads too; None where it reads none."""
-    if "base_nll" not in arrays:
+EVIDENCE = Work("evidence", EvidenceConfig, compute_evidence, version=3)
+
+
+def evidence_unit(post: Ablations, base: Ablations, sets: Unit, guarded: Ablations | None) -> Unit:
+    """Evidence on one group. guarded: the same model on the guard's task, if the study names one."""
+    study, operators = post.study, post.study.ablate.operators
+    inputs = {"sets": sets}
+    inputs |= {f"forced {name}": forced_unit(post, base, sets, name, guarded) for name in operators}
+    sampled = {"post": post, "base": base} | ({} if guarded is None else {"guard": guarded})
+    for name, ablations in sampled.items():
+        inputs |= {f"{name} whole": ablations.whole(), f"{name} removed": ablations.removed(sets, "zero")}
+    guard_task = None if guarded is None else guarded.task.name
+    config = EvidenceConfig(task=post.task.name, guard=guard_task, operators=operators, seed=study.seed)
+    labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "task": post.task.name}
+    return EVIDENCE.unit(config, labels, inputs)
+
+
+def _operator_effect(name: str, losses: ForcedLosses, seed: int) -> OperatorEffect:
+    nll, accuracy = losses.nll, losses.accuracy
+    change = accuracy[1] - accuracy[0]
+    return operator_effect(name, nll[0], nll[1], losses.control_nll, losses.matched_nll, change, seed=seed)
+
+
+def _training(losses: ForcedLosses, seed: int) -> Estimate | None:
+    """Return what training made of the effect, on the texts that the base reads too; None if it reads none."""
+    if losses.base_nll is None:
         return None
-    read = arrays.get("base_read", slice(None))
-    return difference_in_differences(_change(arrays)[read], _change(arrays, "base_"), seed=seed)
+    change = losses.nll[1] - losses.nll[0]
+    if losses.base_read is not None:
+        change = change[losses.base_read]
+    return difference_in_differences(change, losses.base_nll[1] - losses.base_nll[0], seed=seed)
 
 
-def _beside(
-    read: Mapping[Any, tuple[dict[str, Any], storage.Arrays]], beside: Ablations | None, shares: Any, seed: int
-) -> dict[str, Any]:
-    """Dose-response, guard and self-repair: from zero ablation, where it was run."""
-    if "zero" not in read:
-        return {}
-    about, arrays = read["zero"]
-    nll = arrays["nll"]
-    found: dict[str, Any] = {"repair": repair(nll[0], nll[1], arrays["direct_nll"], seed=seed)}
-    if "dose_nll" in arrays:
-        found["dose"] = dose_response(about["doses"], nll[0], arrays["dose_nll"], seed=seed)
-    if beside is not None and "guard_nll" in arrays:
-        recall: Estimate = paired_difference(shares["guard"][1], shares["guard"][0])
-        found["guard"] = guard(
-            beside.task.name, _change(arrays), arrays["guard_nll"][0], arrays["guard_nll"][1], recall, seed=seed
-        )
-    return found
+def _shares(inputs: Inputs, name: str) -> tuple[Shares, Shares]:
+    """Return the shares of correct answers with the heads and without them."""
+    whole, removed = inputs.load(f"{name} whole", Samples), inputs.load(f"{name} removed", Samples)
+    return whole.correct.mean(axis=1), removed.correct.mean(axis=1)
+
+
+def _explanations(
+    losses: Mapping[Any, ForcedLosses], config: EvidenceConfig, inputs: Inputs
+) -> tuple[DoseResponse | None, Guard | None, Repair | None]:
+    """Return dose-response, guard and self-repair, from zero ablation; None without it."""
+    if "zero" not in losses:
+        return None, None, None
+    zero = losses["zero"]
+    whole, removed = zero.nll[0], zero.nll[1]
+    dose = None if zero.dose_nll is None else dose_response(zero.doses, whole, zero.dose_nll, seed=config.seed)
+    guarded = None
+    if config.guard is not None and zero.guard_nll is not None:
+        with_heads, without = _shares(inputs, "guard")
+        recall = paired_difference(without, with_heads)
+        other_whole, other_removed = zero.guard_nll[0], zero.guard_nll[1]
+        guarded = guard(config.guard, removed - whole, other_whole, other_removed, recall, seed=config.seed)
+    repaired = None if zero.direct_nll is None else repair(whole, removed, zero.direct_nll, seed=config.seed)
+    return dose, guarded, repaired

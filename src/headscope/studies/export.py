@@ -10,11 +10,12 @@ import torch
 
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
-from headscope.interventions import OPERATORS, Text, constant, edit_weights, scale, stand_in
-from headscope.interventions.operators import Constants, head_grid
+from headscope.interventions import Constants, Text, constant, edit_weights, make_replacement, scale
+from headscope.interventions.head_edits import head_grid
 from headscope.models import Subject, load_model
-from headscope.models.loading import without_bars
-from headscope.models.validation import rounding
+from headscope.models.loading import without_progress_bars
+from headscope.models.validation import rounding_tolerance
+from headscope.operators import OPERATORS
 from headscope.studies.stages import model_path
 
 _PROBE = 16
@@ -35,7 +36,8 @@ def export_edited(
     model: a folder, a hub id or a built-in name. operator: zero, mean or optimal; ``alpha`` scales instead.
     reference: for mean and optimal, a text file with one text per line.
     The folder is loaded again and held against the hooks. Raises InputError where a head does not exist, the operator
-    is no constant, the reference is missing, the folder is not empty, or the checkpoint cannot hold the edit.
+    is no constant, the reference is missing or has several parts, the folder is not empty, or the checkpoint cannot
+    hold the edit.
     """
     if out.exists() and any(out.iterdir()):
         raise InputError(f"folder {out} is not empty; name another with --out")
@@ -46,7 +48,7 @@ def export_edited(
     added = None if values is None else {str(head): values[head.layer, head.head] for head in chosen}
     edited = edit_weights(subject, factors, added)
     with _whole(out) as aside:
-        with without_bars():
+        with without_progress_bars():
             edited.model.save_pretrained(aside)
         if edited.tokenizer is not None:
             edited.tokenizer.save_pretrained(aside)
@@ -60,7 +62,7 @@ def export_edited(
                 f"o_proj, zero and scaling need none ({error})"
             ) from error
         difference = _difference(subject, chosen, alpha, values, saved)
-        if difference > rounding(subject.model.dtype):
+        if difference > rounding_tolerance(subject.model.dtype):
             raise InputError(
                 f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on "
                 f"o_proj, which its class leaves out on loading (logits are off by {difference:.1g}); zero and scaling "
@@ -97,13 +99,12 @@ def _constants(subject: Subject, operator: str, reference: Path | None) -> Any:
         raise InputError(f"operator {operator} {kind}; weights can hold zero, mean and optimal, and --alpha")
     if operator == "zero":
         return None
-    texts = _texts(subject, reference)
-    if operator == "mean":
-        from headscope.interventions import capture_mean
-
-        return capture_mean(subject, [text.tokens for text in texts])
-    fill = stand_in(subject, operator, texts).fill
-    assert isinstance(fill, Constants)
+    fill = make_replacement(subject, operator, _texts(subject, reference)).fill
+    if not isinstance(fill, Constants):
+        raise InputError(
+            f"operator {operator} has a mean for each part of the texts in {reference} (prompt, thinking, answer), and "
+            "weights hold one constant per head; give texts without think markers, or use optimal"
+        )
     return fill.values
 
 

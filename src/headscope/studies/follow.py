@@ -27,6 +27,6 @@ def follow(study: Study, out: Path, *, goal: str = "run", retry: bool = False) -
             missing.add(unit.address)
             continue
         try:
-            unit.work(run.partial(unit), SILENT)
+            unit.work.run(unit.config, run.inputs(unit, run.partial(unit)), SILENT)
         except InputError:  # the first process has met it too, and records it
             missing.add(unit.address)

@@ -1,136 +1,171 @@
 """Losses of a head set and its controls under one operator, teacher-forced on the model's own correct answers."""
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
-from headscope import storage
 from headscope.heads import HeadSet
 from headscope.progress import Progress
-from headscope.runs import Unit
-from headscope.studies import headsets
-from headscope.studies.ablated import Ablations
+from headscope.results.forced_losses import ForcedLosses
+from headscope.results.head_sets import ControlledHeads
+from headscope.results.not_run import NotRun
+from headscope.results.samples import Samples
+from headscope.runs import Inputs, Unit, Work
+from headscope.storage import Arrays
+from headscope.studies.ablated import REFERENCE_TEXTS, Ablations, Asked, answered_texts, replacement
+from headscope.studies.config import Config
+from headscope.studies.sources import TaskSource
+from headscope.studies.stages import ModelSource
 
 if TYPE_CHECKING:
-    from headscope.interventions import Forced, Text
+    from headscope.interventions import TeacherForcedMetrics, Text
 
-SCHEMA_VERSION = 1
-NAME = "losses"
+EditGrid = Float[np.ndarray, "edit layer head"]
 
 
-def unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Ablations | None) -> Unit:
-    """``losses``: [edit, text] of the whole model, the set, its layer-matched and its importance-matched controls.
+class ForcedConfig(Config):
+    """The post-trained and the base model, whose answers are forced, and what is done to the heads.
 
-    Beside them, on those of the texts it can read, the base model whole and without the set; for ``zero`` also the
-    doses, the direct effect, and the set on the guard's texts. Empty where there is no head or no correct answer.
+    texts: correct answers forced, at most. reference_texts: behind a mean, a donor or a constant.
+    doses: factors α the heads' writes are also scaled by. guard: a task on which nothing should happen.
+    importance_controls: whether the sets of like importance are measured too.
     """
-    settings = post.study.ablate
-    first = operator == settings.operators[0]
-    doses = settings.scales if operator == "zero" else ()
 
-    def work(out: Path, progress: Progress) -> None:
-        found, texts = headsets.read(post.run.folder(sets)), post.texts(settings.texts, correct=True)
-        about = {"texts": len(texts), "problems": len(post.task.problems), "doses": list(doses)}
-        if not found.heads or not texts:
-            storage.save(out, NAME, SCHEMA_VERSION, {}, about | {"empty": True})
-            return
-        matched = found.importance_controls if first else []
-        edits = _edits([HeadSet(()), found.heads, *found.controls, *matched], found.shape)
-        dosed = _doses(doses, found.heads, found.shape)
-        swept = _forced(post, operator, texts, np.concatenate([edits, dosed]), progress)
-        arrays = {"nll": swept.nll[: len(edits)], "accuracy": swept.accuracy[: len(edits)]}
-        arrays |= _base(base, operator, texts, edits[:2], progress)
-        if len(dosed):
-            arrays["dose_nll"] = swept.nll[len(edits) :]
-        if operator == "zero":
-            arrays |= _beside(post, found.heads, texts, edits[:2], guard, progress)
-        counts = {"controls": len(found.controls), "matched": len(matched), "empty": False}
-        storage.save(out, NAME, SCHEMA_VERSION, arrays, about | counts)
+    post: ModelSource
+    base: ModelSource
+    task: TaskSource
+    guard: TaskSource | None
+    operator: str
+    texts: int
+    reference_texts: int
+    doses: tuple[float, ...]
+    importance_controls: bool
+    seed: int
 
-    labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "operator": operator}
-    inputs = {"sets": sets, "whole": post.whole()} | post.stage.inputs | post.references(operator)
-    inputs |= {f"base {role}": each for role, each in base.references(operator).items()}
-    if guard is not None and operator == "zero":
+
+def compute_forced(config: ForcedConfig, inputs: Inputs, progress: Progress) -> ForcedLosses | NotRun:
+    """Return losses of the whole model, the set, its layer-matched and its importance-matched controls.
+
+    Also, on those of the texts it can read, of the base model whole and without the set; for ``zero`` also of the
+    doses, the direct effect, and the set on the guard's texts.
+    """
+    sets = inputs.load("sets", ControlledHeads)
+    post = Asked(config.post.stage(inputs), config.task.task())
+    texts = answered_texts(post, inputs.load("whole", Samples), config.texts, correct=True)
+    if not texts:
+        return NotRun(f"{config.post.name} gave no correct answer to force")
+    matched = sets.importance_controls if config.importance_controls else ()
+    edits = _edit_grid([HeadSet(()), sets.heads, *sets.controls, *matched], sets.shape)
+    doses = _dose_grid(config.doses, sets.heads, sets.shape)
+    swept = _force(post, config, inputs, texts, np.concatenate([edits, doses]), progress)
+    optional = _force_base(config, inputs, texts, edits[:2], progress)
+    if config.operator == "zero":
+        optional |= _force_for_zero(post, config, inputs, sets.heads, texts, edits[:2], progress)
+    if len(doses):
+        optional["dose_nll"] = swept.nll[len(edits) :]
+    return ForcedLosses(
+        nll=swept.nll[: len(edits)],
+        accuracy=swept.accuracy[: len(edits)],
+        controls=len(sets.controls),
+        matched=len(matched),
+        problems=len(post.task.problems),
+        doses=config.doses,
+        **optional,
+    )
+
+
+FORCED = Work("forced", ForcedConfig, compute_forced, version=2)
+
+
+def forced_unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Ablations | None) -> Unit:
+    """Losses of a group under one operator; ``guard`` is asked under zero ablation alone."""
+    settings, is_zero = post.study.ablate, operator == "zero"
+    config = ForcedConfig(
+        post=post.stage.source,
+        base=base.stage.source,
+        task=post.task,
+        guard=guard.task if guard is not None and is_zero else None,
+        operator=operator,
+        texts=settings.texts,
+        reference_texts=REFERENCE_TEXTS,
+        doses=settings.scales if is_zero else (),
+        importance_controls=operator == settings.operators[0],
+        seed=post.study.seed,
+    )
+    inputs = {"sets": sets, "whole": post.whole()} | post.stage.inputs | base.stage.inputs | post.references(operator)
+    inputs |= {f"base {role}": unit for role, unit in base.references(operator).items()}
+    if guard is not None and is_zero:
         inputs["guard"] = guard.whole()
-    config = {
-        "operator": operator,
-        "texts": settings.texts,
-        "doses": list(doses),
-        "matched": first,
-        "seed": post.study.seed,
-        "base": base.stage.identity,
-    }
-    return Unit("forced", labels | {"task": post.task.name}, config, work, inputs=inputs)
+    labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "operator": operator}
+    return FORCED.unit(config, labels | {"task": post.task.name}, inputs)
 
 
-def read(folder: Path) -> tuple[dict[str, Any], storage.Arrays]:
-    """Counts and losses from a unit's folder; no losses where ``empty``."""
-    return storage.load(folder, NAME, SCHEMA_VERSION, keys=["empty", "texts", "problems"], arrays=[])
-
-
-def _forced(
-    model: Ablations,
-    operator: str,
-    texts: Sequence["Text"],
-    edits: Float[np.ndarray, "edit layer head"],
+def _force(
+    asked: Asked,
+    config: ForcedConfig,
+    inputs: Inputs,
+    texts: "Sequence[Text]",
+    edits: EditGrid,
     progress: Progress,
-) -> "Forced":
-    from headscope.interventions import teacher_forced
+    prefix: str = "",
+) -> "TeacherForcedMetrics":
+    """Return losses of every edit; ``prefix`` is that of the inputs a replacement is made from."""
+    from headscope.interventions import teacher_force
     from headscope.studies.subjects import load
 
-    subject = load(model.stage)
-    by = model.stand_in(subject, operator)
-    return teacher_forced(subject, texts, edits, fill=by.fill, reader=by.reader, progress=progress)
+    subject = load(asked.stage)
+    fill = replacement(asked, inputs, config.operator, config.reference_texts, config.seed, prefix)
+    return teacher_force(subject, texts, edits, fill=fill.fill, reader=fill.reader, progress=progress)
 
 
-def _base(
-    base: Ablations,
-    operator: str,
-    texts: Sequence["Text"],
-    edits: Float[np.ndarray, "edit layer head"],
-    progress: Progress,
-) -> storage.Arrays:
-    """Losses of the base model, and which texts they are of, by ``base_read``, where it lacks a token of the others."""
-    from headscope.models import entries
+def _force_base(
+    config: ForcedConfig, inputs: Inputs, texts: "Sequence[Text]", edits: EditGrid, progress: Progress
+) -> Arrays:
+    """Return losses of the base model, and which texts they are of if it lacks a token of the others."""
+    from headscope.models import vocabulary_size
     from headscope.studies.subjects import load
 
-    vocabulary = entries(load(base.stage))
-    read = [index for index, text in enumerate(texts) if max(text.tokens) < vocabulary]
-    if not read:
-        return {"base_read": np.array(read, dtype=np.int64)}
-    losses = _forced(base, operator, [texts[index] for index in read], edits, progress)
-    arrays: storage.Arrays = {"base_nll": losses.nll, "base_accuracy": losses.accuracy}
-    return arrays if len(read) == len(texts) else arrays | {"base_read": np.array(read, dtype=np.int64)}
+    base = Asked(config.base.stage(inputs), config.task.task())
+    vocabulary = vocabulary_size(load(base.stage))
+    readable = [index for index, text in enumerate(texts) if max(text.tokens) < vocabulary]
+    if not readable:
+        return {"base_read": np.array(readable, dtype=np.int64)}
+    losses = _force(base, config, inputs, [texts[index] for index in readable], edits, progress, "base ")
+    arrays: Arrays = {"base_nll": losses.nll, "base_accuracy": losses.accuracy}
+    return arrays if len(readable) == len(texts) else arrays | {"base_read": np.array(readable, dtype=np.int64)}
 
 
-def _beside(
-    post: Ablations,
+def _force_for_zero(
+    post: Asked,
+    config: ForcedConfig,
+    inputs: Inputs,
     heads: HeadSet,
-    texts: Sequence["Text"],
-    edits: Float[np.ndarray, "edit layer head"],
-    guard: Ablations | None,
+    texts: "Sequence[Text]",
+    edits: EditGrid,
     progress: Progress,
-) -> storage.Arrays:
-    """What only zero ablation is asked: the direct effect, and the guard's texts."""
+) -> Arrays:
+    """Return what only zero ablation is asked: the direct effect, and losses of the guard's texts."""
     from headscope.interventions import direct_loss
     from headscope.studies.subjects import load
 
-    found = {"direct_nll": direct_loss(load(post.stage), heads, texts, progress=progress)}
-    others = [] if guard is None else guard.texts(post.study.ablate.texts, correct=True)
+    arrays: Arrays = {"direct_nll": direct_loss(load(post.stage), heads, texts, progress=progress)}
+    if config.guard is None:
+        return arrays
+    guard = Asked(post.stage, config.guard.task())
+    others = answered_texts(guard, inputs.load("guard", Samples), config.texts, correct=True)
     if others:
-        found["guard_nll"] = _forced(post, "zero", others, edits, progress).nll
-    return found
+        arrays["guard_nll"] = _force(guard, config, inputs, others, edits, progress).nll
+    return arrays
 
 
-def _edits(sets: Sequence[HeadSet], shape: tuple[int, ...]) -> Float[np.ndarray, "edit layer head"]:
+def _edit_grid(sets: Sequence[HeadSet], shape: tuple[int, int]) -> EditGrid:
     layers, width = shape
-    return np.stack([1 - each.grid(layers, width) for each in sets]).astype(np.float32)
+    return np.stack([1 - heads.grid(layers, width) for heads in sets]).astype(np.float32)
 
 
-def _doses(alphas: Sequence[float], heads: HeadSet, shape: tuple[int, ...]) -> Float[np.ndarray, "edit layer head"]:
+def _dose_grid(alphas: Sequence[float], heads: HeadSet, shape: tuple[int, int]) -> EditGrid:
     layers, width = shape
     grid = heads.grid(layers, width)
     return np.array([np.where(grid, alpha, 1.0) for alpha in alphas], dtype=np.float32).reshape(-1, layers, width)

@@ -2,89 +2,106 @@
 
 import math
 import random
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import Literal
 
 from headscope.errors import InputError
 from headscope.evaluation import Problem, Sampling, prompt_ids, sample
 from headscope.pairs import Pairs
 from headscope.progress import Progress
-from headscope.runs import Unit
 from headscope.studies import sources
+from headscope.studies.config import Config
+from headscope.studies.sources import TaskSource
 from headscope.studies.stages import Stage
-from headscope.studies.study import DiscoverConfig, Study
+from headscope.studies.study import Positions, Study, TaskRef
 
-SETS = ("main", "fresh")
-SPARE = 4  # candidates drawn per wanted pair: some answers are too short, some openings equal
-
-
-def units(study: Study, base: Stage, final: Stage) -> dict[str, Unit]:
-    """The two sets of a variant, from different problems: ``main`` and, for the test-retest null, ``fresh``."""
-    problems = [problem for ref in study.discover_tasks for problem in sources.task(ref, study.data_dir).problems]
-    if len(problems) < len(SETS):
-        raise InputError(
-            f"discover.tasks hold {len(problems)} problem; at least {len(SETS)} are needed, one per pair set"
-        )
-    random.Random(study.seed).shuffle(problems)
-    return {name: _unit(study, base, final, name, problems[index :: len(SETS)]) for index, name in enumerate(SETS)}
+CANDIDATES_PER_PAIR = 4  # some answers are too short, some openings equal
 
 
-def _unit(study: Study, base: Stage, final: Stage, name: str, problems: list[Problem]) -> Unit:
+class OpeningsConfig(Config):
+    """Pairs of openings sampled from base and final model.
+
+    tasks: whose problems are asked; they are shuffled by ``seed`` and dealt to as many sets as there are.
+    set_index, sets: which of the sets this is.
+    pairs: wanted; candidates: openings drawn for each.
+    opening_tokens: length of an opening. positions: of an opening, where next-token distributions are read.
+    """
+
+    contrast: Literal["openings"] = "openings"
+    tasks: tuple[TaskSource, ...]
+    set_index: int
+    sets: int
+    pairs: int
+    candidates: int
+    opening_tokens: int
+    temperature: float
+    positions: Positions
+    seed: int
+
+    def problems(self) -> list[Problem]:
+        """Return the problems of this set, in the order they are asked."""
+        problems = [problem for source in self.tasks for problem in source.task().problems]
+        random.Random(self.seed).shuffle(problems)
+        return problems[self.set_index :: self.sets]
+
+
+def opening_configs(study: Study, tasks: Sequence[TaskRef], positions: Positions, sets: int) -> list[OpeningsConfig]:
+    """Return the settings of as many sets of pairs, from different problems of these tasks.
+
+    Raises InputError if there are fewer problems than sets.
+    """
+    named = tuple(TaskSource.of(ref, study.data_dir) for ref in tasks)
+    problems = sum(len(sources.task(ref, study.data_dir)) for ref in tasks)
+    if problems < sets:
+        raise InputError(f"discover.tasks hold {problems} problem; at least {sets} are needed, one per pair set")
     settings = study.discover
-    config = {
-        "pairs": settings.pairs,
-        "opening_tokens": settings.opening_tokens,
-        "temperature": settings.temperature,
-        "positions": settings.positions,
-        "seed": study.seed,
-        "problems": sources.task_digest(problems),
-        "base": base.identity | base.config.chat.model_dump(),
-        "final": final.identity | final.config.chat.model_dump(),
-    }
-
-    def work(out: Path, progress: Progress) -> None:
-        from headscope.studies.subjects import check_loaded, readable
-
-        check_loaded(base, final)
-        per_problem = max(1, math.ceil(SPARE * settings.pairs / len(problems)))
-        asked = problems[: math.ceil(SPARE * settings.pairs / per_problem)]
-        sampling = Sampling(per_problem, settings.opening_tokens, settings.temperature, 1.0, study.seed)
-        corrupt = _openings(base, asked, sampling, progress)
-        # Another seed: with shared random numbers two like models would open alike, and equal openings are no pair.
-        clean = _openings(final, asked, replace(sampling, seed=study.seed + 1), progress)
-        prompts = [prompt for prompt in _prompts(final, asked) for _ in range(per_problem)]
-        # All problems once, then all of them again: the first so many pairs come from as many problems as there are.
-        turns = [index for turn in range(per_problem) for index in range(turn, len(prompts), per_problem)]
-        pairs = Pairs.from_openings(
-            [prompts[index] for index in turns],
-            [clean[index] for index in turns],
-            [corrupt[index] for index in turns],
-            settings.opening_tokens,
-            _evaluated(settings),
-            bos=_bos(final),
+    return [
+        OpeningsConfig(
+            tasks=named,
+            set_index=index,
+            sets=sets,
+            pairs=settings.pairs,
+            candidates=CANDIDATES_PER_PAIR,
+            opening_tokens=settings.opening_tokens,
+            temperature=settings.temperature,
+            positions=positions,
+            seed=study.seed,
         )
-        pairs = readable(pairs, base, final)[: settings.pairs]
-        if settings.positions == "disagreement":
-            pairs = _at_disagreement(base, final, pairs, progress)
-        pairs.save(out)
-
-    return Unit("pairs", {"variant": final.variant, "pairs": name}, config, work, inputs=base.inputs | final.inputs)
+        for index in range(sets)
+    ]
 
 
-def _evaluated(settings: DiscoverConfig) -> str | list[int]:
-    """Evaluated positions as ``Pairs`` counts them: texts differ in length, so an opening's from the end."""
-    if settings.positions == "disagreement":
+def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Progress) -> Pairs:
+    """Return candidates that both models sampled, in the order in which pairs are taken from them."""
+    problems = config.problems()
+    wanted = config.candidates * config.pairs
+    per_problem = max(1, math.ceil(wanted / len(problems)))
+    asked = problems[: math.ceil(wanted / per_problem)]
+    sampling = Sampling(per_problem, config.opening_tokens, config.temperature, 1.0, config.seed)
+    corrupt = _openings(base, asked, sampling, progress)
+    # Another seed: with shared random numbers two like models would open alike, and equal openings are no pair.
+    clean = _openings(final, asked, replace(sampling, seed=config.seed + 1), progress)
+    prompts = [prompt for prompt in _prompts(final, asked) for _ in range(per_problem)]
+    # All problems once, then all of them again: the first so many pairs come from as many problems as there are.
+    order = [index for turn in range(per_problem) for index in range(turn, len(prompts), per_problem)]
+    return Pairs.from_openings(
+        [prompts[index] for index in order],
+        [clean[index] for index in order],
+        [corrupt[index] for index in order],
+        config.opening_tokens,
+        _evaluated_positions(config),
+        bos=_bos(final),
+    )
+
+
+def _evaluated_positions(config: OpeningsConfig) -> str | list[int]:
+    """Return evaluated positions as ``Pairs`` counts them: texts differ in length, so an opening's from the end."""
+    if config.positions == "disagreement":
         return "answer"  # to choose from, once the pairs are made
-    if isinstance(settings.positions, str):
-        return settings.positions
-    return [each if each < 0 else each - settings.opening_tokens for each in settings.positions]
-
-
-def _at_disagreement(base: Stage, final: Stage, pairs: Pairs, progress: Progress) -> Pairs:
-    from headscope.circuits.disagreement import disagreement
-    from headscope.studies.subjects import load
-
-    return disagreement(load(base), load(final), pairs, progress=progress)
+    if isinstance(config.positions, str):
+        return config.positions
+    return [position if position < 0 else position - config.opening_tokens for position in config.positions]
 
 
 def _prompts(stage: Stage, problems: list[Problem]) -> list[list[int]]:
@@ -95,7 +112,7 @@ def _prompts(stage: Stage, problems: list[Problem]) -> list[list[int]]:
 
 
 def _openings(stage: Stage, problems: list[Problem], sampling: Sampling, progress: Progress) -> list[tuple[int, ...]]:
-    """The first tokens of the stage's answers, problem-major."""
+    """Return the first tokens of the stage's answers, problem-major."""
     from headscope.studies.subjects import load
 
     subject = load(stage)

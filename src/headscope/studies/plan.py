@@ -9,9 +9,17 @@ from pathlib import Path
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.units import closure
-from headscope.studies import ablate, compare, contrasts, crossed, discover, effects, evaluate, thinking, train
+from headscope.studies import evaluate
+from headscope.studies.ablate import Sweep
+from headscope.studies.compare import Scored, comparison_unit
+from headscope.studies.contrasts import exchanged_unit, pair_units
+from headscope.studies.crossed import crossed_unit
+from headscope.studies.discover import faithfulness_unit, scores_unit
+from headscope.studies.effects import FinalUnits, effects_unit
 from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
 from headscope.studies.study import Study, VariantConfig
+from headscope.studies.thinking import Mode, think_pairs, thinking_unit
+from headscope.studies.train import train_unit
 from headscope.training import read_log
 
 COMPARED = ("comparison", "crossed", "thinking", "effects")
@@ -42,31 +50,32 @@ def training_units(units: Iterable[Unit]) -> list[Unit]:
 
 def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     base = base_stage(study)
-    trained = {
-        each.name: train.unit(study, each, base, variant_model(study, each).chat)
-        for each in study.variants
-        if each.train is not None
-    }
+    trained = {}
+    for variant in study.variants:
+        if variant.train is not None:
+            trained[variant.name] = train_unit(study, variant, base, variant_model(study, variant).chat)
     yield from trained.values()
-    stages = {each.name: checkpoint_stages(study, each, run, trained.get(each.name)) for each in study.variants}
+    stages = {}
+    for variant in study.variants:
+        stages[variant.name] = checkpoint_stages(study, variant, run, trained.get(variant.name))
     answers: dict[str, dict[str, Unit]] = {name: {} for name in stages}
     for ref in study.tasks:
         before = evaluate.samples_unit(study, base, ref)
-        yield evaluate.measures_unit(study, run, before)
-        for name, found in stages.items():
-            samples = evaluate.samples_unit(study, found[-1], ref)
+        yield evaluate.measures_unit(study, before)
+        for name, checkpoints in stages.items():
+            samples = evaluate.samples_unit(study, checkpoints[-1], ref)
             answers[name][str(samples.labels["task"])] = samples
-            yield evaluate.measures_unit(study, run, samples, before)
-    circuits = {each.name: _circuits(study, run, each.name, base, stages[each.name]) for each in study.variants}
-    done = {}
+            yield evaluate.measures_unit(study, samples, before)
+    circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
+    finals = {}
     for variant in study.variants:
-        each, rewards = circuits[variant.name], _reward_log(run, variant, trained.get(variant.name))
-        comparison = compare.unit(study, run, variant.name, each.scored, rewards)
-        done[variant.name] = effects.Done(comparison, each.last, each.curves[1])
-        yield from _variant_units(study, run, variant.name, each, comparison)
-    if done:
-        yield effects.unit(study, run, done)
-    yield from _thinking_units(study, run, circuits, answers)
+        units, log = circuits[variant.name], _reward_log(variant)
+        comparison = comparison_unit(study, variant.name, units.scored, log, trained.get(variant.name))
+        finals[variant.name] = FinalUnits(comparison, units.last, units.curves[1])
+        yield from _variant_units(study, variant.name, units, comparison)
+    if finals:
+        yield effects_unit(study, finals)
+    yield from _thinking_units(study, circuits, answers)
 
 
 @dataclass(frozen=True)
@@ -76,7 +85,7 @@ class _Circuits:
     base: Stage
     final: Stage
     pairs: dict[str, Unit]
-    scored: compare.Scored
+    scored: Scored
     curves: tuple[Unit, Unit]
 
     @property
@@ -85,59 +94,54 @@ class _Circuits:
         return self.scored.checkpoints[self.final.step]
 
 
-def _circuits(study: Study, run: RunDirectory, variant: str, base: Stage, stages: list[Stage]) -> _Circuits:
-    pairs = contrasts.units(study, base, stages[-1])
+def _circuits(study: Study, variant: str, base: Stage, stages: list[Stage]) -> _Circuits:
+    pairs = pair_units(study, base, stages[-1])
     # Checkpoint 0 of a training run is the base itself, which is scored as such.
     later = [stage for stage in stages if stage.step > 0] or stages[-1:]
     main, fresh = pairs["main"], pairs["fresh"]
-    scored = compare.Scored(
-        discover.unit(study, run, base, variant, main),
-        discover.unit(study, run, base, variant, fresh),
-        {stage.step: discover.unit(study, run, stage, variant, main) for stage in later},
+    scored = Scored(
+        scores_unit(study, base, variant, main),
+        scores_unit(study, base, variant, fresh),
+        {stage.step: scores_unit(study, stage, variant, main) for stage in later},
     )
     last = scored.checkpoints[later[-1].step]
-    curves = (
-        discover.faithfulness_unit(study, run, base, scored.base),
-        discover.faithfulness_unit(study, run, later[-1], last),
-    )
+    curves = faithfulness_unit(study, base, scored.base), faithfulness_unit(study, later[-1], last)
     return _Circuits(base, later[-1], pairs, scored, curves)
 
 
-def _variant_units(study: Study, run: RunDirectory, variant: str, found: _Circuits, comparison: Unit) -> Iterator[Unit]:
-    scored = found.scored
-    yield from (scored.base, scored.fresh, *scored.checkpoints.values(), *found.curves)
+def _variant_units(study: Study, variant: str, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:
+    scored = circuits.scored
+    yield from (scored.base, scored.fresh, *scored.checkpoints.values(), *circuits.curves)
     yield comparison
     if study.discover.crossed:
-        yield from _crossed_units(study, run, variant, found)
+        yield from _crossed_units(study, variant, circuits)
     for ref in study.ablate_tasks:
-        yield from ablate.Sweep(study, run, found.final, comparison, ref).units()
+        yield from Sweep(study, circuits.final, comparison, ref).units()
 
 
-def _crossed_units(study: Study, run: RunDirectory, variant: str, found: _Circuits) -> Iterator[Unit]:
-    exchanged = crossed.pairs_unit(run, found.pairs["main"])
-    base, post = (discover.unit(study, run, stage, variant, exchanged) for stage in (found.base, found.final))
+def _crossed_units(study: Study, variant: str, circuits: _Circuits) -> Iterator[Unit]:
+    exchanged = exchanged_unit(circuits.pairs["main"])
+    base = scores_unit(study, circuits.base, variant, exchanged)
+    post = scores_unit(study, circuits.final, variant, exchanged)
     yield from (base, post)
-    yield crossed.unit(study, run, variant, (base, found.scored.base), (post, found.last))
+    yield crossed_unit(study, variant, (base, circuits.scored.base), (post, circuits.last))
 
 
 def _thinking_units(
-    study: Study, run: RunDirectory, circuits: dict[str, _Circuits], answers: dict[str, dict[str, Unit]]
+    study: Study, circuits: dict[str, _Circuits], answers: dict[str, dict[str, Unit]]
 ) -> Iterator[Unit]:
-    for on, off in thinking.modes([each.final for each in circuits.values()]):
-        one, other = (
-            thinking.Mode(name, circuits[name].last, circuits[name].curves[1], answers[name])
-            for name in (on.variant, off.variant)
-        )
-        again = discover.unit(study, run, off, off.variant, circuits[off.variant].pairs["fresh"])
+    for on, off in think_pairs([units.final for units in circuits.values()]):
+        modes = []
+        for name in (on.variant, off.variant):
+            modes.append(Mode(name, circuits[name].last, circuits[name].curves[1], answers[name]))
+        again = scores_unit(study, off, off.variant, circuits[off.variant].pairs["fresh"])
         yield again
-        yield thinking.unit(study, run, one, other, again)
+        yield thinking_unit(study, modes[0], modes[1], again)
 
 
-def _reward_log(run: RunDirectory, variant: VariantConfig, trained: Unit | None) -> compare.RewardLog | None:
-    if trained is not None:
-        return compare.RewardLog(run.folder(trained) / "log.jsonl", trained)
+def _reward_log(variant: VariantConfig) -> Path | None:
+    """Return the reward log of a variant trained elsewhere; one that cannot be read is refused before hours of work."""
     if variant.reward_log is None:
         return None
-    log = Path(variant.reward_log)
-    read_log(log)  # one that cannot be read is refused here, not after hours of scoring
-    return compare.RewardLog(log)
+    read_log(variant.reward_log)
+    return Path(variant.reward_log)

@@ -12,9 +12,9 @@ from typing import Any
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.errors import InputError
 from headscope.evaluation import check_golds, prompt_ids
-from headscope.evaluation.sampling import check_room
+from headscope.evaluation.completions import check_room
 from headscope.measures.multiplicity import ALPHA
-from headscope.model_folder import read_model_config
+from headscope.model_files.folder import read_model_config
 from headscope.runs import RunDirectory
 from headscope.runs.digests import file_digest
 from headscope.studies import rewards, sources, train
@@ -142,7 +142,7 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
             columns = ("prompt", "completion", *(["chat_template_kwargs"] if settings.hybrid else []))
             rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
             rendering.check_completions(speaker.tokenizer, rows.select(range(min(ROWS, len(rows)))))
-            return rendering.described(speaker.tokenizer, rows[0], max_length=settings.max_length)
+            return rendering.describe_row(speaker.tokenizer, rows[0], max_length=settings.max_length)
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
         if isinstance(settings, GrpoTraining):
             rewards.named(settings.rewards, settings.dataset)
@@ -150,6 +150,6 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
         else:
             launch.check_fills(len(prompts), "batch_size", settings.batch_size)
         switches = train.template_switches(chat) | settings.chat
-        return rendering.described(speaker.tokenizer, prompts[0], switches)
+        return rendering.describe_row(speaker.tokenizer, prompts[0], switches)
     except InputError as error:
         raise InputError(f"variant {speaker.stage.variant} cannot be trained: {error}") from error

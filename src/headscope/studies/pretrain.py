@@ -6,16 +6,16 @@ from typing import Any
 
 from headscope.evaluation import Chat, Sampling, evaluate, pass_at_k
 from headscope.evaluation import Task as Tier
-from headscope.lab import base as lab
+from headscope.lab import builtin_data as lab
 from headscope.lab.pretrain import pretrain
 from headscope.lab.recipes import Recipe
 from headscope.measures.intervals import wilson
 from headscope.models import load_model
 from headscope.progress import SILENT, Progress
 from headscope.results.samples import Samples
+from headscope.results.table import Table
 from headscope.storage import write_json, write_text
 from headscope.studies import sources
-from headscope.studies.summaries import markdown
 
 PROBLEMS, SAMPLES = 200, 16
 LONGEST, SHORTEST = 100, 8  # tokens of an answer, with and without thinking
@@ -87,4 +87,4 @@ def _markdown(card: dict[str, Any]) -> str:
         f"{last['seconds'] / 60:.0f} minutes on {recipe['threads']} thread, seed {recipe['seed']}. Sampled at "
         "temperature 1; intervals over problems (over responses for the share correct when it thinks).\n\n"
     )
-    return head + markdown(card["accuracy"]) + "\n"
+    return head + Table("accuracy", tuple(card["accuracy"])).markdown() + "\n"

@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from headscope.named_models import title
+from headscope.model_files.named_models import model_title
 from headscope.progress import SILENT, Progress
-from headscope.runs import Outcome, RunDirectory, Unit, execute, provenance
-from headscope.runs.directory import SCHEMA_VERSION
-from headscope.storage import write_json, write_text
+from headscope.runs import Outcome, RunDirectory, Unit, execute
+from headscope.storage import write_text
 from headscope.studies.plan import plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
@@ -45,25 +43,10 @@ def run_study(
     return run, outcome
 
 
-def lock_content(study: Study, units: Sequence[Unit]) -> dict[str, Any]:
-    """``study.lock.json``: the resolved study, what it ran with, and the units of the plan."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "study": study.model_dump(mode="json"),
-        "provenance": {
-            "versions": provenance.versions(),
-            "source": provenance.commit(),
-            "hardware": provenance.hardware(),
-            "models": _model_titles(study),
-        },
-        "units": [{"kind": unit.kind, "digest": unit.digest, "labels": unit.labels} for unit in units],
-    }
-
-
 def _model_titles(study: Study) -> dict[str, str]:
     """Return what the base and the finished variants are called: ``smollm2-135m`` may be one of two models."""
     names = {"base": study.base.model} | {each.name: each.model for each in study.variants if each.model is not None}
-    return {name: title(model_path(model)) for name, model in names.items()}
+    return {name: model_title(model_path(model)) for name, model in names.items()}
 
 
 def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
@@ -71,4 +54,4 @@ def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
         run.path / "study.yaml",
         yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
     )
-    write_json(run.lock_file, lock_content(study, units))
+    run.write_lock(study.model_dump(mode="json"), [unit.row for unit in units], _model_titles(study))

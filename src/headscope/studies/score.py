@@ -8,11 +8,11 @@ from typing import Any
 from headscope.errors import InputError
 from headscope.evaluation import Task, pass_at_1, rescore
 from headscope.progress import SILENT, Progress
-from headscope.results.estimate import Estimate
+from headscope.results.codec import to_json
+from headscope.results.measures import Measures
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
-from headscope.storage import write_json
-from headscope.studies.evaluate import measures
+from headscope.studies.evaluate import measure
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,7 +22,7 @@ class Rescored:
     name: str
     before: Samples
     after: Samples
-    measures: dict[str, Any]
+    measures: Measures
 
     @property
     def changes(self) -> dict[str, int]:
@@ -34,19 +34,20 @@ class Rescored:
         """For a table."""
         return {
             "samples": self.name,
-            "problems × samples": f"{self.measures['n_problems']} × {self.measures['samples']}",
+            "problems × samples": self.measures.size,
             "pass@1 as saved": str(pass_at_1(self.before.correct)),
-            "pass@1 now": str(Estimate(**self.measures["pass_at_k"]["1"])),
-            "unparsed": f"{self.measures['rates']['unparsed']:.1%}",
-            "unfinished": f"{self.measures['rates']['unfinished']:.1%}",
-            "timed out": f"{self.measures['rates']['timeout']:.1%}",
+            "pass@1 now": str(self.measures.pass_at_k[1]),
+            "unparsed": f"{self.measures.rates['unparsed']:.1%}",
+            "unfinished": f"{self.measures.rates['unfinished']:.1%}",
+            "timed out": f"{self.measures.rates['timeout']:.1%}",
             "changed": str(sum(self.changes.values())),
         }
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        saved = pass_at_1(self.before.correct).as_dict()
-        return {"name": self.name, "saved_pass_at_1": saved, "changes": self.changes, "measures": self.measures}
+        saved = to_json(pass_at_1(self.before.correct))
+        measures = self.measures.as_dict()
+        return {"name": self.name, "saved_pass_at_1": saved, "changes": self.changes, "measures": measures}
 
 
 def score(
@@ -72,13 +73,13 @@ def score(
         for name, samples in tables.items():
             after = rescore(samples, task, progress)
             wanted = tuple(sorted({1, *(ks or (after.correct.shape[1],))}))
-            found.append(Rescored(name, samples, after, measures(after, wanted, seed=0)))
+            found.append(Rescored(name, samples, after, measure(after, wanted, seed=0)))
             bar.advance(note=name)
     if out is not None:
         for each in found:
             folder = out / each.name.replace(" ", "-").replace("/", "-")
             each.after.save(folder)
-            write_json(folder / "measures.json", each.measures)
+            each.measures.save(folder)
     return found
 
 
@@ -87,5 +88,5 @@ def _tables(saved: Path, task: Task | None) -> dict[str, Samples]:
         samples = Samples.load(saved)  # whatever its task is called: the user named the folder
         return {f"{samples.model} {samples.task}".strip(): samples}
     wanted = {} if task is None else {"task": task.name}
-    records = RunDirectory.open(saved).find("samples", **wanted)
-    return {" ".join(str(label) for label in each.labels.values()): Samples.load(each.folder) for each in records}
+    finished = RunDirectory.open(saved).results(Samples, **wanted)
+    return {" ".join(str(label) for label in samples.labels.values()): samples.whole for samples in finished}

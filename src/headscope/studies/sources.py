@@ -6,12 +6,13 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from headscope import hub
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.evaluation.benchmarks import BENCHMARKS
-from headscope.lab import base as lab
+from headscope.lab import builtin_data as lab
+from headscope.model_files import hub
 from headscope.runs.digests import digest
+from headscope.studies.config import Config
 from headscope.studies.study import TaskRef
 
 
@@ -32,6 +33,39 @@ def task(ref: TaskRef, data_dir: str | None = None) -> Task:
 def task_names() -> list[str]:
     """Every task that has a name."""
     return [*BENCHMARKS, *lab.TASKS, lab.SLICE, lab.TRAIN]
+
+
+class TaskPlace(Config):
+    """What the study calls a task, where files of named benchmarks lie, and how many of its problems are taken."""
+
+    ref: TaskRef
+    data_dir: str | None
+    first: int | None
+
+
+class TaskSource(Config):
+    """What a unit's function must know to read the problems of a task.
+
+    digest: over the problems, which are the same wherever they lie.
+    """
+
+    name: str
+    digest: str
+    place: TaskPlace
+
+    @classmethod
+    def of(cls, ref: TaskRef, data_dir: str | None, first: int | None = None) -> "TaskSource":
+        """Return the source of the first problems of a task, all for None."""
+        problems = task(ref, data_dir).first(first)
+        place = TaskPlace(ref=ref, data_dir=data_dir, first=first)
+        return cls(name=problems.name, digest=task_digest(problems.problems), place=place)
+
+    def task(self) -> Task:
+        """Return the problems. Raises InputError if they are no longer those the unit was planned with."""
+        problems = task(self.place.ref, self.place.data_dir).first(self.place.first)
+        if task_digest(problems.problems) != self.digest:
+            raise InputError(f"the problems of task {self.name} have changed since the study was planned; run it again")
+        return problems
 
 
 def task_digest(problems: Sequence[Problem]) -> str:

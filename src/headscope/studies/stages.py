@@ -5,19 +5,74 @@ weights.
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from headscope import hub, named_models
 from headscope.errors import InputError
 from headscope.evaluation import Chat
-from headscope.model_folder import adapter_base, check_compatible, check_weights, read_model_config, whole_model
-from headscope.runs import RunDirectory, Unit
+from headscope.model_files import hub, named_models
+from headscope.model_files.chat_templates import local_template
+from headscope.model_files.folder import (
+    adapter_base,
+    check_compatible,
+    check_weights,
+    read_model_config,
+    whole_model_folder,
+)
+from headscope.model_files.vocabularies import check_same_vocabulary
+from headscope.model_files.weight_files import check_full_precision
+from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
-from headscope.studies.study import HubCheckpoints, ModelConfig, Study, VariantConfig
+from headscope.studies.config import Config
+from headscope.studies.study import Dtype, HubCheckpoints, ModelConfig, Study, VariantConfig
 from headscope.training import list_checkpoints, step_of
-from headscope.turns import local_template
-from headscope.vocabularies import check_same_vocabulary
-from headscope.weight_files import check_full_precision
+
+
+class ModelPlace(Config):
+    """Where a model lies: ``folder``, or the id it has on the hub; empty for a checkpoint that a unit of the run makes.
+
+    revision: of the hub model. tokenizer, chat_template: where those lie that are used instead of the model's own.
+    """
+
+    folder: str
+    revision: str | None
+    tokenizer: str | None
+    chat_template: str | None
+    trust_remote_code: bool
+
+
+class ModelSource(Config):
+    """What a unit's function must know to load a model and speak to it.
+
+    name, step: what results call it, and which checkpoint it is of the training.
+    trained_by: role of the input that makes it; None for a model that was there before.
+    weights: digest of its files, or hub id and revision; empty where ``trained_by`` decides.
+    tokenizer, chat_template: digests of those used instead of the model's own.
+    """
+
+    name: str
+    step: int
+    trained_by: str | None
+    weights: str
+    dtype: Dtype
+    chat: Chat
+    tokenizer: str | None
+    chat_template: str | None
+    place: ModelPlace
+
+    def stage(self, inputs: Inputs) -> "Stage":
+        """Return the stage as the study saw it, its checkpoint found among the inputs."""
+        folder = self.place.folder
+        if self.trained_by is not None:
+            folder = str(inputs.folders[self.trained_by] / f"checkpoint-{self.step}")
+        config = ModelConfig(
+            model=folder,
+            tokenizer=self.place.tokenizer,
+            chat_template=self.place.chat_template,
+            revision=self.place.revision,
+            dtype=self.dtype,
+            chat=self.chat,
+            trust_remote_code=self.place.trust_remote_code,
+        )
+        return Stage(self.name, self.step, folder, config, digest=self.weights)
 
 
 @dataclass(frozen=True)
@@ -37,15 +92,28 @@ class Stage:
     digest: str = ""
 
     @property
-    def identity(self) -> dict[str, Any]:
-        """What of this stage decides a result, for a unit's config: never a path."""
-        known = {"step": self.step if self.unit else None, "dtype": self.config.dtype, "weights": self.digest}
+    def source(self) -> ModelSource:
+        """What the functions of units are told of this model."""
         borrowed, template = self.borrowed_tokenizer, self.config.chat_template
-        known |= {} if borrowed is None else {"tokenizer": _content(borrowed, None)}
-        if template is None:
-            return known
-        text = local_template(template_path(template))
-        return known | {"chat_template": template if text is None else digest(text)}
+        text = None if template is None else local_template(template_path(template))
+        place = ModelPlace(
+            folder="" if self.unit is not None else self.folder,
+            revision=self.config.revision,
+            tokenizer=self.config.tokenizer,
+            chat_template=template,
+            trust_remote_code=self.config.trust_remote_code,
+        )
+        return ModelSource(
+            name=self.variant,
+            step=self.step,
+            trained_by=next(iter(self.inputs), None),
+            weights=self.digest,
+            dtype=self.config.dtype,
+            chat=self.chat,
+            tokenizer=None if borrowed is None else _content(borrowed, None),
+            chat_template=template if text is None else digest(text),
+            place=place,
+        )
 
     @property
     def borrowed_tokenizer(self) -> str | None:
@@ -157,7 +225,7 @@ def _lent(base: ModelConfig, config: ModelConfig) -> ModelConfig:
 def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
     folder = model_path(config.model)
     local = Path(folder)
-    fetched = None if local.is_dir() else hub.snapshot(folder, config.revision)
+    fetched = None if local.is_dir() else hub.cached_snapshot(folder, config.revision)
     if local.is_dir():
         check_weights(local)
     elif fetched is not None:  # its weights may be still to fetch
@@ -201,7 +269,7 @@ def check_there(study: Study) -> None:
     for config in _finished_models(study):
         name = model_path(config.model)
         if not Path(name).is_dir():
-            hub.check_there(name, config.revision)
+            hub.check_model_exists(name, config.revision)
 
 
 def _finished_models(study: Study) -> Iterator[ModelConfig]:
@@ -219,7 +287,7 @@ def _finished_models(study: Study) -> Iterator[ModelConfig]:
 def files_of(stage: Stage) -> Path | None:
     """Return the folder on this machine that has the stage's config and tokenizer; None where none has."""
     folder = Path(stage.folder)
-    return whole_model(folder) if folder.is_dir() else hub.snapshot(stage.folder, stage.config.revision)
+    return whole_model_folder(folder) if folder.is_dir() else hub.cached_snapshot(stage.folder, stage.config.revision)
 
 
 def _check_comparable(base: Stage, stages: list[Stage]) -> None:

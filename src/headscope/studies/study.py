@@ -1,22 +1,22 @@
 """The study file: what a user writes, with every default in one place beside the verb it belongs to."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from headscope.evaluation import Chat, TaskFile
 from headscope.measures.quadrature import Rule
+from headscope.operators import OPERATORS, Operator
 from headscope.results.faithfulness import LADDER
-from headscope.studies.config import Config
+from headscope.studies.config import BootstrapConfig, Config
 from headscope.studies.twins import Twin, written_out
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-Operator = Literal["zero", "mean", "resample", "optimal"]
-OPERATORS: tuple[Operator, ...] = get_args(Operator)
 HeadGroup = Literal["emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
+Positions = Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)]
 
 
 # ``heads: emergent`` is as good as ``heads: [emergent]``.
@@ -47,10 +47,11 @@ TaskRef = str | TaskFile
 RewardName = Literal["correctness", "format", "calculation", "plan"]
 
 
-class SftTraining(SftConfig):
-    """SFT, or distillation on a teacher's traces: prompt and completion records of the lab (``lab.base.DATASETS``), a
-    JSONL file, or by a hub id; or the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
+class CompletionData(BaseModel):
+    """The data of a method that learns the completions in its rows.
 
+    dataset: prompt and completion records of the lab (``lab.builtin_data.DATASETS``), a JSONL file, or by a hub id; or
+        the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
     control: null twin: completions of other prompts.
     """
 
@@ -58,8 +59,8 @@ class SftTraining(SftConfig):
     control: Literal["shuffled_answers"] | None = None
 
 
-class DistillTraining(DistillConfig):
-    """On-policy distillation on the problems of a task.
+class TeacherData(BaseModel):
+    """The data of a method that learns from a teacher's logits on the problems of a task.
 
     teacher: a folder, a hub id, a built-in model, or an earlier variant trained in this study (its last checkpoint).
     """
@@ -68,8 +69,8 @@ class DistillTraining(DistillConfig):
     teacher: str
 
 
-class GrpoTraining(GrpoConfig):
-    """GRPO on the problems of a task.
+class RewardData(BaseModel):
+    """The data of a method that learns from rewards on the problems of a task.
 
     rewards: summed with ``reward_weights``; ``plan`` needs a lab task, ``calculation`` counts mod 10 there.
     control: null twin: rewards permuted among the completions of a prompt, or answers of other prompts.
@@ -80,6 +81,19 @@ class GrpoTraining(GrpoConfig):
     control: Literal["permuted_rewards", "shuffled_answers"] | None = None
 
 
+class SftTraining(CompletionData, SftConfig):
+    """SFT, or distillation on a teacher's traces."""
+
+
+class DistillTraining(TeacherData, DistillConfig):
+    """On-policy distillation."""
+
+
+class GrpoTraining(RewardData, GrpoConfig):
+    """GRPO."""
+
+
+# One per method of ``training.TRAINING_METHODS``, on the data its signal needs; a test holds them together.
 Training = SftTraining | DistillTraining | GrpoTraining
 
 
@@ -169,7 +183,7 @@ class DiscoverConfig(Config):
     pairs: int = Field(default=64, ge=2)
     opening_tokens: int = Field(default=16, ge=1)
     temperature: float = Field(default=1.0, ge=0)
-    positions: Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)] = "last"
+    positions: Positions = "last"
     kv: Literal["query", "group"] = "query"
     metric: Literal["kl", "nll"] = "kl"
     method: Literal["eap", "eap-ig"] = "eap-ig"
@@ -315,7 +329,7 @@ class Study(Config):
     def _teachers_come_first(self) -> "Study":
         names = [variant.name for variant in self.variants]
         for index, variant in enumerate(self.variants):
-            teacher = variant.train.teacher if isinstance(variant.train, DistillTraining) else None
+            teacher = variant.train.teacher if isinstance(variant.train, TeacherData) else None
             if teacher in names[index:]:
                 raise ValueError(f"variant {teacher} teaches {variant.name} and must be listed before it")
             if teacher in names and self.variants[names.index(teacher)].train is None:
@@ -328,6 +342,11 @@ class Study(Config):
         if len(set(names)) < len(names):
             raise ValueError(f"variant names repeat: {', '.join(names)}")
         return self
+
+    @property
+    def bootstrap(self) -> BootstrapConfig:
+        """Circuit size, and how pairs are resampled."""
+        return BootstrapConfig(fraction=self.discover.fraction, resamples=self.discover.resamples, seed=self.seed)
 
     @property
     def discover_tasks(self) -> tuple[TaskRef, ...]:

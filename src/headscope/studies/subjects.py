@@ -5,8 +5,8 @@ from functools import lru_cache
 
 import torch
 
-from headscope.model_folder import check_compatible
-from headscope.models import Subject, common_vocabulary, entries, load_model
+from headscope.model_files.folder import check_compatible
+from headscope.models import Subject, common_vocabulary, load_model, vocabulary_size
 from headscope.pairs import Pairs
 from headscope.studies.stages import Stage
 from headscope.studies.tokenizer import tokenizer_of
@@ -42,10 +42,10 @@ def readable(pairs: Pairs, base: Stage, final: Stage) -> Pairs:
     Where both vocabularies have one size, these are all pairs as they are.
     """
     subjects = load(base), load(final)
-    smaller, larger = sorted(subjects, key=entries)
-    if entries(smaller) == entries(larger):
+    smaller, larger = sorted(subjects, key=vocabulary_size)
+    if vocabulary_size(smaller) == vocabulary_size(larger):
         return pairs
-    return pairs.within(entries(smaller), larger.tokenizer.convert_ids_to_tokens)
+    return pairs.within(vocabulary_size(smaller), larger.tokenizer.convert_ids_to_tokens)
 
 
 @lru_cache(maxsize=2)

@@ -2,20 +2,19 @@
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from headscope.comparison import Resampling, reasoning_leak, think_on_off
+from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.results.samples import Samples
-from headscope.runs import RunDirectory, Unit
-from headscope.storage import write_json
+from headscope.results.thinking import Thinking
+from headscope.runs import Inputs, Unit, Work
+from headscope.studies.config import BootstrapConfig
 from headscope.studies.stages import Stage
 from headscope.studies.study import Study
-
-FILE = "thinking.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,51 +27,60 @@ class Mode:
     samples: Mapping[str, Unit]
 
 
-def modes(finals: Sequence[Stage]) -> Iterator[tuple[Stage, Stage]]:
-    """(think-on, think-off) of every model among these that is asked with ``enable_thinking`` both true and false.
+class ThinkingConfig(BootstrapConfig):
+    """tasks: both modes answered. faithfulness: of the circuits whose sizes are compared."""
+
+    tasks: tuple[str, ...]
+    faithfulness: float
+
+
+def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress) -> Thinking:
+    """Return think-on against think-off: arithmetic on saved scores, curves and answers."""
+    thinking = think_on_off(
+        inputs.load("on scores", EdgeScores),
+        inputs.load("off scores", EdgeScores),
+        inputs.load("on curve", FaithfulnessCurve),
+        inputs.load("off curve", FaithfulnessCurve),
+        off_again=inputs.load("off again", EdgeScores),
+        resampling=Resampling(config.fraction, config.resamples, config.seed),
+        faithfulness=config.faithfulness,
+    )
+    leak = {}
+    for task in config.tasks:
+        on, off = inputs.load(f"on {task}", Samples), inputs.load(f"off {task}", Samples)
+        leak[task] = reasoning_leak(on, off, seed=config.seed)
+    return dataclasses.replace(thinking, leak=leak)
+
+
+THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=2)
+
+
+def think_pairs(finals: Sequence[Stage]) -> Iterator[tuple[Stage, Stage]]:
+    """Yield (think-on, think-off) of every model among these that is asked with ``enable_thinking`` true and false.
 
     Weights, step and all other chat settings are the same; a model asked twice in one mode is paired by its first.
     """
-    found: dict[str, dict[bool, Stage]] = {}
+    modes: dict[str, dict[bool, Stage]] = {}
     for stage in finals:
         if stage.chat.enable_thinking is not None:
-            found.setdefault(_asked(stage), {}).setdefault(stage.chat.enable_thinking, stage)
-    return ((each[True], each[False]) for each in found.values() if len(each) == 2)
+            modes.setdefault(_model_asked(stage), {}).setdefault(stage.chat.enable_thinking, stage)
+    return ((stages[True], stages[False]) for stages in modes.values() if len(stages) == 2)
 
 
-def _asked(stage: Stage) -> str:
-    """What is the same in both modes of one model."""
+def _model_asked(stage: Stage) -> str:
+    """Return what is the same in both modes of one model."""
     trained = None if stage.unit is None else stage.unit.digest
+    source: dict[str, Any] = stage.source.model_dump(exclude={"name", "trained_by", "place", "chat"})
     chat: dict[str, Any] = stage.chat.model_dump(exclude={"enable_thinking"})
-    return repr((stage.identity, trained, chat))
+    return repr((source, trained, chat))
 
 
-def unit(study: Study, run: RunDirectory, on: Mode, off: Mode, off_again: Unit) -> Unit:
-    """``thinking.json``: think-on against think-off, arithmetic on saved scores, curves and answers.
-
-    off_again: scores of think-off on its fresh pairs, for the null.
-    """
-    settings = study.discover
-    config = {name: getattr(settings, name) for name in ("fraction", "resamples")} | {"seed": study.seed}
+def thinking_unit(study: Study, on: Mode, off: Mode, off_again: Unit) -> Unit:
+    """Think-on against think-off of one model. off_again: scores of think-off on its fresh pairs, for the null."""
     inputs = {"off again": off_again}
     for name, mode in (("on", on), ("off", off)):
         inputs |= {f"{name} scores": mode.scores, f"{name} curve": mode.curve}
         inputs |= {f"{name} {task}": samples for task, samples in mode.samples.items()}
-
-    def work(out: Path, progress: Progress) -> None:
-        leak = {
-            task: reasoning_leak(*(Samples.load(run.folder(mode.samples[task])) for mode in (on, off)), seed=study.seed)
-            for task in on.samples
-        }
-        found = think_on_off(
-            EdgeScores.load(run.folder(on.scores)),
-            EdgeScores.load(run.folder(off.scores)),
-            FaithfulnessCurve.load(run.folder(on.curve)),
-            FaithfulnessCurve.load(run.folder(off.curve)),
-            off_again=EdgeScores.load(run.folder(off_again)),
-            how=Resampling(settings.fraction, settings.resamples, study.seed),
-        )
-        write_json(out / FILE, dataclasses.replace(found, leak=leak).as_dict())
-
-    labels = {"variant": off.variant, "think_on": on.variant}
-    return Unit("thinking", labels, config, work, inputs=inputs)
+    bootstrap = study.bootstrap.model_dump()
+    config = ThinkingConfig(tasks=tuple(on.samples), faithfulness=FAITHFULNESS, **bootstrap)
+    return THINKING.unit(config, {"variant": off.variant, "think_on": on.variant}, inputs)

@@ -5,10 +5,10 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
-from headscope.model_folder import read_model_config
+from headscope.model_files.chat_templates import local_template
+from headscope.model_files.folder import read_model_config
+from headscope.model_files.vocabularies import check_token_ids
 from headscope.studies.stages import Stage, files_of, has_tokenizer, template_path
-from headscope.turns import local_template
-from headscope.vocabularies import check_token_ids
 
 
 def tokenizer_of(stage: Stage) -> Any:

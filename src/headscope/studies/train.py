@@ -1,71 +1,125 @@
 """Train a variant: one resumable unit that holds its checkpoints and log."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
+
+from pydantic import TypeAdapter
 
 from headscope.evaluation import Chat, TaskFile
 from headscope.progress import Progress
-from headscope.runs import Unit
+from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import digest, folder_digest
+from headscope.storage import Result
 from headscope.studies import rewards, sources
-from headscope.studies.stages import Stage, model_path, variant_model
+from headscope.studies.config import Config
+from headscope.studies.stages import ModelSource, Stage, model_path, variant_model
 from headscope.studies.study import (
-    DistillTraining,
+    CompletionData,
     GrpoTraining,
+    RewardData,
     SftTraining,
     Study,
     TaskRef,
+    TeacherData,
     Training,
     VariantConfig,
 )
 from headscope.studies.tokenizer import tokenizer_of
-from headscope.training import (
-    DistillConfig,
-    GrpoConfig,
-    SftConfig,
-    list_checkpoints,
-    processes,
-    run_distill,
-    run_grpo,
-    run_sft,
-)
+from headscope.training import TRAINING_METHODS, Optimisation, Reward, TrainingMethod, list_checkpoints, processes
 
 
-def unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
+class TrainPlace(Config):
+    """Where the data set and the teacher lie, as the study names them, and files of named benchmarks."""
+
+    dataset: TaskRef
+    teacher: str | None
+    data_dir: str | None
+
+
+class TrainConfig(Config):
+    """A training, its base, and how the base is spoken to.
+
+    training: as in the study file, data set and teacher apart.
+    data, teacher: digests of what is learned from, or names on the hub; no teacher if it is an input or there is none.
+    seed: the study's, which shifts that of the training: another study seed is another run of everything.
+    """
+
+    training: dict[str, Any]
+    base: ModelSource
+    chat: Chat
+    data: str
+    teacher: str | None
+    seed: int
+    place: TrainPlace
+
+    def settings(self) -> Training:
+        """Return the training as the study file has it, with the study's seed."""
+        written = self.training | {"dataset": self.place.dataset, "seed": self.training["seed"] + self.seed}
+        written |= {} if self.place.teacher is None else {"teacher": self.place.teacher}
+        training: Training = TypeAdapter(Training).validate_python(written)
+        return training
+
+
+@dataclass(frozen=True)
+class Trained(Result):
+    """A finished training, a ``TrainingRun``; its folder was written while it ran."""
+
+    kind: ClassVar[str] = "train"
+    schema: ClassVar[int] = 1
+
+    folder: Path
+
+    def save(self, folder: Path | str) -> None:
+        """Do nothing: checkpoints and log lie there."""
+
+    @classmethod
+    def load(cls, folder: Path | str) -> "Trained":
+        """Return the training in a unit's folder."""
+        return cls(Path(folder))
+
+
+def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Trained:
+    """Train in the unit's own folder, where an interrupted try goes on."""
+    processes.wait()  # the first process has made the folder, and finished the training before this one
+    settings, base = config.settings(), config.base.stage(inputs)
+    method = TRAINING_METHODS[settings.method]
+    rows = _rows(settings, config.chat, config.place.data_dir)
+    signal: list[Any] = []
+    if isinstance(settings, TeacherData):
+        trained = list_checkpoints(inputs.folders["teacher"])[-1].path if "teacher" in inputs else None
+        signal.append(trained or model_path(settings.teacher))
+    elif isinstance(settings, RewardData):
+        signal.append(_rewards(settings))
+    options = {"tokenizer": _tokenizer(base), "progress": progress}
+    method.run(_folder(base), rows, *signal, _method_config(method, settings, config.chat), inputs.scratch, **options)
+    processes.wait()  # the others still read the folder the first one is about to rename
+    return Trained(inputs.scratch)
+
+
+# Only weights are compared: logs and the trainer's state hold times.
+TRAIN = Work("train", TrainConfig, compute_train, version=2, resumable=True, compared="checkpoint-*/*.safetensors")
+
+
+def train_unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
     """The training unit of a variant with ``train``; its files are a ``TrainingRun``'s.
 
     chat: how the variant is spoken to; it is trained as it is asked, but for a hybrid, which is trained both ways.
     """
     settings = variant.train
     assert settings is not None
-    chat = trained_as(settings, chat)
-    config = {
-        "train": settings.model_dump(mode="json"),
-        "seed": study.seed,
-        "base": base.identity | {"revision": base.config.revision},
-        "chat": chat.model_dump(),
-    }
-    teacher = _teacher_unit(study, settings, base)
-
-    def work(out: Path, progress: Progress) -> None:
-        processes.wait()  # the first process has made the folder, and finished the training before this one
-        # Seeds of a study shift those of its trainings: another study seed is another run of everything.
-        seeded = settings.model_copy(update={"seed": settings.seed + study.seed})
-        if isinstance(seeded, SftTraining):
-            _sft(seeded, base, chat, out, study, progress)
-        elif isinstance(seeded, GrpoTraining):
-            _grpo(seeded, base, chat, out, study, progress)
-        else:
-            # Units of one kind lie beside each other, this one's unfinished folder among them.
-            taught = None if teacher is None else list_checkpoints(out.parent / teacher.digest)[-1].path
-            _distill(seeded, taught, base, chat, out, study, progress)
-        processes.wait()  # the others still read the folder the first one is about to rename
-
-    outside = {"data": _data_digest(settings, study.data_dir)}
-    if isinstance(settings, DistillTraining) and teacher is None:
-        outside["teacher"] = _model_digest(settings.teacher)
-    inputs = {} if teacher is None else {"teacher": teacher}
-    return Unit("train", {"variant": variant.name}, config, work, inputs=inputs, outside=outside, resumable=True)
+    taught = _teacher_unit(study, settings, base)
+    teacher = settings.teacher if isinstance(settings, TeacherData) else None
+    config = TrainConfig(
+        training=settings.model_dump(mode="json", exclude={"dataset", "teacher"}),
+        base=base.source,
+        chat=trained_as(settings, chat),
+        data=_data_digest(settings, study.data_dir),
+        teacher=None if teacher is None or taught is not None else _model_digest(teacher),
+        seed=study.seed,
+        place=TrainPlace(dataset=settings.dataset, teacher=teacher, data_dir=study.data_dir),
+    )
+    return TRAIN.unit(config, {"variant": variant.name}, {} if taught is None else {"teacher": taught})
 
 
 def trained_as(settings: Training, chat: Chat) -> Chat:
@@ -74,10 +128,29 @@ def trained_as(settings: Training, chat: Chat) -> Chat:
     return chat.model_copy(update={"enable_thinking": None}) if hybrid else chat
 
 
-def _sft(settings: SftTraining, base: Stage, chat: Chat, out: Path, study: Study, progress: Progress) -> None:
-    config = SftConfig(**settings.model_dump(exclude={"dataset", "control"}))
-    rows = sft_rows(settings, chat, study.data_dir)
-    run_sft(_folder(base), rows, config, out, tokenizer=_tokenizer(base), progress=progress)
+def _method_config(method: TrainingMethod, settings: Training, chat: Chat) -> Optimisation:
+    """Return the method's own settings, without what only the study knows: its data and its signal."""
+    fields = settings.model_dump(include=set(method.config.model_fields))
+    if not isinstance(settings, CompletionData):  # their rows carry the switches
+        fields["chat"] = template_switches(chat) | settings.chat
+    return method.config.model_validate(fields)
+
+
+def _rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
+    """Return what the variant is trained on: records, or prompts with their gold answers."""
+    if isinstance(settings, CompletionData):
+        return sft_rows(settings, chat, data_dir)
+    prompts = sources.training_prompts(settings.dataset, chat, data_dir)
+    if isinstance(settings, RewardData) and settings.control == "shuffled_answers":
+        return sources.shuffled(prompts, ("answer", "kind"), settings.seed)
+    return prompts
+
+
+def _rewards(settings: GrpoTraining) -> list[Reward]:
+    scorers = rewards.named(settings.rewards, settings.dataset)
+    if settings.control == "permuted_rewards":
+        return [rewards.permuted(scorer, settings.seed) for scorer in scorers]
+    return scorers
 
 
 def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
@@ -91,41 +164,13 @@ def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
     return rows
 
 
-def _distill(
-    settings: DistillTraining,
-    teacher: Path | None,
-    base: Stage,
-    chat: Chat,
-    out: Path,
-    study: Study,
-    progress: Progress,
-) -> None:
-    changes = {"chat": template_switches(chat) | settings.chat}
-    config = DistillConfig(**settings.model_dump(exclude={"dataset", "teacher"}) | changes)
-    prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
-    path = teacher or model_path(settings.teacher)
-    run_distill(_folder(base), prompts, path, config, out, tokenizer=_tokenizer(base), progress=progress)
-
-
-def _grpo(settings: GrpoTraining, base: Stage, chat: Chat, out: Path, study: Study, progress: Progress) -> None:
-    changes = {"chat": template_switches(chat) | settings.chat}
-    config = GrpoConfig(**settings.model_dump(exclude={"dataset", "rewards", "control"}) | changes)
-    prompts: Any = sources.training_prompts(settings.dataset, chat, study.data_dir)
-    if settings.control == "shuffled_answers":
-        prompts = sources.shuffled(prompts, ("answer", "kind"), settings.seed)
-    scorers = rewards.named(settings.rewards, settings.dataset)
-    if settings.control == "permuted_rewards":
-        scorers = [rewards.permuted(each, settings.seed) for each in scorers]
-    run_grpo(_folder(base), prompts, scorers, config, out, tokenizer=_tokenizer(base), progress=progress)
-
-
 def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
     """The training of the variant that teaches, where the teacher is one."""
-    if not isinstance(settings, DistillTraining):
+    if not isinstance(settings, TeacherData):
         return None
-    for each in study.variants:
-        if each.name == settings.teacher:
-            return unit(study, each, base, variant_model(study, each).chat)
+    for variant in study.variants:
+        if variant.name == settings.teacher:
+            return train_unit(study, variant, base, variant_model(study, variant).chat)
     return None
 
 
@@ -155,7 +200,7 @@ def _model_digest(model: str) -> str:
 
 def _data_digest(settings: Training, data_dir: str | None) -> str:
     """Of a task's problems or a local file; a hub id stands for itself."""
-    if not isinstance(settings, SftTraining):
+    if not isinstance(settings, CompletionData):
         return sources.task_digest(sources.task(settings.dataset, data_dir).problems)
     return _records_digest(settings.dataset, data_dir)
 

@@ -1,13 +1,13 @@
 """On-policy distillation through ``trl.DistillationTrainer``: the student writes, the teacher's logits correct it.
 
 Per step: sample one completion for each prompt from the current student; loss = generalised Jensen-Shannon divergence
-between the two next-token distributions at every token of it (Agarwal et al., arXiv 2306.13649). Distillation on
-texts a teacher has written is SFT: ``run_sft`` on its traces.
+between the two next-token distributions at every token of it (Agarwal et al., arXiv 2306.13649). Distillation on texts
+that a teacher has written is SFT: ``run_sft`` on its traces.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -15,14 +15,22 @@ from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
 from headscope.training import launch, rendering
 from headscope.training.optimisation import Optimisation
-from headscope.training.run import TrainingRun, digest, spoken
+from headscope.training.run_record import TrainingRun, identify
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+    from trl import DistillationConfig
+
+    from headscope.training.trainers import DurableDistillation
 
 
 class DistillConfig(Optimisation):
     """On-policy distillation.
 
     batch_size: prompts, and so completions, per optimiser step, over all processes.
-    max_completion_length: tokens; temperature: of the sampling and of both distributions.
+    max_completion_length: in tokens.
+    temperature: of the sampling and of both distributions.
     beta: 0 is the forward KL, teacher to student; 1 the reverse KL, student to teacher; between them their mixture.
     chat: variables of the chat template, such as ``{"enable_thinking": False}``.
     vllm: sample with vLLM, in the training process.
@@ -34,53 +42,51 @@ class DistillConfig(Optimisation):
     max_completion_length: int = Field(default=512, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     beta: float = Field(default=1.0, ge=0, le=1)
-    chat: dict[str, Any] = Field(default_factory=dict)
+    chat: dict[str, object] = Field(default_factory=dict)
     vllm: bool = False
 
 
 def run_distill(
     model_path: str | Path,
-    prompts: Any,
+    prompts: "launch.Rows",
     teacher_path: str | Path,
     config: DistillConfig,
     out: str | Path,
     *,
-    tokenizer: Any = None,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
     progress: Progress = SILENT,
 ) -> TrainingRun:
-    """Train the model at ``model_path`` towards the teacher's logits and write the run to ``out``; the same call
-    resumes a killed run.
+    """Train a model towards a teacher's logits and write the run to ``out``; the same call resumes a killed run.
 
-    prompts: ``{"prompt": [message, …], …}`` rows or a ``datasets.Dataset``. The teacher has the student's vocabulary.
-    tokenizer: used and saved instead of the model's own.
-    Raises InputError for unusable input, for another run in ``out``, and when training diverges; checkpoints are kept.
+    Args:
+        model_path: the base model, the student.
+        prompts: ``{"prompt": [message, …], …}`` rows or a ``datasets.Dataset``.
+        teacher_path: a model with the student's vocabulary.
+        config: the settings.
+        out: the run's directory.
+        tokenizer: used and saved instead of the model's own.
+        progress: counts optimiser steps.
+
+    Raises:
+        InputError: for unusable input, for another run in ``out``, and when training diverges; checkpoints are kept.
     """
     out = Path(out)
     launch.check_vllm(config.vllm)
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
         launch.check_fills(len(rows), "batch_size", config.batch_size)
-        identity = {
-            "method": "distill",
-            "model": str(model_path),
-            "teacher": str(teacher_path),
-            "config": config.model_dump(mode="json"),
-            "data": digest(rows),
-            **spoken(tokenizer),
-        }
-        if launch.finished(out, identity):
-            return TrainingRun.load(out)
-        resume = launch.prepare(out, identity)
-        trainer = _trainer(model_path, tokenizer, teacher_path, rows, config, out)
-        return launch.drive(trainer, resume, progress, identity)
+        identity = identify(config, model_path, rows, tokenizer, teacher=teacher_path)
+        return launch.train(
+            out, identity, lambda: _trainer(model_path, tokenizer, teacher_path, rows, config, out), progress
+        )
 
 
-def trl_config(config: DistillConfig, out: Path, stops: Sequence[int] = ()) -> Any:
-    """TRL's settings for this config, as a ``trl.DistillationConfig``. stops: the tokens that end a completion."""
+def trl_config(config: DistillConfig, out: Path, stops: Sequence[int] = ()) -> "DistillationConfig":
+    """Return TRL's settings for this config. stops: the tokens that end a completion."""
     from trl import DistillationConfig
 
     return DistillationConfig(
-        **launch.arguments(config, out, config.batch_size),
+        **launch.trl_arguments(config, out, config.batch_size),
         max_completion_length=config.max_completion_length,
         temperature=config.temperature,
         beta=config.beta,
@@ -91,19 +97,25 @@ def trl_config(config: DistillConfig, out: Path, stops: Sequence[int] = ()) -> A
 
 
 def _trainer(
-    model_path: str | Path, tokenizer: Any, teacher_path: str | Path, rows: Any, config: DistillConfig, out: Path
-) -> Any:
+    model_path: str | Path,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    teacher_path: str | Path,
+    rows: "Dataset",
+    config: DistillConfig,
+    out: Path,
+) -> "DurableDistillation":
     from headscope.training.trainers import DurableDistillation
 
-    student = launch.load(model_path, tokenizer)
-    teacher = launch.load(teacher_path, tokenizer)
-    sizes = [subject.model.config.get_text_config().vocab_size for subject in (student, teacher)]
-    if sizes[0] != sizes[1]:
+    student = launch.load_base(model_path, tokenizer)
+    teacher = launch.load_base(teacher_path, tokenizer)
+    student_size = student.model.config.get_text_config().vocab_size
+    teacher_size = teacher.model.config.get_text_config().vocab_size
+    if student_size != teacher_size:
         raise InputError(
-            f"teacher {teacher_path} has {sizes[1]} vocabulary entries and model {model_path} has {sizes[0]}; "
+            f"teacher {teacher_path} has {teacher_size} vocabulary entries and model {model_path} has {student_size}; "
             "distillation compares their next-token distributions and needs the same"
         )
-    launch.tell(out, rendering.described(student.tokenizer, rows[0], config.chat))
+    launch.write_rendered(out, rendering.describe_row(student.tokenizer, rows[0], config.chat))
     return DurableDistillation(
         model=student.model,
         teacher_model=teacher.model,

@@ -1,13 +1,12 @@
 """GRPO through ``trl.GRPOTrainer``: Shao et al., DeepSeekMath, arXiv 2402.03300, section 4.1.
 
-Per step: sample a group of completions for each prompt; advantage = (reward − group mean) / group standard
-deviation; clipped policy-gradient loss, mean per completion then over completions, plus ``beta`` × KL to
-the reference.
+Per step: sample a group of completions for each prompt; advantage = (reward − group mean) / group standard deviation;
+clipped policy-gradient loss, mean per completion then over completions, plus ``beta`` × KL to the reference.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
@@ -16,19 +15,27 @@ from headscope.progress import SILENT, Progress
 from headscope.training import launch, rendering
 from headscope.training.optimisation import Optimisation
 from headscope.training.rewards import Reward
-from headscope.training.run import TrainingRun, digest, spoken
+from headscope.training.run_record import TrainingRun, identify
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
+    from trl import GRPOConfig
+
+    from headscope.training.trainers import DurableGrpo
 
 
 class GrpoConfig(Optimisation):
     """GRPO as the paper writes it; TRL's own defaults differ in four places and are not used.
 
-    prompts_per_step, samples: a step trains on prompts_per_step × samples completions, sampled from the
-        current weights.
-    max_completion_length: tokens; temperature, top_p: of the sampling.
+    prompts_per_step, samples: a step trains on prompts_per_step × samples completions of the current weights.
+    max_completion_length: in tokens.
+    temperature, top_p: of the sampling.
     beta: weight of the KL to the reference, the base model; 0 spares its forward pass.
     epsilon: clip range of the probability ratio.
-    loss_type: how token losses are averaged; scale_rewards: what advantages are divided by (TRL's names).
-    reward_weights: one per reward, 1 each where None.
+    loss_type: how token losses are averaged (TRL's names).
+    scale_rewards: what advantages are divided by (TRL's names).
+    reward_weights: one per reward; None weighs all by 1.
     chat: variables of the chat template, such as ``{"enable_thinking": False}``.
     vllm: sample with vLLM, in the training process.
     """
@@ -45,30 +52,35 @@ class GrpoConfig(Optimisation):
     loss_type: Literal["grpo", "dapo", "dr_grpo", "bnpo"] = "grpo"
     scale_rewards: Literal["group", "batch", "none"] = "group"
     reward_weights: tuple[float, ...] | None = None
-    chat: dict[str, Any] = Field(default_factory=dict)
+    chat: dict[str, object] = Field(default_factory=dict)
     vllm: bool = False
 
 
 def run_grpo(
     model_path: str | Path,
-    prompts: Any,
+    prompts: "launch.Rows",
     rewards: Sequence[Reward],
     config: GrpoConfig,
     out: str | Path,
     *,
-    tokenizer: Any = None,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
     progress: Progress = SILENT,
 ) -> TrainingRun:
-    """Train the model at ``model_path`` by GRPO and write the run to ``out``; the same call resumes a
-    killed run.
+    """Train a model by GRPO and write the run to ``out``; the same call resumes a killed run.
 
-    prompts: ``{"prompt": [message, …], …}`` rows or a ``datasets.Dataset``; other columns reach the rewards
-        by name.
-    rewards: called as TRL calls them, summed with ``reward_weights``; they must be deterministic for a
-        resumed run to equal an uninterrupted one.
-    tokenizer: used and saved instead of the model's own.
-    Raises InputError for unusable input, for another run in ``out``, and when training diverges;
-    checkpoints are kept.
+    Args:
+        model_path: the base model.
+        prompts: ``{"prompt": [message, …], …}`` rows or a ``datasets.Dataset``; further columns reach the rewards by
+            name.
+        rewards: called as TRL calls them, summed with ``reward_weights``; they must be deterministic for a resumed run
+            to equal an uninterrupted one.
+        config: the settings.
+        out: the run's directory.
+        tokenizer: used and saved instead of the model's own.
+        progress: counts optimiser steps.
+
+    Raises:
+        InputError: for unusable input, for another run in ``out``, and when training diverges; checkpoints are kept.
     """
     out = Path(out)
     names = [getattr(reward, "__name__", type(reward).__name__) for reward in rewards]
@@ -77,19 +89,10 @@ def run_grpo(
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
         launch.check_fills(len(rows), "prompts_per_step", config.prompts_per_step)
-        plain = config.model_dump(mode="json")
-        identity = {
-            "method": "grpo",
-            "model": str(model_path),
-            "config": plain,
-            "data": digest(rows),
-            "rewards": names,
-            **spoken(tokenizer),
-        }
-        if launch.finished(out, identity):
-            return TrainingRun.load(out)
-        resume = launch.prepare(out, identity)
-        return launch.drive(_trainer(model_path, tokenizer, rows, rewards, config, out), resume, progress, identity)
+        identity = identify(config, model_path, rows, tokenizer, rewards=names)
+        return launch.train(
+            out, identity, lambda: _trainer(model_path, tokenizer, rows, rewards, config, out), progress
+        )
 
 
 def _check_rewards(names: list[str], config: GrpoConfig) -> None:
@@ -102,23 +105,23 @@ def _check_rewards(names: list[str], config: GrpoConfig) -> None:
         )
 
 
-def trl_config(config: GrpoConfig, out: Path, stops: Sequence[int] = ()) -> Any:
-    """TRL's settings for this config, as a ``trl.GRPOConfig``. stops: the tokens that end a completion."""
+def trl_config(config: GrpoConfig, out: Path, stops: Sequence[int] = ()) -> "GRPOConfig":
+    """Return TRL's settings for this config. stops: the tokens that end a completion."""
     from trl import GRPOConfig
 
-    shared = launch.arguments(config, out, config.prompts_per_step * config.samples)
+    shared = launch.trl_arguments(config, out, config.prompts_per_step * config.samples)
     return GRPOConfig(
         **shared,
         num_generations=config.samples,
         # Equal to gradient_accumulation_steps: sampling happens at step boundaries only, so no checkpoint falls
         # between sampled completions and their use, and old log-probabilities need no pass of their own.
         steps_per_generation=shared["gradient_accumulation_steps"],
-        num_iterations=1,
+        num_iterations=1,  # every completion is trained on once, while it is on-policy
         max_completion_length=config.max_completion_length,
         temperature=config.temperature,
         top_p=config.top_p,
         beta=config.beta,
-        use_bias_correction_kl=False,
+        use_bias_correction_kl=False,  # on by TRL's default; not in the paper
         epsilon=config.epsilon,
         loss_type=config.loss_type,
         scale_rewards=config.scale_rewards,
@@ -130,12 +133,17 @@ def trl_config(config: GrpoConfig, out: Path, stops: Sequence[int] = ()) -> Any:
 
 
 def _trainer(
-    model_path: str | Path, tokenizer: Any, rows: Any, rewards: Sequence[Reward], config: GrpoConfig, out: Path
-) -> Any:
+    model_path: str | Path,
+    tokenizer: "PreTrainedTokenizerBase | None",
+    rows: "Dataset",
+    rewards: Sequence[Reward],
+    config: GrpoConfig,
+    out: Path,
+) -> "DurableGrpo":
     from headscope.training.trainers import DurableGrpo
 
-    subject = launch.load(model_path, tokenizer)
-    launch.tell(out, rendering.described(subject.tokenizer, rows[0], config.chat))
+    subject = launch.load_base(model_path, tokenizer)
+    launch.write_rendered(out, rendering.describe_row(subject.tokenizer, rows[0], config.chat))
     return DurableGrpo(
         model=subject.model,
         reward_funcs=list(rewards),

@@ -2,11 +2,13 @@
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from headscope.errors import InputError
+from headscope.storage import replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,13 +16,14 @@ class LogEntry:
     """One optimiser step.
 
     step: 1 is the first update; the checkpoint of that number holds the weights after it.
-    loss: of the step's batch, before the update. Near 0 by construction under GRPO, whose advantages
-        average to 0.
-    learning_rate, grad_norm: of the update (the norm before clipping).
-    seconds: wall time of the step without saving; NaN where the log's writer kept none.
+    loss: of the step's batch, before the update. Near 0 by construction under GRPO, whose advantages average to 0.
+    learning_rate: of the update.
+    grad_norm: of the update, before clipping.
+    seconds: wall time of the step without saving; NaN if the log's writer kept none.
     reward, reward_sd: mean and standard deviation over the step's completions; None without rewards.
-    completion_length: mean tokens per completion; clipped: share of completions cut at the limit.
-    kl: mean estimated KL to the reference per token; None where beta is 0.
+    completion_length: mean tokens per completion.
+    clipped: share of completions cut at the limit.
+    kl: mean estimated KL to the reference per token; None if beta is 0.
     token_accuracy: share of completion tokens predicted (SFT).
     rewards: mean per reward function.
     """
@@ -39,29 +42,24 @@ class LogEntry:
     rewards: dict[str, float] = field(default_factory=dict)
 
     @classmethod
-    def from_trainer(cls, step: int, logs: dict[str, Any], seconds: float = float("nan")) -> "LogEntry":
-        """From the dictionary TRL's trainers log."""
-        rewards = {
-            key.removeprefix("rewards/").removesuffix("/mean"): float(value)
-            for key, value in logs.items()
-            if key.startswith("rewards/") and key.endswith("/mean") and value is not None
-        }
+    def from_trainer(cls, step: int, logs: Mapping[str, Any], seconds: float = float("nan")) -> "LogEntry":
+        """Make an entry of the dictionary that TRL's trainers log."""
+        rewards: dict[str, float] = {}
+        for key, mean in logs.items():
+            if key.startswith("rewards/") and key.endswith("/mean") and mean is not None:
+                rewards[key.removeprefix("rewards/").removesuffix("/mean")] = float(mean)
         optional = {name: _number(logs.get(key)) for name, key in _TRAINER_KEYS.items()}
-        return cls(
-            step,
-            float(logs["loss"]),
-            float(logs["learning_rate"]),
-            seconds=seconds,
-            rewards=rewards,
-            **optional,
-        )
+        loss = float(logs["loss"])
+        return cls(step, loss, float(logs["learning_rate"]), seconds=seconds, rewards=rewards, **optional)
 
     def as_json(self) -> str:
-        """One line; what does not apply or is NaN is left out."""
-        kept = {
-            key: value for key, value in asdict(self).items() if value is not None and value != {} and value == value
-        }
-        return json.dumps(kept, allow_nan=False)
+        """Return one line of JSON; what does not apply or is NaN is left out."""
+        fields: dict[str, object] = {}
+        # Strict JSON knows no NaN.
+        for name, number in asdict(self).items():
+            if number is not None and number != {} and number == number:  # NaN alone differs from itself
+                fields[name] = number
+        return json.dumps(fields, allow_nan=False)
 
 
 _TRAINER_KEYS = {
@@ -75,20 +73,21 @@ _TRAINER_KEYS = {
 }
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None or math.isnan(float(value)) else float(value)
+def _number(number: float | int | None) -> float | None:
+    return None if number is None or math.isnan(number) else float(number)
 
 
 def read_log(path: str | Path) -> list[LogEntry]:
-    """Entries of our ``log.jsonl``, or of the ``trainer_state.json`` of anyone's Trainer, by step.
+    """Read the entries of our ``log.jsonl``, or of the ``trainer_state.json`` of anyone's Trainer, by step.
 
-    Raises InputError where the file is missing or is neither.
+    Raises InputError if the file is missing or is neither.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f"training log {path} is missing")
     try:
         if path.suffix == ".jsonl":
+            # Not splitlines, which would split at line breaks inside JSON strings.
             return [LogEntry(**json.loads(line)) for line in path.read_text().split("\n") if line]
         history = json.loads(path.read_text())["log_history"]
         return [LogEntry.from_trainer(int(logs["step"]), logs) for logs in history if "loss" in logs]
@@ -96,9 +95,9 @@ def read_log(path: str | Path) -> list[LogEntry]:
         raise InputError(f"training log {path} is neither a log.jsonl nor a trainer_state.json: {error}") from error
 
 
-def keep_until(path: Path, step: int) -> None:
+def truncate_log(path: Path, step: int) -> None:
     """Cut our log after ``step``: what a killed run wrote past its last checkpoint is trained again."""
-    kept: list[str] = []
+    lines: list[str] = []
     for line in path.read_text().split("\n") if path.is_file() else []:
         try:
             entry = json.loads(line)
@@ -106,7 +105,6 @@ def keep_until(path: Path, step: int) -> None:
             break
         if entry["step"] > step:
             break
-        kept.append(line)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text("".join(f"{line}\n" for line in kept))
-    temporary.replace(path)
+        lines.append(line)
+    with replacing(path) as partial:
+        partial.write_text("".join(f"{line}\n" for line in lines))

@@ -1,4 +1,4 @@
-"""The dials every method shares: step size, length, checkpoints, precision."""
+"""The settings every method shares: step size, length, checkpoints, precision."""
 
 from typing import Literal
 
@@ -8,13 +8,17 @@ from pydantic import BaseModel, ConfigDict, Field
 class Optimisation(BaseModel):
     """AdamW with a warm-up and a schedule.
 
-    epochs: passes over the data; ``max_steps``, where given, wins.
+    learning_rate: of the schedule's peak. schedule: how it falls.
+    epochs: passes over the data.
+    max_steps: optimiser steps; if given, ``epochs`` does not count.
     warmup: a fraction of all steps below 1, a number of steps from 1 on.
     save_every: steps between checkpoints; step 0 (the base) and the last step are always saved.
-    micro_batch: sequences per forward pass, or None to derive it from the device; it changes memory and
-        speed, not the gradient. It divides the step's sequences.
+    weight_decay, max_grad_norm: AdamW's, and the norm gradients are clipped to.
+    micro_batch: sequences per forward pass, or None to derive it from the device; it changes memory and speed, not the
+        gradient. It divides the step's sequences.
     bf16: mixed precision with float32 weights; None means on a GPU that has it.
     gradient_checkpointing: recompute activations in the backward pass; None means on a GPU.
+    seed: of the data's order and of sampling.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

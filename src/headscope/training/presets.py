@@ -1,15 +1,7 @@
 """Named settings: the paper's (arXiv 2509.25758, A.4) and the lab's; comments mark where it is silent."""
 
-from typing import Any
-
-from headscope.errors import InputError, suggestion
-from headscope.training.distill import DistillConfig
-from headscope.training.grpo import GrpoConfig
-from headscope.training.sft import SftConfig
-
-# Group-normalised advantage, clip 0.2 and KL weight 0.04 are DeepSeekMath's, which the paper's GRPO refers
-# to.
-_PAPER_GRPO = {
+# Group-normalised advantage, clip 0.2 and KL weight 0.04 are DeepSeekMath's, which the paper's GRPO refers to.
+_PAPER_GRPO: dict[str, object] = {
     "method": "grpo",
     "samples": 16,
     "prompts_per_step": 16,  # silent
@@ -23,7 +15,7 @@ _PAPER_GRPO = {
     "bf16": True,
 }
 
-PRESETS: dict[str, dict[str, Any]] = {
+PRESETS: dict[str, dict[str, object]] = {
     "paper-sft": {
         "method": "sft",
         "learning_rate": 4e-5,
@@ -36,7 +28,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "bf16": True,
     },
     "paper-grpo-openr1": {**_PAPER_GRPO, "learning_rate": 1e-6, "epochs": 3},
-    # The paper's warm-up and samples are given for OpenR1 only; the same are taken here.
+    # The paper's warm-up and samples are given for OpenR1 only; GSM8K gets the same here.
     "paper-grpo-gsm8k": {**_PAPER_GRPO, "learning_rate": 5e-6, "epochs": 1, "max_completion_length": 1024},
     "lab-sft": {
         "method": "sft",
@@ -83,21 +75,3 @@ PRESETS: dict[str, dict[str, Any]] = {
         "save_every": 5,
     },
 }
-
-
-_CONFIGS: dict[str, type[SftConfig | DistillConfig | GrpoConfig]] = {
-    "sft": SftConfig,
-    "distill": DistillConfig,
-    "grpo": GrpoConfig,
-}
-
-
-def preset(name: str, **changes: Any) -> SftConfig | DistillConfig | GrpoConfig:
-    """A preset as a config, with ``changes`` (the paper's other GRPO rate: ``learning_rate=2e-5``).
-
-    Raises InputError where there is no preset of that name.
-    """
-    if name not in PRESETS:
-        raise InputError(f"training preset {name!r} is unknown{suggestion(name, PRESETS)}")
-    settings = {**PRESETS[name], **changes}
-    return _CONFIGS[settings["method"]].model_validate(settings)

@@ -4,17 +4,17 @@ import os
 
 
 def count() -> int:
-    """How many train together; 1 without a launcher."""
+    """Count the processes that train together; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
-def leads() -> bool:
+def is_first() -> bool:
     """Whether this is the first process, the one that writes."""
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def wait() -> None:
-    """Until every process is here. Returns at once where there is only one."""
+    """Wait until every process is here; return at once if there is only one."""
     if count() == 1:
         return
     import torch

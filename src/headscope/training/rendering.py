@@ -5,15 +5,21 @@ Text in and text out, before any training: a template may drop what it is given 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jinja2
 
 from headscope.errors import InputError
 
-_SPOKEN = ("reasoning_content", "reasoning", "thinking", "content")
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+TrainingRow = Mapping[str, Any]
+"""A row of training data: ``prompt`` and, for SFT, ``completion`` as messages, ``chat_template_kwargs``."""
+
+_TEXT_KEYS = ("reasoning_content", "reasoning", "thinking", "content")
 """Keys of a message whose text a template may write."""
 
 
@@ -29,24 +35,25 @@ class Rendered:
     asked: str
 
 
-def rendered(tokenizer: Any, row: Mapping[str, Any]) -> Rendered:
+def render_row(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow) -> Rendered:
     """Render a row with a completion as ``trl.SFTTrainer`` does: the loss begins where asking and answering part."""
     switches = row.get("chat_template_kwargs") or {}
     asked = _text(tokenizer, row["prompt"], switches, add_generation_prompt=True)
     whole = _text(tokenizer, [*row["prompt"], *row["completion"]], switches, add_generation_prompt=False)
-    start = _shared(asked, whole)
+    # If a template asks with words that the answer does not begin with, the two differ before the prompt's end.
+    start = _common_length(asked, whole)
     return Rendered(whole[:start], whole[start:], asked)
 
 
-def check_completions(tokenizer: Any, rows: Iterable[Mapping[str, Any]]) -> None:
+def check_completions(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[TrainingRow]) -> None:
     """Raise InputError if the template loses a part of a completion, or trains on another prompt than it asks with.
 
     White space does not count: templates trim it.
     """
     for index, row in enumerate(rows):
-        text = rendered(tokenizer, row)
+        text = render_row(tokenizer, row)
         for message in row["completion"]:
-            for content in filter(None, map(message.get, _SPOKEN)):
+            for content in filter(None, map(message.get, _TEXT_KEYS)):
                 if not _is_learned(content, text):
                     raise InputError(
                         f"the chat template of {_name(tokenizer)} leaves {_lost(content, text)[:60]!r} out of the "
@@ -60,25 +67,43 @@ def check_completions(tokenizer: Any, rows: Iterable[Mapping[str, Any]]) -> None
             )
 
 
-def described(
-    tokenizer: Any, row: Mapping[str, Any], switches: Mapping[str, Any] | None = None, *, max_length: int | None = None
+def describe_row(
+    tokenizer: "PreTrainedTokenizerBase",
+    row: TrainingRow,
+    switches: Mapping[str, object] | None = None,
+    *,
+    max_length: int | None = None,
 ) -> str:
-    """Describe what a row is trained on, its parts marked. switches: of the template, for rows without a completion.
+    """Describe what a row is trained on, its parts marked.
 
-    max_length: tokens that are kept of prompt and completion together.
+    switches: of the template, for rows without a completion.
+    max_length: tokens of prompt and completion together that are trained on.
     """
     if "completion" in row:
-        text = rendered(tokenizer, row)
-        prompt, answer, told = text.prompt, text.answer, "learned"
+        text = render_row(tokenizer, row)
+        prompt = text.prompt
+        answer = text.answer
+        note = "learned"
     else:
+        # GRPO and distillation have no answer before the model writes one.
         prompt = _text(tokenizer, row["prompt"], switches or {}, add_generation_prompt=True)
-        answer, told = "(what the model writes, up to its end of turn)", "learned by its reward or its teacher"
-    parts = f"--- prompt: read, no loss ---\n{prompt}\n--- answer: {told} ---\n{answer}\n"
-    length = len(tokenizer(prompt + answer, add_special_tokens=False)["input_ids"]) if max_length else 0
-    return parts + (f"--- cut after {max_length} of {length} tokens ---\n" if length > (max_length or 0) else "")
+        answer = "(what the model writes, up to its end of turn)"
+        note = "learned by its reward or its teacher"
+    description = f"--- prompt: read, no loss ---\n{prompt}\n--- answer: {note} ---\n{answer}\n"
+    if max_length is not None:
+        length = len(tokenizer(prompt + answer, add_special_tokens=False)["input_ids"])
+        if length > max_length:
+            description += f"--- cut after {max_length} of {length} tokens ---\n"
+    return description
 
 
-def _text(tokenizer: Any, messages: Any, switches: Mapping[str, Any], *, add_generation_prompt: bool) -> str:
+def _text(
+    tokenizer: "PreTrainedTokenizerBase",
+    messages: Sequence[Mapping[str, object]],
+    switches: Mapping[str, object],
+    *,
+    add_generation_prompt: bool,
+) -> str:
     try:
         return str(
             tokenizer.apply_chat_template(
@@ -91,14 +116,16 @@ def _text(tokenizer: Any, messages: Any, switches: Mapping[str, Any], *, add_gen
 
 
 def _bare(text: str) -> str:
+    """Return a text without its white space."""
     return "".join(text.split())
 
 
-def _shared(one: str, other: str) -> int:
+def _common_length(first: str, second: str) -> int:
     """Count the characters two texts begin with alike."""
-    if other.startswith(one):
-        return len(one)
-    return bisect_left(range(min(len(one), len(other))), True, key=lambda at: one[: at + 1] != other[: at + 1])
+    if second.startswith(first):
+        return len(first)
+    # Bisection compares slices in C; a loop over the characters of long prompts would not.
+    return bisect_left(range(min(len(first), len(second))), True, key=lambda end: first[: end + 1] != second[: end + 1])
 
 
 def _is_learned(content: str, text: Rendered) -> bool:
@@ -109,21 +136,21 @@ def _is_learned(content: str, text: Rendered) -> bool:
 
 
 def _lost(content: str, text: Rendered) -> str:
-    """The beginning of ``content`` up to the part that is in the answer; all of it if none is."""
+    """Return the beginning of ``content`` up to the part that is in the answer; all of it if none is."""
     answer = _bare(text.answer)
     start = next(index for index in range(len(content) + 1) if _bare(content[index:]) in answer)
     return content[:start]
 
 
-def _name(tokenizer: Any) -> str:
+def _name(tokenizer: "PreTrainedTokenizerBase") -> str:
     return getattr(tokenizer, "name_or_path", "") or "the model"
 
 
-def _remedy(tokenizer: Any) -> str:
+def _remedy(tokenizer: "PreTrainedTokenizerBase") -> str:
     """Name TRL's variant of the template that keeps whole answers, if it has one."""
     from trl.chat_template_utils import get_training_chat_template
 
-    from headscope.turns import shipped_templates
+    from headscope.model_files.chat_templates import shipped_templates
 
     try:
         whole = get_training_chat_template(tokenizer)

@@ -4,13 +4,16 @@ import math
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from transformers import TrainerCallback
 
 from headscope.errors import InputError
 from headscope.progress import Bar, Progress
 from headscope.training.log import LogEntry
+
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
 
 
 class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is Any at the border
@@ -27,25 +30,37 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is Any at
         self._bar: Bar | None = None
         self._started = 0.0
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        """Open the bar, already advanced where the run is resumed."""
+    def on_train_begin(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: object
+    ) -> None:
+        """Open the bar, already advanced if the run is resumed."""
         if state.is_world_process_zero:
             self._opened = self._progress.bar(self._label, state.max_steps)
             self._bar = self._opened.__enter__()
             if state.global_step:
                 self._bar.advance(state.global_step, f"resumed at step {state.global_step}")
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+    def on_step_begin(
+        self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: object
+    ) -> None:
         """Start the step's clock: sampling and rewards are inside it, saving is not."""
         self._started = time.perf_counter()
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
+    def on_log(
+        self,
+        args: "TrainingArguments",
+        state: "TrainerState",
+        control: "TrainerControl",
+        logs: dict[str, Any],
+        **kwargs: object,
+    ) -> None:
         """Check and record a step; Trainer's closing summary has no loss and is left out."""
         if "loss" not in logs:
             return
         entry = LogEntry.from_trainer(state.global_step, logs, time.perf_counter() - self._started)
+        # Trainer logs a step before it saves it, so that a step refused here leaves no checkpoint.
         _require_finite(entry.step, logs)
-        if self._bar is not None:
+        if self._bar is not None:  # in the first process
             with self._log.open("a") as file:
                 file.write(entry.as_json() + "\n")
             self._bar.advance(1, _note(entry))
@@ -58,10 +73,10 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is Any at
 
 def _require_finite(step: int, logs: dict[str, Any]) -> None:
     for name in ("loss", "grad_norm"):
-        value = logs.get(name)
-        if value is not None and not math.isfinite(float(value)):
+        number = logs.get(name)
+        if number is not None and not math.isfinite(float(number)):
             raise InputError(
-                f"training diverged at step {step}: {name} is {float(value)}; lower learning_rate, which was "
+                f"training diverged at step {step}: {name} is {float(number)}; lower learning_rate, which was "
                 f"{logs['learning_rate']:.2g} (the checkpoints before it are kept)"
             )
 

@@ -1,7 +1,8 @@
-"""What claims are judged on: the results of one study, named by what they are about."""
+"""The results of one study that claims are judged on, named by what they are about."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool
@@ -12,15 +13,27 @@ from headscope.results.estimate import Estimate
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 
+_Record = TypeVar("_Record")
+_Key = TypeVar("_Key")
+
+EMERGENT = "emergent"
+"""The group of heads that claims about ablation ask for."""
+
+SCALE = "scale"
+"""Begins the names of operators that scale heads and do not remove them."""
+
 
 @dataclass(frozen=True, eq=False)
 class Run:
     """One training run (or finished model) against the base.
 
-    method: ``sft``, ``distill``, ``grpo``, or "" where it was trained elsewhere.
-    recipe: runs that differ in the seed alone share it. null: which signal a null twin lacks (``lr0``,
-        ``permuted_rewards``, ``shuffled_answers``); "" for a run that is none.
-    series: (step, comparison), in order. rewards: beside the counts; empty where none was logged.
+    variant: its name in the study.
+    method: ``sft``, ``distill``, ``grpo``, or "" if it was trained elsewhere.
+    recipe: shared by runs that differ in the seed alone.
+    null: the signal a null twin lacks (``lr0``, ``permuted_rewards``, ``shuffled_answers``); "" for any other run.
+    series: (step, comparison), in order.
+    dynamics: of the series.
+    rewards: with the counts of each checkpoint; empty if none was logged.
     """
 
     variant: str
@@ -33,15 +46,15 @@ class Run:
 
     @property
     def last(self) -> Emergence:
-        """At the last checkpoint."""
+        """Return the comparison at the last checkpoint."""
         return self.series[-1][1]
 
 
 @dataclass(frozen=True, eq=False)
 class Ablation:
-    """One head set of one variant under one operator on one task. verdict: None where the set was empty.
+    """One head set of one variant under one operator on one task. verdict: None if the set was empty.
 
-    coverage: change of pass@k at the largest k, and that k; None where too few samples were drawn.
+    coverage: the largest k with the change of pass@k; None if too few samples were drawn.
     """
 
     variant: str
@@ -58,13 +71,15 @@ class Modes:
 
     variant: str
     recipe: str
-    found: Thinking
+    thinking: Thinking
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
-    """One task's problems before and after training. recipe: as of ``Run``. lost_to_slips: share of the lost answers
-    that are labelled over-thinking or calculation error; None where nothing was labelled.
+    """One task's problems before and after training. recipe: as of ``Run``.
+
+    lost_to_slips: share of the lost answers that are labelled over-thinking or calculation error; None if nothing was
+    labelled.
     """
 
     variant: str
@@ -77,7 +92,7 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """All results of a study that a claim asks for; empty where it has none.
+    """All results of a study that a claim asks for; empty if it has none.
 
     Null twins stand among the runs alone: to the other questions they are no training.
     """
@@ -87,12 +102,34 @@ class StudyResults:
     thinking: tuple[Modes, ...] = ()
     answers: tuple[Answers, ...] = ()
 
-    def recipes(self, *methods: str) -> Iterator[tuple[str, list[Run]]]:
-        """Each recipe of these methods (all without any) with the runs of its seeds; null twins are none."""
-        real = [run for run in self.runs if not run.null and (not methods or run.method in methods)]
-        for recipe in dict.fromkeys(run.recipe for run in real):
-            yield recipe, [run for run in real if run.recipe == recipe]
+    def recipes(self, *methods: str) -> dict[str, list[Run]]:
+        """Return the runs of each recipe of these methods (of all without any), a run per seed; no null twins."""
+        runs = [run for run in self.runs if not run.null and (not methods or run.method in methods)]
+        return group_by(runs, lambda run: run.recipe)
 
-    def nulls(self, recipe: str) -> list[Run]:
-        """The null twins of a recipe."""
+    def null_twins(self, recipe: str) -> list[Run]:
+        """Return the null twins of a recipe."""
         return [run for run in self.runs if run.null and run.recipe == recipe]
+
+    def emergent_ablations(self, *, scaled: bool) -> list[Ablation]:
+        """Return the ablations of emergent heads that scale them, or else those that remove them."""
+        emergent = [ablation for ablation in self.ablations if ablation.group == EMERGENT]
+        return [ablation for ablation in emergent if ablation.operator.startswith(SCALE) == scaled]
+
+
+def verdicts_by_operator(ablations: Iterable[Ablation]) -> dict[str, list[AblationVerdict]]:
+    """Return the verdicts under each operator; an operator whose head sets were all empty has none."""
+    verdicts: dict[str, list[AblationVerdict]] = {}
+    for ablation in ablations:
+        of_operator = verdicts.setdefault(ablation.operator, [])
+        if ablation.verdict is not None:
+            of_operator.append(ablation.verdict)
+    return verdicts
+
+
+def group_by(records: Iterable[_Record], key: Callable[[_Record], _Key]) -> dict[_Key, list[_Record]]:
+    """Return the records with each key, in the order in which they come."""
+    groups: dict[_Key, list[_Record]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    return groups

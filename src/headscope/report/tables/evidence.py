@@ -62,8 +62,7 @@ def _importance_rank(effect: OperatorEffect) -> Cell | None:
     sets = 1 + len(effect.importance_effects)
     if sets == 1:
         return None
-    rank = round(effect.importance_p_value * sets)
-    return Cell(f"{rank} of {sets}", rank)
+    return Cell(f"{effect.importance_rank} of {sets}", effect.importance_rank)
 
 
 def _doses(dose: DoseResponse | None) -> Cell | None:

@@ -1,0 +1,192 @@
+"""Exact patching: every edge, or every head, replaced for real (method section 3, "Other methods").
+
+Score(u→v) is the metric with v alone reading u's corrupt output, less the metric of the clean run: one forward pass per
+edge. What keeps that affordable:
+
+1. Endings over a shared prefix, many edges side by side as rows of a pass (``prefix_cache``).
+2. A pass starts at the patch: before v everything is as in the clean run, so earlier blocks hand on what they are
+   given, and v's block is given the clean residual stream (``Replay``).
+3. Heads of a layer do not see each other: one row in which *all* heads read the patched stream at one port holds the z
+   of each patched head. A row per input then takes its heads' z alone, and attention is not run again.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from headscope.circuits.batches import collate
+from headscope.circuits.footprint import replay_footprint
+from headscope.circuits.memory import Budget
+from headscope.circuits.objective import Metric, Objective, provenance
+from headscope.circuits.prefix_cache import cache_prefix, frozen_model
+from headscope.circuits.replay import Changes, Replay
+from headscope.circuits.source_deltas import record_writes, source_deltas
+from headscope.errors import InputError
+from headscope.models import Subject, as_model, head_access
+from headscope.pairs import Pairs
+from headscope.progress import SILENT, Bar, Progress
+from headscope.results.edges import EdgeScores
+from headscope.results.graph import PORTS, Graph
+from headscope.results.head_scores import HeadScores
+
+# Patches one batch and gives its scores [pair, …], reporting to the bar.
+_Patcher = Callable[[Replay, Float[Tensor, "source pair ending d"], Bar], Float[np.ndarray, "pair *scores"]]
+
+
+def exact_edges(
+    model: Subject | nn.Module,
+    pairs: Pairs,
+    metric: str | Metric = "kl",
+    *,
+    kv: str = "query",
+    keep_pairs: bool = False,
+    batch: int | None = None,
+    memory: int | None = None,
+    progress: Progress = SILENT,
+) -> EdgeScores:
+    """Patch every edge of the model's graph on its own and measure: the gold standard that ``attribute`` approximates.
+
+    The result's ``residual`` is no error here: it says how far single edges from the input are from adding up.
+
+    Args:
+        model: as in ``attribute``.
+        pairs: as in ``attribute``.
+        metric: as in ``attribute``; the scores' sign too.
+        kv: ``query`` patches each query head's own copy of its group's key or value input; ``group`` patches the input
+            itself, for all its query heads at once (which is not the sum of its copies' scores).
+        keep_pairs: keep [pair, F, B] scores as well.
+        batch: as in ``attribute``.
+        memory: as in ``attribute``.
+        progress: counts pairs × edges.
+
+    Raises:
+        InputError: if an argument is not one of these, one patch of one pair does not fit in memory, or scores are not
+            finite.
+    """
+    started = time.perf_counter()
+    if kv not in ("query", "group"):
+        raise InputError(f"kv {kv!r} is unknown; 'query' and 'group' are allowed")
+    access = head_access(as_model(model))
+    graph = access.graph if kv == "query" else replace(access.graph, kv_heads=access.kv_heads)
+    steps = len(pairs) * int(graph.real.sum())
+    with progress.bar("exact edges", steps) as bar:
+        scores, losses, settings = _measure(model, pairs, metric, partial(_patch_edges, graph), batch, memory, bar)
+    signed = scores.mean(axis=0, dtype=np.float64)  # of float32 scores, which would lose digits over many pairs
+    lost = float(losses[1] - losses[0])
+    return EdgeScores(
+        graph=graph,
+        edges=signed.astype(np.float32),
+        edges_abs=np.abs(scores).mean(axis=0, dtype=np.float64).astype(np.float32),
+        pair_heads=graph.head_grid(np.abs(scores).sum(axis=2)),
+        pair_edges=scores if keep_pairs else None,
+        residual=abs(float(signed[0].sum()) - lost) / max(abs(lost), 1e-30),
+        seconds=time.perf_counter() - started,
+        settings=settings | {"kv": kv},
+    )
+
+
+def exact_heads(
+    model: Subject | nn.Module,
+    pairs: Pairs,
+    metric: str | Metric = "kl",
+    *,
+    batch: int | None = None,
+    memory: int | None = None,
+    progress: Progress = SILENT,
+) -> HeadScores:
+    """Replace each head's whole output by its corrupt one and measure: all its outgoing edges patched together.
+
+    Metric, batch, memory and sign as in ``exact_edges``. To first order the sum of a head's outgoing edge scores. In
+    post-norm models the head's part of what is added to the residual stream is replaced. Raises as ``exact_edges``.
+    """
+    started = time.perf_counter()
+    graph = head_access(as_model(model)).graph
+    steps = len(pairs) * graph.layers * graph.heads
+    with progress.bar("exact heads", steps) as bar:
+        scores, _, settings = _measure(model, pairs, metric, _patch_heads, batch, memory, bar)
+    return HeadScores(scores, time.perf_counter() - started, settings)
+
+
+def _measure(
+    model: Subject | nn.Module,
+    pairs: Pairs,
+    metric: str | Metric,
+    patcher: _Patcher,
+    batch: int | None,
+    memory: int | None,
+    bar: Bar,
+) -> tuple[Float[np.ndarray, "pair *scores"], Float[np.ndarray, " run"], dict[str, object]]:
+    """Return scores in the order of the pairs, mean losses of the clean and the corrupt run, and the settings."""
+    plain = as_model(model)
+    access = head_access(plain)
+    # Δ of every source is held, in float32.
+    footprint = replay_footprint(plain, access, held=4 * access.d_model * len(access.graph.sources))
+    budget = Budget(footprint, memory)
+    budget.check(pairs)
+    losses = np.zeros((len(pairs), 2), dtype=np.float64)
+
+    def patch(group: list[int], bar: Bar) -> tuple[list[int], Float[np.ndarray, "pair *scores"]]:
+        runner = cache_prefix(plain, access, collate(pairs, group, access.device))
+        writes = record_writes(runner)
+        objective = Objective.from_runs(metric, runner.batch, writes.logits)
+        losses[group] = objective.losses(writes.logits)
+        deltas = source_deltas(access, writes, slice(None), torch.float32).transpose(0, 1)
+        return group, patcher(Replay(runner, writes, objective, budget), deltas, bar)
+
+    with frozen_model(plain), torch.no_grad():
+        groups, scores = zip(*budget.over_pairs(pairs, batch, patch, bar), strict=True)
+    order = np.argsort(np.concatenate(groups))
+    mean_losses = losses.mean(axis=0)
+    settings = provenance(model, pairs, metric)
+    settings |= {"method": "exact", "loss_clean": float(mean_losses[0]), "loss_corrupt": float(mean_losses[1])}
+    return np.concatenate(scores)[order], mean_losses, settings | budget.shortages
+
+
+def _patch_edges(
+    graph: Graph, replay: Replay, deltas: Float[Tensor, "source pair ending d"], bar: Bar
+) -> Float[np.ndarray, "pair F B"]:
+    """Return scores of one batch, patched destination by destination."""
+    scores = np.zeros((deltas.shape[1], *graph.real.shape), dtype=np.float32)
+
+    def read_by(column: int) -> Float[Tensor, "source pair ending d"]:
+        # Sources come in the order of layers, so a destination reads the first so many.
+        return deltas[: int(graph.real[:, column].sum())]
+
+    def note(column: int, changes: Changes) -> None:
+        for sources, values in changes:
+            scores[:, sources, column : column + values.shape[2]] = values
+            bar.advance(values.size)
+
+    ports, heads = _head_inputs(graph)
+    for layer in range(graph.layers):
+        first, mlp = graph.port(layer, "q"), graph.mlp_destination(layer)
+        note(first, replay.into_heads(layer, read_by(first), ports, heads))
+        note(mlp, replay.into_mlp(layer, read_by(mlp)))
+    note(len(graph.destinations) - 1, replay.into_logits(deltas))
+    return scores
+
+
+def _patch_heads(
+    replay: Replay, deltas: Float[Tensor, "source pair ending d"], bar: Bar
+) -> Float[np.ndarray, "pair layer head"]:
+    graph = replay.access.graph
+    scores = np.zeros((deltas.shape[1], graph.layers, graph.heads), dtype=np.float32)
+    for layer in range(graph.layers):
+        layer_deltas = deltas[graph.head_source(layer) : graph.mlp_source(layer)]
+        for heads, values in replay.after_heads(layer, layer_deltas):
+            scores[:, layer, heads] = values[..., 0]
+            bar.advance(values.size)
+    return scores
+
+
+def _head_inputs(graph: Graph) -> tuple[Int[Tensor, " reader"], Bool[Tensor, "reader head"]]:
+    """Return for each of a layer's attention inputs its port (0 q, 1 k, 2 v), and which query heads read it."""
+    columns = graph.column[: len(PORTS) * graph.heads].reshape(len(PORTS), graph.heads)
+    reads = columns == np.arange(graph.attention_inputs)[:, None, None]
+    return torch.as_tensor(reads.any(axis=2).argmax(axis=1)), torch.as_tensor(reads.any(axis=1))

@@ -1,0 +1,69 @@
+"""How alike the final circuits of several variants are, at circuits of equal size and of equal faithfulness."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+from jaxtyping import Float
+
+from headscope.comparison.activity import head_activity
+from headscope.comparison.effects import head_importance
+from headscope.comparison.equal_faithfulness import FAITHFULNESS, fraction_reaching
+from headscope.comparison.overlap import overlap, rank_correlation
+from headscope.comparison.resampling import Resampling
+from headscope.heads import HeadSet
+from headscope.results.edges import EdgeScores
+from headscope.results.faithfulness import FaithfulnessCurve
+from headscope.results.overlap import Likeness
+
+
+@dataclass(frozen=True, eq=False)
+class FinalCircuits:
+    """One variant's last circuits.
+
+    core: core heads and share of real edges of each, by what is equal (``fraction`` or ``faithfulness``).
+    importance: of all heads, over all edges.
+    """
+
+    variant: str
+    core: dict[str, tuple[HeadSet, float]]
+    importance: Float[np.ndarray, "layer head"]
+
+
+def final_circuits(
+    variant: str,
+    scores: EdgeScores,
+    curve: FaithfulnessCurve,
+    resampling: Resampling = Resampling(),
+    *,
+    faithfulness: float = FAITHFULNESS,
+) -> FinalCircuits:
+    """Return the core heads at ``resampling.fraction``, and at the size at which the curve reaches ``faithfulness``.
+
+    Raises InputError if faithfulness is not defined, or the scores kept no per-pair edges.
+    """
+    sizes = {"fraction": resampling.fraction, "faithfulness": fraction_reaching(curve, faithfulness)}
+    core = {}
+    for equal, fraction in sizes.items():
+        activity = head_activity(scores, replace(resampling, fraction=fraction))
+        core[equal] = (HeadSet.from_grid(activity.core), fraction)
+    return FinalCircuits(variant, core, head_importance(scores).value)
+
+
+def circuit_overlaps(finals: Sequence[FinalCircuits]) -> tuple[Likeness, ...]:
+    """Return the overlap of every pair of variants, at equal fraction and at equal faithfulness.
+
+    The rank correlation is of importances over all edges, the same at either. Raises InputError if the models' heads
+    differ.
+    """
+    overlaps = []
+    for first, second in combinations(finals, 2):
+        # Of all heads, whatever the circuit: the same at equal size and at equal faithfulness.
+        ranks = rank_correlation(first.importance, second.importance)
+        for equal, (first_heads, first_fraction) in first.core.items():
+            second_heads, second_fraction = second.core[equal]
+            shared = overlap(first_heads, second_heads, *first.importance.shape)
+            fractions = (first_fraction, second_fraction)
+            overlaps.append(Likeness(first.variant, second.variant, equal, fractions, shared, ranks))
+    return tuple(overlaps)

@@ -1,0 +1,43 @@
+"""C4: do about two thirds of the base's heads stay?"""
+
+from dataclasses import replace
+
+from headscope.comparison.claims.parts import judge_claim, judge_part
+from headscope.comparison.claims.study_results import StudyResults
+from headscope.measures.independent_estimates import pool_estimates, scale_estimate
+from headscope.measures.intervals import without_interval
+from headscope.results.claim import Claim, Part
+from headscope.results.emergence import Emergence
+from headscope.results.estimate import Estimate
+
+FEWEST_BASE_HEADS = (10, "core heads of the base")
+STATISTIC = "share of the base's core heads kept"
+
+
+def judge(results: StudyResults) -> Claim:
+    """Judge whether the share of core heads kept lies between a half and five sixths, two parts per recipe."""
+    parts: list[Part] = []
+    for recipe, runs in results.recipes().items():
+        share = pool_estimates([_kept_share(run.last) for run in runs])
+        share = replace(share, high=min(1.0, share.high))  # the spread between seeds knows no bounds
+        null = pool_estimates([_null_share(run.last) for run in runs])
+        for side, bound in ((">", 1 / 2), ("<", 5 / 6)):
+            parts.append(judge_part(recipe, STATISTIC, share, side, bound, least=FEWEST_BASE_HEADS, null=null))
+    question = "Do about two thirds of the base's heads stay?"
+    return judge_claim("C4", question, parts, "the study compares no post-trained model with its base")
+
+
+def _kept_share(result: Emergence) -> Estimate:
+    """Return kept over core heads of the base, whose number is taken as it is."""
+    core = int(result.base_active.sum())
+    kept = result.counts.kept
+    if core == 0:
+        return without_interval(0, kept.method)
+    # The interval of a count may reach beyond the heads there are.
+    value, low, high = min(1.0, kept.value / core), min(1.0, kept.low / core), min(1.0, kept.high / core)
+    return Estimate(value, low, high, core, kept.method, kept.seed)
+
+
+def _null_share(result: Emergence) -> Estimate:
+    core = max(1, int(result.base_active.sum()))  # without core heads nothing is kept either: 0 of 1
+    return scale_estimate(result.null.kept, 1 / core)

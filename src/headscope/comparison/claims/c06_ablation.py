@@ -1,0 +1,53 @@
+"""C6: does ablating emergent heads lower accuracy, more than controls?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from headscope.comparison.ablation_evidence import AGREEING_OPERATORS, OPERATOR_COUNT
+from headscope.comparison.claims.parts import judge_claim, missing_part
+from headscope.comparison.claims.study_results import Ablation, StudyResults, group_by, verdicts_by_operator
+from headscope.measures.multiplicity import ALPHA, holm
+from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
+from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
+
+STATISTIC = "operators under which removing emergent heads lowers pass@1"
+
+
+def judge(results: StudyResults) -> Claim:
+    """Judge whether enough operators agree, for every variant on its own."""
+    by_variant = group_by(results.emergent_ablations(scaled=False), lambda ablation: ablation.variant)
+    parts = [_part(variant, ablations) for variant, ablations in by_variant.items()]
+    question = "Does ablating emergent heads lower accuracy, more than controls?"
+    return judge_claim("C6", question, parts, "the study ablates no emergent heads")
+
+
+def _part(variant: str, ablations: Sequence[Ablation]) -> Part:
+    operators, agreeing, against = [], [], []
+    for operator, verdicts in verdicts_by_operator(ablations).items():
+        if not verdicts:
+            continue
+        operators.append(operator)
+        if _is_lowering(verdicts):
+            agreeing.append(operator)
+        if all(verdict.reading == NOT_SUPPORTED for verdict in verdicts):
+            against.append(operator)
+    if not operators:
+        return missing_part(variant, STATISTIC, f"{variant} has no emergent heads to ablate")
+    # Against more than one of four, three can no longer agree.
+    is_refuted = len(against) > OPERATOR_COUNT - AGREEING_OPERATORS
+    state = HOLDS if len(agreeing) >= AGREEING_OPERATORS else FAILS if is_refuted else OPEN
+    reason = (
+        f"of {len(operators)} operators run on {variant} ({', '.join(operators)}), {len(agreeing)} lower pass@1 more "
+        f"than matched random sets and {len(against)} do not; {AGREEING_OPERATORS} must agree"
+    )
+    return Part(variant, STATISTIC, None, ">", float(AGREEING_OPERATORS - 1), None, state, reason)
+
+
+def _is_lowering(verdicts: Sequence[AblationVerdict]) -> bool:
+    """Return whether a supported verdict on any task survives Holm's correction over the tasks."""
+    adjusted = holm(np.array([verdict.p_value for verdict in verdicts]))
+    for verdict, p_value in zip(verdicts, adjusted, strict=True):
+        if verdict.reading == SUPPORTED and verdict.direction == "lower" and p_value <= ALPHA:
+            return True
+    return False

@@ -1,0 +1,66 @@
+"""C7: does scaling emergent heads trade one task for another?"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import norm
+
+from headscope.comparison.ablation import MARGIN
+from headscope.comparison.claims.parts import format_estimate, judge_claim, missing_part
+from headscope.comparison.claims.study_results import Ablation, StudyResults, group_by, verdicts_by_operator
+from headscope.measures.multiplicity import ALPHA, holm
+from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
+from headscope.results.estimate import Estimate
+
+STATISTIC = "tasks that rise and fall at one scale"
+
+
+def judge(results: StudyResults) -> Claim:
+    """Judge whether at one scale a task rises and another falls, for every variant on its own."""
+    by_variant = group_by(results.emergent_ablations(scaled=True), lambda ablation: ablation.variant)
+    parts = [_part(variant, ablations) for variant, ablations in by_variant.items()]
+    question = "Does scaling emergent heads trade one task for another?"
+    return judge_claim("C7", question, parts, "the study scales no emergent heads")
+
+
+def _part(variant: str, ablations: Sequence[Ablation]) -> Part:
+    effects: dict[str, list[Estimate]] = {}
+    descriptions = []
+    for scale, verdicts in verdicts_by_operator(ablations).items():
+        if len(verdicts) > 1:
+            effects[scale] = [verdict.effect for verdict in verdicts]
+            tasks = (f"{verdict.task} {format_estimate(verdict.effect)}" for verdict in verdicts)
+            descriptions.append(f"{scale}: {', '.join(tasks)}")
+    if not effects:
+        reason = f"{variant} was scaled on fewer than two tasks, or has no emergent heads"
+        return missing_part(variant, STATISTIC, reason)
+    if any(signs == {-1.0, 1.0} for signs in _significant_signs(effects).values()):
+        state = HOLDS
+    else:
+        state = FAILS if all(map(_excludes_trade, effects.values())) else OPEN
+    reason = f"change of pass@1 of {variant} at each scale: {'; '.join(descriptions)}"
+    return Part(variant, STATISTIC, None, ">", 0.0, None, state, reason)
+
+
+def _significant_signs(effects: dict[str, list[Estimate]]) -> dict[str, set[float]]:
+    """Return the signs of the changes at each scale that survive Holm's correction over tasks × scales."""
+    flat = [(scale, effect) for scale, changes in effects.items() for effect in changes]
+    adjusted = holm(np.array([_p_value(effect) for _, effect in flat]))
+    signs: dict[str, set[float]] = {scale: set() for scale in effects}
+    for (scale, effect), p_value in zip(flat, adjusted, strict=True):
+        if p_value <= ALPHA:
+            signs[scale].add(float(np.sign(effect.value)))
+    return signs
+
+
+def _excludes_trade(effects: Sequence[Estimate]) -> bool:
+    """Return whether no task falls by the margin, or none rises by it, within the intervals."""
+    return all(effect.low > -MARGIN for effect in effects) or all(effect.high < MARGIN for effect in effects)
+
+
+def _p_value(effect: Estimate) -> float:
+    """Return the two-sided p of no change, read off the 95 % interval as a normal one."""
+    width = effect.high - effect.low
+    if not width > 0:  # an interval of one point: no change at all, or the same change in every problem
+        return 1.0 if effect.value == 0 else 0.0
+    return float(2 * norm.sf(abs(effect.value) / (width / (2 * norm.ppf(0.975)))))

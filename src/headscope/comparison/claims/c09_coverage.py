@@ -1,0 +1,39 @@
+"""C9: does ablating think-off heads raise pass@1 and lower coverage at large k?"""
+
+from collections.abc import Sequence
+
+from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.comparison.claims.parts import judge_claim, judge_part, missing_part
+from headscope.comparison.claims.study_results import Ablation, StudyResults, group_by
+from headscope.measures.independent_estimates import pool_estimates
+from headscope.results.claim import Claim, Part
+
+LARGE_K = 8
+_LEAST = (FEWEST_PROBLEMS, "problems")
+
+
+def judge(results: StudyResults) -> Claim:
+    """Judge every operator on every task; the heads of a think-off variant are its emergent ones."""
+    recipes = {modes.variant: modes.recipe for modes in results.thinking}
+    removed = [ablation for ablation in results.emergent_ablations(scaled=False) if ablation.variant in recipes]
+    by_subject = group_by(removed, lambda seed: f"{recipes[seed.variant]} on {seed.task}, {seed.operator}")
+    parts: list[Part] = []
+    for subject, seeds in by_subject.items():
+        parts += _parts(subject, seeds)
+    question = "Does ablating think-off heads raise pass@1 and lower coverage at large k?"
+    return judge_claim("C9", question, parts, "the study ablates no heads of a think-off model")
+
+
+def _parts(subject: str, seeds: Sequence[Ablation]) -> list[Part]:
+    """Return the parts about pass@1 and coverage, over the seeds that have such heads."""
+    effects = [seed.verdict.effect for seed in seeds if seed.verdict is not None]
+    if not effects:
+        return [missing_part(subject, "change of pass@1", f"{subject}: no seed has emergent heads to ablate")]
+    pass_part = judge_part(subject, "change of pass@1", pool_estimates(effects), ">", 0.0, least=_LEAST)
+    coverages = [seed.coverage for seed in seeds if seed.coverage is not None]
+    k = min((k for k, _ in coverages), default=0)
+    if k < LARGE_K:
+        reason = f"{subject} has too few samples per problem for pass@{LARGE_K}"
+        return [pass_part, missing_part(subject, "change of coverage", reason)]
+    coverage = pool_estimates([change for _, change in coverages])
+    return [pass_part, judge_part(subject, f"change of pass@{k}", coverage, "<", 0.0, least=_LEAST)]

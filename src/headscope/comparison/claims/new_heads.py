@@ -1,0 +1,51 @@
+"""How many heads are new after training, pooled over the seeds of a recipe, and how many of them remain."""
+
+from collections.abc import Sequence
+
+from headscope.comparison.claims.parts import judge_part, missing_part
+from headscope.comparison.claims.study_results import Run
+from headscope.comparison.persistence import persistence
+from headscope.measures.independent_estimates import pool_estimates, scale_estimate
+from headscope.measures.intervals import wilson
+from headscope.results.claim import Part
+from headscope.results.emergence import Emergence
+from headscope.results.estimate import Estimate
+
+MANY = 0.05
+"""Share of a model's heads: what the test-retest rule may get wrong."""
+
+EXCESS_SHARE = "excess of new heads, as a share of all,"
+REMAINING = "share of established emergent heads that remain"
+FEWEST_HEADS = (5, "heads")
+
+
+def excess_share(results: Sequence[Emergence]) -> Estimate:
+    """Return the excess of new heads over the null, as a share of all heads."""
+    return pool_estimates([scale_estimate(result.excess.new, 1 / result.status.size) for result in results])
+
+
+def null_share(results: Sequence[Emergence]) -> Estimate:
+    """Return the new heads of base against itself, as a share of all heads."""
+    return pool_estimates([scale_estimate(result.null.new, 1 / result.status.size) for result in results])
+
+
+def excess_part(recipe: str, runs: Sequence[Run], side: str) -> Part:
+    """Return whether the last checkpoints' excess of new heads is more (``>``) or less (``<``) than many."""
+    results = [run.last for run in runs]
+    return judge_part(recipe, EXCESS_SHARE, excess_share(results), side, MANY, null=null_share(results))
+
+
+def new_heads(runs: Sequence[Run]) -> Estimate:
+    """Return the number of new heads at the last checkpoint."""
+    return pool_estimates([run.last.counts.new for run in runs])
+
+
+def remaining_part(recipe: str, runs: Sequence[Run], side: str) -> Part:
+    """Return whether more (``>``) or less (``<``) than half of the established heads remain, over all seeds' heads."""
+    lifetimes = [persistence(run.dynamics) for run in runs]
+    if all(lifetime.checkpoints < 2 for lifetime in lifetimes):
+        return missing_part(recipe, REMAINING, f"{recipe} has 1 checkpoint; what remains needs at least 2")
+    heads = sum(lifetime.heads for lifetime in lifetimes)
+    # Without heads the share is NaN; with them, the rounded product is the number it was made of.
+    remaining = sum(round(lifetime.remaining.value * lifetime.heads) for lifetime in lifetimes if lifetime.heads)
+    return judge_part(recipe, REMAINING, wilson(remaining, heads), side, 0.5, least=FEWEST_HEADS)

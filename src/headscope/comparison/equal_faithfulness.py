@@ -1,0 +1,34 @@
+"""Circuits of equal faithfulness instead of equal size."""
+
+import numpy as np
+
+from headscope.errors import InputError
+from headscope.results.faithfulness import FaithfulnessCurve, Weights
+
+FAITHFULNESS = 0.8
+"""The faithfulness at which circuits of different models or modes are compared."""
+
+
+def fraction_reaching(curve: FaithfulnessCurve, faithfulness: float, weights: Weights = None) -> float:
+    """Return the smallest fraction of the edges whose circuit is at least this faithful.
+
+    Log-linear between measured sizes. A faithfulness of 0 is like the patched text, 1 like the clean one. The whole
+    graph has faithfulness 1 and counts as measured; if the smallest measured size already reaches it, that one is
+    returned. ``weights``, adding up to 1, weigh the pairs.
+
+    Raises InputError if ``faithfulness`` lies outside (0, 1], or clean and patched text have the same metric.
+    """
+    if not 0 < faithfulness <= 1:
+        raise InputError(f"found faithfulness={faithfulness}; give a value above 0 and up to 1")
+    sizes = np.append(curve.fractions, 1.0)
+    reached = np.append(curve.normalised(weights), 1.0)
+    if not np.isfinite(reached).all():
+        raise InputError("the clean and the patched text have the same metric; faithfulness is not defined")
+    # The first size that is faithful enough; curves need not rise steadily. The whole graph always is.
+    first = int(np.argmax(reached >= faithfulness))
+    if first == 0:
+        return float(sizes[0])
+    low, high = float(reached[first - 1]), float(reached[first])
+    # On the scale of logarithms, because sizes are spaced by factors.
+    share = (faithfulness - low) / (high - low)
+    return float(np.exp((1 - share) * np.log(sizes[first - 1]) + share * np.log(sizes[first])))

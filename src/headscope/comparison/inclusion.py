@@ -1,0 +1,55 @@
+"""Inclusion frequencies of one model's heads, by the two methods of counting emergence.
+
+``bootstrap``: the share of resamples whose pruned circuit holds a head. ``paper``: 1 if the circuit of the pooled
+scores does, else 0; each resample then gives a 0 or 1 of its own.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import numpy as np
+
+from headscope.comparison.activity import Activity, head_activity, in_circuit, pooled_margins
+from headscope.comparison.resampling import Resampling
+from headscope.comparison.status_counts import Frequencies
+from headscope.errors import InputError, suggestion
+from headscope.results.edges import EdgeScores
+
+EmergenceMethod = Literal["bootstrap", "paper"]
+EMERGENCE_METHODS: tuple[EmergenceMethod, ...] = get_args(EmergenceMethod)
+
+
+@dataclass(frozen=True, eq=False)
+class ScoredModel:
+    """One model's scores without their per-pair edges, which ``activity`` holds; it is None if none were kept."""
+
+    scores: EdgeScores
+    activity: Activity | None
+
+    def at(self, resampling: Resampling) -> "ScoredModel":
+        """Return the model with circuits of another size."""
+        return self if self.activity is None else replace(self, activity=self.activity.at(resampling))
+
+
+def scored_model(scores: EdgeScores, resampling: Resampling, method: EmergenceMethod) -> ScoredModel:
+    """Return a model with its activity, which ``paper`` does without if no per-pair edges were kept.
+
+    Raises InputError for a method that does not exist, and if the bootstrap has no per-pair edges.
+    """
+    if method not in EMERGENCE_METHODS:
+        raise InputError(f"method {method!r} does not exist{suggestion(method, EMERGENCE_METHODS)}")
+    if method == "paper" and scores.pair_edges is None:
+        return ScoredModel(scores, None)
+    # The activity has its own copy of the per-pair edges; to keep both would double what a comparison holds.
+    return ScoredModel(replace(scores, pair_edges=None), head_activity(scores, resampling))
+
+
+def inclusion_frequency(model: ScoredModel, resampling: Resampling, method: EmergenceMethod) -> Frequencies:
+    """Return how often every head is in the circuit, by layer; ``model`` is at the circuit size of ``resampling``."""
+    activity = model.activity
+    if activity is None:
+        inside = in_circuit(pooled_margins(model.scores, resampling))
+        return Frequencies(inside, np.empty((0, *inside.shape)), len(model.scores.pair_heads))
+    if method == "paper":
+        return Frequencies(in_circuit(activity.pooled_margins), in_circuit(activity.margins), activity.pairs)
+    return Frequencies(activity.frequency, activity.resampled_frequency(), activity.pairs)

@@ -1,0 +1,161 @@
+"""How many heads or edges have each status between two models, as observed and in every resample of the pairs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float, Num
+
+from headscope.comparison.resampling import Resampling
+from headscope.measures.intervals import LEVEL, expanded_tails, without_interval
+from headscope.measures.permutation import permutation_p_value
+from headscope.results.counts import COUNTED, Counts, LayerProfile
+from headscope.results.emergence import Status, status_grid
+from headscope.results.estimate import Estimate
+
+_ENDS = (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)
+_COUNTED = tuple(Status[name.upper()] for name in COUNTED)
+
+Sides = tuple[Float[np.ndarray, "cut group member"], Float[np.ndarray, "cut group member"]]
+"""Inclusion frequencies of one model on the two sides of every cut of its pairs."""
+
+
+@dataclass(frozen=True, eq=False)
+class Frequencies:
+    """Inclusion frequencies of one model.
+
+    observed: from all pairs. draws: as each resample would itself have found them.
+    Members are heads in groups, their layers, that are counted apart; edges are one group.
+    """
+
+    observed: Float[np.ndarray, "group member"]
+    draws: Float[np.ndarray, "resample group member"]
+    pairs: int
+
+
+@dataclass(frozen=True, eq=False)
+class StatusCounts:
+    """Numbers kept, new, lost and contingent in each group.
+
+    observed: from all pairs; NaN if nothing is known. draws: per resample; empty if nothing was resampled.
+    """
+
+    observed: Float[np.ndarray, "status group"]
+    draws: Float[np.ndarray, "resample status group"]
+    pairs: int
+
+    @classmethod
+    def unknown(cls, groups: int) -> "StatusCounts":
+        """Return the counts of a comparison that could not be made."""
+        return cls(np.full((len(_COUNTED), groups), np.nan), np.empty((0, len(_COUNTED), groups)), 0)
+
+    @classmethod
+    def compare(cls, base: Frequencies, post: Frequencies, resampling: Resampling) -> "StatusCounts":
+        """Count the statuses of post against base, resample by resample."""
+        # A model without per-pair edges has no draws, and neither has a comparison with it.
+        shared = min(len(base.draws), len(post.draws))
+        observed = _count_statuses(base.observed, post.observed, resampling)
+        draws = _count_statuses(base.draws[:shared], post.draws[:shared], resampling)
+        return cls(observed, draws, min(base.pairs, post.pairs))
+
+    @classmethod
+    def split_half(cls, sides: Sides, pairs: int, resampling: Resampling) -> "StatusCounts":
+        """Count base against itself, cut by cut; observed is the mean over the cuts.
+
+        Both ways, from one side to the other and back: the direction means nothing.
+        """
+        first, second = sides
+        forth = _count_statuses(first, second, resampling)
+        back = _count_statuses(second, first, resampling)
+        draws = np.concatenate([forth, back])  # new heads one way are the lost ones the other way
+        return cls(draws.mean(axis=0), draws, pairs)
+
+    def counts(self, seed: int) -> Counts:
+        """Return the counts over all groups, with intervals over pairs."""
+        columns = zip(self.observed.sum(axis=-1), self.draws.sum(axis=-1).T, strict=True)
+        return Counts(*(count_estimate(float(value), draws, self.pairs, seed) for value, draws in columns))
+
+    def cut_range(self) -> Counts:
+        """Return the means of a null, with the range that holds the numbers of 95 % of the cuts."""
+        lows, highs = _quantiles(self.draws.sum(axis=-1), _ENDS)
+        method = f"range of {LEVEL:.0%} of the cuts" if len(self.draws) else "not resampled"
+        columns = zip(self.observed.sum(axis=-1).tolist(), lows.tolist(), highs.tolist(), strict=True)
+        return Counts(*(Estimate(value, low, high, self.pairs, method) for value, low, high in columns))
+
+    def excess(self, null: "StatusCounts", seed: int) -> Counts:
+        """Return the counts less the null's means.
+
+        The scatter is that of the resamples and of the null's cuts alike: if no resample shows a change, pairs drawn
+        anew still might.
+        """
+        excess = (self.observed - null.observed).sum(axis=-1)
+        columns = zip(excess, self._scatter(null).sum(axis=-1).T, null.observed.sum(axis=-1), strict=True)
+        estimates = []
+        for value, draws, null_mean in columns:
+            # No count is below 0, so no excess is below minus the null.
+            estimates.append(count_estimate(float(value), draws, self.pairs, seed, least=-float(null_mean)))
+        return Counts(*estimates)
+
+    def _scatter(self, null: "StatusCounts") -> "Float[np.ndarray, 'resample status group']":
+        """Return the draws of both, each around its own mean; nothing if one of the two has none."""
+        if not len(self.draws) or not len(null.draws):
+            return np.empty((0, *self.draws.shape[1:]))
+        return np.concatenate([self.draws - self.draws.mean(axis=0), null.draws - null.draws.mean(axis=0)])
+
+    def p_value(self, null: "StatusCounts") -> float:
+        """Return the share of the null's cuts with at least as many new heads or edges; NaN without cuts."""
+        new = COUNTED.index("new")
+        return permutation_p_value(float(self.observed[new].sum()), null.draws.sum(axis=-1)[:, new])
+
+    def layer_profile(self, null: "StatusCounts") -> LayerProfile:
+        """Return the counts group by group, with the null and the excess."""
+        excess = self.observed - null.observed
+        low, high = _limits(self.observed, self.draws, self.pairs)
+        excess_low, excess_high = _limits(excess, self._scatter(null), self.pairs, -null.observed)
+        return LayerProfile(self.observed, low, high, null.observed, excess, excess_low, excess_high)
+
+
+def count_estimate(
+    value: float, draws: "Num[np.ndarray, 'resample']", pairs: int, seed: int, *, least: float = 0.0
+) -> Estimate:
+    """Return a number of heads or edges with its interval over the resamples; ``least`` is the smallest it can be.
+
+    One pair is the same in every resample, and says nothing of others: no interval.
+    """
+    if len(draws) == 0 or pairs < 2:
+        return without_interval(pairs, "one pair" if pairs == 1 else "not resampled", value=value)
+    low, high = _limits(np.asarray(value), draws, pairs, least)
+    return Estimate(value, min(value, float(low)), max(value, float(high)), pairs, f"pair bootstrap {LEVEL:.0%}", seed)
+
+
+def _count_statuses(
+    base: "Float[np.ndarray, '*rows group member']",
+    post: "Float[np.ndarray, '*rows group member']",
+    resampling: Resampling,
+) -> "Float[np.ndarray, '*rows status group']":
+    status = status_grid(base, post, core=resampling.core, contingent=resampling.contingent)
+    numbers = [(status == counted).sum(axis=-1) for counted in _COUNTED]
+    return np.stack(numbers, axis=-2).astype(np.float64)
+
+
+def _limits(
+    observed: "Num[np.ndarray, '*grid']",
+    draws: "Num[np.ndarray, 'resample *grid']",
+    pairs: int,
+    least: "float | Num[np.ndarray, '*grid']" = 0.0,
+) -> tuple["Float[np.ndarray, '*grid']", "Float[np.ndarray, '*grid']"]:
+    """Return the interval's two ends; NaN without draws."""
+    # A resample flickers more than the data did, by the noise of both, so that draws of a count near 0 lie above it:
+    # their scatter is taken around their own mean and put around what was observed.
+    centred = draws - draws.mean(axis=0) if len(draws) else draws
+    low, high = _quantiles(centred, expanded_tails(pairs))
+    return np.asarray(np.maximum(observed + low, least)), np.asarray(observed + high)
+
+
+def _quantiles(
+    draws: "Num[np.ndarray, 'resample *grid']", ends: Sequence[float]
+) -> tuple["Float[np.ndarray, '*grid']", "Float[np.ndarray, '*grid']"]:
+    if len(draws) == 0:
+        return np.full(draws.shape[1:], np.nan), np.full(draws.shape[1:], np.nan)
+    low, high = np.quantile(draws, ends, axis=0)
+    return np.asarray(low), np.asarray(high)

@@ -1,0 +1,64 @@
+"""Gold answers that cannot be read: no response could be judged equal to one except by its exact spelling."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from headscope.errors import InputError
+from headscope.evaluation.equality import normal_answer, rational
+from headscope.evaluation.tasks import LETTERS, Problem, Task
+
+LISTED = 5
+"""Unreadable answers that the error lists; the rest are counted."""
+
+
+def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
+    """Return the problems whose gold answer math-verify parses to nothing or not in time; of kind ``choice``, those
+    whose gold answer is no letter.
+
+    math-verify reads nearly anything: words (``N/A``, ``east``) are held against a response by their letters, and of
+    ``12 apples`` it takes the 12. What it reads may not be what was meant.
+    """
+    in_words = [problem.answer for problem in problems if problem.kind == "math" and rational(problem.answer) is None]
+    unparsed = _find_unparsed(tuple(dict.fromkeys(in_words)))
+
+    def is_unreadable(problem: Problem) -> bool:
+        if problem.kind == "choice":
+            letter = normal_answer(problem.answer, "choice")
+            return len(letter) != 1 or letter not in LETTERS
+        return problem.kind == "math" and problem.answer in unparsed
+
+    return tuple(filter(is_unreadable, problems))
+
+
+def check_golds(task: Task) -> tuple[Problem, ...]:
+    """Return the problems whose gold answer cannot be read.
+
+    Raises InputError if there are any and the task does not allow them; it counts them and lists the first.
+    """
+    unreadable = unreadable_golds(task.problems)
+    if unreadable and not task.allow_unreadable:
+        listed = ", ".join(f"{problem.id} ({problem.answer[:40]!r})" for problem in unreadable[:LISTED])
+        more = f" and {len(unreadable) - LISTED} more" if len(unreadable) > LISTED else ""
+        raise InputError(
+            f"task {task.name!r} has {len(unreadable)} of {len(task)} gold answers that cannot be read: {listed}{more}"
+            "; correct them, set the kind they are of, or allow them with allow_unreadable: true beside the file"
+        )
+    return unreadable
+
+
+# Cached because every checkpoint of a study is asked the same problems.
+@lru_cache(maxsize=64)
+def _find_unparsed(golds: tuple[str, ...]) -> frozenset[str]:
+    if not golds:
+        return frozenset()
+    from headscope.evaluation.checking import strip_dollars
+    from headscope.evaluation.math_pool import shared_pool
+
+    # Each is compared with itself: the worker says of both sides whether it could parse them.
+    pairs = [(strip_dollars(gold), strip_dollars(gold)) for gold in golds]
+    comparisons = shared_pool().compare(pairs)
+    return frozenset(
+        gold
+        for gold, comparison in zip(golds, comparisons, strict=True)
+        if comparison.exhausted or not comparison.parsed
+    )

@@ -1,0 +1,190 @@
+"""The transformers engine: batches of responses, a stream of random numbers for each.
+
+A token is drawn by temperature, nucleus, then the inverse cumulative distribution at the row's next uniform number. The
+global generator of torch is never touched, and nothing of the model's own generation config acts but its stop tokens.
+
+Requests are sorted by length and batched so that rows of one length stay together: without padding attention needs no
+mask. Batches run side by side on the threads of a CPU.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+
+from headscope.errors import InputError
+from headscope.evaluation.completions import Completion, Request, Sampling, check_room, decode_completion
+from headscope.model_files.chat_templates import stop_tokens
+from headscope.models.decoding import Choose, decode
+from headscope.models.hooks import tells_rows_apart
+from headscope.models.threads import thread_pool
+from headscope.progress import Bar, Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+# Bytes for the keys, values and logits of one batch. On a CPU the row limit binds first: beyond it small models fall
+# out of the cache, below it every step costs what a few rows cost (lab-s: 200 × 16 answers take 8.7 CPU s at 256, 7.9
+# at 512).
+CPU_BUDGET = 2 * 1024**3
+CPU_ROWS = 512
+GPU_SHARE = 0.5
+GPU_ROWS = 1024
+
+
+def generate(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    requests: Sequence[Request],
+    sampling: Sampling,
+    *,
+    batch_size: int | None,
+    progress: Progress,
+) -> list[Completion]:
+    """Complete every request, in no particular order; see ``sampling.sample``."""
+    longest = max(len(request.tokens) for request in requests)
+    context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    check_room(longest, sampling.max_new_tokens, context)
+    by_row = tells_rows_apart(model)
+    rows = batch_size or rows_that_fit(model, longest + sampling.max_new_tokens)
+    batches = _batches(requests, rows)
+    stops = frozenset(stop_tokens(tokenizer, model.generation_config))
+    pad = getattr(tokenizer, "pad_token_id", None)
+    completions: list[Completion] = []
+    with progress.bar("sampling", len(requests)) as bar, _eval_mode(model):
+        shared_bar = _SharedBar(bar)
+
+        def complete(batch: Sequence[Request]) -> list[list[int]]:
+            return decode(
+                model,
+                [request.tokens for request in batch],
+                _chooser(batch, sampling, shared_bar),
+                limit=sampling.max_new_tokens,
+                stops=sorted(stops),
+                keep_rows=by_row,
+            )
+
+        # A hook that follows rows holds state for one batch, so such batches run one after another.
+        with thread_pool(model, 1 if by_row else len(batches)) as threads:
+            for batch, responses in zip(batches, threads.map(complete, batches), strict=True):
+                for request, tokens in zip(batch, responses, strict=True):
+                    completions.append(decode_completion(request, tokens, stops, pad, tokenizer))
+                shared_bar.advance(len(batch))
+    return completions
+
+
+def _batches(requests: Sequence[Request], rows: int) -> list[list[Request]]:
+    """Split requests into batches of up to ``rows``, longest first; a change of length begins a new batch if the last
+    is at least half full.
+    """
+    batches: list[list[Request]] = []
+    for request in sorted(requests, key=lambda request: (-len(request.tokens), request.prompt)):
+        last = batches[-1] if batches else []
+        changes = bool(last) and len(last[-1].tokens) != len(request.tokens)
+        if not last or len(last) >= rows or (changes and 2 * len(last) >= rows):
+            batches.append([])
+        batches[-1].append(request)
+    return batches
+
+
+class _SharedBar:
+    """A bar that several threads advance."""
+
+    def __init__(self, bar: Bar) -> None:
+        self._bar = bar
+        self._lock = Lock()
+
+    def advance(self, count: int, note: str = "") -> None:
+        with self._lock:
+            self._bar.advance(count, note=note)
+
+
+def rows_that_fit(model: "PreTrainedModel", width: int) -> int:
+    """Return how many rows of a batch have keys, values (``width`` positions) and logits within the memory budget.
+
+    Budget: CPU_BUDGET on a CPU, GPU_SHARE of the free memory on a GPU. At least one row, at most CPU_ROWS or GPU_ROWS.
+    """
+    config = model.config.get_text_config()
+    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
+    head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    cached = 2 * config.num_hidden_layers * heads * head_size * width * model.dtype.itemsize
+    drawn = 6 * 4 * config.vocab_size  # float32 logits, their sorted copy, probabilities, cumulative sums, sort indices
+    on_gpu = model.device.type == "cuda"
+    budget = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0] if on_gpu else CPU_BUDGET
+    # Twice the cache: growing it copies it.
+    return int(max(1, min(GPU_ROWS if on_gpu else CPU_ROWS, budget // (2 * cached + drawn))))
+
+
+def draw_tokens(
+    logits: Float[torch.Tensor, "row vocab"],
+    uniform: Float[torch.Tensor, "row"],
+    *,
+    temperature: float,
+    top_p: float,
+) -> Int[torch.Tensor, "row"]:
+    """Draw one token per row by nucleus sampling (Holtzman et al. 2020), at the quantile ``uniform`` of its nucleus.
+
+    The nucleus is the smallest set of most likely tokens with mass ≥ top_p. ``uniform`` lies in [0, 1). Temperature 0
+    takes the most likely token.
+    """
+    if temperature == 0:
+        return logits.argmax(dim=-1)
+    # In half precision the cumulative sum over a vocabulary would not reach 1.
+    probabilities = torch.softmax(logits.float() / temperature, dim=-1)
+    if top_p == 1:
+        return _quantile(probabilities, probabilities.cumsum(dim=-1), uniform)
+    # Stable, so that ties are ranked alike on every machine and in every batch.
+    ranked, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+    mass = ranked.cumsum(dim=-1)
+    # A token is in the nucleus if the mass before it is short of top_p; the token that crosses top_p is in.
+    nucleus = torch.where(mass - ranked < top_p, ranked, 0.0)
+    rank = _quantile(nucleus, nucleus.cumsum(dim=-1), uniform)
+    return tokens.gather(1, rank[:, None])[:, 0]
+
+
+def _quantile(
+    weights: Float[torch.Tensor, "row vocab"],
+    cumulative: Float[torch.Tensor, "row vocab"],
+    uniform: Float[torch.Tensor, "row"],
+) -> Int[torch.Tensor, "row"]:
+    """Return the first index whose cumulative weight exceeds ``uniform`` of the total: never one of weight zero."""
+    target = uniform[:, None] * cumulative[:, -1:]
+    index = torch.searchsorted(cumulative, target, right=True)[:, 0]
+    # Rounding can put the target on the total itself; fall back to the last index that has weight.
+    positions = torch.arange(weights.shape[1], device=weights.device)
+    last = torch.where(weights > 0, positions, 0).amax(dim=-1)
+    return torch.minimum(index, last)
+
+
+def _chooser(batch: Sequence[Request], sampling: Sampling, bar: _SharedBar) -> Choose:
+    """Return the function that draws the next token of every row from the row's own random stream."""
+    streams = [np.random.default_rng(request.seed) for request in batch]
+    # All numbers at once: a row's number at a step then does not depend on which rows have ended before.
+    numbers = [stream.random(sampling.max_new_tokens, dtype=np.float32) for stream in streams]
+    uniforms = torch.from_numpy(np.stack(numbers))
+
+    def choose(logits: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
+        # The maximum is enough: NaN and +inf pass through it, and -inf is what masks tokens.
+        if not torch.isfinite(logits.amax(dim=-1)).all():
+            raise InputError(f"the model's logits are not finite at new token {step + 1}; check its weights")
+        if step % 64 == 63:
+            bar.advance(0, note=f"token {step + 1}")
+        uniform = uniforms[rows, step].to(logits.device)
+        return draw_tokens(logits, uniform, temperature=float(sampling.temperature), top_p=float(sampling.top_p))
+
+    return choose
+
+
+@contextmanager
+def _eval_mode(model: "PreTrainedModel") -> Iterator[None]:
+    """Switch dropout off while the block runs."""
+    training = model.training
+    model.eval()
+    try:
+        yield
+    finally:
+        model.train(training)

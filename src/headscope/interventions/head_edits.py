@@ -1,0 +1,106 @@
+"""The one form of all interventions on z, what a head passes to the output projection: z' = factor · z, or a fill.
+
+An edit holds for each forward pass inside a block, with or without a key/value cache, in all positions or in a span.
+The output projection's bias belongs to no head and stays.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from headscope.heads import HeadId, HeadSet
+from headscope.interventions.spans import Span, SpanReader, follow_passes, resolve_span
+from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
+from headscope.models.subject import SubjectOrModel
+
+Heads = HeadSet | Iterable[str | HeadId | tuple[int, int]]
+
+
+@runtime_checkable
+class Fill(Protocol):
+    """What replaces z, layer by layer."""
+
+    def at(self, layer: int) -> Float[Tensor, "_ _ z"]:
+        """Return the new z of ``layer`` in the current pass, [row or 1, token or 1, heads next to each other]."""
+
+
+class Constants:
+    """A ``Fill`` that is the same in every row and position."""
+
+    def __init__(self, values: Float[np.ndarray, "layer head d_head"] | Float[Tensor, "layer head d_head"]) -> None:
+        self.values = values
+        self._z = torch.as_tensor(values).flatten(1)
+
+    def at(self, layer: int) -> Float[Tensor, "1 1 z"]:
+        """Return one z for all."""
+        return self._z[layer][None, None]
+
+
+class HeadEdit:
+    """The function from z of one layer to the z that replaces it."""
+
+    def __init__(
+        self,
+        access: HeadAccess,
+        layer: int,
+        factors: Float[np.ndarray, "row head"],
+        fill: Fill | None,
+        span: SpanReader | None,
+    ) -> None:
+        self._factors = torch.as_tensor(factors).repeat_interleave(access.d_head, dim=1)[:, None]
+        self._layer, self._fill, self._span = layer, fill, span
+
+    def __call__(self, z: Float[Tensor, "row token z"]) -> Float[Tensor, "row token z"]:
+        factors = self._factors = self._factors.to(z)  # moved to the pass's device and dtype once
+        edited = z * factors
+        if self._fill is not None:
+            edited = torch.where(factors == 0, self._fill.at(self._layer).to(z), edited)
+        return edited if self._span is None else torch.where(self._span.contains(z.device)[..., None], edited, z)
+
+
+@contextmanager
+def edit_heads(
+    model: SubjectOrModel,
+    factors: Mapping[int, Float[np.ndarray, "_ head"]],
+    *,
+    fill: Fill | None = None,
+    span: str | Span = "all",
+) -> Iterator[None]:
+    """Multiply what heads write by their factors inside the block, and put the ``fill`` in if a factor is 0.
+
+    factors: by layer, [row, head], or one row for all; layers that are absent or hold only ones are untouched.
+    """
+    access = head_access(as_model(model))
+    span_reader = SpanReader.of(resolve_span(model, span))
+    hooks = []
+    for layer, rows in factors.items():
+        if (rows != 1).any():
+            is_uniform = len(rows) == 1 and (fill is None or isinstance(fill, Constants))
+            edit = HeadEdit(access, layer, rows, fill, span_reader)
+            by_row = span_reader is not None or not is_uniform
+            hooks.append(Hook(access.layers[layer].output, "input", edit, by_row))
+    following = nullcontext() if span_reader is None else follow_passes(model, span_reader.reader)
+    with following, attach_hooks(hooks):
+        yield
+
+
+def head_grid(model: SubjectOrModel, heads: Heads) -> Bool[np.ndarray, "layer head"]:
+    """Return the heads on the model's [layer, head] grid.
+
+    Raises InputError naming the range if one lies outside it.
+    """
+    access = head_access(as_model(model))
+    return HeadSet.of(heads).grid(len(access.layers), access.heads)
+
+
+def removal_factors(grid: Bool[np.ndarray, "layer head"]) -> dict[int, Float[np.ndarray, "1 head"]]:
+    """Return the factors that remove the heads of ``grid``."""
+    factors = {}
+    for layer in np.flatnonzero(grid.any(axis=1)).tolist():
+        factors[layer] = (~grid[layer]).astype(np.float32)[None]
+    return factors

@@ -1,0 +1,104 @@
+"""What replaces a head's write under each operator, computed once for a model, for sweeps and for ``generate``."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from headscope.errors import InputError, suggestion
+from headscope.interventions.head_edits import Constants, Fill, Heads, edit_heads, head_grid, removal_factors
+from headscope.interventions.means import PartMeans
+from headscope.interventions.optimal_constants import fit_constants
+from headscope.interventions.resample_bank import ResampleBank
+from headscope.interventions.spans import PARTS, Markers, Reader, Span, follow_passes
+from headscope.interventions.teacher_forcing import Text
+from headscope.models import as_model, head_access
+from headscope.models.subject import SubjectOrModel
+from headscope.operators import OPERATORS
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What heads write instead.
+
+    fill: None for nothing, that is zero.
+    reader: what must follow the passes for the fill, or None.
+    """
+
+    fill: Fill | None = None
+    reader: Reader | None = None
+
+
+def make_replacement(
+    model: SubjectOrModel,
+    operator: str,
+    reference: Sequence[Text],
+    *,
+    seed: int = 0,
+    constants: Float[np.ndarray, "layer head d_head"] | None = None,
+) -> Replacement:
+    """Return the replacement of ``operator`` (``headscope.operators``) for every head of ``model``.
+
+    Args:
+        model: the model whose heads are replaced.
+        operator: its name.
+        reference: texts of the kind the model will write.
+        seed: of ``resample`` and ``optimal``.
+        constants: for ``optimal``, if ``fit_constants`` was called before.
+
+    Raises:
+        InputError: the operator is unknown or the reference is empty.
+    """
+    if operator not in OPERATORS:
+        raise InputError(f"operator {operator!r} does not exist{suggestion(operator, OPERATORS)}")
+    if operator == "zero":
+        return Replacement()
+    if operator == "optimal":
+        if constants is None:
+            access = head_access(as_model(model))
+            heads = [(layer, head) for layer in range(len(access.layers)) for head in range(access.heads)]
+            constants = fit_constants(model, heads, reference, seed=seed)
+        return Replacement(Constants(constants))
+    texts = [text.tokens for text in reference]
+    if operator == "mean":
+        return mean_replacement(model, texts)
+    layers = range(len(head_access(as_model(model)).layers))
+    return resample_replacement(model, texts, layers, seed)
+
+
+def mean_replacement(model: SubjectOrModel, texts: Sequence[Sequence[int]], span: Span | None = None) -> Replacement:
+    """Return the means over ``texts`` (token ids), part by part; constants if the texts have a single part.
+
+    span: the span in which heads will be replaced, and whose markers tell the parts; None takes the model's markers.
+    Raises InputError if the texts hold no token of it.
+    """
+    reader = Reader(Markers.if_known(model) if span is None else span.markers)
+    means = PartMeans.capture(model, texts, reader, None if span is None else PARTS.index(span.part))
+    if not means.is_uniform:
+        return Replacement(means, reader)
+    # Then nothing needs to follow the passes, rows that have ended may leave a batch, and weights can hold the edit.
+    access = head_access(as_model(model))
+    z = torch.unflatten(means.means[:, 0], 1, (access.heads, access.d_head))
+    return Replacement(Constants(z.numpy()))
+
+
+def resample_replacement(
+    model: SubjectOrModel, texts: Sequence[Sequence[int]], layers: Sequence[int], seed: int, span: Span | None = None
+) -> Replacement:
+    """Return another problem's z for ``layers``, at the same place of the same part. Args as ``mean_replacement``."""
+    reader = Reader(Markers.if_known(model) if span is None else span.markers)
+    return Replacement(ResampleBank.capture(model, texts, layers, reader, seed), reader)
+
+
+@contextmanager
+def replace_heads(
+    model: SubjectOrModel, heads: Heads, replacement: Replacement, *, span: str | Span = "all"
+) -> Iterator[None]:
+    """Let ``heads`` write the replacement inside the block."""
+    factors = removal_factors(head_grid(model, heads))
+    following = nullcontext() if replacement.reader is None else follow_passes(model, replacement.reader)
+    with following, edit_heads(model, factors, fill=replacement.fill, span=span):
+        yield

@@ -1,0 +1,280 @@
+"""Teacher-forced sweeps: many edits of many heads on given texts, without generating.
+
+Every edit is a row, and rows part only where they begin to differ: two edits that do the same to the heads of layers 0
+to l share the computation up to layer l's attention. The results are those of one pass per edit.
+
+1. Level by level, find which edits are still the same row (``_levels``).
+2. Pass the text; every layer below the first edit is as in that pass.
+3. From there, depth first, in parts that stay in the processor's caches: attend once per row, split it into the rows
+   its heads' edits make of it, write, and go on with each part to the last layer.
+4. There only the positions that predict the response are written, and only they go through the unembedding.
+
+On a CPU every thread takes a text of its own.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from math import ceil
+from threading import Lock
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from headscope.errors import InputError
+from headscope.interventions.head_edits import Fill, HeadEdit
+from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
+from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
+from headscope.measures.logits import nll
+from headscope.models import HeadAccess, as_model, head_access
+from headscope.models.subject import SubjectOrModel
+from headscope.models.threads import map_in_order
+from headscope.progress import SILENT, Progress
+
+CPU_TOKENS = 4096
+"""Rows times tokens written at a time by one thread of a CPU."""
+
+CPU_BUDGET = 1024**3
+GPU_SHARE = 0.25
+"""Bytes, or the share of a GPU's free memory, for the logits and the widest activations of a pass."""
+
+_PASS = Lock()
+"""Held from the beginning of a pass until what its readers know is copied: they follow one pass at a time."""
+
+
+@dataclass(frozen=True)
+class Text:
+    """A prompt and the response whose tokens are predicted, as token ids."""
+
+    prompt: tuple[int, ...]
+    response: tuple[int, ...]
+
+    @property
+    def tokens(self) -> tuple[int, ...]:
+        """The prompt and the response."""
+        return self.prompt + self.response
+
+    @property
+    def predicting(self) -> slice:
+        """The positions a response token follows."""
+        return slice(len(self.prompt) - 1, len(self.prompt) + len(self.response) - 1)
+
+
+@dataclass(frozen=True, eq=False)
+class TeacherForcedMetrics:
+    """What each edit does to each text.
+
+    nll: nats per response token.
+    accuracy: share of response tokens the model would have written itself (greedily).
+    """
+
+    nll: Float[np.ndarray, "edit text"]
+    accuracy: Float[np.ndarray, "edit text"]
+
+
+def teacher_force(
+    model: SubjectOrModel,
+    texts: Sequence[Text],
+    factors: Float[np.ndarray, "edit layer head"],
+    *,
+    fill: Fill | None = None,
+    reader: Reader | None = None,
+    span: str | Span = "all",
+    rows: int | None = None,
+    progress: Progress = SILENT,
+) -> TeacherForcedMetrics:
+    """Return loss and accuracy of every edit on every text.
+
+    Args:
+        model: the model to edit.
+        texts: prompts with the responses that are predicted.
+        factors: of the heads' writes; an edit of ones leaves the model as it is.
+        fill: what heads write if their factor is 0; None for nothing.
+        reader: what follows the passes, if the fill needs it.
+        span: the part of the texts in which heads are edited.
+        rows: edits at a time; None derives it from the text's length.
+        progress: where it is shown.
+
+    Raises:
+        InputError: there is no text, a prompt or response is empty, the grid is not the model's, or a hook would be
+            passed by (``layerwise.check_hooks``).
+    """
+    plain = as_model(model)
+    access = head_access(plain)
+    _check(texts, factors, access)
+    check_hooks(access)
+    span_reader = SpanReader.of(resolve_span(model, span))
+    # Edits that agree in the first layers become neighbours and fall into one chunk.
+    order = np.lexsort(factors.reshape(len(factors), -1).T[::-1])
+    metrics = np.zeros((2, len(factors), len(texts)), dtype=np.float64)
+
+    @torch.inference_mode()  # each thread has its own mode
+    def measure(column: int) -> None:
+        text = texts[column]
+        size = rows or rows_that_fit(plain, text)
+        for start in range(0, len(order), size):
+            chunk = order[start : start + size]
+            metrics[:, chunk, column] = _measure(plain, access, text, factors[chunk], fill, span_reader)
+
+    with ExitStack() as stack, progress.bar("teacher-forced", len(texts)) as bar:
+        if reader is not None:
+            stack.enter_context(follow_passes(model, reader))
+        if span_reader is not None:
+            stack.enter_context(follow_passes(model, span_reader.reader))
+        for _ in map_in_order(plain, measure, range(len(texts))):
+            bar.advance()
+    return TeacherForcedMetrics(metrics[0], metrics[1])
+
+
+def edited_nll(
+    model: PreTrainedModel,
+    access: HeadAccess,
+    text: Text,
+    factors: Float[np.ndarray, "edit layer head"],
+    fill: Fill | None = None,
+) -> Float[Tensor, "edit"]:
+    """Return nats per response token of every edit; gradients flow into what ``fill`` gives."""
+    logits, row_of = _edited_logits(model, access, text, factors, fill, None)
+    return nll(logits, _target(text, logits)).mean(1)[row_of]
+
+
+def response_nll(model: SubjectOrModel, text: Text) -> Float[Tensor, "1"]:
+    """Return nats per response token in a plain pass, in which hooks act as always."""
+    plain = as_model(model)
+    # Not ``head_access``, whose proof runs the norms: hooks on them would act.
+    ids = torch.tensor([text.tokens], device=plain.get_input_embeddings().weight.device)
+    predicting = torch.arange(len(text.tokens), device=ids.device)[text.predicting]
+    logits = plain(input_ids=ids, use_cache=False, logits_to_keep=predicting).logits
+    return nll(logits, _target(text, logits)).mean(1)
+
+
+def rows_that_fit(model: PreTrainedModel, text: Text) -> int:
+    """Return how many edits of a text are computed at a time: as many as the memory holds."""
+    length, config = len(text.tokens), model.config.get_text_config()
+    # Three float32 copies of the logits, and sixteen activations as wide as the residual stream.
+    logit_bytes = 3 * 4 * len(text.response) * config.vocab_size
+    row_bytes = logit_bytes + 16 * length * config.hidden_size * model.dtype.itemsize
+    on_gpu = model.device.type == "cuda"
+    budget = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0] if on_gpu else CPU_BUDGET
+    return int(max(1, budget // row_bytes))
+
+
+@dataclass(frozen=True, eq=False)
+class _Level:
+    """A layer's rows: which row of the layer below each continues, and the factors of its heads."""
+
+    layer: int
+    parents: Int[np.ndarray, "row"]
+    factors: Float[np.ndarray, "row head"]
+
+
+def _levels(factors: Float[np.ndarray, "edit layer head"]) -> tuple[list[_Level], Int[np.ndarray, "edit"]]:
+    """Return the layers from below, with as many rows as there are different edits so far; last, each edit's row."""
+    rows = np.zeros(len(factors), dtype=np.int64)
+    levels = []
+    for layer in range(factors.shape[1]):
+        keys = np.column_stack([rows, factors[:, layer]])
+        _, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        levels.append(_Level(layer, rows[first], factors[first, layer]))
+        rows = inverse.reshape(-1)
+    return levels, rows
+
+
+def _edited_logits(
+    model: PreTrainedModel,
+    access: HeadAccess,
+    text: Text,
+    factors: Float[np.ndarray, "edit layer head"],
+    fill: Fill | None,
+    span: SpanReader | None,
+) -> tuple[Float[Tensor, "row response vocab"], Int[np.ndarray, "edit"]]:
+    """Return the logits of each different edit before each response token, and which row each edit is."""
+    levels, row_of = _levels(factors)
+
+    def make_rows(layers: Layerwise) -> Float[Tensor, "row response d"]:
+        pass_fill = None if fill is None else _PassFill.of(fill, factors)
+        pass_span = None if span is None else span.snapshot()
+        lock.close()  # what the readers know of this pass is copied
+        return torch.cat(list(_edited_streams(layers, levels, text, pass_fill, pass_span)))
+
+    with ExitStack() as lock:
+        lock.enter_context(_PASS)
+        return layerwise(model, access, text.tokens, make_rows), row_of
+
+
+def _edited_streams(
+    layers: Layerwise, levels: Sequence[_Level], text: Text, fill: Fill | None, span: SpanReader | None
+) -> Iterator[Float[Tensor, "row response d"]]:
+    """Yield the final residual streams, in the order of the last level's rows."""
+    is_edited = [len(level.parents) > 1 or (level.factors != 1).any() for level in levels]
+    first_edited = is_edited.index(True) if any(is_edited) else len(levels) - 1
+    on_gpu = layers.access.device.type == "cuda"
+    size = len(levels[-1].parents) if on_gpu else max(1, CPU_TOKENS // len(text.tokens))
+
+    def descend(layer: int, first: int, stream: Float[Tensor, "row token d"]) -> Iterator[Tensor]:
+        """Yield the final streams of ``stream``'s rows, the first of which is ``first``, from ``layer`` on."""
+        if layer == len(levels):
+            yield stream
+            return
+        level, z = levels[layer], layers.attend(layer, stream)
+        positions = text.predicting if layer == len(levels) - 1 else slice(None)
+        # Parents are sorted, so that the children of consecutive rows are consecutive.
+        low, high = np.searchsorted(level.parents, [first, first + len(stream)])
+        for part in np.array_split(np.arange(low, high), ceil((high - low) / size)):
+            parent = torch.as_tensor(level.parents[part] - first, device=stream.device)
+            part_fill = fill if (level.factors[part] == 0).any() else None
+            edit = HeadEdit(layers.access, layer, level.factors[part], part_fill, span)
+            edited_z = edit(z[parent.to(z.device)])[:, positions].contiguous()
+            written = layers.write(layer, stream[parent, positions], edited_z)
+            yield from descend(layer + 1, int(part[0]), written)
+
+    return descend(first_edited, 0, layers.streams[first_edited])
+
+
+class _PassFill:
+    """A ``Fill`` as it is for the pass just read, whatever is read after it."""
+
+    def __init__(self, z: dict[int, Tensor]) -> None:
+        self._z = z
+
+    @classmethod
+    def of(cls, fill: Fill, factors: Float[np.ndarray, "edit layer head"]) -> "_PassFill":
+        """Return the fill of the layers in which something is removed."""
+        return cls({layer: fill.at(layer) for layer in np.flatnonzero((factors == 0).any(axis=(0, 2))).tolist()})
+
+    def at(self, layer: int) -> Float[Tensor, "1 _ z"]:
+        """Return the new z, of every token or of one for all."""
+        return self._z[layer]
+
+
+def _measure(
+    model: PreTrainedModel,
+    access: HeadAccess,
+    text: Text,
+    factors: Float[np.ndarray, "edit layer head"],
+    fill: Fill | None,
+    span: SpanReader | None,
+) -> Float[np.ndarray, "2 edit"]:
+    """Return nats per response token and share of tokens right, by edit."""
+    logits, row_of = _edited_logits(model, access, text, factors, fill, span)
+    target = _target(text, logits)
+    is_right = (logits.argmax(-1) == target).float().mean(1)
+    metrics: Float[np.ndarray, "2 row"] = torch.stack([nll(logits, target).mean(1), is_right]).double().cpu().numpy()
+    return metrics[:, row_of]
+
+
+def _target(text: Text, logits: Float[Tensor, "row response vocab"]) -> Int[Tensor, "row response"]:
+    return torch.tensor(text.response, device=logits.device).expand(logits.shape[0], -1)
+
+
+def _check(texts: Sequence[Text], factors: Float[np.ndarray, "edit layer head"], access: HeadAccess) -> None:
+    if not texts or not all(text.prompt and text.response for text in texts):
+        raise InputError("teacher forcing needs at least one text, each with a prompt and a response of tokens")
+    highest, vocabulary = max(max(text.tokens) for text in texts), access.vocabulary
+    if highest >= vocabulary:
+        raise InputError(f"texts hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
+    if factors.shape[1:] != (len(access.layers), access.heads):
+        raise InputError(f"factors have shape {factors.shape}; [edits, {len(access.layers)}, {access.heads}] is needed")

@@ -1,0 +1,101 @@
+"""Interventions written into weights, so that any engine can serve the edited model (method section 6).
+
+z' = factor · z + constant, for all positions: the factor scales the head's d_head input columns of o_proj (rows of
+GPT-2's Conv1D), the constant goes through them into o_proj's bias. An o_proj without a bias gets one
+(``output_biases``).
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import overload
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import nn
+from transformers import PreTrainedModel
+
+from headscope.errors import InputError
+from headscope.heads import HeadId, HeadSet
+from headscope.interventions.output_biases import with_output_biases
+from headscope.models import HeadAccess, Subject, as_model, head_access
+from headscope.models.adapters import merged_copy
+from headscope.models.projections import linear_bias, linear_weight
+from headscope.models.subject import SubjectOrModel
+
+_Constants = Mapping[HeadId, Float[np.ndarray, "_"]]
+
+
+@overload
+def edit_weights(
+    model: Subject, factors: Mapping[str, float], constants: Mapping[str, Float[np.ndarray, "_"]] | None = None
+) -> Subject: ...
+
+
+@overload
+def edit_weights(
+    model: nn.Module, factors: Mapping[str, float], constants: Mapping[str, Float[np.ndarray, "_"]] | None = None
+) -> PreTrainedModel: ...
+
+
+def edit_weights(
+    model: SubjectOrModel,
+    factors: Mapping[str, float],
+    constants: Mapping[str, Float[np.ndarray, "_"]] | None = None,
+) -> Subject | PreTrainedModel:
+    """Return a copy of ``model`` in which each named head's write is multiplied by its factor, plus its constant.
+
+    It gives the same logits as the hooks of ``scale`` and ``constant``, and is a ``Subject`` for a ``Subject`` and a
+    plain model for a plain model; the original is untouched. Constants may make it another class
+    (``with_output_biases``).
+
+    Args:
+        model: the model to edit.
+        factors: by head; 0 removes it.
+        constants: by head, [d_head] in z's units. With factor 0 the head writes nothing else, which is mean or optimal
+            ablation; without a factor it keeps its own write.
+
+    Raises:
+        InputError: a head does not exist, a constant has another length, or two layers share an o_proj.
+    """
+    plain = as_model(model)
+    access = head_access(plain)
+    head_factors = {HeadId.parse(name): float(factor) for name, factor in factors.items()}
+    head_constants = {HeadId.parse(name): np.asarray(values) for name, values in (constants or {}).items()}
+    HeadSet.of([*head_factors, *head_constants]).grid(len(access.layers), access.heads)
+    _check(access, head_constants)
+    edited = merged_copy(plain)
+    if head_constants:
+        edited = with_output_biases(edited)
+    _edit(head_access(edited), head_factors, head_constants)
+    return replace(model, model=edited) if isinstance(model, Subject) else edited
+
+
+@torch.no_grad()
+def _edit(access: HeadAccess, factors: Mapping[HeadId, float], constants: _Constants) -> None:
+    for head, constant in constants.items():  # through the weights as they were
+        output = access.layers[head.layer].output
+        weight, bias = linear_weight(output)[:, _columns(access, head)], linear_bias(output)
+        assert bias is not None
+        # In float32, rounded once: a hook's constant is summed in the matrix product, not in the bias's precision.
+        shift = weight.float() @ torch.as_tensor(constant, dtype=torch.float32, device=weight.device)
+        bias.copy_((bias.float() + shift).to(bias.dtype))
+    for head, factor in factors.items():
+        linear_weight(access.layers[head.layer].output)[:, _columns(access, head)] *= factor
+
+
+def _columns(access: HeadAccess, head: HeadId) -> slice:
+    return slice(head.head * access.d_head, (head.head + 1) * access.d_head)
+
+
+def _check(access: HeadAccess, constants: _Constants) -> None:
+    for head, constant in constants.items():
+        if constant.shape != (access.d_head,):
+            raise InputError(f"the constant of {head} has shape {constant.shape}; ({access.d_head},) is needed")
+    owners: dict[int, int] = {}
+    for index, layer in enumerate(access.layers):
+        weight = layer.output.weight
+        assert isinstance(weight, nn.Parameter)
+        owner = owners.setdefault(id(weight), index)
+        if owner != index:
+            raise InputError(f"layers {owner} and {index} share one o_proj: an edit of either would change both")

@@ -1,0 +1,50 @@
+"""Arithmetic on estimates that were made apart: differences, and the mean over seeds."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.stats import t
+
+from headscope.errors import InputError
+from headscope.measures.intervals import LEVEL
+from headscope.results.estimate import Estimate
+
+
+def scale_estimate(estimate: Estimate, factor: float) -> Estimate:
+    """Return the estimate in another unit; ``factor`` is above 0."""
+    low, high = factor * estimate.low, factor * estimate.high
+    return Estimate(factor * estimate.value, low, high, estimate.n, estimate.method, estimate.seed)
+
+
+def difference(first: Estimate, second: Estimate) -> Estimate:
+    """Return first − second, of independent estimates, by the square-and-add method (Zou and Donner 2008, doi
+    10.1002/sim.3095): the distances from value to interval end are added as the sides of a right angle are.
+    """
+    value = first.value - second.value
+    low = value - float(np.hypot(first.value - first.low, second.high - second.value))
+    high = value + float(np.hypot(first.high - first.value, second.value - second.low))
+    method = first.method if first.method == second.method else f"{first.method} and {second.method}"
+    return Estimate(value, low, high, min(first.n, second.n), f"difference, {method}")
+
+
+def pool_estimates(estimates: Sequence[Estimate]) -> Estimate:
+    """Return the mean over seeds whose estimates share their units (the pairs): half-widths √(w² + s²).
+
+    w, the mean distance of the interval's end, does not shrink with the number of seeds; s is Student's t interval of
+    the values between seeds. One estimate is returned as it is. Raises InputError for none.
+    """
+    if not estimates:
+        raise InputError("found no estimate; the mean over seeds needs at least one")
+    if len(estimates) == 1:
+        return estimates[0]
+    values = np.array([estimate.value for estimate in estimates])
+    lows = np.array([estimate.low for estimate in estimates])
+    highs = np.array([estimate.high for estimate in estimates])
+    seeds = len(values)
+    value = float(values.mean())
+    # The two errors are independent: their squares add up.
+    seed_error = float(t.ppf(0.5 + LEVEL / 2, seeds - 1) * values.std(ddof=1) / np.sqrt(seeds))
+    low = value - float(np.hypot((values - lows).mean(), seed_error))
+    high = value + float(np.hypot((highs - values).mean(), seed_error))
+    fewest = min(estimate.n for estimate in estimates)
+    return Estimate(value, low, high, fewest, f"{estimates[0].method}, {seeds} seeds")

@@ -1,0 +1,68 @@
+"""Two variants on the same problems: the exact test of their flips, and what a design can detect at all."""
+
+import math
+
+import numpy as np
+from jaxtyping import Bool
+from scipy.stats import binom, t
+
+from headscope.errors import InputError
+from headscope.measures.intervals import LEVEL
+from headscope.results.estimate import Estimate
+from headscope.results.measures import McNemar
+
+POWER = 0.8
+"""How often a difference of the smallest detectable size is found."""
+
+SAMPLE_VARIANCE = 1 / 6
+"""Mean of p (1 − p) over problems whose chances p of being solved are spread evenly over [0, 1]."""
+
+
+def mcnemar(after: "Bool[np.ndarray, '_']", before: "Bool[np.ndarray, '_']") -> McNemar:
+    """Test one answer per problem from either variant (McNemar 1947, in its exact binomial form).
+
+    Raises InputError if the numbers of problems differ.
+    """
+    if len(after) != len(before):
+        raise InputError(f"flips need the same problems twice; found {len(before)} and {len(after)}")
+    gained = int((after & ~before).sum())
+    lost = int((before & ~after).sum())
+    return McNemar(gained, lost, len(after), flip_p_value(gained, lost))
+
+
+def flip_p_value(gained: int, lost: int) -> float:
+    """Return the two-sided exact p of ``gained`` against ``lost`` flips; 1 if nothing flipped."""
+    return min(1.0, 2 * float(binom.cdf(min(gained, lost), gained + lost, 0.5)))
+
+
+def fewest_flips(level: float = LEVEL) -> int:
+    """Return how many problems must flip, all the same way, before McNemar's test can reject: 6 at 95 %."""
+    # The two-sided p of n flips one way is 2 · (1/2)^n.
+    return 1 + math.ceil(math.log2(1 / (1 - level)))
+
+
+def smallest_detectable(problems: int, samples: int, *, variance: float = SAMPLE_VARIANCE) -> float:
+    """Return the smallest difference of pass@1 between two variants that a paired comparison finds 4 times in 5.
+
+    The noise of a difference is that of the samples, 2 · variance / samples per problem; the change itself is taken as
+    equal on all problems, so this is a lower bound. NaN for fewer than two problems.
+
+    ``variance`` is the mean of p (1 − p) over the problems.
+    """
+    if problems < 2:
+        return math.nan
+    quantiles = float(t.ppf(0.5 + LEVEL / 2, problems - 1) + t.ppf(POWER, problems - 1))
+    detectable = quantiles * math.sqrt(2 * variance / samples / problems)
+    # With one sample each problem flips or does not: fewer flips than the exact test needs show nothing.
+    floor = fewest_flips() / problems if samples == 1 else 0.0
+    return min(1.0, max(detectable, floor))
+
+
+def detectable_from(change: Estimate) -> float:
+    """Return the smallest detectable difference by the noise there really was: the width of a measured paired
+    difference's interval.
+    """
+    if change.n < 2:
+        return math.nan
+    quantile = float(t.ppf(0.5 + LEVEL / 2, change.n - 1))
+    return float((change.high - change.low) / 2 * (quantile + t.ppf(POWER, change.n - 1)) / quantile)

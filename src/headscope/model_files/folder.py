@@ -1,0 +1,179 @@
+"""A model's folder on disk: whole safetensors, one shape, one vocabulary; for an adapter, a base that fits."""
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headscope.errors import InputError
+from headscope.model_files import hub
+from headscope.model_files.unsupported_formats import unsupported_format
+from headscope.model_files.vocabularies import check_token_rows
+from headscope.model_files.weight_files import (
+    ModelConfig,
+    StoredTensor,
+    check_full_precision,
+    check_tensor_places,
+    embedding_rows,
+    has_weights,
+    is_pointer,
+    layer_of,
+    read_header,
+    read_tensors,
+)
+from headscope.storage import read_object
+
+_ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+# What two models must share for their heads to be compared: the name people use, then the keys configs use.
+_SHAPE = {
+    "layers": ("num_hidden_layers", "n_layer"),
+    "heads": ("num_attention_heads", "n_head"),
+}
+_VOCABULARY = ("vocab_size",)
+_LORA = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight")
+
+
+def check_weights(folder: Path) -> None:
+    """Raise InputError unless ``folder`` holds a model that loads as it was trained. Reads headers and JSON only.
+
+    A whole model has a config, whole safetensors of full precision in which every tensor has its place, and a
+    tokenizer no larger than its embedding. A LoRA adapter has a base that can be found and fits it.
+    """
+    if adapter_base(folder) is not None:
+        _check_adapter(folder)
+        return
+    advice = None if has_weights(folder) else unsupported_format(folder)
+    if advice is not None:
+        raise InputError(advice)
+    config = read_model_config(folder)
+    if (folder / _ADAPTER_CONFIG).is_file():
+        raise InputError(
+            f"model folder {folder} holds a whole model and an adapter; remove {_ADAPTER_CONFIG} if the adapter is "
+            "merged, or the model's weights if it is not"
+        )
+    check_full_precision(folder, config)
+    tensors = read_tensors(folder)
+    check_full_precision(folder, config, tensors)
+    check_tensor_places(folder, tensors, *layer_counts(config))
+    _check_vocabulary(folder, config, tensors)
+
+
+def _check_vocabulary(folder: Path, config: ModelConfig, tensors: Mapping[str, StoredTensor]) -> None:
+    """Raise InputError unless config and embedding have one size, and the tokenizer no more: embeddings are padded."""
+    stated, rows = config_size(config, _VOCABULARY), embedding_rows(tensors)
+    if stated is not None and rows is not None and stated != rows:
+        raise InputError(
+            f"model folder {folder} has {rows} token embeddings and its config.json says vocab_size {stated}; "
+            "both must be the same"
+        )
+    if is_pointer(folder / "tokenizer.json"):
+        raise InputError(f"tokenizer.json of {folder} is a git-lfs pointer; run git lfs pull there")
+    size = rows if rows is not None else stated
+    if size is not None:
+        check_token_rows(folder, size)
+
+
+def adapter_base(folder: str | Path) -> str | None:
+    """Return the folder or hub id of the model an adapter belongs to; None for a folder with weights of its own."""
+    folder = Path(folder)
+    path = folder / _ADAPTER_CONFIG
+    if not path.is_file() or has_weights(folder):
+        return None
+    config = read_object(path)
+    base = config.get("base_model_name_or_path")
+    if not isinstance(base, str) or not base:
+        raise InputError(f"{path} names no base model; set base_model_name_or_path to its folder or hub id")
+    return base
+
+
+def _check_adapter(folder: Path) -> None:
+    """Raise InputError unless the folder holds a whole LoRA adapter of a base that is there and has its shapes."""
+    kind, base = read_object(folder / _ADAPTER_CONFIG).get("peft_type"), adapter_base(folder)
+    assert base is not None
+    if kind != "LORA":
+        raise InputError(
+            f"adapter {folder} is of type {kind}, and only LoRA is read; call merge_and_unload() of peft and save the "
+            "whole model, if its type can be merged"
+        )
+    if not (folder / ADAPTER_WEIGHTS).is_file():
+        raise InputError(f"adapter {folder} has no {ADAPTER_WEIGHTS}; save it again with safe_serialization=True")
+    tensors = read_header(folder / ADAPTER_WEIGHTS)
+    model = whole_model_folder(folder)
+    if model is None:
+        if not hub.is_reachable():
+            raise InputError(
+                f"the base model {base} of adapter {folder} is neither a folder nor on this machine, and the hub "
+                "cannot be reached; correct base_model_name_or_path in adapter_config.json"
+            )
+        return
+    _check_adapter_fits(folder, tensors, model)
+
+
+def _check_adapter_fits(folder: Path, tensors: Mapping[str, StoredTensor], model: Path) -> None:
+    """Raise InputError if a LoRA factor is of a layer, or of a width, that its base does not have.
+
+    Widths are compared for names in the base's file: some classes rename weights when they load, which then tells.
+    """
+    layers, _ = layer_counts(read_model_config(model))
+    weights = read_tensors(model) if has_weights(model) else {}
+    for name, factor in tensors.items():
+        match = _LORA.fullmatch(name)
+        weight = weights.get(f"{match[1]}.weight") if match is not None else None
+        fault = None
+        if layers is not None and layer_of(name) >= layers:
+            fault = f"{name} is there and the base has {layers} layers"
+        elif match is not None and weight is not None:
+            width = factor.shape[1] if match[2] == "A" else factor.shape[0]
+            if width not in weight.shape:  # not its last or first: GPT-2 stores its weights transposed
+                fault = f"{name} is {list(factor.shape)} and the weight is {list(weight.shape)}"
+        if fault is not None:
+            raise InputError(
+                f"adapter {folder} does not fit its base {model}: {fault}; correct base_model_name_or_path in "
+                f"{_ADAPTER_CONFIG}"
+            )
+
+
+def whole_model_folder(folder: Path) -> Path | None:
+    """Return the folder itself, or an adapter's base folder; None if that is on the hub and not on this machine."""
+    base = adapter_base(folder)
+    if base is None:
+        return folder
+    local = Path(base).expanduser()
+    return local if local.is_dir() else hub.cached_snapshot(base)
+
+
+def read_model_config(folder: str | Path) -> dict[str, Any]:
+    """Return a model folder's ``config.json``. Raises InputError if it is missing or no JSON object."""
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise InputError(f"{folder} holds no model: config.json is missing")
+    return read_object(path)
+
+
+def check_compatible(
+    base: ModelConfig,
+    variant: ModelConfig,
+    *,
+    base_name: str = "base",
+    variant_name: str = "variant",
+) -> None:
+    """Raise InputError unless two configs agree in layers and query heads."""
+    for name, keys in _SHAPE.items():
+        base_size, variant_size = config_size(base, keys), config_size(variant, keys)
+        if base_size != variant_size:
+            raise InputError(
+                f"{variant_name} has {variant_size} {name} and {base_name} has {base_size}; "
+                "only models of one shape are compared"
+            )
+
+
+def layer_counts(config: ModelConfig) -> tuple[int | None, int]:
+    """Return how many layers a config has, and how many further ones only draft tokens."""
+    text = config.get("text_config") or config
+    return config_size(config, _SHAPE["layers"]), int(text.get("num_nextn_predict_layers") or 0)
+
+
+def config_size(config: ModelConfig, keys: tuple[str, ...]) -> int | None:
+    """Return the first of the sizes under ``keys`` that a config has."""
+    text = config.get("text_config") or config  # vision-language models keep the language model one level down
+    return next((int(text[key]) for key in keys if key in text), None)

@@ -1,0 +1,86 @@
+"""A Trainer whose checkpoints are plain Hugging Face folders and whose runs can be killed at any moment.
+
+At every save, in this order, each step in one rename:
+1. ``out/checkpoint-<step>``: config, safetensors, tokenizer; never weights that are not finite. Weights that are
+   sharded over processes (FSDP, DeepSpeed) are gathered first.
+2. ``out/.resume/step-<step>``: optimiser, schedule, random state, Trainer's own counters.
+3. Older folders in ``.resume`` are deleted.
+A kill between 1 and 2 leaves a checkpoint that is deleted on resume and made again, bit for bit the same. Sharded
+optimisers are not written: such a run starts again from the base.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from accelerate.utils import gather_object
+from transformers import Trainer
+
+from headscope.errors import InputError
+from headscope.storage import written_folder
+from headscope.training.resume_state import load_optimizer, random_state, restore_random_state, save_optimizer
+from headscope.training.run_record import SCRATCH
+
+
+class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at the border
+    """Mixed in before a TRL trainer; ``train(resume_from_checkpoint=…)`` takes a folder of ``.resume``."""
+
+    def save_weights(self, weights: dict[str, torch.Tensor] | None = None) -> None:
+        """Write ``checkpoint-<step>``, from ``weights`` if the model's own are sharded.
+
+        Raises InputError if a weight is NaN or infinite.
+        """
+        step = self.state.global_step
+        _require_finite(weights or dict(self.model.named_parameters()), step)
+        with written_folder(Path(self.args.output_dir) / f"checkpoint-{step}") as folder:
+            self.model.save_pretrained(folder, state_dict=weights)
+            self.processing_class.save_pretrained(folder)
+
+    def _save_checkpoint(self, model: object, trial: object) -> None:
+        random_states = gather_object([random_state()])  # of all processes, so before all but the first return
+        sharded = self.is_fsdp_enabled or self.is_deepspeed_enabled
+        weights = self.accelerator.get_state_dict(self.model_wrapped) if sharded else None
+        if not self.args.should_save:
+            return
+        self.save_weights(weights)
+        if sharded:
+            return  # every process holds a part of the optimiser, and no part alone can be resumed from
+        scratch = Path(self.args.output_dir) / SCRATCH
+        newest = scratch / f"step-{self.state.global_step}"
+        with written_folder(newest) as folder:
+            save_optimizer(folder, self.optimizer, self.lr_scheduler)
+            (folder / "random.json").write_text(json.dumps(random_states))
+            self.state.save_to_json(str(folder / "trainer_state.json"))
+        # Only now: until the newest state is whole, the one before it is what a killed run resumes from.
+        for folder in scratch.iterdir():
+            if folder != newest:
+                shutil.rmtree(folder)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: object = None) -> None:
+        step = Path(resume_from_checkpoint).name.removeprefix("step-")
+        weights = Path(self.args.output_dir) / f"checkpoint-{step}"
+        # By state dict: optimiser and TRL's wrappers hold these parameters, which must stay the same objects.
+        trained = type(self.model).from_pretrained(weights, dtype=self.model.dtype, use_safetensors=True)
+        self.model.load_state_dict(trained.state_dict())
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            load_optimizer(Path(checkpoint), self.optimizer, self.lr_scheduler)
+
+    def _load_rng_state(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            states = json.loads((Path(checkpoint) / "random.json").read_text())
+            restore_random_state(states[self.args.process_index])
+
+    def create_model_card(self, *args: object, **kwargs: object) -> None:
+        """Write no card: TRL's would lie next to the checkpoints after every save."""
+
+    def _send_telemetry(self) -> None:
+        """Send nothing: TRL reports every run to the hub, headscope uses the hub only when asked."""
+
+
+def _require_finite(weights: dict[str, torch.Tensor], step: int) -> None:
+    for name, weight in weights.items():
+        if not torch.isfinite(weight).all():
+            raise InputError(f"training diverged: {name} holds NaN or infinity at step {step}; lower learning_rate")
