@@ -21,14 +21,28 @@ from headscope.report.tables.verbs import VERB_TABLES, verb_tables
 from headscope.results.claim import Claims
 from headscope.results.counts import EdgeChange, HeadEstimates, LayerProfile
 from headscope.results.crossed import EFFECTS, ORIGINS, Crossed, Origin
+from headscope.results.edges import EdgeScores
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect, Trend
+from headscope.results.graph import Graph
 from headscope.results.not_run import NotRun
 from headscope.results.overlap import EffectMap, Likeness, Overlap
 from headscope.results.table import Cell, Table, display_text
 from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
 
-from .runs import STEPS, RunWriter, add_comparison, add_samples, emergence, estimate, pairs, samples, series, verdict
+from .runs import (
+    STEPS,
+    RunWriter,
+    add_comparison,
+    add_samples,
+    emergence,
+    estimate,
+    faithfulness,
+    pairs,
+    samples,
+    series,
+    verdict,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +59,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
     series_of_steps = list(zip(STEPS, checkpoints, strict=True))
     run.save(comparison_record("grpo", series_of_steps, checkpoints, rewards, [last]), variant="grpo")
     run.save(pairs(4), variant="grpo", pairs="main")
+    for step in (30, 60):
+        run.save(scores(settled=step == 60), variant="grpo", model="grpo", step=step, pairs="main")
+    run.save(faithfulness(0.9), variant="grpo", model="grpo", step=60, pairs="main")
     for variant, step in (("base", 0), ("grpo", 30), ("grpo", 60)):
         add_samples(run, variant, step, "T|1", samples("T|1", {"p": "6"}), 0.3 + step / 200)
     add_evidence(run)
@@ -59,6 +76,15 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
     run.save(thinking, variant="think-off", think_on="grpo")
     Claims(tuple(judge(StudyResults()))).save(run.path)
     return RunResults(run.close())
+
+
+def scores(*, settled: bool) -> EdgeScores:
+    """Return scores of one layer of two heads, the second with more."""
+    graph = Graph(1, 2)
+    edges = np.zeros(graph.real.shape, dtype=np.float32)
+    heads = np.array([[[0.1, 0.3]]], dtype=np.float32)
+    settings = {"nodes": 8, "adaptive_converged": settled}
+    return EdgeScores(graph, edges, edges, heads, None, 1.5e-3, 1.0, settings)
 
 
 def add_evidence(run: RunWriter) -> None:
@@ -227,6 +253,18 @@ def test_accuracy_has_every_evaluated_step_and_its_flips(results: RunResults) ->
     assert texts(results, "summary")[1][1] == "0.60 [0.56, 0.64]"
 
 
+def test_circuits_name_their_heads_pairs_and_how_well_they_were_measured(results: RunResults) -> None:
+    (table,) = verb_tables("discover", results)
+    rows = [[display_text(value) for value in row.values()] for row in table.rows]
+    place, measured = ["grpo", "grpo"], ["4 (3 short clean opening)", "L0H1 L0H0"]
+    carried = "0.72 [0.70, 0.74] at 1.0% of edges"
+    assert rows == [
+        [*place, "30", *measured, "8 (not settled)", "1.5e−03", "–"],
+        [*place, "60", *measured, "8", "1.5e−03", carried],
+    ]
+    assert texts(results, "heads")[0][-1] == carried
+
+
 def test_the_crossed_design_counts_origins_and_changed_heads(results: RunResults) -> None:
     rows = texts(results, "crossed")
     assert [row[1] for row in rows[1:4]] == ["the prompt's", "the model's", "need both"]
@@ -237,7 +275,7 @@ def test_the_crossed_design_counts_origins_and_changed_heads(results: RunResults
 def test_think_modes_and_overlaps_carry_chance_and_interval(results: RunResults) -> None:
     ((*modes, leak, count),) = texts(results, "think-modes")
     assert modes[:2] == ["grpo", "think-off"]
-    assert modes[5:] == ["5.0 [4.0, 6.0] %", "8.0 [7.0, 9.0] %", "+3 [+2, +4]"]
+    assert modes[5:] == ["80%", "5.0 [4.0, 6.0] %", "8.0 [7.0, 9.0] %", "+3 [+2, +4]"]
     assert (leak, count) == ("T|1 0.20 [0.10, 0.30]", "64")
     (overlap,) = texts(results, "overlaps")
     assert overlap[2:7] == ["5.0% / 10.0%", "2 of 3 / 3", "0.5", "0.25 [0.10, 0.40]", "0.004"]

@@ -45,7 +45,7 @@ def test_a_finished_study_is_judged_whatever_was_asked_for_last(
     assert found.ablations
     assert {each.task for each in found.answers} == {"lab-t1", "lab-k"}
     assert main(["compare", str(toy_study), "--out", str(toy_run), "--claims"]) == 0
-    assert "| C10 |" in capsys.readouterr().out
+    assert "\n| C10 " in capsys.readouterr().out
     saved = json.loads((toy_run / "claims.json").read_text())
     assert [claim["name"] for claim in saved["claims"]] == [f"C{number}" for number in range(1, 11)]
     assert main(["report", str(toy_run)]) == 0

@@ -7,12 +7,11 @@ import numpy as np
 from headscope.report.run_results import RunResults
 from headscope.report.tables.faithfulness import faithfulness_cell
 from headscope.results.comparison import Comparison
+from headscope.results.counts import COUNTED
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.numbers import UNKNOWN, format_count_estimate, format_p
 from headscope.results.table import Cell, Row, Table, interval_columns
-
-COUNTED = ("kept", "new", "lost")
 
 _CAPTION = (
     "95 % intervals over pairs; null: the base against itself, mean over random halves of all its pairs and the range "
@@ -71,7 +70,7 @@ def head_counts_data(comparisons: Sequence[Comparison]) -> Table:
     rows: list[Row] = []
     for comparison in comparisons:
         emergence = comparison.final
-        for status in COUNTED:
+        for status in COUNTED[:3]:
             row: Row = {"variant": comparison.variant, "status": status}
             row |= interval_columns("heads", getattr(emergence.counts, status))
             row |= interval_columns("null", getattr(emergence.null, status), "null ")

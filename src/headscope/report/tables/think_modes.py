@@ -14,7 +14,7 @@ def think_modes(results: RunResults) -> Table:
         modes = label_columns(unit, "think_on", "variant")
         rows.append({"think on": modes["think_on"], "think off": modes["variant"]} | _columns(unit.whole))
     caption = (
-        "One model asked with thinking on and off, each on pairs of its own; edges: the share a circuit of equal "
+        "One model asked with thinking on and off, each on pairs of its own; edges: the share a circuit of this "
         "faithfulness needs; tokens: of think-off answers over those of think-on answers to the same problems. "
         "95 % intervals over pairs, of tokens over problems; in brackets after the heads their null, think-off against "
         "itself."
@@ -28,8 +28,9 @@ def _columns(thinking: Thinking) -> Row:
         "heads only on": count_and_null_cell(change.counts.new, change.null.new),
         "heads only off": count_and_null_cell(change.counts.lost, change.null.lost),
         "only on above null": count_cell(change.excess.new, sign=True),
-        f"edges for {thinking.faithfulness:.0%}, on": share_cell(thinking.on_fraction),
-        f"edges for {thinking.faithfulness:.0%}, off": share_cell(thinking.off_fraction),
+        "faithfulness": Cell(f"{thinking.faithfulness:.0%}", thinking.faithfulness),
+        "edges, on": share_cell(thinking.on_fraction),
+        "edges, off": share_cell(thinking.off_fraction),
         "active heads, off − on": count_cell(thinking.broader, sign=True),
         "tokens off / on": _leak(thinking.leak),
         "pairs": change.pairs,
