@@ -32,10 +32,10 @@ class _Logger(TrainerCallback):  # type: ignore[misc]
     """What a logger such as TensorBoard's, which stands before added callbacks, is given."""
 
     def __init__(self) -> None:
-        self.seen: list[dict[str, Any]] = []
+        self.records: list[dict[str, Any]] = []
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any], **kwargs: Any) -> None:
-        self.seen.append({"step": state.global_step, **logs})
+        self.records.append({"step": state.global_step, **logs})
 
 
 def _trainer(folder: Path, **changes: Any) -> Trainer:
@@ -78,9 +78,13 @@ def test_training_is_the_same_bit_for_bit(tracked: tuple[Trainer, Path], tmp_pat
     trainer, _ = tracked
     plain = _trainer(tmp_path / "plain")
     plain.train()
-    for (name, one), (_, other) in zip(plain.model.named_parameters(), trainer.model.named_parameters(), strict=True):
-        assert torch.equal(one, other), name
-    assert [logs["loss"] for logs in plain.logged.seen[:-1]] == [logs["loss"] for logs in trainer.logged.seen[:-1]]
+    for (name, plain_weight), (_, tracked_weight) in zip(
+        plain.model.named_parameters(), trainer.model.named_parameters(), strict=True
+    ):
+        assert torch.equal(plain_weight, tracked_weight), name
+    assert [logs["loss"] for logs in plain.logged.records[:-1]] == [
+        logs["loss"] for logs in trainer.logged.records[:-1]
+    ]
     for name, module in trainer.model.named_modules():
         assert (module.training, len(module._forward_hooks), len(module._forward_pre_hooks)) == (True, 0, 0), name
     assert all(parameter.requires_grad for parameter in trainer.model.parameters())
@@ -97,7 +101,7 @@ def _grpo_weights(model: Path, folder: Path, tracker: HeadTracker | None) -> tup
     )  # fmt: skip
 
     def length(completions: list[Any], **columns: Any) -> list[float]:
-        return [float(len(str(each)) % 3) for each in completions]
+        return [float(len(str(text)) % 3) for text in completions]
 
     subject = load_model(model)
     rows = Dataset.from_list([{"prompt": [{"role": "user", "content": f"? {letter}"}]} for letter in "abcdefgh"])
@@ -113,25 +117,27 @@ def test_trls_grpo_samples_and_learns_the_same(pairs: Pairs, tmp_path: Path) -> 
     model = build_model(tmp_path / "model", heads=4, width=32)
     plain, _ = _grpo_weights(model, tmp_path / "plain", None)
     watched, logged = _grpo_weights(model, tmp_path / "watched", _tracker(pairs, tmp_path / "heads", every=1))
-    assert all(torch.equal(one, other) for one, other in zip(plain, watched, strict=True))
+    assert all(
+        torch.equal(plain_weight, tracked_weight) for plain_weight, tracked_weight in zip(plain, watched, strict=True)
+    )
     assert {"heads/new", "reward", "completions/mean_length"} <= logged
 
 
 def test_a_tracker_stands_before_the_loggers_and_moves_no_one_else(pairs: Pairs, tmp_path: Path) -> None:
     trainer = _trainer(tmp_path / "training")
-    others = list(trainer.callback_handler.callbacks)
+    before = list(trainer.callback_handler.callbacks)
     tracker = _tracker(pairs, tmp_path / "heads")
     trainer.add_callback(tracker)
-    assert trainer.callback_handler.callbacks == [tracker, *others]
+    assert trainer.callback_handler.callbacks == [tracker, *before]
     assert Trainer(trainer.model, trainer.args, callbacks=[tracker]).callback_handler.callbacks[0] is tracker
 
 
 def test_loggers_are_given_the_counts_at_their_step(tracked: tuple[Trainer, Path]) -> None:
     trainer, _ = tracked
-    for seen in (trainer.logged.seen, trainer.state.log_history):
-        steps = [logs["step"] for logs in seen if "heads/new" in logs]
+    for records in (trainer.logged.records, trainer.state.log_history):
+        steps = [logs["step"] for logs in records if "heads/new" in logs]
         assert steps == [2, 4, 6]
-    first = next(logs for logs in trainer.logged.seen if "heads/new" in logs)
+    first = next(logs for logs in trainer.logged.records if "heads/new" in logs)
     assert {"heads/kept", "heads/lost", "heads/contingent", "heads/new_null"} <= first.keys()
     grid = tiny_models.LAYERS * tiny_models.HEADS
     assert 0 <= first["heads/new"] + first["heads/kept"] + first["heads/lost"] <= grid
@@ -145,7 +151,7 @@ def test_what_is_written_opens_like_a_studys_run(tracked: tuple[Trainer, Path]) 
     assert results.coverage.planned == results.coverage.done == 8  # 2 pair sets, 2 + 3 scores, 1 comparison
     assert results.comparisons[0].steps == (2, 4, 6)
     assert [record.labels["step"] for record in run.find("scores", pairs="main")] == [0, 2, 4, 6]
-    logged = [logs["heads/new"] for logs in tracked[0].logged.seen if "heads/new" in logs]
+    logged = [logs["heads/new"] for logs in tracked[0].logged.records if "heads/new" in logs]
     assert [emergence.counts.new.value for emergence in results.comparisons[0].emergence] == logged
     assert len(list((run.path / "units" / "comparison").iterdir())) == 1
     assert render(run).is_file()
@@ -180,9 +186,11 @@ def test_a_resumed_training_goes_on_in_its_directory(
     again = _trainer(tmp_path / "training")
     again.add_callback(_tracker(pairs, tmp_path / "heads"))
     again.train(resume_from_checkpoint=str(tmp_path / "training" / "checkpoint-4"))
-    found = [RunDirectory.open(folder).lock()["units"] for folder in (tracked[1], tmp_path / "heads")]
-    one, other = ({row["digest"] for row in rows if row["kind"] != "comparison"} for rows in found)
-    assert one == other
+    digests = []
+    for folder in (tracked[1], tmp_path / "heads"):
+        units = RunDirectory.open(folder).lock()["units"]
+        digests.append({row["digest"] for row in units if row["kind"] != "comparison"})
+    assert digests[0] == digests[1]
     lost = _trainer(tmp_path / "training")
     lost.add_callback(_tracker(pairs, tmp_path / "elsewhere"))
     lost.train(resume_from_checkpoint=str(tmp_path / "training" / "checkpoint-4"))
@@ -210,7 +218,7 @@ def test_without_every_the_trainers_saves_decide_and_a_failed_scoring_does_not_s
     trainer.add_callback(_tracker(pairs, tmp_path / "heads", every=None))
     trainer.train()
     assert "heads are not tracked at step 3: the scores are not finite" in caplog.text
-    assert [logs["step"] for logs in trainer.logged.seen if "heads/new" in logs] == [6]
+    assert [logs["step"] for logs in trainer.logged.records if "heads/new" in logs] == [6]
 
 
 def test_what_could_not_track_anything_is_refused_at_once(ragged_pairs: Callable[..., Pairs], tmp_path: Path) -> None:

@@ -1,3 +1,5 @@
+"""Interventions that treat all rows alike let rows that have ended leave the batch; others keep every row."""
+
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,18 +20,18 @@ TEXTS = [[1, 2, 3], [4, 5, 6]]
 def test_only_what_differs_by_row_tells_rows_apart(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
     assert not tells_rows_apart(model)
-    for alike in (zero(model, ["L0H1"]), scale(model, ["L0H1"], 1.3), mean(model, ["L0H1"], TEXTS)):
-        with alike:
+    for uniform in (zero(model, ["L0H1"]), scale(model, ["L0H1"], 1.3), mean(model, ["L0H1"], TEXTS)):
+        with uniform:
             assert not tells_rows_apart(model)
     thinking = Span("thinking", Markers(str, opening="30", closing="31"))
     rows = np.ones((2, 2, 4), dtype=np.float32)
     rows[1, 0, 0] = 0
-    for apart in (
+    for by_row in (
         resample(model, ["L0H1"], TEXTS),
         zero(model, ["L0H1"], span=thinking),
         scale_rows(model, rows),
     ):
-        with apart:
+        with by_row:
             assert tells_rows_apart(model)
     handle = model.lm_head.register_forward_hook(lambda *_: None)  # a user's own may do anything
     assert tells_rows_apart(model)
@@ -46,11 +48,11 @@ def test_rows_that_end_leave_the_batch_without_a_head_too(tiny_model: Any) -> No
     sampling = Sampling(samples=6, max_new_tokens=60, temperature=1.0, top_p=0.95, seed=3)
     rows: list[int] = []
 
-    def answers(of: Any) -> list[tuple[int, ...]]:
+    def answers(target: Any) -> list[tuple[int, ...]]:
         rows.clear()
-        counted = Hook(of.model.norm, "output", lambda out: rows.append(len(out)), by_row=False)
+        counted = Hook(target.model.norm, "output", lambda out: rows.append(len(out)), by_row=False)
         with attach_hooks([counted]):
-            return [each.tokens for each in sample(of, tokenizer, TEXTS, sampling)]
+            return [response.tokens for response in sample(target, tokenizer, TEXTS, sampling)]
 
     edited = edit_weights(model, {"L0H1": 0.0})
     whole = edited.lm_head.register_forward_hook(lambda *_: None)

@@ -45,22 +45,22 @@ def test_zero_equals_cutting_z_by_hand(tiny_model: Any, architecture: str) -> No
     handle.remove()
     before = logits(model)
     with zero(model, ["L1H2"]):
-        found = logits(model)
-    assert torch.equal(found, expected)
-    assert not torch.allclose(found, before)
+        actual = logits(model)
+    assert torch.equal(actual, expected)
+    assert not torch.allclose(actual, before)
     assert torch.equal(logits(model), before)
 
 
 def test_generate_with_cache_equals_a_full_forward_pass_per_token(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
     with zero(model, HeadSet.of(["0.1", "a1.h3"])):
-        made = model.generate(
+        generated = model.generate(
             IDS, attention_mask=torch.ones_like(IDS), max_new_tokens=6, do_sample=False, pad_token_id=0
         )
         ids = IDS
         for _ in range(6):
             ids = torch.cat([ids, logits(model, ids)[:, -1:].argmax(-1)], dim=1)
-    assert torch.equal(made, ids)
+    assert torch.equal(generated, ids)
 
 
 def test_scale_is_between_zero_and_the_model_itself(tiny_model: Any) -> None:
@@ -97,18 +97,18 @@ def test_every_row_can_have_its_own_heads(tiny_model: Any) -> None:
 def test_mean_is_the_mean_over_all_reference_tokens(tiny_model: Any, architecture: str) -> None:
     model = tiny_model(architecture)
     texts = [[1, 2, 3], [4, 5, 6, 7, 8]]
-    seen = []
-    with attach_hooks([Hook(output_module(model, 0), "input", lambda z: seen.append(z[0, :, 8:16]))]):
+    recorded = []
+    with attach_hooks([Hook(output_module(model, 0), "input", lambda z: recorded.append(z[0, :, 8:16]))]):
         for text in texts:
             logits(model, torch.tensor([text]))
-    by_hand = torch.cat(seen).mean(0)
+    by_hand = torch.cat(recorded).mean(0)
     assert torch.allclose(torch.as_tensor(capture_mean(model, texts)[0, 1]), by_hand, rtol=0, atol=EXACT)
     inputs = []
     with mean(model, ["L0H1"], texts), attach_hooks([Hook(output_module(model, 0), "input", inputs.append)]):
-        found = logits(model)
+        actual = logits(model)
     assert torch.allclose(inputs[0][0, :, 8:16], by_hand.expand(12, 8), rtol=0, atol=EXACT)
     with mean(model, ["L0H1"], capture_mean(model, texts)):
-        assert torch.equal(logits(model), found)
+        assert torch.equal(logits(model), actual)
 
 
 def test_hooks_are_gone_after_an_error_and_after_a_bad_head(tiny_model: Any) -> None:

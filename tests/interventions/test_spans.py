@@ -49,12 +49,12 @@ def test_rows_are_followed_through_padding_and_cache() -> None:
         reader.read([[1], [1]], np.ones((2, 1), dtype=bool), 9)
 
 
-def recorded(model: Any, layer: int, work: Any) -> torch.Tensor:
+def record_z(model: Any, layer: int, work: Any) -> torch.Tensor:
     """What reaches o_proj, all passes side by side; call it inside the intervention, whose hooks come first."""
-    seen: list[torch.Tensor] = []
-    with attach_hooks([Hook(model.model.layers[layer].self_attn.o_proj, "input", seen.append)]), torch.no_grad():
+    passes: list[torch.Tensor] = []
+    with attach_hooks([Hook(model.model.layers[layer].self_attn.o_proj, "input", passes.append)]), torch.no_grad():
         work()
-    return torch.cat(seen, dim=1)
+    return torch.cat(passes, dim=1)
 
 
 def test_a_span_keeps_to_its_tokens_in_left_padded_generation_with_cache(tiny_model: Any) -> None:
@@ -64,19 +64,24 @@ def test_a_span_keeps_to_its_tokens_in_left_padded_generation_with_cache(tiny_mo
     # What is generated is forced, so that every row closes its thought at another step.
     written = torch.tensor([[3, 31, 4, 5], [31, 4, 5, 6], [30, 2, 31, 4]])
 
-    def forced(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    def force_written(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
         return torch.full_like(scores, -1e9).scatter(1, written[:, input_ids.shape[1] - 4][:, None], 0.0)
 
     def work() -> None:
         model.generate(
-            ids, attention_mask=mask, max_new_tokens=4, do_sample=False, pad_token_id=0, logits_processor=[forced]
+            ids,
+            attention_mask=mask,
+            max_new_tokens=4,
+            do_sample=False,
+            pad_token_id=0,
+            logits_processor=[force_written],
         )
 
     # The last written token is never fed; the rows' parts, column by column:
     parts = np.array([[-1, -1, 0, 1, 1, 2, 2], [0, 0, 1, 1, 2, 2, 2], [0, 0, 0, 0, 1, 1, 2]])
     for span, part in ((THINKING, 1), (ANSWER, 2)):
         with zero(model, ["L0H2"], span=span):
-            z = recorded(model, 0, work)[..., 16:24]
+            z = record_z(model, 0, work)[..., 16:24]
         text = parts != PADDING
         assert ((z == 0).all(-1).numpy() == (parts == part))[text].all()
 
@@ -85,21 +90,21 @@ def test_teacher_forcing_and_generation_agree_under_a_span(tiny_model: Any) -> N
     model = tiny_model("qwen3")
     prompt = torch.tensor([[1, 30, 3]])
     with scale(model, ["L0H1", "L1H2"], 3.0, span=THINKING), torch.no_grad():
-        made = model.generate(
+        generated = model.generate(
             prompt, attention_mask=torch.ones_like(prompt), max_new_tokens=8, do_sample=False, pad_token_id=0
         )
-        whole = model(made).logits[:, 2:-1].argmax(-1)
-    assert torch.equal(whole, made[:, 3:])
+        whole = model(generated).logits[:, 2:-1].argmax(-1)
+    assert torch.equal(whole, generated[:, 3:])
 
 
 def test_means_are_of_the_span(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
     texts = [[1, 2, 30, 3, 4, 31, 5], [6, 30, 7, 31, 8]]
-    by_hand = [recorded(model, 0, lambda text=text: model(torch.tensor([text]))) for text in texts]
+    by_hand = [record_z(model, 0, lambda text=text: model(torch.tensor([text]))) for text in texts]
     expected = torch.cat([by_hand[0][0, 2:5], by_hand[1][0, 1:3]]).mean(0)
     assert np.allclose(capture_mean(model, texts, span=THINKING)[0].ravel(), expected.numpy(), rtol=0, atol=EXACT)
     with mean(model, ["L0H1"], texts, span=THINKING):
-        z = recorded(model, 0, lambda: model(torch.tensor([texts[0]])))
+        z = record_z(model, 0, lambda: model(torch.tensor([texts[0]])))
     assert torch.allclose(z[0, 2:5, 8:16], expected[8:16].expand(3, 8), rtol=0, atol=EXACT)
     assert torch.allclose(z[0, :2, 8:16], by_hand[0][0, :2, 8:16], rtol=0, atol=EXACT)
     with pytest.raises(InputError, match="no token of the thinking in the 1 reference texts"):
@@ -108,18 +113,18 @@ def test_means_are_of_the_span(tiny_model: Any) -> None:
 
 def test_resampling_reads_another_problem_at_the_same_place_of_the_same_part(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
-    own, other = [1, 2, 30, 3, 4, 5, 31, 6], [7, 8, 9, 30, 10, 11, 31, 12]
-    donor = recorded(model, 1, lambda: model(torch.tensor([other])))[0]
-    with resample(model, ["L1H3"], [own, other], span=THINKING):
-        z = recorded(model, 1, lambda: model(torch.tensor([own])))[0]
+    text, donor_text = [1, 2, 30, 3, 4, 5, 31, 6], [7, 8, 9, 30, 10, 11, 31, 12]
+    donor = record_z(model, 1, lambda: model(torch.tensor([donor_text])))[0]
+    with resample(model, ["L1H3"], [text, donor_text], span=THINKING):
+        z = record_z(model, 1, lambda: model(torch.tensor([text])))[0]
     assert torch.allclose(z[2:6, 24:], donor[[3, 4, 5, 3], 24:], rtol=0, atol=EXACT)  # from the front again
-    plain = recorded(model, 1, lambda: model(torch.tensor([own])))[0]
+    plain = record_z(model, 1, lambda: model(torch.tensor([text])))[0]
     assert torch.allclose(z[6:, 24:], plain[6:, 24:], rtol=0, atol=EXACT)
-    with resample(model, ["L1H3"], [own, other], span=ANSWER):
-        again = recorded(model, 1, lambda: model(torch.tensor([own])))[0]
+    with resample(model, ["L1H3"], [text, donor_text], span=ANSWER):
+        again = record_z(model, 1, lambda: model(torch.tensor([text])))[0]
     assert torch.allclose(again[6:, 24:], donor[6:, 24:], rtol=0, atol=EXACT)
-    with pytest.raises(InputError, match="one of another problem"), resample(model, ["L1H3"], [own]):
-        model(torch.tensor([own]))
+    with pytest.raises(InputError, match="one of another problem"), resample(model, ["L1H3"], [text]):
+        model(torch.tensor([text]))
     assert not model.model._forward_pre_hooks
 
 
@@ -136,11 +141,11 @@ def test_a_rows_donor_depends_on_its_prompt_and_the_seed_alone(tiny_model: Any) 
         ).logits[:, 2:]
     assert torch.allclose(together[1:], alone, rtol=0, atol=EXACT)
     assert torch.allclose(padded, alone, rtol=0, atol=EXACT)
-    others = []
+    by_seed = []
     for seed in range(6):
         with resample(model, ["L0H0"], texts, seed=seed), torch.no_grad():
-            others.append(model(rows).logits)
-    assert any(not torch.allclose(each, together) for each in others)
+            by_seed.append(model(rows).logits)
+    assert any(not torch.allclose(alternative, together) for alternative in by_seed)
 
 
 def test_a_text_written_on_keeps_its_donor_without_a_cache_too(tiny_model: Any) -> None:
@@ -149,10 +154,10 @@ def test_a_text_written_on_keeps_its_donor_without_a_cache_too(tiny_model: Any) 
     with resample(model, ["L0H0", "L1H2"], texts, seed=1), torch.no_grad():
         written = model.generate(torch.tensor([[1, 2, 3]]), do_sample=False, max_new_tokens=6, use_cache=False)
         cached = model.generate(torch.tensor([[1, 2, 3]]), do_sample=False, max_new_tokens=6, use_cache=True)
-        donors = recorded(model, 0, lambda: model(written))[0, :, :8]
+        donors = record_z(model, 0, lambda: model(written))[0, :, :8]
     assert torch.equal(written, cached)
-    first = recorded(model, 0, lambda: model(torch.tensor(texts)))[:, :, :8]
-    assert any(torch.allclose(donors[:4], each, rtol=0, atol=EXACT) for each in first)
+    first = record_z(model, 0, lambda: model(torch.tensor(texts)))[:, :, :8]
+    assert any(torch.allclose(donors[:4], alternative, rtol=0, atol=EXACT) for alternative in first)
 
 
 def test_the_labs_tokenizer_and_template_give_the_markers(tiny_model: Any) -> None:
@@ -164,8 +169,8 @@ def test_the_labs_tokenizer_and_template_give_the_markers(tiny_model: Any) -> No
             [{"role": "user", "content": "a=3; ?a"}], tokenize=False, add_generation_prompt=True, enable_thinking=thinks
         ) + (" <think> a=3; </think> <ans> 3" if thinks else " <ans> 3")
         parts = token_parts(tokenizer(text, add_special_tokens=False)["input_ids"], markers)
-        found = [("prompt", "thinking", "answer")[part] for part in dict.fromkeys(parts.tolist())]
-        assert found == expected.split() or (not thinks and found == ["prompt", "thinking", "answer"])
+        actual = [("prompt", "thinking", "answer")[part] for part in dict.fromkeys(parts.tolist())]
+        assert actual == expected.split() or (not thinks and actual == ["prompt", "thinking", "answer"])
 
 
 def test_a_span_without_markers_is_refused(tiny_model: Any) -> None:

@@ -39,8 +39,8 @@ def edits(seed: int = 0, count: int = 7) -> np.ndarray:
 
 def one_by_one(model: Any, factors: np.ndarray, text: Text) -> np.ndarray:
     rows = []
-    for each in factors:
-        with scale_rows(model, each[None]), torch.no_grad():
+    for edit in factors:
+        with scale_rows(model, edit[None]), torch.no_grad():
             logits = model(torch.tensor([text.tokens])).logits[0, len(text.prompt) - 1 : -1]
         loss = torch.nn.functional.cross_entropy(logits, torch.tensor(text.response))
         right = (logits.argmax(-1) == torch.tensor(text.response)).float().mean()
@@ -51,12 +51,12 @@ def one_by_one(model: Any, factors: np.ndarray, text: Text) -> np.ndarray:
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_sweep_equals_one_pass_per_edit(tiny_model: Any, architecture: str) -> None:
     model, factors = tiny_model(architecture), edits()
-    found = teacher_force(model, TEXTS, factors, rows=5)
+    metrics = teacher_force(model, TEXTS, factors, rows=5)
     for column, text in enumerate(TEXTS):
         expected = one_by_one(model, factors, text)
-        assert np.allclose(found.nll[:, column], expected[:, 0], rtol=0, atol=EXACT)
-        assert np.allclose(found.accuracy[:, column], expected[:, 1])
-    assert len(np.unique(found.nll[:, 0].round(5))) >= 5  # the edits do differ
+        assert np.allclose(metrics.nll[:, column], expected[:, 0], rtol=0, atol=EXACT)
+        assert np.allclose(metrics.accuracy[:, column], expected[:, 1])
+    assert len(np.unique(metrics.nll[:, 0].round(5))) >= 5  # the edits do differ
 
 
 def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
@@ -64,9 +64,9 @@ def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
     head_access(model)  # proves itself at its first use, in passes of its own
     factors = np.ones((6, 2, 4), dtype=np.float32)
     factors[np.arange(1, 5), 1, np.arange(4)] = 0  # all alike below layer 1, and the last as the first
-    seen: dict[str, list[tuple[int, int]]] = {"q_proj": [], "up_proj": []}
+    shapes: dict[str, list[tuple[int, int]]] = {"q_proj": [], "up_proj": []}
     handles = [
-        module.register_forward_hook(lambda _m, _a, out, name=name: seen[name].append(tuple(out.shape[:2])))
+        module.register_forward_hook(lambda _m, _a, out, name=name: shapes[name].append(tuple(out.shape[:2])))
         for layer in model.model.layers
         for name, module in (("q_proj", layer.self_attn.q_proj), ("up_proj", layer.mlp.up_proj))
     ]
@@ -75,8 +75,8 @@ def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
         handle.remove()
     text, response = len(TEXTS[0].tokens), len(TEXTS[0].response)
     passed = [(1, text)] * 2
-    assert seen["q_proj"] == [*passed, (1, text)]
-    assert seen["up_proj"] == [*passed, (5, response)]
+    assert shapes["q_proj"] == [*passed, (1, text)]
+    assert shapes["up_proj"] == [*passed, (5, response)]
 
 
 @pytest.mark.parametrize(
@@ -131,13 +131,13 @@ def test_stand_ins_do_the_same_in_a_sweep_and_in_a_pass(tiny_model: Any, operato
     by = make_replacement(model, operator, reference)
     factors = np.ones((2, 2, 4), dtype=np.float32)
     factors[1, 0, 1] = factors[1, 1, 3] = 0
-    found = teacher_force(model, TEXTS, factors, fill=by.fill, reader=by.reader).nll
+    metrics = teacher_force(model, TEXTS, factors, fill=by.fill, reader=by.reader).nll
     for column, text in enumerate(TEXTS):
         with replace_heads(model, ["L0H1", "L1H3"], by):
             assert one_by_one(model.model, np.ones((1, 2, 4), dtype=np.float32), text)[0, 0] == pytest.approx(
-                found[1, column], abs=EXACT
+                metrics[1, column], abs=EXACT
             )
-    assert (abs(found[1] - found[0]) > 1e-3).all()
+    assert (abs(metrics[1] - metrics[0]) > 1e-3).all()
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "gemma2", "olmo2"])
@@ -162,22 +162,22 @@ def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
     model, factors = tiny_model("qwen3"), edits()
     texts = [Text((index, index + 1), tuple(range(3, 5 + index % 7))) for index in range(24)]
 
-    def everything(threads: int) -> list[np.ndarray]:
+    def run_all(threads: int) -> list[np.ndarray]:
         before = torch.get_num_threads()
         torch.set_num_threads(threads)
         try:
-            forced = [
+            losses = [
                 teacher_force(model, texts, factors, fill=by.fill, reader=by.reader).nll
                 for by in (make_replacement(model, operator, texts) for operator in OPERATORS)
             ]
             means = capture_mean(model, [text.tokens for text in texts])
             assert torch.get_num_threads() == threads
-            return [*forced, direct_loss(model, ["L0H1", "L1H2"], texts), means]
+            return [*losses, direct_loss(model, ["L0H1", "L1H2"], texts), means]
         finally:
             torch.set_num_threads(before)
 
-    for one, three in zip(everything(1), everything(3), strict=True):
-        assert np.allclose(one, three, rtol=0, atol=EXACT)
+    for alone_result, threaded_result in zip(run_all(1), run_all(3), strict=True):
+        assert np.allclose(alone_result, threaded_result, rtol=0, atol=EXACT)
 
 
 def test_empty_texts_and_other_grids_are_refused(tiny_model: Any) -> None:

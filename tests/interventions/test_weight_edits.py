@@ -47,10 +47,10 @@ def test_constants_become_biases(tiny_model: Any, tmp_path: Any, architecture: s
     assert not torch.allclose(model(IDS).logits, expected, atol=1e-2)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     settings = {"attention_mask": torch.ones_like(IDS), "max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
-    made = edited.generate(IDS, **settings)
+    generated = edited.generate(IDS, **settings)
     with constant(model, HEADS, z):
         same = model.generate(IDS, **settings)
-    assert torch.equal(made, same)
+    assert torch.equal(generated, same)
     edited.save_pretrained(tmp_path)
     if architecture in KEEPS_NO_BIAS:
         with pytest.raises(InputError, match=r"has 2 weights without a place .*\.0\.self_attn\.o_proj\.bias"):
@@ -76,9 +76,9 @@ def test_a_mistral_without_a_window_is_saved_as_a_llama(tiny_model: Any, tmp_pat
 @torch.no_grad()
 def test_a_constant_beside_a_factor_is_added_to_the_scaled_write(tiny_model: Any) -> None:
     model, z = tiny_model("gpt2"), values()
-    both = edit_weights(model, {"L0H1": 0.5}, {"L0H1": z[0, 1]})
+    together = edit_weights(model, {"L0H1": 0.5}, {"L0H1": z[0, 1]})
     one_by_one = edit_weights(edit_weights(model, {}, {"L0H1": z[0, 1]}), {})
-    assert torch.allclose(edit_weights(one_by_one, {"L0H1": 0.5})(IDS).logits, both(IDS).logits, rtol=0, atol=EXACT)
+    assert torch.allclose(edit_weights(one_by_one, {"L0H1": 0.5})(IDS).logits, together(IDS).logits, rtol=0, atol=EXACT)
 
 
 def test_a_subject_gives_a_subject_that_can_be_saved_and_loaded(tiny_model: Any, tmp_path: Any) -> None:

@@ -1,3 +1,5 @@
+"""Without a reachable hub, only files on this machine are looked for, and refusals are plain sentences."""
+
 import socket
 from typing import Any
 
@@ -18,11 +20,11 @@ def test_without_an_address_only_local_files_are_looked_for(monkeypatch: pytest.
     monkeypatch.setattr(socket, "getaddrinfo", _no_address)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
-    seen: list[bool] = []
-    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: seen.append(datasets.config.HF_HUB_OFFLINE))
+    offline_flags: list[bool] = []
+    monkeypatch.setattr(datasets, "load_dataset", lambda *_, **__: offline_flags.append(datasets.config.HF_HUB_OFFLINE))
     assert not hub.is_reachable()
     hub.load_dataset("some/set", split="train")
-    assert seen == [True]
+    assert offline_flags == [True]
     assert not datasets.config.HF_HUB_OFFLINE
 
 

@@ -44,10 +44,10 @@ def test_heads_read_their_own_streams(tiny_model: Any, architecture: str) -> Non
     access = head_access(model)
     streams = torch.randn(12, 5, 32)
     with torch.no_grad():
-        found = access.read_heads(0, streams)
+        heads_read = access.read_heads(0, streams)
         for port_head in (0, 5, 11):
             alone = access.read_heads(0, streams[port_head].expand(12, 5, 32))
-            assert torch.allclose(found[:, port_head], alone[:, port_head], rtol=0, atol=EXACT)
+            assert torch.allclose(heads_read[:, port_head], alone[:, port_head], rtol=0, atol=EXACT)
 
 
 @pytest.mark.parametrize("architecture", ALL)

@@ -130,7 +130,9 @@ def test_the_proof_is_repeated_when_weights_change(monkeypatch: pytest.MonkeyPat
         "headscope.models.projections.merged_layer", lambda module: getattr(module, "base_layer", module)
     )
     head_access(inside)
-    optimizer = torch.optim.AdamW([each for each in model.parameters() if each.requires_grad], lr=0.1, fused=True)
+    optimizer = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad], lr=0.1, fused=True
+    )
     for _ in range(2):  # B first, then A
         model(IDS, labels=IDS).loss.backward()
         optimizer.step()

@@ -35,8 +35,8 @@ def test_every_row_is_written_as_if_alone(tiny_model: Any, architecture: str, ke
     expected = [plainly(model, prompt) for prompt in PROMPTS]
     assert decode(model, PROMPTS, greedy, limit=LIMIT, stops=[], keep_rows=keep_rows) == expected
     equal = [PROMPTS[0], PROMPTS[2], [4, 3, 2, 1]]  # none padded
-    found = decode(model, equal, greedy, limit=LIMIT, stops=[], keep_rows=keep_rows)
-    assert found == [expected[0], expected[2], plainly(model, equal[2])]
+    decoded = decode(model, equal, greedy, limit=LIMIT, stops=[], keep_rows=keep_rows)
+    assert decoded == [expected[0], expected[2], plainly(model, equal[2])]
     stop = expected[1][3]
     cut = [row[: row.index(stop) + 1] if stop in row else row for row in expected]
     assert decode(model, PROMPTS, greedy, limit=LIMIT, stops=[stop], keep_rows=keep_rows) == cut

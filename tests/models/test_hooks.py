@@ -10,14 +10,14 @@ from headscope.models import Hook, attach_hooks
 
 
 def test_inputs_and_outputs_are_read_or_replaced() -> None:
-    layer, seen = nn.Linear(3, 3), []
+    layer, recorded = nn.Linear(3, 3), []
     x = torch.randn(2, 3)
     expected = layer(2 * x) + 1
     with attach_hooks([Hook(layer, "input", lambda value: 2 * value), Hook(layer, "output", lambda value: value + 1)]):
         assert torch.equal(layer(x), expected)
-    with attach_hooks([Hook(layer, "input", seen.append), Hook(layer, "output", seen.append)]):
-        assert torch.equal(layer(x), seen[1])
-    assert torch.equal(seen[0], x)
+    with attach_hooks([Hook(layer, "input", recorded.append), Hook(layer, "output", recorded.append)]):
+        assert torch.equal(layer(x), recorded[1])
+    assert torch.equal(recorded[0], x)
 
 
 class _Closed(nn.Module):

@@ -99,12 +99,12 @@ def test_endings_give_each_text_s_own_logits(architecture: str, rope: str) -> No
         logits = record_writes(runner).logits
     start = [len(text) - runner.batch.ending for text in pairs.clean]
     for index, pair in enumerate(pairs):
-        for which, tokens in enumerate((pair.clean, pair.corrupt)):
+        for side, tokens in enumerate((pair.clean, pair.corrupt)):
             expected = plain_logits(architecture, rope, tokens)
             columns = [column for column in runner.batch.columns.tolist() if start[index] + column >= 0]
             here = [runner.batch.columns.tolist().index(column) for column in columns]
             there = [start[index] + column for column in columns]
-            assert torch.allclose(logits[index, which, here], expected[there], atol=2e-5)
+            assert torch.allclose(logits[index, side, here], expected[there], atol=2e-5)
 
 
 @pytest.mark.parametrize("rope", DEPENDING)
@@ -115,32 +115,32 @@ def test_without_it_neighbours_and_history_tell(rope: str) -> None:
     model = roped_model("llama", rope)
     padded = torch.stack([long, torch.cat([short, short[:6]])])
     with torch.no_grad():
-        beside = model(padded).logits[1, : len(short)]
+        batched = model(padded).logits[1, : len(short)]
         with own_text_lengths(model):
             alone = model(short[None]).logits[0]
-    assert (beside - expected).norm() > 0.05 * expected.norm()
+    assert (batched - expected).norm() > 0.05 * expected.norm()
     assert torch.equal(alone, expected)
 
 
 @pytest.mark.parametrize(("architecture", "rope"), SOME)
 def test_scores_equal_the_slow_reference(architecture: str, rope: str) -> None:
     pairs, rule = straddling_pairs(), quadrature("gauss", 2)
-    found = attribute(used_model(architecture, rope).double(), pairs, nodes=2, keep_pairs=True)
+    actual = attribute(used_model(architecture, rope).double(), pairs, nodes=2, keep_pairs=True)
     expected = slow_scores(roped_model(architecture, rope).double(), pairs, rule.alphas, rule.weights)
-    assert found.pair_edges is not None
-    error = np.abs(found.pair_edges - expected).max(axis=(1, 2)) / np.abs(expected).max(axis=(1, 2))
+    assert actual.pair_edges is not None
+    error = np.abs(actual.pair_edges - expected).max(axis=(1, 2)) / np.abs(expected).max(axis=(1, 2))
     assert error.max() < 1e-6  # scores are kept as float32
 
 
 @pytest.mark.parametrize(("architecture", "rope"), SOME)
 def test_other_verbs_give_what_each_pair_gives_alone(architecture: str, rope: str) -> None:
     pairs = straddling_pairs()[[0, 2, 6, 7]]
-    used, other = used_model(architecture, rope), used_model(architecture, rope, seed=1)
-    circuit = select(attribute(used, pairs, nodes=1), fraction=0.3)
-    gaps = cross_patch(used, other, pairs).gap
-    divergence = answer_divergence(used, other, pairs)
+    experienced, second = used_model(architecture, rope), used_model(architecture, rope, seed=1)
+    circuit = select(attribute(experienced, pairs, nodes=1), fraction=0.3)
+    gaps = cross_patch(experienced, second, pairs).gap
+    divergence = answer_divergence(experienced, second, pairs)
     for patch in ("corrupt", "zero"):
-        together = faithfulness(used, pairs, circuit, patch=patch)
+        together = faithfulness(experienced, pairs, circuit, patch=patch)
         for index in range(len(pairs)):
             alone = faithfulness(roped_model(architecture, rope), pairs[[index]], circuit, patch=patch)
             assert np.allclose(together.circuit[index], alone.circuit[0], rtol=1e-4, atol=1e-5)
@@ -157,27 +157,29 @@ def test_sweeps_read_each_text_by_its_own_length(architecture: str, rope: str) -
     draw = np.random.default_rng(0)
     texts = [Text(tuple(range(2)), tuple(draw.integers(0, VOCABULARY, size).tolist())) for size in (5, 15, 10, 11, 3)]
     factors = draw.choice([0.0, 1.0], size=(3, 2, 4)).astype(np.float32)
-    used = used_model(architecture, rope)
+    experienced = used_model(architecture, rope)
     threads = torch.get_num_threads()
     torch.set_num_threads(2)  # of which each takes a text of its own
     try:
-        found = teacher_force(used, texts, factors)
-        writes = list(head_writes(used, [text.tokens for text in texts], [1]))
+        actual = teacher_force(experienced, texts, factors)
+        writes = list(head_writes(experienced, [text.tokens for text in texts], [1]))
     finally:
         torch.set_num_threads(threads)
     for column, text in enumerate(texts):
         for row, edit in enumerate(factors):
-            model, kept = roped_model(architecture, rope), []
+            model, kept_z = roped_model(architecture, rope), []
             access = head_access(model)
             model.base_model.rotary_emb = roped_model(architecture, rope).base_model.rotary_emb  # unread by the proof
-            handle = access.layers[1].output.register_forward_pre_hook(lambda _m, args, kept=kept: kept.append(args[0]))
+            handle = access.layers[1].output.register_forward_pre_hook(
+                lambda _m, args, kept_z=kept_z: kept_z.append(args[0])
+            )
             with scale_rows(model, edit[None]), torch.no_grad():
                 logits = model(torch.tensor([text.tokens])).logits[0, text.predicting]
             handle.remove()
             loss = torch.nn.functional.cross_entropy(logits, torch.tensor(text.response))
-            assert np.isclose(found.nll[row, column], float(loss), atol=1e-4)
+            assert np.isclose(actual.nll[row, column], float(loss), atol=1e-4)
             if (edit == 1).all():
-                assert torch.allclose(writes[column][1], kept[0][0], atol=1e-5)
+                assert torch.allclose(writes[column][1], kept_z[0][0], atol=1e-5)
 
 
 PROMPTS = [[1, 5, 9, 3], [1, 7], [1, 5, 9, 3], list(range(10)), list(range(3, 14)), list(range(SWITCH + 2))]
@@ -194,21 +196,21 @@ def test_rows_are_written_across_the_switch_as_if_alone(
     architecture: str, rope: str, followed: bool, prompts: list[list[int]]
 ) -> None:
     model, limit = used_model(architecture, rope), 12
-    seen: list[tuple[Tensor, Tensor]] = []
+    choices: list[tuple[Tensor, Tensor]] = []
 
     def choose(logits: Tensor, rows: Tensor, step: int) -> Tensor:
-        seen.append((logits, rows))
+        choices.append((logits, rows))
         return greedy(logits, rows, step)
 
     if followed:
         with follow_passes(model, Reader(Markers.none())):
-            found = decode(model, prompts, choose, limit=limit, stops=[], keep_rows=True)
+            actual = decode(model, prompts, choose, limit=limit, stops=[], keep_rows=True)
     else:
-        found = decode(model, prompts, choose, limit=limit, stops=[])
+        actual = decode(model, prompts, choose, limit=limit, stops=[])
     for row, prompt in enumerate(prompts):
         for step in range(limit):
-            expected = plain_logits(architecture, rope, [*prompt, *found[row][:step]])[-1]
-            assert torch.allclose(seen[step][0][row], expected, atol=5e-5)
+            expected = plain_logits(architecture, rope, [*prompt, *actual[row][:step]])[-1]
+            assert torch.allclose(choices[step][0][row], expected, atol=5e-5)
 
 
 def test_a_row_that_crosses_is_read_anew_once_and_rows_that_ended_leave() -> None:

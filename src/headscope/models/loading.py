@@ -63,12 +63,12 @@ def load_model(
     elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"model {name} is not there: no such folder")
     local_only = not folder.is_dir() and not hub.is_reachable()
-    options: dict[str, Any] = {
+    options: dict[str, object] = {
         "revision": revision,
         "trust_remote_code": trust_remote_code,
         "local_files_only": local_only,
     }
-    weight_options: dict[str, Any] = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
+    weight_options: dict[str, object] = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
     if dtype == "float64":
         weight_options["experts_implementation"] = "eager"  # grouped products know no float64
     base = adapter_base(folder)
@@ -96,7 +96,7 @@ def without_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
-def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
+def _load_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
     _check_not_quantised(name, options)
     try:
         with without_progress_bars():
@@ -115,7 +115,7 @@ def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
     return model.eval()
 
 
-def _check_not_quantised(name: str, options: dict[str, Any]) -> None:
+def _check_not_quantised(name: str, options: dict[str, object]) -> None:
     """Raise InputError before quantised weights are fetched; what else is wrong with the config, loading tells."""
     try:
         config, _ = PreTrainedConfig.get_config_dict(
@@ -142,7 +142,7 @@ def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> 
         )
 
 
-def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTrainedModel:
+def _load_adapter(folder: Path, base: str, options: dict[str, object]) -> PreTrainedModel:
     """Load an adapter's base and merge the adapter into it, through PEFT."""
     from peft import PeftModel
 
@@ -164,7 +164,7 @@ def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTraine
     return merged.eval()
 
 
-def _load_tokenizer(name: str, options: dict[str, Any]) -> PreTrainedTokenizerBase | None:
+def _load_tokenizer(name: str, options: dict[str, object]) -> PreTrainedTokenizerBase | None:
     if Path(name).is_dir() and not any((Path(name) / file).is_file() for file in _TOKENIZER_FILES):
         return None
     try:

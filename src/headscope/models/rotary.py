@@ -175,7 +175,7 @@ class _RowwiseRotary:
         return self._regimes[length]
 
     def __call__(
-        self, x: Tensor, position_ids: Int[Tensor, "row token"], *args: Any, **kwargs: Any
+        self, x: Tensor, position_ids: Int[Tensor, "row token"], *args: object, **kwargs: object
     ) -> tuple[Tensor, ...]:
         """Return the module's output, each row's by its own length."""
         if position_ids.ndim != 2:
@@ -201,7 +201,7 @@ class _RowwiseRotary:
         return tuple(torch.cat(parts)[place] for parts in zip(*rotated, strict=True))
 
     def _rotate(
-        self, length: int, x: Tensor, position_ids: Int[Tensor, "row token"], *args: Any, **kwargs: Any
+        self, length: int, x: Tensor, position_ids: Int[Tensor, "row token"], *args: object, **kwargs: object
     ) -> tuple[Tensor, ...]:
         """Return what a new module gives for parts of texts of ``length`` tokens."""
         # The module looks at the largest position, so the text's last one is appended to each row, and its own output

@@ -63,7 +63,7 @@ def run_sft(
     with launch.quiet():
         rows = launch.as_dataset(dataset, columns)
         identity = identify(config, model_path, rows, tokenizer)
-        return launch.train(out, identity, lambda: _trainer(model_path, tokenizer, rows, config, out), progress)
+        return launch.train(out, identity, lambda: build_trainer(model_path, tokenizer, rows, config, out), progress)
 
 
 def trl_config(config: SftConfig, out: Path) -> "SFTConfig":
@@ -77,13 +77,14 @@ def trl_config(config: SftConfig, out: Path) -> "SFTConfig":
     )
 
 
-def _trainer(
+def build_trainer(
     model_path: str | Path,
     tokenizer: "PreTrainedTokenizerBase | None",
     rows: "Dataset",
     config: SftConfig,
     out: Path,
 ) -> "DurableSft":
+    """Return the trainer of a model on checked rows; what it learns is written to ``trained_on.txt``."""
     from headscope.training.trainers import DurableSft
 
     subject = launch.load_base(model_path, tokenizer)
