@@ -15,7 +15,7 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = ("F16", "BF16", "F32", "F64")
 # Buffers that are stored as integers in models of full precision: causal masks (GPT-2, GPT-NeoX) and positions.
 _INTEGER_BUFFERS = re.compile(r"(bias|_ids)$")
-_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings)\.weight$")
+_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings)(\.base_layer)?\.weight$")
 _ADAPTER = re.compile(r"(^|\.)(lora_[A-Za-z_]+|base_layer)(\.|$)")
 _LAYER = re.compile(r"(^|\.)(?:layers|h)\.(\d+)\.")
 # What a text-only class leaves out on purpose: towers for images and sound, heads that draft tokens or value states,

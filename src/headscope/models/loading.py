@@ -1,5 +1,6 @@
 """Loading from a folder or the hub: safetensors only, evaluation mode, checked before the model is returned."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from headscope.model_files import hub
 from headscope.model_files.folder import ADAPTER_WEIGHTS, adapter_base, check_weights, layer_counts
 from headscope.model_files.named_models import model_title, named_model
 from headscope.model_files.weight_files import check_full_precision, embedding_rows, read_header, unplaced_tensors
-from headscope.models.adapters import has_adapter, merged_copy
+from headscope.models.adapters import has_adapter, merge_adapters, untie_differing_embeddings
 from headscope.models.architectures import head_access
 from headscope.models.subject import Subject
 
@@ -111,7 +112,8 @@ def _load_weights(name: str, options: dict[str, Any]) -> PreTrainedModel:
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
     _check_places(name, model, report)
     if any(has_adapter(module) for module in model.modules()):  # the hub id of an adapter
-        model = merged_copy(model)
+        merge_adapters(model)
+    untie_differing_embeddings(model)
     return model.eval()
 
 
@@ -155,8 +157,10 @@ def _load_adapter(folder: Path, base: str, options: dict[str, Any]) -> PreTraine
     if rows is not None and rows != model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(rows)  # tokens were added before the adapter was trained
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
-        merged: PreTrainedModel = adapted.merge_and_unload()
+        with warnings.catch_warnings(action="ignore"):  # PEFT's, that merging tied embeddings is difficult
+            adapted = PeftModel.from_pretrained(model, str(folder), local_files_only=True).eval()
+        merged: PreTrainedModel = adapted.get_base_model()
+        merge_adapters(merged)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"adapter {folder} cannot be put on its base {base}: {reason}") from error
