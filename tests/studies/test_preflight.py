@@ -87,8 +87,17 @@ def test_a_template_that_loses_a_thought_is_refused_before_training(bench: Bench
         "forgetful.jinja", template.replace("{{ message.content }}", "{{ message.content.split('</think>')[-1] }}")
     )
     said = resolve(bench, SFT.format("dataset: lab-traces"), f"base.chat_template='{forgetful}'", code=2)
-    assert "variant a cannot be trained: the chat template of" in said
-    assert "leaves '<think> okay" in said
+    assert f"variant a cannot be trained: chat template {forgetful} leaves '<think> okay" in said
+
+
+def test_a_template_that_never_stops_or_is_none_is_refused_by_its_name(bench: Bench) -> None:
+    plain = bench.file("plain.jinja", (bench.base / "chat_template.jinja").read_text().replace("<|im_end|>", " "))
+    said = resolve(bench, SFT.format("dataset: lab-traces"), f"base.chat_template='{plain}'", code=2)
+    assert f"variant a cannot be trained: chat template {plain} ends the answer of row 1 with" in said
+    assert "would never learn to stop; give base.chat_template a template that writes one" in said
+    broken = bench.file("bad.jinja", "{% for m in messages %}\n{{ m.content }{% endfor %}")
+    said = resolve(bench, "variants=[]", f"base.chat_template='{broken}'", code=2)
+    assert f": chat template {broken} is not valid Jinja: unexpected '}}' in line 2" in said
 
 
 def test_grpo_data_needs_answers_rewards_and_enough_prompts(bench: Bench) -> None:

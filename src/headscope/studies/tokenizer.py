@@ -5,7 +5,7 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
-from headscope.model_files.chat_templates import local_template
+from headscope.model_files.chat_templates import local_template, set_template
 from headscope.model_files.folder import read_model_config
 from headscope.model_files.vocabularies import check_token_ids
 from headscope.studies.stages import Stage, files_of, has_tokenizer, template_path
@@ -23,7 +23,7 @@ def tokenizer_of(stage: Stage) -> Any:
     if borrowed is not None:
         _check_ids(stage, own, tokenizer, borrowed)
     if stage.config.chat_template is not None:
-        tokenizer.chat_template = _template(stage.config.chat_template)
+        set_template(tokenizer, _template(stage.config.chat_template), stage.config.chat_template)
     return tokenizer
 
 
