@@ -167,6 +167,11 @@ def check_compatible(
             )
 
 
+def vocabulary_entries(folder: Path) -> int | None:
+    """Return the vocabulary entries a model folder's config names; None if it names none."""
+    return config_size(read_model_config(folder), _VOCABULARY)
+
+
 def layer_counts(config: ModelConfig) -> tuple[int | None, int]:
     """Return how many layers a config has, and how many further ones only draft tokens."""
     text = config.get("text_config") or config

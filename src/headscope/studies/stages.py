@@ -22,7 +22,15 @@ from headscope.model_files.weight_files import check_full_precision
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
 from headscope.studies.config import Config
-from headscope.studies.study import Dtype, HubCheckpoints, ModelConfig, Study, VariantConfig
+from headscope.studies.study import (
+    Dtype,
+    HubCheckpoints,
+    ModelConfig,
+    Study,
+    TeacherData,
+    Training,
+    VariantConfig,
+)
 from headscope.training import list_checkpoints, step_of
 
 
@@ -282,6 +290,20 @@ def _finished_models(study: Study) -> Iterator[ModelConfig]:
                 yield config.model_copy(update={"revision": revision})
         elif variant.model is not None:
             yield config
+        if (teacher := _finished_teacher(study, variant.train)) is not None:
+            yield teacher
+
+
+def teacher_stage(study: Study, training: Training) -> Stage | None:
+    """Return the finished model that teaches; None if a variant of the study does, or nobody."""
+    teacher = _finished_teacher(study, training)
+    return None if teacher is None else _finished("teacher", teacher)
+
+
+def _finished_teacher(study: Study, training: Training | None) -> ModelConfig | None:
+    if not isinstance(training, TeacherData) or training.teacher in {variant.name for variant in study.variants}:
+        return None
+    return ModelConfig(model=training.teacher)
 
 
 def files_of(stage: Stage) -> Path | None:
