@@ -60,7 +60,7 @@ def test_nan_weights_name_their_tensor(tiny_model: Any, tmp_path: Path) -> None:
     model = tiny_model("qwen3")
     model.model.layers[1].self_attn.o_proj.weight.data[3, 4] = float("nan")
     model.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"1 NaN or infinite weights in model\.layers\.1\.self_attn\.o_proj\.weight"):
+    with pytest.raises(InputError, match=r"1 NaN or infinite weight in model\.layers\.1\.self_attn\.o_proj\.weight"):
         load_model(tmp_path)
 
 
