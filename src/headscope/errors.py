@@ -22,3 +22,14 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     choices = sorted(allowed)
     nearest = difflib.get_close_matches(name, choices, n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else f" (allowed: {', '.join(choices)})"
+
+
+def count_noun(count: int, noun: str) -> str:
+    """Return a number with its noun, in the plural unless it is one.
+
+    >>> count_noun(1, "weight")
+    '1 weight'
+    >>> count_noun(2, "weight")
+    '2 weights'
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -135,7 +135,7 @@ def test_missing_file_duplicate_ids_wrong_kind_and_unknown_names(tmp_path):
         load_task(str(tmp_path / "none.json"))
     with pytest.raises(InputError, match="did you mean 'aime24'"):
         load_task("aime2024")
-    with pytest.raises(InputError, match="1 repeated problem ids, the first is 'x'"):
+    with pytest.raises(InputError, match="1 repeated problem id, the first is 'x'"):
         Task("t", (Problem("x", "q", "1"), Problem("x", "r", "2")))
     with pytest.raises(InputError, match=r"kind 'maths' \(did you mean 'math'\?\)"):
         Task("t", (Problem("x", "q", "1", "maths"),))
@@ -188,7 +188,7 @@ def test_a_users_own_options_become_letters(tmp_path):
 
 def test_a_task_file_with_repeated_ids_is_refused(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps([{"question": "q", "answer": 1, "i": "x"}] * 2))
-    with pytest.raises(InputError, match="1 repeated problem ids, the first is 'x'"):
+    with pytest.raises(InputError, match="1 repeated problem id, the first is 'x'"):
         load_task(TaskFile(file=str(tmp_path / "a.json"), id="i"))
 
 

@@ -185,3 +185,55 @@ def test_an_adapter_may_bring_more_tokens_than_its_base_has(tmp_path: Path) -> N
     loaded = load_model(tmp_path / "adapter").model
     assert loaded.get_input_embeddings().weight.shape[0] == tiny_models.VOCABULARY + 2
     assert torch.allclose(loaded(IDS).logits, model(IDS).logits, atol=1e-4)
+
+
+TIED = {
+    "input": {"target_modules": ["q_proj", "embed_tokens"]},
+    "output": {"target_modules": ["q_proj", "lm_head"]},
+    "both": {"target_modules": ["embed_tokens", "lm_head"]},
+    "as one": {"target_modules": ["embed_tokens"], "ensure_weight_tying": True},
+    "saved input": {"target_modules": ["q_proj"], "modules_to_save": ["embed_tokens"]},
+    "saved output": {"target_modules": ["q_proj"], "modules_to_save": ["lm_head"]},
+    "tokens": {"target_modules": ["q_proj"], "trainable_token_indices": [1, 2, 3]},
+    "neither": {"target_modules": ["q_proj"]},
+}
+
+
+@torch.no_grad()
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings")
+@pytest.mark.parametrize("case", TIED)
+def test_an_adapter_of_tied_embeddings_is_merged_where_it_is(case: str, tmp_path: Path) -> None:
+    """PEFT's own merging adds it to both embeddings, which are one tensor."""
+    tiny_models.tiny_model("llama", tie_word_embeddings=True).save_pretrained(tmp_path / "base")
+    base = load_model(tmp_path / "base").model
+    settings: dict[str, Any] = {"r": 2, "init_lora_weights": False, **TIED[case]}
+    model = get_peft_model(base, LoraConfig(**settings)).eval()
+    for name, parameter in model.named_parameters():
+        if "modules_to_save" in name or "trainable_tokens" in name:
+            parameter += 0.3 * torch.randn_like(parameter)
+    expected = model(IDS).logits
+    model.save_pretrained(tmp_path / "adapter")
+    loaded = load_model(tmp_path / "adapter").model
+    edited = edit_weights(model, {"L0H0": 1.0})
+    for merged_model in (loaded, edited):
+        assert torch.allclose(merged_model(IDS).logits, expected, atol=1e-4)
+    # What is saved is the same model, and no larger than it must be.
+    loaded.save_pretrained(tmp_path / "loaded")
+    edited.save_pretrained(tmp_path / "edited")
+    for name in ("loaded", "edited"):
+        saved = load_model(tmp_path / name).model
+        assert torch.allclose(saved(IDS).logits, expected, atol=1e-4)
+        assert saved.config.tie_word_embeddings == (case in ("as one", "tokens", "neither"))
+    biased = edit_weights(loaded, {}, {"L0H0": np.zeros(tiny_models.D_HEAD)})  # rebuilt, and tied again if it says so
+    assert torch.allclose(biased(IDS).logits, expected, atol=1e-4)
+
+
+@torch.no_grad()
+def test_new_tokens_and_a_factor_of_their_embedding_come_together(tmp_path: Path) -> None:
+    tiny_models.tiny_model("llama", tie_word_embeddings=True).save_pretrained(tmp_path / "base")
+    base = load_model(tmp_path / "base").model
+    base.resize_token_embeddings(tiny_models.VOCABULARY + 2)
+    model = get_peft_model(base, LoraConfig(r=2, target_modules=["embed_tokens"], init_lora_weights=False)).eval()
+    model.save_pretrained(tmp_path / "adapter")
+    loaded = load_model(tmp_path / "adapter").model
+    assert torch.allclose(loaded(IDS).logits, model(IDS).logits, atol=1e-4)

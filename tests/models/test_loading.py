@@ -60,7 +60,7 @@ def test_nan_weights_name_their_tensor(tiny_model: Any, tmp_path: Path) -> None:
     model = tiny_model("qwen3")
     model.model.layers[1].self_attn.o_proj.weight.data[3, 4] = float("nan")
     model.save_pretrained(tmp_path)
-    with pytest.raises(InputError, match=r"1 NaN or infinite weights in model\.layers\.1\.self_attn\.o_proj\.weight"):
+    with pytest.raises(InputError, match=r"1 NaN or infinite weight in model\.layers\.1\.self_attn\.o_proj\.weight"):
         load_model(tmp_path)
 
 
@@ -75,3 +75,14 @@ def test_only_models_are_models(tiny_model: Any) -> None:
         as_model("qwen")
     with pytest.raises(InputError, match="training mode"):
         as_model(tiny_model("gpt2").train())
+
+
+@torch.no_grad()
+def test_a_config_that_calls_differing_embeddings_tied_is_corrected(tiny_model: Any, tmp_path: Path) -> None:
+    """transformers leaves them as they are in the file, but an edit that ties again would make another model."""
+    model = tiny_model("llama")
+    model.config.tie_word_embeddings = True
+    model.save_pretrained(tmp_path / "untied")
+    assert not load_model(tmp_path / "untied").model.config.tie_word_embeddings
+    tiny_model("llama", tie_word_embeddings=True).save_pretrained(tmp_path / "tied")
+    assert load_model(tmp_path / "tied").model.config.tie_word_embeddings

@@ -138,7 +138,7 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     ),
     "layer too many": (
         weights(one_layer_more),
-        ("holds 1 weights without a place in its 2 layers, the first is model.layers.2.mlp.up_proj.weight",),
+        ("holds 1 weight without a place in its 2 layers, the first is model.layers.2.mlp.up_proj.weight",),
     ),
     "git-lfs": (pointer("model.safetensors"), ("model.safetensors is a git-lfs pointer; run git lfs pull",)),
     "git-lfs tokenizer": (pointer("tokenizer.json"), ("tokenizer.json of", "is a git-lfs pointer; run git lfs pull")),
@@ -267,15 +267,15 @@ def overflowing(tensors: dict[str, torch.Tensor]) -> None:
 
 # What only loading or rendering shows fails the units concerned, with one sentence for all of them.
 LOADED: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
-    "nan weights": (weights(poisoned), ("1 NaN or infinite weights in model.layers.1.mlp.down_proj.weight", "finite")),
+    "nan weights": (weights(poisoned), ("1 NaN or infinite weight in model.layers.1.mlp.down_proj.weight", "finite")),
     "missing weights": (weights(headless), ("lacks 1 of its weights", "model.layers.1.self_attn.o_proj.weight")),
     "bias without a place": (
         weights(biased),
-        ("has 1 weights without a place in Qwen3ForCausalLM, the first is model.layers.1.self_attn.q_proj.bias",),
+        ("has 1 weight without a place in Qwen3ForCausalLM, the first is model.layers.1.self_attn.q_proj.bias",),
     ),
     "mismatched shape": (
         weights(narrow),
-        ("has 1 weights of another shape than its config says, the first is model.layers.1.mlp.up_proj.weight with [",),
+        ("has 1 weight of another shape than its config says, the first is model.layers.1.mlp.up_proj.weight with [",),
     ),
     "nan logits": (weights(overflowing), ("not finite",)),
     "no chat template": (without("chat_template.jinja"), ("other has no chat template", "chat_template set")),
@@ -314,7 +314,7 @@ def test_units_that_fail_for_one_reason_are_told_in_one_sentence(bench: Bench) -
     said = bench.refused(
         "discover", f"variants.a.model={bench.folder}/other", start="failed: pairs a main and 1 more: "
     )
-    assert "1 NaN or infinite weights" in said
+    assert "1 NaN or infinite weight" in said
 
 
 def test_a_model_that_is_nowhere_is_told_before_anything_runs(bench: Bench) -> None:

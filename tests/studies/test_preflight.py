@@ -12,6 +12,7 @@ from headscope.cli.main import main
 
 SFT = "variants.0={{name: a, train: {{preset: lab-sft, max_steps: 1, batch_size: 2, {}}}}}"
 GRPO = "variants.0={{name: a, train: {{preset: lab-grpo, max_steps: 1, prompts_per_step: 2, samples: 2, {}}}}}"
+DISTILL = "variants.0={{name: a, train: {{method: distill, dataset: lab-train, batch_size: 2, teacher: '{}'}}}}"
 ENOUGH = ("eval.problems=20", "ablate.problems=20", "ablate.controls=19", "ablate.generated_controls=19")
 
 
@@ -81,14 +82,46 @@ def test_sft_data_is_opened_rendered_and_shown(bench: Bench) -> None:
     assert "has no 'chat_template_kwargs'" in said
 
 
+def test_a_teacher_is_looked_for_and_has_the_students_vocabulary(bench: Bench, other: Path) -> None:
+    assert "(what the model writes" in resolve(bench, DISTILL.format(other))
+    said = resolve(bench, DISTILL.format("nope/nope"), code=2)
+    assert "model nope/nope is not on this machine, and the hub cannot be reached" in said
+    path = other / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 80}))
+    tensors = load_file(other / "model.safetensors")
+    tensors["model.embed_tokens.weight"] = torch.zeros(80, 32)
+    save_file(tensors, other / "model.safetensors", metadata={"format": "pt"})
+    said = resolve(bench, DISTILL.format(other), code=2)
+    assert (
+        f"variant a cannot be trained: teacher {other} has 80 vocabulary entries and model {bench.base} has 79" in said
+    )
+    (other / "model.safetensors").unlink()
+    assert f"{other} has no weights; safetensors are needed" in resolve(bench, DISTILL.format(other), code=2)
+
+
+def test_a_variant_that_teaches_is_taken_as_it_is(bench: Bench) -> None:
+    teacher = "{name: t, train: {preset: lab-sft, dataset: lab-traces, max_steps: 1, batch_size: 2}}"
+    student = DISTILL.format("t").removeprefix("variants.0=")
+    assert "is valid" in resolve(bench, f"variants=[{teacher}, {student}]")
+
+
 def test_a_template_that_loses_a_thought_is_refused_before_training(bench: Bench) -> None:
     template = (bench.base / "chat_template.jinja").read_text()
     forgetful = bench.file(
         "forgetful.jinja", template.replace("{{ message.content }}", "{{ message.content.split('</think>')[-1] }}")
     )
     said = resolve(bench, SFT.format("dataset: lab-traces"), f"base.chat_template='{forgetful}'", code=2)
-    assert "variant a cannot be trained: the chat template of" in said
-    assert "leaves '<think> okay" in said
+    assert f"variant a cannot be trained: chat template {forgetful} leaves '<think> okay" in said
+
+
+def test_a_template_that_never_stops_or_is_none_is_refused_by_its_name(bench: Bench) -> None:
+    plain = bench.file("plain.jinja", (bench.base / "chat_template.jinja").read_text().replace("<|im_end|>", " "))
+    said = resolve(bench, SFT.format("dataset: lab-traces"), f"base.chat_template='{plain}'", code=2)
+    assert f"variant a cannot be trained: chat template {plain} ends the answer of row 1 with" in said
+    assert "would never learn to stop; give base.chat_template a template that writes one" in said
+    broken = bench.file("bad.jinja", "{% for m in messages %}\n{{ m.content }{% endfor %}")
+    said = resolve(bench, "variants=[]", f"base.chat_template='{broken}'", code=2)
+    assert f": chat template {broken} is not valid Jinja: unexpected '}}' in line 2" in said
 
 
 def test_grpo_data_needs_answers_rewards_and_enough_prompts(bench: Bench) -> None:

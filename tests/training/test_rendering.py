@@ -8,7 +8,7 @@ from tests.model_files.test_chat_templates import TEMPLATES, speaking
 from tests.training.conftest import build_tokenizer
 
 from headscope.errors import InputError
-from headscope.model_files.chat_templates import local_template, shipped_templates
+from headscope.model_files.chat_templates import local_template, set_template, shipped_templates, template_name
 from headscope.training import SftConfig, run_sft
 from headscope.training.rendering import check_completions, describe_row, render_row
 
@@ -28,7 +28,7 @@ def shipped(name: str) -> Any:
 
 
 def test_r1_distills_own_template_loses_the_thought_and_trls_keeps_it() -> None:
-    with pytest.raises(InputError, match=r"leaves '<think>\\nsix is .*' out of the completion of row 0") as refusal:
+    with pytest.raises(InputError, match=r"leaves '<think>\\nsix is .*' out of the completion of row 1") as refusal:
         check_completions(shipped("deepseek_r1_distill"), [row(THOUGHT)])
     assert str(refusal.value).endswith("give base.chat_template: deepseek_r1_distill_training")
     check_completions(shipped("deepseek_r1_distill_training"), [row(THOUGHT)])
@@ -51,8 +51,49 @@ def test_an_answer_that_is_only_in_the_question_is_lost() -> None:
 
 def test_a_prompt_that_opens_a_thought_the_answers_do_not_is_refused() -> None:
     tokenizer = shipped("deepseek_r1_distill_training")
-    with pytest.raises(InputError, match=r"asks with '<think>\\n' before the answer, and the completion of row 0"):
+    with pytest.raises(InputError, match=r"asks with '<think>\\n' before the answer, and the completion of row 1"):
         check_completions(tokenizer, [row("It is 6.")])
+
+
+def test_an_answer_that_ends_with_no_stop_token_is_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """Its end is plain text, so the model would write on for ever."""
+    tokenizer = build_tokenizer()
+    rows = [row("<ans> 6")] * 2
+    check_completions(tokenizer, rows)
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}"
+    words = r"ends the answer of row 1 with '.*<ans> 6\\n', which holds no token that ends a turn \(<end>\)"
+    with pytest.raises(InputError, match=words):
+        check_completions(tokenizer, rows)
+    with pytest.raises(InputError, match=words):
+        run_sft(tiny_model, rows, SftConfig(max_steps=1, batch_size=2), tmp_path / "run", tokenizer=tokenizer)
+    # A token of its own after plain text is learned too.
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role }}: {{ m.content }} ## <end>\n{% endfor %}"
+    check_completions(tokenizer, rows)
+
+
+def test_a_template_whose_end_is_no_token_here_is_neither_taken_nor_advised() -> None:
+    tokenizer = build_tokenizer()  # knows <end> alone
+    tokenizer.chat_template = local_template("deepseek_r1_distill_training")
+    with pytest.raises(InputError, match=r"two threes.*<｜end▁of▁sentence｜>', which holds no token"):
+        check_completions(tokenizer, [row("<think>\nsix is\n</think>\n\ntwo threes")])
+    tokenizer.chat_template = local_template("deepseek_r1_distill")
+    with pytest.raises(InputError, match=r"give base\.chat_template: a template that keeps whole answers"):
+        check_completions(tokenizer, [row(THOUGHT)])
+
+
+def test_a_template_given_by_the_study_is_named_by_its_origin() -> None:
+    tokenizer = build_tokenizer()
+    assert template_name(tokenizer) == "the chat template of the model"
+    set_template(tokenizer, "{{ messages }", "own.jinja")
+    with pytest.raises(
+        InputError, match=r"^chat template own\.jinja is not valid Jinja: unexpected '}' in line 1; cor"
+    ):
+        check_completions(tokenizer, [row("6")])
+    set_template(tokenizer, "{{ messages[0].content + 1 }}", "own.jinja")
+    with pytest.raises(
+        InputError, match=r"^chat template own\.jinja refuses a conversation of the roles user: can only"
+    ):
+        check_completions(tokenizer, [row("6")])
 
 
 def test_switches_of_a_row_reach_the_template() -> None:

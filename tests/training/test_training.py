@@ -248,7 +248,7 @@ def test_a_hybrid_answers_in_the_mode_it_is_asked_in(tiny_model: Path, tmp_path:
     run = run_sft(switched, rows, config, tmp_path / "run")
     assert _greedy(run.final, "? a", tokens=6).startswith("<think> a")
     assert _greedy(run.final, "? a", enable_thinking=False) == "<ans> 3 <end>"
-    with pytest.raises(InputError, match="row 0 of the training data has no 'chat_template_kwargs'"):
+    with pytest.raises(InputError, match="row 1 of the training data has no 'chat_template_kwargs'"):
         run_sft(switched, _records(), config, tmp_path / "other")
 
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import jinja2
 from pydantic import BaseModel, ConfigDict
 
 from headscope.errors import InputError
 from headscope.model_files import hub
+from headscope.model_files.chat_templates import render_chat, template_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -64,18 +64,17 @@ def render(tokenizer: "PreTrainedTokenizerBase | None", question: str, chat: Cha
             continue
         if name not in template:
             raise InputError(
-                f"chat setting {name}={value!r} has no effect: the model's chat template does not know {name}"
+                f"chat setting {name}={value!r} has no effect: {template_name(tokenizer)} does not know {name}; leave "
+                "it out, or give a template that knows it (chat_template:)"
             )
         switches[name] = value
-    messages = chat.messages(question)
-    try:
-        text = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, **switches)
-    except jinja2.TemplateError as error:
-        roles = [message["role"] for message in messages]
-        raise InputError(f"the model's chat template refuses {roles} messages: {error}") from error
+    text = render_chat(tokenizer, chat.messages(question), switches, add_generation_prompt=True)
     if chat.system and chat.system.strip() not in text:
-        raise InputError(f"the model's chat template leaves out the system prompt {chat.system[:60]!r}")
-    return str(text)
+        raise InputError(
+            f"{template_name(tokenizer)} leaves out the system prompt {chat.system[:60]!r}; leave out chat.system, or "
+            "give a template that writes it (chat_template:)"
+        )
+    return text
 
 
 def prompt_ids(tokenizer: "PreTrainedTokenizerBase | None", question: str, chat: Chat | None = None) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, field_validator
 
-from headscope.errors import InputError, suggestion
+from headscope.errors import InputError, count_noun, suggestion
 from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark
 from headscope.evaluation.table_files import SUFFIXES, Row, read_table
 
@@ -86,7 +86,8 @@ class Task:
         repeated = [name for name, count in Counter(problem.id for problem in self.problems).items() if count > 1]
         if repeated:
             raise InputError(
-                f"task {self.name!r} has {len(repeated)} repeated problem ids, the first is {repeated[0]!r}"
+                f"task {self.name!r} has {count_noun(len(repeated), 'repeated problem id')}, the first is "
+                f"{repeated[0]!r}"
             )
         for kind in {problem.kind for problem in self.problems} - set(KINDS):
             raise InputError(f"task {self.name!r} has the kind {kind!r}{suggestion(kind, KINDS)}")

@@ -4,6 +4,7 @@ The end is found by rendering a turn, because tokenizers and configs of base mod
 names ``<|endoftext|>``, its template writes ``<|im_end|>``, and a model trained through it would never stop.
 """
 
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,18 +19,66 @@ if TYPE_CHECKING:
 
 _CONTENT = "headscope"
 """The content of the probed assistant turn; the template's own end follows it."""
+_ORIGIN = "chat_template_origin"
+"""The attribute of a tokenizer that says where its template comes from, if it is not its own."""
 
 
-def turn_end(tokenizer: "PreTrainedTokenizerBase") -> int | None:
+def set_template(tokenizer: "PreTrainedTokenizerBase", template: str, origin: str) -> None:
+    """Give a tokenizer another chat template. origin: what errors call it, such as ``own.jinja``."""
+    tokenizer.chat_template = template
+    setattr(tokenizer, _ORIGIN, origin)
+
+
+def template_name(tokenizer: "PreTrainedTokenizerBase") -> str:
+    """Return what errors call a tokenizer's chat template: where it was given from, or whose it is."""
+    origin = getattr(tokenizer, _ORIGIN, None)
+    if origin is not None:
+        return f"chat template {origin}"
+    return f"the chat template of {getattr(tokenizer, 'name_or_path', '') or 'the model'}"
+
+
+def render_chat(
+    tokenizer: "PreTrainedTokenizerBase",
+    messages: Sequence[Mapping[str, object]],
+    switches: Mapping[str, object],
+    *,
+    add_generation_prompt: bool,
+) -> str:
+    """Return a conversation as the chat template writes it. switches: what the template is told beside it.
+
+    Raises InputError if the template is no Jinja or fails on this conversation.
+    """
+    try:
+        return str(
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **switches
+            )
+        )
+    except jinja2.TemplateSyntaxError as error:
+        raise InputError(
+            f"{template_name(tokenizer)} is not valid Jinja: {error.message} in line {error.lineno}; correct it, or "
+            "give another (chat_template:)"
+        ) from error
+    # Expressions in a template are Python's, and raise what Python raises.
+    except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+        roles = ", ".join(str(message.get("role")) for message in messages)
+        raise InputError(
+            f"{template_name(tokenizer)} refuses a conversation of the roles {roles}: {error}; give one that takes it "
+            "(chat_template:), or ask otherwise (chat:)"
+        ) from error
+
+
+def turn_end(tokenizer: "PreTrainedTokenizerBase", template: str | None = None) -> int | None:
     """Return the id of the special token the chat template writes after an assistant's words.
 
     None if there is no template, it ends turns with plain text, or it writes nothing after the last one.
+    template: another than the tokenizer's own.
     """
-    if not tokenizer.chat_template:
+    if not (template or tokenizer.chat_template):
         return None
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _CONTENT}]
     try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False))
+        text = str(tokenizer.apply_chat_template(turns, tokenize=False, chat_template=template))
     except jinja2.TemplateError:  # the template refuses this conversation, so its end stays unknown
         return None
     _, content, after = text.rpartition(_CONTENT)

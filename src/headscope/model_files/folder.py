@@ -7,6 +7,7 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.model_files import hub
+from headscope.model_files.named_models import named_model
 from headscope.model_files.unsupported_formats import unsupported_format
 from headscope.model_files.vocabularies import check_token_rows
 from headscope.model_files.weight_files import (
@@ -15,6 +16,7 @@ from headscope.model_files.weight_files import (
     check_full_precision,
     check_tensor_places,
     embedding_rows,
+    has_all_weights,
     has_weights,
     is_pointer,
     layer_of,
@@ -58,6 +60,29 @@ def check_weights(folder: Path) -> None:
     _check_vocabulary(folder, config, tensors)
 
 
+def check_cached(model: str, revision: str | None = None) -> None:
+    """Raise InputError if what is on this machine of a hub model would not load as it was trained.
+
+    Weights that the hub still has to send are judged once they are here.
+    """
+    snapshot = hub.cached_snapshot(model, revision)
+    if snapshot is None:
+        return
+    if (snapshot / "config.json").is_file():
+        check_full_precision(model, read_model_config(snapshot))
+    if not _is_fetched(snapshot) and hub.is_reachable():
+        return
+    try:
+        check_weights(snapshot)
+    except InputError as error:
+        raise InputError(f"hub model {model} cannot be used: {error}") from None
+
+
+def _is_fetched(snapshot: Path) -> bool:
+    """Tell whether all weights of a hub model are on this machine."""
+    return (snapshot / ADAPTER_WEIGHTS).is_file() or has_all_weights(snapshot)
+
+
 def _check_vocabulary(folder: Path, config: ModelConfig, tensors: Mapping[str, StoredTensor]) -> None:
     """Raise InputError unless config and embedding have one size, and the tokenizer no more: embeddings are padded."""
     stated, rows = config_size(config, _VOCABULARY), embedding_rows(tensors)
@@ -83,7 +108,7 @@ def adapter_base(folder: str | Path) -> str | None:
     base = config.get("base_model_name_or_path")
     if not isinstance(base, str) or not base:
         raise InputError(f"{path} names no base model; set base_model_name_or_path to its folder or hub id")
-    return base
+    return base if Path(base).expanduser().is_dir() else named_model(base) or base
 
 
 def _check_adapter(folder: Path) -> None:
@@ -106,6 +131,10 @@ def _check_adapter(folder: Path) -> None:
                 "cannot be reached; correct base_model_name_or_path in adapter_config.json"
             )
         return
+    if Path(base).expanduser().is_dir():
+        check_weights(model)
+    else:
+        check_cached(base)
     _check_adapter_fits(folder, tensors, model)
 
 
@@ -165,6 +194,11 @@ def check_compatible(
                 f"{variant_name} has {variant_size} {name} and {base_name} has {base_size}; "
                 "only models of one shape are compared"
             )
+
+
+def vocabulary_entries(folder: Path) -> int | None:
+    """Return the vocabulary entries a model folder's config names; None if it names none."""
+    return config_size(read_model_config(folder), _VOCABULARY)
 
 
 def layer_counts(config: ModelConfig) -> tuple[int | None, int]:

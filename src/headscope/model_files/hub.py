@@ -38,11 +38,14 @@ def cached_snapshot(model: str, revision: str | None = None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
     from huggingface_hub.errors import HFValidationError
 
-    try:
-        config = try_to_load_from_cache(model, "config.json", revision=revision)
-    except HFValidationError:  # not a hub id
-        return None
-    return Path(config).parent if isinstance(config, str) else None
+    for name in ("config.json", "adapter_config.json"):
+        try:
+            config = try_to_load_from_cache(model, name, revision=revision)
+        except HFValidationError:  # not a hub id
+            return None
+        if isinstance(config, str):
+            return Path(config).parent
+    return None
 
 
 def check_model_exists(model: str, revision: str | None = None) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from headscope.errors import InputError
+from headscope.errors import InputError, count_noun
 from headscope.storage import check_keys, read_object
 
 ModelConfig = Mapping[str, Any]
@@ -15,7 +15,7 @@ SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
 _FLOATS = ("F16", "BF16", "F32", "F64")
 # Buffers that are stored as integers in models of full precision: causal masks (GPT-2, GPT-NeoX) and positions.
 _INTEGER_BUFFERS = re.compile(r"(bias|_ids)$")
-_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings)\.weight$")
+_EMBEDDING = re.compile(r"(^|\.)(embed_tokens|wte|embed_in|word_embeddings)(\.base_layer)?\.weight$")
 _ADAPTER = re.compile(r"(^|\.)(lora_[A-Za-z_]+|base_layer)(\.|$)")
 _LAYER = re.compile(r"(^|\.)(?:layers|h)\.(\d+)\.")
 # What a text-only class leaves out on purpose: towers for images and sound, heads that draft tokens or value states,
@@ -29,6 +29,13 @@ _LEFT_OUT = re.compile(
 def has_weights(folder: Path) -> bool:
     """Tell whether a whole model's safetensors are there, by their usual names."""
     return (folder / SINGLE).is_file() or (folder / INDEX).is_file()
+
+
+def has_all_weights(folder: Path) -> bool:
+    """Tell whether every file of a whole model's safetensors is there."""
+    if not (folder / INDEX).is_file():
+        return (folder / SINGLE).is_file()
+    return all((folder / shard).is_file() for shard in read_object(folder / INDEX).get("weight_map", {}).values())
 
 
 class StoredTensor(NamedTuple):
@@ -162,15 +169,15 @@ def check_tensor_places(folder: Path, names: Iterable[str], layers: int | None, 
     unmerged = [name for name in names if _ADAPTER.search(name)]
     if unmerged:
         raise InputError(
-            f"model folder {folder} holds {len(unmerged)} weights of an adapter that is not merged, the first is "
-            f"{min(unmerged)}; call merge_and_unload() of peft and save the model again"
+            f"model folder {folder} holds {count_noun(len(unmerged), 'weight')} of an adapter that is not merged, the "
+            f"first is {min(unmerged)}; call merge_and_unload() of peft and save the model again"
         )
     beyond = [name for name in names if layers is not None and layer_of(name) >= layers]
     unread = unplaced_tensors(beyond, layers, drafting)
     if unread:
         raise InputError(
-            f"model folder {folder} holds {len(unread)} weights without a place in its {layers} layers, the first is "
-            f"{unread[0]}; correct num_hidden_layers in config.json or save the model again"
+            f"model folder {folder} holds {count_noun(len(unread), 'weight')} without a place in its {layers} "
+            f"layers, the first is {unread[0]}; correct num_hidden_layers in config.json or save the model again"
         )
 
 

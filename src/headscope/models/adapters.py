@@ -76,17 +76,42 @@ def clear_merged_layers() -> None:
 def merged_copy(model: PreTrainedModel) -> PreTrainedModel:
     """Return a copy of a Hugging Face model in which plain layers take the place of those with adapters."""
     merged: PreTrainedModel = copy.deepcopy(model)
+    merge_adapters(merged)
+    return merged
+
+
+def merge_adapters(model: PreTrainedModel) -> None:
+    """Put the plain layers that they compute in the place of a Hugging Face model's layers with adapters.
+
+    PEFT's ``merge_and_unload`` adds an adapter of one embedding to the other as well where they are tied; here the two
+    part (``untie_differing_embeddings``), as they do in the live model.
+    """
     replaced_paths: list[str] = []
-    for path, module in model.named_modules():
+    for path, module in list(model.named_modules(remove_duplicate=False)):
         is_inside = any(path.startswith(f"{outer}.") for outer in replaced_paths)
         if has_adapter(module) and not is_inside:
             parent, _, name = path.rpartition(".")
-            setattr(merged.get_submodule(parent), name, copy.deepcopy(merged_layer(module)))
+            setattr(model.get_submodule(parent), name, merged_layer(module))
             replaced_paths.append(path)
     # What add_adapter leaves on the model; with it, save_pretrained would write the adapter alone.
-    merged._hf_peft_config_loaded = False
-    merged.__dict__.pop("peft_config", None)
-    return merged
+    model._hf_peft_config_loaded = False
+    model.__dict__.pop("peft_config", None)
+    untie_differing_embeddings(model)
+
+
+def untie_differing_embeddings(model: PreTrainedModel) -> None:
+    """Let a model's config say that its embeddings are not tied, if they are not; equal ones become one tensor.
+
+    Otherwise whatever ties weights again, as saving and loading do, would make another model of it.
+    """
+    inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
+    if not getattr(model.config, "tie_word_embeddings", False) or outputs is None or inputs.weight is outputs.weight:
+        return
+    if torch.equal(inputs.weight, outputs.weight):
+        outputs.weight = inputs.weight
+    else:
+        model.config.tie_word_embeddings = False
+        model.all_tied_weights_keys = model.get_expanded_tied_weights_keys(all_submodels=True)
 
 
 @torch.no_grad()

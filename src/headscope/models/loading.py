@@ -1,5 +1,6 @@
 """Loading from a folder or the hub: safetensors only, evaluation mode, checked before the model is returned."""
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -7,15 +8,16 @@ from typing import Any
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging
 
-from headscope.errors import InputError
+from headscope.errors import InputError, count_noun
 from headscope.model_files import hub
-from headscope.model_files.folder import ADAPTER_WEIGHTS, adapter_base, check_weights, layer_counts
+from headscope.model_files.folder import ADAPTER_WEIGHTS, adapter_base, check_cached, check_weights, layer_counts
 from headscope.model_files.named_models import model_title, named_model
 from headscope.model_files.weight_files import check_full_precision, embedding_rows, read_header, unplaced_tensors
-from headscope.models.adapters import has_adapter, merged_copy
+from headscope.models.adapters import has_adapter, merge_adapters, untie_differing_embeddings
 from headscope.models.architectures import head_access
 from headscope.models.subject import Subject
 
@@ -62,6 +64,8 @@ def load_model(
         check_weights(folder)
     elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"model {name} is not there: no such folder")
+    else:
+        check_cached(name, revision)
     local_only = not folder.is_dir() and not hub.is_reachable()
     options: dict[str, object] = {
         "revision": revision,
@@ -71,8 +75,16 @@ def load_model(
     weight_options: dict[str, object] = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
     if dtype == "float64":
         weight_options["experts_implementation"] = "eager"  # grouped products know no float64
-    base = adapter_base(folder)
-    model = _load_weights(name, weight_options) if base is None else _load_adapter(folder, base, weight_options)
+    files = folder if folder.is_dir() else hub.cached_snapshot(name, revision)
+    base = None if files is None else adapter_base(files)
+    if files is None or base is None:
+        model = _load_weights(name, weight_options)
+    else:
+        model = _load_adapter(name, files, base, weight_options)
+    if not folder.is_dir():  # some of its files may have been fetched just now
+        check_cached(name, revision)
+        files = hub.cached_snapshot(name, revision)
+        base = None if files is None else adapter_base(files)
     if device is not None:
         model = model.to(device)
     _check_finite(name, model)
@@ -80,7 +92,8 @@ def load_model(
     tokenizer = _load_tokenizer(name, options)
     if tokenizer is None and base is not None:
         tokenizer = _load_tokenizer(base, options)
-    commit = getattr(model.config, "_commit_hash", None) or revision
+    # A snapshot is called by its commit; the config of an adapter's model would name its base's.
+    commit = None if folder.is_dir() else revision if files is None else files.name
     return Subject(model, tokenizer, model_title(name), commit)
 
 
@@ -103,7 +116,7 @@ def _load_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
             model, report = AutoModelForCausalLM.from_pretrained(
                 name, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
-    except (OSError, ValueError, ImportError, StrictDataclassError) as error:
+    except (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError) as error:
         cause = error.__cause__ if isinstance(error, StrictDataclassError) else error
         reason = str(cause).strip().splitlines()[0]
         raise InputError(f"model {name} cannot be loaded: {reason}") from error
@@ -111,7 +124,8 @@ def _load_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
     _check_places(name, model, report)
     if any(has_adapter(module) for module in model.modules()):  # the hub id of an adapter
-        model = merged_copy(model)
+        merge_adapters(model)
+    untie_differing_embeddings(model)
     return model.eval()
 
 
@@ -132,35 +146,40 @@ def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> 
     if mismatched := sorted(report["mismatched_keys"]):
         weight, stored, needed = mismatched[0]
         raise InputError(
-            f"model {name} has {len(mismatched)} weights of another shape than its config says, the first is {weight} "
-            f"with {list(stored)} where {list(needed)} is needed; correct config.json or save the model again"
+            f"model {name} has {count_noun(len(mismatched), 'weight')} of another shape than its config says, the "
+            f"first is {weight} with {list(stored)} instead of {list(needed)}; correct config.json or "
+            "save the model again"
         )
     if unread := unplaced_tensors(report["unexpected_keys"], *layer_counts(config)):
         raise InputError(
-            f"model {name} has {len(unread)} weights without a place in {kind}, the first is {unread[0]}; load it as "
-            "it was trained and save it with save_pretrained"
+            f"model {name} has {count_noun(len(unread), 'weight')} without a place in {kind}, the first is "
+            f"{unread[0]}; load it as it was trained and save it with save_pretrained"
         )
 
 
-def _load_adapter(folder: Path, base: str, options: dict[str, object]) -> PreTrainedModel:
-    """Load an adapter's base and merge the adapter into it, through PEFT."""
+def _load_adapter(name: str, folder: Path, base: str, options: dict[str, object]) -> PreTrainedModel:
+    """Load an adapter's base and merge the adapter in ``folder`` into it, through PEFT."""
     from peft import PeftModel
 
     base_path = Path(base).expanduser()
     if base_path.is_dir():
         check_weights(base_path)
+    else:
+        check_cached(base)
     local_only = not base_path.is_dir() and not hub.is_reachable()
     model = _load_weights(base, {**options, "revision": None, "local_files_only": local_only})
     rows = embedding_rows(read_header(folder / ADAPTER_WEIGHTS))
     if rows is not None and rows != model.get_input_embeddings().weight.shape[0]:
         model.resize_token_embeddings(rows)  # tokens were added before the adapter was trained
     try:
-        adapted = PeftModel.from_pretrained(model, str(folder), local_files_only=True)
-        merged: PreTrainedModel = adapted.merge_and_unload()
+        with warnings.catch_warnings(action="ignore"):  # PEFT's, that merging tied embeddings is difficult
+            adapted = PeftModel.from_pretrained(model, str(folder), local_files_only=True).eval()
+        merged: PreTrainedModel = adapted.get_base_model()
+        merge_adapters(merged)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"adapter {folder} cannot be put on its base {base}: {reason}") from error
-    merged.config.name_or_path = str(folder)
+        raise InputError(f"adapter {name} cannot be put on its base {base}: {reason}") from error
+    merged.config.name_or_path = name
     return merged.eval()
 
 
@@ -180,7 +199,5 @@ def _check_finite(name: str, model: PreTrainedModel) -> None:
         values = parameter.detach()
         # NaN and infinity survive a sum, so that only a tensor with a suspicious sum is looked at number by number.
         if not torch.isfinite(values.sum(dtype=torch.float32)) and not torch.isfinite(values).all():
-            count = int((~torch.isfinite(values)).sum())
-            raise InputError(
-                f"model {name} has {count} NaN or infinite weights in {parameter_name}; all must be finite"
-            )
+            count = count_noun(int((~torch.isfinite(values)).sum()), "NaN or infinite weight")
+            raise InputError(f"model {name} has {count} in {parameter_name}; all must be finite")

@@ -14,14 +14,15 @@ from headscope.errors import InputError
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.measures.multiplicity import ALPHA
-from headscope.model_files.folder import read_model_config
+from headscope.model_files.folder import read_model_config, vocabulary_entries
+from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.runs import RunDirectory
 from headscope.runs.digests import file_digest
 from headscope.studies import rewards, sources, train
-from headscope.studies.stages import Stage, base_stage, checkpoint_stages, files_of, variant_model
+from headscope.studies.stages import Stage, base_stage, checkpoint_stages, files_of, teacher_stage, variant_model
 from headscope.studies.study import GrpoTraining, SftTraining, Study, TaskRef, Training
 from headscope.studies.tokenizer import tokenizer_of
-from headscope.training import launch, rendering
+from headscope.training import distill, launch, rendering
 
 ROWS = 1000
 """Training rows looked at; the training itself looks at all."""
@@ -143,6 +144,7 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
             rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
             rendering.check_completions(speaker.tokenizer, rows.select(range(min(ROWS, len(rows)))))
             return rendering.describe_row(speaker.tokenizer, rows[0], max_length=settings.max_length)
+        _check_teacher(study, speaker, settings)
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
         if isinstance(settings, GrpoTraining):
             rewards.named(settings.rewards, settings.dataset)
@@ -153,3 +155,17 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
         return rendering.describe_row(speaker.tokenizer, prompts[0], switches)
     except InputError as error:
         raise InputError(f"variant {speaker.stage.variant} cannot be trained: {error}") from error
+
+
+def _check_teacher(study: Study, speaker: _Speaker, settings: Training) -> None:
+    """Raise InputError unless the teacher's vocabulary is the student's: their distributions are compared."""
+    teacher = teacher_stage(study, settings)
+    if teacher is None:
+        return
+    base_files, teacher_files = files_of(base_stage(study)), files_of(teacher)
+    if base_files is None or teacher_files is None:
+        return
+    student_size, teacher_size = vocabulary_entries(base_files), vocabulary_entries(teacher_files)
+    if student_size is not None and teacher_size is not None:
+        distill.check_vocabulary(speaker.stage.folder, student_size, teacher.folder, teacher_size)
+    check_same_vocabulary(base_files, teacher_files, variant_name=f"teacher {teacher.folder}")

@@ -12,17 +12,25 @@ from headscope.model_files import hub, named_models
 from headscope.model_files.chat_templates import local_template
 from headscope.model_files.folder import (
     adapter_base,
+    check_cached,
     check_compatible,
     check_weights,
     read_model_config,
     whole_model_folder,
 )
 from headscope.model_files.vocabularies import check_same_vocabulary
-from headscope.model_files.weight_files import check_full_precision
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
 from headscope.studies.config import Config
-from headscope.studies.study import Dtype, HubCheckpoints, ModelConfig, Study, VariantConfig
+from headscope.studies.study import (
+    Dtype,
+    HubCheckpoints,
+    ModelConfig,
+    Study,
+    TeacherData,
+    Training,
+    VariantConfig,
+)
 from headscope.training import list_checkpoints, step_of
 
 
@@ -215,30 +223,37 @@ def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
 
 def _lent(base: ModelConfig, config: ModelConfig) -> ModelConfig:
     """The variant's settings, with the base's tokenizer and chat template if its folder holds no tokenizer."""
-    folder = Path(model_path(config.model))
-    if config.tokenizer is not None or not folder.is_dir() or has_tokenizer(folder):
+    folder = _local_files(config)
+    if config.tokenizer is not None or folder is None or has_tokenizer(folder):
         return config
     template = config.chat_template or base.chat_template
     return config.model_copy(update={"tokenizer": base.tokenizer or base.model, "chat_template": template})
 
 
+def _local_files(config: ModelConfig) -> Path | None:
+    """Return a model's folder, or that of an adapter of the hub; None for other hub models: files may be to come."""
+    path = model_path(config.model)
+    folder = Path(path) if Path(path).is_dir() else hub.cached_snapshot(path, config.revision)
+    return folder if folder is None or folder == Path(path) or adapter_base(folder) is not None else None
+
+
 def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
     folder = model_path(config.model)
-    local = Path(folder)
-    fetched = None if local.is_dir() else hub.cached_snapshot(folder, config.revision)
-    if local.is_dir():
-        check_weights(local)
-    elif fetched is not None:  # its weights may be still to fetch
-        check_full_precision(folder, read_model_config(fetched))
+    if Path(folder).is_dir():
+        check_weights(Path(folder))
+    else:
+        check_cached(folder, config.revision)
     return Stage(variant, step, folder, config, digest=_content(folder, config.revision))
 
 
 def _content(folder: str, revision: str | None) -> str:
     """Return what tells two models or tokenizers apart: a folder's digest (an adapter's with its base's), or a hub id
     with its revision."""
-    if not Path(folder).is_dir():
-        return f"{folder}@{revision or 'main'}"
-    own, base = folder_digest(Path(folder)), adapter_base(folder)
+    if Path(folder).is_dir():
+        own, base = folder_digest(Path(folder)), adapter_base(folder)
+    else:
+        own, snapshot = f"{folder}@{revision or 'main'}", hub.cached_snapshot(folder, revision)
+        base = None if snapshot is None else adapter_base(snapshot)
     return own if base is None else f"{own} on {_content(base, None)}"
 
 
@@ -282,12 +297,27 @@ def _finished_models(study: Study) -> Iterator[ModelConfig]:
                 yield config.model_copy(update={"revision": revision})
         elif variant.model is not None:
             yield config
+        if (teacher := _finished_teacher(study, variant.train)) is not None:
+            yield teacher
+
+
+def teacher_stage(study: Study, training: Training) -> Stage | None:
+    """Return the finished model that teaches; None if a variant of the study does, or nobody."""
+    teacher = _finished_teacher(study, training)
+    return None if teacher is None else _finished("teacher", teacher)
+
+
+def _finished_teacher(study: Study, training: Training | None) -> ModelConfig | None:
+    if not isinstance(training, TeacherData) or training.teacher in {variant.name for variant in study.variants}:
+        return None
+    return ModelConfig(model=training.teacher)
 
 
 def files_of(stage: Stage) -> Path | None:
     """Return the folder on this machine that has the stage's config and tokenizer; None where none has."""
-    folder = Path(stage.folder)
-    return whole_model_folder(folder) if folder.is_dir() else hub.cached_snapshot(stage.folder, stage.config.revision)
+    local = Path(stage.folder)
+    folder = local if local.is_dir() else hub.cached_snapshot(stage.folder, stage.config.revision)
+    return None if folder is None else whole_model_folder(folder)
 
 
 def _check_comparable(base: Stage, stages: list[Stage]) -> None:

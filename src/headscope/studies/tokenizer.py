@@ -5,8 +5,8 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
-from headscope.model_files.chat_templates import local_template
-from headscope.model_files.folder import read_model_config
+from headscope.model_files.chat_templates import local_template, set_template
+from headscope.model_files.folder import vocabulary_entries
 from headscope.model_files.vocabularies import check_token_ids
 from headscope.studies.stages import Stage, files_of, has_tokenizer, template_path
 
@@ -23,7 +23,7 @@ def tokenizer_of(stage: Stage) -> Any:
     if borrowed is not None:
         _check_ids(stage, own, tokenizer, borrowed)
     if stage.config.chat_template is not None:
-        tokenizer.chat_template = _template(stage.config.chat_template)
+        set_template(tokenizer, _template(stage.config.chat_template), stage.config.chat_template)
     return tokenizer
 
 
@@ -61,9 +61,7 @@ def _check_ids(stage: Stage, own: Any, borrowed: Any, name: str) -> None:
 def _rows(stage: Stage) -> int | None:
     """Return the vocabulary entries of a model whose files are here; another's are known once it is loaded."""
     files = files_of(stage)
-    config = {} if files is None else read_model_config(files)
-    size = (config.get("text_config") or config).get("vocab_size")
-    return None if size is None else int(size)
+    return None if files is None else vocabulary_entries(files)
 
 
 def _template(source: str) -> str:

@@ -81,6 +81,15 @@ def run_distill(
         )
 
 
+def check_vocabulary(student: str | Path, student_size: int, teacher: str | Path, teacher_size: int) -> None:
+    """Raise InputError unless two models have as many vocabulary entries."""
+    if student_size != teacher_size:
+        raise InputError(
+            f"teacher {teacher} has {teacher_size} vocabulary entries and model {student} has {student_size}; "
+            "distillation compares their next-token distributions, so give a teacher with the model's own vocabulary"
+        )
+
+
 def trl_config(config: DistillConfig, out: Path, stops: Sequence[int] = ()) -> "DistillationConfig":
     """Return TRL's settings for this config. stops: the tokens that end a completion."""
     from trl import DistillationConfig
@@ -110,11 +119,7 @@ def _trainer(
     teacher = launch.load_base(teacher_path, tokenizer)
     student_size = student.model.config.get_text_config().vocab_size
     teacher_size = teacher.model.config.get_text_config().vocab_size
-    if student_size != teacher_size:
-        raise InputError(
-            f"teacher {teacher_path} has {teacher_size} vocabulary entries and model {model_path} has {student_size}; "
-            "distillation compares their next-token distributions and needs the same"
-        )
+    check_vocabulary(model_path, student_size, teacher_path, teacher_size)
     launch.write_rendered(out, rendering.describe_row(student.tokenizer, rows[0], config.chat))
     return DurableDistillation(
         model=student.model,

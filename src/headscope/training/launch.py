@@ -299,7 +299,7 @@ def as_dataset(rows: "Rows", columns: Sequence[str]) -> "Dataset":
     for index, names in enumerate(names_by_row):
         missing = [column for column in columns if column not in names]
         if missing:
-            raise InputError(f"row {index} of the training data has no {missing[0]!r}, only {', '.join(names)}")
+            raise InputError(f"row {index + 1} of the training data has no {missing[0]!r}, only {', '.join(names)}")
     prompt = rows[0]["prompt"]
     if isinstance(prompt, str):
         raise InputError(

@@ -5,13 +5,18 @@ Text in and text out, before any training: a template may drop what it is given 
 """
 
 from bisect import bisect_left
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import jinja2
-
 from headscope.errors import InputError
+from headscope.model_files.chat_templates import (
+    render_chat,
+    shipped_templates,
+    stop_tokens,
+    template_name,
+    turn_end,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -38,33 +43,54 @@ class Rendered:
 def render_row(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow) -> Rendered:
     """Render a row with a completion as ``trl.SFTTrainer`` does: the loss begins where asking and answering part."""
     switches = row.get("chat_template_kwargs") or {}
-    asked = _text(tokenizer, row["prompt"], switches, add_generation_prompt=True)
-    whole = _text(tokenizer, [*row["prompt"], *row["completion"]], switches, add_generation_prompt=False)
+    asked = render_chat(tokenizer, row["prompt"], switches, add_generation_prompt=True)
+    whole = render_chat(tokenizer, [*row["prompt"], *row["completion"]], switches, add_generation_prompt=False)
     # If a template asks with words that the answer does not begin with, the two differ before the prompt's end.
     start = _common_length(asked, whole)
     return Rendered(whole[:start], whole[start:], asked)
 
 
 def check_completions(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[TrainingRow]) -> None:
-    """Raise InputError if the template loses a part of a completion, or trains on another prompt than it asks with.
+    """Raise InputError if what a row teaches is not what it says.
 
-    White space does not count: templates trim it.
+    The template loses a part of a completion, it trains on another prompt than it asks with, or the end of the answer
+    is no token at which sampling stops.
     """
-    for index, row in enumerate(rows):
+    for number, row in enumerate(rows, start=1):
         text = render_row(tokenizer, row)
-        for message in row["completion"]:
-            for content in filter(None, map(message.get, _TEXT_KEYS)):
-                if not _is_learned(content, text):
-                    raise InputError(
-                        f"the chat template of {_name(tokenizer)} leaves {_lost(content, text)[:60]!r} out of the "
-                        f"completion of row {index}, so it would not be learned; {_remedy(tokenizer)}"
-                    )
-        if not _bare(text.prompt + text.answer).startswith(_bare(text.asked)):
-            raise InputError(
-                f"the chat template of {_name(tokenizer)} asks with {text.asked[len(text.prompt) :][:60]!r} before the "
-                f"answer, and the completion of row {index} does not begin with it; let completions begin so, or give "
-                "base.chat_template a template that asks without it"
-            )
+        _check_nothing_lost(tokenizer, row, text, number)
+        _check_asked_alike(tokenizer, text, number)
+        _check_ends(tokenizer, text, number)
+
+
+def _check_nothing_lost(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow, text: Rendered, number: int) -> None:
+    """White space does not count: templates trim it."""
+    for message in row["completion"]:
+        for content in filter(None, map(message.get, _TEXT_KEYS)):
+            if not _is_learned(content, text):
+                raise InputError(
+                    f"{template_name(tokenizer)} leaves {_lost(content, text)[:60]!r} out of the completion of row "
+                    f"{number}, so it would not be learned; {_remedy(tokenizer)}"
+                )
+
+
+def _check_asked_alike(tokenizer: "PreTrainedTokenizerBase", text: Rendered, number: int) -> None:
+    if not _bare(text.prompt + text.answer).startswith(_bare(text.asked)):
+        raise InputError(
+            f"{template_name(tokenizer)} asks with {text.asked[len(text.prompt) :][:60]!r} before the answer, and the "
+            f"completion of row {number} does not begin with it; let completions begin so, or give "
+            "base.chat_template a template that asks without it"
+        )
+
+
+def _check_ends(tokenizer: "PreTrainedTokenizerBase", text: Rendered, number: int) -> None:
+    stops = [str(tokenizer.convert_ids_to_tokens(token)) for token in stop_tokens(tokenizer)]
+    if not any(stop in text.answer for stop in stops):
+        raise InputError(
+            f"{template_name(tokenizer)} ends the answer of row {number} with {text.answer[-40:]!r}, which holds no "
+            f"token that ends a turn ({', '.join(stops) or 'the tokenizer names none'}), so the model would never "
+            "learn to stop; give base.chat_template a template that writes one after the assistant's words"
+        )
 
 
 def describe_row(
@@ -86,7 +112,7 @@ def describe_row(
         note = "learned"
     else:
         # GRPO and distillation have no answer before the model writes one.
-        prompt = _text(tokenizer, row["prompt"], switches or {}, add_generation_prompt=True)
+        prompt = render_chat(tokenizer, row["prompt"], switches or {}, add_generation_prompt=True)
         answer = "(what the model writes, up to its end of turn)"
         note = "learned by its reward or its teacher"
     description = f"--- prompt: read, no loss ---\n{prompt}\n--- answer: {note} ---\n{answer}\n"
@@ -95,24 +121,6 @@ def describe_row(
         if length > max_length:
             description += f"--- cut after {max_length} of {length} tokens ---\n"
     return description
-
-
-def _text(
-    tokenizer: "PreTrainedTokenizerBase",
-    messages: Sequence[Mapping[str, object]],
-    switches: Mapping[str, object],
-    *,
-    add_generation_prompt: bool,
-) -> str:
-    try:
-        return str(
-            tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **switches
-            )
-        )
-    except jinja2.TemplateError as error:
-        roles = [message["role"] for message in messages]
-        raise InputError(f"the chat template of {_name(tokenizer)} refuses {roles} messages: {error}") from error
 
 
 def _bare(text: str) -> str:
@@ -142,19 +150,16 @@ def _lost(content: str, text: Rendered) -> str:
     return content[:start]
 
 
-def _name(tokenizer: "PreTrainedTokenizerBase") -> str:
-    return getattr(tokenizer, "name_or_path", "") or "the model"
-
-
 def _remedy(tokenizer: "PreTrainedTokenizerBase") -> str:
-    """Name TRL's variant of the template that keeps whole answers, if it has one."""
+    """Name TRL's variant of the template that keeps whole answers, if it has one that this tokenizer can end."""
     from trl.chat_template_utils import get_training_chat_template
-
-    from headscope.model_files.chat_templates import shipped_templates
 
     try:
         whole = get_training_chat_template(tokenizer)
     except ValueError:  # a template TRL does not know
         whole = None
-    names = [name for name, path in shipped_templates().items() if whole and path.read_text(encoding="utf-8") == whole]
-    return f"give base.chat_template: {names[0] if names else 'a template that keeps whole answers'}"
+    if whole and turn_end(tokenizer, whole) is not None:
+        for name, path in shipped_templates().items():
+            if path.read_text(encoding="utf-8") == whole:
+                return f"give base.chat_template: {name}"
+    return "give base.chat_template: a template that keeps whole answers"
