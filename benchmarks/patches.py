@@ -112,7 +112,7 @@ def opening_pairs(tokenizer: Any, count: int, seed: int) -> Pairs:
     return Pairs.from_openings([_prompt(tokenizer, item) for item in items], traces, answers, OPENING)
 
 
-_STYLES = (chains.thinking, chains.answer_only)
+_STYLES = (chains.thinking_turn, chains.direct_turn)
 
 
 def fold_pairs(tokenizer: Any, count: int, seed: int) -> Pairs:

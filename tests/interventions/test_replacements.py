@@ -8,7 +8,7 @@ from tests.precision import EXACT
 
 from headscope.interventions import Text, capture_mean, constant, make_replacement, mean, replace_heads, resample
 from headscope.interventions.spans import Markers, token_parts
-from headscope.lab.tokenizer import build
+from headscope.lab.tokenizer import build_tokenizer
 from headscope.models import Subject
 from headscope.models.hooks import tells_rows_apart
 
@@ -21,7 +21,7 @@ PLAIN = ["a=3; ?a <ans> 3", "b=1; ?b <ans> 1"]
 
 @pytest.fixture
 def subject(tiny_model: Any) -> Subject:
-    return Subject(tiny_model("qwen3", vocab_size=79), build(), "lab")
+    return Subject(tiny_model("qwen3", vocab_size=79), build_tokenizer(), "lab")
 
 
 def encode(subject: Subject, lines: list[str]) -> list[list[int]]:

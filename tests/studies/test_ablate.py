@@ -7,6 +7,8 @@ import pytest
 from tests.precision import HALF_THE_BITS
 
 from headscope.errors import InputError
+from headscope.report.run_results import RunResults
+from headscope.report.tables.evidence import evidence as evidence_table
 from headscope.results.evidence import Evidence
 from headscope.results.not_run import NotRun
 from headscope.results.table import display_text
@@ -78,7 +80,7 @@ def test_answers_are_generated_with_the_controls_asked_for(run: RunDirectory) ->
 
 
 def test_the_table_reads_it(run: RunDirectory) -> None:
-    rows = evidence_table.evidence(RunResults(run)).rows
+    rows = evidence_table(RunResults(run)).rows
     assert [row["heads"] for row in rows] == ["kept", "paper-emergent"]
     assert "of 4" in display_text(rows[0]["operators"])
     assert " of " in display_text(rows[0]["rank"])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,8 @@ from headscope.models import load_model
 from headscope.pairs import Pairs
 from headscope.progress import SILENT
 from headscope.results.edges import EdgeScores
-from headscope.runs import RunDirectory
+from headscope.results.forced_losses import ForcedLosses
+from headscope.runs import Inputs, RunDirectory
 from headscope.studies import evidence, forced
 from headscope.studies.ablated import Ablations
 from headscope.studies.reading import read_study
@@ -53,7 +55,7 @@ def test_a_whole_study_runs_over_the_common_vocabulary(bench: Bench, larger: str
     code, said = bench.call("run", *settings)
     assert code == 0, said
     run = RunDirectory.open(bench.out)
-    sets = [Pairs.load(record.folder) for record in run.find("pairs")]
+    sets = [Pairs.load(record.folder) for record in (*run.find("pairs"), *run.find("exchanged"))]
     assert len(sets) == 3  # main, fresh and exchanged
     assert {pairs.vocabulary for pairs in sets} == {79}
     assert all(max(map(np.max, (*pairs.clean, *pairs.corrupt))) < 79 for pairs in sets)
@@ -106,23 +108,39 @@ def test_further_tokens_come_at_the_end(bench: Bench, change: Callable[..., None
 
 def test_texts_that_the_base_cannot_read_are_left_out_of_its_losses(bench: Bench) -> None:
     study = read_study(str(bench.study))
-    base = Ablations(study, RunDirectory(bench.out), base_stage(study), study.tasks[0])
+    stage, task = base_stage(study), study.tasks[0]
+    ablations = Ablations(study, stage, task)
+    config = forced.ForcedConfig(
+        post=stage.source,
+        base=stage.source,
+        task=ablations.task,
+        guard=None,
+        operator="zero",
+        texts=3,
+        reference_texts=1,
+        doses=(),
+        importance_controls=False,
+        seed=0,
+    )
     texts = [Text((1, 2), (3,)), Text((1, 2), (ID,)), Text((1, 4), (5,))]
     edits = np.ones((2, 2, 4), dtype=np.float32)
     edits[1, 0, 0] = 0
-    some, every, none = (forced._base(base, "zero", part, edits, SILENT) for part in (texts, texts[::2], texts[1:2]))
+    inputs = Inputs({}, bench.out)
+    some = forced._force_base(config, inputs, texts, edits, SILENT)
+    readable = forced._force_base(config, inputs, texts[::2], edits, SILENT)
     assert some["base_read"].tolist() == [0, 2]
-    assert "base_read" not in every
-    np.testing.assert_allclose(some["base_nll"], every["base_nll"])
-    assert set(none) == {"base_read"}
+    assert "base_read" not in readable
+    np.testing.assert_allclose(some["base_nll"], readable["base_nll"])
+    assert set(forced._force_base(config, inputs, texts[1:2], edits, SILENT)) == {"base_read"}
 
 
 def test_training_is_judged_on_the_texts_that_both_read() -> None:
-    arrays = {"nll": np.array([[0.0, 0, 0], [1, 9, 3]]), "base_nll": np.array([[0.0, 0], [0.5, 1]])}
-    estimate = evidence._training(arrays | {"base_read": np.array([0, 2])}, seed=0)
+    nll = np.array([[0.0, 0, 0], [1, 9, 3]])
+    losses = ForcedLosses(nll=nll, accuracy=nll, controls=0, matched=0, problems=3, base_read=np.array([0, 2]))
+    estimate = evidence._training(replace(losses, base_nll=np.array([[0.0, 0], [0.5, 1]])), seed=0)
     assert estimate is not None
     assert estimate.value == pytest.approx(((1 - 0.5) + (3 - 1)) / 2)
-    assert evidence._training({"nll": arrays["nll"], "base_read": np.array([], dtype=int)}, seed=0) is None
+    assert evidence._training(replace(losses, base_read=np.array([], dtype=np.int64)), seed=0) is None
 
 
 def test_teacher_forcing_names_a_token_that_the_model_lacks(bench: Bench) -> None:
