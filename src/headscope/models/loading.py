@@ -147,7 +147,8 @@ def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> 
         weight, stored, needed = mismatched[0]
         raise InputError(
             f"model {name} has {count_noun(len(mismatched), 'weight')} of another shape than its config says, the "
-            f"first is {weight} with {list(stored)} instead of {list(needed)}; correct config.json or save the model again"
+            f"first is {weight} with {list(stored)} instead of {list(needed)}; correct "
+            "config.json or save the model again"
         )
     if unread := unplaced_tensors(report["unexpected_keys"], *layer_counts(config)):
         raise InputError(
