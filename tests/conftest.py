@@ -28,6 +28,21 @@ settings.load_profile("steady")
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
+TORCH_LACKS_BFLOAT16 = "pack_vnni2 is only supported when avx512 is supported"
+"""What torch 2.13 raises in bfloat16 attention if ATEN_CPU_CAPABILITY=default is set on a processor with AVX-512."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Skip a test if torch itself cannot compute in bfloat16 under the instructions it was told to use."""
+    try:
+        return (yield)
+    except RuntimeError as error:
+        if TORCH_LACKS_BFLOAT16 in str(error):
+            pytest.skip(f"torch: {TORCH_LACKS_BFLOAT16}")
+        raise
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder of real benchmark problems; the test is skipped where it is absent."""

@@ -11,6 +11,7 @@ from headscope.studies.reading import read_study
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+STUDIES = (ROOT / "docs" / "studies.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -33,9 +34,15 @@ def test_its_verbs_exist(verb):
     assert verb in get_command(app).commands
 
 
-def test_every_verb_is_named_in_it():
-    unnamed = [verb for verb in get_command(app).commands if not re.search(rf"(`|headscope ){verb}\b", README)]
+def test_every_verb_is_named_in_it_or_in_the_guide_to_studies():
+    unnamed = [
+        verb for verb in get_command(app).commands if not re.search(rf"(`|headscope ){verb}\b", README + STUDIES)
+    ]
     assert not unnamed
+
+
+def test_it_is_short():
+    assert len(README.splitlines()) < 120
 
 
 def test_its_tree_is_the_tree():
@@ -47,6 +54,8 @@ def test_its_tree_is_the_tree():
             assert (folder / name).exists() or (ROOT / name).exists(), f"{name} is not there"
 
 
-def test_its_links_lead_somewhere():
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
+@pytest.mark.parametrize("document", ["README.md", "docs/studies.md", "docs/concepts.md", "docs/extending.md"])
+def test_links_lead_somewhere(document):
+    path = ROOT / document
+    for target in re.findall(r"\]\(([^)#]+)\)", path.read_text(encoding="utf-8")):
+        assert target.startswith("https://") or (path.parent / target).exists(), target
