@@ -33,7 +33,7 @@ from transformers.trainer_callback import CallbackHandler
 from headscope.circuits import attribute
 from headscope.comparison import Resampling, emergence_by_method
 from headscope.comparison.inclusion import EMERGENCE_METHODS, EmergenceMethod
-from headscope.comparison.record import comparison_record
+from headscope.comparison.variant import compare_checkpoints
 from headscope.errors import InputError
 from headscope.models.wrappers import inside_wrappers, own_forward
 from headscope.pairs import Pairs
@@ -233,7 +233,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     def _comparison(self, state: TrainerState, rows: list[dict[str, Any]]) -> Unit:
         rewards = [(int(logs["step"]), float(logs["reward"])) for logs in state.log_history if "reward" in logs]
         paper = [emergence for _, emergence in self._series["paper"]]
-        comparison = comparison_record(self._name, self._series["bootstrap"], paper, rewards)
+        comparison = compare_checkpoints(self._name, self._series["bootstrap"], paper, rewards)
         digests = {f"{row['labels']['pairs']} {row['labels'].get('step')}": row["digest"] for row in rows}
         settings = self._resampling | {"rewards": len(rewards), "scores": digests}
         return _unit("comparison", settings, {"variant": self._name}, lambda progress: comparison)

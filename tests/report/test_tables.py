@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from headscope.comparison.claims import StudyResults, judge
-from headscope.comparison.record import comparison_record
+from headscope.comparison.variant import compare_checkpoints
 from headscope.report import RunResults
 from headscope.report.page import page_html
 from headscope.report.pages import build_pages
@@ -57,7 +57,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
     rewards = [(step, float(np.sin(step))) for step in STEPS]
     run = RunWriter(tmp_path_factory.mktemp("tables") / "run", variants=("grpo", "think-off"))
     series_of_steps = list(zip(STEPS, checkpoints, strict=True))
-    run.save(comparison_record("grpo", series_of_steps, checkpoints, rewards, [last]), variant="grpo")
+    run.save(compare_checkpoints("grpo", series_of_steps, checkpoints, rewards, [last]), variant="grpo")
     run.save(pairs(4), variant="grpo", pairs="main")
     for step in (30, 60):
         run.save(scores(settled=step == 60), variant="grpo", model="grpo", step=step, pairs="main")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from headscope.comparison import Resampling, emergence_by_method, emergence_ladder
 from headscope.comparison.inclusion import EMERGENCE_METHODS
-from headscope.comparison.record import comparison_record
+from headscope.comparison.variant import compare_checkpoints
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
 from headscope.results.comparison import Comparison
@@ -125,4 +125,4 @@ def compare(
     last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
     ladder = emergence_ladder(base, last, sizes, base_again=fresh, resamples=resampling.resamples, seed=resampling.seed)
     steps = zip(saved.checkpoints, series["bootstrap"], strict=True)
-    return comparison_record(variant, list(steps), series["paper"], rewards, ladder)
+    return compare_checkpoints(variant, list(steps), series["paper"], rewards, ladder)

@@ -10,7 +10,7 @@ from headscope.results.comparison import Comparison, SizeCounts
 from headscope.results.emergence import Emergence
 
 
-def comparison_record(
+def compare_checkpoints(
     variant: str,
     series: Sequence[tuple[int, Emergence]],
     paper: Sequence[Emergence],
