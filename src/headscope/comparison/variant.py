@@ -20,12 +20,11 @@ def compare_checkpoints(
     """Return the comparison that these results add up to.
 
     series: (step, emergence) in order; paper: the same steps by the paper's method.
-    rewards: (step, mean reward) of the training log; empty where it has none.
+    rewards: (step, mean reward) of the training log; empty if it has none.
     ladder: the last checkpoint at other circuit sizes; of these the counts are kept, with their null and excess.
     """
-    coupled = (
-        reward_against_counts(series, [step for step, _ in rewards], [each for _, each in rewards]) if rewards else []
-    )
+    steps, values = [step for step, _ in rewards], [reward for _, reward in rewards]
+    coupled = reward_against_counts(series, steps, values) if rewards else []
     dynamics = head_dynamics(series)
     return Comparison(
         variant=variant,

@@ -35,8 +35,8 @@ class Circuit(Result):
     def __post_init__(self) -> None:
         real = self.graph.real
         if self.edges.shape != real.shape or self.edges.dtype != bool:
-            found = f"shape {self.edges.shape} of {self.edges.dtype}"
-            raise InputError(f"circuit edges have {found}; a graph of {self.graph} needs {real.shape} of bool")
+            actual = f"shape {self.edges.shape} of {self.edges.dtype}"
+            raise InputError(f"circuit edges have {actual}; a graph of {self.graph} needs {real.shape} of bool")
         if (self.edges & ~real).any():
             row, column = np.argwhere(self.edges & ~real)[0]
             name = f"{self.graph.sources[row]}->{self.graph.destinations[column]}"
@@ -68,14 +68,16 @@ class Circuit(Result):
 
     def save(self, folder: str | Path) -> None:
         """Write ``circuit.safetensors`` and ``circuit.json`` into ``folder``, which is made if absent."""
-        about = {"graph": asdict(self.graph), "settings": self.settings}
-        storage.save(folder, "circuit", self.schema, {"edges": self.edges}, about)
+        description = {"graph": asdict(self.graph), "settings": self.settings}
+        storage.save(folder, "circuit", self.schema, {"edges": self.edges}, description)
 
     @classmethod
     def load(cls, folder: str | Path) -> "Circuit":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
-        about, arrays = storage.load(folder, "circuit", cls.schema, keys=("graph", "settings"), arrays=("edges",))
-        return cls(Graph.from_dict(about["graph"], f"circuit.json in {folder}"), arrays["edges"], about["settings"])
+        description, arrays = storage.load(folder, "circuit", cls.schema, keys=("graph", "settings"), arrays=("edges",))
+        return cls(
+            Graph.from_dict(description["graph"], f"circuit.json in {folder}"), arrays["edges"], description["settings"]
+        )
 
     @property
     def _d_model(self) -> int:

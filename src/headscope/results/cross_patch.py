@@ -55,13 +55,13 @@ class CrossPatch(Result):
 
     def save(self, folder: str | Path) -> None:
         """Write ``cross_patch.safetensors`` and ``cross_patch.json`` into ``folder``, which is made if absent."""
-        about = {"seconds": self.seconds, "settings": self.settings}
-        storage.save(folder, "cross_patch", self.schema, {"gap": self.gap, "closed": self.closed}, about)
+        description = {"seconds": self.seconds, "settings": self.settings}
+        storage.save(folder, "cross_patch", self.schema, {"gap": self.gap, "closed": self.closed}, description)
 
     @classmethod
     def load(cls, folder: str | Path) -> "CrossPatch":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
-        about, arrays = storage.load(
+        description, arrays = storage.load(
             folder, "cross_patch", cls.schema, keys=("seconds", "settings"), arrays=("gap", "closed")
         )
-        return cls(arrays["gap"], arrays["closed"], about["seconds"], about["settings"])
+        return cls(arrays["gap"], arrays["closed"], description["seconds"], description["settings"])

@@ -38,7 +38,7 @@ def write(
             "export circuit.per_query(), or scores made with kv='query'"
         )
     writing = np.any(edges, axis=1).tolist()
-    kept = dict(zip(graph.sources, writing, strict=True)) | {"logits": True}
+    is_written = dict(zip(graph.sources, writing, strict=True)) | {"logits": True}
     rows, columns = np.nonzero(graph.real)
     values = zip(scores[rows, columns].tolist(), edges[rows, columns].tolist(), strict=True)
     named = {
@@ -52,7 +52,7 @@ def write(
             "parallel_attn_mlp": graph.parallel,
             "d_model": d_model,
         },
-        "nodes": {name: {"in_graph": in_graph} for name, in_graph in kept.items()},
+        "nodes": {name: {"in_graph": in_graph} for name, in_graph in is_written.items()},
         "edges": named,
     }
     with replacing(Path(path)) as partial:

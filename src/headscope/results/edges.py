@@ -65,8 +65,8 @@ class EdgeScores(Result):
     def _check_shape(self, what: str, array: "np.ndarray[Any, np.dtype[Any]]", needed: tuple[int, ...]) -> None:
         """The last axes are those of the graph; before them, the pairs."""
         if array.shape[-len(needed) :] != needed or array.dtype.kind != "f":
-            found = f"shape {array.shape} of {array.dtype}"
-            raise InputError(f"{what} have {found}; a graph of {self.graph} needs {needed} of float")
+            actual = f"shape {array.shape} of {array.dtype}"
+            raise InputError(f"{what} have {actual}; a graph of {self.graph} needs {needed} of float")
 
     @property
     def sources(self) -> list[str]:
@@ -90,13 +90,17 @@ class EdgeScores(Result):
         return top_heads(self.head_importance, count)
 
     def __repr__(self) -> str:
-        about = self.settings
-        metric = ", ".join(str(about[name]) for name in ("method", "metric") if name in about)
-        nodes = f"{about.get('nodes_mean', about['nodes']):.3g} {about.get('rule')} nodes" if "nodes" in about else ""
+        settings = self.settings
+        metric = ", ".join(str(settings[name]) for name in ("method", "metric") if name in settings)
+        nodes = (
+            f"{settings.get('nodes_mean', settings['nodes']):.3g} {settings.get('rule')} nodes"
+            if "nodes" in settings
+            else ""
+        )
         completeness = "" if math.isnan(self.residual) else f"residual {self.residual:.1e}"
         return display.line(
             self,
-            display.source(about),
+            display.source(settings),
             str(self.graph),
             f"{len(self.pair_heads)} pairs",
             metric,
@@ -115,8 +119,8 @@ class EdgeScores(Result):
         are grouped already, or ``kv_heads`` does not divide the number of heads.
         """
         if self.pair_edges is None or self.graph.kv_heads is not None:
-            what = "keep no per-pair edges" if self.pair_edges is None else "are grouped already"
-            raise InputError(f"the scores {what}; attribute with kv='query' and keep_pairs=True to group them")
+            state = "keep no per-pair edges" if self.pair_edges is None else "are grouped already"
+            raise InputError(f"the scores {state}; attribute with kv='query' and keep_pairs=True to group them")
         graph = replace(self.graph, kv_heads=kv_heads)
         pair_edges = graph.fold(self.pair_edges)
         return replace(
@@ -132,29 +136,29 @@ class EdgeScores(Result):
     def save(self, folder: str | Path) -> None:
         """Write ``scores.safetensors`` and ``scores.json`` into ``folder``, which is made if absent."""
         arrays = {name: getattr(self, name) for name in (*_ARRAYS, "pair_edges")}
-        about = {
+        description = {
             "graph": asdict(self.graph),
             "residual": None if math.isnan(self.residual) else self.residual,
             "seconds": None if math.isnan(self.seconds) else self.seconds,
             "settings": self.settings,
         }
-        kept = {name: array for name, array in arrays.items() if array is not None}
-        storage.save(folder, "scores", self.schema, kept, about)
+        present = {name: array for name, array in arrays.items() if array is not None}
+        storage.save(folder, "scores", self.schema, present, description)
 
     @classmethod
     def load(cls, folder: str | Path) -> "EdgeScores":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
         keys = ("graph", "residual", "seconds", "settings")
-        about, arrays = storage.load(folder, "scores", cls.schema, keys=keys, arrays=_ARRAYS)
+        description, arrays = storage.load(folder, "scores", cls.schema, keys=keys, arrays=_ARRAYS)
         return cls(
-            graph=Graph.from_dict(about["graph"], f"scores.json in {folder}"),
+            graph=Graph.from_dict(description["graph"], f"scores.json in {folder}"),
             edges=arrays["edges"],
             edges_abs=arrays["edges_abs"],
             pair_heads=arrays["pair_heads"],
             pair_edges=arrays.get("pair_edges"),
-            residual=math.nan if about["residual"] is None else about["residual"],
-            seconds=math.nan if about["seconds"] is None else about["seconds"],
-            settings=about["settings"],
+            residual=math.nan if description["residual"] is None else description["residual"],
+            seconds=math.nan if description["seconds"] is None else description["seconds"],
+            settings=description["settings"],
         )
 
     def to_eap_json(self, path: str | Path) -> None:

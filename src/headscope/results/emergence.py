@@ -130,10 +130,10 @@ class Emergence(JsonResult):
         return self.base_frequency >= self.core_from
 
     def __repr__(self) -> str:
-        found = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))
+        named = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))
         counts = f"{len(self.kept)} kept / {len(self.new)} new / {len(self.lost)} lost heads"
         null = f"new above null {self.excess.new} ({self.null_source})"
-        return display.line(self, counts, null, f"{self.pairs} pairs", f"circuits of {self.fraction:.1%}", found)
+        return display.line(self, counts, null, f"{self.pairs} pairs", f"circuits of {self.fraction:.1%}", named)
 
     def _repr_html_(self) -> str:
         change = self.importance_change.value

@@ -122,7 +122,7 @@ class Evidence(JsonResult):
     @property
     def agreeing(self) -> int:
         """Operators under which the set is supported."""
-        return sum(each.supported for each in self.operators)
+        return sum(operator.supported for operator in self.operators)
 
     @classmethod
     def from_dict(cls, data: Json, origin: str = "") -> "Evidence":

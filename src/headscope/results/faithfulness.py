@@ -114,10 +114,10 @@ class FaithfulnessCurve(Result):
 
     def take(self, fractions: "tuple[float, ...] | list[float]") -> "FaithfulnessCurve":
         """The curve at some of its fractions. Raises InputError where it was not measured at one."""
-        own = {float(fraction): size for size, fraction in enumerate(self.fractions)}
-        if missing := [fraction for fraction in fractions if fraction not in own]:
-            raise InputError(f"found no circuit of fraction {missing[0]}; measured were {sorted(own)}")
-        sizes = sorted(own[fraction] for fraction in set(fractions))
+        size_of = {float(fraction): size for size, fraction in enumerate(self.fractions)}
+        if missing := [fraction for fraction in fractions if fraction not in size_of]:
+            raise InputError(f"found no circuit of fraction {missing[0]}; measured were {sorted(size_of)}")
+        sizes = sorted(size_of[fraction] for fraction in set(fractions))
         edges = tuple(self.edges[size] for size in sizes)
         return FaithfulnessCurve(
             self.full, self.empty, self.circuits[sizes], self.fractions[sizes], edges, self.settings
@@ -125,14 +125,18 @@ class FaithfulnessCurve(Result):
 
     def save(self, folder: str | Path) -> None:
         """Write ``curve.safetensors`` and ``curve.json`` into ``folder``, which is made if absent."""
-        about = {"edges": list(self.edges), "settings": self.settings}
-        storage.save(folder, "curve", self.schema, {name: getattr(self, name) for name in _ARRAYS}, about)
+        description = {"edges": list(self.edges), "settings": self.settings}
+        storage.save(folder, "curve", self.schema, {name: getattr(self, name) for name in _ARRAYS}, description)
 
     @classmethod
     def load(cls, folder: str | Path) -> "FaithfulnessCurve":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
-        about, arrays = storage.load(folder, "curve", cls.schema, keys=("edges", "settings"), arrays=_ARRAYS)
-        return cls(**{name: arrays[name] for name in _ARRAYS}, edges=tuple(about["edges"]), settings=about["settings"])
+        description, arrays = storage.load(folder, "curve", cls.schema, keys=("edges", "settings"), arrays=_ARRAYS)
+        return cls(
+            **{name: arrays[name] for name in _ARRAYS},
+            edges=tuple(description["edges"]),
+            settings=description["settings"],
+        )
 
     def normalised(self, weights: Weights = None) -> Float[np.ndarray, " size"]:
         """f of each size, of the means over pairs; ``weights`` (which add up to 1) weigh the pairs."""

@@ -55,9 +55,9 @@ class Graph:
     @classmethod
     def from_dict(cls, fields: Any, origin: str) -> "Graph":
         """The graph a file describes; InputError names ``origin`` where its fields are not a graph's."""
-        known = {"layers", "heads", "parallel", "kv_heads"}
+        names = {"layers", "heads", "parallel", "kv_heads"}
         counts = [fields.get(name) for name in ("layers", "heads")] if isinstance(fields, dict) else [None]
-        if not all(type(count) is int and count > 0 for count in counts) or not fields.keys() <= known:
+        if not all(type(count) is int and count > 0 for count in counts) or not fields.keys() <= names:
             raise InputError(f"{origin} describes its graph as {fields!r}; layers and heads above 0 are needed")
         return cls(**fields)
 

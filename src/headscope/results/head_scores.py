@@ -60,12 +60,12 @@ class HeadScores(Result):
 
     def save(self, folder: str | Path) -> None:
         """Write ``heads.safetensors`` and ``heads.json`` into ``folder``, which is made if absent."""
-        about = {"seconds": self.seconds, "settings": self.settings}
-        storage.save(folder, "heads", self.schema, {"pair_heads": self.pair_heads}, about)
+        description = {"seconds": self.seconds, "settings": self.settings}
+        storage.save(folder, "heads", self.schema, {"pair_heads": self.pair_heads}, description)
 
     @classmethod
     def load(cls, folder: str | Path) -> "HeadScores":
         """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
         keys, names = ("seconds", "settings"), ("pair_heads",)
-        about, arrays = storage.load(folder, "heads", cls.schema, keys=keys, arrays=names)
-        return cls(arrays["pair_heads"], about["seconds"], about["settings"])
+        description, arrays = storage.load(folder, "heads", cls.schema, keys=keys, arrays=names)
+        return cls(arrays["pair_heads"], description["seconds"], description["settings"])

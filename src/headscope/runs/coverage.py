@@ -35,17 +35,17 @@ class Coverage:
     @property
     def planned(self) -> int:
         """All units of the plan."""
-        return sum(each.planned for each in self.kinds)
+        return sum(units.planned for units in self.kinds)
 
     @property
     def done(self) -> int:
         """Finished units."""
-        return sum(each.done for each in self.kinds)
+        return sum(units.done for units in self.kinds)
 
     @property
     def failures(self) -> tuple[tuple[str, str], ...]:
         """Unit name and one-line reason of all that failed."""
-        return tuple(failure for each in self.kinds for failure in each.failures)
+        return tuple(failure for units in self.kinds for failure in units.failures)
 
     @property
     def complete(self) -> bool:

@@ -19,8 +19,8 @@ def digest(value: Any) -> str:
 
 def file_digest(path: Path) -> str:
     """SHA-256 of a file's bytes, 16 hex digits; a file that did not change is read once."""
-    found = path.stat()
-    return _file_digest(path, found.st_size, found.st_mtime_ns)
+    status = path.stat()
+    return _file_digest(path, status.st_size, status.st_mtime_ns)
 
 
 @lru_cache(maxsize=4096)
@@ -39,5 +39,5 @@ def folder_digest(folder: Path) -> str:
 
     Files that only tell about it do not count: a corrected card makes no other model.
     """
-    files = sorted(each for each in folder.iterdir() if each.suffix in _OF_A_MODEL and each.name not in _ABOUT_A_MODEL)
+    files = sorted(path for path in folder.iterdir() if path.suffix in _OF_A_MODEL and path.name not in _ABOUT_A_MODEL)
     return digest({path.name: file_digest(path) for path in files})

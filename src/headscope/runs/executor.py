@@ -46,7 +46,7 @@ def execute(
     retry: also try units again that failed before. A unit whose input failed is skipped; the others still run.
     just_failed: names and reasons of what an earlier call of the same command has tried; not tried again.
     """
-    known = just_failed or {}
+    earlier = just_failed or {}
     outcome, missing = Outcome(), set[str]()
     with progress.bar("units", len(units)) as bar:
         for unit in units:
@@ -55,10 +55,10 @@ def execute(
             elif any(needed.address in missing for needed in unit.inputs.values()):
                 missing.add(unit.address)
                 outcome.skipped.append(unit.name)
-            elif (failure := run.failure(unit)) is not None and (not retry or unit.name in known):
+            elif (failure := run.failure(unit)) is not None and (not retry or unit.name in earlier):
                 missing.add(unit.address)
                 before = f"{failure['reason']} (failed before; --retry tries again)"
-                outcome.failed[unit.name] = known.get(unit.name, before)
+                outcome.failed[unit.name] = earlier.get(unit.name, before)
                 outcome.bad_input |= bool(failure["bad_input"])
             elif not _attempt(unit, run, outcome, progress):
                 missing.add(unit.address)

@@ -26,13 +26,13 @@ PACKAGES = (
 @cache
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that decide results; ``absent`` where one is not installed."""
-    found = {"python": platform.python_version()}
+    packages = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
-            found[package] = version(package)
+            packages[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "absent"
-    return found
+            packages[package] = "absent"
+    return packages
 
 
 @cache
@@ -41,8 +41,8 @@ def commit() -> dict[str, Any]:
     here = Path(__file__).parent
 
     def git(*words: str) -> str | None:
-        done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
-        return done.stdout.strip() if done.returncode == 0 else None
+        result = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, check=False)
+        return result.stdout.strip() if result.returncode == 0 else None
 
     try:
         tracked = git("ls-files", "--error-unmatch", __file__) is not None
