@@ -14,7 +14,7 @@ def test_a_task_needs_two_problems_for_two_sets_of_pairs(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("content", "columns", "words"),
     [
-        (ROW, "question: problem", ("no column ['problem']", "['answer', 'question']")),
+        (ROW, "question: problem", ("no column problem, only answer, question", "say which column is what")),
         ("", "kind: exact", ("has no rows",)),
         ("\n  \n", "kind: exact", ("has no rows",)),
         (ROW + "{", "kind: exact", ("line 2 of", "is not JSON")),

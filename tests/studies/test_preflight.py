@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -82,6 +83,87 @@ def test_sft_data_is_opened_rendered_and_shown(bench: Bench) -> None:
     assert "has no 'chat_template_kwargs'" in said
 
 
+ASKED, ANSWER = {"role": "user", "content": "?E0"}, {"role": "assistant", "content": "5"}
+GOOD = {"prompt": "?E0", "completion": "5"}
+# Rows of training data, with what is said of them.
+ROWS: dict[str, tuple[list[dict[str, Any]], str]] = {
+    "null completion": ([GOOD, GOOD | {"completion": None}], "row 2 of {} has nothing in column 'completion'"),
+    "all null": ([{"prompt": "?E0", "completion": None}] * 2, "row 1 of {} has nothing in column 'completion'"),
+    "no completion": ([GOOD, {"prompt": "?E0"}], "row 2 of {} has nothing in column 'completion'"),
+    "number": ([GOOD, {"prompt": "?E0", "completion": 5}], "row 2 of {} has 5 in column 'completion'; messages"),
+    "no role": ([{"prompt": [{"content": "?E0"}], "completion": "5"}], "row 1 of {} has a message without a role"),
+    "no message": ([{"prompt": [], "completion": "5"}], "row 1 of {} has no message in column 'prompt'"),
+    "no content": (
+        [{"prompt": [ASKED], "completion": [{"role": "assistant", "content": None}]}],
+        "row 1 of {} has a message of the role assistant without content in column 'completion'",
+    ),
+    "parts": (
+        [{"prompt": [{"role": "user", "content": [{"text": "?E0"}]}], "completion": "5"}],
+        "row 1 of {} has [{'text': '?E0'}] as content in column 'prompt'; text is needed",
+    ),
+    "assistant alone": ([{"messages": [ANSWER]}], "row 1 of {} has 1 message in column 'messages'; two are needed"),
+    "no messages": ([{"messages": []}], "row 1 of {} has no message in column 'messages'"),
+    "null messages": (
+        [{"messages": [ASKED, ANSWER]}, {"messages": None}],
+        "row 2 of {} has nothing in column 'messages'",
+    ),
+    "ends with the user": (
+        [{"messages": [ASKED, ANSWER, ASKED]}],
+        "row 1 of {} ends with a message of the role user in column 'messages', and the last message is",
+    ),
+}
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".json"])
+@pytest.mark.parametrize("case", ROWS)
+def test_a_row_that_cannot_be_learned_is_named(bench: Bench, case: str, suffix: str) -> None:
+    rows, words = ROWS[case]
+    lines = [json.dumps(row) for row in rows]
+    path = bench.file(f"train{suffix}", "\n".join(lines) if suffix == ".jsonl" else f"[{', '.join(lines)}]")
+    for system in ((), ("base.chat.system=to",)):
+        said = resolve(bench, SFT.format(f"dataset: '{path}'"), *system, code=2)
+        assert words.replace("{}", str(path)) in said
+
+
+def test_rows_that_can_be_learned_pass(bench: Bench) -> None:
+    talks = [{"messages": [ASKED, ANSWER]}, {"messages": [ASKED, ANSWER, ASKED, ANSWER]}]
+    texts = [GOOD, {"prompt": [ASKED], "completion": [ANSWER]}]  # both kinds in one file
+    for name, rows in (("talks.jsonl", talks), ("texts.jsonl", texts), ("lines.json", texts)):
+        path = bench.file(name, "\n".join(map(json.dumps, rows)))
+        out = resolve(bench, SFT.format(f"dataset: '{path}'"))
+        assert "<|im_start|>user ?E0<|im_end|>" in out
+        assert "empty completion" not in out
+    path = bench.file("empty.jsonl", "\n".join(map(json.dumps, [GOOD, {"prompt": "?E0", "completion": ""}])))
+    out = resolve(bench, SFT.format(f"dataset: '{path}'"))
+    assert "--- 1 row of 2 with an empty completion: only the end of a turn is learned ---" in out
+
+
+def test_data_that_is_not_there_or_empty_is_told_as_such(bench: Bench) -> None:
+    said = resolve(bench, SFT.format("dataset: nope.jsonl"), code=2)
+    assert "data set nope.jsonl does not exist; correct its path" in said
+    path = bench.file("empty.jsonl", "")
+    assert f"data set {path} is empty" in resolve(bench, SFT.format(f"dataset: '{path}'"), code=2)
+    said = resolve(bench, "tasks=[nope.jsonl]", code=2)
+    assert "task file nope.jsonl does not exist; correct its path" in said
+    path = bench.file("columns.jsonl", '{"q": "?E0", "a": "5"}')
+    said = resolve(bench, f"tasks=['{path}']", code=2)
+    assert f"{path} has no column question, answer, only a, q; say which column is what, as in {{file: …" in said
+
+
+def test_rows_of_a_hub_data_set_are_named_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from datasets import Dataset
+
+    def load(rows: list[dict[str, Any]]) -> None:
+        monkeypatch.setattr("headscope.model_files.hub.load_dataset", lambda *_, **__: Dataset.from_list(rows))
+
+    load([{"messages": [ASKED, ANSWER]}, {"messages": [ANSWER]}])
+    said = resolve(bench, SFT.format("dataset: some/set"), code=2)
+    assert "row 2 of some/set has 1 message in column 'messages'; two are needed" in said
+    load([{"messages": [ASKED, ANSWER], "id": 1}] * 2)
+    assert "<|im_start|>user ?E0<|im_end|>" in resolve(bench, SFT.format("dataset: some/set"))
+    assert bench.capture.readouterr().err == ""
+
+
 def test_a_teacher_is_looked_for_and_has_the_students_vocabulary(bench: Bench, other: Path) -> None:
     assert "(what the model writes" in resolve(bench, DISTILL.format(other))
     said = resolve(bench, DISTILL.format("nope/nope"), code=2)
@@ -136,7 +218,7 @@ def test_grpo_data_needs_answers_rewards_and_enough_prompts(bench: Bench) -> Non
     path = bench.file("chat.jsonl", '{"prompt": [{"role": "user", "content": "?E0"}], "answer": "5"}\n')
     assert "a list in column 'prompt'" in resolve(bench, GRPO.format(f"dataset: '{path}'"), code=2)
     path = bench.file("open.jsonl", '{"prompt": "?E0"}\n')
-    assert "has no column ['answer']" in resolve(bench, GRPO.format(f"dataset: '{path}'"), code=2)
+    assert "has no column answer, only prompt; say" in resolve(bench, GRPO.format(f"dataset: '{path}'"), code=2)
 
 
 def test_counts_that_cannot_decide_are_told_and_enough_are_not(bench: Bench, other: Path) -> None:

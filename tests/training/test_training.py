@@ -304,7 +304,7 @@ def test_a_directory_belongs_to_one_run(tiny_model: Path, tmp_path: Path) -> Non
 def test_bad_data_is_named(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="empty"):
         run_sft(tiny_model, [], FAST_SFT, tmp_path / "run")
-    with pytest.raises(InputError, match=r"row 1 of the training data has no 'completion', only prompt, answer"):
+    with pytest.raises(InputError, match=r"row 2 of the training data has no 'completion', only prompt, answer"):
         run_sft(tiny_model, [*_records(1), *_prompts(1)], FAST_SFT, tmp_path / "run")
     with pytest.raises(InputError, match=r"3 prompts cannot fill a step of prompts_per_step 4"):
         run_grpo(tiny_model, _prompts(3), [constant], FAST_GRPO, tmp_path / "run")

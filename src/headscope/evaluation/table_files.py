@@ -11,18 +11,19 @@ Row = dict[str, Any]
 """Cells by column, whatever JSON or Parquet holds."""
 
 
-def read_table(path: Path) -> list[Row]:
+def read_table(path: Path, title: str = "table") -> list[Row]:
     """Read the rows of a ``.json`` (a list of objects), ``.jsonl`` or ``.parquet`` file.
 
+    title: what errors call the file, such as ``task file``.
     Raises InputError if the file is missing, of another type, not what its suffix says, or empty.
     """
     if path.suffix not in _READERS:
-        raise InputError(f"{path} is not a table this can read; allowed: {', '.join(SUFFIXES)}")
+        raise InputError(f"{title} {path} cannot be read; allowed: {', '.join(SUFFIXES)}")
     if not path.is_file():
-        raise InputError(f"{path} does not exist")
+        raise InputError(f"{title} {path} does not exist; correct its path")
     content = _READERS[path.suffix](path)
     if not content:
-        raise InputError(f"{path} has no rows; a task needs at least one")
+        raise InputError(f"{title} {path} is empty: it has no rows, and at least one is needed")
     rows: list[Row] = []
     for number, row in enumerate(content, start=1):
         if not isinstance(row, dict):
@@ -32,16 +33,24 @@ def read_table(path: Path) -> list[Row]:
 
 
 def _read_json(path: Path) -> list[object]:
-    rows = _parse_json(read_text(path), str(path))
+    text = read_text(path)
+    first_line, _, more = text.strip().partition("\n")
+    if more and first_line.startswith("{") and first_line.rstrip().endswith("}"):  # JSON lines, by another name
+        return _parse_lines(text, path)
+    rows = _parse_json(text, str(path)) if text.strip() else []
     if not isinstance(rows, list):
         raise InputError(f"{path} holds a {type(rows).__name__}, not a list of objects")
     return rows
 
 
 def _read_jsonl(path: Path) -> list[object]:
+    return _parse_lines(read_text(path), path)
+
+
+def _parse_lines(text: str, path: Path) -> list[object]:
     rows: list[object] = []
     # Not splitlines: JSON strings may hold U+2028, U+0085 and other line breaks as they are.
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             rows.append(_parse_json(line, f"line {number} of {path}"))
     return rows

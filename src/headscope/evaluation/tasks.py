@@ -169,7 +169,7 @@ def load_task(spec: str | TaskFile, *, data_dir: Path | str | None = None, seed:
 def _from_file(spec: TaskFile) -> Task:
     path = Path(spec.file)
     name = spec.name or path.stem
-    rows = read_table(path)
+    rows = read_table(path, "task file")
     question = spec.question or _first_present(rows, _QUESTION_COLUMNS) or _QUESTION_COLUMNS[0]
     needed = (question, spec.answer, spec.id, spec.group, spec.aliases, spec.solution, *spec.options)
     _require(rows, [column for column in needed if column is not None], str(path))
@@ -189,7 +189,7 @@ def _from_file(spec: TaskFile) -> Task:
 def _from_benchmark(name: str, benchmark: Benchmark, data_dir: Path | None, seed: int) -> Task:
     """Read the same ids and texts from a local file as from the hub, whichever column names a mirror uses."""
     path = None if data_dir is None else benchmark.local_file(data_dir)
-    rows = benchmark.load_from_hub(name) if path is None else read_table(path)
+    rows = benchmark.load_from_hub(name) if path is None else read_table(path, "task file")
     origin = str(path or benchmark.hub)
     question = _first_present(rows, benchmark.question)
     answer = _first_present(rows, benchmark.answer)
@@ -251,7 +251,8 @@ def _require(rows: Sequence[Row], columns: Sequence[str], origin: str) -> None:
     missing = [column for column in columns if all(_cell(row, column) is None for row in rows)]
     if missing:
         raise InputError(
-            f"{origin} has no column {missing}; it has {sorted(rows[0])}, and {list(columns)} were asked for"
+            f"{origin} has no column {', '.join(missing)}, only {', '.join(sorted(rows[0]))}; say which column is "
+            "what, as in {file: …, question: …, answer: …}"
         )
 
 

@@ -164,7 +164,7 @@ def _rows(source: PairFile) -> list[dict[str, str]]:
     columns = {"clean": source.clean, "corrupt": source.corrupt}
     columns |= {} if source.prompt is None else {"prompt": source.prompt}
     rows = []
-    for number, row in enumerate(read_table(path), start=1):
+    for number, row in enumerate(read_table(path, "pair file"), start=1):
         for column in columns.values():
             if not isinstance(row.get(column), str) or not row[column]:
                 raise InputError(f"row {number} of {path} has no text in column {column!r}; it has {', '.join(row)}")

@@ -15,6 +15,7 @@ from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.folder import read_model_config, vocabulary_entries
+from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.runs import RunDirectory
 from headscope.runs.digests import file_digest
@@ -142,8 +143,9 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
         if isinstance(settings, SftTraining):
             columns = ("prompt", "completion", *(["chat_template_kwargs"] if settings.hybrid else []))
             rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
-            rendering.check_completions(speaker.tokenizer, rows.select(range(min(ROWS, len(rows)))))
-            return rendering.describe_row(speaker.tokenizer, rows[0], max_length=settings.max_length)
+            first = rows.select(range(min(ROWS, len(rows))))
+            rendering.check_completions(speaker.tokenizer, first)
+            return rendering.describe_rows(speaker.tokenizer, first, max_length=settings.max_length)
         _check_teacher(study, speaker, settings)
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
         if isinstance(settings, GrpoTraining):
@@ -167,5 +169,5 @@ def _check_teacher(study: Study, speaker: _Speaker, settings: Training) -> None:
         return
     student_size, teacher_size = vocabulary_entries(base_files), vocabulary_entries(teacher_files)
     if student_size is not None and teacher_size is not None:
-        distill.check_vocabulary(speaker.stage.folder, student_size, teacher.folder, teacher_size)
+        distill.check_vocabulary(speaker.stage.folder, student_size, model_title(teacher.folder), teacher_size)
     check_same_vocabulary(base_files, teacher_files, variant_name=f"teacher {teacher.folder}")

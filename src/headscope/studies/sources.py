@@ -1,7 +1,7 @@
 """What the names in a study file stand for: tasks and training data, the lab's or the user's."""
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.evaluation.benchmarks import BENCHMARKS
 from headscope.lab import builtin_data as lab
-from headscope.model_files import hub
 from headscope.runs.digests import digest
 from headscope.studies.config import Config
+from headscope.studies.records import read_records
 from headscope.studies.study import TaskRef
 
 
@@ -79,48 +79,13 @@ def task_digest(problems: Sequence[Problem]) -> str:
 
 
 def training_records(name: TaskRef, chat: Chat = Chat(), data_dir: str | None = None) -> Any:
-    """Read prompt and completion messages for SFT: the lab's (``lab.DATASETS``), a task's worked answers, a JSONL file,
-    or a hub data set with those columns. Texts become messages, and prompts without a system message get the chat's: as
-    they are asked.
-    """
+    """Read prompt and completion messages for SFT: the lab's (``lab.DATASETS``), a task's worked answers, or the rows
+    of a file or hub data set (``read_records``)."""
     if isinstance(name, TaskFile) or name in task_names():
         return _worked_answers(task(name, data_dir), chat)
     if name in lab.DATASETS:
         return lab.DATASETS[name]()
-    import datasets
-
-    try:
-        if Path(name).suffix in (".jsonl", ".json"):
-            rows = datasets.load_dataset("json", data_files=name, split="train")
-        else:
-            rows = hub.load_dataset(name, split="train")
-    except Exception as error:
-        known, reason = ", ".join(lab.DATASETS), str(error).split("\n")[0]
-        raise InputError(
-            f"data set {name!r} is none of {known}, no JSON file and no hub id that can be read: {reason}"
-        ) from None
-    rows = _prompt_and_completion(rows, name)
-    return rows.map(lambda row: _as_messages(row, chat)) if _is_text(rows) or chat.system else rows
-
-
-_LEARNED = ("prompt", "completion", "chat_template_kwargs")
-
-
-def _prompt_and_completion(rows: Any, name: str) -> Any:
-    """The columns TRL trains on; whole conversations (``messages``) are split before the last turn, the only one
-    learned.
-    """
-    if {"prompt", "completion"} <= set(rows.column_names):
-        return rows.select_columns([name for name in rows.column_names if name in _LEARNED])
-    if "messages" in rows.column_names:
-        return rows.map(
-            lambda row: {"prompt": row["messages"][:-1], "completion": row["messages"][-1:]},
-            remove_columns=rows.column_names,
-        )
-    raise InputError(
-        f"data set {name!r} has the columns {', '.join(rows.column_names)}; needed: prompt and completion, messages, "
-        "or a task with worked answers, {file: …, solution: …}"
-    )
+    return read_records(name, chat)
 
 
 def _worked_answers(problems: Task, chat: Chat) -> list[dict[str, Any]]:
@@ -140,22 +105,6 @@ def _worked_answers(problems: Task, chat: Chat) -> list[dict[str, Any]]:
         }
         for problem in problems.problems
     ]
-
-
-def _is_text(rows: Any) -> bool:
-    return len(rows) > 0 and any(isinstance(rows[0][side], str) for side in ("prompt", "completion"))
-
-
-def _as_messages(row: Mapping[str, Any], chat: Chat) -> dict[str, Any]:
-    """A row as the model is asked: plain text is what the user and the assistant say."""
-    prompt, completion = row["prompt"], row["completion"]
-    if isinstance(prompt, str):
-        prompt = chat.messages(prompt)
-    elif chat.system and prompt[0]["role"] != "system":
-        prompt = [{"role": "system", "content": chat.system}, *prompt]
-    if isinstance(completion, str):
-        completion = [{"role": "assistant", "content": completion}]
-    return {**row, "prompt": prompt, "completion": completion}
 
 
 def training_prompts(name: TaskRef, chat: Chat, data_dir: str | None) -> list[dict[str, Any]]:

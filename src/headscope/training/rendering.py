@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headscope.errors import InputError
+from headscope.errors import InputError, count_noun
 from headscope.model_files.chat_templates import (
     render_chat,
     shipped_templates,
@@ -17,15 +17,14 @@ from headscope.model_files.chat_templates import (
     template_name,
     turn_end,
 )
+from headscope.training.conversations import TEXT_KEYS, check_conversation
 
 if TYPE_CHECKING:
+    from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
 TrainingRow = Mapping[str, Any]
 """A row of training data: ``prompt`` and, for SFT, ``completion`` as messages, ``chat_template_kwargs``."""
-
-_TEXT_KEYS = ("reasoning_content", "reasoning", "thinking", "content")
-"""Keys of a message whose text a template may write."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +52,11 @@ def render_row(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow) -> Render
 def check_completions(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[TrainingRow]) -> None:
     """Raise InputError if what a row teaches is not what it says.
 
-    The template loses a part of a completion, it trains on another prompt than it asks with, or the end of the answer
-    is no token at which sampling stops.
+    It is no conversation with an answer, the template loses a part of a completion, it trains on another prompt than it
+    asks with, or the end of the answer is no token at which sampling stops.
     """
     for number, row in enumerate(rows, start=1):
+        check_conversation(row, f"row {number} of the training data")
         text = render_row(tokenizer, row)
         _check_nothing_lost(tokenizer, row, text, number)
         _check_asked_alike(tokenizer, text, number)
@@ -66,7 +66,7 @@ def check_completions(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Train
 def _check_nothing_lost(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow, text: Rendered, number: int) -> None:
     """White space does not count: templates trim it."""
     for message in row["completion"]:
-        for content in filter(None, map(message.get, _TEXT_KEYS)):
+        for content in filter(None, map(message.get, TEXT_KEYS)):
             if not _is_learned(content, text):
                 raise InputError(
                     f"{template_name(tokenizer)} leaves {_lost(content, text)[:60]!r} out of the completion of row "
@@ -91,6 +91,18 @@ def _check_ends(tokenizer: "PreTrainedTokenizerBase", text: Rendered, number: in
             f"token that ends a turn ({', '.join(stops) or 'the tokenizer names none'}), so the model would never "
             "learn to stop; give base.chat_template a template that writes one after the assistant's words"
         )
+
+
+def describe_rows(tokenizer: "PreTrainedTokenizerBase", rows: "Dataset", *, max_length: int | None = None) -> str:
+    """Describe the first row of ``describe_row``, and how many rows teach nothing but the end of a turn."""
+    description = describe_row(tokenizer, rows[0], max_length=max_length)
+    empty = sum(not any(message.get(key) for message in row["completion"] for key in TEXT_KEYS) for row in rows)
+    if empty:
+        rows_named = count_noun(empty, "row")
+        description += (
+            f"--- {rows_named} of {len(rows)} with an empty completion: only the end of a turn is learned ---\n"
+        )
+    return description
 
 
 def describe_row(

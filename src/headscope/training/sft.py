@@ -89,6 +89,6 @@ def build_trainer(
 
     subject = launch.load_base(model_path, tokenizer)
     rendering.check_completions(subject.tokenizer, rows)
-    launch.write_rendered(out, rendering.describe_row(subject.tokenizer, rows[0], max_length=config.max_length))
+    launch.write_rendered(out, rendering.describe_rows(subject.tokenizer, rows, max_length=config.max_length))
     args = trl_config(config, out)
     return DurableSft(model=subject.model, args=args, train_dataset=rows, processing_class=subject.tokenizer)
