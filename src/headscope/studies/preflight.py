@@ -17,6 +17,7 @@ from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.folder import read_model_config, vocabulary_entries
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
+from headscope.model_files.weight_files import has_all_weights
 from headscope.runs import RunDirectory
 from headscope.runs.digests import file_digest
 from headscope.studies import rewards, sources, train
@@ -50,6 +51,8 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
         check_golds(sources.task(ref, study.data_dir).first(problems))
     shown = {}
     with launch.quiet():
+        for stage in _finished_stages(study, run):
+            _check_loads(stage)
         for speaker in _speakers(study, run):
             _check_prompts(study, speaker)
             if speaker.training is not None:
@@ -100,6 +103,25 @@ def _speakers(study: Study, run: RunDirectory) -> Iterator[_Speaker]:
             final = checkpoint_stages(study, variant, run, None)[-1]
             _check_different(base, final)
             yield _Speaker(final, tokenizer_of(final))
+
+
+def _finished_stages(study: Study, run: RunDirectory) -> Iterator[Stage]:
+    """Yield the base, every checkpoint of a variant trained elsewhere, and the teachers of those trained here."""
+    yield base_stage(study)
+    for variant in study.variants:
+        if variant.train is None:
+            yield from checkpoint_stages(study, variant, run, None)
+        elif (teacher := teacher_stage(study, variant.train)) is not None:
+            yield teacher
+
+
+def _check_loads(stage: Stage) -> None:
+    """Raise InputError if a stage's weights have no place in its class, or an adapter's base's; none are read."""
+    from headscope.models.loading import check_loads
+
+    files = files_of(stage)
+    if files is not None and has_all_weights(files):
+        check_loads(str(files), trust_remote_code=stage.config.trust_remote_code)
 
 
 def _check_different(base: Stage, final: Stage) -> None:
