@@ -50,7 +50,11 @@ def other(bench: Bench) -> Path:
 def test_a_variant_that_is_the_base_is_refused_by_name(bench: Bench, other: Path) -> None:
     copy = bench.model("copy")
     (copy / "chat_template.jinja").write_text((copy / "chat_template.jinja").read_text() + " ")
-    for same in (bench.base, copy):
+    resaved = bench.folder / "resaved"  # in files of another number and other metadata
+    load_model(bench.base).model.save_pretrained(resaved, max_shard_size="10KB")
+    load_model(bench.base).tokenizer.save_pretrained(resaved)
+    assert len(list(resaved.glob("*.safetensors"))) > 1
+    for same in (bench.base, copy, resaved):
         said = resolve(bench, f"variants.a.model='{same}'", code=2)
         assert f"variant a ({same}) has the same weights as the base ({bench.base})" in said
     assert "study bad is valid" in resolve(bench, f"variants.a.model='{other}'")

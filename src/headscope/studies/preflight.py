@@ -6,7 +6,6 @@ for a verdict. Reads tokenizers and data, no weights.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
@@ -17,11 +16,18 @@ from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.folder import read_model_config, vocabulary_entries
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
-from headscope.model_files.weight_files import has_all_weights
+from headscope.model_files.weight_files import has_all_weights, have_same_weights
 from headscope.runs import RunDirectory
-from headscope.runs.digests import file_digest
 from headscope.studies import rewards, sources, train
-from headscope.studies.stages import Stage, base_stage, checkpoint_stages, files_of, teacher_stage, variant_model
+from headscope.studies.stages import (
+    Stage,
+    base_stage,
+    checkpoint_stages,
+    files_of,
+    local_files,
+    teacher_stage,
+    variant_model,
+)
 from headscope.studies.study import GrpoTraining, SftTraining, Study, TaskRef, Training
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import distill, launch, rendering
@@ -126,17 +132,20 @@ def _check_loads(stage: Stage) -> None:
 
 def _check_different(base: Stage, final: Stage) -> None:
     """Raise InputError if a variant has the base's weights and is asked as the base is."""
-    if base.chat == final.chat and _weights(base) == _weights(final):
+    if base.chat == final.chat and _have_same_weights(base, final):
         raise InputError(
             f"variant {final.variant} ({final.folder}) has the same weights as the base ({base.folder}); name the "
             "post-trained model, or ask one of them otherwise (chat:)"
         )
 
 
-def _weights(stage: Stage) -> object:
-    """What tells weights apart: the bytes of a folder's, or the hub id with its revision."""
-    folder = Path(stage.folder)
-    return sorted(file_digest(path) for path in folder.glob("*.safetensors")) if folder.is_dir() else stage.digest
+def _have_same_weights(base: Stage, final: Stage) -> bool:
+    base_files = local_files(base.folder, base.config.revision)
+    final_files = local_files(final.folder, final.config.revision)
+    # An adapter's tensors are not its model's, and a hub model still to fetch has none.
+    if base_files is None or final_files is None or not (has_all_weights(base_files) and has_all_weights(final_files)):
+        return base.digest == final.digest
+    return have_same_weights(base_files, final_files)
 
 
 def _check_prompts(study: Study, speaker: _Speaker) -> None:
