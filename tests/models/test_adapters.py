@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, PrefixTuningConfig, TaskType, get_peft_model
+from peft import AdaptionPromptConfig, LoraConfig, PeftModel, PrefixTuningConfig, TaskType, get_peft_model
 from tests import tiny_models
 from tests.precision import EXACT
 from torch import nn
@@ -16,6 +16,7 @@ from torch import nn
 from headscope.circuits import attribute, exact_heads, faithfulness_curve
 from headscope.errors import InputError
 from headscope.interventions import edit_weights, mean, zero
+from headscope.model_files.folder import check_weights
 from headscope.models import as_model, head_access, load_model
 from headscope.models.adapters import merged_copy, merged_layer
 from headscope.models.projections import linear_weight
@@ -150,10 +151,43 @@ def test_the_merged_layer_follows_the_weights() -> None:
     assert isinstance(merged_layer(layer), nn.Linear)
 
 
+def test_a_bias_that_no_weight_can_hold_is_refused(ragged_pairs: Any, tmp_path: Path) -> None:
+    tiny_models.tiny_model("llama").save_pretrained(tmp_path / "base")
+    base = load_model(tmp_path / "base").model
+    model = get_peft_model(base, LoraConfig(r=2, target_modules=["o_proj"], lora_bias=True)).eval()
+    with pytest.raises(InputError, match=r"a bias \(lora_bias=True\) on a layer that has none.*lora_bias=False"):
+        attribute(model, ragged_pairs(count=2), nodes=2)
+    model.save_pretrained(tmp_path / "adapter")
+    for check in (load_model, check_weights):
+        with pytest.raises(
+            InputError, match=r"lora_bias=True\) on model\.layers\.0\.self_attn\.o_proj, which has none"
+        ):
+            check(tmp_path / "adapter")
+
+
+@torch.no_grad()
+def test_a_bias_on_a_layer_with_one_is_merged(tmp_path: Path) -> None:
+    tiny_models.tiny_model("llama", attention_bias=True).save_pretrained(tmp_path / "base")
+    base = load_model(tmp_path / "base").model
+    config = LoraConfig(r=2, target_modules=["o_proj"], lora_bias=True, init_lora_weights=False)
+    model = get_peft_model(base, config).eval()
+    model.save_pretrained(tmp_path / "adapter")
+    assert torch.allclose(load_model(tmp_path / "adapter").model(IDS).logits, model(IDS).logits, atol=1e-4)
+
+
+def test_an_adapter_inside_attention_is_named() -> None:
+    config = AdaptionPromptConfig(adapter_len=2, adapter_layers=1, task_type=TaskType.CAUSAL_LM)
+    model = get_peft_model(tiny_models.tiny_model("llama"), config).eval()
+    with pytest.raises(
+        InputError, match="the adapter is of type ADAPTION_PROMPT, which adds tokens and changes no weights"
+    ):
+        head_access(as_model(model))
+
+
 def test_adapters_that_are_tokens_are_refused() -> None:
     model = tiny_models.tiny_model("llama")
     prefixed = get_peft_model(model, PrefixTuningConfig(task_type=TaskType.CAUSAL_LM, num_virtual_tokens=2))
-    with pytest.raises(InputError, match="PREFIX_TUNING, which adds tokens and changes no weights"):
+    with pytest.raises(InputError, match="type PREFIX_TUNING, which adds tokens and changes no weights"):
         as_model(prefixed)
 
 

@@ -1,10 +1,12 @@
 """Loading: what comes back, and one sentence for everything that cannot be loaded."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from transformers import MptConfig, MptForCausalLM, PreTrainedTokenizerFast
@@ -86,3 +88,16 @@ def test_a_config_that_calls_differing_embeddings_tied_is_corrected(tiny_model: 
     assert not load_model(tmp_path / "untied").model.config.tie_word_embeddings
     tiny_model("llama", tie_word_embeddings=True).save_pretrained(tmp_path / "tied")
     assert load_model(tmp_path / "tied").model.config.tie_word_embeddings
+
+
+def test_weights_without_a_place_are_refused_and_not_called_ignorable(
+    folder: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)
+    tensors = load_file(folder / "model.safetensors")
+    save_file(tensors | {"score.weight": torch.zeros(2, 32)}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(
+        InputError, match=r"has 1 weight without a place in Qwen3ForCausalLM, the first is score\.weight"
+    ):
+        load_model(folder)
+    assert "ignored" not in caplog.text

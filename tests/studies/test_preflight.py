@@ -1,6 +1,9 @@
 """``validate --resolve``: what would fail hours later is refused in one sentence, and what is fine passes."""
 
 import json
+import re
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +11,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.studies.bench import Bench
+from tests.studies.test_bad_models import biased, headless, narrow, weights
 
 from headscope.cli.main import main
+from headscope.errors import InputError
+from headscope.models import load_model
 
 SFT = "variants.0={{name: a, train: {{preset: lab-sft, max_steps: 1, batch_size: 2, {}}}}}"
 GRPO = "variants.0={{name: a, train: {{preset: lab-grpo, max_steps: 1, prompts_per_step: 2, samples: 2, {}}}}}"
@@ -44,12 +50,57 @@ def other(bench: Bench) -> Path:
 def test_a_variant_that_is_the_base_is_refused_by_name(bench: Bench, other: Path) -> None:
     copy = bench.model("copy")
     (copy / "chat_template.jinja").write_text((copy / "chat_template.jinja").read_text() + " ")
-    for same in (bench.base, copy):
+    resaved = bench.folder / "resaved"  # in files of another number and other metadata
+    load_model(bench.base).model.save_pretrained(resaved, max_shard_size="10KB")
+    load_model(bench.base).tokenizer.save_pretrained(resaved)
+    assert len(list(resaved.glob("*.safetensors"))) > 1
+    for same in (bench.base, copy, resaved):
         said = resolve(bench, f"variants.a.model='{same}'", code=2)
         assert f"variant a ({same}) has the same weights as the base ({bench.base})" in said
     assert "study bad is valid" in resolve(bench, f"variants.a.model='{other}'")
     # One model asked in two modes is a comparison.
     assert "is valid" in resolve(bench, "base.chat.enable_thinking=true", "variants.a.chat.enable_thinking=false")
+
+
+# What the names and shapes of a folder's weights tell, held against the class that would load them.
+MISFITS: dict[str, tuple[Callable[[dict[str, torch.Tensor]], None], str]] = {
+    "bias": (
+        biased,
+        "has 1 weight without a place in Qwen3ForCausalLM, the first is model.layers.1.self_attn.q_proj.bias",
+    ),
+    "head of a classifier": (
+        lambda tensors: tensors.update({"score.weight": torch.zeros(2, 32)}),
+        "has 1 weight without a place in Qwen3ForCausalLM, the first is score.weight; load it as it was trained",
+    ),
+    "missing": (
+        headless,
+        "lacks 1 of its weights, the first is model.layers.1.self_attn.o_proj.weight; all are needed",
+    ),
+    "narrow": (narrow, "has 1 weight of another shape than its config says, the first is model.layers.1.mlp.up_proj.w"),
+}
+
+
+@pytest.mark.parametrize("case", MISFITS)
+def test_weights_that_do_not_fit_their_class_are_refused_before_they_are_read(
+    bench: Bench, other: Path, case: str
+) -> None:
+    change, words = MISFITS[case]
+    weights(change)(other)
+    last = bench.model("run/checkpoint-2")
+    with_other_norm = load_file(last / "model.safetensors")
+    with_other_norm["model.norm.weight"] *= 2
+    save_file(with_other_norm, last / "model.safetensors", metadata={"format": "pt"})
+    shutil.copytree(other, bench.folder / "run" / "checkpoint-1")
+    checkpoints = f'{{"name": "a", "checkpoints": "{bench.folder}/run/checkpoint-*"}}'
+    for settings in (
+        (f"variants.a.model='{other}'",),
+        (f"base.model='{other}'", "variants=[]"),
+        (f"variants.0={checkpoints}",),
+    ):
+        said = resolve(bench, *settings, code=2)
+        assert words in said
+    with pytest.raises(InputError, match=re.escape(words)):
+        load_model(other)
 
 
 def test_every_model_is_asked_a_prompt_of_every_task(bench: Bench, other: Path) -> None:

@@ -32,6 +32,7 @@ _SHAPE = {
     "heads": ("num_attention_heads", "n_head"),
 }
 _VOCABULARY = ("vocab_size",)
+_LORA_BIAS = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_B(?:\.\w+)?\.bias")
 _LORA = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight")
 
 
@@ -148,6 +149,12 @@ def _check_adapter_fits(folder: Path, tensors: Mapping[str, StoredTensor], model
     for name, factor in tensors.items():
         match = _LORA.fullmatch(name)
         weight = weights.get(f"{match[1]}.weight") if match is not None else None
+        biased = _LORA_BIAS.fullmatch(name)
+        if biased is not None and f"{biased[1]}.weight" in weights and f"{biased[1]}.bias" not in weights:
+            raise InputError(
+                f"adapter {folder} has a bias (lora_bias=True) on {biased[1]}, which has none, so that merged weights "
+                "cannot hold it; train it with lora_bias=False, or on layers with a bias"
+            )
         fault = None
         if layers is not None and layer_of(name) >= layers:
             fault = f"{name} is there and the base has {layers} layers"

@@ -12,6 +12,8 @@ from headscope.storage import check_keys, read_object
 ModelConfig = Mapping[str, Any]
 """A model's ``config.json``."""
 SINGLE, INDEX = "model.safetensors", "model.safetensors.index.json"
+_CHUNK = 2**24
+"""Bytes compared at once."""
 _FLOATS = ("F16", "BF16", "F32", "F64")
 # Buffers that are stored as integers in models of full precision: causal masks (GPT-2, GPT-NeoX) and positions.
 _INTEGER_BUFFERS = re.compile(r"(bias|_ids)$")
@@ -82,6 +84,52 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
             f"model folder {path.parent} is half-written: {path.name} is missing or shorter than its header says"
         )
     return {name: StoredTensor(entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
+
+
+def have_same_weights(first: Path, second: Path) -> bool:
+    """Tell whether two folders hold the same tensors, bit for bit, however they are spread over files.
+
+    Reads up to the first difference.
+    """
+    tensors, others = read_tensors(first), read_tensors(second)
+    if tensors != others:
+        return False
+    spans, other_spans = _tensor_spans(first), _tensor_spans(second)
+    return all(_hold_same_bytes(span, other_spans[name]) for name, span in spans.items())
+
+
+class _Span(NamedTuple):
+    """Where a tensor's bytes lie."""
+
+    file: Path
+    start: int
+    length: int
+
+
+def _tensor_spans(folder: Path) -> dict[str, _Span]:
+    """Return where every tensor of a whole model lies."""
+    names = set(_read_index(folder / INDEX).values()) if (folder / INDEX).is_file() else {SINGLE}
+    spans = {}
+    for path in sorted(folder / name for name in names):
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length))
+        header.pop("__metadata__", None)
+        for name, entry in header.items():
+            start, end = entry["data_offsets"]
+            spans[name] = _Span(path, 8 + length + start, end - start)
+    return spans
+
+
+def _hold_same_bytes(first: _Span, second: _Span) -> bool:
+    with first.file.open("rb") as one_file, second.file.open("rb") as other_file:
+        one_file.seek(first.start)
+        other_file.seek(second.start)
+        for offset in range(0, first.length, _CHUNK):
+            size = min(_CHUNK, first.length - offset)
+            if one_file.read(size) != other_file.read(size):
+                return False
+    return True
 
 
 def is_pointer(path: Path) -> bool:

@@ -35,12 +35,13 @@ def is_peft_model(model: object) -> "TypeGuard[PeftModel]":
 def base_of_peft(model: "PeftModel") -> PreTrainedModel:
     """Return the Hugging Face model inside a ``PeftModel``, the adapter's layers in place.
 
-    Raises InputError for adapters that are tokens or prefixes: they are in no layer's weights.
+    Raises InputError for adapters that are tokens or prefixes, also those that attention itself adds (adaption
+    prompts): they are in no layer's weights.
     """
     config = model.active_peft_config
-    if config.is_prompt_learning:
+    if config.is_prompt_learning or config.is_adaption_prompt:
         raise InputError(
-            f"the adapter is a {config.peft_type.value}, which adds tokens and changes no weights; "
+            f"the adapter is of type {config.peft_type.value}, which adds tokens and changes no weights; "
             "adapters in the layers (LoRA and its kin) can be studied"
         )
     return model.get_base_model()
@@ -54,7 +55,8 @@ def has_adapter(module: nn.Module) -> bool:
 def merged_layer(module: nn.Module) -> nn.Module:
     """Return the plain layer that ``module`` computes: itself, or a copy with its active adapters merged in.
 
-    The copy is kept until the layer's weights change or ``clear_merged_layers`` is called.
+    The copy is kept until the layer's weights change or ``clear_merged_layers`` is called. Raises InputError for an
+    adapter that PEFT cannot merge.
     """
     if _is_replacement(module):
         return _active_replacement(module)
@@ -154,6 +156,22 @@ def _merge_copy(module: Any) -> nn.Module:
         if twin.merged:
             twin.unmerge()
     elif not twin.merged:
-        twin.merge()
+        _merge(twin)
     layer: nn.Module = twin.get_base_layer()
     return layer
+
+
+def _merge(module: Any) -> None:
+    try:
+        module.merge()
+    except (RuntimeError, ValueError, NotImplementedError) as error:
+        if any(getattr(module, "lora_bias", {}).values()) and module.get_base_layer().bias is None:
+            raise InputError(
+                "the adapter has a bias (lora_bias=True) on a layer that has none, so its weights cannot hold it; "
+                "train it with lora_bias=False, or on layers with a bias"
+            ) from error
+        adapters, reason = ", ".join(module.active_adapters), str(error).strip().splitlines()[0]
+        raise InputError(
+            f"adapter {adapters} cannot be merged into a {type(module.get_base_layer()).__name__} layer: {reason}; "
+            "heads are read from merged weights, so take another kind of adapter"
+        ) from error

@@ -2,9 +2,9 @@
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from huggingface_hub.errors import StrictDataclassError
@@ -109,10 +109,29 @@ def without_progress_bars() -> Iterator[None]:
             logging.enable_progress_bar()
 
 
+def check_loads(path_or_id: str, *, revision: str | None = None, trust_remote_code: bool = False) -> None:
+    """Raise InputError if a model's class and its stored weights do not fit. Reads names and shapes, no weights.
+
+    path_or_id: a folder or hub id whose files are on this machine.
+    """
+    options = {"revision": revision, "trust_remote_code": trust_remote_code, "local_files_only": True}
+    with suppress(NotImplementedError):  # code that computes when it is built cannot run without numbers
+        _read_weights(path_or_id, {**options, "device_map": "meta"})
+
+
 def _load_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
+    model = _read_weights(name, options)
+    if any(has_adapter(module) for module in model.modules()):  # the hub id of an adapter
+        merge_adapters(model)
+    untie_differing_embeddings(model)
+    return model.eval()
+
+
+def _read_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
+    """Return the model that Hugging Face makes of a folder or hub id, if all its weights found their place."""
     _check_not_quantised(name, options)
     try:
-        with without_progress_bars():
+        with without_progress_bars(), _without_load_report():
             model, report = AutoModelForCausalLM.from_pretrained(
                 name, use_safetensors=True, output_loading_info=True, ignore_mismatched_sizes=True, **options
             )
@@ -123,10 +142,18 @@ def _load_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
     if missing := sorted(report["missing_keys"]):  # Hugging Face would go on with random numbers there
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
     _check_places(name, model, report)
-    if any(has_adapter(module) for module in model.modules()):  # the hub id of an adapter
-        merge_adapters(model)
-    untie_differing_embeddings(model)
-    return model.eval()
+    return cast(PreTrainedModel, model)
+
+
+@contextmanager
+def _without_load_report() -> Iterator[None]:
+    """Hide the table in which ``transformers`` says that weights without a place can be ignored."""
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 def _check_not_quantised(name: str, options: dict[str, object]) -> None:

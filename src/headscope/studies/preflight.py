@@ -6,7 +6,6 @@ for a verdict. Reads tokenizers and data, no weights.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
@@ -17,10 +16,18 @@ from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.folder import read_model_config, vocabulary_entries
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
+from headscope.model_files.weight_files import has_all_weights, have_same_weights
 from headscope.runs import RunDirectory
-from headscope.runs.digests import file_digest
 from headscope.studies import rewards, sources, train
-from headscope.studies.stages import Stage, base_stage, checkpoint_stages, files_of, teacher_stage, variant_model
+from headscope.studies.stages import (
+    Stage,
+    base_stage,
+    checkpoint_stages,
+    files_of,
+    local_files,
+    teacher_stage,
+    variant_model,
+)
 from headscope.studies.study import GrpoTraining, SftTraining, Study, TaskRef, Training
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import distill, launch, rendering
@@ -50,6 +57,8 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
         check_golds(sources.task(ref, study.data_dir).first(problems))
     shown = {}
     with launch.quiet():
+        for stage in _finished_stages(study, run):
+            _check_loads(stage)
         for speaker in _speakers(study, run):
             _check_prompts(study, speaker)
             if speaker.training is not None:
@@ -102,19 +111,41 @@ def _speakers(study: Study, run: RunDirectory) -> Iterator[_Speaker]:
             yield _Speaker(final, tokenizer_of(final))
 
 
+def _finished_stages(study: Study, run: RunDirectory) -> Iterator[Stage]:
+    """Yield the base, every checkpoint of a variant trained elsewhere, and the teachers of those trained here."""
+    yield base_stage(study)
+    for variant in study.variants:
+        if variant.train is None:
+            yield from checkpoint_stages(study, variant, run, None)
+        elif (teacher := teacher_stage(study, variant.train)) is not None:
+            yield teacher
+
+
+def _check_loads(stage: Stage) -> None:
+    """Raise InputError if a stage's weights have no place in its class, or an adapter's base's; none are read."""
+    from headscope.models.loading import check_loads
+
+    files = files_of(stage)
+    if files is not None and has_all_weights(files):
+        check_loads(str(files), trust_remote_code=stage.config.trust_remote_code)
+
+
 def _check_different(base: Stage, final: Stage) -> None:
     """Raise InputError if a variant has the base's weights and is asked as the base is."""
-    if base.chat == final.chat and _weights(base) == _weights(final):
+    if base.chat == final.chat and _have_same_weights(base, final):
         raise InputError(
             f"variant {final.variant} ({final.folder}) has the same weights as the base ({base.folder}); name the "
             "post-trained model, or ask one of them otherwise (chat:)"
         )
 
 
-def _weights(stage: Stage) -> object:
-    """What tells weights apart: the bytes of a folder's, or the hub id with its revision."""
-    folder = Path(stage.folder)
-    return sorted(file_digest(path) for path in folder.glob("*.safetensors")) if folder.is_dir() else stage.digest
+def _have_same_weights(base: Stage, final: Stage) -> bool:
+    base_files = local_files(base.folder, base.config.revision)
+    final_files = local_files(final.folder, final.config.revision)
+    # An adapter's tensors are not its model's, and a hub model still to fetch has none.
+    if base_files is None or final_files is None or not (has_all_weights(base_files) and has_all_weights(final_files)):
+        return base.digest == final.digest
+    return have_same_weights(base_files, final_files)
 
 
 def _check_prompts(study: Study, speaker: _Speaker) -> None:

@@ -222,19 +222,20 @@ def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
 
 
 def _lent(base: ModelConfig, config: ModelConfig) -> ModelConfig:
-    """The variant's settings, with the base's tokenizer and chat template if its folder holds no tokenizer."""
-    folder = _local_files(config)
+    """The variant's settings, with the base's tokenizer and chat template if its files hold no tokenizer."""
+    path = model_path(config.model)
+    folder = local_files(path, config.revision)
     if config.tokenizer is not None or folder is None or has_tokenizer(folder):
         return config
+    if not Path(path).is_dir() and adapter_base(folder) is None:
+        return config  # the hub may still have to send its tokenizer
     template = config.chat_template or base.chat_template
     return config.model_copy(update={"tokenizer": base.tokenizer or base.model, "chat_template": template})
 
 
-def _local_files(config: ModelConfig) -> Path | None:
-    """Return a model's folder, or that of an adapter of the hub; None for other hub models: files may be to come."""
-    path = model_path(config.model)
-    folder = Path(path) if Path(path).is_dir() else hub.cached_snapshot(path, config.revision)
-    return folder if folder is None or folder == Path(path) or adapter_base(folder) is not None else None
+def local_files(model: str, revision: str | None) -> Path | None:
+    """Return the folder on this machine that holds a model's own files; None for a hub model not yet fetched."""
+    return Path(model) if Path(model).is_dir() else hub.cached_snapshot(model, revision)
 
 
 def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
@@ -315,8 +316,7 @@ def _finished_teacher(study: Study, training: Training | None) -> ModelConfig | 
 
 def files_of(stage: Stage) -> Path | None:
     """Return the folder on this machine that has the stage's config and tokenizer; None where none has."""
-    local = Path(stage.folder)
-    folder = local if local.is_dir() else hub.cached_snapshot(stage.folder, stage.config.revision)
+    folder = local_files(stage.folder, stage.config.revision)
     return None if folder is None else whole_model_folder(folder)
 
 
