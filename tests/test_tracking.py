@@ -249,3 +249,20 @@ def test_random_states_modes_and_hooks_are_left_alone(ragged_pairs: Callable[...
         draw_and_fail()
     assert (torch.rand(1), random.random(), np.random.rand()) == expected
     assert [module.training for module in model.modules()] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"bogus": 1}, r"attribute has no setting 'bogus' \(allowed: .*metric"),
+        ({"node": 4}, r"attribute has no setting 'node' \(did you mean 'nodes'\?\)"),
+        ({"metric": "kll"}, r"metric 'kll' is unknown \(did you mean 'kl'\?\)"),
+        ({"method": "eap-ag"}, r"method 'eap-ag' is unknown"),
+        ({"keep_pairs": True}, r"setting keep_pairs is the tracker's own; leave it out"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused_before_training(
+    settings: dict[str, Any], words: str, pairs: Pairs, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=words):
+        HeadTracker(pairs, out=tmp_path, **settings)

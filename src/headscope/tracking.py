@@ -31,6 +31,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import CallbackHandler
 
 from headscope.circuits import attribute
+from headscope.circuits.attribution import check_settings
 from headscope.comparison import Resampling, emergence_by_method
 from headscope.comparison.inclusion import EMERGENCE_METHODS, EmergenceMethod
 from headscope.comparison.variant import compare_checkpoints
@@ -86,6 +87,9 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         if fresh is None and len(pairs) < 2:
             raise InputError(f"found {len(pairs)} pair; without fresh pairs every second one is kept for the null")
         Resampling(fraction, resamples, seed)
+        if own := settings.keys() & {"keep_pairs", "progress"}:
+            raise InputError(f"setting {min(own)} is the tracker's own; leave it out")
+        check_settings(settings)
         self.run = RunDirectory(Path(out))
         self._every = every
         self._pairs = {"main": pairs[::2], "fresh": pairs[1::2]} if fresh is None else {"main": pairs, "fresh": fresh}

@@ -11,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from headscope.errors import InputError
 from headscope.model_files import hub
 from headscope.model_files.folder import adapter_base, check_weights, whole_model_folder
+from headscope.model_files.named_models import named_model
+from headscope.models import load_model
 
 peft = pytest.importorskip("peft")
 
@@ -39,6 +41,22 @@ def test_an_adapter_of_a_base_that_is_there_passes(folders: tuple[Path, Path]) -
     assert adapter_base(adapter) == str(base)
     assert adapter_base(base) is None
     assert whole_model_folder(adapter) == whole_model_folder(base) == base
+
+
+def test_a_base_may_have_a_name_that_headscope_lists(tmp_path: Path) -> None:
+    model = load_model("lab-s").model
+    adapted = peft.get_peft_model(
+        model, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    ).eval()
+    adapted.peft_config["default"].base_model_name_or_path = "lab-s"
+    adapted.save_pretrained(tmp_path)
+    check_weights(tmp_path)
+    assert whole_model_folder(tmp_path) == Path(str(named_model("lab-s")))
+    ids = torch.arange(3, 15)[None]
+    assert torch.allclose(load_model(tmp_path).model(ids).logits, adapted(ids).logits, atol=1e-4)
+    rewrite(tmp_path, base_model_name_or_path="lab-z")
+    with pytest.raises(InputError, match="built-in model 'lab-z' does not exist"):
+        check_weights(tmp_path)
 
 
 @pytest.mark.parametrize(

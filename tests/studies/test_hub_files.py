@@ -7,7 +7,7 @@ import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tests.studies.bench import Bench
-from tests.studies.test_bad_models import cut, extra_token, one_layer_more, unmerged, weights, without
+from tests.studies.test_bad_models import cut, extra_token, one_layer_more, pickled, unmerged, weights
 from tests.studies.test_hub_revisions import publish
 
 from headscope.errors import InputError
@@ -32,7 +32,7 @@ SPOILED: dict[str, tuple[Callable[[Path], None], str]] = {
     "unmerged adapter": (weights(unmerged), "holds 2 weights of an adapter that is not merged"),
     "tokenizer": (extra_token, "has token '<think-hard>' with id 79 and the embedding has 79 rows"),
     "cut short": (cut, "is half-written: model.safetensors is missing or shorter than its header says"),
-    "no weights": (without("model.safetensors"), "has no weights; safetensors are needed"),
+    "pickles alone": (pickled, "has only pytorch_model.bin, which could run code when read"),
 }
 
 
@@ -55,6 +55,10 @@ def test_weights_that_the_hub_still_has_to_send_are_not_missed(
     folder = bench.model()
     (folder / "model.safetensors").unlink()
     publish(cache, MODEL, "main", folder)
+    said = bench.refused("validate --resolve", f"variants.a.model={MODEL}")
+    assert (
+        f"the weights of model {MODEL} are not all on this machine, and the hub cannot be reached; fetch them" in said
+    )
     monkeypatch.setattr(hub, "is_reachable", lambda: True)
     study = read_study(str(bench.study), [f"variants.a.model={MODEL}"])
     (stage,) = checkpoint_stages(study, study.variants[0], RunDirectory(bench.out), None)

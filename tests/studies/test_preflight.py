@@ -265,7 +265,7 @@ def test_grpo_data_needs_answers_rewards_and_enough_prompts(bench: Bench) -> Non
     said = resolve(bench, GRPO.format(f"dataset: '{path}', rewards: [plan]"), code=2)
     assert "reward plan reads the lab's step labels" in said
     said = resolve(bench, GRPO.format(f"dataset: '{path}'").replace("step: 2", "step: 3"), code=2)
-    assert "2 prompts cannot fill a step of prompts_per_step 3" in said
+    assert "2 prompts cannot fill a step of prompts_per_step 3; lower prompts_per_step to at most 2" in said
     path = bench.file("chat.jsonl", '{"prompt": [{"role": "user", "content": "?E0"}], "answer": "5"}\n')
     assert "a list in column 'prompt'" in resolve(bench, GRPO.format(f"dataset: '{path}'"), code=2)
     path = bench.file("open.jsonl", '{"prompt": "?E0"}\n')

@@ -78,7 +78,10 @@ def test_a_tokenizer_of_other_ids_is_refused(bench: Bench) -> None:
     lender = bench.model("lender")
     swapped_tokens(lender)
     said = bench.refused("eval", f"base.tokenizer='{lender}'", "variants=[]", start="failed: samples base")
-    assert f"tokenizer {lender} has another vocabulary than model {bench.base}: token '0' is 48 in it and 47" in said
+    assert (
+        f"tokenizer {lender} has another vocabulary than the tokenizer of {bench.base}: token '0' is 48 in it" in said
+    )
+    assert said.endswith("give a tokenizer with the ids that the model was trained on")
     # A model without a tokenizer of its own tells how many ids it has, and no more.
     bare = bench.model("bare")
     without("tokenizer.json", "tokenizer_config.json")(bare)

@@ -3,14 +3,16 @@
 A new method is a function with the signature of ``exact_edges`` and a line in the table.
 """
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
 from headscope.circuits.exact_patching import exact_edges
 from headscope.circuits.gradient_attribution import eap, eap_ig
-from headscope.circuits.objective import Metric
+from headscope.circuits.objective import Metric, check_metric
 from headscope.errors import InputError, suggestion
 from headscope.measures.quadrature import quadrature
 from headscope.models import Subject
@@ -95,6 +97,19 @@ def attribute(
         progress=progress,
         **{name: options[name] for name in row.options},
     )
+
+
+def check_settings(settings: Mapping[str, Any]) -> None:
+    """Raise InputError unless ``attribute`` takes these keyword arguments, before there is a model to score."""
+    defaults = {}
+    for name, parameter in inspect.signature(attribute).parameters.items():
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            defaults[name] = parameter.default
+    for name in settings.keys() - defaults.keys():
+        raise InputError(f"attribute has no setting {name!r}{suggestion(name, defaults)}")
+    given = defaults | dict(settings)
+    _check_options(given["method"], given["kv"], given["rule"], given["nodes"])
+    check_metric(given["metric"])
 
 
 def _check_options(method: str, kv: str, rule: str, nodes: int | str) -> None:

@@ -21,6 +21,14 @@ METRICS = ("kl", "logit_diff", "nll")
 Metric = Callable[[Tensor, Tensor], Tensor]
 
 
+def check_metric(metric: object) -> None:
+    """Raise InputError unless it is a metric's name or a function."""
+    if isinstance(metric, str) and metric not in METRICS:
+        raise InputError(f"metric {metric!r} is unknown{suggestion(metric, METRICS)}")
+    if not isinstance(metric, str) and not callable(metric):
+        raise InputError(f"metric is a {type(metric).__name__}; give one of {', '.join(METRICS)} or a function")
+
+
 @dataclass(frozen=True, eq=False)
 class Objective:
     """A metric bound to a batch; every metric is a loss, larger if the clean behaviour is weaker.
@@ -42,12 +50,7 @@ class Objective:
         return cls(metric, batch, logits[:, 0], logits[:, 1])
 
     def __post_init__(self) -> None:
-        if isinstance(self.metric, str) and self.metric not in METRICS:
-            raise InputError(f"metric {self.metric!r} is unknown{suggestion(self.metric, METRICS)}")
-        if not isinstance(self.metric, str) and not callable(self.metric):
-            raise InputError(
-                f"metric is a {type(self.metric).__name__}; give one of {', '.join(METRICS)} or a function"
-            )
+        check_metric(self.metric)
 
     def losses(self, logits: Float[Tensor, "pair 2 column vocab"]) -> Float[np.ndarray, "pair 2"]:
         """Return the metric of the clean and the corrupt run.

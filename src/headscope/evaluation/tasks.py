@@ -172,7 +172,7 @@ def _from_file(spec: TaskFile) -> Task:
     rows = read_table(path, "task file")
     question = spec.question or _first_present(rows, _QUESTION_COLUMNS) or _QUESTION_COLUMNS[0]
     needed = (question, spec.answer, spec.id, spec.group, spec.aliases, spec.solution, *spec.options)
-    _require(rows, [column for column in needed if column is not None], str(path))
+    _require(rows, [column for column in needed if column is not None], f"task file {path}")
     columns = _Columns(question, spec.answer, spec.aliases, spec.options)
     kind = "choice" if spec.options else spec.kind
     problems = []

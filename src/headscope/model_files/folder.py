@@ -71,8 +71,14 @@ def check_cached(model: str, revision: str | None = None) -> None:
         return
     if (snapshot / "config.json").is_file():
         check_full_precision(model, read_model_config(snapshot))
-    if not _is_fetched(snapshot) and hub.is_reachable():
-        return
+    if not _is_fetched(snapshot):
+        if hub.is_reachable():
+            return
+        if unsupported_format(snapshot) is None:
+            raise InputError(
+                f"the weights of model {model} are not all on this machine, and the hub cannot be reached; fetch them "
+                f"with hf download {model}"
+            )
     try:
         check_weights(snapshot)
     except InputError as error:

@@ -12,12 +12,20 @@ from headscope.storage import read_object
 _NEVER_WRITTEN = re.compile("image|audio|video|vision")
 
 
+_ONE_VOCABULARY = "only models of one vocabulary are compared, but for tokens at the end"
+
+
 def check_token_ids(
-    base: Mapping[str, int], variant: Mapping[str, int], *, variant_name: str = "variant", base_name: str = "base"
+    base: Mapping[str, int],
+    variant: Mapping[str, int],
+    *,
+    variant_name: str = "variant",
+    base_name: str = "base",
+    advice: str = _ONE_VOCABULARY,
 ) -> None:
     """Raise InputError unless two vocabularies are equal, or one is the other with further tokens after its last id.
 
-    The message names the token of lowest id that differs.
+    The message names the token of lowest id that differs, and ends with ``advice``.
     """
     last = min(max(ids.values(), default=0) for ids in (base, variant))
 
@@ -35,11 +43,13 @@ def check_token_ids(
         in_variant, in_base = str(variant.get(token, "absent")), str(base.get(token, "absent"))
         raise InputError(
             f"{variant_name} has another vocabulary than {base_name}: token {token!r} is {in_variant} in it and "
-            f"{in_base} in {base_name}; only models of one vocabulary are compared, but for tokens at the end"
+            f"{in_base} in {base_name}; {advice}"
         )
 
 
-def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "variant") -> None:
+def check_same_vocabulary(
+    base: Path, variant: Path, *, variant_name: str = "variant", advice: str = _ONE_VOCABULARY
+) -> None:
     """Raise InputError if two folders' ``tokenizer.json`` give a token different ids (``check_token_ids``).
 
     Added tokens are free to differ: R1-style models rename their base's chat markers. A folder without the file
@@ -48,7 +58,7 @@ def check_same_vocabulary(base: Path, variant: Path, *, variant_name: str = "var
     paths = [folder / "tokenizer.json" for folder in (base, variant)]
     if not all(path.is_file() for path in paths) or paths[0].read_bytes() == paths[1].read_bytes():
         return
-    check_token_ids(_token_ids(paths[0]), _token_ids(paths[1]), variant_name=variant_name)
+    check_token_ids(_token_ids(paths[0]), _token_ids(paths[1]), variant_name=variant_name, advice=advice)
 
 
 def check_token_rows(folder: Path, rows: int) -> None:

@@ -201,4 +201,9 @@ def _check_teacher(study: Study, speaker: _Speaker, settings: Training) -> None:
     student_size, teacher_size = vocabulary_entries(base_files), vocabulary_entries(teacher_files)
     if student_size is not None and teacher_size is not None:
         distill.check_vocabulary(speaker.stage.folder, student_size, model_title(teacher.folder), teacher_size)
-    check_same_vocabulary(base_files, teacher_files, variant_name=f"teacher {teacher.folder}")
+    check_same_vocabulary(
+        base_files,
+        teacher_files,
+        variant_name=f"teacher {model_title(teacher.folder)}",
+        advice="give a teacher with the model's own vocabulary",
+    )

@@ -49,7 +49,12 @@ def _check_ids(stage: Stage, own: Any, borrowed: Any, name: str) -> None:
     if own is not None:
         added = {*own.get_added_vocab(), *borrowed.get_added_vocab()} - (known.keys() & lent.keys())
         plain = [{token: index for token, index in ids.items() if token not in added} for ids in (known, lent)]
-        check_token_ids(*plain, variant_name=f"tokenizer {name}", base_name=f"model {stage.folder}")
+        check_token_ids(
+            *plain,
+            variant_name=f"tokenizer {name}",
+            base_name=f"the tokenizer of {stage.folder}",
+            advice="give a tokenizer with the ids that the model was trained on",
+        )
     rows = _rows(stage)
     if rows is not None and max(lent.values()) >= rows:
         raise InputError(

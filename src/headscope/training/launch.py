@@ -148,7 +148,9 @@ def write_rendered(out: Path, text: str) -> None:
 def check_fills(rows: int, key: str, step: int) -> None:
     """Raise InputError if there are fewer prompts than a step takes."""
     if rows < step:
-        raise InputError(f"{rows} prompts cannot fill a step of {key} {step}")
+        raise InputError(
+            f"{rows} prompts cannot fill a step of {key} {step}; lower {key} to at most {rows}, or give more prompts"
+        )
 
 
 def check_vllm(vllm: bool) -> None:
