@@ -15,6 +15,7 @@ import pytest
 from safetensors.numpy import load_file
 from tests.precision import HALF_THE_BITS, relative
 
+from headscope.cli.main import main
 from headscope.errors import InputError
 from headscope.report.run_results import RunResults
 from headscope.report.tables.accuracy import accuracy
