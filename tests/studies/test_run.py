@@ -132,7 +132,7 @@ def test_every_unit_is_computed_again_from_its_record_with_the_same_bytes(
     assert f"measures     {3 * 2 - 1} of {3 * 2} the same" in told.out
     assert "other bytes in measures.json" in told.err
     assert main(["recompute", str(changed), "--kind", "measure"]) == 2
-    assert "has no units of kind 'measure'; did you mean 'measures'?" in capsys.readouterr().err
+    assert "has no units of kind 'measure' (did you mean 'measures'?)" in capsys.readouterr().err
 
 
 def test_the_same_command_reuses_everything(toy_run: Path, toy_study: Path) -> None:
