@@ -1,15 +1,15 @@
 """``recompute``: compute finished units again, each from its record alone, and compare the bytes."""
 
 import sys
-from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headscope.cli.options import Json, RunPath, print_json
+from headscope.cli.options import Json, RunPath, print_json, print_tables
 
 if TYPE_CHECKING:
+    from headscope.results.table import Row
     from headscope.studies.recompute import Recomputed
 
 Kinds = Annotated[list[str] | None, typer.Option("--kind", help="Only units of this kind. Repeatable.")]
@@ -41,14 +41,18 @@ def recompute_command(path: RunPath, kind: Kinds = None, json: Json = False) -> 
 
 
 def _print(units: "Sequence[Recomputed]") -> None:
-    """One line per kind, and one for every unit that is not the same."""
-    total = Counter(unit.kind for unit in units)
-    same = Counter(unit.kind for unit in units if unit.is_same)
-    for kind, count in total.items():
-        seconds = sum(unit.seconds for unit in units if unit.kind == kind)
-        print(f"{kind:<12} {same[kind]} of {count} the same, {seconds:.0f} s")
+    """One row per kind, and a line for every unit that is not the same."""
+    from headscope.results.table import Table
+
+    rows: list[Row] = []
+    for kind in dict.fromkeys(unit.kind for unit in units):
+        of_kind = [unit for unit in units if unit.kind == kind]
+        same = sum(unit.is_same for unit in of_kind)
+        seconds = round(sum(unit.seconds for unit in of_kind))
+        rows.append({"unit": kind, "computed": len(of_kind), "same": same, "seconds": seconds})
+    print_tables([Table("recomputed", tuple(rows))])
     for unit in units:
         if not unit.is_same:
             name = " ".join([unit.kind, *(str(label) for label in unit.labels.values() if label is not None)])
             print(f"{name}: {unit.reason or 'other bytes in ' + ', '.join(unit.differing)}", file=sys.stderr)
-    print(f"{same.total()} of {total.total()} units the same, byte for byte")
+    print(f"{sum(unit.is_same for unit in units)} of {len(units)} units the same, byte for byte")

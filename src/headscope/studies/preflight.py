@@ -13,6 +13,7 @@ from headscope.errors import InputError
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.measures.multiplicity import ALPHA
+from headscope.measures.permutation import fewest_draws
 from headscope.model_files.folder import read_model_config, vocabulary_entries
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
@@ -34,7 +35,7 @@ from headscope.training import distill, launch, rendering
 
 ROWS = 1000
 """Training rows looked at; the training itself looks at all."""
-FEWEST_CONTROLS = round(1 / ALPHA) - 1
+FEWEST_CONTROLS = fewest_draws()
 """Random sets with which p ≤ 0.05 can be reached."""
 
 

@@ -56,9 +56,7 @@ class TaskSource(Config):
     @classmethod
     def of(cls, ref: TaskRef, data_dir: str | None, first: int | None = None) -> "TaskSource":
         """Return the source of the first problems of a task, all for None."""
-        problems = task(ref, data_dir).first(first)
-        place = TaskPlace(ref=ref, data_dir=data_dir, first=first)
-        return cls(name=problems.name, digest=task_digest(problems.problems), place=place)
+        return _task_source(ref, data_dir, first)
 
     def task(self) -> Task:
         """Return the problems. Raises InputError if they are no longer those the unit was planned with."""
@@ -66,6 +64,14 @@ class TaskSource(Config):
         if task_digest(problems.problems) != self.digest:
             raise InputError(f"the problems of task {self.name} have changed since the study was planned; run it again")
         return problems
+
+
+@lru_cache(maxsize=64)
+def _task_source(ref: TaskRef, data_dir: str | None, first: int | None) -> TaskSource:
+    # A plan asks for the same few tasks once per unit, and a digest reads every problem.
+    problems = task(ref, data_dir).first(first)
+    place = TaskPlace(ref=ref, data_dir=data_dir, first=first)
+    return TaskSource(name=problems.name, digest=task_digest(problems.problems), place=place)
 
 
 def task_digest(problems: Sequence[Problem]) -> str:
