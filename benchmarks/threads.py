@@ -2,14 +2,16 @@
 
     python benchmarks/threads.py [MODEL …] [--repeats N]
 
-Prints a Markdown table of medians; the numbers of threads take turns. ``headscope.models.threads.SMALL_MODEL`` is read off it:
+Prints a Markdown table of medians; the numbers of threads take turns. ``models.threads.SMALL_MODEL`` is read off it:
 below it an operation takes one thread. On a busy machine, run it next to what keeps the machine busy.
 """
 
 import argparse
 import statistics
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from unittest import mock
 
 import torch
 
@@ -61,21 +63,23 @@ def seconds(job: Callable[[], object], repeats: int) -> dict[int, float]:
     return {count: statistics.median(measured) for count, measured in times.items()}
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="*", default=MODELS)
     parser.add_argument("--repeats", type=int, default=5)
-    options = parser.parse_args()
-    threads.SMALL_MODEL = 0  # no model is small: the numbers of threads are those asked for
+    options = parser.parse_args(arguments)
     print("| model | parameters | work | 1 thread | 2 threads | 2 / 1 |\n| --- | --- | --- | --- | --- | --- |")
     for name in options.models:
         subject = load_model(name)
         for label, job in jobs(subject).items():
-            medians = seconds(job, options.repeats)
+            with mock.patch.object(threads, "SMALL_MODEL", 0):  # every number of threads is the one asked for
+                medians = seconds(job, options.repeats)
             size = f"{subject.model.num_parameters() / 1e6:.1f} M"
             row = f"| {name} | {size} | {label} | {medians[1]:.3f} s | {medians[2]:.3f} s |"
             print(f"{row} {medians[2] / medians[1]:.2f} |", flush=True)
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

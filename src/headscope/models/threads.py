@@ -44,7 +44,8 @@ def operation_threads(model: PreTrainedModel) -> Iterator[int]:
 
 def is_small(model: PreTrainedModel) -> bool:
     """Return whether an operation of the model is too small to be shared among the threads of a CPU."""
-    return model.device.type == "cpu" and model.num_parameters() < SMALL_MODEL
+    parameters: int = model.num_parameters()
+    return model.device.type == "cpu" and parameters < SMALL_MODEL
 
 
 @contextmanager
