@@ -120,11 +120,12 @@ def against_slow_reference(quick: bool) -> list[Row]:
 
 def lab_checkpoint(quick: bool) -> list[Row]:
     """One checkpoint of the lab study: its base model, its ragged prompts, its opening length."""
-    subject = load_model("lab-m")
-    model, count = subject.model.requires_grad_(False), 6 if quick else LAB_PAIRS
+    name, count = ("lab-s", 2) if quick else ("lab-m", LAB_PAIRS)
+    subject = load_model(name)
+    model = subject.model.requires_grad_(False)
     pairs = drawn_pairs(lab_prompts(subject.tokenizer, count), LAB_OPENING, np.random.default_rng(0))
     lengths = [len(row) for row in pairs.clean]
-    shape = f"lab-m, {count} ragged pairs of {min(lengths)}–{max(lengths)} tokens, {LAB_OPENING} differing"
+    shape = f"{name}, {count} ragged pairs of {min(lengths)}–{max(lengths)} tokens, {LAB_OPENING} differing"
     rows = []
     for nodes in (NODES, "adaptive"):
         found = beside_bare_passes(model, pairs, nodes, _rounds(quick))

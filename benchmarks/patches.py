@@ -69,8 +69,11 @@ HEADER = ("pairs, metric", "n", "predicted by", *_FIGURES, "time", "exact edges"
 
 
 def predicted_against_patched(quick: bool, seed: int = SEED) -> list[Correlation]:
-    """Rank correlations of every method with exact patching, on both kinds of pairs; ``quick`` takes two of each."""
-    model, count = load_model("lab-m"), 2 if quick else PAIRS
+    """Return rank correlations of every method with exact patching, on both kinds of pairs.
+
+    quick: two pairs of each kind, on lab-s.
+    """
+    model, count = (load_model("lab-s"), 2) if quick else (load_model("lab-m"), PAIRS)
     rows = []
     for on, metric, pairs in (
         ("openings, kl", "kl", opening_pairs(model.tokenizer, count, seed)),
@@ -144,7 +147,7 @@ def _prompt(tokenizer: Any, item: chains.Item) -> list[int]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table. Returns the exit status."""
     parser = argparse.ArgumentParser(description="Compare attribution with exact patching on the lab's base model.")
-    parser.add_argument("--quick", action="store_true", help="two pairs of each kind")
+    parser.add_argument("--quick", action="store_true", help="two pairs of each kind, on lab-s")
     parser.add_argument("--seed", type=int, default=SEED)
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)

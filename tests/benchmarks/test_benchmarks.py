@@ -121,14 +121,15 @@ def test_the_document_is_written_from_full_runs_only(
 
 # Studies of their own, by their smallest settings, and what their output must hold.
 OTHERS = {
+    "threads.py": (["lab-s", "--repeats", "1"], r"attribution of 4 pairs \| \d"),
     "phases.py": (["tiny"], r"nodes adaptive: .*\n(.*\n)*\| products \| \d+ \| "),
-    "planted.py": (["--quick"], r"\| removed \| 4 \| bootstrap \| 5% \| "),
+    "planted.py": (["--quick", "--kinds", "removed"], r"\| removed \| 4 \| bootstrap \| 5% \| "),
     "patches.py": (["--quick"], r"eap-ig"),
     "training.py": (["--quick"], r"\| GRPO \| ours, TRL's batches \| .* \| 4.00 \|\n\n\| pairs"),
     "comparison.py": (["quick"], r"quick: .* edges: .* peak memory"),
     "comparison_checks.py": (["--trials", "4"], r"\d"),
-    "interventions.py": (["--problems", "2", "--controls", "3"], r"verdict: .* of 4 operators"),
-    "sampling.py": (["--problems", "4", "--samples", "2"], r"thinking: .* correct"),
+    "interventions.py": (["--problems", "2", "--controls", "3", "--threads", "1"], r"verdict: .* of 4 operators"),
+    "sampling.py": (["--problems", "4", "--samples", "2", "--threads", "1"], r"thinking: .* correct"),
     "coverage.py": (["--problems", "8", "--trials", "4"], r"interval of \| problems"),
 }
 

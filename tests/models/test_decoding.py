@@ -8,7 +8,6 @@ from torch import Tensor
 
 from headscope.models import ARCHITECTURES
 from headscope.models.decoding import decode
-from headscope.models.threads import thread_pool
 
 pytestmark = pytest.mark.usefixtures("float64")
 
@@ -50,21 +49,3 @@ def test_a_prompt_is_read_once_and_rows_that_ended_leave(tiny_model: Any) -> Non
     handle.remove()
     assert sizes[0] == (3, 7)  # two of the four prompts are one
     assert sizes[1][0] < 4
-
-
-def test_threads_are_shared_out_and_given_back(tiny_model: Any) -> None:
-    model, before = tiny_model("qwen3"), torch.get_num_threads()
-    inside = []
-
-    def fail(number: int) -> float:
-        inside.append(torch.get_num_threads())
-        return 1 / number
-
-    def run() -> None:
-        with thread_pool(model, 3) as threads:
-            list(threads.map(fail, [1, 0]))
-
-    with pytest.raises(ZeroDivisionError):
-        run()
-    assert set(inside) == {max(1, before // min(before, 3))}
-    assert torch.get_num_threads() == before

@@ -376,3 +376,19 @@ def test_reading_configs_needs_no_torch() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, env={"PYTHONPATH": source}, check=True
     )
     assert result.stdout == "set()\n"
+
+
+def test_weights_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    model = build_model(tmp_path / "model", width=512)  # two threads do add up another way at this width
+    before = torch.get_num_threads()
+    weights: list[dict[str, torch.Tensor]] = []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        run = run_grpo(model, _prompts(), [constant], FAST_GRPO, tmp_path / f"run-{threads}")
+        weights.append(load_file(run.final / "model.safetensors"))
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(before)
+    assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])

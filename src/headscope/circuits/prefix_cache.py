@@ -17,6 +17,7 @@ from headscope.circuits.batches import Batch
 from headscope.models import HeadAccess
 from headscope.models.adapters import clear_merged_layers
 from headscope.models.rotary import frequency_regimes, full_text_lengths, own_text_lengths
+from headscope.models.threads import operation_threads
 from headscope.models.wrappers import own_forward
 
 
@@ -133,14 +134,16 @@ def frozen_model(model: PreTrainedModel) -> Iterator[None]:
     """Hold the model in a state in which scores are well defined; everything gets its setting back afterwards.
 
     Within the block no parameter asks for a gradient, neither inference mode nor autocast holds, be it the caller's or
-    the model's own, and every text has the rotary frequencies of its own length.
+    the model's own, and every text has the rotary frequencies of its own length. Operations of a small model take one
+    thread.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:
         for parameter in trainable:
             parameter.requires_grad_(False)
         precision = torch.autocast(model.device.type, enabled=False)
-        with own_forward(model), torch.inference_mode(False), precision, own_text_lengths(model):
+        threads, lengths = operation_threads(model), own_text_lengths(model)
+        with own_forward(model), torch.inference_mode(False), precision, threads, lengths:
             yield
     finally:
         clear_merged_layers()  # weights with an adapter merged in, which are as large as the layers they stand for

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from threading import get_ident
 from typing import TypeVar
 
@@ -16,6 +17,36 @@ from headscope.models.rotary import own_text_lengths
 Piece = TypeVar("Piece")
 Result = TypeVar("Result")
 
+SMALL_MODEL = 20_000_000
+"""Parameters below which an operation on a CPU takes one thread (``benchmarks/threads.py`` shows what that costs)."""
+
+_usable: ContextVar[int | None] = ContextVar("usable", default=None)
+
+
+@contextmanager
+def operation_threads(model: PreTrainedModel) -> Iterator[int]:
+    """Yield how many threads work with ``model`` may use; within the block, operations of a small one take one each.
+
+    Threads that share one small operation wait for each other at its end, which on a busy machine costs many times what
+    it saves. And sums that one thread adds up come out the same on machines with any number of cores.
+    """
+    before = torch.get_num_threads()
+    usable = _usable.get() or before
+    token = _usable.set(usable)
+    if is_small(model):
+        torch.set_num_threads(1)
+    try:
+        yield usable
+    finally:
+        torch.set_num_threads(before)
+        _usable.reset(token)
+
+
+def is_small(model: PreTrainedModel) -> bool:
+    """Return whether an operation of the model is too small to be shared among the threads of a CPU."""
+    parameters: int = model.num_parameters()
+    return model.device.type == "cpu" and parameters < SMALL_MODEL
+
 
 @contextmanager
 def thread_pool(model: PreTrainedModel, pieces: int) -> Iterator[ThreadPoolExecutor]:
@@ -23,25 +54,22 @@ def thread_pool(model: PreTrainedModel, pieces: int) -> Iterator[ThreadPoolExecu
 
     Every text is rotated by its own length (``rotary``). If a piece fails, those not yet begun are dropped.
     """
-    # torch's threads are shared out, not multiplied: threads that share one small operation wait for each other at its
-    # end, which on a busy machine costs many times what it saves.
-    allowed = torch.get_num_threads()
-    count = 1 if model.device.type == "cuda" else max(1, min(allowed, pieces))
-    threads = ThreadPoolExecutor(count)
-    torch.set_num_threads(max(1, allowed // count))
-    try:
-        with own_text_lengths(model):
+    with operation_threads(model) as usable, own_text_lengths(model):
+        count = 1 if model.device.type == "cuda" else max(1, min(usable, pieces))
+        if not is_small(model):
+            torch.set_num_threads(max(1, usable // count))  # shared out, not multiplied
+        threads = ThreadPoolExecutor(count)
+        try:
             yield threads
-    finally:
-        threads.shutdown(cancel_futures=True)
-        torch.set_num_threads(allowed)
+        finally:
+            threads.shutdown(cancel_futures=True)
 
 
 def map_in_order(model: PreTrainedModel, work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
     """Yield ``work(piece)`` for each piece in turn, computed on a ``thread_pool``."""
-    ahead_limit = 2 * torch.get_num_threads()  # results that wait for their turn take memory
     futures: deque[Future[Result]] = deque()
-    with thread_pool(model, len(pieces)) as threads:
+    with operation_threads(model) as usable, thread_pool(model, len(pieces)) as threads:
+        ahead_limit = 2 * usable  # results that wait for their turn take memory
         for piece in pieces:
             futures.append(threads.submit(work, piece))
             if len(futures) > ahead_limit:

@@ -213,6 +213,7 @@ def _drive(trainer: "DurableTrainer", resume: Path | None, progress: Progress, i
     """Train to the end and return the finished run."""
     from transformers.trainer_callback import PrinterCallback
 
+    from headscope.models.threads import operation_threads
     from headscope.training.reporter import Reporter
 
     out = Path(trainer.args.output_dir)
@@ -227,7 +228,7 @@ def _drive(trainer: "DurableTrainer", resume: Path | None, progress: Progress, i
             partial.write_text(json.dumps(trainer.args.to_dict(), indent=1, default=str))
     try:
         if resume is None or not _is_at_end(resume):
-            with _rows_padded(trainer):
+            with _rows_padded(trainer), operation_threads(trainer.accelerator.unwrap_model(trainer.model)):
                 trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     finally:
         reporter.close()
