@@ -8,9 +8,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from headscope.circuits.batches import collate
+from headscope.circuits.budget import Budget
 from headscope.circuits.circuit_pass import circuit_logits
 from headscope.circuits.footprint import circuit_footprint
-from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.patch_values import (
     ConstantWrites,
