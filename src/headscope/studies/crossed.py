@@ -24,6 +24,6 @@ CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=3)
 
 
 def crossed_unit(study: Study, variant: str, base: Cells, post: Cells) -> Unit:
-    """The crossed design of a variant."""
+    """Return the unit of a variant's crossed design."""
     inputs = dict(zip(ROLES, (*base, *post), strict=True))
     return CROSSED.unit(study.bootstrap, {"variant": variant}, inputs)

@@ -38,7 +38,8 @@ def compute_effects(config: EffectsConfig, inputs: Inputs, progress: Progress) -
     grids, finals = {}, []
     for name in config.variants:
         grids[name] = effects(list(inputs.load(f"{name} comparison", Comparison).emergence))
-        scores, curve = inputs.load(f"{name} scores", EdgeScores), inputs.load(f"{name} curve", FaithfulnessCurve)
+        scores = inputs.load(f"{name} scores", EdgeScores)
+        curve = inputs.load(f"{name} curve", FaithfulnessCurve)
         finals.append(final_circuits(name, scores, curve, resampling))
     return EffectMap(grids, circuit_overlaps(finals), config.faithfulness)
 
@@ -47,7 +48,7 @@ EFFECTS = Work("effects", EffectsConfig, compute_effects, version=2)
 
 
 def effects_unit(study: Study, variants: Mapping[str, FinalUnits]) -> Unit:
-    """The effects of a study."""
+    """Return the unit of a study's effects."""
     inputs: dict[str, Unit] = {}
     for name, units in variants.items():
         inputs |= {f"{name} comparison": units.comparison, f"{name} scores": units.scores}

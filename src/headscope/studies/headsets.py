@@ -74,7 +74,7 @@ HEAD_SETS = Work("headsets", HeadSetsConfig, compute_head_sets, version=3)
 
 
 def head_sets_unit(study: Study, variant: str, group: HeadGroup, comparison: Unit, recall: Unit | None = None) -> Unit:
-    """The heads of a group and its random sets. recall: scores on the guard's openings, for the group ``recall``."""
+    """Return the unit of a group's heads and random sets. recall: scores on the guard's openings, for that group."""
     settings = study.ablate
     config = HeadSetsConfig(
         variant=variant, group=group, at_most=settings.at_most, controls=settings.controls, seed=study.seed

@@ -1,4 +1,4 @@
-"""Think on and off: two variants that are one model asked in both modes, found in the study and held side by side."""
+"""Think on and off: two variants that are one model asked in both modes, found in the study and compared."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +76,7 @@ def _model_asked(stage: Stage) -> str:
 
 
 def thinking_unit(study: Study, on: Mode, off: Mode, off_again: Unit) -> Unit:
-    """Think-on against think-off of one model. off_again: scores of think-off on its fresh pairs, for the null."""
+    """Return the unit of think-on against think-off. off_again: scores of think-off on fresh pairs, for the null."""
     inputs = {"off again": off_again}
     for name, mode in (("on", on), ("off", off)):
         inputs |= {f"{name} scores": mode.scores, f"{name} curve": mode.curve}
