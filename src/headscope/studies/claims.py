@@ -91,14 +91,13 @@ def _settings_but_seed(variant: Mapping[str, Any]) -> dict[str, Any]:
 def _ablations(run: RunDirectory) -> Iterator[Ablation]:
     for finished in run.results(AblationVerdict):
         labels, verdict = finished.labels, finished.result
-        is_run = isinstance(verdict, AblationVerdict)
         yield Ablation(
             variant=str(labels["variant"]),
             group=str(labels["heads"]),
             operator=str(labels["operator"]),
             task=str(labels["task"]),
             verdict=verdict if isinstance(verdict, AblationVerdict) else None,
-            coverage=_coverage(run, labels) if is_run else None,
+            coverage=_coverage(run, labels) if isinstance(verdict, AblationVerdict) else None,
         )
 
 

@@ -119,6 +119,7 @@ def compare(
 ) -> Comparison:
     """Return the comparison of saved scores; ``rewards`` are (step, reward) of the training log."""
     base, fresh = EdgeScores.load(saved.base), EdgeScores.load(saved.fresh)
+    # ``saved`` loads one checkpoint at a time.
     series = emergence_by_method(
         base, saved, dict.fromkeys(EMERGENCE_METHODS, resampling), base_again=fresh, progress=progress
     )

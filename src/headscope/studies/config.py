@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from headscope.comparison import Resampling
 from headscope.errors import InputError, suggestion
 from headscope.training import TRAINING_METHODS
 
@@ -26,6 +27,11 @@ class BootstrapConfig(Config):
     fraction: float
     resamples: int
     seed: int
+
+    @property
+    def resampling(self) -> Resampling:
+        """Return it as the comparison takes it."""
+        return Resampling(self.fraction, self.resamples, self.seed)
 
 
 def validate_config(kind: type[Model], data: Any, origin: str) -> Model:

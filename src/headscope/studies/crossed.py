@@ -1,6 +1,6 @@
 """Cross model and prompt: base and final checkpoint also scored with base's openings as the clean text."""
 
-from headscope.comparison import Resampling, crossed_design
+from headscope.comparison import crossed_design
 from headscope.progress import Progress
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
@@ -16,8 +16,7 @@ ROLES = ("base base-style", "base", "post base-style", "post")
 def compute_crossed(config: BootstrapConfig, inputs: Inputs, progress: Progress) -> Crossed:
     """Return the crossed design: arithmetic on the scores of four cells."""
     cells = [inputs.load(role, EdgeScores) for role in ROLES]
-    resampling = Resampling(config.fraction, config.resamples, config.seed)
-    return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), resampling)
+    return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), config.resampling)
 
 
 CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=3)

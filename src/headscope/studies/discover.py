@@ -93,8 +93,7 @@ FAITHFULNESS = Work("faithfulness", FaithfulnessConfig, compute_faithfulness, ve
 
 def scores_unit(study: Study, stage: Stage, variant: str, pairs: Unit) -> Unit:
     """Return the unit of the edge scores of ``stage`` on a set of ``variant``'s pairs."""
-    names = ("metric", "method", "rule", "nodes", "kv")
-    settings = {name: getattr(study.discover, name) for name in names}
+    settings = study.discover.model_dump(include={"metric", "method", "rule", "nodes", "kv"})
     labels = {"variant": variant, "step": stage.step, "pairs": pairs.labels["pairs"], "model": stage.variant}
     return SCORES.unit(ScoresConfig(model=stage.source, **settings), labels, {"pairs": pairs} | stage.inputs)
 
@@ -105,6 +104,7 @@ def faithfulness_unit(study: Study, stage: Stage, scores: Unit) -> Unit:
     config = FaithfulnessConfig(
         model=stage.source,
         metric=settings.metric,
+        # The circuit's own size is read too, but CPR and CMD keep to the sizes that were asked for.
         sizes=tuple(sorted({*settings.sizes, settings.fraction})),
         areas=tuple(sorted(settings.sizes)),
         seed=study.seed,

@@ -97,6 +97,7 @@ def _training_effect(losses: ForcedLosses, seed: int) -> Estimate | None:
     if losses.base_nll is None:
         return None
     change = losses.nll[1] - losses.nll[0]
+    # The two differences are paired by text.
     if losses.base_read is not None:
         change = change[losses.base_read]
     return difference_in_differences(change, losses.base_nll[1] - losses.base_nll[0], seed=seed)

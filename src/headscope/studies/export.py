@@ -52,6 +52,7 @@ def export_edited(
             edited.model.save_pretrained(aside)
         if edited.tokenizer is not None:
             edited.tokenizer.save_pretrained(aside)
+        # Proved on what was written: some classes drop a bias on loading.
         try:
             saved = load_model(aside, dtype=dtype)
         except InputError as error:

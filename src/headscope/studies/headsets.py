@@ -60,6 +60,7 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
         heads = _most_changed(group, result, config.at_most)
     if not heads:
         return NotRun(f"{config.variant} has no {config.group} heads at its last checkpoint: nothing to ablate")
+    # A larger group's other heads changed too: they are no controls.
     rest = group - heads
     layers, width = importance.shape
     return ControlledHeads(

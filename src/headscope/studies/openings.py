@@ -74,6 +74,8 @@ def opening_configs(study: Study, tasks: Sequence[TaskRef], positions: Positions
 
 def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Progress) -> Pairs:
     """Return candidates that both models sampled, in the order in which pairs are taken from them."""
+    from headscope.studies.subjects import load
+
     problems = config.problems()
     openings = config.candidates * config.pairs
     per_problem = max(1, math.ceil(openings / len(problems)))
@@ -91,7 +93,7 @@ def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Pr
         [corrupt[index] for index in order],
         config.opening_tokens,
         _evaluated_positions(config),
-        bos=_bos(final),
+        bos=load(final).tokenizer.bos_token_id,
     )
 
 
@@ -118,10 +120,3 @@ def _openings(stage: Stage, problems: list[Problem], sampling: Sampling, progres
     subject = load(stage)
     answers = sample(subject.model, subject.tokenizer, _prompts(stage, problems), sampling, progress=progress)
     return [answer.tokens for answer in answers]
-
-
-def _bos(stage: Stage) -> int | None:
-    from headscope.studies.subjects import load
-
-    bos: int | None = load(stage).tokenizer.bos_token_id
-    return bos

@@ -79,6 +79,7 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     for variant in study.variants:
         if variant.train is not None:
             trained[variant.name] = train_unit(study, variant, base, variant_model(study, variant).chat)
+    # Trainings first: what they make decides which checkpoints there are.
     yield from trained.values()
     stages = {}
     for variant in study.variants:

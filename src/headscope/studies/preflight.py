@@ -159,6 +159,7 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
     opened = [(ref, None, study.discover.opening_tokens) for ref in study.discover_tasks]
     for ref, count, new in dict.fromkeys([*answered, *opened]):
         problems = sources.task(ref, study.data_dir).first(count).problems
+        # The first shows what a template lacks, the longest what the context does.
         for problem in {problems[0], max(problems, key=lambda problem: len(problem.prompt))}:
             try:
                 ids = prompt_ids(speaker.tokenizer, problem.prompt, speaker.stage.chat)

@@ -65,6 +65,7 @@ def measure(folder: Path, *, progress: Progress = SILENT) -> dict[str, Any]:
 
 
 def _row(name: str, sampled: Samples, greedy: Samples, sampled_off: Samples, greedy_off: Samples) -> dict[str, str]:
+    # A model that skips thinking closes the block at once.
     thinks = (~sampled.table["response"].str.replace(" ", "").str.startswith("<think></think>")).to_numpy()
     right = (sampled.table["verdict"] == "correct").to_numpy()
     return {

@@ -93,6 +93,7 @@ def read_task(text: str, data_dir: Path | None = None) -> Task:
 def _short_names(models: Sequence[str]) -> list[str]:
     """Return models by the last parts of their paths or ids, as many as tell them apart and from the base."""
     names: list[str] = []
+    # The shortest endings that differ; if even whole paths are alike, the study refuses the names.
     for depth in range(1, max((len(Path(model).parts) for model in models), default=0) + 1):
         names = [_plain_name("-".join(Path(model).parts[-depth:])) for model in models]
         if len(set(names)) == len(names) and "base" not in names:

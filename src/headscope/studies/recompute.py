@@ -68,6 +68,7 @@ def _compare(run: RunDirectory, kind: str, record: Record, progress: Progress) -
         config = work.config.model_validate(written["config"])
     except ValidationError:
         return (), "it was made while a training was tracked, and the model of that step is gone"
+    # Inputs are the finished ones: what differs is this unit's own doing.
     folders = {role: run.path / "units" / address for role, address in written["inputs"].items()}
     with TemporaryDirectory(prefix="headscope-") as folder:
         again = Path(folder)

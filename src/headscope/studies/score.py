@@ -72,6 +72,7 @@ def score(
     with progress.bar("scoring", len(tables)) as bar:
         for name, samples in tables.items():
             after = rescore(samples, task, progress)
+            # pass@1 always: it is held against the saved one.
             sizes = tuple(sorted({1, *(ks or (after.correct.shape[1],))}))
             results.append(Rescored(name, samples, after, measure(after, sizes, seed=0)))
             bar.advance(note=name)

@@ -263,6 +263,7 @@ def model_path(model: str) -> str:
     builtin = named_models.named_model(model)
     if builtin is not None:
         return builtin
+    # A hub id has one slash at most: two are a path.
     looks_local = model.startswith((".", "/", "~")) or model.count("/") > 1
     path = Path(model).expanduser()
     if looks_local and not path.is_dir():

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from headscope.comparison import Resampling, reasoning_leak, think_on_off
+from headscope.comparison import reasoning_leak, think_on_off
 from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
@@ -42,7 +42,7 @@ def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress)
         inputs.load("on curve", FaithfulnessCurve),
         inputs.load("off curve", FaithfulnessCurve),
         off_again=inputs.load("off again", EdgeScores),
-        resampling=Resampling(config.fraction, config.resamples, config.seed),
+        resampling=config.resampling,
         faithfulness=config.faithfulness,
     )
     leak = {}

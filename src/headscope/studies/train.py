@@ -55,6 +55,7 @@ class TrainConfig(Config):
 
     def settings(self) -> Training:
         """Return the training as the study file has it, with the study's seed."""
+        # Both seeds stand in the digest; their sum is what trains.
         written = self.training | {"dataset": self.place.dataset, "seed": self.training["seed"] + self.seed}
         written |= {} if self.place.teacher is None else {"teacher": self.place.teacher}
         training: Training = TypeAdapter(Training).validate_python(written)

@@ -46,6 +46,7 @@ def _make_variant(variant: dict[str, Any], twin: Any) -> dict[str, Any]:
         raise ValueError(f"twin {twin!r} of variant {variant.get('name')} does not exist{suggestion(twin, CHANGES)}")
     if not isinstance(twin, str | dict):
         raise ValueError(f"twin {twin!r} of variant {variant.get('name')} is neither a name nor keys of its training")
+    # Named after what changes, so that two twins of one variant differ in name.
     changes = CHANGES[twin] if isinstance(twin, str) else twin
     label = twin if isinstance(twin, str) else "-".join(f"{key}{value}" for key, value in twin.items())
     return variant | {
