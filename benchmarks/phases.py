@@ -22,7 +22,7 @@ from headscope.circuits import attribute
 
 # What each step's function is, where it is called from.
 STEPS = {
-    "footprint of a token": "headscope.circuits.memory.attribution_footprint",
+    "footprint of a token": "headscope.circuits.budget.attribution_footprint",
     "prefix": "headscope.circuits.gradient_attribution.cache_prefix",
     "clean and corrupt": "headscope.circuits.gradient_attribution.record_writes",
     "forward and backward over nodes": "headscope.circuits.integration.read_gradients",

@@ -59,8 +59,8 @@ def test_contracting_positions_in_chunks_changes_nothing(
 ) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     whole = attribute(model, pairs, nodes=6)
-    monkeypatch.setattr("headscope.circuits.memory.Budget.positions", lambda *_sizes: 2)
-    monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 64)
+    monkeypatch.setattr("headscope.circuits.budget.Budget.positions", lambda *_sizes: 2)
+    monkeypatch.setattr("headscope.circuits.budget.CPU_TOKENS", 64)
     assert relative(attribute(model, pairs, nodes=6).edges, whole.edges) < EXACT
 
 

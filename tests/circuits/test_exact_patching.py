@@ -66,7 +66,7 @@ def test_passes_of_any_size_give_the_same_scores(
     model, pairs = tiny_model(architecture), ragged_pairs(count=3)
     expected = exact_edges(model, pairs, "nll", keep_pairs=True)
     heads = exact_heads(model, pairs, "nll").pair_heads
-    monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 150)
+    monkeypatch.setattr("headscope.circuits.budget.CPU_TOKENS", 150)
     for size in (2, None):
         scores = exact_edges(model, pairs, "nll", batch=size, keep_pairs=True)
         np.testing.assert_allclose(scores.pair_edges, expected.pair_edges, rtol=0, atol=EXACT)

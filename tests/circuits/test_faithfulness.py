@@ -95,7 +95,7 @@ def test_passes_of_any_size_give_the_same_curve(
     expected = faithfulness_curve(model, pairs, scores, "nll", patch=patch)
     one_by_one = faithfulness_curve(model, pairs, scores, "nll", patch=patch, batch=1)
     np.testing.assert_allclose(one_by_one.circuits, expected.circuits, rtol=0, atol=EXACT)
-    monkeypatch.setattr("headscope.circuits.memory.CPU_TOKENS", 1)
+    monkeypatch.setattr("headscope.circuits.budget.CPU_TOKENS", 1)
     row_by_row = faithfulness_curve(model, pairs, scores, "nll", patch=patch)
     np.testing.assert_allclose(row_by_row.circuits, expected.circuits, rtol=0, atol=EXACT)
 

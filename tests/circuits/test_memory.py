@@ -13,13 +13,13 @@ import torch
 from tests.precision import EXACT, HALF_THE_BITS, relative
 
 from headscope.circuits import attribute, cross_patch, exact_edges, exact_heads, faithfulness, faithfulness_curve
+from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import attribution_bound, attribution_footprint
 from headscope.circuits.gradient_means import GradientMeans
 from headscope.circuits.integration import Integrand
-from headscope.circuits.memory import Budget, free_memory
-from headscope.circuits.oom_retry import out_of_memory
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, Hook, attach_hooks, head_access
+from headscope.models.memory import bytes_allowed, free_memory, out_of_memory
 from headscope.pairs import Pairs
 from headscope.results.circuit import Circuit
 
@@ -299,7 +299,9 @@ def test_which_errors_mean_that_memory_ran_out() -> None:
 
 
 def test_the_default_budget_is_a_part_of_what_is_free() -> None:
-    assert 2**20 < free_memory(torch.device("cpu")) < 2**45
+    cpu = torch.device("cpu")
+    assert 2**20 < free_memory(cpu) < 2**45
+    assert 2**20 < bytes_allowed(None, cpu) < 0.6 * free_memory(cpu)
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))

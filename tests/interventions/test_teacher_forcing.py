@@ -1,5 +1,6 @@
 """Teacher-forced sweeps: the same numbers as one pass per edit, on every architecture, whatever the rows share."""
 
+import weakref
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from headscope.interventions import (
     scale_rows,
     teacher_force,
 )
+from headscope.interventions.layerwise import Layerwise
 from headscope.models import ARCHITECTURES, Subject, head_access
 from headscope.operators import OPERATORS
 
@@ -199,3 +201,61 @@ def test_hooks_are_gone_after_a_module_raised(tiny_model: Any) -> None:
         teacher_force(model, TEXTS, edits())
     broken.remove()
     assert all(not module._forward_pre_hooks and not module._forward_hooks for module in model.modules())
+
+
+@pytest.mark.parametrize("layers", [3, 6])
+def test_streams_do_not_pile_up_over_the_layers(tiny_model: Any, monkeypatch: pytest.MonkeyPatch, layers: int) -> None:
+    model = tiny_model("qwen3", num_hidden_layers=layers)
+    head_access(model)
+    factors = np.ones((5, layers, 4), dtype=np.float32)
+    factors[1:, 0] = np.eye(4)
+    written: list[weakref.ref[torch.Tensor]] = []
+    alive: list[int] = []
+    write = Layerwise.write
+
+    def count(self: Layerwise, layer: int, stream: torch.Tensor, z: torch.Tensor) -> torch.Tensor:
+        alive.append(sum(reference() is not None for reference in written))
+        result = write(self, layer, stream, z)
+        written.append(weakref.ref(result))
+        return result
+
+    monkeypatch.setattr(Layerwise, "write", count)
+    teacher_force(model, TEXTS[:1], factors)
+    assert alive == [0] + [1] * (layers - 1)
+
+
+def refuse_many_rows(monkeypatch: pytest.MonkeyPatch, model: Any, most: int) -> list[int]:
+    """Let the model's MLPs run out of memory on more than ``most`` rows; the list fills with the rows they get."""
+    rows: list[int] = []
+    forward = type(model.model.layers[0].mlp).forward
+
+    def refuse(self: Any, states: torch.Tensor) -> torch.Tensor:
+        rows.append(len(states))
+        if len(states) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return forward(self, states)
+
+    monkeypatch.setattr(type(model.model.layers[0].mlp), "forward", refuse)
+    return rows
+
+
+def test_running_out_of_memory_halves_the_edits_and_changes_no_loss(
+    tiny_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, factors = tiny_model("qwen3"), edits(count=12)
+    expected = teacher_force(model, TEXTS, factors)
+    constants = fit_constants(model, ["L0H0", "L1H2", "L1H3"], TEXTS, steps=4)
+    rows = refuse_many_rows(monkeypatch, model, 3)
+    metrics = teacher_force(model, TEXTS, factors)
+    assert np.allclose(metrics.nll, expected.nll, rtol=0, atol=EXACT)
+    assert sum(count > 3 for count in rows) == 2  # twelve and six, of the first text; the second is spared both
+    refuse_many_rows(monkeypatch, model, 1)
+    assert np.allclose(fit_constants(model, ["L0H0", "L1H2", "L1H3"], TEXTS, steps=4), constants, atol=EXACT)
+
+
+def test_a_text_that_does_not_fit_with_one_edit_is_refused(tiny_model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model("qwen3")
+    head_access(model)
+    refuse_many_rows(monkeypatch, model, 0)
+    with pytest.raises(InputError, match=r"text of 7 tokens does not fit in memory with one edit at a time; use short"):
+        teacher_force(model, TEXTS[:1], edits())

@@ -11,6 +11,7 @@ from headscope.measures.intervals import (
     bootstrap_mean,
     mean_share,
     paired_difference,
+    rank_correlation_half_width,
     resamples,
     wilson,
 )
@@ -167,3 +168,9 @@ def test_one_unit_and_equal_units_have_a_point_interval():
     for values in (np.array([0.5]), np.full(9, 0.5)):
         estimate = bootstrap_mean(values)
         assert (estimate.low, estimate.high) == (0.5, 0.5)
+
+
+def test_a_rank_correlations_interval_is_bonett_and_wrights() -> None:
+    half_widths = rank_correlation_half_width(np.array([0.5, 0.0, 0.5]), np.array([28, 28, 3]))
+    # 1.959964 · √((1 + r² / 2) / (n − 3)); three points say nothing.
+    assert half_widths == pytest.approx([0.415771, 0.391993, np.nan], abs=1e-6, nan_ok=True)

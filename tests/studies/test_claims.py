@@ -24,7 +24,7 @@ VARIANTS = {
 
 def test_seeds_share_a_recipe_and_null_twins_are_marked() -> None:
     recipes = {name: claims._recipe(name, VARIANTS) for name in VARIANTS}
-    nulls = {name: claims._null(variant) for name, variant in VARIANTS.items()}
+    nulls = {name: claims._missing_signal(variant) for name, variant in VARIANTS.items()}
     assert recipes == dict.fromkeys(VARIANTS, "grpo") | {"grpo.slow": "grpo.slow", "found": "found"}
     assert {name: null for name, null in nulls.items() if null} == {
         "grpo.lr0": "lr0",

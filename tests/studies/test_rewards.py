@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from headscope.errors import InputError
-from headscope.studies.rewards import correctness, named, permuted
+from headscope.studies.rewards import correctness, permute_reward, rewards_by_name
 
 
 def test_each_completion_is_checked_against_its_own_answer() -> None:
@@ -27,21 +27,24 @@ def test_permuted_rewards_stay_within_their_prompt_and_leave_their_completion() 
     prompts = ["a"] * 40 + ["b"] * 40
     completions = ["x" * length for length in range(80)]
     plain = _length(prompts, completions)
-    score = permuted(_length, seed=0)
+    score = permute_reward(_length, seed=0)
     found = score(prompts, completions)
     assert sorted(found[:40]) == plain[:40]  # type: ignore[type-var]
     assert sorted(found[40:]) == plain[40:]  # type: ignore[type-var]
     assert sum(one == other for one, other in zip(found, plain, strict=True)) < 10
     assert found == score(prompts, completions)
-    assert found != permuted(_length, seed=1)(prompts, completions)
+    assert found != permute_reward(_length, seed=1)(prompts, completions)
     assert score.__name__ == "permuted__length"
 
 
 def test_rewards_by_name_know_the_lab_from_real_problems() -> None:
-    assert [each.__name__ for each in named(["correctness", "calculation"], "gsm8k")] == [
+    assert [each.__name__ for each in rewards_by_name(["correctness", "calculation"], "gsm8k")] == [
         "correctness",
         "calculation_reward",
     ]
-    assert [each.__name__ for each in named(["plan", "calculation"], "lab-train")] == ["lab_plan", "lab_calculation"]
+    assert [each.__name__ for each in rewards_by_name(["plan", "calculation"], "lab-train")] == [
+        "lab_plan",
+        "lab_calculation",
+    ]
     with pytest.raises(InputError, match="reward plan reads the lab's step labels, and data set gsm8k has none"):
-        named(["plan"], "gsm8k")
+        rewards_by_name(["plan"], "gsm8k")

@@ -14,7 +14,7 @@ from headscope.pairs import Pairs
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
 from headscope.studies import sources
-from headscope.studies.ablated import _ending
+from headscope.studies.ablated import _end_tokens
 from headscope.studies.evaluate import respondent
 from headscope.studies.reading import read_study
 from headscope.studies.stages import base_stage
@@ -122,8 +122,8 @@ def test_vllm_is_asked_through_the_same_template(bench: Bench, loud: Path) -> No
 def test_a_text_ends_with_the_token_that_ended_the_answer(bench: Bench) -> None:
     tokenizer = AutoTokenizer.from_pretrained(bench.base)
     end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|pad|>"])
-    assert _ending({"finish": "length", "end": -1}, tokenizer) == ()
-    assert _ending({"finish": "stop", "end": pad}, tokenizer) == (pad,)
-    assert _ending({"finish": "stop", "end": -1}, tokenizer) == (end,)  # not kept by an older version
+    assert _end_tokens({"finish": "length", "end": -1}, tokenizer) == ()
+    assert _end_tokens({"finish": "stop", "end": pad}, tokenizer) == (pad,)
+    assert _end_tokens({"finish": "stop", "end": -1}, tokenizer) == (end,)  # not kept by an older version
     tokenizer.eos_token = "<|pad|>"
-    assert _ending({"finish": "stop", "end": -1}, tokenizer) == (end,)
+    assert _end_tokens({"finish": "stop", "end": -1}, tokenizer) == (end,)

@@ -6,7 +6,7 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.studies.reading import parse_study
-from headscope.studies.sources import shuffled
+from headscope.studies.sources import shuffle_columns
 from headscope.studies.study import Study
 
 STUDY = """
@@ -55,8 +55,8 @@ def test_a_twin_that_cannot_be_is_named(old: str, new: str, sentence: str, tmp_p
 
 def test_shuffled_rows_keep_nothing_of_their_own() -> None:
     rows = [{"prompt": index, "completion": index, "mode": index} for index in range(20)]
-    found = shuffled(rows, ("completion", "absent"), seed=0)
+    found = shuffle_columns(rows, ("completion", "absent"), seed=0)
     assert [row["prompt"] for row in found] == [row["mode"] for row in found] == list(range(20))
     assert sorted(row["completion"] for row in found) == list(range(20))
     assert all(row["completion"] != row["prompt"] for row in found)
-    assert found == shuffled(rows, ("completion",), seed=0)
+    assert found == shuffle_columns(rows, ("completion",), seed=0)

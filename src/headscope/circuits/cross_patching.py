@@ -15,8 +15,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from headscope.circuits.batches import Batch, check_tokens, collate
+from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import replay_footprint, written_bytes
-from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.prefix_cache import EndingRunner, cache_prefix, frozen_model
 from headscope.circuits.replay import Replay

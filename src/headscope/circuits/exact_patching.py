@@ -21,8 +21,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from headscope.circuits.batches import collate
+from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import replay_footprint
-from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.replay import Changes, Replay

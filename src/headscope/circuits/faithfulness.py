@@ -1,6 +1,7 @@
 """Faithfulness of circuits: the metric with every other edge patched, per pair and normalised (method section 4)."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -8,9 +9,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from headscope.circuits.batches import collate
+from headscope.circuits.budget import Budget
 from headscope.circuits.circuit_pass import circuit_logits
 from headscope.circuits.footprint import circuit_footprint
-from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.patch_values import (
     ConstantWrites,
@@ -62,7 +63,8 @@ def faithfulness(
         InputError: if the circuit's graph is not the model's, the patch is unknown, one run of one pair does not fit in
             memory or a metric is not finite.
     """
-    losses, settings = _measure(model, pairs, [circuit], metric, patch, batch, memory, SILENT)
+    request = _Request(metric, patch, batch, memory)
+    losses, settings = _measure(model, pairs, [circuit], request, SILENT)
     return Faithfulness(losses[0], losses[1], losses[2], len(circuit), {**settings, "circuit": circuit.settings})
 
 
@@ -85,30 +87,33 @@ def faithfulness_curve(
     fractions: the sizes, ascending shares of the real edges.
     """
     circuits = [select(scores, fraction=fraction) for fraction in fractions]
-    losses, settings = _measure(model, pairs, circuits, metric, patch, batch, memory, progress)
+    losses, settings = _measure(model, pairs, circuits, _Request(metric, patch, batch, memory), progress)
     sizes = tuple(len(circuit) for circuit in circuits)
     settings["scores"] = scores.settings
     return FaithfulnessCurve(losses[0], losses[1], losses[2:], np.array(fractions, dtype=np.float64), sizes, settings)
 
 
+@dataclass(frozen=True)
+class _Request:
+    """What is measured, with what in the other edges' place, in how much room (as in ``faithfulness``)."""
+
+    metric: str | Metric
+    patch: str
+    batch: int | None
+    memory: int | None
+
+
 def _measure(
-    model: Subject | nn.Module,
-    pairs: Pairs,
-    circuits: list[Circuit],
-    metric: str | Metric,
-    patch: str,
-    batch: int | None,
-    memory: int | None,
-    progress: Progress,
+    model: Subject | nn.Module, pairs: Pairs, circuits: list[Circuit], request: _Request, progress: Progress
 ) -> tuple[Float[np.ndarray, "row pair"], dict[str, object]]:
     """Return the metric of the whole model, of the empty circuit and of each circuit, and the result's settings."""
     plain = as_model(model)
     access = head_access(plain)
-    if patch not in PATCHES:
-        raise InputError(f"patch {patch!r} is unknown{suggestion(patch, PATCHES)}")
+    if request.patch not in PATCHES:
+        raise InputError(f"patch {request.patch!r} is unknown{suggestion(request.patch, PATCHES)}")
     edges = _stack_edges(model, access, circuits)
     # Positions that both texts share are patched too, unless the corrupt text's writes are: they are the same there.
-    budget = Budget(circuit_footprint(plain, access), memory, whole=patch != "corrupt")
+    budget = Budget(circuit_footprint(plain, access), request.memory, whole=request.patch != "corrupt")
     budget.check(pairs)
     losses = np.zeros((1 + len(edges), len(pairs)), dtype=np.float32)
 
@@ -117,15 +122,16 @@ def _measure(
         return cache_prefix(plain, access, collate(pairs, group, access.device, ending=ending))
 
     def measure(group: list[int], bar: Bar) -> None:
-        losses[:, group] = _measure_batch(prepare(group), metric, patch, means, edges, budget)
+        losses[:, group] = _measure_batch(prepare(group), request, means, edges, budget)
         bar.advance(len(group))
 
     with frozen_model(plain), torch.no_grad(), progress.bar("faithfulness", len(pairs)) as bar:
         means = None
-        if patch == "mean":
-            means = mean_writes(budget.over_pairs(pairs, batch, lambda group, _bar: sum_writes(prepare(group)), bar))
-        budget.over_pairs(pairs, batch, measure, bar)
-    return losses, provenance(model, pairs, metric) | {"patch": patch} | budget.shortages
+        if request.patch == "mean":
+            sums = budget.over_pairs(pairs, request.batch, lambda group, _bar: sum_writes(prepare(group)), bar)
+            means = mean_writes(sums)
+        budget.over_pairs(pairs, request.batch, measure, bar)
+    return losses, provenance(model, pairs, request.metric) | {"patch": request.patch} | budget.shortages
 
 
 def _stack_edges(
@@ -142,16 +148,15 @@ def _stack_edges(
 
 def _measure_batch(
     runner: EndingRunner,
-    metric: str | Metric,
-    patch: str,
+    request: _Request,
     means: ConstantWrites | None,
     edges: Bool[Tensor, "circuit F B"],
     budget: Budget,
 ) -> Float[np.ndarray, "row pair"]:
     """Return the metric of one batch's clean run and of every circuit, as many at a time as a pass may hold."""
     writes = record_writes(runner)
-    objective = Objective.from_runs(metric, runner.batch, writes.logits)
-    patch_values = _make_patch(runner, writes, patch, means)
+    objective = Objective.from_runs(request.metric, runner.batch, writes.logits)
+    patch_values = _make_patch(runner, writes, request.patch, means)
     pairs = len(runner.batch.indices)
 
     def measure(part: slice) -> Float[Tensor, "pair circuit"]:

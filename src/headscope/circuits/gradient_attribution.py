@@ -20,8 +20,8 @@ from transformers import PreTrainedModel
 
 from headscope.circuits.adaptive_quadrature import TOLERANCE
 from headscope.circuits.batches import NODES, collate
+from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.integration import Integrand
-from headscope.circuits.memory import Budget, attribution_budget
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.source_deltas import record_writes

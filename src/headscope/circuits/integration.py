@@ -14,10 +14,10 @@ from torch import Tensor
 from transformers.cache_utils import Cache
 
 from headscope.circuits.adaptive_quadrature import AdaptiveQuadrature
+from headscope.circuits.budget import Budget
 from headscope.circuits.contraction import pad_count, product
 from headscope.circuits.gradient_means import GradientMeans, average_gradients
 from headscope.circuits.gradients import Reading, read_gradients
-from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
 from headscope.circuits.prefix_cache import EndingRunner, PrefixLayer
 from headscope.circuits.source_deltas import SourceWrites, source_deltas

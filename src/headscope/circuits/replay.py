@@ -10,13 +10,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from headscope.circuits.budget import Budget
 from headscope.circuits.circuit_pass import port_hooks
-from headscope.circuits.memory import Budget
 from headscope.circuits.objective import Objective
-from headscope.circuits.oom_retry import Result
 from headscope.circuits.prefix_cache import EndingRunner
 from headscope.circuits.source_deltas import SourceWrites
 from headscope.models import Hook, attach_hooks, ungroup_kv
+from headscope.models.memory import Result
 from headscope.results.graph import PORTS
 
 # Changes of the loss, in parts: which sources, and per pair, source and reader the change.

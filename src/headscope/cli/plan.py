@@ -39,15 +39,15 @@ def plan_command(
 ) -> int:
     """Print the units a study asks for, and which of them are done."""
     from headscope.runs import RunDirectory
-    from headscope.studies.evaluate import detectable
+    from headscope.studies.evaluate import detectable_differences
     from headscope.studies.plan import plan
-    from headscope.studies.preflight import too_few
+    from headscope.studies.preflight import find_small_counts
 
     chosen = choose_study(study, settings, base, post, task)
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_schema()
-    units, noise = plan(chosen, run), detectable(chosen)
-    warnings = too_few(chosen)
+    units, noise = plan(chosen, run), detectable_differences(chosen)
+    warnings = find_small_counts(chosen)
     if json:
         rows = [
             {"kind": unit.kind, "digest": unit.digest, "labels": unit.labels, "done": run.is_done(unit)}

@@ -44,15 +44,15 @@ def validate_command(
     if resolve:
         from headscope.runs import RunDirectory
         from headscope.studies.plan import plan
+        from headscope.studies.preflight import find_small_counts
         from headscope.studies.preflight import resolve as resolve_study
-        from headscope.studies.preflight import too_few
         from headscope.studies.stages import check_there
 
         check_there(chosen)
         run = RunDirectory(run_folder(chosen.name, None))
         plan(chosen, run)
         first_rows = resolve_study(chosen, run)
-        warnings = too_few(chosen)
+        warnings = find_small_counts(chosen)
     if json:
         study_json = chosen.model_dump(mode="json")
         print_json({"valid": True, "study": study_json, "warnings": warnings, "trained_on": first_rows})

@@ -57,9 +57,7 @@ def ablation_verdict(
         baseline: answers without intervention.
         ablated: answers with it.
         controls: answers with the same operator on each matched random set.
-        task: the name of the problems' task.
-        operator: the name of the intervention.
-        heads: the head set it was applied to.
+        task, operator, heads: what was done, for the record.
         direction: the change of pass@1 asked about.
         margin: the smallest change of pass@1 that is called an effect.
         seed: the seed of the samples, for the record.

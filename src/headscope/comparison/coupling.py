@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import norm, rankdata
+from scipy.stats import rankdata
 
 from headscope.errors import InputError
+from headscope.measures.intervals import rank_correlation_half_width
 from headscope.measures.permutation import permutation_p_value
 from headscope.results.coupling import Coupling
 from headscope.results.dynamics import RewardCount
@@ -112,9 +113,7 @@ def _bonett_wright(
     correlation: "Float[np.ndarray, 'lag']", points: "Int[np.ndarray, 'lag']"
 ) -> tuple["Float[np.ndarray, 'lag']", "Float[np.ndarray, 'lag']"]:
     """Return the 95 % interval (Bonett and Wright 2000) of rank correlations; NaN below 4 points."""
-    # The 1e-9 only keeps the division defined; below 4 points its result is not used.
-    error = np.sqrt((1 + correlation**2 / 2) / np.maximum(points - 3, 1e-9))
-    half_width = np.where(points > 3, float(norm.ppf(0.975)) * error, np.nan)
+    half_width = rank_correlation_half_width(correlation, points)
     z = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))  # Fisher's z of a perfect correlation is infinite
     return np.tanh(z - half_width), np.tanh(z + half_width)
 

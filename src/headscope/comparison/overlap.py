@@ -9,11 +9,11 @@ import math
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import hypergeom, norm, spearmanr
+from scipy.stats import hypergeom, spearmanr
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.measures.intervals import LEVEL, without_interval
+from headscope.measures.intervals import LEVEL, rank_correlation_half_width, without_interval
 from headscope.results.estimate import Estimate
 from headscope.results.overlap import Overlap
 
@@ -65,7 +65,7 @@ def rank_correlation(first: "Float[np.ndarray, 'layer head']", second: "Float[np
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return without_interval(first.size, "constant scores")
     value = float(spearmanr(first.ravel(), second.ravel()).statistic)
-    half_width = float(norm.ppf(0.5 + LEVEL / 2)) * math.sqrt((1 + value**2 / 2) / (first.size - 3))
+    half_width = float(rank_correlation_half_width(np.array(value), np.array(first.size)))
     z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))  # Fisher's z of a perfect correlation is infinite
     low = min(value, math.tanh(z - half_width))
     high = max(value, math.tanh(z + half_width))

@@ -5,6 +5,7 @@ The constant that minimises the loss takes away what the head tells about the in
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import numpy as np
@@ -16,8 +17,15 @@ from transformers import PreTrainedModel
 from headscope.interventions.head_edits import Constants, Heads, head_grid
 from headscope.interventions.layerwise import check_hooks
 from headscope.interventions.means import head_writes
-from headscope.interventions.teacher_forcing import Text, edited_nll, rows_that_fit, teacher_force
+from headscope.interventions.teacher_forcing import (
+    Text,
+    edited_nll,
+    refuse_if_too_long,
+    rows_that_fit,
+    teacher_force,
+)
 from headscope.models import as_model, head_access
+from headscope.models.memory import Limit
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order
 from headscope.progress import SILENT, Progress
@@ -52,13 +60,12 @@ def fit_constants(
     check_hooks(access)  # before the fit, and not by the first sweep after it
     if not grid.any():
         return np.zeros((*grid.shape, access.d_head), dtype=np.float32)
-    mean, spread = _moments(model, texts)
+    moments = _moments(model, texts)
+    mean = moments.mean
     places = np.argwhere(grid)
     removals = np.ones((len(places), *grid.shape), dtype=np.float32)
     removals[np.arange(len(places)), places[:, 0], places[:, 1]] = 0
-    fitted = _descend(
-        as_model(model), texts, removals, mean, spread, steps=steps, rate=learning_rate, seed=seed, progress=progress
-    )
+    fitted = _descend(as_model(model), texts, removals, moments, _Schedule(steps, learning_rate, seed), progress)
     candidates = [fitted, mean, np.zeros_like(mean)]
     losses = []
     for candidate in candidates:
@@ -69,39 +76,60 @@ def fit_constants(
     return best
 
 
+@dataclass(frozen=True, eq=False)
+class _Moments:
+    """Mean of z, and its standard deviation over tokens and dimensions around it."""
+
+    mean: Float[np.ndarray, "layer head d_head"]
+    spread: Float[np.ndarray, "layer head 1"]
+
+
+@dataclass(frozen=True)
+class _Schedule:
+    """How Adam goes down. seed: of the texts drawn."""
+
+    steps: int
+    rate: float
+    seed: int
+
+
 def _descend(
     model: PreTrainedModel,
     texts: Sequence[Text],
     removals: Float[np.ndarray, "edit layer head"],
-    mean: Float[np.ndarray, "layer head d_head"],
-    spread: Float[np.ndarray, "layer head 1"],
-    *,
-    steps: int,
-    rate: float,
-    seed: int,
+    start: _Moments,
+    schedule: _Schedule,
     progress: Progress,
 ) -> Float[np.ndarray, "layer head d_head"]:
-    """Return the constants after ``steps`` steps, the mean of their last half."""
+    """Return the constants after the schedule's steps, the mean of their last half."""
     access = head_access(model)
-    centre = torch.as_tensor(mean, device=access.device)
-    unit = torch.as_tensor(spread, device=access.device)
+    centre = torch.as_tensor(start.mean, device=access.device)
+    unit = torch.as_tensor(start.spread, device=access.device)
     shift = torch.zeros_like(centre, requires_grad=True)
-    adam = torch.optim.Adam([shift], lr=rate)
+    adam = torch.optim.Adam([shift], lr=schedule.rate)
     shifts: list[Tensor] = []
-    draw = np.random.default_rng(seed)
+    draw = np.random.default_rng(schedule.seed)
+    limit = Limit()
 
     @torch.enable_grad()  # each thread has its own mode
     def gradient(piece: tuple[Text, Float[np.ndarray, "edit layer head"]]) -> Float[Tensor, "layer head d_head"]:
-        losses = edited_nll(model, access, *piece, Constants(centre + unit * shift))
-        return torch.autograd.grad(losses.sum(), shift)[0]
+        text, edits = piece
 
-    with progress.bar("optimal constants", steps) as bar:
-        for step in range(steps):
+        def part_gradient(part: slice) -> Float[Tensor, "layer head d_head"]:
+            losses = edited_nll(model, access, text, edits[part], Constants(centre + unit * shift))
+            return torch.autograd.grad(losses.sum(), shift)[0]
+
+        with refuse_if_too_long(text):
+            gradients = [result for _, result in limit.run_parts(len(edits), len(edits), part_gradient)]
+        return torch.stack(gradients).sum(0)
+
+    with progress.bar("optimal constants", schedule.steps) as bar:
+        for step in range(schedule.steps):
             drawn = [texts[int(draw.integers(len(texts)))] for _ in range(TEXTS_A_STEP)]
             pieces = [(text, chunk) for text in drawn for chunk in _chunks(model, text, removals)]
             shift.grad = torch.stack(list(map_in_order(model, gradient, pieces))).sum(0) / TEXTS_A_STEP
             adam.step()
-            if step >= steps // 2:
+            if step >= schedule.steps // 2:
                 shifts.append(shift.detach().clone())
             bar.advance()
     constants: Float[np.ndarray, "layer head d_head"] = (centre + unit * torch.stack(shifts).mean(0)).cpu().numpy()
@@ -116,10 +144,8 @@ def _chunks(
     return np.array_split(removals, ceil(len(removals) / size))
 
 
-def _moments(
-    model: SubjectOrModel, texts: Sequence[Text]
-) -> tuple[Float[np.ndarray, "layer head d_head"], Float[np.ndarray, "layer head 1"]]:
-    """Return the mean of z, and its standard deviation over tokens and dimensions around it."""
+def _moments(model: SubjectOrModel, texts: Sequence[Text]) -> _Moments:
+    """Return the moments of z over all tokens of the texts."""
     access = head_access(as_model(model))
     layers = range(len(access.layers))
     sums: Float[np.ndarray, "2 layer head d_head"] = np.zeros((2, len(layers), access.heads, access.d_head))
@@ -131,4 +157,4 @@ def _moments(
     mean, square = sums / sum(len(text.tokens) for text in texts)
     # A head that never writes has no spread; the floor keeps its constant movable.
     spread = np.sqrt((square - mean**2).mean(axis=-1, keepdims=True).clip(1e-12))
-    return mean.astype(np.float32), spread.astype(np.float32)
+    return _Moments(mean.astype(np.float32), spread.astype(np.float32))

@@ -12,8 +12,9 @@ to l share the computation up to layer l's attention. The results are those of o
 On a CPU every thread takes a text of its own.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from math import ceil
 from threading import Lock
@@ -30,6 +31,7 @@ from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
 from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
 from headscope.measures.logits import nll
 from headscope.models import HeadAccess, as_model, head_access
+from headscope.models.memory import Limit, out_of_memory, pass_budget
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order
 from headscope.progress import SILENT, Progress
@@ -110,14 +112,18 @@ def teacher_force(
     # Edits that agree in the first layers become neighbours and fall into one chunk.
     order = np.lexsort(factors.reshape(len(factors), -1).T[::-1])
     metrics = np.zeros((2, len(factors), len(texts)), dtype=np.float64)
+    limit = Limit()
 
     @torch.inference_mode()  # each thread has its own mode
     def measure(column: int) -> None:
         text = texts[column]
-        size = rows or rows_that_fit(plain, text)
-        for start in range(0, len(order), size):
-            chunk = order[start : start + size]
+
+        def measure_part(part: slice) -> None:
+            chunk = order[part]
             metrics[:, chunk, column] = _measure(plain, access, text, factors[chunk], fill, span_reader)
+
+        with refuse_if_too_long(text):
+            deque(limit.run_parts(len(order), rows or rows_that_fit(plain, text), measure_part), maxlen=0)
 
     with ExitStack() as stack, progress.bar("teacher-forced", len(texts)) as bar:
         if reader is not None:
@@ -154,12 +160,26 @@ def response_nll(model: SubjectOrModel, text: Text) -> Float[Tensor, "1"]:
 def rows_that_fit(model: PreTrainedModel, text: Text) -> int:
     """Return how many edits of a text are computed at a time: as many as the memory holds."""
     length, config = len(text.tokens), model.config.get_text_config()
-    # Three float32 copies of the logits, and sixteen activations as wide as the residual stream.
+    # Three float32 copies of the logits, and sixteen activations as wide as the residual stream. Measured on lab-s and
+    # lab-m, the peak is a third of this or less in a CPU's parts, and 1.5 times this at most if a layer takes all
+    # rows at once, as on a GPU. Sixteen stays: how many rows go together decides last bits.
     logit_bytes = 3 * 4 * len(text.response) * config.vocab_size
     row_bytes = logit_bytes + 16 * length * config.hidden_size * model.dtype.itemsize
-    on_gpu = model.device.type == "cuda"
-    budget = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0] if on_gpu else CPU_BUDGET
-    return int(max(1, budget // row_bytes))
+    return int(max(1, pass_budget(model.device, CPU_BUDGET, GPU_SHARE) // row_bytes))
+
+
+@contextmanager
+def refuse_if_too_long(text: Text) -> Iterator[None]:
+    """Raise InputError if memory runs out in the block, which computes one edit of ``text`` at a time by then."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        raise InputError(
+            f"a text of {len(text.tokens)} tokens does not fit in memory with one edit at a time; use shorter texts, "
+            "a smaller dtype or a device with more memory"
+        ) from error
 
 
 @dataclass(frozen=True, eq=False)
@@ -214,24 +234,34 @@ def _edited_streams(
     on_gpu = layers.access.device.type == "cuda"
     size = len(levels[-1].parents) if on_gpu else max(1, CPU_TOKENS // len(text.tokens))
 
-    def descend(layer: int, first: int, stream: Float[Tensor, "row token d"]) -> Iterator[Tensor]:
-        """Yield the final streams of ``stream``'s rows, the first of which is ``first``, from ``layer`` on."""
-        if layer == len(levels):
-            yield stream
-            return
-        level, z = levels[layer], layers.attend(layer, stream)
-        positions = text.predicting if layer == len(levels) - 1 else slice(None)
-        # Parents are sorted, so that the children of consecutive rows are consecutive.
-        low, high = np.searchsorted(level.parents, [first, first + len(stream)])
-        for part in np.array_split(np.arange(low, high), ceil((high - low) / size)):
-            parent = torch.as_tensor(level.parents[part] - first, device=stream.device)
-            part_fill = fill if (level.factors[part] == 0).any() else None
-            edit = HeadEdit(layers.access, layer, level.factors[part], part_fill, span)
-            edited_z = edit(z[parent.to(z.device)])[:, positions].contiguous()
-            written = layers.write(layer, stream[parent, positions], edited_z)
-            yield from descend(layer + 1, int(part[0]), written)
+    # What waits: a layer's part of rows, the first row of the layer below that is here, and that one's stream and z.
+    waiting: list[tuple[int, Int[np.ndarray, _], int, Tensor, Tensor]] = []
 
-    return descend(first_edited, 0, layers.streams[first_edited])
+    def attend(layer: int, first: int, stream: Float[Tensor, "row token d"]) -> None:
+        """Let the rows that continue those of ``stream``, the first of which is ``first``, wait in parts."""
+        z = layers.attend(layer, stream)
+        # Parents are sorted, so that the children of consecutive rows are consecutive.
+        low, high = np.searchsorted(levels[layer].parents, [first, first + len(stream)])
+        parts = np.array_split(np.arange(low, high), ceil((high - low) / size))
+        waiting.extend((layer, part, first, stream, z) for part in reversed(parts))
+
+    attend(first_edited, 0, layers.streams[first_edited])
+    while waiting:
+        layer, part, first, stream, z = waiting.pop()
+        level, is_last = levels[layer], layer == len(levels) - 1
+        positions = text.predicting if is_last else slice(None)
+        parent = torch.as_tensor(level.parents[part] - first, device=stream.device)
+        part_fill = fill if (level.factors[part] == 0).any() else None
+        edit = HeadEdit(layers.access, layer, level.factors[part], part_fill, span)
+        edited_z = edit(z[parent.to(z.device)])[:, positions].contiguous()
+        written = layers.write(layer, stream[parent, positions], edited_z)
+        # Kept on the way down, they would pile up layer by layer; parts that still wait have them.
+        del stream, z, edited_z
+        if is_last:
+            yield written
+        else:
+            attend(layer + 1, int(part[0]), written)
+        del written
 
 
 class _PassFill:

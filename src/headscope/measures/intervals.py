@@ -16,7 +16,7 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from scipy.stats import norm, t
 
 from headscope.results.estimate import Estimate
@@ -140,6 +140,18 @@ def bootstrap(
     low, high = np.quantile(draws, expanded_tails(n))
     point = float(statistic(np.full(n, 1 / n)))
     return Estimate(point, float(low), float(high), n, f"{unit} bootstrap {LEVEL:.0%}", seed)
+
+
+def rank_correlation_half_width(
+    correlation: "Float[np.ndarray, '*values']", points: "Int[np.ndarray, '*values']"
+) -> "Float[np.ndarray, '*values']":
+    """Return half the width of rank correlations' intervals in Fisher's z (Bonett and Wright 2000, Psychometrika 65).
+
+    NaN below 4 points. Callers go back by tanh(z ± half the width), each with its own bound for a perfect correlation.
+    """
+    # The 1e-9 only keeps the division defined; below 4 points its result is not used.
+    error = np.sqrt((1 + correlation**2 / 2) / np.maximum(points - 3, 1e-9))
+    return np.where(points > 3, float(norm.ppf(0.5 + LEVEL / 2)) * error, np.nan)
 
 
 def _score_interval(p: float, n: float | int, z: float) -> tuple[float, float]:

@@ -54,18 +54,10 @@ def load_model(
         InputError: the folder or model is missing, has no safetensors, holds NaN, has an unknown architecture, or fails
             the check of its head access.
     """
-    path_or_id = named_model(str(path_or_id)) or path_or_id
-    name = str(path_or_id)
     if dtype not in _DTYPES:
         raise InputError(f"dtype {dtype!r} is unknown; allowed: {', '.join(_DTYPES)}")
-    folder = Path(path_or_id).expanduser()
-    if folder.is_dir():
-        name = str(folder)
-        check_weights(folder)
-    elif folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
-        raise InputError(f"model {name} is not there: no such folder")
-    else:
-        check_cached(name, revision)
+    name = _locate(named_model(str(path_or_id)) or str(path_or_id), revision)
+    folder = Path(name)
     local_only = not folder.is_dir() and not hub.is_reachable()
     options: dict[str, object] = {
         "revision": revision,
@@ -95,6 +87,18 @@ def load_model(
     # A snapshot is called by its commit; the config of an adapter's model would name its base's.
     commit = None if folder.is_dir() else revision if files is None else files.name
     return Subject(model, tokenizer, model_title(name), commit)
+
+
+def _locate(name: str, revision: str | None) -> str:
+    """Return the folder or the hub id that ``name`` means. Raises InputError if it is missing or has no safetensors."""
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        check_weights(folder)
+        return str(folder)
+    if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
+        raise InputError(f"model {name} is not there: no such folder")
+    check_cached(name, revision)
+    return name
 
 
 @contextmanager

@@ -28,6 +28,7 @@ class Sweep:
         post, base = Ablations(self.study, self.stage, self.ref), Ablations(self.study, base_model, self.ref)
         guard = None if settings.guard is None else Ablations(self.study, self.stage, settings.guard)
         for group in settings.heads:
+            # Units are named by their digest: sets, whole answers and constants that several of them need are one unit.
             sets = self._sets(group)
             for operator in (*settings.generated, *(f"x{scale:g}" for scale in settings.generated_scales)):
                 yield post.verdict(sets, operator)
@@ -38,6 +39,6 @@ class Sweep:
         return head_sets_unit(self.study, self.stage.variant, group, self.comparison, recall)
 
     def _recall_scores(self) -> Unit:
-        """Edge scores of the stage on openings of the guard's problems: the circuit that knows and does not reason."""
+        """Return the stage's edge scores on openings of the guard's problems: knowledge without reasoning."""
         pairs = contrasts.recall_unit(self.study, base_stage(self.study), self.stage)
         return discover.scores_unit(self.study, self.stage, self.stage.variant, pairs)

@@ -19,7 +19,7 @@ from headscope.results.samples import Samples
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.config import Config
-from headscope.studies.evaluate import sampling
+from headscope.studies.evaluate import draw_settings
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import Study, TaskRef
@@ -32,15 +32,15 @@ REFERENCE_TEXTS = 32
 
 
 @dataclass(frozen=True)
-class Asked:
-    """One model on one task, as a unit's function has them."""
+class ModelOnTask:
+    """A model at one step, and the problems it is asked."""
 
     stage: Stage
     task: Task
 
 
 class AblatedConfig(Config):
-    """Who is asked what, and what is done to its heads meanwhile.
+    """A model, the problems it answers, and what replaces its heads while it answers.
 
     operator: ``none`` for the whole model, one of ``interventions.OPERATORS``, or a factor such as ``x1.3``.
     control: number of the random set that is taken instead of the group's heads.
@@ -66,16 +66,16 @@ def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -
         heads = numbered
     from headscope.studies.subjects import load
 
-    asked = Asked(config.model.stage(inputs), config.task.task())
-    subject = load(asked.stage)
-    with _without(asked, config, heads, inputs):
+    respondent = ModelOnTask(config.model.stage(inputs), config.task.task())
+    subject = load(respondent.stage)
+    with _remove_heads(respondent, config, heads, inputs):
         return evaluate(
             subject.model,
             subject.tokenizer,
-            asked.task,
+            respondent.task,
             config.sampling,
-            chat=asked.stage.chat,
-            name=asked.stage.variant,
+            chat=respondent.stage.chat,
+            name=respondent.stage.variant,
             progress=progress,
         )
 
@@ -97,11 +97,11 @@ def compute_constants(config: ConstantsConfig, inputs: Inputs, progress: Progres
     from headscope.interventions import fit_constants
     from headscope.studies.subjects import load
 
-    asked = Asked(config.model.stage(inputs), config.task.task())
-    subject = load(asked.stage)
+    respondent = ModelOnTask(config.model.stage(inputs), config.task.task())
+    subject = load(respondent.stage)
     layers, heads = subject.model.config.num_hidden_layers, subject.model.config.num_attention_heads
     grid = [(layer, head) for layer in range(layers) for head in range(heads)]
-    texts = answered_texts(asked, inputs.load("whole", Samples), config.texts)
+    texts = answered_texts(respondent, inputs.load("whole", Samples), config.texts)
     return HeadConstants(fit_constants(subject, grid, texts, seed=config.seed, progress=progress))
 
 
@@ -109,7 +109,10 @@ CONSTANTS = Work("constants", ConstantsConfig, compute_constants, version=3)
 
 
 class VerdictConfig(Config):
-    """What was asked, by name. controls: number of inputs with random sets. seed: recorded with the verdict."""
+    """The verdict's task and operator, by name.
+
+    controls: number of inputs with random sets. seed: recorded with the verdict.
+    """
 
     task: str
     operator: str
@@ -146,37 +149,37 @@ class Ablations:
 
     @property
     def task(self) -> TaskSource:
-        """The problems asked."""
+        """Return where the problems come from."""
         return TaskSource.of(self.ref, self.study.data_dir, self.study.ablate.problems)
 
-    def whole(self) -> Unit:
-        """Answers of the whole model."""
-        return self._ablated("none", None, "none", {})
+    def whole_answers(self) -> Unit:
+        """Return the unit of the whole model's answers."""
+        return self._answers_unit("none", None, "none", {})
 
-    def removed(self, sets: Unit, operator: str, control: int | None = None) -> Unit:
-        """Answers without the group's heads, or without its random set number ``control``."""
-        return self._ablated(operator, control, sets.labels["heads"], {"sets": sets} | self.references(operator))
+    def answers_without(self, sets: Unit, operator: str, control: int | None = None) -> Unit:
+        """Return the unit of the answers without the group's heads, or without its random set number ``control``."""
+        return self._answers_unit(operator, control, sets.labels["heads"], {"sets": sets} | self.references(operator))
 
     def references(self, operator: str) -> dict[str, Unit]:
-        """Units that an operator's replacement is made from."""
+        """Return the units that an operator's replacement is made from."""
         if operator in ("mean", "resample"):
-            return {"reference": self.whole()}
-        return {"constants": self._constants()} if operator == "optimal" else {}
+            return {"reference": self.whole_answers()}
+        return {"constants": self._constants_unit()} if operator == "optimal" else {}
 
     def verdict(self, sets: Unit, operator: str) -> Unit:
-        """The verdict on one group under one operator."""
+        """Return the unit of the verdict on one group under one operator."""
         count = self.study.ablate.generated_with_controls
         config = VerdictConfig(task=self.task.name, operator=operator, controls=count, seed=self.study.seed)
-        inputs = {"sets": sets, "baseline": self.whole(), "ablated": self.removed(sets, operator)}
-        inputs |= {f"control {number}": self.removed(sets, operator, number) for number in range(count)}
+        inputs = {"sets": sets, "baseline": self.whole_answers(), "ablated": self.answers_without(sets, operator)}
+        inputs |= {f"control {number}": self.answers_without(sets, operator, number) for number in range(count)}
         labels = {"variant": self.stage.variant, "heads": sets.labels["heads"], "operator": operator}
         return VERDICT.unit(config, labels | {"task": self.task.name}, inputs)
 
-    def _ablated(self, operator: str, control: int | None, heads: str, inputs: Mapping[str, Unit]) -> Unit:
+    def _answers_unit(self, operator: str, control: int | None, heads: str, inputs: Mapping[str, Unit]) -> Unit:
         config = AblatedConfig(
             model=self.stage.source,
             task=self.task,
-            sampling=sampling(self.study.eval, self.study.ablate.samples, self.study.seed),
+            sampling=draw_settings(self.study.eval, self.study.ablate.samples, self.study.seed),
             operator=operator,
             control=control,
             reference_texts=REFERENCE_TEXTS,
@@ -186,31 +189,34 @@ class Ablations:
             config, labels | {"task": self.task.name, "control": control}, {**self.stage.inputs, **inputs}
         )
 
-    def _constants(self) -> Unit:
+    def _constants_unit(self) -> Unit:
         config = ConstantsConfig(model=self.stage.source, task=self.task, texts=REFERENCE_TEXTS, seed=self.study.seed)
         labels = {"variant": self.stage.variant, "task": self.task.name}
-        return CONSTANTS.unit(config, labels, {"whole": self.whole()} | self.stage.inputs)
+        return CONSTANTS.unit(config, labels, {"whole": self.whole_answers()} | self.stage.inputs)
 
 
-def answered_texts(asked: Asked, samples: Samples, count: int, *, correct: bool = False) -> "list[Text]":
+def answered_texts(respondent: ModelOnTask, samples: Samples, count: int, *, correct: bool = False) -> "list[Text]":
     """Return prompts with the model's own answers, the first (correct) one per problem, of ``count`` problems."""
     from headscope.interventions import Text
     from headscope.studies.subjects import load
 
-    tokenizer = load(asked.stage).tokenizer
+    tokenizer = load(respondent.stage).tokenizer
     table = samples.table
     if correct:
         table = table[table["verdict"] == "correct"]
-    prompts = {problem.id: problem.prompt for problem in asked.task.problems}
+    prompts = {problem.id: problem.prompt for problem in respondent.task.problems}
     texts = []
+    # The table is in the order of problems and samples: the first answer to each problem.
     for row in table.drop_duplicates("problem").head(count).to_dict("records"):
-        response = (*map(int, row["token_ids"]), *_ending(row, tokenizer))
+        response = (*map(int, row["token_ids"]), *_end_tokens(row, tokenizer))
         if response:
-            texts.append(Text(tuple(prompt_ids(tokenizer, prompts[row["problem"]], asked.stage.chat)), response))
+            texts.append(Text(tuple(prompt_ids(tokenizer, prompts[row["problem"]], respondent.stage.chat)), response))
     return texts
 
 
-def replacement(asked: Asked, inputs: Inputs, operator: str, count: int, seed: int, prefix: str = "") -> "Replacement":
+def replacement(
+    respondent: ModelOnTask, inputs: Inputs, operator: str, count: int, seed: int, prefix: str = ""
+) -> "Replacement":
     """Return what replaces the heads' writes under an operator, made from the inputs ``reference`` or ``constants``.
 
     prefix: of these inputs' roles, of another model than the unit's own.
@@ -218,32 +224,32 @@ def replacement(asked: Asked, inputs: Inputs, operator: str, count: int, seed: i
     from headscope.interventions import make_replacement
     from headscope.studies.subjects import load
 
-    subject = load(asked.stage)
+    subject = load(respondent.stage)
     if operator in ("mean", "resample"):
         samples = inputs.load(f"{prefix}reference", Samples)
-        return make_replacement(subject, operator, answered_texts(asked, samples, count), seed=seed)
+        return make_replacement(subject, operator, answered_texts(respondent, samples, count), seed=seed)
     constants = inputs.load(f"{prefix}constants", HeadConstants).values if operator == "optimal" else None
     return make_replacement(subject, operator, [], constants=constants)
 
 
 @contextmanager
-def _without(asked: Asked, config: AblatedConfig, heads: HeadSet, inputs: Inputs) -> Iterator[None]:
+def _remove_heads(respondent: ModelOnTask, config: AblatedConfig, heads: HeadSet, inputs: Inputs) -> Iterator[None]:
     from headscope.interventions import replace_heads, scale
     from headscope.studies.subjects import load
 
-    subject, operator = load(asked.stage), config.operator
+    subject, operator = load(respondent.stage), config.operator
     if not heads:
         yield
     elif operator.startswith("x"):
         with scale(subject, heads, float(operator[1:])):
             yield
     else:
-        fill = replacement(asked, inputs, operator, config.reference_texts, config.sampling.seed)
+        fill = replacement(respondent, inputs, operator, config.reference_texts, config.sampling.seed)
         with replace_heads(subject, heads, fill):
             yield
 
 
-def _ending(row: Mapping[Any, Any], tokenizer: Any) -> tuple[int, ...]:
+def _end_tokens(row: Mapping[Any, Any], tokenizer: Any) -> tuple[int, ...]:
     """Return the token that ended a sampled response; samples of before schema version 3 did not keep it."""
     if row["finish"] != "stop":
         return ()

@@ -34,10 +34,10 @@ def judge_run(study: Study, run: RunDirectory) -> tuple[Claim, ...]:
 
 
 def study_results(study: Study, run: RunDirectory) -> StudyResults:
-    """What the study's finished units say. Raises InputError for results of a newer schema."""
+    """Return what the study's finished units say. Raises InputError for results of a newer schema."""
     variants = {variant.name: variant.model_dump(mode="json") for variant in study.variants}
     whole = replace(run, units=plan(study, run, "run"))  # whichever part of the study was asked for last
-    nulls = {name for name, variant in variants.items() if _null(variant)}
+    nulls = {name for name, variant in variants.items() if _missing_signal(variant)}
     return StudyResults(
         runs=tuple(_runs(whole, variants)),
         ablations=tuple(ablation for ablation in _ablations(whole) if ablation.variant not in nulls),
@@ -60,48 +60,52 @@ def _runs(run: RunDirectory, variants: Variants) -> Iterator[Run]:
             variant=name,
             method=str((variants[name].get("train") or {}).get("method", "")),
             recipe=_recipe(name, variants),
-            null=_null(variants[name]),
+            null=_missing_signal(variants[name]),
             series=comparison.series,
             dynamics=comparison.dynamics,
             rewards=comparison.reward,
         )
 
 
-def _null(variant: Mapping[str, Any]) -> str:
-    """Which signal the training lacks; "" where it has all."""
+def _missing_signal(variant: Mapping[str, Any]) -> str:
+    """Return which signal the training lacks, "" if none."""
     train = variant.get("train") or {}
     return str(train.get("control") or ("lr0" if train.get("learning_rate") == 0 else ""))
 
 
 def _recipe(name: str, variants: Variants) -> str:
-    """A null twin and another seed belong to the recipe they are twins of; a twin with other settings is its own."""
+    """Return the recipe a variant is a run of: a null twin's or another seed's is its source's, else its own name."""
     variant = variants[name]
     source = variant.get("twin_of")
     if source is None or source not in variants:
         return name
-    ours, theirs = ({**(each.get("train") or {}), "seed": None} for each in (variant, variants[source]))
-    return _recipe(source, variants) if _null(variant) or ours == theirs else name
+    settings = _settings_but_seed(variant)
+    is_rerun = settings == _settings_but_seed(variants[source])
+    return _recipe(source, variants) if _missing_signal(variant) or is_rerun else name
+
+
+def _settings_but_seed(variant: Mapping[str, Any]) -> dict[str, Any]:
+    return {**(variant.get("train") or {}), "seed": None}
 
 
 def _ablations(run: RunDirectory) -> Iterator[Ablation]:
     for finished in run.results(AblationVerdict):
         labels, verdict = finished.labels, finished.result
-        is_run = isinstance(verdict, AblationVerdict)
         yield Ablation(
             variant=str(labels["variant"]),
             group=str(labels["heads"]),
             operator=str(labels["operator"]),
             task=str(labels["task"]),
             verdict=verdict if isinstance(verdict, AblationVerdict) else None,
-            coverage=_coverage(run, labels) if is_run else None,
+            coverage=_coverage(run, labels) if isinstance(verdict, AblationVerdict) else None,
         )
 
 
 def _coverage(run: RunDirectory, labels: Mapping[str, Any]) -> tuple[int, Estimate] | None:
     """Return the change of pass@k at the largest k both sides allow, paired by problem; None with one sample."""
-    asked = {"variant": labels["variant"], "task": labels["task"], "control": None}
-    before = run.results(Samples, "ablated", **asked, heads="none")
-    after = run.results(Samples, "ablated", **asked, heads=labels["heads"], operator=labels["operator"])
+    shared_labels = {"variant": labels["variant"], "task": labels["task"], "control": None}
+    before = run.results(Samples, "ablated", **shared_labels, heads="none")
+    after = run.results(Samples, "ablated", **shared_labels, heads=labels["heads"], operator=labels["operator"])
     if not before or not after:
         return None
     whole, removed = before[0].whole.correct, after[0].whole.correct
@@ -113,14 +117,15 @@ def _coverage(run: RunDirectory, labels: Mapping[str, Any]) -> tuple[int, Estima
 
 def _answers(run: RunDirectory, variants: Variants) -> Iterator[Answers]:
     """Yield the base's and each variant's answers to each task, of the last checkpoint that was evaluated."""
+    # Units come by step, so that a later checkpoint takes an earlier one's place.
     last = {(samples.labels["variant"], samples.labels["task"]): samples for samples in run.results(Samples)}
     for (variant, task), finished in last.items():
         if variant != "base" and ("base", task) in last:
             base, post = last["base", task].whole, finished.whole
             if base.problems == post.problems:
                 name = str(variant)
-                yield Answers(name, _recipe(name, variants), str(task), _contiguous(base), _contiguous(post))
+                yield Answers(name, _recipe(name, variants), str(task), _correct_grid(base), _correct_grid(post))
 
 
-def _contiguous(samples: Samples) -> Bool[np.ndarray, "problem sample"]:
+def _correct_grid(samples: Samples) -> Bool[np.ndarray, "problem sample"]:
     return np.ascontiguousarray(samples.correct)

@@ -47,7 +47,7 @@ class ComparisonConfig(Config):
 
 
 def compute_comparison(config: ComparisonConfig, inputs: Inputs, progress: Progress) -> Comparison:
-    """Return both methods at every checkpoint, the dynamics, the last one at every size, and rewards beside counts."""
+    """Return both methods at every checkpoint, the dynamics, the last one at every size, and rewards next to counts."""
     resampling = Resampling(config.fraction, config.resamples, config.seed)
     checkpoints = {step: inputs.folders[f"step {step}"] for step in config.steps}
     saved = Saved(inputs.folders["base"], inputs.folders["fresh"], checkpoints)
@@ -68,7 +68,7 @@ class Scored:
 
 
 def comparison_unit(study: Study, variant: str, scored: Scored, log: Path | None, trained: Unit | None) -> Unit:
-    """The comparison of a variant: arithmetic on its saved scores.
+    """Return the unit of a variant's comparison: arithmetic on its saved scores.
 
     log: the reward log of a variant trained elsewhere. trained: the unit that trains it here.
     """
@@ -119,6 +119,7 @@ def compare(
 ) -> Comparison:
     """Return the comparison of saved scores; ``rewards`` are (step, reward) of the training log."""
     base, fresh = EdgeScores.load(saved.base), EdgeScores.load(saved.fresh)
+    # ``saved`` loads one checkpoint at a time.
     series = emergence_by_method(
         base, saved, dict.fromkeys(EMERGENCE_METHODS, resampling), base_again=fresh, progress=progress
     )

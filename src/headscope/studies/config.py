@@ -8,6 +8,7 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from headscope.comparison import Resampling
 from headscope.errors import InputError, suggestion
 from headscope.training import TRAINING_METHODS
 
@@ -27,9 +28,17 @@ class BootstrapConfig(Config):
     resamples: int
     seed: int
 
+    @property
+    def resampling(self) -> Resampling:
+        """Return it as the comparison takes it."""
+        return Resampling(self.fraction, self.resamples, self.seed)
 
-def validated(kind: type[Model], data: Any, origin: str) -> Model:
-    """``data`` as a ``kind``; InputError with one sentence about the first thing wrong in it, naming ``origin``."""
+
+def validate_config(kind: type[Model], data: Any, origin: str) -> Model:
+    """Return ``data`` as a ``kind``.
+
+    Raises InputError with one sentence about the first thing wrong in it, naming ``origin``.
+    """
     try:
         return kind.model_validate(data)
     except ValidationError as error:
@@ -37,13 +46,13 @@ def validated(kind: type[Model], data: Any, origin: str) -> Model:
 
 
 def _sentence(kind: type[BaseModel], error: ValidationError, origin: str) -> str:
-    # Where a union was tried, the member that got furthest is the one that was meant.
+    # If a union was tried, the member that got furthest is the one that was meant.
     first = max(
         error.errors(include_url=False),
-        key=lambda each: (each["type"] == "extra_forbidden", len(each["loc"])),
+        key=lambda detail: (detail["type"] == "extra_forbidden", len(detail["loc"])),
     )
     path = [part for part in first["loc"] if not _is_tag(part, first["loc"])]
-    key = _dotted(path) or "the study"
+    key = _join_path(path) or "the study"
     if first["type"] == "extra_forbidden":
         parents = list(_models_at(kind, first["loc"][:-1]))
         fields = {name for parent in parents for name in parent.model_fields}
@@ -53,26 +62,28 @@ def _sentence(kind: type[BaseModel], error: ValidationError, origin: str) -> str
     if first["type"] == "missing":
         return f"{origin}: {key} is missing"
     if isinstance(first["input"], dict | list | BaseModel):
-        return f"{origin}: {key}: {_allowed(first['msg'])}"
-    return f"{origin}: {key} is {first['input']!r}; {_allowed(first['msg'])}"
+        return f"{origin}: {key}: {_reword(first['msg'])}"
+    return f"{origin}: {key} is {first['input']!r}; {_reword(first['msg'])}"
 
 
-def _allowed(message: str) -> str:
-    """pydantic's sentence in a study file's words."""
-    said = message.removeprefix("Value error, ").replace("Input should", "it should").replace("valid tuple", "list")
-    said = re.sub(r"Tuple should have at least (\d+) items? after validation, not (\d+)", r"it needs \1, has \2", said)
-    return re.sub(r"valid dictionary or .*", "mapping of keys", said)
+def _reword(message: str) -> str:
+    """Return pydantic's message in a study file's words."""
+    sentence = message.removeprefix("Value error, ").replace("Input should", "it should").replace("valid tuple", "list")
+    sentence = re.sub(
+        r"Tuple should have at least (\d+) items? after validation, not (\d+)", r"it needs \1, has \2", sentence
+    )
+    return re.sub(r"valid dictionary or .*", "mapping of keys", sentence)
 
 
 _TAGS = (*TRAINING_METHODS, "str", "int", "constrained-int", "TaskFile", "HubCheckpoints", "function-before")
 
 
 def _is_tag(part: int | str, path: tuple[int | str, ...]) -> bool:
-    """Whether ``part`` was put into the location by pydantic to say which member of a union was tried."""
+    """Return whether pydantic put ``part`` into the location to say which member of a union was tried."""
     return isinstance(part, str) and (part in _TAGS or "[" in part) and part != path[0]
 
 
-def _dotted(path: list[int | str]) -> str:
+def _join_path(path: list[int | str]) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
@@ -80,10 +91,10 @@ def _dotted(path: list[int | str]) -> str:
 
 
 def _models_at(kind: Any, path: tuple[int | str, ...]) -> Iterator[type[BaseModel]]:
-    """The config classes that can stand at ``path`` below ``kind``: unions have several, a tag picks among them."""
+    """Yield the config classes that can stand at ``path`` below ``kind``: several in a union, unless a tag picks."""
     models = list(_models_in(kind))
     for index, part in enumerate(path):
-        if isinstance(part, int):
+        if isinstance(part, int):  # a list's items are of the list's own annotation
             continue
         inside = [model.model_fields[part].annotation for model in models if part in model.model_fields]
         if inside:
@@ -94,14 +105,13 @@ def _models_at(kind: Any, path: tuple[int | str, ...]) -> Iterator[type[BaseMode
 
 
 def _carries_tag(model: type[BaseModel], tag: str) -> bool:
-    literals = (
-        field.annotation for field in model.model_fields.values() if typing.get_origin(field.annotation) is Literal
-    )
-    return model.__name__ == tag or any(tag in typing.get_args(literal) for literal in literals)
+    annotations = [field.annotation for field in model.model_fields.values()]
+    tags = [typing.get_args(literal) for literal in annotations if typing.get_origin(literal) is Literal]
+    return model.__name__ == tag or any(tag in literal_tags for literal_tags in tags)
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Every config class an annotation mentions."""
+    """Yield every config class an annotation mentions."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in typing.get_args(annotation):

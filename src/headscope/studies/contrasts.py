@@ -1,4 +1,4 @@
-"""What a study's pairs contrast: sampled openings, texts that were given, the lab's leaf digits, or other pairs with
+"""Make a study's pairs: sampled openings, texts of a file, the lab's leaf digits, or other pairs with
 clean and corrupt exchanged.
 """
 
@@ -49,7 +49,7 @@ class LeafConfig(Config):
 
 
 class PairsConfig(Config):
-    """What is contrasted, and the models that are asked or must be able to read the texts."""
+    """The source of the texts, and the models that are asked or must be able to read them."""
 
     base: ModelSource
     final: ModelSource
@@ -63,9 +63,9 @@ class ExchangedConfig(Config):
 
 
 def compute_pairs(config: PairsConfig, inputs: Inputs, progress: Progress) -> Pairs:
-    """Return the pairs, those only that both models can read."""
+    """Return the pairs that both models can read."""
     from headscope.circuits.disagreement import pairs_at_disagreement
-    from headscope.studies.subjects import check_loaded, load, readable
+    from headscope.studies.subjects import check_loaded, keep_readable, load
 
     base, final, source = config.base.stage(inputs), config.final.stage(inputs), config.source
     check_loaded(base, final)
@@ -75,7 +75,7 @@ def compute_pairs(config: PairsConfig, inputs: Inputs, progress: Progress) -> Pa
         pairs = _text_pairs(source, final)
     else:
         pairs = _leaf_pairs(source, final)
-    pairs = readable(pairs, base, final)[: source.pairs]
+    pairs = keep_readable(pairs, base, final)[: source.pairs]
     if isinstance(source, OpeningsConfig) and source.positions == "disagreement":
         pairs = pairs_at_disagreement(load(base), load(final), pairs, progress=progress)
     return pairs
@@ -93,8 +93,8 @@ EXCHANGED = Work("exchanged", ExchangedConfig, compute_exchanged)
 def pair_units(study: Study, base: Stage, final: Stage) -> dict[str, Unit]:
     """Return two sets of pairs from different problems: ``main`` and, for the test-retest null, ``fresh``."""
     units = {}
-    for name, source in zip(SETS, _sources(study), strict=True):
-        units[name] = _unit(base, final, source, name)
+    for name, source in zip(SETS, _pair_sources(study), strict=True):
+        units[name] = _pairs_unit(base, final, source, name)
     return units
 
 
@@ -104,10 +104,10 @@ def recall_unit(study: Study, base: Stage, final: Stage) -> Unit:
     assert guard is not None
     positions = settings.positions if settings.contrast == "openings" else "last"
     source = opening_configs(study, (guard,), positions, len(SETS))[0]
-    return _unit(base, final, source, "recall")
+    return _pairs_unit(base, final, source, "recall")
 
 
-def _unit(base: Stage, final: Stage, source: OpeningsConfig | TextsConfig | LeafConfig, name: str) -> Unit:
+def _pairs_unit(base: Stage, final: Stage, source: OpeningsConfig | TextsConfig | LeafConfig, name: str) -> Unit:
     config = PairsConfig(base=base.source, final=final.source, source=source)
     return PAIRS.unit(config, {"variant": final.variant, "pairs": name}, base.inputs | final.inputs)
 
@@ -117,14 +117,14 @@ def exchanged_unit(main: Unit) -> Unit:
     return EXCHANGED.unit(ExchangedConfig(), main.labels | {"pairs": "exchanged"}, {"main": main})
 
 
-def _sources(study: Study) -> "Sequence[OpeningsConfig | TextsConfig | LeafConfig]":
+def _pair_sources(study: Study) -> "Sequence[OpeningsConfig | TextsConfig | LeafConfig]":
     settings, contrast = study.discover, study.discover.contrast
     if contrast == "openings":
         return opening_configs(study, study.discover_tasks, settings.positions, len(SETS))
     if contrast == "lab-leaf":
-        sets = range(len(SETS))
-        return [LeafConfig(set_index=i, sets=len(SETS), pairs=settings.pairs, seed=study.seed) for i in sets]
-    sets_of_rows = _deal_rows(_rows(contrast), study.seed)
+        sets = len(SETS)
+        return [LeafConfig(set_index=i, sets=sets, pairs=settings.pairs, seed=study.seed) for i in range(sets)]
+    sets_of_rows = _deal_rows(_read_rows(contrast), study.seed)
     return [
         TextsConfig(
             digest=digest(rows),
@@ -141,7 +141,7 @@ def _sources(study: Study) -> "Sequence[OpeningsConfig | TextsConfig | LeafConfi
 def _text_pairs(config: TextsConfig, final: Stage) -> Pairs:
     from headscope.studies.subjects import load
 
-    rows = _deal_rows(_rows(config.place), config.seed)[config.set_index]
+    rows = _deal_rows(_read_rows(config.place), config.seed)[config.set_index]
     if digest(rows) != config.digest:
         raise InputError(f"the pairs in {config.place.file} have changed since the study was planned; run it again")
     prompts = [final.chat.messages(row["prompt"]) for row in rows] if config.place.prompt else None
@@ -158,7 +158,7 @@ def _leaf_pairs(config: LeafConfig, final: Stage) -> Pairs:
     return pairs[config.set_index :: config.sets]
 
 
-def _rows(source: PairFile) -> list[dict[str, str]]:
+def _read_rows(source: PairFile) -> list[dict[str, str]]:
     """Return ``clean``, ``corrupt`` and, if the file has it, ``prompt`` of every pair."""
     path = Path(source.file).expanduser()
     columns = {"clean": source.clean, "corrupt": source.corrupt}
@@ -175,11 +175,14 @@ def _rows(source: PairFile) -> list[dict[str, str]]:
 def _deal_rows(rows: list[dict[str, str]], seed: int) -> list[list[dict[str, str]]]:
     """Return different rows, dealt to as many sets as there are; those of one prompt, or one clean text, together."""
     problems: dict[str, list[dict[str, str]]] = {}
+    # By content: a row that stands twice in the file is one pair.
     for row in {tuple(row.items()): row for row in rows}.values():
         problems.setdefault(row.get("prompt", row["clean"]), []).append(row)
     keys, sets = list(problems), len(SETS)
     random.Random(seed).shuffle(keys)
-    dealt = [[row for key in keys[index::sets] for row in problems[key]] for index in range(sets)]
+    dealt: list[list[dict[str, str]]] = [[] for _ in SETS]
+    for index, key in enumerate(keys):
+        dealt[index % sets] += problems[key]
     if min(map(len, dealt)) < FEWEST:
         raise InputError(
             f"the file of discover.contrast holds {len(keys)} problems with {sum(map(len, dealt))} different pairs; "

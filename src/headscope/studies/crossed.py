@@ -1,6 +1,6 @@
 """Cross model and prompt: base and final checkpoint also scored with base's openings as the clean text."""
 
-from headscope.comparison import Resampling, crossed_design
+from headscope.comparison import crossed_design
 from headscope.progress import Progress
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
@@ -16,14 +16,13 @@ ROLES = ("base base-style", "base", "post base-style", "post")
 def compute_crossed(config: BootstrapConfig, inputs: Inputs, progress: Progress) -> Crossed:
     """Return the crossed design: arithmetic on the scores of four cells."""
     cells = [inputs.load(role, EdgeScores) for role in ROLES]
-    resampling = Resampling(config.fraction, config.resamples, config.seed)
-    return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), resampling)
+    return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), config.resampling)
 
 
 CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=3)
 
 
 def crossed_unit(study: Study, variant: str, base: Cells, post: Cells) -> Unit:
-    """The crossed design of a variant."""
+    """Return the unit of a variant's crossed design."""
     inputs = dict(zip(ROLES, (*base, *post), strict=True))
     return CROSSED.unit(study.bootstrap, {"variant": variant}, inputs)

@@ -44,8 +44,8 @@ def compute_scores(config: ScoresConfig, inputs: Inputs, progress: Progress) -> 
     subject, pairs = load(config.model.stage(inputs)), inputs.load("pairs", Pairs)
     scores = attribute(subject, pairs, **settings, keep_pairs=True, progress=progress)
     # By the study's name for it: a path would tie the result to this machine. The unit's record keeps the seconds.
-    named = scores.settings | {"model": f"{config.model.name} step {config.model.step}"}
-    return replace(scores, settings=named, seconds=math.nan)
+    portable = scores.settings | {"model": f"{config.model.name} step {config.model.step}"}
+    return replace(scores, settings=portable, seconds=math.nan)
 
 
 SCORES = Work("scores", ScoresConfig, compute_scores, version=2)
@@ -81,7 +81,7 @@ def compute_faithfulness(
         metric=config.metric,
         fractions=config.sizes,
         edges=curve.edges,
-        normalised=tuple(interval(partial(_at, curve, size)) for size in range(len(curve))),
+        normalised=tuple(interval(partial(_faithfulness_at, curve, size)) for size in range(len(curve))),
         cpr=interval(areas.cpr),
         cmd=interval(areas.cmd),
     )
@@ -92,19 +92,19 @@ FAITHFULNESS = Work("faithfulness", FaithfulnessConfig, compute_faithfulness, ve
 
 
 def scores_unit(study: Study, stage: Stage, variant: str, pairs: Unit) -> Unit:
-    """Edge scores of ``stage`` on a set of ``variant``'s pairs."""
-    names = ("metric", "method", "rule", "nodes", "kv")
-    settings = {name: getattr(study.discover, name) for name in names}
+    """Return the unit of the edge scores of ``stage`` on a set of ``variant``'s pairs."""
+    settings = study.discover.model_dump(include={"metric", "method", "rule", "nodes", "kv"})
     labels = {"variant": variant, "step": stage.step, "pairs": pairs.labels["pairs"], "model": stage.variant}
     return SCORES.unit(ScoresConfig(model=stage.source, **settings), labels, {"pairs": pairs} | stage.inputs)
 
 
 def faithfulness_unit(study: Study, stage: Stage, scores: Unit) -> Unit:
-    """Faithfulness of the circuits of ``scores`` over the study's sizes and its own."""
+    """Return the unit of the faithfulness of ``scores``' circuits, at the study's sizes and its circuit size."""
     settings = study.discover
     config = FaithfulnessConfig(
         model=stage.source,
         metric=settings.metric,
+        # The circuit's own size is read too, but CPR and CMD keep to the sizes that were asked for.
         sizes=tuple(sorted({*settings.sizes, settings.fraction})),
         areas=tuple(sorted(settings.sizes)),
         seed=study.seed,
@@ -112,5 +112,5 @@ def faithfulness_unit(study: Study, stage: Stage, scores: Unit) -> Unit:
     return FAITHFULNESS.unit(config, dict(scores.labels), {"scores": scores, **scores.inputs})
 
 
-def _at(curve: FaithfulnessCurve, size: int, weights: Float[np.ndarray, " pair"]) -> float:
+def _faithfulness_at(curve: FaithfulnessCurve, size: int, weights: Float[np.ndarray, " pair"]) -> float:
     return float(curve.normalised(weights)[size])

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from headscope.comparison import Resampling, effects
+from headscope.comparison import effects
 from headscope.comparison.circuit_overlap import circuit_overlaps, final_circuits
 from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
@@ -34,12 +34,12 @@ class EffectsConfig(BootstrapConfig):
 
 def compute_effects(config: EffectsConfig, inputs: Inputs, progress: Progress) -> EffectMap:
     """Return the effects: arithmetic on saved comparisons, scores and curves."""
-    resampling = Resampling(config.fraction, config.resamples, config.seed)
     grids, finals = {}, []
     for name in config.variants:
         grids[name] = effects(list(inputs.load(f"{name} comparison", Comparison).emergence))
-        scores, curve = inputs.load(f"{name} scores", EdgeScores), inputs.load(f"{name} curve", FaithfulnessCurve)
-        finals.append(final_circuits(name, scores, curve, resampling))
+        scores = inputs.load(f"{name} scores", EdgeScores)
+        curve = inputs.load(f"{name} curve", FaithfulnessCurve)
+        finals.append(final_circuits(name, scores, curve, config.resampling))
     return EffectMap(grids, circuit_overlaps(finals), config.faithfulness)
 
 
@@ -47,7 +47,8 @@ EFFECTS = Work("effects", EffectsConfig, compute_effects, version=2)
 
 
 def effects_unit(study: Study, variants: Mapping[str, FinalUnits]) -> Unit:
-    """The effects of a study."""
+    """Return the unit of a study's effects."""
+    # In the study's order, which is the order of the pairs of variants.
     inputs: dict[str, Unit] = {}
     for name, units in variants.items():
         inputs |= {f"{name} comparison": units.comparison, f"{name} scores": units.scores}

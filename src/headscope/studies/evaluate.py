@@ -6,15 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from headscope.evaluation import (
-    Sampling,
-    check_golds,
-    evaluate,
-    majority_at_k,
-    pass_at_k,
-    success_at_k,
-    votes,
-)
+from headscope.evaluation import Sampling, check_golds, evaluate, majority_at_k, pass_at_k, success_at_k, votes
 from headscope.measures.intervals import bootstrap_mean, paired_difference
 from headscope.measures.paired_tests import detectable_from, mcnemar, smallest_detectable
 from headscope.progress import Progress
@@ -34,7 +26,7 @@ CHECKER = 3
 
 
 class SamplesConfig(Config):
-    """Who is asked what, and how answers are drawn."""
+    """A model, the problems it answers, and how answers are drawn."""
 
     model: ModelSource
     task: TaskSource
@@ -73,19 +65,19 @@ MEASURES = Work("measures", MeasuresConfig, compute_measures, version=3)
 
 
 def samples_unit(study: Study, stage: Stage, ref: TaskRef) -> Unit:
-    """Every response of ``stage`` to a task, with its verdict."""
+    """Return the unit of every response of ``stage`` to a task, with its verdict."""
     task = TaskSource.of(ref, study.data_dir, study.eval.problems)
     config = SamplesConfig(
         model=stage.source,
         task=task,
-        sampling=sampling(study.eval, study.eval.samples, study.seed),
+        sampling=draw_settings(study.eval, study.eval.samples, study.seed),
         engine=study.eval.engine,
     )
     return SAMPLES.unit(config, {"variant": stage.variant, "step": stage.step, "task": task.name}, stage.inputs)
 
 
 def measures_unit(study: Study, samples: Unit, base: Unit | None = None) -> Unit:
-    """Measures of a samples unit; compared with ``base``'s samples if they are given."""
+    """Return the unit of a samples unit's measures, compared with ``base``'s samples if there are any."""
     inputs = {"samples": samples} | ({} if base is None else {"base": base})
     return MEASURES.unit(MeasuresConfig(k=study.eval.ks, seed=study.seed), samples.labels, inputs)
 
@@ -108,8 +100,8 @@ def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:
     return subject.model, subject.tokenizer
 
 
-def sampling(settings: EvalConfig, samples: int, seed: int) -> Sampling:
-    """Return the study's way of drawing answers."""
+def draw_settings(settings: EvalConfig, samples: int, seed: int) -> Sampling:
+    """Return how ``samples`` answers per problem are drawn."""
     return Sampling(samples, settings.max_new_tokens, settings.temperature, settings.top_p, seed)
 
 
@@ -118,14 +110,14 @@ def measure(samples: Samples, ks: tuple[int, ...], seed: int, base: Samples | No
 
     base: the base's answers to the same problems, to compare with.
     """
-    correct, lengths, cast = samples.correct, samples.lengths, votes(samples)
+    correct, lengths, ballots = samples.correct, samples.lengths, votes(samples)
     change, flips, detectable = (None, None, None) if base is None else _against(base, samples)
     return Measures(
         problems=correct.shape[0],
         samples=correct.shape[1],
         pass_at_k={k: pass_at_k(correct, k) for k in ks},
         success_at_k={k: success_at_k(correct, k) for k in ks},
-        majority_at_k={k: majority_at_k(correct, cast, k) for k in ks},
+        majority_at_k={k: majority_at_k(correct, ballots, k) for k in ks},
         rates=samples.rates(),
         mean_tokens=bootstrap_mean(lengths.mean(axis=1), seed=seed),
         median_tokens=float(np.median(lengths)),
@@ -142,7 +134,7 @@ def _against(before: Samples, after: Samples) -> tuple[Estimate, McNemar, float]
     return change, mcnemar(after.first_correct, before.first_correct), detectable_from(change)
 
 
-def detectable(study: Study) -> list[dict[str, Any]]:
+def detectable_differences(study: Study) -> list[dict[str, Any]]:
     """Return per task, before anything is run: problems, samples, and the smallest difference of pass@1 between two
     variants that would be found four times in five.
     """

@@ -33,7 +33,7 @@ Shares = Float[np.ndarray, " problem"]
 
 
 class EvidenceConfig(Config):
-    """What was asked, by name. guard: the guard's task, if there is one."""
+    """The evidence's task and operators, by name. guard: the guard's task, if there is one."""
 
     task: str
     guard: str | None
@@ -48,7 +48,7 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
     first = losses[config.operators[0]]
     stands, reason = judge_operators(operators, first.texts)
-    dose, guarded, repaired = _explanations(losses, config, inputs)
+    dose, guard_evidence, repair_evidence = _explanations(losses, config, inputs)
     return Evidence(
         task=config.task,
         heads=heads,
@@ -57,11 +57,11 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
         operators=operators,
         stands=stands,
         reason=reason,
-        training=_training(first, config.seed),
+        training=_training_effect(first, config.seed),
         training_pass=pass_difference(_shares(inputs, "post"), _shares(inputs, "base")),
         dose=dose,
-        guard=guarded,
-        repair=repaired,
+        guard=guard_evidence,
+        repair=repair_evidence,
     )
 
 
@@ -69,13 +69,16 @@ EVIDENCE = Work("evidence", EvidenceConfig, compute_evidence, version=3)
 
 
 def evidence_unit(post: Ablations, base: Ablations, sets: Unit, guarded: Ablations | None) -> Unit:
-    """Evidence on one group. guarded: the same model on the guard's task, if the study names one."""
+    """Return the unit of the evidence on one group. guarded: the same model on the guard's task, if there is one."""
     study, operators = post.study, post.study.ablate.operators
     inputs = {"sets": sets}
     inputs |= {f"forced {name}": forced_unit(post, base, sets, name, guarded) for name in operators}
     sampled = {"post": post, "base": base} | ({} if guarded is None else {"guard": guarded})
     for name, ablations in sampled.items():
-        inputs |= {f"{name} whole": ablations.whole(), f"{name} removed": ablations.removed(sets, "zero")}
+        inputs |= {
+            f"{name} whole": ablations.whole_answers(),
+            f"{name} removed": ablations.answers_without(sets, "zero"),
+        }
     guard_task = None if guarded is None else guarded.task.name
     config = EvidenceConfig(task=post.task.name, guard=guard_task, operators=operators, seed=study.seed)
     labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "task": post.task.name}
@@ -83,16 +86,18 @@ def evidence_unit(post: Ablations, base: Ablations, sets: Unit, guarded: Ablatio
 
 
 def _operator_effect(name: str, losses: ForcedLosses, seed: int) -> OperatorEffect:
+    # Rows: the whole model, then the set; the controls have arrays of their own.
     nll, accuracy = losses.nll, losses.accuracy
     change = accuracy[1] - accuracy[0]
     return operator_effect(name, nll[0], nll[1], losses.control_nll, losses.matched_nll, change, seed=seed)
 
 
-def _training(losses: ForcedLosses, seed: int) -> Estimate | None:
+def _training_effect(losses: ForcedLosses, seed: int) -> Estimate | None:
     """Return what training made of the effect, on the texts that the base reads too; None if it reads none."""
     if losses.base_nll is None:
         return None
     change = losses.nll[1] - losses.nll[0]
+    # The two differences are paired by text.
     if losses.base_read is not None:
         change = change[losses.base_read]
     return difference_in_differences(change, losses.base_nll[1] - losses.base_nll[0], seed=seed)
@@ -113,11 +118,11 @@ def _explanations(
     zero = losses["zero"]
     whole, removed = zero.nll[0], zero.nll[1]
     dose = None if zero.dose_nll is None else dose_response(zero.doses, whole, zero.dose_nll, seed=config.seed)
-    guarded = None
+    guard_evidence = None
     if config.guard is not None and zero.guard_nll is not None:
         with_heads, without = _shares(inputs, "guard")
         recall = paired_difference(without, with_heads)
-        other_whole, other_removed = zero.guard_nll[0], zero.guard_nll[1]
-        guarded = guard(config.guard, removed - whole, other_whole, other_removed, recall, seed=config.seed)
-    repaired = None if zero.direct_nll is None else repair(whole, removed, zero.direct_nll, seed=config.seed)
-    return dose, guarded, repaired
+        guard_whole, guard_removed = zero.guard_nll[0], zero.guard_nll[1]
+        guard_evidence = guard(config.guard, removed - whole, guard_whole, guard_removed, recall, seed=config.seed)
+    repair_evidence = None if zero.direct_nll is None else repair(whole, removed, zero.direct_nll, seed=config.seed)
+    return dose, guard_evidence, repair_evidence

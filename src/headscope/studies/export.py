@@ -18,7 +18,7 @@ from headscope.models.validation import rounding_tolerance
 from headscope.operators import OPERATORS
 from headscope.studies.stages import model_path
 
-_PROBE = 16
+_PROBE = 16  # tokens
 
 
 def export_edited(
@@ -31,11 +31,11 @@ def export_edited(
     reference: Path | None = None,
     dtype: str = "float32",
 ) -> dict[str, Any]:
-    """Save ``model`` with ``heads`` edited into ``out``; what was done, as JSON values.
+    """Save ``model`` with ``heads`` edited into ``out``, and return what was edited, as JSON values.
 
     model: a folder, a hub id or a built-in name. operator: zero, mean or optimal; ``alpha`` scales instead.
     reference: for mean and optimal, a text file with one text per line.
-    The folder is loaded again and held against the hooks. Raises InputError where a head does not exist, the operator
+    The folder is loaded again and held against the hooks. Raises InputError if a head does not exist, the operator
     is no constant, the reference is missing or has several parts, the folder is not empty, or the checkpoint cannot
     hold the edit.
     """
@@ -47,11 +47,12 @@ def export_edited(
     factors = {str(head): 0.0 if alpha is None else alpha for head in chosen}
     added = None if values is None else {str(head): values[head.layer, head.head] for head in chosen}
     edited = edit_weights(subject, factors, added)
-    with _whole(out) as aside:
+    with _write_aside(out) as aside:
         with without_progress_bars():
             edited.model.save_pretrained(aside)
         if edited.tokenizer is not None:
             edited.tokenizer.save_pretrained(aside)
+        # Proved on what was written: some classes drop a bias on loading.
         try:
             saved = load_model(aside, dtype=dtype)
         except InputError as error:
@@ -68,10 +69,10 @@ def export_edited(
                 f"o_proj, which its class leaves out on loading (logits are off by {difference:.1g}); zero and scaling "
                 "need none"
             )
-    named = f"scale {alpha:g}" if alpha is not None else operator
+    description = f"scale {alpha:g}" if alpha is not None else operator
     return {
         "heads": chosen.names(),
-        "operator": named,
+        "operator": description,
         "architecture": edited.model.config.model_type,
         "difference": difference,
         "open": str(out),
@@ -79,8 +80,8 @@ def export_edited(
 
 
 @contextmanager
-def _whole(out: Path) -> Iterator[Path]:
-    """A folder beside ``out`` that takes its place once all is written and proved; nothing is left of it otherwise."""
+def _write_aside(out: Path) -> Iterator[Path]:
+    """Yield a folder next to ``out`` that takes its place after the block; if that fails, nothing is left of it."""
     aside = out.with_name(f".{out.name}.partial")
     rmtree(aside, ignore_errors=True)
     try:
@@ -93,13 +94,13 @@ def _whole(out: Path) -> Iterator[Path]:
 
 
 def _constants(subject: Subject, operator: str, reference: Path | None) -> Any:
-    """[layer, head, d_head], or None for zero."""
+    """Return what heads write instead, [layer, head, d_head], or None for zero."""
     if operator not in ("zero", "mean", "optimal"):
         kind = "changes from token to token" if operator in OPERATORS else "does not exist"
         raise InputError(f"operator {operator} {kind}; weights can hold zero, mean and optimal, and --alpha")
     if operator == "zero":
         return None
-    fill = make_replacement(subject, operator, _texts(subject, reference)).fill
+    fill = make_replacement(subject, operator, _read_texts(subject, reference)).fill
     if not isinstance(fill, Constants):
         raise InputError(
             f"operator {operator} has a mean for each part of the texts in {reference} (prompt, thinking, answer), and "
@@ -108,13 +109,13 @@ def _constants(subject: Subject, operator: str, reference: Path | None) -> Any:
     return fill.values
 
 
-def _texts(subject: Subject, reference: Path | None) -> list[Text]:
+def _read_texts(subject: Subject, reference: Path | None) -> list[Text]:
     if reference is None or not reference.is_file() or subject.tokenizer is None:
-        found = "no tokenizer" if subject.tokenizer is None else f"reference {reference}"
-        raise InputError(f"mean and optimal need a text file with one text per line and a tokenizer; found {found}")
+        lacking = "no tokenizer" if subject.tokenizer is None else f"reference {reference}"
+        raise InputError(f"mean and optimal need a text file with one text per line and a tokenizer; found {lacking}")
     lines = [line for line in reference.read_text(encoding="utf-8").split("\n") if line.strip()]
     ids = [subject.tokenizer(line, add_special_tokens=False)["input_ids"] for line in lines]
-    texts = [Text(tuple(each[:1]), tuple(each[1:])) for each in ids if len(each) > 1]
+    texts = [Text(tuple(line_ids[:1]), tuple(line_ids[1:])) for line_ids in ids if len(line_ids) > 1]
     if not texts:
         raise InputError(f"{reference} holds no line of two tokens or more")
     return texts
@@ -122,12 +123,12 @@ def _texts(subject: Subject, reference: Path | None) -> list[Text]:
 
 @torch.inference_mode()
 def _difference(subject: Subject, heads: HeadSet, alpha: float | None, values: Any, saved: Subject) -> float:
-    """Largest difference of logits, relative to the largest, between the saved model and the hooks, on a probe."""
+    """Return the largest difference of logits between saved model and hooks on a probe, relative to the largest."""
     device = subject.model.device
     ids = torch.arange(_PROBE, device=device)[None] % subject.model.config.vocab_size
     names: list[str | HeadId | tuple[int, int]] = list(heads)
     hooks = scale(subject, names, alpha or 0.0) if values is None else constant(subject, names, values)
     with hooks:
         expected = subject.model(ids).logits.float()
-    found = saved.model(ids).logits.float()
-    return float((found - expected).abs().max() / expected.abs().max())
+    actual = saved.model(ids).logits.float()
+    return float((actual - expected).abs().max() / expected.abs().max())

@@ -14,7 +14,7 @@ from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, Unit, Work
 from headscope.storage import Arrays
-from headscope.studies.ablated import REFERENCE_TEXTS, Ablations, Asked, answered_texts, replacement
+from headscope.studies.ablated import REFERENCE_TEXTS, Ablations, ModelOnTask, answered_texts, replacement
 from headscope.studies.config import Config
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource
@@ -52,22 +52,23 @@ def compute_forced(config: ForcedConfig, inputs: Inputs, progress: Progress) -> 
     doses, the direct effect, and the set on the guard's texts.
     """
     sets = inputs.load("sets", ControlledHeads)
-    post = Asked(config.post.stage(inputs), config.task.task())
+    post = ModelOnTask(config.post.stage(inputs), config.task.task())
     texts = answered_texts(post, inputs.load("whole", Samples), config.texts, correct=True)
     if not texts:
         return NotRun(f"{config.post.name} gave no correct answer to force")
     matched = sets.importance_controls if config.importance_controls else ()
     edits = _edit_grid([HeadSet(()), sets.heads, *sets.controls, *matched], sets.shape)
     doses = _dose_grid(config.doses, sets.heads, sets.shape)
-    swept = _force(post, config, inputs, texts, np.concatenate([edits, doses]), progress)
+    # One sweep for sets and doses: they share the layers below their first edit.
+    losses = _force(post, config, inputs, texts, np.concatenate([edits, doses]), progress)
     optional = _force_base(config, inputs, texts, edits[:2], progress)
     if config.operator == "zero":
         optional |= _force_for_zero(post, config, inputs, sets.heads, texts, edits[:2], progress)
     if len(doses):
-        optional["dose_nll"] = swept.nll[len(edits) :]
+        optional["dose_nll"] = losses.nll[len(edits) :]
     return ForcedLosses(
-        nll=swept.nll[: len(edits)],
-        accuracy=swept.accuracy[: len(edits)],
+        nll=losses.nll[: len(edits)],
+        accuracy=losses.accuracy[: len(edits)],
         controls=len(sets.controls),
         matched=len(matched),
         problems=len(post.task.problems),
@@ -80,7 +81,7 @@ FORCED = Work("forced", ForcedConfig, compute_forced, version=2)
 
 
 def forced_unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Ablations | None) -> Unit:
-    """Losses of a group under one operator; ``guard`` is asked under zero ablation alone."""
+    """Return the unit of a group's losses under one operator; ``guard`` is asked under zero ablation alone."""
     settings, is_zero = post.study.ablate, operator == "zero"
     config = ForcedConfig(
         post=post.stage.source,
@@ -94,16 +95,21 @@ def forced_unit(post: Ablations, base: Ablations, sets: Unit, operator: str, gua
         importance_controls=operator == settings.operators[0],
         seed=post.study.seed,
     )
-    inputs = {"sets": sets, "whole": post.whole()} | post.stage.inputs | base.stage.inputs | post.references(operator)
+    inputs = (
+        {"sets": sets, "whole": post.whole_answers()}
+        | post.stage.inputs
+        | base.stage.inputs
+        | post.references(operator)
+    )
     inputs |= {f"base {role}": unit for role, unit in base.references(operator).items()}
     if guard is not None and is_zero:
-        inputs["guard"] = guard.whole()
+        inputs["guard"] = guard.whole_answers()
     labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "operator": operator}
     return FORCED.unit(config, labels | {"task": post.task.name}, inputs)
 
 
 def _force(
-    asked: Asked,
+    respondent: ModelOnTask,
     config: ForcedConfig,
     inputs: Inputs,
     texts: "Sequence[Text]",
@@ -115,8 +121,8 @@ def _force(
     from headscope.interventions import teacher_force
     from headscope.studies.subjects import load
 
-    subject = load(asked.stage)
-    fill = replacement(asked, inputs, config.operator, config.reference_texts, config.seed, prefix)
+    subject = load(respondent.stage)
+    fill = replacement(respondent, inputs, config.operator, config.reference_texts, config.seed, prefix)
     return teacher_force(subject, texts, edits, fill=fill.fill, reader=fill.reader, progress=progress)
 
 
@@ -127,7 +133,7 @@ def _force_base(
     from headscope.models import vocabulary_size
     from headscope.studies.subjects import load
 
-    base = Asked(config.base.stage(inputs), config.task.task())
+    base = ModelOnTask(config.base.stage(inputs), config.task.task())
     vocabulary = vocabulary_size(load(base.stage))
     readable = [index for index, text in enumerate(texts) if max(text.tokens) < vocabulary]
     if not readable:
@@ -138,7 +144,7 @@ def _force_base(
 
 
 def _force_for_zero(
-    post: Asked,
+    post: ModelOnTask,
     config: ForcedConfig,
     inputs: Inputs,
     heads: HeadSet,
@@ -153,10 +159,10 @@ def _force_for_zero(
     arrays: Arrays = {"direct_nll": direct_loss(load(post.stage), heads, texts, progress=progress)}
     if config.guard is None:
         return arrays
-    guard = Asked(post.stage, config.guard.task())
-    others = answered_texts(guard, inputs.load("guard", Samples), config.texts, correct=True)
-    if others:
-        arrays["guard_nll"] = _force(guard, config, inputs, others, edits, progress).nll
+    guard = ModelOnTask(post.stage, config.guard.task())
+    guard_texts = answered_texts(guard, inputs.load("guard", Samples), config.texts, correct=True)
+    if guard_texts:
+        arrays["guard_nll"] = _force(guard, config, inputs, guard_texts, edits, progress).nll
     return arrays
 
 

@@ -60,6 +60,7 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
         heads = _most_changed(group, result, config.at_most)
     if not heads:
         return NotRun(f"{config.variant} has no {config.group} heads at its last checkpoint: nothing to ablate")
+    # A larger group's other heads changed too: they are no controls.
     rest = group - heads
     layers, width = importance.shape
     return ControlledHeads(
@@ -74,7 +75,7 @@ HEAD_SETS = Work("headsets", HeadSetsConfig, compute_head_sets, version=3)
 
 
 def head_sets_unit(study: Study, variant: str, group: HeadGroup, comparison: Unit, recall: Unit | None = None) -> Unit:
-    """The heads of a group and its random sets. recall: scores on the guard's openings, for the group ``recall``."""
+    """Return the unit of a group's heads and random sets. recall: scores on the guard's openings, for that group."""
     settings = study.ablate
     config = HeadSetsConfig(
         variant=variant, group=group, at_most=settings.at_most, controls=settings.controls, seed=study.seed

@@ -24,7 +24,7 @@ class OpeningsConfig(Config):
 
     tasks: whose problems are asked; they are shuffled by ``seed`` and dealt to as many sets as there are.
     set_index, sets: which of the sets this is.
-    pairs: wanted; candidates: openings drawn for each.
+    pairs: how many the set has. candidates: openings drawn for each of them.
     opening_tokens: length of an opening. positions: of an opening, where next-token distributions are read.
     """
 
@@ -51,14 +51,14 @@ def opening_configs(study: Study, tasks: Sequence[TaskRef], positions: Positions
 
     Raises InputError if there are fewer problems than sets.
     """
-    named = tuple(TaskSource.of(ref, study.data_dir) for ref in tasks)
+    task_sources = tuple(TaskSource.of(ref, study.data_dir) for ref in tasks)
     problems = sum(len(sources.task(ref, study.data_dir)) for ref in tasks)
     if problems < sets:
         raise InputError(f"discover.tasks hold {problems} problem; at least {sets} are needed, one per pair set")
     settings = study.discover
     return [
         OpeningsConfig(
-            tasks=named,
+            tasks=task_sources,
             set_index=index,
             sets=sets,
             pairs=settings.pairs,
@@ -74,15 +74,17 @@ def opening_configs(study: Study, tasks: Sequence[TaskRef], positions: Positions
 
 def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Progress) -> Pairs:
     """Return candidates that both models sampled, in the order in which pairs are taken from them."""
+    from headscope.studies.subjects import load
+
     problems = config.problems()
-    wanted = config.candidates * config.pairs
-    per_problem = max(1, math.ceil(wanted / len(problems)))
-    asked = problems[: math.ceil(wanted / per_problem)]
+    openings = config.candidates * config.pairs
+    per_problem = max(1, math.ceil(openings / len(problems)))
+    opened = problems[: math.ceil(openings / per_problem)]
     sampling = Sampling(per_problem, config.opening_tokens, config.temperature, 1.0, config.seed)
-    corrupt = _openings(base, asked, sampling, progress)
+    corrupt = _openings(base, opened, sampling, progress)
     # Another seed: with shared random numbers two like models would open alike, and equal openings are no pair.
-    clean = _openings(final, asked, replace(sampling, seed=config.seed + 1), progress)
-    prompts = [prompt for prompt in _prompts(final, asked) for _ in range(per_problem)]
+    clean = _openings(final, opened, replace(sampling, seed=config.seed + 1), progress)
+    prompts = [prompt for prompt in _prompts(final, opened) for _ in range(per_problem)]
     # All problems once, then all of them again: the first so many pairs come from as many problems as there are.
     order = [index for turn in range(per_problem) for index in range(turn, len(prompts), per_problem)]
     return Pairs.from_openings(
@@ -91,7 +93,7 @@ def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Pr
         [corrupt[index] for index in order],
         config.opening_tokens,
         _evaluated_positions(config),
-        bos=_bos(final),
+        bos=load(final).tokenizer.bos_token_id,
     )
 
 
@@ -118,10 +120,3 @@ def _openings(stage: Stage, problems: list[Problem], sampling: Sampling, progres
     subject = load(stage)
     answers = sample(subject.model, subject.tokenizer, _prompts(stage, problems), sampling, progress=progress)
     return [answer.tokens for answer in answers]
-
-
-def _bos(stage: Stage) -> int | None:
-    from headscope.studies.subjects import load
-
-    bos: int | None = load(stage).tokenizer.bos_token_id
-    return bos

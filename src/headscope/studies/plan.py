@@ -59,17 +59,17 @@ GOALS = {
 
 
 def plan(study: Study, run: RunDirectory, goal: str = "run") -> list[Unit]:
-    """Units of ``goal`` and all they need, inputs first, in the order train, evaluate, pairs, scores, compare,
-    ablate.
+    """Return the units of ``goal`` and all they need, inputs first.
+
+    They come in the order train, evaluate, pairs, scores, compare, ablate.
     """
     if not study.variants and goal not in ("run", "eval"):
         raise InputError(f"study {study.name} has no variants, and {goal} needs at least one")
-    wanted = [unit for unit in _units(study, run) if unit.kind in GOALS[goal]]
-    return closure(wanted)
+    return closure([unit for unit in _units(study, run) if unit.kind in GOALS[goal]])
 
 
 def training_units(units: Iterable[Unit]) -> list[Unit]:
-    """The part of a plan that must be done before the number of checkpoints is certain."""
+    """Return the part of a plan that must be done before the number of checkpoints is certain."""
     return [unit for unit in units if unit.kind == "train"]
 
 
@@ -79,6 +79,7 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     for variant in study.variants:
         if variant.train is not None:
             trained[variant.name] = train_unit(study, variant, base, variant_model(study, variant).chat)
+    # Trainings first: what they make decides which checkpoints there are.
     yield from trained.values()
     stages = {}
     for variant in study.variants:
@@ -94,7 +95,8 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
     finals = {}
     for variant in study.variants:
-        units, log = circuits[variant.name], _reward_log(variant)
+        units = circuits[variant.name]
+        log = _reward_log(variant)
         comparison = comparison_unit(study, variant.name, units.scored, log, trained.get(variant.name))
         finals[variant.name] = FinalUnits(comparison, units.last, units.curves[1])
         yield from _variant_units(study, variant.name, units, comparison)
@@ -115,7 +117,7 @@ class _Circuits:
 
     @property
     def last(self) -> Unit:
-        """Scores of the final checkpoint."""
+        """Return the scores of the final checkpoint."""
         return self.scored.checkpoints[self.final.step]
 
 
@@ -159,6 +161,7 @@ def _thinking_units(
         modes = []
         for name in (on.variant, off.variant):
             modes.append(Mode(name, circuits[name].last, circuits[name].curves[1], answers[name]))
+        # Think-off on other pairs: what differs between the two scorings of one mode is the null.
         again = scores_unit(study, off, off.variant, circuits[off.variant].pairs["fresh"])
         yield again
         yield thinking_unit(study, modes[0], modes[1], again)

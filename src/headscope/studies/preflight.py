@@ -1,4 +1,4 @@
-"""What would stop a study hours later, looked for before it starts.
+"""Look for what would stop a study hours later, before it starts.
 
 Data that a method cannot use, prompts that a template cannot ask, a variant that is the base itself, counts too small
 for a verdict. Reads tokenizers and data, no weights.
@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
 from headscope.errors import InputError
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.measures.multiplicity import ALPHA
-from headscope.measures.permutation import fewest_draws
 from headscope.model_files.folder import read_model_config, vocabulary_entries
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
@@ -29,14 +28,12 @@ from headscope.studies.stages import (
     teacher_stage,
     variant_model,
 )
-from headscope.studies.study import GrpoTraining, SftTraining, Study, TaskRef, Training
+from headscope.studies.study import CompletionData, RewardData, Study, TaskRef, Training
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import distill, launch, rendering
 
 ROWS = 1000
 """Training rows looked at; the training itself looks at all."""
-FEWEST_CONTROLS = fewest_draws()
-"""Random sets with which p ≤ 0.05 can be reached."""
 
 
 @dataclass(frozen=True)
@@ -54,42 +51,44 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
     Raises InputError for gold answers that cannot be read, a model that is the base itself, a prompt that a model's
     template cannot render, and training data that its method cannot use.
     """
-    for ref, problems in study.asked:
+    for ref, problems in study.checked_tasks:
         check_golds(sources.task(ref, study.data_dir).first(problems))
-    shown = {}
+    first_rows = {}
     with launch.quiet():
         for stage in _finished_stages(study, run):
             _check_loads(stage)
         for speaker in _speakers(study, run):
             _check_prompts(study, speaker)
             if speaker.training is not None:
-                shown[speaker.stage.variant] = _check_training(study, speaker, speaker.training)
-    return shown
+                first_rows[speaker.stage.variant] = _check_training(study, speaker, speaker.training)
+    return first_rows
 
 
-def too_few(study: Study) -> list[str]:
+def find_small_counts(study: Study) -> list[str]:
     """List the counts with which a verdict can never decide, a sentence each."""
     if not study.variants:
         return []
-    said = [_few_problems(study, ref, study.eval.problems, "eval.problems") for ref in study.tasks]
+    sentences = [_describe_few_problems(study, ref, study.eval.problems, "eval.problems") for ref in study.tasks]
     if not study.ablate.heads:
-        return list(filter(None, said))
-    said += [_few_problems(study, ref, study.ablate.problems, "ablate.problems") for ref in study.ablate_tasks]
+        return list(filter(None, sentences))
+    sentences += [
+        _describe_few_problems(study, ref, study.ablate.problems, "ablate.problems") for ref in study.ablate_tasks
+    ]
     if study.ablate.texts < FEWEST_PROBLEMS:
-        said.append(
+        sentences.append(
             f"ablate.texts is {study.ablate.texts}: the evidence on a head set is decided by no fewer than "
             f"{FEWEST_PROBLEMS} texts"
         )
     for key, count in (("controls", study.ablate.controls), ("generated_controls", study.ablate.generated_controls)):
         if count < FEWEST_CONTROLS:
-            said.append(
+            sentences.append(
                 f"ablate.{key} is {count}: with fewer than {FEWEST_CONTROLS} random sets p ≤ {ALPHA:g} cannot be "
                 "reached, and no verdict is supported"
             )
-    return list(dict.fromkeys(filter(None, said)))
+    return list(dict.fromkeys(filter(None, sentences)))
 
 
-def _few_problems(study: Study, ref: TaskRef, limit: int | None, key: str) -> str:
+def _describe_few_problems(study: Study, ref: TaskRef, limit: int | None, key: str) -> str:
     task = sources.task(ref, study.data_dir).first(limit)
     if len(task) >= FEWEST_PROBLEMS:
         return ""
@@ -98,7 +97,7 @@ def _few_problems(study: Study, ref: TaskRef, limit: int | None, key: str) -> st
 
 
 def _speakers(study: Study, run: RunDirectory) -> Iterator[_Speaker]:
-    """The base and the last checkpoint of every variant; one trained here speaks through the base's tokenizer."""
+    """Yield the base and the last checkpoint of every variant; one trained here speaks through the base's tokenizer."""
     base = base_stage(study)
     tokenizer = tokenizer_of(base)
     yield _Speaker(base, tokenizer)
@@ -156,10 +155,11 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
     context = (config.get("text_config") or config).get("max_position_embeddings")
     # vLLM cuts an answer at the end of the context; our own engine, which all ablations use, refuses.
     cut = study.eval.engine == "vllm" and not (study.variants and study.ablate.heads)
-    answered = [(ref, count, 0 if cut else study.eval.max_new_tokens) for ref, count in study.asked]
+    answered = [(ref, count, 0 if cut else study.eval.max_new_tokens) for ref, count in study.checked_tasks]
     opened = [(ref, None, study.discover.opening_tokens) for ref in study.discover_tasks]
     for ref, count, new in dict.fromkeys([*answered, *opened]):
         problems = sources.task(ref, study.data_dir).first(count).problems
+        # The first shows what a template lacks, the longest what the context does.
         for problem in {problems[0], max(problems, key=lambda problem: len(problem.prompt))}:
             try:
                 ids = prompt_ids(speaker.tokenizer, problem.prompt, speaker.stage.chat)
@@ -170,18 +170,19 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
 
 def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
     """Check that the method can use its data, and return the first row as it is trained on."""
-    chat = train.trained_as(settings, speaker.stage.chat)
+    chat = train.training_chat(settings, speaker.stage.chat)
     try:
-        if isinstance(settings, SftTraining):
-            columns = ("prompt", "completion", *(["chat_template_kwargs"] if settings.hybrid else []))
+        if isinstance(settings, CompletionData):
+            switches_column = ["chat_template_kwargs"] if settings.hybrid else []
+            columns = ("prompt", "completion", *switches_column)
             rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
             first = rows.select(range(min(ROWS, len(rows))))
             rendering.check_completions(speaker.tokenizer, first)
             return rendering.describe_rows(speaker.tokenizer, first, max_length=settings.max_length)
         _check_teacher(study, speaker, settings)
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
-        if isinstance(settings, GrpoTraining):
-            rewards.named(settings.rewards, settings.dataset)
+        if isinstance(settings, RewardData):
+            rewards.rewards_by_name(settings.rewards, settings.dataset)
             launch.check_fills(len(prompts), "prompts_per_step", settings.prompts_per_step)
         else:
             launch.check_fills(len(prompts), "batch_size", settings.batch_size)

@@ -24,31 +24,32 @@ LONGEST, SHORTEST = 100, 8  # tokens of an answer, with and without thinking
 def pretrain_and_measure(
     recipe: Recipe, out: Path, *, after: Path | None = None, progress: Progress = SILENT
 ) -> dict[str, Any]:
-    """Train by ``recipe`` into ``out`` and write ``card.json`` and ``card.md`` there; returns the card."""
+    """Train by ``recipe`` into ``out`` and write ``card.json`` and ``card.md`` there, and return the card."""
     pretrain(recipe, out, after=after, progress=progress)
     return measure(out, progress=progress)
 
 
 def measure(folder: Path, *, progress: Progress = SILENT) -> dict[str, Any]:
-    """Accuracy of a base model per tier: as it likes, when it thinks, and with thinking switched off; sampled and
-    greedy.
+    """Return a base model's card, also written next to it: accuracy per tier, sampled and greedy.
+
+    As the model likes, if it thinks, and with thinking switched off.
     """
     subject = load_model(folder)
     rows = []
     for name in lab.TASKS:
         task: Tier = sources.task(name).first(PROBLEMS)
 
-        def asked(sampling: Sampling, chat: Chat, task: Tier = task) -> Samples:
+        def answer(sampling: Sampling, chat: Chat, task: Tier = task) -> Samples:
             return evaluate(subject.model, subject.tokenizer, task, sampling, chat=chat, progress=progress)
 
         free, off = Chat(), Chat(enable_thinking=False)
         rows.append(
             _row(
                 name,
-                sampled=asked(Sampling(SAMPLES, LONGEST, 1.0, 1.0, seed=0), free),
-                greedy=asked(Sampling(1, LONGEST, 0.0, 1.0, seed=0), free),
-                sampled_off=asked(Sampling(SAMPLES, SHORTEST, 1.0, 1.0, seed=0), off),
-                greedy_off=asked(Sampling(1, SHORTEST, 0.0, 1.0, seed=0), off),
+                sampled=answer(Sampling(SAMPLES, LONGEST, 1.0, 1.0, seed=0), free),
+                greedy=answer(Sampling(1, LONGEST, 0.0, 1.0, seed=0), free),
+                sampled_off=answer(Sampling(SAMPLES, SHORTEST, 1.0, 1.0, seed=0), off),
+                greedy_off=answer(Sampling(1, SHORTEST, 0.0, 1.0, seed=0), off),
             )
         )
     log = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
@@ -64,6 +65,7 @@ def measure(folder: Path, *, progress: Progress = SILENT) -> dict[str, Any]:
 
 
 def _row(name: str, sampled: Samples, greedy: Samples, sampled_off: Samples, greedy_off: Samples) -> dict[str, str]:
+    # A model that skips thinking closes the block at once.
     thinks = (~sampled.table["response"].str.replace(" ", "").str.startswith("<think></think>")).to_numpy()
     right = (sampled.table["verdict"] == "correct").to_numpy()
     return {

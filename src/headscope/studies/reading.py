@@ -1,4 +1,4 @@
-"""Reading a study: defaults < YAML < ``--set a.b=c``, from a file or by a built-in name."""
+"""Read a study: defaults < YAML < ``--set a.b=c``, from a file or by a built-in name."""
 
 import re
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ import yaml
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Task, TaskFile
 from headscope.studies import sources
-from headscope.studies.config import validated
+from headscope.studies.config import validate_config
 from headscope.studies.study import Study, TaskRef
 from headscope.training import PRESETS
 
@@ -19,27 +19,27 @@ SUFFIXES = (".yaml", ".yml")
 
 
 def builtin_studies() -> list[str]:
-    """Names ``headscope run`` takes beside a file."""
-    return sorted(path.stem for path in _builtin("lab").parent.iterdir() if path.suffix == ".yaml")
+    """Return the names that ``headscope run`` takes instead of a file."""
+    return sorted(path.stem for path in _builtin_path("lab").parent.iterdir() if path.suffix == ".yaml")
 
 
 def study_file(name: str) -> Path:
-    """Where a study, by path or built-in name, is written down."""
-    return _builtin(name) if name in builtin_studies() else Path(name)
+    """Return the file of a study, by path or built-in name."""
+    return _builtin_path(name) if name in builtin_studies() else Path(name)
 
 
-def _builtin(name: str) -> Path:
+def _builtin_path(name: str) -> Path:
     return Path(str(resources.files("headscope.lab") / "data" / "studies" / f"{name}.yaml"))
 
 
 def read_study(name: str, overrides: Sequence[str] = ()) -> Study:
-    """A study by path or built-in name, with ``a.b=c`` overrides (``variants.0.train.max_steps=5``).
+    """Return a study by path or built-in name, with ``a.b=c`` overrides (``variants.0.train.max_steps=5``).
 
     Raises InputError in one sentence: missing file, bad YAML, unknown key with the nearest valid one, value out of
     range.
     """
     if name in builtin_studies():
-        return parse_study(_builtin(name).read_text(), f"built-in study {name}", Path.cwd(), overrides)
+        return parse_study(_builtin_path(name).read_text(), f"built-in study {name}", Path.cwd(), overrides)
     path = Path(name)
     if path.suffix not in SUFFIXES:
         raise InputError(f"study {name!r} is no YAML file and no built-in study{suggestion(name, builtin_studies())}")
@@ -55,57 +55,58 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Study:
 
 
 def parse_study(text: str, origin: str, folder: Path, overrides: Sequence[str] = ()) -> Study:
-    """A study from YAML text; relative paths in it are taken from ``folder``."""
-    data = _yaml(text, origin)
+    """Return a study from YAML text; relative paths in it are taken from ``folder``."""
+    data = _parse_yaml(text, origin)
     if not isinstance(data, dict):
         raise InputError(
             f"{origin} is {type(data).__name__ if data is not None else 'empty'}; a study is a mapping of keys"
         )
     for override in overrides:
         _apply(data, override)
-    return validated(Study, _with_presets(data, origin), origin).at(folder.resolve())
+    return validate_config(Study, _insert_presets(data, origin), origin).at(folder.resolve())
 
 
 def adhoc_study(base: str, posts: Sequence[str], tasks: Sequence[str], overrides: Sequence[str] = ()) -> Study:
-    """A study without a file: a base, post-trained models, tasks; everything else by default or ``--set``."""
+    """Return a study without a file: a base, post-trained models, tasks; the rest by default or ``--set``."""
     if not tasks:
         raise InputError("--base needs at least one --task: a name (headscope ls tasks) or a file")
     names = _short_names(posts)
     data: dict[str, Any] = {
-        "name": "-".join([_plain(Path(base).name), *names]),
+        "name": "-".join([_plain_name(Path(base).name), *names]),
         "base": {"model": base},
         "variants": [{"name": name, "model": post} for name, post in zip(names, posts, strict=True)],
         "tasks": list(tasks),
     }
     for override in overrides:
         _apply(data, override)
-    return validated(Study, data, "the command line").at(Path.cwd())
+    return validate_config(Study, data, "the command line").at(Path.cwd())
 
 
 def read_task(text: str, data_dir: Path | None = None) -> Task:
-    """A task as a study file names it: a benchmark, a lab tier, a file, or ``{file: …, answer: …}`` with columns."""
+    """Return a task as a study file names it: by name, by file, or as ``{file: …, answer: …}`` with columns."""
     ref: TaskRef = text
     if text.lstrip().startswith("{"):
-        ref = validated(TaskFile, _yaml(text, f"task {text}"), f"task {text}")
+        ref = validate_config(TaskFile, _parse_yaml(text, f"task {text}"), f"task {text}")
     return sources.task(ref, None if data_dir is None else str(data_dir))
 
 
 def _short_names(models: Sequence[str]) -> list[str]:
-    """Models by the last parts of their paths or ids, as many as tell them apart and from the base."""
+    """Return models by the last parts of their paths or ids, as many as tell them apart and from the base."""
     names: list[str] = []
+    # The shortest endings that differ; if even whole paths are alike, the study refuses the names.
     for depth in range(1, max((len(Path(model).parts) for model in models), default=0) + 1):
-        names = [_plain("-".join(Path(model).parts[-depth:])) for model in models]
+        names = [_plain_name("-".join(Path(model).parts[-depth:])) for model in models]
         if len(set(names)) == len(names) and "base" not in names:
             break
     return names
 
 
-def _plain(name: str) -> str:
+def _plain_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("-")
 
 
 class _UniqueKeys(yaml.SafeLoader):
-    """Refuses a key given twice, where YAML's own loader silently keeps the last."""
+    """A loader that refuses a key given twice, of which YAML's own loader silently takes the last."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """See ``yaml.SafeLoader``."""
@@ -116,7 +117,7 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _yaml(text: str, origin: str) -> Any:
+def _parse_yaml(text: str, origin: str) -> Any:
     try:
         return yaml.load(text, _UniqueKeys)
     except yaml.MarkedYAMLError as error:
@@ -134,14 +135,16 @@ def _apply(data: dict[str, Any], override: str) -> None:
     *parents, last = key.split(".")
     place: Any = data
     for parent in parents:
-        place = place[_index(place, parent, key)] if isinstance(place, list) else place.setdefault(parent, {})
+        place = place[_find_index(place, parent, key)] if isinstance(place, list) else place.setdefault(parent, {})
         if not isinstance(place, dict | list):
             raise InputError(f"--set {key}: {parent} is {place!r} and holds no keys")
-    place[_index(place, last, key) if isinstance(place, list) else last] = _yaml(value, f"--set {key}: {value!r}")
+    place[_find_index(place, last, key) if isinstance(place, list) else last] = _parse_yaml(
+        value, f"--set {key}: {value!r}"
+    )
 
 
-def _index(items: list[Any], part: str, key: str) -> int:
-    """A list's element by number, or by its ``name``."""
+def _find_index(items: list[Any], part: str, key: str) -> int:
+    """Return where an element of a list is, by number or by its ``name``."""
     names = [item.get("name") if isinstance(item, dict) else None for item in items]
     if part in names:
         return names.index(part)
@@ -151,8 +154,8 @@ def _index(items: list[Any], part: str, key: str) -> int:
     raise InputError(f"--set {key}: {part!r} is no element{suggestion(part, named or map(str, range(len(items))))}")
 
 
-def _with_presets(data: dict[str, Any], origin: str) -> dict[str, Any]:
-    """``train: {preset: lab-grpo, …}`` written out; keys beside the preset win."""
+def _insert_presets(data: dict[str, Any], origin: str) -> dict[str, Any]:
+    """Write out ``train: {preset: lab-grpo, …}`` in place, and return the data; keys next to the preset win."""
     variants = data.get("variants")
     for variant in variants if isinstance(variants, list) else []:
         train = variant.get("train") if isinstance(variant, dict) else None

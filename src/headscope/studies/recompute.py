@@ -34,7 +34,7 @@ class Recomputed:
 
     @property
     def is_same(self) -> bool:
-        """Whether it was computed and every byte is as before."""
+        """Return whether it was computed and every byte is as before."""
         return not self.differing and not self.reason
 
 
@@ -68,6 +68,7 @@ def _compare(run: RunDirectory, kind: str, record: Record, progress: Progress) -
         config = work.config.model_validate(written["config"])
     except ValidationError:
         return (), "it was made while a training was tracked, and the model of that step is gone"
+    # Inputs are the finished ones: what differs is this unit's own doing.
     folders = {role: run.path / "units" / address for role, address in written["inputs"].items()}
     with TemporaryDirectory(prefix="headscope-") as folder:
         again = Path(folder)
@@ -75,10 +76,10 @@ def _compare(run: RunDirectory, kind: str, record: Record, progress: Progress) -
             work.run(config, Inputs(folders, again), progress)
         except InputError as error:
             return (), str(error)
-        return tuple(_differing(record.folder, again, work.compared)), ""
+        return tuple(_find_differences(record.folder, again, work.compared)), ""
 
 
-def _differing(before: Path, after: Path, pattern: str) -> Iterator[str]:
+def _find_differences(before: Path, after: Path, pattern: str) -> Iterator[str]:
     """Yield files that match the pattern and are not the same in both folders."""
     names = {str(path.relative_to(folder)) for folder in (before, after) for path in folder.glob(pattern)}
     for name in sorted(names - {DONE, RECORD}):

@@ -71,6 +71,7 @@ def _as_record(
     place = f"row {index + 1} of {name}"
     record, columns = split(row, place, chat)
     check_conversation(record, place, columns)
+    # A prompt that has a system message keeps it.
     if chat.system and record["prompt"][0]["role"] != "system":
         record["prompt"] = [{"role": "system", "content": chat.system}, *record["prompt"]]
     if has_switches:

@@ -12,31 +12,32 @@ from headscope.studies.study import TaskRef
 from headscope.training import Reward, calculation_reward, completion_text, format_reward
 
 
-def named(names: Sequence[str], dataset: TaskRef) -> list[Reward]:
-    """Rewards for the problems of ``dataset``; InputError for ``plan`` where no step labels exist."""
+def rewards_by_name(names: Sequence[str], dataset: TaskRef) -> list[Reward]:
+    """Return rewards for the problems of ``dataset``. Raises InputError for ``plan`` if it has no step labels."""
     lab = isinstance(dataset, str) and dataset.startswith("lab-")
     if "plan" in names and not lab:
         name = dataset if isinstance(dataset, str) else dataset.file
         raise InputError(f"reward plan reads the lab's step labels, and data set {name} has none; leave it out")
-    known: dict[str, Reward] = {
+    rewards: dict[str, Reward] = {
         "correctness": correctness,
         "format": format_reward,
         "calculation": lab_calculation if lab else calculation_reward,
         "plan": lab_plan,
     }
-    return [known[name] for name in names]
+    return [rewards[name] for name in names]
 
 
 def correctness(prompts: list[Any], completions: list[Any], **columns: Any) -> list[float | None]:
-    """1 for a correct answer, else 0, by the checker the evaluation uses; columns ``answer`` and ``kind`` as
-    ``sources`` makes them.
+    """Return 1 for a correct answer, else 0, by the checker the evaluation uses.
+
+    Columns ``answer`` and ``kind`` are as ``sources`` makes them.
     """
     responses = [completion_text(completion) for completion in completions]
     return [float(verdict.correct) for verdict in check_answers(responses, columns["answer"], columns["kind"][0])]
 
 
-def permuted(reward: Reward, seed: int) -> Reward:
-    """``reward`` handed out at random within each prompt's completions: same values and group statistics, no signal.
+def permute_reward(reward: Reward, seed: int) -> Reward:
+    """Return ``reward`` dealt at random within each prompt's completions: same values and group statistics, no signal.
 
     The permutation is drawn from the seed and the texts, so that a resumed run draws it again.
     """
@@ -46,13 +47,13 @@ def permuted(reward: Reward, seed: int) -> Reward:
         groups: dict[str, list[int]] = {}
         for index, prompt in enumerate(prompts):
             groups.setdefault(digest(prompt), []).append(index)
-        given: list[float | None] = [None] * len(scores)
+        dealt: list[float | None] = [None] * len(scores)
         for prompt_digest, rows in groups.items():
             texts = [completion_text(completions[row]) for row in rows]
             order = random.Random(digest([seed, prompt_digest, texts])).sample(rows, len(rows))
-            for row, other in zip(rows, order, strict=True):
-                given[row] = scores[other]
-        return given
+            for row, source in zip(rows, order, strict=True):
+                dealt[row] = scores[source]
+        return dealt
 
     score.__name__ = f"permuted_{getattr(reward, '__name__', type(reward).__name__)}"
     return score

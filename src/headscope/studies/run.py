@@ -23,7 +23,7 @@ def run_study(
     2. Train what is to be trained, so that the checkpoints are known.
     3. Plan again and do the rest.
 
-    Raises InputError where the directory is in use, was made by a newer schema, or the study's inputs cannot be used.
+    Raises InputError if the directory is in use, was made by a newer schema, or the study's inputs cannot be used.
     """
     run = RunDirectory(Path(out))
     run.check_schema()
@@ -45,8 +45,11 @@ def run_study(
 
 def _model_titles(study: Study) -> dict[str, str]:
     """Return what the base and the finished variants are called: ``smollm2-135m`` may be one of two models."""
-    names = {"base": study.base.model} | {each.name: each.model for each in study.variants if each.model is not None}
-    return {name: model_title(model_path(model)) for name, model in names.items()}
+    titles = {"base": model_title(model_path(study.base.model))}
+    for variant in study.variants:
+        if variant.model is not None:
+            titles[variant.name] = model_title(model_path(variant.model))
+    return titles
 
 
 def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:

@@ -26,12 +26,12 @@ class Rescored:
 
     @property
     def changes(self) -> dict[str, int]:
-        """``old → new`` to the number of responses whose verdict changed."""
+        """Return how many verdicts changed, by ``old → new``."""
         pairs = zip(self.before.table["verdict"], self.after.table["verdict"], strict=True)
         return dict(Counter(f"{old} → {new}" for old, new in pairs if old != new).most_common())
 
     def row(self) -> dict[str, str]:
-        """For a table."""
+        """Return the row of a table."""
         return {
             "samples": self.name,
             "problems × samples": self.measures.size,
@@ -44,7 +44,7 @@ class Rescored:
         }
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return plain JSON values."""
         saved = to_json(pass_at_1(self.before.correct))
         measures = self.measures.as_dict()
         return {"name": self.name, "saved_pass_at_1": saved, "changes": self.changes, "measures": measures}
@@ -63,30 +63,31 @@ def score(
     task: whose gold answers count; None takes those saved with the samples. In a run directory only its samples of
         that task are taken.
     out: where the tables with new verdicts and their measures go, a folder each; None writes nothing.
-    Raises InputError where there are no samples, or none of the task.
+    Raises InputError if there are no samples, or none of the task.
     """
     tables = _tables(saved, task)
     if not tables:
         raise InputError(f"{saved} holds no samples" + ("" if task is None else f" of task {task.name!r}"))
-    found = []
+    results = []
     with progress.bar("scoring", len(tables)) as bar:
         for name, samples in tables.items():
             after = rescore(samples, task, progress)
-            wanted = tuple(sorted({1, *(ks or (after.correct.shape[1],))}))
-            found.append(Rescored(name, samples, after, measure(after, wanted, seed=0)))
+            # pass@1 always: it is held against the saved one.
+            sizes = tuple(sorted({1, *(ks or (after.correct.shape[1],))}))
+            results.append(Rescored(name, samples, after, measure(after, sizes, seed=0)))
             bar.advance(note=name)
     if out is not None:
-        for each in found:
-            folder = out / each.name.replace(" ", "-").replace("/", "-")
-            each.after.save(folder)
-            each.measures.save(folder)
-    return found
+        for rescored in results:
+            folder = out / rescored.name.replace(" ", "-").replace("/", "-")
+            rescored.after.save(folder)
+            rescored.measures.save(folder)
+    return results
 
 
 def _tables(saved: Path, task: Task | None) -> dict[str, Samples]:
     if (saved / "samples.parquet").exists():
         samples = Samples.load(saved)  # whatever its task is called: the user named the folder
         return {f"{samples.model} {samples.task}".strip(): samples}
-    wanted = {} if task is None else {"task": task.name}
-    finished = RunDirectory.open(saved).results(Samples, **wanted)
+    labels = {} if task is None else {"task": task.name}
+    finished = RunDirectory.open(saved).results(Samples, **labels)
     return {" ".join(str(label) for label in samples.labels.values()): samples.whole for samples in finished}

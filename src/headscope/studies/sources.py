@@ -1,4 +1,4 @@
-"""What the names in a study file stand for: tasks and training data, the lab's or the user's."""
+"""Read what the names in a study file stand for: tasks and training data, the lab's or the user's."""
 
 import random
 from collections.abc import Sequence
@@ -18,20 +18,20 @@ from headscope.studies.study import TaskRef
 
 @lru_cache(maxsize=64)
 def task(ref: TaskRef, data_dir: str | None = None) -> Task:
-    """The problems a task reference names: a lab tier, a benchmark, a file. Read once: a plan asks for them often."""
+    """Return the problems a task reference names, read once: a plan asks for them often."""
     if isinstance(ref, TaskFile):
         return load_task(ref)
-    known = task_names()
-    if ref not in known and not Path(ref).suffix:
-        raise InputError(f"task {ref!r} is no known task and no file{suggestion(ref, known)}")
-    if ref in BENCHMARKS or ref not in known:
+    names = task_names()
+    if ref not in names and not Path(ref).suffix:
+        raise InputError(f"task {ref!r} is no known task and no file{suggestion(ref, names)}")
+    if ref in BENCHMARKS or ref not in names:
         return load_task(ref, data_dir=data_dir)
     problems = (Problem(item.id, item.prompt, str(item.answer), "exact", item.tier) for item in lab.task_items(ref))
     return Task(ref, tuple(problems))
 
 
 def task_names() -> list[str]:
-    """Every task that has a name."""
+    """Return the name of every task that has one."""
     return [*BENCHMARKS, *lab.TASKS, lab.SLICE, lab.TRAIN]
 
 
@@ -54,9 +54,13 @@ class TaskSource(Config):
     place: TaskPlace
 
     @classmethod
+    @lru_cache(maxsize=64)
     def of(cls, ref: TaskRef, data_dir: str | None, first: int | None = None) -> "TaskSource":
         """Return the source of the first problems of a task, all for None."""
-        return _task_source(ref, data_dir, first)
+        # Kept, because a plan asks for the same few tasks once per unit, and a digest reads every problem.
+        problems = task(ref, data_dir).first(first)
+        place = TaskPlace(ref=ref, data_dir=data_dir, first=first)
+        return cls(name=problems.name, digest=task_digest(problems.problems), place=place)
 
     def task(self) -> Task:
         """Return the problems. Raises InputError if they are no longer those the unit was planned with."""
@@ -66,22 +70,13 @@ class TaskSource(Config):
         return problems
 
 
-@lru_cache(maxsize=64)
-def _task_source(ref: TaskRef, data_dir: str | None, first: int | None) -> TaskSource:
-    # A plan asks for the same few tasks once per unit, and a digest reads every problem.
-    problems = task(ref, data_dir).first(first)
-    place = TaskPlace(ref=ref, data_dir=data_dir, first=first)
-    return TaskSource(name=problems.name, digest=task_digest(problems.problems), place=place)
-
-
 def task_digest(problems: Sequence[Problem]) -> str:
-    """Over ids, questions, answers and kinds, and how they are asked if not as their kind is."""
-    return digest(
-        [
-            [problem.id, problem.question, problem.answer, problem.kind, *filter(None, [problem.template])]
-            for problem in problems
-        ]
-    )
+    """Return a digest of ids, questions, answers and kinds, and how they are asked if not as their kind is."""
+    rows = []
+    for problem in problems:
+        template = [problem.template] if problem.template else []
+        rows.append([problem.id, problem.question, problem.answer, problem.kind, *template])
+    return digest(rows)
 
 
 def training_records(name: TaskRef, chat: Chat = Chat(), data_dir: str | None = None) -> Any:
@@ -95,41 +90,36 @@ def training_records(name: TaskRef, chat: Chat = Chat(), data_dir: str | None = 
 
 
 def _worked_answers(problems: Task, chat: Chat) -> list[dict[str, Any]]:
-    """A task's prompts as evaluation asks them, and its worked answers."""
-    named = [name for name, benchmark in BENCHMARKS.items() if benchmark.solution is not None]
+    """Return a task's prompts as evaluation asks them, with its worked answers."""
+    tasks = [name for name, benchmark in BENCHMARKS.items() if benchmark.solution is not None]
     lacking = [problem.id for problem in problems.problems if not problem.solution]
     if lacking:
         raise InputError(
             f"task {problems.name!r} has no worked answer to {len(lacking)} of {len(problems)} problems, the first is "
-            f"{lacking[0]}, and sft learns them; give {' or '.join(named)}, a file with a solution: column, "
+            f"{lacking[0]}, and sft learns them; give {' or '.join(tasks)}, a file with a solution: column, "
             "or prompt and completion records"
         )
-    return [
-        {
-            "prompt": chat.messages(problem.prompt),
-            "completion": [{"role": "assistant", "content": problem.worked_answer}],
-        }
-        for problem in problems.problems
-    ]
+    records = []
+    for problem in problems.problems:
+        completion = [{"role": "assistant", "content": problem.worked_answer}]
+        records.append({"prompt": chat.messages(problem.prompt), "completion": completion})
+    return records
 
 
 def training_prompts(name: TaskRef, chat: Chat, data_dir: str | None) -> list[dict[str, Any]]:
-    """Prompts for GRPO with the gold answer and how to check it in columns of their own."""
+    """Return prompts with the gold answer and how to check it in columns of their own."""
     return [
-        {
-            "prompt": chat.messages(problem.prompt),
-            "answer": problem.answer,
-            "kind": problem.kind,
-        }
+        {"prompt": chat.messages(problem.prompt), "answer": problem.answer, "kind": problem.kind}
         for problem in task(name, data_dir).problems
     ]
 
 
-def shuffled(rows: Any, columns: Sequence[str], seed: int) -> list[dict[str, Any]]:
-    """``rows`` with ``columns``, where present, taken from another row: no row keeps its own."""
+def shuffle_columns(rows: Any, columns: Sequence[str], seed: int) -> list[dict[str, Any]]:
+    """Return ``rows`` with those of ``columns`` they have taken from another row: no row keeps its own."""
     plain = [dict(row) for row in rows]
     order = list(range(len(plain)))
     random.Random(seed).shuffle(order)
+    # One cycle through all rows, and not any permutation: those leave some rows as they are.
     givers = dict(zip(order, order[1:] + order[:1], strict=True))
     return [
         row | {name: plain[givers[index]][name] for name in columns if name in row} for index, row in enumerate(plain)

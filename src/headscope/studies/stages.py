@@ -22,15 +22,7 @@ from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
 from headscope.studies.config import Config
-from headscope.studies.study import (
-    Dtype,
-    HubCheckpoints,
-    ModelConfig,
-    Study,
-    TeacherData,
-    Training,
-    VariantConfig,
-)
+from headscope.studies.study import Dtype, HubCheckpoints, ModelConfig, Study, TeacherData, Training, VariantConfig
 from headscope.training import list_checkpoints, step_of
 
 
@@ -52,7 +44,7 @@ class ModelSource(Config):
 
     name, step: what results call it, and which checkpoint it is of the training.
     trained_by: role of the input that makes it; None for a model that was there before.
-    weights: digest of its files, or hub id and revision; empty where ``trained_by`` decides.
+    weights: digest of its files, or hub id and revision; empty if ``trained_by`` decides.
     tokenizer, chat_template: digests of those used instead of the model's own.
     """
 
@@ -101,7 +93,7 @@ class Stage:
 
     @property
     def source(self) -> ModelSource:
-        """What the functions of units are told of this model."""
+        """Return what a unit's function must know of this model."""
         borrowed, template = self.borrowed_tokenizer, self.config.chat_template
         text = None if template is None else local_template(template_path(template))
         place = ModelPlace(
@@ -118,62 +110,55 @@ class Stage:
             weights=self.digest,
             dtype=self.config.dtype,
             chat=self.chat,
-            tokenizer=None if borrowed is None else _content(borrowed, None),
+            tokenizer=None if borrowed is None else _content_key(borrowed, None),
             chat_template=template if text is None else digest(text),
             place=place,
         )
 
     @property
     def borrowed_tokenizer(self) -> str | None:
-        """Folder or hub id of the tokenizer to use instead of the model's own; None for its own."""
+        """Return folder or hub id of the tokenizer to use instead of the model's own; None for its own."""
         return None if self.config.tokenizer is None else model_path(self.config.tokenizer)
 
     @property
     def borrows(self) -> bool:
-        """Whether the model is spoken to through another tokenizer or chat template than its own."""
+        """Return whether the model is spoken to through another tokenizer or chat template than its own."""
         return self.config.tokenizer is not None or self.config.chat_template is not None
 
     @property
     def inputs(self) -> dict[str, Unit]:
-        """The training unit, for a unit's inputs."""
+        """Return the training unit by its role as an input; empty if nothing of the study makes the model."""
         return {} if self.unit is None else {f"train {self.variant}": self.unit}
 
     @property
     def chat(self) -> Chat:
-        """How this model is spoken to."""
+        """Return how this model is spoken to."""
         return self.config.chat
 
 
 def base_stage(study: Study) -> Stage:
-    """The base model."""
-    return _finished("base", study.base)
+    """Return the base model."""
+    return _finished_stage("base", study.base)
 
 
 def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, train: Unit | None) -> list[Stage]:
-    """A variant's checkpoints by step. For one trained here that is not finished yet: the steps its settings
-    foretell.
-    """
+    """Return a variant's checkpoints by step; of one still to be trained here, those its settings foretell."""
     config = variant_model(study, variant)
     if train is not None:
         folder = run.folder(train)
+        paths = {step: folder / f"checkpoint-{step}" for step in planned_steps(variant)}
         if run.is_done(train):
-            return [Stage(variant.name, each.step, str(each.path), config, train) for each in list_checkpoints(folder)]
-        return [
-            Stage(variant.name, step, str(folder / f"checkpoint-{step}"), config, train)
-            for step in planned_steps(variant)
-        ]
+            paths = {point.step: point.path for point in list_checkpoints(folder)}
+        return [Stage(variant.name, step, str(path), config, train) for step, path in paths.items()]
+    changes: list[tuple[int, dict[str, str]]] = [(0, {})]
     if isinstance(variant.checkpoints, HubCheckpoints):
-        stages = [
-            _finished(variant.name, _lent(study.base, config.model_copy(update={"revision": revision})), step)
-            for step, revision in revisions_by_step(variant.checkpoints).items()
-        ]
+        changes = [(step, {"revision": name}) for step, name in revisions_by_step(variant.checkpoints).items()]
     elif variant.checkpoints is not None:
-        stages = [
-            _finished(variant.name, _lent(study.base, config.model_copy(update={"model": str(point.path)})), point.step)
-            for point in list_checkpoints(variant.checkpoints)
-        ]
-    else:
-        stages = [_finished(variant.name, _lent(study.base, config))]
+        changes = [(point.step, {"model": str(point.path)}) for point in list_checkpoints(variant.checkpoints)]
+    stages = []
+    for step, change in changes:
+        settings = _lend_tokenizer(study.base, config.model_copy(update=change))
+        stages.append(_finished_stage(variant.name, settings, step))
     _check_comparable(base_stage(study), stages)
     return stages
 
@@ -181,7 +166,7 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
 def revisions_by_step(checkpoints: HubCheckpoints) -> dict[int, str]:
     """Return the revisions sorted by step.
 
-    Raises InputError where a name tells no step, or two are of one step.
+    Raises InputError if a name tells no step, or two are of one step.
     """
     listed, name = checkpoints.revisions, checkpoints.model
     steps = listed if isinstance(listed, dict) else {revision: step_of(revision) for revision in listed}
@@ -201,14 +186,14 @@ def revisions_by_step(checkpoints: HubCheckpoints) -> dict[int, str]:
 
 
 def planned_steps(variant: VariantConfig) -> list[int]:
-    """Steps at which the settings save; without ``max_steps`` only the first is known before the data is read."""
+    """Return the steps at which the settings save; without ``max_steps`` only the first: the data tells the others."""
     assert variant.train is not None
     last = variant.train.max_steps or 0
     return sorted({*range(0, last + 1, variant.train.save_every), last})
 
 
 def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
-    """The variant's settings as a model's: what it does not say itself comes from the base."""
+    """Return the variant's settings as a model's: what it does not say itself comes from the base."""
     chat = study.base.chat.model_copy(update=variant.chat.model_dump(exclude_unset=True))
     published = variant.checkpoints.model if isinstance(variant.checkpoints, HubCheckpoints) else None
     changes = {
@@ -221,8 +206,8 @@ def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:
     return study.base.model_copy(update=changes)
 
 
-def _lent(base: ModelConfig, config: ModelConfig) -> ModelConfig:
-    """The variant's settings, with the base's tokenizer and chat template if its files hold no tokenizer."""
+def _lend_tokenizer(base: ModelConfig, config: ModelConfig) -> ModelConfig:
+    """Return the variant's settings, with the base's tokenizer and chat template if its files hold no tokenizer."""
     path = model_path(config.model)
     folder = local_files(path, config.revision)
     if config.tokenizer is not None or folder is None or has_tokenizer(folder):
@@ -238,41 +223,47 @@ def local_files(model: str, revision: str | None) -> Path | None:
     return Path(model) if Path(model).is_dir() else hub.cached_snapshot(model, revision)
 
 
-def _finished(variant: str, config: ModelConfig, step: int = 0) -> Stage:
+def _finished_stage(variant: str, config: ModelConfig, step: int = 0) -> Stage:
     folder = model_path(config.model)
     if Path(folder).is_dir():
         check_weights(Path(folder))
     else:
         check_cached(folder, config.revision)
-    return Stage(variant, step, folder, config, digest=_content(folder, config.revision))
+    return Stage(variant, step, folder, config, digest=_content_key(folder, config.revision))
 
 
-def _content(folder: str, revision: str | None) -> str:
+def _content_key(folder: str, revision: str | None) -> str:
     """Return what tells two models or tokenizers apart: a folder's digest (an adapter's with its base's), or a hub id
     with its revision."""
     if Path(folder).is_dir():
-        own, base = folder_digest(Path(folder)), adapter_base(folder)
+        key = folder_digest(Path(folder))
+        base = adapter_base(folder)
     else:
-        own, snapshot = f"{folder}@{revision or 'main'}", hub.cached_snapshot(folder, revision)
+        key = f"{folder}@{revision or 'main'}"
+        snapshot = hub.cached_snapshot(folder, revision)
         base = None if snapshot is None else adapter_base(snapshot)
-    return own if base is None else f"{own} on {_content(base, None)}"
+    return key if base is None else f"{key} on {_content_key(base, None)}"
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a model's folder holds a tokenizer of its own."""
+    """Return whether a model's folder holds a tokenizer of its own."""
     return any(file for name in ("tokenizer*", "vocab.json") for file in folder.glob(name))
 
 
 def template_path(source: str) -> str:
-    """Where the chat template a study names lies: a file, a folder, a shipped name or a hub id."""
+    """Return where the chat template a study names lies: a file, a folder, a shipped name or a hub id."""
     return named_models.named_model(source) or source
 
 
 def model_path(model: str) -> str:
-    """A folder or a hub id; a built-in name becomes its folder. InputError for a path that does not exist."""
-    named = named_models.named_model(model)
-    if named is not None:
-        return named
+    """Return a model's folder or hub id; a built-in name becomes its folder.
+
+    Raises InputError for a path that does not exist.
+    """
+    builtin = named_models.named_model(model)
+    if builtin is not None:
+        return builtin
+    # A hub id has one slash at most: two are a path.
     looks_local = model.startswith((".", "/", "~")) or model.count("/") > 1
     path = Path(model).expanduser()
     if looks_local and not path.is_dir():
@@ -281,7 +272,7 @@ def model_path(model: str) -> str:
 
 
 def check_there(study: Study) -> None:
-    """Raise InputError where a model of the study is neither on this machine nor on the hub."""
+    """Raise InputError if a model of the study is neither on this machine nor on the hub."""
     for config in _finished_models(study):
         name = model_path(config.model)
         if not Path(name).is_dir():
@@ -305,7 +296,7 @@ def _finished_models(study: Study) -> Iterator[ModelConfig]:
 def teacher_stage(study: Study, training: Training) -> Stage | None:
     """Return the finished model that teaches; None if a variant of the study does, or nobody."""
     teacher = _finished_teacher(study, training)
-    return None if teacher is None else _finished("teacher", teacher)
+    return None if teacher is None else _finished_stage("teacher", teacher)
 
 
 def _finished_teacher(study: Study, training: Training | None) -> ModelConfig | None:
@@ -315,16 +306,17 @@ def _finished_teacher(study: Study, training: Training | None) -> ModelConfig | 
 
 
 def files_of(stage: Stage) -> Path | None:
-    """Return the folder on this machine that has the stage's config and tokenizer; None where none has."""
+    """Return the folder on this machine that has the stage's config and tokenizer; None if none has."""
     folder = local_files(stage.folder, stage.config.revision)
     return None if folder is None else whole_model_folder(folder)
 
 
 def _check_comparable(base: Stage, stages: list[Stage]) -> None:
-    """Every stage whose files are on this machine has the base's layers, heads and vocabulary."""
+    """Raise InputError unless all stages whose files are here have the base's layers, heads and vocabulary."""
     base_files = files_of(base)
     for stage in stages:
-        name, files = f"variant {stage.variant}" + (f" at step {stage.step}" if stage.step else ""), files_of(stage)
+        name = f"variant {stage.variant}" + (f" at step {stage.step}" if stage.step else "")
+        files = files_of(stage)
         if base_files is not None and files is not None:
             check_compatible(read_model_config(base_files), read_model_config(files), variant_name=name)
             check_same_vocabulary(base_files, files, variant_name=name)

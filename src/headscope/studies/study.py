@@ -1,4 +1,4 @@
-"""The study file: what a user writes, with every default in one place beside the verb it belongs to."""
+"""The study file: what a user writes, with every default."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -10,7 +10,7 @@ from headscope.measures.quadrature import Rule
 from headscope.operators import OPERATORS, Operator
 from headscope.results.faithfulness import LADDER
 from headscope.studies.config import BootstrapConfig, Config
-from headscope.studies.twins import Twin, written_out
+from headscope.studies.twins import Twin, write_out_twins
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
@@ -135,9 +135,9 @@ class VariantConfig(Config):
 
     @model_validator(mode="after")
     def _one_source(self) -> "VariantConfig":
-        given = [name for name in ("train", "checkpoints", "model") if getattr(self, name) is not None]
-        if len(given) != 1:
-            raise ValueError(f"it needs exactly one of train, checkpoints and model, and has {given or 'none'}")
+        origins = [name for name in ("train", "checkpoints", "model") if getattr(self, name) is not None]
+        if len(origins) != 1:
+            raise ValueError(f"it needs exactly one of train, checkpoints and model, and has {origins or 'none'}")
         if self.name == "base":
             raise ValueError("the name base is taken by the base model")
         if self.train is not None and (self.tokenizer or self.chat_template):
@@ -148,7 +148,7 @@ class VariantConfig(Config):
 class PairFile(Config):
     """Clean and corrupt texts of equal length in tokens: JSON (a list of objects), JSONL or Parquet, and its columns.
 
-    prompt: a column with the question both answer, put into the model's chat template; None where texts are whole.
+    prompt: a column with the question both answer, put into the model's chat template; None if texts are whole.
     """
 
     file: str
@@ -161,8 +161,9 @@ class DiscoverConfig(Config):
     """Pairs and attribution (method sections 3 and 4).
 
     contrast: what pairs differ in. ``openings``: the same problem, begun as the final checkpoint begins it and as base
-        does; ``lab-leaf``: one trace of the lab from two leaf digits, read wherever it differs; or a ``PairFile``, of
-        whose rows as many are taken as there are. The circuit of ``ablate.heads: [recall]`` is always one of openings.
+        does; ``lab-leaf``: one trace of the lab from two leaf digits, read at all positions that differ; or a
+        ``PairFile``, of whose rows as many are taken as there are. The circuit of ``ablate.heads: [recall]`` is always
+        one of openings.
     tasks: whose problems the pairs come from; None takes the study's first task.
     pairs: wanted per set; two sets are drawn, the second for the test-retest null.
     opening_tokens: both openings are cut to this many tokens. temperature: at which the openings are sampled.
@@ -207,8 +208,10 @@ class DiscoverConfig(Config):
             changed = {name for name, field in fields.items() if getattr(self, name) != field.default}
             needy = ["crossed", "opening_tokens", "tasks", "temperature"]
             needy += ["positions"] if self.contrast == "lab-leaf" or self.positions == "disagreement" else []
-            if found := [name for name in needy if name in changed]:
-                raise ValueError(f"{found[0]} needs openings, and contrast names other texts; leave one of them out")
+            if conflicts := [name for name in needy if name in changed]:
+                raise ValueError(
+                    f"{conflicts[0]} needs openings, and contrast names other texts; leave one of them out"
+                )
         return self
 
     @model_validator(mode="after")
@@ -216,7 +219,8 @@ class DiscoverConfig(Config):
         if self.contrast != "openings":
             return self
         tokens = self.opening_tokens
-        outside = [each for each in self.positions if not isinstance(each, str) and not -tokens <= each < tokens]
+        indices = () if isinstance(self.positions, str) else self.positions
+        outside = [index for index in indices if not -tokens <= index < tokens]
         if outside:
             raise ValueError(f"positions holds {outside[0]}, and an opening has the positions 0-{tokens - 1}")
         return self
@@ -235,10 +239,10 @@ ABLATE_PRESETS: dict[str, dict[str, Any]] = {
 
 
 class AblateConfig(Config):
-    """Head sets removed, beside random sets: evidence from teacher forcing, verdicts on generated answers.
+    """Head sets removed, next to random sets: evidence from teacher forcing, verdicts on generated answers.
 
     preset: ``paper`` compares heads only the post-trained circuit has, heads only the base circuit has, and heads of
-        the recall circuit (of ``guard``), removed and scaled; keys beside it win.
+        the recall circuit (of ``guard``), removed and scaled; keys next to it win.
     heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's method, the plain
         set difference of two circuits; ``recall`` needs a ``guard``.
     at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
@@ -280,7 +284,7 @@ class AblateConfig(Config):
 
     @property
     def generated_with_controls(self) -> int:
-        """Controls that answers are generated with."""
+        """Return with how many controls answers are generated."""
         return min(self.generated_controls, self.controls)
 
 
@@ -303,7 +307,7 @@ class EvalConfig(Config):
 
     @property
     def ks(self) -> tuple[int, ...]:
-        """The k that the samples allow."""
+        """Return the k that the samples allow."""
         return tuple(k for k in self.k if k <= self.samples)
 
 
@@ -323,7 +327,7 @@ class Study(Config):
     @model_validator(mode="before")
     @classmethod
     def _twins_are_variants(cls, data: Any) -> Any:
-        return written_out(data)
+        return write_out_twins(data)
 
     @model_validator(mode="after")
     def _teachers_come_first(self) -> "Study":
@@ -345,40 +349,40 @@ class Study(Config):
 
     @property
     def bootstrap(self) -> BootstrapConfig:
-        """Circuit size, and how pairs are resampled."""
+        """Return the circuit size, and how pairs are resampled."""
         return BootstrapConfig(fraction=self.discover.fraction, resamples=self.discover.resamples, seed=self.seed)
 
     @property
     def discover_tasks(self) -> tuple[TaskRef, ...]:
-        """Whose problems the pairs come from."""
+        """Return the tasks whose problems the pairs come from."""
         return self.discover.tasks or self.tasks[:1]
 
     @property
-    def asked(self) -> tuple[tuple[TaskRef, int | None], ...]:
-        """Every task whose answers are checked, and of how many problems; None for all."""
+    def checked_tasks(self) -> tuple[tuple[TaskRef, int | None], ...]:
+        """Return every task whose answers are checked, and of how many problems; None for all."""
         guard = () if self.ablate.guard is None else (self.ablate.guard,)
         evaluated = [(ref, self.eval.problems) for ref in self.tasks]
         return (*evaluated, *((ref, self.ablate.problems) for ref in (*self.ablate_tasks, *guard)))
 
     @property
     def ablate_tasks(self) -> tuple[TaskRef, ...]:
-        """What the ablations are measured on."""
+        """Return the tasks that ablated models are asked."""
         return self.ablate.tasks or self.tasks
 
     def at(self, folder: Path) -> "Study":
-        """The same study with file paths taken from ``folder``, where the study file lies."""
-        return Study.model_validate(_located(self.model_dump(mode="json", exclude_unset=True), folder))
+        """Return the same study with file paths taken from ``folder``, in which the study file lies."""
+        return Study.model_validate(_resolve_paths(self.model_dump(mode="json", exclude_unset=True), folder))
 
 
 _PATHS = {"model", "tokenizer", "chat_template", "checkpoints", "reward_log", "file", "dataset", "teacher", "data_dir"}
 
 
-def _located(value: Any, folder: Path, key: str = "") -> Any:
-    """Relative paths that exist below ``folder`` made absolute; names of models, tasks and hub ids stay as they are."""
+def _resolve_paths(value: Any, folder: Path, key: str = "") -> Any:
+    """Make relative paths that exist below ``folder`` absolute; names of models, tasks and hub ids stay as they are."""
     if isinstance(value, dict):
-        return {name: _located(inner, folder, name) for name, inner in value.items()}
+        return {name: _resolve_paths(inner, folder, name) for name, inner in value.items()}
     if isinstance(value, list):
-        return [_located(inner, folder, key) for inner in value]
+        return [_resolve_paths(inner, folder, key) for inner in value]
     if isinstance(value, str) and (key in _PATHS or key == "tasks"):
         if key == "checkpoints":  # of a mapping, the model is found by its own key
             return str(folder / Path(value).expanduser())

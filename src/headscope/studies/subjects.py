@@ -1,4 +1,4 @@
-"""Loading the model of a stage. Apart from ``stages`` because it needs torch, and a plan does not."""
+"""Load the model of a stage. Apart from ``stages`` because it needs torch, and a plan does not."""
 
 from dataclasses import replace
 from functools import lru_cache
@@ -16,16 +16,16 @@ def load(stage: Stage) -> Subject:
     """Load the stage's model and tokenizer, its own or a borrowed one; the last two models loaded are kept, because
     units that read one model follow each other.
 
-    Raises InputError where the model has no tokenizer: a study renders prompts.
+    Raises InputError if the model has no tokenizer: a study renders prompts.
     """
-    subject = _loaded(stage.folder, stage.config.dtype, stage.config.revision, stage.config.trust_remote_code)
+    subject = _load_cached(stage.folder, stage.config.dtype, stage.config.revision, stage.config.trust_remote_code)
     if subject.tokenizer is None or stage.borrows:
         return replace(subject, tokenizer=tokenizer_of(stage))
     return subject
 
 
 def check_loaded(base: Stage, final: Stage) -> None:
-    """InputError unless the two models have the same layers, heads and vocabulary (``common_vocabulary``).
+    """Raise InputError unless the two models have the same layers, heads and vocabulary (``common_vocabulary``).
 
     Folders were compared when the study was planned; a model named by its hub id is only known once it is loaded.
     """
@@ -36,10 +36,10 @@ def check_loaded(base: Stage, final: Stage) -> None:
     common_vocabulary(base_subject, final_subject, variant_name=name)
 
 
-def readable(pairs: Pairs, base: Stage, final: Stage) -> Pairs:
+def keep_readable(pairs: Pairs, base: Stage, final: Stage) -> Pairs:
     """Return the pairs that both models can read, to be compared over the vocabulary they share (``Pairs.within``).
 
-    Where both vocabularies have one size, these are all pairs as they are.
+    If both vocabularies have one size, these are all pairs as they are.
     """
     subjects = load(base), load(final)
     smaller, larger = sorted(subjects, key=vocabulary_size)
@@ -49,6 +49,6 @@ def readable(pairs: Pairs, base: Stage, final: Stage) -> Pairs:
 
 
 @lru_cache(maxsize=2)
-def _loaded(folder: str, dtype: str, revision: str | None, trust_remote_code: bool) -> Subject:
+def _load_cached(folder: str, dtype: str, revision: str | None, trust_remote_code: bool) -> Subject:
     device = "cuda" if torch.cuda.is_available() else None
     return load_model(folder, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)

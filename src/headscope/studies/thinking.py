@@ -1,10 +1,10 @@
-"""Think on and off: two variants that are one model asked in both modes, found in the study and held side by side."""
+"""Think on and off: two variants that are one model asked in both modes, found in the study and compared."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from headscope.comparison import Resampling, reasoning_leak, think_on_off
+from headscope.comparison import reasoning_leak, think_on_off
 from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
@@ -42,7 +42,7 @@ def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress)
         inputs.load("on curve", FaithfulnessCurve),
         inputs.load("off curve", FaithfulnessCurve),
         off_again=inputs.load("off again", EdgeScores),
-        resampling=Resampling(config.fraction, config.resamples, config.seed),
+        resampling=config.resampling,
         faithfulness=config.faithfulness,
     )
     leak = {}
@@ -76,7 +76,7 @@ def _model_asked(stage: Stage) -> str:
 
 
 def thinking_unit(study: Study, on: Mode, off: Mode, off_again: Unit) -> Unit:
-    """Think-on against think-off of one model. off_again: scores of think-off on its fresh pairs, for the null."""
+    """Return the unit of think-on against think-off. off_again: scores of think-off on fresh pairs, for the null."""
     inputs = {"off again": off_again}
     for name, mode in (("on", on), ("off", off)):
         inputs |= {f"{name} scores": mode.scores, f"{name} curve": mode.curve}

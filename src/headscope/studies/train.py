@@ -55,6 +55,7 @@ class TrainConfig(Config):
 
     def settings(self) -> Training:
         """Return the training as the study file has it, with the study's seed."""
+        # Both seeds stand in the digest; their sum is what trains.
         written = self.training | {"dataset": self.place.dataset, "seed": self.training["seed"] + self.seed}
         written |= {} if self.place.teacher is None else {"teacher": self.place.teacher}
         training: Training = TypeAdapter(Training).validate_python(written)
@@ -84,15 +85,17 @@ def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Tr
     processes.wait()  # the first process has made the folder, and finished the training before this one
     settings, base = config.settings(), config.base.stage(inputs)
     method = TRAINING_METHODS[settings.method]
-    rows = _rows(settings, config.chat, config.place.data_dir)
+    rows = _training_rows(settings, config.chat, config.place.data_dir)
     signal: list[Any] = []
     if isinstance(settings, TeacherData):
         trained = list_checkpoints(inputs.folders["teacher"])[-1].path if "teacher" in inputs else None
         signal.append(trained or model_path(settings.teacher))
     elif isinstance(settings, RewardData):
         signal.append(_rewards(settings))
-    options = {"tokenizer": _tokenizer(base), "progress": progress}
-    method.run(_folder(base), rows, *signal, _method_config(method, settings, config.chat), inputs.scratch, **options)
+    # None: the base's own tokenizer and template.
+    options = {"tokenizer": tokenizer_of(base) if base.borrows else None, "progress": progress}
+    method_config = _method_config(method, settings, config.chat)
+    method.run(_base_folder(base), rows, *signal, method_config, inputs.scratch, **options)
     processes.wait()  # the others still read the folder the first one is about to rename
     return Trained(inputs.scratch)
 
@@ -102,7 +105,7 @@ TRAIN = Work("train", TrainConfig, compute_train, version=2, resumable=True, com
 
 
 def train_unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
-    """The training unit of a variant with ``train``; its files are a ``TrainingRun``'s.
+    """Return the training unit of a variant with ``train``; its files are a ``TrainingRun``'s.
 
     chat: how the variant is spoken to; it is trained as it is asked, but for a hybrid, which is trained both ways.
     """
@@ -113,7 +116,7 @@ def train_unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) ->
     config = TrainConfig(
         training=settings.model_dump(mode="json", exclude={"dataset", "teacher"}),
         base=base.source,
-        chat=trained_as(settings, chat),
+        chat=training_chat(settings, chat),
         data=_data_digest(settings, study.data_dir),
         teacher=None if teacher is None or taught is not None else _model_digest(teacher),
         seed=study.seed,
@@ -122,8 +125,8 @@ def train_unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) ->
     return TRAIN.unit(config, {"variant": variant.name}, {} if taught is None else {"teacher": taught})
 
 
-def trained_as(settings: Training, chat: Chat) -> Chat:
-    """How a variant that is asked through ``chat`` is spoken to in training: alike, but for a hybrid's two modes."""
+def training_chat(settings: Training, chat: Chat) -> Chat:
+    """Return how a variant asked through ``chat`` is spoken to in training: alike, but for a hybrid's two modes."""
     hybrid = isinstance(settings, SftTraining) and settings.hybrid
     return chat.model_copy(update={"enable_thinking": None}) if hybrid else chat
 
@@ -136,36 +139,36 @@ def _method_config(method: TrainingMethod, settings: Training, chat: Chat) -> Op
     return method.config.model_validate(fields)
 
 
-def _rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
+def _training_rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
     """Return what the variant is trained on: records, or prompts with their gold answers."""
     if isinstance(settings, CompletionData):
         return sft_rows(settings, chat, data_dir)
     prompts = sources.training_prompts(settings.dataset, chat, data_dir)
     if isinstance(settings, RewardData) and settings.control == "shuffled_answers":
-        return sources.shuffled(prompts, ("answer", "kind"), settings.seed)
+        return sources.shuffle_columns(prompts, ("answer", "kind"), settings.seed)
     return prompts
 
 
 def _rewards(settings: GrpoTraining) -> list[Reward]:
-    scorers = rewards.named(settings.rewards, settings.dataset)
+    scorers = rewards.rewards_by_name(settings.rewards, settings.dataset)
     if settings.control == "permuted_rewards":
-        return [rewards.permuted(scorer, settings.seed) for scorer in scorers]
+        return [rewards.permute_reward(scorer, settings.seed) for scorer in scorers]
     return scorers
 
 
 def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
-    """The records a variant is tuned on, with the switches of the chat template in every row."""
+    """Return the records a variant is tuned on, with the switches of the chat template in every row."""
     rows = sources.training_records(settings.dataset, chat, data_dir)
     switches = template_switches(chat)
     if switches:
         rows = [{**row, "chat_template_kwargs": switches | (row.get("chat_template_kwargs") or {})} for row in rows]
     if settings.control == "shuffled_answers":
-        rows = sources.shuffled(rows, ("completion", "chat_template_kwargs"), settings.seed)
+        rows = sources.shuffle_columns(rows, ("completion", "chat_template_kwargs"), settings.seed)
     return rows
 
 
 def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
-    """The training of the variant that teaches, where the teacher is one."""
+    """Return the training of the variant that teaches; None if the teacher is none of the study's."""
     if not isinstance(settings, TeacherData):
         return None
     for variant in study.variants:
@@ -175,22 +178,17 @@ def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
 
 
 def template_switches(chat: Chat) -> dict[str, Any]:
-    """What the chat template is told beside the messages."""
+    """Return what the chat template is told in addition to the messages."""
     return chat.model_dump(exclude={"system"}, exclude_none=True)
 
 
-def _folder(base: Stage) -> str:
-    """The base as a folder: TRL's trainers take no revision, so a pinned hub model is fetched at its pin first."""
+def _base_folder(base: Stage) -> str:
+    """Return the base's folder or hub id; a pinned one is fetched first, because TRL's trainers take no revision."""
     if base.config.revision is None or Path(base.folder).is_dir():
         return base.folder
     from huggingface_hub import snapshot_download
 
     return str(snapshot_download(base.folder, revision=base.config.revision))
-
-
-def _tokenizer(base: Stage) -> Any:
-    """What the study gives the base instead of its own tokenizer or template; None for its own."""
-    return tokenizer_of(base) if base.borrows else None
 
 
 def _model_digest(model: str) -> str:
@@ -199,15 +197,11 @@ def _model_digest(model: str) -> str:
 
 
 def _data_digest(settings: Training, data_dir: str | None) -> str:
-    """Of a task's problems or a local file; a hub id stands for itself."""
+    """Return a digest of the problems or records that are learned; a hub id stands for itself."""
+    dataset = settings.dataset
     if not isinstance(settings, CompletionData):
-        return sources.task_digest(sources.task(settings.dataset, data_dir).problems)
-    return _records_digest(settings.dataset, data_dir)
-
-
-def _records_digest(dataset: TaskRef, data_dir: str | None) -> str:
-    """Of the records themselves; a hub id stands for itself."""
-    known = isinstance(dataset, TaskFile) or Path(dataset).is_file() or dataset in sources.task_names()
-    if known or str(dataset).startswith("lab-"):
+        return sources.task_digest(sources.task(dataset, data_dir).problems)
+    is_local = isinstance(dataset, TaskFile) or Path(dataset).is_file() or dataset in sources.task_names()
+    if is_local or str(dataset).startswith("lab-"):
         return digest([dict(row) for row in sources.training_records(dataset, Chat(), data_dir)])
     return str(dataset)

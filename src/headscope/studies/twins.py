@@ -18,31 +18,35 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-def written_out(data: Any) -> Any:
-    """A study's plain data with every twin as a variant of its own, after the one it is a twin of.
+def write_out_twins(data: Any) -> Any:
+    """Return a study's plain data with every twin as a variant of its own, after the one it is a twin of.
 
     Raises ValueError for a twin that is neither known nor a mapping of training keys, or of a variant not trained here.
     """
     if not isinstance(data, dict) or not isinstance(data.get("variants"), list | tuple):
         return data
-    return data | {"variants": [each for variant in data["variants"] for each in _with_twins(variant)]}
+    variants = []
+    for variant in data["variants"]:
+        variants += _expand_twins(variant)
+    return data | {"variants": variants}
 
 
-def _with_twins(variant: Any) -> list[Any]:
+def _expand_twins(variant: Any) -> list[Any]:
     twins = variant.get("twins") if isinstance(variant, dict) else None
     if not isinstance(twins, list | tuple) or not twins:
         return [variant]
     if not isinstance(variant.get("train"), dict):
         raise ValueError(f"variant {variant.get('name')} has twins and no train; only trainings have twins")
     plain = {key: value for key, value in variant.items() if key != "twins"}
-    return [plain, *(_twin(plain, twin) for twin in twins)]
+    return [plain, *(_make_variant(plain, twin) for twin in twins)]
 
 
-def _twin(variant: dict[str, Any], twin: Any) -> dict[str, Any]:
+def _make_variant(variant: dict[str, Any], twin: Any) -> dict[str, Any]:
     if isinstance(twin, str) and twin not in CHANGES:
         raise ValueError(f"twin {twin!r} of variant {variant.get('name')} does not exist{suggestion(twin, CHANGES)}")
     if not isinstance(twin, str | dict):
         raise ValueError(f"twin {twin!r} of variant {variant.get('name')} is neither a name nor keys of its training")
+    # Named after what changes, so that two twins of one variant differ in name.
     changes = CHANGES[twin] if isinstance(twin, str) else twin
     label = twin if isinstance(twin, str) else "-".join(f"{key}{value}" for key, value in twin.items())
     return variant | {

@@ -1,12 +1,49 @@
-"""Retry with half as many rows whenever a device, or the CPU's allocator, runs out of memory."""
+"""Memory: what is free, how much of it may be taken, and half as many rows from then on whenever that was too much."""
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 
+from headscope.errors import InputError
+
 Result = TypeVar("Result")
+
+
+def free_memory(device: torch.device) -> int:
+    """Return how many bytes the device has free; 8 GiB if the system does not tell."""
+    if device.type == "cuda":
+        # What PyTorch keeps of earlier work, to use again, counts as free.
+        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return int(torch.cuda.mem_get_info(device)[0] + reusable)
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        (free,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+    except (OSError, ValueError):
+        return 8 * 2**30
+    return free
+
+
+def bytes_allowed(memory: int | None, device: torch.device) -> int:
+    """Return the budget in bytes: ``memory``, or for None half of what the device has free.
+
+    Raises InputError unless ``memory`` is None or a whole number above 0.
+    """
+    if memory is None:
+        return free_memory(device) // 2
+    if not isinstance(memory, int) or isinstance(memory, bool) or memory < 1:
+        raise InputError(f"found memory={memory!r}; give a number of bytes above 0, or None")
+    return memory
+
+
+def pass_budget(device: torch.device, cpu_bytes: int, gpu_share: float) -> int:
+    """Return the bytes of a pass whose number of rows decides the last bits of its results.
+
+    On a CPU the budget is fixed, so that every machine runs the same rows together, however much it has free.
+    """
+    return int(gpu_share * free_memory(device)) if device.type == "cuda" else cpu_bytes
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -1,44 +1,19 @@
 """A stated budget of memory: how many pairs, rows and positions go through at a time.
 
-If the budget turns out to have been too large, fewer go through from then on (``oom_retry``).
+If the budget turns out to have been too large, fewer go through from then on (``models.memory``).
 """
 
 from collections.abc import Callable
-from pathlib import Path
 
-import torch
 from transformers import PreTrainedModel
 
 from headscope.circuits.batches import CPU_TOKENS, NODES, Sizes, group_pairs
 from headscope.circuits.footprint import Footprint, attribution_bound, attribution_footprint
-from headscope.circuits.oom_retry import Limit, Result, out_of_memory
 from headscope.errors import InputError
 from headscope.models import HeadAccess
+from headscope.models.memory import Limit, Result, bytes_allowed, out_of_memory
 from headscope.pairs import Pairs
 from headscope.progress import Bar
-
-
-def free_memory(device: torch.device) -> int:
-    """Return the default budget: half of what the device has free, in bytes; 4 GiB if the system does not tell."""
-    if device.type == "cuda":
-        # What PyTorch keeps of earlier work, to use again, counts as free.
-        reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-        return int(torch.cuda.mem_get_info(device)[0] + reusable) // 2
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        (free,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
-    except (OSError, ValueError):
-        return 4 * 2**30
-    return free // 2
-
-
-def bytes_allowed(memory: int | None, device: torch.device) -> int:
-    """Return the budget in bytes. Raises InputError unless ``memory`` is None or a whole number above 0."""
-    if memory is None:
-        return free_memory(device)
-    if not isinstance(memory, int) or isinstance(memory, bool) or memory < 1:
-        raise InputError(f"found memory={memory!r}; give a number of bytes above 0, or None")
-    return memory
 
 
 def attribution_budget(
@@ -60,7 +35,7 @@ def attribution_budget(
 class Budget:
     """What one call may hold at a time; shrinks if memory runs out all the same.
 
-    footprint: what pairs, rows and positions take. memory: bytes that may be taken; None chooses (``free_memory``).
+    footprint: what pairs, rows and positions take. memory: bytes that may be taken; None takes half of what is free.
     whole: endings are the whole texts, not what follows the shared prefix.
     limit: how many rows a pass may take, after running out of memory.
     position_limit: how many positions a contraction may take, after running out of memory.
