@@ -21,6 +21,7 @@ from headscope.evaluation.completions import Completion, Request, Sampling, chec
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.models.decoding import Choose, decode
 from headscope.models.hooks import tells_rows_apart
+from headscope.models.memory import pass_budget
 from headscope.models.threads import thread_pool
 from headscope.progress import Bar, Progress
 
@@ -113,10 +114,9 @@ def rows_that_fit(model: "PreTrainedModel", width: int) -> int:
     head_size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     cached = 2 * config.num_hidden_layers * heads * head_size * width * model.dtype.itemsize
     drawn = 6 * 4 * config.vocab_size  # float32 logits, their sorted copy, probabilities, cumulative sums, sort indices
-    on_gpu = model.device.type == "cuda"
-    budget = GPU_SHARE * torch.cuda.mem_get_info(model.device)[0] if on_gpu else CPU_BUDGET
-    # Twice the cache: growing it copies it.
-    return int(max(1, min(GPU_ROWS if on_gpu else CPU_ROWS, budget // (2 * cached + drawn))))
+    most = GPU_ROWS if model.device.type == "cuda" else CPU_ROWS
+    row_bytes: int = 2 * cached + drawn  # twice the cache: growing it copies it
+    return max(1, min(most, pass_budget(model.device, CPU_BUDGET, GPU_SHARE) // row_bytes))
 
 
 def draw_tokens(
