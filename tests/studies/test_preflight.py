@@ -54,12 +54,29 @@ def test_a_variant_that_is_the_base_is_refused_by_name(bench: Bench, other: Path
     load_model(bench.base).model.save_pretrained(resaved, max_shard_size="10KB")
     load_model(bench.base).tokenizer.save_pretrained(resaved)
     assert len(list(resaved.glob("*.safetensors"))) > 1
-    for same in (bench.base, copy, resaved):
+    wider = bench.model("wider")
+    tensors = load_file(wider / "model.safetensors")
+    save_file({name: tensor.double() for name, tensor in tensors.items()}, wider / "model.safetensors")
+    for same in (bench.base, copy, resaved, wider):
         said = resolve(bench, f"variants.a.model='{same}'", code=2)
         assert f"variant a ({same}) has the same weights as the base ({bench.base})" in said
     assert "study bad is valid" in resolve(bench, f"variants.a.model='{other}'")
     # One model asked in two modes is a comparison.
     assert "is valid" in resolve(bench, "base.chat.enable_thinking=true", "variants.a.chat.enable_thinking=false")
+
+
+def test_an_adapter_that_was_never_trained_is_refused_by_name(bench: Bench) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(load_model(bench.base).model, LoraConfig(target_modules=["q_proj", "embed_tokens"]))
+    adapted.save_pretrained(bench.folder / "adapter", save_embedding_layers=False)
+    variant = f"variants.a.model='{bench.folder / 'adapter'}'"
+    assert "is an adapter that was never trained" in resolve(bench, variant, code=2)
+    weights = bench.folder / "adapter" / "adapter_model.safetensors"
+    tensors = load_file(weights)
+    name = next(name for name in tensors if name.endswith("lora_B.weight"))
+    save_file(tensors | {name: torch.ones_like(tensors[name])}, weights)
+    assert "is valid" in resolve(bench, variant)
 
 
 # What the names and shapes of a folder's weights tell, held against the class that would load them.

@@ -33,6 +33,7 @@ _SHAPE = {
 }
 _VOCABULARY = ("vocab_size",)
 _LORA_BIAS = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_B(?:\.\w+)?\.bias")
+_FACTOR = re.compile(r"\.lora_(embedding_)?[AB](\.\w+)*$")
 _LORA = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight")
 
 
@@ -116,6 +117,22 @@ def adapter_base(folder: str | Path) -> str | None:
     if not isinstance(base, str) or not base:
         raise InputError(f"{path} names no base model; set base_model_name_or_path to its folder or hub id")
     return base if Path(base).expanduser().is_dir() else named_model(base) or base
+
+
+def is_untrained_adapter(folder: Path) -> bool:
+    """Tell whether an adapter leaves its base as it is: of each pair of factors, one is zero, as PEFT begins."""
+    from safetensors.torch import load_file  # NumPy has no bfloat16
+
+    path = folder / ADAPTER_WEIGHTS
+    if adapter_base(folder) is None or not path.is_file():
+        return False
+    pairs: dict[str, list[bool]] = {}
+    for name, factor in load_file(path).items():
+        match = _FACTOR.search(name)
+        if match is None:  # a magnitude, a bias, or a whole layer that was trained next to the factors
+            return False
+        pairs.setdefault(name[: match.start()], []).append(not factor.any().item())
+    return all(any(zeros) for zeros in pairs.values())
 
 
 def _check_adapter(folder: Path) -> None:

@@ -86,16 +86,32 @@ def read_header(path: Path) -> dict[str, StoredTensor]:
     return {name: StoredTensor(entry["dtype"], tuple(entry["shape"])) for name, entry in header.items()}
 
 
-def have_same_weights(first: Path, second: Path) -> bool:
-    """Tell whether two folders hold the same tensors, bit for bit, however they are spread over files.
+def have_same_weights(base: Path, variant: Path) -> bool:
+    """Tell whether a variant holds the base's tensors, as they are or cast to its own dtype, however spread over files.
 
     Reads up to the first difference.
     """
-    tensors, others = read_tensors(first), read_tensors(second)
-    if tensors != others:
+    tensors, variant_tensors = read_tensors(base), read_tensors(variant)
+    shapes = {name: tensor.shape for name, tensor in tensors.items()}
+    if shapes != {name: tensor.shape for name, tensor in variant_tensors.items()}:
         return False
-    spans, other_spans = _tensor_spans(first), _tensor_spans(second)
-    return all(_hold_same_bytes(span, other_spans[name]) for name, span in spans.items())
+    spans, variant_spans = _tensor_spans(base), _tensor_spans(variant)
+    return all(
+        _hold_same_bytes(spans[name], variant_spans[name])
+        if tensor.dtype == variant_tensors[name].dtype
+        else _is_cast(name, spans[name].file, variant_spans[name].file)
+        for name, tensor in tensors.items()
+    )
+
+
+def _is_cast(name: str, base: Path, variant: Path) -> bool:
+    """Tell whether a variant's tensor is the base's in another dtype."""
+    import torch
+    from safetensors import safe_open
+
+    with safe_open(base, "pt") as base_file, safe_open(variant, "pt") as variant_file:
+        tensor = variant_file.get_tensor(name)
+        return torch.equal(base_file.get_tensor(name).to(tensor.dtype), tensor)
 
 
 class _Span(NamedTuple):

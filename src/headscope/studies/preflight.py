@@ -6,6 +6,7 @@ for a verdict. Reads tokenizers and data, no weights.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
@@ -13,7 +14,7 @@ from headscope.errors import InputError
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.measures.multiplicity import ALPHA
-from headscope.model_files.folder import read_model_config, vocabulary_entries
+from headscope.model_files.folder import is_untrained_adapter, read_model_config, vocabulary_entries
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.model_files.weight_files import has_all_weights, have_same_weights
@@ -132,6 +133,11 @@ def _check_loads(stage: Stage) -> None:
 
 def _check_different(base: Stage, final: Stage) -> None:
     """Raise InputError if a variant has the base's weights and is asked as the base is."""
+    if base.chat == final.chat and is_untrained_adapter(Path(final.folder)):
+        raise InputError(
+            f"variant {final.variant} ({final.folder}) is an adapter that was never trained: one factor of each pair "
+            "is zero; name a later checkpoint"
+        )
     if base.chat == final.chat and _have_same_weights(base, final):
         raise InputError(
             f"variant {final.variant} ({final.folder}) has the same weights as the base ({base.folder}); name the "
