@@ -23,7 +23,7 @@ from headscope.heads import HeadSet
 from headscope.interventions import Text, direct_loss, make_replacement, teacher_force
 from headscope.lab import builtin_data, chains
 from headscope.models import Subject, load_model
-from headscope.operators import OPERATORS
+from headscope.operator_names import OPERATORS
 
 HEADS = HeadSet.of(["L1H0", "L2H3", "L3H1", "L3H2"])
 REFERENCE, ALPHAS = 32, (0.0, 0.5, 0.8, 1.3, 1.5)

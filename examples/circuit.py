@@ -6,14 +6,14 @@ from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
 
 subject = load_model("lab-m")  # or any Hugging Face id; a plain model does as well
-pairs = lab_pairs(subject.tokenizer, 16, kind="leaf")  # or Pairs.from_text, from_tokens, from_openings
+pairs = lab_pairs(subject.tokenizer, 16, kind="leaf")  # another starting number; or Pairs.from_text …
 print(pairs)
 
 scores = attribute(subject, pairs)  # EAP-IG; scores.edges: float32 [sources, destinations]
 print(scores)
 print(select(scores, fraction=0.02))  # a pruned circuit
-print(faithfulness_curve(subject, pairs, scores))  # how faithful circuits of all sizes are (MIB's CPR and CMD)
-print(exact_heads(subject, pairs))  # every head patched for real
+print(faithfulness_curve(subject, pairs, scores))  # circuits of all sizes; MIB's areas CPR and CMD
+print(exact_heads(subject, pairs))  # every head's output replaced by that of the corrupt text
 
 question = [{"role": "user", "content": "c=4; j=c*4; a=c+8; ?j"}]
 prompt = subject.tokenizer.apply_chat_template(question, add_generation_prompt=True, tokenize=False)

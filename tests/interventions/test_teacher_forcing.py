@@ -22,7 +22,7 @@ from headscope.interventions import (
 )
 from headscope.interventions.layerwise import Layerwise
 from headscope.models import ARCHITECTURES, Subject, head_access
-from headscope.operators import OPERATORS
+from headscope.operator_names import OPERATORS
 
 pytestmark = pytest.mark.usefixtures("float64")
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from headscope.errors import InputError
-from headscope.report import page, render
+from headscope.report import page_file, render
 from headscope.runs import RunDirectory
 
 from .browser import Opened
@@ -161,14 +161,14 @@ def test_partial_run_says_what_is_missing(tmp_path: Path) -> None:
 def test_too_large_a_report_is_refused_with_the_remedy(
     run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "MOST_BYTES", 10**6)
+    monkeypatch.setattr(page_file, "MOST_BYTES", 10**6)
     with pytest.raises(InputError, match=r"2 MB large, above the 1 MB .*responses=0"):
         render(run, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
 def test_large_report_warns(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "WARN_BYTES", 10**6)
+    monkeypatch.setattr(page_file, "WARN_BYTES", 10**6)
     with pytest.warns(UserWarning, match="2 MB large"):
         render(run, tmp_path / "report.html")
 
@@ -184,7 +184,7 @@ def test_csv_keeps_numbers_and_defuses_formulas() -> None:
     node = shutil.which("node")
     if node is None:
         pytest.skip("no node on this machine to run the page's modules in")
-    tables = Path(page.__file__).parent / "assets" / "tables.js"
+    tables = Path(page_file.__file__).parent / "assets" / "tables.js"
     show = "console.log(JSON.stringify(JSON.parse(process.argv[1]).map(csvField)))"
     script = f"import {{ csvField }} from '{tables.as_uri()}'; {show}"
     given = ["-0.123456789", "1e-05", "=HYPERLINK()", 'say "hi", you', "−0.12"]

@@ -15,7 +15,7 @@ import pytest
 from headscope.comparison.claims import StudyResults, judge
 from headscope.comparison.variant import compare_checkpoints
 from headscope.report import RunResults
-from headscope.report.page import page_html
+from headscope.report.page_file import page_html
 from headscope.report.pages import build_pages
 from headscope.report.tables.verbs import VERB_TABLES, verb_tables
 from headscope.results.claim import Claims

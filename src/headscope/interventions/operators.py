@@ -1,4 +1,4 @@
-"""The operators of ``headscope.operators``, and scaling, as context managers (method section 6).
+"""The operators of ``headscope.operator_names``, and scaling, as context managers (method section 6).
 
 Each holds for every forward pass inside the block and is undone when the block ends (``head_edits``).
 """

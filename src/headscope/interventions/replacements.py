@@ -17,7 +17,7 @@ from headscope.interventions.spans import PARTS, Markers, Reader, Span, follow_p
 from headscope.interventions.teacher_forcing import Text
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel
-from headscope.operators import OPERATORS
+from headscope.operator_names import OPERATORS
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def make_replacement(
     seed: int = 0,
     constants: Float[np.ndarray, "layer head d_head"] | None = None,
 ) -> Replacement:
-    """Return the replacement of ``operator`` (``headscope.operators``) for every head of ``model``.
+    """Return the replacement of ``operator`` (``headscope.operator_names``) for every head of ``model``.
 
     Args:
         model: the model whose heads are replaced.

@@ -4,7 +4,7 @@ without torch.
 ``render`` and ``verb_tables`` read finished units from disk; every number in them was computed before.
 """
 
-from headscope.report.page import render
+from headscope.report.page_file import render
 from headscope.report.run_results import RunResults
 from headscope.report.tables.verbs import verb_tables
 

@@ -16,7 +16,7 @@ from headscope.comparison.ablation_evidence import (
     repair,
 )
 from headscope.measures.intervals import paired_difference
-from headscope.operators import Operator
+from headscope.operator_names import Operator
 from headscope.progress import Progress
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence, Guard, OperatorEffect, Repair

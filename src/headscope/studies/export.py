@@ -15,7 +15,7 @@ from headscope.interventions.head_edits import head_grid
 from headscope.models import Subject, load_model
 from headscope.models.loading import without_progress_bars
 from headscope.models.validation import rounding_tolerance
-from headscope.operators import OPERATORS
+from headscope.operator_names import OPERATORS
 from headscope.studies.stages import model_path
 
 _PROBE = 16  # tokens

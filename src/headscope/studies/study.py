@@ -7,7 +7,7 @@ from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
 from headscope.evaluation import Chat, TaskFile
 from headscope.measures.quadrature import Rule
-from headscope.operators import OPERATORS, Operator
+from headscope.operator_names import OPERATORS, Operator
 from headscope.results.faithfulness import LADDER
 from headscope.studies.config import BootstrapConfig, Config
 from headscope.studies.twins import Twin, write_out_twins
