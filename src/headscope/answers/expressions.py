@@ -72,6 +72,13 @@ def parse(latex: str) -> sympy.Basic:
     raise UnreadableError(latex)
 
 
+def evaluate(latex: str) -> None:
+    """Compute a formula's value, if it has one, as a comparison would. Raises UnreadableError."""
+    expression = parse(latex)
+    if _is_plain(expression):
+        _value(expression, POINTS[0])
+
+
 def _is_undefined(expression: sympy.Basic) -> bool:
     return isinstance(expression, sympy.Basic) and expression.has(sympy.nan, sympy.zoo)
 

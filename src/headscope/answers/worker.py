@@ -20,7 +20,7 @@ from math import ceil
 from types import FrameType
 
 from headscope.answers.comparison import is_equal
-from headscope.answers.expressions import SymPy, parse
+from headscope.answers.expressions import SymPy, evaluate, parse
 from headscope.answers.reading import UnreadableError, formulas, read
 
 LATE = 1.0
@@ -49,6 +49,10 @@ def _is_readable(text: str) -> bool:
 def compare(gold: str, answer: str) -> dict[str, bool]:
     """Return whether two texts say the same. One that cannot be read whole equals nothing."""
     gold_parsed = _is_readable(gold)
+    if gold == answer and gold_parsed:
+        # A gold answer is checked against itself before it is used: no answer should be the first to meet 10^{10^{10}}.
+        for latex in formulas(read(gold)):
+            evaluate(latex)
     parsed = _is_readable(answer)
     equal = gold_parsed and parsed and _is_equal(gold, answer)
     return {"equal": equal, "parsed": parsed, "gold_parsed": gold_parsed}

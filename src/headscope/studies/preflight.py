@@ -20,6 +20,7 @@ from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.model_files.weight_files import has_all_weights, have_same_weights
 from headscope.runs import RunDirectory
 from headscope.studies import rewards, sources, train
+from headscope.studies.evaluate import GREEDY, repeats_itself
 from headscope.studies.stages import (
     Stage,
     base_stage,
@@ -68,10 +69,13 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
 
 
 def too_few(study: Study) -> list[str]:
-    """List the counts with which a verdict can never decide, a sentence each."""
+    """List the counts with which nothing can ever be decided, a sentence each."""
+    settings = study.eval
+    is_greedy = repeats_itself(settings.temperature, settings.samples, max(settings.ks, default=1))
+    greedy = [f"eval.temperature is 0: {GREEDY.format(k=max(settings.ks))}"] if is_greedy else []
     if not study.variants:
-        return []
-    said = [_few_problems(study, ref, study.eval.problems, "eval.problems") for ref in study.tasks]
+        return greedy
+    said = greedy + [_few_problems(study, ref, study.eval.problems, "eval.problems") for ref in study.tasks]
     if not study.ablate.heads:
         return list(filter(None, said))
     said += [_few_problems(study, ref, study.ablate.problems, "ablate.problems") for ref in study.ablate_tasks]
