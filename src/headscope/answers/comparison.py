@@ -37,11 +37,21 @@ def is_equal(gold: Reading, answer: Reading, judge: Judge) -> bool:
         return False
     if isinstance(gold, Sequence) and isinstance(answer, Sequence) and _is_equal_sequence(gold, answer, judge):
         return True
-    if _is_region(gold) or _is_region(answer):
-        gold_parts = _set_parts(gold)
-        answer_parts = _set_parts(answer)
-        return bool(gold_parts and answer_parts) and judge.is_same_set(gold_parts, answer_parts)
-    return False
+    if _is_ratio(gold) != _is_ratio(answer):
+        return judge.is_equal(_quotient(gold), _quotient(answer))
+    return (_is_region(gold) or _is_region(answer)) and _is_same_region(gold, answer, judge)
+
+
+def _is_ratio(reading: Reading) -> bool:
+    return isinstance(reading, Sequence) and reading.kind == "ratio" and len(reading.items) == 2
+
+
+def _quotient(reading: Reading) -> str:
+    r"""Return ``3:4`` as ``\frac{3}{4}``, for the comparison with a number; what is no number equals none."""
+    if isinstance(reading, Sequence) and _is_ratio(reading):
+        above, below = (getattr(item, "latex", "") for item in reading.items)
+        return rf"\frac{{{above}}}{{{below}}}"
+    return reading.latex if isinstance(reading, Quantity) and not reading.unit else r"\emptyset"
 
 
 def _is_lone_letter(gold: Reading, answer: Reading) -> bool:
@@ -66,6 +76,8 @@ def _without_conditions(gold: Reading, answer: Reading) -> tuple[Reading, Readin
 
 
 def _is_equal_quantity(gold: Quantity, answer: Quantity, judge: Judge) -> bool:
+    if (_is_region(gold) or _is_region(answer)) and not gold.unit and not answer.unit:
+        return _is_same_region(gold, answer, judge)
     if _is_relation(gold) != _is_relation(answer) or _differ_in_name(gold, answer):
         equations = _equation(gold), _equation(answer)
         return None not in equations and judge.is_equal(str(equations[0]), str(equations[1]))
@@ -73,9 +85,13 @@ def _is_equal_quantity(gold: Quantity, answer: Quantity, judge: Judge) -> bool:
         return _is_equal_percentage(gold, answer, judge)
     if not are_compatible(gold.unit, answer.unit):
         return False
-    if judge.is_equal(gold.latex, answer.latex):
-        return True
-    return _is_region(gold) and judge.is_same_set((gold.latex,), (answer.latex,))
+    return judge.is_equal(gold.latex, answer.latex)
+
+
+def _is_same_region(gold: Reading, answer: Reading, judge: Judge) -> bool:
+    gold_parts = _set_parts(gold)
+    answer_parts = _set_parts(answer)
+    return bool(gold_parts and answer_parts) and judge.is_same_set(gold_parts, answer_parts)
 
 
 def _is_equal_percentage(gold: Quantity, answer: Quantity, judge: Judge) -> bool:
@@ -142,7 +158,8 @@ def _is_equal_in_any_order(gold: tuple[Reading, ...], answer: tuple[Reading, ...
 
 def _are_told_apart(items: tuple[Reading, ...]) -> bool:
     """Whether each part has a name, or a unit, of its own."""
-    names = [item.label or getattr(item, "unit", "") for item in items]
+    # x_1 and x_2 are numbered, not told apart.
+    names = [item.label.split("_")[0] or getattr(item, "unit", "") for item in items]
     return len(items) > 1 and all(names) and len(set(names)) == len(names)
 
 
@@ -159,7 +176,7 @@ def _is_region(reading: Reading) -> bool:
 
 def _set_parts(reading: Reading) -> tuple[str, ...]:
     if isinstance(reading, Quantity):
-        return (reading.latex,) if not reading.label else ()
+        return (reading.latex,) if not reading.label or _is_region(reading) else ()
     if isinstance(reading, Sequence) and reading.kind in ("list", "union"):
         parts = [_set_parts(item) for item in reading.items]
         return tuple(part for group in parts for part in group) if all(parts) else ()

@@ -147,7 +147,7 @@ _BARE_FUNCTION = re.compile(
 _MIXED = re.compile(r"(?<![\d.^_/{])(\d+) +(\d+) ?/ ?(\d+)(?![\d./])")
 _TWO_ARGUMENTS = re.compile(r"\\(frac|binom)\s*(?:\{|(\d|[a-zA-Z]|\\[a-zA-Z]+)\s*(?=\{|(\d|[a-zA-Z]|\\[a-zA-Z]+)))")
 _ROOT_OF_SIGN = re.compile(
-    r"(\\sqrt\s*(?:\[[^\[\]]*\])?)\s*(?:\((?P<group>[^()]*)\)|(?P<number>\d+)|(?P<sign>[a-zA-Z]|\\pi(?![a-zA-Z])))"
+    r"(\\sqrt\s*(?:\[[^\[\]]*\])?)\s*(?:\((?P<group>[^()]+)\)|(?P<number>\d+)|(?P<sign>[a-zA-Z]|\\pi(?![a-zA-Z])))"
 )
 _POWER_OF_GROUP = re.compile(r"\^\s*\(([^(){}]*)\)")
 _CHECKED_BRACE = re.compile(r"\}\s*(\d|[a-zA-Z])")

@@ -44,8 +44,8 @@ class Words:
 class Sequence:
     """Several parts.
 
-    kind: list (no brackets) | set | tuple | [] | [) | (] (intervals) | union | column | row | matrix | family (of one
-        part, for every value of a parameter).
+    kind: list (no brackets) | set | tuple | [] | [) | (] (intervals) | union | column | row | matrix | ratio | family
+        (of one part, for every value of a parameter).
     items: the parts.
     latex: the whole.
     label: as of a quantity; of a family its condition.
@@ -83,7 +83,7 @@ _MATRIX = re.compile(
 _SET_BUILDER = re.compile(r"[a-z]\s*(?:\\in\s*\\mathbb ?\{?R\}?\s*)?[|:](?P<condition>.*)")
 _OPTION = re.compile(r"(?:\\text ?\{\s*\(?[A-Z][).]\s*\}|\([A-Z]\))\s*(?=[^\s^_*/+-])")
 _RATIO = re.compile(r"[^:]*[^:\s](?:\s*:\s*[^:\s][^:]*)+")
-_CLOCK = re.compile(r"\d{1,2}:\d\d(?::\d\d)?(?: ?[ap]\.? ?m\.?)?", re.IGNORECASE)
+_CLOCK = re.compile(r"\d{1,2}(?::\d\d){0,2} ?[ap]\.? ?m\.?", re.IGNORECASE)
 _PROSE = re.compile(r"[\w\s'’\".,:;()/&#?!+-]*")
 _WORD = re.compile(r"[^\W\d_]+")
 _TEXT = re.compile(r"\\text ?\{([^{}]*)\}")
@@ -261,10 +261,7 @@ def _read_quantity(text: str) -> Reading:
     if _CLOCK.fullmatch(text):
         return Words(text)
     if _RATIO.fullmatch(text) and not _RELATION.search(text):
-        parts = [part.strip() for part in text.split(":")]
-        if len(parts) > 2:
-            return Sequence("tuple", tuple(_read_quantity(part) for part in parts), text)
-        text = rf"\frac{{{parts[0]}}}{{{parts[1]}}}"
+        return Sequence("ratio", tuple(_read_quantity(part.strip()) for part in text.split(":")), text)
     latex, unit, scale = split_unit(text)
     if scale:
         latex = rf"({latex}) \times 10^{{{scale}}}"

@@ -172,7 +172,7 @@ def _is_unit_word(token: str, before: str) -> bool:
     if token.startswith("\\"):
         return token.startswith(("\\text", "\\$"))
     if token in _SINGLE_LETTERS:
-        return re.search(r"(?:\d\s|/\s?)$", before) is not None
+        return re.search(r"(?:\d\s|/\s?|(?:sq|cu|square|cubic|per)\s)$", before) is not None
     if not token[0].isalpha() or token.lower() in _FILLERS | {"per"}:
         return True
     # Letters right after a digit are a product unless they are a unit: 2bac, 5cm.

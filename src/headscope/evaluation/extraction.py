@@ -22,8 +22,8 @@ _TAG = "answer>"
 _COPULA = r"(?:is|was|are|would be|equals|:|：|=|-|–|—|是|为|應為|应为)"
 _NOUN = r"(?:answers?|答案|r[ée]ponse|antwort|respuesta|ответ)"
 _STATED = re.compile(
-    rf"{_NOUN}(?: to [^.\n]{{1,60}}?)?[ \t]*(?:\*\*)?[ \t]*"
-    rf"(?:{_COPULA}|[（(]|(?=\*\*[ \t]*\n)|(?=[ \t]*\n))[*:： \t]*|####",
+    rf"{_NOUN}(?: to [^.\n]{{1,40}}?)?[ \t]*+(?:\*\*)?+[ \t]*+"
+    rf"(?:{_COPULA}|[（(]|(?=\n))[*:： \t]*|####",
     re.IGNORECASE,
 )
 _ADVERB = re.compile(

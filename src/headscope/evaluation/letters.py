@@ -5,8 +5,8 @@ import re
 from headscope.evaluation.extraction import SHORT, final_text, last_box, last_statement
 
 _STATED = re.compile(
-    r"(?:answer|choice|option|答案)(?: to [^.\n]{1,60}?)?[ \t]*(?:\*\*)?[ \t]*"
-    r"(?:(?:is|are|was|would be|must be|should be)\b|:|：|=|-|–|—|是|为|(?=\*\*[ \t]*\n)|(?=[ \t]*\n))[*:： \t]*|####",
+    r"(?:answer|choice|option|答案)(?: to [^.\n]{1,40}?)?[ \t]*+(?:\*\*)?+[ \t]*+"
+    r"(?:(?:is|are|was|would be|must be|should be)\b|:|：|=|-|–|—|是|为|选|(?=\n))[*:： \t]*|####",
     re.IGNORECASE,
 )
 _FONT = re.compile(r"\\(?:text(?:bf|it|rm)?|math(?:rm|bf|it)|boxed|left|right)(?![a-zA-Z])")
@@ -23,8 +23,12 @@ _NEGATED = re.compile(
 _ALTERNATIVE = re.compile(
     r"\)?\s*(?:(?:or|and|&|/)\s*(?:option\s+)?\(?[A-Z](?![A-Za-z])|[,;]\s*\(?[A-Z]\)?\s*(?:$|[.,;/]|or\b|and\b))"
 )
+_WORD_FOLLOWS = re.compile(r"\s{1,9}[A-Za-z]|['’]")
 # After A or I these words show that the letter is an option: "A because …". Before any other word it is a word itself.
 _AFTER_LETTER = re.compile(r"\s+(?:because|since|as|which|is|due|based|for|and|or|from|by|with|then|\()(?![A-Za-z])")
+
+LONG = 1000
+"""Characters of a statement that are looked at."""
 
 
 def stated_letter(response: str) -> str:
@@ -39,7 +43,7 @@ def stated_letter(response: str) -> str:
 
 def _letter_of(statement: str) -> str:
     """Return the letter a statement begins with, ``b) 12`` and ``E: A polygenic score``, else the only one in it."""
-    text = _NEGATED.sub("", _QUOTED.sub(r"\1", _FONT.sub("", statement).translate(_NO_BRACES)).strip())
+    text = _NEGATED.sub("", _QUOTED.sub(r"\1", _FONT.sub("", statement[:LONG]).translate(_NO_BRACES)).strip())
     start = _LEADING.match(text)
     rest = text[start.end() :] if start else text
     labelled = _LABELLED.match(rest)
@@ -59,4 +63,4 @@ def _is_option(text: str, index: int) -> bool:
         return False
     if text[index] not in "AI":
         return True
-    return not re.match(r"\s+[A-Za-z]|['’]", text[index + 1 :]) or _AFTER_LETTER.match(text, index + 1) is not None
+    return not _WORD_FOLLOWS.match(text, index + 1) or _AFTER_LETTER.match(text, index + 1) is not None
