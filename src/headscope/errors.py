@@ -11,6 +11,10 @@ class InputError(ValueError):
     """A user's input that cannot be used; the message is one sentence to act on."""
 
 
+class MachineError(RuntimeError):
+    """Something that a machine did, such as killing a worker process; the same call may succeed next time."""
+
+
 def suggestion(name: str, allowed: Iterable[str]) -> str:
     """Return the tail of a sentence about a misspelt ``name``: `` (did you mean 'x'?)``, or the allowed names.
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from headscope.cli.main import main
+from headscope.errors import MachineError
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -105,3 +106,15 @@ def test_ls_names_what_a_study_can_name(capsys: pytest.CaptureFixture[str]) -> N
     assert "aime24" in call(capsys, "ls", "tasks")[1].split()
     assert call(capsys, "ls", "models")[1].split() == ["lab-m", "lab-s", "lab-s-plain", "smollm2-135m"]
     assert "lab" in call(capsys, "ls", "studies")[1].split()
+
+
+def test_what_the_machine_did_is_a_sentence_and_no_bad_input(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end_by_machine(**options: object) -> int:
+        raise MachineError("4 processes were killed, and the same command goes on")
+
+    monkeypatch.setattr("headscope.cli.main.app", end_by_machine)
+    code, _, said = call(capsys, "env")
+    assert code == 1
+    assert said == "headscope: 4 processes were killed, and the same command goes on\n"

@@ -3,13 +3,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headscope.errors import InputError
+from headscope.errors import InputError, MachineError
 from headscope.evaluation import math_pool
 from headscope.evaluation.checking import MAX_ANSWER, check_answers
 from headscope.evaluation.math_pool import MathPool
@@ -54,6 +55,21 @@ def test_plain_cases_need_no_process(kind, response, gold, expected):
 
 
 @pytest.mark.usefixtures("no_workers")
+@pytest.mark.parametrize(
+    ("response", "expected"),
+    [
+        (r"<think> so \boxed{7}", "unfinished"),
+        (r"<think> so </think> \boxed{7} <think> wait, \boxed{7}", "unfinished"),
+        (r"<think> so </think> \boxed{7}", "correct"),
+        (r"so </think> \boxed{7}", "correct"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["math", "exact"])
+def test_a_thought_that_never_closes_is_unfinished(response, expected, kind):
+    assert status(response, "7", kind) == expected
+
+
+@pytest.mark.usefixtures("no_workers")
 def test_a_cut_response_is_unfinished_whatever_it_says():
     assert status(r"\boxed{7}", "7", finished=[False]) == "unfinished"
 
@@ -69,7 +85,7 @@ def test_a_cut_response_is_unfinished_whatever_it_says():
         (r"10^{10^{10^{10}}}", "5", "timeout"),
     ],
 )
-def test_math_verify_decides_the_rest(answer, gold, expected):
+def test_sympy_decides_the_rest(answer, gold, expected):
     assert status(f"<think>\\boxed{{{gold}}} maybe</think> \\boxed{{{answer}}}", gold) == expected
 
 
@@ -143,12 +159,42 @@ def test_a_hanging_worker_is_replaced(pool):
     ]
 
 
-def test_a_killed_worker_costs_one_answer_at_most(pool):
+def test_a_killed_worker_costs_no_answer(pool):
     assert pool.compare([("5", "5")])[0].equal
     os.kill(pool._workers[0]._process.pid, signal.SIGKILL)
-    first, second = pool.compare([("5", "5"), ("5", "5")])
-    assert first.exhausted
-    assert second.equal
+    assert [outcome.equal for outcome in pool.compare([("5", "5"), ("5", "6")])] == [True, False]
+
+
+def test_a_worker_that_gets_no_time_is_waited_for(pool):
+    assert pool.compare([("5", "5")])[0].equal
+    worker = pool._workers[0]._process.pid
+    os.kill(worker, signal.SIGSTOP)
+    # Three times the limit passes on the wall, and next to nothing of the worker's own.
+    timer = threading.Timer(1.5, os.kill, (worker, signal.SIGCONT))
+    timer.start()
+    start = time.perf_counter()
+    assert pool.compare([("(x+1)^2", "x^2+2x+1")])[0].equal
+    assert time.perf_counter() - start > 1
+    assert pool._workers[0]._process.pid == worker
+
+
+def _end_by(number):
+    """Return a worker's start whose process ends by a signal as soon as it is asked."""
+    code = f"import os; print('{{}}', flush=True); input(); os.kill(os.getpid(), {int(number)})"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    return lambda worker: subprocess.Popen([sys.executable, "-c", code], **pipes)
+
+
+def test_a_machine_that_kills_every_worker_is_an_error_and_no_verdict(pool, monkeypatch):
+    monkeypatch.setattr(math_pool._Worker, "_start", _end_by(signal.SIGKILL))
+    with pytest.raises(MachineError, match=r"signal 9.*nothing was judged"):
+        pool.compare([("5", "5")])
+
+
+@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGXCPU])
+def test_a_pair_that_ends_its_worker_by_itself_is_exhausted(pool, monkeypatch, number):
+    monkeypatch.setattr(math_pool._Worker, "_start", _end_by(number))
+    assert pool.compare([("5", "5")])[0].exhausted
 
 
 def test_workers_end_with_a_parent_that_is_killed():

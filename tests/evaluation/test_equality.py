@@ -4,18 +4,21 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from headscope.evaluation.equality import is_same, normal_answer, rational
+from headscope.answers.numbers import exact_number
+from headscope.answers.reading import UnreadableError
+from headscope.evaluation.equality import is_same, normal_answer
 
 
 @pytest.mark.parametrize(
     ("text", "value"),
     [
         ("12", 12),
-        ("-1,234.50", Fraction(-2469, 2)),
+        ("-1234.50", Fraction(-2469, 2)),
         (".5", Fraction(1, 2)),
         ("-3/4", Fraction(-3, 4)),
-        (r"\dfrac{3}{4}", Fraction(3, 4)),
-        (r"-\frac12", Fraction(-1, 2)),
+        (r"\frac{3}{4}", Fraction(3, 4)),
+        (r"\frac{-1}{2}", Fraction(-1, 2)),
+        (r"-2\frac{1}{3}", Fraction(-7, 3)),
         (r"\frac{3}{0}", None),
         ("x", None),
         ("1,2", None),
@@ -24,22 +27,27 @@ from headscope.evaluation.equality import is_same, normal_answer, rational
     ],
 )
 def test_plain_numbers_are_read_exactly(text, value):
-    assert rational(text) == value
+    assert exact_number(text) == value
 
 
 @pytest.mark.parametrize(
     ("answer", "gold", "same"),
     [
         ("0.5", r"\frac{1}{2}", True),
+        ("-1,234.50", r"-\dfrac{2469}{2}", True),
         ("8", "7", False),
         ("100000", "100001", False),
         ("2.5", r"\frac{7}{3}", False),
-        ("0.3333", r"\frac13", None),
+        ("0.3333", r"\frac13", False),
+        ("0.333333", r"\frac13", True),
+        ("0.0000002", "0.0000001", False),
+        ("51/2", "5 1/2", False),
         (r"\sqrt2", "2", None),
         ("x+1", "1+x", None),
+        ("1, 2", "2 and 1", True),
     ],
 )
-def test_numbers_are_told_apart_only_where_no_rounding_could_join_them(answer, gold, same):
+def test_numbers_are_compared_by_value_and_formulas_are_left_to_sympy(answer, gold, same):
     assert is_same(answer, gold, "math") is same
 
 
@@ -54,7 +62,7 @@ def test_a_number_equals_itself_in_every_spelling(number):
     assert is_same(*spellings, "math") is True
 
 
-def test_numbers_longer_than_any_answer_are_left_to_math_verify():
+def test_numbers_longer_than_any_answer_are_left_to_sympy():
     digits = "1" + 300 * "0"
     assert is_same(f"{digits}/1", rf"\dfrac{{{digits}}}{{1}}", "math") is None
 
@@ -67,6 +75,13 @@ def test_normalising_twice_is_normalising_once(text, kind):
     assert is_same(text, text, kind) is True
     if kind == "exact":
         assert normal_answer(once, kind) == once
+
+
+def test_an_answer_that_cannot_be_read_whole_says_so():
+    with pytest.raises(UnreadableError):
+        is_same(r"7\text{ if }x>0", "7", "math")
+    # Nothing but the same spelling equals a gold answer that cannot be read.
+    assert is_same("7", r"7\text{ if }x>0", "math") is False
 
 
 def test_an_alias_of_nothing_but_articles_is_not_nothing():

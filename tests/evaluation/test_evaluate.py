@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from headscope.evaluation import (
     votes,
 )
 from headscope.results.samples import Samples
+from headscope.studies.evaluate import measure
 
 TASK = Task(
     "lab",
@@ -118,3 +120,28 @@ def test_importing_evaluation_loads_neither_torch_nor_math_verify():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "set()"
+
+
+def test_a_prompt_that_opens_the_thought_makes_an_answer_without_its_end_unfinished(model, tokenizer):
+    model.generation_config.eos_token_id = list(range(2, 40))
+    plain = evaluate(model, tokenizer, TASK, SAMPLING, name="base")
+    tokenizer.chat_template += "{% if add_generation_prompt %} <think>{% endif %}"
+    opened = evaluate(model, tokenizer, TASK, SAMPLING, name="base")
+    stopped = opened.table[opened.table["finish"] == "stop"]
+    assert len(stopped) > 0
+    thinking = ~stopped["response"].str.contains("</think>")
+    assert set(stopped[thinking]["verdict"]) == {"unfinished"}
+    assert "unfinished" not in set(plain.table[plain.table["finish"] == "stop"]["verdict"])
+    assert rescore(opened, TASK) == opened
+
+
+def test_pass_at_k_of_greedy_samples_warns(model, tokenizer):
+    greedy = Sampling(samples=2, max_new_tokens=3, temperature=0)
+    samples = evaluate(model, tokenizer, TASK, greedy, name="base")
+    with pytest.warns(UserWarning, match="base on lab: pass@2 is that of one answer, because temperature 0"):
+        measure(samples, (1, 2), 0)
+    drawn = evaluate(model, tokenizer, TASK, SAMPLING, name="base")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        measure(samples, (1,), 0)
+        measure(drawn, (1, 2), 0)

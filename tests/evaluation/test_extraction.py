@@ -6,9 +6,9 @@ from headscope.evaluation.extraction import (
     last_box,
     stated_alias,
     stated_answer,
-    stated_letter,
     stated_tokens,
 )
+from headscope.evaluation.letters import stated_letter
 
 
 @pytest.mark.parametrize(

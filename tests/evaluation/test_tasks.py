@@ -240,3 +240,25 @@ def test_a_task_says_how_it_is_asked_and_where_its_solutions_are(tmp_path):
     assert plain.prompt.startswith("1+1\nPlease reason step by step")
     (boxed,) = load_task(TaskFile(file=str(path), solution="steps")).problems
     assert boxed.worked_answer == "two\n\\boxed{2}"
+
+
+@pytest.mark.parametrize("wrong", [11, 25])
+def test_more_than_ten_options_get_letters_too(tmp_path, wrong):
+    columns = [f"w{number}" for number in range(wrong)]
+    row = {"q": "Which?", "a": "right", **{column: f"wrong {column}" for column in columns}}
+    (tmp_path / "many.json").write_text(json.dumps([row]))
+    spec = TaskFile(file=str(tmp_path / "many.json"), question="q", answer="a", options=tuple(columns))
+    (problem,) = load_task(spec).problems
+    options = dict(line.split(") ") for line in problem.question.split("\n\n")[1].split("\n"))
+    assert len(options) == wrong + 1
+    assert options[problem.answer] == "right"
+    assert check_answers([f"The answer is {problem.answer}."], [problem.answer], "choice")[0].correct
+
+
+def test_more_options_than_letters_are_refused(tmp_path):
+    columns = [f"w{number}" for number in range(26)]
+    row = {"q": "Which?", "a": "right", **dict.fromkeys(columns, "wrong")}
+    (tmp_path / "many.json").write_text(json.dumps([row]))
+    spec = TaskFile(file=str(tmp_path / "many.json"), question="q", answer="a", options=tuple(columns))
+    with pytest.raises(InputError, match=r"row 1 of .*many.json has 27 options; allowed: at most 26"):
+        load_task(spec)

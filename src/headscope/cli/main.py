@@ -10,7 +10,7 @@ import typer
 
 from headscope import __version__
 from headscope.cli import audit, env, export, lab, listing, plan, recompute, report, run, score, status, validate
-from headscope.errors import InputError
+from headscope.errors import InputError, MachineError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,9 +42,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         return int(code or 0)
-    except (InputError, typer.TyperException) as error:
+    except (InputError, MachineError, typer.TyperException) as error:
         print(f"headscope: {error}", file=sys.stderr)
-        return 2
+        return 1 if isinstance(error, MachineError) else 2
     except (KeyboardInterrupt, typer.Abort):
         verb = (sys.argv[1:] if arguments is None else arguments)[0]
         advice = "; the same command resumes" if verb in run.VERBS else ""

@@ -1,21 +1,22 @@
 """Answer checking: from responses and gold answers to verdicts, bounded in time, memory and input size.
 
-1. A response that was cut off is unfinished, whatever it says.
-2. The stated answer is taken out by kind (``extraction``); none is unparsed, one above MAX_ANSWER characters
-   is wrong.
-3. Equal after normalisation or as a number is correct, clearly different numbers are wrong (``equality``). No process
-   is needed for that.
-4. What is left of kind ``math`` goes to math-verify in killable workers, each distinct (gold, answer) once.
+1. A response that was cut off, or whose thought never closes, is unfinished, whatever it says.
+2. The stated answer is taken out by kind (``extraction``, ``letters``); none is unparsed, one above MAX_ANSWER
+   characters is wrong.
+3. Equal after normalisation is correct; of kind ``math``, one that cannot be read whole is wrong (``answers``), and
+   numbers are compared by value (``equality``). No process is needed for that.
+4. Formulas go to SymPy in killable workers, each distinct (gold, answer) once.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from headscope.answers.reading import UnreadableError
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.equality import is_same
-from headscope.evaluation.extraction import stated_alias, stated_answer, stated_letter, stated_tokens
+from headscope.evaluation.extraction import is_still_thinking, stated_alias, stated_answer, stated_tokens
+from headscope.evaluation.letters import stated_letter
 from headscope.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -32,10 +33,10 @@ class Verdict:
     """The verdict on one response.
 
     correct: the answer equals the gold one.
-    parsed: an answer is stated and could be read.
+    parsed: an answer is stated and could be read whole.
     answer: its text, "" for none.
-    status: correct | wrong | unparsed (no answer) | unfinished (cut off) | timeout (its check ran out of time or
-        memory).
+    status: correct | wrong | unparsed (no answer) | unfinished (cut off, or still thinking) | timeout (its check ran
+        out of CPU time or memory).
     """
 
     correct: bool
@@ -57,13 +58,14 @@ def check_answers(
     Args:
         responses: the texts.
         gold: one per response; for ``alias`` the accepted answers separated by newlines.
-        kind: math (LaTeX, math-verify) | choice (a letter) | alias (TriviaQA's normalised match) | exact (tokens after
-            ``<ans>``).
+        kind: math (LaTeX and what people type for it) | choice (a letter) | alias (TriviaQA's normalised match) |
+            exact (tokens after ``<ans>``).
         finished: False marks a response cut off by the length limit; None takes all as finished.
-        progress: counts the pairs that math-verify compares.
+        progress: counts the pairs that SymPy compares.
 
     Raises:
         InputError: for an unknown kind or for lists of different length.
+        MachineError: if the machine kills one checking process after the other. Nothing is judged then.
     """
     if kind not in _EXTRACT:
         raise InputError(f"answer kind {kind!r} does not exist{suggestion(kind, _EXTRACT)}")
@@ -77,7 +79,8 @@ def check_answers(
     verdicts: dict[int, Verdict] = {}
     pending: list[int] = []
     for index, answer in enumerate(answers):
-        verdict = _check_without_workers(answer, gold[index], kind, finished[index])
+        is_finished = finished[index] and not is_still_thinking(responses[index])
+        verdict = _check_without_workers(answer, gold[index], kind, is_finished)
         if verdict is None:
             pending.append(index)
         else:
@@ -89,14 +92,17 @@ def check_answers(
 
 
 def _check_without_workers(answer: str, gold: str, kind: str, finished: bool) -> Verdict | None:
-    """Return the verdict, or None if only math-verify can tell."""
+    """Return the verdict, or None if only SymPy can tell."""
     if not finished:
         return Verdict(False, bool(answer), answer[:MAX_ANSWER], "unfinished")
     if not answer:
         return Verdict(False, False, "", "unparsed")
     if len(answer) > MAX_ANSWER:
         return _verdict_on(answer[:MAX_ANSWER], correct=False)
-    same = is_same(answer, gold, kind)
+    try:
+        same = is_same(answer, gold, kind)
+    except UnreadableError:
+        return Verdict(False, False, answer, "wrong")
     return None if same is None else _verdict_on(answer, correct=same)
 
 
@@ -107,8 +113,7 @@ def _check_with_workers(pairs: Sequence[tuple[str, str]], progress: Progress) ->
     from headscope.evaluation.math_pool import shared_pool
 
     distinct = list(dict.fromkeys(pairs))
-    stripped = [(strip_dollars(gold), strip_dollars(answer)) for gold, answer in distinct]
-    comparisons = shared_pool().compare(stripped, progress)
+    comparisons = shared_pool().compare(distinct, progress)
     verdicts = {pair: _verdict_of(pair[1], outcome) for pair, outcome in zip(distinct, comparisons, strict=True)}
     return [verdicts[pair] for pair in pairs]
 
@@ -116,22 +121,12 @@ def _check_with_workers(pairs: Sequence[tuple[str, str]], progress: Progress) ->
 def _verdict_of(answer: str, comparison: "Comparison") -> Verdict:
     if comparison.exhausted:
         return Verdict(False, True, answer, "timeout")
-    if not comparison.parsed:
-        return Verdict(False, False, answer, "unparsed")
-    return _verdict_on(answer, correct=comparison.equal)
+    return Verdict(comparison.equal, comparison.parsed, answer, "correct" if comparison.equal else "wrong")
 
 
 def _verdict_on(answer: str, *, correct: bool) -> Verdict:
     """Return the verdict on an answer that could be read."""
     return Verdict(correct, True, answer, "correct" if correct else "wrong")
-
-
-_DOLLAR = re.compile(r"(?<!\\)\$")
-
-
-def strip_dollars(text: str) -> str:
-    """Remove the dollar signs that would end the ``$…$`` the worker wraps each in (``\\$`` is money and stays)."""
-    return _DOLLAR.sub("", text)
 
 
 _EXTRACT: dict[str, Callable[[str], str]] = {

@@ -1,28 +1,32 @@
-"""Whether an answer equals a gold answer, as far as normalisation and rational numbers can tell."""
+"""Whether an answer equals a gold answer, as far as spelling and rational numbers can tell."""
 
 import re
 import string
-from collections.abc import Callable
-from fractions import Fraction
+import unicodedata
+from collections.abc import Callable, Iterator
+
+from headscope.answers.comparison import ExactNumbers, UndecidedError, is_equal
+from headscope.answers.notation import plain_latex
+from headscope.answers.numbers import is_same_number
+from headscope.answers.reading import UnreadableError, read
 
 # LaTeX that does not change a value: styles of fractions, text, sizes of brackets, spaces, dollar signs.
 _SPELLING = (
     (re.compile(r"\\[dt]frac"), r"\\frac"),
     (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}"), r"\1"),
-    (re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[!,;: ]|(?<!\\)\$|\s"), ""),
+    # A space between digits may be a mixed number's: 5 1/2 is not 51/2.
+    (re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[!,;: ]|(?<!\\)\$|(?<!\d)\s+|\s+(?!\d)"), ""),
 )
 _GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
 _INTEGER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?")
-# Digits are bounded: int() of a long text takes quadratic time, and Python refuses more than 4300 digits.
-_NUMBER = re.compile(
-    r"(?P<sign>[+-]?)(?:(?P<decimal>\d{1,300}(?:\.\d{0,300})?|\.\d{1,300})"
-    r"|(?P<n>\d{1,300})/(?P<d>\d{1,300})|\\frac(?:\{(?P<nn>\d{1,300})\}|(?P<nd>\d))(?:\{(?P<dd>\d{1,300})\}|(?P<dn>\d)))"
-)
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`_", " "))
-
-CLOSE = Fraction(1, 1000)
-"""Two numbers that differ by no more than this, relative to the gold one, are left to math-verify, which rounds."""
+_DOTTED = re.compile(r"\b(\w)\.(?=\w\b|\s|$)")
+_IT_IS = re.compile(r"(?:.{0,80}\s)?(?:is|was|are|were|be|it's|that's|named|called)\s+(.+)", re.IGNORECASE)
+_IS_THE = re.compile(r"(.{1,60}?)\s+(?:is|was|are|were)\s+(?:the|a|an)\s.+", re.IGNORECASE)
+_REMARK = re.compile(r"\s*\([^()]*\)$")
+_LONE_LETTERS = re.compile(r"\b(\w) (?=\w\b)")
+_DIGIT_COMMA = re.compile(r"(?<=\d),(?=\d{3})")
 
 
 def normal_answer(answer: str, kind: str) -> str:
@@ -31,50 +35,30 @@ def normal_answer(answer: str, kind: str) -> str:
 
 
 def is_same(answer: str, gold: str, kind: str) -> bool | None:
-    """Return whether the answer is right; None if only math-verify can tell (kind math).
+    """Return whether the answer is right; None if only SymPy can tell (kind math).
 
     gold: of kind ``alias`` several accepted answers, separated by newlines.
+    Raises UnreadableError if the answer, of kind ``math``, cannot be read whole.
     """
-    golds = gold.split("\n") if kind == "alias" else [gold]
-    if normal_answer(answer, kind) in {normal_answer(accepted, kind) for accepted in golds}:
-        return True
-    return _is_same_number(answer, gold) if kind == "math" else False
+    if kind == "alias":
+        accepted = {normal_answer(alias, kind) for alias in gold.split("\n")}
+        return any(normal_answer(candidate, kind) in accepted for candidate in _alias_candidates(answer))
+    normal = normal_answer(answer, kind)
+    normal_gold = normal_answer(gold, kind)
+    if normal == normal_gold or kind != "math":
+        return normal == normal_gold
+    same = is_same_number(normal_gold, normal)
+    return _is_same_reading(answer, gold) if same is None else same
 
 
-def rational(text: str) -> Fraction | None:
-    r"""Return the number that ``12``, ``-1,234.5``, ``3/4`` or ``\frac{3}{4}`` writes; None for anything else."""
-    match = _NUMBER.fullmatch(_normal_math(text))
-    if match is None:
+def _is_same_reading(answer: str, gold: str) -> bool | None:
+    reading = read(answer)
+    try:
+        return is_equal(read(gold), reading, ExactNumbers())
+    except UnreadableError:  # of the gold one: no other spelling equals it
+        return False
+    except UndecidedError:
         return None
-    if match["decimal"]:
-        size = Fraction(match["decimal"])
-    else:
-        denominator = int(match["d"] or match["dd"] or match["dn"])
-        if denominator == 0:
-            return None
-        size = Fraction(int(match["n"] or match["nn"] or match["nd"]), denominator)
-    return -size if match["sign"] == "-" else size
-
-
-def _is_same_number(answer: str, gold: str) -> bool | None:
-    """Compare by value if both are plain numbers; None if that cannot tell.
-
-    Different integers are wrong however near they are.
-    """
-    number = rational(answer)
-    gold_number = rational(gold)
-    if number is None or gold_number is None:
-        # Integers above 300 digits are no rationals here, and differ if their digits do.
-        return False if _are_integers(answer, gold) else None
-    if number == gold_number:
-        return True
-    # The lower bound keeps a gold answer of 0 from making every difference a large one.
-    is_far = abs(number - gold_number) > CLOSE * max(abs(gold_number), CLOSE)
-    return False if is_far or _are_integers(answer, gold) else None
-
-
-def _are_integers(*texts: str) -> bool:
-    return all(_INTEGER.fullmatch(_normal_math(text)) for text in texts)
 
 
 def _normal_math(text: str) -> str:
@@ -90,10 +74,27 @@ def _normal_math(text: str) -> str:
     return digits if sign != "-" or digits == "0" else f"-{digits}"
 
 
+def _alias_candidates(answer: str) -> Iterator[str]:
+    """Yield what of a short sentence may be the name: ``It is Paris.``, ``Paris, France``."""
+    plain = plain_latex(answer) if "\\" in answer else answer
+    plain = re.sub(r"\\text ?\{([^{}]*)\}", r"\1", plain)
+    plain = _REMARK.sub("", plain[:200].strip().rstrip("."))
+    sentences = (_IT_IS.fullmatch(plain), _IS_THE.fullmatch(plain))
+    for name in (answer, plain, *(sentence[1] for sentence in sentences if sentence)):
+        yield name
+        before, _, after = name.partition(",")
+        if after and "," not in after and len(after.split()) <= 3:
+            yield before
+
+
 def _normal_alias(text: str) -> str:
-    """Apply TriviaQA's own normalisation: case, punctuation, articles and white space."""
+    """Apply TriviaQA's own normalisation (case, punctuation, articles and white space), without accents and the dots
+    of abbreviations.
+    """
+    text = _DIGIT_COMMA.sub("", _DOTTED.sub(r"\1", text)).replace("&", " and ")
+    text = "".join(sign for sign in unicodedata.normalize("NFKD", text) if not unicodedata.combining(sign))
     words = " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
-    return words or text.strip().lower()  # "The The" and "!" are not nothing
+    return _LONE_LETTERS.sub(r"\1", words) or text.strip().lower()  # "The The" and "!" are not nothing
 
 
 def _normal_letter(text: str) -> str:

@@ -9,6 +9,7 @@ from headscope.evaluation.chat import Chat, prompt_ids
 from headscope.evaluation.checking import Verdict, check_answers
 from headscope.evaluation.completions import Completion, Sampling
 from headscope.evaluation.equality import normal_answer
+from headscope.evaluation.extraction import OPENED, is_still_thinking
 from headscope.evaluation.gold_answers import check_golds
 from headscope.evaluation.majority import Votes
 from headscope.evaluation.sampling import sample
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from vllm import LLM
 
     from headscope.evaluation.vllm_engine import Checkpoint
+
+THOUGHT_OPENED = "thought_opened"
+"""The setting of samples whose prompts end with ``<think>``."""
 
 
 def evaluate(
@@ -44,9 +48,13 @@ def evaluate(
     prompts = [prompt_ids(tokenizer, problem.prompt, chat) for problem in task.problems]
     completions = sample(model, tokenizer, prompts, sampling, engine=engine, progress=progress)
     problems = [task.problems[completion.prompt] for completion in completions]
-    verdicts = _verdicts(completions, problems, progress)
+    # The template decides, so the first prompt speaks for all.
+    opened = _opens_thought(tokenizer, prompts[0])
+    verdicts = _verdicts(completions, problems, progress, opened=opened)
     records = map(_record, problems, completions, verdicts)
     settings: dict[str, object] = {"sampling": sampling.as_dict(), "chat": chat.model_dump(), "engine": engine}
+    if opened:
+        settings[THOUGHT_OPENED] = True
     if unreadable:
         settings["unreadable_golds"] = unreadable
     return Samples.from_records(records, model=name, task=task.name, settings=settings)
@@ -71,7 +79,7 @@ def rescore(samples: Samples, task: Task | None = None, progress: Progress = SIL
         Completion(0, row["sample"], row["seed"], (0,) * row["tokens"], row["response"], row["finish"]) for row in rows
     ]
     problems = [by_id[row["problem"]] for row in rows]
-    verdicts = _verdicts(completions, problems, progress)
+    verdicts = _verdicts(completions, problems, progress, opened=bool(samples.settings.get(THOUGHT_OPENED)))
     records = [
         _record(problem, completion, verdict) | {"token_ids": row["token_ids"], "end": row["end"]}
         for row, problem, completion, verdict in zip(rows, problems, completions, verdicts, strict=True)
@@ -97,7 +105,16 @@ def _saved_problems(samples: Samples, rows: Sequence[dict[str, Any]]) -> list[Pr
     return [Problem(row["problem"], "", row["gold"], row["kind"], row["group"]) for row in rows]
 
 
-def _verdicts(completions: list[Completion], problems: list[Problem], progress: Progress) -> list[Verdict]:
+def _opens_thought(tokenizer: "PreTrainedTokenizerBase | None", prompt: Sequence[int]) -> bool:
+    """Whether a prompt ends with ``<think>``, so that a response without ``</think>`` is nothing but a thought."""
+    assert tokenizer is not None  # prompt_ids has refused it
+    text = tokenizer.decode(list(prompt[-16:]), skip_special_tokens=False)
+    return str(text).rstrip().endswith(OPENED)
+
+
+def _verdicts(
+    completions: list[Completion], problems: list[Problem], progress: Progress, *, opened: bool
+) -> list[Verdict]:
     """Return the verdicts in the order of the completions; a task may mix kinds."""
     rows_of_kind: dict[str, list[int]] = defaultdict(list)
     for row, problem in enumerate(problems):
@@ -106,7 +123,9 @@ def _verdicts(completions: list[Completion], problems: list[Problem], progress: 
     for kind, rows in rows_of_kind.items():
         texts = [completions[row].text for row in rows]
         golds = [problems[row].answer for row in rows]
-        finished = [completions[row].finish == "stop" for row in rows]
+        finished = [
+            completions[row].finish == "stop" and not is_still_thinking(completions[row].text, opened) for row in rows
+        ]
         verdicts.update(zip(rows, check_answers(texts, golds, kind, finished, progress=progress), strict=True))
     return [verdicts[row] for row in range(len(problems))]
 

@@ -1,66 +1,153 @@
-"""Where a response states its answer. Linear in the text and free of backtracking, whatever the model wrote."""
+"""Where a response states its answer. Linear in the text and free of backtracking, whatever the model wrote.
+
+In this order: ``<answer>…</answer>``, the last box (or several that are one answer), what follows the last "answer is",
+"answer:" or "####" on its line, the line after a heading "Answer", and a response that is nothing but a formula.
+"""
 
 import re
 
+from headscope.answers.reading import UnreadableError, Words, read
+
+OPENED, CLOSED = "<think>", "</think>"
+SHORT = 100
+"""Characters of a response that may be an answer without saying so."""
+
 _BRACES = re.compile(r"\\(?:boxed|fbox)\s*\{|\\[^a-zA-Z]|[{}]")
-_BARE_BOX = re.compile(r"\\boxed\s+([^\s$.,;]+)")
-_STATED = re.compile(r"answer\s*(?:is|:|=)\s*:?|####", re.IGNORECASE)
-_LETTER = re.compile(r"(?<![A-Za-z])([A-Z])(?![A-Za-z])")
+_BARE_BOX = re.compile(r"\\boxed(?:\s+|(?=\d))([^\s$.,;]+)")
+# Between the boxes of one answer: a separator, and a name at most. Without a separator the last box stands alone.
+_BETWEEN = re.compile(
+    r"[\s$]*+(?:,|;|and|or|,\s*(?:and|or)|\\text\{\s*(?:and|or)\s*\}|和|或)[\s$]*+(?:[a-zA-Z]\s*=\s*)?"
+)
+_TAG = "answer>"
+_COPULA = r"(?:is|was|are|would be|equals|:|：|=|-|–|—|是|为|應為|应为)"
+_NOUN = r"(?:answers?|答案|r[ée]ponse|antwort|respuesta|ответ)"
+_STATED = re.compile(
+    rf"{_NOUN}(?: to [^.\n]{{1,40}}?)?[ \t]*+(?:\*\*)?+[ \t]*+"
+    rf"(?:{_COPULA}|[（(]|(?=\n))[*:： \t]*|####",
+    re.IGNORECASE,
+)
+_ADVERB = re.compile(
+    r"(?:(?:therefore|thus|hence|then|simply|clearly|indeed|now|exactly|approximately|about|roughly|around)\b[,:]?\s*)+",
+    re.IGNORECASE,
+)
+# What may follow an answer in the same line: the end of its sentence, a clause, a remark in brackets.
+_AFTERWARDS = re.compile(
+    r"[.?。？](?=\s|$|\*|<)|(?<=[。？])|,?\s+(?:which|because|since|as|so|where|when|but|given|after|hence|therefore|thus)\b"
+    r"|,\s+(?:not|while|whereas|unless)\b|;\s+(?=[a-z]{3,} )|(?<=[\d$%})])\s+(?:of|in) (?:the|all|a|total)\b"
+    r"|\s+[—–]\s|\s\((?=[a-z]{3,} )|</",
+)
 
 
 def after_thinking(response: str) -> str:
     """Return the response after its last ``</think>``: a box inside the reasoning is not the answer."""
-    return response.rsplit("</think>", 1)[-1]
+    return response.rsplit(CLOSED, 1)[-1]
+
+
+def final_text(response: str) -> str:
+    """Return what stands in the last ``<answer>…</answer>`` after the reasoning, else all that stands there."""
+    text = after_thinking(response)
+    before, closing, _ = text.rpartition(f"</{_TAG}")
+    tagged = before.rpartition(f"<{_TAG}")[2].strip() if closing and f"<{_TAG}" in before else ""
+    return tagged or text
+
+
+def is_still_thinking(response: str, opened: bool = False) -> bool:
+    """Return whether a response ends inside its reasoning.
+
+    opened: the prompt ends with ``<think>``, so the response starts inside.
+    """
+    last_opened = response.rfind(OPENED)
+    last_closed = response.rfind(CLOSED)
+    return last_opened > last_closed or (opened and last_closed < 0)
 
 
 def last_box(text: str) -> str | None:
-    r"""Return the contents of the last complete ``\boxed{…}`` (the inner one if boxes nest); None if there is none."""
-    opened: list[tuple[int, bool]] = []  # after every open brace: where its contents begin, whether it is a box's
-    start, box = -1, None
+    r"""Return the contents of the last complete ``\boxed{…}`` (the inner one if boxes nest); None if there is none.
+
+    Boxes that only "and", "or" or a comma separates are one answer: ``\boxed{1}, \boxed{2}`` is ``1, 2``.
+    """
+    boxes = _boxes(text)
+    if not boxes:  # ``\boxed 5`` without braces, which TeX allows
+        bare = _BARE_BOX.findall(text)
+        return str(bare[-1]) if bare else None
+    begin, _, content = boxes.pop()
+    contents = [content.strip()]
+    while boxes and _BETWEEN.fullmatch(text[boxes[-1][1] : begin]):
+        begin, _, content = boxes.pop()
+        if content.strip() not in contents:
+            contents.insert(0, content.strip())
+    return ", ".join(contents)
+
+
+def _boxes(text: str) -> list[tuple[int, int, str]]:
+    """Return where each complete box begins and ends, and its contents; of nested boxes only the inner one."""
+    opened: list[tuple[int, int, bool]] = []  # after every open brace: where it and its contents begin; is it a box's
+    boxes: list[tuple[int, int, str]] = []
     for match in _BRACES.finditer(text):
         token = match.group()
         if token.endswith("{") and (token == "{" or token.startswith(("\\b", "\\f"))):
-            opened.append((match.end(), token != "{"))
+            opened.append((match.start(), match.end(), token != "{"))
         elif token == "}" and opened:
-            begin, is_box = opened.pop()
-            # Of nested boxes the inner one begins later and closes first.
-            if is_box and begin > start:
-                start, box = begin, text[begin : match.start()]
-    if box is None:  # ``\boxed 5`` without braces, which TeX allows
-        bare = _BARE_BOX.findall(text)
-        return str(bare[-1]) if bare else None
-    return box.strip()
+            start, begin, is_box = opened.pop()
+            # The inner box closes first, and begins later.
+            if is_box and (not boxes or boxes[-1][0] < start):
+                boxes.append((start, match.end(), text[begin : match.start()]))
+    return boxes
 
 
 def stated_answer(response: str) -> str:
-    """Return the last box, else what follows the last "answer is", "answer:" or "####" on its line; "" without any."""
-    text = after_thinking(response)
+    """Return the answer that a response states; "" if it states none."""
+    text = final_text(response)
     box = last_box(text)
     if box is not None:
         return box
-    statements = list(_STATED.finditer(text))
-    if not statements:
-        return ""
-    line = text[statements[-1].end() :].lstrip().split("\n", 1)[0].strip()
-    return line.removesuffix(".").strip()
-
-
-def stated_letter(response: str) -> str:
-    """Return the option letter of a multiple-choice answer: the whole answer if it is one letter, else a lone capital
-    in it; "" without any.
-    """
-    stated = stated_answer(response) or after_thinking(response).strip()
-    answer = re.sub(r"\\(?:text|textbf|mathrm|mathbf)\b", "", stated)
-    whole = answer.strip("(){}$*. ")  # (b) is B; a small letter inside a sentence is a word
-    if len(whole) == 1:
-        return whole.upper()
-    letters = _LETTER.findall(answer)
-    return str(letters[0]) if letters else ""
+    return _before_prose(last_statement(text)) or _bare_formula(text)
 
 
 def stated_alias(response: str) -> str:
     """Return the stated answer, else the first line after the reasoning: short-answer models write nothing else."""
-    return stated_answer(response) or after_thinking(response).strip().split("\n", 1)[0]
+    text = final_text(response)
+    box = last_box(text)
+    if box is not None:
+        return box
+    return _before_prose(last_statement(text)) or text.strip().split("\n", 1)[0]
+
+
+def last_statement(text: str, pattern: re.Pattern[str] = _STATED) -> str:
+    """Return what the last match of ``pattern`` introduces: the rest of its line, or the next line that has a text."""
+    statements = list(pattern.finditer(text))
+    if not statements:
+        return ""
+    rest = text[statements[-1].end() :].lstrip()
+    if rest.startswith(("$$", "\\[")):
+        line = " ".join(re.split(r"\$\$|\\\]", rest[2:], maxsplit=1)[0].split())
+    else:
+        line = rest.split("\n", 1)[0]
+    line = line.strip().removeprefix("**").strip()
+    adverb = _ADVERB.match(line)
+    return line if adverb is None else line[adverb.end() :]
+
+
+def _before_prose(line: str) -> str:
+    """Cut a line where its answer ends; inside dollars it goes on."""
+    for match in _AFTERWARDS.finditer(line[: 10 * SHORT]):
+        before = line[: match.start()]
+        if before.strip() and before.count("$") % 2 == 0:
+            return before.rstrip(" *.。").strip()
+    line = line.rstrip(" .。*").strip()
+    # After a sentence ``!`` is no factorial.
+    return line[:-1] if re.fullmatch(r"[^$\\]*\w!", line) else line
+
+
+def _bare_formula(text: str) -> str:
+    """Return a short response that is a number or formula and nothing else; "" for any other."""
+    text = text.strip()
+    if not text or len(text) > SHORT or "\n" in text:
+        return ""
+    try:
+        return "" if isinstance(read(text), Words) else text
+    except UnreadableError:
+        return ""
 
 
 def stated_tokens(response: str) -> str:

@@ -3,23 +3,25 @@
 from collections.abc import Sequence
 from functools import lru_cache
 
+from headscope.answers.numbers import exact_number
 from headscope.errors import InputError
-from headscope.evaluation.equality import normal_answer, rational
+from headscope.evaluation.equality import normal_answer
 from headscope.evaluation.tasks import LETTERS, Problem, Task
 
 LISTED = 5
-"""Unreadable answers that the error lists; the rest are counted."""
+"""UnreadableError answers that the error lists; the rest are counted."""
 
 
 def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
-    """Return the problems whose gold answer math-verify parses to nothing or not in time; of kind ``choice``, those
-    whose gold answer is no letter.
+    """Return the problems whose gold answer cannot be read whole, or not in time; of kind ``choice``, those whose gold
+    answer is no letter.
 
-    math-verify reads nearly anything: words (``N/A``, ``east``) are held against a response by their letters, and of
-    ``12 apples`` it takes the 12. What it reads may not be what was meant.
+    Words (``N/A``, ``May 5``) are read as words: only the same words equal them.
     """
-    in_words = [problem.answer for problem in problems if problem.kind == "math" and rational(problem.answer) is None]
-    unparsed = _find_unparsed(tuple(dict.fromkeys(in_words)))
+    formulas = [
+        problem.answer for problem in problems if problem.kind == "math" and exact_number(problem.answer) is None
+    ]
+    unparsed = _find_unparsed(tuple(dict.fromkeys(formulas)))
 
     def is_unreadable(problem: Problem) -> bool:
         if problem.kind == "choice":
@@ -51,12 +53,10 @@ def check_golds(task: Task) -> tuple[Problem, ...]:
 def _find_unparsed(golds: tuple[str, ...]) -> frozenset[str]:
     if not golds:
         return frozenset()
-    from headscope.evaluation.checking import strip_dollars
     from headscope.evaluation.math_pool import shared_pool
 
     # Each is compared with itself: the worker says of both sides whether it could parse them.
-    pairs = [(strip_dollars(gold), strip_dollars(gold)) for gold in golds]
-    comparisons = shared_pool().compare(pairs)
+    comparisons = shared_pool().compare([(gold, gold) for gold in golds])
     return frozenset(
         gold
         for gold, comparison in zip(golds, comparisons, strict=True)

@@ -1,36 +1,51 @@
-"""Killable math-verify workers: ``MathPool`` compares pairs of LaTeX answers within limits on time and memory.
+"""Killable workers: ``MathPool`` compares pairs of answers within limits on CPU time and memory.
 
-Workers are plain subprocesses that speak JSON lines (``math_worker``): no fork of a process that holds CUDA or threads,
-no pickle, no re-import of the caller's ``__main__``. One that overstays its time is killed and replaced.
+Workers are plain subprocesses that speak JSON lines (``answers.worker``): no fork of a process that holds CUDA or
+threads, no pickle, no re-import of the caller's ``__main__``. How one ended says whose doing it was:
+
+- The pair ran out of CPU time or memory: the worker says so, or the system ended it with SIGXCPU. Exhausted.
+- The worker crashed on the pair (a segmentation fault, an exit by itself), and a fresh one did again. Exhausted.
+- Anything else (killed, no answer for ten minutes) is the machine's doing and no verdict: the pair is tried again in a
+  fresh worker, and if that happens again and again, MachineError.
 """
 
 import atexit
 import json
 import os
 import selectors
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
+import headscope
+from headscope.errors import MachineError
 from headscope.progress import SILENT, Progress
 
 SECONDS = 3.0
+"""CPU time per pair."""
 MEMORY = 2 * 1024**3
-_START_SECONDS = 120.0  # importing SymPy takes one, on a machine under load many
-_GRACE_SECONDS = 1.0  # what the worker's own alarm may be late by before the parent kills it
+WALL_SECONDS = 600.0
+"""What a worker may take on a busy machine; one of a hundred processes on a core still has six seconds of it."""
+TRIES = 4
+"""Workers in which a pair is tried if they are killed."""
+_START_SECONDS = 600.0  # importing SymPy takes one, on a machine under load many
+_EXIT_SECONDS = 10.0
+_CRASHES = {signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
     """The outcome of one pair.
 
-    equal: math-verify holds them equal. parsed, gold_parsed: it could read the answer, the gold answer.
+    equal: they say the same. parsed, gold_parsed: the answer, the gold answer could be read whole.
     exhausted: the pair's time or memory ran out, so nothing else is known.
     """
 
@@ -49,35 +64,45 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
 
     def compare(self, gold: str, answer: str) -> Comparison:
-        """Compare one pair; a worker that does not answer in time is killed."""
-        process = self._process or self._start()
+        """Compare one pair. Raises MachineError if one worker after the other is killed."""
         # ASCII JSON carries every string, lone surrogates included.
         request = json.dumps({"gold": gold, "answer": answer}).encode() + b"\n"
-        reply = self._exchange(process, request, self._seconds + _GRACE_SECONDS)
-        if reply is None:
-            self.stop()
-            return Comparison(exhausted=True)
-        return Comparison(**reply)
+        crashes = 0
+        code = 0
+        for _ in range(TRIES):
+            reply = self._ask(request)
+            if reply is not None:
+                return Comparison(**reply)
+            code = self.stop(_EXIT_SECONDS)
+            crashes += code > 0 or -code in _CRASHES
+            if code == -signal.SIGXCPU or crashes > 1:
+                return Comparison(exhausted=True)
+        raise MachineError(
+            f"{TRIES} processes that check answers were ended one after the other (the last by signal {-code}), as a "
+            "machine does that runs out of memory; nothing was judged, and the same command goes on"
+        )
+
+    def _ask(self, request: bytes) -> dict[str, bool] | None:
+        """Send a request to the subprocess, started if need be; None if it ended or its wall time is over."""
+        if self._process is not None:
+            return self._exchange(self._process, request, WALL_SECONDS)
+        self._process = self._start()
+        if self._exchange(self._process, b"", _START_SECONDS) is not None:
+            return self._exchange(self._process, request, WALL_SECONDS)
+        if self._process.poll() is not None and self._process.returncode > 0:
+            raise RuntimeError(f"the process that checks answers does not start: {self._process.args!r}")
+        return None
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # -P: the script's folder must not come first on the path, its neighbours have names like `benchmarks`.
-        command = [
-            sys.executable,
-            "-P",
-            str(Path(__file__).with_name("math_worker.py")),
-            str(self._seconds),
-            str(self._memory),
-        ]
+        # -P: the current folder must not come first on the path, files in it may have any name.
+        command = [sys.executable, "-P", "-m", "headscope.answers.worker", str(self._seconds), str(self._memory)]
+        source = str(Path(headscope.__file__).parents[1])
+        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
         # One thread: the workers are as many as the cores.
-        environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-        process = subprocess.Popen(
+        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
         )
-        self._process = process
-        if self._exchange(process, b"", _START_SECONDS) is None:
-            self.stop()
-            raise RuntimeError(f"the math-verify worker did not start: {' '.join(command)}")
-        return process
 
     def _exchange(self, process: "subprocess.Popen[bytes]", request: bytes, seconds: float) -> dict[str, bool] | None:
         """Send a line and wait for one; None if the time is over or the process has died."""
@@ -95,12 +120,19 @@ class _Worker:
         reply: dict[str, bool] | None = json.loads(line) if line.endswith(b"\n") else None
         return reply
 
-    def stop(self) -> None:
-        """Kill the subprocess; the next ``compare`` starts another."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
+    def stop(self, patience: float = 0.0) -> int:
+        """End the subprocess and return its exit code; the next ``compare`` starts another.
+
+        patience: seconds for one that is ending by itself, so that its own exit code is returned.
+        """
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(patience)
+        process.kill()
+        process.communicate()
+        return process.returncode
 
 
 class MathPool:

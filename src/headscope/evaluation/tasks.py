@@ -15,7 +15,7 @@ from headscope.evaluation.table_files import SUFFIXES, Row, read_table
 
 Kind = Literal["math", "choice", "alias", "exact"]
 KINDS = get_args(Kind)
-LETTERS = "ABCDEFGHIJ"
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 QUESTION, BOX = "{question}", "\\boxed"
 _QUESTION_COLUMNS = ("question", "problem", "prompt")
 
@@ -225,6 +225,8 @@ class _Columns:
         if not self.options:
             return question, gold
         wrong = [_text(row, column, location).strip() for column in self.options]
+        if len(wrong) >= len(LETTERS):
+            raise InputError(f"{location} has {1 + len(wrong)} options; allowed: at most {len(LETTERS)}, a letter each")
         return _as_choice(question, gold.strip(), wrong, seed)
 
 

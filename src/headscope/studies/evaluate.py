@@ -2,6 +2,7 @@
 another k draws nothing again.
 """
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -21,8 +22,11 @@ from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import EvalConfig, Study, TaskRef
 from headscope.studies.tokenizer import tokenizer_of
 
-CHECKER = 3
+CHECKER = 4
 """Raise it when the same response would get another verdict; ``headscope score`` shows what changes."""
+
+
+GREEDY = "pass@{k} is that of one answer, because temperature 0 draws the same answer every time; draw with more"
 
 
 class SamplesConfig(Config):
@@ -109,7 +113,11 @@ def measure(samples: Samples, ks: tuple[int, ...], seed: int, base: Samples | No
     """Return pass@k, success@k and majority@k for every k, the rates of each verdict and lengths in tokens.
 
     base: the base's answers to the same problems, to compare with.
+    Warns if more than one of several greedy answers is asked for.
     """
+    settings = samples.settings.get("sampling", {})
+    if repeats_itself(settings.get("temperature"), samples.correct.shape[1], max(ks)):
+        warnings.warn(f"{samples.model} on {samples.task}: {GREEDY.format(k=max(ks))}", stacklevel=2)
     correct, lengths, ballots = samples.correct, samples.lengths, votes(samples)
     change, flips, detectable = (None, None, None) if base is None else _against(base, samples)
     return Measures(
@@ -126,6 +134,11 @@ def measure(samples: Samples, ks: tuple[int, ...], seed: int, base: Samples | No
         flips=flips,
         detectable=detectable,
     )
+
+
+def repeats_itself(temperature: float | int | None, samples: int, k: int) -> bool:
+    """Whether pass@k is asked of several samples that are all the same answer."""
+    return temperature == 0 and samples > 1 and k > 1
 
 
 def _against(before: Samples, after: Samples) -> tuple[Estimate, McNemar, float]:

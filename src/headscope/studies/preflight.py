@@ -20,6 +20,7 @@ from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.model_files.weight_files import has_all_weights, have_same_weights
 from headscope.runs import RunDirectory
 from headscope.studies import rewards, sources, train
+from headscope.studies.evaluate import GREEDY, repeats_itself
 from headscope.studies.stages import (
     Stage,
     base_stage,
@@ -67,9 +68,13 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
 
 def find_small_counts(study: Study) -> list[str]:
     """List the counts with which a verdict can never decide, a sentence each."""
+    settings = study.eval
+    is_greedy = repeats_itself(settings.temperature, settings.samples, max(settings.ks, default=1))
+    greedy = [f"eval.temperature is 0: {GREEDY.format(k=max(settings.ks))}"] if is_greedy else []
     if not study.variants:
-        return []
-    sentences = [_describe_few_problems(study, ref, study.eval.problems, "eval.problems") for ref in study.tasks]
+        return greedy
+    few = [_describe_few_problems(study, ref, settings.problems, "eval.problems") for ref in study.tasks]
+    sentences = [*greedy, *few]
     if not study.ablate.heads:
         return list(filter(None, sentences))
     sentences += [

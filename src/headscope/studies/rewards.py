@@ -6,6 +6,7 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.evaluation import check_answers
+from headscope.evaluation.extraction import OPENED, is_still_thinking
 from headscope.lab.rewards import lab_calculation, lab_plan
 from headscope.runs.digests import digest
 from headscope.studies.study import TaskRef
@@ -33,7 +34,12 @@ def correctness(prompts: list[Any], completions: list[Any], **columns: Any) -> l
     Columns ``answer`` and ``kind`` are as ``sources`` makes them.
     """
     responses = [completion_text(completion) for completion in completions]
-    return [float(verdict.correct) for verdict in check_answers(responses, columns["answer"], columns["kind"][0])]
+    finished = []
+    for prompt, response in zip(prompts, responses, strict=True):
+        opened = completion_text(prompt).rstrip().endswith(OPENED)
+        finished.append(not is_still_thinking(response, opened))
+    verdicts = check_answers(responses, columns["answer"], columns["kind"][0], finished)
+    return [float(verdict.correct) for verdict in verdicts]
 
 
 def permute_reward(reward: Reward, seed: int) -> Reward:

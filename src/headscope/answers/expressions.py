@@ -1,0 +1,189 @@
+"""Formulas in SymPy: LaTeX is parsed to its last sign, and two formulas are equal if their values are.
+
+Plain expressions are evaluated to 30 digits at points that depend on the symbols' names alone, which is faster than
+simplifying their difference and does not miss identities. math-verify compares the rest.
+"""
+
+import logging
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from zlib import crc32
+
+import sympy
+from latex2sympy2_extended import latex2sympy
+from math_verify import verify
+
+from headscope.answers.notation import plain_latex
+from headscope.answers.numbers import CLOSE, DECIMALS, is_same_number
+from headscope.answers.reading import UnreadableError
+
+logging.disable(logging.CRITICAL)
+
+DIGITS = 30
+SAME = 1e-20
+"""Relative difference below which two values to 30 digits are the same."""
+POINTS = (0.37, 1.61, -0.83, 2.71)
+"""Where symbols are evaluated: positive and negative, since √(x²) is x only for half of them."""
+_IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath")
+
+_DIVISOR = re.compile(r"\\(?:gcd|lcm)[^\\]*[a-zA-Z]")
+
+
+class SymPy:
+    """The judge that a worker asks."""
+
+    def is_equal(self, gold: str, answer: str) -> bool:
+        """Return whether two formulas have the same value. Raises UnreadableError."""
+        same = is_same_number(gold, answer)
+        if same is not None:
+            return same
+        left = parse(gold)
+        right = parse(answer)
+        if _is_plain(left) and _is_plain(right):
+            return _is_same_expression(left, right)
+        if isinstance(left, sympy.Eq) and isinstance(right, sympy.Eq):
+            return _is_same_equation(left, right)
+        return _is_verified(left, right)
+
+    def is_same_set(self, gold: tuple[str, ...], answer: tuple[str, ...]) -> bool:
+        """Return whether two unions of intervals and inequalities are the same set. Raises UnreadableError."""
+        left = _as_set(gold)
+        right = _as_set(answer)
+        if left is None or right is None:
+            return False
+        return bool(left == right or sympy.SymmetricDifference(left, right).is_empty)
+
+
+@lru_cache(maxsize=8192)
+def parse(latex: str) -> sympy.Basic:
+    """Return a formula in SymPy's form. Raises UnreadableError if the grammar does not cover it to the end."""
+    # SymPy holds different symbols to have no common divisor.
+    if _DIVISOR.search(latex):
+        raise UnreadableError(latex)
+    try:
+        # Real symbols unless i occurs, as math-verify has it.
+        is_real = _IMAGINARY.search(latex) is None
+        expression = latex2sympy(latex, is_real=is_real, convert_degrees=False, normalization_config=None)
+    except Exception as error:  # ANTLR, its listener and SymPy raise whatever they like
+        raise UnreadableError(latex) from error
+    if isinstance(expression, sympy.Basic | sympy.MatrixBase) and not _is_undefined(expression):
+        return expression
+    raise UnreadableError(latex)
+
+
+def evaluate(latex: str) -> None:
+    """Compute a formula's value, if it has one, as a comparison would. Raises UnreadableError."""
+    expression = parse(latex)
+    if _is_plain(expression):
+        _value(expression, POINTS[0])
+
+
+def _is_undefined(expression: sympy.Basic) -> bool:
+    return isinstance(expression, sympy.Basic) and expression.has(sympy.nan, sympy.zoo)
+
+
+def _is_plain(expression: sympy.Basic) -> bool:
+    return isinstance(expression, sympy.Expr) and not isinstance(expression, sympy.MatrixExpr)
+
+
+def _is_same_expression(gold: sympy.Expr, answer: sympy.Expr) -> bool:
+    """Compare the values at every point where both have one."""
+    if gold == answer:
+        return True
+    has_decimals = bool(gold.atoms(sympy.Float) or answer.atoms(sympy.Float))
+    names = {symbol.name for symbol in gold.free_symbols | answer.free_symbols}
+    compared = 0
+    for point in POINTS if names else POINTS[:1]:
+        left = _value(gold, point)
+        right = _value(answer, point)
+        if left is None or right is None:
+            continue
+        if not _is_same_value(left, right, has_decimals):
+            return False
+        compared += 1
+    return compared > 0 or _is_verified(gold, answer)
+
+
+def _is_same_value(gold: sympy.Expr, answer: sympy.Expr, has_decimals: bool) -> bool:
+    difference = abs(gold - answer)
+    size = max(abs(gold), abs(answer))
+    if difference <= SAME * size:
+        return True
+    if not has_decimals or difference > CLOSE * size:
+        return False
+    return bool(gold.round(DECIMALS) == answer.round(DECIMALS))
+
+
+def _value(expression: sympy.Expr, point: float) -> sympy.Expr | None:
+    """Evaluate with each symbol near ``point``; None without a finite value, or without a real one left of zero."""
+    values = {symbol: _coordinate(symbol.name, point) for symbol in expression.free_symbols}
+    try:
+        value = expression.doit().subs(values).evalf(DIGITS)
+    except (TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError, NotImplementedError):
+        return None
+    if not value.is_number or not value.is_finite or value.has(sympy.nan):
+        return None
+    # √(1/n) and 1/√n are equal where they are real; roots of negative numbers take different branches.
+    return None if point < 0 and value.is_real is not True else value
+
+
+def _coordinate(name: str, point: float) -> sympy.Rational:
+    """Return a symbol's coordinate, the same wherever it occurs and different from every other symbol's."""
+    shift = sympy.Rational(crc32(name.encode()) % 997, 3001)
+    base = sympy.Rational(int(point * 100), 100)
+    return base + shift if point > 0 else base - shift
+
+
+def _is_same_equation(gold: sympy.Eq, answer: sympy.Eq) -> bool:
+    """Equations are the same if one is a multiple of the other, or if their solutions are."""
+    left = gold.lhs - gold.rhs
+    right = answer.lhs - answer.rhs
+    if not _is_plain(left) or not _is_plain(right):
+        return _is_verified(gold, answer)
+    if left.free_symbols and {symbol.name for symbol in left.free_symbols} != {s.name for s in right.free_symbols}:
+        return False
+    ratios = []
+    for point in POINTS:
+        numerator = _value(left, point)
+        denominator = _value(right, point)
+        if numerator is None or denominator is None or denominator == 0:
+            continue
+        ratios.append(numerator / denominator)
+    if ratios and all(_is_same_value(ratios[0], ratio, False) for ratio in ratios):
+        return bool(ratios[0] != 0) and len(ratios) > 1
+    # math-verify holds two equations without solutions equal.
+    return bool(sympy.solve(gold, list(gold.free_symbols))) and _is_verified(gold, answer)
+
+
+def _is_verified(gold: sympy.Basic, answer: sympy.Basic) -> bool:
+    return bool(verify([gold], [answer], timeout_seconds=None, allow_set_relation_comp=True))
+
+
+def _as_set(parts: Sequence[str]) -> sympy.Set | None:
+    """Return the union of the sets that intervals and inequalities write, None if one is no set."""
+    sets = []
+    for part in parts:
+        region = _region(parse(plain_latex(part)))
+        if region is None:
+            return None
+        sets.append(region)
+    return sympy.Union(*sets)
+
+
+def _region(expression: sympy.Basic) -> sympy.Set | None:
+    # Decimals would make 12.5 another end than 25/2.
+    floats = expression.atoms(sympy.Float)
+    expression = expression.xreplace({number: sympy.Rational(str(number)) for number in floats})
+    # One name: the variable of an inequality is any name of the same line.
+    renamed = {symbol: sympy.Symbol("x", real=True) for symbol in expression.free_symbols}
+    expression = expression.xreplace(renamed) if len(renamed) == 1 else expression
+    try:
+        if isinstance(expression, sympy.Set):
+            return expression.doit()
+        if isinstance(expression, sympy.Tuple) and len(expression) == 2:
+            return sympy.Interval.open(*expression)
+        relations = getattr(expression, "_unsorted_args", (expression,))
+        return sympy.Intersection(*[sympy.Rel(r.lhs, r.rhs, r.rel_op).as_set() for r in relations])
+    except Exception:  # SymPy cannot solve every inequality
+        return None

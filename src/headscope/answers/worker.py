@@ -1,0 +1,98 @@
+"""The process that compares readings with SymPy: one JSON line in, one JSON line out.
+
+An answer of ten characters can make SymPy compute for ever or fill the memory, at times inside C code that no signal
+handler interrupts. So it runs here under limits of the system, which count what it did itself: CPU seconds and address
+space. How busy the machine is changes nothing.
+
+    in:   {"gold": text, "answer": text}
+    out:  {"equal": bool, "parsed": bool, "gold_parsed": bool}   or   {"exhausted": true}
+
+The first line written is {"ready": true}. The process ends with its standard input, so it never outlives its parent.
+"""
+
+import json
+import resource
+import signal
+import sys
+import time
+from functools import lru_cache
+from math import ceil
+from types import FrameType
+
+from headscope.answers.comparison import is_equal
+from headscope.answers.expressions import SymPy, evaluate, parse
+from headscope.answers.reading import UnreadableError, formulas, read
+
+LATE = 1.0
+"""CPU seconds by which the worker's own alarm may be late before the system ends the process (SIGXCPU)."""
+
+
+class _Exhausted(BaseException):
+    """The time is over. Not an Exception: SymPy and math-verify swallow those."""
+
+
+def _on_alarm(signum: int, frame: FrameType | None) -> None:
+    raise _Exhausted
+
+
+@lru_cache(maxsize=8192)
+def _is_readable(text: str) -> bool:
+    """Whether a text and all its formulas can be read whole."""
+    try:
+        for latex in formulas(read(text)):
+            parse(latex)
+    except UnreadableError:
+        return False
+    return True
+
+
+def compare(gold: str, answer: str) -> dict[str, bool]:
+    """Return whether two texts say the same. One that cannot be read whole equals nothing."""
+    gold_parsed = _is_readable(gold)
+    if gold == answer and gold_parsed:
+        # A gold answer is checked against itself before it is used: no answer should be the first to meet 10^{10^{10}}.
+        for latex in formulas(read(gold)):
+            evaluate(latex)
+    parsed = _is_readable(answer)
+    equal = gold_parsed and parsed and _is_equal(gold, answer)
+    return {"equal": equal, "parsed": parsed, "gold_parsed": gold_parsed}
+
+
+def _is_equal(gold: str, answer: str) -> bool:
+    try:
+        return is_equal(read(gold), read(answer), SymPy())
+    except MemoryError:
+        raise
+    except Exception:  # any failure inside SymPy on model text means: not shown equal
+        return False
+
+
+def _reply(line: str, seconds: float) -> dict[str, bool]:
+    pair = json.loads(line)
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (ceil(time.process_time() + seconds + LATE), hard))
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    try:
+        return compare(pair["gold"], pair["answer"])
+    except (_Exhausted, MemoryError, RecursionError):
+        return {"exhausted": True}
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def main(seconds: float, memory: int) -> None:
+    """Answer lines until standard input ends; ``seconds`` (of CPU) and ``memory`` (bytes of address space) per pair."""
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    signal.signal(signal.SIGPROF, _on_alarm)
+    # Ctrl-C is for the parent, which ends this process.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    replies = sys.stdout
+    sys.stdout = sys.stderr  # a library that prints must not break the protocol
+    print(json.dumps({"ready": True}), file=replies, flush=True)
+    for line in sys.stdin:
+        print(json.dumps(_reply(line, seconds)), file=replies, flush=True)
+
+
+if __name__ == "__main__":
+    main(float(sys.argv[1]), int(sys.argv[2]))
