@@ -116,7 +116,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
 
     def _begin(self, state: TrainerState, model: torch.nn.Module) -> None:
         _require_whole(model)
-        self.run.check_schema()
+        self.run.check_lock()
         recorded = self.run.lock()["units"] if state.global_step and self.run.lock_file.exists() else []
         self._rows, self._series = [], {method: [] for method in EMERGENCE_METHODS}
         for name in self._pairs:

@@ -25,7 +25,7 @@ from headscope.results.overlap import EffectMap, Likeness, Overlap
 from headscope.results.table import Table
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 from .runs import RunWriter, add_samples, comparison, emergence, finished, samples, verdict
 

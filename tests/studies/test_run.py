@@ -64,7 +64,7 @@ def test_every_station_ran(toy_run: Path) -> None:
     kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "effects", "headsets", "samples"}
     kinds |= {"measures", "ablated", "verdict", "constants", "forced", "evidence"}
     assert kinds == set(table)
-    assert all(row.failed == row.missing == 0 for row in table.values())
+    assert all(len(row.failures) == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
     assert table["scores"].done == 2 * (2 + 2)
     results = RunResults(run)

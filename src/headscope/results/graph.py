@@ -10,6 +10,7 @@ would be read as query head 1's. An input of a group is an input of each of its 
 the query heads j·H/K … (j + 1)·H/K − 1.
 """
 
+import dataclasses
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Num, Shaped
 
 from headscope.errors import InputError
+from headscope.results.codec import from_json
 
 PORTS = ("q", "k", "v")
 
@@ -54,12 +56,12 @@ class Graph:
 
     @classmethod
     def from_dict(cls, fields: Any, origin: str) -> "Graph":
-        """The graph a file describes; InputError names ``origin`` where its fields are not a graph's."""
-        names = {"layers", "heads", "parallel", "kv_heads"}
+        """Return the graph a file describes. Raises InputError, naming ``origin``, if its fields are not a graph's."""
         counts = [fields.get(name) for name in ("layers", "heads")] if isinstance(fields, dict) else [None]
-        if not all(type(count) is int and count > 0 for count in counts) or not fields.keys() <= names:
+        is_known = isinstance(fields, dict) and fields.keys() <= {field.name for field in dataclasses.fields(cls)}
+        if not is_known or not all(type(count) is int and count > 0 for count in counts):
             raise InputError(f"{origin} describes its graph as {fields!r}; layers and heads above 0 are needed")
-        return cls(**fields)
+        return from_json(cls, fields, f"the graph in {origin}")
 
     @property
     def per_query(self) -> "Graph":

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow.lib
 from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
 from headscope.results import display
-from headscope.storage import Result, check_keys, check_schema, described, read_object
+from headscope.storage import Result, check_keys, check_schema, read_object, replacing_described
 
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
 FINISHES = ("stop", "length")
@@ -148,19 +149,26 @@ class Samples(Result):
             "task": self.task,
             "settings": self.settings,
         }
-        with described(folder / "samples.parquet", json.dumps(head, indent=1, allow_nan=False)) as partial:
+        with replacing_described(folder / "samples.parquet", json.dumps(head, indent=1, allow_nan=False)) as partial:
             self.table.to_parquet(partial, index=False)
 
     @classmethod
     def load(cls, directory: Path | str) -> "Samples":
-        """Read what ``save`` wrote; InputError where it is missing, damaged or of a newer schema."""
+        """Read what ``save`` wrote. Raises InputError if it is missing, damaged or of a newer schema."""
         folder = Path(directory)
         head = read_object(folder / "samples.json", "samples")
         check_schema(head, str(folder / "samples.json"), cls.schema)
         check_keys(head, ("model", "task", "settings"), folder / "samples.json")
-        if not (folder / "samples.parquet").is_file():
-            raise InputError(f"samples.parquet is missing beside its JSON in {folder}")
-        return cls(pd.read_parquet(folder / "samples.parquet"), head["model"], head["task"], head["settings"])
+        path = folder / "samples.parquet"
+        if not path.is_file():
+            raise InputError(f"{path.name} is missing next to its JSON in {folder}")
+        try:
+            return cls(pd.read_parquet(path), head["model"], head["task"], head["settings"])
+        except InputError:
+            raise
+        # Damaged pages raise OSError, damaged counts ArrowMemoryError, values of another type the others.
+        except (pyarrow.lib.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise InputError(f"{path} is not a whole samples table: {str(error).partition(chr(10))[0]}") from None
 
 
 def _typed(table: pd.DataFrame) -> pd.DataFrame:

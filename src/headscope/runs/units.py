@@ -118,7 +118,7 @@ class Unit:
     def digest(self) -> str:
         """16 hex digits over kind, version, settings and the inputs' digests; never a timestamp, a label or a place."""
         inputs = {role: unit.digest for role, unit in self.inputs.items()}
-        return digest([self.kind, self.work.version, without_places(self.settings), inputs])
+        return _digest_of(self.kind, self.work.version, self.settings, inputs)
 
     @property
     def row(self) -> dict[str, Json]:
@@ -133,7 +133,23 @@ class Unit:
     @property
     def name(self) -> str:
         """For bars and messages: the kind and the labels."""
-        return " ".join([self.kind, *(str(value) for value in self.labels.values() if value not in (None, "none"))])
+        return unit_name(self.kind, self.labels)
+
+
+def unit_name(kind: str, labels: Mapping[str, Json]) -> str:
+    """Return what people call a unit: its kind and its labels."""
+    return " ".join([kind, *(str(value) for value in labels.values() if value not in (None, "none"))])
+
+
+def address_of(record: Mapping[str, Json]) -> str:
+    """Return the address that a unit's record, the content of ``unit.json``, belongs to."""
+    inputs = {role: address.rpartition("/")[2] for role, address in record["inputs"].items()}
+    kind = record["kind"]
+    return f"{kind}/{_digest_of(kind, record['version'], record['config'], inputs)}"
+
+
+def _digest_of(kind: str, version: int, settings: Json, inputs: dict[str, str]) -> str:
+    return digest([kind, version, without_places(settings), inputs])
 
 
 def without_places(settings: Json) -> Json:

@@ -21,6 +21,7 @@ from headscope.model_files.folder import (
 from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
+from headscope.runs.records import check_unit
 from headscope.studies.config import Config
 from headscope.studies.study import (
     Dtype,
@@ -31,7 +32,7 @@ from headscope.studies.study import (
     Training,
     VariantConfig,
 )
-from headscope.training import list_checkpoints, step_of
+from headscope.training import Checkpoint, list_checkpoints, step_of
 
 
 class ModelPlace(Config):
@@ -157,7 +158,8 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
     if train is not None:
         folder = run.folder(train)
         if run.is_done(train):
-            return [Stage(variant.name, each.step, str(each.path), config, train) for each in list_checkpoints(folder)]
+            points = _trained_checkpoints(folder, train.name)
+            return [Stage(variant.name, point.step, str(point.path), config, train) for point in points]
         return [
             Stage(variant.name, step, str(folder / f"checkpoint-{step}"), config, train)
             for step in planned_steps(variant)
@@ -176,6 +178,15 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
         stages = [_finished(variant.name, _lent(study.base, config))]
     _check_comparable(base_stage(study), stages)
     return stages
+
+
+def _trained_checkpoints(folder: Path, name: str) -> list[Checkpoint]:
+    """Return the checkpoints of a finished training unit; one that cannot be read is a damaged unit."""
+    try:
+        return list_checkpoints(folder)
+    except InputError:
+        check_unit(folder, name)
+        raise
 
 
 def revisions_by_step(checkpoints: HubCheckpoints) -> dict[int, str]:
