@@ -152,20 +152,20 @@ def read_object(path: str | Path, what: str = "result") -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no {what} at {path.parent}: {path.name} is missing")
-    content = parse_json(path.read_bytes(), str(path))
-    if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; a JSON object is needed")
-    return content
+    return parse_object(path.read_bytes(), str(path))
 
 
-def parse_json(text: str | bytes, origin: str) -> Any:
-    """Parse JSON. Raises InputError, naming ``origin``, if it is none, no text at all, or nested too deeply."""
+def parse_object(text: str | bytes, origin: str) -> dict[str, Any]:
+    """Parse a JSON object. Raises InputError, naming ``origin``, if it is none, no JSON, or nested too deeply."""
     try:
-        return json.loads(text)
-    except ValueError as error:
+        content = json.loads(text)
+    except ValueError as error:  # no JSON, or no text at all
         raise InputError(f"{origin} is not whole JSON: {error}") from None
     except RecursionError:
         raise InputError(f"{origin} is nested too deeply; headscope's own JSON has a few levels") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{origin} holds a {type(content).__name__}; a JSON object is needed")
+    return content
 
 
 def check_schema(content: Mapping[str, Any], origin: str, newest: int) -> None:

@@ -81,7 +81,7 @@ def test_evidence_shows_operators_among_their_controls_and_doses(tmp_path: Path)
     )
     dose = DoseResponse((0.0, 0.5), (estimate, estimate), None, None)
     result = Evidence("T1", HeadSet.of(["L0H1"]), 30, 2, effects, None, "because", dose=dose)
-    NotRun("none").save(tmp_path / "lost")
+    finished(tmp_path / "lost", NotRun("none"))
     unit = finished(tmp_path / "kept", result, variant="sft", heads="kept", task="T1")
     figure = evidence([unit, Finished(tmp_path / "lost", {"variant": "sft", "heads": "lost", "task": "T1"}, Evidence)])
     assert [panel.title for panel in figure.panels] == ["sft, kept heads, T1: undecided", "sft, kept heads, T1: dose"]

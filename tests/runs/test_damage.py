@@ -13,7 +13,7 @@ from headscope.errors import InputError, MachineError
 from headscope.progress import Progress
 from headscope.runs import Inputs, RunDirectory, Unit, Work, execute
 from headscope.runs.coverage import coverage
-from headscope.storage import parse_json, write_json
+from headscope.storage import parse_object, write_json
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_no_unit_reads_a_damaged_one(chain: tuple[RunDirectory, list[Unit]]) -> 
     another = unit("again", inputs={"base": base, "free": free}, b=5)
     outcome = execute([base, free, another], run)
     assert list(outcome.failed) == ["toy x"]
-    assert "toy x is damaged: value.json has other bytes" in outcome.failed["toy x"]
+    assert outcome.failed["toy x"].startswith("value.json has other bytes")
     assert (outcome.skipped, outcome.exit_code) == (["again x"], 2)
     assert run.failure(another) is None
     assert run.discard_damaged().keys() == {base.address}
@@ -227,6 +227,6 @@ def test_a_label_that_a_lock_lacks_is_one_sentence(chain: tuple[RunDirectory, li
 
 
 def test_json_of_a_hundred_thousand_brackets_is_one_sentence() -> None:
-    assert parse_json("[[1]]", "x.json") == [[1]]
+    assert parse_object('{"a": [[1]]}', "x.json") == {"a": [[1]]}
     with pytest.raises(InputError, match=r"x\.json is nested too deeply"):
-        parse_json(100_000 * "[", "x.json")
+        parse_object(100_000 * "[", "x.json")

@@ -87,6 +87,10 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
 
         follow(study, out, goal=verb, retry=retry)
         return 0
+    if retry:
+        # Before the plan, which lists the checkpoints of finished trainings.
+        for address, problem in RunDirectory(out).discard_damaged().items():
+            say(f"damaged, done again: {address}: {problem}", error=True)
     if not json:
         print_plan(plan(study, RunDirectory(out), verb), RunDirectory(out))
     run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry)

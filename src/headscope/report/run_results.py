@@ -24,7 +24,7 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import RunDirectory
 from headscope.runs.records import Finished, Record
-from headscope.storage import Result, check_keys, parse_json
+from headscope.storage import Result, check_keys, parse_object
 
 R = TypeVar("R", bound=Result)
 
@@ -187,6 +187,6 @@ def _training_log(record: Record) -> Log:
     entries = []
     for number, line in enumerate(lines, start=1):
         if line:
-            entries.append(parse_json(line, f"line {number} of {path}"))
+            entries.append(parse_object(line, f"line {number} of {path}"))
             check_keys(entries[-1], ("step",), f"line {number} of {path}")
     return tuple(entries)

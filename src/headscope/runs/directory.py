@@ -141,6 +141,12 @@ class RunDirectory:
 
     def discard_damaged(self) -> dict[str, str]:
         """Delete every finished unit with a damaged file; return what was wrong, by address."""
+        if not (self.path / "units").is_dir():
+            return {}
+        with self.exclusive():
+            return self._discard_damaged()
+
+    def _discard_damaged(self) -> dict[str, str]:
         problems: dict[str, str] = {}
         for leftover in self.path.glob("units/*/.*.damaged"):
             shutil.rmtree(leftover)

@@ -5,14 +5,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
-from headscope.contents import DamagedError
 from headscope.errors import is_disk_full
 from headscope.progress import SILENT, Progress
 from headscope.results.codec import Json
 from headscope.runs import provenance
 from headscope.runs.directory import RunDirectory
 from headscope.runs.failures import Failure
-from headscope.runs.records import check_unit, write_record
+from headscope.runs.records import find_unit_damage, write_record
 from headscope.runs.units import Unit
 
 
@@ -95,10 +94,10 @@ def _repeat_failure(unit: Unit, failure: Failure | None, earlier: Mapping[str, s
 def _damaged_input(unit: Unit, run: RunDirectory, outcome: Outcome) -> Unit | None:
     """Return the first input with a damaged file, counted as a failure; None if all are whole."""
     for needed in unit.inputs.values():
-        try:
-            check_unit(run.folder(needed), needed.name)
-        except DamagedError as error:
-            outcome.add_failure(needed, str(error), bad_input=True)
+        folder = run.folder(needed)
+        if problem := find_unit_damage(folder):
+            reason = f"{problem} in {folder}; run the study with --retry to do it again"
+            outcome.add_failure(needed, reason, bad_input=True)
             return needed
     return None
 

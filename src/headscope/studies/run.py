@@ -28,9 +28,8 @@ def run_study(
     """
     run = RunDirectory(Path(out))
     run.check_lock()
-    if retry and run.lock_file.exists():
-        with run.exclusive():
-            run.discard_damaged()
+    if retry:
+        run.discard_damaged()
     units = plan(study, run, goal)
     if not all(run.is_done(unit) for unit in units):
         check_there(study)

@@ -9,7 +9,7 @@ from typing import Any
 
 from headscope.contents import DamagedError
 from headscope.errors import InputError
-from headscope.storage import parse_json, read_object, replacing
+from headscope.storage import parse_object, read_object, replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def read_log(path: str | Path) -> list[LogEntry]:
         if path.suffix == ".jsonl":
             # Not splitlines, which would split at line breaks inside JSON strings.
             lines = path.read_bytes().split(b"\n")
-            return [LogEntry(**parse_json(line, f"line {number}")) for number, line in enumerate(lines, 1) if line]
+            return [LogEntry(**parse_object(line, f"line {number}")) for number, line in enumerate(lines, 1) if line]
         history = read_object(path)["log_history"]
         return [LogEntry.from_trainer(int(logs["step"]), logs) for logs in history if "loss" in logs]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -106,7 +106,7 @@ def truncate_log(path: Path, step: int) -> None:
     steps: list[object] = []
     for number, line in enumerate(lines, start=1):
         try:
-            steps.append(parse_json(line, f"line {number}")["step"])
+            steps.append(parse_object(line, f"line {number}")["step"])
         except (InputError, TypeError, KeyError):
             steps.append(None)
     for number in range(1, step + 1):
