@@ -13,12 +13,13 @@ def register(app: typer.Typer) -> None:
 
 def status_command(path: RunPath, json: Json = False) -> int:
     """Print done, damaged, failed and missing units of a run directory, by kind; 1 if any is damaged or failed."""
+    from headscope.cli.progress import for_terminal
     from headscope.report.tables.coverage import coverage as coverage_table
     from headscope.runs import RunDirectory
     from headscope.runs.coverage import coverage
 
     run = RunDirectory.open(path)
-    covered = coverage(run, check_files=True)
+    covered = coverage(run, check_files=True, progress=for_terminal())
     tables = [coverage_table(covered)]
     if json:
         failures = [{"unit": name, "reason": reason} for name, reason in covered.failures]

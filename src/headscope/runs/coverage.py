@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from headscope.progress import SILENT, Bar, Progress
 from headscope.results.codec import Json
 from headscope.runs.directory import RunDirectory
 from headscope.runs.failures import Failure
@@ -68,23 +69,28 @@ class Coverage:
         return f"{self.done} of {self.planned} units done, {damaged_part}{failed} failed, {missing} missing"
 
 
-def coverage(run: RunDirectory, *, check_files: bool = False) -> Coverage:
+def coverage(run: RunDirectory, *, check_files: bool = False, progress: Progress = SILENT) -> Coverage:
     """Return the state of the run's plan.
 
     check_files: read every file of every finished unit, and tell damaged ones from whole ones.
     """
     rows = run.rows()
     kinds = []
-    for kind in dict.fromkeys(row["kind"] for row in rows):
-        kinds.append(_kind_coverage(run, kind, [row for row in rows if row["kind"] == kind], check_files))
+    with progress.bar("checking files", len(rows)) as bar:
+        for kind in dict.fromkeys(row["kind"] for row in rows):
+            of_kind = [row for row in rows if row["kind"] == kind]
+            kinds.append(_kind_coverage(run, kind, of_kind, check_files, bar))
     return Coverage(tuple(kinds))
 
 
-def _kind_coverage(run: RunDirectory, kind: str, rows: list[dict[str, Json]], check_files: bool) -> KindCoverage:
+def _kind_coverage(
+    run: RunDirectory, kind: str, rows: list[dict[str, Json]], check_files: bool, bar: Bar
+) -> KindCoverage:
     done = 0
     damages: list[tuple[str, str]] = []
     failures: list[tuple[str, str]] = []
     for row in rows:
+        bar.advance(note=kind)
         folder = run.path / "units" / kind / row["digest"]
         name = unit_name(kind, row["labels"])
         if not (folder / DONE).exists():

@@ -191,9 +191,10 @@ class RunDirectory:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             writer = (self.path / ".writer").open("a+", encoding="ascii", errors="replace")
-        except OSError as error:
+        except (OSError, ValueError) as error:  # ValueError: a path with a lone surrogate or a null character
+            reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
             raise InputError(
-                f"run directory {self.path} cannot be written ({error.strerror}); name another with --out"
+                f"run directory {self.path} cannot be written ({reason}); name another with --out"
             ) from None
         with writer as file:
             try:
