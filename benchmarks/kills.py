@@ -45,7 +45,7 @@ class Killed:
 def kill_until_done(command: Sequence[str], out: Path, kills: int, draw: random.Random) -> Iterator[str]:
     """Run a command, kill it up to ``kills`` times, and let it finish; yield what each kill interrupted.
 
-    Raises RuntimeError, with what the command said, if it ends with anything but 0 when it is left alone.
+    Raises RuntimeError if the command ends with anything but 0 by itself.
     """
     for _ in range(kills):
         with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
@@ -54,8 +54,10 @@ def kill_until_done(command: Sequence[str], out: Path, kills: int, draw: random.
             while process.poll() is None and _written(out) == before:
                 time.sleep(0.01)
             time.sleep(draw.uniform(0.0, LONGEST_WAIT))
-            if process.poll() is not None:
+            if process.poll() == 0:
                 break
+            if process.poll() is not None:
+                raise RuntimeError(f"{' '.join(command)} ended with {process.returncode} before it was killed")
             process.send_signal(signal.SIGKILL)
         yield _interrupted(out)
     last = subprocess.run(command, capture_output=True, text=True, check=False)

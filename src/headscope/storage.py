@@ -144,14 +144,14 @@ def load(
     return description, values
 
 
-def read_object(path: str | Path, what: str = "result") -> dict[str, Any]:
+def read_object(path: str | Path, title: str = "result") -> dict[str, Any]:
     """Read the JSON object in a file. Raises InputError if there is no file, or no JSON object in it.
 
-    what: the file's content, in words for the message.
+    title: what the message calls the file's content.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"no {what} at {path.parent}: {path.name} is missing")
+        raise InputError(f"no {title} at {path.parent}: {path.name} is missing")
     return parse_object(path.read_bytes(), str(path))
 
 

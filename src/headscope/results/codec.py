@@ -48,7 +48,7 @@ def to_json(value: object) -> Json:
 def from_json(kind: type[T], data: Json, origin: str) -> T:
     """Return the ``kind`` that ``to_json`` made ``data`` from; fields that are absent take their default.
 
-    Keys that are no field are left aside: older versions wrote more beside the fields. ``origin`` names the file in
+    Keys that are no field are left aside: older versions wrote more than the fields. ``origin`` names the file in
     the message. Raises InputError if a field without a default is missing or its value is not of its type.
     """
     if not isinstance(data, Mapping):

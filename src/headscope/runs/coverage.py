@@ -86,7 +86,7 @@ def coverage(run: RunDirectory, *, check_files: bool = False, progress: Progress
 def _kind_coverage(
     run: RunDirectory, kind: str, rows: list[dict[str, Json]], check_files: bool, bar: Bar
 ) -> KindCoverage:
-    done = 0
+    finished = 0
     damages: list[tuple[str, str]] = []
     failures: list[tuple[str, str]] = []
     for row in rows:
@@ -100,5 +100,5 @@ def _kind_coverage(
         elif problem := find_unit_damage(folder) if check_files else "":
             damages.append((name, problem))
         else:
-            done += 1
-    return KindCoverage(kind, len(rows), done, tuple(damages), tuple(failures))
+            finished += 1
+    return KindCoverage(kind, len(rows), finished, tuple(damages), tuple(failures))

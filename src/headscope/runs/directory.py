@@ -116,7 +116,7 @@ class RunDirectory:
         return Failure.read(self.folder(unit))
 
     @contextmanager
-    def writing(self, unit: Unit) -> Iterator[Path]:
+    def write(self, unit: Unit) -> Iterator[Path]:
         """Yield a folder to write ``unit`` into; if the block succeeds, it becomes the unit's, with ``DONE`` last.
 
         The folder of an interrupted try is thrown away, or handed out again if the unit can resume in it.
@@ -150,8 +150,7 @@ class RunDirectory:
         problems: dict[str, str] = {}
         for leftover in self.path.glob("units/*/.*.damaged"):
             shutil.rmtree(leftover)
-        for done in sorted(self.path.glob(f"units/*/[!.]*/{DONE}")):
-            folder = done.parent
+        for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):
             if problem := find_unit_damage(folder):
                 problems[f"{folder.parent.name}/{folder.name}"] = problem
                 # Renamed first: a kill while it is deleted must not leave a part that looks like an unfinished unit.

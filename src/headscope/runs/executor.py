@@ -110,7 +110,7 @@ def _attempt(unit: Unit, run: RunDirectory, outcome: Outcome, progress: Progress
         shutil.rmtree(run.partial(unit), ignore_errors=True)
     contents = run.input_contents(unit)
     try:
-        with run.writing(unit) as folder:
+        with run.write(unit) as folder:
             unit.work.run(unit.config, run.inputs(unit, folder), progress)
             record = _record(unit, time.perf_counter() - start) | {"input_contents": contents}
             write_record(folder, record, unit.work.compared)

@@ -29,8 +29,9 @@ def write_record(folder: Path, record: Mapping[str, Json], compared: str) -> Non
 
     compared: pattern of the files that are the same whenever the unit is computed; readers depend on their bytes alone.
     """
-    files = describe_files(folder, (path for path in folder.rglob("*") if path.name not in (RECORD, DONE)))
-    contents = digest(describe_files(folder, folder.glob(compared)))
+    records = {folder / RECORD, folder / DONE}
+    files = describe_files(folder, {*folder.rglob("*")} - records)
+    contents = digest(describe_files(folder, {*folder.glob(compared)} - records))
     write_json(folder / RECORD, {**record, "contents": contents, "files": files})
 
 
