@@ -42,6 +42,7 @@ from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.runs import RunDirectory, Unit, Work, execute
+from headscope.runs.records import Finished
 from headscope.storage import Result
 
 LOGGER = logging.getLogger(__name__)
@@ -183,7 +184,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         for row in recorded:
             labels = row["labels"]
             if row["kind"] == "scores" and labels["step"] <= until:
-                scores[labels["step"], labels["pairs"]] = EdgeScores.load(self._folder(row))
+                scores[labels["step"], labels["pairs"]] = Finished(self._folder(row), labels, EdgeScores).read()
                 self._rows.append(row)
         try:
             self._base = {name: scores[0, name] for name in self._pairs}

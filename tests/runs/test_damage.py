@@ -151,6 +151,7 @@ class OutOfMemoryError(RuntimeError):
     "error",
     [
         MachineError("the engine ended with status -9"),
+        RuntimeError("DataLoader worker (pid 123) is killed by signal: Killed."),
         MemoryError(),
         OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes"),

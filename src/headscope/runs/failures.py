@@ -31,7 +31,8 @@ class Failure:
         return cls(
             reason=str(error) if is_input else f"{type(error).__name__}: {error}",
             bad_input=is_input,
-            passing=isinstance(error, MachineError) or is_out_of_memory(error),
+            # Of a killed loader of data, torch raises a RuntimeError with these words.
+            passing=isinstance(error, MachineError) or is_out_of_memory(error) or "is killed by signal" in str(error),
             damaged=isinstance(error, DamagedError),
             traceback=traceback.format_exc(),
         )

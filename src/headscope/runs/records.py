@@ -71,7 +71,7 @@ def find_unit_damage(folder: Path, names: Collection[str] | None = None) -> str:
     address = address_of(record)
     if address != f"{folder.parent.name}/{folder.name}":
         return f"{RECORD} is that of {address}"
-    files = record["files"]
+    files = record.get("files", {})
     return find_damage(folder, {name: files[name] for name in files if names is None or name in names})
 
 
