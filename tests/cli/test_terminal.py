@@ -72,8 +72,9 @@ def test_bars_show_labels_as_they_are(label: str, capsys: pytest.CaptureFixture[
 
 
 WAITING = """
-import sys, time
+import signal, sys, time
 from headscope.cli import main as cli, run
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
 def wait(*arguments, **options):
     print("working", flush=True)
     time.sleep(60)
