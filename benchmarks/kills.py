@@ -3,26 +3,32 @@
     python benchmarks/kills.py [--kills 50] [--seed 0]
 
 A killed process leaves what it had written: whatever the moment, the command that started it goes on from there and
-ends with the same files. A study that is done before all kills are used is begun again in a new folder.
+ends with the same files. A study that is done before all kills are used is begun again in a new folder. This process
+imports everything and only forks, so that a kill costs the work it interrupts and not the imports.
 """
 
 import argparse
+import importlib
+import json
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # another number of threads rounds otherwise, and does not survive a fork
 sys.path.append(str(Path(__file__).parents[1]))
 
 from table import markdown_table
 from tests.studies.toy import STUDY, build_base
+
+from headscope.cli.main import main as headscope
 
 LONGEST_WAIT = 4.0  # seconds after the process has begun to write
 TIMES_AND_PLACES = ("unit.json", "DONE", "log.jsonl", "training_args.json")  # files that hold them
@@ -42,27 +48,61 @@ class Killed:
     differing: tuple[str, ...]
 
 
-def kill_until_done(command: Sequence[str], out: Path, kills: int, draw: random.Random) -> Iterator[str]:
-    """Run a command, kill it up to ``kills`` times, and let it finish; yield what each kill interrupted.
+def kill_until_done(study: Path, out: Path, kills: int, draw: random.Random) -> Iterator[str]:
+    """Run a study, kill it up to ``kills`` times, and let it finish; yield what each kill interrupted.
 
-    Raises RuntimeError if the command ends with anything but 0 by itself.
+    Raises RuntimeError, with what the command printed, if it ends with anything but 0 by itself.
     """
     for _ in range(kills):
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-            before = _written(out)
-            # Kills fall inside work, not inside imports.
-            while process.poll() is None and _written(out) == before:
-                time.sleep(0.01)
-            time.sleep(draw.uniform(0.0, LONGEST_WAIT))
-            if process.poll() == 0:
-                break
-            if process.poll() is not None:
-                raise RuntimeError(f"{' '.join(command)} ended with {process.returncode} before it was killed")
-            process.send_signal(signal.SIGKILL)
+        before = _written(out)
+        process = Process(study, out)
+        while process.is_alive() and _written(out) == before:
+            time.sleep(0.01)
+        time.sleep(draw.uniform(0.0, LONGEST_WAIT))
+        if not process.is_alive():
+            break
+        process.kill()
         yield _interrupted(out)
-    last = subprocess.run(command, capture_output=True, text=True, check=False)
-    if last.returncode != 0:
-        raise RuntimeError(f"{' '.join(command)} ended with {last.returncode}: {last.stderr[-2000:]}")
+    process = Process(study, out)
+    while process.is_alive():
+        time.sleep(0.05)
+
+
+class Process:
+    """``headscope run`` in a fork of this process, its output in a file."""
+
+    def __init__(self, study: Path, out: Path) -> None:
+        self._output = out.with_suffix(".txt")
+        self._id = os.fork()
+        if self._id == 0:
+            _run_and_exit(["run", str(study), "--out", str(out)], self._output)
+
+    def is_alive(self) -> bool:
+        """Return whether it still runs. Raises RuntimeError if it has ended with anything but 0."""
+        process, status = os.waitpid(self._id, os.WNOHANG)
+        if process and status:
+            raise RuntimeError(f"headscope run ended with {status}: {self._output.read_text()[-2000:]}")
+        return process == 0
+
+    def kill(self) -> None:
+        """Kill it, and wait until it is gone."""
+        os.kill(self._id, signal.SIGKILL)
+        os.waitpid(self._id, 0)
+
+
+def _run_and_exit(arguments: list[str], output: Path) -> None:
+    code = 1
+    try:
+        with output.open("w") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+            code = headscope(arguments)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 def compare_units(untouched: Path, killed: Path) -> tuple[int, int, list[str]]:
@@ -76,9 +116,9 @@ def compare_units(untouched: Path, killed: Path) -> tuple[int, int, list[str]]:
     return len(list(killed.glob("units/*/*/DONE"))), len(names), differing
 
 
-def kill_and_compare(command: Sequence[str], untouched: Path, out: Path, kills: int, draw: random.Random) -> Killed:
+def kill_and_compare(study: Path, untouched: Path, out: Path, kills: int, draw: random.Random) -> Killed:
     """Kill a study in ``out`` up to ``kills`` times until it is done, and compare it with an untouched run."""
-    moments = tuple(kill_until_done([*command, "--out", str(out)], out, kills, draw))
+    moments = tuple(kill_until_done(study, out, kills, draw))
     units, files, differing = compare_units(untouched, out)
     leftovers = [str(path.relative_to(out)) for path in out.glob("units/*/.*")]
     return Killed(moments, units, files, (*differing, *leftovers))
@@ -105,30 +145,43 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--study", type=Path, help="another study than the toy, with --untouched")
+    parser.add_argument("--untouched", type=Path, help="its run directory")
+    parser.add_argument("--json", action="store_true")
     options = parser.parse_args(arguments)
+    for module in ("models", "report", "studies.run", "studies.claims", "training.reporter", "training.trainers"):
+        importlib.import_module(f"headscope.{module}")
     draw = random.Random(options.seed)
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # other numbers of threads round otherwise
     runs: list[Killed] = []
     with TemporaryDirectory(prefix="headscope-kills-") as scratch:
         folder = Path(scratch)
-        build_base(folder / "base")
-        study = folder / "toy.yaml"
-        study.write_text(STUDY.format(base=folder / "base"))
-        command = [sys.executable, "-m", "headscope", "run", str(study)]
-        subprocess.run([*command, "--out", str(folder / "untouched")], check=True, capture_output=True)
+        study, untouched = options.study, options.untouched
+        if study is None:
+            study, untouched = _make_study(folder), folder / "untouched"
+            list(kill_until_done(study, untouched, 0, draw))
         left = options.kills
         while left > 0:
-            out = folder / f"killed-{len(runs)}"
-            runs.append(kill_and_compare(command, folder / "untouched", out, left, draw))
+            runs.append(kill_and_compare(study, untouched, folder / f"killed-{len(runs)}", left, draw))
             left -= len(runs[-1].moments)
+    print(json.dumps([asdict(run) for run in runs]) if options.json else _tables(runs))
+    return 0 if not any(run.differing for run in runs) else 1
+
+
+def _make_study(folder: Path) -> Path:
+    build_base(folder / "base")
+    study = folder / "toy.yaml"
+    study.write_text(STUDY.format(base=folder / "base"))
+    return study
+
+
+def _tables(runs: Sequence[Killed]) -> str:
     moments = Counter(moment for run in runs for moment in run.moments)
-    print(markdown_table(("interrupted", "kills"), [(kind, str(count)) for kind, count in moments.most_common()]))
+    by_moment = markdown_table(("interrupted", "kills"), [(kind, str(count)) for kind, count in moments.most_common()])
     rows = []
     for number, run in enumerate(runs, start=1):
         counts = (number, len(run.moments), run.units, run.files)
         rows.append((*map(str, counts), ", ".join(run.differing) or "none"))
-    print(markdown_table(("run", "kills", "units", "files compared", "differing"), rows))
-    return 0 if not any(run.differing for run in runs) else 1
+    return f"{by_moment}\n{markdown_table(('run', 'kills', 'units', 'files compared', 'differing'), rows)}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A whole study at toy size: every station runs, resumes after kill -9 with the same results, and refuses bad input."""
 
 import json
-import random
 import runpy
 import shutil
 import subprocess
@@ -29,7 +28,6 @@ from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
 
-KILLS = 3
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
@@ -125,22 +123,25 @@ def test_another_threshold_trains_samples_and_attributes_nothing_again(toy_run: 
     }
 
 
-def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(
-    toy_run: Path, toy_study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(toy_run: Path, toy_study: Path) -> None:
+    seed = str(int(time.time()))
+    program = [sys.executable, str(BENCHMARKS / "kills.py"), "--json", "--kills", "3", "--seed", seed]
+    inputs = ["--study", str(toy_study), "--untouched", str(toy_run)]
+    ended = subprocess.run([*program, *inputs], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, (seed, ended.stdout, ended.stderr)
+    runs = json.loads(ended.stdout)
+    assert sum(len(run["moments"]) for run in runs) == 3
+    assert all(run["files"] > 100 for run in runs)
+
+
+def test_bytes_that_differ_are_told(toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(BENCHMARKS))
-    kills = runpy.run_path(str(BENCHMARKS / "kills.py"))
-    seed = int(time.time())
-    print(f"moments drawn with seed {seed}")  # shown when the test fails
-    command = [sys.executable, "-m", "headscope", "run", str(toy_study)]
-    killed = kills["kill_and_compare"](command, toy_run, tmp_path / "run", KILLS, random.Random(seed))
-    assert killed.differing == ()
-    assert killed.files > 100
-    assert 1 <= len(killed.moments) <= KILLS  # a fast machine may be done before the last one
-    some_file = next((tmp_path / "run").glob("units/scores/*/scores.safetensors"))
-    some_file.write_bytes(b"")
-    _, _, differing = kills["compare_units"](toy_run, tmp_path / "run")
-    assert differing == [str(some_file.relative_to(tmp_path / "run"))]
+    compare_units = runpy.run_path(str(BENCHMARKS / "kills.py"))["compare_units"]
+    other = Path(shutil.copytree(toy_run, tmp_path / "other"))
+    assert compare_units(toy_run, other)[2] == []
+    changed = next(other.glob("units/scores/*/scores.safetensors"))
+    changed.write_bytes(b"")
+    assert compare_units(toy_run, other)[2] == [str(changed.relative_to(other))]
 
 
 def test_a_run_made_by_a_newer_schema_is_left_alone(toy_study: Path, tmp_path: Path) -> None:
