@@ -73,16 +73,20 @@ class Process:
 
     def __init__(self, study: Path, out: Path) -> None:
         self._output = out.with_suffix(".txt")
+        self._has_ended = False
         self._id = os.fork()
         if self._id == 0:
             _run_and_exit(["run", str(study), "--out", str(out)], self._output)
 
     def is_alive(self) -> bool:
         """Return whether it still runs. Raises RuntimeError if it has ended with anything but 0."""
+        if self._has_ended:
+            return False
         process, status = os.waitpid(self._id, os.WNOHANG)
-        if process and status:
+        self._has_ended = process != 0
+        if status:
             raise RuntimeError(f"headscope run ended with {status}: {self._output.read_text()[-2000:]}")
-        return process == 0
+        return not self._has_ended
 
     def kill(self) -> None:
         """Kill it, and wait until it is gone."""
