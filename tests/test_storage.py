@@ -103,7 +103,7 @@ def test_what_is_no_json_leaves_no_file(tmp_path: Path) -> None:
         ("thing.json", b"{}", "schema_version None; a whole number from 1 to 3"),
         ("thing.json", json.dumps({"schema_version": 4}).encode(), "schema_version 4, this headscope reads up to 3"),
         ("thing.json", json.dumps({"schema_version": 3}).encode(), "lacks note; it is damaged or not headscope's"),
-        ("thing.safetensors", None, r"thing\.safetensors is missing beside its JSON"),
+        ("thing.safetensors", None, r"thing\.safetensors is missing next to its JSON"),
         ("thing.safetensors", b"", "not a whole safetensors file"),
         ("thing.safetensors", b"\x80\x02}q\x00.", "not a whole safetensors file"),
     ],

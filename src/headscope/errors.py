@@ -1,9 +1,10 @@
-"""The one family of errors a user can mend: a sentence that names the input, its value and what is allowed.
+"""Errors that are not the code's: what a user can mend, and what a machine did.
 
-The command line prints such an error without a traceback and exits with 2; every other exception keeps its traceback.
+The command line prints an ``InputError`` as one sentence and exits with 2; every other exception keeps its traceback.
 """
 
 import difflib
+import errno
 from collections.abc import Iterable
 
 
@@ -13,6 +14,20 @@ class InputError(ValueError):
 
 class MachineError(RuntimeError):
     """Something that a machine did, such as killing a worker process; the same call may succeed next time."""
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether ``error`` says that no space, or none of the user's quota, was left on a disk."""
+    # safetensors and other libraries not written in Python raise an error of their own, with the system's words.
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return full or "No space left on device" in str(error) or "Disk quota exceeded" in str(error)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether ``error`` says that a device, or this machine, had no memory left; torch is not needed for it."""
+    refusals = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
+    is_named_so = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return is_named_so or any(words in str(error) for words in refusals)
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:

@@ -1,4 +1,4 @@
-"""A result on disk: arrays in ``name.safetensors`` beside everything else in ``name.json``, both checked on reading.
+"""A result on disk: arrays in ``name.safetensors``, everything else in ``name.json`` next to it.
 
 Whoever loads a file gets what was saved or an ``InputError`` that says what is wrong with it: absent, cut short, not
 ours, or made by a newer headscope.
@@ -25,7 +25,8 @@ R = TypeVar("R")
 class Result:
     """A kind of result, which owns its files.
 
-    kind: of the units that make it, and their folder. schema: version of its files, raised when they change.
+    kind: of the units that make it, and the name of their folder. schema: version of its files, raised when they
+        change.
     """
 
     kind: ClassVar[str]
@@ -46,14 +47,16 @@ Arrays = dict[str, "np.ndarray[Any, np.dtype[Any]]"]
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary path to write to; if the block succeeds, it is synced and renamed to ``path``: a reader finds the
-    old file or the new one, whole."""
+    """Yield a temporary path to write to; if the block succeeds, sync the file and rename it to ``path``.
+
+    A reader finds the old file or the new one, whole.
+    """
     partial = path.with_name(f".{path.name}.partial")
     try:
         yield partial
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
+        _sync(partial)
         partial.replace(path)
+        _sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
@@ -70,22 +73,22 @@ def write_json(path: Path, value: Any) -> None:
 
 
 @contextmanager
-def written_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside ``path``; if the block succeeds, sync it and rename it to ``path``."""
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder next to ``path``; if the block succeeds, sync it and rename it to ``path``."""
     temporary = path.with_name(f".{path.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
-    sync_folder(temporary)
     shutil.rmtree(path, ignore_errors=True)
-    temporary.rename(path)
-    _sync(path.parent)
+    rename_folder(temporary, path)
 
 
-def sync_folder(folder: Path) -> None:
-    """Sync every file below ``folder`` and the folders themselves, so that a rename that follows cannot outrun them."""
+def rename_folder(folder: Path, target: Path) -> None:
+    """Sync all of a folder, rename it, and sync its parent: after a power cut it is whole under one of both names."""
     for path in [*folder.rglob("*"), folder]:
         _sync(path)
+    folder.rename(target)
+    _sync(target.parent)
 
 
 def _sync(path: Path) -> None:
@@ -97,72 +100,82 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def described(data: Path, description: str) -> Iterator[Path]:
-    """As ``replacing``, for ``data`` and a JSON file of the same name beside it.
+def replacing_described(data: Path, description: str) -> Iterator[Path]:
+    """Yield a temporary path for ``data``, which is replaced together with the JSON file of the same name.
 
     Whoever is killed meanwhile leaves the old two files, the new ones, or data without its JSON, which nobody takes for
-    a result; never the data of one beside the JSON of another.
+    a result; never the data of one next to the JSON of another.
     """
-    about = data.with_suffix(".json")
-    with replacing(about) as new:
+    json_file = data.with_suffix(".json")
+    with replacing(json_file) as new:
         new.write_text(description + "\n", encoding="utf-8")
         with replacing(data) as partial:
             yield partial
-            about.unlink(missing_ok=True)
+            json_file.unlink(missing_ok=True)
 
 
-def save(folder: str | Path, name: str, version: int, arrays: Arrays, about: Mapping[str, Any]) -> None:
-    """Write both files into ``folder``, which is made if absent; what was there is replaced (``described``).
+def save(folder: str | Path, name: str, version: int, arrays: Arrays, description: Mapping[str, Any]) -> None:
+    """Write both files into ``folder``, which is made if absent, in place of those that are there.
 
-    version: the schema's. about: plain JSON values, written after the schema's and headscope's version.
+    version: the schema's. description: plain JSON values, written after the schema's and headscope's version.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     versions = {"schema_version": version, "headscope": __version__}
     # One key: safetensors writes several in an order that changes from call to call, and with it the file's bytes.
     metadata = {"headscope": json.dumps({"content": name} | versions)}
-    text = json.dumps(versions | dict(about), indent=2, allow_nan=False)  # first: what is no JSON leaves no file behind
-    with described(folder / f"{name}.safetensors", text) as partial:
+    # First of all: a description that is no JSON leaves no file behind.
+    text = json.dumps(versions | dict(description), indent=2, allow_nan=False)
+    with replacing_described(folder / f"{name}.safetensors", text) as partial:
         save_file({key: np.ascontiguousarray(array) for key, array in arrays.items()}, partial, metadata=metadata)
 
 
 def load(
     folder: str | Path, name: str, version: int, *, keys: Iterable[str], arrays: Iterable[str]
 ) -> tuple[dict[str, Any], Arrays]:
-    """What ``save`` wrote: the JSON object and the arrays, which hold at least ``keys`` and ``arrays``."""
+    """Read what ``save`` wrote: the JSON object and the arrays, which hold at least ``keys`` and ``arrays``."""
     path = Path(folder) / f"{name}.json"
-    about = read_object(path, name)
-    check_schema(about, str(path), version)
-    check_keys(about, keys, path)
-    found = _read_arrays(path.with_suffix(".safetensors"))
-    check_keys(found, arrays, path.with_suffix(".safetensors"))
-    return about, found
+    description = read_object(path, name)
+    check_schema(description, str(path), version)
+    check_keys(description, keys, path)
+    array_file = path.with_suffix(".safetensors")
+    values = _read_arrays(array_file)
+    check_keys(values, arrays, array_file)
+    return description, values
 
 
-def read_object(path: str | Path, what: str = "result") -> dict[str, Any]:
-    """The JSON object in a file; InputError where there is no file, or no JSON object in it.
+def read_object(path: str | Path, title: str = "result") -> dict[str, Any]:
+    """Read the JSON object in a file. Raises InputError if there is no file, or no JSON object in it.
 
-    what: is looked for, in words for the message.
+    title: what the message calls the file's content.
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"no {what} at {path.parent}: {path.name} is missing")
+        raise InputError(f"no {title} at {path.parent}: {path.name} is missing")
+    return parse_object(path.read_bytes(), str(path))
+
+
+def parse_object(text: str | bytes, origin: str) -> dict[str, Any]:
+    """Parse a JSON object. Raises InputError, naming ``origin``, if it is none, no JSON, or nested too deeply."""
     try:
-        content = json.loads(path.read_bytes())
+        content = json.loads(text)
     except ValueError as error:  # no JSON, or no text at all
-        raise InputError(f"{path} is not whole JSON: {error}") from None
+        raise InputError(f"{origin} is not whole JSON: {error}") from None
+    except RecursionError:
+        raise InputError(f"{origin} is nested too deeply; headscope's own JSON has a few levels") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path} holds a {type(content).__name__}; a JSON object is needed")
+        raise InputError(f"{origin} holds a {type(content).__name__}; a JSON object is needed")
     return content
 
 
-def check_schema(about: Mapping[str, Any], what: str, known: int) -> None:
-    """Raise InputError unless ``about`` carries a ``schema_version`` from 1 to ``known``."""
-    version = about.get("schema_version")
+def check_schema(content: Mapping[str, Any], origin: str, newest: int) -> None:
+    """Raise InputError unless ``content`` has a ``schema_version`` from 1 to ``newest``."""
+    version = content.get("schema_version")
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InputError(f"{what} has schema_version {version!r}; a whole number from 1 to {known} is needed")
-    if version > known:
-        raise InputError(f"{what} has schema_version {version}, this headscope reads up to {known}; update headscope")
+        raise InputError(f"{origin} has schema_version {version!r}; a whole number from 1 to {newest} is needed")
+    if version > newest:
+        limit = f"this headscope reads up to {newest}; update headscope"
+        raise InputError(f"{origin} has schema_version {version}, {limit}")
 
 
 def check_keys(content: Mapping[str, Any], keys: Iterable[str], path: str | Path) -> None:
@@ -174,7 +187,7 @@ def check_keys(content: Mapping[str, Any], keys: Iterable[str], path: str | Path
 
 def _read_arrays(path: Path) -> Arrays:
     if not path.is_file():
-        raise InputError(f"{path.name} is missing beside its JSON in {path.parent}")
+        raise InputError(f"{path.name} is missing next to its JSON in {path.parent}")
     try:
         arrays: Arrays = load_file(path)
     except (SafetensorError, ValueError, KeyError) as error:

@@ -42,6 +42,7 @@ from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.runs import RunDirectory, Unit, Work, execute
+from headscope.runs.records import Finished
 from headscope.storage import Result
 
 LOGGER = logging.getLogger(__name__)
@@ -116,7 +117,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
 
     def _begin(self, state: TrainerState, model: torch.nn.Module) -> None:
         _require_whole(model)
-        self.run.check_schema()
+        self.run.check_lock()
         recorded = self.run.lock()["units"] if state.global_step and self.run.lock_file.exists() else []
         self._rows, self._series = [], {method: [] for method in EMERGENCE_METHODS}
         for name in self._pairs:
@@ -183,7 +184,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         for row in recorded:
             labels = row["labels"]
             if row["kind"] == "scores" and labels["step"] <= until:
-                scores[labels["step"], labels["pairs"]] = EdgeScores.load(self._folder(row))
+                scores[labels["step"], labels["pairs"]] = Finished(self._folder(row), labels, EdgeScores).read()
                 self._rows.append(row)
         try:
             self._base = {name: scores[0, name] for name in self._pairs}

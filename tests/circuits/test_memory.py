@@ -17,9 +17,9 @@ from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import attribution_bound, attribution_footprint
 from headscope.circuits.gradient_means import GradientMeans
 from headscope.circuits.integration import Integrand
-from headscope.errors import InputError
+from headscope.errors import InputError, is_out_of_memory
 from headscope.models import ARCHITECTURES, Hook, attach_hooks, head_access
-from headscope.models.memory import bytes_allowed, free_memory, out_of_memory
+from headscope.models.memory import bytes_allowed, free_memory
 from headscope.pairs import Pairs
 from headscope.results.circuit import Circuit
 
@@ -293,9 +293,9 @@ def test_what_fits_in_no_way_is_refused_and_other_errors_are_kept(tiny_model: An
 
 
 def test_which_errors_mean_that_memory_ran_out() -> None:
-    assert out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
-    assert out_of_memory(RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"))
-    assert not out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
+    assert is_out_of_memory(torch.OutOfMemoryError("CUDA out of memory"))
+    assert is_out_of_memory(RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"))
+    assert not is_out_of_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))
 
 
 def test_the_default_budget_is_a_part_of_what_is_free() -> None:

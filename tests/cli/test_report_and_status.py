@@ -18,8 +18,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return whole_run(tmp_path_factory.mktemp("cli") / "run")
 
 
-def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    assert main(arguments) == 0
+def call(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> str:
+    assert main(arguments) == code
     return capsys.readouterr().out
 
 
@@ -53,7 +53,7 @@ def test_status_prints_coverage_and_why_units_failed(tmp_path: Path, capsys: pyt
     writer.failed("scores", "ran out of memory\x1b[31m", variant="sft", step=10)
     writer.planned("scores", variant="sft", step=20)
     path = str(writer.close().path)
-    assert call(capsys, "status", path).split("\n") == [
+    assert call(capsys, "status", path, code=1).split("\n") == [
         "| unit   | planned | done | failed | missing |",
         "|--------|---------|------|--------|---------|",
         "| pairs  | 1       | 1    | 0      | 0       |",
@@ -63,7 +63,7 @@ def test_status_prints_coverage_and_why_units_failed(tmp_path: Path, capsys: pyt
         path,
         "",
     ]
-    content = json.loads(call(capsys, "status", path, "--json"))
+    content = json.loads(call(capsys, "status", path, "--json", code=1))
     assert content["coverage"][1] == {"unit": "scores", "planned": 2, "done": 0, "failed": 1, "missing": 1}
     assert content["failures"] == [{"unit": "scores sft 10", "reason": "ran out of memory\x1b[31m"}]
 

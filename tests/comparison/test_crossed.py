@@ -58,17 +58,17 @@ def test_intervals_and_q_values_follow_the_pairs(noisy) -> None:
     for name in ("value", "low", "high"):
         assert np.allclose(getattr(crossed.effects["model"], name), getattr(change, name))
     assert np.abs(crossed.effects["prompt"].high).max() == 0
-    assert len(crossed.changed("prompt")) == len(crossed.changed("interaction")) == 0
-    assert len(crossed.changed("model")) > 0
+    assert len(crossed.changed_heads("prompt")) == len(crossed.changed_heads("interaction")) == 0
+    assert len(crossed.changed_heads("model")) > 0
     assert crossed.origins["prompt"].count.value == 0
 
 
 def test_a_model_crossed_with_itself_changes_nothing(noisy) -> None:
     cells = noisy(GRAPH, 0, 1, 24), noisy(GRAPH, 5, 2, 24)
     crossed = crossed_design(cells, cells, Resampling(0.2, 40))
-    assert len(crossed.changed("prompt")) > 0
+    assert len(crossed.changed_heads("prompt")) > 0
     for effect in ("model", "interaction"):
-        assert len(crossed.changed(effect)) == 0
+        assert len(crossed.changed_heads(effect)) == 0
         assert np.abs(crossed.effects[effect].value).max() == 0
 
 

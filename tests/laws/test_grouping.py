@@ -17,7 +17,7 @@ def test_grouped_attribution_is_grouped_scores(tiny_model: Any, ragged_pairs: An
     kv_heads = 2 if architecture == "qwen3" else 4
     copies = attribute(model, pairs, nodes=3, keep_pairs=True)
     grouped = attribute(model, pairs, nodes=3, keep_pairs=True, kv="group")
-    by_arithmetic = copies.grouped(kv_heads)
+    by_arithmetic = copies.per_group(kv_heads)
     assert grouped.graph == by_arithmetic.graph
     for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
         values, expected = getattr(grouped, name), getattr(by_arithmetic, name)

@@ -25,7 +25,7 @@ from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
-from headscope.runs.directory import SCHEMA_VERSION
+from headscope.runs.lock import SCHEMA_VERSION
 from headscope.storage import Result
 
 KINDS: tuple[type[Result], ...] = (

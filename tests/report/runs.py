@@ -20,7 +20,7 @@ from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 from headscope.storage import Result
 
 R = TypeVar("R", bound=Result)
@@ -90,6 +90,7 @@ class RunWriter:
 def finished(folder: Path, result: R, **labels: Any) -> Finished[R]:
     """Return a finished unit that holds ``result``, saved in ``folder``."""
     result.save(folder)
+    (folder / "DONE").touch()
     return Finished(folder, labels, type(result))
 
 

@@ -25,7 +25,7 @@ from headscope.results.overlap import EffectMap, Likeness, Overlap
 from headscope.results.table import Table
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 from .runs import RunWriter, add_samples, comparison, emergence, finished, samples, verdict
 
@@ -81,7 +81,7 @@ def test_evidence_shows_operators_among_their_controls_and_doses(tmp_path: Path)
     )
     dose = DoseResponse((0.0, 0.5), (estimate, estimate), None, None)
     result = Evidence("T1", HeadSet.of(["L0H1"]), 30, 2, effects, None, "because", dose=dose)
-    NotRun("none").save(tmp_path / "lost")
+    finished(tmp_path / "lost", NotRun("none"))
     unit = finished(tmp_path / "kept", result, variant="sft", heads="kept", task="T1")
     figure = evidence([unit, Finished(tmp_path / "lost", {"variant": "sft", "heads": "lost", "task": "T1"}, Evidence)])
     assert [panel.title for panel in figure.panels] == ["sft, kept heads, T1: undecided", "sft, kept heads, T1: dose"]

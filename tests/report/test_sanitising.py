@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headscope.report.sanitising import content_security_policy, plain_text, script_json
+from headscope.plain_text import plain_text
+from headscope.report.sanitising import content_security_policy, script_json
 from headscope.report.scripts import join_modules
 from headscope.results.estimate import Estimate
 from headscope.results.numbers import format_count_estimate, format_estimate, format_p, format_share

@@ -122,7 +122,7 @@ def test_grouping_sums_copies_pair_by_pair_before_the_absolute_value() -> None:
     one = EdgeScores(
         graph, per_pair.mean(0), np.abs(per_pair).mean(0), np.zeros((2, 1, 2), np.float32), per_pair, 0.0, 0.0
     )
-    grouped = one.grouped(1)
+    grouped = one.per_group(1)
     column = grouped.graph.port(0, "k")
     assert grouped.destinations[column] == "a0.kv0<k>"
     assert (grouped.edges[0, column], grouped.edges_abs[0, column]) == (-2, 3)
@@ -130,7 +130,7 @@ def test_grouping_sums_copies_pair_by_pair_before_the_absolute_value() -> None:
     assert grouped.settings["kv"] == "group"
     for refused in (grouped, dataclasses.replace(one, pair_edges=None)):
         with pytest.raises(InputError, match="keep_pairs=True"):
-            refused.grouped(1)
+            refused.per_group(1)
 
 
 def test_head_scores_of_another_graph_are_refused_by_name() -> None:

@@ -49,9 +49,6 @@ def test_rates_are_shares_of_all_responses():
 def test_groups():
     samples = made([record("a", 0), record("b", 0, group="T2"), record("c", 0, "wrong", group="T2")])
     assert samples.groups == ["T1", "T2", "T2"]
-    assert samples.of_group("T2").problems == ["b", "c"]
-    with pytest.raises(InputError, match=r"no group 'T9', only \['T1', 'T2'\]"):
-        samples.of_group("T9")
 
 
 any_text = st.text(st.characters(), max_size=20) | st.just("\x00\u2028\ud800x\udfff\U0001f600")

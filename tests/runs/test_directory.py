@@ -4,70 +4,19 @@ import json
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
 
 import pytest
-from pydantic import BaseModel
+from tests.runs.toys import Toy, ToyConfig, unit, write_lock
 
 from headscope.errors import InputError
 from headscope.progress import Progress
 from headscope.results.not_run import NotRun
-from headscope.results.result import JsonResult
-from headscope.runs import Inputs, RunDirectory, Unit, Work, execute
+from headscope.runs import Inputs, RunDirectory, Work, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.digests import folder_digest
 from headscope.runs.units import closure
-from headscope.storage import Result, read_object, write_json
-
-
-class ToyConfig(BaseModel):
-    """Two numbers, and where one of them was found."""
-
-    a: int | None = None
-    b: int | None = None
-    place: str = ""
-
-
-@dataclass(frozen=True)
-class Toy(JsonResult):
-    """The number it was made with, and the sum of it and its inputs'."""
-
-    kind: ClassVar[str] = "toy"
-    file: ClassVar[str] = "value.json"
-
-    number: int
-    total: int
-
-
-def add_up(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
-    number = config.a or config.b or 0
-    return Toy(number, number + sum(inputs.load(role, Toy).total for role in inputs.folders))
-
-
-def unit(
-    kind: str = "toy",
-    *,
-    inputs: dict[str, Unit] | None = None,
-    fail: BaseException | None = None,
-    version: int = 1,
-    labels: dict[str, Any] | None = None,
-    **config: Any,
-) -> Unit:
-    def compute(config: ToyConfig, inputs: Inputs, progress: Progress) -> Result:
-        if fail:
-            raise fail
-        return add_up(config, inputs, progress)
-
-    work = Work(kind, ToyConfig, compute, version)
-    return work.unit(ToyConfig(**config), {"name": "x"} if labels is None else labels, inputs)
-
-
-def locked(run: RunDirectory, units: list[Unit], schema: int = 1) -> None:
-    run.path.mkdir(parents=True, exist_ok=True)
-    rows = [{"kind": each.kind, "digest": each.digest, "labels": each.labels} for each in units]
-    write_json(run.lock_file, {"schema_version": schema, "units": rows})
+from headscope.storage import read_object, write_json
 
 
 def test_digest_covers_config_inputs_and_version_but_no_label() -> None:
@@ -89,7 +38,7 @@ def test_closure_puts_inputs_first_and_holds_each_unit_once() -> None:
 
 def test_a_finished_unit_is_reused_and_found(tmp_path: Path) -> None:
     run, one = RunDirectory(tmp_path), unit(a=1)
-    locked(run, [one])
+    write_lock(run, [one])
     assert execute([one], run).done == 1
     again = execute([one], run)
     assert (again.done, again.reused, again.exit_code) == (0, 1, 0)
@@ -105,7 +54,7 @@ def test_a_failure_is_kept_told_and_tried_again_only_on_request(tmp_path: Path) 
     broken = unit(fail=InputError("file x is empty"), a=1)
     needs = unit("read", inputs={"toy": broken}, b=1)
     free = unit("read", b=2)
-    locked(run, [broken, needs, free])
+    write_lock(run, [broken, needs, free])
     outcome = execute([broken, needs, free], run)
     assert outcome.failed == {"toy x": "file x is empty"}
     assert outcome.skipped == ["read x"]
@@ -126,7 +75,7 @@ def test_an_error_that_is_no_input_error_exits_with_1_and_keeps_its_traceback(tm
     assert outcome.exit_code == 1
     record = run.failure(broken)
     assert record is not None
-    assert "ZeroDivisionError" in record["traceback"]
+    assert "ZeroDivisionError" in record.traceback
     assert not run.is_done(broken)
 
 
@@ -176,7 +125,7 @@ def test_what_reads_a_result_that_could_not_be_made_is_not_run_either(tmp_path: 
     nothing = Work("toy", ToyConfig, give_up).unit(ToyConfig(), {"name": "x"})
     reader = unit(inputs={"nothing": nothing}, b=1, labels={"name": "y"})
     run = RunDirectory(tmp_path)
-    locked(run, [nothing, reader])
+    write_lock(run, [nothing, reader])
     assert execute([nothing, reader], run).exit_code == 0
     for name in ("x", "y"):
         (finished,) = run.results(Toy, name=name)
@@ -188,7 +137,7 @@ def test_what_reads_a_result_that_could_not_be_made_is_not_run_either(tmp_path: 
 def test_a_newer_schema_and_a_folder_that_is_no_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"not a run directory"):
         RunDirectory.open(tmp_path)
-    locked(RunDirectory(tmp_path), [], schema=99)
+    write_lock(RunDirectory(tmp_path), [], schema=99)
     with pytest.raises(InputError, match="schema_version 99, this headscope reads up to 1"):
         RunDirectory.open(tmp_path)
 

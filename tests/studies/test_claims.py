@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from tests.runs.toys import finish_again
 
 from headscope.cli.main import main
 from headscope.runs import RunDirectory
@@ -58,5 +59,6 @@ def test_results_of_a_newer_headscope_are_refused(
     toy_run = shutil.copytree(toy_run, tmp_path / "run")
     path = RunDirectory.open(toy_run).find("comparison")[0].folder / "comparison.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"schema_version": 99}))
+    finish_again(path.parent)
     assert main(["compare", str(toy_study), "--out", str(toy_run), "--claims"]) == 2
     assert "has schema_version 99" in capsys.readouterr().err

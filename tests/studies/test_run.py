@@ -1,16 +1,14 @@
 """A whole study at toy size: every station runs, resumes after kill -9 with the same results, and refuses bad input."""
 
 import json
-import random
+import runpy
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 from tests.precision import HALF_THE_BITS, relative
@@ -30,32 +28,7 @@ from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
 
-VOLATILE = {"seconds", "peak_memory_gib", "versions", "source", "created"}  # what a record may say differently
-KILLS = 4
-
-
-def without_volatile(value: object) -> object:
-    if isinstance(value, dict):
-        return {key: without_volatile(inner) for key, inner in value.items() if key not in VOLATILE}
-    return [without_volatile(inner) for inner in value] if isinstance(value, list) else value
-
-
-def same_unit(one: Path, other: Path) -> None:
-    """Equal in every number that is a result."""
-    names = {path.relative_to(one) for path in one.rglob("*") if path.is_file()}
-    assert names == {path.relative_to(other) for path in other.rglob("*") if path.is_file()}
-    for name in names:
-        left, right = one / name, other / name
-        if name.suffix == ".safetensors":
-            first, second = load_file(left), load_file(right)
-            assert first.keys() == second.keys()
-            for key in first:
-                np.testing.assert_array_equal(first[key], second[key], err_msg=f"{one} {name} {key}")
-        elif name.suffix == ".parquet":
-            pd.testing.assert_frame_equal(pd.read_parquet(left), pd.read_parquet(right))
-        elif name.suffix == ".json" and name.name not in ("run.json", "training_args.json"):  # these hold paths
-            a, b = (json.loads(path.read_text()) for path in (left, right))
-            assert without_volatile(a) == without_volatile(b), name
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
 
 def test_every_station_ran(toy_run: Path) -> None:
@@ -64,7 +37,7 @@ def test_every_station_ran(toy_run: Path) -> None:
     kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "effects", "headsets", "samples"}
     kinds |= {"measures", "ablated", "verdict", "constants", "forced", "evidence"}
     assert kinds == set(table)
-    assert all(row.failed == row.missing == 0 for row in table.values())
+    assert all(len(row.failures) == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
     assert table["scores"].done == 2 * (2 + 2)
     results = RunResults(run)
@@ -150,34 +123,25 @@ def test_another_threshold_trains_samples_and_attributes_nothing_again(toy_run: 
     }
 
 
-def test_killed_at_any_moment_the_same_command_ends_with_the_same_results(
-    toy_run: Path, toy_study: Path, tmp_path: Path
-) -> None:
-    command = [sys.executable, "-m", "headscope", "ablate", str(toy_study), "--out", str(tmp_path)]
-    seed, kills = int(time.time()), 0
-    print(f"moments drawn with seed {seed}")  # shown when the test fails
-    moments = random.Random(seed)
-    while True:
-        seen = len(list((tmp_path / "units").rglob("*")))
-        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-            if kills < KILLS:
-                # Wait until it has written something new, then a moment more: kills fall inside work, not inside
-                # imports.
-                while process.poll() is None and len(list((tmp_path / "units").rglob("*"))) <= seen:
-                    time.sleep(0.02)
-                time.sleep(moments.uniform(0.0, 1.5))
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-                continue
-            _, errors = process.communicate()
-            assert process.returncode == 0, errors.decode()[-2000:]
-            break
-    straight = RunDirectory.open(toy_run)
-    resumed = RunDirectory.open(tmp_path)
-    assert not list((tmp_path / "units").rglob("*.partial"))
-    for row in resumed.lock()["units"]:
-        place = Path("units") / row["kind"] / row["digest"]
-        same_unit(straight.path / place, resumed.path / place)
+def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(toy_run: Path, toy_study: Path) -> None:
+    seed = str(int(time.time()))
+    program = [sys.executable, str(BENCHMARKS / "kills.py"), "--json", "--kills", "3", "--seed", seed]
+    inputs = ["--study", str(toy_study), "--untouched", str(toy_run)]
+    ended = subprocess.run([*program, *inputs], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, (seed, ended.stdout, ended.stderr)
+    runs = json.loads(ended.stdout)
+    assert sum(len(run["moments"]) for run in runs) == 3
+    assert all(run["files"] > 100 for run in runs)
+
+
+def test_bytes_that_differ_are_told(toy_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    compare_units = runpy.run_path(str(BENCHMARKS / "kills.py"))["compare_units"]
+    other = Path(shutil.copytree(toy_run, tmp_path / "other"))
+    assert compare_units(toy_run, other)[2] == []
+    changed = next(other.glob("units/scores/*/scores.safetensors"))
+    changed.write_bytes(b"")
+    assert compare_units(toy_run, other)[2] == [str(changed.relative_to(other))]
 
 
 def test_a_run_made_by_a_newer_schema_is_left_alone(toy_study: Path, tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ from transformers import PreTrainedModel
 
 from headscope.circuits.batches import CPU_TOKENS, NODES, Sizes, group_pairs
 from headscope.circuits.footprint import Footprint, attribution_bound, attribution_footprint
-from headscope.errors import InputError
+from headscope.errors import InputError, is_out_of_memory
 from headscope.models import HeadAccess
-from headscope.models.memory import Limit, Result, bytes_allowed, out_of_memory
+from headscope.models.memory import Limit, Result, bytes_allowed
 from headscope.pairs import Pairs
 from headscope.progress import Bar
 
@@ -86,7 +86,7 @@ class Budget:
         try:
             result = work(group, counter)
         except RuntimeError as error:
-            if not out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
             bar.advance(-counter.steps, "out of memory: fewer pairs at a time")
             if len(group) > 1:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headscope.cli.options import Json, print_json, print_tables
+from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
     from headscope.evaluation.audit import Audit
@@ -32,7 +33,7 @@ def audit_command(file: File, sizes: Sizes = None, against: Against = None, json
         print_json({"open": str(file), **result.as_dict()})
     else:
         _print(result)
-        print(file)
+        say(file)
     return 0
 
 
@@ -53,11 +54,11 @@ def _print(audit: "Audit") -> None:
     if audit.differences:
         hidden = sum(not difference.shown for difference in audit.differences)
         total = len(audit.differences)
-        print(f"{hidden} of {total} differences of single answers could not have been told from chance")
+        say(f"{hidden} of {total} differences of single answers could not have been told from chance")
     if audit.unread:
-        print(f"cells without a number, not audited: {', '.join(audit.unread)}")
+        say(f"cells without a number, not audited: {', '.join(audit.unread)}")
     if audit.unknown:
-        print(f"number of problems unknown, not audited: {', '.join(audit.unknown)}; give it with --n COLUMN=COUNT")
+        say(f"number of problems unknown, not audited: {', '.join(audit.unknown)}; give it with --n COLUMN=COUNT")
 
 
 def _columns_table(audit: "Audit") -> "Table":

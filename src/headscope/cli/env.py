@@ -3,6 +3,7 @@
 import typer
 
 from headscope.cli.options import Json, print_json
+from headscope.cli.terminal import say
 
 
 def register(app: typer.Typer) -> None:
@@ -26,5 +27,5 @@ def env_command(json: Json = False) -> int:
         return 0
     for section in facts.values():
         for name, value in section.items():
-            print(f"{name:<14} {value}")
+            say(f"{name:<14} {value}")
     return 0

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from headscope.cli.options import Json, print_json
+from headscope.cli.terminal import say
 
 Edited = Annotated[str, typer.Option("--edited", help="Export an edited copy of this model: folder, hub id, built-in.")]
 Heads = Annotated[str, typer.Option(help="Heads to edit: 'L3H5 L4H1', or with commas.")]
@@ -39,7 +40,7 @@ def export_command(
     if json:
         print_json(export)
     else:
-        print(f"{export['operator']} on {' '.join(export['heads'])}, saved as {export['architecture']}")
-        print(f"loaded again: logits differ from the hooks' by {export['difference']:.1e} of the largest")
-        print(export["open"])
+        say(f"{export['operator']} on {' '.join(export['heads'])}, saved as {export['architecture']}")
+        say(f"loaded again: logits differ from the hooks' by {export['difference']:.1e} of the largest")
+        say(export["open"])
     return 0

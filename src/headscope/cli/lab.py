@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from headscope.cli.options import Json, RunPath, print_json, print_tables, tables_json
+from headscope.cli.terminal import say, say_text
 from headscope.errors import InputError, suggestion
 
 
@@ -36,8 +37,8 @@ def pretrain_command(
     if json:
         print_json(card)
     else:
-        print((out / "card.md").read_text())
-        print(out)
+        say_text((out / "card.md").read_text())
+        say(out)
     return 0
 
 
@@ -60,6 +61,6 @@ def curves_command(
     else:
         print_tables([table])
         if not table.rows:
-            print("no accuracy yet: headscope eval")
-        print(out)
+            say("no accuracy yet: headscope eval")
+        say(out)
     return 0

@@ -5,6 +5,7 @@ from enum import StrEnum
 import typer
 
 from headscope.cli.options import Json, print_json
+from headscope.cli.terminal import say_text
 
 
 class Kind(StrEnum):
@@ -37,5 +38,5 @@ def ls_command(kind: Kind, json: Json = False) -> int:
     if json:
         print_json({kind.value: names})
     else:
-        print("\n".join(names))
+        say_text("\n".join(names))
     return 0

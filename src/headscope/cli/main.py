@@ -10,7 +10,10 @@ import typer
 
 from headscope import __version__
 from headscope.cli import audit, env, export, lab, listing, plan, recompute, report, run, score, status, validate
-from headscope.errors import InputError, MachineError
+from headscope.cli.terminal import say
+from headscope.errors import InputError, MachineError, is_disk_full
+
+INTERRUPTED = 130
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -22,7 +25,7 @@ app = typer.Typer(
 
 def _print_version(is_asked: bool) -> None:
     if is_asked:
-        print(f"headscope {__version__}")
+        say(f"headscope {__version__}")
         raise typer.Exit
 
 
@@ -39,17 +42,23 @@ for module in (run, plan, status, validate, report, recompute, score, audit, exp
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    advice = "; the same command resumes" if words and words[0] in run.VERBS else ""
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
-        return int(code or 0)
+        code = int(app(args=words, standalone_mode=False) or 0)
     except (InputError, MachineError, typer.TyperException) as error:
-        print(f"headscope: {error}", file=sys.stderr)
+        say(f"headscope: {error}", error=True)
         return 1 if isinstance(error, MachineError) else 2
     except (KeyboardInterrupt, typer.Abort):
-        verb = (sys.argv[1:] if arguments is None else arguments)[0]
-        advice = "; the same command resumes" if verb in run.VERBS else ""
-        print(f"headscope: interrupted{advice}", file=sys.stderr)
-        return 130
+        code = INTERRUPTED
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        say(f"headscope: a disk is full ({error}); free some space{advice}", error=True)
+        return 1
+    if code == INTERRUPTED:  # typer makes an exit code of Ctrl-C
+        say(f"headscope: interrupted{advice}", error=True)
+    return code
 
 
 def console() -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headscope.cli.terminal import say_json, say_text
+
 if TYPE_CHECKING:
     from headscope.results.codec import Json as JsonValue
     from headscope.results.table import Table
@@ -51,16 +53,14 @@ def choose_study(
 
 def print_json(value: "dict[str, JsonValue]") -> None:
     """Print one JSON object on standard output."""
-    print(json.dumps(value, ensure_ascii=False))
+    say_json(json.dumps(value, ensure_ascii=False))
 
 
 def print_tables(tables: "Iterable[Table]") -> None:
-    """Print the tables that have rows as Markdown, an empty line after each, without what could control a terminal."""
-    from headscope.report.sanitising import plain_text
-
+    """Print the tables that have rows as Markdown, an empty line after each."""
     for table in tables:
         if table.rows:
-            print(f"{plain_text(table.markdown())}\n")
+            say_text(f"{table.markdown()}\n")
 
 
 def tables_json(tables: "Iterable[Table]") -> "dict[str, JsonValue]":

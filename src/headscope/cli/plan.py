@@ -18,6 +18,7 @@ from headscope.cli.options import (
     print_json,
     run_folder,
 )
+from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
     from headscope.runs import RunDirectory, Unit
@@ -45,7 +46,7 @@ def plan_command(
 
     chosen = choose_study(study, settings, base, post, task)
     run = RunDirectory(run_folder(chosen.name, out))
-    run.check_schema()
+    run.check_lock()
     units, noise = plan(chosen, run), detectable_differences(chosen)
     warnings = find_small_counts(chosen)
     if json:
@@ -59,9 +60,9 @@ def plan_command(
         print_plan(units, run)
         cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
         for warning in warnings:
-            print(f"warning: {warning}")
-        print(f"smallest difference of pass@1 that would be found 4 times in 5: {', '.join(cells)}")
-        print(run.path)
+            say(f"warning: {warning}")
+        say(f"smallest difference of pass@1 that would be found 4 times in 5: {', '.join(cells)}")
+        say(run.path)
     return 0
 
 
@@ -72,4 +73,4 @@ def print_plan(units: "Sequence[Unit]", run: "RunDirectory") -> None:
     parts = []
     for kind, count in planned.items():
         parts.append(f"{count} {kind}" + (f" ({finished[kind]} done)" if finished[kind] else ""))
-    print(f"plan: {len(units)} units: {', '.join(parts)}")
+    say(f"plan: {len(units)} units: {', '.join(parts)}")

@@ -1,6 +1,5 @@
 """Progress as people see it: rich bars on a terminal, plain lines with an ETA elsewhere. Both go to standard error."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as RichBars
 
+from headscope.cli.terminal import say
+from headscope.plain_text import plain_line
 from headscope.progress import Bar, Progress
 
 PLAIN_EVERY = 10.0  # seconds between plain lines of one bar
@@ -18,10 +19,10 @@ QUIET_BELOW = 2.0  # what ends sooner is not worth a line
 class _RichBar:
     def __init__(self, bars: RichBars, label: str, total: int) -> None:
         self._bars = bars
-        self._task = bars.add_task(label, total=total, note="")
+        self._task = bars.add_task(plain_line(label), total=total, note="")
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        self._bars.update(self._task, advance=steps, note=note)
+        self._bars.update(self._task, advance=steps, note=plain_line(note))
 
     def close(self) -> None:
         self._bars.remove_task(self._task)
@@ -32,12 +33,12 @@ class RichProgress:
 
     def __init__(self, console: Console) -> None:
         columns = (
-            TextColumn("{task.description:<22}"),
+            TextColumn("{task.description:<22}", markup=False),
             BarColumn(bar_width=28),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
         )
         self._bars = RichBars(*columns, console=console, transient=True)
         self._open = 0
@@ -68,11 +69,7 @@ class _PlainBar:
         now = time.monotonic()
         if now - self._last_line >= PLAIN_EVERY:
             self._last_line = now
-            print(
-                f"{self._label}: {self._steps}/{self._total}{self._eta(now)}  {note}".rstrip(),
-                file=sys.stderr,
-                flush=True,
-            )
+            say(f"{self._label}: {self._steps}/{self._total}{self._eta(now)}  {note}".rstrip(), error=True)
 
     def _eta(self, now: float) -> str:
         """Return how long the rest will take; nothing before the first step, which there is nothing to judge by."""
@@ -83,7 +80,7 @@ class _PlainBar:
     def close(self) -> None:
         elapsed = time.monotonic() - self._start
         if elapsed >= QUIET_BELOW:
-            print(f"{self._label}: {self._steps}/{self._total} in {elapsed:.0f} s", file=sys.stderr, flush=True)
+            say(f"{self._label}: {self._steps}/{self._total} in {elapsed:.0f} s", error=True)
 
 
 class PlainProgress:

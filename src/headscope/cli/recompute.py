@@ -1,12 +1,12 @@
 """``recompute``: compute finished units again, each from its record alone, and compare the bytes."""
 
-import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from headscope.cli.options import Json, RunPath, print_json, print_tables
+from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
     from headscope.results.table import Row
@@ -36,7 +36,7 @@ def recompute_command(path: RunPath, kind: Kinds = None, json: Json = False) -> 
         print_json({"run": str(run.path), "units": rows, "open": str(run.path)})
     else:
         _print(units)
-        print(run.path)
+        say(run.path)
     return 0 if all(unit.is_same for unit in units) else 1
 
 
@@ -54,5 +54,5 @@ def _print(units: "Sequence[Recomputed]") -> None:
     for unit in units:
         if not unit.is_same:
             name = " ".join([unit.kind, *(str(label) for label in unit.labels.values() if label is not None)])
-            print(f"{name}: {unit.reason or 'other bytes in ' + ', '.join(unit.differing)}", file=sys.stderr)
-    print(f"{sum(unit.is_same for unit in units)} of {len(units)} units the same, byte for byte")
+            say(f"{name}: {unit.reason or 'other bytes in ' + ', '.join(unit.differing)}", error=True)
+    say(f"{sum(unit.is_same for unit in units)} of {len(units)} units the same, byte for byte")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from headscope.cli.options import Json, RunPath, print_json, print_tables, tables_json
+from headscope.cli.terminal import say
 
 
 def register(app: typer.Typer) -> None:
@@ -33,5 +34,5 @@ def report_command(
         print_json({"run": str(run.path), "open": str(page)} | tables_json(tables))
     else:
         print_tables(tables)
-        print(page)
+        say(page)
     return 0

@@ -1,7 +1,6 @@
 """``run`` and the verbs that are a part of it: train, discover, compare, ablate, eval."""
 
 import inspect
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -22,6 +21,7 @@ from headscope.cli.options import (
     run_folder,
     tables_json,
 )
+from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
     from headscope.results.table import Table
@@ -87,6 +87,10 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
 
         follow(study, out, goal=verb, retry=retry)
         return 0
+    if retry:
+        # Before the plan, which lists the checkpoints of finished trainings.
+        for address, problem in RunDirectory(out).discard_damaged().items():
+            say(f"damaged, done again: {address}: {problem}", error=True)
     if not json:
         print_plan(plan(study, RunDirectory(out), verb), RunDirectory(out))
     run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry)
@@ -119,16 +123,16 @@ def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[s
 def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, tables: "list[Table]") -> None:
     from headscope.runs import provenance
 
-    print()
+    say()
     print_tables(tables)
     for record in run.find("train"):
-        print(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
+        say(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
     _print_failures(outcome)
     spent = sorted(outcome.seconds.items(), key=lambda item: -item[1])
     times = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in spent if seconds >= 0.5) or "nothing to do"
-    print(f"{outcome.done} units done, {outcome.reused} reused; peak memory {provenance.peak_memory_gib():.1f} GiB")
-    print(f"time: {times}")
-    print(page)
+    say(f"{outcome.done} units done, {outcome.reused} reused; peak memory {provenance.peak_memory_gib():.1f} GiB")
+    say(f"time: {times}")
+    say(page)
 
 
 def _print_failures(outcome: "Outcome") -> None:
@@ -137,7 +141,7 @@ def _print_failures(outcome: "Outcome") -> None:
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        print(f"failed: {names[0]}{more}: {reason}", file=sys.stderr)
+        say(f"failed: {names[0]}{more}: {reason}", error=True)
     if outcome.skipped:
         first = outcome.skipped[0]
-        print(f"skipped: {len(outcome.skipped)} units that need these, {first} first", file=sys.stderr)
+        say(f"skipped: {len(outcome.skipped)} units that need these, {first} first", error=True)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headscope.cli.options import Json, print_json, print_tables
+from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
     from headscope.studies.score import Rescored
@@ -48,7 +49,7 @@ def score_command(
         print_json({"open": str(out or saved), "scored": [result.as_dict() for result in rescored]})
     else:
         _print(rescored)
-        print(out or saved)
+        say(out or saved)
     return 0
 
 
@@ -58,4 +59,4 @@ def _print(rescored: "list[Rescored]") -> None:
     print_tables([Table("scored", tuple(result.row() for result in rescored))])
     for result in rescored:
         for change, count in result.changes.items():
-            print(f"{result.name}: {count} × {change}")
+            say(f"{result.name}: {count} × {change}")

@@ -3,6 +3,7 @@
 import typer
 
 from headscope.cli.options import Json, RunPath, print_json, print_tables, tables_json
+from headscope.cli.terminal import say
 
 
 def register(app: typer.Typer) -> None:
@@ -11,21 +12,24 @@ def register(app: typer.Typer) -> None:
 
 
 def status_command(path: RunPath, json: Json = False) -> int:
-    """Done, failed and missing units of a run directory, by kind."""
-    from headscope.report.sanitising import plain_text
+    """Print done, damaged, failed and missing units of a run directory, by kind; 1 if any is damaged or failed."""
+    from headscope.cli.progress import for_terminal
     from headscope.report.tables.coverage import coverage as coverage_table
     from headscope.runs import RunDirectory
     from headscope.runs.coverage import coverage
 
     run = RunDirectory.open(path)
-    covered = coverage(run)
+    covered = coverage(run, check_files=True, progress=for_terminal())
     tables = [coverage_table(covered)]
     if json:
         failures = [{"unit": name, "reason": reason} for name, reason in covered.failures]
-        print_json({"run": str(run.path)} | tables_json(tables) | {"failures": failures})
-        return 0
-    print_tables(tables)
-    for name, reason in covered.failures:
-        print(plain_text(f"{name} failed: {reason}"))
-    print(run.path)
-    return 0
+        damages = [{"unit": name, "reason": reason} for name, reason in covered.damages]
+        print_json({"run": str(run.path)} | tables_json(tables) | {"failures": failures, "damages": damages})
+    else:
+        print_tables(tables)
+        for name, reason in covered.failures:
+            say(f"{name} failed: {reason}")
+        for name, reason in covered.damages:
+            say(f"{name} is damaged: {reason}; run the study with --retry to do it again")
+        say(run.path)
+    return 1 if covered.failures or covered.damages else 0

@@ -13,6 +13,7 @@ from headscope.cli.options import (
     print_json,
     run_folder,
 )
+from headscope.cli.terminal import say, say_text
 
 
 def register(app: typer.Typer) -> None:
@@ -58,11 +59,12 @@ def validate_command(
         print_json({"valid": True, "study": study_json, "warnings": warnings, "trained_on": first_rows})
     else:
         for name, text in first_rows.items():
-            print(f"the first row {name} is trained on:\n{text}")
+            say(f"the first row {name} is trained on:")
+            say_text(text)
         for warning in warnings:
-            print(f"warning: {warning}")
+            say(f"warning: {warning}")
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
         base_name = model_title(model_path(chosen.base.model)) if resolve else chosen.base.model
-        print(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")
-        print(run_folder(chosen.name, None) if base else study_file(study))
+        say(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")
+        say(run_folder(chosen.name, None) if base else study_file(study))
     return 0

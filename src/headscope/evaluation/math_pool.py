@@ -90,7 +90,7 @@ class _Worker:
         if self._exchange(self._process, b"", _START_SECONDS) is not None:
             return self._exchange(self._process, request, WALL_SECONDS)
         if self._process.poll() is not None and self._process.returncode > 0:
-            raise RuntimeError(f"the process that checks answers does not start: {self._process.args!r}")
+            raise MachineError(f"the process that checks answers does not start: {self._process.args!r}")
         return None
 
     def _start(self) -> "subprocess.Popen[bytes]":

@@ -20,7 +20,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headscope.errors import InputError
+from headscope.errors import InputError, MachineError
 from headscope.evaluation.chat import load_tokenizer
 from headscope.evaluation.completions import Completion, Request, Sampling, decode_completion
 from headscope.model_files.chat_templates import stop_tokens
@@ -109,7 +109,7 @@ class _Engine:
         )
 
     def generate(self, requests: Sequence[Request], settings: dict[str, Any]) -> list[_Output | None]:
-        """Complete the requests. Raises RuntimeError if the engine died; what it said went to standard error."""
+        """Complete the requests. Raises MachineError if the engine died; what it said went to standard error."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         line = json.dumps({"requests": [_as_json(request) for request in requests], "sampling": settings})
@@ -120,7 +120,7 @@ class _Engine:
             pass  # the empty reply below says so, with the exit status
         reply = self._process.stdout.readline()
         if not reply:
-            raise RuntimeError(f"the vLLM engine of {self._path} ended with status {self._process.wait()}")
+            raise MachineError(f"the vLLM engine of {self._path} ended with status {self._process.wait()}")
         outputs: list[_Output | None] = json.loads(reply)
         return outputs
 

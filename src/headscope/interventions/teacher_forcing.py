@@ -25,13 +25,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from headscope.errors import InputError
+from headscope.errors import InputError, is_out_of_memory
 from headscope.interventions.head_edits import Fill, HeadEdit
 from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
 from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
 from headscope.measures.logits import nll
 from headscope.models import HeadAccess, as_model, head_access
-from headscope.models.memory import Limit, out_of_memory, pass_budget
+from headscope.models.memory import Limit, pass_budget
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order
 from headscope.progress import SILENT, Progress
@@ -174,7 +174,7 @@ def refuse_if_too_long(text: Text) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if not out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         raise InputError(
             f"a text of {len(text.tokens)} tokens does not fit in memory with one edit at a time; use shorter texts, "

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from headscope.errors import InputError
 from headscope.model_files import hub
-from headscope.storage import written_folder
+from headscope.storage import replacing_folder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -58,7 +58,7 @@ def dequantised_folder() -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
-            with written_folder(folder) as partial:
+            with replacing_folder(folder) as partial:
                 _convert(partial)
     return folder
 

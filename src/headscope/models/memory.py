@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import torch
 
-from headscope.errors import InputError
+from headscope.errors import InputError, is_out_of_memory
 
 Result = TypeVar("Result")
 
@@ -46,13 +46,6 @@ def pass_budget(device: torch.device, cpu_bytes: int, gpu_share: float) -> int:
     return int(gpu_share * free_memory(device)) if device.type == "cuda" else cpu_bytes
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Return whether ``error`` says that a device, or the CPU's allocator, had no memory left."""
-    # The CPU's allocator raises a plain RuntimeError; these words are all that tells it from another one.
-    refusals = "can't allocate memory", "not enough memory"
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in refusals)
-
-
 class Limit:
     """How many rows of one kind may go through at a time: halved, for good, whenever they did not fit."""
 
@@ -68,7 +61,7 @@ class Limit:
         try:
             return work()
         except RuntimeError as error:
-            if rows <= least or not out_of_memory(error):
+            if rows <= least or not is_out_of_memory(error):
                 raise
         # Past the handler: the error's traceback no longer holds what the failed work had made.
         self.rows = max(least, rows // 2)

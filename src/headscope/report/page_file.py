@@ -14,9 +14,10 @@ import jinja2
 
 from headscope import __version__
 from headscope.errors import InputError
+from headscope.plain_text import plain_text
 from headscope.report.blocks import Plot
 from headscope.report.run_results import RunResults
-from headscope.report.sanitising import content_security_policy, plain_text, script_json
+from headscope.report.sanitising import content_security_policy, script_json
 from headscope.report.scripts import join_modules
 from headscope.results.table import Value, display_text, full_value
 from headscope.runs.directory import RunDirectory

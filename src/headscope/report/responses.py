@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pandas as pd
 
+from headscope.plain_text import plain_text
 from headscope.report.blocks import Responses
 from headscope.report.run_results import RunResults
-from headscope.report.sanitising import plain_text
 from headscope.results.codec import Json
 from headscope.results.samples import Samples
 
@@ -22,8 +22,7 @@ def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET)
     groups, left_out = [], 0
     for unit in results.last_evaluations:
         responses = []
-        # Loaded and not kept: all samples of a study may not fit in memory.
-        samples = Samples.load(results.run.find(Samples.kind, **unit.labels)[0].folder)
+        samples = results.run.results(Samples, **unit.labels)[0].read()
         for row in _spread_over_verdicts(samples.table, count):
             response = _response(row)
             size = sum(len(text) for text in response.values() if isinstance(text, str))

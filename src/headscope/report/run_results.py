@@ -2,7 +2,6 @@
 order.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,8 +22,9 @@ from headscope.results.table import Row
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.coverage import Coverage, coverage
-from headscope.runs.directory import Finished, Record, RunDirectory
-from headscope.storage import Result
+from headscope.runs.directory import RunDirectory
+from headscope.runs.records import Finished, Record
+from headscope.storage import Result, check_keys, parse_object
 
 R = TypeVar("R", bound=Result)
 
@@ -50,12 +50,13 @@ class RunResults:
     def study(self) -> dict[str, Json]:
         """The resolved study."""
         study: dict[str, Json] = self.lock["study"]
+        check_keys(study, ("name", "variants", "discover"), f"the study in {self.run.lock_file}")
         return study
 
     @property
     def provenance(self) -> dict[str, Json]:
         """Versions, commit and machine; empty for a run that recorded none."""
-        provenance: dict[str, Json] = self.lock.get("provenance", {})
+        provenance: dict[str, Json] = self.lock["provenance"]
         return provenance
 
     @cached_property
@@ -181,6 +182,11 @@ def label_columns(unit: Record, *names: str) -> Row:
 
 
 def _training_log(record: Record) -> Log:
-    path = record.folder / "log.jsonl"
-    lines = path.read_text(encoding="utf-8").split("\n") if path.is_file() else []
-    return tuple(json.loads(line) for line in lines if line)
+    path = record.file("log.jsonl")
+    lines = path.read_bytes().split(b"\n") if path.is_file() else []
+    entries = []
+    for number, line in enumerate(lines, start=1):
+        if line:
+            entries.append(parse_object(line, f"line {number} of {path}"))
+            check_keys(entries[-1], ("step",), f"line {number} of {path}")
+    return tuple(entries)

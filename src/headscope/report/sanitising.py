@@ -1,5 +1,5 @@
-"""Sanitising of untrusted text: what a terminal or the page may print, JSON that cannot end its script element, and the
-page's Content-Security-Policy.
+"""Sanitising of untrusted text for the page: JSON that cannot end its script element, and the page's
+Content-Security-Policy.
 
 Model text reaches the page only as JSON in ``<script type="application/json">`` and is shown through text nodes.
 """
@@ -7,21 +7,9 @@ Model text reaches the page only as JSON in ``<script type="application/json">``
 import base64
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 
 _MARKUP = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"})
-_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_SURROGATES = re.compile("[\ud800-\udfff]")
-
-
-def plain_text(text: str) -> str:
-    """Return the text without terminal control characters (tab and line feed stay); a lone surrogate becomes U+FFFD.
-
-    CR LF becomes LF first, so Windows line ends survive. Of an ANSI sequence only the escape character goes:
-    what a model wrote after it stays readable.
-    """
-    return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", text.replace("\r\n", "\n")))
 
 
 def script_json(value: object) -> str:

@@ -22,7 +22,7 @@ class Circuit(Result):
     edges: bool [F, B], true for edges in the circuit.
     settings: how it was selected (rule and size) and what it was selected from: plain JSON values.
 
-    Raises InputError where the shape does not fit the graph or an edge is not one of the graph's.
+    Raises InputError if the shape does not fit the graph or an edge is not one of the graph's.
     """
 
     kind: ClassVar[str] = "circuit"
@@ -61,8 +61,9 @@ class Circuit(Result):
         return display.head_map(f"{self!r}; shaded by edges out", edges)
 
     def per_query(self) -> "Circuit":
-        """The same circuit with a k and a v input for every query head: an edge into a group's input becomes one into
-        each of its copies. A circuit that is not grouped is returned as it is.
+        """Return the circuit with a k and a v input for every query head; one that is not grouped is returned as it is.
+
+        An edge into a group's input becomes one into each of its copies.
         """
         return replace(self, graph=self.graph.per_query, edges=self.graph.unfold(self.edges))
 
@@ -73,7 +74,7 @@ class Circuit(Result):
 
     @classmethod
     def load(cls, folder: str | Path) -> "Circuit":
-        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
         description, arrays = storage.load(folder, "circuit", cls.schema, keys=("graph", "settings"), arrays=("edges",))
         return cls(
             Graph.from_dict(description["graph"], f"circuit.json in {folder}"), arrays["edges"], description["settings"]
@@ -81,7 +82,7 @@ class Circuit(Result):
 
     @property
     def _d_model(self) -> int:
-        """The model's width, of the scores the circuit was selected from; 0 where unknown."""
+        """The width of the model whose scores the circuit was selected from; 0 if unknown."""
         return int(self.settings.get("d_model") or self.settings.get("scores", {}).get("d_model") or 0)
 
     def to_eap_json(self, path: str | Path, scores: Float[np.ndarray, "F B"] | None = None) -> None:
@@ -96,7 +97,7 @@ class Circuit(Result):
     def from_eap_json(cls, path: str | Path) -> "Circuit":
         """Read EAP-IG's graph JSON; edges it does not list are not in the circuit.
 
-        Raises InputError where it is absent, damaged, or names an edge that is not its graph's.
+        Raises InputError if it is absent, damaged, or names an edge that is not its graph's.
         """
         graph, edges, _, d_model = eap_json.read(path)
         return cls(graph, edges, {"from": Path(path).name, "d_model": d_model})

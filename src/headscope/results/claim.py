@@ -1,4 +1,4 @@
-"""A claim's verdict: what was asked, each part's estimate against its bound, and the reading with its reason."""
+"""A claim's verdict: its question, each part's estimate against its bound, and the reading with its reason."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,9 +15,9 @@ OPEN = "open"
 class Part:
     """One estimate against a bound that was fixed before the run.
 
-    subject: the recipe, task or operator it is about. statistic: what was estimated, in words.
-    side: ``>`` or ``<``: on which side of ``bound`` the interval must lie. null: the same statistic where nothing
-        happened, for reading beside it; None where the bound is the null.
+    subject: a recipe, a task or an operator. statistic: what was estimated, in words.
+    side: ``>`` or ``<``: on which side of ``bound`` the interval must lie. null: the same statistic if
+        nothing happened, to be read next to it; None if the bound is the null.
     state: ``holds``, ``fails`` or ``open``; reason: one sentence with the numbers.
     """
 
@@ -48,7 +48,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claims(JsonResult):
-    """All claims asked of one study, C1 first; they stand beside the units they were judged on."""
+    """All claims asked of one study, C1 first; they stand next to the units they were judged on."""
 
     kind: ClassVar[str] = "claims"
     file: ClassVar[str] = "claims.json"

@@ -48,7 +48,7 @@ def to_json(value: object) -> Json:
 def from_json(kind: type[T], data: Json, origin: str) -> T:
     """Return the ``kind`` that ``to_json`` made ``data`` from; fields that are absent take their default.
 
-    Keys that are no field are left aside: older versions wrote more beside the fields. ``origin`` names the file in
+    Keys that are no field are left aside: older versions wrote more than the fields. ``origin`` names the file in
     the message. Raises InputError if a field without a default is missing or its value is not of its type.
     """
     if not isinstance(data, Mapping):
@@ -77,7 +77,7 @@ def _decode(hint: Json, value: Json, origin: str) -> Json:
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
         return _decode_array(hint, value, origin)
     if hint is HeadSet:
-        return HeadSet.of(value)
+        return HeadSet.of(_decode_sequence(list, (str,), value, origin))
     if hint is float:
         return _decode_float(value, origin)
     if dataclasses.is_dataclass(hint):
@@ -85,6 +85,8 @@ def _decode(hint: Json, value: Json, origin: str) -> Json:
     if outer in (tuple, list) and members:
         return _decode_sequence(outer, members, value, origin)
     if isinstance(outer, type) and issubclass(outer, Mapping) and members:
+        if not isinstance(value, Mapping):
+            raise InputError(f"{origin} is {_short(value)}; an object is needed")
         key, inner = members
         return {key(name): _decode(inner, item, f"{name} in {origin}") for name, item in value.items()}
     if hint in (str, int, bool) and type(value) is not hint:
@@ -127,6 +129,8 @@ def _decode_sequence(outer: Json, members: tuple[Json, ...], value: Json, origin
     if outer is list or members[-1] is Ellipsis:
         inner = members[0]
         return outer(_decode(inner, item, f"{index} in {origin}") for index, item in enumerate(value))
+    if len(value) != len(members):
+        raise InputError(f"{origin} has {len(value)} elements; {len(members)} are needed")
     return tuple(_decode(inner, item, origin) for inner, item in zip(members, value, strict=True))
 
 

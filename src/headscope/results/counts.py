@@ -25,8 +25,8 @@ class Counts:
 class HeadEstimates:
     """One estimate per head.
 
-    value, low, high: [layer, head], same unit; low and high are NaN where nothing was resampled.
-    p_value: two-sided, of the hypothesis that the value is 0; None where none was tested.
+    value, low, high: [layer, head], same unit; low and high are NaN if nothing was resampled.
+    p_value: two-sided, of the hypothesis that the value is 0; None if none was tested.
     """
 
     value: Float[np.ndarray, "layer head"]
@@ -44,7 +44,7 @@ class HeadEstimates:
 class LayerProfile:
     """Numbers of heads by status (``COUNTED``) in each layer.
 
-    value, low, high: as observed, with intervals over pairs (NaN where nothing was resampled). null: of base against
+    value, low, high: as observed, with intervals over pairs (NaN if nothing was resampled). null: of base against
     itself. excess, excess_low, excess_high: value − null.
     """
 
@@ -59,7 +59,7 @@ class LayerProfile:
 
 @dataclass(frozen=True, eq=False)
 class EdgeChange:
-    """Edges kept, born (``counts.new``) and lost, by the method for heads, with the test-retest null beside them.
+    """Edges kept, born (``counts.new``) and lost, by the method for heads, next to their test-retest null.
 
     born, lost: names, the edges of largest mean |score| first (in post, in base). The status of an edge that is in no
     resample's circuit of either model is absent.

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 class Coupling:
     """Rank correlation of two differenced series, lag by lag, over all seeds.
 
-    lags: in checkpoints; positive where the heads come after the reward.
+    lags: in checkpoints; positive if the heads come after the reward.
     correlation: Spearman's, pooled over seeds; low, high: 95 % (Bonett and Wright 2000); NaN below 4 points.
     p_value: one-sided (positive), against rewards with randomised phases. after_p: of the largest correlation over the
         lags from 0 on, against the same largest one of randomised rewards.

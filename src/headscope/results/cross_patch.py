@@ -19,10 +19,10 @@ class CrossPatch(Result):
 
     gap: float32 [pair], KL(source ‖ into) in nats, the mean over the evaluated positions.
     closed: float32 [pair, layer, head], the gap less what is left of it when ``into`` runs with that head's output from
-        ``source``: positive where the head carries the source's behaviour, ``gap`` where it carries all of it.
+        ``source``: positive if the head carries the source's behaviour, ``gap`` if it carries all of it.
     seconds: wall time. settings: the models' names and commits, pairs digest: plain JSON values.
 
-    Raises InputError where a number is not finite, naming the first layer it is found in.
+    Raises InputError if a number is not finite, naming the first layer it is found in.
     """
 
     kind: ClassVar[str] = "cross_patch"
@@ -40,7 +40,7 @@ class CrossPatch(Result):
 
     @property
     def share(self) -> Float[np.ndarray, "layer head"]:
-        """Mean of ``closed`` over mean of ``gap``; shares of several heads need not add up. NaN without a gap."""
+        """Mean of ``closed`` / mean of ``gap``; shares of several heads need not add up. NaN without a gap."""
         gap = float(self.gap.mean(dtype=np.float64))
         closed: Float[np.ndarray, "layer head"] = self.closed.mean(axis=0, dtype=np.float64)
         return closed / gap if gap else np.full_like(closed, np.nan)
@@ -60,7 +60,7 @@ class CrossPatch(Result):
 
     @classmethod
     def load(cls, folder: str | Path) -> "CrossPatch":
-        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
         description, arrays = storage.load(
             folder, "cross_patch", cls.schema, keys=("seconds", "settings"), arrays=("gap", "closed")
         )

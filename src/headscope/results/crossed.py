@@ -61,6 +61,6 @@ class Crossed(JsonResult):
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
 
-    def changed(self, effect: str, q: float = 0.05) -> HeadSet:
-        """Heads with this effect; a share ``q`` of false ones is expected among all that are called so, at most."""
+    def changed_heads(self, effect: str, q: float = 0.05) -> HeadSet:
+        """Return the heads with this effect; among all such heads a share of at most ``q`` is expected to be false."""
         return HeadSet.from_grid(self.q_value[list(EFFECTS).index(effect)] <= q)

@@ -1,6 +1,4 @@
-"""How results show themselves: as a line in a terminal; in a notebook as that line above a map of the heads, without
-scripts.
-"""
+"""Results in a terminal, as one line, and in a notebook, as that line above a map of the heads, without scripts."""
 
 from collections.abc import Mapping
 from html import escape

@@ -76,12 +76,10 @@ class Dynamics:
 
 @dataclass(frozen=True, slots=True)
 class RewardCount:
-    """Reward and head counts at one checkpoint, for reading side by side (an overlay of the two is not a
-    test).
+    """Reward and head counts at one checkpoint, to be read side by side; an overlay of the two is not a test.
 
-    reward, reward_sd: mean and standard deviation of the rewards logged since the checkpoint before; NaN
-        where there are none.
-    logged: how many rewards that was.
+    reward, reward_sd: mean and standard deviation of the rewards logged since the checkpoint before; NaN without any.
+    logged: number of these rewards.
     """
 
     step: int

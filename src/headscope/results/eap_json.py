@@ -29,7 +29,7 @@ def write(
 ) -> None:
     """Write all real edges with whether they are in the circuit and their score.
 
-    d_model: EAP-IG asks for it, to size masks of single neurons, which headscope has none of; 0 where unknown.
+    d_model: EAP-IG asks for it, to size masks of single neurons, which headscope has none of; 0 if unknown.
     Raises InputError for a grouped graph: EAP-IG has one k and v input per query head.
     """
     if graph.kv_heads is not None:
@@ -41,7 +41,7 @@ def write(
     is_written = dict(zip(graph.sources, writing, strict=True)) | {"logits": True}
     rows, columns = np.nonzero(graph.real)
     values = zip(scores[rows, columns].tolist(), edges[rows, columns].tolist(), strict=True)
-    named = {
+    listed = {
         f"{graph.sources[row]}->{graph.destinations[column]}": {"score": score, "in_graph": in_graph}
         for row, column, (score, in_graph) in zip(rows.tolist(), columns.tolist(), values, strict=True)
     }
@@ -53,16 +53,16 @@ def write(
             "d_model": d_model,
         },
         "nodes": {name: {"in_graph": in_graph} for name, in_graph in is_written.items()},
-        "edges": named,
+        "edges": listed,
     }
     with replacing(Path(path)) as partial:
         partial.write_text(json.dumps(content) + "\n", encoding="utf-8")
 
 
 def read(path: str | Path) -> tuple[Graph, Bool[np.ndarray, "F B"], Float[np.ndarray, "F B"], int]:
-    """The graph, the edges in the circuit, the scores (NaN where the file has none) and d_model (0 where unknown).
+    """Read the graph, the edges in the circuit, the scores (NaN if the file has none) and d_model (0 if unknown).
 
-    Raises InputError where the file is absent, damaged or no such graph, names an edge that is not the graph's, or
+    Raises InputError if the file is absent, damaged or no such graph, names an edge that is not the graph's, or
     leaves out single neurons, which headscope cannot.
     """
     data = read_object(path, "EAP-IG graph")

@@ -1,4 +1,4 @@
-"""Edge scores: what attribution returns and everything later is arithmetic on."""
+"""Edge scores: the result of attribution, on which everything later is arithmetic."""
 
 import math
 from dataclasses import asdict, dataclass, field, replace
@@ -24,18 +24,17 @@ class EdgeScores(Result):
 
     graph: names, order and real edges; F sources, B destinations.
     edges: float32 [F, B], mean over pairs of the signed score; positive when corrupting the edge raises the
-        metric. 0 where ``graph.real`` is false.
+        metric. 0 if ``graph.real`` is false.
     edges_abs: float32 [F, B], mean over pairs of |score|; in a grouped graph, of the |sum over a group's copies|.
     pair_heads: float32 [pair, layer, head], per pair the sum of |score| over a head's outgoing edges.
     pair_edges: float32 [pair, F, B] signed, or None when not kept.
     residual: completeness, |Σ_v score(input→v) − (L(corrupt) − L(clean))| / |L(corrupt) − L(clean)|, of the
-        means; NaN where unknown (scores read from EAP-IG's JSON).
+        means; NaN if unknown (scores read from EAP-IG's JSON).
     seconds: wall time of the attribution; NaN in a run directory, where the unit's record keeps it.
     settings: method, rule, nodes, metric, positions, kv, model name and commit, pairs digest: plain JSON
         values.
 
-    Raises InputError where a shape does not fit the graph or a score is not a number, naming the first layer
-    it is found in.
+    Raises InputError if a shape does not fit the graph, or a score is not a number, naming the first such layer.
     """
 
     kind: ClassVar[str] = "scores"
@@ -62,11 +61,11 @@ class EdgeScores(Result):
             node = self.destinations[column].split("<")[0]
             raise InputError(f"edge scores are not finite, first at the input of {node}; check weights and dtype there")
 
-    def _check_shape(self, what: str, array: "np.ndarray[Any, np.dtype[Any]]", needed: tuple[int, ...]) -> None:
-        """The last axes are those of the graph; before them, the pairs."""
+    def _check_shape(self, title: str, array: "np.ndarray[Any, np.dtype[Any]]", needed: tuple[int, ...]) -> None:
+        """Raise InputError unless the last axes are those of the graph; before them come the pairs."""
         if array.shape[-len(needed) :] != needed or array.dtype.kind != "f":
             actual = f"shape {array.shape} of {array.dtype}"
-            raise InputError(f"{what} have {actual}; a graph of {self.graph} needs {needed} of float")
+            raise InputError(f"{title} have {actual}; a graph of {self.graph} needs {needed} of float")
 
     @property
     def sources(self) -> list[str]:
@@ -86,7 +85,7 @@ class EdgeScores(Result):
         return np.asarray(self.graph.head_grid(self.edges_abs.sum(axis=1)))
 
     def top_heads(self, count: int = 8) -> list[HeadId]:
-        """The ``count`` heads of largest importance, largest first."""
+        """Return the ``count`` heads of largest importance, largest first."""
         return top_heads(self.head_importance, count)
 
     def __repr__(self) -> str:
@@ -112,10 +111,10 @@ class EdgeScores(Result):
     def _repr_html_(self) -> str:
         return display.head_map(repr(self), self.head_importance)
 
-    def grouped(self, kv_heads: int) -> "EdgeScores":
-        """The scores ``kv="group"`` would have given, by arithmetic: k and v summed per key/value head, pair by pair.
+    def per_group(self, kv_heads: int) -> "EdgeScores":
+        """Return the scores that ``kv="group"`` would have given: k and v summed per key/value head, pair by pair.
 
-        Raises InputError where no per-pair edges were kept (|score| is taken per pair, after summing), the scores
+        Raises InputError if no per-pair edges were kept (|score| is taken per pair, after summing), the scores
         are grouped already, or ``kv_heads`` does not divide the number of heads.
         """
         if self.pair_edges is None or self.graph.kv_heads is not None:
@@ -147,7 +146,7 @@ class EdgeScores(Result):
 
     @classmethod
     def load(cls, folder: str | Path) -> "EdgeScores":
-        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
         keys = ("graph", "residual", "seconds", "settings")
         description, arrays = storage.load(folder, "scores", cls.schema, keys=keys, arrays=_ARRAYS)
         return cls(
@@ -171,10 +170,10 @@ class EdgeScores(Result):
 
     @classmethod
     def from_eap_json(cls, path: str | Path) -> "EdgeScores":
-        """Scores from EAP-IG's graph JSON, which holds one signed mean per edge and no pairs.
+        """Read scores from EAP-IG's graph JSON, which holds one signed mean per edge and no pairs.
 
         So ``edges_abs`` is |signed mean| (a lower bound of the mean |score|), ``pair_heads`` is empty and
-        ``residual`` NaN. Raises InputError where the file is absent or damaged, or an edge has no score.
+        ``residual`` NaN. Raises InputError if the file is absent or damaged, or an edge has no score.
         """
         graph, _, scores, d_model = eap_json.read(path)
         unscored = np.argwhere(np.isnan(scores) & graph.real)

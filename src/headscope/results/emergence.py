@@ -1,4 +1,4 @@
-"""Emergence: which heads one model's circuit has that another's has not, with the null beside every count."""
+"""Emergence: which heads one model's circuit has that another's has not, with the null next to every count."""
 
 import math
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ CONTINGENT = 0.1
 
 
 class Status(IntEnum):
-    """What became of a head between base and post: the codes of ``Emergence.status``."""
+    """Fate of a head between base and post: the codes of ``Emergence.status``."""
 
     ABSENT = 0
     """absent in both"""
@@ -49,13 +49,13 @@ class Emergence(JsonResult):
     doubled: heads whose importance more than doubled (``comparison.doubled_heads``), whatever the circuit.
     doubled_null: those of base on fresh pairs; None without such.
     importance_change: post − base of each head's share of all |score| (method section 1 item 6, over all
-        edges: free of any threshold); positive where post relies on the head more.
+        edges: free of any threshold); positive if post relies on the head more.
     pairs: prompt pairs behind the observed counts.
     null_pairs: the pairs of each half. null_source: what is halved, base's pairs with ``fresh pairs`` (base scored
         again) or alone (``halves``, each then with half as many), or ``none`` (numbers NaN).
-    fraction: of real edges in a circuit. post_fraction: of the post-trained model's, where it differs (equal
+    fraction: of real edges in a circuit. post_fraction: of the post-trained model's, if it differs (equal
         faithfulness). tau: the least |score| of an edge in a circuit.
-    edges: edges kept, born and lost; None where no per-pair edges were kept.
+    edges: edges kept, born and lost; None if no per-pair edges were kept.
     layers: the counts layer by layer.
     base_importance: each head's share of all |score| in base.
     method: ``bootstrap`` (core heads) or ``paper`` (set difference of pooled circuits).
@@ -101,7 +101,7 @@ class Emergence(JsonResult):
         )
 
     def heads(self, status: Status) -> HeadSet:
-        """The heads of one status."""
+        """Return the heads of one status."""
         return HeadSet.from_grid(self.status == status)
 
     @property
@@ -130,19 +130,19 @@ class Emergence(JsonResult):
         return self.base_frequency >= self.core_from
 
     def __repr__(self) -> str:
-        named = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))
+        names = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))
         counts = f"{len(self.kept)} kept / {len(self.new)} new / {len(self.lost)} lost heads"
         null = f"new above null {self.excess.new} ({self.null_source})"
-        return display.line(self, counts, null, f"{self.pairs} pairs", f"circuits of {self.fraction:.1%}", named)
+        return display.line(self, counts, null, f"{self.pairs} pairs", f"circuits of {self.fraction:.1%}", names)
 
     def _repr_html_(self) -> str:
         change = self.importance_change.value
         return display.head_map(f"{self!r}; blue where post relies on the head more, orange where less", change)
 
     def json_notes(self) -> dict[str, dict[str, list[str]]]:
-        """Return what is written for people who read the file, and never read back: the head sets by name."""
-        named = {status.name.lower(): self.heads(status).names() for status in Status if status is not Status.ABSENT}
-        return {"heads": named}
+        """Return the head sets by name, which are written for people and never read back."""
+        names = {status.name.lower(): self.heads(status).names() for status in Status if status is not Status.ABSENT}
+        return {"heads": names}
 
 
 def status_grid(
@@ -152,7 +152,7 @@ def status_grid(
     core: float = CORE,
     contingent: float = CONTINGENT,
 ) -> "Int8[np.ndarray, '*grid']":
-    """``Status`` codes from two inclusion frequencies: core from ``core`` on, absent below ``contingent``."""
+    """Return ``Status`` codes of two inclusion frequencies: core from ``core`` on, absent below ``contingent``."""
     status = np.full(base.shape, Status.CONTINGENT, dtype=np.int8)
     status[(base < contingent) & (post < contingent)] = Status.ABSENT
     status[(base >= core) & (post >= core)] = Status.KEPT

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Estimate:
     """A point estimate with its interval.
 
-    value, low, high: same unit; NaN where undefined (n = 0).
+    value, low, high: same unit; NaN if undefined (n = 0).
     n: independent units behind it (problems, pairs, random sets): what was resampled, not rows.
     method: how the interval was made, in words a report can print ("Wilson 95 %", "problem bootstrap 95 %").
     seed: of the resampling; None for closed forms.

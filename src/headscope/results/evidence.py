@@ -1,4 +1,4 @@
-"""Evidence on a head set and a task, teacher-forced: many controls, every operator, and what else could explain it.
+"""Evidence on a head set and a task, teacher-forced: many controls, every operator, and other explanations.
 
 Losses are nats per token of responses the model itself wrote and that were correct; an effect is the loss with the
 intervention minus the loss without, so positive means that it hurts.
@@ -65,11 +65,11 @@ class DoseResponse:
 
 @dataclass(frozen=True)
 class Guard:
-    """The same heads, zeroed on another task, where nothing should happen.
+    """The same heads, zeroed on another task, on which nothing should happen.
 
     effect: nats per token there. specific: on-task effect − off-task effect; above 0, the task needs the set more.
     perplexity_before, perplexity_after: of the off-task responses. recall: change of pass@1 there, generated; None
-    where it was not.
+    if it was not.
     """
 
     task: str
@@ -92,14 +92,14 @@ class Repair:
 
 @dataclass(frozen=True, eq=False)
 class Evidence(JsonResult):
-    """What teacher forcing says of ``heads`` on ``task``.
+    """Result of teacher forcing ``heads`` on ``task``.
 
     texts: responses forced; dropped: problems without a correct one.
     operators: the effect of each. agreeing: how many are supported.
-    stands: at least three of the four operators agree; False where that cannot be any more; None where undecided.
+    stands: whether at least three of the four operators agree; None while that is undecided.
     reason: one sentence with the numbers it rests on.
     training: effect in the post-trained model − effect in the base model on the same texts (nats per token); above 0,
-        the heads matter more after training. training_pass: the same for pass@1, generated, where below 0 means so.
+        the heads matter more after training. training_pass: the same for pass@1, generated; below 0 means so.
     """
 
     kind: ClassVar[str] = "evidence"

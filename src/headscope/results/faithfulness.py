@@ -1,4 +1,4 @@
-"""Faithfulness: how much of a model's behaviour circuits alone carry."""
+"""Faithfulness: the share of a model's behaviour that circuits alone carry."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,13 +28,13 @@ class Faithfulness:
     """The metric of one circuit with every edge outside it patched, per pair.
 
     full: float32 [pair], the metric of the whole model on the clean text (0 for KL).
-    empty: float32 [pair], the metric with every edge patched: of the whole model on the corrupt text, where that is
+    empty: float32 [pair], the metric with every edge patched: of the whole model on the corrupt text, if that is
         what the edges carry.
     circuit: float32 [pair], the metric of the circuit.
     edges: number of edges in the circuit.
     settings: metric, patch, model, pairs digest: plain JSON values.
 
-    Raises InputError where a metric is not a number.
+    Raises InputError if a metric is not a number.
     """
 
     full: Float[np.ndarray, " pair"]
@@ -55,7 +55,7 @@ class Faithfulness:
         """(m(C) − m(∅)) / (m(full) − m(∅)) of the means over pairs: 0 like the patched text, 1 like the clean
         one.
 
-        NaN where both have the same mean metric.
+        NaN if both have the same mean metric.
         """
         means = (np.atleast_1d(values.mean()) for values in (self.circuit, self.full, self.empty))
         return float(_ratio(*means)[0])
@@ -73,12 +73,12 @@ class FaithfulnessCurve(Result):
 
     *Faithfulness* is f = (m(C) − m(∅)) / (m(full) − m(∅)), m being means over pairs. *CPR* and *CMD* are those of the
     MIB benchmark (Mueller et al., arXiv 2504.13151, and its ``evaluate_area_under_curve``): the trapezoid rule over the
-    fractions on a linear scale, of f and of |1 − f|, from the smallest fraction to 1. At fraction 1, where it is
+    fractions on a linear scale, of f and of |1 − f|, from the smallest fraction to 1. At fraction 1, if it is
     not among the sizes, f = 1: the whole graph is the model. On MIB's sizes (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50 and
     100 %) these are MIB's numbers: of a perfect circuit 0.999 and 0, because nothing is added below the smallest size.
     MIB too counts edges before pruning; it rounds their number down, ``select`` to the nearest.
 
-    Raises InputError where a metric is not a number or the fractions are not ascending within (0, 1].
+    Raises InputError if a metric is not a number or the fractions are not ascending within (0, 1].
     """
 
     kind: ClassVar[str] = "faithfulness curve"
@@ -108,12 +108,12 @@ class FaithfulnessCurve(Result):
         return len(self.fractions)
 
     def __getitem__(self, size: int) -> Faithfulness:
-        """The circuit of one size."""
+        """Return the faithfulness of the circuit of one size."""
         settings = self.settings | {"fraction": float(self.fractions[size])}
         return Faithfulness(self.full, self.empty, self.circuits[size], self.edges[size], settings)
 
     def take(self, fractions: "tuple[float, ...] | list[float]") -> "FaithfulnessCurve":
-        """The curve at some of its fractions. Raises InputError where it was not measured at one."""
+        """Return the curve at some of its fractions. Raises InputError if it was not measured at one."""
         size_of = {float(fraction): size for size, fraction in enumerate(self.fractions)}
         if missing := [fraction for fraction in fractions if fraction not in size_of]:
             raise InputError(f"found no circuit of fraction {missing[0]}; measured were {sorted(size_of)}")
@@ -130,7 +130,7 @@ class FaithfulnessCurve(Result):
 
     @classmethod
     def load(cls, folder: str | Path) -> "FaithfulnessCurve":
-        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
         description, arrays = storage.load(folder, "curve", cls.schema, keys=("edges", "settings"), arrays=_ARRAYS)
         return cls(
             **{name: arrays[name] for name in _ARRAYS},
@@ -139,21 +139,21 @@ class FaithfulnessCurve(Result):
         )
 
     def normalised(self, weights: Weights = None) -> Float[np.ndarray, " size"]:
-        """f of each size, of the means over pairs; ``weights`` (which add up to 1) weigh the pairs."""
+        """Return f of each size, of the means over pairs; ``weights``, which add up to 1, weigh the pairs."""
         shares = np.full(len(self.full), 1 / len(self.full)) if weights is None else weights
         return _ratio(self.circuits @ shares, self.full @ shares, self.empty @ shares)
 
     def cpr(self, weights: Weights = None) -> float:
-        """MIB's CPR of the means over pairs: higher is better."""
+        """Return MIB's CPR of the means over pairs: higher is better."""
         return float(self._area(self.normalised(weights)))
 
     def cmd(self, weights: Weights = None) -> float:
-        """MIB's CMD of the means over pairs: lower is better, 0 for a curve that is 1 everywhere."""
+        """Return MIB's CMD of the means over pairs: lower is better, 0 for a curve that is 1 everywhere."""
         return float(self._area(self.normalised(weights), from_one=True))
 
     @property
     def pair_normalised(self) -> Float[np.ndarray, "size pair"]:
-        """f of each pair by itself; NaN where clean and patched text have the same metric."""
+        """f of each pair by itself; NaN if clean and patched text have the same metric."""
         return _ratio(self.circuits, self.full, self.empty)
 
     @property
@@ -175,7 +175,7 @@ class FaithfulnessCurve(Result):
 
 
 def _ratio(circuits: Any, full: Any, empty: Any) -> Float[np.ndarray, "size *pair"]:
-    """(circuits − empty) / (full − empty) in float64, NaN where the last two are the same."""
+    """Return (circuits − empty) / (full − empty) in float64, NaN if the last two are the same."""
     span = np.asarray(full, dtype=np.float64) - empty
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio: np.ndarray = np.where(span == 0, np.nan, (circuits - empty) / span + 0.0)  # never −0
@@ -191,7 +191,7 @@ def _check_finite(**metrics: np.ndarray) -> None:
 
 @dataclass(frozen=True, eq=False)
 class FaithfulnessEstimates(JsonResult):
-    """A faithfulness curve of means with intervals over pairs; the curve per pair is kept beside it.
+    """A faithfulness curve of means with intervals over pairs; the curve per pair is kept next to it.
 
     metric: what was normalised.
     fractions: share of the graph's edges asked for, ascending.

@@ -10,6 +10,7 @@ would be read as query head 1's. An input of a group is an input of each of its 
 the query heads j·H/K … (j + 1)·H/K − 1.
 """
 
+import dataclasses
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Int, Num, Shaped
 
 from headscope.errors import InputError
+from headscope.results.codec import from_json
 
 PORTS = ("q", "k", "v")
 
@@ -28,10 +30,10 @@ class Graph:
 
     parallel: attention and MLP of a layer read the same residual stream (GPT-NeoX), so no edge runs from a layer's
         heads to its own MLP.
-    kv_heads: key/value heads K of a grouped graph; None where every query head has its own k and v input. With K
+    kv_heads: key/value heads K of a grouped graph; None if every query head has its own k and v input. With K
         equal to H the two are one, and None is kept.
 
-    Raises InputError where K does not divide H.
+    Raises InputError if K does not divide H.
     """
 
     layers: int
@@ -54,12 +56,12 @@ class Graph:
 
     @classmethod
     def from_dict(cls, fields: Any, origin: str) -> "Graph":
-        """The graph a file describes; InputError names ``origin`` where its fields are not a graph's."""
-        names = {"layers", "heads", "parallel", "kv_heads"}
+        """Return the graph a file describes. Raises InputError, naming ``origin``, if its fields are not a graph's."""
         counts = [fields.get(name) for name in ("layers", "heads")] if isinstance(fields, dict) else [None]
-        if not all(type(count) is int and count > 0 for count in counts) or not fields.keys() <= names:
+        is_known = isinstance(fields, dict) and fields.keys() <= {field.name for field in dataclasses.fields(cls)}
+        if not is_known or not all(type(count) is int and count > 0 for count in counts):
             raise InputError(f"{origin} describes its graph as {fields!r}; layers and heads above 0 are needed")
-        return cls(**fields)
+        return from_json(cls, fields, f"the graph in {origin}")
 
     @property
     def per_query(self) -> "Graph":
@@ -84,7 +86,7 @@ class Graph:
         return [*names, "logits"]
 
     def readers(self, port: str) -> int:
-        """How many inputs of that port a layer has: H, or K for the k and v of a grouped graph."""
+        """Return how many inputs of that port a layer has: H, or K for the k and v of a grouped graph."""
         return self.heads if port == "q" or self.kv_heads is None else self.kv_heads
 
     @property
@@ -93,27 +95,28 @@ class Graph:
         return sum(self.readers(port) for port in PORTS)
 
     def head_source(self, layer: int, head: int = 0) -> int:
-        """Row of a head's output; ``head=0`` is the first row of the layer."""
+        """Return the row of a head's output; ``head=0`` is the first row of the layer."""
         return 1 + layer * (self.heads + 1) + head
 
     def mlp_source(self, layer: int) -> int:
-        """Row of a layer's MLP output."""
+        """Return the row of a layer's MLP output."""
         return self.head_source(layer, self.heads)
 
     def port(self, layer: int, port: str, head: int = 0) -> int:
-        """Column of a head's q, k or v input (a key/value head's k or v in a grouped graph); ``head=0`` is the first
-        of that port's block of ``readers(port)`` columns.
+        """Return the column of a head's q, k or v input (a key/value head's k or v in a grouped graph).
+
+        ``head=0`` is the first of that port's block of ``readers(port)`` columns.
         """
         before = sum(self.readers(earlier) for earlier in PORTS[: PORTS.index(port)])
         return layer * (self.attention_inputs + 1) + before + head
 
     def mlp_destination(self, layer: int) -> int:
-        """Column of a layer's MLP input."""
+        """Return the column of a layer's MLP input."""
         return layer * (self.attention_inputs + 1) + self.attention_inputs
 
     @cached_property
     def source_depth(self) -> "Int[np.ndarray, 'F']":
-        """How many half-layers precede each source's write: 0 for the input, 2l + 1 for heads, 2l + 2 for MLPs."""
+        """Number of half-layers before each source's write: 0 for the input, 2l + 1 for heads, 2l + 2 for MLPs."""
         depth = np.zeros(len(self.sources), dtype=np.int64)
         for layer in range(self.layers):
             depth[self.head_source(layer) : self.mlp_source(layer)] = 2 * layer + 1
@@ -133,7 +136,7 @@ class Graph:
 
     @cached_property
     def real(self) -> "Bool[np.ndarray, 'F B']":
-        """True where the source writes before the destination reads."""
+        """True if the source writes before the destination reads."""
         return self.source_depth[:, None] <= self.destination_depth[None, :]
 
     @cached_property
@@ -158,7 +161,7 @@ class Graph:
         return np.append(columns.ravel(), len(self.destinations) - 1)
 
     def fold(self, scores: "Num[np.ndarray, '*batch F B_query']") -> "Num[np.ndarray, '*batch F B']":
-        """Signed scores of ``per_query`` as this graph's: k and v summed over the query heads of a group.
+        """Return signed scores of ``per_query`` as this graph's: k and v summed over the query heads of a group.
 
         The group's input is one vector that all its query heads read, so corrupting it corrupts every copy: the
         effects add, and |score| is taken of the sum. Fold per pair, then average.
@@ -170,12 +173,13 @@ class Graph:
         return folded
 
     def unfold(self, values: "Shaped[np.ndarray, '*batch F B']") -> "Shaped[np.ndarray, '*batch F B_query']":
-        """Masks (or scores) of this graph as ``per_query``'s [..., F, B_query]: a group's repeated for each of its
-        query heads. This is the mask to patch with: all copies of a group's input are kept or replaced together.
+        """Return masks (or scores) of this graph as ``per_query``'s: a group's repeated for each of its query heads.
+
+        This is the mask to patch with: all copies of a group's input are kept or replaced together.
         """
         return values if self.kv_heads is None else values[..., self.column]
 
     def head_grid(self, values: "np.ndarray[Any, np.dtype[Any]]") -> "np.ndarray[Any, np.dtype[Any]]":
-        """Per-source values [..., F] as [..., layer, head], leaving input and MLPs out."""
+        """Return per-source values [..., F] as [..., layer, head], leaving input and MLPs out."""
         grid = values[..., 1:].reshape(*values.shape[:-1], self.layers, self.heads + 1)
         return grid[..., : self.heads]

@@ -1,4 +1,4 @@
-"""Head scores: what replacing each head's output does, measured for real."""
+"""Head scores: the effect of replacing each head's output, measured by patching."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,11 +18,11 @@ from headscope.storage import Result
 class HeadScores(Result):
     """The change of a metric when a head's whole output is replaced, everything after it recomputed.
 
-    pair_heads: float32 [pair, layer, head]; positive where replacing the head raises the metric (the loss).
+    pair_heads: float32 [pair, layer, head]; positive if replacing the head raises the metric (the loss).
     seconds: wall time of the measurement.
     settings: method, metric, model name and commit, pairs digest: plain JSON values.
 
-    Raises InputError where a score is not a number, naming the first layer it is found in.
+    Raises InputError if a score is not a number, naming the first layer it is found in.
     """
 
     kind: ClassVar[str] = "head_scores"
@@ -44,7 +44,7 @@ class HeadScores(Result):
         return mean
 
     def top_heads(self, count: int = 8) -> list[HeadId]:
-        """The ``count`` heads of largest mean effect, up or down, largest first."""
+        """Return the ``count`` heads of largest mean effect, up or down, largest first."""
         return top_heads(self.mean, count)
 
     def __repr__(self) -> str:
@@ -65,7 +65,7 @@ class HeadScores(Result):
 
     @classmethod
     def load(cls, folder: str | Path) -> "HeadScores":
-        """Read what ``save`` wrote. Raises InputError where it is absent, damaged or made by a newer schema."""
+        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
         keys, names = ("seconds", "settings"), ("pair_heads",)
         description, arrays = storage.load(folder, "heads", cls.schema, keys=keys, arrays=names)
         return cls(arrays["pair_heads"], description["seconds"], description["settings"])

@@ -1,4 +1,4 @@
-"""Head sets: which heads an ablation removes, and the random sets it is held against."""
+"""Head sets: the heads an ablation removes, and the random sets it is compared with."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,7 +24,7 @@ class ControlledHeads(JsonResult):
     importance_controls: tuple[HeadSet, ...]
     shape: tuple[int, int]
 
-    def numbered(self, control: int | None) -> HeadSet | None:
+    def head_set(self, control: int | None) -> HeadSet | None:
         """Return the heads themselves, or a layer-matched control; None if there is no such set."""
         if control is None:
             return self.heads

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from headscope.errors import InputError
 from headscope.results.result import JsonResult
 from headscope.storage import Result, read_object
 
@@ -35,5 +36,11 @@ def load_result(kind: type[R], folder: Path) -> R | NotRun:
     if name is not None and (folder / name).exists():
         data = read_object(folder / name)
         if data.get("empty") is True:
-            return NotRun(str(data["reason"]))
-    return kind.load(folder)
+            return NotRun(str(data.get("reason", "")))
+    try:
+        return kind.load(folder)
+    except InputError:
+        raise
+    # Parts of another type, missing keys, lengths that do not fit: whatever code meets first in an odd file.
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
+        raise InputError(f"the {kind.kind} in {folder} cannot be read: {type(error).__name__}: {error}") from error

@@ -1,4 +1,4 @@
-"""How numbers are written for readers: rounded, with their interval, and a dash if nothing is known."""
+"""Numbers as readers see them: rounded, with their interval, and a dash if nothing is known."""
 
 import math
 

@@ -13,7 +13,7 @@ from headscope.results.result import JsonResult
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Jaccard of two head sets, beside that of random sets of the same sizes (in each layer, where ``by_layer``).
+    """Jaccard of two head sets, next to that of random sets of the same sizes (in each layer, if ``by_layer``).
 
     jaccard: shared / in either; NaN for two empty sets. chance: its mean over random sets. chance_low, chance_high:
     95 % of them. p_value: share of random sets that overlap at least as much.
@@ -35,8 +35,9 @@ class Overlap:
 class Likeness:
     """Core heads of two variants' final circuits, and all their heads' ranks.
 
-    equal: what the two circuits have alike, ``fraction`` of real edges or ``faithfulness``. fractions: of real edges,
-    of the first and of the second. ranks: Spearman's correlation of importances over all heads.
+    equal: the measure in which the two circuits are alike, ``fraction`` of real edges or ``faithfulness``.
+    fractions: of real edges, of the first and of the second.
+    ranks: Spearman's correlation of importances over all heads.
     """
 
     first: str
@@ -51,7 +52,7 @@ class Likeness:
 class EffectMap(JsonResult):
     """The effects E of every variant, and how alike their final circuits are.
 
-    effects: by variant, E = (I_post − I_base) / (I_post + I_base) at each checkpoint, in [−1, 1]; positive where the
+    effects: by variant, E = (I_post − I_base) / (I_post + I_base) at each checkpoint, in [−1, 1]; positive if the
     variant relies on the head more. faithfulness: of the circuits of equal faithfulness.
     """
 
@@ -65,7 +66,7 @@ class EffectMap(JsonResult):
 
     @classmethod
     def from_dict(cls, data: Json, origin: str = "") -> "EffectMap":
-        """See ``JsonResult``; version 1 kept each variant's mean over checkpoints beside the effects."""
+        """See ``JsonResult``; version 1 also kept each variant's mean over checkpoints."""
         if data.get("schema_version") == 1:
             data = data | {"effects": {name: grids["checkpoints"] for name, grids in data["effects"].items()}}
         return super().from_dict(data, origin)

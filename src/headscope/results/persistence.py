@@ -13,7 +13,7 @@ class Persistence:
     turnover: heads that change between two checkpoints / heads emergent at either.
     remaining: share of the heads ever established that are there at the last checkpoint.
     half_life: training steps after which half the spells have ended (Kaplan–Meier, spells that last to the end are
-        censored); infinite where more than half outlast the run.
+        censored); infinite if more than half outlast the run.
     heads: ever established. checkpoints: of the run.
     """
 

@@ -15,11 +15,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow.lib
 from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
 from headscope.results import display
-from headscope.storage import Result, check_keys, check_schema, described, read_object
+from headscope.storage import Result, check_keys, check_schema, read_object, replacing_described
 
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
 FINISHES = ("stop", "length")
@@ -39,7 +40,7 @@ COLUMNS = {
     "end": "int64",
 }
 ABSENT: dict[str, Any] = {"kind": "", "token_ids": (), "end": -1}
-"""What stands in these columns where a table does not have them: schema version 1 had none of them, 2 no ``end``."""
+"""Values of these columns in a table without them: schema version 1 had none of them, 2 no ``end``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +53,7 @@ class Samples(Result):
         finish: "stop" | "length"; verdict: one of VERDICTS; answer: what was read from it, "" for nothing;
         gold: the accepted answer, several separated by newlines; kind: how the answer is checked, "" for unknown;
         token_ids: int32 ids of the response as it was generated (decoding and encoding again is not the identity),
-        empty where they were not kept; end: id of the stop token after them, -1 for none or unknown.
+        empty if they were not kept; end: id of the stop token after them, -1 for none or unknown.
     settings: sampling and chat settings: plain JSON values.
 
     Raises InputError for a missing column, a value outside VERDICTS or FINISHES, an empty table, or problems
@@ -68,7 +69,7 @@ class Samples(Result):
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "table", _ordered(_typed(self.table)))
+        object.__setattr__(self, "table", _sort_rows(_set_types(self.table)))
 
     @classmethod
     def from_records(
@@ -79,7 +80,7 @@ class Samples(Result):
         task: str,
         settings: dict[str, Any] | None = None,
     ) -> "Samples":
-        """From one dict per response with the keys of COLUMNS; those in ABSENT may be left out."""
+        """Return the samples of one dict per response with the keys of COLUMNS; those in ABSENT may be left out."""
         rows = [{**ABSENT, **row} for row in records]
         table = pd.DataFrame({name: pd.Series([row[name] for row in rows], dtype=object) for name in COLUMNS})
         return cls(table, model, task, settings or {})
@@ -114,7 +115,7 @@ class Samples(Result):
 
     @property
     def correct(self) -> "Bool[np.ndarray, 'problem sample']":
-        """True where the verdict is "correct"."""
+        """True if the verdict is "correct"."""
         return self._matrix((self.table["verdict"] == "correct").to_numpy(dtype=bool))
 
     @property
@@ -124,19 +125,12 @@ class Samples(Result):
 
     @property
     def first_correct(self) -> "Bool[np.ndarray, 'problem']":
-        """Whether the first sample of each problem is correct: one answer per problem, as McNemar's test wants."""
+        """True if the first sample of a problem is correct: one answer per problem, as McNemar's test wants."""
         return np.ascontiguousarray(self.correct[:, 0])
 
     def rates(self) -> dict[str, float]:
-        """The share of all responses with each verdict, in [0, 1]; they sum to one."""
+        """Return the share of all responses with each verdict, in [0, 1]; they sum to one."""
         return {verdict: float((self.table["verdict"] == verdict).mean()) for verdict in VERDICTS}
-
-    def of_group(self, group: str) -> "Samples":
-        """The problems of one group (a tier); InputError where there are none."""
-        part = self.table[self.table["group"] == group]
-        if part.empty:
-            raise InputError(f"task {self.task!r} has no group {group!r}, only {sorted(set(self.groups))}")
-        return Samples(part, self.model, self.task, self.settings)
 
     def save(self, directory: Path | str) -> None:
         """Write ``samples.parquet`` and ``samples.json`` into ``directory`` (made if absent)."""
@@ -148,40 +142,50 @@ class Samples(Result):
             "task": self.task,
             "settings": self.settings,
         }
-        with described(folder / "samples.parquet", json.dumps(head, indent=1, allow_nan=False)) as partial:
+        with replacing_described(folder / "samples.parquet", json.dumps(head, indent=1, allow_nan=False)) as partial:
             self.table.to_parquet(partial, index=False)
 
     @classmethod
     def load(cls, directory: Path | str) -> "Samples":
-        """Read what ``save`` wrote; InputError where it is missing, damaged or of a newer schema."""
+        """Read what ``save`` wrote. Raises InputError if it is missing, damaged or of a newer schema."""
         folder = Path(directory)
         head = read_object(folder / "samples.json", "samples")
         check_schema(head, str(folder / "samples.json"), cls.schema)
         check_keys(head, ("model", "task", "settings"), folder / "samples.json")
-        if not (folder / "samples.parquet").is_file():
-            raise InputError(f"samples.parquet is missing beside its JSON in {folder}")
-        return cls(pd.read_parquet(folder / "samples.parquet"), head["model"], head["task"], head["settings"])
+        path = folder / "samples.parquet"
+        if not path.is_file():
+            raise InputError(f"{path.name} is missing next to its JSON in {folder}")
+        try:
+            return cls(pd.read_parquet(path), head["model"], head["task"], head["settings"])
+        except InputError:
+            raise
+        # Damaged pages raise OSError, damaged counts ArrowMemoryError, values of another type the others.
+        except (pyarrow.lib.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
+            raise InputError(f"{path} is not a whole samples table: {str(error).partition(chr(10))[0]}") from None
 
 
-def _typed(table: pd.DataFrame) -> pd.DataFrame:
+def _set_types(table: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table.columns and name not in ABSENT]
     if missing:
         raise InputError(f"a samples table lacks the columns {missing}; it has {list(table.columns)}")
     columns = {}
     for name, kind in COLUMNS.items():
         values = table[name].tolist() if name in table.columns else [ABSENT[name]] * len(table)
-        columns[name] = pd.Series(_converted(values, kind), dtype=kind)
+        columns[name] = pd.Series(_convert(values, kind), dtype=kind)
     return pd.DataFrame(columns)
 
 
-def _converted(values: list[Any], kind: str) -> list[Any]:
+def _convert(values: list[Any], kind: str) -> list[Any]:
     if kind == "str":
-        return [_clean(str(value)) for value in values]
+        return [_replace_surrogates(str(value)) for value in values]
     return [np.asarray(value, dtype=np.int32) for value in values] if kind == "object" else values
 
 
-def _ordered(table: pd.DataFrame) -> pd.DataFrame:
-    """Problem-major, after checking that every problem has the same samples and every label is known."""
+def _sort_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table problem-major.
+
+    Raises InputError unless all problems have the same samples and all labels are known.
+    """
     if table.empty:
         raise InputError("a samples table needs at least one response; it has none")
     for column, allowed in (("verdict", VERDICTS), ("finish", FINISHES)):
@@ -205,7 +209,7 @@ def _brief(indices: list[int]) -> str:
     return str(indices) if len(indices) <= 8 else f"{indices[:3]} … {indices[-3:]} ({len(indices)} in all)"
 
 
-def _clean(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError:

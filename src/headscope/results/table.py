@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from headscope.plain_text import plain_line
 from headscope.results.codec import Json, to_json
 from headscope.results.estimate import Estimate
 from headscope.results.numbers import (
@@ -88,7 +89,7 @@ def full_value(value: Value) -> object:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").splitlines())
+    return plain_line(text).replace("|", "\\|")
 
 
 def estimate_cell(estimate: Estimate | None, digits: int = 2, *, sign: bool = False) -> Value:

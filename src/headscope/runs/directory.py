@@ -6,37 +6,46 @@ import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TypeVar
 
 from headscope.errors import InputError
-from headscope.results.not_run import NotRun, load_result
+from headscope.results.codec import Json
 from headscope.runs import provenance
+from headscope.runs.failures import Failure, failure_file
+from headscope.runs.lock import SCHEMA_VERSION, read_lock
+from headscope.runs.records import (
+    DONE,
+    Finished,
+    Record,
+    contents_of,
+    find_unit_damage,
+    mark_done,
+    recorded_inputs,
+)
 from headscope.runs.units import Inputs, Unit
-from headscope.storage import Result, check_schema, read_object, sync_folder, write_json
-
-SCHEMA_VERSION = 1
-DONE = "DONE"
+from headscope.storage import Result, rename_folder, write_json
 
 R = TypeVar("R", bound=Result)
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """A folder of results. Reading needs neither torch nor the study's models."""
+    """A folder of results. Reading needs neither torch nor the study's models.
+
+    units: those whose results are read; None for the units of the plan that was run last.
+    """
 
     path: Path
     units: Sequence[Unit] | None = None
-    """Whose results are read; None for those of the plan that was run last."""
 
     @classmethod
     def open(cls, path: Path | str) -> "RunDirectory":
-        """An existing run directory; InputError where it is none or was made by a newer schema."""
+        """Return an existing run directory. Raises InputError if it is none, damaged, or made by a newer headscope."""
         run = cls(Path(path))
         if not run.lock_file.exists():
             raise InputError(f"{run.path} is not a run directory: it has no study.lock.json")
-        run.check_schema()
+        run.check_lock()
         return run
 
     @property
@@ -46,20 +55,20 @@ class RunDirectory:
 
     @property
     def report(self) -> Path:
-        """Where the page goes."""
+        """Path of the page."""
         return self.path / "report" / "report.html"
 
-    def check_schema(self) -> None:
-        """InputError when the directory was written by a newer headscope, or its lock is not ours."""
+    def check_lock(self) -> None:
+        """Raise InputError if the directory has a lock that cannot be read."""
         if self.lock_file.exists():
-            check_schema(self.lock(), str(self.lock_file), SCHEMA_VERSION)
+            self.lock()
 
-    def lock(self) -> dict[str, Any]:
-        """The content of ``study.lock.json``; InputError where it is no JSON object."""
-        return read_object(self.lock_file)
+    def lock(self) -> dict[str, Json]:
+        """Return the content of ``study.lock.json``. Raises InputError if it cannot be read."""
+        return read_lock(self.lock_file)
 
     def write_lock(
-        self, study: dict[str, Any], rows: list[dict[str, Any]], models: Mapping[str, str] | None = None
+        self, study: dict[str, Json], rows: list[dict[str, Json]], models: Mapping[str, str] | None = None
     ) -> None:
         """Write ``study.lock.json``: the resolved study, what it ran with, and the units of the plan (``Unit.row``).
 
@@ -75,60 +84,87 @@ class RunDirectory:
         write_json(self.lock_file, content)
 
     def folder(self, unit: Unit) -> Path:
-        """Where a finished unit's files lie."""
+        """Return the folder of a finished unit."""
         return self.path / "units" / unit.kind / unit.digest
 
     def partial(self, unit: Unit) -> Path:
-        """Where an unfinished unit's files lie."""
+        """Return the folder of an unfinished unit."""
         return self.folder(unit).with_name(f".{unit.digest}.partial")
 
     def is_done(self, unit: Unit) -> bool:
-        """Whether the unit's results are there and whole."""
+        """Return whether the unit was finished."""
         return (self.folder(unit) / DONE).exists()
+
+    def is_current(self, unit: Unit) -> bool:
+        """Return whether a unit was finished, and its inputs have not been made again with other bytes since."""
+        if not self.is_done(unit):
+            return False
+        recorded = recorded_inputs(self.folder(unit))
+        current = self.input_contents(unit)
+        return all(not current[role] or current[role] == recorded[role] for role in current.keys() & recorded.keys())
+
+    def input_contents(self, unit: Unit) -> dict[str, str]:
+        """Return what a unit's readers and ``is_current`` compare: the digests of its inputs' contents, by role."""
+        return {role: contents_of(self.folder(needed)) for role, needed in unit.inputs.items()}
 
     def inputs(self, unit: Unit, scratch: Path) -> Inputs:
         """Return what a unit's function reads; it works in ``scratch``."""
         return Inputs({role: self.folder(needed) for role, needed in unit.inputs.items()}, scratch)
 
-    def failure(self, unit: Unit) -> dict[str, Any] | None:
-        """The record of the last failed try, or None."""
-        path = failure_file(self.folder(unit))
-        return read_object(path) if path.exists() else None
+    def failure(self, unit: Unit) -> Failure | None:
+        """Return why the last try failed; None if it did not."""
+        return Failure.read(self.folder(unit))
 
     @contextmanager
-    def writing(self, unit: Unit) -> Iterator[Path]:
-        """A folder to write ``unit`` into; it becomes the unit's when the block ends well, with ``DONE`` last.
+    def write(self, unit: Unit) -> Iterator[Path]:
+        """Yield a folder to write ``unit`` into; if the block succeeds, it becomes the unit's, with ``DONE`` last.
 
-        The folder of an interrupted try is thrown away, or handed out again where the unit can resume in it.
+        The folder of an interrupted try is thrown away, or handed out again if the unit can resume in it.
         """
         final = self.folder(unit)
         partial = self.partial(unit)
-        if unit.work.resumable and final.exists() and not partial.exists():
+        if unit.work.resumable and final.exists() and not self.is_done(unit) and not partial.exists():
             final.rename(partial)  # killed between the rename and DONE: all the work is there
         for stale in (final, *([] if unit.work.resumable else [partial])):
             shutil.rmtree(stale, ignore_errors=True)
         partial.mkdir(parents=True, exist_ok=True)
         yield partial
-        sync_folder(partial)
-        partial.rename(final)
-        (final / DONE).touch()
-        sync_folder(final)
-        failure_file(self.folder(unit)).unlink(missing_ok=True)
+        rename_folder(partial, final)
+        mark_done(final)
+        failure_file(final).unlink(missing_ok=True)
 
-    def record_failure(self, unit: Unit, record: dict[str, Any]) -> None:
-        """Keep why a unit failed, beside where its results would be."""
+    def record_failure(self, unit: Unit, record: dict[str, Json]) -> None:
+        """Keep why a unit failed, next to where its results would be."""
         path = failure_file(self.folder(unit))
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
 
-    def rows(self) -> list[dict[str, Any]]:
+    def discard_damaged(self) -> dict[str, str]:
+        """Delete every finished unit with a damaged file; return what was wrong, by address."""
+        if not (self.path / "units").is_dir():
+            return {}
+        with self.exclusive():
+            return self._discard_damaged()
+
+    def _discard_damaged(self) -> dict[str, str]:
+        problems: dict[str, str] = {}
+        for leftover in self.path.glob("units/*/.*.damaged"):
+            shutil.rmtree(leftover)
+        for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):
+            if problem := find_unit_damage(folder):
+                problems[f"{folder.parent.name}/{folder.name}"] = problem
+                # Renamed first: a kill while it is deleted must not leave a part that looks like an unfinished unit.
+                shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.damaged")))
+        return problems
+
+    def rows(self) -> list[dict[str, Json]]:
         """Return kind, digest and labels of every unit, in the plan's order."""
         if self.units is None:
-            rows: list[dict[str, Any]] = self.lock()["units"]
+            rows: list[dict[str, Json]] = self.lock()["units"]
             return rows
         return [unit.row for unit in self.units]
 
-    def find(self, kind: str, **labels: Any) -> list["Record"]:
+    def find(self, kind: str, **labels: Json) -> list[Record]:
         """Return the finished units with these labels, in the plan's order."""
         records = []
         for row in self.rows():
@@ -137,7 +173,7 @@ class RunDirectory:
                 records.append(Record(folder, row["labels"]))
         return records
 
-    def results(self, kind: type[R], unit_kind: str | None = None, **labels: Any) -> list["Finished[R]"]:
+    def results(self, kind: type[R], unit_kind: str | None = None, **labels: Json) -> list[Finished[R]]:
         """Return the finished results of one kind with these labels, in the plan's order; each is read when asked for.
 
         unit_kind: of the units, if it is not the result's own (answers of an ablated model are ``Samples`` too).
@@ -147,23 +183,26 @@ class RunDirectory:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the directory for one writer; InputError names the process that already does, or why it cannot be
-        written. Freed also by kill -9.
+        """Hold the directory for one writer, until it is done or killed.
+
+        Raises InputError if another process holds it, with its number, or if it cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            writer = (self.path / ".writer").open("a+")
-        except OSError as error:
+            writer = (self.path / ".writer").open("a+", encoding="ascii", errors="replace")
+        except (OSError, ValueError) as error:  # ValueError: a path with a lone surrogate or a null character
+            reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
             raise InputError(
-                f"run directory {self.path} cannot be written ({error.strerror}); name another with --out"
+                f"run directory {self.path} cannot be written ({reason}); name another with --out"
             ) from None
         with writer as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 file.seek(0)
+                holder = file.read(20).strip()
                 raise InputError(
-                    f"run directory {self.path} is in use by process {file.read().strip() or 'unknown'}; "
+                    f"run directory {self.path} is in use by process {holder if holder.isdigit() else 'unknown'}; "
                     "wait for it or name another with --out"
                 ) from None
             file.seek(0)
@@ -171,41 +210,3 @@ class RunDirectory:
             file.write(str(os.getpid()))
             file.flush()
             yield
-
-
-def failure_file(folder: Path) -> Path:
-    """Beside where a unit's results would be: why its last try failed."""
-    return folder.with_name(f"{folder.name}.failed.json")
-
-
-@dataclass(frozen=True)
-class Record:
-    """A finished unit as its readers see it."""
-
-    folder: Path
-    labels: dict[str, Any]
-
-    @property
-    def unit(self) -> dict[str, Any]:
-        """The content of ``unit.json``: config, inputs, seconds, memory, versions."""
-        return read_object(self.folder / "unit.json")
-
-
-@dataclass(frozen=True)
-class Finished(Record, Generic[R]):
-    """A finished unit with its result."""
-
-    kind: type[R]
-
-    @cached_property
-    def result(self) -> R | NotRun:
-        """The result, or why there is none. Raises InputError if its files are damaged or of a newer headscope."""
-        return load_result(self.kind, self.folder)
-
-    @property
-    def whole(self) -> R:
-        """The result. Raises InputError if there is none, with the reason."""
-        result = self.result
-        if isinstance(result, NotRun):
-            raise InputError(result.reason)
-        return result

@@ -1,23 +1,27 @@
 """The local executor: units in order, one at a time, each recorded whether it ends well or not."""
 
+import shutil
 import time
-import traceback
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import asdict, dataclass, field
 
-from headscope.errors import InputError
+from headscope.errors import is_disk_full
 from headscope.progress import SILENT, Progress
+from headscope.results.codec import Json
 from headscope.runs import provenance
 from headscope.runs.directory import RunDirectory
+from headscope.runs.failures import Failure
+from headscope.runs.records import find_unit_damage, write_record
 from headscope.runs.units import Unit
-from headscope.storage import write_json
 
 
 @dataclass
 class Outcome:
-    """What one call of ``execute`` did. seconds: wall time by kind, of this call. failed: unit name to one-line
-    reason.
+    """The outcome of one call of ``execute``.
+
+    done, reused: numbers of units. skipped: names of units whose inputs failed.
+    failed: unit name to one-line reason. bad_input: whether one of them failed by the input's fault.
+    seconds: wall time by kind, of this call.
     """
 
     done: int = 0
@@ -29,8 +33,13 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 failed units, 2 when what failed was the input's fault."""
+        """0 all done, 1 failed units, 2 if the input was at fault."""
         return 0 if not self.failed else 2 if self.bad_input else 1
+
+    def add_failure(self, unit: Unit, reason: str, *, bad_input: bool) -> None:
+        """Count a unit that failed."""
+        self.failed[unit.name] = reason
+        self.bad_input |= bad_input
 
 
 def execute(
@@ -41,56 +50,84 @@ def execute(
     retry: bool = False,
     just_failed: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Bring every unit of ``units`` (inputs before readers) to DONE, reusing what is there.
+    """Bring every unit of ``units`` (inputs before readers) to DONE, reusing finished ones.
 
-    retry: also try units again that failed before. A unit whose input failed is skipped; the others still run.
-    just_failed: names and reasons of what an earlier call of the same command has tried; not tried again.
+    A unit whose input failed is skipped; the others still run. Units that the machine stopped (memory, a dead worker)
+    are always tried again. Raises OSError if a disk is full: every later unit would be computed in vain.
+
+    Args:
+        units: what is to be done.
+        run: the directory.
+        progress: shows the number of units.
+        retry: also try units again that failed before.
+        just_failed: names and reasons of units that an earlier call of the same command has tried; not tried again.
     """
     earlier = just_failed or {}
-    outcome, missing = Outcome(), set[str]()
+    outcome = Outcome()
+    missing: set[str] = set()
     with progress.bar("units", len(units)) as bar:
         for unit in units:
-            if run.is_done(unit):
+            failure = run.failure(unit)
+            if run.is_current(unit):
                 outcome.reused += 1
             elif any(needed.address in missing for needed in unit.inputs.values()):
                 missing.add(unit.address)
                 outcome.skipped.append(unit.name)
-            elif (failure := run.failure(unit)) is not None and (not retry or unit.name in earlier):
+            elif unit.name in earlier or (failure is not None and not (retry or failure.passing)):
                 missing.add(unit.address)
-                before = f"{failure['reason']} (failed before; --retry tries again)"
-                outcome.failed[unit.name] = earlier.get(unit.name, before)
-                outcome.bad_input |= bool(failure["bad_input"])
+                _repeat_failure(unit, failure, earlier, outcome)
+            elif damaged := _damaged_input(unit, run, outcome):
+                missing |= {unit.address, damaged.address}
+                outcome.skipped.append(unit.name)
             elif not _attempt(unit, run, outcome, progress):
                 missing.add(unit.address)
             bar.advance(note=unit.name)
     return outcome
 
 
+def _repeat_failure(unit: Unit, failure: Failure | None, earlier: Mapping[str, str], outcome: Outcome) -> None:
+    """Count a unit that is not tried again."""
+    reason = earlier.get(unit.name) or f"{failure and failure.reason} (failed before; --retry tries again)"
+    outcome.add_failure(unit, reason, bad_input=failure is not None and failure.bad_input)
+
+
+def _damaged_input(unit: Unit, run: RunDirectory, outcome: Outcome) -> Unit | None:
+    """Return the first input with a damaged file, counted as a failure; None if all are whole."""
+    for needed in unit.inputs.values():
+        folder = run.folder(needed)
+        if problem := find_unit_damage(folder):
+            reason = f"{problem} in {folder}; run the study with --retry to do it again"
+            outcome.add_failure(needed, reason, bad_input=True)
+            return needed
+    return None
+
+
 def _attempt(unit: Unit, run: RunDirectory, outcome: Outcome, progress: Progress) -> bool:
-    """Do one unit; True when it is done. Ctrl-C and the like pass through, leaving a folder that resumes."""
+    """Do one unit; return whether it is done. Ctrl-C and the like pass through, leaving a folder that resumes."""
     start = time.perf_counter()
+    last = run.failure(unit)
+    if last is not None and last.damaged:
+        shutil.rmtree(run.partial(unit), ignore_errors=True)
+    contents = run.input_contents(unit)
     try:
-        with run.writing(unit) as folder:
+        with run.write(unit) as folder:
             unit.work.run(unit.config, run.inputs(unit, folder), progress)
-            write_json(folder / "unit.json", _record(unit, time.perf_counter() - start))
+            record = _record(unit, time.perf_counter() - start) | {"input_contents": contents}
+            write_record(folder, record, unit.work.compared)
         outcome.done += 1
         return True
     except Exception as error:
-        reason = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-        failure = {
-            "reason": reason,
-            "bad_input": isinstance(error, InputError),
-            "traceback": traceback.format_exc(),
-        }
-        run.record_failure(unit, _record(unit, time.perf_counter() - start) | failure)
-        outcome.failed[unit.name] = reason
-        outcome.bad_input |= isinstance(error, InputError)
+        if is_disk_full(error):
+            raise
+        failure = Failure.of(error)
+        run.record_failure(unit, _record(unit, time.perf_counter() - start) | asdict(failure))
+        outcome.add_failure(unit, failure.reason, bad_input=failure.bad_input)
         return False
     finally:
         outcome.seconds[unit.kind] = outcome.seconds.get(unit.kind, 0.0) + time.perf_counter() - start
 
 
-def _record(unit: Unit, seconds: float) -> dict[str, Any]:
+def _record(unit: Unit, seconds: float) -> dict[str, Json]:
     return {
         "kind": unit.kind,
         "version": unit.work.version,

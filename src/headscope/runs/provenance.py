@@ -1,4 +1,4 @@
-"""What a result was made with: package versions, git commit, hardware."""
+"""Provenance of results: package versions, git commit, hardware."""
 
 import os
 import platform
@@ -25,7 +25,7 @@ PACKAGES = (
 
 @cache
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that decide results; ``absent`` where one is not installed."""
+    """Return the versions of Python and of the packages that decide results; ``absent`` for one not installed."""
     packages = {"python": platform.python_version()}
     for package in PACKAGES:
         try:
@@ -37,7 +37,7 @@ def versions() -> dict[str, str]:
 
 @cache
 def commit() -> dict[str, Any]:
-    """Commit and dirty flag of the checkout headscope runs from; None when it is installed without one."""
+    """Return commit and dirty flag of the checkout headscope runs from; None if it is installed without one."""
     here = Path(__file__).parent
 
     def git(*words: str) -> str | None:
@@ -45,19 +45,16 @@ def commit() -> dict[str, Any]:
         return result.stdout.strip() if result.returncode == 0 else None
 
     try:
-        tracked = git("ls-files", "--error-unmatch", __file__) is not None
-        return (
-            {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
-            if tracked
-            else {"commit": None}
-        )
-    except FileNotFoundError:  # no git on this machine
-        return {"commit": None}
+        if git("ls-files", "--error-unmatch", __file__) is not None:
+            return {"commit": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain"))}
+    except FileNotFoundError:
+        pass  # no git on this machine
+    return {"commit": None}
 
 
 @cache
 def hardware() -> dict[str, Any]:
-    """Processor, cores, memory and accelerators, as far as they can be told without loading torch."""
+    """Return processor, cores, memory and accelerators, as far as they are known without loading torch."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     record: dict[str, Any] = {
         "processor": platform.processor() or platform.machine(),
@@ -71,6 +68,6 @@ def hardware() -> dict[str, Any]:
 
 
 def peak_memory_gib() -> float:
-    """The most memory this process has held so far, in GiB."""
+    """Return the most memory this process has held so far, in GiB."""
     scale = 1 if sys.platform == "darwin" else 1024
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale / 2**30, 3)

@@ -22,7 +22,7 @@ C = TypeVar("C", bound=BaseModel)
 R = TypeVar("R", bound=Result)
 
 PLACE = "place"
-"""Settings under this key say where something lies on this machine; what it holds is said beside it, by a digest."""
+"""Settings under this key are paths on this machine; the digest of what lies there is a setting next to them."""
 
 
 class NothingToRead(Exception):  # noqa: N818 - not an error: it ends the unit's function early
@@ -35,10 +35,10 @@ class NothingToRead(Exception):  # noqa: N818 - not an error: it ends the unit's
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a unit's function reads.
+    """The inputs of a unit's function.
 
     folders: of the finished units it reads, by role.
-    scratch: a folder of its own; of a resumable kind of work it still holds what an interrupted try left.
+    scratch: an empty folder to write to; for resumable work, the one that an interrupted try left.
     """
 
     folders: Mapping[str, Path]
@@ -66,7 +66,7 @@ class Work(Generic[C]):
     kind: the folder its units lie under. config: the class of its settings.
     compute: the function, of settings, inputs and progress; it returns one result or several, which are saved together.
     version: raised when the same settings would give another result.
-    resumable: an interrupted try goes on where it was, in ``Inputs.scratch``.
+    resumable: whether an interrupted try goes on, in ``Inputs.scratch``.
     compared: files that are the same, byte for byte, when a unit is computed again; the others tell of times.
     """
 
@@ -96,7 +96,7 @@ class Unit:
     """One content-addressed unit.
 
     config: resolved settings. inputs: upstream units by role.
-    labels: what people and the report find it by (variant, step, task); not part of the digest.
+    labels: its variant, step, task …, for people and the report; not part of the digest.
     """
 
     work: Work[Any]
@@ -118,7 +118,7 @@ class Unit:
     def digest(self) -> str:
         """16 hex digits over kind, version, settings and the inputs' digests; never a timestamp, a label or a place."""
         inputs = {role: unit.digest for role, unit in self.inputs.items()}
-        return digest([self.kind, self.work.version, without_places(self.settings), inputs])
+        return _digest_of(self.kind, self.work.version, self.settings, inputs)
 
     @property
     def row(self) -> dict[str, Json]:
@@ -133,11 +133,27 @@ class Unit:
     @property
     def name(self) -> str:
         """For bars and messages: the kind and the labels."""
-        return " ".join([self.kind, *(str(value) for value in self.labels.values() if value not in (None, "none"))])
+        return unit_name(self.kind, self.labels)
+
+
+def unit_name(kind: str, labels: Mapping[str, Json]) -> str:
+    """Return what people call a unit: its kind and its labels."""
+    return " ".join([kind, *(str(value) for value in labels.values() if value not in (None, "none"))])
+
+
+def address_of(record: Mapping[str, Json]) -> str:
+    """Return the address that a unit's record, the content of ``unit.json``, belongs to."""
+    inputs = {role: address.rpartition("/")[2] for role, address in record["inputs"].items()}
+    kind = record["kind"]
+    return f"{kind}/{_digest_of(kind, record['version'], record['config'], inputs)}"
+
+
+def _digest_of(kind: str, version: int, settings: Json, inputs: dict[str, str]) -> str:
+    return digest([kind, version, without_places(settings), inputs])
 
 
 def without_places(settings: Json) -> Json:
-    """Return settings without what only says where things lie on this machine."""
+    """Return settings without paths on this machine."""
     if isinstance(settings, dict):
         return {key: without_places(value) for key, value in settings.items() if key != PLACE}
     return [without_places(value) for value in settings] if isinstance(settings, list) else settings

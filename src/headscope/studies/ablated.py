@@ -60,7 +60,7 @@ def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -
     heads = HeadSet(())
     if config.operator != "none":
         sets = inputs.load("sets", ControlledHeads)
-        numbered = sets.numbered(config.control)
+        numbered = sets.head_set(config.control)
         if numbered is None:
             return NotRun(f"there is no random set {config.control}: only {len(sets.controls)} match these heads")
         heads = numbered

@@ -8,6 +8,7 @@ from pathlib import Path
 from headscope.errors import InputError
 from headscope.progress import SILENT
 from headscope.runs import RunDirectory
+from headscope.runs.records import find_unit_damage
 from headscope.studies.plan import plan, training_units
 from headscope.studies.study import Study
 
@@ -20,8 +21,9 @@ def follow(study: Study, out: Path, *, goal: str = "run", retry: bool = False) -
     run = RunDirectory(out)
     missing: set[str] = set()
     for unit in training_units(plan(study, run, goal)):
-        failed = run.failure(unit) is not None and not retry
-        if run.is_done(unit):
+        failure = run.failure(unit)
+        failed = failure is not None and not (retry or failure.passing)
+        if run.is_current(unit) and not (retry and find_unit_damage(run.folder(unit))):
             continue
         if failed or any(needed.address in missing for needed in unit.inputs.values()):
             missing.add(unit.address)

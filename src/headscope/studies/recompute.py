@@ -12,10 +12,8 @@ from headscope.errors import InputError, suggestion
 from headscope.progress import SILENT, Progress
 from headscope.runs import Inputs, RunDirectory
 from headscope.runs.digests import file_digest
-from headscope.runs.directory import DONE, Record
+from headscope.runs.records import DONE, RECORD, Record, check_unit
 from headscope.studies.plan import KINDS
-
-RECORD = "unit.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,8 @@ def _compare(run: RunDirectory, kind: str, record: Record, progress: Progress) -
     with TemporaryDirectory(prefix="headscope-") as folder:
         again = Path(folder)
         try:
+            for role, source in folders.items():
+                check_unit(source, role)
             work.run(config, Inputs(folders, again), progress)
         except InputError as error:
             return (), str(error)

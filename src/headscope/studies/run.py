@@ -19,14 +19,17 @@ def run_study(
 ) -> tuple[RunDirectory, Outcome]:
     """Bring a study to ``goal`` in the run directory ``out``.
 
-    1. Lock the directory and write ``study.yaml`` and ``study.lock.json``.
-    2. Train what is to be trained, so that the checkpoints are known.
-    3. Plan again and do the rest.
+    1. With ``retry``, delete damaged units.
+    2. Lock the directory and write ``study.yaml`` and ``study.lock.json``.
+    3. Train the variants, so that the checkpoints are known.
+    4. Plan again and do the rest.
 
     Raises InputError if the directory is in use, was made by a newer schema, or the study's inputs cannot be used.
     """
     run = RunDirectory(Path(out))
-    run.check_schema()
+    run.check_lock()
+    if retry:
+        run.discard_damaged()
     units = plan(study, run, goal)
     if not all(run.is_done(unit) for unit in units):
         check_there(study)

@@ -21,9 +21,10 @@ from headscope.model_files.folder import (
 from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
+from headscope.runs.records import check_unit
 from headscope.studies.config import Config
 from headscope.studies.study import Dtype, HubCheckpoints, ModelConfig, Study, TeacherData, Training, VariantConfig
-from headscope.training import list_checkpoints, step_of
+from headscope.training import Checkpoint, list_checkpoints, step_of
 
 
 class ModelPlace(Config):
@@ -148,7 +149,7 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
         folder = run.folder(train)
         paths = {step: folder / f"checkpoint-{step}" for step in planned_steps(variant)}
         if run.is_done(train):
-            paths = {point.step: point.path for point in list_checkpoints(folder)}
+            paths = {point.step: point.path for point in _trained_checkpoints(folder, train.name)}
         return [Stage(variant.name, step, str(path), config, train) for step, path in paths.items()]
     changes: list[tuple[int, dict[str, str]]] = [(0, {})]
     if isinstance(variant.checkpoints, HubCheckpoints):
@@ -161,6 +162,15 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
         stages.append(_finished_stage(variant.name, settings, step))
     _check_comparable(base_stage(study), stages)
     return stages
+
+
+def _trained_checkpoints(folder: Path, name: str) -> list[Checkpoint]:
+    """Return the checkpoints of a finished training unit; one that cannot be read is a damaged unit."""
+    try:
+        return list_checkpoints(folder)
+    except InputError:
+        check_unit(folder, name)
+        raise
 
 
 def revisions_by_step(checkpoints: HubCheckpoints) -> dict[int, str]:

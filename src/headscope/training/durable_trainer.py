@@ -18,8 +18,14 @@ from accelerate.utils import gather_object
 from transformers import Trainer
 
 from headscope.errors import InputError
-from headscope.storage import written_folder
-from headscope.training.resume_state import load_optimizer, random_state, restore_random_state, save_optimizer
+from headscope.storage import replacing_folder
+from headscope.training.resume_state import (
+    load_optimizer,
+    random_state,
+    restore_random_state,
+    save_optimizer,
+    write_digests,
+)
 from headscope.training.run_record import SCRATCH
 
 
@@ -33,7 +39,7 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
         """
         step = self.state.global_step
         _require_finite(weights or dict(self.model.named_parameters()), step)
-        with written_folder(Path(self.args.output_dir) / f"checkpoint-{step}") as folder:
+        with replacing_folder(Path(self.args.output_dir) / f"checkpoint-{step}") as folder:
             self.model.save_pretrained(folder, state_dict=weights)
             self.processing_class.save_pretrained(folder)
 
@@ -48,10 +54,11 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
             return  # every process holds a part of the optimiser, and no part alone can be resumed from
         scratch = Path(self.args.output_dir) / SCRATCH
         newest = scratch / f"step-{self.state.global_step}"
-        with written_folder(newest) as folder:
+        with replacing_folder(newest) as folder:
             save_optimizer(folder, self.optimizer, self.lr_scheduler)
             (folder / "random.json").write_text(json.dumps(random_states))
             self.state.save_to_json(str(folder / "trainer_state.json"))
+            write_digests(folder, Path(self.args.output_dir))
         # Only now: until the newest state is whole, the one before it is what a killed run resumes from.
         for folder in scratch.iterdir():
             if folder != newest:

@@ -93,8 +93,14 @@ def _clear(out: Path, identity: Identity) -> None:
     if record is not None:
         check_same(out, record, identity)
     write_record(out, identity, complete=False)
-    newest = max(_states(out), default=-1)
-    # ``storage.written_folder`` writes into a ``.tmp`` next to the folder's final name.
+    states = _states(out)
+    newest = max(states, default=-1)
+    if states:
+        # Imported here: it needs torch, and a finished run is recognised without.
+        from headscope.training.resume_state import check_digests
+
+        check_digests(states[newest], out)
+    # ``storage.replacing_folder`` writes into a ``.tmp`` next to the folder's final name.
     for folder in [*out.glob("checkpoint-*"), *out.glob(".checkpoint-*.tmp")]:
         if folder.suffix == ".tmp" or _step(folder) > newest:
             shutil.rmtree(folder)

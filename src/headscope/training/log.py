@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headscope.contents import DamagedError
 from headscope.errors import InputError
-from headscope.storage import replacing
+from headscope.storage import parse_object, read_object, replacing
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,23 +89,31 @@ def read_log(path: str | Path) -> list[LogEntry]:
     try:
         if path.suffix == ".jsonl":
             # Not splitlines, which would split at line breaks inside JSON strings.
-            return [LogEntry(**json.loads(line)) for line in path.read_text().split("\n") if line]
-        history = json.loads(path.read_text())["log_history"]
+            lines = path.read_bytes().split(b"\n")
+            return [LogEntry(**parse_object(line, f"line {number}")) for number, line in enumerate(lines, 1) if line]
+        history = read_object(path)["log_history"]
         return [LogEntry.from_trainer(int(logs["step"]), logs) for logs in history if "loss" in logs]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(f"training log {path} is neither a log.jsonl nor a trainer_state.json: {error}") from error
 
 
 def truncate_log(path: Path, step: int) -> None:
-    """Cut our log after ``step``: what a killed run wrote past its last checkpoint is trained again."""
-    lines: list[str] = []
-    for line in path.read_text().split("\n") if path.is_file() else []:
+    """Cut our log after ``step``: what a killed run wrote past its last checkpoint is trained again.
+
+    Raises DamagedError if one of the steps up to ``step`` is not in it.
+    """
+    lines = path.read_bytes().split(b"\n")[: max(step, 0)] if path.is_file() else []
+    steps: list[object] = []
+    for number, line in enumerate(lines, start=1):
         try:
-            entry = json.loads(line)
-        except ValueError:  # the line the kill cut short, and everything after it
-            break
-        if entry["step"] > step:
-            break
-        lines.append(line)
+            steps.append(parse_object(line, f"line {number}")["step"])
+        except (InputError, TypeError, KeyError):
+            steps.append(None)
+    for number in range(1, step + 1):
+        if steps[number - 1 : number] != [number]:
+            raise DamagedError(
+                f"training log {path} is damaged: line {number} is not that of step {number}; with --retry the "
+                "training starts again"
+            )
     with replacing(path) as partial:
-        partial.write_text("".join(f"{line}\n" for line in lines))
+        partial.write_bytes(b"".join(line + b"\n" for line in lines))

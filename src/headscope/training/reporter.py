@@ -1,6 +1,7 @@
 """The callback that writes the log, moves the progress bar and stops a run that diverges."""
 
 import math
+import os
 import time
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -63,6 +64,8 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is Any at
         if self._bar is not None:  # in the first process
             with self._log.open("a") as file:
                 file.write(entry.as_json() + "\n")
+                file.flush()
+                os.fsync(file.fileno())  # a state that is resumed from counts on the lines before it
             self._bar.advance(1, _note(entry))
 
     def close(self) -> None:

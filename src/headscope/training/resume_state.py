@@ -1,7 +1,8 @@
 """What a resumed run needs next to the weights, as safetensors and JSON instead of the pickles Trainer writes.
 
 optimizer.safetensors holds Adam's moments under ``<parameter index>.<name>``; optimizer.json the groups and the
-schedule; random.json the random generators of every process. JSON keeps every float exactly.
+schedule; random.json the random generators of every process. JSON keeps every float exactly. files.json holds the
+SHA-256 of these files and of all checkpoints so far: a run goes on from what it wrote, or not at all.
 """
 
 import json
@@ -13,9 +14,15 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from headscope.contents import DamagedError, describe_files, find_damage
+from headscope.errors import InputError
+from headscope.storage import check_keys, read_object, write_json
+
 if TYPE_CHECKING:
     from torch.optim import Optimizer
     from torch.optim.lr_scheduler import LRScheduler
+
+_DIGESTS = "files.json"
 
 
 def save_optimizer(folder: Path, optimizer: "Optimizer", scheduler: "LRScheduler") -> None:
@@ -39,6 +46,30 @@ def load_optimizer(folder: Path, optimizer: "Optimizer", scheduler: "LRScheduler
     settings = json.loads((folder / "optimizer.json").read_text())
     optimizer.load_state_dict({"state": per_parameter, "param_groups": settings["groups"]})
     scheduler.load_state_dict(settings["schedule"])
+
+
+def write_digests(folder: Path, out: Path) -> None:
+    """Write down the bytes of a state's files and of the checkpoints in ``out``."""
+    state = describe_files(folder, folder.iterdir())
+    checkpoints = describe_files(out, out.glob("checkpoint-*/**/*"))
+    write_json(folder / _DIGESTS, {"state": state, "checkpoints": checkpoints})
+
+
+def check_digests(folder: Path, out: Path) -> None:
+    """Raise DamagedError if a file has other bytes than ``write_digests`` saw; older states wrote nothing down."""
+    path = folder / _DIGESTS
+    if not path.exists():
+        return
+    try:
+        digests = read_object(path)
+        check_keys(digests, ("state", "checkpoints"), path)
+        problem = find_damage(folder, digests["state"]) or find_damage(out, digests["checkpoints"])
+    except InputError as error:
+        problem = str(error)
+    if problem:
+        raise DamagedError(
+            f"the training in {out} cannot go on from {folder.name}: {problem}; with --retry it starts again"
+        )
 
 
 def random_state() -> dict[str, Any]:

@@ -17,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from headscope.contents import DamagedError
 from headscope.errors import InputError
-from headscope.storage import replacing
+from headscope.storage import check_keys, check_schema, read_object, replacing
 from headscope.training.checkpoints import Checkpoint, list_checkpoints
 from headscope.training.log import LogEntry, read_log
 from headscope.training.optimisation import Optimisation
@@ -111,13 +112,19 @@ def _digest(rows: Iterable[Mapping[str, object]]) -> str:
 
 
 def read_record(out: Path) -> dict[str, Any] | None:
-    """Read ``run.json``; None if there is none. Raises InputError if a newer headscope wrote it."""
+    """Read ``run.json``; None if there is none.
+
+    Raises DamagedError if it is no whole record, InputError if a newer headscope wrote it.
+    """
     path = out / RECORD
     if not path.is_file():
         return None
-    record = dict(json.loads(path.read_text()))
-    if record["schema_version"] > SCHEMA_VERSION:
-        raise InputError(f"{path} has schema {record['schema_version']}; this headscope reads up to {SCHEMA_VERSION}")
+    try:
+        record = read_object(path)
+        check_keys(record, ("schema_version", "method", "config", "complete"), path)
+    except InputError as error:
+        raise DamagedError(f"{error}; with --retry the training starts again") from None
+    check_schema(record, str(path), SCHEMA_VERSION)
     return record
 
 

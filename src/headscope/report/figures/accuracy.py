@@ -10,7 +10,7 @@ from headscope.report.palette import model_mark
 from headscope.report.tables.accuracy import pass_at_k_data, pass_over_steps_data
 from headscope.results.estimate import Estimate
 from headscope.results.measures import Measures
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 Evaluations = Sequence[Finished[Measures]]
 

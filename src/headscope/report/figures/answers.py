@@ -9,7 +9,7 @@ from headscope.report.palette import ANSWERS
 from headscope.report.tables.accuracy import answers_data
 from headscope.results.measures import Measures
 from headscope.results.numbers import format_number
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 
 def answers(evaluations: Sequence[Finished[Measures]]) -> Figure:

@@ -6,7 +6,7 @@ from html import escape
 import numpy as np
 import plotly.graph_objects as go
 
-from headscope.report.sanitising import plain_text
+from headscope.plain_text import plain_text
 from headscope.results.estimate import Estimate
 
 INK = "#1b1f24"

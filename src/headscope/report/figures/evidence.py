@@ -10,7 +10,7 @@ from headscope.report.palette import BLUE, GREY, ORANGE
 from headscope.report.run_results import with_result
 from headscope.report.tables.evidence import STANDS, evidence_data
 from headscope.results.evidence import DoseResponse, Evidence
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 
 def evidence(units: Sequence[Finished[Evidence]]) -> Figure:

@@ -7,7 +7,7 @@ from headscope.report.figures.canvas import error_bars, new_plot, plot_label
 from headscope.report.palette import model_mark
 from headscope.report.tables.faithfulness import faithfulness_data
 from headscope.results.faithfulness import FaithfulnessEstimates
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 Curves = Sequence[Finished[FaithfulnessEstimates]]
 

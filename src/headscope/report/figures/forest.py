@@ -11,7 +11,7 @@ from headscope.report.run_results import with_result
 from headscope.report.tables.verdicts import verdict_data
 from headscope.results.numbers import format_p
 from headscope.results.verdict import AblationVerdict
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 Unit = tuple[Finished[AblationVerdict], AblationVerdict]
 

@@ -7,7 +7,7 @@ from headscope.report.run_results import RunResults
 from headscope.results.measures import Measures
 from headscope.results.numbers import format_estimate, format_number, format_p
 from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, percent_cell
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 Evaluations = Sequence[Finished[Measures]]
 

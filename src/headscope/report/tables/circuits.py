@@ -11,10 +11,8 @@ def circuits(results: RunResults) -> Table:
     """Return one row per scored checkpoint, with the pairs, quadrature nodes and residual behind its scores."""
     pairs = {unit.labels["variant"]: unit.whole for unit in results.pairs if unit.labels["pairs"] == "main"}
     rows: list[Row] = []
-    for record in results.run.find(EdgeScores.kind, pairs="main"):
-        # Loaded one at a time and not kept: scores per pair of all checkpoints may not fit in memory.
-        scores = EdgeScores.load(record.folder)
-        labels = record.labels
+    for unit in results.run.results(EdgeScores, pairs="main"):
+        scores, labels = unit.read(), unit.labels
         variant, model, step = labels["variant"], labels["model"], labels["step"]
         nodes = scores.settings.get("nodes", 1)
         # The adaptive rule may reach its limit before the scores settle.

@@ -5,15 +5,16 @@ from headscope.runs.coverage import Coverage
 
 
 def coverage(coverage: Coverage) -> Table:
-    """Return done, failed and missing units by kind."""
+    """Return done, failed and missing units by kind, and damaged ones if there are any."""
     rows: list[Row] = []
+    shows_damaged = bool(coverage.damages)
     for units in coverage.kinds:
         row: Row = {
             "unit": units.kind,
             "planned": units.planned,
             "done": units.done,
-            "failed": units.failed,
-            "missing": units.missing,
         }
-        rows.append(row)
+        if shows_damaged:
+            row["damaged"] = len(units.damages)
+        rows.append(row | {"failed": len(units.failures), "missing": units.missing})
     return Table("coverage", tuple(rows), f"Coverage of the study: {coverage}.")

@@ -26,7 +26,7 @@ def crossed(results: RunResults) -> Table:
             origin = design.origins[name]
             rows.append(_row(variant, _ORIGIN_NAMES[name], meaning, count_cell(origin.count), origin.heads, design))
         for name, meaning in EFFECTS.items():
-            changed = design.changed(name)
+            changed = design.changed_heads(name)
             rows.append(_row(variant, f"changed by {name}", meaning, len(changed), changed, design))
     caption = (
         "What the paper calls emergent holds the base on its own prompt against the variant on its own, and what it "

@@ -7,7 +7,7 @@ from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_estimate, format_p
 from headscope.results.table import Cell, Row, Table, Value, estimate_cell, interval_columns
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 STANDS = {True: "stands", False: "does not stand", None: "undecided"}
 

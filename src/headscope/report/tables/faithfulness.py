@@ -6,7 +6,7 @@ from headscope.report.run_results import RunResults, label_columns
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.numbers import format_estimate
 from headscope.results.table import Cell, Row, Table, interval_columns
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 
 def faithfulness_cell(results: RunResults, variant: str, model: str, step: int) -> Cell | None:

@@ -6,7 +6,7 @@ from headscope.report.tables.faithfulness import faithfulness_cell
 from headscope.results.numbers import format_count, format_estimate, format_number
 from headscope.results.table import Cell, Row, Table, count_cell, estimate_cell
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 _STRENGTH = (SUPPORTED, UNDECIDED, NOT_SUPPORTED)
 

@@ -8,7 +8,7 @@ from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_number
 from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, p_cell
 from headscope.results.verdict import AblationVerdict
-from headscope.runs.directory import Finished
+from headscope.runs.records import Finished
 
 _COLUMNS = ("n", "pass@1 before", "pass@1 after", "Δ pass@1", "random sets", "rank", "p")
 _DATA_COLUMNS = ("n", "samples", "effect", "low", "high", "random mean", "random sd", "random sets", "rank", "p")

@@ -1,0 +1,41 @@
+"""Which bytes files have: their SHA-256, written down when a folder is finished and compared before it is read."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from headscope.errors import InputError
+
+_digests: dict[tuple[int, ...], str] = {}
+
+
+class DamagedError(InputError):
+    """A file that does not have the bytes it was written with."""
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes; a process reads a file that does not change once."""
+    status = path.stat()
+    # The file itself and not its path: a finished folder is renamed after its files were read.
+    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    if key not in _digests:
+        with path.open("rb") as file:
+            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _digests[key]
+
+
+def describe_files(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
+    """Return the SHA-256 of each file among ``paths`` by its name below ``folder``."""
+    files = sorted(path for path in paths if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_sha256(path) for path in files}
+
+
+def find_damage(folder: Path, digests: Mapping[str, object]) -> str:
+    """Return what is wrong with the first file that is missing or has other bytes than ``digests`` say; "" if none."""
+    for name, digest in digests.items():
+        path = folder / name
+        if not path.is_file():
+            return f"{name} is missing"
+        if file_sha256(path) != digest:
+            return f"{name} has other bytes than it was written with"
+    return ""

@@ -1,0 +1,54 @@
+"""Why a unit's last try failed, kept next to where its results would be."""
+
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from headscope.contents import DamagedError
+from headscope.errors import InputError, MachineError, is_out_of_memory
+from headscope.results.codec import from_json
+from headscope.storage import read_object
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A failed try.
+
+    reason: one line. bad_input: the input's fault. passing: the machine's fault, so that the same command tries again.
+    damaged: what the try wanted to go on from has other bytes than it was written with.
+    """
+
+    reason: str
+    bad_input: bool
+    passing: bool = False
+    damaged: bool = False
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> "Failure":
+        """Return what an error that is being handled says."""
+        is_input = isinstance(error, InputError)
+        return cls(
+            reason=str(error) if is_input else f"{type(error).__name__}: {error}",
+            bad_input=is_input,
+            # Of a killed loader of data, torch raises a RuntimeError with these words.
+            passing=isinstance(error, MachineError) or is_out_of_memory(error) or "is killed by signal" in str(error),
+            damaged=isinstance(error, DamagedError),
+            traceback=traceback.format_exc(),
+        )
+
+    @classmethod
+    def read(cls, folder: Path) -> "Failure | None":
+        """Read the last failure of the unit of ``folder``; None if it never failed. A damaged record counts as one."""
+        path = failure_file(folder)
+        if not path.exists():
+            return None
+        try:
+            return from_json(cls, read_object(path), str(path))
+        except InputError as error:
+            return cls(f"it is not known why: {error}", bad_input=True)
+
+
+def failure_file(folder: Path) -> Path:
+    """Return where it is kept why the unit of ``folder`` failed."""
+    return folder.with_name(f"{folder.name}.failed.json")
