@@ -89,6 +89,33 @@ def test_sympy_decides_the_rest(answer, gold, expected):
     assert status(f"<think>\\boxed{{{gold}}} maybe</think> \\boxed{{{answer}}}", gold) == expected
 
 
+STYLES = (
+    "The answer is ${}$.",
+    "**Answer:** ${}$",
+    "#### {}",
+    "Final answer:\n$${}$$",
+    "So the answer is \\({}\\). That is all.",
+    "<answer>{}</answer>",
+    "Hence\n\n$\\boxed{{{}}}$\n",
+    "答案是 ${}$。",
+)
+
+
+def test_every_math500_gold_is_right_in_all_styles_and_no_other_is(data):
+    golds = [json.loads(line)["answer"] for line in (data / "math500.jsonl").read_text().split("\n") if line]
+    for style in STYLES:
+        verdicts = check_answers([style.format(gold) for gold in golds], golds)
+        assert [gold for gold, verdict in zip(golds, verdicts, strict=True) if not verdict.correct] == [], style
+    others = golds[1:] + golds[:1]
+    verdicts = check_answers([f"\\boxed{{{other}}}" for other in others], golds)
+    accepted = [
+        gold
+        for gold, other, verdict in zip(golds, others, verdicts, strict=True)
+        if verdict.correct and gold not in (other, other.rpartition("=")[2])  # a name may stand before a value
+    ]
+    assert accepted == []
+
+
 def test_every_math500_gold_equals_itself_behind_other_boxes(data):
     golds = [json.loads(line)["answer"] for line in (data / "math500.jsonl").read_text().split("\n") if line]
     responses = [rf"<think>\boxed{{999}}</think> not \boxed{{7}} but $\boxed{{{gold}}}$." for gold in golds]

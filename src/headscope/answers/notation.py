@@ -169,8 +169,8 @@ def plain_latex(text: str) -> str:
         .replace("\\text{%}", "%")
     )
     text = _plain_fonts(text)
+    text = _DELIMITER.sub(" ", text)  # before grouping: in brackets, 58,500 would be a point
     text = _GROUPED.sub(_ungroup, text)
-    text = _DELIMITER.sub(" ", text)
     text = _SPACE.sub(" ", text)
     text = _COMMAND.sub(_plain_command, text)
     text = _BARE_FUNCTION.sub(lambda match: "\\" + _FUNCTIONS.get(match[1], match[1]) + " ", text)

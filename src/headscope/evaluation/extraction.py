@@ -37,6 +37,9 @@ _AFTERWARDS = re.compile(
     r"|\s+[—–]\s|\s\((?=[a-z]{3,} )|</",
 )
 
+_DOLLAR = re.compile(r"(?<!\\)\$")
+"""The mark around a formula, and not the sign of a currency within one."""
+
 
 def after_thinking(response: str) -> str:
     """Return the response after its last ``</think>``: a box inside the reasoning is not the answer."""
@@ -46,9 +49,13 @@ def after_thinking(response: str) -> str:
 def final_text(response: str) -> str:
     """Return what stands in the last ``<answer>…</answer>`` after the reasoning, else all that stands there."""
     text = after_thinking(response)
+    return _tagged(text) or text
+
+
+def _tagged(text: str) -> str:
+    """Return what stands in the last ``<answer>…</answer>``; "" if there is none."""
     before, closing, _ = text.rpartition(f"</{_TAG}")
-    tagged = before.rpartition(f"<{_TAG}")[2].strip() if closing and f"<{_TAG}" in before else ""
-    return tagged or text
+    return before.rpartition(f"<{_TAG}")[2].strip() if closing and f"<{_TAG}" in before else ""
 
 
 def is_still_thinking(response: str, opened: bool = False) -> bool:
@@ -101,7 +108,8 @@ def stated_answer(response: str) -> str:
     box = last_box(text)
     if box is not None:
         return box
-    return _before_prose(last_statement(text)) or _bare_formula(text)
+    # What stands between tags is an answer even if it is a word.
+    return _before_prose(last_statement(text)) or _tagged(response) or _bare_formula(text)
 
 
 def stated_alias(response: str) -> str:
@@ -132,7 +140,7 @@ def _before_prose(line: str) -> str:
     """Cut a line where its answer ends; inside dollars it goes on."""
     for match in _AFTERWARDS.finditer(line[: 10 * SHORT]):
         before = line[: match.start()]
-        if before.strip() and before.count("$") % 2 == 0:
+        if before.strip() and len(_DOLLAR.findall(before)) % 2 == 0:
             return before.rstrip(" *.。").strip()
     line = line.rstrip(" .。*").strip()
     # After a sentence ``!`` is no factorial.
