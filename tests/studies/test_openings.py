@@ -9,8 +9,7 @@ from headscope.circuits.disagreement import pairs_at_disagreement
 from headscope.errors import InputError
 from headscope.models import load_model
 from headscope.pairs import Pairs
-from headscope.progress import SILENT
-from headscope.runs import RunDirectory, Unit
+from headscope.runs import RunDirectory, Unit, execute
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
@@ -56,8 +55,7 @@ def test_every_choice_of_positions_is_a_unit_of_its_own(study: Path, tmp_path: P
 @pytest.mark.parametrize(("positions", "expected"), [("answer", range(TOKENS)), ("[0, 3, -1]", [0, 3, TOKENS - 1])])
 def test_positions_are_counted_in_the_opening(study: Path, tmp_path: Path, positions: str, expected: list[int]) -> None:
     unit = pair_units(study, tmp_path, positions)[0]
-    with RunDirectory(tmp_path).writing(unit) as folder:
-        unit.work.run(unit.config, RunDirectory(tmp_path).inputs(unit, folder), SILENT)
+    assert execute([unit], RunDirectory(tmp_path)).failed == {}
     for pair in Pairs.load(RunDirectory(tmp_path).folder(unit)):
         start = len(pair.clean) - TOKENS
         assert (pair.positions - start).tolist() == list(expected)
