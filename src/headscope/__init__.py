@@ -1,4 +1,4 @@
-"""headscope: which attention heads did a training run create, keep or prune, and do they matter?
+"""headscope: which attention heads did a training run create, keep or lose, and do they matter?
 
 Areas, left to right (an area imports only what stands to its left; ``make lint`` enforces it)::
 

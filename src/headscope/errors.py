@@ -5,11 +5,19 @@ The command line prints an ``InputError`` as one sentence and exits with 2; ever
 
 import difflib
 import errno
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class InputError(ValueError):
     """A user's input that cannot be used; the message is one sentence to act on."""
+
+
+class ManyInputsError(InputError):
+    """Several things to correct, a sentence each."""
+
+    def __init__(self, sentences: Sequence[str]) -> None:
+        super().__init__("; ".join(sentences))
+        self.sentences = tuple(sentences)
 
 
 class MachineError(RuntimeError):

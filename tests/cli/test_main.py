@@ -3,6 +3,7 @@ on request.
 """
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -118,3 +119,55 @@ def test_what_the_machine_did_is_a_sentence_and_no_bad_input(
     code, _, said = call(capsys, "env")
     assert code == 1
     assert said == "headscope: 4 processes were killed, and the same command goes on\n"
+
+
+def test_no_verb_prints_the_help_and_is_no_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    assert "Usage:" in capsys.readouterr().out
+
+
+def test_ls_alone_lists_everything_and_presets_with_their_values(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["ls"]) == 0
+    listed = capsys.readouterr().out
+    for words in ("tasks:\n  aime24", "datasets:\n  lab-traces", "  gsm8k-train", "  smollm2-135m", "  lab-skill"):
+        assert words in listed
+    assert "  paper-sft: method sft, learning_rate 4e-05, epochs 5" in listed
+    assert main(["ls", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["presets"]["lab-sft"]["max_steps"] == 80
+
+
+def test_all_that_is_wrong_in_a_study_is_said_at_once(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    study = tmp_path / "s.yaml"
+    training = "{method: sft, dataset: lab-traces, epochs: many, foo: 1}"
+    study.write_text(
+        f"name: x\nbase: {{model: lab-s, dtyp: float32}}\nvariants: [{{name: a, train: {training}}}]\n"
+        "tasks: [lab-t1, {file: 3, bar: 2}]\neval: {samples: 0}\n"
+    )
+    assert main(["validate", str(study)]) == 2
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split(": ", 2)[2].split(" is ")[0] for line in lines] == [
+        "base.dtyp",
+        "variants[0].train.epochs",
+        "variants[0].train.foo",
+        "tasks[1].bar",
+        "eval.samples",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [("run lab-s", {"lab-seeds", "lab-skill"}), ("re", {"report", "recompute"}), ("ls mo", {"models"})],
+)
+def test_the_shell_completes_verbs_studies_and_kinds(words: str, names: set[str]) -> None:
+    variables = {
+        "COMP_WORDS": f"headscope {words}",
+        "COMP_CWORD": str(len(words.split())),
+        "_HEADSCOPE_COMPLETE": "complete_bash",
+    }
+    command = [
+        sys.executable,
+        "-c",
+        "import sys; sys.argv[0] = 'headscope'; import headscope.cli.main as m; m.console()",
+    ]
+    done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=True)
+    assert set(done.stdout.split()) == names

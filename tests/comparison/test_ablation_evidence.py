@@ -69,6 +69,7 @@ def test_a_v_shaped_dose_has_a_trend_on_both_sides() -> None:
     assert flat.below is not None
     assert flat.below.slope.low < 0.05
     assert dose_response((0.5, 1.3), WHOLE, rows[[1, 4]]).below is None
+    assert dose_response(alphas, WHOLE[:1], rows[:, :1]).below is None  # one text has no order to test
 
 
 def test_the_trend_test_keeps_its_level() -> None:

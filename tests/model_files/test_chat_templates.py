@@ -9,7 +9,9 @@ import trl
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
-from headscope.model_files.chat_templates import stop_tokens, turn_end
+from headscope.errors import InputError
+from headscope.model_files import chat_templates
+from headscope.model_files.chat_templates import render_chat, stop_tokens, turn_end
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 ENDS = {
@@ -60,3 +62,11 @@ def test_every_end_stops_and_the_templates_comes_first() -> None:
     assert stop_tokens(tokenizer) == (end, named)
     assert stop_tokens(tokenizer, SimpleNamespace(eos_token_id=[end, 77])) == (end, named, 77)
     assert stop_tokens(tokenizer, SimpleNamespace(eos_token_id=5)) == (end, named, 5)
+
+
+def test_a_template_that_loops_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chat_templates, "MOST_SECONDS", 0.2)
+    loop = "{% for i in range(99999) %}{% for j in range(2000) %}{% endfor %}{% endfor %}"
+    with pytest.raises(InputError, match=r"writes no conversation within 0\.2 s of processor time"):
+        render_chat(speaking(loop), [{"role": "user", "content": "?"}], {}, add_generation_prompt=True)
+    assert render_chat(speaking("?"), [{"role": "user", "content": "?"}], {}, add_generation_prompt=True) == "?"

@@ -172,6 +172,11 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
         lambda folder: (folder / "model.safetensors").write_bytes(b"\2" + bytes(90)) and None,
         ("half-written",),
     ),
+    "no heads": (config(num_attention_heads=0), ("says num_attention_heads 0; a whole number above 0",)),
+    "fewer than no heads": (
+        config(num_key_value_heads=-2),
+        ("says num_key_value_heads -2; a whole number above 0",),
+    ),
     "no config": (without("config.json"), ("other holds no model: config.json is missing",)),
     "broken config": (
         lambda folder: (folder / "config.json").write_text("{") and None,

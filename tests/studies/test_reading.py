@@ -127,3 +127,21 @@ def test_what_could_only_fail_later_is_refused_at_once(key: str, sentence: str) 
 def test_a_task_that_is_none_is_refused_with_the_names_there_are() -> None:
     with pytest.raises(InputError, match=r"task 'nosuch' is no known task and no file .*aime24.*lab-t1"):
         task("nosuch")
+
+
+BOMB = "b0: &b0 {x: 1}\n" + "".join(f"b{n}: &b{n} {{<<: [*b{n - 1}, *b{n - 1}]}}\n" for n in range(1, 24))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (BOMB, "aliases make more than 100,000 values of it"),
+        ("a: &a [*a]\n", "aliases make more than 100,000 values of it"),
+        ("a: 1\n" * 6_000_000, "has 30,000,000 characters; a study has at most 200,000"),
+        ("[" * 100_000, "a study has at most 30 levels"),
+    ],
+    ids=["merges", "itself", "large", "deep"],
+)
+def test_yaml_that_grows_without_end_is_one_sentence(text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        parse_study(text, "s.yaml", Path())

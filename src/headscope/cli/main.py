@@ -10,16 +10,15 @@ import typer
 
 from headscope import __version__
 from headscope.cli import audit, env, export, lab, listing, plan, recompute, report, run, score, status, validate
-from headscope.cli.terminal import say
-from headscope.errors import InputError, MachineError, is_disk_full
+from headscope.cli.terminal import say, say_text
+from headscope.errors import InputError, MachineError, ManyInputsError, is_disk_full
 
 INTERRUPTED = 130
 
 app = typer.Typer(
-    no_args_is_help=True,
-    add_completion=False,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
-    help="Which attention heads did a training run create, keep or prune, and do they matter?",
+    help="Which attention heads did a training run create, keep or lose, and do they matter?",
 )
 
 
@@ -31,9 +30,12 @@ def _print_version(is_asked: bool) -> None:
 
 @app.callback()
 def _options(
+    context: typer.Context,
     version: bool = typer.Option(False, "--version", callback=_print_version, is_eager=True, help="Print the version."),
 ) -> None:
-    """What every verb has in common."""
+    """Print the help if no verb is given."""
+    if context.invoked_subcommand is None:
+        say_text(context.get_help())
 
 
 for module in (run, plan, status, validate, report, recompute, score, audit, export, env, listing, lab):
@@ -47,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code = int(app(args=words, standalone_mode=False) or 0)
     except (InputError, MachineError, typer.TyperException) as error:
-        say(f"headscope: {error}", error=True)
+        for sentence in error.sentences if isinstance(error, ManyInputsError) else (error,):
+            say(f"headscope: {sentence}", error=True)
         return 1 if isinstance(error, MachineError) else 2
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED

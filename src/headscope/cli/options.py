@@ -14,7 +14,17 @@ if TYPE_CHECKING:
     from headscope.results.table import Table
     from headscope.studies.study import Study
 
-StudyArgument = Annotated[str, typer.Argument(help="A study file (YAML) or a built-in study; none means the lab.")]
+
+def complete_study(incomplete: str) -> list[str]:
+    """Return the built-in studies that begin so, for the shell's completion; files it completes itself."""
+    names = sorted(path.stem for path in (Path(__file__).parents[1] / "lab" / "data" / "studies").glob("*.yaml"))
+    return [name for name in names if name.startswith(incomplete)]
+
+
+StudyArgument = Annotated[
+    str,
+    typer.Argument(autocompletion=complete_study, help="A study file (YAML) or a built-in study; none means the lab."),
+]
 Settings = Annotated[list[str] | None, typer.Option("--set", help="Override one key, as eval.samples=4. Repeatable.")]
 Out = Annotated[Path | None, typer.Option("--out", help="Run directory; runs/NAME by default.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of tables.")]

@@ -175,11 +175,16 @@ def _excess(removed: "Losses", controls: "Float[np.ndarray, 'control text']", se
 
 
 def _trend(arm: "Mapping[float, Losses]", seed: int) -> Trend | None:
-    """Test whether the change per text rises with its distance from α = 1; None with fewer than three doses."""
+    """Test whether the change per text rises with its distance from α = 1.
+
+    None with fewer than three doses or two texts.
+    """
     distances = np.array(sorted(arm))
     if len(distances) < 3:  # the fewest that Page's test can order
         return None
     by_text = np.column_stack([arm[distance] for distance in distances])
+    if len(by_text) < 2:  # the fewest it can rank
+        return None
     # Through the origin: at distance 0 the change is 0 by definition.
     slopes = by_text @ distances / (distances @ distances)
     p_value = float(stats.page_trend_test(by_text, method="asymptotic").pvalue)

@@ -4,9 +4,12 @@ The end is found by rendering a turn, because tokenizers and configs of base mod
 names ``<|endoftext|>``, its template writes ``<|im_end|>``, and a model trained through it would never stop.
 """
 
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from threading import Thread
 from typing import TYPE_CHECKING
 
 import jinja2
@@ -17,6 +20,8 @@ from headscope.storage import read_object
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
+MOST_SECONDS = 5
+"""Processor time a template may take for one conversation; real ones take less than a millisecond."""
 _CONTENT = "headscope"
 """The content of the probed assistant turn; the template's own end follows it."""
 _ORIGIN = "chat_template_origin"
@@ -46,14 +51,16 @@ def render_chat(
 ) -> str:
     """Return a conversation as the chat template writes it. switches: what the template is told beside it.
 
-    Raises InputError if the template is no Jinja or fails on this conversation.
+    Raises InputError if the template is no Jinja, fails on this conversation, or takes more than ``MOST_SECONDS``.
     """
+    write = partial(tokenizer.apply_chat_template, messages, tokenize=False, **switches)
     try:
-        return str(
-            tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt, **switches
-            )
-        )
+        return str(_within_limit(partial(write, add_generation_prompt=add_generation_prompt)))
+    except TimeoutError:
+        raise InputError(
+            f"{template_name(tokenizer)} writes no conversation within {MOST_SECONDS} s of processor time; correct its "
+            "loops, or give another (chat_template:)"
+        ) from None
     except jinja2.TemplateSyntaxError as error:
         raise InputError(
             f"{template_name(tokenizer)} is not valid Jinja: {error.message} in line {error.lineno}; correct it, or "
@@ -66,6 +73,32 @@ def render_chat(
             f"{template_name(tokenizer)} refuses a conversation of the roles {roles}: {error}; give one that takes it "
             "(chat_template:), or ask otherwise (chat:)"
         ) from error
+
+
+def _within_limit(write: Callable[[], object]) -> object:
+    """Return what ``write`` returns. Raises what it raises, and TimeoutError if its thread computes for too long."""
+    outcome: list[object] = []
+    failures: list[Exception] = []
+
+    def run() -> None:
+        try:
+            outcome.append(write())
+        except Exception as error:
+            failures.append(error)
+
+    # Nothing ends a loop of Jinja from outside; a daemon thread at least ends with the program.
+    thread = Thread(target=run, daemon=True)
+    thread.start()
+    while True:
+        thread.join(0.2)
+        if not thread.is_alive():
+            break
+        assert thread.ident is not None
+        if time.clock_gettime(time.pthread_getcpuclockid(thread.ident)) > MOST_SECONDS:
+            raise TimeoutError
+    if failures:
+        raise failures[0]
+    return outcome[0]
 
 
 def turn_end(tokenizer: "PreTrainedTokenizerBase", template: str | None = None) -> int | None:

@@ -33,6 +33,10 @@ _SHAPE = {
 }
 _VOCABULARY = ("vocab_size",)
 _LORA_BIAS = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_B(?:\.\w+)?\.bias")
+_SIZES = (
+    *("num_attention_heads", "num_key_value_heads", "num_hidden_layers", "hidden_size", "head_dim", "vocab_size"),
+    *("n_head", "n_layer", "n_embd"),
+)
 _FACTOR = re.compile(r"\.lora_(embedding_)?[AB](\.\w+)*$")
 _LORA = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight")
 
@@ -202,11 +206,20 @@ def whole_model_folder(folder: Path) -> Path | None:
 
 
 def read_model_config(folder: str | Path) -> dict[str, Any]:
-    """Return a model folder's ``config.json``. Raises InputError if it is missing or no JSON object."""
+    """Return a model folder's ``config.json``.
+
+    Raises InputError if it is missing, no JSON object, or one of its sizes is no whole number above 0.
+    """
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise InputError(f"{folder} holds no model: config.json is missing")
-    return read_object(path)
+    config = read_object(path)
+    sizes = config.get("text_config") or config
+    for name in _SIZES:
+        size = sizes.get(name)
+        if size is not None and (not isinstance(size, int) or size < 1):
+            raise InputError(f"{path} says {name} {size!r}; a whole number above 0 is needed")
+    return config
 
 
 def check_compatible(

@@ -55,7 +55,7 @@ class Trend:
 @dataclass(frozen=True)
 class DoseResponse:
     """The heads' writes times α. effects: per α, nats per token. below: α ≤ 1; above: α ≥ 1; None with fewer than three
-    doses on that side, α = 1 included."""
+    doses on that side, α = 1 included, or fewer than two texts."""
 
     alphas: tuple[float, ...]
     effects: tuple[Estimate, ...]

@@ -4,13 +4,16 @@ import inspect
 import re
 import typing
 from collections.abc import Iterator
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from headscope.comparison import Resampling
-from headscope.errors import InputError, suggestion
+from headscope.errors import ManyInputsError, suggestion
 from headscope.training import TRAINING_METHODS
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -37,33 +40,53 @@ class BootstrapConfig(Config):
 def validate_config(kind: type[Model], data: Any, origin: str) -> Model:
     """Return ``data`` as a ``kind``.
 
-    Raises InputError with one sentence about the first thing wrong in it, naming ``origin``.
+    Raises InputError with one sentence for each thing wrong in it, naming ``origin``.
     """
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise InputError(_sentence(kind, error, origin)) from None
+        raise ManyInputsError(_sentences(kind, error, origin)) from None
 
 
-def _sentence(kind: type[BaseModel], error: ValidationError, origin: str) -> str:
+def _sentences(kind: type[BaseModel], error: ValidationError, origin: str) -> list[str]:
+    """Return a sentence for each place in the data that is wrong."""
+    details = error.errors(include_url=False)
+    places = [detail["loc"] for detail in details]
+    by_place: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+    for detail in details:
+        # A list with a wrong element is called too short as well.
+        if not any(place[:-1] == detail["loc"] and detail["type"] == "too_short" for place in places):
+            by_place.setdefault(_choice_at(detail["loc"]), []).append(detail)
     # If a union was tried, the member that got furthest is the one that was meant.
-    first = max(
-        error.errors(include_url=False),
-        key=lambda detail: (detail["type"] == "extra_forbidden", len(detail["loc"])),
-    )
-    path = [part for part in first["loc"] if not _is_tag(part, first["loc"])]
+    furthest = [
+        max(details, key=lambda detail: (detail["type"] == "extra_forbidden", len(detail["loc"])))
+        for details in by_place.values()
+    ]
+    return [_sentence(kind, detail, origin) for detail in furthest]
+
+
+def _choice_at(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """Return the path up to where pydantic tried several members of a union: their errors are one."""
+    for index, part in enumerate(path):
+        if part not in TRAINING_METHODS and _is_tag(part, path):
+            return path[:index]
+    return path
+
+
+def _sentence(kind: type[BaseModel], detail: "ErrorDetails", origin: str) -> str:
+    path = [part for part in detail["loc"] if not _is_tag(part, detail["loc"])]
     key = _join_path(path) or "the study"
-    if first["type"] == "extra_forbidden":
-        parents = list(_models_at(kind, first["loc"][:-1]))
+    if detail["type"] == "extra_forbidden":
+        parents = list(_models_at(kind, detail["loc"][:-1]))
         fields = {name for parent in parents for name in parent.model_fields}
         return f"{origin}: {key} is not a key of a study{suggestion(str(path[-1]), fields)}"
-    if first["type"] == "union_tag_not_found":
-        return f"{origin}: {key} has no {first['ctx']['discriminator'].strip(chr(39))}"
-    if first["type"] == "missing":
+    if detail["type"] == "union_tag_not_found":
+        return f"{origin}: {key} has no {detail['ctx']['discriminator'].strip(chr(39))}"
+    if detail["type"] == "missing":
         return f"{origin}: {key} is missing"
-    if isinstance(first["input"], dict | list | BaseModel):
-        return f"{origin}: {key}: {_reword(first['msg'])}"
-    return f"{origin}: {key} is {first['input']!r}; {_reword(first['msg'])}"
+    if isinstance(detail["input"], dict | list | BaseModel):
+        return f"{origin}: {key}: {_reword(detail['msg'])}"
+    return f"{origin}: {key} is {detail['input']!r}; {_reword(detail['msg'])}"
 
 
 def _reword(message: str) -> str:

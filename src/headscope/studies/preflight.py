@@ -160,7 +160,7 @@ def _have_same_weights(base: Stage, final: Stage) -> bool:
 
 
 def _check_prompts(study: Study, speaker: _Speaker) -> None:
-    """Encode the first and the longest prompt of every task through the model's own template, and leave room."""
+    """Encode every prompt of every task through the model's own template, and leave room for the answer."""
     files = files_of(speaker.stage)
     config = {} if files is None else read_model_config(files)
     context = (config.get("text_config") or config).get("max_position_embeddings")
@@ -170,8 +170,7 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
     opened = [(ref, None, study.discover.opening_tokens) for ref in study.discover_tasks]
     for ref, count, new in dict.fromkeys([*answered, *opened]):
         problems = sources.task(ref, study.data_dir).first(count).problems
-        # The first shows what a template lacks, the longest what the context does.
-        for problem in {problems[0], max(problems, key=lambda problem: len(problem.prompt))}:
+        for problem in problems:
             try:
                 ids = prompt_ids(speaker.tokenizer, problem.prompt, speaker.stage.chat)
                 check_room(len(ids), new, context)

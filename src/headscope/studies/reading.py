@@ -16,6 +16,8 @@ from headscope.studies.study import Study, TaskRef
 from headscope.training import PRESETS
 
 SUFFIXES = (".yaml", ".yml")
+MOST_CHARACTERS, MOST_NODES, DEEPEST = 200_000, 100_000, 30
+"""Of YAML: far more than studies have, and read within a second or two."""
 
 
 def builtin_studies() -> list[str]:
@@ -105,8 +107,27 @@ def _plain_name(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]", "-", name).lstrip("-")
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """A loader that refuses a key given twice, of which YAML's own loader silently takes the last."""
+class _StudyLoader(yaml.SafeLoader):
+    """A loader with limits, which refuses a key given twice: YAML's own silently takes the last."""
+
+    depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """See ``yaml.SafeLoader``; counts how deep nodes lie."""
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise yaml.composer.ComposerError(None, None, f"a study has at most {DEEPEST} levels", self.get_mark())
+        node = super().compose_node(parent, index)
+        self.depth -= 1
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        """See ``yaml.SafeLoader``; counts what aliases and merged keys would grow to."""
+        node = super().get_single_node()
+        if node is not None and _count_nodes(node, {}) > MOST_NODES:
+            fault = f"aliases make more than {MOST_NODES:,} values of it, and a study has no more"
+            raise yaml.composer.ComposerError(None, None, fault, node.start_mark)
+        return node
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """See ``yaml.SafeLoader``."""
@@ -117,9 +138,21 @@ class _UniqueKeys(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+def _count_nodes(node: yaml.Node, counts: dict[int, float]) -> float:
+    """Return how many values a node holds, those of an alias each time; infinitely many if it holds itself."""
+    if id(node) not in counts:
+        counts[id(node)] = float("inf")
+        inside = node.value if isinstance(node, yaml.CollectionNode) else []
+        children = [child for item in inside for child in (item if isinstance(item, tuple) else (item,))]
+        counts[id(node)] = 1.0 + sum(_count_nodes(child, counts) for child in children)
+    return counts[id(node)]
+
+
 def _parse_yaml(text: str, origin: str) -> Any:
+    if len(text) > MOST_CHARACTERS:
+        raise InputError(f"{origin} has {len(text):,} characters; a study has at most {MOST_CHARACTERS:,}")
     try:
-        return yaml.load(text, _UniqueKeys)
+        return yaml.load(text, _StudyLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""

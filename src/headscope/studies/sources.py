@@ -35,6 +35,11 @@ def task_names() -> list[str]:
     return [*BENCHMARKS, *lab.TASKS, lab.SLICE, lab.TRAIN]
 
 
+def dataset_names() -> list[str]:
+    """Return the name of everything SFT can learn from that has one: the lab's, and tasks with worked answers."""
+    return [*lab.DATASETS, *(name for name, benchmark in BENCHMARKS.items() if benchmark.solution is not None)]
+
+
 class TaskPlace(Config):
     """What the study calls a task, where files of named benchmarks lie, and how many of its problems are taken."""
 

@@ -24,8 +24,13 @@ ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) e
 
 
 class ModelConfig(Config):
-    """A model: a folder, a hub id, or a built-in one (``lab-m``).
+    """A model.
 
+    model: a folder, a hub id, or a built-in one (``lab-m``).
+    revision: of the hub: a branch, tag or commit.
+    dtype: of the weights.
+    chat: how the model is spoken to.
+    trust_remote_code: run code that the model's folder brings.
     tokenizer: folder or hub id of the one used instead of the model's own; it has the model's ids.
     chat_template: whose chat template is used: a folder, a hub id, a .jinja file, or one that TRL ships by its name
         (``deepseek_r1_distill_training``).
@@ -62,6 +67,7 @@ class CompletionData(BaseModel):
 class TeacherData(BaseModel):
     """The data of a method that learns from a teacher's logits on the problems of a task.
 
+    dataset: a task (``headscope ls tasks``) or a file of problems.
     teacher: a folder, a hub id, a built-in model, or an earlier variant trained in this study (its last checkpoint).
     """
 
@@ -72,6 +78,7 @@ class TeacherData(BaseModel):
 class RewardData(BaseModel):
     """The data of a method that learns from rewards on the problems of a task.
 
+    dataset: a task (``headscope ls tasks``) or a file of problems.
     rewards: summed with ``reward_weights``; ``plan`` needs a lab task, ``calculation`` counts mod 10 there.
     control: null twin: rewards permuted among the completions of a prompt, or answers of other prompts.
     """
@@ -100,6 +107,7 @@ Training = SftTraining | DistillTraining | GrpoTraining
 class HubCheckpoints(Config):
     """Checkpoints that one model of the hub keeps as revisions, as OLMo 2 and Pythia do.
 
+    model: its hub id.
     revisions: branches or tags whose names tell the step (``step1000``, ``stage1-step1000-tokens5B``), or a mapping
         from their names to steps.
     """
@@ -114,6 +122,12 @@ class HubCheckpoints(Config):
 class VariantConfig(Config):
     """A post-trained model: trained here (``train``), trained elsewhere (``checkpoints``), or one finished model.
 
+    name: what tables call it.
+    train: its training, as ``method: …`` or ``preset: …`` with keys that win over the preset's.
+    model: one finished model, a folder or hub id.
+    revision: of the hub: a branch, tag or commit.
+    reward_log: the ``trainer_state.json`` or JSONL of a training elsewhere, for the coupling with reward.
+    chat: how the variant is spoken to; what is left out is as the base's.
     checkpoints: folders by a glob, or revisions on the hub.
     twins: the same training with its signal removed or another seed, for the nulls: ``lr0``, ``permuted_rewards``,
         ``shuffled_answers``, or changed keys such as ``{seed: 1}``; each becomes a variant of its own.
@@ -148,6 +162,8 @@ class VariantConfig(Config):
 class PairFile(Config):
     """Clean and corrupt texts of equal length in tokens: JSON (a list of objects), JSONL or Parquet, and its columns.
 
+    file: its path.
+    clean, corrupt: columns of the two texts.
     prompt: a column with the question both answer, put into the model's chat template; None if texts are whole.
     """
 
@@ -170,7 +186,8 @@ class DiscoverConfig(Config):
     positions: of the opening, where next-token distributions are read: its last token, all of them (``answer``), the
         5 % where base and final checkpoint differ most on the same text (``disagreement``), or a list, counted from
         the opening's first token, 0, or with negative numbers from its end.
-    kv: a key and value input per query head, or one per key/value head (``group``).
+    metric: between the patched and the clean distribution, KL divergence or the loss of the clean text's token.
+    method: of attribution. kv: a key and value input per query head, or one per key/value head (``group``).
     nodes: of the path integral; ``adaptive`` gives each pair the 9 to 128 its own path needs, by a rule of its own,
         because on trained models eight do not suffice (docs/log.md). rule: of a number of nodes.
     fraction: of real edges in a circuit. sizes: fractions at which faithfulness is read.
@@ -289,7 +306,15 @@ class AblateConfig(Config):
 
 
 class EvalConfig(Config):
-    """How answers are drawn and counted. problems: the first so many of each task, None for all."""
+    """How answers are drawn and counted.
+
+    samples: answers per problem.
+    k: of pass@k, success@k and majority@k; those above ``samples`` are left out.
+    temperature, top_p: of sampling; at temperature 0 the likeliest token is taken.
+    max_new_tokens: after which an answer counts as unfinished.
+    problems: the first so many of each task, None for all.
+    engine: what generates.
+    """
 
     samples: int = Field(default=16, ge=1)
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
@@ -312,7 +337,18 @@ class EvalConfig(Config):
 
 
 class Study(Config):
-    """A whole study. data_dir: where files of named benchmarks are looked for before the hub is asked."""
+    """A base model, its post-trained variants, the tasks they are asked, and what is done with them.
+
+    name: of the run directory, ``runs/NAME``.
+    seed: of everything that is drawn; it also shifts those of the trainings.
+    base: the model that training starts from and variants are compared with.
+    variants: the post-trained models.
+    tasks: benchmarks by name (``headscope ls tasks``), or files of problems.
+    discover: how circuits are found and compared.
+    ablate: which heads are removed, and how it is judged.
+    eval: how answers are drawn and counted.
+    data_dir: where files of named benchmarks are looked for before the hub is asked.
+    """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=0, ge=0)

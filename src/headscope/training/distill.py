@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class DistillConfig(Optimisation):
     """On-policy distillation.
 
+    method: the name of the method.
     batch_size: prompts, and so completions, per optimiser step, over all processes.
     max_completion_length: in tokens.
     temperature: of the sampling and of both distributions.

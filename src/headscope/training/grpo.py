@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 class GrpoConfig(Optimisation):
     """GRPO as the paper writes it; TRL's own defaults differ in four places and are not used.
 
+    method: the name of the method.
     prompts_per_step, samples: a step trains on prompts_per_step × samples completions of the current weights.
     max_completion_length: in tokens.
     temperature, top_p: of the sampling.

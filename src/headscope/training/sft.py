@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 class SftConfig(Optimisation):
     """SFT on prompt and completion records.
 
+    method: the name of the method.
     batch_size: sequences per optimiser step, over all processes.
     max_length: tokens of prompt and completion together; longer ones are cut at the end, and dropped if nothing of the
         completion is left.

@@ -25,7 +25,7 @@ def overview(results: RunResults) -> Page:
     if results.claims:
         blocks.append(claims(results))
     blocks.append(coverage(results.coverage))
-    question = "Which heads did training create, keep or prune, and do they matter?"
+    question = "Which heads did training create, keep or lose, and do they matter?"
     return Page("overview", "Overview", question, tuple(blocks))
 
 
