@@ -72,6 +72,18 @@ def test_a_v_shaped_dose_has_a_trend_on_both_sides() -> None:
     assert dose_response(alphas, WHOLE[:1], rows[:, :1]).below is None  # one text has no order to test
 
 
+@pytest.mark.parametrize(("texts", "is_enough"), [(1, False), (2, True)])
+def test_one_text_has_neither_a_trend_nor_an_interval_between_tasks(texts: int, is_enough: bool) -> None:
+    whole = np.zeros(texts)
+    doses = np.outer([0.4, 0.2, 0.1, 0.3], np.arange(1, texts + 1))
+    response = dose_response((0.0, 0.5, 0.8, 1.3), whole, doses)
+    assert (response.below is not None) == is_enough
+    assert response.effects[0].value == pytest.approx(0.4 * np.arange(1, texts + 1).mean())
+    off_task = guard("recall", np.array([1.0, 2.0, 4.0]), whole, np.linspace(0.5, 0.7, texts))
+    assert np.isfinite(off_task.specific.low) == is_enough
+    assert off_task.specific.value == pytest.approx(7 / 3 - np.linspace(0.5, 0.7, texts).mean())
+
+
 def test_the_trend_test_keeps_its_level() -> None:
     draw, alphas = np.random.default_rng(3), (0.0, 0.5, 0.8)
     rejected = 0

@@ -136,16 +136,10 @@ def guard(
         seed: of the bootstrap.
     """
     off_task = removed - whole
-    # Two sets of texts that share nothing, of unequal spread: Welch's t, not Student's.
-    interval = stats.ttest_ind(on_task, off_task, equal_var=False).confidence_interval(LEVEL)
-    value = float(on_task.mean() - off_task.mean())
-    # Samples without any spread have no t interval: it is the value itself.
-    low = float(interval.low) if np.isfinite(interval.low) else value
-    high = float(interval.high) if np.isfinite(interval.high) else value
-    specific = Estimate(value, low, high, len(on_task) + len(off_task), "Welch t 95%")
     # Perplexity: losses are nats per token.
     before, after = float(np.exp(whole.mean())), float(np.exp(removed.mean()))
-    return Guard(task, bootstrap_mean(off_task, unit="text", seed=seed), specific, before, after, recall)
+    effect = bootstrap_mean(off_task, unit="text", seed=seed)
+    return Guard(task, effect, _welch_difference(on_task, off_task), before, after, recall)
 
 
 def repair(whole: "Losses", removed: "Losses", direct: "Losses", *, seed: int = 0) -> Repair:
@@ -168,6 +162,22 @@ def pass_difference(post: tuple["Losses", "Losses"], base: tuple["Losses", "Loss
     return paired_difference(post[1] - post[0], base[1] - base[0], bound=2.0)
 
 
+def _welch_difference(on_task: "Losses", off_task: "Float[np.ndarray, 'off_text']") -> Estimate:
+    """Return the difference of two means over texts that share nothing and spread unequally: Welch's t, not Student's.
+
+    Without an interval if either mean is of one text, whose spread is unknown.
+    """
+    value = float(on_task.mean() - off_task.mean())
+    method, n = f"Welch t {LEVEL:.0%}", len(on_task) + len(off_task)
+    if min(len(on_task), len(off_task)) < 2:
+        return without_interval(n, method, value=value)
+    interval = stats.ttest_ind(on_task, off_task, equal_var=False).confidence_interval(LEVEL)
+    # Samples without any spread have no t interval: it is the value itself.
+    low = float(interval.low) if np.isfinite(interval.low) else value
+    high = float(interval.high) if np.isfinite(interval.high) else value
+    return Estimate(value, low, high, n, method)
+
+
 def _excess(removed: "Losses", controls: "Float[np.ndarray, 'control text']", seed: int) -> Estimate:
     if len(controls) == 0:
         return without_interval(len(removed), "no control")
@@ -180,10 +190,9 @@ def _trend(arm: "Mapping[float, Losses]", seed: int) -> Trend | None:
     None with fewer than three doses or two texts.
     """
     distances = np.array(sorted(arm))
-    if len(distances) < 3:  # the fewest that Page's test can order
-        return None
     by_text = np.column_stack([arm[distance] for distance in distances])
-    if len(by_text) < 2:  # the fewest it can rank
+    texts, doses = by_text.shape
+    if doses < 3 or texts < 2:  # the fewest that Page's test can order
         return None
     # Through the origin: at distance 0 the change is 0 by definition.
     slopes = by_text @ distances / (distances @ distances)
