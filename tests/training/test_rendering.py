@@ -4,12 +4,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from datasets import Dataset
 from tests.model_files.test_chat_templates import TEMPLATES, speaking
 from tests.training.conftest import build_tokenizer
 
 from headscope.errors import InputError
 from headscope.model_files.chat_templates import local_template, set_template, shipped_templates, template_name
 from headscope.training import SftConfig, run_sft
+from headscope.training.launch import as_dataset
 from headscope.training.rendering import check_completions, describe_row, render_row
 
 THOUGHT = "<think>\nsix is two threes\n</think>\n\nIt is 6."
@@ -135,6 +137,19 @@ def test_training_refuses_before_its_first_step_and_writes_down_what_it_trains_o
 def test_plain_text_prompts_are_refused(tiny_model: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"plain text, the first is '2\*3\?'; give messages"):
         run_sft(tiny_model, [{"prompt": "2*3?", "completion": "6"}], SftConfig(), tmp_path / "run")
+
+
+@pytest.mark.parametrize("as_rows", [list, Dataset.from_list])
+@pytest.mark.parametrize("columns", [("prompt",), ("prompt", "completion")])
+def test_a_null_prompt_is_told_with_its_row(as_rows: Any, columns: tuple[str, ...]) -> None:
+    assert len(as_dataset(as_rows([row("6"), row("7")]), columns)) == 2
+    with pytest.raises(InputError, match="row 2 of the training data has nothing in 'prompt'"):
+        as_dataset(as_rows([row("6"), row("7") | {"prompt": None}, row("8")]), columns)
+
+
+def test_a_null_row_is_told_with_its_number() -> None:
+    with pytest.raises(InputError, match="row 2 of the training data is None; a mapping with columns is needed"):
+        as_dataset([row("6"), None], ("prompt",))
 
 
 def test_a_template_is_a_file_a_folder_or_a_shipped_name(tiny_model: Path, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.model_files import hub
+from headscope.model_files.config_sizes import HEADS, LAYERS, VOCABULARY, check_sizes, config_size, layer_counts
 from headscope.model_files.named_models import named_model
 from headscope.model_files.unsupported_formats import unsupported_format
 from headscope.model_files.vocabularies import check_token_rows
@@ -27,16 +28,8 @@ from headscope.storage import read_object
 
 _ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 # What two models must share for their heads to be compared: the name people use, then the keys configs use.
-_SHAPE = {
-    "layers": ("num_hidden_layers", "n_layer"),
-    "heads": ("num_attention_heads", "n_head"),
-}
-_VOCABULARY = ("vocab_size",)
+_SHAPE = {"layers": LAYERS, "heads": HEADS}
 _LORA_BIAS = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_B(?:\.\w+)?\.bias")
-_SIZES = (
-    *("num_attention_heads", "num_key_value_heads", "num_hidden_layers", "hidden_size", "head_dim", "vocab_size"),
-    *("n_head", "n_layer", "n_embd"),
-)
 _FACTOR = re.compile(r"\.lora_(embedding_)?[AB](\.\w+)*$")
 _LORA = re.compile(r"(?:base_model\.model\.)?(.+)\.lora_([AB])(?:\.\w+)?\.weight")
 
@@ -97,7 +90,7 @@ def _is_fetched(snapshot: Path) -> bool:
 
 def _check_vocabulary(folder: Path, config: ModelConfig, tensors: Mapping[str, StoredTensor]) -> None:
     """Raise InputError unless config and embedding have one size, and the tokenizer no more: embeddings are padded."""
-    stated, rows = config_size(config, _VOCABULARY), embedding_rows(tensors)
+    stated, rows = config_size(config, VOCABULARY), embedding_rows(tensors)
     if stated is not None and rows is not None and stated != rows:
         raise InputError(
             f"model folder {folder} has {rows} token embeddings and its config.json says vocab_size {stated}; "
@@ -208,17 +201,13 @@ def whole_model_folder(folder: Path) -> Path | None:
 def read_model_config(folder: str | Path) -> dict[str, Any]:
     """Return a model folder's ``config.json``.
 
-    Raises InputError if it is missing, no JSON object, or one of its sizes is no whole number above 0.
+    Raises InputError if it is missing, no JSON object, or its sizes are impossible.
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
         raise InputError(f"{folder} holds no model: config.json is missing")
     config = read_object(path)
-    sizes = config.get("text_config") or config
-    for name in _SIZES:
-        size = sizes.get(name)
-        if size is not None and (not isinstance(size, int) or size < 1):
-            raise InputError(f"{path} says {name} {size!r}; a whole number above 0 is needed")
+    check_sizes(folder, config)
     return config
 
 
@@ -241,16 +230,4 @@ def check_compatible(
 
 def vocabulary_entries(folder: Path) -> int | None:
     """Return the vocabulary entries a model folder's config names; None if it names none."""
-    return config_size(read_model_config(folder), _VOCABULARY)
-
-
-def layer_counts(config: ModelConfig) -> tuple[int | None, int]:
-    """Return how many layers a config has, and how many further ones only draft tokens."""
-    text = config.get("text_config") or config
-    return config_size(config, _SHAPE["layers"]), int(text.get("num_nextn_predict_layers") or 0)
-
-
-def config_size(config: ModelConfig, keys: tuple[str, ...]) -> int | None:
-    """Return the first of the sizes under ``keys`` that a config has."""
-    text = config.get("text_config") or config  # vision-language models keep the language model one level down
-    return next((int(text[key]) for key in keys if key in text), None)
+    return config_size(read_model_config(folder), VOCABULARY)

@@ -205,8 +205,9 @@ def check_full_precision(name: str | Path, config: ModelConfig, tensors: Mapping
 def _first_packed_tensor(tensors: Mapping[str, StoredTensor]) -> str | None:
     """Return the first tensor whose type is not that of a weight of full precision."""
     for name, stored in tensors.items():
-        # Scales and other vectors may have any type: weights are matrices.
-        if stored.dtype not in _FLOATS and len(stored.shape) > 1 and not _INTEGER_BUFFERS.search(name):
+        # Scales of quantised weights are vectors of any type under other names; a norm's are called weight.
+        is_weight = len(stored.shape) > 1 or name.endswith(".weight")
+        if stored.dtype not in _FLOATS and is_weight and not _INTEGER_BUFFERS.search(name):
             return f"{name} of type {stored.dtype}"
     return None
 

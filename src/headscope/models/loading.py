@@ -14,7 +14,8 @@ from transformers.utils import logging
 
 from headscope.errors import InputError, count_noun
 from headscope.model_files import hub
-from headscope.model_files.folder import ADAPTER_WEIGHTS, adapter_base, check_cached, check_weights, layer_counts
+from headscope.model_files.config_sizes import layer_counts
+from headscope.model_files.folder import ADAPTER_WEIGHTS, adapter_base, check_cached, check_weights
 from headscope.model_files.named_models import model_title, named_model
 from headscope.model_files.weight_files import check_full_precision, embedding_rows, read_header, unplaced_tensors
 from headscope.models.adapters import has_adapter, merge_adapters, untie_differing_embeddings

@@ -304,11 +304,13 @@ def as_dataset(rows: "Rows", columns: Sequence[str]) -> "Dataset":
     if len(rows) == 0:
         raise InputError("the training data is empty; at least one row is needed")
     # All rows of a Dataset have the same columns, and reading each would decode it.
-    names_by_row = (list(row) for row in rows) if dataset is None else [dataset.column_names]
-    for index, names in enumerate(names_by_row):
-        missing = [column for column in columns if column not in names]
+    for number, row in enumerate(rows if dataset is None else [dict.fromkeys(dataset.column_names)], start=1):
+        if not isinstance(row, Mapping):
+            raise InputError(f"row {number} of the training data is {row!r:.40}; a mapping with columns is needed")
+        missing = [column for column in columns if column not in row]
         if missing:
-            raise InputError(f"row {index + 1} of the training data has no {missing[0]!r}, only {', '.join(names)}")
+            raise InputError(f"row {number} of the training data has no {missing[0]!r}, only {', '.join(row)}")
+    _check_prompts_given(rows, dataset)
     prompt = rows[0]["prompt"]
     if isinstance(prompt, str):
         raise InputError(
@@ -316,3 +318,13 @@ def as_dataset(rows: "Rows", columns: Sequence[str]) -> "Dataset":
             "[{'role': 'user', 'content': …}], which the chat template renders as it does when the model is asked"
         )
     return Dataset.from_list(list(rows)) if dataset is None else dataset
+
+
+def _check_prompts_given(rows: "Rows", dataset: "Dataset | None") -> None:
+    """Raise InputError for the first row whose prompt is null."""
+    # Arrow keeps count, so the many rows of a Dataset are read only if one is null.
+    if dataset is not None and dataset.data.column("prompt").null_count == 0:
+        return
+    for number, row in enumerate(rows, start=1):
+        if row["prompt"] is None:
+            raise InputError(f"row {number} of the training data has nothing in 'prompt'; give messages or remove it")

@@ -1,0 +1,64 @@
+"""The sizes in a model's config.json: whole numbers above zero that fit one another."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from headscope.errors import InputError
+from headscope.model_files.weight_files import ModelConfig
+
+LAYERS = ("num_hidden_layers", "n_layer")
+HEADS = ("num_attention_heads", "n_head")
+VOCABULARY = ("vocab_size",)
+_KV_HEADS, _HEAD_DIM, _WIDTH = ("num_key_value_heads",), ("head_dim",), ("hidden_size", "n_embd")
+_MAY_BE_NULL = (_KV_HEADS, _HEAD_DIM)
+"""Sizes that a model's class derives from the others if they are null."""
+
+
+def config_size(config: ModelConfig, keys: tuple[str, ...]) -> int | None:
+    """Return the first of the sizes under ``keys`` that a config has."""
+    key = _first_key(config, keys)
+    return None if key is None else int(_language_config(config)[key])
+
+
+def layer_counts(config: ModelConfig) -> tuple[int | None, int]:
+    """Return how many layers a config has, and how many further ones only draft tokens."""
+    return config_size(config, LAYERS), int(_language_config(config).get("num_nextn_predict_layers") or 0)
+
+
+def check_sizes(folder: str | Path, config: ModelConfig) -> None:
+    """Raise InputError unless a config's sizes are whole numbers above zero and its heads can be shared out."""
+    language = _language_config(config)
+    for keys in (LAYERS, HEADS, _KV_HEADS, _HEAD_DIM, _WIDTH, VOCABULARY):
+        key = _first_key(config, keys)
+        if key is None or (language[key] is None and keys in _MAY_BE_NULL):
+            continue
+        size = language[key]
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise InputError(f"config.json of {folder} says {key} {size!r}; a whole number of at least 1 is needed")
+    heads_key, groups_key, width_key = (_first_key(config, keys) for keys in (HEADS, _KV_HEADS, _WIDTH))
+    if heads_key is None:
+        return
+    if groups_key is not None and language[groups_key] is not None:
+        _check_divides(folder, language, heads_key, groups_key)
+    # Without a width of its own, a head has its share of the stream's.
+    if width_key is not None and language.get("head_dim") is None:
+        _check_divides(folder, language, width_key, heads_key)
+
+
+def _check_divides(folder: str | Path, language: ModelConfig, whole: str, part: str) -> None:
+    if language[whole] % language[part]:
+        raise InputError(
+            f"config.json of {folder} says {whole} {language[whole]} and {part} {language[part]}, which does not "
+            "divide it; correct them or save the model again"
+        )
+
+
+def _first_key(config: ModelConfig, keys: tuple[str, ...]) -> str | None:
+    language = _language_config(config)
+    return next((key for key in keys if key in language), None)
+
+
+def _language_config(config: ModelConfig) -> ModelConfig:
+    """Return the part on the language model, which vision-language models keep one level down."""
+    nested = config.get("text_config")
+    return nested if isinstance(nested, Mapping) else config
