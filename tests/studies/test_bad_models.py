@@ -127,6 +127,72 @@ def two_sets(folder: Path) -> None:
 FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "layers": (config(num_hidden_layers=3), ("variant a has 3 layers and base has 2",)),
     "heads": (config(num_attention_heads=8), ("variant a has 8 heads and base has 4",)),
+    "no heads": (config(num_attention_heads=0), ("other says num_attention_heads 0; a whole number of at least 1",)),
+    "negative heads": (config(num_attention_heads=-4), ("says num_attention_heads -4;",)),
+    "no key/value heads": (config(num_key_value_heads=0), ("says num_key_value_heads 0;",)),
+    "half a head": (config(num_attention_heads=4.5), ("says num_attention_heads 4.5;",)),
+    "heads as text": (config(num_attention_heads="four"), ("says num_attention_heads 'four';",)),
+    "null layers": (config(num_hidden_layers=None), ("says num_hidden_layers None;",)),
+    "flat heads": (config(head_dim=0), ("says head_dim 0;",)),
+    "heads in no groups": (
+        config(num_key_value_heads=3),
+        ("says num_attention_heads 4 and num_key_value_heads 3, which does not divide it",),
+    ),
+    "stream in no heads": (
+        config(num_attention_heads=6, head_dim=None),
+        ("says hidden_size 32 and num_attention_heads 6, which does not divide it",),
+    ),
+    "int8 norm": (
+        weights(lambda tensors: tensors.update({NORM: tensors[NORM].to(torch.int8)})),
+        (f"is quantised ({NORM} of type I8)",),
+    ),
+    "vocabulary size": (config(vocab_size=99), ("other has 79 token embeddings", "says vocab_size 99")),
+    "tokenizer beyond the embedding": (
+        extra_token,
+        ("token '<think-hard>' with id 79 and the embedding has 79 rows", "resize_token_embeddings"),
+    ),
+    "quantised": (config(quantization_config={"quant_method": "awq"}), ("other is quantised (awq)", "dequantize()")),
+    "int8 weights": (weights(to_int8), ("is quantised (model.layers.0.mlp.up_proj.weight of type I8)", "original")),
+    "unmerged adapter": (
+        weights(unmerged),
+        ("holds 2 weights of an adapter", "model.layers.0.self_attn.q_proj.base_layer.weight", "merge_and_unload"),
+    ),
+    "layer too many": (
+        weights(one_layer_more),
+        ("holds 1 weight without a place in its 2 layers, the first is model.layers.2.mlp.up_proj.weight",),
+    ),
+    "git-lfs": (pointer("model.safetensors"), ("model.safetensors is a git-lfs pointer; run git lfs pull",)),
+    "git-lfs tokenizer": (pointer("tokenizer.json"), ("tokenizer.json of", "is a git-lfs pointer; run git lfs pull")),
+    "index without map": (file("model.safetensors.index.json", "{}"), ("index.json lacks weight_map",)),
+    "missing shards": (
+        file("model.safetensors.index.json", '{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}'),
+        ("half-written: one.safetensors is missing, one of 2 missing of the 2 files",),
+    ),
+    "two sets of weights": (two_sets, ("holds model.safetensors and model.safetensors.index.json", "outdated")),
+    "index and shard disagree": (
+        file("model.safetensors.index.json", '{"weight_map": {"model.far.weight": "model.safetensors"}}'),
+        ("half-written: model.safetensors lacks model.far.weight",),
+    ),
+    "unusual name": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "weights.safetensors") and None,
+        ("has weights.safetensors and neither model.safetensors nor an index",),
+    ),
+    "gguf": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "m-Q4.gguf") and None,
+        ("has only m-Q4.gguf, which is quantised", "gguf_file='m-Q4.gguf'"),
+    ),
+    "whole model and adapter": (
+        file("adapter_config.json", "{}"),
+        ("a whole model and an adapter", "if the adapter is merged"),
+    ),
+    "vocabulary": (swapped_tokens, ("variant a has another vocabulary than base: token '0' is",)),
+    "pickle": (pickled, ("only pytorch_model.bin", "safetensors are needed", "python -c")),
+    "no weights": (without("model.safetensors"), ("other has no weights; safetensors are needed",)),
+    "half-written": (cut, ("half-written: model.safetensors",)),
+    "garbage": (
+        lambda folder: (folder / "model.safetensors").write_bytes(b"\2" + bytes(90)) and None,
+        ("half-written",),
+    ),
     "no config": (without("config.json"), ("other holds no model: config.json is missing",)),
     "broken config": (
         lambda folder: (folder / "config.json").write_text("{") and None,
