@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/lab
 TEST_WORKERS ?= 2
 TESTS ?= tests
-.PHONY: demo test portable lint bench real pretrain figures clean
+.PHONY: demo test portable ends lint bench real pretrain docs figures clean
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
@@ -33,6 +33,21 @@ portable: .venv/installed-dev
 	done; done; \
 	test -z "$$failed" && echo "all six combinations passed" || { printf "$$failed\n"; exit 1; }
 
+# A few tests with the lowest and the highest versions of transformers and trl that pyproject.toml takes, an environment
+# for each end: what a scheduled job would run. A release above the range is tried by raising the range first.
+ENDS ?= low high
+low := transformers==5.16.0 trl==1.14.0
+high := --upgrade transformers trl
+END_TESTS := tests/models tests/circuits/test_architectures.py tests/training/test_training.py tests/test_tracking_in_trl.py
+ends:
+	@for end in $(ENDS); do \
+		case $$end in low) versions="$(low)";; *) versions="$(high)";; esac; \
+		$(PYTHON) -m venv .venv-$$end && \
+		.venv-$$end/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' $$versions && \
+		.venv-$$end/bin/headscope env && \
+		.venv-$$end/bin/python -m pytest -n $(TEST_WORKERS) --dist loadgroup $(END_TESTS) || exit 1; \
+	done
+
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -51,8 +66,11 @@ real: .venv/installed
 pretrain: .venv/installed
 	$(BIN)/headscope lab pretrain --size M
 
+docs: .venv/installed
+	$(BIN)/python -m headscope.studies.reference > docs/study.md
+
 figures: .venv/installed
 	$(BIN)/headscope report $(DEMO) --picture docs/overview.png
 
 clean:
-	rm -rf .venv build dist src/*.egg-info
+	rm -rf .venv .venv-low .venv-high build dist src/*.egg-info

@@ -16,6 +16,7 @@ def env_command(json: Json = False) -> int:
     import torch  # noqa: F401 - so that accelerators are seen
 
     from headscope.runs import provenance
+    from headscope.runs.supported import check_versions
 
     facts = {
         "versions": provenance.versions(),
@@ -24,8 +25,9 @@ def env_command(json: Json = False) -> int:
     }
     if json:
         print_json(facts)
-        return 0
-    for section in facts.values():
-        for name, value in section.items():
-            say(f"{name:<14} {value}")
+    else:
+        for section in facts.values():
+            for name, value in section.items():
+                say(f"{name:<14} {value}")
+    check_versions()  # last: a report about a version that is refused needs the versions too
     return 0

@@ -50,10 +50,15 @@ def choose_study(
     posts: Sequence[str] | None,
     tasks: Sequence[str] | None,
 ) -> "Study":
-    """Return the study that a file, a built-in name, or ``--base``, ``--post`` and ``--task`` describe."""
+    """Return the study that a file, a built-in name, or ``--base``, ``--post`` and ``--task`` describe.
+
+    Raises InputError also if libraries are installed that no study can run with.
+    """
     from headscope.errors import InputError
+    from headscope.runs.supported import check_versions
     from headscope.studies.reading import adhoc_study, read_study
 
+    check_versions()
     if (posts or tasks) and not base:
         raise InputError("--post and --task describe a study without a file, which needs --base too")
     if base and study != "lab":
