@@ -61,6 +61,6 @@ def usable_candidates(candidates: Sequence[Candidate], k: int | None) -> tuple[l
             usable.append(index)
     if not usable:
         reasons = ", ".join(f"{count} because of {reason}s" for reason, count in dropped.items())
-        cut = "" if k is None else f" (openings are cut to k={k} tokens)"
+        cut = "" if k is None else f" (openings are cut to k={k} tokens; a smaller discover.opening_tokens keeps more)"
         raise InputError(f"no pair is left of {len(candidates)} candidates: {reasons or 'none was given'}{cut}")
     return usable, dict(dropped)
