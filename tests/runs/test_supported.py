@@ -32,7 +32,7 @@ def test_the_ranges_are_those_of_the_package() -> None:
 
 
 @pytest.mark.parametrize(
-    ("transformers", "trl"), [("5.16.0", "1.14.0"), ("5.24.0", "1.16.0"), ("5.20.0.dev0", "1.15.0")]
+    ("transformers", "trl"), [("5.16.0", "1.16.0"), ("5.22.2", "1.16.9"), ("5.20.0.dev0", "1.16.0")]
 )
 def test_both_ends_are_taken(transformers: str, trl: str, monkeypatch: pytest.MonkeyPatch) -> None:
     install(monkeypatch, transformers=transformers, trl=trl)
@@ -40,12 +40,12 @@ def test_both_ends_are_taken(transformers: str, trl: str, monkeypatch: pytest.Mo
 
 
 def test_every_version_outside_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    install(monkeypatch, transformers="5.25.0", trl=None)
+    install(monkeypatch, transformers="5.24.0", trl=None)
     with pytest.raises(ManyInputsError) as caught:
         check_versions()
     assert caught.value.sentences == (
-        "transformers is 5.25.0, and headscope works with >=5.16,<5.25: pip install 'transformers>=5.16,<5.25'",
-        "trl is absent, and headscope works with >=1.14,<1.17: pip install 'trl>=1.14,<1.17'",
+        "transformers is 5.24.0, and headscope works with >=5.16,<5.23: pip install 'transformers>=5.16,<5.23'",
+        "trl is absent, and headscope works with >=1.16,<1.17: pip install 'trl>=1.16,<1.17'",
     )
 
 
@@ -57,7 +57,7 @@ def test_no_work_begins_with_a_version_outside(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    install(monkeypatch, trl="0.29.1")
+    install(monkeypatch, trl="1.15.0")
     assert main(arguments) == 2
-    assert "trl is 0.29.1, and headscope works with" in capsys.readouterr().err
+    assert "trl is 1.15.0, and headscope works with" in capsys.readouterr().err
     assert not list(tmp_path.iterdir())

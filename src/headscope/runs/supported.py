@@ -6,7 +6,12 @@ from packaging.specifiers import SpecifierSet
 
 from headscope.errors import ManyInputsError
 
-SUPPORTED = {"transformers": ">=5.16,<5.25", "trl": ">=1.14,<1.17"}
+SUPPORTED = {
+    # 5.24 changed the rotary modules: frequencies that depend on a text's length are not recognised there.
+    "transformers": ">=5.16,<5.23",
+    # 1.15 trains only with Triton's kernels, which a CPU lacks; 1.14 has no `eos_token_ids`.
+    "trl": ">=1.16,<1.17",
+}
 """As pyproject.toml says, which pip goes by; ``make ends`` runs tests at both ends."""
 
 
