@@ -220,10 +220,11 @@ def _active_rotary(module: nn.Module) -> _RowwiseRotary | None:
 def _fresh_copy(module: nn.Module) -> nn.Module:
     """Copy a rotary module without what earlier passes have left in it; what a pass leaves in the copy goes with it."""
     fresh = copy.copy(module)
-    fresh._buffers = dict(module._buffers)
+    # Copies of the tensors too: transformers 5.24 writes the frequencies of a text over those of the text before.
+    fresh._buffers = {name: None if buffer is None else buffer.clone() for name, buffer in module._buffers.items()}
     for name in [*vars(module), *module._buffers]:
         if name.endswith("original_inv_freq"):
-            setattr(fresh, name.replace("original_inv_freq", "inv_freq"), getattr(module, name))
+            setattr(fresh, name.replace("original_inv_freq", "inv_freq"), getattr(module, name).clone())
         elif name.endswith("max_seq_len_cached"):
             setattr(fresh, name, module.original_max_seq_len)
         elif name.endswith("long_inv_freq"):
