@@ -13,6 +13,9 @@ import torch
 PATCHES = Path(__file__).parents[2] / "benchmarks" / "patches.py"
 
 
+pytestmark = pytest.mark.xdist_group("reality")  # one worker makes what its tests share
+
+
 @pytest.fixture(scope="module")
 def rows() -> dict[tuple[str, str], Any]:
     threads = torch.get_num_threads()

@@ -30,6 +30,9 @@ eval: {problems: 4, samples: 1, k: [1], temperature: 1.0, top_p: 1.0, max_new_to
 """
 
 
+pytestmark = pytest.mark.xdist_group("ablate")  # one worker makes what its tests share
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunDirectory]:
     folder = tmp_path_factory.mktemp("asked")

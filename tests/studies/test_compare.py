@@ -32,6 +32,9 @@ eval: {{problems: 6, samples: 1, k: [1], temperature: 1.0, top_p: 1.0, max_new_t
 HYBRID = "{preset: lab-hybrid, dataset: lab-hybrid, max_steps: 2, save_every: 2, batch_size: 16}"
 
 
+pytestmark = pytest.mark.xdist_group("compare")  # one worker makes what its tests share
+
+
 @pytest.fixture(scope="module")
 def think_study(toy_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The study file."""

@@ -28,6 +28,9 @@ eval: {{problems: 2, samples: 2, k: [1, 2], temperature: 1.0, max_new_tokens: 8}
 """
 
 
+pytestmark = pytest.mark.xdist_group("real-model")  # one worker makes what its tests share
+
+
 @pytest.fixture(scope="module")
 def models(real_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("qwen")

@@ -16,6 +16,9 @@ from headscope.training.reporter import Reporter
 CONFIG = SftConfig(batch_size=8, micro_batch=4, learning_rate=1e-2, max_steps=4, save_every=2)
 
 
+pytestmark = pytest.mark.xdist_group("damaged-state")  # one worker makes what its tests share
+
+
 @pytest.fixture(scope="module")
 def stopped(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A training that was stopped in its fourth step; its state is of the second."""

@@ -40,6 +40,9 @@ CASES = [("grpo", moment) for moment in MOMENTS] + [
 UNTOUCHED = [("sft", "never"), ("distill", "never"), ("grpo", "never")]
 
 
+pytestmark = pytest.mark.xdist_group("resume")  # one worker makes what its tests share
+
+
 @pytest.fixture(scope="module")
 def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Directories of all runs by ``<method> <moment>``; the untouched ones under the moment ``never``."""
