@@ -70,3 +70,13 @@ def test_a_template_that_loops_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(InputError, match=r"writes no conversation within 0\.2 s of processor time"):
         render_chat(speaking(loop), [{"role": "user", "content": "?"}], {}, add_generation_prompt=True)
     assert render_chat(speaking("?"), [{"role": "user", "content": "?"}], {}, add_generation_prompt=True) == "?"
+
+
+@pytest.mark.parametrize(
+    "template",
+    ["{% for i in range(10**9) %}{% endfor %}", "{{ 1 // 0 }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"],
+)
+def test_a_template_that_fails_in_python_is_refused(template: str) -> None:
+    with pytest.raises(InputError, match="refuses a conversation"):
+        render_chat(speaking(template), [{"role": "user", "content": "?"}], {}, add_generation_prompt=True)
+    assert turn_end(speaking(template)) is None

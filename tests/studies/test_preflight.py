@@ -312,3 +312,25 @@ def test_a_tasks_own_prompt_is_asked_and_trained_with(bench: Bench) -> None:
     assert bench.call("train", SFT.format(f"dataset: {own}"))[0] == 0
     bad = own.replace("{question}", "")
     assert "prompt is 'okay  wait'; it needs {question}" in resolve(bench, SFT.format(f"dataset: {bad}"), code=2)
+
+
+@pytest.mark.parametrize(
+    "training",
+    [
+        "{method: sft, dataset: rows.jsonl, max_steps: 1}",
+        "{method: grpo, dataset: {file: rows.jsonl, question: prompt, answer: completion, kind: exact}, max_steps: 1, "
+        "prompts_per_step: 2, samples: 2}",
+    ],
+)
+def test_training_data_without_tokens_is_refused_by_row(
+    training: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [{"prompt": prompt, "completion": "4"} for prompt in ("c=4; ?c", "What is four?")]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    study = tmp_path / "s.yaml"
+    study.write_text(
+        f"name: x\nbase: {{model: lab-s}}\nvariants: [{{name: a, train: {training}}}]\ntasks: [lab-t1]\n"
+        "eval: {max_new_tokens: 90}\n"
+    )
+    assert main(["validate", str(study), "--resolve"]) == 2
+    assert "row 2 of the training data cannot be encoded" in capsys.readouterr().err

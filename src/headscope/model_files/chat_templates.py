@@ -27,6 +27,12 @@ _CONTENT = "headscope"
 _ORIGIN = "chat_template_origin"
 """The attribute of a tokenizer that says where its template comes from, if it is not its own."""
 
+# Expressions in a template are Python's, and raise what Python raises; a range beyond Jinja's limit overflows.
+_TEMPLATE_ERRORS = (
+    *(jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError),
+    *(ArithmeticError, MemoryError, RecursionError),
+)
+
 
 def set_template(tokenizer: "PreTrainedTokenizerBase", template: str, origin: str) -> None:
     """Give a tokenizer another chat template. origin: what errors call it, such as ``own.jinja``."""
@@ -53,26 +59,38 @@ def render_chat(
 
     Raises InputError if the template is no Jinja, fails on this conversation, or takes more than ``MOST_SECONDS``.
     """
-    write = partial(tokenizer.apply_chat_template, messages, tokenize=False, **switches)
     try:
-        return str(_within_limit(partial(write, add_generation_prompt=add_generation_prompt)))
-    except TimeoutError:
-        raise InputError(
-            f"{template_name(tokenizer)} writes no conversation within {MOST_SECONDS} s of processor time; correct its "
-            "loops, or give another (chat_template:)"
-        ) from None
+        return _write(tokenizer, messages, {**switches, "add_generation_prompt": add_generation_prompt})
     except jinja2.TemplateSyntaxError as error:
         raise InputError(
             f"{template_name(tokenizer)} is not valid Jinja: {error.message} in line {error.lineno}; correct it, or "
             "give another (chat_template:)"
         ) from error
-    # Expressions in a template are Python's, and raise what Python raises.
-    except (jinja2.TemplateError, TypeError, ValueError, LookupError, AttributeError) as error:
+    except _TEMPLATE_ERRORS as error:
+        if isinstance(error, InputError):
+            raise
         roles = ", ".join(str(message.get("role")) for message in messages)
         raise InputError(
             f"{template_name(tokenizer)} refuses a conversation of the roles {roles}: {error}; give one that takes it "
             "(chat_template:), or ask otherwise (chat:)"
         ) from error
+
+
+def _write(
+    tokenizer: "PreTrainedTokenizerBase",
+    messages: Sequence[Mapping[str, object]],
+    switches: Mapping[str, object],
+    template: str | None = None,
+) -> str:
+    """Return what the template writes. Raises ``_TEMPLATE_ERRORS``, and InputError if it comes to no end."""
+    settings = {"tokenize": False, "chat_template": template, **switches}
+    try:
+        return str(_within_limit(partial(tokenizer.apply_chat_template, messages, **settings)))
+    except TimeoutError:
+        raise InputError(
+            f"{template_name(tokenizer)} writes no conversation within {MOST_SECONDS} s of processor time; correct its "
+            "loops, or give another (chat_template:)"
+        ) from None
 
 
 def _within_limit(write: Callable[[], object]) -> object:
@@ -111,8 +129,10 @@ def turn_end(tokenizer: "PreTrainedTokenizerBase", template: str | None = None) 
         return None
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _CONTENT}]
     try:
-        text = str(tokenizer.apply_chat_template(turns, tokenize=False, chat_template=template))
-    except jinja2.TemplateError:  # the template refuses this conversation, so its end stays unknown
+        text = _write(tokenizer, turns, {}, template)
+    except InputError:  # a ValueError, as those below may be
+        raise
+    except _TEMPLATE_ERRORS:  # the template refuses this conversation, so its end stays unknown
         return None
     _, content, after = text.rpartition(_CONTENT)
     ids = {token: index for token, index in tokenizer.get_added_vocab().items() if after.lstrip().startswith(token)}

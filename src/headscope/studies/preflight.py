@@ -4,7 +4,7 @@ Data that a method cannot use, prompts that a template cannot ask, a variant tha
 for a verdict. Reads tokenizers and data, no weights.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -188,9 +188,11 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
             rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
             first = rows.select(range(min(ROWS, len(rows))))
             rendering.check_completions(speaker.tokenizer, first)
+            _check_encodes(speaker.tokenizer, first, columns[:2])
             return rendering.describe_rows(speaker.tokenizer, first, max_length=settings.max_length)
         _check_teacher(study, speaker, settings)
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
+        _check_encodes(speaker.tokenizer, prompts, ("prompt",))
         if isinstance(settings, RewardData):
             rewards.rewards_by_name(settings.rewards, settings.dataset)
             launch.check_fills(len(prompts), "prompts_per_step", settings.prompts_per_step)
@@ -200,6 +202,19 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
         return rendering.describe_row(speaker.tokenizer, prompts[0], switches)
     except InputError as error:
         raise InputError(f"variant {speaker.stage.variant} cannot be trained: {error}") from error
+
+
+def _check_encodes(tokenizer: Any, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """Raise InputError for the first row with a message that the tokenizer has no tokens for."""
+    for number, row in enumerate(rows, start=1):
+        texts = [message["content"] for column in columns for message in row[column] if message.get("content")]
+        try:
+            tokenizer(texts, add_special_tokens=False)
+        except Exception as error:  # the tokenizers library raises bare Exception, and TypeError for lone surrogates
+            reason = str(error).splitlines()[0]
+            raise InputError(
+                f"row {number} of the training data cannot be encoded by its tokenizer: {reason}"
+            ) from error
 
 
 def _check_teacher(study: Study, speaker: _Speaker, settings: Training) -> None:

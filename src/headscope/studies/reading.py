@@ -16,7 +16,7 @@ from headscope.studies.study import Study, TaskRef
 from headscope.training import PRESETS
 
 SUFFIXES = (".yaml", ".yml")
-MOST_CHARACTERS, MOST_NODES, DEEPEST = 200_000, 100_000, 30
+MOST_CHARACTERS, MOST_NODES, DEEPEST = 100_000, 10_000, 30
 """Of YAML: far more than studies have, and read within a second or two."""
 
 
@@ -159,6 +159,8 @@ def _parse_yaml(text: str, origin: str) -> Any:
         raise InputError(f"{origin} is not YAML: {error.problem or error.context}{place}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
+    except (ValueError, AttributeError) as error:  # of numbers with thousands of digits and days that no month has
+        raise InputError(f"{origin} holds a number or date that cannot be read: {error}") from None
 
 
 def _apply(data: dict[str, Any], override: str) -> None:
