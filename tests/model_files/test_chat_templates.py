@@ -10,8 +10,8 @@ from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
 
 from headscope.errors import InputError
-from headscope.model_files import chat_templates
-from headscope.model_files.chat_templates import render_chat, stop_tokens, turn_end
+from headscope.model_files import template_probe
+from headscope.model_files.chat_templates import local_template, render_chat, stop_tokens, turn_end
 
 TEMPLATES = Path(trl.__file__).parent / "chat_templates"
 ENDS = {
@@ -64,19 +64,49 @@ def test_every_end_stops_and_the_templates_comes_first() -> None:
     assert stop_tokens(tokenizer, SimpleNamespace(eos_token_id=5)) == (end, named, 5)
 
 
-def test_a_template_that_loops_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chat_templates, "MOST_SECONDS", 0.2)
-    loop = "{% for i in range(99999) %}{% for j in range(2000) %}{% endfor %}{% endfor %}"
-    with pytest.raises(InputError, match=r"writes no conversation within 0\.2 s of processor time"):
-        render_chat(speaking(loop), [{"role": "user", "content": "?"}], {}, add_generation_prompt=True)
-    assert render_chat(speaking("?"), [{"role": "user", "content": "?"}], {}, add_generation_prompt=True) == "?"
+LOOPS = {
+    "one range": ("{% for i in range(10**9) %}x{% endfor %}", "Range too big"),
+    "loops in loops": (
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "is not done with a conversation of 1 message after 1 s of processor time",
+    ),
+    "a power": ("{{ 9**(9**9) }}", "after 1 s of processor time"),
+    "a text that doubles": (
+        "{% set n = namespace(t='x') %}{% for i in range(40) %}{% set n.t = n.t + n.t %}{% endfor %}",
+        "after 1 GiB of memory",
+    ),
+    "a division": ("{{ 1 // 0 }}", "refuses a conversation of the roles user: integer division or modulo by zero"),
+    "a macro of itself": ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "maximum recursion depth"),
+}
 
 
-@pytest.mark.parametrize(
-    "template",
-    ["{% for i in range(10**9) %}{% endfor %}", "{{ 1 // 0 }}", "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}"],
-)
-def test_a_template_that_fails_in_python_is_refused(template: str) -> None:
-    with pytest.raises(InputError, match="refuses a conversation"):
+@pytest.mark.parametrize("case", LOOPS)
+def test_a_template_that_does_not_end_is_a_sentence(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    template, words = LOOPS[case]
+    # Memory runs out sooner than time on any machine.
+    monkeypatch.setattr(template_probe, "SECONDS", 30 if "memory" in words else 1)
+    with pytest.raises(InputError, match=words):
         render_chat(speaking(template), [{"role": "user", "content": "?"}], {}, add_generation_prompt=True)
-    assert turn_end(speaking(template)) is None
+
+
+def test_the_end_of_a_turn_is_not_looked_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_probe, "SECONDS", 1)
+    with pytest.raises(InputError, match="after 1 s of processor time"):
+        turn_end(speaking(LOOPS["loops in loops"][0]))
+
+
+def test_the_probe_speaks_the_language_of_templates() -> None:
+    """What transformers adds to Jinja is known to it: tags, controls of loops, filters, globals."""
+    template = (
+        "{% generation %}{% for m in messages %}{% break %}{% endfor %}{% endgeneration %}"
+        "{{ messages | tojson(indent=2) }}{{ strftime_now('%d') }}{{ bos_token }}"
+        "{{ raise_exception('here') }}"
+    )
+    with pytest.raises(template_probe.jinja2.TemplateError, match="here"):
+        template_probe.render(template, [{"role": "user"}], {"bos_token": "<s>"})
+
+
+def test_a_template_in_another_encoding_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "own.jinja").write_bytes(b"caf\xe9")
+    with pytest.raises(InputError, match=r"own\.jinja is not UTF-8 text"):
+        local_template(str(tmp_path / "own.jinja"))

@@ -124,7 +124,7 @@ def test_every_model_is_asked_a_prompt_of_every_task(bench: Bench, other: Path) 
     words = bench.file("words.jsonl", '{"question": "what is this?", "answer": "a"}\n')
     post = f"variants.a.model='{other}'"
     said = resolve(bench, post, f"tasks=[lab-t1, {{file: '{words}', kind: exact}}]", code=2)
-    assert "base cannot be asked words/0: the model's tokenizer cannot encode the prompt" in said
+    assert "base cannot be asked words/0: its prompt holds 'w', for which the model's tokenizer has no token" in said
     assert "exceed the model's context of 256; lower max_new_tokens" in resolve(
         bench, post, "eval.max_new_tokens=250", code=2
     )
@@ -133,6 +133,28 @@ def test_every_model_is_asked_a_prompt_of_every_task(bench: Bench, other: Path) 
     (other / "chat_template.jinja").unlink()
     assert "a cannot be asked" in (said := resolve(bench, post, code=2))
     assert "post has no chat template" in said
+
+
+def test_every_problem_is_encoded_before_hours_of_work(bench: Bench, other: Path) -> None:
+    """The one that cannot be is neither the first nor the longest."""
+    row, post = '{{"question": "E0=5;?E0{}", "answer": "5"}}\n', f"variants.a.model='{other}'"
+    rows = [row.format(""), row.format(";E1=5"), row.format("É"), row.format(";E1=5;E2=3")]
+    bad, good = bench.file("bad.jsonl", "".join(rows)), bench.file("good.jsonl", "".join(rows[:2] + rows[3:]))
+    for key in ("tasks", "discover.tasks", "ablate.tasks"):
+        said = resolve(
+            bench, post, f"{key}=[{{file: '{bad}', kind: exact}}]", "eval.problems=4", "ablate.problems=4", code=2
+        )
+        assert "base cannot be asked bad/2: its prompt holds 'É', for which the model's tokenizer has no token" in said
+        assert "is valid" in resolve(bench, post, f"{key}=[{{file: '{good}', kind: exact}}]")
+    said = resolve(bench, GRPO.format(f"dataset: {{file: '{bad}', kind: exact}}"), code=2)
+    assert "variant a cannot be trained: row 3 of the training data holds 'É', for which" in said
+
+
+def test_a_template_that_loops_is_refused_before_any_work(bench: Bench, other: Path) -> None:
+    loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    path = bench.file("own.jinja", loops)
+    said = resolve(bench, f"variants.a.model='{other}'", f"base.chat_template='{path}'", code=2)
+    assert re.search(r"base cannot be asked .*own\.jinja is not done with a conversation of 1 message after 3 s", said)
 
 
 def test_sft_data_is_opened_rendered_and_shown(bench: Bench) -> None:
@@ -333,4 +355,4 @@ def test_training_data_without_tokens_is_refused_by_row(
         "eval: {max_new_tokens: 90}\n"
     )
     assert main(["validate", str(study), "--resolve"]) == 2
-    assert "row 2 of the training data cannot be encoded" in capsys.readouterr().err
+    assert "row 2 of the training data holds 'W', for which the model's tokenizer" in capsys.readouterr().err

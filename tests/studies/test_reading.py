@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from headscope.errors import InputError
-from headscope.studies.reading import adhoc_study, builtin_studies, parse_study, read_study
+from headscope.lab.builtin_studies import builtin_studies
+from headscope.studies.reading import adhoc_study, parse_study, read_study
 from headscope.studies.sources import task
 
 GOOD = """

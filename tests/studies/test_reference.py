@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from pydantic import BaseModel
 
-from headscope.studies.config import _models_in
+from headscope.studies.config import models_in
 from headscope.studies.reference import SECTIONS, meaning_of, write_reference
 from headscope.studies.study import Study
 
@@ -30,5 +30,5 @@ def test_every_mapping_of_a_study_has_a_section() -> None:
         model = waiting.pop()
         reached.add(model)
         for field in model.model_fields.values():
-            waiting += [inner for inner in _models_in(field.annotation) if inner not in reached]
+            waiting += [inner for inner in models_in(field.annotation) if inner not in reached]
     assert reached == set(SECTIONS)

@@ -1,4 +1,4 @@
-"""What an answer says, as mathematics: text → one notation → a reading → equal or not.
+"""Answers as mathematics: text → one notation → a reading → equal or not.
 
 1. ``notation``: one LaTeX spelling for what people type (½, √, full-width signs, 70{,}000, \\dfrac12).
 2. ``reading``: lists, tuples, intervals, names (x = 5), quantities with units, words. Nothing may be left over.

@@ -55,7 +55,7 @@ def _quotient(reading: Reading) -> str:
 
 
 def _is_lone_letter(gold: Reading, answer: Reading) -> bool:
-    """Whether a word and a formula are the same letter: ``(B)`` and ``B``."""
+    """Return whether a word and a formula are the same letter: ``(B)`` and ``B``."""
     texts = [
         reading.text if isinstance(reading, Words) else getattr(reading, "latex", "") for reading in (gold, answer)
     ]
@@ -105,7 +105,7 @@ def _is_equal_percentage(gold: Quantity, answer: Quantity, judge: Judge) -> bool
 
 
 def _differ_in_name(gold: Reading, answer: Reading) -> bool:
-    """Whether both are named, and differently; a name of several words may be any quantity's."""
+    """Return whether both are named, and differently; a name of several words may be any quantity's."""
     names = gold.label, answer.label
     if not all(names) or any(len(name) > 3 and name.isalpha() for name in names):
         return False
@@ -157,14 +157,14 @@ def _is_equal_in_any_order(gold: tuple[Reading, ...], answer: tuple[Reading, ...
 
 
 def _are_told_apart(items: tuple[Reading, ...]) -> bool:
-    """Whether each part has a name, or a unit, of its own."""
+    """Return whether each part has a name, or a unit, of its own."""
     # x_1 and x_2 are numbered, not told apart.
     names = [item.label.split("_")[0] or getattr(item, "unit", "") for item in items]
     return len(items) > 1 and all(names) and len(set(names)) == len(names)
 
 
 def _is_region(reading: Reading) -> bool:
-    """Whether a reading is an interval, an inequality, or a union of such."""
+    """Return whether a reading is an interval, an inequality, or a union of such."""
     if isinstance(reading, Quantity):
         return re.search(r"[<>]|\\(?:leq|geq|neq|setminus|mathbb)(?![a-zA-Z])", reading.latex) is not None
     if isinstance(reading, Sequence):

@@ -63,7 +63,8 @@ _CONJUNCTION = re.compile(r"^(and|or)\b|(?<=\s)(and|or)$")
 _SWITCH = re.compile(r"\\(?:displaystyle|textstyle|limits|bf|rm|it|boldmath|left|right|[Bb]igg?[lr]?)(?![a-zA-Z])\.?")
 _NEGATIVE_SPACE = re.compile(r"\\!\s*")
 _SPACE = re.compile(r"(?<!\\)\\(?:[,;: ]|quad|qquad|thinspace|enspace|hspace\{[^{}]*\})|~|\s+")
-_DOLLAR = re.compile(r"(?<!\\)\$")
+DOLLAR = re.compile(r"(?<!\\)\$")
+"""The mark around a formula, and not the sign of a currency within one."""
 _DELIMITER = re.compile(r"(?<!\\)\$|(?<!\\)\\[()\[\]]")
 # A group of three digits after a separator; the first group has at most three and nothing before it.
 _GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:\{,\}|\\,|\\ |[ ,])\d{3})+(?![\d]|[ ,]\d)")
@@ -161,7 +162,7 @@ def plain_latex(text: str) -> str:
     text = _plain_signs(text.strip())
     text = _strip_emphasis(text)
     # A single dollar sign opens no formula.
-    text = _DOLLAR.sub(r"\\$", text) if len(_DOLLAR.findall(text)) == 1 else text
+    text = DOLLAR.sub(r"\\$", text) if len(DOLLAR.findall(text)) == 1 else text
     text = (
         _SWITCH.sub("", _NEGATIVE_SPACE.sub("", text))
         .replace("\\\\%", "%")

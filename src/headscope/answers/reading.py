@@ -1,4 +1,4 @@
-"""What an answer is: a list, tuple, interval, quantity or words, read whole or not at all.
+"""Readings of answers: a list, tuple, interval, quantity or words, read whole or not at all.
 
 ``read`` divides a text into parts by signs alone. The formulas in the parts stay LaTeX; whether SymPy can read them is
 the worker's question.
@@ -271,7 +271,7 @@ def _read_quantity(text: str) -> Reading:
 
 
 def _is_prose(text: str) -> bool:
-    """Whether a text is words without mathematics, and not a number with its unit."""
+    """Return whether a text is words without mathematics, and not a number with its unit."""
     plain = _unwrap(text)
     if not _PROSE.fullmatch(plain):
         return False
@@ -293,7 +293,7 @@ def _without_commands(latex: str) -> str:
 
 
 def _encloses(text: str, opening: str) -> bool:
-    """Whether the bracket at the start closes at the end; ``[2, 5)`` counts, ``(x+1)(x-2)`` does not."""
+    """Return whether the bracket at the start closes at the end; ``[2, 5)`` counts, ``(x+1)(x-2)`` does not."""
     depth = 0
     for index, sign in enumerate(text):
         depth += (sign in "([{") - (sign in ")]}")

@@ -99,7 +99,7 @@ _MONEY = re.compile(r"^([+-]?)\s*(\\\$|[€£¥₹]|USD|US\\\$)\s*(?=[\d.\\+-])"
 
 
 def is_word(letters: str) -> bool:
-    """Whether bare letters are a word and no product of variables: ``even``, ``km`` and 三角形, but not ``xyz``.
+    """Return whether bare letters are a word and no product of variables: ``even``, ``km`` and 三角形, but not ``xyz``.
 
     Three letters in the order of the alphabet are a product, and so are letters without a vowel.
     """
@@ -138,7 +138,7 @@ def split_unit(text: str) -> tuple[str, str, int]:
 
 
 def are_compatible(gold: str, answer: str) -> bool:
-    """Whether two units may be of equal quantities; "" goes with every unit, ``unit^2`` with every area."""
+    """Return whether two units may be of equal quantities; "" goes with every unit, ``unit^2`` with every area."""
     if not gold or not answer or gold == answer:
         return True
     generic = re.sub(r"[^\s^/]+", "unit", gold) == re.sub(r"[^\s^/]+", "unit", answer)
@@ -168,7 +168,7 @@ def _is_phrase(text: str, start: int) -> bool:
 
 
 def _is_unit_word(token: str, before: str) -> bool:
-    """Whether a token may be part of a unit: a letter only after a number and a space, or after a slash."""
+    """Return whether a token may be part of a unit: a letter only after a number and a space, or after a slash."""
     if token.startswith("\\"):
         return token.startswith(("\\text", "\\$"))
     if token in _SINGLE_LETTERS:

@@ -37,7 +37,7 @@ def _on_alarm(signum: int, frame: FrameType | None) -> None:
 
 @lru_cache(maxsize=8192)
 def _is_readable(text: str) -> bool:
-    """Whether a text and all its formulas can be read whole."""
+    """Return whether a text and all its formulas can be read whole."""
     try:
         for latex in formulas(read(text)):
             parse(latex)

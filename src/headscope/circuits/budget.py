@@ -33,7 +33,7 @@ def attribution_budget(
 
 
 class Budget:
-    """What one call may hold at a time; shrinks if memory runs out all the same.
+    """The memory of one call; shrinks if memory runs out all the same.
 
     footprint: what pairs, rows and positions take. memory: bytes that may be taken; None takes half of what is free.
     whole: endings are the whole texts, not what follows the shared prefix.

@@ -95,7 +95,7 @@ def faithfulness_curve(
 
 @dataclass(frozen=True)
 class _Request:
-    """What is measured, with what in the other edges' place, in how much room (as in ``faithfulness``)."""
+    """One measurement: of what, with what in the other edges' place, in how much room (as in ``faithfulness``)."""
 
     metric: str | Metric
     patch: str

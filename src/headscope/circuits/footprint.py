@@ -1,4 +1,4 @@
-"""What the engine keeps in memory, in bytes, by what goes through: pairs, rows (runs of a pair), positions.
+"""Bytes that the engine keeps in memory, by what goes through: pairs, rows (runs of a pair), positions.
 
 What a node of attribution keeps per token is measured, not derived: one pass over ``_PROBE_TOKENS`` tokens is run and
 the bytes counted that autograd saves and that gradients take, so that every architecture's own MLP, norms and attention

@@ -70,7 +70,7 @@ def eap_ig(
 
 @dataclass(frozen=True)
 class _Request:
-    """What is asked of every batch. rule: None for adaptive nodes."""
+    """Settings of every batch. rule: None for adaptive nodes."""
 
     method: str
     metric: str | Metric

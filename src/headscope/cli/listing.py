@@ -42,7 +42,7 @@ def ls_command(kind: Kind | None = typer.Argument(None), json: Json = False) -> 
 
 def _names(kind: Kind) -> list[str]:
     if kind == Kind.STUDIES:
-        from headscope.studies.reading import builtin_studies
+        from headscope.lab.builtin_studies import builtin_studies
 
         return builtin_studies()
     if kind == Kind.MODELS:

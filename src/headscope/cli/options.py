@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from headscope.cli.terminal import say_json, say_text
+from headscope.lab.builtin_studies import builtin_studies
 
 if TYPE_CHECKING:
     from headscope.results.codec import Json as JsonValue
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
 def complete_study(incomplete: str) -> list[str]:
     """Return the built-in studies that begin so, for the shell's completion; files it completes itself."""
-    names = sorted(path.stem for path in (Path(__file__).parents[1] / "lab" / "data" / "studies").glob("*.yaml"))
-    return [name for name in names if name.startswith(incomplete)]
+    return [name for name in builtin_studies() if name.startswith(incomplete)]
 
 
 StudyArgument = Annotated[

@@ -158,7 +158,7 @@ def _printed_scores(table: ScoreTable, group: str, index: int) -> dict[str, str]
 
 
 def _is_in_percent(table: ScoreTable) -> bool:
-    """Whether scores are percentages; they are shares of 1 only if nothing in the whole table exceeds 1."""
+    """Return whether scores are percentages; they are shares of 1 only if nothing in the whole table exceeds 1."""
     return any(Fraction(cell) > 1 for row in table.cells for cell in row if cell)
 
 

@@ -106,7 +106,7 @@ def _saved_problems(samples: Samples, rows: Sequence[dict[str, Any]]) -> list[Pr
 
 
 def _opens_thought(tokenizer: "PreTrainedTokenizerBase | None", prompt: Sequence[int]) -> bool:
-    """Whether a prompt ends with ``<think>``, so that a response without ``</think>`` is nothing but a thought."""
+    """Return whether a prompt ends with ``<think>``, so that without ``</think>`` a response is a thought."""
     assert tokenizer is not None  # prompt_ids has refused it
     text = tokenizer.decode(list(prompt[-16:]), skip_special_tokens=False)
     return str(text).rstrip().endswith(OPENED)

@@ -6,6 +6,7 @@ In this order: ``<answer>…</answer>``, the last box (or several that are one a
 
 import re
 
+from headscope.answers.notation import DOLLAR
 from headscope.answers.reading import UnreadableError, Words, read
 
 OPENED, CLOSED = "<think>", "</think>"
@@ -36,9 +37,6 @@ _AFTERWARDS = re.compile(
     r"|,\s+(?:not|while|whereas|unless)\b|;\s+(?=[a-z]{3,} )|(?<=[\d$%})])\s+(?:of|in) (?:the|all|a|total)\b"
     r"|\s+[—–]\s|\s\((?=[a-z]{3,} )|</",
 )
-
-_DOLLAR = re.compile(r"(?<!\\)\$")
-"""The mark around a formula, and not the sign of a currency within one."""
 
 
 def after_thinking(response: str) -> str:
@@ -140,7 +138,7 @@ def _before_prose(line: str) -> str:
     """Cut a line where its answer ends; inside dollars it goes on."""
     for match in _AFTERWARDS.finditer(line[: 10 * SHORT]):
         before = line[: match.start()]
-        if before.strip() and len(_DOLLAR.findall(before)) % 2 == 0:
+        if before.strip() and len(DOLLAR.findall(before)) % 2 == 0:
             return before.rstrip(" *.。").strip()
     line = line.rstrip(" .。*").strip()
     # After a sentence ``!`` is no factorial.

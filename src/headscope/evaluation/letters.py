@@ -58,7 +58,7 @@ def _only_letter(text: str) -> str:
 
 
 def _is_option(text: str, index: int) -> bool:
-    """Whether a lone capital is an option and not the article or the pronoun."""
+    """Return whether a lone capital is an option and not the article or the pronoun."""
     if not _LETTER.match(text, index):
         return False
     if text[index] not in "AI":

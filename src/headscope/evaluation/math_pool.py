@@ -15,18 +15,16 @@ import os
 import selectors
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from queue import SimpleQueue
 
-import headscope
 from headscope.errors import MachineError
+from headscope.module_process import module_process
 from headscope.progress import SILENT, Progress
 
 SECONDS = 3.0
@@ -94,12 +92,7 @@ class _Worker:
         return None
 
     def _start(self) -> "subprocess.Popen[bytes]":
-        # -P: the current folder must not come first on the path, files in it may have any name.
-        command = [sys.executable, "-P", "-m", "headscope.answers.worker", str(self._seconds), str(self._memory)]
-        source = str(Path(headscope.__file__).parents[1])
-        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-        # One thread: the workers are as many as the cores.
-        environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        command, environment = module_process("headscope.answers.worker", self._seconds, self._memory)
         return subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
         )

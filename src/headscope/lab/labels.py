@@ -45,7 +45,7 @@ class TokenLabel:
 
     @property
     def right(self) -> bool:
-        """Whether the token is the expected one."""
+        """Return whether the token is the expected one."""
         return self.symbol == self.expected
 
 

@@ -4,24 +4,20 @@ The end is found by rendering a turn, because tokenizers and configs of base mod
 names ``<|endoftext|>``, its template writes ``<|im_end|>``, and a model trained through it would never stop.
 """
 
-import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from threading import Thread
 from typing import TYPE_CHECKING
 
 import jinja2
 
 from headscope.errors import InputError
+from headscope.model_files.template_probe import check_ends
 from headscope.storage import read_object
 
 if TYPE_CHECKING:
     from transformers import GenerationConfig, PreTrainedTokenizerBase
 
-MOST_SECONDS = 5
-"""Processor time a template may take for one conversation; real ones take less than a millisecond."""
 _CONTENT = "headscope"
 """The content of the probed assistant turn; the template's own end follows it."""
 _ORIGIN = "chat_template_origin"
@@ -57,18 +53,18 @@ def render_chat(
 ) -> str:
     """Return a conversation as the chat template writes it. switches: what the template is told beside it.
 
-    Raises InputError if the template is no Jinja, fails on this conversation, or takes more than ``MOST_SECONDS``.
+    Raises InputError if the template is no Jinja, does not come to an end, or fails on this conversation.
     """
     try:
-        return _write(tokenizer, messages, {**switches, "add_generation_prompt": add_generation_prompt})
+        return _apply(tokenizer, messages, {**switches, "add_generation_prompt": add_generation_prompt})
+    except InputError:  # a ValueError too
+        raise
     except jinja2.TemplateSyntaxError as error:
         raise InputError(
             f"{template_name(tokenizer)} is not valid Jinja: {error.message} in line {error.lineno}; correct it, or "
             "give another (chat_template:)"
         ) from error
     except _TEMPLATE_ERRORS as error:
-        if isinstance(error, InputError):
-            raise
         roles = ", ".join(str(message.get("role")) for message in messages)
         raise InputError(
             f"{template_name(tokenizer)} refuses a conversation of the roles {roles}: {error}; give one that takes it "
@@ -76,47 +72,16 @@ def render_chat(
         ) from error
 
 
-def _write(
+def _apply(
     tokenizer: "PreTrainedTokenizerBase",
     messages: Sequence[Mapping[str, object]],
     switches: Mapping[str, object],
     template: str | None = None,
 ) -> str:
-    """Return what the template writes. Raises ``_TEMPLATE_ERRORS``, and InputError if it comes to no end."""
-    settings = {"tokenize": False, "chat_template": template, **switches}
-    try:
-        return str(_within_limit(partial(tokenizer.apply_chat_template, messages, **settings)))
-    except TimeoutError:
-        raise InputError(
-            f"{template_name(tokenizer)} writes no conversation within {MOST_SECONDS} s of processor time; correct its "
-            "loops, or give another (chat_template:)"
-        ) from None
-
-
-def _within_limit(write: Callable[[], object]) -> object:
-    """Return what ``write`` returns. Raises what it raises, and TimeoutError if its thread computes for too long."""
-    outcome: list[object] = []
-    failures: list[Exception] = []
-
-    def run() -> None:
-        try:
-            outcome.append(write())
-        except Exception as error:
-            failures.append(error)
-
-    # Nothing ends a loop of Jinja from outside; a daemon thread at least ends with the program.
-    thread = Thread(target=run, daemon=True)
-    thread.start()
-    while True:
-        thread.join(0.2)
-        if not thread.is_alive():
-            break
-        assert thread.ident is not None
-        if time.clock_gettime(time.pthread_getcpuclockid(thread.ident)) > MOST_SECONDS:
-            raise TimeoutError
-    if failures:
-        raise failures[0]
-    return outcome[0]
+    """Render a conversation through the tokenizer's template, or another, once that is known to come to an end."""
+    text = str(tokenizer.get_chat_template(template))
+    check_ends(text, template_name(tokenizer), messages, {**tokenizer.special_tokens_map, **switches})
+    return str(tokenizer.apply_chat_template(messages, tokenize=False, chat_template=template, **switches))
 
 
 def turn_end(tokenizer: "PreTrainedTokenizerBase", template: str | None = None) -> int | None:
@@ -129,8 +94,8 @@ def turn_end(tokenizer: "PreTrainedTokenizerBase", template: str | None = None) 
         return None
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _CONTENT}]
     try:
-        text = _write(tokenizer, turns, {}, template)
-    except InputError:  # a ValueError, as those below may be
+        text = _apply(tokenizer, turns, {}, template)
+    except InputError:
         raise
     except _TEMPLATE_ERRORS:  # the template refuses this conversation, so its end stays unknown
         return None
@@ -168,14 +133,21 @@ def local_template(source: str) -> str | None:
     if path.suffix in (".jinja", ".j2"):
         if not path.is_file():
             raise InputError(f"chat template {source} does not exist; give a .jinja file, a model folder or a hub id")
-        return path.read_text(encoding="utf-8")
+        return _read_template(path)
     if not path.is_dir():
         shipped = shipped_templates().get(source)
         return None if shipped is None else shipped.read_text(encoding="utf-8")
     if (path / "chat_template.jinja").is_file():
-        return (path / "chat_template.jinja").read_text(encoding="utf-8")
+        return _read_template(path / "chat_template.jinja")
     settings = path / "tokenizer_config.json"
     template = read_object(settings).get("chat_template") if settings.is_file() else None
     if not isinstance(template, str):
         raise InputError(f"{source} has no chat template; give a .jinja file, another model folder or a hub id")
     return template
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"chat template {path} is not UTF-8 text: {error.reason} at byte {error.start}") from None

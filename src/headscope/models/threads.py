@@ -31,7 +31,7 @@ def operation_threads(model: PreTrainedModel) -> Iterator[int]:
     it saves. And sums that one thread adds up come out the same on machines with any number of cores.
     """
     before = torch.get_num_threads()
-    usable = _usable.get() or before
+    usable = _usable_threads()
     token = _usable.set(usable)
     if is_small(model):
         torch.set_num_threads(1)
@@ -40,6 +40,11 @@ def operation_threads(model: PreTrainedModel) -> Iterator[int]:
     finally:
         torch.set_num_threads(before)
         _usable.reset(token)
+
+
+def _usable_threads() -> int:
+    """Return how many threads there are; within ``operation_threads``, as many as there were outside."""
+    return _usable.get() or torch.get_num_threads()
 
 
 def is_small(model: PreTrainedModel) -> bool:
@@ -67,9 +72,9 @@ def thread_pool(model: PreTrainedModel, pieces: int) -> Iterator[ThreadPoolExecu
 
 def map_in_order(model: PreTrainedModel, work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
     """Yield ``work(piece)`` for each piece in turn, computed on a ``thread_pool``."""
+    ahead_limit = 2 * _usable_threads()  # results that wait for their turn take memory
     futures: deque[Future[Result]] = deque()
-    with operation_threads(model) as usable, thread_pool(model, len(pieces)) as threads:
-        ahead_limit = 2 * usable  # results that wait for their turn take memory
+    with thread_pool(model, len(pieces)) as threads:
         for piece in pieces:
             futures.append(threads.submit(work, piece))
             if len(futures) > ahead_limit:

@@ -57,7 +57,7 @@ class Coverage:
 
     @property
     def complete(self) -> bool:
-        """Whether every unit is done."""
+        """Return whether every unit is done."""
         return self.done == self.planned
 
     def __str__(self) -> str:

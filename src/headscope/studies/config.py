@@ -115,7 +115,7 @@ def _join_path(path: list[int | str]) -> str:
 
 def _models_at(kind: Any, path: tuple[int | str, ...]) -> Iterator[type[BaseModel]]:
     """Yield the config classes that can stand at ``path`` below ``kind``: several in a union, unless a tag picks."""
-    models = list(_models_in(kind))
+    models = list(models_in(kind))
     for index, part in enumerate(path):
         if isinstance(part, int):  # a list's items are of the list's own annotation
             continue
@@ -133,9 +133,9 @@ def _carries_tag(model: type[BaseModel], tag: str) -> bool:
     return model.__name__ == tag or any(tag in literal_tags for literal_tags in tags)
 
 
-def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
+def models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     """Yield every config class an annotation mentions."""
     if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
         yield annotation
     for inner in typing.get_args(annotation):
-        yield from _models_in(inner)
+        yield from models_in(inner)

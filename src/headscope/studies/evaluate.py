@@ -137,7 +137,7 @@ def measure(samples: Samples, ks: tuple[int, ...], seed: int, base: Samples | No
 
 
 def repeats_itself(temperature: float | int | None, samples: int, k: int) -> bool:
-    """Whether pass@k is asked of several samples that are all the same answer."""
+    """Return whether pass@k is asked of several samples that are all the same answer."""
     return temperature == 0 and samples > 1 and k > 1
 
 

@@ -4,7 +4,7 @@ Data that a method cannot use, prompts that a template cannot ask, a variant tha
 for a verdict. Reads tokenizers and data, no weights.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.model_files.weight_files import has_all_weights, have_same_weights
 from headscope.runs import RunDirectory
 from headscope.studies import rewards, sources, train
+from headscope.studies.encodable import check_encodable, message_texts
 from headscope.studies.evaluate import GREEDY, repeats_itself
 from headscope.studies.stages import (
     Stage,
@@ -60,6 +61,8 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
         for stage in _finished_stages(study, run):
             _check_loads(stage)
         for speaker in _speakers(study, run):
+            if speaker.training is None:  # else it reads through the base's tokenizer, which came first
+                _check_texts(study, speaker)
             _check_prompts(study, speaker)
             if speaker.training is not None:
                 first_rows[speaker.stage.variant] = _check_training(study, speaker, speaker.training)
@@ -160,7 +163,7 @@ def _have_same_weights(base: Stage, final: Stage) -> bool:
 
 
 def _check_prompts(study: Study, speaker: _Speaker) -> None:
-    """Encode every prompt of every task through the model's own template, and leave room for the answer."""
+    """Encode the first and the longest prompt of every task through the model's own template, and leave room."""
     files = files_of(speaker.stage)
     config = {} if files is None else read_model_config(files)
     context = (config.get("text_config") or config).get("max_position_embeddings")
@@ -170,12 +173,23 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
     opened = [(ref, None, study.discover.opening_tokens) for ref in study.discover_tasks]
     for ref, count, new in dict.fromkeys([*answered, *opened]):
         problems = sources.task(ref, study.data_dir).first(count).problems
-        for problem in problems:
+        # The first shows what a template lacks, the longest what the context does.
+        for problem in {problems[0], max(problems, key=lambda problem: len(problem.prompt))}:
             try:
                 ids = prompt_ids(speaker.tokenizer, problem.prompt, speaker.stage.chat)
                 check_room(len(ids), new, context)
             except InputError as error:
                 raise InputError(f"{speaker.stage.variant} cannot be asked {problem.id}: {error}") from error
+
+
+def _check_texts(study: Study, speaker: _Speaker) -> None:
+    """Raise InputError for the first prompt of any task that the model's tokenizer cannot encode."""
+    start = f"{speaker.stage.variant} cannot be asked"
+    advice = "remove the problem, or give the task a prompt: of its own"
+    for ref, count in dict.fromkeys([*study.checked_tasks, *((ref, None) for ref in study.discover_tasks)]):
+        problems = sources.task(ref, study.data_dir).first(count).problems
+        texts = ((f"{start} {problem.id}: its prompt", problem.prompt) for problem in problems)
+        check_encodable(speaker.tokenizer, texts, advice)
 
 
 def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
@@ -188,33 +202,21 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
             rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
             first = rows.select(range(min(ROWS, len(rows))))
             rendering.check_completions(speaker.tokenizer, first)
-            _check_encodes(speaker.tokenizer, first, columns[:2])
+            texts = message_texts(first, ("prompt", "completion"))
+            check_encodable(speaker.tokenizer, texts, "remove the row, or write it otherwise")
             return rendering.describe_rows(speaker.tokenizer, first, max_length=settings.max_length)
         _check_teacher(study, speaker, settings)
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
-        _check_encodes(speaker.tokenizer, prompts, ("prompt",))
         if isinstance(settings, RewardData):
             rewards.rewards_by_name(settings.rewards, settings.dataset)
             launch.check_fills(len(prompts), "prompts_per_step", settings.prompts_per_step)
         else:
             launch.check_fills(len(prompts), "batch_size", settings.batch_size)
+        check_encodable(speaker.tokenizer, message_texts(prompts, ["prompt"]), "remove the problem")
         switches = train.template_switches(chat) | settings.chat
         return rendering.describe_row(speaker.tokenizer, prompts[0], switches)
     except InputError as error:
         raise InputError(f"variant {speaker.stage.variant} cannot be trained: {error}") from error
-
-
-def _check_encodes(tokenizer: Any, rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> None:
-    """Raise InputError for the first row with a message that the tokenizer has no tokens for."""
-    for number, row in enumerate(rows, start=1):
-        texts = [message["content"] for column in columns for message in row[column] if message.get("content")]
-        try:
-            tokenizer(texts, add_special_tokens=False)
-        except Exception as error:  # the tokenizers library raises bare Exception, and TypeError for lone surrogates
-            reason = str(error).splitlines()[0]
-            raise InputError(
-                f"row {number} of the training data cannot be encoded by its tokenizer: {reason}"
-            ) from error
 
 
 def _check_teacher(study: Study, speaker: _Speaker, settings: Training) -> None:

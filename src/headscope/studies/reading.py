@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import yaml
 
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Task, TaskFile
+from headscope.lab.builtin_studies import builtin_studies, builtin_study
 from headscope.studies import sources
 from headscope.studies.config import validate_config
 from headscope.studies.study import Study, TaskRef
@@ -20,18 +20,9 @@ MOST_CHARACTERS, MOST_NODES, DEEPEST = 100_000, 10_000, 30
 """Of YAML: far more than studies have, and read within a second or two."""
 
 
-def builtin_studies() -> list[str]:
-    """Return the names that ``headscope run`` takes instead of a file."""
-    return sorted(path.stem for path in _builtin_path("lab").parent.iterdir() if path.suffix == ".yaml")
-
-
 def study_file(name: str) -> Path:
     """Return the file of a study, by path or built-in name."""
-    return _builtin_path(name) if name in builtin_studies() else Path(name)
-
-
-def _builtin_path(name: str) -> Path:
-    return Path(str(resources.files("headscope.lab") / "data" / "studies" / f"{name}.yaml"))
+    return builtin_study(name) if name in builtin_studies() else Path(name)
 
 
 def read_study(name: str, overrides: Sequence[str] = ()) -> Study:
@@ -41,7 +32,7 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Study:
     range.
     """
     if name in builtin_studies():
-        return parse_study(_builtin_path(name).read_text(), f"built-in study {name}", Path.cwd(), overrides)
+        return parse_study(builtin_study(name).read_text(), f"built-in study {name}", Path.cwd(), overrides)
     path = Path(name)
     if path.suffix not in SUFFIXES:
         raise InputError(f"study {name!r} is no YAML file and no built-in study{suggestion(name, builtin_studies())}")

@@ -64,7 +64,7 @@ def train(
 
 
 def is_complete(out: Path, identity: Identity) -> bool:
-    """Whether ``out`` already holds this run, complete. Raises InputError if it holds another."""
+    """Return whether ``out`` already holds this run, complete. Raises InputError if it holds another."""
     record = read_record(out)
     if record is None or not record["complete"]:
         return False
@@ -258,7 +258,7 @@ def _rows_padded(trainer: "DurableTrainer") -> Iterator[None]:
 
 
 def _is_at_end(resume: Path) -> bool:
-    """Whether the run was killed between its last save and the mark of completion.
+    """Return whether the run was killed between its last save and the mark of completion.
 
     Trainer would train one step too many.
     """

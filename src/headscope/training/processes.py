@@ -9,7 +9,7 @@ def count() -> int:
 
 
 def is_first() -> bool:
-    """Whether this is the first process, the one that writes."""
+    """Return whether this is the first process, the one that writes."""
     return int(os.environ.get("RANK", "0")) == 0
 
 

@@ -149,7 +149,7 @@ def _common_length(first: str, second: str) -> int:
 
 
 def _is_learned(content: str, text: Rendered) -> bool:
-    """Whether all of ``content`` is there and ends in the answer; it may begin in a prompt that opens the answer."""
+    """Return whether all of ``content`` is there and ends in the answer; a prompt may open it."""
     prompt = _bare(text.prompt)
     start = (prompt + _bare(text.answer)).rfind(_bare(content))
     return start >= 0 and start + len(_bare(content)) > len(prompt)

@@ -63,7 +63,7 @@ def calculation_reward(prompts: list[Turn], completions: list[Turn], **columns: 
 
 
 def _holds(left: str, result: str) -> bool:
-    """Whether the written result is the value of the left side."""
+    """Return whether the written result is the value of the left side."""
     value = _evaluate(left.translate(_SIGNS))
     written = result.replace(",", "")
     decimals = len(written.partition(".")[2])
