@@ -149,6 +149,7 @@ def test_all_that_is_wrong_in_a_study_is_said_at_once(capsys: pytest.CaptureFixt
         "base.dtyp",
         "variants[0].train.epochs",
         "variants[0].train.foo",
+        "tasks[1].file",
         "tasks[1].bar",
         "eval.samples",
     ]

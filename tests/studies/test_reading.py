@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from headscope.errors import InputError
+from headscope.errors import InputError, ManyInputsError
 from headscope.lab.builtin_studies import builtin_studies
 from headscope.studies.reading import adhoc_study, parse_study, read_study
 from headscope.studies.sources import task
@@ -30,6 +30,7 @@ def read(text: str, *overrides: str, folder: Path = Path()) -> object:
         ("variants.a.train={method: ppo}", r"variants\[0\].train: .*'ppo'.*'sft', 'distill', 'grpo'"),
         ("variants.a.train={preset: lab-sft, dataset: x}", "exactly one of train, checkpoints and model"),
         ("variants.a.train={preset: lab-stf, dataset: x}", "preset 'lab-stf' does not exist .*'lab-sft'"),
+        ("variants.0={name: a, train: {preset: lab-stf}}", "preset 'lab-stf' does not exist .*'lab-sft'"),
         ("variants.a.name=base", "the name base is taken"),
         ("variants.b.name=c", r"'b' is no element \(did you mean|allowed: a\)"),
         ("eval.samples=0", r"eval\.samples is 0; it should be greater than or equal to 1"),
@@ -148,3 +149,39 @@ BOMB = "b0: &b0 {x: 1}\n" + "".join(f"b{n}: &b{n} {{<<: [*b{n - 1}, *b{n - 1}]}}
 def test_yaml_that_grows_without_end_is_one_sentence(text: str, words: str) -> None:
     with pytest.raises(InputError, match=words):
         parse_study(text, "s.yaml", Path())
+
+
+def test_all_errors_are_told_at_once() -> None:
+    text = """
+name: x y
+seed: -1
+base: {model: lab-m, dtyp: float32}
+variants:
+  - {name: a, model: lab-m, chat: {sytem: x}}
+  - {name: b, train: {preset: lab-sfd, dataset: lab-traces}}
+  - {name: c, train: {method: sft, dataset: {fil: x, kind: maths}, epochs: 0}}
+tasks: [lab-t1, {file: x.jsonl, kind: maths, answr: y}]
+discover: {contrast: {file: x, clan: y}}
+evil: {}
+"""
+    with pytest.raises(ManyInputsError) as refusal:
+        read(text)
+    assert [sentence.removeprefix("s.yaml: ") for sentence in refusal.value.sentences] == [
+        "training preset 'lab-sfd' does not exist (did you mean 'lab-sft'?)",
+        "name is 'x y'; it should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$'",
+        "seed is -1; it should be greater than or equal to 0",
+        "base.dtyp is not a key of a study (did you mean 'dtype'?)",
+        "variants[0].chat.sytem is not a key of a study (did you mean 'system'?)",
+        "variants[2].train.epochs is 0; it should be greater than 0",
+        "variants[2].train.dataset.kind is 'maths'; it should be 'math', 'choice', 'alias' or 'exact'",
+        "variants[2].train.dataset.fil is not a key of a study (did you mean 'file'?)",
+        "tasks[1].kind is 'maths'; it should be 'math', 'choice', 'alias' or 'exact'",
+        "tasks[1].answr is not a key of a study (did you mean 'answer'?)",
+        "discover.contrast.clan is not a key of a study (did you mean 'clean'?)",
+        "evil is not a key of a study (did you mean 'eval'?)",
+    ]
+
+
+def test_one_error_is_one_sentence() -> None:
+    with pytest.raises(InputError, match=r"^s\.yaml: seed is -1; it should be greater than or equal to 0$"):
+        read(GOOD, "seed=-1")

@@ -1,21 +1,22 @@
 """The base of every config a user writes: frozen, unknown keys refused with the nearest valid one."""
 
+import difflib
 import inspect
 import re
 import typing
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from headscope.comparison import Resampling
 from headscope.errors import ManyInputsError, suggestion
 from headscope.training import TRAINING_METHODS
 
-if TYPE_CHECKING:
-    from pydantic_core import ErrorDetails
-
 Model = TypeVar("Model", bound=BaseModel)
+_MOST_ERRORS = 100
+"""Errors of one study that are looked at; the next run tells the others."""
 
 
 class Config(BaseModel):
@@ -37,68 +38,100 @@ class BootstrapConfig(Config):
         return Resampling(self.fraction, self.resamples, self.seed)
 
 
-def validate_config(kind: type[Model], data: Any, origin: str) -> Model:
+def validate_config(kind: type[Model], data: Any, origin: str, faults: Sequence[str] = ()) -> Model:
     """Return ``data`` as a ``kind``.
 
-    Raises InputError with one sentence for each thing wrong in it, naming ``origin``.
+    Raises InputError, naming ``origin``, with a sentence on everything wrong in it, after the ``faults`` known already.
     """
+    sentences = list(faults)
     try:
-        return kind.model_validate(data)
+        config = kind.model_validate(data)
     except ValidationError as error:
-        raise ManyInputsError(_sentences(kind, error, origin)) from None
+        details = error.errors(include_url=False)[:_MOST_ERRORS]
+        causes = sorted(_without_consequences(_meant(details)), key=details.index)
+        sentences += dict.fromkeys(_sentence(kind, detail) for detail in causes)
+    if sentences:
+        raise ManyInputsError([f"{origin}: {sentence}" for sentence in sentences])
+    return config
 
 
-def _sentences(kind: type[BaseModel], error: ValidationError, origin: str) -> list[str]:
-    """Return a sentence for each place in the data that is wrong."""
-    details = error.errors(include_url=False)
-    places = [detail["loc"] for detail in details]
-    by_place: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
+def _meant(details: Sequence[ErrorDetails], start: int = 0) -> list[ErrorDetails]:
+    """Return the errors without those of union members that were not meant.
+
+    start: unions are looked for from this part of the locations on.
+    """
+    meant: list[ErrorDetails] = []
+    by_union: dict[tuple[int | str, ...], list[ErrorDetails]] = {}
     for detail in details:
-        # A list with a wrong element is called too short as well.
-        if not any(place[:-1] == detail["loc"] and detail["type"] == "too_short" for place in places):
-            by_place.setdefault(_choice_at(detail["loc"]), []).append(detail)
-    # If a union was tried, the member that got furthest is the one that was meant.
-    furthest = [
-        max(details, key=lambda detail: (detail["type"] == "extra_forbidden", len(detail["loc"])))
-        for details in by_place.values()
-    ]
-    return [_sentence(kind, detail, origin) for detail in furthest]
+        location = detail["loc"]
+        tags = [index for index in range(start, len(location)) if _is_tag(location[index], location)]
+        if tags:
+            by_union.setdefault(location[: tags[0]], []).append(detail)
+        else:
+            meant.append(detail)
+    for place, members in by_union.items():
+        # The member that got furthest is the one that was meant.
+        best = max(members, key=lambda detail: (detail["type"] == "extra_forbidden", len(detail["loc"])))
+        tag = best["loc"][len(place)]
+        meant += _meant([detail for detail in members if detail["loc"][len(place)] == tag], len(place) + 1)
+    return meant
 
 
-def _choice_at(path: tuple[int | str, ...]) -> tuple[int | str, ...]:
-    """Return the path up to where pydantic tried several members of a union: their errors are one."""
-    for index, part in enumerate(path):
-        if part not in TRAINING_METHODS and _is_tag(part, path):
-            return path[:index]
-    return path
+def _without_consequences(details: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """Return the errors without those that go with another: a list short of a bad item, a key missing as misspelt."""
+    causes = []
+    locations = [detail["loc"] for detail in details]
+    extras = [detail["loc"] for detail in details if detail["type"] == "extra_forbidden"]
+    for detail in details:
+        location = detail["loc"]
+        is_around = any(len(other) > len(location) and other[: len(location)] == location for other in locations)
+        siblings = [str(extra[-1]) for extra in extras if extra[:-1] == location[:-1]]
+        is_misspelt = detail["type"] == "missing" and difflib.get_close_matches(str(location[-1]), siblings, n=1)
+        if not is_around and not is_misspelt:
+            causes.append(detail)
+    return causes
 
 
-def _sentence(kind: type[BaseModel], detail: "ErrorDetails", origin: str) -> str:
+def _sentence(kind: type[BaseModel], detail: ErrorDetails) -> str:
     path = [part for part in detail["loc"] if not _is_tag(part, detail["loc"])]
     key = _join_path(path) or "the study"
     if detail["type"] == "extra_forbidden":
         parents = list(_models_at(kind, detail["loc"][:-1]))
         fields = {name for parent in parents for name in parent.model_fields}
-        return f"{origin}: {key} is not a key of a study{suggestion(str(path[-1]), fields)}"
+        return f"{key} is not a key of a study{suggestion(str(path[-1]), fields)}"
     if detail["type"] == "union_tag_not_found":
-        return f"{origin}: {key} has no {detail['ctx']['discriminator'].strip(chr(39))}"
+        return f"{key} has no {detail['ctx']['discriminator'].strip(chr(39))}"
     if detail["type"] == "missing":
-        return f"{origin}: {key} is missing"
+        return f"{key} is missing"
     if isinstance(detail["input"], dict | list | BaseModel):
-        return f"{origin}: {key}: {_reword(detail['msg'])}"
-    return f"{origin}: {key} is {detail['input']!r}; {_reword(detail['msg'])}"
+        return f"{key}: {_reword(detail['msg'])}"
+    return f"{key} is {detail['input']!r}; {_reword(detail['msg'])}"
 
 
 def _reword(message: str) -> str:
     """Return pydantic's message in a study file's words."""
-    sentence = message.removeprefix("Value error, ").replace("Input should", "it should").replace("valid tuple", "list")
+    sentence = (
+        message.removeprefix("Value error, ")
+        .replace("Input should", "it should")
+        .replace("String should", "it should")
+        .replace("valid tuple", "list")
+    )
     sentence = re.sub(
         r"Tuple should have at least (\d+) items? after validation, not (\d+)", r"it needs \1, has \2", sentence
     )
     return re.sub(r"valid dictionary or .*", "mapping of keys", sentence)
 
 
-_TAGS = (*TRAINING_METHODS, "str", "int", "constrained-int", "TaskFile", "HubCheckpoints", "function-before")
+_TAGS = (
+    *TRAINING_METHODS,
+    "str",
+    "int",
+    "constrained-int",
+    "TaskFile",
+    "PairFile",
+    "HubCheckpoints",
+    "function-before",
+)
 
 
 def _is_tag(part: int | str, path: tuple[int | str, ...]) -> bool:

@@ -56,7 +56,8 @@ def parse_study(text: str, origin: str, folder: Path, overrides: Sequence[str] =
         )
     for override in overrides:
         _apply(data, override)
-    return validate_config(Study, _insert_presets(data, origin), origin).at(folder.resolve())
+    faults = _insert_presets(data)
+    return validate_config(Study, data, origin, faults).at(folder.resolve())
 
 
 def adhoc_study(base: str, posts: Sequence[str], tasks: Sequence[str], overrides: Sequence[str] = ()) -> Study:
@@ -180,14 +181,19 @@ def _find_index(items: list[Any], part: str, key: str) -> int:
     raise InputError(f"--set {key}: {part!r} is no element{suggestion(part, named or map(str, range(len(items))))}")
 
 
-def _insert_presets(data: dict[str, Any], origin: str) -> dict[str, Any]:
-    """Write out ``train: {preset: lab-grpo, …}`` in place, and return the data; keys next to the preset win."""
+def _insert_presets(data: dict[str, Any]) -> list[str]:
+    """Write out ``train: {preset: lab-grpo, …}`` in place; keys next to the preset win.
+
+    Returns a sentence on every preset that does not exist; a training without errors stands for it.
+    """
+    faults = []
     variants = data.get("variants")
     for variant in variants if isinstance(variants, list) else []:
         train = variant.get("train") if isinstance(variant, dict) else None
         if isinstance(train, dict) and "preset" in train:
             name = str(train.pop("preset"))
             if name not in PRESETS:
-                raise InputError(f"{origin}: training preset {name!r} does not exist{suggestion(name, PRESETS)}")
-            variant["train"] = {**PRESETS[name], **train}
-    return data
+                faults.append(f"training preset {name!r} does not exist{suggestion(name, PRESETS)}")
+                train = {"dataset": "lab-traces"}
+            variant["train"] = {**PRESETS.get(name, PRESETS["lab-sft"]), **train}
+    return faults
