@@ -7,7 +7,7 @@ from packaging.specifiers import SpecifierSet
 from headscope.errors import ManyInputsError
 
 SUPPORTED = {
-    # 5.24 changed the rotary modules: frequencies that depend on a text's length are not recognised there.
+    # 5.24 writes rotary frequencies in place, which ``models.rotary`` allows for; `make ends` has to run there first.
     "transformers": ">=5.16,<5.23",
     # 1.15 trains only with Triton's kernels, which a CPU lacks; 1.14 has no `eos_token_ids`.
     "trl": ">=1.16,<1.17",
