@@ -18,7 +18,7 @@ def head_counts(comparisons: Sequence[Comparison]) -> Figure:
     final = comparisons[0].final
     return Figure(
         name="head-counts",
-        question="How many heads did training keep, create and prune, and how many would chance show?",
+        question="How many heads did training keep, create and lose, and how many would chance show?",
         reading="Marks: heads of that status at the last checkpoint, with the interval over pairs. Purple lines: the "
         "same count for the base against itself on other pairs. New or lost heads whose interval reaches the purple "
         "one are no more than test-retest noise; for kept heads it is what other pairs alone would leave.",
