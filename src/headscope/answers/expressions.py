@@ -4,7 +4,6 @@ Plain expressions are evaluated to 30 digits at points that depend on the symbol
 simplifying their difference and does not miss identities. math-verify compares the rest.
 """
 
-import logging
 import re
 from collections.abc import Sequence
 from functools import lru_cache
@@ -17,8 +16,6 @@ from math_verify import verify
 from headscope.answers.notation import plain_latex
 from headscope.answers.numbers import CLOSE, DECIMALS, is_same_number
 from headscope.answers.reading import UnreadableError
-
-logging.disable(logging.CRITICAL)
 
 DIGITS = 30
 SAME = 1e-20

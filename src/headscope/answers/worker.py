@@ -11,6 +11,7 @@ The first line written is {"ready": true}. The process ends with its standard in
 """
 
 import json
+import logging
 import resource
 import signal
 import sys
@@ -88,6 +89,7 @@ def main(seconds: float, memory: int) -> None:
     # Ctrl-C is for the parent, which ends this process.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     replies = sys.stdout
+    logging.disable(logging.CRITICAL)  # math-verify reports every text it cannot read
     sys.stdout = sys.stderr  # a library that prints must not break the protocol
     print(json.dumps({"ready": True}), file=replies, flush=True)
     for line in sys.stdin:
