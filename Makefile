@@ -34,7 +34,8 @@ portable: .venv/installed-dev
 	test -z "$$failed" && echo "all six combinations passed" || { printf "$$failed\n"; exit 1; }
 
 # A few tests with the lowest and the highest versions of transformers and trl that pyproject.toml takes, an environment
-# for each end: what a scheduled job would run. A release above the range is tried by raising the range first.
+# for each end (.github/workflows/ends.yml runs it weekly). A release above the range is tried by raising the range first.
+# torch stays the one of constraints.txt.
 ENDS ?= low high
 low := transformers==5.16.0 trl==1.16.0
 high := --upgrade transformers trl
@@ -43,7 +44,8 @@ ends:
 	@for end in $(ENDS); do \
 		case $$end in low) versions="$(low)";; *) versions="$(high)";; esac; \
 		$(PYTHON) -m venv .venv-$$end && \
-		.venv-$$end/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' $$versions && \
+		.venv-$$end/bin/pip install --quiet --disable-pip-version-check --editable '.[dev]' \
+			"$$(grep '^torch==' constraints.txt)" $$versions && \
 		.venv-$$end/bin/headscope env && \
 		.venv-$$end/bin/python -m pytest -n $(TEST_WORKERS) --dist loadgroup $(END_TESTS) || exit 1; \
 	done

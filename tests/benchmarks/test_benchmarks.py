@@ -52,6 +52,16 @@ def test_every_benchmark_fills_its_row(script: Any, capsys: pytest.CaptureFixtur
     assert "judged" in nodes[-1][-1]
 
 
+def test_the_reading_of_answers_finds_what_was_planted(script: Any) -> None:
+    module = script("traces.py")
+    assert "slips found: {'calculation right→wrong': 115}" in module["teacher_slips"]()
+    assert module["mutated"](100, 0).endswith("in 100 of 100")
+    planted, teacher = module["loops"](0)
+    assert planted.startswith("planted loops: 1000 of 1000")
+    assert teacher.endswith(": 0")
+    assert "is absent" in next(module["gsm8k"](Path("nowhere"), 0))
+
+
 def test_a_gpu_is_asked_for_in_a_sentence(script: Any) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU here")

@@ -17,7 +17,7 @@ Role = Literal["marker", "opener", "wait", "target", "operand", "operator", "dig
 OPENERS, WAIT = ("okay", "to"), "wait"
 PROMPT_AT = 2  # the lab's chat template puts two tokens before the prompt and three between prompt and response
 BETWEEN = 3
-_SYMBOL = re.compile(r"<\|im_start\|>|<\|im_end\|>|</?think>|<ans>|user|assistant|okay|wait|to|[ER]\d+|\S")
+SYMBOL = re.compile(r"<\|im_start\|>|<\|im_end\|>|</?think>|<ans>|user|assistant|okay|wait|to|[ER]\d+|\S")
 # A symbol of these roles may be wrong and the course still be followed.
 _CARRIED = ("operand", "operator", "digit", "fact", "result", "answer")
 
@@ -86,7 +86,7 @@ _Part = Generator[_Expected, _Written, _Written]
 
 def symbols(text: str) -> list[str]:
     """Cut a text as the lab's tokenizer does, one symbol per token."""
-    return _SYMBOL.findall(text)
+    return SYMBOL.findall(text)
 
 
 def label(prompt: str, response: str) -> tuple[TokenLabel, ...]:

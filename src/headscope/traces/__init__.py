@@ -1,0 +1,7 @@
+"""Traces: how an answer goes right or wrong, step by step. Arithmetic on saved text and token ids: no model, no GPU."""
+
+from headscope.traces.calculations import Calculation, find_calculations
+from headscope.traces.loops import Loop, find_loop, recurring_steps
+from headscope.traces.steps import Step
+
+__all__ = ["Calculation", "Loop", "Step", "find_calculations", "find_loop", "recurring_steps"]

@@ -1,0 +1,36 @@
+"""Steps: the pieces of a response that are judged one by one."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Part = Literal["thinking", "answer"]
+Change = Literal["", "right→right", "right→wrong", "wrong→right", "wrong→wrong"]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a response.
+
+    Attributes:
+        part: whether it stands in the thought or after it.
+        start: its first character in the response, counted in Unicode code points from 0.
+        end: the character after its last one.
+        first_token: its first token in the response, from 0; -1 if token ids are unknown.
+        last_token: the token after its last one; -1 if unknown.
+        role: what the step does, such as ``fold`` or ``sentence``.
+        recheck: whether it does an earlier step again.
+        change: of a re-check, whether the earlier result and the new one follow from what they were given.
+        slip: the kind of error in it, empty if there is none or it cannot be judged.
+        value: the result it states, empty if it states none.
+    """
+
+    part: Part
+    start: int
+    end: int
+    first_token: int = -1
+    last_token: int = -1
+    role: str = ""
+    recheck: bool = False
+    change: Change = ""
+    slip: str = ""
+    value: str = ""
