@@ -73,6 +73,11 @@ def used_model(architecture: str, rope: str, **more: Any) -> Any:
     return model
 
 
+def forget_lengths(model: Any, architecture: str, rope: str) -> None:
+    """Give a model rotary embeddings that have read nothing, not even what the proof on load read."""
+    model.base_model.rotary_emb = roped_model(architecture, rope).base_model.rotary_emb
+
+
 def test_every_type_of_transformers_is_tried() -> None:
     assert set(ROPES) == set(ROPE_INIT_FUNCTIONS)
     for rope in ROPES:
@@ -139,10 +144,13 @@ def test_other_verbs_give_what_each_pair_gives_alone(architecture: str, rope: st
     circuit = select(attribute(experienced, pairs, nodes=1), fraction=0.3)
     gaps = cross_patch(experienced, second, pairs).gap
     divergence = answer_divergence(experienced, second, pairs)
+    model = roped_model(architecture, rope)
+    head_access(model)
     for patch in ("corrupt", "zero"):
         together = faithfulness(experienced, pairs, circuit, patch=patch)
         for index in range(len(pairs)):
-            alone = faithfulness(roped_model(architecture, rope), pairs[[index]], circuit, patch=patch)
+            forget_lengths(model, architecture, rope)
+            alone = faithfulness(model, pairs[[index]], circuit, patch=patch)
             assert np.allclose(together.circuit[index], alone.circuit[0], rtol=1e-4, atol=1e-5)
     for index, pair in enumerate(pairs):
         ours = plain_logits(architecture, rope, pair.clean)
@@ -165,11 +173,12 @@ def test_sweeps_read_each_text_by_its_own_length(architecture: str, rope: str) -
         writes = list(head_writes(experienced, [text.tokens for text in texts], [1]))
     finally:
         torch.set_num_threads(threads)
+    model = roped_model(architecture, rope)
+    access = head_access(model)
     for column, text in enumerate(texts):
         for row, edit in enumerate(factors):
-            model, kept_z = roped_model(architecture, rope), []
-            access = head_access(model)
-            model.base_model.rotary_emb = roped_model(architecture, rope).base_model.rotary_emb  # unread by the proof
+            kept_z: list[Tensor] = []
+            forget_lengths(model, architecture, rope)
             handle = access.layers[1].output.register_forward_pre_hook(
                 lambda _m, args, kept_z=kept_z: kept_z.append(args[0])
             )

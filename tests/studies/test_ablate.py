@@ -20,8 +20,8 @@ from headscope.studies.run import run_study
 
 STUDY = """
 name: asked
-base: {model: lab-m}
-variants: [{name: same, model: lab-m}]
+base: {model: lab-s}
+variants: [{name: same, model: lab-s}]
 tasks: [lab-t1]
 discover: {tasks: [lab-train], pairs: 6, opening_tokens: 3, nodes: 4, fraction: 0.2, resamples: 20, sizes: [0.2]}
 ablate: {heads: [kept, paper-emergent], at_most: 2, problems: 16, controls: 20, texts: 8, guard: lab-k,
