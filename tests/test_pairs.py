@@ -16,7 +16,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import PreTrainedTokenizerFast
 
 from headscope.errors import InputError
-from headscope.pairs import Pairs
+from headscope.pairs import Pairs, ProblemGroups
 from headscope.pairs.positions import resolve_positions
 from tests import qwen
 
@@ -92,6 +92,14 @@ def test_two_bos_are_refused_and_one_is_kept() -> None:
         (([], []), "0 clean"),
         (([[1, 2]], [[1, 3]], []), r"positions \[\] are unknown"),
         (([[1, 2], [1, 2]], [[1, 3], [1, 4]], [[0]]), "positions for 1 pairs"),
+        (
+            ([[1, 2], [1, 2]], [[1, 3], [1, 4]], None, None, ["a"]),
+            "problems hold 1 labels for 2 pairs; give one for each",
+        ),
+        (
+            ([[1, 2]], [[1, 3]], None, None, [None]),
+            "problem of pair 0 is None; give each pair's problem a name or number",
+        ),
         (([[]], [[]]), "at least 1"),
     ],
 )
@@ -140,8 +148,65 @@ def test_indexing() -> None:
     pairs = Pairs.from_tokens(CLEAN, CORRUPT, labels=[[1, 2], [3, 4]])
     assert equal(pairs[1:], pairs[[1]])
     assert pairs[[1, 1]].labels.tolist() == [[3, 4], [3, 4]]
-    with pytest.raises(InputError, match="at least 2"):
+    with pytest.raises(InputError, match="found 1 pair; splitting into halves needs at least 2 problems"):
         pairs[:1].split(0)
+
+
+@settings(max_examples=30)
+@given(labels=st.lists(st.sampled_from("abcd"), min_size=2, max_size=9), seed=st.integers(0, 9))
+def test_pairs_remember_their_problems(tmp_path_factory: pytest.TempPathFactory, labels: list[str], seed: int) -> None:
+    clean = [[index, 1] for index in range(len(labels))]
+    pairs = Pairs.from_tokens(clean, [[index, 2] for index in range(len(labels))], problems=labels)
+    plain = Pairs.from_tokens(pairs.clean, pairs.corrupt)
+    assert pairs.digest() != plain.digest()
+    folder = tmp_path_factory.mktemp("problems")
+    pairs.save(folder)
+    assert Pairs.load(folder).problems == tuple(labels)
+    assert Pairs.load(folder).digest() == pairs.digest()
+    assert pairs[::-1].problems == tuple(labels[::-1])
+    assert pairs.exchange().problems == pairs.problems
+    assert pairs.within(4).problems == tuple(label for index, label in enumerate(labels) if index < 4)
+    problems = len(set(labels))
+    if problems < 2:
+        with pytest.raises(InputError, match=f"found {len(labels)} pairs of 1 problem; splitting into halves needs"):
+            pairs.split(seed)
+        return
+    first, second = pairs.split(seed)
+    assert not set(first.problems) & set(second.problems)
+    assert (len(set(first.problems)), len(first) + len(second)) == (problems // 2, len(pairs))
+
+
+def test_problems_go_with_the_candidates_that_are_kept() -> None:
+    openings = ([[5, 6], [5], [5, 7]], [[5, 8], [5], [5, 9]])
+    pairs = Pairs.from_openings([[1], [1], [2]], *openings, k=2, problems=[7, 8, 9])
+    assert pairs.problems == ("7", "9")
+    with pytest.raises(InputError, match="problems hold 1 labels for 3 candidates"):
+        Pairs.from_openings([[1], [1], [2]], *openings, k=2, problems=[7])
+
+
+def test_old_files_and_digests_stay() -> None:
+    """The digest of pairs without problems is the one it always was."""
+    assert Pairs.from_tokens(CLEAN, CORRUPT).digest()[:12] == "3973e4c4b18f"
+
+
+@pytest.mark.parametrize(
+    ("labels", "text"),
+    [
+        (None, "4 pairs"),
+        ("abcd", "4 pairs"),
+        ("aabb", "2 problems × 2 pairs"),
+        ("aaab", "2 problems × 2 pairs"),
+        ("aabc", "3 problems × 1.3 pairs"),
+        ("aaaa", "1 problem × 4 pairs"),
+    ],
+)
+def test_sizes_say_problems_and_pairs(labels: str | None, text: str) -> None:
+    assert str(ProblemGroups.of((None if labels is None else tuple(labels), 4)).size) == text
+
+
+def test_a_problem_of_two_sets_is_one() -> None:
+    assert ProblemGroups.of((("a", "b"), 2), (("b", "c"), 2)).numbers.tolist() == [0, 1, 1, 2]
+    assert ProblemGroups.of((None, 2), (None, 2)).numbers.tolist() == [0, 1, 2, 3]
 
 
 @settings(max_examples=20)

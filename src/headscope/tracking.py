@@ -37,7 +37,7 @@ from headscope.comparison.inclusion import EMERGENCE_METHODS, EmergenceMethod
 from headscope.comparison.variant import compare_checkpoints
 from headscope.errors import InputError
 from headscope.models.wrappers import inside_wrappers, own_forward
-from headscope.pairs import Pairs
+from headscope.pairs import Pairs, ProblemGroups
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
@@ -60,14 +60,14 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         pairs: clean/corrupt pairs the model is scored on.
         every: steps between scorings; None takes the trainer's ``save_steps``. The last step is always scored.
         out: the run directory; a resumed training goes on in it.
-        fresh: other pairs, on which the base alone is scored, for the test-retest null; None takes every second one of
-            ``pairs`` for it.
+        fresh: other pairs, on which the base alone is scored, for the test-retest null; None takes every second problem
+            of ``pairs`` for it.
         name: of the variant in the run directory.
         fraction, resamples, seed: as in ``headscope.comparison.Resampling``.
         settings: passed on to ``headscope.circuits.attribute`` (metric, method, rule, nodes).
 
     Raises:
-        InputError: an argument is out of range.
+        InputError: an argument is out of range, or the null has fewer than two problems.
     """
 
     def __init__(
@@ -85,15 +85,18 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     ) -> None:
         if every is not None and every < 1:
             raise InputError(f"every is {every}; at least 1 step lies between two scorings")
-        if fresh is None and len(pairs) < 2:
-            raise InputError(f"found {len(pairs)} pair; without fresh pairs every second one is kept for the null")
+        given = [pairs] if fresh is None else [pairs, fresh]
+        groups = ProblemGroups.of(*((part.problems, len(part)) for part in given))
+        groups.require("the null, for which without fresh pairs every second problem is kept,")
         Resampling(fraction, resamples, seed)
         if own := settings.keys() & {"keep_pairs", "progress"}:
             raise InputError(f"setting {min(own)} is the tracker's own; leave it out")
         check_settings(settings)
         self.run = RunDirectory(Path(out))
         self._every = every
-        self._pairs = {"main": pairs[::2], "fresh": pairs[1::2]} if fresh is None else {"main": pairs, "fresh": fresh}
+        is_main = groups.numbers % 2 == 0
+        parts = (pairs[is_main], pairs[~is_main]) if fresh is None else (pairs, fresh)
+        self._pairs = dict(zip(("main", "fresh"), parts, strict=True))
         self._name = name
         self._resampling: dict[str, Any] = {"fraction": fraction, "resamples": resamples, "seed": seed}
         self._settings: dict[str, Any] = {"nodes": "adaptive", **settings}

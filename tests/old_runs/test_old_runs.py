@@ -71,6 +71,18 @@ def test_its_numbers_are_the_ones_it_was_saved_with(old_run: RunDirectory) -> No
     assert len(Claims.load(old_run.path).claims) == 10
 
 
+def test_every_pair_of_it_is_a_problem_of_its_own(old_run: RunDirectory) -> None:
+    """Its pairs did not remember their problems."""
+    for kind in (Pairs, EdgeScores):
+        for each in old_run.results(kind):
+            assert each.whole.problems is None
+            size = each.whole.problem_groups.size
+            assert size.problems == size.pairs > 0
+    change = old_run.results(Comparison, variant="post")[0].whole.final
+    assert change.size.problems == change.pairs
+    assert str(change.null_size) == f"{change.null_pairs} pairs"
+
+
 def test_its_page_and_tables_are_made(old_run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(old_run.path)]) == 0
     assert "post-off" in capsys.readouterr().out
@@ -82,5 +94,5 @@ def test_its_units_are_not_computed_again_by_other_code(
 ) -> None:
     assert main(["recompute", str(old_run.path), "--kind", "scores"]) == 1
     told = capsys.readouterr()
-    assert "it was made by version 1 of scores, this headscope computes version 2" in told.err
+    assert "it was made by version 1 of scores, this headscope computes version 3" in told.err
     assert "\n0 of " in told.out

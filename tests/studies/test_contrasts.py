@@ -9,6 +9,9 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.pairs import Pairs
+from headscope.results.comparison import Comparison
+from headscope.results.edges import EdgeScores
+from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.runs import RunDirectory
 from headscope.studies.plan import plan
 from headscope.studies.reading import parse_study
@@ -96,14 +99,39 @@ def test_the_model_counts(toy_base: Path, tmp_path: Path) -> None:
 
 
 def test_pairs_of_one_prompt_stay_in_one_set(toy_base: Path, tmp_path: Path) -> None:
-    rows = [{"prompt": f"a={i % 2}; ?a", "clean": f"a={i}", "corrupt": f"b={i}"} for i in range(8)]
+    rows = [{"prompt": f"a={i % 4}; ?a", "clean": f"a={i}", "corrupt": f"b={i}"} for i in range(8)]
     (tmp_path / "pairs.json").write_text(json.dumps(rows * 2))
     given = {"file": str(tmp_path / "pairs.json"), "prompt": "prompt"}
     run, outcome = run_study(study(toy_base, given), tmp_path / "r", goal="discover")
     assert outcome.failed == {}
     starts = [{tuple(text[: at[0]]) for text, _, at in _rows(pairs)} for pairs in saved_pairs(run).values()]
-    assert [len(each) for each in starts] == [1, 1]
-    assert starts[0] != starts[1]
+    assert [len(each) for each in starts] == [2, 2]
+    assert not starts[0] & starts[1]
+    both = saved_pairs(run)
+    assert sorted(name for pairs in both.values() for name in set(pairs.problems)) == ["1", "2", "3", "4"]
+    for pairs in both.values():
+        assert str(pairs.problem_groups.size) == "2 problems × 2 pairs"
+        named = {(tuple(text[: at[0]]), name) for (text, _, at), name in zip(_rows(pairs), pairs.problems, strict=True)}
+        assert len(named) == 2
+
+
+def test_a_column_names_the_problems(toy_base: Path, tmp_path: Path) -> None:
+    """They are kept with the scores, dealt whole, and what is counted."""
+    rows = [{"clean": f"a={i}", "corrupt": f"b={i}", "asked": i // 2} for i in range(8)]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows))
+    chosen = study(toy_base, {"file": str(tmp_path / "pairs.json"), "problem": "asked"})
+    run, outcome = run_study(chosen, tmp_path / "r", goal="compare")
+    assert outcome.failed == {}
+    both = saved_pairs(run)
+    assert sorted(name for pairs in both.values() for name in pairs.problems) == sorted("00112233")
+    assert not set(both["main"].problems) & set(both["fresh"].problems)
+    for record in run.find("scores"):
+        assert EdgeScores.load(record.folder).problems == both[record.labels["pairs"]].problems
+    change = run.results(Comparison)[0].whole.final
+    assert (change.problems, change.pairs, change.null_problems, change.counts.new.n) == (2, 4, 2, 2)
+    assert change.counts.new.method == "problem bootstrap 95%"
+    faithfulness = run.results(FaithfulnessEstimates)[0].whole
+    assert (faithfulness.cpr.n, faithfulness.cpr.method) == (2, "problem bootstrap 95%")
 
 
 def test_the_settings_a_study_prints_are_a_study(toy_base: Path) -> None:
@@ -119,9 +147,10 @@ def test_the_settings_a_study_prints_are_a_study(toy_base: Path) -> None:
         ("lab-leaf", "positions: answer", "positions needs openings"),
         ("lab-leaf", "tasks: [lab-t1]", "tasks needs openings"),
         ({"file": "none.json"}, "", "none.json does not exist"),
-        ({"file": "one.json"}, "", "holds 1 problems with 1 different pairs; needed are 2 pairs in each of 2 sets"),
+        ({"file": "one.json"}, "", "holds 1 problem with 1 different pairs; needed are 2 problems in each of 2 sets"),
         ({"file": "one.json", "clean": "good"}, "", "row 1 of .*one.json has no text in column 'good'"),
         ({"file": "one.json", "cleen": "good"}, "", "did you mean 'clean'"),
+        ({"file": "one.json", "problem": "asked"}, "", "has no text or whole number in column 'asked'"),
     ],
 )
 def test_what_cannot_be_contrasted_is_named(

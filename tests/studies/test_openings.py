@@ -1,5 +1,7 @@
 """Evaluated positions of a study's pairs: each choice is a unit of its own, disagreement is base against final."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -40,8 +42,9 @@ def study(toy_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def pair_units(study: Path, out: Path, positions: str) -> list[Unit]:
-    units = plan(read_study(str(study), [f"discover.positions={positions}"]), RunDirectory(out), "discover")
+def pair_units(study: Path, out: Path, positions: str, changes: Sequence[str] = ()) -> list[Unit]:
+    changed = read_study(str(study), [f"discover.positions={positions}", *changes])
+    units = plan(changed, RunDirectory(out), "discover")
     return [unit for unit in units if unit.kind == "pairs"]
 
 
@@ -59,6 +62,24 @@ def test_positions_are_counted_in_the_opening(study: Path, tmp_path: Path, posit
     for pair in Pairs.load(RunDirectory(tmp_path).folder(unit)):
         start = len(pair.clean) - TOKENS
         assert (pair.positions - start).tolist() == list(expected)
+
+
+def test_pairs_of_openings_remember_their_problems(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "few.json").write_text(json.dumps([{"question": f"a={i}; ?a", "answer": str(i)} for i in range(4)]))
+    changes = [f"discover.tasks=[{{file: {tmp_path}/few.json, prompt: '{{question}}'}}]"]
+    units = pair_units(study, tmp_path, "last", changes)
+    assert execute(units, RunDirectory(tmp_path)).failed == {}
+    main, fresh = (Pairs.load(RunDirectory(tmp_path).folder(unit)) for unit in units)
+    assert {*main.problems, *fresh.problems} == {f"few/{index}" for index in range(4)}
+    assert not {*main.problems} & {*fresh.problems}
+    for pairs in (main, fresh):
+        prompts = {(tuple(pair.clean[:-TOKENS]), name) for pair, name in zip(pairs, pairs.problems, strict=True)}
+        assert len(prompts) == len(set(pairs.problems)) == 2
+    (tmp_path / "fewer.json").write_text(json.dumps([{"question": f"a={i}; ?a", "answer": str(i)} for i in range(3)]))
+    with pytest.raises(
+        InputError, match=r"discover\.tasks hold 3 problems; needed are 2 problems in each of 2 pair sets"
+    ):
+        pair_units(study, tmp_path, "last", [changes[0].replace("few", "fewer")])
 
 
 def test_a_study_scores_where_base_and_final_disagree_most(study: Path, toy_base: Path, tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def cross_patch(
     ):
         budget.over_pairs(pairs, 1, patch, bar)
     settings = _settings(into, source, pairs) | budget.shortages
-    return CrossPatch(gap, closed, time.perf_counter() - started, settings)
+    return CrossPatch(gap, closed, time.perf_counter() - started, settings, pairs.problems)
 
 
 def _patch_pair(

@@ -88,6 +88,7 @@ def exact_edges(
         residual=abs(float(signed[0].sum()) - lost) / max(abs(lost), 1e-30),
         seconds=time.perf_counter() - started,
         settings=settings | {"kv": kv},
+        problems=pairs.problems,
     )
 
 

@@ -152,6 +152,7 @@ def _score_edges(
         residual=abs(float(signed[0].sum()) - lost) / max(abs(lost), 1e-30),
         seconds=time.perf_counter() - started,
         settings=settings,
+        problems=pairs.problems,
     )
 
 

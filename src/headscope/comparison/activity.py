@@ -1,6 +1,6 @@
-"""Which heads and edges are active in one model, and how sure the pairs are of it.
+"""Which heads and edges are active in one model, and how sure the problems are of it.
 
-1. Draw bootstrap resamples of the pairs; each gives mean |score| per edge.
+1. Draw bootstrap resamples of the problems with all their pairs; each gives mean |score| per edge.
 2. Each resample keeps its top edges; the smallest |score| among them is its threshold.
 3. A head's *margin* is log(entry score / threshold): in the pruned circuit when ≥ 0 (``bottleneck_paths``). An edge's
    margin takes the smallest of its own score and the widths of its two ends.
@@ -19,6 +19,7 @@ from headscope.comparison.bottleneck_paths import BottleneckPaths, EdgeBlocks, b
 from headscope.comparison.resampling import Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
+from headscope.pairs import ProblemGroups, SampleSize
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
 
@@ -39,17 +40,19 @@ _TIE = 1e-6
 class Activity:
     """Activity of one model's heads and edges on one set of pairs.
 
-    magnitudes: |score| per pair and real edge, in the order of ``EdgeBlocks.index``.
-    weights: the weight of each pair in each resample.
+    groups: the pairs by their problems.
+    magnitudes: |score| per problem (the mean over its pairs) and real edge, in the order of ``EdgeBlocks.index``.
+    weights: the weight of each problem in each resample.
     paths, thresholds: of each resample.
     edge_counts: the number of resamples in which each edge is in the pruned circuit.
-    pooled_scores: |score| pooled over all pairs, one row.
+    pooled_scores: |score|, the mean over all pairs, one row.
     pooled_paths, pooled_threshold: of the pooled scores.
     """
 
     resampling: Resampling
-    magnitudes: Float[np.ndarray, "pair edge"]
-    weights: Float[np.ndarray, "resample pair"]
+    groups: ProblemGroups
+    magnitudes: Float[np.ndarray, "problem edge"]
+    weights: Float[np.ndarray, "resample problem"]
     paths: BottleneckPaths
     thresholds: Float[np.ndarray, "resample"]
     edge_counts: Int[np.ndarray, "edge"]
@@ -58,9 +61,9 @@ class Activity:
     pooled_threshold: Float[np.ndarray, "1"]
 
     @property
-    def pairs(self) -> int:
-        """Return how many pairs were resampled."""
-        return len(self.magnitudes)
+    def size(self) -> SampleSize:
+        """Return how many problems were resampled, with how many pairs."""
+        return self.groups.size
 
     @property
     def pooled_margins(self) -> "Float[np.ndarray, 'layer head']":
@@ -103,13 +106,13 @@ class Activity:
         return resampled_frequency(self.margins)
 
     def at(self, resampling: Resampling) -> "Activity":
-        """Return the same pairs and resamples with another circuit size; nothing else in ``resampling`` may differ."""
+        """Return the same resamples with another circuit size; nothing else in ``resampling`` may differ."""
         total = self.magnitudes.shape[1]
         same_size = resampling.circuit_edges(total) == self.resampling.circuit_edges(total)
         if same_size and resampling.tau == self.resampling.tau:
             return self
         pooled = (self.pooled_scores, self.pooled_paths)
-        return _resample_circuits(self.magnitudes, self.weights, resampling, pooled, self.paths)
+        return _resample_circuits(self.groups, self.magnitudes, self.weights, resampling, pooled, self.paths)
 
 
 def head_activity(scores: EdgeScores, resampling: Resampling = Resampling()) -> Activity:
@@ -117,22 +120,24 @@ def head_activity(scores: EdgeScores, resampling: Resampling = Resampling()) -> 
 
     Raises InputError if ``scores`` kept no per-pair edges or holds a value that is not finite.
     """
-    weights = resamples(len(scores.pair_heads), count=resampling.resamples, seed=resampling.seed)
+    magnitudes, groups = edge_magnitudes(scores), scores.problem_groups
+    weights = resamples(groups, count=resampling.resamples, seed=resampling.seed)
     # float32 like the magnitudes: the products would else be float64, twice as large.
     weights = weights.astype(np.float32)
-    return weighted_activity(scores.graph, edge_magnitudes(scores), weights, resampling)
+    return weighted_activity(scores.graph, groups, groups.means(magnitudes), weights, resampling)
 
 
 def weighted_activity(
     graph: Graph,
-    magnitudes: "Float[np.ndarray, 'pair edge']",
-    weights: "Float[np.ndarray, 'resample pair']",
+    groups: ProblemGroups,
+    magnitudes: "Float[np.ndarray, 'problem edge']",
+    weights: "Float[np.ndarray, 'resample problem']",
     resampling: Resampling,
 ) -> Activity:
-    """Return the activity under any weights of the pairs, each row adding up to 1."""
-    means = magnitudes.mean(axis=0, keepdims=True)
+    """Return the activity under any weights of the problems, each row adding up to 1."""
+    means = groups.average(magnitudes)[None]
     pooled = (means, bottleneck_paths(EdgeBlocks(graph), means))
-    return _resample_circuits(magnitudes, weights, resampling, pooled, None)
+    return _resample_circuits(groups, magnitudes, weights, resampling, pooled, None)
 
 
 def edge_magnitudes(scores: EdgeScores) -> "Float[np.ndarray, 'pair edge']":
@@ -197,8 +202,9 @@ def resampled_frequency(
 
 
 def _resample_circuits(
-    magnitudes: "Float[np.ndarray, 'pair edge']",
-    weights: "Float[np.ndarray, 'resample pair']",
+    groups: ProblemGroups,
+    magnitudes: "Float[np.ndarray, 'problem edge']",
+    weights: "Float[np.ndarray, 'resample problem']",
     resampling: Resampling,
     pooled: "tuple[Float[np.ndarray, '1 edge'], BottleneckPaths]",
     paths: BottleneckPaths | None,
@@ -219,6 +225,7 @@ def _resample_circuits(
     backward = np.concatenate([chunk.backward for chunk in chunks])
     return Activity(
         resampling=resampling,
+        groups=groups,
         magnitudes=magnitudes,
         weights=weights,
         paths=BottleneckPaths(blocks, forward, backward),

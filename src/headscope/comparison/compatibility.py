@@ -45,6 +45,10 @@ def require_same_pairs(base: EdgeScores, post: EdgeScores) -> None:
             f"the post-trained model was scored on the pairs with digest {post_digest}, "
             f"the base on those with {base_digest}; score both on the same pairs"
         )
+    if base.problems != post.problems:
+        raise InputError(
+            "the base's pairs are said to be of other problems than the post-trained model's; name them alike"
+        )
 
 
 def require_other_pairs(scores: EdgeScores, reference: EdgeScores, name: str, reference_name: str) -> None:

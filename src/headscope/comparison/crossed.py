@@ -6,7 +6,7 @@ both models are scored on both prompts, the same texts with clean and corrupt ex
 1. Effects on each head's importance, free of any threshold: of the model, of the prompt, and their interaction.
 2. The heads the confounded comparison calls new are told apart by what it takes to see them.
 
-The cells are resampled alike, pair by pair: a pair's noise is in all four.
+The cells are resampled alike, problem by problem: the noise of a problem's pairs is in all four.
 """
 
 from collections.abc import Sequence
@@ -49,12 +49,14 @@ def crossed_design(
     effects = {name: importance_contrast(cells, _WEIGHTS[name]) for name in EFFECTS}
     p_values = [np.asarray(effects[name].p_value, dtype=np.float64) for name in EFFECTS]
     importance = np.stack([shares(pair_sums(cell).mean(axis=0)) for cell in cells])
+    size = base[0].problem_groups.size
     return Crossed(
         importance=importance.reshape(2, 2, *importance.shape[1:]),
         effects=effects,
         q_value=q_values(np.stack(p_values)),
         origins=_origins([head_activity(cell, resampling) for cell in cells], resampling),
-        pairs=len(base[0].pair_heads),
+        pairs=size.pairs,
+        problems=size.problems,
         fraction=resampling.fraction,
         resamples=resampling.resamples,
         seed=resampling.seed,
@@ -69,7 +71,7 @@ def _origins(cells: Sequence[Activity], resampling: Resampling) -> dict[str, Ori
     origins = {}
     for name in ORIGINS:
         value = float(observed[name].sum())
-        count = count_estimate(value, draws[name].sum(axis=(-2, -1)), cells[0].pairs, resampling.seed)
+        count = count_estimate(value, draws[name].sum(axis=(-2, -1)), cells[0].size, resampling.seed)
         origins[name] = Origin(count, HeadSet.from_grid(observed[name]))
     return origins
 

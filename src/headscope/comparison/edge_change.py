@@ -17,7 +17,7 @@ Edges = Int[np.ndarray, "chosen"]
 def edge_null(halves: SplitHalves, base: Activity, resampling: Resampling, method: EmergenceMethod) -> StatusCounts:
     """Count the edges of base against itself on the two sides of every cut."""
     edges = _edges_in_play(base, halves.activity)
-    return StatusCounts.split_half(halves.edge_frequencies(base, edges, method), halves.pairs, resampling)
+    return StatusCounts.split_half(halves.edge_frequencies(base, edges, method), halves.size, resampling)
 
 
 def edge_change(
@@ -56,11 +56,11 @@ def _edge_frequencies(activity: Activity, edges: "Edges", method: EmergenceMetho
     """Return the inclusion frequencies of some edges, in one group."""
     margins = activity.edge_margins(edges)[:, None]
     if method == "paper":
-        return Frequencies(in_circuit(activity.pooled_edge_margins(edges))[None], in_circuit(margins), activity.pairs)
-    return Frequencies(in_circuit(margins).mean(axis=0), resampled_frequency(margins), activity.pairs)
+        return Frequencies(in_circuit(activity.pooled_edge_margins(edges))[None], in_circuit(margins), activity.size)
+    return Frequencies(in_circuit(margins).mean(axis=0), resampled_frequency(margins), activity.size)
 
 
 def _names(activity: Activity, edges: "Edges") -> tuple[str, ...]:
     """Return the names of some edges, strongest first."""
-    order = np.argsort(-activity.magnitudes[:, edges].mean(axis=0), kind="stable")
+    order = np.argsort(-activity.pooled_scores[0, edges], kind="stable")
     return tuple(activity.pooled_paths.blocks.names(edges[order]))

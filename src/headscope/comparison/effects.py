@@ -4,8 +4,8 @@ Importance I(l, h) = Σ over pairs and outgoing edges of |score|, normalised to 
 A.6). The paper sums over the circuit's edges; summed over all edges it depends on no circuit size, which is
 the default here.
 
-Intervals and p-values are those of Student's t on each pair's influence on the importance (the delta method): the
-tests over heads × checkpoints ask for p-values far smaller than one over the number of bootstrap resamples.
+Intervals and p-values are those of Student's t on the influence of each problem's pairs on the importance (the delta
+method): the tests over heads × checkpoints ask for p-values far smaller than one over the number of resamples.
 """
 
 from collections.abc import Sequence
@@ -19,6 +19,7 @@ from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.intervals import LEVEL
 from headscope.measures.multiplicity import q_values
+from headscope.pairs import ProblemGroups
 from headscope.results.circuit import Circuit
 from headscope.results.counts import HeadEstimates
 from headscope.results.edges import EdgeScores
@@ -38,14 +39,14 @@ If a few heads are known to have changed, shares of the others move by up to a h
 
 
 def head_importance(scores: EdgeScores, circuit: Circuit | None = None) -> HeadEstimates:
-    """Return the importance of every head, summing to 1, with intervals over pairs.
+    """Return the importance of every head, summing to 1, with intervals over problems.
 
     With ``circuit``, sum over its edges only, as the paper does.
 
     Raises InputError for a circuit if the scores have no per-pair edges.
     """
     sums = pair_sums(scores, circuit)
-    estimates = _estimates(shares(sums.mean(axis=0)), (influence(sums),))
+    estimates = _estimates(shares(sums.mean(axis=0)), (influence(sums, scores.problem_groups),))
     share = estimates.value
     # On the scale of log-odds shares are less skewed and stay between 0 and 1; d logit(p) / dp = 1 / (p (1 − p)).
     slope = share * (1 - share)
@@ -83,7 +84,7 @@ def importance_contrast(cells: Sequence[EdgeScores], weights: Sequence[float], *
     for cell, weight in zip(cells, weights, strict=True):
         sums = pair_sums(cell)
         terms.append(weight * shares(sums.mean(axis=0)))
-        influences.append(weight * influence(sums))
+        influences.append(weight * influence(sums, cell.problem_groups))
     return _estimates(_sum_or_zero(terms), [_sum_or_zero(influences)] if paired else influences)
 
 
@@ -148,20 +149,25 @@ def shares(sums: "Float[np.ndarray, '*rows layer head']") -> "Float[np.ndarray, 
     return np.asarray(np.divide(sums, total, out=np.zeros_like(sums), where=total > 0))
 
 
-def influence(sums: "Float[np.ndarray, 'pair layer head']") -> "Float[np.ndarray, 'pair layer head']":
-    """Return how far each pair moves the shares of the mean, to first order; mean 0 over pairs."""
+def influence(
+    sums: "Float[np.ndarray, 'pair layer head']", groups: ProblemGroups
+) -> "Float[np.ndarray, 'problem layer head']":
+    """Return how far each problem's pairs move the shares of the mean, to first order; mean 0 over problems.
+
+    A problem with more pairs than others moves them further: its influence is the sum over its pairs.
+    """
     mean = sums.mean(axis=0)
     total = float(mean.sum())
     if total <= 0:
-        return np.zeros_like(sums)
+        return np.zeros((len(groups), *mean.shape))
     # The derivative of a quotient: a pair moves a head's share by its own sum less the share of all its sums.
-    return np.asarray((sums - shares(mean) * sums.sum(axis=(1, 2), keepdims=True)) / total)
+    return groups.totals(np.asarray((sums - shares(mean) * sums.sum(axis=(1, 2), keepdims=True)) / total))
 
 
 def _estimates(
     value: "Float[np.ndarray, 'layer head']", samples: "Sequence[Float[np.ndarray, '_ layer head']]"
 ) -> HeadEstimates:
-    """Return Student's t interval and p-value of ``value`` from the influences of one sample of pairs on it, Welch's
+    """Return Student's t interval and p-value of ``value`` from the influences of one sample of problems on it, Welch's
     from those of several samples drawn apart.
     """
     if min(len(influences) for influences in samples) < 2:

@@ -2,7 +2,7 @@
 
 1. Activity of base and post on the same pairs, resampled alike (``activity``).
 2. Status of every head: kept, new, lost, contingent, absent (``inclusion``, ``status_counts``).
-3. The same counts for base against itself on random halves of all its pairs: the null (``split_half_null``).
+3. The same counts for base against itself on random halves of all its problems: the null (``split_half_null``).
 4. Excess: counts − null; the same for edges (``edge_change``), and layer by layer.
 """
 
@@ -63,11 +63,11 @@ def emergence(
     """Return which heads ``post`` has that ``base`` has not, both scored on the same pairs.
 
     Args:
-        base_again: base scored on fresh pairs, for the null; without it, base's own pairs are halved.
+        base_again: base scored on fresh pairs, for the null; without it, base's own problems are halved.
         fraction: of real edges in a circuit.
         post_fraction: of real edges in the post-trained model's circuit, for circuits of equal faithfulness
             (``equal_faithfulness.fraction_reaching``) instead of equal size.
-        resamples: bootstrap resamples of the pairs.
+        resamples: bootstrap resamples of the problems, each with all its pairs (``Pairs.problems``).
         seed: of the resamples.
         method: ``bootstrap`` needs per-pair edge scores. ``paper`` is the set difference of heads in the pruned
             circuits of the pooled scores; it works without per-pair edges, but then without intervals and without a
@@ -76,7 +76,7 @@ def emergence(
 
     Raises:
         InputError: if graphs, vocabularies, pairs or ways of scoring differ, per-pair edges are missing, or the
-            method is none of the two.
+            method is none of the two, or all pairs are of one problem.
     """
     resampling = Resampling(fraction, resamples, seed)
     reference = _reference(_base(base, base_again, resampling, method), resampling, method)
@@ -157,7 +157,8 @@ def _base(base: EdgeScores, again: EdgeScores | None, resampling: Resampling, me
         scored.append(again)
         doubled = doubled_heads(base, again, paired=False)
     model = scored_model(base, resampling, method)
-    # A null needs pairs to cut: per-pair edges, and at least one pair for each side.
+    # A null needs problems to cut: per-pair edges, and at least one problem for each side. A single pair has no null;
+    # several pairs of a single problem look like a sample and are refused (``split_halves``).
     if any(scores.pair_edges is None for scores in scored) or sum(len(scores.pair_heads) for scores in scored) < 2:
         return _Base(model, None, "none", doubled)
     null_source = "halves" if again is None else "fresh pairs"
@@ -172,7 +173,7 @@ def _reference(base: _Base, resampling: Resampling, method: EmergenceMethod) -> 
     else:
         halves = base.halves.at(resampling)
         sides = halves.head_frequencies(model.activity, method)
-        null = StatusCounts.split_half(sides, halves.pairs, resampling)
+        null = StatusCounts.split_half(sides, halves.size, resampling)
         edges = edge_null(halves, model.activity, resampling, method)
     return _Reference(base, method, resampling, model, frequencies, null, edges)
 
@@ -197,8 +198,8 @@ def _compare(reference: _Reference, post: ScoredModel, *, paired: bool = True) -
         doubled=doubled_heads(base, post.scores, paired=paired),
         doubled_null=reference.base.doubled,
         importance_change=importance_change(base, post.scores, paired=paired),
-        pairs=counts.pairs,
-        null_pairs=null.pairs,
+        pairs=counts.size.pairs,
+        null_pairs=null.size.pairs,
         null_source=reference.base.null_source,
         fraction=_fraction(resampling, base),
         resamples=resampling.resamples,
@@ -211,6 +212,8 @@ def _compare(reference: _Reference, post: ScoredModel, *, paired: bool = True) -
         layers=counts.layer_profile(null),
         base_importance=shares(pair_sums(base).mean(axis=0)),
         tau=resampling.tau,
+        problems=counts.size.problems,
+        null_problems=null.size.problems,
     )
 
 

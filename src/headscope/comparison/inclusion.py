@@ -49,7 +49,7 @@ def inclusion_frequency(model: ScoredModel, resampling: Resampling, method: Emer
     activity = model.activity
     if activity is None:
         inside = in_circuit(pooled_margins(model.scores, resampling))
-        return Frequencies(inside, np.empty((0, *inside.shape)), len(model.scores.pair_heads))
+        return Frequencies(inside, np.empty((0, *inside.shape)), model.scores.problem_groups.size)
     if method == "paper":
-        return Frequencies(in_circuit(activity.pooled_margins), in_circuit(activity.margins), activity.pairs)
-    return Frequencies(activity.frequency, activity.resampled_frequency(), activity.pairs)
+        return Frequencies(in_circuit(activity.pooled_margins), in_circuit(activity.margins), activity.size)
+    return Frequencies(activity.frequency, activity.resampled_frequency(), activity.size)

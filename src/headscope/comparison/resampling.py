@@ -1,4 +1,4 @@
-"""How activity is estimated: the size of a circuit and the bootstrap over pairs."""
+"""How activity is estimated: the size of a circuit and the bootstrap over problems."""
 
 from dataclasses import dataclass, replace
 
@@ -15,7 +15,7 @@ class Resampling:
     """How activity is estimated.
 
     fraction: of real edges in a circuit, 0 < fraction ≤ 1; at least one edge is kept.
-    resamples: bootstrap resamples of the pairs.
+    resamples: bootstrap resamples of the problems, each with all its pairs.
     seed: two results on the same pairs with the same seed are resampled alike (a paired bootstrap).
     core: a head included in at least this share of the resamples is core.
     contingent: a head included in less than this share is absent.

@@ -1,8 +1,8 @@
-"""The test-retest null: base against itself on random halves of all the pairs it was scored on.
+"""The test-retest null: base against itself on random halves of all the problems it was scored on.
 
-All pairs, the fresh ones with the main ones, are cut in two at random, many times over. Heads that are new from one
-side to the other are new by the draw of the pairs alone: their mean number is the null, their distribution the test.
-One cut, main pairs against fresh ones, would be one draw of that number.
+All problems, each with all its pairs, the fresh ones with the main ones, are cut in two at random, many times over.
+Heads that are new from one side to the other are new by the draw of the problems alone: their mean number is the null,
+their distribution the test. One cut, main pairs against fresh ones, would be one draw of that number.
 """
 
 from dataclasses import dataclass
@@ -14,24 +14,25 @@ from headscope.comparison.activity import Activity, edge_magnitudes, in_circuit,
 from headscope.comparison.inclusion import EmergenceMethod
 from headscope.comparison.resampling import Resampling
 from headscope.comparison.status_counts import Sides
+from headscope.pairs import ProblemGroups, SampleSize
 from headscope.results.edges import EdgeScores
 
 
 @dataclass(frozen=True, eq=False)
 class SplitHalves:
-    """Base on the two sides of every cut of its pairs.
+    """Base on the two sides of every cut of its problems.
 
-    activity: its resamples are the sides, the two of each cut one after the other. pairs: on each side.
+    activity: its resamples are the sides, the two of each cut one after the other. size: of each side.
     spread: how much wider margins scatter on a side than on base's own pairs.
     """
 
     activity: Activity
-    pairs: int
+    size: SampleSize
     spread: float
 
     def at(self, resampling: Resampling) -> "SplitHalves":
         """Return the halves with circuits of another size."""
-        return SplitHalves(self.activity.at(resampling), self.pairs, self.spread)
+        return SplitHalves(self.activity.at(resampling), self.size, self.spread)
 
     def head_frequencies(self, base: Activity, method: EmergenceMethod) -> Sides:
         """Return the inclusion frequency of every head, from the margins on each side and the scatter of base's."""
@@ -49,32 +50,37 @@ class SplitHalves:
 
 
 def split_halves(base: EdgeScores, again: EdgeScores | None, resampling: Resampling) -> SplitHalves:
-    """Cut the pairs half as often as they are resampled: two sides per cut make one activity of the same size.
+    """Cut the problems half as often as they are resampled: two sides per cut make one activity of the same size.
 
-    Without ``again`` base's pairs alone are cut, and each side has half of them.
+    Without ``again`` base's problems alone are cut, and each side has half of them. A problem that both were scored on
+    is one, and lies on one side with the pairs of both. Raises InputError if there are fewer than two problems.
     """
-    base_magnitudes = edge_magnitudes(base)
-    if again is None:
-        magnitudes, first = base_magnitudes, len(base_magnitudes) // 2
-    else:
-        magnitudes, first = np.concatenate([base_magnitudes, edge_magnitudes(again)]), len(base_magnitudes)
-    second = len(magnitudes) - first
-    weights = _cut_weights(first, second, resampling)
-    pairs = min(first, second)
-    # The standard error of a mean goes with 1 / √pairs.
-    spread = float(np.sqrt(len(base_magnitudes) / pairs))
-    return SplitHalves(weighted_activity(base.graph, magnitudes, weights, resampling), pairs, spread)
+    scored = [base] if again is None else [base, again]
+    groups = ProblemGroups.of(*((scores.problems, len(scores.pair_heads)) for scores in scored))
+    groups.require("the test-retest null, which halves problems,")
+    own = len(base.problem_groups)
+    are_apart = again is not None and len(groups) == own + len(again.problem_groups)
+    first = own if are_apart else len(groups) // 2
+    problems = min(first, len(groups) - first)
+    magnitudes = groups.means(np.concatenate([edge_magnitudes(scores) for scores in scored]))
+    activity = weighted_activity(base.graph, groups, magnitudes, _cut_weights(groups, first, resampling), resampling)
+    size = SampleSize(problems, round(groups.size.pairs * problems / len(groups)))
+    # The standard error of a mean goes with 1 / √problems.
+    return SplitHalves(activity, size, float(np.sqrt(own / problems)))
 
 
-def _cut_weights(first: int, second: int, resampling: Resampling) -> "Float[np.ndarray, 'side pair']":
-    """Return weights of the pairs: rows 0 and 1 are the two sides of one cut, rows 2 and 3 of the next."""
+def _cut_weights(groups: ProblemGroups, first: int, resampling: Resampling) -> "Float[np.ndarray, 'side problem']":
+    """Return weights of the problems, ``first`` of them on the first side: rows 0 and 1 are the two sides of one cut,
+    rows 2 and 3 of the next.
+    """
     rng = np.random.default_rng([resampling.seed, 1])  # a stream of its own, next to that of the resamples
     sides = max(2, resampling.resamples // 2 * 2)  # whole cuts, and at least one
-    weights = np.zeros((sides, first + second), dtype=np.float32)
+    weights = np.zeros((sides, len(groups)), dtype=np.float32)
     for row in range(0, len(weights), 2):
-        order = rng.permutation(first + second)
-        weights[row, order[:first]] = 1 / first
-        weights[row + 1, order[first:]] = 1 / second
+        order = rng.permutation(len(groups))
+        for side, problems in enumerate((order[:first], order[first:])):
+            sizes = groups.sizes[problems]
+            weights[row + side, problems] = sizes / sizes.sum()  # a problem weighs as much as it has pairs
     return weights
 
 

@@ -1,7 +1,8 @@
-"""How many heads or edges have each status between two models, as observed and in every resample of the pairs."""
+"""How many heads or edges have each status between two models, as observed and in every resample of the problems."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 import numpy as np
 from jaxtyping import Float, Num
@@ -9,6 +10,7 @@ from jaxtyping import Float, Num
 from headscope.comparison.resampling import Resampling
 from headscope.measures.intervals import LEVEL, expanded_tails, without_interval
 from headscope.measures.permutation import permutation_p_value
+from headscope.pairs import SampleSize
 from headscope.results.counts import COUNTED, Counts, LayerProfile
 from headscope.results.emergence import Status, status_grid
 from headscope.results.estimate import Estimate
@@ -17,7 +19,7 @@ _ENDS = (0.5 - LEVEL / 2, 0.5 + LEVEL / 2)
 _COUNTED = tuple(Status[name.upper()] for name in COUNTED)
 
 Sides = tuple[Float[np.ndarray, "cut group member"], Float[np.ndarray, "cut group member"]]
-"""Inclusion frequencies of one model on the two sides of every cut of its pairs."""
+"""Inclusion frequencies of one model on the two sides of every cut of its problems."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +32,7 @@ class Frequencies:
 
     observed: Float[np.ndarray, "group member"]
     draws: Float[np.ndarray, "resample group member"]
-    pairs: int
+    size: SampleSize
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,12 +44,12 @@ class StatusCounts:
 
     observed: Float[np.ndarray, "status group"]
     draws: Float[np.ndarray, "resample status group"]
-    pairs: int
+    size: SampleSize
 
     @classmethod
     def unknown(cls, groups: int) -> "StatusCounts":
         """Return the counts of a comparison that could not be made."""
-        return cls(np.full((len(_COUNTED), groups), np.nan), np.empty((0, len(_COUNTED), groups)), 0)
+        return cls(np.full((len(_COUNTED), groups), np.nan), np.empty((0, len(_COUNTED), groups)), SampleSize(0, 0))
 
     @classmethod
     def compare(cls, base: Frequencies, post: Frequencies, resampling: Resampling) -> "StatusCounts":
@@ -56,10 +58,10 @@ class StatusCounts:
         shared = min(len(base.draws), len(post.draws))
         observed = _count_statuses(base.observed, post.observed, resampling)
         draws = _count_statuses(base.draws[:shared], post.draws[:shared], resampling)
-        return cls(observed, draws, min(base.pairs, post.pairs))
+        return cls(observed, draws, min(base.size, post.size, key=attrgetter("problems")))
 
     @classmethod
-    def split_half(cls, sides: Sides, pairs: int, resampling: Resampling) -> "StatusCounts":
+    def split_half(cls, sides: Sides, size: SampleSize, resampling: Resampling) -> "StatusCounts":
         """Count base against itself, cut by cut; observed is the mean over the cuts.
 
         Both ways, from one side to the other and back: the direction means nothing.
@@ -68,24 +70,24 @@ class StatusCounts:
         forth = _count_statuses(first, second, resampling)
         back = _count_statuses(second, first, resampling)
         draws = np.concatenate([forth, back])  # new heads one way are the lost ones the other way
-        return cls(draws.mean(axis=0), draws, pairs)
+        return cls(draws.mean(axis=0), draws, size)
 
     def counts(self, seed: int) -> Counts:
-        """Return the counts over all groups, with intervals over pairs."""
+        """Return the counts over all groups, with intervals over problems."""
         columns = zip(self.observed.sum(axis=-1), self.draws.sum(axis=-1).T, strict=True)
-        return Counts(*(count_estimate(float(value), draws, self.pairs, seed) for value, draws in columns))
+        return Counts(*(count_estimate(float(value), draws, self.size, seed) for value, draws in columns))
 
     def cut_range(self) -> Counts:
         """Return the means of a null, with the range that holds the numbers of 95 % of the cuts."""
         lows, highs = _quantiles(self.draws.sum(axis=-1), _ENDS)
         method = f"range of {LEVEL:.0%} of the cuts" if len(self.draws) else "not resampled"
         columns = zip(self.observed.sum(axis=-1).tolist(), lows.tolist(), highs.tolist(), strict=True)
-        return Counts(*(Estimate(value, low, high, self.pairs, method) for value, low, high in columns))
+        return Counts(*(Estimate(value, low, high, self.size.problems, method) for value, low, high in columns))
 
     def excess(self, null: "StatusCounts", seed: int) -> Counts:
         """Return the counts less the null's means.
 
-        The scatter is that of the resamples and of the null's cuts alike: if no resample shows a change, pairs drawn
+        The scatter is that of the resamples and of the null's cuts alike: if no resample shows a change, problems drawn
         anew still might.
         """
         excess = (self.observed - null.observed).sum(axis=-1)
@@ -93,7 +95,7 @@ class StatusCounts:
         estimates = []
         for value, draws, null_mean in columns:
             # No count is below 0, so no excess is below minus the null.
-            estimates.append(count_estimate(float(value), draws, self.pairs, seed, least=-float(null_mean)))
+            estimates.append(count_estimate(float(value), draws, self.size, seed, least=-float(null_mean)))
         return Counts(*estimates)
 
     def _scatter(self, null: "StatusCounts") -> "Float[np.ndarray, 'resample status group']":
@@ -110,22 +112,25 @@ class StatusCounts:
     def layer_profile(self, null: "StatusCounts") -> LayerProfile:
         """Return the counts group by group, with the null and the excess."""
         excess = self.observed - null.observed
-        low, high = _limits(self.observed, self.draws, self.pairs)
-        excess_low, excess_high = _limits(excess, self._scatter(null), self.pairs, -null.observed)
+        problems = self.size.problems
+        low, high = _limits(self.observed, self.draws, problems)
+        excess_low, excess_high = _limits(excess, self._scatter(null), problems, -null.observed)
         return LayerProfile(self.observed, low, high, null.observed, excess, excess_low, excess_high)
 
 
 def count_estimate(
-    value: float, draws: "Num[np.ndarray, 'resample']", pairs: int, seed: int, *, least: float = 0.0
+    value: float, draws: "Num[np.ndarray, 'resample']", size: SampleSize, seed: int, *, least: float = 0.0
 ) -> Estimate:
     """Return a number of heads or edges with its interval over the resamples; ``least`` is the smallest it can be.
 
-    One pair is the same in every resample, and says nothing of others: no interval.
+    One problem is the same in every resample, and says nothing of others: no interval.
     """
-    if len(draws) == 0 or pairs < 2:
-        return without_interval(pairs, "one pair" if pairs == 1 else "not resampled", value=value)
-    low, high = _limits(np.asarray(value), draws, pairs, least)
-    return Estimate(value, min(value, float(low)), max(value, float(high)), pairs, f"pair bootstrap {LEVEL:.0%}", seed)
+    n = size.problems
+    if len(draws) == 0 or n < 2:
+        return without_interval(n, f"one {size.unit}" if n == 1 else "not resampled", value=value)
+    low, high = _limits(np.asarray(value), draws, n, least)
+    method = f"{size.unit} bootstrap {LEVEL:.0%}"
+    return Estimate(value, min(value, float(low)), max(value, float(high)), n, method, seed)
 
 
 def _count_statuses(
@@ -141,14 +146,14 @@ def _count_statuses(
 def _limits(
     observed: "Num[np.ndarray, '*grid']",
     draws: "Num[np.ndarray, 'resample *grid']",
-    pairs: int,
+    problems: int,
     least: "float | Num[np.ndarray, '*grid']" = 0.0,
 ) -> tuple["Float[np.ndarray, '*grid']", "Float[np.ndarray, '*grid']"]:
     """Return the interval's two ends; NaN without draws."""
     # A resample flickers more than the data did, by the noise of both, so that draws of a count near 0 lie above it:
     # their scatter is taken around their own mean and put around what was observed.
     centred = draws - draws.mean(axis=0) if len(draws) else draws
-    low, high = _quantiles(centred, expanded_tails(pairs))
+    low, high = _quantiles(centred, expanded_tails(problems))
     return np.asarray(np.maximum(observed + low, least)), np.asarray(observed + high)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from operator import attrgetter
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def think_on_off(
         on_curve: how faithful think-on's circuits of each size are.
         off_curve: the same of think-off.
         off_again: think-off on fresh pairs, for the null.
-        resampling: of the pairs, and the size of the circuits whose heads are compared.
+        resampling: of the problems, and the size of the circuits whose heads are compared.
         faithfulness: of the circuits whose sizes are compared.
 
     Raises:
@@ -74,15 +75,18 @@ def reasoning_leak(on: Samples, off: Samples, *, seed: int = 0) -> Estimate:
 
 
 def _fraction(curve: FaithfulnessCurve, faithfulness: float, seed: int) -> Estimate:
-    """Return the share of the edges a circuit of this faithfulness needs, with its interval over pairs."""
-    return bootstrap(partial(fraction_reaching, curve, faithfulness), len(curve.full), unit="pair", seed=seed)
+    """Return the share of the edges a circuit of this faithfulness needs, with its interval over problems."""
+    return bootstrap(partial(fraction_reaching, curve, faithfulness), curve.problem_groups, seed=seed)
 
 
 def _broader(on: Activity, off: Activity) -> Estimate:
-    """Return core heads of off − of on; the pairs of each are resampled on their own."""
+    """Return core heads of off − of on; the problems of each are resampled on their own.
+
+    Both modes may be asked the same problems. What those share would narrow the interval; it is not counted on.
+    """
     on_counts = (on.resampled_frequency() >= on.resampling.core).sum(axis=(1, 2))
     off_counts = (off.resampled_frequency() >= off.resampling.core).sum(axis=(1, 2))
     value = float(off.core.sum()) - float(on.core.sum())
-    pairs = min(on.pairs, off.pairs)
+    size = min(on.size, off.size, key=attrgetter("problems"))
     # A difference of counts may be negative.
-    return count_estimate(value, off_counts - on_counts, pairs, on.resampling.seed, least=-np.inf)
+    return count_estimate(value, off_counts - on_counts, size, on.resampling.seed, least=-np.inf)

@@ -10,6 +10,8 @@ Coverage at 95 %, found by simulation (``benchmarks/coverage.py``), decided whic
   as any interval must that agrees with the exact test (Tango's score interval does too, and is wider);
 - any other mean (lengths): the studentised bootstrap, because lengths are skewed;
 - any other statistic: the expanded percentile bootstrap.
+
+Pairs of one problem are not independent (``ProblemGroups``): problems are drawn, and n is their number.
 """
 
 import math
@@ -19,6 +21,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.stats import norm, t
 
+from headscope.pairs import ProblemGroups
 from headscope.results.estimate import Estimate
 
 RESAMPLES = 2000
@@ -90,11 +93,18 @@ def paired_difference(
     return Estimate(value, float(min(low, value)), float(max(high, value)), n, method)
 
 
-def resamples(n: int, *, count: int = RESAMPLES, seed: int = 0) -> "Float[np.ndarray, 'resample unit']":
+def resamples(n: int | ProblemGroups, *, count: int = RESAMPLES, seed: int = 0) -> "Float[np.ndarray, 'resample unit']":
     """Return bootstrap weights: row r holds how often each of ``n`` units was drawn, over n, so ``weights @ x`` are
     means.
+
+    Of ``ProblemGroups`` the units are problems, and x their means over their pairs. A problem weighs as much as it has
+    pairs: each row estimates the mean over all pairs, as the ratio of what was drawn to the number of pairs drawn (the
+    cluster bootstrap). With equally many pairs of each problem that is the plain bootstrap of the problems' means.
     """
-    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=count) / n
+    sizes = np.ones(n, dtype=np.int64) if isinstance(n, int) else n.sizes
+    units = len(sizes)
+    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), size=count) * sizes
+    return np.asarray(drawn / drawn.sum(axis=1, keepdims=True))
 
 
 def bootstrap_mean(
@@ -126,7 +136,7 @@ def bootstrap_mean(
 
 def bootstrap(
     statistic: Callable[["Float[np.ndarray, 'unit']"], float],
-    n: int,
+    n: int | ProblemGroups,
     *,
     unit: str = "problem",
     seed: int = 0,
@@ -134,11 +144,21 @@ def bootstrap(
 ) -> Estimate:
     """Return the expanded percentile bootstrap of any ``statistic`` of the weights of ``n`` units.
 
-    Weights add up to 1; equal ones give the point estimate.
+    Weights add up to 1; equal ones give the point estimate. Of ``ProblemGroups`` the statistic is given the weights of
+    their pairs, and problems are drawn; a single problem, which says nothing of others, has no interval.
     """
-    draws = np.array([statistic(weights) for weights in resamples(n, count=count, seed=seed)])
+    rows = resamples(n, count=count, seed=seed)
+    if not isinstance(n, int):
+        size = n.size
+        rows, units, unit = n.pair_weights(rows), size.pairs, size.unit
+        n = size.problems
+    else:
+        units = n
+    point = float(statistic(np.full(units, 1 / units)))
+    if n < 2 <= units:
+        return without_interval(n, "one problem", value=point, seed=seed)
+    draws = np.array([statistic(weights) for weights in rows])
     low, high = np.quantile(draws, expanded_tails(n))
-    point = float(statistic(np.full(n, 1 / n)))
     return Estimate(point, float(low), float(high), n, f"{unit} bootstrap {LEVEL:.0%}", seed)
 
 

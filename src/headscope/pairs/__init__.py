@@ -1,6 +1,7 @@
 """Clean/corrupt pairs of token sequences, from token ids, texts or sampled openings. NumPy only, no torch."""
 
 from headscope.pairs.pairs import Pair, Pairs
+from headscope.pairs.problems import ProblemGroups, SampleSize
 from headscope.pairs.tokens import Tokens
 
-__all__ = ["Pair", "Pairs", "Tokens"]
+__all__ = ["Pair", "Pairs", "ProblemGroups", "SampleSize", "Tokens"]

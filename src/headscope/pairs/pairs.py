@@ -5,6 +5,7 @@ tokens (method section 3, "Pairs"). Everything is NumPy: pairs can be saved and 
 """
 
 import hashlib
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from headscope import storage
 from headscope.errors import InputError
 from headscope.pairs.candidates import Candidate, usable_candidates
 from headscope.pairs.positions import Positions, check_position_lists, check_positions, resolve_positions
+from headscope.pairs.problems import Labels, ProblemGroups, ProblemNames, check_labels, problem_labels
 from headscope.pairs.tokenising import Prompt, Tokenizer, encode_candidates, single_token
 from headscope.pairs.tokens import TokenRows, Tokens, check_lengths, shared_length, token_rows
 
@@ -49,8 +51,11 @@ class Pairs(storage.Result):
     labels: int64 [pair, 2], the right and the wrong next token after the evaluated positions, or None.
     dropped: how many candidates were left out when the pairs were made, by reason.
     vocabulary: next-token distributions are read over this many first entries, renormalised; None for a model's all.
+    problems: the name of each pair's problem; None if every pair is a problem of its own. Pairs of one problem are not
+        independent: whatever resamples, halves or counts pairs does so by problem.
 
-    Raises InputError if lengths differ within a pair, a text is empty, or a position lies outside its text.
+    Raises InputError if lengths differ within a pair, a text is empty, a position lies outside its text, or there are
+    more or fewer labels or problems than pairs.
     """
 
     kind: ClassVar[str] = "pairs"
@@ -62,6 +67,7 @@ class Pairs(storage.Result):
     labels: Int[np.ndarray, "pair 2"] | None = None
     dropped: dict[str, int] = field(default_factory=dict)
     vocabulary: int | None = None
+    problems: Labels = None
 
     def __post_init__(self) -> None:
         if not self.clean or not (len(self.clean) == len(self.corrupt) == len(self.positions)):
@@ -69,6 +75,7 @@ class Pairs(storage.Result):
             raise InputError(f"pairs need one corrupt text and one list of positions per clean text, found {counts}")
         if self.labels is not None and len(self.labels) != len(self.clean):
             raise InputError(f"labels hold {len(self.labels)} rows for {len(self.clean)} pairs; give one row each")
+        check_labels(self.problems, len(self.clean))
         for index, pair in enumerate(self):
             check_lengths(index, pair.clean, pair.corrupt)
             check_positions(index, pair.positions, len(pair.clean))
@@ -78,7 +85,15 @@ class Pairs(storage.Result):
         spread = str(lengths[0]) if len(set(lengths)) == 1 else f"{min(lengths)}–{max(lengths)}"
         shared = [pair.shared for pair in self]
         dropped = "".join(f"; dropped: {count} {reason}" for reason, count in self.dropped.items())
-        return f"Pairs: {len(self)} of {spread} tokens, the first {min(shared)}–{max(shared)} of them shared{dropped}"
+        size = self.problem_groups.size
+        problems = "" if size.unit == "pair" else f"; {size}"
+        begin = f"the first {min(shared)}–{max(shared)} of them shared"
+        return f"Pairs: {len(self)} of {spread} tokens, {begin}{problems}{dropped}"
+
+    @property
+    def problem_groups(self) -> ProblemGroups:
+        """Return the pairs by their problems."""
+        return ProblemGroups.of((self.problems, len(self)))
 
     @classmethod
     def from_tokens(
@@ -87,6 +102,7 @@ class Pairs(storage.Result):
         corrupt: TokenRows,
         positions: Positions = None,
         labels: TokenRows | None = None,
+        problems: ProblemNames | None = None,
     ) -> "Pairs":
         """Return pairs from token ids.
 
@@ -96,9 +112,11 @@ class Pairs(storage.Result):
             positions: ``"last"`` (default), ``"answer"`` (from the first differing token on), one list for all pairs
                 (negative numbers count from the end), or one list per pair.
             labels: [pair, 2] ids of the right and the wrong next token, for ``logit_diff`` and ``nll``.
+            problems: name or number of each pair's problem; None takes every pair for a problem of its own.
 
         Raises:
-            InputError: if lengths differ within a pair or a position is out of range.
+            InputError: if lengths differ within a pair, a position is out of range, or there are more or fewer problems
+                than pairs.
         """
         clean_rows = token_rows(clean)
         corrupt_rows = token_rows(corrupt)
@@ -112,7 +130,8 @@ class Pairs(storage.Result):
         table = None if labels is None else np.array(token_rows(labels), dtype=np.int64)
         if table is not None and table.shape != (len(clean_rows), 2):
             raise InputError(f"labels have shape {table.shape}; {len(clean_rows)} pairs need ({len(clean_rows)}, 2)")
-        return cls(tuple(clean_rows), tuple(corrupt_rows), tuple(evaluated), table)
+        names = problem_labels(problems)
+        return cls(tuple(clean_rows), tuple(corrupt_rows), tuple(evaluated), table, problems=names)
 
     @classmethod
     def from_text(
@@ -125,6 +144,7 @@ class Pairs(storage.Result):
         k: int | None = None,
         positions: Positions = None,
         labels: Sequence[tuple[str, str]] | None = None,
+        problems: ProblemNames | None = None,
     ) -> "Pairs":
         """Return pairs from texts: whole ones, or two answers to the same prompt.
 
@@ -142,6 +162,7 @@ class Pairs(storage.Result):
             positions: as in ``from_tokens``, one list per candidate if it is lists; ``"answer"`` means all tokens of
                 the answer if there are prompts.
             labels: per candidate the right and the wrong next token, each a text of one token.
+            problems: per candidate the name or number of its problem, as in ``from_tokens``.
 
         Raises:
             InputError: if no pair is left, the numbers of texts differ, ``k`` is given without prompts, or the
@@ -155,7 +176,7 @@ class Pairs(storage.Result):
         label_ids = None
         if tokenizer is not None and labels is not None:
             label_ids = [(single_token(tokenizer, right), single_token(tokenizer, wrong)) for right, wrong in labels]
-        return cls._from_candidates(candidates, k, positions, label_ids)
+        return cls._from_candidates(candidates, k, positions, label_ids, problem_labels(problems))
 
     @classmethod
     def from_openings(
@@ -166,6 +187,7 @@ class Pairs(storage.Result):
         k: int = 16,
         positions: Positions = "last",
         bos: int | None = None,
+        problems: ProblemNames | None = None,
     ) -> "Pairs":
         """Return pairs from rendered prompts and sampled answers of two styles, cut to their first ``k`` tokens.
 
@@ -179,6 +201,7 @@ class Pairs(storage.Result):
             k: how many tokens of both answers are kept.
             positions: as in ``from_tokens``; ``"answer"`` means all tokens of the cut answer.
             bos: id of the beginning-of-sequence token; a prompt that starts with two of them was rendered twice.
+            problems: per prompt the name or number of its problem, as in ``from_tokens``.
 
         Raises:
             InputError: if the numbers of prompts and openings differ, a prompt has two BOS, or no pair is left.
@@ -191,7 +214,7 @@ class Pairs(storage.Result):
                 raise InputError(f"prompt {index} starts with two BOS tokens (id {bos}); render the chat template once")
         openings = zip(prompts, clean_openings, corrupt_openings, strict=True)
         candidates = [Candidate(prompt, clean, corrupt) for prompt, clean, corrupt in openings]
-        return cls._from_candidates(candidates, k, positions)
+        return cls._from_candidates(candidates, k, positions, problems=problem_labels(problems))
 
     @classmethod
     def _from_candidates(
@@ -200,7 +223,9 @@ class Pairs(storage.Result):
         k: int | None,
         positions: Positions,
         labels: Sequence[tuple[int, int]] | None = None,
+        problems: Labels = None,
     ) -> "Pairs":
+        check_labels(problems, len(candidates), "candidates")
         usable, dropped = usable_candidates(candidates, k)
         clean, corrupt, evaluated = [], [], []
         for index in usable:
@@ -211,7 +236,8 @@ class Pairs(storage.Result):
             answer_start = len(candidate.prompt) or None
             evaluated.append(resolve_positions(positions, index, clean[-1], corrupt[-1], answer_start))
         table = None if labels is None else np.array(labels, dtype=np.int64)[usable]
-        return cls(tuple(clean), tuple(corrupt), tuple(evaluated), table, dropped)
+        kept = None if problems is None else tuple(problems[index] for index in usable)
+        return cls(tuple(clean), tuple(corrupt), tuple(evaluated), table, dropped, problems=kept)
 
     def __len__(self) -> int:
         return len(self.clean)
@@ -235,6 +261,7 @@ class Pairs(storage.Result):
             corrupt=tuple(self.corrupt[row] for row in rows),
             positions=tuple(self.positions[row] for row in rows),
             labels=None if self.labels is None else self.labels[rows],
+            problems=None if self.problems is None else tuple(self.problems[row] for row in rows),
         )
 
     def _list_indices(self, index: Sequence[int] | np.ndarray) -> list[int]:
@@ -259,15 +286,15 @@ class Pairs(storage.Result):
         return [groups[key] for key in sorted(groups)]
 
     def split(self, seed: int) -> "tuple[Pairs, Pairs]":
-        """Return two disjoint random halves (of an odd number the first is smaller), for the test-retest null.
+        """Return two disjoint random halves of the problems with all their pairs, for the test-retest null.
 
-        Raises InputError if there are fewer than two pairs.
+        Of an odd number of problems the first half has fewer. Raises InputError if there are fewer than two.
         """
-        if len(self) < 2:
-            raise InputError("found 1 pair; splitting into halves needs at least 2")
-        order = np.random.default_rng(seed).permutation(len(self))
-        half = len(self) // 2
-        return self[np.sort(order[:half])], self[np.sort(order[half:])]
+        groups = self.problem_groups
+        groups.require("splitting into halves")
+        order = np.random.default_rng(seed).permutation(len(groups))
+        is_first = np.isin(groups.numbers, order[: len(groups) // 2])
+        return self[is_first], self[~is_first]
 
     def within(self, vocabulary: int, spell: Callable[[int], object] = str) -> "Pairs":
         """Return the pairs that two models of different vocabularies can both read, compared over the common part.
@@ -296,7 +323,10 @@ class Pairs(storage.Result):
         return replace(self, clean=self.corrupt, corrupt=self.clean, labels=labels)
 
     def digest(self) -> str:
-        """Return sha256 over ids, positions and labels in order, and the vocabulary; ``dropped`` plays no part."""
+        """Return sha256 over ids, positions and labels in order, and vocabulary and problems, if given.
+
+        ``dropped`` plays no part.
+        """
         digest = hashlib.sha256()
         for pair in self:
             label = np.array(pair.label or (), dtype=np.int64)
@@ -305,6 +335,8 @@ class Pairs(storage.Result):
                 digest.update(len(array).to_bytes(8, "little") + array.astype("<i8").tobytes())
         if self.vocabulary is not None:
             digest.update(f"vocabulary {self.vocabulary}".encode())
+        if self.problems is not None:
+            digest.update(f"problems {json.dumps(self.problems)}".encode())
         return digest.hexdigest()
 
     def save(self, folder: str | Path) -> None:
@@ -321,6 +353,8 @@ class Pairs(storage.Result):
         metadata = {"pairs": len(self), "digest": self.digest(), "dropped": self.dropped}
         if self.vocabulary is not None:
             metadata["vocabulary"] = self.vocabulary
+        if self.problems is not None:
+            metadata["problems"] = list(self.problems)
         storage.save(folder, "pairs", self.schema, arrays, metadata)
 
     @classmethod
@@ -340,6 +374,7 @@ class Pairs(storage.Result):
             arrays.get("labels"),
             metadata["dropped"],
             metadata.get("vocabulary"),
+            problem_labels(metadata.get("problems")),  # None in files of earlier versions
         )
         if pairs.digest() != metadata["digest"]:
             raise InputError(f"pairs.safetensors in {folder} does not hold the pairs that pairs.json was written for")

@@ -74,7 +74,7 @@ def _draw_map(axes: "Axes", comparison: Comparison) -> None:
         area = size * min(1.0, 64 / (layers * heads)) if status is not Status.ABSENT else 4
         axes.scatter(columns, rows, s=area, marker=marker, color=mark.colour, label=mark.name, linewidths=0)
     counts = f"{len(final.kept)} kept, {len(final.new)} new, {len(final.lost)} lost"
-    null = f"null {format_count(final.null.new.value)} new, {final.pairs} pairs"
+    null = f"null {format_count(final.null.new.value)} new, {final.size}"
     axes.set_title(f"step {comparison.steps[-1]}: {counts} ({null})", fontsize=9)
     axes.set(xlabel="head", ylabel="layer", xlim=(-0.6, heads - 0.4), ylim=(-0.6, layers - 0.4))
     axes.locator_params(integer=True)

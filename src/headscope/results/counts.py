@@ -13,7 +13,7 @@ COUNTED = ("kept", "new", "lost", "contingent")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of heads (or edges) by status, with intervals over pairs; for an excess, differences of such numbers."""
+    """Numbers of heads (or edges) by status, with intervals over problems; an excess holds differences of such."""
 
     kept: Estimate
     new: Estimate
@@ -44,7 +44,7 @@ class HeadEstimates:
 class LayerProfile:
     """Numbers of heads by status (``COUNTED``) in each layer.
 
-    value, low, high: as observed, with intervals over pairs (NaN if nothing was resampled). null: of base against
+    value, low, high: as observed, with intervals over problems (NaN if nothing was resampled). null: of base against
     itself. excess, excess_low, excess_high: value − null.
     """
 

@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
+from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
 from headscope.results import display
 from headscope.storage import Result
 
@@ -21,6 +22,7 @@ class CrossPatch(Result):
     closed: float32 [pair, layer, head], the gap less what is left of it when ``into`` runs with that head's output from
         ``source``: positive if the head carries the source's behaviour, ``gap`` if it carries all of it.
     seconds: wall time. settings: the models' names and commits, pairs digest: plain JSON values.
+    problems: the name of each pair's problem; None if every pair is a problem of its own.
 
     Raises InputError if a number is not finite, naming the first layer it is found in.
     """
@@ -32,8 +34,10 @@ class CrossPatch(Result):
     closed: Float[np.ndarray, "pair layer head"]
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
+    problems: Labels = None
 
     def __post_init__(self) -> None:
+        check_labels(self.problems, len(self.closed))
         if not (finite := np.isfinite(self.closed).all(axis=(0, 2))).all():
             layer = int(np.flatnonzero(~finite)[0])
             raise InputError(f"patched distributions are not finite, first in layer {layer}; check weights and dtype")
@@ -46,16 +50,19 @@ class CrossPatch(Result):
         return closed / gap if gap else np.full_like(closed, np.nan)
 
     def __repr__(self) -> str:
-        pairs, layers, heads = self.closed.shape
+        _, layers, heads = self.closed.shape
         gap = f"a gap of {self.gap.mean():.3g} nats"
-        return display.line(self, f"{layers} × {heads} heads", f"{pairs} pairs", gap)
+        size = ProblemGroups.of((self.problems, len(self.closed))).size
+        return display.line(self, f"{layers} × {heads} heads", str(size), gap)
 
     def _repr_html_(self) -> str:
         return display.head_map(f"{self!r}; blue where the head closes it", self.share)
 
     def save(self, folder: str | Path) -> None:
         """Write ``cross_patch.safetensors`` and ``cross_patch.json`` into ``folder``, which is made if absent."""
-        description = {"seconds": self.seconds, "settings": self.settings}
+        description: dict[str, Any] = {"seconds": self.seconds, "settings": self.settings}
+        if self.problems is not None:
+            description["problems"] = list(self.problems)
         storage.save(folder, "cross_patch", self.schema, {"gap": self.gap, "closed": self.closed}, description)
 
     @classmethod
@@ -64,4 +71,5 @@ class CrossPatch(Result):
         description, arrays = storage.load(
             folder, "cross_patch", cls.schema, keys=("seconds", "settings"), arrays=("gap", "closed")
         )
-        return cls(arrays["gap"], arrays["closed"], description["seconds"], description["settings"])
+        problems = problem_labels(description.get("problems"))  # None in files of earlier versions
+        return cls(arrays["gap"], arrays["closed"], description["seconds"], description["settings"], problems)

@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
+from headscope.pairs.problems import SampleSize
 from headscope.results.counts import HeadEstimates
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
@@ -31,7 +32,7 @@ ORIGINS = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """count: how many heads, with an interval over pairs. heads: which."""
+    """count: how many heads, with an interval over problems. heads: which."""
 
     count: Estimate
     heads: HeadSet
@@ -44,7 +45,9 @@ class Crossed(JsonResult):
     importance: share of all |score| [model, prompt, layer, head]; base before post, base-style before reasoning-style.
     effects: by ``EFFECTS``, on importance. q_value: Benjamini and Hochberg's, over all effects and heads.
     origins: by ``ORIGINS``.
-    pairs: of texts, the same in all four cells. fraction, resamples, seed: of the circuits and their bootstrap.
+    pairs, problems: of texts, the same in all four cells. Problems are what is resampled; None in results of earlier
+        versions, which took every pair for a problem of its own.
+    fraction, resamples, seed: of the circuits and their bootstrap.
     settings: what the scores of the four cells were made with.
     """
 
@@ -60,6 +63,12 @@ class Crossed(JsonResult):
     resamples: int
     seed: int
     settings: dict[str, Any] = field(default_factory=dict)
+    problems: int | None = None
+
+    @property
+    def size(self) -> SampleSize:
+        """How much is behind every cell."""
+        return SampleSize(self.pairs if self.problems is None else self.problems, self.pairs)
 
     def changed_heads(self, effect: str, q: float = 0.05) -> HeadSet:
         """Return the heads with this effect; among all such heads a share of at most ``q`` is expected to be false."""

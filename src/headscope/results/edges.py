@@ -11,6 +11,7 @@ from jaxtyping import Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
+from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
 from headscope.results import display, eap_json
 from headscope.results.graph import Graph
 from headscope.storage import Result
@@ -33,6 +34,7 @@ class EdgeScores(Result):
     seconds: wall time of the attribution; NaN in a run directory, where the unit's record keeps it.
     settings: method, rule, nodes, metric, positions, kv, model name and commit, pairs digest: plain JSON
         values.
+    problems: the name of each pair's problem; None if every pair is a problem of its own.
 
     Raises InputError if a shape does not fit the graph, or a score is not a number, naming the first such layer.
     """
@@ -48,6 +50,7 @@ class EdgeScores(Result):
     residual: float
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
+    problems: Labels = None
 
     def __post_init__(self) -> None:
         shape = self.graph.real.shape
@@ -56,6 +59,7 @@ class EdgeScores(Result):
         self._check_shape("head scores", self.pair_heads, (self.graph.layers, self.graph.heads))
         if self.pair_edges is not None:
             self._check_shape("edge scores per pair", self.pair_edges, shape)
+        check_labels(self.problems, len(self.pair_heads))
         if not np.isfinite(self.edges).all() or not np.isfinite(self.edges_abs).all():
             column = int(np.flatnonzero(~(np.isfinite(self.edges) & np.isfinite(self.edges_abs)).all(axis=0))[0])
             node = self.destinations[column].split("<")[0]
@@ -66,6 +70,11 @@ class EdgeScores(Result):
         if array.shape[-len(needed) :] != needed or array.dtype.kind != "f":
             actual = f"shape {array.shape} of {array.dtype}"
             raise InputError(f"{title} have {actual}; a graph of {self.graph} needs {needed} of float")
+
+    @property
+    def problem_groups(self) -> ProblemGroups:
+        """The pairs by their problems, by which they are drawn, halved and counted."""
+        return ProblemGroups.of((self.problems, len(self.pair_heads)))
 
     @property
     def sources(self) -> list[str]:
@@ -101,7 +110,7 @@ class EdgeScores(Result):
             self,
             display.source(settings),
             str(self.graph),
-            f"{len(self.pair_heads)} pairs",
+            str(self.problem_groups.size),
             metric,
             nodes,
             completeness,
@@ -135,12 +144,14 @@ class EdgeScores(Result):
     def save(self, folder: str | Path) -> None:
         """Write ``scores.safetensors`` and ``scores.json`` into ``folder``, which is made if absent."""
         arrays = {name: getattr(self, name) for name in (*_ARRAYS, "pair_edges")}
-        description = {
+        description: dict[str, Any] = {
             "graph": asdict(self.graph),
             "residual": None if math.isnan(self.residual) else self.residual,
             "seconds": None if math.isnan(self.seconds) else self.seconds,
             "settings": self.settings,
         }
+        if self.problems is not None:
+            description["problems"] = list(self.problems)
         present = {name: array for name, array in arrays.items() if array is not None}
         storage.save(folder, "scores", self.schema, present, description)
 
@@ -158,6 +169,7 @@ class EdgeScores(Result):
             residual=math.nan if description["residual"] is None else description["residual"],
             seconds=math.nan if description["seconds"] is None else description["seconds"],
             settings=description["settings"],
+            problems=problem_labels(description.get("problems")),  # None in files of earlier versions
         )
 
     def to_eap_json(self, path: str | Path) -> None:

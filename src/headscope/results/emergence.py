@@ -10,12 +10,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from headscope.heads import HeadSet
+from headscope.pairs.problems import SampleSize
 from headscope.results import display
 from headscope.results.counts import Counts, EdgeChange, HeadEstimates, LayerProfile
 from headscope.results.result import JsonResult
 
 CORE = 0.9
-"""A head in the pruned circuit in at least this share of the resamples of the pairs is core (active)."""
+"""A head in the pruned circuit in at least this share of the resamples of the problems is core (active)."""
 
 CONTINGENT = 0.1
 """A head in fewer resamples than this is absent; between the two it is contingent (method section 4)."""
@@ -42,17 +43,18 @@ class Emergence(JsonResult):
 
     base_frequency, post_frequency: share [layer, head] of bootstrap resamples in which the head is in the
         pruned circuit. Under the method ``paper`` 1 or 0: in the pruned circuit of the pooled scores, or not.
-    counts: heads kept, new, lost, contingent, with intervals over pairs.
-    null: the same counts for base against itself (test-retest), the mean over random halves of all its pairs, with
-        the range that holds 95 % of them. Its direction means nothing: new and lost are one number.
+    counts: heads kept, new, lost, contingent, with intervals over problems.
+    null: the same counts for base against itself (test-retest), the mean over random halves of all its problems,
+        with the range that holds 95 % of them. Its direction means nothing: new and lost are one number.
     excess: counts − the null's mean. new_p_value: share of the halves that show at least as many new heads.
     doubled: heads whose importance more than doubled (``comparison.doubled_heads``), whatever the circuit.
     doubled_null: those of base on fresh pairs; None without such.
     importance_change: post − base of each head's share of all |score| (method section 1 item 6, over all
         edges: free of any threshold); positive if post relies on the head more.
-    pairs: prompt pairs behind the observed counts.
-    null_pairs: the pairs of each half. null_source: what is halved, base's pairs with ``fresh pairs`` (base scored
-        again) or alone (``halves``, each then with half as many), or ``none`` (numbers NaN).
+    pairs, problems: prompt pairs behind the observed counts, and their problems, which are what is resampled; None
+        in results of earlier versions, which took every pair for a problem of its own.
+    null_pairs, null_problems: those of each half. null_source: what is halved, base's problems with ``fresh pairs``
+        (base scored again) or alone (``halves``, each then with half as many), or ``none`` (numbers NaN).
     fraction: of real edges in a circuit. post_fraction: of the post-trained model's, if it differs (equal
         faithfulness). tau: the least |score| of an edge in a circuit.
     edges: edges kept, born and lost; None if no per-pair edges were kept.
@@ -92,6 +94,18 @@ class Emergence(JsonResult):
     new_p_value: float = math.nan
     doubled: HeadSet = field(default_factory=lambda: HeadSet(()))
     doubled_null: HeadSet | None = None
+    problems: int | None = None
+    null_problems: int | None = None
+
+    @property
+    def size(self) -> SampleSize:
+        """How much is behind the observed counts."""
+        return SampleSize(self.pairs if self.problems is None else self.problems, self.pairs)
+
+    @property
+    def null_size(self) -> SampleSize:
+        """How much is on each side of the null."""
+        return SampleSize(self.null_pairs if self.null_problems is None else self.null_problems, self.null_pairs)
 
     @cached_property
     def status(self) -> "Int8[np.ndarray, 'layer head']":
@@ -133,7 +147,7 @@ class Emergence(JsonResult):
         names = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))
         counts = f"{len(self.kept)} kept / {len(self.new)} new / {len(self.lost)} lost heads"
         null = f"new above null {self.excess.new} ({self.null_source})"
-        return display.line(self, counts, null, f"{self.pairs} pairs", f"circuits of {self.fraction:.1%}", names)
+        return display.line(self, counts, null, str(self.size), f"circuits of {self.fraction:.1%}", names)
 
     def _repr_html_(self) -> str:
         change = self.importance_change.value

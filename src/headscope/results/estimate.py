@@ -8,7 +8,8 @@ class Estimate:
     """A point estimate with its interval.
 
     value, low, high: same unit; NaN if undefined (n = 0).
-    n: independent units behind it (problems, pairs, random sets): what was resampled, not rows.
+    n: independent units behind it (problems, pairs that are problems of their own, random sets): what was resampled,
+        not rows.
     method: how the interval was made, in words a report can print ("Wilson 95 %", "problem bootstrap 95 %").
     seed: of the resampling; None for closed forms.
     """

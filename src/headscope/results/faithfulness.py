@@ -1,6 +1,6 @@
 """Faithfulness: the share of a model's behaviour that circuits alone carry."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -9,6 +9,7 @@ from jaxtyping import Float
 
 from headscope import storage
 from headscope.errors import InputError
+from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
 from headscope.results import display
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
@@ -19,7 +20,7 @@ _ARRAYS = ("full", "empty", "circuits", "fractions")
 # Fractions of the real edges at which a faithfulness curve is read (method section 4): MIB's, but for the whole graph.
 LADDER = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5)
 
-# Weights of the pairs, from a bootstrap; None weighs all alike.
+# Weights of the pairs, from a bootstrap of their problems; None weighs all alike.
 Weights = Float[np.ndarray, " pair"] | None
 
 
@@ -70,6 +71,7 @@ class FaithfulnessCurve(Result):
     fractions: float64 [size], share of the graph's edges asked for, ascending; edges: how many were left of it after
         pruning.
     settings: metric, patch, model, pairs digest and how the circuits were selected: plain JSON values.
+    problems: the name of each pair's problem; None if every pair is a problem of its own.
 
     *Faithfulness* is f = (m(C) − m(∅)) / (m(full) − m(∅)), m being means over pairs. *CPR* and *CMD* are those of the
     MIB benchmark (Mueller et al., arXiv 2504.13151, and its ``evaluate_area_under_curve``): the trapezoid rule over the
@@ -90,9 +92,11 @@ class FaithfulnessCurve(Result):
     fractions: Float[np.ndarray, " size"]
     edges: tuple[int, ...]
     settings: dict[str, Any] = field(default_factory=dict)
+    problems: Labels = None
 
     def __post_init__(self) -> None:
         _check_finite(full=self.full, empty=self.empty, circuit=self.circuits)
+        check_labels(self.problems, len(self.full))
         ends = np.array([0.0, *self.fractions])
         if not len(self.fractions) or (np.diff(ends) <= 0).any() or ends[-1] > 1:
             raise InputError(f"found fractions {self.fractions.tolist()}; give ascending ones above 0 and up to 1")
@@ -101,7 +105,12 @@ class FaithfulnessCurve(Result):
         carried = zip(self.fractions, self.normalised(), strict=True)
         sizes = ", ".join(f"{value:.2f} at {fraction:.1%}" for fraction, value in carried)
         areas = f"CPR {self.cpr():.3f}, CMD {self.cmd():.3f}"
-        return display.line(self, display.source(self.settings), f"{len(self.full)} pairs", sizes, areas)
+        return display.line(self, display.source(self.settings), str(self.problem_groups.size), sizes, areas)
+
+    @property
+    def problem_groups(self) -> ProblemGroups:
+        """The pairs by their problems, by which they are drawn."""
+        return ProblemGroups.of((self.problems, len(self.full)))
 
     def __len__(self) -> int:
         """Number of sizes."""
@@ -119,13 +128,13 @@ class FaithfulnessCurve(Result):
             raise InputError(f"found no circuit of fraction {missing[0]}; measured were {sorted(size_of)}")
         sizes = sorted(size_of[fraction] for fraction in set(fractions))
         edges = tuple(self.edges[size] for size in sizes)
-        return FaithfulnessCurve(
-            self.full, self.empty, self.circuits[sizes], self.fractions[sizes], edges, self.settings
-        )
+        return replace(self, circuits=self.circuits[sizes], fractions=self.fractions[sizes], edges=edges)
 
     def save(self, folder: str | Path) -> None:
         """Write ``curve.safetensors`` and ``curve.json`` into ``folder``, which is made if absent."""
-        description = {"edges": list(self.edges), "settings": self.settings}
+        description: dict[str, Any] = {"edges": list(self.edges), "settings": self.settings}
+        if self.problems is not None:
+            description["problems"] = list(self.problems)
         storage.save(folder, "curve", self.schema, {name: getattr(self, name) for name in _ARRAYS}, description)
 
     @classmethod
@@ -136,6 +145,7 @@ class FaithfulnessCurve(Result):
             **{name: arrays[name] for name in _ARRAYS},
             edges=tuple(description["edges"]),
             settings=description["settings"],
+            problems=problem_labels(description.get("problems")),  # None in files of earlier versions
         )
 
     def normalised(self, weights: Weights = None) -> Float[np.ndarray, " size"]:
@@ -191,7 +201,7 @@ def _check_finite(**metrics: np.ndarray) -> None:
 
 @dataclass(frozen=True, eq=False)
 class FaithfulnessEstimates(JsonResult):
-    """A faithfulness curve of means with intervals over pairs; the curve per pair is kept next to it.
+    """A faithfulness curve of means over pairs with intervals over problems; the curve per pair is kept next to it.
 
     metric: what was normalised.
     fractions: share of the graph's edges asked for, ascending.

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
+from headscope.pairs.problems import SampleSize
 from headscope.plain_text import plain_line
 from headscope.results.codec import Json, to_json
 from headscope.results.estimate import Estimate
@@ -111,6 +112,11 @@ def count_and_null_cell(count: Estimate, null: Estimate) -> Cell:
     """Return the cell of a number of heads, with the number that chance would show in brackets."""
     text = f"{format_count_estimate(count)} ({format_count(null.value)})"
     return Cell(text, {"count": count, "null": null})
+
+
+def pairs_cell(size: SampleSize) -> Cell:
+    """Return the number of pairs, as ``15 × 4`` if so many problems have several."""
+    return Cell(size.short, size)
 
 
 def share_cell(estimate: Estimate) -> Cell:

@@ -14,8 +14,8 @@ class Thinking(JsonResult):
 
     change: think-off is its base, so its new heads are those only think-on has, its lost ones only think-off; its null
         is think-off on fresh pairs.
-    on_fraction, off_fraction: of the edges, in circuits of that ``faithfulness``, over pairs.
-    broader: active heads think-off − think-on in those circuits, over pairs.
+    on_fraction, off_fraction: of the edges, in circuits of that ``faithfulness``, over problems.
+    broader: active heads think-off − think-on in those circuits, over problems.
     leak: by task, tokens of think-off answers / tokens of think-on answers to the same problems.
     """
 

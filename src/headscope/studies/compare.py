@@ -55,7 +55,7 @@ def compute_comparison(config: ComparisonConfig, inputs: Inputs, progress: Progr
     return compare(config.variant, saved, resampling, config.sizes, rewards, progress)
 
 
-COMPARISON = Work("comparison", ComparisonConfig, compute_comparison, version=4)
+COMPARISON = Work("comparison", ComparisonConfig, compute_comparison, version=5)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,20 +10,20 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headscope.errors import InputError
-from headscope.evaluation.table_files import read_table
+from headscope.evaluation.table_files import Row, read_table
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import digest
 from headscope.studies.config import Config
-from headscope.studies.openings import OpeningsConfig, opening_configs, sample_pairs
+from headscope.studies.openings import FEWEST, OpeningsConfig, opening_configs, sample_pairs
 from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import PairFile, Positions, Study
 
+PROBLEM = "problem"
+
 SETS = ("main", "fresh")
 """Sets of a variant's pairs from different problems: one to score on, one for the test-retest null."""
-FEWEST = 2
-"""Pairs of a set."""
 
 
 class TextsConfig(Config):
@@ -86,7 +86,7 @@ def compute_exchanged(config: ExchangedConfig, inputs: Inputs, progress: Progres
     return inputs.load("main", Pairs).exchange()
 
 
-PAIRS = Work("pairs", PairsConfig, compute_pairs, version=2)
+PAIRS = Work("pairs", PairsConfig, compute_pairs, version=3)
 EXCHANGED = Work("exchanged", ExchangedConfig, compute_exchanged)
 
 
@@ -147,7 +147,9 @@ def _text_pairs(config: TextsConfig, final: Stage) -> Pairs:
     prompts = [final.chat.messages(row["prompt"]) for row in rows] if config.place.prompt else None
     clean, corrupt = [row["clean"] for row in rows], [row["corrupt"] for row in rows]
     positions = config.positions if isinstance(config.positions, str) else list(config.positions)
-    return Pairs.from_text(load(final).tokenizer, clean, corrupt, prompts=prompts, positions=positions)
+    problems = [row[PROBLEM] for row in rows]
+    tokenizer = load(final).tokenizer
+    return Pairs.from_text(tokenizer, clean, corrupt, prompts=prompts, positions=positions, problems=problems)
 
 
 def _leaf_pairs(config: LeafConfig, final: Stage) -> Pairs:
@@ -159,7 +161,7 @@ def _leaf_pairs(config: LeafConfig, final: Stage) -> Pairs:
 
 
 def _read_rows(source: PairFile) -> list[dict[str, str]]:
-    """Return ``clean``, ``corrupt`` and, if the file has it, ``prompt`` of every pair."""
+    """Return ``clean``, ``corrupt`` and, if the file has them, ``prompt`` and ``problem`` of every pair."""
     path = Path(source.file).expanduser()
     columns = {"clean": source.clean, "corrupt": source.corrupt}
     columns |= {} if source.prompt is None else {"prompt": source.prompt}
@@ -168,24 +170,41 @@ def _read_rows(source: PairFile) -> list[dict[str, str]]:
         for column in columns.values():
             if not isinstance(row.get(column), str) or not row[column]:
                 raise InputError(f"row {number} of {path} has no text in column {column!r}; it has {', '.join(row)}")
-        rows.append({side: row[column] for side, column in columns.items()})
+        pair = {side: row[column] for side, column in columns.items()}
+        if source.problem is not None:
+            pair[PROBLEM] = _read_problem(row, source.problem, f"row {number} of {path}")
+        rows.append(pair)
     return rows
 
 
+def _read_problem(row: Row, column: str, location: str) -> str:
+    problem = row.get(column)
+    if not isinstance(problem, str | int) or isinstance(problem, bool) or problem == "":
+        has = ", ".join(row)
+        raise InputError(f"{location} has no text or whole number in column {column!r}; it has {has}")
+    return str(problem)
+
+
 def _deal_rows(rows: list[dict[str, str]], seed: int) -> list[list[dict[str, str]]]:
-    """Return different rows, dealt to as many sets as there are; those of one prompt, or one clean text, together."""
+    """Return different rows, dealt to as many sets as there are, those of one problem together, and named by it.
+
+    Without a column of problems, rows with one prompt, or without prompts with one clean text, are of one problem; it
+    is named by its number in the file.
+    """
     problems: dict[str, list[dict[str, str]]] = {}
     # By content: a row that stands twice in the file is one pair.
     for row in {tuple(row.items()): row for row in rows}.values():
-        problems.setdefault(row.get("prompt", row["clean"]), []).append(row)
+        problems.setdefault(row.get(PROBLEM, row.get("prompt", row["clean"])), []).append(row)
     keys, sets = list(problems), len(SETS)
+    numbers = {key: str(number) for number, key in enumerate(keys, start=1)}
     random.Random(seed).shuffle(keys)
     dealt: list[list[dict[str, str]]] = [[] for _ in SETS]
     for index, key in enumerate(keys):
-        dealt[index % sets] += problems[key]
-    if min(map(len, dealt)) < FEWEST:
+        dealt[index % sets] += [{PROBLEM: numbers[key]} | row for row in problems[key]]
+    if len(keys) < FEWEST * sets:
+        found = "1 problem" if len(keys) == 1 else f"{len(keys)} problems"
         raise InputError(
-            f"the file of discover.contrast holds {len(keys)} problems with {sum(map(len, dealt))} different pairs; "
-            f"needed are {FEWEST} pairs in each of {sets} sets of different problems"
+            f"the file of discover.contrast holds {found} with {sum(map(len, dealt))} different pairs; "
+            f"needed are {FEWEST} problems in each of {sets} sets of pairs"
         )
     return dealt

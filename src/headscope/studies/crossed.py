@@ -19,7 +19,7 @@ def compute_crossed(config: BootstrapConfig, inputs: Inputs, progress: Progress)
     return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), config.resampling)
 
 
-CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=3)
+CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=4)
 
 
 def crossed_unit(study: Study, variant: str, base: Cells, post: Cells) -> Unit:

@@ -48,7 +48,7 @@ def compute_scores(config: ScoresConfig, inputs: Inputs, progress: Progress) -> 
     return replace(scores, settings=portable, seconds=math.nan)
 
 
-SCORES = Work("scores", ScoresConfig, compute_scores, version=2)
+SCORES = Work("scores", ScoresConfig, compute_scores, version=3)
 
 
 class FaithfulnessConfig(Config):
@@ -75,7 +75,7 @@ def compute_faithfulness(
     areas = curve.take(config.areas)
 
     def interval(statistic: Callable[[Float[np.ndarray, " pair"]], float]) -> Estimate:
-        return bootstrap(statistic, len(pairs), unit="pair", seed=config.seed)
+        return bootstrap(statistic, curve.problem_groups, seed=config.seed)
 
     estimates = FaithfulnessEstimates(
         metric=config.metric,
@@ -88,7 +88,7 @@ def compute_faithfulness(
     return curve, estimates
 
 
-FAITHFULNESS = Work("faithfulness", FaithfulnessConfig, compute_faithfulness, version=2)
+FAITHFULNESS = Work("faithfulness", FaithfulnessConfig, compute_faithfulness, version=3)
 
 
 def scores_unit(study: Study, stage: Stage, variant: str, pairs: Unit) -> Unit:

@@ -43,7 +43,7 @@ def compute_effects(config: EffectsConfig, inputs: Inputs, progress: Progress) -
     return EffectMap(grids, circuit_overlaps(finals), config.faithfulness)
 
 
-EFFECTS = Work("effects", EffectsConfig, compute_effects, version=2)
+EFFECTS = Work("effects", EffectsConfig, compute_effects, version=3)
 
 
 def effects_unit(study: Study, variants: Mapping[str, FinalUnits]) -> Unit:

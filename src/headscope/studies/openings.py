@@ -18,6 +18,9 @@ from headscope.studies.study import Positions, Study, TaskRef
 
 CANDIDATES_PER_PAIR = 4  # some answers are too short, some openings equal
 
+FEWEST = 2
+"""Problems of a set of pairs: one says nothing of others."""
+
 
 class OpeningsConfig(Config):
     """Pairs of openings sampled from base and final model.
@@ -39,9 +42,17 @@ class OpeningsConfig(Config):
     positions: Positions
     seed: int
 
-    def problems(self) -> list[Problem]:
-        """Return the problems of this set, in the order they are asked."""
-        problems = [problem for source in self.tasks for problem in source.task().problems]
+    def problems(self) -> list[tuple[str, Problem]]:
+        """Return the problems of this set with their names, in the order they are asked.
+
+        A name is an id with its task's name before it, because ids are unique within a task alone.
+        """
+        problems = []
+        for source in self.tasks:
+            task = source.task()
+            problems += [
+                (f"{task.name}/{problem.id.removeprefix(f'{task.name}/')}", problem) for problem in task.problems
+            ]
         random.Random(self.seed).shuffle(problems)
         return problems[self.set_index :: self.sets]
 
@@ -49,12 +60,13 @@ class OpeningsConfig(Config):
 def opening_configs(study: Study, tasks: Sequence[TaskRef], positions: Positions, sets: int) -> list[OpeningsConfig]:
     """Return the settings of as many sets of pairs, from different problems of these tasks.
 
-    Raises InputError if there are fewer problems than sets.
+    Raises InputError if there are fewer than ``FEWEST`` problems for each set.
     """
     task_sources = tuple(TaskSource.of(ref, study.data_dir) for ref in tasks)
     problems = sum(len(sources.task(ref, study.data_dir)) for ref in tasks)
-    if problems < sets:
-        raise InputError(f"discover.tasks hold {problems} problem; at least {sets} are needed, one per pair set")
+    if problems < FEWEST * sets:
+        found = "1 problem" if problems == 1 else f"{problems} problems"
+        raise InputError(f"discover.tasks hold {found}; needed are {FEWEST} problems in each of {sets} pair sets")
     settings = study.discover
     return [
         OpeningsConfig(
@@ -79,7 +91,8 @@ def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Pr
     problems = config.problems()
     openings = config.candidates * config.pairs
     per_problem = max(1, math.ceil(openings / len(problems)))
-    opened = problems[: math.ceil(openings / per_problem)]
+    asked = problems[: math.ceil(openings / per_problem)]
+    opened = [problem for _, problem in asked]
     sampling = Sampling(per_problem, config.opening_tokens, config.temperature, 1.0, config.seed)
     corrupt = _openings(base, opened, sampling, progress)
     # Another seed: with shared random numbers two like models would open alike, and equal openings are no pair.
@@ -94,6 +107,7 @@ def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Pr
         config.opening_tokens,
         _evaluated_positions(config),
         bos=load(final).tokenizer.bos_token_id,
+        problems=[asked[index // per_problem][0] for index in order],
     )
 
 

@@ -165,12 +165,15 @@ class PairFile(Config):
     file: its path.
     clean, corrupt: columns of the two texts.
     prompt: a column with the question both answer, put into the model's chat template; None if texts are whole.
+    problem: a column with the name or number of each pair's problem, which is what is counted; None takes rows with one
+        prompt, or without prompts with one clean text, for one problem.
     """
 
     file: str
     clean: str = "clean"
     corrupt: str = "corrupt"
     prompt: str | None = None
+    problem: str | None = None
 
 
 class DiscoverConfig(Config):
@@ -181,7 +184,8 @@ class DiscoverConfig(Config):
         ``PairFile``, of whose rows as many are taken as there are. The circuit of ``ablate.heads: [recall]`` is always
         one of openings.
     tasks: whose problems the pairs come from; None takes the study's first task.
-    pairs: wanted per set; two sets are drawn, the second for the test-retest null.
+    pairs: wanted per set; two sets are drawn, of different problems, the second for the test-retest null. If there are
+        fewer problems than pairs, several pairs come from one problem, and problems are what is counted.
     opening_tokens: both openings are cut to this many tokens. temperature: at which the openings are sampled.
     positions: of the opening, where next-token distributions are read: its last token, all of them (``answer``), the
         5 % where base and final checkpoint differ most on the same text (``disagreement``), or a list, counted from
@@ -193,7 +197,7 @@ class DiscoverConfig(Config):
     fraction: of real edges in a circuit. sizes: fractions at which faithfulness is read.
     crossed: score base and final checkpoint also with the base's opening as the clean text, to part what training
         changed from what the prompt does: two scorings more per variant.
-    resamples: bootstrap resamples of the pairs.
+    resamples: bootstrap resamples of the problems, each with all its pairs.
     """
 
     contrast: Literal["openings", "lab-leaf"] | PairFile = "openings"

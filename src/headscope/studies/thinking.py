@@ -52,7 +52,7 @@ def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress)
     return dataclasses.replace(thinking, leak=leak)
 
 
-THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=2)
+THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=3)
 
 
 def think_pairs(finals: Sequence[Stage]) -> Iterator[tuple[Stage, Stage]]:

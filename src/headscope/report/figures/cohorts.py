@@ -33,9 +33,9 @@ def cohorts(comparisons: Sequence[Comparison]) -> Figure:
 def _basis(comparisons: Sequence[Comparison]) -> str:
     emergence = comparisons[0].final
     return (
-        f"Head counts out of {emergence.status.size} heads; {emergence.pairs} pairs per model, circuits of "
+        f"Head counts out of {emergence.status.size} heads; {emergence.size} per model, circuits of "
         f"{emergence.fraction:.1%} of edges, {emergence.resamples} resamples; null: {emergence.null_source}, "
-        f"{emergence.null_pairs} pairs a side."
+        f"{emergence.null_size} a side."
     )
 
 

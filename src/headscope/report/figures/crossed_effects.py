@@ -23,15 +23,15 @@ _MARKS = {"model": (BLUE, "diamond", 0.25), "prompt": (ORANGE, "square", 0.0), "
 def crossed_effects(designs: Mapping[str, Crossed]) -> Figure:
     """Draw one panel per variant; needs at least one."""
     span = 1.05 * max(_reach(design) for design in designs.values())
-    pairs = ", ".join(dict.fromkeys(str(design.pairs) for design in designs.values()))
+    sizes = ", ".join(dict.fromkeys(str(design.size) for design in designs.values()))
     return Figure(
         name="model-or-prompt",
         question="Did training change these heads, or does the prompt?",
         reading="Per head three marks with their intervals: ◆ what changes with the model, ■ with the prompt, ✚ only "
         "if both change. A head whose ◆ lies clear of 0 was changed by training; one with ■ alone answers to the "
         "prompt in either model.",
-        basis=f"Share of all |score|, {pairs} pairs, base and last checkpoint each on base-style and on "
-        f"reasoning-style clean text; 95 % t intervals over pairs. The {_DRAWN} heads with the largest effect; the "
+        basis=f"Share of all |score|, {sizes}, base and last checkpoint each on base-style and on "
+        f"reasoning-style clean text; 95 % t intervals over problems. The {_DRAWN} heads with the largest effect; the "
         "table has all.",
         panels=tuple(Panel(variant, _plot(design, span)) for variant, design in designs.items()),
         table=crossed_data(designs),

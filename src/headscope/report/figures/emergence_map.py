@@ -23,7 +23,7 @@ def emergence_map(comparisons: Sequence[Comparison]) -> Figure:
         reading="One mark per head, layer 0 at the bottom: ● core in base and variant (kept), ◆ core only in the "
         "variant (new), ✕ core only in the base (lost), △ the pairs cannot say (contingent), a dot if the head is in "
         "neither circuit.",
-        basis=f"Last checkpoint of each variant; {final.pairs} pairs, circuits of {final.fraction:.1%} of edges, core "
+        basis=f"Last checkpoint of each variant; {final.size}, circuits of {final.fraction:.1%} of edges, core "
         f"in at least {final.core_from:.0%} of {final.resamples} resamples. In brackets: the same count for the base "
         "against itself.",
         panels=tuple(Panel(_title(comparison), _plot(comparison.final)) for comparison in comparisons),

@@ -21,7 +21,7 @@ def faithfulness(curves: Curves, variants: tuple[str, ...], circuit_size: float)
         name="faithfulness",
         question="How much of the behaviour do the circuits carry alone?",
         reading="Each circuit is run with every other edge corrupted. 1: the metric of the whole model; 0: that of the "
-        "corrupt text. Bars are 95 % intervals over pairs.",
+        "corrupt text. Bars are 95 % intervals over problems.",
         basis=f"{curves[0].whole.metric} at the evaluated positions. The head counts rest on circuits of "
         f"{circuit_size:.1%} of the edges.",
         panels=tuple(_panel(variant, units, variants) for variant, units in pair_sets.items()),

@@ -19,11 +19,11 @@ def head_counts(comparisons: Sequence[Comparison]) -> Figure:
     return Figure(
         name="head-counts",
         question="How many heads did training keep, create and lose, and how many would chance show?",
-        reading="Marks: heads of that status at the last checkpoint, with the interval over pairs. Purple lines: the "
-        "same count for the base against itself on other pairs. New or lost heads whose interval reaches the purple "
-        "one are no more than test-retest noise; for kept heads it is what other pairs alone would leave.",
-        basis=f"Out of {final.status.size} heads; {final.pairs} pairs per model, 95 % intervals from "
-        f"{final.resamples} resamples of the pairs; null: {final.null_source}, {final.null_pairs} pairs a side.",
+        reading="Marks: heads of that status at the last checkpoint, with the interval over problems. Purple lines: "
+        "the same count for the base against itself on other pairs. New or lost heads whose interval reaches the "
+        "purple one are no more than test-retest noise; for kept heads it is what other pairs alone would leave.",
+        basis=f"Out of {final.status.size} heads; {final.size} per model, 95 % intervals from "
+        f"{final.resamples} resamples of the problems; null: {final.null_source}, {final.null_size} a side.",
         panels=tuple(_panel(comparisons, status) for status in (Status.KEPT, Status.NEW, Status.LOST)),
         table=head_counts_data(comparisons),
     )

@@ -37,4 +37,6 @@ def circuits(results: RunResults) -> Table:
 
 def _pairs_cell(pairs: Pairs) -> Cell:
     dropped = ", ".join(f"{count} {reason}" for reason, count in pairs.dropped.items()) or "0"
-    return Cell(f"{len(pairs)} ({dropped})", {"pairs": len(pairs), "dropped": pairs.dropped})
+    size = pairs.problem_groups.size
+    value = {"pairs": size.pairs, "problems": size.problems, "dropped": pairs.dropped}
+    return Cell(f"{size.short} ({dropped})", value)

@@ -7,7 +7,7 @@ import numpy as np
 from headscope.heads import HeadId, HeadSet
 from headscope.report.run_results import RunResults
 from headscope.results.crossed import EFFECTS, ORIGINS, Crossed
-from headscope.results.table import Cell, Row, Table, Value, count_cell
+from headscope.results.table import Cell, Row, Table, Value, count_cell, pairs_cell
 
 _ORIGIN_NAMES = {
     "emergent": "new, each on its own prompt",
@@ -30,8 +30,8 @@ def crossed(results: RunResults) -> Table:
             rows.append(_row(variant, f"changed by {name}", meaning, len(changed), changed, design))
     caption = (
         "What the paper calls emergent holds the base on its own prompt against the variant on its own, and what it "
-        "takes to see such a head: the prompt alone, the model, or both; 95 % pair bootstrap. Changed: heads with this "
-        "effect on their share of all |score|, of which 5 % are expected to be false (Benjamini-Hochberg)."
+        "takes to see such a head: the prompt alone, the model, or both; 95 % intervals over problems. Changed: heads "
+        "with this effect on their share of all |score|, of which 5 % are expected to be false (Benjamini-Hochberg)."
     )
     return Table("crossed", tuple(rows), caption)
 
@@ -42,7 +42,7 @@ def _row(variant: str, name: str, meaning: str, count: Value, heads: HeadSet, de
         "heads": name,
         "meaning": meaning,
         "number": count,
-        "pairs": design.pairs,
+        "pairs": pairs_cell(design.size),
         "which": Cell(str(heads), heads),
     }
 

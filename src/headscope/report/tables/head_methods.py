@@ -95,7 +95,7 @@ def layers(comparisons: Comparisons) -> Table:
             for status, column in enumerate(COUNTED[:3]):
                 row[column] = _layer_cell(comparison.final, status, layer)
             rows.append(row)
-    caption = "Core heads in each layer, last checkpoint, null in brackets; 95 % intervals over pairs."
+    caption = "Core heads in each layer, last checkpoint, null in brackets; 95 % intervals over problems."
     return Table("layers", tuple(rows), caption)
 
 
@@ -105,9 +105,11 @@ def _layer_cell(emergence: Emergence, status: int, layer: int) -> Cell | None:
         return None
     cell = (status, layer)
     low, high = float(profile.low[cell]), float(profile.high[cell])
-    count = Estimate(float(profile.value[cell]), low, high, emergence.pairs, "pair bootstrap")
+    size = emergence.size
+    count = Estimate(float(profile.value[cell]), low, high, size.problems, f"{size.unit} bootstrap")
     # The null of a layer is kept as a mean alone.
-    null = Estimate(float(profile.null[cell]), float("nan"), float("nan"), emergence.null_pairs, emergence.null_source)
+    halved = emergence.null_size.problems
+    null = Estimate(float(profile.null[cell]), float("nan"), float("nan"), halved, emergence.null_source)
     return count_and_null_cell(count, null)
 
 

@@ -11,12 +11,12 @@ from headscope.results.counts import COUNTED
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.numbers import UNKNOWN, format_count_estimate, format_p
-from headscope.results.table import Cell, Row, Table, interval_columns
+from headscope.results.table import Cell, Row, Table, interval_columns, pairs_cell
 
 _CAPTION = (
-    "95 % intervals over pairs; null: the base against itself, mean over random halves of all its pairs and the range "
-    "of 95 % of them; p: share of the halves with as many new heads. Doubled: heads whose share of all |score| more "
-    "than doubled, and so many of the base on fresh pairs."
+    "95 % intervals over problems; null: the base against itself, mean over random halves of its problems and the "
+    "range of 95 % of them; p: share of the halves with as many new heads. Doubled: heads whose share of all |score| "
+    "more than doubled, and so many of the base on fresh pairs."
 )
 
 
@@ -55,7 +55,7 @@ def _count_columns(variant: str, step: int, emergence: Emergence) -> Row:
         "lost": _count_with_null(counts.lost, null.lost),
         "new above null": Cell(new_above_null, {"excess": excess, "p_value": emergence.new_p_value}),
         "doubled (null)": Cell(doubled_text, {"heads": doubled, "null": by_chance}),
-        "pairs": emergence.pairs,
+        "pairs": pairs_cell(emergence.size),
         "new heads": Cell(str(emergence.new), emergence.new),
     }
 

@@ -3,7 +3,7 @@
 from headscope.report.run_results import RunResults, label_columns
 from headscope.results.estimate import Estimate
 from headscope.results.numbers import format_estimate
-from headscope.results.table import Cell, Row, Table, count_and_null_cell, count_cell, share_cell
+from headscope.results.table import Cell, Row, Table, count_and_null_cell, count_cell, pairs_cell, share_cell
 from headscope.results.thinking import Thinking
 
 
@@ -16,8 +16,7 @@ def think_modes(results: RunResults) -> Table:
     caption = (
         "One model asked with thinking on and off, each on pairs of its own; edges: the share a circuit of this "
         "faithfulness needs; tokens: of think-off answers over those of think-on answers to the same problems. "
-        "95 % intervals over pairs, of tokens over problems; in brackets after the heads their null, think-off against "
-        "itself."
+        "95 % intervals over problems; in brackets after the heads their null, think-off against itself."
     )
     return Table("think-modes", tuple(rows), caption)
 
@@ -33,7 +32,7 @@ def _columns(thinking: Thinking) -> Row:
         "edges, off": share_cell(thinking.off_fraction),
         "active heads, off − on": count_cell(thinking.broader, sign=True),
         "tokens off / on": _leak(thinking.leak),
-        "pairs": change.pairs,
+        "pairs": pairs_cell(change.size),
     }
 
 
