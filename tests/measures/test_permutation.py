@@ -6,7 +6,14 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headscope.measures.permutation import fewest_draws, permutation_p_value, permutation_rank
+from headscope.measures.permutation import (
+    LOOK_EVERY,
+    exceedances_to_stop,
+    fewest_draws,
+    is_rank_open,
+    permutation_p_value,
+    permutation_rank,
+)
 
 NULL = np.array([0.0, 1.0, 2.0])
 
@@ -45,3 +52,49 @@ def test_the_test_keeps_its_level() -> None:
     rng = np.random.default_rng(0)
     p_values = np.array([permutation_p_value(float(row[0]), row[1:]) for row in rng.normal(size=(4000, 40))])
     assert abs((p_values <= 0.05).mean() - 0.05) < 0.01  # standard error 0.0034
+
+
+def draw_in_turn(observed: float, null: np.ndarray) -> np.ndarray:
+    """The draws made until the rank is settled."""
+    count = LOOK_EVERY
+    while is_rank_open(observed, null[:count], len(null)):
+        count += LOOK_EVERY
+    return null[:count]
+
+
+def test_ten_exceedances_settle_the_rank_among_two_hundred() -> None:
+    assert [exceedances_to_stop(most) for most in (19, 40, 200, 219, 999)] == [10, 10, 10, 11, 50]
+    low, high = np.zeros(15), np.ones(10)
+    assert is_rank_open(0.5, low, 200)
+    assert is_rank_open(0.5, np.concatenate([low, high[:9]]), 200)
+    assert not is_rank_open(0.5, np.concatenate([low, high]), 200)
+    assert not is_rank_open(0.5, low, 15)  # there are no more
+
+
+def test_a_sequence_keeps_its_level_at_every_bound_and_draws_fewer() -> None:
+    """Also with ties, and at bounds that only an early stop can report."""
+    rng = np.random.default_rng(1)
+    for rows in (rng.normal(size=(4000, 201)), rng.integers(0, 12, (4000, 201)).astype(float)):
+        drawn = [draw_in_turn(float(row[0]), row[1:]) for row in rows]
+        p_values = np.array([permutation_p_value(float(row[0]), null) for row, null in zip(rows, drawn, strict=True)])
+        for bound in (0.01, 0.05, 0.06, 0.1, 0.2, 0.3, 0.5, 11 / 21, 0.7, 0.9):
+            error = 3 * math.sqrt(bound * (1 - bound) / len(rows))
+            assert (p_values <= bound).mean() <= bound + error
+        assert np.mean([len(null) for null in drawn]) < 60  # of 200
+
+
+@given(st.integers(19, 300), st.integers(0, 10**6), st.floats(-1, 4))
+def test_stopping_changes_no_decision(most: int, seed: int, observed: float) -> None:
+    null = np.random.default_rng(seed).normal(size=most)
+    drawn = draw_in_turn(observed, null)
+    assert (permutation_p_value(observed, drawn) <= 0.05) == (permutation_p_value(observed, null) <= 0.05)
+
+
+def test_power_is_that_of_all_draws() -> None:
+    rng = np.random.default_rng(2)
+    rejected = {"in turn": 0, "all": 0}
+    for row in rng.normal(size=(1000, 201)):
+        observed = float(row[0]) + 2
+        rejected["in turn"] += permutation_p_value(observed, draw_in_turn(observed, row[1:])) <= 0.05
+        rejected["all"] += permutation_p_value(observed, row[1:]) <= 0.05
+    assert rejected["in turn"] == rejected["all"] > 600

@@ -76,7 +76,9 @@ def test_evidence_shows_operators_among_their_controls_and_doses(tmp_path: Path)
     estimate = Estimate(0.4, 0.3, 0.5, 30, "text bootstrap-t 95%")
     none = np.zeros(0)
     effects = tuple(
-        OperatorEffect(name, estimate, estimate, np.array([0.1, 0.2]), none, estimate, 1 / 3, 1, float("nan"), 1, True)
+        OperatorEffect(
+            name, estimate, estimate, np.array([0.1, 0.2]), none, estimate, 1 / 3, 1, float("nan"), 1, 2, 0, True
+        )
         for name in ("zero", "mean")
     )
     dose = DoseResponse((0.0, 0.5), (estimate, estimate), None, None)

@@ -91,7 +91,7 @@ def add_evidence(run: RunWriter) -> None:
     """Add evidence on two head sets, one of which is empty."""
     effect = estimate(0.4, 0.1, 30, "text bootstrap-t 95%")
     operator = OperatorEffect(
-        "zero", effect, effect, np.array([0.1, 0.2]), np.array([0.1, 0.5, 0.6]), effect, 1 / 3, 1, 0.75, 3, True
+        "zero", effect, effect, np.array([0.1, 0.2]), np.array([0.1, 0.5, 0.6]), effect, 1 / 3, 1, 0.75, 3, 9, 3, True
     )
     dose = DoseResponse((0.0, 1.0), (effect, effect), Trend(effect, 2.1e-25), None)
     evidence = Evidence("T|1", verdict(0.0, "undecided").heads, 30, 2, (operator,), None, "too few texts", dose=dose)
@@ -238,7 +238,16 @@ def test_what_could_not_be_run_is_a_row_with_its_reason(results: RunResults, who
 
 def test_evidence_states_ranks_agreement_and_doses(results: RunResults) -> None:
     effect = "+0.400 [+0.300, +0.500] (zero)"
-    checks = ["1 of 3", "3 of 4", "1 of 1", "–", "–", "–", "down p = 2.1e−25", "too few texts"]
+    checks = [
+        "1 of 3, stopped early after 2 of 9",
+        "3 of 4",
+        "1 of 1",
+        "–",
+        "–",
+        "–",
+        "down p = 2.1e−25",
+        "too few texts",
+    ]
     assert texts(results, "evidence")[0][3:] == ["undecided", "30", effect, *checks]
 
 

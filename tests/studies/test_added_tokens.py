@@ -136,7 +136,8 @@ def test_texts_that_the_base_cannot_read_are_left_out_of_its_losses(bench: Bench
 
 def test_training_is_judged_on_the_texts_that_both_read() -> None:
     nll = np.array([[0.0, 0, 0], [1, 9, 3]])
-    losses = ForcedLosses(nll=nll, accuracy=nll, controls=0, matched=0, problems=3, base_read=np.array([0, 2]))
+    no_sets = dict.fromkeys(("controls", "matched", "controls_available", "matched_available"), 0)
+    losses = ForcedLosses(nll=nll, accuracy=nll, problems=3, **no_sets, base_read=np.array([0, 2]))
     estimate = evidence._training_effect(replace(losses, base_nll=np.array([[0.0, 0], [0.5, 1]])), seed=0)
     assert estimate is not None
     assert estimate.value == pytest.approx(((1 - 0.5) + (3 - 1)) / 2)

@@ -6,6 +6,7 @@ Rules, fixed before any result was known:
   too, and p ≤ 0.05;
 - the set stands when three of the four operators support it; it does not when two of them, run with enough controls,
   do not; else, and below 10 texts, it is undecided;
+- an operator's sets are run in turn, and no more of them once p ≤ 0.05 is out of reach (``measures.permutation``);
 - what may explain it away is shown with it and decides nothing: importance-matched sets, another task, the base
   model, the dose, self-repair.
 """
@@ -39,6 +40,7 @@ def operator_effect(
     matched: "Float[np.ndarray, '_ _']",
     accuracy_change: "Losses",
     *,
+    available: tuple[int, int] | None = None,
     seed: int = 0,
 ) -> OperatorEffect:
     """Return the effect of one operator, against both nulls.
@@ -50,6 +52,7 @@ def operator_effect(
         controls: losses with each layer-matched set.
         matched: losses with each importance-matched set.
         accuracy_change: change of the share of tokens right, per text.
+        available: how many sets of either kind there are, if fewer were run because the rank was settled.
         seed: of the bootstrap.
 
     Raises:
@@ -65,6 +68,7 @@ def operator_effect(
     importance_effects = (matched - whole).mean(axis=1)
     mean_change = float(change.mean())
     p_value = permutation_p_value(mean_change, control_effects)
+    controls_available, importance_available = available or (len(controls), len(matched))
     return OperatorEffect(
         operator=operator,
         effect=effect,
@@ -76,6 +80,8 @@ def operator_effect(
         rank=permutation_rank(mean_change, control_effects),
         importance_p_value=permutation_p_value(mean_change, importance_effects),
         importance_rank=permutation_rank(mean_change, importance_effects),
+        controls_available=controls_available,
+        importance_available=importance_available,
         supported=bool(effect.low > 0 and excess.low > 0 and p_value <= ALPHA),
     )
 

@@ -1,4 +1,16 @@
-"""Permutation tests: the place of an observed statistic among draws made under the null hypothesis."""
+"""Permutation tests: the place of an observed statistic among draws made under the null hypothesis.
+
+Draws that cost much are made in turn (Besag and Clifford 1991, Sequential Monte Carlo p-values, doi
+10.1093/biomet/78.2.301): first ``LOOK_EVERY``, and as many more as long as the rank is open. It is settled once
+``exceedances_to_stop`` draws reach the observation, because the observation cannot be rare any more.
+
+They look after every draw and then report p = h / l, for h exceedances among l draws. Here whole batches are drawn, and
+p stays (g + 1) / (l + 1) with all g exceedances among all l draws made, never less than h / l. It is valid at every
+stop: for a bound a, let k be the first batch at which a test may both stop and report p ≤ a, which takes g + 1 ≤ a (l_k
++ 1). A test that stopped before k reported more than a, and one that goes on past k had fewer exceedances at k than one
+that stops there. So p ≤ a implies g + 1 ≤ a (l_k + 1) at the fixed size l_k, which under the null has a chance of at
+most a.
+"""
 
 import math
 
@@ -9,6 +21,12 @@ from headscope.measures.multiplicity import ALPHA
 
 _TIE = 1e-12
 """Equal statistics summed in another order may differ in their last bits; a draw this little below is a tie."""
+
+LOOK_EVERY = 20
+"""Draws made before the rank is looked at, and again between two looks: a round number that reaches p ≤ 0.05."""
+
+LEAST_EXCEEDANCES = 10
+"""Draws that reach the observation before a sequence may stop. By then p's standard error is a third of p (1 / √10)."""
 
 
 def permutation_rank(observed: float, null: "Num[np.ndarray, 'draw']") -> int:
@@ -30,3 +48,20 @@ def permutation_p_value(observed: float, null: "Num[np.ndarray, 'draw']") -> flo
 def fewest_draws(alpha: float = ALPHA) -> int:
     """Return how many draws there must be before p ≤ ``alpha`` can be reached: 19 for 0.05."""
     return round(1 / alpha) - 1
+
+
+def exceedances_to_stop(most: int, alpha: float = ALPHA) -> int:
+    """Return how many of at most ``most`` draws must reach the observation before the sequence stops: 10 of 200.
+
+    With so many, p ≤ ``alpha`` is out of reach here and would be with all draws, so that stopping changes no decision
+    at ``alpha``.
+    """
+    # All draws reject with g exceedances if g + 1 ≤ alpha (most + 1); 1e-9 mends the rounding of the product.
+    return max(LEAST_EXCEEDANCES, math.floor(alpha * (most + 1) + 1e-9))
+
+
+def is_rank_open(observed: float, null: "Num[np.ndarray, 'draw']", most: int, alpha: float = ALPHA) -> bool:
+    """Return whether more draws are needed, after those of ``null`` and up to ``most``, to know the place of
+    ``observed``."""
+    exceedances = permutation_rank(observed, null) - 1
+    return len(null) < most and exceedances < exceedances_to_stop(most, alpha)

@@ -24,6 +24,7 @@ class OperatorEffect:
     control_effects: of random sets of the same layer profile; importance_effects: of sets of like importance in the
         base model. p_value, importance_p_value: one-sided against each, the real set counted in; NaN without sets.
     rank, importance_rank: place of the real set among itself and each kind, 1 the strongest; ties count against it.
+    controls_available, importance_available: sets of each kind there are. Fewer were run if the rank was settled.
     excess: effect − mean control effect, paired by text.
     supported: it hurts (interval above 0), and more than the layer-matched sets do (p ≤ 0.05, excess above 0).
     """
@@ -38,6 +39,8 @@ class OperatorEffect:
     rank: int
     importance_p_value: float
     importance_rank: int
+    controls_available: int
+    importance_available: int
     supported: bool
 
 
@@ -104,7 +107,7 @@ class Evidence(JsonResult):
 
     kind: ClassVar[str] = "evidence"
     file: ClassVar[str] = "evidence.json"
-    schema: ClassVar[int] = 2
+    schema: ClassVar[int] = 3
 
     task: str
     heads: HeadSet
@@ -126,9 +129,12 @@ class Evidence(JsonResult):
 
     @classmethod
     def from_dict(cls, data: Json, origin: str = "") -> "Evidence":
-        """See ``JsonResult``; version 1 had no ranks, which are read off its p-values, rank / (1 + sets)."""
+        """See ``JsonResult``. Version 1 had no ranks, which are read off its p-values, rank / (1 + sets); up to version
+        2 all sets there were had been run."""
         if data.get("schema_version") == 1:
             data = data | {"operators": [operator | _old_ranks(operator) for operator in data["operators"]]}
+        if data.get("schema_version") in (1, 2):
+            data = data | {"operators": [operator | _all_sets(operator) for operator in data["operators"]]}
         return super().from_dict(data, origin)
 
 
@@ -137,4 +143,11 @@ def _old_ranks(operator: Json) -> dict[str, int]:
     return {
         f"{prefix}rank": round((operator[f"{prefix}p_value"] or 1.0) * (1 + len(operator[effects])))
         for prefix, effects in names
+    }
+
+
+def _all_sets(operator: Json) -> dict[str, int]:
+    return {
+        "controls_available": len(operator["control_effects"]),
+        "importance_available": len(operator["importance_effects"]),
     }

@@ -17,6 +17,8 @@ class ForcedLosses(Result):
 
     nll: of every edit on every text. accuracy: share of tokens the model would have written itself.
     controls: number of sets with as many heads in every layer; matched: of sets of like importance.
+    controls_available, matched_available: sets of each kind there are; those not measured were not needed, because the
+        rank was settled (``measures.permutation``).
     problems: asked; one text is forced of each that was answered correctly.
     base_nll: of the base model, whole and without the set, on the texts it can read (``base_read``; None: all).
     doses: factors α; dose_nll: of the set scaled by each.
@@ -26,12 +28,14 @@ class ForcedLosses(Result):
     """
 
     kind: ClassVar[str] = "forced"
-    schema: ClassVar[int] = 1
+    schema: ClassVar[int] = 2
 
     nll: Float[np.ndarray, "edit text"]
     accuracy: Float[np.ndarray, "edit text"]
     controls: int
     matched: int
+    controls_available: int
+    matched_available: int
     problems: int
     doses: tuple[float, ...] = ()
     base_nll: Float[np.ndarray, "two base_text"] | None = None
@@ -60,24 +64,30 @@ class ForcedLosses(Result):
         """Write ``losses.safetensors`` and ``losses.json`` into ``folder``, which is made if absent."""
         arrays = {name: getattr(self, name) for name in ("nll", "accuracy", *_OPTIONAL)}
         present = {name: array for name, array in arrays.items() if array is not None}
-        counts = {name: getattr(self, name) for name in ("controls", "matched", "problems")}
+        counts = {name: getattr(self, name) for name in (*_COUNTS, *_AVAILABLE)}
         storage.save(folder, "losses", self.schema, present, counts | {"doses": list(self.doses)})
 
     @classmethod
     def load(cls, folder: Path | str) -> "ForcedLosses":
-        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
-        keys, names = ("controls", "matched", "problems", "doses"), ("nll", "accuracy")
-        counts, arrays = storage.load(folder, "losses", cls.schema, keys=keys, arrays=names)
+        """Read what ``save`` wrote; in version 1 all sets there were had been measured.
+
+        Raises InputError if it is absent, damaged or made by a newer schema.
+        """
+        names = ("nll", "accuracy")
+        counts, arrays = storage.load(folder, "losses", cls.schema, keys=(*_COUNTS, "doses"), arrays=names)
         optional = {name: arrays.get(name) for name in _OPTIONAL}
         return cls(
             nll=arrays["nll"],
             accuracy=arrays["accuracy"],
             controls=counts["controls"],
             matched=counts["matched"],
+            controls_available=counts.get("controls_available", counts["controls"]),
+            matched_available=counts.get("matched_available", counts["matched"]),
             problems=counts["problems"],
             doses=tuple(counts["doses"]),
             **optional,
         )
 
 
+_COUNTS, _AVAILABLE = ("controls", "matched", "problems"), ("controls_available", "matched_available")
 _OPTIONAL = ("base_nll", "base_accuracy", "base_read", "dose_nll", "direct_nll", "guard_nll")

@@ -65,7 +65,7 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     )
 
 
-EVIDENCE = Work("evidence", EvidenceConfig, compute_evidence, version=3)
+EVIDENCE = Work("evidence", EvidenceConfig, compute_evidence, version=4)
 
 
 def evidence_unit(post: Ablations, base: Ablations, sets: Unit, guarded: Ablations | None) -> Unit:
@@ -89,7 +89,9 @@ def _operator_effect(name: str, losses: ForcedLosses, seed: int) -> OperatorEffe
     # Rows: the whole model, then the set; the controls have arrays of their own.
     nll, accuracy = losses.nll, losses.accuracy
     change = accuracy[1] - accuracy[0]
-    return operator_effect(name, nll[0], nll[1], losses.control_nll, losses.matched_nll, change, seed=seed)
+    available = losses.controls_available, losses.matched_available
+    sets = losses.control_nll, losses.matched_nll
+    return operator_effect(name, nll[0], nll[1], *sets, change, available=available, seed=seed)
 
 
 def _training_effect(losses: ForcedLosses, seed: int) -> Estimate | None:

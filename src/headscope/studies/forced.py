@@ -1,12 +1,17 @@
-"""Losses of a head set and its controls under one operator, teacher-forced on the model's own correct answers."""
+"""Losses of a head set and its controls under one operator, teacher-forced on the model's own correct answers.
 
-from collections.abc import Sequence
+Controls are run in turn, twenty at a time, for as long as the set's rank among them is open (``measures.permutation``).
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
+from headscope.measures.permutation import LOOK_EVERY, is_rank_open
 from headscope.progress import Progress
 from headscope.results.forced_losses import ForcedLosses
 from headscope.results.head_sets import ControlledHeads
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
     from headscope.interventions import TeacherForcedMetrics, Text
 
 EditGrid = Float[np.ndarray, "edit layer head"]
+EditGrids = Sequence[Float[np.ndarray, "_ layer head"]]
+"""Of different lengths."""
 
 
 class ForcedConfig(Config):
@@ -57,27 +64,32 @@ def compute_forced(config: ForcedConfig, inputs: Inputs, progress: Progress) -> 
     if not texts:
         return NotRun(f"{config.post.name} gave no correct answer to force")
     matched = sets.importance_controls if config.importance_controls else ()
-    edits = _edit_grid([HeadSet(()), sets.heads, *sets.controls, *matched], sets.shape)
+    edits = _edit_grid([HeadSet(()), sets.heads], sets.shape)
     doses = _dose_grid(config.doses, sets.heads, sets.shape)
-    # One sweep for sets and doses: they share the layers below their first edit.
-    losses = _force(post, config, inputs, texts, np.concatenate([edits, doses]), progress)
-    optional = _force_base(config, inputs, texts, edits[:2], progress)
+    kinds = [_edit_grid(kind, sets.shape) for kind in (sets.controls, matched)]
+    # One sweep for sets, doses and the first controls: they share the layers below their first edit.
+    losses, drawn = _force_in_turn(
+        lambda grid: _force(post, config, inputs, texts, grid, progress), np.concatenate([edits, doses]), kinds
+    )
+    optional = _force_base(config, inputs, texts, edits, progress)
     if config.operator == "zero":
-        optional |= _force_for_zero(post, config, inputs, sets.heads, texts, edits[:2], progress)
+        optional |= _force_for_zero(post, config, inputs, sets.heads, texts, edits, progress)
     if len(doses):
         optional["dose_nll"] = losses.nll[len(edits) :]
     return ForcedLosses(
-        nll=losses.nll[: len(edits)],
-        accuracy=losses.accuracy[: len(edits)],
-        controls=len(sets.controls),
-        matched=len(matched),
+        nll=np.concatenate([losses.nll[: len(edits)], *(kind.nll for kind in drawn)]),
+        accuracy=np.concatenate([losses.accuracy[: len(edits)], *(kind.accuracy for kind in drawn)]),
+        controls=len(drawn[0].nll),
+        matched=len(drawn[1].nll),
+        controls_available=len(sets.controls),
+        matched_available=len(matched),
         problems=len(post.task.problems),
         doses=config.doses,
         **optional,
     )
 
 
-FORCED = Work("forced", ForcedConfig, compute_forced, version=2)
+FORCED = Work("forced", ForcedConfig, compute_forced, version=3)
 
 
 def forced_unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Ablations | None) -> Unit:
@@ -106,6 +118,48 @@ def forced_unit(post: Ablations, base: Ablations, sets: Unit, operator: str, gua
         inputs["guard"] = guard.whole_answers()
     labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "operator": operator}
     return FORCED.unit(config, labels | {"task": post.task.name}, inputs)
+
+
+def _force_in_turn(
+    force: "Callable[[EditGrid], TeacherForcedMetrics]", edits: EditGrid, kinds: EditGrids
+) -> "tuple[TeacherForcedMetrics, list[TeacherForcedMetrics]]":
+    """Return the metrics of ``edits``, and of as many controls of each kind as it takes to know the set's rank.
+
+    1. Force ``edits`` (the whole model, the set, its doses) and the first controls of each kind together.
+    2. While a kind's rank is open, force its next controls.
+    """
+    batches = [controls[:LOOK_EVERY] for controls in kinds]
+    first, *drawn = _force_parts(force, [edits, *batches])
+    whole, removed = first.nll[0], first.nll[1]
+    effect = float((removed - whole).mean())
+    while True:
+        for index, controls in enumerate(kinds):
+            effects = (drawn[index].nll - whole).mean(axis=1)
+            count = len(effects)
+            is_open = is_rank_open(effect, effects, len(controls))
+            batches[index] = controls[count : count + LOOK_EVERY] if is_open else controls[:0]
+        if not any(map(len, batches)):
+            return first, drawn
+        more = _force_parts(force, batches)
+        drawn = [_join(before, after) for before, after in zip(drawn, more, strict=True)]
+
+
+def _force_parts(force: "Callable[[EditGrid], TeacherForcedMetrics]", parts: EditGrids) -> "list[TeacherForcedMetrics]":
+    """Return the metrics of each part, from one sweep over all."""
+    from headscope.interventions import TeacherForcedMetrics
+
+    metrics = force(np.concatenate(parts))
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    nll, accuracy = np.split(metrics.nll, ends), np.split(metrics.accuracy, ends)
+    return [TeacherForcedMetrics(*arrays) for arrays in zip(nll, accuracy, strict=True)]
+
+
+def _join(before: "TeacherForcedMetrics", after: "TeacherForcedMetrics") -> "TeacherForcedMetrics":
+    return replace(
+        before,
+        nll=np.concatenate([before.nll, after.nll]),
+        accuracy=np.concatenate([before.accuracy, after.accuracy]),
+    )
 
 
 def _force(
@@ -168,7 +222,8 @@ def _force_for_zero(
 
 def _edit_grid(sets: Sequence[HeadSet], shape: tuple[int, int]) -> EditGrid:
     layers, width = shape
-    return np.stack([1 - heads.grid(layers, width) for heads in sets]).astype(np.float32)
+    grids = [1 - heads.grid(layers, width) for heads in sets]
+    return np.array(grids, dtype=np.float32).reshape(-1, layers, width)
 
 
 def _dose_grid(alphas: Sequence[float], heads: HeadSet, shape: tuple[int, int]) -> EditGrid:

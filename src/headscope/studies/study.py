@@ -269,8 +269,9 @@ class AblateConfig(Config):
     at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.
 
-    operators: of the evidence; a set stands when three of the four agree. controls: random sets per head set, of the
-        same layer profile, and as many of like importance. texts: correct answers forced, at most.
+    operators: of the evidence; a set stands when three of the four agree. controls: random sets per head set at most,
+        of the same layer profile, and as many of like importance; they are run twenty at a time, until ten of them do
+        as much as the set, which can then no longer stand out. texts: correct answers forced, at most.
     scales: doses α of the evidence. guard: a recall task on which nothing should happen.
     generated: operators under which answers are generated. generated_scales: factors likewise. generated_controls:
         with so many of the controls.

@@ -27,7 +27,8 @@ def evidence(results: RunResults) -> Table:
     caption = (
         "Change of the loss on the model's own correct answers when the heads are replaced, nats per token, positive "
         "if it hurts; 95 % bootstrap over texts. Δ and ranks: of the first operator, among random sets with as many "
-        "heads per layer and among sets of like importance in the base. Operators: that support the set. Post − base: "
+        "heads per layer and among sets of like importance in the base, run twenty at a time until ten of them do as "
+        "much or none are left. Operators: that support the set. Post − base: "
         "the effect in the variant minus in the base. Off-task: the effect on another task. Repaired: direct minus "
         "total effect. Doses: Page's test that the loss rises as the heads' writes are scaled down or up."
     )
@@ -46,8 +47,10 @@ def _columns(evidence: Evidence) -> Row:
     return {
         "texts": evidence.texts,
         "Δ nats": Cell(effect, {"operator": first.operator, "effect": first.effect}),
-        "rank": Cell(f"{first.rank} of {1 + len(first.control_effects)}", first.rank) if _has_rank(first) else None,
-        "rank, like importance": _importance_rank(first),
+        "rank": _rank(first.rank, len(first.control_effects), first.controls_available),
+        "rank, like importance": _rank(
+            first.importance_rank, len(first.importance_effects), first.importance_available
+        ),
         "operators": Cell(f"{evidence.agreeing} of {len(evidence.operators)}", agreeing),
         **signed,
         "doses": _doses(evidence.dose),
@@ -58,11 +61,12 @@ def _has_rank(effect: OperatorEffect) -> bool:
     return len(effect.control_effects) > 0
 
 
-def _importance_rank(effect: OperatorEffect) -> Cell | None:
-    sets = 1 + len(effect.importance_effects)
-    if sets == 1:
+def _rank(rank: int, sets: int, available: int) -> Cell | None:
+    """Return the set's rank among itself and the random sets run, and how many were left if it was settled early."""
+    if sets == 0:
         return None
-    return Cell(f"{effect.importance_rank} of {sets}", effect.importance_rank)
+    stopped = f", stopped early after {sets} of {available}" if sets < available else ""
+    return Cell(f"{rank} of {1 + sets}{stopped}", rank)
 
 
 def _doses(dose: DoseResponse | None) -> Cell | None:
@@ -88,6 +92,8 @@ def _operator_columns(evidence: Evidence, effect: OperatorEffect) -> Row:
         "texts": evidence.texts,
         **interval_columns("effect", effect.effect),
         "rank": effect.rank if _has_rank(effect) else None,
+        "random sets": len(effect.control_effects),
+        "random sets there are": effect.controls_available,
         "p": effect.p_value,
         "p like importance": effect.importance_p_value,
         "supported": "yes" if effect.supported else "no",
