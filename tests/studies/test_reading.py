@@ -119,11 +119,19 @@ def test_models_of_one_name_are_told_apart_by_their_folders() -> None:
     [
         ("discover.rule=left", "rule left needs a number of nodes"),
         ("discover.sizes=[]", "discover.sizes: it needs 1, has 0"),
+        ("discover.sizes=[0.5]", r"sizes begin at 0\.5, and a circuit is chosen among those up to 0\.2"),
+        ("discover.edges=0", "edges"),
     ],
 )
 def test_what_could_only_fail_later_is_refused_at_once(key: str, sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         read_study("lab", [key])
+
+
+def test_a_circuit_has_one_size() -> None:
+    with pytest.raises(InputError, match="fraction and edges both say how large a circuit is"):
+        read_study("lab", ["discover.edges=100", "discover.fraction=0.1"])
+    assert read_study("lab", ["discover.edges=5000"]).discover.edges == 5000
 
 
 def test_a_task_that_is_none_is_refused_with_the_names_there_are() -> None:

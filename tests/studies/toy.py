@@ -19,7 +19,7 @@ variants:
       {{preset: lab-grpo, dataset: lab-train, max_steps: 2, save_every: 1, prompts_per_step: 4, samples: 4,
        max_completion_length: 12}}
 tasks: [lab-t1, lab-k]
-discover: {{tasks: [lab-train], pairs: 8, opening_tokens: 3, nodes: 4, fraction: 0.1, resamples: 50}}
+discover: {{tasks: [lab-train], pairs: 8, opening_tokens: 3, nodes: 4, resamples: 50}}
 ablate: {{heads: [kept], tasks: [lab-t1], problems: 6, samples: 2, controls: 3}}
 eval: {{problems: 10, samples: 4, k: [1, 2, 4], temperature: 1.0, top_p: 1.0, max_new_tokens: 12}}
 """

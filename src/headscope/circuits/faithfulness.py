@@ -12,7 +12,7 @@ from headscope.circuits.batches import collate
 from headscope.circuits.budget import Budget
 from headscope.circuits.circuit_pass import circuit_logits
 from headscope.circuits.footprint import circuit_footprint
-from headscope.circuits.objective import Metric, Objective, provenance
+from headscope.circuits.objective import METRICS, Metric, Objective, provenance
 from headscope.circuits.patch_values import (
     ConstantWrites,
     Patch,
@@ -72,7 +72,7 @@ def faithfulness_curve(
     model: Subject | nn.Module,
     pairs: Pairs,
     scores: EdgeScores,
-    metric: str | Metric = "kl",
+    metric: str | Metric | None = None,
     *,
     fractions: Sequence[float] = LADDER,
     patch: str = "corrupt",
@@ -84,8 +84,13 @@ def faithfulness_curve(
 
     As ``faithfulness`` of each, but the clean, corrupt and prefix passes are shared, and circuits run side by side.
 
-    fractions: the sizes, ascending shares of the real edges.
+    metric: None for the one of the scores. fractions: the sizes, ascending shares of the real edges.
+
+    Raises InputError as ``faithfulness`` does, and if no metric is given for scores of one that has no name.
     """
+    metric = scores.settings.get("metric") if metric is None else metric
+    if metric is None or (isinstance(metric, str) and metric not in METRICS):
+        raise InputError(f"the scores' metric is {metric!r}; give the one that faithfulness is to be read in")
     circuits = [select(scores, fraction=fraction) for fraction in fractions]
     losses, settings = _measure(model, pairs, circuits, _Request(metric, patch, batch, memory), progress)
     sizes = tuple(len(circuit) for circuit in circuits)

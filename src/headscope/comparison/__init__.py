@@ -14,7 +14,7 @@ from headscope.comparison.effects import (
     importance_change,
 )
 from headscope.comparison.emergence import emergence, emergence_by_method, emergence_ladder
-from headscope.comparison.equal_faithfulness import fraction_reaching
+from headscope.comparison.equal_faithfulness import choose_circuit, fraction_reaching
 from headscope.comparison.layer_matched import matched_random_sets
 from headscope.comparison.overlap import overlap, rank_correlation
 from headscope.comparison.persistence import persistence
@@ -27,6 +27,7 @@ __all__ = [
     "Resampling",
     "ablation_verdict",
     "change_q_values",
+    "choose_circuit",
     "crossed_design",
     "doubled_heads",
     "effect",

@@ -1,12 +1,49 @@
-"""Circuits of equal faithfulness instead of equal size."""
+"""Circuits of equal faithfulness instead of equal size, and the smallest that are faithful."""
 
 import numpy as np
 
 from headscope.errors import InputError
-from headscope.results.faithfulness import FaithfulnessCurve, Weights
+from headscope.results.comparison import CircuitSize
+from headscope.results.faithfulness import FaithfulnessCurve, FaithfulnessEstimates, Weights
 
 FAITHFULNESS = 0.8
 """The faithfulness at which circuits of different models or modes are compared."""
+
+LARGEST_CIRCUIT = 0.2
+"""Share of the real edges; what needs more of them is hardly a circuit."""
+
+
+def choose_circuit(
+    base: FaithfulnessEstimates,
+    post: FaithfulnessEstimates,
+    *,
+    fraction: float | None = None,
+    faithfulness: float = FAITHFULNESS,
+) -> CircuitSize:
+    """Return the smallest measured size at which the circuits of both models are faithful, up to ``LARGEST_CIRCUIT``.
+
+    If none is, the largest of these sizes; if all measured ones are larger, the smallest of them.
+
+    Args:
+        base: of the base's circuits.
+        post: of the post-trained model's, at the same sizes.
+        fraction: a size to take whatever its faithfulness, one of the measured ones.
+        faithfulness: that both circuits should have.
+
+    Raises:
+        InputError: if ``fraction`` was not measured.
+    """
+    sizes = [size for size in base.fractions if size <= LARGEST_CIRCUIT] or list(base.fractions[:1])
+    if fraction is not None:
+        sizes = [fraction]
+    for size in sizes:
+        before, after = base.at(size), post.at(size)
+        if before is None or after is None:
+            raise InputError(f"found no circuit of fraction {size}; measured were {list(base.fractions)}")
+        choice = CircuitSize(size, before, after, faithfulness, fraction is not None)
+        if choice.faithful:
+            break
+    return choice
 
 
 def fraction_reaching(curve: FaithfulnessCurve, faithfulness: float, weights: Weights = None) -> float:

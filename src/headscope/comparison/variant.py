@@ -6,7 +6,7 @@ from headscope.comparison.coupling import coupling_series, reward_coupling
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
 from headscope.comparison.effects import change_q_values
 from headscope.comparison.persistence import persistence
-from headscope.results.comparison import Comparison, SizeCounts
+from headscope.results.comparison import CircuitSize, Comparison, SizeCounts
 from headscope.results.emergence import Emergence
 
 
@@ -16,12 +16,14 @@ def compare_checkpoints(
     paper: Sequence[Emergence],
     rewards: Sequence[tuple[int, float]] = (),
     ladder: Sequence[Emergence] = (),
+    circuit: CircuitSize | None = None,
 ) -> Comparison:
     """Return the comparison that these results add up to.
 
     series: (step, emergence) in order; paper: the same steps by the paper's method.
     rewards: (step, mean reward) of the training log; empty if it has none.
     ladder: the last checkpoint at other circuit sizes; of these the counts are kept, with their null and excess.
+    circuit: the size of the circuits of all others.
     """
     steps, values = [step for step, _ in rewards], [reward for _, reward in rewards]
     coupled = reward_against_counts(series, steps, values) if rewards else []
@@ -36,5 +38,6 @@ def compare_checkpoints(
         persistence=persistence(dynamics),
         reward=tuple(coupled),
         ladder=tuple(SizeCounts(rung.fraction, rung.counts, rung.null, rung.excess) for rung in ladder),
+        circuit=circuit,
         coupling=reward_coupling([coupling_series(coupled)]) if coupled else None,
     )

@@ -10,7 +10,7 @@ from typing import TypeVar
 from headscope.pairs import Pairs
 from headscope.results.claim import Claim, Claims
 from headscope.results.codec import Json
-from headscope.results.comparison import Comparison
+from headscope.results.comparison import CircuitSize, Comparison
 from headscope.results.crossed import Crossed
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
@@ -152,17 +152,23 @@ class RunResults:
         """Curves of the base and of each variant's last checkpoint, on each variant's pairs."""
         return self.run.results(FaithfulnessEstimates)
 
-    @property
-    def circuit_size(self) -> float:
-        """The share of edges in the circuits that head counts rest on."""
-        return float(self.study["discover"]["fraction"])
+    def circuit_size(self, variant: str) -> float | None:
+        """Return the share of edges in the circuits of a variant's head counts; None before its comparison."""
+        fractions = [comparison.final.fraction for comparison in self.comparisons if comparison.variant == variant]
+        return fractions[0] if fractions else self.study["discover"].get("fraction")
+
+    def circuit(self, variant: str) -> CircuitSize | None:
+        """Return the size of a variant's circuits and whether they are faithful; None if that was not measured."""
+        sizes = [comparison.circuit for comparison in self.comparisons if comparison.variant == variant]
+        return sizes[0] if sizes else None
 
     def circuit_faithfulness(self, variant: str, model: str, step: int) -> Estimate | None:
         """Return how faithful a model's circuit on a variant's pairs is, at the circuit size; None if not measured."""
         place = {"variant": variant, "model": model, "step": step}
+        size = self.circuit_size(variant)
         for unit in self.faithfulness:
-            if place.items() <= unit.labels.items():
-                return unit.whole.at(self.circuit_size)
+            if place.items() <= unit.labels.items() and size is not None:
+                return unit.whole.at(size)
         return None
 
     @cached_property

@@ -9,9 +9,69 @@ from jaxtyping import Float
 from headscope.results.counts import Counts
 from headscope.results.coupling import Coupling
 from headscope.results.dynamics import Dynamics, RewardCount
+from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
+from headscope.results.estimate import Estimate
+from headscope.results.numbers import format_number
 from headscope.results.persistence import Persistence
 from headscope.results.result import JsonResult
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitSize:
+    """The size of the circuits in which heads are counted, and whether they carry the behaviour.
+
+    fraction: of the real edges.
+    base, post: faithfulness of the two models' circuits of this size.
+    wanted: the faithfulness that both should have.
+    given: whether the study names the size; otherwise it is the smallest measured one at which both are faithful, or
+        the largest that may be chosen if none is.
+    """
+
+    fraction: float
+    base: Estimate
+    post: Estimate
+    wanted: float
+    given: bool
+
+    @property
+    def faithful(self) -> bool:
+        """Return whether both circuits reach the faithfulness wanted."""
+        return self.base.value >= self.wanted and self.post.value >= self.wanted
+
+    @property
+    def caveat(self) -> str:
+        """Return a sentence on circuits that are none; empty if both are faithful."""
+        if self.faithful:
+            return ""
+        base, post = format_number(self.base.value), format_number(self.post.value)
+        reached = f"{base} in the base, {post} after training; {self.wanted:g} is wanted"
+        if self.given:
+            return f"the circuit of {self.fraction:.1%} of the edges is not faithful ({reached})"
+        return f"no circuit of up to {self.fraction:.1%} of the edges is faithful ({reached})"
+
+
+@dataclass(frozen=True, slots=True)
+class Integration:
+    """How well the path integral of one model's scores was computed.
+
+    residual: how far the scores of the input's edges are from adding up to the change of the metric, relative to it.
+    nodes: of a pair on average; None for methods that integrate nothing.
+    settled: False if the adaptive rule reached its limit first.
+    """
+
+    residual: float
+    nodes: float | None
+    settled: bool = True
+
+    @classmethod
+    def of(cls, scores: EdgeScores) -> "Integration":
+        """Return that of some scores."""
+        settings = scores.settings
+        nodes = settings.get("nodes_mean", settings.get("nodes"))
+        return cls(
+            scores.residual, None if nodes is None else float(nodes), bool(settings.get("adaptive_converged", True))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +96,8 @@ class Comparison(JsonResult):
     reward: reward and counts at each step; empty if no reward was logged.
     ladder: the last checkpoint at other circuit sizes.
     coupling: whether counts follow the reward; None without rewards.
+    circuit: the size of the circuits; None if their faithfulness was not measured.
+    integration: of the base's scores and of each checkpoint's; empty in comparisons of before.
     """
 
     kind: ClassVar[str] = "comparison"
@@ -51,6 +113,8 @@ class Comparison(JsonResult):
     reward: tuple[RewardCount, ...] = ()
     ladder: tuple[SizeCounts, ...] = ()
     coupling: Coupling | None = None
+    circuit: CircuitSize | None = None
+    integration: tuple[Integration, ...] = ()
 
     @property
     def series(self) -> tuple[tuple[int, Emergence], ...]:

@@ -14,6 +14,7 @@ from headscope.heads import HeadId, top_heads
 from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
 from headscope.results import display, eap_json
 from headscope.results.graph import Graph
+from headscope.results.numbers import format_residual
 from headscope.storage import Result
 
 _ARRAYS = ("edges", "edges_abs", "pair_heads")
@@ -105,7 +106,7 @@ class EdgeScores(Result):
             if "nodes" in settings
             else ""
         )
-        completeness = "" if math.isnan(self.residual) else f"residual {self.residual:.1e}"
+        completeness = "" if math.isnan(self.residual) else f"residual {format_residual(self.residual)}"
         return display.line(
             self,
             display.source(settings),

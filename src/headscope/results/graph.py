@@ -54,6 +54,11 @@ class Graph:
         grouped = "" if self.kv_heads is None else f" ({self.kv_heads} key/value)"
         return f"{self.layers} × {self.heads} heads{grouped}{', parallel' if self.parallel else ''}"
 
+    def edge_share(self, edges: int) -> float:
+        """Return which share of the real edges so many are; 1 if there are no more."""
+        total = int(self.real.sum())
+        return min(edges, total) / total
+
     @classmethod
     def from_dict(cls, fields: Any, origin: str) -> "Graph":
         """Return the graph a file describes. Raises InputError, naming ``origin``, if its fields are not a graph's."""

@@ -13,6 +13,7 @@ class ControlledHeads(JsonResult):
 
     controls: random sets with as many heads in every layer. importance_controls: random sets of like importance in the
         base model. Fewer may exist than were asked for; both are empty if the group is.
+    caveat: a sentence on the circuit the group was found in if that is not faithful; empty if it is.
     """
 
     kind: ClassVar[str] = "headsets"
@@ -23,6 +24,7 @@ class ControlledHeads(JsonResult):
     controls: tuple[HeadSet, ...]
     importance_controls: tuple[HeadSet, ...]
     shape: tuple[int, int]
+    caveat: str = ""
 
     def head_set(self, control: int | None) -> HeadSet | None:
         """Return the heads themselves, or a layer-matched control; None if there is no such set."""

@@ -4,6 +4,9 @@ import math
 
 from headscope.results.estimate import Estimate
 
+LARGE_RESIDUAL = 0.05
+"""A residual above this says that the path integral is not settled."""
+
 UNKNOWN = "–"
 
 
@@ -54,3 +57,9 @@ def format_p(p_value: float) -> str:
     if 0 < p_value < 0.01:
         return f"{p_value:.2g}".replace("-", "−")
     return format_number(p_value, 3)
+
+
+def format_residual(residual: float) -> str:
+    """Return a residual of the path integral, marked if it is large."""
+    text = f"{residual:.1e}".replace("-", "−")
+    return f"{text} (above {LARGE_RESIDUAL:.0%})" if residual > LARGE_RESIDUAL else text

@@ -36,7 +36,7 @@ class _Variant(BaseModel):
 
 
 class _Discover(BaseModel):
-    fraction: float = 0.0
+    fraction: float | None = None
 
 
 class _Study(BaseModel):

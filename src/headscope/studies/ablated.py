@@ -4,7 +4,7 @@ a killed sweep resumes where it was.
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headscope.comparison import ablation_verdict
@@ -125,7 +125,7 @@ def compute_verdict(config: VerdictConfig, inputs: Inputs, progress: Progress) -
     sets = inputs.load("sets", ControlledHeads)
     # Fewer matched sets may exist than were asked for.
     controls = [inputs.result(f"control {number}", Samples) for number in range(config.controls)]
-    return ablation_verdict(
+    verdict = ablation_verdict(
         inputs.load("baseline", Samples).correct,
         inputs.load("ablated", Samples).correct,
         [samples.correct for samples in controls if isinstance(samples, Samples)],
@@ -134,6 +134,7 @@ def compute_verdict(config: VerdictConfig, inputs: Inputs, progress: Progress) -
         heads=sets.heads,
         seed=config.seed,
     )
+    return replace(verdict, reason=f"{verdict.reason}; {sets.caveat}") if sets.caveat else verdict
 
 
 VERDICT = Work("verdict", VerdictConfig, compute_verdict, version=3)

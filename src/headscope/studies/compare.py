@@ -9,11 +9,12 @@ from headscope.comparison.inclusion import EMERGENCE_METHODS
 from headscope.comparison.variant import compare_checkpoints
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
-from headscope.results.comparison import Comparison
+from headscope.results.comparison import Comparison, Integration
 from headscope.results.edges import EdgeScores
+from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import file_digest
-from headscope.studies.config import Config
+from headscope.studies.config import CircuitConfig, Config
 from headscope.studies.study import Study
 from headscope.training import read_log
 from headscope.training.run_record import LOG
@@ -34,37 +35,42 @@ class RewardLog(Config):
         return [(entry.step, float(entry.reward)) for entry in read_log(path) if entry.reward is not None]
 
 
-class ComparisonConfig(Config):
+class ComparisonConfig(CircuitConfig):
     """Circuits and their bootstrap (``DiscoverConfig``), the checkpoints' steps, and the reward log, if any."""
 
     variant: str
     steps: tuple[int, ...]
-    fraction: float
-    resamples: int
     sizes: tuple[float, ...]
-    seed: int
     reward_log: RewardLog | None
 
 
 def compute_comparison(config: ComparisonConfig, inputs: Inputs, progress: Progress) -> Comparison:
     """Return both methods at every checkpoint, the dynamics, the last one at every size, and rewards next to counts."""
-    resampling = Resampling(config.fraction, config.resamples, config.seed)
     checkpoints = {step: inputs.folders[f"step {step}"] for step in config.steps}
     saved = Saved(inputs.folders["base"], inputs.folders["fresh"], checkpoints)
     rewards = [] if config.reward_log is None else config.reward_log.rewards(inputs)
-    return compare(config.variant, saved, resampling, config.sizes, rewards, progress)
+    base, post = inputs.load("base curve", FaithfulnessEstimates), inputs.load("final curve", FaithfulnessEstimates)
+    circuit = config.choose(base, post, inputs.load("base", EdgeScores).graph)
+    result = compare(config.variant, saved, config.resampling(circuit.fraction), config.sizes, rewards, progress)
+    folders = [inputs.folders["base"], *checkpoints.values()]
+    integration = tuple(Integration.of(EdgeScores.load(folder)) for folder in folders)
+    return dataclasses.replace(result, circuit=circuit, integration=integration)
 
 
-COMPARISON = Work("comparison", ComparisonConfig, compute_comparison, version=5)
+COMPARISON = Work("comparison", ComparisonConfig, compute_comparison, version=6)
 
 
 @dataclasses.dataclass(frozen=True)
 class Scored:
-    """Units of one variant's scores: base on the main and the fresh pairs, and each checkpoint by step."""
+    """Units of one variant's scores: base on the main and the fresh pairs, and each checkpoint by step.
+
+    curves: faithfulness of the circuits of base and final checkpoint.
+    """
 
     base: Unit
     fresh: Unit
     checkpoints: dict[int, Unit]
+    curves: tuple[Unit, Unit]
 
 
 def comparison_unit(study: Study, variant: str, scored: Scored, log: Path | None, trained: Unit | None) -> Unit:
@@ -75,6 +81,7 @@ def comparison_unit(study: Study, variant: str, scored: Scored, log: Path | None
     settings = study.discover
     inputs = {"base": scored.base, "fresh": scored.fresh}
     inputs |= {f"step {step}": unit for step, unit in scored.checkpoints.items()}
+    inputs |= dict(zip(("base curve", "final curve"), scored.curves, strict=True))
     reward_log = None if log is None else RewardLog(digest=file_digest(log), place=str(log))
     if trained is not None:
         inputs["reward log"] = trained
@@ -82,11 +89,10 @@ def comparison_unit(study: Study, variant: str, scored: Scored, log: Path | None
     config = ComparisonConfig(
         variant=variant,
         steps=tuple(scored.checkpoints),
-        fraction=settings.fraction,
-        resamples=settings.resamples,
         sizes=settings.sizes,
-        seed=study.seed,
         reward_log=reward_log,
+        **study.bootstrap.model_dump(),
+        **study.circuit,
     )
     return COMPARISON.unit(config, {"variant": variant}, inputs)
 

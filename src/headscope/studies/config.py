@@ -10,8 +10,11 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 
-from headscope.comparison import Resampling
+from headscope.comparison import Resampling, choose_circuit
 from headscope.errors import ManyInputsError, suggestion
+from headscope.results.comparison import CircuitSize
+from headscope.results.faithfulness import FaithfulnessEstimates
+from headscope.results.graph import Graph
 from headscope.training import TRAINING_METHODS
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -26,16 +29,30 @@ class Config(BaseModel):
 
 
 class BootstrapConfig(Config):
-    """fraction: of real edges in a circuit. resamples, seed: of the pairs' bootstrap."""
+    """resamples, seed: of the pairs' bootstrap."""
 
-    fraction: float
     resamples: int
     seed: int
 
-    @property
-    def resampling(self) -> Resampling:
-        """Return it as the comparison takes it."""
-        return Resampling(self.fraction, self.resamples, self.seed)
+    def resampling(self, fraction: float) -> Resampling:
+        """Return it as the comparison takes it, with circuits of ``fraction`` of the real edges."""
+        return Resampling(fraction, self.resamples, self.seed)
+
+
+class CircuitConfig(BootstrapConfig):
+    """fraction: of real edges in a circuit, None for the smallest that is faithful. edges: their number instead.
+
+    faithfulness: that a circuit should have.
+    """
+
+    fraction: float | None
+    edges: int | None
+    faithfulness: float
+
+    def choose(self, base: FaithfulnessEstimates, post: FaithfulnessEstimates, graph: Graph) -> CircuitSize:
+        """Return the size of the circuits, from how faithful those of both models are."""
+        fraction = self.fraction if self.edges is None else graph.edge_share(self.edges)
+        return choose_circuit(base, post, fraction=fraction, faithfulness=self.faithfulness)
 
 
 def validate_config(kind: type[Model], data: Any, origin: str, faults: Sequence[str] = ()) -> Model:

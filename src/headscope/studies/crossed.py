@@ -2,6 +2,7 @@
 
 from headscope.comparison import crossed_design
 from headscope.progress import Progress
+from headscope.results.comparison import Comparison
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
 from headscope.runs import Inputs, Unit, Work
@@ -14,15 +15,16 @@ ROLES = ("base base-style", "base", "post base-style", "post")
 
 
 def compute_crossed(config: BootstrapConfig, inputs: Inputs, progress: Progress) -> Crossed:
-    """Return the crossed design: arithmetic on the scores of four cells."""
+    """Return the crossed design: arithmetic on the scores of four cells, with circuits of the comparison's size."""
+    fraction = inputs.load("comparison", Comparison).final.fraction
     cells = [inputs.load(role, EdgeScores) for role in ROLES]
-    return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), config.resampling)
+    return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), config.resampling(fraction))
 
 
-CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=4)
+CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=5)
 
 
-def crossed_unit(study: Study, variant: str, base: Cells, post: Cells) -> Unit:
-    """Return the unit of a variant's crossed design."""
-    inputs = dict(zip(ROLES, (*base, *post), strict=True))
-    return CROSSED.unit(study.bootstrap, {"variant": variant}, inputs)
+def crossed_unit(study: Study, comparison: Unit, base: Cells, post: Cells) -> Unit:
+    """Return the unit of the crossed design of a comparison's variant."""
+    inputs = dict(zip(ROLES, (*base, *post), strict=True)) | {"comparison": comparison}
+    return CROSSED.unit(study.bootstrap, dict(comparison.labels), inputs)

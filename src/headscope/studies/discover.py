@@ -52,11 +52,15 @@ SCORES = Work("scores", ScoresConfig, compute_scores, version=3)
 
 
 class FaithfulnessConfig(Config):
-    """sizes: fractions of edges at which faithfulness is measured. areas: those that CPR and CMD are taken over."""
+    """sizes: fractions of edges at which faithfulness is measured, and ``edges``, a number of them.
+
+    areas: those fractions that CPR and CMD are taken over.
+    """
 
     model: ModelSource
     metric: str
     sizes: tuple[float, ...]
+    edges: int | None
     areas: tuple[float, ...]
     seed: int
 
@@ -70,7 +74,9 @@ def compute_faithfulness(
 
     scores, pairs = inputs.load("scores", EdgeScores), inputs.load("pairs", Pairs)
     subject = load(config.model.stage(inputs))
-    curve = faithfulness_curve(subject, pairs, scores, config.metric, fractions=config.sizes, progress=progress)
+    sizes = set(config.sizes) if config.edges is None else {*config.sizes, scores.graph.edge_share(config.edges)}
+    fractions = tuple(sorted(sizes))
+    curve = faithfulness_curve(subject, pairs, scores, config.metric, fractions=fractions, progress=progress)
     curve = replace(curve, settings=curve.settings | {"model": scores.settings["model"]})
     areas = curve.take(config.areas)
 
@@ -79,7 +85,7 @@ def compute_faithfulness(
 
     estimates = FaithfulnessEstimates(
         metric=config.metric,
-        fractions=config.sizes,
+        fractions=fractions,
         edges=curve.edges,
         normalised=tuple(interval(partial(_faithfulness_at, curve, size)) for size in range(len(curve))),
         cpr=interval(areas.cpr),
@@ -105,7 +111,8 @@ def faithfulness_unit(study: Study, stage: Stage, scores: Unit) -> Unit:
         model=stage.source,
         metric=settings.metric,
         # The circuit's own size is read too, but CPR and CMD keep to the sizes that were asked for.
-        sizes=tuple(sorted({*settings.sizes, settings.fraction})),
+        sizes=tuple(sorted({*settings.sizes} | ({settings.fraction} - {None}))),
+        edges=settings.edges,
         areas=tuple(sorted(settings.sizes)),
         seed=study.seed,
     )

@@ -36,14 +36,15 @@ def compute_effects(config: EffectsConfig, inputs: Inputs, progress: Progress) -
     """Return the effects: arithmetic on saved comparisons, scores and curves."""
     grids, finals = {}, []
     for name in config.variants:
-        grids[name] = effects(list(inputs.load(f"{name} comparison", Comparison).emergence))
+        comparison = inputs.load(f"{name} comparison", Comparison)
+        grids[name] = effects(list(comparison.emergence))
         scores = inputs.load(f"{name} scores", EdgeScores)
         curve = inputs.load(f"{name} curve", FaithfulnessCurve)
-        finals.append(final_circuits(name, scores, curve, config.resampling))
+        finals.append(final_circuits(name, scores, curve, config.resampling(comparison.final.fraction)))
     return EffectMap(grids, circuit_overlaps(finals), config.faithfulness)
 
 
-EFFECTS = Work("effects", EffectsConfig, compute_effects, version=3)
+EFFECTS = Work("effects", EffectsConfig, compute_effects, version=5)
 
 
 def effects_unit(study: Study, variants: Mapping[str, FinalUnits]) -> Unit:

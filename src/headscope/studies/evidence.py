@@ -43,7 +43,7 @@ class EvidenceConfig(Config):
 
 def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress) -> Evidence:
     """Return the evidence on one group, from its losses under each operator and from generated answers."""
-    heads = inputs.load("sets", ControlledHeads).heads
+    sets = inputs.load("sets", ControlledHeads)
     losses = {name: inputs.load(f"forced {name}", ForcedLosses) for name in config.operators}
     operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
     first = losses[config.operators[0]]
@@ -51,12 +51,12 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     dose, guard_evidence, repair_evidence = _explanations(losses, config, inputs)
     return Evidence(
         task=config.task,
-        heads=heads,
+        heads=sets.heads,
         texts=first.texts,
         dropped=first.problems - first.texts,
         operators=operators,
         stands=stands,
-        reason=reason,
+        reason=f"{reason}; {sets.caveat}" if sets.caveat else reason,
         training=_training_effect(first, config.seed),
         training_pass=pass_difference(_shares(inputs, "post"), _shares(inputs, "base")),
         dose=dose,

@@ -49,6 +49,7 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
     For ``recall``, the heads with most score in the input ``recall``, scores on a recall task.
     """
     importance = head_importance(inputs.load("base", EdgeScores)).value
+    caveat = ""
     if config.group == "recall":
         scores = inputs.load("recall", EdgeScores)
         group = heads = HeadSet.of(top_heads(scores.head_importance, config.at_most))
@@ -58,6 +59,7 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
         result = comparison.final if method == "bootstrap" else comparison.paper[-1]
         group = result.heads(status)
         heads = _most_changed(group, result, config.at_most)
+        caveat = "" if comparison.circuit is None else comparison.circuit.caveat
     if not heads:
         return NotRun(f"{config.variant} has no {config.group} heads at its last checkpoint: nothing to ablate")
     # A larger group's other heads changed too: they are no controls.
@@ -68,6 +70,7 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
         controls=tuple(sample_matched_sets(heads, rest, (layers, width), config.controls, config.seed)),
         importance_controls=tuple(_sample_like_sets(heads, rest, importance, config.controls, config.seed)),
         shape=(layers, width),
+        caveat=caveat,
     )
 
 

@@ -98,7 +98,7 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
         units = circuits[variant.name]
         log = _reward_log(variant)
         comparison = comparison_unit(study, variant.name, units.scored, log, trained.get(variant.name))
-        finals[variant.name] = FinalUnits(comparison, units.last, units.curves[1])
+        finals[variant.name] = FinalUnits(comparison, units.last, units.scored.curves[1])
         yield from _variant_units(study, variant.name, units, comparison)
     if finals:
         yield effects_unit(study, finals)
@@ -107,13 +107,12 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
 
 @dataclass(frozen=True)
 class _Circuits:
-    """Units of one variant's circuits. curves: faithfulness of base and final."""
+    """Units of one variant's circuits."""
 
     base: Stage
     final: Stage
     pairs: dict[str, Unit]
     scored: Scored
-    curves: tuple[Unit, Unit]
 
     @property
     def last(self) -> Unit:
@@ -126,32 +125,30 @@ def _circuits(study: Study, variant: str, base: Stage, stages: list[Stage]) -> _
     # Checkpoint 0 of a training run is the base itself, which is scored as such.
     later = [stage for stage in stages if stage.step > 0] or stages[-1:]
     main, fresh = pairs["main"], pairs["fresh"]
-    scored = Scored(
-        scores_unit(study, base, variant, main),
-        scores_unit(study, base, variant, fresh),
-        {stage.step: scores_unit(study, stage, variant, main) for stage in later},
-    )
-    last = scored.checkpoints[later[-1].step]
-    curves = faithfulness_unit(study, base, scored.base), faithfulness_unit(study, later[-1], last)
-    return _Circuits(base, later[-1], pairs, scored, curves)
+    before = scores_unit(study, base, variant, main)
+    checkpoints = {stage.step: scores_unit(study, stage, variant, main) for stage in later}
+    last = checkpoints[later[-1].step]
+    curves = faithfulness_unit(study, base, before), faithfulness_unit(study, later[-1], last)
+    scored = Scored(before, scores_unit(study, base, variant, fresh), checkpoints, curves)
+    return _Circuits(base, later[-1], pairs, scored)
 
 
 def _variant_units(study: Study, variant: str, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:
     scored = circuits.scored
-    yield from (scored.base, scored.fresh, *scored.checkpoints.values(), *circuits.curves)
+    yield from (scored.base, scored.fresh, *scored.checkpoints.values(), *scored.curves)
     yield comparison
     if study.discover.crossed:
-        yield from _crossed_units(study, variant, circuits)
+        yield from _crossed_units(study, variant, circuits, comparison)
     for ref in study.ablate_tasks:
         yield from Sweep(study, circuits.final, comparison, ref).units()
 
 
-def _crossed_units(study: Study, variant: str, circuits: _Circuits) -> Iterator[Unit]:
+def _crossed_units(study: Study, variant: str, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:
     exchanged = exchanged_unit(circuits.pairs["main"])
     base = scores_unit(study, circuits.base, variant, exchanged)
     post = scores_unit(study, circuits.final, variant, exchanged)
     yield from (base, post)
-    yield crossed_unit(study, variant, (base, circuits.scored.base), (post, circuits.last))
+    yield crossed_unit(study, comparison, (base, circuits.scored.base), (post, circuits.last))
 
 
 def _thinking_units(
@@ -160,7 +157,7 @@ def _thinking_units(
     for on, off in think_pairs([units.final for units in circuits.values()]):
         modes = []
         for name in (on.variant, off.variant):
-            modes.append(Mode(name, circuits[name].last, circuits[name].curves[1], answers[name]))
+            modes.append(Mode(name, circuits[name].last, circuits[name].scored.curves[1], answers[name]))
         # Think-off on other pairs: what differs between the two scorings of one mode is the null.
         again = scores_unit(study, off, off.variant, circuits[off.variant].pairs["fresh"])
         yield again

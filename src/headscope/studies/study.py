@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, model_validator
 
+from headscope.comparison.equal_faithfulness import FAITHFULNESS, LARGEST_CIRCUIT
 from headscope.evaluation import Chat, TaskFile
 from headscope.measures.quadrature import Rule
 from headscope.operator_names import OPERATORS, Operator
@@ -194,7 +195,10 @@ class DiscoverConfig(Config):
     method: of attribution. kv: a key and value input per query head, or one per key/value head (``group``).
     nodes: of the path integral; ``adaptive`` gives each pair the 9 to 128 its own path needs, by a rule of its own,
         because on trained models eight do not suffice (docs/log.md). rule: of a number of nodes.
-    fraction: of real edges in a circuit. sizes: fractions at which faithfulness is read.
+    sizes: fractions of the real edges at which a circuit's faithfulness is read.
+    faithfulness: heads are counted in the smallest circuit of ``sizes`` that reaches it in base and final checkpoint,
+        of those up to 20 %; if none does, in the largest of them, and tables and verdicts say so.
+    fraction: of real edges in a circuit, whatever its faithfulness. edges: their number instead, as in the paper.
     crossed: score base and final checkpoint also with the base's opening as the clean text, to part what training
         changed from what the prompt does: two scorings more per variant.
     resamples: bootstrap resamples of the problems, each with all its pairs.
@@ -211,7 +215,9 @@ class DiscoverConfig(Config):
     method: Literal["eap", "eap-ig"] = "eap-ig"
     rule: Rule = "gauss"
     nodes: Annotated[int, Field(ge=1)] | Literal["adaptive"] = "adaptive"
-    fraction: Fraction = 0.01
+    fraction: Fraction | None = None
+    edges: Annotated[int, Field(ge=1)] | None = None
+    faithfulness: Fraction = FAITHFULNESS
     sizes: Annotated[tuple[Fraction, ...], Field(min_length=1)] = LADDER
     resamples: int = Field(default=200, ge=20)
     crossed: bool = False
@@ -220,6 +226,17 @@ class DiscoverConfig(Config):
     def _rule_of_a_number(self) -> "DiscoverConfig":
         if self.method == "eap-ig" and self.nodes == "adaptive" and self.rule != "gauss":
             raise ValueError(f"rule {self.rule} needs a number of nodes; adaptive nodes have a rule of their own")
+        return self
+
+    @model_validator(mode="after")
+    def _one_circuit_size(self) -> "DiscoverConfig":
+        if self.fraction is not None and self.edges is not None:
+            raise ValueError("fraction and edges both say how large a circuit is; leave one of them out")
+        if self.fraction is None and self.edges is None and min(self.sizes) > LARGEST_CIRCUIT:
+            raise ValueError(
+                f"sizes begin at {min(self.sizes):g}, and a circuit is chosen among those up to {LARGEST_CIRCUIT:g}; "
+                "add a smaller one, or give fraction"
+            )
         return self
 
     @model_validator(mode="after")
@@ -390,8 +407,13 @@ class Study(Config):
 
     @property
     def bootstrap(self) -> BootstrapConfig:
-        """Return the circuit size, and how pairs are resampled."""
-        return BootstrapConfig(fraction=self.discover.fraction, resamples=self.discover.resamples, seed=self.seed)
+        """Return how pairs are resampled."""
+        return BootstrapConfig(resamples=self.discover.resamples, seed=self.seed)
+
+    @property
+    def circuit(self) -> dict[str, Any]:
+        """Return what says how large a circuit is, as fields of a ``CircuitConfig``."""
+        return self.discover.model_dump(include={"fraction", "edges", "faithfulness"})
 
     @property
     def discover_tasks(self) -> tuple[TaskRef, ...]:

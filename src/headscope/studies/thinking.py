@@ -5,14 +5,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from headscope.comparison import reasoning_leak, think_on_off
-from headscope.comparison.equal_faithfulness import FAITHFULNESS
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
-from headscope.results.faithfulness import FaithfulnessCurve
+from headscope.results.faithfulness import FaithfulnessCurve, FaithfulnessEstimates
 from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
 from headscope.runs import Inputs, Unit, Work
-from headscope.studies.config import BootstrapConfig
+from headscope.studies.config import CircuitConfig
 from headscope.studies.stages import Stage
 from headscope.studies.study import Study
 
@@ -27,22 +26,27 @@ class Mode:
     samples: Mapping[str, Unit]
 
 
-class ThinkingConfig(BootstrapConfig):
-    """tasks: both modes answered. faithfulness: of the circuits whose sizes are compared."""
+class ThinkingConfig(CircuitConfig):
+    """tasks: both modes answered."""
 
     tasks: tuple[str, ...]
-    faithfulness: float
 
 
 def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress) -> Thinking:
     """Return think-on against think-off: arithmetic on saved scores, curves and answers."""
+    on_scores, off_scores = inputs.load("on scores", EdgeScores), inputs.load("off scores", EdgeScores)
+    on_curve, off_curve = (
+        inputs.load("on curve", FaithfulnessEstimates),
+        inputs.load("off curve", FaithfulnessEstimates),
+    )
+    circuit = config.choose(off_curve, on_curve, off_scores.graph)
     thinking = think_on_off(
-        inputs.load("on scores", EdgeScores),
-        inputs.load("off scores", EdgeScores),
+        on_scores,
+        off_scores,
         inputs.load("on curve", FaithfulnessCurve),
         inputs.load("off curve", FaithfulnessCurve),
         off_again=inputs.load("off again", EdgeScores),
-        resampling=config.resampling,
+        resampling=config.resampling(circuit.fraction),
         faithfulness=config.faithfulness,
     )
     leak = {}
@@ -52,7 +56,7 @@ def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress)
     return dataclasses.replace(thinking, leak=leak)
 
 
-THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=3)
+THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=4)
 
 
 def think_pairs(finals: Sequence[Stage]) -> Iterator[tuple[Stage, Stage]]:
@@ -81,6 +85,5 @@ def thinking_unit(study: Study, on: Mode, off: Mode, off_again: Unit) -> Unit:
     for name, mode in (("on", on), ("off", off)):
         inputs |= {f"{name} scores": mode.scores, f"{name} curve": mode.curve}
         inputs |= {f"{name} {task}": samples for task, samples in mode.samples.items()}
-    bootstrap = study.bootstrap.model_dump()
-    config = ThinkingConfig(tasks=tuple(on.samples), faithfulness=FAITHFULNESS, **bootstrap)
+    config = ThinkingConfig(tasks=tuple(on.samples), **study.bootstrap.model_dump(), **study.circuit)
     return THINKING.unit(config, {"variant": off.variant, "think_on": on.variant}, inputs)

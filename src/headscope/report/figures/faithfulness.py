@@ -1,6 +1,6 @@
 """Faithfulness against circuit size: what the circuits behind the head counts carry on their own."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import error_bars, new_plot, plot_label
@@ -12,8 +12,12 @@ from headscope.runs.records import Finished
 Curves = Sequence[Finished[FaithfulnessEstimates]]
 
 
-def faithfulness(curves: Curves, variants: tuple[str, ...], circuit_size: float) -> Figure:
-    """Draw one panel per variant's pairs, a line per model. circuit_size: the share of edges head counts rest on."""
+def faithfulness(curves: Curves, variants: tuple[str, ...], circuit_sizes: Mapping[str, float]) -> Figure:
+    """Draw one panel per variant's pairs, a line per model.
+
+    circuit_sizes: by variant, the share of edges in the circuits that its head counts rest on.
+    """
+    sizes = ", ".join(f"{size:.1%} ({variant})" for variant, size in circuit_sizes.items())
     pair_sets: dict[str, list[Finished[FaithfulnessEstimates]]] = {}
     for unit in curves:
         pair_sets.setdefault(unit.labels["variant"], []).append(unit)
@@ -22,8 +26,8 @@ def faithfulness(curves: Curves, variants: tuple[str, ...], circuit_size: float)
         question="How much of the behaviour do the circuits carry alone?",
         reading="Each circuit is run with every other edge corrupted. 1: the metric of the whole model; 0: that of the "
         "corrupt text. Bars are 95 % intervals over problems.",
-        basis=f"{curves[0].whole.metric} at the evaluated positions. The head counts rest on circuits of "
-        f"{circuit_size:.1%} of the edges.",
+        basis=f"{curves[0].whole.metric} at the evaluated positions."
+        + (f" The head counts rest on circuits of so many of the edges: {sizes}." if sizes else ""),
         panels=tuple(_panel(variant, units, variants) for variant, units in pair_sets.items()),
         table=faithfulness_data(curves),
     )

@@ -6,8 +6,10 @@ from headscope.report.figures.effect_map import effect_map
 from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.faithfulness import faithfulness
 from headscope.report.run_results import RunResults
+from headscope.report.tables.circuits import integrations
 from headscope.report.tables.crossed import crossed
 from headscope.report.tables.head_methods import circuit_sizes, edges, layers, methods, named_heads
+from headscope.report.tables.heads import unfaithful_circuits
 from headscope.report.tables.overlaps import overlaps
 from headscope.report.tables.think_modes import think_modes
 from headscope.results.table import Table
@@ -17,16 +19,20 @@ def emergence(results: RunResults) -> Page:
     """Build the page from comparisons, effects, faithfulness, crossed designs and think modes."""
     blocks: list[Block] = []
     if results.comparisons:
+        if sentences := unfaithful_circuits(results).strip():
+            blocks.append(Notice(sentences))
         blocks.append(emergence_map(results.comparisons))
         if results.effects is not None:
             blocks.append(effect_map(results.effects))
             blocks += _with_rows(overlaps(results))
         for make in (methods, named_heads, circuit_sizes, edges, layers):
             blocks += _with_rows(make(results.comparisons))
+        blocks += _with_rows(integrations(results))
     else:
         blocks.append(Notice("No comparison is done yet."))
     if results.faithfulness:
-        blocks.append(faithfulness(results.faithfulness, results.variants, results.circuit_size))
+        sizes = {comparison.variant: comparison.final.fraction for comparison in results.comparisons}
+        blocks.append(faithfulness(results.faithfulness, results.variants, sizes))
     if results.crossed:
         blocks.append(crossed_effects(results.crossed))
     blocks += _with_rows(crossed(results), think_modes(results))

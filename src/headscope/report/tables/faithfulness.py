@@ -12,10 +12,13 @@ from headscope.runs.records import Finished
 def faithfulness_cell(results: RunResults, variant: str, model: str, step: int) -> Cell | None:
     """Return the faithfulness of a model's circuit at the size head counts rest on; None if it was not measured."""
     estimate = results.circuit_faithfulness(variant, model, step)
-    if estimate is None:
+    fraction = results.circuit_size(variant)
+    if estimate is None or fraction is None:
         return None
-    fraction = results.circuit_size
     text = f"{format_estimate(estimate)} at {fraction:.1%} of edges"
+    circuit = results.circuit(variant)
+    if circuit is not None and estimate.value < circuit.wanted:
+        text += ", not faithful"
     return Cell(text, {"fraction": fraction, "faithfulness": estimate})
 
 

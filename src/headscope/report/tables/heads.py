@@ -29,9 +29,20 @@ def heads(results: RunResults) -> Table:
         rows.append(_count_columns(variant, step, comparison.final) | faithfulness)
     caption = (
         f"Heads at each variant's last checkpoint. {_CAPTION} Faithfulness: what the circuit carries alone, 1 for the "
-        "whole model."
+        f"whole model.{unfaithful_circuits(results)}"
     )
     return Table("heads", tuple(rows), caption)
+
+
+def unfaithful_circuits(results: RunResults) -> str:
+    """Return a sentence on every variant whose circuits do not carry the behaviour; empty if all do."""
+    sentences = ""
+    for comparison in results.comparisons:
+        if comparison.circuit is not None and comparison.circuit.caveat:
+            sentences += (
+                f" {comparison.variant}: {comparison.circuit.caveat}, so its counts are of edges that are no circuit."
+            )
+    return sentences
 
 
 def checkpoints(results: RunResults) -> Table:
