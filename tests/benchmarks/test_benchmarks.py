@@ -141,6 +141,10 @@ OTHERS = {
     "interventions.py": (["--problems", "2", "--controls", "3", "--threads", "1"], r"verdict: .* of 4 operators"),
     "sampling.py": (["--problems", "4", "--samples", "2", "--threads", "1"], r"thinking: .* correct"),
     "coverage.py": (["--problems", "8", "--trials", "4"], r"interval of \| problems"),
+    "problems.py": (
+        ["lab-s", "--questions", "12", "--trials", "2"],
+        r"of the variance between problems \| problems \|",
+    ),
 }
 
 

@@ -91,9 +91,9 @@ class ProblemGroups:
         if len(self) == len(self.numbers):  # in the order of first appearance, so each pair is in its place
             return values
         means = np.empty((len(self), *values.shape[1:]), dtype=values.dtype)
-        for problem, mean in enumerate(means):
+        for problem in range(len(self)):
             # In float64, so that equal pairs have their own value for a mean, to the last bit.
-            mean[...] = values[self.numbers == problem].mean(axis=0, dtype=np.float64)
+            means[problem] = values[self.numbers == problem].mean(axis=0, dtype=np.float64)
         return means
 
     def average(self, means: "Float[np.ndarray, 'problem *cell']") -> "Float[np.ndarray, '*cell']":

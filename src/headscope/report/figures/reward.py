@@ -25,7 +25,7 @@ def reward(logs: Mapping[str, Log], comparisons: Sequence[Comparison]) -> Figure
         "(the loss, if training has no reward). Below: new and lost heads at each checkpoint, with the counts the base "
         "against itself would show. Two curves that rise together are no evidence of a link: nearly everything drifts "
         "during training.",
-        basis="Reward: mean over one step's completions, from the training log. Heads: counts with pair-bootstrap "
+        basis="Reward: mean over one step's completions, from the training log. Heads: counts with bootstrap "
         "intervals.",
         panels=tuple(panels),
         table=reward_data(logs, by_variant),

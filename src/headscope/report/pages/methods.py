@@ -12,12 +12,14 @@ _DEFINITIONS = Prose(
         "with integrated gradients, EAP-IG).",
         "Circuit: the top fraction of edges by mean |score| over pairs, pruned until every head in it reads from and "
         "writes to the circuit.",
-        "Core head: in the pruned circuit in at least 90 % of bootstrap resamples of the pairs; contingent: in 10 to "
-        "90 %.",
+        "Core head: in the pruned circuit in at least 90 % of bootstrap resamples of the problems, each drawn with "
+        "all its pairs; contingent: in 10 to 90 %. Where several pairs come from one problem, problems are what is "
+        "resampled, halved and counted.",
         "Kept: core in base and variant. New (emergent): core in the variant and not even contingent in the base. "
         "Lost: the reverse.",
-        "Null: the same counts for the base model against itself, the mean over random halves of all its pairs. Above "
-        "null: observed minus null, with an interval; p: the share of the halves with at least as many new heads.",
+        "Null: the same counts for the base model against itself, the mean over random halves of all its problems. "
+        "Above null: observed minus null, with an interval; p: the share of the halves with at least as many new "
+        "heads.",
         "pass@k: the chance that k answers to a problem hold a correct one, unbiased estimate (Chen et al. 2021), "
         "averaged over problems.",
         "Ablation verdict: supported if the effect on pass@1 and its excess over matched random head sets both exclude "
@@ -29,7 +31,7 @@ _LIMITS = Prose(
     "Limits",
     (
         "Head sets come from pairs of prompts: another choice of pairs, openings or positions can give other heads. "
-        "Intervals cover the draw of pairs or problems, not the draw of training seeds.",
+        "Intervals cover the draw of problems, not the draw of training seeds.",
         "Attribution is a linear estimate along a path. It finds heads; the ablation is what shows that they matter.",
         "Changes of heads are corrected over heads and checkpoints (q, Benjamini-Hochberg), claims C6 and C7 over "
         "tasks and scales (Holm). All other intervals stand side by side uncorrected: read one alone with care.",

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from headscope.report.run_results import RunResults, label_columns
 from headscope.results.codec import Json
 from headscope.results.numbers import UNKNOWN
-from headscope.results.table import Cell, Row, Table
+from headscope.results.table import Cell, Row, Table, pairs_cell
 
 
 def settings(results: RunResults) -> Table:
@@ -27,7 +27,11 @@ def pairs(results: RunResults) -> Table:
         dropped = unit.whole.dropped
         reasons = ", ".join(f"{count} × {reason}" for reason, count in dropped.items()) or "none"
         place = label_columns(unit, "variant", "pairs")
-        row: Row = {"variant": place["variant"], "set": place["pairs"], "pairs": len(unit.whole)}
+        row: Row = {
+            "variant": place["variant"],
+            "set": place["pairs"],
+            "pairs": pairs_cell(unit.whole.problem_groups.size),
+        }
         rows.append(row | {"dropped": Cell(reasons, dropped)})
     return Table("pairs", tuple(rows), "Pairs used, and candidates dropped with the reason.")
 
