@@ -20,8 +20,11 @@ class Bar(Protocol):
 class Progress(Protocol):
     """The receiver of long work's reports."""
 
-    def bar(self, label: str, total: int) -> AbstractContextManager[Bar]:
-        """Return a bar of ``total`` steps, open while the ``with`` block runs."""
+    def bar(self, label: str, total: int, start: int = 0) -> AbstractContextManager[Bar]:
+        """Return a bar of ``total`` steps, open while the ``with`` block runs.
+
+        start: steps made before, by a call that was interrupted; they tell nothing of how long a step takes.
+        """
 
 
 class _SilentBar:
@@ -31,7 +34,7 @@ class _SilentBar:
 
 class _Silent:
     @contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Bar]:
+    def bar(self, label: str, total: int, start: int = 0) -> Iterator[Bar]:
         yield _SilentBar()
 
 

@@ -22,6 +22,12 @@ from headscope.errors import InputError
 R = TypeVar("R")
 
 
+def user_cache() -> Path:
+    """Return the folder for what is kept between runs: ``HEADSCOPE_CACHE``, or headscope's in the user's cache."""
+    root = os.environ.get("HEADSCOPE_CACHE")
+    return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headscope"
+
+
 class Result:
     """A kind of result, which owns its files.
 

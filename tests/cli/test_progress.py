@@ -41,3 +41,22 @@ def test_bars_nest_and_leave_nothing_behind() -> None:
         inner.advance(3, "x")
         outer.advance()
     assert bars._bars.tasks == []
+
+
+def test_steps_of_an_interrupted_call_count_and_tell_nothing_of_the_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 11.0, 22.0, 30.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.PlainProgress().bar("grpo", 10, 6) as bar:
+        bar.advance(0, "resumed at step 6")
+        bar.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == ["grpo: 6/10  resumed at step 6", "grpo: 7/10, about 66 s left", "grpo: 7/10 in 30 s"]
+
+
+def test_a_bar_begins_where_an_interrupted_call_ended() -> None:
+    bars = progress.RichProgress(Console(record=True, force_terminal=True, width=80))
+    with bars.bar("grpo", 10, 6) as bar:
+        bar.advance()
+        assert bars._bars.tasks[0].completed == 7

@@ -59,8 +59,8 @@ class Recorder:
         self.notes: list[str] = []
 
     @contextmanager
-    def bar(self, label: str, total: int) -> Iterator["Recorder"]:
-        self.total = total
+    def bar(self, label: str, total: int, start: int = 0) -> Iterator["Recorder"]:
+        self.total, self.done = total, start
         yield self
 
     def advance(self, steps: int = 1, note: str = "") -> None:

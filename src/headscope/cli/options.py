@@ -1,6 +1,7 @@
 """Arguments and options that several commands share."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -64,6 +65,16 @@ def choose_study(
     if base and study != "lab":
         raise InputError(f"found both study {study} and --base {base}; give one of them")
     return adhoc_study(base, posts or [], tasks or [], settings or []) if base else read_study(study, settings or [])
+
+
+def parse_duration(text: str) -> float:
+    """Return the seconds of ``90s``, ``45m``, ``1.5h`` or ``2d``. Raises InputError for anything else."""
+    from headscope.errors import InputError
+
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) *(s|m|min|h|d)", text.strip())
+    if match is None or not float(match[1]):
+        raise InputError(f"budget {text!r} is no length of time; give a number with s, m, h or d, as 90m or 2h")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}[match[2]]
 
 
 def print_json(value: "dict[str, JsonValue]") -> None:

@@ -1,8 +1,8 @@
-"""``plan``: what a study would do, before anything is loaded."""
+"""``plan``: what a study would do, before anything is loaded, and what it would cost, once that has been measured."""
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,12 +16,23 @@ from headscope.cli.options import (
     Tasks,
     choose_study,
     print_json,
+    print_tables,
     run_folder,
+    tables_json,
 )
 from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
     from headscope.runs import RunDirectory, Unit
+    from headscope.studies.cost import Budget, Rates, StudyCost
+    from headscope.studies.study import Study
+
+Cost = Annotated[
+    bool,
+    typer.Option(
+        "--cost", help="Load the models and run small units of every kind once, to say what the rest will cost."
+    ),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,10 +47,12 @@ def plan_command(
     base: Base = None,
     post: Posts = None,
     task: Tasks = None,
+    cost: Cost = False,
     json: Json = False,
 ) -> int:
-    """Print the units a study asks for, and which of them are done."""
+    """Print the units a study asks for, which of them are done, and what the others cost if that has been measured."""
     from headscope.runs import RunDirectory
+    from headscope.studies.cost import cost_table
     from headscope.studies.evaluate import detectable_differences
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts
@@ -49,15 +62,20 @@ def plan_command(
     run.check_lock()
     units, noise = plan(chosen, run), detectable_differences(chosen)
     warnings = find_small_counts(chosen)
+    costs = study_cost(chosen, units, run, measure=cost)
+    tables = [] if costs is None else [cost_table(costs)]
     if json:
         rows = [
             {"kind": unit.kind, "digest": unit.digest, "labels": unit.labels, "done": run.is_done(unit)}
             for unit in units
         ]
         header = {"study": chosen.name, "run": str(run.path)}
-        print_json({**header, "units": rows, "detectable": noise, "warnings": warnings})
+        print_json({**header, "units": rows, "detectable": noise, "warnings": warnings} | tables_json(tables))
     else:
         print_plan(units, run)
+        print_tables(tables)
+        if costs is None:
+            say("plan --cost measures what this takes in time, memory and disk")
         cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
         for warning in warnings:
             say(f"warning: {warning}")
@@ -74,3 +92,30 @@ def print_plan(units: "Sequence[Unit]", run: "RunDirectory") -> None:
     for kind, count in planned.items():
         parts.append(f"{count} {kind}" + (f" ({finished[kind]} done)" if finished[kind] else ""))
     say(f"plan: {len(units)} units: {', '.join(parts)}")
+
+
+def study_cost(study: "Study", units: "Sequence[Unit]", run: "RunDirectory", *, measure: bool) -> "StudyCost | None":
+    """Return what is not done of a plan costs, by rates measured before or, if ``measure``, now; None without."""
+    from headscope.studies.cost import estimate
+
+    rates = _study_rates(study, measure=measure)
+    return None if rates is None else estimate(units, run, rates)
+
+
+def make_budget(study: "Study", run: "RunDirectory", goal: str, seconds: float) -> "Budget":
+    """Return the budget of a run. Raises InputError if a single unit that is not done takes longer."""
+    from headscope.studies.cost import Budget, estimate
+    from headscope.studies.plan import plan
+
+    rates = _study_rates(study, measure=True)
+    assert rates is not None
+    estimate(plan(study, run, goal), run, rates).check_budget(seconds)
+    return Budget(seconds, rates)
+
+
+def _study_rates(study: "Study", *, measure: bool) -> "Rates | None":
+    from headscope.cli.progress import for_terminal
+    from headscope.studies.pilot import cached_rates, measure_rates
+
+    rates = cached_rates(study)
+    return measure_rates(study, for_terminal()) if rates is None and measure else rates

@@ -17,9 +17,9 @@ QUIET_BELOW = 2.0  # what ends sooner is not worth a line
 
 
 class _RichBar:
-    def __init__(self, bars: RichBars, label: str, total: int) -> None:
+    def __init__(self, bars: RichBars, label: str, total: int, start: int) -> None:
         self._bars = bars
-        self._task = bars.add_task(plain_line(label), total=total, note="")
+        self._task = bars.add_task(plain_line(label), total=total, completed=start, note="")
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._bars.update(self._task, advance=steps, note=plain_line(note))
@@ -44,12 +44,12 @@ class RichProgress:
         self._open = 0
 
     @contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Bar]:
+    def bar(self, label: str, total: int, start: int = 0) -> Iterator[Bar]:
         """See ``headscope.progress.Progress``."""
         if self._open == 0:
             self._bars.start()
         self._open += 1
-        bar = _RichBar(self._bars, label, total)
+        bar = _RichBar(self._bars, label, total, start)
         try:
             yield bar
         finally:
@@ -60,8 +60,8 @@ class RichProgress:
 
 
 class _PlainBar:
-    def __init__(self, label: str, total: int) -> None:
-        self._label, self._total, self._steps = label, total, 0
+    def __init__(self, label: str, total: int, start: int) -> None:
+        self._label, self._total, self._before, self._steps = label, total, start, start
         self._start = self._last_line = time.monotonic()
 
     def advance(self, steps: int = 1, note: str = "") -> None:
@@ -73,9 +73,10 @@ class _PlainBar:
 
     def _eta(self, now: float) -> str:
         """Return how long the rest will take; nothing before the first step, which there is nothing to judge by."""
-        if not self._steps:
+        made = self._steps - self._before
+        if made <= 0:
             return ""
-        return f", about {(now - self._start) / self._steps * (self._total - self._steps):.0f} s left"
+        return f", about {(now - self._start) / made * (self._total - self._steps):.0f} s left"
 
     def close(self) -> None:
         elapsed = time.monotonic() - self._start
@@ -87,9 +88,9 @@ class PlainProgress:
     """A line every ten seconds and one at the end of whatever took longer than two."""
 
     @contextmanager
-    def bar(self, label: str, total: int) -> Iterator[Bar]:
+    def bar(self, label: str, total: int, start: int = 0) -> Iterator[Bar]:
         """See ``headscope.progress.Progress``."""
-        bar = _PlainBar(label, total)
+        bar = _PlainBar(label, total, start)
         try:
             yield bar
         finally:

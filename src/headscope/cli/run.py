@@ -16,6 +16,7 @@ from headscope.cli.options import (
     StudyArgument,
     Tasks,
     choose_study,
+    parse_duration,
     print_json,
     print_tables,
     run_folder,
@@ -39,6 +40,10 @@ VERBS = {
 
 Claims = Annotated[bool, typer.Option("--claims", help="Judge the claims C1-C10 on all finished results.")]
 Retry = Annotated[bool, typer.Option("--retry", help="Try units again that failed before.")]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", help="Time for this call (90m, 2h): it ends before the first unit that would pass it."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -57,10 +62,13 @@ def _command(verb: str) -> Callable[..., int]:
         task: Tasks = None,
         retry: Retry = False,
         claims: Claims = False,
+        budget: Budget = None,
         json: Json = False,
     ) -> int:
+        seconds = None if budget is None else parse_duration(budget)
         chosen = choose_study(study, settings, base, post, task)
-        return _run(verb, chosen, run_folder(chosen.name, out), retry=retry, json=json, claims=claims)
+        out_folder = run_folder(chosen.name, out)
+        return _run(verb, chosen, out_folder, retry=retry, json=json, claims=claims, seconds=seconds)
 
     return command if verb == "compare" else _without_option(command, "claims")
 
@@ -73,8 +81,8 @@ def _without_option(command: Callable[..., int], option: str) -> Callable[..., i
     return command
 
 
-def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claims: bool) -> int:
-    from headscope.cli.plan import print_plan
+def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claims: bool, seconds: float | None) -> int:
+    from headscope.cli.plan import make_budget, print_plan
     from headscope.cli.progress import for_terminal
     from headscope.report import render
     from headscope.runs import RunDirectory
@@ -93,7 +101,8 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
             say(f"damaged, done again: {address}: {problem}", error=True)
     if not json:
         print_plan(plan(study, RunDirectory(out), verb), RunDirectory(out))
-    run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry)
+    budget = None if seconds is None else make_budget(study, RunDirectory(out), verb, seconds)
+    run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, budget=budget)
     if claims or (verb == "run" and study.variants):
         from headscope.studies.claims import judge_run
 
@@ -116,7 +125,7 @@ def _tables(verb: str, run: "RunDirectory", *, claims: bool) -> "list[Table]":
 
 
 def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, object]:
-    fields = {name: getattr(outcome, name) for name in ("done", "reused", "failed", "skipped", "seconds")}
+    fields = {name: getattr(outcome, name) for name in ("done", "reused", "failed", "skipped", "seconds", "stopped")}
     return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | fields
 
 
@@ -128,6 +137,8 @@ def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, tables: "lis
     for record in run.find("train"):
         say(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
     _print_failures(outcome)
+    if outcome.stopped:
+        say(f"stopped before {outcome.stopped}, which the budget does not hold; the same command goes on")
     spent = sorted(outcome.seconds.items(), key=lambda item: -item[1])
     times = ", ".join(f"{kind} {seconds:.0f} s" for kind, seconds in spent if seconds >= 0.5) or "nothing to do"
     say(f"{outcome.done} units done, {outcome.reused} reused; peak memory {provenance.peak_memory_gib():.1f} GiB")

@@ -7,7 +7,6 @@
 """
 
 import importlib.metadata
-import os
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from headscope.errors import InputError
 from headscope.model_files import hub
-from headscope.storage import replacing_folder
+from headscope.storage import replacing_folder, user_cache
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -54,18 +53,13 @@ def dequantised_folder() -> Path:
         )
     from filelock import FileLock
 
-    folder = _cache() / f"{NAME}-q4_1-{importlib.metadata.version(PACKAGE)}-{CONVERSION}"
+    folder = user_cache() / f"{NAME}-q4_1-{importlib.metadata.version(PACKAGE)}-{CONVERSION}"
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_name(f"{folder.name}.lock")):
         if not folder.is_dir():
             with replacing_folder(folder) as partial:
                 _convert(partial)
     return folder
-
-
-def _cache() -> Path:
-    root = os.environ.get("HEADSCOPE_CACHE")
-    return Path(root) if root else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headscope"
 
 
 def _package_folder() -> Path:

@@ -63,3 +63,25 @@ def format_residual(residual: float) -> str:
     """Return a residual of the path integral, marked if it is large."""
     text = f"{residual:.1e}".replace("-", "−")
     return f"{text} (above {LARGE_RESIDUAL:.0%})" if residual > LARGE_RESIDUAL else text
+
+
+def format_duration(seconds: float) -> str:
+    """Return seconds as a reader says them, with two digits: ``45 s``, ``3.2 min``, ``16 h``, ``4.5 days``."""
+    for length, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
+        if seconds >= 1.5 * length:
+            return f"{_two_digits(seconds / length)} {name}"
+    return f"{_two_digits(seconds)} s"
+
+
+def format_bytes(count: float) -> str:
+    """Return bytes with two digits: ``340 MiB``, ``1.2 GiB``."""
+    for size, name in ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB")):
+        if count >= size:
+            return f"{_two_digits(count / size)} {name}"
+    return f"{math.ceil(count / 1024)} KiB"
+
+
+def _two_digits(value: float) -> str:
+    if value >= 100:
+        return f"{float(f'{value:.2g}'):.0f}"
+    return f"{value:.1f}" if value < 10 else f"{value:.0f}"

@@ -2,11 +2,12 @@
 
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 
 from headscope.errors import is_disk_full
-from headscope.progress import SILENT, Progress
+from headscope.progress import SILENT, Bar, Progress
 from headscope.results.codec import Json
 from headscope.runs import provenance
 from headscope.runs.directory import RunDirectory
@@ -22,6 +23,8 @@ class Outcome:
     done, reused: numbers of units. skipped: names of units whose inputs failed.
     failed: unit name to one-line reason. bad_input: whether one of them failed by the input's fault.
     seconds: wall time by kind, of this call.
+    stopped: name of the unit that was not begun because ``may_begin`` forbade it; "" if none was.
+    counted: addresses of the units that the bar has counted.
     """
 
     done: int = 0
@@ -30,6 +33,8 @@ class Outcome:
     failed: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     bad_input: bool = False
+    stopped: str = ""
+    counted: set[str] = field(default_factory=set)
 
     @property
     def exit_code(self) -> int:
@@ -48,7 +53,9 @@ def execute(
     *,
     progress: Progress = SILENT,
     retry: bool = False,
-    just_failed: Mapping[str, str] | None = None,
+    earlier: Outcome | None = None,
+    bar: Bar | None = None,
+    may_begin: Callable[[Unit], bool] | None = None,
 ) -> Outcome:
     """Bring every unit of ``units`` (inputs before readers) to DONE, reusing finished ones.
 
@@ -60,34 +67,45 @@ def execute(
         run: the directory.
         progress: shows the number of units.
         retry: also try units again that failed before.
-        just_failed: names and reasons of units that an earlier call of the same command has tried; not tried again.
+        earlier: of a call of the same command for some of these units: what it did is added to the outcome, what
+            failed is not tried again, and no unit is counted twice.
+        bar: counts the units, one step each; None opens one.
+        may_begin: asked before a unit is done; the first that may not ends the call.
     """
-    earlier = just_failed or {}
-    outcome = Outcome()
+    outcome = Outcome() if earlier is None else earlier
+    just_failed, just_done = dict(outcome.failed), set(outcome.counted)
+    outcome.failed.clear()
+    outcome.skipped.clear()
     missing: set[str] = set()
-    with progress.bar("units", len(units)) as bar:
+    with ExitStack() as stack:
+        bar = bar or stack.enter_context(progress.bar("units", len(units)))
         for unit in units:
             failure = run.failure(unit)
             if run.is_current(unit):
-                outcome.reused += 1
+                outcome.reused += unit.address not in just_done
             elif any(needed.address in missing for needed in unit.inputs.values()):
                 missing.add(unit.address)
                 outcome.skipped.append(unit.name)
-            elif unit.name in earlier or (failure is not None and not (retry or failure.passing)):
+            elif unit.name in just_failed or (failure is not None and not (retry or failure.passing)):
                 missing.add(unit.address)
-                _repeat_failure(unit, failure, earlier, outcome)
+                _repeat_failure(unit, failure, just_failed, outcome)
             elif damaged := _damaged_input(unit, run, outcome):
                 missing |= {unit.address, damaged.address}
                 outcome.skipped.append(unit.name)
+            elif may_begin is not None and not may_begin(unit):
+                outcome.stopped = unit.name
+                break
             elif not _attempt(unit, run, outcome, progress):
                 missing.add(unit.address)
-            bar.advance(note=unit.name)
+            if unit.address not in outcome.counted:
+                bar.advance(note=unit.name)
+                outcome.counted.add(unit.address)
     return outcome
 
 
-def _repeat_failure(unit: Unit, failure: Failure | None, earlier: Mapping[str, str], outcome: Outcome) -> None:
+def _repeat_failure(unit: Unit, failure: Failure | None, just_failed: dict[str, str], outcome: Outcome) -> None:
     """Count a unit that is not tried again."""
-    reason = earlier.get(unit.name) or f"{failure and failure.reason} (failed before; --retry tries again)"
+    reason = just_failed.get(unit.name) or f"{failure and failure.reason} (failed before; --retry tries again)"
     outcome.add_failure(unit, reason, bad_input=failure is not None and failure.bad_input)
 
 
@@ -104,7 +122,7 @@ def _damaged_input(unit: Unit, run: RunDirectory, outcome: Outcome) -> Unit | No
 
 def _attempt(unit: Unit, run: RunDirectory, outcome: Outcome, progress: Progress) -> bool:
     """Do one unit; return whether it is done. Ctrl-C and the like pass through, leaving a folder that resumes."""
-    start = time.perf_counter()
+    start, processor_start = time.perf_counter(), time.process_time()
     last = run.failure(unit)
     if last is not None and last.damaged:
         shutil.rmtree(run.partial(unit), ignore_errors=True)
@@ -112,7 +130,8 @@ def _attempt(unit: Unit, run: RunDirectory, outcome: Outcome, progress: Progress
     try:
         with run.write(unit) as folder:
             unit.work.run(unit.config, run.inputs(unit, folder), progress)
-            record = _record(unit, time.perf_counter() - start) | {"input_contents": contents}
+            used = {"cpu_seconds": round(time.process_time() - processor_start, 3), "input_contents": contents}
+            record = _record(unit, time.perf_counter() - start) | used
             write_record(folder, record, unit.work.compared)
         outcome.done += 1
         return True

@@ -1,7 +1,9 @@
 """Run a study: plan, execute, record. The same call resumes; a second one at the same time is refused."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -9,13 +11,20 @@ from headscope.model_files.named_models import model_title
 from headscope.progress import SILENT, Progress
 from headscope.runs import Outcome, RunDirectory, Unit, execute
 from headscope.storage import write_text
+from headscope.studies.cost import Budget
 from headscope.studies.plan import plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
 
 
 def run_study(
-    study: Study, out: Path | str, *, goal: str = "run", progress: Progress = SILENT, retry: bool = False
+    study: Study,
+    out: Path | str,
+    *,
+    goal: str = "run",
+    progress: Progress = SILENT,
+    retry: bool = False,
+    budget: Budget | None = None,
 ) -> tuple[RunDirectory, Outcome]:
     """Bring a study to ``goal`` in the run directory ``out``.
 
@@ -23,6 +32,8 @@ def run_study(
     2. Lock the directory and write ``study.yaml`` and ``study.lock.json``.
     3. Train the variants, so that the checkpoints are known.
     4. Plan again and do the rest.
+
+    With a ``budget`` it ends before the first unit that would pass it; the same call with another budget goes on.
 
     Raises InputError if the directory is in use, was made by a newer schema, or the study's inputs cannot be used.
     """
@@ -35,14 +46,21 @@ def run_study(
         check_there(study)
     with run.exclusive():
         _record(study, run, units)
-        trained = execute(training_units(units), run, progress=progress, retry=retry)
-        units = plan(study, run, goal)
-        _record(study, run, units)
-        outcome = execute(units, run, progress=progress, retry=retry, just_failed=trained.failed)
-    outcome.done += trained.done
-    outcome.reused -= trained.done
-    for kind, seconds in trained.seconds.items():
-        outcome.seconds[kind] = outcome.seconds.get(kind, 0.0) + seconds
+        options: dict[str, Any] = {
+            "progress": progress,
+            "retry": retry,
+            "may_begin": None if budget is None else budget.holds,
+        }
+        # One bar over all units: those that wait for the trainings are in its total from the start.
+        with ExitStack() as stack:
+            bar = stack.enter_context(progress.bar("units", len(units)))
+            trained = execute(training_units(units), run, bar=bar, **options)
+            foretold, units = len(units), plan(study, run, goal)
+            _record(study, run, units)
+            if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
+                stack.close()
+                bar = stack.enter_context(progress.bar("units", len(units), len(trained.counted)))
+            outcome = execute(units, run, earlier=trained, bar=bar, **options)
     return run, outcome
 
 

@@ -85,7 +85,7 @@ def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Tr
     processes.wait()  # the first process has made the folder, and finished the training before this one
     settings, base = config.settings(), config.base.stage(inputs)
     method = TRAINING_METHODS[settings.method]
-    rows = _training_rows(settings, config.chat, config.place.data_dir)
+    rows = training_rows(settings, config.chat, config.place.data_dir)
     signal: list[Any] = []
     if isinstance(settings, TeacherData):
         trained = list_checkpoints(inputs.folders["teacher"])[-1].path if "teacher" in inputs else None
@@ -139,7 +139,7 @@ def _method_config(method: TrainingMethod, settings: Training, chat: Chat) -> Op
     return method.config.model_validate(fields)
 
 
-def _training_rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
+def training_rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
     """Return what the variant is trained on: records, or prompts with their gold answers."""
     if isinstance(settings, CompletionData):
         return sft_rows(settings, chat, data_dir)

@@ -34,12 +34,12 @@ class Reporter(TrainerCallback):  # type: ignore[misc]  # transformers is Any at
     def on_train_begin(
         self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: object
     ) -> None:
-        """Open the bar, already advanced if the run is resumed."""
+        """Open the bar, at the step the run is resumed at."""
         if state.is_world_process_zero:
-            self._opened = self._progress.bar(self._label, state.max_steps)
+            self._opened = self._progress.bar(self._label, state.max_steps, state.global_step)
             self._bar = self._opened.__enter__()
             if state.global_step:
-                self._bar.advance(state.global_step, f"resumed at step {state.global_step}")
+                self._bar.advance(0, f"resumed at step {state.global_step}")
 
     def on_step_begin(
         self, args: "TrainingArguments", state: "TrainerState", control: "TrainerControl", **kwargs: object

@@ -1,0 +1,391 @@
+"""What a study costs, before it is run: tokens, time, memory and disk of every unit that is not done.
+
+1. ``LOADS`` says for each kind of work how much of what a unit works through (``Load``), from its settings and from the
+   ``Facts`` that nobody knows without the model, such as how long its answers are.
+2. ``studies.pilot`` runs small units of every kind once and gives the ``Rates``: seconds per step, token or pair.
+3. ``estimate`` multiplies the two.
+"""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from headscope.errors import InputError
+from headscope.measures.permutation import LOOK_EVERY
+from headscope.results.codec import Json, from_json, to_json
+from headscope.results.numbers import format_bytes, format_duration
+from headscope.results.table import Cell, Row, Table, Value
+from headscope.runs import RunDirectory, Unit
+from headscope.studies.openings import OpeningsConfig
+
+GENERATED, FORWARD, BACKWARD = "generated tokens", "forward tokens", "backward tokens"
+TOKENS = (FORWARD, BACKWARD, GENERATED)
+DESCENT_STEPS, TEXTS_A_STEP, CANDIDATES = 24, 2, 3
+"""Of ``interventions.fit_constants``: steps of the descent, texts of each, constants compared at its end."""
+
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a study's models and data are like, by the names the study gives them; the base's stand in for others'.
+
+    prompt_tokens: mean per prompt, by task. answer_tokens, longest_answer: mean and largest, by ``VARIANT TASK``.
+    correct: probability that an answer is correct, likewise.
+    pair_tokens: mean length of a pair's texts. nodes: of the path integral, mean per pair.
+    batch_rows: answers generated at a time, at most. threads: batches or texts at a time.
+    steps, step_tokens: optimiser steps, and tokens per step, by variant trained here.
+    heads: of the whole model. weight_bytes: of one checkpoint. resident_bytes: held with the models loaded.
+    free_bytes: of memory, when it was measured.
+    """
+
+    prompt_tokens: dict[str, float]
+    answer_tokens: dict[str, float]
+    longest_answer: dict[str, float]
+    correct: dict[str, float]
+    pair_tokens: float
+    nodes: float
+    batch_rows: int
+    threads: int
+    steps: dict[str, int]
+    step_tokens: dict[str, float]
+    heads: int
+    weight_bytes: float
+    resident_bytes: float
+    free_bytes: float
+
+    def answer(self, table: str, variant: str, task: str) -> float:
+        """Return what ``table`` says of a variant's answers to a task: its own, the base's, or the mean of all."""
+        values: dict[str, float] = getattr(self, table)
+        for name in (variant, "base"):
+            if f"{name} {task}" in values:
+                return values[f"{name} {task}"]
+        return sum(values.values()) / max(1, len(values))
+
+    def prompt(self, task: str) -> float:
+        """Return the mean tokens of a task's prompts, or of all prompts if nobody asked it."""
+        everything = self.prompt_tokens.values()
+        return self.prompt_tokens.get(task, sum(everything) / max(1, len(everything)))
+
+    def text(self, variant: str, task: str) -> float:
+        """Return the mean tokens of a prompt with its answer."""
+        return self.prompt(task) + self.answer("answer_tokens", variant, task)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one unit works through.
+
+    drivers: amounts that time grows with, by name; those of ``TOKENS`` are shown.
+    parallel: how many threads share them. width: rows or pairs held at a time, which memory grows with.
+    size: what the unit's files grow with.
+    """
+
+    drivers: Mapping[str, Number]
+    parallel: Number = 1
+    width: Number = 1
+    size: Number = 1
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one of everything costs on this machine: per kind of work, a number per driver.
+
+    start, load: seconds until libraries are imported, and per model loaded.
+    seconds: per unit (``once``) and per driver. memory: bytes per unit of width, with ``once``. disk: bytes likewise,
+        per unit of size.
+    """
+
+    facts: Facts
+    start: float
+    load: float
+    seconds: dict[str, dict[str, float]]
+    memory: dict[str, dict[str, float]]
+    disk: dict[str, dict[str, float]]
+    measured_in: float
+
+    def as_dict(self) -> Json:
+        """Return plain JSON values."""
+        return to_json(self)
+
+    @classmethod
+    def from_dict(cls, data: Json, origin: str) -> "Rates":
+        """Return what ``as_dict`` made. Raises InputError, naming ``origin``, if it is something else."""
+        return from_json(cls, data, origin)
+
+
+@dataclass(frozen=True)
+class UnitCost:
+    """Estimate for one unit. seconds: at most; least_seconds: if its controls stop early. memory, disk: bytes."""
+
+    unit: Unit
+    seconds: float
+    least_seconds: float
+    tokens: dict[str, float]
+    memory: float
+    disk: float
+
+
+@dataclass(frozen=True)
+class StudyCost:
+    """Estimates of the units of a plan that are not done, and how many of each kind are."""
+
+    units: tuple[UnitCost, ...]
+    done: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def dearest(self) -> UnitCost | None:
+        """The unit that takes longest; None if all are done."""
+        return max(self.units, key=lambda cost: cost.seconds, default=None)
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """Seconds by the unit's address, at most."""
+        return {cost.unit.address: cost.seconds for cost in self.units}
+
+    def check_budget(self, budget: float) -> None:
+        """Raise InputError if a single unit takes longer than ``budget`` seconds."""
+        dearest = self.dearest
+        if dearest is not None and dearest.seconds > budget:
+            raise InputError(
+                f"a budget of {format_duration(budget)} does not hold {dearest.unit.name}, which takes about "
+                f"{format_duration(dearest.seconds)} by itself; give more time, or make this unit smaller"
+            )
+
+
+@dataclass
+class Budget:
+    """Seconds of wall time that a run may take; they count from the first question on."""
+
+    seconds: float
+    rates: Rates
+    ends_at: float | None = None
+
+    def holds(self, unit: Unit) -> bool:
+        """Return whether a unit would be done before the time is over."""
+        if self.ends_at is None:
+            self.ends_at = time.monotonic() + self.seconds
+        return time.monotonic() + estimate_unit(unit, self.rates).seconds <= self.ends_at
+
+
+def estimate(units: Sequence[Unit], run: RunDirectory, rates: Rates) -> StudyCost:
+    """Return the cost of what is not done of a plan."""
+    costs: list[UnitCost] = []
+    done = dict.fromkeys((unit.kind for unit in units), 0)
+    seen: set[tuple[str, int]] = set()
+    for unit in units:
+        if run.is_done(unit):
+            done[unit.kind] += 1
+            continue
+        # The first unit that reads a model loads it; the first of all also waits for the libraries.
+        new = models_of(unit) - seen
+        first = (rates.start if not costs else 0.0) + rates.load * len(new)
+        costs.append(estimate_unit(unit, rates, first))
+        seen |= new
+    return StudyCost(tuple(costs), done)
+
+
+def models_of(unit: Unit) -> set[tuple[str, int]]:
+    """Return the models a unit loads, by name and step; a training loads its base anew, which is part of it."""
+    config: Any = unit.config
+    sources = [getattr(config, role, None) for role in ("model", "base", "final", "post")]
+    return {(source.name, source.step) for source in sources if source is not None and unit.kind != "train"}
+
+
+def estimate_unit(unit: Unit, rates: Rates, first: float = 0.0) -> UnitCost:
+    """Return the cost of one unit; of a kind that nothing is known of, nothing. first: seconds before it begins."""
+    most, least = unit_load(unit, rates.facts), unit_load(unit, rates.facts, early=True)
+    memory = _linear(rates.memory.get(unit.kind, {}), {"width": most.width})
+    return UnitCost(
+        unit=unit,
+        seconds=first + load_seconds(most, rates.seconds.get(unit.kind, {})),
+        least_seconds=first + load_seconds(least, rates.seconds.get(unit.kind, {})),
+        tokens={name: float(most.drivers.get(name, 0)) for name in TOKENS},
+        # No pass takes more than half of what is free, however wide it might be (``models.memory``).
+        memory=rates.facts.resident_bytes + min(memory, rates.facts.free_bytes / 2),
+        disk=_linear(rates.disk.get(unit.kind, {}), {"size": most.size}),
+    )
+
+
+def load_seconds(load: Load, rates: Mapping[str, float]) -> float:
+    """Return how long a load takes: what is paid once, and each driver's share of the threads."""
+    return rates.get("once", 0.0) + (_linear(rates, load.drivers) - rates.get("once", 0.0)) / load.parallel
+
+
+def _linear(rates: Mapping[str, float], amounts: Mapping[str, Number]) -> float:
+    return rates.get("once", 0.0) + sum(rates.get(name, 0.0) * amount for name, amount in amounts.items())
+
+
+def cost_table(cost: StudyCost) -> Table:
+    """Return one row per kind of unit and one of all."""
+    kinds = list(cost.done)
+    rows = [_row(kind, [unit for unit in cost.units if unit.unit.kind == kind], cost.done[kind]) for kind in kinds]
+    rows.append(_row("all", cost.units, sum(cost.done.values())))
+    caption = (
+        "What is not done. Time is what small units of each kind took on this machine, scaled; a range if random sets "
+        "may stop early. Memory: the most that one unit holds, models and libraries included."
+    )
+    return Table("cost", tuple(rows), caption)
+
+
+def _row(kind: str, costs: Sequence[UnitCost], done: int) -> Row:
+    most = math.fsum(cost.seconds for cost in costs)
+    least = math.fsum(cost.least_seconds for cost in costs)
+    time = format_duration(most)
+    # A range only where early stops make a difference that can be read.
+    if costs and format_duration(least) != time:
+        time = f"{format_duration(least)} to {time}"
+    tokens: dict[str, Value] = {name: _count_cell(math.fsum(cost.tokens[name] for cost in costs)) for name in TOKENS}
+    return {
+        "kind": kind,
+        "units": len(costs),
+        "done": done,
+        **tokens,
+        "time": Cell(time, {"least": least, "most": most}),
+        "peak memory": _bytes_cell(max((cost.memory for cost in costs), default=0.0)),
+        "disk": _bytes_cell(math.fsum(cost.disk for cost in costs)),
+    }
+
+
+def _count_cell(count: float) -> Cell | None:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return Cell(f"{count / size:.3g} {unit}", count)
+    return Cell(f"{count:.0f}", count) if count else None
+
+
+def _bytes_cell(count: float) -> Cell:
+    return Cell(format_bytes(count), count)
+
+
+def unit_load(unit: Unit, facts: Facts, *, early: bool = False) -> Load:
+    """Return what a unit works through; ``early``: if its random sets stop at the first look."""
+    if unit.kind == "forced":
+        return _forced(unit, facts, early)
+    return LOADS[unit.kind](unit, facts) if unit.kind in LOADS else Load({})
+
+
+def _train(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    training, variant = config.training, str(unit.labels["variant"])
+    steps = training["max_steps"] or facts.steps.get(variant) or facts.steps.get(variant.partition(".")[0], 0)
+    saves = 1 + math.ceil(steps / training["save_every"])
+    # A twin is trained as the variant it is a twin of.
+    tokens = facts.step_tokens.get(variant) or facts.step_tokens.get(variant.partition(".")[0], 0.0)
+    # Each method has a step of its own length.
+    drivers = {f"{training['method']} steps": float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}
+    return Load(drivers, size=saves)
+
+
+def _answers(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    variant, task = config.model.name, config.task.name
+    sampling = config.sampling
+    answers = len(config.task.task().problems) * sampling.samples
+    mean = min(facts.answer("answer_tokens", variant, task), sampling.max_new_tokens)
+    longest = min(facts.answer("longest_answer", variant, task), sampling.max_new_tokens)
+    batches = max(1, math.ceil(answers / facts.batch_rows))
+    drivers = {"decoding steps": batches * longest, GENERATED: answers * mean, FORWARD: answers * facts.prompt(task)}
+    width = min(answers, facts.batch_rows) * (facts.prompt(task) + longest)
+    return Load(drivers, min(facts.threads, batches), width, answers * mean)
+
+
+def _pairs(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    source = config.source
+    if not isinstance(source, OpeningsConfig):
+        return Load({FORWARD: 0.0}, size=source.pairs)
+    openings = 2 * source.candidates * source.pairs  # of either model
+    prompt = facts.prompt(source.tasks[0].name)
+    steps = 2 * source.opening_tokens * math.ceil(openings / 2 / facts.batch_rows)
+    drivers = {"decoding steps": steps, GENERATED: openings * source.opening_tokens, FORWARD: openings * prompt}
+    return Load(drivers, width=min(openings / 2, facts.batch_rows) * prompt, size=source.pairs)
+
+
+def pair_count(unit: Unit) -> int:
+    """Return how many pairs a unit of pairs is to have."""
+    config: Any = unit.inputs["main"].config if "main" in unit.inputs else unit.config
+    return int(config.source.pairs)
+
+
+def _scores(unit: Unit, facts: Facts) -> Load:
+    pairs = pair_count(unit.inputs["pairs"])
+    return Load({BACKWARD: pairs * facts.nodes * facts.pair_tokens}, width=pairs, size=pairs)
+
+
+def _faithfulness(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    pairs, circuits = pair_count(unit.inputs["pairs"]), len(config.sizes) + 2
+    return Load({FORWARD: pairs * circuits * facts.pair_tokens}, width=pairs, size=pairs)
+
+
+def _comparison(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    # At every size base, base again and the last checkpoint are resampled once more.
+    resampled = 2 + len(config.steps) + 3 * len(config.sizes)
+    return Load({"resamples": config.resamples * resampled}, size=len(config.steps))
+
+
+def _head_sets(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    return Load({"random sets": config.controls})
+
+
+def forced_texts(unit: Unit, facts: Facts) -> float:
+    """Return on how many texts a sweep is to be expected: one per problem with a correct answer."""
+    config: Any = unit.config
+    whole: Any = unit.inputs["whole"].config
+    variant, task = config.post.name, config.task
+    wrong = 1 - facts.answer("correct", variant, task.name)
+    answered = len(task.task().problems) * (1 - wrong**whole.sampling.samples)
+    return float(min(config.texts, answered))
+
+
+def _forced(unit: Unit, facts: Facts, early: bool) -> Load:
+    config: Any = unit.config
+    sets: Any = unit.inputs["sets"].config
+    texts = forced_texts(unit, facts)
+    length = facts.text(config.post.name, config.task.name)
+    controls = min(sets.controls, LOOK_EVERY) if early else sets.controls
+    kinds = 2 if config.importance_controls else 1
+    # The whole model, the set, doses and controls; the base whole and without the set; the direct effect.
+    edits = 2 + len(config.doses) + kinds * controls + 2 + (config.operator == "zero")
+    tokens = texts * edits * length
+    if config.guard is not None:
+        tokens += 2 * texts * facts.text(config.post.name, config.guard.name)
+    needs_texts = config.operator in ("mean", "resample")
+    problems = len(config.task.task().problems)
+    # Of the variant and of the base.
+    read = 2 * min(config.reference_texts, problems) * length if needs_texts else 0.0
+    return Load({FORWARD: tokens, "reference tokens": read}, size=edits * texts)
+
+
+def constants_load(heads: int, texts: Number, length: Number, steps: int = DESCENT_STEPS) -> Load:
+    """Return what fitting the constants of so many heads works through."""
+    drivers = {BACKWARD: steps * TEXTS_A_STEP * heads * length, FORWARD: CANDIDATES * texts * heads * length}
+    return Load(drivers)
+
+
+def _constants(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    length = facts.text(config.model.name, config.task.name)
+    texts = min(config.texts, len(config.task.task().problems))
+    return constants_load(facts.heads, texts, length)
+
+
+LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
+    "train": _train,
+    "samples": _answers,
+    "ablated": _answers,
+    "pairs": _pairs,
+    "scores": _scores,
+    "faithfulness": _faithfulness,
+    "comparison": _comparison,
+    "headsets": _head_sets,
+    "constants": _constants,
+}
+"""What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
+cost in the pilot; ``forced`` has two loads (``unit_load``)."""
