@@ -188,8 +188,10 @@ class DiscoverConfig(Config):
         the opening's first token, 0, or with negative numbers from its end.
     metric: between the patched and the clean distribution, KL divergence or the loss of the clean text's token.
     method: of attribution. kv: a key and value input per query head, or one per key/value head (``group``).
-    nodes: of the path integral; ``adaptive`` gives each pair the 9 to 128 its own path needs, by a rule of its own,
-        because on trained models eight do not suffice (docs/log.md). rule: of a number of nodes.
+    nodes: of the path integral; ``adaptive`` gives each pair those its own path needs, by a rule of its own, because on
+        trained models eight do not suffice (docs/log.md). rule: of a number of nodes.
+    tolerance: of adaptive nodes; None makes the integration error of the mean head scores at most a fifth of their
+        standard error over pairs, and a number, as 0.01, that of every pair's scores at most this share of them.
     fraction: of real edges in a circuit. sizes: fractions at which faithfulness is read.
     crossed: score base and final checkpoint also with the base's opening as the clean text, to part what training
         changed from what the prompt does: two scorings more per variant.
@@ -207,6 +209,7 @@ class DiscoverConfig(Config):
     method: Literal["eap", "eap-ig"] = "eap-ig"
     rule: Rule = "gauss"
     nodes: Annotated[int, Field(ge=1)] | Literal["adaptive"] = "adaptive"
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     fraction: Fraction = 0.01
     sizes: Annotated[tuple[Fraction, ...], Field(min_length=1)] = LADDER
     resamples: int = Field(default=200, ge=20)
@@ -216,6 +219,8 @@ class DiscoverConfig(Config):
     def _rule_of_a_number(self) -> "DiscoverConfig":
         if self.method == "eap-ig" and self.nodes == "adaptive" and self.rule != "gauss":
             raise ValueError(f"rule {self.rule} needs a number of nodes; adaptive nodes have a rule of their own")
+        if self.tolerance is not None and (self.method != "eap-ig" or self.nodes != "adaptive"):
+            raise ValueError("tolerance is of adaptive nodes of eap-ig; leave it out, or nodes and method as they are")
         return self
 
     @model_validator(mode="after")
