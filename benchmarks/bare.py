@@ -115,6 +115,19 @@ def bare_passes(model: PreTrainedModel, work: Work) -> Passes:
 
 
 @torch.no_grad()
+def forward_seconds(model: PreTrainedModel, work: Work, rows: int) -> float:
+    """Seconds of a plain forward of one ending over its cached prefix, where ``rows`` of a pair run together."""
+    clock, batch = Clock(), work.batch
+    cache = _prefix(model, batch, Clock())
+    every = [pair for pair in range(len(batch.indices)) for _ in range(rows)]
+    embeddings = model.get_input_embeddings()(batch.corrupt)[every]
+    inputs = _over(cache, batch, every)
+    with clock.running():
+        _logits(model, embeddings, inputs)
+    return clock.seconds / len(every)
+
+
+@torch.no_grad()
 def _prefix(model: PreTrainedModel, batch: Batch, clock: Clock) -> DynamicCache | None:
     """Keys and values of the prefixes, one row per pair."""
     length = batch.prefix.shape[1]

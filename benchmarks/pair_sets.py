@@ -1,11 +1,6 @@
-"""Sets of clean and corrupt texts on which benchmarks score heads, for a real model and for the lab's.
+"""Pairs for a pretrained chat model: names to be told apart, copies to be continued, and two ways to open an answer.
 
-- *openings*: an answer to a word problem begins in two styles, thinking aloud and to the point;
-- *induction*: random tokens twice over; the corrupt text's first part is other tokens, so that nothing can be copied;
-- *ioi*: "When Mary and John went to the shop, John gave a drink to"; the corrupt text has a third name for the second
-  John (Wang et al., arXiv 2211.00593);
-- *sums*: a sum told in words with another first number; read where the answer's digits are predicted;
-- *leaf*: the lab's chains from another leaf digit (``headscope.lab.pairs``).
+Each set is drawn from a seed, and its texts differ in one token (``names``, ``copies``) or in all of the opening.
 """
 
 from collections.abc import Callable
@@ -13,111 +8,85 @@ from typing import Any
 
 import numpy as np
 
-from headscope.lab.pairs import lab_pairs
-from headscope.models import Subject
 from headscope.pairs import Pairs
 
-NAMES = ("Mary", "John", "Tom", "Anna", "Paul", "Lisa", "James", "Sarah", "Mark", "Laura")
-PLACES, GIFTS = ("shop", "park", "school", "station"), ("drink", "book", "ball", "ring")
-THINGS = ("apples", "books", "coins", "shells", "stamps")
-THINKING = (
-    "Okay, so I need to find out how many {things} {name} has. Let me think about this step by step.",
-    "Hmm, let me see. The problem says that {name} has some {things} and then gets more of them.",
-    "Let me think. First I should work out what the question about the {things} really asks for.",
+OPENING = 16
+_NAMES = [
+    *("John", "Mary", "Tom", "James", "Dan", "Martin", "Amy", "Paul", "Mark", "Kate", "Sarah", "Anna", "Peter"),
+    *("David", "Laura", "Jack", "Alice", "Simon", "Kevin", "Steve", "Jason", "Brian", "Emily", "Robert", "Michael"),
+    "Daniel",
+]
+_PLACES = ["store", "garden", "restaurant", "school", "hospital", "office", "house", "station"]
+_THINGS = ["ring", "kiss", "bone", "basketball", "computer", "necklace", "drink", "snack"]
+_SENTENCES = (
+    "When {a} and {b} went to the {place}, {c} gave a {thing} to",
+    "Then, {a} and {b} had a long argument at the {place}, and afterwards {c} said to",
+    "After {a} and {b} met at the {place}, {c} decided to give a {thing} to",
+    "Friends {a} and {b} found a {thing} at the {place}. {c} gave it to",
 )
-DIRECT = (
-    "To determine the number of {things} that {name} has, we add the two numbers that are given.",
-    "We can solve this problem by adding the number of {things} that {name} starts with to the rest.",
-    "The total number of {things} is the sum of what {name} has at first and of what comes later.",
+_OBJECTS = ["apples", "books", "coins", "shells", "stamps", "marbles", "pencils", "stickers"]
+_PROBLEMS = (
+    "{a} has {x} {thing} and gets {y} more from {b}. How many {thing} does {a} have now?",
+    "A box holds {x} {thing}. {a} buys {y} boxes and gives {x} {thing} to {b}. How many {thing} are left?",
+    "{a} and {b} share {x} {thing}. {a} has {y} more than {b}. How many {thing} does {b} have?",
 )
-OPENING = 16  # tokens
+_REASONING = (
+    "Okay, so I have this problem about {thing}. Let me read it once more and see what is asked.",
+    "Alright, let me think about what {a} has here. First I should write the numbers down slowly.",
+    "Hmm, so {a} has some {thing} here. Wait, let me check first which numbers I am given.",
+)
+_PLAIN = (
+    "To determine how many {thing} there are, we need to add the numbers that are given in it.",
+    "To solve this problem, we follow these steps. Step 1: Find the number of {thing} that",
+    "We'll use the numbers that the problem gives us. The number of {thing} of {a} is given",
+)
 
 
-def openings(subject: Subject, count: int, seed: int = 0) -> Pairs:
-    """Word problems whose answers begin in two styles."""
+def names(tokenizer: Any, count: int, seed: int = 0) -> Pairs:
+    """Two names, one of them again: the other comes next. In the corrupt text a third name stands there."""
     draw = np.random.default_rng(seed)
-    prompts, clean, corrupt = [], [], []
+    known = [name for name in _NAMES if len(_ids(tokenizer, f" {name}")) == 1]
+    clean, corrupt = [], []
     for _ in range(count):
-        name, things, first, second = _problem(draw)
-        prompts.append([{"role": "user", "content": _question(name, things, first, second)}])
-        clean.append(str(draw.choice(THINKING)).format(name=name, things=things))
-        corrupt.append(str(draw.choice(DIRECT)).format(name=name, things=things))
-    return Pairs.from_text(subject.tokenizer, clean, corrupt, prompts=prompts, k=OPENING)
+        a, b, c = draw.choice(known, 3, replace=False)
+        sentence = str(draw.choice(_SENTENCES))
+        words = {"place": draw.choice(_PLACES), "thing": draw.choice(_THINGS)}
+        clean.append(_ids(tokenizer, sentence.format(a=a, b=b, c=b, **words)))
+        corrupt.append(_ids(tokenizer, sentence.format(a=a, b=b, c=c, **words)))
+    return Pairs.from_tokens(clean, corrupt)
 
 
-def induction(subject: Subject, count: int, seed: int = 0) -> Pairs:
-    """Twenty random tokens and the same without the last, against other tokens in the first part."""
+def copies(tokenizer: Any, count: int, seed: int = 0, length: int = 20) -> Pairs:
+    """Random tokens and the same again but for the last; in the corrupt text the one before it is another the first
+    time, so that nothing tells where to copy from."""
     draw = np.random.default_rng(seed)
-    vocabulary = subject.model.config.vocab_size
-    first, other = draw.integers(vocabulary // 50, vocabulary - vocabulary // 50, (2, count, 20))
-    return Pairs.from_tokens(
-        np.concatenate([first, first[:, :-1]], axis=1), np.concatenate([other, first[:, :-1]], axis=1)
-    )
+    first = draw.integers(len(tokenizer) // 50, len(tokenizer) - 1000, (count, length))
+    clean = np.concatenate([first, first[:, :-1]], axis=1)
+    corrupt = clean.copy()
+    corrupt[:, length - 2] = draw.permutation(first.ravel())[:count]
+    return Pairs.from_tokens(clean.tolist(), corrupt.tolist())
 
 
-def ioi(subject: Subject, count: int, seed: int = 0) -> Pairs:
-    """Two names, one of them again, or a third."""
+def openings(tokenizer: Any, count: int, seed: int = 0) -> Pairs:
+    """A word problem in the chat template, and an answer that opens as reasoning models do, or as others do."""
     draw = np.random.default_rng(seed)
     clean, corrupt = [], []
     for _ in range(count):
-        first, second, third = draw.choice(NAMES, 3, replace=False)
-        if draw.integers(2):
-            first, second = second, first
-        text = f"When {first} and {second} went to the {draw.choice(PLACES)}, {{}} gave a {draw.choice(GIFTS)} to"
-        clean.append(text.format(second))
-        corrupt.append(text.format(third))
-    return Pairs.from_text(subject.tokenizer, clean, corrupt)
+        a, b = draw.choice(_NAMES, 2, replace=False)
+        x, y = draw.integers(2, 50, 2)
+        words = {"a": a, "b": b, "x": x, "y": y, "thing": draw.choice(_OBJECTS)}
+        content = str(draw.choice(_PROBLEMS)).format(**words)
+        prompt = tokenizer.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
+        for side, styles in ((clean, _REASONING), (corrupt, _PLAIN)):
+            opening = _ids(tokenizer, str(draw.choice(styles)).format(**words))
+            assert len(opening) >= OPENING, opening
+            side.append([*prompt["input_ids"], *opening[:OPENING]])
+    return Pairs.from_tokens(clean, corrupt)
 
 
-def sums(subject: Subject, count: int, seed: int = 0) -> Pairs:
-    """Sums told in words: the first number and the answer differ, and so does nothing else."""
-    draw = np.random.default_rng(seed)
-    clean, corrupt = [], []
-    for _ in range(count):
-        name, things, first, second = _problem(draw)
-        other = first + int(draw.choice([-3, -2, -1, 1, 2, 3]))
-        for texts, start in ((clean, first), (corrupt, other)):
-            texts.append(f"{_question(name, things, start, second)} {name} has {start} + {second} = {start + second}")
-    encoded = [_encode(subject, texts) for texts in (clean, corrupt)]
-    positions = []
-    for index in range(count):
-        length = len(encoded[0][index])
-        answer = len(_encode(subject, [clean[index].rpartition("= ")[0] + "="])[0])
-        positions.append(list(range(answer - 1, length - 1)))
-    return Pairs.from_tokens(*encoded, positions)
+PAIR_SETS: dict[str, Callable[[Any, int], Pairs]] = {"names": names, "copies": copies, "openings": openings}
 
 
-def lab_openings(subject: Subject, count: int, seed: int = 0) -> Pairs:
-    """Openings of the lab's traces."""
-    return lab_pairs(subject.tokenizer, count, kind="opening", seed=seed)
-
-
-def leaf(subject: Subject, count: int, seed: int = 0) -> Pairs:
-    """Chains of the lab from two leaf digits."""
-    return lab_pairs(subject.tokenizer, count, kind="leaf", seed=seed)
-
-
-PairSet = Callable[[Subject, int, int], Pairs]
-REAL: dict[str, PairSet] = {"openings": openings, "induction": induction, "ioi": ioi, "sums": sums}
-LAB: dict[str, PairSet] = {"openings": lab_openings, "leaf": leaf}
-
-
-def pair_sets(model: str) -> dict[str, PairSet]:
-    """Return the sets of a named model."""
-    return LAB if model.startswith("lab") else REAL
-
-
-def _problem(draw: np.random.Generator) -> tuple[str, str, int, int]:
-    """Return a name, a thing and two numbers of two digits whose sum has two."""
-    first, second = (int(number) for number in draw.integers(14, 46, 2))
-    return str(draw.choice(NAMES)), str(draw.choice(THINGS)), first, second
-
-
-def _question(name: str, things: str, first: int, second: int) -> str:
-    return f"{name} has {first} {things} and gets {second} more. How many {things} does {name} have now?"
-
-
-def _encode(subject: Subject, texts: list[str]) -> list[Any]:
-    tokenizer = subject.tokenizer
-    assert tokenizer is not None
-    return [tokenizer(text)["input_ids"] for text in texts]
+def _ids(tokenizer: Any, text: str) -> list[int]:
+    ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+    return ids

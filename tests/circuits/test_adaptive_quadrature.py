@@ -104,3 +104,16 @@ def test_scores_that_are_not_numbers_end_it() -> None:
     path = integrate(lambda a: a * np.nan, lambda a: a, flat)
     assert len(path.alphas) <= NODE_CAP
     assert not path.settled
+
+
+def test_a_jump_of_the_loss_ends_without_a_judgement_that_it_is_good() -> None:
+    """Halved again and again, an interval would at last have two ends of the same number."""
+
+    def loss(alpha: np.ndarray) -> np.ndarray:
+        return np.where(alpha < 1 / 3, 10.0, 0.0)
+
+    path = AdaptiveQuadrature.of_slopes(EPSILON, 0.01)
+    while len(path.next_alphas):
+        path.add(np.ones((len(path.next_alphas), 1, 1)), loss(path.next_alphas))
+    assert not path.settled
+    assert np.diff(path.alphas).min() >= 2.0**-21

@@ -73,13 +73,16 @@ def test_completeness_residual_shrinks_with_nodes_and_is_of_the_input_row(tiny_m
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "gpt2", "mistral"])
-def test_adaptive_nodes_reach_their_tolerance_and_say_so(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+def test_adaptive_nodes_reach_one_percent_on_request_and_say_so(
+    tiny_model: Any, ragged_pairs: Any, architecture: str
+) -> None:
     model, pairs = tiny_model(architecture), ragged_pairs(count=3)
-    adaptive, exact = attribute(model, pairs, keep_pairs=True), attribute(model, pairs, nodes=256, keep_pairs=True)
+    adaptive = attribute(model, pairs, tolerance=0.01, keep_pairs=True)
+    exact = attribute(model, pairs, nodes=256, keep_pairs=True)
     settings = adaptive.settings
     assert settings["adaptive_converged"]
     assert settings["adaptive_unsettled"] == 0
-    assert 0 < settings["adaptive_error"] <= 0.01
+    assert 0 < settings["adaptive_error"] <= settings["adaptive_tolerance"] == 0.01
     assert 9 <= settings["nodes_mean"] <= settings["nodes"] < 64
     for scores, expected in zip(
         (adaptive.edges, adaptive.edges_abs, *adaptive.pair_edges),
@@ -93,7 +96,7 @@ def test_adaptive_nodes_say_when_they_do_not_suffice(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("headscope.circuits.adaptive_quadrature.NODE_CAP", 12)
-    settings = attribute(tiny_model("mistral"), ragged_pairs(count=2)).settings
+    settings = attribute(tiny_model("mistral"), ragged_pairs(count=2), tolerance=0.01).settings
     assert settings["nodes"] == 12
     assert settings["adaptive_unsettled"] == 2
     assert settings["adaptive_error"] > 0.01
@@ -164,6 +167,10 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any) -> None
         ({"memory": 0}, "memory=0"),
         ({"metric": lambda logits, clean: logits.sum((-1, -2)) * torch.nan}, "metric of pair 0 is not finite"),
         ({"rule": "left"}, "rule='left' with adaptive nodes"),
+        ({"tolerance": 0}, "tolerance=0; give a share between 0 and 1"),
+        ({"tolerance": True}, "tolerance=True; give a share"),
+        ({"tolerance": 0.01, "nodes": 8}, "with method 'eap-ig' and 8 nodes; only adaptive nodes"),
+        ({"tolerance": 0.01, "method": "eap"}, "with method 'eap' and adaptive nodes; only adaptive nodes"),
         ({"metric": lambda logits, clean: logits.sum()}, "gave shape"),
         ({"metric": lambda logits, clean: 0.5}, "gave float"),
         ({"metric": lambda logits, clean: logits.argmax(-1).sum(-1)}, "gave torch.int64"),

@@ -358,7 +358,7 @@ def test_nodes_of_many_passes_are_contract_together(
     model, pairs = tiny_model("olmo2"), ragged_pairs(count=1)  # two norms in the way
     expected = attribute(model, pairs, nodes=6).edges
     passes, contractions = [], []
-    run_pass, contract = Integrand._pass, Integrand._contract
+    run_pass, contract = Integrand._pass, Integrand.contract
 
     def counting_pass(integrand: Integrand, rows: list[int], alphas: np.ndarray) -> Any:
         passes.append(len(rows))
@@ -369,7 +369,7 @@ def test_nodes_of_many_passes_are_contract_together(
         return contract(integrand, means, pairs)
 
     monkeypatch.setattr(Integrand, "_pass", counting_pass)
-    monkeypatch.setattr(Integrand, "_contract", counting_contraction)
+    monkeypatch.setattr(Integrand, "contract", counting_contraction)
     monkeypatch.setattr(Budget, "rows", lambda *_: 1)
     edges = attribute(model, pairs, nodes=6).edges
     assert (passes, contractions) == ([1] * 6, [6])

@@ -10,13 +10,19 @@ within a hundredth of it), elsewhere in every pair; equal or Gauss nodes spend t
    missed what the cubic had foretold, times the interval's length and ``_SURPRISE``. *Loss*: the scores of the input's
    edges add up to −dL/dα, and L at the nodes comes with every pass, so that sum's integral is known exactly; its
    relative error times ``_LOSS`` counts for the whole matrix. It sees what falls between the nodes.
-3. Errors of intervals add up as squares. While the sum is above ``TOLERANCE`` of the integral's Frobenius norm, the
-   worst intervals, as many as must go for it to be half of that, get a node in their middle.
+3. Errors of intervals add up as squares. While the sum is above ``tolerance`` of the integral's Frobenius norm, the
+   worst intervals, as many as must go for it to be ``_GOAL`` of that, get a node in their middle.
 
 ``_SURPRISE`` and ``_LOSS`` are calibrated: on trained and on random models the judged error is 1-3 times the true one,
-and nothing with scores of any size was found to miss its tolerance (``benchmarks/run.py nodes``).
+and nothing with scores of any size was found to miss 1 % (``benchmarks/run.py nodes``).
+
+The same rule runs on −dL/dα alone, a matrix of one number that every pass gives for nothing (``of_slopes``): it puts
+the nodes where the whole matrix would, so that only the nodes' mean gradient has to be contracted (``slope_guided``).
+Its judged error is 0.3-3 times the true one of the matrix, and 0.6-20 times that of the head scores, which are sums
+over many edges; so it serves where an error of some per cent is small beside what else is uncertain.
 """
 
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -25,6 +31,11 @@ from jaxtyping import Float
 TOLERANCE = 0.01
 NODE_CAP = 128
 _FIRST_INTERVALS = 8
+# Of a path judged by its slopes alone: fewer, and no more of them halved at a time than must be (_SLOPE_GOAL).
+_FIRST_SLOPE_INTERVALS = 4
+_GOAL, _SLOPE_GOAL = 0.5, 1.0
+# A loss that jumps would have one interval halved until its ends are the same number.
+_SHORTEST = 2.0**-20
 _SURPRISE, _LOSS = 0.1, 0.5
 # Gradients that vanish come back as rounding of the loss; up to so many of its type's epsilons that is no error.
 _ROUNDING = 8
@@ -34,24 +45,44 @@ class AdaptiveQuadrature:
     """One pair's nodes so far, and where the next ones belong; scores may have any shape [input's edges first].
 
     epsilon: of the type the model computes in; errors below ``_ROUNDING`` times it (in the loss's unit) are rounding.
-    alphas: the nodes so far, ascending. integral: of the scores over the path. error: its judged error, in its norm.
+    tolerance: the error aimed at, as a share of the integral's norm. intervals: equal ones at first, an even number.
+    goal: the share of the tolerance down to which the worst intervals are halved at a time.
+    alphas: the nodes so far, ascending. weights: of their scores in the integral.
+    integral: of the scores over the path. error: its judged error, in its norm.
+    missed: how far the integral of the input's edges is from L(corrupt) − L(clean), with its sign.
     next_alphas: where scores are needed next, ascending; empty once the error is small enough or nodes are used up.
     """
 
-    def __init__(self, epsilon: float) -> None:
+    def __init__(
+        self,
+        epsilon: float,
+        tolerance: float = TOLERANCE,
+        *,
+        intervals: int = _FIRST_INTERVALS,
+        goal: float = _GOAL,
+    ) -> None:
+        self.tolerance = tolerance
         self.alphas = np.empty(0)
+        self.weights = np.empty(0)
         self.integral: Float[np.ndarray, "F B"] = np.empty((0, 0))
         self.error = np.inf
-        self.next_alphas: Float[np.ndarray, " node"] = np.arange(_FIRST_INTERVALS + 1) / _FIRST_INTERVALS
+        self.missed = 0.0
+        self.next_alphas: Float[np.ndarray, " node"] = np.arange(intervals + 1) / intervals
+        self._goal = goal
         self._rounding = _ROUNDING * epsilon
         self._losses = np.empty(0)
         self._scores: list[Float[np.ndarray, "F B"]] = []
         self._surprise = np.empty(0)  # per interval
 
+    @classmethod
+    def of_slopes(cls, epsilon: float, tolerance: float) -> "AdaptiveQuadrature":
+        """Return a path whose scores are −dL/dα, [node, 1, 1], which needs few nodes for an error of some per cent."""
+        return cls(epsilon, tolerance, intervals=_FIRST_SLOPE_INTERVALS, goal=_SLOPE_GOAL)
+
     @property
     def settled(self) -> bool:
         """Return whether the judged error is within the tolerance."""
-        return bool(self.error <= max(TOLERANCE * self.norm, self._rounding))
+        return bool(self.error <= max(self.tolerance * self.norm, self._rounding))
 
     @property
     def norm(self) -> float:
@@ -68,8 +99,11 @@ class AdaptiveQuadrature:
             # interval of those, so that its surprise is shared by two.
             self._surprise = np.repeat(self._surprises(slice(None, None, 2), self.alphas[1::2], scores[1::2]), 2) / 2
         weights = _interval_weights(self.alphas)
-        self.integral = _combine(weights.sum(axis=0), self._scores)
-        errors = np.maximum(_SURPRISE * self._surprise, self._loss_errors(weights))
+        self.weights = weights.sum(axis=0)
+        self.integral = _combine(self.weights, self._scores)
+        missed = self._missed_losses(weights)
+        self.missed = float(missed.sum())
+        errors = np.maximum(_SURPRISE * self._surprise, self._loss_errors(missed))
         self.error = float(np.sqrt(np.square(errors).sum()))
         self.next_alphas = np.empty(0) if self.settled else self._middles(errors)
 
@@ -97,45 +131,65 @@ class AdaptiveQuadrature:
             interval = int(np.searchsorted(alphas, alpha)) - 1
             start, width = alphas[interval], alphas[interval + 1] - alphas[interval]
             nearest = _nearest(len(alphas), interval)
-            powers = _local_powers(alphas[nearest], start, width)
-            weights = np.linalg.solve(powers, ((alpha - start) / width) ** np.arange(len(powers)))
+            weights = _value_weights(_places(alphas[nearest], start, width), float((alpha - start) / width))
             surprises.append(width * np.linalg.norm(score - _combine(weights, known_scores[nearest])))
         return np.array(surprises)
 
-    def _loss_errors(self, weights: Float[np.ndarray, "interval node"]) -> Float[np.ndarray, " interval"]:
-        """Return the known error of the input's edges, per interval, as if it were the matrix's share of error."""
+    def _missed_losses(self, weights: Float[np.ndarray, "interval node"]) -> Float[np.ndarray, " interval"]:
+        """Return the known error of the sum of the input's edges, per interval, with its sign."""
         slope = np.array([score[0].sum(dtype=np.float64) for score in self._scores])  # −dL/dα
-        changes = np.diff(self._losses)
-        missed = np.maximum(np.abs(weights @ slope + changes) - self._rounding, 0)
-        total_change = max(float(np.abs(changes).sum()), self._rounding)
+        missed: Float[np.ndarray, " interval"] = weights @ slope + np.diff(self._losses)
+        return missed
+
+    def _loss_errors(self, missed: Float[np.ndarray, " interval"]) -> Float[np.ndarray, " interval"]:
+        """Return the known error of the input's edges, per interval, as if it were the matrix's share of error."""
+        missed = np.maximum(np.abs(missed) - self._rounding, 0)
+        total_change = max(float(np.abs(np.diff(self._losses)).sum()), self._rounding)
         # An error of the sum of B scores is at least 1/√B of it in their norm, even if all scores so far are 0.
         scale = max(self.norm / total_change, 1 / np.sqrt(self.integral.shape[-1]))
         errors: Float[np.ndarray, " interval"] = _LOSS * scale * missed
         return errors
 
     def _middles(self, errors: Float[np.ndarray, " interval"]) -> Float[np.ndarray, " node"]:
-        """Return the middles of the worst intervals, as many as must go for the rest to be half the tolerance."""
+        """Return the middles of the worst intervals, as many as must go for the rest to be within the goal."""
         order = np.argsort(-errors)
         # Entry i: the squared error of all intervals from the i-th worst on.
         rest = np.cumsum(np.square(errors[order])[::-1])[::-1]
-        goal = (max(TOLERANCE * self.norm, self._rounding) / 2) ** 2
-        worst = np.sort(order[rest > goal][: NODE_CAP - len(self.alphas)])
+        goal = (max(self.tolerance * self.norm, self._rounding) * self._goal) ** 2
+        worst = order[rest > goal]
+        worst = np.sort(worst[np.diff(self.alphas)[worst] > _SHORTEST][: NODE_CAP - len(self.alphas)])
         middles: Float[np.ndarray, " node"] = (self.alphas[worst] + self.alphas[worst + 1]) / 2
         return middles
 
 
 def _nearest(count: int, interval: int) -> slice:
-    """Return which four of ``count`` nodes are nearest to an interval (the first one starts at node 0)."""
-    first = min(max(interval - 1, 0), count - 4)
-    return slice(first, first + 4)
+    """Return which four of ``count`` nodes, or all if they are fewer, are nearest to an interval (the first is 0)."""
+    size = min(4, count)
+    first = min(max(interval - 1, 0), count - size)
+    return slice(first, first + size)
 
 
-def _local_powers(alphas: Float[np.ndarray, "4"], start: float, width: float) -> Float[np.ndarray, "4 4"]:
-    """Return powers 0 to 3, one row each, of the nodes in units of an interval.
+def _places(alphas: Float[np.ndarray, " near"], start: float, width: float) -> tuple[float, ...]:
+    """Return nodes in units of an interval: the equations for their weights stay well conditioned, however short it is.
 
-    In these units the equations for the weights stay well conditioned, however short the interval is.
+    Halving gives few different ones, so that weights are worked out once.
     """
-    return ((alphas - start) / width) ** np.arange(4)[:, None]
+    places: list[float] = ((alphas - start) / width).tolist()
+    return tuple(places)
+
+
+@lru_cache(maxsize=4096)
+def _value_weights(places: tuple[float, ...], at: float) -> Float[np.ndarray, " near"]:
+    """Return the weights of nodes in the value at one place of the polynomial through them."""
+    powers = np.array(places) ** np.arange(len(places))[:, None]
+    return np.linalg.solve(powers, at ** np.arange(len(places)))
+
+
+@lru_cache(maxsize=4096)
+def _integral_weights(places: tuple[float, ...]) -> Float[np.ndarray, " near"]:
+    """Return the weights of nodes in the integral from 0 to 1 of the polynomial through them."""
+    powers = np.array(places) ** np.arange(len(places))[:, None]
+    return np.linalg.solve(powers, 1 / np.arange(1, len(places) + 1))
 
 
 def _interval_weights(alphas: Float[np.ndarray, " node"]) -> Float[np.ndarray, "interval node"]:
@@ -143,8 +197,7 @@ def _interval_weights(alphas: Float[np.ndarray, " node"]) -> Float[np.ndarray, "
     weights = np.zeros((len(alphas) - 1, len(alphas)))
     for interval, (start, end) in enumerate(pairwise(alphas)):
         nearest = _nearest(len(alphas), interval)
-        moments = (end - start) / np.arange(1, 5)  # ∫ of powers 0 to 3 over the interval
-        weights[interval, nearest] = np.linalg.solve(_local_powers(alphas[nearest], start, end - start), moments)
+        weights[interval, nearest] = (end - start) * _integral_weights(_places(alphas[nearest], start, end - start))
     return weights
 
 

@@ -36,7 +36,7 @@ class AttributionMethod:
 
 ATTRIBUTION_METHODS = {
     "eap": AttributionMethod(eap),
-    "eap-ig": AttributionMethod(eap_ig, options=("rule", "nodes")),
+    "eap-ig": AttributionMethod(eap_ig, options=("rule", "nodes", "tolerance")),
     "exact": AttributionMethod(exact_edges),
 }
 KV = ("query", "group")
@@ -50,6 +50,7 @@ def attribute(
     method: str = "eap-ig",
     rule: str = "gauss",
     nodes: int | str = "adaptive",
+    tolerance: float | None = None,
     kv: str = "query",
     keep_pairs: bool = False,
     batch: int | None = None,
@@ -68,9 +69,13 @@ def attribute(
         method: ``eap-ig`` integrates the gradient from the corrupt to the clean embedding; ``eap`` takes it at the
             clean one; ``exact`` patches every edge (``exact_edges``; a pass per edge, for small models).
         rule: of ``eap-ig`` with a number of nodes: gauss, left, right, midpoint.
-        nodes: of ``eap-ig``. ``adaptive`` (which has a rule of its own) gives each pair the nodes its own path needs
-            for an error of 1 % of its scores, 9 to 128 of them (``adaptive_quadrature``; ``settings`` say how many were
-            used, the judged error, and whether that sufficed); a number gives all pairs the same.
+        nodes: of ``eap-ig``. A number gives all pairs the same; ``adaptive`` (which has a rule of its own) gives each
+            pair those its own path needs, 4 to 128 at a time (``adaptive_quadrature``).
+        tolerance: of adaptive nodes. None: the integration error of the mean head scores is to be at most a fifth of
+            their standard error over pairs (``sampling_share``), or 1 % of each pair's scores if pairs agree or there
+            is only one. A number, 0.01 for 1 %: the error of every pair's scores is to be that share of them.
+            ``settings`` say how many nodes were run, the tolerance of a pair at last, the judged error, its share of
+            the standard error, and whether that sufficed.
         kv: with ``query`` every query head has its own copy of its group's key and value input; with ``group`` there is
             one input per key/value head, scored by the sum of its copies' scores.
         keep_pairs: keep [pair, F, B] scores as well.
@@ -85,7 +90,8 @@ def attribute(
             node of one pair does not fit in memory, or scores are not finite.
     """
     _check_options(method, kv, rule, nodes)
-    options = {"rule": rule, "nodes": nodes}
+    _check_tolerance(method, nodes, tolerance)
+    options = {"rule": rule, "nodes": nodes, "tolerance": tolerance}
     row = ATTRIBUTION_METHODS[method]
     return row.score(
         model,
@@ -110,6 +116,7 @@ def check_settings(settings: Mapping[str, Any]) -> None:
         raise InputError(f"attribute has no setting {name!r}{suggestion(name, defaults)}")
     given = defaults | dict(settings)
     _check_options(given["method"], given["kv"], given["rule"], given["nodes"])
+    _check_tolerance(given["method"], given["nodes"], given["tolerance"])
     check_metric(given["metric"])
 
 
@@ -126,3 +133,16 @@ def _check_options(method: str, kv: str, rule: str, nodes: int | str) -> None:
     quadrature(rule, 1 if isinstance(nodes, str) else nodes)
     if "rule" in ATTRIBUTION_METHODS[method].options and nodes == "adaptive" and rule != "gauss":
         raise InputError(f"found rule={rule!r} with adaptive nodes, which have a rule of their own; give a number")
+
+
+def _check_tolerance(method: str, nodes: int | str, tolerance: float | None) -> None:
+    """Raise InputError unless the tolerance is None, or a share and the nodes are adaptive."""
+    if tolerance is None:
+        return
+    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
+        raise InputError(f"found tolerance={tolerance!r}; give a share between 0 and 1, as 0.01, or None")
+    if "tolerance" not in ATTRIBUTION_METHODS[method].options or nodes != "adaptive":
+        raise InputError(
+            f"found tolerance={tolerance!r} with method {method!r} and {nodes} nodes; only adaptive nodes of "
+            "eap-ig take a tolerance"
+        )

@@ -138,6 +138,11 @@ class Budget:
         left = self.memory - pairs * self.footprint.pair(sizes)
         return max(1, left // 4 // (pairs * sizes.ending * self.footprint.node))
 
+    def held_rows(self, sizes: Sizes, pairs: int) -> int:
+        """Return how many single rows of ``pairs`` pairs may wait with all that was read at them."""
+        left = self.memory - pairs * self.footprint.pair(sizes)
+        return max(0, left // 4 // (sizes.ending * (self.footprint.held + self.footprint.node)))
+
     def positions(self, sizes: Sizes, pairs: int, groups: int, nodes: int) -> int:
         """Return how many positions one round of the contraction of ``groups`` × ``nodes`` rows' means may take."""
         rows = min(groups * nodes, self.rows(sizes, pairs))

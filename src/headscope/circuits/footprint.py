@@ -207,7 +207,7 @@ def _measure_probe(model: PreTrainedModel, access: HeadAccess) -> int:
         embeddings = runner.corrupt[:, None]
     target = torch.zeros(1, len(batch.columns), access.vocabulary, device=access.device)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
-        readings = read_gradients(runner, Objective("kl", batch, target, target), embeddings)
+        readings, _ = read_gradients(runner, Objective("kl", batch, target, target), embeddings)
     for reading in readings:
         for tensor in (reading.residual, *reading.outputs, *reading.gradients):
             count(tensor)

@@ -5,6 +5,9 @@
 3. Forward and backward over quadrature nodes give the gradients at every destination (``gradients``): equally many
    nodes for all pairs, or for each pair as its own path needs them (``quadrature``, ``adaptive_quadrature``).
 4. One matrix product per destination layer contracts the two over positions and width, per pair (``integration``).
+5. Adaptive nodes are as many as make the integration error small beside the sampling error over pairs
+   (``sampling_share``): all pairs are integrated to a few per cent (``slope_guided``); while that is not small enough,
+   the pairs with larger errors are integrated anew, at last all of them to 1 %.
 
 Source: Hanna, Pezzelle, Belinkov, "Have Faith in Faithfulness", arXiv 2403.17806. Sign as there: positive when
 corrupting the edge raises the loss.
@@ -14,16 +17,18 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import nn
 from transformers import PreTrainedModel
 
-from headscope.circuits.adaptive_quadrature import TOLERANCE
+from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveQuadrature
 from headscope.circuits.batches import NODES, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.integration import Integrand
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
+from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_share
+from headscope.circuits.slope_guided import integrate_by_slopes
 from headscope.circuits.source_deltas import record_writes
 from headscope.measures.quadrature import AT_CLEAN, Quadrature, quadrature
 from headscope.models import HeadAccess, Subject, as_model, head_access
@@ -45,7 +50,7 @@ def eap(
     progress: Progress = SILENT,
 ) -> EdgeScores:
     """Score edges by the gradient at the clean embedding. Arguments and errors as in ``attribute``."""
-    request = _Request("eap", metric, AT_CLEAN, "", kv, keep_pairs)
+    request = _Request("eap", metric, AT_CLEAN, "", None, kv, keep_pairs)
     return _score_edges(model, pairs, request, NODES, batch, memory, progress)
 
 
@@ -56,6 +61,7 @@ def eap_ig(
     *,
     rule: str = "gauss",
     nodes: int | str = "adaptive",
+    tolerance: float | None = None,
     kv: str = "query",
     keep_pairs: bool = False,
     batch: int | None = None,
@@ -64,20 +70,26 @@ def eap_ig(
 ) -> EdgeScores:
     """Score edges by the gradient integrated from the corrupt to the clean embedding. Arguments as in ``attribute``."""
     fixed_rule = None if isinstance(nodes, str) else quadrature(rule, nodes)
-    request = _Request("eap-ig", metric, fixed_rule, rule, kv, keep_pairs)
+    request = _Request("eap-ig", metric, fixed_rule, rule, tolerance, kv, keep_pairs)
     return _score_edges(model, pairs, request, NODES if isinstance(nodes, str) else nodes, batch, memory, progress)
 
 
 @dataclass(frozen=True)
 class _Request:
-    """Settings of every batch. rule: None for adaptive nodes."""
+    """Settings of every batch.
+
+    rule: None for adaptive nodes. tolerance: of adaptive nodes, to which each pair is integrated.
+    by_slopes: adaptive nodes are placed by the loss's slope alone. keep_pairs: the scores of every pair are kept.
+    """
 
     method: str
     metric: str | Metric
     rule: Quadrature | None
     rule_name: str
+    tolerance: float | None
     kv: str
     keep_pairs: bool
+    by_slopes: bool = False
 
     def graph(self, access: HeadAccess) -> Graph:
         """Return the graph whose edges are scored."""
@@ -94,8 +106,9 @@ class _BatchScores:
     heads: per pair Σ of |score| over the edges out of each head.
     edges: the scores, or None if they are not kept.
     losses: of the clean and the corrupt run.
-    nodes: used per pair.
-    paths: judged error, norm and whether the error is within the tolerance, per pair; empty if the rule is fixed.
+    nodes: run per pair.
+    paths: judged error, norm, missed loss and whether the error is within the tolerance, per pair; no rows if the
+        rule is fixed.
     """
 
     indices: tuple[int, ...]
@@ -104,8 +117,106 @@ class _BatchScores:
     heads: Float[np.ndarray, "pair layer head"]
     edges: Float[np.ndarray, "pair F B"] | None
     losses: Float[np.ndarray, "pair 2"]
-    nodes: list[int]
-    paths: list[tuple[float, float, bool]]
+    nodes: Int[np.ndarray, " pair"]
+    paths: Float[np.ndarray, "path 4"]
+
+    @classmethod
+    def of(
+        cls,
+        graph: Graph,
+        indices: tuple[int, ...],
+        scores: Float[np.ndarray, "pair F B"],
+        losses: Float[np.ndarray, "pair 2"],
+        nodes: Int[np.ndarray, " pair"],
+        paths: Float[np.ndarray, "path 4"],
+        *,
+        keep_pairs: bool,
+    ) -> "_BatchScores":
+        """Return what is kept of the ``scores`` of some pairs, given in the ``graph`` they are wanted in."""
+        absolute = np.abs(scores)
+        return cls(
+            indices=indices,
+            signed=scores.sum(axis=0, dtype=np.float64),
+            absolute=absolute.sum(axis=0, dtype=np.float64),
+            heads=graph.head_grid(absolute.sum(axis=2)),
+            edges=scores if keep_pairs else None,
+            losses=losses,
+            nodes=nodes,
+            paths=paths,
+        )
+
+    def without(self, left_out: set[int], graph: Graph) -> "_BatchScores":
+        """Return the batch without some pairs; its edges must be kept."""
+        assert self.edges is not None
+        rows = [row for row, index in enumerate(self.indices) if index not in left_out]
+        indices = tuple(self.indices[row] for row in rows)
+        return _BatchScores.of(
+            graph, indices, self.edges[rows], self.losses[rows], self.nodes[rows], self.paths[rows], keep_pairs=True
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Scorer:
+    """A model and pairs whose edges are scored, as often as it takes, within one budget."""
+
+    model: PreTrainedModel
+    access: HeadAccess
+    pairs: Pairs
+    budget: Budget
+    batch: int | None
+    progress: Progress
+
+    def score(self, request: _Request, indices: list[int], label: str = "attribute") -> list[_BatchScores]:
+        """Return the scores of some pairs, batch by batch."""
+        chosen = self.pairs if len(indices) == len(self.pairs) else self.pairs[indices]
+        with self.progress.bar(label, len(indices)) as bar:
+
+            def score(group: list[int], bar: Bar) -> _BatchScores:
+                scores = _score_batch(self.model, self.access, chosen, group, request, self.budget)
+                bar.advance(len(group))
+                return replace(scores, indices=tuple(indices[index] for index in scores.indices))
+
+            return self.budget.over_pairs(chosen, self.batch, score, bar)
+
+    def score_to_share(self, request: _Request) -> tuple[list[_BatchScores], float]:
+        """Return the scores of all pairs, whose integration error is small beside the sampling error over pairs.
+
+        The second value is the tolerance at last. Neither depends on the order of pairs or on how they share batches.
+        """
+        graph, everyone = request.graph(self.access), list(range(len(self.pairs)))
+        tolerance = first_tolerance(len(everyone)) if len(everyone) > 1 else TOLERANCE
+        batches: list[_BatchScores] = []
+        remaining, label = everyone, "attribute"
+        while True:
+            by_slopes = tolerance > TOLERANCE
+            # Per pair as long as some of them may be left out again.
+            keep = by_slopes or request.keep_pairs
+            current = replace(request, tolerance=tolerance, by_slopes=by_slopes, keep_pairs=keep)
+            spent = {index: count for scores in batches for index, count in _nodes_by_pair(scores)}
+            kept = (
+                [scores.without(set(remaining), graph) for scores in batches] if len(remaining) < len(everyone) else []
+            )
+            batches = kept + [_add_nodes(scores, spent) for scores in self.score(current, remaining, label)]
+            share = _share(batches)
+            if not by_slopes or share <= SHARE:
+                return batches, tolerance
+            tolerance, remaining = _tighten(batches, tolerance, share)
+            label = "refine"
+
+
+def _tighten(batches: list[_BatchScores], tolerance: float, share: float) -> tuple[float, list[int]]:
+    """Return a tolerance that ought to bring the share down to ``SHARE``, and which pairs it is not met by.
+
+    All of them if it is near 1 %, to which pairs are integrated by another rule.
+    """
+    tolerance *= min(0.5, SHARE / share)
+    if tolerance < 2 * TOLERANCE:
+        return TOLERANCE, sorted(index for scores in batches for index in scores.indices)
+    coarse = []
+    for scores in batches:
+        errors = _relative_errors(scores.paths)
+        coarse += [index for index, error in zip(scores.indices, errors, strict=True) if error > tolerance]
+    return (tolerance, sorted(coarse)) if coarse else _tighten(batches, tolerance, share)
 
 
 def _score_edges(
@@ -121,26 +232,25 @@ def _score_edges(
     started = time.perf_counter()
     plain = as_model(model)
     access = head_access(plain)
-    with frozen_model(plain), progress.bar("attribute", len(pairs)) as bar:
+    with frozen_model(plain):
         budget = attribution_budget(plain, access, pairs, nodes, memory)
-
-        def score(group: list[int], bar: Bar) -> _BatchScores:
-            scores = _score_batch(plain, access, pairs, group, request, budget)
-            bar.advance(len(group))
-            return scores
-
-        batches = budget.over_pairs(pairs, batch, score, bar)
+        scorer = _Scorer(plain, access, pairs, budget, batch, progress)
+        tolerance = request.tolerance
+        if request.rule is None and tolerance is None:
+            batches, tolerance = scorer.score_to_share(request)
+        else:
+            batches = scorer.score(request, list(range(len(pairs))))
     loss_clean, loss_corrupt = np.concatenate([scores.losses for scores in batches]).mean(axis=0).tolist()
     settings = provenance(model, pairs, request.metric)
     settings |= {"d_model": access.d_model, "kv": request.kv, "positions": _name_positions(pairs)}
     settings |= {"vocabulary": pairs.vocabulary or access.vocabulary}
     settings |= {"method": request.method, "loss_clean": loss_clean, "loss_corrupt": loss_corrupt}
-    settings |= budget.shortages | _quadrature_settings(request, batches)
+    settings |= budget.shortages | _quadrature_settings(request, batches, tolerance)
     # Back in the order of the pairs, and summed in float64: the mean does not depend on how pairs were batched.
     order = np.argsort(np.concatenate([scores.indices for scores in batches]))
     signed = np.sum([scores.signed for scores in batches], axis=0) / len(order)
     absolute = np.sum([scores.absolute for scores in batches], axis=0) / len(order)
-    pair_edges = [scores.edges for scores in batches if scores.edges is not None]
+    pair_edges = [scores.edges for scores in batches if scores.edges is not None and request.keep_pairs]
     # Scores of the input's edges must add up to what corrupting the text costs (completeness).
     lost = loss_corrupt - loss_clean
     return EdgeScores(
@@ -165,29 +275,59 @@ def _score_batch(
     writes = replace(writes, residual=writes.residual[:1])
     objective = Objective.from_runs(request.metric, runner.batch, writes.logits)
     losses = objective.losses(writes.logits)
-    integrand = Integrand(runner, writes, objective, budget)
-    paths = []
-    if request.rule is None:
-        integrals = integrand.integrate_adaptively()
-        scores = np.stack([path.integral for path in integrals])
-        nodes = [len(path.alphas) for path in integrals]
-        paths = [(path.error, path.norm, path.settled) for path in integrals]
-    else:
+    integrand = Integrand(runner, writes, objective, budget, has_slopes=request.by_slopes)
+    paths: list[AdaptiveQuadrature] = []
+    if request.rule is not None:
         scores = integrand.integrate(request.rule)
         nodes = [len(request.rule.alphas)] * len(group)
+    elif request.by_slopes:
+        results = integrate_by_slopes(integrand, request.tolerance or TOLERANCE)
+        paths = [result.path for result in results]
+        scores = np.stack([result.scores for result in results])
+        nodes = [result.nodes for result in results]
+    else:
+        paths = integrand.integrate_adaptively(request.tolerance or TOLERANCE)
+        scores = np.stack([path.integral for path in paths])
+        nodes = [len(path.alphas) for path in paths]
     graph = request.graph(access)
-    scores = graph.fold(scores)
-    absolute = np.abs(scores)
-    return _BatchScores(
-        indices=runner.batch.indices,
-        signed=scores.sum(axis=0, dtype=np.float64),
-        absolute=absolute.sum(axis=0, dtype=np.float64),
-        heads=graph.head_grid(absolute.sum(axis=2)),
-        edges=scores if request.keep_pairs else None,
-        losses=losses,
-        nodes=nodes,
-        paths=paths,
+    judged = [(path.error, path.norm, path.missed, path.settled) for path in paths]
+    return _BatchScores.of(
+        graph,
+        runner.batch.indices,
+        graph.fold(scores),
+        losses,
+        np.array(nodes),
+        np.array(judged, dtype=np.float64).reshape(-1, 4),
+        keep_pairs=request.keep_pairs,
     )
+
+
+def _nodes_by_pair(scores: _BatchScores) -> list[tuple[int, int]]:
+    """Return each pair of a batch with its number of nodes."""
+    return list(zip(scores.indices, scores.nodes.tolist(), strict=True))
+
+
+def _add_nodes(scores: _BatchScores, spent: dict[int, int]) -> _BatchScores:
+    """Return the batch with the nodes that its pairs had taken before."""
+    return replace(scores, nodes=scores.nodes + [spent.get(index, 0) for index in scores.indices])
+
+
+def _relative_errors(paths: Float[np.ndarray, "path 4"]) -> Float[np.ndarray, " path"]:
+    """Return each pair's judged error relative to its integral; 0, not NaN, of pairs that score nothing."""
+    errors: Float[np.ndarray, " path"] = paths[:, 0] / np.maximum(paths[:, 1], 1e-30)
+    return errors
+
+
+def _share(batches: list[_BatchScores]) -> float:
+    """Return the integration error of the mean head scores over their standard error; infinity of one pair."""
+    # In the order of the pairs: sums in another order would differ by rounding.
+    order = np.argsort(np.concatenate([scores.indices for scores in batches]))
+    if len(order) == 1:
+        return np.inf
+    heads = np.concatenate([scores.heads for scores in batches])[order]
+    paths = np.concatenate([scores.paths for scores in batches])[order]
+    losses = np.concatenate([scores.losses for scores in batches])[order]
+    return sampling_share(heads, _relative_errors(paths), paths[:, 2], losses[:, 1] - losses[:, 0])
 
 
 def _name_positions(pairs: Pairs) -> str:
@@ -195,22 +335,33 @@ def _name_positions(pairs: Pairs) -> str:
     return "last" if only_last else "several"
 
 
-def _quadrature_settings(request: _Request, batches: list[_BatchScores]) -> dict[str, object]:
-    """Return rule and nodes; if adaptive, the judged error of all pairs together and how many miss the tolerance."""
+def _quadrature_settings(request: _Request, batches: list[_BatchScores], tolerance: float | None) -> dict[str, object]:
+    """Return rule and nodes; if adaptive, the tolerance of a pair and what was reached of it.
+
+    adaptive_error: the judged error of all pairs together, relative to their scores.
+    adaptive_unsettled: how many pairs miss the tolerance with all the nodes they may have.
+    adaptive_share: the integration error of the mean head scores over their standard error; None if pairs agree.
+    adaptive_converged: all pairs are within the tolerance, or all together, or the share is small enough.
+    """
     if request.method == "eap":
         return {}
-    nodes = [count for scores in batches for count in scores.nodes]
+    nodes = np.concatenate([scores.nodes for scores in batches])
     if request.rule is not None:
-        return {"rule": request.rule_name, "nodes": max(nodes)}
-    errors, norms, settled = zip(*(path for scores in batches for path in scores.paths), strict=True)
+        return {"rule": request.rule_name, "nodes": int(nodes.max())}
+    assert tolerance is not None
+    paths = np.concatenate([scores.paths for scores in batches])
     # 1e-30: pairs that score nothing have an error of 0, not NaN.
-    error = sum(errors) / max(sum(norms), 1e-30)
-    unsettled = settled.count(False)
+    error = float(paths[:, 0].sum() / max(paths[:, 1].sum(), 1e-30))
+    unsettled = int(np.count_nonzero(paths[:, 3] == 0))
+    share = _share(batches)
+    is_small = request.tolerance is None and share <= SHARE
     return {
         "rule": "adaptive",
-        "nodes": max(nodes),
-        "nodes_mean": float(np.mean(nodes)),
+        "nodes": int(nodes.max()),
+        "nodes_mean": float(nodes.mean()),
+        "adaptive_tolerance": tolerance,
         "adaptive_error": error,
         "adaptive_unsettled": unsettled,
-        "adaptive_converged": error <= TOLERANCE or unsettled == 0,
+        "adaptive_share": share if np.isfinite(share) else None,
+        "adaptive_converged": error <= tolerance or unsettled == 0 or is_small,
     }

@@ -20,7 +20,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
@@ -74,6 +74,20 @@ class GradientMeans:
     streams: list[Float[Tensor, "pair position d"]]
     nodes: int
 
+    def weigh(self, rows: Int[Tensor, "pair node"], weights: Float[Tensor, "pair node"]) -> "GradientMeans":
+        """Return weighted sums of groups that are single nodes, some of them per pair; weight 0 fills a row up."""
+        heads = []
+        for means in self.heads:
+            direct = {}
+            for port, total in means.direct.items():
+                direct[port] = torch.einsum("hpkte,pk->hpte", total[:, rows], weights.to(total.device))
+            norm_terms = [[_merge_nodes(term, rows, weights) for term in terms] for terms in means.norm_terms]
+            heads.append(HeadGradientMeans(direct, norm_terms))
+        streams = []
+        for stream in self.streams:
+            streams.append(torch.einsum("pktd,pk->ptd", stream[rows], weights.to(stream.device)))
+        return GradientMeans(self.access, heads, streams, rows.shape[1])
+
     def add(self, later: "GradientMeans") -> "GradientMeans":
         """Return these means with further nodes of the same pairs; these themselves are used up."""
         for layer, heads in enumerate(self.heads):
@@ -104,6 +118,13 @@ class GradientMeans:
         for row, stream in enumerate(last):
             gradients[row] = stream[:, positions]
         yield range(len(graph.destinations) - len(last), len(graph.destinations)), gradients
+
+
+def _merge_nodes(term: NormTerm, rows: Int[Tensor, "pair node"], weights: Float[Tensor, "pair node"]) -> NormTerm:
+    """Return the terms of single nodes as those of their pairs, each pair's nodes side by side."""
+    share = term.share[rows] * weights.to(term.share.device)[..., None, None, None]
+    vector = term.vector[rows]
+    return NormTerm(term.heads, share.permute(0, 2, 3, 1, 4).flatten(3), vector.transpose(1, 2).flatten(2, 3))
 
 
 def _empty_gradients(

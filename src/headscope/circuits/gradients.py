@@ -72,8 +72,8 @@ class _Tape:
         # A view of its own parts the reader's branch from the rest of the stream.
         return Hook(reader, "input", lambda stream: self._record_output(site, stream.view_as(stream)))
 
-    def differentiate(self, loss: Tensor) -> list[Reading]:
-        """Return the tape as readings, with the gradients of ``loss``.
+    def differentiate(self, loss: Tensor, embeddings: Tensor | None) -> tuple[list[Reading], Tensor | None]:
+        """Return the tape as readings, with the gradients of ``loss``, and its gradient at ``embeddings`` if given.
 
         Raises InputError if a hook saw nothing, or nothing that the loss depends on.
         """
@@ -81,8 +81,12 @@ class _Tape:
             if residual is None or not outputs:
                 raise self._unseen_error(site)
         flat = [output for outputs in self.outputs for output in outputs]
-        gradients = iter(torch.autograd.grad(loss, flat, allow_unused=True))
-        return [self._read_site(site, [next(gradients) for _ in outputs]) for site, outputs in enumerate(self.outputs)]
+        inputs = flat if embeddings is None else [*flat, embeddings]
+        gradients = iter(torch.autograd.grad(loss, inputs, allow_unused=True))
+        readings = []
+        for site, outputs in enumerate(self.outputs):
+            readings.append(self._read_site(site, [next(gradients) for _ in outputs]))
+        return readings, next(gradients, None)
 
     def _read_site(self, site: int, gradients: list[Tensor | None]) -> Reading:
         outputs, residual = self.outputs[site], self.residuals[site]
@@ -98,11 +102,19 @@ class _Tape:
 
 
 def read_gradients(
-    runner: EndingRunner, objective: Objective, embeddings: Float[Tensor, "pair node ending d"]
-) -> list[Reading]:
-    """Run forward and backward over the nodes; return per layer the heads' and the MLP's reading, last the logits'."""
+    runner: EndingRunner,
+    objective: Objective,
+    embeddings: Float[Tensor, "pair node ending d"],
+    *,
+    of_embeddings: bool = False,
+) -> tuple[list[Reading], Float[Tensor, "pair node ending d"] | None]:
+    """Run forward and backward over the nodes; return per layer the heads' and the MLP's reading, last the logits'.
+
+    The second value is the gradient at the embeddings, if ``of_embeddings`` asks for it: it costs the last step of the
+    backward pass, through the first layer's projections.
+    """
     tape = _Tape(runner.access)
     with attach_hooks(tape.hooks(runner.access)), ungroup_kv(runner.access), torch.enable_grad():
         # The runs do not see each other, so the sum's gradient at each row is that of the row's own loss.
         loss = objective(runner.logits(embeddings.requires_grad_())).sum()
-    return tape.differentiate(loss)
+    return tape.differentiate(loss, embeddings if of_embeddings else None)

@@ -36,11 +36,37 @@ class _RecordingObjective(Objective):
         return losses
 
 
-class Integrand:
-    """Scores of a batch's edges as a function of the node α: what one pass over some rows gives."""
+@dataclass(frozen=True, eq=False)
+class NodeRun:
+    """What one pass over rows leaves.
 
-    def __init__(self, runner: EndingRunner, writes: SourceWrites, objective: Objective, budget: Budget) -> None:
+    means: gradient means of groups of consecutive rows.
+    losses: of all rows.
+    slopes: −dL/dα of all rows, the sums of the input's edges' scores; None unless the integrand has slopes.
+    """
+
+    means: GradientMeans
+    losses: Float[np.ndarray, " row"]
+    slopes: Float[np.ndarray, " row"] | None
+
+
+class Integrand:
+    """Scores of a batch's edges as a function of the node α: what one pass over some rows gives.
+
+    has_slopes: passes go back to the embeddings and give −dL/dα as well.
+    """
+
+    def __init__(
+        self,
+        runner: EndingRunner,
+        writes: SourceWrites,
+        objective: Objective,
+        budget: Budget,
+        *,
+        has_slopes: bool = False,
+    ) -> None:
         self.runner, self.writes, self.objective, self.budget = runner, writes, objective, budget
+        self.has_slopes = has_slopes
         self.graph = runner.access.graph
         # Δ of the whole ending, kept between passes over nodes, which all contract with it.
         self._delta: Float[Tensor, "pair source wide"] | None = None
@@ -84,17 +110,21 @@ class Integrand:
             if result is None:
                 continue
             start += len(alphas)
-            means = result[0] if means is None else means.add(result[0])
+            means = result.means if means is None else means.add(result.means)
             # As late as memory allows: a contraction of many nodes' mean costs little more than that of one.
             if means.nodes >= most_nodes or start == len(rule.alphas):
-                scores += self._contract(means, list(pairs))
+                scores += self.contract(means, list(pairs))
                 means = None
         return scores
 
-    def integrate_adaptively(self) -> list[AdaptiveQuadrature]:
-        """Return the paths of all pairs, each integrated over nodes of its own."""
-        epsilon = torch.finfo(self.writes.logits.dtype).eps
-        paths = [AdaptiveQuadrature(epsilon) for _ in range(self.pairs)]
+    @property
+    def epsilon(self) -> float:
+        """Return the epsilon of the type the model computes in."""
+        return torch.finfo(self.writes.logits.dtype).eps
+
+    def integrate_adaptively(self, tolerance: float) -> list[AdaptiveQuadrature]:
+        """Return the paths of all pairs, each integrated to ``tolerance`` over nodes of its own."""
+        paths = [AdaptiveQuadrature(self.epsilon, tolerance) for _ in range(self.pairs)]
         while rows := [(pair, alpha) for pair, path in enumerate(paths) for alpha in path.next_alphas]:
             scores, losses = self._evaluate(rows)
             start = 0
@@ -109,28 +139,31 @@ class Integrand:
         losses: list[float] = []
         while len(scores) < len(rows):
             part = rows[len(scores) : len(scores) + self.rows]
-            pairs = [pair for pair, _ in part]
-            result = self._attempt(pairs, np.array([alpha for _, alpha in part]), np.ones(1))
+            result = self.run_rows(part)
             if result is not None:
-                scores += list(self._contract(result[0], pairs))
-                losses += result[1].tolist()
+                scores += list(self.contract(result.means, [pair for pair, _ in part]))
+                losses += result.losses.tolist()
         return scores, losses
+
+    def run_rows(self, rows: list[tuple[int, float]]) -> NodeRun | None:
+        """Return one pass over single rows, (pair, α), sorted by pair; None if memory ran out for so many."""
+        return self._attempt([pair for pair, _ in rows], np.array([alpha for _, alpha in rows]), np.ones(1))
 
     def _attempt(
         self, rows: list[int], alphas: Float[np.ndarray, " row"], weights: Float[np.ndarray, " node"]
-    ) -> tuple[GradientMeans, Float[np.ndarray, " row"]] | None:
-        """Return gradient means of groups of consecutive rows, and the losses of all rows.
+    ) -> NodeRun | None:
+        """Return gradient means of groups of consecutive rows, and losses and slopes of all rows.
 
         Each group holds as many rows of one pair as there are ``weights``. None after running out of memory, if fewer
         rows are to be tried. Raises the error itself for a single row.
         """
 
-        def work() -> tuple[GradientMeans, Float[np.ndarray, " row"]]:
-            readings, losses = self._pass(rows, alphas)
+        def work() -> NodeRun:
+            readings, losses, slopes = self._pass(rows, alphas)
             with torch.no_grad():
                 # Float32: the weights multiply gradients, which are averaged in float32 whatever the model's type.
                 node_weights = torch.as_tensor(weights, dtype=torch.float32)
-                return average_gradients(self.runner.access, readings, node_weights), losses
+                return NodeRun(average_gradients(self.runner.access, readings, node_weights), losses, slopes)
 
         result = self.budget.limit.attempt(work, len(rows))
         if result is None:
@@ -139,8 +172,8 @@ class Integrand:
 
     def _pass(
         self, rows: list[int], alphas: Float[np.ndarray, " row"]
-    ) -> tuple[list[Reading], Float[np.ndarray, " row"]]:
-        """Run forward and backward over rows, which are sorted by pair, and return what was read and the losses."""
+    ) -> tuple[list[Reading], Float[np.ndarray, " row"], Float[np.ndarray, " row"] | None]:
+        """Run forward and backward over rows, sorted by pair; return what was read, the losses and the slopes."""
         runs = _run_lengths(rows)
         pairs, nodes = rows, 1
         if len({count for _, count in runs}) == 1:
@@ -155,11 +188,16 @@ class Integrand:
         objective = _RecordingObjective(
             self.objective.metric, runner.batch, self.objective.clean[pairs], self.objective.corrupt[pairs]
         )
-        readings = read_gradients(runner, objective, (corrupt + alpha * (clean - corrupt)).to(clean.dtype))
-        return readings, objective.losses_given[0].flatten().float().cpu().numpy()
+        nodes_on_path = (corrupt + alpha * (clean - corrupt)).to(clean.dtype)
+        readings, gradient = read_gradients(runner, objective, nodes_on_path, of_embeddings=self.has_slopes)
+        losses = objective.losses_given[0].flatten().float().cpu().numpy()
+        if gradient is None:
+            return readings, losses, None
+        slopes = ((corrupt - clean).float() * gradient.float()).sum(dim=(-2, -1))
+        return readings, losses, slopes.flatten().cpu().numpy()
 
     @torch.no_grad()
-    def _contract(self, means: GradientMeans, pairs: list[int]) -> Float[np.ndarray, "group F B"]:
+    def contract(self, means: GradientMeans, pairs: list[int]) -> Float[np.ndarray, "group F B"]:
         """Return Σ over positions of Δ_u · ḡ_v, a matrix product per block of destinations and pair.
 
         Group g of the means is of ``pairs[g]``. If memory runs out, fewer positions go through at a time from then on.

@@ -32,6 +32,7 @@ class ScoresConfig(Config):
     method: str
     rule: Rule
     nodes: int | Literal["adaptive"]
+    tolerance: float | None
     kv: str
 
 
@@ -99,7 +100,7 @@ FAITHFULNESS = Work("faithfulness", FaithfulnessConfig, compute_faithfulness, ve
 
 def scores_unit(study: Study, stage: Stage, variant: str, pairs: Unit) -> Unit:
     """Return the unit of the edge scores of ``stage`` on a set of ``variant``'s pairs."""
-    settings = study.discover.model_dump(include={"metric", "method", "rule", "nodes", "kv"})
+    settings = study.discover.model_dump(include={"metric", "method", "rule", "nodes", "tolerance", "kv"})
     labels = {"variant": variant, "step": stage.step, "pairs": pairs.labels["pairs"], "model": stage.variant}
     return SCORES.unit(ScoresConfig(model=stage.source, **settings), labels, {"pairs": pairs} | stage.inputs)
 

@@ -193,8 +193,10 @@ class DiscoverConfig(Config):
         the opening's first token, 0, or with negative numbers from its end.
     metric: between the patched and the clean distribution, KL divergence or the loss of the clean text's token.
     method: of attribution. kv: a key and value input per query head, or one per key/value head (``group``).
-    nodes: of the path integral; ``adaptive`` gives each pair the 9 to 128 its own path needs, by a rule of its own,
-        because on trained models eight do not suffice (docs/log.md). rule: of a number of nodes.
+    nodes: of the path integral; ``adaptive`` gives each pair those its own path needs, by a rule of its own, because on
+        trained models eight do not suffice (docs/log.md). rule: of a number of nodes.
+    tolerance: of adaptive nodes; None makes the integration error of the mean head scores at most a fifth of their
+        standard error over pairs, and a number, as 0.01, that of every pair's scores at most this share of them.
     sizes: fractions of the real edges at which a circuit's faithfulness is read.
     faithfulness: heads are counted in the smallest circuit of ``sizes`` that reaches it in base and final checkpoint,
         of those up to 20 %; if none does, in the largest of them, and tables and verdicts say so.
@@ -215,6 +217,7 @@ class DiscoverConfig(Config):
     method: Literal["eap", "eap-ig"] = "eap-ig"
     rule: Rule = "gauss"
     nodes: Annotated[int, Field(ge=1)] | Literal["adaptive"] = "adaptive"
+    tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     fraction: Fraction | None = None
     edges: Annotated[int, Field(ge=1)] | None = None
     faithfulness: Fraction = FAITHFULNESS
@@ -226,6 +229,8 @@ class DiscoverConfig(Config):
     def _rule_of_a_number(self) -> "DiscoverConfig":
         if self.method == "eap-ig" and self.nodes == "adaptive" and self.rule != "gauss":
             raise ValueError(f"rule {self.rule} needs a number of nodes; adaptive nodes have a rule of their own")
+        if self.tolerance is not None and (self.method != "eap-ig" or self.nodes != "adaptive"):
+            raise ValueError("tolerance is of adaptive nodes of eap-ig; leave it out, or nodes and method as they are")
         return self
 
     @model_validator(mode="after")
