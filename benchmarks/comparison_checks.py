@@ -177,7 +177,8 @@ def _scores(sizes: np.ndarray) -> EdgeScores:
 
 def _heads(graph: Graph, sums: np.ndarray) -> EdgeScores:
     nothing = np.zeros(graph.real.shape, dtype=np.float32)
-    return EdgeScores(graph, nothing, nothing, sums.astype(np.float32), None, 0.0, 0.0)
+    heads = sums.astype(np.float32)
+    return EdgeScores(graph, nothing, nothing, heads, None, 0.0, 0.0, pair_net=heads)
 
 
 def _holds(estimate: Estimate, truth: float) -> bool:

@@ -237,6 +237,7 @@ def _first(scores: EdgeScores, count: int) -> EdgeScores:
         edges_abs=np.abs(kept).mean(axis=0),
         pair_heads=scores.pair_heads[:count],
         pair_edges=kept,
+        pair_net=None,  # follows from the edges
     )
 
 

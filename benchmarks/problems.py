@@ -178,6 +178,7 @@ def _take(pool: EdgeScores, chosen: np.ndarray, part: int) -> EdgeScores:
         edges_abs=np.abs(kept).mean(axis=0),
         pair_heads=pool.pair_heads[chosen],
         pair_edges=kept,
+        pair_net=None,  # follows from the edges
         settings=pool.settings | {"pairs": str(part)},
         problems=tuple(np.array(pool.problems)[chosen].tolist()),
     )

@@ -1,5 +1,7 @@
 """Importance by hand-summed numbers."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -71,6 +73,12 @@ def test_effects_follow_the_checkpoints(routed_scores) -> None:
     assert change_q_values(series)[1, 1, 1] == 0
 
 
+def _alike(sums: np.ndarray) -> tuple[Any, ...]:
+    """The last arguments of ``EdgeScores`` of heads whose edges have one sign: flow and net are the same."""
+    heads = sums.astype(np.float32)
+    return heads, None, 0.0, 0.0, {}, None, heads
+
+
 def test_changes_are_covered_and_none_is_false_discovery() -> None:
     """Importances of known size, half of them changed: coverage, false positives and false discoveries."""
     rng = np.random.default_rng(0)
@@ -82,8 +90,8 @@ def test_changes_are_covered_and_none_is_false_discovery() -> None:
         shared = np.exp(0.5 * rng.normal(size=(40, 2, 2)))
         pairs_before = size * shared * np.exp(0.3 * rng.normal(size=(40, 2, 2)))
         pairs_after = later * shared * np.exp(0.3 * rng.normal(size=(40, 2, 2)))
-        before = EdgeScores(GRAPH, empty, empty, pairs_before.astype(np.float32), None, 0.0, 0.0)
-        after = EdgeScores(GRAPH, empty, empty, pairs_after.astype(np.float32), None, 0.0, 0.0)
+        before = EdgeScores(GRAPH, empty, empty, *_alike(pairs_before))
+        after = EdgeScores(GRAPH, empty, empty, *_alike(pairs_after))
         change = importance_change(before, after)
         truth = (later - size) / 5
         covered.append((change.low <= truth) & (truth <= change.high))

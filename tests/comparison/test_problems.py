@@ -27,7 +27,8 @@ def sampled(seed: int) -> EdgeScores:
     noise = np.sqrt(CORRELATION) * shared + np.sqrt(1 - CORRELATION) * draw.normal(size=(PROBLEMS * PAIRS, 2, 3))
     nothing = np.zeros(GRAPH.real.shape, dtype=np.float32)
     labels = tuple(f"{seed} {problem}" for problem in range(PROBLEMS) for _ in range(PAIRS))
-    return EdgeScores(GRAPH, nothing, nothing, np.exp(0.5 * noise).astype(np.float32), None, 0.0, 0.0, problems=labels)
+    sums = np.exp(0.5 * noise).astype(np.float32)
+    return EdgeScores(GRAPH, nothing, nothing, sums, None, 0.0, 0.0, problems=labels, pair_net=sums)
 
 
 def independent(scores: EdgeScores) -> EdgeScores:

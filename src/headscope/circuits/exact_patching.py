@@ -85,6 +85,7 @@ def exact_edges(
         edges_abs=np.abs(scores).mean(axis=0, dtype=np.float64).astype(np.float32),
         pair_heads=graph.head_grid(np.abs(scores).sum(axis=2)),
         pair_edges=scores if keep_pairs else None,
+        pair_net=graph.head_grid(scores.sum(axis=2)),
         residual=abs(float(signed[0].sum()) - lost) / max(abs(lost), 1e-30),
         seconds=time.perf_counter() - started,
         settings=settings | {"kv": kv},

@@ -103,7 +103,7 @@ class _BatchScores:
     indices: which pairs they are.
     signed: float64 Σ over pairs of the score.
     absolute: float64 Σ over pairs of |score|.
-    heads: per pair Σ of |score| over the edges out of each head.
+    heads, net: per pair Σ of |score| and Σ of the score over the edges out of each head.
     edges: the scores, or None if they are not kept.
     losses: of the clean and the corrupt run.
     nodes: run per pair.
@@ -115,6 +115,7 @@ class _BatchScores:
     signed: Float[np.ndarray, "F B"]
     absolute: Float[np.ndarray, "F B"]
     heads: Float[np.ndarray, "pair layer head"]
+    net: Float[np.ndarray, "pair layer head"]
     edges: Float[np.ndarray, "pair F B"] | None
     losses: Float[np.ndarray, "pair 2"]
     nodes: Int[np.ndarray, " pair"]
@@ -139,6 +140,7 @@ class _BatchScores:
             signed=scores.sum(axis=0, dtype=np.float64),
             absolute=absolute.sum(axis=0, dtype=np.float64),
             heads=graph.head_grid(absolute.sum(axis=2)),
+            net=graph.head_grid(scores.sum(axis=2)),
             edges=scores if keep_pairs else None,
             losses=losses,
             nodes=nodes,
@@ -263,6 +265,7 @@ def _score_edges(
         seconds=time.perf_counter() - started,
         settings=settings,
         problems=pairs.problems,
+        pair_net=np.concatenate([scores.net for scores in batches])[order],
     )
 
 

@@ -1,8 +1,9 @@
 """How much of a circuit runs through each head, and how training changed it: no threshold needed.
 
-Importance I(l, h) = Σ over pairs and outgoing edges of |score|, normalised to sum 1 over heads (the paper,
-A.6). The paper sums over the circuit's edges; summed over all edges it depends on no circuit size, which is
-the default here.
+Importance I(l, h) is the mean over pairs of a head's score, normalised to sum 1 over heads. A pair's score is the size
+of the sum of the head's outgoing edges (``net``) or, as in the paper (A.6), the sum of their sizes (``flow``): see
+``results.edges.HeadScore``. The paper sums over the circuit's edges; summed over all edges it depends on no circuit
+size, which is the default here.
 
 Intervals and p-values are those of Student's t on the influence of each problem's pairs on the importance (the delta
 method): the tests over heads × checkpoints ask for p-values far smaller than one over the number of resamples.
@@ -22,7 +23,7 @@ from headscope.measures.multiplicity import q_values
 from headscope.pairs import ProblemGroups
 from headscope.results.circuit import Circuit
 from headscope.results.counts import HeadEstimates
-from headscope.results.edges import EdgeScores
+from headscope.results.edges import EdgeScores, HeadScore
 from headscope.results.emergence import Emergence
 
 EPSILON = 1e-6
@@ -38,14 +39,14 @@ If a few heads are known to have changed, shares of the others move by up to a h
 """
 
 
-def head_importance(scores: EdgeScores, circuit: Circuit | None = None) -> HeadEstimates:
+def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, score: HeadScore = "net") -> HeadEstimates:
     """Return the importance of every head, summing to 1, with intervals over problems.
 
     With ``circuit``, sum over its edges only, as the paper does.
 
     Raises InputError for a circuit if the scores have no per-pair edges.
     """
-    sums = pair_sums(scores, circuit)
+    sums = pair_sums(scores, circuit, score)
     estimates = _estimates(shares(sums.mean(axis=0)), (influence(sums, scores.problem_groups),))
     share = estimates.value
     # On the scale of log-odds shares are less skewed and stay between 0 and 1; d logit(p) / dp = 1 / (p (1 − p)).
@@ -55,34 +56,40 @@ def head_importance(scores: EdgeScores, circuit: Circuit | None = None) -> HeadE
     return HeadEstimates(share, np.asarray(expit(log_odds - half_width)), np.asarray(expit(log_odds + half_width)))
 
 
-def importance_change(base: EdgeScores, post: EdgeScores, *, paired: bool = True) -> HeadEstimates:
+def importance_change(
+    base: EdgeScores, post: EdgeScores, *, paired: bool = True, score: HeadScore = "net"
+) -> HeadEstimates:
     """Return importance in post − in base, with interval and p-value; positive if it grew.
 
     paired: see ``importance_contrast``.
     """
-    return importance_contrast((base, post), (-1.0, 1.0), paired=paired)
+    return importance_contrast((base, post), (-1.0, 1.0), paired=paired, score=score)
 
 
-def doubled_heads(base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True) -> HeadSet:
+def doubled_heads(
+    base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True, score: HeadScore = "net"
+) -> HeadSet:
     """Return the heads whose importance grew by more than ``factor``: emergence without a circuit or its size.
 
     Of the heads named, at most 5 % false ones are expected (Benjamini and Hochberg over heads). ``factor`` 1 would name
     every head whose share moved, as those of unchanged heads do when others change.
     """
-    growth = importance_contrast((base, post), (-factor, 1.0), paired=paired)
+    growth = importance_contrast((base, post), (-factor, 1.0), paired=paired, score=score)
     if growth.p_value is None or np.isnan(growth.p_value).all():
         return HeadSet(())
     return HeadSet.from_grid((q_values(growth.p_value) <= 1 - LEVEL) & (growth.value > 0))
 
 
-def importance_contrast(cells: Sequence[EdgeScores], weights: Sequence[float], *, paired: bool = True) -> HeadEstimates:
+def importance_contrast(
+    cells: Sequence[EdgeScores], weights: Sequence[float], *, paired: bool = True, score: HeadScore = "net"
+) -> HeadEstimates:
     """Return Σ weight · importance over several results, with interval and p-value of its being 0.
 
     paired: True if all were scored on the same pairs, whose noise they share; otherwise Welch's t is used.
     """
     terms, influences = [], []
     for cell, weight in zip(cells, weights, strict=True):
-        sums = pair_sums(cell)
+        sums = pair_sums(cell, score=score)
         terms.append(weight * shares(sums.mean(axis=0)))
         influences.append(weight * influence(sums, cell.problem_groups))
     return _estimates(_sum_or_zero(terms), [_sum_or_zero(influences)] if paired else influences)
@@ -131,16 +138,20 @@ def change_q_values(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoi
     return q_values(np.stack(p_values))
 
 
-def pair_sums(scores: EdgeScores, circuit: Circuit | None = None) -> "Float[np.ndarray, 'pair layer head']":
-    """Return per pair the sum of |score| over each head's outgoing edges (those of ``circuit``)."""
+def pair_sums(
+    scores: EdgeScores, circuit: Circuit | None = None, score: HeadScore = "net"
+) -> "Float[np.ndarray, 'pair layer head']":
+    """Return per pair the score of each head from its outgoing edges (those of ``circuit``), 0 or more."""
     if circuit is None:
-        return scores.pair_heads.astype(np.float64)
+        return scores.pair_importance(score)
     if scores.pair_edges is None:
         raise InputError(
             "the scores keep no per-pair edges, which importance within a circuit sums; attribute with keep_pairs=True"
         )
-    inside = np.abs(scores.pair_edges) * circuit.edges
-    return np.asarray(scores.graph.head_grid(inside.sum(axis=2, dtype=np.float64)))
+    inside = scores.pair_edges * circuit.edges
+    if score == "flow":
+        inside = np.abs(inside)
+    return np.asarray(np.abs(scores.graph.head_grid(inside.sum(axis=2, dtype=np.float64))))
 
 
 def shares(sums: "Float[np.ndarray, '*rows layer head']") -> "Float[np.ndarray, '*rows layer head']":

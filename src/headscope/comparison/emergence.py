@@ -21,8 +21,11 @@ from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.progress import SILENT, Progress
 from headscope.results.counts import EdgeChange
-from headscope.results.edges import EdgeScores
+from headscope.results.edges import EdgeScores, HeadScore
 from headscope.results.emergence import Emergence
+
+HEAD_SCORES: dict[EmergenceMethod, HeadScore] = {"bootstrap": "net", "paper": "flow"}
+"""By which score of a head each method tells how important it is."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +35,7 @@ class _Base:
     model: ScoredModel
     halves: SplitHalves | None
     null_source: str
-    doubled: HeadSet | None
+    doubled: dict[HeadScore, HeadSet]
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,7 +138,7 @@ def emergence_by_method(
     # Whatever the bootstrap resampled serves the paper's method too, not the other way round.
     needs_pairs: EmergenceMethod = "bootstrap" if "bootstrap" in methods else "paper"
     first = next(iter(methods.values()))
-    base_side = _base(base, base_again, first, needs_pairs)
+    base_side = _base(base, base_again, first, needs_pairs, methods)
     references = [_reference(base_side, resampling, method) for method, resampling in methods.items()]
     series: dict[EmergenceMethod, list[Emergence]] = {method: [] for method in methods}
     with progress.bar("comparing checkpoints", length_hint(posts)) as bar:
@@ -148,14 +151,22 @@ def emergence_by_method(
     return series
 
 
-def _base(base: EdgeScores, again: EdgeScores | None, resampling: Resampling, method: EmergenceMethod) -> _Base:
+def _base(
+    base: EdgeScores,
+    again: EdgeScores | None,
+    resampling: Resampling,
+    method: EmergenceMethod,
+    others: Iterable[EmergenceMethod] = (),
+) -> _Base:
+    """Return the base, to be seen by ``method`` and perhaps by others whose part of it ``method``'s can serve."""
     scored = [base]
-    doubled = None
+    doubled: dict[HeadScore, HeadSet] = {}
     if again is not None:
         require_same_scoring(base, again, "the base scored again")
         require_other_pairs(again, base, "base_again", "base")
         scored.append(again)
-        doubled = doubled_heads(base, again, paired=False)
+        scores = dict.fromkeys(HEAD_SCORES[one] for one in (method, *others))
+        doubled = {score: doubled_heads(base, again, paired=False, score=score) for score in scores}
     model = scored_model(base, resampling, method)
     # A null needs problems to cut: per-pair edges, and at least one problem for each side. A single pair has no null;
     # several pairs of a single problem look like a sample and are refused (``split_halves``).
@@ -188,6 +199,7 @@ def _compare(reference: _Reference, post: ScoredModel, *, paired: bool = True) -
     resampling, null, base = reference.resampling, reference.null, reference.model.scores
     frequencies = inclusion_frequency(post, resampling, reference.method)
     counts = StatusCounts.compare(reference.frequencies, frequencies, resampling)
+    score = HEAD_SCORES[reference.method]
     return Emergence(
         base_frequency=reference.frequencies.observed,
         post_frequency=frequencies.observed,
@@ -195,9 +207,9 @@ def _compare(reference: _Reference, post: ScoredModel, *, paired: bool = True) -
         null=null.cut_range(),
         excess=counts.excess(null, resampling.seed),
         new_p_value=counts.p_value(null),
-        doubled=doubled_heads(base, post.scores, paired=paired),
-        doubled_null=reference.base.doubled,
-        importance_change=importance_change(base, post.scores, paired=paired),
+        doubled=doubled_heads(base, post.scores, paired=paired, score=score),
+        doubled_null=reference.base.doubled.get(score),
+        importance_change=importance_change(base, post.scores, paired=paired, score=score),
         pairs=counts.size.pairs,
         null_pairs=null.size.pairs,
         null_source=reference.base.null_source,
@@ -210,7 +222,7 @@ def _compare(reference: _Reference, post: ScoredModel, *, paired: bool = True) -
         settings={"base": base.settings, "post": post.scores.settings},
         edges=_edge_change(reference, post),
         layers=counts.layer_profile(null),
-        base_importance=shares(pair_sums(base).mean(axis=0)),
+        base_importance=shares(pair_sums(base, score=score).mean(axis=0)),
         tau=resampling.tau,
         problems=counts.size.problems,
         null_problems=null.size.problems,

@@ -42,7 +42,7 @@ class Origin:
 class Crossed(JsonResult):
     """Two models on the same texts, once with base's openings as the clean text, once with post's.
 
-    importance: share of all |score| [model, prompt, layer, head]; base before post, base-style before reasoning-style.
+    importance: share of all net score [model, prompt, layer, head]; base before post, base-style first.
     effects: by ``EFFECTS``, on importance. q_value: Benjamini and Hochberg's, over all effects and heads.
     origins: by ``ORIGINS``.
     pairs, problems: of texts, the same in all four cells. Problems are what is resampled; None in results of earlier

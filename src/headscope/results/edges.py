@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -17,6 +17,14 @@ from headscope.results.graph import Graph
 from headscope.results.numbers import format_residual
 from headscope.storage import Result
 
+HeadScore = Literal["net", "flow"]
+"""How a head's outgoing edge scores make one number per pair: the size of their sum, or the sum of their sizes.
+
+The sum of all edges out of a head is to first order what replacing its whole output does; edges of both signs cancel in
+it as they do in the model. Flow, the paper's importance (A.6), counts them twice, and ranks heads worse by what they do
+when they are patched (``benchmarks/head_scores.py``).
+"""
+
 _ARRAYS = ("edges", "edges_abs", "pair_heads")
 
 
@@ -28,7 +36,7 @@ class EdgeScores(Result):
     edges: float32 [F, B], mean over pairs of the signed score; positive when corrupting the edge raises the
         metric. 0 if ``graph.real`` is false.
     edges_abs: float32 [F, B], mean over pairs of |score|; in a grouped graph, of the |sum over a group's copies|.
-    pair_heads: float32 [pair, layer, head], per pair the sum of |score| over a head's outgoing edges.
+    pair_heads: float32 [pair, layer, head], per pair the sum of |score| over a head's outgoing edges: its flow.
     pair_edges: float32 [pair, F, B] signed, or None when not kept.
     residual: completeness, |Σ_v score(input→v) − (L(corrupt) − L(clean))| / |L(corrupt) − L(clean)|, of the
         means; NaN if unknown (scores read from EAP-IG's JSON).
@@ -36,6 +44,8 @@ class EdgeScores(Result):
     settings: method, rule, nodes, metric, positions, kv, model name and commit, pairs digest: plain JSON
         values.
     problems: the name of each pair's problem; None if every pair is a problem of its own.
+    pair_net: float32 [pair, layer, head], per pair the signed sum of each head's outgoing edges. It follows from
+        per-pair edges; None in scores that kept neither.
 
     Raises InputError if a shape does not fit the graph, or a score is not a number, naming the first such layer.
     """
@@ -52,12 +62,18 @@ class EdgeScores(Result):
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
     problems: Labels = None
+    pair_net: Float[np.ndarray, "pair layer head"] | None = None
 
     def __post_init__(self) -> None:
+        if self.pair_net is None and self.pair_edges is not None:
+            object.__setattr__(self, "pair_net", self.graph.head_grid(self.pair_edges.sum(axis=2)))
         shape = self.graph.real.shape
         self._check_shape("edge scores", self.edges, shape)
         self._check_shape("mean |score|", self.edges_abs, shape)
         self._check_shape("head scores", self.pair_heads, (self.graph.layers, self.graph.heads))
+        if self.pair_net is not None and self.pair_net.shape != self.pair_heads.shape:
+            shapes = f"{self.pair_net.shape} and {self.pair_heads.shape}"
+            raise InputError(f"net and flow of the heads have the shapes {shapes}; both are needed of the same pairs")
         if self.pair_edges is not None:
             self._check_shape("edge scores per pair", self.pair_edges, shape)
         check_labels(self.problems, len(self.pair_heads))
@@ -87,12 +103,25 @@ class EdgeScores(Result):
         """B destination names."""
         return self.graph.destinations
 
+    def pair_importance(self, score: HeadScore = "net") -> Float[np.ndarray, "pair layer head"]:
+        """Return every head's importance in every pair, 0 or more, in float64.
+
+        Raises InputError for net scores if neither they nor per-pair edges were kept, as before there were any.
+        """
+        if score == "flow":
+            return self.pair_heads.astype(np.float64)
+        if self.pair_net is None:
+            raise InputError(
+                "the scores were made before heads had net scores, and kept no per-pair edges to sum; attribute again"
+            )
+        return np.abs(self.pair_net.astype(np.float64))
+
     @property
     def head_importance(self) -> Float[np.ndarray, "layer head"]:
-        """Mean over pairs of ``pair_heads``; of scores without pairs, each head's sum of ``edges_abs``."""
-        if len(self.pair_heads):
-            return np.asarray(self.pair_heads.mean(axis=0))
-        return np.asarray(self.graph.head_grid(self.edges_abs.sum(axis=1)))
+        """Mean over pairs of the size of each head's net score; of scores without pairs, that of the mean edges."""
+        if self.pair_net is not None and len(self.pair_net):
+            return np.asarray(np.abs(self.pair_net).mean(axis=0))
+        return np.asarray(np.abs(self.graph.head_grid(self.edges.sum(axis=1))))
 
     def top_heads(self, count: int = 8) -> list[HeadId]:
         """Return the ``count`` heads of largest importance, largest first."""
@@ -144,7 +173,7 @@ class EdgeScores(Result):
 
     def save(self, folder: str | Path) -> None:
         """Write ``scores.safetensors`` and ``scores.json`` into ``folder``, which is made if absent."""
-        arrays = {name: getattr(self, name) for name in (*_ARRAYS, "pair_edges")}
+        arrays = {name: getattr(self, name) for name in (*_ARRAYS, "pair_edges", "pair_net")}
         description: dict[str, Any] = {
             "graph": asdict(self.graph),
             "residual": None if math.isnan(self.residual) else self.residual,
@@ -171,6 +200,7 @@ class EdgeScores(Result):
             seconds=math.nan if description["seconds"] is None else description["seconds"],
             settings=description["settings"],
             problems=problem_labels(description.get("problems")),  # None in files of earlier versions
+            pair_net=arrays.get("pair_net"),
         )
 
     def to_eap_json(self, path: str | Path) -> None:

@@ -49,7 +49,7 @@ class Emergence(JsonResult):
     excess: counts − the null's mean. new_p_value: share of the halves that show at least as many new heads.
     doubled: heads whose importance more than doubled (``comparison.doubled_heads``), whatever the circuit.
     doubled_null: those of base on fresh pairs; None without such.
-    importance_change: post − base of each head's share of all |score| (method section 1 item 6, over all
+    importance_change: post − base of each head's share of all net score (method section 1 item 6, over all
         edges: free of any threshold); positive if post relies on the head more.
     pairs, problems: prompt pairs behind the observed counts, and their problems, which are what is resampled; None
         in results of earlier versions, which took every pair for a problem of its own.
@@ -59,7 +59,7 @@ class Emergence(JsonResult):
         faithfulness). tau: the least |score| of an edge in a circuit.
     edges: edges kept, born and lost; None if no per-pair edges were kept.
     layers: the counts layer by layer.
-    base_importance: each head's share of all |score| in base.
+    base_importance: each head's share of all net score in base.
     method: ``bootstrap`` (core heads) or ``paper`` (set difference of pooled circuits).
     core_from, contingent_from: the two thresholds on the frequencies.
     settings: what the scores of both models were made with.

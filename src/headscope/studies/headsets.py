@@ -89,7 +89,7 @@ def head_sets_unit(study: Study, variant: str, group: HeadGroup, comparison: Uni
 
 
 def _most_changed(heads: HeadSet, result: Emergence, count: int | None) -> HeadSet:
-    """Return the ``count`` heads of the set whose share of all |score| training changed most."""
+    """Return the ``count`` heads of the set whose share of all net score training changed most."""
     change = abs(result.importance_change.value)
 
     def size(head: HeadId) -> float:

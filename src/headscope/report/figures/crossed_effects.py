@@ -30,7 +30,7 @@ def crossed_effects(designs: Mapping[str, Crossed]) -> Figure:
         reading="Per head three marks with their intervals: ◆ what changes with the model, ■ with the prompt, ✚ only "
         "if both change. A head whose ◆ lies clear of 0 was changed by training; one with ■ alone answers to the "
         "prompt in either model.",
-        basis=f"Share of all |score|, {sizes}, base and last checkpoint each on base-style and on "
+        basis=f"Share of all net score, {sizes}, base and last checkpoint each on base-style and on "
         f"reasoning-style clean text; 95 % t intervals over problems. The {_DRAWN} heads with the largest effect; the "
         "table has all.",
         panels=tuple(Panel(variant, _plot(design, span)) for variant, design in designs.items()),

@@ -24,8 +24,9 @@ def effect_map(effect_map: EffectMap) -> Figure:
         question="Which heads does training make matter more, and which less?",
         reading="Blue: the variant relies on the head more than the base does, red: less, pale: alike. 1 is a head "
         "only the variant uses, -1 one only the base uses, 1/3 one that doubled.",
-        basis="E = (I_variant - I_base) / (I_variant + I_base), I a head's share of all |score|; mean over checkpoints "
-        f"({checkpoints}). E divides by the head's own importance: heads that hardly matter can have large effects.",
+        basis="E = (I_variant - I_base) / (I_variant + I_base), I a head's share of all net score; mean over "
+        f"checkpoints ({checkpoints}). E divides by the head's own importance: heads that hardly matter can have large "
+        "effects.",
         panels=tuple(panels),
         table=effect_map_data(effect_map),
     )

@@ -10,8 +10,10 @@ _DEFINITIONS = Prose(
         "Edge score: what one component's output contributes, through one later component's input, to the divergence "
         "between the model's next-token distributions on the clean and the corrupt prompt of a pair (edge attribution "
         "with integrated gradients, EAP-IG).",
-        "Circuit: the top fraction of edges by mean |score| over pairs, pruned until every head in it reads from and "
-        "writes to the circuit.",
+        "Net score of a head: the size of the sum of its outgoing edges' scores, mean over pairs; to first order what "
+        "replacing its output would do. Importance: its share of all heads' net score.",
+        "Circuit: the top edges by mean |score| over pairs, pruned until every head in it reads from and writes to the "
+        "circuit; as few of them as are faithful in base and final checkpoint, unless the study says how many.",
         "Core head: in the pruned circuit in at least 90 % of bootstrap resamples of the problems, each drawn with "
         "all its pairs; contingent: in 10 to 90 %. Where several pairs come from one problem, problems are what is "
         "resampled, halved and counted.",

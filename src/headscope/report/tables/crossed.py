@@ -31,7 +31,7 @@ def crossed(results: RunResults) -> Table:
     caption = (
         "What the paper calls emergent holds the base on its own prompt against the variant on its own, and what it "
         "takes to see such a head: the prompt alone, the model, or both; 95 % intervals over problems. Changed: heads "
-        "with this effect on their share of all |score|, of which 5 % are expected to be false (Benjamini-Hochberg)."
+        "with this effect on their share of all net score, of which 5 % are expected to be false (Benjamini-Hochberg)."
     )
     return Table("crossed", tuple(rows), caption)
 

@@ -30,7 +30,7 @@ def emergence_map_data(comparisons: Sequence[Comparison]) -> Table:
                 "high": float(change.high[layer, head]),
             }
             rows.append(row)
-    caption = "One row per head in play; importance is a head's share of all |score|."
+    caption = "One row per head in play; importance is a head's share of all net score."
     return Table("emergence-map", tuple(rows), caption)
 
 
