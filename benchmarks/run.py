@@ -53,7 +53,8 @@ on {machine}; {threads} thread(s), float32, torch {torch}, transformers {transfo
   pass at the first layer's q, k and v, and repeats keys and values for query heads while it joins them to the cache.
 - *nodes*: relative error (Frobenius norm) of mean |score|, mean score and mean head scores over the pairs, and of the
   worst pair, against 512 equal steps, where every rule has converged; "by 64 Gauss" is the error of mean |score| if 64
-  Gauss nodes were the truth. *adaptive* is the default: nodes per pair are its mean.
+  Gauss nodes were the truth. *adaptive* is the default, *adaptive, 1 %* at
+  that tolerance: nodes per pair are means.
 - *weights and peak memory* are together; *peak memory* is beside the weights.
 - *slow reference*: one residual stream per head and port, autograd, one pair and one node at a time
   ([tests/circuits/slow_reference.py](../tests/circuits/slow_reference.py)).

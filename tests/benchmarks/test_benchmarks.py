@@ -34,7 +34,7 @@ def test_every_benchmark_fills_its_row(script: Any, capsys: pytest.CaptureFixtur
         [line.split(" | ") for line in table.split("\n")] for table in capsys.readouterr().out.strip().split("\n\n")
     )
     assert [row[0] for row in compared[2:]] == ["| bare", "| bare", "| reference", "| lab", "| lab", "| qwen"]
-    assert [row[1] for row in nodes[2:]] == ["gauss", "adaptive"]
+    assert [row[1] for row in nodes[2:]] == ["gauss", "adaptive, 1 %", "adaptive"]
     assert {row[0] for row in measured[2:]} - {"| gpu"} == {"| positions", "| qwen"}
     for table in (compared, nodes, measured):
         assert {len(line) for line in table} == {len(table[0])}
@@ -47,8 +47,9 @@ def test_every_benchmark_fills_its_row(script: Any, capsys: pytest.CaptureFixtur
     difference = re.search(r"largest difference (\S+) of", compared[4][-1])
     assert difference is not None
     assert float(difference[1]) < HALF_THE_BITS
-    two, adaptive = ([float(cell.strip("< %")) for cell in row[3:8]] for row in nodes[2:])
-    assert max(adaptive) < 1 < two[0]
+    two, one_percent, adaptive = ([float(cell.strip("< %")) for cell in row[3:8]] for row in nodes[2:])
+    assert max(one_percent) < 1 < two[0]
+    assert max(adaptive) < 20
     assert "judged" in nodes[-1][-1]
 
 
@@ -93,7 +94,7 @@ def test_bare_passes_run_the_nodes_that_adaptive_attribution_ran(script: Any) ->
     bare, scores = script("bare.py"), []
     work = bare["work_of"](lambda: scores.append(attribute(model, pairs)))
     nodes = sum(len(one.pairs) for each in work for one in each.passes)
-    assert nodes == round(scores[0].settings["nodes_mean"] * len(pairs)) > 9 * len(pairs)
+    assert nodes == round(scores[0].settings["nodes_mean"] * len(pairs)) > 4 * len(pairs)
     passed = [gradient for each in work for gradient in bare["bare_passes"](model, each).gradients]
     assert [len(gradient) for gradient in passed] == [len(one.pairs) for each in work for one in each.passes]
     assert all(gradient.isfinite().all() for gradient in passed)
@@ -132,6 +133,7 @@ def test_the_document_is_written_from_full_runs_only(
 # Studies of their own, by their smallest settings, and what their output must hold.
 OTHERS = {
     "threads.py": (["lab-s", "--repeats", "1"], r"attribution of 4 pairs \| \d"),
+    "nodes.py": (["lab-s", "--pairs", "4", "--rounds", "1"], r"\| lab-s, 4 pairs, random endings \| \d"),
     "phases.py": (["tiny"], r"nodes adaptive: .*\n(.*\n)*\| products \| \d+ \| "),
     "planted.py": (["--quick", "--kinds", "removed"], r"\| removed \| 4 \| bootstrap \| 5% \| "),
     "patches.py": (["--quick"], r"eap-ig"),

@@ -70,7 +70,7 @@ def attribute(
             clean one; ``exact`` patches every edge (``exact_edges``; a pass per edge, for small models).
         rule: of ``eap-ig`` with a number of nodes: gauss, left, right, midpoint.
         nodes: of ``eap-ig``. A number gives all pairs the same; ``adaptive`` (which has a rule of its own) gives each
-            pair those its own path needs, 4 to 128 at a time (``adaptive_quadrature``).
+            pair those its own path needs, up to 128 at a time (``adaptive_quadrature``).
         tolerance: of adaptive nodes. None: the integration error of the mean head scores is to be at most a fifth of
             their standard error over pairs (``sampling_share``), or 1 % of each pair's scores if pairs agree or there
             is only one. A number, 0.01 for 1 %: the error of every pair's scores is to be that share of them.

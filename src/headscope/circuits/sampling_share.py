@@ -7,7 +7,8 @@ The error of the mean is judged in two parts, and their squares add up. *Random*
 were independent of the others'. *Systematic*: how far the sum of the input's edges, over all pairs, is from the known
 Σ L(corrupt) − L(clean); errors of one sign, which do not average out, are seen there. Both are relative errors of edge
 scores; of head scores, which are sums over many edges, ``_HEADS`` of them is taken. On SmolLM2-135M and the lab's
-models the ratio is judged 0.7-3 times the true one (``benchmarks/nodes.py``).
+models the ratio is judged 0.9-6 times the true one at the tolerances in use (docs/log.md, ``benchmarks/nodes.py``).
+It is one of norms over heads: of a single head the error may be up to half of its standard error.
 """
 
 import numpy as np
