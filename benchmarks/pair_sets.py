@@ -84,7 +84,28 @@ def openings(tokenizer: Any, count: int, seed: int = 0) -> Pairs:
     return Pairs.from_tokens(clean, corrupt)
 
 
-PAIR_SETS: dict[str, Callable[[Any, int], Pairs]] = {"names": names, "copies": copies, "openings": openings}
+def sums(tokenizer: Any, count: int, seed: int = 0) -> Pairs:
+    """A sum told in words, from two first numbers; read where the digits of its result are predicted."""
+    draw = np.random.default_rng(seed)
+    clean, corrupt, positions = [], [], []
+    for _ in range(count):
+        first, second = (int(number) for number in draw.integers(14, 46, 2))
+        other = first + int(draw.choice([-3, -2, -1, 1, 2, 3]))
+        who, what = draw.choice(_NAMES), draw.choice(_OBJECTS)
+        for texts, start in ((clean, first), (corrupt, other)):
+            question = f"{who} has {start} {what} and gets {second} more. How many {what} does {who} have now?"
+            texts.append(_ids(tokenizer, f"{question} {who} has {start} + {second} = {start + second}"))
+        answer = len(_ids(tokenizer, str(first + second)))
+        positions.append(list(range(-answer - 1, -1)))
+    return Pairs.from_tokens(clean, corrupt, positions)
+
+
+PAIR_SETS: dict[str, Callable[[Any, int], Pairs]] = {
+    "names": names,
+    "copies": copies,
+    "openings": openings,
+    "sums": sums,
+}
 
 
 def _ids(tokenizer: Any, text: str) -> list[int]:
