@@ -33,7 +33,7 @@ from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessCurve
 
 DESIGNS = ((8, 8), (15, 4))
-CORRELATIONS = (0.0, 0.5, 0.8)
+CORRELATIONS = (0.5, 0.0)
 LAB_OPENING, OPENING = 4, 8
 NODES = 4
 QUESTIONS = {
@@ -240,10 +240,14 @@ def _many_questions(subject: Subject) -> list[list[int]]:
     return [prompt_ids(subject.tokenizer, texts[index], Chat()) for index in order]
 
 
-def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    print("| " + " | ".join(header) + " |\n|" + " --- |" * len(header))
+def _print_rows(rows: Sequence[Sequence[str]]) -> None:
     for row in rows:
         print("| " + " | ".join(row) + " |", flush=True)
+
+
+def _print_header(columns: Sequence[str]) -> None:
+    _print_rows([("problems × pairs", "taken for independent", *columns)])
+    print("|" + " --- |" * (2 + len(columns)))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -254,19 +258,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--fraction", type=float, default=0.05, help="of a model's edges in a circuit")
     parser.add_argument("--questions", type=int, help="that a model is asked (default: all)")
     options = parser.parse_args(arguments)
-    header = ("problems × pairs", "taken for independent")
     if options.subject != "simulated":
-        rows = on_model(options.subject, options.trials, options.fraction, options.questions)
-        _print_table((*header, *HEADER), rows)
+        _print_header(HEADER)
+        _print_rows(on_model(options.subject, options.trials, options.fraction, options.questions))
         return 0
     parts: tuple[tuple[Callable[..., list[tuple[str, ...]]], tuple[str, ...]], ...]
     parts = ((simulated, HEADER), (faithful, ("faithfulness covered", "CPR covered")))
     for measure, columns in parts:
-        rows = []
-        for problems, pairs in DESIGNS:
-            for correlation in CORRELATIONS:
-                rows += measure(problems, pairs, correlation, options.trials)
-        _print_table((*header, *columns), rows)
+        _print_header(columns)
+        for correlation in CORRELATIONS:
+            for problems, pairs in DESIGNS:
+                _print_rows(measure(problems, pairs, correlation, options.trials))
         print()
     return 0
 

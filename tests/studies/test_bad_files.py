@@ -6,9 +6,11 @@ from tests.studies.bench import ROW, STUDY, Bench
 from headscope.cli.main import main
 
 
-def test_a_task_needs_two_problems_for_two_sets_of_pairs(bench: Bench) -> None:
+def test_a_task_needs_two_problems_for_each_set_of_pairs(bench: Bench) -> None:
     path = bench.file("one.jsonl", ROW)
-    assert "hold 1 problem; at least 2" in bench.refused("discover", f"discover.tasks=['{path}']")
+    assert "hold 1 problem; needed are 2 problems in each of 2 pair sets" in bench.refused(
+        "discover", f"discover.tasks=['{path}']"
+    )
 
 
 @pytest.mark.parametrize(

@@ -138,7 +138,7 @@ def test_every_model_is_asked_a_prompt_of_every_task(bench: Bench, other: Path) 
 def test_every_problem_is_encoded_before_hours_of_work(bench: Bench, other: Path) -> None:
     """The one that cannot be is neither the first nor the longest."""
     row, post = '{{"question": "E0=5;?E0{}", "answer": "5"}}\n', f"variants.a.model='{other}'"
-    rows = [row.format(""), row.format(";E1=5"), row.format("É"), row.format(";E1=5;E2=3")]
+    rows = [row.format(""), row.format(";E1=5"), row.format("É"), row.format(";E1=5;E2=3"), row.format(";E2=5")]
     bad, good = bench.file("bad.jsonl", "".join(rows)), bench.file("good.jsonl", "".join(rows[:2] + rows[3:]))
     for key in ("tasks", "discover.tasks", "ablate.tasks"):
         said = resolve(
