@@ -15,7 +15,7 @@ from headscope.errors import InputError
 from headscope.progress import Bar
 from headscope.runs import RunDirectory
 from headscope.studies.cost import FORWARD, Budget, Facts, Load, Rates, cost_table, estimate, load_seconds, unit_load
-from headscope.studies.pilot import _fit
+from headscope.studies.pilot_record import fit
 from headscope.studies.plan import KINDS, plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
@@ -87,10 +87,10 @@ def test_rates_are_found_again() -> None:
     points = []
     for rows, steps in ((4, 10), (40, 20), (80, 5), (10, 90)):
         points.append(({"rows": rows, "steps": steps}, 0.5 + 0.02 * rows + 0.1 * steps))
-    assert _fit(points) == pytest.approx({"once": 0.5, "rows": 0.02, "steps": 0.1})
-    assert _fit([({}, 2.0), ({}, 2.0)]) == pytest.approx({"once": 2.0})
+    assert fit(points) == pytest.approx({"once": 0.5, "rows": 0.02, "steps": 0.1})
+    assert fit([({}, 2.0), ({}, 2.0)]) == pytest.approx({"once": 2.0})
     # Nothing tells the two apart, and what grows is the safer guess.
-    assert _fit([({"size": 4.0}, 8.0), ({"size": 4.0}, 8.0)]) == pytest.approx({"once": 0.0, "size": 2.0})
+    assert fit([({"size": 4.0}, 8.0), ({"size": 4.0}, 8.0)]) == pytest.approx({"once": 0.0, "size": 2.0})
 
 
 def test_rates_survive_json() -> None:

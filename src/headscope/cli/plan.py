@@ -76,6 +76,8 @@ def plan_command(
         print_tables(tables)
         if costs is None:
             say("plan --cost measures what this takes in time, memory and disk")
+        else:
+            say("estimated from small units of each kind, run on this machine; answers may come out longer or shorter")
         cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
         for warning in warnings:
             say(f"warning: {warning}")

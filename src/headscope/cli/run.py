@@ -84,12 +84,15 @@ def _without_option(command: Callable[..., int], option: str) -> Callable[..., i
 def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claims: bool, seconds: float | None) -> int:
     from headscope.cli.plan import make_budget, print_plan
     from headscope.cli.progress import for_terminal
+    from headscope.errors import InputError
     from headscope.report import render
     from headscope.runs import RunDirectory
     from headscope.studies.plan import plan
     from headscope.studies.run import run_study
     from headscope.training import processes
 
+    if seconds is not None and processes.count() > 1:
+        raise InputError("--budget is for one process, and this run has several; leave it out")
     if not processes.is_first():
         from headscope.studies.follow import follow
 

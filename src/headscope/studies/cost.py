@@ -131,10 +131,15 @@ class UnitCost:
 
 @dataclass(frozen=True)
 class StudyCost:
-    """Estimates of the units of a plan that are not done, and how many of each kind are."""
+    """Estimates of the units of a plan that are not done.
+
+    done: how many are, by kind. unmeasured: kinds that nothing is known of, because none of the small units could be
+    run; they count as nothing.
+    """
 
     units: tuple[UnitCost, ...]
     done: dict[str, int] = field(default_factory=dict)
+    unmeasured: frozenset[str] = frozenset()
 
     @property
     def dearest(self) -> UnitCost | None:
@@ -185,7 +190,7 @@ def estimate(units: Sequence[Unit], run: RunDirectory, rates: Rates) -> StudyCos
         first = (rates.start if not costs else 0.0) + rates.load * len(new)
         costs.append(estimate_unit(unit, rates, first))
         seen |= new
-    return StudyCost(tuple(costs), done)
+    return StudyCost(tuple(costs), done, frozenset(done) - frozenset(rates.seconds))
 
 
 def models_of(unit: Unit) -> set[tuple[str, int]]:
@@ -222,7 +227,10 @@ def _linear(rates: Mapping[str, float], amounts: Mapping[str, Number]) -> float:
 def cost_table(cost: StudyCost) -> Table:
     """Return one row per kind of unit and one of all."""
     kinds = list(cost.done)
-    rows = [_row(kind, [unit for unit in cost.units if unit.unit.kind == kind], cost.done[kind]) for kind in kinds]
+    rows = []
+    for kind in kinds:
+        row = _row(kind, [unit for unit in cost.units if unit.unit.kind == kind], cost.done[kind])
+        rows.append(row | ({"time": None, "disk": None} if kind in cost.unmeasured else {}))
     rows.append(_row("all", cost.units, sum(cost.done.values())))
     caption = (
         "What is not done. Time is what small units of each kind took on this machine, scaled; a range if random sets "

@@ -1,0 +1,141 @@
+"""What a pilot's results say of a study's models and data: the facts that loads are computed from."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from headscope.evaluation import prompt_ids
+from headscope.pairs import Pairs
+from headscope.results.edges import EdgeScores
+from headscope.results.not_run import NotRun, load_result
+from headscope.results.samples import Samples
+from headscope.studies.cost import Facts
+from headscope.studies.pilot_record import PilotRecord
+from headscope.studies.study import CompletionData, Study
+from headscope.studies.train import training_rows
+from headscope.training import read_log
+from headscope.training.run_record import LOG
+
+if TYPE_CHECKING:
+    from headscope.models import Subject
+
+SAMPLED_PROMPTS = 32
+"""Prompts, or records, whose tokens are counted for a mean."""
+
+
+def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts:
+    """Return the facts that the pilot's results and the loaded base tell."""
+    import torch
+
+    from headscope.evaluation.transformers_engine import rows_that_fit
+    from headscope.models.memory import free_memory
+    from headscope.models.threads import is_small
+
+    model = subject.model
+    config = model.config.get_text_config()
+    answers = {name: _Answers.of(parts, study) for name, parts in record.samples.items()}
+    prompts = _prompt_tokens(study, record, subject.tokenizer)
+    answer_tokens = {name: answer.mean for name, answer in answers.items()}
+    steps, step_tokens = _training_facts(study, record, subject.tokenizer, answer_tokens)
+    pair_tokens, nodes = _pair_facts(record)
+    width = int(max(prompts.values(), default=1.0)) + study.eval.max_new_tokens
+    return Facts(
+        prompt_tokens=prompts,
+        answer_tokens=answer_tokens,
+        longest_answer={name: answer.longest for name, answer in answers.items()},
+        correct={name: answer.correct for name, answer in answers.items()},
+        pair_tokens=pair_tokens,
+        nodes=nodes,
+        batch_rows=rows_that_fit(model, width),
+        threads=torch.get_num_threads() if is_small(model) else 1,
+        steps=steps,
+        step_tokens=step_tokens,
+        heads=config.num_hidden_layers * config.num_attention_heads,
+        weight_bytes=float(sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())),
+        resident_bytes=max((timing.held for timing in record.timings), default=0.0),
+        free_bytes=float(free_memory(model.device)),
+    )
+
+
+def _prompt_tokens(study: Study, record: PilotRecord, tokenizer: Any) -> dict[str, float]:
+    tasks = {}
+    for timing in record.timings:
+        config: Any = timing.unit.config
+        if timing.unit.kind in ("samples", "ablated"):
+            tasks[config.task.name] = config.task.task().problems
+        elif timing.unit.kind == "pairs" and hasattr(config.source, "tasks"):
+            tasks[config.source.tasks[0].name] = config.source.problems()
+    chat, means = study.base.chat, {}
+    for name, problems in tasks.items():
+        lengths = [len(prompt_ids(tokenizer, problem.prompt, chat)) for problem in problems[:SAMPLED_PROMPTS]]
+        means[name] = float(np.mean(lengths))
+    return means
+
+
+def _pair_facts(record: PilotRecord) -> tuple[float, float]:
+    """Return the mean length of a pair's texts, and how many nodes it took."""
+    lengths, nodes = [1.0], [1.0]
+    for timing in record.timings:
+        folder = record.folders[timing.unit.address]
+        if timing.unit.kind == "pairs" and not isinstance(pairs := load_result(Pairs, folder), NotRun):
+            lengths.append(float(np.mean([len(text) for text in pairs.clean])))
+        elif timing.unit.kind == "scores" and not isinstance(scores := load_result(EdgeScores, folder), NotRun):
+            settings = scores.settings
+            nodes.append(float(settings.get("nodes_mean", settings.get("nodes", 1))))
+    return max(lengths), float(np.mean(nodes[1:] or nodes))
+
+
+def _training_facts(
+    study: Study, record: PilotRecord, tokenizer: Any, answer_tokens: dict[str, float]
+) -> tuple[dict[str, int], dict[str, float]]:
+    """Return steps and tokens per step by variant; what SFT learns is as long as it will answer."""
+    steps, step_tokens = {}, {}
+    for timing in record.timings:
+        if timing.unit.kind != "train":
+            continue
+        config: Any = timing.unit.config
+        name, settings = str(timing.unit.labels["variant"]), config.settings()
+        rows = training_rows(settings, config.chat, config.place.data_dir)
+        few = [rows[index] for index in range(min(SAMPLED_PROMPTS, len(rows)))]
+        prompt = float(np.mean([_message_tokens(tokenizer, row["prompt"]) for row in few]))
+        if isinstance(settings, CompletionData):
+            answer = float(np.mean([_message_tokens(tokenizer, row["completion"]) for row in few]))
+            for key in [key for key in answer_tokens if key.startswith(f"{name} ")]:
+                answer_tokens[key] = answer
+        else:
+            entries = read_log(record.folders[timing.unit.address] / LOG)
+            answer = float(np.mean([entry.completion_length or 0.0 for entry in entries]))
+        plain: Any = settings
+        per_step = plain.prompts_per_step if hasattr(plain, "prompts_per_step") else plain.batch_size
+        sequences = per_step * (plain.samples if hasattr(plain, "samples") else 1)
+        variant = next(variant for variant in study.variants if variant.name == name)
+        assert variant.train is not None
+        steps[name] = math.ceil(len(rows) / per_step * variant.train.epochs)
+        step_tokens[name] = sequences * (prompt + answer)
+    return steps, step_tokens
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """Answers of one variant to one task. mean, longest: tokens. correct: probability, half an answer on each side."""
+
+    mean: float
+    longest: float
+    correct: float
+
+    @classmethod
+    def of(cls, parts: Sequence[Samples], study: Study) -> "_Answers":
+        """Return them of the samples of all sizes."""
+        lengths = np.concatenate([part.lengths.ravel() for part in parts]).astype(float)
+        is_cut = np.concatenate([(part.table["finish"] == "length").to_numpy() for part in parts])
+        lengths[is_cut] = study.eval.max_new_tokens
+        correct = np.concatenate([part.correct.ravel() for part in parts])
+        return cls(float(lengths.mean()), float(lengths.max()), float((correct.sum() + 0.5) / (len(correct) + 1)))
+
+
+def _message_tokens(tokenizer: Any, messages: Any) -> int:
+    texts = [messages] if isinstance(messages, str) else [str(message.get("content")) for message in messages]
+    return sum(len(tokenizer(text)["input_ids"]) for text in texts)
