@@ -107,7 +107,7 @@ def test_grouped_keys_and_values_are_the_sums_of_their_copies(tiny_model: Any, r
     model, pairs = tiny_model("qwen3"), ragged_pairs()
     grouped = attribute(model, pairs, nodes=3, kv="group", keep_pairs=True)
     expected = attribute(model, pairs, nodes=3, keep_pairs=True).per_group(2)
-    for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
+    for name in ("edges", "edges_abs", "pair_heads", "pair_edges", "pair_net"):
         assert relative(getattr(grouped, name), getattr(expected, name)) < EXACT
     assert grouped.destinations == expected.destinations
 

@@ -19,7 +19,7 @@ def test_grouped_attribution_is_grouped_scores(tiny_model: Any, ragged_pairs: An
     grouped = attribute(model, pairs, nodes=3, keep_pairs=True, kv="group")
     by_arithmetic = copies.per_group(kv_heads)
     assert grouped.graph == by_arithmetic.graph
-    for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
+    for name in ("edges", "edges_abs", "pair_heads", "pair_edges", "pair_net"):
         values, expected = getattr(grouped, name), getattr(by_arithmetic, name)
         np.testing.assert_allclose(values, expected, rtol=0, atol=EXACT * np.abs(expected).max(), err_msg=name)
     assert grouped.residual == pytest.approx(copies.residual, rel=EXACT, abs=EXACT)

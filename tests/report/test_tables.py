@@ -84,7 +84,7 @@ def scores(*, settled: bool) -> EdgeScores:
     edges = np.zeros(graph.real.shape, dtype=np.float32)
     heads = np.array([[[0.1, 0.3]]], dtype=np.float32)
     settings = {"nodes": 8, "adaptive_converged": settled}
-    return EdgeScores(graph, edges, edges, heads, None, 1.5e-3, 1.0, settings)
+    return EdgeScores(graph, edges, edges, heads, None, 1.5e-3, 1.0, settings, pair_net=-heads)
 
 
 def add_evidence(run: RunWriter) -> None:

@@ -32,7 +32,7 @@ def test_save_and_load_are_the_identity(tmp_path: Path, pairs: bool) -> None:
     one = scores(pairs)
     one.save(tmp_path / "new" / "folder")
     other = EdgeScores.load(tmp_path / "new" / "folder")
-    for name in ("edges", "edges_abs", "pair_heads", "pair_edges"):
+    for name in ("edges", "edges_abs", "pair_heads", "pair_edges", "pair_net"):
         mine, read = getattr(one, name), getattr(other, name)
         assert (mine is None and read is None) or (np.array_equal(mine, read) and mine.dtype == read.dtype)
     assert (one.graph, one.residual, one.seconds, one.settings) == (
@@ -150,3 +150,30 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     arrays.write_bytes(arrays.read_bytes()[: arrays.stat().st_size // 2])
     with pytest.raises(InputError, match="not a whole safetensors file"):
         EdgeScores.load(tmp_path)
+
+
+def test_net_and_flow_by_hand() -> None:
+    """Edges of both signs cancel in the net score and add up in the flow."""
+    pair_edges = np.zeros((2, *GRAPH.real.shape), dtype=np.float32)
+    source = GRAPH.head_source(0) + 1
+    columns = np.flatnonzero(GRAPH.real[source])[:2]
+    pair_edges[0, source, columns] = (3.0, -1.0)
+    pair_edges[1, source, columns] = (-4.0, 1.0)
+    mean = pair_edges.mean(axis=0)
+    heads = GRAPH.head_grid(np.abs(pair_edges).sum(axis=2))
+    one = EdgeScores(GRAPH, mean, np.abs(pair_edges).mean(axis=0), heads, pair_edges, 0.0, 0.0)
+    assert one.pair_importance("net")[:, 0, 1].tolist() == [2, 3]
+    assert one.pair_importance("flow")[:, 0, 1].tolist() == [4, 5]
+    assert one.head_importance[0].tolist() == [0, 2.5, 0]
+    # Without any pair there is only the mean over them, in which pairs cancel too.
+    nobody = np.zeros((0, 2, 3), dtype=np.float32)
+    assert EdgeScores(GRAPH, mean, np.abs(mean), nobody, None, 0.0, 0.0).head_importance[0, 1] == 0.5
+
+
+def test_scores_of_before_have_a_flow_and_are_refused_a_net_score() -> None:
+    old = scores(pairs=False)
+    assert old.pair_importance("flow").shape == (4, 2, 3)
+    with pytest.raises(InputError, match="made before heads had net scores, and kept no per-pair edges"):
+        old.pair_importance()
+    with pytest.raises(InputError, match="both are needed of the same pairs"):
+        dataclasses.replace(old, pair_net=np.zeros((3, 2, 3), dtype=np.float32))

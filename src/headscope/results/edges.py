@@ -62,7 +62,7 @@ class EdgeScores(Result):
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
     problems: Labels = None
-    pair_net: Float[np.ndarray, "pair layer head"] | None = None
+    pair_net: Float[np.ndarray, "_ _ _"] | None = None  # its shape is checked with a sentence
 
     def __post_init__(self) -> None:
         if self.pair_net is None and self.pair_edges is not None:
