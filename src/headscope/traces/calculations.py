@@ -35,10 +35,12 @@ _TOKEN = re.compile(
     | (?P<skip>\\[,;!:\ ]|\\quad\b|\\\$|[$€£]|[^\S\n]+)
     | (?P<word>\\(?:text|mathrm|mbox)\s*\{[^{}\n]{0,40}\}|[^\W\d_]{2,}(?:['’-][^\W\d_]+)*)
     | (?P<unreadable>\\[A-Za-z]+|[^\W\d]|[!|<>≤≥≠_])
-    | (?P<line>\n) | (?P<cut>.)
+    | (?P<cut>.)
     """,
     re.VERBOSE,
 )
+_LINE = re.compile(r"[^\n]+")
+_RELATION = re.compile(r"[=≈≃]|\\approx|\\simeq")
 _OPERATORS = {"×": "*", "·": "*", "∗": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "**": "^"}
 _OPERATORS |= {"\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/"}
 _VALUE_ENDS = ("number", "percent", "close")
@@ -82,17 +84,21 @@ class _Run:
 
 
 def find_calculations(text: str) -> list[Calculation]:
-    """Return the calculations of a text in their order."""
+    """Return the calculations of a text in their order; none goes beyond its line."""
     calculations: list[Calculation] = []
-    for run in _runs(_drop_units(_bind_fractions(_tokens(text)))):
-        if any(token.kind == "relation" for token in run.tokens):
-            calculations += _check_run(run)
+    for line in _LINE.finditer(text):
+        if not _RELATION.search(line[0]):
+            continue
+        for run in _runs(_drop_units(_bind_fractions(_tokens(text, line.start(), line.end())))):
+            if any(token.kind == "relation" for token in run.tokens):
+                calculations += _check_run(run)
     return calculations
 
 
-def _tokens(text: str) -> list[_Token]:
+def _tokens(text: str, start: int, end: int) -> list[_Token]:
+    """Return the tokens of one line."""
     tokens = []
-    for match in _TOKEN.finditer(text):
+    for match in _TOKEN.finditer(text, start, end):
         kind, written = str(match.lastgroup), match[0]
         if kind == "skip":
             continue
