@@ -65,7 +65,7 @@ def test_bars_show_labels_as_they_are(label: str, capsys: pytest.CaptureFixture[
     shown = console.export_text()
     assert not set(shown) & {"\x1b", "\x07", "\x9b"}
     assert plain_line(label)[:20] in shown
-    plain = progress._PlainBar(label, 2)
+    plain = progress._PlainBar(label, 2, 0)
     plain._last_line -= 100
     plain.advance(note=label)
     assert capsys.readouterr().err.count("\n") == 1

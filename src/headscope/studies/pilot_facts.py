@@ -67,7 +67,7 @@ def _prompt_tokens(study: Study, record: PilotRecord, tokenizer: Any) -> dict[st
         if timing.unit.kind in ("samples", "ablated"):
             tasks[config.task.name] = config.task.task().problems
         elif timing.unit.kind == "pairs" and hasattr(config.source, "tasks"):
-            tasks[config.source.tasks[0].name] = config.source.problems()
+            tasks[config.source.tasks[0].name] = [problem for _, problem in config.source.problems()]
     chat, means = study.base.chat, {}
     for name, problems in tasks.items():
         lengths = [len(prompt_ids(tokenizer, problem.prompt, chat)) for problem in problems[:SAMPLED_PROMPTS]]
