@@ -85,8 +85,8 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     ) -> None:
         if every is not None and every < 1:
             raise InputError(f"every is {every}; at least 1 step lies between two scorings")
-        given = [pairs] if fresh is None else [pairs, fresh]
-        groups = ProblemGroups.of(*((part.problems, len(part)) for part in given))
+        pair_sets = [pairs] if fresh is None else [pairs, fresh]
+        groups = ProblemGroups.of(*((part.problems, len(part)) for part in pair_sets))
         groups.require("the null, for which without fresh pairs every second problem is kept,")
         Resampling(fraction, resamples, seed)
         if own := settings.keys() & {"keep_pairs", "progress"}:

@@ -195,10 +195,10 @@ class _Scorer:
             keep = by_slopes or request.keep_pairs
             current = replace(request, tolerance=tolerance, by_slopes=by_slopes, keep_pairs=keep)
             spent = {index: count for scores in batches for index, count in _nodes_by_pair(scores)}
-            kept = (
-                [scores.without(set(remaining), graph) for scores in batches] if len(remaining) < len(everyone) else []
-            )
-            batches = kept + [_add_nodes(scores, spent) for scores in self.score(current, remaining, label)]
+            settled = []
+            if len(remaining) < len(everyone):
+                settled = [scores.without(set(remaining), graph) for scores in batches]
+            batches = settled + [_add_nodes(scores, spent) for scores in self.score(current, remaining, label)]
             share = _share(batches)
             if not by_slopes or share <= SHARE:
                 return batches, tolerance

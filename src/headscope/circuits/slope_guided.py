@@ -67,7 +67,7 @@ def integrate_by_slopes(integrand: Integrand, tolerance: float) -> list[SlopePat
                 settled.append(pair)
         for pair, scores in zip(settled, _contract(integrand, settled, paths, passes), strict=True):
             results[pair] = SlopePath(scores, nodes[pair], paths[pair])
-        passes = [one for one in passes if any(pair not in results for pair, _ in one.rows)]
+        passes = [run for run in passes if any(pair not in results for pair, _ in run.rows)]
     return [results[pair] for pair in range(len(paths))]
 
 
@@ -93,7 +93,7 @@ def _run(
         start += len(part)
         assert run.slopes is not None
         values |= dict(zip(part, zip(run.losses.tolist(), run.slopes.tolist(), strict=True), strict=True))
-        held = sum(len(one.rows) for one in passes if one.means is not None)
+        held = sum(len(run.rows) for run in passes if run.means is not None)
         if held + len(part) <= integrand.budget.held_rows(integrand.runner.batch.sizes, integrand.pairs):
             passes.append(_Pass(part, run.means, []))
         else:
@@ -112,15 +112,15 @@ def _contract(
         for alpha, weight in zip(paths[pair].alphas.tolist(), paths[pair].weights.tolist(), strict=True):
             weights[pair, alpha] = weight
     means: GradientMeans | None = None
-    for one in passes:
-        places = [[place for place, (other, _) in enumerate(one.rows) if other == pair] for pair in pairs]
-        if one.means is None:
+    for run in passes:
+        places = [[place for place, (owner, _) in enumerate(run.rows) if owner == pair] for pair in pairs]
+        if run.means is None:
             for group, matrices in enumerate(places):
                 for place in matrices:
-                    total[group] += np.float32(weights[one.rows[place]]) * one.matrices[place]
+                    total[group] += np.float32(weights[run.rows[place]]) * run.matrices[place]
         elif width := max(map(len, places), default=0):
             rows = torch.tensor([[*row, *[0] * (width - len(row))] for row in places])
-            of_rows = [[weights[one.rows[place]] for place in row] + [0.0] * (width - len(row)) for row in places]
-            weighed = one.means.weigh(rows, torch.tensor(of_rows, dtype=torch.float32))
+            of_rows = [[weights[run.rows[place]] for place in row] + [0.0] * (width - len(row)) for row in places]
+            weighed = run.means.weigh(rows, torch.tensor(of_rows, dtype=torch.float32))
             means = weighed if means is None else means.add(weighed)
     return total if means is None else total + integrand.contract(means, pairs)

@@ -165,7 +165,7 @@ def _base(
         require_same_scoring(base, again, "the base scored again")
         require_other_pairs(again, base, "base_again", "base")
         scored.append(again)
-        scores = dict.fromkeys(HEAD_SCORES[one] for one in (method, *others))
+        scores = dict.fromkeys(HEAD_SCORES[name] for name in (method, *others))
         doubled = {score: doubled_heads(base, again, paired=False, score=score) for score in scores}
     model = scored_model(base, resampling, method)
     # A null needs problems to cut: per-pair edges, and at least one problem for each side. A single pair has no null;

@@ -236,8 +236,8 @@ class Pairs(storage.Result):
             answer_start = len(candidate.prompt) or None
             evaluated.append(resolve_positions(positions, index, clean[-1], corrupt[-1], answer_start))
         table = None if labels is None else np.array(labels, dtype=np.int64)[usable]
-        kept = None if problems is None else tuple(problems[index] for index in usable)
-        return cls(tuple(clean), tuple(corrupt), tuple(evaluated), table, dropped, problems=kept)
+        labels_left = None if problems is None else tuple(problems[index] for index in usable)
+        return cls(tuple(clean), tuple(corrupt), tuple(evaluated), table, dropped, problems=labels_left)
 
     def __len__(self) -> int:
         return len(self.clean)

@@ -83,8 +83,8 @@ class ProblemGroups:
     def require(self, purpose: str) -> None:
         """Raise InputError if there are fewer than two problems; ``purpose`` is what needs them."""
         if len(self) < 2:
-            found = f"{len(self.numbers)} pairs of 1 problem" if len(self.numbers) > 1 else f"{len(self.numbers)} pair"
-            raise InputError(f"found {found}; {purpose} needs at least 2 problems")
+            size = f"{len(self.numbers)} pairs of 1 problem" if len(self.numbers) > 1 else f"{len(self.numbers)} pair"
+            raise InputError(f"found {size}; {purpose} needs at least 2 problems")
 
     def means(self, values: "Float[np.ndarray, 'pair *cell']") -> "Float[np.ndarray, 'problem *cell']":
         """Return the mean over each problem's pairs."""

@@ -202,9 +202,9 @@ def _deal_rows(rows: list[dict[str, str]], seed: int) -> list[list[dict[str, str
     for index, key in enumerate(keys):
         dealt[index % sets] += [{PROBLEM: numbers[key]} | row for row in problems[key]]
     if len(keys) < FEWEST * sets:
-        found = "1 problem" if len(keys) == 1 else f"{len(keys)} problems"
+        count = "1 problem" if len(keys) == 1 else f"{len(keys)} problems"
         raise InputError(
-            f"the file of discover.contrast holds {found} with {sum(map(len, dealt))} different pairs; "
+            f"the file of discover.contrast holds {count} with {sum(map(len, dealt))} different pairs; "
             f"needed are {FEWEST} problems in each of {sets} sets of pairs"
         )
     return dealt

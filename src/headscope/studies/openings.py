@@ -65,8 +65,8 @@ def opening_configs(study: Study, tasks: Sequence[TaskRef], positions: Positions
     task_sources = tuple(TaskSource.of(ref, study.data_dir) for ref in tasks)
     problems = sum(len(sources.task(ref, study.data_dir)) for ref in tasks)
     if problems < FEWEST * sets:
-        found = "1 problem" if problems == 1 else f"{problems} problems"
-        raise InputError(f"discover.tasks hold {found}; needed are {FEWEST} problems in each of {sets} pair sets")
+        count = "1 problem" if problems == 1 else f"{problems} problems"
+        raise InputError(f"discover.tasks hold {count}; needed are {FEWEST} problems in each of {sets} pair sets")
     settings = study.discover
     return [
         OpeningsConfig(

@@ -152,7 +152,7 @@ def _bind_fractions(tokens: list[_Token]) -> list[_Token]:
     bound: list[_Token] = []
     for place, token in enumerate(tokens):
         bound.append(token)
-        if [one.kind for one in tokens[place - 3 : place + 1]] != ["operator", "number", "operator", "number"]:
+        if [part.kind for part in tokens[place - 3 : place + 1]] != ["operator", "number", "operator", "number"]:
             continue
         outer, top, inner, bottom = tokens[place - 3 : place + 1]
         glued = top.end == inner.start and inner.end == bottom.start and outer.end < top.start
