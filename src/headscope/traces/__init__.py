@@ -3,5 +3,6 @@
 from headscope.traces.calculations import Calculation, find_calculations
 from headscope.traces.loops import Loop, find_loop, recurring_steps
 from headscope.traces.steps import Step
+from headscope.traces.text_steps import split_steps
 
-__all__ = ["Calculation", "Loop", "Step", "find_calculations", "find_loop", "recurring_steps"]
+__all__ = ["Calculation", "Loop", "Step", "find_calculations", "find_loop", "recurring_steps", "split_steps"]
