@@ -158,16 +158,18 @@ def _judge_statement(state: _State, tokens: list[_Token]) -> list[Step]:
         if start:  # what stands before it may have been a statement of its own
             state.unsure = True
             slip, change = _judge_content(state, role, statement, recheck)
-            return [replace(_step(body[:start], "other"), slip="form"), _judged(step, "", change, statement, shape)]
+            judged = _judged(state, step, "", change, statement, shape)
+            return [replace(_step(body[:start], "other"), slip="form"), judged]
         slip, change = _judge_content(state, role, statement, recheck)
-        return [_judged(step, slip, change, statement, shape)]
+        return [_judged(state, step, slip, change, statement, shape)]
     state.unsure = True
     return [replace(_step(tokens, "other"), slip="form")]
 
 
-def _judged(step: Step, slip: Slip, change: Change, statement: Sequence[str], shape: str) -> Step:
+def _judged(state: _State, step: Step, slip: Slip, change: Change, statement: Sequence[str], shape: str) -> Step:
     value = statement[-2] if shape in ("v=d#d=d", "v=d") else ""
-    return replace(step, slip=slip, change=change, value=value)
+    answers = bool(value) and statement[0] == state.problem.path[0]
+    return replace(step, slip=slip, change=change, value=value, answers=answers)
 
 
 def _role(tokens: Sequence[_Token]) -> tuple[Role, str]:
@@ -310,7 +312,7 @@ def _judge_answer(state: _State, answer: list[_Token], *, thought_through: bool)
     slip: Slip = "form" if len(names) > 2 or not names[1].isdigit() else "" if names[1] == expected else "answer copy"
     if slip == "answer copy" and not thought_through:
         slip = "calculation"  # answered at once: there was nothing to copy from
-    return [replace(_step(answer, "answer", part="answer"), slip=slip, value=names[1])]
+    return [replace(_step(answer, "answer", part="answer"), slip=slip, value=names[1], answers=True)]
 
 
 def _judge_fact(prompt: str, thought: list[_Token], answer: list[_Token]) -> Iterator[Step]:
@@ -324,7 +326,7 @@ def _judge_fact(prompt: str, thought: list[_Token], answer: list[_Token]) -> Ite
         return
     right = str(chains.fact(*_fact(tuple(symbols(prompt)[:2]))))
     slip: Slip = "form" if len(names) > 2 or not names[1].isdigit() else "" if names[1] == right else "recall"
-    yield replace(_step(answer, "answer", part="answer"), slip=slip, value=names[1])
+    yield replace(_step(answer, "answer", part="answer"), slip=slip, value=names[1], answers=True)
 
 
 def _true_answer(problem: _Problem) -> str:

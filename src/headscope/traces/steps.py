@@ -22,6 +22,7 @@ class Step:
         change: of a re-check, whether the earlier result and the new one follow from what they were given.
         slip: the kind of error in it, empty if there is none or it cannot be judged.
         value: the result it states, empty if it states none.
+        answers: whether that is stated as the answer to the problem, for good or not.
     """
 
     part: Part
@@ -34,3 +35,4 @@ class Step:
     change: Change = ""
     slip: str = ""
     value: str = ""
+    answers: bool = False
