@@ -84,3 +84,8 @@ def test_hostile_text_is_read_in_linear_time(text):
     for read in (stated_answer, stated_letter, stated_alias, stated_tokens):
         read(text)
     assert time.process_time() - start < 2
+
+
+def test_the_labs_answer_marker_is_one_for_other_checks_too() -> None:
+    assert stated_answer("<think> okay b=2+6=8; </think> <ans> 8") == "8"
+    assert stated_answer("<ans> 8 <answer>9</answer>") == "9"

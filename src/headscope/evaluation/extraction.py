@@ -20,6 +20,7 @@ _BETWEEN = re.compile(
     r"[\s$]*+(?:,|;|and|or|,\s*(?:and|or)|\\text\{\s*(?:and|or)\s*\}|和|或)[\s$]*+(?:[a-zA-Z]\s*=\s*)?"
 )
 _TAG = "answer>"
+_LAB_TAG = "<ans>"
 _COPULA = r"(?:is|was|are|would be|equals|:|：|=|-|–|—|是|为|應為|应为)"
 _NOUN = r"(?:answers?|答案|r[ée]ponse|antwort|respuesta|ответ)"
 _STATED = re.compile(
@@ -51,9 +52,11 @@ def final_text(response: str) -> str:
 
 
 def _tagged(text: str) -> str:
-    """Return what stands in the last ``<answer>…</answer>``; "" if there is none."""
+    """Return what stands in the last ``<answer>…</answer>``, or after the lab's ``<ans>``; "" if there is neither."""
     before, closing, _ = text.rpartition(f"</{_TAG}")
-    return before.rpartition(f"<{_TAG}")[2].strip() if closing and f"<{_TAG}" in before else ""
+    if closing and f"<{_TAG}" in before:
+        return before.rpartition(f"<{_TAG}")[2].strip()
+    return text.rpartition(_LAB_TAG)[2].strip() if _LAB_TAG in text else ""
 
 
 def is_still_thinking(response: str, opened: bool = False) -> bool:

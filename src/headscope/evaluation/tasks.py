@@ -115,7 +115,8 @@ class TaskFile(BaseModel):
     options: columns of wrong answers; they make the kind ``choice``, each problem's options are shuffled by ``seed``
         and its question, and the gold answer becomes a letter.
     seed: of the options' order.
-    kind: of all rows.
+    kind: of all rows: ``math`` and ``alias`` read what a response states, ``choice`` its letter; ``exact`` takes the
+        text after the lab's ``<ans>`` as it stands.
     name: of the task; None takes the file's stem.
     allow_unreadable: use the task although some gold answers cannot be read.
     """

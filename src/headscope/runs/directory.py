@@ -44,7 +44,10 @@ class RunDirectory:
         """Return an existing run directory. Raises InputError if it is none, damaged, or made by a newer headscope."""
         run = cls(Path(path))
         if not run.lock_file.exists():
-            raise InputError(f"{run.path} is not a run directory: it has no study.lock.json")
+            place = (
+                "; it is a study, and its runs are in runs/ unless --out says otherwise" if run.path.is_file() else ""
+            )
+            raise InputError(f"{run.path} is not a run directory: it has no study.lock.json{place}")
         run.check_lock()
         return run
 

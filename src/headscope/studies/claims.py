@@ -3,7 +3,7 @@
 Whatever the run has not done is missing evidence, and the claim says so.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,17 +20,35 @@ from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
+from headscope.runs.records import Finished
 from headscope.studies.plan import plan
 from headscope.studies.study import Study
+
+COUNTING_CLAIMS = ("C1", "C2", "C3", "C4", "C5")
+"""Claims about how many heads there are, or which."""
 
 Variants = Mapping[str, Mapping[str, Any]]
 
 
 def judge_run(study: Study, run: RunDirectory) -> tuple[Claim, ...]:
     """Return the verdict on every claim, also written to ``claims.json`` next to the lock."""
-    claims = judge(study_results(study, run))
+    claims = _with_caveats(judge(study_results(study, run)), run.results(Comparison))
     Claims(claims).save(run.path)
     return claims
+
+
+def _with_caveats(claims: Sequence[Claim], comparisons: Sequence[Finished[Comparison]]) -> tuple[Claim, ...]:
+    """Return the claims, those that count heads with a sentence on every circuit that is not faithful."""
+    sentences = ""
+    for finished in comparisons:
+        circuit = finished.whole.circuit
+        if circuit is not None and circuit.caveat:
+            sentences += f"; {finished.whole.variant}: {circuit.caveat}"
+    marked = []
+    for claim in claims:
+        counts = claim.name in COUNTING_CLAIMS
+        marked.append(replace(claim, reason=f"{claim.reason}{sentences}") if counts else claim)
+    return tuple(marked)
 
 
 def study_results(study: Study, run: RunDirectory) -> StudyResults:

@@ -185,7 +185,7 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
 def _check_texts(study: Study, speaker: _Speaker) -> None:
     """Raise InputError for the first prompt of any task that the model's tokenizer cannot encode."""
     start = f"{speaker.stage.variant} cannot be asked"
-    advice = "remove the problem, or give the task a prompt: of its own"
+    advice = "give the task a prompt: of its own, such as '{question}', or remove the problem"
     for ref, count in dict.fromkeys([*study.checked_tasks, *((ref, None) for ref in study.discover_tasks)]):
         problems = sources.task(ref, study.data_dir).first(count).problems
         texts = ((f"{start} {problem.id}: its prompt", problem.prompt) for problem in problems)

@@ -56,8 +56,9 @@ RewardName = Literal["correctness", "format", "calculation", "plan"]
 class CompletionData(BaseModel):
     """The data of a method that learns the completions in its rows.
 
-    dataset: prompt and completion records of the lab (``lab.builtin_data.DATASETS``), a JSONL file, or by a hub id; or
-        the worked answers of a task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
+    dataset: prompt and completion records of the lab (``lab.builtin_data.DATASETS``), a JSONL file (rows of ``prompt``
+        and ``completion``, texts or chat messages, or of ``messages``), or by a hub id; or the worked answers of a
+        task (``gsm8k-train``, ``openr1-math``, a ``TaskFile``).
     control: null twin: completions of other prompts.
     """
 

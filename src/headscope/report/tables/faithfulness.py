@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from headscope.report.run_results import RunResults, label_columns
 from headscope.results.faithfulness import FaithfulnessEstimates
-from headscope.results.numbers import format_estimate
+from headscope.results.numbers import format_estimate, format_number
 from headscope.results.table import Cell, Row, Table, interval_columns
 from headscope.runs.records import Finished
 
@@ -17,8 +17,8 @@ def faithfulness_cell(results: RunResults, variant: str, model: str, step: int) 
         return None
     text = f"{format_estimate(estimate)} at {fraction:.1%} of edges"
     circuit = results.circuit(variant)
-    if circuit is not None and estimate.value < circuit.wanted:
-        text += ", not faithful"
+    if circuit is not None and not circuit.faithful:
+        text += f", not faithful (base {format_number(circuit.base.value)})"
     return Cell(text, {"fraction": fraction, "faithfulness": estimate})
 
 
