@@ -221,7 +221,7 @@ def measure(plan: Plan) -> str:
 def _detected(before: EdgeScores, after: EdgeScores, fractions: Sequence[float]) -> Iterator[tuple[str, str, HeadSet]]:
     """Rule, circuit size, and the heads called new."""
     yield "doubled", "–", doubled_heads(before, after)
-    yield "doubled, by flow", "–", doubled_heads(before, after, score="flow")
+    yield "doubled, by net score", "–", doubled_heads(before, after, score="net")
     for fraction in fractions:
         how = Resampling(fraction)
         found = emergence_by_method(before, [after], {"bootstrap": how, "paper": how})

@@ -25,7 +25,7 @@ from headscope.results.edges import EdgeScores, HeadScore
 from headscope.results.emergence import Emergence
 
 HEAD_SCORES: dict[EmergenceMethod, HeadScore] = {"bootstrap": "net", "paper": "flow"}
-"""By which score of a head each method tells how important it is."""
+"""By which score of a head each method tells how important it is and how that changed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class _Base:
     model: ScoredModel
     halves: SplitHalves | None
     null_source: str
-    doubled: dict[HeadScore, HeadSet]
+    doubled: HeadSet | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +138,7 @@ def emergence_by_method(
     # Whatever the bootstrap resampled serves the paper's method too, not the other way round.
     needs_pairs: EmergenceMethod = "bootstrap" if "bootstrap" in methods else "paper"
     first = next(iter(methods.values()))
-    base_side = _base(base, base_again, first, needs_pairs, methods)
+    base_side = _base(base, base_again, first, needs_pairs)
     references = [_reference(base_side, resampling, method) for method, resampling in methods.items()]
     series: dict[EmergenceMethod, list[Emergence]] = {method: [] for method in methods}
     with progress.bar("comparing checkpoints", length_hint(posts)) as bar:
@@ -151,22 +151,14 @@ def emergence_by_method(
     return series
 
 
-def _base(
-    base: EdgeScores,
-    again: EdgeScores | None,
-    resampling: Resampling,
-    method: EmergenceMethod,
-    others: Iterable[EmergenceMethod] = (),
-) -> _Base:
-    """Return the base, to be seen by ``method`` and perhaps by others whose part of it ``method``'s can serve."""
+def _base(base: EdgeScores, again: EdgeScores | None, resampling: Resampling, method: EmergenceMethod) -> _Base:
     scored = [base]
-    doubled: dict[HeadScore, HeadSet] = {}
+    doubled = None
     if again is not None:
         require_same_scoring(base, again, "the base scored again")
         require_other_pairs(again, base, "base_again", "base")
         scored.append(again)
-        scores = dict.fromkeys(HEAD_SCORES[name] for name in (method, *others))
-        doubled = {score: doubled_heads(base, again, paired=False, score=score) for score in scores}
+        doubled = doubled_heads(base, again, paired=False)
     model = scored_model(base, resampling, method)
     # A null needs problems to cut: per-pair edges, and at least one problem for each side. A single pair has no null;
     # several pairs of a single problem look like a sample and are refused (``split_halves``).
@@ -207,8 +199,8 @@ def _compare(reference: _Reference, post: ScoredModel, *, paired: bool = True) -
         null=null.cut_range(),
         excess=counts.excess(null, resampling.seed),
         new_p_value=counts.p_value(null),
-        doubled=doubled_heads(base, post.scores, paired=paired, score=score),
-        doubled_null=reference.base.doubled.get(score),
+        doubled=doubled_heads(base, post.scores, paired=paired),
+        doubled_null=reference.base.doubled,
         importance_change=importance_change(base, post.scores, paired=paired, score=score),
         pairs=counts.size.pairs,
         null_pairs=null.size.pairs,

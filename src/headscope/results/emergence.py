@@ -47,7 +47,7 @@ class Emergence(JsonResult):
     null: the same counts for base against itself (test-retest), the mean over random halves of all its problems,
         with the range that holds 95 % of them. Its direction means nothing: new and lost are one number.
     excess: counts − the null's mean. new_p_value: share of the halves that show at least as many new heads.
-    doubled: heads whose importance more than doubled (``comparison.doubled_heads``), whatever the circuit.
+    doubled: heads whose flow more than doubled (``comparison.doubled_heads``), whatever the circuit.
     doubled_null: those of base on fresh pairs; None without such.
     importance_change: post − base of each head's share of all net score (method section 1 item 6, over all
         edges: free of any threshold); positive if post relies on the head more.

@@ -43,7 +43,7 @@ def named_heads(comparisons: Comparisons) -> Table:
             row[column] = None if heads is None else Cell(str(heads), heads)
         rows.append(row)
     caption = (
-        "The heads by name, last checkpoint. Doubled: the head's share of all net score more than doubled, whatever "
+        "The heads by name, last checkpoint. Doubled: the head's share of all |score| more than doubled, whatever "
         "the circuit (at most 5 % false ones expected); next to it the same for the base on fresh pairs."
     )
     return Table("sets", tuple(rows), caption)

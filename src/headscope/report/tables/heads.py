@@ -15,7 +15,7 @@ from headscope.results.table import Cell, Row, Table, interval_columns, pairs_ce
 
 _CAPTION = (
     "95 % intervals over problems; null: the base against itself, mean over random halves of its problems and the "
-    "range of 95 % of them; p: share of the halves with as many new heads. Doubled: heads whose share of all net score "
+    "range of 95 % of them; p: share of the halves with as many new heads. Doubled: heads whose share of all |score| "
     "more than doubled, and so many of the base on fresh pairs."
 )
 
