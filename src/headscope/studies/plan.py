@@ -24,13 +24,17 @@ from headscope.studies.headsets import HEAD_SETS
 from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
 from headscope.studies.study import Study, VariantConfig
 from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
+from headscope.studies.traces import TRACES, traces_unit
 from headscope.studies.train import TRAIN, train_unit
+from headscope.studies.transitions import TRANSITIONS, transitions_unit
 from headscope.training import read_log
 
 WORKS: tuple[Work[Any], ...] = (
     TRAIN,
     SAMPLES,
     MEASURES,
+    TRACES,
+    TRANSITIONS,
     PAIRS,
     EXCHANGED,
     SCORES,
@@ -48,13 +52,14 @@ WORKS: tuple[Work[Any], ...] = (
 )
 KINDS = {work.kind: work for work in WORKS}
 COMPARED = ("comparison", "crossed", "thinking", "effects")
+ANSWERED = ("measures", "traces", "transitions")
 GOALS = {
     "train": ("train",),
     "discover": ("scores", "faithfulness"),
     "compare": COMPARED,
-    "eval": ("measures",),
+    "eval": ANSWERED,
     "ablate": ("verdict", "evidence"),
-    "run": ("train", "scores", "faithfulness", *COMPARED, "measures", "verdict", "evidence"),
+    "run": ("train", "scores", "faithfulness", *COMPARED, *ANSWERED, "verdict", "evidence"),
 }
 
 
@@ -87,11 +92,13 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     answers: dict[str, dict[str, Unit]] = {name: {} for name in stages}
     for ref in study.tasks:
         before = samples_unit(study, base, ref)
-        yield measures_unit(study, before)
+        read_before = traces_unit(study, base, ref, before)
+        yield from (measures_unit(study, before), read_before)
         for name, checkpoints in stages.items():
             samples = samples_unit(study, checkpoints[-1], ref)
+            read = traces_unit(study, checkpoints[-1], ref, samples)
             answers[name][str(samples.labels["task"])] = samples
-            yield measures_unit(study, samples, before)
+            yield from (measures_unit(study, samples, before), read, transitions_unit(read_before, read))
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
     finals = {}
     for variant in study.variants:
