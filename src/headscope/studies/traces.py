@@ -207,7 +207,7 @@ def _notes(
     without_ids = sum(not len(row["token_ids"]) and row["tokens"] > 0 for row in rows)
     if without_ids:
         notes.append(
-            f"{without_ids} of {len(rows)} answers were saved without token ids: no loop is looked for in them"
+            f"{without_ids} of {len(rows)} answers were saved without token ids: no loop is looked for in their tokens"
         )
     elif decode is None and reader == "text":
         notes.append("no tokenizer was at hand: steps have no token positions, and efficiency is unknown")
