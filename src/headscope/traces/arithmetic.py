@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
 
 LARGEST_EXPONENT, LARGEST_BITS = 64, 4096
 """Powers and results beyond these are not computed."""
@@ -12,8 +14,7 @@ _NEGATION = 3
 _DEEPEST = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """One symbol of an expression: ``number``, ``operator``, ``open``, ``close``, ``percent``, ``root`` or ``frac``."""
 
     kind: str
@@ -154,8 +155,9 @@ class _Reader:
         return self._symbols[self._place - 1]
 
 
+@lru_cache(maxsize=2**16)
 def _number(text: str) -> Fraction:
-    return Fraction(text.replace(",", "").replace(" ", ""))
+    return Fraction(int(text)) if text.isdecimal() else Fraction(text.replace(",", "").replace(" ", ""))
 
 
 def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction:
