@@ -45,6 +45,9 @@ class Quantity:
 
 def compute(symbols: Sequence[Symbol]) -> Quantity | None:
     """Return the value of an expression; None if it is none, divides by zero or grows too large."""
+    if len(symbols) == 1 and symbols[0].kind == "number":  # every other side, and soon told
+        value = _number(symbols[0].text)
+        return Quantity(value, len(symbols[0].text.partition(".")[2]), value, (value,))
     try:
         value = _Reader(symbols).read()
         readings = [value]
@@ -119,6 +122,8 @@ class _Reader:
 
     def _mixed(self, whole: Fraction) -> Fraction:
         """Return ``1 1/2`` as one number, if that stands here."""
+        if self._peek() != "number":
+            return whole
         texts = [symbol.text for symbol in self._symbols[self._place : self._place + 3]]
         kinds = [symbol.kind for symbol in self._symbols[self._place : self._place + 3]]
         if kinds == ["number", "operator", "number"] and texts[1] == "/" and whole.denominator == 1:
