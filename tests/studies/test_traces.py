@@ -53,6 +53,9 @@ def test_planted_overthinking_is_what_the_summary_says() -> None:
     assert set(summary.failures) == {"over-thinking", "calculation"}
     assert summary.failures["over-thinking"] == round(summary.lost.value * summary.answers)
     assert summary.lost_of_wrong.n == summary.wrong
+    (group,) = summary.groups
+    assert (group.group, group.answers, group.right) == ("T1", 120, summary.right)
+    assert group.slip == summary.wrong
     assert set(summary.slips) == {"calculation"}
     assert summary.recheck_difference is not None
     assert summary.recheck_difference.high < 0
