@@ -3,6 +3,7 @@ such units. Arithmetic on text and token ids; no model is loaded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -45,8 +46,7 @@ def compute_traces(config: TracesConfig, inputs: Inputs, progress: Progress) -> 
     """Return the traces of the input ``samples``, and their summary."""
     samples = inputs.load("samples", Samples)
     prompts = {problem.id: problem.prompt for problem in config.task.task().problems}
-    tokenizer = tokenizer_of(config.model.stage(inputs))
-    traces = trace_samples(samples, prompts, decoder(tokenizer), progress)
+    traces = trace_samples(samples, prompts, _decoder_of(config.model.stage(inputs)), progress)
     return traces, summarise(traces, config.seed)
 
 
@@ -58,6 +58,12 @@ def traces_unit(study: Study, stage: Stage, ref: TaskRef, samples: Unit) -> Unit
     task = TaskSource.of(ref, study.data_dir, study.eval.problems)
     config = TracesConfig(model=stage.source, task=task, seed=study.seed)
     return TRACES.unit(config, samples.labels, {"samples": samples} | stage.inputs)
+
+
+@lru_cache(maxsize=4)
+def _decoder_of(stage: Stage) -> Decode:
+    """Return the decoder of a stage, kept: a large vocabulary takes seconds to load, and every task asks for it."""
+    return decoder(tokenizer_of(stage))
 
 
 def decoder(tokenizer: Any) -> Decode:
@@ -250,7 +256,7 @@ def read_saved(run: RunDirectory, unit: Finished[Samples], progress: Progress = 
         notes.append(f"the problems cannot be read: {error}")
     try:
         source = ModelSource.model_validate(record["config"]["model"])
-        decode = decoder(tokenizer_of(source.stage(Inputs(folders, run.path))))
+        decode = _decoder_of(source.stage(Inputs(folders, run.path)))
     except (InputError, KeyError, ValueError):
         pass  # the traces say what is unknown without it
     traces = trace_samples(unit.read(), prompts, decode, progress)
