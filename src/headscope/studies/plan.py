@@ -17,11 +17,11 @@ from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_u
 from headscope.studies.crossed import CROSSED, crossed_unit
 from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
 from headscope.studies.effects import EFFECTS, FinalUnits, effects_unit
-from headscope.studies.evaluate import MEASURES, SAMPLES, measures_unit, samples_unit
+from headscope.studies.evaluate import MEASURES, SAMPLES, masked_units, measures_unit, samples_unit
 from headscope.studies.evidence import EVIDENCE
 from headscope.studies.forced import FORCED
 from headscope.studies.headsets import HEAD_SETS
-from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
+from headscope.studies.stages import Stage, base_stage, checkpoint_stages, trained_stages, variant_model
 from headscope.studies.study import Study, VariantConfig
 from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
 from headscope.studies.train import TRAIN, train_unit
@@ -88,10 +88,13 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     for ref in study.tasks:
         before = samples_unit(study, base, ref)
         yield measures_unit(study, before)
+        yield from masked_units(study, base, ref)
         for name, checkpoints in stages.items():
             samples = samples_unit(study, checkpoints[-1], ref)
             answers[name][str(samples.labels["task"])] = samples
             yield measures_unit(study, samples, before)
+            yield from masked_units(study, checkpoints[-1], ref)
+    yield from _evaluations_over_steps(study, base, stages)
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
     finals = {}
     for variant in study.variants:
@@ -103,6 +106,17 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     if finals:
         yield effects_unit(study, finals)
     yield from _thinking_units(study, circuits, answers)
+
+
+def _evaluations_over_steps(study: Study, base: Stage, stages: dict[str, list[Stage]]) -> Iterator[Unit]:
+    """Yield the measures of every ``eval.every``-th checkpoint before the last, all tasks of one after another."""
+    every = study.eval.every
+    if every is None:
+        return
+    for checkpoints in stages.values():
+        for stage in trained_stages(checkpoints)[every - 1 : -1 : every]:
+            for ref in study.tasks:
+                yield measures_unit(study, samples_unit(study, stage, ref), samples_unit(study, base, ref))
 
 
 @dataclass(frozen=True)
@@ -122,8 +136,7 @@ class _Circuits:
 
 def _circuits(study: Study, variant: str, base: Stage, stages: list[Stage]) -> _Circuits:
     pairs = pair_units(study, base, stages[-1])
-    # Checkpoint 0 of a training run is the base itself, which is scored as such.
-    later = [stage for stage in stages if stage.step > 0] or stages[-1:]
+    later = trained_stages(stages)
     main, fresh = pairs["main"], pairs["fresh"]
     before = scores_unit(study, base, variant, main)
     checkpoints = {stage.step: scores_unit(study, stage, variant, main) for stage in later}
