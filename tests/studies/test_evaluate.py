@@ -37,7 +37,7 @@ def test_answers_without_a_marker_are_paired_with_the_plain_ones_and_never_taken
     todo = [unit for unit in planned(bench.study, bench.out, *settings) if unit.address not in plain]
     # Base and variant have the same weights here, and are two models all the same.
     assert [(unit.kind, unit.labels["variant"], unit.labels["forbid"]) for unit in todo] == [
-        (kind, variant, "wait") for variant in ("base", "a") for kind in ("samples", "measures")
+        (kind, variant, "wait") for variant in ("base", "a") for kind in ("samples", "measures", "traces")
     ]
     code, said = bench.call("eval", *settings)
     assert code == 0, said
