@@ -69,7 +69,10 @@ VLLM = """
 import os
 from types import SimpleNamespace
 
-TokensPrompt = SamplingParams = dict
+TokensPrompt = dict
+
+class SamplingParams(dict):
+    _bad_words_token_ids = None
 
 class LLM:
     def __init__(self, **options):

@@ -11,14 +11,13 @@ from transformers import PreTrainedTokenizerFast
 from headscope.errors import InputError
 from headscope.evaluation import sample
 from headscope.evaluation.completions import Sampling
-from headscope.evaluation.forbidden import ForbiddenTokens, encode, forbidden_tokens
+from headscope.evaluation.forbidden import ForbiddenTokens, _encode, forbidden_tokens
 from headscope.evaluation.transformers_engine import _Mask
-from headscope.evaluation.vllm_engine import bad_words
 from headscope.model_files.chat_templates import stop_tokens
 
 PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
 WARM = Sampling(samples=3, max_new_tokens=12, temperature=1.0, top_p=0.95, seed=5)
-MERGES = "w a|i t|wa it|Ġ wait|W a|Wa it|c h|e c|ec k|ch eck|r e|Ġ re|Ġ q|q r"
+MERGES = "w a|i t|wa it|Ġ wait|W a|Wa it|c h|e c|ec k|ch eck|r e|Ġ re"
 
 
 @pytest.fixture
@@ -47,9 +46,9 @@ def test_capitals_and_spaces_of_a_marker_are_masked_and_nothing_else(bpe: Any) -
     both = forbidden_tokens(bpe, ["wait", "recheck"], [0])
     assert {"re|check", " re|check"} <= written(bpe, both)[1]
     for text in ("so wait", "Wait, no", "a WAIT", "please recheck it"):
-        assert both.occur_in(encode(bpe, text)), text
+        assert both.occur_in(_encode(bpe, text)), text
     for text in ("so it is", "re check", "checked", "w a i t"):
-        assert not both.occur_in(encode(bpe, text)), text
+        assert not both.occur_in(_encode(bpe, text)), text
     assert forbidden_tokens(bpe, [], [0]) == ForbiddenTokens()
 
 
@@ -122,19 +121,10 @@ def test_no_draw_holds_a_marker_and_batches_change_nothing(model: Any, tokenizer
 def test_vllm_is_told_what_to_mask_and_is_not_believed(vllm: Any, tokenizer: Any) -> None:
     engine = vllm.LLM()
     sample(engine, tokenizer, PROMPTS[:1], WARM, engine="vllm")
-    assert (engine.parameters[0]["logit_bias"], engine.parameters[0]["bad_words"]) == (None, None)
+    assert (engine.parameters[0]["logit_bias"], engine.parameters[0]._bad_words_token_ids) == (None, None)
     sample(engine, tokenizer, PROMPTS[:1], replace(WARM, forbid=("w3", "w4 w5")), engine="vllm")
     assert engine.parameters[0]["logit_bias"] == {12: -100.0}
-    assert engine.parameters[0]["bad_words"] == ["w4 w5"]
+    assert engine.parameters[0]._bad_words_token_ids == [[13, 14]]
     for marker in ("w11", "w11 w12"):  # the stand-in masks nothing, and always writes these
         with pytest.raises(InputError, match=f"'vllm' wrote one of the forbidden {marker}"):
             sample(engine, tokenizer, PROMPTS[:1], replace(WARM, forbid=(marker,)), engine="vllm")
-
-
-def test_what_vllm_would_leave_aside_is_refused(bpe: Any) -> None:
-    def words(marker: str) -> list[str]:
-        return bad_words([marker], bpe, forbidden_tokens(bpe, [marker], [0]))
-
-    assert words("recheck") == ["recheck", "RECHECK", "Recheck"]
-    with pytest.raises(InputError, match="vLLM cannot mask ' qrs' of forbid"):
-        words("qrs")  # with a space before it, it takes a token more

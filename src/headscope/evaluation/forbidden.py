@@ -68,14 +68,14 @@ def forbidden_tokens(
     return ForbiddenTokens(tuple(sorted(singles)), tuple(shortest))
 
 
-def spellings(marker: str) -> list[str]:
-    """Return the texts of a marker that are looked for: in pairs, without and with a space before it."""
+def _spellings(marker: str) -> list[str]:
+    """Return the texts of a marker that are looked for."""
     word = marker.strip()
     cases = dict.fromkeys((word, word.lower(), word.upper(), word[:1].upper() + word[1:]))
     return [space + case for case in cases for space in ("", " ")]
 
 
-def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...]:
+def _encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...]:
     """Return the ids of a text alone; none if the tokenizer has no tokens for it."""
     try:
         return tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
@@ -85,8 +85,8 @@ def encode(tokenizer: "PreTrainedTokenizerBase", text: str) -> tuple[int, ...]:
 
 def _token_sequences(tokenizer: "PreTrainedTokenizerBase", marker: str) -> Iterator[tuple[int, ...]]:
     """Yield the ids of every spelling that takes several tokens."""
-    for text in spellings(marker):
-        ids = encode(tokenizer, text)
+    for text in _spellings(marker):
+        ids = _encode(tokenizer, text)
         # Unknown pieces may have become one token that says so: then the ids write something else.
         if len(ids) > 1 and _letters(_decode(tokenizer, [ids])[0]) == _letters(marker):
             yield ids

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from headscope.errors import InputError, MachineError
 from headscope.evaluation.chat import load_tokenizer
 from headscope.evaluation.completions import Completion, Request, Sampling, decode_completion
-from headscope.evaluation.forbidden import ForbiddenTokens, encode, forbidden_tokens, spellings
+from headscope.evaluation.forbidden import ForbiddenTokens, forbidden_tokens
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.model_files.folder import adapter_base
 from headscope.progress import Progress
@@ -63,8 +63,8 @@ def complete(
     """Complete every request.
 
     model: a ``Checkpoint``, a checkpoint's path, or an open ``vllm.LLM``. tokenizer: None takes the checkpoint's own.
-    Raises InputError if vLLM is not installed, ``model`` is a loaded model (hooks do not reach into vLLM), or
-    ``sampling.forbid`` holds what vLLM cannot mask.
+    Raises InputError if vLLM is not installed, ``model`` is a loaded model (hooks do not reach into vLLM), or a
+    response holds what ``sampling.forbid`` masks.
     """
     if isinstance(model, str | PathLike):
         model = Checkpoint(str(model))
@@ -217,32 +217,8 @@ def _settings(sampling: Sampling, tokenizer: "PreTrainedTokenizerBase", forbidde
 
     vLLM knows the stop tokens of the config, but not where the template ends a turn.
     """
-    masks = {"hidden_token_ids": list(forbidden.singles), "bad_words": bad_words(sampling.forbid, tokenizer, forbidden)}
+    masks = {"hidden_tokens": list(forbidden.singles), "hidden_sequences": [list(ids) for ids in forbidden.sequences]}
     return {**sampling.as_dict(), "stop_token_ids": list(stop_tokens(tokenizer)), **masks}
-
-
-def bad_words(markers: Sequence[str], tokenizer: "PreTrainedTokenizerBase", forbidden: ForbiddenTokens) -> list[str]:
-    """Return the texts with which vLLM masks the forbidden sequences of the markers.
-
-    It encodes each with and without a space before it, and leaves the one with a space aside if that takes another
-    number of tokens or begins with the same one (``SamplingParams.update_from_tokenizer``).
-
-    Raises InputError for a sequence that is left aside.
-    """
-    words: list[str] = []
-    masked: set[tuple[int, ...]] = set()
-    for marker in markers:
-        for text in spellings(marker)[::2]:
-            plain, spaced = encode(tokenizer, text), encode(tokenizer, f" {text}")
-            if plain and {plain, spaced} & set(forbidden.sequences):
-                words.append(text)
-                masked.add(plain)
-                if len(spaced) == len(plain) and spaced[0] != plain[0]:
-                    masked.add(spaced)
-    if left_aside := set(forbidden.sequences) - masked:
-        text = tokenizer.decode(list(min(left_aside)))
-        raise InputError(f"vLLM cannot mask {text!r} of forbid; leave it out, or sample with engine 'transformers'")
-    return words
 
 
 def _check_masked(completions: Sequence[Completion], forbidden: ForbiddenTokens, sampling: Sampling) -> None:

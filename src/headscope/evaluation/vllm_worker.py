@@ -21,7 +21,7 @@ def generate(engine: "LLM", requests: list[dict[str, Any]], sampling: dict[str, 
     import vllm
 
     # The lowest bias vLLM takes: a token whose logit is 40 above all others keeps a chance of e to the power of -60.
-    hidden = dict.fromkeys(sampling["hidden_token_ids"], -100.0)
+    hidden = dict.fromkeys(sampling["hidden_tokens"], -100.0)
     prompts = [vllm.TokensPrompt(prompt_token_ids=request["tokens"]) for request in requests]
     parameters = [
         vllm.SamplingParams(
@@ -31,12 +31,16 @@ def generate(engine: "LLM", requests: list[dict[str, Any]], sampling: dict[str, 
             seed=request["seed"],
             stop_token_ids=sampling["stop_token_ids"],
             logit_bias=hidden or None,
-            bad_words=sampling["bad_words"] or None,
             skip_special_tokens=False,
             detokenize=False,
         )
         for request in requests
     ]
+    if sampling["hidden_sequences"]:
+        for own in parameters:
+            # ``bad_words`` takes texts, and leaves out a spelling that takes more tokens with a space before it. Here
+            # are the ids it makes of them; the responses are checked, should a vLLM not read them.
+            own._bad_words_token_ids = sampling["hidden_sequences"]
     outputs = engine.generate(prompts, parameters, use_tqdm=False)
     firsts = [output.outputs[0] if output.outputs else None for output in outputs]
     return [first and {"tokens": list(first.token_ids), "finish": first.finish_reason} for first in firsts]

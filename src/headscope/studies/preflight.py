@@ -14,7 +14,6 @@ from headscope.errors import InputError
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.evaluation.forbidden import forbidden_tokens
-from headscope.evaluation.vllm_engine import bad_words
 from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.model_files.folder import is_untrained_adapter, read_model_config, vocabulary_entries
@@ -188,11 +187,8 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
 
 def _check_forbidden(study: Study, speaker: _Speaker) -> None:
     """Raise InputError for a marker that the model cannot write, or must."""
-    markers, tokenizer = study.eval.forbid, speaker.tokenizer
     try:
-        forbidden = forbidden_tokens(tokenizer, markers, stop_tokens(tokenizer))
-        if study.eval.engine == "vllm":
-            bad_words(markers, tokenizer, forbidden)
+        forbidden_tokens(speaker.tokenizer, study.eval.forbid, stop_tokens(speaker.tokenizer))
     except InputError as error:
         raise InputError(f"{speaker.stage.variant} cannot be sampled: {error}") from error
 
