@@ -26,6 +26,7 @@ from headscope.evaluation.extraction import explicit_answer
 from headscope.lab import builtin_data, chains
 from headscope.lab.labels import symbols
 from headscope.lab.statements import judge
+from headscope.measures.intervals import wilson
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
 from headscope.studies.traces import read_saved, trace_samples
@@ -33,6 +34,7 @@ from headscope.traces import find_calculations, find_loop
 from headscope.traces.reading import read_text
 from headscope.traces.summary import summarise
 
+LABELLED = Path(__file__).with_name("labelled_steps.jsonl")
 SENTENCES = (
     "So there are {a} * {b} = {c} apples in all the boxes together.\n",
     "Wait, let me check that: {a} + {b} = {d}, which is what we wanted. ",
@@ -114,6 +116,26 @@ def gsm8k(data: Path, seed: int) -> Iterator[str]:
     judged = [calculation.right for text in running for calculation in find_calculations(text)]
     checkable = [right for right in judged if right is not None]
     yield f"GSM8K's running text: {checkable.count(False)} alarms in {len(checkable):,} of {len(judged):,} relations"
+
+
+def labelled() -> Iterator[str]:
+    """Steps of SmolLM2's answers to word problems that hold an equals sign, read by hand: which are wrong.
+
+    Labels: ``right``, ``wrong``, ``letters`` (an equation with unknowns), ``unclear`` (no calculation one could check).
+    """
+    lines = LABELLED.read_text(encoding="utf-8").split("\n")
+    rows = [json.loads(line) for line in lines if line]
+    alarms = [any(each.right is False for each in find_calculations(row["step"])) for row in rows]
+    labels = [row["label"] for row in rows]
+    true = sum(alarm and label == "wrong" for alarm, label in zip(alarms, labels, strict=True))
+    precision, recall = wilson(true, sum(alarms)), wilson(true, labels.count("wrong"))
+    yield (
+        f"{len(rows)} steps of a real model, read by hand, {labels.count('wrong')} of them wrong: "
+        f"precision {precision} (n {precision.n}), recall {recall} (n {recall.n})"
+    )
+    for row, alarm in zip(rows, alarms, strict=True):
+        if alarm != (row["label"] == "wrong"):
+            yield f"  {'false alarm' if alarm else 'missed'}: {row['step']!r}"
 
 
 def speed(seed: int) -> Iterator[str]:
@@ -202,6 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parts = (
         loops(options.seed),
         gsm8k(options.data, options.seed),
+        labelled(),
         speed(options.seed),
         running_text(options.answers, options.workers, options.seed),
     )
