@@ -2,7 +2,7 @@
 order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -18,15 +18,20 @@ from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.measures import Measures
 from headscope.results.not_run import NotRun
 from headscope.results.overlap import EffectMap
+from headscope.results.samples import Samples
 from headscope.results.table import Row
 from headscope.results.thinking import Thinking
+from headscope.results.traces import Traces, TraceSummary
+from headscope.results.transitions import Transitions
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import RunDirectory
-from headscope.runs.records import Finished, Record
+from headscope.runs.records import Finished, Record, check_unit
 from headscope.storage import Result, check_keys, parse_object
 
 R = TypeVar("R", bound=Result)
+
+Labels = Mapping[str, Json]
 
 Log = tuple[dict[str, Json], ...]
 """One entry per logged training step: ``step``, ``loss``, ``reward``, ``reward_sd`` … as far as they were logged."""
@@ -70,9 +75,13 @@ class RunResults:
         return coverage(self.run)
 
     def in_order(self, kind: type[R]) -> list[Finished[R]]:
-        """Return the finished units of one kind: the base's first, then the variants' as the study lists them."""
+        """Return the finished units of one kind: the base's first, then the variants' as the study lists them.
+
+        What was drawn with words forbidden is left out.
+        """
         places = {name: place for place, name in enumerate(self.variants)}
-        return sorted(self.run.results(kind), key=lambda unit: places.get(unit.labels["variant"], -1))
+        units = [unit for unit in self.run.results(kind) if is_plain(unit)]
+        return sorted(units, key=lambda unit: places.get(unit.labels["variant"], -1))
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -115,15 +124,39 @@ class RunResults:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Evaluated tasks, in the plan's order."""
-        return tuple(dict.fromkeys(unit.labels["task"] for unit in self.run.results(Measures)))
+        return tuple(dict.fromkeys(unit.labels["task"] for unit in self.run.results(Measures) if is_plain(unit)))
 
     @cached_property
     def last_evaluations(self) -> list[Finished[Measures]]:
         """Measures of each model's last evaluated step, by task."""
-        last: dict[tuple[str, str], Finished[Measures]] = {}
-        for unit in sorted(self.evaluations, key=lambda unit: int(unit.labels["step"])):
-            last[unit.labels["variant"], unit.labels["task"]] = unit
-        return [unit for unit in self.evaluations if unit in last.values()]
+        return last_steps(self.evaluations)
+
+    @cached_property
+    def trace_summaries(self) -> list[Finished[TraceSummary]]:
+        """What the answers of every model, evaluated step and task have in common; none in runs of older versions."""
+        return [unit for unit, _ in with_result(self.in_order(TraceSummary))]
+
+    def trace_summary(self, labels: Labels) -> TraceSummary | None:
+        """Return the summary of a model's answers at a step to a task; None if they were not read."""
+        units = [unit for unit in self.trace_summaries if labels.items() <= unit.labels.items()]
+        return units[0].whole if units else None
+
+    @cached_property
+    def transitions(self) -> list[Finished[Transitions]]:
+        """From the base's answers to those of every variant, evaluated step and task."""
+        return [unit for unit, _ in with_result(self.in_order(Transitions))]
+
+    def samples(self, **labels: Json) -> Finished[Samples] | None:
+        """Return a model's answers to a task; None if there are none."""
+        return _first_plain(self.run.results(Samples, **labels))
+
+    def traces(self, problems: Collection[str] | None = None, **labels: Json) -> Traces | None:
+        """Return the traces of a model's answers to a task, or to some of its problems; None if there are none."""
+        unit = _first_plain(self.run.results(Traces, **labels))
+        if unit is None or (unit.folder / NotRun.file).exists():
+            return None
+        check_unit(unit.folder, unit.name)
+        return Traces.load(unit.folder, problems)
 
     def last_measures(self, variant: str, task: str) -> Measures | None:
         """Return the measures of a model's last evaluated step on a task; None if it was not evaluated."""
@@ -175,6 +208,24 @@ class RunResults:
     def claims(self) -> tuple[Claim, ...]:
         """The claims as they were judged last; none before that."""
         return Claims.load(self.run.path).claims if (self.run.path / Claims.file).is_file() else ()
+
+
+def is_plain(unit: Record) -> bool:
+    """Return whether nothing was forbidden when the answers were drawn (label ``forbid``)."""
+    return not unit.labels.get("forbid")
+
+
+def _first_plain(units: Iterable[Finished[R]]) -> Finished[R] | None:
+    return next((unit for unit in units if is_plain(unit)), None)
+
+
+def last_steps(units: Iterable[Finished[R]]) -> list[Finished[R]]:
+    """Return the units of each model's last step on each task."""
+    units = list(units)
+    last: dict[tuple[str, str], Finished[R]] = {}
+    for unit in sorted(units, key=lambda unit: int(unit.labels["step"])):
+        last[unit.labels["variant"], unit.labels["task"]] = unit
+    return [unit for unit in units if unit in last.values()]
 
 
 def with_result(units: Iterable[Finished[R]]) -> list[tuple[Finished[R], R]]:
