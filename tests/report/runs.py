@@ -25,7 +25,6 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.records import Finished
 from headscope.storage import Result
-from headscope.traces.marks import find_marks
 from headscope.traces.summary import summarise
 from headscope.traces.transitions import compare_answers
 
@@ -222,7 +221,7 @@ def read(answers: Samples) -> Traces:
             step |= {"step": number, "start": start, "end": end, "first_token": start, "last_token": end}
             step |= {"part": "thinking" if end <= text.find("</think>") else "answer", "role": "sentence"}
             step |= {"slip": "calculation" if "=8" in piece else "", "repaired": "=7" in text, "recheck": False}
-            step |= {"marks": "\n".join(find_marks(piece)), "answers": stated, "right": "Ans 6" in piece}
+            step |= {"marks": "verification" if "Wait" in piece else "", "answers": stated, "right": "Ans 6" in piece}
             of_answer.append(step)
         solved = next((step["step"] for step in of_answer if step["right"]), -1)
         failure = "" if verdict == "correct" else "over-thinking" if solved >= 0 else "other"

@@ -138,6 +138,33 @@ def test_keys_go_through_the_changed_problems(opened: Opened) -> None:
     assert opened.page.locator("[data-flips] tr").count() in (0, 1, 4)
 
 
+def test_two_answers_scroll_together_unless_told_not_to(opened: Opened) -> None:
+    opened.go("#page=transitions")
+    panes = opened.page.locator("[data-sides] .response")
+    panes.first.wait_for()
+    panes.evaluate_all("panes => panes.forEach((pane, index) => { pane.style.maxHeight = `${60 + 10 * index}px`; })")
+    panes.nth(0).evaluate("pane => { pane.scrollTop = 1e6; }")
+    at_end = "pane => Math.abs(pane.scrollHeight - pane.clientHeight - pane.scrollTop) <= 1"
+    opened.page.wait_for_timeout(100)  # a predicate that has to be asked again is refused by the page's policy
+    assert panes.nth(1).evaluate(at_end)
+    assert panes.nth(1).evaluate("pane => pane.scrollTop") > 0
+    opened.page.locator("[data-together]").uncheck()
+    panes.nth(1).evaluate("pane => { pane.scrollTop = 0; }")
+    opened.page.wait_for_timeout(100)
+    assert panes.nth(0).evaluate(at_end)
+    opened.page.locator("[data-together]").check()
+
+
+def test_a_picked_problem_keeps_the_keyboards_place(opened: Opened) -> None:
+    opened.go("#page=transitions")
+    button = opened.page.locator("[data-flips] tr:nth-child(3) button")
+    button.focus()
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_selector("[data-flips] tr:nth-child(3)[aria-current]")
+    assert button.evaluate("button => button === document.activeElement")
+    assert button.text_content() == opened.page.locator("[data-heading] bdi").text_content()
+
+
 def test_printing_shows_all_pages(opened: Opened) -> None:
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.locator("section.page:visible").count() == len(PAGES)

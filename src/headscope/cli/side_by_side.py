@@ -28,13 +28,16 @@ def side_by_side(blocks: Sequence[tuple[str, Sequence[Line]]], width: int) -> st
     column = (width - len(GAP) * (len(blocks) - 1)) // max(1, len(blocks))
     if column < NARROWEST:
         return "\n\n".join("\n".join(_column(title, lines, width)) for title, lines in blocks)
-    columns = [list(_column(title, lines, column)) for title, lines in blocks]
+    height = max(len(list(_wrapped(title, column))) for title, _ in blocks)
+    columns = [list(_column(title, lines, column, height)) for title, lines in blocks]
     rows = zip_longest(*columns, fillvalue="")
     return "\n".join(GAP.join(_padded(cell, column) for cell in row).rstrip() for row in rows)
 
 
-def _column(title: str, lines: Sequence[Line], width: int) -> Iterator[str]:
-    yield from _wrapped(title, width)
+def _column(title: str, lines: Sequence[Line], width: int, height: int = 1) -> Iterator[str]:
+    """Yield the lines of one block; its title takes at least ``height``."""
+    heading = list(_wrapped(title, width))
+    yield from heading + [""] * (height - len(heading))
     yield "─" * width
     for icons, text, note in lines:
         whole = f"{text} [{note}]" if note else text

@@ -15,7 +15,7 @@ What rests on fewer than ``FEWEST`` answers is not said.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from headscope.report.run_results import RunResults, last_steps
+from headscope.report.run_results import RunResults
 from headscope.report.tables.traces import Placed, total_split
 from headscope.results.codec import Json
 from headscope.results.numbers import format_estimate, format_p
@@ -33,8 +33,8 @@ Compared = tuple[Mapping[str, Json], Transitions]
 
 def answer_sentences(results: RunResults) -> tuple[str, ...]:
     """Return the sentences of a run; none before its answers are read."""
-    summaries = [(unit.labels, unit.whole) for unit in last_steps(results.trace_summaries)]
-    compared = [(unit.labels, unit.whole) for unit in last_steps(results.transitions)]
+    summaries = [(unit.labels, unit.whole) for unit in results.trace_summaries]
+    compared = [(unit.labels, unit.whole) for unit in results.transitions]
     return make_sentences(summaries, compared)
 
 
@@ -42,10 +42,11 @@ def make_sentences(summaries: Sequence[Placed], compared: Sequence[Compared] = (
     """Return one to three sentences per variant, or on the base if there is no variant.
 
     Args:
-        summaries: one per model and task.
-        compared: from the base's answers to a variant's, one per variant and task.
+        summaries: by model, task and step; of several steps the last counts.
+        compared: from the base's answers to a variant's, likewise.
     """
     models = list(dict.fromkeys(str(labels["variant"]) for labels, _ in summaries))
+    summaries, compared = sorted(summaries, key=_step), sorted(compared, key=_step)
     sentences = []
     for model in [model for model in models if model != "base"] or models:
         of_model = {str(labels["task"]): summary for labels, summary in summaries if labels["variant"] == model}
@@ -53,6 +54,10 @@ def make_sentences(summaries: Sequence[Placed], compared: Sequence[Compared] = (
         parts = (_change(changes), _given_up(of_model), _failures(changes, of_model))
         sentences += [f"{model}: {part}." for part in parts if part]
     return tuple(sentences)
+
+
+def _step(placed: tuple[Mapping[str, Json], TraceSummary | Transitions]) -> int:
+    return int(placed[0].get("step", 0))
 
 
 def _change(changes: Mapping[str, Transitions]) -> str:

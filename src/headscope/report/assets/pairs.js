@@ -29,8 +29,16 @@ export function setUpPairs(block, onChoose) {
   }
 
   function fillList() {
-    const rows = listed().map(({ flip, index }) => listRow(flip, index, view.problem, () => onChoose(view.comparison, index)));
+    const rows = listed().map(({ flip, index }) => listRow(flip, index, () => onChoose(view.comparison, index)));
     part("flips").replaceChildren(...(rows.length ? rows : [emptyRow()]));
+  }
+
+  function markCurrent() {
+    for (const row of part("flips").rows) {
+      const isCurrent = row.dataset.index === String(view.problem);
+      if (isCurrent) bringIntoList(row);
+      row.toggleAttribute("aria-current", isCurrent);
+    }
   }
 
   function fillFailures() {
@@ -54,8 +62,9 @@ export function setUpPairs(block, onChoose) {
 
   function refilter() {
     const problems = readable();
-    if (problems.length && !problems.includes(view.problem)) onChoose(view.comparison, problems[0]);
     fillList();
+    if (problems.length && !problems.includes(view.problem)) onChoose(view.comparison, problems[0]);
+    markCurrent();
     fillPair();
   }
 
@@ -86,18 +95,28 @@ export function setUpPairs(block, onChoose) {
       part("comparison").value = String(chosen);
       part("change").value = "";
       fillFailures();
+      fillList();
     }
     const first = group().flips.findIndex((flip) => flip.sides);
     view.problem = group().flips[problem]?.sides ? problem : first;
-    fillList();
+    markCurrent();
     fillPair();
   };
 }
 
-function listRow(flip, index, current, onPick) {
+/** Scroll the list, and nothing else, until a row is seen below its heading. */
+function bringIntoList(row) {
+  const frame = row.closest(".scroll");
+  const [inside, outside] = [row.getBoundingClientRect(), frame.getBoundingClientRect()];
+  const above = outside.top + row.offsetHeight - inside.top;
+  if (above > 0) frame.scrollTop -= above;
+  else frame.scrollTop += Math.max(0, inside.bottom - outside.bottom);
+}
+
+function listRow(flip, index, onPick) {
   const row = document.createElement("tr");
   if (!flip.sides) row.className = "absent";
-  if (index === current) row.setAttribute("aria-current", "true");
+  row.dataset.index = String(index);
   for (const column of COLUMNS) {
     const cell = element("td", "", "short");
     const text = element("bdi", flip[column]);
