@@ -4,7 +4,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.plain_text import plain_text
-from headscope.report.answer_marks import AnswerReader, TextMark, find_thought, loop_start, plain_marked, step_marks
+from headscope.report.answer_marks import (
+    AnswerReader,
+    TextMark,
+    find_thought,
+    loop_marks,
+    loop_start,
+    plain_marked,
+    step_marks,
+)
 
 from .runs import read, samples
 
@@ -39,6 +47,17 @@ def test_a_loop_begins_with_the_step_it_begins_in_if_that_is_known() -> None:
     assert loop_start({"loop_start": 3}, steps) == 5
     assert loop_start({"loop_start": -1}, steps) is None
     assert loop_start({"loop_start": 3}, [step | {"last_token": -1} for step in steps]) is None
+
+
+def test_steps_that_come_again_and_again_are_marked_if_no_tail_is() -> None:
+    text = "Let me think about that. Five. Let me think about  that. Five. let me think about that. Five."
+    ends = [index + 1 for index, character in enumerate(text) if character == "."]
+    spans = [(0 if not number else ends[number - 1] + 1, end) for number, end in enumerate(ends)]
+    steps = [{"start": start, "end": end, "last_token": -1, "role": "sentence"} for start, end in spans]
+    marks = loop_marks(text, {"loop": True, "loop_start": -1}, steps)
+    assert [(mark.start, mark.end) for mark in marks] == spans[::2]  # the short ones are too short to be a loop
+    assert {mark.label for mark in marks} == {"loop, 3 times"}
+    assert loop_marks(text, {"loop": False, "loop_start": -1}, steps) == []
 
 
 def test_a_thought_without_token_positions_has_its_length_in_characters() -> None:

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from headscope.errors import InputError, suggestion
 from headscope.progress import Progress
-from headscope.report.answer_marks import MARK_KINDS, AnswerReader, Row, find_thought, loop_start, step_marks
+from headscope.report.answer_marks import MARK_KINDS, AnswerReader, Row, find_thought, loop_marks, step_marks
 from headscope.report.run_results import RunResults, is_plain, with_result
 from headscope.results.codec import Json
 from headscope.results.samples import Samples
@@ -117,14 +117,15 @@ def _pieces(response: str, answer: Row, steps: Sequence[Row]) -> list[Line]:
     """Return the response cut at its steps, nothing but spaces left out."""
     pieces: list[Line] = []
     place = 0
-    loop, thought = loop_start(answer, steps), find_thought(response, steps)
+    thought = find_thought(response, steps)
+    loops = {mark.start: mark.label for mark in loop_marks(response, answer, steps)}
     last_thought = max((step["end"] for step in steps if step["part"] == "thinking"), default=-1)
     for step in steps:
         if between := response[place : step["start"]].strip():
             pieces.append(("", between, ""))
         marks = step_marks(answer, step)
-        if step["start"] == loop:
-            marks.append(("loop", f"loop, every {answer['loop_period']} tokens"))
+        if step["start"] in loops:
+            marks.append(("loop", loops[step["start"]]))
         icons = "".join(MARK_KINDS[kind].icon for kind, _ in marks)
         said = "; ".join(label for kind, label in marks if kind not in ("right", "answer"))
         pieces.append((icons, response[step["start"] : step["end"]], said))

@@ -10,6 +10,8 @@ import pandas as pd
 
 from headscope.plain_text import plain_text
 from headscope.results.traces import Traces
+from headscope.traces.loops import recurring_steps
+from headscope.traces.reading import SHORTEST_RECURRENCE
 from headscope.traces.text_steps import CLOSE, OPEN
 
 Row = Mapping[str, Any]
@@ -34,7 +36,7 @@ MARK_KINDS = {
     "recheck": MarkKind("↻", "re-check", "something is done or looked at again"),
     "right": MarkKind("✓", "right answer first stated", "here the answer could have ended"),
     "answer": MarkKind("▸", "answer", "states an answer"),
-    "loop": MarkKind("∞", "loop", "from here on the answer repeats itself"),
+    "loop": MarkKind("∞", "loop", "the answer repeats itself from here on, or this step comes three times or more"),
     "divergence": MarkKind("◆", "first difference", "the first word in which the two answers differ"),
 }
 """By name, in the order of the legend."""
@@ -93,7 +95,7 @@ class AnswerReader:
     def marked(self, problem: str, sample: int, response: str) -> MarkedText:
         """Return one answer's text with its marks."""
         steps = self.steps(problem, sample)
-        marks = answer_marks(self.answer(problem, sample), steps)
+        marks = answer_marks(response, self.answer(problem, sample), steps)
         return plain_marked(response, marks, find_thought(response, steps))
 
 
@@ -105,19 +107,18 @@ def _rows(table: pd.DataFrame, problems: Sequence[str]) -> dict[tuple[str, int],
     return rows
 
 
-def answer_marks(answer: Row, steps: Sequence[Row]) -> list[TextMark]:
+def answer_marks(response: str, answer: Row, steps: Sequence[Row]) -> list[TextMark]:
     """Return the marks of an answer in the order of their places.
 
     Args:
+        response: its text.
         answer: its row of ``Traces.answers``.
         steps: its rows of ``Traces.steps``, in order.
     """
     marks = []
     for step in steps:
         marks += [TextMark(kind, step["start"], step["end"], label) for kind, label in step_marks(answer, step)]
-    if (start := loop_start(answer, steps)) is not None:
-        period = f", every {answer['loop_period']} tokens"
-        marks.append(TextMark("loop", start, steps[-1]["end"], MARK_KINDS["loop"].name + period))
+    marks += loop_marks(response, answer, steps)
     return sorted(marks, key=lambda mark: (mark.start, -mark.end))
 
 
@@ -134,6 +135,23 @@ def step_marks(answer: Row, step: Row) -> list[tuple[str, str]]:
         is_first = step["step"] == answer["solved_at"]
         judged = "right" if step["right"] else "not the right one"
         marks.append(("right", MARK_KINDS["right"].name) if is_first else ("answer", f"answer, {judged}"))
+    return marks
+
+
+def loop_marks(response: str, answer: Row, steps: Sequence[Row]) -> list[TextMark]:
+    """Return where an answer repeats itself: its periodic tail, or else every step that comes again and again."""
+    if not answer["loop"]:
+        return []
+    if (start := loop_start(answer, steps)) is not None:
+        return [TextMark("loop", start, steps[-1]["end"], f"loop, every {answer['loop_period']} tokens")]
+    longer = [
+        step for step in steps if step["role"] != "sentence" or step["end"] - step["start"] >= SHORTEST_RECURRENCE
+    ]
+    places = recurring_steps([response[step["start"] : step["end"]] for step in longer])
+    marks = []
+    for indices in places.values():
+        label = f"loop, {len(indices)} times"
+        marks += [TextMark("loop", longer[index]["start"], longer[index]["end"], label) for index in indices]
     return marks
 
 

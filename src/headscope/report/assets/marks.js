@@ -55,9 +55,10 @@ function countMarks(marks, kinds) {
 export function markButtons(side, pane, kinds) {
   const line = element("p", "", "tools");
   for (const kind of Object.keys(kinds)) {
-    const count = side.marks.filter((mark) => mark[2] === kind).length;
-    if (!count) continue;
-    const button = element("button", `${kinds[kind].icon} ${count} ${kinds[kind].name}`);
+    const labels = side.marks.filter((mark) => mark[2] === kind).map((mark) => mark[3]);
+    if (!labels.length) continue;
+    const name = labels.every((label) => label === labels[0]) ? labels[0] : kinds[kind].name;
+    const button = element("button", `${kinds[kind].icon} ${labels.length} ${name}`);
     button.type = "button";
     let turn = 0;
     button.addEventListener("click", () => {

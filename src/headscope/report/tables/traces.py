@@ -96,5 +96,5 @@ def _mark_columns(use: MarkUse) -> Row:
 
 def lexicon_table() -> Table:
     """Return the words that count as signs of each strategy."""
-    rows: list[Row] = [{"sign of": strategy, "words": ", ".join(signs)} for strategy, signs in lexicon().items()]
+    rows: list[Row] = [{"sign of": strategy, "words": "; ".join(signs)} for strategy, signs in lexicon().items()]
     return Table("lexicon", tuple(rows), "Words that count as signs, whole words, capitals aside. A sign is no proof.")
