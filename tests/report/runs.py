@@ -1,11 +1,13 @@
 """A synthetic run directory: results written by their own ``save``, in the layout a study leaves behind."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from headscope.heads import HeadSet
 from headscope.pairs import Pairs
@@ -18,10 +20,13 @@ from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.measures import McNemar, Measures
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
+from headscope.results.traces import STEP_COLUMNS, Traces
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.records import Finished
 from headscope.storage import Result
+from headscope.traces.summary import summarise
+from headscope.traces.transitions import compare_answers
 
 R = TypeVar("R", bound=Result)
 
@@ -202,6 +207,49 @@ def samples(
     return Samples.from_records(records, model="lab-m", task=task)
 
 
+def read(answers: Samples) -> Traces:
+    """Return traces by a toy's rules: steps end with a full stop, ``Ans`` states an answer, ``=8`` is a slip, and the
+    thought ends at ``</think>``.
+    """
+    rows, steps = [], []
+    for row in answers.table.to_dict("records"):
+        text, verdict, of_answer = row["response"], row["verdict"], []
+        for number, match in enumerate(re.finditer(r"[^.]+\.?", text)):
+            piece, stated = match[0].lstrip(), "Ans" in match[0]
+            start, end = match.end() - len(piece), match.end()
+            step = dict.fromkeys(STEP_COLUMNS, "") | {"problem": row["problem"], "sample": row["sample"]}
+            step |= {"step": number, "start": start, "end": end, "first_token": start, "last_token": end}
+            step |= {"part": "thinking" if end <= text.find("</think>") else "answer", "role": "sentence"}
+            step |= {"slip": "calculation" if "=8" in piece else "", "repaired": "=7" in text, "recheck": False}
+            step |= {"marks": "verification" if "Wait" in piece else "", "answers": stated, "right": "Ans 6" in piece}
+            of_answer.append(step)
+        solved = next((step["step"] for step in of_answer if step["right"]), -1)
+        failure = "" if verdict == "correct" else "over-thinking" if solved >= 0 else "other"
+        rows.append(
+            {"problem": row["problem"], "group": row["group"], "sample": row["sample"], "verdict": verdict}
+            | {"failure": failure, "tokens": len(text), "steps": len(of_answer), "slips": 0, "slip": ""}
+            | {"rechecks": sum("verification" in step["marks"] for step in of_answer), "solved_at": solved}
+            | {"lost": failure == "over-thinking", "tokens_to_right": of_answer[solved]["end"] if solved >= 0 else -1}
+            | {"right_to_wrong": 0, "wrong_to_right": 0, "abandoned_tokens": 0, "loop": "loop" in text}
+            | {"loop_start": text.find("loop"), "loop_period": 5, "checked": 1, "unchecked": 0}
+        )
+        steps += of_answer
+    steps_table = pd.DataFrame(steps, columns=list(STEP_COLUMNS))
+    return Traces(pd.DataFrame(rows), steps_table, answers.model, answers.task, "text")
+
+
+def add_read(run: RunWriter, answers: dict[str, Samples], steps: dict[str, int], task: str) -> None:
+    """Add the traces of every model's answers, and the transitions from the base's."""
+    traces = {variant: read(samples) for variant, samples in answers.items()}
+    for variant, result in traces.items():
+        folder = run.unit("traces", variant=variant, step=steps[variant], task=task)
+        result.save(folder)
+        summarise(result).save(folder)
+    for variant in [variant for variant in answers if variant != "base"]:
+        changes = compare_answers(answers["base"], answers[variant], traces["base"], traces[variant])
+        run.save(changes, variant=variant, step=steps[variant], task=task)
+
+
 def measures(level: float, *, is_base: bool) -> Measures:
     """Return measures of about ``level``."""
     curve = {k: estimate(1 - (1 - level) ** k, 0.04, 500, "problem bootstrap 95%") for k in (1, 2, 4, 8, 16)}
@@ -263,6 +311,17 @@ def verdict(effect: float, reading: str, task: str = "T1", controls: int = 20) -
     )
 
 
+def t1_answers(variant: str) -> Samples:
+    """Return answers in running text; of twelve problems SFT loses four and gains four, and GRPO gains four."""
+    verdicts = {"base": ("correct", "wrong", "unfinished"), "sft": ("wrong", "correct", "unfinished")}
+    of_variant = verdicts.get(variant, ("correct", "correct", "unfinished"))
+    responses = {}
+    for number in range(12):
+        ending = "Ans 6." if of_variant[number % 3] == "correct" else "Ans 6. Wait. Ans 5. loop. loop. loop."
+        responses[f"T1-{number}"] = f"<think>😀 {number}\u200b+4=8. Wait, 3+4=7.</think> {variant} \x1b[1mso. {ending}"
+    return samples("T1", responses, of_variant)
+
+
 def whole_run(path: Path) -> RunDirectory:
     """Write all that a lab study leaves: SFT and GRPO, six checkpoints, two tasks, ablations.
 
@@ -280,13 +339,19 @@ def whole_run(path: Path) -> RunDirectory:
         for model, step in (("base", 0), (variant, 60)):
             run.save(faithfulness(0.9), variant=variant, model=model, step=step, pairs="main")
     levels = {"base": 0.3, "sft": 0.55, "grpo": 0.7}
+    answers: dict[str, Samples] = {}
     for task, lower in (("T1", 0.0), ("T2", 0.2)):
         responses = {
             f"{task}-{i}": f"<think> j=c*4; c={i}; j={i}*4={4 * i}; </think> <ans> {4 * i % 10}" for i in range(12)
         }
         for variant, level in levels.items():
             step = 0 if variant == "base" else 60
-            add_samples(run, variant, step, task, samples(task, responses), level - lower)
+            answers[variant] = samples(task, responses)
+            if task == "T1":
+                answers[variant] = t1_answers(variant)
+            add_samples(run, variant, step, task, answers[variant], level - lower)
+        if task == "T1":
+            add_read(run, answers, {"base": 0, "sft": 60, "grpo": 60}, task)
     for task, effect, reading in (("T1", -0.14, "supported"), ("T2", -0.03, "undecided")):
         run.save(verdict(effect, reading, task), variant="sft", heads="emergent", operator="zero", task=task)
         kept_heads = verdict(-0.02, "not supported", task)

@@ -17,9 +17,9 @@ from headscope.report import page_file, render
 from headscope.runs import RunDirectory
 
 from .browser import Opened
-from .runs import RunWriter, add_comparison, add_samples, samples, series
+from .runs import RunWriter, add_comparison, add_read, add_samples, samples, series
 
-PAGES = ["overview", "evolution", "reward", "emergence-map", "ablation", "performance", "methods"]
+PAGES = ["overview", "evolution", "reward", "emergence-map", "ablation", "performance", "transitions", "methods"]
 
 HOSTILE = {
     "ends the script": '</script><script>document.title="owned"</script>',
@@ -99,6 +99,72 @@ def test_chosen_answers_are_kept_in_the_hash(opened: Opened) -> None:
     assert opened.page.locator("[data-groups]").input_value() == "4"
 
 
+def test_two_answers_stand_side_by_side_with_marks_at_their_words(opened: Opened) -> None:
+    opened.go("#transitions")
+    opened.page.locator("[data-comparison]").select_option(index=0)  # base → sft
+    opened.page.locator("#page-transitions [data-sides] .response").first.wait_for()
+    sides = opened.page.locator("[data-sides] .response")
+    assert sides.count() == 2
+    shown = sides.nth(1).evaluate(
+        "pane => [...pane.querySelectorAll('.mark[data-icon]')].map(mark => [mark.className, mark.textContent])"
+    )
+    # Each mark begins after an emoji, which is two units of JavaScript's strings, and a character that is not shown.
+    assert ["mark mark-repaired", "<think>😀 0\u200b+4=8."] in shown
+    assert ["mark mark-recheck", "Wait, 3+4=7."] in shown
+    assert ["mark mark-right", "Ans 6."] in shown
+    assert ["mark mark-answer", "Ans 5."] in shown
+    assert ["mark mark-loop", "loop. loop. loop."] in shown
+    assert ["mark mark-divergence", "sft"] in shown
+    thought = sides.nth(1).locator("details.thought summary")
+    assert thought.text_content() == "thought, 29 tokens: ✎ 1 · ↻ 1"
+
+
+def test_keys_go_through_the_changed_problems(opened: Opened) -> None:
+    opened.go("#page=transitions")
+    heading = opened.page.locator("[data-heading] bdi")
+    first = heading.text_content()
+    opened.page.keyboard.press("n")
+    opened.page.wait_for_function("location.hash.endsWith('&problem=1')")
+    assert heading.text_content() != first
+    opened.page.keyboard.press("p")
+    opened.page.wait_for_function("!location.hash.includes('problem')")
+    assert heading.text_content() == first
+    opened.page.keyboard.press("t")
+    assert opened.page.locator("[data-sides] details.thought[open]").count() in (0, 2)
+    opened.page.locator("[data-change]").select_option("gained")
+    assert opened.page.locator("[data-flips] tr").count() == 4
+    assert "newly right" in str(opened.page.locator("[data-heading]").text_content())
+    opened.page.locator("[data-failure]").select_option(index=1)
+    assert opened.page.locator("[data-flips] tr").count() in (0, 1, 4)
+
+
+def test_two_answers_scroll_together_unless_told_not_to(opened: Opened) -> None:
+    opened.go("#page=transitions")
+    panes = opened.page.locator("[data-sides] .response")
+    panes.first.wait_for()
+    panes.evaluate_all("panes => panes.forEach((pane, index) => { pane.style.maxHeight = `${60 + 10 * index}px`; })")
+    panes.nth(0).evaluate("pane => { pane.scrollTop = 1e6; }")
+    at_end = "pane => Math.abs(pane.scrollHeight - pane.clientHeight - pane.scrollTop) <= 1"
+    opened.page.wait_for_timeout(100)  # a predicate that has to be asked again is refused by the page's policy
+    assert panes.nth(1).evaluate(at_end)
+    assert panes.nth(1).evaluate("pane => pane.scrollTop") > 0
+    opened.page.locator("[data-together]").uncheck()
+    panes.nth(1).evaluate("pane => { pane.scrollTop = 0; }")
+    opened.page.wait_for_timeout(100)
+    assert panes.nth(0).evaluate(at_end)
+    opened.page.locator("[data-together]").check()
+
+
+def test_a_picked_problem_keeps_the_keyboards_place(opened: Opened) -> None:
+    opened.go("#page=transitions")
+    button = opened.page.locator("[data-flips] tr:nth-child(3) button")
+    button.focus()
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_selector("[data-flips] tr:nth-child(3)[aria-current]")
+    assert button.evaluate("button => button === document.activeElement")
+    assert button.text_content() == opened.page.locator("[data-heading] bdi").text_content()
+
+
 def test_printing_shows_all_pages(opened: Opened) -> None:
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.locator("section.page:visible").count() == len(PAGES)
@@ -113,16 +179,45 @@ def test_nothing_was_complained_about_or_asked_for(opened: Opened) -> None:
 
 def test_hostile_text_is_shown_as_it_is(tmp_path: Path, chromium: Any) -> None:
     run = RunWriter(tmp_path / "run", name="<b>study</b></title>")
-    add_samples(run, "sft", 0, "T<i>1</i>", samples("T1", HOSTILE), 0.5)
+    add_answers_to_hostile_problems(run, "T<i>1</i>")
     add_comparison(run, "sft", series(0, 1))
     run.failed("scores", "</li><script>document.title='owned'</script>\x1b[31m", variant="sft")
     path = render(run.close(), responses=len(HOSTILE))
     with Opened(chromium, path, "#page=performance") as opened:
         assert opened.page.title() == "<b>study</b></title> · headscope report"
         assert _shown_responses(opened) == HOSTILE
+        opened.go("#transitions")
+        assert _shown_sides(opened) == HOSTILE
         assert opened.page.locator("section img, section svg[onload]").count() == 0
         assert opened.complaints == []
         assert opened.requests == [path.as_uri()]
+
+
+def add_answers_to_hostile_problems(run: RunWriter, task: str) -> None:
+    """Add answers of base and SFT with the same hostile texts, one of the two right on every problem."""
+    answers = {
+        "base": samples(task, HOSTILE, ("wrong", "correct", "correct")),
+        "sft": samples(task, HOSTILE, ("correct", "wrong", "unfinished")),
+    }
+    for variant, result in answers.items():
+        add_samples(run, variant, 0, task, result, 0.5)
+    add_read(run, answers, {"base": 0, "sft": 0}, task)
+
+
+def _shown_sides(opened: Opened) -> dict[str, str]:
+    """Problem id to the text of its two answers, folds left out, if they are the same."""
+    opened.page.locator("[data-sides] .response").first.wait_for()
+    shown = {}
+    for index in range(len(HOSTILE)):
+        opened.go(f"#page=transitions&problem={index}")
+        opened.page.wait_for_selector(f"[data-flips] tr:nth-child({index + 1})[aria-current]")
+        texts = opened.page.locator("[data-sides] .response").evaluate_all(
+            "panes => panes.map(pane => { for (const part of pane.querySelectorAll('summary')) part.remove();"
+            " return pane.textContent; })"
+        )
+        assert texts[0] == texts[1]
+        shown[str(opened.page.locator("[data-heading] bdi").text_content())] = texts[0]
+    return shown
 
 
 def _shown_responses(opened: Opened) -> dict[str, str]:

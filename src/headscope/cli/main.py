@@ -9,7 +9,21 @@ from collections.abc import Sequence
 import typer
 
 from headscope import __version__
-from headscope.cli import audit, env, export, lab, listing, plan, recompute, report, run, score, status, validate
+from headscope.cli import (
+    audit,
+    env,
+    export,
+    lab,
+    listing,
+    plan,
+    recompute,
+    report,
+    run,
+    score,
+    status,
+    traces,
+    validate,
+)
 from headscope.cli.terminal import say, say_text
 from headscope.errors import InputError, MachineError, ManyInputsError, is_disk_full
 
@@ -38,7 +52,7 @@ def _options(
         say_text(context.get_help())
 
 
-for module in (run, plan, status, validate, report, recompute, score, audit, export, env, listing, lab):
+for module in (run, plan, status, validate, report, traces, recompute, score, audit, export, env, listing, lab):
     module.register(app)
 
 

@@ -1,7 +1,7 @@
 """``run`` and the verbs that are a part of it: train, discover, compare, ablate, eval."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,10 +112,11 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         judge_run(study, run)  # before the report, which shows the claims too
     page = render(run) if verb == "run" else run.path
     tables = _tables(verb, run, claims=claims)
+    sentences = _sentences(verb, run)
     if json:
-        print_json(_outcome_json(run, outcome, page) | tables_json(tables))
+        print_json(_outcome_json(run, outcome, page) | {"sentences": sentences} | tables_json(tables))
     else:
-        _print_end(run, outcome, page, tables)
+        _print_end(run, outcome, page, tables, sentences)
     return outcome.exit_code
 
 
@@ -127,15 +128,29 @@ def _tables(verb: str, run: "RunDirectory", *, claims: bool) -> "list[Table]":
     return verb_tables(verb, results) + ([claims_table(results)] if claims else [])
 
 
+def _sentences(verb: str, run: "RunDirectory") -> tuple[str, ...]:
+    """Return what reading the answers found, for the verbs that draw them."""
+    from headscope.report import RunResults
+    from headscope.report.sentences import answer_sentences
+
+    return answer_sentences(RunResults(run)) if verb in ("run", "eval") else ()
+
+
 def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, object]:
     fields = {name: getattr(outcome, name) for name in ("done", "reused", "failed", "skipped", "seconds", "stopped")}
     return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | fields
 
 
-def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, tables: "list[Table]") -> None:
+def _print_end(
+    run: "RunDirectory", outcome: "Outcome", page: Path, tables: "list[Table]", sentences: Sequence[str]
+) -> None:
     from headscope.runs import provenance
 
     say()
+    for sentence in sentences:
+        say(sentence)
+    if sentences:
+        say()
     print_tables(tables)
     for record in run.find("train"):
         say(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")

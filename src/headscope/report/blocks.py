@@ -1,4 +1,4 @@
-"""What a page is made of: figures, tables, notices and model responses, as plain records that the template prints."""
+"""What a page is made of: figures, tables, notices and answers to read, as plain records that the template prints."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -69,7 +69,23 @@ class Responses:
     left_out: int = 0
 
 
-Block = Figure | Table | Notice | Prose | Responses
+@dataclass(frozen=True, slots=True)
+class AnswerPairs:
+    """Problems whose answers changed, to go through one by one with both answers side by side.
+
+    groups: one per comparison, plain JSON values, shown by script as text nodes and never as markup.
+    kinds: icon and name of every kind of mark. table: the problems of all groups. left_out: pairs of answers that are
+    not in the file.
+    """
+
+    kind: ClassVar[str] = "pairs"
+    groups: tuple[dict[str, Json], ...]
+    kinds: dict[str, dict[str, str]]
+    table: Table
+    left_out: int = 0
+
+
+Block = Figure | Table | Notice | Prose | Responses | AnswerPairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +105,8 @@ class Page:
         """Return its tables, those behind figures among them."""
         tables = []
         for block in self.blocks:
-            if isinstance(block, Table | Figure):
-                tables.append(block.table if isinstance(block, Figure) else block)
+            if isinstance(block, Table):
+                tables.append(block)
+            elif isinstance(block, Figure | AnswerPairs):
+                tables.append(block.table)
         return tables

@@ -8,10 +8,9 @@ from headscope.plain_text import plain_text
 from headscope.report.blocks import Responses
 from headscope.report.run_results import RunResults
 from headscope.results.codec import Json
-from headscope.results.samples import Samples
 
-TEXT_BUDGET = 4_000_000
-"""Characters of model text in one report; with the charts it then stays within 10 MB."""
+TEXT_BUDGET = 3_000_000
+"""Characters of such answers in one report; with as many in pairs and the charts it then stays within 10 MB."""
 
 
 def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET) -> Responses:
@@ -22,8 +21,8 @@ def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET)
     groups, left_out = [], 0
     for unit in results.last_evaluations:
         responses = []
-        samples = results.run.results(Samples, **unit.labels, forbid=None)[0].read()
-        for row in _spread_over_verdicts(samples.table, count):
+        samples = results.samples(**unit.labels)
+        for row in [] if samples is None else _spread_over_verdicts(samples.read().table, count):
             response = _response(row)
             size = sum(len(text) for text in response.values() if isinstance(text, str))
             if size > budget:

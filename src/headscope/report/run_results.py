@@ -2,7 +2,7 @@
 order.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeVar
@@ -18,15 +18,20 @@ from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.measures import Measures
 from headscope.results.not_run import NotRun
 from headscope.results.overlap import EffectMap
+from headscope.results.samples import Samples
 from headscope.results.table import Row
 from headscope.results.thinking import Thinking
+from headscope.results.traces import Traces, TraceSummary
+from headscope.results.transitions import Transitions
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import RunDirectory
-from headscope.runs.records import Finished, Record
+from headscope.runs.records import Finished, Record, check_unit
 from headscope.storage import Result, check_keys, parse_object
 
 R = TypeVar("R", bound=Result)
+
+Labels = Mapping[str, Json]
 
 Log = tuple[dict[str, Json], ...]
 """One entry per logged training step: ``step``, ``loss``, ``reward``, ``reward_sd`` … as far as they were logged."""
@@ -128,10 +133,37 @@ class RunResults:
     @cached_property
     def last_evaluations(self) -> list[Finished[Measures]]:
         """Measures of each model's last evaluated step, by task."""
-        last: dict[tuple[str, str], Finished[Measures]] = {}
-        for unit in sorted(self.evaluations, key=lambda unit: int(unit.labels["step"])):
-            last[unit.labels["variant"], unit.labels["task"]] = unit
-        return [unit for unit in self.evaluations if unit in last.values()]
+        return last_steps(self.evaluations)
+
+    @cached_property
+    def trace_summaries(self) -> list[Finished[TraceSummary]]:
+        """What the answers of every model, evaluated step and task have in common; none in runs of older versions."""
+        return [unit for unit, _ in with_result(self.in_order(TraceSummary, forbid=None))]
+
+    def trace_summary(self, labels: Labels) -> TraceSummary | None:
+        """Return the summary of a model's answers at a step to a task; None if they were not read.
+
+        labels: with ``forbid`` of answers in which markers were masked.
+        """
+        units = with_result(self.run.results(TraceSummary, **{"forbid": None, **labels}))
+        return units[0][1] if units else None
+
+    @cached_property
+    def transitions(self) -> list[Finished[Transitions]]:
+        """From the base's answers to those of every variant, evaluated step and task."""
+        return [unit for unit, _ in with_result(self.in_order(Transitions, forbid=None))]
+
+    def samples(self, **labels: Json) -> Finished[Samples] | None:
+        """Return a model's answers to a task; None if there are none."""
+        return next(iter(self.run.results(Samples, **{"forbid": None, **labels})), None)
+
+    def traces(self, problems: Collection[str] | None = None, **labels: Json) -> Traces | None:
+        """Return the traces of a model's answers to a task, or to some of its problems; None if there are none."""
+        unit = next(iter(self.run.results(Traces, **{"forbid": None, **labels})), None)
+        if unit is None or (unit.folder / NotRun.file).exists():
+            return None
+        check_unit(unit.folder, unit.name)
+        return Traces.load(unit.folder, problems)
 
     def last_measures(self, variant: str, task: str) -> Measures | None:
         """Return the measures of a model's last evaluated step on a task; None if it was not evaluated."""
@@ -185,9 +217,24 @@ class RunResults:
         return Claims.load(self.run.path).claims if (self.run.path / Claims.file).is_file() else ()
 
 
+def last_steps(units: Iterable[Finished[R]]) -> list[Finished[R]]:
+    """Return the units of each model's last step on each task."""
+    units = list(units)
+    last: dict[tuple[str, str], Finished[R]] = {}
+    for unit in sorted(units, key=lambda unit: int(unit.labels["step"])):
+        last[unit.labels["variant"], unit.labels["task"]] = unit
+    return [unit for unit in units if unit in last.values()]
+
+
 def with_result(units: Iterable[Finished[R]]) -> list[tuple[Finished[R], R]]:
     """Return the units that have a result, with it."""
     return [(unit, unit.whole) for unit in units if not isinstance(unit.result, NotRun)]
+
+
+def model_name(labels: Labels) -> str:
+    """Return what rows call a model: its variant, and the markers it was kept from writing."""
+    marker = labels.get("forbid")
+    return str(labels["variant"]) if marker is None else f'{labels["variant"]} without "{marker}"'
 
 
 def label_columns(unit: Record, *names: str) -> Row:

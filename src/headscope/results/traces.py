@@ -5,7 +5,7 @@ read), ``summary.json``.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -133,13 +133,16 @@ class Traces(Result):
             self.answers.to_parquet(partial, index=False)
 
     @classmethod
-    def load(cls, directory: Path | str) -> "Traces":
-        """Read what ``save`` wrote. Raises InputError if it is missing, damaged or of a newer schema."""
+    def load(cls, directory: Path | str, problems: Collection[str] | None = None) -> "Traces":
+        """Read what ``save`` wrote, or the part on some problems: the steps of all may not fit in memory.
+
+        Raises InputError if it is missing, damaged or of a newer schema.
+        """
         folder = Path(directory)
         head = read_object(folder / "answers.json", "traces")
         check_schema(head, str(folder / "answers.json"), cls.schema)
         check_keys(head, ("model", "task", "reader", "notes"), folder / "answers.json")
-        answers, steps = (_read_table(folder / name) for name in ("answers.parquet", "steps.parquet"))
+        answers, steps = (_read_table(folder / name, problems) for name in ("answers.parquet", "steps.parquet"))
         return cls(answers, steps, head["model"], head["task"], head["reader"], tuple(head["notes"]))
 
 
@@ -150,11 +153,11 @@ def _typed(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> pd.Dat
     return table[list(columns)].astype(dict(columns))
 
 
-def _read_table(path: Path) -> pd.DataFrame:
+def _read_table(path: Path, problems: Collection[str] | None) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path.name} is missing in {path.parent}")
     try:
-        return pd.read_parquet(path)
+        return pd.read_parquet(path, filters=None if problems is None else [("problem", "in", list(problems))])
     except (pyarrow.lib.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
         raise InputError(f"{path} is not a whole table: {str(error).partition(chr(10))[0]}") from None
 

@@ -141,6 +141,7 @@ def _marks(traces: Traces, right: Bool[np.ndarray, "answer"], problems: np.ndarr
     total = max(1, int(answers["tokens"].sum()))
     uses = []
     for mark in lexicon():
+        # An array of truth values: an empty list would choose no columns and not no rows.
         found = marked[np.array([mark in marks.split("\n") for marks in marked["marks"]], dtype=bool)]
         having = keys.isin(pd.MultiIndex.from_frame(found[["problem", "sample"]]))
         trait = np.asarray(having, dtype=bool)

@@ -1,5 +1,7 @@
 // Model answers: text nodes only, never markup. The long text enters the page when its entry is opened.
 
+import { element } from "./elements.js";
+
 /** Fill the chooser of a responses block; onChoose(index) is told what the reader picks. Returns show(index). */
 export function setUpAnswers(block, onChoose) {
   const groups = JSON.parse(block.querySelector(".response-data").textContent);
@@ -31,12 +33,6 @@ function fill(details, item) {
   facts.append(element("bdi", item.answer || "nothing"), " · accepted: ", element("bdi", item.gold || "nothing"));
   const text = element("pre", item.response, "response");
   text.tabIndex = 0;
+  text.dir = "auto";
   details.append(facts, text);
-}
-
-function element(tag, text, name = "") {
-  const made = document.createElement(tag);
-  made.textContent = text;
-  if (name) made.className = name;
-  return made;
 }

@@ -4,16 +4,23 @@ import { readState, writeState } from "./state.js";
 import { drawCharts, enableImages, fitCharts } from "./charts.js";
 import { enableCsv } from "./tables.js";
 import { setUpAnswers } from "./answers.js";
+import { setUpPairs } from "./pairs.js";
 
 const sections = [...document.querySelectorAll("section.page")];
 const links = [...document.querySelectorAll("nav a")];
 const names = sections.map((section) => section.dataset.page);
 const answersBlock = document.querySelector(".responses");
 const showAnswers = answersBlock ? setUpAnswers(answersBlock, chooseAnswers) : () => {};
+const pairsBlock = document.querySelector(".pairs");
+const showPairs = pairsBlock ? setUpPairs(pairsBlock, choosePair) : () => {};
 let current = "";
 
 function chooseAnswers(index) {
   location.hash = writeState({ page: current, answers: index });
+}
+
+function choosePair(comparison, problem) {
+  location.hash = writeState({ page: current, comparison, problem });
 }
 
 function show() {
@@ -29,6 +36,7 @@ function show() {
   drawCharts(section);
   fitCharts(section);
   showAnswers(state.answers);
+  if (pairsBlock && section.contains(pairsBlock)) showPairs(state);
   if (moved) {
     window.scrollTo(0, 0);
     section.querySelector("h2").focus({ preventScroll: true });

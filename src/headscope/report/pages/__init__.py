@@ -13,11 +13,12 @@ from headscope.report.pages.methods import methods
 from headscope.report.pages.overview import overview
 from headscope.report.pages.performance import performance
 from headscope.report.pages.reward import reward
+from headscope.report.pages.transitions import transitions
 from headscope.report.run_results import RunResults
 
 
 def build_pages(results: RunResults, responses: int) -> list[Page]:
-    """Build all pages in the order of the navigation. responses: shown per model and task."""
+    """Build all pages in the order of the navigation. responses: shown per model and task; 0 leaves all texts out."""
     builders: tuple[Callable[[RunResults], Page], ...] = (
         overview,
         evolution,
@@ -25,6 +26,7 @@ def build_pages(results: RunResults, responses: int) -> list[Page]:
         emergence,
         ablation,
         partial(performance, responses=responses),
+        partial(transitions, texts=bool(responses)),
         methods,
     )
     return [build(results) for build in builders]

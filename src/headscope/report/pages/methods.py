@@ -24,6 +24,16 @@ _DEFINITIONS = Prose(
         "heads.",
         "pass@k: the chance that k answers to a problem hold a correct one, unbiased estimate (Chen et al. 2021), "
         "averaged over problems.",
+        "Steps of an answer: a lab answer's statements, or the sentences of running text, judged by rule from the "
+        "saved text. Slip: a statement that does not follow from what was written before it, or a calculation that is "
+        "wrong. Lost: a wrong answer that had stated the right one. Loop: the last tokens repeat with one period three "
+        "times or more, or a step stands in the answer three times. Efficiency: of right answers, the share of their "
+        "tokens up to the first right statement (Chen et al. 2024, outcome efficiency).",
+        "Failure of a wrong answer: the first that applies of loop, unfinished, over-thinking (the right answer was "
+        "stated before), the kind of its first slip that nothing puts right, no answer, other.",
+        "Newly right and newly wrong: problems that a variant answers right more or less often than the base. p of the "
+        "first answers: exact McNemar test; q of a problem: Fisher's exact test, adjusted over problems "
+        "(Benjamini-Hochberg).",
         "Ablation verdict: supported if the effect on pass@1 and its excess over matched random head sets both exclude "
         "0 and at most 5 % of the random sets do as much; not supported if an effect of the margin's size is excluded "
         "or random sets do as much; else undecided.",
@@ -35,6 +45,8 @@ _LIMITS = Prose(
         "Head sets come from pairs of prompts: another choice of pairs, openings or positions can give other heads. "
         "Intervals cover the draw of problems, not the draw of training seeds.",
         "Attribution is a linear estimate along a path. It finds heads; the ablation is what shows that they matter.",
+        "What goes with a re-check, or with words that are signs of a strategy, is an association within tiers, no "
+        "effect: harder problems may be re-checked more. A calculation that cannot be read is not counted as right.",
         "Changes of heads are corrected over heads and checkpoints (q, Benjamini-Hochberg), claims C6 and C7 over "
         "tasks and scales (Holm). All other intervals stand side by side uncorrected: read one alone with care.",
     ),
@@ -47,6 +59,8 @@ _CITATION = Prose(
         "Hanna, Pezzelle, Belinkov: “Have Faith in Faithfulness: Going Beyond Circuit Overlap When Finding Model "
         "Mechanisms” (EAP-IG), arXiv 2403.17806.",
         "Chen et al.: “Evaluating Large Language Models Trained on Code” (pass@k), arXiv 2107.03374.",
+        "Chen et al.: “Do NOT Think That Much for 2+3=? On the Overthinking of o1-Like LLMs” (efficiency), arXiv "
+        "2412.21187.",
     ),
 )
 

@@ -1,10 +1,11 @@
-"""Performance: pass@k, how answers end, and a handful of answers to read."""
+"""Performance: pass@k, how answers end, why wrong ones are wrong, and a handful of answers to read."""
 
 from headscope.report.blocks import Block, Notice, Page
 from headscope.report.figures.accuracy import accuracy, accuracy_over_steps
 from headscope.report.figures.answers import answers
+from headscope.report.figures.failures import failures
 from headscope.report.responses import choose_responses
-from headscope.report.run_results import RunResults
+from headscope.report.run_results import RunResults, last_steps
 
 
 def performance(results: RunResults, responses: int) -> Page:
@@ -16,6 +17,8 @@ def performance(results: RunResults, responses: int) -> Page:
         if len(results.evaluations) > len(last):
             blocks.append(accuracy_over_steps(results.evaluations, results.variants))
         blocks.append(answers(last))
+        if results.trace_summaries:
+            blocks.append(failures(last_steps(results.trace_summaries), results.variants))
         if responses:
             blocks.append(choose_responses(results, responses))
     return Page("performance", "Performance", "How well do the models answer?", tuple(blocks))

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 
 from headscope.report.palette import ANSWERS
-from headscope.report.run_results import RunResults
+from headscope.report.run_results import RunResults, model_name
+from headscope.results.estimate import Estimate
 from headscope.results.measures import Measures
 from headscope.results.numbers import format_estimate, format_number, format_p
 from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, percent_cell
+from headscope.results.traces import TraceSummary
 from headscope.runs.records import Finished
 
 Evaluations = Sequence[Finished[Measures]]
@@ -24,12 +26,14 @@ def accuracy(results: RunResults) -> Table:
     units.sort(key=lambda unit: results.tasks.index(unit.labels["task"]))
     rows = []
     for unit in units:
-        row = _place(unit) | _accuracy_columns(unit.whole)
+        row = _place(unit) | _accuracy_columns(unit.whole, results.trace_summary(unit.labels))
         rows.append(row | _masked_columns(unit) if results.masked_evaluations else row)
     caption = (
         "Accuracy at every evaluated step, with 95 % intervals over problems. Δ: pass@1 against the base, paired by "
         "problem; flips: problems whose first answer became right and wrong, p of the exact McNemar test. Unfinished "
-        "and unparsed answers count as wrong; tokens: mean length of an answer."
+        "and unparsed answers count as wrong. Lost: wrong although the right answer was stated before; loop: the "
+        "answer repeats itself; slip: a step does not follow and nothing puts it right; efficiency: of right answers, "
+        "the share of tokens up to the first right statement. Tokens: mean length of an answer."
     )
     if results.masked_evaluations:
         caption += (
@@ -40,9 +44,7 @@ def accuracy(results: RunResults) -> Table:
 
 
 def _place(unit: Finished[Measures]) -> Row:
-    marker = unit.labels.get("forbid")
-    model = unit.labels["variant"] if marker is None else f'{unit.labels["variant"]} without "{marker}"'
-    return {"task": unit.labels["task"], "model": model, "step": unit.labels["step"]}
+    return {"task": unit.labels["task"], "model": model_name(unit.labels), "step": unit.labels["step"]}
 
 
 def _masked_columns(unit: Finished[Measures]) -> Row:
@@ -55,21 +57,41 @@ def _masked_columns(unit: Finished[Measures]) -> Row:
     return {"Δ against base": None, "Δ by masking": change, "Δ tokens": tokens}
 
 
-def _accuracy_columns(measures: Measures) -> Row:
+def _accuracy_columns(measures: Measures, traces: TraceSummary | None) -> Row:
     k = measures.largest_k
     largest, majority = measures.pass_at_k[k], (measures.majority_at_k or {}).get(k)
     tokens = measures.mean_tokens
+    return (
+        {
+            "problems × samples": measures.size,
+            "pass@1": estimate_cell(measures.pass_at_k[1]),
+            "Δ against base": estimate_cell(measures.change, sign=True),
+            "flips": _flips(measures),
+            "pass@largest k": Cell(f"{format_estimate(largest)} (k = {k})", {"k": k, "estimate": largest}),
+            "majority@k": estimate_cell(majority),
+            "unfinished": percent_cell(measures.rates["unfinished"]),
+            "unparsed": percent_cell(measures.rates["unparsed"]),
+        }
+        | _trace_columns(traces)
+        | {"tokens": Cell(format_number(tokens.value, 0), tokens)}
+    )
+
+
+def _trace_columns(traces: TraceSummary | None) -> Row:
+    """Return the rates that reading the answers gives; dashes for answers that were not read."""
+    if traces is None:
+        return dict.fromkeys(("lost", "loop", "slip", "efficiency"))
+    efficiency = traces.efficiency
     return {
-        "problems × samples": measures.size,
-        "pass@1": estimate_cell(measures.pass_at_k[1]),
-        "Δ against base": estimate_cell(measures.change, sign=True),
-        "flips": _flips(measures),
-        "pass@largest k": Cell(f"{format_estimate(largest)} (k = {k})", {"k": k, "estimate": largest}),
-        "majority@k": estimate_cell(majority),
-        "unfinished": percent_cell(measures.rates["unfinished"]),
-        "unparsed": percent_cell(measures.rates["unparsed"]),
-        "tokens": Cell(format_number(tokens.value, 0), tokens),
+        "lost": _percent(traces.lost),
+        "loop": _percent(traces.loop),
+        "slip": _percent(traces.slip),
+        "efficiency": None if efficiency is None else _percent(efficiency),
     }
+
+
+def _percent(share: Estimate) -> Cell:
+    return Cell(f"{share.value:.1%}", share)
 
 
 def _flips(measures: Measures) -> Cell | None:

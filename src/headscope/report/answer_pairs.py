@@ -1,0 +1,157 @@
+"""Problems whose answers training changed: all of them as a list, and for the clearest ones both answers to read."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from headscope.plain_text import plain_text
+from headscope.report.answer_marks import MARK_KINDS, AnswerReader, MarkedText, TextMark
+from headscope.report.blocks import AnswerPairs
+from headscope.report.run_results import Labels, RunResults
+from headscope.report.tables.transitions import changed_problems, flip_columns, flips, transitions_by_task
+from headscope.results.codec import Json
+from headscope.results.table import display_text
+from headscope.results.transitions import Transition, Transitions
+from headscope.runs.records import Finished
+
+PAIRS = 30
+"""Problems per variant, task and step whose answers are in the report."""
+TEXT_BUDGET = 3_000_000
+"""Characters of such answers in one report; the responses of the performance page have their own."""
+_WORD = re.compile(r"\s*(?:</?\w{1,24}>|\w{1,24}|\S)")
+
+
+@dataclass(frozen=True)
+class _Model:
+    """The answers of one model to some problems of a task."""
+
+    name: str
+    table: pd.DataFrame
+    reader: AnswerReader
+
+
+def choose_answer_pairs(results: RunResults, count: int = PAIRS, budget: int = TEXT_BUDGET) -> AnswerPairs | None:
+    """Return the changed problems of every comparison, up to ``count`` of each with both answers in full.
+
+    The most significant changes come first, newly wrong and newly right ones in turn. An answer is never cut: a pair
+    that does not fit into ``budget`` characters is left out and counted. None if nothing was compared.
+    """
+    units = transitions_by_task(results)
+    groups: list[dict[str, Json]] = []
+    left_out = 0
+    for index, unit in enumerate(units):
+        rows, used = _rows(results, unit, count, budget // (len(units) - index))
+        budget -= used
+        left_out += sum("sides" not in row for row in rows)
+        groups.append({"name": _name(unit), "greedy": unit.whole.greedy, "flips": rows})
+    if not groups:
+        return None
+    kinds = {name: {"icon": kind.icon, "name": kind.name} for name, kind in MARK_KINDS.items()}
+    return AnswerPairs(tuple(groups), kinds, flips(results), left_out)
+
+
+def _name(unit: Finished[Transitions]) -> str:
+    labels = unit.labels
+    return plain_text(f"{labels['task']} · base → {labels['variant']} · step {labels['step']}")
+
+
+def _rows(
+    results: RunResults, unit: Finished[Transitions], count: int, budget: int
+) -> tuple[list[dict[str, Json]], int]:
+    """Return a row per changed problem, with ``sides`` if its answers are to be read, and their characters."""
+    transitions, labels = unit.whole, unit.labels
+    changed = changed_problems(transitions)
+    rows: list[dict[str, Json]] = [_facts(transition) for transition in changed]
+    chosen = _in_turn(changed)[:count]
+    problems = [changed[place].problem for place in chosen]
+    before = _load(results, {"variant": "base", "task": labels["task"]}, problems)
+    after = _load(results, labels, problems)
+    used = 0
+    if before is None or after is None:
+        return rows, used
+    for place in chosen:
+        transition = changed[place]
+        sides, texts = [], []
+        for model, is_right in ((before, not rows[place]["gained"]), (after, rows[place]["gained"])):
+            answer = _shown_answer(model.table, transition.problem, is_right)
+            sides.append({"model": model.name, **_answer_facts(answer, model.reader)})
+            texts.append(model.reader.marked(transition.problem, int(answer["sample"]), answer["response"]))
+        size = sum(len(text.text) for text in texts)
+        if used + size > budget:
+            continue
+        used += size
+        are_first = sides[0]["sample"] == sides[1]["sample"] == 0
+        name = "pivotal token" if transitions.greedy and are_first else MARK_KINDS["divergence"].name
+        texts = _with_divergence(texts, name)
+        rows[place]["token"] = transition.divergence if are_first else None
+        rows[place]["sides"] = [side | _text_json(text) for side, text in zip(sides, texts, strict=True)]
+    return rows, used
+
+
+def _load(results: RunResults, labels: Labels, problems: Sequence[str]) -> _Model | None:
+    """Return a model's answers to some problems; None if there are no problems or no such answers."""
+    samples = results.samples(**labels) if problems else None
+    traces = None if samples is None else results.traces(problems, **labels)
+    if samples is None or traces is None:
+        return None
+    table = samples.read().table
+    wanted = table[table["problem"].isin(list(problems))]
+    return _Model(plain_text(str(labels["variant"])), wanted, AnswerReader(traces, problems))
+
+
+def _facts(transition: Transition) -> dict[str, Json]:
+    columns = {name: plain_text(display_text(value)) for name, value in flip_columns(transition).items()}
+    return columns | {"gained": transition.after > transition.before}
+
+
+def _in_turn(changed: Sequence[Transition]) -> list[int]:
+    """Return the places of changed problems, newly wrong and newly right in turn as long as there are both."""
+    lost = [place for place, transition in enumerate(changed) if transition.after < transition.before]
+    gained = [place for place, transition in enumerate(changed) if transition.after > transition.before]
+    ranked = [(rank, place) for places in (lost, gained) for rank, place in enumerate(places)]
+    return [place for _, place in sorted(ranked, key=lambda item: item[0])]
+
+
+def _shown_answer(table: pd.DataFrame, problem: str, is_right: bool) -> dict[str, Json]:
+    """Return a problem's first answer that is right, or wrong: one that shows the change."""
+    rows = table[table["problem"] == problem]
+    showing = rows[(rows["verdict"] == "correct") == is_right]
+    row = (showing if len(showing) else rows).iloc[0]
+    return {str(column): value for column, value in row.items()}
+
+
+def _answer_facts(answer: dict[str, Json], reader: AnswerReader) -> dict[str, Json]:
+    read = reader.answer(answer["problem"], int(answer["sample"]))
+    texts = {name: plain_text(answer[name]) for name in ("verdict", "finish", "answer", "gold")}
+    return {**texts, "sample": int(answer["sample"]), "tokens": int(answer["tokens"]), "failure": read["failure"]}
+
+
+def _text_json(text: MarkedText) -> dict[str, Json]:
+    fold = text.fold
+    marks = [[mark.start, mark.end, mark.kind, mark.label] for mark in text.marks]
+    return {
+        "text": text.text,
+        "marks": marks,
+        "fold": None if fold is None else [fold.start, fold.end, fold.label, fold.is_open],
+    }
+
+
+def _with_divergence(texts: Sequence[MarkedText], name: str) -> list[MarkedText]:
+    """Return both texts with a mark on the word in which they begin to differ, if they do."""
+    one, other = (text.text for text in texts)
+    length = min(len(one), len(other))
+    place = next((index for index in range(length) if one[index] != other[index]), length)
+    return [_mark_word(text, place, name) for text in texts]
+
+
+def _mark_word(text: MarkedText, place: int, name: str) -> MarkedText:
+    start = place
+    while start > max(0, place - 24) and text.text[start - 1 : start + 1].isalnum() and place < len(text.text):
+        start -= 1
+    word = _WORD.match(text.text, start)
+    if word is None or place >= len(text.text):
+        return text
+    mark = TextMark("divergence", start, word.end(), name)
+    return replace(text, marks=tuple(sorted((*text.marks, mark), key=lambda mark: (mark.start, -mark.end))))

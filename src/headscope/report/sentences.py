@@ -1,0 +1,179 @@
+"""Sentences first: what reading the answers found, in one to four sentences per variant, by rule and hedged.
+
+Per variant:
+
+1. *Change*: problems that became right and wrong. p-values are multiplied by the number of tasks (Bonferroni); tasks
+   above 0.05 are named as what could be chance.
+2. *Given up*: of the task with most lost answers, how many wrong answers had stated the right one; and how many answers
+   with and without a re-check are right, if the difference within tiers excludes 0.
+3. *Masked*: on which tasks the model gains or loses when it can never write a marker, by intervals that exclude 0.
+4. *Failures*: what newly wrong answers fail by most, next to those that neither model gets right; or the most frequent
+   failure of all wrong answers, if few are newly wrong.
+
+What rests on fewer than ``FEWEST`` answers is not said.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from headscope.report.run_results import RunResults
+from headscope.report.tables.traces import Placed, total_split
+from headscope.results.codec import Json
+from headscope.results.measures import Measures
+from headscope.results.numbers import format_estimate, format_p
+from headscope.results.traces import TraceSummary
+from headscope.results.transitions import Transitions
+
+FEWEST = 10
+"""Answers (of change: flipped problems have their own test)."""
+LEVEL = 0.05
+LEAST_LOST = 0.05
+"""Of the wrong answers; fewer are not worth a sentence."""
+
+Compared = tuple[Mapping[str, Json], Transitions]
+
+
+def answer_sentences(results: RunResults) -> tuple[str, ...]:
+    """Return the sentences of a run; none before its answers are read."""
+    summaries = [(unit.labels, unit.whole) for unit in results.trace_summaries]
+    compared = [(unit.labels, unit.whole) for unit in results.transitions]
+    masked = [(unit.labels, unit.whole) for unit in results.masked_evaluations]
+    return make_sentences(summaries, compared, masked)
+
+
+def make_sentences(
+    summaries: Sequence[Placed],
+    compared: Sequence[Compared] = (),
+    masked: Sequence[tuple[Mapping[str, Json], Measures]] = (),
+) -> tuple[str, ...]:
+    """Return one to four sentences per variant, or on the base if there is no variant.
+
+    Args:
+        summaries: by model, task and step; of several steps the last counts. Those of masked answers count for nothing.
+        compared: from the base's answers to a variant's, likewise.
+        masked: of answers without a marker, compared with the same model's own.
+    """
+    summaries = [placed for placed in summaries if placed[0].get("forbid") is None]
+    models = list(dict.fromkeys(str(labels["variant"]) for labels, _ in summaries))
+    summaries, compared = sorted(summaries, key=_step), sorted(compared, key=_step)
+    sentences = []
+    for model in [model for model in models if model != "base"] or models:
+        of_model = {str(labels["task"]): summary for labels, summary in summaries if labels["variant"] == model}
+        changes = {str(labels["task"]): result for labels, result in compared if labels["variant"] == model}
+        without = [(labels, measures) for labels, measures in masked if labels["variant"] == model]
+        parts = (_change(changes), _given_up(of_model), _masked(without), _failures(changes, of_model))
+        sentences += [f"{model}: {part}." for part in parts if part]
+    return tuple(sentences)
+
+
+def _step(placed: tuple[Mapping[str, Json], TraceSummary | Transitions]) -> int:
+    return int(placed[0].get("step", 0))
+
+
+def _change(changes: Mapping[str, Transitions]) -> str:
+    if not changes:
+        return ""
+    clear, unclear = [], []
+    for task, result in changes.items():
+        p_value = min(1.0, result.flips.p_value * len(changes))
+        if p_value <= LEVEL:
+            clear.append(f"+{result.flips.gained} −{result.flips.lost} of {task} (p = {format_p(p_value)})")
+        else:
+            unclear.append(task)
+    adjusted = f"; p adjusted for {len(changes)} tasks" if len(changes) > 1 else ""
+    if not clear:
+        return f"what changed against the base could be chance on {_listed(unclear)} (first answers{adjusted})"
+    rest = f"; what changed on {_listed(unclear)} could be chance" if unclear else ""
+    return (
+        f"against the base, problems became right (+) and wrong (−): {_listed(clear)}{rest} (first answers{adjusted})"
+    )
+
+
+def _given_up(summaries: Mapping[str, TraceSummary]) -> str:
+    lost = {task: round(summary.lost.value * summary.answers) for task, summary in summaries.items()}
+    task = max(lost, key=lambda task: lost[task], default="")
+    if not task or not lost[task] or lost[task] < LEAST_LOST * summaries[task].wrong:
+        return _rechecks(summaries)
+    summary = summaries[task]
+    said = f"{lost[task]} of its {summary.wrong} wrong answers on {task} had stated the right one and gave it up"
+    rechecks = _recheck_part(summary)
+    return f"{said}; {rechecks}" if rechecks else said
+
+
+def _rechecks(summaries: Mapping[str, TraceSummary]) -> str:
+    """Return the first task on which answers with a re-check differ."""
+    for task, summary in summaries.items():
+        if part := _recheck_part(summary):
+            return f"on {task}, {part}"
+    return ""
+
+
+def _recheck_part(summary: TraceSummary) -> str:
+    difference = summary.recheck_difference
+    (right_with, having), (right_without, lacking) = total_split(summary.rechecks)
+    if difference is None or min(having, lacking) < FEWEST or difference.low <= 0 <= difference.high:
+        return ""
+    shown = format_estimate(difference, sign=True)
+    return (
+        f"answers with a re-check are right in {right_with} of {having}, those without in {right_without} of {lacking} "
+        f"({shown} within tiers; an association)"
+    )
+
+
+def _masked(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
+    """Return on which tasks masking changed the accuracy, and what that says of the marker."""
+    marker, changes = "", []
+    for labels, measures in measured:
+        change = measures.change
+        if change is not None and not change.low <= 0 <= change.high:
+            marker = str(labels["forbid"])
+            changes.append((change.value, f"{format_estimate(change, sign=True)} on {labels['task']}"))
+    if not changes:
+        return ""
+    gains = [value > 0 for value, _ in changes]
+    what = "it harms" if all(gains) else "it helps" if not any(gains) else "it harms here and helps there"
+    shown = _listed([text for _, text in changes])
+    said = f'kept from writing "{marker}", its pass@1 changes by {shown}, same problems and seeds'
+    return f"{said}: {what}"
+
+
+def _failures(changes: Mapping[str, Transitions], summaries: Mapping[str, TraceSummary]) -> str:
+    newly = _total(result.newly_wrong for result in changes.values())
+    both = _total(result.wrong_in_both for result in changes.values())
+    if newly.total() >= FEWEST:
+        kind, count = newly.most_common(1)[0]
+        others = f"; {both[kind]} of {both.total()} on problems that neither answers" if both.total() >= FEWEST else ""
+        return (
+            "on problems that the base answers right more often its wrong answers fail most by "
+            f"{_reason(kind)} ({count} of {newly.total()}{others})"
+        )
+    failures = _total(summary.failures for summary in summaries.values())
+    if failures.total() < FEWEST:
+        return ""
+    kind, count = failures.most_common(1)[0]
+    return f"its wrong answers fail most by {_reason(kind)} ({count} of {failures.total()})"
+
+
+_REASONS = {
+    "loop": "looping",
+    "unfinished": "being cut off",
+    "over-thinking": "giving up the right answer",
+    "no answer": "stating no answer",
+    "other": "something that is not read",
+}
+
+
+def _reason(kind: str) -> str:
+    """Return a kind of failure as a phrase; what is not named here is a kind of slip."""
+    return _REASONS.get(kind, f"a slip of {kind}")
+
+
+def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+    total: Counter[str] = Counter()
+    for each in counts:
+        total.update(each)
+    return total
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
