@@ -40,6 +40,14 @@ def test_the_head_that_a_role_needs_is_found_and_no_other() -> None:
     assert losses.effects("retrieval") == losses.effects("answer") == ()
 
 
+def test_a_sure_and_tiny_change_is_not_called_one() -> None:
+    sums = np.concatenate([np.zeros((1, 32, 1)), np.random.default_rng(0).normal(0.01, 0.001, (2, 32, 1))])
+    losses = role_losses(sums, np.ones((32, 1), dtype=int), ("form",), HEADS, **ABOUT)
+    assert (losses.q_value < 1e-6).all()
+    assert losses.effects("form") == ()
+    assert len(losses.effects("form", least=0.0)) == 2
+
+
 def test_a_head_that_changes_nothing_has_p_one() -> None:
     sums = np.ones((3, 12, 1))
     losses = role_losses(sums, np.ones((12, 1), dtype=int), ("form",), HEADS, **ABOUT)

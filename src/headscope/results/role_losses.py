@@ -11,6 +11,9 @@ from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 from headscope.results.traces import Reader
 
+LEAST_CHANGE = 0.05
+"""Nats per token: a smaller change, a twentieth of a token's probability, is not called one, however sure it is."""
+
 
 @dataclass(frozen=True, slots=True)
 class RoleEffect:
@@ -57,14 +60,14 @@ class RoleLosses(JsonResult):
     problems: int
     method: str
 
-    def effects(self, role: str, q: float = 0.05) -> tuple[RoleEffect, ...]:
+    def effects(self, role: str, q: float = 0.05, least: float = LEAST_CHANGE) -> tuple[RoleEffect, ...]:
         """Return the heads that a role's loss depends on, the largest change first.
 
-        q: the share of false ones to be expected among such heads of all roles, at most.
+        q: the share of false ones to be expected among such heads of all roles, at most. least: the smallest change.
         """
         column = self.roles.index(role)
         found = []
-        for row in np.flatnonzero(self.q_value[:, column] <= q):
+        for row in np.flatnonzero((self.q_value[:, column] <= q) & (abs(self.change[:, column]) >= least)):
             change, low, high = (float(grid[row, column]) for grid in (self.change, self.low, self.high))
             estimate = Estimate(change, low, high, int(self.texts[column]), self.method)
             found.append(RoleEffect(self.heads.heads[row], role, estimate, float(self.q_value[row, column])))

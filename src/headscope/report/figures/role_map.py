@@ -7,7 +7,7 @@ from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import add_colour_bar, new_plot, plot_label
 from headscope.report.run_results import with_result
 from headscope.report.tables.role_losses import role_losses_data
-from headscope.results.role_losses import RoleLosses
+from headscope.results.role_losses import LEAST_CHANGE, RoleLosses
 from headscope.runs.records import Finished
 
 _SCALE = [[0, "#B2451F"], [0.5, "#f7f7f7"], [1, "#0B5A94"]]
@@ -28,7 +28,7 @@ def role_map(units: list[Finished[RoleLosses]]) -> Figure:
         name="role-map",
         question="Which heads does each kind of step need?",
         reading="Blue: without the head, the model finds its own tokens of this role less likely; red: more likely; "
-        "pale: no change. A dot marks cells that stand out (q ≤ 0.05 over all heads and roles).",
+        f"pale: no change. A dot marks changes of at least {LEAST_CHANGE:g} with q ≤ 0.05 over all heads and roles.",
         basis="Change of the teacher-forced loss on the model's own correct answers when one head writes nothing, nats "
         "per token of the role, mean over texts, one per problem; Student's t over texts, Benjamini-Hochberg.",
         panels=tuple(panels),
@@ -43,10 +43,10 @@ def _plot(result: RoleLosses, span: float) -> go.Figure:
     plot.add_heatmap(
         z=result.change.tolist(), x=roles, y=names, hovertemplate="%{y} %{x}: %{z:+.3f}<extra></extra>", **look
     )
-    rows, columns = np.nonzero(result.q_value <= 0.05)
+    effects = [effect for role in result.roles for effect in result.effects(role)]
     plot.add_scatter(
-        x=[roles[column] for column in columns],
-        y=[names[row] for row in rows],
+        x=[plot_label(effect.role) for effect in effects],
+        y=[str(effect.head) for effect in effects],
         mode="markers",
         marker={"size": 4, "color": "#1b1f24"},
         hoverinfo="skip",

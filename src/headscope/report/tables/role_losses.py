@@ -4,7 +4,7 @@ from headscope.heads import HeadId
 from headscope.report.run_results import RunResults, label_columns, with_result
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_estimate
-from headscope.results.role_losses import RoleEffect, RoleLosses
+from headscope.results.role_losses import LEAST_CHANGE, RoleEffect, RoleLosses
 from headscope.results.table import Cell, Row, Table
 from headscope.runs.records import Finished
 
@@ -26,7 +26,8 @@ def role_losses(results: RunResults) -> Table:
     caption = (
         "Change of the loss on the model's own correct answers when one head writes nothing, nats per token of the "
         "role, positive if the role needs the head; 95 % t intervals over texts, one per problem. Heads that matter: "
-        "with q ≤ 0.05 over all heads and roles (Benjamini-Hochberg); the three largest changes are named."
+        f"q ≤ 0.05 over all heads and roles (Benjamini-Hochberg) and a change of at least {LEAST_CHANGE:g}; the three "
+        "largest are named."
     )
     return Table("role-losses", tuple(rows), caption)
 
