@@ -175,6 +175,25 @@ class SplitAccuracy:
 
 
 @dataclass(frozen=True, slots=True)
+class GroupAnswers:
+    """Answers to the problems of one tier or level.
+
+    group: its name. answers, right: how many. lost, loop, slip: how many have that trait, as in ``TraceSummary``.
+    tokens_right, tokens_wrong: mean length of the right and of the wrong ones; None if there are none. Lengths are told
+        apart by correctness, because wrong answers are longer whatever is read in them.
+    """
+
+    group: str
+    answers: int
+    right: int
+    lost: int
+    loop: int
+    slip: int
+    tokens_right: float | None
+    tokens_wrong: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class MarkUse:
     """How often a strategy's signs stand in answers, and how right these are. An association, no cause.
 
@@ -199,6 +218,7 @@ class TraceSummary(JsonResult):
     lost_of_wrong: share of the wrong answers that had stated the right one; n counts answers.
     efficiency: of right answers, the share of their tokens up to the first right statement (arXiv 2412.21187), mean
         over problems; wasted_tokens: tokens after it. None without a right answer or token positions.
+    groups: the same by tier or level.
     failures: wrong answers by kind. slips: steps by kind of slip, repaired ones included.
     rechecks: right answers with and without a re-check, per group.
     recheck_difference: P(right | re-check) − P(right | none), each group weighed by its answers with one; None if no
@@ -222,6 +242,7 @@ class TraceSummary(JsonResult):
     lost_of_wrong: Estimate
     efficiency: Estimate | None
     wasted_tokens: Estimate | None
+    groups: tuple[GroupAnswers, ...]
     failures: dict[str, int]
     slips: dict[str, int]
     rechecks: tuple[SplitAccuracy, ...]

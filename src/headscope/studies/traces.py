@@ -3,6 +3,7 @@ such units. Arithmetic on text and token ids; no model is loaded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,10 @@ from headscope.traces.spans import Decode, TokenTexts
 from headscope.traces.steps import Step
 from headscope.traces.summary import summarise
 
+_CHUNK = 256
+"""Answers read at a time."""
+_STEP_FIELDS = [name for name in STEP_COLUMNS if name not in ("problem", "sample", "step", "marks", "right")]
+
 
 class TracesConfig(Config):
     """The model whose tokenizer decodes the answers, the task they answer, and the seed of the bootstrap."""
@@ -41,8 +46,7 @@ def compute_traces(config: TracesConfig, inputs: Inputs, progress: Progress) -> 
     """Return the traces of the input ``samples``, and their summary."""
     samples = inputs.load("samples", Samples)
     prompts = {problem.id: problem.prompt for problem in config.task.task().problems}
-    tokenizer = tokenizer_of(config.model.stage(inputs))
-    traces = trace_samples(samples, prompts, decoder(tokenizer), progress)
+    traces = trace_samples(samples, prompts, _decoder_of(config.model.stage(inputs)), progress)
     return traces, summarise(traces, config.seed)
 
 
@@ -54,6 +58,12 @@ def traces_unit(study: Study, stage: Stage, ref: TaskRef, samples: Unit) -> Unit
     task = TaskSource.of(ref, study.data_dir, study.eval.problems)
     config = TracesConfig(model=stage.source, task=task, seed=study.seed)
     return TRACES.unit(config, samples.labels, {"samples": samples} | stage.inputs)
+
+
+@lru_cache(maxsize=4)
+def _decoder_of(stage: Stage) -> Decode:
+    """Return the decoder of a stage, kept: a large vocabulary takes seconds to load, and every task asks for it."""
+    return decoder(tokenizer_of(stage))
 
 
 def decoder(tokenizer: Any) -> Decode:
@@ -83,35 +93,35 @@ def trace_samples(
 
     What cannot be read is said in ``Traces.notes``, and what can be read is read.
     """
-    table = samples.table
     prompts = prompts or {}
     in_lab = [is_lab_prompt(prompts[name]) if name in prompts else False for name in samples.problems]
     reader: Reader = "lab" if in_lab and all(in_lab) else "text"
     texts = None if decode is None else TokenTexts(decode)
-    rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]
-    steps_of = []
-    with progress.bar("reading answers", 2 * len(rows)) as bar:
-        for row in rows:
-            steps_of.append(_steps(row, reader, prompts))
-            bar.advance()
-        right = _right_values(rows, steps_of, progress)
-        answers, steps, unplaced = [], [], 0
-        for row, found in zip(rows, steps_of, strict=True):
-            ends = None
-            if reader == "text" and texts is not None and len(row["token_ids"]):
-                ends = texts.ends(row["token_ids"], row["response"])
-                unplaced += ends is None
-            trace = _trace(row, found, right, ends, reader)
-            answers.append(_answer_row(row, trace))
-            steps += _step_rows(row, trace, right)
-            bar.advance()
+    right: dict[tuple[str, str], bool] = {}
+    answers, steps, unplaced = [], [], 0
+    with progress.bar("reading answers", len(samples.table)) as bar:
+        # A few at a time: the steps of all answers as objects would take many times the memory of their tables.
+        for start in range(0, len(samples.table), _CHUNK):
+            rows: list[dict[str, Any]] = samples.table[start : start + _CHUNK].to_dict("records")  # type: ignore[assignment]
+            steps_of = [_steps(row, reader, prompts) for row in rows]
+            right |= _right_values(rows, steps_of, right, progress)
+            traces = []
+            for row, found in zip(rows, steps_of, strict=True):
+                ends = None
+                if reader == "text" and texts is not None and len(row["token_ids"]):
+                    ends = texts.ends(row["token_ids"], row["response"])
+                    unplaced += ends is None
+                traces.append(_trace(row, found, right, ends, reader))
+            answers.append(pd.DataFrame(list(map(_answer_row, rows, traces)), columns=list(ANSWER_COLUMNS)))
+            steps.append(_step_table(rows, traces, right))
+            bar.advance(len(rows))
     return Traces(
-        pd.DataFrame(answers, columns=list(ANSWER_COLUMNS)),
-        pd.DataFrame(steps, columns=list(STEP_COLUMNS)),
+        pd.concat(answers, ignore_index=True),
+        pd.concat(steps, ignore_index=True),
         samples.model,
         samples.task,
         reader,
-        tuple(_notes(samples, rows, decode, unplaced, reader)),
+        tuple(_notes(samples, decode, unplaced, reader)),
     )
 
 
@@ -127,13 +137,16 @@ def statements_of(kind: str) -> Callable[[str], str]:
 
 
 def _right_values(
-    rows: Sequence[dict[str, Any]], steps_of: Sequence[Sequence[Step]], progress: Progress
+    rows: Sequence[dict[str, Any]],
+    steps_of: Sequence[Sequence[Step]],
+    known: dict[tuple[str, str], bool],
+    progress: Progress,
 ) -> dict[tuple[str, str], bool]:
-    """Return whether each stated value is the answer, by problem and value: each distinct one is checked once."""
+    """Return whether each stated value that is not known yet is the answer, by problem and value."""
     stated: dict[tuple[str, str], tuple[str, str]] = {}
     for row, steps in zip(rows, steps_of, strict=True):
         for step in steps:
-            if step.answers and row["gold"]:
+            if step.answers and row["gold"] and (row["problem"], step.value) not in known:
                 stated[row["problem"], step.value] = (row["gold"], row["kind"] or "math")
     right: dict[tuple[str, str], bool] = {}
     for kind in sorted({kind for _, kind in stated.values()}):
@@ -191,34 +204,40 @@ def _answer_row(row: dict[str, Any], trace: Trace) -> dict[str, Any]:
     }
 
 
-def _step_rows(row: dict[str, Any], trace: Trace, right: dict[tuple[str, str], bool]) -> list[dict[str, Any]]:
-    rows = []
-    for index, step in enumerate(trace.steps):
-        values = {name: getattr(step, name) for name in STEP_COLUMNS if hasattr(step, name)}
-        values |= {"problem": row["problem"], "sample": row["sample"], "step": index, "marks": "\n".join(step.marks)}
-        rows.append(values | {"right": step.answers and right.get((row["problem"], step.value), False)})
-    return rows
+def _step_table(
+    rows: Sequence[dict[str, Any]], traces: Sequence[Trace], right: dict[tuple[str, str], bool]
+) -> pd.DataFrame:
+    columns: dict[str, list[Any]] = {name: [] for name in STEP_COLUMNS}
+    for row, trace in zip(rows, traces, strict=True):
+        for index, step in enumerate(trace.steps):
+            columns["problem"].append(row["problem"])
+            columns["sample"].append(row["sample"])
+            columns["step"].append(index)
+            columns["marks"].append("\n".join(step.marks))
+            columns["right"].append(step.answers and right.get((row["problem"], step.value), False))
+            for name in _STEP_FIELDS:
+                columns[name].append(getattr(step, name))
+    return pd.DataFrame(columns).astype(STEP_COLUMNS)
 
 
-def _notes(
-    samples: Samples, rows: Sequence[dict[str, Any]], decode: Decode | None, unplaced: int, reader: Reader
-) -> list[str]:
-    notes = []
-    without_ids = sum(not len(row["token_ids"]) and row["tokens"] > 0 for row in rows)
+def _notes(samples: Samples, decode: Decode | None, unplaced: int, reader: Reader) -> list[str]:
+    table, notes = samples.table, []
+    count = len(table)
+    without_ids = int(((table["token_ids"].map(len) == 0) & (table["tokens"] > 0)).sum())
     if without_ids:
         notes.append(
-            f"{without_ids} of {len(rows)} answers were saved without token ids: no loop is looked for in them"
+            f"{without_ids} of {count} answers were saved without token ids: no loop is looked for in their tokens"
         )
     elif decode is None and reader == "text":
         notes.append("no tokenizer was at hand: steps have no token positions, and efficiency is unknown")
     if unplaced:
         notes.append(
-            f"{unplaced} of {len(rows)} answers: their tokens do not decode piece by piece to the text that was saved, "
+            f"{unplaced} of {count} answers: their tokens do not decode piece by piece to the text that was saved, "
             "so their steps have no token positions"
         )
-    without_gold = sum(not row["gold"] for row in rows)
+    without_gold = int((table["gold"] == "").sum())
     if without_gold:
-        notes.append(f"{without_gold} of {len(rows)} answers have no gold answer: none of them can be called lost")
+        notes.append(f"{without_gold} of {count} answers have no gold answer: none of them can be called lost")
     return notes
 
 
@@ -237,7 +256,7 @@ def read_saved(run: RunDirectory, unit: Finished[Samples], progress: Progress = 
         notes.append(f"the problems cannot be read: {error}")
     try:
         source = ModelSource.model_validate(record["config"]["model"])
-        decode = decoder(tokenizer_of(source.stage(Inputs(folders, run.path))))
+        decode = _decoder_of(source.stage(Inputs(folders, run.path)))
     except (InputError, KeyError, ValueError):
         pass  # the traces say what is unknown without it
     traces = trace_samples(unit.read(), prompts, decode, progress)

@@ -52,7 +52,7 @@ class TokenTexts:
             is_open = whole.endswith(_REPLACEMENT) and index + 1 - first < _LONGEST_CHARACTER
             piece = whole[len(before) :]
             if is_open and index + 1 < len(tokens):
-                ends[index] = place
+                ends[index] = place + len(piece.rstrip(_REPLACEMENT))
                 continue
             if not response.startswith(piece, place):
                 return None

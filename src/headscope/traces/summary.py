@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from headscope.measures.intervals import bootstrap, bootstrap_mean, mean_share, wilson
 from headscope.results.estimate import Estimate
-from headscope.results.traces import MarkUse, SplitAccuracy, Traces, TraceSummary, numbered
+from headscope.results.traces import GroupAnswers, MarkUse, SplitAccuracy, Traces, TraceSummary, numbered
 from headscope.traces.marks import lexicon
 
 
@@ -34,6 +34,7 @@ def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
         lost_of_wrong=wilson(int(answers["lost"].sum()), wrong_count),
         efficiency=_mean(to_right / tokens, known, problem_codes, seed),
         wasted_tokens=_mean(tokens - to_right, known, problem_codes, seed),
+        groups=_groups(answers, right),
         failures=numbered(failures),
         slips=numbered(slips),
         rechecks=_splits(right, rechecked, answers["group"]),
@@ -59,6 +60,29 @@ def _mean(
         return None
     means = pd.Series(values[chosen], dtype=np.float64).groupby(problems[chosen]).mean()
     return bootstrap_mean(means.to_numpy(), seed=seed)
+
+
+def _groups(answers: pd.DataFrame, right: Bool[np.ndarray, "answer"]) -> tuple[GroupAnswers, ...]:
+    groups = []
+    for group in sorted(answers["group"].unique()):
+        here = (answers["group"] == group).to_numpy(dtype=bool)
+        groups.append(
+            GroupAnswers(
+                group,
+                answers=int(here.sum()),
+                right=int(right[here].sum()),
+                lost=int(answers["lost"][here].sum()),
+                loop=int(answers["loop"][here].sum()),
+                slip=int((answers["slip"][here] != "").sum()),
+                tokens_right=_length(answers["tokens"][here & right]),
+                tokens_wrong=_length(answers["tokens"][here & ~right]),
+            )
+        )
+    return tuple(groups)
+
+
+def _length(tokens: "pd.Series[int]") -> float | None:
+    return float(tokens.mean()) if len(tokens) else None
 
 
 def _splits(
@@ -117,7 +141,7 @@ def _marks(traces: Traces, right: Bool[np.ndarray, "answer"], problems: np.ndarr
     total = max(1, int(answers["tokens"].sum()))
     uses = []
     for mark in lexicon():
-        found = marked[[mark in marks.split("\n") for marks in marked["marks"]]]
+        found = marked[np.array([mark in marks.split("\n") for marks in marked["marks"]], dtype=bool)]
         having = keys.isin(pd.MultiIndex.from_frame(found[["problem", "sample"]]))
         trait = np.asarray(having, dtype=bool)
         uses.append(
