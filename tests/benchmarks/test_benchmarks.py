@@ -6,12 +6,14 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.precision import EXACT, HALF_THE_BITS
 
 from headscope.circuits import attribute
 from headscope.circuits.batches import collate
+from headscope.heads import HeadId
 from headscope.measures.quadrature import quadrature
 from headscope.models import head_access
 
@@ -163,3 +165,19 @@ def test_tracking_is_priced_in_trls_trainers(script: Any, capsys: pytest.Capture
     cells = [cell.strip() for cell in row.strip("|").split("|")]
     assert cells[0] == "SFT, LoRA, float32"
     assert all(float(cell.split()[0]) > 0 for cell in cells[1:4])
+
+
+def test_a_planted_head_is_found_for_its_kind_in_all_trainings(script: Any) -> None:
+    module = script("failures.py")
+    heads = [HeadId(*place) for place in np.ndindex(3, 8)]
+    by_seed = []
+    for seed in range(3):
+        shares = np.random.default_rng(seed).binomial(1, 0.1, size=(25, 3, 80)).astype(float)
+        shares[1 + heads.index(HeadId(1, 2)), 1] = 1.0
+        by_seed.append(module["find"](heads, ["loop", "plan", "form"], shares))
+    planted = next(finding for finding in by_seed[0] if finding.kind == "plan")
+    assert (planted.head, planted.rank, planted.layer_rank) == (HeadId(1, 2), 1, 1)
+    assert planted.change.low > 0.6
+    ((kind, head, q_value),) = module["combine"](by_seed)
+    assert (kind, head) == ("plan", HeadId(1, 2))
+    assert q_value < 0.02  # three times at rank 1 of 24, over three kinds

@@ -61,6 +61,25 @@ def test_a_sweep_equals_one_pass_per_edit(tiny_model: Any, architecture: str) ->
     assert len(np.unique(metrics.nll[:, 0].round(5))) >= 5  # the edits do differ
 
 
+def test_losses_of_groups_of_tokens_are_those_of_one_pass_per_edit(tiny_model: Any) -> None:
+    model, factors = tiny_model("qwen3"), edits()
+    groups = [np.array([2, -1, 0]), np.array([0, 0, 1, 0, -1, 1, 1])]
+    metrics = teacher_force(model, TEXTS, factors, groups=groups, rows=5)
+    assert metrics.group_nll is not None
+    for column, (text, group) in enumerate(zip(TEXTS, groups, strict=True)):
+        for row, edit in enumerate(factors):
+            with scale_rows(model, edit[None]), torch.no_grad():
+                logits = model(torch.tensor([text.tokens])).logits[0, len(text.prompt) - 1 : -1]
+            losses = torch.nn.functional.cross_entropy(logits, torch.tensor(text.response), reduction="none").numpy()
+            expected = [losses[group == name].sum() for name in range(3)]
+            assert np.allclose(metrics.group_nll[row, column], expected, rtol=0, atol=EXACT)
+    plain = teacher_force(model, TEXTS, factors, rows=5)
+    assert plain.group_nll is None
+    assert np.array_equal(plain.nll, metrics.nll)
+    with pytest.raises(InputError, match=r"groups hold \[3, 3\] tokens; one number for each of \[3, 7\]"):
+        teacher_force(model, TEXTS, factors, groups=[groups[0], groups[0]])
+
+
 def test_rows_part_as_late_as_the_edits_do(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
     head_access(model)  # proves itself at its first use, in passes of its own

@@ -14,6 +14,7 @@ import pytest
 
 from headscope.comparison.claims import StudyResults, judge
 from headscope.comparison.variant import compare_checkpoints
+from headscope.heads import HeadSet
 from headscope.report import RunResults
 from headscope.report.page_file import page_html
 from headscope.report.pages import build_pages
@@ -23,9 +24,11 @@ from headscope.results.counts import EdgeChange, HeadEstimates, LayerProfile
 from headscope.results.crossed import EFFECTS, ORIGINS, Crossed, Origin
 from headscope.results.edges import EdgeScores
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect, Trend
+from headscope.results.failures import FailureChanges, KindChange
 from headscope.results.graph import Graph
 from headscope.results.not_run import NotRun
 from headscope.results.overlap import EffectMap, Likeness, Overlap
+from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Cell, Table, display_text
 from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
@@ -66,6 +69,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
     for variant, step in (("base", 0), ("grpo", 30), ("grpo", 60)):
         add_samples(run, variant, step, "T|1", samples("T|1", {"p": "6"}), 0.3 + step / 200)
     add_evidence(run)
+    add_failures(run)
     run.save(verdict(-0.14, "supported"), variant="grpo", heads="kept", operator="zero", task="T|1")
     run.save(NotRun("no emergent heads"), "verdict", variant="grpo", heads="emergent", operator="zero", task="T|1")
     run.save(crossed(), variant="grpo")
@@ -98,6 +102,29 @@ def add_evidence(run: RunWriter) -> None:
     evidence = Evidence("T|1", verdict(0.0, "undecided").heads, 30, 2, (operator,), None, "too few texts", dose=dose)
     run.save(evidence, variant="grpo", heads="kept", task="T|1")
     run.save(NotRun("no correct answer"), "evidence", variant="grpo", heads="lost", task="T|1")
+
+
+def add_failures(run: RunWriter) -> None:
+    """Add one kind of failure that the heads' removal raises, losses by role, and one of each that was not run."""
+    heads, share = verdict(0.0, "undecided").heads, estimate(0.1, 0.05, 80)
+    controls = np.array([0.01, -0.03])
+    kind = KindChange("plan failures", False, share, share, share, controls, share, 1, 1 / 3, 0.048, 0.002, "raised")
+    changes = FailureChanges("T|1", "zero", heads, (kind,), "removing L3H5 raises plan failures", 80, 2, 2)
+    run.save(changes, variant="grpo", heads="kept", operator="zero", task="T|1")
+    run.save(NotRun("no emergent heads"), "failures", variant="grpo", heads="emergent", operator="zero", task="T|1")
+    change, q_value = np.array([[0.5, -0.1], [0.25, 0.0]]), np.array([[0.001, 0.3], [0.04, 1.0]])
+    texts, tokens, whole = np.array([32, 9]), np.array([640, 9]), np.array([0.02, 0.5])
+    spread = change - 0.1, change + 0.1
+    sizes = {"answers": 32, "problems": 80, "method": "problem t 95%"}
+    roles, four = ("retrieval", "answer"), (change, *spread, q_value)
+    run.save(
+        RoleLosses(
+            "T|1", "lab", HeadSet.of(["L0H0", "L1H3"]), "all 2 heads", roles, tokens, texts, whole, *four, **sizes
+        ),
+        variant="grpo",
+        task="T|1",
+    )
+    run.save(NotRun("no correct answer"), "role_losses", variant="grpo", task="T2")
 
 
 def crossed() -> Crossed:
@@ -250,6 +277,24 @@ def test_evidence_states_ranks_agreement_and_doses(results: RunResults) -> None:
         "too few texts",
     ]
     assert texts(results, "evidence")[0][3:] == ["undecided", "30", effect, *checks]
+
+
+def test_kinds_of_failure_are_a_sentence_and_a_row_each(results: RunResults) -> None:
+    sentences = texts(results, "failures")
+    assert sentences[0][4:] == ["80 × 2", "2", "removing L3H5 raises plan failures"]
+    assert sentences[1][4:] == ["–", "–", "not run: no emergent heads"]
+    shares = ["0.10 [0.05, 0.15]", "0.10 [0.05, 0.15]", "+0.10 [+0.05, +0.15]"]
+    (row,) = texts(results, "failure-kinds")
+    assert row[4:] == ["plan failures", *shares, "−0.01", "1 of 3", "0.048", "0.002", "raised"]
+
+
+def test_losses_by_role_name_the_heads_that_matter_most(results: RunResults) -> None:
+    retrieval, answer, absent = texts(results, "role-losses")
+    most = "L0H0 +0.50 [+0.40, +0.60]; L1H3 +0.25 [+0.15, +0.35]"
+    assert retrieval[2:] == ["retrieval", "32", "640", "0.02", "2", most, "all 2 heads"]
+    assert answer[2:] == ["answer", "9", "9", "0.5", "0", "none", "all 2 heads"]
+    assert absent[-2] == "not run: no correct answer"
+    assert len(texts(results, "role-map")) == 4
 
 
 def test_accuracy_has_every_evaluated_step_and_its_flips(results: RunResults) -> None:

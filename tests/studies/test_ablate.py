@@ -10,7 +10,9 @@ from headscope.errors import InputError
 from headscope.report.run_results import RunResults
 from headscope.report.tables.evidence import evidence as evidence_table
 from headscope.results.evidence import Evidence
+from headscope.results.failures import FailureChanges
 from headscope.results.not_run import NotRun
+from headscope.results.role_losses import RoleLosses
 from headscope.results.table import display_text
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
@@ -80,6 +82,30 @@ def test_answers_are_generated_with_the_controls_asked_for(run: RunDirectory) ->
     found = [verdict.whole for verdict in run.results(AblationVerdict, heads="kept")]
     assert [each.operator for each in found] == ["zero", "x1.3"]
     assert all(each.controls == 2 for each in found)
+
+
+def test_kinds_of_failure_are_read_from_the_answers_behind_each_verdict(run: RunDirectory) -> None:
+    verdicts = {unit.labels["operator"]: unit.whole for unit in run.results(AblationVerdict, heads="kept")}
+    for unit in run.results(FailureChanges, heads="kept"):
+        changes, verdict = unit.whole, verdicts[unit.labels["operator"]]
+        assert (changes.heads, changes.problems, changes.controls) == (verdict.heads, 16, 2)
+        # Every wrong answer is of one kind, so that their changes add up to that of pass@1.
+        failures = [kind.change.value for kind in changes.kinds if not kind.is_trait]
+        assert sum(failures) == pytest.approx(-verdict.effect.value)
+        assert "2 random sets, and 20 are needed" in changes.reason
+        assert changes.notes == ()
+    assert len(run.results(FailureChanges, heads="kept")) == 2
+    assert isinstance(run.results(FailureChanges, heads="paper-emergent")[0].result, NotRun)
+
+
+def test_losses_by_role_cover_every_head_of_a_small_model(run: RunDirectory) -> None:
+    (unit,) = run.results(RoleLosses)
+    losses = unit.whole
+    assert (losses.heads_are, losses.reader, len(losses.heads)) == ("all 32 heads", "lab", 32)
+    assert set(losses.roles) >= {"plan", "answer", "form"}
+    assert losses.answers <= 8
+    assert losses.change.shape == (32, len(losses.roles))
+    assert abs(losses.change).max() > 0.1
 
 
 def test_the_table_reads_it(run: RunDirectory) -> None:

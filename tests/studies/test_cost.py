@@ -80,6 +80,10 @@ def test_loads_by_hand(study: Study, tmp_path: Path) -> None:
     # Of 6 problems with two answers each, three quarters are answered; all controls fit into the first look.
     edits = 2 + 5 + 2 * 3 + 2 + 1
     assert most.drivers[FORWARD] == least.drivers[FORWARD] == pytest.approx(4.5 * edits * (10 + 9))
+    # Whole, without the set, and without each of three random sets: 6 problems with 2 answers.
+    assert unit_load(first["failures", "sft"], FACTS).drivers == {"answers read": 6 * 2 * 5}
+    # The whole model and each of eight heads.
+    assert unit_load(first["role_losses", "sft"], FACTS).drivers == {FORWARD: pytest.approx(4.5 * 9 * (10 + 9))}
     assert load_seconds(Load({"step": 10.0}, parallel=2), {"once": 1.0, "step": 2.0}) == 11
 
 

@@ -36,6 +36,7 @@ def test_every_station_ran(toy_run: Path) -> None:
     table = {each.kind: each for each in coverage(run).kinds}
     kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "effects", "headsets", "samples"}
     kinds |= {"measures", "ablated", "verdict", "constants", "forced", "evidence"}
+    kinds |= {"traces", "transitions", "failures", "role_losses"}
     assert kinds == set(table)
     assert all(len(row.failures) == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
@@ -119,7 +120,8 @@ def test_another_threshold_trains_samples_and_attributes_nothing_again(toy_run: 
     changed = read_study(str(toy_study), ["discover.fraction=0.3", "ablate.heads=[lost]"])
     todo = [unit.kind for unit in plan(changed, RunDirectory(toy_run)) if not RunDirectory(toy_run).is_done(unit)]
     assert set(todo) == {
-        *("faithfulness", "comparison", "effects", "headsets", "ablated", "verdict", "forced", "evidence")
+        *("faithfulness", "comparison", "effects", "headsets", "ablated", "verdict", "forced", "evidence"),
+        *("failures", "role_losses"),
     }
 
 

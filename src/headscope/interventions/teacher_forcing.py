@@ -71,10 +71,12 @@ class TeacherForcedMetrics:
 
     nll: nats per response token.
     accuracy: share of response tokens the model would have written itself (greedily).
+    group_nll: nats summed over the tokens of each group; None if none were named.
     """
 
     nll: Float[np.ndarray, "edit text"]
     accuracy: Float[np.ndarray, "edit text"]
+    group_nll: Float[np.ndarray, "edit text group"] | None = None
 
 
 def teacher_force(
@@ -85,10 +87,11 @@ def teacher_force(
     fill: Fill | None = None,
     reader: Reader | None = None,
     span: str | Span = "all",
+    groups: Sequence[Int[np.ndarray, "_"]] | None = None,
     rows: int | None = None,
     progress: Progress = SILENT,
 ) -> TeacherForcedMetrics:
-    """Return loss and accuracy of every edit on every text.
+    """Return loss and accuracy of every edit on every text, and on request the loss of each group of tokens.
 
     Args:
         model: the model to edit.
@@ -97,21 +100,24 @@ def teacher_force(
         fill: what heads write if their factor is 0; None for nothing.
         reader: what follows the passes, if the fill needs it.
         span: the part of the texts in which heads are edited.
+        groups: per text the group of every response token, from 0, −1 for none; their losses are summed.
         rows: edits at a time; None derives it from the text's length.
         progress: where it is shown.
 
     Raises:
-        InputError: there is no text, a prompt or response is empty, the grid is not the model's, or a hook would be
-            passed by (``layerwise.check_hooks``).
+        InputError: there is no text, a prompt or response is empty, the grid is not the model's, a hook would be
+            passed by (``layerwise.check_hooks``), or groups are not one per response token.
     """
     plain = as_model(model)
     access = head_access(plain)
     _check(texts, factors, access)
+    members = None if groups is None else _group_members(texts, groups)
     check_hooks(access)
     span_reader = SpanReader.of(resolve_span(model, span))
     # Edits that agree in the first layers become neighbours and fall into one chunk.
     order = np.lexsort(factors.reshape(len(factors), -1).T[::-1])
-    metrics = np.zeros((2, len(factors), len(texts)), dtype=np.float64)
+    count = 2 if members is None else 2 + members[0].shape[1]
+    metrics = np.zeros((count, len(factors), len(texts)), dtype=np.float64)
     limit = Limit()
 
     @torch.inference_mode()  # each thread has its own mode
@@ -120,7 +126,8 @@ def teacher_force(
 
         def measure_part(part: slice) -> None:
             chunk = order[part]
-            metrics[:, chunk, column] = _measure(plain, access, text, factors[chunk], fill, span_reader)
+            logits, row_of = _edited_logits(plain, access, text, factors[chunk], fill, span_reader)
+            metrics[:, chunk, column] = _measure(logits, text, None if members is None else members[column])[:, row_of]
 
         with refuse_if_too_long(text):
             deque(limit.run_parts(len(order), rows or rows_that_fit(plain, text), measure_part), maxlen=0)
@@ -132,7 +139,8 @@ def teacher_force(
             stack.enter_context(follow_passes(model, span_reader.reader))
         for _ in map_in_order(plain, measure, range(len(texts))):
             bar.advance()
-    return TeacherForcedMetrics(metrics[0], metrics[1])
+    group_nll = None if members is None else np.moveaxis(metrics[2:], 0, -1)
+    return TeacherForcedMetrics(metrics[0], metrics[1], group_nll)
 
 
 def edited_nll(
@@ -281,19 +289,25 @@ class _PassFill:
 
 
 def _measure(
-    model: PreTrainedModel,
-    access: HeadAccess,
-    text: Text,
-    factors: Float[np.ndarray, "edit layer head"],
-    fill: Fill | None,
-    span: SpanReader | None,
-) -> Float[np.ndarray, "2 edit"]:
-    """Return nats per response token and share of tokens right, by edit."""
-    logits, row_of = _edited_logits(model, access, text, factors, fill, span)
+    logits: Float[Tensor, "row response vocab"], text: Text, members: Float[np.ndarray, "response group"] | None
+) -> Float[np.ndarray, "metric row"]:
+    """Return nats per response token, share of tokens right and, of groups, nats summed over their tokens."""
     target = _target(text, logits)
+    losses = nll(logits, target)
     is_right = (logits.argmax(-1) == target).float().mean(1)
-    metrics: Float[np.ndarray, "2 row"] = torch.stack([nll(logits, target).mean(1), is_right]).double().cpu().numpy()
-    return metrics[:, row_of]
+    metrics: Float[np.ndarray, "2 row"] = torch.stack([losses.mean(1), is_right]).double().cpu().numpy()
+    if members is None:
+        return metrics
+    return np.concatenate([metrics, (losses.double().cpu().numpy() @ members).T])
+
+
+def _group_members(texts: Sequence[Text], groups: Sequence[Int[np.ndarray, "_"]]) -> list[Float[np.ndarray, "_ group"]]:
+    """Return per text which response tokens belong to which group, as ones among zeros."""
+    lengths, expected = [len(group) for group in groups], [len(text.response) for text in texts]
+    if lengths != expected:
+        raise InputError(f"groups hold {lengths} tokens; one number for each of {expected} response tokens is needed")
+    count = 1 + max(int(group.max()) for group in groups)
+    return [(group[:, None] == np.arange(count)).astype(np.float64) for group in groups]
 
 
 def _target(text: Text, logits: Float[Tensor, "row response vocab"]) -> Int[Tensor, "row response"]:

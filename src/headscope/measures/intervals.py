@@ -81,16 +81,34 @@ def paired_difference(
     n = len(change)
     if n == 0:
         return without_interval(0, method)
-    changed = change[change != 0]
-    mean_square = float((changed**2).mean()) if len(changed) else bound**2
-    centre = float(change.sum()) / (n + 2)
-    spread = float(np.sqrt(((change**2).sum() + mean_square) / (n + 2) - centre**2))
+    centre, spread = _adjusted_moments(change, bound)
     half_width = float(t.ppf(0.5 + LEVEL / 2, max(1, n - 1))) * spread / np.sqrt(n + 1)
     value = float(change.mean())
     low = max(-bound, centre - half_width)
     high = min(bound, centre + half_width)
     # The centre is drawn towards 0 and the ends are cut at the bound: either could leave the value outside.
     return Estimate(value, float(min(low, value)), float(max(high, value)), n, method)
+
+
+def paired_p_value(
+    after: "Float[np.ndarray, 'unit']", before: "Float[np.ndarray, 'unit']", *, bound: float = 1.0
+) -> float:
+    """Return the two-sided p of no mean difference: below 0.05 if ``paired_difference``'s interval does not hold 0."""
+    change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    if len(change) == 0:
+        return math.nan
+    centre, spread = _adjusted_moments(change, bound)
+    return float(2 * t.sf(abs(centre) / spread * np.sqrt(len(change) + 1), max(1, len(change) - 1)))
+
+
+def _adjusted_moments(change: "Float[np.ndarray, 'unit']", bound: float) -> tuple[float, float]:
+    """Return mean and standard deviation of the differences and Agresti and Min's two units more."""
+    n = len(change)
+    changed = change[change != 0]
+    mean_square = float((changed**2).mean()) if len(changed) else bound**2
+    centre = float(change.sum()) / (n + 2)
+    spread = float(np.sqrt(((change**2).sum() + mean_square) / (n + 2) - centre**2))
+    return centre, spread
 
 
 def resamples(n: int | ProblemGroups, *, count: int = RESAMPLES, seed: int = 0) -> "Float[np.ndarray, 'resample unit']":

@@ -1,4 +1,5 @@
-"""Ask of every head set whether it matters: verdicts on generated answers, evidence from teacher forcing."""
+"""Ask of every head set whether it matters, and for what: verdicts and kinds of failure on generated answers, evidence
+and losses by role from teacher forcing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,7 +8,9 @@ from headscope.runs import Unit
 from headscope.studies import contrasts, discover
 from headscope.studies.ablated import Ablations
 from headscope.studies.evidence import evidence_unit
+from headscope.studies.failures import failures_unit
 from headscope.studies.headsets import head_sets_unit
+from headscope.studies.role_losses import role_losses_unit
 from headscope.studies.stages import Stage, base_stage
 from headscope.studies.study import HeadGroup, Study, TaskRef
 
@@ -22,17 +25,21 @@ class Sweep:
     ref: TaskRef
 
     def units(self) -> Iterator[Unit]:
-        """Yield verdicts and evidence; what they need hangs on them."""
+        """Yield verdicts, kinds of failure, evidence and losses by role; what they need hangs on them."""
         settings = self.study.ablate
         base_model = base_stage(self.study)
         post, base = Ablations(self.study, self.stage, self.ref), Ablations(self.study, base_model, self.ref)
         guard = None if settings.guard is None else Ablations(self.study, self.stage, settings.guard)
-        for group in settings.heads:
-            # Units are named by their digest: sets, whole answers and constants that several of them need are one unit.
-            sets = self._sets(group)
+        # Units are named by their digest: sets, whole answers and constants that several of them need are one unit.
+        groups: dict[str, Unit] = {group: self._sets(group) for group in settings.heads}
+        for sets in groups.values():
             for operator in (*settings.generated, *(f"x{scale:g}" for scale in settings.generated_scales)):
-                yield post.verdict(sets, operator)
+                verdict = post.verdict(sets, operator)
+                yield verdict
+                yield failures_unit(post, verdict)
             yield evidence_unit(post, base, sets, guard)
+        if groups:
+            yield role_losses_unit(post, groups)
 
     def _sets(self, group: HeadGroup) -> Unit:
         recall = self._recall_scores() if group == "recall" else None

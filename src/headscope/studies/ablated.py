@@ -198,6 +198,13 @@ class Ablations:
 
 def answered_texts(respondent: ModelOnTask, samples: Samples, count: int, *, correct: bool = False) -> "list[Text]":
     """Return prompts with the model's own answers, the first (correct) one per problem, of ``count`` problems."""
+    return [text for _, text in answers_with_texts(respondent, samples, count, correct=correct)]
+
+
+def answers_with_texts(
+    respondent: ModelOnTask, samples: Samples, count: int, *, correct: bool = False
+) -> "list[tuple[dict[Any, Any], Text]]":
+    """Return the same texts, each with its row of the samples."""
     from headscope.interventions import Text
     from headscope.studies.subjects import load
 
@@ -211,7 +218,8 @@ def answered_texts(respondent: ModelOnTask, samples: Samples, count: int, *, cor
     for row in table.drop_duplicates("problem").head(count).to_dict("records"):
         response = (*map(int, row["token_ids"]), *_end_tokens(row, tokenizer))
         if response:
-            texts.append(Text(tuple(prompt_ids(tokenizer, prompts[row["problem"]], respondent.stage.chat)), response))
+            prompt = prompt_ids(tokenizer, prompts[row["problem"]], respondent.stage.chat)
+            texts.append((row, Text(tuple(prompt), response)))
     return texts
 
 

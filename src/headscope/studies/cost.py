@@ -371,6 +371,23 @@ def _forced(unit: Unit, facts: Facts, early: bool) -> Load:
     return Load({FORWARD: tokens, "reference tokens": read}, size=edits * texts)
 
 
+def _failures(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    whole: Any = unit.inputs["baseline"].config
+    # Of the whole model, without the set, and without each random set.
+    return Load({"answers read": len(config.task.task().problems) * whole.sampling.samples * (2 + config.controls)})
+
+
+def _role_losses(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    heads = facts.heads
+    if heads > config.all_heads:
+        sets: list[Any] = [unit.inputs[f"sets {group}"].config for group in config.groups]
+        heads = min(heads, sum(group.at_most or heads for group in sets))
+    tokens = forced_texts(unit, facts) * (1 + heads) * facts.text(config.post.name, config.task.name)
+    return Load({FORWARD: tokens}, size=heads)
+
+
 def constants_load(heads: int, texts: Number, length: Number, steps: int = DESCENT_STEPS) -> Load:
     """Return what fitting the constants of so many heads works through."""
     drivers = {BACKWARD: steps * TEXTS_A_STEP * heads * length, FORWARD: CANDIDATES * texts * heads * length}
@@ -394,6 +411,8 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
     "comparison": _comparison,
     "headsets": _head_sets,
     "constants": _constants,
+    "failures": _failures,
+    "role_losses": _role_losses,
 }
 """What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
 cost in the pilot; ``forced`` has two loads (``unit_load``)."""

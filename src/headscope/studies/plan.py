@@ -19,8 +19,10 @@ from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, 
 from headscope.studies.effects import EFFECTS, FinalUnits, effects_unit
 from headscope.studies.evaluate import MEASURES, SAMPLES, masked_units, measures_unit, samples_unit
 from headscope.studies.evidence import EVIDENCE
+from headscope.studies.failures import FAILURES
 from headscope.studies.forced import FORCED
 from headscope.studies.headsets import HEAD_SETS
+from headscope.studies.role_losses import ROLE_LOSSES
 from headscope.studies.stages import Stage, base_stage, checkpoint_stages, trained_stages, variant_model
 from headscope.studies.study import Study, TaskRef, VariantConfig
 from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
@@ -47,19 +49,22 @@ WORKS: tuple[Work[Any], ...] = (
     ABLATED,
     CONSTANTS,
     VERDICT,
+    FAILURES,
     FORCED,
     EVIDENCE,
+    ROLE_LOSSES,
 )
 KINDS = {work.kind: work for work in WORKS}
 COMPARED = ("comparison", "crossed", "thinking", "effects")
 ANSWERED = ("measures", "traces", "transitions")
+ABLATED_KINDS = ("verdict", "failures", "evidence", "role_losses")
 GOALS = {
     "train": ("train",),
     "discover": ("scores", "faithfulness"),
     "compare": COMPARED,
     "eval": ANSWERED,
-    "ablate": ("verdict", "evidence"),
-    "run": ("train", "scores", "faithfulness", *COMPARED, *ANSWERED, "verdict", "evidence"),
+    "ablate": ABLATED_KINDS,
+    "run": ("train", "scores", "faithfulness", *COMPARED, *ANSWERED, *ABLATED_KINDS),
 }
 
 

@@ -128,10 +128,10 @@ def trace_samples(
 def _steps(row: dict[str, Any], reader: Reader, prompts: dict[str, str]) -> tuple[Step, ...]:
     if reader == "lab":
         return judge(prompts[row["problem"]], row["response"])
-    return read_text(row["response"], _statements_of(row["kind"] or "math"))
+    return read_text(row["response"], statements_of(row["kind"] or "math"))
 
 
-def _statements_of(kind: str) -> Callable[[str], str]:
+def statements_of(kind: str) -> Callable[[str], str]:
     """Return the function that takes the stated answer from a step."""
     return explicit_letter if kind == "choice" else explicit_answer
 

@@ -7,18 +7,20 @@ from headscope.report.tables.accuracy import accuracy
 from headscope.report.tables.circuits import circuits
 from headscope.report.tables.crossed import crossed
 from headscope.report.tables.evidence import evidence
+from headscope.report.tables.failures import failures
 from headscope.report.tables.heads import checkpoints, heads
 from headscope.report.tables.overlaps import overlaps
+from headscope.report.tables.role_losses import role_losses
 from headscope.report.tables.summary import summary
 from headscope.report.tables.think_modes import think_modes
 from headscope.report.tables.verdicts import verdicts
 from headscope.results.table import Table
 
 VERB_TABLES: dict[str, tuple[Callable[[RunResults], Table], ...]] = {
-    "run": (summary, accuracy, heads, verdicts),
+    "run": (summary, accuracy, heads, verdicts, failures),
     "discover": (circuits,),
     "compare": (checkpoints, crossed, think_modes, overlaps),
-    "ablate": (verdicts, evidence),
+    "ablate": (verdicts, failures, evidence, role_losses),
     "eval": (accuracy,),
     "train": (),
 }

@@ -1,0 +1,76 @@
+"""Failures without a head set: how the share of each kind of failure changes, among matched random sets."""
+
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import numpy as np
+from jaxtyping import Float
+
+from headscope.heads import HeadSet
+from headscope.results import display
+from headscope.results.estimate import Estimate
+from headscope.results.result import JsonResult
+
+Direction = Literal["", "raised", "lowered"]
+
+
+@dataclass(frozen=True, eq=False)
+class KindChange:
+    """One kind of failure, or one trait of answers, with and without the heads; shares of all answers.
+
+    name: in words, such as ``retrieval failures`` or ``answers with a loop``.
+    is_trait: whether right answers can have it too; of the kinds that are no traits, a wrong answer has exactly one.
+    whole, removed: its share without and with the intervention, intervals over problems.
+    change: removed − whole, paired by problem. control_effects: the same difference for each matched random set.
+    excess: change − mean control effect, paired by problem.
+    rank: place of the set among itself and the random ones in the direction of its own change, 1 the strongest; ties
+        count against it. p_value: that place over the number of sets, as a verdict's.
+    adjusted_p: p of so outstanding a change among the random sets, over all kinds at once (``comparison.failures``).
+    q_value: of the change over problems, adjusted over kinds (Benjamini and Hochberg).
+    direction: what the heads' removal does to it by the rule of ``comparison.failures``, empty for nothing.
+    """
+
+    name: str
+    is_trait: bool
+    whole: Estimate
+    removed: Estimate
+    change: Estimate
+    control_effects: Float[np.ndarray, "control"]
+    excess: Estimate
+    rank: int
+    p_value: float
+    adjusted_p: float
+    q_value: float
+    direction: Direction
+
+
+@dataclass(frozen=True, eq=False)
+class FailureChanges(JsonResult):
+    """What one intervention on a head set does to each kind of failure.
+
+    task, operator, heads: as in the verdict on the same answers.
+    kinds: every kind that occurs with or without any of the sets, the largest change first.
+    reason: the reading in one sentence. samples: answers per problem. controls: matched random sets.
+    notes: sentences on what could not be read.
+    """
+
+    kind: ClassVar[str] = "failures"
+    file: ClassVar[str] = "failures.json"
+
+    task: str
+    operator: str
+    heads: HeadSet
+    kinds: tuple[KindChange, ...]
+    reason: str
+    problems: int
+    samples: int
+    controls: int
+    notes: tuple[str, ...] = field(default=())
+
+    @property
+    def changed(self) -> tuple[KindChange, ...]:
+        """The kinds that the intervention raises or lowers."""
+        return tuple(change for change in self.kinds if change.direction)
+
+    def __repr__(self) -> str:
+        return display.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reason)
