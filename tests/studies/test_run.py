@@ -35,7 +35,7 @@ def test_every_station_ran(toy_run: Path) -> None:
     run = RunDirectory.open(toy_run)
     table = {each.kind: each for each in coverage(run).kinds}
     kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "effects", "headsets", "samples"}
-    kinds |= {"measures", "ablated", "verdict", "constants", "forced", "evidence"}
+    kinds |= {"measures", "traces", "transitions", "ablated", "verdict", "constants", "forced", "evidence"}
     assert kinds == set(table)
     assert all(len(row.failures) == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
