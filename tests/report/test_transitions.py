@@ -77,7 +77,7 @@ def test_pairs_show_the_answers_that_changed_within_their_budget(results: RunRes
                 not flip["gained"],
                 flip["gained"],
             )
-    small = choose_answer_pairs(results, budget=400)
+    small = choose_answer_pairs(results, budget=1500)
     assert small is not None
     assert 0 < small.left_out < 12
     assert len(small.table.rows) == 12
@@ -124,6 +124,21 @@ def test_sentences_say_what_is_clear_and_that_the_rest_could_be_chance(results: 
         "sft: on problems that the base answers right more often its wrong answers fail most by looping (8 of 16; 10 "
         "of 44 on problems that neither answers).",
     )
+
+
+def test_what_masking_a_marker_does_is_said_where_it_is_clear(results: RunResults) -> None:
+    base, measured = summary(results.trace_summaries[0].whole), results.evaluations[0].whole
+    masked = []
+    for task, value, half in (("t1", 0.12, 0.05), ("t2", 0.25, 0.06), ("t3", 0.01, 0.04)):
+        labels = {"variant": "sft", "task": task, "forbid": "wait"}
+        masked.append((labels, replace(measured, change=estimate(value, half))))
+    plain = ({"variant": "sft", "task": "t1"}, base)
+    hidden = ({"variant": "sft", "task": "t1", "forbid": "wait"}, summary(base, failures={"loop": 60}))
+    assert make_sentences([plain, hidden], masked=masked) == (
+        'sft: kept from writing "wait", its pass@1 changes by +0.12 [+0.07, +0.17] on t1 and +0.25 [+0.19, +0.31] '
+        "on t2, same problems and seeds: it harms.",
+    )
+    assert make_sentences([plain, hidden], masked=masked[2:]) == ()
 
 
 def test_what_rests_on_few_answers_is_not_said(results: RunResults) -> None:

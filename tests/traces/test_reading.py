@@ -50,6 +50,11 @@ def test_a_number_on_the_way_is_no_answer() -> None:
         ("Six times", "unfinished", "unfinished"),
         ("We are going round in a circle here. " * 3, "unfinished", "loop"),
         ("So. So. So. So. The answer is 41.", "wrong", "other"),
+        (
+            "Let me check that again. 6 * 7 = 42. " * 3 + "Now on to " + "what else is told, " * 20,
+            "unfinished",
+            "unfinished",
+        ),
     ],
 )
 def test_why_an_answer_is_wrong(response: str, verdict: str, failure: str) -> None:

@@ -19,7 +19,8 @@ from headscope.runs.records import Finished
 PAIRS = 30
 """Problems per variant, task and step whose answers are in the report."""
 TEXT_BUDGET = 3_000_000
-"""Characters of such answers in one report; the responses of the performance page have their own."""
+"""Bytes of such answers in one report; the responses of the performance page have their own."""
+_MARK_BYTES = 40
 _WORD = re.compile(r"\s*(?:</?\w{1,24}>|\w{1,24}|\S)")
 
 
@@ -36,7 +37,7 @@ def choose_answer_pairs(results: RunResults, count: int = PAIRS, budget: int = T
     """Return the changed problems of every comparison, up to ``count`` of each with both answers in full.
 
     The most significant changes come first, newly wrong and newly right ones in turn. An answer is never cut: a pair
-    that does not fit into ``budget`` characters is left out and counted. None if nothing was compared.
+    that does not fit into ``budget`` bytes is left out and counted. None if nothing was compared.
     """
     units = transitions_by_task(results)
     groups: list[dict[str, Json]] = []
@@ -60,7 +61,7 @@ def _name(unit: Finished[Transitions]) -> str:
 def _rows(
     results: RunResults, unit: Finished[Transitions], count: int, budget: int
 ) -> tuple[list[dict[str, Json]], int]:
-    """Return a row per changed problem, with ``sides`` if its answers are to be read, and their characters."""
+    """Return a row per changed problem, with ``sides`` if its answers are to be read, and their bytes."""
     transitions, labels = unit.whole, unit.labels
     changed = changed_problems(transitions)
     rows: list[dict[str, Json]] = [_facts(transition) for transition in changed]
@@ -78,7 +79,7 @@ def _rows(
             answer = _shown_answer(model.table, transition.problem, is_right)
             sides.append({"model": model.name, **_answer_facts(answer, model.reader)})
             texts.append(model.reader.marked(transition.problem, int(answer["sample"]), answer["response"]))
-        size = sum(len(text.text) for text in texts)
+        size = sum(len(text.text.encode()) + _MARK_BYTES * len(text.marks) for text in texts)
         if used + size > budget:
             continue
         used += size

@@ -10,7 +10,7 @@ from headscope.report.run_results import RunResults
 from headscope.results.codec import Json
 
 TEXT_BUDGET = 3_000_000
-"""Characters of such answers in one report; with as many in pairs and the charts it then stays within 10 MB."""
+"""Bytes of such answers in one report; with as many in pairs and the charts it then stays within 10 MB."""
 
 
 def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET) -> Responses:
@@ -24,7 +24,7 @@ def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET)
         samples = results.samples(**unit.labels)
         for row in [] if samples is None else _spread_over_verdicts(samples.read().table, count):
             response = _response(row)
-            size = sum(len(text) for text in response.values() if isinstance(text, str))
+            size = sum(len(text.encode()) for text in response.values() if isinstance(text, str))
             if size > budget:
                 left_out += 1
                 continue

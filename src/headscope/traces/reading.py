@@ -20,6 +20,7 @@ STATEMENTS_TOKENS = 15
 SHORTEST_RECURRENCE = 20
 """Characters; shorter steps (``So``, ``x = 5.``) come back without being a loop. Code and lab statements count always.
 """
+LOOPING_SHARE = 0.25
 _SPACE = re.compile(r"\s+")
 
 
@@ -32,17 +33,23 @@ class Trace:
         trajectory: its way to the answer.
         loop: its periodic tail, None if it has none.
         recurring: how many steps stand in it three times or more, each counted once.
+        recurring_share: share of its characters that these take up.
     """
 
     steps: tuple[Step, ...]
     trajectory: Trajectory
     loop: Loop | None
     recurring: int
+    recurring_share: float
 
     @property
     def loops(self) -> bool:
-        """Return whether it repeats itself."""
-        return self.loop is not None or self.recurring > 0
+        """Return whether it repeats itself.
+
+        A stock sentence (``Let me check that again.``) that comes three times in a long thought is no loop; steps that
+        come back and fill ``LOOPING_SHARE`` of it are.
+        """
+        return self.loop is not None or self.recurring_share >= LOOPING_SHARE
 
     @property
     def first_slip(self) -> Step | None:
@@ -131,7 +138,9 @@ def read_trace(
     loop = find_loop(tokens, least_tokens=STATEMENTS_TOKENS if statements else LEAST_TOKENS) if len(tokens) else None
     texts = [response[step.start : step.end] for step in steps if statements or _may_recur(step)]
     trajectory = answer_trajectory(steps, is_right, count)
-    return Trace(tuple(steps), trajectory, loop, len(recurring_steps(texts)))
+    recurring = recurring_steps(texts)
+    repeated = sum(len(text) * len(places) for text, places in recurring.items())
+    return Trace(tuple(steps), trajectory, loop, len(recurring), repeated / max(1, len(response)))
 
 
 def _may_recur(step: Step) -> bool:
