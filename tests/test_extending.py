@@ -86,8 +86,7 @@ assert main(["eval", sys.argv[1], "--out", sys.argv[2]]) == 0
 assert main(["recompute", sys.argv[2], "--kind", "lengths"]) == 0
 assert main(["report", sys.argv[2]]) == 0
 run = RunDirectory.open(sys.argv[2])
-(unit,) = run.results(Lengths)
-assert unit.labels["variant"] == "base"
+assert run.results(Lengths)[0].labels["variant"] == "base"
 assert "Tokens per answer, mean and 95 % interval over answers." in run.report.read_text()
 """,
     "report page": """

@@ -25,13 +25,13 @@ def call(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = 0) -> 
 
 def test_report_prints_the_tables_of_run_and_the_page(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     printed = call(capsys, "report", str(run.path))
-    tables = [table.markdown() for table in verb_tables("run", RunResults(run))]
+    tables = [table.markdown() for table in verb_tables("run", RunResults(run)) if table.rows]
     assert printed == "\n\n".join([*tables, f"{run.report}\n"])
 
 
 def test_report_gives_full_numbers_as_json(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads(call(capsys, "report", str(run.path), "--json"))
-    assert list(content) == ["run", "open", "summary", "accuracy", "heads", "verdicts"]
+    assert list(content) == ["run", "open", "summary", "accuracy", "heads", "verdicts", "failures"]
     effect = content["verdicts"][0]["Δ pass@1"]
     assert (effect["value"], effect["low"], effect["n"]) == (-0.14, pytest.approx(-0.17), 200)
     assert [row["reason"] for row in content["verdicts"] if row["verdict"] == "not run"] == 2 * [

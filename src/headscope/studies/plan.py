@@ -130,13 +130,11 @@ class _Answered:
 
     def units(self, study: Study, before: "_Answered | None" = None) -> list[Unit]:
         """Return what is made of the answers; ``before`` are the base's, to compare with."""
-        if before is None:
-            return [measures_unit(study, self.samples), self.traces]
-        return [
-            measures_unit(study, self.samples, before.samples),
-            self.traces,
-            transitions_unit(before.traces, self.traces),
-        ]
+        units = [measures_unit(study, self.samples, None if before is None else before.samples)]
+        units.append(self.traces)
+        if before is not None:
+            units.append(transitions_unit(before.traces, self.traces))
+        return units
 
 
 def _masked(study: Study, stage: Stage, ref: TaskRef) -> Iterator[Unit]:
