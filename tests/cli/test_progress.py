@@ -34,6 +34,21 @@ def test_a_note_before_the_first_step_has_no_eta(
     assert capsys.readouterr().err.splitlines()[0] == "sampling: 0/4  64 tokens"
 
 
+def test_units_of_any_length_foretell_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 11.0, 30.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.PlainProgress().bar("units", 200) as bar:
+        bar.advance(note="train sft")
+    assert capsys.readouterr().err.splitlines()[0] == "units: 1/200  train sft"
+    bars = progress.RichProgress(Console(record=True, force_terminal=True, width=80))
+    for label, foretold in (("units", False), ("grpo", True)):
+        with bars.bar(label, 2):
+            column = next(column for column in bars._bars.columns if isinstance(column, progress.TimeRemainingColumn))
+            assert bool(column.render(bars._bars.tasks[0])) == foretold
+
+
 def test_bars_nest_and_leave_nothing_behind() -> None:
     console = Console(record=True, force_terminal=True, width=80)
     bars = progress.RichProgress(console)
