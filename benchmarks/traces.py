@@ -1,26 +1,46 @@
 """The reading of answers against what is known about them: planted slips, changed tokens, loops, GSM8K's annotations.
 
-    .venv/bin/python benchmarks/traces.py [--mutations 10000] [--data ../shared/data]
+    .venv/bin/python benchmarks/traces.py [--mutations 10000] [--answers 10000] [--data ../shared/data]
+    .venv/bin/python benchmarks/traces.py --run runs/lab
 
-One line per measurement; what needs the real data says so where it is absent. About a minute on one core.
+One line per measurement; what needs the real data says so where it is absent. About two minutes on two cores.
 """
 
 import argparse
 import json
+import multiprocessing
 import random
 import re
+import resource
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from headscope.evaluation.extraction import explicit_answer
 from headscope.lab import builtin_data, chains
 from headscope.lab.labels import symbols
 from headscope.lab.statements import judge
+from headscope.results.samples import Samples
+from headscope.runs import RunDirectory
+from headscope.studies.traces import read_saved, trace_samples
 from headscope.traces import find_calculations, find_loop
+from headscope.traces.reading import read_text
+from headscope.traces.summary import summarise
+
+SENTENCES = (
+    "So there are {a} * {b} = {c} apples in all the boxes together.\n",
+    "Wait, let me check that: {a} + {b} = {d}, which is what we wanted. ",
+    "The problem says that each of the children has the same number of marbles to begin with. ",
+    "First, we need to find how many of the {a} books were sold on the second day of the week. ",
+    "If we write x for the price of a ticket, then {a}x + {b} is what the whole family pays for the evening.\n\n",
+    "Hmm, I think that this is not yet the number that was asked for, so we go on from there. ",
+)
 
 
 def teacher_slips() -> str:
@@ -104,10 +124,63 @@ def speed(seed: int) -> Iterator[str]:
     for prompt, answer in answers:
         judge(prompt, answer)
     yield f"judging 10,000 lab answers: {time.perf_counter() - started:.1f} s"
-    text = "Then 12 apples * 3 = 36 apples, and so 36 + 4 = 40 of them are left. " * 14_500
-    started = time.perf_counter()
-    found = len(find_calculations(text))
-    yield f"{found:,} calculations in {len(text) / 1e6:.1f} MB of text: {time.perf_counter() - started:.1f} s"
+    dense = "Then 12 apples * 3 = 36 apples, and so 36 + 4 = 40 of them are left. " * 14_500
+    plain = "Then we look at the number of apples that are left, and find that there are forty of them. " * 11_000
+    for name, text in (("full of calculations", dense), ("without any", plain), ("without a break", "a" * 10**6)):
+        started = time.process_time()
+        steps = read_text(text, explicit_answer)
+        seconds = time.process_time() - started
+        yield f"an answer of {len(text) / 1e6:.1f} MB {name}: {len(steps):,} steps in {seconds:.2f} s"
+
+
+def running_text(count: int, workers: int, seed: int) -> Iterator[str]:
+    """Answers of about 1,000 tokens, each worker with its share: time and memory, of twice as many too."""
+    context = multiprocessing.get_context("spawn")
+    for answers in (count // 2, count):
+        started = time.perf_counter()
+        with context.Pool(workers) as pool:
+            shares = [(answers // workers, seed + number) for number in range(workers)]
+            peaks = pool.starmap(_read_answers, shares)
+        seconds = time.perf_counter() - started
+        yield (
+            f"{answers:,} answers of 1,000 tokens, {workers} processes: {seconds:.1f} s, "
+            f"peak memory {max(peaks) / 2**20:.2f} GiB each"
+        )
+
+
+def _read_answers(count: int, seed: int) -> int:
+    """Read so many answers of GSM8K's kind, made here, and return the process's peak memory in KiB."""
+    samples = Samples.from_records(_made_answers(count, seed), model="made", task="word sums")
+    trace_samples(samples, decode=lambda tokens: bytes(tokens).decode("latin-1"))
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def _made_answers(count: int, seed: int) -> Iterator[dict[str, Any]]:
+    rng = random.Random(seed)
+    for index in range(count):
+        text = ""
+        while len(text) < 4000:  # a token is about four letters
+            first, second = rng.randint(2, 99), rng.randint(2, 99)
+            text += rng.choice(SENTENCES).format(a=first, b=second, c=first * second, d=first + second)
+        text += f"The answer is {rng.randint(1, 99)}."
+        letters = np.frombuffer(text.encode("latin-1"), dtype=np.uint8)
+        row = {"problem": f"p{index}", "group": "", "sample": 0, "seed": 0, "response": text, "tokens": len(letters)}
+        row |= {"finish": "stop", "verdict": "wrong", "answer": "", "gold": "100", "kind": "math"}
+        yield row | {"token_ids": letters}
+
+
+def recheck_figures(run: Path) -> Iterator[str]:
+    """What a run's answers with and without a re-check are worth, and which right values were lost."""
+    directory = RunDirectory.open(run)
+    for samples in directory.results(Samples):
+        summary = summarise(read_saved(directory, samples))
+        splits = ", ".join(
+            f"{split.right_with} of {split.answers_with} with a re-check, "
+            f"{split.right_without} of {split.answers_without} without"
+            for split in summary.rechecks
+        )
+        lost = round(summary.lost.value * summary.answers)
+        yield f"{samples.name}: right {splits}; {lost} of {summary.wrong} wrong answers had the right value"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -115,11 +188,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mutations", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--answers", type=int, default=10_000, help="of running text")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--run", type=Path, help="a run directory of the lab: only what its answers show")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     options = parser.parse_args(arguments)
+    if options.run is not None:
+        for line in recheck_figures(options.run):
+            print(line, flush=True)
+        return 0
     print(teacher_slips(), flush=True)
     print(mutated(options.mutations, options.seed), flush=True)
-    for line in (*loops(options.seed), *gsm8k(options.data, options.seed), *speed(options.seed)):
+    parts = (
+        loops(options.seed),
+        gsm8k(options.data, options.seed),
+        speed(options.seed),
+        running_text(options.answers, options.workers, options.seed),
+    )
+    for line in chain.from_iterable(parts):
         print(line, flush=True)
     return 0
 

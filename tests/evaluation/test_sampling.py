@@ -1,5 +1,3 @@
-import importlib
-import sys
 from importlib.util import find_spec
 
 import numpy as np
@@ -202,43 +200,6 @@ def test_logits_that_are_not_finite_are_refused_and_the_model_is_left_clean(mode
 def test_vllm_absent_names_the_extra(tokenizer):
     with pytest.raises(InputError, match=r"headscope\[vllm\]"):
         sample("some/path", tokenizer, PROMPTS, WARM, engine="vllm")
-
-
-# Stands where the library would: takes its arguments, answers with its record types.
-VLLM = """
-import os
-from types import SimpleNamespace
-
-TokensPrompt = SamplingParams = dict
-
-class LLM:
-    def __init__(self, **options):
-        print("a library that prints")
-        self.options = options
-
-    def generate(self, prompts, parameters, use_tqdm):
-        self.parameters = parameters
-        stop = SimpleNamespace(token_ids=[20, 21, 2], finish_reason="stop")
-        cut = SimpleNamespace(token_ids=[20] * 12, finish_reason="length")
-        device = int(os.environ.get("CUDA_VISIBLE_DEVICES") or 0)
-        traced = SimpleNamespace(token_ids=[30 + device, len(prompts), 3 + os.getpid() % 94, 2], finish_reason="stop")
-        chosen = {20: stop, 30: traced, 40: cut}
-        outputs = [chosen.get(prompt["prompt_token_ids"][1]) for prompt in prompts]
-        return [SimpleNamespace(outputs=[output] if output else []) for output in outputs]
-"""
-
-
-@pytest.fixture
-def vllm(tmp_path, monkeypatch):
-    """A stand-in for the library, importable here and in the engines' processes."""
-    (tmp_path / "vllm.py").write_text(VLLM)
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    yield importlib.import_module("vllm")
-    vllm_engine.close_engines()
-    vllm_engine._engines.cache_clear()
-    sys.modules.pop("vllm")
 
 
 def test_each_device_has_one_engine_that_stays_for_the_checkpoint(vllm, tokenizer, monkeypatch):

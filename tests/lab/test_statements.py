@@ -8,7 +8,7 @@ import pytest
 
 from headscope.lab import builtin_data, chains
 from headscope.lab.labels import label, symbols
-from headscope.lab.statements import judge
+from headscope.lab.statements import is_lab_prompt, judge
 
 PROMPT = "c=4; a=c-1; j=c*4; ?j"
 
@@ -123,3 +123,46 @@ def test_an_answer_that_was_cut_off_is_judged_as_far_as_it_goes() -> None:
     assert _slips(PROMPT, "<think> okay j=c*4; c=4; j=4*") == []
     assert _slips(PROMPT, "<think> okay j=c*4; c=5; j=4*") == [("retrieval", "c=5;")]
     assert judge(PROMPT, "") == ()
+
+
+def test_any_order_of_statements_is_read() -> None:
+    rng = random.Random(5)
+    words = [*"abcd=+-*019;?", "wait", "okay", "to", "<think>", "</think>", "<ans>", "E1", "R2", "<|im_end|>"]
+    for tier in chains.TIERS:
+        for item in chains.draw_items(tier, "train", 8, seed=3):
+            flawless = symbols(chains.thinking_turn(item, recheck=0.3, rng=rng))
+            for _ in range(40):
+                written = list(flawless)
+                for _ in range(rng.randint(1, 9)):
+                    start, end = sorted(rng.choices(range(len(written) + 1), k=2))
+                    place = rng.randrange(len(written) + 1)
+                    moved = rng.choice([[], [rng.choice(words)], written[start:end]])
+                    written[place:place] = moved
+                    if rng.random() < 0.3:
+                        del written[start:end]
+                response = " ".join(written)
+                for step in judge(item.prompt, response):
+                    assert 0 <= step.start < step.end <= len(response)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "known"),
+    [
+        (PROMPT, True),
+        ("E3 R1 ?", True),
+        ("a=E3R1; b=a+2; ?b", True),
+        ("What is 2 + 2?", False),
+        ("?j", False),
+        ("", False),
+    ],
+)
+def test_a_prompt_of_the_lab_is_known(prompt: str, known: bool) -> None:
+    assert is_lab_prompt(prompt) is known
+
+
+def test_a_slip_that_a_recheck_puts_right_is_repaired() -> None:
+    steps = judge(PROMPT, "<think> j=c*4; c=4; j=4*4=7; wait j=4*4=6; </think> <ans> 6")
+    assert [(step.slip, step.repaired, step.change) for step in steps if step.role == "fold"] == [
+        ("calculation", True, ""),
+        ("", False, "wrong→right"),
+    ]

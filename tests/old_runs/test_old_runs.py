@@ -27,6 +27,8 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.lock import SCHEMA_VERSION
 from headscope.storage import Result
+from headscope.studies.traces import read_saved
+from headscope.traces.summary import summarise
 
 KINDS: tuple[type[Result], ...] = (
     Pairs,
@@ -96,3 +98,9 @@ def test_its_units_are_not_computed_again_by_other_code(
     told = capsys.readouterr()
     assert "it was made by version 1 of scores, this headscope computes version 3" in told.err
     assert "\n0 of " in told.out
+
+
+def test_answers_of_a_run_without_traces_are_read(old_run: RunDirectory) -> None:
+    for samples in old_run.results(Samples):
+        summary = summarise(read_saved(old_run, samples))
+        assert summary.answers == len(samples.whole.table)

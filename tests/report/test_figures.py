@@ -136,7 +136,7 @@ def test_the_last_step_counts_whatever_the_order(tmp_path: Path) -> None:
     for step in (60, 10):
         add_samples(run, "sft", step, "T1", samples("T1", {"p": "6"}), 0.5)
     results = RunResults(run.close())
-    assert [unit.labels["step"] for unit in results.evaluations] == [60, 10]
+    assert [unit.labels["step"] for unit in results.evaluations] == [10, 60]
     assert [unit.labels["step"] for unit in results.last_evaluations] == [60]
 
 

@@ -38,6 +38,7 @@ from .runs import (
     emergence,
     estimate,
     faithfulness,
+    measures,
     pairs,
     samples,
     series,
@@ -260,6 +261,32 @@ def test_accuracy_has_every_evaluated_step_and_its_flips(results: RunResults) ->
     ]
     assert rows[2][5:7] == ["+0.30 [+0.25, +0.35]", "+40 −3 (p = 1.3e−09)"]
     assert texts(results, "summary")[1][1] == "0.60 [0.56, 0.64]"
+
+
+def test_answers_without_a_marker_have_a_row_and_are_in_no_curve(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    masked = replace(measures(0.9, is_base=False), tokens_change=estimate(-12.4, 3.0, 500))
+    run.save(masked, variant="sft", step=60, task="T1", forbid="wait")  # whatever the order
+    for variant, step in (("sft", 60), ("base", 0), ("sft", 30)):
+        add_samples(run, variant, step, "T1", samples("T1", {"p": "6"}), 0.3 + step / 200)
+    results = RunResults(run.close())
+    (table,) = verb_tables("eval", results)
+    rows = [{name: display_text(value) for name, value in row.items()} for row in table.rows]
+    names = [(row["model"], row["step"]) for row in rows]
+    assert names == [("base", "0"), ("sft", "30"), ("sft", "60"), ('sft without "wait"', "60")]
+    assert rows[2]["Δ against base"] == "+0.30 [+0.25, +0.35]"
+    assert [rows[2][name] for name in ("Δ by masking", "Δ tokens")] == ["–", "–"]
+    assert rows[3]["Δ against base"] == "–"
+    assert rows[3]["Δ by masking"] == "+0.60 [+0.55, +0.65]"
+    assert rows[3]["Δ tokens"] == "−12 [−15, −9]"
+    assert "Δ by masking" in table.caption
+    assert texts(results, "summary")[1][1] == "0.60 [0.56, 0.64]"
+    pages = {page.name: page for page in build_pages(results, 1)}
+    figures = {figure.name: figure for figure in pages["performance"].figures()}
+    curve = next(trace for trace in figures["pass-over-steps"].panels[0].plot.data if trace.name == "sft")
+    assert (list(curve.x), list(curve.y)) == ([30, 60], pytest.approx([0.45, 0.6]))
+    assert [row["model"] for row in figures["pass-at-k"].table.rows][::5] == ["base", "sft"]
+    assert len(figures["answers"].table.rows) == 2
 
 
 def test_circuits_name_their_heads_pairs_and_how_well_they_were_measured(results: RunResults) -> None:

@@ -23,7 +23,7 @@ variants:
 tasks: [aime24]
 data_dir: {data}
 discover: {{pairs: 4, opening_tokens: 4, nodes: 4, fraction: 0.2, resamples: 50}}
-ablate: {{heads: [kept], tasks: [aime24], problems: 2, samples: 1, controls: 2}}
+ablate: {{heads: [kept], tasks: [aime24], problems: 2, samples: 1, controls: 2, operators: [zero, mean]}}
 eval: {{problems: 2, samples: 2, k: [1, 2], temperature: 1.0, max_new_tokens: 8}}
 """
 

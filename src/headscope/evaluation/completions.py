@@ -19,6 +19,7 @@ class Sampling:
     """How responses are drawn; the defaults are the paper's.
 
     samples: responses per prompt. temperature: 0 is greedy. top_p: nucleus mass in (0, 1].
+    forbid: markers that are never generated (``evaluation.forbidden`` says which tokens write them).
     Raises InputError for a value out of range.
     """
 
@@ -27,6 +28,7 @@ class Sampling:
     temperature: float | int = 0.6
     top_p: float | int = 0.95
     seed: int = 0
+    forbid: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("samples", "max_new_tokens"):
@@ -38,9 +40,15 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise InputError(f"sampling top_p is {self.top_p}; allowed: above 0, up to 1")
 
-    def as_dict(self) -> dict[str, float | int]:
-        """Return the fields as plain JSON values."""
-        return asdict(self)
+    def as_dict(self) -> dict[str, float | int | list[str]]:
+        """Return the fields as plain JSON values; ``forbid`` only if there is any.
+
+        The digests of units and the files of their results rest on this: what was sampled before markers could be
+        forbidden is the same as what is sampled without any today.
+        """
+        fields = asdict(self)
+        markers = list(fields.pop("forbid"))
+        return fields | ({"forbid": markers} if markers else {})
 
 
 @dataclass(frozen=True, slots=True)

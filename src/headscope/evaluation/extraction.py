@@ -113,6 +113,15 @@ def stated_answer(response: str) -> str:
     return _before_prose(last_statement(text)) or _tagged(response) or _bare_formula(text)
 
 
+def explicit_answer(text: str) -> str:
+    """Return the answer that a piece of a response states in so many words, in a box or after "answer is"; "" if none.
+
+    Unlike ``stated_answer`` it takes no formula for an answer because nothing else stands there, and it reads thoughts.
+    """
+    box = last_box(text)
+    return box if box is not None else _before_prose(last_statement(text)) or _tagged(text)
+
+
 def stated_alias(response: str) -> str:
     """Return the stated answer, else the first line after the reasoning: short-answer models write nothing else."""
     text = final_text(response)

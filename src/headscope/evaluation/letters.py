@@ -41,6 +41,13 @@ def stated_letter(response: str) -> str:
     return _letter_of(text[:SHORT]) if len(text) <= SHORT else _only_letter(text)
 
 
+def explicit_letter(text: str) -> str:
+    """Return the letter that a piece of a response states in so many words, in a box or after "answer is"; else ""."""
+    box = last_box(text)
+    stated = last_statement(text, _STATED) if box is None else box
+    return _letter_of(stated) if stated else ""
+
+
 def _letter_of(statement: str) -> str:
     """Return the letter a statement begins with, ``b) 12`` and ``E: A polygenic score``, else the only one in it."""
     text = _NEGATED.sub("", _QUOTED.sub(r"\1", _FONT.sub("", statement[:LONG]).translate(_NO_BRACES)).strip())

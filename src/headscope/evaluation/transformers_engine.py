@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 
 from headscope.errors import InputError
 from headscope.evaluation.completions import Completion, Request, Sampling, check_room, decode_completion
+from headscope.evaluation.forbidden import ForbiddenTokens, forbidden_tokens
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.models.decoding import Choose, decode
 from headscope.models.hooks import tells_rows_apart
@@ -54,6 +55,7 @@ def generate(
     rows = batch_size or rows_that_fit(model, longest + sampling.max_new_tokens)
     batches = _batches(requests, rows)
     stops = frozenset(stop_tokens(tokenizer, model.generation_config))
+    forbidden = forbidden_tokens(tokenizer, sampling.forbid, stops)
     pad = getattr(tokenizer, "pad_token_id", None)
     completions: list[Completion] = []
     with progress.bar("sampling", len(requests)) as bar, _eval_mode(model):
@@ -63,7 +65,7 @@ def generate(
             return decode(
                 model,
                 [request.tokens for request in batch],
-                _chooser(batch, sampling, shared_bar),
+                _chooser(batch, sampling, shared_bar, forbidden),
                 limit=sampling.max_new_tokens,
                 stops=sorted(stops),
                 keep_rows=by_row,
@@ -160,12 +162,43 @@ def _quantile(
     return torch.minimum(index, last)
 
 
-def _chooser(batch: Sequence[Request], sampling: Sampling, bar: _SharedBar) -> Choose:
+class _Mask:
+    """Keeps forbidden tokens from being drawn, in a batch of so many rows and steps."""
+
+    def __init__(self, forbidden: ForbiddenTokens, rows: int, steps: int) -> None:
+        self._forbidden = forbidden
+        self._drawn = torch.full((rows, steps if forbidden.sequences else 0), -1)
+
+    def hide(
+        self, logits: Float[torch.Tensor, "row vocab"], rows: Int[torch.Tensor, "row"], step: int
+    ) -> Float[torch.Tensor, "row vocab"]:
+        """Return the logits without what may not come next."""
+        if not self._forbidden:
+            return logits
+        entries = logits.shape[1]  # a tokenizer may have more tokens than the model
+        hidden = logits.clone()
+        singles = [token for token in self._forbidden.singles if token < entries]
+        hidden[:, torch.tensor(singles, dtype=torch.long)] = -torch.inf
+        for *beginning, last in self._forbidden.sequences:
+            start = step - len(beginning)
+            if start >= 0 and last < entries:
+                is_begun = (self._drawn[rows, start:step] == torch.tensor(beginning)).all(dim=1)
+                hidden[is_begun.to(logits.device), last] = -torch.inf
+        return hidden
+
+    def record(self, tokens: Int[torch.Tensor, "row"], rows: Int[torch.Tensor, "row"], step: int) -> None:
+        """Remember what was drawn."""
+        if self._forbidden.sequences:
+            self._drawn[rows, step] = tokens.cpu()
+
+
+def _chooser(batch: Sequence[Request], sampling: Sampling, bar: _SharedBar, forbidden: ForbiddenTokens) -> Choose:
     """Return the function that draws the next token of every row from the row's own random stream."""
     streams = [np.random.default_rng(request.seed) for request in batch]
     # All numbers at once: a row's number at a step then does not depend on which rows have ended before.
     numbers = [stream.random(sampling.max_new_tokens, dtype=np.float32) for stream in streams]
     uniforms = torch.from_numpy(np.stack(numbers))
+    mask = _Mask(forbidden, len(batch), sampling.max_new_tokens)
 
     def choose(logits: torch.Tensor, rows: torch.Tensor, step: int) -> torch.Tensor:
         # The maximum is enough: NaN and +inf pass through it, and -inf is what masks tokens.
@@ -174,7 +207,10 @@ def _chooser(batch: Sequence[Request], sampling: Sampling, bar: _SharedBar) -> C
         if step % 64 == 63:
             bar.advance(0, note=f"token {step + 1}")
         uniform = uniforms[rows, step].to(logits.device)
-        return draw_tokens(logits, uniform, temperature=float(sampling.temperature), top_p=float(sampling.top_p))
+        allowed = mask.hide(logits, rows, step)
+        tokens = draw_tokens(allowed, uniform, temperature=float(sampling.temperature), top_p=float(sampling.top_p))
+        mask.record(tokens, rows, step)
+        return tokens
 
     return choose
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from headscope.errors import InputError, MachineError
 from headscope.evaluation.chat import load_tokenizer
 from headscope.evaluation.completions import Completion, Request, Sampling, decode_completion
+from headscope.evaluation.forbidden import ForbiddenTokens, encode, forbidden_tokens, spellings
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.model_files.folder import adapter_base
 from headscope.progress import Progress
@@ -62,28 +63,34 @@ def complete(
     """Complete every request.
 
     model: a ``Checkpoint``, a checkpoint's path, or an open ``vllm.LLM``. tokenizer: None takes the checkpoint's own.
-    Raises InputError if vLLM is not installed or ``model`` is a loaded model: hooks do not reach into vLLM.
+    Raises InputError if vLLM is not installed, ``model`` is a loaded model (hooks do not reach into vLLM), or
+    ``sampling.forbid`` holds what vLLM cannot mask.
     """
     if isinstance(model, str | PathLike):
         model = Checkpoint(str(model))
     if isinstance(model, Checkpoint):
         tokenizer = tokenizer or model.load_tokenizer()
-        outputs = _generate_on_engines(model, requests, _settings(sampling, tokenizer), progress)
+        forbidden = forbidden_tokens(tokenizer, sampling.forbid, stop_tokens(tokenizer))
+        outputs = _generate_on_engines(model, requests, _settings(sampling, tokenizer, forbidden), progress)
     elif (vllm := sys.modules.get("vllm")) is not None and isinstance(model, vllm.LLM):
         from headscope.evaluation.vllm_worker import generate
 
         tokenizer = tokenizer or model.get_tokenizer()
-        outputs = generate(model, [_as_json(request) for request in requests], _settings(sampling, tokenizer))
+        forbidden = forbidden_tokens(tokenizer, sampling.forbid, stop_tokens(tokenizer))
+        settings = _settings(sampling, tokenizer, forbidden)
+        outputs = generate(model, [_as_json(request) for request in requests], settings)
     else:
         raise InputError(
             f"sampling engine 'vllm' cannot serve a loaded {type(model).__name__}; allowed: a checkpoint's path "
             "(save an edited model first) or a vllm.LLM"
         )
-    return [
+    completions = [
         _completion(request, output, tokenizer)
         for request, output in zip(requests, outputs, strict=False)  # what is missing is named by ``sample``
         if output is not None
     ]
+    _check_masked(completions, forbidden, sampling)
+    return completions
 
 
 def devices() -> list[str | None]:
@@ -205,12 +212,46 @@ def _generate_on_engines(
     return outputs
 
 
-def _settings(sampling: Sampling, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
+def _settings(sampling: Sampling, tokenizer: "PreTrainedTokenizerBase", forbidden: ForbiddenTokens) -> dict[str, Any]:
     """Return the settings that all responses share.
 
     vLLM knows the stop tokens of the config, but not where the template ends a turn.
     """
-    return {**asdict(sampling), "stop_token_ids": list(stop_tokens(tokenizer))}
+    masks = {"hidden_token_ids": list(forbidden.singles), "bad_words": bad_words(sampling.forbid, tokenizer, forbidden)}
+    return {**sampling.as_dict(), "stop_token_ids": list(stop_tokens(tokenizer)), **masks}
+
+
+def bad_words(markers: Sequence[str], tokenizer: "PreTrainedTokenizerBase", forbidden: ForbiddenTokens) -> list[str]:
+    """Return the texts with which vLLM masks the forbidden sequences of the markers.
+
+    It encodes each with and without a space before it, and leaves the one with a space aside if that takes another
+    number of tokens or begins with the same one (``SamplingParams.update_from_tokenizer``).
+
+    Raises InputError for a sequence that is left aside.
+    """
+    words: list[str] = []
+    masked: set[tuple[int, ...]] = set()
+    for marker in markers:
+        for text in spellings(marker)[::2]:
+            plain, spaced = encode(tokenizer, text), encode(tokenizer, f" {text}")
+            if plain and {plain, spaced} & set(forbidden.sequences):
+                words.append(text)
+                masked.add(plain)
+                if len(spaced) == len(plain) and spaced[0] != plain[0]:
+                    masked.add(spaced)
+    if left_aside := set(forbidden.sequences) - masked:
+        text = tokenizer.decode(list(min(left_aside)))
+        raise InputError(f"vLLM cannot mask {text!r} of forbid; leave it out, or sample with engine 'transformers'")
+    return words
+
+
+def _check_masked(completions: Sequence[Completion], forbidden: ForbiddenTokens, sampling: Sampling) -> None:
+    """Raise InputError if a response holds what was masked: it would pass for one of a model that cannot write it."""
+    if forbidden and any(forbidden.occur_in(completion.tokens) for completion in completions):
+        raise InputError(
+            f"sampling engine 'vllm' wrote one of the forbidden {', '.join(sampling.forbid)}; sample with engine "
+            "'transformers'"
+        )
 
 
 def _as_json(request: Request) -> dict[str, Any]:

@@ -20,6 +20,8 @@ def generate(engine: "LLM", requests: list[dict[str, Any]], sampling: dict[str, 
     """Complete the requests in one engine call (vLLM batches by itself); None for those it returned nothing to."""
     import vllm
 
+    # The lowest bias vLLM takes: a token whose logit is 40 above all others keeps a chance of e to the power of -60.
+    hidden = dict.fromkeys(sampling["hidden_token_ids"], -100.0)
     prompts = [vllm.TokensPrompt(prompt_token_ids=request["tokens"]) for request in requests]
     parameters = [
         vllm.SamplingParams(
@@ -28,6 +30,8 @@ def generate(engine: "LLM", requests: list[dict[str, Any]], sampling: dict[str, 
             top_p=sampling["top_p"],
             seed=request["seed"],
             stop_token_ids=sampling["stop_token_ids"],
+            logit_bias=hidden or None,
+            bad_words=sampling["bad_words"] or None,
             skip_special_tokens=False,
             detokenize=False,
         )

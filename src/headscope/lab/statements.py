@@ -118,7 +118,35 @@ def judge(prompt: str, response: str) -> tuple[Step, ...]:
         steps += _judge_statement(state, statement)
     if closed and thought and (missing := _missing_end(state, tokens[thought[-1].index + 1])):
         steps.append(missing)
-    return (*steps, *_judge_answer(state, answer, thought_through=bool(thought)))
+    return (*_with_repairs(steps, response), *_judge_answer(state, answer, thought_through=bool(thought)))
+
+
+def is_lab_prompt(prompt: str) -> bool:
+    """Return whether a prompt is a register chain or a fact, so that its answers can be judged."""
+    names = symbols(prompt)
+    if "".join(names) != "".join(prompt.split()) or len(names) < 3:
+        return False
+    if names[-1] == "?":
+        return _is_fact(tuple(names[:-1])) and all(name[0] in "ER" for name in names[:-1])
+    try:
+        _Problem.read(prompt)
+    except (KeyError, ValueError, IndexError):
+        return False
+    return names[-2] == "?"
+
+
+def _with_repairs(steps: list[Step], response: str) -> list[Step]:
+    """Mark the slips that a later re-check of the same variable puts right."""
+    marked = []
+    put_right: set[str] = set()
+    for step in reversed(steps):
+        variable = response[step.start : step.end].removeprefix(WAIT).lstrip()[:1]
+        if step.slip and variable in put_right:
+            step = replace(step, repaired=True)
+        if step.recheck and not step.slip:
+            put_right.add(variable)
+        marked.append(step)
+    return marked[::-1]
 
 
 def _split_parts(tokens: list[_Token]) -> tuple[list[_Token], list[_Token], bool]:
@@ -269,7 +297,8 @@ def _take_fold(state: _State, target: str, recheck: bool, unsure: bool) -> bool:
     complete = state.folding or unsure or state.place >= len(path)
     if not state.folding:
         state.folding, state.place = True, len(path) - 2
-    due = [path[place] for place in range(state.place, max(state.place - 1 - unsure, -1), -1)]
+    place = min(state.place, len(path) - 1)  # a definition among the folds may have moved it beyond the leaf
+    due = [path[place] for place in range(place, max(place - 1 - unsure, -1), -1)]
     planned = complete and (target in due or (unsure and target == state.folded))
     if target in path[: state.place + 1]:
         state.place = path.index(target) - 1

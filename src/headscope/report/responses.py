@@ -22,7 +22,7 @@ def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET)
     groups, left_out = [], 0
     for unit in results.last_evaluations:
         responses = []
-        samples = results.run.results(Samples, **unit.labels)[0].read()
+        samples = results.run.results(Samples, **unit.labels, forbid=None)[0].read()
         for row in _spread_over_verdicts(samples.table, count):
             response = _response(row)
             size = sum(len(text) for text in response.values() if isinstance(text, str))

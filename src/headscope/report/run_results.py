@@ -69,10 +69,13 @@ class RunResults:
         """Done, failed and missing units of the plan."""
         return coverage(self.run)
 
-    def in_order(self, kind: type[R]) -> list[Finished[R]]:
-        """Return the finished units of one kind: the base's first, then the variants' as the study lists them."""
+    def in_order(self, kind: type[R], **labels: Json) -> list[Finished[R]]:
+        """Return the finished units of one kind with these labels: the base's, then the variants' as in the study, by
+        step.
+        """
         places = {name: place for place, name in enumerate(self.variants)}
-        return sorted(self.run.results(kind), key=lambda unit: places.get(unit.labels["variant"], -1))
+        units = self.run.results(kind, **labels)
+        return sorted(units, key=lambda unit: (places.get(unit.labels["variant"], -1), unit.labels.get("step") or 0))
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
@@ -109,8 +112,13 @@ class RunResults:
 
     @cached_property
     def evaluations(self) -> list[Finished[Measures]]:
-        """Measures of every model, evaluated step and task."""
-        return self.in_order(Measures)
+        """Measures of every model, evaluated step and task; not those of answers in which markers were masked."""
+        return self.in_order(Measures, forbid=None)
+
+    @cached_property
+    def masked_evaluations(self) -> list[Finished[Measures]]:
+        """Measures of answers in which markers were masked, which the label ``forbid`` names."""
+        return [unit for unit in self.in_order(Measures) if unit.labels.get("forbid") is not None]
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:

@@ -30,9 +30,11 @@ class Measures(JsonResult):
     rates: share of all answers with each verdict.
     mean_tokens, median_tokens: of the answers, stop token excluded.
     unreadable_golds: problems whose gold answer the checker cannot read.
-    change: of pass@1 against the base, paired by problem; positive if the model answers more. None for the base.
-    flips: exact test of each problem's first answer against the base's; None for the base.
+    change: of pass@1 against the base, paired by problem; positive if the model answers more. None for the base. Of
+        answers in which a marker was masked, against the same model's unmasked ones.
+    flips: exact test of each problem's first answer against the same; None for the base.
     detectable: the smallest change this comparison could have been expected to find.
+    tokens_change: of the mean length by masking a marker, paired by problem; None if none was masked.
     """
 
     kind: ClassVar[str] = "measures"
@@ -51,6 +53,7 @@ class Measures(JsonResult):
     change: Estimate | None = None
     flips: McNemar | None = None
     detectable: float | None = None
+    tokens_change: Estimate | None = None
 
     @property
     def size(self) -> str:
@@ -61,6 +64,13 @@ class Measures(JsonResult):
     def largest_k(self) -> int:
         """The largest k of ``pass_at_k``."""
         return max(self.pass_at_k)
+
+    def as_dict(self) -> dict[str, Json]:
+        """See ``JsonResult``; without ``tokens_change`` if there is none, as files were before markers were masked."""
+        content = super().as_dict()
+        if self.tokens_change is None:
+            del content["tokens_change"]
+        return content
 
     @classmethod
     def from_dict(cls, data: Json, origin: str = "") -> "Measures":

@@ -168,11 +168,12 @@ class RunDirectory:
         return [unit.row for unit in self.units]
 
     def find(self, kind: str, **labels: Json) -> list[Record]:
-        """Return the finished units with these labels, in the plan's order."""
+        """Return the finished units with these labels, in the plan's order; a label that is None may be absent."""
         records = []
         for row in self.rows():
             folder = self.path / "units" / kind / row["digest"]
-            if row["kind"] == kind and labels.items() <= row["labels"].items() and (folder / DONE).exists():
+            is_asked = row["kind"] == kind and all(row["labels"].get(name) == label for name, label in labels.items())
+            if is_asked and (folder / DONE).exists():
                 records.append(Record(folder, row["labels"]))
         return records
 

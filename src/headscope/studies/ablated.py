@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headscope.comparison import ablation_verdict
-from headscope.evaluation import Sampling, Task, evaluate, prompt_ids
+from headscope.evaluation import Task, evaluate, prompt_ids
 from headscope.heads import HeadSet
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.progress import Progress
@@ -19,7 +19,7 @@ from headscope.results.samples import Samples
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.config import Config
-from headscope.studies.evaluate import draw_settings
+from headscope.studies.evaluate import SamplingSettings, draw_settings
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import Study, TaskRef
@@ -49,7 +49,7 @@ class AblatedConfig(Config):
 
     model: ModelSource
     task: TaskSource
-    sampling: Sampling
+    sampling: SamplingSettings
     operator: str
     control: int | None
     reference_texts: int

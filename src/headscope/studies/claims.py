@@ -135,8 +135,11 @@ def _coverage(run: RunDirectory, labels: Mapping[str, Any]) -> tuple[int, Estima
 
 def _answers(run: RunDirectory, variants: Variants) -> Iterator[Answers]:
     """Yield the base's and each variant's answers to each task, of the last checkpoint that was evaluated."""
-    # Units come by step, so that a later checkpoint takes an earlier one's place.
-    last = {(samples.labels["variant"], samples.labels["task"]): samples for samples in run.results(Samples)}
+    last: dict[tuple[Any, Any], Finished[Samples]] = {}
+    for samples in run.results(Samples, forbid=None):
+        key = samples.labels["variant"], samples.labels["task"]
+        if key not in last or samples.labels["step"] > last[key].labels["step"]:
+            last[key] = samples
     for (variant, task), finished in last.items():
         if variant != "base" and ("base", task) in last:
             base, post = last["base", task].whole, finished.whole

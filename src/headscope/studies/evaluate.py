@@ -3,9 +3,11 @@ another k draws nothing again.
 """
 
 import warnings
-from typing import Any
+from dataclasses import replace
+from typing import Annotated, Any
 
 import numpy as np
+from pydantic import PlainSerializer
 
 from headscope.evaluation import Sampling, check_golds, evaluate, majority_at_k, pass_at_k, success_at_k, votes
 from headscope.measures.intervals import bootstrap_mean, paired_difference
@@ -29,12 +31,16 @@ CHECKER = 4
 GREEDY = "pass@{k} is that of one answer, because temperature 0 draws the same answer every time; draw with more"
 
 
+SamplingSettings = Annotated[Sampling, PlainSerializer(Sampling.as_dict)]
+"""``Sampling`` in a unit's settings."""
+
+
 class SamplesConfig(Config):
     """A model, the problems it answers, and how answers are drawn."""
 
     model: ModelSource
     task: TaskSource
-    sampling: Sampling
+    sampling: SamplingSettings
     engine: str
 
 
@@ -59,8 +65,13 @@ class MeasuresConfig(Config):
 
 
 def compute_measures(config: MeasuresConfig, inputs: Inputs, progress: Progress) -> Measures:
-    """Return the measures of the input ``samples``; if there is an input ``base``, also the change against it."""
+    """Return the measures of the input ``samples``; if there is an input ``base``, also the change against it.
+
+    An input ``unmasked`` takes its place for answers without a marker: those of the same model that could use it.
+    """
     samples = inputs.load("samples", Samples)
+    if "unmasked" in inputs:
+        return measure_masked(samples, inputs.load("unmasked", Samples), config.k, config.seed)
     base = inputs.load("base", Samples) if "base" in inputs else None
     return measure(samples, config.k, config.seed, base)
 
@@ -68,22 +79,36 @@ def compute_measures(config: MeasuresConfig, inputs: Inputs, progress: Progress)
 MEASURES = Work("measures", MeasuresConfig, compute_measures, version=3)
 
 
-def samples_unit(study: Study, stage: Stage, ref: TaskRef) -> Unit:
-    """Return the unit of every response of ``stage`` to a task, with its verdict."""
+def samples_unit(study: Study, stage: Stage, ref: TaskRef, forbid: tuple[str, ...] = ()) -> Unit:
+    """Return the unit of every response of ``stage`` to a task, with its verdict. forbid: markers that are masked."""
     task = TaskSource.of(ref, study.data_dir, study.eval.problems)
     config = SamplesConfig(
         model=stage.source,
         task=task,
-        sampling=draw_settings(study.eval, study.eval.samples, study.seed),
+        sampling=replace(draw_settings(study.eval, study.eval.samples, study.seed), forbid=forbid),
         engine=study.eval.engine,
     )
-    return SAMPLES.unit(config, {"variant": stage.variant, "step": stage.step, "task": task.name}, stage.inputs)
+    labels = {"variant": stage.variant, "step": stage.step, "task": task.name}
+    # No label at all without markers: units are found by it, and older runs have none.
+    return SAMPLES.unit(config, labels | ({"forbid": ", ".join(forbid)} if forbid else {}), stage.inputs)
 
 
 def measures_unit(study: Study, samples: Unit, base: Unit | None = None) -> Unit:
     """Return the unit of a samples unit's measures, compared with ``base``'s samples if there are any."""
     inputs = {"samples": samples} | ({} if base is None else {"base": base})
     return MEASURES.unit(MeasuresConfig(k=study.eval.ks, seed=study.seed), samples.labels, inputs)
+
+
+def masked_units(study: Study, stage: Stage, ref: TaskRef) -> list[Unit]:
+    """Return the unit that compares a stage's answers without the forbidden markers with its answers as they come.
+
+    Problems and seeds are the same. No unit if the study forbids nothing.
+    """
+    if not study.eval.forbid:
+        return []
+    masked = samples_unit(study, stage, ref, study.eval.forbid)
+    inputs = {"samples": masked, "unmasked": samples_unit(study, stage, ref)}
+    return [MEASURES.unit(MeasuresConfig(k=study.eval.ks, seed=study.seed), masked.labels, inputs)]
 
 
 def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:
@@ -134,6 +159,12 @@ def measure(samples: Samples, ks: tuple[int, ...], seed: int, base: Samples | No
         flips=flips,
         detectable=detectable,
     )
+
+
+def measure_masked(samples: Samples, unmasked: Samples, ks: tuple[int, ...], seed: int) -> Measures:
+    """Return the measures of answers without a marker, and their changes against the same model's ``unmasked`` ones."""
+    longer = samples.lengths.mean(axis=1) - unmasked.lengths.mean(axis=1)
+    return replace(measure(samples, ks, seed, unmasked), tokens_change=bootstrap_mean(longer, seed=seed))
 
 
 def repeats_itself(temperature: float | int | None, samples: int, k: int) -> bool:

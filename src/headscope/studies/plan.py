@@ -17,20 +17,24 @@ from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_u
 from headscope.studies.crossed import CROSSED, crossed_unit
 from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
 from headscope.studies.effects import EFFECTS, FinalUnits, effects_unit
-from headscope.studies.evaluate import MEASURES, SAMPLES, measures_unit, samples_unit
+from headscope.studies.evaluate import MEASURES, SAMPLES, masked_units, measures_unit, samples_unit
 from headscope.studies.evidence import EVIDENCE
 from headscope.studies.forced import FORCED
 from headscope.studies.headsets import HEAD_SETS
-from headscope.studies.stages import Stage, base_stage, checkpoint_stages, variant_model
-from headscope.studies.study import Study, VariantConfig
+from headscope.studies.stages import Stage, base_stage, checkpoint_stages, trained_stages, variant_model
+from headscope.studies.study import Study, TaskRef, VariantConfig
 from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
+from headscope.studies.traces import TRACES, traces_unit
 from headscope.studies.train import TRAIN, train_unit
+from headscope.studies.transitions import TRANSITIONS, transitions_unit
 from headscope.training import read_log
 
 WORKS: tuple[Work[Any], ...] = (
     TRAIN,
     SAMPLES,
     MEASURES,
+    TRACES,
+    TRANSITIONS,
     PAIRS,
     EXCHANGED,
     SCORES,
@@ -48,13 +52,14 @@ WORKS: tuple[Work[Any], ...] = (
 )
 KINDS = {work.kind: work for work in WORKS}
 COMPARED = ("comparison", "crossed", "thinking", "effects")
+ANSWERED = ("measures", "traces", "transitions")
 GOALS = {
     "train": ("train",),
     "discover": ("scores", "faithfulness"),
     "compare": COMPARED,
-    "eval": ("measures",),
+    "eval": ANSWERED,
     "ablate": ("verdict", "evidence"),
-    "run": ("train", "scores", "faithfulness", *COMPARED, "measures", "verdict", "evidence"),
+    "run": ("train", "scores", "faithfulness", *COMPARED, *ANSWERED, "verdict", "evidence"),
 }
 
 
@@ -86,12 +91,13 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
         stages[variant.name] = checkpoint_stages(study, variant, run, trained.get(variant.name))
     answers: dict[str, dict[str, Unit]] = {name: {} for name in stages}
     for ref in study.tasks:
-        before = samples_unit(study, base, ref)
-        yield measures_unit(study, before)
+        before = _Answered.of(study, base, ref)
+        yield from (*before.units(study), *_masked(study, base, ref))
         for name, checkpoints in stages.items():
-            samples = samples_unit(study, checkpoints[-1], ref)
-            answers[name][str(samples.labels["task"])] = samples
-            yield measures_unit(study, samples, before)
+            after = _Answered.of(study, checkpoints[-1], ref)
+            answers[name][str(after.samples.labels["task"])] = after.samples
+            yield from (*after.units(study, before), *_masked(study, checkpoints[-1], ref))
+    yield from _evaluations_over_steps(study, base, stages)
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
     finals = {}
     for variant in study.variants:
@@ -103,6 +109,48 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     if finals:
         yield effects_unit(study, finals)
     yield from _thinking_units(study, circuits, answers)
+
+
+@dataclass(frozen=True)
+class _Answered:
+    """Units of one model's answers to one task."""
+
+    samples: Unit
+    traces: Unit
+
+    @classmethod
+    def of(cls, study: Study, stage: Stage, ref: TaskRef) -> "_Answered":
+        samples = samples_unit(study, stage, ref)
+        return cls(samples, traces_unit(study, stage, ref, samples))
+
+    def units(self, study: Study, before: "_Answered | None" = None) -> list[Unit]:
+        """Return what is made of the answers; ``before`` are the base's, to compare with."""
+        if before is None:
+            return [measures_unit(study, self.samples), self.traces]
+        return [
+            measures_unit(study, self.samples, before.samples),
+            self.traces,
+            transitions_unit(before.traces, self.traces),
+        ]
+
+
+def _masked(study: Study, stage: Stage, ref: TaskRef) -> Iterator[Unit]:
+    """Yield the units of a stage's answers without the forbidden markers, if the study forbids any."""
+    for measures in masked_units(study, stage, ref):
+        yield from (measures, traces_unit(study, stage, ref, measures.inputs["samples"]))
+
+
+def _evaluations_over_steps(study: Study, base: Stage, stages: dict[str, list[Stage]]) -> Iterator[Unit]:
+    """Yield what is made of the answers of every ``eval.every``-th checkpoint before the last, all tasks of one after
+    another.
+    """
+    every = study.eval.every
+    if every is None:
+        return
+    for checkpoints in stages.values():
+        for stage in trained_stages(checkpoints)[every - 1 : -1 : every]:
+            for ref in study.tasks:
+                yield from _Answered.of(study, stage, ref).units(study, _Answered.of(study, base, ref))
 
 
 @dataclass(frozen=True)
@@ -122,8 +170,7 @@ class _Circuits:
 
 def _circuits(study: Study, variant: str, base: Stage, stages: list[Stage]) -> _Circuits:
     pairs = pair_units(study, base, stages[-1])
-    # Checkpoint 0 of a training run is the base itself, which is scored as such.
-    later = [stage for stage in stages if stage.step > 0] or stages[-1:]
+    later = trained_stages(stages)
     main, fresh = pairs["main"], pairs["fresh"]
     before = scores_unit(study, base, variant, main)
     checkpoints = {stage.step: scores_unit(study, stage, variant, main) for stage in later}

@@ -13,7 +13,10 @@ from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
 from headscope.errors import InputError, count_noun
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
+from headscope.evaluation.forbidden import forbidden_tokens
+from headscope.evaluation.vllm_engine import bad_words
 from headscope.measures.multiplicity import ALPHA
+from headscope.model_files.chat_templates import stop_tokens
 from headscope.model_files.folder import is_untrained_adapter, read_model_config, vocabulary_entries
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
@@ -52,7 +55,7 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
     """Open all that the study names, and return what each variant trained here is trained on: its first row, marked.
 
     Raises InputError for gold answers that cannot be read, a model that is the base itself, a prompt that a model's
-    template cannot render, and training data that its method cannot use.
+    template cannot render, a marker that it cannot write, and training data that its method cannot use.
     """
     for ref, problems in study.checked_tasks:
         check_golds(sources.task(ref, study.data_dir).first(problems))
@@ -64,6 +67,7 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
             if speaker.training is None:  # else it reads through the base's tokenizer, which came first
                 _check_texts(study, speaker)
             _check_prompts(study, speaker)
+            _check_forbidden(study, speaker)
             if speaker.training is not None:
                 first_rows[speaker.stage.variant] = _check_training(study, speaker, speaker.training)
     return first_rows
@@ -195,6 +199,17 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
                 check_room(len(ids), new, context)
             except InputError as error:
                 raise InputError(f"{speaker.stage.variant} cannot be asked {problem.id}: {error}") from error
+
+
+def _check_forbidden(study: Study, speaker: _Speaker) -> None:
+    """Raise InputError for a marker that the model cannot write, or must."""
+    markers, tokenizer = study.eval.forbid, speaker.tokenizer
+    try:
+        forbidden = forbidden_tokens(tokenizer, markers, stop_tokens(tokenizer))
+        if study.eval.engine == "vllm":
+            bad_words(markers, tokenizer, forbidden)
+    except InputError as error:
+        raise InputError(f"{speaker.stage.variant} cannot be sampled: {error}") from error
 
 
 def _check_texts(study: Study, speaker: _Speaker) -> None:

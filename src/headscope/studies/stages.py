@@ -164,6 +164,11 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
     return stages
 
 
+def trained_stages(stages: list[Stage]) -> list[Stage]:
+    """Return a variant's stages without checkpoint 0 of a training run, which is the base itself."""
+    return [stage for stage in stages if stage.step > 0] or stages[-1:]
+
+
 def _trained_checkpoints(folder: Path, name: str) -> list[Checkpoint]:
     """Return the checkpoints of a finished training unit; one that cannot be read is a damaged unit."""
     try:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from headscope.comparison.equal_faithfulness import FAITHFULNESS, LARGEST_CIRCUIT
 from headscope.evaluation import Chat, TaskFile
@@ -334,6 +334,12 @@ class AblateConfig(Config):
         return min(self.generated_controls, self.controls)
 
 
+def _check_marker(marker: str) -> str:
+    if not marker.strip() or not marker.isprintable():
+        raise ValueError("a marker is a word or words on one line")
+    return marker
+
+
 class EvalConfig(Config):
     """How answers are drawn and counted.
 
@@ -343,6 +349,10 @@ class EvalConfig(Config):
     max_new_tokens: after which an answer counts as unfinished.
     problems: the first so many of each task, None for all.
     engine: what generates.
+    every: of each variant's saved checkpoints every so-manieth is evaluated, counted from the first, and always the
+        last; None evaluates the last alone.
+    forbid: markers such as ``wait``. Base and last checkpoints answer the same problems with the same seeds once more,
+        never generating any of them, and are compared with themselves: what re-checking does to answers.
     """
 
     samples: int = Field(default=16, ge=1)
@@ -352,6 +362,8 @@ class EvalConfig(Config):
     max_new_tokens: int = Field(default=4096, ge=1)
     problems: int | None = Field(default=None, ge=1)
     engine: Literal["transformers", "vllm"] = "transformers"
+    every: int | None = Field(default=None, ge=1)
+    forbid: Annotated[tuple[Annotated[str, AfterValidator(_check_marker)], ...], ONE_OR_MORE] = ()
 
     @model_validator(mode="after")
     def _k_within_samples(self) -> "EvalConfig":

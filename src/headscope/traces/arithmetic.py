@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
+from typing import NamedTuple
 
 LARGEST_EXPONENT, LARGEST_BITS = 64, 4096
 """Powers and results beyond these are not computed."""
@@ -12,8 +14,7 @@ _NEGATION = 3
 _DEEPEST = 50
 
 
-@dataclass(frozen=True, slots=True)
-class Symbol:
+class Symbol(NamedTuple):
     """One symbol of an expression: ``number``, ``operator``, ``open``, ``close``, ``percent``, ``root`` or ``frac``."""
 
     kind: str
@@ -44,6 +45,9 @@ class Quantity:
 
 def compute(symbols: Sequence[Symbol]) -> Quantity | None:
     """Return the value of an expression; None if it is none, divides by zero or grows too large."""
+    if len(symbols) == 1 and symbols[0].kind == "number":  # every other side, and soon told
+        value = _number(symbols[0].text)
+        return Quantity(value, len(symbols[0].text.partition(".")[2]), value, (value,))
     try:
         value = _Reader(symbols).read()
         readings = [value]
@@ -118,6 +122,8 @@ class _Reader:
 
     def _mixed(self, whole: Fraction) -> Fraction:
         """Return ``1 1/2`` as one number, if that stands here."""
+        if self._peek() != "number":
+            return whole
         texts = [symbol.text for symbol in self._symbols[self._place : self._place + 3]]
         kinds = [symbol.kind for symbol in self._symbols[self._place : self._place + 3]]
         if kinds == ["number", "operator", "number"] and texts[1] == "/" and whole.denominator == 1:
@@ -154,8 +160,9 @@ class _Reader:
         return self._symbols[self._place - 1]
 
 
+@lru_cache(maxsize=2**16)
 def _number(text: str) -> Fraction:
-    return Fraction(text.replace(",", "").replace(" ", ""))
+    return Fraction(int(text)) if text.isdecimal() else Fraction(text.replace(",", "").replace(" ", ""))
 
 
 def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction:

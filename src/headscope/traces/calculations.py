@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import NamedTuple
 
 from headscope.traces.arithmetic import Quantity, Symbol, compute
 
@@ -44,7 +45,7 @@ _RELATION = re.compile(r"[=≈≃]|\\approx|\\simeq")
 _OPERATORS = {"×": "*", "·": "*", "∗": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "**": "^"}
 _OPERATORS |= {"\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/"}
 _VALUE_ENDS = ("number", "percent", "close")
-_ARITHMETIC = ("number", "operator", "percent", "root", "frac", "open", "close", "relation")
+_ARITHMETIC = frozenset(("number", "operator", "percent", "root", "frac", "open", "close", "relation"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +63,7 @@ class Calculation:
     right: bool | None
 
 
-@dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     start: int
@@ -90,8 +90,7 @@ def find_calculations(text: str) -> list[Calculation]:
         if not _RELATION.search(line[0]):
             continue
         for run in _runs(_drop_units(_bind_fractions(_tokens(text, line.start(), line.end())))):
-            if any(token.kind == "relation" for token in run.tokens):
-                calculations += _check_run(run)
+            calculations += _check_run(run)
     return calculations
 
 
@@ -149,6 +148,8 @@ def _drop_units(tokens: list[_Token]) -> Iterator[_Token]:
 
 def _bind_fractions(tokens: list[_Token]) -> list[_Token]:
     """Put the fraction of ``28 / 1/5`` in brackets: what is written without spaces belongs together."""
+    if sum(token.text == "/" for token in tokens) < 2:
+        return tokens
     bound: list[_Token] = []
     for place, token in enumerate(tokens):
         bound.append(token)
@@ -173,16 +174,19 @@ def _joins_mixed_number(tokens: list[_Token], place: int) -> bool:
 
 
 def _runs(tokens: Iterator[_Token]) -> Iterator[_Run]:
-    """Cut at every token that is no arithmetic."""
+    """Cut at every token that is no arithmetic; yield what has a relation in it."""
     run: list[_Token] = []
-    before = "line"
+    before, has_relation = "line", False
     for token in tokens:
         if token.kind in _ARITHMETIC:
             run.append(token)
+            has_relation = has_relation or token.kind == "relation"
             continue
-        yield _Run(run, before, token.kind)
-        run, before = [], token.kind
-    yield _Run(run, before, "line")
+        if has_relation:
+            yield _Run(run, before, token.kind)
+        run, before, has_relation = [], token.kind, False
+    if has_relation:
+        yield _Run(run, before, "line")
 
 
 def _check_run(run: _Run) -> Iterator[Calculation]:

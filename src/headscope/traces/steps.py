@@ -23,6 +23,9 @@ class Step:
         slip: the kind of error in it, empty if there is none or it cannot be judged.
         value: the result it states, empty if it states none.
         answers: whether that is stated as the answer to the problem, for good or not.
+        repaired: whether a later step puts its slip right.
+        checked: how many calculations in it were checked; unchecked: how many could not be.
+        marks: the strategies its words are signs of (``marks``).
     """
 
     part: Part
@@ -36,3 +39,7 @@ class Step:
     slip: str = ""
     value: str = ""
     answers: bool = False
+    repaired: bool = False
+    checked: int = 0
+    unchecked: int = 0
+    marks: tuple[str, ...] = ()

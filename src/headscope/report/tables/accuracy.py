@@ -13,19 +13,46 @@ Evaluations = Sequence[Finished[Measures]]
 
 
 def accuracy(results: RunResults) -> Table:
-    """Return pass@1 and its change, the largest pass@k, majority@k, rates and length, per task, model and step."""
-    units = sorted(results.evaluations, key=lambda unit: results.tasks.index(unit.labels["task"]))
-    rows = tuple(_place(unit) | _accuracy_columns(unit.whole) for unit in units)
+    """Return pass@1 and its change, the largest pass@k, majority@k, rates and length, per task, model and step.
+
+    Answers in which markers were masked have a row of their own after their model's.
+    """
+    units = [*results.evaluations, *results.masked_evaluations]
+    models = list(dict.fromkeys(unit.labels["variant"] for unit in units))
+    # Stable sorts: of one model and task the steps come first, then what was masked.
+    units.sort(key=lambda unit: models.index(unit.labels["variant"]))
+    units.sort(key=lambda unit: results.tasks.index(unit.labels["task"]))
+    rows = []
+    for unit in units:
+        row = _place(unit) | _accuracy_columns(unit.whole)
+        rows.append(row | _masked_columns(unit) if results.masked_evaluations else row)
     caption = (
         "Accuracy at every evaluated step, with 95 % intervals over problems. Δ: pass@1 against the base, paired by "
         "problem; flips: problems whose first answer became right and wrong, p of the exact McNemar test. Unfinished "
         "and unparsed answers count as wrong; tokens: mean length of an answer."
     )
-    return Table("accuracy", rows, caption)
+    if results.masked_evaluations:
+        caption += (
+            ' Without "…": the same problems and seeds, and the model can never write it; Δ by masking, Δ tokens and '
+            "flips are against the model's own answers above."
+        )
+    return Table("accuracy", tuple(rows), caption)
 
 
 def _place(unit: Finished[Measures]) -> Row:
-    return {"task": unit.labels["task"], "model": unit.labels["variant"], "step": unit.labels["step"]}
+    marker = unit.labels.get("forbid")
+    model = unit.labels["variant"] if marker is None else f'{unit.labels["variant"]} without "{marker}"'
+    return {"task": unit.labels["task"], "model": model, "step": unit.labels["step"]}
+
+
+def _masked_columns(unit: Finished[Measures]) -> Row:
+    """Return the changes by masking a marker, and no change against the base if that is what was measured."""
+    measures = unit.whole
+    if unit.labels.get("forbid") is None:
+        return {"Δ by masking": None, "Δ tokens": None}
+    change = estimate_cell(measures.change, sign=True)
+    tokens = estimate_cell(measures.tokens_change, 0, sign=True)
+    return {"Δ against base": None, "Δ by masking": change, "Δ tokens": tokens}
 
 
 def _accuracy_columns(measures: Measures) -> Row:

@@ -1,0 +1,44 @@
+"""Strategy marks: words in a step that are signs of what it is for, such as ``let me check`` of verification.
+
+The words stand in ``marks.yaml``, which the report shows. A mark is no proof of a strategy, and what goes with it in
+the answers is an association.
+"""
+
+import re
+from functools import cache
+from pathlib import Path
+
+import yaml
+
+LEXICON = Path(__file__).with_name("marks.yaml")
+
+
+@cache
+def lexicon() -> dict[str, tuple[str, ...]]:
+    """Return the signs of each strategy, in the file's order."""
+    content: dict[str, list[str]] = yaml.safe_load(LEXICON.read_text(encoding="utf-8"))
+    return {strategy: tuple(signs) for strategy, signs in content.items()}
+
+
+def find_marks(text: str) -> tuple[str, ...]:
+    """Return the strategies that a step has signs of, in the lexicon's order."""
+    folded = text.casefold()
+    return tuple(strategy for strategy, signs in _patterns().items() if _stands_in(folded, signs))
+
+
+def _stands_in(folded: str, signs: tuple[tuple[str, re.Pattern[str]], ...]) -> bool:
+    # Looking for the letters is many times faster than for whole words, and mostly settles it.
+    return any(sign in folded and pattern.search(folded) for sign, pattern in signs)
+
+
+@cache
+def _patterns() -> dict[str, tuple[tuple[str, re.Pattern[str]], ...]]:
+    return {
+        strategy: tuple((sign, re.compile(_whole_words(sign))) for sign in signs)
+        for strategy, signs in lexicon().items()
+    }
+
+
+def _whole_words(sign: str) -> str:
+    before, after = (r"\b" if edge.isalnum() else "" for edge in (sign[0], sign[-1]))
+    return f"{before}{re.escape(sign)}{after}"

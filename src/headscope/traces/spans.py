@@ -1,0 +1,78 @@
+"""Where each token of a response ends in its text, found by decoding the token ids piece by piece."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from jaxtyping import Int
+
+Decode = Callable[[list[int]], str]
+TokenEnds = Int[np.ndarray, "token"]
+
+_REPLACEMENT = "\ufffd"
+_CONTEXT = 4
+"""Tokens before a piece that are decoded with it: what a space or a broken character becomes depends on them."""
+_LONGEST_CHARACTER = 8
+"""Tokens after which a character that is still incomplete counts as broken."""
+
+
+class TokenTexts:
+    """The text of single tokens, decoded once each.
+
+    Args:
+        decode: maps token ids to text, as the response's text was made.
+    """
+
+    def __init__(self, decode: Decode) -> None:
+        self._decode = decode
+        self._texts: dict[int, str] = {}
+
+    def ends(self, tokens: Sequence[int], response: str) -> TokenEnds | None:
+        """Return the character after each token's last one, in Unicode code points.
+
+        A token that ends within a character ends before it. None if the pieces do not make up the response: the
+        tokenizer does not decode piece by piece.
+        """
+        pieces = [self._text(int(token)) for token in tokens]
+        if "".join(pieces) == response:
+            return np.cumsum([len(piece) for piece in pieces], dtype=np.int64)
+        return self._ends_in_context([int(token) for token in tokens], response)
+
+    def _text(self, token: int) -> str:
+        if token not in self._texts:
+            self._texts[token] = self._decode([token])
+        return self._texts[token]
+
+    def _ends_in_context(self, tokens: list[int], response: str) -> TokenEnds | None:
+        """Decode the tokens a few at a time, each piece after the ones before it."""
+        ends = np.zeros(len(tokens), dtype=np.int64)
+        context = first = place = 0  # the piece begins at token ``first``, its context at ``context``
+        for index in range(len(tokens)):
+            before = self._decode(tokens[context:first])
+            whole = self._decode(tokens[context : index + 1])
+            is_open = whole.endswith(_REPLACEMENT) and index + 1 - first < _LONGEST_CHARACTER
+            piece = whole[len(before) :]
+            if is_open and index + 1 < len(tokens):
+                ends[index] = place + len(piece.rstrip(_REPLACEMENT))
+                continue
+            if not response.startswith(piece, place):
+                return None
+            place += len(piece)
+            ends[index] = place
+            first = index + 1
+            context = max(0, first - _CONTEXT)
+        return ends if place == len(response) else None
+
+
+def token_spans(
+    ends: TokenEnds, starts: Sequence[int], stops: Sequence[int]
+) -> tuple[Int[np.ndarray, "step"], Int[np.ndarray, "step"]]:
+    """Return the first token of each step and the token after its last one.
+
+    Args:
+        ends: of the response's tokens, as ``TokenTexts`` gives them.
+        starts: the first character of each step.
+        stops: the character after its last one.
+    """
+    first = np.searchsorted(ends, np.asarray(starts, dtype=np.int64), side="right")
+    last = np.searchsorted(ends, np.asarray(stops, dtype=np.int64), side="left") + 1
+    return first, np.minimum(last, len(ends))

@@ -1,0 +1,155 @@
+"""What the answers of one model to one task have in common: rates with intervals, failures by kind, and what goes with
+a re-check or a strategy's signs."""
+
+from collections import Counter
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float
+
+from headscope.measures.intervals import bootstrap, bootstrap_mean, mean_share, wilson
+from headscope.results.estimate import Estimate
+from headscope.results.traces import GroupAnswers, MarkUse, SplitAccuracy, Traces, TraceSummary, numbered
+from headscope.traces.marks import lexicon
+
+
+def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
+    """Return the summary of traces. seed: of the bootstrap."""
+    answers = traces.answers
+    right = (answers["verdict"] == "correct").to_numpy(dtype=bool)
+    problem_codes, problems = pd.factorize(answers["problem"])
+    rechecked = (answers["rechecks"] > 0).to_numpy(dtype=bool)
+    wrong_count = int((~right).sum())
+    known = right & (answers["tokens_to_right"] >= 0).to_numpy(dtype=bool)
+    to_right, tokens = answers["tokens_to_right"].to_numpy(), np.maximum(answers["tokens"].to_numpy(), 1)
+    slips, failures = (Counter(filter(None, column)) for column in (traces.steps["slip"], answers["failure"]))
+    return TraceSummary(
+        reader=traces.reader,
+        problems=len(problems),
+        samples=len(answers) // len(problems),
+        right=int(right.sum()),
+        lost=_share(answers["lost"], problem_codes),
+        loop=_share(answers["loop"], problem_codes),
+        slip=_share(answers["slip"] != "", problem_codes),
+        lost_of_wrong=wilson(int(answers["lost"].sum()), wrong_count),
+        efficiency=_mean(to_right / tokens, known, problem_codes, seed),
+        wasted_tokens=_mean(tokens - to_right, known, problem_codes, seed),
+        groups=_groups(answers, right),
+        failures=numbered(failures),
+        slips=numbered(slips),
+        rechecks=_splits(right, rechecked, answers["group"]),
+        recheck_difference=_difference(right, rechecked, answers["group"], problem_codes, seed),
+        abandoned_tokens=_mean(answers["abandoned_tokens"].to_numpy(), ~right, problem_codes, seed),
+        marks=_marks(traces, right, problem_codes, seed) if traces.reader == "text" else (),
+        checked=int(answers["checked"].sum()),
+        unchecked=int(answers["unchecked"].sum()),
+        notes=traces.notes,
+    )
+
+
+def _share(trait: "pd.Series[bool]", problems: np.ndarray) -> Estimate:
+    """Return the share of answers with a trait, over problems."""
+    return mean_share(trait.groupby(problems).mean().to_numpy(dtype=np.float64))
+
+
+def _mean(
+    values: Float[np.ndarray, "answer"], chosen: Bool[np.ndarray, "answer"], problems: np.ndarray, seed: int
+) -> Estimate | None:
+    """Return the mean of the chosen answers' values over the problems that have one; None if none has."""
+    if not chosen.any():
+        return None
+    means = pd.Series(values[chosen], dtype=np.float64).groupby(problems[chosen]).mean()
+    return bootstrap_mean(means.to_numpy(), seed=seed)
+
+
+def _groups(answers: pd.DataFrame, right: Bool[np.ndarray, "answer"]) -> tuple[GroupAnswers, ...]:
+    groups = []
+    for group in sorted(answers["group"].unique()):
+        here = (answers["group"] == group).to_numpy(dtype=bool)
+        groups.append(
+            GroupAnswers(
+                group,
+                answers=int(here.sum()),
+                right=int(right[here].sum()),
+                lost=int(answers["lost"][here].sum()),
+                loop=int(answers["loop"][here].sum()),
+                slip=int((answers["slip"][here] != "").sum()),
+                tokens_right=_length(answers["tokens"][here & right]),
+                tokens_wrong=_length(answers["tokens"][here & ~right]),
+            )
+        )
+    return tuple(groups)
+
+
+def _length(tokens: "pd.Series[int]") -> float | None:
+    return float(tokens.mean()) if len(tokens) else None
+
+
+def _splits(
+    right: Bool[np.ndarray, "answer"], trait: Bool[np.ndarray, "answer"], groups: "pd.Series[str]"
+) -> tuple[SplitAccuracy, ...]:
+    splits = []
+    for group in sorted(groups.unique()):
+        here = (groups == group).to_numpy(dtype=bool)
+        having, lacking = here & trait, here & ~trait
+        splits.append(
+            SplitAccuracy(
+                group, int(right[having].sum()), int(having.sum()), int(right[lacking].sum()), int(lacking.sum())
+            )
+        )
+    return tuple(splits)
+
+
+def _difference(
+    right: Bool[np.ndarray, "answer"],
+    trait: Bool[np.ndarray, "answer"],
+    groups: "pd.Series[str]",
+    problems: np.ndarray,
+    seed: int,
+) -> Estimate | None:
+    """Return P(right | trait) − P(right | none), standardised to the groups of the answers with the trait.
+
+    Problems are resampled. Groups in which all answers or none have the trait say nothing and are left out.
+    """
+    count = int(problems.max()) + 1
+    tables = []
+    for group in sorted(groups.unique()):
+        here = (groups == group).to_numpy(dtype=bool)
+        if not (here & trait).any() or not (here & ~trait).any():
+            continue
+        columns = [here & trait & right, here & trait, here & ~trait & right, here & ~trait]
+        tables.append(np.stack([np.bincount(problems, weights=column, minlength=count) for column in columns]))
+    if not tables:
+        return None
+    counts = np.stack(tables)  # [group, column, problem]
+
+    def statistic(weights: "Float[np.ndarray, 'problem']") -> float:
+        right_with, answers_with, right_without, answers_without = np.moveaxis(counts @ weights, 1, 0)
+        both = (answers_with > 0) & (answers_without > 0)
+        if not both.any():
+            return 0.0
+        gaps = right_with[both] / answers_with[both] - right_without[both] / answers_without[both]
+        return float(np.average(gaps, weights=answers_with[both]))
+
+    return bootstrap(statistic, count, seed=seed)
+
+
+def _marks(traces: Traces, right: Bool[np.ndarray, "answer"], problems: np.ndarray, seed: int) -> tuple[MarkUse, ...]:
+    answers, steps = traces.answers, traces.steps
+    marked = steps[steps["marks"] != ""]
+    keys = pd.MultiIndex.from_frame(answers[["problem", "sample"]])
+    total = max(1, int(answers["tokens"].sum()))
+    uses = []
+    for mark in lexicon():
+        found = marked[np.array([mark in marks.split("\n") for marks in marked["marks"]], dtype=bool)]
+        having = keys.isin(pd.MultiIndex.from_frame(found[["problem", "sample"]]))
+        trait = np.asarray(having, dtype=bool)
+        uses.append(
+            MarkUse(
+                mark,
+                1000 * len(found) / total,
+                _splits(right, trait, answers["group"]),
+                _difference(right, trait, answers["group"], problems, seed),
+            )
+        )
+    return tuple(uses)
