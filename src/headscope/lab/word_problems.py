@@ -16,47 +16,44 @@ TASKS = {"word-problems": ("test", 200), "word-problems-train": ("train", 2000)}
 TEST_SHARE = 10
 """One problem in ten, by digest, belongs to the test split."""
 
+PROMPT = "{question}\nAnswer in one short sentence, and put the number within \\boxed{}."
+"""How a problem is asked. Asked to reason step by step, small models write until they are cut off."""
+
 NAMES = ("Tom", "Anna", "Paul", "Lisa", "Omar", "Mei", "Carla", "Ravi", "Nora", "Felix", "Ida", "Kofi")
 THINGS = ("apples", "books", "coins", "shells", "stamps", "marbles", "pencils", "buttons", "stickers", "cards")
 _AMOUNTS = (
     "{name} has {amount} {things}.",
-    "{name} starts the day with {amount} {things}.",
-    "In the morning {name} counts {amount} {things} on the table.",
-    "There are {amount} {things} in {name}'s bag.",
+    "{name} starts with {amount} {things}.",
     "{name} brings {amount} {things} to school.",
+    "There are {amount} {things} in {name}'s bag.",
 )
 _GROUPS = (
     "{name} buys {groups} boxes with {each} {things} in each box.",
-    "{name} packs {each} {things} into each of {groups} bags.",
+    "{name} fills {groups} bags with {each} {things} each.",
     "{name} collects {each} {things} every day for {groups} days.",
-    "There are {groups} shelves in {name}'s room, and every shelf holds {each} {things}.",
-    "{groups} friends visit {name}, and each of them brings {each} {things} for {name}.",
+    "{name} has {groups} shelves with {each} {things} on each shelf.",
 )
 _GAINS = (
+    "Then {name} gets {change} more.",
     "Then {other} gives {name} {change} more {things}.",
     "Later {name} finds {change} more {things}.",
     "{name} buys {change} more {things} at the market.",
-    "In the afternoon {name} gets another {change} {things} from {other}.",
-    "A parcel with {change} more {things} comes for {name}.",
 )
 _LOSSES = (
+    "Then {name} gives {change} of them away.",
     "Then {name} gives {change} of the {things} to {other}.",
-    "Later {change} of the {things} get lost.",
+    "Later {name} loses {change} of the {things}.",
     "{name} sells {change} of the {things} at the market.",
-    "In the afternoon {other} takes {change} of the {things} away.",
-    "{name} puts {change} of the {things} into a parcel and sends it to {other}.",
 )
 _ENDS = (
     "How many {things} does {name} have now?",
     "How many {things} does {name} have in the end?",
     "How many {things} does {name} have after that?",
-    "What is the number of {things} that {name} has now?",
 )
 _TOTALS = (
     "How many {things} is that in all?",
     "How many {things} does {name} have altogether?",
-    "What is the total number of {things}?",
-    "How many {things} does that make for {name}?",
+    "How many {things} are there in total?",
 )
 
 
@@ -115,19 +112,19 @@ class _Story:
 
     def open_with_amount(self) -> None:
         """Open with a number of things."""
-        self._amount = self._rng.randint(5, 40)
+        self._amount = self._rng.randint(5, 12)
         self._tell(_AMOUNTS, amount=self._amount)
 
     def open_with_groups(self) -> None:
         """Open with equal groups of things, which are counted together."""
-        groups, each = self._rng.randint(3, 6), self._rng.randint(2, 10)
+        groups, each = self._rng.randint(2, 6), self._rng.randint(2, 9)
         self._amount = groups * each
         self._tell(_GROUPS, groups=groups, each=each)
         self._steps.append(f"Together that is {groups} * {each} = {self._amount} {self._things}.")
 
     def gain(self) -> None:
         """Let the amount grow."""
-        change = self._rng.randint(2, 30)
+        change = self._rng.randint(2, 9)
         self._tell(_GAINS, change=change)
         self._steps.append(
             f"With these, {self._name} has {self._amount} + {change} = {self._amount + change} {self._things}."
@@ -136,7 +133,7 @@ class _Story:
 
     def lose(self) -> None:
         """Let the amount shrink; two things are left at least."""
-        change = self._rng.randint(2, self._amount - 2)
+        change = self._rng.randint(2, min(9, self._amount - 2))
         self._tell(_LOSSES, change=change)
         self._steps.append(f"That leaves {self._amount} - {change} = {self._amount - change} {self._things}.")
         self._amount -= change

@@ -38,7 +38,8 @@ def _word_problems(name: str) -> Task:
     for item in word_problems.task_problems(name):
         # A test set has no worked answers, so that no model is trained on it.
         solution = item.solution if item.split == "train" else ""
-        problems.append(Problem(item.id, item.question, str(item.answer), "math", item.tier, solution=solution))
+        asked = word_problems.PROMPT
+        problems.append(Problem(item.id, item.question, str(item.answer), "number", item.tier, asked, solution))
     return Task(name, tuple(problems))
 
 
