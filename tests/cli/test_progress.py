@@ -24,6 +24,18 @@ def test_long_work_says_how_far_it_is_and_how_long_it_takes(
     assert lines == ["grpo: 1/4, about 33 s left  reward 0.3", "grpo: 2/4 in 30 s"]
 
 
+def test_what_begins_is_said_at_once_the_first_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 0.1, 1.0, 1.1, 1.2])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.PlainProgress().bar("units", 405) as bar:
+        bar.advance(0, "train full")
+        bar.advance(note="train full")
+        bar.advance(0, "train lora")
+    assert capsys.readouterr().err.splitlines() == ["units: 0/405  train full"]
+
+
 def test_a_note_before_the_first_step_has_no_eta(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -73,12 +73,14 @@ class _PlainBar:
     def __init__(self, label: str, total: int, start: int) -> None:
         self._label, self._total, self._before, self._steps = label, total, start, start
         self._start = self._last_line = time.monotonic()
+        self._has_spoken = False
 
     def advance(self, steps: int = 1, note: str = "") -> None:
         self._steps += steps
         now = time.monotonic()
-        if now - self._last_line >= PLAIN_EVERY:
-            self._last_line = now
+        announces = steps == 0 and not self._has_spoken  # what begins is said at once, the first time
+        if announces or now - self._last_line >= PLAIN_EVERY:
+            self._last_line, self._has_spoken = now, True
             say(f"{self._label}: {self._steps}/{self._total}{self._eta(now)}  {note}".rstrip(), error=True)
 
     def _eta(self, now: float) -> str:
