@@ -24,6 +24,18 @@ def test_long_work_says_how_far_it_is_and_how_long_it_takes(
     assert lines == ["grpo: 1/4, about 33 s left  reward 0.3", "grpo: 2/4 in 30 s"]
 
 
+def test_what_begins_is_said_at_once_the_first_time(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 0.1, 1.0, 1.1, 1.2])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.PlainProgress().bar("units", 405) as bar:
+        bar.advance(0, "train full")
+        bar.advance(note="train full")
+        bar.advance(0, "train lora")
+    assert capsys.readouterr().err.splitlines() == ["units: 0/405  train full"]
+
+
 def test_a_note_before_the_first_step_has_no_eta(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -32,6 +44,21 @@ def test_a_note_before_the_first_step_has_no_eta(
     with progress.PlainProgress().bar("sampling", 4) as bar:
         bar.advance(0, "64 tokens")
     assert capsys.readouterr().err.splitlines()[0] == "sampling: 0/4  64 tokens"
+
+
+def test_units_of_any_length_foretell_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = iter([0.0, 11.0, 30.0])
+    monkeypatch.setattr(progress.time, "monotonic", lambda: next(clock))
+    with progress.PlainProgress().bar("units", 200) as bar:
+        bar.advance(note="train sft")
+    assert capsys.readouterr().err.splitlines()[0] == "units: 1/200  train sft"
+    bars = progress.RichProgress(Console(record=True, force_terminal=True, width=80))
+    for label, foretold in (("units", False), ("grpo", True)):
+        with bars.bar(label, 2):
+            column = next(column for column in bars._bars.columns if isinstance(column, progress.TimeRemainingColumn))
+            assert bool(column.render(bars._bars.tasks[0])) == foretold
 
 
 def test_bars_nest_and_leave_nothing_behind() -> None:

@@ -68,7 +68,8 @@ def test_numbers_longer_than_any_answer_are_left_to_sympy():
 
 
 @given(
-    st.text(st.characters(exclude_characters="\n"), max_size=30), st.sampled_from(["math", "choice", "alias", "exact"])
+    st.text(st.characters(exclude_characters="\n"), max_size=30),
+    st.sampled_from(["math", "number", "choice", "alias", "exact"]),
 )
 def test_normalising_twice_is_normalising_once(text, kind):
     once = normal_answer(text, kind)

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from headscope.evaluation import check_answers
+from headscope.evaluation import Problem, check_answers
+from headscope.evaluation.gold_answers import unreadable_golds
 from headscope.evaluation.letters import stated_letter
 
 MATH = [
@@ -297,3 +298,30 @@ def test_cases_from_outside_are_judged_as_a_careful_reader_would(cases, name, mo
         verdicts = check_answers([row["response"] for row in chosen], [row["gold"] for row in chosen], kind)
         wrong += [row for row, verdict in zip(chosen, verdicts, strict=True) if verdict.correct != row["right"]]
     assert len(wrong) <= most_wrong * len(rows), wrong
+
+
+LAST_NUMBERS = [
+    ("Mei has 5 + 4 = 9 cards now.", "9"),
+    ("Tom has 3 * 4 = 12 books.\n\\boxed{12}", "12"),
+    ("so it is 1,234 in all.", "1234"),
+    ("that is 2,3", "3"),
+    ("5 - 8 = -3", "-3"),
+    ("He has 9-4", "4"),
+    ("about 2.50 dollars.", "2.50"),
+    ("<think> 7 </think> none", ""),
+    ("\\boxed{-4}", "-4"),
+    ("L3H5 and x2", "2"),
+]
+
+
+@pytest.mark.parametrize(("response", "number"), LAST_NUMBERS)
+def test_a_number_is_the_last_one(response: str, number: str) -> None:
+    (verdict,) = check_answers([response], [number or "7"], "number")
+    assert (verdict.answer, verdict.correct) == (number, bool(number))
+
+
+def test_numbers_are_compared_by_value_and_golds_must_be_numbers() -> None:
+    verdicts = check_answers(["it is 2.50", "it is 2.51", "it is 4"], ["2.5", "2.5", "1,234"], "number")
+    assert [verdict.status for verdict in verdicts] == ["correct", "wrong", "wrong"]
+    problems = [Problem("a", "?", "1,234", "number"), Problem("b", "?", "seven", "number")]
+    assert [problem.id for problem in unreadable_golds(problems)] == ["b"]

@@ -181,7 +181,7 @@ def test_effect_map_shows_the_mean_on_one_scale_and_overlaps_next_to_chance(tmp_
     _, figure = page.figures()
     drawn = figure.panels[0].plot.data[0]
     assert ([list(row) for row in drawn.z], drawn.zmin, drawn.zmax) == ([[0.5, -0.5]], -1, 1)
-    assert [panel.title for panel in figure.panels] == ["sft · 2 checkpoints", "grpo · 1 checkpoints"]
+    assert [panel.title for panel in figure.panels] == ["sft · 2 checkpoints", "grpo · 1 checkpoint"]
     assert rows(figure.table)[1] == ("sft", "L0H1", -0.5, -1.0)
     overlaps = next(block for block in page.blocks if isinstance(block, Table))
     (cells,) = markdown_rows(overlaps)

@@ -49,6 +49,24 @@ def test_a_finished_unit_is_reused_and_found(tmp_path: Path) -> None:
     assert run.find("toy", name="y") == []
 
 
+class Notes:
+    """A bar that remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[int, str]] = []
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.told.append((steps, note))
+
+
+def test_a_unit_is_named_before_it_begins_and_counted_after(tmp_path: Path) -> None:
+    first, second = unit(a=1), unit(a=2)
+    run, bar = RunDirectory(tmp_path), Notes()
+    execute([first], run)
+    execute([first, second], run, bar=bar)
+    assert bar.told == [(1, first.name), (0, second.name), (1, second.name)]
+
+
 def test_a_failure_is_kept_told_and_tried_again_only_on_request(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     broken = unit(fail=InputError("file x is empty"), a=1)

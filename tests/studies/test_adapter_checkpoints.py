@@ -34,6 +34,28 @@ def test_a_study_on_adapter_checkpoints(bench: Bench, tmp_path: Path) -> None:
     assert run.find("evidence")
 
 
+LORA = """variants=[{name: a, train: {method: sft, dataset: lab-traces, learning_rate: 0.05, max_steps: 2,
+  save_every: 1, batch_size: 2, lora_rank: 2}}]"""
+
+
+def test_a_study_that_trains_adapters(bench: Bench) -> None:
+    code, said = bench.call("validate --resolve", LORA)
+    assert code == 0, said
+    code, said = bench.call("run", LORA)
+    assert code == 0, said
+    run = RunDirectory.open(bench.out)
+    (training,) = run.find("train")
+    assert (training.folder / "checkpoint-2" / "adapter_model.safetensors").is_file()
+    assert not (training.folder / "checkpoint-2" / "model.safetensors").exists()
+    scores = [EdgeScores.load(record.folder) for record in run.find("scores", pairs="main")]
+    assert len({score.edges.tobytes() for score in scores}) == 3
+
+
+def test_an_adapter_is_not_for_vllm(bench: Bench) -> None:
+    said = bench.refused("validate", LORA, "eval.engine=vllm")
+    assert "variant a is trained as an adapter (lora_rank), and engine vllm serves whole models" in said
+
+
 def test_another_base_is_another_result(bench: Bench, tmp_path: Path) -> None:
     """An adapter's file says nothing of its base's weights, which decide as much."""
     from headscope.studies.reading import read_study

@@ -230,11 +230,11 @@ def test_rows_that_can_be_learned_pass(bench: Bench) -> None:
 
 def test_data_that_is_not_there_or_empty_is_told_as_such(bench: Bench) -> None:
     said = resolve(bench, SFT.format("dataset: nope.jsonl"), code=2)
-    assert "data set nope.jsonl does not exist; correct its path" in said
+    assert f"data set {bench.folder / 'nope.jsonl'} does not exist; correct its path" in said
     path = bench.file("empty.jsonl", "")
     assert f"data set {path} is empty" in resolve(bench, SFT.format(f"dataset: '{path}'"), code=2)
     said = resolve(bench, "tasks=[nope.jsonl]", code=2)
-    assert "task file nope.jsonl does not exist; correct its path" in said
+    assert f"task file {bench.folder / 'nope.jsonl'} does not exist; correct its path" in said
     path = bench.file("columns.jsonl", '{"q": "?E0", "a": "5"}')
     said = resolve(bench, f"tasks=['{path}']", code=2)
     assert f"{path} has no column question, answer, only a, q; say which column is what, as in {{file: …" in said
@@ -314,10 +314,13 @@ def test_grpo_data_needs_answers_rewards_and_enough_prompts(bench: Bench) -> Non
 def test_counts_that_cannot_decide_are_told_and_enough_are_not(bench: Bench, other: Path) -> None:
     post = f"variants.a.model='{other}'"
     said = resolve(bench, post, "ablate.texts=9")
-    assert "warning: there are 2 problems of task lab-t1, and eval.problems is 2: no verdict" in said
+    assert "warning: eval.problems takes 2 problems of task lab-t1: no verdict" in said
     assert "warning: ablate.texts is 9" in said
     assert "warning: ablate.controls is 1: with fewer than 19 random sets p ≤ 0.05 cannot be reached" in said
+    assert "discover.pairs" not in said
     assert "warning" not in resolve(bench, post, *ENOUGH)
+    said = resolve(bench, post, *ENOUGH, "discover.tasks=[lab-t4-30]", "discover.pairs=16")
+    assert "warning: discover.pairs is 16, and each of the two sets of pairs has 15 of the 30 problems" in said
     bench.capture.readouterr()
     changed = [part for each in (post, *ENOUGH[:3], "ablate.generated_controls=18") for part in ("--set", each)]
     assert main(["plan", str(bench.study), "--out", str(bench.out), *changed]) == 0

@@ -51,14 +51,16 @@ def train(job: dict[str, Any]) -> None:
     from headscope.training import DistillConfig, GrpoConfig, SftConfig, run_distill, run_grpo, run_sft
 
     common: dict[str, Any] = {"learning_rate": 1e-2, "max_steps": 7, "save_every": 2, "schedule": "cosine"}
-    if job["method"] == "sft":
-        run_sft(job["model"], records(20), SftConfig(batch_size=8, micro_batch=4, **common), job["out"])
+    if job["method"] in ("sft", "lora"):
+        rank = 2 if job["method"] == "lora" else None
+        config = SftConfig(batch_size=8, micro_batch=4, lora_rank=rank, **common)
+        run_sft(job["model"], records(20), config, job["out"])
     elif job["method"] == "distill":
         taught = DistillConfig(batch_size=4, max_completion_length=6, micro_batch=2, **common)
         run_distill(job["model"], prompts(12), job["teacher"], taught, job["out"])
     else:
-        config = GrpoConfig(prompts_per_step=4, samples=4, max_completion_length=6, micro_batch=8, **common)
-        run_grpo(job["model"], prompts(12), [mentions], config, job["out"])
+        sampled = GrpoConfig(prompts_per_step=4, samples=4, max_completion_length=6, micro_batch=8, **common)
+        run_grpo(job["model"], prompts(12), [mentions], sampled, job["out"])
 
 
 def in_child(action: Callable[[], None]) -> int:

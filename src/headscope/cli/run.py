@@ -1,7 +1,8 @@
 """``run`` and the verbs that are a part of it: train, discover, compare, ablate, eval."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -25,8 +26,10 @@ from headscope.cli.options import (
 from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
+    from headscope.report import RunResults
     from headscope.results.table import Table
     from headscope.runs import Outcome, RunDirectory
+    from headscope.studies.cost import StudyCost
     from headscope.studies.study import Study
 
 VERBS = {
@@ -82,10 +85,10 @@ def _without_option(command: Callable[..., int], option: str) -> Callable[..., i
 
 
 def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claims: bool, seconds: float | None) -> int:
-    from headscope.cli.plan import make_budget, print_plan
+    from headscope.cli.plan import make_budget, print_plan, study_cost
     from headscope.cli.progress import for_terminal
     from headscope.errors import InputError
-    from headscope.report import render
+    from headscope.report import RunResults, render
     from headscope.runs import RunDirectory
     from headscope.studies.plan import plan
     from headscope.studies.run import run_study
@@ -103,7 +106,9 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         for address, problem in RunDirectory(out).discard_damaged().items():
             say(f"damaged, done again: {address}: {problem}", error=True)
     if not json:
-        print_plan(plan(study, RunDirectory(out), verb), RunDirectory(out))
+        units = plan(study, RunDirectory(out), verb)
+        print_plan(units, RunDirectory(out))
+        _print_cost(study_cost(study, units, RunDirectory(out), measure=False))
     budget = None if seconds is None else make_budget(study, RunDirectory(out), verb, seconds)
     run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, budget=budget)
     if claims or (verb == "run" and study.variants):
@@ -111,29 +116,45 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
 
         judge_run(study, run)  # before the report, which shows the claims too
     page = render(run) if verb == "run" else run.path
-    tables = _tables(verb, run, claims=claims)
-    sentences = _sentences(verb, run)
+    found = _findings(verb, RunResults(run), claims=claims)
     if json:
-        print_json(_outcome_json(run, outcome, page) | {"sentences": sentences} | tables_json(tables))
+        print_json(_outcome_json(run, outcome, page) | found.as_json())
     else:
-        _print_end(run, outcome, page, tables, sentences)
+        _print_end(run, outcome, page, found)
     return outcome.exit_code
 
 
-def _tables(verb: str, run: "RunDirectory", *, claims: bool) -> "list[Table]":
-    from headscope.report import RunResults, verb_tables
+def _print_cost(cost: "StudyCost | None") -> None:
+    """Say how long what is not done will take, if ``plan --cost`` has measured it."""
+    from headscope.results.numbers import format_duration
+
+    if cost is not None and cost.units:
+        seconds = sum(cost.seconds.values())
+        say(f"about {format_duration(seconds)} by what plan --cost measured on this machine")
+
+
+@dataclass(frozen=True)
+class _Findings:
+    """What a verb prints when it is done: sentences on the answers, tables, and what a reader must be warned of."""
+
+    sentences: tuple[str, ...]
+    tables: "list[Table]"
+    warnings: tuple[str, ...]
+
+    def as_json(self) -> dict[str, object]:
+        """Return sentences and warnings as lists, and the tables by name."""
+        return {"sentences": list(self.sentences), "warnings": list(self.warnings), **tables_json(self.tables)}
+
+
+def _findings(verb: str, results: "RunResults", *, claims: bool) -> _Findings:
+    from headscope.report import unfinished_answers, verb_tables
+    from headscope.report.sentences import answer_sentences
     from headscope.report.tables.claims import claims as claims_table
 
-    results = RunResults(run)
-    return verb_tables(verb, results) + ([claims_table(results)] if claims else [])
-
-
-def _sentences(verb: str, run: "RunDirectory") -> tuple[str, ...]:
-    """Return what reading the answers found, for the verbs that draw them."""
-    from headscope.report import RunResults
-    from headscope.report.sentences import answer_sentences
-
-    return answer_sentences(RunResults(run)) if verb in ("run", "eval") else ()
+    tables = verb_tables(verb, results) + ([claims_table(results)] if claims else [])
+    if verb not in ("run", "eval"):  # the others draw no answers
+        return _Findings((), tables, ())
+    return _Findings(answer_sentences(results), tables, unfinished_answers(results))
 
 
 def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, object]:
@@ -141,19 +162,19 @@ def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[s
     return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | fields
 
 
-def _print_end(
-    run: "RunDirectory", outcome: "Outcome", page: Path, tables: "list[Table]", sentences: Sequence[str]
-) -> None:
+def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, found: _Findings) -> None:
     from headscope.runs import provenance
 
     say()
-    for sentence in sentences:
+    for sentence in found.sentences:
         say(sentence)
-    if sentences:
+    if found.sentences:
         say()
-    print_tables(tables)
+    print_tables(found.tables)
     for record in run.find("train"):
         say(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
+    for warning in found.warnings:
+        say(f"warning: {warning}")
     _print_failures(outcome)
     if outcome.stopped:
         say(f"stopped before {outcome.stopped}, which the budget does not hold; the same command goes on")

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from headscope.answers.reading import UnreadableError
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.equality import is_same
-from headscope.evaluation.extraction import is_still_thinking, stated_alias, stated_answer, stated_tokens
+from headscope.evaluation.extraction import is_still_thinking, last_number, stated_alias, stated_answer, stated_tokens
 from headscope.evaluation.letters import stated_letter
 from headscope.progress import SILENT, Progress
 
@@ -59,7 +59,7 @@ def check_answers(
         responses: the texts.
         gold: one per response; for ``alias`` the accepted answers separated by newlines.
         kind: math (LaTeX and what people type for it) | choice (a letter) | alias (TriviaQA's normalised match) |
-            exact (tokens after ``<ans>``).
+            number (the last one) | exact (tokens after ``<ans>``).
         finished: False marks a response cut off by the length limit; None takes all as finished.
         progress: counts the pairs that SymPy compares.
 
@@ -131,6 +131,7 @@ def _verdict_on(answer: str, *, correct: bool) -> Verdict:
 
 _EXTRACT: dict[str, Callable[[str], str]] = {
     "math": stated_answer,
+    "number": last_number,
     "choice": stated_letter,
     "alias": stated_alias,
     "exact": stated_tokens,

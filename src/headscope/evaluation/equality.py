@@ -46,6 +46,8 @@ def is_same(answer: str, gold: str, kind: str) -> bool | None:
         return any(normal_answer(candidate, kind) in accepted for candidate in _alias_candidates(answer))
     normal = normal_answer(answer, kind)
     normal_gold = normal_answer(gold, kind)
+    if kind == "number":
+        return normal == normal_gold or bool(is_same_number(normal_gold, normal))
     if normal == normal_gold or kind != "math":
         return normal == normal_gold
     same = is_same_number(normal_gold, normal)
@@ -108,6 +110,7 @@ def _normal_tokens(text: str) -> str:
 
 _NORMAL: dict[str, Callable[[str], str]] = {
     "math": _normal_math,
+    "number": _normal_math,
     "choice": _normal_letter,
     "alias": _normal_alias,
     "exact": _normal_tokens,

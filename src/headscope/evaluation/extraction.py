@@ -19,6 +19,8 @@ _BARE_BOX = re.compile(r"\\boxed(?:\s+|(?=\d))([^\s$.,;]+)")
 _BETWEEN = re.compile(
     r"[\s$]*+(?:,|;|and|or|,\s*(?:and|or)|\\text\{\s*(?:and|or)\s*\}|和|或)[\s$]*+(?:[a-zA-Z]\s*=\s*)?"
 )
+# A minus that follows a number or a letter is an operator or a hyphen.
+_PLAIN_NUMBER = re.compile(r"(?:(?<![\w.)])-)?\d+(?:,\d{3})*(?:\.\d+)?")
 _TAG = "answer>"
 _LAB_TAG = "<ans>"
 _COPULA = r"(?:is|was|are|would be|equals|:|：|=|-|–|—|是|为|應為|应为)"
@@ -129,6 +131,12 @@ def stated_alias(response: str) -> str:
     if box is not None:
         return box
     return _before_prose(last_statement(text)) or text.strip().split("\n", 1)[0]
+
+
+def last_number(response: str) -> str:
+    """Return the last number after the reasoning, without the commas of its thousands; "" if there is none."""
+    numbers = _PLAIN_NUMBER.findall(final_text(response))
+    return numbers[-1].replace(",", "") if numbers else ""
 
 
 def last_statement(text: str, pattern: re.Pattern[str] = _STATED) -> str:

@@ -14,7 +14,7 @@ LISTED = 5
 
 def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     """Return the problems whose gold answer cannot be read whole, or not in time; of kind ``choice``, those whose gold
-    answer is no letter.
+    answer is no letter, of kind ``number`` no number.
 
     Words (``N/A``, ``May 5``) are read as words: only the same words equal them.
     """
@@ -27,6 +27,8 @@ def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
         if problem.kind == "choice":
             letter = normal_answer(problem.answer, "choice")
             return len(letter) != 1 or letter not in LETTERS
+        if problem.kind == "number":
+            return exact_number(normal_answer(problem.answer, "number")) is None
         return problem.kind == "math" and problem.answer in unparsed
 
     return tuple(filter(is_unreadable, problems))

@@ -13,7 +13,7 @@ from headscope.errors import InputError, count_noun, suggestion
 from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark
 from headscope.evaluation.table_files import SUFFIXES, Row, read_table
 
-Kind = Literal["math", "choice", "alias", "exact"]
+Kind = Literal["math", "number", "choice", "alias", "exact"]
 KINDS = get_args(Kind)
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 QUESTION, BOX = "{question}", "\\boxed"
@@ -22,6 +22,7 @@ _QUESTION_COLUMNS = ("question", "problem", "prompt")
 _STEPS = "\nPlease reason step by step, and put your final answer within \\boxed{}."
 PROMPT_SUFFIX = {
     "math": _STEPS,
+    "number": _STEPS,
     "choice": "\nPlease reason step by step, and put the letter of your final answer within \\boxed{}.",
     "alias": "\nPlease put your final answer within \\boxed{}.",
     "exact": "",
@@ -35,7 +36,7 @@ class Problem:
     id: unique within its task.
     question: the text, without what its kind asks for.
     answer: the gold answer; several accepted ones (kind alias) are separated by newlines, the canonical one first.
-    kind: how a response is checked: math | choice | alias | exact.
+    kind: how a response is checked: math | number | choice | alias | exact.
     group: tier or level, "" for none.
     template: how it is asked, with ``{question}`` in it; "" appends what its kind asks for.
     solution: a worked answer, for SFT; "" for none.
@@ -115,8 +116,9 @@ class TaskFile(BaseModel):
     options: columns of wrong answers; they make the kind ``choice``, each problem's options are shuffled by ``seed``
         and its question, and the gold answer becomes a letter.
     seed: of the options' order.
-    kind: of all rows: ``math`` and ``alias`` read what a response states, ``choice`` its letter; ``exact`` takes the
-        text after the lab's ``<ans>`` as it stands.
+    kind: of all rows: ``math`` and ``alias`` read what a response states, ``choice`` its letter; ``number`` takes the
+        last number, for models too small to say which of their numbers is the answer; ``exact`` takes the text after
+        the lab's ``<ans>`` as it stands.
     name: of the task; None takes the file's stem.
     allow_unreadable: use the task although some gold answers cannot be read.
     """

@@ -7,5 +7,6 @@ without torch.
 from headscope.report.page_file import render
 from headscope.report.run_results import RunResults
 from headscope.report.tables.verbs import verb_tables
+from headscope.report.unfinished import unfinished_answers
 
-__all__ = ["RunResults", "render", "verb_tables"]
+__all__ = ["RunResults", "render", "unfinished_answers", "verb_tables"]

@@ -95,8 +95,11 @@ def execute(
             elif may_begin is not None and not may_begin(unit):
                 outcome.stopped = unit.name
                 break
-            elif not _attempt(unit, run, outcome, progress):
-                missing.add(unit.address)
+            else:
+                # Before it begins: its own bars say what is done (sft), not for which unit.
+                bar.advance(0, unit.name)
+                if not _attempt(unit, run, outcome, progress):
+                    missing.add(unit.address)
             if unit.address not in outcome.counted:
                 bar.advance(note=unit.name)
                 outcome.counted.add(unit.address)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
-from headscope.errors import InputError
+from headscope.errors import InputError, count_noun
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.evaluation.forbidden import forbidden_tokens
@@ -73,14 +73,14 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
 
 
 def find_small_counts(study: Study) -> list[str]:
-    """List the counts with which a verdict can never decide, a sentence each."""
+    """List the counts with which a verdict can never decide, or that are not what they seem, a sentence each."""
     settings = study.eval
     is_greedy = repeats_itself(settings.temperature, settings.samples, max(settings.ks, default=1))
     greedy = [f"eval.temperature is 0: {GREEDY.format(k=max(settings.ks))}"] if is_greedy else []
     if not study.variants:
         return greedy
     few = [_describe_few_problems(study, ref, settings.problems, "eval.problems") for ref in study.tasks]
-    sentences = [*greedy, *few]
+    sentences = [*greedy, *few, _describe_few_openings(study)]
     if not study.ablate.heads:
         return list(filter(None, sentences))
     sentences += [
@@ -104,8 +104,23 @@ def _describe_few_problems(study: Study, ref: TaskRef, limit: int | None, key: s
     task = sources.task(ref, study.data_dir).first(limit)
     if len(task) >= FEWEST_PROBLEMS:
         return ""
-    place = f"of task {task.name}, and {key} is {limit}" if limit == len(task) else f"in task {task.name}"
-    return f"there are {len(task)} problems {place}: no verdict on it is decided by fewer than {FEWEST_PROBLEMS}"
+    problems = count_noun(len(task), "problem")
+    taken = f"{key} takes {problems} of task {task.name}" if limit == len(task) else f"task {task.name} has {problems}"
+    return f"{taken}: no verdict on it is decided by fewer than {FEWEST_PROBLEMS}"
+
+
+def _describe_few_openings(study: Study) -> str:
+    """Return a sentence if several pairs must come from one problem; "" if not."""
+    if study.discover.contrast != "openings":
+        return ""
+    problems = sum(len(sources.task(ref, study.data_dir)) for ref in study.discover_tasks)
+    share = problems // 2  # of the smaller of the two sets
+    if share >= study.discover.pairs:
+        return ""
+    return (
+        f"discover.pairs is {study.discover.pairs}, and each of the two sets of pairs has {share} of the {problems} "
+        "problems of discover.tasks: several pairs come from one problem, and problems are what is counted"
+    )
 
 
 def _speakers(study: Study, run: RunDirectory) -> Iterator[_Speaker]:

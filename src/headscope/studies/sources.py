@@ -10,6 +10,7 @@ from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.evaluation.benchmarks import BENCHMARKS
 from headscope.lab import builtin_data as lab
+from headscope.lab import word_problems
 from headscope.runs.digests import digest
 from headscope.studies.config import Config
 from headscope.studies.records import read_records
@@ -26,18 +27,36 @@ def task(ref: TaskRef, data_dir: str | None = None) -> Task:
         raise InputError(f"task {ref!r} is no known task and no file{suggestion(ref, names)}")
     if ref in BENCHMARKS or ref not in names:
         return load_task(ref, data_dir=data_dir)
+    if ref in word_problems.TASKS:
+        return _word_problems(ref)
     problems = (Problem(item.id, item.prompt, str(item.answer), "exact", item.tier) for item in lab.task_items(ref))
     return Task(ref, tuple(problems))
 
 
+def _word_problems(name: str) -> Task:
+    problems = []
+    for item in word_problems.task_problems(name):
+        # A test set has no worked answers, so that no model is trained on it.
+        solution = item.solution if item.split == "train" else ""
+        asked = word_problems.PROMPT
+        problems.append(Problem(item.id, item.question, str(item.answer), "number", item.tier, asked, solution))
+    return Task(name, tuple(problems))
+
+
 def task_names() -> list[str]:
     """Return the name of every task that has one."""
-    return [*BENCHMARKS, *lab.TASKS, lab.SLICE, lab.TRAIN]
+    return [*BENCHMARKS, *word_problems.TASKS, *lab.TASKS, lab.SLICE, lab.TRAIN]
 
 
 def dataset_names() -> list[str]:
     """Return the name of everything SFT can learn from that has one: the lab's, and tasks with worked answers."""
-    return [*lab.DATASETS, *(name for name, benchmark in BENCHMARKS.items() if benchmark.solution is not None)]
+    return [*lab.DATASETS, *_solved_tasks()]
+
+
+def _solved_tasks() -> list[str]:
+    """Return the names of the tasks that have worked answers."""
+    solved = [name for name, benchmark in BENCHMARKS.items() if benchmark.solution is not None]
+    return [*solved, "word-problems-train"]
 
 
 class TaskPlace(Config):
@@ -96,12 +115,11 @@ def training_records(name: TaskRef, chat: Chat = Chat(), data_dir: str | None = 
 
 def _worked_answers(problems: Task, chat: Chat) -> list[dict[str, Any]]:
     """Return a task's prompts as evaluation asks them, with its worked answers."""
-    tasks = [name for name, benchmark in BENCHMARKS.items() if benchmark.solution is not None]
     lacking = [problem.id for problem in problems.problems if not problem.solution]
     if lacking:
         raise InputError(
             f"task {problems.name!r} has no worked answer to {len(lacking)} of {len(problems)} problems, the first is "
-            f"{lacking[0]}, and sft learns them; give {' or '.join(tasks)}, a file with a solution: column, "
+            f"{lacking[0]}, and sft learns them; give {' or '.join(_solved_tasks())}, a file with a solution: column, "
             "or prompt and completion records"
         )
     records = []

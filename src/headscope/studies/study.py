@@ -7,6 +7,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_va
 
 from headscope.comparison.equal_faithfulness import FAITHFULNESS, LARGEST_CIRCUIT
 from headscope.evaluation import Chat, TaskFile
+from headscope.evaluation.table_files import SUFFIXES
 from headscope.measures.quadrature import Rule
 from headscope.operator_names import OPERATORS, Operator
 from headscope.results.faithfulness import LADDER
@@ -417,6 +418,16 @@ class Study(Config):
         return self
 
     @model_validator(mode="after")
+    def _adapters_can_be_asked(self) -> "Study":
+        for variant in self.variants:
+            if self.eval.engine == "vllm" and isinstance(variant.train, SftTraining) and variant.train.lora_rank:
+                raise ValueError(
+                    f"variant {variant.name} is trained as an adapter (lora_rank), and engine vllm serves whole "
+                    "models; sample with engine transformers, or leave lora_rank out"
+                )
+        return self
+
+    @model_validator(mode="after")
     def _names_differ(self) -> "Study":
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
@@ -467,6 +478,8 @@ def _resolve_paths(value: Any, folder: Path, key: str = "") -> Any:
     if isinstance(value, str) and (key in _PATHS or key == "tasks"):
         if key == "checkpoints":  # of a mapping, the model is found by its own key
             return str(folder / Path(value).expanduser())
-        if (folder / value).exists():
+        names_a_file = key == "file" or Path(value).suffix in SUFFIXES
+        # A file that is nowhere is looked for next to the study, and the sentence that it is missing says so.
+        if (folder / value).exists() or (names_a_file and not Path(value).expanduser().exists()):
             return str((folder / value).resolve())
     return value

@@ -2,7 +2,7 @@
 
 At every save, in this order, each step in one rename:
 1. ``out/checkpoint-<step>``: config, safetensors, tokenizer; never weights that are not finite. Weights that are
-   sharded over processes (FSDP, DeepSpeed) are gathered first.
+   sharded over processes (FSDP, DeepSpeed) are gathered first. Of a model with an adapter, the adapter alone.
 2. ``out/.resume/step-<step>``: optimiser, schedule, random state, Trainer's own counters.
 3. Older folders in ``.resume`` are deleted.
 A kill between 1 and 2 leaves a checkpoint that is deleted on resume and made again, bit for bit the same. Sharded
@@ -15,9 +15,12 @@ from pathlib import Path
 
 import torch
 from accelerate.utils import gather_object
+from safetensors.torch import load_file
 from transformers import Trainer
 
 from headscope.errors import InputError
+from headscope.model_files.folder import ADAPTER_WEIGHTS
+from headscope.models.adapters import is_peft_model
 from headscope.storage import replacing_folder
 from headscope.training.resume_state import (
     load_optimizer,
@@ -40,7 +43,12 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
         step = self.state.global_step
         _require_finite(weights or dict(self.model.named_parameters()), step)
         with replacing_folder(Path(self.args.output_dir) / f"checkpoint-{step}") as folder:
-            self.model.save_pretrained(folder, state_dict=weights)
+            if is_peft_model(self.model):
+                # Embeddings are not trained; left to itself, PEFT may ask the hub whether they are.
+                self.model.save_pretrained(folder, state_dict=weights, save_embedding_layers=False)
+                (folder / "README.md").unlink()
+            else:
+                self.model.save_pretrained(folder, state_dict=weights)
             self.processing_class.save_pretrained(folder)
 
     def _save_checkpoint(self, model: object, trial: object) -> None:
@@ -68,6 +76,11 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
         step = Path(resume_from_checkpoint).name.removeprefix("step-")
         weights = Path(self.args.output_dir) / f"checkpoint-{step}"
         # By state dict: optimiser and TRL's wrappers hold these parameters, which must stay the same objects.
+        if is_peft_model(self.model):
+            from peft import set_peft_model_state_dict
+
+            set_peft_model_state_dict(self.model, load_file(weights / ADAPTER_WEIGHTS))
+            return
         trained = type(self.model).from_pretrained(weights, dtype=self.model.dtype, use_safetensors=True)
         self.model.load_state_dict(trained.state_dict())
 

@@ -39,7 +39,7 @@ from headscope.training.run_record import (
 
 if TYPE_CHECKING:
     from datasets import Dataset
-    from transformers import PreTrainedTokenizerBase
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from headscope.models import Subject
     from headscope.training.durable_trainer import DurableTrainer
@@ -234,7 +234,7 @@ def _drive(trainer: "DurableTrainer", resume: Path | None, progress: Progress, i
             partial.write_text(json.dumps(trainer.args.to_dict(), indent=1, default=str))
     try:
         if resume is None or not _is_at_end(resume):
-            with _rows_padded(trainer), operation_threads(trainer.accelerator.unwrap_model(trainer.model)):
+            with _rows_padded(trainer), operation_threads(_unwrapped(trainer, trainer.model)):
                 trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     finally:
         reporter.close()
@@ -253,8 +253,16 @@ def _rows_padded(trainer: "DurableTrainer") -> Iterator[None]:
     with ExitStack() as stack:
         for name in ("model", "teacher_model", "ref_model"):  # SFT has neither teacher nor reference
             if (model := getattr(trainer, name, None)) is not None:
-                stack.enter_context(positions_from_mask(trainer.accelerator.unwrap_model(model)))
+                stack.enter_context(positions_from_mask(_unwrapped(trainer, model)))
         yield
+
+
+def _unwrapped(trainer: "DurableTrainer", model: Any) -> "PreTrainedModel":
+    """Return the Hugging Face model inside what accelerate and PEFT put around it."""
+    from headscope.models.wrappers import inside_wrappers
+
+    plain: PreTrainedModel = inside_wrappers(trainer.accelerator.unwrap_model(model))
+    return plain
 
 
 def _is_at_end(resume: Path) -> bool:

@@ -139,7 +139,8 @@ def check_same(out: Path, record: Identity, identity: Identity) -> None:
     """Raise InputError if ``out`` holds another run than ``identity``, naming the first difference."""
     recorded = {**record, **record["config"]}
     requested = {**identity, **identity["config"]}
-    for key in ("method", "model", "chat_template", "teacher", *identity["config"], "data", "rewards"):
+    settings = dict.fromkeys([*identity["config"], *record["config"]])  # a setting without a value is left out
+    for key in ("method", "model", "chat_template", "teacher", *settings, "data", "rewards"):
         if recorded.get(key) != requested.get(key):
             raise InputError(
                 f"{out} holds a run with {key} {recorded.get(key)!r}, not {requested.get(key)!r}; "

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
+from headscope.errors import InputError
+from headscope.model_files.folder import adapter_base
 from headscope.progress import SILENT, Progress
 from headscope.training import launch, rendering
 from headscope.training.optimisation import Optimisation
@@ -12,6 +14,7 @@ from headscope.training.run_record import TrainingRun, identify
 
 if TYPE_CHECKING:
     from datasets import Dataset
+    from peft import LoraConfig
     from transformers import PreTrainedTokenizerBase
     from trl import SFTConfig
 
@@ -26,6 +29,8 @@ class SftConfig(Optimisation):
     max_length: tokens of prompt and completion together; longer ones are cut at the end, and dropped if nothing of the
         completion is left.
     hybrid: one model for two modes: every row says in ``chat_template_kwargs`` which mode it is in.
+    lora_rank: of LoRA adapters on every linear layer but the last (alpha is twice the rank), which are trained and
+        saved instead of the weights; None trains all weights.
     """
 
     method: Literal["sft"] = "sft"
@@ -33,6 +38,8 @@ class SftConfig(Optimisation):
     batch_size: int = Field(default=64, ge=1)
     max_length: int = Field(default=1024, ge=2)
     hybrid: bool = False
+    # Left out of a dump if there is none, so that runs from before LoRA keep their digests.
+    lora_rank: int | None = Field(default=None, ge=1, exclude_if=lambda rank: rank is None)
 
 
 def run_sft(
@@ -56,8 +63,8 @@ def run_sft(
         progress: counts optimiser steps.
 
     Raises:
-        InputError: for unusable input, for a chat template that leaves out a part of a completion, for another run in
-            ``out``, and when training diverges; checkpoints are kept.
+        InputError: for unusable input, for a chat template that leaves out a part of a completion, for LoRA on a model
+            that is itself an adapter, for another run in ``out``, and when training diverges; checkpoints are kept.
     """
     out = Path(out)
     columns = ("prompt", "completion", "chat_template_kwargs") if config.hybrid else ("prompt", "completion")
@@ -91,5 +98,28 @@ def build_trainer(
     subject = launch.load_base(model_path, tokenizer)
     rendering.check_completions(subject.tokenizer, rows)
     launch.write_rendered(out, rendering.describe_rows(subject.tokenizer, rows, max_length=config.max_length))
-    args = trl_config(config, out)
-    return DurableSft(model=subject.model, args=args, train_dataset=rows, processing_class=subject.tokenizer)
+    adapter = None if config.lora_rank is None else _new_adapter(model_path, config.lora_rank)
+    trainer = DurableSft(
+        model=subject.model,
+        args=trl_config(config, out),
+        train_dataset=rows,
+        processing_class=subject.tokenizer,
+        peft_config=adapter,
+    )
+    if adapter is not None:
+        written = trainer.model.active_peft_config
+        # The name that the model was loaded by need not be where it lies, and a set has another order in every process.
+        written.base_model_name_or_path = str(model_path)
+        written.target_modules = sorted(written.target_modules)
+    return trainer
+
+
+def _new_adapter(model_path: str | Path, rank: int) -> "LoraConfig":
+    from peft import LoraConfig
+
+    if Path(model_path).is_dir() and adapter_base(model_path) is not None:
+        raise InputError(
+            f"{model_path} is itself an adapter, and lora_rank would put another one on it; merge it first "
+            "(merge_and_unload() of peft), or leave lora_rank out"
+        )
+    return LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", task_type="CAUSAL_LM")

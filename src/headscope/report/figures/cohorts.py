@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 from plotly.colors import sample_colorscale
 
+from headscope.errors import count_noun
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import STEP, add_colour_bar, new_plot
 from headscope.report.palette import PURPLE, VERMILION
@@ -41,7 +42,8 @@ def _basis(comparisons: Sequence[Comparison]) -> str:
 
 def _title(comparison: Comparison) -> str:
     base = int(comparison.dynamics.base.sum())
-    return f"{comparison.variant} · {len(comparison.steps)} checkpoints · {base} base heads"
+    checkpoints = count_noun(len(comparison.steps), "checkpoint")
+    return f"{comparison.variant} · {checkpoints} · {count_noun(base, 'base head')}"
 
 
 def _tallest(comparison: Comparison) -> float:

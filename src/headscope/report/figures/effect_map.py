@@ -4,6 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
+from headscope.errors import count_noun
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import add_colour_bar, grid_height, new_plot, set_grid_axes
 from headscope.report.tables.head_grids import effect_map_data
@@ -16,7 +17,7 @@ def effect_map(effect_map: EffectMap) -> Figure:
     """Draw one layer × head panel per variant, its effects averaged over checkpoints; needs at least one."""
     checkpoints = ", ".join(f"{variant} {len(effects)}" for variant, effects in effect_map.effects.items())
     panels = [
-        Panel(f"{variant} · {len(effects)} checkpoints", _plot(effects.mean(axis=0)))
+        Panel(f"{variant} · {count_noun(len(effects), 'checkpoint')}", _plot(effects.mean(axis=0)))
         for variant, effects in effect_map.effects.items()
     ]
     return Figure(

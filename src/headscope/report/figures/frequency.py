@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import plotly.graph_objects as go
 
+from headscope.errors import count_noun
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import INK, add_colour_bar, grid_height, new_plot, set_grid_axes
 from headscope.report.tables.head_grids import frequency_data
@@ -46,7 +47,7 @@ def _panel(comparison: Comparison) -> Panel:
     set_grid_axes(plot, layers, heads)
     plot.update_xaxes(showgrid=False)
     plot.update_yaxes(showgrid=False)
-    return Panel(f"{comparison.variant} · {len(comparison.steps)} checkpoints", plot)
+    return Panel(f"{comparison.variant} · {count_noun(len(comparison.steps), 'checkpoint')}", plot)
 
 
 def _add_marks(plot: go.Figure, name: str, grid: np.ndarray, marker: dict[str, object]) -> None:

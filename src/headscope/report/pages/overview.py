@@ -10,6 +10,7 @@ from headscope.report.tables.claims import claims
 from headscope.report.tables.coverage import coverage
 from headscope.report.tables.heads import heads
 from headscope.report.tables.summary import summary
+from headscope.report.unfinished import unfinished_answers
 
 
 def overview(results: RunResults) -> Page:
@@ -17,6 +18,8 @@ def overview(results: RunResults) -> Page:
     blocks: list[Block] = []
     if not results.coverage.complete:
         blocks.append(_incomplete(results))
+    if cut_off := unfinished_answers(results):
+        blocks.append(Notice("Most answers of some models are unfinished.", cut_off))
     blocks.append(summary(results))
     if results.comparisons:
         blocks += [heads(results), head_counts(results.comparisons)]
