@@ -147,8 +147,18 @@ def speed(seed: int) -> Iterator[str]:
         judge(prompt, answer)
     yield f"judging 10,000 lab answers: {time.perf_counter() - started:.1f} s"
     dense = "Then 12 apples * 3 = 36 apples, and so 36 + 4 = 40 of them are left. " * 14_500
+    draw = random.Random(seed)
+    varied = "".join(
+        f"Then {a} apples * {b} = {a * b} apples, and so {a * b} + {c} = {a * b + c} of them are left. "
+        for a, b, c in ((draw.randint(2, 99), draw.randint(2, 99), draw.randint(2, 99)) for _ in range(12_500))
+    )
     plain = "Then we look at the number of apples that are left, and find that there are forty of them. " * 11_000
-    for name, text in (("full of calculations", dense), ("without any", plain), ("without a break", "a" * 10**6)):
+    for name, text in (
+        ("with one step again and again", dense),
+        ("full of calculations", varied),
+        ("without any", plain),
+        ("without a break", "a" * 10**6),
+    ):
         started = time.process_time()
         steps = read_text(text, explicit_answer)
         seconds = time.process_time() - started

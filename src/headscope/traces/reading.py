@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from headscope.traces.calculations import Calculation, find_calculations
 from headscope.traces.loops import LEAST_TOKENS, Loop, find_loop, recurring_steps
@@ -89,7 +90,7 @@ def read_text(response: str, states: Callable[[str], str]) -> tuple[Step, ...]:
     right_later: set[str] = set()
     for step in reversed(split_steps(response)):
         text = response[step.start : step.end]
-        calculations = [] if step.role == "code" else find_calculations(text)
+        calculations = () if step.role == "code" else _calculations(text)
         wrong = [_left_side(text, each) for each in calculations if each.right is False]
         value = states(text) if step.role != "code" else ""
         steps.append(
@@ -141,6 +142,12 @@ def read_trace(
     recurring = recurring_steps(texts)
     repeated = sum(len(text) * len(places) for text, places in recurring.items())
     return Trace(tuple(steps), trajectory, loop, len(recurring), repeated / max(1, len(response)))
+
+
+@lru_cache(maxsize=4096)
+def _calculations(text: str) -> tuple[Calculation, ...]:
+    """Return the calculations of a step, kept: an answer of a million characters is a loop, and says the same again."""
+    return tuple(find_calculations(text))
 
 
 def _may_recur(step: Step) -> bool:
