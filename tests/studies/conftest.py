@@ -9,6 +9,14 @@ from tests.studies import bench as benches
 from tests.studies.toy import STUDY, build_base
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Send all tests that read the finished toy run to one worker: it takes a worker half a minute to make one."""
+    for item in items:
+        if "toy_run" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.xdist_group("toy-run"))
+
+
 @pytest.fixture(scope="session")
 def toy_base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of a random base model: 2 layers x 4 heads, d 32."""

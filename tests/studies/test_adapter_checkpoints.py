@@ -41,7 +41,7 @@ LORA = """variants=[{name: a, train: {method: sft, dataset: lab-traces, learning
 def test_a_study_that_trains_adapters(bench: Bench) -> None:
     code, said = bench.call("validate --resolve", LORA)
     assert code == 0, said
-    code, said = bench.call("run", LORA)
+    code, said = bench.call("discover", LORA)
     assert code == 0, said
     run = RunDirectory.open(bench.out)
     (training,) = run.find("train")
