@@ -8,6 +8,7 @@ import pytest
 
 from headscope.report import RunResults
 from headscope.report.answer_pairs import choose_answer_pairs
+from headscope.report.figures.failures import failures_over_steps
 from headscope.report.sentences import make_sentences
 from headscope.report.tables.accuracy import accuracy
 from headscope.report.tables.traces import traces
@@ -54,6 +55,25 @@ def test_accuracy_has_the_rates_of_read_answers_and_dashes_for_others(results: R
         ["66.7%", "66.7%", "0.0%", "100.0%"],
         ["–", "–", "–", "–"],
     ]
+
+
+def test_reasons_over_steps_are_drawn_for_variants_with_several(results: RunResults, tmp_path: Path) -> None:
+    base = results.trace_summaries[0].whole
+    writer = RunWriter(tmp_path / "run", variants=("sft", "grpo"))
+    for variant, step, failures in (
+        ("base", 0, {"calculation": 90}),
+        ("sft", 2, {"calculation": 40, "loop": 10}),
+        ("sft", 4, {"loop": 20}),
+        ("grpo", 4, {"other": 5}),
+    ):
+        writer.save(summary(base, failures=failures), variant=variant, step=step, task="T1")
+    units = RunResults(writer.close()).trace_summaries
+    figure = failures_over_steps(units, ("sft", "grpo"))
+    (panel,) = figure.panels
+    assert panel.title == "sft on T1 · n 100 × 2"
+    lines = {line["name"]: (list(line["x"]), list(line["y"])) for line in panel.plot.to_plotly_json()["data"]}
+    assert lines == {"calculation": ([0, 2, 4], [0.45, 0.2, 0.0]), "loop": ([0, 2, 4], [0.0, 0.05, 0.1])}
+    assert len(figure.table.rows) == 5
 
 
 def test_traces_name_the_most_frequent_failures(results: RunResults) -> None:

@@ -1,15 +1,17 @@
-"""Why wrong answers are wrong: kinds of failure per model."""
+"""Why wrong answers are wrong: kinds of failure per model, and over training."""
 
 from collections.abc import Sequence
 
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import new_plot, plot_label
+from headscope.report.figures.canvas import STEP, new_plot, plot_label
 from headscope.report.palette import model_mark
 from headscope.report.tables.traces import failures_data
 from headscope.results.traces import TraceSummary
 from headscope.runs.records import Finished
 
 Units = Sequence[Finished[TraceSummary]]
+_MOST_KINDS = 5
+"""Lines of a panel over steps."""
 _PATTERNS = {"solid": "", "dot": "", "dash": "/", "dashdot": "x", "longdash": ".", "longdashdot": "-"}
 
 
@@ -55,3 +57,50 @@ def _panel(task: str, units: Units, variants: tuple[str, ...]) -> Panel:
     plot.update_yaxes(autorange="reversed")
     sizes = dict.fromkeys(f"{unit.whole.problems} × {unit.whole.samples}" for unit in units)
     return Panel(f"{task} · n {', '.join(sizes)}", plot)
+
+
+def failures_over_steps(units: Units, variants: tuple[str, ...]) -> Figure:
+    """Draw one panel per task and variant with several evaluated steps, a line per kind; the base is step 0."""
+    panels = []
+    for task in dict.fromkeys(str(unit.labels["task"]) for unit in units):
+        of_task = sorted((unit for unit in units if unit.labels["task"] == task), key=_step)
+        base = [unit for unit in of_task if unit.labels["variant"] not in variants]
+        for variant in variants:
+            later = [unit for unit in of_task if unit.labels["variant"] == variant]
+            if len(later) > 1:
+                panels.append(_steps_panel(f"{variant} on {task}", [*base, *later]))
+    return Figure(
+        name="failures-over-steps",
+        question="How did the reasons move during training?",
+        reading="Each line is the share of all answers that are wrong for one reason, at each evaluated checkpoint; "
+        f"the base stands at step 0. The {_MOST_KINDS} kinds that are most frequent at any step; all are in the table.",
+        basis="n of each panel: problems × samples.",
+        panels=tuple(panels),
+        table=failures_data([(unit.labels, unit.whole) for unit in units], name="failures-over-steps"),
+    )
+
+
+def _step(unit: Finished[TraceSummary]) -> int:
+    return int(unit.labels["step"])
+
+
+def _steps_panel(title: str, units: Units) -> Panel:
+    shares = {
+        kind: [unit.whole.failures.get(kind, 0) / unit.whole.answers for unit in units]
+        for kind in dict.fromkeys(kind for unit in units for kind in unit.whole.failures)
+    }
+    kinds = sorted(shares, key=lambda kind: -max(shares[kind]))[:_MOST_KINDS]
+    plot = new_plot(x=STEP, y="share of answers", height=300)
+    for kind in kinds:
+        mark = model_mark(kind, tuple(kinds))
+        plot.add_scatter(
+            x=[_step(unit) for unit in units],
+            y=shares[kind],
+            mode="lines+markers",
+            name=plot_label(kind),
+            line={"color": mark.colour, "dash": mark.dash, "width": 2},
+            marker={"symbol": mark.symbol, "size": 8, "color": mark.colour},
+        )
+    plot.update_yaxes(rangemode="tozero", tickformat=".0%")
+    sizes = dict.fromkeys(f"{unit.whole.problems} × {unit.whole.samples}" for unit in units)
+    return Panel(f"{title} · n {', '.join(sizes)}", plot)

@@ -3,7 +3,7 @@
 from headscope.report.blocks import Block, Notice, Page
 from headscope.report.figures.accuracy import accuracy, accuracy_over_steps
 from headscope.report.figures.answers import answers
-from headscope.report.figures.failures import failures
+from headscope.report.figures.failures import failures, failures_over_steps
 from headscope.report.responses import choose_responses
 from headscope.report.run_results import RunResults, last_steps
 
@@ -18,7 +18,16 @@ def performance(results: RunResults, responses: int) -> Page:
             blocks.append(accuracy_over_steps(results.evaluations, results.variants))
         blocks.append(answers(last))
         if results.trace_summaries:
-            blocks.append(failures(last_steps(results.trace_summaries), results.variants))
+            blocks += _why(results)
         if responses:
             blocks.append(choose_responses(results, responses))
     return Page("performance", "Performance", "How well do the models answer?", tuple(blocks))
+
+
+def _why(results: RunResults) -> list[Block]:
+    """Return why wrong answers are wrong: at the last steps, and over training if more were evaluated."""
+    last = last_steps(results.trace_summaries)
+    figures: list[Block] = [failures(last, results.variants)]
+    if len(results.trace_summaries) > len(last):
+        figures.append(failures_over_steps(results.trace_summaries, results.variants))
+    return figures

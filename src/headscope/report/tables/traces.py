@@ -61,14 +61,14 @@ def total_split(splits: Iterable[SplitAccuracy]) -> tuple[tuple[int, int], tuple
     return having, (sum(split.right_without for split in splits), sum(split.answers_without for split in splits))
 
 
-def failures_data(summaries: Sequence[Placed]) -> Table:
-    """Return the data of the figure of failures."""
+def failures_data(summaries: Sequence[Placed], name: str = "failures") -> Table:
+    """Return the data of a figure of failures, which has the same name."""
     rows: list[Row] = []
     for labels, summary in summaries:
         for kind, count in summary.failures.items():
             shares: Row = {"failure": kind, "answers": count, "share of all answers": count / summary.answers}
             rows.append(_place(labels) | shares | {"problems": summary.problems, "samples": summary.samples})
-    return Table("failures", tuple(rows), "One row per task, model and kind of failure; last evaluated step.")
+    return Table(name, tuple(rows), "One row per task, model, evaluated step and kind of failure.")
 
 
 def marks(summaries: Sequence[Placed]) -> Table:
