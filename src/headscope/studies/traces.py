@@ -178,7 +178,6 @@ def _trace(
 def _answer_row(row: dict[str, Any], trace: Trace) -> dict[str, Any]:
     wrong = row["verdict"] != "correct"
     way, slip, loop = trace.trajectory, trace.first_slip, trace.loop
-    backtracks = [step.first_token for step in trace.steps if "backtracking" in step.marks]
     return {
         "problem": row["problem"],
         "group": row["group"],
@@ -195,13 +194,20 @@ def _answer_row(row: dict[str, Any], trace: Trace) -> dict[str, Any]:
         "tokens_to_right": -1 if way.tokens_to_right is None else way.tokens_to_right,
         "right_to_wrong": way.right_to_wrong,
         "wrong_to_right": way.wrong_to_right,
-        "abandoned_tokens": max(0, backtracks[-1]) if wrong and backtracks else 0,
+        "abandoned_tokens": _abandoned_tokens(trace) if wrong else 0,
         "loop": trace.loops,
         "loop_start": -1 if loop is None else loop.start,
         "loop_period": -1 if loop is None else loop.period,
         "checked": sum(step.checked for step in trace.steps),
         "unchecked": sum(step.unchecked for step in trace.steps),
     }
+
+
+def _abandoned_tokens(trace: Trace) -> int:
+    """Return the tokens before a response's last step with a sign of backtracking; −1 if token positions are unknown."""
+    if trace.steps and trace.steps[0].first_token < 0:
+        return -1
+    return next((step.first_token for step in reversed(trace.steps) if "backtracking" in step.marks), 0)
 
 
 def _step_table(

@@ -22,6 +22,7 @@ def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
     wrong_count = int((~right).sum())
     known = right & (answers["tokens_to_right"] >= 0).to_numpy(dtype=bool)
     to_right, tokens = answers["tokens_to_right"].to_numpy(), np.maximum(answers["tokens"].to_numpy(), 1)
+    abandoned = answers["abandoned_tokens"].to_numpy()
     slips, failures = (Counter(filter(None, column)) for column in (traces.steps["slip"], answers["failure"]))
     return TraceSummary(
         reader=traces.reader,
@@ -39,7 +40,7 @@ def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
         slips=numbered(slips),
         rechecks=_splits(right, rechecked, answers["group"]),
         recheck_difference=_difference(right, rechecked, answers["group"], problem_codes, seed),
-        abandoned_tokens=_mean(answers["abandoned_tokens"].to_numpy(), ~right, problem_codes, seed),
+        abandoned_tokens=_mean(abandoned, ~right & (abandoned >= 0), problem_codes, seed),
         marks=_marks(traces, right, problem_codes, seed) if traces.reader == "text" else (),
         checked=int(answers["checked"].sum()),
         unchecked=int(answers["unchecked"].sum()),
