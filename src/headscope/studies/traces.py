@@ -204,7 +204,7 @@ def _answer_row(row: dict[str, Any], trace: Trace) -> dict[str, Any]:
 
 
 def _abandoned_tokens(trace: Trace) -> int:
-    """Return the tokens before a response's last step with a sign of backtracking; −1 if token positions are unknown."""
+    """Return the tokens before the last step with a sign of backtracking; −1 if token positions are unknown."""
     if trace.steps and trace.steps[0].first_token < 0:
         return -1
     return next((step.first_token for step in reversed(trace.steps) if "backtracking" in step.marks), 0)
