@@ -1,7 +1,7 @@
 """Read the answers that a study saved: a unit per samples unit, and the same for runs that were made before there were
 such units. Arithmetic on text and token ids; no model is loaded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -247,8 +247,10 @@ def _notes(samples: Samples, decode: Decode | None, unplaced: int, reader: Reade
     return notes
 
 
-def read_saved(run: RunDirectory, unit: Finished[Samples], progress: Progress = SILENT) -> Traces:
-    """Return the traces of a finished samples unit, for a run without traces units.
+def read_saved(
+    run: RunDirectory, unit: Finished[Samples], progress: Progress = SILENT, problems: Collection[str] | None = None
+) -> Traces:
+    """Return the traces of a finished samples unit, or of its answers to some problems, for a run without traces units.
 
     Problems that cannot be read any more, or a tokenizer that is not here, are said in the notes.
     """
@@ -265,5 +267,8 @@ def read_saved(run: RunDirectory, unit: Finished[Samples], progress: Progress = 
         decode = _decoder_of(source.stage(Inputs(folders, run.path)))
     except (InputError, KeyError, ValueError):
         pass  # the traces say what is unknown without it
-    traces = trace_samples(unit.read(), prompts, decode, progress)
+    samples = unit.read()
+    if problems is not None:
+        samples = replace(samples, table=samples.table[samples.table["problem"].isin(list(problems))])
+    traces = trace_samples(samples, prompts, decode, progress)
     return replace(traces, notes=(*traces.notes, *notes))
