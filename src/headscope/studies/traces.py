@@ -106,12 +106,12 @@ def trace_samples(
             steps_of = [_steps(row, reader, prompts) for row in rows]
             right |= _right_values(rows, steps_of, right, progress)
             traces = []
-            for row, found in zip(rows, steps_of, strict=True):
+            for row, read_steps in zip(rows, steps_of, strict=True):
                 ends = None
                 if reader == "text" and texts is not None and len(row["token_ids"]):
                     ends = texts.ends(row["token_ids"], row["response"])
                     unplaced += ends is None
-                traces.append(_trace(row, found, right, ends, reader))
+                traces.append(_trace(row, read_steps, right, ends, reader))
             answers.append(pd.DataFrame(list(map(_answer_row, rows, traces)), columns=list(ANSWER_COLUMNS)))
             steps.append(_step_table(rows, traces, right))
             bar.advance(len(rows))
