@@ -77,11 +77,6 @@ class SavedAnswers:
         """The answers themselves."""
         return self.unit.read()
 
-    @cached_property
-    def traces(self) -> Traces:
-        """Every step of every answer."""
-        return self.read_traces()
-
     def read_traces(self, problems: Sequence[str] | None = None) -> Traces:
         """Return the steps of answers to some problems, or to all, without keeping them."""
         saved = RunResults(self.run).traces(problems, **self.labels)
@@ -97,7 +92,9 @@ class SavedAnswers:
         from headscope.traces.summary import summarise
 
         saved = RunResults(self.run).trace_summary(self.labels)
-        return saved if saved is not None else summarise(self.traces, int(self.run.lock()["study"].get("seed", 0)))
+        return (
+            saved if saved is not None else summarise(self.read_traces(), int(self.run.lock()["study"].get("seed", 0)))
+        )
 
     def marked_answer(self, problem: str, sample: int) -> MarkedAnswer:
         """Return one answer with its marks."""
