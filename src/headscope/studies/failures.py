@@ -28,7 +28,7 @@ class FailuresConfig(Config):
 def compute_failures(config: FailuresConfig, inputs: Inputs, progress: Progress) -> FailureChanges:
     """Return what one operator on one group does to each kind of failure, from the answers of the inputs."""
     sets = inputs.load("sets", ControlledHeads)
-    prompts = {problem.id: problem.prompt for problem in config.task.task().problems}
+    prompts = config.task.prompts()
 
     def read(samples: Samples) -> Traces:
         # No tokenizer: kinds of failure rest on text and token ids, positions of steps are not asked for.

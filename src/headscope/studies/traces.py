@@ -45,8 +45,7 @@ class TracesConfig(Config):
 def compute_traces(config: TracesConfig, inputs: Inputs, progress: Progress) -> tuple[Traces, TraceSummary]:
     """Return the traces of the input ``samples``, and their summary."""
     samples = inputs.load("samples", Samples)
-    prompts = {problem.id: problem.prompt for problem in config.task.task().problems}
-    traces = trace_samples(samples, prompts, _decoder_of(config.model.stage(inputs)), progress)
+    traces = trace_samples(samples, config.task.prompts(), _decoder_of(config.model.stage(inputs)), progress)
     return traces, summarise(traces, config.seed)
 
 
@@ -258,8 +257,7 @@ def read_saved(
     folders = {role: run.path / "units" / address for role, address in record["inputs"].items()}
     prompts, decode, notes = None, None, []
     try:
-        task = TaskSource.model_validate(record["config"]["task"]).task()
-        prompts = {problem.id: problem.prompt for problem in task.problems}
+        prompts = TaskSource.model_validate(record["config"]["task"]).prompts()
     except (InputError, KeyError, ValueError) as error:
         notes.append(f"the problems cannot be read: {error}")
     try:
