@@ -139,8 +139,8 @@ def test_sentences_say_what_is_clear_and_that_the_rest_could_be_chance(results: 
     assert sentences == (
         "sft: against the base, problems became right (+) and wrong (−): +40 −3 of t1 (p = 2e−09); what changed on t2 "
         "could be chance (first answers; p adjusted for 2 tasks).",
-        "sft: 32 of its 64 wrong answers on t1 had stated the right one and gave it up; answers with a re-check are "
-        "right in 12 of 50, those without in 124 of 150 (−0.60 [−0.70, −0.50] within tiers; an association).",
+        "sft: 32 of its 64 wrong answers on t1 had stated the right one; answers with a re-check are right "
+        "in 12 of 50, those without in 124 of 150 (−0.60 [−0.70, −0.50] within tiers; an association).",
         "sft: on problems that the base answers right more often its wrong answers fail most by looping (8 of 16; 10 "
         "of 44 on problems that neither answers).",
     )
@@ -156,7 +156,7 @@ def test_what_masking_a_marker_does_is_said_where_it_is_clear(results: RunResult
     hidden = ({"variant": "sft", "task": "t1", "forbid": "wait"}, summary(base, failures={"loop": 60}))
     assert make_sentences([plain, hidden], masked=masked) == (
         'sft: kept from writing "wait", its pass@1 changes by +0.12 [+0.07, +0.17] on t1 and +0.25 [+0.19, +0.31] '
-        "on t2, same problems and seeds: it harms.",
+        'on t2, same problems and seeds: "wait" harms.',
     )
     assert make_sentences([plain, hidden], masked=masked[2:]) == ()
 
@@ -165,6 +165,8 @@ def test_what_rests_on_few_answers_is_not_said(results: RunResults) -> None:
     base = results.trace_summaries[0].whole
     few = summary(base, failures={"loop": 3}, recheck_difference=estimate(-0.6, 0.1))
     assert make_sentences([({"variant": "base", "task": "t"}, replace(few, rechecks=()))]) == ()
+    nine_wrong = summary(base, right=191, lost=estimate(0.02, 0.01))
+    assert make_sentences([({"variant": "base", "task": "t"}, nine_wrong)]) == ()
     unclear = replace(few, rechecks=(SplitAccuracy("", 9, 30, 9, 30),), recheck_difference=estimate(0.0, 0.1))
     assert make_sentences([({"variant": "base", "task": "t"}, unclear)]) == ()
     many = replace(few, rechecks=(), failures={"loop": 30, "other": 10})

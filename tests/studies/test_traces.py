@@ -98,7 +98,9 @@ def test_what_cannot_be_read_is_said_and_the_rest_is_read() -> None:
     )
     assert list(traces.answers["slip"]) == ["", "calculation"]
     assert "do not decode piece by piece" in trace_samples(answers, decode=lambda tokens: "?" * len(tokens)).notes[0]
-    assert "no tokenizer was at hand" in trace_samples(answers).notes[0]
+    unplaced = trace_samples(answers)
+    assert "no tokenizer was at hand" in unplaced.notes[0]
+    assert summarise(unplaced).abandoned_tokens is None
 
 
 def test_saving_and_loading_is_the_identity(tmp_path: Any) -> None:

@@ -116,11 +116,11 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
 
         judge_run(study, run)  # before the report, which shows the claims too
     page = render(run) if verb == "run" else run.path
-    found = _findings(verb, RunResults(run), claims=claims)
+    findings = _findings(verb, RunResults(run), claims=claims)
     if json:
-        print_json(_outcome_json(run, outcome, page) | found.as_json())
+        print_json(_outcome_json(run, outcome, page) | findings.as_json())
     else:
-        _print_end(run, outcome, page, found)
+        _print_end(run, outcome, page, findings)
     return outcome.exit_code
 
 
@@ -162,18 +162,18 @@ def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[s
     return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | fields
 
 
-def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, found: _Findings) -> None:
+def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, findings: _Findings) -> None:
     from headscope.runs import provenance
 
     say()
-    for sentence in found.sentences:
+    for sentence in findings.sentences:
         say(sentence)
-    if found.sentences:
+    if findings.sentences:
         say()
-    print_tables(found.tables)
+    print_tables(findings.tables)
     for record in run.find("train"):
         say(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
-    for warning in found.warnings:
+    for warning in findings.warnings:
         say(f"warning: {warning}")
     _print_failures(outcome)
     if outcome.stopped:

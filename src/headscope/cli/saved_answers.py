@@ -69,27 +69,22 @@ class SavedAnswers:
 
     @property
     def name(self) -> str:
-        """Return ``labels`` in words."""
-        return f"{self.labels['variant']} on {self.labels['task']}"
+        """Return ``labels`` in words; of answers without a marker they say so."""
+        return f"{model_name(self.labels)}, step {self.labels['step']}, on {self.labels['task']}"
 
     @cached_property
     def samples(self) -> Samples:
         """The answers themselves."""
         return self.unit.read()
 
-    @cached_property
-    def traces(self) -> Traces:
-        """Every step of every answer."""
-        return self._traces_of(None)
-
-    def _traces_of(self, problems: Sequence[str] | None) -> Traces:
-        """Return the steps of answers to some problems, or to all."""
+    def read_traces(self, problems: Sequence[str] | None = None) -> Traces:
+        """Return the steps of answers to some problems, or to all, without keeping them."""
         saved = RunResults(self.run).traces(problems, **self.labels)
         if saved is not None:
             return saved
         from headscope.studies.traces import read_saved  # loads what reads problems and tokenizers
 
-        return read_saved(self.run, self.unit, self.progress)
+        return read_saved(self.run, self.unit, self.progress, problems)
 
     @cached_property
     def summary(self) -> TraceSummary:
@@ -97,11 +92,13 @@ class SavedAnswers:
         from headscope.traces.summary import summarise
 
         saved = RunResults(self.run).trace_summary(self.labels)
-        return saved if saved is not None else summarise(self.traces, int(self.run.lock()["study"].get("seed", 0)))
+        return (
+            saved if saved is not None else summarise(self.read_traces(), int(self.run.lock()["study"].get("seed", 0)))
+        )
 
     def marked_answer(self, problem: str, sample: int) -> MarkedAnswer:
         """Return one answer with its marks."""
-        reader = AnswerReader(self._traces_of([problem]), [problem])
+        reader = AnswerReader(self.read_traces([problem]), [problem])
         answer, steps = reader.answer(problem, sample), reader.steps(problem, sample)
         table = self.samples.table
         row = table[(table["problem"] == problem) & (table["sample"] == sample)].iloc[0]

@@ -20,6 +20,9 @@ Problem = Annotated[str | None, typer.Option("--problem", help="Show every model
 Sample = Annotated[int, typer.Option("--sample", min=0, help="Which of the answers to the problem.")]
 Lines = Annotated[bool, typer.Option("--jsonl", help="Print every step of every answer, one JSON object per line.")]
 
+_ROWS = 4096
+"""Steps that are objects at a time."""
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -70,10 +73,10 @@ def _show_table(path: Path, chosen: "list[SavedAnswers]", *, json: bool) -> None
         for note in summary.notes
     ]
     places = [answers.labels for answers in chosen]
-    masked = [
-        (unit.labels, unit.whole) for unit in RunResults(chosen[0].run).masked_evaluations if unit.labels in places
-    ]
-    sentences = make_sentences(summaries, masked=masked)
+    results = RunResults(chosen[0].run)
+    compared = [(unit.labels, unit.whole) for unit in results.transitions if unit.labels in places]
+    masked = [(unit.labels, unit.whole) for unit in results.masked_evaluations if unit.labels in places]
+    sentences = make_sentences(summaries, compared, masked)
     if json:
         print_json(
             {"run": str(path), "open": str(path), "sentences": sentences} | tables_json([table]) | {"notes": notes}
@@ -92,11 +95,11 @@ def _show_table(path: Path, chosen: "list[SavedAnswers]", *, json: bool) -> None
 def _lines(chosen: "list[SavedAnswers]", problem: str | None) -> "Iterator[dict[str, JsonValue]]":
     """Yield every step; spans are pairs of the first place and the one after the last, tokens null if unknown."""
     for answers in chosen:
-        steps = answers.traces.steps
-        if problem is not None:
-            steps = steps[steps["problem"] == problem]
-        for row in steps.to_dict("records"):
-            yield answers.place | _step_json({str(name): value for name, value in row.items()})
+        # One model's steps at a time, and few of them as objects: those of a whole run may not fit in memory.
+        steps = answers.read_traces(None if problem is None else [problem]).steps
+        for start in range(0, len(steps), _ROWS):
+            for row in steps[start : start + _ROWS].to_dict("records"):
+                yield answers.place | _step_json({str(name): value for name, value in row.items()})
 
 
 def _step_json(row: "dict[str, JsonValue]") -> "dict[str, JsonValue]":
@@ -112,7 +115,7 @@ def _show_problem(path: Path, chosen: "list[SavedAnswers]", problem: str, sample
     shown = [answers.marked_answer(problem, sample) for answers in chosen]
     if json:
         print_json(
-            {"run": str(path), "open": str(path), "problem": problem, "answers": [each.as_json() for each in shown]}
+            {"run": str(path), "open": str(path), "problem": problem, "answers": [answer.as_json() for answer in shown]}
         )
         return
     gold = ", ".join(dict.fromkeys(" or ".join(answer.gold.split("\n")) for answer in shown))

@@ -8,8 +8,9 @@
    has many kinds, and some kind always looks outstanding: adjusting the ranks after Benjamini and Hochberg instead
    would need (kinds / 0.05) random sets before anything could be said.
 
-Rules, fixed before any result was known. A kind is raised or lowered if q ≤ 0.05, the excess over the random sets' mean
-lies on the same side of 0, and the adjusted p is ≤ 0.05. Nothing is said below 10 problems or 20 random sets.
+Rules, fixed before any result was known. A kind is raised or lowered if q ≤ 0.05, the interval of the excess over the
+random sets' mean lies on the change's side of 0, and the adjusted p is ≤ 0.05. Nothing is said below 10 problems or 20
+random sets.
 """
 
 from collections.abc import Sequence
@@ -47,7 +48,7 @@ def failure_changes(
     """Return what an intervention does to each kind of failure.
 
     Args:
-        whole: the answers without intervention.
+        whole: the answers without intervention. Of these and the others only the rows of answers are asked for.
         removed: with it.
         controls: with the same operator on each matched random set.
         task, operator, heads: what was done, for the record.

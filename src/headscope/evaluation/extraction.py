@@ -20,7 +20,7 @@ _BETWEEN = re.compile(
     r"[\s$]*+(?:,|;|and|or|,\s*(?:and|or)|\\text\{\s*(?:and|or)\s*\}|和|或)[\s$]*+(?:[a-zA-Z]\s*=\s*)?"
 )
 # A minus that follows a number or a letter is an operator or a hyphen.
-_PLAIN_NUMBER = re.compile(r"(?:(?<![\w.)])-)?\d+(?:,\d{3})*(?:\.\d+)?")
+_PLAIN_NUMBER = re.compile(r"(?:(?<![\w.)])[-−])?\d+(?:,\d{3})*(?:\.\d+)?")
 _TAG = "answer>"
 _LAB_TAG = "<ans>"
 _COPULA = r"(?:is|was|are|would be|equals|:|：|=|-|–|—|是|为|應為|应为)"
@@ -134,9 +134,12 @@ def stated_alias(response: str) -> str:
 
 
 def last_number(response: str) -> str:
-    """Return the last number after the reasoning, without the commas of its thousands; "" if there is none."""
+    """Return the last number after the reasoning, without the commas of its thousands; "" if there is none.
+
+    Whole numbers and decimals alone: of ``1/2`` that is 2, of ``1e3`` 3.
+    """
     numbers = _PLAIN_NUMBER.findall(final_text(response))
-    return numbers[-1].replace(",", "") if numbers else ""
+    return numbers[-1].replace(",", "").replace("−", "-") if numbers else ""
 
 
 def last_statement(text: str, pattern: re.Pattern[str] = _STATED) -> str:

@@ -4,13 +4,14 @@ Per variant:
 
 1. *Change*: problems that became right and wrong. p-values are multiplied by the number of tasks (Bonferroni); tasks
    above 0.05 are named as what could be chance.
-2. *Given up*: of the task with most lost answers, how many wrong answers had stated the right one; and how many answers
+2. *Lost*: of the task with most lost answers, how many wrong answers had stated the right one; and how many answers
    with and without a re-check are right, if the difference within tiers excludes 0.
 3. *Masked*: on which tasks the model gains or loses when it can never write a marker, by intervals that exclude 0.
 4. *Failures*: what newly wrong answers fail by most, next to those that neither model gets right; or the most frequent
    failure of all wrong answers, if few are newly wrong.
 
-What rests on fewer than ``FEWEST`` answers is not said.
+What rests on fewer than ``FEWEST`` answers is not said. A lost answer need not have given the right one up: it may have
+gone on until it was cut off.
 """
 
 from collections import Counter
@@ -61,7 +62,7 @@ def make_sentences(
         of_model = {str(labels["task"]): summary for labels, summary in summaries if labels["variant"] == model}
         changes = {str(labels["task"]): result for labels, result in compared if labels["variant"] == model}
         without = [(labels, measures) for labels, measures in masked if labels["variant"] == model]
-        parts = (_change(changes), _given_up(of_model), _masked(without), _failures(changes, of_model))
+        parts = (_change(changes), _lost(of_model), _masked(without), _failures(changes, of_model))
         sentences += [f"{model}: {part}." for part in parts if part]
     return tuple(sentences)
 
@@ -89,13 +90,15 @@ def _change(changes: Mapping[str, Transitions]) -> str:
     )
 
 
-def _given_up(summaries: Mapping[str, TraceSummary]) -> str:
-    lost = {task: round(summary.lost.value * summary.answers) for task, summary in summaries.items()}
+def _lost(summaries: Mapping[str, TraceSummary]) -> str:
+    """Return how many wrong answers had stated the right one, on the task with most of them; else only re-checks."""
+    said_of = {task: summary for task, summary in summaries.items() if summary.wrong >= FEWEST}
+    lost = {task: round(summary.lost.value * summary.answers) for task, summary in said_of.items()}
     task = max(lost, key=lambda task: lost[task], default="")
     if not task or not lost[task] or lost[task] < LEAST_LOST * summaries[task].wrong:
         return _rechecks(summaries)
     summary = summaries[task]
-    said = f"{lost[task]} of its {summary.wrong} wrong answers on {task} had stated the right one and gave it up"
+    said = f"{lost[task]} of its {summary.wrong} wrong answers on {task} had stated the right one"
     rechecks = _recheck_part(summary)
     return f"{said}; {rechecks}" if rechecks else said
 
@@ -131,10 +134,10 @@ def _masked(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
     if not changes:
         return ""
     gains = [value > 0 for value, _ in changes]
-    what = "it harms" if all(gains) else "it helps" if not any(gains) else "it harms here and helps there"
+    verb = "harms" if all(gains) else "helps" if not any(gains) else "harms here and helps there"
     shown = _listed([text for _, text in changes])
     said = f'kept from writing "{marker}", its pass@1 changes by {shown}, same problems and seeds'
-    return f"{said}: {what}"
+    return f'{said}: "{marker}" {verb}'
 
 
 def _failures(changes: Mapping[str, Transitions], summaries: Mapping[str, TraceSummary]) -> str:
@@ -170,8 +173,8 @@ def _reason(kind: str) -> str:
 
 def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     total: Counter[str] = Counter()
-    for each in counts:
-        total.update(each)
+    for of_task in counts:
+        total.update(of_task)
     return total
 
 

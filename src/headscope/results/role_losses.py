@@ -66,9 +66,14 @@ class RoleLosses(JsonResult):
         q: the share of false ones to be expected among such heads of all roles, at most. least: the smallest change.
         """
         column = self.roles.index(role)
-        found = []
+        effects = []
         for row in np.flatnonzero((self.q_value[:, column] <= q) & (abs(self.change[:, column]) >= least)):
-            change, low, high = (float(grid[row, column]) for grid in (self.change, self.low, self.high))
-            estimate = Estimate(change, low, high, int(self.texts[column]), self.method)
-            found.append(RoleEffect(self.heads.heads[row], role, estimate, float(self.q_value[row, column])))
-        return tuple(sorted(found, key=lambda effect: -abs(effect.change.value)))
+            change = Estimate(
+                float(self.change[row, column]),
+                float(self.low[row, column]),
+                float(self.high[row, column]),
+                int(self.texts[column]),
+                self.method,
+            )
+            effects.append(RoleEffect(self.heads.heads[row], role, change, float(self.q_value[row, column])))
+        return tuple(sorted(effects, key=lambda effect: -abs(effect.change.value)))

@@ -1,7 +1,7 @@
 """Traces: every step of every response, and a row per response; and their summary, with intervals.
 
-On disk: ``steps.parquet`` and ``answers.parquet`` with ``traces.json`` (schema version, model, task, how they were
-read), ``summary.json``.
+On disk: ``steps.parquet``, ``answers.parquet`` with ``answers.json`` (schema version, model, task, reader, notes), and
+``summary.json``.
 """
 
 import json
@@ -70,13 +70,19 @@ class Traces(Result):
     """The responses of one model to one task, read.
 
     answers: one row per response, in the order of ``Samples``, with the columns
-        problem, group, sample, verdict, tokens: as in ``Samples``; failure: why it is wrong, "" if it is right
-        (``traces.reading.FAILURES``); steps, rechecks, slips: how many; slip: kind of the first one that nothing puts
-        right, "" for none; lost: it is wrong and had stated the right answer; solved_at: the first step that states it,
-        −1 for none; tokens_to_right: up to that step's end, −1 if unknown; right_to_wrong, wrong_to_right: changes of
-        the stated answer; abandoned_tokens: of a wrong answer, those before its last step with a sign of backtracking;
-        loop: it repeats itself; loop_start, loop_period: of a periodic tail, in tokens, −1 for none; checked,
-        unchecked: calculations.
+        problem, group, sample, verdict, tokens: as in ``Samples``.
+        failure: why it is wrong, "" if it is right (``traces.reading.FAILURES``).
+        steps, rechecks, slips: how many.
+        slip: kind of the first one that nothing puts right, "" for none.
+        lost: whether it is wrong and had stated the right answer.
+        solved_at: the first step that states the right answer, −1 for none.
+        tokens_to_right: up to that step's end, −1 for none or unknown.
+        right_to_wrong, wrong_to_right: changes of the stated answer.
+        abandoned_tokens: of a wrong answer, those before its last step with a sign of backtracking, −1 if unknown; 0 of
+            a right one.
+        loop: whether it repeats itself.
+        loop_start, loop_period: of a periodic tail, in tokens, −1 for none.
+        checked, unchecked: calculations that could be checked, and that could not.
     steps: one row per step, with the columns problem, sample, step: its number; right: of a step that states an answer,
         whether it is the right one; marks: separated by newlines; the others as in ``traces.steps.Step``.
     reader: ``lab`` if every statement was judged by its problem, ``text`` for running text.
@@ -142,7 +148,8 @@ class Traces(Result):
         head = read_object(folder / "answers.json", "traces")
         check_schema(head, str(folder / "answers.json"), cls.schema)
         check_keys(head, ("model", "task", "reader", "notes"), folder / "answers.json")
-        answers, steps = (_read_table(folder / name, problems) for name in ("answers.parquet", "steps.parquet"))
+        answers = _read_table(folder / "answers.parquet", problems)
+        steps = _read_table(folder / "steps.parquet", problems)
         return cls(answers, steps, head["model"], head["task"], head["reader"], tuple(head["notes"]))
 
 

@@ -1,11 +1,15 @@
 """What an ablation does to each kind of failure: a unit per verdict, from the same saved answers, without a model."""
 
+from dataclasses import replace
+
+import pandas as pd
+
 from headscope.comparison.failures import failure_changes
 from headscope.progress import Progress
 from headscope.results.failures import FailureChanges
 from headscope.results.head_sets import ControlledHeads
 from headscope.results.samples import Samples
-from headscope.results.traces import Traces
+from headscope.results.traces import STEP_COLUMNS, Traces
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.ablated import Ablations
 from headscope.studies.config import Config
@@ -24,18 +28,25 @@ class FailuresConfig(Config):
 def compute_failures(config: FailuresConfig, inputs: Inputs, progress: Progress) -> FailureChanges:
     """Return what one operator on one group does to each kind of failure, from the answers of the inputs."""
     sets = inputs.load("sets", ControlledHeads)
-    prompts = {problem.id: problem.prompt for problem in config.task.task().problems}
+    prompts = config.task.prompts()
 
     def read(samples: Samples) -> Traces:
         # No tokenizer: kinds of failure rest on text and token ids, positions of steps are not asked for.
-        return trace_samples(samples, prompts, progress=progress)
+        traces = trace_samples(samples, prompts, progress=progress)
+        # Nor are the steps, which of hundreds of random sets would not fit in memory: a new table, as a part of the
+        # old one would keep it.
+        return replace(traces, steps=pd.DataFrame(columns=list(STEP_COLUMNS)))
 
-    # Fewer matched sets may exist than were asked for.
-    controls = [inputs.result(f"control {number}", Samples) for number in range(config.controls)]
+    whole, removed = read(inputs.load("baseline", Samples)), read(inputs.load("ablated", Samples))
+    controls = []
+    for number in range(config.controls):
+        samples = inputs.result(f"control {number}", Samples)
+        if isinstance(samples, Samples):  # fewer matched sets may exist than were asked for
+            controls.append(read(samples))
     return failure_changes(
-        read(inputs.load("baseline", Samples)),
-        read(inputs.load("ablated", Samples)),
-        [read(samples) for samples in controls if isinstance(samples, Samples)],
+        whole,
+        removed,
+        controls,
         task=config.task.name,
         operator=config.operator,
         heads=sets.heads,

@@ -63,7 +63,7 @@ def compute_role_losses(config: RoleLossesConfig, inputs: Inputs, progress: Prog
     heads, heads_are = _choose_heads(shape, config, inputs)
     if not heads:
         return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
-    prompts = {problem.id: problem.prompt for problem in config.task.task().problems}
+    prompts = config.task.prompts()
     reader: Reader = "lab" if all(is_lab_prompt(prompts[row["problem"]]) for row, _ in answers) else "text"
     roles = (lab_roles if reader == "lab" else text_roles).ROLES
     texts, groups = [], []

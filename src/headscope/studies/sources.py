@@ -93,6 +93,10 @@ class TaskSource(Config):
             raise InputError(f"the problems of task {self.name} have changed since the study was planned; run it again")
         return problems
 
+    def prompts(self) -> dict[str, str]:
+        """Return the text that asks each problem, by its id. Raises InputError as ``task`` does."""
+        return {problem.id: problem.prompt for problem in self.task().problems}
+
 
 def task_digest(problems: Sequence[Problem]) -> str:
     """Return a digest of ids, questions, answers and kinds, and how they are asked if not as their kind is."""

@@ -349,8 +349,8 @@ class EvalConfig(Config):
     max_new_tokens: after which an answer counts as unfinished.
     problems: the first so many of each task, None for all.
     engine: what generates.
-    every: of each variant's saved checkpoints every so-manieth is evaluated, counted from the first, and always the
-        last; None evaluates the last alone.
+    every: of each variant's saved checkpoints the n-th, 2n-th, 3n-th … are evaluated, and always the last; None
+        evaluates the last alone.
     forbid: markers such as ``wait``. Base and last checkpoints answer the same problems with the same seeds once more,
         never generating any of them, and are compared with themselves: what re-checking does to answers.
     """

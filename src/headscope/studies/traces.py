@@ -1,7 +1,7 @@
 """Read the answers that a study saved: a unit per samples unit, and the same for runs that were made before there were
 such units. Arithmetic on text and token ids; no model is loaded."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any
@@ -45,8 +45,7 @@ class TracesConfig(Config):
 def compute_traces(config: TracesConfig, inputs: Inputs, progress: Progress) -> tuple[Traces, TraceSummary]:
     """Return the traces of the input ``samples``, and their summary."""
     samples = inputs.load("samples", Samples)
-    prompts = {problem.id: problem.prompt for problem in config.task.task().problems}
-    traces = trace_samples(samples, prompts, _decoder_of(config.model.stage(inputs)), progress)
+    traces = trace_samples(samples, config.task.prompts(), _decoder_of(config.model.stage(inputs)), progress)
     return traces, summarise(traces, config.seed)
 
 
@@ -106,12 +105,12 @@ def trace_samples(
             steps_of = [_steps(row, reader, prompts) for row in rows]
             right |= _right_values(rows, steps_of, right, progress)
             traces = []
-            for row, found in zip(rows, steps_of, strict=True):
+            for row, read_steps in zip(rows, steps_of, strict=True):
                 ends = None
                 if reader == "text" and texts is not None and len(row["token_ids"]):
                     ends = texts.ends(row["token_ids"], row["response"])
                     unplaced += ends is None
-                traces.append(_trace(row, found, right, ends, reader))
+                traces.append(_trace(row, read_steps, right, ends, reader))
             answers.append(pd.DataFrame(list(map(_answer_row, rows, traces)), columns=list(ANSWER_COLUMNS)))
             steps.append(_step_table(rows, traces, right))
             bar.advance(len(rows))
@@ -178,7 +177,6 @@ def _trace(
 def _answer_row(row: dict[str, Any], trace: Trace) -> dict[str, Any]:
     wrong = row["verdict"] != "correct"
     way, slip, loop = trace.trajectory, trace.first_slip, trace.loop
-    backtracks = [step.first_token for step in trace.steps if "backtracking" in step.marks]
     return {
         "problem": row["problem"],
         "group": row["group"],
@@ -195,13 +193,20 @@ def _answer_row(row: dict[str, Any], trace: Trace) -> dict[str, Any]:
         "tokens_to_right": -1 if way.tokens_to_right is None else way.tokens_to_right,
         "right_to_wrong": way.right_to_wrong,
         "wrong_to_right": way.wrong_to_right,
-        "abandoned_tokens": max(0, backtracks[-1]) if wrong and backtracks else 0,
+        "abandoned_tokens": _abandoned_tokens(trace) if wrong else 0,
         "loop": trace.loops,
         "loop_start": -1 if loop is None else loop.start,
         "loop_period": -1 if loop is None else loop.period,
         "checked": sum(step.checked for step in trace.steps),
         "unchecked": sum(step.unchecked for step in trace.steps),
     }
+
+
+def _abandoned_tokens(trace: Trace) -> int:
+    """Return the tokens before the last step with a sign of backtracking; −1 if token positions are unknown."""
+    if trace.steps and trace.steps[0].first_token < 0:
+        return -1
+    return next((step.first_token for step in reversed(trace.steps) if "backtracking" in step.marks), 0)
 
 
 def _step_table(
@@ -241,8 +246,10 @@ def _notes(samples: Samples, decode: Decode | None, unplaced: int, reader: Reade
     return notes
 
 
-def read_saved(run: RunDirectory, unit: Finished[Samples], progress: Progress = SILENT) -> Traces:
-    """Return the traces of a finished samples unit, for a run without traces units.
+def read_saved(
+    run: RunDirectory, unit: Finished[Samples], progress: Progress = SILENT, problems: Collection[str] | None = None
+) -> Traces:
+    """Return the traces of a finished samples unit, or of its answers to some problems, for a run without traces units.
 
     Problems that cannot be read any more, or a tokenizer that is not here, are said in the notes.
     """
@@ -250,8 +257,7 @@ def read_saved(run: RunDirectory, unit: Finished[Samples], progress: Progress = 
     folders = {role: run.path / "units" / address for role, address in record["inputs"].items()}
     prompts, decode, notes = None, None, []
     try:
-        task = TaskSource.model_validate(record["config"]["task"]).task()
-        prompts = {problem.id: problem.prompt for problem in task.problems}
+        prompts = TaskSource.model_validate(record["config"]["task"]).prompts()
     except (InputError, KeyError, ValueError) as error:
         notes.append(f"the problems cannot be read: {error}")
     try:
@@ -259,5 +265,8 @@ def read_saved(run: RunDirectory, unit: Finished[Samples], progress: Progress = 
         decode = _decoder_of(source.stage(Inputs(folders, run.path)))
     except (InputError, KeyError, ValueError):
         pass  # the traces say what is unknown without it
-    traces = trace_samples(unit.read(), prompts, decode, progress)
+    samples = unit.read()
+    if problems is not None:
+        samples = replace(samples, table=samples.table[samples.table["problem"].isin(list(problems))])
+    traces = trace_samples(samples, prompts, decode, progress)
     return replace(traces, notes=(*traces.notes, *notes))

@@ -15,9 +15,12 @@ class TransitionsConfig(Config):
 
 def compute_transitions(config: TransitionsConfig, inputs: Inputs, progress: Progress) -> Transitions:
     """Return the transitions from the answers of the inputs ``before`` to those of ``after``."""
-    before, after = (inputs.load(role, Samples) for role in ("before", "after"))
-    read = [inputs.load(f"traces {role}", Traces) for role in ("before", "after")]
-    return compare_answers(before, after, *read)
+    return compare_answers(
+        inputs.load("before", Samples),
+        inputs.load("after", Samples),
+        inputs.load("traces before", Traces),
+        inputs.load("traces after", Traces),
+    )
 
 
 TRANSITIONS = Work("transitions", TransitionsConfig, compute_transitions, version=1)

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 LARGEST_EXPONENT, LARGEST_BITS = 64, 4096
 """Powers and results beyond these are not computed."""
+LONGEST_NUMBER = 1000
+"""Characters. Python refuses to read more than 4,300 digits, and a model that loops writes more."""
 _PRECEDENCE = {"+": 1, "-": 1, "*": 2, "/": 2, "^": 4}
 _NEGATION = 3
 _DEEPEST = 50
@@ -44,11 +46,11 @@ class Quantity:
 
 
 def compute(symbols: Sequence[Symbol]) -> Quantity | None:
-    """Return the value of an expression; None if it is none, divides by zero or grows too large."""
-    if len(symbols) == 1 and symbols[0].kind == "number":  # every other side, and soon told
-        value = _number(symbols[0].text)
-        return Quantity(value, len(symbols[0].text.partition(".")[2]), value, (value,))
+    """Return the value of an expression; None if it is none, is not real, divides by zero or grows too large."""
     try:
+        if len(symbols) == 1 and symbols[0].kind == "number":  # every other side, and soon told
+            value = _number(symbols[0].text)
+            return Quantity(value, len(symbols[0].text.partition(".")[2]), value, (value,))
         value = _Reader(symbols).read()
         readings = [value]
         if any(symbol.kind == "percent" for symbol in symbols):
@@ -114,7 +116,7 @@ class _Reader:
         if symbol.kind == "open":
             return self._bracket()
         if symbol.kind == "root":
-            return Fraction(math.sqrt(self._primary()))
+            return _square_root(self._primary())
         if symbol.kind == "frac":
             top = self._group()
             return top / self._group()
@@ -162,6 +164,8 @@ class _Reader:
 
 @lru_cache(maxsize=2**16)
 def _number(text: str) -> Fraction:
+    if len(text) > LONGEST_NUMBER:
+        raise _UnreadableError
     return Fraction(int(text)) if text.isdecimal() else Fraction(text.replace(",", "").replace(" ", ""))
 
 
@@ -174,6 +178,12 @@ def _apply(operator: str, left: Fraction, right: Fraction) -> Fraction:
     if operator in "+-":
         return _small(left + right if operator == "+" else left - right)
     return _small(left * right if operator == "*" else left / right)
+
+
+def _square_root(value: Fraction) -> Fraction:
+    if value < 0:
+        raise _UnreadableError
+    return Fraction(math.sqrt(value))
 
 
 def _real_power(left: Fraction, right: Fraction) -> float:

@@ -40,5 +40,6 @@ def _patterns() -> dict[str, tuple[tuple[str, re.Pattern[str]], ...]]:
 
 
 def _whole_words(sign: str) -> str:
-    before, after = (r"\b" if edge.isalnum() else "" for edge in (sign[0], sign[-1]))
+    before = r"\b" if sign[0].isalnum() else ""
+    after = r"\b" if sign[-1].isalnum() else ""
     return f"{before}{re.escape(sign)}{after}"

@@ -22,6 +22,7 @@ SHORTEST_RECURRENCE = 20
 """Characters; shorter steps (``So``, ``x = 5.``) come back without being a loop. Code and lab statements count always.
 """
 LOOPING_SHARE = 0.25
+"""Of a response's characters: what steps that come three times or more fill in a response that loops."""
 _SPACE = re.compile(r"\s+")
 
 
@@ -91,7 +92,7 @@ def read_text(response: str, states: Callable[[str], str]) -> tuple[Step, ...]:
     for step in reversed(split_steps(response)):
         text = response[step.start : step.end]
         calculations = () if step.role == "code" else _calculations(text)
-        wrong = [_left_side(text, each) for each in calculations if each.right is False]
+        wrong = [_left_side(text, calculation) for calculation in calculations if calculation.right is False]
         value = states(text) if step.role != "code" else ""
         steps.append(
             replace(
@@ -100,12 +101,12 @@ def read_text(response: str, states: Callable[[str], str]) -> tuple[Step, ...]:
                 repaired=bool(wrong) and right_later.issuperset(wrong),
                 value=value,
                 answers=bool(value),
-                checked=sum(each.right is not None for each in calculations),
-                unchecked=sum(each.right is None for each in calculations),
+                checked=sum(calculation.right is not None for calculation in calculations),
+                unchecked=sum(calculation.right is None for calculation in calculations),
                 marks=find_marks(text),
             )
         )
-        right_later |= {_left_side(text, each) for each in calculations if each.right}
+        right_later |= {_left_side(text, calculation) for calculation in calculations if calculation.right}
     return tuple(reversed(steps))
 
 

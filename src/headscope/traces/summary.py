@@ -22,7 +22,7 @@ def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
     wrong_count = int((~right).sum())
     known = right & (answers["tokens_to_right"] >= 0).to_numpy(dtype=bool)
     to_right, tokens = answers["tokens_to_right"].to_numpy(), np.maximum(answers["tokens"].to_numpy(), 1)
-    slips, failures = (Counter(filter(None, column)) for column in (traces.steps["slip"], answers["failure"]))
+    abandoned = answers["abandoned_tokens"].to_numpy()
     return TraceSummary(
         reader=traces.reader,
         problems=len(problems),
@@ -35,11 +35,11 @@ def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
         efficiency=_mean(to_right / tokens, known, problem_codes, seed),
         wasted_tokens=_mean(tokens - to_right, known, problem_codes, seed),
         groups=_groups(answers, right),
-        failures=numbered(failures),
-        slips=numbered(slips),
+        failures=numbered(Counter(filter(None, answers["failure"]))),
+        slips=numbered(Counter(filter(None, traces.steps["slip"]))),
         rechecks=_splits(right, rechecked, answers["group"]),
         recheck_difference=_difference(right, rechecked, answers["group"], problem_codes, seed),
-        abandoned_tokens=_mean(answers["abandoned_tokens"].to_numpy(), ~right, problem_codes, seed),
+        abandoned_tokens=_mean(abandoned, ~right & (abandoned >= 0), problem_codes, seed),
         marks=_marks(traces, right, problem_codes, seed) if traces.reader == "text" else (),
         checked=int(answers["checked"].sum()),
         unchecked=int(answers["unchecked"].sum()),
@@ -142,13 +142,13 @@ def _marks(traces: Traces, right: Bool[np.ndarray, "answer"], problems: np.ndarr
     uses = []
     for mark in lexicon():
         # An array of truth values: an empty list would choose no columns and not no rows.
-        found = marked[np.array([mark in marks.split("\n") for marks in marked["marks"]], dtype=bool)]
-        having = keys.isin(pd.MultiIndex.from_frame(found[["problem", "sample"]]))
+        signed = marked[np.array([mark in marks.split("\n") for marks in marked["marks"]], dtype=bool)]
+        having = keys.isin(pd.MultiIndex.from_frame(signed[["problem", "sample"]]))
         trait = np.asarray(having, dtype=bool)
         uses.append(
             MarkUse(
                 mark,
-                1000 * len(found) / total,
+                1000 * len(signed) / total,
                 _splits(right, trait, answers["group"]),
                 _difference(right, trait, answers["group"], problems, seed),
             )

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from jaxtyping import Bool, Int
 from scipy.stats import fisher_exact
 
 from headscope.errors import InputError
@@ -19,9 +20,14 @@ from headscope.results.samples import Samples
 from headscope.results.traces import Traces, numbered
 from headscope.results.transitions import Transition, Transitions
 
+Failures = dict[str, list[str]]
+"""The kinds of failure of a problem's wrong answers, in the answers' order; no problem without one."""
+
 
 def compare_answers(before: Samples, after: Samples, read_before: Traces, read_after: Traces) -> Transitions:
     """Return the transitions between the answers of two models.
+
+    Problems that only one of them was asked are left out, and counted in the notes.
 
     Args:
         before: answers of the first model.
@@ -29,61 +35,71 @@ def compare_answers(before: Samples, after: Samples, read_before: Traces, read_a
         read_before: the traces of ``before``.
         read_after: the traces of ``after``.
 
-    Problems that only one of them was asked are left out, and counted in the notes.
-
     Raises InputError if they have no problem in common.
     """
-    shared = [problem for problem in before.problems if problem in set(after.problems)]
+    asked_after = set(after.problems)
+    shared = [problem for problem in before.problems if problem in asked_after]
     if not shared:
         raise InputError(
             f"{before.model} and {after.model} were asked different problems of {after.task}; transitions need the same"
         )
-    right = [_shares(samples, shared) for samples in (before, after)]
-    firsts = [_first_answers(samples, shared) for samples in (before, after)]
-    failures = [_failures(traces) for traces in (read_before, read_after)]
-    p_values = [_fisher(*pair) for pair in zip(*right, strict=True)]
-    tested = np.array([np.nan if p is None else p for p in p_values])
-    adjusted = q_values(tested)
-    groups = dict(zip(after.problems, after.groups, strict=True))
-    rows = []
-    for index, problem in enumerate(shared):
-        kinds = [next(iter(failures[side].get(problem, [])), "") for side in (0, 1)]
-        rows.append(
-            Transition(
-                problem=problem,
-                group=groups[problem],
-                before=float(right[0][index].mean()),
-                after=float(right[1][index].mean()),
-                p_value=p_values[index],
-                q_value=None if p_values[index] is None else float(adjusted[index]),
-                failure=kinds[1],
-                failure_before=kinds[0],
-                divergence=_divergence(firsts[0][index], firsts[1][index]),
-            )
-        )
-    first_right = [np.array([shares[0] > 0 for shares in side]) for side in right]
-    flips = mcnemar(first_right[1], first_right[0])
+    right_before, right_after = _right(before, shared), _right(after, shared)
+    failures_before, failures_after = _failures(read_before), _failures(read_after)
+    first_before, first_after = right_before[:, 0], right_after[:, 0]
+    rows = _compare_problems(before, after, shared, failures_before, failures_after)
     return Transitions(
         samples=after.correct.shape[1],
-        flips=flips,
-        both_right=int((first_right[0] & first_right[1]).sum()),
-        both_wrong=int((~first_right[0] & ~first_right[1]).sum()),
-        change=paired_difference(np.array([row.after for row in rows]), np.array([row.before for row in rows])),
+        flips=mcnemar(first_after, first_before),
+        both_right=int((first_before & first_after).sum()),
+        both_wrong=int((~first_before & ~first_after).sum()),
+        change=paired_difference(right_after.mean(axis=1), right_before.mean(axis=1)),
         problems=tuple(rows),
-        newly_wrong=_count(failures[1], [row.problem for row in rows if row.after < row.before]),
-        wrong_in_both=_count(failures[1], [row.problem for row in rows if row.before == row.after == 0]),
+        newly_wrong=_count(failures_after, [row.problem for row in rows if row.after < row.before]),
+        wrong_in_both=_count(failures_after, [row.problem for row in rows if row.before == row.after == 0]),
         greedy=all(samples.settings.get("sampling", {}).get("temperature") == 0 for samples in (before, after)),
         notes=_notes(before, after, shared),
     )
 
 
-def _shares(samples: Samples, problems: Sequence[str]) -> list[np.ndarray]:
-    """Return per problem 1 for every right answer and 0 for the others."""
+def _compare_problems(
+    before: Samples,
+    after: Samples,
+    problems: Sequence[str],
+    failures_before: Failures,
+    failures_after: Failures,
+) -> list[Transition]:
+    """Return the transition of each problem."""
+    right_before, right_after = _right(before, problems), _right(after, problems)
+    firsts_before, firsts_after = _first_answers(before, problems), _first_answers(after, problems)
+    p_values = [_fisher(*pair) for pair in zip(right_before, right_after, strict=True)]
+    adjusted = q_values(np.array([np.nan if p_value is None else p_value for p_value in p_values]))
+    groups = dict(zip(after.problems, after.groups, strict=True))
+    rows = []
+    for index, problem in enumerate(problems):
+        rows.append(
+            Transition(
+                problem=problem,
+                group=groups[problem],
+                before=float(right_before[index].mean()),
+                after=float(right_after[index].mean()),
+                p_value=p_values[index],
+                q_value=None if p_values[index] is None else float(adjusted[index]),
+                failure=failures_after.get(problem, [""])[0],
+                failure_before=failures_before.get(problem, [""])[0],
+                divergence=_divergence(firsts_before[index], firsts_after[index]),
+            )
+        )
+    return rows
+
+
+def _right(samples: Samples, problems: Sequence[str]) -> Bool[np.ndarray, "problem sample"]:
+    """Return which answers to these problems are right."""
     places = {problem: place for place, problem in enumerate(samples.problems)}
-    return [samples.correct[places[problem]].astype(float) for problem in problems]
+    right: Bool[np.ndarray, "problem sample"] = samples.correct[[places[problem] for problem in problems]]
+    return right
 
 
-def _fisher(before: np.ndarray, after: np.ndarray) -> float | None:
+def _fisher(before: Bool[np.ndarray, "_"], after: Bool[np.ndarray, "_"]) -> float | None:
     """Return the two-sided p of the two shares of right answers; None if there is one answer each."""
     if len(before) < 2 and len(after) < 2:
         return None
@@ -91,13 +107,14 @@ def _fisher(before: np.ndarray, after: np.ndarray) -> float | None:
     return float(fisher_exact(table).pvalue)
 
 
-def _first_answers(samples: Samples, problems: Sequence[str]) -> list[np.ndarray]:
+def _first_answers(samples: Samples, problems: Sequence[str]) -> list[Int[np.ndarray, "_"]]:
+    """Return the token ids of each problem's first answer; none if they were not kept."""
     firsts = samples.table[samples.table["sample"] == 0]
     ids = dict(zip(firsts["problem"], firsts["token_ids"], strict=True))
-    return [np.asarray(ids[problem]) for problem in problems]
+    return [np.asarray(ids[problem], dtype=np.int64) for problem in problems]
 
 
-def _divergence(before: np.ndarray, after: np.ndarray) -> int | None:
+def _divergence(before: Int[np.ndarray, "_"], after: Int[np.ndarray, "_"]) -> int | None:
     """Return the first token in which two answers differ; the shorter one's length if it begins the other."""
     if not len(before) or not len(after):
         return None
@@ -108,13 +125,13 @@ def _divergence(before: np.ndarray, after: np.ndarray) -> int | None:
     return None if len(before) == len(after) else length
 
 
-def _failures(traces: Traces) -> dict[str, list[str]]:
+def _failures(traces: Traces) -> Failures:
     """Return the kinds of failure of every wrong answer, by problem."""
     wrong: pd.DataFrame = traces.answers[traces.answers["failure"] != ""]
     return {str(problem): list(rows) for problem, rows in wrong.groupby("problem", sort=False)["failure"]}
 
 
-def _count(failures: dict[str, list[str]], problems: Sequence[str]) -> dict[str, int]:
+def _count(failures: Failures, problems: Sequence[str]) -> dict[str, int]:
     return numbered(Counter(kind for problem in problems for kind in failures.get(problem, [])))
 
 

@@ -21,7 +21,7 @@ def failures(units: Units, variants: tuple[str, ...]) -> Figure:
     for unit in units:
         by_task.setdefault(str(unit.labels["task"]), []).append(unit)
     return Figure(
-        name="failures",
+        name="reasons",
         question="Why are wrong answers wrong?",
         reading="Each bar is the share of a model's answers that are wrong for one reason, the first that applies: the "
         "answer repeats itself, is cut off, had stated the right answer before (over-thinking), slips in a step, or "
@@ -70,13 +70,13 @@ def failures_over_steps(units: Units, variants: tuple[str, ...]) -> Figure:
             if len(later) > 1:
                 panels.append(_steps_panel(f"{variant} on {task}", [*base, *later]))
     return Figure(
-        name="failures-over-steps",
+        name="reasons-over-steps",
         question="How did the reasons move during training?",
         reading="Each line is the share of all answers that are wrong for one reason, at each evaluated checkpoint; "
         f"the base stands at step 0. The {_MOST_KINDS} kinds that are most frequent at any step; all are in the table.",
         basis="n of each panel: problems × samples.",
         panels=tuple(panels),
-        table=failures_data([(unit.labels, unit.whole) for unit in units], name="failures-over-steps"),
+        table=failures_data([(unit.labels, unit.whole) for unit in units], name="reasons-over-steps"),
     )
 
 

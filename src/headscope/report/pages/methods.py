@@ -27,8 +27,8 @@ _DEFINITIONS = Prose(
         "Steps of an answer: a lab answer's statements, or the sentences of running text, judged by rule from the "
         "saved text. Slip: a statement that does not follow from what was written before it, or a calculation that is "
         "wrong. Lost: a wrong answer that had stated the right one. Loop: the last tokens repeat with one period three "
-        "times or more, or a step stands in the answer three times. Efficiency: of right answers, the share of their "
-        "tokens up to the first right statement (Chen et al. 2024, outcome efficiency).",
+        "times or more, or steps that come three times or more fill a quarter of the answer. Efficiency: of right "
+        "answers, the share of their tokens up to the first right statement (Chen et al. 2024, outcome efficiency).",
         "Failure of a wrong answer: the first that applies of loop, unfinished, over-thinking (the right answer was "
         "stated before), the kind of its first slip that nothing puts right, no answer, other.",
         "Newly right and newly wrong: problems that a variant answers right more or less often than the base. p of the "

@@ -61,7 +61,7 @@ def total_split(splits: Iterable[SplitAccuracy]) -> tuple[tuple[int, int], tuple
     return having, (sum(split.right_without for split in splits), sum(split.answers_without for split in splits))
 
 
-def failures_data(summaries: Sequence[Placed], name: str = "failures") -> Table:
+def failures_data(summaries: Sequence[Placed], name: str = "reasons") -> Table:
     """Return the data of a figure of failures, which has the same name."""
     rows: list[Row] = []
     for labels, summary in summaries:
