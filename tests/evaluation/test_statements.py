@@ -310,6 +310,7 @@ LAST_NUMBERS = [
     ("about 2.50 dollars.", "2.50"),
     ("<think> 7 </think> none", ""),
     ("\\boxed{-4}", "-4"),
+    ("It is −5.", "-5"),
     ("L3H5 and x2", "2"),
 ]
 
