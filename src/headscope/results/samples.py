@@ -15,11 +15,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import pyarrow.lib
 from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
 from headscope.results import display
+from headscope.results.parquet import reading_table
 from headscope.storage import Result, check_keys, check_schema, read_object, replacing_described
 
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
@@ -153,15 +153,8 @@ class Samples(Result):
         check_schema(head, str(folder / "samples.json"), cls.schema)
         check_keys(head, ("model", "task", "settings"), folder / "samples.json")
         path = folder / "samples.parquet"
-        if not path.is_file():
-            raise InputError(f"{path.name} is missing next to its JSON in {folder}")
-        try:
+        with reading_table(path, "samples table"):
             return cls(pd.read_parquet(path), head["model"], head["task"], head["settings"])
-        except InputError:
-            raise
-        # Damaged pages raise OSError, damaged counts ArrowMemoryError, values of another type the others.
-        except (pyarrow.lib.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-            raise InputError(f"{path} is not a whole samples table: {str(error).partition(chr(10))[0]}") from None
 
 
 def _set_types(table: pd.DataFrame) -> pd.DataFrame:

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import pandas as pd
-import pyarrow.lib
 
 from headscope.errors import InputError
 from headscope.results import display
 from headscope.results.estimate import Estimate
+from headscope.results.parquet import reading_table
 from headscope.results.result import JsonResult
 from headscope.storage import Result, check_keys, check_schema, read_object, replacing, replacing_described
 
@@ -148,8 +148,8 @@ class Traces(Result):
         head = read_object(folder / "answers.json", "traces")
         check_schema(head, str(folder / "answers.json"), cls.schema)
         check_keys(head, ("model", "task", "reader", "notes"), folder / "answers.json")
-        answers = _read_table(folder / "answers.parquet", problems)
-        steps = _read_table(folder / "steps.parquet", problems)
+        answers = _read_table(folder / "answers.parquet", ANSWER_COLUMNS, problems)
+        steps = _read_table(folder / "steps.parquet", STEP_COLUMNS, problems)
         return cls(answers, steps, head["model"], head["task"], head["reader"], tuple(head["notes"]))
 
 
@@ -160,13 +160,10 @@ def _typed(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> pd.Dat
     return table[list(columns)].astype(dict(columns))
 
 
-def _read_table(path: Path, problems: Collection[str] | None) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path.name} is missing in {path.parent}")
-    try:
-        return pd.read_parquet(path, filters=None if problems is None else [("problem", "in", list(problems))])
-    except (pyarrow.lib.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise InputError(f"{path} is not a whole table: {str(error).partition(chr(10))[0]}") from None
+def _read_table(path: Path, columns: Mapping[str, str], problems: Collection[str] | None) -> pd.DataFrame:
+    chosen = None if problems is None else [("problem", "in", list(problems))]
+    with reading_table(path, "table"):
+        return _typed(pd.read_parquet(path, filters=chosen), columns, path.stem)
 
 
 @dataclass(frozen=True, slots=True)
