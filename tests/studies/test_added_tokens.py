@@ -23,7 +23,7 @@ from headscope.runs import Inputs, RunDirectory
 from headscope.studies import evidence, forced
 from headscope.studies.ablated import Ablations
 from headscope.studies.reading import read_study
-from headscope.studies.stages import base_stage
+from headscope.studies.stages import origin_stage
 
 TOKEN, ID = "<plan>", 79
 
@@ -108,7 +108,7 @@ def test_further_tokens_come_at_the_end(bench: Bench, change: Callable[..., None
 
 def test_texts_that_the_base_cannot_read_are_left_out_of_its_losses(bench: Bench) -> None:
     study = read_study(str(bench.study))
-    stage, task = base_stage(study), study.tasks[0]
+    stage, task = origin_stage(study), study.tasks[0]
     ablations = Ablations(study, stage, task)
     config = forced.ForcedConfig(
         post=stage.source,

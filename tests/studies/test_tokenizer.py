@@ -17,7 +17,7 @@ from headscope.studies import sources
 from headscope.studies.ablated import _end_tokens
 from headscope.studies.evaluate import respondent
 from headscope.studies.reading import read_study
-from headscope.studies.stages import base_stage
+from headscope.studies.stages import origin_stage
 
 LOUD = CHAT_TEMPLATE.replace("{{ message.content }}", "okay {{ message.content }}")
 
@@ -114,7 +114,7 @@ def test_plain_text_becomes_messages_and_every_prompt_gets_the_system_prompt(ben
 
 
 def test_vllm_is_asked_through_the_same_template(bench: Bench, loud: Path) -> None:
-    stage = base_stage(read_study(str(bench.study), [f"base.chat_template='{loud}'"]))
+    stage = origin_stage(read_study(str(bench.study), [f"base.chat_template='{loud}'"]))
     checkpoint, tokenizer = respondent(stage, "vllm")
     assert (checkpoint.path, tokenizer.chat_template) == (str(bench.base), LOUD)
 

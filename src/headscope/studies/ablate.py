@@ -11,15 +11,19 @@ from headscope.studies.evidence import evidence_unit
 from headscope.studies.failures import failures_unit
 from headscope.studies.headsets import head_sets_unit
 from headscope.studies.role_losses import role_losses_unit
-from headscope.studies.stages import Stage, base_stage
+from headscope.studies.stages import Stage
 from headscope.studies.study import HeadGroup, Study, TaskRef
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One variant's last checkpoint on one task."""
+    """One variant's last checkpoint on one task.
+
+    base: the model it is compared with.
+    """
 
     study: Study
+    base: Stage
     stage: Stage
     comparison: Unit
     ref: TaskRef
@@ -27,8 +31,7 @@ class Sweep:
     def units(self) -> Iterator[Unit]:
         """Yield verdicts, kinds of failure, evidence and losses by role; what they need hangs on them."""
         settings = self.study.ablate
-        base_model = base_stage(self.study)
-        post, base = Ablations(self.study, self.stage, self.ref), Ablations(self.study, base_model, self.ref)
+        post, base = Ablations(self.study, self.stage, self.ref), Ablations(self.study, self.base, self.ref)
         guard = None if settings.guard is None else Ablations(self.study, self.stage, settings.guard)
         # Units are named by their digest: sets, whole answers and constants that several of them need are one unit.
         groups: dict[str, Unit] = {group: self._sets(group) for group in settings.heads}
@@ -47,5 +50,5 @@ class Sweep:
 
     def _recall_scores(self) -> Unit:
         """Return the stage's edge scores on openings of the guard's problems: knowledge without reasoning."""
-        pairs = contrasts.recall_unit(self.study, base_stage(self.study), self.stage)
+        pairs = contrasts.recall_unit(self.study, self.base, self.stage)
         return discover.scores_unit(self.study, self.stage, self.stage.variant, pairs)

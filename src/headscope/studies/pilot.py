@@ -40,7 +40,7 @@ from headscope.studies.pilot_facts import gather_facts
 from headscope.studies.pilot_record import PilotRecord, Timing, fit, fit_kinds, peak, reset_peak
 from headscope.studies.plan import plan
 from headscope.studies.stages import checkpoint_stages
-from headscope.studies.study import HubCheckpoints, Study, VariantConfig
+from headscope.studies.study import HubCheckpoints, Study, Training, VariantConfig
 from headscope.training import launch, read_log
 from headscope.training.run_record import LOG
 
@@ -123,8 +123,10 @@ def shrink(study: Study, size: Size, run: RunDirectory) -> Study:
         "generated_controls": 1,
     }
     variants = [_shrink_variant(study, variant, run) for variant in study.variants if variant.twin_of is None]
+    base = study.base.model_copy(update={"train": _shrink_training(study.base.train)})
     return study.model_copy(
         update={
+            "base": base,
             "variants": tuple(variants),
             "eval": evaluation.model_copy(update=small_eval | {"max_new_tokens": limit}),
             "ablate": ablate.model_copy(update=small_ablate),
@@ -135,14 +137,17 @@ def shrink(study: Study, size: Size, run: RunDirectory) -> Study:
 
 def _shrink_variant(study: Study, variant: VariantConfig, run: RunDirectory) -> VariantConfig:
     if variant.train is not None:
-        settings = {"max_steps": STEPS, "save_every": STEPS}
-        return variant.model_copy(update={"train": variant.train.model_copy(update=settings)})
+        return variant.model_copy(update={"train": _shrink_training(variant.train)})
     if variant.checkpoints is None:
         return variant
     last = checkpoint_stages(study, variant, run, None)[-1]
     is_hub = isinstance(variant.checkpoints, HubCheckpoints)
     changes = {"checkpoints": None, "model": last.config.model, "revision": last.config.revision if is_hub else None}
     return variant.model_copy(update=changes | {"reward_log": None})
+
+
+def _shrink_training(settings: Training | None) -> Training | None:
+    return None if settings is None else settings.model_copy(update={"max_steps": STEPS, "save_every": STEPS})
 
 
 class _Pilot:
@@ -155,9 +160,9 @@ class _Pilot:
 
     def run(self) -> Rates:
         """Run all sizes and return the rates."""
-        from headscope.studies.stages import base_stage
+        from headscope.studies.stages import origin_stage
 
-        base = base_stage(self.study)  # before the clock: a named model may have to be fetched first
+        base = origin_stage(self.study)  # before the clock: a named model may have to be fetched first
         started = self.clock()
         from headscope.models import load_model
         from headscope.models.threads import is_small

@@ -27,7 +27,7 @@ from headscope.studies.stages import Stage, base_stage, checkpoint_stages, train
 from headscope.studies.study import Study, TaskRef, VariantConfig
 from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
 from headscope.studies.traces import TRACES, traces_unit
-from headscope.studies.train import TRAIN, train_unit
+from headscope.studies.train import TRAIN, base_training, train_unit
 from headscope.studies.transitions import TRANSITIONS, transitions_unit
 from headscope.training import read_log
 
@@ -84,11 +84,15 @@ def training_units(units: Iterable[Unit]) -> list[Unit]:
 
 
 def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
-    base = base_stage(study)
+    base_made = base_training(study)
+    if base_made is not None:
+        yield base_made
+    base = base_stage(study, base_made)
     trained = {}
     for variant in study.variants:
         if variant.train is not None:
-            trained[variant.name] = train_unit(study, variant, base, variant_model(study, variant).chat)
+            chat = variant_model(study, variant).chat
+            trained[variant.name] = train_unit(study, variant.name, variant.train, base, chat)
     # Trainings first: what they make decides which checkpoints there are.
     yield from trained.values()
     stages = {}
@@ -190,7 +194,7 @@ def _variant_units(study: Study, variant: str, circuits: _Circuits, comparison: 
     if study.discover.crossed:
         yield from _crossed_units(study, variant, circuits, comparison)
     for ref in study.ablate_tasks:
-        yield from Sweep(study, circuits.final, comparison, ref).units()
+        yield from Sweep(study, circuits.base, circuits.final, comparison, ref).units()
 
 
 def _crossed_units(study: Study, variant: str, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:

@@ -26,10 +26,10 @@ from headscope.studies.encodable import check_encodable, message_texts
 from headscope.studies.evaluate import GREEDY, repeats_itself
 from headscope.studies.stages import (
     Stage,
-    base_stage,
     checkpoint_stages,
     files_of,
     local_files,
+    origin_stage,
     teacher_stage,
     variant_model,
 )
@@ -125,9 +125,11 @@ def _describe_few_openings(study: Study) -> str:
 
 def _speakers(study: Study, run: RunDirectory) -> Iterator[_Speaker]:
     """Yield the base and the last checkpoint of every variant; one trained here speaks through the base's tokenizer."""
-    base = base_stage(study)
+    base = origin_stage(study)
     tokenizer = tokenizer_of(base)
     yield _Speaker(base, tokenizer)
+    if study.base.train is not None:
+        yield _Speaker(base, tokenizer, study.base.train)
     for variant in study.variants:
         if variant.train is not None:
             config = base.config.model_copy(update={"chat": variant_model(study, variant).chat})
@@ -140,7 +142,7 @@ def _speakers(study: Study, run: RunDirectory) -> Iterator[_Speaker]:
 
 def _finished_stages(study: Study, run: RunDirectory) -> Iterator[Stage]:
     """Yield the base, every checkpoint of a variant trained elsewhere, and the teachers of those trained here."""
-    yield base_stage(study)
+    yield origin_stage(study)
     for variant in study.variants:
         if variant.train is None:
             yield from checkpoint_stages(study, variant, run, None)
@@ -250,7 +252,7 @@ def _check_teacher(study: Study, speaker: _Speaker, settings: Training) -> None:
     teacher = teacher_stage(study, settings)
     if teacher is None:
         return
-    base_files, teacher_files = files_of(base_stage(study)), files_of(teacher)
+    base_files, teacher_files = files_of(origin_stage(study)), files_of(teacher)
     if base_files is None or teacher_files is None:
         return
     student_size, teacher_size = vocabulary_entries(base_files), vocabulary_entries(teacher_files)

@@ -188,7 +188,7 @@ def _insert_presets(data: dict[str, Any]) -> list[str]:
     """
     faults = []
     variants = data.get("variants")
-    for variant in variants if isinstance(variants, list) else []:
+    for variant in [data.get("base"), *(variants if isinstance(variants, list) else [])]:
         train = variant.get("train") if isinstance(variant, dict) else None
         if isinstance(train, dict) and "preset" in train:
             name = str(train.pop("preset"))

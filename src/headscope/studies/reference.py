@@ -20,7 +20,7 @@ from headscope.studies.study import Study
 
 SECTIONS: dict[type[BaseModel], str] = {
     Study: "A study",
-    study.ModelConfig: "`base`",
+    study.BaseConfig: "`base`",
     study.VariantConfig: "An element of `variants`",
     study.HubCheckpoints: "`checkpoints` of a variant, on the hub",
     study.SftTraining: "`train` with `method: sft`",

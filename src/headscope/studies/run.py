@@ -66,7 +66,8 @@ def run_study(
 
 def _model_titles(study: Study) -> dict[str, str]:
     """Return what the base and the finished variants are called: ``smollm2-135m`` may be one of two models."""
-    titles = {"base": model_title(model_path(study.base.model))}
+    made = "" if study.base.train is None else f" after {study.base.train.method}"
+    titles = {"base": f"{model_title(model_path(study.base.model))}{made}"}
     for variant in study.variants:
         if variant.model is not None:
             titles[variant.name] = model_title(model_path(variant.model))

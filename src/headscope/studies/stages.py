@@ -3,7 +3,7 @@ weights.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from headscope.errors import InputError
@@ -25,6 +25,9 @@ from headscope.runs.records import check_unit
 from headscope.studies.config import Config
 from headscope.studies.study import Dtype, HubCheckpoints, ModelConfig, Study, TeacherData, Training, VariantConfig
 from headscope.training import Checkpoint, list_checkpoints, step_of
+
+BASE = "base"
+"""What results call the base model."""
 
 
 class ModelPlace(Config):
@@ -63,7 +66,11 @@ class ModelSource(Config):
         """Return the stage as the study saw it, its checkpoint found among the inputs."""
         folder = self.place.folder
         if self.trained_by is not None:
-            folder = str(inputs.folders[self.trained_by] / f"checkpoint-{self.step}")
+            trained = inputs.folders[self.trained_by]
+            checkpoint = (
+                list_checkpoints(trained)[-1].path if self.name == BASE else trained / f"checkpoint-{self.step}"
+            )
+            folder = str(checkpoint)
         config = ModelConfig(
             model=folder,
             tokenizer=self.place.tokenizer,
@@ -80,7 +87,8 @@ class ModelSource(Config):
 class Stage:
     """One model at one step.
 
-    variant: ``base`` or the variant's name. step: of training; 0 for the base and for finished models.
+    variant: ``base`` or the variant's name. step: of training; 0 for the base, trained here or not, and for finished
+        models.
     folder: where it lies or its hub id. unit: the training unit that makes it, if one does; folder is then inside it.
     digest: of the weights' folder, or the hub id with its revision.
     """
@@ -137,9 +145,18 @@ class Stage:
         return self.config.chat
 
 
-def base_stage(study: Study) -> Stage:
-    """Return the base model."""
-    return _finished_stage("base", study.base)
+def origin_stage(study: Study) -> Stage:
+    """Return the model that the base is, or is trained from."""
+    return _finished_stage(BASE, study.base)
+
+
+def base_stage(study: Study, training: Unit | None) -> Stage:
+    """Return the base; ``training`` is the unit that makes it, if one does."""
+    origin = origin_stage(study)
+    if training is None:
+        return origin
+    config = origin.config.model_copy(update={"revision": None})  # it was that of the model the training began from
+    return replace(origin, config=config, unit=training, digest="")
 
 
 def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, train: Unit | None) -> list[Stage]:
@@ -160,7 +177,7 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
     for step, change in changes:
         settings = _lend_tokenizer(study.base, config.model_copy(update=change))
         stages.append(_finished_stage(variant.name, settings, step))
-    _check_comparable(base_stage(study), stages)
+    _check_comparable(origin_stage(study), stages)
     return stages
 
 

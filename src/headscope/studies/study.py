@@ -107,6 +107,22 @@ class GrpoTraining(RewardData, GrpoConfig):
 Training = SftTraining | DistillTraining | GrpoTraining
 
 
+class BaseConfig(ModelConfig):
+    """A model, or what a training makes of one.
+
+    train: a training of ``model`` that makes the base: variants begin from its last checkpoint and are compared with
+        it, as GRPO that follows SFT is. Its ``method: …`` or ``preset: …`` and keys are those of a variant's.
+    """
+
+    train: Annotated[Training, Field(discriminator="method")] | None = None
+
+    @model_validator(mode="after")
+    def _whole_model(self) -> "BaseConfig":
+        if isinstance(self.train, SftTraining) and self.train.lora_rank:
+            raise ValueError("it is trained as an adapter (lora_rank), and variants begin from whole models")
+        return self
+
+
 class HubCheckpoints(Config):
     """Checkpoints that one model of the hub keeps as revisions, as OLMo 2 and Pythia do.
 
@@ -382,7 +398,7 @@ class Study(Config):
 
     name: of the run directory, ``runs/NAME``.
     seed: of everything that is drawn; it also shifts those of the trainings.
-    base: the model that training starts from and variants are compared with.
+    base: the model that training starts from and variants are compared with; it can be trained here first.
     variants: the post-trained models.
     tasks: benchmarks by name (``headscope ls tasks``), or files of problems.
     discover: how circuits are found and compared.
@@ -393,7 +409,7 @@ class Study(Config):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     seed: int = Field(default=0, ge=0)
-    base: ModelConfig
+    base: BaseConfig
     variants: tuple[VariantConfig, ...] = ()
     tasks: tuple[TaskRef, ...] = Field(min_length=1)
     discover: DiscoverConfig = DiscoverConfig()
@@ -409,6 +425,8 @@ class Study(Config):
     @model_validator(mode="after")
     def _teachers_come_first(self) -> "Study":
         names = [variant.name for variant in self.variants]
+        if isinstance(self.base.train, TeacherData) and self.base.train.teacher in names:
+            raise ValueError(f"variant {self.base.train.teacher} teaches the base it begins from; name another model")
         for index, variant in enumerate(self.variants):
             teacher = variant.train.teacher if isinstance(variant.train, TeacherData) else None
             if teacher in names[index:]:

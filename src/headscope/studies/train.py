@@ -13,7 +13,7 @@ from headscope.runs.digests import digest, folder_digest
 from headscope.storage import Result
 from headscope.studies import rewards, sources
 from headscope.studies.config import Config
-from headscope.studies.stages import ModelSource, Stage, model_path, variant_model
+from headscope.studies.stages import BASE, ModelSource, Stage, model_path, origin_stage, variant_model
 from headscope.studies.study import (
     CompletionData,
     GrpoTraining,
@@ -23,7 +23,6 @@ from headscope.studies.study import (
     TaskRef,
     TeacherData,
     Training,
-    VariantConfig,
 )
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import TRAINING_METHODS, Optimisation, Reward, TrainingMethod, list_checkpoints, processes
@@ -104,13 +103,12 @@ def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Tr
 TRAIN = Work("train", TrainConfig, compute_train, version=2, resumable=True, compared="checkpoint-*/*.safetensors")
 
 
-def train_unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) -> Unit:
-    """Return the training unit of a variant with ``train``; its files are a ``TrainingRun``'s.
+def train_unit(study: Study, name: str, settings: Training, base: Stage, chat: Chat) -> Unit:
+    """Return the unit of the training ``settings`` of ``base``; its files are a ``TrainingRun``'s.
 
-    chat: how the variant is spoken to; it is trained as it is asked, but for a hybrid, which is trained both ways.
+    name: of the model it makes. chat: how that is spoken to; it is trained as it is asked, but for a hybrid, which is
+        trained both ways.
     """
-    settings = variant.train
-    assert settings is not None
     taught = _teacher_unit(study, settings, base)
     teacher = settings.teacher if isinstance(settings, TeacherData) else None
     config = TrainConfig(
@@ -122,7 +120,14 @@ def train_unit(study: Study, variant: VariantConfig, base: Stage, chat: Chat) ->
         seed=study.seed,
         place=TrainPlace(dataset=settings.dataset, teacher=teacher, data_dir=study.data_dir),
     )
-    return TRAIN.unit(config, {"variant": variant.name}, {} if taught is None else {"teacher": taught})
+    return TRAIN.unit(config, {"variant": name}, base.inputs | ({} if taught is None else {"teacher": taught}))
+
+
+def base_training(study: Study) -> Unit | None:
+    """Return the training unit that makes the base; None if the base is a finished model."""
+    if study.base.train is None:
+        return None
+    return train_unit(study, BASE, study.base.train, origin_stage(study), study.base.chat)
 
 
 def training_chat(settings: Training, chat: Chat) -> Chat:
@@ -172,8 +177,8 @@ def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
     if not isinstance(settings, TeacherData):
         return None
     for variant in study.variants:
-        if variant.name == settings.teacher:
-            return train_unit(study, variant, base, variant_model(study, variant).chat)
+        if variant.name == settings.teacher and variant.train is not None:
+            return train_unit(study, variant.name, variant.train, base, variant_model(study, variant).chat)
     return None
 
 
