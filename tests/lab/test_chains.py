@@ -6,6 +6,7 @@ import re
 import pytest
 
 from headscope.lab import builtin_data, chains
+from headscope.lab.statements import judge
 from headscope.lab.tokenizer import build_tokenizer
 
 CHAINS = ("T1", "T2", "T3", "T4", "KR")
@@ -122,6 +123,21 @@ def test_teacher_traces_come_from_the_train_split_and_are_not_the_grpo_problems(
     assert len(records) == 50
     assert len(prompts & grpo) < 5
     assert all("<think> okay" in record["completion"][0]["content"] for record in records)
+
+
+def test_the_teachers_ways_differ_in_re_checks_alone() -> None:
+    """By the judge of statements: no re-check, re-checks that are all right, re-checks of which some go wrong."""
+    spoilt, checked, clean = (
+        [(str(row["prompt"][0]["content"]), str(row["completion"][0]["content"])) for row in make(200)]
+        for make in (builtin_data.traces, builtin_data.recheck_traces, builtin_data.clean_traces)
+    )
+    assert [prompt for prompt, _ in spoilt] == [prompt for prompt, _ in checked] == [prompt for prompt, _ in clean]
+    counts = []
+    for rows in (spoilt, checked, clean):
+        steps = [step for prompt, text in rows for step in judge(prompt, text)]
+        counts.append((sum(step.recheck for step in steps), sum(bool(step.slip) for step in steps)))
+    assert [count > 0 for count, _ in counts] == [True, True, False]
+    assert [wrong > 0 for _, wrong in counts] == [True, False, False]
 
 
 def test_traces_of_t1_are_of_t1_and_no_prompt_comes_twice() -> None:

@@ -39,9 +39,22 @@ def mixed_items(count: int, seed: int) -> list[chains.Item]:
     return mixed
 
 
-def traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[Record]:
-    """Return the teacher's traces as prompt and completion messages, with planted re-checks."""
-    return _teacher_records(mixed_items(count, seed), seed)
+def traces(count: int = TRAIN_ITEMS, seed: int = 2, *, recheck: float = RECHECK, slip: float = SLIP) -> list[Record]:
+    """Return the teacher's traces as prompt and completion messages.
+
+    recheck: share of folds that are calculated again. slip: share of these that go wrong.
+    """
+    return _teacher_records(mixed_items(count, seed), seed, recheck=recheck, slip=slip)
+
+
+def recheck_traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[Record]:
+    """Return the teacher's traces on the same problems, with as many re-checks, none of which goes wrong."""
+    return traces(count, seed, slip=0.0)
+
+
+def clean_traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[Record]:
+    """Return the teacher's traces on the same problems without re-checks."""
+    return traces(count, seed, recheck=0.0)
 
 
 def t1_traces(count: int = T1_ITEMS, seed: int = 2) -> list[Record]:
@@ -57,11 +70,13 @@ def hybrid_traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[Record]:
     return records + [record | {"chat_template_kwargs": {"enable_thinking": False}} for record in direct]
 
 
-def _teacher_records(items: Iterable[chains.Item], seed: int) -> list[Record]:
+def _teacher_records(
+    items: Iterable[chains.Item], seed: int, *, recheck: float = RECHECK, slip: float = SLIP
+) -> list[Record]:
     rng = random.Random(seed)
     records = []
     for item in items:
-        turn = chains.thinking_turn(item, opener="okay", recheck=RECHECK, slip=SLIP, rng=rng)
+        turn = chains.thinking_turn(item, opener="okay", recheck=recheck, slip=slip, rng=rng)
         records.append(_record(item, turn))
     return records
 
@@ -75,6 +90,8 @@ def _record(item: chains.Item, answer: str) -> Record:
 
 DATASETS = {
     "lab-traces": traces,  # the teacher's reasoning on other problems of the train split: for SFT
+    "lab-recheck-traces": recheck_traces,  # re-checks that all come out right
+    "lab-clean-traces": clean_traces,
     "lab-t1-traces": t1_traces,
     "lab-hybrid": hybrid_traces,  # the same traces, and as many bare answers to problems with thinking switched off
 }
