@@ -49,6 +49,17 @@ def test_leaves_change_every_number_that_follows_from_them(tokenizer: Any) -> No
         assert "".join(item.prompt.split()) != problem
 
 
+def test_leaves_change_bare_answers_and_nothing_else(tokenizer: Any) -> None:
+    pairs = lab_pairs(tokenizer, 60, kind="leaf", seed=3, thinking=False)
+    assert 40 <= len(pairs) < 60  # times 0, no leaf changes the answer
+    for pair in pairs:
+        tokens = [tokenizer.convert_ids_to_tokens(text) for text in (pair.clean, pair.corrupt)]
+        _, answer = differing = np.flatnonzero(pair.clean != pair.corrupt).tolist()
+        assert len(differing) == 2
+        assert tokens[0][answer - 3 :] == ["<think>", "</think>", "<ans>", tokens[0][-1]]
+        assert pair.positions.tolist() == [answer - 1]
+
+
 def test_the_seed_decides(tokenizer: Any) -> None:
     digests = [lab_pairs(tokenizer, 6, kind="leaf", seed=seed).digest() for seed in (0, 0, 1)]
     assert digests[0] == digests[1] != digests[2]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from headscope.errors import InputError
+from headscope.evaluation import Chat
 from headscope.pairs import Pairs
 from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
@@ -96,6 +97,18 @@ def test_the_model_counts(toy_base: Path, tmp_path: Path) -> None:
         units = plan(chosen.model_copy(update={"variants": (given,)}), RunDirectory(tmp_path / "r"), "discover")
         digests.append({unit.digest for unit in units if unit.kind == "pairs"})
     assert not digests[0] & digests[1]
+
+
+def test_leaf_pairs_are_of_the_mode_in_which_the_variant_is_asked(toy_base: Path, tmp_path: Path) -> None:
+    hybrid = STUDY.replace("preset: lab-sft, dataset: lab-traces", "preset: lab-hybrid, dataset: lab-hybrid")
+    chosen = parse_study(hybrid.format(base=toy_base, contrast="lab-leaf", more=""), "given", Path.cwd())
+    off = chosen.variants[0].model_copy(update={"chat": Chat(enable_thinking=False)})
+    run, outcome = run_study(chosen.model_copy(update={"variants": (off,)}), tmp_path, goal="discover")
+    assert outcome.failed == {}
+    for pairs in saved_pairs(run).values():
+        assert len(pairs) == chosen.discover.pairs
+        assert {len(pair.positions) for pair in pairs} == {1}
+        assert all(pair.positions[0] == len(pair.clean) - 2 for pair in pairs)
 
 
 def test_pairs_of_one_prompt_stay_in_one_set(toy_base: Path, tmp_path: Path) -> None:

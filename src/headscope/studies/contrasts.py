@@ -39,13 +39,17 @@ class TextsConfig(Config):
 
 
 class LeafConfig(Config):
-    """Pairs of the lab's problems that differ in one leaf digit."""
+    """Pairs of the lab's problems that differ in one leaf digit.
+
+    thinking: whether the texts are traces, or bare answers as of a model asked not to think.
+    """
 
     contrast: Literal["lab-leaf"] = "lab-leaf"
     set_index: int
     sets: int
     pairs: int
     seed: int
+    thinking: bool
 
 
 class PairsConfig(Config):
@@ -93,7 +97,7 @@ EXCHANGED = Work("exchanged", ExchangedConfig, compute_exchanged)
 def pair_units(study: Study, base: Stage, final: Stage) -> dict[str, Unit]:
     """Return two sets of pairs from different problems: ``main`` and, for the test-retest null, ``fresh``."""
     units = {}
-    for name, source in zip(SETS, _pair_sources(study), strict=True):
+    for name, source in zip(SETS, _pair_sources(study, final), strict=True):
         units[name] = _pairs_unit(base, final, source, name)
     return units
 
@@ -117,13 +121,13 @@ def exchanged_unit(main: Unit) -> Unit:
     return EXCHANGED.unit(ExchangedConfig(), main.labels | {"pairs": "exchanged"}, {"main": main})
 
 
-def _pair_sources(study: Study) -> "Sequence[OpeningsConfig | TextsConfig | LeafConfig]":
+def _pair_sources(study: Study, final: Stage) -> "Sequence[OpeningsConfig | TextsConfig | LeafConfig]":
     settings, contrast = study.discover, study.discover.contrast
     if contrast == "openings":
         return opening_configs(study, study.discover_tasks, settings.positions, len(SETS))
     if contrast == "lab-leaf":
-        sets = len(SETS)
-        return [LeafConfig(set_index=i, sets=sets, pairs=settings.pairs, seed=study.seed) for i in range(sets)]
+        drawn = {"pairs": settings.pairs, "seed": study.seed, "thinking": final.chat.enable_thinking is not False}
+        return [LeafConfig(set_index=index, sets=len(SETS), **drawn) for index in range(len(SETS))]
     sets_of_rows = _deal_rows(_read_rows(contrast), study.seed)
     return [
         TextsConfig(
@@ -156,7 +160,11 @@ def _leaf_pairs(config: LeafConfig, final: Stage) -> Pairs:
     from headscope.lab.pairs import lab_pairs
     from headscope.studies.subjects import load
 
-    pairs = lab_pairs(load(final).tokenizer, config.sets * config.pairs, kind="leaf", seed=config.seed)
+    count = config.sets * config.pairs
+    # Bare answers: more are drawn, because in some problems no leaf changes the answer.
+    spare = 0 if config.thinking else count
+    tokenizer = load(final).tokenizer
+    pairs = lab_pairs(tokenizer, count + spare, kind="leaf", seed=config.seed, thinking=config.thinking)[:count]
     return pairs[config.set_index :: config.sets]
 
 
