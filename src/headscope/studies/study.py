@@ -198,10 +198,10 @@ class PairFile(Config):
 class DiscoverConfig(Config):
     """Pairs and attribution (method sections 3 and 4).
 
-    contrast: what pairs differ in. ``openings``: the same problem, begun as the final checkpoint begins it and as base
-        does; ``lab-leaf``: one trace of the lab from two leaf digits, read at all positions that differ, or two bare
-        answers if the variant is asked not to think; or a ``PairFile``, of whose rows as many are taken as there are. The circuit of ``ablate.heads: [recall]`` is always
-        one of openings.
+    contrast: what pairs differ in. ``openings``: the same problem, begun as the final checkpoint begins it and as
+        base does; ``lab-leaf``: one trace of the lab from two leaf digits, read at all positions that differ, or
+        two bare answers if the variant is asked not to think; or a ``PairFile``, of whose rows as many are taken as
+        there are. The circuit of ``ablate.heads: [recall]`` is always one of openings.
     tasks: whose problems the pairs come from; None takes the study's first task.
     pairs: wanted per set; two sets are drawn, of different problems, the second for the test-retest null. If there are
         fewer problems than pairs, several pairs come from one problem, and problems are what is counted.
