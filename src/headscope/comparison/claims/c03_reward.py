@@ -12,7 +12,7 @@ from headscope.results.coupling import Coupling
 from headscope.results.estimate import Estimate
 
 FEWEST_POINTS = 12
-POWERFUL_POINTS = 30
+POWERFUL_POINTS = 45
 """Differenced points with which a correlation of 0.5 is found four times in five (docs/claims.md)."""
 MODERATE = 0.3
 """The claim fails only if the interval does not reach a correlation of this size."""
