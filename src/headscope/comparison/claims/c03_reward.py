@@ -6,6 +6,7 @@ from headscope.comparison.claims.gaps import Gap, StudyFacts, count_runs
 from headscope.comparison.claims.parts import judge_claim
 from headscope.comparison.claims.study_results import Run, StudyResults
 from headscope.comparison.coupling import change_mass_series, coupling_series, reward_coupling
+from headscope.errors import count_noun
 from headscope.measures.multiplicity import ALPHA
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.coupling import Coupling
@@ -41,7 +42,7 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
         if recipe.checkpoints is None:
             continue
         points = recipe.seeds * max(0, recipe.checkpoints - 1)
-        size = f"{recipe.name} has {points} differenced points ({count_runs(recipe)})"
+        size = f"{recipe.name} has {count_noun(points, 'differenced point')} ({count_runs(recipe)})"
         if points < FEWEST_POINTS:
             gaps.append(Gap(f"{size}, and needs {FEWEST_POINTS}: save more often, or add seeds"))
         elif points < POWERFUL_POINTS:

@@ -1,5 +1,7 @@
 """C8: has think-on no exclusive heads, and does think-off recruit a broader set?"""
 
+from dataclasses import replace
+
 from headscope.comparison.claims.gaps import Gap, StudyFacts, pair_gaps, thinking_gaps
 from headscope.comparison.claims.new_heads import MANY, excess_share, null_share
 from headscope.comparison.claims.parts import judge_claim, judge_part, missing_part
@@ -10,6 +12,7 @@ from headscope.results.claim import Claim, Part
 EXCLUSIVE = "excess of heads only think-on has"
 BROADER = "active heads think-off − think-on at equal faithfulness"
 
+STYLE = "openings of both modes differ in style too (contrast: lab-leaf or a file of pairs does not)"
 SHORTEST_OPENING = 8
 """Tokens: two modes begin an answer in two styles, and a shorter opening holds little else."""
 
@@ -23,9 +26,10 @@ def judge(results: StudyResults) -> Claim:
             parts.append(missing_part(recipe, EXCLUSIVE, _describe_style(shortest)))
             continue
         changes = [modes.thinking.change for modes in seeds]
-        parts.append(judge_part(recipe, EXCLUSIVE, excess_share(changes), "<", MANY, null=null_share(changes)))
+        exclusive = judge_part(recipe, EXCLUSIVE, excess_share(changes), "<", MANY, null=null_share(changes))
         broader = pool_estimates([modes.thinking.broader for modes in seeds])
-        parts.append(judge_part(recipe, BROADER, broader, ">", 0.0))
+        for part in (exclusive, judge_part(recipe, BROADER, broader, ">", 0.0)):
+            parts.append(part if shortest is None else replace(part, reason=f"{part.reason}; {STYLE}"))
     question = "Has think-on no exclusive heads, and does think-off recruit a broader set?"
     return judge_claim("C8", question, parts, "no model is scored with thinking both on and off")
 
@@ -37,8 +41,7 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
     gaps = pair_gaps(facts)
     if facts.opening_tokens is not None:
         short = facts.opening_tokens < SHORTEST_OPENING
-        style = "openings of both modes differ in style too (contrast: lab-leaf or a file of pairs does not)"
-        gaps.append(Gap(_describe_style(facts.opening_tokens)) if short else Gap(style, blocks=False))
+        gaps.append(Gap(_describe_style(facts.opening_tokens)) if short else Gap(STYLE, blocks=False))
     return gaps
 
 
