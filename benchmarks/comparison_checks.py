@@ -5,8 +5,11 @@
 1. emergence: a model scored on fresh pairs, taken for a post-trained one, and one with changed heads: false emergence,
    coverage of the excess, how often its test says p ≤ 0.05; the paper's method beside ours;
 2. changes of importance: coverage, false positives, and false discoveries after Benjamini and Hochberg;
-3. reward coupling of independent random walks, ten times as many: how often p ≤ 0.05;
-4. persistence of heads that stay with a known chance: coverage.
+3. reward coupling at lag 0, of independent random walks, ten times as many, and of such whose differences correlate by
+   a known amount: how often p ≤ 0.05, by checkpoints and seeds;
+4. persistence of heads that stay with a known chance: coverage;
+5. depth of new heads less that of the base's: coverage, and how often 0 is excluded where both are drawn alike;
+6. labelled share of lost answers less that of others, several answers to each problem: the same.
 """
 
 import argparse
@@ -15,8 +18,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from table import markdown_table
 
 from headscope.comparison import Resampling, emergence_by_method, importance_change, persistence, reward_coupling
+from headscope.comparison.claims.lost_answers import excess_of_labels
+from headscope.measures.independent_estimates import welch_difference
 from headscope.measures.multiplicity import q_values
 from headscope.results.dynamics import Dynamics
 from headscope.results.edges import EdgeScores
@@ -119,17 +125,85 @@ def changes(trials: int) -> str:
     return f"changes of importance: coverage {covered:.1%}, false positives {false:.1%}, FDR {discovered:.1%}"
 
 
+POINTS = ((1, 14), (1, 21), (1, 31), (1, 41), (3, 8), (3, 11), (3, 16), (3, 21), (8, 6), (8, 8))
+"""Seeds, and checkpoints of each."""
+
+
 def coupling(trials: int) -> str:
-    """14 checkpoints of two independent series, tested at 5 %: differences without memory, and autoregressive ones."""
+    """Rates of p ≤ 0.05 at lag 0: of independent series, and of differences that correlate at 0.3 and 0.5.
+
+    memory: autocorrelation of the differences of both series.
+    """
+    rows = []
+    for seeds, checkpoints in POINTS:
+        cells = [f"{seeds} × {checkpoints}", str(seeds * (checkpoints - 1))]
+        for memory in (0.0, 0.6):
+            for correlation, count in ((0.0, trials), (0.3, trials // 4), (0.5, trials // 4)):
+                rate = _rejection_rate(seeds, checkpoints, memory, correlation, max(1, count))
+                cells.append(f"{rate:.1%}" if correlation == 0 else f"{rate:.2f}")
+        rows.append(tuple(cells))
+    no_memory, memory = "differences without memory", "autocorrelation 0.6"
+    header = ["seeds × checkpoints", "points"]
+    header += [f"{series}: {what}" for series in (no_memory, memory) for what in ("ρ = 0", "ρ = 0.3", "ρ = 0.5")]
+    return f"reward coupling, rate of p ≤ 0.05\n{markdown_table(tuple(header), rows)}"
+
+
+def _rejection_rate(seeds: int, checkpoints: int, memory: float, correlation: float, trials: int) -> float:
+    rejected = 0
+    for trial in range(trials):
+        rng = np.random.default_rng([9, trial])
+        runs = [_walks(rng, memory, correlation, checkpoints) for _ in range(seeds)]
+        result = reward_coupling(runs, lags=0, draws=199, seed=trial)
+        rejected += float(result.p_value[0]) <= 0.05
+    return rejected / trials
+
+
+def depths(trials: int) -> str:
+    """12 layers; the base has 30 core heads, of early layers more often than of late ones.
+
+    ``nothing``: 8 new heads drawn from the same layers; ``deeper``: drawn alike from all layers.
+    """
     lines = []
-    for memory, seeds in ((0.0, 1), (0.6, 1), (0.6, 3)):
-        rejected = []
+    early = np.linspace(2, 1, 12) / np.linspace(2, 1, 12).sum()
+    for name, shares in (("nothing", early), ("deeper", np.full(12, 1 / 12))):
+        truth = float(np.arange(12) @ (shares - early)) / 11
+        held, excluded = [], []
         for trial in range(trials):
-            rng = np.random.default_rng([9, trial])
-            runs = [(_walk(rng, memory), _walk(rng, memory)) for _ in range(seeds)]
-            rejected.append(reward_coupling(runs, draws=199, seed=trial).after_p <= 0.05)
-        lines.append(f"{np.mean(rejected):.1%} (differences' autocorrelation {memory}, seeds pooled: {seeds})")
-    return f"reward coupling: false positives {', '.join(lines)}"
+            rng = np.random.default_rng([11, trial])
+            new, base = rng.choice(12, 8, p=shares) / 11, rng.choice(12, 30, p=early) / 11
+            found = welch_difference(new, base)
+            held.append(_holds(found, truth))
+            excluded.append(not _holds(found, 0.0))
+        lines.append(f"{name}: coverage {np.mean(held):.1%}, 0 excluded in {np.mean(excluded):.1%}")
+    return f"depth of new heads: {'; '.join(lines)}"
+
+
+def labels(trials: int) -> str:
+    """Shares of labelled answers: 15 problems with 1 to 4 lost answers, 30 with 4 that are never right.
+
+    A problem's answers go wrong alike: its own chance of a label is drawn from a Beta distribution.
+    """
+    lines = []
+    for lost_share, other_share in ((0.5, 0.5), (0.8, 0.5), (0.95, 0.6), (0.2, 0.2)):
+        held, excluded = [], []
+        for trial in range(trials):
+            rng = np.random.default_rng([13, trial])
+            found = excess_of_labels(_failures(rng, lost_share, 15, 1), _failures(rng, other_share, 30, 4))
+            held.append(_holds(found, lost_share - other_share))
+            excluded.append(not _holds(found, 0.0))
+        lines.append(
+            f"{lost_share} against {other_share}: coverage {np.mean(held):.1%}, 0 excluded in {np.mean(excluded):.1%}"
+        )
+    return f"labels of lost answers: {'; '.join(lines)}"
+
+
+def _failures(rng: np.random.Generator, share: float, problems: int, least: int) -> list[list[str]]:
+    """Kinds of failure of 4 answers per problem, of which ``least`` or more are wrong."""
+    rows = []
+    for chance in rng.beta(2 * share, 2 * (1 - share), problems):
+        wrong = rng.integers(least, 5)
+        rows.append(["loop" if rng.random() < chance else "plan" for _ in range(wrong)] + [""] * (4 - wrong))
+    return rows
 
 
 def staying(trials: int) -> str:
@@ -156,17 +230,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in POPULATIONS:
         print(emerging(name, max(1, trials // 2)))
     print(changes(trials))
-    print(coupling(10 * trials))
+    print(coupling(10 * trials), end="")
     print(staying(trials))
+    print(depths(10 * trials))
+    print(labels(10 * trials))
     return 0
 
 
-def _walk(rng: np.random.Generator, memory: float, checkpoints: int = 14) -> np.ndarray:
-    """A drifting series whose differences are autoregressive."""
-    steps = rng.normal(size=checkpoints + 50)
-    for now in range(1, len(steps)):
-        steps[now] += memory * steps[now - 1]
-    return np.cumsum(0.5 + steps[50:])
+def _walks(
+    rng: np.random.Generator, memory: float, correlation: float, checkpoints: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Two drifting series whose differences are autoregressive and correlate so much."""
+    first, own = rng.normal(size=(2, checkpoints + 50))
+    second = correlation * first + np.sqrt(1 - correlation**2) * own
+    walks = []
+    for steps in (first, second):
+        for now in range(1, len(steps)):
+            steps[now] += memory * steps[now - 1]
+        walks.append(np.cumsum(0.5 + steps[50:]))
+    return walks[0], walks[1]
 
 
 def _scores(sizes: np.ndarray) -> EdgeScores:

@@ -62,7 +62,9 @@ assert scores.residual == plain.residual and (scores.edges != plain.edges).any()
 from headscope.comparison.claims import StudyResults, judge
 claim = judge(StudyResults())[-1]
 assert (claim.name, claim.reading) == ("C11", "undecided")
-assert claim.reason == "the study compares no post-trained model with its base"
+assert claim.reason == "no post-trained model is compared with its base"
+from headscope.comparison.claims import StudyFacts, find_gaps
+assert [gap.blocks for gap in find_gaps(StudyFacts())["C11"]] == [True]
 """,
     "training method": """
 import sys

@@ -181,3 +181,31 @@ def test_a_planted_head_is_found_for_its_kind_in_all_trainings(script: Any) -> N
     ((kind, head, q_value),) = module["combine"](by_seed)
     assert (kind, head) == ("plan", HeadId(1, 2))
     assert q_value < 0.02  # three times at rank 1 of 24, over three kinds
+
+
+CONTROLS = ("C7", "C8", "C9", "C10")
+
+
+def test_claims_are_supported_in_their_controls_and_not_in_their_twins(script: Any, tmp_path: Path) -> None:
+    """The simulated ones as they are; of those on a real model one that stays and one that is kept, on few pairs."""
+    module = script("positive_controls.py")
+    verdicts = module["controls"](tmp_path / "simulated", module["QUICK"], CONTROLS)
+    assert {name: control.reading for name, (control, _, _) in verdicts.items()} == dict.fromkeys(CONTROLS, "supported")
+    for name, (_, twins, _) in verdicts.items():
+        assert all(twin.reading != "supported" for twin in twins.values()), name
+    kept = module["controls"](tmp_path / "kept", module["QUICK"], ["C4"])["C4"]
+    assert (kept[0].reading, kept[1]["nothing lost"].reading) == ("supported", "not supported")
+
+
+def test_heads_that_come_back_and_stay_are_seen_by_a_whole_study(script: Any, tmp_path: Path) -> None:
+    """C1 where it is true, and the same heads called GRPO's, of which C2 says that they come and go."""
+    module = script("positive_controls.py")
+    base = dict.fromkeys(module["LATE"], 0.0)
+    stays = module["Variant"]("sft", "sft", [{}, {}])
+    results = module["run_variants"](base, [stays], tmp_path / "stays", module["QUICK"])
+    assert module["read_claim"](results, "C1").reading == "supported"
+    called_grpo = module["relabel"](results, {"sft": "grpo"})
+    assert module["read_claim"](called_grpo, "C2").reading == "not supported"
+    idle = module["Variant"]("sft", "sft", [module["_nudged"](base, module["OTHERS"], 1.02)] * 2)
+    twin = module["run_variants"](base, [idle], tmp_path / "idle", module["QUICK"])
+    assert module["read_claim"](twin, "C1").reading == "not supported"

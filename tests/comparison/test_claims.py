@@ -6,9 +6,21 @@ import numpy as np
 import pytest
 
 from headscope.comparison import head_dynamics
-from headscope.comparison.claims import Ablation, Answers, Modes, Run, StudyResults, judge
+from headscope.comparison.claims import (
+    Ablation,
+    Answers,
+    Modes,
+    RecipeFacts,
+    Run,
+    StudyFacts,
+    StudyResults,
+    TaskFacts,
+    find_gaps,
+    judge,
+)
 from headscope.comparison.claims.parts import judge_claim, judge_part, missing_part
 from headscope.comparison.claims.study_results import Ablation as AblationOf
+from headscope.comparison.claims.tiers import low_tiers
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claims
@@ -109,6 +121,30 @@ def test_few_heads_that_leave_support_c2(run) -> None:
     assert "1 checkpoint" in read_claim(StudyResults((run("grpo", "grpo", [set()]),)), "C2")[1]
 
 
+def test_c2_compares_with_sft_only_if_that_adds_heads(run) -> None:
+    """Two recipes without a new head: 0 is not fewer than 0, and is nothing to hold against GRPO."""
+    come_and_go = [{30, 31, 32, 33}] * 2 + [{34, 35, 36, 37}] * 2 + [set()] * 2
+    grpo, idle = run("grpo", "grpo", come_and_go), run("sft", "sft", [set()] * 4)
+    assert read_claim(StudyResults((grpo, idle)), "C2")[0] == SUPPORTED
+    busy = run("sft", "sft", [LATE] * 4)
+    many = run("grpo", "grpo", [set(range(12, 40))] * 4)
+    assert read_claim(StudyResults((many, busy)), "C2")[0] == NOT_SUPPORTED
+
+
+def test_counts_stand_next_to_those_of_the_twins(run) -> None:
+    twin = run("grpo.lr0", "grpo", [set()] * 4, recipe="grpo", null="lr0")
+    reason = read_claim(StudyResults((run("grpo", "grpo", [LATE] * 4), twin)), "C2")[1]
+    assert "new heads 10, of its null twins: grpo.lr0 0" in reason
+
+
+def test_new_heads_that_the_model_does_not_rely_on_are_not_c1(run) -> None:
+    sft = run("sft", "sft", [LATE] * 4)
+    relied = replace(sft, training_effect=estimate(0.2, 0.1))
+    assert read_claim(StudyResults((relied,)), "C1")[0] == SUPPORTED
+    idle = replace(sft, training_effect=estimate(-0.1, 0.05))
+    assert read_claim(StudyResults((idle,)), "C1")[0] == NOT_SUPPORTED
+
+
 def test_a_null_twin_that_adds_as_many_takes_c1_back(run) -> None:
     rows = [LATE] * 4
     twin = run("sft.shuffled", "sft", rows, recipe="sft", null="shuffled_answers")
@@ -133,19 +169,65 @@ def test_two_thirds_is_between_a_half_and_five_sixths(run) -> None:
 
 
 def test_depth_is_asked_of_both_methods(run) -> None:
-    late, early = run("sft", "sft", [LATE]), run("distill", "distill", [set(range(12, 20))])
-    assert read_claim(StudyResults((late, early)), "C5")[0] == SUPPORTED
-    assert read_claim(StudyResults((early,)), "C5") == (UNDECIDED, "the study has no sft run; both are asked about")
-    wrong = run("sft", "sft", [set(range(12, 20))])
-    assert read_claim(StudyResults((wrong, early)), "C5")[0] == NOT_SUPPORTED
+    """The base's core heads are 0 to 11, of layers 0 and 1: their mean depth is 1/12."""
+    late = run("sft", "sft", [LATE])
+    deep = replace(run("distill", "distill", [LATE]), on_traces=True)
+    assert read_claim(StudyResults((late, deep)), "C5")[0] == NOT_SUPPORTED  # distillation's are late too
+    lacking = "no distillation on a teacher's traces is compared; both are asked about"
+    assert read_claim(StudyResults((late,)), "C5") == (UNDECIDED, lacking)
+    on_policy = replace(deep, on_traces=False)
+    assert read_claim(StudyResults((late, on_policy)), "C5") == (UNDECIDED, lacking)
+
+
+def test_depth_is_compared_with_the_base_and_not_with_the_middle(run, result) -> None:
+    """A base whose core heads are the last 16: heads in the middle layer are early there, late above a shallow base."""
+    deep_base, shallow_base = np.zeros((5, 8)), np.zeros((5, 8))
+    deep_base.ravel()[24:] = 1
+    shallow_base.ravel()[:8] = 1
+    middle = np.zeros((5, 8))
+    middle[2] = 1
+    late = np.zeros((5, 8))
+    late[4] = 1
+
+    def trained(method: str, base: np.ndarray, post: np.ndarray) -> Run:
+        series = [(10, result(base, post))]
+        return Run(method, method, method, "", tuple(series), head_dynamics(series), on_traces=method == "distill")
+
+    sft = trained("sft", shallow_base, late)
+    distilled = trained("distill", deep_base, middle)
+    assert read_claim(StudyResults((sft, distilled)), "C5")[0] == SUPPORTED
+    shallow = trained("distill", shallow_base, middle)
+    assert read_claim(StudyResults((sft, shallow)), "C5")[0] == NOT_SUPPORTED
+
+
+def rewarded(run, mass: np.ndarray, reward: np.ndarray, steps: int = 40) -> Run:
+    """A run without a single new head in which ``mass`` of importance has moved to head L0H0."""
+    plain = run("grpo", "grpo", [set()] * steps)
+    series = []
+    for (step, comparison), moved in zip(plain.series, mass, strict=True):
+        value = np.zeros((5, 8))
+        value[0, :2] = moved, -moved
+        change = replace(comparison.importance_change, value=value)
+        series.append((step, replace(comparison, importance_change=change)))
+    rows = tuple(RewardCount(step, float(x), 0.0, 1, 8, 0, 0) for (step, _), x in zip(series, reward, strict=True))
+    return replace(plain, series=tuple(series), rewards=rows)
+
+
+def test_c3_follows_the_mass_that_moved_where_no_head_is_new(run) -> None:
+    reward = np.cumsum(np.random.default_rng(0).normal(size=40))
+    mass = 0.5 + reward / 50
+    reading, reason = read_claim(StudyResults((rewarded(run, mass, reward),)), "C3")
+    assert reading == SUPPORTED
+    assert "of the number of new heads 0.00" in reason  # no count could have shown it
+    apart = np.random.default_rng(1).permutation(reward)
+    assert read_claim(StudyResults((rewarded(run, mass, apart),)), "C3")[0] != SUPPORTED
+    backwards = rewarded(run, mass, -reward)
+    assert read_claim(StudyResults((backwards,)), "C3")[0] == NOT_SUPPORTED
 
 
 def test_c3_needs_points_and_says_how_many(run) -> None:
-    grpo = run("grpo", "grpo", [set()] * 3)
-    walk = np.cumsum(np.random.default_rng(0).normal(size=20))
-    rows = tuple(RewardCount(step, float(x), 0.0, 1, 8, round(100 * x), 0) for step, x in enumerate(walk))
-    assert read_claim(StudyResults((replace(grpo, rewards=rows),)), "C3")[0] == SUPPORTED
-    few = read_claim(StudyResults((replace(grpo, rewards=rows[:6]),)), "C3")
+    reward = np.cumsum(np.random.default_rng(0).normal(size=6))
+    few = read_claim(StudyResults((rewarded(run, 0.5 + reward / 50, reward, 6),)), "C3")
     assert few == (UNDECIDED, "grpo has 5 differenced points; at least 12 are needed")
 
 
@@ -165,6 +247,8 @@ def test_three_of_four_operators_must_agree() -> None:
     lower = [ablation(-0.2, 0.1, operator) for operator in ("zero", "mean", "resample")]
     assert read_claim(StudyResults(ablations=tuple(lower)), "C6")[0] == SUPPORTED
     assert read_claim(StudyResults(ablations=tuple(lower[:2])), "C6")[0] == UNDECIDED
+    for other in ("x1.3", "revert"):  # neither removes a head
+        assert read_claim(StudyResults(ablations=(*lower[:2], ablation(-0.2, 0.1, other))), "C6")[0] == UNDECIDED
     nothing = [ablation(0.0, 0.01, operator) for operator in ("mean", "resample")]
     assert read_claim(StudyResults(ablations=(lower[0], *nothing)), "C6")[0] == NOT_SUPPORTED
     empty = replace(lower[0], verdict=None)
@@ -172,12 +256,12 @@ def test_three_of_four_operators_must_agree() -> None:
 
 
 def test_a_trade_needs_a_rise_and_a_fall_at_one_scale() -> None:
-    up, down = ablation(0.2, 0.1, "scale 1.3", "t1"), ablation(-0.2, 0.1, "scale 1.3", "t2")
+    up, down = ablation(0.2, 0.1, "x1.3", "t1"), ablation(-0.2, 0.1, "x1.3", "t2")
     assert read_claim(StudyResults(ablations=(up, down)), "C7")[0] == SUPPORTED
-    level = ablation(0.0, 0.01, "scale 1.3", "t2")
+    level = ablation(0.0, 0.01, "x1.3", "t2")
     assert read_claim(StudyResults(ablations=(up, level)), "C7")[0] == NOT_SUPPORTED
     assert read_claim(StudyResults(ablations=(up,)), "C7")[0] == UNDECIDED
-    elsewhere = ablation(-0.2, 0.1, "scale 0.5", "t2")
+    elsewhere = ablation(-0.2, 0.1, "x0.5", "t2")
     assert read_claim(StudyResults(ablations=(up, elsewhere)), "C7")[0] == UNDECIDED
 
 
@@ -192,7 +276,14 @@ def test_think_claims(result) -> None:
     # Two seeds of one recipe are one part, and their spread leaves it open; two recipes must pass each on its own.
     for recipe, verdict in (("off", UNDECIDED), ("other", NOT_SUPPORTED)):
         assert read_claim(StudyResults(thinking=(*off, Modes("off.seed1", recipe, narrow))), "C8")[0] == verdict
-    raised = ablation(0.2, 0.1, variant="off", coverage=(16, estimate(-0.2, 0.1)))
+    # Openings of two tokens compare styles; longer ones, and pairs that differ in a digit, can decide.
+    for tokens, verdict in ((2, UNDECIDED), (16, SUPPORTED), (None, SUPPORTED)):
+        modes = Modes("off", "off", thinking, tokens)
+        assert read_claim(StudyResults(thinking=(modes,)), "C8")[0] == verdict
+    group = "think-off-only"
+    raised = ablation(0.2, 0.1, variant="off", group=group, coverage=(16, estimate(-0.2, 0.1)))
+    new_against_base = replace(raised, group="emergent")
+    assert read_claim(StudyResults(ablations=(new_against_base,), thinking=off), "C9")[0] == UNDECIDED
     assert read_claim(StudyResults(ablations=(raised,), thinking=off), "C9")[0] == SUPPORTED
     few = replace(raised, coverage=(4, estimate(-0.2, 0.1)))
     assert "too few samples" in read_claim(StudyResults(ablations=(few,), thinking=off), "C9")[1]
@@ -204,35 +295,135 @@ def test_think_claims(result) -> None:
     assert (first.statistic, second.statistic) == ("change of pass@1", "change of pass@16")
     assert "2 seeds" in first.estimate.method
     nothing = replace(raised, verdict=None, coverage=None)
-    assert "no seed has emergent heads" in read_claim(StudyResults(ablations=(nothing,), thinking=off), "C9")[1]
+    assert "no seed has heads that only think-off has" in read_claim(StudyResults((), (nothing,), off), "C9")[1]
 
 
-def answers(rate: np.ndarray, later: np.ndarray, labelled: Estimate | None = None, seed: int = 0) -> Answers:
+def answers(rate: np.ndarray, later: np.ndarray, tiers=None, kinds=("over-thinking", "plan"), seed: int = 0) -> Answers:
+    """Problems the base solves with chance ``rate``, after training with ``later``; kinds: of failures, by ``rate``
+    above and below a half.
+    """
     rng = np.random.default_rng(seed)
     base = rng.random((len(rate), 8)) < rate[:, None]
     post = rng.random((len(rate), 8)) < later[:, None]
-    return Answers("sft", "sft", "t1", base, post, labelled)
+    failures = []
+    for row, chance in zip(post, rate, strict=True):
+        failures.append(tuple("" if right else kinds[0] if chance > 0.5 else kinds[1] for right in row))
+    tiers = tuple(tiers or ["T1" if chance > 0.5 else "T3" for chance in rate])
+    return Answers("sft", "sft", "t1", base, post, tiers, failures=tuple(failures))
 
 
-def test_harder_for_easy_where_it_is_so_and_where_labels_lack() -> None:
-    rate = np.repeat([0.02, 0.98], 40)
-    labelled = answers(rate, np.repeat([0.6, 0.5], 40), estimate(0.9, 0.1))
-    assert read_claim(StudyResults(answers=(labelled,)), "C10")[0] == SUPPORTED
-    bare = replace(labelled, lost_to_slips=None)
-    assert "no labels" in read_claim(StudyResults(answers=(bare,)), "C10")[1]
-    seeds = (labelled, replace(labelled, variant="sft.seed1"))
+RATE = np.repeat([0.02, 0.98], 40)
+LOST = answers(RATE, np.repeat([0.4, 0.5], 40))
+"""Hard problems are gained, easy ones lost to over-thinking; those never solved have a wrong plan."""
+
+
+def read_c10(*records: Answers) -> str:
+    return read_claim(StudyResults(answers=records), "C10")[0]
+
+
+def test_harder_for_easy_is_supported_where_it_is_so() -> None:
+    never = answers(np.full(20, 0.0), np.full(20, 0.0), seed=1)
+    assert read_c10(LOST, replace(never, task="t3")) == SUPPORTED
+    unread = replace(LOST, failures=None)
+    assert "were not read" in read_claim(StudyResults(answers=(unread,)), "C10")[1]
+    seeds = (LOST, replace(LOST, variant="sft.seed1"))
     parts = next(claim for claim in judge(StudyResults(answers=seeds)) if claim.name == "C10").parts
     assert [part.statistic for part in parts[:2]] == ["change on hard problems", "change on easy problems"]
     assert "2 seeds" in parts[0].estimate.method
-    still_solved = answers(np.repeat([0.02, 0.85], 40), np.repeat([0.6, 1.0], 40), estimate(0.9, 0.1))
-    assert read_claim(StudyResults(answers=(still_solved,)), "C10")[0] == NOT_SUPPORTED
+    still_solved = answers(np.repeat([0.02, 0.85], 40), np.repeat([0.6, 1.0], 40))
+    assert read_c10(still_solved) == NOT_SUPPORTED
+
+
+def test_lost_answers_must_be_labelled_more_than_those_never_right() -> None:
+    for both, verdict in (("plan", SUPPORTED), ("loop", UNDECIDED), ("form", SUPPORTED)):
+        never = answers(np.full(20, 0.0), np.full(20, 0.0), kinds=(both, both), seed=1)
+        assert read_c10(LOST, replace(never, task="t3")) == verdict, both
+    lost_otherwise = answers(RATE, np.repeat([0.4, 0.5], 40), kinds=("plan", "calculation"))
+    never = answers(np.full(40, 0.0), np.full(40, 0.0), kinds=("loop", "loop"), seed=1)
+    assert read_c10(lost_otherwise, replace(never, task="t3")) == NOT_SUPPORTED
+
+
+def test_easy_problems_are_of_a_low_tier_and_ask_for_more_than_a_fact() -> None:
+    """What is lost on facts, or on problems of a high tier, is no easy problem lost."""
+    never = replace(answers(np.full(20, 0.0), np.full(20, 0.0), seed=1), task="t3")
+    recall = replace(LOST, recall=True)
+    assert read_claim(StudyResults(answers=(recall,)), "C10")[1].startswith("no base and post-trained model")
+    high = replace(LOST, tiers=("T4",) * 80)
+    low = replace(answers(np.full(40, 0.85), np.full(40, 1.0), seed=2), tiers=("T1",) * 40, task="t0")
+    assert read_c10(high, low, never) == NOT_SUPPORTED  # on T1, the only low tier, nothing is lost
+
+
+def test_tiers_are_ranked_within_their_family() -> None:
+    assert low_tiers({"T1", "T2", "T3", "T4"}) == {"T1", "T2"}
+    assert low_tiers({"Level 5", "Level 1", "Level 3", "Level 2", "Level 4"}) == {"Level 1", "Level 2", "Level 3"}
+    assert low_tiers({"", "T2", "T10", "1", "2"}) == {"", "T2", "1"}
+    assert low_tiers(set()) == set()
 
 
 def test_noise_alone_neither_solves_hard_nor_loses_easy_problems() -> None:
     """All problems alike and nothing changed: choosing and counting on the same samples would show both."""
     wrong = 0
     for seed in range(40):
-        same = answers(np.full(120, 0.5), np.full(120, 0.5), estimate(0.9, 0.1), seed=seed)
+        same = answers(np.full(120, 0.5), np.full(120, 0.5), ["T1"] * 120, seed=seed)
         parts = next(claim for claim in judge(StudyResults(answers=(same,))) if claim.name == "C10").parts
         wrong += sum(part.state == HOLDS for part in parts[:2])
     assert wrong <= 6  # 80 one-sided tests at 2.5 %: 2 expected
+
+
+FULL = StudyFacts(
+    recipes=(
+        RecipeFacts("sft", "sft", False, 1, 5, 1, False),
+        RecipeFacts("r1", "distill", True, 1, 5, 1, False),
+        RecipeFacts("grpo", "grpo", False, 3, 12, 1, True),
+    ),
+    pairs=40,
+    thinking=True,
+    groups=("emergent", "think-off-only"),
+    operators=("zero", "mean", "resample"),
+    scales=(1.3,),
+    controls=20,
+    ablated=(TaskFacts("t1", 60, False), TaskFacts("t2", 60, False)),
+    ablated_samples=8,
+    evaluated=(TaskFacts("t1", 60, False),),
+    samples=4,
+)
+"""A study that can decide all ten claims."""
+
+
+def blocking(**changes) -> dict[str, list[str]]:
+    gaps = find_gaps(replace(FULL, **changes))
+    sentences = {name: [gap.sentence for gap in of_claim if gap.blocks] for name, of_claim in gaps.items()}
+    return {name: of_claim for name, of_claim in sentences.items() if of_claim}
+
+
+@pytest.mark.parametrize(
+    ("changes", "claims", "word"),
+    [
+        ({"recipes": ()}, "C1 C2 C3 C4 C5 C6 C7 C10", "no"),
+        ({"recipes": FULL.recipes[:1]}, "C2 C3 C5", "no variant"),
+        ({"recipes": (replace(FULL.recipes[2], seeds=1),)}, "C1 C3 C5", "no variant"),
+        ({"recipes": (replace(FULL.recipes[1], on_traces=False), FULL.recipes[0])}, "C2 C3 C5", "no variant"),
+        ({"pairs": 4}, "C1 C2 C4 C5 C8", "discover.pairs is 4"),
+        ({"thinking": False}, "C8 C9", "thinking on and off"),
+        ({"opening_tokens": 2}, "C8", "openings of 2 tokens"),
+        ({"groups": ("emergent",)}, "C9", "think-off-only"),
+        ({"operators": ("zero", "mean", "revert")}, "C6", "removed by 2 operators, and 3 must agree"),
+        ({"scales": ()}, "C7", "generated_scales"),
+        ({"controls": 4}, "C6", "4 random sets"),
+        ({"ablated": FULL.ablated[:1]}, "C7", "1 task of 10 problems or more, and 2 must be"),
+        ({"ablated_samples": 4}, "C9", "ablate.samples is 4"),
+        ({"samples": 2}, "C10", "eval.samples is 2"),
+        ({"evaluated": (TaskFacts("lab-k", 60, True),)}, "C10", "not recall"),
+    ],
+)
+def test_a_study_that_lacks_something_is_told_which_claims_need_it(changes, claims: str, word: str) -> None:
+    assert blocking() == {}
+    gaps = blocking(**changes)
+    assert " ".join(gaps) == claims
+    assert word in " ".join(gaps[claims.split()[-1]] + gaps[claims.split()[0]])
+
+
+def test_what_only_weakens_an_answer_does_not_block_it() -> None:
+    weak = find_gaps(replace(FULL, recipes=(replace(FULL.recipes[0], null_twins=0),), layer_heads=8))
+    assert [gap.blocks for gap in weak["C1"]] == [False]
+    assert weak["C6"][0].sentence == "a single new head's layer has 7 other heads for 19 sets"

@@ -9,6 +9,7 @@ from tests.runs.toys import finish_again
 
 from headscope.cli.main import main
 from headscope.runs import RunDirectory
+from headscope.runs.recipes import missing_signal, recipe
 from headscope.studies import claims
 from headscope.studies.reading import read_study
 
@@ -24,8 +25,8 @@ VARIANTS = {
 
 
 def test_seeds_share_a_recipe_and_null_twins_are_marked() -> None:
-    recipes = {name: claims._recipe(name, VARIANTS) for name in VARIANTS}
-    nulls = {name: claims._missing_signal(variant) for name, variant in VARIANTS.items()}
+    recipes = {name: recipe(name, VARIANTS) for name in VARIANTS}
+    nulls = {name: missing_signal(variant) for name, variant in VARIANTS.items()}
     assert recipes == dict.fromkeys(VARIANTS, "grpo") | {"grpo.slow": "grpo.slow", "found": "found"}
     assert {name: null for name, null in nulls.items() if null} == {
         "grpo.lr0": "lr0",
@@ -44,9 +45,26 @@ def test_a_finished_study_is_judged_whatever_was_asked_for_last(
         ("grpo", "grpo", "grpo"),
     ]
     assert found.ablations
-    assert {each.task for each in found.answers} == {"lab-t1", "lab-k"}
+    assert {each.task: each.recall for each in found.answers} == {"lab-t1": False, "lab-k": True}
+    for each in found.answers:
+        assert each.failures is not None
+        wrong = [[kind != "" for kind in row] for row in each.failures]
+        assert wrong == (~each.post).tolist()  # every wrong answer has its kind, in the order of the samples
+    assert set(found.answers[0].tiers) == {"T1"}
     assert main(["compare", str(toy_study), "--out", str(toy_run), "--claims"]) == 0
-    assert "\n| C10 " in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "\n| C10 " in out
+    # What a study cannot decide is said in the words of ``validate``.
+    lacks = "no model is asked with thinking on and off"
+    assert lacks in next(line for line in out.splitlines() if line.startswith("| C8 "))
+    assert main(["validate", str(toy_study)]) == 0
+    assert f"C8 not decided: {lacks}" in capsys.readouterr().out
+    assert main(["plan", str(toy_study), "--out", str(toy_run), "--json"]) == 0
+    told = {row["claim"]: row for row in json.loads(capsys.readouterr().out)["claims"]}
+    assert not told["C3"]["decidable"]
+    assert "grpo has 1 differenced point (1 seed × 2 checkpoints), and needs 12" in told["C3"]["missing"][0]
+    assert told["C4"]["decidable"] is False
+    assert told["C4"]["missing"] == ["discover.pairs is 8: heads are counted on 10 or more"]
     saved = json.loads((toy_run / "claims.json").read_text())
     assert [claim["name"] for claim in saved["claims"]] == [f"C{number}" for number in range(1, 11)]
     assert main(["report", str(toy_run)]) == 0

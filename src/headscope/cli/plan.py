@@ -52,6 +52,7 @@ def plan_command(
 ) -> int:
     """Print the units a study asks for, which of them are done, and what the others cost if that has been measured."""
     from headscope.runs import RunDirectory
+    from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
     from headscope.studies.cost import cost_table
     from headscope.studies.evaluate import detectable_differences
     from headscope.studies.plan import plan
@@ -62,6 +63,7 @@ def plan_command(
     run.check_lock()
     units, noise = plan(chosen, run), detectable_differences(chosen)
     warnings = find_small_counts(chosen)
+    gaps = study_gaps(chosen) if chosen.variants else {}
     costs = study_cost(chosen, units, run, measure=cost)
     tables = [] if costs is None else [cost_table(costs)]
     if json:
@@ -70,7 +72,10 @@ def plan_command(
             for unit in units
         ]
         header = {"study": chosen.name, "run": str(run.path)}
-        print_json({**header, "units": rows, "detectable": noise, "warnings": warnings} | tables_json(tables))
+        print_json(
+            {**header, "units": rows, "detectable": noise, "warnings": warnings, "claims": gaps_json(gaps)}
+            | tables_json(tables)
+        )
     else:
         print_plan(units, run)
         print_tables(tables)
@@ -81,6 +86,8 @@ def plan_command(
         cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
         for warning in warnings:
             say(f"warning: {warning}")
+        for line in gap_lines(gaps):
+            say(line)
         say(f"smallest difference of pass@1 that would be found 4 times in 5: {', '.join(cells)}")
         say(run.path)
     return 0

@@ -36,6 +36,7 @@ def validate_command(
 ) -> int:
     """Check a study: keys, values, and with --resolve that what it names is there and can be used."""
     from headscope.model_files.named_models import model_title
+    from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
     from headscope.studies.reading import study_file
     from headscope.studies.stages import model_path
 
@@ -54,15 +55,19 @@ def validate_command(
         plan(chosen, run)
         first_rows = resolve_study(chosen, run)
         warnings = find_small_counts(chosen)
+    gaps = study_gaps(chosen) if chosen.variants else {}
     if json:
         study_json = chosen.model_dump(mode="json")
-        print_json({"valid": True, "study": study_json, "warnings": warnings, "trained_on": first_rows})
+        checks = {"warnings": warnings, "trained_on": first_rows, "claims": gaps_json(gaps)}
+        print_json({"valid": True, "study": study_json} | checks)
     else:
         for name, text in first_rows.items():
             say(f"the first row {name} is trained on:")
             say_text(text)
         for warning in warnings:
             say(f"warning: {warning}")
+        for line in gap_lines(gaps):
+            say(line)
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
         base_name = model_title(model_path(chosen.base.model)) if resolve else chosen.base.model
         say(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")

@@ -19,7 +19,8 @@ from scipy import stats
 
 from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
 from headscope.errors import InputError
-from headscope.measures.intervals import LEVEL, bootstrap_mean, paired_difference, without_interval
+from headscope.measures.independent_estimates import welch_difference
+from headscope.measures.intervals import bootstrap_mean, paired_difference, without_interval
 from headscope.measures.multiplicity import ALPHA
 from headscope.measures.permutation import permutation_p_value, permutation_rank
 from headscope.results.estimate import Estimate
@@ -145,7 +146,7 @@ def guard(
     # Perplexity: losses are nats per token.
     before, after = float(np.exp(whole.mean())), float(np.exp(removed.mean()))
     effect = bootstrap_mean(off_task, unit="text", seed=seed)
-    return Guard(task, effect, _welch_difference(on_task, off_task), before, after, recall)
+    return Guard(task, effect, welch_difference(on_task, off_task), before, after, recall)
 
 
 def repair(whole: "Losses", removed: "Losses", direct: "Losses", *, seed: int = 0) -> Repair:
@@ -166,22 +167,6 @@ def difference_in_differences(post: "Losses", base: "Losses", *, seed: int = 0) 
 def pass_difference(post: tuple["Losses", "Losses"], base: tuple["Losses", "Losses"]) -> Estimate:
     """Return the same for shares of correct answers, each (with the heads, without them), paired by problem."""
     return paired_difference(post[1] - post[0], base[1] - base[0], bound=2.0)
-
-
-def _welch_difference(on_task: "Losses", off_task: "Float[np.ndarray, 'off_text']") -> Estimate:
-    """Return the difference of two means over texts that share nothing and spread unequally: Welch's t, not Student's.
-
-    Without an interval if either mean is of one text, whose spread is unknown.
-    """
-    value = float(on_task.mean() - off_task.mean())
-    method, n = f"Welch t {LEVEL:.0%}", len(on_task) + len(off_task)
-    if min(len(on_task), len(off_task)) < 2:
-        return without_interval(n, method, value=value)
-    interval = stats.ttest_ind(on_task, off_task, equal_var=False).confidence_interval(LEVEL)
-    # Samples without any spread have no t interval: it is the value itself.
-    low = float(interval.low) if np.isfinite(interval.low) else value
-    high = float(interval.high) if np.isfinite(interval.high) else value
-    return Estimate(value, low, high, n, method)
 
 
 def _excess(removed: "Losses", controls: "Float[np.ndarray, 'control text']", seed: int) -> Estimate:

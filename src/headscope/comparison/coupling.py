@@ -17,6 +17,7 @@ from headscope.measures.intervals import rank_correlation_half_width
 from headscope.measures.permutation import permutation_p_value
 from headscope.results.coupling import Coupling
 from headscope.results.dynamics import RewardCount
+from headscope.results.emergence import Emergence
 
 Series = Float[np.ndarray, "_"]
 
@@ -69,6 +70,22 @@ def coupling_series(rows: Sequence[RewardCount]) -> tuple["Series", "Series"]:
     """Return reward and number of new heads at each checkpoint, for ``reward_coupling``."""
     rows = sorted(rows, key=lambda row: row.step)
     return np.array([row.reward for row in rows], dtype=np.float64), np.array([float(row.new) for row in rows])
+
+
+def change_mass_series(
+    series: Sequence[tuple[int, Emergence]], rows: Sequence[RewardCount]
+) -> tuple["Series", "Series"]:
+    """Return reward and mass of importance gained at each checkpoint, for ``reward_coupling``.
+
+    The mass is Σ over heads of max(0, importance in post − in base): the share of all score that has moved to other
+    heads. Unlike a number of heads it is there at every checkpoint, whatever the circuit.
+    """
+    rewards = {row.step: row.reward for row in rows}
+    masses, logged = [], []
+    for step, result in sorted(series, key=lambda checkpoint: checkpoint[0]):
+        masses.append(float(np.maximum(result.importance_change.value, 0).sum()))
+        logged.append(rewards.get(step, math.nan))
+    return np.array(logged, dtype=np.float64), np.array(masses)
 
 
 def _difference_stretches(rewards: "Series", heads: "Series") -> list[tuple["Series", "Series"]]:

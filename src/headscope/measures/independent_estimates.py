@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
+from jaxtyping import Float
 from scipy.stats import t
 
 from headscope.errors import InputError
-from headscope.measures.intervals import LEVEL
+from headscope.measures.intervals import LEVEL, without_interval
 from headscope.results.estimate import Estimate
 
 
@@ -25,6 +26,25 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
     high = value + float(np.hypot(first.high - first.value, second.value - second.low))
     method = first.method if first.method == second.method else f"{first.method} and {second.method}"
     return Estimate(value, low, high, min(first.n, second.n), f"difference, {method}")
+
+
+def welch_difference(first: "Float[np.ndarray, 'unit']", second: "Float[np.ndarray, 'other_unit']") -> Estimate:
+    """Return mean of first − mean of second, of units that share nothing and spread unequally: Welch's t.
+
+    n counts both. Without an interval if either mean is of one unit, whose spread is unknown; samples without any
+    spread have the value itself for an interval.
+    """
+    value = float(first.mean() - second.mean())
+    method, n = f"Welch t {LEVEL:.0%}", len(first) + len(second)
+    if min(len(first), len(second)) < 2:
+        return without_interval(n, method, value=value)
+    parts = np.array([first.var(ddof=1) / len(first), second.var(ddof=1) / len(second)])
+    variance = float(parts.sum())
+    # Welch and Satterthwaite's degrees of freedom; without any variance they do not matter.
+    spread = float((parts**2 / np.array([len(first) - 1, len(second) - 1])).sum())
+    freedom = variance**2 / spread if spread > 0 else 1.0
+    half_width = float(t.ppf(0.5 + LEVEL / 2, freedom)) * variance**0.5
+    return Estimate(value, value - half_width, value + half_width, n, method)
 
 
 def pool_estimates(estimates: Sequence[Estimate]) -> Estimate:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool
 
-from headscope.comparison.claims import Ablation, Answers, Claim, Modes, Run, StudyResults, judge
+from headscope.comparison.claims import Ablation, Answers, Claim, Gap, Modes, Run, StudyResults, judge
 from headscope.evaluation.passk import pass_at_k_by_problem
 from headscope.measures.intervals import paired_difference
 from headscope.results.claim import Claims
@@ -18,23 +18,34 @@ from headscope.results.comparison import Comparison
 from headscope.results.estimate import Estimate
 from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
-from headscope.results.verdict import AblationVerdict
+from headscope.results.traces import Traces
+from headscope.results.verdict import UNDECIDED, AblationVerdict
 from headscope.runs import RunDirectory
+from headscope.runs.recipes import Variants, missing_signal, recipe, variants_by_name
 from headscope.runs.records import Finished
+from headscope.studies import sources
+from headscope.studies.claim_facts import is_recall, method_of, opening_tokens, study_gaps
 from headscope.studies.plan import plan
 from headscope.studies.study import Study
 
 COUNTING_CLAIMS = ("C1", "C2", "C3", "C4", "C5")
 """Claims about how many heads there are, or which."""
 
-Variants = Mapping[str, Mapping[str, Any]]
-
 
 def judge_run(study: Study, run: RunDirectory) -> tuple[Claim, ...]:
     """Return the verdict on every claim, also written to ``claims.json`` next to the lock."""
     claims = _with_caveats(judge(study_results(study, run)), run.results(Comparison))
+    claims = tuple(_with_gaps(claim, gaps) for claim, gaps in zip(claims, study_gaps(study).values(), strict=True))
     Claims(claims).save(run.path)
     return claims
+
+
+def _with_gaps(claim: Claim, gaps: Sequence[Gap]) -> Claim:
+    """Return the claim; one that is undecided says first what the study lacks for it."""
+    lacks = "; ".join(gap.sentence for gap in gaps if gap.blocks)
+    if claim.reading != UNDECIDED or not lacks:
+        return claim
+    return replace(claim, reason=f"{lacks}; {claim.reason}" if claim.parts else lacks)
 
 
 def _with_caveats(claims: Sequence[Claim], comparisons: Sequence[Finished[Comparison]]) -> tuple[Claim, ...]:
@@ -53,57 +64,39 @@ def _with_caveats(claims: Sequence[Claim], comparisons: Sequence[Finished[Compar
 
 def study_results(study: Study, run: RunDirectory) -> StudyResults:
     """Return what the study's finished units say. Raises InputError for results of a newer schema."""
-    variants = {variant.name: variant.model_dump(mode="json") for variant in study.variants}
+    variants = variants_by_name(study.model_dump(mode="json"))
     whole = replace(run, units=plan(study, run, "run"))  # whichever part of the study was asked for last
-    nulls = {name for name, variant in variants.items() if _missing_signal(variant)}
+    nulls = {name for name, variant in variants.items() if missing_signal(variant)}
     return StudyResults(
-        runs=tuple(_runs(whole, variants)),
+        runs=tuple(_runs(study, whole, variants)),
         ablations=tuple(ablation for ablation in _ablations(whole) if ablation.variant not in nulls),
-        thinking=tuple(_modes(whole, variants)),
-        answers=tuple(answers for answers in _answers(whole, variants) if answers.variant not in nulls),
+        thinking=tuple(_modes(study, whole, variants)),
+        answers=tuple(answers for answers in _answers(study, whole, variants) if answers.variant not in nulls),
     )
 
 
-def _modes(run: RunDirectory, variants: Variants) -> Iterator[Modes]:
+def _modes(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Modes]:
     for finished in run.results(Thinking):
         name = str(finished.labels["variant"])
-        yield Modes(name, _recipe(name, variants), finished.whole)
+        yield Modes(name, recipe(name, variants), finished.whole, opening_tokens(study))
 
 
-def _runs(run: RunDirectory, variants: Variants) -> Iterator[Run]:
+def _runs(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Run]:
+    configs = {variant.name: variant for variant in study.variants}
     for finished in run.results(Comparison):
         comparison = finished.whole
         name = comparison.variant
+        method, on_traces = method_of(configs[name])
         yield Run(
             variant=name,
-            method=str((variants[name].get("train") or {}).get("method", "")),
-            recipe=_recipe(name, variants),
-            null=_missing_signal(variants[name]),
+            method=method,
+            recipe=recipe(name, variants),
+            null=missing_signal(variants[name]),
             series=comparison.series,
             dynamics=comparison.dynamics,
             rewards=comparison.reward,
+            on_traces=on_traces,
         )
-
-
-def _missing_signal(variant: Mapping[str, Any]) -> str:
-    """Return which signal the training lacks, "" if none."""
-    train = variant.get("train") or {}
-    return str(train.get("control") or ("lr0" if train.get("learning_rate") == 0 else ""))
-
-
-def _recipe(name: str, variants: Variants) -> str:
-    """Return the recipe a variant is a run of: a null twin's or another seed's is its source's, else its own name."""
-    variant = variants[name]
-    source = variant.get("twin_of")
-    if source is None or source not in variants:
-        return name
-    settings = _settings_but_seed(variant)
-    is_rerun = settings == _settings_but_seed(variants[source])
-    return _recipe(source, variants) if _missing_signal(variant) or is_rerun else name
-
-
-def _settings_but_seed(variant: Mapping[str, Any]) -> dict[str, Any]:
-    return {**(variant.get("train") or {}), "seed": None}
 
 
 def _ablations(run: RunDirectory) -> Iterator[Ablation]:
@@ -133,19 +126,39 @@ def _coverage(run: RunDirectory, labels: Mapping[str, Any]) -> tuple[int, Estima
     return k, paired_difference(pass_at_k_by_problem(removed, k), pass_at_k_by_problem(whole, k))
 
 
-def _answers(run: RunDirectory, variants: Variants) -> Iterator[Answers]:
+def _answers(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Answers]:
     """Yield the base's and each variant's answers to each task, of the last checkpoint that was evaluated."""
     last: dict[tuple[Any, Any], Finished[Samples]] = {}
     for samples in run.results(Samples, forbid=None):
         key = samples.labels["variant"], samples.labels["task"]
         if key not in last or samples.labels["step"] > last[key].labels["step"]:
             last[key] = samples
+    recall = {sources.task(ref, study.data_dir).name for ref in study.tasks if is_recall(study, ref)}
     for (variant, task), finished in last.items():
         if variant != "base" and ("base", task) in last:
             base, post = last["base", task].whole, finished.whole
             if base.problems == post.problems:
                 name = str(variant)
-                yield Answers(name, _recipe(name, variants), str(task), _correct_grid(base), _correct_grid(post))
+                yield Answers(
+                    variant=name,
+                    recipe=recipe(name, variants),
+                    task=str(task),
+                    base=_correct_grid(base),
+                    post=_correct_grid(post),
+                    tiers=tuple(post.groups),
+                    recall=task in recall,
+                    failures=_failures(run, finished),
+                )
+
+
+def _failures(run: RunDirectory, samples: Finished[Samples]) -> tuple[tuple[str, ...], ...] | None:
+    """Return why each answer is wrong, by problem in the order of the samples; None if they were not read."""
+    labels = {name: samples.labels[name] for name in ("variant", "task", "step")}
+    read = run.results(Traces, forbid=None, **labels)
+    if not read:
+        return None
+    answers = read[0].whole.answers
+    return tuple(tuple(rows) for _, rows in answers.groupby("problem", sort=False)["failure"])
 
 
 def _correct_grid(samples: Samples) -> Bool[np.ndarray, "problem sample"]:

@@ -146,6 +146,8 @@ class VariantConfig(Config):
     model: one finished model, a folder or hub id.
     revision: of the hub: a branch, tag or commit.
     reward_log: the ``trainer_state.json`` or JSONL of a training elsewhere, for the coupling with reward.
+    method: how a variant trained elsewhere was trained, for the claims that ask about SFT, distillation or GRPO
+        (``distill`` for SFT on a teacher's traces, as R1-Distill); one trained here has its own.
     chat: how the variant is spoken to; what is left out is as the base's.
     checkpoints: folders by a glob, or revisions on the hub.
     twins: the same training with its signal removed or another seed, for the nulls: ``lr0``, ``permuted_rewards``,
@@ -164,7 +166,16 @@ class VariantConfig(Config):
     chat_template: str | None = None
     revision: str | None = None
     reward_log: str | None = None
+    method: Literal["sft", "distill", "grpo"] | None = None
     chat: Chat = Chat()
+
+    @model_validator(mode="after")
+    def _one_method(self) -> "VariantConfig":
+        if self.train is not None and self.method not in (None, self.train.method):
+            raise ValueError(
+                f"it is trained here by {self.train.method}, and method says {self.method}; leave method out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> "VariantConfig":

@@ -12,6 +12,7 @@ from headscope.comparison.claims import (
     c09_coverage,
     c10_difficulty,
 )
+from headscope.comparison.claims.gaps import Gap, RecipeFacts, StudyFacts, TaskFacts
 from headscope.comparison.claims.study_results import Ablation, Answers, Modes, Run, StudyResults
 from headscope.results.claim import Claim
 
@@ -27,6 +28,7 @@ CLAIMS = (
     c09_coverage,
     c10_difficulty,
 )
+"""One module per claim, C1 first: ``judge`` of results, ``find_gaps`` of a study before it is run."""
 
 
 def judge(results: StudyResults) -> tuple[Claim, ...]:
@@ -34,4 +36,22 @@ def judge(results: StudyResults) -> tuple[Claim, ...]:
     return tuple(claim.judge(results) for claim in CLAIMS)
 
 
-__all__ = ["Ablation", "Answers", "Claim", "Modes", "Run", "StudyResults", "judge"]
+def find_gaps(facts: StudyFacts) -> dict[str, list[Gap]]:
+    """Return what a study lacks to decide each claim, by its name; nothing for one that it can decide."""
+    return {f"C{number}": claim.find_gaps(facts) for number, claim in enumerate(CLAIMS, start=1)}
+
+
+__all__ = [
+    "Ablation",
+    "Answers",
+    "Claim",
+    "Gap",
+    "Modes",
+    "RecipeFacts",
+    "Run",
+    "StudyFacts",
+    "StudyResults",
+    "TaskFacts",
+    "find_gaps",
+    "judge",
+]

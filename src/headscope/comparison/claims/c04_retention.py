@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from headscope.comparison.claims.gaps import Gap, StudyFacts, pair_gaps
 from headscope.comparison.claims.parts import judge_claim, judge_part
 from headscope.comparison.claims.study_results import StudyResults
 from headscope.measures.independent_estimates import pool_estimates, scale_estimate
@@ -24,7 +25,12 @@ def judge(results: StudyResults) -> Claim:
         for side, bound in ((">", 1 / 2), ("<", 5 / 6)):
             parts.append(judge_part(recipe, STATISTIC, share, side, bound, least=FEWEST_BASE_HEADS, null=null))
     question = "Do about two thirds of the base's heads stay?"
-    return judge_claim("C4", question, parts, "the study compares no post-trained model with its base")
+    return judge_claim("C4", question, parts, "no post-trained model is compared with its base")
+
+
+def find_gaps(facts: StudyFacts) -> list[Gap]:
+    """Return what the study lacks: a post-trained model, and pairs enough."""
+    return pair_gaps(facts) if facts.recipes else [Gap("the study has no post-trained model")]
 
 
 def _kept_share(result: Emergence) -> Estimate:

@@ -1,46 +1,69 @@
 """C5: do SFT heads sit in mid-to-late layers, distillation heads early-mid?"""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
-from scipy.stats import t
+from jaxtyping import Float
 
+from headscope.comparison.claims.gaps import Gap, StudyFacts, pair_gaps
 from headscope.comparison.claims.new_heads import FEWEST_HEADS
 from headscope.comparison.claims.parts import judge_claim, judge_part, missing_part
 from headscope.comparison.claims.study_results import Run, StudyResults
+from headscope.measures.independent_estimates import welch_difference
 from headscope.measures.intervals import without_interval
 from headscope.results.claim import Claim, Part
 from headscope.results.estimate import Estimate
 
 SIDES = {"sft": ">", "distill": "<"}
-"""On which side of the middle each method's new heads are said to lie."""
+"""On which side of the base's heads each method's new heads are said to lie."""
 
-STATISTIC = "mean depth of new heads"
+NAMES = {"sft": "SFT", "distill": "distillation on a teacher's traces"}
+STATISTIC = "mean depth of new heads − that of the base's core heads"
 
 
 def judge(results: StudyResults) -> Claim:
-    """Judge the mean depth of new heads after each method; a head that is new in two seeds counts twice."""
+    """Judge the depth of new heads after each method; a head that is new in two seeds counts twice."""
     parts: list[Part] = []
     for method, side in SIDES.items():
-        for recipe, runs in results.recipes(method).items():
-            parts.append(judge_part(recipe, STATISTIC, _mean_depth(runs), side, 0.5, least=FEWEST_HEADS))
+        for recipe, runs in _recipes(results, method).items():
+            parts.append(judge_part(recipe, STATISTIC, _depth_difference(runs), side, 0.0, least=FEWEST_HEADS))
     for method in SIDES:
-        if parts and not results.recipes(method):
-            reason = f"the study has no {method} run; both are asked about"
-            parts.append(missing_part(method, STATISTIC, reason))
+        if parts and not _recipes(results, method):
+            parts.append(missing_part(method, STATISTIC, f"no {NAMES[method]} is compared; both are asked about"))
     question = "Do SFT heads sit in mid-to-late layers, distillation heads early-mid?"
-    return judge_claim("C5", question, parts, "the study has no SFT or distillation run")
+    return judge_claim("C5", question, parts, "no SFT or distillation on a teacher's traces is compared with its base")
 
 
-def _mean_depth(runs: Sequence[Run]) -> Estimate:
-    """Return the mean depth over the new heads of all seeds: 0 for the first layer, 1 for the last."""
-    depths = []
-    for run in runs:
-        last_layer = max(1, run.last.status.shape[0] - 1)
-        depths += [head.layer / last_layer for head in run.last.new]
-    n, method = len(depths), "Student's t over heads 95%"
-    if n < 2:
-        return without_interval(n, method, value=depths[0] if depths else np.nan)
-    mean = float(np.mean(depths))
-    half_width = float(t.ppf(0.975, n - 1) * np.std(depths, ddof=1) / np.sqrt(n))
-    return Estimate(mean, mean - half_width, mean + half_width, n, method)
+def find_gaps(facts: StudyFacts) -> list[Gap]:
+    """Return what the study lacks: SFT, distillation on traces, pairs enough."""
+    methods = {recipe.method for recipe in facts.recipes if recipe.method != "distill" or recipe.on_traces}
+    gaps = [Gap(f"no variant is trained by {NAMES[method]}") for method in SIDES if method not in methods]
+    if "distill" not in methods and facts.of_method("distill"):
+        gaps[-1] = Gap("its distillation learns from a teacher's logits; one on a teacher's traces is asked about")
+    return gaps + pair_gaps(facts)
+
+
+def _recipes(results: StudyResults, method: str) -> dict[str, list[Run]]:
+    """Return the recipes of a method; of distillation, those that learn from a teacher's traces as SFT does."""
+    recipes = results.recipes(method)
+    if method != "distill":
+        return recipes
+    return {recipe: runs for recipe, runs in recipes.items() if all(run.on_traces for run in runs)}
+
+
+def _depth_difference(runs: Sequence[Run]) -> Estimate:
+    """Return the mean depth over the new heads of all seeds, less that over the base's core heads, by Welch's t.
+
+    Depth is 0 for the first layer, 1 for the last. The base's core heads are those of any seed, each counted once.
+    """
+    new = np.concatenate([_depths(run.last.status.shape[0], [head.layer for head in run.last.new]) for run in runs])
+    core = np.logical_or.reduce([run.last.base_active for run in runs])
+    base = _depths(core.shape[0], np.nonzero(core)[0])
+    if len(new) == 0 or len(base) == 0:
+        return without_interval(0, "Welch t over heads")
+    return replace(welch_difference(new, base), n=len(new))
+
+
+def _depths(layers: int, of_heads: "Sequence[int] | np.ndarray") -> "Float[np.ndarray, ' head']":
+    return np.asarray(of_heads, dtype=np.float64) / max(1, layers - 1)

@@ -5,8 +5,17 @@ from collections.abc import Sequence
 import numpy as np
 
 from headscope.comparison.ablation_evidence import AGREEING_OPERATORS, OPERATOR_COUNT
+from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps, control_gaps
 from headscope.comparison.claims.parts import judge_claim, missing_part
-from headscope.comparison.claims.study_results import Ablation, StudyResults, group_by, verdicts_by_operator
+from headscope.comparison.claims.study_results import (
+    EMERGENT,
+    REVERT,
+    Ablation,
+    StudyResults,
+    group_by,
+    verdicts_by_operator,
+)
+from headscope.errors import count_noun
 from headscope.measures.multiplicity import ALPHA, holm
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
@@ -16,10 +25,23 @@ STATISTIC = "operators under which removing emergent heads lowers pass@1"
 
 def judge(results: StudyResults) -> Claim:
     """Judge whether enough operators agree, for every variant on its own."""
-    by_variant = group_by(results.emergent_ablations(scaled=False), lambda ablation: ablation.variant)
+    by_variant = group_by(results.removals(EMERGENT), lambda ablation: ablation.variant)
     parts = [_part(variant, ablations) for variant, ablations in by_variant.items()]
     question = "Does ablating emergent heads lower accuracy, more than controls?"
-    return judge_claim("C6", question, parts, "the study ablates no emergent heads")
+    return judge_claim("C6", question, parts, "no emergent heads are ablated while the model generates")
+
+
+def find_gaps(facts: StudyFacts) -> list[Gap]:
+    """Return what the study lacks: the group, operators, a task, controls."""
+    if not facts.recipes or EMERGENT not in facts.groups:
+        return [Gap("no emergent heads are ablated (ablate.heads: [emergent])")]
+    removing = [operator for operator in facts.operators if operator != REVERT]
+    gaps = []
+    if len(removing) < AGREEING_OPERATORS:
+        count = count_noun(len(removing), "operator")
+        wanted = "(ablate.generated: [zero, mean, resample])"
+        gaps.append(Gap(f"heads are removed by {count}, and {AGREEING_OPERATORS} must agree {wanted}"))
+    return gaps + ablated_task_gaps(facts, 1) + control_gaps(facts)
 
 
 def _part(variant: str, ablations: Sequence[Ablation]) -> Part:

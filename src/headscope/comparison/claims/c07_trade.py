@@ -6,8 +6,15 @@ import numpy as np
 from scipy.stats import norm
 
 from headscope.comparison.ablation import MARGIN
+from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps
 from headscope.comparison.claims.parts import format_estimate, judge_claim, missing_part
-from headscope.comparison.claims.study_results import Ablation, StudyResults, group_by, verdicts_by_operator
+from headscope.comparison.claims.study_results import (
+    EMERGENT,
+    Ablation,
+    StudyResults,
+    group_by,
+    verdicts_by_operator,
+)
 from headscope.measures.multiplicity import ALPHA, holm
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.estimate import Estimate
@@ -17,10 +24,18 @@ STATISTIC = "tasks that rise and fall at one scale"
 
 def judge(results: StudyResults) -> Claim:
     """Judge whether at one scale a task rises and another falls, for every variant on its own."""
-    by_variant = group_by(results.emergent_ablations(scaled=True), lambda ablation: ablation.variant)
+    by_variant = group_by(results.scalings(EMERGENT), lambda ablation: ablation.variant)
     parts = [_part(variant, ablations) for variant, ablations in by_variant.items()]
     question = "Does scaling emergent heads trade one task for another?"
-    return judge_claim("C7", question, parts, "the study scales no emergent heads")
+    return judge_claim("C7", question, parts, "no emergent heads are scaled while the model generates")
+
+
+def find_gaps(facts: StudyFacts) -> list[Gap]:
+    """Return what the study lacks: the group, a scale, two tasks."""
+    if not facts.recipes or EMERGENT not in facts.groups:
+        return [Gap("no emergent heads are scaled (ablate.heads: [emergent])")]
+    gaps = [] if facts.scales else [Gap("no heads are scaled while the model generates (ablate.generated_scales)")]
+    return gaps + ablated_task_gaps(facts, 2)
 
 
 def _part(variant: str, ablations: Sequence[Ablation]) -> Part:

@@ -3,8 +3,9 @@
 from collections.abc import Sequence
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps, thinking_gaps
 from headscope.comparison.claims.parts import judge_claim, judge_part, missing_part
-from headscope.comparison.claims.study_results import Ablation, StudyResults, group_by
+from headscope.comparison.claims.study_results import THINK_OFF_ONLY, Ablation, StudyResults, group_by
 from headscope.measures.independent_estimates import pool_estimates
 from headscope.results.claim import Claim, Part
 
@@ -13,22 +14,34 @@ _LEAST = (FEWEST_PROBLEMS, "problems")
 
 
 def judge(results: StudyResults) -> Claim:
-    """Judge every operator on every task; the heads of a think-off variant are its emergent ones."""
+    """Judge every operator on every task, without the heads that the model has with thinking off alone."""
     recipes = {modes.variant: modes.recipe for modes in results.thinking}
-    removed = [ablation for ablation in results.emergent_ablations(scaled=False) if ablation.variant in recipes]
+    removed = [ablation for ablation in results.removals(THINK_OFF_ONLY) if ablation.variant in recipes]
     by_subject = group_by(removed, lambda seed: f"{recipes[seed.variant]} on {seed.task}, {seed.operator}")
     parts: list[Part] = []
     for subject, seeds in by_subject.items():
         parts += _parts(subject, seeds)
     question = "Does ablating think-off heads raise pass@1 and lower coverage at large k?"
-    return judge_claim("C9", question, parts, "the study ablates no heads of a think-off model")
+    return judge_claim("C9", question, parts, "no heads that only think-off has are ablated")
+
+
+def find_gaps(facts: StudyFacts) -> list[Gap]:
+    """Return what the study lacks: both modes, the group, samples, problems."""
+    if not facts.thinking:
+        return thinking_gaps(facts)
+    if THINK_OFF_ONLY not in facts.groups or not facts.operators:
+        return [Gap(f"heads that only think-off has are not ablated (ablate.heads: [{THINK_OFF_ONLY}])")]
+    gaps = ablated_task_gaps(facts, 1)
+    if facts.ablated_samples < LARGE_K:
+        gaps.append(Gap(f"ablate.samples is {facts.ablated_samples}: coverage at large k needs {LARGE_K}"))
+    return gaps
 
 
 def _parts(subject: str, seeds: Sequence[Ablation]) -> list[Part]:
     """Return the parts about pass@1 and coverage, over the seeds that have such heads."""
     effects = [seed.verdict.effect for seed in seeds if seed.verdict is not None]
     if not effects:
-        return [missing_part(subject, "change of pass@1", f"{subject}: no seed has emergent heads to ablate")]
+        return [missing_part(subject, "change of pass@1", f"{subject}: no seed has heads that only think-off has")]
     pass_part = judge_part(subject, "change of pass@1", pool_estimates(effects), ">", 0.0, least=_LEAST)
     coverages = [seed.coverage for seed in seeds if seed.coverage is not None]
     k = min((k for k, _ in coverages), default=0)

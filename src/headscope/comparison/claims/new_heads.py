@@ -1,6 +1,7 @@
 """How many heads are new after training, pooled over the seeds of a recipe, and how many of them remain."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from headscope.comparison.claims.parts import judge_part, missing_part
 from headscope.comparison.claims.study_results import Run
@@ -29,10 +30,25 @@ def null_share(results: Sequence[Emergence]) -> Estimate:
     return pool_estimates([scale_estimate(result.null.new, 1 / result.status.size) for result in results])
 
 
-def excess_part(recipe: str, runs: Sequence[Run], side: str) -> Part:
-    """Return whether the last checkpoints' excess of new heads is more (``>``) or less (``<``) than many."""
+def excess_part(recipe: str, runs: Sequence[Run], side: str, twins: Sequence[Run]) -> Part:
+    """Return whether the last checkpoints' excess of new heads is more (``>``) or less (``<``) than many.
+
+    twins: null twins of the recipe, whose counts stand next to the recipe's own.
+    """
     results = [run.last for run in runs]
-    return judge_part(recipe, EXCESS_SHARE, excess_share(results), side, MANY, null=null_share(results))
+    part = judge_part(recipe, EXCESS_SHARE, excess_share(results), side, MANY, null=null_share(results))
+    if not twins:
+        return part
+    counts = ", ".join(f"{twin.variant} {twin.last.counts.new.value:.3g}" for twin in twins)
+    return replace(part, reason=f"{part.reason}; new heads {new_heads(runs).value:.3g}, of its null twins: {counts}")
+
+
+def training_effect_parts(recipe: str, runs: Sequence[Run]) -> list[Part]:
+    """Return whether the model came to rely on the new heads; nothing if no run's training effects were measured."""
+    effects = [run.training_effect for run in runs if run.training_effect is not None]
+    if not effects:
+        return []
+    return [judge_part(recipe, "training effect of the new heads (nats)", pool_estimates(effects), ">", 0.0)]
 
 
 def new_heads(runs: Sequence[Run]) -> Estimate:

@@ -1,5 +1,6 @@
 """The results of one study that claims are judged on, named by what they are about."""
 
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -19,8 +20,14 @@ _Key = TypeVar("_Key")
 EMERGENT = "emergent"
 """The group of heads that claims about ablation ask for."""
 
-SCALE = "scale"
-"""Begins the names of operators that scale heads and do not remove them."""
+THINK_OFF_ONLY = "think-off-only"
+"""The group of heads that a model has with thinking off and lacks with thinking on."""
+
+_SCALING = re.compile(r"x[0-9]")
+"""Begins the names of operators that scale heads (``x1.3``) and do not replace their output."""
+
+REVERT = "revert"
+"""The operator that gives heads their weights of before training; it removes none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +41,9 @@ class Run:
     series: (step, comparison), in order.
     dynamics: of the series.
     rewards: with the counts of each checkpoint; empty if none was logged.
+    on_traces: whether a distillation learned from a teacher's traces, and not from its logits on answers of its own.
+    training_effect: of the new heads at the last checkpoint, the mean exact effect after training less that before,
+        less that of a null twin if there is one; above 0 if the model came to rely on them. None if none was measured.
     """
 
     variant: str
@@ -43,6 +53,8 @@ class Run:
     series: tuple[tuple[int, Emergence], ...]
     dynamics: Dynamics
     rewards: tuple[RewardCount, ...] = ()
+    on_traces: bool = False
+    training_effect: Estimate | None = None
 
     @property
     def last(self) -> Emergence:
@@ -67,19 +79,24 @@ class Ablation:
 
 @dataclass(frozen=True, eq=False)
 class Modes:
-    """One model with thinking on and off. variant: the think-off one. recipe: as of ``Run``."""
+    """One model with thinking on and off. variant: the think-off one. recipe: as of ``Run``.
+
+    opening_tokens: of the pairs both modes were scored on; None if these do not differ in how an answer begins.
+    """
 
     variant: str
     recipe: str
     thinking: Thinking
+    opening_tokens: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Answers:
     """One task's problems before and after training. recipe: as of ``Run``.
 
-    lost_to_slips: share of the lost answers that are labelled over-thinking or calculation error; None if nothing was
-    labelled.
+    tiers: of each problem, "" for none. recall: whether the task asks what is known and nothing to be worked out.
+    failures: why each answer after training is wrong (``traces.reading.FAILURES``), "" for a right one; None if the
+        answers were not read.
     """
 
     variant: str
@@ -87,7 +104,9 @@ class Answers:
     task: str
     base: Bool[np.ndarray, "problem sample"]
     post: Bool[np.ndarray, "problem post_sample"]
-    lost_to_slips: Estimate | None = None
+    tiers: tuple[str, ...]
+    recall: bool = False
+    failures: tuple[tuple[str, ...], ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,10 +130,14 @@ class StudyResults:
         """Return the null twins of a recipe."""
         return [run for run in self.runs if run.null and run.recipe == recipe]
 
-    def emergent_ablations(self, *, scaled: bool) -> list[Ablation]:
-        """Return the ablations of emergent heads that scale them, or else those that remove them."""
-        emergent = [ablation for ablation in self.ablations if ablation.group == EMERGENT]
-        return [ablation for ablation in emergent if ablation.operator.startswith(SCALE) == scaled]
+    def removals(self, group: str) -> list[Ablation]:
+        """Return the ablations of a group of heads that replace their output."""
+        ablations = [ablation for ablation in self.ablations if ablation.group == group]
+        return [each for each in ablations if not _SCALING.match(each.operator) and each.operator != REVERT]
+
+    def scalings(self, group: str) -> list[Ablation]:
+        """Return the ablations of a group of heads that scale their output."""
+        return [each for each in self.ablations if each.group == group and _SCALING.match(each.operator)]
 
 
 def verdicts_by_operator(ablations: Iterable[Ablation]) -> dict[str, list[AblationVerdict]]:

@@ -72,7 +72,8 @@ def coupling(comparisons: Comparisons) -> Table:
     caption = (
         "Spearman's correlation of the differenced reward and number of new heads; with a positive lag heads come "
         "after the reward. p: one-sided, against rewards of the same spectrum with random phases; at the largest "
-        "correlation from lag 0 on also against the largest of each draw. One run; the claims pool its seeds."
+        "correlation from lag 0 on also against the largest of each draw. One run; claim C3 asks about the mass of "
+        "importance gained at lag 0, over all seeds."
     )
     return Table("coupling", tuple(rows), caption)
 

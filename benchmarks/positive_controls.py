@@ -1,0 +1,280 @@
+"""Positive controls: each claim where it is true and must be supported, and a twin where it is not and must not be.
+
+Real models put through ``headscope run``'s own units (C1-C6), from lab-s with heads silenced or scaled on a schedule:
+nothing is trained. ``planted``: seven late heads come back under SFT and five early ones under distillation, and stay;
+under GRPO three come and go, then three others, each scaled by the reward. ``kept``: a third of the base's heads is
+silenced. ``needed``: the two heads without which lab-s forgets its facts are silenced in the base. Their twins change
+other heads by 2 %, or silence heads that no fact needs; or what was planted is called by another method's name.
+
+Constructed answers through the checker and the reading of traces (C10); simulated answers and scores through the same
+arithmetic as a run's (C7, C8, C9): a real model in which scaling trades two tasks, or with two modes, must be trained.
+
+    .venv/bin/python benchmarks/positive_controls.py [--quick] [--claims C1 C6]
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from simulated_controls import SIMULATED
+from table import markdown_table
+
+from headscope.comparison.claims import Claim, StudyResults, judge
+from headscope.interventions import edit_weights
+from headscope.models import load_model
+from headscope.results.verdict import SUPPORTED
+from headscope.studies.claims import study_results
+from headscope.studies.run import run_study
+from headscope.studies.study import Study
+
+MODEL = "lab-s"
+LATE = ("L2H6", "L3H0", "L3H1", "L3H2", "L3H6", "L3H7", "L2H7")
+EARLY = ("L0H0", "L0H1", "L0H2", "L0H3", "L0H5")
+FIRST, SECOND = LATE[:3], LATE[3:6]
+"""Heads that come and go under GRPO."""
+OTHERS = ("L1H4", "L1H5", "L1H7", "L3H3", "L3H4", "L3H5")
+LOST = ("L0H1", "L0H3", "L1H2", "L2H1", "L3H0", "L3H2", "L3H6")
+NEEDED, USELESS = ("L0H6", "L3H3"), ("L2H2", "L3H2")
+"""Heads without which lab-s answers fewer facts, and heads without which it answers all the same."""
+
+Doses = dict[str, float]
+"""By what each head's write is multiplied, of lab-s; those not named are whole."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """pairs: of the leaf contrast. checkpoints: of GRPO. problems: of ablations."""
+
+    pairs: int = 16
+    checkpoints: int = 16
+    problems: int = 128
+
+
+QUICK = Size(pairs=10, checkpoints=6, problems=24)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A variant of a study: its method, and the doses of each checkpoint. rewards: by checkpoint, if it logs any."""
+
+    name: str
+    method: str
+    checkpoints: Sequence[Doses]
+    rewards: Sequence[float] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Results of a control, and of its twins by what they lack."""
+
+    control: StudyResults
+    twins: dict[str, StudyResults]
+
+
+@cache
+def _subject() -> Any:
+    return load_model(MODEL)
+
+
+def _save(doses: Doses, folder: Path) -> None:
+    edited = edit_weights(_subject(), dict(doses))
+    edited.model.save_pretrained(folder)
+    edited.tokenizer.save_pretrained(folder)
+
+
+def run_variants(
+    base: Doses, variants: Sequence[Variant], folder: Path, size: Size, *, goal: str = "compare", **settings: Any
+) -> StudyResults:
+    """Write the models, run their study, and return its results as claims are judged on."""
+    _save(base, folder / "base")
+    described = []
+    for variant in variants:
+        for step, doses in enumerate(variant.checkpoints, start=1):
+            _save(doses, folder / variant.name / f"checkpoint-{step}")
+        keys = {"name": variant.name, "method": variant.method}
+        keys["checkpoints"] = str(folder / variant.name / "checkpoint-*")
+        if variant.rewards:
+            log = folder / f"{variant.name}.jsonl"
+            rows = [
+                {"step": step, "reward": reward, "loss": 0.0, "learning_rate": 0.0}
+                for step, reward in enumerate(variant.rewards, start=1)
+            ]
+            log.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+            keys["reward_log"] = str(log)
+        described.append(keys)
+    discover = {"contrast": "lab-leaf", "pairs": size.pairs, "nodes": 8, "fraction": 0.1, "sizes": [0.1]}
+    study = Study.model_validate(
+        {
+            "name": "control",
+            "base": {"model": str(folder / "base")},
+            "variants": described,
+            "tasks": ["lab-k"],
+            "discover": discover | settings.get("discover", {}),
+            "ablate": settings.get("ablate", {"heads": []}),
+            "eval": {"samples": 1, "k": [1], "temperature": 0.0, "max_new_tokens": 8, "problems": size.problems},
+        }
+    )
+    run, outcome = run_study(study, folder / "run", goal=goal)
+    if outcome.failed:
+        raise SystemExit(f"a control could not be run: {outcome.failed}")
+    return study_results(study, run)
+
+
+def _nudged(base: Doses, heads: Sequence[str], by: float) -> Doses:
+    return base | {head: base.get(head, 1.0) * by for head in heads}
+
+
+def _schedule(size: Size) -> tuple[list[Doses], list[float]]:
+    """Doses and rewards of GRPO: some heads, then others, then none; the reward is how strongly they write."""
+    rng = np.random.default_rng(0)
+    third = size.checkpoints * 3 // 8
+    doses: list[Doses] = []
+    rewards = []
+    for step in range(size.checkpoints):
+        heads = FIRST if step < third else SECOND if step < 2 * third else ()
+        strength = float(rng.uniform(0.6, 1.4)) if heads else float(rng.uniform(0.0, 0.03))
+        doses.append(dict.fromkeys(heads or FIRST, strength))
+        rewards.append(strength)
+    return doses, rewards
+
+
+def planted(folder: Path, size: Size) -> Outcome:
+    """Return the results for C1, C2, C3 and C5."""
+    base = dict.fromkeys((*LATE, *EARLY), 0.0)
+    doses, rewards = _schedule(size)
+    whole = {"sft": LATE, "distill": EARLY}
+    stay = min(3, size.checkpoints)
+    control = [Variant(name, name, [base | dict.fromkeys(heads, 1.0)] * stay) for name, heads in whole.items()]
+    control.append(Variant("grpo", "grpo", [base | step for step in doses], rewards))
+    # Nothing planted: heads that the base has too write up to 2 % more or less, and the reward goes its own way.
+    rng = np.random.default_rng(1)
+    idle = [Variant(name, name, [_nudged(base, OTHERS, 1.02)] * stay) for name in whole]
+    steps = [_nudged(base, OTHERS, float(rng.uniform(0.98, 1.02))) for _ in doses]
+    idle.append(Variant("grpo", "grpo", steps, rewards))
+    return Outcome(
+        run_variants(base, control, folder / "control", size),
+        {"nothing planted": run_variants(base, idle, folder / "twin", size)},
+    )
+
+
+def kept(folder: Path, size: Size) -> Outcome:
+    """Return the results for C4: a third of the base's core heads silenced; nothing lost in the twin."""
+    control = Variant("sft", "sft", [dict.fromkeys(LOST, 0.0)])
+    twin = Variant("sft", "sft", [dict.fromkeys(OTHERS, 1.02)])
+    return Outcome(
+        run_variants({}, [control], folder / "control", size),
+        {"nothing lost": run_variants({}, [twin], folder / "twin", size)},
+    )
+
+
+def needed(folder: Path, size: Size) -> Outcome:
+    """Return the results for C6: heads that facts need come back, and are ablated; useless ones in the twin."""
+    ablate = {
+        "heads": ["emergent"],
+        "generated": ["zero", "mean", "resample"],
+        "operators": ["zero"],
+        "controls": 20,
+        "texts": 10,
+        "scales": [],
+        "problems": size.problems,
+    }
+    # A larger circuit, because a head that facts need may carry little of the pairs' behaviour.
+    settings = {"discover": {"fraction": 0.2, "sizes": [0.2]}, "ablate": ablate}
+    results = []
+    for name, heads in (("control", NEEDED), ("twin", USELESS)):
+        base = dict.fromkeys(heads, 0.0)
+        variant = Variant("sft", "sft", [{}])
+        results.append(run_variants(base, [variant], folder / name, size, goal="ablate", **settings))
+    return Outcome(results[0], {"useless heads": results[1]})
+
+
+STUDIES: dict[str, tuple[Callable[[Path, Size], Outcome], tuple[str, ...]]] = {
+    "planted": (planted, ("C1", "C2", "C3", "C5")),
+    "kept": (kept, ("C4",)),
+    "needed": (needed, ("C6",)),
+}
+RELABELLED: dict[str, tuple[str, dict[str, str]]] = {
+    "C1": ("heads that come and go, called SFT", {"grpo": "sft", "sft": "", "distill": ""}),
+    "C2": ("heads that stay, called GRPO", {"sft": "grpo", "distill": "grpo", "grpo": ""}),
+    "C5": ("methods exchanged", {"sft": "distill", "distill": "sft"}),
+}
+"""Twins made of a control's own results, its methods called otherwise."""
+
+
+def relabel(results: StudyResults, methods: dict[str, str]) -> StudyResults:
+    """Return results whose runs are of other methods."""
+    runs = []
+    for run in results.runs:
+        method = methods.get(run.method, run.method)
+        runs.append(replace(run, method=method, on_traces=method == "distill"))
+    return replace(results, runs=tuple(runs))
+
+
+def read_claim(results: StudyResults, name: str) -> Claim:
+    """Return the verdict on one claim."""
+    return next(claim for claim in judge(results) if claim.name == name)
+
+
+def controls(folder: Path, size: Size, claims: Sequence[str]) -> dict[str, tuple[Claim, dict[str, Claim], str]]:
+    """Return by claim the verdict of its control, those of its twins, and where the evidence comes from."""
+    verdicts: dict[str, tuple[Claim, dict[str, Claim], str]] = {}
+    for study, (build, decided) in STUDIES.items():
+        if not (asked := [name for name in decided if name in claims]):
+            continue
+        outcome = build(folder / study, size)
+        for name in asked:
+            twins = dict(outcome.twins)
+            if name in RELABELLED:
+                label, methods = RELABELLED[name]
+                twins[label] = relabel(outcome.control, methods)
+            readings = {label: read_claim(results, name) for label, results in twins.items()}
+            verdicts[name] = read_claim(outcome.control, name), readings, f"{MODEL}, `{study}`"
+    for name, (simulate, evidence) in SIMULATED.items():
+        if name in claims:
+            twins = {"nothing planted": read_claim(simulate(False), name)}
+            verdicts[name] = read_claim(simulate(True), name), twins, evidence
+    return dict(sorted(verdicts.items(), key=lambda entry: int(entry[0][1:])))
+
+
+def table(verdicts: dict[str, tuple[Claim, dict[str, Claim], str]]) -> str:
+    """Return the verdicts as a Markdown table."""
+    rows = []
+    for name, (control, twins, evidence) in verdicts.items():
+        readings = "; ".join(f"{twin.reading} ({label})" for label, twin in twins.items())
+        rows.append((name, control.reading, readings, evidence))
+    return markdown_table(("claim", "control", "twin", "evidence"), rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, with --reasons also why; exit with 1 unless every control is supported and no twin is."""
+    parser = argparse.ArgumentParser(description="Each claim where it is true, and where it is not.")
+    names = [f"C{number}" for number in range(1, 11)]
+    parser.add_argument("--quick", action="store_true", help="few pairs and checkpoints: checks that it works")
+    parser.add_argument("--claims", nargs="+", choices=names, default=names)
+    parser.add_argument("--reasons", action="store_true", help="also print why")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        verdicts = controls(Path(folder), QUICK if options.quick else Size(), options.claims)
+    print(table(verdicts), end="")
+    if options.reasons:
+        for name, (control, twins, _) in verdicts.items():
+            for label, claim in ({"control": control} | twins).items():
+                print(f"{name}, {label}: {claim.reason}")
+    right = all(
+        control.reading == SUPPORTED and all(twin.reading != SUPPORTED for twin in twins.values())
+        for control, twins, _ in verdicts.values()
+    )
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
