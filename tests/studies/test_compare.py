@@ -10,7 +10,7 @@ from headscope.pairs import Pairs
 from headscope.results.comparison import Comparison
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
-from headscope.results.overlap import EffectMap
+from headscope.results.overlap import RelativeChanges
 from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
 from headscope.studies import claims
@@ -124,7 +124,7 @@ def test_both_results_are_written_judged_and_shown(
 def test_effects_and_overlaps_of_all_variants_are_kept_printed_and_shown(
     think_study: Path, think_run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = think_run.results(EffectMap)[0].whole
+    found = think_run.results(RelativeChanges)[0].whole
     assert list(found.effects) == ["think-on", "think-off", "sft"]
     assert len(found.effects["sft"]) == 2
     assert np.abs(found.effects["sft"]).max() == 0

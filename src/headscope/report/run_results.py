@@ -17,7 +17,7 @@ from headscope.results.evidence import Evidence
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.measures import Measures
 from headscope.results.not_run import NotRun
-from headscope.results.overlap import EffectMap
+from headscope.results.overlap import RelativeChanges
 from headscope.results.samples import Samples
 from headscope.results.table import Row
 from headscope.results.thinking import Thinking
@@ -98,9 +98,9 @@ class RunResults:
         return self.in_order(Thinking)
 
     @cached_property
-    def effects(self) -> EffectMap | None:
-        """The effects of all variants."""
-        units = self.run.results(EffectMap)
+    def relative_changes(self) -> RelativeChanges | None:
+        """Relative changes of importance of all variants, and how alike their circuits are."""
+        units = self.run.results(RelativeChanges)
         return units[0].whole if units else None
 
     @cached_property

@@ -1,0 +1,49 @@
+"""Which variants of a study are runs of one recipe, and which are null twins: read off its resolved content."""
+
+from collections.abc import Mapping
+from typing import Any
+
+Variants = Mapping[str, Mapping[str, Any]]
+"""The variants of a resolved study, plain data by name."""
+
+
+def variants_by_name(study: Mapping[str, Any]) -> Variants:
+    """Return the variants of a resolved study's plain data by name."""
+    return {variant["name"]: variant for variant in study["variants"]}
+
+
+def missing_signal(variant: Mapping[str, Any]) -> str:
+    """Return which signal the training lacks (``lr0``, ``permuted_rewards``, ``shuffled_answers``), "" if none."""
+    train = variant.get("train") or {}
+    return str(train.get("control") or ("lr0" if train.get("learning_rate") == 0 else ""))
+
+
+def recipe(name: str, variants: Variants) -> str:
+    """Return the recipe a variant is a run of: a null twin's or another seed's is its source's, else its own name."""
+    variant = variants[name]
+    source = variant.get("twin_of")
+    if source is None or source not in variants:
+        return name
+    is_rerun = _settings_but_seed(variant) == _settings_but_seed(variants[source])
+    return recipe(source, variants) if missing_signal(variant) or is_rerun else name
+
+
+def seeds_of(variants: Variants) -> dict[str, list[str]]:
+    """Return by recipe the variants that are its runs, one per seed; null twins are none."""
+    runs: dict[str, list[str]] = {}
+    for name, variant in variants.items():
+        if not missing_signal(variant):
+            runs.setdefault(recipe(name, variants), []).append(name)
+    return runs
+
+
+def null_twins(name: str, variants: Variants) -> list[str]:
+    """Return the null twins of a variant's recipe; none for a twin, which is compared with the base alone."""
+    if missing_signal(variants[name]):
+        return []
+    own = recipe(name, variants)
+    return [other for other in variants if missing_signal(variants[other]) and recipe(other, variants) == own]
+
+
+def _settings_but_seed(variant: Mapping[str, Any]) -> dict[str, Any]:
+    return {**(variant.get("train") or {}), "seed": None}
