@@ -41,10 +41,12 @@ from .runs import (
     emergence,
     estimate,
     faithfulness,
+    head_scaling,
     measures,
     pairs,
     samples,
     series,
+    training_effects,
     verdict,
 )
 
@@ -125,6 +127,8 @@ def add_failures(run: RunWriter) -> None:
         task="T|1",
     )
     run.save(NotRun("no correct answer"), "role_losses", variant="grpo", task="T2")
+    run.save(training_effects("grpo", 0.1, ("grpo.<b>",)), variant="grpo")
+    run.save(head_scaling(), variant="grpo", task="T|1")
 
 
 def crossed() -> Crossed:

@@ -26,6 +26,7 @@ from headscope.results.transitions import Transitions
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import RunDirectory
+from headscope.runs.recipes import null_twins, variants_by_name
 from headscope.runs.records import Finished, Record, check_unit
 from headscope.storage import Result, check_keys, parse_object
 
@@ -68,6 +69,10 @@ class RunResults:
     def variants(self) -> tuple[str, ...]:
         """Variants in the study's order, without the base."""
         return tuple(variant["name"] for variant in self.study["variants"])
+
+    def null_twins(self, variant: str) -> list[str]:
+        """Return the null twins of a variant's recipe; none for a twin."""
+        return null_twins(variant, variants_by_name(self.study))
 
     @cached_property
     def coverage(self) -> Coverage:

@@ -113,7 +113,8 @@ def training_changes_data(results: RunResults) -> Table:
     rows: list[Row] = []
     for compared in drawn_contrasts(results):
         for head, cells in _head_rows(compared.contrast.heads, compared.contrast.q_value):
-            rows.append({"variant": compared.trained, "compared with": compared.other, "head": head} | cells)
+            place: Row = {"variant": compared.trained, "compared with": compared.other, "head": head}
+            rows.append(place | cells)
     return Table("training-changes", tuple(rows), "One row per head and model compared with; nats.")
 
 
