@@ -207,8 +207,8 @@ class DiscoverConfig(Config):
         changed from what the prompt does: two scorings more per variant.
     effects: also replace every head's output in base, last checkpoint and null twins, one at a time, on pairs of other
         problems: what training changed in what each head does; and scale each head of a model with up to 64 on its own
-        correct answers. With heads × layers the patches outgrow attribution: half of a scoring for 48 heads, several
-        for 1,000 (``plan --cost``).
+        correct answers. One patching costs half of a scoring for 48 heads and as much as one for 200, and grows with
+        their number (``plan --cost``).
     resamples: bootstrap resamples of the problems, each with all its pairs.
     """
 
