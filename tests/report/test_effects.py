@@ -1,5 +1,6 @@
 """The page Effects: grids, tables and sentences by hand-made results."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from headscope.report.tables.effects import head_scaling as head_scaling_table
 from headscope.report.tables.effects import training_effects as training_effects_table
 from headscope.report.tables.heads import heads
 from headscope.report.tables.summary import summary
+from headscope.results.estimate import Estimate
 from headscope.results.not_run import NotRun
 from headscope.results.table import Table, display_text
 from headscope.results.training_effects import PooledEffects
@@ -88,6 +90,13 @@ def test_sentences_are_hedged_by_the_twin(tmp_path: Path, results: RunResults) -
     assert effect_sentences(RunResults(run.close()))[0].endswith(
         "(mean over them): that they matter more could be chance."
     )
+    # Told from 0 by its interval, and still nothing.
+    sure = training_effects("sft", 0.04)
+    tiny = Estimate(0.04, 0.03, 0.05, 40, "problem t 95%")
+    run = RunWriter(tmp_path / "tiny", variants=("sft",))
+    run.save(replace(sure, training=replace(sure.training, sets={"new": tiny})), variant="sft")
+    end = "less than 1% of what the whole corrupt text costs, so on these pairs they hardly matter."
+    assert effect_sentences(RunResults(run.close()))[0].endswith(end)
     run = RunWriter(tmp_path / "twin", variants=("sft",))
     run.save(training_effects("sft", 0.3, ("sft.lr",)), variant="sft")
     assert effect_sentences(RunResults(run.close()))[0].endswith("but so they may without the signal.")

@@ -3,7 +3,8 @@
 1. *New heads*: what replacing them costs more than in the base, and than in each null twin.
 2. *Changed*: how many heads' exact effects differ from those of the twin (without one, of the base), and which most.
 
-A recipe of several seeds is spoken of by their mean. Where an interval does not exclude 0, the sentence says so.
+A recipe of several seeds is spoken of by their mean. Where an interval does not exclude 0, or the value is below
+1 % of what the whole corrupt text costs, the sentence says so: a new head may sit in a circuit and do nothing.
 """
 
 from collections.abc import Sequence
@@ -39,21 +40,25 @@ def _new_heads(compared: Sequence[Compared]) -> str:
             parts.append(f"{format_estimate(estimate, sign=True)} nats more than in {_other(each)}")
     if not estimates:
         return ""
-    return (
-        f"{compared[0].trained}: replacing a new head costs {' and '.join(parts)} (mean over them): {_said(estimates)}."
-    )
+    costs, said = " and ".join(parts), _said(estimates, compared[0].least)
+    return f"{compared[0].trained}: replacing a new head costs {costs} (mean over them): {said}."
 
 
-def _said(estimates: Sequence[Estimate]) -> str:
-    if all(estimate.low > 0 for estimate in estimates):
+def _said(estimates: Sequence[Estimate], least: float) -> str:
+    """Return what the differences from the base, which comes first, and from the twins say."""
+    if abs(estimates[0].value) < least:
+        return f"less than {LEAST_SHARE:.0%} of what the whole corrupt text costs, so on these pairs they hardly matter"
+    if all(estimate.low > 0 and estimate.value >= least for estimate in estimates):
         return "training made them matter more" + (", beyond what its twin shows" if len(estimates) > 1 else "")
+    if estimates[0].high < 0:
+        return "they matter less than before"
     if estimates[0].low > 0:
         return "they matter more than before, but so they may without the signal"
     return "that they matter more could be chance"
 
 
 def _changed_heads(compared: Sequence[Compared]) -> str:
-    """Return how many heads do something else than in the strictest model compared with: a twin, if there is one."""
+    """Return how many heads do another exact effect than in the (last) twin, or without one than in the base."""
     against = compared[-1]
     contrast, changed = against.contrast, against.contrast.changed(against.least)
     if not changed:

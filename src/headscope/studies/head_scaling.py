@@ -18,6 +18,11 @@ FACTORS = (0.5, 1.5)
 """As far from 1 on either side: the slope between them is that at 1 up to the loss's third derivative."""
 
 
+MOST_TEXTS = 12
+"""Correct answers forced, at most: enough for a test, and fewer than for losses by role, as there are three edits per
+head."""
+
+
 class HeadScalingConfig(RoleLossesConfig):
     """As of the losses by role; factors: below and above 1, between which the slope is taken."""
 
@@ -63,5 +68,6 @@ HEAD_SCALING = Work("head_scaling", HeadScalingConfig, compute_head_scaling)
 def head_scaling_unit(ablations: Ablations, sets: Mapping[str, Unit]) -> Unit:
     """Return the unit of one model on one task. sets: the units of the study's head sets, by group."""
     by_role = role_losses_unit(ablations, sets)
-    config = HeadScalingConfig(factors=FACTORS, **dict(by_role.config))
+    settings = dict(by_role.config) | {"texts": min(ablations.study.ablate.texts, MOST_TEXTS)}
+    config = HeadScalingConfig(factors=FACTORS, **settings)
     return HEAD_SCALING.unit(config, by_role.labels, by_role.inputs)

@@ -19,7 +19,8 @@ from headscope.runs.records import Finished
 
 Scaled = Sequence[tuple[Finished[HeadScaling], HeadScaling]]
 
-_MARK = {"size": 6, "color": "#1b1f24", "symbol": "circle"}
+# The rim shows the dot on a dark cell, and in the legend on a dark page.
+_MARK = {"size": 7, "color": "#1b1f24", "symbol": "circle", "line": {"color": "#f7f7f7", "width": 1}}
 _WITHIN = 0.98
 """Share of the cells within the colour scale; those beyond are as dark as its end, or all others would be pale."""
 
@@ -100,7 +101,9 @@ def grid_plot(
     rows, columns = np.nonzero(marked)
     # A trace without points has no entry in the legend, which says what a dot means.
     x, y = (columns.tolist(), rows.tolist()) if len(rows) else ([None], [None])
-    plot.add_scatter(x=x, y=y, mode="markers", marker=_MARK, name="told from 0", showlegend=True, hoverinfo="skip")
+    plot.add_scatter(
+        x=x, y=y, mode="markers", marker=_MARK, name="q ≤ 0.05, large enough", showlegend=True, hoverinfo="skip"
+    )
     add_colour_bar(plot, SCALE, (-span, span), f"{unit}: {ends}")
     set_grid_axes(plot, layers, width)
     return plot
