@@ -10,6 +10,8 @@
 4. persistence of heads that stay with a known chance: coverage;
 5. depth of new heads less that of the base's: coverage, and how often 0 is excluded where both are drawn alike;
 6. labelled share of lost answers less that of others, several answers to each problem: the same.
+7. training effects: false positives, coverage and false discoveries; and of the mean over heads that were chosen for
+   their change, on the same and on other pairs.
 """
 
 import argparse
@@ -20,8 +22,17 @@ from dataclasses import dataclass
 import numpy as np
 from table import markdown_table
 
-from headscope.comparison import Resampling, emergence_by_method, importance_change, persistence, reward_coupling
+from headscope.comparison import (
+    Resampling,
+    effect_contrast,
+    emergence_by_method,
+    importance_change,
+    persistence,
+    reward_coupling,
+)
 from headscope.comparison.claims.lost_answers import excess_of_labels
+from headscope.comparison.training_effects import pool_contrasts
+from headscope.heads import HeadId, HeadSet
 from headscope.measures.independent_estimates import welch_difference
 from headscope.measures.multiplicity import q_values
 from headscope.results.dynamics import Dynamics
@@ -29,6 +40,7 @@ from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.graph import Graph
+from headscope.results.head_scores import HeadScores
 
 GRAPH = Graph(6, 8)
 
@@ -220,6 +232,103 @@ def staying(trials: int) -> str:
     return f"persistence: coverage {np.mean(covered):.1%}"
 
 
+@dataclass(frozen=True)
+class Effects:
+    """Exact effects of 48 heads: log-normal sizes between heads and, with σ ``noise``, between pairs.
+
+    problems, pairs_each: of the sample; half of the log's variance is the problem's if there are several pairs each.
+    changed: heads three times as large in post. drift: relative change of every head from seed to seed, mean 0.
+    seeds: pooled. Base and post share half of the variance of a pair's log.
+    """
+
+    problems: int = 40
+    pairs_each: int = 1
+    noise: float = 0.8
+    changed: int = 0
+    drift: float = 0.0
+    seeds: int = 1
+
+    def sizes(self, post: bool) -> np.ndarray:
+        """Median effect of every head; those that change are the first."""
+        sizes = np.random.default_rng(7).lognormal(size=48)
+        sizes[: self.changed if post else 0] *= 3
+        return sizes
+
+    def truth(self) -> np.ndarray:
+        """Mean training effect of every head."""
+        return (self.sizes(True) - self.sizes(False)) * np.exp(self.noise**2 / 2)
+
+    def draw(self, rng: np.random.Generator) -> list[HeadScores]:
+        """Base, and post of every seed, on the same pairs."""
+        problems = tuple(str(number) for number in range(self.problems) for _ in range(self.pairs_each))
+        pair = self._noise(rng)
+        models = []
+        for model in range(1 + self.seeds):
+            log = self.noise * (pair + self._noise(rng)) / np.sqrt(2)
+            moved = 1 + self.drift * rng.normal(size=48) * (model > 0)
+            values = self.sizes(model > 0) * moved * np.exp(log)
+            models.append(HeadScores(values.astype(np.float32).reshape(-1, 6, 8), 0.0, SAME_PAIRS, problems))
+        return models
+
+    def _noise(self, rng: np.random.Generator) -> np.ndarray:
+        own = rng.normal(size=(self.problems * self.pairs_each, 48))
+        if self.pairs_each == 1:
+            return own
+        of_problem = np.repeat(rng.normal(size=(self.problems, 48)), self.pairs_each, axis=0)
+        return (own + of_problem) / np.sqrt(2)
+
+
+SAME_PAIRS = {"metric": "kl", "pairs": "same"}
+EFFECTS = {
+    "nothing changed": Effects(),
+    "nothing changed, noisy pairs": Effects(noise=2.0),
+    "nothing changed, 15 problems x 4": Effects(15, 4),
+    "8 heads x 3": Effects(changed=8),
+    "8 heads x 3, noisy pairs": Effects(changed=8, noise=2.0),
+    "3 seeds that drift by 30 %": Effects(drift=0.3, seeds=3),
+    "8 seeds that drift by 30 %": Effects(drift=0.3, seeds=8),
+}
+
+
+def training(name: str, trials: int) -> str:
+    """Training effects of 48 heads: false positives of heads and trials, coverage, false discoveries and recall."""
+    population = EFFECTS[name]
+    truth = population.truth().reshape(6, 8)
+    still = truth == 0
+    rows = []
+    for trial in range(trials):
+        base, *posts = population.draw(np.random.default_rng([11, trial]))
+        found = pool_contrasts([effect_contrast([base, post], (-1.0, 1.0)) for post in posts])
+        assert found.heads.p_value is not None
+        chosen = found.q_value <= 0.05
+        covered = ((found.heads.low <= truth) & (truth <= found.heads.high)).mean()
+        false = (found.heads.p_value[still] <= 0.05).mean()
+        discovered = (chosen & still).sum() / max(1, chosen.sum())
+        recall = chosen[~still].mean() if population.changed else np.nan
+        rows.append([false, covered, discovered, recall])
+    false, covered, discovered, recall = np.mean(rows, axis=0)
+    found_again = f", recall {recall:.1%}" if population.changed else ""
+    return (
+        f"training effects, {name}: p ≤ 0.05 in {false:.1%} of unchanged heads, coverage {covered:.1%}, "
+        f"FDR {discovered:.1%}{found_again}"
+    )
+
+
+def chosen_heads(trials: int) -> str:
+    """The mean training effect of the three heads that rose most on one sample, where nothing changed."""
+    said = {"the same": 0, "other": 0}
+    for trial in range(trials):
+        rng = np.random.default_rng([12, trial])
+        first, second = EFFECTS["nothing changed"].draw(rng), EFFECTS["nothing changed"].draw(rng)
+        change = effect_contrast(first, (-1.0, 1.0)).heads
+        order = np.argsort(-change.value / (change.high - change.value), axis=None)[:3]
+        heads = HeadSet.of([HeadId(*divmod(int(place), 8)) for place in order])
+        for pairs, models in (("the same", first), ("other", second)):
+            said[pairs] += effect_contrast(models, (-1.0, 1.0), {"new": heads}).sets["new"].low > 0
+    shares = ", ".join(f"{count / trials:.1%} on {pairs} pairs" for pairs, count in said.items())
+    return f"three heads chosen for their rise where nothing changed: interval above 0 in {shares}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print one line per check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -234,6 +343,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(staying(trials))
     print(depths(10 * trials))
     print(labels(10 * trials))
+    for name in EFFECTS:
+        print(training(name, trials))
+    print(chosen_heads(trials))
     return 0
 
 

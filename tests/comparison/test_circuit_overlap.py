@@ -8,7 +8,7 @@ from headscope.comparison.circuit_overlap import FinalCircuits, circuit_overlaps
 from headscope.heads import HeadSet
 from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.results.graph import Graph
-from headscope.results.overlap import EffectMap
+from headscope.results.overlap import RelativeChanges
 
 IMPORTANCE = np.array([[0.4, 0.3, 0.2], [0.06, 0.03, 0.01]])
 
@@ -45,10 +45,10 @@ def test_a_circuit_as_faithful_is_larger_where_the_curve_rises_late(noisy) -> No
 
 def test_an_effect_map_is_saved_and_read() -> None:
     overlaps = circuit_overlaps([variant("sft", "L0H0", "L0H0", 0.1), variant("grpo", "L0H0", "L1H0", 0.2)])
-    effect_map = EffectMap({"sft": np.array([[[0.5]], [[-1.0]]])}, overlaps, 0.8)
-    loaded = EffectMap.from_dict(effect_map.as_dict())
+    effect_map = RelativeChanges({"sft": np.array([[[0.5]], [[-1.0]]])}, overlaps, 0.8)
+    loaded = RelativeChanges.from_dict(effect_map.as_dict())
     assert loaded.likeness == overlaps
     assert np.array_equal(loaded.effects["sft"], effect_map.effects["sft"])
     first_version = {"sft": {"checkpoints": [[[0.5]], [[-1.0]]], "mean": [[-0.25]]}}
-    old = EffectMap.from_dict(effect_map.as_dict() | {"schema_version": 1, "effects": first_version})
+    old = RelativeChanges.from_dict(effect_map.as_dict() | {"schema_version": 1, "effects": first_version})
     assert np.array_equal(old.effects["sft"], effect_map.effects["sft"])

@@ -7,7 +7,7 @@ import pytest
 
 from headscope.comparison import Resampling, gap_closure, importance_change
 from headscope.comparison.activity import head_activity
-from headscope.comparison.effects import influence, shares
+from headscope.comparison.importance import influence, shares
 from headscope.comparison.split_half_null import split_halves
 from headscope.measures.intervals import bootstrap, resamples
 from headscope.pairs import ProblemGroups

@@ -20,7 +20,7 @@ from headscope.results.faithfulness import FaithfulnessCurve, FaithfulnessEstima
 from headscope.results.head_sets import ControlledHeads
 from headscope.results.measures import Measures
 from headscope.results.not_run import NotRun
-from headscope.results.overlap import EffectMap
+from headscope.results.overlap import RelativeChanges
 from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import AblationVerdict
@@ -36,7 +36,7 @@ KINDS: tuple[type[Result], ...] = (
     FaithfulnessEstimates,
     Comparison,
     Crossed,
-    EffectMap,
+    RelativeChanges,
     Thinking,
     Samples,
     Measures,

@@ -17,10 +17,12 @@ from headscope.results.dynamics import Dynamics, Event
 from headscope.results.emergence import Emergence, Status, status_grid
 from headscope.results.estimate import Estimate
 from headscope.results.faithfulness import FaithfulnessEstimates
+from headscope.results.head_scaling import HeadScaling
 from headscope.results.measures import McNemar, Measures
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.results.traces import STEP_COLUMNS, Traces
+from headscope.results.training_effects import HeadContrast, TrainingEffects
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.records import Finished
@@ -266,6 +268,39 @@ def measures(level: float, *, is_base: bool) -> Measures:
     )
 
 
+def contrast(value: np.ndarray, spread: float, sets: dict[str, float]) -> HeadContrast:
+    """Return a contrast of these values ± ``spread``; those beyond it have a q of 0.001, the others of 1."""
+    heads = HeadEstimates(value, value - spread, value + spread, np.where(abs(value) > spread, 1e-4, 1.0))
+    q_value = np.where(abs(value) > spread, 1e-3, 1.0)
+    return HeadContrast(heads, q_value, {name: estimate(mean, spread, 40) for name, mean in sets.items()}, 40)
+
+
+def training_effects(variant: str, new: float, twins: tuple[str, ...] = (), **changes: Any) -> TrainingEffects:
+    """Return training effects in which head L2H3 changed by ``new`` and L4H1 by −0.3, both less beyond a twin."""
+    value = np.zeros((LAYERS, HEADS))
+    value[2, 3], value[4, 1] = new, -0.3
+    nothing = HeadEstimates(np.abs(value), np.abs(value) - 0.1, np.abs(value) + 0.1, np.ones_like(value))
+    above = {twin: contrast(value / 2, 0.2, {"new": new / 2, "all": new / 96}) for twin in twins}
+    training = contrast(value, 0.2, {"new": new, "all": new / 48})
+    settings = {"recipe": variant, "null": ""} | changes
+    counted = {"new": HeadSet.of(["L2H3"])}
+    models = {"metric": "kl", "base": nothing, "post": nothing, "corruption": (4.0, 5.0)}
+    sizes = {"pairs": 40, "problems": 40, "ranks": estimate(0.9, 0.05, 48)}
+    return TrainingEffects(
+        variant, 60, training=training, above_twin=above, counted=counted, **settings, **models, **sizes
+    )
+
+
+def head_scaling() -> HeadScaling:
+    """Return the scaling of all heads but L0H0: L1H1 is needed, and a stronger one helps."""
+    value = np.zeros((LAYERS, HEADS))
+    value[0, 0], value[1, 1] = np.nan, 0.5
+    change = HeadEstimates(value, value - 0.1, value + 0.1, np.where(value > 0, 1e-4, 1.0))
+    slope = HeadEstimates(-value, -value - 0.1, -value + 0.1, change.p_value)
+    q_value = np.where(np.isnan(value), np.nan, np.where(value > 0, 1e-3, 1.0))
+    return HeadScaling("T1", "47 of 48 heads", (0.5, 1.5), 0.2, change, slope, q_value, q_value, 30, 80)
+
+
 def add_samples(run: RunWriter, variant: str, step: int, task: str, answers: Samples, level: float) -> None:
     """Add a samples unit and its measures of about ``level``."""
     labels = {"variant": variant, "step": step, "task": task}
@@ -356,6 +391,9 @@ def whole_run(path: Path) -> RunDirectory:
         run.save(verdict(effect, reading, task), variant="sft", heads="emergent", operator="zero", task=task)
         kept_heads = verdict(-0.02, "not supported", task)
         run.save(kept_heads, variant="grpo", heads="kept", operator="zero", task=task)
+    for variant, new in (("sft", 0.8), ("grpo", 0.1)):
+        run.save(training_effects(variant, new), variant=variant)
+        run.save(head_scaling(), variant=variant, task="T1")
     nothing = NotRun("no head of grpo is emergent at step 60")
     run.save(nothing, "verdict", variant="grpo", heads="emergent", operator="zero", task="T2")
     old = {"schema_version": 1, "empty": True, "reason": nothing.reason}

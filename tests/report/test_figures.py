@@ -21,7 +21,7 @@ from headscope.results.dynamics import RewardCount
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
 from headscope.results.not_run import NotRun
-from headscope.results.overlap import EffectMap, Likeness, Overlap
+from headscope.results.overlap import Likeness, Overlap, RelativeChanges
 from headscope.results.table import Table
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
@@ -115,7 +115,7 @@ def test_names_are_not_markup_in_plots(tmp_path: Path) -> None:
 
 def test_every_figure_has_question_reading_basis_and_data(run: RunDirectory) -> None:
     figures = [figure for page in build_pages(RunResults(run), 1) for figure in page.figures()]
-    assert len(figures) == 10
+    assert len(figures) == 13
     assert len({figure.name for figure in figures}) == len(figures)
     for figure in figures:
         assert figure.question.endswith("?")
@@ -170,20 +170,21 @@ def test_unknown_null_is_drawn_as_nothing() -> None:
     assert "1 new (–)" in figure.panels[0].title
 
 
-def test_effect_map_shows_the_mean_on_one_scale_and_overlaps_next_to_chance(tmp_path: Path) -> None:
+def test_relative_changes_show_the_mean_on_one_scale_and_overlaps_next_to_chance(tmp_path: Path) -> None:
     overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.01, 2, 3, 3, by_layer=True)
     alike = Likeness("sft", "grpo", "faithfulness", (0.05, 0.1), overlap, Estimate(0.9, 0.8, 0.95, 2, "made up"))
-    effects = EffectMap({"sft": np.array([[[1.0, 0.0]], [[0.0, -1.0]]]), "grpo": np.zeros((1, 1, 2))}, (alike,), 0.8)
+    grids = {"sft": np.array([[[1.0, 0.0]], [[0.0, -1.0]]]), "grpo": np.zeros((1, 1, 2))}
+    effects = RelativeChanges(grids, (alike,), 0.8)
     run = RunWriter(tmp_path / "run")
     run.save(hand_made(), variant="sft")
     run.save(effects)
-    page = build_pages(RunResults(run.close()), 0)[3]
-    _, figure = page.figures()
+    pages = {page.name: page for page in build_pages(RunResults(run.close()), 0)}
+    (figure,) = pages["effects"].figures()
     drawn = figure.panels[0].plot.data[0]
     assert ([list(row) for row in drawn.z], drawn.zmin, drawn.zmax) == ([[0.5, -0.5]], -1, 1)
     assert [panel.title for panel in figure.panels] == ["sft · 2 checkpoints", "grpo · 1 checkpoint"]
     assert rows(figure.table)[1] == ("sft", "L0H1", -0.5, -1.0)
-    overlaps = next(block for block in page.blocks if isinstance(block, Table))
+    overlaps = next(block for block in pages["emergence-map"].blocks if isinstance(block, Table))
     (cells,) = markdown_rows(overlaps)
     assert cells[:4] == ["sft / grpo", "faithfulness", "5.0% / 10.0%", "2 of 3 / 3"]
     assert cells[4:] == ["0.5", "0.25 [0.10, 0.40]", "0.010", "0.90 [0.80, 0.95]"]

@@ -27,7 +27,7 @@ from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect, T
 from headscope.results.failures import FailureChanges, KindChange
 from headscope.results.graph import Graph
 from headscope.results.not_run import NotRun
-from headscope.results.overlap import EffectMap, Likeness, Overlap
+from headscope.results.overlap import Likeness, Overlap, RelativeChanges
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Cell, Table, display_text
 from headscope.results.thinking import Thinking
@@ -41,10 +41,12 @@ from .runs import (
     emergence,
     estimate,
     faithfulness,
+    head_scaling,
     measures,
     pairs,
     samples,
     series,
+    training_effects,
     verdict,
 )
 
@@ -75,7 +77,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
     run.save(crossed(), variant="grpo")
     overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.004, 2, 3, 3, by_layer=True)
     likeness = Likeness("grpo", "think-off", "faithfulness", (0.05, 0.1), overlap, estimate(0.9, 0.05))
-    run.save(EffectMap({"grpo": np.zeros((2, 1, 2))}, (likeness,), 0.8))
+    run.save(RelativeChanges({"grpo": np.zeros((2, 1, 2))}, (likeness,), 0.8))
     leak = {"T|1": estimate(0.2, 0.1)}
     thinking = Thinking(last, 0.8, estimate(0.05, 0.01), estimate(0.08, 0.01), estimate(3.0, 1.0), leak)
     run.save(thinking, variant="think-off", think_on="grpo")
@@ -125,6 +127,8 @@ def add_failures(run: RunWriter) -> None:
         task="T|1",
     )
     run.save(NotRun("no correct answer"), "role_losses", variant="grpo", task="T2")
+    run.save(training_effects("grpo", 0.1, ("grpo.<b>",)), variant="grpo")
+    run.save(head_scaling(), variant="grpo", task="T|1")
 
 
 def crossed() -> Crossed:

@@ -3,22 +3,31 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.precision import HALF_THE_BITS
 
 from headscope.errors import InputError
+from headscope.interventions import edit_weights
+from headscope.interventions.teacher_forcing import response_nll
+from headscope.models import load_model
 from headscope.report.run_results import RunResults
 from headscope.report.tables.evidence import evidence as evidence_table
 from headscope.results.evidence import Evidence
 from headscope.results.failures import FailureChanges
+from headscope.results.head_scaling import HeadScaling
 from headscope.results.not_run import NotRun
 from headscope.results.role_losses import RoleLosses
+from headscope.results.samples import Samples
 from headscope.results.table import display_text
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
+from headscope.studies.ablated import ModelOnTask, answered_texts
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
+from headscope.studies.sources import TaskSource
+from headscope.studies.stages import checkpoint_stages
 
 STUDY = """
 name: asked
@@ -106,6 +115,29 @@ def test_losses_by_role_cover_every_head_of_a_small_model(run: RunDirectory) -> 
     assert losses.answers <= 8
     assert losses.change.shape == (32, len(losses.roles))
     assert abs(losses.change).max() > 0.1
+
+
+def test_scaled_heads_change_the_loss_as_models_with_scaled_weights_do(run: RunDirectory) -> None:
+    """The most needed head, removed, weakened and strengthened in the weights, in plain passes."""
+    (unit,) = run.results(HeadScaling)
+    result = unit.whole
+    assert (result.heads_are, result.factors) == ("all 32 heads", (0.5, 1.5))
+    assert 0 < result.answers <= 8
+    subject = load_model("lab-s")
+    place = np.unravel_index(np.argmax(result.ablation.value), result.ablation.value.shape)
+    study = read_study(str(run.path.parent / "study.yaml"))
+    stage = checkpoint_stages(study, study.variants[0], run, None)[-1]
+    task = TaskSource.of("lab-t1", None, 16).task()
+    (whole,) = run.results(Samples, "ablated", heads="none", variant="same", task="lab-t1")
+    texts = answered_texts(ModelOnTask(stage, task), whole.whole, 8, correct=True)
+    losses = {}
+    for factor in (0.0, 0.5, 1.0, 1.5):
+        model = edit_weights(subject, {f"L{place[0]}H{place[1]}": factor}).model
+        losses[factor] = float(np.mean([float(response_nll(model, text).detach()) for text in texts]))
+    assert result.whole == pytest.approx(losses[1.0], rel=1e-4)
+    assert result.ablation.value[place] == pytest.approx(losses[0.0] - losses[1.0], rel=1e-4)
+    assert result.slope.value[place] == pytest.approx(losses[1.5] - losses[0.5], rel=1e-3, abs=1e-5)
+    assert result.ablation.value[place] > 0.05
 
 
 def test_the_table_reads_it(run: RunDirectory) -> None:

@@ -10,8 +10,9 @@ from headscope.pairs import Pairs
 from headscope.results.comparison import Comparison
 from headscope.results.crossed import Crossed
 from headscope.results.edges import EdgeScores
-from headscope.results.overlap import EffectMap
+from headscope.results.overlap import RelativeChanges
 from headscope.results.thinking import Thinking
+from headscope.results.training_effects import TrainingEffects
 from headscope.runs import RunDirectory
 from headscope.studies import claims
 from headscope.studies.plan import plan
@@ -85,6 +86,24 @@ def test_training_at_rate_0_shows_nothing_by_either_method(think_run: RunDirecto
         assert (found.edges.born, found.edges.lost) == ((), ())
 
 
+def test_training_at_rate_0_has_no_training_effect_on_any_head(think_run: RunDirectory) -> None:
+    effects = think_run.results(TrainingEffects, variant="sft")[0].whole
+    assert effects.null == "lr0"
+    assert effects.base.value.any()
+    for grid in (effects.training.heads.value, effects.training.heads.low, effects.training.heads.high):
+        assert not grid.any()
+    assert (effects.training.q_value == 1).all()
+    assert len(effects.training.changed(0.0)) == 0
+    trained = think_run.results(TrainingEffects, variant="think-on")[0].whole
+    assert trained.training.heads.value.any()
+    assert not trained.above_twin  # the twin at rate 0 is another recipe's, and would be the base
+
+
+def test_heads_are_patched_on_problems_they_were_not_counted_on(think_run: RunDirectory) -> None:
+    places = {(unit.labels["pairs"], unit.labels["model"]) for unit in think_run.find("head_scores", variant="sft")}
+    assert places == {("fresh", "base"), ("fresh", "sft")}
+
+
 def test_cells_are_the_same_texts_exchanged(think_run: RunDirectory) -> None:
     (main_pairs,) = think_run.find("pairs", variant="think-on", pairs="main")
     (other,) = think_run.find("exchanged", variant="think-on")
@@ -124,7 +143,7 @@ def test_both_results_are_written_judged_and_shown(
 def test_effects_and_overlaps_of_all_variants_are_kept_printed_and_shown(
     think_study: Path, think_run: RunDirectory, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = think_run.results(EffectMap)[0].whole
+    found = think_run.results(RelativeChanges)[0].whole
     assert list(found.effects) == ["think-on", "think-off", "sft"]
     assert len(found.effects["sft"]) == 2
     assert np.abs(found.effects["sft"]).max() == 0

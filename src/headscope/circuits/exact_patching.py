@@ -112,7 +112,7 @@ def exact_heads(
     steps = len(pairs) * graph.layers * graph.heads
     with progress.bar("exact heads", steps) as bar:
         scores, _, settings = _measure(model, pairs, metric, _patch_heads, batch, memory, bar)
-    return HeadScores(scores, time.perf_counter() - started, settings)
+    return HeadScores(scores, time.perf_counter() - started, settings, pairs.problems)
 
 
 def _measure(

@@ -135,7 +135,7 @@ def _print_cost(cost: "StudyCost | None") -> None:
 
 @dataclass(frozen=True)
 class _Findings:
-    """What a verb prints when it is done: sentences on the answers, tables, and what a reader must be warned of."""
+    """What a verb prints when it is done: sentences, tables, and what a reader must be warned of."""
 
     sentences: tuple[str, ...]
     tables: "list[Table]"
@@ -148,13 +148,17 @@ class _Findings:
 
 def _findings(verb: str, results: "RunResults", *, claims: bool) -> _Findings:
     from headscope.report import unfinished_answers, verb_tables
+    from headscope.report.effect_sentences import effect_sentences
     from headscope.report.sentences import answer_sentences
     from headscope.report.tables.claims import claims as claims_table
 
     tables = verb_tables(verb, results) + ([claims_table(results)] if claims else [])
+    sentences = answer_sentences(results) if verb in ("run", "eval") else ()
+    if verb in ("run", "compare"):
+        sentences += effect_sentences(results)
     if verb not in ("run", "eval"):  # the others draw no answers
-        return _Findings((), tables, ())
-    return _Findings(answer_sentences(results), tables, unfinished_answers(results))
+        return _Findings(sentences, tables, ())
+    return _Findings(sentences, tables, unfinished_answers(results))
 
 
 def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, object]:

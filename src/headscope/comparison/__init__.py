@@ -5,21 +5,27 @@ from headscope.comparison.coupling import reward_coupling
 from headscope.comparison.cross_patching import gap_closure
 from headscope.comparison.crossed import crossed_design
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
-from headscope.comparison.effects import (
-    change_q_values,
-    doubled_heads,
-    effect,
-    effects,
-    head_importance,
-    importance_change,
-)
 from headscope.comparison.emergence import emergence, emergence_by_method, emergence_ladder
 from headscope.comparison.equal_faithfulness import choose_circuit, fraction_reaching
+from headscope.comparison.importance import (
+    change_q_values,
+    doubled_heads,
+    head_importance,
+    importance_change,
+    relative_change,
+    relative_changes,
+)
 from headscope.comparison.layer_matched import matched_random_sets
 from headscope.comparison.overlap import overlap, rank_correlation
 from headscope.comparison.persistence import persistence
 from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
 from headscope.comparison.thinking import reasoning_leak, think_on_off
+from headscope.comparison.training_effects import (
+    effect_contrast,
+    head_effect,
+    pool_training_effects,
+    training_effects,
+)
 
 __all__ = [
     "PAPER_EDGES",
@@ -30,22 +36,26 @@ __all__ = [
     "choose_circuit",
     "crossed_design",
     "doubled_heads",
-    "effect",
-    "effects",
+    "effect_contrast",
     "emergence",
     "emergence_by_method",
     "emergence_ladder",
     "fraction_reaching",
     "gap_closure",
     "head_dynamics",
+    "head_effect",
     "head_importance",
     "importance_change",
     "matched_random_sets",
     "overlap",
     "persistence",
+    "pool_training_effects",
     "rank_correlation",
     "reasoning_leak",
+    "relative_change",
+    "relative_changes",
     "reward_against_counts",
     "reward_coupling",
     "think_on_off",
+    "training_effects",
 ]

@@ -8,8 +8,8 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.comparison.activity import head_activity
-from headscope.comparison.effects import head_importance
 from headscope.comparison.equal_faithfulness import FAITHFULNESS, fraction_reaching
+from headscope.comparison.importance import head_importance
 from headscope.comparison.overlap import overlap, rank_correlation
 from headscope.comparison.resampling import Resampling
 from headscope.heads import HeadSet

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float
 
 from headscope.comparison.activity import Activity, head_activity
 from headscope.comparison.compatibility import require_other_pairs, require_same_pairs, require_same_scoring
-from headscope.comparison.effects import importance_contrast, pair_sums, shares
+from headscope.comparison.importance import importance_contrast, pair_sums, shares
 from headscope.comparison.resampling import Resampling
 from headscope.comparison.status_counts import count_estimate
 from headscope.heads import HeadSet

@@ -12,7 +12,7 @@ from operator import length_hint
 
 from headscope.comparison.compatibility import require_other_pairs, require_same_pairs, require_same_scoring
 from headscope.comparison.edge_change import edge_change, edge_null
-from headscope.comparison.effects import doubled_heads, importance_change, pair_sums, shares
+from headscope.comparison.importance import doubled_heads, importance_change, pair_sums, shares
 from headscope.comparison.inclusion import EmergenceMethod, ScoredModel, inclusion_frequency, scored_model
 from headscope.comparison.resampling import Resampling
 from headscope.comparison.split_half_null import SplitHalves, split_halves

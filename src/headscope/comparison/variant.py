@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from headscope.comparison.coupling import coupling_series, reward_coupling
 from headscope.comparison.dynamics import head_dynamics, reward_against_counts
-from headscope.comparison.effects import change_q_values
+from headscope.comparison.importance import change_q_values
 from headscope.comparison.persistence import persistence
 from headscope.results.comparison import CircuitSize, Comparison, SizeCounts
 from headscope.results.emergence import Emergence

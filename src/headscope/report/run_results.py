@@ -17,7 +17,7 @@ from headscope.results.evidence import Evidence
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.measures import Measures
 from headscope.results.not_run import NotRun
-from headscope.results.overlap import EffectMap
+from headscope.results.overlap import RelativeChanges
 from headscope.results.samples import Samples
 from headscope.results.table import Row
 from headscope.results.thinking import Thinking
@@ -26,6 +26,7 @@ from headscope.results.transitions import Transitions
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import RunDirectory
+from headscope.runs.recipes import null_twins, variants_by_name
 from headscope.runs.records import Finished, Record, check_unit
 from headscope.storage import Result, check_keys, parse_object
 
@@ -69,6 +70,10 @@ class RunResults:
         """Variants in the study's order, without the base."""
         return tuple(variant["name"] for variant in self.study["variants"])
 
+    def null_twins(self, variant: str) -> list[str]:
+        """Return the null twins of a variant's recipe; none for a twin."""
+        return null_twins(variant, variants_by_name(self.study))
+
     @cached_property
     def coverage(self) -> Coverage:
         """Done, failed and missing units of the plan."""
@@ -98,9 +103,9 @@ class RunResults:
         return self.in_order(Thinking)
 
     @cached_property
-    def effects(self) -> EffectMap | None:
-        """The effects of all variants."""
-        units = self.run.results(EffectMap)
+    def relative_changes(self) -> RelativeChanges | None:
+        """Relative changes of importance of all variants, and how alike their circuits are."""
+        units = self.run.results(RelativeChanges)
         return units[0].whole if units else None
 
     @cached_property

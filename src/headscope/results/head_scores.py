@@ -1,5 +1,6 @@
 """Head scores: the effect of replacing each head's output, measured by patching."""
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -10,6 +11,7 @@ from jaxtyping import Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
+from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
 from headscope.results import display
 from headscope.storage import Result
 
@@ -19,8 +21,9 @@ class HeadScores(Result):
     """The change of a metric when a head's whole output is replaced, everything after it recomputed.
 
     pair_heads: float32 [pair, layer, head]; positive if replacing the head raises the metric (the loss).
-    seconds: wall time of the measurement.
+    seconds: wall time of the measurement; NaN in a run directory, where the unit's record keeps it.
     settings: method, metric, model name and commit, pairs digest: plain JSON values.
+    problems: the problem of each pair; None if every pair is a problem of its own.
 
     Raises InputError if a score is not a number, naming the first layer it is found in.
     """
@@ -31,11 +34,23 @@ class HeadScores(Result):
     pair_heads: Float[np.ndarray, "pair layer head"]
     seconds: float
     settings: dict[str, Any] = field(default_factory=dict)
+    problems: Labels = None
 
     def __post_init__(self) -> None:
         if not (finite := np.isfinite(self.pair_heads).all(axis=(0, 2))).all():
             layer = int(np.flatnonzero(~finite)[0])
             raise InputError(f"head scores are not finite, first in layer {layer}; check weights and dtype there")
+        check_labels(self.problems, len(self.pair_heads))
+
+    @property
+    def problem_groups(self) -> ProblemGroups:
+        """The pairs by their problems, which are what varies."""
+        return ProblemGroups.of((self.problems, len(self.pair_heads)))
+
+    @property
+    def corruption(self) -> float:
+        """Mean rise of the loss if the whole text is the corrupt one; NaN if it was not recorded."""
+        return float(self.settings.get("loss_corrupt", np.nan)) - float(self.settings.get("loss_clean", np.nan))
 
     @property
     def mean(self) -> Float[np.ndarray, "layer head"]:
@@ -60,7 +75,12 @@ class HeadScores(Result):
 
     def save(self, folder: str | Path) -> None:
         """Write ``heads.safetensors`` and ``heads.json`` into ``folder``, which is made if absent."""
-        description = {"seconds": self.seconds, "settings": self.settings}
+        description: dict[str, Any] = {
+            "seconds": None if math.isnan(self.seconds) else self.seconds,
+            "settings": self.settings,
+        }
+        if self.problems is not None:
+            description["problems"] = list(self.problems)
         storage.save(folder, "heads", self.schema, {"pair_heads": self.pair_heads}, description)
 
     @classmethod
@@ -68,4 +88,6 @@ class HeadScores(Result):
         """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
         keys, names = ("seconds", "settings"), ("pair_heads",)
         description, arrays = storage.load(folder, "heads", cls.schema, keys=keys, arrays=names)
-        return cls(arrays["pair_heads"], description["seconds"], description["settings"])
+        problems = problem_labels(description.get("problems"))  # None in files of earlier versions
+        seconds = math.nan if description["seconds"] is None else description["seconds"]
+        return cls(arrays["pair_heads"], seconds, description["settings"], problems)

@@ -49,11 +49,14 @@ class Likeness:
 
 
 @dataclass(frozen=True, eq=False)
-class EffectMap(JsonResult):
-    """The effects E of every variant, and how alike their final circuits are.
+class RelativeChanges(JsonResult):
+    """How every variant changed each head's importance, and how alike their final circuits are.
 
-    effects: by variant, E = (I_post − I_base) / (I_post + I_base) at each checkpoint, in [−1, 1]; positive if the
-    variant relies on the head more. faithfulness: of the circuits of equal faithfulness.
+    Its kind and field are called effects on disk, as the paper calls the relative change; what patching a head does,
+    and what training changed in that, is ``results.training_effects``.
+
+    effects: by variant, the relative change of importance E = (I_post − I_base) / (I_post + I_base) at each checkpoint,
+    in [−1, 1]; positive if the variant relies on the head more. faithfulness: of the circuits of equal faithfulness.
     """
 
     kind: ClassVar[str] = "effects"
@@ -65,7 +68,7 @@ class EffectMap(JsonResult):
     faithfulness: float
 
     @classmethod
-    def from_dict(cls, data: Json, origin: str = "") -> "EffectMap":
+    def from_dict(cls, data: Json, origin: str = "") -> "RelativeChanges":
         """See ``JsonResult``; version 1 also kept each variant's mean over checkpoints."""
         if data.get("schema_version") == 1:
             data = data | {"effects": {name: grids["checkpoints"] for name, grids in data["effects"].items()}}

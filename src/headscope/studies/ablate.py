@@ -9,6 +9,7 @@ from headscope.studies import contrasts, discover
 from headscope.studies.ablated import Ablations
 from headscope.studies.evidence import evidence_unit
 from headscope.studies.failures import failures_unit
+from headscope.studies.head_scaling import head_scaling_unit
 from headscope.studies.headsets import head_sets_unit
 from headscope.studies.role_losses import role_losses_unit
 from headscope.studies.stages import Stage
@@ -43,6 +44,8 @@ class Sweep:
             yield evidence_unit(post, base, sets, guard)
         if groups:
             yield role_losses_unit(post, groups)
+            if self.study.discover.effects:
+                yield head_scaling_unit(post, groups)
 
     def _sets(self, group: HeadGroup) -> Unit:
         recall = self._recall_scores() if group == "recall" else None

@@ -324,6 +324,12 @@ def _scores(unit: Unit, facts: Facts) -> Load:
     return Load({BACKWARD: pairs * facts.nodes * facts.pair_tokens}, width=pairs, size=pairs)
 
 
+def _head_scores(unit: Unit, facts: Facts) -> Load:
+    pairs = pair_count(unit.inputs["pairs"])
+    # A patch runs the layers after it: half of them on average.
+    return Load({FORWARD: pairs * facts.heads / 2 * facts.pair_tokens}, width=pairs, size=pairs)
+
+
 def _faithfulness(unit: Unit, facts: Facts) -> Load:
     config: Any = unit.config
     pairs, circuits = pair_count(unit.inputs["pairs"]), len(config.sizes) + 2
@@ -384,7 +390,9 @@ def _role_losses(unit: Unit, facts: Facts) -> Load:
     if heads > config.all_heads:
         sets: list[Any] = [unit.inputs[f"sets {group}"].config for group in config.groups]
         heads = min(heads, sum(group.at_most or heads for group in sets))
-    tokens = forced_texts(unit, facts) * (1 + heads) * facts.text(config.post.name, config.task.name)
+    # Every head removed, and for its slope also weakened and strengthened.
+    edits = 1 + heads * (1 + len(getattr(config, "factors", ())))
+    tokens = forced_texts(unit, facts) * edits * facts.text(config.post.name, config.task.name)
     return Load({FORWARD: tokens}, size=heads)
 
 
@@ -407,12 +415,14 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
     "ablated": _answers,
     "pairs": _pairs,
     "scores": _scores,
+    "head_scores": _head_scores,
     "faithfulness": _faithfulness,
     "comparison": _comparison,
     "headsets": _head_sets,
     "constants": _constants,
     "failures": _failures,
     "role_losses": _role_losses,
+    "head_scaling": _role_losses,
 }
 """What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
 cost in the pilot; ``forced`` has two loads (``unit_load``)."""

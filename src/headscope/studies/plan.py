@@ -16,18 +16,26 @@ from headscope.studies.compare import COMPARISON, Scored, comparison_unit
 from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
 from headscope.studies.crossed import CROSSED, crossed_unit
 from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
-from headscope.studies.effects import EFFECTS, FinalUnits, effects_unit
 from headscope.studies.evaluate import MEASURES, SAMPLES, masked_units, measures_unit, samples_unit
 from headscope.studies.evidence import EVIDENCE
 from headscope.studies.failures import FAILURES
 from headscope.studies.forced import FORCED
+from headscope.studies.head_scaling import HEAD_SCALING
 from headscope.studies.headsets import HEAD_SETS
+from headscope.studies.relative_changes import RELATIVE_CHANGES, FinalUnits, relative_changes_unit
 from headscope.studies.role_losses import ROLE_LOSSES
 from headscope.studies.stages import Stage, base_stage, checkpoint_stages, trained_stages, variant_model
 from headscope.studies.study import Study, TaskRef, VariantConfig
 from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
 from headscope.studies.traces import TRACES, traces_unit
 from headscope.studies.train import TRAIN, base_training, train_unit
+from headscope.studies.training_effects import (
+    HEAD_SCORES,
+    POOLED_EFFECTS,
+    TRAINING_EFFECTS,
+    Measured,
+    training_effects_units,
+)
 from headscope.studies.transitions import TRANSITIONS, transitions_unit
 from headscope.training import read_log
 
@@ -44,7 +52,10 @@ WORKS: tuple[Work[Any], ...] = (
     COMPARISON,
     CROSSED,
     THINKING,
-    EFFECTS,
+    RELATIVE_CHANGES,
+    HEAD_SCORES,
+    TRAINING_EFFECTS,
+    POOLED_EFFECTS,
     HEAD_SETS,
     ABLATED,
     CONSTANTS,
@@ -53,11 +64,12 @@ WORKS: tuple[Work[Any], ...] = (
     FORCED,
     EVIDENCE,
     ROLE_LOSSES,
+    HEAD_SCALING,
 )
 KINDS = {work.kind: work for work in WORKS}
-COMPARED = ("comparison", "crossed", "thinking", "effects")
+COMPARED = ("comparison", "crossed", "thinking", "effects", "training_effects", "pooled_effects")
 ANSWERED = ("measures", "traces", "transitions")
-ABLATED_KINDS = ("verdict", "failures", "evidence", "role_losses")
+ABLATED_KINDS = ("verdict", "failures", "evidence", "role_losses", "head_scaling")
 GOALS = {
     "train": ("train",),
     "discover": ("scores", "faithfulness"),
@@ -108,15 +120,19 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
             yield from (*after.units(study, before), *_masked(study, checkpoints[-1], ref))
     yield from _evaluations_over_steps(study, base, stages)
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
-    finals = {}
+    finals, measured = {}, {}
     for variant in study.variants:
         units = circuits[variant.name]
         log = _reward_log(variant)
         comparison = comparison_unit(study, variant.name, units.scored, log, trained.get(variant.name))
         finals[variant.name] = FinalUnits(comparison, units.last, units.scored.curves[1])
+        fresh = units.pairs["fresh"]
+        measured[variant.name] = Measured(units.base, units.final, fresh, units.scored.fresh, comparison)
         yield from _variant_units(study, variant.name, units, comparison)
     if finals:
-        yield effects_unit(study, finals)
+        yield relative_changes_unit(study, finals)
+    if study.discover.effects:
+        yield from training_effects_units(study, measured)
     yield from _thinking_units(study, circuits, answers)
 
 

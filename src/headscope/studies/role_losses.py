@@ -60,7 +60,7 @@ def compute_role_losses(config: RoleLossesConfig, inputs: Inputs, progress: Prog
     subject = load(respondent.stage)
     access = head_access(subject.model)
     shape = len(access.layers), access.heads
-    heads, heads_are = _choose_heads(shape, config, inputs)
+    heads, heads_are = choose_heads(shape, config, inputs)
     if not heads:
         return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
     prompts = config.task.prompts()
@@ -111,7 +111,7 @@ def role_losses_unit(ablations: Ablations, sets: Mapping[str, Unit]) -> Unit:
     return ROLE_LOSSES.unit(config, labels, inputs | stage.inputs)
 
 
-def _choose_heads(shape: tuple[int, int], config: RoleLossesConfig, inputs: Inputs) -> tuple[HeadSet, str]:
+def choose_heads(shape: tuple[int, int], config: RoleLossesConfig, inputs: Inputs) -> tuple[HeadSet, str]:
     """Return which heads are removed, and which of the model's they are, in words."""
     layers, width = shape
     count = layers * width

@@ -232,6 +232,10 @@ class DiscoverConfig(Config):
     fraction: of real edges in a circuit, whatever its faithfulness. edges: their number instead, as in the paper.
     crossed: score base and final checkpoint also with the base's opening as the clean text, to part what training
         changed from what the prompt does: two scorings more per variant.
+    effects: also replace every head's output in base, last checkpoint and null twins, one at a time, on pairs of other
+        problems: what training changed in what each head does; and scale each head of a model with up to 64 on its own
+        correct answers. One patching costs half of a scoring for 48 heads and as much as one for 200, and grows with
+        their number (``plan --cost``).
     resamples: bootstrap resamples of the problems, each with all its pairs.
     """
 
@@ -253,6 +257,7 @@ class DiscoverConfig(Config):
     sizes: Annotated[tuple[Fraction, ...], Field(min_length=1)] = LADDER
     resamples: int = Field(default=200, ge=20)
     crossed: bool = False
+    effects: bool = True
 
     @model_validator(mode="after")
     def _rule_of_a_number(self) -> "DiscoverConfig":

@@ -2,7 +2,6 @@
 
 from headscope.report.blocks import Block, Notice, Page
 from headscope.report.figures.crossed_effects import crossed_effects
-from headscope.report.figures.effect_map import effect_map
 from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.faithfulness import faithfulness
 from headscope.report.run_results import RunResults
@@ -16,15 +15,13 @@ from headscope.results.table import Table
 
 
 def emergence(results: RunResults) -> Page:
-    """Build the page from comparisons, effects, faithfulness, crossed designs and think modes."""
+    """Build the page from comparisons, faithfulness, crossed designs and think modes."""
     blocks: list[Block] = []
     if results.comparisons:
         if sentences := unfaithful_circuits(results).strip():
             blocks.append(Notice(sentences))
         blocks.append(emergence_map(results.comparisons))
-        if results.effects is not None:
-            blocks.append(effect_map(results.effects))
-            blocks += _with_rows(overlaps(results))
+        blocks += _with_rows(overlaps(results))
         for make in (methods, named_heads, circuit_sizes, edges, layers):
             blocks += _with_rows(make(results.comparisons))
         blocks += _with_rows(integrations(results))

@@ -2,7 +2,8 @@
 there.
 """
 
-from headscope.report.blocks import Block, Notice, Page
+from headscope.report.blocks import Block, Notice, Page, Prose
+from headscope.report.effect_sentences import effect_sentences
 from headscope.report.figures.head_counts import head_counts
 from headscope.report.run_results import RunResults
 from headscope.report.tables.accuracy import accuracy
@@ -21,6 +22,8 @@ def overview(results: RunResults) -> Page:
     if cut_off := unfinished_answers(results):
         blocks.append(Notice("Most answers of some models are unfinished.", cut_off))
     blocks.append(summary(results))
+    if sentences := effect_sentences(results):
+        blocks.append(Prose("What training changed in heads", sentences))
     if results.comparisons:
         blocks += [heads(results), head_counts(results.comparisons)]
     if results.evaluations:

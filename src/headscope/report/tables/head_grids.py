@@ -8,7 +8,7 @@ from headscope.heads import HeadId
 from headscope.report.palette import STATUS
 from headscope.results.comparison import Comparison
 from headscope.results.emergence import Status
-from headscope.results.overlap import EffectMap
+from headscope.results.overlap import RelativeChanges
 from headscope.results.table import Row, Table
 
 
@@ -53,17 +53,17 @@ def frequency_data(comparisons: Sequence[Comparison]) -> Table:
     return Table("frequency", tuple(rows), "One row per head that was active at any checkpoint.")
 
 
-def effect_map_data(effect_map: EffectMap) -> Table:
-    """Return each head's effect, as the mean over checkpoints and at the last one."""
+def relative_changes_data(changes: RelativeChanges) -> Table:
+    """Return each head's relative change, as the mean over checkpoints and at the last one."""
     rows: list[Row] = []
-    for variant, effects in effect_map.effects.items():
-        mean = effects.mean(axis=0)
+    for variant, grids in changes.effects.items():
+        mean = grids.mean(axis=0)
         for layer, head in np.ndindex(mean.shape):
             row: Row = {
                 "variant": variant,
                 "head": str(HeadId(layer, head)),
-                "mean effect": float(mean[layer, head]),
-                "last effect": float(effects[-1, layer, head]),
+                "mean E": float(mean[layer, head]),
+                "last E": float(grids[-1, layer, head]),
             }
             rows.append(row)
-    return Table("effect-map", tuple(rows), "One row per head.")
+    return Table("relative-changes", tuple(rows), "One row per head.")

@@ -4,14 +4,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from headscope.report.run_results import RunResults
+from headscope.report.run_results import RunResults, with_result
 from headscope.report.tables.faithfulness import faithfulness_cell
 from headscope.results.comparison import Comparison
 from headscope.results.counts import COUNTED
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
-from headscope.results.numbers import UNKNOWN, format_count_estimate, format_p
-from headscope.results.table import Cell, Row, Table, interval_columns, pairs_cell
+from headscope.results.numbers import UNKNOWN, format_count_estimate, format_estimate, format_p
+from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, pairs_cell
+from headscope.results.training_effects import TrainingEffects
 
 _CAPTION = (
     "95 % intervals over problems; null: the base against itself, mean over random halves of its problems and the "
@@ -25,13 +26,38 @@ def heads(results: RunResults) -> Table:
     rows: list[Row] = []
     for comparison in results.comparisons:
         variant, step = comparison.variant, comparison.steps[-1]
-        faithfulness: Row = {"faithfulness": faithfulness_cell(results, variant, variant, step)}
-        rows.append(_count_columns(variant, step, comparison.final) | faithfulness)
+        row = _count_columns(variant, step, comparison.final)
+        row["new of null twins"] = _twin_counts(results, variant)
+        row |= _effect_columns(results, variant)
+        rows.append(row | {"faithfulness": faithfulness_cell(results, variant, variant, step)})
     caption = (
-        f"Heads at each variant's last checkpoint. {_CAPTION} Faithfulness: what the circuit carries alone, 1 for the "
+        f"Heads at each variant's last checkpoint. {_CAPTION} Null twins: the same training without its signal. Effect "
+        "of new heads: how many nats more replacing one costs than in the base, and than in a null twin, on pairs of "
+        f"other problems (page Effects). Faithfulness: what the circuit carries alone, 1 for the "
         f"whole model.{unfaithful_circuits(results)}"
     )
     return Table("heads", tuple(rows), caption)
+
+
+def _twin_counts(results: RunResults, variant: str) -> Cell | None:
+    """Return the numbers of new heads of the null twins, ``4 [1, 6] sft.shuffled_answers``; None without a twin."""
+    twins = results.null_twins(variant)
+    counts = {each.variant: each.final.counts.new for each in results.comparisons if each.variant in twins}
+    if not counts:
+        return None
+    return Cell("; ".join(f"{format_count_estimate(count)} {name}" for name, count in counts.items()), counts)
+
+
+def _effect_columns(results: RunResults, variant: str) -> Row:
+    """Return the training effect of the new heads, and its excess over each null twin's; None if not measured."""
+    row: Row = {"effect of new heads": None, "above its twin": None}
+    for _, result in with_result(results.in_order(TrainingEffects, variant=variant)):
+        row["effect of new heads"] = estimate_cell(result.training.sets.get("new"), sign=True)
+        above = {name: contrast.sets["new"] for name, contrast in result.above_twin.items() if "new" in contrast.sets}
+        if above:
+            words = [f"{format_estimate(estimate, sign=True)} {name}" for name, estimate in above.items()]
+            row["above its twin"] = Cell("; ".join(words), above)
+    return row
 
 
 def unfaithful_circuits(results: RunResults) -> str:

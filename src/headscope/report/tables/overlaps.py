@@ -8,16 +8,16 @@ from headscope.results.table import Cell, Row, Table, estimate_cell, p_cell
 
 def overlaps(results: RunResults) -> Table:
     """Return one row per two variants and way of making their circuits equal."""
-    effects = results.effects
-    if effects is None:
+    changes = results.relative_changes
+    if changes is None:
         return Table("overlaps", ())
     caption = (
         "Core heads of two variants' last circuits, of as many edges each or each as large as a faithfulness of "
-        f"{effects.faithfulness:.0%} needs. By chance: random sets with as many heads in each layer, mean and 95 % of "
+        f"{changes.faithfulness:.0%} needs. By chance: random sets with as many heads in each layer, mean and 95 % of "
         "them; p: the share of these that overlap as much. Ranks: Spearman over the importance of all heads, the same "
         "in both rows, 95 % interval. Each variant is scored on pairs of its own."
     )
-    return Table("overlaps", tuple(_row(likeness) for likeness in effects.likeness), caption)
+    return Table("overlaps", tuple(_row(likeness) for likeness in changes.likeness), caption)
 
 
 def _row(likeness: Likeness) -> Row:

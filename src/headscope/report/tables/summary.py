@@ -3,11 +3,13 @@
 from headscope.report.palette import READINGS
 from headscope.report.run_results import RunResults, with_result
 from headscope.report.tables.faithfulness import faithfulness_cell
+from headscope.results.emergence import Emergence
 from headscope.results.numbers import format_count, format_estimate, format_number
 from headscope.results.table import Cell, Row, Table, count_cell, estimate_cell
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
 from headscope.runs.records import Finished
 
+_COUNTS = "heads kept / new / lost (null)"
 _STRENGTH = (SUPPORTED, UNDECIDED, NOT_SUPPORTED)
 
 
@@ -26,8 +28,8 @@ def summary(results: RunResults) -> Table:
         rows.append(row | {"strongest ablation": strongest_ablation(results, variant)})
     caption = (
         "The models at their last checkpoint. pass@1: intervals over problems, n is problems × samples. Null: the base "
-        "against itself on other pairs. Of several ablations the verdict that decides most; its random sets have as "
-        "many heads in each layer."
+        "against itself on other pairs; after it the null twins, trained without the signal, by name. Of several "
+        "ablations the verdict that decides most; its random sets have as many heads in each layer."
     )
     return Table("summary", tuple(rows), caption)
 
@@ -38,18 +40,24 @@ def _pass_column(results: RunResults, task: str) -> str:
 
 
 def _head_columns(results: RunResults, variant: str) -> Row:
-    columns: Row = {"heads kept / new / lost (null)": None, "new above null": None, "faithfulness": None}
+    columns: Row = {_COUNTS: None, "new above null": None, "faithfulness": None}
+    final_of = {comparison.variant: comparison.final for comparison in results.comparisons}
     for comparison in results.comparisons:
         if comparison.variant == variant:
             final, null = comparison.final, comparison.final.null
-            counts = f"{len(final.kept)} / {len(final.new)} / {len(final.lost)}"
             chance = " / ".join(format_count(estimate.value) for estimate in (null.kept, null.new, null.lost))
-            columns["heads kept / new / lost (null)"] = Cell(
-                f"{counts} ({chance})", {"counts": final.counts, "null": null}
-            )
+            twins = {name: final_of[name] for name in results.null_twins(variant) if name in final_of}
+            controls = [chance, *(f"{name.rpartition('.')[2]} {_counts(twin)}" for name, twin in twins.items())]
+            value = {"counts": final.counts, "null": null}
+            value |= {"twins": {name: twin.counts for name, twin in twins.items()}} if twins else {}
+            columns[_COUNTS] = Cell(f"{_counts(final)} ({'; '.join(controls)})", value)
             columns["new above null"] = count_cell(final.excess.new, sign=True)
             columns["faithfulness"] = faithfulness_cell(results, variant, variant, comparison.steps[-1])
     return columns
+
+
+def _counts(emergence: Emergence) -> str:
+    return f"{len(emergence.kept)} / {len(emergence.new)} / {len(emergence.lost)}"
 
 
 def strongest_ablation(results: RunResults, variant: str) -> Cell | str | None:

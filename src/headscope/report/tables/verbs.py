@@ -6,6 +6,7 @@ from headscope.report.run_results import RunResults
 from headscope.report.tables.accuracy import accuracy
 from headscope.report.tables.circuits import circuits
 from headscope.report.tables.crossed import crossed
+from headscope.report.tables.effects import head_scaling, training_effects
 from headscope.report.tables.evidence import evidence
 from headscope.report.tables.failures import failures
 from headscope.report.tables.heads import checkpoints, heads
@@ -19,8 +20,8 @@ from headscope.results.table import Table
 VERB_TABLES: dict[str, tuple[Callable[[RunResults], Table], ...]] = {
     "run": (summary, accuracy, heads, verdicts, failures),
     "discover": (circuits,),
-    "compare": (checkpoints, crossed, think_modes, overlaps),
-    "ablate": (verdicts, failures, evidence, role_losses),
+    "compare": (checkpoints, training_effects, crossed, think_modes, overlaps),
+    "ablate": (verdicts, failures, evidence, role_losses, head_scaling),
     "eval": (accuracy,),
     "train": (),
 }

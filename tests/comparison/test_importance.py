@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from headscope.comparison import change_q_values, effect, effects, emergence, head_importance, importance_change
+from headscope.comparison import (
+    change_q_values,
+    emergence,
+    head_importance,
+    importance_change,
+    relative_change,
+    relative_changes,
+)
 from headscope.errors import InputError
 from headscope.measures.multiplicity import q_values
 from headscope.results.circuit import Circuit
@@ -37,13 +44,13 @@ def test_nothing_scored_is_no_importance(routed_scores) -> None:
     assert head_importance(routed_scores(GRAPH, [[], []])).value.max() == 0
 
 
-def test_effect_is_antisymmetric_and_bounded() -> None:
+def test_relative_change_is_antisymmetric_and_bounded() -> None:
     base, post = np.array([[0.5, 0.0], [0.2, 0.3]]), np.array([[0.1, 0.4], [0.2, 0.3]])
-    forward = effect(base, post)
-    assert forward == pytest.approx(-effect(post, base))
+    forward = relative_change(base, post)
+    assert forward == pytest.approx(-relative_change(post, base))
     assert forward[0, 1] == pytest.approx(1, abs=1e-5)
     assert forward[1].tolist() == [0, 0]
-    assert effect(np.zeros((1, 1)), np.zeros((1, 1))).tolist() == [[0]]
+    assert relative_change(np.zeros((1, 1)), np.zeros((1, 1))).tolist() == [[0]]
 
 
 def test_the_change_of_a_pair_is_weighed_by_student(routed_scores) -> None:
@@ -63,10 +70,10 @@ def test_one_pair_has_no_interval(routed_scores) -> None:
     assert np.isnan(importance_change(scores, scores).low).all()
 
 
-def test_effects_follow_the_checkpoints(routed_scores) -> None:
+def test_relative_changes_follow_the_checkpoints(routed_scores) -> None:
     base, post = routed_scores(GRAPH, [["L0H0"]] * 4), routed_scores(GRAPH, [["L1H1"]] * 4)
     series = [emergence(base, post_scores, fraction=1.0, resamples=20) for post_scores in (base, post)]
-    by_checkpoint = effects(series)
+    by_checkpoint = relative_changes(series)
     assert by_checkpoint[0].tolist() == [[0, 0], [0, 0]]
     assert by_checkpoint[1].tolist() == pytest.approx(np.array([[-1, 0], [0, 1]]), abs=1e-5)
     assert (change_q_values(series)[0] == 1).all()

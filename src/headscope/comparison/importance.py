@@ -6,7 +6,7 @@ of the sum of the head's outgoing edges (``net``) or, as in the paper (A.6), the
 size, which is the default here.
 
 Intervals and p-values are those of Student's t on the influence of each problem's pairs on the importance (the delta
-method): the tests over heads × checkpoints ask for p-values far smaller than one over the number of resamples.
+method; ``comparison.head_contrasts``).
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from scipy.special import expit, logit
-from scipy.stats import t
 
+from headscope.comparison.head_contrasts import head_estimates, sum_or_zero
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.intervals import LEVEL
@@ -27,10 +27,7 @@ from headscope.results.edges import EdgeScores, HeadScore
 from headscope.results.emergence import Emergence
 
 EPSILON = 1e-6
-"""The paper's guard against dividing by 0 in the effect (A.6)."""
-
-RESOLUTION = float(np.finfo(np.float32).eps)
-"""The smallest relative difference that a float32 score can show."""
+"""The paper's guard against dividing by 0 in the relative change, which it calls effect (A.6)."""
 
 GROWTH = 2.0
 """A head whose importance grew by more than this factor is *doubled*.
@@ -47,7 +44,7 @@ def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, score
     Raises InputError for a circuit if the scores have no per-pair edges.
     """
     sums = pair_sums(scores, circuit, score)
-    estimates = _estimates(shares(sums.mean(axis=0)), (influence(sums, scores.problem_groups),))
+    estimates = head_estimates(shares(sums.mean(axis=0)), (influence(sums, scores.problem_groups),))
     share = estimates.value
     # On the scale of log-odds shares are less skewed and stay between 0 and 1; d logit(p) / dp = 1 / (p (1 − p)).
     slope = share * (1 - share)
@@ -93,27 +90,17 @@ def importance_contrast(
         sums = pair_sums(cell, score=score)
         terms.append(weight * shares(sums.mean(axis=0)))
         influences.append(weight * influence(sums, cell.problem_groups))
-    return _estimates(_sum_or_zero(terms), [_sum_or_zero(influences)] if paired else influences)
+    return head_estimates(sum_or_zero(terms), [sum_or_zero(influences)] if paired else influences)
 
 
-def _sum_or_zero(terms: "Sequence[Float[np.ndarray, '*grid']]") -> "Float[np.ndarray, '*grid']":
-    """Return the sum, 0 in the cells in which float32 scores cannot tell it from 0.
-
-    Equal cells leave rounding, alike in every pair, which a test would take for a change.
-    """
-    total = np.asarray(sum(terms))
-    size = np.asarray(sum(np.abs(term) for term in terms))
-    return np.where(np.abs(total) <= RESOLUTION * size, 0.0, total)
-
-
-def effect(
+def relative_change(
     base: "Float[np.ndarray, 'layer head']", post: "Float[np.ndarray, 'layer head']"
 ) -> "Float[np.ndarray, 'layer head']":
     """Return E = (I_post − I_base) / (I_post + I_base + 1e-6), in [−1, 1] (the paper, A.6); positive if it grew."""
     return np.asarray((post - base) / (post + base + EPSILON))
 
 
-def effects(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
+def relative_changes(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
     """Return E at every checkpoint, from importances over all edges; their mean over checkpoints is the paper's map.
 
     Raises InputError for a result that holds no importances (made by an earlier headscope).
@@ -123,7 +110,7 @@ def effects(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer
         base = result.base_importance
         if base is None:
             raise InputError("a comparison holds no importances of the base; compare again with this headscope")
-        grids.append(effect(base, base + result.importance_change.value))
+        grids.append(relative_change(base, base + result.importance_change.value))
     return np.stack(grids)
 
 
@@ -174,26 +161,3 @@ def influence(
         return np.zeros((len(groups), *mean.shape))
     # The derivative of a quotient: a pair moves a head's share by its own sum less the share of all its sums.
     return groups.totals(np.asarray((sums - shares(mean) * sums.sum(axis=(1, 2), keepdims=True)) / total))
-
-
-def _estimates(
-    value: "Float[np.ndarray, 'layer head']", samples: "Sequence[Float[np.ndarray, '_ layer head']]"
-) -> HeadEstimates:
-    """Return Student's t interval and p-value of ``value`` from the influences of one sample of problems on it, Welch's
-    from those of several samples drawn apart.
-    """
-    if min(len(influences) for influences in samples) < 2:
-        unknown = np.full_like(value, np.nan)
-        return HeadEstimates(value, unknown, unknown, unknown)
-    variances = np.stack([influences.var(axis=0, ddof=1) / len(influences) for influences in samples])
-    variance = variances.sum(axis=0)
-    # Welch and Satterthwaite's degrees of freedom; of one sample exactly n − 1.
-    freedoms = np.array([len(influences) - 1 for influences in samples])
-    spread = (variances**2 / freedoms[:, None, None]).sum(axis=0)
-    # Without any variance the freedom does not matter: that of the smallest sample stands in.
-    freedom = np.divide(variance**2, spread, out=np.full_like(spread, float(freedoms.min())), where=spread > 0)
-    error = np.sqrt(variance)
-    half_width = t.ppf(0.5 + LEVEL / 2, freedom) * error
-    # A change without any spread is certain, no change without any is none.
-    statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
-    return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * t.sf(statistic, freedom)))

@@ -1,0 +1,188 @@
+"""What training changed in what every head does: exact effects in one model less those in another.
+
+1. A head's effect in a model is the mean over pairs of its exact score (``circuits.exact_heads``), in nats.
+2. A contrast is a weighted sum of such effects. Models measured on the same pairs share their noise: their scores are
+   subtracted pair by pair. Models measured on other pairs are samples drawn apart (Welch), also if some problems are
+   the same, which makes intervals wider than they need be.
+3. Problems are what varies; a problem with several pairs weighs as many (``pairs.problems``).
+4. p-values are adjusted over all heads (Benjamini and Hochberg).
+
+Because the base is measured on the same pairs, (post − base) − (twin − base) is post − twin: the difference in
+differences needs no further noise.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from jaxtyping import Float
+
+from headscope.comparison.compatibility import PAIRS_DIGEST
+from headscope.comparison.head_contrasts import head_estimates, pool_head_estimates, sum_or_zero
+from headscope.comparison.overlap import rank_correlation
+from headscope.errors import InputError
+from headscope.heads import HeadSet
+from headscope.measures.independent_estimates import pool_estimates
+from headscope.measures.intervals import LEVEL
+from headscope.measures.multiplicity import q_values
+from headscope.results.counts import HeadEstimates
+from headscope.results.edges import EdgeScores
+from headscope.results.estimate import Estimate
+from headscope.results.head_scores import HeadScores
+from headscope.results.training_effects import ALL, HeadContrast, PooledEffects, TrainingEffects
+
+METHOD = f"problem t {LEVEL:.0%}"
+
+
+def head_effect(scores: HeadScores) -> HeadEstimates:
+    """Return every head's exact effect in one model, nats, with its interval over problems."""
+    return effect_contrast([scores], [1.0]).heads
+
+
+def effect_contrast(
+    models: Sequence[HeadScores], weights: Sequence[float], sets: Mapping[str, HeadSet] | None = None
+) -> HeadContrast:
+    """Return Σ weight · exact effect over several models, of every head and on average over head sets.
+
+    Args:
+        models: measured alike; those on the same pairs (by the digest in their settings) are paired.
+        weights: one per model, such as (−1, 1) for base and post.
+        sets: head sets by name; the mean over all heads is always there.
+
+    Raises:
+        InputError: if the models have different numbers of heads or were measured by different metrics.
+    """
+    _check_alike(models)
+    shape = models[0].pair_heads.shape[1:]
+    grids = {ALL: np.ones(shape, dtype=bool)} | {
+        name: heads.grid(*shape) for name, heads in (sets or {}).items() if heads
+    }
+    # The means over head sets are further columns, which makes one [pair, 1, head or set] grid of everything.
+    members = np.stack([grid.ravel() / grid.sum() for grid in grids.values()], axis=1)
+    columns = []
+    for scores in models:
+        flat = scores.pair_heads.reshape(len(scores.pair_heads), -1).astype(np.float64)
+        columns.append(np.concatenate([flat, flat @ members], axis=1)[:, None])
+    estimates, problems = _contrast(models, columns, weights)
+    heads = shape[0] * shape[1]
+    per_head = HeadEstimates(*(_first(array, heads, shape) for array in _arrays(estimates)))
+    means = {}
+    for index, name in enumerate(grids, start=heads):
+        value, low, high = (float(array[0, index]) for array in _arrays(estimates)[:3])
+        means[name] = Estimate(value, low, high, problems, METHOD)
+    assert per_head.p_value is not None
+    return HeadContrast(per_head, q_values(per_head.p_value), means, problems)
+
+
+def training_effects(
+    variant: str,
+    step: int,
+    base: HeadScores,
+    post: HeadScores,
+    twins: Mapping[str, HeadScores],
+    counted: Mapping[str, HeadSet],
+    attributed: EdgeScores,
+    *,
+    recipe: str = "",
+    null: str = "",
+) -> TrainingEffects:
+    """Return exact effects in base and post, post − base, and post − each null twin.
+
+    Args:
+        variant, step: of post. recipe, null: see ``TrainingEffects``.
+        base, post: on the same pairs. twins: null twins on these pairs too, by name.
+        counted: head sets found on other pairs.
+        attributed: the base's edge scores on the same pairs, to be ranked against its exact effects.
+
+    Raises:
+        InputError: if the models differ in shape, metric or pairs.
+    """
+    for name, scores in {"post": post, **twins}.items():
+        if scores.settings.get(PAIRS_DIGEST) != base.settings.get(PAIRS_DIGEST):
+            raise InputError(f"{name} was patched on other pairs than the base; patch both on the same pairs")
+    above = {name: effect_contrast([twin, post], (-1.0, 1.0), counted) for name, twin in twins.items()}
+    size = base.problem_groups.size
+    return TrainingEffects(
+        variant=variant,
+        step=step,
+        recipe=recipe or variant,
+        null=null,
+        metric=str(base.settings.get("metric", "")),
+        base=head_effect(base),
+        post=head_effect(post),
+        corruption=(base.corruption, post.corruption),
+        training=effect_contrast([base, post], (-1.0, 1.0), counted),
+        above_twin=above,
+        counted=dict(counted),
+        pairs=size.pairs,
+        problems=size.problems,
+        ranks=rank_correlation(np.abs(base.mean), attributed.head_importance),
+    )
+
+
+def pool_training_effects(runs: Sequence[TrainingEffects]) -> PooledEffects:
+    """Return the mean over the runs of one recipe, which differ in the seed alone.
+
+    Twins that not all runs were measured with are left out. Raises InputError for no run.
+    """
+    if not runs:
+        raise InputError("found no training effects; the mean over seeds needs at least one run")
+    twins = [name for name in runs[0].above_twin if all(name in run.above_twin for run in runs)]
+    return PooledEffects(
+        recipe=runs[0].recipe,
+        variants=tuple(run.variant for run in runs),
+        training=pool_contrasts([run.training for run in runs]),
+        above_twin={name: pool_contrasts([run.above_twin[name] for run in runs]) for name in twins},
+        least=float(np.mean([run.least for run in runs])),
+    )
+
+
+def pool_contrasts(contrasts: Sequence[HeadContrast]) -> HeadContrast:
+    """Return the mean of contrasts over seeds, half-widths √(w² + s²); a head set that some runs lack is the mean of
+    those that have it.
+    """
+    problems = min(contrast.problems for contrast in contrasts)
+    heads = pool_head_estimates([contrast.heads for contrast in contrasts], problems)
+    assert heads.p_value is not None
+    names = dict.fromkeys(name for contrast in contrasts for name in contrast.sets)
+    sets = {}
+    for name in names:
+        sets[name] = pool_estimates([contrast.sets[name] for contrast in contrasts if name in contrast.sets])
+    return HeadContrast(heads, q_values(heads.p_value), sets, problems)
+
+
+def _contrast(
+    models: Sequence[HeadScores], columns: "Sequence[Float[np.ndarray, '_ 1 column']]", weights: Sequence[float]
+) -> tuple[HeadEstimates, int]:
+    """Return the weighted sum of the columns' means, and the number of problems of the smallest sample."""
+    terms, sizes = [], []
+    samples: dict[object, list[Float[np.ndarray, "_ 1 column"]]] = {}
+    for index, (scores, values, weight) in enumerate(zip(models, columns, weights, strict=True)):
+        mean, groups = values.mean(axis=0), scores.problem_groups
+        terms.append(weight * mean)
+        # Without a digest nobody knows whether two models saw the same pairs: they are taken for samples drawn apart.
+        key = scores.settings.get(PAIRS_DIGEST, index)
+        samples.setdefault(key, []).append(weight * groups.totals(values - mean))
+        sizes.append(len(groups))
+    influences = [sum_or_zero(parts) if len(parts) > 1 else parts[0] for parts in samples.values()]
+    return head_estimates(sum_or_zero(terms), influences), min(sizes)
+
+
+def _check_alike(models: Sequence[HeadScores]) -> None:
+    shapes = {scores.pair_heads.shape[1:] for scores in models}
+    metrics = {scores.settings.get("metric") for scores in models}
+    if len(shapes) > 1:
+        grids = " and ".join(f"{layers} × {heads}" for layers, heads in sorted(shapes))
+        raise InputError(f"the models have {grids} heads; effects are compared between models of one shape")
+    if len(metrics) > 1:
+        raise InputError(
+            f"the effects were measured by {' and '.join(sorted(map(str, metrics)))}; measure all by one metric"
+        )
+
+
+def _arrays(estimates: HeadEstimates) -> "list[Float[np.ndarray, '1 column']]":
+    assert estimates.p_value is not None
+    return [estimates.value, estimates.low, estimates.high, estimates.p_value]
+
+
+def _first(array: "Float[np.ndarray, '1 column']", count: int, shape: tuple[int, ...]) -> "Float[np.ndarray, '_ _']":
+    return array[0, :count].reshape(shape)

@@ -1,0 +1,116 @@
+"""Training effects: what training changed in what every head does, measured by patching."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from headscope.heads import HeadSet
+from headscope.pairs.problems import SampleSize
+from headscope.results.counts import HeadEstimates
+from headscope.results.estimate import Estimate
+from headscope.results.result import JsonResult
+
+LEAST_SHARE = 0.01
+"""Of the loss that the whole corrupt text adds: a smaller change is not called one, however sure it is."""
+ALL = "all"
+"""Names the mean over all heads among those over head sets."""
+
+
+@dataclass(frozen=True, eq=False)
+class HeadContrast:
+    """A difference of exact effects between two models, nats.
+
+    heads: of every head; positive if replacing the head costs the first model more.
+    q_value: Benjamini and Hochberg's over all heads.
+    sets: the mean over the heads of a set, by its name (``new``, ``kept``, ``lost``, and ``all``); a set without heads
+        is left out.
+    problems: behind every number.
+    """
+
+    heads: HeadEstimates
+    q_value: Float[np.ndarray, "layer head"]
+    sets: Mapping[str, Estimate]
+    problems: int
+
+    def changed(self, least: float, q: float = 0.05) -> HeadSet:
+        """Return the heads that differ by ``least`` nats or more; at most a share ``q`` of them is expected false."""
+        return HeadSet.from_grid((self.q_value <= q) & (np.abs(self.heads.value) >= least))
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingEffects(JsonResult):
+    """Exact effects of every head in base and final checkpoint on the same pairs, and their difference.
+
+    A head's *exact effect* is the mean over pairs of the rise of the loss, nats per evaluated position, if its output
+    on the clean text is replaced by that on the corrupt text and everything after it is computed again
+    (``circuits.exact_heads``). With metric ``kl`` the loss is the divergence from the clean run, so an effect is 0 or
+    more: how much of the behaviour on these pairs hangs on the head. With ``nll`` it has a sign; below 0 the corrupt
+    output helps. Effects of several heads do not add up.
+
+    The *training effect* is the effect after training less that before, positive if the model came to rely on the head
+    more. It is a statement on the head in its model, not on its weights alone: a head whose own weights did not move
+    changes too if training changed what reaches it or what reads it. Equal models have training effects of exactly 0.
+
+    The pairs are of other problems than those on which heads were counted: heads chosen on the same pairs would look
+    changed by the luck of these pairs.
+
+    variant, step: of the final checkpoint. recipe: shared by runs that differ in the seed alone. null: the signal that
+        a null twin lacks, "" for any other.
+    metric: of the loss. base, post: exact effects in the two models.
+    corruption: mean rise of the loss if the whole text is the corrupt one, in base and post.
+    training: post − base.
+    above_twin: post − a null twin's checkpoint on the same pairs, by the twin's name; as the base is the same, it is
+        the training effect less that of the twin. A twin trained at rate 0 is the base and is left out.
+    counted: the head sets of the comparison (``new``, ``kept``, ``lost``).
+    pairs, problems: behind every number; problems are what varies.
+    ranks: Spearman's correlation over heads of the base's exact effects with its attribution scores, same pairs.
+    """
+
+    kind: ClassVar[str] = "training_effects"
+    file: ClassVar[str] = "training_effects.json"
+
+    variant: str
+    step: int
+    recipe: str
+    null: str
+    metric: str
+    base: HeadEstimates
+    post: HeadEstimates
+    corruption: tuple[float, float]
+    training: HeadContrast
+    above_twin: Mapping[str, HeadContrast]
+    counted: Mapping[str, HeadSet]
+    pairs: int
+    problems: int
+    ranks: Estimate
+
+    @property
+    def size(self) -> SampleSize:
+        """How much is behind every number."""
+        return SampleSize(self.problems, self.pairs)
+
+    @property
+    def least(self) -> float:
+        """The smallest change, in nats, that is called one."""
+        return LEAST_SHARE * max(self.corruption)
+
+
+@dataclass(frozen=True, eq=False)
+class PooledEffects(JsonResult):
+    """Training effects of one recipe, the mean over its seeds: half-widths √(w² + s²) of the error over problems, which
+    the seeds share, and that between seeds.
+
+    recipe: its name. variants: its runs. training, above_twin, least: as in ``TrainingEffects``.
+    """
+
+    kind: ClassVar[str] = "pooled_effects"
+    file: ClassVar[str] = "pooled_effects.json"
+
+    recipe: str
+    variants: tuple[str, ...]
+    training: HeadContrast
+    above_twin: Mapping[str, HeadContrast]
+    least: float

@@ -1,0 +1,73 @@
+"""What scaling each single head does to the loss on the model's own correct answers: a unit per model and ablation
+task."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from headscope.comparison.head_scaling import head_scaling
+from headscope.progress import Progress
+from headscope.results.head_scaling import HeadScaling
+from headscope.results.not_run import NotRun
+from headscope.results.samples import Samples
+from headscope.runs import Inputs, Unit, Work
+from headscope.studies.ablated import Ablations, ModelOnTask, answered_texts
+from headscope.studies.role_losses import RoleLossesConfig, choose_heads, role_losses_unit
+
+FACTORS = (0.5, 1.5)
+"""As far from 1 on either side: the slope between them is that at 1 up to the loss's third derivative."""
+
+
+MOST_TEXTS = 12
+"""Correct answers forced, at most: enough for a test, and fewer than for losses by role, as there are three edits per
+head."""
+
+
+class HeadScalingConfig(RoleLossesConfig):
+    """As of the losses by role; factors: below and above 1, between which the slope is taken."""
+
+    factors: tuple[float, float]
+
+
+def compute_head_scaling(config: HeadScalingConfig, inputs: Inputs, progress: Progress) -> HeadScaling | NotRun:
+    """Return the change of the loss with each head removed, weakened and strengthened, in one sweep."""
+    from headscope.interventions import teacher_force
+    from headscope.models import head_access
+    from headscope.studies.subjects import load
+
+    respondent = ModelOnTask(config.post.stage(inputs), config.task.task())
+    texts = answered_texts(respondent, inputs.load("whole", Samples), config.texts, correct=True)
+    if not texts:
+        return NotRun(f"{config.post.name} gave no correct answer to force")
+    subject = load(respondent.stage)
+    access = head_access(subject.model)
+    shape = len(access.layers), access.heads
+    heads, heads_are = choose_heads(shape, config, inputs)
+    if not heads:
+        return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
+    alphas = (0.0, *config.factors)
+    grid = np.ones((1 + len(alphas) * len(heads), *shape), dtype=np.float32)
+    for edit, (alpha, head) in enumerate(((alpha, head) for alpha in alphas for head in heads), start=1):
+        grid[edit, head.layer, head.head] = alpha
+    losses = teacher_force(subject, texts, grid, progress=progress).nll
+    return head_scaling(
+        losses[0],
+        losses[1:].reshape(len(alphas), len(heads), -1),
+        config.factors,
+        heads,
+        shape,
+        heads_are=heads_are,
+        task=config.task.name,
+        problems=len(respondent.task.problems),
+    )
+
+
+HEAD_SCALING = Work("head_scaling", HeadScalingConfig, compute_head_scaling)
+
+
+def head_scaling_unit(ablations: Ablations, sets: Mapping[str, Unit]) -> Unit:
+    """Return the unit of one model on one task. sets: the units of the study's head sets, by group."""
+    by_role = role_losses_unit(ablations, sets)
+    settings = dict(by_role.config) | {"texts": min(ablations.study.ablate.texts, MOST_TEXTS)}
+    config = HeadScalingConfig(factors=FACTORS, **settings)
+    return HEAD_SCALING.unit(config, by_role.labels, by_role.inputs)

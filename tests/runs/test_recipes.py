@@ -1,0 +1,34 @@
+"""Recipes and null twins, read off a study's plain data."""
+
+from headscope.runs.recipes import missing_signal, null_twins, recipe, seeds_of, variants_by_name
+
+TRAIN = {"method": "sft", "learning_rate": 1e-3}
+VARIANTS = variants_by_name(
+    {
+        "variants": [
+            {"name": "sft", "train": TRAIN},
+            {"name": "sft.lr0", "twin_of": "sft", "train": TRAIN | {"learning_rate": 0.0}},
+            {"name": "sft.shuffled", "twin_of": "sft", "train": TRAIN | {"control": "shuffled_answers"}},
+            {"name": "sft.seed1", "twin_of": "sft", "train": TRAIN | {"seed": 1}},
+            {"name": "sft.longer", "twin_of": "sft", "train": TRAIN | {"max_steps": 9}},
+            {"name": "elsewhere", "model": "org/model"},
+        ]
+    }
+)
+
+
+def test_reruns_share_a_recipe_and_another_setting_is_another() -> None:
+    assert seeds_of(VARIANTS) == {
+        "sft": ["sft", "sft.seed1"],
+        "sft.longer": ["sft.longer"],
+        "elsewhere": ["elsewhere"],
+    }
+    assert recipe("sft.shuffled", VARIANTS) == "sft"
+
+
+def test_every_seed_has_the_recipes_null_twins_and_a_twin_has_none() -> None:
+    twins = ["sft.lr0", "sft.shuffled"]
+    assert null_twins("sft", VARIANTS) == null_twins("sft.seed1", VARIANTS) == twins
+    assert [missing_signal(VARIANTS[twin]) for twin in twins] == ["lr0", "shuffled_answers"]
+    for name in ("sft.lr0", "sft.longer", "elsewhere"):
+        assert null_twins(name, VARIANTS) == []
