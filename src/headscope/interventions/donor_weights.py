@@ -175,9 +175,9 @@ class DonorEdit:
 
 @torch.no_grad()
 def _difference(own: nn.Module, donor: nn.Module) -> _Difference:
-    weight, bias, donor_bias = linear_weight(own), linear_bias(own), linear_bias(donor)
-    has_biases = bias is not None and donor_bias is not None
-    return _Difference(_subtract(linear_weight(donor), weight), _subtract(donor_bias, bias) if has_biases else None)
+    weight = _subtract(linear_weight(donor), linear_weight(own))
+    bias, donor_bias = linear_bias(own), linear_bias(donor)
+    return _Difference(weight, None if bias is None or donor_bias is None else _subtract(donor_bias, bias))
 
 
 def _subtract(donor: Tensor, own: Tensor) -> Tensor:

@@ -112,9 +112,10 @@ class StudyResults:
         return [run for run in self.runs if run.null and run.recipe == recipe]
 
     def emergent_ablations(self, *, scaled: bool) -> list[Ablation]:
-        """Return the ablations of emergent heads that scale them, or else those that remove them."""
+        """Return the ablations of emergent heads that scale them, or else those that remove them; none that revert."""
         emergent = [ablation for ablation in self.ablations if ablation.group == EMERGENT]
-        return [ablation for ablation in emergent if ablation.operator.startswith(SCALE) == scaled]
+        removed_or_scaled = [ablation for ablation in emergent if ablation.operator != "revert"]
+        return [ablation for ablation in removed_or_scaled if ablation.operator.startswith(SCALE) == scaled]
 
 
 def verdicts_by_operator(ablations: Iterable[Ablation]) -> dict[str, list[AblationVerdict]]:
