@@ -23,7 +23,7 @@ from headscope.heads import HeadSet
 from headscope.interventions import Text, direct_loss, make_replacement, teacher_force
 from headscope.lab import builtin_data, chains
 from headscope.models import Subject, load_model
-from headscope.operator_names import OPERATORS
+from headscope.operator_names import ABLATION_OPERATORS
 
 HEADS = HeadSet.of(["L1H0", "L2H3", "L3H1", "L3H2"])
 REFERENCE, ALPHAS = 32, (0.0, 0.5, 0.8, 1.3, 1.5)
@@ -70,7 +70,7 @@ def verdict(subject: Subject, texts: Sequence[Text], controls: int) -> str:
     importance = np.random.default_rng(0).lognormal(0, 2, _shape(subject))
     alike = list(importance_matched_sets(HEADS, importance, controls, 0))
     effects = []
-    for operator in OPERATORS:
+    for operator in ABLATION_OPERATORS:
         by = make_replacement(subject, operator, reference)
         zero = operator == "zero"
         edits = _grids(subject, sets + (alike if zero else []))

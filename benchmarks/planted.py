@@ -105,14 +105,14 @@ def _models(plan: Plan, subject: Any, heads: HeadSet, seed: int) -> Iterator[tup
     if "removed" in plan.kinds:
         yield "removed", silenced, subject
     if "set" in plan.kinds:
-        yield "set", silenced, _set_by_hand(silenced, subject, heads, seed)
+        yield "set", silenced, set_by_hand(silenced, subject, heads, seed)
     if "trained" in plan.kinds:
-        yield "trained", silenced, _trained(silenced, heads, plan.steps, seed)
+        yield "trained", silenced, trained(silenced, heads, plan.steps, seed)
     for dose in DOSES if "weakened" in plan.kinds else ():
         yield f"weakened to {dose:.0%}", edit_weights(subject, dict.fromkeys(map(str, heads), dose)), subject
 
 
-def _set_by_hand(silenced: Any, subject: Any, heads: HeadSet, seed: int) -> Any:
+def set_by_hand(silenced: Any, subject: Any, heads: HeadSet, seed: int) -> Any:
     """A copy of ``silenced`` whose ``heads`` attend evenly and write in random directions of the usual size."""
     post = edit_weights(silenced, {})
     access = head_access(post.model)
@@ -129,15 +129,18 @@ def _set_by_hand(silenced: Any, subject: Any, heads: HeadSet, seed: int) -> Any:
     return post
 
 
-def _trained(silenced: Any, heads: HeadSet, steps: int, seed: int) -> Any:
-    """A copy of ``silenced`` in which only ``heads`` have learned, from the lab's traces."""
+def trained(silenced: Any, heads: HeadSet, steps: int, seed: int, *, keys_and_values: bool = False) -> Any:
+    """A copy of ``silenced`` in which only ``heads`` have learned, from the lab's traces.
+
+    keys_and_values: whether their groups' rows of k_proj and v_proj have too.
+    """
     post = edit_weights(silenced, {})
     model, tokenizer = post.model, post.tokenizer
-    free = _free(model, heads, seed)
+    free = _free(model, heads, seed, keys_and_values)
     optimizer = torch.optim.Adam(list(free), lr=LEARNING_RATE)
-    rows = _rows(tokenizer, steps * BATCH, seed)
+    rows = trace_rows(tokenizer, steps * BATCH, seed)
     for step in range(steps):
-        ids, labels = _padded(rows[step * BATCH : (step + 1) * BATCH], model.config.pad_token_id or 0)
+        ids, labels = padded(rows[step * BATCH : (step + 1) * BATCH], model.config.pad_token_id or 0)
         loss = model(input_ids=ids, attention_mask=(labels > -200).long(), labels=labels.clamp_min(-100)).loss
         optimizer.zero_grad()
         loss.backward()
@@ -148,7 +151,7 @@ def _trained(silenced: Any, heads: HeadSet, steps: int, seed: int) -> Any:
     return replace(post, model=model.requires_grad_(False))
 
 
-def _free(model: Any, heads: HeadSet, seed: int) -> dict[torch.nn.Parameter, torch.Tensor]:
+def _free(model: Any, heads: HeadSet, seed: int, keys_and_values: bool) -> dict[torch.nn.Parameter, torch.Tensor]:
     """The parameters with something to learn, and which of their numbers may; silenced columns start from noise."""
     torch.manual_seed(seed)
     access = head_access(model)
@@ -157,14 +160,19 @@ def _free(model: Any, heads: HeadSet, seed: int) -> dict[torch.nn.Parameter, tor
     for head in heads:
         rows = slice(head.head * access.d_head, (head.head + 1) * access.d_head)
         attention: Any = access.layers[head.layer].attention
-        for parameter, part in ((attention.q_proj.weight, (rows,)), (attention.o_proj.weight, (slice(None), rows))):
+        parts = [(attention.q_proj.weight, (rows,)), (attention.o_proj.weight, (slice(None), rows))]
+        if keys_and_values:
+            group = head.head // access.groups
+            shared = (slice(group * access.d_head, (group + 1) * access.d_head),)
+            parts += [(attention.k_proj.weight, shared), (attention.v_proj.weight, shared)]
+        for parameter, part in parts:
             masks.setdefault(parameter.requires_grad_(True), torch.zeros_like(parameter))[part] = 1
         with torch.no_grad():
             attention.o_proj.weight[:, rows] = 0.02 * torch.randn(access.d_model, access.d_head)
     return masks
 
 
-def _rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], list[int]]]:
+def trace_rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], list[int]]]:
     """Prompt and trace as token ids."""
     return [
         (
@@ -175,7 +183,7 @@ def _rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], list[i
     ]
 
 
-def _padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and labels; −100 where a token is not learned, below −200 where there is none."""
     longest = max(len(prompt) + len(answer) for prompt, answer in rows)
     ids, labels = torch.full((len(rows), longest), pad), torch.full((len(rows), longest), -300)

@@ -138,6 +138,11 @@ OTHERS = {
     "nodes.py": (["lab-s", "--pairs", "4", "--rounds", "1"], r"\| lab-s, 4 pairs, random endings \| \d"),
     "phases.py": (["tiny"], r"nodes adaptive: .*\n(.*\n)*\| products \| \d+ \| "),
     "planted.py": (["--quick", "--kinds", "removed"], r"\| removed \| 4 \| bootstrap \| 5% \| "),
+    "planted_revert.py": (
+        ["--quick", "--kinds", "removed", "grown × 2"],
+        r"\| 0.0% \| removed \| kl \| .* \| 1.00 \(2 of 2\) \| 0 \(0 of 2\) \|\n"
+        r"\| 0.0% \| grown × 2 \| kl \| .* \| 1.00 \(2 of 2\) \| 0 \(0 of 2\) \|",
+    ),
     "patches.py": (["--quick"], r"eap-ig"),
     "training.py": (["--quick"], r"\| GRPO \| ours, TRL's batches \| .* \| 4.00 \|\n\n\| pairs"),
     "comparison.py": (["quick"], r"quick: .* edges: .* peak memory"),

@@ -9,7 +9,7 @@ import torch
 from tests.precision import EXACT
 
 from headscope.cli.main import main
-from headscope.interventions import mean, scale
+from headscope.interventions import mean, revert, scale
 from headscope.lab.tokenizer import build_tokenizer
 from headscope.models import load_model
 
@@ -76,3 +76,42 @@ def test_what_weights_cannot_hold_is_refused(
     (tmp_path / "texts.txt").write_text("c=4; j=c*4;\n")
     assert main(export(phi3, "--operator", "mean", "--reference", str(tmp_path / "texts.txt"))) == 2
     assert "a phi3 checkpoint cannot hold this edit" in capsys.readouterr().err
+
+
+@torch.no_grad()
+def test_heads_get_the_bases_weights(
+    model: Path, tiny_model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    base = tmp_path / "base"
+    tiny_model("qwen2", seed=1, vocab_size=79).save_pretrained(base)
+    post, before = load_model(model, dtype="float64"), load_model(base, dtype="float64")
+    for kv, said in (("all", "left (--kv all)"), ("any", "(--kv any); L0H0 L1H2 read them too")):
+        out = tmp_path / kv
+        revert_it = [*export(model, "--operator", "revert", "--base", str(base), "--kv", kv), "--out", str(out)]
+        assert main(revert_it) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert lines[0] == f"revert to {base} on L0H1 L1H3, saved as qwen2"
+        assert lines[1].endswith(said)
+        with revert(post, ["L0H1", "L1H3"], before, kv=kv):
+            expected = post.model(IDS).logits
+        assert torch.allclose(load_model(out, dtype="float64").model(IDS).logits, expected, rtol=0, atol=EXACT)
+        assert not torch.allclose(post.model(IDS).logits, expected, atol=1e-2)
+
+
+def test_a_revert_needs_another_model_of_the_same_shape(
+    model: Path, tiny_model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*more: str) -> str:
+        assert main(export(model, *more)) == 2
+        return " ".join(capsys.readouterr().err.split())
+
+    to_base = ("--operator", "revert", "--base")
+    assert "operator revert needs the model whose weights the heads take; name it with --base" in refused(*to_base[:2])
+    assert "--base is for operator revert, and zero needs no other model" in refused("--base", str(model))
+    assert "already, so revert changes nothing" in refused(*to_base, str(model))
+    for name, difference in (("llama", "architecture, qwen2 and llama"), ("qwen2", "key/value heads, 2 and 4")):
+        folder = tmp_path / name
+        tiny_model(name, vocab_size=79, num_key_value_heads=4).save_pretrained(folder)
+        assert f"differ in {difference}; heads take weights" in refused(*to_base, str(folder))
+    assert "kv 'every' does not exist" in refused(*to_base, str(folder), "--kv", "every")
+    assert not (tmp_path / "out").exists()

@@ -253,6 +253,11 @@ def test_three_of_four_operators_must_agree() -> None:
     assert read_claim(StudyResults(ablations=(lower[0], *nothing)), "C6")[0] == NOT_SUPPORTED
     empty = replace(lower[0], verdict=None)
     assert "no emergent heads" in read_claim(StudyResults(ablations=(empty,)), "C6")[1]
+    # Heads that are reverted are still there: neither a third operator for, nor a second one against.
+    reverted = ablation(-0.2, 0.1, "revert")
+    assert read_claim(StudyResults(ablations=(*lower[:2], reverted)), "C6")[0] == UNDECIDED
+    kept = ablation(0.0, 0.01, "revert")
+    assert read_claim(StudyResults(ablations=(lower[0], nothing[0], kept)), "C6")[0] == UNDECIDED
 
 
 def test_a_trade_needs_a_rise_and_a_fall_at_one_scale() -> None:

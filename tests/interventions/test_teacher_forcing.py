@@ -11,6 +11,7 @@ from tests.precision import EXACT
 from headscope.errors import InputError
 from headscope.interventions import (
     Constants,
+    DonorWeights,
     Text,
     capture_mean,
     direct_loss,
@@ -149,7 +150,7 @@ def test_optimal_constants_lose_least(tiny_model: Any) -> None:
 def test_stand_ins_do_the_same_in_a_sweep_and_in_a_pass(tiny_model: Any, operator: str) -> None:
     model = Subject(tiny_model("qwen3"), None, "tiny")
     reference = [Text((20 + index, index), (3, index, 5)) for index in range(4)]
-    by = make_replacement(model, operator, reference)
+    by = make_replacement(model, operator, reference, donor=DonorWeights.of(model, tiny_model("qwen3", 1)))
     factors = np.ones((2, 2, 4), dtype=np.float32)
     factors[1, 0, 1] = factors[1, 1, 3] = 0
     metrics = teacher_force(model, TEXTS, factors, fill=by.fill, reader=by.reader).nll
@@ -182,6 +183,7 @@ def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
     """Sweeps, direct effects, reference texts and fitted constants, with one thread and with three."""
     model, factors = tiny_model("qwen3"), edits()
     texts = [Text((index, index + 1), tuple(range(3, 5 + index % 7))) for index in range(24)]
+    donor = DonorWeights.of(model, tiny_model("qwen3", 1))
 
     def run_all(threads: int) -> list[np.ndarray]:
         before = torch.get_num_threads()
@@ -189,7 +191,7 @@ def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
         try:
             losses = [
                 teacher_force(model, texts, factors, fill=by.fill, reader=by.reader).nll
-                for by in (make_replacement(model, operator, texts) for operator in OPERATORS)
+                for by in (make_replacement(model, operator, texts, donor=donor) for operator in OPERATORS)
             ]
             means = capture_mean(model, [text.tokens for text in texts])
             assert torch.get_num_threads() == threads

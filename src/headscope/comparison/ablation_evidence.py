@@ -6,6 +6,9 @@ Rules, fixed before any result was known:
   too, and p ≤ 0.05;
 - the set stands when three of the four operators support it; it does not when two of them, run with enough controls,
   do not; else, and below 10 texts, it is undecided;
+- ``revert``, a fifth operator, has no vote: it leaves the heads there and asks whether training them mattered, so that
+  heads the base needs just as much would count against a set, and sound ones with weights that hardly moved; its effect
+  is read by the first rule and shown next to the verdict;
 - an operator's sets are run in turn, and no more of them once p ≤ 0.05 is out of reach (``measures.permutation``);
 - what may explain it away is shown with it and decides nothing: importance-matched sets, another task, the base
   model, the dose, self-repair.
@@ -23,10 +26,11 @@ from headscope.measures.independent_estimates import welch_difference
 from headscope.measures.intervals import bootstrap_mean, paired_difference, without_interval
 from headscope.measures.multiplicity import ALPHA
 from headscope.measures.permutation import permutation_p_value, permutation_rank
+from headscope.operator_names import ABLATION_OPERATORS
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Guard, OperatorEffect, Repair, Trend
 
-OPERATOR_COUNT = 4
+OPERATOR_COUNT = len(ABLATION_OPERATORS)
 AGREEING_OPERATORS = 3
 """A head set stands if at least 3 of the 4 ablation operators support it (method section 6)."""
 
@@ -88,7 +92,10 @@ def operator_effect(
 
 
 def judge_operators(operators: Sequence[OperatorEffect], texts: int) -> tuple[bool | None, str]:
-    """Return whether the set stands (None if undecided), and the sentence that says why."""
+    """Return whether the set stands (None if undecided), and the sentence that says why.
+
+    operators: those with a vote (``ABLATION_OPERATORS``); with others nothing is decided.
+    """
     support = [effect.operator for effect in operators if effect.supported]
     # An operator with too few controls could not support the set, so it does not speak against it.
     against = []

@@ -207,6 +207,8 @@ def _read(kinds: Sequence[KindChange], problems: int, controls: int, operator: s
 def _action(operator: str, heads: HeadSet) -> str:
     if operator == "zero":
         return f"removing {heads}"
+    if operator == "revert":
+        return f"reverting {heads}"
     if operator.startswith("x"):
         return f"scaling {heads} by {operator[1:]}"
     return f"replacing {heads} ({operator})"

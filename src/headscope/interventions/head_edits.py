@@ -1,4 +1,5 @@
-"""The one form of all interventions on z, what a head passes to the output projection: z' = factor · z, or a fill.
+"""The one form of all interventions on heads: z, what a head passes to the output projection, becomes factor · z or a
+fill; or the head takes weights of another model (``donor_weights``).
 
 An edit holds for each forward pass inside a block, with or without a key/value cache, in all positions or in a span.
 The output projection's bias belongs to no head and stays.
@@ -14,6 +15,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from headscope.heads import HeadId, HeadSet
+from headscope.interventions.donor_weights import DonorWeights
 from headscope.interventions.spans import Span, SpanReader, follow_passes, resolve_span
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
@@ -68,18 +70,22 @@ def edit_heads(
     model: SubjectOrModel,
     factors: Mapping[int, Float[np.ndarray, "_ head"]],
     *,
-    fill: Fill | None = None,
+    fill: Fill | DonorWeights | None = None,
     span: str | Span = "all",
 ) -> Iterator[None]:
     """Multiply what heads write by their factors inside the block, and put the ``fill`` in if a factor is 0.
 
     factors: by layer, [row, head], or one row for all; layers that are absent or hold only ones are untouched.
+    fill: what is written instead; or a donor, of whose weights a head takes all if its factor is 0.
     """
     access = head_access(as_model(model))
     span_reader = SpanReader.of(resolve_span(model, span))
     hooks = []
     for layer, rows in factors.items():
-        if (rows != 1).any():
+        if isinstance(fill, DonorWeights) and (rows != 1).any():
+            donor_edit, by_row = fill.edit(layer, rows, span_reader), span_reader is not None or len(rows) > 1
+            hooks += [*donor_edit.reading_hooks(by_row), donor_edit.writing_hook(by_row)]
+        elif not isinstance(fill, DonorWeights) and (rows != 1).any():
             is_uniform = len(rows) == 1 and (fill is None or isinstance(fill, Constants))
             edit = HeadEdit(access, layer, rows, fill, span_reader)
             by_row = span_reader is not None or not is_uniform

@@ -16,7 +16,7 @@ Several threads may go through one model, each with its own text. What is hooked
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import get_ident
 from typing import Any
 
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from headscope.errors import InputError
+from headscope.interventions.donor_weights import DonorEdit
 from headscope.models import HeadAccess, Hook, attach_hooks
 from headscope.models.hooks import is_passive_hook
 from headscope.models.threads import on_this_thread
@@ -46,13 +47,16 @@ class Layerwise:
     streams: list[Float[Tensor, "1 token d"]]
     calls: list[_Call]
 
-    def attend(self, layer: int, stream: Float[Tensor, "row token d"]) -> Float[Tensor, "row token z"]:
-        """Return z of ``layer``, heads next to each other."""
+    def attend(
+        self, layer: int, stream: Float[Tensor, "row token d"], edit: DonorEdit | None = None
+    ) -> Float[Tensor, "row token z"]:
+        """Return z of ``layer``, heads next to each other; ``edit`` gives them other weights."""
         layer_access, (args, kwargs) = self.access.layers[layer], self.calls[layer]
         norm = layer_access.attention_norm
         normed = stream if norm is None else norm.module(stream)
         z: list[Tensor] = []
-        with attach_hooks([Hook(layer_access.output, "input", on_this_thread(z.append))]):
+        hooks = [Hook(layer_access.output, "input", z.append), *(() if edit is None else edit.reading_hooks())]
+        with attach_hooks([replace(hook, function=on_this_thread(hook.function)) for hook in hooks]):
             if args:
                 layer_access.attention(normed, *args[1:], **kwargs)
             else:
@@ -60,11 +64,19 @@ class Layerwise:
         return z[0]
 
     def write(
-        self, layer: int, stream: Float[Tensor, "row token d"], z: Float[Tensor, "row token z"]
+        self,
+        layer: int,
+        stream: Float[Tensor, "row token d"],
+        z: Float[Tensor, "row token z"],
+        added: Float[Tensor, "row token d"] | None = None,
     ) -> Float[Tensor, "row token d"]:
-        """Return the stream after ``layer``, at the positions of ``stream`` and ``z``."""
+        """Return the stream after ``layer``, at the positions of ``stream`` and ``z``.
+
+        added: to what o_proj gives, by heads with other weights.
+        """
         layer_access = self.access.layers[layer]
         written = layer_access.output.forward(z)  # not through its hooks: those on z have acted in ``attend``
+        written = written if added is None else written + added.to(written)
         if layer_access.attention_post_norm is not None:
             written = layer_access.attention_post_norm.module(written)
         middle = stream + written.to(stream.device)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.errors import InputError
+from headscope.interventions.donor_weights import DonorWeights
 from headscope.interventions.head_edits import Constants, Heads, edit_heads, head_grid
 from headscope.interventions.replacements import Replacement, mean_replacement, replace_heads, resample_replacement
 from headscope.interventions.spans import Span, resolve_span
@@ -90,3 +91,34 @@ def resample(
     replacement = resample_replacement(model, reference, layers, seed, resolve_span(model, span))
     with replace_heads(model, heads, replacement, span=span):
         yield
+
+
+def revert(
+    model: SubjectOrModel,
+    heads: Heads,
+    base: SubjectOrModel,
+    *,
+    kv: str = "all",
+    span: str | Span = "all",
+) -> AbstractContextManager[None]:
+    """Give ``heads`` of a post-trained model the base's weights inside the block: what did training them do?
+
+    kv: when the keys and values that a group shares are reverted, if ``all`` of its heads are or if ``any`` is.
+    Raises InputError if a head does not exist, or the models differ in architecture or shape.
+    """
+    return replace_heads(model, heads, Replacement(DonorWeights.of(model, base, kv)), span=span)
+
+
+def graft(
+    base: SubjectOrModel,
+    heads: Heads,
+    post: SubjectOrModel,
+    *,
+    kv: str = "all",
+    span: str | Span = "all",
+) -> AbstractContextManager[None]:
+    """Give ``heads`` of the base a post-trained model's weights inside the block: ``revert`` with the models exchanged.
+
+    Raises InputError as ``revert`` does.
+    """
+    return revert(base, heads, post, kv=kv, span=span)

@@ -1,4 +1,4 @@
-"""What replaces a head's write under each operator, computed once for a model, for sweeps and for ``generate``."""
+"""What replaces a head's write, or its weights, under each operator: made once for sweeps and for ``generate``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 
 from headscope.errors import InputError, suggestion
+from headscope.interventions.donor_weights import DonorWeights
 from headscope.interventions.head_edits import Constants, Fill, Heads, edit_heads, head_grid, removal_factors
 from headscope.interventions.means import PartMeans
 from headscope.interventions.optimal_constants import fit_constants
@@ -24,11 +25,11 @@ from headscope.operator_names import OPERATORS
 class Replacement:
     """What heads write instead.
 
-    fill: None for nothing, that is zero.
+    fill: None for nothing, that is zero; or the model whose weights the heads take.
     reader: what must follow the passes for the fill, or None.
     """
 
-    fill: Fill | None = None
+    fill: Fill | DonorWeights | None = None
     reader: Reader | None = None
 
 
@@ -39,6 +40,7 @@ def make_replacement(
     *,
     seed: int = 0,
     constants: Float[np.ndarray, "layer head d_head"] | None = None,
+    donor: DonorWeights | None = None,
 ) -> Replacement:
     """Return the replacement of ``operator`` (``headscope.operator_names``) for every head of ``model``.
 
@@ -48,14 +50,19 @@ def make_replacement(
         reference: texts of the kind the model will write.
         seed: of ``resample`` and ``optimal``.
         constants: for ``optimal``, if ``fit_constants`` was called before.
+        donor: for ``revert``, ``DonorWeights.of(model, base)``.
 
     Raises:
-        InputError: the operator is unknown or the reference is empty.
+        InputError: the operator is unknown, the reference is empty, or ``revert`` has no donor.
     """
     if operator not in OPERATORS:
         raise InputError(f"operator {operator!r} does not exist{suggestion(operator, OPERATORS)}")
     if operator == "zero":
         return Replacement()
+    if operator == "revert":
+        if donor is None:
+            raise InputError("operator revert needs the base's weights; give donor=DonorWeights.of(model, base)")
+        return Replacement(donor)
     if operator == "optimal":
         if constants is None:
             access = head_access(as_model(model))

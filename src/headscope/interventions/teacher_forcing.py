@@ -26,6 +26,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from headscope.errors import InputError, is_out_of_memory
+from headscope.interventions.donor_weights import DonorWeights
 from headscope.interventions.head_edits import Fill, HeadEdit
 from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
 from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
@@ -84,7 +85,7 @@ def teacher_force(
     texts: Sequence[Text],
     factors: Float[np.ndarray, "edit layer head"],
     *,
-    fill: Fill | None = None,
+    fill: Fill | DonorWeights | None = None,
     reader: Reader | None = None,
     span: str | Span = "all",
     groups: Sequence[Int[np.ndarray, "_"]] | None = None,
@@ -97,7 +98,7 @@ def teacher_force(
         model: the model to edit.
         texts: prompts with the responses that are predicted.
         factors: of the heads' writes; an edit of ones leaves the model as it is.
-        fill: what heads write if their factor is 0; None for nothing.
+        fill: what heads write if their factor is 0, or the model whose weights they take; None for nothing.
         reader: what follows the passes, if the fill needs it.
         span: the part of the texts in which heads are edited.
         groups: per text the group of every response token, from 0, −1 for none; their losses are summed.
@@ -216,14 +217,14 @@ def _edited_logits(
     access: HeadAccess,
     text: Text,
     factors: Float[np.ndarray, "edit layer head"],
-    fill: Fill | None,
+    fill: Fill | DonorWeights | None,
     span: SpanReader | None,
 ) -> tuple[Float[Tensor, "row response vocab"], Int[np.ndarray, "edit"]]:
     """Return the logits of each different edit before each response token, and which row each edit is."""
     levels, row_of = _levels(factors)
 
     def make_rows(layers: Layerwise) -> Float[Tensor, "row response d"]:
-        pass_fill = None if fill is None else _PassFill.of(fill, factors)
+        pass_fill = _PassFill.of(fill, factors) if isinstance(fill, Fill) else fill
         pass_span = None if span is None else span.snapshot()
         lock.close()  # what the readers know of this pass is copied
         return torch.cat(list(_edited_streams(layers, levels, text, pass_fill, pass_span)))
@@ -234,7 +235,7 @@ def _edited_logits(
 
 
 def _edited_streams(
-    layers: Layerwise, levels: Sequence[_Level], text: Text, fill: Fill | None, span: SpanReader | None
+    layers: Layerwise, levels: Sequence[_Level], text: Text, fill: Fill | DonorWeights | None, span: SpanReader | None
 ) -> Iterator[Float[Tensor, "row response d"]]:
     """Yield the final residual streams, in the order of the last level's rows."""
     is_edited = [len(level.parents) > 1 or (level.factors != 1).any() for level in levels]
@@ -243,11 +244,12 @@ def _edited_streams(
     size = len(levels[-1].parents) if on_gpu else max(1, CPU_TOKENS // len(text.tokens))
 
     # What waits: a layer's part of rows, the first row of the layer below that is here, and that one's stream and z.
-    waiting: list[tuple[int, Int[np.ndarray, _], int, Tensor, Tensor]] = []
+    waiting: list[tuple[int, Int[np.ndarray, _], int, Tensor, Tensor | None]] = []
 
     def attend(layer: int, first: int, stream: Float[Tensor, "row token d"]) -> None:
         """Let the rows that continue those of ``stream``, the first of which is ``first``, wait in parts."""
-        z = layers.attend(layer, stream)
+        # Other weights change attention itself: rows part before it.
+        z = None if isinstance(fill, DonorWeights) else layers.attend(layer, stream)
         # Parents are sorted, so that the children of consecutive rows are consecutive.
         low, high = np.searchsorted(levels[layer].parents, [first, first + len(stream)])
         parts = np.array_split(np.arange(low, high), ceil((high - low) / size))
@@ -259,17 +261,41 @@ def _edited_streams(
         level, is_last = levels[layer], layer == len(levels) - 1
         positions = text.predicting if is_last else slice(None)
         parent = torch.as_tensor(level.parents[part] - first, device=stream.device)
-        part_fill = fill if (level.factors[part] == 0).any() else None
-        edit = HeadEdit(layers.access, layer, level.factors[part], part_fill, span)
-        edited_z = edit(z[parent.to(z.device)])[:, positions].contiguous()
-        written = layers.write(layer, stream[parent, positions], edited_z)
+        edit = _LayerEdit(layers, layer, level.factors[part], fill, span)
+        written = edit.write(stream[parent], None if z is None else z[parent.to(z.device)], positions)
         # Kept on the way down, they would pile up layer by layer; parts that still wait have them.
-        del stream, z, edited_z
+        del stream, z
         if is_last:
             yield written
         else:
             attend(layer + 1, int(part[0]), written)
         del written
+
+
+@dataclass(frozen=True, eq=False)
+class _LayerEdit:
+    """What is done to the heads of one layer in a part of its rows."""
+
+    layers: Layerwise
+    layer: int
+    factors: Float[np.ndarray, "row head"]
+    fill: Fill | DonorWeights | None
+    span: SpanReader | None
+
+    def write(
+        self, stream: Float[Tensor, "row token d"], z: Float[Tensor, "row token z"] | None, positions: slice
+    ) -> Float[Tensor, "row position d"]:
+        """Return the stream after the layer, at ``positions``. z: of the heads as they are; None under a donor."""
+        layers, layer, fill = self.layers, self.layer, self.fill
+        here = stream[:, positions].contiguous()
+        if not isinstance(fill, DonorWeights):
+            assert z is not None
+            edit = HeadEdit(layers.access, layer, self.factors, fill if (self.factors == 0).any() else None, self.span)
+            return layers.write(layer, here, edit(z)[:, positions].contiguous())
+        donor_edit = fill.edit(layer, self.factors, self.span) if (self.factors != 1).any() else None
+        z = layers.attend(layer, stream, donor_edit)
+        added = None if donor_edit is None else donor_edit.added(z)[:, positions]
+        return layers.write(layer, here, z[:, positions].contiguous(), added)
 
 
 class _PassFill:

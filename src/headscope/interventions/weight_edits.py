@@ -2,10 +2,10 @@
 
 z' = factor · z + constant, for all positions: the factor scales the head's d_head input columns of o_proj (rows of
 GPT-2's Conv1D), the constant goes through them into o_proj's bias. An o_proj without a bias gets one
-(``output_biases``).
+(``output_biases``). A reverted head's rows and columns are those of another model (``donor_weights``).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import overload
 
@@ -17,6 +17,8 @@ from transformers import PreTrainedModel
 
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
+from headscope.interventions.donor_weights import DonorWeights
+from headscope.interventions.head_edits import Heads, head_grid
 from headscope.interventions.output_biases import with_output_biases
 from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.models.adapters import merged_copy
@@ -71,6 +73,35 @@ def edit_weights(
     return replace(model, model=edited) if isinstance(model, Subject) else edited
 
 
+@overload
+def revert_weights(model: Subject, heads: Heads, base: SubjectOrModel, *, kv: str = "all") -> Subject: ...
+
+
+@overload
+def revert_weights(model: nn.Module, heads: Heads, base: SubjectOrModel, *, kv: str = "all") -> PreTrainedModel: ...
+
+
+def revert_weights(
+    model: SubjectOrModel, heads: Heads, base: SubjectOrModel, *, kv: str = "all"
+) -> Subject | PreTrainedModel:
+    """Return a copy of ``model`` in which each of ``heads`` has the base's weights; with the models exchanged, a graft.
+
+    It gives the same logits as the hooks of ``revert`` and ``graft``; what it is, and the original, as for
+    ``edit_weights``. Raises InputError as ``revert`` does, and if two layers share a projection.
+    """
+    plain, grid = as_model(model), head_grid(model, heads)
+    donor = DonorWeights.of(model, base, kv)
+    access = head_access(plain)
+    for index, name in enumerate("/".join(projection.heads) for projection in access.layers[0].projections):
+        _check_owners([layer.projections[index].linear for layer in access.layers], f"{name}_proj")
+    _check_owners([layer.output for layer in access.layers], "o_proj")
+    edited = merged_copy(plain)
+    edited_access = head_access(edited)
+    for layer in np.flatnonzero(grid.any(axis=1)).tolist():
+        donor.put_into(edited_access, layer, grid[layer])
+    return replace(model, model=edited) if isinstance(model, Subject) else edited
+
+
 @torch.no_grad()
 def _edit(access: HeadAccess, factors: Mapping[HeadId, float], constants: _Constants) -> None:
     for head, constant in constants.items():  # through the weights as they were
@@ -92,10 +123,14 @@ def _check(access: HeadAccess, constants: _Constants) -> None:
     for head, constant in constants.items():
         if constant.shape != (access.d_head,):
             raise InputError(f"the constant of {head} has shape {constant.shape}; ({access.d_head},) is needed")
+    _check_owners([layer.output for layer in access.layers], "o_proj")
+
+
+def _check_owners(modules: Sequence[nn.Module], name: str) -> None:
     owners: dict[int, int] = {}
-    for index, layer in enumerate(access.layers):
-        weight = layer.output.weight
+    for index, module in enumerate(modules):
+        weight = module.weight
         assert isinstance(weight, nn.Parameter)
         owner = owners.setdefault(id(weight), index)
         if owner != index:
-            raise InputError(f"layers {owner} and {index} share one o_proj: an edit of either would change both")
+            raise InputError(f"layers {owner} and {index} share one {name}: an edit of either would change both")

@@ -20,6 +20,27 @@ def config_size(config: ModelConfig, keys: tuple[str, ...]) -> int | None:
     return None if key is None else int(_language_config(config)[key])
 
 
+def attention_sizes(config: ModelConfig) -> dict[str, int | str | None]:
+    """Return what two models must share for their heads' weights to be exchanged, by the words people use for it."""
+    heads, width = config_size(config, HEADS), config_size(config, _WIDTH)
+    kv_heads, d_head = _stated_size(config, _KV_HEADS), _stated_size(config, _HEAD_DIM)
+    shared_width = None if heads is None or width is None else width // heads
+    return {
+        "architecture": _language_config(config).get("model_type"),
+        "layers": config_size(config, LAYERS),
+        "heads": heads,
+        "key/value heads": heads if kv_heads is None else kv_heads,
+        "width of a head": shared_width if d_head is None else d_head,
+        "width of the residual stream": width,
+    }
+
+
+def _stated_size(config: ModelConfig, keys: tuple[str, ...]) -> int | None:
+    """Return a size that may be null or absent."""
+    value = _language_config(config).get(keys[0])
+    return None if value is None else int(value)
+
+
 def layer_counts(config: ModelConfig) -> tuple[int | None, int]:
     """Return how many layers a config has, and how many further ones only draft tokens."""
     return config_size(config, LAYERS), int(_language_config(config).get("num_nextn_predict_layers") or 0)

@@ -7,7 +7,15 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.model_files import hub
-from headscope.model_files.config_sizes import HEADS, LAYERS, VOCABULARY, check_sizes, config_size, layer_counts
+from headscope.model_files.config_sizes import (
+    HEADS,
+    LAYERS,
+    VOCABULARY,
+    attention_sizes,
+    check_sizes,
+    config_size,
+    layer_counts,
+)
 from headscope.model_files.named_models import named_model
 from headscope.model_files.unsupported_formats import unsupported_format
 from headscope.model_files.vocabularies import check_token_rows
@@ -225,6 +233,17 @@ def check_compatible(
             raise InputError(
                 f"{variant_name} has {variant_size} {name} and {base_name} has {base_size}; "
                 "only models of one shape are compared"
+            )
+
+
+def check_same_attention(config: ModelConfig, donor: ModelConfig, *, model_name: str, donor_name: str) -> None:
+    """Raise InputError unless heads of a model can take the weights of a donor's: one architecture, one shape."""
+    donor_sizes = attention_sizes(donor)
+    for name, size in attention_sizes(config).items():
+        if size != donor_sizes[name]:
+            raise InputError(
+                f"{model_name} and {donor_name} differ in {name}, {size} and {donor_sizes[name]}; heads take weights "
+                "(revert, graft) from a model of the same architecture and shape"
             )
 
 

@@ -19,15 +19,15 @@ class Hook:
     """One function on one module.
 
     kind: ``"input"`` calls ``function`` with the first positional argument, ``"output"`` with the output, or with the
-        first part of an output of several (gpt-oss' experts also return router scores).
-    function: what it returns replaces that input or output; None leaves it as it is.
+        first part of an output of several (gpt-oss' experts also return router scores), ``"both"`` with these two.
+    function: what it returns replaces the input, or else the output; None leaves it as it is.
     by_row: whether it tells the rows of a pass apart: rows must then stay in their places while a text is written, and
         passes come one at a time.
     """
 
     module: nn.Module
-    kind: Literal["input", "output"]
-    function: Callable[[Tensor], Tensor | None]
+    kind: Literal["input", "output", "both"]
+    function: Callable[..., Tensor | None]
     by_row: bool = True
 
 
@@ -61,12 +61,13 @@ def is_passive_hook(function: object) -> bool:
 
 
 def _register(hook: Hook) -> RemovableHandle:
-    if hook.kind == "output":
+    if hook.kind != "input":
 
-        def replace_output(_module: nn.Module, _args: object, output: Any) -> object:
+        def replace_output(_module: nn.Module, args: tuple[Any, ...], output: Any) -> object:
+            read = args[:1] if hook.kind == "both" else ()
             if not isinstance(output, tuple):
-                return hook.function(output)
-            first = hook.function(output[0])
+                return hook.function(*read, output)
+            first = hook.function(*read, output[0])
             return None if first is None else (first, *output[1:])
 
         replace_output.by_row = hook.by_row  # type: ignore[attr-defined]

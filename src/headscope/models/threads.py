@@ -83,7 +83,7 @@ def map_in_order(model: PreTrainedModel, work: Callable[[Piece], Result], pieces
             yield futures.popleft().result()
 
 
-def on_this_thread(function: Callable[[Tensor], Tensor | None]) -> Callable[[Tensor], Tensor | None]:
-    """Return ``function`` restricted to passes of the calling thread; those of other threads are left alone."""
+def on_this_thread(function: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
+    """Return a hook's ``function`` restricted to passes of the calling thread; those of others are left alone."""
     thread = get_ident()
-    return lambda tensor: function(tensor) if get_ident() == thread else None
+    return lambda *tensors: function(*tensors) if get_ident() == thread else None

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
+from headscope.operator_names import ABLATION_OPERATORS
 from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
@@ -99,10 +100,12 @@ class Evidence(JsonResult):
 
     texts: responses forced; dropped: problems without a correct one.
     operators: the effect of each. agreeing: how many are supported.
-    stands: whether at least three of the four operators agree; None while that is undecided.
+    stands: whether at least three of the four operators that remove heads agree; None while that is undecided.
     reason: one sentence with the numbers it rests on.
     training: effect in the post-trained model − effect in the base model on the same texts (nats per token); above 0,
         the heads matter more after training. training_pass: the same for pass@1, generated; below 0 means so.
+    graft: change of the base's loss on the same texts with the heads' weights grafted into it (nats per token); below
+        0, they bring some of what training taught; None unless the heads were also reverted.
     """
 
     kind: ClassVar[str] = "evidence"
@@ -121,11 +124,22 @@ class Evidence(JsonResult):
     dose: DoseResponse | None = None
     guard: Guard | None = None
     repair: Repair | None = None
+    graft: Estimate | None = None
+
+    @property
+    def voting(self) -> tuple[OperatorEffect, ...]:
+        """The operators that remove heads; ``revert`` has no vote on whether they matter."""
+        return tuple(effect for effect in self.operators if effect.operator in ABLATION_OPERATORS)
+
+    @property
+    def reverted(self) -> OperatorEffect | None:
+        """What undoing the heads' training does; None if it was not asked for."""
+        return next((effect for effect in self.operators if effect.operator == "revert"), None)
 
     @property
     def agreeing(self) -> int:
-        """Operators under which the set is supported."""
-        return sum(operator.supported for operator in self.operators)
+        """Operators with a vote under which the set is supported."""
+        return sum(operator.supported for operator in self.voting)
 
     @classmethod
     def from_dict(cls, data: Json, origin: str = "") -> "Evidence":

@@ -20,7 +20,8 @@ class ForcedLosses(Result):
     controls_available, matched_available: sets of each kind there are; those not measured were not needed, because the
         rank was settled (``measures.permutation``).
     problems: asked; one text is forced of each that was answered correctly.
-    base_nll: of the base model, whole and without the set, on the texts it can read (``base_read``; None: all).
+    base_nll: of the base model, whole and without the set, on the texts it can read (``base_read``; None: all); under
+        ``revert``, whole and with the set's weights grafted into it.
     doses: factors α; dose_nll: of the set scaled by each.
     direct_nll: with only the set's direct effect removed.
     guard_nll: of the whole model and without the set, on the guard task's texts.

@@ -7,10 +7,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from headscope.comparison import ablation_verdict
 from headscope.evaluation import Task, evaluate, prompt_ids
 from headscope.heads import HeadSet
 from headscope.model_files.chat_templates import stop_tokens
+from headscope.operator_names import SharedKv
 from headscope.progress import Progress
 from headscope.results.head_constants import HeadConstants
 from headscope.results.head_sets import ControlledHeads
@@ -21,7 +24,7 @@ from headscope.runs import Inputs, Unit, Work
 from headscope.studies.config import Config
 from headscope.studies.evaluate import SamplingSettings, draw_settings
 from headscope.studies.sources import TaskSource
-from headscope.studies.stages import ModelSource, Stage
+from headscope.studies.stages import ModelSource, Stage, base_stage
 from headscope.studies.study import Study, TaskRef
 
 if TYPE_CHECKING:
@@ -45,6 +48,7 @@ class AblatedConfig(Config):
     operator: ``none`` for the whole model, one of ``interventions.OPERATORS``, or a factor such as ``x1.3``.
     control: number of the random set that is taken instead of the group's heads.
     reference_texts: of the whole model's answers behind a mean or donor.
+    base, revert_kv: for ``revert``, whose weights the heads take, and when with the keys and values of their group.
     """
 
     model: ModelSource
@@ -53,6 +57,8 @@ class AblatedConfig(Config):
     operator: str
     control: int | None
     reference_texts: int
+    base: ModelSource | None = Field(default=None, exclude_if=lambda base: base is None)
+    revert_kv: SharedKv | None = Field(default=None, exclude_if=lambda rule: rule is None)
 
 
 def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -> Samples | NotRun:
@@ -111,13 +117,14 @@ CONSTANTS = Work("constants", ConstantsConfig, compute_constants, version=3)
 class VerdictConfig(Config):
     """The verdict's task and operator, by name.
 
-    controls: number of inputs with random sets. seed: recorded with the verdict.
+    controls: number of inputs with random sets. seed: recorded with the verdict. revert_kv: as of ``AblatedConfig``.
     """
 
     task: str
     operator: str
     controls: int
     seed: int
+    revert_kv: SharedKv | None = Field(default=None, exclude_if=lambda rule: rule is None)
 
 
 def compute_verdict(config: VerdictConfig, inputs: Inputs, progress: Progress) -> AblationVerdict:
@@ -134,7 +141,9 @@ def compute_verdict(config: VerdictConfig, inputs: Inputs, progress: Progress) -
         heads=sets.heads,
         seed=config.seed,
     )
-    return replace(verdict, reason=f"{verdict.reason}; {sets.caveat}") if sets.caveat else verdict
+    rule = None if config.revert_kv is None else describe_revert(config.revert_kv)
+    notes = [note for note in (rule, sets.caveat) if note]
+    return replace(verdict, reason="; ".join([verdict.reason, *notes]))
 
 
 VERDICT = Work("verdict", VerdictConfig, compute_verdict, version=3)
@@ -170,7 +179,13 @@ class Ablations:
     def verdict(self, sets: Unit, operator: str) -> Unit:
         """Return the unit of the verdict on one group under one operator."""
         count = self.study.ablate.generated_with_controls
-        config = VerdictConfig(task=self.task.name, operator=operator, controls=count, seed=self.study.seed)
+        config = VerdictConfig(
+            task=self.task.name,
+            operator=operator,
+            controls=count,
+            seed=self.study.seed,
+            revert_kv=self.study.ablate.revert_kv if operator == "revert" else None,
+        )
         inputs = {"sets": sets, "baseline": self.whole_answers(), "ablated": self.answers_without(sets, operator)}
         inputs |= {f"control {number}": self.answers_without(sets, operator, number) for number in range(count)}
         labels = {"variant": self.stage.variant, "heads": sets.labels["heads"], "operator": operator}
@@ -184,6 +199,8 @@ class Ablations:
             operator=operator,
             control=control,
             reference_texts=REFERENCE_TEXTS,
+            base=base_stage(self.study).source if operator == "revert" else None,
+            revert_kv=self.study.ablate.revert_kv if operator == "revert" else None,
         )
         labels = {"variant": self.stage.variant, "heads": heads, "operator": operator}
         return ABLATED.unit(
@@ -241,6 +258,20 @@ def replacement(
     return make_replacement(subject, operator, [], constants=constants)
 
 
+def donated(stage: Stage, donor: Stage, rule: SharedKv) -> "Replacement":
+    """Return what gives a model's heads the weights of another: the base's revert them, a variant's are grafted."""
+    from headscope.interventions import DonorWeights, Replacement
+    from headscope.studies.subjects import load
+
+    return Replacement(DonorWeights.of(load(stage), load(donor), rule))
+
+
+def describe_revert(rule: SharedKv) -> str:
+    """Return a sentence on the keys and values that heads share."""
+    which = "all heads of its group were" if rule == "all" else "any head of its group was"
+    return f"keys and values were reverted if {which} (revert_kv: {rule})"
+
+
 @contextmanager
 def _remove_heads(respondent: ModelOnTask, config: AblatedConfig, heads: HeadSet, inputs: Inputs) -> Iterator[None]:
     from headscope.interventions import replace_heads, scale
@@ -251,6 +282,9 @@ def _remove_heads(respondent: ModelOnTask, config: AblatedConfig, heads: HeadSet
         yield
     elif operator.startswith("x"):
         with scale(subject, heads, float(operator[1:])):
+            yield
+    elif config.base is not None and config.revert_kv is not None:
+        with replace_heads(subject, heads, donated(respondent.stage, config.base.stage(inputs), config.revert_kv)):
             yield
     else:
         fill = replacement(respondent, inputs, operator, config.reference_texts, config.sampling.seed)

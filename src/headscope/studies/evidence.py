@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from headscope.comparison.ablation_evidence import (
     difference_in_differences,
@@ -15,8 +16,8 @@ from headscope.comparison.ablation_evidence import (
     pass_difference,
     repair,
 )
-from headscope.measures.intervals import paired_difference
-from headscope.operator_names import Operator
+from headscope.measures.intervals import bootstrap_mean, paired_difference
+from headscope.operator_names import Operator, SharedKv
 from headscope.progress import Progress
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence, Guard, OperatorEffect, Repair
@@ -24,7 +25,7 @@ from headscope.results.forced_losses import ForcedLosses
 from headscope.results.head_sets import ControlledHeads
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, Unit, Work
-from headscope.studies.ablated import Ablations
+from headscope.studies.ablated import Ablations, describe_revert
 from headscope.studies.config import Config
 from headscope.studies.forced import forced_unit
 
@@ -33,12 +34,16 @@ Shares = Float[np.ndarray, " problem"]
 
 
 class EvidenceConfig(Config):
-    """The evidence's task and operators, by name. guard: the guard's task, if there is one."""
+    """The evidence's task and operators, by name. guard: the guard's task, if there is one.
+
+    revert_kv: when ``revert`` reverts the keys and values of a group, if it is one of the operators.
+    """
 
     task: str
     guard: str | None
     operators: tuple[Operator, ...]
     seed: int
+    revert_kv: SharedKv | None = Field(default=None, exclude_if=lambda rule: rule is None)
 
 
 def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress) -> Evidence:
@@ -47,8 +52,10 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     losses = {name: inputs.load(f"forced {name}", ForcedLosses) for name in config.operators}
     operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
     first = losses[config.operators[0]]
-    stands, reason = judge_operators(operators, first.texts)
+    stands, reason = judge_operators([effect for effect in operators if effect.operator != "revert"], first.texts)
     dose, guard_evidence, repair_evidence = _explanations(losses, config, inputs)
+    rule = None if config.revert_kv is None else describe_revert(config.revert_kv)
+    removing = [forced for name, forced in losses.items() if name != "revert"]
     return Evidence(
         task=config.task,
         heads=sets.heads,
@@ -56,12 +63,13 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
         dropped=first.problems - first.texts,
         operators=operators,
         stands=stands,
-        reason=f"{reason}; {sets.caveat}" if sets.caveat else reason,
-        training=_training_effect(first, config.seed),
+        reason="; ".join(note for note in (reason, rule, sets.caveat) if note),
+        training=_training_effect(removing[0], config.seed) if removing else None,
         training_pass=pass_difference(_shares(inputs, "post"), _shares(inputs, "base")),
         dose=dose,
         guard=guard_evidence,
         repair=repair_evidence,
+        graft=_graft_effect(losses["revert"], config.seed) if "revert" in losses else None,
     )
 
 
@@ -80,7 +88,13 @@ def evidence_unit(post: Ablations, base: Ablations, sets: Unit, guarded: Ablatio
             f"{name} removed": ablations.answers_without(sets, "zero"),
         }
     guard_task = None if guarded is None else guarded.task.name
-    config = EvidenceConfig(task=post.task.name, guard=guard_task, operators=operators, seed=study.seed)
+    config = EvidenceConfig(
+        task=post.task.name,
+        guard=guard_task,
+        operators=operators,
+        seed=study.seed,
+        revert_kv=study.ablate.revert_kv if "revert" in operators else None,
+    )
     labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "task": post.task.name}
     return EVIDENCE.unit(config, labels, inputs)
 
@@ -103,6 +117,13 @@ def _training_effect(losses: ForcedLosses, seed: int) -> Estimate | None:
     if losses.base_read is not None:
         change = change[losses.base_read]
     return difference_in_differences(change, losses.base_nll[1] - losses.base_nll[0], seed=seed)
+
+
+def _graft_effect(losses: ForcedLosses, seed: int) -> Estimate | None:
+    """Return what the heads' weights do in the base; None if it reads no text."""
+    if losses.base_nll is None:
+        return None
+    return bootstrap_mean(losses.base_nll[1] - losses.base_nll[0], unit="text", seed=seed)
 
 
 def _shares(inputs: Inputs, name: str) -> tuple[Shares, Shares]:

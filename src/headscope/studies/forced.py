@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
+from pydantic import Field
 
 from headscope.heads import HeadSet
 from headscope.measures.permutation import LOOK_EVERY, is_rank_open
+from headscope.operator_names import SharedKv
 from headscope.progress import Progress
 from headscope.results.forced_losses import ForcedLosses
 from headscope.results.head_sets import ControlledHeads
@@ -19,7 +21,14 @@ from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, Unit, Work
 from headscope.storage import Arrays
-from headscope.studies.ablated import REFERENCE_TEXTS, Ablations, ModelOnTask, answered_texts, replacement
+from headscope.studies.ablated import (
+    REFERENCE_TEXTS,
+    Ablations,
+    ModelOnTask,
+    answered_texts,
+    donated,
+    replacement,
+)
 from headscope.studies.config import Config
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource
@@ -38,6 +47,7 @@ class ForcedConfig(Config):
     texts: correct answers forced, at most. reference_texts: behind a mean, a donor or a constant.
     doses: factors α the heads' writes are also scaled by. guard: a task on which nothing should happen.
     importance_controls: whether the sets of like importance are measured too.
+    revert_kv: for ``revert``, when the keys and values of a group are reverted with a head.
     """
 
     post: ModelSource
@@ -50,13 +60,14 @@ class ForcedConfig(Config):
     doses: tuple[float, ...]
     importance_controls: bool
     seed: int
+    revert_kv: SharedKv | None = Field(default=None, exclude_if=lambda rule: rule is None)
 
 
 def compute_forced(config: ForcedConfig, inputs: Inputs, progress: Progress) -> ForcedLosses | NotRun:
     """Return losses of the whole model, the set, its layer-matched and its importance-matched controls.
 
-    Also, on those of the texts it can read, of the base model whole and without the set; for ``zero`` also of the
-    doses, the direct effect, and the set on the guard's texts.
+    Also, on those of the texts it can read, of the base model whole and without the set, or for ``revert`` with the
+    set's weights grafted into it; for ``zero`` also of the doses, the direct effect, and the set on the guard's texts.
     """
     sets = inputs.load("sets", ControlledHeads)
     post = ModelOnTask(config.post.stage(inputs), config.task.task())
@@ -106,6 +117,7 @@ def forced_unit(post: Ablations, base: Ablations, sets: Unit, operator: str, gua
         doses=settings.scales if is_zero else (),
         importance_controls=operator == settings.operators[0],
         seed=post.study.seed,
+        revert_kv=settings.revert_kv if operator == "revert" else None,
     )
     inputs = (
         {"sets": sets, "whole": post.whole_answers()}
@@ -171,12 +183,16 @@ def _force(
     progress: Progress,
     prefix: str = "",
 ) -> "TeacherForcedMetrics":
-    """Return losses of every edit; ``prefix`` is that of the inputs a replacement is made from."""
+    """Return losses of every edit; ``prefix`` is that of the inputs a replacement is made from, empty for post."""
     from headscope.interventions import teacher_force
     from headscope.studies.subjects import load
 
     subject = load(respondent.stage)
-    fill = replacement(respondent, inputs, config.operator, config.reference_texts, config.seed, prefix)
+    if config.revert_kv is None:
+        fill = replacement(respondent, inputs, config.operator, config.reference_texts, config.seed, prefix)
+    else:
+        other = config.post if prefix else config.base
+        fill = donated(respondent.stage, other.stage(inputs), config.revert_kv)
     return teacher_force(subject, texts, edits, fill=fill.fill, reader=fill.reader, progress=progress)
 
 

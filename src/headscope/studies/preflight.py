@@ -16,7 +16,12 @@ from headscope.evaluation.completions import check_room
 from headscope.evaluation.forbidden import forbidden_tokens
 from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.chat_templates import stop_tokens
-from headscope.model_files.folder import is_untrained_adapter, read_model_config, vocabulary_entries
+from headscope.model_files.folder import (
+    check_same_attention,
+    is_untrained_adapter,
+    read_model_config,
+    vocabulary_entries,
+)
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.model_files.weight_files import has_all_weights, have_same_weights
@@ -54,7 +59,8 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
     """Open all that the study names, and return what each variant trained here is trained on: its first row, marked.
 
     Raises InputError for gold answers that cannot be read, a model that is the base itself, a prompt that a model's
-    template cannot render, a marker that it cannot write, and training data that its method cannot use.
+    template cannot render, a marker that it cannot write, heads that cannot be reverted, and training data that its
+    method cannot use.
     """
     for ref, problems in study.checked_tasks:
         check_golds(sources.task(ref, study.data_dir).first(problems))
@@ -67,6 +73,7 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
                 _check_texts(study, speaker)
             _check_prompts(study, speaker)
             _check_forbidden(study, speaker)
+            _check_reverts(study, speaker)
             if speaker.training is not None:
                 first_rows[speaker.stage.variant] = _check_training(study, speaker, speaker.training)
     return first_rows
@@ -171,6 +178,23 @@ def _check_different(base: Stage, final: Stage) -> None:
             f"variant {final.variant} ({final.folder}) has the same weights as the base ({base.folder}); name the "
             "post-trained model, or ask one of them otherwise (chat:)"
         )
+
+
+def _check_reverts(study: Study, speaker: _Speaker) -> None:
+    """Raise InputError if the study reverts heads and a variant's cannot take the base's weights, or have them."""
+    ablate, base, stage = study.ablate, base_stage(study), speaker.stage
+    is_trained_here = speaker.training is not None  # then it has the base's shape, and weights still to come
+    if "revert" not in (*ablate.operators, *ablate.generated) or stage.variant == "base" or is_trained_here:
+        return
+    if _have_same_weights(base, stage):
+        raise InputError(
+            f"variant {stage.variant} ({stage.folder}) has the same weights as the base, which differs from it in its "
+            "chat alone, so revert changes nothing; leave revert out of ablate.operators and ablate.generated"
+        )
+    base_files, files = files_of(base), files_of(stage)
+    if base_files is not None and files is not None:
+        configs = read_model_config(files), read_model_config(base_files)
+        check_same_attention(*configs, model_name=f"variant {stage.variant}", donor_name="base")
 
 
 def _have_same_weights(base: Stage, final: Stage) -> bool:

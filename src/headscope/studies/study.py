@@ -9,7 +9,7 @@ from headscope.comparison.equal_faithfulness import FAITHFULNESS, LARGEST_CIRCUI
 from headscope.evaluation import Chat, TaskFile
 from headscope.evaluation.table_files import SUFFIXES
 from headscope.measures.quadrature import Rule
-from headscope.operator_names import OPERATORS, Operator
+from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
 from headscope.results.faithfulness import LADDER
 from headscope.studies.config import BootstrapConfig, Config
 from headscope.studies.twins import Twin, write_out_twins
@@ -325,7 +325,10 @@ class AblateConfig(Config):
     at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.
 
-    operators: of the evidence; a set stands when three of the four agree. controls: random sets per head set at most,
+    operators: of the evidence; a set stands when three of the four that remove heads agree. ``revert``, which gives
+        heads the base's weights and asks whether training them mattered, has no vote. revert_kv: it also reverts the
+        keys and values that a group of heads shares if ``all`` of the group is reverted, or if ``any`` of it is, which
+        changes the others too. controls: random sets per head set at most,
         of the same layer profile, and as many of like importance; they are run twenty at a time, until ten of them do
         as much as the set, which can then no longer stand out. texts: correct answers forced, at most.
     scales: doses α of the evidence. guard: a recall task on which nothing should happen.
@@ -336,7 +339,8 @@ class AblateConfig(Config):
     preset: Literal["paper"] | None = None
     heads: Annotated[tuple[HeadGroup, ...], ONE_OR_MORE] = ("emergent", "kept")
     at_most: int | None = Field(default=10, ge=1)
-    operators: Annotated[tuple[Operator, ...], ONE_OR_MORE, Field(min_length=1)] = OPERATORS
+    operators: Annotated[tuple[Operator, ...], ONE_OR_MORE, Field(min_length=1)] = ABLATION_OPERATORS
+    revert_kv: SharedKv = "all"
     controls: int = Field(default=200, ge=1)
     texts: int = Field(default=200, ge=1)
     scales: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.5, 0.8, 1.3, 1.5)

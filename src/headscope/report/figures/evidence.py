@@ -27,7 +27,7 @@ def evidence(units: Sequence[Finished[Evidence]]) -> Figure:
         reading="Diamond and bar: how much the loss on the model's own correct answers rises when the heads are "
         "replaced, with its interval. Grey ticks: random sets with as many heads per layer; orange: sets of like "
         "importance in the base model. A set stands if the diamond lies right of nearly all grey ticks under three "
-        "of four operators.",
+        "of the four operators that remove heads; revert, which gives them the base's weights, has no vote.",
         basis="Nats per response token, teacher-forced, 95 % bootstrap over texts; the table holds n, ranks, the "
         "off-task guard, the base model and self-repair. Dose: the heads' writes times α.",
         panels=tuple(panels),

@@ -14,13 +14,20 @@ STANDS = {True: "stands", False: "does not stand", None: "undecided"}
 _CHECKS = ("post − base", "off-task", "repaired", "doses")
 _COLUMNS = ("texts", "Δ nats", "rank", "rank, like importance", "operators", *_CHECKS)
 
+_REVERTED = (
+    " Reverted: the effect of giving the heads the base's weights, and its rank; grafted: of giving the base's heads "
+    "theirs. Neither has a vote: they tell what training the heads did, not whether the heads matter."
+)
+
 
 def evidence(results: RunResults) -> Table:
     """Return one row per head set and task: effect, rank, agreement of operators, and the checks around them."""
     rows: list[Row] = []
+    is_reverted = any(result.reverted is not None for _, result in with_result(results.evidence))
     for unit in results.evidence:
         result = unit.result
         columns = dict.fromkeys(_COLUMNS) if isinstance(result, NotRun) else _columns(result)
+        columns |= _reverted_columns(result) if is_reverted else {}
         reading = "not run" if isinstance(result, NotRun) else STANDS[result.stands]
         place = label_columns(unit, "variant", "heads", "task")
         rows.append(place | {"verdict": reading} | columns | {"reason": result.reason})
@@ -32,7 +39,7 @@ def evidence(results: RunResults) -> Table:
         "the effect in the variant minus in the base. Off-task: the effect on another task. Repaired: direct minus "
         "total effect. Doses: Page's test that the loss rises as the heads' writes are scaled down or up."
     )
-    return Table("evidence", tuple(rows), caption)
+    return Table("evidence", tuple(rows), caption + (_REVERTED if is_reverted else ""))
 
 
 def _columns(evidence: Evidence) -> Row:
@@ -43,7 +50,8 @@ def _columns(evidence: Evidence) -> Row:
         "repaired": None if evidence.repair is None else estimate_cell(evidence.repair.repaired, 3, sign=True),
     }
     effect = f"{format_estimate(first.effect, 3, sign=True)} ({first.operator})"
-    agreeing = {"agreeing": evidence.agreeing, "asked": len(evidence.operators)}
+    voting = len(evidence.voting)
+    agreeing = {"agreeing": evidence.agreeing, "asked": voting}
     return {
         "texts": evidence.texts,
         "Δ nats": Cell(effect, {"operator": first.operator, "effect": first.effect}),
@@ -51,9 +59,22 @@ def _columns(evidence: Evidence) -> Row:
         "rank, like importance": _rank(
             first.importance_rank, len(first.importance_effects), first.importance_available
         ),
-        "operators": Cell(f"{evidence.agreeing} of {len(evidence.operators)}", agreeing),
+        "operators": Cell(f"{evidence.agreeing} of {voting}", agreeing),
         **signed,
         "doses": _doses(evidence.dose),
+    }
+
+
+def _reverted_columns(evidence: Evidence | NotRun) -> Row:
+    """Return what undoing the heads' training does, and what it does to the base."""
+    effect = None if isinstance(evidence, NotRun) else evidence.reverted
+    grafted = None if isinstance(evidence, NotRun) else evidence.graft
+    return {
+        "reverted": None if effect is None else estimate_cell(effect.effect, 3, sign=True),
+        "rank, reverted": (
+            None if effect is None else _rank(effect.rank, len(effect.control_effects), effect.controls_available)
+        ),
+        "grafted": estimate_cell(grafted, 3, sign=True),
     }
 
 
