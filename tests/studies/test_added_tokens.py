@@ -109,7 +109,7 @@ def test_further_tokens_come_at_the_end(bench: Bench, change: Callable[..., None
 def test_texts_that_the_base_cannot_read_are_left_out_of_its_losses(bench: Bench) -> None:
     study = read_study(str(bench.study))
     stage, task = origin_stage(study), study.tasks[0]
-    ablations = Ablations(study, stage, task)
+    ablations = Ablations(study, stage, stage, task)
     config = forced.ForcedConfig(
         post=stage.source,
         base=stage.source,

@@ -2,7 +2,7 @@
 and losses by role from teacher forcing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headscope.runs import Unit
 from headscope.studies import contrasts, discover
@@ -32,8 +32,9 @@ class Sweep:
     def units(self) -> Iterator[Unit]:
         """Yield verdicts, kinds of failure, evidence and losses by role; what they need hangs on them."""
         settings = self.study.ablate
-        post, base = Ablations(self.study, self.stage, self.ref), Ablations(self.study, self.base, self.ref)
-        guard = None if settings.guard is None else Ablations(self.study, self.stage, settings.guard)
+        post = Ablations(self.study, self.stage, self.base, self.ref)
+        base = Ablations(self.study, self.base, self.stage, self.ref)
+        guard = None if settings.guard is None else replace(post, ref=settings.guard)
         # Units are named by their digest: sets, whole answers and constants that several of them need are one unit.
         groups: dict[str, Unit] = {group: self._sets(group) for group in settings.heads}
         for sets in groups.values():

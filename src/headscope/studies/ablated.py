@@ -24,7 +24,7 @@ from headscope.runs import Inputs, Unit, Work
 from headscope.studies.config import Config
 from headscope.studies.evaluate import SamplingSettings, draw_settings
 from headscope.studies.sources import TaskSource
-from headscope.studies.stages import ModelSource, Stage, base_stage
+from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import Study, TaskRef
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class AblatedConfig(Config):
     operator: ``none`` for the whole model, one of ``interventions.OPERATORS``, or a factor such as ``x1.3``.
     control: number of the random set that is taken instead of the group's heads.
     reference_texts: of the whole model's answers behind a mean or donor.
-    base, revert_kv: for ``revert``, whose weights the heads take, and when with the keys and values of their group.
+    donor, revert_kv: for ``revert``, whose weights the heads take, and when with the keys and values of their group.
     """
 
     model: ModelSource
@@ -57,7 +57,7 @@ class AblatedConfig(Config):
     operator: str
     control: int | None
     reference_texts: int
-    base: ModelSource | None = Field(default=None, exclude_if=lambda base: base is None)
+    donor: ModelSource | None = Field(default=None, exclude_if=lambda donor: donor is None)
     revert_kv: SharedKv | None = Field(default=None, exclude_if=lambda rule: rule is None)
 
 
@@ -151,10 +151,11 @@ VERDICT = Work("verdict", VerdictConfig, compute_verdict, version=3)
 
 @dataclass(frozen=True)
 class Ablations:
-    """Units of one model on one task."""
+    """Units of one model on one task. donor: the model whose weights its heads take under ``revert``."""
 
     study: Study
     stage: Stage
+    donor: Stage
     ref: TaskRef
 
     @property
@@ -199,13 +200,12 @@ class Ablations:
             operator=operator,
             control=control,
             reference_texts=REFERENCE_TEXTS,
-            base=base_stage(self.study).source if operator == "revert" else None,
+            donor=self.donor.source if operator == "revert" else None,
             revert_kv=self.study.ablate.revert_kv if operator == "revert" else None,
         )
         labels = {"variant": self.stage.variant, "heads": heads, "operator": operator}
-        return ABLATED.unit(
-            config, labels | {"task": self.task.name, "control": control}, {**self.stage.inputs, **inputs}
-        )
+        models = self.stage.inputs | (self.donor.inputs if operator == "revert" else {})
+        return ABLATED.unit(config, labels | {"task": self.task.name, "control": control}, {**models, **inputs})
 
     def _constants_unit(self) -> Unit:
         config = ConstantsConfig(model=self.stage.source, task=self.task, texts=REFERENCE_TEXTS, seed=self.study.seed)
@@ -283,8 +283,8 @@ def _remove_heads(respondent: ModelOnTask, config: AblatedConfig, heads: HeadSet
     elif operator.startswith("x"):
         with scale(subject, heads, float(operator[1:])):
             yield
-    elif config.base is not None and config.revert_kv is not None:
-        with replace_heads(subject, heads, donated(respondent.stage, config.base.stage(inputs), config.revert_kv)):
+    elif config.donor is not None and config.revert_kv is not None:
+        with replace_heads(subject, heads, donated(respondent.stage, config.donor.stage(inputs), config.revert_kv)):
             yield
     else:
         fill = replacement(respondent, inputs, operator, config.reference_texts, config.sampling.seed)

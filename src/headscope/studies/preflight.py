@@ -182,7 +182,7 @@ def _check_different(base: Stage, final: Stage) -> None:
 
 def _check_reverts(study: Study, speaker: _Speaker) -> None:
     """Raise InputError if the study reverts heads and a variant's cannot take the base's weights, or have them."""
-    ablate, base, stage = study.ablate, base_stage(study), speaker.stage
+    ablate, base, stage = study.ablate, origin_stage(study), speaker.stage
     is_trained_here = speaker.training is not None  # then it has the base's shape, and weights still to come
     if "revert" not in (*ablate.operators, *ablate.generated) or stage.variant == "base" or is_trained_here:
         return
