@@ -196,7 +196,7 @@ def estimate(units: Sequence[Unit], run: RunDirectory, rates: Rates) -> StudyCos
 def models_of(unit: Unit) -> set[tuple[str, int]]:
     """Return the models a unit loads, by name and step; a training loads its base anew, which is part of it."""
     config: Any = unit.config
-    sources = [getattr(config, role, None) for role in ("model", "base", "final", "post")]
+    sources = [getattr(config, role, None) for role in ("model", "base", "final", "post", "donor")]
     return {(source.name, source.step) for source in sources if source is not None and unit.kind != "train"}
 
 
