@@ -14,6 +14,8 @@ been trained on for a while, each on other traces, so that every head has moved 
    the predictions on other problems by ``EFFECT`` or more, in divergence. A found head that was not planted is false.
 
     .venv/bin/python benchmarks/planted_revert.py [--quick] [--sizes 1] [--seeds 0] [--drifts 0] [--kinds trained]
+
+Six minutes of one core.
 """
 
 import argparse
@@ -63,7 +65,7 @@ class Plan:
     planting by training. kinds: ways of planting.
     """
 
-    sizes: tuple[int, ...] = (2, 4)
+    sizes: tuple[int, ...] = (4,)
     seeds: tuple[int, ...] = (0, 1, 2)
     problems: int = 24
     drifts: tuple[float, ...] = (0.0, 1e-4, 5e-4)
