@@ -43,12 +43,12 @@ def test_a_circuit_as_faithful_is_larger_where_the_curve_rises_late(noisy) -> No
     assert final.importance.sum() == pytest.approx(1)
 
 
-def test_an_effect_map_is_saved_and_read() -> None:
+def test_relative_changes_are_saved_and_read() -> None:
     overlaps = circuit_overlaps([variant("sft", "L0H0", "L0H0", 0.1), variant("grpo", "L0H0", "L1H0", 0.2)])
-    effect_map = RelativeChanges({"sft": np.array([[[0.5]], [[-1.0]]])}, overlaps, 0.8)
-    loaded = RelativeChanges.from_dict(effect_map.as_dict())
+    changes = RelativeChanges({"sft": np.array([[[0.5]], [[-1.0]]])}, overlaps, 0.8)
+    loaded = RelativeChanges.from_dict(changes.as_dict())
     assert loaded.likeness == overlaps
-    assert np.array_equal(loaded.effects["sft"], effect_map.effects["sft"])
+    assert np.array_equal(loaded.effects["sft"], changes.effects["sft"])
     first_version = {"sft": {"checkpoints": [[[0.5]], [[-1.0]]], "mean": [[-0.25]]}}
-    old = RelativeChanges.from_dict(effect_map.as_dict() | {"schema_version": 1, "effects": first_version})
-    assert np.array_equal(old.effects["sft"], effect_map.effects["sft"])
+    old = RelativeChanges.from_dict(changes.as_dict() | {"schema_version": 1, "effects": first_version})
+    assert np.array_equal(old.effects["sft"], changes.effects["sft"])

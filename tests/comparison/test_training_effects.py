@@ -100,6 +100,12 @@ def test_models_that_cannot_be_compared_are_refused(routed_scores: Any) -> None:
         training_effects("sft", 1, base, scores(np.ones((3, 2)), "other"), {}, {}, attributed)
 
 
+def test_ranks_need_four_heads(routed_scores: Any) -> None:
+    few = scores(np.random.default_rng(0).exponential(size=(3, 2)))
+    ranks = training_effects("sft", 1, few, few, {}, {}, routed_scores(Graph(1, 2), [["L0H0"]] * 3)).ranks
+    assert np.isnan(ranks.value)
+
+
 def test_pooled_intervals_are_those_of_pooled_estimates_and_their_p_touches_zero() -> None:
     rng = np.random.default_rng(2)
     runs = [effect_contrast([scores(np.zeros((9, 4))), scores(rng.normal(0.6, 1, (9, 4)))], SIGNS) for _ in range(3)]

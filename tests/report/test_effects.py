@@ -47,11 +47,11 @@ def test_a_row_says_what_training_changed_and_beyond_which_twin(results: RunResu
     assert [row[:2] for row in rows] == [["sft", "base"], ["sft", "sft.shuffled"], ["sft.shuffled", "base"]]
     assert rows[0][2] == "+0.80 [+0.60, +1.00]"
     assert rows[0][5:] == [
-        *("2", "L2H3 +0.80 [+0.60, +1.00]; L4H1 −0.30 [−0.50, −0.10]"),
-        *("4.00 / 5.00", "40", "0.90 [0.85, 0.95]"),
+        *("2", "4.00 / 5.00", "40", "0.90 [0.85, 0.95]"),
+        "L2H3 +0.80 [+0.60, +1.00]; L4H1 −0.30 [−0.50, −0.10]",
     ]
-    assert rows[1][5:7] == ["1", "L2H3 +0.40 [+0.20, +0.60]"]
-    assert rows[2][5:7] == ["1", "L4H1 −0.30 [−0.50, −0.10]"]
+    assert (rows[1][5], rows[1][-1]) == ("1", "L2H3 +0.40 [+0.20, +0.60]")
+    assert (rows[2][5], rows[2][-1]) == ("1", "L4H1 −0.30 [−0.50, −0.10]")
 
 
 def test_scaled_heads_are_counted_and_what_was_not_run_says_why(results: RunResults) -> None:

@@ -22,7 +22,7 @@ from headscope.comparison.overlap import rank_correlation
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.independent_estimates import pool_estimates
-from headscope.measures.intervals import LEVEL
+from headscope.measures.intervals import LEVEL, without_interval
 from headscope.measures.multiplicity import q_values
 from headscope.results.counts import HeadEstimates
 from headscope.results.edges import EdgeScores
@@ -115,7 +115,7 @@ def training_effects(
         counted=dict(counted),
         pairs=size.pairs,
         problems=size.problems,
-        ranks=rank_correlation(np.abs(base.mean), attributed.head_importance),
+        ranks=_ranks(base, attributed),
     )
 
 
@@ -148,6 +148,13 @@ def pool_contrasts(contrasts: Sequence[HeadContrast]) -> HeadContrast:
     for name in names:
         sets[name] = pool_estimates([contrast.sets[name] for contrast in contrasts if name in contrast.sets])
     return HeadContrast(heads, q_values(heads.p_value), sets, problems)
+
+
+def _ranks(exact: HeadScores, attributed: EdgeScores) -> Estimate:
+    """Return the rank correlation of exact effects with attribution; NaN for fewer than the 4 heads that it needs."""
+    if exact.mean.size < 4:
+        return without_interval(exact.mean.size, "fewer than 4 heads")
+    return rank_correlation(np.abs(exact.mean), attributed.head_importance)
 
 
 def _contrast(

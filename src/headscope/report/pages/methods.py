@@ -22,6 +22,10 @@ _DEFINITIONS = Prose(
         "Null: the same counts for the base model against itself, the mean over random halves of all its problems. "
         "Above null: observed minus null, with an interval; p: the share of the halves with at least as many new "
         "heads.",
+        "Exact effect of a head: the rise of the loss if its output on the clean text is replaced by that on the "
+        "corrupt text and everything after it is computed again, nats per evaluated position. Training effect: that in "
+        "the last checkpoint less that in the base, on pairs of other problems than heads were counted on; above a "
+        "twin: less that in the same training without its signal.",
         "pass@k: the chance that k answers to a problem hold a correct one, unbiased estimate (Chen et al. 2021), "
         "averaged over problems.",
         "Steps of an answer: a lab answer's statements, or the sentences of running text, judged by rule from the "

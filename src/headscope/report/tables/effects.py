@@ -59,10 +59,10 @@ def training_effects(results: RunResults) -> Table:
             "pairs": pairs_cell(result.size),
             "ranks": estimate_cell(result.ranks),
         }
-        rows += [_columns(compared) | basis for compared in compare_with_all(result.variant, result)]
+        rows += [_columns(compared, basis) for compared in compare_with_all(result.variant, result)]
     for pooled in pooled_effects(results).values():
         basis = {"whole text": None, "pairs": None, "ranks": None}
-        rows += [_columns(compared) | basis for compared in compare_with_all(_recipe_name(pooled), pooled)]
+        rows += [_columns(compared, basis) for compared in compare_with_all(_recipe_name(pooled), pooled)]
     caption = (
         "Training effect: how many nats more it costs the last checkpoint than the model it is compared with if a "
         "head's output is replaced by that on the corrupt text; measured exactly, on pairs of other problems than "
@@ -78,12 +78,13 @@ def _recipe_name(pooled: PooledEffects) -> str:
     return f"{pooled.recipe}, {len(pooled.variants)} seeds"
 
 
-def _columns(compared: Compared) -> Row:
+def _columns(compared: Compared, basis: Row) -> Row:
     contrast, changed = compared.contrast, compared.contrast.changed(compared.least)
     row: Row = {"variant": compared.trained, "compared with": compared.other}
     for name in _SETS:
         row[f"{name} heads"] = estimate_cell(contrast.sets.get(name), sign=True)
-    return row | {"changed": len(changed), "most": Cell(largest_heads(contrast.heads, changed) or "none", changed)}
+    most = Cell(largest_heads(contrast.heads, changed) or "none", changed)
+    return row | {"changed": len(changed)} | basis | {"most": most}
 
 
 def largest_heads(heads: HeadEstimates, among: HeadSet) -> str:

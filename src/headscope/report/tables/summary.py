@@ -49,8 +49,7 @@ def _head_columns(results: RunResults, variant: str) -> Row:
             twins = {name: final_of[name] for name in results.null_twins(variant) if name in final_of}
             controls = [chance, *(f"{name.rpartition('.')[2]} {_counts(twin)}" for name, twin in twins.items())]
             value: dict[str, object] = {"counts": final.counts, "null": null}
-            if twins:
-                value["twins"] = {name: twin.counts for name, twin in twins.items()}
+            value |= {"twins": {name: twin.counts for name, twin in twins.items()}} if twins else {}
             columns[_COUNTS] = Cell(f"{_counts(final)} ({'; '.join(controls)})", value)
             columns["new above null"] = count_cell(final.excess.new, sign=True)
             columns["faithfulness"] = faithfulness_cell(results, variant, variant, comparison.steps[-1])
