@@ -24,15 +24,41 @@ from headscope.comparison.claims.tiers import low_tiers
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claims
-from headscope.results.counts import Counts
+from headscope.results.counts import Counts, HeadEstimates
 from headscope.results.dynamics import RewardCount
 from headscope.results.estimate import Estimate
 from headscope.results.thinking import Thinking
+from headscope.results.training_effects import HeadContrast, TrainingEffects
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
 
 
 def estimate(value: float, half: float = 0.0, n: int = 40) -> Estimate:
     return Estimate(float(value), float(value - half), float(value + half), n, "test")
+
+
+def effects(new: Estimate, above_twin: dict[str, Estimate] | None = None) -> TrainingEffects:
+    """Return training effects of the new heads, in nats; the corrupt text costs 4."""
+    nothing = HeadEstimates(*(np.zeros((2, 2)),) * 3)
+
+    def contrast(estimate: Estimate) -> HeadContrast:
+        return HeadContrast(nothing, np.ones((2, 2)), {"new": estimate}, 40)
+
+    return TrainingEffects(
+        variant="sft",
+        step=4,
+        recipe="sft",
+        null="",
+        metric="kl",
+        base=nothing,
+        post=nothing,
+        corruption=(4.0, 3.0),
+        training=contrast(new),
+        above_twin={twin: contrast(above) for twin, above in (above_twin or {}).items()},
+        counted={},
+        pairs=40,
+        problems=40,
+        ranks=estimate(0.9),
+    )
 
 
 def test_a_part_holds_fails_or_is_open_by_its_whole_interval() -> None:
@@ -139,10 +165,25 @@ def test_counts_stand_next_to_those_of_the_twins(run) -> None:
 
 def test_new_heads_that_the_model_does_not_rely_on_are_not_c1(run) -> None:
     sft = run("sft", "sft", [LATE] * 4)
-    relied = replace(sft, training_effect=estimate(0.2, 0.1))
+    relied = replace(sft, effects=effects(estimate(0.2, 0.1)))
     assert read_claim(StudyResults((relied,)), "C1")[0] == SUPPORTED
-    idle = replace(sft, training_effect=estimate(-0.1, 0.05))
+    idle = replace(sft, effects=effects(estimate(-0.1, 0.05)))
     assert read_claim(StudyResults((idle,)), "C1")[0] == NOT_SUPPORTED
+
+
+def test_an_effect_that_is_sure_and_next_to_nothing_is_none(run) -> None:
+    """4 nats are what the corrupt text costs: 0.02 are less than a hundredth of them."""
+    sft = run("sft", "sft", [LATE] * 4)
+    assert read_claim(StudyResults((replace(sft, effects=effects(estimate(0.02, 0.01))),)), "C1")[0] == NOT_SUPPORTED
+
+
+def test_new_heads_must_matter_more_than_after_training_without_the_signal(run) -> None:
+    sft = run("sft", "sft", [LATE] * 4)
+    for above, reading in ((estimate(0.1, 0.05), SUPPORTED), (estimate(-0.1, 0.05), NOT_SUPPORTED)):
+        measured = replace(sft, effects=effects(estimate(0.2, 0.1), {"sft.shuffled_answers": above}))
+        value, reason = read_claim(StudyResults((measured,)), "C1")
+        assert value == reading
+        assert "in its twin sft.shuffled_answers" in reason
 
 
 def test_a_null_twin_that_adds_as_many_takes_c1_back(run) -> None:

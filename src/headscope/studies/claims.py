@@ -19,6 +19,7 @@ from headscope.results.estimate import Estimate
 from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
 from headscope.results.traces import Traces
+from headscope.results.training_effects import TrainingEffects
 from headscope.results.verdict import UNDECIDED, AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.recipes import Variants, missing_signal, recipe, variants_by_name
@@ -70,7 +71,7 @@ def study_results(study: Study, run: RunDirectory) -> StudyResults:
     return StudyResults(
         runs=tuple(_runs(study, whole, variants)),
         ablations=tuple(ablation for ablation in _ablations(whole) if ablation.variant not in nulls),
-        thinking=tuple(_modes(study, whole, variants)),
+        thinking=tuple(modes for modes in _modes(study, whole, variants) if modes.variant not in nulls),
         answers=tuple(answers for answers in _answers(study, whole, variants) if answers.variant not in nulls),
     )
 
@@ -83,6 +84,7 @@ def _modes(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Mode
 
 def _runs(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Run]:
     configs = {variant.name: variant for variant in study.variants}
+    effects = {finished.whole.variant: finished.whole for finished in run.results(TrainingEffects)}
     for finished in run.results(Comparison):
         comparison = finished.whole
         name = comparison.variant
@@ -96,6 +98,7 @@ def _runs(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Run]:
             dynamics=comparison.dynamics,
             rewards=comparison.reward,
             on_traces=on_traces,
+            effects=effects.get(name),
         )
 
 

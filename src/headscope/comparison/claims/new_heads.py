@@ -11,12 +11,15 @@ from headscope.measures.intervals import wilson
 from headscope.results.claim import Part
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
+from headscope.results.training_effects import LEAST_SHARE
 
 MANY = 0.05
 """Share of a model's heads: what the test-retest rule may get wrong."""
 
 EXCESS_SHARE = "excess of new heads, as a share of all,"
 REMAINING = "share of established emergent heads that remain"
+EFFECT_SHARE = "training effect of the new heads, as a share of what the corrupt text costs"
+NEW = "new"
 FEWEST_HEADS = (5, "heads")
 
 
@@ -44,11 +47,24 @@ def excess_part(recipe: str, runs: Sequence[Run], side: str, twins: Sequence[Run
 
 
 def training_effect_parts(recipe: str, runs: Sequence[Run]) -> list[Part]:
-    """Return whether the model came to rely on the new heads; nothing if no run's training effects were measured."""
-    effects = [run.training_effect for run in runs if run.training_effect is not None]
-    if not effects:
-        return []
-    return [judge_part(recipe, "training effect of the new heads (nats)", pool_estimates(effects), ">", 0.0)]
+    """Return whether the model came to rely on the new heads, and more than each null twin did; nothing if no training
+    effects were measured.
+    """
+    measured = [run.effects for run in runs if run.effects is not None]
+    contrasts = {EFFECT_SHARE: [(effects, effects.training) for effects in measured]}
+    for effects in measured:
+        for twin, contrast in effects.above_twin.items():
+            contrasts.setdefault(f"{EFFECT_SHARE} − that in its twin {twin}", []).append((effects, contrast))
+    parts = []
+    for statistic, of_runs in contrasts.items():
+        shares = []
+        for effects, contrast in of_runs:
+            if NEW in contrast.sets and max(effects.corruption) > 0:
+                shares.append(scale_estimate(contrast.sets[NEW], 1 / max(effects.corruption)))
+        if shares:
+            bound = LEAST_SHARE if statistic == EFFECT_SHARE else 0.0
+            parts.append(judge_part(recipe, statistic, pool_estimates(shares), ">", bound))
+    return parts
 
 
 def new_heads(runs: Sequence[Run]) -> Estimate:

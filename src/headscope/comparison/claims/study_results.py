@@ -12,6 +12,7 @@ from headscope.results.dynamics import Dynamics, RewardCount
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.thinking import Thinking
+from headscope.results.training_effects import TrainingEffects
 from headscope.results.verdict import AblationVerdict
 
 _Record = TypeVar("_Record")
@@ -42,8 +43,7 @@ class Run:
     dynamics: of the series.
     rewards: with the counts of each checkpoint; empty if none was logged.
     on_traces: whether a distillation learned from a teacher's traces, and not from its logits on answers of its own.
-    training_effect: of the new heads at the last checkpoint, the mean exact effect after training less that before,
-        less that of a null twin if there is one; above 0 if the model came to rely on them. None if none was measured.
+    effects: training effects at the last checkpoint; None if none were measured.
     """
 
     variant: str
@@ -54,7 +54,7 @@ class Run:
     dynamics: Dynamics
     rewards: tuple[RewardCount, ...] = ()
     on_traces: bool = False
-    training_effect: Estimate | None = None
+    effects: TrainingEffects | None = None
 
     @property
     def last(self) -> Emergence:
