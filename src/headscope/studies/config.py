@@ -134,7 +134,9 @@ def _reword(message: str) -> str:
         .replace("valid tuple", "list")
     )
     sentence = re.sub(
-        r"Tuple should have at least (\d+) items? after validation, not (\d+)", r"it needs \1, has \2", sentence
+        r"(?:Tuple|Value) should have at least (\d+) items? after validation, not (\d+)",
+        r"it needs \1, has \2",
+        sentence,
     )
     return re.sub(r"valid dictionary or .*", "mapping of keys", sentence)
 

@@ -48,6 +48,9 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
     first = losses[config.operators[0]]
     stands, reason = judge_operators(operators, first.texts)
+    training_pass = None
+    if "base whole" in inputs:
+        training_pass = pass_difference(_shares(inputs, "post"), _shares(inputs, "base"))
     dose, guard_evidence, repair_evidence = _explanations(losses, config, inputs)
     return Evidence(
         task=config.task,
@@ -58,7 +61,7 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
         stands=stands,
         reason=f"{reason}; {sets.caveat}" if sets.caveat else reason,
         training=_training_effect(first, config.seed),
-        training_pass=pass_difference(_shares(inputs, "post"), _shares(inputs, "base")),
+        training_pass=training_pass,
         dose=dose,
         guard=guard_evidence,
         repair=repair_evidence,
@@ -68,21 +71,26 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
 EVIDENCE = Work("evidence", EvidenceConfig, compute_evidence, version=4)
 
 
-def evidence_unit(post: Ablations, base: Ablations, sets: Unit, guarded: Ablations | None) -> Unit:
-    """Return the unit of the evidence on one group. guarded: the same model on the guard's task, if there is one."""
-    study, operators = post.study, post.study.ablate.operators
+def evidence_unit(edited: Ablations, base: Ablations | None, sets: Unit, guarded: Ablations | None) -> Unit:
+    """Return the unit of the evidence on one group in one model.
+
+    base: on the same task, for what training made of the effect; None if the model is the base itself.
+    guarded: the same model on the guard's task, if there is one.
+    """
+    study, operators = edited.study, edited.study.ablate.operators
     inputs = {"sets": sets}
-    inputs |= {f"forced {name}": forced_unit(post, base, sets, name, guarded) for name in operators}
-    sampled = {"post": post, "base": base} | ({} if guarded is None else {"guard": guarded})
+    inputs |= {f"forced {name}": forced_unit(edited, base, sets, name, guarded) for name in operators}
+    sampled = {"guard": guarded} if base is None else {"post": edited, "base": base, "guard": guarded}
     for name, ablations in sampled.items():
+        if ablations is None:
+            continue
         inputs |= {
             f"{name} whole": ablations.whole_answers(),
             f"{name} removed": ablations.answers_without(sets, "zero"),
         }
     guard_task = None if guarded is None else guarded.task.name
-    config = EvidenceConfig(task=post.task.name, guard=guard_task, operators=operators, seed=study.seed)
-    labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "task": post.task.name}
-    return EVIDENCE.unit(config, labels, inputs)
+    config = EvidenceConfig(task=edited.task.name, guard=guard_task, operators=operators, seed=study.seed)
+    return EVIDENCE.unit(config, edited.labels(sets), inputs)
 
 
 def _operator_effect(name: str, losses: ForcedLosses, seed: int) -> OperatorEffect:

@@ -114,6 +114,8 @@ def shrink(study: Study, size: Size, run: RunDirectory) -> Study:
     small_eval = {"problems": size.problems, "samples": min(evaluation.samples, size.samples), "k": (1,), "forbid": ()}
     small_ablate = {
         "heads": tuple(group for group in ("kept",) if ablate.heads),
+        "step": None,
+        "on": ("post",),
         "problems": size.problems,
         "samples": 1,
         "texts": size.texts,

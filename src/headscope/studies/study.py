@@ -1,5 +1,6 @@
 """The study file: what a user writes, with every default."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -16,7 +17,11 @@ from headscope.studies.twins import Twin, write_out_twins
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-HeadGroup = Literal["emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall"]
+THINK_OFF_ONLY = "think-off-only"
+HeadGroup = Literal[
+    "emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall", "think-off-only"
+]
+EditedModel = Literal["post", "base"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positions = Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)]
 
@@ -130,6 +135,8 @@ class VariantConfig(Config):
     model: one finished model, a folder or hub id.
     revision: of the hub: a branch, tag or commit.
     reward_log: the ``trainer_state.json`` or JSONL of a training elsewhere, for the coupling with reward.
+    method: how a variant trained elsewhere was trained, for the claims that ask about SFT, distillation or GRPO
+        (``distill`` for SFT on a teacher's traces, as R1-Distill); one trained here has its own.
     chat: how the variant is spoken to; what is left out is as the base's.
     checkpoints: folders by a glob, or revisions on the hub.
     twins: the same training with its signal removed or another seed, for the nulls: ``lr0``, ``permuted_rewards``,
@@ -148,7 +155,23 @@ class VariantConfig(Config):
     chat_template: str | None = None
     revision: str | None = None
     reward_log: str | None = None
+    method: Literal["sft", "distill", "grpo"] | None = None
     chat: Chat = Chat()
+
+    @property
+    def saved_steps(self) -> list[int]:
+        """Return the steps at which a training here saves; without ``max_steps`` only 0: the data tells the others."""
+        assert self.train is not None
+        last = self.train.max_steps or 0
+        return sorted({*range(0, last + 1, self.train.save_every), last})
+
+    @model_validator(mode="after")
+    def _one_method(self) -> "VariantConfig":
+        if self.train is not None and self.method not in (None, self.train.method):
+            raise ValueError(
+                f"it is trained here by {self.train.method}, and method says {self.method}; leave method out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_source(self) -> "VariantConfig":
@@ -289,7 +312,12 @@ class AblateConfig(Config):
     preset: ``paper`` compares heads only the post-trained circuit has, heads only the base circuit has, and heads of
         the recall circuit (of ``guard``), removed and scaled; keys next to it win.
     heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's method, the plain
-        set difference of two circuits; ``recall`` needs a ``guard``.
+        set difference of two circuits; ``recall`` needs a ``guard``; ``think-off-only`` are the heads that a model has
+        with thinking off and lacks with thinking on, removed in its think-off variant.
+    on: the models in which they are removed and scaled: ``post``, the trained one, and ``base``, next to its own whole
+        answers.
+    step: take the heads emergent, kept or lost at this checkpoint, and remove them in the model of this checkpoint;
+        None takes the last. A variant that is one finished model has no other and is left out.
     at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.
 
@@ -303,6 +331,8 @@ class AblateConfig(Config):
 
     preset: Literal["paper"] | None = None
     heads: Annotated[tuple[HeadGroup, ...], ONE_OR_MORE] = ("emergent", "kept")
+    on: Annotated[tuple[EditedModel, ...], ONE_OR_MORE, Field(min_length=1)] = ("post",)
+    step: int | None = Field(default=None, ge=1)
     at_most: int | None = Field(default=10, ge=1)
     operators: Annotated[tuple[Operator, ...], ONE_OR_MORE, Field(min_length=1)] = OPERATORS
     controls: int = Field(default=200, ge=1)
@@ -326,6 +356,15 @@ class AblateConfig(Config):
     def _recall_has_a_task(self) -> "AblateConfig":
         if "recall" in self.heads and self.guard is None:
             raise ValueError("heads holds recall, whose circuit is found on the task named by guard, and there is none")
+        return self
+
+    @model_validator(mode="after")
+    def _modes_are_of_the_last_step(self) -> "AblateConfig":
+        if self.step is not None and THINK_OFF_ONLY in self.heads:
+            raise ValueError(
+                f"step is {self.step}, and heads holds {THINK_OFF_ONLY}: both modes are compared at the last "
+                "checkpoint alone; leave one of them out"
+            )
         return self
 
     @property
@@ -434,6 +473,22 @@ class Study(Config):
             raise ValueError(f"variant names repeat: {', '.join(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _think_off_needs_both_modes(self) -> "Study":
+        if THINK_OFF_ONLY in self.ablate.heads:
+            asked = {variant.chat.enable_thinking for variant in self.variants}
+            asked |= {self.base.chat.enable_thinking} if None in asked else set()
+            if not {True, False} <= asked:
+                raise ValueError(NO_MODES)
+        return self
+
+    @model_validator(mode="after")
+    def _step_is_saved(self) -> "Study":
+        for variant in self.variants:
+            if variant.train is not None and variant.train.max_steps is not None:
+                check_step(self.ablate.step, variant.name, variant.saved_steps)
+        return self
+
     @property
     def bootstrap(self) -> BootstrapConfig:
         """Return how pairs are resampled."""
@@ -464,6 +519,23 @@ class Study(Config):
     def at(self, folder: Path) -> "Study":
         """Return the same study with file paths taken from ``folder``, in which the study file lies."""
         return Study.model_validate(_resolve_paths(self.model_dump(mode="json", exclude_unset=True), folder))
+
+
+NO_MODES = (
+    f"ablate.heads holds {THINK_OFF_ONLY}, and no two variants are one model asked with chat.enable_thinking true and "
+    "false; add both modes, or leave the group out"
+)
+
+
+def check_step(step: int | None, variant: str, steps: Sequence[int]) -> None:
+    """Raise ValueError if ``step``, as ``ablate.step`` names it, is no checkpoint of the variant's training.
+
+    steps: of its checkpoints; 0 is the base.
+    """
+    trained = [saved for saved in steps if saved > 0]
+    if step is not None and step not in trained:
+        there = f"checkpoints {', '.join(map(str, trained))}" if trained else "no checkpoint after step 0"
+        raise ValueError(f"ablate.step is {step}, and variant {variant} has {there}")
 
 
 _PATHS = {"model", "tokenizer", "chat_template", "checkpoints", "reward_log", "file", "dataset", "teacher", "data_dir"}

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from headscope.report.run_results import RunResults, label_columns, with_result
+from headscope.report.run_results import RunResults, ablation_columns, with_result
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_estimate, format_p
@@ -22,7 +22,7 @@ def evidence(results: RunResults) -> Table:
         result = unit.result
         columns = dict.fromkeys(_COLUMNS) if isinstance(result, NotRun) else _columns(result)
         reading = "not run" if isinstance(result, NotRun) else STANDS[result.stands]
-        place = label_columns(unit, "variant", "heads", "task")
+        place = ablation_columns(unit, "variant", "heads", "task")
         rows.append(place | {"verdict": reading} | columns | {"reason": result.reason})
     caption = (
         "Change of the loss on the model's own correct answers when the heads are replaced, nats per token, positive "
@@ -81,7 +81,7 @@ def evidence_data(units: Sequence[Finished[Evidence]]) -> Table:
     rows: list[Row] = []
     for unit, evidence in with_result(units):
         for effect in evidence.operators:
-            place = label_columns(unit, "variant", "heads", "task")
+            place = ablation_columns(unit, "variant", "heads", "task")
             rows.append(place | _operator_columns(evidence, effect) | _context_columns(evidence))
     return Table("evidence-operators", tuple(rows), "One row per operator.")
 
