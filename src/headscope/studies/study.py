@@ -385,6 +385,8 @@ class EvalConfig(Config):
     samples: answers per problem.
     k: of pass@k, success@k and majority@k; those above ``samples`` are left out.
     temperature, top_p: of sampling; at temperature 0 the likeliest token is taken.
+    top_k: only so many likeliest tokens are drawn from, None for all. min_p: only tokens at least this share as likely
+        as the likeliest (Qwen3's card has 20 and 0).
     max_new_tokens: after which an answer counts as unfinished.
     problems: the first so many of each task, None for all.
     engine: what generates.
@@ -398,6 +400,8 @@ class EvalConfig(Config):
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
     temperature: float = Field(default=0.6, ge=0)
     top_p: float = Field(default=0.95, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
     max_new_tokens: int = Field(default=4096, ge=1)
     problems: int | None = Field(default=None, ge=1)
     engine: Literal["transformers", "vllm"] = "transformers"
