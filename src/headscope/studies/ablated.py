@@ -135,7 +135,8 @@ def compute_verdict(config: VerdictConfig, inputs: Inputs, progress: Progress) -
         heads=sets.heads,
         seed=config.seed,
     )
-    return replace(verdict, reason=f"{verdict.reason}; {sets.caveat}") if sets.caveat else verdict
+    remarks = sets.remarks(verdict.controls)
+    return replace(verdict, reason=f"{verdict.reason}; {remarks}") if remarks else verdict
 
 
 VERDICT = Work("verdict", VerdictConfig, compute_verdict, version=3)

@@ -48,6 +48,7 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
     first = losses[config.operators[0]]
     stands, reason = judge_operators(operators, first.texts)
+    remarks = sets.remarks(max(len(effect.control_effects) for effect in operators))
     training_pass = None
     if "base whole" in inputs:
         training_pass = pass_difference(_shares(inputs, "post"), _shares(inputs, "base"))
@@ -59,7 +60,7 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
         dropped=first.problems - first.texts,
         operators=operators,
         stands=stands,
-        reason=f"{reason}; {sets.caveat}" if sets.caveat else reason,
+        reason=f"{reason}; {remarks}" if remarks else reason,
         training=_training_effect(first, config.seed),
         training_pass=training_pass,
         dose=dose,

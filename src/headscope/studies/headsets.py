@@ -7,13 +7,10 @@ reads.
 
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Float
 from pydantic import Field
 
-from headscope.comparison import head_importance, matched_random_sets
-from headscope.comparison.importance_matched import importance_matched_sets
-from headscope.errors import InputError
+from headscope.comparison import head_importance
+from headscope.comparison.control_sets import control_sets, sample_like_sets
 from headscope.heads import HeadId, HeadSet, top_heads
 from headscope.progress import Progress
 from headscope.results.comparison import Comparison
@@ -66,17 +63,19 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
         return NotRun(f"{config.variant} has no {config.group} heads at {place}: nothing to ablate")
     # A larger group's other heads changed too: they are no controls.
     rest = group - heads
+    controls, neighbouring = control_sets(heads, rest, importance, config.controls, config.seed)
     layers, width = importance.shape
     return ControlledHeads(
         heads=heads,
-        controls=tuple(sample_matched_sets(heads, rest, (layers, width), config.controls, config.seed)),
-        importance_controls=tuple(_sample_like_sets(heads, rest, importance, config.controls, config.seed)),
+        controls=controls,
+        importance_controls=tuple(sample_like_sets(heads, rest, importance, config.controls, config.seed)),
         shape=(layers, width),
         caveat=caveat,
+        neighbouring=neighbouring,
     )
 
 
-HEAD_SETS = Work("headsets", HeadSetsConfig, compute_head_sets, version=3)
+HEAD_SETS = Work("headsets", HeadSetsConfig, compute_head_sets, version=4)
 
 
 @dataclass(frozen=True)
@@ -151,30 +150,3 @@ def _most_changed(heads: HeadSet, result: Emergence, count: int | None) -> HeadS
         return float(change[head.layer, head.head])
 
     return HeadSet.of(sorted(heads, key=size, reverse=True)[:count])
-
-
-def sample_matched_sets(heads: HeadSet, rest: HeadSet, shape: tuple[int, int], count: int, seed: int) -> list[HeadSet]:
-    """Return random sets with as many heads in every layer, without the group's ``rest`` if enough sets remain.
-
-    Fewer if fewer exist; none if the layers hold no other heads.
-    """
-    layers, width = shape
-    sets: list[HeadSet] = []
-    for exclude in (rest, HeadSet(())):
-        try:
-            sets = list(matched_random_sets(heads, layers, width, count, seed, exclude=exclude)) if heads else []
-        except InputError:  # no other set: without controls the verdict is undecided, and says so
-            sets = []
-        if len(sets) == count:
-            break
-    return sets
-
-
-def _sample_like_sets(
-    heads: HeadSet, rest: HeadSet, importance: Float[np.ndarray, "layer head"], count: int, seed: int
-) -> list[HeadSet]:
-    """Return random sets of like importance; none if too few other heads are left."""
-    try:
-        return list(importance_matched_sets(heads, importance, count, seed, exclude=rest))
-    except InputError:
-        return []

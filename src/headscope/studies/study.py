@@ -1,12 +1,13 @@
 """The study file: what a user writes, with every default."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from headscope.comparison.equal_faithfulness import FAITHFULNESS, LARGEST_CIRCUIT
+from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU
 from headscope.evaluation import Chat, TaskFile
 from headscope.evaluation.table_files import SUFFIXES
 from headscope.measures.quadrature import Rule
@@ -202,9 +203,31 @@ class PairFile(Config):
     problem: str | None = None
 
 
+DISCOVER_PRESETS: dict[str, dict[str, Any]] = {
+    # arXiv 2509.25758, 2, A.2 and A.5; head scores by flow belong to the ``paper-…`` groups of heads.
+    "paper": {
+        "method": "eap-ig",
+        "metric": "kl",
+        "positions": "last",
+        "rule": "right",
+        "nodes": 100,
+        "edges": PAPER_EDGES,
+        "tau": PAPER_TAU,
+    }
+}
+
+
+def _insert_preset(data: Any, presets: Mapping[str, dict[str, Any]]) -> Any:
+    """Return a section's plain data with its preset written out; keys next to the preset win."""
+    preset = data.get("preset") if isinstance(data, dict) else None
+    return presets[preset] | data if isinstance(preset, str) and preset in presets else data
+
+
 class DiscoverConfig(Config):
     """Pairs and attribution (method sections 3 and 4).
 
+    preset: ``paper`` finds circuits as the paper does: 5000 edges of |score| ≥ 0.1 (τ), KL divergence at the opening's
+        last token, right Riemann rule with 100 steps; keys next to it win.
     contrast: what pairs differ in. ``openings``: the same problem, begun as the final checkpoint begins it and as base
         does; ``lab-leaf``: one trace of the lab from two leaf digits, read at all positions that differ; or a
         ``PairFile``, of whose rows as many are taken as there are. The circuit of ``ablate.heads: [recall]`` is always
@@ -226,11 +249,14 @@ class DiscoverConfig(Config):
     faithfulness: heads are counted in the smallest circuit of ``sizes`` that reaches it in base and final checkpoint,
         of those up to 20 %; if none does, in the largest of them, and tables and verdicts say so.
     fraction: of real edges in a circuit, whatever its faithfulness. edges: their number instead, as in the paper.
+    tau: of a circuit's edges only those with at least this |score| count, as in the paper. It has the metric's unit, so
+        that one value means different things to different checkpoints.
     crossed: score base and final checkpoint also with the base's opening as the clean text, to part what training
         changed from what the prompt does: two scorings more per variant.
     resamples: bootstrap resamples of the problems, each with all its pairs.
     """
 
+    preset: Literal["paper"] | None = None
     contrast: Literal["openings", "lab-leaf"] | PairFile = "openings"
     tasks: tuple[TaskRef, ...] | None = None
     pairs: int = Field(default=64, ge=2)
@@ -245,10 +271,19 @@ class DiscoverConfig(Config):
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     fraction: Fraction | None = None
     edges: Annotated[int, Field(ge=1)] | None = None
+    tau: float = Field(default=0.0, ge=0)
     faithfulness: Fraction = FAITHFULNESS
     sizes: Annotated[tuple[Fraction, ...], Field(min_length=1)] = LADDER
     resamples: int = Field(default=200, ge=20)
     crossed: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, data: Any) -> Any:
+        data = _insert_preset(data, DISCOVER_PRESETS)
+        # A fraction next to the preset wins over its number of edges, which says the same thing.
+        is_sized_anew = isinstance(data, dict) and data.get("preset") and data.get("fraction") is not None
+        return data | {"edges": None} if is_sized_anew else data
 
     @model_validator(mode="after")
     def _rule_of_a_number(self) -> "DiscoverConfig":
@@ -322,7 +357,8 @@ class AblateConfig(Config):
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.
 
     operators: of the evidence; a set stands when three of the four agree. controls: random sets per head set at most,
-        of the same layer profile, and as many of like importance; they are run twenty at a time, until ten of them do
+        of the same layer profile (if there are too few, also from the layers next to it), and as many of like
+        importance; they are run twenty at a time, until ten of them do
         as much as the set, which can then no longer stand out. texts: correct answers forced, at most.
     scales: doses α of the evidence. guard: a recall task on which nothing should happen.
     generated: operators under which answers are generated. generated_scales: factors likewise. generated_controls:
@@ -349,8 +385,7 @@ class AblateConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, data: Any) -> Any:
-        preset = data.get("preset") if isinstance(data, dict) else None
-        return ABLATE_PRESETS[preset] | data if isinstance(preset, str) and preset in ABLATE_PRESETS else data
+        return _insert_preset(data, ABLATE_PRESETS)
 
     @model_validator(mode="after")
     def _recall_has_a_task(self) -> "AblateConfig":
@@ -496,7 +531,7 @@ class Study(Config):
     @property
     def bootstrap(self) -> BootstrapConfig:
         """Return how pairs are resampled."""
-        return BootstrapConfig(resamples=self.discover.resamples, seed=self.seed)
+        return BootstrapConfig(resamples=self.discover.resamples, seed=self.seed, tau=self.discover.tau)
 
     @property
     def circuit(self) -> dict[str, Any]:

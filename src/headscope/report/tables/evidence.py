@@ -27,7 +27,8 @@ def evidence(results: RunResults) -> Table:
     caption = (
         "Change of the loss on the model's own correct answers when the heads are replaced, nats per token, positive "
         "if it hurts; 95 % bootstrap over texts. Δ and ranks: of the first operator, among random sets with as many "
-        "heads per layer and among sets of like importance in the base, run twenty at a time until ten of them do as "
+        "heads per layer (or in the layers next to them, if the reason says so) and among sets of like importance in "
+        "the base, run twenty at a time until ten of them do as "
         "much or none are left. Operators: that support the set. Post − base: "
         "the effect in the variant minus in the base. Off-task: the effect on another task. Repaired: direct minus "
         "total effect. Doses: Page's test that the loss rises as the heads' writes are scaled down or up."

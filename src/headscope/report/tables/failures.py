@@ -21,7 +21,7 @@ def failures(results: RunResults) -> Table:
             rows.append(row | {"n": size, "random sets": result.controls, "reading": result.reason})
     caption = (
         "What the intervention does to each kind of failure, by rules fixed beforehand. n: problems × samples. Random "
-        "sets have as many heads in every layer; intervals are over problems."
+        "sets have as many heads in every layer, unless the reading says otherwise; intervals are over problems."
     )
     return Table("failures", tuple(rows), caption)
 

@@ -19,7 +19,8 @@ def verdicts(results: RunResults) -> Table:
     rows = tuple(_row(unit, _columns(unit.result)) for unit in results.verdicts)
     caption = (
         "Each verdict with the sentence it rests on. n: problems × samples; Δ: with minus without the intervention, "
-        "paired by problem, 95 % intervals over problems; random sets: mean change and how many; rank among them and "
+        "paired by problem, 95 % intervals over problems; random sets: mean change and how many, with as many heads "
+        "in every layer unless the reason says otherwise; rank among them and "
         "the set itself, 1 the strongest."
     )
     return Table("verdicts", rows, caption)
