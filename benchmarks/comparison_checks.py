@@ -12,6 +12,8 @@
 6. labelled share of lost answers less that of others, several answers to each problem: the same.
 7. training effects: false positives, coverage and false discoveries; and of the mean over heads that were chosen for
    their change, on the same and on other pairs.
+8. random sets next to one and to two heads of eight per layer: how often p ≤ 0.05 if the heads are like any others, if
+   effects grow with the layer and with importance, and if the heads matter.
 """
 
 import argparse
@@ -31,10 +33,12 @@ from headscope.comparison import (
     reward_coupling,
 )
 from headscope.comparison.claims.lost_answers import excess_of_labels
+from headscope.comparison.control_sets import control_sets
 from headscope.comparison.training_effects import pool_contrasts
 from headscope.heads import HeadId, HeadSet
 from headscope.measures.independent_estimates import welch_difference
 from headscope.measures.multiplicity import q_values
+from headscope.measures.permutation import permutation_p_value
 from headscope.results.dynamics import Dynamics
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
@@ -329,6 +333,37 @@ def chosen_heads(trials: int) -> str:
     return f"three heads chosen for their rise where nothing changed: interval above 0 in {shares}"
 
 
+def one_in_a_layer(trials: int, controls: int = 20) -> str:
+    """Heads of a model of 6 layers × 8 heads, picked without regard to their effects, among their random sets.
+
+    An effect has a part by layer and one by importance, in standard deviations of its own part, which is normal.
+    """
+    lines = []
+    for name, heads, by_layer, by_importance, planted in (
+        ("like any others", 1, 0.0, 0.0, 0.0),
+        ("two of them", 2, 0.0, 0.0, 0.0),
+        ("effects grow by 0.5 sd a layer", 1, 0.5, 0.0, 0.0),
+        ("and by 0.5 sd with importance, times e", 1, 0.5, 0.5, 0.0),
+        ("mattering by 4 sd", 1, 0.0, 0.0, 4.0),
+    ):
+        p_values, p_before = [], []
+        for trial in range(trials):
+            rng = np.random.default_rng([11, trial])
+            importance = rng.lognormal(size=(6, 8))
+            effects = rng.normal(size=(6, 8)) + by_layer * np.arange(6)[:, None] + by_importance * np.log(importance)
+            picked = rng.choice(48, heads, replace=False)
+            chosen = HeadSet.of([divmod(int(place), 8) for place in picked])
+            effects[chosen.grid(6, 8)] += planted
+            sets, neighbouring = control_sets(chosen, HeadSet(()), importance, controls, trial)
+            null = np.array([effects[drawn.grid(6, 8)].sum() for drawn in sets])
+            observed = float(effects[chosen.grid(6, 8)].sum())
+            p_values.append(permutation_p_value(observed, null))
+            p_before.append(permutation_p_value(observed, null[: len(null) - neighbouring]))
+        rejected, before = (np.mean(np.array(values) <= 0.05) for values in (p_values, p_before))
+        lines.append(f"{rejected:.1%}, own layers alone {before:.1%} ({name}; least p {min(p_values):.3f})")
+    return f"random sets: p ≤ 0.05 in {'; '.join(lines)}"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print one line per check."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -346,6 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name in EFFECTS:
         print(training(name, trials))
     print(chosen_heads(trials))
+    print(one_in_a_layer(trials))
     return 0
 
 

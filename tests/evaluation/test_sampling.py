@@ -1,3 +1,4 @@
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -154,6 +155,39 @@ def test_draw_frequencies_match_the_truncated_distribution(top_p):
     assert torch.allclose(share, expected, atol=2e-4)
 
 
+@pytest.mark.parametrize(
+    ("limits", "expected"),
+    [
+        ({"top_k": 2}, [0.0, 0.5, 0.25, 0.0]),
+        ({"top_k": 9}, [0.1, 0.5, 0.25, 0.15]),
+        ({"min_p": 0.3}, [0.0, 0.5, 0.25, 0.15]),
+        ({"min_p": 0.5}, [0.0, 0.5, 0.25, 0.0]),
+        ({"top_k": 3, "min_p": 0.4}, [0.0, 0.5, 0.25, 0.0]),
+        # The nucleus is of what the others leave: 2/3 of three quarters is the likeliest token alone.
+        ({"top_k": 2, "top_p": 0.66}, [0.0, 0.5, 0.0, 0.0]),
+        ({"top_k": 2, "top_p": 0.67}, [0.0, 0.5, 0.25, 0.0]),
+    ],
+)
+def test_draw_frequencies_match_what_top_k_and_min_p_leave(limits, expected):
+    probabilities = torch.tensor([0.1, 0.5, 0.25, 0.15])
+    uniform = (torch.arange(20_000) + 0.5) / 20_000
+    tokens = draw_tokens(probabilities.log().expand(20_000, 4), uniform, temperature=1.0, **({"top_p": 1.0} | limits))
+    share = torch.bincount(tokens, minlength=4) / 20_000
+    assert torch.allclose(share, torch.tensor(expected) / sum(expected), atol=2e-4)
+
+
+def test_limits_act_in_the_engine_and_leave_plain_settings_as_they_were(model, tokenizer):
+    plain = sample(model, tokenizer, PROMPTS, WARM)
+    assert sample(model, tokenizer, PROMPTS, replace(WARM, top_k=97, min_p=0.0)) == plain
+    greedy = sample(model, tokenizer, PROMPTS, replace(WARM, temperature=0, top_p=1.0))
+    for limit in ({"top_k": 1}, {"min_p": 1.0}):
+        limited = sample(model, tokenizer, PROMPTS, replace(WARM, **limit))
+        assert [completion.tokens for completion in limited] == [completion.tokens for completion in greedy]
+        assert [completion.seed for completion in limited] == [completion.seed for completion in plain]
+    assert "top_k" not in WARM.as_dict()
+    assert replace(WARM, top_k=20, min_p=0.1).as_dict() == WARM.as_dict() | {"top_k": 20, "min_p": 0.1}
+
+
 def test_a_quantile_of_one_never_draws_a_token_without_mass():
     logits = torch.tensor([[0.0, 1.0, -torch.inf, -torch.inf]])
     assert int(draw_tokens(logits, torch.tensor([1.0]), temperature=1.0, top_p=1.0)) == 1
@@ -181,7 +215,10 @@ def test_bad_requests_say_so(model, tokenizer, prompts, sampling, options, messa
         sample(model, tokenizer, prompts, sampling, **options)
 
 
-@pytest.mark.parametrize("values", [{"samples": 0}, {"top_p": 0}, {"temperature": -1}, {"temperature": float("nan")}])
+@pytest.mark.parametrize(
+    "values",
+    [{"samples": 0}, {"top_p": 0}, {"temperature": -1}, {"temperature": float("nan")}, {"top_k": -1}, {"min_p": 1.5}],
+)
 def test_bad_settings_say_so(values):
     with pytest.raises(InputError, match=next(iter(values))):
         Sampling(**values)
@@ -247,6 +284,9 @@ def test_vllm_requests_carry_every_setting(vllm, model, tokenizer):
         "temperature": 1.0,
         "top_p": 0.95,
     }
+    assert not {"top_k", "min_p"} & engine.parameters[0].keys()
+    sample(engine, tokenizer, PROMPTS[:1], replace(WARM, top_k=20, min_p=0.05), engine="vllm")
+    assert (engine.parameters[0]["top_k"], engine.parameters[0]["min_p"]) == (20, 0.05)
     assert engine.parameters[0]["stop_token_ids"] == [tokenizer.eos_token_id]
     tokenizer.chat_template = "{% for m in messages %}{{ m.content }}<ans>{% endfor %}"
     sample(engine, tokenizer, PROMPTS[:1], WARM, engine="vllm")

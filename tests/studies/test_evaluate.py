@@ -95,6 +95,18 @@ def test_units_without_a_marker_are_those_of_older_runs(toy_study: Path, toy_run
     assert "tokens_change" not in content
 
 
+def test_limits_on_the_tokens_are_in_the_units_that_use_them(toy_study: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    plain = {unit.address for unit in plan(read_study(str(toy_study)), run)}
+    assert {unit.address for unit in plan(read_study(str(toy_study), ["eval.min_p=0"]), run)} == plain
+    for unit in plan(read_study(str(toy_study), ["eval.top_k=20", "eval.min_p=0.1"]), run):
+        if unit.kind in ("samples", "ablated"):
+            assert unit.address not in plain
+            sampling = unit.settings["sampling"]
+            assert (sampling["top_k"], sampling["min_p"]) == (20, 0.1)
+            assert type(unit.config).model_validate(unit.settings) == unit.config
+
+
 def steps_of(units: list[Unit], variant: str, task: str = "lab-t1") -> list[Any]:
     """The evaluated steps of a variant."""
     labels = {"variant": variant, "task": task}

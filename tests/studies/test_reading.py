@@ -6,6 +6,8 @@ import pytest
 
 from headscope.errors import InputError, ManyInputsError
 from headscope.lab.builtin_studies import builtin_studies
+from headscope.runs import RunDirectory
+from headscope.studies.plan import plan
 from headscope.studies.reading import adhoc_study, parse_study, read_study
 from headscope.studies.sources import task
 
@@ -36,7 +38,7 @@ def read(text: str, *overrides: str, folder: Path = Path()) -> object:
         ("eval.samples=0", r"eval\.samples is 0; it should be greater than or equal to 1"),
         ("eval.k=[1, 32]", "k holds 32, and only 16 samples are drawn"),
         ("eval.every=0", r"eval\.every is 0; it should be greater than or equal to 1"),
-        ("eval.forbid=[no]", r"eval\.forbid\[0\] is False; it should be a valid string"),
+        ("eval.forbid=[false]", r"eval\.forbid\[0\] is False; it should be a valid string"),
         ("eval.forbid=' '", r"eval\.forbid\[0\] is ' '; a marker is a word or words on one line"),
         ("base.dtype=int8", r"base\.dtype is 'int8'; it should be 'float32', 'bfloat16' or 'float16'"),
         ("tasks=[{fil: x}]", r"tasks\[0\]\.fil is not a key of a study \(did you mean 'file'\?\)"),
@@ -135,6 +137,29 @@ def test_a_circuit_has_one_size() -> None:
     with pytest.raises(InputError, match="fraction and edges both say how large a circuit is"):
         read_study("lab", ["discover.edges=100", "discover.fraction=0.1"])
     assert read_study("lab", ["discover.edges=5000"]).discover.edges == 5000
+
+
+def test_the_papers_circuits_are_a_preset_and_keys_next_to_it_win() -> None:
+    paper = read_study("lab", ["discover={preset: paper}"]).discover
+    assert (paper.rule, paper.nodes, paper.edges, paper.tau, paper.metric) == ("right", 100, 5000, 0.1, "kl")
+    assert (paper.positions, paper.method, paper.fraction) == ("last", "eap-ig", None)
+    own = read_study("lab", ["discover={preset: paper, nodes: 20, tau: 0, fraction: 0.02}"]).discover
+    assert (own.rule, own.nodes, own.edges, own.tau, own.fraction) == ("right", 20, None, 0, 0.02)
+    with pytest.raises(InputError, match=r"discover.preset is 'papr'; it should be 'paper'"):
+        read_study("lab", ["discover={preset: papr}"])
+    with pytest.raises(InputError, match="rule right needs a number of nodes"):
+        read_study("lab", ["discover={preset: paper, nodes: adaptive}"])
+
+
+def test_tau_is_in_the_comparison_of_studies_that_name_it() -> None:
+    nothing = RunDirectory(Path("nowhere"))
+    plain, strict = (plan(read_study("lab", settings), nothing, "compare") for settings in ([], ["discover.tau=0.1"]))
+    assert not any("tau" in unit.settings for unit in plain)
+    compared = [unit for unit in strict if unit.kind in ("comparison", "effects")]
+    assert [unit.settings["tau"] for unit in compared] == [0.1] * len(compared)
+    assert all(type(unit.config).model_validate(unit.settings).resampling(0.1).tau == 0.1 for unit in compared)
+    scored = [{unit.address for unit in units if unit.kind == "scores"} for units in (plain, strict)]
+    assert scored[0] == scored[1]
 
 
 def test_a_task_that_is_none_is_refused_with_the_names_there_are() -> None:

@@ -22,12 +22,13 @@ def importance_matched_sets(
     seed: int,
     *,
     exclude: HeadSet = HeadSet(()),
+    window: int | None = None,
 ) -> tuple[HeadSet, ...]:
     """Return ``count`` distinct random sets in which a head of nearly the same importance replaces each of ``heads``.
 
     Nearness is that of logarithms, because importances span orders of magnitude. A head's replacement is drawn from its
-    nearest heads in any layer, outside ``heads`` and ``exclude``: from three, or more until there are ``count`` sets.
-    Fewer sets are returned if fewer exist.
+    nearest heads in any layer, or in those of its window, outside ``heads`` and ``exclude``: from three, or more until
+    there are ``count`` sets. Fewer sets are returned if fewer exist.
 
     Args:
         heads: the real set.
@@ -35,6 +36,8 @@ def importance_matched_sets(
         count: sets to draw.
         seed: of the draws.
         exclude: heads that stay out of every set.
+        window: so many layers on either side of each head's own; where the model ends, as many more on the other side.
+            None takes all layers.
 
     Raises:
         InputError: for an empty set, a head outside the grid, a count below 1, or if too few other heads are left.
@@ -53,15 +56,28 @@ def importance_matched_sets(
         raise InputError(
             f"only {len(candidates)} other heads are left to stand in for {len(heads)}; exclude fewer heads"
         )
-    neighbours = [_by_distance(candidates, abs(log_importance - log_importance[head])) for head in heads]
+    neighbours = []
+    for head in heads:
+        layers = _window_of(head.layer, len(importance), window)
+        nearby = [candidate for candidate in candidates if candidate.layer in layers]
+        neighbours.append(_by_distance(nearby, abs(log_importance - log_importance[head])))
     rng = np.random.default_rng(seed)
     sets: dict[HeadSet, None] = {}  # an ordered set
-    for pool in range(min(_NEAREST, len(candidates)), len(candidates) + 1):
+    most = max(map(len, neighbours))
+    for pool in range(min(_NEAREST, most), most + 1):
         for drawn in _draw_sets(neighbours, pool, _TRIES * count, rng):
             sets.setdefault(drawn)
             if len(sets) == count:
                 return tuple(sets)
     return tuple(sets)
+
+
+def _window_of(layer: int, layers: int, window: int | None) -> range:
+    """Return the layers around one, as many at the ends of the model as in its middle."""
+    if window is None or 2 * window + 1 >= layers:
+        return range(layers)
+    first = min(max(layer - window, 0), layers - 1 - 2 * window)
+    return range(first, first + 2 * window + 1)
 
 
 def _by_distance(heads: list[HeadId], distance: "Float[np.ndarray, 'layer head']") -> list[HeadId]:

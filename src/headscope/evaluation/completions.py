@@ -19,6 +19,8 @@ class Sampling:
     """How responses are drawn; the defaults are the paper's.
 
     samples: responses per prompt. temperature: 0 is greedy. top_p: nucleus mass in (0, 1].
+    top_k: only so many likeliest tokens, 0 for all. min_p: only tokens at least this share as likely as the likeliest,
+        in [0, 1].
     forbid: markers that are never generated (``evaluation.forbidden`` says which tokens write them).
     Raises InputError for a value out of range.
     """
@@ -29,6 +31,8 @@ class Sampling:
     top_p: float | int = 0.95
     seed: int = 0
     forbid: tuple[str, ...] = ()
+    top_k: int = 0
+    min_p: float | int = 0.0
 
     def __post_init__(self) -> None:
         for name in ("samples", "max_new_tokens"):
@@ -40,15 +44,20 @@ class Sampling:
         if not 0 < self.top_p <= 1:
             raise InputError(f"sampling top_p is {self.top_p}; allowed: above 0, up to 1")
 
-    def as_dict(self) -> dict[str, float | int | list[str]]:
-        """Return the fields as plain JSON values; ``forbid`` only if there is any.
+        if self.top_k < 0:
+            raise InputError(f"sampling top_k is {self.top_k}; allowed: 0 (all tokens) or more")
+        if not 0 <= self.min_p <= 1:
+            raise InputError(f"sampling min_p is {self.min_p}; allowed: 0 to 1")
 
-        The digests of units and the files of their results rest on this: what was sampled before markers could be
-        forbidden is the same as what is sampled without any today.
+    def as_dict(self) -> dict[str, float | int | list[str]]:
+        """Return the fields as plain JSON values; ``forbid``, ``top_k`` and ``min_p`` only if they are used.
+
+        The digests of units and the files of their results rest on this: what was sampled before these existed is the
+        same as what is sampled without them today.
         """
-        fields = asdict(self)
-        markers = list(fields.pop("forbid"))
-        return fields | ({"forbid": markers} if markers else {})
+        fields = asdict(self) | {"forbid": list(self.forbid)}
+        later = ("forbid", "top_k", "min_p")
+        return {name: value for name, value in fields.items() if value or name not in later}
 
 
 @dataclass(frozen=True, slots=True)

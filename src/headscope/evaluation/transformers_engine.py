@@ -1,6 +1,7 @@
 """The transformers engine: batches of responses, a stream of random numbers for each.
 
-A token is drawn by temperature, nucleus, then the inverse cumulative distribution at the row's next uniform number. The
+A token is drawn by temperature, min-p, top-k, nucleus (vLLM's order, so that both engines draw from one distribution),
+then the inverse cumulative distribution at the row's next uniform number. The
 global generator of torch is never touched, and nothing of the model's own generation config acts but its stop tokens.
 
 Requests are sorted by length and batched so that rows of one length stay together: without padding attention needs no
@@ -127,20 +128,29 @@ def draw_tokens(
     *,
     temperature: float,
     top_p: float,
+    top_k: int = 0,
+    min_p: float = 0.0,
 ) -> Int[torch.Tensor, "row"]:
     """Draw one token per row by nucleus sampling (Holtzman et al. 2020), at the quantile ``uniform`` of its nucleus.
 
-    The nucleus is the smallest set of most likely tokens with mass ≥ top_p. ``uniform`` lies in [0, 1). Temperature 0
-    takes the most likely token.
+    The nucleus is the smallest set of most likely tokens with mass ≥ top_p, of what the ``top_k`` likeliest (0 for all)
+    and those at least ``min_p`` times as likely as the likeliest have together. ``uniform`` lies in [0, 1). Temperature
+    0 takes the most likely token.
     """
     if temperature == 0:
         return logits.argmax(dim=-1)
     # In half precision the cumulative sum over a vocabulary would not reach 1.
     probabilities = torch.softmax(logits.float() / temperature, dim=-1)
-    if top_p == 1:
+    if top_p == 1 and top_k == 0 and min_p == 0:
         return _quantile(probabilities, probabilities.cumsum(dim=-1), uniform)
     # Stable, so that ties are ranked alike on every machine and in every batch.
     ranked, tokens = probabilities.sort(dim=-1, descending=True, stable=True)
+    if min_p > 0:
+        ranked = torch.where(ranked >= min_p * ranked[:, :1], ranked, 0.0)
+    if top_k > 0:
+        ranked[:, top_k:] = 0.0
+    if min_p > 0 or top_k > 0:
+        ranked = ranked / ranked.sum(dim=-1, keepdim=True)
     mass = ranked.cumsum(dim=-1)
     # A token is in the nucleus if the mass before it is short of top_p; the token that crosses top_p is in.
     nucleus = torch.where(mass - ranked < top_p, ranked, 0.0)
@@ -208,7 +218,14 @@ def _chooser(batch: Sequence[Request], sampling: Sampling, bar: _SharedBar, forb
             bar.advance(0, note=f"token {step + 1}")
         uniform = uniforms[rows, step].to(logits.device)
         allowed = mask.hide(logits, rows, step)
-        tokens = draw_tokens(allowed, uniform, temperature=float(sampling.temperature), top_p=float(sampling.top_p))
+        tokens = draw_tokens(
+            allowed,
+            uniform,
+            temperature=float(sampling.temperature),
+            top_p=float(sampling.top_p),
+            top_k=sampling.top_k,
+            min_p=float(sampling.min_p),
+        )
         mask.record(tokens, rows, step)
         return tokens
 

@@ -22,12 +22,14 @@ def generate(engine: "LLM", requests: list[dict[str, Any]], sampling: dict[str, 
 
     # The lowest bias vLLM takes: a token whose logit is 40 above all others keeps a chance of e to the power of -60.
     hidden = dict.fromkeys(sampling["hidden_tokens"], -100.0)
+    limits = {name: sampling[name] for name in ("top_k", "min_p") if name in sampling}
     prompts = [vllm.TokensPrompt(prompt_token_ids=request["tokens"]) for request in requests]
     parameters = [
         vllm.SamplingParams(
             max_tokens=sampling["max_new_tokens"],
             temperature=sampling["temperature"],
             top_p=sampling["top_p"],
+            **limits,
             seed=request["seed"],
             stop_token_ids=sampling["stop_token_ids"],
             logit_bias=hidden or None,

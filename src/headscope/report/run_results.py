@@ -242,6 +242,18 @@ def model_name(labels: Labels) -> str:
     return str(labels["variant"]) if marker is None else f'{labels["variant"]} without "{marker}"'
 
 
+def edited_model(labels: Labels) -> str:
+    """Return what rows call a model whose heads are removed: ``sft``, ``sft at step 8`` or ``base (heads of sft)``."""
+    variant = str(labels["variant"])
+    heads_of = variant if labels.get("step") is None else f"{variant} at step {labels['step']}"
+    return heads_of if labels.get("on") is None else f"{labels['on']} (heads of {heads_of})"
+
+
+def ablation_columns(unit: Record, *names: str) -> Row:
+    """Return the columns that say which unit of an ablation a row is about; ``variant`` names the edited model."""
+    return label_columns(unit, *names) | {"variant": edited_model(unit.labels)}
+
+
 def label_columns(unit: Record, *names: str) -> Row:
     """Return the columns that say which unit a row is about."""
     return {name: unit.labels[name] for name in names}

@@ -42,10 +42,14 @@ class CircuitSize:
     @property
     def caveat(self) -> str:
         """Return a sentence on circuits that are none; empty if both are faithful."""
+        return self.describe_fault("in the base", "after training")
+
+    def describe_fault(self, base_name: str, post_name: str) -> str:
+        """Return the same sentence with other names of the two models."""
         if self.faithful:
             return ""
         base, post = format_number(self.base.value), format_number(self.post.value)
-        reached = f"{base} in the base, {post} after training; {self.wanted:g} is wanted"
+        reached = f"{base} {base_name}, {post} {post_name}; {self.wanted:g} is wanted"
         if self.given:
             return f"the circuit of {self.fraction:.1%} of the edges is not faithful ({reached})"
         return f"no circuit of up to {self.fraction:.1%} of the edges is faithful ({reached})"

@@ -11,20 +11,32 @@ from headscope.results.result import JsonResult
 class ControlledHeads(JsonResult):
     """A group's heads, the sets they are compared with, and the model's grid (layers, heads).
 
-    controls: random sets with as many heads in every layer. importance_controls: random sets of like importance in the
-        base model. Fewer may exist than were asked for; both are empty if the group is.
+    controls: random sets with as many heads in every layer; the last ``neighbouring`` of them have heads of the layers
+        next to the set's own instead, of like importance in the base model, because those have too few others.
+    importance_controls: random sets of like importance in the base model. Fewer may exist than were asked for; both are
+        empty if the group is.
     caveat: a sentence on the circuit the group was found in if that is not faithful; empty if it is.
     """
 
     kind: ClassVar[str] = "headsets"
     file: ClassVar[str] = "heads.json"
-    schema: ClassVar[int] = 2
+    schema: ClassVar[int] = 3
 
     heads: HeadSet
     controls: tuple[HeadSet, ...]
     importance_controls: tuple[HeadSet, ...]
     shape: tuple[int, int]
     caveat: str = ""
+    neighbouring: int = 0
+
+    def remarks(self, controls: int) -> str:
+        """Return what is to be said of a comparison with the first so many random sets; empty if nothing."""
+        near = controls - (len(self.controls) - self.neighbouring)
+        origin = (
+            f"{near} of the {controls} random sets have heads of neighbouring layers, of like importance, because the "
+            "heads' own layers hold too few others"
+        )
+        return "; ".join(filter(None, [origin if near > 0 else "", self.caveat]))
 
     def head_set(self, control: int | None) -> HeadSet | None:
         """Return the heads themselves, or a layer-matched control; None if there is no such set."""

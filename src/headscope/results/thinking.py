@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from headscope.results.comparison import CircuitSize
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
@@ -17,6 +18,7 @@ class Thinking(JsonResult):
     on_fraction, off_fraction: of the edges, in circuits of that ``faithfulness``, over problems.
     broader: active heads think-off − think-on in those circuits, over problems.
     leak: by task, tokens of think-off answers / tokens of think-on answers to the same problems.
+    circuit: the size of the circuits of ``change``, think-off the base; None in results of earlier versions.
     """
 
     kind: ClassVar[str] = "thinking"
@@ -28,3 +30,4 @@ class Thinking(JsonResult):
     off_fraction: Estimate
     broader: Estimate
     leak: dict[str, Estimate] = field(default_factory=dict)
+    circuit: CircuitSize | None = None

@@ -5,54 +5,53 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from headscope.runs import Unit
-from headscope.studies import contrasts, discover
 from headscope.studies.ablated import Ablations
 from headscope.studies.evidence import evidence_unit
 from headscope.studies.failures import failures_unit
 from headscope.studies.head_scaling import head_scaling_unit
-from headscope.studies.headsets import head_sets_unit
+from headscope.studies.headsets import HeadSources
 from headscope.studies.role_losses import role_losses_unit
-from headscope.studies.stages import Stage
-from headscope.studies.study import HeadGroup, Study, TaskRef
+from headscope.studies.stages import BASE, Stage
+from headscope.studies.study import Study, TaskRef
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """One variant's last checkpoint on one task.
+    """One variant's heads on one task, removed in the variant's checkpoint, in the base, or in either in turn.
 
-    base: the model it is compared with.
+    base: the model the variant is compared with.
     """
 
     study: Study
     base: Stage
-    stage: Stage
-    comparison: Unit
+    sources: HeadSources
     ref: TaskRef
 
     def units(self) -> Iterator[Unit]:
         """Yield verdicts, kinds of failure, evidence and losses by role; what they need hangs on them."""
-        settings = self.study.ablate
-        post = Ablations(self.study, self.stage, self.base, self.ref)
-        base = Ablations(self.study, self.base, self.stage, self.ref)
-        guard = None if settings.guard is None else replace(post, ref=settings.guard)
+        study, settings = self.study, self.study.ablate
+        post, base = self._ablations(self.sources.stage, self.base), self._ablations(self.base, self.sources.stage)
         # Units are named by their digest: sets, whole answers and constants that several of them need are one unit.
-        groups: dict[str, Unit] = {group: self._sets(group) for group in settings.heads}
+        groups: dict[str, Unit] = {group: self.sources.sets(study, group) for group in self.sources.groups(study)}
         for sets in groups.values():
-            for operator in (*settings.generated, *(f"x{scale:g}" for scale in settings.generated_scales)):
-                verdict = post.verdict(sets, operator)
-                yield verdict
-                yield failures_unit(post, verdict)
-            yield evidence_unit(post, base, sets, guard)
-        if groups:
+            if "post" in settings.on:
+                yield from self._units_of_model(post, base, sets)
+            if "base" in settings.on:
+                yield from self._units_of_model(base, None, sets)
+        if groups and "post" in settings.on:
             yield role_losses_unit(post, groups)
             if self.study.discover.effects:
                 yield head_scaling_unit(post, groups)
 
-    def _sets(self, group: HeadGroup) -> Unit:
-        recall = self._recall_scores() if group == "recall" else None
-        return head_sets_unit(self.study, self.stage.variant, group, self.comparison, recall)
+    def _units_of_model(self, edited: Ablations, base: Ablations | None, sets: Unit) -> Iterator[Unit]:
+        """Yield what is asked of one set in one model. base: whose answers to the same are compared."""
+        settings = self.study.ablate
+        for operator in (*settings.generated, *(f"x{scale:g}" for scale in settings.generated_scales)):
+            verdict = edited.verdict(sets, operator)
+            yield verdict
+            yield failures_unit(edited, verdict)
+        guard = None if settings.guard is None else replace(edited, ref=settings.guard)
+        yield evidence_unit(edited, base, sets, guard)
 
-    def _recall_scores(self) -> Unit:
-        """Return the stage's edge scores on openings of the guard's problems: knowledge without reasoning."""
-        pairs = contrasts.recall_unit(self.study, self.base, self.stage)
-        return discover.scores_unit(self.study, self.stage, self.stage.variant, pairs)
+    def _ablations(self, stage: Stage, donor: Stage) -> Ablations:
+        return Ablations(self.study, stage, donor, self.ref, None if stage.variant == BASE else self.sources.step)

@@ -15,6 +15,7 @@ from headscope.heads import HeadSet
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.operator_names import SharedKv
 from headscope.progress import Progress
+from headscope.results.codec import Json
 from headscope.results.head_constants import HeadConstants
 from headscope.results.head_sets import ControlledHeads
 from headscope.results.not_run import NotRun
@@ -142,7 +143,7 @@ def compute_verdict(config: VerdictConfig, inputs: Inputs, progress: Progress) -
         seed=config.seed,
     )
     rule = None if config.revert_kv is None else describe_revert(config.revert_kv)
-    notes = [note for note in (rule, sets.caveat) if note]
+    notes = [note for note in (rule, sets.remarks(verdict.controls)) if note]
     return replace(verdict, reason="; ".join([verdict.reason, *notes]))
 
 
@@ -151,12 +152,17 @@ VERDICT = Work("verdict", VerdictConfig, compute_verdict, version=3)
 
 @dataclass(frozen=True)
 class Ablations:
-    """Units of one model on one task. donor: the model whose weights its heads take under ``revert``."""
+    """Units of one model on one task.
+
+    donor: the model whose weights its heads take under ``revert``: the base's revert a variant's, a variant's are
+        grafted into the base. step: of a checkpoint before the last; None for the last and the base.
+    """
 
     study: Study
     stage: Stage
     donor: Stage
     ref: TaskRef
+    step: int | None = None
 
     @property
     def task(self) -> TaskSource:
@@ -165,11 +171,14 @@ class Ablations:
 
     def whole_answers(self) -> Unit:
         """Return the unit of the whole model's answers."""
-        return self._answers_unit("none", None, "none", {})
+        step = {} if self.step is None else {"step": self.step}
+        labels = {"variant": self.stage.variant, "heads": "none"} | step | {"operator": "none", "task": self.task.name}
+        return self._answers_unit("none", None, labels, {})
 
     def answers_without(self, sets: Unit, operator: str, control: int | None = None) -> Unit:
         """Return the unit of the answers without the group's heads, or without its random set number ``control``."""
-        return self._answers_unit(operator, control, sets.labels["heads"], {"sets": sets} | self.references(operator))
+        inputs = {"sets": sets} | self.references(operator)
+        return self._answers_unit(operator, control, self.labels(sets, operator), inputs)
 
     def references(self, operator: str) -> dict[str, Unit]:
         """Return the units that an operator's replacement is made from."""
@@ -189,10 +198,20 @@ class Ablations:
         )
         inputs = {"sets": sets, "baseline": self.whole_answers(), "ablated": self.answers_without(sets, operator)}
         inputs |= {f"control {number}": self.answers_without(sets, operator, number) for number in range(count)}
-        labels = {"variant": self.stage.variant, "heads": sets.labels["heads"], "operator": operator}
-        return VERDICT.unit(config, labels | {"task": self.task.name}, inputs)
+        return VERDICT.unit(config, self.labels(sets, operator), inputs)
 
-    def _answers_unit(self, operator: str, control: int | None, heads: str, inputs: Mapping[str, Unit]) -> Unit:
+    def labels(self, sets: Unit, operator: str | None = None) -> dict[str, Json]:
+        """Return the labels of what is done with a head set: whose heads, which, under which operator, on which task.
+
+        ``step`` is that of the comparison that names them, if it is not the last; ``on`` the edited model, if that is
+        the base.
+        """
+        labels = dict(sets.labels) | ({} if operator is None else {"operator": operator}) | {"task": self.task.name}
+        return labels | ({"on": self.stage.variant} if self.stage.variant != sets.labels["variant"] else {})
+
+    def _answers_unit(
+        self, operator: str, control: int | None, labels: dict[str, Json], inputs: Mapping[str, Unit]
+    ) -> Unit:
         config = AblatedConfig(
             model=self.stage.source,
             task=self.task,
@@ -203,9 +222,8 @@ class Ablations:
             donor=self.donor.source if operator == "revert" else None,
             revert_kv=self.study.ablate.revert_kv if operator == "revert" else None,
         )
-        labels = {"variant": self.stage.variant, "heads": heads, "operator": operator}
         models = self.stage.inputs | (self.donor.inputs if operator == "revert" else {})
-        return ABLATED.unit(config, labels | {"task": self.task.name, "control": control}, {**models, **inputs})
+        return ABLATED.unit(config, labels | {"control": control}, {**models, **inputs})
 
     def _constants_unit(self) -> Unit:
         config = ConstantsConfig(model=self.stage.source, task=self.task, texts=REFERENCE_TEXTS, seed=self.study.seed)

@@ -14,7 +14,6 @@ from headscope.studies import sources
 from headscope.studies.stages import (
     local_files,
     model_path,
-    planned_steps,
     revisions_by_step,
     variant_model,
 )
@@ -87,9 +86,9 @@ def method_of(variant: VariantConfig) -> tuple[str, bool]:
 
     The one that is run here (``train: {method: distill}``) learns from the teacher's logits on answers of its own.
     """
-    if variant.train is not None:
-        return variant.train.method, False
-    return variant.method or "", variant.method == "distill"
+    trained = "" if variant.train is None else variant.train.method
+    method = variant.method or trained
+    return method, method == "distill" and trained != "distill"
 
 
 def _recipes(study: Study) -> Iterator[RecipeFacts]:
@@ -112,7 +111,7 @@ def _recipes(study: Study) -> Iterator[RecipeFacts]:
 def _count_checkpoints(study: Study, variant: VariantConfig) -> int | None:
     """Return how many checkpoints are scored, step 0 left out; None if that is not known yet."""
     if variant.train is not None:
-        return len(planned_steps(variant)) - 1 if variant.train.max_steps else None
+        return len(variant.saved_steps) - 1 if variant.train.max_steps else None
     if isinstance(variant.checkpoints, HubCheckpoints):
         steps = list(revisions_by_step(variant.checkpoints))
     elif variant.checkpoints is not None:

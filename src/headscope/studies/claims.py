@@ -103,7 +103,8 @@ def _runs(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Run]:
 
 
 def _ablations(run: RunDirectory) -> Iterator[Ablation]:
-    for finished in run.results(AblationVerdict):
+    # Of the trained model at its last checkpoint: not of the base (``ablate.on``) or an earlier step (``ablate.step``).
+    for finished in run.results(AblationVerdict, on=None, step=None):
         labels, verdict = finished.labels, finished.result
         yield Ablation(
             variant=str(labels["variant"]),
@@ -117,7 +118,7 @@ def _ablations(run: RunDirectory) -> Iterator[Ablation]:
 
 def _coverage(run: RunDirectory, labels: Mapping[str, Any]) -> tuple[int, Estimate] | None:
     """Return the change of pass@k at the largest k both sides allow, paired by problem; None with one sample."""
-    shared_labels = {"variant": labels["variant"], "task": labels["task"], "control": None}
+    shared_labels = {"variant": labels["variant"], "task": labels["task"], "control": None, "on": None, "step": None}
     before = run.results(Samples, "ablated", **shared_labels, heads="none")
     after = run.results(Samples, "ablated", **shared_labels, heads=labels["heads"], operator=labels["operator"])
     if not before or not after:

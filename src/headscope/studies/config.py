@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from headscope.comparison import Resampling, choose_circuit
@@ -29,14 +29,15 @@ class Config(BaseModel):
 
 
 class BootstrapConfig(Config):
-    """resamples, seed: of the pairs' bootstrap."""
+    """resamples, seed: of the pairs' bootstrap. tau: the least |score| of an edge in a circuit."""
 
     resamples: int
     seed: int
+    tau: float = Field(default=0.0, exclude_if=lambda tau: tau == 0)
 
     def resampling(self, fraction: float) -> Resampling:
         """Return it as the comparison takes it, with circuits of ``fraction`` of the real edges."""
-        return Resampling(fraction, self.resamples, self.seed)
+        return Resampling(fraction, self.resamples, self.seed, tau=self.tau)
 
 
 class CircuitConfig(BootstrapConfig):
@@ -134,7 +135,9 @@ def _reword(message: str) -> str:
         .replace("valid tuple", "list")
     )
     sentence = re.sub(
-        r"Tuple should have at least (\d+) items? after validation, not (\d+)", r"it needs \1, has \2", sentence
+        r"(?:Tuple|Value) should have at least (\d+) items? after validation, not (\d+)",
+        r"it needs \1, has \2",
+        sentence,
     )
     return re.sub(r"valid dictionary or .*", "mapping of keys", sentence)
 

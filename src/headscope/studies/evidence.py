@@ -53,6 +53,10 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
     first = losses[config.operators[0]]
     stands, reason = judge_operators([effect for effect in operators if effect.operator != "revert"], first.texts)
+    remarks = sets.remarks(max(len(effect.control_effects) for effect in operators))
+    training_pass = None
+    if "base whole" in inputs:
+        training_pass = pass_difference(_shares(inputs, "post"), _shares(inputs, "base"))
     dose, guard_evidence, repair_evidence = _explanations(losses, config, inputs)
     rule = None if config.revert_kv is None else describe_revert(config.revert_kv)
     removing = [forced for name, forced in losses.items() if name != "revert"]
@@ -63,9 +67,9 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
         dropped=first.problems - first.texts,
         operators=operators,
         stands=stands,
-        reason="; ".join(note for note in (reason, rule, sets.caveat) if note),
+        reason="; ".join(note for note in (reason, rule, remarks) if note),
         training=_training_effect(removing[0], config.seed) if removing else None,
-        training_pass=pass_difference(_shares(inputs, "post"), _shares(inputs, "base")),
+        training_pass=training_pass,
         dose=dose,
         guard=guard_evidence,
         repair=repair_evidence,
@@ -76,27 +80,32 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
 EVIDENCE = Work("evidence", EvidenceConfig, compute_evidence, version=4)
 
 
-def evidence_unit(post: Ablations, base: Ablations, sets: Unit, guarded: Ablations | None) -> Unit:
-    """Return the unit of the evidence on one group. guarded: the same model on the guard's task, if there is one."""
-    study, operators = post.study, post.study.ablate.operators
+def evidence_unit(edited: Ablations, base: Ablations | None, sets: Unit, guarded: Ablations | None) -> Unit:
+    """Return the unit of the evidence on one group in one model.
+
+    base: on the same task, for what training made of the effect; None if the model is the base itself.
+    guarded: the same model on the guard's task, if there is one.
+    """
+    study, operators = edited.study, edited.study.ablate.operators
     inputs = {"sets": sets}
-    inputs |= {f"forced {name}": forced_unit(post, base, sets, name, guarded) for name in operators}
-    sampled = {"post": post, "base": base} | ({} if guarded is None else {"guard": guarded})
+    inputs |= {f"forced {name}": forced_unit(edited, base, sets, name, guarded) for name in operators}
+    sampled = {"guard": guarded} if base is None else {"post": edited, "base": base, "guard": guarded}
     for name, ablations in sampled.items():
+        if ablations is None:
+            continue
         inputs |= {
             f"{name} whole": ablations.whole_answers(),
             f"{name} removed": ablations.answers_without(sets, "zero"),
         }
     guard_task = None if guarded is None else guarded.task.name
     config = EvidenceConfig(
-        task=post.task.name,
+        task=edited.task.name,
         guard=guard_task,
         operators=operators,
         seed=study.seed,
         revert_kv=study.ablate.revert_kv if "revert" in operators else None,
     )
-    labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "task": post.task.name}
-    return EVIDENCE.unit(config, labels, inputs)
+    return EVIDENCE.unit(config, edited.labels(sets), inputs)
 
 
 def _operator_effect(name: str, losses: ForcedLosses, seed: int) -> OperatorEffect:

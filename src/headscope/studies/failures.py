@@ -50,7 +50,7 @@ def compute_failures(config: FailuresConfig, inputs: Inputs, progress: Progress)
         task=config.task.name,
         operator=config.operator,
         heads=sets.heads,
-        caveat=sets.caveat,
+        caveat=sets.remarks(len(controls)),
     )
 
 

@@ -42,16 +42,17 @@ EditGrids = Sequence[Float[np.ndarray, "_ layer head"]]
 
 
 class ForcedConfig(Config):
-    """The post-trained and the base model, whose answers are forced, and what is done to the heads.
+    """The edited model, whose own answers are forced, the base, and what is done to the heads.
 
     texts: correct answers forced, at most. reference_texts: behind a mean, a donor or a constant.
     doses: factors α the heads' writes are also scaled by. guard: a task on which nothing should happen.
     importance_controls: whether the sets of like importance are measured too.
-    revert_kv: for ``revert``, when the keys and values of a group are reverted with a head.
+    donor, revert_kv: for ``revert``, whose weights the heads take, and when with the keys and values of their group.
+    base: None if the edited model is the base itself.
     """
 
     post: ModelSource
-    base: ModelSource
+    base: ModelSource | None
     task: TaskSource
     guard: TaskSource | None
     operator: str
@@ -60,6 +61,7 @@ class ForcedConfig(Config):
     doses: tuple[float, ...]
     importance_controls: bool
     seed: int
+    donor: ModelSource | None = Field(default=None, exclude_if=lambda donor: donor is None)
     revert_kv: SharedKv | None = Field(default=None, exclude_if=lambda rule: rule is None)
 
 
@@ -82,7 +84,7 @@ def compute_forced(config: ForcedConfig, inputs: Inputs, progress: Progress) -> 
     losses, drawn = _force_in_turn(
         lambda grid: _force(post, config, inputs, texts, grid, progress), np.concatenate([edits, doses]), kinds
     )
-    optional = _force_base(config, inputs, texts, edits, progress)
+    optional = {} if config.base is None else _force_base(config, config.base, inputs, texts, edits, progress)
     if config.operator == "zero":
         optional |= _force_for_zero(post, config, inputs, sets.heads, texts, edits, progress)
     if len(doses):
@@ -103,33 +105,34 @@ def compute_forced(config: ForcedConfig, inputs: Inputs, progress: Progress) -> 
 FORCED = Work("forced", ForcedConfig, compute_forced, version=3)
 
 
-def forced_unit(post: Ablations, base: Ablations, sets: Unit, operator: str, guard: Ablations | None) -> Unit:
-    """Return the unit of a group's losses under one operator; ``guard`` is asked under zero ablation alone."""
-    settings, is_zero = post.study.ablate, operator == "zero"
+def forced_unit(edited: Ablations, base: Ablations | None, sets: Unit, operator: str, guard: Ablations | None) -> Unit:
+    """Return the unit of a group's losses in a model under one operator.
+
+    base: the model that reads the same texts, with and without the group. guard: is asked under zero ablation alone.
+    """
+    settings, is_zero = edited.study.ablate, operator == "zero"
     config = ForcedConfig(
-        post=post.stage.source,
-        base=base.stage.source,
-        task=post.task,
+        post=edited.stage.source,
+        base=None if base is None else base.stage.source,
+        task=edited.task,
         guard=guard.task if guard is not None and is_zero else None,
         operator=operator,
         texts=settings.texts,
         reference_texts=REFERENCE_TEXTS,
         doses=settings.scales if is_zero else (),
         importance_controls=operator == settings.operators[0],
-        seed=post.study.seed,
+        seed=edited.study.seed,
+        donor=edited.donor.source if operator == "revert" else None,
         revert_kv=settings.revert_kv if operator == "revert" else None,
     )
-    inputs = (
-        {"sets": sets, "whole": post.whole_answers()}
-        | post.stage.inputs
-        | base.stage.inputs
-        | post.references(operator)
-    )
-    inputs |= {f"base {role}": unit for role, unit in base.references(operator).items()}
+    inputs = {"sets": sets, "whole": edited.whole_answers()} | edited.stage.inputs | edited.references(operator)
+    if operator == "revert":
+        inputs |= edited.donor.inputs
+    if base is not None:
+        inputs |= base.stage.inputs | {f"base {role}": unit for role, unit in base.references(operator).items()}
     if guard is not None and is_zero:
         inputs["guard"] = guard.whole_answers()
-    labels = {"variant": post.stage.variant, "heads": sets.labels["heads"], "operator": operator}
-    return FORCED.unit(config, labels | {"task": post.task.name}, inputs)
+    return FORCED.unit(config, edited.labels(sets, operator), inputs)
 
 
 def _force_in_turn(
@@ -188,22 +191,27 @@ def _force(
     from headscope.studies.subjects import load
 
     subject = load(respondent.stage)
-    if config.revert_kv is None:
-        fill = replacement(respondent, inputs, config.operator, config.reference_texts, config.seed, prefix)
+    if config.donor is not None and config.revert_kv is not None:
+        donor = config.post if prefix else config.donor
+        fill = donated(respondent.stage, donor.stage(inputs), config.revert_kv)
     else:
-        other = config.post if prefix else config.base
-        fill = donated(respondent.stage, other.stage(inputs), config.revert_kv)
+        fill = replacement(respondent, inputs, config.operator, config.reference_texts, config.seed, prefix)
     return teacher_force(subject, texts, edits, fill=fill.fill, reader=fill.reader, progress=progress)
 
 
 def _force_base(
-    config: ForcedConfig, inputs: Inputs, texts: "Sequence[Text]", edits: EditGrid, progress: Progress
+    config: ForcedConfig,
+    source: ModelSource,
+    inputs: Inputs,
+    texts: "Sequence[Text]",
+    edits: EditGrid,
+    progress: Progress,
 ) -> Arrays:
     """Return losses of the base model, and which texts they are of if it lacks a token of the others."""
     from headscope.models import vocabulary_size
     from headscope.studies.subjects import load
 
-    base = ModelOnTask(config.base.stage(inputs), config.task.task())
+    base = ModelOnTask(source.stage(inputs), config.task.task())
     vocabulary = vocabulary_size(load(base.stage))
     readable = [index for index, text in enumerate(texts) if max(text.tokens) < vocabulary]
     if not readable:

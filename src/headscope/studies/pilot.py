@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from headscope.comparison.control_sets import control_sets
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 from headscope.progress import SILENT, Progress
@@ -35,7 +36,6 @@ from headscope.runs.digests import digest
 from headscope.storage import read_object, user_cache, write_json
 from headscope.studies.ablated import ModelOnTask, answered_texts
 from headscope.studies.cost import GENERATED, Facts, Load, Rates, constants_load, unit_load
-from headscope.studies.headsets import sample_matched_sets
 from headscope.studies.pilot_facts import gather_facts
 from headscope.studies.pilot_record import PilotRecord, Timing, fit, fit_kinds, peak, reset_peak
 from headscope.studies.plan import plan
@@ -114,6 +114,8 @@ def shrink(study: Study, size: Size, run: RunDirectory) -> Study:
     small_eval = {"problems": size.problems, "samples": min(evaluation.samples, size.samples), "k": (1,), "forbid": ()}
     small_ablate = {
         "heads": tuple(group for group in ("kept",) if ablate.heads),
+        "step": None,
+        "on": ("post",),
         "problems": size.problems,
         "samples": 1,
         "texts": size.texts,
@@ -245,11 +247,12 @@ class _Pilot:
     def _fill_in_heads(self, unit: Unit, folder: Path) -> None:
         """Replace the heads that three steps of training changed by as many as the study removes, drawn at random."""
         config: Any = unit.config
-        layers, width = EdgeScores.load(self.record.folders[unit.inputs["base"].address]).head_importance.shape
+        importance = EdgeScores.load(self.record.folders[unit.inputs["base"].address]).head_importance
+        layers, width = importance.shape
         everything = [HeadId(layer, head) for layer in range(layers) for head in range(width)]
         count = min(config.at_most or 10, len(everything) // 2)
         heads = HeadSet.of(random.Random(0).sample(everything, count))
-        controls = tuple(sample_matched_sets(heads, HeadSet(()), (layers, width), config.controls, 0))
+        controls, _ = control_sets(heads, HeadSet(()), importance, config.controls, 0)
         for file in folder.iterdir():
             file.unlink()
         ControlledHeads(heads, controls, controls, (layers, width)).save(folder)

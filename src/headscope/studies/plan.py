@@ -21,11 +21,18 @@ from headscope.studies.evidence import EVIDENCE
 from headscope.studies.failures import FAILURES
 from headscope.studies.forced import FORCED
 from headscope.studies.head_scaling import HEAD_SCALING
-from headscope.studies.headsets import HEAD_SETS
+from headscope.studies.headsets import HEAD_SETS, HeadSources
 from headscope.studies.relative_changes import RELATIVE_CHANGES, FinalUnits, relative_changes_unit
 from headscope.studies.role_losses import ROLE_LOSSES
-from headscope.studies.stages import Stage, base_stage, checkpoint_stages, trained_stages, variant_model
-from headscope.studies.study import Study, TaskRef, VariantConfig
+from headscope.studies.stages import (
+    Stage,
+    ablated_stage,
+    base_stage,
+    checkpoint_stages,
+    trained_stages,
+    variant_model,
+)
+from headscope.studies.study import NO_MODES, THINK_OFF_ONLY, Study, TaskRef, VariantConfig
 from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
 from headscope.studies.traces import TRACES, traces_unit
 from headscope.studies.train import TRAIN, base_training, train_unit
@@ -120,6 +127,9 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
             yield from (*after.units(study, before), *_masked(study, checkpoints[-1], ref))
     yield from _evaluations_over_steps(study, base, stages)
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
+    modes = {unit.labels["variant"]: unit for unit in _thinking_units(study, circuits, answers)}
+    if THINK_OFF_ONLY in study.ablate.heads and not modes:
+        raise InputError(NO_MODES)
     finals, measured = {}, {}
     for variant in study.variants:
         units = circuits[variant.name]
@@ -128,12 +138,14 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
         finals[variant.name] = FinalUnits(comparison, units.last, units.scored.curves[1])
         fresh = units.pairs["fresh"]
         measured[variant.name] = Measured(units.base, units.final, fresh, units.scored.fresh, comparison)
-        yield from _variant_units(study, variant.name, units, comparison)
+        yield from _variant_units(study, units, comparison)
+        yield from _ablation_units(study, base, stages[variant.name], comparison, modes.get(variant.name))
     if finals:
         yield relative_changes_unit(study, finals)
     if study.discover.effects:
         yield from training_effects_units(study, measured)
-    yield from _thinking_units(study, circuits, answers)
+    for thinking in modes.values():
+        yield from (thinking.inputs["off again"], thinking)
 
 
 @dataclass(frozen=True)
@@ -203,14 +215,24 @@ def _circuits(study: Study, variant: str, base: Stage, stages: list[Stage]) -> _
     return _Circuits(base, later[-1], pairs, scored)
 
 
-def _variant_units(study: Study, variant: str, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:
+def _variant_units(study: Study, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:
     scored = circuits.scored
     yield from (scored.base, scored.fresh, *scored.checkpoints.values(), *scored.curves)
     yield comparison
     if study.discover.crossed:
-        yield from _crossed_units(study, variant, circuits, comparison)
+        yield from _crossed_units(study, circuits.final.variant, circuits, comparison)
+
+
+def _ablation_units(
+    study: Study, base: Stage, stages: list[Stage], comparison: Unit, thinking: Unit | None
+) -> Iterator[Unit]:
+    """Yield the ablations of a variant's heads, those of its last checkpoint or of ``ablate.step``."""
+    stage = ablated_stage(study, stages)
+    if stage is None:
+        return
+    step = None if stage is stages[-1] else stage.step
     for ref in study.ablate_tasks:
-        yield from Sweep(study, circuits.base, circuits.final, comparison, ref).units()
+        yield from Sweep(study, base, HeadSources(base, stage, step, comparison, thinking), ref).units()
 
 
 def _crossed_units(study: Study, variant: str, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:
@@ -224,13 +246,13 @@ def _crossed_units(study: Study, variant: str, circuits: _Circuits, comparison: 
 def _thinking_units(
     study: Study, circuits: dict[str, _Circuits], answers: dict[str, dict[str, Unit]]
 ) -> Iterator[Unit]:
+    """Yield think-on against think-off of every model asked in both modes, labelled with its think-off variant."""
     for on, off in think_pairs([units.final for units in circuits.values()]):
         modes = []
         for name in (on.variant, off.variant):
             modes.append(Mode(name, circuits[name].last, circuits[name].scored.curves[1], answers[name]))
         # Think-off on other pairs: what differs between the two scorings of one mode is the null.
         again = scores_unit(study, off, off.variant, circuits[off.variant].pairs["fresh"])
-        yield again
         yield thinking_unit(study, modes[0], modes[1], again)
 
 

@@ -93,6 +93,7 @@ def find_small_counts(study: Study) -> list[str]:
     sentences += [
         _describe_few_problems(study, ref, study.ablate.problems, "ablate.problems") for ref in study.ablate_tasks
     ]
+    sentences += _describe_left_out(study)
     if study.ablate.texts < FEWEST_PROBLEMS:
         sentences.append(
             f"ablate.texts is {study.ablate.texts}: the evidence on a head set is decided by no fewer than "
@@ -105,6 +106,15 @@ def find_small_counts(study: Study) -> list[str]:
                 "reached, and no verdict is supported"
             )
     return list(dict.fromkeys(filter(None, sentences)))
+
+
+def _describe_left_out(study: Study) -> list[str]:
+    """Return a sentence on every finished model if ``ablate.step`` names a checkpoint: it has none."""
+    step = study.ablate.step
+    finished = [variant.name for variant in study.variants if step is not None and variant.model is not None]
+    return [
+        f"ablate.step is {step}: {name} is one finished model, and none of its heads is removed" for name in finished
+    ]
 
 
 def _describe_few_problems(study: Study, ref: TaskRef, limit: int | None, key: str) -> str:

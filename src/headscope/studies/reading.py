@@ -130,6 +130,16 @@ class _StudyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.1 takes on, off, yes and no for truth values, and ``on`` is a key (``ablate.on``). As a value each stays what
+# it was: where a truth value is asked for, pydantic reads these words as one.
+_BOOLEAN = "tag:yaml.org,2002:bool"
+_StudyLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != _BOOLEAN]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_StudyLoader.add_implicit_resolver(_BOOLEAN, re.compile("(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
+
+
 def _count_nodes(node: yaml.Node, counts: dict[int, float]) -> float:
     """Return how many values a node holds, those of an alias each time; infinitely many if it holds itself."""
     if id(node) not in counts:

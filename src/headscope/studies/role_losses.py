@@ -107,7 +107,8 @@ def role_losses_unit(ablations: Ablations, sets: Mapping[str, Unit]) -> Unit:
         all_heads=ALL_HEADS,
     )
     inputs = {"whole": ablations.whole_answers()} | {f"sets {group}": unit for group, unit in sets.items()}
-    labels = {"variant": stage.variant, "task": ablations.task.name}
+    step = {} if ablations.step is None else {"step": ablations.step}
+    labels = {"variant": stage.variant} | step | {"task": ablations.task.name}
     return ROLE_LOSSES.unit(config, labels, inputs | stage.inputs)
 
 

@@ -23,7 +23,16 @@ from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
 from headscope.runs.records import check_unit
 from headscope.studies.config import Config
-from headscope.studies.study import Dtype, HubCheckpoints, ModelConfig, Study, TeacherData, Training, VariantConfig
+from headscope.studies.study import (
+    Dtype,
+    HubCheckpoints,
+    ModelConfig,
+    Study,
+    TeacherData,
+    Training,
+    VariantConfig,
+    check_step,
+)
 from headscope.training import Checkpoint, list_checkpoints, step_of
 
 BASE = "base"
@@ -164,7 +173,7 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
     config = variant_model(study, variant)
     if train is not None:
         folder = run.folder(train)
-        paths = {step: folder / f"checkpoint-{step}" for step in planned_steps(variant)}
+        paths = {step: folder / f"checkpoint-{step}" for step in variant.saved_steps}
         if run.is_done(train):
             paths = {point.step: point.path for point in _trained_checkpoints(folder, train.name)}
         return [Stage(variant.name, step, str(path), config, train) for step, path in paths.items()]
@@ -184,6 +193,25 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
 def trained_stages(stages: list[Stage]) -> list[Stage]:
     """Return a variant's stages without checkpoint 0 of a training run, which is the base itself."""
     return [stage for stage in stages if stage.step > 0] or stages[-1:]
+
+
+def ablated_stage(study: Study, stages: list[Stage]) -> Stage | None:
+    """Return the checkpoint whose heads are removed: the last, or that of ``ablate.step``.
+
+    None of a finished model if a step is named, as it has no other checkpoint. A training still to be done whose
+    number of steps its data tells stands for its last checkpoint. Raises InputError if there is no such checkpoint.
+    """
+    step = study.ablate.step
+    if step is None:
+        return stages[-1]
+    steps = [stage.step for stage in stages]
+    if steps == [0]:
+        return stages[-1] if stages[-1].unit is not None else None
+    try:
+        check_step(step, stages[-1].variant, steps)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    return stages[steps.index(step)]
 
 
 def _trained_checkpoints(folder: Path, name: str) -> list[Checkpoint]:
@@ -215,13 +243,6 @@ def revisions_by_step(checkpoints: HubCheckpoints) -> dict[int, str]:
             )
         revisions[step] = revision
     return dict(sorted(revisions.items()))
-
-
-def planned_steps(variant: VariantConfig) -> list[int]:
-    """Return the steps at which the settings save; without ``max_steps`` only the first: the data tells the others."""
-    assert variant.train is not None
-    last = variant.train.max_steps or 0
-    return sorted({*range(0, last + 1, variant.train.save_every), last})
 
 
 def variant_model(study: Study, variant: VariantConfig) -> ModelConfig:

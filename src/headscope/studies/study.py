@@ -1,11 +1,13 @@
 """The study file: what a user writes, with every default."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
 
 from headscope.comparison.equal_faithfulness import FAITHFULNESS, LARGEST_CIRCUIT
+from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU
 from headscope.evaluation import Chat, TaskFile
 from headscope.evaluation.table_files import SUFFIXES
 from headscope.measures.quadrature import Rule
@@ -16,7 +18,11 @@ from headscope.studies.twins import Twin, write_out_twins
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-HeadGroup = Literal["emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall"]
+THINK_OFF_ONLY = "think-off-only"
+HeadGroup = Literal[
+    "emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall", "think-off-only"
+]
+EditedModel = Literal["post", "base"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positions = Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)]
 
@@ -169,9 +175,19 @@ class VariantConfig(Config):
     method: Literal["sft", "distill", "grpo"] | None = None
     chat: Chat = Chat()
 
+    @property
+    def saved_steps(self) -> list[int]:
+        """Return the steps at which a training here saves; without ``max_steps`` only 0: the data tells the others."""
+        assert self.train is not None
+        last = self.train.max_steps or 0
+        return sorted({*range(0, last + 1, self.train.save_every), last})
+
     @model_validator(mode="after")
     def _one_method(self) -> "VariantConfig":
-        if self.train is not None and self.method not in (None, self.train.method):
+        if self.train is None or self.method in (None, self.train.method):
+            return self
+        # SFT on a teacher's traces is what R1-Distill calls distillation.
+        if not (self.train.method == "sft" and self.method == "distill"):
             raise ValueError(
                 f"it is trained here by {self.train.method}, and method says {self.method}; leave method out"
             )
@@ -206,9 +222,31 @@ class PairFile(Config):
     problem: str | None = None
 
 
+DISCOVER_PRESETS: dict[str, dict[str, Any]] = {
+    # arXiv 2509.25758, 2, A.2 and A.5; head scores by flow belong to the ``paper-…`` groups of heads.
+    "paper": {
+        "method": "eap-ig",
+        "metric": "kl",
+        "positions": "last",
+        "rule": "right",
+        "nodes": 100,
+        "edges": PAPER_EDGES,
+        "tau": PAPER_TAU,
+    }
+}
+
+
+def _insert_preset(data: Any, presets: Mapping[str, dict[str, Any]]) -> Any:
+    """Return a section's plain data with its preset written out; keys next to the preset win."""
+    preset = data.get("preset") if isinstance(data, dict) else None
+    return presets[preset] | data if isinstance(preset, str) and preset in presets else data
+
+
 class DiscoverConfig(Config):
     """Pairs and attribution (method sections 3 and 4).
 
+    preset: ``paper`` finds circuits as the paper does: 5000 edges of |score| ≥ 0.1 (τ), KL divergence at the opening's
+        last token, right Riemann rule with 100 steps; keys next to it win.
     contrast: what pairs differ in. ``openings``: the same problem, begun as the final checkpoint begins it and as
         base does; ``lab-leaf``: one trace of the lab from two leaf digits, read at all positions that differ, or
         two bare answers if the variant is asked not to think; or a ``PairFile``, of whose rows as many are taken as
@@ -230,6 +268,8 @@ class DiscoverConfig(Config):
     faithfulness: heads are counted in the smallest circuit of ``sizes`` that reaches it in base and final checkpoint,
         of those up to 20 %; if none does, in the largest of them, and tables and verdicts say so.
     fraction: of real edges in a circuit, whatever its faithfulness. edges: their number instead, as in the paper.
+    tau: of a circuit's edges only those with at least this |score| count, as in the paper. It has the metric's unit, so
+        that one value means different things to different checkpoints.
     crossed: score base and final checkpoint also with the base's opening as the clean text, to part what training
         changed from what the prompt does: two scorings more per variant.
     effects: also replace every head's output in base, last checkpoint and null twins, one at a time, on pairs of other
@@ -239,6 +279,7 @@ class DiscoverConfig(Config):
     resamples: bootstrap resamples of the problems, each with all its pairs.
     """
 
+    preset: Literal["paper"] | None = None
     contrast: Literal["openings", "lab-leaf"] | PairFile = "openings"
     tasks: tuple[TaskRef, ...] | None = None
     pairs: int = Field(default=64, ge=2)
@@ -253,11 +294,20 @@ class DiscoverConfig(Config):
     tolerance: Annotated[float, Field(gt=0, lt=1)] | None = None
     fraction: Fraction | None = None
     edges: Annotated[int, Field(ge=1)] | None = None
+    tau: float = Field(default=0.0, ge=0)
     faithfulness: Fraction = FAITHFULNESS
     sizes: Annotated[tuple[Fraction, ...], Field(min_length=1)] = LADDER
     resamples: int = Field(default=200, ge=20)
     crossed: bool = False
     effects: bool = True
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, data: Any) -> Any:
+        data = _insert_preset(data, DISCOVER_PRESETS)
+        # A fraction next to the preset wins over its number of edges, which says the same thing.
+        is_sized_anew = isinstance(data, dict) and data.get("preset") and data.get("fraction") is not None
+        return data | {"edges": None} if is_sized_anew else data
 
     @model_validator(mode="after")
     def _rule_of_a_number(self) -> "DiscoverConfig":
@@ -321,15 +371,21 @@ class AblateConfig(Config):
     preset: ``paper`` compares heads only the post-trained circuit has, heads only the base circuit has, and heads of
         the recall circuit (of ``guard``), removed and scaled; keys next to it win.
     heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's method, the plain
-        set difference of two circuits; ``recall`` needs a ``guard``.
+        set difference of two circuits; ``recall`` needs a ``guard``; ``think-off-only`` are the heads that a model has
+        with thinking off and lacks with thinking on, removed in its think-off variant.
+    on: the models in which they are removed and scaled: ``post``, the trained one, and ``base``, next to its own whole
+        answers.
+    step: take the heads emergent, kept or lost at this checkpoint, and remove them in the model of this checkpoint;
+        None takes the last. A variant that is one finished model has no other and is left out.
     at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.
 
     operators: of the evidence; a set stands when three of the four that remove heads agree. ``revert``, which gives
-        heads the base's weights and asks whether training them mattered, has no vote. revert_kv: it also reverts the
-        keys and values that a group of heads shares if ``all`` of the group is reverted, or if ``any`` of it is, which
-        changes the others too. controls: random sets per head set at most,
-        of the same layer profile, and as many of like importance; they are run twenty at a time, until ten of them do
+        heads the base's weights and asks whether training them mattered, has no vote; in the base it gives heads the
+        variant's. revert_kv: it also reverts the keys and values that a group of heads shares if ``all`` of the group
+        is reverted, or if ``any`` of it is, which changes the others too. controls: random sets per head set at most,
+        of the same layer profile (if there are too few, also from the layers next to it), and as many of like
+        importance; they are run twenty at a time, until ten of them do
         as much as the set, which can then no longer stand out. texts: correct answers forced, at most.
     scales: doses α of the evidence. guard: a recall task on which nothing should happen.
     generated: operators under which answers are generated. generated_scales: factors likewise. generated_controls:
@@ -338,6 +394,8 @@ class AblateConfig(Config):
 
     preset: Literal["paper"] | None = None
     heads: Annotated[tuple[HeadGroup, ...], ONE_OR_MORE] = ("emergent", "kept")
+    on: Annotated[tuple[EditedModel, ...], ONE_OR_MORE, Field(min_length=1)] = ("post",)
+    step: int | None = Field(default=None, ge=1)
     at_most: int | None = Field(default=10, ge=1)
     operators: Annotated[tuple[Operator, ...], ONE_OR_MORE, Field(min_length=1)] = ABLATION_OPERATORS
     revert_kv: SharedKv = "all"
@@ -355,13 +413,21 @@ class AblateConfig(Config):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, data: Any) -> Any:
-        preset = data.get("preset") if isinstance(data, dict) else None
-        return ABLATE_PRESETS[preset] | data if isinstance(preset, str) and preset in ABLATE_PRESETS else data
+        return _insert_preset(data, ABLATE_PRESETS)
 
     @model_validator(mode="after")
     def _recall_has_a_task(self) -> "AblateConfig":
         if "recall" in self.heads and self.guard is None:
             raise ValueError("heads holds recall, whose circuit is found on the task named by guard, and there is none")
+        return self
+
+    @model_validator(mode="after")
+    def _modes_are_of_the_last_step(self) -> "AblateConfig":
+        if self.step is not None and THINK_OFF_ONLY in self.heads:
+            raise ValueError(
+                f"step is {self.step}, and heads holds {THINK_OFF_ONLY}: both modes are compared at the last "
+                "checkpoint alone; leave one of them out"
+            )
         return self
 
     @property
@@ -382,6 +448,8 @@ class EvalConfig(Config):
     samples: answers per problem.
     k: of pass@k, success@k and majority@k; those above ``samples`` are left out.
     temperature, top_p: of sampling; at temperature 0 the likeliest token is taken.
+    top_k: only so many likeliest tokens are drawn from, None for all. min_p: only tokens at least this share as likely
+        as the likeliest (Qwen3's card has 20 and 0).
     max_new_tokens: after which an answer counts as unfinished.
     problems: the first so many of each task, None for all.
     engine: what generates.
@@ -395,6 +463,8 @@ class EvalConfig(Config):
     k: tuple[Annotated[int, Field(ge=1)], ...] = Field(default=(1, 2, 4, 8, 16), min_length=1)
     temperature: float = Field(default=0.6, ge=0)
     top_p: float = Field(default=0.95, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+    min_p: float = Field(default=0.0, ge=0, le=1)
     max_new_tokens: int = Field(default=4096, ge=1)
     problems: int | None = Field(default=None, ge=1)
     engine: Literal["transformers", "vllm"] = "transformers"
@@ -472,10 +542,26 @@ class Study(Config):
             raise ValueError(f"variant names repeat: {', '.join(names)}")
         return self
 
+    @model_validator(mode="after")
+    def _think_off_needs_both_modes(self) -> "Study":
+        if THINK_OFF_ONLY in self.ablate.heads:
+            asked = {variant.chat.enable_thinking for variant in self.variants}
+            asked |= {self.base.chat.enable_thinking} if None in asked else set()
+            if not {True, False} <= asked:
+                raise ValueError(NO_MODES)
+        return self
+
+    @model_validator(mode="after")
+    def _step_is_saved(self) -> "Study":
+        for variant in self.variants:
+            if variant.train is not None and variant.train.max_steps is not None:
+                check_step(self.ablate.step, variant.name, variant.saved_steps)
+        return self
+
     @property
     def bootstrap(self) -> BootstrapConfig:
         """Return how pairs are resampled."""
-        return BootstrapConfig(resamples=self.discover.resamples, seed=self.seed)
+        return BootstrapConfig(resamples=self.discover.resamples, seed=self.seed, tau=self.discover.tau)
 
     @property
     def circuit(self) -> dict[str, Any]:
@@ -502,6 +588,23 @@ class Study(Config):
     def at(self, folder: Path) -> "Study":
         """Return the same study with file paths taken from ``folder``, in which the study file lies."""
         return Study.model_validate(_resolve_paths(self.model_dump(mode="json", exclude_unset=True), folder))
+
+
+NO_MODES = (
+    f"ablate.heads holds {THINK_OFF_ONLY}, and no two variants are one model asked with chat.enable_thinking true and "
+    "false; add both modes, or leave the group out"
+)
+
+
+def check_step(step: int | None, variant: str, steps: Sequence[int]) -> None:
+    """Raise ValueError if ``step``, as ``ablate.step`` names it, is no checkpoint of the variant's training.
+
+    steps: of its checkpoints; 0 is the base.
+    """
+    trained = [saved for saved in steps if saved > 0]
+    if step is not None and step not in trained:
+        there = f"checkpoints {', '.join(map(str, trained))}" if trained else "no checkpoint after step 0"
+        raise ValueError(f"ablate.step is {step}, and variant {variant} has {there}")
 
 
 _PATHS = {"model", "tokenizer", "chat_template", "checkpoints", "reward_log", "file", "dataset", "teacher", "data_dir"}

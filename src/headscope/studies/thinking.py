@@ -53,10 +53,10 @@ def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress)
     for task in config.tasks:
         on, off = inputs.load(f"on {task}", Samples), inputs.load(f"off {task}", Samples)
         leak[task] = reasoning_leak(on, off, seed=config.seed)
-    return dataclasses.replace(thinking, leak=leak)
+    return dataclasses.replace(thinking, leak=leak, circuit=circuit)
 
 
-THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=4)
+THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=5)
 
 
 def think_pairs(finals: Sequence[Stage]) -> Iterator[tuple[Stage, Stage]]:

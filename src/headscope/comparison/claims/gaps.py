@@ -140,7 +140,13 @@ def control_gaps(facts: StudyFacts) -> list[Gap]:
                 "(ablate.generated_controls, ablate.controls)"
             )
         ]
-    if facts.layer_heads is not None and facts.layer_heads - 1 < FEWEST_CONTROLS:
-        pool = facts.layer_heads - 1
-        return [Gap(f"a single new head's layer has {pool} other heads for {FEWEST_CONTROLS} sets", blocks=False)]
+    # Of the first and last layer, which have one layer next to them.
+    pool = None if facts.layer_heads is None else 2 * facts.layer_heads - 1
+    if pool is not None and pool < FEWEST_CONTROLS:
+        return [
+            Gap(
+                f"a single new head and the layer next to it leave {pool} heads for {FEWEST_CONTROLS} sets",
+                blocks=False,
+            )
+        ]
     return []

@@ -36,7 +36,7 @@ class Run:
     """One training run (or finished model) against the base.
 
     variant: its name in the study.
-    method: ``sft``, ``distill``, ``grpo``, or "" if it was trained elsewhere.
+    method: ``sft``, ``distill``, ``grpo``, or "" if it was trained elsewhere and the study does not say how.
     recipe: shared by runs that differ in the seed alone.
     null: the signal a null twin lacks (``lr0``, ``permuted_rewards``, ``shuffled_answers``); "" for any other run.
     series: (step, comparison), in order.

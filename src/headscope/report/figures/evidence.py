@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import error_bars, new_plot, plot_label
 from headscope.report.palette import BLUE, GREY, ORANGE
-from headscope.report.run_results import with_result
+from headscope.report.run_results import edited_model, with_result
 from headscope.report.tables.evidence import STANDS, evidence_data
 from headscope.results.evidence import DoseResponse, Evidence
 from headscope.runs.records import Finished
@@ -17,7 +17,7 @@ def evidence(units: Sequence[Finished[Evidence]]) -> Figure:
     """Draw per head set and task one panel of operators among their controls, and one of doses if there are any."""
     panels = []
     for unit, result in with_result(units):
-        title = f"{unit.labels['variant']}, {unit.labels['heads']} heads, {unit.labels['task']}"
+        title = f"{edited_model(unit.labels)}, {unit.labels['heads']} heads, {unit.labels['task']}"
         panels.append(Panel(f"{title}: {STANDS[result.stands]}", _operators_plot(result)))
         if result.dose is not None:
             panels.append(Panel(f"{title}: dose", _doses_plot(result.dose)))

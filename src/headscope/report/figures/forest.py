@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import error_bars, new_plot, plot_label
 from headscope.report.palette import BLUE, GREY, ORANGE, READINGS
-from headscope.report.run_results import with_result
+from headscope.report.run_results import edited_model, with_result
 from headscope.report.tables.verdicts import verdict_data
 from headscope.results.numbers import format_p
 from headscope.results.verdict import AblationVerdict
@@ -20,12 +20,12 @@ _ROW = 70
 
 
 def forest(units: Sequence[Finished[AblationVerdict]]) -> Figure:
-    """Draw one panel per variant, a row per head set, operator and task that was run; needs at least one."""
+    """Draw one panel per edited model, a row per head set, operator and task that was run; needs at least one."""
     measured = with_result(units)
     span = 1.1 * max(_reach(verdict) for _, verdict in measured)
-    by_variant: dict[str, list[Unit]] = {}
+    by_model: dict[str, list[Unit]] = {}
     for unit, verdict in measured:
-        by_variant.setdefault(unit.labels["variant"], []).append((unit, verdict))
+        by_model.setdefault(edited_model(unit.labels), []).append((unit, verdict))
     return Figure(
         name="ablation",
         question="Does removing these heads change the answers, more than removing others does?",
@@ -34,7 +34,7 @@ def forest(units: Sequence[Finished[AblationVerdict]]) -> Figure:
         "of 0 (the grey line) and of nearly all ticks.",
         basis="Change of pass@1 with minus without the intervention, paired by problem, 95 % problem bootstrap; "
         "problems × samples, rank among the random sets (1 = strongest) and verdict stand above each row.",
-        panels=tuple(_panel(variant, rows, span) for variant, rows in by_variant.items()),
+        panels=tuple(_panel(model, rows, span) for model, rows in by_model.items()),
         table=verdict_data(units),
     )
 
@@ -44,7 +44,7 @@ def _reach(verdict: AblationVerdict) -> float:
     return float(max([0.05, *finite, *abs(verdict.control_effects)]))
 
 
-def _panel(variant: str, rows: Sequence[Unit], span: float) -> Panel:
+def _panel(model: str, rows: Sequence[Unit], span: float) -> Panel:
     plot = new_plot(x="change of pass@1", height=130 + _ROW * len(rows))
     for row, (unit, verdict) in enumerate(reversed(rows)):
         _add_row(plot, row, unit, verdict)
@@ -53,7 +53,7 @@ def _panel(variant: str, rows: Sequence[Unit], span: float) -> Panel:
     plot.update_xaxes(range=[-span, span], showgrid=False, zeroline=False)
     plot.update_yaxes(visible=False, range=[-0.5, len(rows) - 0.2])
     plot.update_layout(margin={"l": 12})
-    return Panel(variant, plot)
+    return Panel(model, plot)
 
 
 def _add_row(plot: go.Figure, row: int, unit: Finished[AblationVerdict], verdict: AblationVerdict) -> None:

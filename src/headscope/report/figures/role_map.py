@@ -5,7 +5,7 @@ import plotly.graph_objects as go
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import add_colour_bar, new_plot, plot_label
-from headscope.report.run_results import with_result
+from headscope.report.run_results import edited_model, with_result
 from headscope.report.tables.role_losses import role_losses_data
 from headscope.results.role_losses import LEAST_CHANGE, RoleLosses
 from headscope.runs.records import Finished
@@ -22,7 +22,7 @@ def role_map(units: list[Finished[RoleLosses]]) -> Figure:
     span = max(float(np.quantile(abs(result.change), 0.98)) for _, result in measured) or 1.0
     panels = []
     for unit, result in measured:
-        title = f"{unit.labels['variant']} · {unit.labels['task']} · {result.answers} texts, {result.heads_are}"
+        title = f"{edited_model(unit.labels)} · {unit.labels['task']} · {result.answers} texts, {result.heads_are}"
         panels.append(Panel(title, _plot(result, span)))
     return Figure(
         name="role-map",

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from headscope.report.run_results import RunResults, label_columns, with_result
+from headscope.report.run_results import RunResults, ablation_columns, with_result
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_estimate, format_p
@@ -29,12 +29,13 @@ def evidence(results: RunResults) -> Table:
         columns = dict.fromkeys(_COLUMNS) if isinstance(result, NotRun) else _columns(result)
         columns |= _reverted_columns(result) if is_reverted else {}
         reading = "not run" if isinstance(result, NotRun) else STANDS[result.stands]
-        place = label_columns(unit, "variant", "heads", "task")
+        place = ablation_columns(unit, "variant", "heads", "task")
         rows.append(place | {"verdict": reading} | columns | {"reason": result.reason})
     caption = (
         "Change of the loss on the model's own correct answers when the heads are replaced, nats per token, positive "
         "if it hurts; 95 % bootstrap over texts. Δ and ranks: of the first operator, among random sets with as many "
-        "heads per layer and among sets of like importance in the base, run twenty at a time until ten of them do as "
+        "heads per layer (or in the layers next to them, if the reason says so) and among sets of like importance in "
+        "the base, run twenty at a time until ten of them do as "
         "much or none are left. Operators: that support the set. Post − base: "
         "the effect in the variant minus in the base. Off-task: the effect on another task. Repaired: direct minus "
         "total effect. Doses: Page's test that the loss rises as the heads' writes are scaled down or up."
@@ -102,7 +103,7 @@ def evidence_data(units: Sequence[Finished[Evidence]]) -> Table:
     rows: list[Row] = []
     for unit, evidence in with_result(units):
         for effect in evidence.operators:
-            place = label_columns(unit, "variant", "heads", "task")
+            place = ablation_columns(unit, "variant", "heads", "task")
             rows.append(place | _operator_columns(evidence, effect) | _context_columns(evidence))
     return Table("evidence-operators", tuple(rows), "One row per operator.")
 

@@ -1,6 +1,6 @@
 """Failures: which kinds of failure a head set's removal raises or lowers, among matched random sets."""
 
-from headscope.report.run_results import RunResults, label_columns, with_result
+from headscope.report.run_results import RunResults, ablation_columns, with_result
 from headscope.results.failures import FailureChanges, KindChange
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_number
@@ -13,7 +13,7 @@ def failures(results: RunResults) -> Table:
     """Return one row per head set, operator and task: what is raised and lowered, in a sentence."""
     rows: list[Row] = []
     for unit in results.in_order(FailureChanges):
-        result, row = unit.result, label_columns(unit, *_PLACE)
+        result, row = unit.result, ablation_columns(unit, *_PLACE)
         if isinstance(result, NotRun):
             rows.append(row | {"n": None, "random sets": None, "reading": f"not run: {result.reason}"})
         else:
@@ -21,7 +21,7 @@ def failures(results: RunResults) -> Table:
             rows.append(row | {"n": size, "random sets": result.controls, "reading": result.reason})
     caption = (
         "What the intervention does to each kind of failure, by rules fixed beforehand. n: problems × samples. Random "
-        "sets have as many heads in every layer; intervals are over problems."
+        "sets have as many heads in every layer, unless the reading says otherwise; intervals are over problems."
     )
     return Table("failures", tuple(rows), caption)
 
@@ -31,7 +31,7 @@ def failure_kinds(results: RunResults) -> Table:
     rows: list[Row] = []
     for unit, result in with_result(results.in_order(FailureChanges)):
         for kind in result.kinds:
-            rows.append(label_columns(unit, *_PLACE) | _columns(kind))
+            rows.append(ablation_columns(unit, *_PLACE) | _columns(kind))
     caption = (
         "Shares of all answers, with minus without the intervention, paired by problem, 95 % intervals over problems. "
         "Failures are of wrong answers, one each; right answers can have a slip or a loop too. Random sets: mean "

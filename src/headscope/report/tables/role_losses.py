@@ -1,7 +1,7 @@
 """Losses by role: which single heads each kind of token needs."""
 
 from headscope.heads import HeadId
-from headscope.report.run_results import RunResults, label_columns, with_result
+from headscope.report.run_results import RunResults, ablation_columns, with_result
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_estimate
 from headscope.results.role_losses import LEAST_CHANGE, RoleEffect, RoleLosses
@@ -17,7 +17,7 @@ def role_losses(results: RunResults) -> Table:
     """Return one row per variant, task and role, with the heads whose removal changes its loss most."""
     rows: list[Row] = []
     for unit in results.in_order(RoleLosses):
-        place = label_columns(unit, "variant", "task")
+        place = ablation_columns(unit, "variant", "task")
         if isinstance(unit.result, NotRun):
             rows.append(place | dict.fromkeys(_COLUMNS) | {"most": f"not run: {unit.result.reason}"})
             continue
@@ -63,5 +63,5 @@ def role_losses_data(units: list[Finished[RoleLosses]]) -> Table:
                     "high": float(result.high[row, column]),
                     "q": float(result.q_value[row, column]),
                 }
-                rows.append(label_columns(unit, "variant", "task") | cell)
+                rows.append(ablation_columns(unit, "variant", "task") | cell)
     return Table("role-map", tuple(rows), "One row per head and role.")

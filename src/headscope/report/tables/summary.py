@@ -1,7 +1,7 @@
 """The summary: one row per model, every number with its interval and null."""
 
 from headscope.report.palette import READINGS
-from headscope.report.run_results import RunResults, with_result
+from headscope.report.run_results import RunResults, edited_model, with_result
 from headscope.report.tables.faithfulness import faithfulness_cell
 from headscope.results.emergence import Emergence
 from headscope.results.numbers import format_count, format_estimate, format_number
@@ -66,7 +66,8 @@ def strongest_ablation(results: RunResults, variant: str) -> Cell | str | None:
     Of several: the verdict that decides most, then the lowest p, then the largest effect. ``no heads to remove`` if
     every set asked about was empty; None if nothing was asked.
     """
-    asked = [unit for unit in results.verdicts if unit.labels["variant"] == variant]
+    # Of the last checkpoint, as all of the row: a verdict on the base or an earlier step has another name.
+    asked = [unit for unit in results.verdicts if edited_model(unit.labels) == variant]
     measured = with_result(asked)
     if not measured:
         return "no heads to remove" if asked else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from headscope.report.palette import READINGS
-from headscope.report.run_results import RunResults, label_columns
+from headscope.report.run_results import RunResults, ablation_columns
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_number
 from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, p_cell
@@ -19,7 +19,8 @@ def verdicts(results: RunResults) -> Table:
     rows = tuple(_row(unit, _columns(unit.result)) for unit in results.verdicts)
     caption = (
         "Each verdict with the sentence it rests on. n: problems × samples; Δ: with minus without the intervention, "
-        "paired by problem, 95 % intervals over problems; random sets: mean change and how many; rank among them and "
+        "paired by problem, 95 % intervals over problems; random sets: mean change and how many, with as many heads "
+        "in every layer unless the reason says otherwise; rank among them and "
         "the set itself, 1 the strongest."
     )
     return Table("verdicts", rows, caption)
@@ -34,7 +35,7 @@ def verdict_data(units: Sequence[Finished[AblationVerdict]]) -> Table:
 def _row(unit: Finished[AblationVerdict], columns: Row) -> Row:
     result = unit.result
     reading = "not run" if isinstance(result, NotRun) else f"{READINGS[result.reading]} {result.reading}"
-    place = label_columns(unit, "variant", "heads", "operator", "task")
+    place = ablation_columns(unit, "variant", "heads", "operator", "task")
     return place | {"verdict": reading} | columns | {"reason": result.reason}
 
 
