@@ -192,7 +192,7 @@ CONTROLS = ("C7", "C8", "C9", "C10")
 
 
 def test_claims_are_supported_in_their_controls_and_not_in_their_twins(script: Any, tmp_path: Path) -> None:
-    """The simulated ones as they are; of those on a real model one that stays and one that is kept, on few pairs."""
+    """The simulated ones as they are; of those on a real model the one of kept heads, with fewer problems."""
     module = script("positive_controls.py")
     verdicts = module["controls"](tmp_path / "simulated", module["QUICK"], CONTROLS)
     assert {name: control.reading for name, (control, _, _) in verdicts.items()} == dict.fromkeys(CONTROLS, "supported")
