@@ -152,8 +152,8 @@ class VariantConfig(Config):
     model: one finished model, a folder or hub id.
     revision: of the hub: a branch, tag or commit.
     reward_log: the ``trainer_state.json`` or JSONL of a training elsewhere, for the coupling with reward.
-    method: how a variant trained elsewhere was trained, for the claims that ask about SFT, distillation or GRPO
-        (``distill`` for SFT on a teacher's traces, as R1-Distill); one trained here has its own.
+    method: how a variant trained elsewhere was trained, for the claims that ask about SFT, distillation or GRPO. One
+        trained here has its own; ``distill`` is said of SFT on a teacher's traces, as R1-Distill was made.
     chat: how the variant is spoken to; what is left out is as the base's.
     checkpoints: folders by a glob, or revisions on the hub.
     twins: the same training with its signal removed or another seed, for the nulls: ``lr0``, ``permuted_rewards``,

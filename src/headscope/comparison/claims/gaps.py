@@ -143,10 +143,6 @@ def control_gaps(facts: StudyFacts) -> list[Gap]:
     # Of the first and last layer, which have one layer next to them.
     pool = None if facts.layer_heads is None else 2 * facts.layer_heads - 1
     if pool is not None and pool < FEWEST_CONTROLS:
-        return [
-            Gap(
-                f"a single new head and the layer next to it leave {pool} heads for {FEWEST_CONTROLS} sets",
-                blocks=False,
-            )
-        ]
+        pool_is = f"the layer of a single new head and the one next to it have {pool} other heads"
+        return [Gap(f"{pool_is} for {FEWEST_CONTROLS} sets", blocks=False)]
     return []
