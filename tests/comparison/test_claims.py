@@ -472,7 +472,8 @@ def test_a_study_that_lacks_something_is_told_which_claims_need_it(changes, clai
 def test_what_only_weakens_an_answer_does_not_block_it() -> None:
     weak = find_gaps(replace(FULL, recipes=(replace(FULL.recipes[0], null_twins=0),), layer_heads=8))
     assert [gap.blocks for gap in weak["C1"]] == [False]
-    assert (
+    pool = "the layer of a single new head and the one next to it have 15 other heads"
+    assert weak["C6"][0].sentence == f"{pool} for 19 sets"
         weak["C6"][0].sentence
         == "the layer of a single new head and the one next to it have 15 other heads for 19 sets"
     )
