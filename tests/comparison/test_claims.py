@@ -474,6 +474,3 @@ def test_what_only_weakens_an_answer_does_not_block_it() -> None:
     assert [gap.blocks for gap in weak["C1"]] == [False]
     pool = "the layer of a single new head and the one next to it have 15 other heads"
     assert weak["C6"][0].sentence == f"{pool} for 19 sets"
-        weak["C6"][0].sentence
-        == "the layer of a single new head and the one next to it have 15 other heads for 19 sets"
-    )
