@@ -1,15 +1,18 @@
 """Reading a study: what is refused, in one sentence that names the key and what is allowed."""
 
+import json
 from pathlib import Path
 
 import pytest
 
+from headscope.cli.main import main
 from headscope.errors import InputError, ManyInputsError
 from headscope.lab.builtin_studies import builtin_studies
 from headscope.runs import RunDirectory
 from headscope.studies.plan import plan
 from headscope.studies.reading import adhoc_study, parse_study, read_study
 from headscope.studies.sources import task
+from headscope.studies.study import GrpoTraining
 
 GOOD = """
 name: x
@@ -91,11 +94,89 @@ def test_relative_paths_are_taken_from_the_study_file(tmp_path: Path) -> None:
     assert study.tasks == (str(tmp_path / "mine.jsonl"), "lab-t1")
 
 
-@pytest.mark.parametrize("name", ["qwen2.5-math", "qwen3-think", "llama-3.2"])
-def test_the_studies_of_the_paper_are_valid(name: str) -> None:
-    study = read_study(str(Path(__file__).parents[2] / "studies" / f"{name}.yaml"))
+PAPER = ("qwen2.5-math", "qwen2.5-math-7b", "qwen2.5-math-openr1", "qwen3-think", "llama-3.1", "llama-3.2")
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_the_studies_of_the_paper_are_valid(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[2] / "studies" / f"{name}.yaml"
+    study = read_study(str(path))
     assert study.name == name
     assert study.eval.samples == 16
+    assert (study.discover.edges, study.discover.nodes) == (5000, "adaptive")
+    paper = read_study(str(path), ["discover.preset=paper"]).discover
+    assert (paper.edges, paper.rule, paper.nodes, paper.tau) == (5000, "right", 100, 0.1)
+    assert main(["validate", str(path)]) == 0
+    assert f"study {name} is valid" in capsys.readouterr().out
+
+
+@pytest.fixture
+def benchmarks(tmp_path: Path) -> Path:
+    """A folder with every benchmark the paper's studies ask for, of forty made-up problems each."""
+    for name in ("aime24", "aime25", "amc", "math500", "gsm8k", "gsm8k-train", "openr1-math", "gpqa", "triviaqa"):
+        rows = []
+        for number in range(40):
+            row: dict[str, object] = {
+                "problem": f"{name}: 1 + {number}?",
+                "answer": str(1 + number),
+                "solution": "It is.",
+            }
+            if name.startswith("gsm8k"):
+                row["answer"] = f"Add. #### {1 + number}"
+            if name == "gpqa":
+                wrong = {f"Incorrect Answer {index}": f"{number} and {index}" for index in (1, 2, 3)}
+                row = {
+                    "Question": f"Which, {number}?",
+                    "Correct Answer": "this",
+                    "High-level domain": "Physics",
+                } | wrong
+            rows.append(json.dumps(row))
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_plan_counts_the_units_of_the_studies_of_the_paper(
+    name: str, benchmarks: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = Path(__file__).parents[2] / "studies" / f"{name}.yaml"
+    study = read_study(str(path), [f"data_dir={benchmarks}"])
+    out = str(benchmarks / "run")
+    assert main(["plan", str(path), "--set", f"data_dir={benchmarks}", "--out", out]) == 0
+    said = capsys.readouterr().out
+    trained = sum(variant.train is not None for variant in study.variants)
+    assert (f" {trained} train," in said) == (trained > 0)
+    # Base and variants on every task; groups, models, operators and scales of every ablated variant and task.
+    assert f" {len(study.tasks) * (1 + len(study.variants))} samples," in said
+    ablate = study.ablate
+    ablated = 1 if name == "qwen3-think" else len(study.variants)
+    ways = len(ablate.generated) + len(ablate.generated_scales)
+    verdicts = ablated * len(ablate.heads) * len(ablate.on) * ways * len(study.ablate_tasks)
+    assert f" {verdicts} verdict," in said
+
+
+def test_the_studies_of_the_paper_have_its_settings() -> None:
+    studies = {name: read_study(str(Path(__file__).parents[2] / "studies" / f"{name}.yaml")) for name in PAPER}
+    rates = {}
+    for name, study in studies.items():
+        for variant in study.variants:
+            if isinstance(variant.train, GrpoTraining) and variant.train.dataset == "openr1-math":
+                rates[name, variant.name] = variant.train.learning_rate
+                assert "<think>\n...\n</think>" in (variant.chat.system or "")
+    assert rates == {
+        ("qwen2.5-math-7b", "grpo"): 1e-6,
+        ("qwen2.5-math-openr1", "grpo"): 1e-6,
+        ("qwen2.5-math-openr1", "grpo.permuted_rewards"): 1e-6,
+        ("qwen2.5-math-openr1", "grpo-fast"): 2e-5,
+        ("llama-3.2", "grpo"): 2e-7,
+    }
+    methods = {
+        name: [variant.method for variant in study.variants if variant.method] for name, study in studies.items()
+    }
+    assert [name for name, given in methods.items() if given == ["distill"]] == [PAPER[0], PAPER[1], "llama-3.1"]
+    think = studies["qwen3-think"]
+    assert (think.eval.top_k, think.eval.min_p, think.ablate.samples) == (20, 0, 64)
+    assert (think.ablate.heads, think.ablate.generated_scales) == (("think-off-only",), (0.5,))
 
 
 def test_every_builtin_study_is_valid() -> None:
