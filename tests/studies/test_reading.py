@@ -130,6 +130,9 @@ def benchmarks(tmp_path: Path) -> Path:
                     "Correct Answer": "this",
                     "High-level domain": "Physics",
                 } | wrong
+            if name == "triviaqa":
+                answer = {"value": f"Name {number}", "aliases": [f"Name {number}"]}
+                row = {"question": f"Who, {number}?", "answer": answer}
             rows.append(json.dumps(row))
         (tmp_path / f"{name}.jsonl").write_text("\n".join(rows))
     return tmp_path
