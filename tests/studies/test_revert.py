@@ -93,6 +93,24 @@ def test_the_losses_are_those_of_edited_weights(run: RunDirectory, folder: Path)
     assert losses.control_nll[0] == pytest.approx(teacher_force(control, texts, whole).nll[0], rel=1e-4)
 
 
+def test_in_the_base_heads_take_the_variants_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headscope.studies.ablated.REFERENCE_TEXTS", 4)
+    monkeypatch.setattr("headscope.studies.forced.REFERENCE_TEXTS", 4)
+    study = changed(folder, "heads: [kept],", "heads: [kept], on: base,")
+    run, outcome = run_study(study, folder / "run in the base", goal="ablate")
+    assert outcome.failed == {}
+    units = plan(study, run, "ablate")
+    (unit,) = [unit for unit in units if unit.kind == "forced" and unit.labels["operator"] == "revert"]
+    assert (unit.labels["variant"], unit.labels["on"]) == ("moved", "base")
+    losses, sets = ForcedLosses.load(run.folder(unit)), ControlledHeads.load(run.folder(unit.inputs["sets"]))
+    respondent = ModelOnTask(unit.config.post.stage(Inputs({}, folder)), unit.config.task.task())
+    texts = answered_texts(respondent, Samples.load(run.folder(unit.inputs["whole"])), 8, correct=True)
+    grafted = revert_weights(load_model("lab-s"), sets.heads, load_model(folder / "moved"), kv="any")
+    whole = np.ones((1, *sets.shape), dtype=np.float32)
+    assert losses.nll[1] == pytest.approx(teacher_force(grafted, texts, whole).nll[0], rel=1e-4)
+    assert abs(losses.nll[1] - losses.nll[0]).max() > 1e-3
+
+
 def test_reverting_has_no_vote_and_stands_next_to_the_verdict(run: RunDirectory) -> None:
     (unit,) = run.results(Evidence)
     evidence = unit.whole
