@@ -1,10 +1,11 @@
 """Positive controls: each claim where it is true and must be supported, and a twin where it is not and must not be.
 
 Real models put through ``headscope run``'s own units (C1-C6), from lab-s with heads silenced or scaled on a schedule:
-nothing is trained. ``planted``: seven late heads come back under SFT and five early ones under distillation, and stay;
-under GRPO three come and go, then three others, each scaled by the reward. ``kept``: a third of the base's heads is
-silenced. ``needed``: the two heads without which lab-s forgets its facts are silenced in the base. Their twins change
-other heads by 2 %, or silence heads that no fact needs; or what was planted is called by another method's name.
+nothing is trained. ``planted``: seven late heads come back under SFT and five early ones under distillation, both
+with the head that the leaf digit goes through, and stay; under GRPO three come and go, then three others, each scaled
+by the reward. ``kept``: a third of the base's heads is silenced. ``needed``: the two heads without which lab-s
+forgets its facts are silenced in the base. Their twins change other heads by 2 %, or silence heads that no fact
+needs; or what was planted is called by another method's name.
 
 Constructed answers through the checker and the reading of traces (C10); simulated answers and scores through the same
 arithmetic as a run's (C7, C8, C9): a real model in which scaling trades two tasks, or with two modes, must be trained.
@@ -36,11 +37,14 @@ from headscope.studies.run import run_study
 from headscope.studies.study import Study
 
 MODEL = "lab-s"
+CARRIER = "L1H5"
+"""The head that the leaf digit goes through. The other planted heads are in the circuit and carry next to nothing: new
+heads among which it is not are none that the model came to rely on."""
 LATE = ("L2H6", "L3H0", "L3H1", "L3H2", "L3H6", "L3H7", "L2H7")
 EARLY = ("L0H0", "L0H1", "L0H2", "L0H3", "L0H5")
 FIRST, SECOND = LATE[:3], LATE[3:6]
 """Heads that come and go under GRPO."""
-OTHERS = ("L1H4", "L1H5", "L1H7", "L3H3", "L3H4", "L3H5")
+OTHERS = ("L1H4", "L1H7", "L3H3", "L3H4", "L3H5")
 LOST = ("L0H1", "L0H3", "L1H2", "L2H1", "L3H0", "L3H2", "L3H6")
 NEEDED, USELESS = ("L0H6", "L3H3"), ("L2H2", "L3H2")
 """Heads without which lab-s answers fewer facts, and heads without which it answers all the same."""
@@ -148,9 +152,9 @@ def _schedule(size: Size) -> tuple[list[Doses], list[float]]:
 
 def planted(folder: Path, size: Size) -> Outcome:
     """Return the results for C1, C2, C3 and C5."""
-    base = dict.fromkeys((*LATE, *EARLY), 0.0)
+    base = dict.fromkeys((*LATE, *EARLY, CARRIER), 0.0)
     doses, rewards = _schedule(size)
-    whole = {"sft": LATE, "distill": EARLY}
+    whole = {"sft": (*LATE, CARRIER), "distill": (*EARLY, CARRIER)}
     stay = min(3, size.checkpoints)
     control = [Variant(name, name, [base | dict.fromkeys(heads, 1.0)] * stay) for name, heads in whole.items()]
     control.append(Variant("grpo", "grpo", [base | step for step in doses], rewards))

@@ -205,10 +205,14 @@ def test_claims_are_supported_in_their_controls_and_not_in_their_twins(script: A
 def test_heads_that_come_back_and_stay_are_seen_by_a_whole_study(script: Any, tmp_path: Path) -> None:
     """C1 where it is true, and the same heads called GRPO's, of which C2 says that they come and go."""
     module = script("positive_controls.py")
-    base = dict.fromkeys(module["LATE"], 0.0)
+    base = dict.fromkeys((*module["LATE"], module["CARRIER"]), 0.0)
     stays = module["Variant"]("sft", "sft", [{}, {}])
     results = module["run_variants"](base, [stays], tmp_path / "stays", module["QUICK"])
     assert module["read_claim"](results, "C1").reading == "supported"
+    # The same heads without the one that matters are as many, and none that the model relies on.
+    useless = module["run_variants"](dict.fromkeys(module["LATE"], 0.0), [stays], tmp_path / "useless", module["QUICK"])
+    claim = module["read_claim"](useless, "C1")
+    assert (claim.reading, claim.reason.split(",")[0]) == ("not supported", "training effect of the new heads")
     called_grpo = module["relabel"](results, {"sft": "grpo"})
     assert module["read_claim"](called_grpo, "C2").reading == "not supported"
     idle = module["Variant"]("sft", "sft", [module["_nudged"](base, module["OTHERS"], 1.02)] * 2)

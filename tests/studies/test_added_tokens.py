@@ -126,12 +126,12 @@ def test_texts_that_the_base_cannot_read_are_left_out_of_its_losses(bench: Bench
     edits = np.ones((2, 2, 4), dtype=np.float32)
     edits[1, 0, 0] = 0
     inputs = Inputs({}, bench.out)
-    some = forced._force_base(config, inputs, texts, edits, SILENT)
-    readable = forced._force_base(config, inputs, texts[::2], edits, SILENT)
+    some = forced._force_base(config, config.base, inputs, texts, edits, SILENT)
+    readable = forced._force_base(config, config.base, inputs, texts[::2], edits, SILENT)
     assert some["base_read"].tolist() == [0, 2]
     assert "base_read" not in readable
     np.testing.assert_allclose(some["base_nll"], readable["base_nll"])
-    assert set(forced._force_base(config, inputs, texts[1:2], edits, SILENT)) == {"base_read"}
+    assert set(forced._force_base(config, config.base, inputs, texts[1:2], edits, SILENT)) == {"base_read"}
 
 
 def test_training_is_judged_on_the_texts_that_both_read() -> None:

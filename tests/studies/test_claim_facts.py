@@ -29,7 +29,7 @@ def test_a_built_in_study_is_counted_seed_by_seed() -> None:
 
 
 def test_two_modes_of_one_model_are_seen() -> None:
-    facts = study_facts(read_study("lab-think"))
+    facts = study_facts(read_study("lab-think", ["discover.contrast=openings", "discover.opening_tokens=2"]))
     assert (facts.thinking, facts.opening_tokens) == (True, 2)
     one_mode = study({"name": "off", "model": "lab-s", "chat": {"enable_thinking": False}})
     assert not study_facts(one_mode).thinking

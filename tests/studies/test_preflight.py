@@ -317,7 +317,7 @@ def test_counts_that_cannot_decide_are_told_and_enough_are_not(bench: Bench, oth
     assert "warning: eval.problems takes 2 problems of task lab-t1: no verdict" in said
     assert "warning: ablate.texts is 9" in said
     assert "warning: ablate.controls is 1: with fewer than 19 random sets p ≤ 0.05 cannot be reached" in said
-    assert "discover.pairs" not in said
+    assert "warning: discover.pairs" not in said
     assert "warning" not in resolve(bench, post, *ENOUGH)
     said = resolve(bench, post, *ENOUGH, "discover.tasks=[lab-t4-30]", "discover.pairs=16")
     assert "warning: discover.pairs is 16, and each of the two sets of pairs has 15 of the 30 problems" in said

@@ -34,6 +34,9 @@ eval: {{problems: 10, samples: 4, k: [1], temperature: 1.0, top_p: 1.0, max_new_
 """
 
 
+pytestmark = pytest.mark.xdist_group("trained-base")  # one worker makes the run that its tests share
+
+
 @pytest.fixture(scope="module")
 def study(toy_base: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     path = tmp_path_factory.mktemp("study") / "two.yaml"
