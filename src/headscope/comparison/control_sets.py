@@ -58,8 +58,9 @@ def sample_like_sets(
 
 
 def _layer_matched(heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int) -> list[HeadSet]:
+    layers, width = importance.shape
     try:
-        return list(matched_random_sets(heads, *importance.shape, count, seed, exclude=rest)) if heads else []
+        return list(matched_random_sets(heads, layers, width, count, seed, exclude=rest)) if heads else []
     except InputError:  # no other set: without controls the verdict is undecided, and says so
         return []
 

@@ -131,8 +131,15 @@ def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:
 
 def draw_settings(settings: EvalConfig, samples: int, seed: int) -> Sampling:
     """Return how ``samples`` answers per problem are drawn."""
-    limits = {"top_k": settings.top_k or 0, "min_p": settings.min_p}
-    return Sampling(samples, settings.max_new_tokens, settings.temperature, settings.top_p, seed, **limits)
+    return Sampling(
+        samples,
+        settings.max_new_tokens,
+        settings.temperature,
+        settings.top_p,
+        seed,
+        top_k=settings.top_k or 0,
+        min_p=settings.min_p,
+    )
 
 
 def measure(samples: Samples, ks: tuple[int, ...], seed: int, base: Samples | None = None) -> Measures:
