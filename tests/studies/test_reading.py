@@ -123,6 +123,8 @@ def benchmarks(tmp_path: Path) -> Path:
             }
             if name.startswith("gsm8k"):
                 row["answer"] = f"Add. #### {1 + number}"
+            if name == "triviaqa":
+                row = {"question": f"Which number is {number}?", "answer": str(number), "aliases": [str(number)]}
             if name == "gpqa":
                 wrong = {f"Incorrect Answer {index}": f"{number} and {index}" for index in (1, 2, 3)}
                 row = {
