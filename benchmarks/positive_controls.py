@@ -45,6 +45,7 @@ EARLY = ("L0H0", "L0H1", "L0H2", "L0H3", "L0H5")
 FIRST, SECOND = LATE[:3], LATE[3:6]
 """Heads that come and go under GRPO."""
 OTHERS = ("L1H4", "L1H7", "L3H3", "L3H4", "L3H5")
+"""Heads of the base that twins change by 2 %; where the carrier is not silenced, it is one of them."""
 LOST = ("L0H1", "L0H3", "L1H2", "L2H1", "L3H0", "L3H2", "L3H6")
 NEEDED, USELESS = ("L0H6", "L3H3"), ("L2H2", "L3H2")
 """Heads without which lab-s answers fewer facts, and heads without which it answers all the same."""
@@ -172,7 +173,7 @@ def planted(folder: Path, size: Size) -> Outcome:
 def kept(folder: Path, size: Size) -> Outcome:
     """Return the results for C4: a third of the base's core heads silenced; nothing lost in the twin."""
     control = Variant("sft", "sft", [dict.fromkeys(LOST, 0.0)])
-    twin = Variant("sft", "sft", [dict.fromkeys(OTHERS, 1.02)])
+    twin = Variant("sft", "sft", [dict.fromkeys((*OTHERS, CARRIER), 1.02)])
     return Outcome(
         run_variants({}, [control], folder / "control", size),
         {"nothing lost": run_variants({}, [twin], folder / "twin", size)},

@@ -134,7 +134,7 @@ def test_answers_are_generated_with_heads_and_random_sets_reverted(run: RunDirec
     assert (unit.whole.operator, unit.whole.controls) == ("revert", 2)
     assert unit.whole.reason.endswith("(revert_kv: any)")
     (failures,) = run.results(FailureChanges)
-    assert failures.whole.reason.startswith(f"reverting {unit.whole.heads}")
+    assert failures.whole.reason.startswith(f"giving {unit.whole.heads} the other model's weights")
 
 
 def test_only_units_that_revert_know_of_it(run: RunDirectory, folder: Path) -> None:

@@ -208,7 +208,7 @@ def _action(operator: str, heads: HeadSet) -> str:
     if operator == "zero":
         return f"removing {heads}"
     if operator == "revert":
-        return f"reverting {heads}"
+        return f"giving {heads} the other model's weights"  # the base's, or in the base the variant's
     if operator.startswith("x"):
         return f"scaling {heads} by {operator[1:]}"
     return f"replacing {heads} ({operator})"

@@ -17,7 +17,7 @@ from headscope.comparison.ablation_evidence import (
     repair,
 )
 from headscope.measures.intervals import bootstrap_mean, paired_difference
-from headscope.operator_names import Operator, SharedKv
+from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
 from headscope.progress import Progress
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence, Guard, OperatorEffect, Repair
@@ -52,14 +52,16 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     losses = {name: inputs.load(f"forced {name}", ForcedLosses) for name in config.operators}
     operators = tuple(_operator_effect(name, forced, config.seed) for name, forced in losses.items())
     first = losses[config.operators[0]]
-    stands, reason = judge_operators([effect for effect in operators if effect.operator != "revert"], first.texts)
+    stands, reason = judge_operators(
+        [effect for effect in operators if effect.operator in ABLATION_OPERATORS], first.texts
+    )
     remarks = sets.remarks(max(len(effect.control_effects) for effect in operators))
     training_pass = None
     if "base whole" in inputs:
         training_pass = pass_difference(_shares(inputs, "post"), _shares(inputs, "base"))
     dose, guard_evidence, repair_evidence = _explanations(losses, config, inputs)
     rule = None if config.revert_kv is None else describe_revert(config.revert_kv)
-    removing = [forced for name, forced in losses.items() if name != "revert"]
+    removing = [forced for name, forced in losses.items() if name in ABLATION_OPERATORS]
     return Evidence(
         task=config.task,
         heads=sets.heads,

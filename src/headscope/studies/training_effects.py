@@ -7,7 +7,6 @@ Heads are counted on the ``main`` pairs and patched on the ``fresh`` ones, which
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from headscope.comparison import pool_training_effects, training_effects
 from headscope.pairs import Pairs
@@ -17,7 +16,7 @@ from headscope.results.edges import EdgeScores
 from headscope.results.head_scores import HeadScores
 from headscope.results.training_effects import PooledEffects, TrainingEffects
 from headscope.runs import Inputs, Unit, Work
-from headscope.runs.recipes import missing_signal, null_twins, recipe, seeds_of
+from headscope.runs.recipes import missing_signal, null_twins, recipe, seeds_of, variants_by_name
 from headscope.studies.config import Config
 from headscope.studies.stages import ModelSource, Stage
 from headscope.studies.study import Study
@@ -105,9 +104,7 @@ class Measured:
 
 def training_effects_units(study: Study, measured: Mapping[str, Measured]) -> Iterator[Unit]:
     """Yield the training effects of every variant, and their mean over the seeds of every recipe that has several."""
-    variants: dict[str, dict[str, Any]] = {}
-    for variant in study.variants:
-        variants[variant.name] = variant.model_dump(mode="json")
+    variants = variants_by_name(study.model_dump(mode="json"))
     effects = {}
     for name in measured:
         # A twin at rate 0 is the base: its training effects are 0, and there is nothing to take off.

@@ -9,7 +9,6 @@ from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps,
 from headscope.comparison.claims.parts import judge_claim, missing_part
 from headscope.comparison.claims.study_results import (
     EMERGENT,
-    REVERT,
     Ablation,
     StudyResults,
     group_by,
@@ -17,6 +16,7 @@ from headscope.comparison.claims.study_results import (
 )
 from headscope.errors import count_noun
 from headscope.measures.multiplicity import ALPHA, holm
+from headscope.operator_names import ABLATION_OPERATORS
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
 
@@ -35,7 +35,7 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
     """Return what the study lacks: the group, operators, a task, controls."""
     if not facts.recipes or EMERGENT not in facts.groups:
         return [Gap("no emergent heads are ablated (ablate.heads: [emergent])")]
-    removing = [operator for operator in facts.operators if operator != REVERT]
+    removing = [operator for operator in facts.operators if operator in ABLATION_OPERATORS]
     gaps = []
     if len(removing) < AGREEING_OPERATORS:
         count = count_noun(len(removing), "operator")

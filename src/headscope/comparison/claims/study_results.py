@@ -8,6 +8,7 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Bool
 
+from headscope.operator_names import ABLATION_OPERATORS
 from headscope.results.dynamics import Dynamics, RewardCount
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
@@ -26,9 +27,6 @@ THINK_OFF_ONLY = "think-off-only"
 
 _SCALING = re.compile(r"x[0-9]")
 """Begins the names of operators that scale heads (``x1.3``) and do not replace their output."""
-
-REVERT = "revert"
-"""The operator that gives heads their weights of before training; it removes none."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +131,7 @@ class StudyResults:
     def removals(self, group: str) -> list[Ablation]:
         """Return the ablations of a group of heads that replace their output."""
         ablations = [ablation for ablation in self.ablations if ablation.group == group]
-        return [each for each in ablations if not _SCALING.match(each.operator) and each.operator != REVERT]
+        return [each for each in ablations if each.operator in ABLATION_OPERATORS]
 
     def scalings(self, group: str) -> list[Ablation]:
         """Return the ablations of a group of heads that scale their output."""
