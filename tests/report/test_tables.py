@@ -18,8 +18,9 @@ from headscope.heads import HeadSet
 from headscope.report import RunResults
 from headscope.report.page_file import page_html
 from headscope.report.pages import build_pages
+from headscope.report.tables.claims import claims, claims_by_reading
 from headscope.report.tables.verbs import VERB_TABLES, verb_tables
-from headscope.results.claim import Claims
+from headscope.results.claim import Claim, Claims
 from headscope.results.counts import EdgeChange, HeadEstimates, LayerProfile
 from headscope.results.crossed import EFFECTS, ORIGINS, Crossed, Origin
 from headscope.results.edges import EdgeScores
@@ -254,10 +255,24 @@ def test_heads_that_emerged_are_followed(results: RunResults) -> None:
 
 
 def test_claims_are_shown_once_they_are_judged(results: RunResults, tmp_path: Path) -> None:
-    rows = texts(results, "claims")
+    rows = texts(results, "claims-undecided")
     assert [row[0] for row in rows] == [f"C{number}" for number in range(1, 11)]
-    assert {row[2] for row in rows} == {"undecided"}
+    assert [display_text(row["verdict"]) for row in claims(results).rows] == 10 * ["undecided"]
     assert not RunResults(RunWriter(tmp_path / "run").close()).claims
+
+
+def test_claims_are_grouped_by_their_verdict(tmp_path: Path) -> None:
+    readings = ("supported", "undecided", "not supported", "undecided")
+    judged = tuple(Claim(f"C{n}", f"question {n}", reading, "why", ()) for n, reading in enumerate(readings, 1))
+    run = RunWriter(tmp_path / "run").close()
+    Claims(judged).save(run.path)
+    groups = claims_by_reading(RunResults(run))
+    assert [(table.name, [row["claim"] for row in table.rows]) for table in groups] == [
+        ("claims-supported", ["C1"]),
+        ("claims-not-supported", ["C3"]),
+        ("claims-undecided", ["C2", "C4"]),
+    ]
+    assert groups[2].caption.startswith("2 of 4 claims of the paper: cannot be decided here")
 
 
 def test_what_could_not_be_run_is_a_row_with_its_reason(results: RunResults, whole: RunResults) -> None:

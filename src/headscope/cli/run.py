@@ -149,13 +149,18 @@ class _Findings:
 def _findings(verb: str, results: "RunResults", *, claims: bool) -> _Findings:
     from headscope.report import unfinished_answers, verb_tables
     from headscope.report.effect_sentences import effect_sentences
+    from headscope.report.findings import findings
     from headscope.report.sentences import answer_sentences
     from headscope.report.tables.claims import claims as claims_table
 
     tables = verb_tables(verb, results) + ([claims_table(results)] if claims else [])
-    sentences = answer_sentences(results) if verb in ("run", "eval") else ()
-    if verb in ("run", "compare"):
-        sentences += effect_sentences(results)
+    sentences: tuple[str, ...] = ()
+    if verb == "run":
+        sentences = tuple(finding.text for finding in findings(results))
+    elif verb == "eval":
+        sentences = answer_sentences(results)
+    elif verb == "compare":
+        sentences = effect_sentences(results)
     if verb not in ("run", "eval"):  # the others draw no answers
         return _Findings(sentences, tables, ())
     return _Findings(sentences, tables, unfinished_answers(results))

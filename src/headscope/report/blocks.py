@@ -1,4 +1,4 @@
-"""What a page is made of: figures, tables, notices and answers to read, as plain records that the template prints."""
+"""What a page is made of: figures, tables, sentences and answers to read, as plain records that the template prints."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -61,6 +61,28 @@ class Prose:
 
 
 @dataclass(frozen=True, slots=True)
+class Finding:
+    """One sentence and where its evidence is. page: that page's ``Page.name``; variant: chosen there, if one is named.
+
+    link: what readers click, the page's title.
+    """
+
+    text: str
+    page: str
+    link: str
+    variant: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """What happened, in a few sentences that each lead to their evidence."""
+
+    kind: ClassVar[str] = "findings"
+    heading: str
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Responses:
     """Model answers to read. groups: plain JSON values, shown by script as text nodes and never as markup."""
 
@@ -85,7 +107,7 @@ class AnswerPairs:
     left_out: int = 0
 
 
-Block = Figure | Table | Notice | Prose | Responses | AnswerPairs
+Block = Figure | Table | Notice | Prose | Findings | Responses | AnswerPairs
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,16 +18,30 @@ from headscope.results.training_effects import LEAST_SHARE, PooledEffects, Train
 
 def effect_sentences(results: RunResults) -> tuple[str, ...]:
     """Return the sentences of a run; none before its training effects are measured. Null twins have none."""
-    pooled = pooled_effects(results)
     sentences: list[str] = []
+    for compared in _spoken(results).values():
+        sentences += [sentence for sentence in (_new_heads(compared), _changed_heads(compared)) if sentence]
+    return tuple(sentences)
+
+
+def effect_sentence(results: RunResults, variant: str) -> str:
+    """Return the one sentence on a recipe that says most: on its new heads, without such on how many changed; empty
+    if nothing is measured."""
+    compared = _spoken(results).get(variant)
+    return "" if compared is None else _new_heads(compared) or _changed_heads(compared)
+
+
+def _spoken(results: RunResults) -> dict[str, list[Compared]]:
+    """Return the contrasts of each recipe that has sentences, by the variant that is its source."""
+    pooled = pooled_effects(results)
+    spoken = {}
     for _, result in with_result(results.in_order(TrainingEffects)):
         if result.null or (result.recipe in pooled and result.variant != result.recipe):
             continue
-        spoken: TrainingEffects | PooledEffects = pooled.get(result.recipe, result)
-        seeds = f" ({len(spoken.variants)} seeds)" if isinstance(spoken, PooledEffects) else ""
-        compared = compare_with_all(f"{result.variant}{seeds}", spoken)
-        sentences += [sentence for sentence in (_new_heads(compared), _changed_heads(compared)) if sentence]
-    return tuple(sentences)
+        of_recipe: TrainingEffects | PooledEffects = pooled.get(result.recipe, result)
+        seeds = f" ({len(of_recipe.variants)} seeds)" if isinstance(of_recipe, PooledEffects) else ""
+        spoken[result.variant] = compare_with_all(f"{result.variant}{seeds}", of_recipe)
+    return spoken
 
 
 def _new_heads(compared: Sequence[Compared]) -> str:

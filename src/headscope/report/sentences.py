@@ -16,6 +16,7 @@ gone on until it was cut off.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from headscope.report.run_results import RunResults
 from headscope.report.tables.traces import Placed, total_split
@@ -36,10 +37,7 @@ Compared = tuple[Mapping[str, Json], Transitions]
 
 def answer_sentences(results: RunResults) -> tuple[str, ...]:
     """Return the sentences of a run; none before its answers are read."""
-    summaries = [(unit.labels, unit.whole) for unit in results.trace_summaries]
-    compared = [(unit.labels, unit.whole) for unit in results.transitions]
-    masked = [(unit.labels, unit.whole) for unit in results.masked_evaluations]
-    return make_sentences(summaries, compared, masked)
+    return _sentences(answer_readings(results))
 
 
 def make_sentences(
@@ -54,17 +52,54 @@ def make_sentences(
         compared: from the base's answers to a variant's, likewise.
         masked: of answers without a marker, compared with the same model's own.
     """
+    return _sentences(make_readings(summaries, compared, masked))
+
+
+def _sentences(readings: Sequence["Reading"]) -> tuple[str, ...]:
+    return tuple(f"{reading.model}: {part}." for reading in readings for part in reading.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What reading one model's answers found: parts of sentences, empty if nothing is to be said."""
+
+    model: str
+    change: str
+    lost: str
+    masked: str
+    failures: str
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Those that say something, in this order."""
+        return tuple(part for part in (self.change, self.lost, self.masked, self.failures) if part)
+
+
+def answer_readings(results: RunResults) -> tuple[Reading, ...]:
+    """Return what reading a run's answers found, by variant; none before they are read."""
+    summaries = [(unit.labels, unit.whole) for unit in results.trace_summaries]
+    compared = [(unit.labels, unit.whole) for unit in results.transitions]
+    masked = [(unit.labels, unit.whole) for unit in results.masked_evaluations]
+    return make_readings(summaries, compared, masked)
+
+
+def make_readings(
+    summaries: Sequence[Placed],
+    compared: Sequence[Compared] = (),
+    masked: Sequence[tuple[Mapping[str, Json], Measures]] = (),
+) -> tuple[Reading, ...]:
+    """Return one reading per variant, or the base's if there is no variant; arguments as of ``make_sentences``."""
     summaries = [placed for placed in summaries if placed[0].get("forbid") is None]
     models = list(dict.fromkeys(str(labels["variant"]) for labels, _ in summaries))
     summaries, compared = sorted(summaries, key=_step), sorted(compared, key=_step)
-    sentences = []
+    readings = []
     for model in [model for model in models if model != "base"] or models:
         of_model = {str(labels["task"]): summary for labels, summary in summaries if labels["variant"] == model}
         changes = {str(labels["task"]): result for labels, result in compared if labels["variant"] == model}
         without = [(labels, measures) for labels, measures in masked if labels["variant"] == model]
         parts = (_change(changes), _lost(of_model), _masked(without), _failures(changes, of_model))
-        sentences += [f"{model}: {part}." for part in parts if part]
-    return tuple(sentences)
+        readings.append(Reading(model, *parts))
+    return tuple(readings)
 
 
 def _step(placed: tuple[Mapping[str, Json], TraceSummary | Transitions]) -> int:
@@ -83,11 +118,9 @@ def _change(changes: Mapping[str, Transitions]) -> str:
             unclear.append(task)
     adjusted = f"; p adjusted for {len(changes)} tasks" if len(changes) > 1 else ""
     if not clear:
-        return f"what changed against the base could be chance on {_listed(unclear)} (first answers{adjusted})"
-    rest = f"; what changed on {_listed(unclear)} could be chance" if unclear else ""
-    return (
-        f"against the base, problems became right (+) and wrong (−): {_listed(clear)}{rest} (first answers{adjusted})"
-    )
+        return f"what changed against the base could be chance on {listed(unclear)} (first answers{adjusted})"
+    rest = f"; what changed on {listed(unclear)} could be chance" if unclear else ""
+    return f"against the base, problems became right (+) and wrong (−): {listed(clear)}{rest} (first answers{adjusted})"
 
 
 def _lost(summaries: Mapping[str, TraceSummary]) -> str:
@@ -135,7 +168,7 @@ def _masked(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
         return ""
     gains = [value > 0 for value, _ in changes]
     verb = "harms" if all(gains) else "helps" if not any(gains) else "harms here and helps there"
-    shown = _listed([text for _, text in changes])
+    shown = listed([text for _, text in changes])
     said = f'kept from writing "{marker}", its pass@1 changes by {shown}, same problems and seeds'
     return f'{said}: "{marker}" {verb}'
 
@@ -178,5 +211,6 @@ def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     return total
 
 
-def _listed(words: Sequence[str]) -> str:
+def listed(words: Sequence[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

@@ -1,13 +1,13 @@
-"""Overview: per model, heads against their null, accuracy, the strongest verdict; the claims; and what of the study is
-there.
+"""Overview: what happened, in sentences; per model heads against their null, accuracy and the strongest verdict; the
+claims by their verdict; and what of the study is there.
 """
 
-from headscope.report.blocks import Block, Notice, Page, Prose
-from headscope.report.effect_sentences import effect_sentences
+from headscope.report.blocks import Block, Findings, Notice, Page
 from headscope.report.figures.head_counts import head_counts
+from headscope.report.findings import findings
 from headscope.report.run_results import RunResults
 from headscope.report.tables.accuracy import accuracy
-from headscope.report.tables.claims import claims
+from headscope.report.tables.claims import claims_by_reading
 from headscope.report.tables.coverage import coverage
 from headscope.report.tables.heads import heads
 from headscope.report.tables.summary import summary
@@ -21,15 +21,15 @@ def overview(results: RunResults) -> Page:
         blocks.append(_incomplete(results))
     if cut_off := unfinished_answers(results):
         blocks.append(Notice("Most answers of some models are unfinished.", cut_off))
+    if found := findings(results):
+        blocks.append(Findings("What happened", found))
     blocks.append(summary(results))
-    if sentences := effect_sentences(results):
-        blocks.append(Prose("What training changed in heads", sentences))
     if results.comparisons:
         blocks += [heads(results), head_counts(results.comparisons)]
     if results.evaluations:
         blocks.append(accuracy(results))
     if results.claims:
-        blocks.append(claims(results))
+        blocks += claims_by_reading(results)
     blocks.append(coverage(results.coverage))
     question = "Which heads did training create, keep or lose, and do they matter?"
     return Page("overview", "Overview", question, tuple(blocks))

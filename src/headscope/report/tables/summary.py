@@ -71,11 +71,12 @@ def strongest_ablation(results: RunResults, variant: str) -> Cell | str | None:
     measured = with_result(asked)
     if not measured:
         return "no heads to remove" if asked else None
-    unit, verdict = min(measured, key=lambda pair: _strength(pair[1]))
+    unit, verdict = min(measured, key=lambda pair: decisiveness(pair[1]))
     return Cell(_phrase(unit, verdict), unit.labels | {"effect": verdict.effect, "p_value": verdict.p_value})
 
 
-def _strength(verdict: AblationVerdict) -> tuple[int, float, float]:
+def decisiveness(verdict: AblationVerdict) -> tuple[int, float, float]:
+    """Return a sort key: the verdict that decides most first, then the lowest p, then the largest effect."""
     return _STRENGTH.index(verdict.reading), verdict.p_value, -abs(verdict.effect.value)
 
 

@@ -1,0 +1,190 @@
+"""Findings: what happened in a study, in at most five sentences made from its results by rule and hedged as they are.
+
+1. *Answers*: per variant the clearest change of pass@1 over its tasks.
+2. *Heads*: how many are new and lost, next to the base against itself and to the null twins.
+3. *Effects*: what the model came to rely on: the training effect of its new heads, or how many heads changed.
+4. *Removal*: what removing its heads does to the answers, next to random sets; without answers, to the loss.
+5. *Failures*: how newly wrong answers fail, or what right answers were lost to.
+
+Spoken of are variants that are neither null twins nor further seeds of another, of more than ``SPOKEN`` the first. A
+sentence whose results are not there is left out.
+"""
+
+from collections.abc import Sequence
+from typing import TypeVar
+
+from headscope.report.blocks import Finding
+from headscope.report.effect_sentences import effect_sentence
+from headscope.report.run_results import RunResults, edited_model, with_result
+from headscope.report.sentences import LEVEL, answer_readings, listed
+from headscope.report.tables.evidence import STANDS
+from headscope.report.tables.summary import decisiveness
+from headscope.results.comparison import Comparison
+from headscope.results.emergence import Emergence
+from headscope.results.estimate import Estimate
+from headscope.results.evidence import Evidence
+from headscope.results.measures import Measures
+from headscope.results.numbers import format_count, format_estimate
+from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
+from headscope.runs.recipes import missing_signal, recipe, variants_by_name
+from headscope.runs.records import Finished
+from headscope.storage import Result
+
+R = TypeVar("R", bound=Result)
+
+SPOKEN = 3
+"""Variants that sentences name."""
+
+
+def findings(results: RunResults) -> tuple[Finding, ...]:
+    """Return the sentences of a run, each with the page its evidence is on; none before anything is measured."""
+    spoken = spoken_variants(results)
+    rules = (_answers, _heads, _effects, _removal, _failures)
+    return tuple(finding for rule in rules if (finding := rule(results, spoken)) is not None)
+
+
+def spoken_variants(results: RunResults) -> tuple[str, ...]:
+    """Return the first variants that are the source of their recipe and no null twin."""
+    by_name = variants_by_name(results.study)
+    own = [name for name in results.variants if not missing_signal(by_name[name]) and recipe(name, by_name) == name]
+    return tuple(own[:SPOKEN])
+
+
+def _answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+    clear, unclear = [], []
+    for variant in spoken:
+        changes = {
+            str(unit.labels["task"]): unit.whole
+            for unit in results.last_evaluations
+            if unit.labels["variant"] == variant and unit.whole.change is not None
+        }
+        told = {task: measures for task, measures in changes.items() if _is_clear(measures, len(changes))}
+        if told:
+            task = max(told, key=lambda task: abs(_change(told[task]).value))
+            clear.append(f"{variant}'s pass@1 {_moved(task, told[task], len(changes))}")
+        elif changes:
+            unclear.append(variant)
+    if clear:
+        rest = f"; what changed in {listed(unclear)} could be chance" if unclear else ""
+        text = f"Training changed the answers: {'; '.join(clear)}{rest}."
+    elif unclear:
+        text = f"Whether training changed the answers of {listed(unclear)} cannot be told from chance."
+    else:
+        return None
+    return Finding(text, "performance", "Performance")
+
+
+def _change(measures: Measures) -> Estimate:
+    assert measures.change is not None
+    return measures.change
+
+
+def _is_clear(measures: Measures, tasks: int) -> bool:
+    """Return whether the change excludes 0 and, of several tasks, the flips' p-value times their number allows it."""
+    change = _change(measures)
+    excludes = not change.low <= 0 <= change.high
+    return excludes and (measures.flips is None or tasks * measures.flips.p_value <= LEVEL)
+
+
+def _moved(task: str, measures: Measures, tasks: int) -> str:
+    change, now = _change(measures), measures.pass_at_k[1].value
+    verb = "rises" if change.value > 0 else "falls"
+    most = f" most on {task}" if tasks > 1 else f" on {task}"
+    return f"{verb}{most}, from {now - change.value:.2f} to {now:.2f} ({format_estimate(change, sign=True)})"
+
+
+def _heads(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+    final_of = {comparison.variant: comparison for comparison in results.comparisons}
+    compared = [variant for variant in spoken if variant in final_of]
+    if not compared:
+        return None
+    parts = []
+    for variant in compared:
+        twins = {name: final_of[name].final for name in results.null_twins(variant) if name in final_of}
+        parts.append(_count_part(variant, final_of[variant], twins))
+    heads = final_of[compared[0]].final.status.size
+    return Finding(f"Of {heads} heads, {'; '.join(parts)}.", "emergence-map", "Emergence map")
+
+
+def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence]) -> str:
+    final = comparison.final
+    faulty = comparison.circuit is not None and not comparison.circuit.faithful
+    circuit = f"{variant}'s circuit{', which is not faithful,' if faulty else ''}"
+    lost = len(final.lost) or "none"
+    if not final.new:
+        return f"{circuit} gains none and loses {lost}"
+    return f"{circuit} gains {len(final.new)}, {_judged(final, twins)}, and loses {lost}"
+
+
+def _judged(final: Emergence, twins: dict[str, Emergence]) -> str:
+    """Return what a number of new heads is next to the base against itself and the null twins."""
+    chance = f"{format_count(final.null.new.value)} in the base against itself"
+    if final.excess.new.low <= 0:
+        return f"which could be chance ({chance})"
+    as_many = [f"{name} ({len(twin.new)})" for name, twin in twins.items() if len(twin.new) >= len(final.new)]
+    if as_many:
+        return f"no more than its twin {listed(as_many)}"
+    fewer = "".join(f" and than its twin {name} ({len(twin.new)})" for name, twin in twins.items())
+    return f"more than chance gives ({chance}){fewer}"
+
+
+def _effects(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+    sentences = [sentence for variant in spoken if (sentence := effect_sentence(results, variant))]
+    return Finding(" ".join(sentences), "effects", "Effects") if sentences else None
+
+
+def _removal(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+    parts = "; ".join(part for variant in spoken for part in _removals(results, variant))
+    return Finding(f"{parts[0].upper()}{parts[1:]}.", "ablation", "Ablation") if parts else None
+
+
+def _removals(results: RunResults, variant: str) -> list[str]:
+    """Return what the deciding verdict on each head set says, or else its evidence."""
+    parts = []
+    for heads, verdicts in _by_heads(with_result(results.verdicts), variant).items():
+        unit, verdict = min(verdicts, key=lambda pair: decisiveness(pair[1]))
+        removed = _removed(variant, heads, len(verdict.heads))
+        parts.append(f"{removed} {_verdict_part(str(unit.labels['task']), verdict, len(verdicts))}")
+    if parts:
+        return parts
+    for heads, evidences in _by_heads(with_result(results.evidence), variant).items():
+        forced, evidence = evidences[0]
+        removed = _removed(variant, heads, len(evidence.heads))
+        parts.append(f"{removed} {_evidence_part(str(forced.labels['task']), evidence)}")
+    return parts
+
+
+def _removed(variant: str, heads: str, count: int) -> str:
+    return f"removing {variant}'s {count} {heads} head{'' if count == 1 else 's'}"
+
+
+def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str, list[tuple[Finished[R], R]]]:
+    """Return the units that edit the variant's last checkpoint, by the name of their head set."""
+    grouped: dict[str, list[tuple[Finished[R], R]]] = {}
+    for unit, result in units:
+        if edited_model(unit.labels) == variant:
+            grouped.setdefault(str(unit.labels["heads"]), []).append((unit, result))
+    return grouped
+
+
+def _verdict_part(task: str, verdict: AblationVerdict, asked: int) -> str:
+    of_several = f", the clearest of {asked} tests" if asked > 1 else ""
+    effect = f"{format_estimate(verdict.effect, sign=True)} ({verdict.operator}{of_several})"
+    rank = f"rank {verdict.rank} of {verdict.controls + 1}"
+    said = {SUPPORTED: "more than random sets do", NOT_SUPPORTED: "no more than random sets do"}
+    reading = said.get(verdict.reading, "which decides nothing")
+    return f"changes pass@1 on {task} by {effect}, {reading} ({rank})"
+
+
+def _evidence_part(task: str, evidence: Evidence) -> str:
+    first = evidence.operators[0]
+    effect = format_estimate(first.effect, 3, sign=True)
+    voting = f"{evidence.agreeing} of {len(evidence.voting)} operators"
+    verdict = f"{voting} that remove heads: {STANDS[evidence.stands]}"
+    return f"changes the loss of its right answers on {task} by {effect} nats per token ({verdict})"
+
+
+def _failures(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+    readings = [reading for reading in answer_readings(results) if reading.model in spoken]
+    said = [f"{reading.model}, {part}" for reading in readings if (part := reading.failures or reading.lost)]
+    return Finding(f"How answers fail: {'; '.join(said)}.", "transitions", "Transitions") if said else None

@@ -1,0 +1,123 @@
+"""The sentences that the overview begins with: what each says, how it hedges, and where it leads."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from headscope.report import RunResults, render
+from headscope.report.findings import findings
+from headscope.results.counts import Counts
+from headscope.results.emergence import Emergence
+from headscope.results.measures import McNemar, Measures
+from headscope.runs import RunDirectory
+
+from .browser import Opened
+from .runs import RunWriter, add_comparison, emergence, estimate, measures, training_effects, verdict
+
+
+def sentences(run: RunDirectory) -> dict[str, str]:
+    """The findings of a run by the page they lead to."""
+    return {finding.page: finding.text for finding in findings(RunResults(run))}
+
+
+def counted(new: int, excess: float) -> Emergence:
+    """Emergence with so many new heads, ``excess`` ± 0.5 of them above the null."""
+    base = np.zeros((6, 8))
+    post = base.copy()
+    post.flat[:new] = 1.0
+    result = emergence(base, post)
+    changes = {name: getattr(result.excess, name) for name in ("kept", "lost", "contingent")}
+    return replace(result, excess=Counts(new=estimate(excess, 0.5), **changes))
+
+
+def evaluated(level: float, change: float, p_value: float, spread: float = 0.05) -> Measures:
+    """Measures of a variant whose pass@1 changed by ``change`` ± ``spread``."""
+    flips = McNemar(40, 3, 500, p_value)
+    return replace(measures(level, is_base=False), change=estimate(change, spread, 500), flips=flips)
+
+
+def test_each_sentence_has_its_numbers_and_its_page(run: RunDirectory) -> None:
+    said = sentences(run)
+    assert said["performance"] == (
+        "Training changed the answers: sft's pass@1 rises most on T1, from 0.30 to 0.55 (+0.25 [+0.20, +0.30]); "
+        "grpo's pass@1 rises most on T1, from 0.30 to 0.70 (+0.40 [+0.35, +0.45])."
+    )
+    assert said["emergence-map"].startswith(
+        "Of 48 heads, sft's circuit gains 12, more than chance gives (1.5 in the base against itself), and loses 3; "
+    )
+    assert "training made them matter more" in said["effects"]
+    assert "that they matter more could be chance" in said["effects"]
+    assert said["ablation"] == (
+        "Removing sft's 3 emergent heads changes pass@1 on T1 by −0.14 [−0.17, −0.11] (zero, the clearest of 2 tests), "
+        "more than random sets do (rank 1 of 21); removing grpo's 3 kept heads changes pass@1 on T1 by −0.02 "
+        "[−0.05, +0.01] (zero, the clearest of 2 tests), no more than random sets do (rank 12 of 21)."
+    )
+    assert len(said) <= 5
+
+
+@pytest.mark.parametrize(
+    ("new", "excess", "twin", "said"),
+    [
+        (5, 4.0, 2, "gains 5, more than chance gives (1.5 in the base against itself) and than its twin sft.lr0 (2), "),
+        (5, 4.0, 5, "gains 5, no more than its twin sft.lr0 (5), and loses none"),
+        (2, 0.4, 0, "gains 2, which could be chance (1.5 in the base against itself), and loses none"),
+        (0, -1.5, 1, "gains none and loses none"),
+    ],
+)
+def test_new_heads_stand_beside_chance_and_twin(tmp_path: Path, new: int, excess: float, twin: int, said: str) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft", "sft.lr0"))
+    run.study["variants"] = [{"name": "sft"}, {"name": "sft.lr0", "twin_of": "sft", "train": {"learning_rate": 0}}]
+    add_comparison(run, "sft", [counted(new, excess)] * 6)
+    add_comparison(run, "sft.lr0", [counted(twin, twin - 1.5)] * 6)
+    text = sentences(run.close())["emergence-map"]
+    assert said in text
+    assert text.count("circuit") == 1  # the twin has no sentence of its own
+
+
+@pytest.mark.parametrize(
+    ("tasks", "said"),
+    [
+        ({"T1": (0.2, 1e-4)}, "Training changed the answers: sft's pass@1 rises on T1, from 0.30 to 0.50"),
+        ({"T1": (-0.2, 1e-4)}, "sft's pass@1 falls on T1, from 0.70 to 0.50"),
+        ({"T1": (0.03, 0.4)}, "Whether training changed the answers of sft cannot be told from chance."),
+        ({"T1": (0.2, 0.03), "T2": (0.0, 1.0)}, "cannot be told from chance"),  # 0.03 on the better of two tasks
+    ],
+)
+def test_a_change_that_could_be_chance_is_called_that(
+    tmp_path: Path, tasks: dict[str, tuple[float, float]], said: str
+) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    for task, (change, p_value) in tasks.items():
+        run.save(evaluated(0.5, change, p_value), variant="sft", step=60, task=task)
+    assert said in sentences(run.close())["performance"]
+
+
+def test_an_undecided_removal_decides_nothing(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    labels: dict[str, Any] = {"heads": "emergent", "operator": "zero", "task": "T1"}
+    run.save(verdict(-0.03, "undecided"), variant="sft", **labels)
+    run.save(verdict(-0.5, "supported"), variant="sft", on="base", **labels)  # the base is not the variant
+    assert "by −0.03 [−0.06, 0.00] (zero), which decides nothing" in sentences(run.close())["ablation"]
+
+
+def test_nothing_measured_says_nothing(tmp_path: Path) -> None:
+    assert findings(RunResults(RunWriter(tmp_path / "run").close())) == ()
+
+
+def test_a_sentence_leads_to_its_page(run: RunDirectory, tmp_path: Path, chromium: Any) -> None:
+    with Opened(chromium, render(run, tmp_path / "report.html")) as opened:
+        links = opened.page.locator(".findings a")
+        for index, finding in enumerate(findings(RunResults(run))):
+            opened.go("#page=overview")
+            links.nth(index).click()
+            opened.page.wait_for_selector(f"#page-{finding.page}:visible")
+        assert not opened.complaints
+
+
+def test_effects_are_said_once_per_recipe(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    run.save(training_effects("sft", 0.8), variant="sft")
+    assert sentences(run.close())["effects"].count("sft:") == 1
