@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 
 from headscope.errors import InputError
+from headscope.runs import RunDirectory
+from headscope.studies.plan import plan
 from headscope.studies.reading import parse_study
 from headscope.studies.sources import shuffle_columns
 from headscope.studies.study import Study
@@ -51,6 +53,17 @@ def test_each_twin_is_a_variant_that_differs_in_what_it_says(tmp_path: Any) -> N
 def test_a_twin_that_cannot_be_is_named(old: str, new: str, sentence: str, tmp_path: Any) -> None:
     with pytest.raises(InputError, match=sentence):
         _study(STUDY.replace(old, new), tmp_path)
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_heads_of_null_twins_are_removed_if_asked(asked: bool, tmp_path: Any) -> None:
+    text = f"{STUDY}ablate: {{null_twins: {str(asked).lower()}}}\n"
+    units = plan(_study(text, tmp_path), RunDirectory(tmp_path / "run"))
+    removed = {unit.labels["variant"] for unit in units if unit.kind == "verdict"}
+    nulls = {"sft.shuffled_answers", "grpo.lr0", "grpo.permuted_rewards"}
+    assert removed == {"sft", "grpo", "grpo.seed1"} | (nulls if asked else set())
+    scored = {unit.labels["variant"] for unit in units if unit.kind == "training_effects"}
+    assert nulls <= scored  # what training without the signal does is measured all the same
 
 
 def test_shuffled_rows_keep_nothing_of_their_own() -> None:

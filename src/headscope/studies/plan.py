@@ -9,6 +9,7 @@ from typing import Any
 
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit, Work
+from headscope.runs.recipes import missing_signal
 from headscope.runs.units import closure
 from headscope.studies.ablate import Sweep
 from headscope.studies.ablated import ABLATED, CONSTANTS, VERDICT
@@ -130,6 +131,7 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     modes = {unit.labels["variant"]: unit for unit in _thinking_units(study, circuits, answers)}
     if THINK_OFF_ONLY in study.ablate.heads and not modes:
         raise InputError(NO_MODES)
+    nulls = {variant.name for variant in study.variants if missing_signal(variant.model_dump())}
     finals, measured = {}, {}
     for variant in study.variants:
         units = circuits[variant.name]
@@ -139,7 +141,8 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
         fresh = units.pairs["fresh"]
         measured[variant.name] = Measured(units.base, units.final, fresh, units.scored.fresh, comparison)
         yield from _variant_units(study, units, comparison)
-        yield from _ablation_units(study, base, stages[variant.name], comparison, modes.get(variant.name))
+        if study.ablate.null_twins or variant.name not in nulls:
+            yield from _ablation_units(study, base, stages[variant.name], comparison, modes.get(variant.name))
     if finals:
         yield relative_changes_unit(study, finals)
     if study.discover.effects:

@@ -377,6 +377,7 @@ class AblateConfig(Config):
         answers.
     step: take the heads emergent, kept or lost at this checkpoint, and remove them in the model of this checkpoint;
         None takes the last. A variant that is one finished model has no other and is left out.
+    null_twins: whether the heads of null twins are removed too; no claim asks about those.
     at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.
 
@@ -396,6 +397,7 @@ class AblateConfig(Config):
     heads: Annotated[tuple[HeadGroup, ...], ONE_OR_MORE] = ("emergent", "kept")
     on: Annotated[tuple[EditedModel, ...], ONE_OR_MORE, Field(min_length=1)] = ("post",)
     step: int | None = Field(default=None, ge=1)
+    null_twins: bool = False
     at_most: int | None = Field(default=10, ge=1)
     operators: Annotated[tuple[Operator, ...], ONE_OR_MORE, Field(min_length=1)] = ABLATION_OPERATORS
     revert_kv: SharedKv = "all"
