@@ -1,0 +1,49 @@
+"""What axe-core finds on each page, in light and dark; and that it finds what is wrong."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headscope.report import render
+from headscope.runs import RunDirectory
+
+axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
+
+
+@pytest.fixture(scope="module")
+def report(run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the whole synthetic run."""
+    return render(run, tmp_path_factory.mktemp("accessible") / "report.html")
+
+
+def faults(page: Any) -> list[str]:
+    """What is wrong with the page as it is shown, one sentence per rule: its name, elements, and the first of them."""
+    found = axe_playwright.Axe().run(page).response["violations"]
+    return [f"{rule['id']}: {rule['help']} ({len(rule['nodes'])}, {rule['nodes'][0]['target']})" for rule in found]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_page_has_a_fault(report: Path, chromium: Any, scheme: str) -> None:
+    page = chromium.new_page(color_scheme=scheme)
+    page.goto(report.as_uri())
+    page.wait_for_selector("html.ready")
+    found = {}
+    for name in page.eval_on_selector_all("nav a", "links => links.map(link => link.dataset.page)"):
+        page.evaluate("name => { location.hash = `#page=${name}`; }", name)
+        page.wait_for_selector(f"#page-{name}:visible")
+        found[name] = faults(page)
+    page.close()
+    assert len(found) >= 9
+    assert not {name: sentences for name, sentences in found.items() if sentences}
+
+
+def test_faults_are_found(report: Path, chromium: Any) -> None:
+    page = chromium.new_page()
+    page.goto(report.as_uri())
+    page.wait_for_selector("html.ready")
+    page.evaluate("document.querySelector('.about').style.color = '#ddd'")
+    page.evaluate("document.documentElement.removeAttribute('lang')")
+    rules = [sentence.split(":")[0] for sentence in faults(page)]
+    page.close()
+    assert rules == ["color-contrast", "html-has-lang"]
