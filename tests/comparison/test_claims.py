@@ -135,6 +135,22 @@ def test_many_heads_that_persist_support_c1_and_contradict_c2(run) -> None:
     assert read_claim(StudyResults((grpo,)), "C2")[0] == NOT_SUPPORTED
 
 
+@pytest.mark.parametrize("absent", [2, 3])
+def test_where_hardly_a_head_could_be_new_nothing_was_asked(run, absent: int) -> None:
+    grid = np.ones((5, 8))
+    grid.ravel()[:absent] = 0
+    crowded = []
+    for each in (run("sft", "sft", [LATE] * 4), run("grpo", "grpo", [set()] * 4)):
+        series = tuple((step, replace(result, base_frequency=grid)) for step, result in each.series)
+        crowded.append(replace(each, series=series))
+    for name, study in (("C1", StudyResults((crowded[0],))), ("C2", StudyResults(tuple(crowded)))):
+        claim = next(claim for claim in judge(study) if claim.name == name)
+        excess = claim.parts[0]
+        assert (excess.state == OPEN) == (absent == 2)  # of 40 heads, more than 5 % must be able to be new
+        if absent == 2:
+            assert "2 of 40 heads are absent from the base's circuit" in excess.reason
+
+
 def test_few_heads_that_leave_support_c2(run) -> None:
     come_and_go = [{30, 31, 32, 33}] * 2 + [{34, 35, 36, 37}] * 2 + [set()] * 2
     grpo, sft = run("grpo", "grpo", come_and_go), run("sft", "sft", [LATE] * 4)

@@ -77,6 +77,15 @@ def test_new_heads_stand_beside_chance_and_twin(tmp_path: Path, new: int, excess
     assert text.count("circuit") == 1  # the twin has no sentence of its own
 
 
+def test_a_circuit_that_holds_nearly_every_head_has_no_room_for_new_ones(tmp_path: Path) -> None:
+    full = np.ones((6, 8))
+    full[0, 0] = 0.0
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    add_comparison(run, "sft", [emergence(full, full)] * 6)
+    said = sentences(run.close())["emergence-map"]
+    assert said == "Of 48 heads, sft's circuit could gain 1 at most, as all others are in the base's."
+
+
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [

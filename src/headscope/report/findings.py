@@ -110,6 +110,8 @@ def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence
     final = comparison.final
     faulty = comparison.circuit is not None and not comparison.circuit.faithful
     circuit = f"{variant}'s circuit{', which is not faithful,' if faulty else ''}"
+    if final.crowded:
+        return f"{circuit} could gain {final.room or 'none'} at most, as all others are in the base's"
     lost = len(final.lost) or "none"
     if not final.new:
         return f"{circuit} gains none and loses {lost}"

@@ -22,6 +22,10 @@ CONTINGENT = 0.1
 """A head in fewer resamples than this is absent; between the two it is contingent (method section 4)."""
 
 
+CROWDED = 0.05
+"""Where no more than this share of the heads could be new, base's circuit is crowded."""
+
+
 class Status(IntEnum):
     """Fate of a head between base and post: the codes of ``Emergence.status``."""
 
@@ -142,6 +146,16 @@ class Emergence(JsonResult):
     def base_active(self) -> "Bool[np.ndarray, 'layer head']":
         """Core heads of base."""
         return self.base_frequency >= self.core_from
+
+    @property
+    def room(self) -> int:
+        """Heads that could be new: absent in base."""
+        return int((self.base_frequency < self.contingent_from).sum())
+
+    @property
+    def crowded(self) -> bool:
+        """Whether base's circuit holds nearly every head, so that a number of new heads says nothing."""
+        return self.room <= CROWDED * self.status.size
 
     def __repr__(self) -> str:
         names = ", ".join(f"{self.heads(s)} {s.name.lower()}" for s in (Status.NEW, Status.LOST) if self.heads(s))

@@ -36,9 +36,18 @@ def null_share(results: Sequence[Emergence]) -> Estimate:
 def excess_part(recipe: str, runs: Sequence[Run], side: str, twins: Sequence[Run]) -> Part:
     """Return whether the last checkpoints' excess of new heads is more (``>``) or less (``<``) than many.
 
-    twins: null twins of the recipe, whose counts stand next to the recipe's own.
+    Open where the base's circuits hold so many heads that hardly any could be new. twins: null twins of the
+    recipe, whose counts stand next to the recipe's own.
     """
     results = [run.last for run in runs]
+    crowded = next((result for result in results if result.crowded), None)
+    if crowded is not None:
+        heads, many = crowded.status.size, MANY * crowded.status.size
+        reason = (
+            f"{EXCESS_SHARE} of {recipe} cannot be told: {crowded.room} of {heads} heads are absent from the base's "
+            f"circuit of {crowded.fraction:.1%} of the edges and could be new, asked: {side} {many:.3g}"
+        )
+        return missing_part(recipe, EXCESS_SHARE, reason)
     part = judge_part(recipe, EXCESS_SHARE, excess_share(results), side, MANY, null=null_share(results))
     if not twins:
         return part
