@@ -21,6 +21,7 @@ from headscope.report.paper.style import (
     LEAST_POINTS,
     TALLEST,
     TWO_COLUMNS,
+    new_figure,
     paper_style,
     save_figure,
     short_name,
@@ -174,7 +175,10 @@ def test_one_checkpoint_is_a_bar_and_no_new_head_is_said(tmp_path: Path) -> None
     assert [label.get_text() for label in axes.get_xticklabels()] == ["finished model"]
 
 
-def test_a_second_task_base_data_set_or_rate_has_a_figure_of_its_own(tmp_path: Path) -> None:
+def test_a_second_task_base_data_set_or_rate_has_a_figure_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cohorts, "_draw", lambda *_: new_figure(1.0, 1.0))  # which figure it is, not what it looks like
     grpo = {"method": "grpo", "train": {"dataset": "a", "learning_rate": 1e-6}}
     other_data = {"method": "grpo", "train": {"dataset": "b", "learning_rate": 1e-6}}
     other_rate = {"method": "grpo", "train": {"dataset": "a", "learning_rate": 2e-5}}
@@ -342,6 +346,8 @@ def test_bad_folders_and_empty_runs_get_a_sentence(run: RunDirectory, tmp_path: 
         write_figures(run, taken)
     with pytest.raises(InputError, match=r"the figures cannot be written to .*Not a directory"):
         write_figures(run, taken / "sub")
+    with pytest.raises(InputError, match="'gif' is no format of figures; allowed: pdf, svg, png"):
+        write_figures(run, tmp_path / "out", formats=["svg", "gif"])
     with pytest.raises(InputError, match="no finished comparison and no evaluation to draw"):
         write_figures(RunWriter(tmp_path / "empty").close(), tmp_path / "out")
     assert not (tmp_path / "out").exists()

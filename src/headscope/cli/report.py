@@ -26,6 +26,9 @@ def report_command(
             metavar="DIR", help="Draw every figure and table of the paper into DIR (PDF, SVG, PNG, CSV, LaTeX)."
         ),
     ] = None,
+    formats: Annotated[
+        list[str] | None, typer.Option("--format", help="With --figures: pdf, svg or png alone. Repeatable.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Render report/report.html and print the tables of ``run``; needs neither a GPU nor the models.
@@ -37,7 +40,7 @@ def report_command(
 
     run = RunDirectory.open(path)
     if figures is not None:
-        return _write_figures(run, figures, as_json=json)
+        return _write_figures(run, figures, formats, as_json=json)
     page = render(run)
     tables = verb_tables("run", RunResults(run))
     if picture is not None:
@@ -52,11 +55,11 @@ def report_command(
     return 0
 
 
-def _write_figures(run: "RunDirectory", folder: Path, *, as_json: bool) -> int:
+def _write_figures(run: "RunDirectory", folder: Path, formats: list[str] | None, *, as_json: bool) -> int:
     """Write the figures of the paper, and print a row for each and the folder."""
-    from headscope.report.paper import write_figures
+    from headscope.report.paper import FORMATS, write_figures
 
-    written = write_figures(run, folder)
+    written = write_figures(run, folder, formats or FORMATS)
     tables = [written.table()]
     if as_json:
         print_json({"run": str(run.path), "open": str(folder / "index.html")} | tables_json(tables))

@@ -6,5 +6,6 @@
 from headscope.report.paper.catalogue import FIGURES
 from headscope.report.paper.files import Written, write_figures
 from headscope.report.paper.overview import overview_figure
+from headscope.report.paper.style import FORMATS
 
-__all__ = ["FIGURES", "Written", "overview_figure", "write_figures"]
+__all__ = ["FIGURES", "FORMATS", "Written", "overview_figure", "write_figures"]

@@ -217,8 +217,9 @@ def _draw_cohorts(axes: "Axes", results: RunResults, comparison: Comparison) -> 
     _draw_lines(axes, results, comparison, places)
     tallest = max(dynamics.kept_counts.max(), dynamics.cohorts.sum(axis=0).max(), 1)
     axes.set(xlabel="training step", ylabel="heads", ylim=(0, 1.05 * float(tallest)))
+    axes.locator_params(axis="y", integer=True)
     if not dynamics.cohorts.any():
-        axes.text(0.5, 0.06, "no head is new at any checkpoint", transform=axes.transAxes, ha="center")
+        axes.text(0.5, 0.5, "no head is new at any checkpoint", transform=axes.transAxes, ha="center")
     elif len(steps) >= FEWEST_POINTS:
         add_colour_bar([axes], scale, "first new at step")
 
@@ -258,7 +259,9 @@ def _draw_frequency(axes: "Axes", comparison: Comparison) -> None:
     layers, heads = dynamics.base.shape
     colours = [(0.0, "#B2451F"), (0.5, "#fbe6d9"), (0.5, "#dbe9f4"), (1.0, "#0B5A94")]
     scale = LinearSegmentedColormap.from_list("frequency", colours)
-    signed = np.where(dynamics.base, -dynamics.base_frequency, dynamics.emergent_frequency)
+    # A base head that is never active again is at the pale end of the red half: 0 belongs to the blue one.
+    least = 1e-3
+    signed = np.where(dynamics.base, -np.maximum(dynamics.base_frequency, least), dynamics.emergent_frequency)
     was_active = dynamics.base | (dynamics.emergent_frequency > 0)
     image = axes.imshow(
         np.ma.masked_array(signed, ~was_active), cmap=scale, vmin=-1, vmax=1, origin="lower", aspect="auto"

@@ -50,8 +50,12 @@ def write_figures(run: RunDirectory, folder: Path, formats: Sequence[str] = FORM
     caption; per table CSV and LaTeX. ``figures.md`` and ``index.html`` list all of them, and what the run lacks for the
     others. The same run gives the same bytes.
 
-    Raises InputError if ``folder`` is a file or cannot be written to, or the run has no comparison and no evaluation.
+    Raises InputError if ``folder`` is a file or cannot be written to, a format is unknown, or the run has no comparison
+    and no evaluation.
     """
+    unknown = [name for name in formats if name not in FORMATS]
+    if unknown:
+        raise InputError(f"{unknown[0]!r} is no format of figures; allowed: {', '.join(FORMATS)}")
     results = RunResults(run)
     if not results.comparisons and not results.evaluations:
         raise InputError(f"run {run.path} has no finished comparison and no evaluation to draw; finish the run first")
