@@ -165,6 +165,18 @@ def tiny(
     return edit_study(writer.close(), **names, **study)
 
 
+def test_a_null_twin_is_a_line_among_the_counts(tmp_path: Path) -> None:
+    twin = {"twin_of": "sft", "train": {"method": "sft", "control": "shuffled_answers"}}
+    names = {"sft": {"train": {"method": "sft"}}, "sft.shuffled": twin}
+    exhibit = make(tiny(tmp_path, names), cohorts.sft_cohorts)
+    assert exhibit.figure is not None
+    lines = [line.get_label() for axes in exhibit.figure.subfigs[0].axes for line in axes.lines]
+    assert "twin sft.shuffled" in lines
+    assert "null twin" in exhibit.caption
+    drawn = {name: {row["variant"] for row in records(exhibit, name)} for name in ("cohorts", "frequency")}
+    assert drawn == {"cohorts": {"sft", "sft.shuffled"}, "frequency": {"sft"}}
+
+
 def test_one_checkpoint_is_a_bar_and_no_new_head_is_said(tmp_path: Path) -> None:
     run = tiny(tmp_path, {"sft": {"method": "sft"}}, steps=(0,), births=0)
     exhibit = make(run, cohorts.sft_cohorts)

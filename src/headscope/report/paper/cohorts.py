@@ -125,7 +125,8 @@ def _exhibit(results: RunResults, names: list[str], method: str, *, rewarded: bo
     if len(comparisons) > len(shown):
         rest = ", ".join(comparison.variant for comparison in comparisons[MOST_RUNS:])
         lacks.append(f"a page has room for {MOST_RUNS} runs; {rest}: not drawn")
-    tables = [cohorts_data(shown), frequency_data(shown)]
+    twins = {twin.variant: twin for twin in (_drawn_twin(results, comparison) for comparison in shown) if twin}
+    tables = [cohorts_data([*shown, *twins.values()]), frequency_data(shown)]
     logged = {comparison.variant: logs[comparison.variant] for comparison in shown if comparison.variant in logs}
     if method == subjects.GRPO and logged:
         tables.append(reward_data(logged, {comparison.variant: comparison for comparison in shown}))
@@ -233,14 +234,20 @@ def _draw_lines(axes: "Axes", results: RunResults, comparison: Comparison, place
         ("base heads kept", dynamics.kept_counts.tolist(), VERMILION, "--", "o"),
         ("null: new by chance", [emergence.null.new.value for emergence in comparison.emergence], PURPLE, ":", "s"),
     ]
-    for twin in subjects.comparisons_of(results, results.null_twins(comparison.variant))[:1]:
-        if twin.steps == comparison.steps:
-            counts = twin.dynamics.cohorts.sum(axis=0).tolist()
-            lines.append((f"twin {short_name(twin.variant, 20)}", counts, GREY, "-.", "^"))
+    twin = _drawn_twin(results, comparison)
+    if twin is not None:
+        counts = twin.dynamics.cohorts.sum(axis=0).tolist()
+        lines.append((f"twin {short_name(twin.variant, 20)}", counts, GREY, "-.", "^"))
     for label, counts, colour, dashes, marker in lines:
         shape = marker if is_short else None
         axes.plot(places, counts, color="white", linewidth=2.4, marker=shape, markersize=5)
         axes.plot(places, counts, dashes, color=colour, label=label, marker=shape)
+
+
+def _drawn_twin(results: RunResults, comparison: Comparison) -> Comparison | None:
+    """Return the first null twin with checkpoints at the same steps; None without one."""
+    twins = subjects.comparisons_of(results, results.null_twins(comparison.variant))
+    return next((twin for twin in twins if twin.steps == comparison.steps), None)
 
 
 def _draw_reward(axes: "Axes", comparison: Comparison, log: Log) -> None:
@@ -292,11 +299,13 @@ def _caption(results: RunResults, shown: Sequence[Comparison], method: str, logs
             f"{format_count_estimate(emergence.counts.new)} new (null {format_count_estimate(emergence.null.new)}), "
             f"{format_count_estimate(emergence.counts.kept)} kept"
         )
+    has_twin = any(_drawn_twin(results, comparison) for comparison in shown)
+    twin = ", and new heads of a null twin, the same training without its signal (dash-dotted)" if has_twin else ""
     reward = " Reward: mean over one step's completions, band of one standard deviation." if logs else ""
     return (
         f"Heads of {subjects.base_model(results)} over {subjects.METHODS[method]}, circuits on "
         f"{', '.join(subjects.circuit_tasks(results)) or 'one task'}. Left: new heads stacked by the checkpoint at "
-        "which they were new for the first time, base heads still active (dashed), and the null (dotted)."
+        f"which they were new for the first time, base heads still active (dashed), the null (dotted){twin}."
         f"{reward} Right: share of checkpoints at which a head is active, base heads red with a ring, emergent heads "
         f"blue; outlined: active at the last checkpoint. {'; '.join(counts)}; 95 % intervals over problems. "
         f"{counting_sentences(final)} {seeds_sentence(results, final.counts.new)}"

@@ -37,7 +37,13 @@ class Written:
     def table(self) -> Table:
         """Return one row per figure and table."""
         rows: list[Row] = [
-            {"paper": f"{entry.kind} {entry.number}", "shows": entry.name, "files": len(files), "state": exhibit.state}
+            {
+                "paper": f"{entry.kind} {entry.number}",
+                "shows": entry.name,
+                "needs": entry.needs,
+                "files": len(files),
+                "state": exhibit.state,
+            }
             for entry, exhibit, files in self.entries
         ]
         return Table("figures", tuple(rows), "Every figure and table of the paper, as this run can show it.")
