@@ -73,6 +73,7 @@ docs: .venv/installed
 
 figures: .venv/installed
 	$(BIN)/headscope report $(DEMO) --picture docs/overview.png
+	$(BIN)/headscope report $(DEMO) --figures examples/paper --format svg
 
 clean:
 	rm -rf .venv .venv-low .venv-high build dist src/*.egg-info

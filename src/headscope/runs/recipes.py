@@ -18,6 +18,11 @@ def missing_signal(variant: Mapping[str, Any]) -> str:
     return str(train.get("control") or ("lr0" if train.get("learning_rate") == 0 else ""))
 
 
+def training_method(variant: Mapping[str, Any]) -> str:
+    """Return how a variant was trained: ``sft``, ``distill`` or ``grpo``; "" if the study does not say."""
+    return str(variant.get("method") or (variant.get("train") or {}).get("method") or "")
+
+
 def recipe(name: str, variants: Variants) -> str:
     """Return the recipe a variant is a run of: a null twin's or another seed's is its source's, else its own name."""
     variant = variants[name]
