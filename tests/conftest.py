@@ -14,12 +14,13 @@ from typing import Any
 
 import pytest
 from hypothesis import settings
-from jaxtyping import install_import_hook
+
+from tests.type_checks import install_checks
 
 # All but lab and cli, which hold strings: checking their millions of small calls would cost minutes and find nothing.
 CHECKED = ("circuits", "comparison", "evaluation", "heads", "interventions", "measures", "models", "pairs")
 CHECKED += ("progress", "report", "results", "runs", "storage", "studies", "tracking", "training")
-install_import_hook([f"headscope.{area}" for area in CHECKED], "beartype.beartype")
+install_checks([f"headscope.{area}" for area in CHECKED])
 
 # The same examples on every run, however slow the machine; ``--hypothesis-profile=wide`` looks for new ones.
 settings.register_profile("steady", derandomize=True, deadline=None)

@@ -1,6 +1,7 @@
 """A Qwen2.5-shaped model with the real Qwen vocabulary, chat template and config class, scaled down, random weights."""
 
 import base64
+from functools import lru_cache
 from pathlib import Path
 
 import torch
@@ -18,6 +19,7 @@ SPECIAL = {151643: "<|endoftext|>", 151644: "<|im_start|>", 151645: "<|im_end|>"
 VOCABULARY = 151_936  # the config's: ranks, special tokens, and padding to a round number
 
 
+@lru_cache(maxsize=1)  # its merges take seconds to find, and all models share it
 def tokenizer(ranks: Path) -> PreTrainedTokenizerFast:
     """The real tokenizer from its tiktoken ranks."""
     symbols = bytes_to_unicode()

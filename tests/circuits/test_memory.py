@@ -24,9 +24,10 @@ from headscope.pairs import Pairs
 from headscope.results.circuit import Circuit
 
 MIB = 2**20
-# Runs in a process of its own, so that the peak is one method's; warmed up at a small size, tighter budget first.
+# Each method runs in a fork of its own, so that the peak is that method's; warmed up at a small size, tighter budget
+# first. One process imports torch for all of them.
 PEAK = """
-import ctypes, gc, json, sys
+import ctypes, gc, json, os, sys
 from pathlib import Path
 from tests.circuits.test_memory import RUNS, long_pairs
 from tests.tiny_models import tiny_model
@@ -35,16 +36,32 @@ def resident(name):
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(name))
     return int(line.split()[1]) * 1024
 
-model, (name, tokens, *budgets) = tiny_model("qwen3", max_position_embeddings=2048), sys.argv[1:]
-RUNS[name](model, long_pairs(8))
-for memory in budgets:
-    gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)
-    Path("/proc/self/clear_refs").write_text("5")
-    before = resident("VmRSS")
-    scores, _ = RUNS[name](model, long_pairs(int(tokens)), memory=int(memory))
-    print(json.dumps({"peak": resident("VmHWM") - before, "scores": scores.tolist()}))
+def measure(name, tokens, budgets):
+    model = tiny_model("qwen3", max_position_embeddings=2048)
+    RUNS[name](model, long_pairs(8))
+    for memory in budgets:
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")
+        before = resident("VmRSS")
+        scores, _ = RUNS[name](model, long_pairs(tokens), memory=memory)
+        print(json.dumps({"peak": resident("VmHWM") - before, "scores": scores.tolist()}), flush=True)
+
+for job in json.loads(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        measure(*job)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0, job
 """
+# Tokens that differ in each of the two pairs, and two budgets in MiB.
+LONG = {
+    "attribute": (1000, (48, 256)),
+    "exact heads": (1000, (48, 256)),
+    "faithfulness curve": (1000, (64, 256)),
+    "cross-patching": (1000, (48, 256)),
+    "exact edges": (200, (24, 256)),
+}
 
 
 def _half(model: Any) -> Circuit:
@@ -107,31 +124,31 @@ def close(scores: np.ndarray, expected: np.ndarray) -> bool:
     return relative(scores, expected) < EXACT
 
 
-# Tokens that differ in each of the two pairs, and two budgets in MiB.
-@pytest.mark.parametrize(
-    ("method", "tokens", "budgets"),
-    [
-        ("attribute", 1000, (48, 256)),
-        ("exact heads", 1000, (48, 256)),
-        ("faithfulness curve", 1000, (64, 256)),
-        ("cross-patching", 1000, (48, 256)),
-        ("exact edges", 200, (24, 256)),
-    ],
-)
-def test_the_budget_is_obeyed_where_pairs_differ_over_a_thousand_positions(
-    method: str, tokens: int, budgets: tuple[int, int]
-) -> None:
+@pytest.fixture(scope="module")
+def measured() -> dict[str, tuple[dict[str, Any], ...]]:
+    """Peak and scores of every method of ``LONG``, in the order of its budgets."""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the system does not tell a process's peak memory")
+    jobs = [[method, tokens, [budget * MIB for budget in budgets]] for method, (tokens, budgets) in LONG.items()]
     process = subprocess.run(
-        [sys.executable, "-c", PEAK, method, str(tokens), *(str(budget * MIB) for budget in budgets)],
+        [sys.executable, "-c", PEAK, json.dumps(jobs)],
         cwd=Path(__file__).parents[2],
         capture_output=True,
         text=True,
         check=False,
     )
     assert process.returncode == 0, process.stderr
-    tight, wide = (json.loads(line) for line in process.stdout.splitlines())
+    lines = [json.loads(line) for line in process.stdout.splitlines()]
+    return dict(zip(LONG, zip(lines[::2], lines[1::2], strict=True), strict=True))
+
+
+@pytest.mark.xdist_group("peak-memory")  # one worker makes what its tests share
+@pytest.mark.parametrize("method", LONG)
+def test_the_budget_is_obeyed_where_pairs_differ_over_a_thousand_positions(
+    measured: dict[str, tuple[dict[str, Any], ...]], method: str
+) -> None:
+    _, budgets = LONG[method]
+    tight, wide = measured[method]
     assert MIB < tight["peak"] < budgets[0] * MIB
     assert wide["peak"] < budgets[1] * MIB
     assert relative(np.array(tight["scores"]), np.array(wide["scores"])) < HALF_THE_BITS

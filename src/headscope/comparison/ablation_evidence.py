@@ -18,7 +18,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy import stats
 
 from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
 from headscope.errors import InputError
@@ -192,7 +191,9 @@ def _trend(arm: "Mapping[float, Losses]", seed: int) -> Trend | None:
     texts, doses = by_text.shape
     if doses < 3 or texts < 2:  # the fewest that Page's test can order
         return None
+    from scipy.stats import page_trend_test
+
     # Through the origin: at distance 0 the change is 0 by definition.
     slopes = by_text @ distances / (distances @ distances)
-    p_value = float(stats.page_trend_test(by_text, method="asymptotic").pvalue)
+    p_value = float(page_trend_test(by_text, method="asymptotic").pvalue)
     return Trend(bootstrap_mean(slopes, unit="text", seed=seed), p_value)

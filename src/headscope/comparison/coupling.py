@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import rankdata
 
 from headscope.errors import InputError
 from headscope.measures.intervals import rank_correlation_half_width
@@ -120,6 +119,8 @@ def _pool_correlations(
 
 def _spearman(x: "Float[np.ndarray, 'draw point']", y: "Float[np.ndarray, 'point']") -> "Float[np.ndarray, 'draw']":
     """Correlate each row with ``y``; 0 if one of the two does not change: it follows nothing."""
+    from scipy.stats import rankdata
+
     middle = (len(y) + 1) / 2  # the mean rank, also with ties
     x_ranks, y_ranks = rankdata(x, axis=1) - middle, rankdata(y) - middle
     scale = np.sqrt((x_ranks**2).sum(axis=1) * (y_ranks @ y_ranks))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t
+from scipy.special import stdtr, stdtrit
 
 from headscope.errors import InputError
 from headscope.measures.intervals import LEVEL
@@ -51,10 +51,10 @@ def head_estimates(
     # Without any variance the freedom does not matter: that of the smallest sample stands in.
     freedom = np.divide(variance**2, spread, out=np.full_like(spread, float(freedoms.min())), where=spread > 0)
     error = np.sqrt(variance)
-    half_width = t.ppf(0.5 + LEVEL / 2, freedom) * error
+    half_width = stdtrit(freedom, 0.5 + LEVEL / 2) * error
     # A change without any spread is certain, no change without any is none.
     statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
-    return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * t.sf(statistic, freedom)))
+    return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * stdtr(freedom, -statistic)))
 
 
 def pool_head_estimates(estimates: Sequence[HeadEstimates], problems: int) -> HeadEstimates:
@@ -77,11 +77,11 @@ def pool_head_estimates(estimates: Sequence[HeadEstimates], problems: int) -> He
     values = np.stack([estimate.value for estimate in estimates])
     seeds, value = len(values), values.mean(axis=0)
     width = np.stack([estimate.high - estimate.low for estimate in estimates]).mean(axis=0) / 2
-    error = width / t.ppf(0.5 + LEVEL / 2, problems - 1)
+    error = width / stdtrit(problems - 1, 0.5 + LEVEL / 2)
     seed_error = values.std(axis=0, ddof=1) / np.sqrt(seeds)
 
     def half_width(p_value: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
-        quantiles = t.isf(p_value / 2, problems - 1), t.isf(p_value / 2, seeds - 1)
+        quantiles = -stdtrit(problems - 1, p_value / 2), -stdtrit(seeds - 1, p_value / 2)
         return np.asarray(np.hypot(quantiles[0] * error, quantiles[1] * seed_error))
 
     reach = half_width(np.full_like(value, 1 - LEVEL))

@@ -9,7 +9,6 @@ import math
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import hypergeom, spearmanr
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
@@ -26,6 +25,8 @@ def overlap(first: HeadSet, second: HeadSet, layers: int, heads: int, *, by_laye
 
     Raises InputError for a head outside the model.
     """
+    from scipy.stats import hypergeom
+
     first_grid, second_grid = first.grid(layers, heads), second.grid(layers, heads)
     if not by_layer:
         first_grid, second_grid = first_grid.reshape(1, -1), second_grid.reshape(1, -1)
@@ -64,6 +65,8 @@ def rank_correlation(first: "Float[np.ndarray, 'layer head']", second: "Float[np
         )
     if np.ptp(first) == 0 or np.ptp(second) == 0:
         return without_interval(first.size, "constant scores")
+    from scipy.stats import spearmanr
+
     value = float(spearmanr(first.ravel(), second.ravel()).statistic)
     half_width = float(rank_correlation_half_width(np.array(value), np.array(first.size)))
     z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))  # Fisher's z of a perfect correlation is infinite

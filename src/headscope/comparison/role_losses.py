@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy import stats
+from scipy.special import stdtr, stdtrit
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.heads import HeadSet
@@ -74,10 +74,10 @@ def _student(change: "Float[np.ndarray, 'head text']") -> "Float[np.ndarray, 'fo
     if texts < 2:
         return np.stack([mean, *np.full((3, len(mean)), np.nan)])
     error = change.std(axis=1, ddof=1) / np.sqrt(texts)
-    half_width = stats.t.ppf(0.5 + LEVEL / 2, texts - 1) * error
+    half_width = stdtrit(texts - 1, 0.5 + LEVEL / 2) * error
     p_value = np.full(len(mean), np.nan)
     if texts >= FEWEST_PROBLEMS:
         # A head that changes nothing in any text has no spread either: p = 1.
         statistic = np.divide(abs(mean), error, out=np.where(mean == 0, 0.0, np.inf), where=error > 0)
-        p_value = 2 * stats.t.sf(statistic, texts - 1)
+        p_value = 2 * stdtr(texts - 1, -statistic)
     return np.stack([mean, mean - half_width, mean + half_width, p_value])

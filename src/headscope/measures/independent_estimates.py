@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import t
+from scipy.special import stdtrit
 
 from headscope.errors import InputError
 from headscope.measures.intervals import LEVEL, without_interval
@@ -43,7 +43,7 @@ def welch_difference(first: "Float[np.ndarray, 'unit']", second: "Float[np.ndarr
     # Welch and Satterthwaite's degrees of freedom; without any variance they do not matter.
     spread = float((parts**2 / np.array([len(first) - 1, len(second) - 1])).sum())
     freedom = variance**2 / spread if spread > 0 else 1.0
-    half_width = float(t.ppf(0.5 + LEVEL / 2, freedom)) * variance**0.5
+    half_width = float(stdtrit(freedom, 0.5 + LEVEL / 2)) * variance**0.5
     return Estimate(value, value - half_width, value + half_width, n, method)
 
 
@@ -63,7 +63,7 @@ def pool_estimates(estimates: Sequence[Estimate]) -> Estimate:
     seeds = len(values)
     value = float(values.mean())
     # The two errors are independent: their squares add up.
-    seed_error = float(t.ppf(0.5 + LEVEL / 2, seeds - 1) * values.std(ddof=1) / np.sqrt(seeds))
+    seed_error = float(stdtrit(seeds - 1, 0.5 + LEVEL / 2) * values.std(ddof=1) / np.sqrt(seeds))
     low = value - float(np.hypot((values - lows).mean(), seed_error))
     high = value + float(np.hypot((highs - values).mean(), seed_error))
     fewest = min(estimate.n for estimate in estimates)

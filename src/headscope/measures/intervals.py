@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.stats import norm, t
+from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from headscope.pairs import ProblemGroups
 from headscope.results.estimate import Estimate
@@ -39,7 +39,7 @@ def wilson(successes: int, n: int) -> Estimate:
     if n == 0:
         return Estimate(math.nan, 0.0, 1.0, 0, method)
     p = successes / n
-    low, high = _score_interval(p, n, float(norm.ppf(0.5 + LEVEL / 2)))
+    low, high = _score_interval(p, n, float(ndtri(0.5 + LEVEL / 2)))
     return Estimate(p, low, high, n, method)
 
 
@@ -61,7 +61,7 @@ def mean_share(values: "Float[np.ndarray, 'problem']") -> Estimate:
     # towards 1 with the weight of one of them, so that a handful that happen to agree do not promise too much.
     informative = min(int((values > 0).sum()), int((values < 1).sum()))
     design = (float(values.var()) / (p * (1 - p)) * informative + 1) / (informative + 1)
-    low, high = _score_interval(p, n / design, float(t.ppf(0.5 + LEVEL / 2, n - 1)))
+    low, high = _score_interval(p, n / design, float(stdtrit(n - 1, 0.5 + LEVEL / 2)))
     return Estimate(p, low, high, n, f"Wilson over problems {LEVEL:.0%}")
 
 
@@ -82,7 +82,7 @@ def paired_difference(
     if n == 0:
         return without_interval(0, method)
     centre, spread = _adjusted_moments(change, bound)
-    half_width = float(t.ppf(0.5 + LEVEL / 2, max(1, n - 1))) * spread / np.sqrt(n + 1)
+    half_width = float(stdtrit(max(1, n - 1), 0.5 + LEVEL / 2)) * spread / np.sqrt(n + 1)
     value = float(change.mean())
     low = max(-bound, centre - half_width)
     high = min(bound, centre + half_width)
@@ -98,7 +98,7 @@ def paired_p_value(
     if len(change) == 0:
         return math.nan
     centre, spread = _adjusted_moments(change, bound)
-    return float(2 * t.sf(abs(centre) / spread * np.sqrt(len(change) + 1), max(1, len(change) - 1)))
+    return float(2 * stdtr(max(1, len(change) - 1), -abs(centre) / spread * np.sqrt(len(change) + 1)))
 
 
 def _adjusted_moments(change: "Float[np.ndarray, 'unit']", bound: float) -> tuple[float, float]:
@@ -189,7 +189,7 @@ def rank_correlation_half_width(
     """
     # The 1e-9 only keeps the division defined; below 4 points its result is not used.
     error = np.sqrt((1 + correlation**2 / 2) / np.maximum(points - 3, 1e-9))
-    return np.where(points > 3, float(norm.ppf(0.5 + LEVEL / 2)) * error, np.nan)
+    return np.where(points > 3, float(ndtri(0.5 + LEVEL / 2)) * error, np.nan)
 
 
 def _score_interval(p: float, n: float | int, z: float) -> tuple[float, float]:
@@ -209,5 +209,5 @@ def expanded_tails(n: int) -> list[float]:
 
 def _tails(n: int, factor: float = 1.0) -> list[float]:
     """Return the normal probabilities of ``factor`` times t's quantiles of ``n − 1``; plain tails below two units."""
-    tail = 0.5 - LEVEL / 2 if n < 2 else float(norm.cdf(factor * t.ppf(0.5 - LEVEL / 2, n - 1)))
+    tail = 0.5 - LEVEL / 2 if n < 2 else float(ndtr(factor * stdtrit(n - 1, 0.5 - LEVEL / 2)))
     return [tail, 1 - tail]

@@ -2,7 +2,6 @@
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import false_discovery_control
 
 from headscope.errors import InputError
 
@@ -23,6 +22,8 @@ def q_values(p_values: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*gri
         raise InputError("a p-value lies outside 0 and 1; Benjamini and Hochberg's procedure needs probabilities")
     adjusted = np.full(p_values.shape, np.nan)
     if tested.any():
+        from scipy.stats import false_discovery_control
+
         adjusted[tested] = false_discovery_control(p_values[tested], method="bh")
     return adjusted
 

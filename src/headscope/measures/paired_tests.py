@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from jaxtyping import Bool
-from scipy.stats import binom, t
+from scipy.special import stdtrit
 
 from headscope.errors import InputError
 from headscope.measures.intervals import LEVEL
@@ -32,6 +32,8 @@ def mcnemar(after: "Bool[np.ndarray, '_']", before: "Bool[np.ndarray, '_']") -> 
 
 def flip_p_value(gained: int, lost: int) -> float:
     """Return the two-sided exact p of ``gained`` against ``lost`` flips; 1 if nothing flipped."""
+    from scipy.stats import binom  # here, because it takes three seconds to import
+
     return min(1.0, 2 * float(binom.cdf(min(gained, lost), gained + lost, 0.5)))
 
 
@@ -51,7 +53,7 @@ def smallest_detectable(problems: int, samples: int, *, variance: float = SAMPLE
     """
     if problems < 2:
         return math.nan
-    quantiles = float(t.ppf(0.5 + LEVEL / 2, problems - 1) + t.ppf(POWER, problems - 1))
+    quantiles = float(stdtrit(problems - 1, 0.5 + LEVEL / 2) + stdtrit(problems - 1, POWER))
     detectable = quantiles * math.sqrt(2 * variance / samples / problems)
     # With one sample each problem flips or does not: fewer flips than the exact test needs show nothing.
     floor = fewest_flips() / problems if samples == 1 else 0.0
@@ -64,5 +66,5 @@ def detectable_from(change: Estimate) -> float:
     """
     if change.n < 2:
         return math.nan
-    quantile = float(t.ppf(0.5 + LEVEL / 2, change.n - 1))
-    return float((change.high - change.low) / 2 * (quantile + t.ppf(POWER, change.n - 1)) / quantile)
+    quantile = float(stdtrit(change.n - 1, 0.5 + LEVEL / 2))
+    return float((change.high - change.low) / 2 * (quantile + stdtrit(change.n - 1, POWER)) / quantile)

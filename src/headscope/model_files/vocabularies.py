@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 from headscope.errors import InputError
 from headscope.storage import read_object
@@ -58,7 +59,8 @@ def check_same_vocabulary(
     paths = [folder / "tokenizer.json" for folder in (base, variant)]
     if not all(path.is_file() for path in paths) or paths[0].read_bytes() == paths[1].read_bytes():
         return
-    check_token_ids(_token_ids(paths[0]), _token_ids(paths[1]), variant_name=variant_name, advice=advice)
+    base_ids, variant_ids = _token_ids(read_object(paths[0])), _token_ids(read_object(paths[1]))
+    check_token_ids(base_ids, variant_ids, variant_name=variant_name, advice=advice)
 
 
 def check_token_rows(folder: Path, rows: int) -> None:
@@ -94,10 +96,10 @@ def _last_token(path: Path, size: int, modified: int, special_names: tuple[str, 
     size, modified: of the file, so that one that did not change is read once.
     special_names: of padding and unknown text; the latter counts if the tokenizer's own model gives it.
     """
-    ids = _token_ids(path)
-    for token in read_object(path).get("added_tokens") or []:
-        ids[token["content"]] = token["id"]
-    unknown = read_object(path).get("model", {}).get("unk_token")
+    content = read_object(path)  # once: it holds megabytes
+    ids = _token_ids(content)
+    ids |= {token["content"]: token["id"] for token in content.get("added_tokens") or []}
+    unknown = content.get("model", {}).get("unk_token")
     unwritten = set(special_names) - {unknown}
     last_token, last_index = "", -1
     for token, index in ids.items():
@@ -106,9 +108,9 @@ def _last_token(path: Path, size: int, modified: int, special_names: tuple[str, 
     return last_token, last_index
 
 
-def _token_ids(path: Path) -> dict[str, int]:
-    """Return the ids of the tokens that are not added."""
-    vocabulary: dict[str, int] | list[tuple[str, float]] = read_object(path).get("model", {}).get("vocab", {})
+def _token_ids(content: dict[str, Any]) -> dict[str, int]:
+    """Return the ids of the tokens that are not added, from what ``tokenizer.json`` holds."""
+    vocabulary: dict[str, int] | list[tuple[str, float]] = content.get("model", {}).get("vocab", {})
     if isinstance(vocabulary, dict):
         return vocabulary
     return {token: index for index, (token, _score) in enumerate(vocabulary)}  # Unigram lists [token, score]

@@ -1,6 +1,7 @@
 """Train a variant: one resumable unit that holds its checkpoints and log."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -206,7 +207,18 @@ def _data_digest(settings: Training, data_dir: str | None) -> str:
     dataset = settings.dataset
     if not isinstance(settings, CompletionData):
         return sources.task_digest(sources.task(dataset, data_dir).problems)
-    is_local = isinstance(dataset, TaskFile) or Path(dataset).is_file() or dataset in sources.task_names()
-    if is_local or str(dataset).startswith("lab-"):
-        return digest([dict(row) for row in sources.training_records(dataset, Chat(), data_dir)])
+    if dataset in (*sources.dataset_names(), *sources.task_names()):
+        return _named_data_digest(str(dataset), data_dir)
+    if isinstance(dataset, TaskFile) or Path(dataset).is_file() or dataset.startswith("lab-"):
+        return _records_digest(dataset, data_dir)
     return str(dataset)
+
+
+@lru_cache(maxsize=64)
+def _named_data_digest(name: str, data_dir: str | None) -> str:
+    # Kept, because a study is planned several times in one run, and each plan would make all these records again.
+    return _records_digest(name, data_dir)
+
+
+def _records_digest(dataset: TaskRef, data_dir: str | None) -> str:
+    return digest([dict(row) for row in sources.training_records(dataset, Chat(), data_dir)])

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
-from scipy.stats import fisher_exact
 
 from headscope.errors import InputError
 from headscope.measures.intervals import paired_difference
@@ -103,6 +102,8 @@ def _fisher(before: Bool[np.ndarray, "_"], after: Bool[np.ndarray, "_"]) -> floa
     """Return the two-sided p of the two shares of right answers; None if there is one answer each."""
     if len(before) < 2 and len(after) < 2:
         return None
+    from scipy.stats import fisher_exact
+
     table = np.array([[int(side.sum()), len(side) - int(side.sum())] for side in (before, after)])
     return float(fisher_exact(table).pvalue)
 

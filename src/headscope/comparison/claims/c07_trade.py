@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.stats import norm
+from scipy.special import ndtr, ndtri
 
 from headscope.comparison.ablation import MARGIN
 from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps
@@ -78,4 +78,4 @@ def _p_value(effect: Estimate) -> float:
     width = effect.high - effect.low
     if not width > 0:  # an interval of one point: no change at all, or the same change in every problem
         return 1.0 if effect.value == 0 else 0.0
-    return float(2 * norm.sf(abs(effect.value) / (width / (2 * norm.ppf(0.975)))))
+    return float(2 * ndtr(-abs(effect.value) / (width / (2 * ndtri(0.975)))))
