@@ -19,6 +19,7 @@ from headscope.report.blocks import Plot
 from headscope.report.run_results import RunResults
 from headscope.report.sanitising import content_security_policy, script_json
 from headscope.report.scripts import join_modules
+from headscope.results.codec import Json
 from headscope.results.table import Value, display_text, full_value
 from headscope.runs.directory import RunDirectory
 from headscope.storage import write_text
@@ -57,10 +58,17 @@ def page_html(results: RunResults, *, responses: int = RESPONSES) -> str:
         coverage=results.coverage,
         commit=_commit(results),
         pages=build_pages(results, responses),
+        known=_known_views(results),
         style=(_HERE / "assets" / "report.css").read_text(encoding="utf-8"),
         scripts=scripts,
         policy=content_security_policy([script["source"] for script in scripts]),
     )
+
+
+def _known_views(results: RunResults) -> dict[str, Json]:
+    """Return what the view state may name, apart from pages: variants, and the heads of the study's models."""
+    layers, heads = results.head_grid or (0, 0)
+    return {"variants": [plain_text(name) for name in results.variants], "layers": layers, "heads": heads}
 
 
 def _check_size(size: int, path: Path) -> None:

@@ -92,6 +92,14 @@ class RunResults:
         """One per variant."""
         return tuple(unit.whole for unit in self.in_order(Comparison))
 
+    @property
+    def head_grid(self) -> tuple[int, int] | None:
+        """Layers and heads per layer of the study's models; None before the first comparison."""
+        for comparison in self.comparisons:
+            layers, heads = comparison.final.status.shape
+            return layers, heads
+        return None
+
     @cached_property
     def crossed(self) -> dict[str, Crossed]:
         """By variant."""

@@ -1,58 +1,60 @@
 // The page: one section shown at a time, chosen by the URL hash.
 
-import { readState, writeState } from "./state.js";
-import { drawCharts, enableImages, fitCharts } from "./charts.js";
+import { choose, onChange, setKnownViews, startState, viewState, writeState } from "./state.js";
+import { drawCharts, enableImages, fitCharts, outlineHead } from "./charts.js";
 import { enableCsv } from "./tables.js";
+import { enableHeads, linkHeads, markHead } from "./heads.js";
 import { setUpAnswers } from "./answers.js";
+import { setUpContext } from "./context.js";
 import { setUpPairs } from "./pairs.js";
 
 const sections = [...document.querySelectorAll("section.page")];
 const links = [...document.querySelectorAll("nav a")];
-const names = sections.map((section) => section.dataset.page);
+const known = JSON.parse(document.querySelector("#known-views").textContent);
+setKnownViews({ ...known, pages: sections.map((section) => section.dataset.page) });
+
 const answersBlock = document.querySelector(".responses");
-const showAnswers = answersBlock ? setUpAnswers(answersBlock, chooseAnswers) : () => {};
+const showAnswers = answersBlock ? setUpAnswers(answersBlock, (answers) => choose({ answers })) : () => {};
 const pairsBlock = document.querySelector(".pairs");
-const showPairs = pairsBlock ? setUpPairs(pairsBlock, choosePair) : () => {};
-let current = "";
+const showPairs = pairsBlock ? setUpPairs(pairsBlock, (comparison, problem) => choose({ comparison, problem })) : () => {};
 
-function chooseAnswers(index) {
-  location.hash = writeState({ page: current, answers: index });
-}
-
-function choosePair(comparison, problem) {
-  location.hash = writeState({ page: current, comparison, problem });
-}
-
-function show() {
-  const state = readState(location.hash, names);
-  const moved = state.page !== current && current !== "";
-  current = state.page;
-  for (const section of sections) section.hidden = section.dataset.page !== current;
+function show(state, before) {
+  for (const section of sections) section.hidden = section.dataset.page !== state.page;
   for (const link of links) {
-    if (link.dataset.page === current) link.setAttribute("aria-current", "page");
+    link.href = writeState({ ...state, page: link.dataset.page });
+    if (link.dataset.page === state.page) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const section = sections.find((each) => each.dataset.page === current);
-  drawCharts(section);
-  fitCharts(section);
+  const section = sections.find((each) => each.dataset.page === state.page);
+  prepare(section, state);
   showAnswers(state.answers);
   if (pairsBlock && section.contains(pairsBlock)) showPairs(state);
-  if (moved) {
+  if (before && before.page !== state.page) {
     window.scrollTo(0, 0);
     section.querySelector("h2").focus({ preventScroll: true });
   }
 }
 
+/** Draw what a section needs when it is seen, and mark the chosen head in it. */
+function prepare(section, state) {
+  drawCharts(section);
+  fitCharts(section);
+  outlineHead(section, state.head);
+  linkHeads(section);
+  markHead(section, state);
+}
+
 function showAll() {
   for (const section of sections) section.hidden = false;
-  for (const section of sections) drawCharts(section);
-  for (const section of sections) fitCharts(section);
+  for (const section of sections) prepare(section, viewState());
 }
 
 enableImages(document);
 enableCsv(document);
-window.addEventListener("hashchange", show);
+enableHeads(document);
+onChange(show); // before all others, which then find their section visible
+setUpContext(document.querySelector(".context"));
 window.addEventListener("beforeprint", showAll);
-window.addEventListener("afterprint", show);
-show();
+window.addEventListener("afterprint", () => show(viewState(), viewState()));
+startState();
 document.documentElement.classList.add("ready");

@@ -12,6 +12,8 @@ from headscope.results.estimate import Estimate
 INK = "#1b1f24"
 GRID = "#d9dde3"
 STEP = "training step"
+HEAD_GRID, HEAD_ROWS = {"heads": "grid"}, {"heads": "rows"}
+"""What the page is told of a plot whose heads can be chosen: a grid of them, or a row for each by its name."""
 
 
 def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True) -> go.Figure:
@@ -69,6 +71,7 @@ def set_grid_axes(plot: go.Figure, layers: int, heads: int) -> None:
     """
     plot.update_xaxes(range=[-0.6, heads - 0.4], dtick=_tick(heads), tick0=0, title="head", zeroline=False)
     plot.update_yaxes(range=[-0.6, layers - 0.4], dtick=_tick(layers), tick0=0, title="layer", zeroline=False)
+    plot.update_layout(meta=HEAD_GRID)
 
 
 def grid_height(layers: int) -> int:

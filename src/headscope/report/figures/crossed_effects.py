@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from headscope.heads import HeadId
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import new_plot
+from headscope.report.figures.canvas import HEAD_ROWS, new_plot
 from headscope.report.palette import BLUE, GREEN, ORANGE
 from headscope.report.tables.crossed import crossed_data
 from headscope.results.counts import HeadEstimates
@@ -58,6 +58,7 @@ def _plot(design: Crossed, span: float) -> go.Figure:
     names = [str(head) for head in heads]
     plot.update_yaxes(tickvals=rows, ticktext=names, range=[-0.6, len(heads) - 0.4], zeroline=False)
     plot.update_xaxes(range=[-span, span])
+    plot.update_layout(meta=HEAD_ROWS)
     return plot
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import add_colour_bar, new_plot, plot_label
+from headscope.report.figures.canvas import HEAD_ROWS, add_colour_bar, new_plot, plot_label
 from headscope.report.run_results import edited_model, with_result
 from headscope.report.tables.role_losses import role_losses_data
 from headscope.results.role_losses import LEAST_CHANGE, RoleLosses
@@ -52,6 +52,7 @@ def _plot(result: RoleLosses, span: float) -> go.Figure:
         hoverinfo="skip",
     )
     add_colour_bar(plot, _SCALE, (-span, span), "nats per token: needed less (left) · more (right)")
+    plot.update_layout(meta=HEAD_ROWS)
     plot.update_xaxes(showgrid=False, zeroline=False)
     plot.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", dtick=1)
     return plot

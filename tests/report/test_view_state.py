@@ -1,0 +1,142 @@
+"""The view state: read from an untrusted hash, changed in part, and shown wherever a head is named or drawn."""
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from headscope.report import page_file, render
+from headscope.runs import RunDirectory
+
+from .browser import Opened
+
+KNOWN = {"pages": ["overview", "circuit"], "variants": ["sft", "a&b=<c>"], "layers": 6, "heads": 8}
+DEFAULTS = {"page": "overview", "variant": "", "head": "", "view": "difference", "pins": []}
+DEFAULTS |= {"size": 0, "answers": 0, "comparison": 0, "problem": 0}
+
+
+def run_module(module: str, body: str, *values: Any) -> Any:
+    """Run JavaScript on one of the page's modules in node; ``given`` is the values, what is printed comes back."""
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node on this machine to run the page's modules in")
+    path = Path(page_file.__file__).parent / "assets" / module
+    script = f"import * as module from '{path.as_uri()}'; const given = JSON.parse(process.argv[1]); {body}"
+    done = subprocess.run(
+        [node, "--input-type=module", "-e", script, json.dumps(values)], capture_output=True, text=True, check=True
+    )
+    return json.loads(done.stdout)
+
+
+@pytest.mark.parametrize(
+    ("hash", "changes"),
+    [
+        ("", {}),
+        ("#circuit", {"page": "circuit"}),
+        ("#page=circuit&head=L5H7&size=20", {"page": "circuit", "head": "L5H7", "size": 20}),
+        ("#variant=a%26b%3D%3Cc%3E&view=base", {"variant": "a&b=<c>", "view": "base"}),
+        ("#head=L6H0&variant=dpo&size=-1&view=all", {}),
+        ("#head=L05H7", {}),
+        ("#head=L1H2%3Cimg%3E&pins=L0H0.L0H0.<b>.L5H7", {"pins": ["L0H0", "L5H7"]}),
+        ("#page=__proto__&size=1e9&problem=constructor", {}),
+        ("#%E0%A4%A", {}),
+        pytest.param("#pins=" + "L0H1." * 10**4, {"pins": ["L0H1"]}, id="long"),
+    ],
+)
+def test_what_a_hash_does_not_know_is_the_default(hash: str, changes: dict[str, Any]) -> None:
+    state = run_module("state.js", "console.log(JSON.stringify(module.readState(...given)))", hash, KNOWN)
+    assert state == DEFAULTS | changes
+
+
+def test_a_written_state_is_read_back_and_defaults_are_left_out() -> None:
+    state = DEFAULTS | {"variant": "a&b=<c>", "head": "L5H7", "view": "base", "pins": ["L1H2", "L0H0"], "size": 2000}
+    body = "const hash = module.writeState(given[0]); const read = module.readState(hash, given[1]);"
+    body += "console.log(JSON.stringify([hash, read]))"
+    hash, read = run_module("state.js", body, state, KNOWN)
+    assert read == state
+    assert hash == "#page=overview&variant=a%26b%3D%3Cc%3E&head=L5H7&size=2000&view=base&pins=L1H2.L0H0"
+    assert run_module("state.js", body, DEFAULTS, KNOWN)[0] == "#page=overview"
+
+
+@pytest.fixture(scope="module")
+def opened(run: RunDirectory, tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[Opened]:
+    with Opened(chromium, render(run, tmp_path_factory.mktemp("report") / "report.html")) as report:
+        yield report
+
+
+def outlined(opened: Opened, page: str) -> set[str]:
+    """The heads that the grids of a page have an outline around; one text per grid that was drawn."""
+    return set(
+        opened.page.locator(f"#page-{page} .plot").evaluate_all(
+            "plots => plots.filter(plot => plot.layout?.meta?.heads === 'grid').map(plot => "
+            "(plot.layout.shapes ?? []).map(shape => `L${shape.y0 + 0.5}H${shape.x0 + 0.5}`).join())"
+        )
+    )
+
+
+def test_a_head_chosen_in_the_bar_is_chosen_on_every_page(opened: Opened) -> None:
+    opened.go("#page=emergence-map")
+    opened.page.locator("nav a[aria-current][data-page=emergence-map]").wait_for()
+    opened.page.locator(".context [data-head]").select_option("L2H3")
+    opened.page.wait_for_function("location.hash === '#page=emergence-map&head=L2H3'")
+    assert outlined(opened, "emergence-map") == {"L2H3"}
+    opened.page.locator("nav a[data-page=effects]").click()
+    opened.page.wait_for_function("location.hash === '#page=effects&head=L2H3'")
+    assert outlined(opened, "effects") == {"L2H3"}
+    chosen = opened.page.locator("#page-effects tr.chosen").all_text_contents()
+    assert chosen
+    assert all("L2H3" in row for row in chosen)
+    opened.page.locator(".context [data-clear]").click()
+    opened.page.wait_for_function("location.hash === '#page=effects'")
+    assert outlined(opened, "effects") == {""}
+    assert opened.page.locator("#page-effects tr.chosen").count() == 0
+
+
+def test_rows_of_the_chosen_variant_alone_are_marked(opened: Opened) -> None:
+    opened.go("#page=effects&head=L4H1&variant=grpo")
+    opened.page.locator("#page-effects tr.chosen").first.wait_for(state="attached")
+    rows = opened.page.locator("table[data-name=training-changes] tr.chosen")
+    assert rows.count() == 1
+    assert (rows.locator("td").nth(0).text_content(), rows.locator("td").nth(2).text_content()) == ("grpo", "L4H1")
+
+
+def test_a_click_in_a_grid_and_a_name_in_a_table_choose_a_head(opened: Opened) -> None:
+    opened.go("#page=effects")
+    grid = opened.page.locator("#training-changes .panel").first
+    # The cell in the middle of the drawn area.
+    box = grid.locator(".nsewdrag").first.bounding_box()
+    assert box is not None
+    at = {"x": box["width"] * (5 + 0.6) / 8.2, "y": box["height"] * (1 - (4 + 0.6) / 6.2)}
+    grid.locator(".nsewdrag").first.click(position=at)
+    opened.page.wait_for_function("location.hash === '#page=effects&head=L4H5'")
+    name = opened.page.locator("#page-effects table[data-name=training-effects] button[data-head=L2H3]").first
+    name.focus()
+    opened.page.keyboard.press("Enter")
+    opened.page.wait_for_function("location.hash === '#page=effects&head=L2H3'")
+    assert name.get_attribute("aria-pressed") == "true"
+    name.click()
+    opened.page.wait_for_function("location.hash === '#page=effects'")
+
+
+def test_a_link_opens_the_same_view(run: RunDirectory, tmp_path: Path, chromium: Any) -> None:
+    path = render(run, tmp_path / "report.html")
+    with Opened(chromium, path, "#page=effects&variant=sft&head=L2H3") as opened:
+        assert opened.page.locator(".context [data-head]").input_value() == "L2H3"
+        assert opened.page.locator(".context [data-variant]").input_value() == "sft"
+        assert outlined(opened, "effects") == {"L2H3"}
+
+
+def test_names_in_tables_keep_their_text_for_csv(opened: Opened) -> None:
+    opened.go("#page=effects")
+    cell = opened.page.locator("table[data-name=training-effects] tbody tr:first-child td:last-child")
+    assert cell.text_content() == "L2H3 +0.80\u00a0[+0.60,\u00a0+1.00]; L4H1 −0.30\u00a0[−0.50,\u00a0−0.10]"
+    assert cell.locator("button").count() == 2
+
+
+def test_nothing_was_complained_about_or_asked_for(opened: Opened) -> None:
+    assert opened.complaints == []
+    assert opened.requests == [opened.page.url.split("#")[0]]
