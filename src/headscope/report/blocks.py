@@ -85,7 +85,18 @@ class AnswerPairs:
     left_out: int = 0
 
 
-Block = Figure | Table | Notice | Prose | Responses | AnswerPairs
+@dataclass(frozen=True, slots=True)
+class HeadDetails:
+    """All that is known of every head; script shows it of the one that is chosen, as text nodes and tables.
+
+    data: plain JSON values (``heads.details``).
+    """
+
+    kind: ClassVar[str] = "head"
+    data: dict[str, Json]
+
+
+Block = Figure | Table | Notice | Prose | Responses | AnswerPairs | HeadDetails
 
 
 @dataclass(frozen=True, slots=True)

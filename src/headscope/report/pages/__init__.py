@@ -10,6 +10,7 @@ from headscope.report.pages.ablation import ablation
 from headscope.report.pages.effects import effects
 from headscope.report.pages.emergence import emergence
 from headscope.report.pages.evolution import evolution
+from headscope.report.pages.head import head
 from headscope.report.pages.methods import methods
 from headscope.report.pages.overview import overview
 from headscope.report.pages.performance import performance
@@ -26,6 +27,7 @@ def build_pages(results: RunResults, responses: int) -> list[Page]:
         reward,
         emergence,
         effects,
+        head,
         ablation,
         partial(performance, responses=responses),
         partial(transitions, texts=bool(responses)),
