@@ -208,7 +208,7 @@ function heatMap(view, chooseQuery) {
   canvas.setAttribute("role", "img");
   canvas.dataset.view = view;
   const small = document.createElement("canvas");
-  panel.append(element("h4", view), canvas, element("p", view === "difference" ? "variant − base: blue more, red less" : "pale 0 · dark 1", "scale"));
+  panel.append(element("h4", view), canvas, element("p", view === "difference" ? "variant − base: blue more, red less" : "faint 0 · strong 1", "scale"));
   canvas.addEventListener("mousemove", (event) => {
     const box = canvas.getBoundingClientRect();
     chooseQuery(Math.floor(((event.clientY - box.top) / box.height) * small.height));
@@ -310,10 +310,14 @@ function mostRead(shown) {
     const token = element("td", "");
     token.append(element("bdi", visibleToken(frame.texts[text].pieces[key]), "token"));
     const [base, variant] = [weights.base[query][key], weights.variant[query][key]];
-    const difference = variant - base;
-    return [token, String(key + 1), base.toFixed(3), variant.toFixed(3), `${difference > 0 ? "+" : difference < 0 ? "−" : ""}${Math.abs(difference).toFixed(3)}`];
+    return [token, String(key + 1), base.toFixed(2), variant.toFixed(2), signedShare(variant - base)];
   });
   return dataTable("head-attention", `The ${keys.length} tokens read most by token ${query + 1}, in either model.`, ["token", "place", "base", "variant", "difference"], rows)[0];
+}
+
+function signedShare(value) {
+  const text = Math.abs(value).toFixed(2);
+  return text === "0.00" ? text : `${value > 0 ? "+" : "−"}${text}`;
 }
 
 function rowsCsv({ weights }) {

@@ -102,15 +102,16 @@ function numberTable(view) {
     const ends = (side, sign) => intervalText(["value", "low", "high"].map((end) => quantity.columns[`${side}.${end}`]?.[row]), sign);
     const isNamed = quantity.columns.named?.includes(row);
     const q = quantity.columns.q ? `${shortNumber(quantity.columns.q[row])}${isNamed ? " ●" : ""}` : "–";
-    return [quantity.name, ends("base"), ends("post", quantity.columns["base.value"] === undefined), ends("change", true), q, quantity.unit, quantity.basis];
+    return [`${quantity.name} (${quantity.unit})`, ends("base"), ends("post", quantity.columns["base.value"] === undefined), ends("change", true), q, quantity.basis];
   });
   const left = data.places.length < data.layers * data.heads ? ` The file holds these numbers of ${data.places.length} of ${data.layers * data.heads} heads, those of most importance.` : "";
   const caption =
-    "95 % intervals. Exact effect: nats that replacing the head's output by that on the corrupt text costs; loss without it: " +
-    "nats per token of the model's own correct answers when it alone writes nothing; slope: of that loss over a factor on what it writes. q: of the change, or " +
-    `else of the variant's number, over all heads (Benjamini-Hochberg); ● q ≤ 0.05 and large enough to be called one.${left}`;
-  const columns = ["what", "base", "variant", "change", "q", "unit", "n"];
-  const missing = [["exact effect", "Exact effects"], ["loss without it", "What removing it alone does to the loss"]].filter(([name]) => !variant.quantities.some((quantity) => quantity.name === name));
+    "In the circuit: the share of resamples of the problems in whose circuit the head is. Importance: its share of all net score. Exact effect: nats that " +
+    "replacing the head's output by that on the corrupt text costs, on pairs of other problems. Relative change: the paper's E, of flow, −1 to 1. Loss " +
+    "without it: nats per token of the model's own correct answers when it alone writes nothing; slope: of that loss over a factor on what it writes. " +
+    `95 % intervals over problems, or texts of different problems. q: of the change, or else of the variant's number, over all heads (Benjamini-Hochberg); ● q ≤ 0.05 and large enough to be called one.${left}`;
+  const columns = ["what", "base", "variant", "change", "q", "n"];
+  const missing = [["exact effect", "Exact effects"], ["loss without it", "What removing it alone does to the loss"]].filter(([name]) => !variant.quantities.some((quantity) => quantity.name.startsWith(name)));
   return [dataTable("head-numbers", caption, columns, rows)[0], ...missing.map(([, name]) => readingLine(`${name} were not measured in this run.`))];
 }
 

@@ -1,12 +1,14 @@
 """Attention for the page: whole heads and texts as long as the page's budget lasts, packed so that a browser unpacks
 them.
 
-A tile is one head on one text: the levels of the base (roots of weights, ``results.attention``), then those of the variant less the base's (modulo 256), which
-are 0 where training changed nothing; both deflated together and written in base64.
+A tile is one head on one text: the levels of the base (roots of weights, ``results.attention``), then those of the
+variant less the base's (modulo 256), which are 0 where training changed nothing; both deflated together and written in
+base64.
 """
 
 import base64
 import zlib
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
@@ -28,8 +30,8 @@ LONGEST_PIECE = 200
 def packed_attention(results: RunResults, budget: int = BUDGET) -> dict[str, Json]:
     """Return what the page shows of attention, by variant; a variant of which none was read has a ``reason``.
 
-    If not all of it fits into ``budget`` bytes, the first text of every head is taken before any second one, heads in
-    the order in which they were read (new and lost ones first); ``left_out`` counts the others.
+    The first text of every head comes before any second one, heads in the order in which they were read (new and lost
+    ones first), until ``budget`` bytes are used up; ``left_out`` counts what is not there, a head and a text each.
     """
     packed: dict[str, Json] = {}
     read: list[Attention] = []
@@ -41,12 +43,24 @@ def packed_attention(results: RunResults, budget: int = BUDGET) -> dict[str, Jso
         read.append(unit.result)
         packed[name] = _frame(unit.result)
         budget -= sum(len("".join(text["pieces"]).encode()) + 4 * len(text["pieces"]) for text in packed[name]["texts"])
+    for attention, place, number in _in_turn(read):
+        frame, head = packed[plain_text(attention.variant)], str(attention.heads[place])
+        tile = "" if budget <= 0 else _tile(attention, place, number)
+        budget = budget - len(tile) if len(tile) <= budget else 0  # nothing after the first that does not fit
+        if budget > 0:
+            frame["tiles"][head][number] = tile
+        else:
+            frame["left_out"] += 1
+    return packed
+
+
+def _in_turn(read: Sequence[Attention]) -> Iterator[tuple[Attention, int, int]]:
+    """Yield every head and text of several variants: result, place of the head, number of the text."""
     for number in range(max((len(attention.texts) for attention in read), default=0)):
         for place in range(max(len(attention.heads) for attention in read)):
             for attention in read:
                 if place < len(attention.heads) and number < len(attention.texts):
-                    budget -= _add_tile(packed[plain_text(attention.variant)], attention, place, number, budget)
-    return packed
+                    yield attention, place, number
 
 
 def _frame(attention: Attention) -> dict[str, Json]:
@@ -66,15 +80,9 @@ def _text(text: AttentionText) -> dict[str, Json]:
     return {"problem": plain_text(text.problem), "pieces": shown, "shared": text.shared, "length": text.length}
 
 
-def _add_tile(frame: dict[str, Json], attention: Attention, place: int, number: int, budget: int) -> int:
-    """Add one head's attention on one text if it fits; return how many bytes it takes."""
+def _tile(attention: Attention, place: int, number: int) -> str:
     cells = attention.cells(number)
-    tile = pack_tile(page_levels(attention.base[place, cells]), page_levels(attention.post[place, cells]))
-    if len(tile) > budget:
-        frame["left_out"] += 1
-        return 0
-    frame["tiles"][str(attention.heads[place])][number] = tile
-    return len(tile)
+    return pack_tile(page_levels(attention.base[place, cells]), page_levels(attention.post[place, cells]))
 
 
 def page_levels(cells: UInt8[np.ndarray, " cell"]) -> UInt8[np.ndarray, " cell"]:
@@ -84,6 +92,6 @@ def page_levels(cells: UInt8[np.ndarray, " cell"]) -> UInt8[np.ndarray, " cell"]
 
 def pack_tile(base: UInt8[np.ndarray, " cell"], post: UInt8[np.ndarray, " cell"]) -> str:
     """Return the levels of two models as text, as the module says."""
-    compressor = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)  # bare deflate
+    compressor = zlib.compressobj(6, zlib.DEFLATED, -zlib.MAX_WBITS)  # bare deflate
     packed = compressor.compress(base.tobytes() + (post - base).tobytes()) + compressor.flush()
     return base64.b64encode(packed).decode("ascii")

@@ -8,13 +8,13 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
+from headscope.plain_text import plain_text
 from headscope.report.run_results import RunResults, with_result
 from headscope.report.tables.effects import pooled_effects
 from headscope.results.codec import Json
 from headscope.results.comparison import Comparison
 from headscope.results.counts import HeadEstimates
 from headscope.results.head_scaling import HeadScaling
-from headscope.results.role_losses import LEAST_CHANGE
 from headscope.results.training_effects import HeadContrast, TrainingEffects
 
 DIGITS = 3
@@ -27,7 +27,7 @@ Grid = Float[np.ndarray, "layer head"]
 class Quantity:
     """One number per head, in base and variant or of their difference.
 
-    name, unit: what it is. basis: n, and over what intervals are.
+    name, unit: what it is. basis: n.
     base, post, change: by ``value``, ``low``, ``high``, [layer, head]; those that nothing is known of are left out.
     q: of the change, or of the variant's number if there is no change. named: heads for which that is called one.
     """
@@ -51,7 +51,8 @@ class Quantity:
             columns["q"] = packed_numbers(self.q.ravel()[places])
             is_named = self.named.grid(*self.q.shape).ravel()[places]
             columns["named"] = np.flatnonzero(is_named).tolist()
-        return {"name": self.name, "unit": self.unit, "basis": self.basis, "columns": columns}
+        words = {"name": plain_text(self.name), "unit": self.unit, "basis": self.basis}
+        return words | {"columns": columns}
 
 
 def packed_numbers(values: "Float[np.ndarray, ' head']") -> list[float | None]:
@@ -75,11 +76,11 @@ def head_quantities(results: RunResults, comparison: Comparison) -> list[Quantit
 
 def _counted(comparison: Comparison) -> Iterator[Quantity]:
     final = comparison.final
-    basis = f"{final.size}, interval over problems"
+    basis = str(final.size)
     yield Quantity(
         "in the circuit",
         "share of resamples",
-        f"{final.resamples} resamples of {final.size}, circuits of {final.fraction:.2%} of the edges",
+        f"{final.resamples} resamples",
         {"value": final.base_frequency},
         {"value": final.post_frequency},
     )
@@ -98,7 +99,7 @@ def _counted(comparison: Comparison) -> Iterator[Quantity]:
 def _effects(results: RunResults, variant: str) -> Iterator[Quantity]:
     name, unit = "exact effect", "nats"
     for _, result in with_result(results.in_order(TrainingEffects, variant=variant)):
-        basis = f"{result.size} of other problems, interval over problems"
+        basis = str(result.size)
         yield Quantity(
             name, unit, basis, _ends(result.base), _ends(result.post), **_contrast(result.training, result.least)
         )
@@ -106,7 +107,7 @@ def _effects(results: RunResults, variant: str) -> Iterator[Quantity]:
             yield Quantity(f"{name}, less that of {twin}", unit, basis, **_contrast(contrast, result.least))
     for pooled in pooled_effects(results).values():
         if variant in pooled.variants:
-            basis = f"{len(pooled.variants)} seeds, {pooled.training.problems} problems"
+            basis = f"{len(pooled.variants)} seeds"
             mean = f"{name}, mean over seeds"
             yield Quantity(mean, unit, basis, **_contrast(pooled.training, pooled.least))
             for twin, contrast in pooled.above_twin.items():
@@ -121,19 +122,18 @@ def _relative_change(results: RunResults, variant: str) -> Iterator[Quantity]:
     changes = results.relative_changes
     if changes is not None and variant in changes.effects:
         value = changes.effects[variant][-1]
-        yield Quantity("relative change of importance", "E, −1 to 1", "the paper's, of flow", change={"value": value})
+        yield Quantity("relative change of importance", "E", "", change={"value": value})
 
 
 def _scaled(results: RunResults, variant: str) -> Iterator[Quantity]:
     for unit, result in with_result(results.in_order(HeadScaling, variant=variant)):
-        task = unit.labels["task"]
-        basis = f"{task}: {result.answers} own correct answers, interval over texts; named from {LEAST_CHANGE:g} on"
+        task, basis = plain_text(str(unit.labels["task"])), f"{result.answers} texts"
         yield Quantity(
-            "loss without it", "nats per token", basis, post=_ends(result.ablation), q=result.ablation_q,
+            f"loss without it, {task}", "nats per token", basis, post=_ends(result.ablation), q=result.ablation_q,
             named=result.needed(),
         )  # fmt: skip
         yield Quantity(
-            "slope over its factor", "nats per token", basis, post=_ends(result.slope), q=result.slope_q,
+            f"slope of the loss over its factor, {task}", "nats per token", basis, post=_ends(result.slope), q=result.slope_q,
             named=result.steep(),
         )  # fmt: skip
 
