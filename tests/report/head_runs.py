@@ -22,7 +22,26 @@ from .runs import RunWriter, dynamics, emergence, estimate, verdict
 
 STEPS = (10, 20, 30)
 ROLES = ("retrieval", "iteration", "answer")
-PIECES = ("<|im_start|>", "user", "\n", "f", "=", "9", "; ", "?", "f", "<|im_end|>", "\n", "f", " is", " ", "", "é", "9", ".")
+PIECES = (
+    "<|im_start|>",
+    "user",
+    "\n",
+    "f",
+    "=",
+    "9",
+    "; ",
+    "?",
+    "f",
+    "<|im_end|>",
+    "\n",
+    "f",
+    " is",
+    " ",
+    "",
+    "é",
+    "9",
+    ".",
+)
 
 
 def comparison(variant: str, shape: tuple[int, int], seed: int, steps: tuple[int, ...] = STEPS) -> Comparison:
@@ -90,7 +109,9 @@ def role_losses(task: str = "T1") -> RoleLosses:
 def failures(heads: HeadSet) -> FailureChanges:
     """Return one kind of failure that removing the heads raises."""
     share, controls = estimate(0.2, 0.05, 80), np.array([0.0, 0.1])
-    kind = KindChange("retrieval failures", False, share, share, share, controls, share, 1, 1 / 3, 0.01, 0.002, "raised")
+    kind = KindChange(
+        "retrieval failures", False, share, share, share, controls, share, 1, 1 / 3, 0.01, 0.002, "raised"
+    )
     return FailureChanges("T1", "zero", heads, (kind,), "removing them raises retrieval failures", 80, 1, 2)
 
 

@@ -86,6 +86,20 @@ class AnswerPairs:
 
 
 @dataclass(frozen=True, slots=True)
+class CircuitGrid:
+    """Circuits of base and variants on a layer × head grid, drawn by script.
+
+    circuits: one per variant, plain JSON values (``CircuitPair.packed``). colours: by name, on light and on dark pages.
+    table: the strongest edges of all; the script fills it with those of the view that is chosen.
+    """
+
+    kind: ClassVar[str] = "circuit"
+    circuits: tuple[dict[str, Json], ...]
+    colours: dict[str, tuple[str, str]]
+    table: Table
+
+
+@dataclass(frozen=True, slots=True)
 class HeadDetails:
     """All that is known of every head; script shows it of the one that is chosen, as text nodes and tables.
 
@@ -96,7 +110,7 @@ class HeadDetails:
     data: dict[str, Json]
 
 
-Block = Figure | Table | Notice | Prose | Responses | AnswerPairs | HeadDetails
+Block = Figure | Table | Notice | Prose | Responses | AnswerPairs | CircuitGrid | HeadDetails
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +132,6 @@ class Page:
         for block in self.blocks:
             if isinstance(block, Table):
                 tables.append(block)
-            elif isinstance(block, Figure | AnswerPairs):
+            elif isinstance(block, Figure | AnswerPairs | CircuitGrid):
                 tables.append(block.table)
         return tables

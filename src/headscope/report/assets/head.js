@@ -85,7 +85,7 @@ function stateRibbons(view) {
 }
 
 /** A number with three digits, as tables of the page write it; a dash for null. */
-function shortNumber(value, sign = false) {
+function threeDigits(value, sign = false) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
   const text = size >= 1000 || size === 0 ? String(Math.round(size)) : size < 0.0001 ? size.toExponential(1) : String(Number(size.toPrecision(3)));
@@ -101,7 +101,7 @@ function numberTable(view) {
   const rows = variant.quantities.map((quantity) => {
     const ends = (side, sign) => intervalText(["value", "low", "high"].map((end) => quantity.columns[`${side}.${end}`]?.[row]), sign);
     const isNamed = quantity.columns.named?.includes(row);
-    const q = quantity.columns.q ? `${shortNumber(quantity.columns.q[row])}${isNamed ? " ●" : ""}` : "–";
+    const q = quantity.columns.q ? `${threeDigits(quantity.columns.q[row])}${isNamed ? " ●" : ""}` : "–";
     return [`${quantity.name} (${quantity.unit})`, ends("base"), ends("post", quantity.columns["base.value"] === undefined), ends("change", true), q, quantity.basis];
   });
   const left = data.places.length < data.layers * data.heads ? ` The file holds these numbers of ${data.places.length} of ${data.layers * data.heads} heads, those of most importance.` : "";
@@ -116,14 +116,14 @@ function numberTable(view) {
 }
 
 function intervalText([value, low, high], sign) {
-  const text = shortNumber(value, sign);
-  return low === undefined || low === null ? text : `${text} [${shortNumber(low, sign)}, ${shortNumber(high, sign)}]`.replaceAll(" ", "\u00a0");
+  const text = threeDigits(value, sign);
+  return low === undefined || low === null ? text : `${text} [${threeDigits(low, sign)}, ${threeDigits(high, sign)}]`.replaceAll(" ", "\u00a0");
 }
 
 const PORT_WORDS = { q: "read by its queries (q)", k: "read by its keys (k)", v: "read by its values (v)", out: "read it" };
 
 /** A node of the graph in words: "a3.h5<q>" is "L3H5 q". */
-function nodeName(name) {
+function nodeWords(name) {
   const match = /^a(\d+)\.(h|kv)(\d+)(?:<([qkv])>)?$/.exec(name);
   if (match) return `${match[2] === "h" ? `L${match[1]}H${match[3]}` : `layer ${match[1]} group ${match[3]}`}${match[4] ? ` ${match[4]}` : ""}`;
   return name === "input" ? "embedding" : name.replace(/^m(\d+)$/, "MLP $1");
@@ -138,7 +138,7 @@ function edgeTables({ data, variant, place }) {
     const flat = variant.edges[row][index];
     const nodes = direction === "out" ? data.destinations : data.sources;
     const rows = [];
-    for (let at = 0; at < flat.length; at += 3) rows.push([nodeName(nodes[flat[at]]), shortNumber(flat[at + 1], true), shortNumber(flat[at + 2], true)]);
+    for (let at = 0; at < flat.length; at += 3) rows.push([nodeWords(nodes[flat[at]]), threeDigits(flat[at + 1], true), threeDigits(flat[at + 2], true)]);
     panels.append(dataTable(`head-edges-${direction}`, PORT_WORDS[direction], ["node", "base", "variant"], rows)[0]);
   });
   const about = `Up to ${data.edges} edges each way, those of largest |score| in either model, on the pairs on which heads were counted. A score is positive if corrupting the edge raises the loss; a name opens that head.`;
@@ -186,8 +186,8 @@ function roleTable(view) {
       const cell = row * grid.roles.length + column;
       const [change, low, high, q] = grid.columns.map((values) => values[cell]);
       const isNamed = grid.named.includes(cell);
-      if (isNamed) named.push(`${role.name} (${grid.task}, ${shortNumber(change, true)} nats per token)`);
-      rows.push([grid.model, grid.task, role.name, intervalText([change, low, high], true), `${shortNumber(q)}${isNamed ? " ●" : ""}`, String(role.texts)]);
+      if (isNamed) named.push(`${role.name} (${grid.task}, ${threeDigits(change, true)} nats per token)`);
+      rows.push([grid.model, grid.task, role.name, intervalText([change, low, high], true), `${threeDigits(q)}${isNamed ? " ●" : ""}`, String(role.texts)]);
     });
   }
   const unlabelled = "This version computes no labels from where a head looks (previous token, induction, retrieval …); the attention above shows it.";

@@ -128,14 +128,17 @@ def _relative_change(results: RunResults, variant: str) -> Iterator[Quantity]:
 def _scaled(results: RunResults, variant: str) -> Iterator[Quantity]:
     for unit, result in with_result(results.in_order(HeadScaling, variant=variant)):
         task, basis = plain_text(str(unit.labels["task"])), f"{result.answers} texts"
+        ablation, slope = _ends(result.ablation), _ends(result.slope)
         yield Quantity(
-            f"loss without it, {task}", "nats per token", basis, post=_ends(result.ablation), q=result.ablation_q,
+            f"loss without it, {task}",
+            "nats per token",
+            basis,
+            post=ablation,
+            q=result.ablation_q,
             named=result.needed(),
-        )  # fmt: skip
-        yield Quantity(
-            f"slope of the loss over its factor, {task}", "nats per token", basis, post=_ends(result.slope), q=result.slope_q,
-            named=result.steep(),
-        )  # fmt: skip
+        )
+        name = f"slope of the loss over its factor, {task}"
+        yield Quantity(name, "nats per token", basis, post=slope, q=result.slope_q, named=result.steep())
 
 
 def _ends(heads: HeadEstimates) -> dict[str, Grid]:
