@@ -22,7 +22,9 @@ everywhere, 1/256 each in 256 tokens, all 0 or all 1/255; as roots, a row's sum 
 def encode_rows(rows: Float[np.ndarray, "*head token token"]) -> UInt8[np.ndarray, "*head cell"]:
     """Return attention rows as levels, row by row from the first token on, each up to its own token."""
     query, key = np.tril_indices(rows.shape[-1])
-    return np.rint(LEVELS * np.sqrt(rows[..., query, key].clip(0, 1))).astype(np.uint8)
+    roots = np.sqrt(rows[..., query, key].clip(0, 1))
+    cells: np.ndarray = np.rint(LEVELS * roots).astype(np.uint8)
+    return cells
 
 
 def decode_rows(cells: UInt8[np.ndarray, "*head cell"], tokens: int) -> Float[np.ndarray, "*head token token"]:

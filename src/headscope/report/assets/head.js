@@ -62,15 +62,14 @@ function stateSentence(view, chosen) {
 /** A row of cells per variant, one per checkpoint, and the same as a table. */
 function stateRibbons(view) {
   const made = view.data.variants.map((variant) => {
-    const steps = variant.steps.map((step) => (variant.steps.length === 1 && !step ? "finished model" : `step ${step}`));
     const cells = variant.steps.map((_, index) => {
       const state = headState(view, variant, index);
       const cell = element("td", state.glyph, `state state-${view.data.statuses.indexOf(state)}`);
-      cell.title = `${steps[index]}: ${state.name}`;
+      cell.title = `step ${variant.steps[index]}: ${state.name}`;
       cell.dataset.exact = state.name;
       return cell;
     });
-    const [block, table] = dataTable(`head-states-${variant.name}`, "", steps, [cells]);
+    const [block, table] = dataTable(`head-states-${variant.name}`, "", ["step", ...variant.steps.map(String)], [["state", ...cells]]);
     table.classList.add("ribbon");
     table.caption.replaceChildren(element("bdi", variant.name));
     return block;
@@ -126,7 +125,7 @@ const PORT_WORDS = { q: "read by its queries (q)", k: "read by its keys (k)", v:
 function nodeWords(name) {
   const match = /^a(\d+)\.(h|kv)(\d+)(?:<([qkv])>)?$/.exec(name);
   if (match) return `${match[2] === "h" ? `L${match[1]}H${match[3]}` : `layer ${match[1]} group ${match[3]}`}${match[4] ? ` ${match[4]}` : ""}`;
-  return name === "input" ? "embedding" : name.replace(/^m(\d+)$/, "MLP $1");
+  return name.replace(/^m(\d+)$/, "MLP $1");
 }
 
 function edgeTables({ data, variant, place }) {

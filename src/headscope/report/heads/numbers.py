@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from headscope.heads import HeadSet
 from headscope.plain_text import plain_text
@@ -41,7 +41,7 @@ class Quantity:
     q: Grid | None = None
     named: HeadSet = field(default_factory=lambda: HeadSet(()))
 
-    def packed(self, places: "np.ndarray[Any, np.dtype[np.int64]]") -> dict[str, Json]:
+    def packed(self, places: Int[np.ndarray, " place"]) -> dict[str, Json]:
         """Return JSON values with one number per place, of heads as numbered row by row through the grid."""
         columns: dict[str, Json] = {}
         for side in ("base", "post", "change"):
@@ -55,9 +55,9 @@ class Quantity:
         return words | {"columns": columns}
 
 
-def packed_numbers(values: "Float[np.ndarray, ' head']") -> list[float | None]:
+def packed_numbers(values: "Float[np.ndarray, ' head']") -> list[float | int | None]:
     """Return numbers with ``DIGITS`` significant digits, whole ones without a point; None for NaN and infinity."""
-    numbers: list[float | None] = []
+    numbers: list[float | int | None] = []
     for value in values.tolist():
         rounded = float(f"{value:.{DIGITS}g}") if np.isfinite(value) else None
         numbers.append(int(rounded) if rounded is not None and rounded.is_integer() else rounded)
