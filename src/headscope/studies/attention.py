@@ -125,9 +125,9 @@ def _larger_importance(emergence: Emergence) -> "Float[np.ndarray, 'layer head']
     """Return each head's importance in the model in which it has more; that of a change alone if the base's is unknown,
     as in comparisons of before."""
     change = emergence.importance_change.value
-    if emergence.base_importance is None:
-        return np.abs(change)
-    return np.maximum(emergence.base_importance, emergence.base_importance + change)
+    base = emergence.base_importance
+    larger: np.ndarray = np.abs(change) if base is None else np.maximum(base, base + change)
+    return larger
 
 
 def choose_pairs(pairs: Pairs, count: int, tokens: int, seed: int) -> list[int]:
@@ -135,11 +135,12 @@ def choose_pairs(pairs: Pairs, count: int, tokens: int, seed: int) -> list[int]:
     are, in the order in which the seed draws them."""
     order = list(range(len(pairs)))
     random.Random(seed).shuffle(order)
-    numbers, seen, first, again = pairs.problem_groups.numbers, set(), [], []
+    numbers = pairs.problem_groups.numbers
+    first_of: dict[int, int] = {}
     for index in order:
-        (again if numbers[index] in seen else first).append(index)
-        seen.add(numbers[index])
-    drawn = [*first, *again]
+        first_of.setdefault(int(numbers[index]), index)
+    first = list(first_of.values())
+    drawn = [*first, *(index for index in order if index not in first)]
     fitting = [index for index in drawn if len(pairs.clean[index]) <= tokens]
     longer = sorted((index for index in drawn if len(pairs.clean[index]) > tokens), key=lambda i: len(pairs.clean[i]))
     return [*fitting, *longer][:count]
