@@ -19,7 +19,7 @@ from headscope.runs import RunDirectory
 from .browser import Opened
 from .runs import RunWriter, add_comparison, add_read, add_samples, samples, series
 
-PAGES = ["overview", "evolution", "reward", "emergence-map", "effects", "circuit", "ablation", "performance"]
+PAGES = ["overview", "evolution", "reward", "emergence-map", "effects", "circuit", "head", "ablation", "performance"]
 PAGES += ["transitions", "methods"]
 
 HOSTILE = {

@@ -1,5 +1,6 @@
 """Circuits: edge attribution, selection, faithfulness and patching on plain Hugging Face models."""
 
+from headscope.circuits.attention_rows import attention_rows
 from headscope.circuits.attribution import attribute
 from headscope.circuits.cross_patching import cross_patch
 from headscope.circuits.disagreement import answer_divergence, pairs_at_disagreement
@@ -9,6 +10,7 @@ from headscope.circuits.selection import select
 
 __all__ = [
     "answer_divergence",
+    "attention_rows",
     "attribute",
     "cross_patch",
     "exact_edges",

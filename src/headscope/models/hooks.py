@@ -20,13 +20,14 @@ class Hook:
 
     kind: ``"input"`` calls ``function`` with the first positional argument, ``"output"`` with the output, or with the
         first part of an output of several (gpt-oss' experts also return router scores), ``"both"`` with these two.
+        ``"parts"`` calls it with every part of the output (attention also returns its rows), to read and not to change.
     function: what it returns replaces the input, or else the output; None leaves it as it is.
     by_row: whether it tells the rows of a pass apart: rows must then stay in their places while a text is written, and
         passes come one at a time.
     """
 
     module: nn.Module
-    kind: Literal["input", "output", "both"]
+    kind: Literal["input", "output", "both", "parts"]
     function: Callable[..., Tensor | None]
     by_row: bool = True
 
@@ -61,6 +62,14 @@ def is_passive_hook(function: object) -> bool:
 
 
 def _register(hook: Hook) -> RemovableHandle:
+    if hook.kind == "parts":
+
+        def read_parts(_module: nn.Module, _args: tuple[Any, ...], output: Any) -> None:
+            hook.function(*(output if isinstance(output, tuple) else (output,)))
+
+        read_parts.by_row = hook.by_row  # type: ignore[attr-defined]
+        return hook.module.register_forward_hook(read_parts)
+
     if hook.kind != "input":
 
         def replace_output(_module: nn.Module, args: tuple[Any, ...], output: Any) -> object:

@@ -121,7 +121,18 @@ class CircuitGrid:
     table: Table
 
 
-Block = Figure | Table | Notice | Prose | Findings | Responses | AnswerPairs | CircuitGrid
+@dataclass(frozen=True, slots=True)
+class HeadDetails:
+    """All that is known of every head; script shows it of the one that is chosen, as text nodes and tables.
+
+    data: plain JSON values (``heads.details``).
+    """
+
+    kind: ClassVar[str] = "head"
+    data: dict[str, Json]
+
+
+Block = Figure | Table | Notice | Prose | Findings | Responses | AnswerPairs | CircuitGrid | HeadDetails
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from headscope.runs.recipes import missing_signal
 from headscope.runs.units import closure
 from headscope.studies.ablate import Sweep
 from headscope.studies.ablated import ABLATED, CONSTANTS, VERDICT
+from headscope.studies.attention import ATTENTION, attention_unit
 from headscope.studies.compare import COMPARISON, Scored, comparison_unit
 from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
 from headscope.studies.crossed import CROSSED, crossed_unit
@@ -64,6 +65,7 @@ WORKS: tuple[Work[Any], ...] = (
     HEAD_SCORES,
     TRAINING_EFFECTS,
     POOLED_EFFECTS,
+    ATTENTION,
     HEAD_SETS,
     ABLATED,
     CONSTANTS,
@@ -75,7 +77,7 @@ WORKS: tuple[Work[Any], ...] = (
     HEAD_SCALING,
 )
 KINDS = {work.kind: work for work in WORKS}
-COMPARED = ("comparison", "crossed", "thinking", "effects", "training_effects", "pooled_effects")
+COMPARED = ("comparison", "crossed", "thinking", "effects", "training_effects", "pooled_effects", "attention")
 ANSWERED = ("measures", "traces", "transitions")
 ABLATED_KINDS = ("verdict", "failures", "evidence", "role_losses", "head_scaling")
 GOALS = {
@@ -141,6 +143,8 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
         fresh = units.pairs["fresh"]
         measured[variant.name] = Measured(units.base, units.final, fresh, units.scored.fresh, comparison)
         yield from _variant_units(study, units, comparison)
+        if study.discover.attention:
+            yield attention_unit(study, units.base, units.final, units.pairs["main"], comparison)
         if study.ablate.null_twins or variant.name not in nulls:
             yield from _ablation_units(study, base, stages[variant.name], comparison, modes.get(variant.name))
     if finals:

@@ -279,6 +279,8 @@ class DiscoverConfig(Config):
         problems: what training changed in what each head does; and scale each head of a model with up to 64 on its own
         correct answers. One patching costs half of a scoring for 48 heads and as much as one for 200, and grows with
         their number (``plan --cost``).
+    attention: also keep where heads look, in base and last checkpoint, in four of the pairs' texts of up to 256 tokens:
+        all heads of a model with up to 64, of a larger one new, lost and most important ones. Two passes per text.
     resamples: bootstrap resamples of the problems, each with all its pairs.
     """
 
@@ -303,6 +305,7 @@ class DiscoverConfig(Config):
     resamples: int = Field(default=200, ge=20)
     crossed: bool = False
     effects: bool = True
+    attention: bool = True
 
     @model_validator(mode="before")
     @classmethod

@@ -7,6 +7,7 @@ import { enableHeads, linkHeads, markHead } from "./heads.js";
 import { setUpAnswers } from "./answers.js";
 import { setUpCircuit } from "./circuit.js";
 import { setUpContext } from "./context.js";
+import { setUpHead } from "./head.js";
 import { setUpPairs } from "./pairs.js";
 
 const sections = [...document.querySelectorAll("section.page")];
@@ -58,6 +59,7 @@ enableCsv(document);
 enableHeads(document);
 onChange(show); // before all others, which then find their section visible
 setUpContext(document.querySelector(".context"));
+for (const block of document.querySelectorAll(".head-details")) setUpHead(block);
 window.addEventListener("beforeprint", showAll);
 window.addEventListener("afterprint", () => show(viewState(), viewState()));
 startState();

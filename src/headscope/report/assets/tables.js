@@ -18,11 +18,12 @@ export function tableCsv(table) {
 export function enableCsv(root) {
   for (const button of root.querySelectorAll("[data-csv]")) {
     const table = button.closest(".table").querySelector("table");
-    button.addEventListener("click", () => save(`${table.dataset.name}.csv`, tableCsv(table)));
+    button.addEventListener("click", () => saveText(`${table.dataset.name}.csv`, tableCsv(table)));
   }
 }
 
-function save(name, text) {
+/** Let the browser save a CSV. */
+export function saveText(name, text) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(["\ufeff", text], { type: "text/csv" }));
   link.download = name;

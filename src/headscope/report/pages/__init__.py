@@ -11,6 +11,7 @@ from headscope.report.pages.circuit import circuit
 from headscope.report.pages.effects import effects
 from headscope.report.pages.emergence import emergence
 from headscope.report.pages.evolution import evolution
+from headscope.report.pages.head import head
 from headscope.report.pages.methods import methods
 from headscope.report.pages.overview import overview
 from headscope.report.pages.performance import performance
@@ -28,6 +29,7 @@ def build_pages(results: RunResults, responses: int) -> list[Page]:
         emergence,
         effects,
         circuit,
+        head,
         ablation,
         partial(performance, responses=responses),
         partial(transitions, texts=bool(responses)),

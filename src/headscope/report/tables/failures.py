@@ -5,6 +5,7 @@ from headscope.results.failures import FailureChanges, KindChange
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_number
 from headscope.results.table import Cell, Row, Table, estimate_cell, p_cell
+from headscope.runs.records import Finished
 
 _PLACE = ("variant", "heads", "operator", "task")
 
@@ -30,8 +31,7 @@ def failure_kinds(results: RunResults) -> Table:
     """Return one row per kind of failure of each head set, operator and task."""
     rows: list[Row] = []
     for unit, result in with_result(results.in_order(FailureChanges)):
-        for kind in result.kinds:
-            rows.append(ablation_columns(unit, *_PLACE) | _columns(kind))
+        rows += kind_rows(unit, result)
     caption = (
         "Shares of all answers, with minus without the intervention, paired by problem, 95 % intervals over problems. "
         "Failures are of wrong answers, one each; right answers can have a slip or a loop too. Random sets: mean "
@@ -40,6 +40,11 @@ def failure_kinds(results: RunResults) -> Table:
         "(Benjamini-Hochberg)."
     )
     return Table("failure-kinds", tuple(rows), caption)
+
+
+def kind_rows(unit: Finished[FailureChanges], result: FailureChanges) -> list[Row]:
+    """Return the rows of one head set, operator and task."""
+    return [ablation_columns(unit, *_PLACE) | _columns(kind) for kind in result.kinds]
 
 
 def _columns(kind: KindChange) -> Row:

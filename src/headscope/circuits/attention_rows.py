@@ -1,0 +1,132 @@
+"""Attention rows: how much of each earlier token a head reads at every token of a text, as the model computes it.
+
+1. Attention is computed eagerly inside the block: fused kernels keep their rows to themselves. Sliding windows,
+   soft-capping and sinks are the model's own code, so that nothing about an architecture is repeated here.
+2. The text is passed alone and without padding.
+3. Layer by layer the rows prove themselves: times the values of that pass, they are what its heads write.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from headscope.circuits.prefix_cache import frozen_model
+from headscope.errors import InputError
+from headscope.heads import HeadId
+from headscope.models import HeadAccess, Hook, Subject, as_model, attach_hooks, head_access
+from headscope.models.validation import rounding_tolerance
+from headscope.pairs import Tokens
+
+
+@torch.no_grad()
+def attention_rows(
+    model: Subject | nn.Module, text: Tokens, heads: Sequence[HeadId]
+) -> Float[np.ndarray, "head query key"]:
+    """Return the attention of ``heads``, in their order, at every token of ``text`` (method section 10).
+
+    Row ``[h, i]`` holds the weights with which head h reads the tokens 0 to i, 0 after i; it sums to 1, and to less in
+    a model with attention sinks (gpt-oss), which take the rest. float32; the model computes them in its own dtype.
+
+    Args:
+        model: a ``Subject`` or a plain Hugging Face model in evaluation mode; no hook on it changes what heads write.
+        text: token ids; at least one.
+        heads: of the model; layers without any are passed and not kept.
+
+    Raises:
+        InputError: a head or token does not exist, the text is empty or longer than learned positions allow, or the
+            rows are not those by which the model's heads write: its attention returns none, or does something else.
+    """
+    plain = as_model(model)
+    access = head_access(plain)
+    _check(access, text, heads)
+    by_layer: dict[int, list[int]] = {}
+    for place, head in enumerate(heads):
+        by_layer.setdefault(head.layer, []).append(place)
+    rows = np.zeros((len(heads), len(text), len(text)), dtype=np.float32)
+
+    def keep(layer: int, weights: Float[Tensor, "head query key"]) -> None:
+        places = by_layer[layer]
+        chosen = weights[[heads[place].head for place in places]]
+        rows[places] = chosen.float().cpu().numpy()
+
+    ids = torch.as_tensor(np.asarray(text), device=access.device)[None]
+    hooks = _row_hooks(plain, access, sorted(by_layer), keep)
+    with frozen_model(plain), _eager_attention(plain), attach_hooks(hooks):
+        plain.base_model(input_ids=ids, use_cache=False)
+    return rows
+
+
+def _check(access: HeadAccess, text: Tokens, heads: Sequence[HeadId]) -> None:
+    for head in heads:
+        if not (0 <= head.layer < len(access.layers) and 0 <= head.head < access.heads):
+            size = f"layers 0-{len(access.layers) - 1} and heads 0-{access.heads - 1}"
+            raise InputError(f"head {head} does not exist: the model has {size}")
+    if not len(text):
+        raise InputError("a text without tokens has no attention; give at least one")
+    if not 0 <= int(np.min(text)) <= int(np.max(text)) < access.vocabulary:
+        raise InputError(
+            f"the text holds token ids from {int(np.min(text))} to {int(np.max(text))}; the model's vocabulary allows "
+            f"0-{access.vocabulary - 1}"
+        )
+    if access.longest is not None and len(text) > access.longest:
+        raise InputError(f"the text has {len(text)} tokens; the model's learned positions allow {access.longest}")
+
+
+@contextmanager
+def _eager_attention(model: PreTrainedModel) -> Iterator[None]:
+    """Let the model compute attention eagerly inside the block, which returns its rows."""
+    former = model.config._attn_implementation
+    if former == "eager":
+        yield
+        return
+    try:
+        model.set_attn_implementation("eager")
+        yield
+    finally:
+        model.set_attn_implementation(former)
+
+
+def _row_hooks(
+    model: PreTrainedModel, access: HeadAccess, layers: Sequence[int], keep: Callable[[int, Tensor], None]
+) -> Iterator[Hook]:
+    """Yield hooks that prove each layer's rows and hand them on, before the next layer is computed."""
+    for index in layers:
+        layer = access.layers[index]
+        seen: dict[object, Tensor] = {}  # of this layer's pass: each projection's output, and z
+        for projection in layer.projections:
+            yield Hook(projection.module, "output", partial(seen.__setitem__, projection))
+        yield Hook(layer.output, "input", partial(seen.__setitem__, "z"))
+
+        def receive(_written: Tensor, weights: object = None, *_: object, index: int = index, seen: Any = seen) -> None:
+            keep(index, _proven_rows(model, access, index, seen, weights))
+
+        yield Hook(layer.attention, "parts", receive)
+
+
+def _proven_rows(
+    model: PreTrainedModel, access: HeadAccess, index: int, seen: dict[object, Tensor], weights: object
+) -> Float[Tensor, "head query key"]:
+    """Return a layer's rows if they are those by which its heads write; raise InputError otherwise."""
+    name, z = f"layer {index} of {model.config.model_type}", seen["z"][0]
+    needed = (1, access.heads, len(z), len(z))
+    if not isinstance(weights, Tensor) or tuple(weights.shape) != needed:
+        raise InputError(f"{name} does not return its attention rows; only models whose eager attention does have any")
+    layer = access.layers[index]
+    values = access.split(index, [seen[projection] for projection in layer.projections])["v"][0]
+    values = values.repeat_interleave(access.heads // values.shape[-2], dim=-2)
+    written = torch.einsum("hqk,khd->qhd", weights[0].float(), values.float())
+    actual = torch.unflatten(z, -1, (access.heads, -1)).float()
+    error = float((written - actual).norm() / actual.norm().clamp_min(1e-30))
+    allowed = rounding_tolerance(model.dtype)
+    if not error <= allowed:  # so written that NaN fails
+        raise InputError(
+            f"{name}: attention rows times values miss what heads write by {error:.1e} (allowed {allowed:.0e})"
+        )
+    return weights[0]
