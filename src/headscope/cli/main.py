@@ -19,6 +19,7 @@ from headscope.cli import (
     recompute,
     report,
     run,
+    schema,
     score,
     status,
     traces,
@@ -52,7 +53,7 @@ def _options(
         say_text(context.get_help())
 
 
-for module in (run, plan, status, validate, report, traces, recompute, score, audit, export, env, listing, lab):
+for module in (run, plan, status, validate, report, traces, recompute, score, audit, export, schema, env, listing, lab):
     module.register(app)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BaseModel, Field, model_validator
 
 from headscope.comparison.equal_faithfulness import FAITHFULNESS, LARGEST_CIRCUIT
 from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU
@@ -13,7 +13,7 @@ from headscope.evaluation.table_files import SUFFIXES
 from headscope.measures.quadrature import Rule
 from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
 from headscope.results.faithfulness import LADDER
-from headscope.studies.config import BootstrapConfig, Config
+from headscope.studies.config import BootstrapConfig, Config, OneOrMore
 from headscope.studies.twins import Twin, write_out_twins
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
@@ -25,10 +25,6 @@ HeadGroup = Literal[
 EditedModel = Literal["post", "base"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positions = Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)]
-
-
-# ``heads: emergent`` is as good as ``heads: [emergent]``.
-ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 
 
 class ModelConfig(Config):
@@ -393,17 +389,17 @@ class AblateConfig(Config):
     """
 
     preset: Literal["paper"] | None = None
-    heads: Annotated[tuple[HeadGroup, ...], ONE_OR_MORE] = ("emergent", "kept")
-    on: Annotated[tuple[EditedModel, ...], ONE_OR_MORE, Field(min_length=1)] = ("post",)
+    heads: Annotated[tuple[HeadGroup, ...], OneOrMore()] = ("emergent", "kept")
+    on: Annotated[tuple[EditedModel, ...], Field(min_length=1), OneOrMore()] = ("post",)
     step: int | None = Field(default=None, ge=1)
     at_most: int | None = Field(default=10, ge=1)
-    operators: Annotated[tuple[Operator, ...], ONE_OR_MORE, Field(min_length=1)] = ABLATION_OPERATORS
+    operators: Annotated[tuple[Operator, ...], Field(min_length=1), OneOrMore()] = ABLATION_OPERATORS
     revert_kv: SharedKv = "all"
     controls: int = Field(default=200, ge=1)
     texts: int = Field(default=200, ge=1)
     scales: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.5, 0.8, 1.3, 1.5)
     guard: TaskRef | None = None
-    generated: Annotated[tuple[Operator, ...], ONE_OR_MORE] = ("zero",)
+    generated: Annotated[tuple[Operator, ...], OneOrMore()] = ("zero",)
     generated_scales: tuple[Annotated[float, Field(ge=0)], ...] = ()
     generated_controls: int = Field(default=20, ge=1)
     tasks: tuple[TaskRef, ...] | None = None
@@ -469,7 +465,7 @@ class EvalConfig(Config):
     problems: int | None = Field(default=None, ge=1)
     engine: Literal["transformers", "vllm"] = "transformers"
     every: int | None = Field(default=None, ge=1)
-    forbid: Annotated[tuple[Annotated[str, AfterValidator(_check_marker)], ...], ONE_OR_MORE] = ()
+    forbid: Annotated[tuple[Annotated[str, AfterValidator(_check_marker)], ...], OneOrMore()] = ()
 
     @model_validator(mode="after")
     def _k_within_samples(self) -> "EvalConfig":
