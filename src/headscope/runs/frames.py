@@ -30,9 +30,11 @@ def find_kind(kind: str, planned: Iterable[str]) -> type[Result] | None:
 
     Raises InputError if there is no such kind, with those of the run.
     """
+    if kind == TRAINING:
+        return None
     kinds = result_kinds()
     found = kinds.get(SAVED_AS.get(kind, kind))
-    if found is None and kind != TRAINING:
+    if found is None:
         known = [name for name in dict.fromkeys(planned) if SAVED_AS.get(name, name) in kinds or name == TRAINING]
         raise InputError(f"{kind!r} is no kind of result{suggestion(kind, [*known, 'claims'])}")
     return found

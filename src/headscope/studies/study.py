@@ -14,6 +14,7 @@ from headscope.measures.quadrature import Rule
 from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
 from headscope.results.faithfulness import LADDER
 from headscope.studies.config import BootstrapConfig, Config, OneOrMore
+from headscope.studies.trackers import TrackerName
 from headscope.studies.twins import Twin, write_out_twins
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
@@ -491,6 +492,8 @@ class Study(Config):
     ablate: which heads are removed, and how it is judged.
     eval: how answers are drawn and counted.
     data_dir: where files of named benchmarks are looked for before the hub is asked.
+    report_to: the experiment tracker that numbers go to as units finish: losses of trainings, accuracy, head counts,
+        effects of ablations. Its package has to be installed (``pip install trackio``); no result depends on it.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -502,6 +505,7 @@ class Study(Config):
     ablate: AblateConfig = AblateConfig()
     eval: EvalConfig = EvalConfig()
     data_dir: str | None = None
+    report_to: TrackerName = "none"
 
     @model_validator(mode="before")
     @classmethod
