@@ -70,6 +70,7 @@ pretrain: .venv/installed
 
 docs: .venv/installed
 	$(BIN)/python -m headscope.studies.reference > docs/study.md
+	$(BIN)/headscope schema > src/headscope/lab/data/studies/study.schema.json
 
 figures: .venv/installed
 	$(BIN)/headscope report $(DEMO) --picture docs/overview.png

@@ -1,26 +1,41 @@
 """``export``: write something headscope made in a form that other programs read."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from headscope.cli.options import Json, print_json
 from headscope.cli.terminal import say
+from headscope.errors import InputError
 
-Edited = Annotated[str, typer.Option("--edited", help="Export an edited copy of this model: folder, hub id, built-in.")]
-Heads = Annotated[str, typer.Option(help="Heads to edit: 'L3H5 L4H1', or with commas.")]
-Into = Annotated[Path, typer.Option("--out", help="Folder to write; it must be new or empty.")]
+Edited = Annotated[
+    str | None, typer.Option("--edited", help="Export an edited copy of this model: folder, hub id, built-in.")
+]
+Circuit = Annotated[Path | None, typer.Option("--circuit", help="Export a circuit of this run directory.")]
+Into = Annotated[Path, typer.Option("--out", help="Folder of the model, new or empty; or file of the circuit.")]
+Heads = Annotated[str | None, typer.Option(help="--edited: heads to edit, 'L3H5 L4H1', or with commas.")]
 OperatorOption = Annotated[
-    str, typer.Option("--operator", help="What a head does instead: zero, mean, optimal, revert.")
+    str | None,
+    typer.Option("--operator", help="--edited: what a head does instead: zero (the default), mean, optimal, revert."),
 ]
-Alpha = Annotated[float | None, typer.Option(help="Multiply what the heads write by this instead.")]
-Reference = Annotated[Path | None, typer.Option(help="For mean and optimal: a text file, one text per line.")]
-Base = Annotated[str | None, typer.Option(help="For revert: the model whose weights the heads take.")]
+Alpha = Annotated[float | None, typer.Option(help="--edited: multiply what the heads write by this instead.")]
+Reference = Annotated[Path | None, typer.Option(help="--edited: for mean and optimal, a text file, one text per line.")]
+Base = Annotated[str | None, typer.Option(help="--edited: for revert, the model whose weights the heads take.")]
 Kv = Annotated[
-    str, typer.Option(help="For revert: keys and values that a group shares go along if all or any of it does.")
+    str | None,
+    typer.Option(help="--edited: for revert, shared keys and values go along if all (the default) or any heads do."),
 ]
-DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16 or float16.")]
+DtypeOption = Annotated[
+    str | None, typer.Option("--dtype", help="--edited: float32 (the default), bfloat16 or float16.")
+]
+Variant = Annotated[str | None, typer.Option(help="--circuit: whose circuit.")]
+Form = Annotated[str | None, typer.Option("--as", help="--circuit: eap-json, dot, graphml or neuronpedia.")]
+Step = Annotated[int | None, typer.Option(help="--circuit: of this checkpoint; the last by default, 0 is the base.")]
+Fraction = Annotated[
+    float | None, typer.Option(help="--circuit: share of the edges in it; that of the head counts by default.")
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -29,25 +44,64 @@ def register(app: typer.Typer) -> None:
 
 
 def export_command(
-    edited: Edited,
-    heads: Heads,
     out: Into,
-    operator: OperatorOption = "zero",
+    edited: Edited = None,
+    heads: Heads = None,
+    operator: OperatorOption = None,
     alpha: Alpha = None,
     reference: Reference = None,
     base: Base = None,
-    kv: Kv = "all",
-    dtype: DtypeOption = "float32",
+    kv: Kv = None,
+    dtype: DtypeOption = None,
+    circuit: Circuit = None,
+    variant: Variant = None,
+    form: Form = None,
+    step: Step = None,
+    fraction: Fraction = None,
     json: Json = False,
 ) -> int:
     """Write a model with heads removed, scaled, replaced by constants or reverted, as a checkpoint that any engine can
-    serve."""
+    serve (--edited); or a circuit of a run, as a file that graph programs read (--circuit)."""
+    of_model = {
+        "heads": heads,
+        "operator": operator,
+        "alpha": alpha,
+        "reference": reference,
+        "base": base,
+        "kv": kv,
+        "dtype": dtype,
+    }
+    of_circuit = {"variant": variant, "as": form, "step": step, "fraction": fraction}
+    if (edited is None) == (circuit is None):
+        both = "both --edited and --circuit" if edited else "neither --edited nor --circuit"
+        raise InputError(f"found {both}; give --edited MODEL for a checkpoint, or --circuit RUN for a graph")
+    if edited is not None:
+        _refuse(of_circuit, "--circuit", "--edited")
+        return _export_edited(edited, out, of_model, json)
+    _refuse(of_model, "--edited", "--circuit")
+    assert circuit is not None
+    return _export_circuit(circuit, out, of_circuit, json)
+
+
+def _refuse(options: Mapping[str, object], theirs: str, given: str) -> None:
+    """Raise InputError if an option of the other export was given."""
+    for name, value in options.items():
+        if value is not None:
+            raise InputError(f"--{name} is an option of {theirs}, and {given} has no use for it")
+
+
+def _needed(options: Mapping[str, Any], name: str, way: str, example: str) -> str:
+    if not options[name]:
+        raise InputError(f"{way} needs --{name} too, {example}")
+    return str(options[name])
+
+
+def _export_edited(model: str, out: Path, options: Mapping[str, Any], json: bool) -> int:
     from headscope.studies.export import export_edited
 
-    names = heads.replace(",", " ").split()
-    export = export_edited(
-        edited, names, out, operator=operator, alpha=alpha, reference=reference, base=base, kv=kv, dtype=dtype
-    )
+    names = _needed(options, "heads", "--edited", "as --heads 'L3H5 L4H1'").replace(",", " ").split()
+    given = {name: value for name, value in options.items() if value is not None and name != "heads"}
+    export = export_edited(model, names, out, **given)
     if json:
         print_json(export)
     else:
@@ -55,6 +109,24 @@ def export_command(
         if "kv" in export:
             say(_describe_kv(export["kv"], export["shared"]))
         say(f"loaded again: logits differ from the hooks' by {export['difference']:.1e} of the largest")
+        say(export["open"])
+    return 0
+
+
+def _export_circuit(path: Path, out: Path, options: Mapping[str, Any], json: bool) -> int:
+    from headscope.results.graph_formats import FORMATS
+    from headscope.runs import RunDirectory
+    from headscope.studies.circuit_export import export_circuit
+
+    variant = _needed(options, "variant", "--circuit", "the name of a variant of the run")
+    form = _needed(options, "as", "--circuit", f"one of {', '.join(FORMATS)}")
+    run = RunDirectory.open(path)
+    export = export_circuit(run, variant, form, out, step=options["step"], fraction=options["fraction"])
+    if json:
+        print_json(export)
+    else:
+        beside = ", ".join(f"{export[name]} {name}" for name in ("kept", "born", "lost") if name in export)
+        say(f"{export['circuit']}: {export['edges']} edges ({export['fraction']:.2%}){', ' if beside else ''}{beside}")
         say(export["open"])
     return 0
 

@@ -11,6 +11,7 @@ import typer
 from headscope import __version__
 from headscope.cli import (
     audit,
+    cite,
     env,
     export,
     lab,
@@ -19,6 +20,7 @@ from headscope.cli import (
     recompute,
     report,
     run,
+    schema,
     score,
     status,
     traces,
@@ -52,7 +54,23 @@ def _options(
         say_text(context.get_help())
 
 
-for module in (run, plan, status, validate, report, traces, recompute, score, audit, export, env, listing, lab):
+for module in (
+    run,
+    plan,
+    status,
+    validate,
+    report,
+    traces,
+    recompute,
+    score,
+    audit,
+    export,
+    schema,
+    cite,
+    env,
+    listing,
+    lab,
+):
     module.register(app)
 
 

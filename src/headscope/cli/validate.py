@@ -39,8 +39,10 @@ def validate_command(
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
     from headscope.studies.reading import study_file
     from headscope.studies.stages import model_path
+    from headscope.studies.trackers import check_tracker
 
     chosen = choose_study(study, settings, base, post, task)
+    check_tracker(chosen.report_to)
     first_rows: dict[str, str] = {}
     warnings: list[str] = []
     if resolve:

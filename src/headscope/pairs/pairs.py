@@ -6,7 +6,7 @@ tokens (method section 3, "Pairs"). Everything is NumPy: pairs can be saved and 
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar, NamedTuple, overload
@@ -60,6 +60,12 @@ class Pairs(storage.Result):
 
     kind: ClassVar[str] = "pairs"
     schema: ClassVar[int] = 1
+    rows: ClassVar[Mapping[str, str]] = {
+        "clean": "clean",
+        "corrupt": "corrupt",
+        "positions": "positions",
+        "problem": "problems",
+    }
 
     clean: tuple[Tokens, ...]
     corrupt: tuple[Tokens, ...]

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -10,9 +10,12 @@ from jaxtyping import Bool, Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.results import display, eap_json
+from headscope.results import display, eap_json, plots
 from headscope.results.graph import Graph
 from headscope.storage import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,3 +104,8 @@ class Circuit(Result):
         """
         graph, edges, _, d_model = eap_json.read(path)
         return cls(graph, edges, {"from": Path(path).name, "d_model": d_model})
+
+    def plot(self) -> "Figure":
+        """Return how many edges of the circuit leave every head."""
+        edges = self.graph.head_grid(self.edges.sum(axis=1))
+        return plots.head_grid(f"Circuit of {len(self):,} edges", edges, "edges out")

@@ -1,5 +1,6 @@
 """A claim's verdict: its question, each part's estimate against its bound, and the reading with its reason."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -52,5 +53,6 @@ class Claims(JsonResult):
 
     kind: ClassVar[str] = "claims"
     file: ClassVar[str] = "claims.json"
+    rows: ClassVar[Mapping[str, str]] = {"": "claims"}
 
     claims: tuple[Claim, ...]

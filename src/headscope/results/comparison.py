@@ -1,11 +1,13 @@
 """A comparison: one variant's checkpoints against the base, and what they add up to."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
+from headscope.results import plots
 from headscope.results.counts import Counts
 from headscope.results.coupling import Coupling
 from headscope.results.dynamics import Dynamics, RewardCount
@@ -15,6 +17,9 @@ from headscope.results.estimate import Estimate
 from headscope.results.numbers import format_number
 from headscope.results.persistence import Persistence
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +111,7 @@ class Comparison(JsonResult):
 
     kind: ClassVar[str] = "comparison"
     file: ClassVar[str] = "comparison.json"
+    rows: ClassVar[Mapping[str, str]] = {"step": "steps", "": "emergence"}
 
     variant: str
     steps: tuple[int, ...]
@@ -129,3 +135,9 @@ class Comparison(JsonResult):
     def final(self) -> Emergence:
         """The last checkpoint's emergence."""
         return self.emergence[-1]
+
+    def plot(self) -> "Figure":
+        """Return kept, new and lost heads over the checkpoints, next to the null of the new ones."""
+        lines = {name: [getattr(at.counts, name) for at in self.emergence] for name in ("kept", "new", "lost")}
+        lines["new in the null"] = [at.null.new for at in self.emergence]
+        return plots.curve(f"Heads of {self.variant}", self.steps, lines, ("step", "heads"))

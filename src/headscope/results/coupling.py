@@ -1,9 +1,16 @@
 """Reward coupling: does the number of heads follow the reward?"""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float, Int
+
+from headscope.results import plots
+from headscope.results.estimate import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,3 +40,9 @@ class Coupling:
         """Index of the lag, from 0 on, with the largest correlation."""
         after = np.where((self.lags >= 0) & np.isfinite(self.correlation), self.correlation, -np.inf)
         return int(after.argmax())
+
+    def plot(self) -> "Figure":
+        """Return the correlation at every lag."""
+        points = zip(self.correlation, self.low, self.high, self.points, strict=True)
+        line = [Estimate(float(r), float(low), float(high), int(n), "Spearman") for r, low, high, n in points]
+        return plots.curve("Reward coupling", self.lags.tolist(), {"": line}, ("lag, checkpoints", "correlation"))

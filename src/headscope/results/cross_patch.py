@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -10,8 +10,11 @@ from jaxtyping import Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
-from headscope.results import display
+from headscope.results import display, plots
 from headscope.storage import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,3 +76,7 @@ class CrossPatch(Result):
         )
         problems = problem_labels(description.get("problems"))  # None in files of earlier versions
         return cls(arrays["gap"], arrays["closed"], description["seconds"], description["settings"], problems)
+
+    def plot(self) -> "Figure":
+        """Return the share of the gap that each head closes."""
+        return plots.head_grid("Cross-patching", self.share, "share of the gap closed")

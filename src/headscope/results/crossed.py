@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
 from headscope.pairs.problems import SampleSize
+from headscope.results import plots
 from headscope.results.counts import HeadEstimates
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 EFFECTS = {
     "model": "post − base, the mean over both prompts",
@@ -53,6 +57,7 @@ class Crossed(JsonResult):
 
     kind: ClassVar[str] = "crossed"
     file: ClassVar[str] = "crossed.json"
+    rows: ClassVar[str] = "layer head"
 
     importance: Float[np.ndarray, "model prompt layer head"]
     effects: Mapping[str, HeadEstimates]
@@ -73,3 +78,8 @@ class Crossed(JsonResult):
     def changed_heads(self, effect: str, q: float = 0.05) -> HeadSet:
         """Return the heads with this effect; among all such heads a share of at most ``q`` is expected to be false."""
         return HeadSet.from_grid(self.q_value[list(EFFECTS).index(effect)] <= q)
+
+    def plot(self) -> "Figure":
+        """Return what training changed in every head's importance."""
+        title = "Change of importance by training, mean of both prompts"
+        return plots.head_grid(title, self.effects["model"].value, "post − base")

@@ -1,11 +1,15 @@
 """Results in a terminal, as one line, and in a notebook, as that line above a map of the heads, without scripts."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
 import numpy as np
 from jaxtyping import Num
+
+_ROWS, _COLUMNS, _LETTERS = 20, 12, 80
+_ENDS = ("_low", "_high", "_n", "_method", "_seed")
+"""Endings of the columns that go with a value (``results.frames``)."""
 
 _SHADES = 12
 _CELL, _MARGIN = 12, 30
@@ -22,6 +26,25 @@ def line(result: object, *facts: str) -> str:
 def source(settings: Mapping[str, Any]) -> str:
     """Return the model a result is of, by the last part of its name; "" if the settings name none."""
     return str(settings.get("model", "")).rstrip("/").rsplit("/", 1)[-1]
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return HTML: the title, and the first rows and columns of a result's frame, intervals in brackets."""
+    names = [name for name in dict.fromkeys(name for row in rows for name in row) if not name.endswith(_ENDS)]
+    shown = names[:_COLUMNS]
+    head = "".join(f"<th>{escape(name)}</th>" for name in shown)
+    body = "".join(f"<tr>{''.join(f'<td>{_value(row, name)}</td>' for name in shown)}</tr>" for row in rows[:_ROWS])
+    hidden = [(len(rows) - _ROWS, "rows"), (len(names) - _COLUMNS, "columns")]
+    rest = ", ".join(f"{count} more {what}" for count, what in hidden if count > 0)
+    return f"<div><code>{escape(title)}</code><table><tr>{head}</tr>{body}</table>{rest}</div>"
+
+
+def _value(row: Mapping[str, Any], name: str) -> str:
+    numbers = [row.get(column) for column in (name, f"{name}_low", f"{name}_high")]
+    text, *ends = [f"{number:.3g}" if isinstance(number, float) else str(number) for number in numbers]
+    if isinstance(numbers[1], float):
+        text += f" [{', '.join(ends)}]"
+    return "" if numbers[0] is None else escape(text if len(text) <= _LETTERS else f"{text[:_LETTERS]}…")
 
 
 def head_map(title: str, values: "Num[np.ndarray, 'layer head']") -> str:

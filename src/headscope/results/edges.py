@@ -3,7 +3,7 @@
 import math
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
@@ -12,10 +12,13 @@ from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
 from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
-from headscope.results import display, eap_json
+from headscope.results import display, eap_json, plots
 from headscope.results.graph import Graph
 from headscope.results.numbers import format_residual
 from headscope.storage import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HeadScore = Literal["net", "flow"]
 """How a head's outgoing edge scores make one number per pair: the size of their sum, or the sum of their sizes.
@@ -52,6 +55,8 @@ class EdgeScores(Result):
 
     kind: ClassVar[str] = "scores"
     schema: ClassVar[int] = 1
+    rows: ClassVar[str] = "layer head"
+    derived: ClassVar[tuple[str, ...]] = ("head_importance",)
 
     graph: Graph
     edges: Float[np.ndarray, "F B"]
@@ -231,3 +236,7 @@ class EdgeScores(Result):
         no_pairs = np.zeros((0, graph.layers, graph.heads), dtype=np.float32)
         settings = {"from": Path(path).name, "d_model": d_model}
         return cls(graph, signed, np.abs(signed), no_pairs, None, math.nan, 0.0, settings)
+
+    def plot(self) -> "Figure":
+        """Return every head's importance."""
+        return plots.head_grid(f"Importance, {self.problem_groups.size}", self.head_importance, "mean |net score|")

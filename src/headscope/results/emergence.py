@@ -4,16 +4,19 @@ import math
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Bool, Float, Int8
 
 from headscope.heads import HeadSet
 from headscope.pairs.problems import SampleSize
-from headscope.results import display
+from headscope.results import display, plots
 from headscope.results.counts import Counts, EdgeChange, HeadEstimates, LayerProfile
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 CORE = 0.9
 """A head in the pruned circuit in at least this share of the resamples of the problems is core (active)."""
@@ -171,6 +174,11 @@ class Emergence(JsonResult):
         """Return the head sets by name, which are written for people and never read back."""
         names = {status.name.lower(): self.heads(status).names() for status in Status if status is not Status.ABSENT}
         return {"heads": names}
+
+    def plot(self) -> "Figure":
+        """Return the change of every head's importance."""
+        title = f"Change of importance, {self.size}: {len(self.new)} new, {len(self.lost)} lost heads"
+        return plots.head_grid(title, self.importance_change.value, "post − base")
 
 
 def status_grid(

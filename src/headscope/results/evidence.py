@@ -4,17 +4,22 @@ Losses are nats per token of responses the model itself wrote and that were corr
 intervention minus the loss without, so positive means that it hurts.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
 from headscope.operator_names import ABLATION_OPERATORS
+from headscope.results import plots
 from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,6 +116,7 @@ class Evidence(JsonResult):
     kind: ClassVar[str] = "evidence"
     file: ClassVar[str] = "evidence.json"
     schema: ClassVar[int] = 3
+    rows: ClassVar[Mapping[str, str]] = {"": "operators"}
 
     task: str
     heads: HeadSet
@@ -150,6 +156,12 @@ class Evidence(JsonResult):
         if data.get("schema_version") in (1, 2):
             data = data | {"operators": [operator | _all_sets(operator) for operator in data["operators"]]}
         return super().from_dict(data, origin)
+
+    def plot(self) -> "Figure":
+        """Return the effect of every operator, next to those of random sets."""
+        effects = {operator.operator: operator.effect for operator in self.operators}
+        controls = {operator.operator: operator.control_effects for operator in self.operators}
+        return plots.forest(f"{self.heads} on {self.task}, {self.texts} texts", effects, "nats per token", controls)
 
 
 def _old_ranks(operator: Json) -> dict[str, int]:

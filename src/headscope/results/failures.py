@@ -1,15 +1,19 @@
 """Failures without a head set: how the share of each kind of failure changes, among matched random sets."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
-from headscope.results import display
+from headscope.results import display, plots
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Direction = Literal["", "raised", "lowered"]
 
@@ -56,6 +60,7 @@ class FailureChanges(JsonResult):
 
     kind: ClassVar[str] = "failures"
     file: ClassVar[str] = "failures.json"
+    rows: ClassVar[Mapping[str, str]] = {"": "kinds"}
 
     task: str
     operator: str
@@ -74,3 +79,9 @@ class FailureChanges(JsonResult):
 
     def __repr__(self) -> str:
         return display.line(self, f"{self.heads} by {self.operator} on {self.task}", self.reason)
+
+    def plot(self) -> "Figure":
+        """Return the change of every kind of failure, next to those of random sets."""
+        changes = {kind.name: kind.change for kind in self.kinds}
+        controls = {kind.name: kind.control_effects for kind in self.kinds}
+        return plots.forest(f"Failures without {self.heads} on {self.task}", changes, "change of the share", controls)

@@ -1,8 +1,9 @@
 """Faithfulness: the share of a model's behaviour that circuits alone carry."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -10,10 +11,13 @@ from jaxtyping import Float
 from headscope import storage
 from headscope.errors import InputError
 from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
-from headscope.results import display
+from headscope.results import display, plots
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 from headscope.storage import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ARRAYS = ("full", "empty", "circuits", "fractions")
 
@@ -212,6 +216,7 @@ class FaithfulnessEstimates(JsonResult):
 
     kind: ClassVar[str] = "faithfulness"
     file: ClassVar[str] = "faithfulness.json"
+    rows: ClassVar[Mapping[str, str]] = {"fraction": "fractions", "edges": "edges", "faithfulness": "normalised"}
 
     metric: str
     fractions: tuple[float, ...]
@@ -223,3 +228,9 @@ class FaithfulnessEstimates(JsonResult):
     def at(self, fraction: float) -> Estimate | None:
         """Return the faithfulness at one fraction; None if it was not measured there."""
         return dict(zip(self.fractions, self.normalised, strict=True)).get(fraction)
+
+    def plot(self) -> "Figure":
+        """Return faithfulness over the size of the circuit."""
+        line = {"": self.normalised}
+        names = ("share of the edges", "faithfulness")
+        return plots.curve(f"Faithfulness ({self.metric})", self.fractions, line, names, logarithmic=True)

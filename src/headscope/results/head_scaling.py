@@ -1,15 +1,19 @@
 """Head scaling: what it does to the loss if a single head writes nothing, or a little less or more than it does."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
+from headscope.results import plots
 from headscope.results.counts import HeadEstimates
 from headscope.results.result import JsonResult
 from headscope.results.role_losses import LEAST_CHANGE
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +33,7 @@ class HeadScaling(JsonResult):
 
     kind: ClassVar[str] = "head_scaling"
     file: ClassVar[str] = "head_scaling.json"
+    rows: ClassVar[str] = "layer head"
 
     task: str
     heads_are: str
@@ -48,3 +53,8 @@ class HeadScaling(JsonResult):
     def steep(self, q: float = 0.05, least: float = LEAST_CHANGE) -> HeadSet:
         """Return the heads whose scaling changes the loss by ``least`` nats per token and unit or more, either way."""
         return HeadSet.from_grid((self.slope_q <= q) & (np.abs(self.slope.value) >= least))
+
+    def plot(self) -> "Figure":
+        """Return the change of the loss without each head."""
+        title = f"Loss without each head on {self.task}, {self.answers} answers"
+        return plots.head_grid(title, self.ablation.value, "nats per token")

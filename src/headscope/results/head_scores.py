@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -12,8 +12,11 @@ from headscope import storage
 from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
 from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
-from headscope.results import display
+from headscope.results import display, plots
 from headscope.storage import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +33,8 @@ class HeadScores(Result):
 
     kind: ClassVar[str] = "head_scores"
     schema: ClassVar[int] = 1
+    rows: ClassVar[str] = "layer head"
+    derived: ClassVar[tuple[str, ...]] = ("mean",)
 
     pair_heads: Float[np.ndarray, "pair layer head"]
     seconds: float
@@ -91,3 +96,7 @@ class HeadScores(Result):
         problems = problem_labels(description.get("problems"))  # None in files of earlier versions
         seconds = math.nan if description["seconds"] is None else description["seconds"]
         return cls(arrays["pair_heads"], seconds, description["settings"], problems)
+
+    def plot(self) -> "Figure":
+        """Return every head's mean effect."""
+        return plots.head_grid(f"Exact effects, {self.problem_groups.size}", self.mean, "rise of the loss")

@@ -1,11 +1,15 @@
 """Measures: how well one model answers one task."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from headscope.results import plots
 from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +82,12 @@ class Measures(JsonResult):
         if "n_problems" in data:
             data = data | {"problems": data["n_problems"]}
         return super().from_dict(data, origin)
+
+    def plot(self) -> "Figure":
+        """Return accuracy over k."""
+        lines = {"pass@k": self.pass_at_k}
+        if self.majority_at_k:
+            lines["majority@k"] = self.majority_at_k
+        estimates = {name: [by_k[k] for k in self.pass_at_k] for name, by_k in lines.items()}
+        title = f"Accuracy, {self.size} answers"
+        return plots.curve(title, list(self.pass_at_k), estimates, ("k", "share of problems"), logarithmic=True)

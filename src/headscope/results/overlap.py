@@ -1,14 +1,19 @@
 """Overlap of two head sets with its chance level."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
+from headscope.results import plots
 from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class RelativeChanges(JsonResult):
     kind: ClassVar[str] = "effects"
     file: ClassVar[str] = "effects.json"
     schema: ClassVar[int] = 2
+    rows: ClassVar[Mapping[str, str]] = {"": "likeness"}
 
     effects: dict[str, Float[np.ndarray, "checkpoint layer head"]]
     likeness: tuple[Likeness, ...]
@@ -73,3 +79,8 @@ class RelativeChanges(JsonResult):
         if data.get("schema_version") == 1:
             data = data | {"effects": {name: grids["checkpoints"] for name, grids in data["effects"].items()}}
         return super().from_dict(data, origin)
+
+    def plot(self, variant: str) -> "Figure":
+        """Return the relative change of every head of a variant at its last checkpoint."""
+        grid = self.effects[variant][-1]
+        return plots.head_grid(f"Relative change of importance, {variant}", grid, "(post − base) / (post + base)")

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
+from headscope.results import display, frames
 from headscope.results.codec import Json, from_json, to_json
 from headscope.storage import Result, check_schema, read_object, write_json
 
@@ -36,3 +37,6 @@ class JsonResult(Result):
         """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
         path = Path(folder) / cls.file
         return cls.from_dict(read_object(path, f"{cls.kind} result"), str(path))
+
+    def _repr_html_(self) -> str:
+        return display.table(type(self).__name__, frames.records(self))

@@ -1,15 +1,19 @@
 """Losses by role: what removing a single head costs each kind of token of the model's own correct answers."""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
 from headscope.heads import HeadId, HeadSet
+from headscope.results import plots
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 from headscope.results.traces import Reader
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEAST_CHANGE = 0.05
 """Nats per token: a smaller change, a twentieth of a token's probability, is not called one, however sure it is."""
@@ -43,6 +47,7 @@ class RoleLosses(JsonResult):
 
     kind: ClassVar[str] = "role_losses"
     file: ClassVar[str] = "role_losses.json"
+    rows: ClassVar[str] = "head role"
 
     task: str
     reader: Reader
@@ -77,3 +82,9 @@ class RoleLosses(JsonResult):
             )
             effects.append(RoleEffect(self.heads.heads[row], role, change, float(self.q_value[row, column])))
         return tuple(sorted(effects, key=lambda effect: -abs(effect.change.value)))
+
+    def plot(self) -> "Figure":
+        """Return the change of the loss by head and role."""
+        title = f"Loss without each head by role on {self.task}, {self.answers} answers"
+        ticks = (self.heads.names(), self.roles)
+        return plots.grid(title, self.change, "nats per token", ticks, ("head", "role"))

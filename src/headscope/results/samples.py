@@ -8,19 +8,22 @@ has no UTF-8 form, so it becomes U+FFFD when the table is made. Saving and loadi
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
-from headscope.results import display
+from headscope.results import display, plots
 from headscope.results.parquet import reading_table
 from headscope.storage import Result, check_keys, check_schema, read_object, replacing_described
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 VERDICTS = ("correct", "wrong", "unparsed", "unfinished", "timeout")
 FINISHES = ("stop", "length")
@@ -62,6 +65,7 @@ class Samples(Result):
 
     kind: ClassVar[str] = "samples"
     schema: ClassVar[int] = 3
+    rows: ClassVar[Mapping[str, str]] = {"": "table"}
 
     table: pd.DataFrame
     model: str
@@ -155,6 +159,11 @@ class Samples(Result):
         path = folder / "samples.parquet"
         with reading_table(path, "samples table"):
             return cls(pd.read_parquet(path), head["model"], head["task"], head["settings"])
+
+    def plot(self) -> "Figure":
+        """Return the share of each verdict."""
+        title = f"Verdicts, {self.model} on {self.task}, {len(self.table)} answers"
+        return plots.bars(title, self.rates(), "share of answers")
 
 
 def _set_types(table: pd.DataFrame) -> pd.DataFrame:

@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from headscope.pairs.problems import SampleSize
 from headscope.plain_text import plain_line
 from headscope.results.codec import Json, to_json
 from headscope.results.estimate import Estimate
+from headscope.results.frames import Record, flatten
 from headscope.results.numbers import (
     UNKNOWN,
     format_count,
@@ -16,6 +17,9 @@ from headscope.results.numbers import (
     format_p,
     format_share,
 )
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +75,18 @@ class Table:
     def records(self) -> list[dict[str, Json]]:
         """Return one JSON object per row, with the full numbers."""
         return [{column: to_json(full_value(value)) for column, value in row.items()} for row in self.rows]
+
+    def frame(self) -> "pd.DataFrame":
+        """Return the full numbers as a DataFrame; an estimate is six columns, as in ``results.frames``."""
+        import pandas as pd
+
+        rows: list[Record] = []
+        for row in self.rows:
+            columns: Record = {}
+            for name, value in row.items():
+                columns |= flatten(name, full_value(value)) or {name: None}
+            rows.append(columns)
+        return pd.DataFrame(rows)
 
 
 def display_text(value: Value) -> str:

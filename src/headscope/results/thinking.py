@@ -1,12 +1,15 @@
 """Think on and off: the two circuits of one hybrid model."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from headscope.results.comparison import CircuitSize
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,3 +34,7 @@ class Thinking(JsonResult):
     broader: Estimate
     leak: dict[str, Estimate] = field(default_factory=dict)
     circuit: CircuitSize | None = None
+
+    def plot(self) -> "Figure":
+        """Return the change of every head's importance, think-off the base."""
+        return self.change.plot()

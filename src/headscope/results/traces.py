@@ -8,16 +8,19 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import pandas as pd
 
 from headscope.errors import InputError
-from headscope.results import display
+from headscope.results import display, plots
 from headscope.results.estimate import Estimate
 from headscope.results.parquet import reading_table
 from headscope.results.result import JsonResult
 from headscope.storage import Result, check_keys, check_schema, read_object, replacing, replacing_described
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Reader = Literal["lab", "text"]
 
@@ -269,6 +272,10 @@ class TraceSummary(JsonResult):
     def wrong(self) -> int:
         """How many of them are wrong."""
         return self.answers - self.right
+
+    def plot(self) -> "Figure":
+        """Return the kinds of wrong answers."""
+        return plots.bars(f"Wrong answers by kind, {self.problems} × {self.samples} answers", self.failures, "answers")
 
 
 def numbered(values: Mapping[str, Any]) -> dict[str, int]:

@@ -2,16 +2,20 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
 from headscope.pairs.problems import SampleSize
+from headscope.results import plots
 from headscope.results.counts import HeadEstimates
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LEAST_SHARE = 0.01
 """Of the loss that the whole corrupt text adds: a smaller change is not called one, however sure it is."""
@@ -71,6 +75,7 @@ class TrainingEffects(JsonResult):
 
     kind: ClassVar[str] = "training_effects"
     file: ClassVar[str] = "training_effects.json"
+    rows: ClassVar[str] = "layer head"
 
     variant: str
     step: int
@@ -97,6 +102,11 @@ class TrainingEffects(JsonResult):
         """The smallest change, in nats, that is called one."""
         return LEAST_SHARE * max(self.corruption)
 
+    def plot(self) -> "Figure":
+        """Return the training effect of every head."""
+        title = f"Training effect, {self.variant} at step {self.step}, {self.size}"
+        return plots.head_grid(title, self.training.heads.value, "nats, post − base")
+
 
 @dataclass(frozen=True, eq=False)
 class PooledEffects(JsonResult):
@@ -108,9 +118,15 @@ class PooledEffects(JsonResult):
 
     kind: ClassVar[str] = "pooled_effects"
     file: ClassVar[str] = "pooled_effects.json"
+    rows: ClassVar[str] = "layer head"
 
     recipe: str
     variants: tuple[str, ...]
     training: HeadContrast
     above_twin: Mapping[str, HeadContrast]
     least: float
+
+    def plot(self) -> "Figure":
+        """Return the pooled training effect of every head."""
+        title = f"Training effect, {self.recipe}, mean of {len(self.variants)} runs"
+        return plots.head_grid(title, self.training.heads.value, "nats, post − base")

@@ -1,11 +1,16 @@
 """Transitions: how the answers of two models to the same problems differ, problem by problem."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from headscope.results import plots
 from headscope.results.estimate import Estimate
 from headscope.results.measures import McNemar
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +52,7 @@ class Transitions(JsonResult):
 
     kind: ClassVar[str] = "transitions"
     file: ClassVar[str] = "transitions.json"
+    rows: ClassVar[Mapping[str, str]] = {"": "problems"}
 
     samples: int
     flips: McNemar
@@ -70,3 +76,9 @@ class Transitions(JsonResult):
         """Problems it answers right less often, the largest change first."""
         lost = [problem for problem in self.problems if problem.after < problem.before]
         return tuple(sorted(lost, key=lambda problem: problem.after - problem.before))
+
+    def plot(self) -> "Figure":
+        """Return how first answers changed."""
+        numbers = {"right in both": self.both_right, "newly right": self.flips.gained}
+        numbers |= {"newly wrong": self.flips.lost, "wrong in both": self.both_wrong}
+        return plots.bars(f"First answers, p = {self.flips.p_value:.2g}", numbers, "problems")

@@ -1,16 +1,19 @@
 """Verdict: does ablating these heads change the answers, and more than ablating other heads would?"""
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from headscope.heads import HeadSet
-from headscope.results import display
+from headscope.results import display, plots
 from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SUPPORTED = "supported"
 NOT_SUPPORTED = "not supported"
@@ -37,6 +40,7 @@ class AblationVerdict(JsonResult):
     kind: ClassVar[str] = "verdict"
     file: ClassVar[str] = "verdict.json"
     schema: ClassVar[int] = 2
+    derived: ClassVar[tuple[str, ...]] = ("problems", "controls", "control_mean", "control_sd")
 
     task: str
     operator: str
@@ -84,3 +88,8 @@ class AblationVerdict(JsonResult):
         if data.get("schema_version") == 1:
             data = data | {"rank": round(data["p_value"] * (1 + len(data["control_effects"])))}
         return super().from_dict(data, origin)
+
+    def plot(self) -> "Figure":
+        """Return the effect next to those of random sets."""
+        title = f"{self.heads} by {self.operator} on {self.task}: {self.reading}"
+        return plots.against_controls(title, self.effect, self.control_effects, "change of pass@1")

@@ -7,11 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from headscope.errors import InputError
+from headscope.results.claim import Claims
 from headscope.results.codec import Json
-from headscope.runs import provenance
+from headscope.results.frames import records
+from headscope.runs import frames, provenance
 from headscope.runs.failures import Failure, failure_file
 from headscope.runs.lock import SCHEMA_VERSION, read_lock
 from headscope.runs.records import (
@@ -25,6 +27,9 @@ from headscope.runs.records import (
 )
 from headscope.runs.units import Inputs, Unit
 from headscope.storage import Result, rename_folder, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 R = TypeVar("R", bound=Result)
 
@@ -172,7 +177,7 @@ class RunDirectory:
         records = []
         for row in self.rows():
             folder = self.path / "units" / kind / row["digest"]
-            is_asked = row["kind"] == kind and all(row["labels"].get(name) == label for name, label in labels.items())
+            is_asked = row["kind"] == kind and _carries(row["labels"], labels)
             if is_asked and (folder / DONE).exists():
                 records.append(Record(folder, row["labels"]))
         return records
@@ -184,6 +189,35 @@ class RunDirectory:
         """
         records = self.find(unit_kind or kind.kind, **labels)
         return [Finished(record.folder, record.labels, kind) for record in records]
+
+    def frame(self, kind: str, **labels: Json) -> "pd.DataFrame":
+        """Return all results of one kind as a DataFrame, in the plan's order.
+
+        kind: of the units (``verdict``, ``measures``, ``comparison``, ``scores`` …); ``train`` has the rows of the
+            trainings' logs, ``claims`` the claims as they were judged last.
+        labels: only units with these, as ``variant="sft"``.
+
+        Labels are columns. ``results.frames`` says what the others are, and what a row is: a result, or an operator, a
+        head, a problem in it. An estimate is six columns: ``effect``, ``effect_low``, ``effect_high``, ``effect_n``,
+        ``effect_method``, ``effect_seed``. A unit that could not be made, or failed, is a row with its reason under
+        ``not_run``; one that was not reached is none.
+
+        Raises InputError if there is no such kind, or a result is damaged.
+        """
+        rows = [row for row in self.rows() if _carries(row["labels"], labels)]
+        if kind == Claims.kind:
+            claims = Claims.load(self.path) if (self.path / Claims.file).is_file() else Claims(())
+            return frames.join(kind, [({}, records(claims), None)] if claims.claims else [])
+        kind_class = frames.find_kind(kind, (row["kind"] for row in self.rows()))
+        units = []
+        for row in (row for row in rows if row["kind"] == kind):
+            folder = self.path / "units" / kind / row["digest"]
+            unit = Finished(folder, row["labels"], kind_class or Result)
+            if (folder / DONE).exists():
+                units.append(frames.log_rows(unit) if kind_class is None else frames.unit_rows(unit))
+            elif (failure := Failure.read(folder)) is not None:
+                units.append(frames.failed_rows(row["labels"], failure))
+        return frames.join(kind, units)
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
@@ -214,3 +248,8 @@ class RunDirectory:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+
+def _carries(own: Mapping[str, Json], asked: Mapping[str, Json]) -> bool:
+    """Return whether a unit has these labels; one that is None may be absent."""
+    return all(own.get(name) == label for name, label in asked.items())

@@ -56,6 +56,7 @@ def execute(
     earlier: Outcome | None = None,
     bar: Bar | None = None,
     may_begin: Callable[[Unit], bool] | None = None,
+    on_done: Callable[[Unit], None] | None = None,
 ) -> Outcome:
     """Bring every unit of ``units`` (inputs before readers) to DONE, reusing finished ones.
 
@@ -71,6 +72,7 @@ def execute(
             failed is not tried again, and no unit is counted twice.
         bar: counts the units, one step each; None opens one.
         may_begin: asked before a unit is done; the first that may not ends the call.
+        on_done: told of every unit that this call has done.
     """
     outcome = Outcome() if earlier is None else earlier
     just_failed, just_done = dict(outcome.failed), set(outcome.counted)
@@ -100,6 +102,8 @@ def execute(
                 bar.advance(0, unit.name)
                 if not _attempt(unit, run, outcome, progress):
                     missing.add(unit.address)
+                elif on_done is not None:
+                    on_done(unit)
             if unit.address not in outcome.counted:
                 bar.advance(note=unit.name)
                 outcome.counted.add(unit.address)

@@ -114,6 +114,10 @@ class Finished(Record, Generic[R]):
     @cached_property
     def result(self) -> R | NotRun:
         """The result, or why there is none. Raises InputError if its files are damaged or of a newer headscope."""
+        return self.load()
+
+    def load(self) -> R | NotRun:
+        """Return ``result`` without keeping it."""
         check_unit(self.folder, self.name)
         return load_result(self.kind, self.folder)
 

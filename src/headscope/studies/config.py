@@ -7,8 +7,9 @@ import typing
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, ErrorDetails, core_schema
 
 from headscope.comparison import Resampling, choose_circuit
 from headscope.errors import ManyInputsError, suggestion
@@ -26,6 +27,23 @@ class Config(BaseModel):
     """Frozen; an unknown key is an error."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OneOrMore:
+    """Of a list: one text stands for a list of it, so that ``heads: emergent`` is as good as ``heads: [emergent]``."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Validate a text as the list of it."""
+        return core_schema.no_info_before_validator_function(_as_list, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Allow either."""
+        listed = handler(schema)
+        return {"anyOf": [listed["items"], listed]}
+
+
+def _as_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
 
 
 class BootstrapConfig(Config):

@@ -49,7 +49,7 @@ def read_study(name: str, overrides: Sequence[str] = ()) -> Study:
 
 def parse_study(text: str, origin: str, folder: Path, overrides: Sequence[str] = ()) -> Study:
     """Return a study from YAML text; relative paths in it are taken from ``folder``."""
-    data = _parse_yaml(text, origin)
+    data = parse_yaml(text, origin)
     if not isinstance(data, dict):
         raise InputError(
             f"{origin} is {type(data).__name__ if data is not None else 'empty'}; a study is a mapping of keys"
@@ -80,7 +80,7 @@ def read_task(text: str, data_dir: Path | None = None) -> Task:
     """Return a task as a study file names it: by name, by file, or as ``{file: …, answer: …}`` with columns."""
     ref: TaskRef = text
     if text.lstrip().startswith("{"):
-        ref = validate_config(TaskFile, _parse_yaml(text, f"task {text}"), f"task {text}")
+        ref = validate_config(TaskFile, parse_yaml(text, f"task {text}"), f"task {text}")
     return sources.task(ref, None if data_dir is None else str(data_dir))
 
 
@@ -150,7 +150,8 @@ def _count_nodes(node: yaml.Node, counts: dict[int, float]) -> float:
     return counts[id(node)]
 
 
-def _parse_yaml(text: str, origin: str) -> Any:
+def parse_yaml(text: str, origin: str) -> Any:
+    """Return what a study's YAML says, unchecked. Raises InputError, naming ``origin``, if it is no YAML."""
     if len(text) > MOST_CHARACTERS:
         raise InputError(f"{origin} has {len(text):,} characters; a study has at most {MOST_CHARACTERS:,}")
     try:
@@ -175,7 +176,7 @@ def _apply(data: dict[str, Any], override: str) -> None:
         place = place[_find_index(place, parent, key)] if isinstance(place, list) else place.setdefault(parent, {})
         if not isinstance(place, dict | list):
             raise InputError(f"--set {key}: {parent} is {place!r} and holds no keys")
-    place[_find_index(place, last, key) if isinstance(place, list) else last] = _parse_yaml(
+    place[_find_index(place, last, key) if isinstance(place, list) else last] = parse_yaml(
         value, f"--set {key}: {value!r}"
     )
 

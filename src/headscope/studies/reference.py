@@ -47,13 +47,22 @@ def write_reference() -> str:
 
 
 def _section(model: type[BaseModel], title: str) -> str:
-    summary = inspect.cleandoc(model.__doc__ or "").split("\n\n")[0].replace("\n", " ").replace("``", "`")
+    summary = summary_of(model)
     rows = [
-        f"| `{name}` | {_type(field)} | {_default(field)} | {meaning_of(model, name)} |"
+        f"| `{name}` | {_type(field)} | {_default(field)} | {_cell(meaning_of(model, name))} |"
         for name, field in model.model_fields.items()
     ]
     header = "| key | value | default | meaning |\n| --- | --- | --- | --- |"
     return f"## {title}\n\n{summary}\n\n{header}\n" + "\n".join(rows) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def summary_of(model: type[BaseModel]) -> str:
+    """Return what the docstring of a config class says before its keys."""
+    return inspect.cleandoc(model.__doc__ or "").split("\n\n")[0].replace("\n", " ").replace("``", "`")
 
 
 def meaning_of(model: type[BaseModel], name: str) -> str:
@@ -75,7 +84,7 @@ def _meanings(model: type[BaseModel]) -> Iterator[tuple[str, str]]:
     marks = list(re.finditer(rf"(?:^|(?<=[.\s]))((?:{keys})(?:, (?:{keys}))*): ", text))
     for index, mark in enumerate(marks):
         end = marks[index + 1].start() if index + 1 < len(marks) else len(text)
-        meaning = text[mark.end() : end].strip().rstrip(".").replace("``", "`").replace("|", "\\|")
+        meaning = text[mark.end() : end].strip().rstrip(".").replace("``", "`")
         for key in mark[1].split(", "):
             yield key, meaning
 
@@ -100,7 +109,7 @@ def _type(field: FieldInfo) -> str:
     bounds = [
         f"{sign} {getattr(mark, key)}" for mark in field.metadata for key, sign in limits.items() if hasattr(mark, key)
     ]
-    return ", ".join([_name(field.annotation), *bounds]).replace("|", "\\|")
+    return _cell(", ".join([_name(field.annotation), *bounds]))
 
 
 def _name(annotation: Any) -> str:

@@ -15,6 +15,8 @@ from headscope.studies.cost import Budget
 from headscope.studies.plan import plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
+from headscope.studies.trackers import check_tracker, open_tracker
+from headscope.training import processes
 
 
 def run_study(
@@ -39,6 +41,7 @@ def run_study(
     """
     run = RunDirectory(Path(out))
     run.check_lock()
+    check_tracker(study.report_to)
     if retry:
         run.discard_damaged()
     units = plan(study, run, goal)
@@ -53,13 +56,16 @@ def run_study(
         }
         # One bar over all units: those that wait for the trainings are in its total from the start.
         with ExitStack() as stack:
-            bar = stack.enter_context(progress.bar("units", len(units)))
+            named = study.report_to if processes.is_first() else "none"
+            options["on_done"] = stack.enter_context(open_tracker(named, study.name, run))
+            bars = stack.enter_context(ExitStack())
+            bar = bars.enter_context(progress.bar("units", len(units)))
             trained = execute(training_units(units), run, bar=bar, **options)
             foretold, units = len(units), plan(study, run, goal)
             _record(study, run, units)
             if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
-                stack.close()
-                bar = stack.enter_context(progress.bar("units", len(units), len(trained.counted)))
+                bars.close()
+                bar = bars.enter_context(progress.bar("units", len(units), len(trained.counted)))
             outcome = execute(units, run, earlier=trained, bar=bar, **options)
     return run, outcome
 

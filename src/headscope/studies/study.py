@@ -14,7 +14,8 @@ from headscope.heads import HeadId
 from headscope.measures.quadrature import Rule
 from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
 from headscope.results.faithfulness import LADDER
-from headscope.studies.config import BootstrapConfig, Config
+from headscope.studies.config import BootstrapConfig, Config, OneOrMore
+from headscope.studies.trackers import TrackerName
 from headscope.studies.twins import Twin, write_out_twins
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
@@ -26,12 +27,7 @@ HeadGroup = Literal[
 EditedModel = Literal["post", "base"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positions = Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)]
-
-
 HeadName = Annotated[str, BeforeValidator(lambda name: str(HeadId.parse(name)))]
-
-# ``heads: emergent`` is as good as ``heads: [emergent]``.
-ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
 
 
 class ModelConfig(Config):
@@ -403,19 +399,19 @@ class AblateConfig(Config):
     """
 
     preset: Literal["paper"] | None = None
-    heads: Annotated[tuple[HeadGroup, ...], ONE_OR_MORE] = ("emergent", "kept")
-    named: Annotated[tuple[HeadName, ...], ONE_OR_MORE] = ()
-    on: Annotated[tuple[EditedModel, ...], ONE_OR_MORE, Field(min_length=1)] = ("post",)
+    heads: Annotated[tuple[HeadGroup, ...], OneOrMore()] = ("emergent", "kept")
+    named: Annotated[tuple[HeadName, ...], OneOrMore()] = ()
+    on: Annotated[tuple[EditedModel, ...], Field(min_length=1), OneOrMore()] = ("post",)
     step: int | None = Field(default=None, ge=1)
     null_twins: bool = False
     at_most: int | None = Field(default=10, ge=1)
-    operators: Annotated[tuple[Operator, ...], ONE_OR_MORE, Field(min_length=1)] = ABLATION_OPERATORS
+    operators: Annotated[tuple[Operator, ...], Field(min_length=1), OneOrMore()] = ABLATION_OPERATORS
     revert_kv: SharedKv = "all"
     controls: int = Field(default=200, ge=1)
     texts: int = Field(default=200, ge=1)
     scales: tuple[Annotated[float, Field(ge=0)], ...] = (0, 0.5, 0.8, 1.3, 1.5)
     guard: TaskRef | None = None
-    generated: Annotated[tuple[Operator, ...], ONE_OR_MORE] = ("zero",)
+    generated: Annotated[tuple[Operator, ...], OneOrMore()] = ("zero",)
     generated_scales: tuple[Annotated[float, Field(ge=0)], ...] = ()
     generated_controls: int = Field(default=20, ge=1)
     tasks: tuple[TaskRef, ...] | None = None
@@ -489,7 +485,7 @@ class EvalConfig(Config):
     problems: int | None = Field(default=None, ge=1)
     engine: Literal["transformers", "vllm"] = "transformers"
     every: int | None = Field(default=None, ge=1)
-    forbid: Annotated[tuple[Annotated[str, AfterValidator(_check_marker)], ...], ONE_OR_MORE] = ()
+    forbid: Annotated[tuple[Annotated[str, AfterValidator(_check_marker)], ...], OneOrMore()] = ()
 
     @model_validator(mode="after")
     def _k_within_samples(self) -> "EvalConfig":
@@ -515,6 +511,8 @@ class Study(Config):
     ablate: which heads are removed, and how it is judged.
     eval: how answers are drawn and counted.
     data_dir: where files of named benchmarks are looked for before the hub is asked.
+    report_to: the experiment tracker that numbers go to as units finish: losses of trainings, accuracy, head counts,
+        effects of ablations. Its package has to be installed (``pip install trackio``); no result depends on it.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -526,6 +524,7 @@ class Study(Config):
     ablate: AblateConfig = AblateConfig()
     eval: EvalConfig = EvalConfig()
     data_dir: str | None = None
+    report_to: TrackerName = "none"
 
     @model_validator(mode="before")
     @classmethod

@@ -1,0 +1,126 @@
+"""Results as small matplotlib figures, for notebooks: ``.plot()`` of a result is one of these.
+
+Figures are made without pyplot: none is kept by a backend, and a notebook shows what it is given. The paper's figures
+and the page's are the report's.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jaxtyping import Num
+
+from headscope.results.estimate import Estimate
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+_BLUE, _VERMILION, _GREY, _GREEN = "#0072B2", "#D55E00", "#8a8f98", "#009E73"
+_LINES = {"kept": _GREY, "new": _BLUE, "lost": _VERMILION}
+
+
+def head_grid(title: str, values: "Num[np.ndarray, 'layer head']", label: str) -> "Figure":
+    """Return a layer × head grid, layer 0 at the bottom; white is 0, blue above, red below."""
+    layers, heads = values.shape
+    return grid(title, values, label, (range(layers), range(heads)), ("layer", "head"), origin="lower")
+
+
+def grid(
+    title: str,
+    values: "Num[np.ndarray, 'row column']",
+    label: str,
+    ticks: tuple[Sequence[Any], Sequence[Any]],
+    axes_names: tuple[str, str],
+    *,
+    origin: str = "upper",
+) -> "Figure":
+    """Return a shaded matrix on a scale that is symmetric about 0."""
+    rows, columns = values.shape
+    figure, axes = _figure(title, width=2.2 + 0.22 * max(columns, 8), height=1.4 + 0.22 * max(rows, 6))
+    largest = float(np.nanmax(np.abs(values), initial=0)) or 1.0
+    image = axes.imshow(values, cmap="RdBu", vmin=-largest, vmax=largest, origin=origin, aspect="auto")
+    figure.colorbar(image, ax=axes, label=label)
+    for axis, names, name in ((axes.yaxis, ticks[0], axes_names[0]), (axes.xaxis, ticks[1], axes_names[1])):
+        every = 1 + len(names) // 16  # so that numbers of 36 layers do not overlap
+        axis.set_ticks(range(0, len(names), every), [str(names[place]) for place in range(0, len(names), every)])
+        axis.set_label_text(name)
+    if any(isinstance(name, str) for name in ticks[1]):
+        axes.tick_params(axis="x", rotation=45)
+    return figure
+
+
+def forest(
+    title: str, estimates: Mapping[str, Estimate], label: str, controls: Mapping[str, "np.ndarray"] | None = None
+) -> "Figure":
+    """Return one row per estimate with its interval and a line at 0; what random sets did as grey ticks."""
+    figure, axes = _figure(title, width=5.5, height=1.2 + 0.35 * max(len(estimates), 2))
+    for place, (name, estimate) in enumerate(estimates.items()):
+        others = (controls or {}).get(name, np.array([]))
+        axes.plot(others, np.full(len(others), place), "|", color=_GREY, markersize=9)
+        axes.plot([estimate.low, estimate.high], [place, place], color=_BLUE)
+        axes.plot(estimate.value, place, "o", color=_BLUE)
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks(range(len(estimates)), list(estimates))
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    return figure
+
+
+def curve(
+    title: str,
+    places: Sequence[float | int],
+    lines: Mapping[str, Sequence[Estimate]],
+    names: tuple[str, str],
+    *,
+    logarithmic: bool = False,
+) -> "Figure":
+    """Return lines of estimates over numbers, each with its band."""
+    figure, axes = _figure(title, width=5.5, height=3.2)
+    for number, (name, estimates) in enumerate(lines.items()):
+        colour = _LINES.get(name, (_BLUE, _VERMILION, _GREEN, _GREY)[number % 4])
+        low, high = [estimate.low for estimate in estimates], [estimate.high for estimate in estimates]
+        axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+        values = [estimate.value for estimate in estimates]
+        axes.plot(places, values, color=colour, marker="os^D"[number % 4], markersize=4, label=name)
+    if logarithmic:
+        axes.set_xscale("log")
+        axes.set_xticks(places, [f"{place:g}" for place in places])
+        axes.minorticks_off()
+    axes.set_xlabel(names[0])
+    axes.set_ylabel(names[1])
+    if len(lines) > 1:
+        axes.legend(frameon=False)
+    return figure
+
+
+def bars(title: str, numbers: Mapping[str, float | int], label: str) -> "Figure":
+    """Return one bar per name."""
+    figure, axes = _figure(title, width=5.5, height=1.2 + 0.32 * max(len(numbers), 2))
+    axes.barh(list(numbers), list(numbers.values()), color=_BLUE)
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    return figure
+
+
+def against_controls(title: str, effect: Estimate, controls: "np.ndarray", label: str) -> "Figure":
+    """Return an effect with its interval above a histogram of what random sets did."""
+    figure, axes = _figure(title, width=5.5, height=2.6)
+    if len(controls):
+        axes.hist(controls, bins=min(20, max(5, len(controls) // 3)), color=_GREY, label=f"{len(controls)} random sets")
+    axes.axvspan(effect.low, effect.high, color=_BLUE, alpha=0.18)
+    axes.axvline(effect.value, color=_BLUE, label=f"these heads: {effect}")
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_xlabel(label)
+    axes.set_ylabel("random sets")
+    axes.legend(frameon=False)
+    return figure
+
+
+def _figure(title: str, *, width: float, height: float) -> "tuple[Figure, Any]":
+    """Return an empty figure and its axes; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize="medium", loc="left", wrap=True)
+    return figure, axes

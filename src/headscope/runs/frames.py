@@ -1,0 +1,99 @@
+"""Units of one kind as one DataFrame: labels first, then what the results hold, then why a unit has none."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from headscope.errors import InputError, suggestion
+from headscope.results.codec import Json
+from headscope.results.frames import SAVED_AS, Record, records, result_kinds
+from headscope.results.not_run import NotRun
+from headscope.runs.failures import Failure
+from headscope.runs.records import DONE, RECORD, Finished
+from headscope.storage import Result, check_keys, parse_object
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+NOT_RUN = "not_run"
+"""The column that says why a unit has no result; missing if it has one."""
+
+TRAINING = "train"
+LOG = "log.jsonl"
+
+Labels = Mapping[str, Json]
+Rows = tuple[Labels, list[Record], str | None]
+"""Of one unit: its labels, its rows, and why there are none."""
+
+
+def find_kind(kind: str, planned: Iterable[str]) -> type[Result] | None:
+    """Return the class of a kind's results; None for trainings, which have a log.
+
+    Raises InputError if there is no such kind, with those of the run.
+    """
+    if kind == TRAINING:
+        return None
+    kinds = result_kinds()
+    found = kinds.get(SAVED_AS.get(kind, kind))
+    if found is None:
+        known = [name for name in dict.fromkeys(planned) if SAVED_AS.get(name, name) in kinds or name == TRAINING]
+        raise InputError(f"{kind!r} is no kind of result{suggestion(kind, [*known, 'claims'])}")
+    return found
+
+
+def unit_rows(unit: Finished[Any]) -> Rows:
+    """Read one finished unit; nothing of it is kept."""
+    if {path.name for path in unit.folder.iterdir()} <= {DONE, RECORD}:
+        return unit.labels, [], "it saved nothing"  # answers without heads to remove, before results said why
+    result = unit.load()
+    return (unit.labels, [], result.reason) if isinstance(result, NotRun) else (unit.labels, records(result), None)
+
+
+def log_rows(unit: Finished[Any]) -> Rows:
+    """Read the log of a training, one row per logged step."""
+    path = unit.file(LOG)
+    entries = []
+    for number, line in enumerate(path.read_bytes().split(b"\n") if path.is_file() else [], start=1):
+        if line:
+            entries.append(parse_object(line, f"line {number} of {path}"))
+            check_keys(entries[-1], ("step",), f"line {number} of {path}")
+    return unit.labels, entries, None
+
+
+def failed_rows(labels: Labels, failure: Failure) -> Rows:
+    """Return the row of a unit whose last try failed."""
+    return labels, [], f"failed: {failure.reason}"
+
+
+def join(kind: str, units: Iterable[Rows]) -> "pd.DataFrame":
+    """Return all rows as one frame. A result's column called like a label is left out if both say the same in every
+    row; otherwise it is called after its kind (``verdict_heads``).
+    """
+    import pandas as pd
+
+    listed = list(units)
+    names = list(dict.fromkeys(name for labels, _, _ in listed for name in labels))
+    differing = {
+        name
+        for labels, rows, _ in listed
+        for row in rows
+        for name in row.keys() & labels.keys()
+        if row[name] != labels[name]
+    }
+    table: list[Record] = []
+    for labels, rows, reason in listed:
+        of_unit = {name: labels.get(name) for name in names}
+        for row in rows or [{}]:
+            own = {_rename(name, kind, names): value for name, value in row.items() if _is_own(name, names, differing)}
+            table.append(of_unit | own | {NOT_RUN: reason})
+    # From the fullest row on, so that the ends of an interval stand next to their value.
+    held = [name for row in sorted(table, key=len, reverse=True) for name in row if name != NOT_RUN]
+    columns = list(dict.fromkeys([*names, *held, NOT_RUN]))
+    return pd.DataFrame(table, columns=columns)
+
+
+def _rename(name: str, kind: str, labels: list[str]) -> str:
+    return f"{kind}_{name}" if name in (*labels, NOT_RUN) else name
+
+
+def _is_own(name: str, labels: list[str], differing: set[str]) -> bool:
+    return name not in labels or name in differing

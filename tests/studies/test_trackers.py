@@ -1,0 +1,136 @@
+"""``report_to``: numbers of finished units reach the tracker, and change nothing else."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from tests.report.runs import comparison, measures, series, verdict
+from tests.runs.toys import ToyConfig
+
+from headscope.cli.main import main
+from headscope.errors import InputError
+from headscope.results.not_run import NotRun
+from headscope.runs import RunDirectory, Unit, Work, execute
+from headscope.storage import Result
+from headscope.studies import trackers
+from headscope.studies.plan import plan
+from headscope.studies.reading import read_study
+from headscope.studies.trackers import check_tracker, open_tracker, send
+
+
+class Calls:
+    """Stands for a module or a run of a tracker: keeps what it is called with."""
+
+    def __init__(self) -> None:
+        self.made: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def call(*arguments: Any, **options: Any) -> "Calls":
+            self.made.append((name, arguments, options))
+            return self
+
+        return call
+
+
+def unit(result: Result, **labels: Any) -> Unit:
+    def compute(config: ToyConfig, inputs: Any, progress: Any) -> Result:
+        return result
+
+    kind = "verdict" if isinstance(result, NotRun) else result.kind
+    return Work(kind, ToyConfig, compute).unit(ToyConfig(a=len(labels)), labels)
+
+
+def log_of(*units: Unit, path: Path) -> list[tuple[dict[str, float], int]]:
+    """Return what is sent while the units are done, and after it, when they are there already."""
+    sent: list[tuple[dict[str, float], int]] = []
+    run = RunDirectory(path)
+    tracker = SimpleNamespace(log=lambda numbers, step: sent.append((dict(numbers), step)), close=lambda: None)
+    for _ in range(2):
+        execute(units, run, on_done=lambda done: send(done, run, tracker))
+    return sent
+
+
+def test_numbers_are_those_of_the_results_and_are_sent_once(tmp_path: Path) -> None:
+    checkpoints = series(3, births=4)
+    units = [
+        unit(measures(0.5, is_base=True), variant="base", step=0, task="T1"),
+        unit(comparison("sft", checkpoints), variant="sft"),
+        unit(verdict(-0.1, "supported"), variant="sft", heads="kept", operator="zero", task="T1"),
+        unit(NotRun("no heads"), variant="sft", heads="lost", operator="zero", task="T1", more=1),
+    ]
+    sent = log_of(*units, path=tmp_path)
+    assert sent[0] == ({"measures/base/T1/pass_at_k_1": 0.5, "measures/base/T1/mean_tokens": 35.0}, 0)
+    counted = [(numbers["comparison/sft/counts_new"], step) for numbers, step in sent[1:7]]
+    steps = comparison("sft", checkpoints).steps
+    assert counted == [(at.counts.new.value, step) for at, step in zip(checkpoints, steps, strict=True)]
+    assert sent[7][0]["verdict/sft/kept/zero/T1/effect"] == -0.1
+    assert len(sent) == 8
+
+
+def test_losses_of_a_training_are_sent_by_step(tmp_path: Path) -> None:
+    def compute(config: ToyConfig, inputs: Any, progress: Any) -> tuple[Result, ...]:
+        (inputs.scratch / "log.jsonl").write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n')
+        return ()
+
+    training = Work("train", ToyConfig, compute).unit(ToyConfig(a=1), {"variant": "sft"})
+    sent = log_of(training, path=tmp_path)
+    assert sent == [({"train/sft/loss": 0.5}, 1), ({"train/sft/loss": 0.25}, 2)]
+
+
+def test_trackio_and_wandb_are_called_as_they_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # trackio 0.43: init(project, name=…), log(metrics, step=…), finish(). wandb 0.31: init(project=…, name=…, dir=…)
+    # returns a run with define_metric(name, step_metric=…), log(data) and finish().
+    result = unit(measures(0.5, is_base=True), variant="base", step=0, task="T1")
+    for name in ("trackio", "wandb"):
+        calls = Calls()
+        monkeypatch.setitem(sys.modules, name, calls)
+        monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
+        run = RunDirectory(tmp_path / name)
+        with open_tracker(name, "lab", run) as on_done:
+            execute([result], run, on_done=on_done)
+        made = {call: (arguments, options) for call, arguments, options in calls.made}
+        assert made["init"][1] | {"project": "lab", "name": name} == made["init"][1]
+        ((data,), _) = made["log"]
+        assert data == {"measures/base/T1/pass_at_k_1": 0.5, "measures/base/T1/mean_tokens": 35.0, "step": 0}
+        assert calls.made[-1][0] == "finish"
+
+
+def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
+    events = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
+    )
+    run = RunDirectory(tmp_path / "run")
+    with open_tracker("tensorboard", "lab", run) as on_done:
+        execute([unit(comparison("sft", series(3, births=4)), variant="sft")], run, on_done=on_done)
+    read = events.EventAccumulator(str(run.path / "tensorboard"))
+    read.Reload()
+    scalars = read.Scalars("comparison/sft/counts_new")
+    assert [scalar.step for scalar in scalars] == [10, 20, 30, 40, 50, 60]
+
+
+def test_without_a_tracker_nothing_is_sent(tmp_path: Path) -> None:
+    with open_tracker("none", "lab", RunDirectory(tmp_path)) as on_done:
+        assert on_done is None
+
+
+def test_one_that_is_not_installed_is_named_before_any_work(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(trackers.importlib.util, "find_spec", lambda name: None)
+    check_tracker("none")
+    with pytest.raises(InputError, match=r"report_to is wandb, which is not installed: pip install wandb"):
+        check_tracker("wandb")
+    assert main(["validate", "lab", "--set", "report_to=trackio"]) == 2
+    assert "report_to is trackio, which is not installed: pip install trackio" in capsys.readouterr().err
+    assert main(["validate", "lab", "--set", "report_to=wandbb"]) == 2
+    assert "it should be 'none', 'trackio', 'wandb' or 'tensorboard'" in capsys.readouterr().err
+
+
+def test_addresses_do_not_know_of_it(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    plain, reported = (
+        [unit.address for unit in plan(read_study("lab", settings), run)] for settings in ([], ["report_to=wandb"])
+    )
+    assert plain == reported
