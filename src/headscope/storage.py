@@ -7,14 +7,14 @@ ours, or made by a newer headscope.
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from headscope import __version__
 from headscope.errors import InputError
@@ -137,15 +137,24 @@ def save(folder: str | Path, name: str, version: int, arrays: Arrays, descriptio
 
 
 def load(
-    folder: str | Path, name: str, version: int, *, keys: Iterable[str], arrays: Iterable[str]
+    folder: str | Path,
+    name: str,
+    version: int,
+    *,
+    keys: Iterable[str],
+    arrays: Iterable[str],
+    left_out: Collection[str] = (),
 ) -> tuple[dict[str, Any], Arrays]:
-    """Read what ``save`` wrote: the JSON object and the arrays, which hold at least ``keys`` and ``arrays``."""
+    """Read what ``save`` wrote: the JSON object and the arrays, which hold at least ``keys`` and ``arrays``.
+
+    left_out: arrays that stay on disk, because they are large and not asked for.
+    """
     path = Path(folder) / f"{name}.json"
     description = read_object(path, name)
     check_schema(description, str(path), version)
     check_keys(description, keys, path)
     array_file = path.with_suffix(".safetensors")
-    values = _read_arrays(array_file)
+    values = _read_arrays(array_file, left_out)
     check_keys(values, arrays, array_file)
     return description, values
 
@@ -191,11 +200,12 @@ def check_keys(content: Mapping[str, Any], keys: Iterable[str], path: str | Path
         raise InputError(f"{path} lacks {', '.join(missing)}; it is damaged or not headscope's")
 
 
-def _read_arrays(path: Path) -> Arrays:
+def _read_arrays(path: Path, left_out: Collection[str]) -> Arrays:
     if not path.is_file():
         raise InputError(f"{path.name} is missing next to its JSON in {path.parent}")
     try:
-        arrays: Arrays = load_file(path)
+        with safe_open(path, framework="numpy") as file:
+            arrays: Arrays = {key: file.get_tensor(key) for key in file.keys() if key not in left_out}  # noqa: SIM118
     except (SafetensorError, ValueError, KeyError) as error:
         raise InputError(f"{path} is not a whole safetensors file: {error}") from None
     return arrays

@@ -85,7 +85,21 @@ class AnswerPairs:
     left_out: int = 0
 
 
-Block = Figure | Table | Notice | Prose | Responses | AnswerPairs
+@dataclass(frozen=True, slots=True)
+class CircuitGrid:
+    """Circuits of base and variants on a layer × head grid, drawn by script.
+
+    circuits: one per variant, plain JSON values (``CircuitPair.packed``). colours: by name, on light and on dark pages.
+    table: the strongest edges of all; the script fills it with those of the view that is chosen.
+    """
+
+    kind: ClassVar[str] = "circuit"
+    circuits: tuple[dict[str, Json], ...]
+    colours: dict[str, tuple[str, str]]
+    table: Table
+
+
+Block = Figure | Table | Notice | Prose | Responses | AnswerPairs | CircuitGrid
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +121,6 @@ class Page:
         for block in self.blocks:
             if isinstance(block, Table):
                 tables.append(block)
-            elif isinstance(block, Figure | AnswerPairs):
+            elif isinstance(block, Figure | AnswerPairs | CircuitGrid):
                 tables.append(block.table)
         return tables

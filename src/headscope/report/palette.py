@@ -42,6 +42,16 @@ _MODELS = (
     ("#56B4E9", "pentagon", "dash"),
 )
 
+EDGES = {
+    "positive": (BLUE, "#56B4E9"),
+    "negative": (VERMILION, "#FF8A3D"),
+    "kept": ("#6b7280", "#9aa3ae"),
+    "born": (BLUE, "#56B4E9"),
+    "lost": (VERMILION, "#FF8A3D"),
+    "pin": ("#F0E442", "#6b6400"),
+}
+"""Colours of a circuit's edges on light and on dark pages: by sign, or by what training did; and of pinned heads."""
+
 READINGS = {"supported": "●", "not supported": "○", "undecided": "◐"}
 ANSWERS = {
     "correct": (GREEN, ""),

@@ -12,6 +12,7 @@ from headscope.results.claim import Claim, Claims
 from headscope.results.codec import Json
 from headscope.results.comparison import CircuitSize, Comparison
 from headscope.results.crossed import Crossed
+from headscope.results.edges import EdgeScores
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
 from headscope.results.faithfulness import FaithfulnessEstimates
@@ -204,6 +205,18 @@ class RunResults:
     def faithfulness(self) -> list[Finished[FaithfulnessEstimates]]:
         """Curves of the base and of each variant's last checkpoint, on each variant's pairs."""
         return self.run.results(FaithfulnessEstimates)
+
+    def mean_scores(self, variant: str, model: str) -> tuple[int, EdgeScores] | None:
+        """Return the last step at which a model was scored on a variant's pairs, and the scores without their pairs.
+
+        None if it was not scored, or could not be.
+        """
+        units = self.run.results(EdgeScores, variant=variant, model=model, pairs="main")
+        unit = max(units, key=lambda unit: int(unit.labels["step"]), default=None)
+        if unit is None or (unit.folder / NotRun.file).exists():
+            return None
+        check_unit(unit.folder, unit.name)
+        return int(unit.labels["step"]), EdgeScores.load(unit.folder, pair_edges=False)
 
     def circuit_size(self, variant: str) -> float | None:
         """Return the share of edges in the circuits of a variant's head counts; None before its comparison."""

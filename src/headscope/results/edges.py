@@ -186,10 +186,16 @@ class EdgeScores(Result):
         storage.save(folder, "scores", self.schema, present, description)
 
     @classmethod
-    def load(cls, folder: str | Path) -> "EdgeScores":
-        """Read what ``save`` wrote. Raises InputError if it is absent, damaged or made by a newer schema."""
+    def load(cls, folder: str | Path, *, pair_edges: bool = True) -> "EdgeScores":
+        """Read what ``save`` wrote; without ``pair_edges``, which are nearly all of the file, if they are not needed.
+
+        Raises InputError if it is absent, damaged or made by a newer schema.
+        """
         keys = ("graph", "residual", "seconds", "settings")
-        description, arrays = storage.load(folder, "scores", cls.schema, keys=keys, arrays=_ARRAYS)
+        left_out = () if pair_edges else ("pair_edges",)
+        description, arrays = storage.load(
+            folder, "scores", cls.schema, keys=keys, arrays=_ARRAYS, left_out=left_out
+        )
         return cls(
             graph=Graph.from_dict(description["graph"], f"scores.json in {folder}"),
             edges=arrays["edges"],

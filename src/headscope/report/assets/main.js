@@ -5,6 +5,7 @@ import { drawCharts, enableImages, fitCharts, outlineHead } from "./charts.js";
 import { enableCsv } from "./tables.js";
 import { enableHeads, linkHeads, markHead } from "./heads.js";
 import { setUpAnswers } from "./answers.js";
+import { setUpCircuit } from "./circuit.js";
 import { setUpContext } from "./context.js";
 import { setUpPairs } from "./pairs.js";
 
@@ -17,6 +18,8 @@ const answersBlock = document.querySelector(".responses");
 const showAnswers = answersBlock ? setUpAnswers(answersBlock, (answers) => choose({ answers })) : () => {};
 const pairsBlock = document.querySelector(".pairs");
 const showPairs = pairsBlock ? setUpPairs(pairsBlock, (comparison, problem) => choose({ comparison, problem })) : () => {};
+const circuitBlock = document.querySelector(".circuit");
+const showCircuit = circuitBlock ? setUpCircuit(circuitBlock) : () => {};
 
 function show(state, before) {
   for (const section of sections) section.hidden = section.dataset.page !== state.page;
@@ -36,9 +39,10 @@ function show(state, before) {
 }
 
 /** Draw what a section needs when it is seen, and mark the chosen head in it. */
-function prepare(section, state) {
+function prepare(section, state, isPrinting = false) {
   drawCharts(section);
   fitCharts(section);
+  if (section.contains(circuitBlock)) showCircuit(state, isPrinting);
   outlineHead(section, state.head);
   linkHeads(section);
   markHead(section, state);
@@ -46,7 +50,7 @@ function prepare(section, state) {
 
 function showAll() {
   for (const section of sections) section.hidden = false;
-  for (const section of sections) prepare(section, viewState());
+  for (const section of sections) prepare(section, viewState(), true);
 }
 
 enableImages(document);

@@ -7,6 +7,7 @@ from functools import partial
 
 from headscope.report.blocks import Page
 from headscope.report.pages.ablation import ablation
+from headscope.report.pages.circuit import circuit
 from headscope.report.pages.effects import effects
 from headscope.report.pages.emergence import emergence
 from headscope.report.pages.evolution import evolution
@@ -26,6 +27,7 @@ def build_pages(results: RunResults, responses: int) -> list[Page]:
         reward,
         emergence,
         effects,
+        circuit,
         ablation,
         partial(performance, responses=responses),
         partial(transitions, texts=bool(responses)),

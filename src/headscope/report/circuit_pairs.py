@@ -1,0 +1,213 @@
+"""The strongest edges of the base's circuit and of a variant's, on the same pairs, small enough for the page.
+
+1. Rank all real edges of either model by the mean over pairs of |score|, as circuits are chosen.  2. Keep the union of
+the first ``MOST_EDGES`` of both, with both ranks.  3. Pack it: 16 bytes an edge.
+
+A circuit of ``size`` edges is those of rank below ``size``, less loose ends (``prune``). Up to ``MOST_EDGES`` it is
+whole here. Of a larger one only the strongest edges are, and which of them are loose cannot be said.
+
+A packed score is its sign and how many 1024ths of a factor 2 it lies below the largest: within 0.034 % of its value down
+to 2⁻³² of the largest; what is smaller is shown as that. Ranks are exact.
+"""
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from headscope.measures.selection import prune
+from headscope.plain_text import plain_text
+from headscope.report.run_results import RunResults
+from headscope.results.codec import Json
+from headscope.results.edges import EdgeScores
+from headscope.results.estimate import Estimate
+from headscope.results.faithfulness import FaithfulnessEstimates
+from headscope.results.graph import PORTS, Graph
+from headscope.results.numbers import format_estimate
+
+MOST_EDGES = 2000
+"""Edges of each of the two models."""
+DEFAULT_SIZE = 200
+"""Edges shown first where no size was chosen by a comparison."""
+_STEPS = 1024
+"""Steps of a packed score per factor of 2."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedSize:
+    """A circuit size whose faithfulness was measured.
+
+    edges: so many of the real ones, before loose ends are pruned. share: of the real edges. base, post: faithfulness of
+        the two models' circuits; None if it was not measured.
+    """
+
+    edges: int
+    share: float
+    base: Estimate | None
+    post: Estimate | None
+
+
+@dataclass(frozen=True, eq=False)
+class CircuitPair:
+    """The edges of two models of one graph.
+
+    rows, columns: source and destination of each edge, in the graph's order.
+    base_rank, post_rank: places in order of the mean |score|, 0 for the largest.
+    base_score, post_score: mean signed score, positive if corrupting the edge raises the loss.
+    size: edges of the circuits in which heads are counted, before pruning.
+    """
+
+    variant: str
+    step: int
+    graph: Graph
+    rows: Int[np.ndarray, " edge"]
+    columns: Int[np.ndarray, " edge"]
+    base_rank: Int[np.ndarray, " edge"]
+    post_rank: Int[np.ndarray, " edge"]
+    base_score: Float[np.ndarray, " edge"]
+    post_score: Float[np.ndarray, " edge"]
+    sizes: tuple[EvaluatedSize, ...]
+    size: int
+    caveat: str
+
+    @classmethod
+    def of(
+        cls,
+        variant: str,
+        step: int,
+        base: EdgeScores,
+        post: EdgeScores,
+        sizes: tuple[EvaluatedSize, ...] = (),
+        size: int = DEFAULT_SIZE,
+        caveat: str = "",
+    ) -> "CircuitPair":
+        """Return the union of both models' strongest edges, in the graph's order."""
+        graph = base.graph
+        base_rank, post_rank = _ranks(graph, base.edges_abs), _ranks(graph, post.edges_abs)
+        kept = np.minimum(base_rank, post_rank) < MOST_EDGES
+        rows, columns = (places[kept] for places in np.nonzero(graph.real))
+        scores = base.edges[rows, columns], post.edges[rows, columns]
+        ranks = base_rank[kept], post_rank[kept]
+        return cls(variant, step, graph, rows, columns, *ranks, *scores, sizes, min(size, len(kept)), caveat)
+
+    def circuit(self, rank: "Int[np.ndarray, ' edge']", size: int) -> "Bool[np.ndarray, ' edge']":
+        """Return which edges are in one model's circuit of a size; of a large one, loose ends are among them."""
+        chosen: np.ndarray = rank < size
+        if size > MOST_EDGES:
+            return chosen
+        mask = np.zeros(self.graph.real.shape, dtype=bool)
+        mask[self.rows[chosen], self.columns[chosen]] = True
+        return np.asarray(prune(self.graph, mask)[self.rows, self.columns])
+
+    def packed(self) -> dict[str, Json]:
+        """Return plain JSON values: the edges in base64, little-endian, all of one array after all of another."""
+        largest = float(max(np.abs(self.base_score).max(), np.abs(self.post_score).max())) or 1.0
+        index = self.rows * len(self.graph.destinations) + self.columns
+        words = [array.astype("<u4").tobytes() for array in (index, self.base_rank, self.post_rank)]
+        codes = [_score_codes(score, largest).astype("<i2").tobytes() for score in (self.base_score, self.post_score)]
+        return {
+            "variant": plain_text(self.variant),
+            "step": self.step,
+            "layers": self.graph.layers,
+            "heads": self.graph.heads,
+            "readers": self.graph.readers("k"),
+            "total": int(self.graph.real.sum()),
+            "most": MOST_EDGES,
+            "size": self.size,
+            "sizes": [_size_json(size) for size in self.sizes],
+            "caveat": plain_text(self.caveat),
+            "count": len(self.rows),
+            "largest": largest,
+            "edges": base64.b64encode(b"".join(words + codes)).decode(),
+        }
+
+    def edge_names(self) -> Iterator[tuple[str, str, str]]:
+        """Yield source, destination and port of every edge, as people read them: ``L2H3``, ``L4H1``, ``k``."""
+        for row, column in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
+            yield source_name(self.graph, row), *destination_name(self.graph, column)
+
+
+def circuit_pairs(results: RunResults) -> list[CircuitPair]:
+    """Return one per variant whose last checkpoint and base were scored on its pairs."""
+    pairs = []
+    for variant in results.variants:
+        base, post = results.mean_scores(variant, "base"), results.mean_scores(variant, variant)
+        if base is None or post is None:
+            continue
+        graph, fraction, circuit = base[1].graph, results.circuit_size(variant), results.circuit(variant)
+        size = DEFAULT_SIZE if fraction is None else _count(graph, fraction)
+        sizes = _evaluated_sizes(results, variant, post[0], graph)
+        caveat = "" if circuit is None else circuit.caveat
+        pairs.append(CircuitPair.of(variant, post[0], base[1], post[1], sizes, size, caveat))
+    return pairs
+
+
+def source_name(graph: Graph, row: int) -> str:
+    """Return ``input``, ``L2H3`` or ``MLP 2``."""
+    if row == 0:
+        return "input"
+    layer, head = divmod(row - 1, graph.heads + 1)
+    return f"MLP {layer}" if head == graph.heads else f"L{layer}H{head}"
+
+
+def destination_name(graph: Graph, column: int) -> tuple[str, str]:
+    """Return the node that reads and its port: ``q``, ``k``, ``v``, or nothing for MLPs and the logits.
+
+    The heads of a group share k and v: ``L4H2-3``, ``k``.
+    """
+    if column == len(graph.destinations) - 1:
+        return "logits", ""
+    layer, place = divmod(column, graph.attention_inputs + 1)
+    for port in PORTS:
+        readers = graph.readers(port)
+        if place < readers:
+            first = place * graph.heads // readers
+            last = first + graph.heads // readers - 1
+            return f"L{layer}H{first}" + (f"-{last}" if last > first else ""), port
+        place -= readers
+    return f"MLP {layer}", ""
+
+
+def _ranks(graph: Graph, magnitude: "Float[np.ndarray, 'F B']") -> "Int[np.ndarray, ' real']":
+    """Return each real edge's place; of equal ones the first comes first, as in ``top_n``."""
+    order = np.argsort(-magnitude[graph.real], kind="stable")
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks
+
+
+def _score_codes(scores: "Float[np.ndarray, ' edge']", largest: float) -> "Int[np.ndarray, ' edge']":
+    """Return 0 for 0, else the sign times one more than the steps below the largest."""
+    with np.errstate(divide="ignore"):
+        steps = np.rint(-_STEPS * np.log2(np.abs(scores) / largest))
+    codes = np.sign(scores) * (1 + np.clip(steps, 0, 2**15 - 2))
+    return np.asarray(codes.astype(np.int64))
+
+
+def _count(graph: Graph, fraction: float) -> int:
+    return max(1, round(fraction * int(graph.real.sum())))
+
+
+def _evaluated_sizes(results: RunResults, variant: str, step: int, graph: Graph) -> tuple[EvaluatedSize, ...]:
+    curves: dict[str, FaithfulnessEstimates] = {}
+    for unit in results.faithfulness:
+        for model, at in (("base", None), (variant, step)):
+            labels = unit.labels
+            if labels["variant"] == variant and labels["model"] == model and at in (None, labels["step"]):
+                curves[model] = unit.whole
+    fractions = sorted({fraction for curve in curves.values() for fraction in curve.fractions})
+
+    def measured(model: str, fraction: float) -> Estimate | None:
+        return curves[model].at(fraction) if model in curves else None
+
+    return tuple(
+        EvaluatedSize(_count(graph, fraction), fraction, measured("base", fraction), measured(variant, fraction))
+        for fraction in fractions
+    )
+
+
+def _size_json(size: EvaluatedSize) -> dict[str, Json]:
+    base, post = (None if estimate is None else format_estimate(estimate) for estimate in (size.base, size.post))
+    return {"edges": size.edges, "share": f"{size.share:.3g}", "base": base, "variant": post}
