@@ -14,9 +14,11 @@ from headscope.pairs import Pairs
 from headscope.results.comparison import Comparison
 from headscope.results.counts import Counts, HeadEstimates
 from headscope.results.dynamics import Dynamics, Event
+from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence, Status, status_grid
 from headscope.results.estimate import Estimate
 from headscope.results.faithfulness import FaithfulnessEstimates
+from headscope.results.graph import Graph
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.measures import McNemar, Measures
 from headscope.results.not_run import NotRun
@@ -322,6 +324,28 @@ def faithfulness(level: float) -> FaithfulnessEstimates:
     return FaithfulnessEstimates("kl", fractions, (2, 20, 200), curve, estimate(0.9, 0.01), estimate(0.1, 0.01))
 
 
+def edge_scores(graph: Graph, seed: int = 0, training: float = 0.0) -> EdgeScores:
+    """Return scores with a few strong nodes, input and logits among them, as real ones have.
+
+    training: spread of the logarithm of the factor by which it changes every edge.
+    """
+    rng = np.random.default_rng(seed)
+    shape = graph.real.shape
+    writes, reads = rng.lognormal(0, 1.2, (shape[0], 1)), rng.lognormal(0, 1.2, (1, shape[1]))
+    writes[0], reads[:, -1] = 100, 100
+    factor = np.exp(training * np.random.default_rng(seed + 1).normal(size=shape))
+    edges = writes * reads * rng.normal(0.3, 1, shape) * factor
+    edges = np.where(graph.real, edges, 0).astype(np.float32)
+    heads = np.abs(graph.head_grid(edges.sum(axis=1)))[None]
+    return EdgeScores(graph, edges, np.abs(edges), heads, None, 0.01, float("nan"))
+
+
+def add_circuits(run: RunWriter, variant: str, step: int, graph: Graph) -> None:
+    """Add the edge scores of the base and of a variant's last checkpoint."""
+    run.save(edge_scores(graph), variant=variant, model="base", step=0, pairs="main")
+    run.save(edge_scores(graph, training=0.7), variant=variant, model=variant, step=step, pairs="main")
+
+
 def verdict(effect: float, reading: str, task: str = "T1", controls: int = 20) -> AblationVerdict:
     """Return a verdict with random sets around −0.02."""
     null = np.random.default_rng(2).normal(-0.02, 0.015, controls)
@@ -373,6 +397,7 @@ def whole_run(path: Path) -> RunDirectory:
     for variant in ("sft", "grpo"):
         for model, step in (("base", 0), (variant, 60)):
             run.save(faithfulness(0.9), variant=variant, model=model, step=step, pairs="main")
+        add_circuits(run, variant, 60, Graph(LAYERS, HEADS))
     levels = {"base": 0.3, "sft": 0.55, "grpo": 0.7}
     answers: dict[str, Samples] = {}
     for task, lower in (("T1", 0.0), ("T2", 0.2)):

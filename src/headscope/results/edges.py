@@ -193,9 +193,7 @@ class EdgeScores(Result):
         """
         keys = ("graph", "residual", "seconds", "settings")
         left_out = () if pair_edges else ("pair_edges",)
-        description, arrays = storage.load(
-            folder, "scores", cls.schema, keys=keys, arrays=_ARRAYS, left_out=left_out
-        )
+        description, arrays = storage.load(folder, "scores", cls.schema, keys=keys, arrays=_ARRAYS, left_out=left_out)
         return cls(
             graph=Graph.from_dict(description["graph"], f"scores.json in {folder}"),
             edges=arrays["edges"],

@@ -4,6 +4,7 @@ import { nodeName } from "./circuit-data.js";
 
 const PORT_DASHES = { q: [], k: [7, 4], v: [1.5, 3.5], "": [] };
 const FADED = 0.07;
+const LABELLED = 40; // pixels of a box that holds its head's name
 const FONT = "system-ui, sans-serif";
 
 /**
@@ -11,7 +12,7 @@ const FONT = "system-ui, sans-serif";
  * and pinned nodes, and lit, the edges of the chosen head and of its paths (null if none is chosen).
  */
 export function drawCircuit(context, scene) {
-  const { layout, shown, lit } = scene;
+  const { layout, shown, lit, view } = scene;
   context.clearRect(0, 0, layout.size.width, layout.size.height);
   drawFrame(context, scene);
   const strongest = shown[0]?.strength || 1;
@@ -21,7 +22,9 @@ export function drawCircuit(context, scene) {
     for (const item of shown.toReversed()) {
       if (lit && lit.has(item.edge) !== isLit) continue;
       const share = Math.sqrt(item.strength / strongest);
-      const alpha = lit && isLit ? 1 : Math.min(1, (0.22 + 0.78 * share) * crowd);
+      // What training changed stands out from what it left.
+      const weight = view !== "difference" ? 1 : item.change === "kept" ? 0.7 : 1.6;
+      const alpha = lit && isLit ? 1 : Math.min(1, (0.22 + 0.78 * share) * crowd * weight);
       drawEdge(context, scene, item, { width: 0.5 + 3.5 * share, alpha: isLit ? alpha : FADED });
     }
   }
@@ -118,8 +121,9 @@ function drawNode(context, scene, node) {
   const { x, y, column } = layout.place(node);
   const { width, height } = layout.box;
   context.fillStyle = pinned.has(node) ? colours.pin : colours.card;
-  context.strokeStyle = colours.ink;
-  context.lineWidth = 1.2;
+  const isLabelled = width >= LABELLED;
+  context.strokeStyle = isLabelled ? colours.ink : colours.soft;
+  context.lineWidth = isLabelled ? 1.2 : 0.9;
   context.beginPath();
   context.roundRect(x - width / 2, y - height / 2, width, height, column === circuit.heads ? height / 2 : 3);
   context.fill();
@@ -127,15 +131,12 @@ function drawNode(context, scene, node) {
   if (column < circuit.heads) drawPorts(context, scene, x, y);
   const name = nodeName(circuit, node);
   if (node === chosen) ring(context, layout, node, colours.chosen, [], 3.5);
-  const fits = layout.box.width >= 40;
-  if (fits) label(context, colours, name, x, y);
+  if (isLabelled) label(context, colours, name, x, y);
   else if (node === chosen || pinned.has(node)) label(context, colours, name, x, y - height / 2 - 9, colours.ground);
 }
 
 /** Draw ticks for a head's own inputs, q, k and v from left to right; those of a group are drawn once, below its heads. */
 function drawPorts(context, { circuit, layout, colours }, x, y) {
-  context.strokeStyle = colours.ink;
-  context.lineWidth = 1;
   context.beginPath();
   for (const shift of circuit.readers < circuit.heads ? [-1] : [-1, 0, 1]) {
     const at = x + shift * layout.box.width * 0.34;

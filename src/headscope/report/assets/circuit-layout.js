@@ -45,7 +45,7 @@ export function layOut(circuit, width) {
   // Between the nodes of one column an edge would run through all heads on its way.
   function bowWidth(from, edge) {
     const span = edge.reader.layer - from.layer;
-    return cell * Math.min(1.1, 0.5 + 0.06 * span) * (from.column === heads ? 1 : -1);
+    return cell * Math.min(1.1, 0.5 + 0.06 * span) * (from.column === heads || from.column === 0 ? 1 : -1);
   }
 
   // The input is a bar: its edges rise between the columns, each layer's in a lane of its own, and turn in at the end.

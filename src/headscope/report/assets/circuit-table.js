@@ -7,7 +7,7 @@ const FIRST_ROWS = 100;
 
 /** Take over the table that the page came with. Returns show(circuit, shown), which fills it with a view's edges. */
 export function setUpEdgeTable(block) {
-  const table = block.querySelector("table");
+  const table = block.querySelector("table[data-name]");
   const all = block.querySelector("[data-all-rows]");
   let view = { circuit: null, shown: [] };
 

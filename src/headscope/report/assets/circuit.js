@@ -71,16 +71,21 @@ export function setUpCircuit(block) {
     part("head-panel").hidden = node === null;
     view.lit = null;
     if (node === null) return;
-    const entering = shown.filter(({ edge }) => edge.reader.nodes.includes(node));
-    const leaving = shown.filter(({ edge }) => edge.source === node);
+    const { entering, leaving } = edgesAt(node);
     const paths = strongestPaths(circuit, shown, node);
-    view.lit = new Set([...entering, ...leaving].map(({ edge }) => edge));
-    for (const path of paths) for (const edge of path.edges) view.lit.add(edge);
+    if (entering.length + leaving.length) view.lit = new Set([...[...entering, ...leaving].map(({ edge }) => edge), ...paths.flatMap(({ edges }) => edges)]);
     part("head-name").textContent = state.head;
     part("head-counts").textContent = `${counted(entering)} in (${portCounts(entering)}), ${counted(leaving)} out.`;
     part("pin").textContent = state.pins.includes(state.head) ? "Unpin" : "Pin";
     part("paths").replaceChildren(...paths.map((path) => pathItem(circuit, path)));
+    part("with-paths").hidden = !paths.length;
     part("no-path").hidden = paths.length > 0;
+  }
+
+  /** The edges of the view that enter a node, and those that leave it. */
+  function edgesAt(node) {
+    const entering = view.shown.filter(({ edge }) => edge.reader.nodes.includes(node));
+    return { entering, leaving: view.shown.filter(({ edge }) => edge.source === node) };
   }
 
   function showPins() {
@@ -133,11 +138,12 @@ export function setUpCircuit(block) {
 
   /** Say what is in the view of a head, to screen readers too. */
   function tell(head) {
-    const node = head && headNode(view.circuit, head);
-    const { shown } = view;
-    const entering = head ? shown.filter(({ edge }) => edge.reader.nodes.includes(node)).length : 0;
-    const leaving = head ? shown.filter(({ edge }) => edge.source === node).length : 0;
-    part("pointed").textContent = head ? `L${head.layer}H${head.head}: ${entering} in, ${leaving} out` : "";
+    if (!head) {
+      part("pointed").textContent = "\u00a0";
+      return;
+    }
+    const { entering, leaving } = edgesAt(headNode(view.circuit, head));
+    part("pointed").textContent = `L${head.layer}H${head.head}: ${entering.length} in, ${leaving.length} out`;
   }
 
   canvas.addEventListener("click", (event) => {
@@ -185,7 +191,8 @@ function sizeRow({ edges, share, base, variant }, packed) {
   button.type = "button";
   button.addEventListener("click", () => choose({ size: edges }));
   const cell = element("td", "", "short");
-  cell.append(button, edges === packed.size ? " (heads are counted here)" : "");
+  cell.append(button);
+  if (edges === packed.size) row.className = "counted";
   row.append(cell, ...[percent(share), base ?? "–", variant ?? "–"].map((text) => element("td", text, "short")));
   return row;
 }
@@ -205,6 +212,7 @@ function sizeText(circuit, size) {
 
 function countText(viewName, shown) {
   const count = (change) => shown.filter((item) => item.change === change).length.toLocaleString("en");
+  if (!shown.length) return "All of them are loose ends: no path of so few edges leads from the input to the logits.";
   if (viewName !== "difference") return `${counted(shown)} without loose ends.`;
   return `${counted(shown)} without loose ends: ${count("kept")} kept, ${count("born")} born, ${count("lost")} lost.`;
 }
