@@ -6,8 +6,8 @@ the first ``MOST_EDGES`` of both, with both ranks.  3. Pack it: 16 bytes an edge
 A circuit of ``size`` edges is those of rank below ``size``, less loose ends (``prune``). Up to ``MOST_EDGES`` it is
 whole here. Of a larger one only the strongest edges are, and which of them are loose cannot be said.
 
-A packed score is its sign and how many 1024ths of a factor 2 it lies below the largest: within 0.034 % of its value down
-to 2⁻³² of the largest; what is smaller is shown as that. Ranks are exact.
+A packed score is its sign and how many 1024ths of a factor 2 it lies below the largest: within 0.034 % of its value
+down to 2⁻³² of the largest; what is smaller is shown as that. Ranks are exact.
 """
 
 import base64

@@ -23,9 +23,9 @@ from headscope.runs import Inputs, Unit, Work
 from headscope.studies import contrasts, discover
 from headscope.studies.config import Config
 from headscope.studies.stages import Stage
-from headscope.studies.study import THINK_OFF_ONLY, HeadGroup, Study
+from headscope.studies.study import NAMED, THINK_OFF_ONLY, HeadGroup, Study
 
-# What became of a group's heads, under which method; ``recall`` and ``think-off-only`` are found elsewhere.
+# What became of a group's heads, under which method; the others are found elsewhere.
 GROUPS = {
     "emergent": ("bootstrap", Status.NEW),
     "kept": ("bootstrap", Status.KEPT),
@@ -40,10 +40,12 @@ class HeadSetsConfig(Config):
     """A group of heads (``AblateConfig.heads``), at most how many of it, and how many random sets of either kind.
 
     step: of the checkpoint whose comparison names them; None for the last.
+    named: the heads of the group ``named``.
     """
 
     variant: str
     group: HeadGroup
+    named: tuple[str, ...] = Field(default=(), exclude_if=lambda named: not named)
     step: int | None = Field(default=None, exclude_if=lambda step: step is None)
     at_most: int | None
     controls: int
@@ -54,10 +56,12 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
     """Return the group's heads and its random sets.
 
     The heads are those of the input ``comparison``; for ``recall`` those with most score in the input ``recall``,
-    scores on a recall task; for ``think-off-only`` those that only think-off has in the input ``thinking``.
+    scores on a recall task; for ``think-off-only`` those that only think-off has in the input ``thinking``; for
+    ``named`` those of the study. Raises InputError if the model has no such head.
     """
     importance = head_importance(inputs.load("base", EdgeScores)).value
     group, heads, caveat = _find_heads(config, inputs)
+    heads.grid(*importance.shape)
     if not heads:
         place = "its last checkpoint" if config.step is None else f"step {config.step}"
         return NotRun(f"{config.variant} has no {config.group} heads at {place}: nothing to ablate")
@@ -102,6 +106,7 @@ class HeadSources:
         config = HeadSetsConfig(
             variant=variant,
             group=group,
+            named=tuple(HeadSet.of(settings.named).names()) if group == NAMED else (),
             step=self.step,
             at_most=settings.at_most,
             controls=settings.controls,
@@ -127,6 +132,9 @@ def _find_heads(config: HeadSetsConfig, inputs: Inputs) -> tuple[HeadSet, HeadSe
     if config.group == "recall":
         scores = inputs.load("recall", EdgeScores)
         heads = HeadSet.of(top_heads(scores.head_importance, config.at_most))
+        return heads, heads, ""
+    if config.group == NAMED:
+        heads = HeadSet.of(config.named)
         return heads, heads, ""
     if config.group == THINK_OFF_ONLY:
         thinking = inputs.load("thinking", Thinking)

@@ -14,8 +14,10 @@ from headscope.errors import InputError, count_noun
 from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.evaluation.forbidden import forbidden_tokens
+from headscope.heads import HeadSet
 from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.chat_templates import stop_tokens
+from headscope.model_files.config_sizes import HEADS, LAYERS, config_size
 from headscope.model_files.folder import (
     check_same_attention,
     is_untrained_adapter,
@@ -59,8 +61,8 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
     """Open all that the study names, and return what each variant trained here is trained on: its first row, marked.
 
     Raises InputError for gold answers that cannot be read, a model that is the base itself, a prompt that a model's
-    template cannot render, a marker that it cannot write, heads that cannot be reverted, and training data that its
-    method cannot use.
+    template cannot render, a marker that it cannot write, heads that cannot be reverted or do not exist, and training
+    data that its method cannot use.
     """
     for ref, problems in study.checked_tasks:
         check_golds(sources.task(ref, study.data_dir).first(problems))
@@ -74,6 +76,7 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
             _check_prompts(study, speaker)
             _check_forbidden(study, speaker)
             _check_reverts(study, speaker)
+            _check_named(study, speaker)
             if speaker.training is not None:
                 first_rows[speaker.stage.variant] = _check_training(study, speaker, speaker.training)
     return first_rows
@@ -205,6 +208,15 @@ def _check_reverts(study: Study, speaker: _Speaker) -> None:
     if base_files is not None and files is not None:
         configs = read_model_config(files), read_model_config(base_files)
         check_same_attention(*configs, model_name=f"variant {stage.variant}", donor_name="base")
+
+
+def _check_named(study: Study, speaker: _Speaker) -> None:
+    """Raise InputError if ``ablate.named`` names a head that a model does not have."""
+    files = files_of(speaker.stage)
+    config = {} if files is None else read_model_config(files)
+    layers, heads = config_size(config, LAYERS), config_size(config, HEADS)
+    if layers is not None and heads is not None:
+        HeadSet.of(study.ablate.named).grid(layers, heads)
 
 
 def _have_same_weights(base: Stage, final: Stage) -> bool:

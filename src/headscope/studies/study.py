@@ -10,6 +10,7 @@ from headscope.comparison.equal_faithfulness import FAITHFULNESS, LARGEST_CIRCUI
 from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU
 from headscope.evaluation import Chat, TaskFile
 from headscope.evaluation.table_files import SUFFIXES
+from headscope.heads import HeadId
 from headscope.measures.quadrature import Rule
 from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
 from headscope.results.faithfulness import LADDER
@@ -18,14 +19,16 @@ from headscope.studies.twins import Twin, write_out_twins
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
-THINK_OFF_ONLY = "think-off-only"
+THINK_OFF_ONLY, NAMED = "think-off-only", "named"
 HeadGroup = Literal[
-    "emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall", "think-off-only"
+    "emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall", "think-off-only", "named"
 ]
 EditedModel = Literal["post", "base"]
 Fraction = Annotated[float, Field(gt=0, le=1)]
 Positions = Literal["last", "answer", "disagreement"] | Annotated[tuple[int, ...], Field(min_length=1)]
 
+
+HeadName = Annotated[str, BeforeValidator(lambda name: str(HeadId.parse(name)))]
 
 # ``heads: emergent`` is as good as ``heads: [emergent]``.
 ONE_OR_MORE = BeforeValidator(lambda value: (value,) if isinstance(value, str) else value)
@@ -372,7 +375,10 @@ class AblateConfig(Config):
         the recall circuit (of ``guard``), removed and scaled; keys next to it win.
     heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's method, the plain
         set difference of two circuits; ``recall`` needs a ``guard``; ``think-off-only`` are the heads that a model has
-        with thinking off and lacks with thinking on, removed in its think-off variant.
+        with thinking off and lacks with thinking on, removed in its think-off variant; ``named`` are those of
+        the key ``named``.
+    named: heads by name, such as ``[L3H5, L4H1]``: what the report's page Circuit exports. They are removed as one set,
+        all of them whatever ``at_most`` says.
     on: the models in which they are removed and scaled: ``post``, the trained one, and ``base``, next to its own whole
         answers.
     step: take the heads emergent, kept or lost at this checkpoint, and remove them in the model of this checkpoint;
@@ -394,6 +400,7 @@ class AblateConfig(Config):
 
     preset: Literal["paper"] | None = None
     heads: Annotated[tuple[HeadGroup, ...], ONE_OR_MORE] = ("emergent", "kept")
+    named: Annotated[tuple[HeadName, ...], ONE_OR_MORE] = ()
     on: Annotated[tuple[EditedModel, ...], ONE_OR_MORE, Field(min_length=1)] = ("post",)
     step: int | None = Field(default=None, ge=1)
     at_most: int | None = Field(default=10, ge=1)
@@ -419,6 +426,14 @@ class AblateConfig(Config):
     def _recall_has_a_task(self) -> "AblateConfig":
         if "recall" in self.heads and self.guard is None:
             raise ValueError("heads holds recall, whose circuit is found on the task named by guard, and there is none")
+        return self
+
+    @model_validator(mode="after")
+    def _named_heads_have_names(self) -> "AblateConfig":
+        if NAMED in self.heads and not self.named:
+            raise ValueError("heads holds named, and named lists no head; list heads there, such as named: [L3H5]")
+        if self.named and NAMED not in self.heads:
+            raise ValueError("named lists heads that nothing removes; add named to heads, as in heads: [named]")
         return self
 
     @model_validator(mode="after")
