@@ -7,8 +7,9 @@ from headscope.comparison.activity import head_activity, pooled_margins
 from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
-from headscope.measures.selection import prune, top_fraction
+from headscope.measures.selection import top_fraction
 from headscope.results.graph import Graph
+from headscope.results.pruning import prune
 
 GRAPH = Graph(2, 3)
 ALL = Resampling(fraction=1.0, resamples=100, seed=3)

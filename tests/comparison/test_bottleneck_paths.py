@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.comparison.bottleneck_paths import EdgeBlocks, bottleneck_paths
-from headscope.measures.selection import above_threshold, prune
+from headscope.measures.selection import above_threshold
 from headscope.results.graph import Graph
+from headscope.results.pruning import prune
 
 GRAPHS = st.one_of(
     st.builds(Graph, st.integers(1, 4), st.integers(1, 3), st.booleans()),

@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.circuits import select
-from headscope.measures.selection import above_threshold, prune, top_mass, top_n
+from headscope.measures.selection import above_threshold, top_mass, top_n
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import PORTS, Graph
+from headscope.results.pruning import prune
 
 GRAPHS = st.builds(Graph, st.integers(1, 3), st.just(4), st.booleans(), st.sampled_from([None, 1, 2]))
 SEEDS = st.integers(0, 10**6)

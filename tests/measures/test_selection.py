@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 
 from headscope.errors import InputError
-from headscope.measures.selection import above_threshold, greedy, prune, top_fraction, top_mass, top_n
+from headscope.measures.selection import above_threshold, greedy, top_fraction, top_mass, top_n
 from headscope.results.graph import Graph
+from headscope.results.pruning import prune
 
 REFERENCE = Path(__file__).resolve().parents[3] / "shared" / "fixtures" / "eap_reference"
 GRAPHS = st.builds(Graph, st.integers(1, 3), st.sampled_from([2, 4]), st.booleans(), st.sampled_from([None, 1, 2]))

@@ -31,7 +31,7 @@ def units(ablate: str, folder: Path) -> list[Unit]:
 
 
 def test_one_set_is_planned_for_the_names_however_they_are_written(tmp_path: Path) -> None:
-    named = units("{heads: named, named: [a2.h0, L1H1, \"1.1\"]}", tmp_path)
+    named = units('{heads: named, named: [a2.h0, L1H1, "1.1"]}', tmp_path)
     (sets,) = [unit for unit in named if unit.kind == "headsets"]
     assert sets.labels == {"variant": "sft", "heads": "named"}
     assert sets.config.named == ("L1H1", "L2H0")

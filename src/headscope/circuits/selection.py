@@ -7,9 +7,10 @@ import numpy as np
 from jaxtyping import Bool
 
 from headscope.errors import InputError
-from headscope.measures.selection import above_threshold, greedy, prune, top_fraction, top_mass, top_n
+from headscope.measures.selection import above_threshold, greedy, top_fraction, top_mass, top_n
 from headscope.results.circuit import Circuit
 from headscope.results.edges import EdgeScores
+from headscope.results.pruning import prune
 
 # A rule's size is a count of edges, a share or a threshold; ``select`` checks that counts are whole numbers.
 _RULES: dict[str, Callable[..., Bool[np.ndarray, "F B"]]] = {

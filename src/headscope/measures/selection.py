@@ -1,4 +1,4 @@
-"""Selecting edges by |score| and pruning to a fixed point; leading axes (resamples) are done one after another.
+"""Selecting edges by |score|; leading axes (resamples) are done one after another.
 
 Scores are [..., F, B] in the order of a ``Graph``, grouped or not; only its real edges can be selected, and their
 sign plays no part. Among equal scores the edge that comes first (by source, then by destination) is preferred, so
@@ -103,34 +103,6 @@ def greedy(graph: Graph, scores: Float[np.ndarray, "F B"], n: int) -> Bool[np.nd
         if row not in reached:
             reach(row)
     return selected
-
-
-def prune(graph: Graph, edges: Bool[np.ndarray, "*batch F B"]) -> Bool[np.ndarray, "*batch F B"]:
-    """Remove edges of nodes without an incoming or an outgoing edge until none is left to remove.
-
-    The input needs no incoming edge and the logits no outgoing one. A head counts as reached through any of
-    q, k and v; the k or v input of a group counts for every query head of the group, and stays while any of them does.
-    """
-    pruned = edges.copy()  # contiguous, so that the reshape below is a view and each mask can be changed in place
-    for mask in pruned.reshape(-1, *edges.shape[-2:]):
-        while _drop_loose_ends(graph, mask):
-            pass
-    return pruned
-
-
-def _drop_loose_ends(graph: Graph, mask: Bool[np.ndarray, "F B"]) -> bool:
-    """Take the edges of loose nodes out of ``mask``, in place; return whether there were any."""
-    has_outgoing, is_entered = np.any(mask, axis=1), np.any(mask, axis=0)
-    has_incoming = np.zeros(len(has_outgoing) + 1, dtype=bool)
-    has_incoming[graph.owner[is_entered[graph.column]]] = True
-    has_incoming[0] = True  # the input
-    alive = np.append(has_outgoing & has_incoming[:-1], True)  # the logits own a destination and are no source
-    leads_on = np.zeros_like(is_entered)
-    leads_on[graph.column[alive[graph.owner]]] = True
-    loose_rows, loose_columns = has_outgoing & ~alive[:-1], is_entered & ~leads_on
-    mask[loose_rows] = False
-    mask[:, loose_columns] = False
-    return bool(loose_rows.any() or loose_columns.any())
 
 
 def _check_count(graph: Graph, n: int) -> None:

@@ -17,7 +17,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from headscope.measures.selection import prune
 from headscope.plain_text import plain_text
 from headscope.report.run_results import RunResults
 from headscope.results.codec import Json
@@ -26,6 +25,7 @@ from headscope.results.estimate import Estimate
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.graph import PORTS, Graph
 from headscope.results.numbers import format_estimate
+from headscope.results.pruning import prune
 
 MOST_EDGES = 2000
 """Edges of each of the two models."""
