@@ -19,8 +19,8 @@ from headscope.runs import RunDirectory
 from .browser import Opened
 from .runs import RunWriter, add_comparison, add_read, add_samples, samples, series
 
-PAGES = ["overview", "evolution", "reward", "emergence-map", "effects", "ablation", "performance", "transitions"]
-PAGES += ["methods"]
+PAGES = ["overview", "evolution", "reward", "emergence-map", "effects", "circuit", "ablation", "performance"]
+PAGES += ["transitions", "methods"]
 
 HOSTILE = {
     "ends the script": '</script><script>document.title="owned"</script>',

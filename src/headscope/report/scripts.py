@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 _IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+\.js)";\n', re.MULTILINE)
-_EXPORT = re.compile(r"^export (?=function|const|class)", re.MULTILINE)
+_EXPORT = re.compile(r"^export (?=async function|function|const|class)", re.MULTILINE)
 
 
 def join_modules(entry: Path) -> str:

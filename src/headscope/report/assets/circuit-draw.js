@@ -4,6 +4,7 @@ import { nodeName } from "./circuit-data.js";
 
 const PORT_DASHES = { q: [], k: [7, 4], v: [1.5, 3.5], "": [] };
 const FADED = 0.07;
+const LEVELS = 8; // of strength
 const LABELLED = 40; // pixels of a box that holds its head's name
 const FONT = "system-ui, sans-serif";
 
@@ -12,36 +13,44 @@ const FONT = "system-ui, sans-serif";
  * and pinned nodes, and lit, the edges of the chosen head and of its paths (null if none is chosen).
  */
 export function drawCircuit(context, scene) {
-  const { layout, shown, lit, view } = scene;
+  const { layout, shown, lit } = scene;
   context.clearRect(0, 0, layout.size.width, layout.size.height);
   drawFrame(context, scene);
-  const strongest = shown[0]?.strength || 1;
-  const crowd = Math.max(0.45, 1.1 - shown.length / 2500);
-  context.lineCap = "round";
   for (const isLit of lit ? [false, true] : [true]) {
-    for (const item of shown.toReversed()) {
-      if (lit && lit.has(item.edge) !== isLit) continue;
-      const share = Math.sqrt(item.strength / strongest);
-      // What training changed stands out from what it left.
-      const weight = view !== "difference" ? 1 : item.change === "kept" ? 0.7 : 1.6;
-      const alpha = lit && isLit ? 1 : Math.min(1, (0.22 + 0.78 * share) * crowd * weight);
-      drawEdge(context, scene, item, { width: 0.5 + 3.5 * share, alpha: isLit ? alpha : FADED });
-    }
+    drawEdges(context, scene, lit ? shown.filter(({ edge }) => lit.has(edge) === isLit) : shown, isLit);
   }
   drawNodes(context, scene);
 }
 
-function drawEdge(context, { layout, view, colours }, { edge, change }, { width, alpha }) {
-  const { start, segments } = layout.curve(edge);
-  context.globalAlpha = alpha;
-  context.lineWidth = width;
-  context.strokeStyle = view === "difference" ? colours[change] : colours[edge.score[view] < 0 ? "negative" : "positive"];
-  context.setLineDash(PORT_DASHES[edge.reader.port]);
-  context.beginPath();
-  context.moveTo(start.x, start.y);
-  for (const segment of segments) context.bezierCurveTo(...segment);
-  context.stroke();
-  if (view === "difference" && change !== "kept" && alpha > FADED) drawChange(context, { start, segments }, change, 2.2 + width * 0.7);
+/** Draw edges of like strength and look in one stroke, the weakest first: thousands of strokes would take a second. */
+function drawEdges(context, { layout, shown, lit, view, colours }, items, isLit) {
+  const strongest = shown[0]?.strength || 1;
+  const crowd = Math.max(0.45, 1.1 - shown.length / 2500);
+  const groups = new Map();
+  for (const item of items) {
+    const level = Math.ceil(LEVELS * Math.sqrt(item.strength / strongest));
+    const look = view === "difference" ? item.change : item.edge.score[view] < 0 ? "negative" : "positive";
+    const key = `${level} ${look} ${item.edge.reader.port}`;
+    if (!groups.has(key)) groups.set(key, { level, look, port: item.edge.reader.port, curves: [] });
+    groups.get(key).curves.push(layout.curve(item.edge));
+  }
+  for (const { level, look, port, curves } of [...groups.values()].sort((one, other) => one.level - other.level)) {
+    const share = level / LEVELS;
+    // What training changed stands out from what it left.
+    const weight = { kept: 0.7, born: 1.6, lost: 1.6 }[look] ?? 1;
+    const alpha = lit ? 1 : Math.min(1, (0.22 + 0.78 * share) * crowd * weight);
+    context.globalAlpha = isLit ? alpha : FADED;
+    context.lineWidth = 0.6 + 3.4 * share * share; // in proportion to the score; few are strong, and thin ones are drawn fast
+    context.strokeStyle = colours[look];
+    context.setLineDash(PORT_DASHES[port]);
+    context.beginPath();
+    for (const { start, segments } of curves) {
+      context.moveTo(start.x, start.y);
+      for (const segment of segments) context.bezierCurveTo(...segment);
+    }
+    context.stroke();
+    if (isLit && (look === "born" || look === "lost")) for (const curve of curves) drawChange(context, curve, look, 2.5 + 2.5 * share);
+  }
 }
 
 /** Mark a born edge with a diamond and a lost one with a cross, in its middle. */

@@ -6,6 +6,7 @@ import { headButton } from "./heads.js";
 import { edgesInView, headNode, nodeName, strongestPaths, unpackCircuit } from "./circuit-data.js";
 import { layOut } from "./circuit-layout.js";
 import { drawCircuit } from "./circuit-draw.js";
+import { ablationConfig, copyText, pinItem } from "./circuit-pins.js";
 import { setUpEdgeTable, shortNumber } from "./circuit-table.js";
 
 const SIZE_LADDER = [1, 2, 5, 10, 20, 35, 50, 75, 100, 150, 200, 300, 400, 500, 700, 1000, 1400, 2000];
@@ -232,30 +233,6 @@ function pathItem(circuit, { edges, nodes, weakest }) {
   });
   item.append(`; weakest edge ${shortNumber(weakest)}`);
   return item;
-}
-
-function pinItem(pin, onRemove) {
-  const item = document.createElement("li");
-  const remove = element("button", "×");
-  remove.type = "button";
-  remove.setAttribute("aria-label", `Unpin ${pin}`);
-  remove.addEventListener("click", onRemove);
-  item.append(headButton(pin), " ", remove);
-  return item;
-}
-
-/** The block of a study file that removes these heads, next to matched random sets. */
-export function ablationConfig(pins) {
-  return `ablate:\n  heads: [named]\n  named: [${pins.join(", ")}]\n`;
-}
-
-/** Copy the text of an element; where the browser does not let a page do so, select it for the reader. */
-async function copyText(source) {
-  try {
-    await navigator.clipboard.writeText(source.textContent);
-  } catch {
-    getSelection().selectAllChildren(source);
-  }
 }
 
 /** Give a canvas its size on the page, with as many dots as the screen has there. Returns its context. */
