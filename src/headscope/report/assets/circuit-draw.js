@@ -111,7 +111,7 @@ function drawNodes(context, scene) {
   }
   context.globalAlpha = 1;
   context.setLineDash([]);
-  drawSharedPorts(context, scene);
+  drawSharedPorts(context, scene, inPlay);
   for (let node = 1; node < circuit.logits; node++) {
     const { x, y } = layout.place(node);
     if (inPlay.has(node) || node === chosen || pinned.has(node)) drawNode(context, scene, node);
@@ -155,16 +155,17 @@ function drawPorts(context, { circuit, layout, colours }, x, y) {
   context.stroke();
 }
 
-/** Draw a bar below the heads that share k and v. */
-function drawSharedPorts(context, { circuit, layout, colours }) {
+/** Draw a bar below the heads that share k and v, darker if one of them is in the circuit. */
+function drawSharedPorts(context, { circuit, layout, colours }, inPlay) {
   const group = circuit.heads / circuit.readers;
   if (group === 1) return;
-  context.strokeStyle = colours.soft;
   context.lineWidth = 1.2;
   for (let layer = 0; layer < circuit.layers; layer++) {
     for (let first = 0; first < circuit.heads; first += group) {
       const node = 1 + layer * (circuit.heads + 1) + first;
       const y = layout.place(node).y + layout.box.height / 2 + 4;
+      const isInPlay = Array.from({ length: group }, (_, head) => node + head).some((each) => inPlay.has(each));
+      context.strokeStyle = isInPlay ? colours.soft : colours.line;
       context.beginPath();
       context.moveTo(layout.place(node).x - layout.box.width / 2, y);
       context.lineTo(layout.place(node + group - 1).x + layout.box.width / 2, y);

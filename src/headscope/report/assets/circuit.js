@@ -60,7 +60,8 @@ export function setUpCircuit(block) {
     for (const row of part("evaluated").rows) row.toggleAttribute("aria-current", Number(row.dataset.edges) === size);
     part("heading").textContent = `base → ${circuit.variant}, step ${circuit.step}`;
     part("size-text").textContent = sizeText(circuit, size);
-    part("counts").textContent = countText(state.view, shown);
+    part("counts").textContent = countText(state.view, shown, size > circuit.most);
+    part("shared").hidden = circuit.readers === circuit.heads;
     part("signs").hidden = state.view === "difference";
     part("changes").hidden = state.view !== "difference";
   }
@@ -149,8 +150,9 @@ export function setUpCircuit(block) {
 
   canvas.addEventListener("click", (event) => {
     const head = headAtPointer(event);
+    if (!head) return;
     view.cursor = head;
-    if (head) toggle(head);
+    toggle(head);
   });
   canvas.addEventListener("pointermove", (event) => tell(headAtPointer(event)));
   canvas.addEventListener("pointerleave", () => tell(view.cursor));
@@ -166,6 +168,7 @@ export function setUpCircuit(block) {
     };
     if (!Object.hasOwn(MOVES, event.key) && !Object.hasOwn(actions, event.key)) return;
     event.preventDefault();
+    if (!view.cursor) moveCursor([0, 0]);
     if (Object.hasOwn(MOVES, event.key)) moveCursor(MOVES[event.key]);
     else actions[event.key]();
   });
@@ -201,8 +204,9 @@ function sizeRow({ edges, share, base, variant }, packed) {
 const percent = (share) => `${Number((100 * Number(share)).toPrecision(3))} %`;
 
 function sizeText(circuit, size) {
-  const of = `${size.toLocaleString("en")} of ${circuit.total.toLocaleString("en")} edges (${percent(size / circuit.total)})`;
   const measured = circuit.sizes.find(({ edges }) => edges === size);
+  const share = percent(measured?.share ?? size / circuit.total);
+  const of = `${size.toLocaleString("en")} of ${circuit.total.toLocaleString("en")} edges (${share})`;
   const held = size > circuit.most ? ` Only the strongest ${circuit.most.toLocaleString("en")} of either model are here.` : "";
   if (measured) return `${of}: faithfulness ${measured.base ?? "unknown"} in base, ${measured.variant ?? "unknown"} in ${circuit.variant}.${held}`;
   const below = circuit.sizes.findLast(({ edges }) => edges < size);
@@ -211,11 +215,12 @@ function sizeText(circuit, size) {
   return `${of}: faithfulness was not measured here${around.length ? `; next to it, ${around.join(", ")} (base / ${circuit.variant})` : ""}.${held}`;
 }
 
-function countText(viewName, shown) {
+function countText(viewName, shown, hasLooseEnds) {
   const count = (change) => shown.filter((item) => item.change === change).length.toLocaleString("en");
   if (!shown.length) return "All of them are loose ends: no path of so few edges leads from the input to the logits.";
-  if (viewName !== "difference") return `${counted(shown)} without loose ends.`;
-  return `${counted(shown)} without loose ends: ${count("kept")} kept, ${count("born")} born, ${count("lost")} lost.`;
+  const which = `${counted(shown)} ${hasLooseEnds ? "with" : "without"} loose ends`;
+  if (viewName !== "difference") return `${which}.`;
+  return `${which}: ${count("kept")} kept, ${count("born")} born, ${count("lost")} lost.`;
 }
 
 const counted = (items) => `${items.length.toLocaleString("en")} ${items.length === 1 ? "edge" : "edges"}`;
