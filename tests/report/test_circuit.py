@@ -342,7 +342,7 @@ def test_keys_move_over_the_grid_choose_pin_and_let_go(opened: Opened) -> None:
 def test_a_link_opens_the_same_view(report: Path, chromium: Any, tmp_path: Path) -> None:
     hash = "#page=circuit&variant=grpo&head=L1H3&size=363&view=base&pins=L3H5.L1H1"
     with Opened(chromium, report, hash) as opened:
-        assert text(opened, "heading") == "base → grpo, step 60"
+        assert text(opened, "title") == "base → grpo, step 60"
         assert opened.page.locator(".circuit input[value=base]").is_checked()
         assert text(opened, "head-name") == "L1H3"
         assert text(opened, "size-text").startswith("363 of 3,628 edges")
@@ -485,12 +485,12 @@ def test_hostile_names_stay_text(tmp_path: Path, chromium: Any) -> None:
         run.save(faithfulness(0.9), variant=variant, model=variant, step=60, pairs="main")
     path = render(run.close(), tmp_path / "report.html")
     with Opened(chromium, path, "#page=circuit&size=363") as opened:
-        assert text(opened, "heading") == f"base → {name}, step 60"
+        assert text(opened, "title") == f"base → {name}, step 60"
         assert rows(opened)[0][0] == name
         opened.page.locator(".context [data-variant]").select_option(index=1)
         opened.page.wait_for_selector(".circuit canvas:visible")
         assert opened.page.locator(".context [data-variant]").input_value() == name
-        assert text(opened, "heading") == f"base → {name}, step 60"
+        assert text(opened, "title") == f"base → {name}, step 60"
         opened.page.locator(".context [data-variant]").select_option("L1H3")
         opened.page.wait_for_function("location.hash.includes('variant=L1H3')")
         assert rows(opened)[0][0] == "L1H3"

@@ -58,7 +58,7 @@ export function setUpCircuit(block) {
     part("size").setAttribute("aria-valuetext", `${size} edges`);
     for (const radio of block.querySelectorAll("[name=circuit-view]")) radio.checked = radio.value === state.view;
     for (const row of part("evaluated").rows) row.toggleAttribute("aria-current", Number(row.dataset.edges) === size);
-    part("heading").textContent = `base → ${circuit.variant}, step ${circuit.step}`;
+    part("title").textContent = `base → ${circuit.variant}, step ${circuit.step}`;
     part("size-text").textContent = sizeText(circuit, size);
     part("counts").textContent = countText(state.view, shown, size > circuit.most);
     part("shared").hidden = circuit.readers === circuit.heads;
