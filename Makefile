@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/lab
 TEST_WORKERS ?= 2
 TESTS ?= tests
-.PHONY: demo test portable ends lint bench real pretrain docs figures clean
+.PHONY: demo test portable ends lint bench real pretrain docs site figures clean
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
@@ -72,9 +72,14 @@ docs: .venv/installed
 	$(BIN)/python -m headscope.studies.reference > docs/study.md
 	$(BIN)/headscope schema > src/headscope/lab/data/studies/study.schema.json
 
+# The pages of docs/ and the API from docstrings, as HTML that needs no network.
+site: docs
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/build_site.py site
+
 figures: .venv/installed
 	$(BIN)/headscope report $(DEMO) --picture docs/overview.png
 	$(BIN)/headscope report $(DEMO) --figures examples/paper --format svg
 
 clean:
-	rm -rf .venv .venv-low .venv-high build dist src/*.egg-info
+	rm -rf .venv .venv-low .venv-high build dist site src/*.egg-info
