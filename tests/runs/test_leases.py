@@ -29,8 +29,9 @@ from headscope.runs.presence import Presence
 run, rounds = Path(sys.argv[1]), int(sys.argv[2])
 with Presence(run) as presence:
     print("here", flush=True)
-    sys.stdin.readline()
+    start = float(sys.stdin.readline())
     for number in range(rounds):
+        time.sleep(max(0.0, start + 0.005 * number - time.time()))
         lease = take(run / "units" / "job" / f"{number:016x}", presence)
         print(number if lease else "", flush=True)
     sys.stdin.read()
@@ -54,9 +55,10 @@ def test_of_two_takers_of_a_stale_lock_one_succeeds(tmp_path: Path) -> None:
     for taker in takers:
         assert taker.stdout is not None
         assert taker.stdout.readline() == "here\n"
+    start = time.time() + 0.5
     for taker in takers:
         assert taker.stdin is not None
-        taker.stdin.write("go\n")
+        taker.stdin.write(f"{start}\n")
         taker.stdin.flush()
     taken = []
     for taker in takers:

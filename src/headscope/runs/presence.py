@@ -103,10 +103,10 @@ class Presence:
         return worker is not None and _is_alive(worker, self._folder)
 
     def is_recent(self, path: Path) -> bool:
-        """Return whether a file is younger than the time after which a silent process is taken for dead."""
+        """Return whether a file is younger than the time after which a silent process is taken for dead, or is gone."""
         with suppress(FileNotFoundError):
             return _server_time(self._folder) - path.stat().st_mtime < SILENT_SECONDS
-        return False
+        return True  # someone was there a moment ago, and another may have come since
 
     def find(self, name: str) -> str:
         """Return what people call a worker."""

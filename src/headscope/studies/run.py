@@ -13,9 +13,11 @@ from headscope.progress import SILENT, Progress
 from headscope.runs import Outcome, RunDirectory, Unit, execute
 from headscope.runs.digests import digest
 from headscope.runs.engines import LocalEngine
+from headscope.runs.pool import Pool
 from headscope.runs.presence import leaders
+from headscope.runs.processes import Processes
 from headscope.storage import write_text
-from headscope.studies.cost import Budget
+from headscope.studies.cost import Budget, models_of
 from headscope.studies.plan import plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
@@ -52,9 +54,9 @@ def run_study(
         check_there(study)
     with ExitStack() as stack:
         with run.exclusive():
-            key = digest([study.model_dump(mode="json"), goal])
+            key = plan_key(study, goal)
             _check_joinable(run, key)
-            engine = stack.enter_context(LocalEngine(run, key))
+            engine = stack.enter_context(_engine(study, run, key))
             _record(study, run, units)
         options: dict[str, Any] = {
             "progress": progress,
@@ -74,6 +76,21 @@ def run_study(
             bar = bars.enter_context(progress.bar("units", len(units), len(trained.counted)))
         outcome = execute(units, run, earlier=trained, bar=bar, **options)
     return run, outcome
+
+
+def plan_key(study: Study, goal: str) -> str:
+    """Return what processes share that bring a directory to the same, whatever computes its units."""
+    return digest([study.model_dump(mode="json", exclude={"executor"}), goal])
+
+
+def _engine(study: Study, run: RunDirectory, key: str) -> LocalEngine | Pool:
+    executor = study.executor
+    if executor.kind == "local":
+        return LocalEngine(run, key)
+    if processes.count() > 1:
+        raise InputError("executor processes is for one process, and this run has several; take executor local")
+    transport = Processes.of_this_machine(executor.workers, executor.threads)
+    return Pool(run, transport, plan=key, models=lambda unit: frozenset(models_of(unit)))
 
 
 def _check_joinable(run: RunDirectory, key: str) -> None:
@@ -106,4 +123,6 @@ def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
         run.path / "study.yaml",
         yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
     )
-    run.write_lock(study.model_dump(mode="json"), [unit.row for unit in units], _model_titles(study))
+    run.write_lock(
+        study.model_dump(mode="json", exclude={"executor"}), [unit.row for unit in units], _model_titles(study)
+    )

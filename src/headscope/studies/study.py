@@ -485,6 +485,32 @@ class EvalConfig(Config):
         return tuple(k for k in self.k if k <= self.samples)
 
 
+def _named_executor(value: Any) -> Any:
+    """Return ``executor: processes`` as ``{kind: processes}``."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class ExecutorConfig(Config):
+    """What computes a study's units; results do not depend on it.
+
+    kind: ``local``, one unit after another in this process, or ``processes``, several at a time by workers on this
+        machine, each with models it keeps.
+    workers: how many; None takes one per GPU, or as many as the cores hold.
+    threads: of each worker; None takes one on a CPU.
+    """
+
+    kind: Literal["local", "processes"] = "local"
+    workers: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _workers_of_processes(self) -> "ExecutorConfig":
+        given = [name for name in ("workers", "threads") if getattr(self, name) is not None]
+        if self.kind == "local" and given:
+            raise ValueError(f"{given[0]} is of workers, and kind local has none; say kind: processes, or leave it out")
+        return self
+
+
 class Study(Config):
     """A base model, its post-trained variants, the tasks they are asked, and what is done with them.
 
@@ -497,6 +523,7 @@ class Study(Config):
     ablate: which heads are removed, and how it is judged.
     eval: how answers are drawn and counted.
     data_dir: where files of named benchmarks are looked for before the hub is asked.
+    executor: what computes the units: ``local``, ``processes``, or a mapping with more.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -508,6 +535,7 @@ class Study(Config):
     ablate: AblateConfig = AblateConfig()
     eval: EvalConfig = EvalConfig()
     data_dir: str | None = None
+    executor: Annotated[ExecutorConfig, BeforeValidator(_named_executor)] = ExecutorConfig()
 
     @model_validator(mode="before")
     @classmethod
