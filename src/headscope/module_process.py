@@ -8,10 +8,14 @@ from pathlib import Path
 import headscope
 
 
-def module_process(module: str, *arguments: object) -> tuple[list[str], Mapping[str, str]]:
-    """Return command and environment that run a module, on one thread, whatever the current folder holds."""
+def module_process(module: str, *arguments: object, threads: int = 1) -> tuple[list[str], Mapping[str, str]]:
+    """Return command and environment that run a module, whatever the current folder holds.
+
+    threads: that each of its operations may take; they are set before any library is imported.
+    """
     # -P: the current folder must not come first on the path, files in it may have any name.
     command = [sys.executable, "-P", "-m", module, *map(str, arguments)]
     source = str(Path(headscope.__file__).parents[1])
     path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-    return command, {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    limits = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    return command, {**os.environ, "PYTHONPATH": path, **dict.fromkeys(limits, str(threads))}

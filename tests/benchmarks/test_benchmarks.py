@@ -134,6 +134,10 @@ def test_the_document_is_written_from_full_runs_only(
 
 # Studies of their own, by their smallest settings, and what their output must hold.
 OTHERS = {
+    "executors.py": (
+        ["--units", "20", "--large", "30", "--rounds", "1000"],
+        r"\| local \| 20 \| .*\n\| processes, 2 workers \| 20 \| (.*\n)*30 units: status \d",
+    ),
     "threads.py": (["lab-s", "--repeats", "1"], r"attribution of 4 pairs \| \d"),
     "nodes.py": (["lab-s", "--pairs", "4", "--rounds", "1"], r"\| lab-s, 4 pairs, random endings \| \d"),
     "phases.py": (["tiny"], r"nodes adaptive: .*\n(.*\n)*\| products \| \d+ \| "),

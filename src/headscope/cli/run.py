@@ -48,6 +48,13 @@ Budget = Annotated[
     typer.Option("--budget", help="Time for this call (90m, 2h): it ends before the first unit that would pass it."),
 ]
 
+Executor = Annotated[
+    str | None, typer.Option("--executor", help="local: units one by one here; processes: several workers at a time.")
+]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Of --executor processes; one per GPU, or per core, by default.")
+]
+
 
 def register(app: typer.Typer) -> None:
     """Add one command per verb."""
@@ -66,10 +73,17 @@ def _command(verb: str) -> Callable[..., int]:
         retry: Retry = False,
         claims: Claims = False,
         budget: Budget = None,
+        executor: Executor = None,
+        workers: Workers = None,
         json: Json = False,
     ) -> int:
         seconds = None if budget is None else parse_duration(budget)
-        chosen = choose_study(study, settings, base, post, task)
+        changes = []
+        if executor is not None or workers is not None:
+            count = "" if workers is None else f", workers: {workers}"
+            # First, so that ``--set executor.threads=2`` adds to it.
+            changes = [f"executor={{kind: {executor or 'processes'}{count}}}"]
+        chosen = choose_study(study, [*changes, *(settings or [])], base, post, task)
         out_folder = run_folder(chosen.name, out)
         return _run(verb, chosen, out_folder, retry=retry, json=json, claims=claims, seconds=seconds)
 
@@ -90,8 +104,9 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     from headscope.errors import InputError
     from headscope.report import RunResults, render
     from headscope.runs import RunDirectory
+    from headscope.runs.presence import leaders
     from headscope.studies.plan import plan
-    from headscope.studies.run import run_study
+    from headscope.studies.run import plan_key, run_study
     from headscope.training import processes
 
     if seconds is not None and processes.count() > 1:
@@ -109,6 +124,8 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         units = plan(study, RunDirectory(out), verb)
         print_plan(units, RunDirectory(out))
         _print_cost(study_cost(study, units, RunDirectory(out), measure=False))
+    for worker in [worker for worker in leaders(out) if worker.plan == plan_key(study, verb)]:
+        say(f"{worker} is at work in {out} too; units that it does are waited for, not done twice", error=True)
     budget = None if seconds is None else make_budget(study, RunDirectory(out), verb, seconds)
     run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, budget=budget)
     if claims or (verb == "run" and study.variants):
@@ -184,6 +201,8 @@ def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, findings: _F
         say(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
     for warning in findings.warnings:
         say(f"warning: {warning}")
+    for warning in outcome.warnings:
+        say(f"warning: {warning}", error=True)
     _print_failures(outcome)
     if outcome.stopped:
         say(f"stopped before {outcome.stopped}, which the budget does not hold; the same command goes on")

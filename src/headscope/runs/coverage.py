@@ -1,13 +1,33 @@
-"""Coverage: which units of a run's plan are done, which are damaged or failed and why, and which were never reached."""
+"""Coverage: which units of a run's plan are done, which are being done and where, which are damaged or failed and why,
+and which were never reached.
+"""
 
 from dataclasses import dataclass
+from pathlib import Path
 
+from headscope.errors import InputError
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.codec import Json
 from headscope.runs.directory import RunDirectory
 from headscope.runs.failures import Failure
-from headscope.runs.records import DONE, find_unit_damage
+from headscope.runs.leases import holder, lock_folder
+from headscope.runs.presence import Worker, live_workers
+from headscope.runs.records import DONE, RECORD, find_unit_damage
 from headscope.runs.units import unit_name
+from headscope.storage import read_object
+
+RECORDS_READ = 20
+"""Finished units of a kind whose seconds are read, for a guess at what the others take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A unit that is being done. since: in seconds since 1970, by the file server's clock."""
+
+    name: str
+    worker: Worker
+    since: float
+
 
 Problems = tuple[tuple[str, str], ...]
 """Unit name and one-line reason."""
@@ -15,18 +35,23 @@ Problems = tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True, slots=True)
 class KindCoverage:
-    """Units of one kind: how many are planned and done, and what is wrong with those that are damaged or failed."""
+    """Units of one kind: how many are planned and done, and what is wrong with those that are damaged or failed.
+
+    running: those that a living process holds. seconds: that a finished one took on average; None without any.
+    """
 
     kind: str
     planned: int
     done: int
     damages: Problems
     failures: Problems
+    running: tuple[Running, ...] = ()
+    seconds: float | None = None
 
     @property
     def missing(self) -> int:
         """Units that were not reached, or wait for a failed one."""
-        return self.planned - self.done - len(self.damages) - len(self.failures)
+        return self.planned - self.done - len(self.damages) - len(self.failures) - len(self.running)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +81,24 @@ class Coverage:
         return tuple(failure for units in self.kinds for failure in units.failures)
 
     @property
+    def running(self) -> tuple[Running, ...]:
+        """Units that a living process does."""
+        return tuple(unit for units in self.kinds for unit in units.running)
+
+    @property
+    def seconds_left(self) -> float | None:
+        """What is running or missing will take about so long, by the finished units of its kind and as many processes
+        as are at work now; None if nobody is, or if a kind that is left has no finished unit.
+        """
+        work = 0.0
+        for units in self.kinds:
+            left = units.missing + len(units.running)
+            if left and units.seconds is None:
+                return None
+            work += left * (units.seconds or 0.0)
+        return work / len(self.running) if self.running else None
+
+    @property
     def complete(self) -> bool:
         """Return whether every unit is done."""
         return self.done == self.planned
@@ -64,9 +107,12 @@ class Coverage:
         if self.complete:
             return f"all {self.planned} units done"
         failed, damaged = len(self.failures), len(self.damages)
-        missing = self.planned - self.done - failed - damaged
+        missing = sum(units.missing for units in self.kinds)
         damaged_part = f"{damaged} damaged, " if damaged else ""
-        return f"{self.done} of {self.planned} units done, {damaged_part}{failed} failed, {missing} missing"
+        running_part = f"{len(self.running)} running, " if self.running else ""
+        return (
+            f"{self.done} of {self.planned} units done, {running_part}{damaged_part}{failed} failed, {missing} missing"
+        )
 
 
 def coverage(run: RunDirectory, *, check_files: bool = False, progress: Progress = SILENT) -> Coverage:
@@ -76,17 +122,25 @@ def coverage(run: RunDirectory, *, check_files: bool = False, progress: Progress
     """
     rows = run.rows()
     kinds = []
+    workers = {worker.name: worker for worker in live_workers(run.path)}
     with progress.bar("checking files", len(rows)) as bar:
         for kind in dict.fromkeys(row["kind"] for row in rows):
             of_kind = [row for row in rows if row["kind"] == kind]
-            kinds.append(_kind_coverage(run, kind, of_kind, check_files, bar))
+            kinds.append(_kind_coverage(run, kind, of_kind, workers, check_files, bar))
     return Coverage(tuple(kinds))
 
 
 def _kind_coverage(
-    run: RunDirectory, kind: str, rows: list[dict[str, Json]], check_files: bool, bar: Bar
+    run: RunDirectory,
+    kind: str,
+    rows: list[dict[str, Json]],
+    workers: dict[str, Worker],
+    check_files: bool,
+    bar: Bar,
 ) -> KindCoverage:
     finished = 0
+    seconds: list[float] = []
+    running: list[Running] = []
     damages: list[tuple[str, str]] = []
     failures: list[tuple[str, str]] = []
     for row in rows:
@@ -95,10 +149,24 @@ def _kind_coverage(
         name = unit_name(kind, row["labels"])
         if not (folder / DONE).exists():
             failure = Failure.read(folder)
-            if failure is not None:
+            held = holder(folder) if workers and lock_folder(folder).exists() else None
+            if held is not None and held[0] in workers:
+                running.append(Running(name, workers[held[0]], held[1]))
+            elif failure is not None:
                 failures.append((name, failure.reason))
         elif problem := find_unit_damage(folder) if check_files else "":
             damages.append((name, problem))
         else:
             finished += 1
-    return KindCoverage(kind, len(rows), finished, tuple(damages), tuple(failures))
+            if len(seconds) < RECORDS_READ:
+                seconds += _seconds_of(folder)
+    mean = sum(seconds) / len(seconds) if seconds else None
+    return KindCoverage(kind, len(rows), finished, tuple(damages), tuple(failures), tuple(running), mean)
+
+
+def _seconds_of(folder: Path) -> list[float]:
+    """Return what a finished unit took; nothing if its record cannot be read."""
+    try:
+        return [float(read_object(folder / RECORD)["seconds"])]
+    except (InputError, KeyError, TypeError, ValueError):
+        return []

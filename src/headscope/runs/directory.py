@@ -1,13 +1,15 @@
 """One run directory: ``study.yaml``, ``study.lock.json``, ``units/<kind>/<digest>/`` and ``report/``."""
 
+import errno
 import fcntl
 import os
 import shutil
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 from headscope.errors import InputError
 from headscope.results.claim import Claims
@@ -15,7 +17,9 @@ from headscope.results.codec import Json
 from headscope.results.frames import records
 from headscope.runs import frames, provenance
 from headscope.runs.failures import Failure, failure_file
+from headscope.runs.leases import Lease, take
 from headscope.runs.lock import SCHEMA_VERSION, read_lock
+from headscope.runs.presence import Presence
 from headscope.runs.records import (
     DONE,
     Finished,
@@ -32,6 +36,22 @@ if TYPE_CHECKING:
     import pandas as pd
 
 R = TypeVar("R", bound=Result)
+
+DELETED = ".damaged"
+"""Suffix of folders that are being deleted."""
+PATIENCE = 5.0
+"""Seconds that a writer of the study and its plan waits for another, who needs much less."""
+
+
+class FinishedElsewhere(Exception):  # noqa: N818 - not an error: the unit is done, or another does it
+    """The unit is another process's; ``args`` holds a sentence if both have finished it with different bytes, or ""."""
+
+
+def _delete(folder: Path) -> None:
+    # Renamed first: a kill while it is deleted must not leave a part that looks like an unfinished unit.
+    aside = folder.with_name(f".{folder.name}{DELETED}")
+    shutil.rmtree(aside, ignore_errors=True)
+    shutil.rmtree(folder.rename(aside), ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -96,8 +116,16 @@ class RunDirectory:
         return self.path / "units" / unit.kind / unit.digest
 
     def partial(self, unit: Unit) -> Path:
-        """Return the folder of an unfinished unit."""
+        """Return the folder of an unfinished unit: the one its owner writes, or an interrupted try left."""
+        free = self._unowned(unit)
+        return next(iter(self._partials(unit)), free)
+
+    def _unowned(self, unit: Unit) -> Path:
         return self.folder(unit).with_name(f".{unit.digest}.partial")
+
+    def _partials(self, unit: Unit) -> list[Path]:
+        """Return all partial folders of a unit: one at most, unless a paused process went on after it lost its unit."""
+        return sorted(self.folder(unit).parent.glob(f".{unit.digest}*.partial"))
 
     def is_done(self, unit: Unit) -> bool:
         """Return whether the unit was finished."""
@@ -123,23 +151,67 @@ class RunDirectory:
         """Return why the last try failed; None if it did not."""
         return Failure.read(self.folder(unit))
 
-    @contextmanager
-    def write(self, unit: Unit) -> Iterator[Path]:
-        """Yield a folder to write ``unit`` into; if the block succeeds, it becomes the unit's, with ``DONE`` last.
+    def failed_at(self, unit: Unit) -> float:
+        """Return when the last try failed, by the file server's clock; 0 if it did not."""
+        path = failure_file(self.folder(unit))
+        return path.stat().st_mtime if path.exists() else 0.0
 
-        The folder of an interrupted try is thrown away, or handed out again if the unit can resume in it.
+    @contextmanager
+    def write(self, unit: Unit, lease: Lease, *, anew: bool = False) -> Iterator[Path]:
+        """Yield a folder to write ``unit`` into; if the block succeeds, it becomes the unit's in one step.
+
+        The folder has the owner's name, so that no two processes write one. That of an interrupted try is thrown away,
+        or taken over if the unit can resume in it. Raises FinishedElsewhere if the unit is another's by the end.
+
+        anew: throw it away in any case.
         """
-        final = self.folder(unit)
-        partial = self.partial(unit)
-        if unit.work.resumable and final.exists() and not self.is_done(unit) and not partial.exists():
-            final.rename(partial)  # killed between the rename and DONE: all the work is there
-        for stale in (final, *([] if unit.work.resumable else [partial])):
+        partial = self._take_partial(unit, lease, resumes=unit.work.resumable and not anew)
+        try:
+            yield partial
+            mark_done(partial)
+            self._commit(unit, lease, partial)
+        except FinishedElsewhere:
+            shutil.rmtree(partial, ignore_errors=True)
+            raise
+        except BaseException:
+            if lease.is_held():
+                with suppress(OSError):
+                    partial.rename(self._unowned(unit))
+            raise
+        failure_file(self.folder(unit)).unlink(missing_ok=True)
+
+    def _take_partial(self, unit: Unit, lease: Lease, *, resumes: bool) -> Path:
+        """Return this owner's own folder, with what the last owner left in it if the unit ``resumes``."""
+        final, own = self.folder(unit), self.folder(unit).with_name(f".{unit.digest}.{lease.name}.partial")
+        # The last owner's first, and not what an earlier one wrote after it had lost the unit.
+        left = sorted(self._partials(unit), key=lambda path: lease.previous not in path.name)
+        if self.is_done(unit):  # and its inputs have been made again since
+            _delete(final)
+        elif final.exists():  # older versions wrote DONE after the rename
+            left.insert(0, final)
+        if resumes and left:
+            left.pop(0).rename(own)
+        for stale in left:
             shutil.rmtree(stale, ignore_errors=True)
-        partial.mkdir(parents=True, exist_ok=True)
-        yield partial
-        rename_folder(partial, final)
-        mark_done(final)
-        failure_file(final).unlink(missing_ok=True)
+        own.mkdir(parents=True, exist_ok=True)
+        return own
+
+    def _commit(self, unit: Unit, lease: Lease, partial: Path) -> None:
+        final = self.folder(unit)
+        if not lease.is_held():
+            raise FinishedElsewhere(self._difference(partial, final))
+        try:
+            rename_folder(partial, final)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+                raise
+            raise FinishedElsewhere(self._difference(partial, final)) from None
+
+    def _difference(self, partial: Path, final: Path) -> str:
+        """Return a sentence if a unit that was finished twice has other bytes; "" if not, or if it was not."""
+        if not (final / DONE).exists() or contents_of(partial) == contents_of(final):
+            return ""
+        return f"two processes finished it with different bytes; the first one's are kept in {final}"
 
     def record_failure(self, unit: Unit, record: dict[str, Json]) -> None:
         """Keep why a unit failed, next to where its results would be."""
@@ -149,21 +221,32 @@ class RunDirectory:
 
     def discard_damaged(self) -> dict[str, str]:
         """Delete every finished unit with a damaged file; return what was wrong, by address."""
-        if not (self.path / "units").is_dir():
-            return {}
-        with self.exclusive():
-            return self._discard_damaged()
-
-    def _discard_damaged(self) -> dict[str, str]:
         problems: dict[str, str] = {}
-        for leftover in self.path.glob("units/*/.*.damaged"):
-            shutil.rmtree(leftover)
-        for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):
-            if problem := find_unit_damage(folder):
-                problems[f"{folder.parent.name}/{folder.name}"] = problem
-                # Renamed first: a kill while it is deleted must not leave a part that looks like an unfinished unit.
-                shutil.rmtree(folder.rename(folder.with_name(f".{folder.name}.damaged")))
+        if not (self.path / "units").is_dir():
+            return problems
+        with Presence(self.path) as presence:
+            for leftover in self.path.glob(f"units/*/.*{DELETED}"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):
+                problem = find_unit_damage(folder)
+                lease = take(folder, presence) if problem else None
+                if lease is not None:
+                    problems[f"{folder.parent.name}/{folder.name}"] = problem
+                    _delete(folder)
+                    lease.release()
         return problems
+
+    def clear_leftovers(self, presence: Presence) -> None:
+        """Delete what killed processes left of units that are finished: locks, and folders that were being deleted."""
+        for leftover in self.path.glob("units/*/.*"):
+            digest = leftover.name[1:].partition(".")[0]
+            folder = leftover.with_name(digest)
+            if leftover.suffix == DELETED or (folder / DONE).exists():
+                lease = take(folder, presence)
+                if lease is not None:
+                    if leftover != lease.folder:
+                        shutil.rmtree(leftover, ignore_errors=True)
+                    lease.release()
 
     def rows(self) -> list[dict[str, Json]]:
         """Return kind, digest and labels of every unit, in the plan's order."""
@@ -221,9 +304,9 @@ class RunDirectory:
 
     @contextmanager
     def exclusive(self) -> Iterator[None]:
-        """Hold the directory for one writer, until it is done or killed.
+        """Hold the directory while the study and its plan are written, which takes a moment.
 
-        Raises InputError if another process holds it, with its number, or if it cannot be written.
+        Raises InputError if another process holds it for long, with its number, or if it cannot be written.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)
@@ -234,15 +317,13 @@ class RunDirectory:
                 f"run directory {self.path} cannot be written ({reason}); name another with --out"
             ) from None
         with writer as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not _lock(file):
                 file.seek(0)
                 holder = file.read(20).strip()
                 raise InputError(
                     f"run directory {self.path} is in use by process {holder if holder.isdigit() else 'unknown'}; "
                     "wait for it or name another with --out"
-                ) from None
+                )
             file.seek(0)
             file.truncate()
             file.write(str(os.getpid()))
@@ -253,3 +334,18 @@ class RunDirectory:
 def _carries(own: Mapping[str, Json], asked: Mapping[str, Json]) -> bool:
     """Return whether a unit has these labels; one that is None may be absent."""
     return all(own.get(name) == label for name, label in asked.items())
+
+
+def _lock(file: IO[str]) -> bool:
+    """Lock a file; return False if another process keeps it locked, as older versions did for a whole run."""
+    gives_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            if time.monotonic() > gives_up:
+                return False
+        except OSError:  # a file system without locks: two writers at once write the same, each file whole
+            return True
+        time.sleep(0.05)

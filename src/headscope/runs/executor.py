@@ -1,19 +1,26 @@
-"""The local executor: units in order, one at a time, each recorded whether it ends well or not."""
+"""Bring the units of a plan to DONE: each is begun when its inputs are done, in the plan's order as far as possible.
 
-import shutil
+1. A unit is ready when none of its inputs is still to be done. It may turn out to be done already, to wait for a failed
+   one, or to have failed before; else an engine (``engines``) begins it.
+2. A unit that another process does is asked for again some seconds later.
+3. What came of a unit is counted, and the units that read it may be ready.
+"""
+
 import time
+from bisect import insort
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
-from headscope.errors import is_disk_full
 from headscope.progress import SILENT, Bar, Progress
-from headscope.results.codec import Json
-from headscope.runs import provenance
+from headscope.runs.attempt import Report
 from headscope.runs.directory import RunDirectory
+from headscope.runs.engines import Engine, LocalEngine
 from headscope.runs.failures import Failure
-from headscope.runs.records import find_unit_damage, write_record
 from headscope.runs.units import Unit
+
+HELD_SECONDS = 1.0
+"""After which a unit that another process does is asked for again."""
 
 
 @dataclass
@@ -25,6 +32,7 @@ class Outcome:
     seconds: wall time by kind, of this call.
     stopped: name of the unit that was not begun because ``may_begin`` forbade it; "" if none was.
     counted: addresses of the units that the bar has counted.
+    warnings: sentences on units that two processes finished with different bytes.
     """
 
     done: int = 0
@@ -35,6 +43,7 @@ class Outcome:
     bad_input: bool = False
     stopped: str = ""
     counted: set[str] = field(default_factory=set)
+    warnings: list[str] = field(default_factory=list)
 
     @property
     def exit_code(self) -> int:
@@ -57,6 +66,7 @@ def execute(
     bar: Bar | None = None,
     may_begin: Callable[[Unit], bool] | None = None,
     on_done: Callable[[Unit], None] | None = None,
+    engine: Engine | None = None,
 ) -> Outcome:
     """Bring every unit of ``units`` (inputs before readers) to DONE, reusing finished ones.
 
@@ -73,95 +83,159 @@ def execute(
         bar: counts the units, one step each; None opens one.
         may_begin: asked before a unit is done; the first that may not ends the call.
         on_done: told of every unit that this call has done.
+        engine: what computes them; None does it here, one after another.
     """
     outcome = Outcome() if earlier is None else earlier
-    just_failed, just_done = dict(outcome.failed), set(outcome.counted)
-    outcome.failed.clear()
-    outcome.skipped.clear()
-    missing: set[str] = set()
     with ExitStack() as stack:
+        engine = engine or stack.enter_context(LocalEngine(run))
+        run.clear_leftovers(engine.presence)
         bar = bar or stack.enter_context(progress.bar("units", len(units)))
-        for unit in units:
-            failure = run.failure(unit)
-            if run.is_current(unit):
-                outcome.reused += unit.address not in just_done
-            elif any(needed.address in missing for needed in unit.inputs.values()):
-                missing.add(unit.address)
-                outcome.skipped.append(unit.name)
-            elif unit.name in just_failed or (failure is not None and not (retry or failure.passing)):
-                missing.add(unit.address)
-                _repeat_failure(unit, failure, just_failed, outcome)
-            elif damaged := _damaged_input(unit, run, outcome):
-                missing |= {unit.address, damaged.address}
-                outcome.skipped.append(unit.name)
-            elif may_begin is not None and not may_begin(unit):
-                outcome.stopped = unit.name
-                break
-            else:
-                # Before it begins: its own bars say what is done (sft), not for which unit.
-                bar.advance(0, unit.name)
-                if not _attempt(unit, run, outcome, progress):
-                    missing.add(unit.address)
-                elif on_done is not None:
-                    on_done(unit)
-            if unit.address not in outcome.counted:
-                bar.advance(note=unit.name)
-                outcome.counted.add(unit.address)
+        schedule = _Schedule(units, run, outcome, bar, engine, retry, on_done)
+        schedule.run_all(may_begin, progress)
+        run.clear_leftovers(engine.presence)
     return outcome
 
 
-def _repeat_failure(unit: Unit, failure: Failure | None, just_failed: dict[str, str], outcome: Outcome) -> None:
-    """Count a unit that is not tried again."""
-    reason = just_failed.get(unit.name) or f"{failure and failure.reason} (failed before; --retry tries again)"
-    outcome.add_failure(unit, reason, bad_input=failure is not None and failure.bad_input)
+class _Schedule:
+    """Which units are ready, begun or settled. Units are known by their place in the plan."""
 
+    def __init__(
+        self,
+        units: Sequence[Unit],
+        run: RunDirectory,
+        outcome: Outcome,
+        bar: Bar,
+        engine: Engine,
+        retry: bool,
+        on_done: Callable[[Unit], None] | None,
+    ) -> None:
+        self._units = list({unit.address: unit for unit in units}.values())
+        self._run, self._outcome, self._bar, self._engine, self._retry = run, outcome, bar, engine, retry
+        self._on_done = on_done
+        self._just_failed, self._just_done = dict(outcome.failed), set(outcome.counted)
+        outcome.failed.clear()
+        outcome.skipped.clear()
+        self._missing: set[str] = set()
+        self._places = {unit.address: place for place, unit in enumerate(self._units)}
+        self._readers: list[list[int]] = [[] for _ in self._units]
+        self._waits_for = [0] * len(self._units)
+        for place, unit in enumerate(self._units):
+            for address in {needed.address for needed in unit.inputs.values()} & self._places.keys():
+                self._readers[self._places[address]].append(place)
+                self._waits_for[place] += 1
+        self._ready = [place for place, count in enumerate(self._waits_for) if count == 0]
+        self._to_begin: set[int] = set()
+        self._begun = 0
+        self._held: dict[int, float] = {}
 
-def _damaged_input(unit: Unit, run: RunDirectory, outcome: Outcome) -> Unit | None:
-    """Return the first input with a damaged file, counted as a failure; None if all are whole."""
-    for needed in unit.inputs.values():
-        folder = run.folder(needed)
-        if problem := find_unit_damage(folder):
-            reason = f"{problem} in {folder}; run the study with --retry to do it again"
-            outcome.add_failure(needed, reason, bad_input=True)
-            return needed
-    return None
+    def run_all(self, may_begin: Callable[[Unit], bool] | None, progress: Progress) -> None:
+        """Settle every unit, or all that may be begun."""
+        while True:
+            self._ask_again()
+            candidates = [] if self._outcome.stopped else self._candidates()
+            choice = self._engine.choose([self._units[place] for place in candidates])
+            if choice is not None:
+                unit = self._units[candidates[choice]]
+                if may_begin is not None and not may_begin(unit):
+                    self._outcome.stopped = unit.name
+                else:
+                    self._begin(candidates[choice])
+            elif self._begun:
+                patience = HELD_SECONDS if self._held else 60.0
+                for unit, report in self._engine.wait(patience, progress, lambda note: self._bar.advance(0, note)):
+                    self._begun -= 1
+                    self._record(self._places[unit.address], report)
+            elif self._held and not self._outcome.stopped:
+                time.sleep(max(0.0, min(self._held.values()) - time.monotonic()))
+            else:
+                return
 
+    def _begin(self, place: int) -> None:
+        # Before it begins: its own bars say what is done (sft), not for which unit.
+        self._bar.advance(0, self._units[place].name)
+        self._ready.remove(place)
+        self._to_begin.discard(place)
+        self._begun += 1
+        self._engine.begin(self._units[place])
 
-def _attempt(unit: Unit, run: RunDirectory, outcome: Outcome, progress: Progress) -> bool:
-    """Do one unit; return whether it is done. Ctrl-C and the like pass through, leaving a folder that resumes."""
-    start, processor_start = time.perf_counter(), time.process_time()
-    last = run.failure(unit)
-    if last is not None and last.damaged:
-        shutil.rmtree(run.partial(unit), ignore_errors=True)
-    contents = run.input_contents(unit)
-    try:
-        with run.write(unit) as folder:
-            unit.work.run(unit.config, run.inputs(unit, folder), progress)
-            used = {"cpu_seconds": round(time.process_time() - processor_start, 3), "input_contents": contents}
-            record = _record(unit, time.perf_counter() - start) | used
-            write_record(folder, record, unit.work.compared)
-        outcome.done += 1
-        return True
-    except Exception as error:
-        if is_disk_full(error):
-            raise
-        failure = Failure.of(error)
-        run.record_failure(unit, _record(unit, time.perf_counter() - start) | asdict(failure))
-        outcome.add_failure(unit, failure.reason, bad_input=failure.bad_input)
-        return False
-    finally:
-        outcome.seconds[unit.kind] = outcome.seconds.get(unit.kind, 0.0) + time.perf_counter() - start
+    def _candidates(self) -> list[int]:
+        """Return the first ready units, as many as the engine looks at; those that need no work are settled."""
+        index = 0
+        while index < min(len(self._ready), self._engine.look_ahead):
+            place = self._ready[index]
+            if place not in self._to_begin and self._needs_no_work(self._units[place]):
+                self._ready.pop(index)
+                self._settle(place)  # its readers come later in the plan, and so among the ready ones
+            else:
+                self._to_begin.add(place)
+                index += 1
+        return self._ready[:index]
 
+    def _needs_no_work(self, unit: Unit) -> bool:
+        """Return whether a unit is done, or cannot be done, and count it as such."""
+        if self._run.is_current(unit):
+            self._outcome.reused += unit.address not in self._just_done
+            return True
+        if any(needed.address in self._missing for needed in unit.inputs.values()):
+            self._missing.add(unit.address)
+            self._outcome.skipped.append(unit.name)
+            return True
+        failure = self._run.failure(unit)
+        reason = self._just_failed.get(unit.name) or self._why_not_again(unit, failure)
+        if reason:
+            self._missing.add(unit.address)
+            self._outcome.add_failure(unit, reason, bad_input=failure is not None and failure.bad_input)
+        return bool(reason)
 
-def _record(unit: Unit, seconds: float) -> dict[str, Json]:
-    return {
-        "kind": unit.kind,
-        "version": unit.work.version,
-        "labels": unit.labels,
-        "config": unit.settings,
-        "inputs": {role: needed.address for role, needed in unit.inputs.items()},
-        "seconds": round(seconds, 3),
-        "peak_memory_gib": provenance.peak_memory_gib(),
-        "versions": provenance.versions(),
-        "source": provenance.commit(),
-    }
+    def _why_not_again(self, unit: Unit, failure: Failure | None) -> str:
+        """Return why a unit is not tried; "" if it is."""
+        if failure is None or failure.passing:
+            return ""
+        if self._run.failed_at(unit) > self._engine.presence.joined_at:  # in another process, while this one is here
+            return failure.reason
+        return "" if self._retry else f"{failure.reason} (failed before; --retry tries again)"
+
+    def _record(self, place: int, report: Report) -> None:
+        """Count what came of a unit."""
+        unit, outcome = self._units[place], self._outcome
+        if report.ending in ("done", "failed"):
+            outcome.seconds[unit.kind] = outcome.seconds.get(unit.kind, 0.0) + report.seconds
+        if report.warning:
+            outcome.warnings.append(f"{unit.name}: {report.warning}")
+        if report.ending == "held":
+            self._held[place] = time.monotonic() + HELD_SECONDS
+            if report.reason:
+                self._bar.advance(0, f"{unit.name} is done by {report.reason}")
+            return
+        if report.ending == "done":
+            outcome.done += 1
+            if self._on_done is not None:
+                self._on_done(unit)
+        elif report.ending == "reused":
+            outcome.reused += unit.address not in self._just_done
+        elif report.ending == "failed":
+            self._missing.add(unit.address)
+            outcome.add_failure(unit, report.reason, bad_input=report.bad_input)
+        else:
+            damaged = unit.inputs[report.role]
+            outcome.add_failure(damaged, report.reason, bad_input=True)
+            self._missing |= {unit.address, damaged.address}
+            outcome.skipped.append(unit.name)
+        self._settle(place)
+
+    def _settle(self, place: int) -> None:
+        unit = self._units[place]
+        if unit.address not in self._outcome.counted:
+            self._bar.advance(note=unit.name)
+            self._outcome.counted.add(unit.address)
+        for reader in self._readers[place]:
+            self._waits_for[reader] -= 1
+            if self._waits_for[reader] == 0:
+                insort(self._ready, reader)
+
+    def _ask_again(self) -> None:
+        """Make the units ready again that were held some time ago."""
+        now = time.monotonic()
+        for place in [place for place, due in self._held.items() if due <= now]:
+            del self._held[place]
+            insort(self._ready, place)

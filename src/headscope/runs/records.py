@@ -22,6 +22,7 @@ R = TypeVar("R", bound=Result)
 
 DONE = "DONE"
 RECORD = "unit.json"
+_compared: dict[tuple[int, ...], dict[str, Json]] = {}
 
 
 def write_record(folder: Path, record: Mapping[str, Json], compared: str) -> None:
@@ -52,9 +53,16 @@ def recorded_inputs(folder: Path) -> Mapping[str, Json]:
 
 
 def _try_record(folder: Path) -> dict[str, Json]:
+    """Return what a unit's readers compare; a record that does not change is read once, it is large and often asked."""
     try:
-        return read_object(folder / RECORD)
-    except InputError:
+        status = (folder / RECORD).stat()
+        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        if key not in _compared:
+            record = read_object(folder / RECORD)
+            _compared[key] = {name: record[name] for name in ("contents", "input_contents") if name in record}
+            _compared[key] |= {"files": {}} if "files" in record else {}
+        return _compared[key]
+    except (InputError, OSError):
         return {}
 
 

@@ -135,6 +135,19 @@ class Unit:
         """For bars and messages: the kind and the labels."""
         return unit_name(self.kind, self.labels)
 
+    def alone(self) -> "Unit":
+        """Return the unit as another process needs it to compute it: of its inputs only what says where they lie.
+
+        Work and settings are sent by the names of their modules.
+        """
+        inputs = {}
+        for role, needed in self.inputs.items():
+            inputs[role] = Unit(needed.work, needed.config, needed.labels)
+            inputs[role].__dict__["digest"] = needed.digest
+        unit = Unit(self.work, self.config, self.labels, inputs)
+        unit.__dict__["digest"] = self.digest
+        return unit
+
 
 def unit_name(kind: str, labels: Mapping[str, Json]) -> str:
     """Return what people call a unit: its kind and its labels."""

@@ -4,10 +4,11 @@ The first process runs the study and writes; the others follow it through the tr
 """
 
 from pathlib import Path
+from typing import Any
 
 from headscope.errors import InputError
 from headscope.progress import SILENT
-from headscope.runs import RunDirectory
+from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.records import find_unit_damage
 from headscope.studies.plan import plan, training_units
 from headscope.studies.study import Study
@@ -29,6 +30,20 @@ def follow(study: Study, out: Path, *, goal: str = "run", retry: bool = False) -
             missing.add(unit.address)
             continue
         try:
-            unit.work.run(unit.config, run.inputs(unit, run.partial(unit)), SILENT)
+            unit.work.run(unit.config, _Followed(run, unit), SILENT)
         except InputError:  # the first process has met it too, and records it
             missing.add(unit.address)
+
+
+class _Followed(Inputs):
+    """The inputs of a unit that the first process does: which folder it writes is known once it has begun."""
+
+    def __init__(self, run: RunDirectory, unit: Unit) -> None:
+        super().__init__(run.inputs(unit, Path()).folders, Path())
+        object.__setattr__(self, "_where", (run, unit))
+
+    def __getattribute__(self, name: str) -> Any:
+        if name != "scratch":
+            return super().__getattribute__(name)
+        run, unit = super().__getattribute__("_where")
+        return run.partial(unit)

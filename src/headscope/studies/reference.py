@@ -32,6 +32,7 @@ SECTIONS: dict[type[BaseModel], str] = {
     study.PairFile: "`discover.contrast`, a file of pairs",
     study.AblateConfig: "`ablate`",
     study.EvalConfig: "`eval`",
+    study.ExecutorConfig: "`executor`",
 }
 _INTRODUCTION = """# The study file
 

@@ -1,4 +1,4 @@
-"""Run a study: plan, execute, record. The same call resumes; a second one at the same time is refused."""
+"""Run a study: plan, execute, record. The same call resumes; a second one at the same time helps."""
 
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -7,11 +7,17 @@ from typing import Any
 
 import yaml
 
+from headscope.errors import InputError
 from headscope.model_files.named_models import model_title
 from headscope.progress import SILENT, Progress
 from headscope.runs import Outcome, RunDirectory, Unit, execute
+from headscope.runs.digests import digest
+from headscope.runs.engines import LocalEngine
+from headscope.runs.pool import Pool
+from headscope.runs.presence import leaders
+from headscope.runs.processes import Processes
 from headscope.storage import write_text
-from headscope.studies.cost import Budget
+from headscope.studies.cost import Budget, models_of
 from headscope.studies.plan import plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
@@ -31,13 +37,14 @@ def run_study(
     """Bring a study to ``goal`` in the run directory ``out``.
 
     1. With ``retry``, delete damaged units.
-    2. Lock the directory and write ``study.yaml`` and ``study.lock.json``.
+    2. Write ``study.yaml`` and ``study.lock.json``, and join whoever does the same there.
     3. Train the variants, so that the checkpoints are known.
     4. Plan again and do the rest.
 
     With a ``budget`` it ends before the first unit that would pass it; the same call with another budget goes on.
 
-    Raises InputError if the directory is in use, was made by a newer schema, or the study's inputs cannot be used.
+    Raises InputError if another study or goal is being done in the directory, if it was made by a newer schema, or the
+    study's inputs cannot be used.
     """
     run = RunDirectory(Path(out))
     run.check_lock()
@@ -47,27 +54,62 @@ def run_study(
     units = plan(study, run, goal)
     if not all(run.is_done(unit) for unit in units):
         check_there(study)
-    with run.exclusive():
-        _record(study, run, units)
+    with ExitStack() as stack:
+        with run.exclusive():
+            key = plan_key(study, goal)
+            _check_joinable(run, key)
+            engine = stack.enter_context(_engine(study, run, key))
+            _record(study, run, units)
         options: dict[str, Any] = {
             "progress": progress,
             "retry": retry,
             "may_begin": None if budget is None else budget.holds,
+            "engine": engine,
         }
         # One bar over all units: those that wait for the trainings are in its total from the start.
-        with ExitStack() as stack:
-            named = study.report_to if processes.is_first() else "none"
-            options["on_done"] = stack.enter_context(open_tracker(named, study.name, run))
-            bars = stack.enter_context(ExitStack())
-            bar = bars.enter_context(progress.bar("units", len(units)))
-            trained = execute(training_units(units), run, bar=bar, **options)
-            foretold, units = len(units), plan(study, run, goal)
+        named = study.report_to if processes.is_first() else "none"
+        options["on_done"] = stack.enter_context(open_tracker(named, study.name, run))
+        bars = stack.enter_context(ExitStack())
+        bar = bars.enter_context(progress.bar("units", len(units)))
+        trained = execute(training_units(units), run, bar=bar, **options)
+        foretold, units = len(units), plan(study, run, goal)
+        with run.exclusive():
             _record(study, run, units)
-            if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
-                bars.close()
-                bar = bars.enter_context(progress.bar("units", len(units), len(trained.counted)))
-            outcome = execute(units, run, earlier=trained, bar=bar, **options)
+        if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
+            bars.close()
+            bar = bars.enter_context(progress.bar("units", len(units), len(trained.counted)))
+        outcome = execute(units, run, earlier=trained, bar=bar, **options)
     return run, outcome
+
+
+def plan_key(study: Study, goal: str) -> str:
+    """Return what processes share that bring a directory to the same, whatever computes its units."""
+    return digest([study.model_dump(mode="json", exclude={"executor", "report_to"}), goal])
+
+
+def _engine(study: Study, run: RunDirectory, key: str) -> LocalEngine | Pool:
+    executor = study.executor
+    if executor.kind == "local":
+        return LocalEngine(run, key)
+    if processes.count() > 1:
+        raise InputError("executor processes is for one process, and this run has several; take executor local")
+    transport = Processes.of_this_machine(executor.workers, executor.threads)
+    return Pool(run, transport, plan=key, models=lambda unit: frozenset(models_of(unit)))
+
+
+def _check_joinable(run: RunDirectory, key: str) -> None:
+    """Raise InputError if processes are at work in the directory that bring it to another study or goal."""
+    for worker in leaders(run.path):
+        if worker.plan != key:
+            raise InputError(
+                f"run directory {run.path} is in use by {worker}, which does another study or verb there; wait for it "
+                "or name another with --out"
+            )
+        if processes.count() > 1:
+            raise InputError(
+                f"run directory {run.path} is in use by {worker}, and processes that train together need it alone; "
+                "wait for it or name another with --out"
+            )
 
 
 def _model_titles(study: Study) -> dict[str, str]:
@@ -85,4 +127,8 @@ def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
         run.path / "study.yaml",
         yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
     )
-    run.write_lock(study.model_dump(mode="json"), [unit.row for unit in units], _model_titles(study))
+    run.write_lock(
+        study.model_dump(mode="json", exclude={"executor", "report_to"}),
+        [unit.row for unit in units],
+        _model_titles(study),
+    )

@@ -499,6 +499,32 @@ class EvalConfig(Config):
         return tuple(k for k in self.k if k <= self.samples)
 
 
+def _named_executor(value: Any) -> Any:
+    """Return ``executor: processes`` as ``{kind: processes}``."""
+    return {"kind": value} if isinstance(value, str) else value
+
+
+class ExecutorConfig(Config):
+    """What computes a study's units; results do not depend on it.
+
+    kind: ``local``, one unit after another in this process, or ``processes``, several at a time by workers on this
+        machine, each with models it keeps.
+    workers: how many; None takes one per GPU, or as many as the cores hold.
+    threads: of each worker; None takes one on a CPU.
+    """
+
+    kind: Literal["local", "processes"] = "local"
+    workers: int | None = Field(default=None, ge=1)
+    threads: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _workers_of_processes(self) -> "ExecutorConfig":
+        given = [name for name in ("workers", "threads") if getattr(self, name) is not None]
+        if self.kind == "local" and given:
+            raise ValueError(f"{given[0]} is of workers, and kind local has none; say kind: processes, or leave it out")
+        return self
+
+
 class Study(Config):
     """A base model, its post-trained variants, the tasks they are asked, and what is done with them.
 
@@ -513,6 +539,7 @@ class Study(Config):
     data_dir: where files of named benchmarks are looked for before the hub is asked.
     report_to: the experiment tracker that numbers go to as units finish: losses of trainings, accuracy, head counts,
         effects of ablations. Its package has to be installed (``pip install trackio``); no result depends on it.
+    executor: what computes the units: ``local``, ``processes``, or a mapping with more.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
@@ -525,6 +552,7 @@ class Study(Config):
     eval: EvalConfig = EvalConfig()
     data_dir: str | None = None
     report_to: TrackerName = "none"
+    executor: Annotated[ExecutorConfig, BeforeValidator(_named_executor)] = ExecutorConfig()
 
     @model_validator(mode="before")
     @classmethod

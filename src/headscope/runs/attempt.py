@@ -1,0 +1,105 @@
+"""One try at one unit, by whichever process computes it: hold it, check its inputs, compute, record.
+
+It says what came of it (``Report``); whoever asked for the unit decides what that means for the others.
+"""
+
+import time
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+from headscope.errors import is_disk_full, is_out_of_memory
+from headscope.progress import Progress
+from headscope.results.codec import Json
+from headscope.runs import provenance
+from headscope.runs.directory import FinishedElsewhere, RunDirectory
+from headscope.runs.failures import Failure
+from headscope.runs.leases import Lease, holder, take
+from headscope.runs.presence import Presence, PresentProgress
+from headscope.runs.records import find_unit_damage, write_record
+from headscope.runs.units import Unit
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What came of a try.
+
+    ending: ``done``; ``reused``, another process had done it; ``held``, another does it; ``failed``; ``damaged``, an
+        input is, so that it was not tried.
+    seconds: that it took.
+    reason: why it failed, or what is wrong with the input, or who holds it. bad_input: the input's fault.
+    role: of the damaged input.
+    out_of_memory: it failed for want of memory.
+    warning: a sentence if two processes finished it with different bytes.
+    """
+
+    ending: Literal["done", "reused", "held", "failed", "damaged"]
+    seconds: float = 0.0
+    reason: str = ""
+    bad_input: bool = False
+    role: str = ""
+    out_of_memory: bool = False
+    warning: str = ""
+
+
+def attempt(unit: Unit, run: RunDirectory, presence: Presence, progress: Progress) -> Report:
+    """Do one unit, if nobody else does.
+
+    Ctrl-C and the like pass through, leaving a folder that resumes. Raises OSError if a disk is full.
+    """
+    folder = run.folder(unit)
+    lease = take(folder, presence)
+    if lease is None:
+        held = holder(folder)
+        return Report("held", reason=presence.find(held[0]) if held else "")
+    try:
+        if run.is_current(unit):
+            return Report("reused")
+        for role, needed in unit.inputs.items():
+            if problem := find_unit_damage(run.folder(needed)):
+                reason = f"{problem} in {run.folder(needed)}; run the study with --retry to do it again"
+                return Report("damaged", reason=reason, role=role)
+        return _compute(unit, run, lease, progress)
+    finally:
+        lease.release()
+
+
+def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) -> Report:
+    start, processor_start = time.perf_counter(), time.process_time()
+    last = run.failure(unit)
+    contents = run.input_contents(unit)
+    lease.presence.tell(unit.name)
+    try:
+        with run.write(unit, lease, anew=last is not None and last.damaged) as folder:
+            unit.work.run(unit.config, run.inputs(unit, folder), PresentProgress(lease.presence, progress))
+            used = {"cpu_seconds": round(time.process_time() - processor_start, 3), "input_contents": contents}
+            record = unit_record(unit, time.perf_counter() - start) | used
+            write_record(folder, record, unit.work.compared)
+        return Report("done", time.perf_counter() - start)
+    except FinishedElsewhere as early:
+        return Report("held", time.perf_counter() - start, warning=str(early))
+    except Exception as error:
+        if is_disk_full(error):
+            raise
+        seconds = time.perf_counter() - start
+        if not lease.is_held():  # whoever took the unit over took the folder too
+            return Report("held", seconds)
+        failure = Failure.of(error)
+        run.record_failure(unit, unit_record(unit, seconds) | asdict(failure))
+        return Report("failed", seconds, failure.reason, failure.bad_input, out_of_memory=is_out_of_memory(error))
+    finally:
+        lease.presence.tell("")
+
+
+def unit_record(unit: Unit, seconds: float) -> dict[str, Json]:
+    """Return what is kept of every try."""
+    return {
+        "kind": unit.kind,
+        "version": unit.work.version,
+        "labels": unit.labels,
+        "config": unit.settings,
+        "inputs": {role: needed.address for role, needed in unit.inputs.items()},
+        "seconds": round(seconds, 3),
+        "peak_memory_gib": provenance.peak_memory_gib(),
+        "versions": provenance.versions(),
+        "source": provenance.commit(),
+    }

@@ -1,0 +1,245 @@
+"""Units computed by workers that keep their models: which worker does which unit, and what happens if one is lost.
+
+1. A unit goes to a free worker that has its models loaded, if there is one; else the first in the plan goes anywhere.
+2. The unit of a worker that was killed is tried again by a fresh one, the second time with nothing else on the machine;
+   after that it has failed, by the machine's fault.
+3. So has a unit that ran out of memory, once it did so again with nothing else on the machine.
+
+How workers are begun and spoken to is a ``Transport``'s business.
+"""
+
+import errno
+import pickle
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from types import TracebackType
+from typing import Protocol, runtime_checkable
+
+from headscope.errors import MachineError
+from headscope.progress import Progress
+from headscope.runs.attempt import Report, unit_record
+from headscope.runs.directory import RunDirectory
+from headscope.runs.failures import Failure
+from headscope.runs.messages import END, LAST_SECONDS, READY, Broken, Setup
+from headscope.runs.presence import Presence
+from headscope.runs.units import Unit
+
+TRIES = 3
+"""Workers in which a unit is tried if they are killed."""
+MODELS_KEPT = 2
+"""A worker keeps the models it loaded last (``studies.subjects.load``)."""
+
+Models = Callable[[Unit], frozenset[Hashable]]
+
+
+@runtime_checkable
+class PoolWorker(Protocol):
+    """A worker as the pool sees it. lost: how it ended, "" while it lives."""
+
+    lost: str
+
+    def send(self, message: bytes) -> None:
+        """Send it a message; one to a lost worker is dropped."""
+
+    def receive(self) -> list[object]:
+        """Return what it has said since the last call, without waiting."""
+
+    def interrupt(self) -> None:
+        """Have it leave its unit as it can be resumed, and end."""
+
+    def kill(self, patience: float) -> None:
+        """End it, after ``patience`` seconds at most in which it may end by itself."""
+
+
+@runtime_checkable
+class Transport(Protocol):
+    """Begins workers. workers: how many there are to be."""
+
+    workers: int
+
+    def start(self, place: int, setup: Setup) -> PoolWorker:
+        """Begin the worker at ``place``, 0 to ``workers`` - 1, which has its own devices."""
+
+    def wait(self, workers: Sequence[PoolWorker], seconds: float) -> None:
+        """Return when one of them has said something or is lost, or after so many seconds."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A unit to do. lost: how many workers were killed at it. alone: with nothing else on the machine."""
+
+    unit: Unit
+    lost: int = 0
+    alone: bool = False
+
+
+@dataclass
+class _Slot:
+    """A worker's place. models: those it has loaded, the last one last."""
+
+    place: int
+    worker: PoolWorker | None = None
+    is_ready: bool = False
+    job: _Job | None = None
+    models: deque[Hashable] = field(default_factory=lambda: deque(maxlen=MODELS_KEPT))
+
+    def empty(self) -> None:
+        """Forget a worker that has ended."""
+        self.worker, self.job, self.is_ready = None, None, False
+        self.models.clear()
+
+
+class Pool:
+    """An ``Engine`` of several workers.
+
+    run: the directory. transport: begins them, each when it is first needed. plan: as in ``presence.Worker``.
+    models: which models a unit loads.
+    """
+
+    def __init__(
+        self,
+        run: RunDirectory,
+        transport: Transport,
+        *,
+        plan: str = "",
+        models: Models = lambda unit: frozenset(),
+    ) -> None:
+        self._run, self._transport, self._models = run, transport, models
+        self._slots = [_Slot(place) for place in range(transport.workers)]
+        self._again: deque[_Job] = deque()
+        self._chosen = self._slots[0]
+        self.presence = Presence(run.path, plan=plan)
+        self.look_ahead = 16 * len(self._slots)
+
+    def __enter__(self) -> "Pool":
+        self.presence.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._stop()
+        finally:
+            self.presence.__exit__(kind, error, trace)
+
+    def choose(self, ready: Sequence[Unit]) -> int | None:
+        """See ``Engine``."""
+        self._begin_again()
+        free = [slot for slot in self._slots if slot.job is None]
+        is_alone = any(slot.job is not None and slot.job.alone for slot in self._slots)
+        if not free or not ready or self._again or is_alone:
+            return None
+        needs = [self._models(unit) for unit in ready]
+        for slot in free:
+            for index, models in enumerate(needs):
+                if models and models <= set(slot.models):
+                    self._chosen = slot
+                    return index
+        # Loading takes a worker that has loaded least; the model goes where nobody else has it, if it can.
+        self._chosen = min(free, key=lambda slot: (len(slot.models), slot.place))
+        elsewhere = {model for slot in self._slots for model in slot.models}
+        return next((index for index, models in enumerate(needs) if not models & elsewhere), 0)
+
+    def begin(self, unit: Unit) -> None:
+        """See ``Engine``."""
+        self._start(self._chosen, _Job(unit))
+
+    def wait(self, seconds: float, progress: Progress, tell: Callable[[str], None]) -> list[tuple[Unit, Report]]:
+        """See ``Engine``."""
+        self._begin_again()
+        self._transport.wait([slot.worker for slot in self._slots if slot.worker is not None], seconds)
+        reports: list[tuple[Unit, Report]] = []
+        for slot in self._slots:
+            for message in [] if slot.worker is None else slot.worker.receive():
+                self._hear(slot, message, reports, tell)
+            if slot.worker is not None and slot.worker.lost:
+                self._lose(slot, reports)
+        return reports
+
+    def _start(self, slot: _Slot, job: _Job) -> None:
+        if slot.worker is None:
+            setup = Setup(
+                self._run.path.absolute(), self.presence.worker.plan, self.presence.worker.name, tuple(sys.path)
+            )
+            slot.worker = self._transport.start(slot.place, setup)
+        slot.job = job
+        for model in self._models(job.unit):
+            if model in slot.models:
+                slot.models.remove(model)
+            slot.models.append(model)
+        slot.worker.send(pickle.dumps(job.unit.alone()))
+
+    def _begin_again(self) -> None:
+        """Begin what was lost, each on the first free worker; what is to be alone when all others have ended."""
+        while self._again:
+            free = [slot for slot in self._slots if slot.job is None]
+            if not free or (self._again[0].alone and len(free) < len(self._slots)):
+                return
+            if self._again[0].alone:
+                self._stop()
+            self._start(free[0], self._again.popleft())
+            if free[0].job is not None and free[0].job.alone:
+                return
+
+    def _hear(
+        self, slot: _Slot, message: object, reports: list[tuple[Unit, Report]], tell: Callable[[str], None]
+    ) -> None:
+        if isinstance(message, str):
+            slot.is_ready = True
+            if message != READY and slot.job is not None:
+                running = sum(other.job is not None for other in self._slots)
+                others = f" (and {running - 1} more)" if running > 1 else ""
+                tell(f"{slot.job.unit.name}: {message}{others}")
+            return
+        assert slot.job is not None
+        job, slot.job = slot.job, None
+        if isinstance(message, Broken):
+            if message.is_disk_full:
+                raise OSError(errno.ENOSPC, message.reason)
+            raise MachineError(f"the worker that did {job.unit.name} could not go on: {message.reason}")
+        assert isinstance(message, Report)
+        if message.out_of_memory and not job.alone:
+            self._again.append(replace(job, alone=True))
+        else:
+            reports.append((job.unit, message))
+
+    def _lose(self, slot: _Slot, reports: list[tuple[Unit, Report]]) -> None:
+        """Have the unit of a worker that ended tried again, or say that it has failed."""
+        assert slot.worker is not None
+        how, job = slot.worker.lost, slot.job
+        slot.worker.kill(0.0)
+        slot.empty()
+        if job is None:
+            return
+        lost = job.lost + 1
+        if lost < TRIES:
+            self._again.append(_Job(job.unit, lost, alone=job.alone or lost == TRIES - 1))
+            return
+        failure = Failure(
+            f"{TRIES} worker processes ended one after the other while they did it (the last {how}), as on a machine "
+            "that runs out of memory; the same command tries it again",
+            bad_input=False,
+            passing=True,
+        )
+        self._run.record_failure(job.unit, unit_record(job.unit, 0.0) | asdict(failure))
+        reports.append((job.unit, Report("failed", reason=failure.reason)))
+
+    def _stop(self) -> None:
+        """End all workers: idle ones at once, busy ones as if by Ctrl-C."""
+        workers = [slot for slot in self._slots if slot.worker is not None]
+        for slot in workers:
+            assert slot.worker is not None
+            if slot.job is None:
+                slot.worker.send(END)
+            elif slot.is_ready:
+                slot.worker.interrupt()
+        ends_by = time.monotonic() + LAST_SECONDS
+        for slot in workers:
+            assert slot.worker is not None
+            # One that is not ready holds nothing yet.
+            slot.worker.kill(max(0.0, ends_by - time.monotonic()) if slot.is_ready else 0.0)
+            slot.empty()

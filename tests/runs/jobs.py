@@ -1,0 +1,81 @@
+"""Units that other processes can compute: they add up numbers, say that they ran, and get into trouble on request."""
+
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel
+from tests.runs.toys import Toy
+
+from headscope.errors import InputError
+from headscope.progress import Progress
+from headscope.runs import Inputs, Unit, Work
+
+
+class JobConfig(BaseModel):
+    """A number; how long it takes; what befalls the first ``times`` tries; and where it is written down that it ran."""
+
+    number: int
+    seconds: float = 0.0
+    trouble: Literal["", "killed", "memory", "failing", "slow"] = ""
+    times: int = 0
+    model: str = ""
+    place: str = ""
+
+
+def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
+    log = Path(config.place) / "log"
+    tries = tries_of(Path(config.place)).count(config.number)
+    with log.open("a") as file:
+        file.write(f"{config.number} {os.getpid()} {time.time()}\n")
+    if tries < config.times:
+        if config.trouble == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        if config.trouble == "slow":
+            time.sleep(60)
+        raise MemoryError("no memory") if config.trouble == "memory" else InputError("it is bad")
+    with progress.bar("sleeping", 10) as bar:
+        for _ in range(10):
+            time.sleep(config.seconds / 10)
+            bar.advance()
+    with (Path(config.place) / "ended").open("a") as file:
+        file.write(f"{config.number}\n")
+    return Toy(config.number, config.number + sum(inputs.load(role, Toy).total for role in inputs.folders))
+
+
+JOB = Work("job", JobConfig, compute_job)
+
+
+def job(number: int, place: Path, *inputs: Unit, **settings: object) -> Unit:
+    config = JobConfig.model_validate({"number": number, "place": str(place), **settings})
+    return JOB.unit(config, {"name": number}, {str(index): unit for index, unit in enumerate(inputs)})
+
+
+def tries_of(place: Path) -> list[int]:
+    """Return the numbers of the units that were begun, in order."""
+    return [int(line.split()[0]) for line in lines(place / "log")]
+
+
+def processes_of(place: Path) -> list[int]:
+    """Return the process of each try."""
+    return [int(line.split()[1]) for line in lines(place / "log")]
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def grid(place: Path, layers: int, width: int, **settings: object) -> list[Unit]:
+    """Return layers of units, each of which reads two of the layer before."""
+    units: list[Unit] = []
+    above: list[Unit] = []
+    for layer in range(layers):
+        row = []
+        for column in range(width):
+            read = [above[column], above[(column + 1) % width]] if above else []
+            row.append(job(layer * width + column, place, *read, **settings))
+        units += row
+        above = row
+    return units

@@ -1,0 +1,263 @@
+"""A unit has one owner; that of a dead or silent process has one successor; nobody overwrites what is finished."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from tests.runs.jobs import job, lines, tries_of
+from tests.runs.toys import Toy, ToyConfig, unit
+
+from headscope.progress import Progress
+from headscope.runs import Inputs, RunDirectory, Work, execute, presence
+from headscope.runs.leases import holder, lock_folder, take
+from headscope.runs.presence import Presence, leaders, live_workers
+
+TAKE = """
+import sys, time
+from pathlib import Path
+from headscope.runs.leases import take
+from headscope.runs.presence import Presence
+run, rounds = Path(sys.argv[1]), int(sys.argv[2])
+with Presence(run) as presence:
+    print("here", flush=True)
+    start = float(sys.stdin.readline())
+    for number in range(rounds):
+        time.sleep(max(0.0, start + 0.005 * number - time.time()))
+        lease = take(run / "units" / "job" / f"{number:016x}", presence)
+        print(number if lease else "", flush=True)
+    sys.stdin.read()
+"""
+
+
+def python(code: str, *arguments: object) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def test_of_two_takers_of_a_stale_lock_one_succeeds(tmp_path: Path) -> None:
+    rounds = 300
+    for number in range(rounds):
+        locks = lock_folder(tmp_path / "units" / "job" / f"{number:016x}")
+        locks.mkdir(parents=True)
+        if number % 3:  # every third is free, the others are those of dead workers, taken over once or twice
+            for generation in range(1, number % 3 + 1):
+                (locks / str(generation)).write_text(f"dead-{generation}")
+    takers = [python(TAKE, tmp_path, rounds) for _ in range(2)]
+    for taker in takers:
+        assert taker.stdout is not None
+        assert taker.stdout.readline() == "here\n"
+    start = time.time() + 0.5
+    for taker in takers:
+        assert taker.stdin is not None
+        taker.stdin.write(f"{start}\n")
+        taker.stdin.flush()
+    taken = []
+    for taker in takers:
+        assert taker.stdout is not None
+        taken.append([line for line in (taker.stdout.readline().strip() for _ in range(rounds)) if line])
+    for taker in takers:
+        taker.communicate()
+    assert Counter(map(int, taken[0] + taken[1])) == Counter(range(rounds))
+    assert all(taken), [len(numbers) for numbers in taken]
+
+
+def test_threads_that_take_and_release_never_hold_together(tmp_path: Path) -> None:
+    folder = tmp_path / "units" / "job" / "0"
+    owners: list[Presence] = []
+    clashes: list[Presence] = []
+    ended: list[int] = []
+
+    def work() -> None:
+        with Presence(tmp_path) as here:
+            for _ in range(100):
+                lease = take(folder, here)
+                if lease is not None:
+                    owners.append(here)
+                    if owners != [here]:
+                        clashes.append(here)
+                    time.sleep(0.0005)
+                    owners.remove(here)
+                    lease.release()
+        ended.append(1)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(ended) == 4
+    assert clashes == []
+    assert not lock_folder(folder).exists()
+
+
+@contextmanager
+def stranger(run: Path, **changes: object) -> Iterator[Path]:
+    """The file of a worker that is someone else."""
+    with Presence(run) as here:
+        content = json.loads(here.file.read_text())
+    folder = run / ".workers"
+    folder.mkdir(exist_ok=True)
+    path = folder / "other-1.json"
+    path.write_text(json.dumps(content | {"name": "other-1", "host": "other"} | changes))
+    yield path
+    path.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize(
+    ("changes", "silent", "is_alive"),
+    [
+        ({"machine": "another"}, 0, True),
+        ({"machine": "another"}, 3600, False),
+        ({}, 0, True),
+        ({"born": "1"}, 0, False),  # its number is another process's now
+        ({"process": 2**22 + 1}, 0, False),
+        ({}, 3600, False),  # stopped
+    ],
+)
+def test_who_is_dead(tmp_path: Path, changes: dict[str, object], silent: int, is_alive: bool) -> None:
+    with stranger(tmp_path, **changes) as file, Presence(tmp_path) as here:
+        os.utime(file, (time.time() - silent, time.time() - silent))
+        folder = tmp_path / "units" / "job" / "0"
+        lock_folder(folder).mkdir(parents=True)
+        (lock_folder(folder) / "1").write_text("other-1")
+        assert (take(folder, here) is None) == is_alive
+        found = holder(folder)
+        assert found is not None
+        assert found[0] == ("other-1" if is_alive else here.worker.name)
+        assert ("other-1" in [worker.name for worker in live_workers(tmp_path)]) == is_alive
+
+
+def test_a_lock_whose_writer_was_killed_before_it_named_itself_is_taken_once_it_is_old(tmp_path: Path) -> None:
+    folder = tmp_path / "units" / "job" / "0"
+    lock_folder(folder).mkdir(parents=True)
+    lock = lock_folder(folder) / "1"
+    lock.touch()
+    with Presence(tmp_path) as here:
+        assert take(folder, here) is None
+        os.utime(lock, (time.time() - 3600, time.time() - 3600))
+        lease = take(folder, here)
+        assert lease is not None
+        lease.release()
+        assert not lock_folder(folder).exists()
+
+
+def test_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*paths: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_threads_that_take_and_release_never_hold_together(tmp_path)
+
+
+SLOW = """
+import sys
+from pathlib import Path
+from tests.runs.jobs import job
+from headscope.runs import RunDirectory, execute, presence
+presence.BEAT_SECONDS, presence.SILENT_SECONDS = 0.1, 1.0
+units = [job(number, Path(sys.argv[1]), seconds=float(sys.argv[2])) for number in range(int(sys.argv[3]))]
+outcome = execute(units, RunDirectory(Path(sys.argv[1]) / "run"))
+print(outcome.done, outcome.reused, len(outcome.failed), len(outcome.warnings))
+"""
+
+
+def result_of(process: "subprocess.Popen[str]") -> list[int]:
+    printed, _ = process.communicate(timeout=120)
+    assert process.returncode == 0
+    return [int(number) for number in printed.split()]
+
+
+def wait_for_tries(place: Path, count: int) -> None:
+    while len(tries_of(place)) < count:
+        time.sleep(0.02)
+
+
+def test_a_second_run_helps_and_every_unit_is_computed_once(tmp_path: Path) -> None:
+    runs = [python(SLOW, tmp_path, 0.3, 8) for _ in range(2)]
+    results = [result_of(run) for run in runs]
+    assert sum(done for done, *_ in results) == 8
+    assert all(done + reused == 8 for done, reused, *_ in results)
+    assert sorted(tries_of(tmp_path)) == list(range(8))
+    assert not [*(tmp_path / "run").glob("units/*/.*"), *(tmp_path / "run").glob(".workers")]
+
+
+def test_a_paused_owner_throws_its_work_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    paused = python(SLOW, tmp_path, 1.0, 1)
+    wait_for_tries(tmp_path, 1)
+    paused.send_signal(signal.SIGSTOP)
+    monkeypatch.setattr(presence, "SILENT_SECONDS", 1.0)
+    run = RunDirectory(tmp_path / "run")
+    unit = job(0, tmp_path, seconds=1.0)
+    assert execute([unit], run).done == 1
+    record = (run.folder(unit) / "unit.json").read_bytes()
+    paused.send_signal(signal.SIGCONT)
+    assert result_of(paused) == [0, 1, 0, 0]
+    assert lines(tmp_path / "ended") == ["0", "0"]
+    assert (run.folder(unit) / "unit.json").read_bytes() == record
+    assert not [*run.path.glob("units/*/.*"), *run.path.glob(".workers")]
+
+
+def test_the_unit_of_a_killed_process_is_taken_over_at_once(tmp_path: Path) -> None:
+    code = SLOW.replace("seconds=float(sys.argv[2])", "trouble='slow', times=1")
+    killed = python(code, tmp_path, 0, 1)
+    wait_for_tries(tmp_path, 1)
+    assert [worker.process for worker in leaders(tmp_path / "run")] == [killed.pid]
+    killed.kill()  # and nobody has asked yet how it ended
+    start = time.monotonic()
+    assert execute([job(0, tmp_path, trouble="slow", times=1)], RunDirectory(tmp_path / "run")).done == 1
+    assert time.monotonic() - start < 30
+    killed.communicate()
+    assert not [*(tmp_path / "run").glob("units/*/.*"), *(tmp_path / "run").glob(".workers")]
+
+
+def test_work_that_goes_on_is_handed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[list[str]] = []
+
+    def go_on(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
+        seen.append(sorted(path.name for path in inputs.scratch.iterdir()))
+        (inputs.scratch / f"step-{len(seen)}").touch()
+        return Toy(1, 1)
+
+    trained = Work("train", ToyConfig, go_on, resumable=True).unit(ToyConfig(), {"name": "x"})
+    run = RunDirectory(tmp_path)
+    for owner in ("dead-2", "dead-1"):  # the first went on after it had lost the unit
+        partial = run.folder(trained).with_name(f".{trained.digest}.{owner}.partial")
+        partial.mkdir(parents=True)
+        (partial / owner).touch()
+    lock_folder(run.folder(trained)).mkdir()
+    for generation, owner in enumerate(("dead-1", "dead-2"), start=1):
+        (lock_folder(run.folder(trained)) / str(generation)).write_text(owner)
+    assert execute([trained], run).done == 1
+    assert seen == [["dead-2"]]
+    assert {path.name for path in run.folder(trained).iterdir()} >= {"dead-2", "step-1", "DONE"}
+    assert not list(tmp_path.glob("units/*/.*"))
+
+
+@pytest.mark.parametrize(("number", "warnings"), [(1, 0), (2, 1)])
+def test_who_comes_second_says_so_if_its_bytes_are_others(tmp_path: Path, number: int, warnings: int) -> None:
+    run = RunDirectory(tmp_path)
+
+    def compute(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
+        other = unit(a=1)  # someone finishes it meanwhile, as after a pause that nobody saw
+        (lock,) = lock_folder(run.folder(other)).iterdir()
+        aside = lock.rename(tmp_path / "lock")
+        lock.parent.rmdir()
+        execute([other], run)
+        lock.parent.mkdir()
+        aside.rename(lock)
+        return Toy(1, number)
+
+    one = Work("toy", ToyConfig, compute).unit(ToyConfig(a=1), {"name": "x"})
+    outcome = execute([one], run)
+    assert (outcome.done, outcome.reused, len(outcome.warnings)) == (0, 1, warnings)
+    assert Toy.load(run.folder(one)) == Toy(1, 1)
+    assert all("two processes finished it with different bytes" in warning for warning in outcome.warnings)

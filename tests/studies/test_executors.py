@@ -1,0 +1,60 @@
+"""A study by several workers: the bytes of one process; another study in the same directory waits its turn."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.studies.bench import Bench
+
+from headscope.runs import RunDirectory
+
+SETTINGS = ("variants=[]", "eval.problems=4", "eval.samples=2")
+
+
+def test_workers_write_the_bytes_of_one_process(bench: Bench) -> None:
+    assert bench.call("eval", *SETTINGS)[0] == 0
+    local = _results(bench)
+    pool = bench.out.with_name("pool")
+    assert bench.call("eval", *SETTINGS, "executor={kind: processes, workers: 2}", out=pool)[0] == 0
+    assert _results(bench, pool) == local
+    assert "executor" not in RunDirectory(pool).lock()["study"]
+    records = {path: path.read_bytes() for path in pool.glob("units/*/*/unit.json")}
+    assert bench.call("eval", *SETTINGS, "executor=local", out=pool)[0] == 0  # what computes makes no other study
+    assert {path: path.read_bytes() for path in pool.glob("units/*/*/unit.json")} == records
+
+
+def _results(bench: Bench, out: Path | None = None) -> dict[str, bytes]:
+    run = out or bench.out
+    files = [path for path in run.glob("units/**/*") if path.is_file() and path.name not in ("unit.json", "DONE")]
+    assert files
+    return {str(path.relative_to(run)): path.read_bytes() for path in files}
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("executor=proceses", "executor.kind is 'proceses'"),
+        ("executor={kind: local, workers: 2}", "workers is of workers, and kind local has none"),
+        ("executor={kind: processes, workers: 0}", "executor.workers is 0"),
+    ],
+)
+def test_an_executor_that_is_none(bench: Bench, setting: str, words: str) -> None:
+    assert words in bench.refused("eval", setting)
+
+
+def test_another_study_is_refused_while_someone_is_at_work(bench: Bench) -> None:
+    bench.out.mkdir()
+    code = (
+        "import sys; from pathlib import Path; from headscope.runs.presence import Presence\n"
+        "with Presence(Path(sys.argv[1]), plan='another'):\n print('here', flush=True); sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(bench.out)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        said = bench.refused("eval", *SETTINGS)
+        other.kill()
+    assert f"is in use by process {other.pid} on " in said
+    assert "which does another study or verb there" in said
+    assert bench.call("eval", *SETTINGS)[0] == 0
