@@ -13,6 +13,7 @@ from headscope.report import page_file, render
 from headscope.runs import RunDirectory
 
 from .browser import Opened
+from .runs import RunWriter, add_comparison, add_read, add_samples, add_training, series, t1_answers
 
 KNOWN = {"pages": ["overview", "circuit"], "variants": ["sft", "a&b=<c>"], "layers": 6, "heads": 8}
 DEFAULTS = {"page": "overview", "variant": "", "head": "", "view": "difference", "pins": []}
@@ -140,3 +141,38 @@ def test_names_in_tables_keep_their_text_for_csv(opened: Opened) -> None:
 def test_nothing_was_complained_about_or_asked_for(opened: Opened) -> None:
     assert opened.complaints == []
     assert opened.requests == [opened.page.url.split("#")[0]]
+
+
+def test_six_clicks_lead_from_a_dip_of_the_reward_to_the_text_of_a_newly_wrong_answer(
+    chromium: Any, tmp_path: Path
+) -> None:
+    run = RunWriter(tmp_path / "run", variants=("grpo",))
+    add_training(run, "grpo", rewarded=True)
+    add_comparison(run, "grpo", series(3, births=2))
+    answers = {"base": t1_answers("base"), "grpo": t1_answers("sft")}
+    add_samples(run, "base", 0, "T1", answers["base"], 0.3)
+    for step in (30, 60):
+        add_samples(run, "grpo", step, "T1", answers["grpo"], 0.3)
+        add_read(run, answers, {"base": 0, "grpo": step}, "T1")
+    clicks = 0
+    with Opened(chromium, render(run.close(), tmp_path / "report.html")) as opened:
+
+        def click(selector: str) -> None:
+            nonlocal clicks
+            opened.page.locator(selector).click()
+            clicks += 1
+
+        def pick(selector: str, label: str) -> None:
+            nonlocal clicks
+            opened.page.locator(selector).select_option(label=label)
+            clicks += 2  # one opens the list
+
+        click("nav a[data-page=reward]")
+        assert opened.page.locator("#page-reward .js-plotly-plot").first.is_visible()
+        click("nav a[data-page=transitions]")
+        pick("[data-comparison]", "T1 · base → grpo · step 30 (8)")
+        pick("[data-change]", "newly wrong")
+        assert "newly wrong" in str(opened.page.locator("[data-pair] h4").text_content())
+        texts = opened.page.locator("#page-transitions [data-sides] .response").all_text_contents()
+        assert [text.count("Ans 5.") for text in texts] == [0, 1]
+    assert clicks <= 6
