@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 DOCS = Path(__file__).parent
 REPOSITORY = "headscope"
 PAGES = ("concepts", "studies", "study", "lab", "claims", "method", "answers", "traces", "real-model", "extending")
-PAGES += ("benchmarks", "log")
+PAGES += ("scale", "paper-figures", "benchmarks", "log")
 LINK = re.compile(r'(href|src)="([^"]+)"')
 STYLE = """
 html { color-scheme: light dark }

@@ -24,8 +24,8 @@ class HeadId(NamedTuple):
         return f"L{self.layer}H{self.head}"
 
     @classmethod
-    def parse(cls, name: "str | HeadId | tuple[int, int]") -> "HeadId":
-        """Read ``L3H5``, ``3.5`` or EAP-IG's ``a3.h5``.
+    def parse(cls, name: object) -> "HeadId":
+        """Read ``L3H5``, ``3.5``, EAP-IG's ``a3.h5``, or a layer and a head.
 
         Raises InputError if the name is none of these.
         """

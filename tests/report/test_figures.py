@@ -173,7 +173,7 @@ def test_unknown_null_is_drawn_as_nothing() -> None:
 def test_relative_changes_show_the_mean_on_one_scale_and_overlaps_next_to_chance(tmp_path: Path) -> None:
     overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.01, 2, 3, 3, by_layer=True)
     alike = Likeness("sft", "grpo", "faithfulness", (0.05, 0.1), overlap, Estimate(0.9, 0.8, 0.95, 2, "made up"))
-    grids = {"sft": np.array([[[1.0, 0.0]], [[0.0, -1.0]]]), "grpo": np.zeros((1, 1, 2))}
+    grids = {"sft": np.array([[[1.0, 0.0, 0.0, 0.0]], [[0.0, -1.0, 0.0, 0.0]]]), "grpo": np.zeros((1, 1, 4))}
     effects = RelativeChanges(grids, (alike,), 0.8)
     run = RunWriter(tmp_path / "run")
     run.save(hand_made(), variant="sft")
@@ -181,7 +181,7 @@ def test_relative_changes_show_the_mean_on_one_scale_and_overlaps_next_to_chance
     pages = {page.name: page for page in build_pages(RunResults(run.close()), 0)}
     (figure,) = pages["effects"].figures()
     drawn = figure.panels[0].plot.data[0]
-    assert ([list(row) for row in drawn.z], drawn.zmin, drawn.zmax) == ([[0.5, -0.5]], -1, 1)
+    assert ([list(row) for row in drawn.z], drawn.zmin, drawn.zmax) == ([[0.5, -0.5, 0.0, 0.0]], -1, 1)
     assert [panel.title for panel in figure.panels] == ["sft · 2 checkpoints", "grpo · 1 checkpoint"]
     assert rows(figure.table)[1] == ("sft", "L0H1", -0.5, -1.0)
     overlaps = next(block for block in pages["emergence-map"].blocks if isinstance(block, Table))

@@ -28,7 +28,6 @@ from headscope.report.paper.style import (
 )
 from headscope.report.run_results import RunResults
 from headscope.results.edges import EdgeScores
-from headscope.results.graph import Graph
 from headscope.results.overlap import RelativeChanges
 from headscope.results.table import Table
 from headscope.results.thinking import Thinking
@@ -63,17 +62,10 @@ def edit_study(run: RunDirectory, **variants: dict[str, Any]) -> RunDirectory:
     return RunDirectory.open(run.path)
 
 
-def add_scores(run: RunDirectory) -> RunDirectory:
-    """Add edge scores of the base and of both variants."""
+def add_relative_changes(run: RunDirectory) -> RunDirectory:
+    """Add relative changes of importance of both variants."""
     writer = RunWriter(run.path)
     writer.rows = run.lock()["units"]
-    graph = Graph(LAYERS, HEADS, kv_heads=4)
-    edges = (np.random.default_rng(0).normal(size=graph.real.shape) * graph.real).astype(np.float32)
-    flow = np.ones((8, LAYERS, HEADS), dtype=np.float32)
-    scores = EdgeScores(graph, edges, np.abs(edges), flow, None, 0.01, 1.0, {})
-    for variant in ("sft", "grpo"):
-        for model, step in (("base", 0), (variant, 60)):
-            writer.save(scores, variant=variant, pairs="main", model=model, step=step)
     changes = {name: np.linspace(-1, 1, 48).reshape(1, LAYERS, HEADS) for name in ("sft", "grpo")}
     writer.save(RelativeChanges(changes, (), 0.8))
     return writer.close()
@@ -83,7 +75,7 @@ def add_scores(run: RunDirectory) -> RunDirectory:
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """A whole run of SFT and GRPO, and its study says so."""
     folder = tmp_path_factory.mktemp("paper") / "run"
-    written = add_scores(whole_run(folder))
+    written = add_relative_changes(whole_run(folder))
     return edit_study(written, sft={"method": "sft"}, grpo={"method": "grpo"}, discover={"tasks": ["lab-train"]})
 
 

@@ -35,6 +35,8 @@ from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
 
 from .runs import (
+    HEADS,
+    LAYERS,
     STEPS,
     RunWriter,
     add_comparison,
@@ -78,7 +80,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
     run.save(crossed(), variant="grpo")
     overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.004, 2, 3, 3, by_layer=True)
     likeness = Likeness("grpo", "think-off", "faithfulness", (0.05, 0.1), overlap, estimate(0.9, 0.05))
-    run.save(RelativeChanges({"grpo": np.zeros((2, 1, 2))}, (likeness,), 0.8))
+    run.save(RelativeChanges({"grpo": np.zeros((2, LAYERS, HEADS))}, (likeness,), 0.8))
     leak = {"T|1": estimate(0.2, 0.1)}
     thinking = Thinking(last, 0.8, estimate(0.05, 0.01), estimate(0.08, 0.01), estimate(3.0, 1.0), leak)
     run.save(thinking, variant="think-off", think_on="grpo")

@@ -133,6 +133,7 @@ def test_random_kills_of_workers_lose_nothing_and_do_nothing_twice(tmp_path: Pat
 
 def test_ctrl_c_ends_the_workers_and_leaves_a_directory_that_resumes(tmp_path: Path) -> None:
     units = [job(number, tmp_path, seconds=30) for number in range(2)]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where a shell began the tests behind it
 
     def interrupt() -> None:
         while len(tries_of(tmp_path)) < 2:
@@ -143,6 +144,7 @@ def test_ctrl_c_ends_the_workers_and_leaves_a_directory_that_resumes(tmp_path: P
     thread.start()
     with pytest.raises(KeyboardInterrupt):
         run_pool(units, tmp_path / "run")
+    signal.signal(signal.SIGINT, before)
     thread.join()
     for process in processes_of(tmp_path):
         with pytest.raises(ProcessLookupError):

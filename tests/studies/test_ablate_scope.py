@@ -150,7 +150,7 @@ def test_only_the_think_off_variant_of_a_pair_has_the_group(tmp_path: Path) -> N
     [
         (("enable_thinking: true", "enable_thinking: false"), "no two variants are one model asked with chat"),
         (("heads: [think-off-only]", "heads: [think-off-only], step: 2"), "both modes are compared at the last"),
-        (("think-off-only", "think-of-only"), "should be 'emergent', 'kept'.* or 'think-off-only'"),
+        (("think-off-only", "think-of-only"), "should be 'emergent', 'kept'.* 'think-off-only' or 'named'"),
         (("on: [post, base]", "on: [post, bse]"), r"ablate.on\[1\] is 'bse'; it should be 'post' or 'base'"),
         (("on: [post, base]", "on: []"), "ablate.on: it needs 1, has 0"),
     ],

@@ -9,6 +9,7 @@ from headscope.cli.main import main
 from headscope.errors import InputError, ManyInputsError
 from headscope.lab.builtin_studies import builtin_studies
 from headscope.runs import RunDirectory
+from headscope.runs.recipes import missing_signal
 from headscope.studies.plan import plan
 from headscope.studies.reading import adhoc_study, parse_study, read_study
 from headscope.studies.sources import task
@@ -154,7 +155,8 @@ def test_plan_counts_the_units_of_the_studies_of_the_paper(
     # Base and variants on every task; groups, models, operators and scales of every ablated variant and task.
     assert f" {len(study.tasks) * (1 + len(study.variants))} samples," in said
     ablate = study.ablate
-    ablated = 1 if name == "qwen3-think" else len(study.variants)
+    nulls = sum(bool(missing_signal(variant.model_dump())) for variant in study.variants)
+    ablated = 1 if name == "qwen3-think" else len(study.variants) - nulls
     ways = len(ablate.generated) + len(ablate.generated_scales)
     verdicts = ablated * len(ablate.heads) * len(ablate.on) * ways * len(study.ablate_tasks)
     assert f" {verdicts} verdict," in said
