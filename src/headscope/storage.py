@@ -91,8 +91,18 @@ def replacing_folder(path: Path) -> Iterator[Path]:
 
 def rename_folder(folder: Path, target: Path) -> None:
     """Sync all of a folder, rename it, and sync its parent: after a power cut it is whole under one of both names."""
+    sync_folder(folder)
+    rename_synced(folder, target)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring all of a folder to the disk, which may take minutes."""
     for path in [*folder.rglob("*"), folder]:
         _sync(path)
+
+
+def rename_synced(folder: Path, target: Path) -> None:
+    """Rename a folder that is synced, and sync its parent."""
     folder.rename(target)
     _sync(target.parent)
 

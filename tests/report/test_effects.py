@@ -92,7 +92,7 @@ def test_sentences_are_hedged_by_the_twin(tmp_path: Path, results: RunResults) -
     )
     # Told from 0 by its interval, and still nothing.
     sure = training_effects("sft", 0.04)
-    tiny = Estimate(0.04, 0.03, 0.05, 40, "problem t 95%")
+    tiny = Estimate(0.04, 0.03, 0.045, 40, "problem t 95%")
     run = RunWriter(tmp_path / "tiny", variants=("sft",))
     run.save(replace(sure, training=replace(sure.training, sets={"new": tiny})), variant="sft")
     end = "less than 1% of what the whole corrupt text costs, so on these pairs they hardly matter."

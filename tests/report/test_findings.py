@@ -42,8 +42,9 @@ def evaluated(level: float, change: float, p_value: float, spread: float = 0.05)
 def test_each_sentence_has_its_numbers_and_its_page(run: RunDirectory) -> None:
     said = sentences(run)
     assert said["performance"] == (
-        "Training changed the answers: sft's pass@1 rises most on T1, from 0.30 to 0.55 (+0.25 [+0.20, +0.30]); "
-        "grpo's pass@1 rises most on T1, from 0.30 to 0.70 (+0.40 [+0.35, +0.45])."
+        "Training changed the answers: sft's pass@1 rises from 0.30 to 0.55 on T1 (+0.25 [+0.20, +0.30]; the "
+        "largest clear change on 2 tasks); "
+        "grpo's pass@1 rises from 0.30 to 0.70 on T1 (+0.40 [+0.35, +0.45]; the largest clear change on 2 tasks)."
     )
     assert said["emergence-map"].startswith(
         "Of 48 heads, sft's circuit gains 12, more than chance gives (1.5 in the base against itself), and loses 3; "
@@ -52,8 +53,8 @@ def test_each_sentence_has_its_numbers_and_its_page(run: RunDirectory) -> None:
     assert "that they matter more could be chance" in said["effects"]
     assert said["ablation"] == (
         "Removing sft's 3 emergent heads changes pass@1 on T1 by −0.14 [−0.17, −0.11] (zero, the clearest of 2 tests), "
-        "more than random sets do (rank 1 of 21); removing grpo's 3 kept heads changes pass@1 on T1 by −0.02 "
-        "[−0.05, +0.01] (zero, the clearest of 2 tests), no more than random sets do (rank 12 of 21)."
+        "more than random sets do (rank 1 of 21, p = 0.048); removing grpo's 3 kept heads changes pass@1 on T1 by "
+        "−0.02 [−0.05, +0.01] (zero, the clearest of 2 tests), no more than random sets do (rank 12 of 21, p = 0.571)."
     )
     assert len(said) <= 5
 
@@ -83,14 +84,14 @@ def test_a_circuit_that_holds_nearly_every_head_has_no_room_for_new_ones(tmp_pat
     run = RunWriter(tmp_path / "run", variants=("sft",))
     add_comparison(run, "sft", [emergence(full, full)] * 6)
     said = sentences(run.close())["emergence-map"]
-    assert said == "Of 48 heads, sft's circuit could gain 1 at most, as all others are in the base's."
+    assert said == "Of 48 heads, sft's circuit could gain only 1: all other heads are in the base's."
 
 
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
-        ({"T1": (0.2, 1e-4)}, "Training changed the answers: sft's pass@1 rises on T1, from 0.30 to 0.50"),
-        ({"T1": (-0.2, 1e-4)}, "sft's pass@1 falls on T1, from 0.70 to 0.50"),
+        ({"T1": (0.2, 1e-4)}, "Training changed the answers: sft's pass@1 rises from 0.30 to 0.50 on T1"),
+        ({"T1": (-0.2, 1e-4)}, "sft's pass@1 falls from 0.70 to 0.50 on T1"),
         ({"T1": (0.03, 0.4)}, "Whether training changed the answers of sft cannot be told from chance."),
         ({"T1": (0.2, 0.03), "T2": (0.0, 1.0)}, "cannot be told from chance"),  # 0.03 on the better of two tasks
     ],

@@ -35,7 +35,7 @@ def _results(bench: Bench, out: Path | None = None) -> dict[str, bytes]:
     ("setting", "words"),
     [
         ("executor=proceses", "executor.kind is 'proceses'"),
-        ("executor={kind: local, workers: 2}", "workers is of workers, and kind local has none"),
+        ("executor={kind: local, workers: 2}", "workers needs the executor processes, and this one is local"),
         ("executor={kind: processes, workers: 0}", "executor.workers is 0"),
     ],
 )

@@ -39,6 +39,10 @@ def report_command(
     from headscope.runs import RunDirectory
 
     run = RunDirectory.open(path)
+    if formats and figures is None:
+        from headscope.errors import InputError
+
+        raise InputError("--format is of --figures DIR, which is not given; the page has one format")
     if figures is not None:
         return _write_figures(run, figures, formats, as_json=json)
     page = render(run)

@@ -185,6 +185,7 @@ def _findings(verb: str, results: "RunResults", *, claims: bool) -> _Findings:
 
 def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, object]:
     fields = {name: getattr(outcome, name) for name in ("done", "reused", "failed", "skipped", "seconds", "stopped")}
+    fields["unit_warnings"] = outcome.warnings
     return {"run": str(run.path), "open": str(page), "exit_code": outcome.exit_code} | fields
 
 

@@ -60,7 +60,7 @@ def _new_heads(compared: Sequence[Compared]) -> str:
 
 def _said(estimates: Sequence[Estimate], least: float) -> str:
     """Return what the differences from the base, which comes first, and from the twins say."""
-    if abs(estimates[0].value) < least:
+    if max(abs(estimates[0].low), abs(estimates[0].high)) < least:
         return f"less than {LEAST_SHARE:.0%} of what the whole corrupt text costs, so on these pairs they hardly matter"
     if all(estimate.low > 0 and estimate.value >= least for estimate in estimates):
         return "training made them matter more" + (", beyond what its twin shows" if len(estimates) > 1 else "")

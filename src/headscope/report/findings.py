@@ -24,7 +24,7 @@ from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
 from headscope.results.measures import Measures
-from headscope.results.numbers import format_count, format_estimate
+from headscope.results.numbers import format_count, format_estimate, format_p
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
 from headscope.runs.recipes import missing_signal, recipe, variants_by_name
 from headscope.runs.records import Finished
@@ -89,8 +89,9 @@ def _is_clear(measures: Measures, tasks: int) -> bool:
 def _moved(task: str, measures: Measures, tasks: int) -> str:
     change, now = _change(measures), measures.pass_at_k[1].value
     verb = "rises" if change.value > 0 else "falls"
-    most = f" most on {task}" if tasks > 1 else f" on {task}"
-    return f"{verb}{most}, from {now - change.value:.2f} to {now:.2f} ({format_estimate(change, sign=True)})"
+    of_several = f"; the largest clear change on {tasks} tasks" if tasks > 1 else ""
+    difference = format_estimate(change, sign=True)
+    return f"{verb} from {now - change.value:.2f} to {now:.2f} on {task} ({difference}{of_several})"
 
 
 def _heads(results: RunResults, spoken: Sequence[str]) -> Finding | None:
@@ -111,7 +112,8 @@ def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence
     faulty = comparison.circuit is not None and not comparison.circuit.faithful
     circuit = f"{variant}'s circuit{', which is not faithful,' if faulty else ''}"
     if final.crowded:
-        return f"{circuit} could gain {final.room or 'none'} at most, as all others are in the base's"
+        room = f"only {final.room}" if final.room else "none"
+        return f"{circuit} could gain {room}: all {'other ' if final.room else ''}heads are in the base's"
     lost = len(final.lost) or "none"
     if not final.new:
         return f"{circuit} gains none and loses {lost}"
@@ -172,7 +174,7 @@ def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str,
 def _verdict_part(task: str, verdict: AblationVerdict, asked: int) -> str:
     of_several = f", the clearest of {asked} tests" if asked > 1 else ""
     effect = f"{format_estimate(verdict.effect, sign=True)} ({verdict.operator}{of_several})"
-    rank = f"rank {verdict.rank} of {verdict.controls + 1}"
+    rank = f"rank {verdict.rank} of {verdict.controls + 1}, p = {format_p(verdict.p_value)}"
     said = {SUPPORTED: "more than random sets do", NOT_SUPPORTED: "no more than random sets do"}
     reading = said.get(verdict.reading, "which decides nothing")
     return f"changes pass@1 on {task} by {effect}, {reading} ({rank})"

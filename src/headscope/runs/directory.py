@@ -30,7 +30,7 @@ from headscope.runs.records import (
     recorded_inputs,
 )
 from headscope.runs.units import Inputs, Unit
-from headscope.storage import Result, rename_folder, write_json
+from headscope.storage import Result, rename_synced, sync_folder, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -198,10 +198,11 @@ class RunDirectory:
 
     def _commit(self, unit: Unit, lease: Lease, partial: Path) -> None:
         final = self.folder(unit)
+        sync_folder(partial)  # before it is asked whose the unit is: this may take long
         if not lease.is_held():
             raise FinishedElsewhere(self._difference(partial, final))
         try:
-            rename_folder(partial, final)
+            rename_synced(partial, final)
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
                 raise
@@ -228,12 +229,15 @@ class RunDirectory:
             for leftover in self.path.glob(f"units/*/.*{DELETED}"):
                 shutil.rmtree(leftover, ignore_errors=True)
             for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):
-                problem = find_unit_damage(folder)
-                lease = take(folder, presence) if problem else None
-                if lease is not None:
+                lease = take(folder, presence) if find_unit_damage(folder) else None
+                if lease is None:
+                    continue
+                # Again, as its owner: another may have mended or deleted it since.
+                problem = find_unit_damage(folder) if (folder / DONE).exists() else ""
+                if problem:
                     problems[f"{folder.parent.name}/{folder.name}"] = problem
                     _delete(folder)
-                    lease.release()
+                lease.release()
         return problems
 
     def clear_leftovers(self, presence: Presence) -> None:

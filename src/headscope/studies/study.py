@@ -521,7 +521,7 @@ class ExecutorConfig(Config):
     def _workers_of_processes(self) -> "ExecutorConfig":
         given = [name for name in ("workers", "threads") if getattr(self, name) is not None]
         if self.kind == "local" and given:
-            raise ValueError(f"{given[0]} is of workers, and kind local has none; say kind: processes, or leave it out")
+            raise ValueError(f"{given[0]} needs the executor processes, and this one is local")
         return self
 
 

@@ -6,8 +6,9 @@ hold, and no unit depends on it.
 
 import importlib.util
 import math
+import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -63,9 +64,30 @@ def open_tracker(name: str, study: str, run: RunDirectory) -> Iterator[Callable[
     openers = {"trackio": _Trackio, "wandb": _Wandb, "tensorboard": _TensorBoard}
     tracker = openers[name](study, run.path)
     try:
-        yield lambda unit: send(unit, run, tracker)
+        yield _Sender(run, tracker, name)
     finally:
-        tracker.close()
+        with suppress(Exception):  # the study is done, whatever the tracker makes of it
+            tracker.close()
+
+
+class _Sender:
+    """Sends the numbers of units until the tracker fails once: no result depends on it."""
+
+    def __init__(self, run: RunDirectory, tracker: Tracker, name: str) -> None:
+        self._run, self._tracker, self._name = run, tracker, name
+        self._has_failed = False
+
+    def __call__(self, unit: Unit) -> None:
+        if self._has_failed:
+            return
+        try:
+            send(unit, self._run, self._tracker)
+        except Exception as error:
+            self._has_failed = True
+            warnings.warn(
+                f"{self._name} failed ({type(error).__name__}: {error}); the study goes on and sends it nothing more",
+                stacklevel=2,
+            )
 
 
 def send(unit: Unit, run: RunDirectory, tracker: Tracker) -> None:
