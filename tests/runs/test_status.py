@@ -31,11 +31,11 @@ def test_status_says_what_is_done_where_and_how_long_it_takes(
     assert content["seconds_left"] >= 0.9 * (9 - row["done"])
     assert main(["status", str(run.path)]) == 0
     said = capsys.readouterr().out
-    assert f"is done by process {worker.pid} on " in said
+    assert f"is being computed by process {worker.pid} on " in said
     assert "left, by what finished units of each kind took" in said
     worker.kill()
     worker.communicate()
     assert main(["status", str(run.path), "--watch"]) == 0  # nobody is at work, so that it ends
     said = capsys.readouterr().out
-    assert "is done by" not in said
+    assert "is being computed by" not in said
     assert "running" not in said

@@ -58,7 +58,7 @@ def _print_status(path: Path, covered: "Coverage", *, json: bool) -> None:
     for unit in covered.running:
         since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(unit.since))
         bar = "" if unit.worker.note in ("", unit.name) else f": {unit.worker.note}"
-        say(f"{unit.name} is done by {unit.worker} since {since}{bar}")
+        say(f"{unit.name} is being computed by {unit.worker} since {since}{bar}")
     for name, reason in covered.failures:
         say(f"{name} failed: {reason}")
     for name, reason in covered.damages:

@@ -205,7 +205,7 @@ class _Schedule:
         if report.ending == "held":
             self._held[place] = time.monotonic() + HELD_SECONDS
             if report.reason:
-                self._bar.advance(0, f"{unit.name} is done by {report.reason}")
+                self._bar.advance(0, f"{unit.name} is being computed by {report.reason}")
             return
         if report.ending == "done":
             outcome.done += 1
