@@ -113,6 +113,13 @@ def test_an_undecided_removal_decides_nothing(tmp_path: Path) -> None:
     assert "by −0.03 [−0.06, 0.00] (zero), which decides nothing" in sentences(run.close())["ablation"]
 
 
+def test_an_effect_that_is_excluded_is_not_what_random_sets_do(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    small = replace(verdict(-0.02, "not supported"), control_effects=np.zeros(20), rank=1, p_value=1 / 21)
+    run.save(small, variant="sft", heads="emergent", operator="zero", task="T1")
+    assert "too little to be called an effect (rank 1 of 21, p = 0.048)" in sentences(run.close())["ablation"]
+
+
 def test_nothing_measured_says_nothing(tmp_path: Path) -> None:
     assert findings(RunResults(RunWriter(tmp_path / "run").close())) == ()
 

@@ -86,11 +86,12 @@ class CircuitPair:
         """Return the union of both models' strongest edges, in the graph's order."""
         graph = base.graph
         base_rank, post_rank = _ranks(graph, base.edges_abs), _ranks(graph, post.edges_abs)
-        kept = np.minimum(base_rank, post_rank) < MOST_EDGES
-        rows, columns = (places[kept] for places in np.nonzero(graph.real))
+        on_page = np.minimum(base_rank, post_rank) < MOST_EDGES
+        all_rows, all_columns = np.nonzero(graph.real)
+        rows, columns = all_rows[on_page], all_columns[on_page]
         scores = base.edges[rows, columns], post.edges[rows, columns]
-        ranks = base_rank[kept], post_rank[kept]
-        return cls(variant, step, graph, rows, columns, *ranks, *scores, sizes, min(size, len(kept)), caveat)
+        ranks = base_rank[on_page], post_rank[on_page]
+        return cls(variant, step, graph, rows, columns, *ranks, *scores, sizes, min(size, len(all_rows)), caveat)
 
     def circuit(self, rank: "Int[np.ndarray, ' edge']", size: int) -> "Bool[np.ndarray, ' edge']":
         """Return which edges are in one model's circuit of a size; of a large one, loose ends are among them."""

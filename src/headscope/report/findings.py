@@ -58,10 +58,10 @@ def _answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
             for unit in results.last_evaluations
             if unit.labels["variant"] == variant and unit.whole.change is not None
         }
-        told = {task: measures for task, measures in changes.items() if _is_clear(measures, len(changes))}
-        if told:
-            task = max(told, key=lambda task: abs(_change(told[task]).value))
-            clear.append(f"{variant}'s pass@1 {_moved(task, told[task], len(changes))}")
+        clear_tasks = [task for task, measures in changes.items() if _is_clear(measures, len(changes))]
+        if clear_tasks:
+            task = max(clear_tasks, key=lambda task: abs(_change(changes[task]).value))
+            clear.append(f"{variant}'s pass@1 {_change_part(task, changes[task], len(changes))}")
         elif changes:
             unclear.append(variant)
     if clear:
@@ -86,7 +86,7 @@ def _is_clear(measures: Measures, tasks: int) -> bool:
     return excludes and (measures.flips is None or tasks * measures.flips.p_value <= LEVEL)
 
 
-def _moved(task: str, measures: Measures, tasks: int) -> str:
+def _change_part(task: str, measures: Measures, tasks: int) -> str:
     change, now = _change(measures), measures.pass_at_k[1].value
     verb = "rises" if change.value > 0 else "falls"
     of_several = f"; the largest clear change on {tasks} tasks" if tasks > 1 else ""
@@ -117,10 +117,10 @@ def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence
     lost = len(final.lost) or "none"
     if not final.new:
         return f"{circuit} gains none and loses {lost}"
-    return f"{circuit} gains {len(final.new)}, {_judged(final, twins)}, and loses {lost}"
+    return f"{circuit} gains {len(final.new)}, {_beside_controls(final, twins)}, and loses {lost}"
 
 
-def _judged(final: Emergence, twins: dict[str, Emergence]) -> str:
+def _beside_controls(final: Emergence, twins: dict[str, Emergence]) -> str:
     """Return what a number of new heads is next to the base against itself and the null twins."""
     chance = f"{format_count(final.null.new.value)} in the base against itself"
     if final.excess.new.low <= 0:
@@ -175,9 +175,14 @@ def _verdict_part(task: str, verdict: AblationVerdict, asked: int) -> str:
     of_several = f", the clearest of {asked} tests" if asked > 1 else ""
     effect = f"{format_estimate(verdict.effect, sign=True)} ({verdict.operator}{of_several})"
     rank = f"rank {verdict.rank} of {verdict.controls + 1}, p = {format_p(verdict.p_value)}"
-    said = {SUPPORTED: "more than random sets do", NOT_SUPPORTED: "no more than random sets do"}
-    reading = said.get(verdict.reading, "which decides nothing")
-    return f"changes pass@1 on {task} by {effect}, {reading} ({rank})"
+    if verdict.reading == SUPPORTED:
+        meaning = "more than random sets do"
+    elif verdict.reading == NOT_SUPPORTED:
+        # Not supported is also what random sets do less of, and is too small to be called an effect.
+        meaning = "no more than random sets do" if verdict.p_value > LEVEL else "too little to be called an effect"
+    else:
+        meaning = "which decides nothing"
+    return f"changes pass@1 on {task} by {effect}, {meaning} ({rank})"
 
 
 def _evidence_part(task: str, evidence: Evidence) -> str:
@@ -190,5 +195,5 @@ def _evidence_part(task: str, evidence: Evidence) -> str:
 
 def _failures(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     readings = [reading for reading in answer_readings(results) if reading.model in spoken]
-    said = [f"{reading.model}, {part}" for reading in readings if (part := reading.failures or reading.lost)]
-    return Finding(f"How answers fail: {'; '.join(said)}.", "transitions", "Transitions") if said else None
+    parts = [f"{reading.model}, {part}" for reading in readings if (part := reading.failures or reading.lost)]
+    return Finding(f"How answers fail: {'; '.join(parts)}.", "transitions", "Transitions") if parts else None
