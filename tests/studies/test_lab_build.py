@@ -62,9 +62,8 @@ def test_sft_from_it_is_compared_seed_by_seed_with_its_twins(base: Path, tmp_pat
     variants = []
     for variant in study.variants:
         assert variant.train is not None
-        train = variant.train.model_copy(
-            update={"max_steps": 2, "save_every": 1, "batch_size": 4, "dataset": "lab-traces"}
-        )
+        small = {"max_steps": 2, "save_every": 1, "batch_size": 4, "dataset": "lab-traces"}
+        train = variant.train.model_copy(update=small)
         variants.append(variant.model_copy(update={"train": train}))
     # One seed of the recipe and its twin are enough to run; that the others are there is counted.
     assert [variant.name.startswith("sft") for variant in variants] == [True] * 6
