@@ -33,6 +33,24 @@ def counted(new: int, excess: float) -> Emergence:
     return replace(result, excess=Counts(new=estimate(excess, 0.5), **changes))
 
 
+@pytest.mark.parametrize(
+    ("excess", "said"),
+    [
+        (2.0, "loses 3, more than chance gives (0.5 in the base against itself)."),
+        (0.4, "loses 3, which could be chance (0.5 in the base against itself)."),
+    ],
+)
+def test_lost_heads_stand_beside_chance(tmp_path: Path, excess: float, said: str) -> None:
+    base = np.zeros((6, 8))
+    base.flat[:3] = 1.0
+    result = emergence(base, np.zeros((6, 8)))
+    null = replace(result.null, lost=estimate(0.5, 0.5))
+    result = replace(result, null=null, excess=replace(result.excess, lost=estimate(excess, 0.5)))
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    add_comparison(run, "sft", [result] * 6)
+    assert sentences(run.close())["emergence-map"].endswith(said)
+
+
 def evaluated(level: float, change: float, p_value: float, spread: float = 0.05) -> Measures:
     """Measures of a variant whose pass@1 changed by ``change`` ± ``spread``."""
     flips = McNemar(40, 3, 500, p_value)
@@ -47,7 +65,8 @@ def test_each_sentence_has_its_numbers_and_its_page(run: RunDirectory) -> None:
         "grpo's pass@1 rises from 0.30 to 0.70 on T1 (+0.40 [+0.35, +0.45]; the largest clear change on 2 tasks)."
     )
     assert said["emergence-map"].startswith(
-        "Of 48 heads, sft's circuit gains 12, more than chance gives (1.5 in the base against itself), and loses 3; "
+        "Of 48 heads, sft's circuit gains 12, more than chance gives (1.5 in the base against itself), and loses 3, "
+        "which could be chance (1.5 in the base against itself); "
     )
     assert "training made them matter more" in said["effects"]
     assert "that they matter more could be chance" in said["effects"]

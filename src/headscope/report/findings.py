@@ -114,10 +114,18 @@ def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence
     if final.crowded:
         room = f"only {final.room}" if final.room else "none"
         return f"{circuit} could gain {room}: all {'other ' if final.room else ''}heads are in the base's"
-    lost = len(final.lost) or "none"
     if not final.new:
-        return f"{circuit} gains none and loses {lost}"
-    return f"{circuit} gains {len(final.new)}, {_beside_controls(final, twins)}, and loses {lost}"
+        return f"{circuit} gains none and loses {_lost_part(final)}"
+    return f"{circuit} gains {len(final.new)}, {_beside_controls(final, twins)}, and loses {_lost_part(final)}"
+
+
+def _lost_part(final: Emergence) -> str:
+    """Return how many heads are lost, next to the base against itself."""
+    if not final.lost:
+        return "none"
+    chance = f"{format_count(final.null.lost.value)} in the base against itself"
+    meaning = "which could be chance" if final.excess.lost.low <= 0 else "more than chance gives"
+    return f"{len(final.lost)}, {meaning} ({chance})"
 
 
 def _beside_controls(final: Emergence, twins: dict[str, Emergence]) -> str:

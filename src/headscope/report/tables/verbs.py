@@ -8,7 +8,8 @@ from headscope.report.run_results import RunResults
 from headscope.report.tables.accuracy import accuracy
 from headscope.report.tables.circuits import circuits
 from headscope.report.tables.crossed import crossed
-from headscope.report.tables.effects import head_scaling, training_effects
+from headscope.report.tables.dynamics import reward_coupling
+from headscope.report.tables.effects import head_revert, head_scaling, training_effects
 from headscope.report.tables.evidence import evidence
 from headscope.report.tables.failures import failures
 from headscope.report.tables.heads import checkpoints, heads
@@ -24,10 +25,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 VERB_TABLES: dict[str, tuple[Callable[[RunResults], Table], ...]] = {
-    "run": (summary, accuracy, heads, verdicts, failures),
+    "run": (summary, accuracy, heads, reward_coupling, verdicts, failures),
     "discover": (circuits,),
-    "compare": (checkpoints, training_effects, crossed, think_modes, overlaps),
-    "ablate": (verdicts, failures, evidence, role_losses, head_scaling),
+    "compare": (checkpoints, training_effects, reward_coupling, crossed, think_modes, overlaps),
+    "ablate": (verdicts, failures, evidence, role_losses, head_scaling, head_revert),
     "eval": (accuracy,),
     "train": (),
 }
