@@ -319,16 +319,21 @@ def test_a_pointer_that_lies_still_leaves_the_row_to_keys(opened: Opened) -> Non
     open_head(opened, "L1H1")
     page, tokens = opened.page, opened.page.locator(".tokens")
     line = page.locator("[data-attention] [aria-live]")
-    tokens.locator(".token").nth(8).hover()
-    assert str(line.text_content()).startswith("Token 9 of")
     tokens.evaluate("box => box.focus({ preventScroll: true })")
     page.evaluate("window.overs = 0; document.addEventListener('mouseover', () => { window.overs += 1; })")
+    page.evaluate("document.addEventListener('pointermove', move => { window.lastMove = move; })")
+    tokens.locator(".token").nth(8).hover()
+    assert str(line.text_content()).startswith("Token 9 of")
     page.keyboard.press("End")
     page.keyboard.press("ArrowLeft")
     for distance in (40, -40, 60, -60):  # other tokens, and a heat map, come to lie below the pointer
         page.evaluate("distance => scrollBy(0, distance)", distance)
         page.wait_for_timeout(150)
     assert page.evaluate("window.overs") > 0
+    page.evaluate(  # as browsers do that also send a move, to where the pointer is
+        "document.querySelectorAll('.tokens .token')[2].dispatchEvent(new PointerEvent('pointermove', "
+        "{ bubbles: true, screenX: lastMove.screenX, screenY: lastMove.screenY }))"
+    )
     assert str(line.text_content()).startswith(f"Token {len(PIECES) - 1} of")
     tokens.locator(".token").nth(3).hover()
     assert str(line.text_content()).startswith("Token 4 of")

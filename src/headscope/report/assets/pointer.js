@@ -1,7 +1,7 @@
-// Whether the pointer moved. Browsers also send mouseover and mousemove when the page scrolls or changes below a pointer
-// that lies still, and such an event must not undo what a key chose.
+// Whether the pointer moved. Browsers also send mouseover, and some of them moves, when the page scrolls or changes below
+// a pointer that lies still, and such an event must not undo what a key chose.
 
-let pointerPlace = null;
+let pointerPlace = [];
 let hasMoved = false;
 
 /** Call act(event) when the pointer moves over the element, and not when the element moves below it. */
@@ -11,12 +11,12 @@ export function onPointerMove(target, act) {
   });
 }
 
-// Before all others: places on the screen, which scrolling does not change. The first event has nothing to compare with.
+// Before all others: places on the screen, which scrolling does not change.
 document.addEventListener(
   "pointermove",
-  ({ screenX, screenY, movementX, movementY }) => {
-    hasMoved = pointerPlace ? pointerPlace.screenX !== screenX || pointerPlace.screenY !== screenY : movementX !== 0 || movementY !== 0;
-    pointerPlace = { screenX, screenY };
+  ({ screenX, screenY }) => {
+    hasMoved = pointerPlace[0] !== screenX || pointerPlace[1] !== screenY;
+    pointerPlace = [screenX, screenY];
   },
   true,
 );
