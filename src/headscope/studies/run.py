@@ -68,7 +68,7 @@ def run_study(
         }
         # One bar over all units: those that wait for the trainings are in its total from the start.
         named = study.report_to if processes.is_first() else "none"
-        options["on_done"] = stack.enter_context(open_tracker(named, study.name, run))
+        options["on_done"] = stack.enter_context(open_tracker(named, study.name, run, training_units(units)))
         bars = stack.enter_context(ExitStack())
         bar = bars.enter_context(progress.bar("units", len(units)))
         trained = execute(training_units(units), run, bar=bar, **options)

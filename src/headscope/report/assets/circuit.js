@@ -3,6 +3,7 @@
 import { choose, parseHead } from "./state.js";
 import { element } from "./elements.js";
 import { headButton } from "./heads.js";
+import { onPointerMove } from "./pointer.js";
 import { edgesInView, headNode, nodeName, strongestPaths, unpackCircuit } from "./circuit-data.js";
 import { layOut } from "./circuit-layout.js";
 import { drawCircuit } from "./circuit-draw.js";
@@ -154,7 +155,7 @@ export function setUpCircuit(block) {
     view.cursor = head;
     toggle(head);
   });
-  canvas.addEventListener("pointermove", (event) => tell(headAtPointer(event)));
+  onPointerMove(canvas, (event) => tell(headAtPointer(event)));
   canvas.addEventListener("pointerleave", () => tell(view.cursor));
   canvas.addEventListener("focus", () => moveCursor([0, 0]));
   canvas.addEventListener("blur", draw);
