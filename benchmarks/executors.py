@@ -24,7 +24,7 @@ from table import markdown_table
 
 from headscope.progress import Progress
 from headscope.results.result import JsonResult
-from headscope.runs import Inputs, RunDirectory, Unit, Work, execute
+from headscope.runs import Execution, Inputs, RunDirectory, Unit, Work, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.pool import Pool
 from headscope.runs.processes import Processes
@@ -86,9 +86,9 @@ def timed_run(units: list[Unit], out: Path, workers: int) -> tuple[float, float]
         assert execute(units, run).done == len(units)
         return 0.0, time.perf_counter() - start
     with Pool(run, Processes(workers, 1)) as pool:
-        first = execute(units[:workers], run, engine=pool)
+        first = execute(units[:workers], run, Execution(engine=pool))
         begun = time.perf_counter()
-        outcome = execute(units, run, engine=pool)
+        outcome = execute(units, run, Execution(engine=pool))
         ended = time.perf_counter()
     assert first.done + outcome.done == len(units)
     return begun - start, ended - begun

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.runs.jobs import JOB, grid, job, lines, processes_of, tries_of
 
-from headscope.runs import Outcome, RunDirectory, Unit, execute
+from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.pool import Pool
 from headscope.runs.presence import live_workers
@@ -23,7 +23,7 @@ def run_pool(units: list[Unit], out: Path, workers: int = 2, **options: object) 
     out.mkdir(exist_ok=True)
     write_json(run.lock_file, {"schema_version": 1, "units": [unit.row for unit in units]})
     with Pool(run, Processes(workers, 1), models=lambda unit: frozenset(filter(None, [unit.config.model]))) as pool:
-        return execute(units, run, engine=pool, **options)
+        return execute(units, run, Execution(engine=pool, **options))
 
 
 def result_bytes(run: Path) -> dict[str, bytes]:

@@ -35,7 +35,9 @@ def _results(bench: Bench, out: Path | None = None) -> dict[str, bytes]:
     ("setting", "words"),
     [
         ("executor=proceses", "executor.kind is 'proceses'"),
-        ("executor={kind: local, workers: 2}", "workers needs the executor processes, and this one is local"),
+        ("executor={kind: local, workers: 2}", "workers needs the executor processes or ray, and this one is local"),
+        ("executor={kind: processes, address: auto}", "address needs the executor ray, and this one is processes"),
+        ("executor={kind: ray, address: 'ray://head:10001'}", "which is for Ray's client"),
         ("executor={kind: processes, workers: 0}", "executor.workers is 0"),
     ],
 )
