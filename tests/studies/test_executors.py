@@ -12,11 +12,16 @@ from headscope.runs import RunDirectory
 SETTINGS = ("variants=[]", "eval.problems=4", "eval.samples=2")
 
 
-def test_workers_write_the_bytes_of_one_process(bench: Bench) -> None:
+@pytest.mark.parametrize("kind", ["processes", "ray"])
+def test_workers_write_the_bytes_of_one_process(
+    bench: Bench, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_address"))
     assert bench.call("eval", *SETTINGS)[0] == 0
     local = _results(bench)
     pool = bench.out.with_name("pool")
-    assert bench.call("eval", *SETTINGS, "executor={kind: processes, workers: 2}", out=pool)[0] == 0
+    assert bench.call("eval", *SETTINGS, f"executor={{kind: {kind}, workers: 2}}", out=pool)[0] == 0
     assert _results(bench, pool) == local
     assert "executor" not in RunDirectory(pool).lock()["study"]
     records = {path: path.read_bytes() for path in pool.glob("units/*/*/unit.json")}
@@ -43,6 +48,19 @@ def _results(bench: Bench, out: Path | None = None) -> dict[str, bytes]:
 )
 def test_an_executor_that_is_none(bench: Bench, setting: str, words: str) -> None:
     assert words in bench.refused("eval", setting)
+
+
+def test_ray_absent_names_the_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headscope.runs.ray_workers.find_spec", lambda name: None)
+    for verb in ("eval", "validate"):
+        assert "pip install 'headscope[ray]'" in bench.refused(verb, "executor=ray")
+
+
+def test_a_cluster_that_is_not_there(bench: Bench) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: make ray installs it")
+    assert "no Ray cluster answers at address auto" in bench.refused(
+        "eval", *SETTINGS, "executor={kind: ray, address: auto}"
+    )
 
 
 def test_another_study_is_refused_while_someone_is_at_work(bench: Bench) -> None:

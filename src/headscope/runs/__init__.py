@@ -4,4 +4,4 @@ from headscope.runs.directory import RunDirectory
 from headscope.runs.executor import Execution, Outcome, execute
 from headscope.runs.units import Inputs, Unit, Work
 
-__all__ = ["Inputs", "Outcome", "RunDirectory", "Unit", "Work", "execute"]
+__all__ = ["Execution", "Inputs", "Outcome", "RunDirectory", "Unit", "Work", "execute"]

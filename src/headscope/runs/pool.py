@@ -253,9 +253,8 @@ class Pool:
             slot.worker.kill(LAST_SECONDS)
             slot.empty()
         if message.ending == "held" and job.lost:
-            self._interrupted[job.unit.address] = (
-                job  # the file of a worker that was lost says for a while that it lives
-            )
+            # The file of a worker that was lost may say for a while that it lives.
+            self._interrupted[job.unit.address] = job
         if message.out_of_memory and not job.alone:
             self._again.append(replace(job, alone=True))
         else:

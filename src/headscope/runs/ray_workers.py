@@ -12,15 +12,12 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from math import ceil
 from multiprocessing.connection import wait
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from headscope.errors import InputError
 from headscope.runs.messages import Broken, Setup
 from headscope.runs.pool import PoolWorker
 from headscope.runs.processes import Processes, ProcessWorker
-
-if TYPE_CHECKING:
-    from ray.actor import ActorHandle
 
 OBJECT_STORE_BYTES = 80 * 2**20
 """Of a local cluster; it takes no less, and messages need little."""
@@ -59,11 +56,12 @@ class NodeWorker:
 
 
 class RayWorker:
-    """A ``PoolWorker`` on some node. next_words: Ray's promise of what it says next."""
+    """A ``PoolWorker`` on some node. actor: Ray's handle of its ``NodeWorker``. next_words: what it says next, a Ray
+    reference."""
 
-    def __init__(self, actor: "ActorHandle[NodeWorker]") -> None:
+    def __init__(self, actor: Any) -> None:
         self.lost = ""
-        self._actor: Any = actor
+        self._actor = actor
         self.next_words = self._actor.listen.remote()
         self._has_begun = False
 
@@ -159,8 +157,7 @@ class RayCluster:
         """See ``pool.Transport``."""
         import ray
 
-        promises = [worker.next_words for worker in workers if isinstance(worker, RayWorker)]
-        ray.wait(promises, timeout=seconds)
+        ray.wait([worker.next_words for worker in workers if isinstance(worker, RayWorker)], timeout=seconds)
 
     def close(self) -> None:
         """See ``pool.Transport``."""

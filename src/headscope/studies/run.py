@@ -59,7 +59,8 @@ def run_study(
         with run.exclusive():
             key = plan_key(study, goal)
             _check_joinable(run, key)
-            engine = stack.enter_context(_engine(study, run, key))
+            engine = _engine(study, run, key)
+            stack.enter_context(engine)
             _record(study, run, units)
         tracker = stack.enter_context(
             open_tracker(study.report_to if processes.is_first() else "none", study.name, run)
