@@ -24,6 +24,7 @@ OBJECT_STORE_BYTES = 80 * 2**20
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns that this will be so
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # lost nodes are told of on standard output, which may be JSON
     "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the pool hears of lost workers by another way
 }
 
