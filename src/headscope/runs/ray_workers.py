@@ -9,6 +9,7 @@ import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from importlib.util import find_spec
 from math import ceil
 from multiprocessing.connection import wait
@@ -113,7 +114,7 @@ class RayCluster:
         begins a cluster of this machine alone.
     workers: how many; None takes one per GPU of the cluster, or as many as its cores hold.
     threads: of each worker; None takes one on a CPU, and a GPU's share of its cores.
-    memory: bytes that the largest unit takes, which Ray keeps free for each worker; None if it is not known.
+    memory: bytes that the largest unit takes on a CPU, which Ray keeps free for each worker; None if it is not known.
 
     Raises InputError if Ray is not installed or the cluster is not to be had.
     """
@@ -139,14 +140,16 @@ class RayCluster:
             )
         else:
             _connect(address)
-            cores, gpus = _resources()
-            self.threads = threads or (max(1, cores // gpus) if gpus else 1)
-            self.workers = workers or gpus or max(1, cores // self.threads)
+            nodes = _nodes()
+            gpus = sum(node.gpus for node in nodes)
+            cores_per_gpu = min((node.cores // node.gpus for node in nodes if node.gpus), default=1)
+            self.threads = threads or max(1, cores_per_gpu)
+            self.workers = workers or gpus or max(1, sum(node.cores // self.threads for node in nodes))
         self._options: dict[str, float] = {"num_cpus": self.threads, "max_concurrency": 4}
         if gpus:
             self._options["num_gpus"] = 1 / ceil(self.workers / gpus)
-        if memory is not None and address != "local":
-            self._options["memory"] = memory
+        if memory is not None and address != "local" and not gpus:
+            self._options["memory"] = min(memory, max((node.memory for node in nodes), default=memory))
 
     def start(self, place: int, setup: Setup) -> RayWorker:
         """See ``pool.Transport``."""
@@ -189,12 +192,21 @@ def _connect(address: str, **options: object) -> None:
             raise InputError(f"no Ray cluster answers at address {address}: {_last_line(error)}") from None
 
 
-def _resources() -> tuple[int, int]:
-    """Return how many cores and GPUs the cluster has."""
+@dataclass(frozen=True)
+class _Node:
+    """What a node has. memory: in bytes."""
+
+    cores: int
+    gpus: int
+    memory: int
+
+
+def _nodes() -> list[_Node]:
+    """Return the cluster's nodes."""
     import ray
 
-    resources = ray.cluster_resources()
-    return int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
+    resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    return [_Node(*(int(node.get(name, 0)) for name in ("CPU", "GPU", "memory"))) for node in resources]
 
 
 def _last_line(error: BaseException) -> str:

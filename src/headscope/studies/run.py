@@ -17,7 +17,8 @@ from headscope.runs.presence import leaders
 from headscope.runs.processes import Processes
 from headscope.runs.ray_workers import RayCluster, check_installed
 from headscope.storage import write_text
-from headscope.studies.cost import Budget, models_of
+from headscope.studies.cost import Budget, estimate, models_of
+from headscope.studies.pilot import cached_rates
 from headscope.studies.plan import plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
@@ -59,7 +60,7 @@ def run_study(
         with run.exclusive():
             key = plan_key(study, goal)
             _check_joinable(run, key)
-            engine = _engine(study, run, key)
+            engine = _engine(study, run, key, units)
             stack.enter_context(engine)
             _record(study, run, units)
         tracker = stack.enter_context(
@@ -97,7 +98,7 @@ def plan_key(study: Study, goal: str) -> str:
     return digest([study.model_dump(mode="json", exclude={"executor", "report_to"}), goal])
 
 
-def _engine(study: Study, run: RunDirectory, key: str) -> LocalEngine | Pool:
+def _engine(study: Study, run: RunDirectory, key: str, units: Sequence[Unit]) -> LocalEngine | Pool:
     executor = study.executor
     if executor.kind == "local":
         return LocalEngine(run, key)
@@ -105,10 +106,17 @@ def _engine(study: Study, run: RunDirectory, key: str) -> LocalEngine | Pool:
         raise InputError(f"executor {executor.kind} is for one process, and this run has several; take executor local")
     transport: Transport
     if executor.kind == "ray":
-        transport = RayCluster(executor.address, executor.workers, executor.threads)
+        transport = RayCluster(executor.address, executor.workers, executor.threads, _largest_unit(study, run, units))
     else:
         transport = Processes.of_this_machine(executor.workers, executor.threads)
     return Pool(run, transport, plan=key, models=lambda unit: frozenset(models_of(unit)))
+
+
+def _largest_unit(study: Study, run: RunDirectory, units: Sequence[Unit]) -> int | None:
+    """Return the bytes that the largest unit takes; None unless ``plan --cost`` has measured it here."""
+    rates = cached_rates(study)
+    costs = () if rates is None else estimate(units, run, rates).units
+    return max((int(cost.memory) for cost in costs), default=None)
 
 
 def _check_joinable(run: RunDirectory, key: str) -> None:
