@@ -93,15 +93,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     planned = len(kinds)
     with TemporaryDirectory(prefix="headscope-ray-") as scratch:
         folder = Path(scratch)
-        units = make_units(folder, options.units, 0.5)
         run = RunDirectory(folder / "run")
         run.path.mkdir()
-        write_json(run.lock_file, {"schema_version": 1, "units": [unit.row for unit in units]})
         cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0})
         try:
             killer, commands, start = Killer(cluster, run.path, draw), 1, time.perf_counter()
-            given = [sys.executable, __file__, "--units", str(options.units), "--drive", cluster.address, scratch]
-            command = subprocess.Popen(given)
+            given = [sys.executable, __file__, "--drive", cluster.address, scratch, "--units"]
+            command = subprocess.Popen([*given, str(options.units)])
             while True:
                 try:
                     code = command.wait(draw.uniform(1.0, 4.0))
@@ -111,16 +109,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     if command.poll() is None:
                         continue
                     code = -signal.SIGKILL
-                if code == 0:
+                if code == 0 and not kinds:
                     break
-                command, commands = subprocess.Popen(given), commands + 1
+                if code == 0:  # it was faster than the kills
+                    options.units += 4 * WIDTH
+                command, commands = subprocess.Popen([*given, str(options.units)]), commands + 1
             seconds = time.perf_counter() - start
         finally:
             cluster.shutdown()
+        units = make_units(folder, options.units, 0.5)
+        write_json(run.lock_file, {"schema_version": 1, "units": [unit.row for unit in units]})
         ended = [int(number) for number in lines(folder / "ended")]
         counts = coverage(run, check_files=True)
-        execute(units, RunDirectory(folder / "local"))
-        same = [contents(run, unit) == contents(RunDirectory(folder / "local"), unit) for unit in units]
+        local, at_once = RunDirectory(folder / "local"), make_units(folder, options.units, 0.0)
+        execute(at_once, local)
+        same = [contents(run, slow) == contents(local, fast) for slow, fast in zip(units, at_once, strict=True)]
         left = [*run.path.glob("units/*/.*"), *run.path.glob(".workers/*")]
     print(
         f"{planned - len(kinds)} of {planned} kills, {commands} commands, {seconds:.0f} s: {len(units)} units, "

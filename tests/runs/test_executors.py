@@ -5,17 +5,18 @@ import random
 import signal
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.runs.jobs import JOB, grid, job, lines, memory_shares, processes_of, tries_of
 
-from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute
+from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute, worker_process
 from headscope.runs.coverage import coverage
+from headscope.runs.messages import Setup
 from headscope.runs.pool import Pool
-from headscope.runs.presence import live_workers
+from headscope.runs.presence import Presence, live_workers
 from headscope.runs.processes import Processes
 from headscope.runs.ray_workers import RayCluster
 from headscope.storage import write_json
@@ -126,6 +127,51 @@ def test_units_go_where_their_model_is_loaded(tmp_path: Path, pool: Executor) ->
     for number, process in zip(tries_of(tmp_path), processes_of(tmp_path), strict=True):
         by_process.setdefault(process, set()).add("ab"[number % 2])
     assert sum(len(models) for models in by_process.values()) <= 3
+
+
+class NoPlace:
+    """A worker that a cluster has no place for."""
+
+    lost = ""
+
+    def send(self, message: bytes) -> None:
+        raise AssertionError(message)
+
+    def receive(self) -> list[object]:
+        return []
+
+    def interrupt(self) -> None:
+        raise AssertionError("it holds nothing")
+
+    def kill(self, patience: float) -> None:
+        assert patience == 0.0
+
+
+class OnePlace(Processes):
+    """Has a place for the second worker alone."""
+
+    def start(self, place: int, setup: Setup) -> Any:
+        return NoPlace() if place == 0 else super().start(place, setup)
+
+
+def test_the_unit_of_a_worker_that_finds_no_place_goes_to_another(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.path.mkdir()
+    with Pool(run, OnePlace(2, 1)) as pool:
+        outcome = execute([job(number, tmp_path) for number in range(4)], run, Execution(engine=pool))
+    assert outcome.done == 4
+    assert len(set(processes_of(tmp_path))) == 1
+    assert sorted(tries_of(tmp_path)) == [0, 1, 2, 3]
+
+
+def test_a_machine_that_does_not_see_the_storage_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_process, "CACHE_SECONDS", 0.3)
+    with Presence(tmp_path) as leader:
+        setup = Setup(tmp_path, tmp_path, "", leader.worker.name, "", ())
+        assert worker_process.find_missing_storage(setup) == ""
+        elsewhere = worker_process.find_missing_storage(replace(setup, run=tmp_path / "other"))
+        assert "must lie on storage that all machines share" in elsewhere
+        assert "is not there on" in worker_process.find_missing_storage(replace(setup, folder=tmp_path / "other"))
 
 
 def test_random_kills_of_workers_lose_nothing_and_do_nothing_twice(tmp_path: Path, pool: Executor) -> None:

@@ -286,7 +286,7 @@ class Pool:
         workers = [slot for slot in self._slots if slot.worker is not None]
         for slot in workers:
             assert slot.worker is not None
-            if slot.job is None:
+            if slot.is_ready and slot.job is None:
                 slot.worker.send(END)
             elif slot.is_ready:
                 slot.worker.interrupt()

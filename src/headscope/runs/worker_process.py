@@ -44,7 +44,7 @@ def main() -> None:
     threading.Thread(target=_receive, args=(pipe.connection, messages), daemon=True).start()
     code = 0
     try:
-        if problem := _find_missing_storage(setup):
+        if problem := find_missing_storage(setup):
             pipe.send(Broken(problem, is_disk_full=False))
             messages.get()
             os._exit(1)
@@ -85,7 +85,7 @@ def _receive(connection: Connection, messages: "queue.SimpleQueue[bytes]") -> No
     os._exit(1)
 
 
-def _find_missing_storage(setup: Setup) -> str:
+def find_missing_storage(setup: Setup) -> str:
     """Return a sentence if this machine does not see what the leader sees; "" if it does."""
     leader = setup.run / FOLDER / f"{setup.leader}.json"
     if not _is_seen(leader):
