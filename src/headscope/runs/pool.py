@@ -272,9 +272,10 @@ class Pool:
         if lost < TRIES:
             self._again.append(_Job(job.unit, lost, alone=job.alone or lost == TRIES - 1))
             return
+        cause = ", as on a machine that runs out of memory" if "SIGKILL" in how else ""
         failure = Failure(
-            f"{TRIES} worker processes ended one after the other while they did it (the last {how}), as on a machine "
-            "that runs out of memory; the same command tries it again",
+            f"{TRIES} worker processes ended one after the other while they did it (the last {how}){cause}; the same "
+            "command tries it again",
             bad_input=False,
             passing=True,
         )
