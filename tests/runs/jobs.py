@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from tests.runs.toys import Toy
 
 from headscope.errors import InputError
+from headscope.module_process import memory_share
 from headscope.progress import Progress
 from headscope.runs import Inputs, Unit, Work
 
@@ -29,7 +30,7 @@ def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
     log = Path(config.place) / "log"
     tries = tries_of(Path(config.place)).count(config.number)
     with log.open("a") as file:
-        file.write(f"{config.number} {os.getpid()} {time.time()}\n")
+        file.write(f"{config.number} {os.getpid()} {time.time()} {memory_share()}\n")
     if tries < config.times:
         if config.trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -61,6 +62,11 @@ def tries_of(place: Path) -> list[int]:
 def processes_of(place: Path) -> list[int]:
     """Return the process of each try."""
     return [int(line.split()[1]) for line in lines(place / "log")]
+
+
+def memory_shares(place: Path, number: int) -> list[float]:
+    """Return the share of memory that each try of one unit had."""
+    return [float(line.split()[3]) for line in lines(place / "log") if int(line.split()[0]) == number]
 
 
 def lines(path: Path) -> list[str]:

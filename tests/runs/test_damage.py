@@ -11,7 +11,7 @@ from tests.runs.toys import Toy, ToyConfig, add_up, flip_byte, overwrite, unit, 
 from headscope.contents import DamagedError
 from headscope.errors import InputError, MachineError
 from headscope.progress import Progress
-from headscope.runs import Inputs, RunDirectory, Unit, Work, execute
+from headscope.runs import Execution, Inputs, RunDirectory, Unit, Work, execute
 from headscope.runs.coverage import coverage
 from headscope.storage import parse_object, write_json
 
@@ -140,7 +140,7 @@ def test_a_damaged_state_is_thrown_away_on_retry(tmp_path: Path) -> None:
     (run.partial(trained) / "state").touch()
     for _ in range(2):
         assert execute([trained], run).exit_code == 2
-    assert execute([trained], run, retry=True).done == 1
+    assert execute([trained], run, Execution(retry=True)).done == 1
 
 
 class OutOfMemoryError(RuntimeError):
@@ -196,7 +196,7 @@ def test_a_failure_whose_record_is_damaged_is_still_one(tmp_path: Path) -> None:
     ((name, reason),) = coverage(run).failures
     assert (name, "not known why" in reason) == ("toy x", True)
     assert execute([unit(a=1)], run).exit_code == 2
-    assert execute([unit(a=1)], run, retry=True).done == 1
+    assert execute([unit(a=1)], run, Execution(retry=True)).done == 1
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.runs.toys import Toy, ToyConfig, unit, write_lock
 from headscope.errors import InputError
 from headscope.progress import Progress
 from headscope.results.not_run import NotRun
-from headscope.runs import Inputs, Outcome, RunDirectory, Work, execute
+from headscope.runs import Execution, Inputs, Outcome, RunDirectory, Work, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.digests import folder_digest
 from headscope.runs.units import closure
@@ -79,11 +79,11 @@ def test_a_failure_is_kept_told_and_tried_again_only_on_request(tmp_path: Path) 
     assert (outcome.done, outcome.exit_code) == (1, 2)
     assert coverage(run).failures == (("toy x", "file x is empty"),)
     assert "failed before" in execute([broken], run).failed["toy x"]
-    again = execute([broken], run, retry=True, earlier=Outcome(failed={"toy x": "file x is empty"}))
+    again = execute([broken], run, Execution(retry=True), earlier=Outcome(failed={"toy x": "file x is empty"}))
     assert again.failed == {"toy x": "file x is empty"}
     assert again.seconds == {}  # not tried a second time
     mended = unit(a=1)
-    assert execute([mended, needs], run, retry=True).done == 2
+    assert execute([mended, needs], run, Execution(retry=True)).done == 2
     assert coverage(run).failures == ()
 
 

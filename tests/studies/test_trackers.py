@@ -13,7 +13,7 @@ from tests.runs.toys import ToyConfig
 from headscope.cli.main import main
 from headscope.errors import InputError
 from headscope.results.not_run import NotRun
-from headscope.runs import RunDirectory, Unit, Work, execute
+from headscope.runs import Execution, RunDirectory, Unit, Work, execute
 from headscope.storage import Result
 from headscope.studies import trackers
 from headscope.studies.plan import plan
@@ -49,7 +49,7 @@ def log_of(*units: Unit, path: Path) -> list[tuple[dict[str, float], int]]:
     run = RunDirectory(path)
     tracker = SimpleNamespace(log=lambda numbers, step: sent.append((dict(numbers), step)), close=lambda: None)
     for _ in range(2):
-        execute(units, run, on_done=lambda done: send(done, run, tracker))
+        execute(units, run, Execution(on_done=lambda done: send(done, run, tracker)))
     return sent
 
 
@@ -153,7 +153,7 @@ def test_trackio_and_wandb_are_called_as_they_ask(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
         run = RunDirectory(tmp_path / name)
         with open_tracker(name, "lab", run) as on_done:
-            execute([result], run, on_done=on_done)
+            execute([result], run, Execution(on_done=on_done))
         made = {call: (arguments, options) for call, arguments, options in calls.made}
         assert made["init"][1] | {"project": "lab", "name": name} == made["init"][1]
         ((data,), _) = made["log"]
@@ -167,7 +167,7 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     )
     run = RunDirectory(tmp_path / "run")
     with open_tracker("tensorboard", "lab", run) as on_done:
-        execute([unit(comparison("sft", series(3, births=4)), variant="sft")], run, on_done=on_done)
+        execute([unit(comparison("sft", series(3, births=4)), variant="sft")], run, Execution(on_done=on_done))
     read = events.EventAccumulator(str(run.path / "tensorboard"))
     read.Reload()
     scalars = read.Scalars("comparison/sft/counts_new")

@@ -10,7 +10,7 @@ import time
 from bisect import insort
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headscope.progress import SILENT, Bar, Progress
 from headscope.runs.attempt import Report
@@ -56,17 +56,31 @@ class Outcome:
         self.bad_input |= bad_input
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How the calls of one command execute units.
+
+    progress: shows the number of units, and what is done to each.
+    retry: also try units again that failed before.
+    may_begin: asked before a unit is done; the first that may not ends the call.
+    on_done: told of every unit that this call has done.
+    engine: what computes them; None does it here, one after another.
+    """
+
+    progress: Progress = SILENT
+    retry: bool = False
+    may_begin: Callable[[Unit], bool] | None = None
+    on_done: Callable[[Unit], None] | None = None
+    engine: Engine | None = None
+
+
 def execute(
     units: Sequence[Unit],
     run: RunDirectory,
+    execution: Execution = Execution(),
     *,
-    progress: Progress = SILENT,
-    retry: bool = False,
     earlier: Outcome | None = None,
     bar: Bar | None = None,
-    may_begin: Callable[[Unit], bool] | None = None,
-    on_done: Callable[[Unit], None] | None = None,
-    engine: Engine | None = None,
 ) -> Outcome:
     """Bring every unit of ``units`` (inputs before readers) to DONE, reusing finished ones.
 
@@ -76,22 +90,17 @@ def execute(
     Args:
         units: what is to be done.
         run: the directory.
-        progress: shows the number of units.
-        retry: also try units again that failed before.
+        execution: how.
         earlier: of a call of the same command for some of these units: what it did is added to the outcome, what
             failed is not tried again, and no unit is counted twice.
         bar: counts the units, one step each; None opens one.
-        may_begin: asked before a unit is done; the first that may not ends the call.
-        on_done: told of every unit that this call has done.
-        engine: what computes them; None does it here, one after another.
     """
     outcome = Outcome() if earlier is None else earlier
     with ExitStack() as stack:
-        engine = engine or stack.enter_context(LocalEngine(run))
+        engine = execution.engine or stack.enter_context(LocalEngine(run))
         run.clear_leftovers(engine.presence)
-        bar = bar or stack.enter_context(progress.bar("units", len(units)))
-        schedule = _Schedule(units, run, outcome, bar, engine, retry, on_done)
-        schedule.run_all(may_begin, progress)
+        bar = bar or stack.enter_context(execution.progress.bar("units", len(units)))
+        _Schedule(units, run, replace(execution, engine=engine), outcome, bar).run_all()
         run.clear_leftovers(engine.presence)
     return outcome
 
@@ -100,18 +109,12 @@ class _Schedule:
     """Which units are ready, begun or settled. Units are known by their place in the plan."""
 
     def __init__(
-        self,
-        units: Sequence[Unit],
-        run: RunDirectory,
-        outcome: Outcome,
-        bar: Bar,
-        engine: Engine,
-        retry: bool,
-        on_done: Callable[[Unit], None] | None,
+        self, units: Sequence[Unit], run: RunDirectory, execution: Execution, outcome: Outcome, bar: Bar
     ) -> None:
+        assert execution.engine is not None
         self._units = list({unit.address: unit for unit in units}.values())
-        self._run, self._outcome, self._bar, self._engine, self._retry = run, outcome, bar, engine, retry
-        self._on_done = on_done
+        self._run, self._execution, self._engine = run, execution, execution.engine
+        self._outcome, self._bar = outcome, bar
         self._just_failed, self._just_done = dict(outcome.failed), set(outcome.counted)
         outcome.failed.clear()
         outcome.skipped.clear()
@@ -128,8 +131,9 @@ class _Schedule:
         self._begun = 0
         self._held: dict[int, float] = {}
 
-    def run_all(self, may_begin: Callable[[Unit], bool] | None, progress: Progress) -> None:
+    def run_all(self) -> None:
         """Settle every unit, or all that may be begun."""
+        may_begin, progress = self._execution.may_begin, self._execution.progress
         while True:
             self._ask_again()
             candidates = [] if self._outcome.stopped else self._candidates()
@@ -193,7 +197,7 @@ class _Schedule:
             return ""
         if self._run.failed_at(unit) > self._engine.presence.joined_at:  # in another process, while this one is here
             return failure.reason
-        return "" if self._retry else f"{failure.reason} (failed before; --retry tries again)"
+        return "" if self._execution.retry else f"{failure.reason} (failed before; --retry tries again)"
 
     def _record(self, place: int, report: Report) -> None:
         """Count what came of a unit."""
@@ -209,8 +213,8 @@ class _Schedule:
             return
         if report.ending == "done":
             outcome.done += 1
-            if self._on_done is not None:
-                self._on_done(unit)
+            if self._execution.on_done is not None:
+                self._execution.on_done(unit)
         elif report.ending == "reused":
             outcome.reused += unit.address not in self._just_done
         elif report.ending == "failed":
