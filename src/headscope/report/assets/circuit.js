@@ -215,7 +215,8 @@ function sizeText(circuit, size) {
   const measured = circuit.sizes.find(({ edges }) => edges === size);
   const share = percent(measured?.share ?? size / circuit.total);
   const of = `${size.toLocaleString("en")} of ${circuit.total.toLocaleString("en")} edges (${share})`;
-  const held = size > circuit.most ? ` Only the strongest ${circuit.most.toLocaleString("en")} of either model are here.` : "";
+  const least = circuit.tau ? ` In are those of a mean |score| of at least ${shortNumber(circuit.tau)} (τ); faithfulness was measured with all.` : "";
+  const held = size > circuit.most ? ` Only the strongest ${circuit.most.toLocaleString("en")} of either model are here.${least}` : least;
   if (measured) return `${of}: faithfulness ${measured.base ?? "unknown"} in base, ${measured.variant ?? "unknown"} in ${circuit.variant}.${held}`;
   const below = circuit.sizes.findLast(({ edges }) => edges < size);
   const above = circuit.sizes.find(({ edges }) => edges > size);
