@@ -222,6 +222,8 @@ def test_checkpoints_sizes_and_the_base_can_be_asked_for(run: Path, capsys: pyte
         "next to the 5 edges of the base's: 3 kept, 3 born, 2 lost",
         "faithfulness of the 17.39% strongest edges: not measured",
     ]
+    export(run, "eap-json")
+    assert "of the base's" not in capsys.readouterr().out  # nothing of it is in the file
 
 
 def test_what_is_printed_is_what_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

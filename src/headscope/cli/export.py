@@ -138,7 +138,7 @@ def _describe_circuit(export: Mapping[str, Any]) -> list[str]:
     """Return sentences on what a circuit's file holds."""
     size = f"{export['edges']:,} of the graph's {export['of']:,} edges ({export['share']:.2%})"
     sentences = [f"{export['circuit']}: {size}, {export['heads']} of {export['of_heads']} heads"]
-    if "base_edges" in export:
+    if "base_edges" in export and export["as"] in ("dot", "graphml"):  # the others have one model's circuit
         statuses = ", ".join(f"{export[name]:,} {name}" for name in ("kept", "born", "lost"))
         sentences.append(f"next to the {export['base_edges']:,} edges of the base's: {statuses}")
     asked = f"of the {export['fraction']:.2%} strongest edges"

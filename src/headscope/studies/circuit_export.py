@@ -6,6 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from headscope.errors import InputError, suggestion
 from headscope.results.circuit_graph import BORN, KEPT, LOST, CircuitGraph
 from headscope.results.circuit_rule import CircuitRule, select_circuit
@@ -62,7 +64,7 @@ def _contents(circuit: CircuitGraph) -> dict[str, Any]:
     fraction: of the edges, asked for before those below τ and loose ends were left out. share: in the circuit.
     """
     edges, total = int(circuit.edges.sum()), int(circuit.graph.real.sum())
-    heads = circuit.graph.head_grid(circuit.edges.any(axis=1))
+    heads = circuit.graph.head_grid(np.any(circuit.edges, axis=1))
     contents = {"circuit": circuit.title, "edges": edges, "of": total, "share": edges / total}
     contents |= {"heads": int(heads.sum()), "of_heads": heads.size, "fraction": circuit.facts["fraction"]}
     contents |= {"tau": circuit.facts["tau"]}
@@ -130,8 +132,12 @@ def _faithfulness(run: RunDirectory, labels: Mapping[str, Any], fraction: float)
     for unit in run.results(FaithfulnessEstimates, **labels):
         estimate = None if isinstance(unit.result, NotRun) else unit.result.at(fraction)
         if estimate is not None:
-            interval = {"low": estimate.low, "high": estimate.high, "problems": estimate.n}
-            return {"faithfulness": estimate.value} | interval
+            return {
+                "faithfulness": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "problems": estimate.n,
+            }
     return {}
 
 
