@@ -69,10 +69,7 @@ class RunDirectory:
         """Return an existing run directory. Raises InputError if it is none, damaged, or made by a newer headscope."""
         run = cls(Path(path))
         if not run.lock_file.exists():
-            place = (
-                "; it is a study, and its runs are in runs/ unless --out says otherwise" if run.path.is_file() else ""
-            )
-            raise InputError(f"{run.path} is not a run directory: it has no study.lock.json{place}")
+            raise InputError(_not_a_run(run.path))
         run.check_lock()
         return run
 
@@ -289,13 +286,15 @@ class RunDirectory:
         ``effect_method``, ``effect_seed``. A unit that could not be made, or failed, is a row with its reason under
         ``not_run``; one that was not reached is none.
 
-        Raises InputError if there is no such kind, or a result is damaged.
+        Raises InputError if there is no such kind, no unit of the kind has one of the labels, or a result is damaged.
         """
         rows = [row for row in self.rows() if _carries(row["labels"], labels)]
         if kind == Claims.kind:
+            frames.check_labels(kind, labels, [{}])
             claims = Claims.load(self.path) if (self.path / Claims.file).is_file() else Claims(())
             return frames.join(kind, [({}, records(claims), None)] if claims.claims else [])
         kind_class = frames.find_kind(kind, (row["kind"] for row in self.rows()))
+        frames.check_labels(kind, labels, [row["labels"] for row in self.rows() if row["kind"] == kind])
         units = []
         for row in (row for row in rows if row["kind"] == kind):
             folder = self.path / "units" / kind / row["digest"]
@@ -333,6 +332,15 @@ class RunDirectory:
             file.write(str(os.getpid()))
             file.flush()
             yield
+
+
+def _not_a_run(path: Path) -> str:
+    """Return a sentence on a path that is no run directory: what is there, and how a run is begun."""
+    if path.is_file():
+        return f"{path} is not a run directory: it is a file; a study's runs are in runs/ unless --out says otherwise"
+    if not path.exists():
+        return f"{path} is not a run directory: nothing is there; `headscope run STUDY --out {path}` begins a run there"
+    return f"{path} is not a run directory: it has no study.lock.json, which `headscope run STUDY --out DIR` writes"
 
 
 def _carries(own: Mapping[str, Json], asked: Mapping[str, Json]) -> bool:

@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from headscope.comparison.claims import Ablation, Answers, Claim, Gap, Modes, Run, StudyResults, judge
-from headscope.evaluation.passk import pass_at_k_by_problem
 from headscope.measures.intervals import paired_difference
+from headscope.measures.pass_at_k import pass_at_k_by_problem
 from headscope.results.claim import Claims
 from headscope.results.comparison import Comparison
 from headscope.results.estimate import Estimate
