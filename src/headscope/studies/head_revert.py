@@ -70,4 +70,4 @@ def head_revert_unit(ablations: Ablations, sets: Mapping[str, Unit]) -> Unit:
     config = HeadRevertConfig(
         donor=ablations.donor.source, revert_kv=ablations.study.ablate.revert_kv, **dict(by_role.config)
     )
-    return HEAD_REVERT.unit(config, by_role.labels, ablations.donor.inputs | by_role.inputs)
+    return HEAD_REVERT.unit(config, by_role.labels, {**ablations.donor.inputs, **by_role.inputs})
