@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
@@ -106,7 +107,7 @@ class _Sender:
         def follow() -> None:
             while not has_ended.wait(LOG_SECONDS):
                 for unit in trainings:
-                    self._guard(lambda unit=unit: self._send_log(unit, self._run.partial(unit)))
+                    self._guard(partial(self._send_running, unit))
 
         thread = threading.Thread(target=follow, name="losses", daemon=True)
         if trainings:
@@ -117,6 +118,9 @@ class _Sender:
             has_ended.set()
             if trainings:
                 thread.join()
+
+    def _send_running(self, unit: Unit) -> None:
+        self._send_log(unit, self._run.partial(unit))
 
     def _send_log(self, unit: Unit, folder: Path) -> None:
         last = self._last_steps.get(unit.address, 0)
@@ -158,7 +162,7 @@ def send(unit: Unit, run: RunDirectory, tracker: Tracker) -> None:
             _log_row(unit, row, tracker)
 
 
-def _log_row(unit: Unit, row: Mapping[str, Any], tracker: Tracker) -> None:
+def _log_row(unit: Unit, row: Mapping[Any, Any], tracker: Tracker) -> None:
     labels = [str(value) for name, value in unit.labels.items() if name not in _NO_NAMES and value is not None]
     inner = [str(row["operator"])] if unit.kind == "evidence" and "operator" in row else []
     numbers = {column: row.get(column) for column in NUMBERS[unit.kind]}
