@@ -53,6 +53,32 @@ def job(number: int, place: Path, *inputs: Unit, **settings: object) -> Unit:
     return JOB.unit(config, {"name": number}, {str(index): unit for index, unit in enumerate(inputs)})
 
 
+STEPS_OF_ALL = 20
+
+
+def compute_steps(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
+    """Go on from the last step that is on the disk, as a training does."""
+    with progress.bar("steps", STEPS_OF_ALL) as bar:
+        for step in range(steps_in(inputs.scratch), STEPS_OF_ALL):
+            time.sleep(0.1)
+            inputs.scratch.mkdir(exist_ok=True)
+            (inputs.scratch / f"step-{step}").touch()
+            with (Path(config.place) / "steps").open("a") as file:
+                file.write(f"{step} {os.getpid()}\n")
+            bar.advance()
+    return Toy(1, 1)
+
+
+def steps_in(folder: Path) -> int:
+    """Return how many steps a folder holds."""
+    return len(list(folder.glob("step-*")))
+
+
+def steps_unit(place: Path) -> Unit:
+    work = Work("steps", JobConfig, compute_steps, resumable=True, reached=steps_in)
+    return work.unit(JobConfig(number=1, place=str(place)), {"name": "steps"})
+
+
 def tries_of(place: Path) -> list[int]:
     """Return the numbers of the units that were begun, in order."""
     return [int(line.split()[0]) for line in lines(place / "log")]

@@ -106,7 +106,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     from headscope.runs import RunDirectory
     from headscope.runs.presence import leaders
     from headscope.studies.plan import plan
-    from headscope.studies.run import plan_key, run_study
+    from headscope.studies.run import discard_damaged, plan_key, run_study
     from headscope.training import processes
 
     if seconds is not None and processes.count() > 1:
@@ -118,7 +118,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         return 0
     if retry:
         # Before the plan, which lists the checkpoints of finished trainings.
-        for address, problem in RunDirectory(out).discard_damaged().items():
+        for address, problem in discard_damaged(study, RunDirectory(out), verb).items():
             say(f"damaged, done again: {address}: {problem}", error=True)
     if not json:
         units = plan(study, RunDirectory(out), verb)
@@ -127,7 +127,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     for worker in [worker for worker in leaders(out) if worker.plan == plan_key(study, verb)]:
         say(f"{worker} is at work in {out} too; units that it does are waited for, not done twice", error=True)
     budget = None if seconds is None else make_budget(study, RunDirectory(out), verb, seconds)
-    run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, budget=budget)
+    run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, discard=False, budget=budget)
     if claims or (verb == "run" and study.variants):
         from headscope.studies.claims import judge_run
 
