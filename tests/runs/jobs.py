@@ -19,7 +19,7 @@ class JobConfig(BaseModel):
 
     number: int
     seconds: float = 0.0
-    trouble: Literal["", "killed", "memory", "failing", "slow"] = ""
+    trouble: Literal["", "killed", "memory", "failing", "slow", "full"] = ""
     times: int = 0
     model: str = ""
     place: str = ""
@@ -33,6 +33,8 @@ def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
     if tries < config.times:
         if config.trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if config.trouble == "full":
+            Path("/dev/full").write_text("x")
         if config.trouble == "slow":
             time.sleep(60)
         raise MemoryError("no memory") if config.trouble == "memory" else InputError("it is bad")

@@ -215,6 +215,11 @@ def test_a_damaged_state_is_thrown_away_on_retry(tmp_path: Path) -> None:
     assert execute([trained], run, retry=True).done == 1
 
 
+def wrapped(cause: Exception, error: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
+
+
 class OutOfMemoryError(RuntimeError):
     """As torch's is called."""
 
@@ -249,12 +254,13 @@ def test_what_it_did_not_do_is_not(tmp_path: Path, error: Exception) -> None:
     [
         OSError(errno.ENOSPC, "No space left on device"),
         RuntimeError("No space left on device (os error 28)"),
+        wrapped(OSError(errno.ENOSPC, "No space left on device"), ValueError("the file could not be written")),
     ],
-    ids=["Python", "safetensors"],
+    ids=["Python", "safetensors", "wrapped"],
 )
 def test_a_full_disk_ends_the_run_and_fails_no_unit(tmp_path: Path, error: Exception) -> None:
     run = RunDirectory(tmp_path)
-    with pytest.raises(type(error), match="No space left"):
+    with pytest.raises(type(error)):
         execute([unit(fail=error, a=1), unit(b=2)], run)
     assert run.failure(unit(a=1)) is None
     assert execute([unit(a=1), unit(b=2)], run).done == 2

@@ -222,5 +222,6 @@ def _print_failures(outcome: "Outcome") -> None:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         say(f"failed: {names[0]}{more}: {reason}", error=True)
     if outcome.skipped:
-        first = outcome.skipped[0]
-        say(f"skipped: {len(outcome.skipped)} units that need these, {first} first", error=True)
+        first, count = outcome.skipped[0], len(outcome.skipped)
+        units = f"{count} units that need these, {first} first" if count > 1 else f"1 unit that needs these, {first}"
+        say(f"skipped: {units}", error=True)

@@ -32,7 +32,10 @@ INPUT_SECONDS = 90.0
 def main() -> None:
     """Compute what comes through the pipe until it closes."""
     pipe = _Pipe(Connection(int(sys.argv[1])))
-    setup: Setup = pipe.connection.recv()
+    try:
+        setup: Setup = pipe.connection.recv()
+    except EOFError:  # whoever began this process was killed meanwhile
+        return
     sys.path[:] = setup.path
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(pipe.connection, messages), daemon=True).start()
