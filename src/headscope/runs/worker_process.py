@@ -38,9 +38,9 @@ def main() -> None:
         return
     sys.path[:] = setup.path
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe.connection, messages), daemon=True).start()
     code = 0
     try:
+        threading.Thread(target=_receive, args=(pipe.connection, messages), daemon=True).start()
         with Presence(setup.run, plan=setup.plan, leader=setup.leader) as presence:
             pipe.send(READY)
             while (message := messages.get()) != END:
