@@ -20,7 +20,7 @@ class JobConfig(BaseModel):
 
     number: int
     seconds: float = 0.0
-    trouble: Literal["", "killed", "memory", "failing", "slow"] = ""
+    trouble: Literal["", "killed", "memory", "failing", "slow", "full"] = ""
     times: int = 0
     model: str = ""
     place: str = ""
@@ -34,6 +34,8 @@ def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
     if tries < config.times:
         if config.trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if config.trouble == "full":
+            Path("/dev/full").write_text("x")
         if config.trouble == "slow":
             time.sleep(60)
         raise MemoryError("no memory") if config.trouble == "memory" else InputError("it is bad")
@@ -52,6 +54,32 @@ JOB = Work("job", JobConfig, compute_job)
 def job(number: int, place: Path, *inputs: Unit, **settings: object) -> Unit:
     config = JobConfig.model_validate({"number": number, "place": str(place), **settings})
     return JOB.unit(config, {"name": number}, {str(index): unit for index, unit in enumerate(inputs)})
+
+
+STEPS_OF_ALL = 20
+
+
+def compute_steps(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
+    """Go on from the last step that is on the disk, as a training does."""
+    with progress.bar("steps", STEPS_OF_ALL) as bar:
+        for step in range(steps_in(inputs.scratch), STEPS_OF_ALL):
+            time.sleep(0.1)
+            inputs.scratch.mkdir(exist_ok=True)
+            (inputs.scratch / f"step-{step}").touch()
+            with (Path(config.place) / "steps").open("a") as file:
+                file.write(f"{step} {os.getpid()}\n")
+            bar.advance()
+    return Toy(1, 1)
+
+
+def steps_in(folder: Path) -> int:
+    """Return how many steps a folder holds."""
+    return len(list(folder.glob("step-*")))
+
+
+def steps_unit(place: Path) -> Unit:
+    work = Work("steps", JobConfig, compute_steps, resumable=True, reached=steps_in)
+    return work.unit(JobConfig(number=1, place=str(place)), {"name": "steps"})
 
 
 def tries_of(place: Path) -> list[int]:

@@ -1,5 +1,7 @@
 """What every executor promises: the same bytes, each unit once, whatever happens to the workers."""
 
+import errno
+import hashlib
 import os
 import random
 import signal
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 from tests.runs.jobs import JOB, grid, job, lines, memory_shares, processes_of, tries_of
+from tests.runs.test_leases import python
 
 from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute, worker_process
 from headscope.runs.coverage import coverage
@@ -203,6 +206,50 @@ def test_random_kills_of_workers_lose_nothing_and_do_nothing_twice(tmp_path: Pat
     ended = [int(number) for number in lines(tmp_path / "ended")][: -len(units)]
     assert len(ended) - len(units) <= len(kills), seed  # a kill between the end of its work and DONE
     assert leftovers(tmp_path / "run") == []
+
+
+DRIVER = """
+import sys
+from pathlib import Path
+from tests.runs.jobs import grid
+from tests.runs.test_executors import Executor
+place = Path(sys.argv[1])
+outcome = Executor('processes')(grid(place, 3, 4, seconds=0.1), place / "run")
+print(outcome.done + outcome.reused, len(outcome.failed), len(outcome.skipped))
+"""
+
+
+def test_a_killed_driver_is_resumed_by_the_same_command(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    records: dict[Path, bytes] = {}
+    for ended in (0, 5):
+        with python(DRIVER, tmp_path) as driver:
+            while len(lines(tmp_path / "ended")) < ended or not tries_of(tmp_path):
+                assert driver.poll() is None
+                time.sleep(0.01)
+            driver.kill()
+        records |= {mark.parent / "unit.json": b"" for mark in run.glob("units/*/[!.]*/DONE")}
+        for path, record in records.items():
+            assert record in (b"", path.read_bytes())
+        records = {path: path.read_bytes() for path in records}
+    with python(DRIVER, tmp_path) as driver:
+        assert driver.communicate(timeout=120)[0] == "12 0 0\n"
+    assert all(path.read_bytes() == record for path, record in records.items())  # what was done is not done twice
+    assert len(lines(tmp_path / "ended")) - 12 <= 2 * 2  # a kill between the end of a worker's work and DONE
+    execute(grid(tmp_path, 3, 4, seconds=0.1), RunDirectory(tmp_path / "local"))
+    assert result_bytes(run).keys() == result_bytes(tmp_path / "local").keys()
+    for name, content in result_bytes(tmp_path / "local").items():
+        assert hashlib.sha256(result_bytes(run)[name]).digest() == hashlib.sha256(content).digest(), name
+    assert leftovers(run) == []
+
+
+def test_a_full_disk_ends_the_call_and_fails_no_unit(tmp_path: Path, pool: Executor) -> None:
+    full = job(1, tmp_path, trouble="full", times=1)
+    with pytest.raises(OSError, match="No space left on device") as raised:
+        pool([full, job(2, tmp_path, full)], tmp_path / "run")
+    assert raised.value.errno == errno.ENOSPC
+    assert RunDirectory(tmp_path / "run").failure(full) is None
+    assert pool([full, job(2, tmp_path, full)], tmp_path / "run").done == 2
 
 
 def test_ctrl_c_ends_the_workers_and_leaves_a_directory_that_resumes(tmp_path: Path, executor: Executor) -> None:

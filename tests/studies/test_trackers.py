@@ -108,7 +108,7 @@ def test_losses_are_sent_while_the_training_runs(tmp_path: Path, monkeypatch: py
     training = Work("train", ToyConfig, compute).unit(ToyConfig(a=1), {"variant": "sft"})
     run = RunDirectory(tmp_path)
     with open_tracker("trackio", "lab", run, [training]) as on_done:
-        outcome = execute([training], run, on_done=on_done)
+        outcome = execute([training], run, Execution(on_done=on_done))
     assert (outcome.done, live) == (1, [1, 2])
     assert sent == [({"train/sft/loss": 0.5 / step}, step) for step in (1, 2, 3)]
 
@@ -139,7 +139,7 @@ def test_a_tracker_that_fails_while_a_training_runs_ends_nothing(
         pytest.warns(UserWarning, match=r"trackio failed \(ConnectionError: no network\); the study goes on"),
         open_tracker("trackio", "lab", run, [training]) as on_done,
     ):
-        outcome = execute([training], run, on_done=on_done)
+        outcome = execute([training], run, Execution(on_done=on_done))
     assert (outcome.done, calls) == (1, [1])
 
 

@@ -122,7 +122,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     from headscope.runs import RunDirectory
     from headscope.runs.presence import leaders
     from headscope.studies.plan import plan
-    from headscope.studies.run import plan_key, run_study
+    from headscope.studies.run import discard_damaged, plan_key, run_study
     from headscope.training import processes
 
     if seconds is not None and processes.count() > 1:
@@ -134,7 +134,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         return 0
     if retry:
         # Before the plan, which lists the checkpoints of finished trainings.
-        for address, problem in RunDirectory(out).discard_damaged().items():
+        for address, problem in discard_damaged(study, RunDirectory(out), verb).items():
             say(f"damaged, done again: {address}: {problem}", error=True)
     if not json:
         units = plan(study, RunDirectory(out), verb)
@@ -143,7 +143,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     for worker in [worker for worker in leaders(out) if worker.plan == plan_key(study, verb)]:
         say(f"{worker} is at work in {out} too; units that it does are waited for, not done twice", error=True)
     budget = None if seconds is None else make_budget(study, RunDirectory(out), verb, seconds)
-    run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, budget=budget)
+    run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, discard=False, budget=budget)
     if claims or (verb == "run" and study.variants):
         from headscope.studies.claims import judge_run
 
@@ -238,5 +238,6 @@ def _print_failures(outcome: "Outcome") -> None:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         say(f"failed: {names[0]}{more}: {reason}", error=True)
     if outcome.skipped:
-        first = outcome.skipped[0]
-        say(f"skipped: {len(outcome.skipped)} units that need these, {first} first", error=True)
+        first, count = outcome.skipped[0], len(outcome.skipped)
+        units = f"{count} units that need these, {first} first" if count > 1 else f"1 unit that needs these, {first}"
+        say(f"skipped: {units}", error=True)

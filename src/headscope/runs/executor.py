@@ -2,7 +2,8 @@
 
 1. A unit is ready when none of its inputs is still to be done. It may turn out to be done already, to wait for a failed
    one, or to have failed before; else an engine (``engines``) begins it.
-2. A unit that another process does is asked for again some seconds later.
+2. A unit that another process does is asked for again some seconds later. One whose input another process has deleted
+   waits for it again.
 3. What came of a unit is counted, and the units that read it may be ready.
 """
 
@@ -115,7 +116,7 @@ class _Schedule:
         self._units = list({unit.address: unit for unit in units}.values())
         self._run, self._execution, self._engine = run, execution, execution.engine
         self._outcome, self._bar = outcome, bar
-        self._just_failed, self._just_done = dict(outcome.failed), set(outcome.counted)
+        self._just_failed = dict(outcome.failed)
         outcome.failed.clear()
         outcome.skipped.clear()
         self._missing: set[str] = set()
@@ -127,6 +128,7 @@ class _Schedule:
                 self._readers[self._places[address]].append(place)
                 self._waits_for[place] += 1
         self._ready = [place for place, count in enumerate(self._waits_for) if count == 0]
+        self._settled: set[int] = set()
         self._to_begin: set[int] = set()
         self._begun = 0
         self._held: dict[int, float] = {}
@@ -178,7 +180,7 @@ class _Schedule:
     def _needs_no_work(self, unit: Unit) -> bool:
         """Return whether a unit is done, or cannot be done, and count it as such."""
         if self._run.is_current(unit):
-            self._outcome.reused += unit.address not in self._just_done
+            self._count_reused(unit)
             return True
         if any(needed.address in self._missing for needed in unit.inputs.values()):
             self._missing.add(unit.address)
@@ -190,6 +192,9 @@ class _Schedule:
             self._missing.add(unit.address)
             self._outcome.add_failure(unit, reason, bad_input=failure is not None and failure.bad_input)
         return bool(reason)
+
+    def _count_reused(self, unit: Unit) -> None:
+        self._outcome.reused += unit.address not in self._outcome.counted
 
     def _why_not_again(self, unit: Unit, failure: Failure | None) -> str:
         """Return why a unit is not tried; "" if it is."""
@@ -211,28 +216,45 @@ class _Schedule:
             if report.reason:
                 self._bar.advance(0, f"{unit.name} is being computed by {report.reason}")
             return
+        if report.ending == "missing" and self._wait_again(place, unit.inputs[report.role]):
+            return
         if report.ending == "done":
             outcome.done += 1
             if self._execution.on_done is not None:
                 self._execution.on_done(unit)
         elif report.ending == "reused":
-            outcome.reused += unit.address not in self._just_done
+            self._count_reused(unit)
         elif report.ending == "failed":
             self._missing.add(unit.address)
             outcome.add_failure(unit, report.reason, bad_input=report.bad_input)
         else:
             damaged = unit.inputs[report.role]
-            outcome.add_failure(damaged, report.reason, bad_input=True)
+            reason = report.reason or f"it is missing in {self._run.folder(damaged)}; run the whole study to do it"
+            outcome.add_failure(damaged, reason, bad_input=True)
             self._missing |= {unit.address, damaged.address}
             outcome.skipped.append(unit.name)
         self._settle(place)
 
+    def _wait_again(self, reader: int, needed: Unit) -> bool:
+        """Have a unit wait until an input that was deleted is done again; return whether that is planned."""
+        place = self._places.get(needed.address)
+        if place is None:
+            return False
+        if place in self._settled:
+            self._settled.remove(place)
+            insort(self._ready, place)
+        self._readers[place].append(reader)
+        self._waits_for[reader] += 1
+        return True
+
     def _settle(self, place: int) -> None:
         unit = self._units[place]
+        self._settled.add(place)
         if unit.address not in self._outcome.counted:
             self._bar.advance(note=unit.name)
             self._outcome.counted.add(unit.address)
-        for reader in self._readers[place]:
+        readers, self._readers[place] = self._readers[place], []
+        for reader in readers:
             self._waits_for[reader] -= 1
             if self._waits_for[reader] == 0:
                 insort(self._ready, reader)

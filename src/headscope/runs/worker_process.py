@@ -38,12 +38,15 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     pipe = _Pipe(Connection(int(sys.argv[1])))
-    setup: Setup = pipe.connection.recv()
+    try:
+        setup: Setup = pipe.connection.recv()
+    except EOFError:  # whoever began this process was killed meanwhile
+        return
     sys.path[:] = setup.path
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe.connection, messages), daemon=True).start()
     code = 0
     try:
+        threading.Thread(target=_receive, args=(pipe.connection, messages), daemon=True).start()
         if problem := find_missing_storage(setup):
             pipe.send(Broken(problem, is_disk_full=False))
             messages.get()

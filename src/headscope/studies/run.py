@@ -13,7 +13,7 @@ from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute
 from headscope.runs.digests import digest
 from headscope.runs.engines import LocalEngine
 from headscope.runs.pool import Pool, Transport
-from headscope.runs.presence import leaders
+from headscope.runs.presence import await_signs, leaders
 from headscope.runs.processes import Processes
 from headscope.runs.ray_workers import RayCluster, check_installed
 from headscope.storage import write_text
@@ -33,11 +33,12 @@ def run_study(
     goal: str = "run",
     progress: Progress = SILENT,
     retry: bool = False,
+    discard: bool = True,
     budget: Budget | None = None,
 ) -> tuple[RunDirectory, Outcome]:
     """Bring a study to ``goal`` in the run directory ``out``.
 
-    1. With ``retry``, delete damaged units.
+    1. With ``retry``, delete damaged units, unless ``discard`` is False because the caller has (``discard_damaged``).
     2. Write ``study.yaml`` and ``study.lock.json``, and join whoever does the same there.
     3. Train the variants, so that the checkpoints are known.
     4. Plan again and do the rest.
@@ -51,14 +52,15 @@ def run_study(
     run.check_lock()
     check_tracker(study.report_to)
     check_executor(study)
-    if retry:
-        run.discard_damaged()
+    if retry and discard:
+        discard_damaged(study, run, goal, progress)
     units = plan(study, run, goal)
     if not all(run.is_done(unit) for unit in units):
         check_there(study)
+    key = plan_key(study, goal)
+    await_signs(run.path, key, progress)
     with ExitStack() as stack:
         with run.exclusive():
-            key = plan_key(study, goal)
             _check_joinable(run, key)
             engine = _engine(study, run, key, units)
             stack.enter_context(engine)
@@ -90,6 +92,17 @@ def check_executor(study: Study) -> None:
     """Raise InputError if what computes the units is not installed."""
     if study.executor.kind == "ray":
         check_installed()
+
+
+def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progress = SILENT) -> dict[str, str]:
+    """Delete every finished unit with a damaged file; return what was wrong, by address.
+
+    Raises InputError if another study or goal is being done in the directory: its units are not this one's to delete.
+    """
+    key = plan_key(study, goal)
+    await_signs(run.path, key, progress)
+    _check_joinable(run, key)
+    return run.discard_damaged()
 
 
 def plan_key(study: Study, goal: str) -> str:
