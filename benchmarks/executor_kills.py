@@ -1,4 +1,4 @@
-"""Kill workers and drivers of `processes` at random moments, resume by the same command, and compare all files of units.
+"""Kill workers and drivers of `processes` at random moments, resume by the same command, compare every unit's files.
 
     python benchmarks/executor_kills.py [--workers-killed 20] [--drivers-killed 5] [--units 200] [--seed 0]
 
