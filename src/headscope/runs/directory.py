@@ -1,4 +1,7 @@
-"""One run directory: ``study.yaml``, ``study.lock.json``, ``units/<kind>/<digest>/`` and ``report/``."""
+"""One run directory: ``study.yaml``, ``study.lock.json``, ``units/<kind>/<digest>/`` and ``report/``.
+
+Finished runs are read from anywhere (``runs.remote``) and written on a disk.
+"""
 
 import errno
 import fcntl
@@ -7,8 +10,8 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from headscope.errors import InputError
@@ -29,6 +32,7 @@ from headscope.runs.records import (
     mark_done,
     recorded_inputs,
 )
+from headscope.runs.remote import RemoteRun, fetch_small_files, is_url, local_folder
 from headscope.runs.units import Inputs, Unit
 from headscope.storage import Result, rename_synced, sync_folder, write_json
 
@@ -54,25 +58,42 @@ def _delete(folder: Path) -> None:
     shutil.rmtree(folder.rename(aside), ignore_errors=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class RunDirectory:
     """A folder of results. Reading needs neither torch nor the study's models.
 
+    path: of the folder; of the copy of a run elsewhere, which ``RunDirectory("s3://bucket/run")`` reads.
     units: those whose results are read; None for the units of the plan that was run last.
+    url: of a run elsewhere, "" for a folder.
     """
 
     path: Path
-    units: Sequence[Unit] | None = None
+    units: Sequence[Unit] | None
+    url: str = field(init=False)
+
+    def __init__(self, path: Path | str, units: Sequence[Unit] | None = None) -> None:
+        remote = RemoteRun(path) if is_url(path) else None
+        object.__setattr__(self, "path", Path(path) if remote is None else remote.folder)
+        object.__setattr__(self, "units", units)
+        object.__setattr__(self, "url", "" if remote is None else remote.url)
+        if remote is not None:
+            remote.fetch([self.lock_file.name, Claims.file])
+            if self.lock_file.exists():
+                remote.fetch_marks(self.lock()["units"])
+
+    def __str__(self) -> str:
+        """Return what messages call it."""
+        return self.url or str(self.path)
 
     @classmethod
     def open(cls, path: Path | str) -> "RunDirectory":
         """Return an existing run directory. Raises InputError if it is none, damaged, or made by a newer headscope."""
-        run = cls(Path(path))
+        run = cls(path)
         if not run.lock_file.exists():
             place = (
                 "; it is a study, and its runs are in runs/ unless --out says otherwise" if run.path.is_file() else ""
             )
-            raise InputError(f"{run.path} is not a run directory: it has no study.lock.json{place}")
+            raise InputError(f"{run} is not a run directory: it has no study.lock.json{place}")
         run.check_lock()
         return run
 
@@ -83,7 +104,9 @@ class RunDirectory:
 
     @property
     def report(self) -> Path:
-        """Path of the page."""
+        """Path of the page; of a run elsewhere, ``NAME-report.html`` in the working folder."""
+        if self.url:
+            return Path(f"{PurePosixPath(self.url).name}-report.html")
         return self.path / "report" / "report.html"
 
     def check_lock(self) -> None:
@@ -267,6 +290,7 @@ class RunDirectory:
             is_asked = row["kind"] == kind and _carries(row["labels"], labels)
             if is_asked and (folder / DONE).exists():
                 records.append(Record(folder, row["labels"]))
+        fetch_small_files([record.folder for record in records])
         return records
 
     def results(self, kind: type[R], unit_kind: str | None = None, **labels: Json) -> list[Finished[R]]:
@@ -297,6 +321,7 @@ class RunDirectory:
             return frames.join(kind, [({}, records(claims), None)] if claims.claims else [])
         kind_class = frames.find_kind(kind, (row["kind"] for row in self.rows()))
         units = []
+        self.find(kind, **labels)  # fetches those of a run elsewhere together
         for row in (row for row in rows if row["kind"] == kind):
             folder = self.path / "units" / kind / row["digest"]
             unit = Finished(folder, row["labels"], kind_class or Result)
@@ -312,6 +337,7 @@ class RunDirectory:
 
         Raises InputError if another process holds it for long, with its number, or if it cannot be written.
         """
+        local_folder(self.url or self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             writer = (self.path / ".writer").open("a+", encoding="ascii", errors="replace")

@@ -16,6 +16,7 @@ from headscope.runs.engines import LocalEngine
 from headscope.runs.pool import Pool
 from headscope.runs.presence import leaders
 from headscope.runs.processes import Processes
+from headscope.runs.remote import local_folder
 from headscope.storage import write_text
 from headscope.studies.cost import Budget, models_of
 from headscope.studies.plan import plan, training_units
@@ -46,7 +47,7 @@ def run_study(
     Raises InputError if another study or goal is being done in the directory, if it was made by a newer schema, or the
     study's inputs cannot be used.
     """
-    run = RunDirectory(Path(out))
+    run = RunDirectory(local_folder(out))
     run.check_lock()
     check_tracker(study.report_to)
     if retry:
