@@ -15,7 +15,9 @@ from headscope.errors import InputError
 from headscope.results.codec import Json
 from headscope.results.not_run import NotRun, load_result
 from headscope.runs.digests import digest
-from headscope.runs.remote import DONE, RECORD, fetch_unit
+from headscope.runs.remote import DONE as DONE
+from headscope.runs.remote import RECORD as RECORD
+from headscope.runs.remote import fetch_unit
 from headscope.runs.units import address_of, unit_name
 from headscope.storage import Result, read_object, write_json, write_text
 
