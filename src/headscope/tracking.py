@@ -43,6 +43,7 @@ from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.runs import Execution, RunDirectory, Unit, Work, execute
 from headscope.runs.records import Finished
+from headscope.runs.remote import local_folder
 from headscope.storage import Result
 
 LOGGER = logging.getLogger(__name__)
@@ -92,7 +93,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         if own := settings.keys() & {"keep_pairs", "progress"}:
             raise InputError(f"setting {min(own)} is the tracker's own; leave it out")
         check_settings(settings)
-        self.run = RunDirectory(Path(out))
+        self.run = RunDirectory(local_folder(out))
         self._every = every
         is_main = groups.numbers % 2 == 0
         parts = (pairs[is_main], pairs[~is_main]) if fresh is None else (pairs, fresh)

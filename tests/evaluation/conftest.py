@@ -64,31 +64,9 @@ def model() -> Any:
     return model
 
 
-# Stands where the library would: takes its arguments, answers with its record types.
-VLLM = """
-import os
-from types import SimpleNamespace
-
-TokensPrompt = dict
-
-class SamplingParams(dict):
-    _bad_words_token_ids = None
-
-class LLM:
-    def __init__(self, **options):
-        print("a library that prints")
-        self.options = options
-
-    def generate(self, prompts, parameters, use_tqdm):
-        self.parameters = parameters
-        stop = SimpleNamespace(token_ids=[20, 21, 2], finish_reason="stop")
-        cut = SimpleNamespace(token_ids=[20] * 12, finish_reason="length")
-        device = int(os.environ.get("CUDA_VISIBLE_DEVICES") or 0)
-        traced = SimpleNamespace(token_ids=[30 + device, len(prompts), 3 + os.getpid() % 94, 2], finish_reason="stop")
-        chosen = {20: stop, 30: traced, 40: cut}
-        outputs = [chosen.get(prompt["prompt_token_ids"][1]) for prompt in prompts]
-        return [SimpleNamespace(outputs=[output] if output else []) for output in outputs]
-"""
+# Stands where the library would: takes the arguments that vLLM 0.31.0 takes (``benchmarks/vllm_signatures.py`` compares
+# them with its source) and answers with its record types.
+VLLM = (Path(__file__).parent / "vllm_stand_in.py").read_text()
 
 
 @pytest.fixture
@@ -103,4 +81,5 @@ def vllm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     yield importlib.import_module("vllm")
     vllm_engine.close_engines()
     vllm_engine._engines.cache_clear()
-    sys.modules.pop("vllm")
+    for name in ("vllm", "vllm.lora", "vllm.lora.request"):
+        sys.modules.pop(name, None)

@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 from importlib.util import find_spec
 
@@ -13,7 +14,7 @@ from headscope.evaluation import vllm_engine
 from headscope.evaluation.completions import Request, Sampling
 from headscope.evaluation.sampling import sample
 from headscope.evaluation.transformers_engine import _batches, draw_tokens, rows_that_fit
-from headscope.evaluation.vllm_engine import Checkpoint
+from headscope.evaluation.vllm_settings import Checkpoint, devices_per_engine, start_settings
 
 PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
 WARM = Sampling(samples=3, max_new_tokens=12, temperature=1.0, top_p=0.95, seed=5)
@@ -294,3 +295,50 @@ def test_vllm_requests_carry_every_setting(vllm, model, tokenizer):
     assert engine.parameters[0]["stop_token_ids"] == ends
     with pytest.raises(InputError, match="cannot serve a loaded Qwen3ForCausalLM"):
         sample(model, tokenizer, PROMPTS, WARM, engine="vllm")
+
+
+def test_vllm_serves_an_adapter_on_its_base_unmerged(vllm, tokenizer, tmp_path):
+    base, adapter = tmp_path / "base", tmp_path / "adapter"
+    base.mkdir()
+    adapter.mkdir()
+    config = {"base_model_name_or_path": str(base), "r": 12, "rank_pattern": {"q_proj": 20}}
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    completion = sample(str(adapter), tokenizer, [[1, 30]], WARM, engine="vllm")[0]
+    assert completion.tokens[3:] == (41, 50)  # one file in the adapter's folder, none in the base's
+    assert start_settings(Checkpoint(str(adapter), revision="abc"), 7, 1) == {
+        "model": str(base),
+        "dtype": "auto",
+        "revision": None,
+        "tokenizer": None,
+        "trust_remote_code": False,
+        "seed": 7,
+        "tensor_parallel_size": 1,
+        "enable_prefix_caching": True,
+        "adapter": str(adapter),
+        "enable_lora": True,
+        "max_lora_rank": 32,
+    }
+    for change, sentence in (
+        ({"use_dora": True}, "has use_dora true, which vLLM cannot serve"),
+        ({"modules_to_save": ["lm_head"]}, r"has modules_to_save \[\"lm_head\"\], which vLLM"),
+        ({"bias": "all"}, 'has bias "all", which vLLM'),
+        ({"r": 600}, "has rank 600, and vLLM serves adapters of rank 512 or less"),
+    ):
+        (adapter / "adapter_config.json").write_text(json.dumps(config | change))
+        with pytest.raises(InputError, match=sentence):
+            start_settings(Checkpoint(str(adapter)), 0, 1)
+
+
+@pytest.mark.parametrize(
+    ("weights", "heads", "devices", "expected"),
+    [(40, 32, 8, 1), (60, 32, 8, 1), (61, 32, 8, 2), (200, 32, 8, 4), (150, 28, 8, 4), (10**6, 28, 8, 7)],
+)
+def test_a_model_is_split_over_the_fewest_devices_that_hold_it(weights, heads, devices, expected):
+    assert devices_per_engine(weights, heads, devices, device_bytes=100) == expected
+
+
+def test_a_split_model_has_one_engine_per_group_of_devices(vllm, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,3,4,5,6")
+    monkeypatch.setattr(vllm_engine, "devices_per_engine", lambda weights, heads, devices, memory: 2)
+    completions = sample("some/path", tokenizer, [[1, 30], [1, 30, 7]], WARM, engine="vllm")
+    assert [completion.tokens[:2] for completion in completions] == [(32, 3)] * 3 + [(34, 3)] * 3

@@ -13,7 +13,9 @@ from headscope.errors import InputError
 Edited = Annotated[
     str | None, typer.Option("--edited", help="Export an edited copy of this model: folder, hub id, built-in.")
 ]
-Circuit = Annotated[Path | None, typer.Option("--circuit", help="Export a circuit of this run directory.")]
+Circuit = Annotated[
+    str | None, typer.Option("--circuit", help="Export a circuit of this run directory, also s3://…, https://….")
+]
 Into = Annotated[Path | None, typer.Option("--out", help="Folder of the model, new or empty; or file of the circuit.")]
 Heads = Annotated[str | None, typer.Option(help="--edited: heads to edit, 'L3H5 L4H1', or with commas.")]
 OperatorOption = Annotated[
@@ -116,7 +118,7 @@ def _export_edited(model: str, out: Path, options: Mapping[str, Any], json: bool
     return 0
 
 
-def _export_circuit(path: Path, out: Path, options: Mapping[str, Any], json: bool) -> int:
+def _export_circuit(path: str, out: Path, options: Mapping[str, Any], json: bool) -> int:
     from headscope.results.graph_formats import FORMATS
     from headscope.runs import RunDirectory
     from headscope.studies.circuit_export import export_circuit

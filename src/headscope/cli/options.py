@@ -36,12 +36,14 @@ Posts = Annotated[
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="Without a study file: a task by name or file. Repeatable.")
 ]
-RunPath = Annotated[Path, typer.Argument(help="A run directory.")]
+RunPath = Annotated[str, typer.Argument(help="A run directory, also s3://…, gs://…, https://….")]
 
 
 def run_folder(name: str, out: Path | None) -> Path:
-    """Return the folder that a study's results go to."""
-    return out or Path("runs") / name
+    """Return the folder that a study's results go to. Raises InputError for a URL."""
+    from headscope.runs.remote import local_folder
+
+    return local_folder(out) if out else Path("runs") / name
 
 
 def choose_study(

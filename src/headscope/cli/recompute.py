@@ -24,9 +24,10 @@ def recompute_command(path: RunPath, kind: Kinds = None, json: Json = False) -> 
     """Compute finished units again from their records and compare the bytes; 1 if any differ."""
     from headscope.cli.progress import for_terminal
     from headscope.runs import RunDirectory
+    from headscope.runs.remote import local_folder
     from headscope.studies.recompute import recompute
 
-    run = RunDirectory.open(path)
+    run = RunDirectory.open(local_folder(path))
     units = list(recompute(run, kind or (), progress=for_terminal()))
     if json:
         rows = [

@@ -33,6 +33,8 @@ def report_command(
 ) -> int:
     """Render report/report.html and print the tables of ``run``; needs neither a GPU nor the models.
 
+    The page of a run elsewhere (s3://…, https://…) is NAME-report.html in the working folder.
+
     With --figures, draw the paper's figures and tables instead, and print which the run can show and what it lacks.
     """
     from headscope.report import RunResults, render, verb_tables
@@ -52,7 +54,7 @@ def report_command(
 
         overview_figure(run).savefig(picture, dpi=150)
     if json:
-        print_json({"run": str(run.path), "open": str(page)} | tables_json(tables))
+        print_json({"run": str(run), "open": str(page)} | tables_json(tables))
     else:
         print_tables(tables)
         say(page)
@@ -66,7 +68,7 @@ def _write_figures(run: "RunDirectory", folder: Path, formats: list[str] | None,
     written = write_figures(run, folder, formats or FORMATS)
     tables = [written.table()]
     if as_json:
-        print_json({"run": str(run.path), "open": str(folder / "index.html")} | tables_json(tables))
+        print_json({"run": str(run), "open": str(folder / "index.html")} | tables_json(tables))
     else:
         print_tables(tables)
         say(folder)

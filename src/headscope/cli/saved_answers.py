@@ -138,19 +138,19 @@ def choose_answers(
     """Return the answers of the models to the tasks; of all for none. Raises InputError if there are none."""
     units = RunResults(run).in_order(Samples)
     if not units:
-        raise InputError(f"{run.path} has no answers yet: headscope eval draws them")
+        raise InputError(f"{run} has no answers yet: headscope eval draws them")
     for label, wanted, noun in (("variant", models, "of model"), ("task", tasks, "to task")):
         there = list(dict.fromkeys(str(unit.labels[label]) for unit in units))
         for name in wanted:
             if name not in there:
-                raise InputError(f"{run.path} has no answers {noun} {name!r}{suggestion(name, there)}")
+                raise InputError(f"{run} has no answers {noun} {name!r}{suggestion(name, there)}")
     chosen = [
         unit
         for unit in units
         if (not models or unit.labels["variant"] in models) and (not tasks or unit.labels["task"] in tasks)
     ]
     if not chosen:
-        raise InputError(f"{run.path} has no answers of {' or '.join(models)} to {' or '.join(tasks)}")
+        raise InputError(f"{run} has no answers of {' or '.join(models)} to {' or '.join(tasks)}")
     return [SavedAnswers(run, unit, progress) for unit in chosen]
 
 
@@ -159,7 +159,7 @@ def of_problem(run: RunDirectory, chosen: Sequence[SavedAnswers], problem: str, 
     having = [answers for answers in chosen if problem in answers.samples.problems]
     if not having:
         names = list(dict.fromkeys(name for answers in chosen for name in answers.samples.problems))
-        raise InputError(f"{run.path} has no answers to problem {problem!r}{_nearest(problem, names)}")
+        raise InputError(f"{run} has no answers to problem {problem!r}{_nearest(problem, names)}")
     least = min(answers.samples.correct.shape[1] for answers in having)
     if sample >= least:
         raise InputError(f"--sample {sample} does not exist: problem {problem!r} has the samples 0-{least - 1}")

@@ -1,7 +1,6 @@
 """``status``: how far a run directory is, also while processes on any machine are at work in it."""
 
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
@@ -35,13 +34,13 @@ def status_command(
     run = RunDirectory.open(path)
     while True:
         covered = coverage(run, check_files=check, progress=for_terminal() if check else SILENT)
-        _print_status(run.path, covered, json=json)
+        _print_status(str(run), covered, json=json)
         if not watch or not covered.running:
             return 1 if covered.failures or covered.damages else 0
         time.sleep(WATCH_SECONDS)
 
 
-def _print_status(path: Path, covered: "Coverage", *, json: bool) -> None:
+def _print_status(path: str, covered: "Coverage", *, json: bool) -> None:
     from headscope.report.tables.coverage import coverage as coverage_table
     from headscope.results.numbers import format_duration
 
@@ -52,7 +51,7 @@ def _print_status(path: Path, covered: "Coverage", *, json: bool) -> None:
         damages = [{"unit": name, "reason": reason} for name, reason in covered.damages]
         running = [_running_json(unit) for unit in covered.running]
         problems = {"failures": failures, "damages": damages, "running": running, "seconds_left": left}
-        print_json({"run": str(path)} | tables_json(tables) | problems)
+        print_json({"run": path} | tables_json(tables) | problems)
         return
     print_tables(tables)
     for unit in covered.running:

@@ -2,7 +2,6 @@
 
 import json as json_text
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -54,13 +53,13 @@ def traces_command(
         for line in _lines(chosen, problem):
             say_json(json_text.dumps(line, ensure_ascii=False))
     elif problem is not None:
-        _show_problem(run.path, chosen, problem, sample, json=json)
+        _show_problem(str(run), chosen, problem, sample, json=json)
     else:
-        _show_table(run.path, chosen, json=json)
+        _show_table(str(run), chosen, json=json)
     return 0
 
 
-def _show_table(path: Path, chosen: "list[SavedAnswers]", *, json: bool) -> None:
+def _show_table(path: str, chosen: "list[SavedAnswers]", *, json: bool) -> None:
     from headscope.report.run_results import RunResults
     from headscope.report.sentences import make_sentences
     from headscope.report.tables.traces import traces
@@ -78,9 +77,7 @@ def _show_table(path: Path, chosen: "list[SavedAnswers]", *, json: bool) -> None
     masked = [(unit.labels, unit.whole) for unit in results.masked_evaluations if unit.labels in places]
     sentences = make_sentences(summaries, compared, masked)
     if json:
-        print_json(
-            {"run": str(path), "open": str(path), "sentences": sentences} | tables_json([table]) | {"notes": notes}
-        )
+        print_json({"run": path, "open": path, "sentences": sentences} | tables_json([table]) | {"notes": notes})
         return
     for sentence in sentences:
         say(sentence)
@@ -109,14 +106,12 @@ def _step_json(row: "dict[str, JsonValue]") -> "dict[str, JsonValue]":
     return head | spans | row | {"marks": [mark for mark in row["marks"].split("\n") if mark]}
 
 
-def _show_problem(path: Path, chosen: "list[SavedAnswers]", problem: str, sample: int, *, json: bool) -> None:
+def _show_problem(path: str, chosen: "list[SavedAnswers]", problem: str, sample: int, *, json: bool) -> None:
     from headscope.cli.side_by_side import side_by_side, width_of_terminal
 
     shown = [answers.marked_answer(problem, sample) for answers in chosen]
     if json:
-        print_json(
-            {"run": str(path), "open": str(path), "problem": problem, "answers": [answer.as_json() for answer in shown]}
-        )
+        print_json({"run": path, "open": path, "problem": problem, "answers": [answer.as_json() for answer in shown]})
         return
     gold = ", ".join(dict.fromkeys(" or ".join(answer.gold.split("\n")) for answer in shown))
     say(f"{problem}: accepted {gold or 'nothing'}")

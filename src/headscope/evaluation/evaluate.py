@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from vllm import LLM
 
-    from headscope.evaluation.vllm_engine import Checkpoint
+    from headscope.evaluation.vllm_settings import Checkpoint
 
 THOUGHT_OPENED = "thought_opened"
 """The setting of samples whose prompts end with ``<think>``."""

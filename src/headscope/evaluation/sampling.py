@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
     from vllm import LLM
 
-    from headscope.evaluation.vllm_engine import Checkpoint
+    from headscope.evaluation.vllm_settings import Checkpoint
 
 ENGINES = ("transformers", "vllm")
 
@@ -38,7 +38,7 @@ def sample(
 
     Args:
         model: a Hugging Face causal model, hooks on it included; for ``engine="vllm"`` a checkpoint's path, a
-            ``vllm_engine.Checkpoint`` or a ``vllm.LLM``.
+            ``vllm_settings.Checkpoint`` or a ``vllm.LLM``.
         tokenizer: decodes the responses; with vLLM None takes the checkpoint's own.
         prompts: token ids.
         sampling: how responses are drawn.

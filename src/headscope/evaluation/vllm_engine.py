@@ -1,9 +1,10 @@
-"""The vLLM engine: one engine per device, each in a process of its own, prompts shared out among them.
+"""The vLLM engine: one engine per device, each in a process of its own, prompts shared out among them. A model whose
+weights one device does not hold is split over as many as do (tensor parallelism).
 
 A process of its own, because ending it is the one sure way to have a device's memory back before the next checkpoint is
 served. Engines stay up between tasks and end when another checkpoint is asked for or this process ends. Checkpoints are
-served as they are, edited ones from their folder. Seeds are the same per response as with transformers; the random
-numbers drawn from them are vLLM's own.
+served as they are, edited ones from their folder, adapters on their base without being merged. Seeds are the same per
+response as with transformers; the random numbers drawn from them are vLLM's own.
 """
 
 import atexit
@@ -13,7 +14,6 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from os import PathLike
@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError, MachineError
-from headscope.evaluation.chat import load_tokenizer
 from headscope.evaluation.completions import Completion, Request, Sampling, decode_completion
 from headscope.evaluation.forbidden import ForbiddenTokens, forbidden_tokens
+from headscope.evaluation.vllm_settings import Checkpoint, devices_per_engine, folder_weight_bytes, start_settings
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.model_files.folder import adapter_base
 from headscope.progress import Progress
@@ -34,22 +34,6 @@ if TYPE_CHECKING:
 
 _Output = dict[str, Any]
 """A response as ``vllm_worker`` returns it: ``tokens`` and ``finish``."""
-
-
-@dataclass(frozen=True, slots=True)
-class Checkpoint:
-    """What an engine serves. path: a folder or hub id; tokenizer: of another folder or id, None for its own."""
-
-    path: str
-    dtype: str = "auto"
-    revision: str | None = None
-    tokenizer: str | None = None
-    trust_remote_code: bool = False
-
-    def load_tokenizer(self) -> "PreTrainedTokenizerBase":
-        """Load the tokenizer without the weights. Raises InputError if there is none."""
-        revision = self.revision if self.tokenizer is None else None
-        return load_tokenizer(self.tokenizer or self.path, revision, self.trust_remote_code)
 
 
 def complete(
@@ -93,23 +77,35 @@ def complete(
     return completions
 
 
-def devices() -> list[str | None]:
-    """Return one entry per engine: the accelerators this process may see; a single None if vLLM is to choose."""
+def devices() -> list[str]:
+    """Return the accelerators this process may see, as CUDA_VISIBLE_DEVICES names them."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible:
-        return list(visible.split(","))
+        return visible.split(",")
     import torch
 
-    return [str(index) for index in range(torch.cuda.device_count())] or [None]
+    return [str(index) for index in range(torch.cuda.device_count())]
+
+
+def _device_groups(model: str, heads: int) -> list[list[str]]:
+    """Return the devices of each engine; one empty group if there are none, so that vLLM chooses."""
+    names = devices()
+    if len(names) < 2:
+        return [names]
+    import torch
+
+    memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else sys.maxsize
+    size = devices_per_engine(folder_weight_bytes(model), heads, len(names), memory)
+    return [names[start : start + size] for start in range(0, len(names) - size + 1, size)]
 
 
 class _Engine:
     """One ``vllm_worker`` process."""
 
-    def __init__(self, checkpoint: Checkpoint, device: str | None, seed: int) -> None:
-        settings = json.dumps({"seed": seed, **asdict(checkpoint)})
+    def __init__(self, checkpoint: Checkpoint, group: Sequence[str], seed: int) -> None:
+        settings = json.dumps(start_settings(checkpoint, seed, max(1, len(group))))
         command = [sys.executable, "-P", str(Path(__file__).with_name("vllm_worker.py")), settings]
-        visible = {} if device is None else {"CUDA_VISIBLE_DEVICES": device}
+        visible = {"CUDA_VISIBLE_DEVICES": ",".join(group)} if group else {}
         self._path = checkpoint.path
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={**os.environ, **visible}
@@ -148,35 +144,37 @@ def _engines(checkpoint: Checkpoint, seed: int, process: int) -> list[_Engine]:
             "sampling engine 'vllm' needs vLLM, which is not installed; install the extra: "
             "pip install 'headscope[vllm]'"
         )
-    _check_servable(checkpoint)
-    close_engines()  # lru_cache forgets the engines of the last checkpoint, and does not end them
-    _open.extend(_Engine(checkpoint, device, seed) for device in devices())
+    heads = _check_servable(checkpoint)
+    start_settings(checkpoint, seed, 1)  # refuses an adapter before the engines of the last checkpoint end
+    close_engines()  # lru_cache forgets them, and does not end them
+    groups = _device_groups(adapter_base(checkpoint.path) or checkpoint.path, heads)
+    _open.extend(_Engine(checkpoint, group, seed) for group in groups)
     return list(_open)
 
 
-def _check_servable(checkpoint: Checkpoint) -> None:
-    """Raise InputError for a folder with an adapter alone, and if rotary frequencies depend on a text's length: vLLM
-    takes those of the longest text it may serve for every text.
+def _check_servable(checkpoint: Checkpoint) -> int:
+    """Return how many attention heads a layer of the model has; 1 if its config cannot be read.
+
+    Raises InputError if rotary frequencies depend on a text's length: vLLM takes those of the longest text it may serve
+    for every text.
     """
-    if adapter_base(checkpoint.path) is not None:
-        raise InputError(
-            f"{checkpoint.path} is an adapter and vLLM is served whole models; sample with engine 'transformers', or "
-            "save the model that merge_and_unload() of peft gives"
-        )
     from transformers import AutoConfig
 
     from headscope.models.rotary import length_dependent_types
 
-    options = {"revision": checkpoint.revision, "trust_remote_code": checkpoint.trust_remote_code}
+    base = adapter_base(checkpoint.path)
+    revision = checkpoint.revision if base is None else None
+    options = {"revision": revision, "trust_remote_code": checkpoint.trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(checkpoint.path, **options)
+        config = AutoConfig.from_pretrained(base or checkpoint.path, **options)
     except (OSError, ValueError):
-        return  # vLLM says itself what it cannot serve
+        return 1  # vLLM says itself what it cannot serve
     if types := length_dependent_types(config):
         raise InputError(
             f"the rotary frequencies of {checkpoint.path} depend on a text's length ({', '.join(types)}), "
             "and vLLM takes the longest text's for all; sample with engine 'transformers'"
         )
+    return int(getattr(config.get_text_config(), "num_attention_heads", 1))
 
 
 _open: list[_Engine] = []

@@ -34,7 +34,7 @@ def curves_figure(run: RunDirectory) -> "Figure":
     logs = results.training_logs.values()
     panels = [(key, title) for key, title in PANELS if any(_logged_points(log, key) for log in logs)]
     if not panels:
-        raise InputError(f"run {run.path} holds no training log to draw; train a variant first")
+        raise InputError(f"run {run} holds no training log to draw; train a variant first")
     count = len(panels) + bool(results.evaluations)
     figure = Figure(figsize=(4.2 * count, 3.4), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)

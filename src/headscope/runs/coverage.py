@@ -13,6 +13,7 @@ from headscope.runs.failures import Failure
 from headscope.runs.leases import holder, lock_folder
 from headscope.runs.presence import Worker, live_workers
 from headscope.runs.records import DONE, RECORD, find_unit_damage
+from headscope.runs.remote import fetch_small_files
 from headscope.runs.units import unit_name
 from headscope.storage import read_object
 
@@ -122,6 +123,8 @@ def coverage(run: RunDirectory, *, check_files: bool = False, progress: Progress
     """
     rows = run.rows()
     kinds = []
+    if check_files:
+        fetch_small_files([run.path / "units" / row["kind"] / row["digest"] for row in rows])
     workers = {worker.name: worker for worker in live_workers(run.path)}
     with progress.bar("checking files", len(rows)) as bar:
         for kind in dict.fromkeys(row["kind"] for row in rows):

@@ -1,4 +1,7 @@
-"""One run directory: ``study.yaml``, ``study.lock.json``, ``units/<kind>/<digest>/`` and ``report/``."""
+"""One run directory: ``study.yaml``, ``study.lock.json``, ``units/<kind>/<digest>/`` and ``report/``.
+
+Finished runs are read from anywhere (``runs.remote``) and written on a disk.
+"""
 
 import errno
 import fcntl
@@ -8,8 +11,8 @@ import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, TypeVar
 
 from headscope.errors import InputError
@@ -31,6 +34,7 @@ from headscope.runs.records import (
     mark_done,
     recorded_inputs,
 )
+from headscope.runs.remote import RemoteRun, fetch_small_files, is_url, local_folder
 from headscope.runs.units import Inputs, Unit
 from headscope.storage import Result, rename_synced, sync_folder, write_json
 
@@ -56,22 +60,39 @@ def _delete(folder: Path) -> None:
     shutil.rmtree(aside, ignore_errors=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class RunDirectory:
     """A folder of results. Reading needs neither torch nor the study's models.
 
+    path: of the folder; of the copy of a run elsewhere, which ``RunDirectory("s3://bucket/run")`` reads.
     units: those whose results are read; None for the units of the plan that was run last.
+    url: of a run elsewhere, "" for a folder.
     """
 
     path: Path
-    units: Sequence[Unit] | None = None
+    units: Sequence[Unit] | None
+    url: str = field(init=False)
+
+    def __init__(self, path: Path | str, units: Sequence[Unit] | None = None) -> None:
+        remote = RemoteRun(path) if is_url(path) else None
+        object.__setattr__(self, "path", Path(path) if remote is None else remote.folder)
+        object.__setattr__(self, "units", units)
+        object.__setattr__(self, "url", "" if remote is None else remote.url)
+        if remote is not None:
+            remote.fetch([self.lock_file.name, Claims.file])
+            if self.lock_file.exists():
+                remote.fetch_marks(self.lock()["units"])
+
+    def __str__(self) -> str:
+        """Return what messages call it."""
+        return self.url or str(self.path)
 
     @classmethod
     def open(cls, path: Path | str) -> "RunDirectory":
         """Return an existing run directory. Raises InputError if it is none, damaged, or made by a newer headscope."""
-        run = cls(Path(path))
+        run = cls(path)
         if not run.lock_file.exists():
-            raise InputError(_not_a_run(run.path))
+            raise InputError(_not_a_run(run))
         run.check_lock()
         return run
 
@@ -82,7 +103,9 @@ class RunDirectory:
 
     @property
     def report(self) -> Path:
-        """Path of the page."""
+        """Path of the page; of a run elsewhere, ``NAME-report.html`` in the working folder."""
+        if self.url:
+            return Path(f"{PurePosixPath(self.url).name}-report.html")
         return self.path / "report" / "report.html"
 
     def check_lock(self) -> None:
@@ -281,6 +304,7 @@ class RunDirectory:
             is_asked = row["kind"] == kind and _carries(row["labels"], labels)
             if is_asked and (folder / DONE).exists():
                 records.append(Record(folder, row["labels"]))
+        fetch_small_files([record.folder for record in records])
         return records
 
     def results(self, kind: type[R], unit_kind: str | None = None, **labels: Json) -> list[Finished[R]]:
@@ -313,6 +337,7 @@ class RunDirectory:
         kind_class = frames.find_kind(kind, (row["kind"] for row in self.rows()))
         frames.check_labels(kind, labels, [row["labels"] for row in self.rows() if row["kind"] == kind])
         units = []
+        self.find(kind, **labels)  # fetches those of a run elsewhere together
         for row in (row for row in rows if row["kind"] == kind):
             folder = self.path / "units" / kind / row["digest"]
             unit = Finished(folder, row["labels"], kind_class or Result)
@@ -328,6 +353,7 @@ class RunDirectory:
 
         Raises InputError if another process holds it for long, with its number, or if it cannot be written.
         """
+        local_folder(self.url or self.path)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             writer = (self.path / ".writer").open("a+", encoding="ascii", errors="replace")
@@ -350,8 +376,11 @@ class RunDirectory:
             yield
 
 
-def _not_a_run(path: Path) -> str:
+def _not_a_run(run: RunDirectory) -> str:
     """Return a sentence on a path that is no run directory: what is there, and how a run is begun."""
+    path = run.path
+    if run.url:
+        return f"{run} is not a run directory: it has no study.lock.json"
     if path.is_file():
         return f"{path} is not a run directory: it is a file; a study's runs are in runs/ unless --out says otherwise"
     if not path.exists():

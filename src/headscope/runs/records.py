@@ -15,13 +15,14 @@ from headscope.errors import InputError
 from headscope.results.codec import Json
 from headscope.results.not_run import NotRun, load_result
 from headscope.runs.digests import digest
+from headscope.runs.remote import DONE as DONE
+from headscope.runs.remote import RECORD as RECORD
+from headscope.runs.remote import fetch_unit
 from headscope.runs.units import address_of, unit_name
 from headscope.storage import Result, read_object, synced_later, write_json, write_text
 
 R = TypeVar("R", bound=Result)
 
-DONE = "DONE"
-RECORD = "unit.json"
 _compared: dict[tuple[int, ...], dict[str, Json]] = {}
 
 
@@ -79,6 +80,7 @@ def _try_record(folder: Path) -> dict[str, Json]:
 
 def find_unit_damage(folder: Path, names: Collection[str] | None = None) -> str:
     """Return what is wrong with a finished unit's files, or with those of ``names`` alone; "" if nothing is."""
+    fetch_unit(folder, names)
     if not (folder / DONE).is_file():
         return f"{DONE} is missing"
     sealed = (folder / DONE).read_text(encoding="utf-8", errors="replace").strip()

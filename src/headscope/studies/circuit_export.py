@@ -83,9 +83,7 @@ def read_circuit(run: RunDirectory, variant: str, step: int | None, fraction: fl
     trained = {int(unit.labels["step"]): unit for unit in units if unit.labels["model"] != BASE}
     base = next((unit for unit in units if unit.labels["model"] == BASE), None)
     if step is None and not trained:
-        raise InputError(
-            f"{run.path} has no finished scores of {variant}; run the study, or give --step 0 for the base"
-        )
+        raise InputError(f"{run} has no finished scores of {variant}; run the study, or give --step 0 for the base")
     chosen = max(trained) if step is None else step
     post = base if chosen == 0 and base is not None and 0 not in trained else trained.get(chosen)
     if post is None:
@@ -97,7 +95,7 @@ def read_circuit(run: RunDirectory, variant: str, step: int | None, fraction: fl
             raise InputError(f"found fraction={fraction}; give a share of the edges above 0 and up to 1")
         rule = replace(rule, fraction=fraction)
     if rule.fraction is None and rule.edges is None:
-        raise InputError(f"{run.path} does not say how large circuits of {variant} are yet; give --fraction")
+        raise InputError(f"{run} does not say how large circuits of {variant} are yet; give --fraction")
     before = base if base is not None and post is not base else None
     return _graph(run, post, before, rule)
 
@@ -144,6 +142,6 @@ def _faithfulness(run: RunDirectory, labels: Mapping[str, Any], fraction: float)
 def _scores(run: RunDirectory, variant: str) -> list[Finished[EdgeScores]]:
     names = [named["name"] for named in run.lock()["study"]["variants"]]
     if variant not in names:
-        raise InputError(f"variant {variant!r} is not in {run.path}{suggestion(variant, names)}")
+        raise InputError(f"variant {variant!r} is not in {run}{suggestion(variant, names)}")
     units = run.results(EdgeScores, variant=variant, pairs="main")
     return [unit for unit in units if not (unit.folder / NotRun.file).exists()]

@@ -116,7 +116,7 @@ def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:
     serves, whose weights are not loaded here.
     """
     if engine == "vllm":
-        from headscope.evaluation.vllm_engine import Checkpoint
+        from headscope.evaluation.vllm_settings import Checkpoint
 
         config = stage.config
         checkpoint = Checkpoint(

@@ -16,6 +16,7 @@ from headscope.runs.pool import Pool, Transport
 from headscope.runs.presence import await_signs, leaders
 from headscope.runs.processes import Processes
 from headscope.runs.ray_workers import RayCluster, check_installed
+from headscope.runs.remote import local_folder
 from headscope.storage import write_text
 from headscope.studies.cost import Budget, estimate, models_of
 from headscope.studies.pilot import cached_rates
@@ -48,7 +49,7 @@ def run_study(
     Raises InputError if another study or goal is being done in the directory, if it was made by a newer schema, or the
     study's inputs cannot be used.
     """
-    run = RunDirectory(Path(out))
+    run = RunDirectory(local_folder(out))
     run.check_lock()
     check_tracker(study.report_to)
     check_executor(study)

@@ -583,16 +583,6 @@ class Study(Config):
         return self
 
     @model_validator(mode="after")
-    def _adapters_can_be_asked(self) -> "Study":
-        for variant in self.variants:
-            if self.eval.engine == "vllm" and isinstance(variant.train, SftTraining) and variant.train.lora_rank:
-                raise ValueError(
-                    f"variant {variant.name} is trained as an adapter (lora_rank), and engine vllm serves whole "
-                    "models; sample with engine transformers, or leave lora_rank out"
-                )
-        return self
-
-    @model_validator(mode="after")
     def _names_differ(self) -> "Study":
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):

@@ -64,7 +64,7 @@ def write_figures(run: RunDirectory, folder: Path, formats: Sequence[str] = FORM
         raise InputError(f"{unknown[0]!r} is no format of figures; allowed: {', '.join(FORMATS)}")
     results = RunResults(run)
     if not results.comparisons and not results.evaluations:
-        raise InputError(f"run {run.path} has no finished comparison and no evaluation to draw; finish the run first")
+        raise InputError(f"run {run} has no finished comparison and no evaluation to draw; finish the run first")
     _prepare(folder)
     entries = []
     for entry in FIGURES:

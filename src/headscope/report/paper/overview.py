@@ -36,7 +36,7 @@ def overview_figure(run: RunDirectory) -> "Figure":
 
     comparisons = RunResults(run).comparisons
     if not comparisons:
-        raise InputError(f"run {run.path} has no finished comparison to draw; finish the run first")
+        raise InputError(f"run {run} has no finished comparison to draw; finish the run first")
     figure = Figure(figsize=(9.6, 2.9 * len(comparisons)), layout="constrained", dpi=150)
     FigureCanvasAgg(figure)
     for (left, right), comparison in zip(figure.subplots(len(comparisons), 2, squeeze=False), comparisons, strict=True):
