@@ -22,7 +22,7 @@ from headscope.comparison import Resampling
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
 from headscope.studies.compare import Saved, compare
-from headscope.studies.study import DiscoverConfig
+from headscope.studies.sections.discover import DiscoverConfig
 
 # name: graph, variants, checkpoints, share of the edges in a circuit.
 SIZES = {

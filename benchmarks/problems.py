@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
-from comparison_checks import GRAPH, Population
+from simulated_scores import GRAPH, Population
 
 from headscope.circuits import attribute
 from headscope.comparison import doubled_heads, emergence, importance_change

@@ -11,7 +11,7 @@ import yaml
 
 from headscope.runs import RunDirectory
 from headscope.studies.reading import read_study
-from headscope.studies.study import GrpoTraining
+from headscope.studies.sections.training import GrpoTraining
 from headscope.training import PRESETS, TrainingRun
 from headscope.training.launch import micro_batch
 

@@ -14,8 +14,8 @@ from transformers import AutoTokenizer
 from headscope.errors import InputError
 from headscope.models import load_model
 from headscope.runs import RunDirectory
+from headscope.studies.sections.models import ModelConfig
 from headscope.studies.stages import Stage
-from headscope.studies.study import ModelConfig
 from headscope.studies.subjects import check_loaded
 
 NORM = "model.layers.0.input_layernorm.weight"

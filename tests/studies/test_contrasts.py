@@ -17,7 +17,8 @@ from headscope.runs import RunDirectory
 from headscope.studies.plan import plan
 from headscope.studies.reading import parse_study
 from headscope.studies.run import run_study
-from headscope.studies.study import Study, VariantConfig
+from headscope.studies.sections.models import VariantConfig
+from headscope.studies.study import Study
 
 STUDY = """
 name: given

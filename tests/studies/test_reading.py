@@ -12,8 +12,8 @@ from headscope.runs import RunDirectory
 from headscope.runs.recipes import missing_signal
 from headscope.studies.plan import plan
 from headscope.studies.reading import adhoc_study, parse_study, read_study
+from headscope.studies.sections.training import GrpoTraining
 from headscope.studies.sources import task
-from headscope.studies.study import GrpoTraining
 
 GOOD = """
 name: x

@@ -15,7 +15,7 @@ from headscope.lab.builtin_studies import builtin_studies, builtin_study
 from headscope.studies.reading import parse_study, parse_yaml
 from headscope.studies.reference import SECTIONS
 from headscope.studies.schema import FILE, HEADER, study_schema, write_schema
-from headscope.studies.study import Training
+from headscope.studies.sections.training import Training
 from headscope.training import PRESETS
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from headscope.studies.study import CompletionData, RewardData, TeacherData, Training
+from headscope.studies.sections.training import CompletionData, RewardData, TeacherData, Training
 from headscope.training import TRAINING_METHODS
 
 DATA = {"completions": CompletionData, "teacher": TeacherData, "rewards": RewardData}

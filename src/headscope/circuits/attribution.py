@@ -1,7 +1,7 @@
 """Edge attribution: one call for every method of ``ATTRIBUTION_METHODS``.
 
 A new method is a function with the signature of ``exact_edges`` and a line in the table; a study file takes it once its
-name stands in ``DiscoverConfig.method`` (``studies.study``).
+name stands in ``DiscoverConfig.method`` (``studies.sections.discover``).
 """
 
 import inspect

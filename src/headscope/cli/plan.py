@@ -53,7 +53,7 @@ def plan_command(
     """Print the units a study asks for, which of them are done, and what the others cost if that has been measured."""
     from headscope.runs import RunDirectory
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
-    from headscope.studies.cost import cost_table
+    from headscope.studies.cost_table import cost_table
     from headscope.studies.evaluate import detectable_differences
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts

@@ -12,8 +12,9 @@ from headscope.studies.head_revert import head_revert_unit
 from headscope.studies.head_scaling import head_scaling_unit
 from headscope.studies.headsets import HeadSources
 from headscope.studies.role_losses import role_losses_unit
+from headscope.studies.sections.references import TaskRef
 from headscope.studies.stages import BASE, Stage
-from headscope.studies.study import Study, TaskRef
+from headscope.studies.study import Study
 
 
 @dataclass(frozen=True)

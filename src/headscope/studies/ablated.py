@@ -24,9 +24,10 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.config import Config
 from headscope.studies.evaluate import SamplingSettings, draw_settings
+from headscope.studies.sections.references import TaskRef
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource, Stage
-from headscope.studies.study import Study, TaskRef
+from headscope.studies.study import Study
 
 if TYPE_CHECKING:
     from headscope.interventions import Replacement, Text

@@ -4,7 +4,7 @@ import difflib
 import inspect
 import re
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
@@ -44,6 +44,12 @@ class OneOrMore:
 
 def _as_list(value: Any) -> Any:
     return (value,) if isinstance(value, str) else value
+
+
+def insert_preset(data: Any, presets: Mapping[str, dict[str, Any]]) -> Any:
+    """Return a section's plain data with its preset written out; keys next to the preset win."""
+    preset = data.get("preset") if isinstance(data, dict) else None
+    return presets[preset] | data if isinstance(preset, str) and preset in presets else data
 
 
 class BootstrapConfig(Config):

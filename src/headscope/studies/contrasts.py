@@ -17,8 +17,9 @@ from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import digest
 from headscope.studies.config import Config
 from headscope.studies.openings import FEWEST, OpeningsConfig, opening_configs, sample_pairs
+from headscope.studies.sections.discover import PairFile, Positions
 from headscope.studies.stages import ModelSource, Stage
-from headscope.studies.study import PairFile, Positions, Study
+from headscope.studies.study import Study
 
 PROBLEM = "problem"
 

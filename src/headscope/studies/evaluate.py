@@ -19,9 +19,11 @@ from headscope.results.samples import Samples
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies import sources
 from headscope.studies.config import Config
+from headscope.studies.sections.evaluate import EvalConfig
+from headscope.studies.sections.references import TaskRef
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource, Stage
-from headscope.studies.study import EvalConfig, Study, TaskRef
+from headscope.studies.study import Study
 from headscope.studies.tokenizer import tokenizer_of
 
 CHECKER = 4

@@ -22,8 +22,9 @@ from headscope.results.thinking import Thinking
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies import contrasts, discover
 from headscope.studies.config import Config
+from headscope.studies.sections.ablate import NAMED, THINK_OFF_ONLY, HeadGroup
 from headscope.studies.stages import Stage
-from headscope.studies.study import NAMED, THINK_OFF_ONLY, HeadGroup, Study
+from headscope.studies.study import Study
 
 # What became of a group's heads, under which method; the others are found elsewhere.
 GROUPS = {

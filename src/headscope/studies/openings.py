@@ -12,9 +12,11 @@ from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.studies import sources
 from headscope.studies.config import Config
+from headscope.studies.sections.discover import Positions
+from headscope.studies.sections.references import TaskRef
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import Stage
-from headscope.studies.study import Positions, Study, TaskRef
+from headscope.studies.study import Study
 
 CANDIDATES_PER_PAIR = 4  # some answers are too short, some openings equal
 

@@ -35,12 +35,15 @@ from headscope.runs import Inputs, RunDirectory, Unit, provenance
 from headscope.runs.digests import digest
 from headscope.storage import read_object, user_cache, write_json
 from headscope.studies.ablated import ModelOnTask, answered_texts
-from headscope.studies.cost import GENERATED, Facts, Load, Rates, constants_load, unit_load
+from headscope.studies.cost import Rates
 from headscope.studies.pilot_facts import gather_facts
 from headscope.studies.pilot_record import PilotRecord, Timing, fit, fit_kinds, peak, reset_peak
 from headscope.studies.plan import plan
+from headscope.studies.sections.models import HubCheckpoints, VariantConfig
+from headscope.studies.sections.training import Training
 from headscope.studies.stages import checkpoint_stages
-from headscope.studies.study import HubCheckpoints, Study, Training, VariantConfig
+from headscope.studies.study import Study
+from headscope.studies.unit_loads import GENERATED, Facts, Load, constants_load, unit_load
 from headscope.training import launch, read_log
 from headscope.training.run_record import LOG
 

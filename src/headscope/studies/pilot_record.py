@@ -12,7 +12,7 @@ from scipy.optimize import nnls
 
 from headscope.results.samples import Samples
 from headscope.runs import Unit, provenance
-from headscope.studies.cost import Number
+from headscope.studies.unit_loads import Number
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,9 @@ from headscope.studies.headsets import HEAD_SETS, HeadSources
 from headscope.studies.relative_changes import RELATIVE_CHANGES, FinalUnits, relative_changes_unit
 from headscope.studies.reward_coupling import REWARD_COUPLING, reward_coupling_units
 from headscope.studies.role_losses import ROLE_LOSSES
+from headscope.studies.sections.ablate import NO_MODES, THINK_OFF_ONLY
+from headscope.studies.sections.models import VariantConfig
+from headscope.studies.sections.references import TaskRef
 from headscope.studies.stages import (
     Stage,
     ablated_stage,
@@ -36,7 +39,7 @@ from headscope.studies.stages import (
     trained_stages,
     variant_model,
 )
-from headscope.studies.study import NO_MODES, THINK_OFF_ONLY, Study, TaskRef, VariantConfig
+from headscope.studies.study import Study
 from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
 from headscope.studies.traces import TRACES, traces_unit
 from headscope.studies.train import TRAIN, base_training, train_unit

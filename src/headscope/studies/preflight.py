@@ -31,6 +31,8 @@ from headscope.runs import RunDirectory
 from headscope.studies import rewards, sources, train
 from headscope.studies.encodable import check_encodable, message_texts
 from headscope.studies.evaluate import GREEDY, repeats_itself
+from headscope.studies.sections.references import TaskRef
+from headscope.studies.sections.training import CompletionData, RewardData, Training
 from headscope.studies.stages import (
     Stage,
     checkpoint_stages,
@@ -40,7 +42,7 @@ from headscope.studies.stages import (
     teacher_stage,
     variant_model,
 )
-from headscope.studies.study import CompletionData, RewardData, Study, TaskRef, Training
+from headscope.studies.study import Study
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import distill, launch, rendering
 

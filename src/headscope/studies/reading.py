@@ -12,7 +12,8 @@ from headscope.evaluation import Task, TaskFile
 from headscope.lab.builtin_studies import builtin_studies, builtin_study
 from headscope.studies import sources
 from headscope.studies.config import validate_config
-from headscope.studies.study import Study, TaskRef
+from headscope.studies.sections.references import TaskRef
+from headscope.studies.study import Study
 from headscope.training import PRESETS
 
 SUFFIXES = (".yaml", ".yml")

@@ -15,24 +15,24 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from headscope.evaluation import Chat, TaskFile
-from headscope.studies import study
+from headscope.studies.sections import ablate, discover, evaluate, executor, models, training
 from headscope.studies.study import Study
 
 SECTIONS: dict[type[BaseModel], str] = {
     Study: "A study",
-    study.BaseConfig: "`base`",
-    study.VariantConfig: "An element of `variants`",
-    study.HubCheckpoints: "`checkpoints` of a variant, on the hub",
-    study.SftTraining: "`train` with `method: sft`",
-    study.DistillTraining: "`train` with `method: distill`",
-    study.GrpoTraining: "`train` with `method: grpo`",
+    models.BaseConfig: "`base`",
+    models.VariantConfig: "An element of `variants`",
+    models.HubCheckpoints: "`checkpoints` of a variant, on the hub",
+    training.SftTraining: "`train` with `method: sft`",
+    training.DistillTraining: "`train` with `method: distill`",
+    training.GrpoTraining: "`train` with `method: grpo`",
     TaskFile: "An element of `tasks` that is a file",
     Chat: "`chat`",
-    study.DiscoverConfig: "`discover`",
-    study.PairFile: "`discover.contrast`, a file of pairs",
-    study.AblateConfig: "`ablate`",
-    study.EvalConfig: "`eval`",
-    study.ExecutorConfig: "`executor`",
+    discover.DiscoverConfig: "`discover`",
+    discover.PairFile: "`discover.contrast`, a file of pairs",
+    ablate.AblateConfig: "`ablate`",
+    evaluate.EvalConfig: "`eval`",
+    executor.ExecutorConfig: "`executor`",
 }
 _INTRODUCTION = """# The study file
 

@@ -10,7 +10,8 @@ from headscope.results.reward_coupling import RewardCoupling
 from headscope.runs import Inputs, Unit, Work
 from headscope.runs.recipes import null_twins, seeds_of, variants_by_name
 from headscope.studies.config import Config
-from headscope.studies.study import RewardData, Study
+from headscope.studies.sections.training import RewardData
+from headscope.studies.study import Study
 
 
 class RewardCouplingConfig(Config):

@@ -9,7 +9,7 @@ from headscope.evaluation import check_answers
 from headscope.evaluation.extraction import OPENED, is_still_thinking
 from headscope.lab.rewards import lab_calculation, lab_plan
 from headscope.runs.digests import digest
-from headscope.studies.study import TaskRef
+from headscope.studies.sections.references import TaskRef
 from headscope.training import Reward, calculation_reward, completion_text, format_reward
 
 

@@ -14,7 +14,8 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from headscope.studies.reference import SECTIONS, meaning_of, summary_of
-from headscope.studies.study import Study, Training
+from headscope.studies.sections.training import Training
+from headscope.studies.study import Study
 from headscope.training import PRESETS
 
 FILE = "study.schema.json"

@@ -14,7 +14,7 @@ from headscope.lab import word_problems
 from headscope.runs.digests import digest
 from headscope.studies.config import Config
 from headscope.studies.records import read_records
-from headscope.studies.study import TaskRef
+from headscope.studies.sections.references import TaskRef
 
 
 @lru_cache(maxsize=64)

@@ -23,16 +23,9 @@ from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
 from headscope.runs.records import check_unit
 from headscope.studies.config import Config
-from headscope.studies.study import (
-    Dtype,
-    HubCheckpoints,
-    ModelConfig,
-    Study,
-    TeacherData,
-    Training,
-    VariantConfig,
-    check_step,
-)
+from headscope.studies.sections.models import Dtype, HubCheckpoints, ModelConfig, VariantConfig, check_step
+from headscope.studies.sections.training import TeacherData, Training
+from headscope.studies.study import Study
 from headscope.training import Checkpoint, list_checkpoints, step_of
 
 BASE = "base"

@@ -20,9 +20,10 @@ from headscope.results.traces import ANSWER_COLUMNS, STEP_COLUMNS, Reader, Trace
 from headscope.runs import Inputs, RunDirectory, Unit, Work
 from headscope.runs.records import Finished
 from headscope.studies.config import Config
+from headscope.studies.sections.references import TaskRef
 from headscope.studies.sources import TaskSource
 from headscope.studies.stages import ModelSource, Stage
-from headscope.studies.study import Study, TaskRef
+from headscope.studies.study import Study
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.traces.reading import Trace, read_text, read_trace
 from headscope.traces.spans import Decode, TokenTexts

@@ -14,17 +14,17 @@ from headscope.runs.digests import digest, folder_digest
 from headscope.storage import Result
 from headscope.studies import rewards, sources
 from headscope.studies.config import Config
-from headscope.studies.stages import BASE, ModelSource, Stage, model_path, origin_stage, variant_model
-from headscope.studies.study import (
+from headscope.studies.sections.references import TaskRef
+from headscope.studies.sections.training import (
     CompletionData,
     GrpoTraining,
     RewardData,
     SftTraining,
-    Study,
-    TaskRef,
     TeacherData,
     Training,
 )
+from headscope.studies.stages import BASE, ModelSource, Stage, model_path, origin_stage, variant_model
+from headscope.studies.study import Study
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import TRAINING_METHODS, Optimisation, Reward, TrainingMethod, list_checkpoints, processes
 from headscope.training.run_record import last_saved_step

@@ -1,0 +1,54 @@
+"""The table of ``headscope plan --cost``: one row per kind of unit."""
+
+import math
+from collections.abc import Sequence
+
+from headscope.results.numbers import format_bytes, format_duration
+from headscope.results.table import Cell, Row, Table, Value
+from headscope.studies.cost import StudyCost, UnitCost
+from headscope.studies.unit_loads import TOKENS
+
+
+def cost_table(cost: StudyCost) -> Table:
+    """Return one row per kind of unit and one of all."""
+    kinds = list(cost.done)
+    rows = []
+    for kind in kinds:
+        row = _row(kind, [unit for unit in cost.units if unit.unit.kind == kind], cost.done[kind])
+        rows.append(row | ({"time": None, "disk": None} if kind in cost.unmeasured else {}))
+    rows.append(_row("all", cost.units, sum(cost.done.values())))
+    caption = (
+        "What is not done. Time is what small units of each kind took on this machine, scaled; a range if random sets "
+        "may stop early. Memory: the most that one unit holds, models and libraries included."
+    )
+    return Table("cost", tuple(rows), caption)
+
+
+def _row(kind: str, costs: Sequence[UnitCost], done: int) -> Row:
+    most = math.fsum(cost.seconds for cost in costs)
+    least = math.fsum(cost.least_seconds for cost in costs)
+    time = format_duration(most)
+    # A range only where early stops make a difference that can be read.
+    if costs and format_duration(least) != time:
+        time = f"{format_duration(least)} to {time}"
+    tokens: dict[str, Value] = {name: _count_cell(math.fsum(cost.tokens[name] for cost in costs)) for name in TOKENS}
+    return {
+        "kind": kind,
+        "units": len(costs),
+        "done": done,
+        **tokens,
+        "time": Cell(time, {"least": least, "most": most}),
+        "peak memory": _bytes_cell(max((cost.memory for cost in costs), default=0.0)),
+        "disk": _bytes_cell(math.fsum(cost.disk for cost in costs)),
+    }
+
+
+def _count_cell(count: float) -> Cell | None:
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return Cell(f"{count / size:.3g} {unit}", count)
+    return Cell(f"{count:.0f}", count) if count else None
+
+
+def _bytes_cell(count: float) -> Cell:
+    return Cell(format_bytes(count), count)

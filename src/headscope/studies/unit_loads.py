@@ -1,0 +1,241 @@
+"""What a unit works through: tokens, steps, rows and disk, from its settings and the ``Facts`` of the study.
+
+``LOADS`` has a function for each kind of unit; ``unit_load`` calls it.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from headscope.measures.permutation import LOOK_EVERY
+from headscope.runs import Unit
+from headscope.studies.openings import OpeningsConfig
+
+GENERATED, FORWARD, BACKWARD = "generated tokens", "forward tokens", "backward tokens"
+TOKENS = (FORWARD, BACKWARD, GENERATED)
+DESCENT_STEPS, TEXTS_A_STEP, CANDIDATES = 24, 2, 3
+"""Of ``interventions.fit_constants``: steps of the descent, texts of each, constants compared at its end."""
+
+Number = int | float
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a study's models and data are like, by the names the study gives them; the base's stand in for others'.
+
+    prompt_tokens: mean per prompt, by task. answer_tokens, longest_answer: mean and largest, by ``VARIANT TASK``.
+    correct: probability that an answer is correct, likewise.
+    pair_tokens: mean length of a pair's texts. nodes: of the path integral, mean per pair.
+    batch_rows: answers generated at a time, at most. threads: batches or texts at a time.
+    steps, step_tokens: optimiser steps, and tokens per step, by variant trained here.
+    heads: of the whole model. weight_bytes: of one checkpoint. resident_bytes: held with the models loaded.
+    free_bytes: of memory, when it was measured.
+    """
+
+    prompt_tokens: dict[str, float]
+    answer_tokens: dict[str, float]
+    longest_answer: dict[str, float]
+    correct: dict[str, float]
+    pair_tokens: float
+    nodes: float
+    batch_rows: int
+    threads: int
+    steps: dict[str, int]
+    step_tokens: dict[str, float]
+    heads: int
+    weight_bytes: float
+    resident_bytes: float
+    free_bytes: float
+
+    def answer(self, table: str, variant: str, task: str) -> float:
+        """Return what ``table`` says of a variant's answers to a task: its own, the base's, or the mean of all."""
+        values: dict[str, float] = getattr(self, table)
+        for name in (variant, "base"):
+            if f"{name} {task}" in values:
+                return values[f"{name} {task}"]
+        return sum(values.values()) / max(1, len(values))
+
+    def prompt(self, task: str) -> float:
+        """Return the mean tokens of a task's prompts, or of all prompts if nobody asked it."""
+        everything = self.prompt_tokens.values()
+        return self.prompt_tokens.get(task, sum(everything) / max(1, len(everything)))
+
+    def text(self, variant: str, task: str) -> float:
+        """Return the mean tokens of a prompt with its answer."""
+        return self.prompt(task) + self.answer("answer_tokens", variant, task)
+
+
+@dataclass(frozen=True)
+class Load:
+    """What one unit works through.
+
+    drivers: amounts that time grows with, by name; those of ``TOKENS`` are shown.
+    parallel: how many threads share them. width: rows or pairs held at a time, which memory grows with.
+    size: what the unit's files grow with.
+    """
+
+    drivers: Mapping[str, Number]
+    parallel: Number = 1
+    width: Number = 1
+    size: Number = 1
+
+
+def unit_load(unit: Unit, facts: Facts, *, early: bool = False) -> Load:
+    """Return what a unit works through; ``early``: if its random sets stop at the first look."""
+    if unit.kind == "forced":
+        return _forced(unit, facts, early)
+    return LOADS[unit.kind](unit, facts) if unit.kind in LOADS else Load({})
+
+
+def _train(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    training, variant = config.training, str(unit.labels["variant"])
+    steps = training["max_steps"] or facts.steps.get(variant) or facts.steps.get(variant.partition(".")[0], 0)
+    saves = 1 + math.ceil(steps / training["save_every"])
+    # A twin is trained as the variant it is a twin of.
+    tokens = facts.step_tokens.get(variant) or facts.step_tokens.get(variant.partition(".")[0], 0.0)
+    # Each method has a step of its own length.
+    drivers = {f"{training['method']} steps": float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}
+    return Load(drivers, size=saves)
+
+
+def _answers(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    variant, task = config.model.name, config.task.name
+    sampling = config.sampling
+    answers = len(config.task.task().problems) * sampling.samples
+    mean = min(facts.answer("answer_tokens", variant, task), sampling.max_new_tokens)
+    longest = min(facts.answer("longest_answer", variant, task), sampling.max_new_tokens)
+    batches = max(1, math.ceil(answers / facts.batch_rows))
+    drivers = {"decoding steps": batches * longest, GENERATED: answers * mean, FORWARD: answers * facts.prompt(task)}
+    width = min(answers, facts.batch_rows) * (facts.prompt(task) + longest)
+    return Load(drivers, min(facts.threads, batches), width, answers * mean)
+
+
+def _pairs(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    source = config.source
+    if not isinstance(source, OpeningsConfig):
+        return Load({FORWARD: 0.0}, size=source.pairs)
+    openings = 2 * source.candidates * source.pairs  # of either model
+    prompt = facts.prompt(source.tasks[0].name)
+    steps = 2 * source.opening_tokens * math.ceil(openings / 2 / facts.batch_rows)
+    drivers = {"decoding steps": steps, GENERATED: openings * source.opening_tokens, FORWARD: openings * prompt}
+    return Load(drivers, width=min(openings / 2, facts.batch_rows) * prompt, size=source.pairs)
+
+
+def pair_count(unit: Unit) -> int:
+    """Return how many pairs a unit of pairs is to have."""
+    config: Any = unit.inputs["main"].config if "main" in unit.inputs else unit.config
+    return int(config.source.pairs)
+
+
+def _scores(unit: Unit, facts: Facts) -> Load:
+    pairs = pair_count(unit.inputs["pairs"])
+    return Load({BACKWARD: pairs * facts.nodes * facts.pair_tokens}, width=pairs, size=pairs)
+
+
+def _head_scores(unit: Unit, facts: Facts) -> Load:
+    pairs = pair_count(unit.inputs["pairs"])
+    # A patch runs the layers after it: half of them on average.
+    return Load({FORWARD: pairs * facts.heads / 2 * facts.pair_tokens}, width=pairs, size=pairs)
+
+
+def _faithfulness(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    pairs, circuits = pair_count(unit.inputs["pairs"]), len(config.sizes) + 2
+    return Load({FORWARD: pairs * circuits * facts.pair_tokens}, width=pairs, size=pairs)
+
+
+def _comparison(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    # At every size base, base again and the last checkpoint are resampled once more.
+    resampled = 2 + len(config.steps) + 3 * len(config.sizes)
+    return Load({"resamples": config.resamples * resampled}, size=len(config.steps))
+
+
+def _head_sets(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    return Load({"random sets": config.controls})
+
+
+def forced_texts(unit: Unit, facts: Facts) -> float:
+    """Return on how many texts a sweep is to be expected: one per problem with a correct answer."""
+    config: Any = unit.config
+    whole: Any = unit.inputs["whole"].config
+    variant, task = config.post.name, config.task
+    wrong = 1 - facts.answer("correct", variant, task.name)
+    answered = len(task.task().problems) * (1 - wrong**whole.sampling.samples)
+    return float(min(config.texts, answered))
+
+
+def _forced(unit: Unit, facts: Facts, early: bool) -> Load:
+    config: Any = unit.config
+    sets: Any = unit.inputs["sets"].config
+    texts = forced_texts(unit, facts)
+    length = facts.text(config.post.name, config.task.name)
+    controls = min(sets.controls, LOOK_EVERY) if early else sets.controls
+    kinds = 2 if config.importance_controls else 1
+    # The whole model, the set, doses and controls; the base whole and without the set; the direct effect.
+    edits = 2 + len(config.doses) + kinds * controls + 2 + (config.operator == "zero")
+    tokens = texts * edits * length
+    if config.guard is not None:
+        tokens += 2 * texts * facts.text(config.post.name, config.guard.name)
+    needs_texts = config.operator in ("mean", "resample")
+    problems = len(config.task.task().problems)
+    # Of the variant and of the base.
+    read = 2 * min(config.reference_texts, problems) * length if needs_texts else 0.0
+    return Load({FORWARD: tokens, "reference tokens": read}, size=edits * texts)
+
+
+def _failures(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    whole: Any = unit.inputs["baseline"].config
+    # Of the whole model, without the set, and without each random set.
+    return Load({"answers read": len(config.task.task().problems) * whole.sampling.samples * (2 + config.controls)})
+
+
+def _role_losses(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    heads = facts.heads
+    if heads > config.all_heads:
+        sets: list[Any] = [unit.inputs[f"sets {group}"].config for group in config.groups]
+        heads = min(heads, sum(group.at_most or heads for group in sets))
+    # Every head removed, and for its slope also weakened and strengthened.
+    edits = 1 + heads * (1 + len(getattr(config, "factors", ())))
+    tokens = forced_texts(unit, facts) * edits * facts.text(config.post.name, config.task.name)
+    return Load({FORWARD: tokens}, size=heads)
+
+
+def constants_load(heads: int, texts: Number, length: Number, steps: int = DESCENT_STEPS) -> Load:
+    """Return what fitting the constants of so many heads works through."""
+    drivers = {BACKWARD: steps * TEXTS_A_STEP * heads * length, FORWARD: CANDIDATES * texts * heads * length}
+    return Load(drivers)
+
+
+def _constants(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    length = facts.text(config.model.name, config.task.name)
+    texts = min(config.texts, len(config.task.task().problems))
+    return constants_load(facts.heads, texts, length)
+
+
+LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
+    "train": _train,
+    "samples": _answers,
+    "ablated": _answers,
+    "pairs": _pairs,
+    "scores": _scores,
+    "head_scores": _head_scores,
+    "faithfulness": _faithfulness,
+    "comparison": _comparison,
+    "headsets": _head_sets,
+    "constants": _constants,
+    "failures": _failures,
+    "role_losses": _role_losses,
+    "head_scaling": _role_losses,
+    "head_revert": _role_losses,
+}
+"""What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
+cost in the pilot; ``forced`` has two loads (``unit_load``)."""
