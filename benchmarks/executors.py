@@ -1,6 +1,6 @@
 """What a run directory of many units costs: per unit and executor, to resume, and to ask for its status.
 
-    python benchmarks/executors.py [--units 1000] [--large 10000] [--workers 2]
+    python benchmarks/executors.py [--units 1000] [--large 10000] [--workers 2] [--ray]
 
 Units are arithmetic on one number, so that what is measured is everything around them: locks, records, messages. The
 workers' start, which is once per run, is given apart. ``two workers`` are independent units of one thread that compute
@@ -8,6 +8,7 @@ for a while; on a busy machine the ratio says more of the machine.
 """
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -24,11 +25,14 @@ from table import markdown_table
 
 from headscope.progress import Progress
 from headscope.results.result import JsonResult
-from headscope.runs import Inputs, RunDirectory, Unit, Work, execute
+from headscope.runs import Execution, Inputs, RunDirectory, Unit, Work, execute
+from headscope.runs.attempt import unit_record
 from headscope.runs.coverage import coverage
 from headscope.runs.pool import Pool
 from headscope.runs.processes import Processes
-from headscope.storage import write_json
+from headscope.runs.ray_workers import RayCluster
+from headscope.runs.records import mark_done, write_record
+from headscope.storage import synced_later, write_json
 
 
 class NumberConfig(BaseModel):
@@ -76,7 +80,7 @@ def make_units(count: int, rounds: int = 0) -> list[Unit]:
     return units
 
 
-def timed_run(units: list[Unit], out: Path, workers: int) -> tuple[float, float]:
+def timed_run(units: list[Unit], out: Path, workers: int, kind: str = "processes") -> tuple[float, float]:
     """Return the seconds until the first worker has answered and of the rest; ``workers`` 0 is this process."""
     run = RunDirectory(out)
     out.mkdir()
@@ -85,13 +89,27 @@ def timed_run(units: list[Unit], out: Path, workers: int) -> tuple[float, float]
     if not workers:
         assert execute(units, run).done == len(units)
         return 0.0, time.perf_counter() - start
-    with Pool(run, Processes(workers, 1)) as pool:
-        first = execute(units[:workers], run, engine=pool)
+    transport = RayCluster("local", workers, 1) if kind == "ray" else Processes(workers, 1)
+    with Pool(run, transport) as pool:
+        first = execute(units[:workers], run, Execution(engine=pool))
         begun = time.perf_counter()
-        outcome = execute(units, run, engine=pool)
+        outcome = execute(units, run, Execution(engine=pool))
         ended = time.perf_counter()
     assert first.done + outcome.done == len(units)
     return begun - start, ended - begun
+
+
+def write_finished(units: list[Unit], out: Path) -> None:
+    """Write records of finished units without computing them; how they are written is not measured."""
+    run = RunDirectory(out)
+    out.mkdir()
+    write_json(run.lock_file, {"schema_version": 1, "units": [unit.row for unit in units]})
+    with synced_later():
+        for unit in units:
+            run.folder(unit).mkdir(parents=True)
+            inputs = {"input_contents": run.input_contents(unit)}
+            write_record(run.folder(unit), unit_record(unit, 0.0) | inputs, "*")
+            mark_done(run.folder(unit))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,22 +118,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--units", type=int, default=1000)
     parser.add_argument("--large", type=int, default=10_000)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--ray", action="store_true", help="also Ray, on a cluster of this machine")
     parser.add_argument("--rounds", type=int, default=5_000_000)
     options = parser.parse_args(arguments)
     sys.path.insert(0, str(Path(__file__).parent))
     with TemporaryDirectory(prefix="headscope-executors-") as scratch:
         folder, units = Path(scratch), make_units(options.units)
         rows = []
-        for name, workers in (("local", 0), (f"processes, {options.workers} workers", options.workers)):
-            start, seconds = timed_run(units, folder / name, workers)
+        pools = ["processes", "ray"] if options.ray else ["processes"]
+        for kind in ["local", *pools]:
+            workers = 0 if kind == "local" else options.workers
+            start, seconds = timed_run(units, folder / kind, workers, kind)
+            name = f"{kind}, {workers} workers" if workers else kind
             rows.append((name, str(len(units)), f"{start:.2f} s", f"{1000 * seconds / len(units):.2f} ms"))
-        print(markdown_table(("executor", "units", "start", "overhead per unit"), rows))
+        print(markdown_table(("executor", "units", "start", "overhead per unit"), rows), flush=True)
         busy = make_units(8, options.rounds)
-        one = timed_run(busy, folder / "one", 1)[1]
-        two = timed_run(busy, folder / "two", 2)[1]
-        print(f"two workers: {one / two:.2f} times one on 8 units of one thread ({one:.2f} s, {two:.2f} s)\n")
+        for kind in pools:
+            one = timed_run(busy, folder / f"{kind}-one", 1, kind)[1]
+            two = timed_run(busy, folder / f"{kind}-two", 2, kind)[1]
+            ratio = f"{one / two:.2f} times one on 8 units of one thread ({one:.2f} s, {two:.2f} s)"
+            print(f"{kind}, two workers: {ratio}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
+        print()
         large = make_units(options.large)
-        timed_run(large, folder / "large", 0)
+        write_finished(large, folder / "large")
         start = time.perf_counter()
         assert coverage(RunDirectory(folder / "large")).complete
         asked = time.perf_counter()

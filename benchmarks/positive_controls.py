@@ -10,13 +10,14 @@ needs; or what was planted is called by another method's name.
 Constructed answers through the checker and the reading of traces (C10); simulated answers and scores through the same
 arithmetic as a run's (C7, C8, C9): a real model in which scaling trades two tasks, or with two modes, must be trained.
 
-    .venv/bin/python benchmarks/positive_controls.py [--quick] [--claims C1 C6]
+    .venv/bin/python benchmarks/positive_controls.py [--quick] [--claims C1 C6] [--seeds 5]
 """
 
 import argparse
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -56,11 +57,12 @@ Doses = dict[str, float]
 
 @dataclass(frozen=True)
 class Size:
-    """pairs: of the leaf contrast. checkpoints: of GRPO. problems: of ablations."""
+    """pairs: of the leaf contrast. checkpoints: of GRPO. problems: of ablations. seed: of all that is drawn."""
 
     pairs: int = 16
     checkpoints: int = 16
     problems: int = 128
+    seed: int = 0
 
 
 QUICK = Size(pairs=16, checkpoints=6, problems=24)
@@ -119,6 +121,7 @@ def run_variants(
     study = Study.model_validate(
         {
             "name": "control",
+            "seed": size.seed,
             "base": {"model": str(folder / "base")},
             "variants": described,
             "tasks": ["lab-k"],
@@ -139,7 +142,7 @@ def _nudged(base: Doses, heads: Sequence[str], by: float) -> Doses:
 
 def _schedule(size: Size) -> tuple[list[Doses], list[float]]:
     """Doses and rewards of GRPO: some heads, then others, then none; the reward is how strongly they write."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng([0, size.seed])
     third = size.checkpoints * 3 // 8
     doses: list[Doses] = []
     rewards = []
@@ -160,7 +163,7 @@ def planted(folder: Path, size: Size) -> Outcome:
     control = [Variant(name, name, [base | dict.fromkeys(heads, 1.0)] * stay) for name, heads in whole.items()]
     control.append(Variant("grpo", "grpo", [base | step for step in doses], rewards))
     # Nothing planted: heads that the base has too write up to 2 % more or less, and the reward goes its own way.
-    rng = np.random.default_rng(1)
+    rng = np.random.default_rng([1, size.seed])
     idle = [Variant(name, name, [_nudged(base, OTHERS, 1.02)] * stay) for name in whole]
     steps = [_nudged(base, OTHERS, float(rng.uniform(0.98, 1.02))) for _ in doses]
     idle.append(Variant("grpo", "grpo", steps, rewards))
@@ -228,9 +231,9 @@ def read_claim(results: StudyResults, name: str) -> Claim:
     return next(claim for claim in judge(results) if claim.name == name)
 
 
-def controls(folder: Path, size: Size, claims: Sequence[str]) -> dict[str, tuple[Claim, dict[str, Claim], str]]:
-    """Return by claim the verdict of its control, those of its twins, and where the evidence comes from."""
-    verdicts: dict[str, tuple[Claim, dict[str, Claim], str]] = {}
+def controls(folder: Path, size: Size, claims: Sequence[str]) -> "Verdicts":
+    """Return the verdicts of one seed."""
+    verdicts: Verdicts = {}
     for study, (build, decided) in STUDIES.items():
         if not (asked := [name for name in decided if name in claims]):
             continue
@@ -244,18 +247,31 @@ def controls(folder: Path, size: Size, claims: Sequence[str]) -> dict[str, tuple
             verdicts[name] = read_claim(outcome.control, name), readings, f"{MODEL}, `{study}`"
     for name, (simulate, evidence) in SIMULATED.items():
         if name in claims:
-            twins = {"nothing planted": read_claim(simulate(False), name)}
-            verdicts[name] = read_claim(simulate(True), name), twins, evidence
+            twins = {"nothing planted": read_claim(simulate(False, size.seed), name)}
+            verdicts[name] = read_claim(simulate(True, size.seed), name), twins, evidence
     return dict(sorted(verdicts.items(), key=lambda entry: int(entry[0][1:])))
 
 
-def table(verdicts: dict[str, tuple[Claim, dict[str, Claim], str]]) -> str:
-    """Return the verdicts as a Markdown table."""
+Verdicts = dict[str, tuple[Claim, dict[str, Claim], str]]
+"""By claim: the verdict of its control, those of its twins, and where the evidence comes from."""
+
+
+def table(by_seed: Sequence[Verdicts]) -> str:
+    """Return the verdicts of all seeds as a Markdown table."""
     rows = []
-    for name, (control, twins, evidence) in verdicts.items():
-        readings = "; ".join(f"{twin.reading} ({label})" for label, twin in twins.items())
-        rows.append((name, control.reading, readings, evidence))
-    return markdown_table(("claim", "control", "twin", "evidence"), rows)
+    for name, (_, twins, evidence) in by_seed[0].items():
+        control = _count_readings([verdicts[name][0] for verdicts in by_seed])
+        readings = []
+        for label in twins:
+            readings.append(f"{_count_readings([verdicts[name][1][label] for verdicts in by_seed])} ({label})")
+        rows.append((name, control, "; ".join(readings), str(len(by_seed)), evidence))
+    return markdown_table(("claim", "control", "twin", "seeds", "evidence"), rows)
+
+
+def _count_readings(claims: Sequence[Claim]) -> str:
+    """Return the verdict that all seeds share, or how many have each."""
+    counts = Counter(claim.reading for claim in claims)
+    return next(iter(counts)) if len(counts) == 1 else ", ".join(f"{count} × {name}" for name, count in counts.items())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -264,20 +280,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     names = [f"C{number}" for number in range(1, 11)]
     parser.add_argument("--quick", action="store_true", help="few checkpoints and problems: checks that it works")
     parser.add_argument("--claims", nargs="+", choices=names, default=names)
+    parser.add_argument("--seeds", type=int, default=1, help="so many draws of all that is drawn")
     parser.add_argument("--reasons", action="store_true", help="also print why")
     options = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    with tempfile.TemporaryDirectory() as folder:
-        verdicts = controls(Path(folder), QUICK if options.quick else Size(), options.claims)
-    print(table(verdicts), end="")
-    if options.reasons:
+    size = QUICK if options.quick else Size()
+    by_seed = []
+    for seed in range(options.seeds):
+        with tempfile.TemporaryDirectory() as folder:
+            by_seed.append(controls(Path(folder), replace(size, seed=seed), options.claims))
+    print(table(by_seed), end="")
+    right = True
+    for seed, verdicts in enumerate(by_seed):
         for name, (control, twins, _) in verdicts.items():
+            right &= control.reading == SUPPORTED and all(twin.reading != SUPPORTED for twin in twins.values())
             for label, claim in ({"control": control} | twins).items():
-                print(f"{name}, {label}: {claim.reason}")
-    right = all(
-        control.reading == SUPPORTED and all(twin.reading != SUPPORTED for twin in twins.values())
-        for control, twins, _ in verdicts.values()
-    )
+                if options.reasons:
+                    print(f"{name}, {label}, seed {seed}: {claim.reason}")
     return 0 if right else 1
 
 

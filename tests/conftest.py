@@ -34,6 +34,22 @@ TORCH_LACKS_BFLOAT16 = "pack_vnni2 is only supported when avx512 is supported"
 """What torch 2.13 raises in bfloat16 attention if ATEN_CPU_CAPABILITY=default is set on a processor with AVX-512."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--ray``."""
+    parser.addoption("--ray", action="store_true", help="also the tests that begin a Ray cluster")
+
+
+@pytest.fixture(scope="session")
+def ray_address(request: pytest.FixtureRequest) -> Iterator[str]:
+    """The address of a Ray cluster of one node, for all tests of the session."""
+    if not request.config.getoption("--ray"):
+        pytest.skip("beginning a Ray cluster takes ten seconds or more: make ray, or pytest --ray")
+    cluster_utils = pytest.importorskip("ray.cluster_utils", reason="Ray is not installed: make ray installs it")
+    cluster = cluster_utils.Cluster(initialize_head=True, head_node_args={"num_cpus": 8, "num_gpus": 0})
+    yield cluster.address
+    cluster.shutdown()
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
     """Skip a test if torch itself cannot compute in bfloat16 under the instructions it was told to use."""

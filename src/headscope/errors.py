@@ -26,6 +26,8 @@ class MachineError(RuntimeError):
 
 def is_disk_full(error: BaseException) -> bool:
     """Return whether ``error`` says that no space, or none of the user's quota, was left on a disk."""
+    if error.__cause__ is not None and is_disk_full(error.__cause__):  # a library's own error about it
+        return True
     # safetensors and other libraries not written in Python raise an error of their own, with the system's words.
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
     return full or "No space left on device" in str(error) or "Disk quota exceeded" in str(error)

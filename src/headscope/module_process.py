@@ -7,6 +7,14 @@ from pathlib import Path
 
 import headscope
 
+MEMORY_SHARE = "HEADSCOPE_MEMORY_SHARE"
+"""Environment variable of a process that computes what ran out of memory: the share of the usual that it may take."""
+
+
+def memory_share() -> float:
+    """Return the share of the usual memory that this process may take, 1 unless ``MEMORY_SHARE`` says less."""
+    return float(os.environ.get(MEMORY_SHARE, "1"))
+
 
 def module_process(module: str, *arguments: object, threads: int = 1) -> tuple[list[str], Mapping[str, str]]:
     """Return command and environment that run a module, whatever the current folder holds.

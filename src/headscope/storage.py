@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -20,6 +21,7 @@ from headscope import __version__
 from headscope.errors import InputError
 
 R = TypeVar("R")
+_synced_later = ContextVar("synced_later", default=False)
 
 
 def user_cache() -> Path:
@@ -107,7 +109,19 @@ def rename_synced(folder: Path, target: Path) -> None:
     _sync(target.parent)
 
 
+@contextmanager
+def synced_later() -> Iterator[None]:
+    """Leave out every sync in the block: the files lie in a folder that is synced as a whole before its final name."""
+    token = _synced_later.set(True)
+    try:
+        yield
+    finally:
+        _synced_later.reset(token)
+
+
 def _sync(path: Path) -> None:
+    if _synced_later.get():
+        return
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -41,7 +41,7 @@ from headscope.pairs import Pairs, ProblemGroups
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
-from headscope.runs import RunDirectory, Unit, Work, execute
+from headscope.runs import Execution, RunDirectory, Unit, Work, execute
 from headscope.runs.records import Finished
 from headscope.storage import Result
 
@@ -214,7 +214,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
 
     def _write(self, unit: Unit) -> Path:
         """Return the folder of a unit, computed unless it is there. Raises InputError with the reason if that fails."""
-        outcome = execute([unit], self.run, retry=True)
+        outcome = execute([unit], self.run, Execution(retry=True))
         if outcome.failed:
             raise InputError(outcome.failed[unit.name])
         self._rows.append(unit.row)

@@ -18,8 +18,9 @@ from headscope.circuits.footprint import attribution_bound, attribution_footprin
 from headscope.circuits.gradient_means import GradientMeans
 from headscope.circuits.integration import Integrand
 from headscope.errors import InputError, is_out_of_memory
-from headscope.models import ARCHITECTURES, Hook, attach_hooks, head_access
-from headscope.models.memory import bytes_allowed, free_memory
+from headscope.models import ARCHITECTURES, Hook, attach_hooks, head_access, memory
+from headscope.models.memory import bytes_allowed, free_memory, pass_budget
+from headscope.module_process import MEMORY_SHARE
 from headscope.pairs import Pairs
 from headscope.results.circuit import Circuit
 
@@ -319,6 +320,15 @@ def test_the_default_budget_is_a_part_of_what_is_free() -> None:
     cpu = torch.device("cpu")
     assert 2**20 < free_memory(cpu) < 2**45
     assert 2**20 < bytes_allowed(None, cpu) < 0.6 * free_memory(cpu)
+
+
+def test_what_ran_out_of_memory_is_allowed_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    monkeypatch.setattr(memory, "free_memory", lambda device: 2**30)
+    assert (bytes_allowed(None, cpu), pass_budget(cpu, 100, 0.1)) == (2**29, 100)
+    monkeypatch.setenv(MEMORY_SHARE, "0.5")
+    assert (bytes_allowed(None, cpu), pass_budget(cpu, 100, 0.1)) == (2**28, 50)
+    assert bytes_allowed(7, cpu) == 7
 
 
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -151,7 +152,7 @@ def test_neuronpedia_has_what_its_schema_asks_for(run: Path) -> None:
     assert len(nodes) == len(graph["nodes"]) == len({node["jsNodeId"] for node in graph["nodes"]})
     assert {node["feature_type"] for node in nodes.values()} == {"embedding", "attention head", "mlp", "logit"}
     assert {node["ctx_idx"] for node in nodes.values()} == {0}
-    assert (nodes["1_1_0"]["clerp"], nodes["1_2_0"]["clerp"]) == ("L1H1", "L1 MLP")
+    assert (nodes["1_1_0"]["clerp"], nodes["1_2_0"]["clerp"]) == ("L1H1", "MLP 1")
     assert nodes["3_0_0"] | {"feature_type": "logit", "clerp": "", "layer": "3"} == nodes["3_0_0"]
     weights = {(link["source"], link["target"]): link["weight"] for link in graph["links"]}
     assert weights["0_0_0", "1_1_0"] == pytest.approx(-0.4)
@@ -216,7 +217,40 @@ def test_checkpoints_sizes_and_the_base_can_be_asked_for(run: Path, capsys: pyte
         "lost": 2,
     }
     export(run, "dot")
-    assert capsys.readouterr().out.splitlines()[0].endswith("3 kept, 3 born, 2 lost")
+    assert capsys.readouterr().out.splitlines()[:3] == [
+        "lab: circuit of sft at step 20: 6 of the graph's 46 edges (13.04%), 3 of 4 heads",
+        "next to the 5 edges of the base's: 3 kept, 3 born, 2 lost",
+        "faithfulness of the 17.39% strongest edges: not measured",
+    ]
+    export(run, "eap-json")
+    assert "of the base's" not in capsys.readouterr().out  # nothing of it is in the file
+
+
+def test_what_is_printed_is_what_is_in_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    loose = {"input->a1.h0<q>": 0.9}  # leads nowhere
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    add_comparison(run, "sft", [emergence(np.eye(2), np.eye(2), fraction=0.1, tau=0.28)] * 6)
+    labels = {"variant": "sft", "pairs": "main", "model": "sft", "step": 20}
+    run.save(scores(SHARED | loose), **labels)
+    run.save(faithfulness(0.9), **labels)
+    path = run.close().path
+    graph = nx.read_graphml(export(path, "graphml"), force_multigraph=True)
+    assert len(graph.edges) == 3
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "lab: circuit of sft at step 20: 3 of the graph's 46 edges (6.52%), 2 of 4 heads",
+        "faithfulness of the 10.00% strongest edges, also those below τ = 0.28, which are not in the file: "
+        "0.90 [0.88, 0.92], n = 64 problems",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("dot") is None, reason="Graphviz is not installed")
+def test_graphviz_draws_the_dot(run: Path) -> None:
+    done = subprocess.run(
+        ["dot", "-Tsvg", str(export(run, "dot"))], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count('class="edge"') == len(EXPECTED)
+    assert "L1H1" in done.stdout
 
 
 def test_another_architecture_has_no_edges_in_common(tmp_path: Path) -> None:
@@ -230,6 +264,8 @@ def test_another_architecture_has_no_edges_in_common(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
+        ("--circuit RUN --variant sft --as dot", "found no --out; give a file for the circuit"),
+        ("--edited lab-m --heads L0H1", "found no --out; give a folder for the checkpoint"),
         ("--out x", "found neither --edited nor --circuit; give --edited MODEL"),
         ("--circuit RUN --edited lab-m --out x", "found both --edited and --circuit"),
         (
@@ -243,7 +279,7 @@ def test_another_architecture_has_no_edges_in_common(tmp_path: Path) -> None:
         ("--circuit RUN --variant sft --as doc --out x", "format 'doc' does not exist (did you mean 'dot'?)"),
         ("--circuit RUN --variant stf --as dot --out x", "variant 'stf' is not in RUN (did you mean 'sft'?)"),
         ("--circuit RUN --variant sft --as dot --out x --step 15", "step 15 of sft has no scores; allowed: 0, 10, 20"),
-        ("--circuit RUN --variant sft --as dot --out x --fraction 2", "found fraction=2.0; give a fraction"),
+        ("--circuit RUN --variant sft --as dot --out x --fraction 2", "found fraction=2.0; give a share of the edges"),
         ("--circuit RUN --variant sft --as dot --out RUN/no/x", "lies in RUN/no, which does not exist"),
         ("--circuit /nowhere --variant sft --as dot --out x", "/nowhere is not a run directory"),
     ],

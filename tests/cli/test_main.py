@@ -49,7 +49,7 @@ def test_bad_input_is_one_sentence_and_2(capsys: pytest.CaptureFixture[str]) -> 
         (["validte"], "No such command"),
         (["validate", "--nope"], "No such option"),
         (["ls", "nothing"], "nothing"),
-        (["status", "/nowhere"], "not a run directory"),
+        (["status", "/nowhere"], "nothing is there; `headscope run STUDY --out /nowhere` begins a run there"),
         (["report", "/nowhere"], "not a run directory"),
         (["lab", "pretrain", "--size", "XXL"], "size 'XXL' does not exist"),
         (["discover", "--base", "/nowhere", "--task", "lab-t1"], "needs at least one"),

@@ -317,6 +317,28 @@ def test_three_of_four_operators_must_agree() -> None:
     assert read_claim(StudyResults(ablations=(lower[0], nothing[0], kept)), "C6")[0] == UNDECIDED
 
 
+def test_the_emergent_heads_are_one_group_of_the_study() -> None:
+    lower = [ablation(-0.2, 0.1, name, group="paper-emergent") for name in ("zero", "mean", "resample")]
+    up = ablation(0.2, 0.1, "x1.3", "t1", group="paper-emergent")
+    down = ablation(-0.2, 0.1, "x1.3", "t2", group="paper-emergent")
+    results = StudyResults(ablations=(*lower, up, down), groups=("paper-emergent", "paper-lost"))
+    assert [read_claim(results, name)[0] for name in ("C6", "C7")] == [SUPPORTED, SUPPORTED]
+    assert "its paper-emergent heads" in read_claim(results, "C6")[1]
+    # Where both are removed, the bootstrap's are asked about, even if there are none: no second chance.
+    both = replace(results, groups=("paper-emergent", "emergent"))
+    assert [read_claim(both, name)[0] for name in ("C6", "C7")] == [UNDECIDED, UNDECIDED]
+    others = replace(results, groups=("kept", "think-off-only", "named"))
+    assert "no emergent heads" in read_claim(others, "C6")[1]
+
+
+def test_a_finished_model_is_not_asked_whether_its_heads_stay(run) -> None:
+    sft, finished = run("sft", "sft", [LATE] * 4), run("r1", "distill", [LATE])
+    assert read_claim(StudyResults((sft, finished)), "C1")[0] == SUPPORTED
+    assert "1 checkpoint" in read_claim(StudyResults((finished,)), "C1")[1]
+    few = run("r1", "distill", [set()])  # its number of new heads counts as any other's
+    assert read_claim(StudyResults((sft, few)), "C1")[0] == NOT_SUPPORTED
+
+
 def test_a_trade_needs_a_rise_and_a_fall_at_one_scale() -> None:
     up, down = ablation(0.2, 0.1, "x1.3", "t1"), ablation(-0.2, 0.1, "x1.3", "t2")
     assert read_claim(StudyResults(ablations=(up, down)), "C7")[0] == SUPPORTED
@@ -469,6 +491,9 @@ def blocking(**changes) -> dict[str, list[str]]:
         ({"thinking": False}, "C8 C9", "thinking on and off"),
         ({"opening_tokens": 2}, "C8", "openings of 2 tokens"),
         ({"groups": ("emergent",)}, "C9", "think-off-only"),
+        ({"groups": ("paper-emergent", "kept")}, "C9", "think-off-only"),
+        ({"groups": ("think-off-only", "kept")}, "C6 C7", "no emergent heads"),
+        ({"recipes": (replace(FULL.recipes[1], checkpoints=1), FULL.recipes[2])}, "C1 C5", "1 checkpoint"),
         ({"operators": ("zero", "mean", "revert")}, "C6", "removed by 2 operators, and 3 must agree"),
         ({"scales": ()}, "C7", "generated_scales"),
         ({"controls": 4}, "C6", "4 random sets"),

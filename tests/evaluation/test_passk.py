@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from headscope.errors import InputError
-from headscope.evaluation.passk import pass_at_1, pass_at_k, pass_at_k_by_problem, success_at_k
+from headscope.evaluation.passk import pass_at_1, pass_at_k, success_at_k
 from headscope.measures.intervals import wilson
+from headscope.measures.pass_at_k import pass_at_k_by_problem
 
 matrices = st.tuples(st.integers(1, 4), st.integers(1, 7)).flatmap(lambda shape: arrays(bool, shape))
 

@@ -13,12 +13,14 @@ from headscope.heads import HeadSet
 from headscope.pairs import Pairs
 from headscope.results.comparison import Comparison
 from headscope.results.counts import Counts, HeadEstimates
+from headscope.results.coupling import Coupling
 from headscope.results.dynamics import Dynamics, Event
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence, Status, status_grid
 from headscope.results.estimate import Estimate
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.graph import Graph
+from headscope.results.head_revert import HeadRevert
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.measures import McNemar, Measures
 from headscope.results.not_run import NotRun
@@ -303,6 +305,22 @@ def head_scaling() -> HeadScaling:
     return HeadScaling("T1", "47 of 48 heads", (0.5, 1.5), 0.2, change, slope, q_value, q_value, 30, 80)
 
 
+def head_revert() -> HeadRevert:
+    """Return the reverting of all heads but L0H0: training L2H3 helped."""
+    value = np.zeros((LAYERS, HEADS))
+    value[0, 0], value[2, 3] = np.nan, 0.3
+    change = HeadEstimates(value, value - 0.1, value + 0.1, np.where(value > 0, 1e-4, 1.0))
+    q_value = np.where(np.isnan(value), np.nan, np.where(value > 0, 1e-3, 1.0))
+    return HeadRevert("T1", "47 of 48 heads", "all", 0.2, change, q_value, 30, 80)
+
+
+def coupling(correlation: float, points: int) -> Coupling:
+    """Return a correlation that is the same at every lag from −1 to 1."""
+    row = np.full(3, correlation)
+    p_value = np.full(3, 0.02 if correlation > 0 else 0.7)
+    return Coupling(np.arange(-1, 2), row, row - 0.2, row + 0.2, p_value, np.full(3, points), 0.4, 1, 100, 0)
+
+
 def add_samples(run: RunWriter, variant: str, step: int, task: str, answers: Samples, level: float) -> None:
     """Add a samples unit and its measures of about ``level``."""
     labels = {"variant": variant, "step": step, "task": task}
@@ -419,6 +437,7 @@ def whole_run(path: Path) -> RunDirectory:
     for variant, new in (("sft", 0.8), ("grpo", 0.1)):
         run.save(training_effects(variant, new), variant=variant)
         run.save(head_scaling(), variant=variant, task="T1")
+        run.save(head_revert(), variant=variant, task="T1")
     nothing = NotRun("no head of grpo is emergent at step 60")
     run.save(nothing, "verdict", variant="grpo", heads="emergent", operator="zero", task="T2")
     old = {"schema_version": 1, "empty": True, "reason": nothing.reason}

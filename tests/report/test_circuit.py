@@ -2,6 +2,7 @@
 
 import base64
 import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -371,10 +372,10 @@ def test_the_grid_is_drawn_in_the_chosen_heads_edges_alone(opened: Opened) -> No
       const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
       const seen = { blue: 0, orange: 0, any: 0 };
       for (let at = 0; at < data.length; at += 4) {
-        const [red, , blue, alpha] = data.slice(at, at + 4);
-        if (alpha > 60) seen.any++;
-        if (alpha > 60 && blue > red + 60) seen.blue++;
-        if (alpha > 60 && red > blue + 60) seen.orange++;
+        const [red, green, blue] = data.slice(at, at + 3);
+        if (green < 195) seen.any++;
+        if (blue > red + 60) seen.blue++;
+        if (red > blue + 60) seen.orange++;
       }
       return seen;
     }"""
@@ -447,32 +448,31 @@ def test_two_thousand_edges_of_a_large_model_are_drawn_at_once(
         assert MOST_EDGES <= int(edges.split()[0].replace(",", "")) < MOST_EDGES + 30
         session = opened.page.context.new_cdp_session(opened.page)
         session.send("Performance.enable", {"timeDomain": "threadTicks"})
-        changes = """(sizes) => new Promise((resolve) => {
-          const times = [];
-          const next = () => { location.hash = `#page=circuit&view=base&size=${sizes.pop()}`; };
-          addEventListener("hashchange", () => {
-            const canvas = document.querySelector(".circuit canvas");
-            canvas.getContext("2d").getImageData(0, 0, 1, 1); // until then nothing need be painted
-            times.push(Number(canvas.dataset.milliseconds));
-            if (sizes.length) next();
-            else resolve(times);
-          });
-          next();
-        })"""
 
         def script_seconds() -> float:
             metrics = session.send("Performance.getMetrics")["metrics"]
             return float(next(metric["value"] for metric in metrics if metric["name"] == "ScriptDuration"))
 
+        opened.page.evaluate(DRAWS)  # the browser compiles what is run often
         before = script_seconds()
-        times = sorted(opened.page.evaluate(changes, [2022 + step for step in range(8)]))
+        times = opened.page.evaluate(DRAWS)
         processor = 1000 * (script_seconds() - before) / len(times)
         with capsys.disabled():
-            told = f"{times[0]:.0f} to {times[-1]:.0f} ms by the clock, {processor:.0f} ms of a processor with painting"
-            print(f"\n36 x 32 heads, {edges.split()[0]} edges: {told} and table")
-        # By the clock it depends on what else the machine does. A processor alone takes a third of this.
-        assert processor < 300
+            clock = f"{statistics.median(times):.0f} ms by the clock ({min(times):.0f} to {max(times):.0f})"
+            print(f"\n36 x 32 heads, {edges.split()[0]} edges: {clock} and {processor:.0f} ms of a processor per draw")
+        # By the clock it depends on what else the machine does; on a processor of its own it is the latter.
+        assert processor < 100
         assert other_complaints(opened) == []
+
+
+DRAWS = """() => Array.from({ length: 9 }, () => {
+  const canvas = document.querySelector(".circuit canvas");
+  const start = performance.now();
+  canvas.dispatchEvent(new Event("blur")); // which draws anew
+  canvas.getContext("2d").getImageData(0, 0, 1, 1); // until then nothing need be painted
+  return performance.now() - start;
+})"""
+"""Draw the circuit nine times; return the milliseconds that each took."""
 
 
 def test_hostile_names_stay_text(tmp_path: Path, chromium: Any) -> None:

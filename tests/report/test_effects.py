@@ -9,6 +9,7 @@ import pytest
 from headscope.report import RunResults
 from headscope.report.effect_sentences import effect_sentences
 from headscope.report.pages.effects import effects
+from headscope.report.tables.effects import head_revert as head_revert_table
 from headscope.report.tables.effects import head_scaling as head_scaling_table
 from headscope.report.tables.effects import training_effects as training_effects_table
 from headscope.report.tables.heads import heads
@@ -18,7 +19,7 @@ from headscope.results.not_run import NotRun
 from headscope.results.table import Table, display_text
 from headscope.results.training_effects import PooledEffects
 
-from .runs import RunWriter, add_comparison, head_scaling, series, training_effects
+from .runs import RunWriter, add_comparison, head_revert, head_scaling, series, training_effects
 
 TWIN = {"twin_of": "sft", "train": {"learning_rate": 1e-3, "control": "shuffled_answers"}}
 
@@ -39,6 +40,8 @@ def results(tmp_path: Path) -> RunResults:
     run.save(training_effects("sft.shuffled", 0.1, recipe="sft", null="shuffled_answers"), variant="sft.shuffled")
     run.save(head_scaling(), variant="sft", task="T1")
     run.save(NotRun("sft gave no correct answer to force"), "head_scaling", variant="sft", task="T2")
+    run.save(head_revert(), variant="sft", task="T1")
+    run.save(NotRun("sft gave no correct answer to force"), "head_revert", variant="sft", task="T2")
     return RunResults(run.close())
 
 
@@ -61,9 +64,21 @@ def test_scaled_heads_are_counted_and_what_was_not_run_says_why(results: RunResu
     assert missing[5] == "not run: sft gave no correct answer to force"
 
 
+def test_reverted_heads_are_counted_and_say_what_became_of_shared_keys(results: RunResults) -> None:
+    done, missing = texts(head_revert_table(results))
+    assert done == ["sft", "T1", "0.2", "30", "1", "L2H3 +0.30 [+0.20, +0.40]", "all", "47 of 48 heads"]
+    assert missing[5] == "not run: sft gave no correct answer to force"
+    (figure,) = [figure for figure in effects(results).figures() if figure.name == "revert-map"]
+    assert "keys and values that several heads share stay as trained" in figure.basis
+    grid, dots = figure.panels[0].plot.data[:2]
+    assert (grid.z[0][0], np.array(grid.z[2], dtype=float)[3]) == (None, 0.3)
+    assert (list(dots.x), list(dots.y)) == ([3], [2])
+    assert len(figure.table.rows) == 47
+
+
 def test_grids_share_one_scale_about_0_and_dots_mark_heads_told_from_it(results: RunResults) -> None:
     figures = {figure.name: figure for figure in effects(results).figures()}
-    assert list(figures) == ["training-changes", "ablation-map", "slope-map"]
+    assert list(figures) == ["training-changes", "ablation-map", "slope-map", "revert-map"]
     panels = figures["training-changes"].panels
     titles = [panel.title.partition(" · ")[0] for panel in panels]
     assert titles == ["sft − base", "sft − sft.shuffled", "sft.shuffled − base"]

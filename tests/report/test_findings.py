@@ -1,5 +1,6 @@
 """The sentences that the overview begins with: what each says, how it hedges, and where it leads."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from headscope.report import RunResults, render
 from headscope.report.findings import findings
+from headscope.report.head_maps import head_maps
 from headscope.results.counts import Counts
 from headscope.results.emergence import Emergence
 from headscope.results.measures import McNemar, Measures
@@ -33,6 +35,24 @@ def counted(new: int, excess: float) -> Emergence:
     return replace(result, excess=Counts(new=estimate(excess, 0.5), **changes))
 
 
+@pytest.mark.parametrize(
+    ("excess", "said"),
+    [
+        (2.0, "loses 3, more than chance gives (0.5 in the base against itself)."),
+        (0.4, "loses 3, which could be chance (0.5 in the base against itself)."),
+    ],
+)
+def test_lost_heads_stand_beside_chance(tmp_path: Path, excess: float, said: str) -> None:
+    base = np.zeros((6, 8))
+    base.flat[:3] = 1.0
+    result = emergence(base, np.zeros((6, 8)))
+    null = replace(result.null, lost=estimate(0.5, 0.5))
+    result = replace(result, null=null, excess=replace(result.excess, lost=estimate(excess, 0.5)))
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    add_comparison(run, "sft", [result] * 6)
+    assert sentences(run.close())["emergence-map"].endswith(said)
+
+
 def evaluated(level: float, change: float, p_value: float, spread: float = 0.05) -> Measures:
     """Measures of a variant whose pass@1 changed by ``change`` ± ``spread``."""
     flips = McNemar(40, 3, 500, p_value)
@@ -42,19 +62,22 @@ def evaluated(level: float, change: float, p_value: float, spread: float = 0.05)
 def test_each_sentence_has_its_numbers_and_its_page(run: RunDirectory) -> None:
     said = sentences(run)
     assert said["performance"] == (
-        "Training changed the answers: sft's pass@1 rises from 0.30 to 0.55 on T1 (+0.25 [+0.20, +0.30]; the "
+        "Training changed the answers (pass@1: the share that is right): sft's pass@1 rises from 0.30 to 0.55 on T1 "
+        "(+0.25 [+0.20, +0.30]; the "
         "largest clear change on 2 tasks); "
         "grpo's pass@1 rises from 0.30 to 0.70 on T1 (+0.40 [+0.35, +0.45]; the largest clear change on 2 tasks)."
     )
     assert said["emergence-map"].startswith(
-        "Of 48 heads, sft's circuit gains 12, more than chance gives (1.5 in the base against itself), and loses 3; "
+        "Of 48 heads, sft's circuit gains 12, more than chance gives (1.5 in the base against itself), and loses 3, "
+        "which could be chance (1.5 in the base against itself); "
     )
     assert "training made them matter more" in said["effects"]
     assert "that they matter more could be chance" in said["effects"]
     assert said["ablation"] == (
-        "Removing sft's 3 emergent heads changes pass@1 on T1 by −0.14 [−0.17, −0.11] (zero, the clearest of 2 tests), "
-        "more than random sets do (rank 1 of 21, p = 0.048); removing grpo's 3 kept heads changes pass@1 on T1 by "
-        "−0.02 [−0.05, +0.01] (zero, the clearest of 2 tests), no more than random sets do (rank 12 of 21, p = 0.571)."
+        "Removing sft's 3 new heads changes pass@1 on T1 by −0.14 [−0.17, −0.11] (zero ablation, the clearest of "
+        "2 tests), more than random sets do (rank 1 of 21, p = 0.048); removing grpo's 3 kept heads changes pass@1 on "
+        "T1 by −0.02 [−0.05, +0.01] (zero ablation, the clearest of 2 tests), no more than random sets do (rank "
+        "12 of 21, p = 0.571)."
     )
     assert len(said) <= 5
 
@@ -90,7 +113,10 @@ def test_a_circuit_that_holds_nearly_every_head_has_no_room_for_new_ones(tmp_pat
 @pytest.mark.parametrize(
     ("tasks", "said"),
     [
-        ({"T1": (0.2, 1e-4)}, "Training changed the answers: sft's pass@1 rises from 0.30 to 0.50 on T1"),
+        (
+            {"T1": (0.2, 1e-4)},
+            "(pass@1: the share that is right): sft's pass@1 rises from 0.30 to 0.50 on T1",
+        ),
         ({"T1": (-0.2, 1e-4)}, "sft's pass@1 falls from 0.70 to 0.50 on T1"),
         ({"T1": (0.03, 0.4)}, "Whether training changed the answers of sft cannot be told from chance."),
         ({"T1": (0.2, 0.03), "T2": (0.0, 1.0)}, "cannot be told from chance"),  # 0.03 on the better of two tasks
@@ -110,7 +136,7 @@ def test_an_undecided_removal_decides_nothing(tmp_path: Path) -> None:
     labels: dict[str, Any] = {"heads": "emergent", "operator": "zero", "task": "T1"}
     run.save(verdict(-0.03, "undecided"), variant="sft", **labels)
     run.save(verdict(-0.5, "supported"), variant="sft", on="base", **labels)  # the base is not the variant
-    assert "by −0.03 [−0.06, 0.00] (zero), which decides nothing" in sentences(run.close())["ablation"]
+    assert "by −0.03 [−0.06, 0.00] (zero ablation), which decides nothing" in sentences(run.close())["ablation"]
 
 
 def test_an_effect_that_is_excluded_is_not_what_random_sets_do(tmp_path: Path) -> None:
@@ -122,6 +148,26 @@ def test_an_effect_that_is_excluded_is_not_what_random_sets_do(tmp_path: Path) -
 
 def test_nothing_measured_says_nothing(tmp_path: Path) -> None:
     assert findings(RunResults(RunWriter(tmp_path / "run").close())) == ()
+
+
+def test_the_maps_show_each_head_once_and_the_states_by_name(run: RunDirectory, tmp_path: Path, chromium: Any) -> None:
+    results = RunResults(run)
+    for comparison, drawn in zip(results.comparisons, head_maps(results.comparisons), strict=True):
+        status = comparison.final.status
+        assert (drawn.layers, drawn.heads) == status.shape
+        for code, path in drawn.shapes:
+            cells = {tuple(map(float, cell)) for cell in re.findall(r"M([\d.]+) ([\d.]+)", path)}
+            expected = np.argwhere(status == code)
+            assert cells == {(head + 0.5, status.shape[0] - layer - 0.5) for layer, head in expected}
+            assert len(cells) == len(expected)
+        assert {code for code, _ in drawn.shapes} == set(np.unique(status).tolist())
+    with Opened(chromium, render(run, tmp_path / "report.html")) as opened:
+        opened.page.set_viewport_size({"width": 1400, "height": 1000})
+        maps = opened.page.locator(".head-maps svg")
+        assert maps.count() == 2
+        assert maps.nth(1).bounding_box()["y"] + maps.nth(1).bounding_box()["height"] < 1000  # on the first screen
+        legend = str(opened.page.locator(".head-maps .legend").text_content())
+        assert {"● kept", "◆ new"} <= {part.strip() for part in re.split(r"(?=[●◆✕△·])", legend)}
 
 
 def test_a_sentence_leads_to_its_page(run: RunDirectory, tmp_path: Path, chromium: Any) -> None:

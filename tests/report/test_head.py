@@ -276,6 +276,7 @@ def test_attention_is_drawn_for_base_variant_and_difference(opened: Opened, head
 
 
 def test_the_row_follows_keys_mouse_and_text(opened: Opened, head_results: RunResults) -> None:
+    opened.page.reload()  # a head is shown with the text and the token of the one before
     open_head(opened, "L1H1")
     line = opened.page.locator("[data-attention] [aria-live]")
     tokens = opened.page.locator(".tokens")
@@ -297,7 +298,6 @@ def test_the_row_follows_keys_mouse_and_text(opened: Opened, head_results: RunRe
     tokens.locator(".token").nth(int(np.argmin((post - base).min(axis=1)))).hover()  # which reads some token less
     differing = tokens.locator(".token").evaluate_all("all => all.map(token => token.style.backgroundColor)")
     assert "var(--look-less)" in "".join(differing)
-    opened.page.mouse.move(0, 0)  # so that no token comes to lie under it
     opened.page.locator("[data-attention] select").select_option("1")
     opened.page.locator("[data-attention][data-ready='L1H1 1']").wait_for()
     assert tokens.locator(".token").count() == 8
@@ -313,6 +313,30 @@ def test_the_row_follows_keys_mouse_and_text(opened: Opened, head_results: RunRe
     assert opened.page.locator("[data-attention] select").input_value() == "1"
     opened.page.locator("[data-attention] select").select_option("0")
     opened.page.locator("[data-attention][data-ready='L1H2 0']").wait_for()
+
+
+def test_a_pointer_that_lies_still_leaves_the_row_to_keys(opened: Opened) -> None:
+    open_head(opened, "L1H1")
+    page, tokens = opened.page, opened.page.locator(".tokens")
+    line = page.locator("[data-attention] [aria-live]")
+    tokens.evaluate("box => box.focus({ preventScroll: true })")
+    page.evaluate("window.overs = 0; document.addEventListener('mouseover', () => { window.overs += 1; })")
+    page.evaluate("document.addEventListener('pointermove', move => { window.lastMove = move; })")
+    tokens.locator(".token").nth(8).hover()
+    assert str(line.text_content()).startswith("Token 9 of")
+    page.keyboard.press("End")
+    page.keyboard.press("ArrowLeft")
+    for distance in (40, -40, 60, -60):  # other tokens, and a heat map, come to lie below the pointer
+        page.evaluate("distance => scrollBy(0, distance)", distance)
+        page.wait_for_timeout(150)
+    assert page.evaluate("window.overs") > 0
+    page.evaluate(  # as browsers do that also send a move, to where the pointer is
+        "document.querySelectorAll('.tokens .token')[2].dispatchEvent(new PointerEvent('pointermove', "
+        "{ bubbles: true, screenX: lastMove.screenX, screenY: lastMove.screenY }))"
+    )
+    assert str(line.text_content()).startswith(f"Token {len(PIECES) - 1} of")
+    tokens.locator(".token").nth(3).hover()
+    assert str(line.text_content()).startswith("Token 4 of")
 
 
 def test_a_head_chosen_on_another_page_is_open_here(opened: Opened) -> None:

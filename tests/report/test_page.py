@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,27 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.report import page_file, render
+from headscope.results.graph import Graph
 from headscope.runs import RunDirectory
 
 from .browser import Opened
-from .runs import RunWriter, add_comparison, add_read, add_samples, samples, series
+from .runs import (
+    HEADS,
+    LAYERS,
+    RunWriter,
+    add_circuits,
+    add_comparison,
+    add_read,
+    add_samples,
+    add_training,
+    faithfulness,
+    head_scaling,
+    samples,
+    series,
+    t1_answers,
+    training_effects,
+    verdict,
+)
 
 PAGES = ["overview", "evolution", "reward", "emergence-map", "effects", "circuit", "head", "ablation", "performance"]
 PAGES += ["transitions", "methods"]
@@ -192,6 +210,54 @@ def test_hostile_text_is_shown_as_it_is(tmp_path: Path, chromium: Any) -> None:
         assert opened.page.locator("section img, section svg[onload]").count() == 0
         assert opened.complaints == []
         assert opened.requests == [path.as_uri()]
+
+
+def test_hostile_names_are_text_on_every_page(tmp_path: Path, chromium: Any) -> None:
+    variant = "".join(HOSTILE[name] for name in ("ends the script", "image", "bidi", "dollars"))
+    variant += '<a href="https://example.org">a</a>'  # which charts would make a link of
+    task = f"{HOSTILE['separators']}<i>T1</i>"
+    path = render(hostile_names_run(tmp_path / "run", variant, task))
+    with_task = ("overview", "effects", "head", "ablation", "performance", "transitions")
+    elements = "img, iframe, object, [onload], [onerror], i, a[href^=http], script:not([type='application/json'])"
+    with Opened(chromium, path) as opened:
+        for name in PAGES:
+            opened.go(f"#page={name}&head=L2H3")
+            section = opened.page.locator(f"#page-{name}")
+            section.wait_for()
+            shown = opened.page.evaluate(
+                "name => { const page = document.querySelector(`#page-${name}`).cloneNode(true);"
+                " for (const data of page.querySelectorAll('script')) data.remove(); return page.textContent; }",
+                name,
+            )
+            assert variant in shown, name
+            assert (task in shown) == (name in with_task), name
+            assert section.locator(elements).count() == 0, name
+            # In charts too: an SVG link has another namespace.
+            assert section.locator(".plot svg a").count() == 0, name
+        assert opened.page.title() == "lab · headscope report"
+        assert opened.complaints == []
+        assert opened.requests == [path.as_uri()]
+
+
+def hostile_names_run(path: Path, variant: str, task: str) -> RunDirectory:
+    """Write a run with something on every page, whose one variant and task have these names."""
+    run = RunWriter(path, variants=(variant,))
+    add_training(run, variant, rewarded=True)
+    add_comparison(run, variant, series(3, births=4))
+    add_circuits(run, variant, 60, Graph(LAYERS, HEADS))
+    for model, step in (("base", 0), (variant, 60)):
+        run.save(faithfulness(0.9), variant=variant, model=model, step=step, pairs="main")
+    answers = {"base": t1_answers("base"), variant: t1_answers("sft")}
+    answers = {model: replace(result, task=task) for model, result in answers.items()}
+    steps = {"base": 0, variant: 60}
+    for model, result in answers.items():
+        add_samples(run, model, steps[model], task, result, 0.5)
+    add_read(run, answers, steps, task)
+    run.save(verdict(-0.14, "supported", task), variant=variant, heads="emergent", operator="zero", task=task)
+    run.save(training_effects(variant, 0.8), variant=variant)
+    run.save(replace(head_scaling(), task=task), variant=variant, task=task)
+    run.failed("scores", HOSTILE["image"], variant=variant, step=10)
+    return run.close()
 
 
 def add_answers_to_hostile_problems(run: RunWriter, task: str) -> None:

@@ -12,7 +12,10 @@ import pytest
 from matplotlib.text import Text
 
 from headscope.cli.main import main
+from headscope.comparison.ablation import ablation_verdict
 from headscope.errors import InputError
+from headscope.heads import HeadSet
+from headscope.measures.pass_at_k import pass_at_k_by_problem
 from headscope.report.paper import FIGURES, benchmarks, circuits, cohorts, files, maps, score_tables, write_figures
 from headscope.report.paper.exhibit import Exhibit
 from headscope.report.paper.latex import escape_latex, latex_figure, latex_table
@@ -273,10 +276,43 @@ def test_think_modes_have_their_own_figures_and_table(tmp_path: Path) -> None:
     curves = make(run, benchmarks.coverage_curves)
     assert {row["model"] for row in records(curves, "pass-at-k")} == {"on", "off"}
     assert "no variant is the think-off mode" not in curves.state
+    assert "one answer per problem with heads removed or scaled" in curves.state
     assert make(run, circuits.think_circuits).lacks == (
         "no edge scores of on are finished",
         "no edge scores of off are finished",
     )
+
+
+def test_edited_models_have_a_curve_over_k(tmp_path: Path) -> None:
+    writer = RunWriter(tmp_path / "run", variants=("on", "off"))
+    modes = Thinking(series(3, 2)[-1], 0.8, estimate(0.05, 0.01), estimate(0.08, 0.01), estimate(3.0, 1.0), {})
+    writer.save(modes, variant="off", think_on="on")
+    for name, level in (("on", 0.8), ("off", 0.4)):
+        add_samples(writer, name, 0, "T1", samples("T1", {"p": "6"}), level)
+    rng = np.random.default_rng(0)
+    whole, removed = rng.random((40, 4)) < 0.6, rng.random((40, 4)) < 0.3
+    heads = HeadSet.of(["L0H1"])
+    made = ablation_verdict(whole, removed, [], task="T1", operator="zero", heads=heads)
+    writer.save(made, variant="off", heads="think-off-only", task="T1", operator="zero")
+    curves = make(writer.close(), benchmarks.coverage_curves)
+    rows = records(curves, "edited-pass-at-k")
+    assert [(row["k"], row["pass@k"]) for row in rows] == [
+        (k, pytest.approx(pass_at_k_by_problem(removed, k).mean())) for k in (1, 2, 4)
+    ]
+    assert "so no curve over k" not in curves.state
+    assert curves.figure is not None
+    drawn = [line for line in curves.figure.axes[0].lines if list(line.get_xdata()) == [1, 2, 4]]
+    assert [row["pass@k"] for row in rows] in [pytest.approx(list(line.get_ydata())) for line in drawn]
+
+
+def test_marks_of_the_base_are_hollow(exhibits: dict[str, Exhibit]) -> None:
+    """They have no change that could be decided; the caption says what is hollow."""
+    figure = exhibits["figure-04"].figure
+    assert figure is not None
+    hollow = [collection for collection in figure.axes[0].collections if len(collection.get_facecolor()) == 1]
+    white = [mark for mark in hollow if tuple(mark.get_facecolor()[0][:3]) == (1, 1, 1)]
+    tasks = len({row["task"] for row in records(exhibits["figure-04"], "flips")})
+    assert sum(0 in mark.get_offsets()[:, 0] for mark in white) == tasks
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

@@ -19,6 +19,7 @@ from headscope.report import RunResults
 from headscope.report.page_file import page_html
 from headscope.report.pages import build_pages
 from headscope.report.tables.claims import claims, claims_by_reading
+from headscope.report.tables.dynamics import reward_coupling
 from headscope.report.tables.verbs import VERB_TABLES, verb_tables
 from headscope.results.claim import Claim, Claims
 from headscope.results.counts import EdgeChange, HeadEstimates, LayerProfile
@@ -29,6 +30,7 @@ from headscope.results.failures import FailureChanges, KindChange
 from headscope.results.graph import Graph
 from headscope.results.not_run import NotRun
 from headscope.results.overlap import Likeness, Overlap, RelativeChanges
+from headscope.results.reward_coupling import RewardCoupling
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Cell, Table, display_text
 from headscope.results.thinking import Thinking
@@ -41,9 +43,11 @@ from .runs import (
     RunWriter,
     add_comparison,
     add_samples,
+    coupling,
     emergence,
     estimate,
     faithfulness,
+    head_revert,
     head_scaling,
     measures,
     pairs,
@@ -132,6 +136,8 @@ def add_failures(run: RunWriter) -> None:
     run.save(NotRun("no correct answer"), "role_losses", variant="grpo", task="T2")
     run.save(training_effects("grpo", 0.1, ("grpo.<b>",)), variant="grpo")
     run.save(head_scaling(), variant="grpo", task="T|1")
+    run.save(head_revert(), variant="grpo", task="T|1")
+    run.save(RewardCoupling("grpo", {"grpo": coupling(0.5, 9)}, coupling(0.5, 9), {}), variant="grpo")
 
 
 def crossed() -> Crossed:
@@ -246,6 +252,20 @@ def test_reward_coupling_states_its_lags_and_points(results: RunResults) -> None
     assert [row[1] for row in rows] == ["−3", "−2", "−1", "0", "1", "2", "3"]
     assert [row[-1] for row in rows] == ["0", "3", "4", "5", "4", "3", "0"]
     assert len([row for row in rows if row[4]]) == 1
+
+
+def test_reward_coupling_stands_next_to_its_twin(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("grpo", "grpo.seed1"))
+    runs = {"grpo": coupling(0.5, 9), "grpo.seed1": coupling(0.3, 9)}
+    twins = {"grpo.permuted_rewards": coupling(-0.1, 9)}
+    run.save(RewardCoupling("grpo", runs, coupling(0.4, 18), twins), variant="grpo")
+    rows = [[display_text(value) for value in row.values()] for row in reward_coupling(RunResults(run.close())).rows]
+    twin = "−0.10 [−0.30, 0.10] (p = 0.700) grpo.permuted_rewards"
+    assert rows == [
+        ["grpo", "+0.50 [+0.30, +0.70]", "0.020", "9", twin],
+        ["grpo.seed1", "+0.30 [+0.10, +0.50]", "0.020", "9", twin],
+        ["grpo, 2 seeds", "+0.40 [+0.20, +0.60]", "0.020", "18", twin],
+    ]
 
 
 def test_heads_that_emerged_are_followed(results: RunResults) -> None:

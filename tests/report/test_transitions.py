@@ -156,7 +156,7 @@ def test_what_masking_a_marker_does_is_said_where_it_is_clear(results: RunResult
     hidden = ({"variant": "sft", "task": "t1", "forbid": "wait"}, summary(base, failures={"loop": 60}))
     assert make_sentences([plain, hidden], masked=masked) == (
         'sft: kept from writing "wait", its pass@1 changes by +0.12 [+0.07, +0.17] on t1 and +0.25 [+0.19, +0.31] '
-        'on t2, same problems and seeds: "wait" harms.',
+        "on t2, same problems and seeds: the ban raises it.",
     )
     assert make_sentences([plain, hidden], masked=masked[2:]) == ()
 

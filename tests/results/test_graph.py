@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from headscope.errors import InputError
 from headscope.results.graph import Graph
+from headscope.results.node_names import destination_label, source_label
 
 
 def graphs(*, grouped: bool) -> st.SearchStrategy[Graph]:
@@ -86,3 +87,19 @@ def test_as_many_key_as_query_heads_are_no_groups() -> None:
     for wrong in (0, 3, 8, -2):
         with pytest.raises(InputError, match=f"found {wrong} key/value heads for 4"):
             Graph(2, 4, kv_heads=wrong)
+
+
+def test_every_destination_is_named_as_its_node_with_its_port() -> None:
+    for graph in (Graph(2, 4), Graph(2, 4, kv_heads=2)):
+        labels = [source_label(graph, row) for row in range(len(graph.sources) + 1)]
+        assert len(set(labels)) == len(labels)
+        assert labels[:6] == ["input", "L0H0", "L0H1", "L0H2", "L0H3", "MLP 0"]
+        assert labels[-1] == "logits"
+        for column, name in enumerate(graph.destinations):
+            label, port = destination_label(graph, column)
+            assert port == name.partition("<")[2].rstrip(">")
+            if "kv" not in name:  # those of a group have a name of several heads
+                owner = name.partition("<")[0]
+                assert label == labels[[*graph.sources, "logits"].index(owner)]
+    grouped = Graph(2, 4, kv_heads=2)
+    assert destination_label(grouped, grouped.port(1, "k", 1)) == ("L1H2-3", "k")

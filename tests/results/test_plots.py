@@ -14,6 +14,7 @@ from tests.report.runs import (
     RunWriter,
     comparison,
     faithfulness,
+    head_revert,
     head_scaling,
     measures,
     read,
@@ -33,6 +34,7 @@ from headscope.results.failures import FailureChanges
 from headscope.results.graph import Graph
 from headscope.results.overlap import RelativeChanges
 from headscope.results.result import JsonResult
+from headscope.results.reward_coupling import RewardCoupling
 from headscope.results.role_losses import RoleLosses
 from headscope.results.transitions import Transitions
 from headscope.storage import Result
@@ -74,6 +76,8 @@ RESULTS: dict[str, Callable[[], Any]] = {
     "AblationVerdict": lambda: verdict(-0.1, "supported"),
     "TrainingEffects": lambda: training_effects("sft", 0.8),
     "HeadScaling": head_scaling,
+    "HeadRevert": head_revert,
+    "RewardCoupling": lambda: RewardCoupling("grpo", {"grpo": coupling()}, coupling(), {}),
     "FailureChanges": lambda: of_failures(FailureChanges),
     "RoleLosses": lambda: of_failures(RoleLosses),
     "Crossed": crossed,

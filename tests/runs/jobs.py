@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from tests.runs.toys import Toy
 
 from headscope.errors import InputError
+from headscope.module_process import memory_share
 from headscope.progress import Progress
 from headscope.runs import Inputs, Unit, Work
 
@@ -19,7 +20,7 @@ class JobConfig(BaseModel):
 
     number: int
     seconds: float = 0.0
-    trouble: Literal["", "killed", "memory", "failing", "slow"] = ""
+    trouble: Literal["", "killed", "memory", "failing", "slow", "full"] = ""
     times: int = 0
     model: str = ""
     place: str = ""
@@ -29,10 +30,12 @@ def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
     log = Path(config.place) / "log"
     tries = tries_of(Path(config.place)).count(config.number)
     with log.open("a") as file:
-        file.write(f"{config.number} {os.getpid()} {time.time()}\n")
+        file.write(f"{config.number} {os.getpid()} {time.time()} {memory_share()}\n")
     if tries < config.times:
         if config.trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
+        if config.trouble == "full":
+            Path("/dev/full").write_text("x")
         if config.trouble == "slow":
             time.sleep(60)
         raise MemoryError("no memory") if config.trouble == "memory" else InputError("it is bad")
@@ -53,6 +56,32 @@ def job(number: int, place: Path, *inputs: Unit, **settings: object) -> Unit:
     return JOB.unit(config, {"name": number}, {str(index): unit for index, unit in enumerate(inputs)})
 
 
+STEPS_OF_ALL = 20
+
+
+def compute_steps(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
+    """Go on from the last step that is on the disk, as a training does."""
+    with progress.bar("steps", STEPS_OF_ALL) as bar:
+        for step in range(steps_in(inputs.scratch), STEPS_OF_ALL):
+            time.sleep(0.1)
+            inputs.scratch.mkdir(exist_ok=True)
+            (inputs.scratch / f"step-{step}").touch()
+            with (Path(config.place) / "steps").open("a") as file:
+                file.write(f"{step} {os.getpid()}\n")
+            bar.advance()
+    return Toy(1, 1)
+
+
+def steps_in(folder: Path) -> int:
+    """Return how many steps a folder holds."""
+    return len(list(folder.glob("step-*")))
+
+
+def steps_unit(place: Path) -> Unit:
+    work = Work("steps", JobConfig, compute_steps, resumable=True, reached=steps_in)
+    return work.unit(JobConfig(number=1, place=str(place)), {"name": "steps"})
+
+
 def tries_of(place: Path) -> list[int]:
     """Return the numbers of the units that were begun, in order."""
     return [int(line.split()[0]) for line in lines(place / "log")]
@@ -61,6 +90,11 @@ def tries_of(place: Path) -> list[int]:
 def processes_of(place: Path) -> list[int]:
     """Return the process of each try."""
     return [int(line.split()[1]) for line in lines(place / "log")]
+
+
+def memory_shares(place: Path, number: int) -> list[float]:
+    """Return the share of memory that each try of one unit had."""
+    return [float(line.split()[3]) for line in lines(place / "log") if int(line.split()[0]) == number]
 
 
 def lines(path: Path) -> list[str]:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.runs.toys import Toy, ToyConfig, unit, write_lock
 from headscope.errors import InputError
 from headscope.progress import Progress
 from headscope.results.not_run import NotRun
-from headscope.runs import Inputs, Outcome, RunDirectory, Work, execute
+from headscope.runs import Execution, Inputs, Outcome, RunDirectory, Work, directory, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.digests import folder_digest
 from headscope.runs.units import closure
@@ -79,11 +80,11 @@ def test_a_failure_is_kept_told_and_tried_again_only_on_request(tmp_path: Path) 
     assert (outcome.done, outcome.exit_code) == (1, 2)
     assert coverage(run).failures == (("toy x", "file x is empty"),)
     assert "failed before" in execute([broken], run).failed["toy x"]
-    again = execute([broken], run, retry=True, earlier=Outcome(failed={"toy x": "file x is empty"}))
+    again = execute([broken], run, Execution(retry=True), earlier=Outcome(failed={"toy x": "file x is empty"}))
     assert again.failed == {"toy x": "file x is empty"}
     assert again.seconds == {}  # not tried a second time
     mended = unit(a=1)
-    assert execute([mended, needs], run, retry=True).done == 2
+    assert execute([mended, needs], run, Execution(retry=True)).done == 2
     assert coverage(run).failures == ()
 
 
@@ -160,7 +161,10 @@ def test_a_newer_schema_and_a_folder_that_is_no_run_are_refused(tmp_path: Path) 
         RunDirectory.open(tmp_path)
 
 
-def test_two_writers_at_once_are_refused_and_a_killed_one_frees_the_directory(tmp_path: Path) -> None:
+def test_two_writers_at_once_are_refused_and_a_killed_one_frees_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "PATIENCE", 0.5)
     hold = (
         "import sys; from pathlib import Path; from headscope.runs import RunDirectory\n"
         "with RunDirectory(Path(sys.argv[1])).exclusive():\n print('held', flush=True); sys.stdin.read()"
@@ -176,6 +180,32 @@ def test_two_writers_at_once_are_refused_and_a_killed_one_frees_the_directory(tm
         other.kill()
     with run.exclusive():
         assert (tmp_path / ".writer").read_text() == str(os.getpid())
+
+
+def test_many_jobs_that_start_at_once_take_turns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "PATIENCE", 0.6)
+    take_turns = (
+        "import sys, time; from pathlib import Path; from headscope.runs import RunDirectory\n"
+        "print('ready', flush=True); sys.stdin.readline()\n"
+        "with RunDirectory(Path(sys.argv[1])).exclusive():\n time.sleep(0.4)"
+    )
+    command = [sys.executable, "-c", take_turns, str(tmp_path)]
+    jobs = [subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    for job in jobs:
+        assert job.stdout is not None
+        assert job.stdout.readline() == "ready\n"
+    for job in jobs:
+        assert job.stdin is not None
+        job.stdin.write("\n")
+        job.stdin.flush()
+    time.sleep(0.1)
+    start = time.monotonic()
+    with RunDirectory(tmp_path).exclusive():
+        waited = time.monotonic() - start
+    for job in jobs:
+        job.communicate()
+        assert job.returncode == 0
+    assert waited < 3 * 0.4 + 1.0
 
 
 def test_folder_digest_sees_weights_and_template_not_other_files(tmp_path: Path) -> None:

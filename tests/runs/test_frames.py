@@ -1,5 +1,9 @@
 """Results as DataFrames: every kind, labels and intervals as columns, reasons as rows."""
 
+import importlib
+import inspect
+import pkgutil
+import re
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +18,8 @@ from tests.report.runs import RunWriter, estimate, measures, verdict, whole_run
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.report import table_frame
-from headscope.report.tables.verbs import TABLES
+from headscope.report import tables as table_modules
+from headscope.report.tables.catalogue import TABLES
 from headscope.results.claim import Claim, Claims
 from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
@@ -24,6 +29,7 @@ from headscope.results.frames import records, result_kinds
 from headscope.results.measures import Measures
 from headscope.results.result import JsonResult
 from headscope.results.role_losses import RoleLosses
+from headscope.results.table import Table
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 
@@ -119,11 +125,28 @@ def test_logs_and_claims_have_frames_too(run: RunDirectory, tmp_path: Path) -> N
 
 def test_a_kind_that_the_run_has_not_is_empty_and_one_that_is_none_is_named(run: RunDirectory) -> None:
     assert run.frame("thinking").empty
-    assert run.frame("verdict", variant="nobody").empty
     with pytest.raises(InputError, match=r"'verdcit' is no kind of result \(did you mean 'verdict'\?\)"):
         run.frame("verdcit")
     with pytest.raises(InputError, match=r"'zzz' is no kind of result \(allowed: claims, comparison, .*verdict\)"):
         run.frame("zzz")
+
+
+@pytest.mark.parametrize(
+    ("labels", "sentence"),
+    [
+        ({"variant": "sfft"}, "no verdict unit has variant='sfft'; allowed: 'sft', 'grpo'"),
+        ({"variant": "sft", "task": "T3"}, "no verdict unit has task='T3'; allowed: 'T1', 'T2'"),
+        ({"varian": "sft"}, "no verdict unit has the label 'varian' (did you mean 'variant'?)"),
+        ({"variant": "sft", "heads": "kept"}, "no verdict unit has variant='sft', heads='kept' together"),
+    ],
+)
+def test_labels_that_no_unit_has_are_named(run: RunDirectory, labels: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=re.escape(sentence)):
+        run.frame("verdict", **labels)
+
+
+def test_a_label_that_is_none_may_be_absent(run: RunDirectory) -> None:
+    assert len(run.frame("verdict", variant="sft", on=None)) == 2
 
 
 def test_runs_of_before_are_read(tmp_path: Path) -> None:
@@ -196,6 +219,23 @@ def test_an_axis_with_names_has_them_as_labels() -> None:
         ("L2H0", "retrieval", 0.3),
         ("L2H0", "answer", 0.4),
     ]
+
+
+def test_no_table_is_left_out_of_the_frames_and_docs() -> None:
+    made = set()
+    for module in pkgutil.iter_modules(table_modules.__path__):
+        functions = vars(importlib.import_module(f"{table_modules.__name__}.{module.name}")).values()
+        made |= {
+            make.__name__.removesuffix("_table")
+            for make in functions
+            if inspect.isfunction(make)
+            and make.__module__.endswith(f".{module.name}")
+            and not make.__name__.startswith("_")
+            and make.__annotations__.get("return") is Table
+        }
+    assert made - set(TABLES) == {"head_scaling_data"}  # as ablation_map_data and slope_map_data
+    guide = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
+    assert [name for name in TABLES if f"`{name}`" not in guide] == []
 
 
 @pytest.mark.parametrize("name", sorted(set(TABLES) - {"circuits"}))

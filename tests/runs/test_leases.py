@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,13 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from tests.runs.jobs import job, lines, tries_of
+from tests.runs.jobs import STEPS_OF_ALL, job, lines, steps_unit, tries_of
 from tests.runs.toys import Toy, ToyConfig, unit
 
 from headscope.progress import Progress
 from headscope.runs import Inputs, RunDirectory, Work, execute, presence
 from headscope.runs.leases import holder, lock_folder, take
-from headscope.runs.presence import Presence, leaders, live_workers
+from headscope.runs.presence import Presence, await_signs, leaders, live_workers
+from headscope.runs.silence import SilenceWatch
 
 TAKE = """
 import sys, time
@@ -112,40 +114,118 @@ def stranger(run: Path, **changes: object) -> Iterator[Path]:
     path.unlink(missing_ok=True)
 
 
+@pytest.fixture
+def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that is silent for a second is dead."""
+    monkeypatch.setattr(presence, "BEAT_SECONDS", 0.1)
+    monkeypatch.setattr(presence, "SILENT_SECONDS", 1.0)
+
+
+def hold(run: Path, owner: str) -> Path:
+    """Return the folder of a unit that ``owner`` holds."""
+    folder = run / "units" / "job" / "0"
+    lock_folder(folder).mkdir(parents=True)
+    (lock_folder(folder) / "1").write_text(owner)
+    return folder
+
+
 @pytest.mark.parametrize(
-    ("changes", "silent", "is_alive"),
+    ("changes", "beats", "dies_after"),
     [
-        ({"machine": "another"}, 0, True),
-        ({"machine": "another"}, 3600, False),
-        ({}, 0, True),
-        ({"born": "1"}, 0, False),  # its number is another process's now
-        ({"process": 2**22 + 1}, 0, False),
-        ({}, 3600, False),  # stopped
+        ({"machine": "another"}, True, None),
+        ({"machine": "another"}, False, 1.0),
+        ({}, True, None),
+        ({}, False, 1.0),  # stopped
+        ({"born": "1"}, True, 0.0),  # its number is another process's now
+        ({"process": 2**22 + 1}, True, 0.0),
     ],
 )
-def test_who_is_dead(tmp_path: Path, changes: dict[str, object], silent: int, is_alive: bool) -> None:
+def test_who_is_dead(
+    tmp_path: Path, hasty: None, changes: dict[str, object], beats: bool, dies_after: float | None
+) -> None:
     with stranger(tmp_path, **changes) as file, Presence(tmp_path) as here:
-        os.utime(file, (time.time() - silent, time.time() - silent))
-        folder = tmp_path / "units" / "job" / "0"
-        lock_folder(folder).mkdir(parents=True)
-        (lock_folder(folder) / "1").write_text("other-1")
-        assert (take(folder, here) is None) == is_alive
-        found = holder(folder)
-        assert found is not None
-        assert found[0] == ("other-1" if is_alive else here.worker.name)
-        assert ("other-1" in [worker.name for worker in live_workers(tmp_path)]) == is_alive
+        os.utime(file, (time.time() - 3600, time.time() - 3600))  # as after a stall of all machines, or of the server
+        folder, start, lease = hold(tmp_path, "other-1"), time.monotonic(), None
+        while lease is None and time.monotonic() - start < 1.6:
+            lease = take(folder, here)
+            time.sleep(0.02)
+            if beats:
+                file.touch()
+        if dies_after is None:
+            assert lease is None
+        else:
+            assert lease is not None
+            assert dies_after <= time.monotonic() - start < dies_after + 0.4
+        owner = holder(folder)
+        assert owner is not None
+        assert owner[0] == ("other-1" if dies_after is None else here.worker.name)
+        shown = [worker.name for worker in live_workers(tmp_path)]
+        assert ("other-1" in shown) == (dies_after is None)
 
 
-def test_a_lock_whose_writer_was_killed_before_it_named_itself_is_taken_once_it_is_old(tmp_path: Path) -> None:
-    folder = tmp_path / "units" / "job" / "0"
-    lock_folder(folder).mkdir(parents=True)
-    lock = lock_folder(folder) / "1"
-    lock.touch()
-    with Presence(tmp_path) as here:
+def test_silence_counts_only_while_this_process_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, watch = [0.0], SilenceWatch()
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def look(at: float, sign: str) -> float:
+        clock[0] = at
+        return watch.look("x", sign, 15.0)
+
+    assert [look(1000.0, "a"), look(1010.0, "a"), look(1020.0, "a")] == [0.0, 10.0, 20.0]
+    assert look(1035.1, "a") == 0.0  # this process was paused
+    assert [look(1045.0, "a"), look(1046.0, "b"), look(1050.0, "b")] == [pytest.approx(9.9), 0.0, 4.0]
+    watch.restart()
+    assert look(1055.0, "b") == 5.0
+    watch.forget("x")
+    assert look(1056.0, "b") == 0.0
+
+
+def test_nobody_is_dead_while_no_beat_can_be_written(tmp_path: Path, hasty: None) -> None:
+    with stranger(tmp_path, machine="another"), Presence(tmp_path) as here:
+        folder = hold(tmp_path, "other-1")
         assert take(folder, here) is None
-        os.utime(lock, (time.time() - 3600, time.time() - 3600))
-        lease = take(folder, here)
+        obstacle = here.file.with_suffix(".new")  # as on a full disk, which stops the owner's beats too
+        while True:
+            try:
+                obstacle.mkdir()
+                break
+            except FileExistsError:  # it is just being written
+                continue
+        ends = time.monotonic() + 1.5
+        while time.monotonic() < ends:
+            assert take(folder, here) is None
+            time.sleep(0.05)
+        obstacle.rmdir()
+        ends = time.monotonic() + 2.0
+        while time.monotonic() < ends and (lease := take(folder, here)) is None:
+            time.sleep(0.05)
         assert lease is not None
+
+
+def test_who_does_another_plan_is_waited_for_until_it_is_seen_to_live_or_be_silent(tmp_path: Path, hasty: None) -> None:
+    with stranger(tmp_path, machine="another", plan="another") as file:
+        old = (time.time() - 3600, time.time() - 3600)
+        os.utime(file, old)
+        await_signs(tmp_path, "another")
+        assert file.exists()
+        threading.Timer(0.4, file.touch).start()
+        await_signs(tmp_path, "mine")
+        assert [worker.name for worker in leaders(tmp_path)] == ["other-1"]
+        os.utime(file, old)
+        start = time.monotonic()
+        await_signs(tmp_path, "mine")
+        assert time.monotonic() - start > 0.9
+        assert not file.exists()
+
+
+def test_a_lock_whose_writer_was_killed_before_it_named_itself_is_taken_once_it_is_old(
+    tmp_path: Path, hasty: None
+) -> None:
+    folder, start = hold(tmp_path, ""), time.monotonic()
+    with Presence(tmp_path) as here:
+        while (lease := take(folder, here)) is None:
+            time.sleep(0.02)
+        assert time.monotonic() - start >= 1.0
         lease.release()
         assert not lock_folder(folder).exists()
 
@@ -190,18 +270,17 @@ def test_a_second_run_helps_and_every_unit_is_computed_once(tmp_path: Path) -> N
     assert not [*(tmp_path / "run").glob("units/*/.*"), *(tmp_path / "run").glob(".workers")]
 
 
-def test_a_paused_owner_throws_its_work_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_paused_owner_throws_its_work_away(tmp_path: Path, hasty: None) -> None:
     paused = python(SLOW, tmp_path, 1.0, 1)
     wait_for_tries(tmp_path, 1)
     paused.send_signal(signal.SIGSTOP)
-    monkeypatch.setattr(presence, "SILENT_SECONDS", 1.0)
     run = RunDirectory(tmp_path / "run")
     unit = job(0, tmp_path, seconds=1.0)
     assert execute([unit], run).done == 1
     record = (run.folder(unit) / "unit.json").read_bytes()
     paused.send_signal(signal.SIGCONT)
     assert result_of(paused) == [0, 1, 0, 0]
-    assert lines(tmp_path / "ended") == ["0", "0"]
+    assert lines(tmp_path / "ended") == ["0"]  # it stopped at its next step
     assert (run.folder(unit) / "unit.json").read_bytes() == record
     assert not [*run.path.glob("units/*/.*"), *run.path.glob(".workers")]
 
@@ -240,6 +319,78 @@ def test_work_that_goes_on_is_handed_over(tmp_path: Path, monkeypatch: pytest.Mo
     assert seen == [["dead-2"]]
     assert {path.name for path in run.folder(trained).iterdir()} >= {"dead-2", "step-1", "DONE"}
     assert not list(tmp_path.glob("units/*/.*"))
+
+
+STEPS = """
+import sys
+from pathlib import Path
+from tests.runs.jobs import steps_unit
+from headscope.runs import RunDirectory, execute, presence
+presence.BEAT_SECONDS, presence.SILENT_SECONDS = 0.1, 1.0
+outcome = execute([steps_unit(Path(sys.argv[1]))], RunDirectory(Path(sys.argv[1]) / "run"))
+print(outcome.done, outcome.reused, len(outcome.failed))
+"""
+
+
+def test_a_paused_owner_of_a_training_stops_when_it_wakes(tmp_path: Path, hasty: None) -> None:
+    paused = python(STEPS, tmp_path)
+    while len(lines(tmp_path / "steps")) < 3:
+        time.sleep(0.02)
+    paused.send_signal(signal.SIGSTOP)
+    run, trained = RunDirectory(tmp_path / "run"), steps_unit(tmp_path)
+    before = len(lines(tmp_path / "steps"))
+
+    def wake() -> None:
+        while len(lines(tmp_path / "steps")) < before + 3:
+            time.sleep(0.02)
+        paused.send_signal(signal.SIGCONT)
+
+    waker = threading.Thread(target=wake)
+    waker.start()
+    assert execute([trained], run).done == 1
+    waker.join()
+    assert result_of(paused) == [0, 1, 0]
+    processes = [line.split()[1] for line in lines(tmp_path / "steps")]
+    assert processes.count(str(paused.pid)) <= before + 1  # the step it was in
+    assert processes.count(str(os.getpid())) <= STEPS_OF_ALL - before + 1
+    assert sorted(path.name for path in run.folder(trained).glob("step-*")) == sorted(
+        f"step-{step}" for step in range(STEPS_OF_ALL)
+    )
+    assert not [*run.path.glob("units/*/.*"), *run.path.glob(".workers")]
+
+
+def test_of_several_partial_folders_the_one_that_got_furthest_is_gone_on_from(tmp_path: Path) -> None:
+    run, trained = RunDirectory(tmp_path / "run"), steps_unit(tmp_path)
+    for owner, reached in (("dead-1", 3), ("dead-2", 15), ("dead-3", 7)):
+        partial = run.folder(trained).with_name(f".{trained.digest}.{owner}.partial")
+        partial.mkdir(parents=True)
+        for step in range(reached):
+            (partial / f"step-{step}").touch()
+    lock_folder(run.folder(trained)).mkdir()
+    (lock_folder(run.folder(trained)) / "1").write_text("dead-3")
+    assert execute([trained], run).done == 1
+    assert len(lines(tmp_path / "steps")) == STEPS_OF_ALL - 15
+    assert not [*run.path.glob("units/*/.*")]
+
+
+def test_a_half_deleted_folder_is_nothing_to_go_on_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, trained = RunDirectory(tmp_path / "run"), steps_unit(tmp_path)
+    for owner in ("dead-1", "dead-2"):
+        partial = run.folder(trained).with_name(f".{trained.digest}.{owner}.partial")
+        partial.mkdir(parents=True)
+        for step in range(3 if owner == "dead-1" else 5):
+            (partial / f"step-{step}").touch()
+    monkeypatch.setattr(shutil, "rmtree", lambda *arguments, **options: None)  # killed before anything was deleted
+    with Presence(run.path) as here:
+        lease = take(run.folder(trained), here)
+        assert lease is not None
+        with pytest.raises(KeyboardInterrupt), run.write(trained, lease):
+            raise KeyboardInterrupt
+    assert run.partial(trained).name == f".{trained.digest}.partial"
+    assert [*run.path.glob("units/*/.*.partial")] == [run.partial(trained)]
+    monkeypatch.undo()
+    assert execute([trained], run).done == 1
+    assert not [*run.path.glob("units/*/.*")]
 
 
 @pytest.mark.parametrize(("number", "warnings"), [(1, 0), (2, 1)])

@@ -1,6 +1,14 @@
 """Recipes and null twins, read off a study's plain data."""
 
-from headscope.runs.recipes import missing_signal, null_twins, recipe, seeds_of, variants_by_name
+from headscope.runs.recipes import (
+    distills_traces,
+    missing_signal,
+    null_twins,
+    recipe,
+    seeds_of,
+    training_method,
+    variants_by_name,
+)
 
 TRAIN = {"method": "sft", "learning_rate": 1e-3}
 VARIANTS = variants_by_name(
@@ -32,3 +40,16 @@ def test_every_seed_has_the_recipes_null_twins_and_a_twin_has_none() -> None:
     assert [missing_signal(VARIANTS[twin]) for twin in twins] == ["lr0", "shuffled_answers"]
     for name in ("sft.lr0", "sft.longer", "elsewhere"):
         assert null_twins(name, VARIANTS) == []
+
+
+def test_distillation_is_on_traces_unless_it_is_run_here_on_logits() -> None:
+    on_logits, called = {"train": {"method": "distill"}}, {"train": TRAIN, "method": "distill"}
+    elsewhere, unknown = {"model": "org/r1", "method": "distill"}, {"model": "org/model"}
+    methods = [training_method(variant) for variant in (on_logits, called, elsewhere, unknown, {"train": TRAIN})]
+    assert methods == ["distill", "distill", "distill", "", "sft"]
+    assert [distills_traces(variant) for variant in (on_logits, called, elsewhere, unknown)] == [
+        False,
+        True,
+        True,
+        False,
+    ]

@@ -48,7 +48,41 @@ def test_the_table_is_whole_and_all_of_it_is_used() -> None:
     assert set(DATA) <= {benchmark.hub for benchmark in BENCHMARKS.values()}
 
 
+def people(entry: str) -> list[str]:
+    """The authors of an entry, as BibTeX splits them: at every " and " outside of braces."""
+    authors = re.search(r"^  author = \{(.*)\},$", entry, re.MULTILINE)
+    assert authors is not None
+    names, depth = [""], 0
+    for part in re.split(r"( and |[{}])", authors[1]):
+        depth += {"{": 1, "}": -1}.get(part, 0)
+        if part == " and " and depth == 0:
+            names.append("")
+        else:
+            names[-1] += part
+    assert depth == 0
+    return names
+
+
+def test_every_author_has_a_surname_and_a_given_name() -> None:
+    teams = []
+    for key, entry in entries().items():
+        names = people(entry)
+        if names[-1] == "others":
+            teams.append(key)
+            names.pop()
+        for name in names:
+            is_organisation = name.startswith("{") and name.endswith("}")
+            assert is_organisation or re.fullmatch(r"[^,]+, [A-Z][^,]*", name), (key, name)
+        assert len(set(names)) == len(names) > 0
+    # Reports with dozens of authors or more; of all others every author is named.
+    assert set(teams) == {"yang2024qwen25math", "yang2025qwen3", "grattafiori2024llama3", "allal2025smollm2"}
+    assert people(entries()[PAPER]) == ["Park, Yein", "Jeong, Minbyul", "Kang, Jaewoo"]
+    assert people(entries()["deepseek2025r1"]) == ["{DeepSeek-AI}"]
+
+
 def test_it_says_what_the_citation_file_says() -> None:
+    authors = zip(*(re.findall(rf"{part}-names: (.*)", CITATION) for part in ("family", "given")), strict=True)
+    assert [", ".join(author) for author in authors] == people(entries()[PAPER])
     assert re.search(r"arXiv:(\S+)", CITATION)[1] in entries()[PAPER]  # type: ignore[index]
     title = re.search(r'^title: "(.*)"$', CITATION, re.MULTILINE)
     assert title is not None

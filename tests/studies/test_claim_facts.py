@@ -28,6 +28,23 @@ def test_a_built_in_study_is_counted_seed_by_seed() -> None:
     assert (facts.controls, facts.ablated[0].problems) == (20, 80)
 
 
+@pytest.mark.parametrize(
+    ("name", "decided"),
+    [
+        ("qwen2.5-math", "C1 C2 C3 C4 C5 C6 C7 C10"),
+        ("qwen2.5-math-7b", "C1 C2 C3 C4 C5 C6 C7 C10"),
+        ("qwen2.5-math-openr1", "C2 C3 C4 C10"),
+        ("llama-3.2", "C1 C2 C3 C4 C10"),
+        ("llama-3.1", "C4 C6 C7 C10"),
+        ("qwen3-think", "C8 C9"),
+    ],
+)
+def test_the_papers_studies_can_decide_what_the_paper_decided(name: str, decided: str) -> None:
+    gaps = study_gaps(read_study(name))
+    blocked = {claim: [gap.sentence for gap in gaps[claim] if gap.blocks] for claim in decided.split()}
+    assert blocked == {claim: [] for claim in decided.split()}
+
+
 def test_two_modes_of_one_model_are_seen() -> None:
     facts = study_facts(read_study("lab-think", ["discover.contrast=openings", "discover.opening_tokens=2"]))
     assert (facts.thinking, facts.opening_tokens) == (True, 2)

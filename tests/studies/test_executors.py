@@ -12,11 +12,16 @@ from headscope.runs import RunDirectory
 SETTINGS = ("variants=[]", "eval.problems=4", "eval.samples=2")
 
 
-def test_workers_write_the_bytes_of_one_process(bench: Bench) -> None:
+@pytest.mark.parametrize("kind", ["processes", "ray"])
+def test_workers_write_the_bytes_of_one_process(
+    bench: Bench, kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if kind == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_address"))
     assert bench.call("eval", *SETTINGS)[0] == 0
     local = _results(bench)
     pool = bench.out.with_name("pool")
-    assert bench.call("eval", *SETTINGS, "executor={kind: processes, workers: 2}", out=pool)[0] == 0
+    assert bench.call("eval", *SETTINGS, f"executor={{kind: {kind}, workers: 2}}", out=pool)[0] == 0
     assert _results(bench, pool) == local
     assert "executor" not in RunDirectory(pool).lock()["study"]
     records = {path: path.read_bytes() for path in pool.glob("units/*/*/unit.json")}
@@ -35,12 +40,31 @@ def _results(bench: Bench, out: Path | None = None) -> dict[str, bytes]:
     ("setting", "words"),
     [
         ("executor=proceses", "executor.kind is 'proceses'"),
-        ("executor={kind: local, workers: 2}", "workers needs the executor processes, and this one is local"),
+        ("executor={kind: local, workers: 2}", "workers needs the executor processes or ray, and this one is local"),
+        ("executor={kind: processes, address: auto}", "address needs the executor ray, and this one is processes"),
+        ("executor={kind: ray, address: 'ray://head:10001'}", "which is for Ray's client"),
         ("executor={kind: processes, workers: 0}", "executor.workers is 0"),
     ],
 )
 def test_an_executor_that_is_none(bench: Bench, setting: str, words: str) -> None:
     assert words in bench.refused("eval", setting)
+
+
+def test_ray_absent_names_the_extra(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headscope.runs.ray_workers.find_spec", lambda name: None)
+    for verb in ("eval", "validate"):
+        assert "pip install 'headscope[ray]'" in bench.refused(verb, "executor=ray")
+
+
+def test_a_cluster_that_is_not_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray", reason="Ray is not installed: make ray installs it")
+
+    def init(address: str, **options: object) -> None:
+        raise ConnectionError("Could not find any running Ray instance.")
+
+    monkeypatch.setattr(ray, "init", init)  # a real one may run on this machine
+    sentence = bench.refused("eval", *SETTINGS, "executor={kind: ray, address: auto}")
+    assert "no Ray cluster answers at address auto: Could not find any running Ray instance." in sentence
 
 
 def test_another_study_is_refused_while_someone_is_at_work(bench: Bench) -> None:

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from headscope.errors import InputError
+from headscope.heads import HeadId, HeadSet
 from headscope.interventions import revert_weights, teacher_force
 from headscope.models import load_model
 from headscope.report.run_results import RunResults
@@ -16,6 +17,7 @@ from headscope.report.tables.evidence import evidence as evidence_table
 from headscope.results.evidence import Evidence
 from headscope.results.failures import FailureChanges
 from headscope.results.forced_losses import ForcedLosses
+from headscope.results.head_revert import HeadRevert
 from headscope.results.head_sets import ControlledHeads
 from headscope.results.samples import Samples
 from headscope.results.table import Cell, display_text
@@ -91,6 +93,25 @@ def test_the_losses_are_those_of_edited_weights(run: RunDirectory, folder: Path)
         assert abs(nll[1] - nll[0]).max() > 1e-3
     control = revert_weights(post, sets.controls[0], base, kv="any")
     assert losses.control_nll[0] == pytest.approx(teacher_force(control, texts, whole).nll[0], rel=1e-4)
+
+
+def test_a_single_reverted_head_has_the_loss_of_edited_weights(run: RunDirectory, folder: Path) -> None:
+    (unit,) = run.results(HeadRevert)
+    result = unit.whole
+    assert (result.revert_kv, result.heads_are) == ("any", "all 32 heads")
+    units = plan(read_study(str(folder / "study.yaml")), run, "ablate")
+    (planned,) = [unit for unit in units if unit.kind == "head_revert"]
+    respondent = ModelOnTask(planned.config.post.stage(Inputs({}, folder)), planned.config.task.task())
+    texts = answered_texts(respondent, Samples.load(run.folder(planned.inputs["whole"])), 8, correct=True)
+    post, base = load_model(folder / "moved"), load_model("lab-s")
+    head = HeadId(*np.unravel_index(np.argmax(abs(result.change.value)), result.change.value.shape))
+    edited = revert_weights(post, HeadSet((head,)), base, kv="any")
+    whole = np.ones((1, *result.change.value.shape), dtype=np.float32)
+    before, after = (teacher_force(model, texts, whole).nll[0] for model in (post, edited))
+    assert result.answers == len(texts)
+    assert result.whole == pytest.approx(before.mean(), rel=1e-4)
+    assert result.change.value[head] == pytest.approx((after - before).mean(), rel=1e-3)
+    assert abs(result.change.value[head]) > 1e-3
 
 
 def test_in_the_base_heads_take_the_variants_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """``report_to``: numbers of finished units reach the tracker, and change nothing else."""
 
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ from tests.runs.toys import ToyConfig
 from headscope.cli.main import main
 from headscope.errors import InputError
 from headscope.results.not_run import NotRun
-from headscope.runs import RunDirectory, Unit, Work, execute
+from headscope.runs import Execution, RunDirectory, Unit, Work, execute
 from headscope.storage import Result
 from headscope.studies import trackers
 from headscope.studies.plan import plan
@@ -48,7 +49,7 @@ def log_of(*units: Unit, path: Path) -> list[tuple[dict[str, float], int]]:
     run = RunDirectory(path)
     tracker = SimpleNamespace(log=lambda numbers, step: sent.append((dict(numbers), step)), close=lambda: None)
     for _ in range(2):
-        execute(units, run, on_done=lambda done: send(done, run, tracker))
+        execute(units, run, Execution(on_done=lambda done: send(done, run, tracker)))
     return sent
 
 
@@ -79,6 +80,69 @@ def test_losses_of_a_training_are_sent_by_step(tmp_path: Path) -> None:
     assert sent == [({"train/sft/loss": 0.5}, 1), ({"train/sft/loss": 0.25}, 2)]
 
 
+def test_losses_are_sent_while_the_training_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[dict[str, float], int]] = []
+    tracker = SimpleNamespace(log=lambda numbers, step: sent.append((dict(numbers), step)), close=lambda: None)
+    monkeypatch.setattr(trackers, "_Trackio", lambda study, folder: tracker)
+    monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
+    monkeypatch.setattr(trackers, "LOG_SECONDS", 0.01)
+    live: list[int] = []
+
+    def wait_for(count: int) -> None:
+        end = time.monotonic() + 30
+        while len(sent) < count and time.monotonic() < end:
+            time.sleep(0.01)
+        live.append(len(sent))
+
+    def compute(config: ToyConfig, inputs: Any, progress: Any) -> tuple[Result, ...]:
+        log = inputs.scratch / "log.jsonl"
+        log.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.2')  # the second line is being written
+        wait_for(1)
+        log.write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n')
+        wait_for(2)
+        log.write_text('{"step": 1, "loss": 0.5}\n')  # cut, as a training that is resumed does
+        time.sleep(0.05)
+        log.write_text("".join(f'{{"step": {step}, "loss": {0.5 / step}}}\n' for step in (1, 2, 3)))
+        return ()
+
+    training = Work("train", ToyConfig, compute).unit(ToyConfig(a=1), {"variant": "sft"})
+    run = RunDirectory(tmp_path)
+    with open_tracker("trackio", "lab", run, [training]) as on_done:
+        outcome = execute([training], run, Execution(on_done=on_done))
+    assert (outcome.done, live) == (1, [1, 2])
+    assert sent == [({"train/sft/loss": 0.5 / step}, step) for step in (1, 2, 3)]
+
+
+def test_a_tracker_that_fails_while_a_training_runs_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[int] = []
+
+    def refuse(numbers: Any, step: int) -> None:
+        calls.append(step)
+        raise ConnectionError("no network")
+
+    monkeypatch.setattr(trackers, "_Trackio", lambda *_: SimpleNamespace(log=refuse, close=lambda: 1 / 0))
+    monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
+    monkeypatch.setattr(trackers, "LOG_SECONDS", 0.01)
+
+    def compute(config: ToyConfig, inputs: Any, progress: Any) -> tuple[Result, ...]:
+        (inputs.scratch / "log.jsonl").write_text('{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.25}\n')
+        end = time.monotonic() + 30
+        while not calls and time.monotonic() < end:
+            time.sleep(0.01)
+        return ()
+
+    training = Work("train", ToyConfig, compute).unit(ToyConfig(a=1), {"variant": "sft"})
+    run = RunDirectory(tmp_path)
+    with (
+        pytest.warns(UserWarning, match=r"trackio failed \(ConnectionError: no network\); the study goes on"),
+        open_tracker("trackio", "lab", run, [training]) as on_done,
+    ):
+        outcome = execute([training], run, Execution(on_done=on_done))
+    assert (outcome.done, calls) == (1, [1])
+
+
 def test_trackio_and_wandb_are_called_as_they_ask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # trackio 0.43: init(project, name=…), log(metrics, step=…), finish(). wandb 0.31: init(project=…, name=…, dir=…)
     # returns a run with define_metric(name, step_metric=…), log(data) and finish().
@@ -89,7 +153,7 @@ def test_trackio_and_wandb_are_called_as_they_ask(tmp_path: Path, monkeypatch: p
         monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
         run = RunDirectory(tmp_path / name)
         with open_tracker(name, "lab", run) as on_done:
-            execute([result], run, on_done=on_done)
+            execute([result], run, Execution(on_done=on_done))
         made = {call: (arguments, options) for call, arguments, options in calls.made}
         assert made["init"][1] | {"project": "lab", "name": name} == made["init"][1]
         ((data,), _) = made["log"]
@@ -103,7 +167,7 @@ def test_tensorboard_reads_what_was_written(tmp_path: Path) -> None:
     )
     run = RunDirectory(tmp_path / "run")
     with open_tracker("tensorboard", "lab", run) as on_done:
-        execute([unit(comparison("sft", series(3, births=4)), variant="sft")], run, on_done=on_done)
+        execute([unit(comparison("sft", series(3, births=4)), variant="sft")], run, Execution(on_done=on_done))
     read = events.EventAccumulator(str(run.path / "tensorboard"))
     read.Reload()
     scalars = read.Scalars("comparison/sft/counts_new")

@@ -45,7 +45,7 @@ def test_every_seed_is_compared_with_the_recipes_twin_on_its_own_pairs(tmp_path:
 def test_effects_can_be_left_out_and_change_no_other_unit(tmp_path: Path) -> None:
     with_effects = planned(tmp_path)
     without = planned(tmp_path, STUDY.replace("pairs: 4,", "pairs: 4, effects: false,"))
-    added = {"head_scores", "training_effects", "pooled_effects", "head_scaling"}
+    added = {"head_scores", "training_effects", "pooled_effects", "head_scaling", "head_revert"}
     assert set(with_effects) - set(without) == added
     for kind, units in without.items():
         assert [unit.digest for unit in units] == [unit.digest for unit in with_effects[kind]]

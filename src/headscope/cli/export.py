@@ -14,7 +14,7 @@ Edited = Annotated[
     str | None, typer.Option("--edited", help="Export an edited copy of this model: folder, hub id, built-in.")
 ]
 Circuit = Annotated[Path | None, typer.Option("--circuit", help="Export a circuit of this run directory.")]
-Into = Annotated[Path, typer.Option("--out", help="Folder of the model, new or empty; or file of the circuit.")]
+Into = Annotated[Path | None, typer.Option("--out", help="Folder of the model, new or empty; or file of the circuit.")]
 Heads = Annotated[str | None, typer.Option(help="--edited: heads to edit, 'L3H5 L4H1', or with commas.")]
 OperatorOption = Annotated[
     str | None,
@@ -44,7 +44,7 @@ def register(app: typer.Typer) -> None:
 
 
 def export_command(
-    out: Into,
+    out: Into = None,
     edited: Edited = None,
     heads: Heads = None,
     operator: OperatorOption = None,
@@ -75,6 +75,9 @@ def export_command(
     if (edited is None) == (circuit is None):
         both = "both --edited and --circuit" if edited else "neither --edited nor --circuit"
         raise InputError(f"found {both}; give --edited MODEL for a checkpoint, or --circuit RUN for a graph")
+    if out is None:
+        made = "the checkpoint, new or empty" if edited else "the circuit"
+        raise InputError(f"found no --out; give {'a folder' if edited else 'a file'} for {made}")
     if edited is not None:
         _refuse(of_circuit, "--circuit", "--edited")
         return _export_edited(edited, out, of_model, json)
@@ -125,10 +128,28 @@ def _export_circuit(path: Path, out: Path, options: Mapping[str, Any], json: boo
     if json:
         print_json(export)
     else:
-        beside = ", ".join(f"{export[name]} {name}" for name in ("kept", "born", "lost") if name in export)
-        say(f"{export['circuit']}: {export['edges']} edges ({export['fraction']:.2%}){', ' if beside else ''}{beside}")
+        for sentence in _describe_circuit(export):
+            say(sentence)
         say(export["open"])
     return 0
+
+
+def _describe_circuit(export: Mapping[str, Any]) -> list[str]:
+    """Return sentences on what a circuit's file holds."""
+    size = f"{export['edges']:,} of the graph's {export['of']:,} edges ({export['share']:.2%})"
+    sentences = [f"{export['circuit']}: {size}, {export['heads']} of {export['of_heads']} heads"]
+    if "base_edges" in export and export["as"] in ("dot", "graphml"):  # the others have one model's circuit
+        statuses = ", ".join(f"{export[name]:,} {name}" for name in ("kept", "born", "lost"))
+        sentences.append(f"next to the {export['base_edges']:,} edges of the base's: {statuses}")
+    asked = f"of the {export['fraction']:.2%} strongest edges"
+    if export["tau"]:
+        asked += f", also those below τ = {export['tau']:g}, which are not in the file"
+    if "faithfulness" in export:
+        interval = f"{export['faithfulness']:.2f} [{export['low']:.2f}, {export['high']:.2f}]"
+        sentences.append(f"faithfulness {asked}: {interval}, n = {export['problems']} problems")
+    else:
+        sentences.append(f"faithfulness {asked}: not measured")
+    return sentences
 
 
 def _describe_kv(rule: str, shared: list[str]) -> str:

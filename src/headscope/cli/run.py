@@ -1,6 +1,7 @@
 """``run`` and the verbs that are a part of it: train, discover, compare, ablate, eval."""
 
 import inspect
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -49,10 +50,17 @@ Budget = Annotated[
 ]
 
 Executor = Annotated[
-    str | None, typer.Option("--executor", help="local: units one by one here; processes: several workers at a time.")
+    str | None,
+    typer.Option(
+        "--executor", help="local: units one by one here; processes: several workers at a time; ray: on a cluster."
+    ),
 ]
 Workers = Annotated[
-    int | None, typer.Option("--workers", help="Of --executor processes; one per GPU, or per core, by default.")
+    int | None, typer.Option("--workers", help="Of executors processes and ray; one per GPU, or per core, by default.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option("--address", help="Of the Ray cluster, HOST:PORT or auto; RAY_ADDRESS, or a local one, by default."),
 ]
 
 
@@ -75,19 +83,27 @@ def _command(verb: str) -> Callable[..., int]:
         budget: Budget = None,
         executor: Executor = None,
         workers: Workers = None,
+        address: Address = None,
         json: Json = False,
     ) -> int:
         seconds = None if budget is None else parse_duration(budget)
-        changes = []
-        if executor is not None or workers is not None:
-            count = "" if workers is None else f", workers: {workers}"
-            # First, so that ``--set executor.threads=2`` adds to it.
-            changes = [f"executor={{kind: {executor or 'processes'}{count}}}"]
-        chosen = choose_study(study, [*changes, *(settings or [])], base, post, task)
+        # First, so that ``--set executor.threads=2`` adds to it.
+        changes = [*_executor_settings(executor, workers, address), *(settings or [])]
+        chosen = choose_study(study, changes, base, post, task)
         out_folder = run_folder(chosen.name, out)
         return _run(verb, chosen, out_folder, retry=retry, json=json, claims=claims, seconds=seconds)
 
     return command if verb == "compare" else _without_option(command, "claims")
+
+
+def _executor_settings(executor: str | None, workers: int | None, address: str | None) -> list[str]:
+    """Return what the options say of a study's executor, in the words of ``--set``."""
+    given = {"workers": workers, "address": address}
+    options = {name: value for name, value in given.items() if value is not None}
+    if executor is None and not options:
+        return []
+    kind = executor or ("processes" if address is None else "ray")
+    return [f"executor={json.dumps({'kind': kind, **options})}"]
 
 
 def _without_option(command: Callable[..., int], option: str) -> Callable[..., int]:
@@ -106,7 +122,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     from headscope.runs import RunDirectory
     from headscope.runs.presence import leaders
     from headscope.studies.plan import plan
-    from headscope.studies.run import plan_key, run_study
+    from headscope.studies.run import discard_damaged, plan_key, run_study
     from headscope.training import processes
 
     if seconds is not None and processes.count() > 1:
@@ -118,7 +134,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         return 0
     if retry:
         # Before the plan, which lists the checkpoints of finished trainings.
-        for address, problem in RunDirectory(out).discard_damaged().items():
+        for address, problem in discard_damaged(study, RunDirectory(out), verb).items():
             say(f"damaged, done again: {address}: {problem}", error=True)
     if not json:
         units = plan(study, RunDirectory(out), verb)
@@ -127,7 +143,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     for worker in [worker for worker in leaders(out) if worker.plan == plan_key(study, verb)]:
         say(f"{worker} is at work in {out} too; units that it does are waited for, not done twice", error=True)
     budget = None if seconds is None else make_budget(study, RunDirectory(out), verb, seconds)
-    run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, budget=budget)
+    run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, discard=False, budget=budget)
     if claims or (verb == "run" and study.variants):
         from headscope.studies.claims import judge_run
 
@@ -222,5 +238,6 @@ def _print_failures(outcome: "Outcome") -> None:
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         say(f"failed: {names[0]}{more}: {reason}", error=True)
     if outcome.skipped:
-        first = outcome.skipped[0]
-        say(f"skipped: {len(outcome.skipped)} units that need these, {first} first", error=True)
+        first, count = outcome.skipped[0], len(outcome.skipped)
+        units = f"{count} units that need these, {first} first" if count > 1 else f"1 unit that needs these, {first}"
+        say(f"skipped: {units}", error=True)

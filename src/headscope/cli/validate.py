@@ -38,11 +38,13 @@ def validate_command(
     from headscope.model_files.named_models import model_title
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
     from headscope.studies.reading import study_file
+    from headscope.studies.run import check_executor
     from headscope.studies.stages import model_path
     from headscope.studies.trackers import check_tracker
 
     chosen = choose_study(study, settings, base, post, task)
     check_tracker(chosen.report_to)
+    check_executor(chosen)
     first_rows: dict[str, str] = {}
     warnings: list[str] = []
     if resolve:

@@ -21,6 +21,7 @@ from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.intervals import mean_share, paired_difference, without_interval
 from headscope.measures.multiplicity import ALPHA
+from headscope.measures.pass_at_k import pass_at_k_by_problem
 from headscope.measures.permutation import fewest_draws, permutation_p_value, permutation_rank
 from headscope.results.estimate import Estimate
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
@@ -95,7 +96,12 @@ def ablation_verdict(
         margin=margin,
         samples=baseline.shape[1],
         seed=seed,
+        ablated_at_k={k: mean_share(pass_at_k_by_problem(ablated, k)) for k in _doublings(ablated.shape[1])},
     )
+
+
+def _doublings(most: int) -> list[int]:
+    return [2**power for power in range(most.bit_length())]
 
 
 def _excess(change: "Float[np.ndarray, 'problem']", controls: "Float[np.ndarray, 'control problem']") -> Estimate:

@@ -20,6 +20,7 @@ from headscope.comparison.resampling import Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
 from headscope.pairs import ProblemGroups, SampleSize
+from headscope.results.circuit_rule import least_score
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
 
@@ -248,9 +249,7 @@ def _thresholds(
     """Return the smallest |score| in the circuit, per row, which lies near ``guess``, that of the pooled scores."""
     edges = resampling.circuit_edges(means.shape[1])
     smallest = np.array([_nth_largest(row, edges, _NEAR * guess) for row in means])
-    # If fewer edges than asked are non-zero, only those count: an edge of score 0 carries nothing.
-    least = max(resampling.tau, float(np.finfo(means.dtype).tiny))
-    return np.asarray(np.maximum(smallest, least).astype(means.dtype))
+    return np.asarray(np.maximum(smallest, least_score(resampling.tau, means.dtype)).astype(means.dtype))
 
 
 def _nth_largest(row: "Float[np.ndarray, 'edge']", n: int, floor: float) -> float:

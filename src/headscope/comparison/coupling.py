@@ -87,6 +87,14 @@ def change_mass_series(
     return np.array(logged, dtype=np.float64), np.array(masses)
 
 
+def mass_coupling(runs: Sequence[tuple[Sequence[tuple[int, Emergence]], Sequence[RewardCount]]]) -> Coupling:
+    """Return the coupling of reward and mass of importance gained, over the runs of one recipe.
+
+    runs: per seed the series of comparisons, and the rewards of its checkpoints.
+    """
+    return reward_coupling([change_mass_series(series, rewards) for series, rewards in runs])
+
+
 def _difference_stretches(rewards: "Series", heads: "Series") -> list[tuple["Series", "Series"]]:
     """Return the differences of both series within each run of checkpoints that have a reward."""
     if len(rewards) != len(heads):

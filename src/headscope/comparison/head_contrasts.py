@@ -13,7 +13,9 @@ import numpy as np
 from jaxtyping import Float
 from scipy.special import stdtr, stdtrit
 
+from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.errors import InputError
+from headscope.heads import HeadSet
 from headscope.measures.intervals import LEVEL
 from headscope.results.counts import HeadEstimates
 
@@ -55,6 +57,21 @@ def head_estimates(
     # A change without any spread is certain, no change without any is none.
     statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
     return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * stdtr(freedom, -statistic)))
+
+
+def text_estimates(changes: "Float[np.ndarray, 'text head']", heads: HeadSet, shape: tuple[int, int]) -> HeadEstimates:
+    """Return the mean over texts of the change in every edited head, NaN for the others; p is NaN below 10 texts.
+
+    heads: the columns of ``changes``. shape: (layers, heads) of the model.
+    """
+    values = np.full((len(changes), *shape), np.nan)
+    for column, head in enumerate(heads):
+        values[:, head.layer, head.head] = changes[:, column]
+    mean = values.mean(axis=0)
+    estimates = head_estimates(mean, [values - mean])
+    assert estimates.p_value is not None
+    is_tested = ~np.isnan(mean) & (len(changes) >= FEWEST_PROBLEMS)
+    return HeadEstimates(mean, estimates.low, estimates.high, np.where(is_tested, estimates.p_value, np.nan))
 
 
 def pool_head_estimates(estimates: Sequence[HeadEstimates], problems: int) -> HeadEstimates:

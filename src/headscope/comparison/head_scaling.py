@@ -3,11 +3,9 @@
 import numpy as np
 from jaxtyping import Float
 
-from headscope.comparison.ablation import FEWEST_PROBLEMS
-from headscope.comparison.head_contrasts import head_estimates
+from headscope.comparison.head_contrasts import text_estimates
 from headscope.heads import HeadSet
 from headscope.measures.multiplicity import q_values
-from headscope.results.counts import HeadEstimates
 from headscope.results.head_scaling import HeadScaling
 
 
@@ -33,8 +31,8 @@ def head_scaling(
     """
     removed, below, above = scaled
     low, high = factors
-    ablation = _grid_estimates((removed - whole).T, heads, shape)
-    slope = _grid_estimates(((above - below) / (high - low)).T, heads, shape)
+    ablation = text_estimates((removed - whole).T, heads, shape)
+    slope = text_estimates(((above - below) / (high - low)).T, heads, shape)
     assert ablation.p_value is not None
     assert slope.p_value is not None
     return HeadScaling(
@@ -49,15 +47,3 @@ def head_scaling(
         answers=len(whole),
         problems=problems,
     )
-
-
-def _grid_estimates(changes: "Float[np.ndarray, 'text head']", heads: HeadSet, shape: tuple[int, int]) -> HeadEstimates:
-    """Return the mean over texts of every head that was scaled, NaN for the others."""
-    values = np.full((len(changes), *shape), np.nan)
-    for column, head in enumerate(heads):
-        values[:, head.layer, head.head] = changes[:, column]
-    mean = values.mean(axis=0)
-    estimates = head_estimates(mean, [values - mean])
-    assert estimates.p_value is not None
-    is_tested = ~np.isnan(mean) & (len(changes) >= FEWEST_PROBLEMS)
-    return HeadEstimates(mean, estimates.low, estimates.high, np.where(is_tested, estimates.p_value, np.nan))

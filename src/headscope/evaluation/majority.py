@@ -16,8 +16,8 @@ from math import comb
 import numpy as np
 from jaxtyping import Bool, Float
 
-from headscope.evaluation.passk import check_k
 from headscope.measures.intervals import mean_share
+from headscope.measures.pass_at_k import check_k
 from headscope.results.estimate import Estimate
 
 Votes = Sequence[Sequence[Hashable]]

@@ -15,6 +15,7 @@ TEST_ITEMS = 500
 TRAIN_ITEMS = 2000
 T1_ITEMS = 32_000
 """Problems in ``lab-t1-traces``: a skill is learned from many problems, and by heart from few."""
+FRESH_ITEMS = 96_000
 TRAIN_SHARES = {"T1": 0.4, "T2": 0.35, "T3": 0.25}
 RECHECK, SLIP = 0.1, 0.2  # the teacher re-checks one fold in ten, and one re-check in five goes wrong
 
@@ -62,6 +63,11 @@ def t1_traces(count: int = T1_ITEMS, seed: int = 2) -> list[Record]:
     return _teacher_records(chains.draw_items("T1", "train", count, seed), seed)
 
 
+def t1_fresh_traces(count: int = FRESH_ITEMS, seed: int = 2) -> list[Record]:
+    """Return as many traces on problems of T1 as 1,500 steps of 64 read, so that none is read twice."""
+    return t1_traces(count, seed)
+
+
 def hybrid_traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[Record]:
     """Return ``count`` records, half traces and half bare answers, each with the template switch it is asked under."""
     thinking = traces(count - count // 2, seed)
@@ -93,6 +99,7 @@ DATASETS = {
     "lab-recheck-traces": recheck_traces,  # re-checks that all come out right
     "lab-clean-traces": clean_traces,
     "lab-t1-traces": t1_traces,
+    "lab-t1-fresh-traces": t1_fresh_traces,
     "lab-hybrid": hybrid_traces,  # the same traces, and as many bare answers to problems with thinking switched off
 }
 """Training records by the name a study gives them."""

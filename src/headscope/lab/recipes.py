@@ -13,7 +13,11 @@ class Size:
     groups: int = 4
 
 
-SIZES = {"S": Size(layers=4, width=64), "M": Size(layers=6, width=128)}
+SIZES = {
+    "S": Size(layers=4, width=64),
+    "M": Size(layers=6, width=128),
+    "W": Size(layers=4, width=128, heads=16, groups=8),
+}
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,8 @@ RECIPES = {
     # S after its first 200 steps: it writes traces and cannot yet copy what they need. On this base post-training has a
     # skill to build, not only to make frequent (examples/learn_skill.py).
     "S-early": Recipe("S", (Phase(200, 0.85, 4e-3, 4e-3, EARLY),)),
+    # Likewise early, with 16 heads per layer: the random sets of an ablation have heads to draw from (lab-build).
+    "W-early": Recipe("W", (Phase(200, 0.85, 3e-3, 3e-3, EARLY),)),
     "M": Recipe(
         "M",
         (

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 
 from headscope.errors import InputError, is_out_of_memory
+from headscope.module_process import memory_share
 
 Result = TypeVar("Result")
 
@@ -27,12 +28,13 @@ def free_memory(device: torch.device) -> int:
 
 
 def bytes_allowed(memory: int | None, device: torch.device) -> int:
-    """Return the budget in bytes: ``memory``, or for None half of what the device has free.
+    """Return the budget in bytes: ``memory``, or for None half of what the device has free (less after a unit ran out
+    of memory: ``module_process.memory_share``).
 
     Raises InputError unless ``memory`` is None or a whole number above 0.
     """
     if memory is None:
-        return free_memory(device) // 2
+        return int(free_memory(device) * memory_share()) // 2
     if not isinstance(memory, int) or isinstance(memory, bool) or memory < 1:
         raise InputError(f"found memory={memory!r}; give a number of bytes above 0, or None")
     return memory
@@ -41,9 +43,11 @@ def bytes_allowed(memory: int | None, device: torch.device) -> int:
 def pass_budget(device: torch.device, cpu_bytes: int, gpu_share: float) -> int:
     """Return the bytes of a pass whose number of rows decides the last bits of its results.
 
-    On a CPU the budget is fixed, so that every machine runs the same rows together, however much it has free.
+    On a CPU the budget is fixed, so that every machine runs the same rows together, however much it has free. Only a
+    unit that ran out of memory is tried again with fewer: its last bits may differ.
     """
-    return int(gpu_share * free_memory(device)) if device.type == "cuda" else cpu_bytes
+    budget = gpu_share * free_memory(device) if device.type == "cuda" else cpu_bytes
+    return int(budget * memory_share())
 
 
 class Limit:

@@ -6,7 +6,8 @@ without torch.
 
 from headscope.report.page_file import render
 from headscope.report.run_results import RunResults
-from headscope.report.tables.verbs import table_frame, verb_tables
+from headscope.report.tables.catalogue import table_frame
+from headscope.report.tables.verbs import verb_tables
 from headscope.report.unfinished import unfinished_answers
 
 __all__ = ["RunResults", "render", "table_frame", "unfinished_answers", "verb_tables"]

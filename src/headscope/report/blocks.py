@@ -62,11 +62,13 @@ class Prose:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One sentence and where its evidence is. page: that page's ``Page.name``; variant: chosen there, if one is named.
+    """One sentence and where its evidence is.
 
+    topic: what it is about, in a word. page: that page's ``Page.name``; variant: chosen there, if one is named.
     link: what readers click, the page's title.
     """
 
+    topic: str
     text: str
     page: str
     link: str
@@ -74,12 +76,30 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadMap:
+    """The state of every head of a variant, as a small picture.
+
+    layers, heads: its size in cells. shapes: per state its ``Status`` number and an SVG path through all its cells.
+    """
+
+    title: str
+    layers: int
+    heads: int
+    shapes: tuple[tuple[int, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Findings:
-    """What happened, in a few sentences that each lead to their evidence."""
+    """What happened, in a few sentences that each lead to their evidence, next to maps of the heads.
+
+    legend: number, glyph and name of each state in the maps.
+    """
 
     kind: ClassVar[str] = "findings"
     heading: str
     findings: tuple[Finding, ...]
+    maps: tuple[HeadMap, ...] = ()
+    legend: tuple[tuple[int, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,9 @@
 1. Rank all real edges of either model by the mean over pairs of |score|, as circuits are chosen.  2. Keep the union of
 the first ``MOST_EDGES`` of both, with both ranks.  3. Pack it: 16 bytes an edge.
 
-A circuit of ``size`` edges is those of rank below ``size``, less loose ends (``prune``). Up to ``MOST_EDGES`` it is
-whole here. Of a larger one only the strongest edges are, and which of them are loose cannot be said.
+Circuits are those of ``results.circuit_rule``: the edges of rank below ``size``, less loose ends; an edge below τ has a
+rank beyond every size. Up to ``MOST_EDGES`` a circuit is whole here. Of a larger one only the strongest edges are, and
+which of them are loose cannot be said.
 
 A packed score is its sign and how many 1024ths of a factor 2 it lies below the largest: within 0.034 % of its value
 down to 2⁻³² of the largest; what is smaller is shown as that. Ranks are exact.
@@ -19,13 +20,14 @@ from jaxtyping import Bool, Float, Int
 
 from headscope.plain_text import plain_text
 from headscope.report.run_results import RunResults
+from headscope.results.circuit_rule import CircuitRule, circuit_of_ranks, edge_ranks
 from headscope.results.codec import Json
 from headscope.results.edges import EdgeScores
 from headscope.results.estimate import Estimate
 from headscope.results.faithfulness import FaithfulnessEstimates
-from headscope.results.graph import PORTS, Graph
+from headscope.results.graph import Graph
+from headscope.results.node_names import destination_label, source_label
 from headscope.results.numbers import format_estimate
-from headscope.results.pruning import prune
 
 MOST_EDGES = 2000
 """Edges of each of the two models."""
@@ -54,9 +56,10 @@ class CircuitPair:
     """The edges of two models of one graph.
 
     rows, columns: source and destination of each edge, in the graph's order.
-    base_rank, post_rank: places in order of the mean |score|, 0 for the largest.
+    base_rank, post_rank: places in order of the mean |score|, 0 for the largest (``circuit_rule.edge_ranks``).
     base_score, post_score: mean signed score, positive if corrupting the edge raises the loss.
-    size: edges of the circuits in which heads are counted, before pruning.
+    size: edges of the circuits in which heads are counted, before those below ``tau`` and loose ends are left out.
+    tau: the least |score| of an edge in a circuit.
     """
 
     variant: str
@@ -71,6 +74,7 @@ class CircuitPair:
     sizes: tuple[EvaluatedSize, ...]
     size: int
     caveat: str
+    tau: float
 
     @classmethod
     def of(
@@ -82,25 +86,26 @@ class CircuitPair:
         sizes: tuple[EvaluatedSize, ...] = (),
         size: int = DEFAULT_SIZE,
         caveat: str = "",
+        tau: float = 0.0,
     ) -> "CircuitPair":
         """Return the union of both models' strongest edges, in the graph's order."""
         graph = base.graph
-        base_rank, post_rank = _ranks(graph, base.edges_abs), _ranks(graph, post.edges_abs)
+        base_rank, post_rank = edge_ranks(graph, base.edges_abs, tau), edge_ranks(graph, post.edges_abs, tau)
         on_page = np.minimum(base_rank, post_rank) < MOST_EDGES
         all_rows, all_columns = np.nonzero(graph.real)
         rows, columns = all_rows[on_page], all_columns[on_page]
         scores = base.edges[rows, columns], post.edges[rows, columns]
         ranks = base_rank[on_page], post_rank[on_page]
-        return cls(variant, step, graph, rows, columns, *ranks, *scores, sizes, min(size, len(all_rows)), caveat)
+        return cls(variant, step, graph, rows, columns, *ranks, *scores, sizes, min(size, len(all_rows)), caveat, tau)
 
     def circuit(self, rank: "Int[np.ndarray, ' edge']", size: int) -> "Bool[np.ndarray, ' edge']":
         """Return which edges are in one model's circuit of a size; of a large one, loose ends are among them."""
-        chosen: np.ndarray = rank < size
         if size > MOST_EDGES:
-            return chosen
-        mask = np.zeros(self.graph.real.shape, dtype=bool)
-        mask[self.rows[chosen], self.columns[chosen]] = True
-        return np.asarray(prune(self.graph, mask)[self.rows, self.columns])
+            return np.asarray(rank < size)
+        ranks = np.full(self.graph.real.shape, self.graph.real.size)
+        ranks[self.rows, self.columns] = rank
+        circuit = circuit_of_ranks(self.graph, ranks[self.graph.real], size)
+        return np.asarray(circuit[self.rows, self.columns])
 
     def packed(self) -> dict[str, Json]:
         """Return plain JSON values: the edges in base64, little-endian, all of one array after all of another."""
@@ -119,6 +124,7 @@ class CircuitPair:
             "size": self.size,
             "sizes": [_size_json(size) for size in self.sizes],
             "caveat": plain_text(self.caveat),
+            "tau": self.tau,
             "count": len(self.rows),
             "largest": largest,
             "edges": base64.b64encode(b"".join(words + codes)).decode(),
@@ -127,7 +133,7 @@ class CircuitPair:
     def edge_names(self) -> Iterator[tuple[str, str, str]]:
         """Yield source, destination and port of every edge, as people read them: ``L2H3``, ``L4H1``, ``k``."""
         for row, column in zip(self.rows.tolist(), self.columns.tolist(), strict=True):
-            yield source_name(self.graph, row), *destination_name(self.graph, column)
+            yield source_label(self.graph, row), *destination_label(self.graph, column)
 
 
 def circuit_pairs(results: RunResults) -> list[CircuitPair]:
@@ -137,46 +143,13 @@ def circuit_pairs(results: RunResults) -> list[CircuitPair]:
         base, post = results.mean_scores(variant, "base"), results.mean_scores(variant, variant)
         if base is None or post is None:
             continue
-        graph, fraction, circuit = base[1].graph, results.circuit_size(variant), results.circuit(variant)
-        size = DEFAULT_SIZE if fraction is None else _count(graph, fraction)
+        graph, circuit = base[1].graph, results.circuit(variant)
+        rule = results.circuit_rules[variant]
+        size = rule.count(graph) or DEFAULT_SIZE
         sizes = _evaluated_sizes(results, variant, post[0], graph)
         caveat = "" if circuit is None else circuit.caveat
-        pairs.append(CircuitPair.of(variant, post[0], base[1], post[1], sizes, size, caveat))
+        pairs.append(CircuitPair.of(variant, post[0], base[1], post[1], sizes, size, caveat, rule.tau))
     return pairs
-
-
-def source_name(graph: Graph, row: int) -> str:
-    """Return ``input``, ``L2H3`` or ``MLP 2``."""
-    if row == 0:
-        return "input"
-    layer, head = divmod(row - 1, graph.heads + 1)
-    return f"MLP {layer}" if head == graph.heads else f"L{layer}H{head}"
-
-
-def destination_name(graph: Graph, column: int) -> tuple[str, str]:
-    """Return the node that reads and its port: ``q``, ``k``, ``v``, or nothing for MLPs and the logits.
-
-    The heads of a group share k and v: ``L4H2-3``, ``k``.
-    """
-    if column == len(graph.destinations) - 1:
-        return "logits", ""
-    layer, place = divmod(column, graph.attention_inputs + 1)
-    for port in PORTS:
-        readers = graph.readers(port)
-        if place < readers:
-            first = place * graph.heads // readers
-            last = first + graph.heads // readers - 1
-            return f"L{layer}H{first}" + (f"-{last}" if last > first else ""), port
-        place -= readers
-    return f"MLP {layer}", ""
-
-
-def _ranks(graph: Graph, magnitude: "Float[np.ndarray, 'F B']") -> "Int[np.ndarray, ' real']":
-    """Return each real edge's place; of equal ones the first comes first, as in ``top_n``."""
-    order = np.argsort(-magnitude[graph.real], kind="stable")
-    ranks = np.empty(len(order), dtype=np.int64)
-    ranks[order] = np.arange(len(order))
-    return ranks
 
 
 def _score_codes(scores: "Float[np.ndarray, ' edge']", largest: float) -> "Int[np.ndarray, ' edge']":
@@ -185,10 +158,6 @@ def _score_codes(scores: "Float[np.ndarray, ' edge']", largest: float) -> "Int[n
         steps = np.rint(-_STEPS * np.log2(np.abs(scores) / largest))
     codes = np.sign(scores) * (1 + np.clip(steps, 0, 2**15 - 2))
     return np.asarray(codes.astype(np.int64))
-
-
-def _count(graph: Graph, fraction: float) -> int:
-    return max(1, round(fraction * int(graph.real.sum())))
 
 
 def _evaluated_sizes(results: RunResults, variant: str, step: int, graph: Graph) -> tuple[EvaluatedSize, ...]:
@@ -204,7 +173,9 @@ def _evaluated_sizes(results: RunResults, variant: str, step: int, graph: Graph)
         return curves[model].at(fraction) if model in curves else None
 
     return tuple(
-        EvaluatedSize(_count(graph, fraction), fraction, measured("base", fraction), measured(variant, fraction))
+        EvaluatedSize(
+            CircuitRule(fraction).count(graph) or 1, fraction, measured("base", fraction), measured(variant, fraction)
+        )
         for fraction in fractions
     )
 

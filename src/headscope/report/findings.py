@@ -66,12 +66,12 @@ def _answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
             unclear.append(variant)
     if clear:
         rest = f"; what changed in {listed(unclear)} could be chance" if unclear else ""
-        text = f"Training changed the answers: {'; '.join(clear)}{rest}."
+        text = f"Training changed the answers (pass@1: the share that is right): {'; '.join(clear)}{rest}."
     elif unclear:
         text = f"Whether training changed the answers of {listed(unclear)} cannot be told from chance."
     else:
         return None
-    return Finding(text, "performance", "Performance")
+    return Finding("Answers", text, "performance", "Performance")
 
 
 def _change(measures: Measures) -> Estimate:
@@ -104,7 +104,7 @@ def _heads(results: RunResults, spoken: Sequence[str]) -> Finding | None:
         twins = {name: final_of[name].final for name in results.null_twins(variant) if name in final_of}
         parts.append(_count_part(variant, final_of[variant], twins))
     heads = final_of[compared[0]].final.status.size
-    return Finding(f"Of {heads} heads, {'; '.join(parts)}.", "emergence-map", "Emergence map")
+    return Finding("Heads", f"Of {heads} heads, {'; '.join(parts)}.", "emergence-map", "Emergence map")
 
 
 def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence]) -> str:
@@ -114,10 +114,18 @@ def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence
     if final.crowded:
         room = f"only {final.room}" if final.room else "none"
         return f"{circuit} could gain {room}: all {'other ' if final.room else ''}heads are in the base's"
-    lost = len(final.lost) or "none"
     if not final.new:
-        return f"{circuit} gains none and loses {lost}"
-    return f"{circuit} gains {len(final.new)}, {_beside_controls(final, twins)}, and loses {lost}"
+        return f"{circuit} gains none and loses {_lost_part(final)}"
+    return f"{circuit} gains {len(final.new)}, {_beside_controls(final, twins)}, and loses {_lost_part(final)}"
+
+
+def _lost_part(final: Emergence) -> str:
+    """Return how many heads are lost, next to the base against itself."""
+    if not final.lost:
+        return "none"
+    chance = f"{format_count(final.null.lost.value)} in the base against itself"
+    meaning = "which could be chance" if final.excess.lost.low <= 0 else "more than chance gives"
+    return f"{len(final.lost)}, {meaning} ({chance})"
 
 
 def _beside_controls(final: Emergence, twins: dict[str, Emergence]) -> str:
@@ -134,12 +142,12 @@ def _beside_controls(final: Emergence, twins: dict[str, Emergence]) -> str:
 
 def _effects(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     sentences = [sentence for variant in spoken if (sentence := effect_sentence(results, variant))]
-    return Finding(" ".join(sentences), "effects", "Effects") if sentences else None
+    return Finding("Effects", " ".join(sentences), "effects", "Effects") if sentences else None
 
 
 def _removal(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     parts = "; ".join(part for variant in spoken for part in _removals(results, variant))
-    return Finding(f"{parts[0].upper()}{parts[1:]}.", "ablation", "Ablation") if parts else None
+    return Finding("Removal", f"{parts[0].upper()}{parts[1:]}.", "ablation", "Ablation") if parts else None
 
 
 def _removals(results: RunResults, variant: str) -> list[str]:
@@ -159,7 +167,8 @@ def _removals(results: RunResults, variant: str) -> list[str]:
 
 
 def _removed(variant: str, heads: str, count: int) -> str:
-    return f"removing {variant}'s {count} {heads} head{'' if count == 1 else 's'}"
+    name = "new" if heads == "emergent" else heads  # as the other sentences call them
+    return f"removing {variant}'s {count} {name} head{'' if count == 1 else 's'}"
 
 
 def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str, list[tuple[Finished[R], R]]]:
@@ -173,7 +182,7 @@ def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str,
 
 def _verdict_part(task: str, verdict: AblationVerdict, asked: int) -> str:
     of_several = f", the clearest of {asked} tests" if asked > 1 else ""
-    effect = f"{format_estimate(verdict.effect, sign=True)} ({verdict.operator}{of_several})"
+    effect = f"{format_estimate(verdict.effect, sign=True)} ({verdict.operator} ablation{of_several})"
     rank = f"rank {verdict.rank} of {verdict.controls + 1}, p = {format_p(verdict.p_value)}"
     if verdict.reading == SUPPORTED:
         meaning = "more than random sets do"
@@ -196,4 +205,6 @@ def _evidence_part(task: str, evidence: Evidence) -> str:
 def _failures(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     readings = [reading for reading in answer_readings(results) if reading.model in spoken]
     parts = [f"{reading.model}, {part}" for reading in readings if (part := reading.failures or reading.lost)]
-    return Finding(f"How answers fail: {'; '.join(parts)}.", "transitions", "Transitions") if parts else None
+    return (
+        Finding("Failures", f"How answers fail: {'; '.join(parts)}.", "transitions", "Transitions") if parts else None
+    )

@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import TypeVar
 
 from headscope.pairs import Pairs
+from headscope.results.circuit_rule import CircuitRule
 from headscope.results.claim import Claim, Claims
 from headscope.results.codec import Json
 from headscope.results.comparison import CircuitSize, Comparison
@@ -25,6 +26,7 @@ from headscope.results.thinking import Thinking
 from headscope.results.traces import Traces, TraceSummary
 from headscope.results.transitions import Transitions
 from headscope.results.verdict import AblationVerdict
+from headscope.runs.circuit_rules import read_circuit_rule
 from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import RunDirectory
 from headscope.runs.recipes import null_twins, variants_by_name
@@ -218,10 +220,14 @@ class RunResults:
         check_unit(unit.folder, unit.name)
         return int(unit.labels["step"]), EdgeScores.load(unit.folder, pair_edges=False)
 
+    @cached_property
+    def circuit_rules(self) -> dict[str, CircuitRule]:
+        """How large the circuits of each variant's head counts are."""
+        return {variant: read_circuit_rule(self.run, variant) for variant in self.variants}
+
     def circuit_size(self, variant: str) -> float | None:
-        """Return the share of edges in the circuits of a variant's head counts; None before its comparison."""
-        fractions = [comparison.final.fraction for comparison in self.comparisons if comparison.variant == variant]
-        return fractions[0] if fractions else self.study["discover"].get("fraction")
+        """Return the share of edges in the circuits of a variant's head counts; None if it is not known yet."""
+        return self.circuit_rules[variant].fraction
 
     def circuit(self, variant: str) -> CircuitSize | None:
         """Return the size of a variant's circuits and whether they are faithful; None if that was not measured."""

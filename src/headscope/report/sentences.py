@@ -167,10 +167,11 @@ def _masked(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
     if not changes:
         return ""
     gains = [value > 0 for value, _ in changes]
-    verb = "harms" if all(gains) else "helps" if not any(gains) else "harms here and helps there"
+    # What was measured is the ban, after which everything that follows differs, and not what the marker does.
+    verb = "raises it" if all(gains) else "lowers it" if not any(gains) else "raises it here and lowers it there"
     shown = listed([text for _, text in changes])
     said = f'kept from writing "{marker}", its pass@1 changes by {shown}, same problems and seeds'
-    return f'{said}: "{marker}" {verb}'
+    return f"{said}: the ban {verb}"
 
 
 def _failures(changes: Mapping[str, Transitions], summaries: Mapping[str, TraceSummary]) -> str:

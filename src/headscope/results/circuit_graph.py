@@ -8,6 +8,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from headscope.results.graph import PORTS, Graph
+from headscope.results.node_names import source_label
 
 KEPT, BORN, LOST = "kept", "born", "lost"
 """In both circuits, in the variant's alone, in the base's alone."""
@@ -17,7 +18,7 @@ KEPT, BORN, LOST = "kept", "born", "lost"
 class Node:
     """A node of a model's graph.
 
-    name: as in EAP-IG: ``input``, ``a3.h5``, ``m3``, ``logits``. label: as people read it: ``L3H5``.
+    name: as in EAP-IG: ``input``, ``a3.h5``, ``m3``, ``logits``. label: as people read it (``node_names``).
     kind: ``input``, ``head``, ``mlp`` or ``logits``.
     layer: from 0; −1 for the input, the number of layers for the logits. head: from 0; None unless it is a head.
     status: kept, born or lost; None if there is no base to compare with.
@@ -56,7 +57,7 @@ class Edge:
 
 @dataclass(frozen=True, eq=False)
 class CircuitGraph:
-    """The edges of a variant's circuit, and those of the base's circuit of as many edges.
+    """The edges of a variant's circuit, and those of the base's circuit by the same rule.
 
     graph: with a k and a v input for every query head (of a grouped graph, unfold it first).
     scores, base_scores: signed means over pairs; base_scores is None if there is nothing to compare with.
@@ -96,14 +97,15 @@ class CircuitGraph:
         return np.append(np.any(edges, axis=1), bool(edges[:, -1].any()))
 
     def _node(self, place: int, name: str, status: str | None) -> Node:
+        label = source_label(self.graph, place)
         if place == 0:
-            return Node(name, name, "input", -1, None, status)
+            return Node(name, label, "input", -1, None, status)
         if place == len(self.graph.sources):
-            return Node(name, name, "logits", self.graph.layers, None, status)
+            return Node(name, label, "logits", self.graph.layers, None, status)
         layer, head = divmod(place - 1, self.graph.heads + 1)
         if head == self.graph.heads:
-            return Node(name, f"L{layer} MLP", "mlp", layer, None, status)
-        return Node(name, f"L{layer}H{head}", "head", layer, head, status)
+            return Node(name, label, "mlp", layer, None, status)
+        return Node(name, label, "head", layer, head, status)
 
     def _edge(self, row: int, column: int) -> Edge:
         reader, _, port = self.graph.destinations[column].partition("<")

@@ -12,6 +12,10 @@ from headscope.results.estimate import Estimate
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+CLAIM_LAG = 0
+"""Checkpoints between reward and heads at which claim C3 is judged, fixed in advance: a logged reward is a mean over
+the steps before its checkpoint, and comes first already."""
+
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
@@ -41,8 +45,15 @@ class Coupling:
         after = np.where((self.lags >= 0) & np.isfinite(self.correlation), self.correlation, -np.inf)
         return int(after.argmax())
 
+    def at(self, lag: int) -> tuple[Estimate, float]:
+        """Return the correlation at one lag with its interval and number of points, and its p-value."""
+        index = int((self.lags == lag).argmax())
+        low, high = float(self.low[index]), float(self.high[index])
+        points = int(self.points[index])
+        estimate = Estimate(float(self.correlation[index]), low, high, points, "Bonett-Wright 95%")
+        return estimate, float(self.p_value[index])
+
     def plot(self) -> "Figure":
         """Return the correlation at every lag."""
-        points = zip(self.correlation, self.low, self.high, self.points, strict=True)
-        line = [Estimate(float(r), float(low), float(high), int(n), "Spearman") for r, low, high, n in points]
+        line = [self.at(lag)[0] for lag in self.lags.tolist()]
         return plots.curve("Reward coupling", self.lags.tolist(), {"": line}, ("lag, checkpoints", "correlation"))

@@ -35,6 +35,7 @@ class AblationVerdict(JsonResult):
     direction: ``lower`` or ``higher``: the change of pass@1 that was asked about.
     margin: the smallest change of pass@1 called an effect.
     samples: answers per problem.
+    ablated_at_k: pass@k with the intervention, for k = 1, 2, 4 … up to the answers per problem; None in runs of before.
     """
 
     kind: ClassVar[str] = "verdict"
@@ -58,6 +59,7 @@ class AblationVerdict(JsonResult):
     margin: float
     samples: int
     seed: int
+    ablated_at_k: dict[int, Estimate] | None = None
 
     @property
     def problems(self) -> int:

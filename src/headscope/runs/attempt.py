@@ -5,15 +5,16 @@ It says what came of it (``Report``); whoever asked for the unit decides what th
 
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Literal
 
 from headscope.errors import is_disk_full, is_out_of_memory
 from headscope.progress import Progress
 from headscope.results.codec import Json
 from headscope.runs import provenance
-from headscope.runs.directory import FinishedElsewhere, RunDirectory
+from headscope.runs.directory import RunDirectory
 from headscope.runs.failures import Failure
-from headscope.runs.leases import Lease, holder, take
+from headscope.runs.leases import FinishedElsewhere, HeldProgress, Lease, holder, take
 from headscope.runs.presence import Presence, PresentProgress
 from headscope.runs.records import find_unit_damage, write_record
 from headscope.runs.units import Unit
@@ -23,16 +24,16 @@ from headscope.runs.units import Unit
 class Report:
     """What came of a try.
 
-    ending: ``done``; ``reused``, another process had done it; ``held``, another does it; ``failed``; ``damaged``, an
-        input is, so that it was not tried.
+    ending: ``done``; ``reused``, another process had done it; ``held``, another does it, or an input was made again
+        meanwhile; ``failed``; ``damaged``, an input is; ``missing``, an input is, which was deleted to be done again.
     seconds: that it took.
     reason: why it failed, or what is wrong with the input, or who holds it. bad_input: the input's fault.
-    role: of the damaged input.
+    role: of the damaged or missing input.
     out_of_memory: it failed for want of memory.
     warning: a sentence if two processes finished it with different bytes.
     """
 
-    ending: Literal["done", "reused", "held", "failed", "damaged"]
+    ending: Literal["done", "reused", "held", "failed", "damaged", "missing"]
     seconds: float = 0.0
     reason: str = ""
     bad_input: bool = False
@@ -54,13 +55,25 @@ def attempt(unit: Unit, run: RunDirectory, presence: Presence, progress: Progres
     try:
         if run.is_current(unit):
             return Report("reused")
-        for role, needed in unit.inputs.items():
-            if problem := find_unit_damage(run.folder(needed)):
-                reason = f"{problem} in {run.folder(needed)}; run the study with --retry to do it again"
-                return Report("damaged", reason=reason, role=role)
-        return _compute(unit, run, lease, progress)
+        return _check_inputs(unit, run) or _compute(unit, run, lease, progress)
     finally:
         lease.release()
+
+
+def _check_inputs(unit: Unit, run: RunDirectory) -> Report | None:
+    """Return why a unit cannot read one of its inputs; None if it can read them all."""
+    for role, needed in unit.inputs.items():
+        folder = run.folder(needed)
+        try:
+            problem = find_unit_damage(folder)
+        except FileNotFoundError:  # deleted between two looks
+            problem = "it is being deleted"
+        if not run.is_done(needed):
+            return Report("missing", role=role)
+        if problem:
+            reason = f"{problem} in {folder}; run the study with --retry to do it again"
+            return Report("damaged", reason=reason, role=role)
+    return None
 
 
 def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) -> Report:
@@ -70,7 +83,7 @@ def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) ->
     lease.presence.tell(unit.name)
     try:
         with run.write(unit, lease, anew=last is not None and last.damaged) as folder:
-            unit.work.run(unit.config, run.inputs(unit, folder), PresentProgress(lease.presence, progress))
+            _run_unless_inputs_change(unit, run, folder, HeldProgress(lease, PresentProgress(lease.presence, progress)))
             used = {"cpu_seconds": round(time.process_time() - processor_start, 3), "input_contents": contents}
             record = unit_record(unit, time.perf_counter() - start) | used
             write_record(folder, record, unit.work.compared)
@@ -83,11 +96,30 @@ def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) ->
         seconds = time.perf_counter() - start
         if not lease.is_held():  # whoever took the unit over took the folder too
             return Report("held", seconds)
+        if trouble := _check_inputs(unit, run):  # an input's damage is not this unit's failure
+            return trouble
         failure = Failure.of(error)
         run.record_failure(unit, unit_record(unit, seconds) | asdict(failure))
         return Report("failed", seconds, failure.reason, failure.bad_input, out_of_memory=is_out_of_memory(error))
     finally:
         lease.presence.tell("")
+
+
+def _run_unless_inputs_change(unit: Unit, run: RunDirectory, folder: Path, progress: Progress) -> None:
+    """Compute a unit. Raises FinishedElsewhere if it was not the inputs' files that it read, or not all of them.
+
+    With --retry another process deletes damaged units, and makes them again, while their readers are at work.
+    """
+    marks, contents = run.input_marks(unit), run.input_contents(unit)
+    try:
+        unit.work.run(unit.config, run.inputs(unit, folder), progress)
+    except Exception as error:
+        if not is_disk_full(error) and run.input_marks(unit) != marks:
+            raise FinishedElsewhere("") from error
+        raise
+    now = run.input_contents(unit)
+    if any(now[role] not in ("", contents[role]) for role in now):
+        raise FinishedElsewhere("")
 
 
 def unit_record(unit: Unit, seconds: float) -> dict[str, Json]:

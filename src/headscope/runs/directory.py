@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +18,7 @@ from headscope.results.codec import Json
 from headscope.results.frames import records
 from headscope.runs import frames, provenance
 from headscope.runs.failures import Failure, failure_file
-from headscope.runs.leases import Lease, take
+from headscope.runs.leases import FinishedElsewhere, Lease, take
 from headscope.runs.lock import SCHEMA_VERSION, read_lock
 from headscope.runs.presence import Presence
 from headscope.runs.records import (
@@ -25,6 +26,7 @@ from headscope.runs.records import (
     Finished,
     Record,
     contents_of,
+    done_mark,
     find_unit_damage,
     mark_done,
     recorded_inputs,
@@ -39,19 +41,19 @@ R = TypeVar("R", bound=Result)
 
 DELETED = ".damaged"
 """Suffix of folders that are being deleted."""
-PATIENCE = 5.0
-"""Seconds that a writer of the study and its plan waits for another, who needs much less."""
-
-
-class FinishedElsewhere(Exception):  # noqa: N818 - not an error: the unit is done, or another does it
-    """The unit is another process's; ``args`` holds a sentence if both have finished it with different bytes, or ""."""
+PATIENCE = 30.0
+"""Seconds that a writer of the study and its plan waits for one and the same other, who needs much less. When many jobs
+start at once, each waits as long as they take turns."""
 
 
 def _delete(folder: Path) -> None:
+    """Delete a unit's folder, or a partial one."""
     # Renamed first: a kill while it is deleted must not leave a part that looks like an unfinished unit.
-    aside = folder.with_name(f".{folder.name}{DELETED}")
+    digest = folder.name.removeprefix(".").partition(".")[0]
+    aside = folder.with_name(f".{digest}.{secrets.token_hex(4)}{DELETED}")
+    with suppress(FileNotFoundError):  # another has taken it
+        folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
-    shutil.rmtree(folder.rename(aside), ignore_errors=True)
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,7 @@ class RunDirectory:
         """Return an existing run directory. Raises InputError if it is none, damaged, or made by a newer headscope."""
         run = cls(Path(path))
         if not run.lock_file.exists():
-            place = (
-                "; it is a study, and its runs are in runs/ unless --out says otherwise" if run.path.is_file() else ""
-            )
-            raise InputError(f"{run.path} is not a run directory: it has no study.lock.json{place}")
+            raise InputError(_not_a_run(run.path))
         run.check_lock()
         return run
 
@@ -143,6 +142,11 @@ class RunDirectory:
         """Return what a unit's readers and ``is_current`` compare: the digests of its inputs' contents, by role."""
         return {role: contents_of(self.folder(needed)) for role, needed in unit.inputs.items()}
 
+    def input_marks(self, unit: Unit) -> dict[str, tuple[int, int] | None]:
+        """Return what is another after an input was deleted and made again, even of the same bytes, by role; None for
+        one that is not there."""
+        return {role: done_mark(self.folder(needed)) for role, needed in unit.inputs.items()}
+
     def inputs(self, unit: Unit, scratch: Path) -> Inputs:
         """Return what a unit's function reads; it works in ``scratch``."""
         return Inputs({role: self.folder(needed) for role, needed in unit.inputs.items()}, scratch)
@@ -171,28 +175,35 @@ class RunDirectory:
             mark_done(partial)
             self._commit(unit, lease, partial)
         except FinishedElsewhere:
-            shutil.rmtree(partial, ignore_errors=True)
+            _delete(partial)
             raise
         except BaseException:
             if lease.is_held():
                 with suppress(OSError):
                     partial.rename(self._unowned(unit))
+            else:  # written after the successor had taken what was there
+                _delete(partial)
             raise
         failure_file(self.folder(unit)).unlink(missing_ok=True)
 
     def _take_partial(self, unit: Unit, lease: Lease, *, resumes: bool) -> Path:
-        """Return this owner's own folder, with what the last owner left in it if the unit ``resumes``."""
+        """Return this owner's own folder, with what is there already if the unit ``resumes``.
+
+        Of several partial folders it is the one that got furthest (``Work.reached``), among equals the last owner's: an
+        earlier owner may have gone on after it had lost the unit.
+        """
         final, own = self.folder(unit), self.folder(unit).with_name(f".{unit.digest}.{lease.name}.partial")
-        # The last owner's first, and not what an earlier one wrote after it had lost the unit.
-        left = sorted(self._partials(unit), key=lambda path: lease.previous not in path.name)
+        left = self._partials(unit)
         if self.is_done(unit):  # and its inputs have been made again since
             _delete(final)
         elif final.exists():  # older versions wrote DONE after the rename
             left.insert(0, final)
         if resumes and left:
-            left.pop(0).rename(own)
+            furthest = max(left, key=lambda path: (unit.work.reached(path), lease.previous in path.name))
+            left.remove(furthest)
+            furthest.rename(own)
         for stale in left:
-            shutil.rmtree(stale, ignore_errors=True)
+            _delete(stale)
         own.mkdir(parents=True, exist_ok=True)
         return own
 
@@ -229,7 +240,10 @@ class RunDirectory:
             for leftover in self.path.glob(f"units/*/.*{DELETED}"):
                 shutil.rmtree(leftover, ignore_errors=True)
             for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):
-                lease = take(folder, presence) if find_unit_damage(folder) else None
+                try:
+                    lease = take(folder, presence) if find_unit_damage(folder) else None
+                except FileNotFoundError:  # another has deleted it
+                    continue
                 if lease is None:
                     continue
                 # Again, as its owner: another may have mended or deleted it since.
@@ -289,13 +303,15 @@ class RunDirectory:
         ``effect_method``, ``effect_seed``. A unit that could not be made, or failed, is a row with its reason under
         ``not_run``; one that was not reached is none.
 
-        Raises InputError if there is no such kind, or a result is damaged.
+        Raises InputError if there is no such kind, no unit of the kind has one of the labels, or a result is damaged.
         """
         rows = [row for row in self.rows() if _carries(row["labels"], labels)]
         if kind == Claims.kind:
+            frames.check_labels(kind, labels, [{}])
             claims = Claims.load(self.path) if (self.path / Claims.file).is_file() else Claims(())
             return frames.join(kind, [({}, records(claims), None)] if claims.claims else [])
         kind_class = frames.find_kind(kind, (row["kind"] for row in self.rows()))
+        frames.check_labels(kind, labels, [row["labels"] for row in self.rows() if row["kind"] == kind])
         units = []
         for row in (row for row in rows if row["kind"] == kind):
             folder = self.path / "units" / kind / row["digest"]
@@ -322,8 +338,7 @@ class RunDirectory:
             ) from None
         with writer as file:
             if not _lock(file):
-                file.seek(0)
-                holder = file.read(20).strip()
+                holder = _holder_of(file)
                 raise InputError(
                     f"run directory {self.path} is in use by process {holder if holder.isdigit() else 'unknown'}; "
                     "wait for it or name another with --out"
@@ -335,19 +350,36 @@ class RunDirectory:
             yield
 
 
+def _not_a_run(path: Path) -> str:
+    """Return a sentence on a path that is no run directory: what is there, and how a run is begun."""
+    if path.is_file():
+        return f"{path} is not a run directory: it is a file; a study's runs are in runs/ unless --out says otherwise"
+    if not path.exists():
+        return f"{path} is not a run directory: nothing is there; `headscope run STUDY --out {path}` begins a run there"
+    return f"{path} is not a run directory: it has no study.lock.json, which `headscope run STUDY --out DIR` writes"
+
+
 def _carries(own: Mapping[str, Json], asked: Mapping[str, Json]) -> bool:
     """Return whether a unit has these labels; one that is None may be absent."""
     return all(own.get(name) == label for name, label in asked.items())
 
 
+def _holder_of(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read(20).strip()
+
+
 def _lock(file: IO[str]) -> bool:
-    """Lock a file; return False if another process keeps it locked, as older versions did for a whole run."""
-    gives_up = time.monotonic() + PATIENCE
+    """Lock a file; return False if one process keeps it locked, as older versions did for a whole run."""
+    holder, gives_up = "", 0.0
     while True:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             return True
         except BlockingIOError:
+            current = _holder_of(file)
+            if current != holder or not gives_up:
+                holder, gives_up = current, time.monotonic() + PATIENCE
             if time.monotonic() > gives_up:
                 return False
         except OSError:  # a file system without locks: two writers at once write the same, each file whole

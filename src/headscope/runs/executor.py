@@ -2,7 +2,8 @@
 
 1. A unit is ready when none of its inputs is still to be done. It may turn out to be done already, to wait for a failed
    one, or to have failed before; else an engine (``engines``) begins it.
-2. A unit that another process does is asked for again some seconds later.
+2. A unit that another process does is asked for again some seconds later. One whose input another process has deleted
+   waits for it again.
 3. What came of a unit is counted, and the units that read it may be ready.
 """
 
@@ -10,7 +11,7 @@ import time
 from bisect import insort
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from headscope.progress import SILENT, Bar, Progress
 from headscope.runs.attempt import Report
@@ -56,17 +57,31 @@ class Outcome:
         self.bad_input |= bad_input
 
 
+@dataclass(frozen=True)
+class Execution:
+    """How the calls of one command execute units.
+
+    progress: shows the number of units, and what is done to each.
+    retry: also try units again that failed before.
+    may_begin: asked before a unit is done; the first that may not ends the call.
+    on_done: told of every unit that this call has done.
+    engine: what computes them; None does it here, one after another.
+    """
+
+    progress: Progress = SILENT
+    retry: bool = False
+    may_begin: Callable[[Unit], bool] | None = None
+    on_done: Callable[[Unit], None] | None = None
+    engine: Engine | None = None
+
+
 def execute(
     units: Sequence[Unit],
     run: RunDirectory,
+    execution: Execution = Execution(),
     *,
-    progress: Progress = SILENT,
-    retry: bool = False,
     earlier: Outcome | None = None,
     bar: Bar | None = None,
-    may_begin: Callable[[Unit], bool] | None = None,
-    on_done: Callable[[Unit], None] | None = None,
-    engine: Engine | None = None,
 ) -> Outcome:
     """Bring every unit of ``units`` (inputs before readers) to DONE, reusing finished ones.
 
@@ -76,22 +91,17 @@ def execute(
     Args:
         units: what is to be done.
         run: the directory.
-        progress: shows the number of units.
-        retry: also try units again that failed before.
+        execution: how.
         earlier: of a call of the same command for some of these units: what it did is added to the outcome, what
             failed is not tried again, and no unit is counted twice.
         bar: counts the units, one step each; None opens one.
-        may_begin: asked before a unit is done; the first that may not ends the call.
-        on_done: told of every unit that this call has done.
-        engine: what computes them; None does it here, one after another.
     """
     outcome = Outcome() if earlier is None else earlier
     with ExitStack() as stack:
-        engine = engine or stack.enter_context(LocalEngine(run))
+        engine = execution.engine or stack.enter_context(LocalEngine(run))
         run.clear_leftovers(engine.presence)
-        bar = bar or stack.enter_context(progress.bar("units", len(units)))
-        schedule = _Schedule(units, run, outcome, bar, engine, retry, on_done)
-        schedule.run_all(may_begin, progress)
+        bar = bar or stack.enter_context(execution.progress.bar("units", len(units)))
+        _Schedule(units, run, replace(execution, engine=engine), outcome, bar).run_all()
         run.clear_leftovers(engine.presence)
     return outcome
 
@@ -100,19 +110,13 @@ class _Schedule:
     """Which units are ready, begun or settled. Units are known by their place in the plan."""
 
     def __init__(
-        self,
-        units: Sequence[Unit],
-        run: RunDirectory,
-        outcome: Outcome,
-        bar: Bar,
-        engine: Engine,
-        retry: bool,
-        on_done: Callable[[Unit], None] | None,
+        self, units: Sequence[Unit], run: RunDirectory, execution: Execution, outcome: Outcome, bar: Bar
     ) -> None:
+        assert execution.engine is not None
         self._units = list({unit.address: unit for unit in units}.values())
-        self._run, self._outcome, self._bar, self._engine, self._retry = run, outcome, bar, engine, retry
-        self._on_done = on_done
-        self._just_failed, self._just_done = dict(outcome.failed), set(outcome.counted)
+        self._run, self._execution, self._engine = run, execution, execution.engine
+        self._outcome, self._bar = outcome, bar
+        self._just_failed = dict(outcome.failed)
         outcome.failed.clear()
         outcome.skipped.clear()
         self._missing: set[str] = set()
@@ -124,12 +128,14 @@ class _Schedule:
                 self._readers[self._places[address]].append(place)
                 self._waits_for[place] += 1
         self._ready = [place for place, count in enumerate(self._waits_for) if count == 0]
+        self._settled: set[int] = set()
         self._to_begin: set[int] = set()
         self._begun = 0
         self._held: dict[int, float] = {}
 
-    def run_all(self, may_begin: Callable[[Unit], bool] | None, progress: Progress) -> None:
+    def run_all(self) -> None:
         """Settle every unit, or all that may be begun."""
+        may_begin, progress = self._execution.may_begin, self._execution.progress
         while True:
             self._ask_again()
             candidates = [] if self._outcome.stopped else self._candidates()
@@ -174,7 +180,7 @@ class _Schedule:
     def _needs_no_work(self, unit: Unit) -> bool:
         """Return whether a unit is done, or cannot be done, and count it as such."""
         if self._run.is_current(unit):
-            self._outcome.reused += unit.address not in self._just_done
+            self._count_reused(unit)
             return True
         if any(needed.address in self._missing for needed in unit.inputs.values()):
             self._missing.add(unit.address)
@@ -187,13 +193,16 @@ class _Schedule:
             self._outcome.add_failure(unit, reason, bad_input=failure is not None and failure.bad_input)
         return bool(reason)
 
+    def _count_reused(self, unit: Unit) -> None:
+        self._outcome.reused += unit.address not in self._outcome.counted
+
     def _why_not_again(self, unit: Unit, failure: Failure | None) -> str:
         """Return why a unit is not tried; "" if it is."""
         if failure is None or failure.passing:
             return ""
         if self._run.failed_at(unit) > self._engine.presence.joined_at:  # in another process, while this one is here
             return failure.reason
-        return "" if self._retry else f"{failure.reason} (failed before; --retry tries again)"
+        return "" if self._execution.retry else f"{failure.reason} (failed before; --retry tries again)"
 
     def _record(self, place: int, report: Report) -> None:
         """Count what came of a unit."""
@@ -207,28 +216,45 @@ class _Schedule:
             if report.reason:
                 self._bar.advance(0, f"{unit.name} is being computed by {report.reason}")
             return
+        if report.ending == "missing" and self._wait_again(place, unit.inputs[report.role]):
+            return
         if report.ending == "done":
             outcome.done += 1
-            if self._on_done is not None:
-                self._on_done(unit)
+            if self._execution.on_done is not None:
+                self._execution.on_done(unit)
         elif report.ending == "reused":
-            outcome.reused += unit.address not in self._just_done
+            self._count_reused(unit)
         elif report.ending == "failed":
             self._missing.add(unit.address)
             outcome.add_failure(unit, report.reason, bad_input=report.bad_input)
         else:
             damaged = unit.inputs[report.role]
-            outcome.add_failure(damaged, report.reason, bad_input=True)
+            reason = report.reason or f"it is missing in {self._run.folder(damaged)}; run the whole study to do it"
+            outcome.add_failure(damaged, reason, bad_input=True)
             self._missing |= {unit.address, damaged.address}
             outcome.skipped.append(unit.name)
         self._settle(place)
 
+    def _wait_again(self, reader: int, needed: Unit) -> bool:
+        """Have a unit wait until an input that was deleted is done again; return whether that is planned."""
+        place = self._places.get(needed.address)
+        if place is None:
+            return False
+        if place in self._settled:
+            self._settled.remove(place)
+            insort(self._ready, place)
+        self._readers[place].append(reader)
+        self._waits_for[reader] += 1
+        return True
+
     def _settle(self, place: int) -> None:
         unit = self._units[place]
+        self._settled.add(place)
         if unit.address not in self._outcome.counted:
             self._bar.advance(note=unit.name)
             self._outcome.counted.add(unit.address)
-        for reader in self._readers[place]:
+        readers, self._readers[place] = self._readers[place], []
+        for reader in readers:
             self._waits_for[reader] -= 1
             if self._waits_for[reader] == 0:
                 insort(self._ready, reader)

@@ -1,6 +1,6 @@
 """Units of one kind as one DataFrame: labels first, then what the results hold, then why a unit has none."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError, suggestion
@@ -38,6 +38,24 @@ def find_kind(kind: str, planned: Iterable[str]) -> type[Result] | None:
         known = [name for name in dict.fromkeys(planned) if SAVED_AS.get(name, name) in kinds or name == TRAINING]
         raise InputError(f"{kind!r} is no kind of result{suggestion(kind, [*known, 'claims'])}")
     return found
+
+
+def check_labels(kind: str, asked: Labels, units: Sequence[Labels]) -> None:
+    """Check labels against those of a kind's units; a run that has no such unit has no labels to check.
+
+    Raises InputError if no unit has the label, no unit has the value, or each has one but none has all of them.
+    """
+    for name, value in asked.items():
+        values = list(dict.fromkeys(labels.get(name) for labels in units))
+        if units and not any(name in labels for labels in units) and value is not None:
+            names = sorted({name for labels in units for name in labels})
+            raise InputError(f"no {kind} unit has the label {name!r}{suggestion(name, names) if names else ''}")
+        if units and value not in values:
+            there = ", ".join(repr(value) for value in values if value is not None)
+            raise InputError(f"no {kind} unit has {name}={value!r}; allowed: {there}")
+    if units and not any(all(labels.get(name) == value for name, value in asked.items()) for labels in units):
+        together = ", ".join(f"{name}={value!r}" for name, value in asked.items())
+        raise InputError(f"no {kind} unit has {together} together")
 
 
 def unit_rows(unit: Finished[Any]) -> Rows:

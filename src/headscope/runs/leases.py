@@ -7,15 +7,24 @@ worker (``presence``). The owner is that of the highest generation.
 2. Else it makes the next generation. Of several takers one succeeds; the others begin again with 1.
 3. The owner releases a unit by removing the files and then the folder.
 
-A paused owner that was taken for dead finds a higher generation when it wakes up, and throws its work away.
+A paused owner that was taken for dead finds a higher generation when it wakes up, at the next step of a bar or at the
+end, and throws its work away.
 """
 
 import os
-from contextlib import suppress
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from headscope.progress import Bar, Progress
+from headscope.runs import presence as presences
 from headscope.runs.presence import Presence
+
+
+class FinishedElsewhere(Exception):  # noqa: N818 - not an error: the unit is done, or another does it
+    """The unit is another process's; ``args`` holds a sentence if both have finished it with different bytes, or ""."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +59,40 @@ class Lease:
             self.folder.rmdir()
 
 
+class HeldProgress:
+    """A ``Progress`` whose bars end the work, by FinishedElsewhere, when another has taken the unit over."""
+
+    def __init__(self, lease: Lease, shown: Progress) -> None:
+        self._lease, self._shown = lease, shown
+        self._last = time.monotonic()
+
+    @contextmanager
+    def bar(self, label: str, total: int, start: int = 0) -> Iterator[Bar]:
+        """See ``headscope.progress.Progress``."""
+        with self._shown.bar(label, total, start) as bar:
+            self.check()
+            yield _HeldBar(self, bar)
+
+    def check(self) -> None:
+        """Ask whose the unit is, once per beat, and so at the first step after a pause."""
+        now = time.monotonic()
+        if now - self._last < presences.BEAT_SECONDS:
+            return
+        self._last = now
+        if not self._lease.is_held():
+            raise FinishedElsewhere("")
+
+
+@dataclass(frozen=True)
+class _HeldBar:
+    progress: HeldProgress
+    shown: Bar
+
+    def advance(self, steps: int = 1, note: str = "") -> None:
+        self.shown.advance(steps, note)
+        self.progress.check()
+
+
 def lock_folder(folder: Path) -> Path:
     """Return where the lock of the unit of ``folder`` lies."""
     return folder.with_name(f".{folder.name}.lock")
@@ -63,7 +106,7 @@ def take(folder: Path, presence: Presence) -> Lease | None:
         if owner == presence.worker.name:
             # Ours: a process does one unit at a time, so that this is what a file server did and did not say.
             return Lease(locks, generation, presence)
-        if generation and (presence.is_alive(owner) if owner else presence.is_recent(locks / str(generation))):
+        if generation and (presence.is_alive(owner) if owner else not presence.is_silent(locks / str(generation))):
             return None
         if not _make(locks / str(generation + 1), presence):
             continue

@@ -16,12 +16,21 @@ LAST_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker is told first. run: directory. plan, leader: as in ``presence.Worker``. path: of imports."""
+    """What a worker is told first.
+
+    run: the run directory. folder: the leader's current one, which relative paths of units start at.
+    plan, leader: as in ``presence.Worker``. machine: the leader's (``machine.machine_key``).
+    path: of imports.
+    memory_share: of the memory that a unit takes otherwise; below 1 after it ran out.
+    """
 
     run: Path
+    folder: Path
     plan: str
     leader: str
+    machine: str
     path: tuple[str, ...]
+    memory_share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@
 1. A unit goes to a free worker that has its models loaded, if there is one; else the first in the plan goes anywhere.
 2. The unit of a worker that was killed is tried again by a fresh one, the second time with nothing else on the machine;
    after that it has failed, by the machine's fault.
-3. So has a unit that ran out of memory, once it did so again with nothing else on the machine.
+3. So has a unit that ran out of memory, once it did so again with nothing else on the machine and smaller batches.
+4. A unit whose worker has not begun, as one that a cluster has no place for, goes to another that is free.
 
 How workers are begun and spoken to is a ``Transport``'s business.
 """
@@ -15,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
@@ -29,6 +31,8 @@ from headscope.runs.units import Unit
 
 TRIES = 3
 """Workers in which a unit is tried if they are killed."""
+ALONE_SHARE = 0.5
+"""Of the usual memory, for a unit that ran out of it, or whose workers were killed as if it had."""
 MODELS_KEPT = 2
 """A worker keeps the models it loaded last (``studies.subjects.load``)."""
 
@@ -66,6 +70,9 @@ class Transport(Protocol):
     def wait(self, workers: Sequence[PoolWorker], seconds: float) -> None:
         """Return when one of them has said something or is lost, or after so many seconds."""
 
+    def close(self) -> None:
+        """Let go of what workers are begun with; all of them have ended."""
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -85,6 +92,12 @@ class _Slot:
     is_ready: bool = False
     job: _Job | None = None
     models: deque[Hashable] = field(default_factory=lambda: deque(maxlen=MODELS_KEPT))
+
+    def send_unit(self) -> None:
+        """Have the worker begin its unit."""
+        assert self.worker is not None
+        assert self.job is not None
+        self.worker.send(pickle.dumps(self.job.unit.alone()))
 
     def empty(self) -> None:
         """Forget a worker that has ended."""
@@ -110,6 +123,7 @@ class Pool:
         self._run, self._transport, self._models = run, transport, models
         self._slots = [_Slot(place) for place in range(transport.workers)]
         self._again: deque[_Job] = deque()
+        self._interrupted: dict[str, _Job] = {}
         self._chosen = self._slots[0]
         self.presence = Presence(run.path, plan=plan)
         self.look_ahead = 16 * len(self._slots)
@@ -123,6 +137,7 @@ class Pool:
     ) -> None:
         try:
             self._stop()
+            self._transport.close()
         finally:
             self.presence.__exit__(kind, error, trace)
 
@@ -146,11 +161,17 @@ class Pool:
 
     def begin(self, unit: Unit) -> None:
         """See ``Engine``."""
-        self._start(self._chosen, _Job(unit))
+        job = self._interrupted.pop(unit.address, None)
+        if job is None:
+            self._start(self._chosen, _Job(unit))
+        else:
+            self._again.append(job)
 
     def wait(self, seconds: float, progress: Progress, tell: Callable[[str], None]) -> list[tuple[Unit, Report]]:
         """See ``Engine``."""
         self._begin_again()
+        if not any(slot.is_ready for slot in self._slots):
+            tell("waiting for a worker")
         self._transport.wait([slot.worker for slot in self._slots if slot.worker is not None], seconds)
         reports: list[tuple[Unit, Report]] = []
         for slot in self._slots:
@@ -163,7 +184,13 @@ class Pool:
     def _start(self, slot: _Slot, job: _Job) -> None:
         if slot.worker is None:
             setup = Setup(
-                self._run.path.absolute(), self.presence.worker.plan, self.presence.worker.name, tuple(sys.path)
+                run=self._run.path.absolute(),
+                folder=Path.cwd(),
+                plan=self.presence.worker.plan,
+                leader=self.presence.worker.name,
+                machine=self.presence.worker.machine,
+                path=tuple(sys.path),
+                memory_share=ALONE_SHARE if job.alone else 1.0,
             )
             slot.worker = self._transport.start(slot.place, setup)
         slot.job = job
@@ -171,10 +198,12 @@ class Pool:
             if model in slot.models:
                 slot.models.remove(model)
             slot.models.append(model)
-        slot.worker.send(pickle.dumps(job.unit.alone()))
+        if slot.is_ready:
+            slot.send_unit()
 
     def _begin_again(self) -> None:
         """Begin what was lost, each on the first free worker; what is to be alone when all others have ended."""
+        self._pass_on()
         while self._again:
             free = [slot for slot in self._slots if slot.job is None]
             if not free or (self._again[0].alone and len(free) < len(self._slots)):
@@ -185,23 +214,47 @@ class Pool:
             if free[0].job is not None and free[0].job.alone:
                 return
 
+    def _pass_on(self) -> None:
+        """Give units whose worker has not begun to workers that are free."""
+        free = [slot for slot in self._slots if slot.is_ready and slot.job is None]
+        waiting = [slot for slot in self._slots if not slot.is_ready and slot.job is not None]
+        for slot, other in zip(waiting, free, strict=False):
+            assert slot.job is not None
+            job = slot.job
+            slot.job = None
+            slot.models.clear()
+            self._start(other, job)
+
     def _hear(
         self, slot: _Slot, message: object, reports: list[tuple[Unit, Report]], tell: Callable[[str], None]
     ) -> None:
-        if isinstance(message, str):
+        if message == READY:
             slot.is_ready = True
-            if message != READY and slot.job is not None:
+            if slot.job is not None:
+                slot.send_unit()
+            return
+        if isinstance(message, str):
+            if slot.job is not None:
                 running = sum(other.job is not None for other in self._slots)
                 others = f" (and {running - 1} more)" if running > 1 else ""
                 tell(f"{slot.job.unit.name}: {message}{others}")
             return
-        assert slot.job is not None
-        job, slot.job = slot.job, None
         if isinstance(message, Broken):
             if message.is_disk_full:
                 raise OSError(errno.ENOSPC, message.reason)
-            raise MachineError(f"the worker that did {job.unit.name} could not go on: {message.reason}")
+            doing = "a worker" if slot.job is None else f"the worker that did {slot.job.unit.name}"
+            raise MachineError(f"{doing} could not go on: {message.reason}")
         assert isinstance(message, Report)
+        assert slot.job is not None
+        assert slot.worker is not None
+        job, slot.job = slot.job, None
+        if job.alone:  # the worker has less memory than others
+            slot.worker.send(END)
+            slot.worker.kill(LAST_SECONDS)
+            slot.empty()
+        if message.ending == "held" and job.lost:
+            # The file of a worker that was lost may say for a while that it lives.
+            self._interrupted[job.unit.address] = job
         if message.out_of_memory and not job.alone:
             self._again.append(replace(job, alone=True))
         else:
@@ -219,9 +272,10 @@ class Pool:
         if lost < TRIES:
             self._again.append(_Job(job.unit, lost, alone=job.alone or lost == TRIES - 1))
             return
+        cause = ", as on a machine that runs out of memory" if "SIGKILL" in how else ""
         failure = Failure(
-            f"{TRIES} worker processes ended one after the other while they did it (the last {how}), as on a machine "
-            "that runs out of memory; the same command tries it again",
+            f"{TRIES} worker processes ended one after the other while they did it (the last {how}){cause}; the same "
+            "command tries it again",
             bad_input=False,
             passing=True,
         )
@@ -233,7 +287,7 @@ class Pool:
         workers = [slot for slot in self._slots if slot.worker is not None]
         for slot in workers:
             assert slot.worker is not None
-            if slot.job is None:
+            if slot.is_ready and slot.job is None:
                 slot.worker.send(END)
             elif slot.is_ready:
                 slot.worker.interrupt()

@@ -1,8 +1,11 @@
 """Who is at work in a run directory: a file for each process, written again every few seconds while it lives.
 
-On shared storage nobody else can see whether a process lives, so that a file that is not written for a minute is that
-of a dead one. How long ago that was is told by the file server's clock alone, which stamps the files; those of two
-machines differ. On one machine a killed process is seen at once.
+On shared storage nobody else can see whether a process lives. Who wants its unit watches its file, and takes it for
+dead when the file was the same for a minute of looks (``silence``) during which this process could write its own: a
+pause that hits all machines, or the file server, makes nobody dead. On one machine a killed process is seen at once.
+
+Who only shows what is going on (``live_workers``) does not wait for that, and leaves out workers whose file is older
+than a minute by the file server's clock.
 """
 
 import json
@@ -17,14 +20,19 @@ from pathlib import Path
 from types import TracebackType
 
 from headscope.errors import InputError
-from headscope.progress import Bar, Progress
+from headscope.progress import SILENT, Bar, Progress
 from headscope.results.codec import from_json
-from headscope.runs.machine import host, machine_key, process_start
+from headscope.runs.machine import has_ended, host, machine_key, process_start
+from headscope.runs.silence import SilenceWatch
 from headscope.storage import read_object
 
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
-"""A process that does not write its file for so long is taken for dead: long enough for a busy server."""
+"""A process whose file is watched for so long and does not change is taken for dead: long enough for a busy server."""
+GAP_BEATS = 3
+"""Beats without a look, after which what was watched before does not count."""
+FORGOTTEN_SECONDS = 86400.0
+"""After which the file of a process that nobody has watched is removed."""
 FOLDER = ".workers"
 
 
@@ -66,6 +74,7 @@ class Presence:
         born = process_start(process)
         self.worker = Worker(name, host(), process, machine_key(), born, time.time(), plan=plan, leader=leader)
         self.joined_at = 0.0
+        self._watch = SilenceWatch()
         self._has_left = threading.Event()
         self._writing = threading.Lock()
         self._thread = threading.Thread(target=self._beat_on, daemon=True)
@@ -87,7 +96,7 @@ class Presence:
         self._has_left.set()
         with self._writing:
             self.file.unlink(missing_ok=True)
-        live_workers(self._folder.parent)  # takes away the files of the dead
+        self._clear_dead()
         with suppress(OSError):  # others are at work
             self._folder.rmdir()
 
@@ -96,27 +105,73 @@ class Presence:
         self.worker = replace(self.worker, note=note)
 
     def is_alive(self, name: str) -> bool:
-        """Return whether a worker lives; one that has left does not."""
+        """Return whether a worker lives; one that has left does not.
+
+        From the first call on the worker is watched: one on another machine that died is alive for ``SILENT_SECONDS``.
+        """
         if name == self.worker.name:
             return True
-        worker = _read_worker(self._folder / f"{name}.json")
-        return worker is not None and _is_alive(worker, self._folder)
+        path = self._folder / f"{name}.json"
+        try:
+            worker = _read_worker(path)
+        except FileNotFoundError:
+            self._watch.forget(str(path))
+            return False
+        if worker is not None and _is_seen_dead(worker):
+            return False
+        return not self.is_silent(path)
 
-    def is_recent(self, path: Path) -> bool:
-        """Return whether a file is younger than the time after which a silent process is taken for dead, or is gone."""
-        with suppress(FileNotFoundError):
-            return _server_time(self._folder) - path.stat().st_mtime < SILENT_SECONDS
-        return True  # someone was there a moment ago, and another may have come since
+    def is_silent(self, path: Path) -> bool:
+        """Return whether a file was the same for ``SILENT_SECONDS`` of looks. The first call begins them.
+
+        A file that is gone is not silent: someone was there a moment ago, and another may have come since.
+        """
+        try:
+            # Opened, and not only asked for: caches of a file server's client may hide a change for a minute.
+            with path.open("rb") as file:
+                status = os.fstat(file.fileno())
+        except FileNotFoundError:
+            self._watch.forget(str(path))
+            return False
+        except OSError:  # the server is away
+            self._watch.restart()
+            return False
+        sign = (status.st_ino, status.st_mtime_ns, status.st_size)
+        return self._watch.look(str(path), sign, GAP_BEATS * BEAT_SECONDS) >= SILENT_SECONDS
 
     def find(self, name: str) -> str:
         """Return what people call a worker."""
-        worker = _read_worker(self._folder / f"{name}.json")
-        return name if worker is None else str(worker)
+        with suppress(FileNotFoundError):
+            return str(_read_worker(self._folder / f"{name}.json") or name)
+        return name
 
     def _beat_on(self) -> None:
         while not self._has_left.wait(BEAT_SECONDS):
-            with suppress(OSError):  # a full disk or a lost server: the next beat may succeed
+            try:
                 self._write()
+            except OSError:  # a full disk or a lost server: the next beat may succeed, and that of others fails too
+                self._watch.restart()
+            for path in self._watch.keys:
+                self.is_silent(Path(path))
+
+    def _clear_dead(self) -> None:
+        """Remove the files of workers that are dead, or that nobody has missed for a day."""
+        now = _server_time(self._folder) if self._folder.exists() else 0.0
+        for path in self._folder.glob("*.json"):
+            with suppress(OSError):  # it has left, or this is not ours to write
+                is_forgotten = now - path.stat().st_mtime > FORGOTTEN_SECONDS
+                if is_forgotten or not self._is_alive_if_watched(path):
+                    path.unlink(missing_ok=True)
+        for path in self._folder.glob("*.new"):  # of one killed while it wrote; a living one writes it again
+            if not path.with_suffix(".json").exists():
+                with suppress(OSError):
+                    path.unlink(missing_ok=True)
+
+    def _is_alive_if_watched(self, path: Path) -> bool:
+        worker = _read_worker(path)
+        if worker is not None and _is_seen_dead(worker):
+            return False
+        return str(path) not in self._watch.keys or not self.is_silent(path)
 
     def _write(self) -> None:
         new = self.file.with_suffix(".new")
@@ -133,23 +188,9 @@ class Presence:
 
 
 def live_workers(run: Path) -> list[Worker]:
-    """Return the processes at work in a run directory, those that began first first. Files of dead ones are removed."""
-    folder = run / FOLDER
-    workers = []
-    for path in sorted(folder.glob("*.json")):
-        worker = _read_worker(path)
-        if worker is None:
-            continue
-        if _is_alive(worker, folder):
-            workers.append(worker)
-        else:
-            with suppress(OSError):  # it has left, or this is not ours to write
-                path.unlink(missing_ok=True)
-    for path in folder.glob("*.new"):  # of one killed while it wrote; a living one writes it again
-        if not path.with_suffix(".json").exists():
-            with suppress(OSError):
-                path.unlink(missing_ok=True)
-    return sorted(workers, key=lambda worker: worker.since)
+    """Return the processes that show signs of life in a run directory, those that began first first."""
+    now = _server_time(run / FOLDER) if (run / FOLDER).is_dir() else 0.0
+    return [worker for worker, written in _workers(run) if now - written < SILENT_SECONDS]
 
 
 def leaders(run: Path) -> list[Worker]:
@@ -157,21 +198,58 @@ def leaders(run: Path) -> list[Worker]:
     return [worker for worker in live_workers(run) if not worker.leader]
 
 
+def await_signs(run: Path, plan: str, progress: Progress = SILENT) -> None:
+    """Wait until nobody can be both alive and silent who was begun by a person and does another plan than ``plan``.
+
+    Each has then written its file again, or was silent for ``SILENT_SECONDS`` of looks, and its file is removed.
+    """
+    folder, watch, noted = run / FOLDER, SilenceWatch(), 0
+    with progress.bar("waiting for a sign of life", int(SILENT_SECONDS)) as bar:
+        while True:
+            now = _server_time(folder) if folder.is_dir() else 0.0
+            watched = []
+            for worker, written in _workers(run):
+                if worker.leader or worker.plan == plan or now - written < SILENT_SECONDS:
+                    continue
+                path = folder / f"{worker.name}.json"
+                watched.append(watch.look(worker.name, written, GAP_BEATS * BEAT_SECONDS))
+                if watched[-1] >= SILENT_SECONDS:
+                    watched.pop()
+                    path.unlink(missing_ok=True)
+            if not watched:
+                return
+            bar.advance(max(0, int(min(watched)) - noted), str(run))
+            noted = max(noted, int(min(watched)))
+            time.sleep(min(1.0, BEAT_SECONDS))
+
+
+def _workers(run: Path) -> list[tuple[Worker, float]]:
+    """Return the workers that are not seen to be dead, with the time of their last beat by the file server's clock."""
+    workers = []
+    for path in (run / FOLDER).glob("*.json"):
+        with suppress(FileNotFoundError):
+            worker = _read_worker(path)
+            if worker is not None and not _is_seen_dead(worker):
+                workers.append((worker, path.stat().st_mtime))
+    return sorted(workers, key=lambda pair: pair[0].since)
+
+
 def _read_worker(path: Path) -> Worker | None:
+    """Read a worker's file; None if it cannot be read now. Raises FileNotFoundError if it is gone."""
     try:
         return from_json(Worker, read_object(path), str(path))
-    except (InputError, FileNotFoundError):
+    except InputError:
+        if not path.exists():
+            raise FileNotFoundError(path) from None
+        return None
+    except FileNotFoundError:
+        raise
+    except OSError:
         return None
 
 
-def _is_alive(worker: Worker, folder: Path) -> bool:
-    if worker.machine == machine_key() and process_start(worker.process) != worker.born:
-        return False
-    try:
-        last = (folder / f"{worker.name}.json").stat().st_mtime
-    except FileNotFoundError:
-        return False
-    return _server_time(folder) - last < SILENT_SECONDS
+def _is_seen_dead(worker: Worker) -> bool:
+    return worker.machine == machine_key() and has_ended(worker.process, worker.born)
 
 
 def _server_time(folder: Path) -> float:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Pipe, wait
 
-from headscope.module_process import module_process
+from headscope.module_process import MEMORY_SHARE, module_process
 from headscope.runs.machine import usable_cores
 from headscope.runs.messages import Setup
 from headscope.runs.pool import PoolWorker
+from headscope.runs.presence import live_workers
 
 
 class ProcessWorker:
@@ -18,10 +19,12 @@ class ProcessWorker:
 
     def __init__(self, setup: Setup, threads: int, devices: str | None) -> None:
         self.lost = ""
+        self._run = setup.run
         self.connection, theirs = Pipe()
         command, environment = module_process("headscope.runs.worker_process", theirs.fileno(), threads=threads)
+        environment = {**environment, MEMORY_SHARE: str(setup.memory_share)}
         if devices is not None:
-            environment = {**environment, "CUDA_VISIBLE_DEVICES": devices}
+            environment["CUDA_VISIBLE_DEVICES"] = devices
         self._process = subprocess.Popen(
             command,
             env=environment,
@@ -67,6 +70,7 @@ class ProcessWorker:
         code = self._process.poll()
         if code is None:
             return "fell silent"
+        live_workers(self._run)  # takes away its file, so that other machines need not wait for signs of life
         return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
 
 
@@ -74,7 +78,7 @@ class Processes:
     """Begins workers on this machine, with ``threads`` threads each and the devices in turn."""
 
     def __init__(self, workers: int, threads: int, devices: Sequence[str] = ()) -> None:
-        self.workers, self.threads, self._devices = workers, threads, tuple(devices)
+        self.workers, self.threads, self.devices = workers, threads, tuple(devices)
 
     @classmethod
     def of_this_machine(cls, workers: int | None = None, threads: int | None = None) -> "Processes":
@@ -92,12 +96,15 @@ class Processes:
 
     def start(self, place: int, setup: Setup) -> ProcessWorker:
         """See ``pool.Transport``."""
-        devices = self._devices[place % len(self._devices)] if self._devices else None
+        devices = self.devices[place % len(self.devices)] if self.devices else None
         return ProcessWorker(setup, self.threads, devices)
 
     def wait(self, workers: Sequence[PoolWorker], seconds: float) -> None:
         """See ``pool.Transport``."""
         wait([worker.connection for worker in workers if isinstance(worker, ProcessWorker)], seconds)
+
+    def close(self) -> None:
+        """See ``pool.Transport``."""
 
 
 def gpus() -> list[str]:

@@ -23,6 +23,15 @@ def training_method(variant: Mapping[str, Any]) -> str:
     return str(variant.get("method") or (variant.get("train") or {}).get("method") or "")
 
 
+def distills_traces(variant: Mapping[str, Any]) -> bool:
+    """Return whether a variant was distilled from a teacher's traces, as R1-Distill was.
+
+    A distillation that is run here (``train: {method: distill}``) learns from the teacher's logits on its own answers.
+    """
+    trained = (variant.get("train") or {}).get("method")
+    return training_method(variant) == "distill" and trained != "distill"
+
+
 def recipe(name: str, variants: Variants) -> str:
     """Return the recipe a variant is a run of: a null twin's or another seed's is its source's, else its own name."""
     variant = variants[name]

@@ -16,7 +16,7 @@ from headscope.results.codec import Json
 from headscope.results.not_run import NotRun, load_result
 from headscope.runs.digests import digest
 from headscope.runs.units import address_of, unit_name
-from headscope.storage import Result, read_object, write_json, write_text
+from headscope.storage import Result, read_object, synced_later, write_json, write_text
 
 R = TypeVar("R", bound=Result)
 
@@ -26,24 +26,35 @@ _compared: dict[tuple[int, ...], dict[str, Json]] = {}
 
 
 def write_record(folder: Path, record: Mapping[str, Json], compared: str) -> None:
-    """Write ``unit.json`` with the digests of all other files.
+    """Write ``unit.json`` with the digests of all other files; like ``DONE``, it is synced with its folder.
 
     compared: pattern of the files that are the same whenever the unit is computed; readers depend on their bytes alone.
     """
     records = {folder / RECORD, folder / DONE}
     files = describe_files(folder, {*folder.rglob("*")} - records)
     contents = digest(describe_files(folder, {*folder.glob(compared)} - records))
-    write_json(folder / RECORD, {**record, "contents": contents, "files": files})
+    with synced_later():
+        write_json(folder / RECORD, {**record, "contents": contents, "files": files})
 
 
 def mark_done(folder: Path) -> None:
     """Write ``DONE``, the last file of a unit."""
-    write_text(folder / DONE, f"{file_sha256(folder / RECORD)}\n")
+    with synced_later():
+        write_text(folder / DONE, f"{file_sha256(folder / RECORD)}\n")
 
 
 def contents_of(folder: Path) -> str:
     """Return the digest of what a finished unit's readers depend on; "" if it was not kept."""
     return str(_try_record(folder).get("contents", ""))
+
+
+def done_mark(folder: Path) -> tuple[int, int] | None:
+    """Return what no other finishing of this unit has: the identity of its ``DONE``; None if it is not there."""
+    try:
+        status = (folder / DONE).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns
 
 
 def recorded_inputs(folder: Path) -> Mapping[str, Json]:

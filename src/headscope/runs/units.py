@@ -16,7 +16,7 @@ from headscope.progress import Progress
 from headscope.results.codec import Json
 from headscope.results.not_run import NotRun, load_result
 from headscope.runs.digests import digest
-from headscope.storage import Result
+from headscope.storage import Result, synced_later
 
 C = TypeVar("C", bound=BaseModel)
 R = TypeVar("R", bound=Result)
@@ -59,6 +59,10 @@ class Inputs:
         return role in self.folders
 
 
+def _nowhere(folder: Path) -> int:
+    return 0
+
+
 @dataclass(frozen=True)
 class Work(Generic[C]):
     """A kind of work.
@@ -67,6 +71,8 @@ class Work(Generic[C]):
     compute: the function, of settings, inputs and progress; it returns one result or several, which are saved together.
     version: raised when the same settings would give another result.
     resumable: whether an interrupted try goes on, in ``Inputs.scratch``.
+    reached: of a folder that an interrupted try left, how far a new one would go on from; of several the furthest is
+        taken.
     compared: files that are the same, byte for byte, when a unit is computed again; the others tell of times.
     """
 
@@ -75,6 +81,7 @@ class Work(Generic[C]):
     compute: Callable[[C, Inputs, Progress], "Result | tuple[Result, ...]"]
     version: int = 1
     resumable: bool = False
+    reached: Callable[[Path], int] = _nowhere
     compared: str = "*"
 
     def unit(self, config: C, labels: dict[str, Json], inputs: "Mapping[str, Unit] | None" = None) -> "Unit":
@@ -87,8 +94,9 @@ class Work(Generic[C]):
             results = self.compute(config, inputs, progress)
         except NothingToRead as early:
             results = early.missing
-        for result in results if isinstance(results, tuple) else (results,):
-            result.save(inputs.scratch)
+        with synced_later():  # an interrupted try computes its results again
+            for result in results if isinstance(results, tuple) else (results,):
+                result.save(inputs.scratch)
 
 
 @dataclass(frozen=True, eq=False)

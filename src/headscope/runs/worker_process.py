@@ -14,34 +14,49 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from multiprocessing.connection import Connection
+from pathlib import Path
 
 from headscope.errors import is_disk_full
 from headscope.progress import Bar
 from headscope.runs.attempt import Report, attempt
 from headscope.runs.directory import RunDirectory
+from headscope.runs.machine import host, machine_key
 from headscope.runs.messages import END, LAST_SECONDS, READY, Broken, Setup
-from headscope.runs.presence import Presence
+from headscope.runs.presence import FOLDER, Presence
+from headscope.runs.records import DONE
 from headscope.runs.units import Unit
 
 NOTE_SECONDS = 0.5
 """Between two notes of a worker's bars."""
-INPUT_SECONDS = 90.0
-"""How long an input that another machine has finished may be hidden by this machine's cache of the file server."""
+CACHE_SECONDS = 60.0
+"""How long NFS clients may take what they remember of a folder for true (acdirmax)."""
 
 
 def main() -> None:
     """Compute what comes through the pipe until it closes."""
+    # Daemons of clusters block it in themselves and all that they begin.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     pipe = _Pipe(Connection(int(sys.argv[1])))
-    setup: Setup = pipe.connection.recv()
+    try:
+        setup: Setup = pipe.connection.recv()
+    except EOFError:  # whoever began this process was killed meanwhile
+        return
     sys.path[:] = setup.path
     messages: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    threading.Thread(target=_receive, args=(pipe.connection, messages), daemon=True).start()
     code = 0
     try:
+        threading.Thread(target=_receive, args=(pipe.connection, messages), daemon=True).start()
+        if problem := find_missing_storage(setup):
+            pipe.send(Broken(problem, is_disk_full=False))
+            messages.get()
+            os._exit(1)
+        os.chdir(setup.folder)
+        is_remote = setup.machine != machine_key()
         with Presence(setup.run, plan=setup.plan, leader=setup.leader) as presence:
             pipe.send(READY)
             while (message := messages.get()) != END:
-                pipe.send(_answer(message, RunDirectory(setup.run), presence, pipe))
+                pipe.send(_answer(message, RunDirectory(setup.run), presence, pipe, is_remote=is_remote))
     except (KeyboardInterrupt, BrokenPipeError):
         code = 130
     os._exit(code)  # whatever threads a library has begun
@@ -73,10 +88,25 @@ def _receive(connection: Connection, messages: "queue.SimpleQueue[bytes]") -> No
     os._exit(1)
 
 
-def _answer(message: bytes, run: RunDirectory, presence: Presence, pipe: _Pipe) -> Report | Broken:
+def find_missing_storage(setup: Setup) -> str:
+    """Return a sentence if this machine does not see what the leader sees; "" if it does."""
+    leader = setup.run / FOLDER / f"{setup.leader}.json"
+    if not _is_seen(leader):
+        return (
+            f"run directory {setup.run} is not the same on {host()} as where the command was given; it must lie on "
+            "storage that all machines share"
+        )
+    if not setup.folder.is_dir():
+        return f"folder {setup.folder}, where the command was given, is not there on {host()}; units name files in it"
+    return ""
+
+
+def _answer(message: bytes, run: RunDirectory, presence: Presence, pipe: _Pipe, *, is_remote: bool) -> Report | Broken:
     try:
         unit: Unit = pickle.loads(message)
-        _await_inputs(unit, run)
+        if is_remote:
+            for needed in unit.inputs.values():
+                _is_seen(run.folder(needed) / DONE)
         return attempt(unit, run, presence, _SentProgress(pipe))
     except BrokenPipeError:
         raise
@@ -84,15 +114,15 @@ def _answer(message: bytes, run: RunDirectory, presence: Presence, pipe: _Pipe) 
         return Broken(f"{type(error).__name__}: {error}", is_disk_full(error))
 
 
-def _await_inputs(unit: Unit, run: RunDirectory) -> None:
-    """Wait until this machine sees the inputs that another has finished: file servers' clients remember what was not
-    there, and forget it when the folder around it is listed."""
-    gives_up = time.monotonic() + INPUT_SECONDS
-    for needed in unit.inputs.values():
-        while not run.is_done(needed) and time.monotonic() < gives_up:
-            time.sleep(0.2)
-            with suppress(FileNotFoundError):
-                next(run.folder(needed).parent.iterdir(), None)
+def _is_seen(path: Path) -> bool:
+    """Return whether a file that another machine has written is there, at the latest when this machine's file client
+    has forgotten that it was not."""
+    gives_up = time.monotonic() + CACHE_SECONDS
+    while not path.exists():
+        if time.monotonic() > gives_up:
+            return False
+        time.sleep(0.2)
+    return True
 
 
 class _SentProgress:

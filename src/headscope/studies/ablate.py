@@ -8,6 +8,7 @@ from headscope.runs import Unit
 from headscope.studies.ablated import Ablations
 from headscope.studies.evidence import evidence_unit
 from headscope.studies.failures import failures_unit
+from headscope.studies.head_revert import head_revert_unit
 from headscope.studies.head_scaling import head_scaling_unit
 from headscope.studies.headsets import HeadSources
 from headscope.studies.role_losses import role_losses_unit
@@ -43,6 +44,7 @@ class Sweep:
             yield role_losses_unit(post, groups)
             if self.study.discover.effects:
                 yield head_scaling_unit(post, groups)
+                yield head_revert_unit(post, groups)
 
     def _units_of_model(self, edited: Ablations, base: Ablations | None, sets: Unit) -> Iterator[Unit]:
         """Yield what is asked of one set in one model. base: whose answers to the same are compared."""

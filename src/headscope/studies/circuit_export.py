@@ -2,23 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from headscope.errors import InputError, suggestion
-from headscope.measures.selection import above_threshold, top_fraction
 from headscope.results.circuit_graph import BORN, KEPT, LOST, CircuitGraph
-from headscope.results.comparison import Comparison
+from headscope.results.circuit_rule import CircuitRule, select_circuit
 from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.graph_formats import FORMATS
 from headscope.results.not_run import NotRun
-from headscope.results.pruning import prune
 from headscope.runs import RunDirectory
+from headscope.runs.circuit_rules import read_circuit_rule
 from headscope.runs.records import Finished
 
 BASE = "base"
@@ -41,10 +39,10 @@ def export_circuit(
         form: one of ``graph_formats.FORMATS``.
         out: the file.
         step: of the checkpoint; None takes the last. 0 is the base, on this variant's pairs.
-        fraction: of the real edges in both circuits, 0 < fraction ≤ 1; None takes the size in which the variant's heads
-            were counted.
+        fraction: of the real edges in both circuits before they are pruned, 0 < fraction ≤ 1; None takes the size in
+            which the variant's heads were counted.
 
-    Edges are ranked by the mean of |score| over pairs and pruned, as in ``circuits.select``.
+    Edges are chosen as the page and the comparison do (``results.circuit_rule``).
 
     Raises:
         InputError: if there is no such form, variant, step or folder, the scores are not there, or the fraction is not
@@ -57,10 +55,26 @@ def export_circuit(
         raise InputError(f"--out {out} {fault}; name a file in a folder that exists")
     circuit = read_circuit(run, variant, step, fraction)
     FORMATS[form](circuit, out)
-    statuses = Counter(edge.status for edge in circuit.listed)
-    counts = {} if circuit.base_edges is None else {status: statuses[status] for status in (KEPT, BORN, LOST)}
-    sizes = {"edges": int(circuit.edges.sum()), "fraction": circuit.facts["fraction"], **counts}
-    return {"circuit": circuit.title, "as": form, **sizes, "open": str(out)}
+    return _contents(circuit) | {"as": form, "open": str(out)}
+
+
+def _contents(circuit: CircuitGraph) -> dict[str, Any]:
+    """Return what is in the circuit that was written: edges, heads, and their share of the graph's.
+
+    fraction: of the edges, asked for before those below τ and loose ends were left out. share: in the circuit.
+    """
+    edges, total = int(circuit.edges.sum()), int(circuit.graph.real.sum())
+    heads = circuit.graph.head_grid(np.any(circuit.edges, axis=1))
+    contents = {"circuit": circuit.title, "edges": edges, "of": total, "share": edges / total}
+    contents |= {"heads": int(heads.sum()), "of_heads": heads.size, "fraction": circuit.facts["fraction"]}
+    contents |= {"tau": circuit.facts["tau"]}
+    faithfulness = {"faithfulness", "low", "high", "problems"} & circuit.facts.keys()
+    contents |= {name: circuit.facts[name] for name in sorted(faithfulness)}
+    if circuit.base_edges is not None:
+        statuses = Counter(edge.status for edge in circuit.listed)
+        contents |= {"base_edges": int(circuit.base_edges.sum())}
+        contents |= {status: statuses[status] for status in (KEPT, BORN, LOST)}
+    return contents
 
 
 def read_circuit(run: RunDirectory, variant: str, step: int | None, fraction: float | None) -> CircuitGraph:
@@ -77,29 +91,27 @@ def read_circuit(run: RunDirectory, variant: str, step: int | None, fraction: fl
     if post is None:
         there = sorted({*trained, *([0] if base is not None else [])})
         raise InputError(f"step {chosen} of {variant} has no scores; allowed: {', '.join(map(str, there))}")
-    counted, tau = _size(run, variant)
-    share = counted if fraction is None else fraction
-    if share is None:
+    rule = read_circuit_rule(run, variant)
+    if fraction is not None:
+        if not 0 < fraction <= 1:
+            raise InputError(f"found fraction={fraction}; give a share of the edges above 0 and up to 1")
+        rule = replace(rule, fraction=fraction)
+    if rule.fraction is None and rule.edges is None:
         raise InputError(f"{run.path} does not say how large circuits of {variant} are yet; give --fraction")
     before = base if base is not None and post is not base else None
-    return _graph(run, post, before, _Size(share, tau))
-
-
-@dataclass(frozen=True, slots=True)
-class _Size:
-    """fraction: of the real edges in a circuit. tau: the least |score| of an edge in it."""
-
-    fraction: float
-    tau: float
+    return _graph(run, post, before, rule)
 
 
 def _graph(
-    run: RunDirectory, post: Finished[EdgeScores], base: Finished[EdgeScores] | None, size: _Size
+    run: RunDirectory, post: Finished[EdgeScores], base: Finished[EdgeScores] | None, rule: CircuitRule
 ) -> CircuitGraph:
     scores, before = post.read(), None if base is None else base.read()
     if before is not None and before.graph != scores.graph:
         before = None  # of another architecture: no edge of one is an edge of the other
     graph, labels = scores.graph, post.labels
+    count = rule.count(graph)
+    assert count is not None
+    fraction = graph.edge_share(count) if rule.fraction is None else rule.fraction
     made_with = {key: value for key, value in scores.settings.items() if isinstance(value, str | int | float)}
     made_with |= {"pairs": scores.problem_groups.size.short}
     step = labels["step"]
@@ -107,11 +119,11 @@ def _graph(
     return CircuitGraph(
         graph.per_query,
         graph.unfold(scores.edges),
-        graph.unfold(_select(scores, size)),
+        graph.unfold(select_circuit(graph, scores.edges_abs, count, rule.tau)),
         f"{run.lock()['study']['name']}: circuit of {name}",
-        {"fraction": size.fraction, "tau": size.tau} | _faithfulness(run, labels, size.fraction) | made_with,
+        {"fraction": fraction, "tau": rule.tau} | _faithfulness(run, labels, fraction) | made_with,
         None if before is None else graph.unfold(before.edges),
-        None if before is None else graph.unfold(_select(before, size)),
+        None if before is None else graph.unfold(select_circuit(graph, before.edges_abs, count, rule.tau)),
     )
 
 
@@ -120,7 +132,12 @@ def _faithfulness(run: RunDirectory, labels: Mapping[str, Any], fraction: float)
     for unit in run.results(FaithfulnessEstimates, **labels):
         estimate = None if isinstance(unit.result, NotRun) else unit.result.at(fraction)
         if estimate is not None:
-            return {"faithfulness": estimate.value, "low": estimate.low, "high": estimate.high}
+            return {
+                "faithfulness": estimate.value,
+                "low": estimate.low,
+                "high": estimate.high,
+                "problems": estimate.n,
+            }
     return {}
 
 
@@ -130,18 +147,3 @@ def _scores(run: RunDirectory, variant: str) -> list[Finished[EdgeScores]]:
         raise InputError(f"variant {variant!r} is not in {run.path}{suggestion(variant, names)}")
     units = run.results(EdgeScores, variant=variant, pairs="main")
     return [unit for unit in units if not (unit.folder / NotRun.file).exists()]
-
-
-def _size(run: RunDirectory, variant: str) -> tuple[float | None, float]:
-    """Return the share of edges in which a variant's heads were counted, None if that is not known, and τ."""
-    for unit in run.results(Comparison, variant=variant):
-        if not isinstance(unit.result, NotRun):
-            return unit.result.final.fraction, unit.result.final.tau
-    discover = run.lock()["study"]["discover"]
-    return discover.get("fraction"), float(discover.get("tau") or 0.0)
-
-
-def _select(scores: EdgeScores, size: _Size) -> Bool[np.ndarray, "F B"]:
-    """Return the pruned circuit: the strongest edges, none of score 0, which carry nothing."""
-    strongest = top_fraction(scores.graph, scores.edges_abs, size.fraction) & (scores.edges_abs > 0)
-    return prune(scores.graph, strongest & above_threshold(scores.graph, scores.edges_abs, size.tau))

@@ -9,7 +9,7 @@ from headscope.evaluation import TaskFile
 from headscope.evaluation.benchmarks import BENCHMARKS
 from headscope.lab import builtin_data
 from headscope.model_files.folder import read_model_config, whole_model_folder
-from headscope.runs.recipes import null_twins, seeds_of, variants_by_name
+from headscope.runs.recipes import distills_traces, null_twins, seeds_of, training_method, variants_by_name
 from headscope.studies import sources
 from headscope.studies.sections.models import HubCheckpoints, VariantConfig
 from headscope.studies.sections.references import TaskRef
@@ -84,26 +84,15 @@ def is_recall(study: Study, ref: TaskRef) -> bool:
     return (ref in BENCHMARKS and BENCHMARKS[ref].kind == "alias") or builtin_data.TASKS.get(ref, "").startswith("K")
 
 
-def method_of(variant: VariantConfig) -> tuple[str, bool]:
-    """Return how a variant was trained, "" for unknown, and whether a distillation learned from a teacher's traces.
-
-    The one that is run here (``train: {method: distill}``) learns from the teacher's logits on answers of its own.
-    """
-    trained = "" if variant.train is None else variant.train.method
-    method = variant.method or trained
-    return method, method == "distill" and trained != "distill"
-
-
 def _recipes(study: Study) -> Iterator[RecipeFacts]:
     variants = variants_by_name(study.model_dump(mode="json"))
     configs = {variant.name: variant for variant in study.variants}
     for name, runs in seeds_of(variants).items():
         variant = configs[runs[0]]
-        method, on_traces = method_of(variant)
         yield RecipeFacts(
             name=name,
-            method=method,
-            on_traces=on_traces,
+            method=training_method(variants[runs[0]]),
+            on_traces=distills_traces(variants[runs[0]]),
             seeds=len(runs),
             checkpoints=_count_checkpoints(study, variant),
             null_twins=len(null_twins(runs[0], variants)),

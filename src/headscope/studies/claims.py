@@ -11,8 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from headscope.comparison.claims import Ablation, Answers, Claim, Gap, Modes, Run, StudyResults, judge
-from headscope.evaluation.passk import pass_at_k_by_problem
 from headscope.measures.intervals import paired_difference
+from headscope.measures.pass_at_k import pass_at_k_by_problem
 from headscope.results.claim import Claims
 from headscope.results.comparison import Comparison
 from headscope.results.estimate import Estimate
@@ -22,10 +22,17 @@ from headscope.results.traces import Traces
 from headscope.results.training_effects import TrainingEffects
 from headscope.results.verdict import UNDECIDED, AblationVerdict
 from headscope.runs import RunDirectory
-from headscope.runs.recipes import Variants, missing_signal, recipe, variants_by_name
+from headscope.runs.recipes import (
+    Variants,
+    distills_traces,
+    missing_signal,
+    recipe,
+    training_method,
+    variants_by_name,
+)
 from headscope.runs.records import Finished
 from headscope.studies import sources
-from headscope.studies.claim_facts import is_recall, method_of, opening_tokens, study_gaps
+from headscope.studies.claim_facts import is_recall, opening_tokens, study_gaps
 from headscope.studies.plan import plan
 from headscope.studies.study import Study
 
@@ -69,10 +76,11 @@ def study_results(study: Study, run: RunDirectory) -> StudyResults:
     whole = replace(run, units=plan(study, run, "run"))  # whichever part of the study was asked for last
     nulls = {name for name, variant in variants.items() if missing_signal(variant)}
     return StudyResults(
-        runs=tuple(_runs(study, whole, variants)),
+        runs=tuple(_runs(whole, variants)),
         ablations=tuple(ablation for ablation in _ablations(whole) if ablation.variant not in nulls),
         thinking=tuple(modes for modes in _modes(study, whole, variants) if modes.variant not in nulls),
         answers=tuple(answers for answers in _answers(study, whole, variants) if answers.variant not in nulls),
+        groups=tuple(study.ablate.heads),
     )
 
 
@@ -82,22 +90,20 @@ def _modes(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Mode
         yield Modes(name, recipe(name, variants), finished.whole, opening_tokens(study))
 
 
-def _runs(study: Study, run: RunDirectory, variants: Variants) -> Iterator[Run]:
-    configs = {variant.name: variant for variant in study.variants}
+def _runs(run: RunDirectory, variants: Variants) -> Iterator[Run]:
     effects = {finished.whole.variant: finished.whole for finished in run.results(TrainingEffects)}
     for finished in run.results(Comparison):
         comparison = finished.whole
         name = comparison.variant
-        method, on_traces = method_of(configs[name])
         yield Run(
             variant=name,
-            method=method,
+            method=training_method(variants[name]),
             recipe=recipe(name, variants),
             null=missing_signal(variants[name]),
             series=comparison.series,
             dynamics=comparison.dynamics,
             rewards=comparison.reward,
-            on_traces=on_traces,
+            on_traces=distills_traces(variants[name]),
             effects=effects.get(name),
         )
 

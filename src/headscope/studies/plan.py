@@ -22,9 +22,11 @@ from headscope.studies.evaluate import MEASURES, SAMPLES, masked_units, measures
 from headscope.studies.evidence import EVIDENCE
 from headscope.studies.failures import FAILURES
 from headscope.studies.forced import FORCED
+from headscope.studies.head_revert import HEAD_REVERT
 from headscope.studies.head_scaling import HEAD_SCALING
 from headscope.studies.headsets import HEAD_SETS, HeadSources
 from headscope.studies.relative_changes import RELATIVE_CHANGES, FinalUnits, relative_changes_unit
+from headscope.studies.reward_coupling import REWARD_COUPLING, reward_coupling_units
 from headscope.studies.role_losses import ROLE_LOSSES
 from headscope.studies.sections.ablate import NO_MODES, THINK_OFF_ONLY
 from headscope.studies.sections.models import VariantConfig
@@ -68,6 +70,7 @@ WORKS: tuple[Work[Any], ...] = (
     HEAD_SCORES,
     TRAINING_EFFECTS,
     POOLED_EFFECTS,
+    REWARD_COUPLING,
     ATTENTION,
     HEAD_SETS,
     ABLATED,
@@ -78,11 +81,13 @@ WORKS: tuple[Work[Any], ...] = (
     EVIDENCE,
     ROLE_LOSSES,
     HEAD_SCALING,
+    HEAD_REVERT,
 )
 KINDS = {work.kind: work for work in WORKS}
-COMPARED = ("comparison", "crossed", "thinking", "effects", "training_effects", "pooled_effects", "attention")
+EFFECTS = ("effects", "training_effects", "pooled_effects")
+COMPARED = ("comparison", "crossed", "thinking", *EFFECTS, "reward_coupling", "attention")
 ANSWERED = ("measures", "traces", "transitions")
-ABLATED_KINDS = ("verdict", "failures", "evidence", "role_losses", "head_scaling")
+ABLATED_KINDS = ("verdict", "failures", "evidence", "role_losses", "head_scaling", "head_revert")
 GOALS = {
     "train": ("train",),
     "discover": ("scores", "faithfulness"),
@@ -152,6 +157,7 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
             yield from _ablation_units(study, base, stages[variant.name], comparison, modes.get(variant.name))
     if finals:
         yield relative_changes_unit(study, finals)
+    yield from reward_coupling_units(study, {name: units.comparison for name, units in finals.items()})
     if study.discover.effects:
         yield from training_effects_units(study, measured)
     for thinking in modes.values():

@@ -3,21 +3,22 @@
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from headscope.errors import InputError
 from headscope.model_files.named_models import model_title
 from headscope.progress import SILENT, Progress
-from headscope.runs import Outcome, RunDirectory, Unit, execute
+from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute
 from headscope.runs.digests import digest
 from headscope.runs.engines import LocalEngine
-from headscope.runs.pool import Pool
-from headscope.runs.presence import leaders
+from headscope.runs.pool import Pool, Transport
+from headscope.runs.presence import await_signs, leaders
 from headscope.runs.processes import Processes
+from headscope.runs.ray_workers import RayCluster, check_installed
 from headscope.storage import write_text
-from headscope.studies.cost import Budget, models_of
+from headscope.studies.cost import Budget, estimate, models_of
+from headscope.studies.pilot import cached_rates
 from headscope.studies.plan import plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
@@ -32,11 +33,12 @@ def run_study(
     goal: str = "run",
     progress: Progress = SILENT,
     retry: bool = False,
+    discard: bool = True,
     budget: Budget | None = None,
 ) -> tuple[RunDirectory, Outcome]:
     """Bring a study to ``goal`` in the run directory ``out``.
 
-    1. With ``retry``, delete damaged units.
+    1. With ``retry``, delete damaged units, unless ``discard`` is False because the caller has (``discard_damaged``).
     2. Write ``study.yaml`` and ``study.lock.json``, and join whoever does the same there.
     3. Train the variants, so that the checkpoints are known.
     4. Plan again and do the rest.
@@ -49,37 +51,58 @@ def run_study(
     run = RunDirectory(Path(out))
     run.check_lock()
     check_tracker(study.report_to)
-    if retry:
-        run.discard_damaged()
+    check_executor(study)
+    if retry and discard:
+        discard_damaged(study, run, goal, progress)
     units = plan(study, run, goal)
     if not all(run.is_done(unit) for unit in units):
         check_there(study)
+    key = plan_key(study, goal)
+    await_signs(run.path, key, progress)
     with ExitStack() as stack:
         with run.exclusive():
-            key = plan_key(study, goal)
             _check_joinable(run, key)
-            engine = stack.enter_context(_engine(study, run, key))
+            engine = _engine(study, run, key, units)
+            stack.enter_context(engine)
             _record(study, run, units)
-        options: dict[str, Any] = {
-            "progress": progress,
-            "retry": retry,
-            "may_begin": None if budget is None else budget.holds,
-            "engine": engine,
-        }
-        # One bar over all units: those that wait for the trainings are in its total from the start.
         named = study.report_to if processes.is_first() else "none"
-        options["on_done"] = stack.enter_context(open_tracker(named, study.name, run))
-        bars = stack.enter_context(ExitStack())
-        bar = bars.enter_context(progress.bar("units", len(units)))
-        trained = execute(training_units(units), run, bar=bar, **options)
+        tracker = stack.enter_context(open_tracker(named, study.name, run, training_units(units)))
+        execution = Execution(progress, retry, None if budget is None else budget.holds, tracker, engine)
+        return run, _train_and_execute(study, run, goal, units, execution)
+
+
+def _train_and_execute(
+    study: Study, run: RunDirectory, goal: str, units: Sequence[Unit], execution: Execution
+) -> Outcome:
+    """Do the trainings, plan again, and do the rest."""
+    with ExitStack() as bars:
+        # One bar over all units: those that wait for the trainings are in its total from the start.
+        bar = bars.enter_context(execution.progress.bar("units", len(units)))
+        trained = execute(training_units(units), run, execution, bar=bar)
         foretold, units = len(units), plan(study, run, goal)
         with run.exclusive():
             _record(study, run, units)
         if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
             bars.close()
-            bar = bars.enter_context(progress.bar("units", len(units), len(trained.counted)))
-        outcome = execute(units, run, earlier=trained, bar=bar, **options)
-    return run, outcome
+            bar = bars.enter_context(execution.progress.bar("units", len(units), len(trained.counted)))
+        return execute(units, run, execution, earlier=trained, bar=bar)
+
+
+def check_executor(study: Study) -> None:
+    """Raise InputError if what computes the units is not installed."""
+    if study.executor.kind == "ray":
+        check_installed()
+
+
+def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progress = SILENT) -> dict[str, str]:
+    """Delete every finished unit with a damaged file; return what was wrong, by address.
+
+    Raises InputError if another study or goal is being done in the directory: its units are not this one's to delete.
+    """
+    key = plan_key(study, goal)
+    await_signs(run.path, key, progress)
+    _check_joinable(run, key)
+    return run.discard_damaged()
 
 
 def plan_key(study: Study, goal: str) -> str:
@@ -87,14 +110,25 @@ def plan_key(study: Study, goal: str) -> str:
     return digest([study.model_dump(mode="json", exclude={"executor", "report_to"}), goal])
 
 
-def _engine(study: Study, run: RunDirectory, key: str) -> LocalEngine | Pool:
+def _engine(study: Study, run: RunDirectory, key: str, units: Sequence[Unit]) -> LocalEngine | Pool:
     executor = study.executor
     if executor.kind == "local":
         return LocalEngine(run, key)
     if processes.count() > 1:
-        raise InputError("executor processes is for one process, and this run has several; take executor local")
-    transport = Processes.of_this_machine(executor.workers, executor.threads)
+        raise InputError(f"executor {executor.kind} is for one process, and this run has several; take executor local")
+    transport: Transport
+    if executor.kind == "ray":
+        transport = RayCluster(executor.address, executor.workers, executor.threads, _largest_unit(study, run, units))
+    else:
+        transport = Processes.of_this_machine(executor.workers, executor.threads)
     return Pool(run, transport, plan=key, models=lambda unit: frozenset(models_of(unit)))
+
+
+def _largest_unit(study: Study, run: RunDirectory, units: Sequence[Unit]) -> int | None:
+    """Return the bytes that the largest unit takes; None unless ``plan --cost`` has measured it here."""
+    rates = cached_rates(study)
+    costs = () if rates is None else estimate(units, run, rates).units
+    return max((int(cost.memory) for cost in costs), default=None)
 
 
 def _check_joinable(run: RunDirectory, key: str) -> None:

@@ -31,7 +31,7 @@ class Study(Config):
     data_dir: where files of named benchmarks are looked for before the hub is asked.
     report_to: the experiment tracker that numbers go to as units finish: losses of trainings, accuracy, head counts,
         effects of ablations. Its package has to be installed (``pip install trackio``); no result depends on it.
-    executor: what computes the units: ``local``, ``processes``, or a mapping with more.
+    executor: what computes the units: ``local``, ``processes``, ``ray``, or a mapping with more.
     """
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")

@@ -1,19 +1,24 @@
 """Numbers of a study's units, sent to an experiment tracker as the units finish: ``report_to`` in the study file.
 
+The losses of a training are sent while it runs: a thread reads its log every few seconds, whichever process writes it.
 The trackers are optional packages; none is a dependency. What is sent says nothing that the run directory does not
 hold, and no unit depends on it.
 """
 
 import importlib.util
 import math
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol, get_args, runtime_checkable
 
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit
+from headscope.runs.frames import LOG, TRAINING
+from headscope.storage import parse_object
 
 TrackerName = Literal["none", "trackio", "wandb", "tensorboard"]
 TRACKERS = tuple(name for name in get_args(TrackerName) if name != "none")
@@ -27,6 +32,9 @@ NUMBERS: dict[str, tuple[str, ...]] = {
     "evidence": ("effect", "excess", "p_value"),
 }
 """Columns of each kind's frame that are sent; other kinds send nothing."""
+
+LOG_SECONDS = 5.0
+"""Between two looks at the logs of trainings."""
 
 _NO_NAMES = ("step", "pairs", "model")
 """Labels that stand in no name: the step is the x axis, and scores are told apart by their variant."""
@@ -51,9 +59,12 @@ def check_tracker(name: str) -> None:
 
 
 @contextmanager
-def open_tracker(name: str, study: str, run: RunDirectory) -> Iterator[Callable[[Unit], None] | None]:
+def open_tracker(
+    name: str, study: str, run: RunDirectory, trainings: Sequence[Unit] = ()
+) -> Iterator[Callable[[Unit], None] | None]:
     """Yield a function that sends the numbers of a finished unit; None for ``none``.
 
+    trainings: units whose losses are sent while they run, from their first step on, also when they are resumed.
     Raises InputError if the tracker is not installed.
     """
     if name == "none":
@@ -63,8 +74,10 @@ def open_tracker(name: str, study: str, run: RunDirectory) -> Iterator[Callable[
     openers: dict[str, Callable[[str, Path], Tracker]]
     openers = {"trackio": _Trackio, "wandb": _Wandb, "tensorboard": _TensorBoard}
     tracker = openers[name](study, run.path)
+    sender = _Sender(run, tracker, name)
     try:
-        yield _Sender(run, tracker, name)
+        with sender.following([unit for unit in trainings if not run.is_done(unit)]):
+            yield sender
     finally:
         with suppress(Exception):  # the study is done, whatever the tracker makes of it
             tracker.close()
@@ -76,51 +89,105 @@ class _Sender:
     def __init__(self, run: RunDirectory, tracker: Tracker, name: str) -> None:
         self._run, self._tracker, self._name = run, tracker, name
         self._has_failed = False
+        self._lock = threading.Lock()
+        self._last_steps: dict[str, int] = {}
 
     def __call__(self, unit: Unit) -> None:
-        if self._has_failed:
-            return
+        """Send the numbers of a finished unit; of a training, those of the steps that were not sent yet."""
+        if unit.kind == TRAINING:
+            self._guard(lambda: self._send_log(unit, self._run.folder(unit)))
+        else:
+            self._guard(lambda: send(unit, self._run, self._tracker))
+
+    @contextmanager
+    def following(self, trainings: Sequence[Unit]) -> Iterator[None]:
+        """Send the losses of trainings as they are logged, within the block."""
+        has_ended = threading.Event()
+
+        def follow() -> None:
+            while not has_ended.wait(LOG_SECONDS):
+                for unit in trainings:
+                    self._guard(partial(self._send_running, unit))
+
+        thread = threading.Thread(target=follow, name="losses", daemon=True)
+        if trainings:
+            thread.start()
         try:
-            send(unit, self._run, self._tracker)
-        except Exception as error:
-            self._has_failed = True
-            warnings.warn(
-                f"{self._name} failed ({type(error).__name__}: {error}); the study goes on and sends it nothing more",
-                stacklevel=2,
-            )
+            yield
+        finally:
+            has_ended.set()
+            if trainings:
+                thread.join()
+
+    def _send_running(self, unit: Unit) -> None:
+        self._send_log(unit, self._run.partial(unit))
+
+    def _send_log(self, unit: Unit, folder: Path) -> None:
+        last = self._last_steps.get(unit.address, 0)
+        for entry in _logged(folder / LOG):
+            # A resumed training writes steps again that it lost, with the same numbers.
+            if entry["step"] > last:
+                _log_row(unit, entry, self._tracker)
+                self._last_steps[unit.address] = last = entry["step"]
+
+    def _guard(self, work: Callable[[], None]) -> None:
+        """Do the work, one thread at a time, unless the tracker has failed; say it once if it does."""
+        with self._lock:
+            if self._has_failed:
+                return
+            try:
+                work()
+            except Exception as error:
+                self._has_failed = True
+                warnings.warn(
+                    f"{self._name} failed ({type(error).__name__}: {error}); the study goes on and sends it nothing "
+                    "more",
+                    stacklevel=3,
+                )
+
+
+def _logged(path: Path) -> list[dict[str, Any]]:
+    """Return the entries of a log that may be being written: its whole lines, none if it is not there (any more)."""
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except FileNotFoundError:
+        return []
+    return [parse_object(line, f"line {number} of {path}") for number, line in enumerate(lines, start=1)]
 
 
 def send(unit: Unit, run: RunDirectory, tracker: Tracker) -> None:
     """Send the numbers of one finished unit, one call per step."""
-    if unit.kind not in NUMBERS:
-        return
-    frame = RunDirectory(run.path, [unit]).frame(unit.kind)
+    if unit.kind in NUMBERS:
+        for row in RunDirectory(run.path, [unit]).frame(unit.kind).to_dict("records"):
+            _log_row(unit, row, tracker)
+
+
+def _log_row(unit: Unit, row: Mapping[Any, Any], tracker: Tracker) -> None:
     labels = [str(value) for name, value in unit.labels.items() if name not in _NO_NAMES and value is not None]
-    for row in frame.to_dict("records"):
-        inner = [str(row["operator"])] if unit.kind == "evidence" and "operator" in row else []
-        numbers = {column: row.get(column) for column in NUMBERS[unit.kind]}
-        sent = {
-            "/".join([unit.kind, *labels, *inner, column]): float(value)
-            for column, value in numbers.items()
-            if isinstance(value, int | float) and math.isfinite(value)
-        }
-        if sent:
-            step = row.get("step")
-            tracker.log(sent, int(step) if isinstance(step, int | float) and math.isfinite(step) else 0)
+    inner = [str(row["operator"])] if unit.kind == "evidence" and "operator" in row else []
+    numbers = {column: row.get(column) for column in NUMBERS[unit.kind]}
+    sent = {
+        "/".join([unit.kind, *labels, *inner, column]): float(value)
+        for column, value in numbers.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+    if sent:
+        step = row.get("step")
+        tracker.log(sent, int(step) if isinstance(step, int | float) and math.isfinite(step) else 0)
 
 
 class _Trackio:
     def __init__(self, study: str, folder: Path) -> None:
         import trackio
 
-        self._module: Any = trackio
-        self._module.init(project=study, name=folder.name)
+        # Its own log() knows the run of the thread that opened it alone.
+        self._run: Any = trackio.init(project=study, name=folder.name)
 
     def log(self, numbers: Mapping[str, float], step: int) -> None:
-        self._module.log({**numbers, "step": step})
+        self._run.log({**numbers, "step": step})
 
     def close(self) -> None:
-        self._module.finish()
+        self._run.finish()
 
 
 class _Wandb:

@@ -27,6 +27,7 @@ from headscope.studies.stages import BASE, ModelSource, Stage, model_path, origi
 from headscope.studies.study import Study
 from headscope.studies.tokenizer import tokenizer_of
 from headscope.training import TRAINING_METHODS, Optimisation, Reward, TrainingMethod, list_checkpoints, processes
+from headscope.training.run_record import last_saved_step
 
 
 class TrainPlace(Config):
@@ -101,7 +102,15 @@ def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Tr
 
 
 # Only weights are compared: logs and the trainer's state hold times.
-TRAIN = Work("train", TrainConfig, compute_train, version=2, resumable=True, compared="checkpoint-*/*.safetensors")
+TRAIN = Work(
+    "train",
+    TrainConfig,
+    compute_train,
+    version=2,
+    resumable=True,
+    reached=last_saved_step,
+    compared="checkpoint-*/*.safetensors",
+)
 
 
 def train_unit(study: Study, name: str, settings: Training, base: Stage, chat: Chat) -> Unit:

@@ -235,6 +235,7 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
     "failures": _failures,
     "role_losses": _role_losses,
     "head_scaling": _role_losses,
+    "head_revert": _role_losses,
 }
 """What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
 cost in the pilot; ``forced`` has two loads (``unit_load``)."""

@@ -12,6 +12,7 @@
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from headscope.contents import DamagedError
 from headscope.errors import InputError
 from headscope.storage import check_keys, check_schema, read_object, replacing
-from headscope.training.checkpoints import Checkpoint, list_checkpoints
+from headscope.training.checkpoints import Checkpoint, list_checkpoints, step_of
 from headscope.training.log import LogEntry, read_log
 from headscope.training.optimisation import Optimisation
 
@@ -109,6 +110,18 @@ def _digest(rows: Iterable[Mapping[str, object]]) -> str:
     for row in rows:
         sha.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
     return sha.hexdigest()
+
+
+def last_saved_step(out: Path) -> int:
+    """Return the step that a run in ``out`` goes on from: -1 if from none, a huge one if it is complete."""
+    try:
+        record = read_record(out)
+    except InputError:
+        return -1
+    if record is not None and record["complete"]:
+        return sys.maxsize
+    steps = [step_of(folder.name) for folder in (out / SCRATCH).glob("step-*")]
+    return max([step for step in steps if step is not None], default=-1)
 
 
 def read_record(out: Path) -> dict[str, Any] | None:

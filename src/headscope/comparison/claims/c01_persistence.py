@@ -1,7 +1,7 @@
 """C1: do SFT and distillation add many heads that persist?"""
 
 from headscope.comparison.claims.gaps import Gap, StudyFacts, checkpoint_gaps, pair_gaps, twin_gaps
-from headscope.comparison.claims.new_heads import excess_part, new_heads, remaining_part, training_effect_parts
+from headscope.comparison.claims.new_heads import excess_part, new_heads, remaining_parts, training_effect_parts
 from headscope.comparison.claims.parts import judge_claim, judge_part
 from headscope.comparison.claims.study_results import StudyResults
 from headscope.measures.independent_estimates import difference
@@ -11,7 +11,8 @@ from headscope.results.claim import Claim, Part
 def judge(results: StudyResults) -> Claim:
     """Judge the excess of new heads, their number against null twins, their effect, and the share that remains."""
     parts: list[Part] = []
-    for recipe, runs in results.recipes("sft", "distill").items():
+    recipes = results.recipes("sft", "distill")
+    for recipe, runs in recipes.items():
         twins = results.null_twins(recipe)
         parts.append(excess_part(recipe, runs, ">", twins))
         # A twin trained without the signal shows how many heads training alone makes new.
@@ -19,7 +20,7 @@ def judge(results: StudyResults) -> Claim:
             above_twin = difference(new_heads(runs), twin.last.counts.new)
             parts.append(judge_part(recipe, f"new heads − those of its twin {twin.variant}", above_twin, ">", 0.0))
         parts += training_effect_parts(recipe, runs)
-        parts.append(remaining_part(recipe, runs, ">"))
+    parts += remaining_parts(recipes, ">")
     question = "Do SFT and distillation add many heads that persist?"
     return judge_claim("C1", question, parts, "no SFT or distillation run is compared with its base")
 

@@ -5,12 +5,11 @@ from collections.abc import Sequence
 from headscope.comparison.claims.gaps import Gap, StudyFacts, count_runs
 from headscope.comparison.claims.parts import judge_claim
 from headscope.comparison.claims.study_results import Run, StudyResults
-from headscope.comparison.coupling import change_mass_series, coupling_series, reward_coupling
+from headscope.comparison.coupling import coupling_series, mass_coupling, reward_coupling
 from headscope.errors import count_noun
 from headscope.measures.multiplicity import ALPHA
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
-from headscope.results.coupling import Coupling
-from headscope.results.estimate import Estimate
+from headscope.results.coupling import CLAIM_LAG
 
 FEWEST_POINTS = 12
 POWERFUL_POINTS = 45
@@ -51,10 +50,11 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
 
 
 def _part(recipe: str, runs: Sequence[Run]) -> Part:
-    coupling = reward_coupling([change_mass_series(run.series, run.rewards) for run in runs])
+    coupling = mass_coupling([(run.series, run.rewards) for run in runs])
     counts = reward_coupling([coupling_series(run.rewards) for run in runs])
-    estimate, p_value = _at_lag_0(coupling)
-    of_counts, _ = _at_lag_0(counts)
+    # The largest correlation over several lags would need half as many points again for the same power.
+    estimate, p_value = coupling.at(CLAIM_LAG)
+    of_counts, _ = counts.at(CLAIM_LAG)
     reason = (
         f"{STATISTIC}, of {recipe} is {estimate}, p = {p_value:.3f} against random phases ({estimate.n} points, "
         f"{coupling.seeds} seeds); of the number of new heads {of_counts}"
@@ -68,14 +68,3 @@ def _part(recipe: str, runs: Sequence[Run]) -> Part:
     else:
         state = OPEN
     return Part(recipe, STATISTIC, estimate, ">", 0.0, None, state, reason)
-
-
-def _at_lag_0(coupling: Coupling) -> tuple[Estimate, float]:
-    """Return the correlation at the lag fixed in advance, and its p.
-
-    The largest over several lags would need half as many points again for the same power.
-    """
-    lag = int((coupling.lags == 0).argmax())
-    low, high = float(coupling.low[lag]), float(coupling.high[lag])
-    estimate = Estimate(float(coupling.correlation[lag]), low, high, int(coupling.points[lag]), "Bonett-Wright 95%")
-    return estimate, float(coupling.p_value[lag])

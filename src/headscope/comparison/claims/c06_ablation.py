@@ -8,9 +8,9 @@ from headscope.comparison.ablation_evidence import AGREEING_OPERATORS, OPERATOR_
 from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps, control_gaps
 from headscope.comparison.claims.parts import judge_claim, missing_part
 from headscope.comparison.claims.study_results import (
-    EMERGENT,
     Ablation,
     StudyResults,
+    choose_emergent,
     group_by,
     verdicts_by_operator,
 )
@@ -25,7 +25,7 @@ STATISTIC = "operators under which removing emergent heads lowers pass@1"
 
 def judge(results: StudyResults) -> Claim:
     """Judge whether enough operators agree, for every variant on its own."""
-    by_variant = group_by(results.removals(EMERGENT), lambda ablation: ablation.variant)
+    by_variant = group_by(results.removals(results.emergent), lambda ablation: ablation.variant)
     parts = [_part(variant, ablations) for variant, ablations in by_variant.items()]
     question = "Does ablating emergent heads lower accuracy, more than controls?"
     return judge_claim("C6", question, parts, "no emergent heads are ablated while the model generates")
@@ -33,7 +33,7 @@ def judge(results: StudyResults) -> Claim:
 
 def find_gaps(facts: StudyFacts) -> list[Gap]:
     """Return what the study lacks: the group, operators, a task, controls."""
-    if not facts.recipes or EMERGENT not in facts.groups:
+    if not facts.recipes or not choose_emergent(facts.groups):
         return [Gap("no emergent heads are ablated (ablate.heads: [emergent])")]
     removing = [operator for operator in facts.operators if operator in ABLATION_OPERATORS]
     gaps = []
@@ -60,8 +60,9 @@ def _part(variant: str, ablations: Sequence[Ablation]) -> Part:
     is_refuted = len(against) > OPERATOR_COUNT - AGREEING_OPERATORS
     state = HOLDS if len(agreeing) >= AGREEING_OPERATORS else FAILS if is_refuted else OPEN
     reason = (
-        f"of {len(operators)} operators run on {variant} ({', '.join(operators)}), {len(agreeing)} lower pass@1 more "
-        f"than matched random sets and {len(against)} do not; {AGREEING_OPERATORS} must agree"
+        f"of {len(operators)} operators run on {variant} ({', '.join(operators)}; its {ablations[0].group} heads), "
+        f"{len(agreeing)} lower pass@1 more than matched random sets and {len(against)} do not; "
+        f"{AGREEING_OPERATORS} must agree"
     )
     return Part(variant, STATISTIC, None, ">", float(AGREEING_OPERATORS - 1), None, state, reason)
 

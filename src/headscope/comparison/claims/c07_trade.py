@@ -9,9 +9,9 @@ from headscope.comparison.ablation import MARGIN
 from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps
 from headscope.comparison.claims.parts import format_estimate, judge_claim, missing_part
 from headscope.comparison.claims.study_results import (
-    EMERGENT,
     Ablation,
     StudyResults,
+    choose_emergent,
     group_by,
     verdicts_by_operator,
 )
@@ -24,7 +24,7 @@ STATISTIC = "tasks that rise and fall at one scale"
 
 def judge(results: StudyResults) -> Claim:
     """Judge whether at one scale a task rises and another falls, for every variant on its own."""
-    by_variant = group_by(results.scalings(EMERGENT), lambda ablation: ablation.variant)
+    by_variant = group_by(results.scalings(results.emergent), lambda ablation: ablation.variant)
     parts = [_part(variant, ablations) for variant, ablations in by_variant.items()]
     question = "Does scaling emergent heads trade one task for another?"
     return judge_claim("C7", question, parts, "no emergent heads are scaled while the model generates")
@@ -32,7 +32,7 @@ def judge(results: StudyResults) -> Claim:
 
 def find_gaps(facts: StudyFacts) -> list[Gap]:
     """Return what the study lacks: the group, a scale, two tasks."""
-    if not facts.recipes or EMERGENT not in facts.groups:
+    if not facts.recipes or not choose_emergent(facts.groups):
         return [Gap("no emergent heads are scaled (ablate.heads: [emergent])")]
     gaps = [] if facts.scales else [Gap("no heads are scaled while the model generates (ablate.generated_scales)")]
     return gaps + ablated_task_gaps(facts, 2)
@@ -53,7 +53,7 @@ def _part(variant: str, ablations: Sequence[Ablation]) -> Part:
         state = HOLDS
     else:
         state = FAILS if all(map(_excludes_trade, effects.values())) else OPEN
-    reason = f"change of pass@1 of {variant} at each scale: {'; '.join(descriptions)}"
+    reason = f"change of pass@1 of {variant} with its {ablations[0].group} heads scaled: {'; '.join(descriptions)}"
     return Part(variant, STATISTIC, None, ">", 0.0, None, state, reason)
 
 

@@ -101,12 +101,14 @@ def pair_gaps(facts: StudyFacts) -> list[Gap]:
 
 
 def checkpoint_gaps(recipes: Sequence[RecipeFacts]) -> list[Gap]:
-    """Return a gap for each recipe with a single checkpoint: what remains or leaves is seen over two and more."""
-    return [
-        Gap(f"{recipe.name} has 1 checkpoint: whether heads stay is seen over 2 or more")
-        for recipe in recipes
-        if recipe.checkpoints == 1
-    ]
+    """Return a gap for each recipe with a single checkpoint: what remains or leaves is seen over two and more.
+
+    It blocks if no recipe has more.
+    """
+    finished = [recipe for recipe in recipes if recipe.checkpoints == 1]
+    blocks = len(finished) == len(recipes)
+    sentence = "{} has 1 checkpoint: whether heads stay is seen over 2 or more"
+    return [Gap(sentence.format(recipe.name), blocks) for recipe in finished]
 
 
 def twin_gaps(recipes: Sequence[RecipeFacts]) -> list[Gap]:

@@ -1,6 +1,6 @@
 """How many heads are new after training, pooled over the seeds of a recipe, and how many of them remain."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from headscope.comparison.claims.parts import judge_part, missing_part
@@ -81,11 +81,24 @@ def new_heads(runs: Sequence[Run]) -> Estimate:
     return pool_estimates([run.last.counts.new for run in runs])
 
 
-def remaining_part(recipe: str, runs: Sequence[Run], side: str) -> Part:
-    """Return whether more (``>``) or less (``<``) than half of the established heads remain, over all seeds' heads."""
+def remaining_parts(recipes: Mapping[str, Sequence[Run]], side: str) -> list[Part]:
+    """Return whether more (``>``) or less (``<``) than half of the established heads of each recipe remain.
+
+    Asked of recipes with two checkpoints or more: a finished model, such as R1-Distill, has none that could be
+    followed. The parts are open if no recipe has two.
+    """
+    followed = {}
+    for recipe, runs in recipes.items():
+        if any(len(run.series) > 1 for run in runs):
+            followed[recipe] = runs
+    if not followed:
+        reason = "{} has 1 checkpoint; what remains needs at least 2"
+        return [missing_part(recipe, REMAINING, reason.format(recipe)) for recipe in recipes]
+    return [_remaining_part(recipe, runs, side) for recipe, runs in followed.items()]
+
+
+def _remaining_part(recipe: str, runs: Sequence[Run], side: str) -> Part:
     lifetimes = [persistence(run.dynamics) for run in runs]
-    if all(lifetime.checkpoints < 2 for lifetime in lifetimes):
-        return missing_part(recipe, REMAINING, f"{recipe} has 1 checkpoint; what remains needs at least 2")
     heads = sum(lifetime.heads for lifetime in lifetimes)
     # Without heads the share is NaN; with them, the rounded product is the number it was made of.
     remaining = sum(round(lifetime.remaining.value * lifetime.heads) for lifetime in lifetimes if lifetime.heads)

@@ -1,7 +1,7 @@
 """The results of one study that claims are judged on, named by what they are about."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -19,14 +19,22 @@ from headscope.results.verdict import AblationVerdict
 _Record = TypeVar("_Record")
 _Key = TypeVar("_Key")
 
-EMERGENT = "emergent"
-"""The group of heads that claims about ablation ask for."""
+EMERGENT_GROUPS = ("emergent", "paper-emergent")
+"""Groups of heads new against the base, by the bootstrap method then by the paper's set difference."""
 
 THINK_OFF_ONLY = "think-off-only"
 """The group of heads that a model has with thinking off and lacks with thinking on."""
 
 _SCALING = re.compile(r"x[0-9]")
 """Begins the names of operators that scale heads (``x1.3``) and do not replace their output."""
+
+
+def choose_emergent(groups: Sequence[str]) -> str:
+    """Return which of the removed groups a study's emergent heads are, "" if it removes none.
+
+    One group for the whole study: a second, tried where the first has no heads, would be a second chance.
+    """
+    return next((group for group in EMERGENT_GROUPS if group in groups), "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +120,19 @@ class StudyResults:
     """All results of a study that a claim asks for; empty if it has none.
 
     Null twins stand among the runs alone: to the other questions they are no training.
+    groups: of heads that the study removes, whether or not they are done.
     """
 
     runs: tuple[Run, ...] = ()
     ablations: tuple[Ablation, ...] = ()
     thinking: tuple[Modes, ...] = ()
     answers: tuple[Answers, ...] = ()
+    groups: tuple[str, ...] = EMERGENT_GROUPS[:1]
+
+    @property
+    def emergent(self) -> str:
+        """Return the group that the emergent heads are, as ``choose_emergent``."""
+        return choose_emergent(self.groups)
 
     def recipes(self, *methods: str) -> dict[str, list[Run]]:
         """Return the runs of each recipe of these methods (of all without any), a run per seed; no null twins."""

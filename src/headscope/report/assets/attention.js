@@ -3,6 +3,7 @@
 
 import { element } from "./elements.js";
 import { dataTable } from "./datatable.js";
+import { onPointerMove } from "./pointer.js";
 import { saveText } from "./tables.js";
 
 const ATTENTION_VIEWS = ["base", "variant", "difference"];
@@ -209,7 +210,7 @@ function heatMap(view, chooseQuery) {
   canvas.dataset.view = view;
   const small = document.createElement("canvas");
   panel.append(element("h4", view), canvas, element("p", view === "difference" ? "variant − base: blue more, red less" : "faint 0 · strong 1", "scale"));
-  canvas.addEventListener("mousemove", (event) => {
+  onPointerMove(canvas, (event) => {
     const box = canvas.getBoundingClientRect();
     chooseQuery(Math.floor(((event.clientY - box.top) / box.height) * small.height));
   });
@@ -248,13 +249,12 @@ function tokenText(chooseQuery) {
   box.setAttribute("aria-label", "The text, token by token; left and right arrow choose the token that reads");
   let spans = [];
   let query = 0;
-  const indexOf = (event) => spans.indexOf(event.target.closest?.(".token"));
-  for (const kind of ["mouseover", "click"]) {
-    box.addEventListener(kind, (event) => {
-      const index = indexOf(event);
-      if (index >= 0) chooseQuery(index);
-    });
-  }
+  const chooseAtPointer = (event) => {
+    const index = spans.indexOf(event.target.closest?.(".token"));
+    if (index >= 0) chooseQuery(index);
+  };
+  onPointerMove(box, chooseAtPointer);
+  box.addEventListener("click", chooseAtPointer);
   box.addEventListener("keydown", (event) => {
     const next = { ArrowLeft: query - 1, ArrowRight: query + 1, Home: 0, End: spans.length - 1 }[event.key];
     if (next === undefined) return;

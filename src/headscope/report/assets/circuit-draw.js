@@ -1,10 +1,10 @@
 // A circuit on a canvas: edges weakest first, then the heads on top of them.
 
 import { nodeName } from "./circuit-data.js";
+import { makeRaster, packColour } from "./circuit-raster.js";
 
-const PORT_DASHES = { q: [], k: [7, 4], v: [1.5, 3.5], "": [] };
+const PORT_DASHES = { q: null, k: [7, 4], v: [1.5, 3.5], "": null };
 const FADED = 0.07;
-const LEVELS = 8; // of strength
 const LABELLED = 40; // pixels of a box that holds its head's name
 const FONT = "system-ui, sans-serif";
 
@@ -13,54 +13,53 @@ const FONT = "system-ui, sans-serif";
  * and pinned nodes, and lit, the edges of the chosen head and of its paths (null if none is chosen).
  */
 export function drawCircuit(context, scene) {
-  const { layout, shown, lit } = scene;
-  context.clearRect(0, 0, layout.size.width, layout.size.height);
+  const edges = scene.shown.map((item) => edgeLook(scene, item)).reverse();
+  drawEdges(context, scene, [...edges.filter(({ isLit }) => !isLit), ...edges.filter(({ isLit }) => isLit)]);
   drawFrame(context, scene);
-  for (const isLit of lit ? [false, true] : [true]) {
-    drawEdges(context, scene, lit ? shown.filter(({ edge }) => lit.has(edge) === isLit) : shown, isLit);
-  }
   drawNodes(context, scene);
 }
 
-/** Draw edges of like strength and look in one stroke, the weakest first: thousands of strokes would take a second. */
-function drawEdges(context, { layout, shown, lit, view, colours }, items, isLit) {
-  const strongest = shown[0]?.strength || 1;
+/** How an edge is drawn. share: the root of its strength relative to the strongest. */
+function edgeLook({ layout, shown, lit, view }, { edge, change, strength }) {
+  const share = Math.sqrt(strength / (shown[0].strength || 1));
   const crowd = Math.max(0.45, 1.1 - shown.length / 2500);
-  const groups = new Map();
-  for (const item of items) {
-    const level = Math.ceil(LEVELS * Math.sqrt(item.strength / strongest));
-    const look = view === "difference" ? item.change : item.edge.score[view] < 0 ? "negative" : "positive";
-    const key = `${level} ${look} ${item.edge.reader.port}`;
-    if (!groups.has(key)) groups.set(key, { level, look, port: item.edge.reader.port, curves: [] });
-    groups.get(key).curves.push(layout.curve(item.edge));
+  // What training changed stands out from what it left.
+  const weight = view === "difference" ? { kept: 0.7, born: 1.6, lost: 1.6 }[change] : 1;
+  const isLit = !lit || lit.has(edge);
+  return {
+    curve: layout.curve(edge),
+    look: view === "difference" ? change : edge.score[view] < 0 ? "negative" : "positive",
+    port: edge.reader.port,
+    share,
+    isLit,
+    alpha: !isLit ? FADED : lit ? 1 : Math.min(1, (0.22 + 0.78 * share) * crowd * weight),
+    width: 0.6 + 3.4 * share * share, // in proportion to the score
+  };
+}
+
+/** Draw edges, the topmost last. */
+function drawEdges(context, { colours }, edges) {
+  const scale = context.getTransform().a; // dots of the screen per pixel of the page
+  const raster = makeRaster(context.canvas.width, context.canvas.height, packColour(colours.ground));
+  const scaled = ([port, dash]) => [port, dash && dash.map((part) => part * scale)];
+  const dashes = Object.fromEntries(Object.entries(PORT_DASHES).map(scaled));
+  for (const { curve, look, port, alpha, width } of edges) {
+    raster.curve(curve, scale, { colour: packColour(colours[look]), alpha, width: width * scale, dash: dashes[port] });
   }
-  for (const { level, look, port, curves } of [...groups.values()].sort((one, other) => one.level - other.level)) {
-    const share = level / LEVELS;
-    // What training changed stands out from what it left.
-    const weight = { kept: 0.7, born: 1.6, lost: 1.6 }[look] ?? 1;
-    const alpha = lit ? 1 : Math.min(1, (0.22 + 0.78 * share) * crowd * weight);
-    context.globalAlpha = isLit ? alpha : FADED;
-    context.lineWidth = 0.6 + 3.4 * share * share; // in proportion to the score; few are strong, and thin ones are drawn fast
-    context.strokeStyle = colours[look];
-    context.setLineDash(PORT_DASHES[port]);
-    context.beginPath();
-    for (const { start, segments } of curves) {
-      context.moveTo(start.x, start.y);
-      for (const segment of segments) context.bezierCurveTo(...segment);
-    }
-    context.stroke();
-    if (isLit && (look === "born" || look === "lost")) for (const curve of curves) drawChange(context, curve, look, 2.5 + 2.5 * share);
-  }
+  context.putImageData(raster.image, 0, 0);
+  for (const edge of edges) if (edge.isLit && (edge.look === "born" || edge.look === "lost")) drawChange(context, colours, edge);
 }
 
 /** Mark a born edge with a diamond and a lost one with a cross, in its middle. */
-function drawChange(context, { start, segments }, change, size) {
+function drawChange(context, colours, { curve: { start, segments }, look: change, share, alpha }) {
+  const size = 2.5 + 2.5 * share;
   const place = segments.length > 1 && segments[0][0] !== start.x ? 0 : segments.length - 1;
   const from = place === 0 ? start : { x: segments[0][4], y: segments[0][5] };
   const [ax, ay, bx, by, x1, y1] = segments[place];
   const x = (from.x + 3 * ax + 3 * bx + x1) / 8;
   const y = (from.y + 3 * ay + 3 * by + y1) / 8;
-  context.setLineDash([]);
+  context.globalAlpha = alpha;
+  context.strokeStyle = colours[change];
   context.beginPath();
   if (change === "born") {
     context.moveTo(x, y - size);

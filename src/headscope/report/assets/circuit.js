@@ -3,6 +3,7 @@
 import { choose, parseHead } from "./state.js";
 import { element } from "./elements.js";
 import { headButton } from "./heads.js";
+import { onPointerMove } from "./pointer.js";
 import { edgesInView, headNode, nodeName, strongestPaths, unpackCircuit } from "./circuit-data.js";
 import { layOut } from "./circuit-layout.js";
 import { drawCircuit } from "./circuit-draw.js";
@@ -19,7 +20,7 @@ export function setUpCircuit(block) {
   const part = (name) => block.querySelector(`[data-${name}]`);
   const canvas = block.querySelector("canvas");
   const showRows = setUpEdgeTable(block);
-  const view = { state: null, circuit: null, layout: null, shown: [], stops: [], cursor: null, isPrinting: false };
+  const view = { state: null, circuit: null, layout: null, shown: [], stops: [], cursor: null, isPrinting: false, width: 0, colours: {} };
 
   function show(state, isPrinting = false) {
     const name = state.variant || circuits.keys().next().value;
@@ -105,13 +106,15 @@ export function setUpCircuit(block) {
   function draw() {
     const { circuit, state, shown, lit, cursor } = view;
     const start = performance.now();
-    const layout = layOut(circuit, part("frame").clientWidth);
+    // Asking for either makes the browser lay out the page, so both are kept until they change.
+    view.width ||= part("frame").clientWidth;
+    const colours = (view.colours[view.isPrinting ? "print" : "screen"] ??= coloursOf(block, data.colours, view.isPrinting));
+    const layout = layOut(circuit, view.width);
     const context = sizeCanvas(canvas, layout.size);
     const nodeOf = (name) => headNode(circuit, parseHead(name));
     const scene = {
-      circuit, layout, shown, lit,
+      circuit, layout, shown, lit, colours,
       view: state.view,
-      colours: coloursOf(block, data.colours, view.isPrinting),
       chosen: state.head ? nodeOf(state.head) : null,
       cursor: cursor && document.activeElement === canvas ? headNode(circuit, cursor) : null,
       pinned: new Set(state.pins.map(nodeOf)),
@@ -154,7 +157,7 @@ export function setUpCircuit(block) {
     view.cursor = head;
     toggle(head);
   });
-  canvas.addEventListener("pointermove", (event) => tell(headAtPointer(event)));
+  onPointerMove(canvas, (event) => tell(headAtPointer(event)));
   canvas.addEventListener("pointerleave", () => tell(view.cursor));
   canvas.addEventListener("focus", () => moveCursor([0, 0]));
   canvas.addEventListener("blur", draw);
@@ -176,8 +179,14 @@ export function setUpCircuit(block) {
   for (const radio of block.querySelectorAll("[name=circuit-view]")) radio.addEventListener("change", () => choose({ view: radio.value }));
   part("pin").addEventListener("click", () => togglePin(view.state.head));
   part("copy").addEventListener("click", () => copyText(part("config")));
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => view.state && draw());
-  new ResizeObserver(() => view.state && block.checkVisibility() && draw()).observe(part("frame"));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+    view.colours = {};
+    if (view.state) draw();
+  });
+  new ResizeObserver(() => {
+    view.width = 0;
+    if (view.state && block.checkVisibility()) draw();
+  }).observe(part("frame"));
   return show;
 }
 
@@ -207,7 +216,8 @@ function sizeText(circuit, size) {
   const measured = circuit.sizes.find(({ edges }) => edges === size);
   const share = percent(measured?.share ?? size / circuit.total);
   const of = `${size.toLocaleString("en")} of ${circuit.total.toLocaleString("en")} edges (${share})`;
-  const held = size > circuit.most ? ` Only the strongest ${circuit.most.toLocaleString("en")} of either model are here.` : "";
+  const least = circuit.tau ? ` In are those of a mean |score| of at least ${shortNumber(circuit.tau)} (τ); faithfulness was measured with all.` : "";
+  const held = size > circuit.most ? ` Only the strongest ${circuit.most.toLocaleString("en")} of either model are here.${least}` : least;
   if (measured) return `${of}: faithfulness ${measured.base ?? "unknown"} in base, ${measured.variant ?? "unknown"} in ${circuit.variant}.${held}`;
   const below = circuit.sizes.findLast(({ edges }) => edges < size);
   const above = circuit.sizes.find(({ edges }) => edges > size);
@@ -256,7 +266,7 @@ function coloursOf(block, pairs, isPrinting) {
   const isDark = !isPrinting && matchMedia("(prefers-color-scheme: dark)").matches;
   const styles = getComputedStyle(block);
   const themed = Object.fromEntries(["ink", "soft", "line", "card", "ground", "chosen"].map((name) => [name, styles.getPropertyValue(`--${name}`)]));
-  const paper = { ink: "#000", soft: "#333", line: "#bbb", card: "#fff", ground: "#fff", chosen: "#d55e00" };
+  const paper = { ink: "#000", soft: "#333", line: "#bbb", card: "#fff", ground: "#ffffff", chosen: "#d55e00" };
   const edges = Object.fromEntries(Object.entries(pairs).map(([name, [light, dark]]) => [name, isDark ? dark : light]));
   return { ...(isPrinting ? paper : themed), ...edges };
 }

@@ -10,8 +10,9 @@ from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import add_colour_bar, grid_height, new_plot, set_grid_axes
 from headscope.report.figures.relative_changes import SCALE
 from headscope.report.run_results import RunResults
-from headscope.report.tables.effects import drawn_contrasts, head_scaling_data, training_changes_data
+from headscope.report.tables.effects import drawn_contrasts, head_revert_data, head_scaling_data, training_changes_data
 from headscope.results.counts import HeadEstimates
+from headscope.results.head_revert import HeadRevert
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.role_losses import LEAST_CHANGE
 from headscope.results.training_effects import LEAST_SHARE
@@ -80,6 +81,36 @@ def scaling_slopes(units: Scaled) -> Figure:
         panels=_scaling_panels(units, "slope", "more helps (left) · more harms (right)"),
         table=head_scaling_data(units, "slope"),
     )
+
+
+def revert_changes(units: Sequence[tuple[Finished[HeadRevert], HeadRevert]]) -> Figure:
+    """Draw one layer × head panel per variant and task: the loss with each head reverted; needs at least one."""
+    span = _span([result.change.value for _, result in units])
+    panels = []
+    for unit, result in units:
+        marked = result.changed().grid(*result.change.value.shape)
+        ends = "training harmed (left) · helped (right)"
+        plot = grid_plot(result.change, marked, span, "nats per token", ends)
+        title = f"{unit.labels['variant']} · {unit.labels['task']} · {result.answers} texts, {result.heads_are}"
+        panels.append(Panel(title, plot))
+    return Figure(
+        name="revert-map",
+        question="Did training this head matter?",
+        reading="Blue: with the base's weights in this head alone, the model finds its own correct answers less "
+        f"likely; red: more likely. A dot marks changes of at least {LEAST_CHANGE:g} with q ≤ 0.05 over all heads.",
+        basis="Change of the teacher-forced loss on the model's own correct answers when one head's q rows and o "
+        f"columns are those of the base ({_shared_keys(units[0][1])}), nats per token, mean over texts, one per "
+        "problem; Student's t over texts, Benjamini-Hochberg. Near 0 a head may have moved too: what it does to single "
+        "texts can cancel in their mean. The colours end where 98 % of the cells lie.",
+        panels=tuple(panels),
+        table=head_revert_data(units),
+    )
+
+
+def _shared_keys(result: HeadRevert) -> str:
+    if result.revert_kv == "all":
+        return "keys and values that several heads share stay as trained"
+    return "with the keys and values of its group, which changes the group's other heads"
 
 
 def grid_plot(

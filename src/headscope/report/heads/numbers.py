@@ -14,6 +14,7 @@ from headscope.report.tables.effects import pooled_effects
 from headscope.results.codec import Json
 from headscope.results.comparison import Comparison
 from headscope.results.counts import HeadEstimates
+from headscope.results.head_revert import HeadRevert
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.training_effects import HeadContrast, TrainingEffects
 
@@ -71,6 +72,7 @@ def head_quantities(results: RunResults, comparison: Comparison) -> list[Quantit
         *_effects(results, comparison.variant),
         *_relative_change(results, comparison.variant),
         *_scaled(results, comparison.variant),
+        *_reverted(results, comparison.variant),
     ]
 
 
@@ -139,6 +141,13 @@ def _scaled(results: RunResults, variant: str) -> Iterator[Quantity]:
         )
         name = f"slope of the loss over its factor, {task}"
         yield Quantity(name, "nats per token", basis, post=slope, q=result.slope_q, named=result.steep())
+
+
+def _reverted(results: RunResults, variant: str) -> Iterator[Quantity]:
+    for unit, result in with_result(results.in_order(HeadRevert, variant=variant)):
+        name = f"loss with the base's weights, {plain_text(str(unit.labels['task']))}"
+        change, basis = _ends(result.change), f"{result.answers} texts"
+        yield Quantity(name, "nats per token", basis, post=change, q=result.change_q, named=result.changed())
 
 
 def _ends(heads: HeadEstimates) -> dict[str, Grid]:

@@ -58,7 +58,8 @@ _LIMITS = Prose(
 _CITATION = Prose(
     "Citation",
     (
-        "Park, Jeong, Kang: “Thinking Sparks!: Emergent Attention Heads in Reasoning Models During Post Training”, "
+        "Yein Park, Minbyul Jeong, Jaewoo Kang: “Thinking Sparks!: Emergent Attention Heads in Reasoning Models During "
+        "Post Training”, "
         "arXiv 2509.25758 v2.",
         "Hanna, Pezzelle, Belinkov: “Have Faith in Faithfulness: Going Beyond Circuit Overlap When Finding Model "
         "Mechanisms” (EAP-IG), arXiv 2403.17806.",

@@ -4,7 +4,8 @@ claims by their verdict; and what of the study is there.
 
 from headscope.report.blocks import Block, Findings, Notice, Page
 from headscope.report.figures.head_counts import head_counts
-from headscope.report.findings import findings
+from headscope.report.findings import findings, spoken_variants
+from headscope.report.head_maps import head_maps, map_legend
 from headscope.report.run_results import RunResults
 from headscope.report.tables.accuracy import accuracy
 from headscope.report.tables.claims import claims_by_reading
@@ -22,10 +23,14 @@ def overview(results: RunResults) -> Page:
     if cut_off := unfinished_answers(results):
         blocks.append(Notice("Most answers of some models are unfinished.", cut_off))
     if found := findings(results):
-        blocks.append(Findings("What happened", found))
+        names = spoken_variants(results)
+        spoken = [comparison for comparison in results.comparisons if comparison.variant in names]
+        blocks.append(Findings("What happened", found, head_maps(spoken), map_legend(spoken)))
+    if results.comparisons:
+        blocks.append(head_counts(results.comparisons))
     blocks.append(summary(results))
     if results.comparisons:
-        blocks += [heads(results), head_counts(results.comparisons)]
+        blocks.append(heads(results))
     if results.evaluations:
         blocks.append(accuracy(results))
     if results.claims:

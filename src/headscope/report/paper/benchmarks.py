@@ -21,7 +21,7 @@ from headscope.report.tables.accuracy import pass_at_k_data, pass_over_steps_dat
 from headscope.report.tables.verdicts import verdict_data
 from headscope.results.estimate import Estimate
 from headscope.results.measures import Measures
-from headscope.results.table import Row, Table
+from headscope.results.table import Row, Table, interval_columns
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.records import Finished
 
@@ -96,8 +96,8 @@ def _draw_steps(axes: "Axes", tasks: Sequence[str], units: Evaluations, name: st
 
 
 def _is_decided(change: Estimate | None) -> bool:
-    """Return whether the interval of a change lies on one side of 0; true for the base, which has no change."""
-    return change is None or change.low > 0 or change.high < 0
+    """Return whether the interval of a change lies on one side of 0; false for the base, which has no change."""
+    return change is not None and (change.low > 0 or change.high < 0)
 
 
 def _draw_flips(axes: "Axes", tasks: Sequence[str], units: Evaluations, name: str) -> None:
@@ -114,7 +114,7 @@ def _draw_flips(axes: "Axes", tasks: Sequence[str], units: Evaluations, name: st
         axes.barh(row, gained, 0.6, color=GREEN)
         axes.barh(row, -lost, 0.6, color=VERMILION, hatch="////", edgecolor="white", linewidth=0)
         look: Look = {"textcoords": "offset points", "va": "center", "fontsize": LEAST_POINTS}
-        axes.annotate(f"+{flips.gained}", (gained, row), (2, 0), **look)
+        axes.annotate(f"+{flips.gained}" if flips.gained else "0", (gained, row), (2, 0), **look)
         axes.annotate(f"−{flips.lost}" if flips.lost else "0", (-lost, row), (-2, 0), ha="right", **look)
     axes.set_yticks(range(len(drawn)), [short_name(task, 18) for task in reversed(drawn)])
     axes.axvline(0, color="#1b1f24", linewidth=0.6)
@@ -170,7 +170,8 @@ def coverage_curves(results: RunResults) -> Exhibit:
         lacks.append(
             "no heads are removed or scaled with thinking off (ablate.heads: [think-off-only], generated_scales)"
         )
-    lacks.append("of models whose heads are removed or scaled the results keep pass@1 alone, so no curve over k")
+    if edited and not any(len(verdict.ablated_at_k or ()) > 1 for _, verdict in edited):
+        lacks.append("one answer per problem with heads removed or scaled, so no curve over k (ablate.samples)")
     if max(unit.whole.largest_k for unit in units) < 8:
         lacks.append("too few answers per problem for large k (eval.samples, eval.k; the paper draws 64)")
     figure = new_figure(TWO_COLUMNS, 2.7)
@@ -181,7 +182,9 @@ def coverage_curves(results: RunResults) -> Exhibit:
     _draw_edited(left, edited, len(units))
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4, handlelength=3)
-    tables = [pass_at_k_data(units)] + ([verdict_data([unit for unit, _ in edited])] if edited else [])
+    tables = [pass_at_k_data(units)]
+    if edited:
+        tables += [verdict_data([unit for unit, _ in edited]), _edited_table(edited)]
     return Exhibit(tuple(tables), _coverage_caption(results, units, task), tuple(lacks), figure)
 
 
@@ -211,10 +214,27 @@ def _draw_curves(axes: "Axes", units: Evaluations, name: str) -> None:
 
 
 def _draw_edited(axes: "Axes", edited: Sequence[tuple[Finished[AblationVerdict], AblationVerdict]], first: int) -> None:
-    for (unit, verdict), (colour, _, marker) in zip(edited, _LINES[first:], strict=False):
+    for (unit, verdict), (colour, dashes, marker) in zip(edited, _LINES[first:], strict=False):
         label = f"{short_name(unit.labels['heads'], 16)} heads, {unit.labels['operator']}"
-        bars = error_bars([verdict.ablated])
-        axes.errorbar([1.0], [verdict.ablated.value], yerr=bars, color=colour, marker=marker, linestyle="", label=label)
+        curve = verdict.ablated_at_k or {1: verdict.ablated}
+        estimates = list(curve.values())
+        look: Look = {
+            "color": colour,
+            "marker": marker,
+            "linestyle": dashes if len(curve) > 1 else "",
+            "elinewidth": 0.6,
+        }
+        values = [estimate.value for estimate in estimates]
+        axes.errorbar(list(curve), values, yerr=error_bars(estimates), label=label, **look)
+
+
+def _edited_table(edited: Sequence[tuple[Finished[AblationVerdict], AblationVerdict]]) -> Table:
+    rows: list[Row] = []
+    for unit, verdict in edited:
+        for k, estimate in (verdict.ablated_at_k or {1: verdict.ablated}).items():
+            place: Row = {name: str(unit.labels[name]) for name in ("variant", "heads", "operator", "task")}
+            rows.append(place | {"k": k} | interval_columns("pass@k", estimate))
+    return Table("edited-pass-at-k", tuple(rows), "One row per edited model and number of answers.")
 
 
 def _coverage_caption(results: RunResults, units: Evaluations, task: str) -> str:

@@ -183,12 +183,14 @@ def _draw_nodes(axes: "Axes", graph: Graph, edges: "Int[np.ndarray, 'edge 2']", 
     x, y = _logits_place(graph)
     axes.scatter(x, y, s=points**2, marker="^", facecolor=_INK, zorder=2)
     _name_heads(axes, graph, carried)
-    for name, place in (("input", _source_place(graph, 0)), ("logits", _logits_place(graph))):
-        axes.annotate(name, place, (6, 0), textcoords="offset points", va="center")
+    # On the side where no edge is.
+    for name, place, below in (("input", _source_place(graph, 0), True), ("logits", (x, y), False)):
+        side = "top" if below else "bottom"
+        axes.annotate(name, place, (0, -5 if below else 5), textcoords="offset points", ha="center", va=side)
     step = 1 if heads <= 8 else 4
     axes.set_xticks([*range(0, heads, step), heads + 0.5], [*map(str, range(0, heads, step)), "MLP"])
     axes.set_yticks(range(0, layers, 1 if layers <= 8 else 4))
-    lowest, highest = -1.6 * _margin(graph), _logits_place(graph)[1] + 0.6 * _margin(graph)
+    lowest, highest = -1.6 * _margin(graph), _logits_place(graph)[1] + 0.7 * _margin(graph)
     axes.set(xlabel="head", ylabel="layer", xlim=(-0.8, 1.08 * heads + 1.2), ylim=(lowest, highest))
 
 

@@ -217,7 +217,7 @@ def _draw_cohorts(axes: "Axes", results: RunResults, comparison: Comparison) -> 
         axes.locator_params(axis="x", nbins=6, integer=True)
     _draw_lines(axes, results, comparison, places)
     tallest = max(dynamics.kept_counts.max(), dynamics.cohorts.sum(axis=0).max(), 1)
-    axes.set(xlabel="training step", ylabel="heads", ylim=(0, 1.05 * float(tallest)))
+    axes.set(xlabel="training step", ylabel="heads", ylim=(-0.02 * float(tallest), 1.05 * float(tallest)))
     axes.locator_params(axis="y", integer=True)
     if not dynamics.cohorts.any():
         axes.text(0.5, 0.5, "no head is new at any checkpoint", transform=axes.transAxes, ha="center")

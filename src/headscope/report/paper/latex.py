@@ -38,6 +38,11 @@ _COMMANDS = {
 }
 
 
+_WRAPPED = r">{\raggedright\arraybackslash}X"
+_MOST_CHARACTERS = 80
+"""Of all columns but the last, at \\small on a page with two columns; the last needs as much as a score."""
+
+
 def escape_latex(text: str) -> str:
     r"""Return text as LaTeX prints it: one line, in which no character commands, comments or ends anything.
 
@@ -50,19 +55,30 @@ def escape_latex(text: str) -> str:
 
 
 def latex_table(table: Table, label: str) -> str:
-    """Return a ``table*`` environment for booktabs; the last column wraps, as it may hold a list."""
-    columns = "l" * (len(table.columns) - 1) + "X"
+    """Return a ``table*`` environment for booktabs; the last column wraps, as it may hold a list.
+
+    If the others take most of the page's width, all columns wrap, and the text is smaller.
+    """
+    is_wide = _width(table) > _MOST_CHARACTERS
+    columns = _WRAPPED * len(table.columns) if is_wide else "l" * (len(table.columns) - 1) + _WRAPPED
+    size = r"\footnotesize\setlength{\tabcolsep}{3pt}" if is_wide else r"\small"
     lines = [" & ".join(escape_latex(column) for column in table.columns), r"\midrule"]
     lines[0] += r" \\"
     lines += [" & ".join(escape_latex(display_text(value)) for value in row.values()) + r" \\" for row in table.rows]
     body = "\n".join(lines)
     return (
         "% \\usepackage{booktabs,tabularx}\n"
-        "\\begin{table*}\n\\centering\\small\n"
+        f"\\begin{{table*}}\n\\centering{size}\n"
         f"\\caption{{{escape_latex(table.caption)}}}\n\\label{{tab:{label}}}\n"
         f"\\begin{{tabularx}}{{\\textwidth}}{{{columns}}}\n\\toprule\n{body}\n\\bottomrule\n"
         "\\end{tabularx}\n\\end{table*}\n"
     )
+
+
+def _width(table: Table) -> int:
+    """Return the characters across a table whose last column wraps."""
+    cells = [[column, *(display_text(row[column]) for row in table.rows)] for column in table.columns[:-1]]
+    return sum(max(map(len, column)) + 3 for column in cells)
 
 
 def latex_figure(stem: str, caption: str, *, wide: bool) -> str:

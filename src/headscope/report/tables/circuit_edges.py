@@ -9,6 +9,8 @@ from headscope.results.table import Row, Table
 
 ROWS = 100
 """Per variant; on the page the script shows all of the view that was chosen."""
+ALL_ROWS = 2 * MOST_EDGES
+"""No fewer than a pair of circuits has."""
 _CHANGES = {(True, True): "kept", (False, True): "born", (True, False): "lost"}
 
 

@@ -10,6 +10,7 @@ from headscope.heads import HeadId, HeadSet
 from headscope.report.run_results import RunResults, label_columns, with_result
 from headscope.results.counts import HeadEstimates
 from headscope.results.estimate import Estimate
+from headscope.results.head_revert import HeadRevert
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_estimate
@@ -159,6 +160,41 @@ def head_scaling(results: RunResults) -> Table:
         f"{LEAST_CHANGE:g}; the three largest are named."
     )
     return Table("head-scaling", tuple(rows), caption)
+
+
+def head_revert(results: RunResults) -> Table:
+    """Return one row per variant and task: the heads whose training changed the loss of the right answers."""
+    rows: list[Row] = []
+    columns = ("loss", "texts", "changed", "most changed", "keys and values", "heads reverted")
+    for unit in results.in_order(HeadRevert):
+        place = label_columns(unit, "variant", "task")
+        if isinstance(unit.result, NotRun):
+            rows.append(place | dict.fromkeys(columns) | {"most changed": f"not run: {unit.result.reason}"})
+            continue
+        result, changed = unit.result, unit.result.changed()
+        most = Cell(largest_heads(result.change, changed) or "none", changed)
+        values: tuple[Value, ...] = (
+            *(result.whole, result.answers, len(changed), most),
+            *(result.revert_kv, result.heads_are),
+        )
+        rows.append(place | dict(zip(columns, values, strict=True)))
+    caption = (
+        "Loss on the model's own correct answers when one head has the base's weights, less that of the whole model, "
+        "nats per token; 95 % t intervals over texts, one per problem. Above 0: training this head made the answers "
+        "likelier. Keys and values that several heads share: with all they stay as trained, with any they are reverted "
+        "and the group's other heads change too (ablate.revert_kv). Counted: q ≤ 0.05 over all heads "
+        f"(Benjamini-Hochberg) and at least {LEAST_CHANGE:g}; the three largest are named."
+    )
+    return Table("head-revert", tuple(rows), caption)
+
+
+def head_revert_data(units: Sequence[tuple[Finished[HeadRevert], HeadRevert]]) -> Table:
+    """Return the data of the figure: one row per head."""
+    rows: list[Row] = []
+    for unit, result in units:
+        for head, cells in _head_rows(result.change, result.change_q):
+            rows.append(label_columns(unit, "variant", "task") | {"head": head} | cells)
+    return Table("revert-map", tuple(rows), "One row per head that was reverted; nats per token.")
 
 
 def head_scaling_data(units: Sequence[tuple[Finished[HeadScaling], HeadScaling]], what: str) -> Table:

@@ -1,14 +1,13 @@
 """What each verb of the command line prints at its end."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
-from headscope.errors import InputError, suggestion
 from headscope.report.run_results import RunResults
 from headscope.report.tables.accuracy import accuracy
 from headscope.report.tables.circuits import circuits
 from headscope.report.tables.crossed import crossed
-from headscope.report.tables.effects import head_scaling, training_effects
+from headscope.report.tables.dynamics import reward_coupling
+from headscope.report.tables.effects import head_revert, head_scaling, training_effects
 from headscope.report.tables.evidence import evidence
 from headscope.report.tables.failures import failures
 from headscope.report.tables.heads import checkpoints, heads
@@ -18,35 +17,18 @@ from headscope.report.tables.summary import summary
 from headscope.report.tables.think_modes import think_modes
 from headscope.report.tables.verdicts import verdicts
 from headscope.results.table import Table
-from headscope.runs.directory import RunDirectory
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 VERB_TABLES: dict[str, tuple[Callable[[RunResults], Table], ...]] = {
-    "run": (summary, accuracy, heads, verdicts, failures),
+    "run": (summary, accuracy, heads, reward_coupling, verdicts, failures),
     "discover": (circuits,),
-    "compare": (checkpoints, training_effects, crossed, think_modes, overlaps),
-    "ablate": (verdicts, failures, evidence, role_losses, head_scaling),
+    "compare": (checkpoints, training_effects, reward_coupling, crossed, think_modes, overlaps),
+    "ablate": (verdicts, failures, evidence, role_losses, head_scaling, head_revert),
     "eval": (accuracy,),
     "train": (),
 }
 """``report`` prints the tables of ``run``."""
 
-TABLES = {make.__name__: make for makers in VERB_TABLES.values() for make in makers}
-"""Every table by its name."""
-
 
 def verb_tables(verb: str, results: RunResults) -> list[Table]:
     """Make the tables of a verb; those of what the run has not done have no rows."""
     return [make(results) for make in VERB_TABLES[verb]]
-
-
-def table_frame(run: RunDirectory, name: str) -> "pd.DataFrame":
-    """Return a table of the page as a DataFrame with the full numbers; ``RunDirectory.frame`` has the results.
-
-    Raises InputError if there is no table of this name.
-    """
-    if name not in TABLES:
-        raise InputError(f"{name!r} is no table{suggestion(name, TABLES)}")
-    return TABLES[name](RunResults(run)).frame()

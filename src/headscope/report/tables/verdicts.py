@@ -18,7 +18,8 @@ def verdicts(results: RunResults) -> Table:
     """Return one row per head set, operator and task, with the sentence its verdict rests on."""
     rows = tuple(_row(unit, _columns(unit.result)) for unit in results.verdicts)
     caption = (
-        "Each verdict with the sentence it rests on. n: problems × samples; Δ: with minus without the intervention, "
+        "Each verdict with the sentence it rests on. Emergent: the variant's new heads. n: problems × "
+        "samples; Δ: with minus without the intervention, "
         "paired by problem, 95 % intervals over problems; random sets: mean change and how many, with as many heads "
         "in every layer unless the reason says otherwise; rank among them and "
         "the set itself, 1 the strongest."

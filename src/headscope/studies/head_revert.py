@@ -1,0 +1,73 @@
+"""What giving each single head the base's weights back does to the loss on the model's own correct answers: a unit per
+model and ablation task."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from headscope.comparison.head_revert import head_revert
+from headscope.errors import InputError
+from headscope.operator_names import SharedKv
+from headscope.progress import Progress
+from headscope.results.head_revert import HeadRevert
+from headscope.results.not_run import NotRun
+from headscope.results.samples import Samples
+from headscope.runs import Inputs, Unit, Work
+from headscope.studies.ablated import Ablations, ModelOnTask, answered_texts, donated
+from headscope.studies.role_losses import RoleLossesConfig, choose_heads, role_losses_unit
+from headscope.studies.stages import ModelSource
+
+
+class HeadRevertConfig(RoleLossesConfig):
+    """As of the losses by role; donor: the base, whose weights a head takes. revert_kv: as of ``AblateConfig``."""
+
+    donor: ModelSource
+    revert_kv: SharedKv
+
+
+def compute_head_revert(config: HeadRevertConfig, inputs: Inputs, progress: Progress) -> HeadRevert | NotRun:
+    """Return the change of the loss with each head reverted, in one sweep."""
+    from headscope.interventions import teacher_force
+    from headscope.models import head_access
+    from headscope.studies.subjects import load
+
+    respondent = ModelOnTask(config.post.stage(inputs), config.task.task())
+    texts = answered_texts(respondent, inputs.load("whole", Samples), config.texts, correct=True)
+    if not texts:
+        return NotRun(f"{config.post.name} gave no correct answer to force")
+    subject = load(respondent.stage)
+    access = head_access(subject.model)
+    shape = len(access.layers), access.heads
+    heads, heads_are = choose_heads(shape, config, inputs)
+    if not heads:
+        return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
+    try:
+        fill = donated(respondent.stage, config.donor.stage(inputs), config.revert_kv)
+    except InputError as error:  # nobody asked for this map by name, so that a pair of models may be without it
+        return NotRun(str(error))
+    grid = np.ones((1 + len(heads), *shape), dtype=np.float32)
+    for edit, head in enumerate(heads, start=1):
+        grid[edit, head.layer, head.head] = 0.0
+    losses = teacher_force(subject, texts, grid, fill=fill.fill, reader=fill.reader, progress=progress).nll
+    return head_revert(
+        losses[0],
+        losses[1:],
+        heads,
+        shape,
+        revert_kv=config.revert_kv,
+        heads_are=heads_are,
+        task=config.task.name,
+        problems=len(respondent.task.problems),
+    )
+
+
+HEAD_REVERT = Work("head_revert", HeadRevertConfig, compute_head_revert)
+
+
+def head_revert_unit(ablations: Ablations, sets: Mapping[str, Unit]) -> Unit:
+    """Return the unit of one trained model on one task. sets: the units of the study's head sets, by group."""
+    by_role = role_losses_unit(ablations, sets)
+    config = HeadRevertConfig(
+        donor=ablations.donor.source, revert_kv=ablations.study.ablate.revert_kv, **dict(by_role.config)
+    )
+    return HEAD_REVERT.unit(config, by_role.labels, {**ablations.donor.inputs, **by_role.inputs})

@@ -1,0 +1,25 @@
+"""``--retry`` deletes damaged units only of a directory that it may join."""
+
+from pathlib import Path
+
+import pytest
+from tests.runs.toys import flip_byte, unit
+
+from headscope.errors import InputError
+from headscope.runs import RunDirectory, execute
+from headscope.runs.presence import Presence
+from headscope.studies import run as study_runs
+from headscope.studies.study import Study
+
+
+def test_nothing_is_deleted_while_another_study_is_done_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study_runs, "plan_key", lambda study, goal: "mine")
+    run, damaged, study = RunDirectory(tmp_path), unit(a=1), Study.model_construct()
+    execute([damaged], run)
+    flip_byte(run.folder(damaged) / "value.json")
+    with Presence(tmp_path, plan="another"), pytest.raises(InputError, match="another study or verb"):
+        study_runs.discard_damaged(study, run, "run")
+    assert run.folder(damaged).is_dir()
+    with Presence(tmp_path, plan="mine"):
+        assert study_runs.discard_damaged(study, run, "run").keys() == {damaged.address}
+    assert not run.folder(damaged).exists()
