@@ -15,6 +15,7 @@ import pytest
 from tests.runs.jobs import JOB, grid, job, lines, memory_shares, processes_of, tries_of
 from tests.runs.test_leases import python
 
+from headscope.errors import MachineError
 from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute, worker_process
 from headscope.runs.coverage import coverage
 from headscope.runs.messages import Setup
@@ -165,6 +166,31 @@ def test_the_unit_of_a_worker_that_finds_no_place_goes_to_another(tmp_path: Path
     assert outcome.done == 4
     assert len(set(processes_of(tmp_path))) == 1
     assert sorted(tries_of(tmp_path)) == [0, 1, 2, 3]
+
+
+class Stillborn(Processes):
+    """Its workers end at their first import."""
+
+    started = 0
+
+    def start(self, place: int, setup: Setup) -> Any:
+        self.started += 1
+        worker = super().start(place, setup)
+        worker._process.kill()
+        return worker
+
+
+def test_workers_that_end_before_they_begin_end_the_command_and_fail_no_unit(tmp_path: Path) -> None:
+    run, transport = RunDirectory(tmp_path / "run"), Stillborn(2, 1)
+    run.path.mkdir()
+    units = [job(number, tmp_path) for number in range(9)]
+    with (
+        pytest.raises(MachineError, match="6 workers in a row ended before they took a unit"),
+        Pool(run, transport) as pool,
+    ):
+        execute(units, run, Execution(engine=pool))
+    assert transport.started <= 7
+    assert not any(run.failure(unit) for unit in units)
 
 
 def test_a_machine_that_does_not_see_the_storage_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

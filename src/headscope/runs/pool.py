@@ -4,7 +4,8 @@
 2. The unit of a worker that was killed is tried again by a fresh one, the second time with nothing else on the machine;
    after that it has failed, by the machine's fault.
 3. So has a unit that ran out of memory, once it did so again with nothing else on the machine and smaller batches.
-4. A unit whose worker has not begun, as one that a cluster has no place for, goes to another that is free.
+4. A unit whose worker has not begun, as one that a cluster has no place for, goes to another that is free. If workers
+   end before they begin, one after another, so does the command.
 
 How workers are begun and spoken to is a ``Transport``'s business.
 """
@@ -125,6 +126,7 @@ class Pool:
         self._again: deque[_Job] = deque()
         self._interrupted: dict[str, _Job] = {}
         self._chosen = self._slots[0]
+        self._stillborn = 0
         self.presence = Presence(run.path, plan=plan)
         self.look_ahead = 16 * len(self._slots)
 
@@ -230,6 +232,7 @@ class Pool:
     ) -> None:
         if message == READY:
             slot.is_ready = True
+            self._stillborn = 0
             if slot.job is not None:
                 slot.send_unit()
             return
@@ -263,10 +266,17 @@ class Pool:
     def _lose(self, slot: _Slot, reports: list[tuple[Unit, Report]]) -> None:
         """Have the unit of a worker that ended tried again, or say that it has failed."""
         assert slot.worker is not None
-        how, job = slot.worker.lost, slot.job
+        how, job, was_ready = slot.worker.lost, slot.job, slot.is_ready
         slot.worker.kill(0.0)
         slot.empty()
+        if not was_ready:
+            self._stillborn += 1
+            if self._stillborn >= TRIES * len(self._slots):
+                raise MachineError(f"{self._stillborn} workers in a row ended before they took a unit (the last {how})")
         if job is None:
+            return
+        if not was_ready:  # which says nothing of the unit
+            self._again.append(job)
             return
         lost = job.lost + 1
         if lost < TRIES:
