@@ -19,8 +19,9 @@ TESTS ?= tests
 demo: .venv/installed
 	$(BIN)/headscope run --out $(DEMO)
 
+# Compiled modules are written even if the environment says not to: headscope is started in many processes of its own.
 test: lint
-	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
 
 # The suite with every set of instructions torch has for this processor, with one thread and with two.
 portable: .venv/installed-dev
