@@ -40,6 +40,12 @@ def test_each_twin_is_a_variant_that_differs_in_what_it_says(tmp_path: Any) -> N
     assert again == study
 
 
+def test_a_twins_name_does_not_depend_on_the_order_of_its_keys(tmp_path: Any) -> None:
+    for keys in ("{seed: 1, control: permuted_rewards}", "{control: permuted_rewards, seed: 1}"):
+        study = parse_study(STUDY.replace("{seed: 1}", keys), "study", tmp_path)
+        assert study.variants[-1].name == "grpo.permuted_rewards-seed1"
+
+
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [

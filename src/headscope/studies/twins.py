@@ -46,11 +46,15 @@ def _make_variant(variant: dict[str, Any], twin: Any) -> dict[str, Any]:
         raise ValueError(f"twin {twin!r} of variant {variant.get('name')} does not exist{suggestion(twin, CHANGES)}")
     if not isinstance(twin, str | dict):
         raise ValueError(f"twin {twin!r} of variant {variant.get('name')} is neither a name nor keys of its training")
-    # Named after what changes, so that two twins of one variant differ in name.
     changes = CHANGES[twin] if isinstance(twin, str) else twin
-    label = twin if isinstance(twin, str) else "-".join(f"{key}{value}" for key, value in twin.items())
     return variant | {
-        "name": f"{variant.get('name')}.{re.sub(r'[^A-Za-z0-9._-]', '_', label)}",
+        "name": f"{variant.get('name')}.{twin if isinstance(twin, str) else _label(twin)}",
         "twin_of": variant.get("name"),
         "train": variant["train"] | changes,
     }
+
+
+def _label(changes: dict[str, Any]) -> str:
+    """Return what changes, so that two twins of one variant differ in name, whatever the order of their keys."""
+    parts = [f"{'' if key == 'control' else key}{changes[key]}" for key in sorted(changes, key=str)]
+    return re.sub(r"[^A-Za-z0-9._-]", "_", "-".join(parts))
