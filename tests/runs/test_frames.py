@@ -233,7 +233,8 @@ def test_no_table_is_left_out_of_the_frames_and_docs() -> None:
             and not make.__name__.startswith("_")
             and make.__annotations__.get("return") is Table
         }
-    assert made - set(TABLES) == {"head_scaling_data"}  # as ablation_map_data and slope_map_data
+    # As ablation_map_data and slope_map_data, and as revert_map_data.
+    assert made - set(TABLES) == {"head_scaling_data", "head_revert_data"}
     guide = (Path(__file__).parents[2] / "docs" / "studies.md").read_text(encoding="utf-8")
     assert [name for name in TABLES if f"`{name}`" not in guide] == []
 

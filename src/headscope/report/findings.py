@@ -11,7 +11,7 @@ sentence whose results are not there is left out.
 """
 
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from headscope.report.blocks import Finding
 from headscope.report.effect_sentences import effect_sentence
@@ -114,30 +114,24 @@ def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence
     if final.crowded:
         room = f"only {final.room}" if final.room else "none"
         return f"{circuit} could gain {room}: all {'other ' if final.room else ''}heads are in the base's"
-    if not final.new:
-        return f"{circuit} gains none and loses {_lost_part(final)}"
-    return f"{circuit} gains {len(final.new)}, {_beside_controls(final, twins)}, and loses {_lost_part(final)}"
+    gained, lost = (_beside_controls(final, status, twins) for status in ("new", "lost"))
+    return f"{circuit} gains {gained}{',' if final.new else ''} and loses {lost}"
 
 
-def _lost_part(final: Emergence) -> str:
-    """Return how many heads are lost, next to the base against itself."""
-    if not final.lost:
+def _beside_controls(final: Emergence, status: Literal["new", "lost"], twins: dict[str, Emergence]) -> str:
+    """Return how many heads are new or lost, next to the base against itself and the null twins."""
+    count = len(getattr(final, status))
+    if not count:
         return "none"
-    chance = f"{format_count(final.null.lost.value)} in the base against itself"
-    meaning = "which could be chance" if final.excess.lost.low <= 0 else "more than chance gives"
-    return f"{len(final.lost)}, {meaning} ({chance})"
-
-
-def _beside_controls(final: Emergence, twins: dict[str, Emergence]) -> str:
-    """Return what a number of new heads is next to the base against itself and the null twins."""
-    chance = f"{format_count(final.null.new.value)} in the base against itself"
-    if final.excess.new.low <= 0:
-        return f"which could be chance ({chance})"
-    as_many = [f"{name} ({len(twin.new)})" for name, twin in twins.items() if len(twin.new) >= len(final.new)]
+    chance = f"{format_count(getattr(final.null, status).value)} in the base against itself"
+    if getattr(final.excess, status).low <= 0:
+        return f"{count}, which could be chance ({chance})"
+    of_twins = {name: len(getattr(twin, status)) for name, twin in twins.items()}
+    as_many = [f"{name} ({number})" for name, number in of_twins.items() if number >= count]
     if as_many:
-        return f"no more than its twin {listed(as_many)}"
-    fewer = "".join(f" and than its twin {name} ({len(twin.new)})" for name, twin in twins.items())
-    return f"more than chance gives ({chance}){fewer}"
+        return f"{count}, no more than its twin {listed(as_many)}"
+    fewer = "".join(f" and than its twin {name} ({number})" for name, number in of_twins.items())
+    return f"{count}, more than chance gives ({chance}){fewer}"
 
 
 def _effects(results: RunResults, spoken: Sequence[str]) -> Finding | None:

@@ -46,8 +46,11 @@ class Coupling:
         return int(after.argmax())
 
     def at(self, lag: int) -> tuple[Estimate, float]:
-        """Return the correlation at one lag with its interval and number of points, and its p-value."""
-        index = int((self.lags == lag).argmax())
+        """Return the correlation at one lag with its interval and number of points, and its p-value.
+
+        Raises ValueError if there is none at this lag.
+        """
+        index = self.lags.tolist().index(lag)
         low, high = float(self.low[index]), float(self.high[index])
         points = int(self.points[index])
         estimate = Estimate(float(self.correlation[index]), low, high, points, "Bonett-Wright 95%")

@@ -35,7 +35,8 @@ class AblationVerdict(JsonResult):
     direction: ``lower`` or ``higher``: the change of pass@1 that was asked about.
     margin: the smallest change of pass@1 called an effect.
     samples: answers per problem.
-    ablated_at_k: pass@k with the intervention, for k = 1, 2, 4 … up to the answers per problem; None in runs of before.
+    ablated_at_k: pass@k with the intervention, for k = 1, 2, 4 … up to the answers per problem; None in runs of
+        older versions.
     """
 
     kind: ClassVar[str] = "verdict"

@@ -210,10 +210,12 @@ function heatMap(view, chooseQuery) {
   canvas.dataset.view = view;
   const small = document.createElement("canvas");
   panel.append(element("h4", view), canvas, element("p", view === "difference" ? "variant − base: blue more, red less" : "faint 0 · strong 1", "scale"));
-  onPointerMove(canvas, (event) => {
+  const chooseAtPointer = (event) => {
     const box = canvas.getBoundingClientRect();
     chooseQuery(Math.floor(((event.clientY - box.top) / box.height) * small.height));
-  });
+  };
+  onPointerMove(canvas, chooseAtPointer);
+  canvas.addEventListener("click", chooseAtPointer);
 
   function draw({ weights, query, head }) {
     const tokens = weights.base.length;

@@ -1,6 +1,6 @@
 // Thin lines as dots. A canvas takes 0.03 to 0.2 ms for each of its curves, longer for dashes and for lines wider than a
 // dot, so that thousands take a fifth of a second, and five times that on a screen of two dots per pixel. A loop over
-// the dots on their way takes half of the former, and twice as long on the latter.
+// the dots on their way takes half as long, and about a third on such a screen.
 
 const DOTS_PER_PIECE = 24;
 

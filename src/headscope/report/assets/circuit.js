@@ -216,7 +216,7 @@ function sizeText(circuit, size) {
   const measured = circuit.sizes.find(({ edges }) => edges === size);
   const share = percent(measured?.share ?? size / circuit.total);
   const of = `${size.toLocaleString("en")} of ${circuit.total.toLocaleString("en")} edges (${share})`;
-  const least = circuit.tau ? ` In are those of a mean |score| of at least ${shortNumber(circuit.tau)} (τ); faithfulness was measured with all.` : "";
+  const least = circuit.tau ? ` Edges of a mean |score| below ${shortNumber(circuit.tau)} (τ) are left out here; faithfulness was measured with them.` : "";
   const held = size > circuit.most ? ` Only the strongest ${circuit.most.toLocaleString("en")} of either model are here.${least}` : least;
   if (measured) return `${of}: faithfulness ${measured.base ?? "unknown"} in base, ${measured.variant ?? "unknown"} in ${circuit.variant}.${held}`;
   const below = circuit.sizes.findLast(({ edges }) => edges < size);

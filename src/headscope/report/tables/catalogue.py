@@ -30,6 +30,7 @@ from headscope.report.tables import (
     transitions,
     verdicts,
 )
+from headscope.results.head_revert import HeadRevert
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Table
@@ -51,6 +52,8 @@ _OF_RESULTS: tuple[Callable[[RunResults], Table], ...] = (
     effects.training_effects,
     effects.training_changes_data,
     effects.head_scaling,
+    effects.head_revert,
+    dynamics.reward_coupling,
     crossed.crossed,
     think_modes.think_modes,
     overlaps.overlaps,
@@ -92,6 +95,7 @@ _OF_PARTS: dict[str, Callable[[RunResults], Table]] = {
     "evidence_data": lambda results: evidence.evidence_data([unit for unit, _ in with_result(results.evidence)]),
     "ablation_map_data": lambda results: _head_scaling_data(results, "ablation"),
     "slope_map_data": lambda results: _head_scaling_data(results, "slope"),
+    "revert_map_data": lambda results: effects.head_revert_data(with_result(results.in_order(HeadRevert))),
     "relative_changes_data": lambda results: (
         Table("relative-changes", ())
         if results.relative_changes is None

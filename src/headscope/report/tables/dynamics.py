@@ -95,7 +95,7 @@ def reward_coupling(results: RunResults) -> Table:
             row: Row = {"variant": name, "correlation": estimate_cell(estimate, sign=True), "p": p_cell(p_value)}
             rows.append(row | {"points": estimate.n, "of null twins": twin_cell})
     caption = (
-        "Does importance move to other heads when the reward changes? Spearman's correlation, at lag 0, of the "
+        "Does importance move to other heads when the reward rises? Spearman's correlation, at lag 0, of the "
         "differenced series of reward and mass of importance gained (sum over heads of what their share of all score "
         "grew by, against the base); 95 % intervals by Bonett and Wright; p: one-sided, against rewards of the same "
         "spectrum with random phases. Claim C3 asks for it over all seeds, from 12 points on."

@@ -180,9 +180,10 @@ def head_revert(results: RunResults) -> Table:
         rows.append(place | dict(zip(columns, values, strict=True)))
     caption = (
         "Loss on the model's own correct answers when one head has the base's weights, less that of the whole model, "
-        "nats per token; 95 % t intervals over texts, one per problem. Above 0: training this head made the answers "
-        "likelier. Keys and values that several heads share: with all they stay as trained, with any they are reverted "
-        "and the group's other heads change too (ablate.revert_kv). Counted: q ≤ 0.05 over all heads "
+        "nats per token; 95 % t intervals over texts, one per problem. Above 0: without what training made of this "
+        "head the model's own answers are less likely to it, as after most changes of its weights; so compare heads. "
+        "Keys and values that several heads share: with all they stay as trained, with any they are reverted "
+        "and the group's other heads change too (ablate.revert_kv). Counted: q ≤ 0.05 over the heads reverted "
         f"(Benjamini-Hochberg) and at least {LEAST_CHANGE:g}; the three largest are named."
     )
     return Table("head-revert", tuple(rows), caption)
