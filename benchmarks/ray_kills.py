@@ -5,7 +5,7 @@
 The cluster is one of this machine, each node with its own daemon and processes. At random moments a worker's process is
 killed (SIGKILL), or a node with all it runs, or the command itself, which is then given again. Units take 0.5 s
 each and read two of the layer before. What must hold at the end: every unit is done, its bytes are those of one
-process. How many computations reached their end is printed: more than there are units where a kill met one before its DONE.
+process. It prints how many computations reached their end: more than units where a kill met one before its DONE.
 """
 
 import argparse

@@ -98,8 +98,8 @@ def revert_changes(units: Sequence[tuple[Finished[HeadRevert], HeadRevert]]) -> 
         question="How much do the answers hang on what training made of a head?",
         reading="Blue: with the base's weights in this head alone, the model finds its own correct answers less "
         "likely; red: more likely. The texts are its own answers, which most changes of its weights make less "
-        "likely: a rise alone does not show that training the head helped; compare heads. A dot marks changes of at least "
-        f"{LEAST_CHANGE:g} with q ≤ 0.05 over the heads reverted.",
+        "likely: a rise alone does not show that training the head helped; compare heads. A dot marks changes of at "
+        f"least {LEAST_CHANGE:g} with q ≤ 0.05 over the heads reverted.",
         basis="Change of the teacher-forced loss on the model's own correct answers when one head's q rows and o "
         f"columns are those of the base ({_shared_keys(units[0][1])}), nats per token, mean over texts, one per "
         "problem; Student's t over texts, Benjamini-Hochberg. Near 0 a head may have moved too: what it does to single "
