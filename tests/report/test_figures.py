@@ -115,7 +115,7 @@ def test_names_are_not_markup_in_plots(tmp_path: Path) -> None:
 
 def test_every_figure_has_question_reading_basis_and_data(run: RunDirectory) -> None:
     figures = [figure for page in build_pages(RunResults(run), 1) for figure in page.figures()]
-    assert len(figures) == 13
+    assert len(figures) == 14
     assert len({figure.name for figure in figures}) == len(figures)
     for figure in figures:
         assert figure.question.endswith("?")

@@ -235,7 +235,8 @@ def test_hostile_names_are_text_on_every_page(tmp_path: Path, chromium: Any) -> 
             # In charts too: an SVG link has another namespace.
             assert section.locator(".plot svg a").count() == 0, name
         assert opened.page.title() == "lab · headscope report"
-        assert opened.complaints == []
+        # Plotly asks for MathJax where a name has dollars; there is none, on purpose.
+        assert [words for words in opened.complaints if "MathJax" not in words] == []
         assert opened.requests == [path.as_uri()]
 
 

@@ -37,7 +37,7 @@ def test_every_station_ran(toy_run: Path) -> None:
     kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "effects", "headsets", "samples"}
     kinds |= {"measures", "ablated", "verdict", "constants", "forced", "evidence"}
     kinds |= {"traces", "transitions", "failures", "role_losses"}
-    kinds |= {"head_scores", "training_effects", "head_scaling", "head_revert", "attention"}
+    kinds |= {"head_scores", "training_effects", "head_scaling", "head_revert", "reward_coupling", "attention"}
     assert kinds == set(table)
     assert all(len(row.failures) == row.missing == 0 for row in table.values())
     # Base on two sets of pairs and two checkpoints, for each of two variants.
@@ -122,7 +122,7 @@ def test_another_threshold_trains_samples_and_attributes_nothing_again(toy_run: 
     todo = [unit.kind for unit in plan(changed, RunDirectory(toy_run)) if not RunDirectory(toy_run).is_done(unit)]
     assert set(todo) == {
         *("faithfulness", "comparison", "effects", "headsets", "ablated", "verdict", "forced", "evidence"),
-        *("failures", "role_losses", "head_scaling", "head_revert", "training_effects", "attention"),
+        *("failures", "role_losses", "head_scaling", "head_revert", "training_effects", "attention", "reward_coupling"),
     }
 
 
