@@ -100,6 +100,15 @@ def test_frames_and_checks_are_those_of_the_folder(run: RunDirectory, fetched: l
     assert coverage(RunDirectory(URL), check_files=True) == coverage(run, check_files=True)
 
 
+def test_files_are_checked_of_a_run_that_is_not_finished(fetched: list[str]) -> None:
+    place = RunDirectory(URL)
+    before = coverage(place, check_files=True)
+    (name,) = [row for row in place.rows() if row["kind"] == "measures"][:1]
+    fsspec.filesystem("memory").rm(f"/bucket/mine/units/measures/{name['digest']}/{DONE}")
+    after = coverage(RunDirectory(URL), check_files=True)
+    assert (after.done, after.damages) == (before.done - 1, before.damages)
+
+
 def test_what_was_fetched_is_used_until_the_unit_is_made_again(run: RunDirectory, fetched: list[str]) -> None:
     RunDirectory(URL).frame("comparison")
     fetched.clear()

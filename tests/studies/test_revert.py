@@ -12,6 +12,7 @@ from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import revert_weights, teacher_force
 from headscope.models import load_model
+from headscope.progress import SILENT
 from headscope.report.run_results import RunResults
 from headscope.report.tables.evidence import evidence as evidence_table
 from headscope.results.evidence import Evidence
@@ -112,6 +113,20 @@ def test_a_single_reverted_head_has_the_loss_of_edited_weights(run: RunDirectory
     assert result.whole == pytest.approx(before.mean(), rel=1e-4)
     assert result.change.value[head] == pytest.approx((after - before).mean(), rel=1e-3)
     assert abs(result.change.value[head]) > 1e-3
+
+
+def test_a_base_that_cannot_be_loaded_is_a_failure_and_no_result(
+    run: RunDirectory, folder: Path, tmp_path: Path
+) -> None:
+    (planned,) = [
+        unit for unit in plan(read_study(str(folder / "study.yaml")), run, "ablate") if unit.kind == "head_revert"
+    ]
+    donor = planned.config.donor
+    gone = donor.model_copy(update={"place": donor.place.model_copy(update={"folder": str(tmp_path / "gone")})})
+    config = planned.config.model_copy(update={"donor": gone})
+    inputs = Inputs({role: run.folder(unit) for role, unit in planned.inputs.items()}, tmp_path)
+    with pytest.raises(InputError, match="gone"):
+        planned.work.run(config, inputs, SILENT)
 
 
 def test_in_the_base_heads_take_the_variants_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

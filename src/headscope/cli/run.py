@@ -87,8 +87,11 @@ def _command(verb: str) -> Callable[..., int]:
         json: Json = False,
     ) -> int:
         seconds = None if budget is None else parse_duration(budget)
+        given = settings or []
+        # As the file has it: --workers alone must not take a study off its cluster.
+        plain = choose_study(study, [each for each in given if not each.startswith("executor")], base, post, task)
         # First, so that ``--set executor.threads=2`` adds to it.
-        changes = [*_executor_settings(executor, workers, address), *(settings or [])]
+        changes = [*_executor_settings(plain.executor.kind, executor, workers, address), *given]
         chosen = choose_study(study, changes, base, post, task)
         out_folder = run_folder(chosen.name, out)
         return _run(verb, chosen, out_folder, retry=retry, json=json, claims=claims, seconds=seconds)
@@ -96,14 +99,19 @@ def _command(verb: str) -> Callable[..., int]:
     return command if verb == "compare" else _without_option(command, "claims")
 
 
-def _executor_settings(executor: str | None, workers: int | None, address: str | None) -> list[str]:
-    """Return what the options say of a study's executor, in the words of ``--set``."""
+def _executor_settings(kind: str, executor: str | None, workers: int | None, address: str | None) -> list[str]:
+    """Return what the options say of a study's executor, in the words of ``--set``. kind: the study's own.
+
+    Keys of another kind are left out; those of the same stand.
+    """
     given = {"workers": workers, "address": address}
     options = {name: value for name, value in given.items() if value is not None}
     if executor is None and not options:
         return []
-    kind = executor or ("processes" if address is None else "ray")
-    return [f"executor={json.dumps({'kind': kind, **options})}"]
+    chosen = executor or ("ray" if address is not None else "processes" if kind == "local" else kind)
+    if chosen != kind:
+        return [f"executor={json.dumps({'kind': chosen, **options})}"]
+    return [f"executor.{name}={json.dumps(value)}" for name, value in options.items()]
 
 
 def _without_option(command: Callable[..., int], option: str) -> Callable[..., int]:

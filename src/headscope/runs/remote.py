@@ -86,16 +86,22 @@ class RemoteRun:
         self.fetch(f"{unit}.failed.json" for unit in units if not (self.folder / unit / DONE).exists())
 
     def fetch_records(self, units: Iterable[str]) -> None:
-        """Fetch the records of finished units, if those in the copy are not the ones that ``DONE`` was written for."""
-        self.fetch(f"{unit}/{RECORD}" for unit in units if not self._has(f"{unit}/{RECORD}", self._seal(unit)))
+        """Fetch the records of finished units, if those in the copy are not the ones that ``DONE`` was written for.
+
+        Units that are not finished have none.
+        """
+        finished = [unit for unit in units if (self.folder / unit / DONE).exists()]
+        self.fetch(f"{unit}/{RECORD}" for unit in finished if not self._has(f"{unit}/{RECORD}", self._seal(unit)))
 
     def fetch_files(self, units: Iterable[str], names: Collection[str] | None = None, suffix: str = "") -> None:
-        """Fetch files of finished units, whose records were fetched before.
+        """Fetch files of finished units, whose records were fetched before; of others nothing.
 
         names: the only ones needed, None for all. suffix: that they end with.
         """
         absent = []
         for unit in units:
+            if not (self.folder / unit / DONE).exists():
+                continue
             for name, sha256 in self._contents(unit).items():
                 is_needed = (names is None or name in names) and name.endswith(suffix)
                 if is_needed and not self._has(f"{unit}/{name}", sha256):

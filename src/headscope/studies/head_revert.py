@@ -11,10 +11,10 @@ from headscope.operator_names import SharedKv
 from headscope.progress import Progress
 from headscope.results.head_revert import HeadRevert
 from headscope.results.not_run import NotRun
-from headscope.results.samples import Samples
 from headscope.runs import Inputs, Unit, Work
-from headscope.studies.ablated import Ablations, ModelOnTask, answered_texts, donated
-from headscope.studies.role_losses import RoleLossesConfig, choose_heads, role_losses_unit
+from headscope.studies.ablated import Ablations
+from headscope.studies.role_losses import RoleLossesConfig, role_losses_unit
+from headscope.studies.single_heads import load_single_heads
 from headscope.studies.stages import ModelSource
 
 
@@ -27,37 +27,31 @@ class HeadRevertConfig(RoleLossesConfig):
 
 def compute_head_revert(config: HeadRevertConfig, inputs: Inputs, progress: Progress) -> HeadRevert | NotRun:
     """Return the change of the loss with each head reverted, in one sweep."""
-    from headscope.interventions import teacher_force
-    from headscope.models import head_access
+    from headscope.interventions import DonorWeights, teacher_force
     from headscope.studies.subjects import load
 
-    respondent = ModelOnTask(config.post.stage(inputs), config.task.task())
-    texts = answered_texts(respondent, inputs.load("whole", Samples), config.texts, correct=True)
-    if not texts:
-        return NotRun(f"{config.post.name} gave no correct answer to force")
-    subject = load(respondent.stage)
-    access = head_access(subject.model)
-    shape = len(access.layers), access.heads
-    heads, heads_are = choose_heads(shape, config, inputs)
-    if not heads:
-        return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
+    single = load_single_heads(config, inputs)
+    if isinstance(single, NotRun):
+        return single
+    heads, shape = single.heads, single.shape
+    donor = load(config.donor.stage(inputs))
     try:
-        fill = donated(respondent.stage, config.donor.stage(inputs), config.revert_kv)
+        weights = DonorWeights.of(single.subject, donor, config.revert_kv)
     except InputError as error:  # nobody asked for this map by name, so that a pair of models may be without it
         return NotRun(str(error))
     grid = np.ones((1 + len(heads), *shape), dtype=np.float32)
     for edit, head in enumerate(heads, start=1):
         grid[edit, head.layer, head.head] = 0.0
-    losses = teacher_force(subject, texts, grid, fill=fill.fill, reader=fill.reader, progress=progress).nll
+    losses = teacher_force(single.subject, single.texts, grid, fill=weights, progress=progress).nll
     return head_revert(
         losses[0],
         losses[1:],
         heads,
         shape,
         revert_kv=config.revert_kv,
-        heads_are=heads_are,
+        heads_are=single.heads_are,
         task=config.task.name,
-        problems=len(respondent.task.problems),
+        problems=single.problems,
     )
 
 

@@ -9,10 +9,10 @@ from headscope.comparison.head_scaling import head_scaling
 from headscope.progress import Progress
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.not_run import NotRun
-from headscope.results.samples import Samples
 from headscope.runs import Inputs, Unit, Work
-from headscope.studies.ablated import Ablations, ModelOnTask, answered_texts
-from headscope.studies.role_losses import RoleLossesConfig, choose_heads, role_losses_unit
+from headscope.studies.ablated import Ablations
+from headscope.studies.role_losses import RoleLossesConfig, role_losses_unit
+from headscope.studies.single_heads import load_single_heads
 
 FACTORS = (0.5, 1.5)
 """As far from 1 on either side: the slope between them is that at 1 up to the loss's third derivative."""
@@ -32,33 +32,25 @@ class HeadScalingConfig(RoleLossesConfig):
 def compute_head_scaling(config: HeadScalingConfig, inputs: Inputs, progress: Progress) -> HeadScaling | NotRun:
     """Return the change of the loss with each head removed, weakened and strengthened, in one sweep."""
     from headscope.interventions import teacher_force
-    from headscope.models import head_access
-    from headscope.studies.subjects import load
 
-    respondent = ModelOnTask(config.post.stage(inputs), config.task.task())
-    texts = answered_texts(respondent, inputs.load("whole", Samples), config.texts, correct=True)
-    if not texts:
-        return NotRun(f"{config.post.name} gave no correct answer to force")
-    subject = load(respondent.stage)
-    access = head_access(subject.model)
-    shape = len(access.layers), access.heads
-    heads, heads_are = choose_heads(shape, config, inputs)
-    if not heads:
-        return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
+    single = load_single_heads(config, inputs)
+    if isinstance(single, NotRun):
+        return single
+    heads, shape = single.heads, single.shape
     alphas = (0.0, *config.factors)
     grid = np.ones((1 + len(alphas) * len(heads), *shape), dtype=np.float32)
     for edit, (alpha, head) in enumerate(((alpha, head) for alpha in alphas for head in heads), start=1):
         grid[edit, head.layer, head.head] = alpha
-    losses = teacher_force(subject, texts, grid, progress=progress).nll
+    losses = teacher_force(single.subject, single.texts, grid, progress=progress).nll
     return head_scaling(
         losses[0],
         losses[1:].reshape(len(alphas), len(heads), -1),
         config.factors,
         heads,
         shape,
-        heads_are=heads_are,
+        heads_are=single.heads_are,
         task=config.task.name,
-        problems=len(respondent.task.problems),
+        problems=single.problems,
     )
 
 

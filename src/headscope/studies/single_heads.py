@@ -1,0 +1,48 @@
+"""A model's single heads, and texts of its own correct answers on which each of them is edited."""
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from headscope.heads import HeadSet
+from headscope.results.not_run import NotRun
+from headscope.results.samples import Samples
+from headscope.runs import Inputs
+from headscope.studies.ablated import ModelOnTask, answered_texts
+from headscope.studies.role_losses import RoleLossesConfig, choose_heads
+
+if TYPE_CHECKING:
+    from headscope.interventions import Text
+    from headscope.models import Subject
+
+
+@dataclass(frozen=True)
+class SingleHeads:
+    """A model with the texts that are forced and the heads that are edited, one at a time.
+
+    shape: (layers, heads) of the model. heads_are: in words, which of its heads these are. problems: asked.
+    """
+
+    subject: "Subject"
+    texts: "list[Text]"
+    heads: HeadSet
+    heads_are: str
+    shape: tuple[int, int]
+    problems: int
+
+
+def load_single_heads(config: RoleLossesConfig, inputs: Inputs) -> SingleHeads | NotRun:
+    """Load the model of ``config``, and from ``whole`` its correct answers; NotRun if there are none, or no heads."""
+    from headscope.models import head_access
+    from headscope.studies.subjects import load
+
+    respondent = ModelOnTask(config.post.stage(inputs), config.task.task())
+    texts = answered_texts(respondent, inputs.load("whole", Samples), config.texts, correct=True)
+    if not texts:
+        return NotRun(f"{config.post.name} gave no correct answer to force")
+    subject = load(respondent.stage)
+    access = head_access(subject.model)
+    shape = len(access.layers), access.heads
+    heads, heads_are = choose_heads(shape, config, inputs)
+    if not heads:
+        return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
+    return SingleHeads(subject, texts, heads, heads_are, shape, len(respondent.task.problems))
