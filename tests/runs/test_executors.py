@@ -168,7 +168,7 @@ def test_the_unit_of_a_worker_that_finds_no_place_goes_to_another(tmp_path: Path
     assert sorted(tries_of(tmp_path)) == [0, 1, 2, 3]
 
 
-class Stillborn(Processes):
+class NeverReady(Processes):
     """Its workers end at their first import."""
 
     started = 0
@@ -181,7 +181,7 @@ class Stillborn(Processes):
 
 
 def test_workers_that_end_before_they_begin_end_the_command_and_fail_no_unit(tmp_path: Path) -> None:
-    run, transport = RunDirectory(tmp_path / "run"), Stillborn(2, 1)
+    run, transport = RunDirectory(tmp_path / "run"), NeverReady(2, 1)
     run.path.mkdir()
     units = [job(number, tmp_path) for number in range(9)]
     with (

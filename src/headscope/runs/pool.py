@@ -126,7 +126,7 @@ class Pool:
         self._again: deque[_Job] = deque()
         self._interrupted: dict[str, _Job] = {}
         self._chosen = self._slots[0]
-        self._stillborn = 0
+        self._failed_starts = 0
         self.presence = Presence(run.path, plan=plan)
         self.look_ahead = 16 * len(self._slots)
 
@@ -232,7 +232,7 @@ class Pool:
     ) -> None:
         if message == READY:
             slot.is_ready = True
-            self._stillborn = 0
+            self._failed_starts = 0
             if slot.job is not None:
                 slot.send_unit()
             return
@@ -270,9 +270,10 @@ class Pool:
         slot.worker.kill(0.0)
         slot.empty()
         if not was_ready:
-            self._stillborn += 1
-            if self._stillborn >= TRIES * len(self._slots):
-                raise MachineError(f"{self._stillborn} workers in a row ended before they took a unit (the last {how})")
+            self._failed_starts += 1
+            if self._failed_starts >= TRIES * len(self._slots):
+                starts = self._failed_starts
+                raise MachineError(f"{starts} workers in a row ended before they took a unit (the last {how})")
         if job is None:
             return
         if not was_ready:  # which says nothing of the unit
