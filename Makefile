@@ -4,7 +4,7 @@ BIN := .venv/bin
 DEMO := runs/lab
 TEST_WORKERS ?= 2
 TESTS ?= tests
-.PHONY: demo test portable ends lint bench real ray pretrain docs site figures clean
+.PHONY: demo test slow portable ends lint bench real ray pretrain docs site figures clean
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
@@ -23,6 +23,10 @@ demo: .venv/installed
 test: lint
 	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
 
+# What `make test` leaves out: whole studies, trainings and benchmarks whose rules smaller tests check too.
+slow: .venv/installed-dev
+	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --slow -m slow -n $(TEST_WORKERS) --dist loadgroup
+
 # The suite with every set of instructions torch has for this processor, with one thread and with two.
 portable: .venv/installed-dev
 	@failed=; for capability in default avx2 unset; do for threads in 1 2; do \
@@ -35,7 +39,7 @@ portable: .venv/installed-dev
 	test -z "$$failed" && echo "all six combinations passed" || { printf "$$failed\n"; exit 1; }
 
 # A few tests with the lowest and the highest versions of transformers and trl that pyproject.toml takes, an environment
-# for each end (.github/workflows/ends.yml runs it weekly). A release above the range is tried by raising the range first.
+# for each end (.github/workflows/weekly.yml runs it). A release above the range is tried by raising the range first.
 # torch stays the one of constraints.txt.
 ENDS ?= low high
 low := transformers==5.16.0 trl==1.16.0

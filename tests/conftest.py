@@ -35,8 +35,18 @@ TORCH_LACKS_BFLOAT16 = "pack_vnni2 is only supported when avx512 is supported"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--ray``."""
+    """Add ``--ray`` and ``--slow``."""
     parser.addoption("--ray", action="store_true", help="also the tests that begin a Ray cluster")
+    parser.addoption("--slow", action="store_true", help="also the tests marked slow")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip slow tests unless they are asked for. Groups come first: one that came last would leave a worker idle."""
+    if not config.getoption("--slow"):
+        for item in items:
+            if item.get_closest_marker("slow"):
+                item.add_marker(pytest.mark.skip(reason="slow: make slow, or pytest --slow"))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from headscope.model_files.named_models import named_model
 from headscope.report import render
 from headscope.runs import RunDirectory
@@ -40,6 +42,7 @@ def test_a_plain_trainer_with_a_tracker_leaves_a_run_that_opens(tmp_path: Path) 
     assert "L0H0" in render(run).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_skill_is_taught_and_leaves_a_tracked_run_and_its_weights(tmp_path: Path) -> None:
     printed = run_example("learn_skill.py", str(named_model("lab-s-plain")), str(tmp_path / "skill"), "1")
     assert "'heads/new_null'" in printed

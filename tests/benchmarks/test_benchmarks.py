@@ -30,6 +30,7 @@ def script(monkeypatch: pytest.MonkeyPatch) -> Any:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_every_benchmark_fills_its_row(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert script("run.py")["main"](["--quick"]) == 0
     compared, nodes, measured = (
@@ -161,7 +162,10 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize("name", OTHERS)
+SLOW = ("executors.py", "threads.py", "planted_revert.py", "training.py", "comparison_checks.py", "interventions.py")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in OTHERS])
 def test_other_measurements_run_at_their_smallest(script: Any, name: str, capfd: pytest.CaptureFixture[str]) -> None:
     arguments, words = OTHERS[name]
     assert script(name)["main"](arguments) == 0
@@ -206,6 +210,7 @@ def test_claims_are_supported_in_their_controls_and_not_in_their_twins(script: A
     assert (kept[0].reading, kept[1]["nothing lost"].reading) == ("supported", "not supported")
 
 
+@pytest.mark.slow
 def test_heads_that_come_back_and_stay_are_seen_by_a_whole_study(script: Any, tmp_path: Path) -> None:
     """C1 where it is true, and the same heads called GRPO's, of which C2 says that they come and go."""
     module = script("positive_controls.py")

@@ -182,7 +182,7 @@ def test_in_the_last_layer_only_the_mlp_can_repair(tiny_model: Any, architecture
 def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
     """Sweeps, direct effects, reference texts and fitted constants, with one thread and with three."""
     model, factors = tiny_model("qwen3"), edits()
-    texts = [Text((index, index + 1), tuple(range(3, 5 + index % 7))) for index in range(24)]
+    texts = [Text((index, index + 1), tuple(range(3, 5 + index % 7))) for index in range(9)]
     donor = DonorWeights.of(model, tiny_model("qwen3", 1))
 
     def run_all(threads: int) -> list[np.ndarray]:

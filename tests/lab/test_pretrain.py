@@ -18,6 +18,7 @@ from headscope.model_files.named_models import LAB_FOLDERS, named_model
 from headscope.models import load_model
 
 TOY = Recipe("S", (Phase(50, 0.5, 3e-3, 1e-3, {"T1": 0.5, "K": 0.5}),), tokens_per_batch=512)
+SHORT = replace(TOY, phases=(replace(TOY.phases[0], steps=6),))
 
 
 @pytest.fixture(autouse=True)
@@ -29,10 +30,11 @@ def _own_threads() -> Iterator[None]:
 
 
 def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        pretrain(TOY, tmp_path / name)
-    first = load_file(tmp_path / "one" / "model.safetensors")
-    second = load_file(tmp_path / "two" / "model.safetensors")
+    pretrain(TOY, tmp_path / "one")
+    for name in ("short", "again"):
+        pretrain(SHORT, tmp_path / name)
+    first = load_file(tmp_path / "short" / "model.safetensors")
+    second = load_file(tmp_path / "again" / "model.safetensors")
     for key in first:
         np.testing.assert_array_equal(first[key], second[key])
     (line,) = (tmp_path / "one" / "log.jsonl").read_text().splitlines()
@@ -43,9 +45,9 @@ def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
 
 def test_a_fresh_phase_run_alone_ends_on_the_same_weights(tmp_path: Path) -> None:
     last = replace(TOY.phases[0], steps=4, fresh=True)
-    whole = replace(TOY, phases=(replace(TOY.phases[0], steps=50), last))
+    whole = replace(SHORT, phases=(*SHORT.phases, last))
     pretrain(whole, tmp_path / "whole")
-    pretrain(TOY, tmp_path / "begun")
+    pretrain(SHORT, tmp_path / "begun")
     pretrain(whole, tmp_path / "ended", after=tmp_path / "begun")
     first = load_file(tmp_path / "whole" / "model.safetensors")
     second = load_file(tmp_path / "ended" / "model.safetensors")
@@ -53,7 +55,7 @@ def test_a_fresh_phase_run_alone_ends_on_the_same_weights(tmp_path: Path) -> Non
         np.testing.assert_array_equal(first[key], second[key])
     assert not np.array_equal(first[key], load_file(tmp_path / "begun" / "model.safetensors")[key])
     with pytest.raises(InputError, match="this recipe has no fresh phase"):
-        pretrain(TOY, tmp_path / "other", after=tmp_path / "begun")
+        pretrain(SHORT, tmp_path / "other", after=tmp_path / "begun")
 
 
 @pytest.mark.parametrize(("name", "recipe"), [("lab-m", "M"), ("lab-s", "S"), ("lab-s-plain", "S-plain")])

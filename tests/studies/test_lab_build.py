@@ -73,6 +73,7 @@ def test_sft_from_it_is_compared_seed_by_seed_with_its_twins(base: Path, tmp_pat
     assert run.results(Comparison)[0].whole.final.status.shape == (4, 16)
 
 
+@pytest.mark.slow
 def test_grpo_begins_from_the_sft(base: Path, tmp_path: Path) -> None:
     study = toy("lab-build-grpo", base, "base.train.dataset=lab-traces", *(f"base.train.{step}" for step in STEPS))
     variant = study.variants[0]
