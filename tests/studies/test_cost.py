@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.studies.bench import Bench
@@ -14,7 +15,8 @@ from headscope.cli.main import main
 from headscope.cli.options import parse_duration
 from headscope.errors import InputError
 from headscope.progress import Bar
-from headscope.runs import RunDirectory
+from headscope.runs import RunDirectory, Unit
+from headscope.studies import pilot
 from headscope.studies.cost import Budget, Rates, estimate, load_seconds
 from headscope.studies.cost_table import cost_table
 from headscope.studies.pilot_record import fit
@@ -41,7 +43,7 @@ FACTS = Facts(
     free_bytes=4e9,
 )
 PER_UNIT = {kind: {"once": 2.0} for kind in KINDS}
-RATES = Rates(FACTS, 3.0, 1.0, PER_UNIT, {}, {kind: {"size": 10.0} for kind in KINDS}, 0.0)
+RATES = Rates(FACTS, 3.0, 1.0, PER_UNIT, {}, {kind: {"size": 10.0} for kind in KINDS})
 
 
 @pytest.fixture
@@ -157,6 +159,21 @@ def test_one_count_of_all_units_and_a_budget_ends_between_two(toy_base: Path, tm
     assert progress.bars == [[total, total]]
 
 
+def stop_before(call: int | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stop a pilot, as Ctrl-C does, in the unit of this number; return the addresses of those it began."""
+    begun, run = [], pilot._Pilot._run
+
+    def run_or_stop(self: Any, unit: Unit, folder: Path) -> None:
+        begun.append(unit.address)
+        if len(begun) == call:
+            folder.mkdir(parents=True)  # half a unit
+            raise KeyboardInterrupt
+        run(self, unit, folder)
+
+    monkeypatch.setattr(pilot._Pilot, "_run", run_or_stop)
+    return begun
+
+
 def test_plan_measures_once_and_says_what_it_costs(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -164,7 +181,16 @@ def test_plan_measures_once_and_says_what_it_costs(
     words = ["plan", str(bench.study), "--out", str(bench.out)]
     assert main(words) == 0
     assert "plan --cost measures" in bench.capture.readouterr().out
+    stopped = stop_before(5, monkeypatch)
+    assert main([*words, "--cost"]) == 130
+    monkeypatch.undo()
+    monkeypatch.setenv("HEADSCOPE_CACHE", str(tmp_path))
+    again = stop_before(None, monkeypatch)
     assert main([*words, "--cost"]) == 0
+    assert len(stopped) == 5
+    assert again[0] == stopped[-1]
+    assert not set(again) & set(stopped[:-1])
+    assert not [path for path in (tmp_path / "costs").iterdir() if path.is_dir()]
     assert "| forced " in bench.capture.readouterr().out
     assert main([*words, "--json"]) == 0
     said = json.loads(bench.capture.readouterr().out)

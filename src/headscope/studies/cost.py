@@ -33,7 +33,6 @@ class Rates:
     seconds: dict[str, dict[str, float]]
     memory: dict[str, dict[str, float]]
     disk: dict[str, dict[str, float]]
-    measured_in: float
 
     def as_dict(self) -> Json:
         """Return plain JSON values."""

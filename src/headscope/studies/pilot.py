@@ -6,16 +6,16 @@
    sample does not end early: every answer counts as correct for the readers, and heads are drawn if none changed.
 3. Seconds, memory and bytes of the units are fitted by what they worked through, none below 0.
 
-The outcome is kept in the user's cache (``HEADSCOPE_CACHE``), by the digests of the pilot's units (model, dtype,
-shapes, versions of the work), the packages and the machine.
+The rates are kept in the user's cache (``HEADSCOPE_CACHE``), by the digests of the pilot's units (model, dtype,
+shapes, versions of the work), the packages and the machine. So are the measured units until the last is measured: a
+pilot that was stopped goes on with the same command.
 """
 
 import os
 import random
 import shutil
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,7 @@ from headscope.storage import read_object, user_cache, write_json
 from headscope.studies.ablated import ModelOnTask, answered_texts
 from headscope.studies.cost import Rates
 from headscope.studies.pilot_facts import gather_facts
-from headscope.studies.pilot_record import PilotRecord, Timing, fit, fit_kinds, peak, reset_peak
+from headscope.studies.pilot_record import GIVEN, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
 from headscope.studies.plan import plan
 from headscope.studies.sections.models import HubCheckpoints, VariantConfig
 from headscope.studies.sections.training import Training
@@ -54,7 +54,12 @@ STEPS = 3
 """Of a training; the first, which warms up, is not counted."""
 LONGEST_ANSWER = 256
 """Tokens after which the pilot's answers are cut; an answer that is cut counts as long as the study allows."""
-SCHEMA_VERSION = 1
+FORGOTTEN_AFTER = 7 * 24 * 3600.0
+"""Seconds after which a pilot that was stopped is not gone on with."""
+SCHEMA_VERSION = 2
+VARIANT_KINDS = ("train", "pairs", "samples", "traces")
+"""Of a large model's further variants only units of these kinds are measured: how long a training is and how long its
+answers are differs between variants, what a pair, text or answer costs does not."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +92,30 @@ def cached_rates(study: Study) -> Rates | None:
 def measure_rates(study: Study, progress: Progress = SILENT, clock: Callable[[], float] = time.perf_counter) -> Rates:
     """Return the rates of a study's models on this machine, and keep them in the user's cache.
 
+    Units that an earlier call measured before it was stopped are not measured again.
+
     clock: seconds; that of the process alone if others keep the machine busy.
     """
-    started = time.perf_counter()
-    with tempfile.TemporaryDirectory(prefix="headscope-plan-") as folder:
-        rates = _Pilot(study, Path(folder), progress, clock).run()
-    rates = replace(rates, measured_in=time.perf_counter() - started)
+    from filelock import FileLock
+
     path = _cache_file(study)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"schema_version": SCHEMA_VERSION, "rates": rates.as_dict()})
+    with FileLock(path.with_suffix(".lock")):  # of two calls for one study, the second waits and finds the rates
+        rates = cached_rates(study)
+        if rates is None:
+            folder = path.with_suffix("")
+            _forget_stopped(path.parent, folder)
+            rates = _Pilot(study, folder, progress, clock).run()
+            write_json(path, {"schema_version": SCHEMA_VERSION, "rates": rates.as_dict()})
+            shutil.rmtree(folder)
     return rates
+
+
+def _forget_stopped(cache: Path, but: Path) -> None:
+    """Delete what pilots left that were stopped and not begun again for a week: it holds checkpoints."""
+    for folder in cache.iterdir():
+        if folder.is_dir() and folder != but and time.time() - folder.stat().st_mtime > FORGOTTEN_AFTER:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _cache_file(study: Study) -> Path:
@@ -181,13 +200,12 @@ class _Pilot:
             base.folder, dtype=base.config.dtype, device=str(subject.model.device), revision=base.config.revision
         )
         again = self.clock() - started
-        sizes = SMALL_MODEL_SIZES if is_small(subject.model) else LARGE_MODEL_SIZES
-        plans = [plan(shrink(self.study, size, self.run_directory), self.run_directory) for size in sizes]
-        with self.progress.bar("measuring", sum(map(len, plans))) as bar:
-            for units in plans:
-                for unit in units:
-                    self._time(unit)
-                    bar.advance(note=unit.name)
+        is_large = not is_small(subject.model)
+        units = self._units(LARGE_MODEL_SIZES if is_large else SMALL_MODEL_SIZES, every_variant=not is_large)
+        with self.progress.bar("measuring", len(units)) as bar:
+            for unit in units:
+                self._measure(unit)
+                bar.advance(note=unit.name)
         return self._rates(subject, max(0.0, first - again), again)
 
     def _rates(self, subject: "Subject", start: float, load_seconds: float) -> Rates:
@@ -202,35 +220,51 @@ class _Pilot:
         for constants in self.record.of_kind("constants")[-1:]:
             seconds["constants"] = self._constants_rates(constants.unit, facts)
         seconds["train"] = self._training_rates(subject)
-        return Rates(facts, start, load_seconds, seconds=seconds, memory=widths, disk=disk, measured_in=0.0)
+        return Rates(facts, start, load_seconds, seconds=seconds, memory=widths, disk=disk)
 
-    def _time(self, unit: Unit) -> None:
-        """Run one unit, unless a smaller pilot has, and fill in what its readers need.
+    def _units(self, sizes: Sequence[Size], *, every_variant: bool) -> list[Unit]:
+        """Return the units of all sizes, each once, inputs first."""
+        units: dict[str, Unit] = {}
+        for size in sizes:
+            small = shrink(self.study, size, self.run_directory)
+            further = set() if every_variant else {variant.name for variant in small.variants[1:]}
+            for unit in plan(small, self.run_directory):
+                if unit.kind in VARIANT_KINDS or unit.labels.get("variant") not in further:
+                    units.setdefault(unit.address, unit)
+        return list(units.values())
+
+    def _measure(self, unit: Unit) -> None:
+        """Run one unit, unless an earlier call has, and fill in what its readers need.
 
         A unit that small numbers make impossible is left out, with its readers.
         """
-        if unit.address in self.record.folders or any(
-            needed.address not in self.record.folders for needed in unit.inputs.values()
-        ):
+        if any(needed.address not in self.record.folders for needed in unit.inputs.values()):
             return
         folder = self.folder / unit.kind / unit.digest
+        if not (folder / MEASURED).is_file():
+            if folder.exists():  # of a call that was stopped
+                shutil.rmtree(folder)
+            try:
+                self._run(unit, folder)
+            except InputError:
+                shutil.rmtree(folder)
+                return
+        self.record.add(unit, folder)
+
+    def _run(self, unit: Unit, folder: Path) -> None:
         folder.mkdir(parents=True)
-        inputs = Inputs({role: self.record.folders[needed.address] for role, needed in unit.inputs.items()}, folder)
+        inputs = self._inputs(unit, folder)
         held = reset_peak()
         started, wall = self.clock(), time.perf_counter()
-        try:
-            if unit.kind == "constants":  # the dearest unit of all is measured in part (``_constants_rates``)
-                self._write_constants(unit, inputs)
-            else:
-                unit.work.run(unit.config, inputs, SILENT)
-        except InputError:
-            shutil.rmtree(folder)
-            return
-        self.record.folders[unit.address] = folder
+        if unit.kind == "constants":  # the dearest unit of all is measured in part (``_constants_rates``)
+            self._write_constants(unit, inputs)
+        else:
+            unit.work.run(unit.config, inputs, SILENT)
         seconds, wall = self.clock() - started, time.perf_counter() - wall
         disk = float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
-        self.record.timings.append(Timing(unit, seconds, wall, held, max(held, peak()), disk))
+        measured = {"seconds": seconds, "wall": wall, "held": held, "peak": max(held, peak()), "disk": disk}
         self._fill_in(unit, folder)
+        write_json(folder / MEASURED, measured)
 
     def _inputs(self, unit: Unit, scratch: Path) -> Inputs:
         return Inputs({role: self.record.folders[needed.address] for role, needed in unit.inputs.items()}, scratch)
@@ -240,9 +274,7 @@ class _Pilot:
             samples = load_result(Samples, folder)
             if isinstance(samples, NotRun):
                 return
-            config: Any = unit.config
-            if unit.labels.get("control") is None and unit.labels.get("operator", "none") == "none":
-                self.record.samples.setdefault(f"{config.model.name} {samples.task}", []).append(samples)
+            samples.save(folder / GIVEN)
             replace(samples, table=samples.table.assign(verdict="correct")).save(folder)
         elif unit.kind == "headsets":
             self._fill_in_heads(unit, folder)
@@ -275,9 +307,7 @@ class _Pilot:
         from headscope.studies.subjects import load
 
         config: Any = unit.config
-        inputs = Inputs(
-            {role: self.record.folders[needed.address] for role, needed in unit.inputs.items()}, self.folder
-        )
+        inputs = self._inputs(unit, self.folder)
         respondent = ModelOnTask(config.model.stage(inputs), config.task.task())
         subject = load(respondent.stage)
         texts = answered_texts(respondent, inputs.load("whole", Samples), 1)

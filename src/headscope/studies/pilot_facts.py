@@ -104,8 +104,8 @@ def _training_facts(
         prompt = float(np.mean([_message_tokens(tokenizer, row["prompt"]) for row in few]))
         if isinstance(settings, CompletionData):
             answer = float(np.mean([_message_tokens(tokenizer, row["completion"]) for row in few]))
-            for key in [key for key in answer_tokens if key.startswith(f"{name} ")]:
-                answer_tokens[key] = answer
+            for task in {key.partition(" ")[2] for key in answer_tokens}:
+                answer_tokens[f"{name} {task}"] = answer
         else:
             entries = read_log(record.folders[timing.unit.address] / LOG)
             answer = float(np.mean([entry.completion_length or 0.0 for entry in entries]))

@@ -6,13 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy.optimize import nnls
 
 from headscope.results.samples import Samples
 from headscope.runs import Unit, provenance
+from headscope.storage import read_object
 from headscope.studies.unit_loads import Number
+
+MEASURED = "measured.json"
+"""In the folder of a unit that was run: its seconds, memory and bytes."""
+GIVEN = "given"
+"""Folder in that of answers: the answers as the model gave them, before readers were made to take them for correct."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,16 @@ class PilotRecord:
     folders: dict[str, Path] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
     samples: dict[str, list[Samples]] = field(default_factory=dict)
+
+    def add(self, unit: Unit, folder: Path) -> None:
+        """Add a unit that was run in ``folder``: what it took and, of a whole model, the answers it gave."""
+        self.folders[unit.address] = folder
+        self.timings.append(Timing(unit, **read_object(folder / MEASURED)))
+        is_whole = unit.labels.get("control") is None and unit.labels.get("operator", "none") == "none"
+        if is_whole and (folder / GIVEN).is_dir():
+            config: Any = unit.config
+            samples = Samples.load(folder / GIVEN)
+            self.samples.setdefault(f"{config.model.name} {samples.task}", []).append(samples)
 
     def of_kind(self, *kinds: str) -> list[Timing]:
         """Return what the units of these kinds took."""
