@@ -1,5 +1,6 @@
 """A unit has one owner; that of a dead or silent process has one successor; nobody overwrites what is finished."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,11 +13,13 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.runs.jobs import STEPS_OF_ALL, job, lines, steps_unit, tries_of
 from tests.runs.toys import Toy, ToyConfig, unit
 
+from headscope.errors import InputError
 from headscope.progress import Progress
 from headscope.runs import Inputs, RunDirectory, Work, execute, presence
 from headscope.runs.leases import holder, lock_folder, take
@@ -200,6 +203,55 @@ def test_nobody_is_dead_while_no_beat_can_be_written(tmp_path: Path, hasty: None
         while time.monotonic() < ends and (lease := take(folder, here)) is None:
             time.sleep(0.05)
         assert lease is not None
+
+
+def test_nobody_is_dead_while_a_beat_hangs(tmp_path: Path, hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_answers, write_text = threading.Event(), Path.write_text
+    server_answers.set()
+    with stranger(tmp_path, machine="another"), Presence(tmp_path) as here:
+
+        def write_when_it_answers(path: Path, *arguments: Any, **options: Any) -> int:
+            if path.parent == here.file.parent:
+                server_answers.wait()
+            return write_text(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "write_text", write_when_it_answers)
+        folder = hold(tmp_path, "other-1")
+        assert take(folder, here) is None
+        server_answers.clear()  # reads go on, and the owner's beats hang as this process's do
+        ends = time.monotonic() + 2.0
+        leases = []
+        while time.monotonic() < ends:
+            leases.append(take(folder, here))
+            time.sleep(0.05)
+        server_answers.set()
+        assert leases == [None] * len(leases)
+        start = time.monotonic()
+        while time.monotonic() < start + 2.0 and (lease := take(folder, here)) is None:
+            time.sleep(0.05)
+        assert lease is not None
+        assert time.monotonic() - start > 0.9  # the owner has as long as ever
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "sentence"),
+    [
+        (errno.ENOSPC, OSError, "No space left"),
+        (errno.EROFS, InputError, r"cannot be written \(Read-only file system\), so .* whether process .* on other"),
+    ],
+)
+def test_who_cannot_write_takes_no_silence_for_death(
+    tmp_path: Path, hasty: None, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], sentence: str
+) -> None:
+    def refuse(path: Path, *arguments: Any, **options: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with stranger(tmp_path, machine="another", plan="another") as file:
+        os.utime(file, (time.time() - 3600, time.time() - 3600))
+        monkeypatch.setattr(Path, "write_text", refuse)
+        with pytest.raises(kind, match=sentence):
+            await_signs(tmp_path, "mine")
+        assert file.exists()
 
 
 def test_who_does_another_plan_is_waited_for_until_it_is_seen_to_live_or_be_silent(tmp_path: Path, hasty: None) -> None:
