@@ -254,12 +254,15 @@ class RunDirectory:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
 
-    def discard_damaged(self) -> dict[str, str]:
-        """Delete every finished unit with a damaged file; return what was wrong, by address."""
+    def discard_damaged(self, plan: str = "") -> dict[str, str]:
+        """Delete every finished unit with a damaged file; return what was wrong, by address.
+
+        plan: as in ``presence.Worker``, by which others tell whether they may join.
+        """
         problems: dict[str, str] = {}
         if not (self.path / "units").is_dir():
             return problems
-        with Presence(self.path) as presence:
+        with Presence(self.path, plan=plan) as presence:
             for leftover in self.path.glob(f"units/*/.*{DELETED}"):
                 shutil.rmtree(leftover, ignore_errors=True)
             for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):

@@ -103,7 +103,7 @@ def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progre
     key = plan_key(study, goal)
     await_signs(run.path, key, progress)
     _check_joinable(run, key)
-    return run.discard_damaged()
+    return run.discard_damaged(key)
 
 
 def plan_key(study: Study, goal: str) -> str:
