@@ -158,7 +158,7 @@ def devices_per_engine(model: ServedModel, devices: int, device_bytes: int) -> i
         are = "1 device" if counts[-1] == 1 else f"{counts[-1]} devices"
         raise InputError(
             f"{model.name} takes {model.weight_bytes / 2**30:.1f} GiB in dtype {model.dtype}, and the {are} that vLLM "
-            f"can split it over here hold {device_bytes / 2**30:.1f} GiB each; give it more devices (with the executors "
-            "processes and ray each worker has one; executor local has all), or a dtype of 16 bits"
+            f"can split it over here hold {device_bytes / 2**30:.1f} GiB each; give it more devices (a worker of the "
+            "executors processes and ray has one; executor local has all), or a dtype of 16 bits"
         )
     return counts[-1]

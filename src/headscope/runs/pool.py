@@ -72,7 +72,7 @@ class Transport(Protocol):
         """Return when one of them has said something or is lost, or after so many seconds."""
 
     def close(self) -> None:
-        """Let go of what workers are begun with; all of them have ended."""
+        """Let go of what workers are begun with, after the pool has ended them."""
 
 
 @dataclass(frozen=True)
@@ -109,8 +109,8 @@ class _Slot:
 class Pool:
     """An ``Engine`` of several workers.
 
-    run: the directory. transport: begins them, each when it is first needed. plan: as in ``presence.Worker``.
-    models: which models a unit loads.
+    run: the directory. transport: begins them, each when it is first needed; whoever made it closes it afterwards.
+    plan: as in ``presence.Worker``. models: which models a unit loads.
     """
 
     def __init__(
@@ -139,7 +139,6 @@ class Pool:
     ) -> None:
         try:
             self._stop()
-            self._transport.close()
         finally:
             self.presence.__exit__(kind, error, trace)
 

@@ -7,7 +7,7 @@ the command.
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -113,10 +113,10 @@ class RayCluster:
     address: of the cluster's head, or ``auto`` for the one this machine belongs to. None takes that of RAY_ADDRESS, or
         begins a cluster of this machine alone.
     workers: how many; None takes one per GPU of the cluster, or as many as its cores hold.
-    threads: of each worker; None takes one on a CPU, and a GPU's share of its cores.
+    threads: of each worker; None takes one on a CPU, and on a GPU an even share of its node's cores.
     memory: bytes that the largest unit takes on a CPU, which Ray keeps free for each worker; None if it is not known.
 
-    Raises InputError if Ray is not installed or the cluster is not to be had.
+    Raises InputError if Ray is not installed, the cluster does not answer, or none of its nodes can hold a worker.
     """
 
     def __init__(
@@ -131,6 +131,7 @@ class RayCluster:
         if address == "local":
             here = Processes.of_this_machine(workers, threads)
             self.workers, self.threads, gpus = here.workers, here.threads, len(here.devices)
+            resources = {"num_cpus": float(self.threads)} | _gpu_share(self.workers, gpus)
             _connect(
                 address,
                 num_cpus=self.workers * self.threads,
@@ -140,16 +141,13 @@ class RayCluster:
             )
         else:
             _connect(address)
-            nodes = _nodes()
-            gpus = sum(node.gpus for node in nodes)
-            cores_per_gpu = min((node.cores // node.gpus for node in nodes if node.gpus), default=1)
-            self.threads = threads or max(1, cores_per_gpu)
-            self.workers = workers or gpus or max(1, sum(node.cores // self.threads for node in nodes))
-        self._options: dict[str, float] = {"num_cpus": self.threads, "max_concurrency": 4}
-        if gpus:
-            self._options["num_gpus"] = 1 / ceil(self.workers / gpus)
-        if memory is not None and address != "local" and not gpus:
-            self._options["memory"] = min(memory, max((node.memory for node in nodes), default=memory))
+            try:
+                self.workers, resources = share_out(_nodes(), workers, threads, memory)
+            except InputError:
+                self.close()
+                raise
+            self.threads = int(resources["num_cpus"])
+        self._options = resources | {"max_concurrency": 4}
 
     def start(self, place: int, setup: Setup) -> RayWorker:
         """See ``pool.Transport``."""
@@ -193,20 +191,55 @@ def _connect(address: str, **options: object) -> None:
 
 
 @dataclass(frozen=True)
-class _Node:
+class Node:
     """What a node has. memory: in bytes."""
 
     cores: int
     gpus: int
     memory: int
 
+    def places(self, resources: Mapping[str, float]) -> int:
+        """Return how many workers that take ``resources`` the node holds."""
+        total = {"num_cpus": self.cores, "num_gpus": self.gpus, "memory": self.memory}
+        return min(int(total[name] // amount) for name, amount in resources.items())
 
-def _nodes() -> list[_Node]:
+
+def share_out(
+    nodes: Sequence[Node], workers: int | None, threads: int | None, memory: int | None
+) -> tuple[int, dict[str, float]]:
+    """Return how many workers a cluster gets, and what each takes of its node, by Ray's names.
+
+    They are no more than the nodes hold: Ray would keep the others waiting for ever. Arguments as in ``RayCluster``.
+    Raises InputError if no node holds one. A cluster that has no cores yet is waited for.
+    """
+    gpus = sum(node.gpus for node in nodes)
+    per_gpu = ceil(workers / gpus) if workers and gpus else 1
+    if threads is None:
+        shares = [node.cores // (node.gpus * per_gpu) for node in nodes if node.gpus]
+        threads = max(1, min(shares, default=1))
+    resources = {"num_cpus": float(threads)} | _gpu_share(workers or gpus, gpus)
+    if memory is not None and not gpus:
+        resources["memory"] = float(min(memory, max((node.memory for node in nodes), default=memory)))
+    places = sum(node.places(resources) for node in nodes)
+    if not places and any(node.cores for node in nodes):
+        raise InputError(
+            f"no node of the Ray cluster can hold a worker of {threads} threads{' and a GPU' if gpus else ''}; the "
+            f"largest has {max(node.cores for node in nodes)} cores: ask for fewer threads"
+        )
+    return min(workers or places, places) or workers or 1, resources
+
+
+def _gpu_share(workers: int, gpus: int) -> dict[str, float]:
+    """Return what each worker takes of a GPU, rounded down as Ray counts: to a ten-thousandth."""
+    return {"num_gpus": 10**4 // ceil(workers / gpus) / 10**4} if gpus else {}
+
+
+def _nodes() -> list[Node]:
     """Return the cluster's nodes."""
     import ray
 
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [_Node(*(int(node.get(name, 0)) for name in ("CPU", "GPU", "memory"))) for node in resources]
+    return [Node(int(node.get("CPU", 0)), int(node.get("GPU", 0)), int(node.get("memory", 0))) for node in resources]
 
 
 def _last_line(error: BaseException) -> str:
