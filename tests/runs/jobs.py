@@ -56,6 +56,13 @@ def job(number: int, place: Path, *inputs: Unit, **settings: object) -> Unit:
     return JOB.unit(config, {"name": number}, {str(index): unit for index, unit in enumerate(inputs)})
 
 
+def compute_variable(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
+    """Tell the number in a variable of the environment that ``place`` names."""
+    return Toy(config.number, int(os.environ.get(config.place, "0")))
+
+
+VARIABLE = Work("variable", JobConfig, compute_variable)
+
 STEPS_OF_ALL = 20
 
 

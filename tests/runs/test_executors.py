@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runs.jobs import JOB, grid, job, lines, memory_shares, processes_of, tries_of
+from tests.runs.jobs import JOB, VARIABLE, JobConfig, grid, job, lines, memory_shares, processes_of, tries_of
 from tests.runs.test_leases import python
+from tests.runs.toys import Toy
 
 from headscope.errors import InputError, MachineError
-from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute, worker_process
+from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute, provenance, worker_process
 from headscope.runs.coverage import coverage
 from headscope.runs.messages import Setup
 from headscope.runs.pool import Pool
 from headscope.runs.presence import Presence, live_workers
 from headscope.runs.processes import Processes
-from headscope.runs.ray_workers import Node, RayCluster, share_out
+from headscope.runs.ray_workers import Node, RayCluster, check_versions, share_out
 from headscope.storage import write_json
 
 
@@ -203,6 +204,27 @@ def test_more_workers_than_a_cluster_holds_do_not_wait_for_ever(tmp_path: Path, 
         RayCluster(ray_address, 1, 9)
     with closing(RayCluster(ray_address, 20, 3)) as cluster:  # and nothing is left of the refused one
         assert cluster.workers == 2
+
+
+def test_workers_have_the_variables_of_the_command(
+    tmp_path: Path, pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("HF_OF_THIS_TEST", "HEADSCOPE_OF_THIS_TEST")
+    units = []
+    for number, name in enumerate(names, start=1):
+        monkeypatch.setenv(name, str(number))
+        units.append(VARIABLE.unit(JobConfig(number=number, place=name), {"name": name}))
+    assert pool(units, tmp_path / "run").done == 2
+    run = RunDirectory(tmp_path / "run")
+    assert [Toy.load(run.folder(unit)).total for unit in units] == [1, 2]
+
+
+def test_a_node_with_other_versions_is_named(tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = provenance.versions()
+    check_versions({**versions, "torch": f"{versions['torch'].partition('+')[0]}+another.build"})
+    monkeypatch.setattr(provenance, "versions", lambda: {**versions, "headscope": "0.0.1"})
+    with pytest.raises(MachineError, match=f"has headscope {versions['headscope']} instead of 0.0.1; install"):
+        Executor("ray", ray_address)([job(1, tmp_path)], tmp_path / "run")
 
 
 class NeverReady(Processes):

@@ -26,7 +26,7 @@ from headscope.progress import Progress
 from headscope.runs.attempt import Report, unit_record
 from headscope.runs.directory import RunDirectory
 from headscope.runs.failures import Failure
-from headscope.runs.messages import END, LAST_SECONDS, READY, Broken, Setup
+from headscope.runs.messages import END, LAST_SECONDS, READY, Broken, Setup, shared_environment
 from headscope.runs.presence import Presence
 from headscope.runs.units import Unit
 
@@ -191,6 +191,7 @@ class Pool:
                 leader=self.presence.worker.name,
                 machine=self.presence.worker.machine,
                 path=tuple(sys.path),
+                environment=shared_environment(),
                 memory_share=ALONE_SHARE if job.alone else 1.0,
             )
             slot.worker = self._transport.start(slot.place, setup)

@@ -7,6 +7,7 @@ the command.
 
 import logging
 import os
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from math import ceil
 from multiprocessing.connection import wait
 from typing import Any
 
-from headscope.errors import InputError
+from headscope.errors import InputError, MachineError
+from headscope.runs import provenance
+from headscope.runs.machine import host
 from headscope.runs.messages import Broken, Setup
 from headscope.runs.pool import PoolWorker
 from headscope.runs.processes import Processes, ProcessWorker
@@ -34,10 +37,14 @@ class NodeWorker:
     """The actor: a worker process on this node.
 
     Methods run in threads of their own, so that a worker that has nothing to say can be spoken to.
+
+    versions: of the packages where the command was given. setup: pickled, since another version may not read it.
+    Raises MachineError if this node has other versions.
     """
 
-    def __init__(self, setup: Setup, threads: int) -> None:
-        self._worker = ProcessWorker(setup, threads, None)  # the actor sees its own devices alone
+    def __init__(self, versions: Mapping[str, str], setup: bytes, threads: int) -> None:
+        check_versions(versions)
+        self._worker = ProcessWorker(pickle.loads(setup), threads, None)  # the actor sees its own devices alone
 
     def listen(self) -> tuple[list[object], str]:
         """Return what the process says next, and how it ended if it has."""
@@ -153,7 +160,8 @@ class RayCluster:
         """See ``pool.Transport``."""
         import ray
 
-        return RayWorker(ray.remote(NodeWorker).options(**self._options).remote(setup, self.threads))
+        actor = ray.remote(NodeWorker).options(**self._options)
+        return RayWorker(actor.remote(provenance.versions(), pickle.dumps(setup), self.threads))
 
     def wait(self, workers: Sequence[PoolWorker], seconds: float) -> None:
         """See ``pool.Transport``."""
@@ -175,6 +183,21 @@ def check_installed() -> None:
         raise InputError(
             "executor ray needs Ray, which is not installed; install the extra: pip install 'headscope[ray]'"
         )
+
+
+def check_versions(versions: Mapping[str, str]) -> None:
+    """Raise MachineError if this machine has other versions of the packages that decide results.
+
+    What follows a ``+`` names a build, as one for GPUs, and may differ.
+    """
+    here = provenance.versions()
+    others = [
+        f"{name} {here.get(name, 'absent')} instead of {version}"
+        for name, version in versions.items()
+        if here.get(name, "absent").partition("+")[0] != version.partition("+")[0]
+    ]
+    if others:
+        raise MachineError(f"{host()} has {', '.join(others)}; install what the command was given with")
 
 
 def _connect(address: str, **options: object) -> None:
