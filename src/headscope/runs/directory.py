@@ -108,8 +108,9 @@ class RunDirectory:
         object.__setattr__(self, "units", units)
         object.__setattr__(self, "url", "" if remote is None else remote.url)
         if remote is not None:
-            remote.fetch([self.lock_file.name, Claims.file])
+            remote.fetch([self.lock_file.name])
             if self.lock_file.exists():
+                remote.fetch([Claims.file], may_be_refused=True)
                 remote.fetch_marks(self.lock()["units"])
 
     def __str__(self) -> str:
