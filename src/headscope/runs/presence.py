@@ -1,4 +1,4 @@
-"""Who is at work in a run directory: a file for each process, written again every few seconds while it lives.
+"""Which processes are at work in a run directory: each has a file there that it writes again every few seconds.
 
 On shared storage nobody else can see whether a process lives. A process that wants its unit watches its file, and
 takes it for dead when the file stayed the same for a minute (``silence``) in which this process could read it and could
@@ -33,7 +33,7 @@ SILENT_SECONDS = 60.0
 GAP_BEATS = 3
 """Beats without a look at a file, or without writing one's own, after which the silence so far does not count."""
 FORGOTTEN_SECONDS = 86400.0
-"""After which the file of a process that nobody has watched is removed."""
+"""A file that was not written for so long is removed, even if nobody has watched it."""
 FOLDER = ".workers"
 
 
@@ -41,10 +41,11 @@ FOLDER = ".workers"
 class Worker:
     """A process at work in a run directory.
 
-    name: of its file, which no other has.
-    host, process: where it runs. machine, born: which kernel numbers it, and when it started, by that.
-    since: when it came, in seconds since 1970 by its own clock.
-    plan: digest of what it brings the directory to.
+    name: unique; that of its file.
+    host, process: where it runs, for people. machine: as in ``machine.machine_key``. born: when it started, as in
+        ``machine.process_start``.
+    since: when it joined, in seconds since 1970 by its own clock.
+    plan: digest of the study and the goal that it works on.
     leader: name of the process that began it and tells it what to do; "" if a person did.
     note: what its bar shows.
     """
@@ -83,7 +84,7 @@ class Presence:
 
     @property
     def file(self) -> Path:
-        """Where it is kept that this process lives."""
+        """The file that shows that this process lives."""
         return self._folder / f"{self.worker.name}.json"
 
     def __enter__(self) -> "Presence":
@@ -146,8 +147,17 @@ class Presence:
         sign = (status.st_ino, status.st_mtime_ns, status.st_size)
         return self._watch.look(str(path), sign, longest_gap) >= SILENT_SECONDS
 
-    def find(self, name: str) -> str:
-        """Return what people call a worker."""
+    def leads(self, name: str) -> bool:
+        """Return whether a worker is this process, or one that it began."""
+        if name == self.worker.name:
+            return True
+        with suppress(FileNotFoundError):
+            worker = _read_worker(self._folder / f"{name}.json")
+            return worker is not None and worker.leader == self.worker.name
+        return False
+
+    def describe(self, name: str) -> str:
+        """Return what messages call a worker: its process and host, or its name if its file is gone."""
         with suppress(FileNotFoundError):
             return str(_read_worker(self._folder / f"{name}.json") or name)
         return name
@@ -207,7 +217,7 @@ def leaders(run: Path) -> list[Worker]:
 
 
 def await_signs(run: Path, plan: str, progress: Progress = SILENT) -> None:
-    """Wait until nobody can be both alive and silent who was begun by a person and does another plan than ``plan``.
+    """Wait until it is known of every process that a person began for another plan than ``plan`` whether it lives.
 
     Each has then written its file again, or was silent for ``SILENT_SECONDS`` in which this process could write there,
     and its file is removed. Raises OSError if the disk is full, InputError if the directory cannot be written.
@@ -300,7 +310,7 @@ def _write_probe(folder: Path) -> float:
 
 
 class PresentProgress:
-    """A ``Progress`` whose bars are also told to others, next to what ``shown`` makes of them."""
+    """A ``Progress`` that also writes its bars into this process's file, for ``status``; ``shown`` shows them."""
 
     def __init__(self, presence: Presence, shown: Progress) -> None:
         self._presence = presence

@@ -68,7 +68,7 @@ def run_study(
             stack.enter_context(engine)
             _record(study, run, units)
         named = study.report_to if processes.is_first() else "none"
-        tracker = stack.enter_context(open_tracker(named, study.name, run, training_units(units)))
+        tracker = stack.enter_context(open_tracker(named, study.name, run, training_units(units), engine.presence))
         execution = Execution(progress, retry, None if budget is None else budget.holds, tracker, engine)
         return run, _train_and_execute(study, run, goal, units, execution)
 
