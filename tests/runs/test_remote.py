@@ -20,8 +20,9 @@ from headscope.report import RunResults, verb_tables
 from headscope.runs import RunDirectory
 from headscope.runs.coverage import coverage
 from headscope.runs.failures import failure_file
-from headscope.runs.records import DONE, mark_done, write_record
+from headscope.runs.records import mark_done, write_record
 from headscope.runs.remote import is_url
+from headscope.runs.unit_files import DONE
 from headscope.runs.units import address_of
 from headscope.storage import write_json
 

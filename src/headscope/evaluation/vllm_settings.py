@@ -30,7 +30,7 @@ RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What ``max_lora_rank`` may be."""
 WEIGHT_SHARE = 0.6
 """Of a device's memory that weights may take if it can be chosen; the rest of what vLLM takes holds keys and values."""
-MEMORY_SHARE = 0.92
+DEVICE_SHARE = 0.92
 """Of a device's memory that vLLM takes."""
 PADDED_ROWS = 64
 """vLLM pads the vocabulary to a multiple of this."""
@@ -154,7 +154,7 @@ def devices_per_engine(model: ServedModel, devices: int, device_bytes: int) -> i
     enough = [count for count in counts if model.weight_bytes <= WEIGHT_SHARE * device_bytes * count]
     if enough:
         return enough[0]
-    if model.weight_bytes > MEMORY_SHARE * device_bytes * counts[-1]:
+    if model.weight_bytes > DEVICE_SHARE * device_bytes * counts[-1]:
         are = "1 device" if counts[-1] == 1 else f"{counts[-1]} devices"
         raise InputError(
             f"{model.name} takes {model.weight_bytes / 2**30:.1f} GiB in dtype {model.dtype}, and the {are} that vLLM "

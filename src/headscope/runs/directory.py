@@ -25,7 +25,6 @@ from headscope.runs.leases import FinishedElsewhere, Lease, take
 from headscope.runs.lock import SCHEMA_VERSION, read_lock
 from headscope.runs.presence import Presence
 from headscope.runs.records import (
-    DONE,
     Finished,
     Record,
     contents_of,
@@ -35,6 +34,7 @@ from headscope.runs.records import (
     recorded_inputs,
 )
 from headscope.runs.remote import RemoteRun, fetch_small_files, is_url, local_folder
+from headscope.runs.unit_files import DONE
 from headscope.runs.units import Inputs, Unit
 from headscope.storage import Result, rename_synced, sync_folder, write_json
 

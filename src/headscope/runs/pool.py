@@ -98,7 +98,7 @@ class _Slot:
         """Have the worker begin its unit."""
         assert self.worker is not None
         assert self.job is not None
-        self.worker.send(pickle.dumps(self.job.unit.alone()))
+        self.worker.send(pickle.dumps(self.job.unit.for_worker()))
 
     def empty(self) -> None:
         """Forget a worker that has ended."""

@@ -1,8 +1,8 @@
-"""Workers on the nodes of a Ray cluster: each is an actor that begins a process next to it and passes its words on.
+"""Workers on the nodes of a Ray cluster: each is an actor that starts a process on its node and forwards messages.
 
-The process is the one that ``processes`` begins on this machine. What Ray carries is units and short reports; results
-go to the run directory, which lies on storage that all nodes share. A worker ends with its actor, and actors end with
-the command.
+The process is the one that ``processes`` starts on this machine. Ray carries units and short reports; results go to
+the run directory, which lies on storage that all nodes share. A worker ends with its actor, and actors end with the
+command.
 """
 
 import logging
@@ -24,12 +24,12 @@ from headscope.runs.pool import PoolWorker
 from headscope.runs.processes import Processes, ProcessWorker
 
 OBJECT_STORE_BYTES = 80 * 2**20
-"""Of a local cluster; it takes no less, and messages need little."""
+"""Of a local cluster: the least that Ray accepts; messages are small."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns that this will be so
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # lost nodes are told of on standard output, which may be JSON
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the pool hears of lost workers by another way
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # messages on lost nodes go to standard output, which may be JSON
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # ``RayWorker.receive`` reports lost workers
 }
 
 
@@ -47,7 +47,7 @@ class NodeWorker:
         self._worker = ProcessWorker(pickle.loads(setup), threads, None)  # the actor sees its own devices alone
 
     def listen(self) -> tuple[list[object], str]:
-        """Return what the process says next, and how it ended if it has."""
+        """Wait for the process's next messages and return them, with how it ended if it has."""
         wait([self._worker.connection])
         return self._worker.receive(), self._worker.lost
 
@@ -65,13 +65,15 @@ class NodeWorker:
 
 
 class RayWorker:
-    """A ``PoolWorker`` on some node. actor: Ray's handle of its ``NodeWorker``. next_words: what it says next, a Ray
-    reference."""
+    """A ``PoolWorker`` on some node.
+
+    actor: Ray's handle of its ``NodeWorker``. next_messages: Ray's reference to what it sends next.
+    """
 
     def __init__(self, actor: Any) -> None:
         self.lost = ""
         self._actor = actor
-        self.next_words = self._actor.listen.remote()
+        self.next_messages = self._actor.listen.remote()
         self._has_begun = False
 
     def send(self, message: bytes) -> None:
@@ -84,9 +86,9 @@ class RayWorker:
         from ray.exceptions import ActorDiedError, RayError
 
         messages: list[object] = []
-        while not self.lost and ray.wait([self.next_words], timeout=0)[0]:
+        while not self.lost and ray.wait([self.next_messages], timeout=0)[0]:
             try:
-                words, self.lost = ray.get(self.next_words)
+                received, self.lost = ray.get(self.next_messages)
             except ActorDiedError as error:
                 self.lost = "with its node or Ray's process there"
                 if "creation task" in str(error):
@@ -95,8 +97,8 @@ class RayWorker:
                 self.lost = f"out of Ray's sight: {_last_line(error)}"
             else:
                 self._has_begun = True
-                messages += words
-                self.next_words = self._actor.listen.remote()
+                messages += received
+                self.next_messages = self._actor.listen.remote()
         return messages
 
     def interrupt(self) -> None:
@@ -167,7 +169,7 @@ class RayCluster:
         """See ``pool.Transport``."""
         import ray
 
-        ray.wait([worker.next_words for worker in workers if isinstance(worker, RayWorker)], timeout=seconds)
+        ray.wait([worker.next_messages for worker in workers if isinstance(worker, RayWorker)], timeout=seconds)
 
     def close(self) -> None:
         """See ``pool.Transport``."""

@@ -1,6 +1,6 @@
-"""Finished runs in places that are not a disk of this machine: ``s3://…``, ``gs://…``, ``https://…``, by fsspec.
+"""Read finished runs from buckets and web servers (``s3://…``, ``gs://…``, ``https://…``) with fsspec.
 
-A place is read through a copy in the user's cache that holds what was asked for:
+A run is read through a copy in the user's cache, which holds the files that were needed so far:
 
 1. Opening it fetches ``study.lock.json``, and of every unit of its plan ``DONE`` or why it failed.
 2. A unit's other files are fetched when its bytes are about to be checked, several at a time.
@@ -22,12 +22,11 @@ from typing import Any
 
 from headscope.contents import file_sha256
 from headscope.errors import InputError
+from headscope.runs.unit_files import DONE, RECORD
 from headscope.storage import parse_object, user_cache
 
-DONE = "DONE"
-RECORD = "unit.json"
 CONNECTIONS = 32
-"""Files fetched at a time: most are small, so that what they cost is waiting."""
+"""Files fetched at a time: most are small, so that most of the time is spent waiting for the server."""
 
 # Two letters at least: C:/ is a disk. One slash or more: pathlib makes one of two.
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)(::|:/)")
@@ -51,7 +50,7 @@ def local_folder(path: Path | str) -> Path:
 
 
 def _as_url(path: Path | str) -> str:
-    """Return the URL that pathlib took the second slash from."""
+    """Return a URL with its second slash, which pathlib removes."""
     return str(path) if isinstance(path, str) else re.sub(r":/+", "://", str(path), count=1)
 
 
