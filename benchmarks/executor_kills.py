@@ -28,7 +28,7 @@ from headscope.runs import Execution, RunDirectory, Unit, execute
 from headscope.runs.pool import Pool
 from headscope.runs.presence import live_workers
 from headscope.runs.processes import Processes
-from headscope.runs.records import DONE, RECORD
+from headscope.runs.unit_files import DONE, RECORD
 
 WIDTH = 10
 

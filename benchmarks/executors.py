@@ -12,6 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import ClassVar
@@ -90,7 +91,7 @@ def timed_run(units: list[Unit], out: Path, workers: int, kind: str = "processes
         assert execute(units, run).done == len(units)
         return 0.0, time.perf_counter() - start
     transport = RayCluster("local", workers, 1) if kind == "ray" else Processes(workers, 1)
-    with Pool(run, transport) as pool:
+    with closing(transport), Pool(run, transport) as pool:
         first = execute(units[:workers], run, Execution(engine=pool))
         begun = time.perf_counter()
         outcome = execute(units, run, Execution(engine=pool))

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -43,7 +44,7 @@ def make_units(folder: Path, count: int, seconds: float) -> list[Unit]:
 def drive(address: str, folder: Path, count: int) -> int:
     """The command that is killed: bring all units to DONE on the cluster."""
     run = RunDirectory(folder / "run")
-    with Pool(run, RayCluster(address, workers=NODES, threads=1)) as pool:
+    with closing(RayCluster(address, workers=NODES, threads=1)) as cluster, Pool(run, cluster) as pool:
         outcome = execute(make_units(folder, count, 0.5), run, Execution(engine=pool))
     print(outcome.failed, flush=True)
     return outcome.exit_code

@@ -56,6 +56,30 @@ def job(number: int, place: Path, *inputs: Unit, **settings: object) -> Unit:
     return JOB.unit(config, {"name": number}, {str(index): unit for index, unit in enumerate(inputs)})
 
 
+def compute_variable(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
+    """Tell the number in a variable of the environment that ``place`` names."""
+    return Toy(config.number, int(os.environ.get(config.place, "0")))
+
+
+VARIABLE = Work("variable", JobConfig, compute_variable)
+
+
+def compute_logged_steps(config: JobConfig, inputs: Inputs, progress: Progress) -> tuple[Toy, ...]:
+    """Log the losses of three steps, as a training does."""
+    for step in (1, 2, 3):
+        with (inputs.scratch / "log.jsonl").open("a") as log:
+            log.write(f'{{"step": {step}, "loss": {0.5 / step}}}\n')
+        time.sleep(0.3)
+    return ()
+
+
+LOGGED_STEPS = Work("train", JobConfig, compute_logged_steps)
+
+
+def logged_steps(place: Path) -> Unit:
+    return LOGGED_STEPS.unit(JobConfig(number=1, place=str(place)), {"variant": "sft"})
+
+
 STEPS_OF_ALL = 20
 
 

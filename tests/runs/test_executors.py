@@ -7,22 +7,24 @@ import random
 import signal
 import threading
 import time
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.runs.jobs import JOB, grid, job, lines, memory_shares, processes_of, tries_of
+from tests.runs.jobs import JOB, VARIABLE, JobConfig, grid, job, lines, memory_shares, processes_of, tries_of
 from tests.runs.test_leases import python
+from tests.runs.toys import Toy
 
-from headscope.errors import MachineError
-from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute, worker_process
+from headscope.errors import InputError, MachineError
+from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute, provenance, worker_process
 from headscope.runs.coverage import coverage
 from headscope.runs.messages import Setup
 from headscope.runs.pool import Pool
 from headscope.runs.presence import Presence, live_workers
 from headscope.runs.processes import Processes
-from headscope.runs.ray_workers import RayCluster
+from headscope.runs.ray_workers import Node, RayCluster, check_versions, share_out
 from headscope.storage import write_json
 
 
@@ -40,7 +42,8 @@ class Executor:
         if self.kind == "local":
             return execute(units, run, Execution(**options))
         transport = Processes(workers, 1) if self.kind == "processes" else RayCluster(self.address, workers, 1)
-        with Pool(run, transport, models=lambda unit: frozenset(filter(None, [unit.config.model]))) as pool:
+        models = lambda unit: frozenset(filter(None, [unit.config.model]))  # noqa: E731
+        with closing(transport), Pool(run, transport, models=models) as pool:
             return execute(units, run, Execution(engine=pool, **options))
 
 
@@ -166,6 +169,62 @@ def test_the_unit_of_a_worker_that_finds_no_place_goes_to_another(tmp_path: Path
     assert outcome.done == 4
     assert len(set(processes_of(tmp_path))) == 1
     assert sorted(tries_of(tmp_path)) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "workers", "threads", "expected"),
+    [
+        ([Node(8, 4, 0)], None, None, (4, 2, 1.0)),
+        ([Node(8, 4, 0)], 8, None, (8, 1, 0.5)),
+        ([Node(4, 4, 0)], 8, None, (4, 1, 0.5)),  # eight have no cores
+        ([Node(8, 4, 0)], 8, 2, (4, 2, 0.5)),
+        ([Node(64, 1, 0), Node(64, 1, 0)], 14, None, (14, 9, 0.1428)),
+        ([Node(16, 0, 0), Node(3, 0, 0)], None, 4, (4, 4, None)),
+        ([Node(16, 0, 0), Node(3, 0, 0)], 2, None, (2, 1, None)),
+        ([Node(0, 0, 0)], 3, None, (3, 1, None)),  # its nodes are still to come
+    ],
+)
+def test_a_cluster_gets_as_many_workers_as_it_holds(
+    nodes: list[Node], workers: int | None, threads: int | None, expected: tuple[int, int, float | None]
+) -> None:
+    count, resources = share_out(nodes, workers, threads, None)
+    assert (count, resources["num_cpus"], resources.get("num_gpus")) == expected
+
+
+def test_workers_larger_than_any_node_are_refused() -> None:
+    with pytest.raises(InputError, match="can hold a worker of 32 threads; the largest has 16 cores"):
+        share_out([Node(16, 0, 0), Node(8, 0, 0)], None, 32, None)
+    assert share_out([Node(16, 0, 100), Node(16, 0, 50)], None, 1, 30)[0] == 3 + 1
+
+
+def test_more_workers_than_a_cluster_holds_do_not_wait_for_ever(tmp_path: Path, ray_address: str) -> None:
+    units = [job(number, tmp_path) for number in range(4)]
+    assert Executor("ray", ray_address)(units, tmp_path / "run", workers=20).done == 4
+    with pytest.raises(InputError, match="can hold a worker of 9 threads; the largest has 8 cores"):
+        RayCluster(ray_address, 1, 9)
+    with closing(RayCluster(ray_address, 20, 3)) as cluster:  # and nothing is left of the refused one
+        assert cluster.workers == 2
+
+
+def test_workers_have_the_variables_of_the_command(
+    tmp_path: Path, pool: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("HF_OF_THIS_TEST", "HEADSCOPE_OF_THIS_TEST")
+    units = []
+    for number, name in enumerate(names, start=1):
+        monkeypatch.setenv(name, str(number))
+        units.append(VARIABLE.unit(JobConfig(number=number, place=name), {"name": name}))
+    assert pool(units, tmp_path / "run").done == 2
+    run = RunDirectory(tmp_path / "run")
+    assert [Toy.load(run.folder(unit)).total for unit in units] == [1, 2]
+
+
+def test_a_node_with_other_versions_is_named(tmp_path: Path, ray_address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    versions = provenance.versions()
+    check_versions({**versions, "torch": f"{versions['torch'].partition('+')[0]}+another.build"})
+    monkeypatch.setattr(provenance, "versions", lambda: {**versions, "headscope": "0.0.1"})
+    with pytest.raises(MachineError, match=f"has headscope {versions['headscope']} instead of 0.0.1; install"):
+        Executor("ray", ray_address)([job(1, tmp_path)], tmp_path / "run")
 
 
 class NeverReady(Processes):

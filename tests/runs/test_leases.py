@@ -1,5 +1,6 @@
 """A unit has one owner; that of a dead or silent process has one successor; nobody overwrites what is finished."""
 
+import errno
 import json
 import os
 import shutil
@@ -12,14 +13,16 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.runs.jobs import STEPS_OF_ALL, job, lines, steps_unit, tries_of
-from tests.runs.toys import Toy, ToyConfig, unit
+from tests.runs.toys import Toy, ToyConfig, finish_again, flip_byte, unit
 
+from headscope.errors import InputError
 from headscope.progress import Progress
-from headscope.runs import Inputs, RunDirectory, Work, execute, presence
-from headscope.runs.leases import holder, lock_folder, take
+from headscope.runs import Inputs, RunDirectory, Unit, Work, directory, execute, presence
+from headscope.runs.leases import FinishedElsewhere, holder, lock_folder, take
 from headscope.runs.presence import Presence, await_signs, leaders, live_workers
 from headscope.runs.silence import SilenceWatch
 
@@ -200,6 +203,55 @@ def test_nobody_is_dead_while_no_beat_can_be_written(tmp_path: Path, hasty: None
         while time.monotonic() < ends and (lease := take(folder, here)) is None:
             time.sleep(0.05)
         assert lease is not None
+
+
+def test_nobody_is_dead_while_a_beat_hangs(tmp_path: Path, hasty: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    server_answers, write_text = threading.Event(), Path.write_text
+    server_answers.set()
+    with stranger(tmp_path, machine="another"), Presence(tmp_path) as here:
+
+        def write_when_it_answers(path: Path, *arguments: Any, **options: Any) -> int:
+            if path.parent == here.file.parent:
+                server_answers.wait()
+            return write_text(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "write_text", write_when_it_answers)
+        folder = hold(tmp_path, "other-1")
+        assert take(folder, here) is None
+        server_answers.clear()  # reads go on, and the owner's beats hang as this process's do
+        ends = time.monotonic() + 2.0
+        leases = []
+        while time.monotonic() < ends:
+            leases.append(take(folder, here))
+            time.sleep(0.05)
+        server_answers.set()
+        assert leases == [None] * len(leases)
+        start = time.monotonic()
+        while time.monotonic() < start + 2.0 and (lease := take(folder, here)) is None:
+            time.sleep(0.05)
+        assert lease is not None
+        assert time.monotonic() - start > 0.9  # the owner has as long as ever
+
+
+@pytest.mark.parametrize(
+    ("number", "kind", "sentence"),
+    [
+        (errno.ENOSPC, OSError, "No space left"),
+        (errno.EROFS, InputError, r"cannot be written \(Read-only file system\), so .* whether process .* on other"),
+    ],
+)
+def test_who_cannot_write_takes_no_silence_for_death(
+    tmp_path: Path, hasty: None, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception], sentence: str
+) -> None:
+    def refuse(path: Path, *arguments: Any, **options: Any) -> int:
+        raise OSError(number, os.strerror(number))
+
+    with stranger(tmp_path, machine="another", plan="another") as file:
+        os.utime(file, (time.time() - 3600, time.time() - 3600))
+        monkeypatch.setattr(Path, "write_text", refuse)
+        with pytest.raises(kind, match=sentence):
+            await_signs(tmp_path, "mine")
+        assert file.exists()
 
 
 def test_who_does_another_plan_is_waited_for_until_it_is_seen_to_live_or_be_silent(tmp_path: Path, hasty: None) -> None:
@@ -412,3 +464,82 @@ def test_who_comes_second_says_so_if_its_bytes_are_others(tmp_path: Path, number
     assert (outcome.done, outcome.reused, len(outcome.warnings)) == (0, 1, warnings)
     assert Toy.load(run.folder(one)) == Toy(1, 1)
     assert all("two processes finished it with different bytes" in warning for warning in outcome.warnings)
+
+
+def finish_elsewhere(run: RunDirectory, unit: Unit, place: Path) -> bytes:
+    """Have another process finish a unit whose lock this one holds, as after a pause that nobody saw."""
+    (lock,) = lock_folder(run.folder(unit)).iterdir()
+    aside = lock.rename(place / "lock")
+    lock.parent.rmdir()
+    execute([unit], run)
+    lock.parent.mkdir()
+    aside.rename(lock)
+    return (run.folder(unit) / "unit.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("before", "after_a_look"),
+    [("nothing", False), ("unfinished", False), ("unfinished", True), ("outdated", False), ("outdated", True)],
+)
+def test_a_unit_that_another_finishes_before_it_is_written_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, after_a_look: bool
+) -> None:
+    run, needed = RunDirectory(tmp_path), unit(a=1)
+    reader = unit(a=2, inputs={"one": needed})
+    execute([needed], run)
+    if before == "unfinished":  # as older versions left it
+        run.folder(reader).mkdir(parents=True)
+    elif before == "outdated":
+        execute([reader], run)
+        Toy(1, 5).save(run.folder(needed))
+        finish_again(run.folder(needed))
+    record, is_current = b"", RunDirectory.is_current
+
+    def look_and_pause(run: RunDirectory, unit: Unit) -> bool:
+        nonlocal record
+        current = is_current(run, unit)
+        monkeypatch.setattr(RunDirectory, "is_current", is_current)
+        record = finish_elsewhere(run, reader, tmp_path)
+        return current
+
+    with Presence(tmp_path) as here:
+        lease = take(run.folder(reader), here)
+        assert lease is not None
+        if after_a_look:
+            monkeypatch.setattr(RunDirectory, "is_current", look_and_pause)
+        else:
+            record = finish_elsewhere(run, reader, tmp_path)
+        with pytest.raises(FinishedElsewhere), run.write(reader, lease):
+            pass
+        lease.release()
+    assert (run.folder(reader) / "unit.json").read_bytes() == record
+    assert not [*run.path.glob("units/*/.*")]
+
+
+def test_a_damaged_unit_that_another_makes_again_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, damaged = RunDirectory(tmp_path), unit(a=1)
+    execute([damaged], run)
+    flip_byte(run.folder(damaged) / "value.json")
+    find_unit_damage, looks, record = directory.find_unit_damage, 0, b""
+
+    def look_and_pause(folder: Path) -> str:
+        nonlocal looks, record
+        problem, looks = find_unit_damage(folder), looks + 1
+        if looks == 2:
+            shutil.rmtree(folder)
+            record = finish_elsewhere(run, damaged, tmp_path)
+        return problem
+
+    monkeypatch.setattr(directory, "find_unit_damage", look_and_pause)
+    assert run.discard_damaged() == {}
+    assert (run.folder(damaged) / "unit.json").read_bytes() == record
+    assert not [*run.path.glob("units/*/.*")]
+
+
+def test_what_a_killed_process_had_set_aside_is_put_back(tmp_path: Path) -> None:
+    run, finished = RunDirectory(tmp_path), unit(a=1)
+    execute([finished], run)
+    record = (run.folder(finished) / "unit.json").read_bytes()
+    run.folder(finished).rename(run.folder(finished).with_name(f".{finished.digest}.0123.aside"))
+    assert execute([finished], run).reused == 1
+    assert (run.folder(finished) / "unit.json").read_bytes() == record

@@ -10,6 +10,7 @@ from typing import Any
 
 import fsspec
 import pytest
+from fsspec.implementations.local import LocalFileSystem
 from fsspec.implementations.memory import MemoryFileSystem
 from tests.report.runs import RunWriter, whole_run
 
@@ -19,8 +20,9 @@ from headscope.report import RunResults, verb_tables
 from headscope.runs import RunDirectory
 from headscope.runs.coverage import coverage
 from headscope.runs.failures import failure_file
-from headscope.runs.records import DONE, mark_done, write_record
+from headscope.runs.records import mark_done, write_record
 from headscope.runs.remote import is_url
+from headscope.runs.unit_files import DONE
 from headscope.runs.units import address_of
 from headscope.storage import write_json
 
@@ -155,6 +157,44 @@ def test_a_lost_connection_is_a_sentence_and_the_next_call_goes_on(
     assert not done & set(fetched)
 
 
+@pytest.mark.parametrize("by_status", [True, False])
+def test_a_bucket_that_may_not_be_listed_is_read(
+    run: RunDirectory,
+    fetched: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    by_status: bool,
+) -> None:
+    """Such a bucket answers 403 and not 404 to who asks for what is not there."""
+    get_file = MemoryFileSystem.get_file
+
+    class RefusedError(Exception):
+        status = 403
+
+    refusal = RefusedError if by_status else PermissionError
+
+    def refused(self: Any, path: str, *arguments: Any, **options: Any) -> None:
+        try:
+            get_file(self, path, *arguments, **options)
+        except FileNotFoundError:
+            raise refusal("Forbidden") from None
+
+    def not_listed(self: Any, path: str, **options: Any) -> list[str]:
+        raise refusal("Access Denied")
+
+    here, _ = printed(capsys, "status", str(run.path))
+    with monkeypatch.context() as patch:
+        patch.setattr(MemoryFileSystem, "get_file", refused)
+        patch.setattr(MemoryFileSystem, "find", not_listed)
+        there, _ = printed(capsys, "status", URL)
+        assert there == here.replace(str(run.path), URL)
+        assert RunDirectory(URL).frame("comparison").equals(run.frame("comparison"))
+        _, error = printed(capsys, "status", "memory://bucket/other", code=2)
+    assert "other/study.lock.json is not there or may not be read (Forbidden)" in error
+    assert "s3:GetObject" in error
+    assert "s3:ListBucket" in error
+
+
 def test_a_record_cannot_name_a_file_outside(fetched: list[str], tmp_path: Path) -> None:
     writer = RunWriter(tmp_path / "evil")
     writer.unit("pairs", variant="sft", pairs="main")
@@ -164,13 +204,20 @@ def test_a_record_cannot_name_a_file_outside(fetched: list[str], tmp_path: Path)
         RunDirectory(f"file://{tmp_path}/evil").find("pairs")
 
 
-def test_units_without_digests_are_listed(fetched: list[str], tmp_path: Path) -> None:
+def test_units_without_digests_are_listed(fetched: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     writer = RunWriter(tmp_path / "old")
     writer.unit("pairs", variant="sft", pairs="main")
     folder = writer.close().find("pairs")[0].folder
     (folder / "pairs.json").write_text("{}")
     record = RunDirectory(f"file://{tmp_path}/old").find("pairs")[0]
     assert record.file("pairs.json").read_text() == "{}"
+
+    def not_listed(self: Any, path: str, **options: Any) -> list[str]:
+        raise PermissionError("Access Denied")
+
+    monkeypatch.setattr(LocalFileSystem, "find", not_listed)
+    with pytest.raises(InputError, match=r"of an old version, whose files must be listed, .* \(s3:ListBucket"):
+        RunDirectory(f"file://{tmp_path}/old").find("pairs")
 
 
 def test_nothing_is_written_there(fetched: list[str], capsys: pytest.CaptureFixture[str]) -> None:

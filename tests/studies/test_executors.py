@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 from tests.studies.bench import Bench
 
-from headscope.runs import RunDirectory
+from headscope.errors import MachineError
+from headscope.runs import RunDirectory, directory
+from headscope.runs.pool import Pool
+from headscope.runs.processes import Processes
+from headscope.studies import run as study_runs
 
 SETTINGS = ("variants=[]", "eval.problems=4", "eval.samples=2")
 
@@ -65,6 +69,37 @@ def test_a_cluster_that_is_not_there(bench: Bench, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ray, "init", init)  # a real one may run on this machine
     sentence = bench.refused("eval", *SETTINGS, "executor={kind: ray, address: auto}")
     assert "no Ray cluster answers at address auto: Could not find any running Ray instance." in sentence
+
+
+class SlowCluster(Processes):
+    """Stands for a Ray cluster. Another process writes its study while it is being connected to."""
+
+    closed = 0
+
+    def __init__(self, out: Path) -> None:
+        with RunDirectory(out).exclusive():
+            super().__init__(1, 1)
+
+    def close(self) -> None:
+        SlowCluster.closed += 1
+
+
+def test_a_cluster_is_waited_for_without_the_lock_and_closed_whatever_happens(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    end_workers = Pool._stop
+
+    def stop(pool: Pool) -> None:
+        end_workers(pool)
+        raise MachineError("a node is gone")
+
+    monkeypatch.setattr(directory, "PATIENCE", 0.1)
+    monkeypatch.setattr(study_runs, "RayCluster", lambda *arguments: SlowCluster(bench.out))
+    monkeypatch.setattr(Pool, "_stop", stop)
+    code, said = bench.call("eval", *SETTINGS, "executor=ray")
+    assert (code, SlowCluster.closed) == (1, 1), said
+    assert "a node is gone" in said
+    assert not list(bench.out.glob(".workers/*"))
 
 
 def test_another_study_is_refused_while_someone_is_at_work(bench: Bench) -> None:

@@ -15,6 +15,8 @@ from tests.studies.test_bad_models import biased, headless, narrow, weights
 
 from headscope.cli.main import main
 from headscope.errors import InputError
+from headscope.evaluation import vllm_engine
+from headscope.evaluation.vllm_settings import Checkpoint
 from headscope.models import load_model
 
 SFT = "variants.0={{name: a, train: {{preset: lab-sft, max_steps: 1, batch_size: 2, {}}}}}"
@@ -63,6 +65,22 @@ def test_a_variant_that_is_the_base_is_refused_by_name(bench: Bench, other: Path
     assert "study bad is valid" in resolve(bench, f"variants.a.model='{other}'")
     # One model asked in two modes is a comparison.
     assert "is valid" in resolve(bench, "base.chat.enable_thinking=true", "variants.a.chat.enable_thinking=false")
+
+
+def test_a_model_that_the_devices_of_a_unit_do_not_hold_is_refused(
+    bench: Bench, other: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post, vllm = f"variants.a.model='{other}'", "eval.engine=vllm"
+    weights = vllm_engine.served_model(Checkpoint(str(bench.base), "float32")).weight_bytes
+    monkeypatch.setattr(vllm_engine, "device_bytes", lambda: weights)  # vLLM takes less than all of a device
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    for kind in ("processes", "ray"):
+        said = resolve(bench, post, vllm, f"executor={kind}", code=2)
+        assert f"{bench.base} takes 0.0 GiB in dtype float32" in said
+        assert "executor local has all" in said
+    assert "is valid" in resolve(bench, post, vllm)  # split over two
+    assert "is valid" in resolve(bench, post, vllm, "executor=processes", "base.dtype=bfloat16")
+    assert "is valid" in resolve(bench, post, "executor=processes")
 
 
 def test_an_adapter_that_was_never_trained_is_refused_by_name(bench: Bench) -> None:

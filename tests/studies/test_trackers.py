@@ -8,12 +8,17 @@ from typing import Any
 
 import pytest
 from tests.report.runs import comparison, measures, series, verdict
+from tests.runs.jobs import logged_steps
 from tests.runs.toys import ToyConfig
 
 from headscope.cli.main import main
 from headscope.errors import InputError
 from headscope.results.not_run import NotRun
 from headscope.runs import Execution, RunDirectory, Unit, Work, execute
+from headscope.runs.engines import LocalEngine
+from headscope.runs.pool import Pool
+from headscope.runs.presence import Presence
+from headscope.runs.processes import Processes
 from headscope.storage import Result
 from headscope.studies import trackers
 from headscope.studies.plan import plan
@@ -111,6 +116,63 @@ def test_losses_are_sent_while_the_training_runs(tmp_path: Path, monkeypatch: py
         outcome = execute([training], run, Execution(on_done=on_done))
     assert (outcome.done, live) == (1, [1, 2])
     assert sent == [({"train/sft/loss": 0.5 / step}, step) for step in (1, 2, 3)]
+
+
+@pytest.mark.parametrize("kind", ["local", "processes"])
+def test_of_two_commands_the_one_that_trains_sends_the_losses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    sent: dict[str, list[int]] = {"first": [], "second": []}
+
+    def tracker(study: str, folder: Path) -> Any:
+        return SimpleNamespace(log=lambda numbers, step: sent[study].append(step), close=lambda: None)
+
+    monkeypatch.setattr(trackers, "_Trackio", tracker)
+    monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
+    monkeypatch.setattr(trackers, "LOG_SECONDS", 0.01)
+    run, training = RunDirectory(tmp_path / "run"), logged_steps(tmp_path)
+    run.path.mkdir()
+    engine = LocalEngine(run) if kind == "local" else Pool(run, Processes(1, 1))
+    with (
+        Presence(run.path) as other,
+        engine,
+        open_tracker("trackio", "second", run, [training], other),
+        open_tracker("trackio", "first", run, [training], engine.presence) as on_done,
+    ):
+        outcome = execute([training], run, Execution(on_done=on_done, engine=engine))
+    assert outcome.done == 1
+    assert sent == {"first": [1, 2, 3], "second": []}
+
+
+def test_a_log_that_cannot_be_read_is_said_once_and_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[int] = []
+    tracker = SimpleNamespace(log=lambda numbers, step: sent.append(step), close=lambda: None)
+    monkeypatch.setattr(trackers, "_Trackio", lambda study, folder: tracker)
+    monkeypatch.setattr(trackers, "check_tracker", lambda name: None)
+
+    def compute(config: ToyConfig, inputs: Any, progress: Any) -> tuple[Result, ...]:
+        lines = ['{"step": 1, "loss": 0.5}', "{", '{"loss": 0.5}', '{"step": 2, "loss": 0.25}', ""]
+        (inputs.scratch / "log.jsonl").write_text("\n".join(lines))
+        return ()
+
+    training = Work("train", ToyConfig, compute).unit(ToyConfig(a=1), {"variant": "sft"})
+    unreadable = Work("train", ToyConfig, lambda *_: ()).unit(ToyConfig(a=2), {"variant": "grpo"})
+    after = unit(measures(0.5, is_base=True), variant="base", step=0, task="T1")
+    run = RunDirectory(tmp_path)
+    (run.folder(unreadable) / "log.jsonl").mkdir(parents=True)
+
+    def finish(on_done: Any) -> None:
+        execute([training, after], run, Execution(on_done=on_done))
+        on_done(unreadable)
+        on_done(after)
+
+    sentence = "trackio is not sent all of train .* losses"
+    with open_tracker("trackio", "lab", run) as on_done, pytest.warns(UserWarning, match=sentence) as said:
+        finish(on_done)
+    assert sent == [1, 2, 0, 0]
+    assert [str(warning.message).partition(" losses")[0].rpartition(" ")[2] for warning in said] == ["sft's", "grpo's"]
 
 
 def test_a_tracker_that_fails_while_a_training_runs_ends_nothing(

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 from headscope.errors import InputError, MachineError
 from headscope.evaluation.completions import Completion, Request, Sampling, decode_completion
 from headscope.evaluation.forbidden import ForbiddenTokens, forbidden_tokens
-from headscope.evaluation.vllm_settings import Checkpoint, devices_per_engine, folder_weight_bytes, start_settings
+from headscope.evaluation.vllm_settings import Checkpoint, ServedModel, devices_per_engine, start_settings
+from headscope.model_files import hub
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.model_files.folder import adapter_base
 from headscope.progress import Progress
@@ -87,15 +88,19 @@ def devices() -> list[str]:
     return [str(index) for index in range(torch.cuda.device_count())]
 
 
-def _device_groups(model: str, heads: int) -> list[list[str]]:
-    """Return the devices of each engine; one empty group if there are none, so that vLLM chooses."""
-    names = devices()
-    if len(names) < 2:
-        return [names]
+def device_bytes() -> int | None:
+    """Return the memory of a device of this process; None if it has none."""
     import torch
 
-    memory = torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else sys.maxsize
-    size = devices_per_engine(folder_weight_bytes(model), heads, len(names), memory)
+    return torch.cuda.get_device_properties(0).total_memory if torch.cuda.is_available() else None
+
+
+def _device_groups(model: ServedModel) -> list[list[str]]:
+    """Return the devices of each engine; one empty group if there are none, so that vLLM chooses."""
+    names, memory = devices(), device_bytes()
+    if not names or (memory is None and len(names) == 1):
+        return [names]
+    size = devices_per_engine(model, len(names), memory or sys.maxsize)
     return [names[start : start + size] for start in range(0, len(names) - size + 1, size)]
 
 
@@ -144,16 +149,15 @@ def _engines(checkpoint: Checkpoint, seed: int, process: int) -> list[_Engine]:
             "sampling engine 'vllm' needs vLLM, which is not installed; install the extra: "
             "pip install 'headscope[vllm]'"
         )
-    heads = _check_servable(checkpoint)
-    start_settings(checkpoint, seed, 1)  # refuses an adapter before the engines of the last checkpoint end
+    groups = _device_groups(served_model(checkpoint))
+    start_settings(checkpoint, seed, 1)  # what cannot be served is refused before the last checkpoint's engines end
     close_engines()  # lru_cache forgets them, and does not end them
-    groups = _device_groups(adapter_base(checkpoint.path) or checkpoint.path, heads)
     _open.extend(_Engine(checkpoint, group, seed) for group in groups)
     return list(_open)
 
 
-def _check_servable(checkpoint: Checkpoint) -> int:
-    """Return how many attention heads a layer of the model has; 1 if its config cannot be read.
+def served_model(checkpoint: Checkpoint) -> ServedModel:
+    """Return the sizes of the model that a checkpoint's config describes; none if it cannot be read.
 
     Raises InputError if rotary frequencies depend on a text's length: vLLM takes those of the longest text it may serve
     for every text.
@@ -168,13 +172,15 @@ def _check_servable(checkpoint: Checkpoint) -> int:
     try:
         config = AutoConfig.from_pretrained(base or checkpoint.path, **options)
     except (OSError, ValueError):
-        return 1  # vLLM says itself what it cannot serve
+        return ServedModel(checkpoint.path)  # vLLM says itself what it cannot serve
     if types := length_dependent_types(config):
         raise InputError(
             f"the rotary frequencies of {checkpoint.path} depend on a text's length ({', '.join(types)}), "
             "and vLLM takes the longest text's for all; sample with engine 'transformers'"
         )
-    return int(getattr(config.get_text_config(), "num_attention_heads", 1))
+    path = base or checkpoint.path
+    files = Path(path) if Path(path).is_dir() else hub.cached_snapshot(path, revision)
+    return ServedModel.of(checkpoint.path, checkpoint.dtype, config.to_dict(), files)
 
 
 _open: list[_Engine] = []

@@ -4,13 +4,23 @@ Names and limits are those of vLLM 0.31.0; ``benchmarks/vllm_signatures.py`` com
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
+from headscope.model_files.config_sizes import (
+    HEADS,
+    VOCABULARY,
+    attention_sizes,
+    config_size,
+    mlp_widths,
+    weight_count,
+)
 from headscope.model_files.folder import adapter_base
+from headscope.model_files.weight_files import ModelConfig, has_all_weights, read_tensors
 from headscope.storage import read_object
 
 if TYPE_CHECKING:
@@ -19,7 +29,11 @@ if TYPE_CHECKING:
 RANKS = (1, 8, 16, 32, 64, 128, 256, 320, 512)
 """What ``max_lora_rank`` may be."""
 WEIGHT_SHARE = 0.6
-"""Of a device's memory that weights may take; vLLM takes 0.92 of it, and the rest of that holds keys and values."""
+"""Of a device's memory that weights may take if it can be chosen; the rest of what vLLM takes holds keys and values."""
+DEVICE_SHARE = 0.92
+"""Of a device's memory that vLLM takes."""
+PADDED_ROWS = 64
+"""vLLM pads the vocabulary to a multiple of this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +96,69 @@ def _lora_rank(adapter: str) -> int:
     return allowed[0]
 
 
-def devices_per_engine(weight_bytes: int, heads: int, devices: int, device_bytes: int) -> int:
-    """Return over how many devices a model is split: the fewest that hold its weights, so that as many engines as
-    possible answer side by side.
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """What decides over how many devices a model is split; a size is 0 if its config does not state it.
 
-    heads: of the model, a multiple of what is returned. All that divide the heads are too few: the most of those.
+    name: for messages. weight_bytes: of all weights in the dtype they are served in. dtype: as in ``Checkpoint``.
+    heads, kv_heads: of a layer. mlp_width: the greatest common divisor of the widths of its MLPs. vocabulary: its rows.
     """
-    divisors = [count for count in range(1, devices + 1) if heads % count == 0]
-    enough = [count for count in divisors if weight_bytes <= WEIGHT_SHARE * device_bytes * count]
-    return enough[0] if enough else divisors[-1]
+
+    name: str
+    weight_bytes: int = 0
+    dtype: str = "auto"
+    heads: int = 0
+    kv_heads: int = 0
+    mlp_width: int = 0
+    vocabulary: int = 0
+
+    @classmethod
+    def of(cls, name: str, dtype: str, config: ModelConfig, folder: Path | None) -> "ServedModel":
+        """Return what a model's config and weight files say. folder: of the files; None if they are still on the hub,
+        and their size is estimated from the config.
+        """
+        weights = weight_count(config)
+        if folder is not None and has_all_weights(folder):
+            weights = sum(math.prod(tensor.shape) for tensor in read_tensors(folder).values())
+        heads = config_size(config, HEADS) or 0
+        kv_heads = attention_sizes(config)["key/value heads"]
+        return cls(
+            name,
+            # With dtype auto vLLM serves float32 weights in half of that.
+            weights * (4 if dtype == "float32" else 2),
+            dtype,
+            heads,
+            kv_heads if isinstance(kv_heads, int) else heads,
+            math.gcd(*mlp_widths(config)),
+            config_size(config, VOCABULARY) or 0,
+        )
+
+    def can_be_split(self, devices: int) -> bool:
+        """Return whether vLLM splits the model over so many devices.
+
+        Heads and MLPs are shared out evenly; fewer key/value heads than devices are repeated evenly; rows of the
+        vocabulary are shared out evenly after they were padded.
+        """
+        padded = -(-self.vocabulary // PADDED_ROWS) * PADDED_ROWS
+        is_even = all(size % devices == 0 for size in (self.heads, self.mlp_width, padded))
+        return is_even and (self.kv_heads % devices == 0 or devices % self.kv_heads == 0)
 
 
-def folder_weight_bytes(folder: str | Path) -> int:
-    """Return the size of the weight files in a folder; 0 if there is none, as for the id of a hub."""
-    return sum(path.stat().st_size for path in Path(folder).glob("*.safetensors"))
+def devices_per_engine(model: ServedModel, devices: int, device_bytes: int) -> int:
+    """Return over how many devices a model is split: the fewest that hold its weights and room for keys and values, so
+    that as many engines as possible answer side by side. If none do, it is as many as it can be split over.
+
+    devices: that this process may use. device_bytes: memory of one. Raises InputError if they do not hold the weights.
+    """
+    counts = [count for count in range(1, devices + 1) if model.can_be_split(count)]
+    enough = [count for count in counts if model.weight_bytes <= WEIGHT_SHARE * device_bytes * count]
+    if enough:
+        return enough[0]
+    if model.weight_bytes > DEVICE_SHARE * device_bytes * counts[-1]:
+        are = "1 device" if counts[-1] == 1 else f"{counts[-1]} devices"
+        raise InputError(
+            f"{model.name} takes {model.weight_bytes / 2**30:.1f} GiB in dtype {model.dtype}, and the {are} that vLLM "
+            f"can split it over here hold {device_bytes / 2**30:.1f} GiB each; give it more devices (a worker of the "
+            "executors processes and ray has one; executor local has all), or a dtype of 16 bits"
+        )
+    return counts[-1]

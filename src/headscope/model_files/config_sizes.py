@@ -9,6 +9,10 @@ from headscope.model_files.weight_files import ModelConfig
 LAYERS = ("num_hidden_layers", "n_layer")
 HEADS = ("num_attention_heads", "n_head")
 VOCABULARY = ("vocab_size",)
+_MLP_WIDTHS = ("intermediate_size", "moe_intermediate_size", "shared_expert_intermediate_size", "n_inner")
+_EXPERTS = ("num_experts", "num_local_experts", "n_routed_experts")
+_UNGATED = ("gpt2", "gpt_neox", "gptj", "opt", "phi", "bloom", "falcon", "starcoder2")
+"""Architectures whose MLP has two matrices instead of three."""
 _KV_HEADS, _HEAD_DIM, _WIDTH = ("num_key_value_heads",), ("head_dim",), ("hidden_size", "n_embd")
 _MAY_BE_NULL = (_KV_HEADS, _HEAD_DIM)
 """Sizes that a model's class derives from the others if they are null."""
@@ -39,6 +43,33 @@ def _stated_size(config: ModelConfig, keys: tuple[str, ...]) -> int | None:
     """Return a size that may be null or absent."""
     value = _language_config(config).get(keys[0])
     return None if value is None else int(value)
+
+
+def mlp_widths(config: ModelConfig) -> list[int]:
+    """Return the widths of a config's MLPs, those of experts included; none if it states none."""
+    return [int(size) for key in _MLP_WIDTHS if (size := _language_config(config).get(key))]
+
+
+def weight_count(config: ModelConfig) -> int:
+    """Estimate how many weights a model has from its config's sizes; 0 if they are not all there.
+
+    Norms and biases are left out, which is less than a thousandth. All layers count as alike, and as experts if there
+    are some.
+    """
+    layers, vocabulary = config_size(config, LAYERS), config_size(config, VOCABULARY)
+    heads, width = config_size(config, HEADS), config_size(config, _WIDTH)
+    if layers is None or vocabulary is None or heads is None or width is None:
+        return 0
+    language = _language_config(config)
+    kv_heads, d_head = _stated_size(config, _KV_HEADS) or heads, _stated_size(config, _HEAD_DIM) or width // heads
+    attention = 2 * width * d_head * (heads + kv_heads)
+    experts = next((int(language[key]) for key in _EXPERTS if language.get(key)), 1)
+    mlp_width = int(
+        (experts > 1 and language.get("moe_intermediate_size")) or next(iter(mlp_widths(config)), 4 * width)
+    )
+    mlp = experts * (2 if language.get("model_type") in _UNGATED else 3) * width * mlp_width
+    is_tied = language.get("tie_word_embeddings", config.get("tie_word_embeddings", True))
+    return layers * (attention + mlp) + (1 if is_tied else 2) * vocabulary * width
 
 
 def layer_counts(config: ModelConfig) -> tuple[int | None, int]:

@@ -51,7 +51,7 @@ def attempt(unit: Unit, run: RunDirectory, presence: Presence, progress: Progres
     lease = take(folder, presence)
     if lease is None:
         held = holder(folder)
-        return Report("held", reason=presence.find(held[0]) if held else "")
+        return Report("held", reason=presence.describe(held[0]) if held else "")
     try:
         if run.is_current(unit):
             return Report("reused")

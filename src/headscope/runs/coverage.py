@@ -12,8 +12,9 @@ from headscope.runs.directory import RunDirectory
 from headscope.runs.failures import Failure
 from headscope.runs.leases import holder, lock_folder
 from headscope.runs.presence import Worker, live_workers
-from headscope.runs.records import DONE, RECORD, find_unit_damage
+from headscope.runs.records import find_unit_damage
 from headscope.runs.remote import fetch_small_files
+from headscope.runs.unit_files import DONE, RECORD
 from headscope.runs.units import unit_name
 from headscope.storage import read_object
 

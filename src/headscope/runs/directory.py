@@ -25,7 +25,6 @@ from headscope.runs.leases import FinishedElsewhere, Lease, take
 from headscope.runs.lock import SCHEMA_VERSION, read_lock
 from headscope.runs.presence import Presence
 from headscope.runs.records import (
-    DONE,
     Finished,
     Record,
     contents_of,
@@ -35,6 +34,7 @@ from headscope.runs.records import (
     recorded_inputs,
 )
 from headscope.runs.remote import RemoteRun, fetch_small_files, is_url, local_folder
+from headscope.runs.unit_files import DONE
 from headscope.runs.units import Inputs, Unit
 from headscope.storage import Result, rename_synced, sync_folder, write_json
 
@@ -45,6 +45,8 @@ R = TypeVar("R", bound=Result)
 
 DELETED = ".damaged"
 """Suffix of folders that are being deleted."""
+ASIDE = ".aside"
+"""Suffix of folders that are looked at once more before they are deleted."""
 PATIENCE = 30.0
 """Seconds that a writer of the study and its plan waits for one and the same other, who needs much less. When many jobs
 start at once, each waits as long as they take turns."""
@@ -58,6 +60,33 @@ def _delete(folder: Path) -> None:
     with suppress(FileNotFoundError):  # another has taken it
         folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _set_aside(folder: Path, mark: tuple[int, int] | None) -> Path | None:
+    """Move a unit's folder aside and return where to; None if it is another's by now, which then stays.
+
+    A process that pauses between a look and a deletion may have lost the unit, and another may have finished it.
+
+    mark: ``done_mark`` of what was looked at; None if it was not finished.
+    """
+    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{ASIDE}")
+    with suppress(FileNotFoundError):
+        folder.rename(aside)
+        if done_mark(aside) == mark:
+            return aside
+        _put_back(aside)
+    return None
+
+
+def _put_back(aside: Path) -> None:
+    """Move a folder that was set aside back to its unit, unless another has finished that meanwhile."""
+    folder = aside.with_name(aside.name[1:].partition(".")[0])
+    try:
+        aside.rename(folder)
+    except FileNotFoundError:  # put back by another
+        return
+    except OSError:  # there is another
+        _delete(aside)
 
 
 @dataclass(frozen=True, init=False)
@@ -79,8 +108,9 @@ class RunDirectory:
         object.__setattr__(self, "units", units)
         object.__setattr__(self, "url", "" if remote is None else remote.url)
         if remote is not None:
-            remote.fetch([self.lock_file.name, Claims.file])
+            remote.fetch([self.lock_file.name])
             if self.lock_file.exists():
+                remote.fetch([Claims.file], may_be_refused=True)
                 remote.fetch_marks(self.lock()["units"])
 
     def __str__(self) -> str:
@@ -213,14 +243,19 @@ class RunDirectory:
         """Return this owner's own folder, with what is there already if the unit ``resumes``.
 
         Of several partial folders it is the one that got furthest (``Work.reached``), among equals the last owner's: an
-        earlier owner may have gone on after it had lost the unit.
+        earlier owner may have gone on after it had lost the unit. Raises FinishedElsewhere if it has finished it.
         """
         final, own = self.folder(unit), self.folder(unit).with_name(f".{unit.digest}.{lease.name}.partial")
         left = self._partials(unit)
-        if self.is_done(unit):  # and its inputs have been made again since
-            _delete(final)
-        elif final.exists():  # older versions wrote DONE after the rename
-            left.insert(0, final)
+        if final.exists():
+            mark = done_mark(final)
+            aside = None if self.is_current(unit) else _set_aside(final, mark)
+            if aside is None:
+                raise FinishedElsewhere("")
+            if mark is None:  # older versions wrote DONE after the rename
+                left.insert(0, aside)
+            else:  # its inputs have been made again since
+                _delete(aside)
         if resumes and left:
             furthest = max(left, key=lambda path: (unit.work.reached(path), lease.previous in path.name))
             left.remove(furthest)
@@ -254,12 +289,15 @@ class RunDirectory:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
 
-    def discard_damaged(self) -> dict[str, str]:
-        """Delete every finished unit with a damaged file; return what was wrong, by address."""
+    def discard_damaged(self, plan: str = "") -> dict[str, str]:
+        """Delete every finished unit with a damaged file; return what was wrong, by address.
+
+        plan: as in ``presence.Worker``, by which others tell whether they may join.
+        """
         problems: dict[str, str] = {}
         if not (self.path / "units").is_dir():
             return problems
-        with Presence(self.path) as presence:
+        with Presence(self.path, plan=plan) as presence:
             for leftover in self.path.glob(f"units/*/.*{DELETED}"):
                 shutil.rmtree(leftover, ignore_errors=True)
             for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):
@@ -270,22 +308,29 @@ class RunDirectory:
                 if lease is None:
                     continue
                 # Again, as its owner: another may have mended or deleted it since.
-                problem = find_unit_damage(folder) if (folder / DONE).exists() else ""
-                if problem:
+                mark = done_mark(folder)
+                problem = "" if mark is None else find_unit_damage(folder)
+                aside = _set_aside(folder, mark) if problem else None
+                if aside is not None:
                     problems[f"{folder.parent.name}/{folder.name}"] = problem
-                    _delete(folder)
+                    _delete(aside)
                 lease.release()
         return problems
 
     def clear_leftovers(self, presence: Presence) -> None:
-        """Delete what killed processes left of units that are finished: locks, and folders that were being deleted."""
+        """Delete what killed processes left of units that are finished: locks, and folders that were being deleted.
+
+        A folder that was set aside is put back.
+        """
         for leftover in self.path.glob("units/*/.*"):
             digest = leftover.name[1:].partition(".")[0]
             folder = leftover.with_name(digest)
-            if leftover.suffix == DELETED or (folder / DONE).exists():
+            if leftover.suffix in (DELETED, ASIDE) or (folder / DONE).exists():
                 lease = take(folder, presence)
                 if lease is not None:
-                    if leftover != lease.folder:
+                    if leftover.suffix == ASIDE:
+                        _put_back(leftover)
+                    elif leftover != lease.folder:
                         shutil.rmtree(leftover, ignore_errors=True)
                     lease.release()
 

@@ -8,7 +8,8 @@ from headscope.results.codec import Json
 from headscope.results.frames import SAVED_AS, Record, records, result_kinds
 from headscope.results.not_run import NotRun
 from headscope.runs.failures import Failure
-from headscope.runs.records import DONE, RECORD, Finished
+from headscope.runs.records import Finished
+from headscope.runs.unit_files import DONE, RECORD
 from headscope.storage import Result, check_keys, parse_object
 
 if TYPE_CHECKING:

@@ -3,7 +3,9 @@
 Texts are notes of the worker's bars.
 """
 
-from dataclasses import dataclass
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 END = b""
@@ -20,7 +22,7 @@ class Setup:
 
     run: the run directory. folder: the leader's current one, which relative paths of units start at.
     plan, leader: as in ``presence.Worker``. machine: the leader's (``machine.machine_key``).
-    path: of imports.
+    path: of imports. environment: variables that every worker gets (``shared_environment``).
     memory_share: of the memory that a unit takes otherwise; below 1 after it ran out.
     """
 
@@ -30,6 +32,7 @@ class Setup:
     leader: str
     machine: str
     path: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
     memory_share: float = 1.0
 
 
@@ -39,3 +42,8 @@ class Broken:
 
     reason: str
     is_disk_full: bool
+
+
+def shared_environment() -> dict[str, str]:
+    """Return this process's variables that decide what a worker reads and how: those of headscope and of the hub."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("HEADSCOPE_", "HF_"))}

@@ -26,7 +26,7 @@ from headscope.progress import Progress
 from headscope.runs.attempt import Report, unit_record
 from headscope.runs.directory import RunDirectory
 from headscope.runs.failures import Failure
-from headscope.runs.messages import END, LAST_SECONDS, READY, Broken, Setup
+from headscope.runs.messages import END, LAST_SECONDS, READY, Broken, Setup, shared_environment
 from headscope.runs.presence import Presence
 from headscope.runs.units import Unit
 
@@ -72,7 +72,7 @@ class Transport(Protocol):
         """Return when one of them has said something or is lost, or after so many seconds."""
 
     def close(self) -> None:
-        """Let go of what workers are begun with; all of them have ended."""
+        """Let go of what workers are begun with, after the pool has ended them."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ class _Slot:
         """Have the worker begin its unit."""
         assert self.worker is not None
         assert self.job is not None
-        self.worker.send(pickle.dumps(self.job.unit.alone()))
+        self.worker.send(pickle.dumps(self.job.unit.for_worker()))
 
     def empty(self) -> None:
         """Forget a worker that has ended."""
@@ -109,8 +109,8 @@ class _Slot:
 class Pool:
     """An ``Engine`` of several workers.
 
-    run: the directory. transport: begins them, each when it is first needed. plan: as in ``presence.Worker``.
-    models: which models a unit loads.
+    run: the directory. transport: begins them, each when it is first needed; whoever made it closes it afterwards.
+    plan: as in ``presence.Worker``. models: which models a unit loads.
     """
 
     def __init__(
@@ -139,7 +139,6 @@ class Pool:
     ) -> None:
         try:
             self._stop()
-            self._transport.close()
         finally:
             self.presence.__exit__(kind, error, trace)
 
@@ -192,6 +191,7 @@ class Pool:
                 leader=self.presence.worker.name,
                 machine=self.presence.worker.machine,
                 path=tuple(sys.path),
+                environment=shared_environment(),
                 memory_share=ALONE_SHARE if job.alone else 1.0,
             )
             slot.worker = self._transport.start(slot.place, setup)

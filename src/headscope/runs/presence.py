@@ -1,11 +1,12 @@
-"""Who is at work in a run directory: a file for each process, written again every few seconds while it lives.
+"""Which processes are at work in a run directory: each has a file there that it writes again every few seconds.
 
-On shared storage nobody else can see whether a process lives. Who wants its unit watches its file, and takes it for
-dead when the file was the same for a minute of looks (``silence``) during which this process could write its own: a
-pause that hits all machines, or the file server, makes nobody dead. On one machine a killed process is seen at once.
+On shared storage nobody else can see whether a process lives. A process that wants its unit watches its file, and
+takes it for dead when the file stayed the same for a minute (``silence``) in which this process could read it and could
+write its own file. If all machines stand still, or the file server does, or writes fail or hang while reads go on,
+nobody is taken for dead. On one machine a killed process is seen at once.
 
-Who only shows what is going on (``live_workers``) does not wait for that, and leaves out workers whose file is older
-than a minute by the file server's clock.
+``live_workers``, which only shows what is going on, does not wait: it leaves out workers whose file is older than a
+minute by the file server's clock.
 """
 
 import json
@@ -19,7 +20,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
-from headscope.errors import InputError
+from headscope.errors import InputError, is_disk_full
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.codec import from_json
 from headscope.runs.machine import has_ended, host, machine_key, process_start
@@ -30,9 +31,9 @@ BEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
 """A process whose file is watched for so long and does not change is taken for dead: long enough for a busy server."""
 GAP_BEATS = 3
-"""Beats without a look, after which what was watched before does not count."""
+"""Beats without a look at a file, or without writing one's own, after which the silence so far does not count."""
 FORGOTTEN_SECONDS = 86400.0
-"""After which the file of a process that nobody has watched is removed."""
+"""A file that was not written for so long is removed, even if nobody has watched it."""
 FOLDER = ".workers"
 
 
@@ -40,10 +41,11 @@ FOLDER = ".workers"
 class Worker:
     """A process at work in a run directory.
 
-    name: of its file, which no other has.
-    host, process: where it runs. machine, born: which kernel numbers it, and when it started, by that.
-    since: when it came, in seconds since 1970 by its own clock.
-    plan: digest of what it brings the directory to.
+    name: unique; that of its file.
+    host, process: where it runs, for people. machine: as in ``machine.machine_key``. born: when it started, as in
+        ``machine.process_start``.
+    since: when it joined, in seconds since 1970 by its own clock.
+    plan: digest of the study and the goal that it works on.
     leader: name of the process that began it and tells it what to do; "" if a person did.
     note: what its bar shows.
     """
@@ -74,6 +76,7 @@ class Presence:
         born = process_start(process)
         self.worker = Worker(name, host(), process, machine_key(), born, time.time(), plan=plan, leader=leader)
         self.joined_at = 0.0
+        self._wrote_at = time.monotonic()
         self._watch = SilenceWatch()
         self._has_left = threading.Event()
         self._writing = threading.Lock()
@@ -81,7 +84,7 @@ class Presence:
 
     @property
     def file(self) -> Path:
-        """Where it is kept that this process lives."""
+        """The file that shows that this process lives."""
         return self._folder / f"{self.worker.name}.json"
 
     def __enter__(self) -> "Presence":
@@ -122,7 +125,9 @@ class Presence:
         return not self.is_silent(path)
 
     def is_silent(self, path: Path) -> bool:
-        """Return whether a file was the same for ``SILENT_SECONDS`` of looks. The first call begins them.
+        """Return whether a file stayed the same for ``SILENT_SECONDS`` in which this process could write its own.
+
+        The first call begins the watch.
 
         A file that is gone is not silent: someone was there a moment ago, and another may have come since.
         """
@@ -136,11 +141,23 @@ class Presence:
         except OSError:  # the server is away
             self._watch.restart()
             return False
+        longest_gap = GAP_BEATS * BEAT_SECONDS
+        if time.monotonic() - self._wrote_at > longest_gap:  # a write hangs, and the beats of others may hang too
+            self._watch.restart()
         sign = (status.st_ino, status.st_mtime_ns, status.st_size)
-        return self._watch.look(str(path), sign, GAP_BEATS * BEAT_SECONDS) >= SILENT_SECONDS
+        return self._watch.look(str(path), sign, longest_gap) >= SILENT_SECONDS
 
-    def find(self, name: str) -> str:
-        """Return what people call a worker."""
+    def leads(self, name: str) -> bool:
+        """Return whether a worker is this process, or one that it began."""
+        if name == self.worker.name:
+            return True
+        with suppress(FileNotFoundError):
+            worker = _read_worker(self._folder / f"{name}.json")
+            return worker is not None and worker.leader == self.worker.name
+        return False
+
+    def describe(self, name: str) -> str:
+        """Return what messages call a worker: its process and host, or its name if its file is gone."""
         with suppress(FileNotFoundError):
             return str(_read_worker(self._folder / f"{name}.json") or name)
         return name
@@ -184,6 +201,7 @@ class Presence:
                     new.replace(self.file)
                 except (FileNotFoundError, FileExistsError):  # the last of the others took the folder away with it
                     continue
+                self._wrote_at = time.monotonic()
                 return
 
 
@@ -199,28 +217,48 @@ def leaders(run: Path) -> list[Worker]:
 
 
 def await_signs(run: Path, plan: str, progress: Progress = SILENT) -> None:
-    """Wait until nobody can be both alive and silent who was begun by a person and does another plan than ``plan``.
+    """Wait until it is known of every process that a person began for another plan than ``plan`` whether it lives.
 
-    Each has then written its file again, or was silent for ``SILENT_SECONDS`` of looks, and its file is removed.
+    Each has then written its file again, or was silent for ``SILENT_SECONDS`` in which this process could write there,
+    and its file is removed. Raises OSError if the disk is full, InputError if the directory cannot be written.
     """
     folder, watch, noted = run / FOLDER, SilenceWatch(), 0
     with progress.bar("waiting for a sign of life", int(SILENT_SECONDS)) as bar:
         while True:
-            now = _server_time(folder) if folder.is_dir() else 0.0
+            workers = _workers(run)
+            strangers = [(worker, at) for worker, at in workers if not worker.leader and worker.plan != plan]
+            now = _written_now(folder, strangers[0][0]) if strangers else 0.0
             watched = []
-            for worker, written in _workers(run):
-                if worker.leader or worker.plan == plan or now - written < SILENT_SECONDS:
+            for worker, written in strangers:
+                if now - written < SILENT_SECONDS:
                     continue
-                path = folder / f"{worker.name}.json"
-                watched.append(watch.look(worker.name, written, GAP_BEATS * BEAT_SECONDS))
-                if watched[-1] >= SILENT_SECONDS:
-                    watched.pop()
-                    path.unlink(missing_ok=True)
+                silence = watch.look(worker.name, written, GAP_BEATS * BEAT_SECONDS)
+                if silence < SILENT_SECONDS:
+                    watched.append(silence)
+                else:
+                    (folder / f"{worker.name}.json").unlink(missing_ok=True)
             if not watched:
                 return
             bar.advance(max(0, int(min(watched)) - noted), str(run))
             noted = max(noted, int(min(watched)))
             time.sleep(min(1.0, BEAT_SECONDS))
+
+
+def _written_now(folder: Path, stranger: Worker) -> float:
+    """Return the file server's time. Raises OSError if the disk is full, InputError if it cannot be written otherwise:
+    the stranger's silence says nothing then.
+    """
+    try:
+        return _write_probe(folder)
+    except FileNotFoundError:  # the stranger has left, and the folder with it
+        return time.time()
+    except OSError as error:
+        if is_disk_full(error):
+            raise
+        raise InputError(
+            f"run directory {folder.parent} cannot be written ({error.strerror}), so that nobody can tell whether "
+            f"{stranger} still works there; name another with --out"
+        ) from None
 
 
 def _workers(run: Path) -> list[tuple[Worker, float]]:
@@ -254,19 +292,25 @@ def _is_seen_dead(worker: Worker) -> bool:
 
 def _server_time(folder: Path) -> float:
     """Return the time by the clock that stamps the folder's files; this machine's if no file can be written there."""
-    probe = folder / f"{secrets.token_hex(4)}.now"
     try:
-        probe.touch()
-        return probe.stat().st_mtime
+        return _write_probe(folder)
     except OSError:
         return time.time()
+
+
+def _write_probe(folder: Path) -> float:
+    """Write a file as a beat does, and return its time. Raises OSError if that fails."""
+    probe = folder / f"{secrets.token_hex(4)}.now"
+    try:
+        probe.write_text("now", encoding="ascii")  # on a full disk an empty file can often still be made
+        return probe.stat().st_mtime
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
 
 
 class PresentProgress:
-    """A ``Progress`` whose bars are also told to others, next to what ``shown`` makes of them."""
+    """A ``Progress`` that also writes its bars into this process's file, for ``status``; ``shown`` shows them."""
 
     def __init__(self, presence: Presence, shown: Progress) -> None:
         self._presence = presence

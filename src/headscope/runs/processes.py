@@ -22,7 +22,7 @@ class ProcessWorker:
         self._run = setup.run
         self.connection, theirs = Pipe()
         command, environment = module_process("headscope.runs.worker_process", theirs.fileno(), threads=threads)
-        environment = {**environment, MEMORY_SHARE: str(setup.memory_share)}
+        environment = {**environment, **setup.environment, MEMORY_SHARE: str(setup.memory_share)}
         if devices is not None:
             environment["CUDA_VISIBLE_DEVICES"] = devices
         self._process = subprocess.Popen(

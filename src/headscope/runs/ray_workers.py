@@ -1,13 +1,14 @@
-"""Workers on the nodes of a Ray cluster: each is an actor that begins a process next to it and passes its words on.
+"""Workers on the nodes of a Ray cluster: each is an actor that starts a process on its node and forwards messages.
 
-The process is the one that ``processes`` begins on this machine. What Ray carries is units and short reports; results
-go to the run directory, which lies on storage that all nodes share. A worker ends with its actor, and actors end with
-the command.
+The process is the one that ``processes`` starts on this machine. Ray carries units and short reports; results go to
+the run directory, which lies on storage that all nodes share. A worker ends with its actor, and actors end with the
+command.
 """
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,18 +16,20 @@ from math import ceil
 from multiprocessing.connection import wait
 from typing import Any
 
-from headscope.errors import InputError
+from headscope.errors import InputError, MachineError
+from headscope.runs import provenance
+from headscope.runs.machine import host
 from headscope.runs.messages import Broken, Setup
 from headscope.runs.pool import PoolWorker
 from headscope.runs.processes import Processes, ProcessWorker
 
 OBJECT_STORE_BYTES = 80 * 2**20
-"""Of a local cluster; it takes no less, and messages need little."""
+"""Of a local cluster: the least that Ray accepts; messages are small."""
 QUIET = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # else it warns that this will be so
-    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # lost nodes are told of on standard output, which may be JSON
-    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # the pool hears of lost workers by another way
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".*",  # messages on lost nodes go to standard output, which may be JSON
+    "RAY_IGNORE_UNHANDLED_ERRORS": "1",  # ``RayWorker.receive`` reports lost workers
 }
 
 
@@ -34,13 +37,17 @@ class NodeWorker:
     """The actor: a worker process on this node.
 
     Methods run in threads of their own, so that a worker that has nothing to say can be spoken to.
+
+    versions: of the packages where the command was given. setup: pickled, since another version may not read it.
+    Raises MachineError if this node has other versions.
     """
 
-    def __init__(self, setup: Setup, threads: int) -> None:
-        self._worker = ProcessWorker(setup, threads, None)  # the actor sees its own devices alone
+    def __init__(self, versions: Mapping[str, str], setup: bytes, threads: int) -> None:
+        check_versions(versions)
+        self._worker = ProcessWorker(pickle.loads(setup), threads, None)  # the actor sees its own devices alone
 
     def listen(self) -> tuple[list[object], str]:
-        """Return what the process says next, and how it ended if it has."""
+        """Wait for the process's next messages and return them, with how it ended if it has."""
         wait([self._worker.connection])
         return self._worker.receive(), self._worker.lost
 
@@ -58,13 +65,15 @@ class NodeWorker:
 
 
 class RayWorker:
-    """A ``PoolWorker`` on some node. actor: Ray's handle of its ``NodeWorker``. next_words: what it says next, a Ray
-    reference."""
+    """A ``PoolWorker`` on some node.
+
+    actor: Ray's handle of its ``NodeWorker``. next_messages: Ray's reference to what it sends next.
+    """
 
     def __init__(self, actor: Any) -> None:
         self.lost = ""
         self._actor = actor
-        self.next_words = self._actor.listen.remote()
+        self.next_messages = self._actor.listen.remote()
         self._has_begun = False
 
     def send(self, message: bytes) -> None:
@@ -77,9 +86,9 @@ class RayWorker:
         from ray.exceptions import ActorDiedError, RayError
 
         messages: list[object] = []
-        while not self.lost and ray.wait([self.next_words], timeout=0)[0]:
+        while not self.lost and ray.wait([self.next_messages], timeout=0)[0]:
             try:
-                words, self.lost = ray.get(self.next_words)
+                received, self.lost = ray.get(self.next_messages)
             except ActorDiedError as error:
                 self.lost = "with its node or Ray's process there"
                 if "creation task" in str(error):
@@ -88,8 +97,8 @@ class RayWorker:
                 self.lost = f"out of Ray's sight: {_last_line(error)}"
             else:
                 self._has_begun = True
-                messages += words
-                self.next_words = self._actor.listen.remote()
+                messages += received
+                self.next_messages = self._actor.listen.remote()
         return messages
 
     def interrupt(self) -> None:
@@ -113,10 +122,10 @@ class RayCluster:
     address: of the cluster's head, or ``auto`` for the one this machine belongs to. None takes that of RAY_ADDRESS, or
         begins a cluster of this machine alone.
     workers: how many; None takes one per GPU of the cluster, or as many as its cores hold.
-    threads: of each worker; None takes one on a CPU, and a GPU's share of its cores.
+    threads: of each worker; None takes one on a CPU, and on a GPU an even share of its node's cores.
     memory: bytes that the largest unit takes on a CPU, which Ray keeps free for each worker; None if it is not known.
 
-    Raises InputError if Ray is not installed or the cluster is not to be had.
+    Raises InputError if Ray is not installed, the cluster does not answer, or none of its nodes can hold a worker.
     """
 
     def __init__(
@@ -131,6 +140,7 @@ class RayCluster:
         if address == "local":
             here = Processes.of_this_machine(workers, threads)
             self.workers, self.threads, gpus = here.workers, here.threads, len(here.devices)
+            resources = {"num_cpus": float(self.threads)} | _gpu_share(self.workers, gpus)
             _connect(
                 address,
                 num_cpus=self.workers * self.threads,
@@ -140,28 +150,26 @@ class RayCluster:
             )
         else:
             _connect(address)
-            nodes = _nodes()
-            gpus = sum(node.gpus for node in nodes)
-            cores_per_gpu = min((node.cores // node.gpus for node in nodes if node.gpus), default=1)
-            self.threads = threads or max(1, cores_per_gpu)
-            self.workers = workers or gpus or max(1, sum(node.cores // self.threads for node in nodes))
-        self._options: dict[str, float] = {"num_cpus": self.threads, "max_concurrency": 4}
-        if gpus:
-            self._options["num_gpus"] = 1 / ceil(self.workers / gpus)
-        if memory is not None and address != "local" and not gpus:
-            self._options["memory"] = min(memory, max((node.memory for node in nodes), default=memory))
+            try:
+                self.workers, resources = share_out(_nodes(), workers, threads, memory)
+            except InputError:
+                self.close()
+                raise
+            self.threads = int(resources["num_cpus"])
+        self._options = resources | {"max_concurrency": 4}
 
     def start(self, place: int, setup: Setup) -> RayWorker:
         """See ``pool.Transport``."""
         import ray
 
-        return RayWorker(ray.remote(NodeWorker).options(**self._options).remote(setup, self.threads))
+        actor = ray.remote(NodeWorker).options(**self._options)
+        return RayWorker(actor.remote(provenance.versions(), pickle.dumps(setup), self.threads))
 
     def wait(self, workers: Sequence[PoolWorker], seconds: float) -> None:
         """See ``pool.Transport``."""
         import ray
 
-        ray.wait([worker.next_words for worker in workers if isinstance(worker, RayWorker)], timeout=seconds)
+        ray.wait([worker.next_messages for worker in workers if isinstance(worker, RayWorker)], timeout=seconds)
 
     def close(self) -> None:
         """See ``pool.Transport``."""
@@ -179,6 +187,21 @@ def check_installed() -> None:
         )
 
 
+def check_versions(versions: Mapping[str, str]) -> None:
+    """Raise MachineError if this machine has other versions of the packages that decide results.
+
+    What follows a ``+`` names a build, as one for GPUs, and may differ.
+    """
+    here = provenance.versions()
+    others = [
+        f"{name} {here.get(name, 'absent')} instead of {version}"
+        for name, version in versions.items()
+        if here.get(name, "absent").partition("+")[0] != version.partition("+")[0]
+    ]
+    if others:
+        raise MachineError(f"{host()} has {', '.join(others)}; install what the command was given with")
+
+
 def _connect(address: str, **options: object) -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
@@ -193,20 +216,55 @@ def _connect(address: str, **options: object) -> None:
 
 
 @dataclass(frozen=True)
-class _Node:
+class Node:
     """What a node has. memory: in bytes."""
 
     cores: int
     gpus: int
     memory: int
 
+    def places(self, resources: Mapping[str, float]) -> int:
+        """Return how many workers that take ``resources`` the node holds."""
+        total = {"num_cpus": self.cores, "num_gpus": self.gpus, "memory": self.memory}
+        return min(int(total[name] // amount) for name, amount in resources.items())
 
-def _nodes() -> list[_Node]:
+
+def share_out(
+    nodes: Sequence[Node], workers: int | None, threads: int | None, memory: int | None
+) -> tuple[int, dict[str, float]]:
+    """Return how many workers a cluster gets, and what each takes of its node, by Ray's names.
+
+    They are no more than the nodes hold: Ray would keep the others waiting for ever. Arguments as in ``RayCluster``.
+    Raises InputError if no node holds one. A cluster that has no cores yet is waited for.
+    """
+    gpus = sum(node.gpus for node in nodes)
+    per_gpu = ceil(workers / gpus) if workers and gpus else 1
+    if threads is None:
+        shares = [node.cores // (node.gpus * per_gpu) for node in nodes if node.gpus]
+        threads = max(1, min(shares, default=1))
+    resources = {"num_cpus": float(threads)} | _gpu_share(workers or gpus, gpus)
+    if memory is not None and not gpus:
+        resources["memory"] = float(min(memory, max((node.memory for node in nodes), default=memory)))
+    places = sum(node.places(resources) for node in nodes)
+    if not places and any(node.cores for node in nodes):
+        raise InputError(
+            f"no node of the Ray cluster can hold a worker of {threads} threads{' and a GPU' if gpus else ''}; the "
+            f"largest has {max(node.cores for node in nodes)} cores: ask for fewer threads"
+        )
+    return min(workers or places, places) or workers or 1, resources
+
+
+def _gpu_share(workers: int, gpus: int) -> dict[str, float]:
+    """Return what each worker takes of a GPU, rounded down as Ray counts: to a ten-thousandth."""
+    return {"num_gpus": 10**4 // ceil(workers / gpus) / 10**4} if gpus else {}
+
+
+def _nodes() -> list[Node]:
     """Return the cluster's nodes."""
     import ray
 
     resources = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [_Node(*(int(node.get(name, 0)) for name in ("CPU", "GPU", "memory"))) for node in resources]
+    return [Node(int(node.get("CPU", 0)), int(node.get("GPU", 0)), int(node.get("memory", 0))) for node in resources]
 
 
 def _last_line(error: BaseException) -> str:

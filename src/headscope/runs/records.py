@@ -15,9 +15,8 @@ from headscope.errors import InputError
 from headscope.results.codec import Json
 from headscope.results.not_run import NotRun, load_result
 from headscope.runs.digests import digest
-from headscope.runs.remote import DONE as DONE
-from headscope.runs.remote import RECORD as RECORD
 from headscope.runs.remote import fetch_unit
+from headscope.runs.unit_files import DONE, RECORD
 from headscope.runs.units import address_of, unit_name
 from headscope.storage import Result, read_object, synced_later, write_json, write_text
 

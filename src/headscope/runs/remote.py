@@ -1,13 +1,14 @@
-"""Finished runs in places that are not a disk of this machine: ``s3://…``, ``gs://…``, ``https://…``, by fsspec.
+"""Read finished runs from buckets and web servers (``s3://…``, ``gs://…``, ``https://…``) with fsspec.
 
-A place is read through a copy in the user's cache that holds what was asked for:
+A run is read through a copy in the user's cache, which holds the files that were needed so far:
 
 1. Opening it fetches ``study.lock.json``, and of every unit of its plan ``DONE`` or why it failed.
 2. A unit's other files are fetched when its bytes are about to be checked, several at a time.
 3. A file that was fetched before is used again if it has the SHA-256 that its unit's record states.
 
-Nothing is listed, so that a web server without a listing will do; only units of old versions, whose records name no
-files, need one.
+Nothing is listed, so that a web server without a listing will do, and the permission to read a bucket's objects; only
+units of old versions, whose records name no files, need a listing. Without the permission to list, a bucket refuses a
+file that is not there as it refuses one that may not be read: where a file may be absent, refused counts as absent.
 """
 
 import hashlib
@@ -21,15 +22,15 @@ from typing import Any
 
 from headscope.contents import file_sha256
 from headscope.errors import InputError
+from headscope.runs.unit_files import DONE, RECORD
 from headscope.storage import parse_object, user_cache
 
-DONE = "DONE"
-RECORD = "unit.json"
 CONNECTIONS = 32
-"""Files fetched at a time: most are small, so that what they cost is waiting."""
+"""Files fetched at a time: most are small, so that most of the time is spent waiting for the server."""
 
 # Two letters at least: C:/ is a disk. One slash or more: pathlib makes one of two.
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]+)(::|:/)")
+_LISTING = "the permission to list (s3:ListBucket, storage.objects.list)"
 _copies: dict[Path, "RemoteRun"] = {}
 
 
@@ -49,7 +50,7 @@ def local_folder(path: Path | str) -> Path:
 
 
 def _as_url(path: Path | str) -> str:
-    """Return the URL that pathlib took the second slash from."""
+    """Return a URL with its second slash, which pathlib removes."""
     return str(path) if isinstance(path, str) else re.sub(r":/+", "://", str(path), count=1)
 
 
@@ -65,13 +66,16 @@ class RemoteRun:
         self._files, self._root = _file_system(self.url)
         _copies[self.folder] = self
 
-    def fetch(self, names: Iterable[str]) -> None:
-        """Fetch files by their names below the run; one that is not there is deleted from the copy."""
+    def fetch(self, names: Iterable[str], *, may_be_refused: bool = False) -> None:
+        """Fetch files by their names below the run; one that is not there is deleted from the copy.
+
+        may_be_refused: take one whose access is refused for one that is not there.
+        """
         names = list(names)
         if not names:
             return
         with ThreadPoolExecutor(min(CONNECTIONS, len(names))) as threads:
-            jobs = [threads.submit(self._fetch_file, name) for name in names]
+            jobs = [threads.submit(self._fetch_file, name, may_be_refused) for name in names]
             try:
                 for job in jobs:
                     job.result()
@@ -82,8 +86,9 @@ class RemoteRun:
     def fetch_marks(self, rows: Sequence[dict[str, Any]]) -> None:
         """Fetch which units of a plan are done, and why the others failed."""
         units = [f"units/{row['kind']}/{row['digest']}" for row in rows]
-        self.fetch(f"{unit}/{DONE}" for unit in units)
-        self.fetch(f"{unit}.failed.json" for unit in units if not (self.folder / unit / DONE).exists())
+        self.fetch((f"{unit}/{DONE}" for unit in units), may_be_refused=True)
+        unfinished = [unit for unit in units if not (self.folder / unit / DONE).exists()]
+        self.fetch((f"{unit}.failed.json" for unit in unfinished), may_be_refused=True)
 
     def fetch_records(self, units: Iterable[str]) -> None:
         """Fetch the records of finished units, if those in the copy are not the ones that ``DONE`` was written for.
@@ -133,10 +138,15 @@ class RemoteRun:
         try:
             paths = self._files.find(start)
         except Exception as error:  # of whichever library reads this scheme
+            if _is_refused(error):
+                raise InputError(
+                    f"{self.url}/{unit} is a unit of an old version, whose files must be listed, and that is refused; "
+                    f"{_LISTING} is needed"
+                ) from error
             raise self._unreadable(unit, error) from error
         return [path.partition(f"{unit}/")[2] for path in paths]
 
-    def _fetch_file(self, name: str) -> None:
+    def _fetch_file(self, name: str, may_be_refused: bool) -> None:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f".{path.name}.{os.getpid()}.{threading.get_ident()}")
@@ -146,15 +156,29 @@ class RemoteRun:
         except FileNotFoundError:
             path.unlink(missing_ok=True)
         except Exception as error:  # of whichever library reads this scheme
-            raise self._unreadable(name, error) from error
+            if not (may_be_refused and _is_refused(error)):
+                raise self._unreadable(name, error) from error
+            path.unlink(missing_ok=True)
         finally:
             partial.unlink(missing_ok=True)
 
     def _unreadable(self, name: str, error: Exception) -> InputError:
         reason = " ".join(str(error).split()) or type(error).__name__
+        if _is_refused(error):
+            return InputError(
+                f"{self.url}/{name} is not there or may not be read ({reason}); check the address, the credentials and "
+                f"the permission to read objects (s3:GetObject, storage.objects.get): only with {_LISTING} can the two "
+                "be told apart"
+            )
         return InputError(
             f"{self.url}/{name} could not be read ({reason}); try again, what was fetched is kept in {self.folder}"
         )
+
+
+def _is_refused(error: Exception) -> bool:
+    """Return whether a library's error says that access is refused (403)."""
+    status = getattr(error, "status", None) or getattr(error, "code", None)
+    return isinstance(error, PermissionError) or status in (403, "403")
 
 
 def fetch_unit(folder: Path, names: Collection[str] | None = None) -> None:

@@ -143,8 +143,8 @@ class Unit:
         """For bars and messages: the kind and the labels."""
         return unit_name(self.kind, self.labels)
 
-    def alone(self) -> "Unit":
-        """Return the unit as another process needs it to compute it: of its inputs only what says where they lie.
+    def for_worker(self) -> "Unit":
+        """Return the unit as a worker needs it to compute it: its inputs know where they lie, and not their own inputs.
 
         Work and settings are sent by the names of their modules.
         """

@@ -23,7 +23,7 @@ from headscope.runs.directory import RunDirectory
 from headscope.runs.machine import host, machine_key
 from headscope.runs.messages import END, LAST_SECONDS, READY, Broken, Setup
 from headscope.runs.presence import FOLDER, Presence
-from headscope.runs.records import DONE
+from headscope.runs.unit_files import DONE
 from headscope.runs.units import Unit
 
 NOTE_SECONDS = 0.5

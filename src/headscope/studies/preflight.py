@@ -62,9 +62,9 @@ class _Speaker:
 def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
     """Open all that the study names, and return what each variant trained here is trained on: its first row, marked.
 
-    Raises InputError for gold answers that cannot be read, a model that is the base itself, a prompt that a model's
-    template cannot render, a marker that it cannot write, heads that cannot be reverted or do not exist, and training
-    data that its method cannot use.
+    Raises InputError for gold answers that cannot be read, a model that is the base itself or that the sampling engine
+    cannot serve, a prompt that a model's template cannot render, a marker that it cannot write, heads that cannot be
+    reverted or do not exist, and training data that its method cannot use.
     """
     for ref, problems in study.checked_tasks:
         check_golds(sources.task(ref, study.data_dir).first(problems))
@@ -72,6 +72,7 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
     with launch.quiet():
         for stage in _finished_stages(study, run):
             _check_loads(stage)
+            _check_served(study, stage)
         for speaker in _speakers(study, run):
             if speaker.training is None:  # else it reads through the base's tokenizer, which came first
                 _check_texts(study, speaker)
@@ -179,6 +180,21 @@ def _check_loads(stage: Stage) -> None:
     files = files_of(stage)
     if files is not None and has_all_weights(files):
         check_loads(str(files), trust_remote_code=stage.config.trust_remote_code)
+
+
+def _check_served(study: Study, stage: Stage) -> None:
+    """Raise InputError for a model that vLLM cannot serve, or not with the devices that a unit has here."""
+    if study.eval.engine != "vllm":
+        return
+    from headscope.evaluation import vllm_engine
+    from headscope.evaluation.vllm_settings import Checkpoint, devices_per_engine
+
+    config = stage.config
+    checkpoint = Checkpoint(stage.folder, config.dtype, config.revision, trust_remote_code=config.trust_remote_code)
+    model, memory = vllm_engine.served_model(checkpoint), vllm_engine.device_bytes()
+    if memory is not None:
+        # A worker has one device, and those of a Ray cluster are taken to be like this machine's.
+        devices_per_engine(model, len(vllm_engine.devices()) if study.executor.kind == "local" else 1, memory)
 
 
 def _check_different(base: Stage, final: Stage) -> None:

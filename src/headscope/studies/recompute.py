@@ -12,7 +12,8 @@ from headscope.errors import InputError, suggestion
 from headscope.progress import SILENT, Progress
 from headscope.runs import Inputs, RunDirectory
 from headscope.runs.digests import file_digest
-from headscope.runs.records import DONE, RECORD, Record, check_unit
+from headscope.runs.records import Record, check_unit
+from headscope.runs.unit_files import DONE, RECORD
 from headscope.studies.plan import KINDS
 
 

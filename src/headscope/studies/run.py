@@ -1,7 +1,7 @@
 """Run a study: plan, execute, record. The same call resumes; a second one at the same time helps."""
 
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import yaml
@@ -61,13 +61,14 @@ def run_study(
     key = plan_key(study, goal)
     await_signs(run.path, key, progress)
     with ExitStack() as stack:
+        # Before the directory is locked: a Ray cluster takes seconds to answer, and others wait for the lock.
+        engine = _engine(run, key, _transport(study, run, units, stack))
         with run.exclusive():
             _check_joinable(run, key)
-            engine = _engine(study, run, key, units)
             stack.enter_context(engine)
             _record(study, run, units)
         named = study.report_to if processes.is_first() else "none"
-        tracker = stack.enter_context(open_tracker(named, study.name, run, training_units(units)))
+        tracker = stack.enter_context(open_tracker(named, study.name, run, training_units(units), engine.presence))
         execution = Execution(progress, retry, None if budget is None else budget.holds, tracker, engine)
         return run, _train_and_execute(study, run, goal, units, execution)
 
@@ -103,7 +104,7 @@ def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progre
     key = plan_key(study, goal)
     await_signs(run.path, key, progress)
     _check_joinable(run, key)
-    return run.discard_damaged()
+    return run.discard_damaged(key)
 
 
 def plan_key(study: Study, goal: str) -> str:
@@ -111,10 +112,11 @@ def plan_key(study: Study, goal: str) -> str:
     return digest([study.model_dump(mode="json", exclude={"executor", "report_to"}), goal])
 
 
-def _engine(study: Study, run: RunDirectory, key: str, units: Sequence[Unit]) -> LocalEngine | Pool:
+def _transport(study: Study, run: RunDirectory, units: Sequence[Unit], stack: ExitStack) -> Transport | None:
+    """Return what begins workers, closed when the stack ends; None if units are computed in this process."""
     executor = study.executor
     if executor.kind == "local":
-        return LocalEngine(run, key)
+        return None
     if processes.count() > 1:
         raise InputError(f"executor {executor.kind} is for one process, and this run has several; take executor local")
     transport: Transport
@@ -122,6 +124,12 @@ def _engine(study: Study, run: RunDirectory, key: str, units: Sequence[Unit]) ->
         transport = RayCluster(executor.address, executor.workers, executor.threads, _largest_unit(study, run, units))
     else:
         transport = Processes.of_this_machine(executor.workers, executor.threads)
+    return stack.enter_context(closing(transport))
+
+
+def _engine(run: RunDirectory, key: str, transport: Transport | None) -> LocalEngine | Pool:
+    if transport is None:
+        return LocalEngine(run, key)
     return Pool(run, transport, plan=key, models=lambda unit: frozenset(models_of(unit)))
 
 

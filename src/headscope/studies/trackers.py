@@ -18,6 +18,8 @@ from typing import Any, Literal, Protocol, get_args, runtime_checkable
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.frames import LOG, TRAINING
+from headscope.runs.leases import holder
+from headscope.runs.presence import Presence
 from headscope.storage import parse_object
 
 TrackerName = Literal["none", "trackio", "wandb", "tensorboard"]
@@ -60,11 +62,12 @@ def check_tracker(name: str) -> None:
 
 @contextmanager
 def open_tracker(
-    name: str, study: str, run: RunDirectory, trainings: Sequence[Unit] = ()
+    name: str, study: str, run: RunDirectory, trainings: Sequence[Unit] = (), presence: Presence | None = None
 ) -> Iterator[Callable[[Unit], None] | None]:
     """Yield a function that sends the numbers of a finished unit; None for ``none``.
 
     trainings: units whose losses are sent while they run, from their first step on, also when they are resumed.
+    presence: of this command, which does not send the losses of trainings that another does; None sends all.
     Raises InputError if the tracker is not installed.
     """
     if name == "none":
@@ -74,7 +77,7 @@ def open_tracker(
     openers: dict[str, Callable[[str, Path], Tracker]]
     openers = {"trackio": _Trackio, "wandb": _Wandb, "tensorboard": _TensorBoard}
     tracker = openers[name](study, run.path)
-    sender = _Sender(run, tracker, name)
+    sender = _Sender(run, tracker, name, presence)
     try:
         with sender.following([unit for unit in trainings if not run.is_done(unit)]):
             yield sender
@@ -86,9 +89,10 @@ def open_tracker(
 class _Sender:
     """Sends the numbers of units until the tracker fails once: no result depends on it."""
 
-    def __init__(self, run: RunDirectory, tracker: Tracker, name: str) -> None:
-        self._run, self._tracker, self._name = run, tracker, name
+    def __init__(self, run: RunDirectory, tracker: Tracker, name: str, presence: Presence | None) -> None:
+        self._run, self._tracker, self._name, self._presence = run, tracker, name, presence
         self._has_failed = False
+        self._unreadable: set[str] = set()
         self._lock = threading.Lock()
         self._last_steps: dict[str, int] = {}
 
@@ -120,15 +124,46 @@ class _Sender:
                 thread.join()
 
     def _send_running(self, unit: Unit) -> None:
-        self._send_log(unit, self._run.partial(unit))
+        owner = holder(self._run.folder(unit))
+        if self._presence is None or (owner is not None and self._presence.leads(owner[0])):
+            self._send_log(unit, self._run.partial(unit))
 
     def _send_log(self, unit: Unit, folder: Path) -> None:
         last = self._last_steps.get(unit.address, 0)
-        for entry in _logged(folder / LOG):
+        for entry in self._read_log(unit, folder / LOG):
             # A resumed training writes steps again that it lost, with the same numbers.
             if entry["step"] > last:
                 _log_row(unit, entry, self._tracker)
                 self._last_steps[unit.address] = last = entry["step"]
+
+    def _read_log(self, unit: Unit, path: Path) -> Iterator[dict[str, Any]]:
+        """Yield the entries of a log that may be being written: its whole lines, none if it is not there (any more).
+
+        What cannot be read is left out, which is said once for each training.
+        """
+        try:
+            lines = path.read_bytes().split(b"\n")[:-1]
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            self._say_unreadable(unit, str(error))
+            return
+        for number, line in enumerate(lines, start=1):
+            place = f"line {number} of {path}"
+            try:
+                entry = parse_object(line, place)
+            except InputError as error:
+                self._say_unreadable(unit, str(error))
+                continue
+            if isinstance(entry.get("step"), int):
+                yield entry
+            else:
+                self._say_unreadable(unit, f"{place} has no step")
+
+    def _say_unreadable(self, unit: Unit, reason: str) -> None:
+        if unit.address not in self._unreadable:
+            self._unreadable.add(unit.address)
+            warnings.warn(f"{self._name} is not sent all of {unit.name}'s losses: {reason}", stacklevel=2)
 
     def _guard(self, work: Callable[[], None]) -> None:
         """Do the work, one thread at a time, unless the tracker has failed; say it once if it does."""
@@ -144,15 +179,6 @@ class _Sender:
                     "more",
                     stacklevel=3,
                 )
-
-
-def _logged(path: Path) -> list[dict[str, Any]]:
-    """Return the entries of a log that may be being written: its whole lines, none if it is not there (any more)."""
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except FileNotFoundError:
-        return []
-    return [parse_object(line, f"line {number} of {path}") for number, line in enumerate(lines, start=1)]
 
 
 def send(unit: Unit, run: RunDirectory, tracker: Tracker) -> None:
