@@ -56,39 +56,36 @@ def emergence(
     post: EdgeScores,
     *,
     base_again: EdgeScores | None = None,
-    fraction: float = 0.01,
+    resampling: Resampling = Resampling(),
     post_fraction: float | None = None,
-    resamples: int = 200,
-    seed: int = 0,
     method: EmergenceMethod = "bootstrap",
     paired: bool = True,
 ) -> Emergence:
-    """Return which heads ``post`` has that ``base`` has not, both scored on the same pairs.
+    """Compare the heads of ``post`` with those of ``base``: which are kept, new, lost or contingent.
 
     Args:
-        base_again: base scored on fresh pairs, for the null; without it, base's own problems are halved.
-        fraction: of real edges in a circuit.
-        post_fraction: of real edges in the post-trained model's circuit, for circuits of equal faithfulness
-            (``equal_faithfulness.fraction_reaching``) instead of equal size.
-        resamples: bootstrap resamples of the problems, each with all its pairs (``Pairs.problems``).
-        seed: of the resamples.
+        base: scores of the base.
+        post: scores of the post-trained model.
+        base_again: scores of the base on fresh pairs, for the null; if None, the base's own problems are halved.
+        resampling: the circuit's size, and how the problems are resampled.
+        post_fraction: size of the post-trained model's circuit as a share of the real edges, for circuits of equal
+            faithfulness (``equal_faithfulness.fraction_reaching``) instead of equal size.
         method: ``bootstrap`` needs per-pair edge scores. ``paper`` is the set difference of heads in the pruned
             circuits of the pooled scores; it works without per-pair edges, but then without intervals and without a
-            null. For the paper's circuit size see ``PAPER_EDGES``.
-        paired: False if the two were scored on pairs of their own.
+            null. The paper's circuit is ``Resampling(edges=PAPER_EDGES, tau=PAPER_TAU)``.
+        paired: False if the two models were scored on different pairs.
 
     Raises:
-        InputError: if graphs, vocabularies, pairs or ways of scoring differ, per-pair edges are missing, or the
-            method is none of the two, or all pairs are of one problem.
+        InputError: if graphs, vocabularies, pairs or scoring settings differ, per-pair edges are missing, the method
+            is unknown, or all pairs belong to one problem.
     """
-    resampling = Resampling(fraction, resamples, seed)
     reference = _reference(_base(base, base_again, resampling, method), resampling, method)
     _require_comparable(base, post, paired=paired)
     post_resampling = resampling if paired else resampling.independent()
     if post_fraction is not None:
-        post_resampling = replace(post_resampling, fraction=post_fraction)
+        post_resampling = replace(post_resampling, fraction=post_fraction, edges=None)
     model = scored_model(post, post_resampling, method)
-    return replace(_compare(reference, model, paired=paired), post_fraction=post_fraction)
+    return replace(_compare(reference, model, paired=paired), post_fraction=post_fraction, edges=None)
 
 
 def emergence_ladder(
@@ -97,16 +94,25 @@ def emergence_ladder(
     fractions: Sequence[float],
     *,
     base_again: EdgeScores | None = None,
-    resamples: int = 200,
-    seed: int = 0,
+    resampling: Resampling = Resampling(),
 ) -> list[Emergence]:
-    """Return ``emergence`` at several circuit sizes, from one resampling of the pairs: the null of the threshold.
+    """Return ``emergence`` at several circuit sizes, from one resampling of the pairs.
 
-    Raises InputError as ``emergence`` does, and for no fraction.
+    It shows whether the counts depend on the size that was chosen.
+
+    Args:
+        base: scores of the base.
+        post: scores of the post-trained model on the same pairs.
+        fractions: the sizes, as shares of the real edges; they replace that of ``resampling``.
+        base_again: scores of the base on fresh pairs, for the null.
+        resampling: how the problems are resampled.
+
+    Raises:
+        InputError: as ``emergence`` does, or if there is no fraction.
     """
     if not fractions:
         raise InputError("found no fraction; the ladder needs at least one circuit size")
-    rungs = [Resampling(fraction, resamples, seed) for fraction in fractions]
+    rungs = [replace(resampling, fraction=fraction, edges=None) for fraction in fractions]
     base_side = _base(base, base_again, rungs[0], "bootstrap")
     _require_comparable(base, post)
     model = scored_model(post, rungs[0], "bootstrap")

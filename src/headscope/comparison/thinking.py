@@ -48,10 +48,9 @@ def think_on_off(
         InputError: if the graphs differ, or both modes were scored on the same pairs.
     """
     require_other_pairs(on, off, "think-on", "think-off")
-    fraction, resamples, seed = resampling.fraction, resampling.resamples, resampling.seed
-    change = emergence(off, on, base_again=off_again, fraction=fraction, resamples=resamples, seed=seed, paired=False)
-    on_fraction = _fraction(on_curve, faithfulness, seed)
-    off_fraction = _fraction(off_curve, faithfulness, seed)
+    change = emergence(off, on, base_again=off_again, resampling=resampling, paired=False)
+    on_fraction = _fraction(on_curve, faithfulness, resampling.seed)
+    off_fraction = _fraction(off_curve, faithfulness, resampling.seed)
     on_activity = head_activity(on, replace(resampling, fraction=on_fraction.value))
     # Its pairs are others than think-on's, so their resamples must not be drawn alike.
     off_activity = head_activity(off, replace(resampling.independent(), fraction=off_fraction.value))
