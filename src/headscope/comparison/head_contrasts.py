@@ -14,8 +14,8 @@ from jaxtyping import Float
 from scipy.special import stdtr, stdtrit
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.errors import InputError
-from headscope.heads import HeadSet
 from headscope.measures.intervals import LEVEL
 from headscope.results.counts import HeadEstimates
 
@@ -59,13 +59,13 @@ def head_estimates(
     return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * stdtr(freedom, -statistic)))
 
 
-def text_estimates(changes: "Float[np.ndarray, 'text head']", heads: HeadSet, shape: tuple[int, int]) -> HeadEstimates:
-    """Return the mean over texts of the change in every edited head, NaN for the others; p is NaN below 10 texts.
+def text_estimates(changes: "Float[np.ndarray, 'text head']", sweep: HeadSweep) -> HeadEstimates:
+    """Return the mean over texts of the change of every head in ``sweep``, the columns of ``changes``.
 
-    heads: the columns of ``changes``. shape: (layers, heads) of the model.
+    Other heads are NaN; p-values are NaN below 10 texts.
     """
-    values = np.full((len(changes), *shape), np.nan)
-    for column, head in enumerate(heads):
+    values = np.full((len(changes), *sweep.shape), np.nan)
+    for column, head in enumerate(sweep.heads):
         values[:, head.layer, head.head] = changes[:, column]
     mean = values.mean(axis=0)
     estimates = head_estimates(mean, [values - mean])

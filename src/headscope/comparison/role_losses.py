@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.special import stdtr, stdtrit
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
-from headscope.heads import HeadSet
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.measures.intervals import LEVEL
 from headscope.measures.multiplicity import q_values
 from headscope.results.role_losses import RoleLosses
@@ -23,24 +23,22 @@ def role_losses(
     sums: "Float[np.ndarray, 'edit text role']",
     tokens: "Int[np.ndarray, 'text role']",
     roles: Sequence[str],
-    heads: HeadSet,
+    sweep: HeadSweep,
     *,
-    heads_are: str,
-    task: str,
     reader: Reader,
-    problems: int,
 ) -> RoleLosses:
-    """Return what each head's removal costs each role.
+    """Return the change of each role's loss when each head is removed, nats per token.
 
     Args:
-        sums: nats over a text's tokens of a role; edits in the order whole model, without each of ``heads``.
-        tokens: how many of them a text has.
-        roles: their names.
-        heads: removed one at a time; heads_are: which of the model's they are, in words.
-        task, reader, problems: for the record.
+        sums: nats summed over a text's tokens of a role; the first edit is the whole model, then one head of ``sweep``
+            is removed at a time.
+        tokens: how many tokens of each role a text has.
+        roles: names of the roles.
+        sweep: the removed heads.
+        reader: what assigned the roles; recorded in the result.
     """
     present = np.flatnonzero(tokens.sum(axis=0)).tolist()
-    shape = (len(heads), len(present))
+    shape = (len(sweep.heads), len(present))
     whole, change, low, high, p_value = np.zeros(len(present)), *(np.full(shape, np.nan) for _ in range(4))
     for column, role in enumerate(present):
         having = tokens[:, role] > 0
@@ -49,10 +47,10 @@ def role_losses(
         columns = _student(losses[1:] - losses[0])
         change[:, column], low[:, column], high[:, column], p_value[:, column] = columns
     return RoleLosses(
-        task=task,
+        task=sweep.task,
         reader=reader,
-        heads=heads,
-        heads_are=heads_are,
+        heads=sweep.heads,
+        heads_are=sweep.heads_are,
         roles=tuple(roles[role] for role in present),
         tokens=tokens[:, present].sum(axis=0),
         texts=(tokens[:, present] > 0).sum(axis=0),
@@ -62,7 +60,7 @@ def role_losses(
         high=high,
         q_value=q_values(p_value),
         answers=len(tokens),
-        problems=problems,
+        problems=sweep.problems,
         method=f"problem t {LEVEL:.0%}",
     )
 

@@ -7,6 +7,7 @@ The output projection's bias belongs to no head and stays.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.spans import Span, SpanReader, follow_passes, resolve_span
+from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
 
@@ -41,6 +42,18 @@ class Constants:
     def at(self, layer: int) -> Float[Tensor, "1 1 z"]:
         """Return one z for all."""
         return self._z[layer][None, None]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What heads write instead of their own output if their factor is 0.
+
+    fill: the new z, the model whose weights the heads take, or None for zeros.
+    reader: what must follow the passes for the fill, or None.
+    """
+
+    fill: Fill | DonorWeights | None = None
+    reader: Reader | None = None
 
 
 class HeadEdit:

@@ -11,8 +11,8 @@ from jaxtyping import Float
 
 from headscope.errors import InputError
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Constants, Heads, edit_heads, head_grid
-from headscope.interventions.replacements import Replacement, mean_replacement, replace_heads, resample_replacement
+from headscope.interventions.head_edits import Constants, Heads, Replacement, edit_heads, head_grid
+from headscope.interventions.replacements import mean_replacement, replace_heads, resample_replacement
 from headscope.interventions.spans import Span, resolve_span
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from headscope.interventions.head_edits import Constants, Heads, head_grid
+from headscope.interventions.head_edits import Constants, Heads, Replacement, head_grid
 from headscope.interventions.layerwise import check_hooks
 from headscope.interventions.means import head_writes
 from headscope.interventions.teacher_forcing import (
@@ -69,7 +69,8 @@ def fit_constants(
     candidates = [fitted, mean, np.zeros_like(mean)]
     losses = []
     for candidate in candidates:
-        losses.append(teacher_force(model, texts, removals, fill=Constants(candidate)).nll.mean(axis=1))
+        replacement = Replacement(Constants(candidate))
+        losses.append(teacher_force(model, texts, removals, replacement=replacement).nll.mean(axis=1))
     best = np.zeros_like(mean)
     for (layer, head), choice in zip(places, np.argmin(losses, axis=0), strict=True):
         best[layer, head] = candidates[choice][layer, head]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from jaxtyping import Float
 
 from headscope.errors import InputError, suggestion
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Constants, Fill, Heads, edit_heads, head_grid, removal_factors
+from headscope.interventions.head_edits import Constants, Heads, Replacement, edit_heads, head_grid, removal_factors
 from headscope.interventions.means import PartMeans
 from headscope.interventions.optimal_constants import fit_constants
 from headscope.interventions.resample_bank import ResampleBank
@@ -19,18 +18,6 @@ from headscope.interventions.teacher_forcing import Text
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel
 from headscope.operator_names import OPERATORS
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """What heads write instead.
-
-    fill: None for nothing, that is zero; or the model whose weights the heads take.
-    reader: what must follow the passes for the fill, or None.
-    """
-
-    fill: Fill | DonorWeights | None = None
-    reader: Reader | None = None
 
 
 def make_replacement(

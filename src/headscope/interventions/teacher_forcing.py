@@ -27,9 +27,9 @@ from transformers import PreTrainedModel
 
 from headscope.errors import InputError, is_out_of_memory
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Fill, HeadEdit
+from headscope.interventions.head_edits import Fill, HeadEdit, Replacement
 from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
-from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
+from headscope.interventions.spans import Span, SpanReader, follow_passes, resolve_span
 from headscope.measures.logits import nll
 from headscope.models import HeadAccess, as_model, head_access
 from headscope.models.memory import Limit, pass_budget
@@ -85,8 +85,7 @@ def teacher_force(
     texts: Sequence[Text],
     factors: Float[np.ndarray, "edit layer head"],
     *,
-    fill: Fill | DonorWeights | None = None,
-    reader: Reader | None = None,
+    replacement: Replacement = Replacement(),
     span: str | Span = "all",
     groups: Sequence[Int[np.ndarray, "_"]] | None = None,
     rows: int | None = None,
@@ -95,19 +94,18 @@ def teacher_force(
     """Return loss and accuracy of every edit on every text, and on request the loss of each group of tokens.
 
     Args:
-        model: the model to edit.
+        model: a ``Subject`` or a plain Hugging Face model; it is left as it was.
         texts: prompts with the responses that are predicted.
-        factors: of the heads' writes; an edit of ones leaves the model as it is.
-        fill: what heads write if their factor is 0, or the model whose weights they take; None for nothing.
-        reader: what follows the passes, if the fill needs it.
+        factors: what each head's write is multiplied by; an edit of ones leaves the model as it is.
+        replacement: what heads with factor 0 write (``make_replacement``); zeros by default.
         span: the part of the texts in which heads are edited.
-        groups: per text the group of every response token, from 0, −1 for none; their losses are summed.
-        rows: edits at a time; None derives it from the text's length.
-        progress: where it is shown.
+        groups: per text the group of every response token, counted from 0; −1 for none. Losses are summed by group.
+        rows: number of edits computed at a time; None derives it from the free memory and the text's length.
+        progress: counts texts.
 
     Raises:
-        InputError: there is no text, a prompt or response is empty, the grid is not the model's, a hook would be
-            passed by (``layerwise.check_hooks``), or groups are not one per response token.
+        InputError: if there is no text, a prompt or response is empty, ``factors`` do not have the model's shape, a
+            hook on the model would not be run (``layerwise.check_hooks``), or groups are not one per response token.
     """
     plain = as_model(model)
     access = head_access(plain)
@@ -127,15 +125,15 @@ def teacher_force(
 
         def measure_part(part: slice) -> None:
             chunk = order[part]
-            logits, row_of = _edited_logits(plain, access, text, factors[chunk], fill, span_reader)
+            logits, row_of = _edited_logits(plain, access, text, factors[chunk], replacement.fill, span_reader)
             metrics[:, chunk, column] = _measure(logits, text, None if members is None else members[column])[:, row_of]
 
         with refuse_if_too_long(text):
             deque(limit.run_parts(len(order), rows or rows_that_fit(plain, text), measure_part), maxlen=0)
 
     with ExitStack() as stack, progress.bar("teacher-forced", len(texts)) as bar:
-        if reader is not None:
-            stack.enter_context(follow_passes(model, reader))
+        if replacement.reader is not None:
+            stack.enter_context(follow_passes(model, replacement.reader))
         if span_reader is not None:
             stack.enter_context(follow_passes(model, span_reader.reader))
         for _ in map_in_order(plain, measure, range(len(texts))):
