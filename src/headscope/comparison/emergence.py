@@ -25,12 +25,12 @@ from headscope.results.edges import EdgeScores, HeadScore
 from headscope.results.emergence import Emergence
 
 HEAD_SCORES: dict[EmergenceMethod, HeadScore] = {"bootstrap": "net", "paper": "flow"}
-"""By which score of a head each method tells how important it is and how that changed."""
+"""The head score from which each method computes importance and its change."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Base:
-    """Base, and base against itself on other pairs: what every post-trained model is compared with."""
+    """The base, and the base against itself: what every post-trained model is compared with."""
 
     model: ScoredModel
     halves: SplitHalves | None
@@ -40,7 +40,7 @@ class _Base:
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """Base as one method sees it."""
+    """The base under one method."""
 
     base: _Base
     method: EmergenceMethod
@@ -134,14 +134,14 @@ def emergence_by_method(
     Args:
         base: scores of the base.
         posts: scores of the checkpoints, which may be loaded one by one: only one is held at a time.
-        methods: each method with its circuit size; the other fields of the ``Resampling`` must be the same in all.
+        methods: each method with its ``Resampling``, which may differ in the circuit size only.
         base_again: base scored on fresh pairs, for the null.
         progress: counts the checkpoints.
 
     Raises:
         InputError: as ``emergence`` does.
     """
-    # Whatever the bootstrap resampled serves the paper's method too, not the other way round.
+    # The bootstrap's resamples serve the paper's method too, but not the other way round.
     needs_pairs: EmergenceMethod = "bootstrap" if "bootstrap" in methods else "paper"
     first = next(iter(methods.values()))
     base_side = _base(base, base_again, first, needs_pairs)
@@ -235,7 +235,7 @@ def _edge_change(reference: _Reference, post: ScoredModel) -> EdgeChange | None:
 
 
 def _fraction(resampling: Resampling, scores: EdgeScores) -> float:
-    """Return the circuit's share of the real edges, also if the circuit was asked for as a number of edges."""
+    """Return the circuit's share of the real edges, also if its size was given as a number of edges."""
     if resampling.edges is None:
         return resampling.fraction
     total = int(scores.graph.real.sum())
