@@ -14,6 +14,7 @@ from torch import nn
 from headscope.circuits.exact_patching import exact_edges
 from headscope.circuits.gradient_attribution import eap, eap_ig
 from headscope.circuits.objective import Metric, check_metric
+from headscope.circuits.scored_graph import check_kv
 from headscope.errors import InputError, suggestion
 from headscope.measures.quadrature import quadrature
 from headscope.models import Subject
@@ -39,7 +40,6 @@ ATTRIBUTION_METHODS = {
     "eap-ig": AttributionMethod(eap_ig, options=("rule", "nodes", "tolerance")),
     "exact": AttributionMethod(exact_edges),
 }
-KV = ("query", "group")
 
 
 def attribute(
@@ -124,8 +124,7 @@ def _check_options(method: str, kv: str, rule: str, nodes: int | str) -> None:
     """Raise InputError unless method and options exist; options are checked even if the method takes none."""
     if method not in ATTRIBUTION_METHODS:
         raise InputError(f"method {method!r} is unknown{suggestion(method, ATTRIBUTION_METHODS)}")
-    if kv not in KV:
-        raise InputError(f"kv {kv!r} is unknown{suggestion(kv, KV)}")
+    check_kv(kv)
     if isinstance(nodes, bool) or not isinstance(nodes, int | str):
         raise InputError(f"found nodes={nodes!r}; give a whole number or 'adaptive'")
     if isinstance(nodes, str) and nodes != "adaptive":

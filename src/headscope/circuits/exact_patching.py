@@ -12,7 +12,6 @@ edge. It is made affordable by three facts:
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -26,8 +25,8 @@ from headscope.circuits.footprint import replay_footprint
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.replay import Changes, Replay
+from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.source_deltas import record_writes, source_deltas
-from headscope.errors import InputError
 from headscope.models import Subject, as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
@@ -70,10 +69,7 @@ def exact_edges(
             are not finite.
     """
     started = time.perf_counter()
-    if kv not in ("query", "group"):
-        raise InputError(f"kv {kv!r} is unknown; 'query' and 'group' are allowed")
-    access = head_access(as_model(model))
-    graph = access.graph if kv == "query" else replace(access.graph, kv_heads=access.kv_heads)
+    graph = scored_graph(head_access(as_model(model)), kv)
     steps = len(pairs) * int(graph.real.sum())
     with progress.bar("exact edges", steps) as bar:
         scores, losses, settings = _measure(model, pairs, metric, partial(_patch_edges, graph), batch, memory, bar)

@@ -28,6 +28,7 @@ from headscope.circuits.integration import Integrand
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_share
+from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.slope_guided import integrate_by_slopes
 from headscope.circuits.source_deltas import record_writes
 from headscope.measures.quadrature import AT_CLEAN, Quadrature, quadrature
@@ -90,10 +91,6 @@ class _Request:
     kv: str
     keep_pairs: bool
     by_slopes: bool = False
-
-    def graph(self, access: HeadAccess) -> Graph:
-        """Return the graph whose edges are scored."""
-        return access.graph if self.kv == "query" else replace(access.graph, kv_heads=access.kv_heads)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +182,7 @@ class _Scorer:
 
         The second value is the final tolerance. Neither depends on the order of pairs or on their batches.
         """
-        graph, everyone = request.graph(self.access), list(range(len(self.pairs)))
+        graph, everyone = scored_graph(self.access, request.kv), list(range(len(self.pairs)))
         tolerance = first_tolerance(len(everyone)) if len(everyone) > 1 else TOLERANCE
         batches: list[_BatchScores] = []
         remaining, label = everyone, "attribute"
@@ -234,6 +231,7 @@ def _score_edges(
     started = time.perf_counter()
     plain = as_model(model)
     access = head_access(plain)
+    graph = scored_graph(access, request.kv)
     with frozen_model(plain):
         budget = attribution_budget(plain, access, pairs, nodes, memory)
         scorer = _Scorer(plain, access, pairs, budget, batch, progress)
@@ -256,7 +254,7 @@ def _score_edges(
     # Scores of the input's edges must add up to the rise of the loss on the corrupt text (completeness).
     lost = loss_corrupt - loss_clean
     return EdgeScores(
-        graph=request.graph(access),
+        graph=graph,
         edges=signed.astype(np.float32),
         edges_abs=absolute.astype(np.float32),
         pair_heads=np.concatenate([scores.heads for scores in batches])[order],
@@ -292,7 +290,7 @@ def _score_batch(
         paths = integrand.integrate_adaptively(request.tolerance or TOLERANCE)
         scores = np.stack([path.integral for path in paths])
         nodes = [len(path.alphas) for path in paths]
-    graph = request.graph(access)
+    graph = scored_graph(access, request.kv)
     path_errors = [(path.error, path.norm, path.missed, path.settled) for path in paths]
     return _BatchScores.of(
         graph,
