@@ -75,10 +75,10 @@ def verdict(subject: Subject, texts: Sequence[Text], controls: int) -> str:
         zero = operator == "zero"
         edits = _grids(subject, sets + (alike if zero else []))
         dosed = _doses(subject) if zero else edits[:0]
-        found = teacher_force(subject, texts, np.concatenate([edits, dosed]), fill=by.fill, reader=by.reader)
+        found = teacher_force(subject, texts, np.concatenate([edits, dosed]), replacement=by)
         nll, rise, last = found.nll[: len(edits)], found.accuracy[1] - found.accuracy[0], len(sets)
         effects.append(operator_effect(operator, nll[0], nll[1], nll[2:last], nll[last:], rise))
-        teacher_force(subject, texts, edits[:2], fill=by.fill, reader=by.reader)  # stands for the base model
+        teacher_force(subject, texts, edits[:2], replacement=by)  # stands for the base model
         if zero:
             dose_response(ALPHAS, nll[0], found.nll[len(edits) :])
             _beside(subject, texts, nll)

@@ -22,7 +22,7 @@ import numpy as np
 from simulated_scores import GRAPH, Population
 
 from headscope.circuits import attribute
-from headscope.comparison import doubled_heads, emergence, importance_change
+from headscope.comparison import Resampling, doubled_heads, emergence, importance_change
 from headscope.evaluation import Sampling, prompt_ids, sample
 from headscope.evaluation.chat import Chat
 from headscope.lab import builtin_data
@@ -88,7 +88,7 @@ HEADER = (
 def compare_with_itself(tally: Tally, sets: Sequence[EdgeScores], fraction: float, seed: int) -> None:
     """Take the second set's scores for those of a post-trained model, and the third's for the base on fresh pairs."""
     base, post, again = sets
-    change = emergence(base, post, base_again=again, fraction=fraction, seed=seed, paired=False)
+    change = emergence(base, post, base_again=again, resampling=Resampling(fraction=fraction, seed=seed), paired=False)
     importance = importance_change(base, post, paired=False)
     assert importance.p_value is not None
     tally.new.append(len(change.new))

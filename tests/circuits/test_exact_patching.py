@@ -10,6 +10,7 @@ from tests.precision import EXACT, relative
 
 from headscope.circuits import faithfulness
 from headscope.circuits.exact_patching import exact_edges, exact_heads
+from headscope.circuits.gradient_attribution import eap
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, head_access
 from headscope.pairs import Pairs
@@ -148,8 +149,9 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any, error: 
 
 def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs(count=1)
-    with pytest.raises(InputError, match="'query' and 'group'"):
-        exact_edges(model, pairs, kv="groups")
+    for method in (exact_edges, eap):
+        with pytest.raises(InputError, match=r"kv 'groups' is unknown \(did you mean 'group'\?\)"):
+            method(model, pairs, kv="groups")
     with pytest.raises(InputError, match="did you mean 'kl'"):
         exact_heads(model, pairs, "kll")
     with pytest.raises(InputError, match="training mode"):

@@ -19,7 +19,7 @@ SEEDS = st.integers(0, 1000)
 def test_kept_new_lost_and_contingent_are_read_off(routed_scores) -> None:
     base = routed_scores(GRAPH, [["L0H0", "L1H1"]] * 8)
     post = routed_scores(GRAPH, [["L0H0", "L2H2", "L2H3"], *[["L0H0", "L2H2"]] * 7])
-    comparison = emergence(base, post, fraction=1.0)
+    comparison = emergence(base, post, resampling=Resampling(fraction=1.0))
     assert (str(comparison.kept), str(comparison.new), str(comparison.lost)) == ("L0H0", "L2H2", "L1H1")
     assert str(comparison.contingent) == "L2H3"
     assert comparison.status[2, 2] == Status.NEW
@@ -29,7 +29,7 @@ def test_kept_new_lost_and_contingent_are_read_off(routed_scores) -> None:
 def test_identical_pairs_leave_nothing_to_doubt(routed_scores) -> None:
     base = routed_scores(GRAPH, [["L0H0", "L1H1"]] * 8)
     post = routed_scores(GRAPH, [["L0H0", "L2H2"]] * 8)
-    comparison = emergence(base, post, fraction=1.0)
+    comparison = emergence(base, post, resampling=Resampling(fraction=1.0))
     for counts in (comparison.counts, comparison.excess):
         assert (counts.new.value, counts.new.low, counts.new.high) == (1, 1, 1)
     assert (comparison.null.new.value, comparison.null.lost.value, comparison.null.kept.value) == (0, 0, 2)
@@ -37,10 +37,21 @@ def test_identical_pairs_leave_nothing_to_doubt(routed_scores) -> None:
     assert comparison.null_source == "halves"
 
 
+def test_a_size_in_edges_is_that_share_of_them(noisy) -> None:
+    base, post = noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1)
+    edges = round(0.15 * GRAPH.real.sum())
+    by_number = emergence(base, post, resampling=Resampling(edges=edges, resamples=20))
+    by_share = emergence(base, post, resampling=Resampling(fraction=edges / GRAPH.real.sum(), resamples=20))
+    assert by_number.as_dict() == by_share.as_dict()
+    larger = emergence(base, post, resampling=Resampling(edges=edges, resamples=20), post_fraction=0.5)
+    assert np.array_equal(larger.base_frequency, by_number.base_frequency)
+    assert larger.post_frequency.sum() > by_number.post_frequency.sum()
+
+
 def test_importance_moves_from_the_lost_to_the_new_head(routed_scores) -> None:
     base = routed_scores(GRAPH, [["L0H0", "L1H1"]] * 4)
     post = routed_scores(GRAPH, [["L0H0", "L2H2"]] * 4)
-    change = emergence(base, post, fraction=1.0).importance_change
+    change = emergence(base, post, resampling=Resampling(fraction=1.0)).importance_change
     assert change.value[2, 2] == pytest.approx(0.5)
     assert change.value[1, 1] == pytest.approx(-0.5)
     assert change.value[0, 0] == pytest.approx(0.0)
@@ -51,7 +62,7 @@ def test_importance_moves_from_the_lost_to_the_new_head(routed_scores) -> None:
 @LAWS
 def test_comparison_with_itself_is_empty(noisy, population, sample) -> None:
     base = noisy(GRAPH, population, sample, 12)
-    comparison = emergence(base, base, fraction=0.15, resamples=40)
+    comparison = emergence(base, base, resampling=Resampling(fraction=0.15, resamples=40))
     assert len(comparison.new) == len(comparison.lost) == 0
     assert (comparison.counts.new.high, comparison.counts.lost.high) == (0, 0)
     assert np.abs(comparison.importance_change.high).max() == 0
@@ -61,8 +72,8 @@ def test_comparison_with_itself_is_empty(noisy, population, sample) -> None:
 @LAWS
 def test_swapping_the_models_exchanges_new_and_lost(noisy, seed) -> None:
     base, post = noisy(GRAPH, seed, 1, 12), noisy(GRAPH, seed + 1, 1, 12)
-    there = emergence(base, post, fraction=0.15, resamples=40)
-    back = emergence(post, base, fraction=0.15, resamples=40)
+    there = emergence(base, post, resampling=Resampling(fraction=0.15, resamples=40))
+    back = emergence(post, base, resampling=Resampling(fraction=0.15, resamples=40))
     assert (there.new, there.lost, there.kept) == (back.lost, back.new, back.kept)
     assert there.contingent == back.contingent
     assert there.counts.new == back.counts.lost
@@ -80,15 +91,15 @@ def test_permuting_heads_permutes_statuses(noisy, scores_of, order, seed) -> Non
         return scores_of(GRAPH, scores.pair_edges[:, rows][:, :, columns])
 
     base, post = noisy(GRAPH, seed, 1, 8), noisy(GRAPH, seed + 1, 1, 8)
-    plain = emergence(base, post, fraction=0.15, resamples=20)
-    moved = emergence(permute_heads(base), permute_heads(post), fraction=0.15, resamples=20)
+    plain = emergence(base, post, resampling=Resampling(fraction=0.15, resamples=20))
+    moved = emergence(permute_heads(base), permute_heads(post), resampling=Resampling(fraction=0.15, resamples=20))
     assert np.array_equal(moved.status, plain.status[:, list(order)])
 
 
 def test_a_seed_fixes_the_result(noisy) -> None:
     base, post = noisy(GRAPH, 0, 1), noisy(GRAPH, 1, 1)
-    first = emergence(base, post, fraction=0.15, seed=5)
-    second = emergence(base, post, fraction=0.15, seed=5)
+    first = emergence(base, post, resampling=Resampling(fraction=0.15, seed=5))
+    second = emergence(base, post, resampling=Resampling(fraction=0.15, seed=5))
     assert first.as_dict() == second.as_dict()
 
 
@@ -97,10 +108,10 @@ def test_noise_alone_shows_no_excess(noisy) -> None:
     covered, false, flickering = [], [], []
     for trial in range(30):
         base, post, again = [noisy(GRAPH, 7, 3 * trial + sample, 24) for sample in range(3)]
-        comparison = emergence(base, post, base_again=again, fraction=0.15, seed=trial)
+        comparison = emergence(base, post, base_again=again, resampling=Resampling(fraction=0.15, seed=trial))
         covered.append(comparison.excess.new.low <= 0 <= comparison.excess.new.high)
         false.append(len(comparison.new) / 12)
-        flickering.append(len(emergence(base, post, fraction=0.15, method="paper").new) / 12)
+        flickering.append(len(emergence(base, post, resampling=Resampling(fraction=0.15), method="paper").new) / 12)
     assert np.mean(covered) >= 0.9
     assert np.mean(false) <= 0.05
     assert np.mean(flickering) > 2 * np.mean(false)
@@ -110,7 +121,7 @@ def test_the_null_is_the_mean_over_cuts_and_has_no_direction(routed_scores) -> N
     """L1H1 on two of eight pairs, L2H2 on all: a half that holds neither of the two lacks the head."""
     base = routed_scores(GRAPH, [["L2H2"]] * 4)
     again = routed_scores(GRAPH, [["L2H2", "L1H1"]] * 2 + [["L2H2"]] * 2)
-    comparison = emergence(base, base, base_again=again, fraction=1.0, resamples=2000)
+    comparison = emergence(base, base, base_again=again, resampling=Resampling(fraction=1.0, resamples=2000))
     assert comparison.null_source == "fresh pairs"
     assert comparison.null.new == comparison.null.lost
     # Both of the two in one half: 2 · C(6, 2) of C(8, 4) cuts, one way of two. Base alone never shows the head.
@@ -122,9 +133,11 @@ def test_the_null_is_the_mean_over_cuts_and_has_no_direction(routed_scores) -> N
 
 def test_more_new_heads_than_any_cut_shows_are_significant(routed_scores) -> None:
     base = routed_scores(GRAPH, [["L0H0", "L1H1"]] * 8)
-    comparison = emergence(base, routed_scores(GRAPH, [["L0H0", "L2H2", "L2H3"]] * 8), fraction=1.0)
+    comparison = emergence(
+        base, routed_scores(GRAPH, [["L0H0", "L2H2", "L2H3"]] * 8), resampling=Resampling(fraction=1.0)
+    )
     assert comparison.new_p_value == pytest.approx(1 / 201)
-    assert emergence(base, base, fraction=1.0).new_p_value == 1
+    assert emergence(base, base, resampling=Resampling(fraction=1.0)).new_p_value == 1
 
 
 def test_doubled_heads_need_no_circuit(noisy, scores_of) -> None:
@@ -135,36 +148,36 @@ def test_doubled_heads_need_no_circuit(noisy, scores_of) -> None:
     more[:, GRAPH.head_source(2, 2)] *= 1.9
     post = scores_of(GRAPH, more)
     for fraction in (0.02, 0.5):
-        comparison = emergence(base, post, base_again=again, fraction=fraction, resamples=20)
+        comparison = emergence(base, post, base_again=again, resampling=Resampling(fraction=fraction, resamples=20))
         assert (str(comparison.doubled), comparison.doubled_null) == ("L1H1", HeadSet(()))
-    assert emergence(base, post, fraction=0.5, resamples=20).doubled_null is None
+    assert emergence(base, post, resampling=Resampling(fraction=0.5, resamples=20)).doubled_null is None
     assert str(doubled_heads(base, post, factor=1.2)) == "L1H1 L2H2"
     assert len(doubled_heads(base, base, factor=1.0)) == 0
 
 
 def test_fresh_pairs_are_resampled_on_their_own(noisy) -> None:
     base = noisy(GRAPH, 7, 1, 12)
-    assert emergence(base, base, base_again=base, fraction=0.15).null.new.high > 0
+    assert emergence(base, base, base_again=base, resampling=Resampling(fraction=0.15)).null.new.high > 0
 
 
 def test_paper_is_the_set_difference_of_pooled_circuits(routed_scores) -> None:
     base = routed_scores(GRAPH, [["L0H0"]] * 4)
     post = routed_scores(GRAPH, [["L0H0", "L2H2"], *[["L0H0"]] * 3])
-    comparison = emergence(base, post, fraction=1.0, method="paper")
+    comparison = emergence(base, post, resampling=Resampling(fraction=1.0), method="paper")
     assert str(comparison.new) == "L2H2"
     assert len(comparison.contingent) == 0
-    assert len(emergence(base, post, fraction=1.0).new) == 0
+    assert len(emergence(base, post, resampling=Resampling(fraction=1.0)).new) == 0
 
 
 def test_paper_works_without_pairs_and_says_what_it_cannot_know(routed_scores) -> None:
     base, post = routed_scores(GRAPH, [["L0H0"]] * 4), routed_scores(GRAPH, [["L0H0", "L2H2"]] * 4)
     bare = [type(scores)(**{**scores.__dict__, "pair_edges": None}) for scores in (base, post)]
-    comparison = emergence(*bare, fraction=1.0, method="paper")
+    comparison = emergence(*bare, resampling=Resampling(fraction=1.0), method="paper")
     assert str(comparison.new) == "L2H2"
     assert comparison.null_source == "none"
     assert np.isnan([comparison.counts.new.low, comparison.null.new.value, comparison.excess.new.value]).all()
     with pytest.raises(InputError, match="keep_pairs=True"):
-        emergence(*bare, fraction=1.0)
+        emergence(*bare, resampling=Resampling(fraction=1.0))
 
 
 def test_a_series_is_its_members(noisy) -> None:
@@ -172,7 +185,9 @@ def test_a_series_is_its_members(noisy) -> None:
     methods = {"bootstrap": Resampling(0.15, 50)}
     series = emergence_by_method(base, iter(posts), methods)["bootstrap"]
     for comparison, post in zip(series, posts, strict=True):
-        assert comparison.as_dict() == emergence(base, post, fraction=0.15, resamples=50).as_dict()
+        assert (
+            comparison.as_dict() == emergence(base, post, resampling=Resampling(fraction=0.15, resamples=50)).as_dict()
+        )
 
 
 def test_what_cannot_be_compared_is_refused(routed_scores) -> None:
@@ -190,7 +205,7 @@ def test_what_cannot_be_compared_is_refused(routed_scores) -> None:
 
 def test_a_single_pair_has_no_null(routed_scores) -> None:
     base = routed_scores(GRAPH, [["L0H0"]])
-    comparison = emergence(base, base, fraction=1.0)
+    comparison = emergence(base, base, resampling=Resampling(fraction=1.0))
     assert comparison.null_source == "none"
     assert np.isnan(comparison.excess.new.value)
     assert str(comparison.kept) == "L0H0"

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from headscope.comparison.head_revert import head_revert
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.heads import HeadSet
 from headscope.results.head_revert import HeadRevert
 
@@ -16,8 +17,8 @@ def reverted(texts: int = 12) -> HeadRevert:
     rng = np.random.default_rng(0)
     whole, rise = rng.uniform(0.1, 0.4, texts), rng.normal(0.2, 0.05, texts)
     losses = np.stack([whole + rise, whole])
-    record = {"revert_kv": "all", "heads_are": "2 of 4", "task": "T1", "problems": 20}
-    return head_revert(whole, losses, HeadSet.of(["L0H1", "L1H0"]), (2, 2), **record)
+    sweep = HeadSweep(HeadSet.of(["L0H1", "L1H0"]), "2 of 4", (2, 2), "T1", problems=20)
+    return head_revert(whole, losses, sweep, revert_kv="all")
 
 
 def test_the_change_is_reverted_less_whole_with_students_interval_and_q_over_the_heads() -> None:

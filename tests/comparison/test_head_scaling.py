@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from headscope.comparison.head_scaling import head_scaling
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.heads import HeadSet
 from headscope.results.head_scaling import HeadScaling
 
@@ -17,8 +18,7 @@ def scaled(texts: int = 12) -> HeadScaling:
     whole, noise = rng.uniform(0.1, 0.4, texts), rng.normal(0, 0.05, texts)
     at_zero, weak, strong = whole + 1 + noise, whole + 0.3 + noise, whole - 0.1
     losses = np.stack([[at_zero, whole], [weak, whole], [strong, whole]])
-    record = {"heads_are": "2 of 4", "task": "T1", "problems": 20}
-    return head_scaling(whole, losses, (0.5, 1.5), HEADS, (2, 2), **record)
+    return head_scaling(whole, losses, (0.5, 1.5), HeadSweep(HEADS, "2 of 4", (2, 2), "T1", problems=20))
 
 
 def test_ablation_is_the_rise_without_the_head_and_slope_goes_through_both_factors() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from headscope.comparison import (
+    Resampling,
     change_q_values,
     emergence,
     head_importance,
@@ -72,7 +73,9 @@ def test_one_pair_has_no_interval(routed_scores) -> None:
 
 def test_relative_changes_follow_the_checkpoints(routed_scores) -> None:
     base, post = routed_scores(GRAPH, [["L0H0"]] * 4), routed_scores(GRAPH, [["L1H1"]] * 4)
-    series = [emergence(base, post_scores, fraction=1.0, resamples=20) for post_scores in (base, post)]
+    series = [
+        emergence(base, post_scores, resampling=Resampling(fraction=1.0, resamples=20)) for post_scores in (base, post)
+    ]
     by_checkpoint = relative_changes(series)
     assert by_checkpoint[0].tolist() == [[0, 0], [0, 0]]
     assert by_checkpoint[1].tolist() == pytest.approx(np.array([[-1, 0], [0, 1]]), abs=1e-5)

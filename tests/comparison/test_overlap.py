@@ -92,6 +92,15 @@ def test_think_off_that_needs_more_heads_is_broader(routed_scores) -> None:
         think_on_off(*same, curve(0.9), curve(0.9), resampling=Resampling(1.0, 20))
 
 
+def test_no_head_of_a_mode_is_active_below_tau(routed_scores) -> None:
+    graph = Graph(2, 3)
+    on, off = routed_scores(graph, [["L0H0"]] * 6), routed_scores(graph, [["L0H0", "L1H1"]] * 6)
+    above_all = 2 * float(off.edges_abs.max())
+    thinking = think_on_off(on, off, curve(0.9), curve(0.2, 0.8), resampling=Resampling(1.0, 20, tau=above_all))
+    assert thinking.change.tau == above_all
+    assert len(thinking.change.lost) == 0
+
+
 def test_leak_is_what_think_off_spends_of_think_on() -> None:
     def samples(lengths: list[int], name: str) -> Samples:
         rows = [

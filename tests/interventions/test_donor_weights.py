@@ -14,6 +14,7 @@ from headscope.errors import InputError
 from headscope.interventions import (
     DonorWeights,
     Markers,
+    Replacement,
     Span,
     Text,
     graft,
@@ -120,7 +121,7 @@ def test_every_row_of_a_sweep_can_have_its_own_heads(architecture: str, kv: str)
         for name in heads:
             factors[row, int(name[1]), int(name[3])] = 0
     donor = DonorWeights.of(post, base, kv)
-    losses = teacher_force(post, [TEXT], factors, fill=donor, rows=4).nll[:, 0]
+    losses = teacher_force(post, [TEXT], factors, replacement=Replacement(donor), rows=4).nll[:, 0]
     target = torch.tensor(TEXT.response)
     expected = []
     for heads in sets:
@@ -147,7 +148,7 @@ def test_nothing_changes_without_heads_or_with_the_model_itself(architecture: st
             assert torch.equal(logits(post), before)
         assert torch.equal(logits(revert_weights(post, heads, donor, kv="any")), before)
     none = np.zeros((1, 2, 4), dtype=np.float32)
-    itself = teacher_force(post, [TEXT], none, fill=DonorWeights.of(post, post)).nll
+    itself = teacher_force(post, [TEXT], none, replacement=Replacement(DonorWeights.of(post, post))).nll
     assert itself == teacher_force(post, [TEXT], none + 1).nll
 
 
@@ -209,7 +210,7 @@ def test_the_hooks_are_gone_after_success_an_error_and_a_bad_head() -> None:
         logits(post)
     factors = np.zeros((1, 2, 4), dtype=np.float32)
     with pytest.raises(ZeroDivisionError):
-        teacher_force(post, [TEXT], factors, fill=DonorWeights.of(post, base))
+        teacher_force(post, [TEXT], factors, replacement=Replacement(DonorWeights.of(post, base)))
     handle.remove()
     with pytest.raises(InputError, match="L0H4 does not exist: the model has layers 0-1 and heads 0-3"):
         revert(post, ["L0H4"], base).__enter__()

@@ -12,6 +12,7 @@ from headscope.errors import InputError
 from headscope.interventions import (
     Constants,
     DonorWeights,
+    Replacement,
     Text,
     capture_mean,
     direct_loss,
@@ -136,7 +137,7 @@ def test_optimal_constants_lose_least(tiny_model: Any) -> None:
     alone[0, 0, 1] = alone[1, 1, 0] = 0
 
     def loss(values: np.ndarray) -> np.ndarray:
-        return teacher_force(model, texts, alone, fill=Constants(values)).nll.mean(axis=1)
+        return teacher_force(model, texts, alone, replacement=Replacement(Constants(values))).nll.mean(axis=1)
 
     mean = capture_mean(model, [text.tokens for text in texts])
     assert (loss(best) < loss(np.zeros_like(best)) - 0.02).all()
@@ -153,7 +154,7 @@ def test_stand_ins_do_the_same_in_a_sweep_and_in_a_pass(tiny_model: Any, operato
     by = make_replacement(model, operator, reference, donor=DonorWeights.of(model, tiny_model("qwen3", 1)))
     factors = np.ones((2, 2, 4), dtype=np.float32)
     factors[1, 0, 1] = factors[1, 1, 3] = 0
-    metrics = teacher_force(model, TEXTS, factors, fill=by.fill, reader=by.reader).nll
+    metrics = teacher_force(model, TEXTS, factors, replacement=by).nll
     for column, text in enumerate(TEXTS):
         with replace_heads(model, ["L0H1", "L1H3"], by):
             assert one_by_one(model.model, np.ones((1, 2, 4), dtype=np.float32), text)[0, 0] == pytest.approx(
@@ -190,7 +191,7 @@ def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
         torch.set_num_threads(threads)
         try:
             losses = [
-                teacher_force(model, texts, factors, fill=by.fill, reader=by.reader).nll
+                teacher_force(model, texts, factors, replacement=by).nll
                 for by in (make_replacement(model, operator, texts, donor=donor) for operator in OPERATORS)
             ]
             means = capture_mean(model, [text.tokens for text in texts])

@@ -97,17 +97,19 @@ def test_every_pair_given_again_changes_nothing_in_a_comparison(labels: Labels, 
         base, post = (scores(number, labels, "main", times) for number in (seed, seed + 1))
         again = scores(seed + 2, labels, "fresh", times)
         again_post = scores(seed + 3, labels, "fresh", times)
-        ladder = emergence_ladder(base, post, [0.1, 0.4], base_again=again, resamples=20)
+        ladder = emergence_ladder(base, post, [0.1, 0.4], base_again=again, resampling=Resampling(resamples=20))
+        resampling = Resampling(0.2, 40)
+        against_fresh = partial(emergence, base, post, base_again=again, resampling=resampling)
         return {
-            "halves": emergence(base, post, fraction=0.2, resamples=40).as_dict(),
-            "fresh": emergence(base, post, base_again=again, fraction=0.2, resamples=40).as_dict(),
-            "paper": emergence(base, post, base_again=again, fraction=0.2, resamples=40, method="paper").as_dict(),
-            "unpaired": emergence(base, again, fraction=0.2, resamples=40, paired=False).as_dict(),
+            "halves": emergence(base, post, resampling=resampling).as_dict(),
+            "fresh": against_fresh().as_dict(),
+            "paper": against_fresh(method="paper").as_dict(),
+            "unpaired": emergence(base, again, resampling=resampling, paired=False).as_dict(),
             "ladder": [to_json(rung) for rung in ladder],
             "change": to_json(importance_change(base, post)),
             "doubled": doubled_heads(base, post, factor=1.1).names(),
             "importance": to_json(head_importance(base)),
-            "crossed": to_json(crossed_design((base, again), (post, again_post), Resampling(0.2, 40))),
+            "crossed": to_json(crossed_design((base, again), (post, again_post), resampling)),
         }
 
     # Sums over more pairs differ in their last bit, which the square root of a variance near 0 makes 1e-8.
@@ -155,7 +157,7 @@ def test_a_run_on_pairs_given_twice(tiny_model: Callable[..., Any], ragged_pairs
     def results(pairs: Pairs) -> dict[str, Any]:
         scored = [attribute(model, pairs, nodes=4, keep_pairs=True) for model in (base, post)]
         curve = faithfulness_curve(base, pairs, scored[0], fractions=(0.1, 0.5))
-        change = emergence(*scored, fraction=0.2, resamples=40)
+        change = emergence(*scored, resampling=Resampling(fraction=0.2, resamples=40))
         assert (change.problems, change.pairs) == (4, len(pairs))
         return {"change": change.as_dict(), "cpr": to_json(bootstrap(curve.cpr, curve.problem_groups))}
 
@@ -170,7 +172,7 @@ def test_several_pairs_of_one_problem_have_no_null_and_no_interval() -> None:
     assert (estimate.n, estimate.method) == (1, "one problem")
     assert np.isnan([estimate.low, estimate.high]).all()
     # With fresh pairs there are two problems: counts have a null, and still no interval.
-    change = emergence(one, one, base_again=scores(1, None, "fresh"), resamples=20)
+    change = emergence(one, one, base_again=scores(1, None, "fresh"), resampling=Resampling(resamples=20))
     assert change.counts.new.method == "one problem"
     assert np.isnan(change.counts.new.low)
 

@@ -1,4 +1,4 @@
-"""Whether two readings are equal, part by part. A judge compares formulas: numbers here, SymPy in the worker."""
+"""Compare two readings part by part. A judge compares formulas: plain numbers here, SymPy in the worker."""
 
 import re
 from typing import Protocol
@@ -13,7 +13,7 @@ MOST_ITEMS = 60
 
 
 class Judge(Protocol):
-    """Compares formulas in LaTeX; sets are given by their parts."""
+    """Compares formulas in LaTeX, and sets as lists of their parts."""
 
     def is_equal(self, gold: str, answer: str) -> bool:
         """Return whether two formulas have the same value."""
@@ -23,7 +23,7 @@ class Judge(Protocol):
 
 
 def is_equal(gold: Reading, answer: Reading, judge: Judge) -> bool:
-    """Return whether an answer says what the gold one says."""
+    """Return whether an answer is equal to the gold answer."""
     gold, answer = _without_conditions(gold, answer)
     if gold == answer:
         return True
@@ -47,7 +47,7 @@ def _is_ratio(reading: Reading) -> bool:
 
 
 def _quotient(reading: Reading) -> str:
-    r"""Return ``3:4`` as ``\frac{3}{4}``, for the comparison with a number; what is no number equals none."""
+    r"""Return ``3:4`` as ``\frac{3}{4}``, for the comparison with a number; others as text that equals none."""
     if isinstance(reading, Sequence) and _is_ratio(reading):
         above, below = (getattr(item, "latex", "") for item in reading.items)
         return rf"\frac{{{above}}}{{{below}}}"
@@ -64,7 +64,7 @@ def _is_lone_letter(gold: Reading, answer: Reading) -> bool:
 
 
 def _without_conditions(gold: Reading, answer: Reading) -> tuple[Reading, Reading]:
-    """Take the formulas out of families; an answer need not repeat ``k ∈ Z`` but must not say another set."""
+    """Return families as their formulas; an answer may leave ``k ∈ Z`` out but must not name another set."""
     gold_condition = answer_condition = ""
     if isinstance(gold, Sequence) and gold.kind == "family":
         gold_condition, gold = gold.label, gold.items[0]
@@ -95,7 +95,7 @@ def _is_same_region(gold: Reading, answer: Reading, judge: Judge) -> bool:
 
 
 def _is_equal_percentage(gold: Quantity, answer: Quantity, judge: Judge) -> bool:
-    """50 % is 50 as well as one half, but not 50 km."""
+    """Return whether one is a percentage equal to the other: 50 % is 50 and one half, but not 50 km."""
     if gold.unit not in ("", "%") or answer.unit not in ("", "%"):
         return False
     if judge.is_equal(gold.latex, answer.latex):
@@ -105,7 +105,7 @@ def _is_equal_percentage(gold: Quantity, answer: Quantity, judge: Judge) -> bool
 
 
 def _differ_in_name(gold: Reading, answer: Reading) -> bool:
-    """Return whether both are named, and differently; a name of several words may be any quantity's."""
+    """Return whether both have names and these differ; a name of several words goes with every quantity."""
     names = gold.label, answer.label
     if not all(names) or any(len(name) > 3 and name.isalpha() for name in names):
         return False
@@ -134,7 +134,7 @@ def _is_equal_sequence(gold: Sequence, answer: Sequence, judge: Judge) -> bool:
 
 
 def _by_name(items: tuple[Reading, ...]) -> tuple[Reading, ...]:
-    """Return ``y = 2, x = 1`` in the order of the names."""
+    """Return the parts sorted by name if all have one: ``y = 2, x = 1`` as ``x = 1, y = 2``."""
     names = [item.label for item in items]
     return tuple(sorted(items, key=lambda item: item.label)) if all(names) and len(set(names)) == len(names) else items
 
@@ -196,7 +196,7 @@ class UndecidedError(Exception):
 
 
 class ExactNumbers:
-    """Compares formulas that are the same or plain numbers, and leaves all others undecided."""
+    """Compares formulas that are identical or plain numbers; all others need SymPy."""
 
     def is_equal(self, gold: str, answer: str) -> bool:
         """Return whether two formulas are the same text or number. Raises UndecidedError otherwise."""

@@ -1,7 +1,7 @@
-"""Formulas in SymPy: LaTeX is parsed to its last sign, and two formulas are equal if their values are.
+"""Formulas in SymPy: LaTeX is parsed to its last character, and two formulas are equal if their values are.
 
-Plain expressions are evaluated to 30 digits at points that depend on the symbols' names alone, which is faster than
-simplifying their difference and does not miss identities. math-verify compares the rest.
+Plain expressions are evaluated to 30 digits at points that depend only on the symbols' names, which is faster than
+simplifying their difference and misses no identity. math-verify compares all others.
 """
 
 import re
@@ -28,7 +28,7 @@ _DIVISOR = re.compile(r"\\(?:gcd|lcm)[^\\]*[a-zA-Z]")
 
 
 class SymPy:
-    """The judge that a worker asks."""
+    """The judge of the worker process."""
 
     def is_equal(self, gold: str, answer: str) -> bool:
         """Return whether two formulas have the same value. Raises UnreadableError."""
@@ -62,7 +62,7 @@ def parse(latex: str) -> sympy.Basic:
         # Real symbols unless i occurs, as math-verify has it.
         is_real = _IMAGINARY.search(latex) is None
         expression = latex2sympy(latex, is_real=is_real, convert_degrees=False, normalization_config=None)
-    except Exception as error:  # ANTLR, its listener and SymPy raise whatever they like
+    except Exception as error:  # ANTLR, its listener and SymPy raise errors of many types
         raise UnreadableError(latex) from error
     if isinstance(expression, sympy.Basic | sympy.MatrixBase) and not _is_undefined(expression):
         return expression
@@ -70,7 +70,7 @@ def parse(latex: str) -> sympy.Basic:
 
 
 def evaluate(latex: str) -> None:
-    """Compute a formula's value, if it has one, as a comparison would. Raises UnreadableError."""
+    """Evaluate a formula as a comparison would, at the same cost. Raises UnreadableError."""
     expression = parse(latex)
     if _is_plain(expression):
         _value(expression, POINTS[0])
@@ -113,7 +113,7 @@ def _is_same_value(gold: sympy.Expr, answer: sympy.Expr, has_decimals: bool) -> 
 
 
 def _value(expression: sympy.Expr, point: float) -> sympy.Expr | None:
-    """Evaluate with each symbol near ``point``; None without a finite value, or without a real one left of zero."""
+    """Return the value with each symbol near ``point``; None if it is not finite, or not real for negative symbols."""
     values = {symbol: _coordinate(symbol.name, point) for symbol in expression.free_symbols}
     try:
         value = expression.doit().subs(values).evalf(DIGITS)
@@ -158,7 +158,7 @@ def _is_verified(gold: sympy.Basic, answer: sympy.Basic) -> bool:
 
 
 def _as_set(parts: Sequence[str]) -> sympy.Set | None:
-    """Return the union of the sets that intervals and inequalities write, None if one is no set."""
+    """Return the union of the sets of intervals and inequalities, None if a part is not a set."""
     sets = []
     for part in parts:
         region = _region(parse(plain_latex(part)))

@@ -1,6 +1,6 @@
-"""One notation for the answers people and models type: ``plain_latex`` rewrites spelling and never the value.
+"""One notation for the answers people and models write: ``plain_latex`` changes the spelling and never the value.
 
-Linear in the text: no pattern has two repetitions that could match the same characters.
+Its time is linear in the text's length: no pattern has two repetitions that could match the same characters.
 """
 
 import re
@@ -157,7 +157,7 @@ _CHECKED_BRACE = re.compile(r"\}\s*(\d|[a-zA-Z])")
 def plain_latex(text: str) -> str:
     """Return the answer in one spelling: ASCII signs and commands, no fonts, sizes, dollars or digit grouping.
 
-    Words keep a mark of where they came from: ``\\text{…}``.
+    Words are marked as such: ``\\text{…}``.
     """
     text = _plain_signs(text.strip())
     text = _strip_emphasis(text)
@@ -189,7 +189,7 @@ def plain_latex(text: str) -> str:
 
 
 def _plain_signs(text: str) -> str:
-    """Replace what is no ASCII by commands; letters of other scripts stay."""
+    """Replace characters outside ASCII by commands; letters of other scripts stay."""
     if text.isascii():
         return text
     text = _FRACTION.sub(lambda match: _vulgar(match[1]), text)
@@ -207,7 +207,7 @@ def _vulgar(sign: str) -> str:
 
 
 def _strip_emphasis(text: str) -> str:
-    """Remove Markdown's stars and backticks around the whole."""
+    """Remove Markdown's asterisks and backticks around the whole text."""
     for mark in ("***", "**", "*", "`", "__"):
         if text.startswith(mark) and text.rstrip(".").endswith(mark) and len(text) > 2 * len(mark):
             text = text.rstrip(".")[len(mark) : -len(mark)]
@@ -215,7 +215,7 @@ def _strip_emphasis(text: str) -> str:
 
 
 def _plain_fonts(text: str) -> str:
-    """Take numbers, single letters and functions out of their fonts; words become ``\\text{…}``."""
+    """Remove fonts around numbers, single letters and functions; words become ``\\text{…}``."""
     while True:
         plain = _FONT.sub(_plain_font, text)
         if plain == text:
@@ -254,7 +254,7 @@ def _plain_command(match: re.Match[str]) -> str:
 
 
 def _as_fraction(match: re.Match[str]) -> str:
-    """Write a recurring decimal as the fraction it is: 0.1(6) = (16 − 1) / 90."""
+    """Return a recurring decimal as a fraction: 0.1(6) = (16 − 1) / 90."""
     whole, fixed, *spellings = match.groups()
     recurring = "".join(filter(str.isdigit, next(filter(None, spellings))))
     nines = int("9" * len(recurring) + "0" * len(fixed))
@@ -297,5 +297,5 @@ def _closing_brace(text: str) -> int | None:
 
 
 def _strip_end(text: str) -> str:
-    """Remove the full stop of a sentence and the like; ``!`` is a factorial."""
+    """Remove punctuation at the end of a sentence; ``!`` is kept as a factorial."""
     return text.strip().rstrip(".,;:?").strip()

@@ -1,4 +1,4 @@
-"""Plain numbers, exactly: what needs no computer algebra."""
+"""Exact values of plain numbers, without computer algebra."""
 
 import re
 from fractions import Fraction
@@ -18,7 +18,7 @@ CLOSE = Fraction(1, 1000)
 
 
 def exact_number(latex: str) -> Fraction | None:
-    r"""Return the number that ``12``, ``-.5``, ``3/4``, ``\frac{-3}{4}`` or ``2\frac{1}{3}`` writes, or None."""
+    r"""Return the value of ``12``, ``-.5``, ``3/4``, ``\frac{-3}{4}`` or ``2\frac{1}{3}``; None for others."""
     match = _NUMBER.fullmatch(latex.strip())
     if match is None:
         return None
@@ -33,7 +33,7 @@ def exact_number(latex: str) -> Fraction | None:
 
 
 def is_same_number(gold: str, answer: str) -> bool | None:
-    """Compare two numbers by value, None if one is no plain number; different integers are never the same."""
+    """Return whether two numbers have the same value; None if one is not a plain number."""
     number = exact_number(answer)
     gold_number = exact_number(gold)
     if number is None or gold_number is None:

@@ -1,7 +1,7 @@
-"""Readings of answers: a list, tuple, interval, quantity or words, read whole or not at all.
+"""Readings of answers as lists, tuples, intervals, quantities or words; an answer is read completely or not at all.
 
-``read`` divides a text into parts by signs alone. The formulas in the parts stay LaTeX; whether SymPy can read them is
-the worker's question.
+``read`` splits a text into parts by punctuation and brackets. Formulas in the parts stay LaTeX; the worker checks
+whether SymPy can read them.
 """
 
 import re
@@ -17,7 +17,7 @@ MOST_NESTED = 12
 
 
 class UnreadableError(Exception):
-    """A text that cannot be read whole."""
+    """A text that cannot be read completely."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Quantity:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """A text that is no mathematics: ``even``, ``May 5``."""
+    """A text that is not mathematics: ``even``, ``May 5``."""
 
     text: str
     label: str = ""
@@ -48,7 +48,7 @@ class Sequence:
         (of one part, for every value of a parameter).
     items: the parts.
     latex: the whole.
-    label: as of a quantity; of a family its condition.
+    label: as in ``Quantity``; the condition of a family.
     """
 
     kind: str
@@ -94,12 +94,12 @@ _OPENING = {"(": ")", "[": "]", "{": "}"}
 
 @lru_cache(maxsize=8192)
 def read(text: str) -> Reading:
-    """Return what an answer says. Raises UnreadableError if a part of it would be left over."""
+    """Return the reading of an answer. Raises UnreadableError if a part of it cannot be read."""
     return _read(plain_latex(text), 0)
 
 
 def formulas(reading: Reading) -> Iterator[str]:
-    """Yield the LaTeX of every quantity, which has to be readable for the whole to be."""
+    """Yield the LaTeX of every quantity; the answer is readable if all of them are."""
     if isinstance(reading, Quantity):
         yield reading.latex
     elif isinstance(reading, Sequence):
@@ -133,7 +133,7 @@ def _read(text: str, depth: int) -> Reading:
 
 
 def _read_list(parts: list[str], text: str, depth: int) -> Reading:
-    """Read what commas and the like divide; a name before the first part only is the whole list's: ``n = 1, 2, 3``."""
+    """Read the parts of a list; a name before the first part only is the list's: ``n = 1, 2, 3``."""
     label, first = _split_label(parts[0])
     if label and not any(_RELATION.search(part) for part in parts[1:]):
         parts = [first, *parts[1:]]
@@ -146,7 +146,7 @@ def _read_list(parts: list[str], text: str, depth: int) -> Reading:
 
 
 def _read_items(parts: list[str], depth: int) -> tuple[Reading, ...]:
-    """Read the parts; what ``1 \\pm 2`` writes are two of them."""
+    """Read the parts; ``1 \\pm 2`` gives two of them."""
     items: list[Reading] = []
     for part in parts:
         item = _read(part, depth + 1)
@@ -155,7 +155,7 @@ def _read_items(parts: list[str], depth: int) -> tuple[Reading, ...]:
 
 
 def _share_unit(items: tuple[Reading, ...]) -> tuple[Reading, ...]:
-    """The unit after the last of several numbers is that of all: ``3 and 4 cm``."""
+    """Give the unit after the last of several numbers to all of them: ``3 and 4 cm``."""
     last = items[-1]
     if not isinstance(last, Quantity) or not last.unit:
         return items
@@ -303,7 +303,7 @@ def _encloses(text: str, opening: str) -> bool:
 
 
 def _split(text: str, separator: re.Pattern[str]) -> list[str]:
-    """Split at the separators that stand in no brackets."""
+    """Split at the separators outside brackets."""
     depths = [0]
     for sign in text:
         depths.append(depths[-1] + (sign in "([{") - (sign in ")]}"))

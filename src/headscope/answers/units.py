@@ -1,6 +1,6 @@
 """Units and other words after a number: ``12 \\text{ cm}^2``, ``3.5 million``, ``18 eggs``, ``2516_8``, ``50%``.
 
-A missing unit never makes an answer wrong, another unit always does.
+A missing unit does not make an answer wrong; a different unit does.
 """
 
 import re
@@ -99,7 +99,7 @@ _MONEY = re.compile(r"^([+-]?)\s*(\\\$|[€£¥₹]|USD|US\\\$)\s*(?=[\d.\\+-])"
 
 
 def is_word(letters: str) -> bool:
-    """Return whether bare letters are a word and no product of variables: ``even``, ``km`` and 三角形, but not ``xyz``.
+    """Return whether bare letters are a word and not a product: ``even``, ``km`` and 三角形, but not ``xyz``.
 
     Three letters in the order of the alphabet are a product, and so are letters without a vowel.
     """
@@ -114,7 +114,7 @@ def is_word(letters: str) -> bool:
 
 
 def split_unit(text: str) -> tuple[str, str, int]:
-    """Split a quantity in its number or formula, the unit ("" for none) and a power of ten (``million`` is 6)."""
+    """Split a quantity into its number or formula, the unit ("" for none) and a power of ten (``million`` is 6)."""
     based = _BASE.fullmatch(text)
     if based is not None:
         return based["digits"], "base " + _base_name(based), 0
@@ -138,7 +138,7 @@ def split_unit(text: str) -> tuple[str, str, int]:
 
 
 def are_compatible(gold: str, answer: str) -> bool:
-    """Return whether two units may be of equal quantities; "" goes with every unit, ``unit^2`` with every area."""
+    """Return whether two units can be of equal quantities; "" goes with every unit, ``unit^2`` with every area."""
     if not gold or not answer or gold == answer:
         return True
     generic = re.sub(r"[^\s^/]+", "unit", gold) == re.sub(r"[^\s^/]+", "unit", answer)
@@ -152,7 +152,7 @@ def are_compatible(gold: str, answer: str) -> bool:
 
 
 def _phrase_start(text: str) -> int:
-    """Return where the words at the end begin that are a unit; the length of the text if there are none."""
+    """Return the start of the words at the end that are a unit; the text's length if there are none."""
     for match in _TOKEN.finditer(text):
         is_filler = match[0].lower() in _FILLERS
         if not is_filler and _is_unit_word(match[0], text[: match.start()]) and _is_phrase(text, match.start()):

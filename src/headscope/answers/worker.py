@@ -1,8 +1,8 @@
 """The process that compares readings with SymPy: one JSON line in, one JSON line out.
 
 An answer of ten characters can make SymPy compute for ever or fill the memory, at times inside C code that no signal
-handler interrupts. So it runs here under limits of the system, which count what it did itself: CPU seconds and address
-space. How busy the machine is changes nothing.
+handler interrupts. So it runs here under the system's limits on its own CPU seconds and address space,
+which do not depend on how busy the machine is.
 
     in:   {"gold": text, "answer": text}
     out:  {"equal": bool, "parsed": bool, "gold_parsed": bool}   or   {"exhausted": true}
@@ -29,7 +29,7 @@ LATE = 1.0
 
 
 class _Exhausted(BaseException):
-    """The time is over. Not an Exception: SymPy and math-verify swallow those."""
+    """The time limit is reached. Not an Exception, because SymPy and math-verify swallow those."""
 
 
 def _on_alarm(signum: int, frame: FrameType | None) -> None:
@@ -38,7 +38,7 @@ def _on_alarm(signum: int, frame: FrameType | None) -> None:
 
 @lru_cache(maxsize=8192)
 def _is_readable(text: str) -> bool:
-    """Return whether a text and all its formulas can be read whole."""
+    """Return whether a text and all its formulas can be read completely."""
     try:
         for latex in formulas(read(text)):
             parse(latex)
@@ -48,7 +48,7 @@ def _is_readable(text: str) -> bool:
 
 
 def compare(gold: str, answer: str) -> dict[str, bool]:
-    """Return whether two texts say the same. One that cannot be read whole equals nothing."""
+    """Return whether two texts are equal answers. A text that cannot be read completely equals none."""
     gold_parsed = _is_readable(gold)
     if gold == answer and gold_parsed:
         # A gold answer is checked against itself before it is used: no answer should be the first to meet 10^{10^{10}}.
@@ -82,7 +82,7 @@ def _reply(line: str, seconds: float) -> dict[str, bool]:
 
 
 def main(seconds: float, memory: int) -> None:
-    """Answer lines until standard input ends; ``seconds`` (of CPU) and ``memory`` (bytes of address space) per pair."""
+    """Answer input lines until standard input ends; ``seconds`` of CPU and ``memory`` bytes are the limits per pair."""
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGPROF, _on_alarm)

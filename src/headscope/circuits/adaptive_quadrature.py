@@ -1,25 +1,25 @@
 """Adaptive quadrature on the path from the corrupt (α = 0) to the clean (α = 1) embedding (method section 3).
 
 On trained models the gradient is large at one or a few sharp places of the path (the loss falls from 20 nats to 0
-within a hundredth of it), elsewhere in every pair; equal or Gauss nodes spend themselves where nothing happens.
+within a hundredth of it), at different places in every pair; equal or Gauss nodes mostly fall where nothing happens.
 
 1. The path is cut into intervals by its nodes, 8 equal ones at first. In each interval the score matrix is the cubic
-   through the four nearest nodes; its integral is linear in the scores at the nodes, and every node keeps counting
-   when others come between (Gauss rules of other sizes, or of a half of the path, would throw theirs away).
-2. An interval's error is judged twice, and the larger judgement counts. *Surprise*: by how far the last node set there
-   missed what the cubic had foretold, times the interval's length and ``_SURPRISE``. *Loss*: the scores of the input's
-   edges add up to −dL/dα, and L at the nodes comes with every pass, so that sum's integral is known exactly; its
-   relative error times ``_LOSS`` counts for the whole matrix. It sees what falls between the nodes.
+   through the four nearest nodes; its integral is linear in the scores at the nodes, and every node stays
+   in use when others are added between (Gauss rules of other sizes, or of half the path, would discard them).
+2. An interval's error is estimated in two ways, and the larger estimate counts. *Surprise*: how far the scores at the
+   last node added there were from the cubic's prediction, times the interval's length and ``_SURPRISE``. *Loss*: the
+   scores of the input's edges add up to −dL/dα, and every pass gives L at its nodes, so the integral of that sum is
+   known exactly; its relative error times ``_LOSS`` is taken for the whole matrix. It sees what falls between nodes.
 3. Errors of intervals add up as squares. While the sum is above ``tolerance`` of the integral's Frobenius norm, the
-   worst intervals, as many as must go for it to be ``_GOAL`` of that, get a node in their middle.
+   worst intervals get a node in their middle, as many as it takes to bring the sum down to ``_GOAL`` of that.
 
-``_SURPRISE`` and ``_LOSS`` are calibrated: on trained and on random models the judged error is 1-3 times the true one,
-and nothing with scores of any size was found to miss 1 % (``benchmarks/run.py nodes``).
+``_SURPRISE`` and ``_LOSS`` are calibrated: on trained and on random models the estimated error is 1-3 times the true
+one, and no case with scores of any size missed 1 % (``benchmarks/run.py nodes``).
 
-The same rule runs on −dL/dα alone, a matrix of one number that every pass gives for nothing (``of_slopes``): it puts
+The same rule runs on −dL/dα alone, a matrix of one number that every pass gives at no cost (``of_slopes``): it puts
 the nodes where the whole matrix would, so that only the nodes' mean gradient has to be contracted (``slope_guided``).
-Its judged error is 0.3-3 times the true one of the matrix, and 0.6-20 times that of the head scores, which are sums
-over many edges; so it serves where an error of some per cent is small beside what else is uncertain.
+Its estimated error is 0.3-3 times the true one of the matrix, and 0.6-20 times that of the head scores, which are sums
+over many edges; it is used if an error of a few per cent is small compared with other uncertainty.
 """
 
 from functools import lru_cache
@@ -31,26 +31,27 @@ from jaxtyping import Float
 TOLERANCE = 0.01
 NODE_CAP = 128
 _FIRST_INTERVALS = 8
-# Of a path judged by its slopes alone: fewer, and no more of them halved at a time than must be (_SLOPE_GOAL).
+# Of a path whose error is estimated from slopes: fewer, and only as many halved at a time as needed (_SLOPE_GOAL).
 _FIRST_SLOPE_INTERVALS = 4
 _GOAL, _SLOPE_GOAL = 0.5, 1.0
 # A loss that jumps would have one interval halved until its ends are the same number.
 _SHORTEST = 2.0**-20
 _SURPRISE, _LOSS = 0.1, 0.5
-# Gradients that vanish come back as rounding of the loss; up to so many of its type's epsilons that is no error.
+# Gradients of 0 come out as rounding of the loss; up to this many epsilons of its type are not counted as an error.
 _ROUNDING = 8
 
 
 class AdaptiveQuadrature:
-    """One pair's nodes so far, and where the next ones belong; scores may have any shape [input's edges first].
+    """The nodes of one pair so far, and where the next ones belong; scores have any shape [input's edges first].
 
     epsilon: of the type the model computes in; errors below ``_ROUNDING`` times it (in the loss's unit) are rounding.
-    tolerance: the error aimed at, as a share of the integral's norm. intervals: equal ones at first, an even number.
+    tolerance: the target error, as a share of the integral's norm. intervals: number of equal ones at first, even.
     goal: the share of the tolerance down to which the worst intervals are halved at a time.
-    alphas: the nodes so far, ascending. weights: of their scores in the integral.
-    integral: of the scores over the path. error: its judged error, in its norm.
-    missed: how far the integral of the input's edges is from L(corrupt) − L(clean), with its sign.
-    next_alphas: where scores are needed next, ascending; empty once the error is small enough or nodes are used up.
+    alphas: the nodes so far, ascending. weights: weights of their scores in the integral.
+    integral: integral of the scores over the path. error: its estimated error, in the Frobenius norm.
+    missed: integral of the input's edges less L(corrupt) − L(clean), signed.
+    next_alphas: where scores are needed next, ascending; empty once the error is small enough or ``NODE_CAP`` is
+        reached.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class AdaptiveQuadrature:
 
     @property
     def settled(self) -> bool:
-        """Return whether the judged error is within the tolerance."""
+        """Return whether the estimated error is within the tolerance."""
         return bool(self.error <= max(self.tolerance * self.norm, self._rounding))
 
     @property
@@ -90,7 +91,7 @@ class AdaptiveQuadrature:
         return float(np.linalg.norm(self.integral))
 
     def add(self, scores: Float[np.ndarray, "node F B"], losses: Float[np.ndarray, " node"]) -> None:
-        """Take in scores and losses at ``next_alphas`` and update ``integral``, ``error`` and ``next_alphas``."""
+        """Add scores and losses at ``next_alphas`` and update ``integral``, ``error`` and ``next_alphas``."""
         if len(self.alphas):
             self._insert(scores, losses)
         else:
@@ -121,9 +122,9 @@ class AdaptiveQuadrature:
     def _surprises(
         self, known_nodes: slice, new_alphas: Float[np.ndarray, " node"], scores: Float[np.ndarray, "node F B"]
     ) -> Float[np.ndarray, " node"]:
-        """Return ‖score − foretold score‖ × width of the interval that each new node halves.
+        """Return ‖score − predicted score‖ × width of the interval that each new node halves.
 
-        known_nodes: the nodes whose cubics foretell the scores.
+        known_nodes: the nodes whose cubics predict the scores.
         """
         alphas, known_scores = self.alphas[known_nodes], self._scores[known_nodes]
         surprises = []
@@ -142,7 +143,7 @@ class AdaptiveQuadrature:
         return missed
 
     def _loss_errors(self, missed: Float[np.ndarray, " interval"]) -> Float[np.ndarray, " interval"]:
-        """Return the known error of the input's edges, per interval, as if it were the matrix's share of error."""
+        """Return each interval's error, estimated from the relative error of the input's edges."""
         missed = np.maximum(np.abs(missed) - self._rounding, 0)
         total_change = max(float(np.abs(np.diff(self._losses)).sum()), self._rounding)
         # An error of the sum of B scores is at least 1/√B of it in their norm, even if all scores so far are 0.
@@ -151,12 +152,12 @@ class AdaptiveQuadrature:
         return errors
 
     def _middles(self, errors: Float[np.ndarray, " interval"]) -> Float[np.ndarray, " node"]:
-        """Return the middles of the worst intervals, as many as must go for the rest to be within the goal."""
+        """Return the middles of the worst intervals, as many as it takes for the others to be within the goal."""
         order = np.argsort(-errors)
-        # Entry i: the squared error of all intervals from the i-th worst on.
-        rest = np.cumsum(np.square(errors[order])[::-1])[::-1]
+        # Entry i: the squared error of the i-th worst interval and all better ones.
+        tail_error = np.cumsum(np.square(errors[order])[::-1])[::-1]
         goal = (max(self.tolerance * self.norm, self._rounding) * self._goal) ** 2
-        worst = order[rest > goal]
+        worst = order[tail_error > goal]
         worst = np.sort(worst[np.diff(self.alphas)[worst] > _SHORTEST][: NODE_CAP - len(self.alphas)])
         middles: Float[np.ndarray, " node"] = (self.alphas[worst] + self.alphas[worst + 1]) / 2
         return middles
@@ -170,9 +171,9 @@ def _nearest(count: int, interval: int) -> slice:
 
 
 def _places(alphas: Float[np.ndarray, " near"], start: float, width: float) -> tuple[float, ...]:
-    """Return nodes in units of an interval: the equations for their weights stay well conditioned, however short it is.
+    """Return nodes in units of an interval, which keeps the equations for their weights well conditioned.
 
-    Halving gives few different ones, so that weights are worked out once.
+    Halving gives few different results, so that weights are computed once.
     """
     places: list[float] = ((alphas - start) / width).tolist()
     return tuple(places)
@@ -202,7 +203,7 @@ def _interval_weights(alphas: Float[np.ndarray, " node"]) -> Float[np.ndarray, "
 
 
 def _combine(weights: Float[np.ndarray, " node"], scores: list[Float[np.ndarray, "F B"]]) -> Float[np.ndarray, "F B"]:
-    """Return Σ weight · score, in float32 as the scores are; one by one, so that they are never stacked."""
+    """Return Σ weight · score, in float32 as the scores are, added one by one to avoid stacking them."""
     total = np.zeros_like(scores[0])
     for weight, score in zip(weights, scores, strict=True):
         total += np.float32(weight) * score  # a float64 weight would make a float64 copy of the matrix

@@ -2,8 +2,8 @@
 
 1. Attention is computed eagerly inside the block: fused kernels keep their rows to themselves. Sliding windows,
    soft-capping and sinks are the model's own code, so that nothing about an architecture is repeated here.
-2. The text is passed alone and without padding.
-3. Layer by layer the rows prove themselves: times the values of that pass, they are what its heads write.
+2. The text is run alone and without padding.
+3. Every layer's rows are checked: times the values of that pass, they must give what its heads write.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -29,19 +29,20 @@ from headscope.pairs import Tokens
 def attention_rows(
     model: Subject | nn.Module, text: Tokens, heads: Sequence[HeadId]
 ) -> Float[np.ndarray, "head query key"]:
-    """Return the attention of ``heads``, in their order, at every token of ``text`` (method section 10).
+    """Return the attention rows of ``heads``, in their order, at every token of ``text`` (method section 10).
 
-    Row ``[h, i]`` holds the weights with which head h reads the tokens 0 to i, 0 after i; it sums to 1, and to less in
-    a model with attention sinks (gpt-oss), which take the rest. float32; the model computes them in its own dtype.
+    Row ``[h, i]`` holds the weights with which head h reads the tokens 0 to i, and 0 after i. It sums to 1, or to less
+    in a model with attention sinks (gpt-oss), which take the remainder. float32; computed in the model's own dtype.
 
     Args:
-        model: a ``Subject`` or a plain Hugging Face model in evaluation mode; no hook on it changes what heads write.
+        model: a ``Subject`` or a plain Hugging Face model in evaluation mode, without hooks that change what heads
+            write.
         text: token ids; at least one.
-        heads: of the model; layers without any are passed and not kept.
+        heads: heads of the model.
 
     Raises:
-        InputError: a head or token does not exist, the text is empty or longer than learned positions allow, or the
-            rows are not those by which the model's heads write: its attention returns none, or does something else.
+        InputError: if a head or token does not exist, the text is empty or longer than learned positions allow, or
+            the model's attention returns no rows, or rows that do not reproduce what its heads write.
     """
     plain = as_model(model)
     access = head_access(plain)
@@ -81,7 +82,7 @@ def _check(access: HeadAccess, text: Tokens, heads: Sequence[HeadId]) -> None:
 
 @contextmanager
 def _eager_attention(model: PreTrainedModel) -> Iterator[None]:
-    """Let the model compute attention eagerly inside the block, which returns its rows."""
+    """Make the model compute attention eagerly inside the block, which returns its rows."""
     former = model.config._attn_implementation
     if former == "eager":
         yield
@@ -96,7 +97,7 @@ def _eager_attention(model: PreTrainedModel) -> Iterator[None]:
 def _row_hooks(
     model: PreTrainedModel, access: HeadAccess, layers: Sequence[int], keep: Callable[[int, Tensor], None]
 ) -> Iterator[Hook]:
-    """Yield hooks that prove each layer's rows and hand them on, before the next layer is computed."""
+    """Yield hooks that check each layer's rows and pass them on before the next layer is computed."""
     for index in layers:
         layer = access.layers[index]
         seen: dict[object, Tensor] = {}  # of this layer's pass: each projection's output, and z
@@ -111,15 +112,17 @@ def _row_hooks(
 
 
 def _proven_rows(
-    model: PreTrainedModel, access: HeadAccess, index: int, seen: dict[object, Tensor], weights: object
+    model: PreTrainedModel, access: HeadAccess, index: int, outputs: dict[object, Tensor], weights: object
 ) -> Float[Tensor, "head query key"]:
-    """Return a layer's rows if they are those by which its heads write; raise InputError otherwise."""
-    name, z = f"layer {index} of {model.config.model_type}", seen["z"][0]
+    """Return a layer's rows. Raises InputError unless they reproduce what its heads write."""
+    name, z = f"layer {index} of {model.config.model_type}", outputs["z"][0]
     needed = (1, access.heads, len(z), len(z))
     if not isinstance(weights, Tensor) or tuple(weights.shape) != needed:
-        raise InputError(f"{name} does not return its attention rows; only models whose eager attention does have any")
+        raise InputError(
+            f"{name} does not return its attention rows; only models whose eager attention returns rows can be read"
+        )
     layer = access.layers[index]
-    values = access.split(index, [seen[projection] for projection in layer.projections])["v"][0]
+    values = access.split(index, [outputs[projection] for projection in layer.projections])["v"][0]
     values = values.repeat_interleave(access.heads // values.shape[-2], dim=-2)
     written = torch.einsum("hqk,khd->qhd", weights[0].float(), values.float())
     actual = torch.unflatten(z, -1, (access.heads, -1)).float()

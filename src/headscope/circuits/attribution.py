@@ -1,7 +1,7 @@
 """Edge attribution: one call for every method of ``ATTRIBUTION_METHODS``.
 
-A new method is a function with the signature of ``exact_edges`` and a line in the table; a study file takes it once its
-name stands in ``DiscoverConfig.method`` (``studies.sections.discover``).
+A new method is a function with the signature of ``exact_edges`` and a line in the table; study files can name it once
+it is added to ``DiscoverConfig.method`` (``studies.sections.discover``).
 """
 
 import inspect
@@ -14,6 +14,7 @@ from torch import nn
 from headscope.circuits.exact_patching import exact_edges
 from headscope.circuits.gradient_attribution import eap, eap_ig
 from headscope.circuits.objective import Metric, check_metric
+from headscope.circuits.scored_graph import check_kv
 from headscope.errors import InputError, suggestion
 from headscope.measures.quadrature import quadrature
 from headscope.models import Subject
@@ -26,8 +27,8 @@ from headscope.results.edges import EdgeScores
 class AttributionMethod:
     """One way to score edges.
 
-    score: takes model, pairs and metric, and by name kv, keep_pairs, batch, memory, progress and its ``options``.
-    options: the further arguments of ``attribute`` that it takes.
+    score: function of model, pairs and metric, and by name of kv, keep_pairs, batch, memory, progress and ``options``.
+    options: names of further arguments of ``attribute`` that it takes.
     """
 
     score: Callable[..., EdgeScores]
@@ -39,7 +40,6 @@ ATTRIBUTION_METHODS = {
     "eap-ig": AttributionMethod(eap_ig, options=("rule", "nodes", "tolerance")),
     "exact": AttributionMethod(exact_edges),
 }
-KV = ("query", "group")
 
 
 def attribute(
@@ -68,26 +68,26 @@ def attribute(
             clean logits [position, vocab]) of one pair to one loss per run.
         method: ``eap-ig`` integrates the gradient from the corrupt to the clean embedding; ``eap`` takes it at the
             clean one; ``exact`` patches every edge (``exact_edges``; a pass per edge, for small models).
-        rule: of ``eap-ig`` with a number of nodes: gauss, left, right, midpoint.
-        nodes: of ``eap-ig``. A number gives all pairs the same; ``adaptive`` (which has a rule of its own) gives each
-            pair those its own path needs, up to 128 at a time (``adaptive_quadrature``).
-        tolerance: of adaptive nodes. None: the integration error of the mean head scores is to be at most a fifth of
-            their standard error over pairs (``sampling_share``), or 1 % of each pair's scores if pairs agree or there
-            is only one. A number, 0.01 for 1 %: the error of every pair's scores is to be that share of them.
-            ``settings`` say how many nodes were run, the tolerance of a pair at last, the judged error, its share of
-            the standard error, and whether that sufficed.
+        rule: quadrature rule of ``eap-ig`` with a fixed number of nodes: gauss, left, right or midpoint.
+        nodes: quadrature nodes of ``eap-ig``. A number is used for all pairs; ``adaptive`` chooses them pair by pair,
+            up to 128 (``adaptive_quadrature``), and has a rule of its own.
+        tolerance: target error of adaptive nodes. None: the integration error of the mean head scores is at most a
+            fifth of their standard error over pairs (``sampling_share``), or 1 % of each pair's scores if pairs agree
+            or there is only one. A number, such as 0.01 for 1 %: the error of every pair's scores, relative to them.
+            The result's ``settings`` hold the number of nodes, the final tolerance of a pair, the estimated error, its
+            share of the standard error, and whether the target was reached.
         kv: with ``query`` every query head has its own copy of its group's key and value input; with ``group`` there is
             one input per key/value head, scored by the sum of its copies' scores.
-        keep_pairs: keep [pair, F, B] scores as well.
-        batch: how many pairs go side by side at most; None chooses.
-        memory: bytes that may be taken in addition to the weights; None takes up to half of what the device has free.
-            It decides how many pairs, nodes and positions go through at a time; scores are the same but for rounding.
-            If memory runs out all the same, fewer nodes go through at a time from then on.
+        keep_pairs: keep the scores of every pair too, [pair, F, B].
+        batch: largest number of pairs in a batch; None derives it from the memory.
+        memory: bytes that may be used in addition to the weights; None allows half of what the device has free. It
+            decides how many pairs, nodes and positions are computed at a time; scores change by rounding only. If
+            memory runs out nevertheless, fewer nodes are computed at a time from then on.
         progress: counts pairs, or with ``exact`` pairs × edges.
 
     Raises:
-        InputError: if an argument is not one of these, the model is in training mode or of an unknown architecture, one
-            node of one pair does not fit in memory, or scores are not finite.
+        InputError: if an argument is not one of these values, the model is in training mode or of an unknown
+            architecture, one node of one pair does not fit in memory, or scores are not finite.
     """
     _check_options(method, kv, rule, nodes)
     _check_tolerance(method, nodes, tolerance)
@@ -114,25 +114,24 @@ def check_settings(settings: Mapping[str, Any]) -> None:
             defaults[name] = parameter.default
     for name in settings.keys() - defaults.keys():
         raise InputError(f"attribute has no setting {name!r}{suggestion(name, defaults)}")
-    given = defaults | dict(settings)
-    _check_options(given["method"], given["kv"], given["rule"], given["nodes"])
-    _check_tolerance(given["method"], given["nodes"], given["tolerance"])
-    check_metric(given["metric"])
+    options = defaults | dict(settings)
+    _check_options(options["method"], options["kv"], options["rule"], options["nodes"])
+    _check_tolerance(options["method"], options["nodes"], options["tolerance"])
+    check_metric(options["metric"])
 
 
 def _check_options(method: str, kv: str, rule: str, nodes: int | str) -> None:
-    """Raise InputError unless the method exists and the options are ones that exist, whatever the method takes."""
+    """Raise InputError unless method and options exist; options are checked even if the method takes none."""
     if method not in ATTRIBUTION_METHODS:
         raise InputError(f"method {method!r} is unknown{suggestion(method, ATTRIBUTION_METHODS)}")
-    if kv not in KV:
-        raise InputError(f"kv {kv!r} is unknown{suggestion(kv, KV)}")
+    check_kv(kv)
     if isinstance(nodes, bool) or not isinstance(nodes, int | str):
         raise InputError(f"found nodes={nodes!r}; give a whole number or 'adaptive'")
     if isinstance(nodes, str) and nodes != "adaptive":
         raise InputError(f"nodes {nodes!r} is unknown; give a number or 'adaptive'")
     quadrature(rule, 1 if isinstance(nodes, str) else nodes)
     if "rule" in ATTRIBUTION_METHODS[method].options and nodes == "adaptive" and rule != "gauss":
-        raise InputError(f"found rule={rule!r} with adaptive nodes, which have a rule of their own; give a number")
+        raise InputError(f"found rule={rule!r} with adaptive nodes, which have their own rule; give a number of nodes")
 
 
 def _check_tolerance(method: str, nodes: int | str, tolerance: float | None) -> None:

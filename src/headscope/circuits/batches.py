@@ -1,8 +1,8 @@
 """Batches of pairs: right-aligned, split into a shared prefix that is run once and an ending.
 
 Pairs of different lengths share a batch: prefixes are padded on the left and masked, positions count from each text's
-own first token, and every ending is as long as the longest one needed (a shorter pair takes tokens of its prefix along,
-which are equal in both texts and so add exactly nothing to any score).
+own first token, and every ending is as long as the longest one needed (a shorter pair adds tokens of its prefix,
+which are equal in both texts and so contribute exactly nothing to any score).
 """
 
 from collections.abc import Callable, Sequence
@@ -21,14 +21,14 @@ from headscope.pairs import Pair, Pairs, Tokens
 
 # Beyond this many tokens per pass a CPU gets no faster and its caches overflow (measured on the lab's models).
 CPU_TOKENS = 2048
-# Rows of a pair, quadrature nodes above all, expected to run together when a batch's size is chosen.
+# Rows of a pair (mostly quadrature nodes) expected to run together when a batch's size is chosen.
 NODES = 8
 
 
 class Sizes(NamedTuple):
     """The three numbers that decide how much memory a run of one pair takes.
 
-    ending: tokens of its ending. total: tokens of its text. columns: evaluated positions.
+    ending: number of tokens of its ending. total: of its text. columns: number of evaluated positions.
     """
 
     ending: int
@@ -37,7 +37,7 @@ class Sizes(NamedTuple):
 
     @classmethod
     def of(cls, pair: Pair, whole: bool = False) -> "Sizes":
-        """Return the sizes of ``pair``; with ``whole`` its ending is the whole text."""
+        """Return the sizes of ``pair``; with ``whole`` its ending is the entire text."""
         total = len(pair.clean)
         return cls(total if whole else pair.ending, total, len(pair.positions))
 
@@ -46,7 +46,7 @@ class Sizes(NamedTuple):
 class Batch:
     """Several pairs as tensors, with S prefix and T ending positions.
 
-    indices: which pairs of the set these are.
+    indices: places of the pairs in their set.
     prefix: token ids that both texts of a pair share; padding is id 0.
     clean: token ids of the clean endings.
     corrupt: token ids of the corrupt endings.
@@ -98,9 +98,9 @@ class Batch:
 
 
 def group_pairs(pairs: Pairs, access: HeadAccess, capacity: Callable[[int, int], int]) -> list[list[int]]:
-    """Return which pairs to run side by side: similar ones, above all those of one prefix (``Pairs.groups``).
+    """Return which pairs to run side by side: similar ones, preferably with the same prefix (``Pairs.groups``).
 
-    capacity: how many pairs of (ending, total) positions may share a batch; below 1 counts as 1.
+    capacity: largest number of pairs of (ending, total) positions in a batch; below 1 counts as 1.
     """
     _check_fit(pairs, access)
     batches: list[list[int]] = [[]]
@@ -117,7 +117,7 @@ def group_pairs(pairs: Pairs, access: HeadAccess, capacity: Callable[[int, int],
 
 
 def _check_fit(pairs: Pairs, access: HeadAccess) -> None:
-    """Raise InputError if the model cannot read one of the tokens, or one of the texts is too long for it."""
+    """Raise InputError if a token is outside the model's vocabulary or a text is too long for it."""
     check_tokens(pairs, access.vocabulary)
     if pairs.vocabulary is not None and pairs.vocabulary > access.vocabulary:
         raise InputError(
@@ -130,14 +130,14 @@ def _check_fit(pairs: Pairs, access: HeadAccess) -> None:
 
 
 def check_tokens(pairs: Pairs, vocabulary: int) -> None:
-    """Raise InputError if a token is not among the first ``vocabulary`` entries, which all models can read."""
+    """Raise InputError if a token is not among the first ``vocabulary`` entries, which all models have."""
     highest = max(int(max(pair.clean.max(), pair.corrupt.max())) for pair in pairs)
     if highest >= vocabulary:
         raise InputError(f"pairs hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
 
 
 def collate(pairs: Pairs, indices: Sequence[int], device: torch.device, ending: int = 0) -> Batch:
-    """Return the pairs at ``indices`` as one batch; ``ending`` asks for a longer ending than they need."""
+    """Return the pairs at ``indices`` as one batch; ``ending`` is the least length of their endings, in tokens."""
     members = [pairs[index] for index in indices]
     lengths = np.array([len(pair.clean) for pair in members])
     total = int(lengths.max())

@@ -1,6 +1,6 @@
-"""A stated budget of memory: how many pairs, rows and positions go through at a time.
+"""A memory budget: how many pairs, rows and positions are computed at a time.
 
-If the budget turns out to have been too large, fewer go through from then on (``models.memory``).
+If memory runs out although the budget was kept, fewer are computed at a time from then on (``models.memory``).
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ def attribution_budget(
 ) -> "Budget":
     """Return the budget of attribution with ``nodes`` nodes per pair.
 
-    The footprint is measured only if its bound leaves less room than can be used: the measuring pass reads every
-    weight, which is dear on a CPU. Raises InputError if not even one node of one pair fits.
+    The footprint is measured only if its upper bound would limit the pass: the measuring pass reads every weight,
+    which is slow on a CPU. Raises InputError if not even one node of one pair fits.
     """
     memory = bytes_allowed(memory, access.device)
     budget = Budget(attribution_bound(model, access), memory)
@@ -33,10 +33,10 @@ def attribution_budget(
 
 
 class Budget:
-    """The memory of one call; shrinks if memory runs out all the same.
+    """The memory of one call; shrinks if memory runs out.
 
-    footprint: what pairs, rows and positions take. memory: bytes that may be taken; None takes half of what is free.
-    whole: endings are the whole texts, not what follows the shared prefix.
+    footprint: bytes per pair, row and position. memory: bytes that may be used; None allows half of what is free.
+    whole: endings are the entire texts, not what follows the shared prefix.
     limit: how many rows a pass may take, after running out of memory.
     position_limit: how many positions a contraction may take, after running out of memory.
     """
@@ -51,22 +51,22 @@ class Budget:
 
     @property
     def shortages(self) -> dict[str, int]:
-        """Return what a result records about running out of memory: nothing unless it happened."""
+        """Return the limits after running out of memory, as a result records them; empty if that did not happen."""
         limits = {"rows": self.limit, "positions": self.position_limit, "pairs": self._pair_limit}
         return {f"{name}_after_out_of_memory": limit.rows for name, limit in limits.items() if limit.halvings}
 
     def over_pairs(
         self, pairs: Pairs, batch: int | None, work: Callable[[list[int], Bar], Result], bar: Bar
     ) -> list[Result]:
-        """Return what ``work`` gives on all pairs, similar ones side by side.
+        """Return the results of ``work`` on all pairs, batch by batch; similar pairs share a batch.
 
         A batch is halved if memory runs out even for one row of each of its pairs.
 
         Args:
             pairs: all pairs.
-            batch: how many pairs a batch may have at most; None chooses.
+            batch: largest number of pairs in a batch; None derives it from the memory.
             work: computes one batch from its pairs' indices, and reports to the bar it is given.
-            bar: where the work's steps end up.
+            bar: receives the work's steps.
 
         Raises:
             InputError: if one row of one pair does not fit.
@@ -81,7 +81,7 @@ class Budget:
         return results
 
     def _run_batch(self, work: Callable[[list[int], Bar], Result], pairs: Pairs, group: list[int], bar: Bar) -> Result:
-        """Return one batch's result; the bar says what memory did to it, and takes back the steps of a failed batch."""
+        """Return one batch's result; the bar reports a lack of memory and takes back the steps of a failed batch."""
         halvings, counter = self.limit.halvings, _CountingBar(bar)
         try:
             result = work(group, counter)
@@ -100,7 +100,7 @@ class Budget:
         return result
 
     def groups(self, pairs: Pairs, batch: int | None) -> list[list[int]]:
-        """Return which pairs go side by side. Raises InputError if ``batch`` is below 1."""
+        """Return the batches, as indices of pairs. Raises InputError if ``batch`` is below 1."""
         if batch is not None and (not isinstance(batch, int) or batch < 1):
             raise InputError(f"found batch={batch!r}; give at least 1 pair per batch, or None")
         columns = max(len(pair.positions) for pair in pairs)
@@ -112,7 +112,7 @@ class Budget:
         return group_pairs(pairs, self.footprint.access, capacity)
 
     def is_ample(self, pairs: Pairs, nodes: int) -> bool:
-        """Return whether a pass may hold all ``nodes`` rows of all pairs, or as many as a CPU can use."""
+        """Return whether all ``nodes`` rows of all pairs fit in a pass, or on a CPU as many as are of use."""
         if self.footprint.access.device.type != "cpu":
             return False
         sizes = self._sizes(pairs)
@@ -128,23 +128,23 @@ class Budget:
         return bool(needed <= self.memory // 2)
 
     def rows(self, sizes: Sizes, pairs: int) -> int:
-        """Return how many rows a pass may have while ``pairs`` pairs are held."""
-        left = self.memory - pairs * self.footprint.pair(sizes)
+        """Return how many rows fit in a pass while ``pairs`` pairs are in memory."""
+        available = self.memory - pairs * self.footprint.pair(sizes)
         # Half: the contraction of what the pass leaves needs room too.
-        return min(self._rows_that_fit(sizes, left // 2), self.limit.rows)
+        return min(self._rows_that_fit(sizes, available // 2), self.limit.rows)
 
     def nodes(self, sizes: Sizes, pairs: int) -> int:
-        """Return how many nodes of each of ``pairs`` pairs may wait with their means until they are contracted."""
-        left = self.memory - pairs * self.footprint.pair(sizes)
-        return max(1, left // 4 // (pairs * sizes.ending * self.footprint.node))
+        """Return how many nodes' means of each of ``pairs`` pairs fit in memory before they are contracted."""
+        available = self.memory - pairs * self.footprint.pair(sizes)
+        return max(1, available // 4 // (pairs * sizes.ending * self.footprint.node))
 
     def held_rows(self, sizes: Sizes, pairs: int) -> int:
-        """Return how many single rows of ``pairs`` pairs may wait with all that was read at them."""
-        left = self.memory - pairs * self.footprint.pair(sizes)
-        return max(0, left // 4 // (sizes.ending * (self.footprint.held + self.footprint.node)))
+        """Return how many single rows of ``pairs`` pairs fit in memory with their readings."""
+        available = self.memory - pairs * self.footprint.pair(sizes)
+        return max(0, available // 4 // (sizes.ending * (self.footprint.held + self.footprint.node)))
 
     def positions(self, sizes: Sizes, pairs: int, groups: int, nodes: int) -> int:
-        """Return how many positions one round of the contraction of ``groups`` × ``nodes`` rows' means may take."""
+        """Return how many positions of the means of ``groups`` × ``nodes`` rows are contracted at a time."""
         rows = min(groups * nodes, self.rows(sizes, pairs))
         held = pairs * self.footprint.pair(sizes) + rows * self.footprint.row(sizes)
         held += groups * nodes * sizes.ending * self.footprint.node
@@ -159,7 +159,7 @@ class Budget:
             if needed > self.memory:
                 raise InputError(
                     f"one run of a pair of {sizes.total} tokens, {sizes.ending} of them from the first difference on, "
-                    f"needs {needed:,} bytes beside the model; memory allows {self.memory:,}"
+                    f"needs {needed:,} bytes in addition to the model; memory allows {self.memory:,}"
                 )
 
     def _sizes(self, pairs: Pairs) -> list[Sizes]:
@@ -178,7 +178,7 @@ class Budget:
 
 
 class _CountingBar:
-    """A bar that counts the steps it passes on."""
+    """A bar that counts the steps that it passes on to another."""
 
     def __init__(self, bar: Bar) -> None:
         self._bar = bar

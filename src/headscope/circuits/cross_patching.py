@@ -1,9 +1,9 @@
 """Cross-model patching: a head's output of one model put into another of the same architecture, on the same tokens.
 
-1. Both models read the clean texts, whole, and what their heads write is kept (``source_deltas``).
-2. The receiving model is played again from each layer with one head's write replaced by the other model's, every
-   token's at once, and everything after it recomputed (``Replay``).
-3. The result is how much nearer that brings its next-token distributions to the other model's.
+1. Both models run the entire clean texts, and their heads' writes are kept (``source_deltas``).
+2. The receiving model is run again from each layer with one head's write replaced by the other model's, at every
+   token, and everything after it recomputed (``Replay``).
+3. The result is how much nearer its next-token distributions come to the other model's.
 """
 
 import time
@@ -38,14 +38,14 @@ def cross_patch(
 ) -> CrossPatch:
     """Put each head's output of ``source`` into ``into``, one head at a time, on the clean texts of ``pairs``.
 
-    With (base, post) it asks which heads of the post-trained model bring its behaviour into the base; with (post, base)
-    which heads of the base take it away again.
+    With (base, post) it shows which heads of the post-trained model bring its behaviour into the base; with (post,
+    base), which heads of the base remove it.
 
     Args:
         into: the receiving model, a ``Subject`` or a plain Hugging Face model in evaluation mode.
-        source: the model whose heads are put into it, of the same architecture. If one vocabulary has further tokens at
-            its end, distributions are compared over the entries that both have, renormalised.
-        pairs: their clean texts are read, at the evaluated positions; the corrupt ones play no part.
+        source: the model whose heads are put into it, of the same shape. If one vocabulary has further tokens at its
+            end, distributions are compared over the entries that both have, renormalised.
+        pairs: their clean texts are run and read at the evaluated positions; corrupt texts are not used.
         memory: as in ``attribute``, in addition to both models' weights.
         progress: counts pairs × layers.
 

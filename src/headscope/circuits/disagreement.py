@@ -1,4 +1,4 @@
-"""Positions at which a post-trained model disagrees with its base: those worth evaluating (method section 3).
+"""Positions at which a post-trained model disagrees with its base, to be evaluated (method section 3).
 
 A few per cent of an answer's tokens carry most of what post-training changed. At these positions the two models'
 next-token distributions differ most on the same text, the pair's clean one.
@@ -36,7 +36,7 @@ def pairs_at_disagreement(
     *,
     progress: Progress = SILENT,
 ) -> Pairs:
-    """Return ``pairs`` evaluated at the positions of their answers at which ``post`` departs most from ``base``.
+    """Return ``pairs`` evaluated at the positions of their answers at which ``post`` differs most from ``base``.
 
     An answer's positions run from the first differing token to the end of the clean text. See ``answer_divergence``
     for the direction and scale.
@@ -44,9 +44,9 @@ def pairs_at_disagreement(
     Args:
         base: a ``Subject`` or a plain Hugging Face model in evaluation mode.
         post: likewise.
-        pairs: only their clean texts are read.
-        share: of each pair's positions, those with the largest KL are kept (rounded, at least one), earlier ones first
-            among equals.
+        pairs: their clean texts are read.
+        share: share of each answer's positions that is evaluated, those with the largest KL (rounded, at least one; the
+            earlier of equal ones).
         progress: counts pairs.
 
     Raises:
@@ -71,9 +71,9 @@ def answer_divergence(
     """Return for each pair KL(post ‖ base) at every position of its clean answer, from ``pair.shared`` on.
 
     In nats, of the next-token distributions at temperature 1 in float32, over all entries that both vocabularies have
-    (renormalised if one has further ones): 0 if the models agree, large if the post-trained model expects what the base
-    does not. The direction is that of the KL penalty of RL training. Each text is run once per model, and the
-    unembedding in chunks of positions, ``LOGIT_BYTES`` at a time.
+    (renormalised if one has more): 0 if the models agree, large if the post-trained model expects a token that the base
+    does not. The direction is that of the KL penalty in RL training. Each text is run once per model, and the
+    unembedding in chunks of positions of ``LOGIT_BYTES``.
     """
     base_model, post_model = as_model(base), as_model(post)
     vocabulary = common_vocabulary(base, post, variant_name=f"post {name_of(post)}")
@@ -81,18 +81,18 @@ def answer_divergence(
     widest = max(vocabulary_size(base_model), vocabulary_size(post_model))
     chunk = max(1, LOGIT_BYTES // (4 * _COPIES * widest))
     divergences = []
-    # Both models go through a text chunk by chunk, side by side: whole answers' logits may not fit.
+    # Both models run a text chunk by chunk, side by side: the logits of an entire answer may not fit.
     with own_text_lengths(base_model), own_text_lengths(post_model), progress.bar("disagreement", len(pairs)) as bar:
         for index, pair in enumerate(pairs):
             if pair.shared == len(pair.clean):
-                raise InputError(f"pair {index} has two equal texts; there is no answer to compare the models on")
-            parts = []
+                raise InputError(f"pair {index} has two equal texts, so there is no answer to compare the models on")
+            chunks = []
             base_logits = _answer_logits(base_model, pair, chunk)
             post_logits = _answer_logits(post_model, pair, chunk)
             for base_chunk, post_chunk in zip(base_logits, post_logits, strict=True):
                 base_common = base_chunk[:, :vocabulary].to(post_chunk.device)
-                parts.append(kl(post_chunk[:, :vocabulary], base_common).cpu().numpy())
-            divergence = np.concatenate(parts)
+                chunks.append(kl(post_chunk[:, :vocabulary], base_common).cpu().numpy())
+            divergence = np.concatenate(chunks)
             if not np.isfinite(divergence).all():
                 place = pair.shared + int(np.flatnonzero(~np.isfinite(divergence))[0])
                 raise InputError(f"the models' logits are not finite at position {place} of pair {index}")
@@ -104,8 +104,7 @@ def answer_divergence(
 def _answer_logits(model: PreTrainedModel, pair: Pair, chunk: int) -> Iterator[Float[Tensor, "position vocab"]]:
     """Yield logits of the clean answer, ``chunk`` positions at a time.
 
-    They come from the usual prefill in pieces, so that whatever the model does to its logits (scaling, soft-capping) is
-    done.
+    They come from the model's own forward in pieces, so that its scaling and soft-capping of logits are applied.
     """
     tokens: Int[Tensor, " token"] = torch.as_tensor(pair.clean, device=model.get_input_embeddings().weight.device)
     cache = DynamicCache(config=model.config)

@@ -1,18 +1,17 @@
-"""Exact patching: every edge, or every head, replaced for real (method section 3, "Other methods").
+"""Exact patching: every edge, or every head, is patched and measured (method section 3, "Other methods").
 
 Score(u→v) is the metric with v alone reading u's corrupt output, less the metric of the clean run: one forward pass per
-edge. What keeps that affordable:
+edge. It is made affordable by three facts:
 
-1. Endings over a shared prefix, many edges side by side as rows of a pass (``prefix_cache``).
-2. A pass starts at the patch: before v everything is as in the clean run, so earlier blocks hand on what they are
-   given, and v's block is given the clean residual stream (``Replay``).
+1. Endings run over a shared prefix, with many edges side by side as rows of a pass (``prefix_cache``).
+2. A pass starts at the patch: before v everything is as in the clean run, so earlier blocks return their
+   input, and v's block gets the clean residual stream (``Replay``).
 3. Heads of a layer do not see each other: one row in which *all* heads read the patched stream at one port holds the z
    of each patched head. A row per input then takes its heads' z alone, and attention is not run again.
 """
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -26,8 +25,8 @@ from headscope.circuits.footprint import replay_footprint
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.replay import Changes, Replay
+from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.source_deltas import record_writes, source_deltas
-from headscope.errors import InputError
 from headscope.models import Subject, as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
@@ -52,28 +51,25 @@ def exact_edges(
 ) -> EdgeScores:
     """Patch every edge of the model's graph on its own and measure: the gold standard that ``attribute`` approximates.
 
-    The result's ``residual`` is no error here: it says how far single edges from the input are from adding up.
+    The result's ``residual`` is not an error here: it shows how far the effects of the input's edges are from additive.
 
     Args:
         model: as in ``attribute``.
         pairs: as in ``attribute``.
-        metric: as in ``attribute``; the scores' sign too.
+        metric: as in ``attribute``; the scores have the same sign.
         kv: ``query`` patches each query head's own copy of its group's key or value input; ``group`` patches the input
             itself, for all its query heads at once (which is not the sum of its copies' scores).
-        keep_pairs: keep [pair, F, B] scores as well.
+        keep_pairs: keep the scores of every pair too, [pair, F, B].
         batch: as in ``attribute``.
         memory: as in ``attribute``.
         progress: counts pairs × edges.
 
     Raises:
-        InputError: if an argument is not one of these, one patch of one pair does not fit in memory, or scores are not
-            finite.
+        InputError: if an argument is not one of these values, one patch of one pair does not fit in memory, or scores
+            are not finite.
     """
     started = time.perf_counter()
-    if kv not in ("query", "group"):
-        raise InputError(f"kv {kv!r} is unknown; 'query' and 'group' are allowed")
-    access = head_access(as_model(model))
-    graph = access.graph if kv == "query" else replace(access.graph, kv_heads=access.kv_heads)
+    graph = scored_graph(head_access(as_model(model)), kv)
     steps = len(pairs) * int(graph.real.sum())
     with progress.bar("exact edges", steps) as bar:
         scores, losses, settings = _measure(model, pairs, metric, partial(_patch_edges, graph), batch, memory, bar)
@@ -102,10 +98,11 @@ def exact_heads(
     memory: int | None = None,
     progress: Progress = SILENT,
 ) -> HeadScores:
-    """Replace each head's whole output by its corrupt one and measure: all its outgoing edges patched together.
+    """Patch each head's whole output on its own and measure, which patches all its outgoing edges together.
 
-    Metric, batch, memory and sign as in ``exact_edges``. To first order the sum of a head's outgoing edge scores. In
-    post-norm models the head's part of what is added to the residual stream is replaced. Raises as ``exact_edges``.
+    A score is in the metric's unit and positive if it raises the metric; to first order it is the sum of the head's
+    outgoing edge scores. In post-norm models the head's part of what is added to the residual stream is replaced.
+    Arguments and errors are those of ``exact_edges``.
     """
     started = time.perf_counter()
     graph = head_access(as_model(model)).graph

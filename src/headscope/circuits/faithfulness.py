@@ -1,4 +1,4 @@
-"""Faithfulness of circuits: the metric with every other edge patched, per pair and normalised (method section 4)."""
+"""Faithfulness of circuits: the metric with all edges outside the circuit patched, per pair (method section 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -46,16 +46,19 @@ def faithfulness(
     batch: int | None = None,
     memory: int | None = None,
 ) -> Faithfulness:
-    """Run the circuit alone on ``pairs``, in one pass with every other edge patched.
+    """Return the metric of the circuit alone on ``pairs``, with every other edge patched.
+
+    It is computed in one pass per batch of pairs.
 
     Args:
         model: as in ``attribute``.
         pairs: as in ``attribute``.
         circuit: a circuit of the model's graph.
         metric: as in ``attribute``.
-        patch: what the other edges carry: ``corrupt``, what their source writes on the corrupt text; ``zero``, nothing;
-            ``mean``, the mean of what it writes over all tokens of the pairs' clean texts. Zero and mean patch every
-            position, also those both texts share. Biases and learned positions belong to no source and stay.
+        patch: what the other edges carry. ``corrupt``: their source's write on the corrupt text. ``zero``: zeros.
+            ``mean``: the mean of their source's writes over all tokens of the pairs' clean texts. Zero and mean patch
+            every position, including those both texts share. Biases and learned positions belong to no source and are
+            left as they are.
         batch: as in ``attribute``.
         memory: as in ``attribute``.
 
@@ -82,15 +85,25 @@ def faithfulness_curve(
 ) -> FaithfulnessCurve:
     """Return the faithfulness of the circuits of ``scores`` at several sizes, with CPR and CMD.
 
-    As ``faithfulness`` of each, but the clean, corrupt and prefix passes are shared, and circuits run side by side.
+    The clean, corrupt and prefix passes are shared by all circuits, which run side by side.
 
-    metric: None for the one of the scores. fractions: the sizes, ascending shares of the real edges.
+    Args:
+        model: as in ``attribute``.
+        pairs: as in ``attribute``.
+        scores: edge scores of the model, from which ``select`` takes the circuits.
+        metric: as in ``attribute``; None takes that of the scores.
+        fractions: the sizes, ascending shares of the real edges.
+        patch: as in ``faithfulness``.
+        batch: as in ``attribute``.
+        memory: as in ``attribute``.
+        progress: counts pairs.
 
-    Raises InputError as ``faithfulness`` does, and if no metric is given for scores of one that has no name.
+    Raises:
+        InputError: as in ``faithfulness``, or if ``metric`` is None and that of the scores was a function.
     """
     metric = scores.settings.get("metric") if metric is None else metric
     if metric is None or (isinstance(metric, str) and metric not in METRICS):
-        raise InputError(f"the scores' metric is {metric!r}; give the one that faithfulness is to be read in")
+        raise InputError(f"the scores' metric is {metric!r}; give the metric in which faithfulness is measured")
     circuits = [select(scores, fraction=fraction) for fraction in fractions]
     losses, settings = _measure(model, pairs, circuits, _Request(metric, patch, batch, memory), progress)
     sizes = tuple(len(circuit) for circuit in circuits)
@@ -101,7 +114,7 @@ def faithfulness_curve(
 
 @dataclass(frozen=True)
 class _Request:
-    """One measurement: of what, with what in the other edges' place, in how much room (as in ``faithfulness``)."""
+    """Arguments of ``faithfulness`` that both functions pass on."""
 
     metric: str | Metric
     patch: str

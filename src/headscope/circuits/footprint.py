@@ -1,8 +1,8 @@
-"""Bytes that the engine keeps in memory, by what goes through: pairs, rows (runs of a pair), positions.
+"""Bytes of memory that attribution and patching need per pair, row (run of a pair) and position.
 
-What a node of attribution keeps per token is measured, not derived: one pass over ``_PROBE_TOKENS`` tokens is run and
-the bytes counted that autograd saves and that gradients take, so that every architecture's own MLP, norms and attention
-count. Everything else is added up by its shape.
+What a node of attribution keeps per token is measured and not derived: one pass over ``_PROBE_TOKENS`` tokens is run
+and the bytes counted that autograd saves and that gradients take, so that every architecture's own MLP, norms and
+attention count. Everything else is added up by its shape.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ _SLACK = 1.25
 
 @dataclass(frozen=True)
 class Footprint:
-    """Bytes that the engine keeps on one model; weights are not counted. A row is one run of one pair.
+    """Bytes of memory needed on one model, without its weights. A row is one run of one pair.
 
     vocabulary: number of vocabulary entries.
     width: bytes of one number of the model's type.
@@ -38,7 +38,7 @@ class Footprint:
     column: per evaluated position of one row.
     key: per prefix position of one row.
     square: per token and token it can attend to, of one row.
-    fixed: per row, however long.
+    fixed: per row of any length.
     held: per ending token of one pair, in addition to what its sources wrote.
     matrices: how many float32 [F, B] are kept of one pair.
     node: per ending token of one node that waits for its pair's others.

@@ -1,13 +1,13 @@
 """EAP and EAP-IG: edges scored by gradients, on a plain Hugging Face model (method section 3).
 
-1. Pairs of like lengths share a batch; its prefixes are run once (``batches``, ``prefix_cache``).
+1. Pairs of similar lengths share a batch; its prefixes are run once (``batches``, ``prefix_cache``).
 2. One pass over clean and corrupt endings gives Δ of every source (``source_deltas``).
-3. Forward and backward over quadrature nodes give the gradients at every destination (``gradients``): equally many
-   nodes for all pairs, or for each pair as its own path needs them (``quadrature``, ``adaptive_quadrature``).
+3. Forward and backward over quadrature nodes give the gradients at every destination (``gradients``): a fixed
+   number of nodes for all pairs, or adaptive nodes for each pair (``quadrature``, ``adaptive_quadrature``).
 4. One matrix product per destination layer contracts the two over positions and width, per pair (``integration``).
-5. Adaptive nodes are as many as make the integration error small beside the sampling error over pairs
-   (``sampling_share``): all pairs are integrated to a few per cent (``slope_guided``); while that is not small enough,
-   the pairs with larger errors are integrated anew, at last all of them to 1 %.
+5. Adaptive nodes make the integration error small compared with the sampling error over pairs (``sampling_share``):
+   all pairs are integrated to a few per cent (``slope_guided``); while that is not small enough, the pairs with the
+   largest errors are integrated again, in the end all of them to 1 %.
 
 Source: Hanna, Pezzelle, Belinkov, "Have Faith in Faithfulness", arXiv 2403.17806. Sign as there: positive when
 corrupting the edge raises the loss.
@@ -28,6 +28,7 @@ from headscope.circuits.integration import Integrand
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_share
+from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.slope_guided import integrate_by_slopes
 from headscope.circuits.source_deltas import record_writes
 from headscope.measures.quadrature import AT_CLEAN, Quadrature, quadrature
@@ -49,7 +50,7 @@ def eap(
     memory: int | None = None,
     progress: Progress = SILENT,
 ) -> EdgeScores:
-    """Score edges by the gradient at the clean embedding. Arguments and errors as in ``attribute``."""
+    """Score edges by the gradient at the clean embedding. Arguments and errors are those of ``attribute``."""
     request = _Request("eap", metric, AT_CLEAN, "", None, kv, keep_pairs)
     return _score_edges(model, pairs, request, NODES, batch, memory, progress)
 
@@ -68,7 +69,7 @@ def eap_ig(
     memory: int | None = None,
     progress: Progress = SILENT,
 ) -> EdgeScores:
-    """Score edges by the gradient integrated from the corrupt to the clean embedding. Arguments as in ``attribute``."""
+    """Score edges by the gradient integrated from the corrupt to the clean embedding; arguments of ``attribute``."""
     fixed_rule = None if isinstance(nodes, str) else quadrature(rule, nodes)
     request = _Request("eap-ig", metric, fixed_rule, rule, tolerance, kv, keep_pairs)
     return _score_edges(model, pairs, request, NODES if isinstance(nodes, str) else nodes, batch, memory, progress)
@@ -78,8 +79,8 @@ def eap_ig(
 class _Request:
     """Settings of every batch.
 
-    rule: None for adaptive nodes. tolerance: of adaptive nodes, to which each pair is integrated.
-    by_slopes: adaptive nodes are placed by the loss's slope alone. keep_pairs: the scores of every pair are kept.
+    rule: None for adaptive nodes. tolerance: relative error to which each pair is integrated with adaptive nodes.
+    by_slopes: place adaptive nodes by the loss's slope alone. keep_pairs: keep the scores of every pair.
     """
 
     method: str
@@ -91,23 +92,19 @@ class _Request:
     keep_pairs: bool
     by_slopes: bool = False
 
-    def graph(self, access: HeadAccess) -> Graph:
-        """Return the graph whose edges are scored."""
-        return access.graph if self.kv == "query" else replace(access.graph, kv_heads=access.kv_heads)
-
 
 @dataclass(frozen=True, eq=False)
 class _BatchScores:
-    """What is kept of one batch: sums over its pairs, and per pair what the result holds per pair.
+    """Scores of one batch: sums over its pairs, and what the result holds per pair.
 
-    indices: which pairs they are.
+    indices: places of the pairs in their set.
     signed: float64 Σ over pairs of the score.
     absolute: float64 Σ over pairs of |score|.
     heads, net: per pair Σ of |score| and Σ of the score over the edges out of each head.
     edges: the scores, or None if they are not kept.
     losses: of the clean and the corrupt run.
-    nodes: run per pair.
-    paths: judged error, norm, missed loss and whether the error is within the tolerance, per pair; no rows if the
+    nodes: number of nodes run per pair.
+    paths: estimated error, norm, missed loss and whether the error is within the tolerance, per pair; no rows if the
         rule is fixed.
     """
 
@@ -133,7 +130,7 @@ class _BatchScores:
         *,
         keep_pairs: bool,
     ) -> "_BatchScores":
-        """Return what is kept of the ``scores`` of some pairs, given in the ``graph`` they are wanted in."""
+        """Return sums and per-pair values of the ``scores`` of some pairs, which are those of ``graph``."""
         absolute = np.abs(scores)
         return cls(
             indices=indices,
@@ -148,7 +145,7 @@ class _BatchScores:
         )
 
     def without(self, left_out: set[int], graph: Graph) -> "_BatchScores":
-        """Return the batch without some pairs; its edges must be kept."""
+        """Return the batch without some pairs; it must have per-pair edges."""
         assert self.edges is not None
         rows = [row for row, index in enumerate(self.indices) if index not in left_out]
         indices = tuple(self.indices[row] for row in rows)
@@ -159,7 +156,7 @@ class _BatchScores:
 
 @dataclass(frozen=True, eq=False)
 class _Scorer:
-    """A model and pairs whose edges are scored, as often as it takes, within one budget."""
+    """A model and its pairs, scored one or more times within one memory budget."""
 
     model: PreTrainedModel
     access: HeadAccess
@@ -181,24 +178,24 @@ class _Scorer:
             return self.budget.over_pairs(chosen, self.batch, score, bar)
 
     def score_to_share(self, request: _Request) -> tuple[list[_BatchScores], float]:
-        """Return the scores of all pairs, whose integration error is small beside the sampling error over pairs.
+        """Return scores of all pairs with an integration error small compared with the sampling error over pairs.
 
-        The second value is the tolerance at last. Neither depends on the order of pairs or on how they share batches.
+        The second value is the final tolerance. Neither depends on the order of pairs or on their batches.
         """
-        graph, everyone = request.graph(self.access), list(range(len(self.pairs)))
+        graph, everyone = scored_graph(self.access, request.kv), list(range(len(self.pairs)))
         tolerance = first_tolerance(len(everyone)) if len(everyone) > 1 else TOLERANCE
         batches: list[_BatchScores] = []
         remaining, label = everyone, "attribute"
         while True:
             by_slopes = tolerance > TOLERANCE
-            # Per pair as long as some of them may be left out again.
+            # Per pair, as some pairs may be replaced by later integrations.
             keep = by_slopes or request.keep_pairs
             current = replace(request, tolerance=tolerance, by_slopes=by_slopes, keep_pairs=keep)
-            spent = {index: count for scores in batches for index, count in _nodes_by_pair(scores)}
+            earlier_nodes = {index: count for scores in batches for index, count in _nodes_by_pair(scores)}
             settled = []
             if len(remaining) < len(everyone):
                 settled = [scores.without(set(remaining), graph) for scores in batches]
-            batches = settled + [_add_nodes(scores, spent) for scores in self.score(current, remaining, label)]
+            batches = settled + [_add_nodes(scores, earlier_nodes) for scores in self.score(current, remaining, label)]
             share = _share(batches)
             if not by_slopes or share <= SHARE:
                 return batches, tolerance
@@ -207,9 +204,9 @@ class _Scorer:
 
 
 def _tighten(batches: list[_BatchScores], tolerance: float, share: float) -> tuple[float, list[int]]:
-    """Return a tolerance that ought to bring the share down to ``SHARE``, and which pairs it is not met by.
+    """Return a tolerance expected to bring the share down to ``SHARE``, and the pairs that do not meet it.
 
-    All of them if it is near 1 %, to which pairs are integrated by another rule.
+    These are all pairs if it is near 1 %: to that they are integrated by another rule.
     """
     tolerance *= min(0.5, SHARE / share)
     if tolerance < 2 * TOLERANCE:
@@ -230,10 +227,11 @@ def _score_edges(
     memory: int | None,
     progress: Progress,
 ) -> EdgeScores:
-    """Score all pairs batch by batch. nodes: how many of each pair the memory is planned for."""
+    """Score all pairs batch by batch. nodes: number of nodes per pair for which memory is planned."""
     started = time.perf_counter()
     plain = as_model(model)
     access = head_access(plain)
+    graph = scored_graph(access, request.kv)
     with frozen_model(plain):
         budget = attribution_budget(plain, access, pairs, nodes, memory)
         scorer = _Scorer(plain, access, pairs, budget, batch, progress)
@@ -253,10 +251,10 @@ def _score_edges(
     signed = np.sum([scores.signed for scores in batches], axis=0) / len(order)
     absolute = np.sum([scores.absolute for scores in batches], axis=0) / len(order)
     pair_edges = [scores.edges for scores in batches if scores.edges is not None and request.keep_pairs]
-    # Scores of the input's edges must add up to what corrupting the text costs (completeness).
+    # Scores of the input's edges must add up to the rise of the loss on the corrupt text (completeness).
     lost = loss_corrupt - loss_clean
     return EdgeScores(
-        graph=request.graph(access),
+        graph=graph,
         edges=signed.astype(np.float32),
         edges_abs=absolute.astype(np.float32),
         pair_heads=np.concatenate([scores.heads for scores in batches])[order],
@@ -292,15 +290,15 @@ def _score_batch(
         paths = integrand.integrate_adaptively(request.tolerance or TOLERANCE)
         scores = np.stack([path.integral for path in paths])
         nodes = [len(path.alphas) for path in paths]
-    graph = request.graph(access)
-    judged = [(path.error, path.norm, path.missed, path.settled) for path in paths]
+    graph = scored_graph(access, request.kv)
+    path_errors = [(path.error, path.norm, path.missed, path.settled) for path in paths]
     return _BatchScores.of(
         graph,
         runner.batch.indices,
         graph.fold(scores),
         losses,
         np.array(nodes),
-        np.array(judged, dtype=np.float64).reshape(-1, 4),
+        np.array(path_errors, dtype=np.float64).reshape(-1, 4),
         keep_pairs=request.keep_pairs,
     )
 
@@ -310,19 +308,19 @@ def _nodes_by_pair(scores: _BatchScores) -> list[tuple[int, int]]:
     return list(zip(scores.indices, scores.nodes.tolist(), strict=True))
 
 
-def _add_nodes(scores: _BatchScores, spent: dict[int, int]) -> _BatchScores:
-    """Return the batch with the nodes that its pairs had taken before."""
-    return replace(scores, nodes=scores.nodes + [spent.get(index, 0) for index in scores.indices])
+def _add_nodes(scores: _BatchScores, earlier_nodes: dict[int, int]) -> _BatchScores:
+    """Return the batch with the nodes of earlier integrations added."""
+    return replace(scores, nodes=scores.nodes + [earlier_nodes.get(index, 0) for index in scores.indices])
 
 
 def _relative_errors(paths: Float[np.ndarray, "path 4"]) -> Float[np.ndarray, " path"]:
-    """Return each pair's judged error relative to its integral; 0, not NaN, of pairs that score nothing."""
+    """Return each pair's estimated error relative to its integral; 0, not NaN, if all its scores are 0."""
     errors: Float[np.ndarray, " path"] = paths[:, 0] / np.maximum(paths[:, 1], 1e-30)
     return errors
 
 
 def _share(batches: list[_BatchScores]) -> float:
-    """Return the integration error of the mean head scores over their standard error; infinity of one pair."""
+    """Return the integration error of the mean head scores over their standard error; infinity for one pair."""
     # In the order of the pairs: sums in another order would differ by rounding.
     order = np.argsort(np.concatenate([scores.indices for scores in batches]))
     if len(order) == 1:
@@ -339,10 +337,10 @@ def _name_positions(pairs: Pairs) -> str:
 
 
 def _quadrature_settings(request: _Request, batches: list[_BatchScores], tolerance: float | None) -> dict[str, object]:
-    """Return rule and nodes; if adaptive, the tolerance of a pair and what was reached of it.
+    """Return rule and nodes; if adaptive, also the tolerance of a pair and the error reached.
 
-    adaptive_error: the judged error of all pairs together, relative to their scores.
-    adaptive_unsettled: how many pairs miss the tolerance with all the nodes they may have.
+    adaptive_error: the estimated error of all pairs together, relative to their scores.
+    adaptive_unsettled: number of pairs that miss the tolerance with the largest number of nodes.
     adaptive_share: the integration error of the mean head scores over their standard error; None if pairs agree.
     adaptive_converged: all pairs are within the tolerance, or all together, or the share is small enough.
     """

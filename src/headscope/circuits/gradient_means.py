@@ -8,8 +8,8 @@ the norm in closed form. With x_c the (centred) residual stream, r = rsqrt(varia
 ŷ_W being the reader's output less its constant part, and C the centring of LayerNorm (the identity for RMSNorm).
 
 1. Each pass over nodes leaves Σ of r · g and, per node, (r² / d) (ŷ_W · g) next to x_c (``average_gradients``); passes
-   add up (``GradientMeans.add``). Nothing of this is as wide as d per head.
-2. Once all nodes are in, the gradients are made, block by block of destinations and some positions at a time
+   add up (``GradientMeans.add``). None of it is d wide per head.
+2. Once all nodes are added, the gradients are computed, for a block of destinations and some positions at a time
    (``GradientMeans.blocks``).
 
 If heads read the residual stream without a norm but through one over all their port's heads (OLMo 2: y = W x,
@@ -33,9 +33,9 @@ from headscope.results.graph import PORTS
 
 @dataclass(frozen=True, eq=False)
 class NormTerm:
-    """How a norm's scale answers: −Σ over nodes of share · vector is part of some heads' gradients.
+    """The contribution of a norm's scale to the gradients of some heads: −Σ over nodes of share · vector.
 
-    heads: which of a layer's 3H, in the graph's order.
+    heads: places among a layer's 3H inputs, in the graph's order.
     """
 
     heads: slice
@@ -45,17 +45,17 @@ class NormTerm:
 
 @dataclass(frozen=True, eq=False)
 class HeadGradientMeans:
-    """The parts of which the gradients at a layer's q, k and v inputs are made.
+    """The parts of the gradients at a layer's q, k and v inputs.
 
     direct: by port, Σ over nodes of weight · r · g.
-    norm_terms: for every norm in the way, its terms in all passes.
+    norm_terms: for every norm on the way, its terms of all passes.
     """
 
     direct: dict[str, Float[Tensor, "head pair position d_head"]]
     norm_terms: list[list[NormTerm]]
 
     def add(self, later: "HeadGradientMeans") -> None:
-        """Take in further nodes of the same pairs."""
+        """Add further nodes of the same pairs."""
         for port, total in self.direct.items():
             total.add_(later.direct[port])
         for passes, later_passes in zip(self.norm_terms, later.norm_terms, strict=True):
@@ -66,7 +66,7 @@ class HeadGradientMeans:
 class GradientMeans:
     """Weighted sums over nodes, one per group of rows: heads and MLPs by layer, and the final norm's last of streams.
 
-    nodes: how many are in.
+    nodes: number of nodes added.
     """
 
     access: HeadAccess
@@ -75,7 +75,7 @@ class GradientMeans:
     nodes: int
 
     def weigh(self, rows: Int[Tensor, "pair node"], weights: Float[Tensor, "pair node"]) -> "GradientMeans":
-        """Return weighted sums of groups that are single nodes, some of them per pair; weight 0 fills a row up."""
+        """Return weighted sums of groups that are single nodes, a few per pair; a weight of 0 pads a row."""
         heads = []
         for means in self.heads:
             direct = {}
@@ -89,7 +89,7 @@ class GradientMeans:
         return GradientMeans(self.access, heads, streams, rows.shape[1])
 
     def add(self, later: "GradientMeans") -> "GradientMeans":
-        """Return these means with further nodes of the same pairs; these themselves are used up."""
+        """Return these means with further nodes of the same pairs added; the originals must not be used afterwards."""
         for layer, heads in enumerate(self.heads):
             heads.add(later.heads[layer])
         for site, stream in enumerate(self.streams):
@@ -130,7 +130,7 @@ def _merge_nodes(term: NormTerm, rows: Int[Tensor, "pair node"], weights: Float[
 def _empty_gradients(
     like: Float[Tensor, "pair position d"], count: int, dtype: torch.dtype
 ) -> Float[Tensor, "destination pair position d"]:
-    """Return room for the gradients of ``count`` destinations; the padding rows after them are 0."""
+    """Return an empty tensor for the gradients of ``count`` destinations; the padding rows after them are 0."""
     gradients = like.new_empty(pad_count(count, dtype), *like.shape, dtype=dtype)
     gradients[count:] = 0
     return gradients
@@ -185,7 +185,7 @@ def _split_ports(
 
 
 def _constant(projection: Projection, norm: NormAccess, port: str) -> Float[Tensor, "own_head d_head"]:
-    """Return what the port's heads read whatever the residual stream is."""
+    """Return the part of what the port's heads read that does not depend on the residual stream."""
     constant = projection.biases()[port].float()
     return constant if norm.bias is None else constant + projection.weights()[port].float() @ norm.bias
 

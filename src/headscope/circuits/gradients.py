@@ -1,4 +1,4 @@
-"""The loss's gradients at what one pass over quadrature nodes reads, without a residual stream per head.
+"""Gradients of the loss at every reader of the residual stream in one pass, without a stream per head.
 
 Method section 3, facts 2 and 3. The gradient is taken at the outputs of q_proj, k_proj and v_proj (k and v repeated so
 that each query head reads its own copy) and of the norms before the MLPs and the unembedding. ``gradient_means`` pulls
@@ -21,10 +21,10 @@ from headscope.models.hooks import HIDDEN_FROM_HOOKS
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """One place that reads the residual stream, in one pass; rows are pair × node.
+    """A module that reads the residual stream, in one pass; rows are pair × node.
 
     residual: [row, ending, d], the stream it reads.
-    outputs: [row, ending, width] each: of the projections, of the norm, or (an MLP without a norm) the stream itself.
+    outputs: [row, ending, width] each, of the projections, of the norm, or (an MLP without a norm) the stream itself.
     gradients: the loss's gradients at the outputs, of the same shapes.
     """
 
@@ -34,7 +34,7 @@ class Reading:
 
 
 class _Tape:
-    """Residual streams and what was read from them in one pass, in the order of ``HeadAccess.stream_inputs``."""
+    """Residual streams and their readers' outputs in one pass, in the order of ``HeadAccess.stream_inputs``."""
 
     def __init__(self, access: HeadAccess) -> None:
         sites = len(access.stream_inputs)
@@ -66,7 +66,7 @@ class _Tape:
         return self._record_output(site, projection.repeat(output, heads))
 
     def _whole_hook(self, site: int, reader: torch.nn.Module, norm: NormAccess | None) -> Hook:
-        """Return the hook on a reader whose whole input counts, an MLP or the unembedding."""
+        """Return the hook on a reader of the whole stream, an MLP or the unembedding."""
         if norm is not None:
             return Hook(norm.module, "output", partial(self._record_output, site))
         # A view of its own parts the reader's branch from the rest of the stream.
@@ -75,7 +75,7 @@ class _Tape:
     def differentiate(self, loss: Tensor, embeddings: Tensor | None) -> tuple[list[Reading], Tensor | None]:
         """Return the tape as readings, with the gradients of ``loss``, and its gradient at ``embeddings`` if given.
 
-        Raises InputError if a hook saw nothing, or nothing that the loss depends on.
+        Raises InputError if a hook was not called, or the loss does not depend on what it saw.
         """
         for site, (residual, outputs) in enumerate(zip(self.residuals, self.outputs, strict=True)):
             if residual is None or not outputs:
@@ -90,11 +90,11 @@ class _Tape:
 
     def _read_site(self, site: int, gradients: list[Tensor | None]) -> Reading:
         outputs, residual = self.outputs[site], self.residuals[site]
-        present = [gradient for gradient in gradients if gradient is not None]
-        if residual is None or len(present) < len(outputs):  # read, but by nothing the loss depends on
+        known_gradients = [gradient for gradient in gradients if gradient is not None]
+        if residual is None or len(known_gradients) < len(outputs):  # read, but the loss does not depend on it
             raise self._unseen_error(site)
-        # Beside its reader: on a model spread over devices the stream may come from another one.
-        return Reading(residual.to(outputs[0].device), [output.detach() for output in outputs], present)
+        # On its reader's device: in a model spread over devices the stream may come from another one.
+        return Reading(residual.to(outputs[0].device), [output.detach() for output in outputs], known_gradients)
 
     def _unseen_error(self, site: int) -> InputError:
         reader = ("attention", "MLP")[site % 2] if site < len(self.residuals) - 1 else "final norm"

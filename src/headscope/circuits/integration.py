@@ -1,7 +1,7 @@
 """Edge scores of one batch of pairs, integrated over the path from the corrupt to the clean embedding.
 
-A *row* is one node of one pair. Rows go through the model as many at a time as the budget allows, whatever pairs they
-belong to; if memory runs out all the same, half as many from then on.
+A *row* is one node of one pair. As many rows as the budget allows are run at a time, of any pairs; if
+memory runs out, half as many from then on.
 """
 
 from dataclasses import dataclass, field, replace
@@ -26,7 +26,7 @@ from headscope.measures.quadrature import Quadrature
 
 @dataclass(frozen=True, eq=False)
 class _RecordingObjective(Objective):
-    """An objective that keeps the losses it gave."""
+    """An objective that records the losses it computed."""
 
     losses_given: list[Tensor] = field(default_factory=list)
 
@@ -38,7 +38,7 @@ class _RecordingObjective(Objective):
 
 @dataclass(frozen=True, eq=False)
 class NodeRun:
-    """What one pass over rows leaves.
+    """Results of one pass over rows.
 
     means: gradient means of groups of consecutive rows.
     losses: of all rows.
@@ -51,9 +51,9 @@ class NodeRun:
 
 
 class Integrand:
-    """Scores of a batch's edges as a function of the node α: what one pass over some rows gives.
+    """Scores of a batch's edges as a function of the node α, computed in passes over rows.
 
-    has_slopes: passes go back to the embeddings and give −dL/dα as well.
+    has_slopes: whether passes differentiate back to the embeddings and give −dL/dα too.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class Integrand:
         return total
 
     def _integrate_pairs(self, pairs: range, rule: Quadrature) -> Float[np.ndarray, "pair F B"] | None:
-        """Return scores of some pairs side by side; None if memory ran out for even one node of each."""
+        """Return scores of some pairs side by side; None if memory ran out with one node of each."""
         scores = np.zeros((len(pairs), *self.graph.real.shape), dtype=np.float32)
         most_nodes = self.budget.nodes(self.runner.batch.sizes, len(pairs))
         means: GradientMeans | None = None
@@ -123,7 +123,7 @@ class Integrand:
         return torch.finfo(self.writes.logits.dtype).eps
 
     def integrate_adaptively(self, tolerance: float) -> list[AdaptiveQuadrature]:
-        """Return the paths of all pairs, each integrated to ``tolerance`` over nodes of its own."""
+        """Return the paths of all pairs, each integrated to ``tolerance`` with its own nodes."""
         paths = [AdaptiveQuadrature(self.epsilon, tolerance) for _ in range(self.pairs)]
         while rows := [(pair, alpha) for pair, path in enumerate(paths) for alpha in path.next_alphas]:
             scores, losses = self._evaluate(rows)
@@ -146,7 +146,7 @@ class Integrand:
         return scores, losses
 
     def run_rows(self, rows: list[tuple[int, float]]) -> NodeRun | None:
-        """Return one pass over single rows, (pair, α), sorted by pair; None if memory ran out for so many."""
+        """Return one pass over single rows, (pair, α), sorted by pair; None if memory ran out."""
         return self._attempt([pair for pair, _ in rows], np.array([alpha for _, alpha in rows]), np.ones(1))
 
     def _attempt(
@@ -154,14 +154,14 @@ class Integrand:
     ) -> NodeRun | None:
         """Return gradient means of groups of consecutive rows, and losses and slopes of all rows.
 
-        Each group holds as many rows of one pair as there are ``weights``. None after running out of memory, if fewer
-        rows are to be tried. Raises the error itself for a single row.
+        A group is as many rows of one pair as there are ``weights``. None if memory ran out and fewer rows can be
+        tried; for a single row the error is raised.
         """
 
         def work() -> NodeRun:
             readings, losses, slopes = self._pass(rows, alphas)
             with torch.no_grad():
-                # Float32: the weights multiply gradients, which are averaged in float32 whatever the model's type.
+                # Float32: the weights multiply gradients, which are averaged in float32 for every model dtype.
                 node_weights = torch.as_tensor(weights, dtype=torch.float32)
                 return NodeRun(average_gradients(self.runner.access, readings, node_weights), losses, slopes)
 
@@ -173,7 +173,7 @@ class Integrand:
     def _pass(
         self, rows: list[int], alphas: Float[np.ndarray, " row"]
     ) -> tuple[list[Reading], Float[np.ndarray, " row"], Float[np.ndarray, " row"] | None]:
-        """Run forward and backward over rows, sorted by pair; return what was read, the losses and the slopes."""
+        """Run forward and backward over rows, sorted by pair; return readings, losses and slopes."""
         runs = _run_lengths(rows)
         pairs, nodes = rows, 1
         if len({count for _, count in runs}) == 1:
@@ -200,7 +200,7 @@ class Integrand:
     def contract(self, means: GradientMeans, pairs: list[int]) -> Float[np.ndarray, "group F B"]:
         """Return Σ over positions of Δ_u · ḡ_v, a matrix product per block of destinations and pair.
 
-        Group g of the means is of ``pairs[g]``. If memory runs out, fewer positions go through at a time from then on.
+        Group g of the means belongs to ``pairs[g]``. If memory runs out, fewer positions are contracted at a time.
         """
         sizes = self.runner.batch.sizes
         total = np.zeros((len(pairs), *self.graph.real.shape), dtype=np.float32)
@@ -228,7 +228,7 @@ class Integrand:
         return (total * torch.as_tensor(self.graph.real, device=device)).cpu().numpy()
 
     def _deltas(self, positions: slice) -> Float[Tensor, "pair source wide"]:
-        """Return Δ of all sources, positions and widths side by side; kept if it is of the whole ending."""
+        """Return Δ of all sources, positions and widths side by side; cached if it covers the whole ending."""
         is_whole = positions == slice(0, self.runner.batch.ending)
         if self._delta is not None and is_whole:
             return self._delta

@@ -1,4 +1,4 @@
-"""The scalar per run that attribution differentiates and faithfulness reports, and what a result records about it."""
+"""The metric of a run, which attribution differentiates and faithfulness reports, and its record in results."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def check_metric(metric: object) -> None:
 
 @dataclass(frozen=True, eq=False)
 class Objective:
-    """A metric bound to a batch; every metric is a loss, larger if the clean behaviour is weaker.
+    """A metric bound to a batch. Every metric is a loss: larger if the clean behaviour is weaker.
 
     ``kl``: KL(clean ‖ run). ``logit_diff``: −(logit[right] − logit[wrong]). ``nll``: −log p(target).
     right, wrong: the labels, or without labels the likeliest token of the clean and of the corrupt run.
@@ -111,9 +111,9 @@ def _check_losses(losses: object, runs: Float[Tensor, "run column vocab"]) -> Fl
 
 
 def provenance(model: Subject | nn.Module, pairs: Pairs, metric: str | Metric) -> dict[str, object]:
-    """Return what every result records about its origin, as plain JSON values.
+    """Return the origin of a result as plain JSON values.
 
-    They are the model's name and commit (None for a folder), the pairs' digest and number, and the metric's name.
+    These are the model's name and commit (None for a folder), the pairs' digest and number, and the metric's name.
     """
     return {
         "model": name_of(model),

@@ -1,4 +1,4 @@
-"""What edges outside a circuit carry: the corrupt text's writes, nothing, or the mean (method section 4)."""
+"""What edges outside a circuit carry: the corrupt text's writes, zeros, or means (method section 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,8 +17,8 @@ from headscope.models.projections import linear_bias
 class Patch:
     """What edges outside a circuit carry, per pair and ending position (both axes may be 1: the same everywhere).
 
-    stream: the residual stream at every ``HeadAccess.stream_inputs`` if all edges carried it; what no source writes
-        (biases, learned positions) is in it. Its first is what the input writes, plus learned positions.
+    stream: the residual stream at every ``HeadAccess.stream_inputs`` if all edges carried it; it includes what no
+        source writes (biases, learned positions). The first is the input's write plus learned positions.
     heads: per layer z. mlps: per layer what the MLP adds to the stream.
     """
 
@@ -75,7 +75,7 @@ def constant_patch(runner: EndingRunner, writes: SourceWrites, constants: Consta
 
 
 def _attention_bias(access: HeadAccess, writes: SourceWrites, layer: int) -> Float[Tensor, "*batch d"]:
-    """Return what a layer's attention adds to the stream of the clean run in addition to what its heads write."""
+    """Return what a layer's attention adds to the clean run's stream in addition to its heads' writes."""
     modules = access.layers[layer]
     norm = modules.attention_post_norm
     if linear_bias(modules.output) is None and (norm is None or norm.bias is None):
@@ -91,7 +91,7 @@ def _output_weights(access: HeadAccess, layer: int) -> Float[Tensor, "z d"]:
 
 
 def zero_writes(writes: SourceWrites) -> ConstantWrites:
-    """Return the constants of a patch that carries nothing."""
+    """Return the constants of the zero patch."""
     return ConstantWrites(
         input=_zeros_like_write(writes.embeddings),
         heads=[_zeros_like_write(runs) for runs in writes.heads],
@@ -122,7 +122,7 @@ def sum_writes(runner: EndingRunner) -> WriteSums:
 
 
 def mean_writes(batches: Sequence[WriteSums]) -> ConstantWrites:
-    """Return the mean of what each source writes, every token counting alike."""
+    """Return the mean of what each source writes, over tokens."""
     tokens = sum(sums.tokens for sums in batches)
     layers = range(len(batches[0].heads))
     return ConstantWrites(

@@ -22,7 +22,7 @@ from headscope.models.wrappers import own_forward
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is Any to the type checker
-    """Keys and values of the prefix, one row per pair; a pass uses what it adds and forgets it.
+    """Keys and values of the prefix, one row per pair; those of a pass's ending are not kept.
 
     Rows are repeated for the runs of a pair and heads for query-head copies as views: the only copy is the
     concatenation that attention needs anyway.
@@ -49,8 +49,8 @@ def _join(
     runs = ending.shape[0] // pairs
     copies = ending.shape[1] // kv
     repeated = prefix[:, None, :, None].expand(pairs, runs, kv, copies, length, d_head)
-    parts = [repeated, ending.view(pairs, runs, kv, copies, -1, d_head)]
-    return torch.cat(parts, dim=-2).view(*ending.shape[:2], -1, d_head)
+    pieces = [repeated, ending.view(pairs, runs, kv, copies, -1, d_head)]
+    return torch.cat(pieces, dim=-2).view(*ending.shape[:2], -1, d_head)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,10 +91,10 @@ class EndingRunner:
 
 @torch.no_grad()
 def cache_prefix(model: PreTrainedModel, access: HeadAccess, batch: Batch) -> EndingRunner:
-    """Run the batch's prefixes, each distinct one once, and return the runner that holds their keys and values.
+    """Run each distinct prefix of the batch once, and return the runner that holds their keys and values.
 
-    Prefixes are also distinct if the lengths of their texts give them other rotary frequencies: the keys are those that
-    the whole texts would have.
+    Equal prefixes of texts whose lengths give them different rotary frequencies count as distinct, so that the keys are
+    those of the entire texts.
     """
     length = batch.prefix.shape[1]
     if not length:
@@ -117,7 +117,7 @@ def cache_prefix(model: PreTrainedModel, access: HeadAccess, batch: Batch) -> En
 
 
 def _find_distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:
-    """Return the first row of each distinct key, and for every row which of those it equals."""
+    """Return the first row of each distinct key, and for every row the index of its key."""
     numbers: dict[Hashable, int] = {}
     first: list[int] = []
     rows = []
@@ -131,11 +131,10 @@ def _find_distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:
 
 @contextmanager
 def frozen_model(model: PreTrainedModel) -> Iterator[None]:
-    """Hold the model in a state in which scores are well defined; everything gets its setting back afterwards.
+    """Put the model in a state in which scores are well defined, and restore all settings afterwards.
 
-    Within the block no parameter asks for a gradient, neither inference mode nor autocast holds, be it the caller's or
-    the model's own, and every text has the rotary frequencies of its own length. Operations of a small model take one
-    thread.
+    In the block no parameter requires a gradient, inference mode and autocast are off (the caller's and the model's
+    own), every text has the rotary frequencies of its own length, and a small model's operations use one thread.
     """
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     try:

@@ -1,4 +1,4 @@
-"""Forward passes that start at a patch: everything before it is as in the clean run and is not computed again."""
+"""Forward passes that start at a patch; what comes before it is taken from the clean run and not recomputed."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -28,11 +28,10 @@ _Forwards = Mapping[nn.Module, Callable[..., Any]]
 
 
 class Replay:
-    """The clean run of one batch, played again from where a reader's input departs by a source's Δ.
+    """The clean run of one batch, run again from where a source's Δ is added to a reader's input.
 
-    Blocks before that hand on what they are given, and the one it is in is given the clean residual stream. Every
-    public method gives the change of the loss from the clean run's, for each source on its own, as many at a time as
-    the budget allows.
+    Earlier blocks return their input, and the reader's block gets the clean residual stream. Every public method yields
+    loss − loss of the clean run for each source on its own, as many at a time as the budget allows.
     """
 
     def __init__(self, runner: EndingRunner, writes: SourceWrites, objective: Objective, budget: Budget) -> None:
@@ -45,9 +44,9 @@ class Replay:
     def into_heads(
         self, layer: int, deltas: Deltas, ports: Int[Tensor, " reader"], heads: Bool[Tensor, "reader head"]
     ) -> Changes:
-        """Yield the changes when each of a layer's attention inputs departs on its own.
+        """Yield the changes when Δ is added to each of a layer's attention inputs on its own.
 
-        Heads of a layer do not see each other, so one row in which all of them read the departed stream at one port
+        Heads of a layer do not see each other, so one row in which all of them read the changed stream at one port
         holds z of each; a row per input then takes the z of its heads, and attention is not run again.
 
         ports: the port of each input (0 q, 1 k, 2 v). heads: which query heads read it.
@@ -56,29 +55,29 @@ class Replay:
         ports, heads = ports.to(clean.device), heads.to(clean.device)
 
         def patch_sources(sources: slice) -> Float[np.ndarray, "pair source reader"]:
-            z = self._departed_z(layer, deltas[sources])
+            z = self._patched_z(layer, deltas[sources])
             parts = self._run_parts(z.shape[1] * len(ports), partial(mix_rows, z))
             return np.concatenate([changes for _, changes in parts], axis=1).reshape(len(z), -1, len(ports))
 
         def mix_rows(z: Tensor, rows: slice) -> Float[np.ndarray, "pair row"]:
             row = torch.arange(rows.start, rows.stop, device=z.device)
             source, reader = row // len(ports), row % len(ports)
-            departs = heads[reader][:, None, :, None]
-            mixed_z = torch.where(departs, z[:, source, ports[reader]], clean[:, None])
+            is_reader = heads[reader][:, None, :, None]
+            mixed_z = torch.where(is_reader, z[:, source, ports[reader]], clean[:, None])
             return self._loss_changes(layer, len(row), [], mixed_z)
 
         return self._run_parts(len(deltas), patch_sources, rows=len(PORTS))
 
     def into_mlp(self, layer: int, deltas: Deltas) -> Changes:
-        """Yield the changes when the input of a layer's MLP departs."""
+        """Yield the changes when Δ is added to the input of a layer's MLP."""
         return self._depart_at(layer, deltas, self.access.layers[layer].mlp_input, "input")
 
     def into_logits(self, deltas: Deltas) -> Changes:
-        """Yield the changes when the final norm's input departs."""
+        """Yield the changes when Δ is added to the final norm's input."""
         return self._depart_at(len(self.blocks), deltas, self.access.final_norm.module, "input")
 
     def after_heads(self, layer: int, deltas: Deltas) -> Changes:
-        """Yield the changes when what a layer's attention adds to the stream departs, for everything that reads it."""
+        """Yield the changes when Δ is added to what a layer's attention writes, for all its readers."""
         modules = self.access.layers[layer]
         norm = modules.attention_post_norm
         return self._depart_at(layer, deltas, modules.output if norm is None else norm.module, "output")
@@ -102,18 +101,18 @@ class Replay:
     def _clean_z(self, layer: int) -> Float[Tensor, "pair ending head d_head"]:
         pairs, _, ending, d = self.writes.residual[0].shape
         no_delta = self.writes.residual[2 * layer].new_zeros(1, pairs, ending, d)
-        return self._departed_z(layer, no_delta)[:, 0, 0]
+        return self._patched_z(layer, no_delta)[:, 0, 0]
 
-    def _departed_z(self, layer: int, deltas: Deltas) -> Float[Tensor, "pair source port ending head d_head"]:
-        """Return z of a layer's heads if the input of one port departs: of all heads at once, each as if alone."""
+    def _patched_z(self, layer: int, deltas: Deltas) -> Float[Tensor, "pair source port ending head d_head"]:
+        """Return z of each of a layer's heads if Δ is added to the input of one port of that head alone."""
         access, stream = self.access, self.writes.residual[2 * layer][:, 0]
         # Source 0 is the clean stream, which the other two ports read.
         departures = torch.cat([torch.zeros_like(deltas[:1]), deltas]).transpose(0, 1).to(stream.device)
         streams = (stream[:, None] + departures).to(stream.dtype)
         ports = torch.unflatten(access.read_shared(layer, streams), -2, (len(PORTS), access.heads))
-        is_departed = torch.eye(len(PORTS), dtype=torch.bool, device=ports.device)[:, None, :, None, None]
-        # [pair, source, row, ending, port, head, d_head]: in row p only port p reads the departed stream.
-        rows = torch.where(is_departed, ports[:, 1:, None], ports[:, :1, None])
+        is_patched = torch.eye(len(PORTS), dtype=torch.bool, device=ports.device)[:, None, :, None, None]
+        # [pair, source, row, ending, port, head, d_head]: in row p only port p reads the changed stream.
+        rows = torch.where(is_patched, ports[:, 1:, None], ports[:, :1, None])
         heads = rows.flatten(1, 2).flatten(3, 4)
         idle_blocks = {block: _hand_on for index, block in enumerate(self.blocks) if index != layer}
 
@@ -133,7 +132,7 @@ class Replay:
     def _loss_changes(
         self, layer: int, runs: int, hooks: list[Hook], z: Float[Tensor, "pair run ending head d_head"] | None
     ) -> Float[np.ndarray, "pair run"]:
-        """Play on from ``layer``, whose attention is not run but gives ``z`` to its output projection."""
+        """Run on from ``layer``, whose output projection gets ``z`` instead of its attention's output."""
         forwards: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self.blocks[:layer], _hand_on)
         if z is not None:
             modules, rows = self.access.layers[layer], z.flatten(0, 1).flatten(2).contiguous()
@@ -161,7 +160,7 @@ def _add_delta(delta: Float[Tensor, "row ending d"], stream: Tensor) -> Tensor:
 
 @contextmanager
 def _replace_forwards(forwards: _Forwards) -> Iterator[None]:
-    """Let modules compute something else within the block; each gets its own forward back, whatever happens."""
+    """Replace the forwards of modules within the block; they are restored in any case."""
     # An instance attribute ``forward`` (accelerate's dispatch sets one) must come back; without one the class' shows.
     originals = {module: vars(module).get("forward") for module in forwards}
     try:

@@ -1,14 +1,15 @@
-"""How large the integration error of mean head scores is beside their sampling error over pairs.
+"""The integration error of mean head scores, compared with their sampling error over pairs.
 
 Pairs differ from one another by far more than 1 %, and circuits are read from means over pairs: an integral that is
 good to 10 % in every pair moves a mean over sixteen of them by less than a fifth of its standard error.
 
-The error of the mean is judged in two parts, and their squares add up. *Random*: each pair's judged error, as if it
+The error of the mean is estimated in two parts, whose squares add up. *Random*: each pair's estimated error, as if it
 were independent of the others'. *Systematic*: how far the sum of the input's edges, over all pairs, is from the known
-Σ L(corrupt) − L(clean); errors of one sign, which do not average out, are seen there. Both are relative errors of edge
-scores; of head scores, which are sums over many edges, ``_HEADS`` of them is taken. On SmolLM2-135M and the lab's
-models the ratio is judged 0.9-6 times the true one at the tolerances in use (docs/log.md, ``benchmarks/nodes.py``).
-It is one of norms over heads: of a single head the error may be up to half of its standard error.
+Σ L(corrupt) − L(clean); it includes errors of one sign, which do not average out. Both are relative errors of edge
+scores; for head scores, which are sums over many edges, they are multiplied by ``_HEADS``. On SmolLM2-135M and the
+lab's models the estimated ratio is 0.9-6 times the true one at the tolerances in use (docs/log.md,
+``benchmarks/nodes.py``). It is a ratio of norms over heads: a single head's error may be up to half of its standard
+error.
 """
 
 import numpy as np
@@ -24,7 +25,7 @@ _FIRST, _COARSEST = 0.44, 0.2
 
 
 def first_tolerance(pairs: int) -> float:
-    """Return the relative error to which each of so many pairs is integrated at first."""
+    """Return the relative error to which each of ``pairs`` pairs is integrated at first."""
     return float(np.clip(_FIRST / np.sqrt(pairs), TOLERANCE, _COARSEST))
 
 
@@ -38,12 +39,12 @@ def sampling_share(
 
     Args:
         heads: head scores of at least two pairs.
-        errors: judged error of each pair, relative to its scores.
-        missed: by how much the scores of a pair's input edges miss L(corrupt) − L(clean), with the sign.
-        changes: L(corrupt) − L(clean) itself.
+        errors: estimated error of each pair, relative to its scores.
+        missed: sum of the scores of a pair's input edges less L(corrupt) − L(clean), signed.
+        changes: L(corrupt) − L(clean) of each pair.
 
     Returns:
-        The ratio; 0 without any error, infinity if pairs agree and there is one.
+        The ratio; 0 if there is no integration error, infinity if there is one and all pairs agree.
     """
     count = len(heads)
     scores = heads.reshape(count, -1).astype(np.float64)

@@ -32,15 +32,15 @@ def select(
     greedy: int | None = None,
     aggregate: str = "abs",
 ) -> Circuit:
-    """Return the pruned circuit of the strongest edges, of a grouped graph too; exactly one size is given.
+    """Return the pruned circuit of the edges with the largest |score|; give exactly one size.
 
     Args:
         scores: edge scores of one model.
         n: number of edges before pruning.
         fraction: share of the real edges.
-        threshold: least |score|.
+        threshold: smallest |score| of an edge, in the metric's unit.
         mass: share of the total |score|.
-        greedy: number of edges of EAP-IG's search from the logits up.
+        greedy: number of edges, chosen by EAP-IG's search from the logits up.
         aggregate: ``abs`` ranks by the mean of |score| over pairs (the paper), ``signed`` by |mean of the signed score|
             (EAP-IG's code).
 

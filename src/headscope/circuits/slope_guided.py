@@ -1,10 +1,10 @@
 """Integrals whose nodes are placed by the slope of the loss alone, so that a pair is contracted once, not per node.
 
-1. Every pass gives −dL/dα of its rows for nothing; ``AdaptiveQuadrature.of_slopes`` says from it where a pair's next
-   nodes belong and when there are enough. What was read at the rows waits meanwhile.
+1. Every pass gives −dL/dα of its rows at no cost; from it ``AdaptiveQuadrature.of_slopes`` chooses a pair's next nodes
+   and decides when there are enough. The rows' readings are kept meanwhile.
 2. Then the weights of a pair's nodes are known, and its weighted mean gradient is contracted with Δ.
 
-Where what waits would take more memory than allowed, further rows are contracted one by one, and their matrices wait.
+If the readings would take more memory than allowed, further rows are contracted one by one, and their matrices kept.
 """
 
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from headscope.circuits.integration import Integrand
 class SlopePath:
     """One pair's integral.
 
-    scores: of its edges. nodes: how many were run. path: of the slopes, which says how good the integral is.
+    scores: edge scores [F, B]. nodes: number of nodes run. path: quadrature of the slopes, with its estimated error.
     """
 
     scores: Float[np.ndarray, "F B"]
@@ -32,7 +32,7 @@ class SlopePath:
 
 @dataclass(frozen=True, eq=False)
 class _Pass:
-    """One pass whose rows wait for their weights: what was read at them, or their matrices.
+    """One pass whose rows wait for their weights: their readings, or their matrices.
 
     rows: (pair, α) of each. means: one group per row; None if there are matrices.
     """
@@ -45,7 +45,7 @@ class _Pass:
 def integrate_by_slopes(integrand: Integrand, tolerance: float) -> list[SlopePath]:
     """Return every pair's integral to about ``tolerance`` of its norm; the integrand must have slopes.
 
-    Where the loss is flat at the clean text whatever the model is (KL), α = 1 scores nothing and is not run.
+    If the loss is flat at the clean text for every model (KL), the scores at α = 1 are 0 and it is not run.
     """
     paths = [AdaptiveQuadrature.of_slopes(integrand.epsilon, tolerance) for _ in range(integrand.pairs)]
     results: dict[int, SlopePath] = {}
@@ -57,12 +57,12 @@ def integrate_by_slopes(integrand: Integrand, tolerance: float) -> list[SlopePat
         values |= _run(integrand, [row for row in rows if row not in values], passes)
         settled = []
         for pair, path in enumerate(paths):
-            asked = [(pair, float(alpha)) for alpha in path.next_alphas]
-            if not asked:
+            new_rows = [(pair, float(alpha)) for alpha in path.next_alphas]
+            if not new_rows:
                 continue
-            losses, slopes = np.array([values[row] for row in asked]).T
+            losses, slopes = np.array([values[row] for row in new_rows]).T
             path.add(slopes[:, None, None], losses)
-            nodes[pair] += sum(row not in at_clean for row in asked)
+            nodes[pair] += sum(row not in at_clean for row in new_rows)
             if not len(path.next_alphas):
                 settled.append(pair)
         for pair, scores in zip(settled, _contract(integrand, settled, paths, passes), strict=True):
@@ -72,7 +72,7 @@ def integrate_by_slopes(integrand: Integrand, tolerance: float) -> list[SlopePat
 
 
 def _known_at_clean(integrand: Integrand) -> dict[tuple[int, float], tuple[float, float]]:
-    """Return loss and slope of the rows that need not be run."""
+    """Return loss and slope of the rows whose result is known without a pass."""
     if integrand.objective.metric != "kl":
         return {}
     losses = integrand.objective.losses(integrand.writes.logits)[:, 0]
@@ -82,7 +82,7 @@ def _known_at_clean(integrand: Integrand) -> dict[tuple[int, float], tuple[float
 def _run(
     integrand: Integrand, rows: list[tuple[int, float]], passes: list[_Pass]
 ) -> dict[tuple[int, float], tuple[float, float]]:
-    """Return loss and slope of each row; what else the passes give joins ``passes``."""
+    """Return loss and slope of each row; add the passes with their readings to ``passes``."""
     values: dict[tuple[int, float], tuple[float, float]] = {}
     start = 0
     while start < len(rows):
@@ -93,8 +93,8 @@ def _run(
         start += len(part)
         assert run.slopes is not None
         values |= dict(zip(part, zip(run.losses.tolist(), run.slopes.tolist(), strict=True), strict=True))
-        held = sum(len(run.rows) for run in passes if run.means is not None)
-        if held + len(part) <= integrand.budget.held_rows(integrand.runner.batch.sizes, integrand.pairs):
+        waiting_rows = sum(len(run.rows) for run in passes if run.means is not None)
+        if waiting_rows + len(part) <= integrand.budget.held_rows(integrand.runner.batch.sizes, integrand.pairs):
             passes.append(_Pass(part, run.means, []))
         else:
             passes.append(_Pass(part, None, list(integrand.contract(run.means, [pair for pair, _ in part]))))

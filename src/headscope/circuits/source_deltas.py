@@ -14,9 +14,9 @@ from headscope.models import HeadAccess, Hook, attach_hooks, check_finite
 
 @dataclass(frozen=True, eq=False)
 class SourceWrites:
-    """What one pass over clean and corrupt endings wrote; run 0 is clean, run 1 corrupt.
+    """What the sources wrote in one pass over clean and corrupt endings; run 0 is clean, run 1 corrupt.
 
-    embeddings: what the model is given.
+    embeddings: the input embeddings.
     heads: per layer z as it is written (``LayerAccess.on_write``), heads side by side.
     mlps: per layer what the MLP adds to the residual stream.
     residual: the residual stream at every ``HeadAccess.stream_inputs``: per layer before the attention and before the
@@ -36,7 +36,7 @@ class SourceWrites:
 def record_writes(runner: EndingRunner) -> SourceWrites:
     """Run clean and corrupt endings in one pass and return what the sources wrote.
 
-    Raises InputError naming the first layer that writes something which is not a number.
+    Raises InputError naming the first layer that writes a number which is not finite.
     """
     access = runner.access
     embeddings = torch.stack([runner.clean, runner.corrupt], dim=1)
@@ -63,7 +63,7 @@ def record_writes(runner: EndingRunner) -> SourceWrites:
 
 
 def _store(record: dict[int, Tensor], index: int, tensor: Tensor) -> None:
-    """Note what a hook sees, with the clean and the corrupt run of each pair apart."""
+    """Store what a hook sees, with the clean and the corrupt run of each pair on axes of their own."""
     record[index] = torch.unflatten(tensor, 0, (-1, 2))
 
 
@@ -72,7 +72,7 @@ def source_deltas(
 ) -> Float[Tensor, "pair source position d"]:
     """Return Δ of all F sources, in the graph's order, at the ending positions ``positions``.
 
-    A ``dtype`` whose products want more rows (``pad_count``) gets rows of zeros after the last source.
+    Rows of zeros follow the last source if products of ``dtype`` are faster with more rows (``pad_count``).
     """
     graph = access.graph
     embedding_delta = _corrupt_minus_clean(writes.residual[0], positions)

@@ -1,4 +1,4 @@
-"""Comparison: what emerged between two models, against an honest null; arithmetic, loads no model."""
+"""Comparison: what emerged between two models, against a null; arithmetic on results, loads no model."""
 
 from headscope.comparison.ablation import ablation_verdict
 from headscope.comparison.coupling import reward_coupling

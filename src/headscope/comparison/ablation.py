@@ -5,10 +5,10 @@ Rules, fixed before any result was known:
 - supported: the effect's interval lies on the asked side of 0, the excess over the random sets' mean too, and
   p ≤ 0.05;
 - not supported: the interval lies on the other side of 0; or it excludes an effect of the margin's size; or
-  there is an effect, but random sets do as much (p > 0.05 and the excess's interval holds 0);
-- undecided: all else; always below 10 problems; and if too few random sets were run for p ≤ 0.05 to be possible. While
-  3 / problems exceeds the margin, an effect is not excluded: so many problems without any flip leave that large a rate
-  of flips possible (the rule of three), however narrow the interval.
+  there is an effect, but random sets have it too (p > 0.05 and the excess's interval holds 0);
+- undecided: otherwise; always below 10 problems, and with too few random sets for p ≤ 0.05 to be possible. While
+  3 / problems exceeds the margin, an effect is not excluded, however narrow the interval: without any flip a rate of
+  flips up to 3 / problems is possible (the rule of three).
 """
 
 from collections.abc import Sequence
@@ -27,13 +27,13 @@ from headscope.results.estimate import Estimate
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
 
 MARGIN = 0.05
-"""A change of pass@1 smaller than this is not called an effect."""
+"""Smallest change of pass@1 that is called an effect."""
 
 FEWEST_PROBLEMS = 10
-"""An interval over fewer problems promises more than it holds."""
+"""Fewest problems for a verdict: intervals over fewer do not reach their nominal coverage."""
 
 FEWEST_CONTROLS = fewest_draws(ALPHA)
-"""Random sets with which p ≤ 0.05 can be reached."""
+"""Fewest random sets with which p ≤ 0.05 is possible."""
 
 Direction = Literal["lower", "higher"]
 
@@ -50,18 +50,19 @@ def ablation_verdict(
     margin: float = MARGIN,
     seed: int = 0,
 ) -> AblationVerdict:
-    """Return the verdict on ``heads`` from which answers were correct, each [problem, sample].
+    """Judge whether ablating ``heads`` changes pass@1, and more than matched random sets do.
 
-    All answers are over the same problems in the same order; the numbers of samples may differ.
+    All arrays say which answers are correct, [problem, sample], on the same problems in the same order; the numbers of
+    samples may differ.
 
     Args:
         baseline: answers without intervention.
         ablated: answers with it.
         controls: answers with the same operator on each matched random set.
-        task, operator, heads: what was done, for the record.
-        direction: the change of pass@1 asked about.
+        task, operator, heads: what was done; recorded in the result.
+        direction: the change of pass@1 that is tested for.
         margin: the smallest change of pass@1 that is called an effect.
-        seed: the seed of the samples, for the record.
+        seed: the samples' seed; recorded in the result.
 
     Raises:
         InputError: if the problems differ in number or there are none.
@@ -113,7 +114,7 @@ def _excess(change: "Float[np.ndarray, 'problem']", controls: "Float[np.ndarray,
 def _read(
     effect: Estimate, excess: Estimate, p_value: float, controls: int, direction: Direction, margin: float
 ) -> tuple[str, str]:
-    """Return reading and reason, by the rules at the top of this module."""
+    """Return the reading and its reason, by the rules at the top of this module."""
     effect_low, effect_high = _ends_towards(effect, direction)
     change = f"pass@1 changed by {_format(effect)} over {effect.n} problems"
     if effect.n < FEWEST_PROBLEMS:
@@ -141,7 +142,7 @@ def _format(estimate: Estimate) -> str:
 
 
 def _ends_towards(estimate: Estimate, direction: Direction) -> tuple[float, float]:
-    """Return the interval's ends with the asked direction as positive."""
+    """Return the interval's ends with the tested direction as positive."""
     return (estimate.low, estimate.high) if direction == "higher" else (-estimate.high, -estimate.low)
 
 

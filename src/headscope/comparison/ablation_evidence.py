@@ -1,16 +1,16 @@
-"""Evidence from teacher-forced losses: arithmetic on [edit, text] arrays (``results.evidence`` holds what comes of it).
+"""Evidence from teacher-forced losses: arithmetic on [edit, text] arrays (the results are in ``results.evidence``).
 
 Rules, fixed before any result was known:
 
 - an operator supports the set when its effect's interval lies above 0, the excess over the layer-matched sets' mean
   too, and p ≤ 0.05;
-- the set stands when three of the four operators support it; it does not when two of them, run with enough controls,
-  do not; else, and below 10 texts, it is undecided;
-- ``revert``, a fifth operator, has no vote: it leaves the heads there and asks whether training them mattered, so that
-  heads the base needs just as much would count against a set, and sound ones with weights that hardly moved; its effect
-  is read by the first rule and shown next to the verdict;
-- an operator's sets are run in turn, and no more of them once p ≤ 0.05 is out of reach (``measures.permutation``);
-- what may explain it away is shown with it and decides nothing: importance-matched sets, another task, the base
+- the set stands if three of the four operators support it; it does not if two of them, run with enough controls, do
+  not; otherwise, and below 10 texts, it is undecided;
+- ``revert``, a fifth operator, has no vote: it keeps the heads and tests whether training them mattered. With a vote,
+  heads that the base needs just as much, and needed heads whose weights hardly changed, would count against a set. Its
+  effect is read by the first rule and shown next to the verdict;
+- an operator's random sets are run sequentially, until p ≤ 0.05 is impossible (``measures.permutation``);
+- possible other explanations are shown with it and decide nothing: importance-matched sets, another task, the base
   model, the dose, self-repair.
 """
 
@@ -31,7 +31,7 @@ from headscope.results.evidence import DoseResponse, Guard, OperatorEffect, Repa
 
 OPERATOR_COUNT = len(ABLATION_OPERATORS)
 AGREEING_OPERATORS = 3
-"""A head set stands if at least 3 of the 4 ablation operators support it (method section 6)."""
+"""A head set stands if at least this many of the ablation operators support it (method section 6)."""
 
 Losses = Float[np.ndarray, "text"]
 
@@ -47,17 +47,17 @@ def operator_effect(
     available: tuple[int, int] | None = None,
     seed: int = 0,
 ) -> OperatorEffect:
-    """Return the effect of one operator, against both nulls.
+    """Return the effect of one operator on the loss, in nats per token, against both nulls.
 
     Args:
         operator: its name.
-        whole: loss per text without the intervention.
-        removed: loss per text with it.
-        controls: losses with each layer-matched set.
-        matched: losses with each importance-matched set.
-        accuracy_change: change of the share of tokens right, per text.
-        available: how many sets of either kind there are, if fewer were run because the rank was settled.
-        seed: of the bootstrap.
+        whole: loss of each text without the intervention, nats per token.
+        removed: loss of each text with it.
+        controls: losses with each layer-matched set, [set, text].
+        matched: losses with each importance-matched set, [set, text].
+        accuracy_change: change of the share of correct tokens, per text.
+        available: numbers of existing sets of either kind; None if all of them were run.
+        seed: seed of the bootstrap.
 
     Raises:
         InputError: if the texts differ in number or there are none.
@@ -91,9 +91,9 @@ def operator_effect(
 
 
 def judge_operators(operators: Sequence[OperatorEffect], texts: int) -> tuple[bool | None, str]:
-    """Return whether the set stands (None if undecided), and the sentence that says why.
+    """Return whether the set stands (None if undecided), and the reason in a sentence.
 
-    operators: those with a vote (``ABLATION_OPERATORS``); with others nothing is decided.
+    operators: effects of the operators with a vote (``ABLATION_OPERATORS``).
     """
     support = [effect.operator for effect in operators if effect.supported]
     # An operator with too few controls could not support the set, so it does not speak against it.
@@ -116,10 +116,10 @@ def judge_operators(operators: Sequence[OperatorEffect], texts: int) -> tuple[bo
 def dose_response(
     alphas: Sequence[float], whole: "Losses", doses: "Float[np.ndarray, 'alpha text']", *, seed: int = 0
 ) -> DoseResponse:
-    """Return effects by α with a trend test on either side of 1, at which the model is whole.
+    """Return effects by α with a trend test on either side of α = 1, the unchanged model.
 
-    Two arms, because the loss on a model's own text is least near α = 1: one line through all doses would find no trend
-    in a V. Page's L (E. B. Page, 1963) ranks the doses within every text, so no text outweighs another.
+    There are two arms because the loss on a model's own text is smallest near α = 1: a single trend would not be found
+    in a V shape. Page's L (E. B. Page, 1963) ranks the doses within every text, so all texts have the same weight.
     """
     changes = doses - whole
     effects = tuple(bootstrap_mean(change, unit="text", seed=seed) for change in changes)
@@ -138,15 +138,15 @@ def guard(
     *,
     seed: int = 0,
 ) -> Guard:
-    """Return the effect on another task compared with that on the set's own.
+    """Return the effect on another task, and the effect on the set's own task less that.
 
     Args:
         task: the name of the other task.
-        on_task: change of the loss per text of the set's own task.
-        whole: loss per text of the other task, without the intervention.
+        on_task: change of the loss of each text of the set's own task, nats per token.
+        whole: loss of each text of the other task without the intervention, nats per token.
         removed: the same with it.
-        recall: change of pass@1 there.
-        seed: of the bootstrap.
+        recall: change of pass@1 on the other task, if it was generated.
+        seed: seed of the bootstrap.
     """
     off_task = removed - whole
     # Perplexity: losses are nats per token.
@@ -156,7 +156,7 @@ def guard(
 
 
 def repair(whole: "Losses", removed: "Losses", direct: "Losses", *, seed: int = 0) -> Repair:
-    """Return the direct effect compared with the total one, paired by text."""
+    """Return direct effect, total effect and their difference, nats per token, paired by text."""
     direct_effect, total_effect = direct - whole, removed - whole
     return Repair(
         direct=bootstrap_mean(direct_effect, unit="text", seed=seed),
@@ -171,7 +171,10 @@ def difference_in_differences(post: "Losses", base: "Losses", *, seed: int = 0) 
 
 
 def pass_difference(post: tuple["Losses", "Losses"], base: tuple["Losses", "Losses"]) -> Estimate:
-    """Return the same for shares of correct answers, each (with the heads, without them), paired by problem."""
+    """Return change of pass@1 in the post-trained model − change in the base, paired by problem.
+
+    Both arguments are shares of correct answers per problem, (with the heads, without them).
+    """
     return paired_difference(post[1] - post[0], base[1] - base[0], bound=2.0)
 
 

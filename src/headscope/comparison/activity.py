@@ -1,4 +1,4 @@
-"""Which heads and edges are active in one model, and how sure the problems are of it.
+"""Active heads and edges of one model, and how certain they are over problems.
 
 1. Draw bootstrap resamples of the problems with all their pairs; each gives mean |score| per edge.
 2. Each resample keeps its top edges; the smallest |score| among them is its threshold.
@@ -6,7 +6,7 @@
    margin takes the smallest of its own score and the widths of its two ends.
 4. The share of resamples with margin ≥ 0 is the inclusion frequency: core from 0.9 on, contingent from 0.1.
 
-Entry scores belong to no circuit size, so one pass over the resamples serves every size (``Activity.at``).
+Entry scores do not depend on the circuit size, so one pass over the resamples serves all sizes (``Activity.at``).
 """
 
 from collections.abc import Iterator
@@ -41,10 +41,10 @@ _TIE = 1e-6
 class Activity:
     """Activity of one model's heads and edges on one set of pairs.
 
-    groups: the pairs by their problems.
+    groups: the pairs grouped by problem.
     magnitudes: |score| per problem (the mean over its pairs) and real edge, in the order of ``EdgeBlocks.index``.
     weights: the weight of each problem in each resample.
-    paths, thresholds: of each resample.
+    paths, thresholds: widest paths and smallest |score| in the circuit, of each resample.
     edge_counts: the number of resamples in which each edge is in the pruned circuit.
     pooled_scores: |score|, the mean over all pairs, one row.
     pooled_paths, pooled_threshold: of the pooled scores.
@@ -63,7 +63,7 @@ class Activity:
 
     @property
     def size(self) -> SampleSize:
-        """Return how many problems were resampled, with how many pairs."""
+        """Return the numbers of resampled problems and their pairs."""
         return self.groups.size
 
     @property
@@ -88,7 +88,7 @@ class Activity:
 
     @property
     def contingent(self) -> "Bool[np.ndarray, 'layer head']":
-        """Return the heads that some resamples include and others do not."""
+        """Return the contingent heads, which some resamples include and others do not."""
         return np.asarray((self.frequency >= self.resampling.contingent) & ~self.core)
 
     def edge_margins(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'resample chosen']":
@@ -103,11 +103,11 @@ class Activity:
         return np.asarray(_log_margins(entry_scores, self.pooled_threshold)[0] + np.float32(_TIE))
 
     def resampled_frequency(self) -> "Float[np.ndarray, 'resample layer head']":
-        """Return the inclusion frequencies each resample would itself have found, had it been the data."""
+        """Return the inclusion frequencies that would result if each resample were the data."""
         return resampled_frequency(self.margins)
 
     def at(self, resampling: Resampling) -> "Activity":
-        """Return the same resamples with another circuit size; nothing else in ``resampling`` may differ."""
+        """Return the activity with another circuit size; the rest of ``resampling`` must be the same."""
         total = self.magnitudes.shape[1]
         same_size = resampling.circuit_edges(total) == self.resampling.circuit_edges(total)
         if same_size and resampling.tau == self.resampling.tau:
@@ -162,7 +162,7 @@ def edge_magnitudes(scores: EdgeScores) -> "Float[np.ndarray, 'pair edge']":
 
 
 def pooled_margins(scores: EdgeScores, resampling: Resampling = Resampling()) -> "Float[np.ndarray, 'layer head']":
-    """Return the log margins in the circuit of the pooled mean |score|, for which no per-pair edges are needed."""
+    """Return the log margins in the circuit of the mean |score| over pairs, which needs no per-pair edges."""
     blocks = EdgeBlocks(scores.graph)
     pooled = scores.edges_abs.reshape(1, -1)[:, blocks.index]
     entry_scores = bottleneck_paths(blocks, pooled).entry_scores
@@ -170,7 +170,7 @@ def pooled_margins(scores: EdgeScores, resampling: Resampling = Resampling()) ->
 
 
 def in_circuit(margins: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
-    """Return 1.0 for every margin inside the pruned circuit and 0.0 outside: frequencies of a single circuit."""
+    """Return the frequencies of a single circuit: 1.0 for every margin inside the pruned circuit and 0.0 outside."""
     return np.asarray(margins >= 0, dtype=np.float64)
 
 
@@ -179,15 +179,16 @@ def resampled_frequency(
     centres: "Float[np.ndarray, 'row *grid'] | None" = None,
     spread: float = 1.0,
 ) -> "Float[np.ndarray, 'row *grid']":
-    """Return the inclusion frequencies each resample would itself have found, had it been the data.
+    """Return the inclusion frequencies that would result if each resample were the data.
 
-    A bootstrap within the bootstrap at no cost: the margin's spread around a resample's own margin is taken to be its
-    spread around the median, so the frequency is the share of margins at or above (median − margin of the resample).
+    It replaces a bootstrap within the bootstrap: the margin's spread around a resample's own margin is assumed to be
+    its spread around the median, so the frequency is the share of margins at or above (median − margin of the
+    resample).
 
     Args:
         margins: log margins in every resample.
-        centres: margins of other data than the resamples; the resamples' own by default.
-        spread: how much wider the margins of those other data scatter.
+        centres: margins of other data; None takes the resamples' own.
+        spread: standard deviation of the other data's margins, relative to the resamples'.
     """
     count = len(margins)
     columns = margins.reshape(count, -1).astype(np.float64).T
@@ -262,7 +263,7 @@ def _nth_largest(row: "Float[np.ndarray, 'edge']", n: int, floor: float) -> floa
 def _log_margins(
     entry_scores: "Float[np.ndarray, 'row *grid']", thresholds: "Float[np.ndarray, 'row']"
 ) -> "Float[np.ndarray, 'row *grid']":
-    """Return the log of entry score over threshold, cut off far below 0."""
+    """Return log(entry score / threshold), clipped far below 0."""
     # An entry score of 0 would have an infinite margin, around which nothing can be shifted.
     aligned = thresholds.reshape(-1, *[1] * (entry_scores.ndim - 1))
     return np.asarray(np.log(np.maximum(entry_scores / aligned, _SMALLEST)))
@@ -271,7 +272,7 @@ def _log_margins(
 def _count_edges(
     means: "Float[np.ndarray, 'row edge']", paths: BottleneckPaths, thresholds: "Float[np.ndarray, 'row']"
 ) -> "Int[np.ndarray, 'edge']":
-    """Count in how many rows each edge is in the pruned circuit: it and a path through both its ends reach the
+    """Return in how many rows each edge is in the pruned circuit: it and a path through both its ends reach the
     threshold.
     """
     counts = np.zeros(means.shape[1], dtype=np.int64)

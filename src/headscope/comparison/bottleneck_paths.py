@@ -1,11 +1,11 @@
-"""At which edge score does a head enter the pruned circuit?
+"""Entry scores: the edge score at which a head enters the pruned circuit.
 
 Keep the edges with |score| ≥ t and prune to the fixed point (method section 4): in a graph without cycles a head stays
-exactly when a path of remaining edges leads from the input through it to the logits. So there is one *entry score* per
-head, the score of the weakest edge on its best such path (the bottleneck path, or widest path, of graph theory), and
-the head is in the pruned circuit of every t up to it. One pass over the edges therefore answers for all circuit sizes
-at once, and by how much; pruning a mask answers yes or no for one size.
-``tests/comparison/test_bottleneck_paths.py`` holds the two against each other.
+exactly when a path of remaining edges leads from the input through it to the logits. So each head has one *entry
+score*, the score of the weakest edge on its best such path (the bottleneck path, or widest path, of graph theory), and
+the head is in the pruned circuit of every t up to it. One pass over the edges therefore serves all circuit sizes and
+gives margins; pruning a mask gives yes or no for one size. ``tests/comparison/test_bottleneck_paths.py`` compares the
+two.
 
 An edge is in the pruned circuit of t exactly when its own score, the best path from the input to its source and the
 best path from its destination to the logits all reach t.
@@ -63,7 +63,7 @@ class EdgeBlocks:
 
     @cached_property
     def index(self) -> "Int[np.ndarray, 'edge']":
-        """Return where each edge stands in a flattened [F, B] matrix."""
+        """Return the place of each edge in a flattened [F, B] matrix."""
         place = np.arange(self.graph.real.size).reshape(self.graph.real.shape)
         columns = [place[: block.reads, block.first : block.first + block.count] for block in self.blocks]
         return np.concatenate([column.T.ravel() for column in columns])
@@ -89,8 +89,8 @@ class EdgeBlocks:
     ) -> Iterator[tuple["Int[np.ndarray, 'node']", "Float[np.ndarray, 'row node source']"]]:
         """Yield per block the nodes it leads into (source rows; F for the logits) and the strongest edge to each.
 
-        A head is entered by three edges from every source (its q, k and v, the last two perhaps its group's), an MLP
-        and the logits by one.
+        Every source has three edges into a head (its q, k and v, the last two possibly its group's), and one into an
+        MLP or the logits.
         """
         start = 0
         for block in self.blocks:
@@ -113,7 +113,7 @@ class EdgeBlocks:
 class BottleneckPaths:
     """Width per row of scores and node (sources, then the logits): the weakest edge on the best path to it.
 
-    forward: from the input. backward: to the logits.
+    forward: width from the input. backward: width to the logits.
     """
 
     blocks: EdgeBlocks
@@ -122,11 +122,11 @@ class BottleneckPaths:
 
     @property
     def entry_scores(self) -> "Float[np.ndarray, 'row layer head']":
-        """Return the largest t of each head at which it is in the pruned circuit of the edges with score ≥ t."""
+        """Return each head's entry score, the largest t at which the pruned circuit of |score| ≥ t holds it."""
         return np.asarray(self.blocks.graph.head_grid(np.minimum(self.forward, self.backward)[:, :-1]))
 
     def end_widths(self, edges: "Int[np.ndarray, 'chosen']") -> "Float[np.ndarray, 'row chosen']":
-        """Return the smaller of the width to each edge's source and from its destination, without the edge's own
+        """Return the smaller of the widths to each edge's source and from its destination, without its own
         score.
         """
         onward = self.onward[:, self.blocks.destinations[edges]]

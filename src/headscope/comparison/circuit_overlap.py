@@ -1,4 +1,4 @@
-"""How alike the final circuits of several variants are, at circuits of equal size and of equal faithfulness."""
+"""Overlap of the final circuits of several variants, at equal size and at equal faithfulness."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,10 +20,10 @@ from headscope.results.overlap import Likeness
 
 @dataclass(frozen=True, eq=False)
 class FinalCircuits:
-    """One variant's last circuits.
+    """The final circuits of one variant.
 
-    core: core heads and share of real edges of each, by what is equal (``fraction`` or ``faithfulness``).
-    importance: of all heads, over all edges.
+    core: core heads and share of real edges, by what is equal between variants (``fraction`` or ``faithfulness``).
+    importance: importance of all heads, over all edges.
     """
 
     variant: str
@@ -54,7 +54,7 @@ def final_circuits(
 def circuit_overlaps(finals: Sequence[FinalCircuits]) -> tuple[Likeness, ...]:
     """Return the overlap of every pair of variants, at equal fraction and at equal faithfulness.
 
-    The rank correlation is of importances over all edges, the same at either. Raises InputError if the models' heads
+    The rank correlation is of importances over all edges, and the same at both. Raises InputError if the models' heads
     differ.
     """
     overlaps = []

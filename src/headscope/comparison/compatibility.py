@@ -1,4 +1,4 @@
-"""Checks that two results may be compared: of one graph, scored alike, on the same pairs (for the null on others)."""
+"""Checks that two results can be compared: same graph, same scoring, same pairs (other pairs for the null)."""
 
 from headscope.errors import InputError
 from headscope.results.edges import EdgeScores
@@ -11,8 +11,8 @@ SCORING = ("metric", "method", "kv")
 
 
 def require_same_scoring(base: EdgeScores, scores: EdgeScores, name: str) -> None:
-    """Raise InputError unless both have one graph and, as far as their settings tell, one vocabulary and one way of
-    scoring; ``name`` says what ``scores`` are of.
+    """Raise InputError unless both have the same graph and, if their settings tell, the same vocabulary and scoring;
+    ``name`` describes ``scores`` in the message.
     """
     if base.graph != scores.graph:
         raise InputError(
@@ -33,7 +33,7 @@ def require_same_scoring(base: EdgeScores, scores: EdgeScores, name: str) -> Non
 
 
 def require_same_pairs(base: EdgeScores, post: EdgeScores) -> None:
-    """Raise InputError unless both were scored on the same pairs, as far as their settings tell."""
+    """Raise InputError if their settings or sizes show that the two were scored on different pairs."""
     if len(base.pair_heads) != len(post.pair_heads):
         raise InputError(
             f"the post-trained model was scored on {len(post.pair_heads)} pairs, "
@@ -52,7 +52,7 @@ def require_same_pairs(base: EdgeScores, post: EdgeScores) -> None:
 
 
 def require_other_pairs(scores: EdgeScores, reference: EdgeScores, name: str, reference_name: str) -> None:
-    """Raise InputError if both were scored on the same pairs; the names say what the two are."""
+    """Raise InputError if both were scored on the same pairs; the names describe them in the message."""
     digest = scores.settings.get(PAIRS_DIGEST)
     if digest is not None and digest == reference.settings.get(PAIRS_DIGEST):
         raise InputError(f"{name} uses the same pairs as {reference_name} ({digest}); it needs pairs of its own")

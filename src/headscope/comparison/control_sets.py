@@ -1,9 +1,9 @@
-"""The random sets next to a head set: matched in layers, and from neighbouring layers if those hold too few others.
+"""Random sets for a head set: matched in layers, or from neighbouring layers if its own have too few other heads.
 
 1. Draw sets with as many heads in every layer, without heads that the set's group also holds.
-2. If the layers have fewer than are asked for, add sets from a window of three layers around each head, its own
-   among them, in which every head is replaced by one of like importance.
-3. If p ≤ 0.05 is still out of reach, add sets of the first kind that hold the group's other heads.
+2. If there are too few such sets, add sets in which every head is replaced by one of similar importance from a window
+   of three layers around it.
+3. If p ≤ 0.05 is still impossible, add sets of the first kind with the group's other heads.
 
 A head alone in its layer of eight has seven controls by the first step, so that p ≥ 1/8, and 23 by the second.
 """
@@ -25,20 +25,20 @@ Importance = Float[np.ndarray, "layer head"]
 def control_sets(
     heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int
 ) -> tuple[tuple[HeadSet, ...], int]:
-    """Return ``count`` distinct random sets, or as many as there are, and how many of the last are of neighbours.
+    """Return ``count`` distinct random sets, or as many as exist, and how many of the last are of neighbours.
 
     Args:
-        heads: the real set; without heads there are no random sets.
-        rest: other heads of its group, which stay out if enough sets remain.
-        importance: of every head, at least 0.
-        count: sets to draw.
-        seed: of the draws.
+        heads: the real set; if it is empty, there are no random sets.
+        rest: other heads of its group, which are left out if enough sets remain.
+        importance: importance of every head, 0 or more.
+        count: number of sets.
+        seed: seed of the draws.
     """
     nothing: HeadSet = HeadSet(())
     matched = _layer_matched(heads, rest, importance, count, seed)
     if len(matched) == count or not heads:
         return tuple(matched), 0
-    # Some of these are of the layers' own heads alone: as many more are drawn as are there already.
+    # Some of these may equal sets of the first step, so that many more are drawn.
     near = _add([], sample_like_sets(heads, rest, importance, count + len(matched), seed, window=1), matched)
     near = near[: count - len(matched)]
     if len(matched) + len(near) < fewest_draws():
@@ -50,7 +50,7 @@ def control_sets(
 def sample_like_sets(
     heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int, *, window: int | None = None
 ) -> list[HeadSet]:
-    """Return random sets of like importance (``importance_matched_sets``); none if too few other heads are left."""
+    """Return random sets of similar importance (``importance_matched_sets``); none if too few other heads are left."""
     try:
         return list(importance_matched_sets(heads, importance, count, seed, exclude=rest, window=window))
     except InputError:
@@ -65,7 +65,7 @@ def _layer_matched(heads: HeadSet, rest: HeadSet, importance: Importance, count:
         return []
 
 
-def _add(sets: list[HeadSet], more: Iterable[HeadSet], others: list[HeadSet]) -> list[HeadSet]:
-    """Return ``sets`` and those of ``more`` that are in neither list."""
-    known = {*sets, *others}
-    return [*sets, *(drawn for drawn in more if drawn not in known)]
+def _add(sets: list[HeadSet], more: Iterable[HeadSet], excluded: list[HeadSet]) -> list[HeadSet]:
+    """Return ``sets`` and those of ``more`` that are in neither ``sets`` nor ``excluded``."""
+    existing = {*sets, *excluded}
+    return [*sets, *(candidate for candidate in more if candidate not in existing)]

@@ -1,7 +1,7 @@
 """Reward coupling (method section 5): Spearman of differenced series at lags −3…3 with a phase-randomised null.
 
-Two series that both drift correlate whatever they are, so differences are correlated, and the null keeps each reward's
-own autocorrelation: surrogates have its power spectrum with random phases (Theiler et al. 1992, doi
+Two series with trends correlate even if unrelated, so differences are correlated, and the null keeps each reward's
+autocorrelation: surrogates have its power spectrum with random phases (Theiler et al. 1992, doi
 10.1016/0167-2789(92)90102-S).
 """
 
@@ -30,13 +30,13 @@ DRAWS = 1000
 def reward_coupling(
     runs: Sequence[tuple["Series", "Series"]], *, lags: int = LAGS, draws: int = DRAWS, seed: int = 0
 ) -> Coupling:
-    """Return the coupling of (reward, heads) per checkpoint, one pair of series per seed, in the order of the steps.
+    """Return the coupling of reward and number of heads; ``runs`` holds a pair of series by checkpoint for each seed.
 
     1. Difference both series; a checkpoint without a reward (NaN) cuts the run in two.
     2. Rank within each stretch and correlate at each lag; pool the stretches, weighted by their points.
     3. Do the same with the phases of every differenced reward drawn at random.
 
-    A stretch of fewer than 3 differences after shifting says nothing and is left out; if all are, NaN with 0 points.
+    A stretch of fewer than 3 differences after shifting is left out; if all are, the result is NaN with 0 points.
 
     Raises InputError if a run's two series differ in length.
     """
@@ -76,8 +76,8 @@ def change_mass_series(
 ) -> tuple["Series", "Series"]:
     """Return reward and mass of importance gained at each checkpoint, for ``reward_coupling``.
 
-    The mass is Σ over heads of max(0, importance in post − in base): the share of all score that has moved to other
-    heads. Unlike a number of heads it is there at every checkpoint, whatever the circuit.
+    The mass is Σ over heads of max(0, importance in post − in base), the share of all score that moved to other heads.
+    Unlike a number of heads it does not depend on the circuit.
     """
     rewards = {row.step: row.reward for row in rows}
     masses, logged = [], []
@@ -126,7 +126,7 @@ def _pool_correlations(
 
 
 def _spearman(x: "Float[np.ndarray, 'draw point']", y: "Float[np.ndarray, 'point']") -> "Float[np.ndarray, 'draw']":
-    """Correlate each row with ``y``; 0 if one of the two does not change: it follows nothing."""
+    """Return the correlation of each row with ``y``; 0 if one of the two is constant."""
     from scipy.stats import rankdata
 
     middle = (len(y) + 1) / 2  # the mean rank, also with ties
@@ -156,7 +156,7 @@ def _draw_surrogates(series: "Series", draws: int, rng: np.random.Generator) -> 
 
 
 def _largest_p_value(correlation: "Float[np.ndarray, 'lag']", null: "Float[np.ndarray, 'draw lag']") -> float:
-    """Return the p of the largest correlation, against the largest of each draw; NaN if nothing was correlated."""
+    """Return the p-value of the largest correlation against the largest of each draw; NaN without correlations."""
     is_known = np.isfinite(correlation)
     if not is_known.any():
         return math.nan

@@ -1,4 +1,4 @@
-"""What each head carries of the difference between two models: cross-model patching, with intervals over problems."""
+"""The part of the difference between two models that each head carries, with intervals over problems."""
 
 from functools import partial
 
@@ -13,13 +13,13 @@ from headscope.results.cross_patch import CrossPatch
 def gap_closure(patched: CrossPatch, *, pairs: int | None = None, seed: int = 0) -> HeadEstimates:
     """Return how much of the gap each head closes, in nats, the mean over pairs, with 95 % intervals over problems.
 
-    Positive if the source's head brings its behaviour into the other model; ``excludes_zero`` says for which heads
-    the problems are sure. One problem has no interval.
+    Positive if the source's head brings its behaviour into the other model; ``excludes_zero`` marks heads whose
+    interval excludes 0. A single problem has no interval.
 
     Args:
-        patched: what every head of the source closes of the gap, pair by pair.
-        pairs: use only the first so many.
-        seed: of the bootstrap.
+        patched: result of ``cross_patch``.
+        pairs: number of first pairs to use; None uses all.
+        seed: seed of the bootstrap.
     """
     closed = patched.closed[:pairs].astype(np.float64)  # stored as float32, which sums over pairs would round
     count, *grid = closed.shape

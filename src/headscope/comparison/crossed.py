@@ -1,12 +1,12 @@
 """Model against prompt: the crossed design {base, post} × {base-style clean, reasoning-style clean} (method section 2).
 
-The paper compares base on its own prompt with post on its own, so that a head can look new because the prompt is. Here
+The paper compares the base on its prompt with post on another, so that a head can look new because of the prompt. Here
 both models are scored on both prompts, the same texts with clean and corrupt exchanged:
 
-1. Effects on each head's importance, free of any threshold: of the model, of the prompt, and their interaction.
-2. The heads the confounded comparison calls new are told apart by what it takes to see them.
+1. Effects of the model, of the prompt and their interaction on each head's importance, without a threshold.
+2. The heads that the confounded comparison calls new are classified by their origin.
 
-The cells are resampled alike, problem by problem: the noise of a problem's pairs is in all four.
+The four cells are resampled alike by problem, as they share the noise of a problem's pairs.
 """
 
 from collections.abc import Sequence
@@ -38,8 +38,8 @@ def crossed_design(
 ) -> Crossed:
     """Compare both models, each on (base-style, reasoning-style) clean; all four cells need per-pair edges.
 
-    Raises InputError if graphs, vocabularies or ways of scoring differ, the models of one prompt were scored on
-    different pairs, or both prompts are one.
+    Raises InputError if graphs, vocabularies or scoring differ, the models of one prompt were scored on different
+    pairs, or both prompts are the same.
     """
     for base_cell, post_cell in zip(base, post, strict=True):
         require_same_scoring(base_cell, post_cell, "the post-trained model")
@@ -65,7 +65,7 @@ def crossed_design(
 
 
 def _origins(cells: Sequence[Activity], resampling: Resampling) -> dict[str, Origin]:
-    """Return counts and names of each origin, as observed and in every resample."""
+    """Return counts and heads of each origin, as observed and in every resample."""
     observed = _split_by_origin(np.stack([cell.frequency for cell in cells]), resampling)
     draws = _split_by_origin(np.stack([cell.resampled_frequency() for cell in cells]), resampling)
     origins = {}
@@ -79,7 +79,7 @@ def _origins(cells: Sequence[Activity], resampling: Resampling) -> dict[str, Ori
 def _split_by_origin(
     frequency: "Float[np.ndarray, 'cell *rows layer head']", resampling: Resampling
 ) -> dict[str, "Bool[np.ndarray, '*rows layer head']"]:
-    """Return which heads have each origin, from the inclusion frequencies in the four cells."""
+    """Return the heads of each origin, from the inclusion frequencies in the four cells."""
     core, contingent = resampling.core, resampling.contingent
     base_base, base_reasoning, post_base, post_reasoning = frequency
     emergent = (base_base < contingent) & (post_reasoning >= core)

@@ -18,7 +18,7 @@ HOLD = 2
 def head_dynamics(series: Sequence[tuple[int, Emergence]], *, hold: int = HOLD) -> Dynamics:
     """Return the dynamics of a run from ``emergence`` of its checkpoints (step, result), in any order.
 
-    A change that the last ``hold − 1`` checkpoints alone show is not an event: nothing confirms it yet.
+    A change in only the last ``hold − 1`` checkpoints is not an event, as it is not confirmed yet.
 
     Raises InputError for an empty series, repeated steps, or results against different bases.
     """
@@ -38,9 +38,9 @@ def head_dynamics(series: Sequence[tuple[int, Emergence]], *, hold: int = HOLD) 
 def apply_hysteresis(
     active: "Bool[np.ndarray, 'checkpoint layer head']", hold: int
 ) -> "Bool[np.ndarray, 'checkpoint layer head']":
-    """Return the established states: a head's state changes once the contrary holds ``hold`` times in a row.
+    """Return the established states: a head's state changes after ``hold`` checkpoints in a row with the other state.
 
-    It starts inactive, and a change is dated to the first of those checkpoints.
+    A head starts inactive, and a change is dated to the first of those checkpoints.
     """
     state = np.zeros_like(active[0])
     states = np.zeros_like(active)
@@ -55,7 +55,7 @@ def apply_hysteresis(
 def reward_against_counts(
     series: Sequence[tuple[int, Emergence]], reward_steps: Sequence[int], rewards: Sequence[float]
 ) -> list[RewardCount]:
-    """Return the reward since the previous checkpoint with the head counts of each checkpoint.
+    """Return for each checkpoint the reward since the previous one and the head counts.
 
     reward_steps, rewards: the training log, one value per logged step, in any order.
 

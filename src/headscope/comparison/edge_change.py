@@ -1,4 +1,4 @@
-"""Edges born and lost between two models, by the method for heads."""
+"""Edges born and lost between two models, by the same method as heads."""
 
 import numpy as np
 from jaxtyping import Bool, Int
@@ -15,7 +15,7 @@ Edges = Int[np.ndarray, "chosen"]
 
 
 def edge_null(halves: SplitHalves, base: Activity, resampling: Resampling, method: EmergenceMethod) -> StatusCounts:
-    """Count the edges of base against itself on the two sides of every cut."""
+    """Return the edge counts of the base against itself on the two sides of every cut."""
     edges = _edges_in_play(base, halves.activity)
     return StatusCounts.split_half(halves.edge_frequencies(base, edges, method), halves.size, resampling)
 
@@ -42,7 +42,7 @@ def edge_change(
 def _edges_in_play(first: Activity, second: Activity) -> "Edges":
     """Return the edges in the circuit of any resample, or of the pooled scores, of either model.
 
-    All others are absent in both, and would only make the arrays larger.
+    All others are absent in both and left out to keep the arrays small.
     """
     return np.flatnonzero(_is_in_play(first) | _is_in_play(second))
 

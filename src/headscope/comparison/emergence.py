@@ -25,12 +25,12 @@ from headscope.results.edges import EdgeScores, HeadScore
 from headscope.results.emergence import Emergence
 
 HEAD_SCORES: dict[EmergenceMethod, HeadScore] = {"bootstrap": "net", "paper": "flow"}
-"""By which score of a head each method tells how important it is and how that changed."""
+"""The head score from which each method computes importance and its change."""
 
 
 @dataclass(frozen=True, eq=False)
 class _Base:
-    """Base, and base against itself on other pairs: what every post-trained model is compared with."""
+    """The base, and the base against itself: what every post-trained model is compared with."""
 
     model: ScoredModel
     halves: SplitHalves | None
@@ -40,7 +40,7 @@ class _Base:
 
 @dataclass(frozen=True, eq=False)
 class _Reference:
-    """Base as one method sees it."""
+    """The base under one method."""
 
     base: _Base
     method: EmergenceMethod
@@ -56,39 +56,36 @@ def emergence(
     post: EdgeScores,
     *,
     base_again: EdgeScores | None = None,
-    fraction: float = 0.01,
+    resampling: Resampling = Resampling(),
     post_fraction: float | None = None,
-    resamples: int = 200,
-    seed: int = 0,
     method: EmergenceMethod = "bootstrap",
     paired: bool = True,
 ) -> Emergence:
-    """Return which heads ``post`` has that ``base`` has not, both scored on the same pairs.
+    """Compare the heads of ``post`` with those of ``base``: which are kept, new, lost or contingent.
 
     Args:
-        base_again: base scored on fresh pairs, for the null; without it, base's own problems are halved.
-        fraction: of real edges in a circuit.
-        post_fraction: of real edges in the post-trained model's circuit, for circuits of equal faithfulness
-            (``equal_faithfulness.fraction_reaching``) instead of equal size.
-        resamples: bootstrap resamples of the problems, each with all its pairs (``Pairs.problems``).
-        seed: of the resamples.
+        base: scores of the base.
+        post: scores of the post-trained model.
+        base_again: scores of the base on fresh pairs, for the null; if None, the base's own problems are halved.
+        resampling: the circuit's size, and how the problems are resampled.
+        post_fraction: size of the post-trained model's circuit as a share of the real edges, for circuits of equal
+            faithfulness (``equal_faithfulness.fraction_reaching``) instead of equal size.
         method: ``bootstrap`` needs per-pair edge scores. ``paper`` is the set difference of heads in the pruned
             circuits of the pooled scores; it works without per-pair edges, but then without intervals and without a
-            null. For the paper's circuit size see ``PAPER_EDGES``.
-        paired: False if the two were scored on pairs of their own.
+            null. The paper's circuit is ``Resampling(edges=PAPER_EDGES, tau=PAPER_TAU)``.
+        paired: False if the two models were scored on different pairs.
 
     Raises:
-        InputError: if graphs, vocabularies, pairs or ways of scoring differ, per-pair edges are missing, or the
-            method is none of the two, or all pairs are of one problem.
+        InputError: if graphs, vocabularies, pairs or scoring settings differ, per-pair edges are missing, the method
+            is unknown, or all pairs belong to one problem.
     """
-    resampling = Resampling(fraction, resamples, seed)
     reference = _reference(_base(base, base_again, resampling, method), resampling, method)
     _require_comparable(base, post, paired=paired)
     post_resampling = resampling if paired else resampling.independent()
     if post_fraction is not None:
-        post_resampling = replace(post_resampling, fraction=post_fraction)
+        post_resampling = replace(post_resampling, fraction=post_fraction, edges=None)
     model = scored_model(post, post_resampling, method)
-    return replace(_compare(reference, model, paired=paired), post_fraction=post_fraction)
+    return replace(_compare(reference, model, paired=paired), post_fraction=post_fraction, edges=None)
 
 
 def emergence_ladder(
@@ -97,16 +94,25 @@ def emergence_ladder(
     fractions: Sequence[float],
     *,
     base_again: EdgeScores | None = None,
-    resamples: int = 200,
-    seed: int = 0,
+    resampling: Resampling = Resampling(),
 ) -> list[Emergence]:
-    """Return ``emergence`` at several circuit sizes, from one resampling of the pairs: the null of the threshold.
+    """Return ``emergence`` at several circuit sizes, from one resampling of the pairs.
 
-    Raises InputError as ``emergence`` does, and for no fraction.
+    It shows whether the counts depend on the size that was chosen.
+
+    Args:
+        base: scores of the base.
+        post: scores of the post-trained model on the same pairs.
+        fractions: the sizes, as shares of the real edges; they replace that of ``resampling``.
+        base_again: scores of the base on fresh pairs, for the null.
+        resampling: how the problems are resampled.
+
+    Raises:
+        InputError: as ``emergence`` does, or if there is no fraction.
     """
     if not fractions:
         raise InputError("found no fraction; the ladder needs at least one circuit size")
-    rungs = [Resampling(fraction, resamples, seed) for fraction in fractions]
+    rungs = [replace(resampling, fraction=fraction, edges=None) for fraction in fractions]
     base_side = _base(base, base_again, rungs[0], "bootstrap")
     _require_comparable(base, post)
     model = scored_model(post, rungs[0], "bootstrap")
@@ -128,14 +134,14 @@ def emergence_by_method(
     Args:
         base: scores of the base.
         posts: scores of the checkpoints, which may be loaded one by one: only one is held at a time.
-        methods: each method with its circuit size; the other fields of the ``Resampling`` must be the same in all.
+        methods: each method with its ``Resampling``, which may differ in the circuit size only.
         base_again: base scored on fresh pairs, for the null.
         progress: counts the checkpoints.
 
     Raises:
         InputError: as ``emergence`` does.
     """
-    # Whatever the bootstrap resampled serves the paper's method too, not the other way round.
+    # The bootstrap's resamples serve the paper's method too, but not the other way round.
     needs_pairs: EmergenceMethod = "bootstrap" if "bootstrap" in methods else "paper"
     first = next(iter(methods.values()))
     base_side = _base(base, base_again, first, needs_pairs)
@@ -229,7 +235,7 @@ def _edge_change(reference: _Reference, post: ScoredModel) -> EdgeChange | None:
 
 
 def _fraction(resampling: Resampling, scores: EdgeScores) -> float:
-    """Return the circuit's share of the real edges, also if the circuit was asked for as a number of edges."""
+    """Return the circuit's share of the real edges, also if its size was given as a number of edges."""
     if resampling.edges is None:
         return resampling.fraction
     total = int(scores.graph.real.sum())

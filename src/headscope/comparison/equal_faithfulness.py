@@ -1,4 +1,4 @@
-"""Circuits of equal faithfulness instead of equal size, and the smallest that are faithful."""
+"""Circuits of equal faithfulness instead of equal size, and the smallest faithful ones."""
 
 import numpy as np
 
@@ -22,13 +22,13 @@ def choose_circuit(
 ) -> CircuitSize:
     """Return the smallest measured size at which the circuits of both models are faithful, up to ``LARGEST_CIRCUIT``.
 
-    If none is, the largest of these sizes; if all measured ones are larger, the smallest of them.
+    If none is, it is the largest of these sizes; if all measured sizes are larger, the smallest.
 
     Args:
-        base: of the base's circuits.
-        post: of the post-trained model's, at the same sizes.
-        fraction: a size to take whatever its faithfulness, one of the measured ones.
-        faithfulness: that both circuits should have.
+        base: faithfulness of the base's circuits.
+        post: faithfulness of the post-trained model's, at the same sizes.
+        fraction: a measured size to use at any faithfulness; None chooses it.
+        faithfulness: least faithfulness of both circuits, 0 to 1.
 
     Raises:
         InputError: if ``fraction`` was not measured.
@@ -49,9 +49,9 @@ def choose_circuit(
 def fraction_reaching(curve: FaithfulnessCurve, faithfulness: float, weights: Weights = None) -> float:
     """Return the smallest fraction of the edges whose circuit is at least this faithful.
 
-    Log-linear between measured sizes. A faithfulness of 0 is like the patched text, 1 like the clean one. The whole
-    graph has faithfulness 1 and counts as measured; if the smallest measured size already reaches it, that one is
-    returned. ``weights``, adding up to 1, weigh the pairs.
+    It is interpolated log-linearly between measured sizes. Faithfulness is 0 on the patched text and 1 on the clean
+    one. The whole graph has faithfulness 1 and counts as measured; if the smallest measured size reaches it, that one
+    is returned. ``weights`` of the pairs add up to 1.
 
     Raises InputError if ``faithfulness`` lies outside (0, 1], or clean and patched text have the same metric.
     """

@@ -4,13 +4,13 @@
    is a share of each problem's answers.
 2. Its change is paired by problem; its p over problems is adjusted over kinds (Benjamini and Hochberg).
 3. Among the random sets, how far a set's change lies from the mean of all sets, in their standard deviations, is
-   compared with the largest such distance of each random set over all kinds (Westfall and Young 1993, max T). One set
-   has many kinds, and some kind always looks outstanding: adjusting the ranks after Benjamini and Hochberg instead
-   would need (kinds / 0.05) random sets before anything could be said.
+   compared with the largest such distance of each random set over all kinds (Westfall and Young 1993, max T). With
+   many kinds, one always looks outstanding; adjusting the ranks after Benjamini and Hochberg instead would need
+   (kinds / 0.05) random sets.
 
 Rules, fixed before any result was known. A kind is raised or lowered if q ≤ 0.05, the interval of the excess over the
-random sets' mean lies on the change's side of 0, and the adjusted p is ≤ 0.05. Nothing is said below 10 problems or 20
-random sets.
+random sets' mean lies on the change's side of 0, and the adjusted p is ≤ 0.05. There is no reading below 10 problems or
+20 random sets.
 """
 
 from collections.abc import Sequence
@@ -45,16 +45,17 @@ def failure_changes(
     heads: HeadSet,
     caveat: str = "",
 ) -> FailureChanges:
-    """Return what an intervention does to each kind of failure.
+    """Return the change of each kind of failure under an intervention, as shares of all answers.
 
     Args:
-        whole: the answers without intervention. Of these and the others only the rows of answers are asked for.
-        removed: with it.
-        controls: with the same operator on each matched random set.
-        task, operator, heads: what was done, for the record.
-        caveat: a sentence that is added to the reading, on how the heads were found.
+        whole: traces of the answers without intervention; only their rows of answers are used.
+        removed: traces with it.
+        controls: traces with the same operator on each matched random set.
+        task, operator, heads: what was done; recorded in the result.
+        caveat: a sentence on how the heads were found, which is added to the reading.
 
-    Raises InputError if the problems differ.
+    Raises:
+        InputError: if the problems differ.
     """
     read = [whole, removed, *controls]
     names, is_trait, shares = failure_shares(read)
@@ -77,7 +78,7 @@ def failure_changes(
 
 
 def failure_shares(read: Sequence[Traces]) -> tuple[list[str], list[bool], Shares]:
-    """Return the kinds that occur anywhere, whether each is a trait, and their shares per problem.
+    """Return all kinds that occur, whether each is a trait, and their shares per problem.
 
     Raises InputError if the tables are not of the same problems.
     """
@@ -163,7 +164,7 @@ def _compare(names: Sequence[str], is_trait: Sequence[bool], shares: Shares) -> 
 
 
 def _adjusted_p(effects: "Float[np.ndarray, 'set kind']", problems: int) -> "Float[np.ndarray, 'kind']":
-    """Return per kind the share of sets whose most outstanding kind is at least as far out as the first set's."""
+    """Return per kind the share of sets whose largest distance over kinds is at least the first set's distance."""
     sets, kinds = effects.shape
     if sets < 2:
         return np.full(kinds, np.nan)

@@ -1,9 +1,9 @@
-"""Weighted sums of what was measured on every head, with interval and p-value: one t machinery for all of them.
+"""Weighted sums of measurements of every head, with t intervals and p-values.
 
-A cell is one measurement: its value per head, and the *influence* of each problem on it, that is how far the problem's
-pairs move the value, to first order (the delta method; mean 0 over problems). Cells measured on the same pairs share
+A cell is one measurement: its value per head, and the *influence* of each problem on it, which is how far the problem's
+pairs move the value to first order (the delta method; mean 0 over problems). Cells measured on the same pairs share
 their noise: their influences are added problem by problem before the variance is taken. Cells of other pairs are
-samples of their own (Welch). Student's t is used, because tests over many heads ask for p-values far smaller than one
+independent samples (Welch). Student's t is used, because tests over many heads ask for p-values far smaller than one
 over the number of resamples.
 """
 
@@ -14,8 +14,8 @@ from jaxtyping import Float
 from scipy.special import stdtr, stdtrit
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.errors import InputError
-from headscope.heads import HeadSet
 from headscope.measures.intervals import LEVEL
 from headscope.results.counts import HeadEstimates
 
@@ -27,9 +27,9 @@ _LEAST_P = 1e-300
 
 
 def sum_or_zero(terms: "Sequence[Float[np.ndarray, '*grid']]") -> "Float[np.ndarray, '*grid']":
-    """Return the sum, 0 in the cells in which float32 scores cannot tell it from 0.
+    """Return the sum, and 0 if it is within the rounding of float32 scores.
 
-    Equal cells leave rounding, alike in every pair, which a test would take for a change.
+    The rounding of equal cells is the same in every pair, which a test would take for a change.
     """
     total = np.asarray(sum(terms))
     size = np.asarray(sum(np.abs(term) for term in terms))
@@ -39,8 +39,8 @@ def sum_or_zero(terms: "Sequence[Float[np.ndarray, '*grid']]") -> "Float[np.ndar
 def head_estimates(
     value: "Float[np.ndarray, 'layer head']", samples: "Sequence[Float[np.ndarray, '_ layer head']]"
 ) -> HeadEstimates:
-    """Return Student's t interval and two-sided p-value of ``value`` from the influences of one sample of problems on
-    it, Welch's from those of several samples drawn apart; NaN if a sample has fewer than 2 problems.
+    """Return t interval and two-sided p-value of ``value`` from the influences of problems on it: Student's for one
+    sample of problems, Welch's for several independent ones; NaN if a sample has fewer than 2 problems.
     """
     if min(len(influences) for influences in samples) < 2:
         unknown = np.full_like(value, np.nan)
@@ -59,13 +59,13 @@ def head_estimates(
     return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * stdtr(freedom, -statistic)))
 
 
-def text_estimates(changes: "Float[np.ndarray, 'text head']", heads: HeadSet, shape: tuple[int, int]) -> HeadEstimates:
-    """Return the mean over texts of the change in every edited head, NaN for the others; p is NaN below 10 texts.
+def text_estimates(changes: "Float[np.ndarray, 'text head']", sweep: HeadSweep) -> HeadEstimates:
+    """Return the mean over texts of the change of every head in ``sweep``, the columns of ``changes``.
 
-    heads: the columns of ``changes``. shape: (layers, heads) of the model.
+    Other heads are NaN; p-values are NaN below 10 texts.
     """
-    values = np.full((len(changes), *shape), np.nan)
-    for column, head in enumerate(heads):
+    values = np.full((len(changes), *sweep.shape), np.nan)
+    for column, head in enumerate(sweep.heads):
         values[:, head.layer, head.head] = changes[:, column]
     mean = values.mean(axis=0)
     estimates = head_estimates(mean, [values - mean])

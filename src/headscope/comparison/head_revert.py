@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.comparison.head_contrasts import text_estimates
-from headscope.heads import HeadSet
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.measures.multiplicity import q_values
 from headscope.operator_names import SharedKv
 from headscope.results.head_revert import HeadRevert
@@ -13,30 +13,27 @@ from headscope.results.head_revert import HeadRevert
 def head_revert(
     whole: "Float[np.ndarray, 'text']",
     reverted: "Float[np.ndarray, 'head text']",
-    heads: HeadSet,
-    shape: tuple[int, int],
+    sweep: HeadSweep,
     *,
     revert_kv: SharedKv,
-    heads_are: str,
-    task: str,
-    problems: int,
 ) -> HeadRevert:
-    """Return the change of the loss with every head reverted on its own.
+    """Return the change of the loss with every head reverted on its own, with intervals and q-values over the texts.
 
     Args:
-        whole: loss of the trained model, nats per token. reverted: with one head's weights those of the base.
-        heads: reverted one at a time. shape: (layers, heads) of the model.
-        revert_kv, heads_are, task, problems: for the record.
+        whole: loss of the trained model, nats per token.
+        reverted: loss with the base's weights in one head.
+        sweep: the reverted heads.
+        revert_kv: what was done with key/value weights that several heads share; recorded in the result.
     """
-    change = text_estimates((reverted - whole).T, heads, shape)
+    change = text_estimates((reverted - whole).T, sweep)
     assert change.p_value is not None
     return HeadRevert(
-        task=task,
-        heads_are=heads_are,
+        task=sweep.task,
+        heads_are=sweep.heads_are,
         revert_kv=revert_kv,
         whole=float(whole.mean()),
         change=change,
         change_q=q_values(change.p_value),
         answers=len(whole),
-        problems=problems,
+        problems=sweep.problems,
     )

@@ -4,7 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.comparison.head_contrasts import text_estimates
-from headscope.heads import HeadSet
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.measures.multiplicity import q_values
 from headscope.results.head_scaling import HeadScaling
 
@@ -13,31 +13,25 @@ def head_scaling(
     whole: "Float[np.ndarray, 'text']",
     scaled: "Float[np.ndarray, 'factor head text']",
     factors: tuple[float, float],
-    heads: HeadSet,
-    shape: tuple[int, int],
-    *,
-    heads_are: str,
-    task: str,
-    problems: int,
+    sweep: HeadSweep,
 ) -> HeadScaling:
-    """Return ablation Δ and slope of every head.
+    """Return ablation Δ and slope of every head, with intervals and q-values over the texts.
 
     Args:
-        whole: loss of the whole model, nats per token. scaled: with one head at factor 0, ``factors[0]`` and
-            ``factors[1]``, one below and one above 1.
-        factors: see ``scaled``.
-        heads: scaled one at a time. shape: (layers, heads) of the model.
-        heads_are, task, problems: for the record.
+        whole: loss of the whole model, nats per token.
+        scaled: loss with one head scaled by 0, by ``factors[0]`` and by ``factors[1]``.
+        factors: one below and one above 1; the slope is the difference quotient between them, nats per token.
+        sweep: the scaled heads.
     """
     removed, below, above = scaled
     low, high = factors
-    ablation = text_estimates((removed - whole).T, heads, shape)
-    slope = text_estimates(((above - below) / (high - low)).T, heads, shape)
+    ablation = text_estimates((removed - whole).T, sweep)
+    slope = text_estimates(((above - below) / (high - low)).T, sweep)
     assert ablation.p_value is not None
     assert slope.p_value is not None
     return HeadScaling(
-        task=task,
-        heads_are=heads_are,
+        task=sweep.task,
+        heads_are=sweep.heads_are,
         factors=factors,
         whole=float(whole.mean()),
         ablation=ablation,
@@ -45,5 +39,5 @@ def head_scaling(
         ablation_q=q_values(ablation.p_value),
         slope_q=q_values(slope.p_value),
         answers=len(whole),
-        problems=problems,
+        problems=sweep.problems,
     )

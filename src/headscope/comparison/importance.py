@@ -1,9 +1,9 @@
-"""How much of a circuit runs through each head, and how training changed it: no threshold needed.
+"""Importance of heads, the share of all score that runs through each, and its change by training.
 
 Importance I(l, h) is the mean over pairs of a head's score, normalised to sum 1 over heads. A pair's score is the size
 of the sum of the head's outgoing edges (``net``) or, as in the paper (A.6), the sum of their sizes (``flow``): see
-``results.edges.HeadScore``. The paper sums over the circuit's edges; summed over all edges it depends on no circuit
-size, which is the default here.
+``results.edges.HeadScore``. The paper sums over the circuit's edges; the default here is the sum over
+all edges, which does not depend on a circuit size.
 
 Intervals and p-values are those of Student's t on the influence of each problem's pairs on the importance (the delta
 method; ``comparison.head_contrasts``).
@@ -39,7 +39,7 @@ If a few heads are known to have changed, shares of the others move by up to a h
 def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, score: HeadScore = "net") -> HeadEstimates:
     """Return the importance of every head, summing to 1, with intervals over problems.
 
-    With ``circuit``, sum over its edges only, as the paper does.
+    With ``circuit`` only its edges are summed, as in the paper.
 
     Raises InputError for a circuit if the scores have no per-pair edges.
     """
@@ -66,11 +66,12 @@ def importance_change(
 def doubled_heads(
     base: EdgeScores, post: EdgeScores, *, factor: float = GROWTH, paired: bool = True, score: HeadScore = "flow"
 ) -> HeadSet:
-    """Return the heads whose importance grew by more than ``factor``: emergence without a circuit or its size.
+    """Return the heads whose importance grew by more than ``factor``, which depends on no circuit.
 
-    Of the heads named, at most 5 % false ones are expected (Benjamini and Hochberg over heads). ``factor`` 1 would name
-    every head whose share moved, as those of unchanged heads do when others change. By flow, which scatters less over
-    pairs: of planted heads that grew four- to tenfold it finds 18 of 19, the net score 13 (``benchmarks/planted.py``).
+    At most 5 % of the returned heads are expected to be false (Benjamini and Hochberg over heads). ``factor`` 1 would
+    return every head whose share changed, which includes unchanged heads when others change. Importance is by flow,
+    which varies less over pairs: of planted heads that grew four- to tenfold it finds 18 of 19, the net score 13
+    (``benchmarks/planted.py``).
     """
     growth = importance_contrast((base, post), (-factor, 1.0), paired=paired, score=score)
     if growth.p_value is None or np.isnan(growth.p_value).all():
@@ -81,7 +82,7 @@ def doubled_heads(
 def importance_contrast(
     cells: Sequence[EdgeScores], weights: Sequence[float], *, paired: bool = True, score: HeadScore = "net"
 ) -> HeadEstimates:
-    """Return Σ weight · importance over several results, with interval and p-value of its being 0.
+    """Return Σ weight · importance over several results, with interval and two-sided p-value of 0.
 
     paired: True if all were scored on the same pairs, whose noise they share; otherwise Welch's t is used.
     """
@@ -103,7 +104,7 @@ def relative_change(
 def relative_changes(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
     """Return E at every checkpoint, from importances over all edges; their mean over checkpoints is the paper's map.
 
-    Raises InputError for a result that holds no importances (made by an earlier headscope).
+    Raises InputError for a result without importances, from an earlier version of headscope.
     """
     grids = []
     for result in series:
@@ -117,7 +118,7 @@ def relative_changes(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpo
 def change_q_values(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoint layer head']":
     """Return Benjamini and Hochberg's q of each head's change of importance, over heads × checkpoints.
 
-    Heads with q ≤ 0.05 are changed, with at most 5 % false ones expected among them; NaN if nothing was tested.
+    Among heads with q ≤ 0.05 at most 5 % are expected to be false; NaN if not tested.
     """
     p_values = []
     for result in series:
@@ -129,7 +130,7 @@ def change_q_values(series: Sequence[Emergence]) -> "Float[np.ndarray, 'checkpoi
 def pair_sums(
     scores: EdgeScores, circuit: Circuit | None = None, score: HeadScore = "net"
 ) -> "Float[np.ndarray, 'pair layer head']":
-    """Return per pair the score of each head from its outgoing edges (those of ``circuit``), 0 or more."""
+    """Return each head's score in each pair from its outgoing edges (only those of ``circuit``), 0 or more."""
     if circuit is None:
         return scores.pair_importance(score)
     if scores.pair_edges is None:
@@ -143,7 +144,7 @@ def pair_sums(
 
 
 def shares(sums: "Float[np.ndarray, '*rows layer head']") -> "Float[np.ndarray, '*rows layer head']":
-    """Return the sums normalised to 1 over heads; all 0 if nothing runs through any head."""
+    """Return the sums normalised to 1 over heads; all 0 if every sum is 0."""
     total = sums.sum(axis=(-2, -1), keepdims=True)
     return np.asarray(np.divide(sums, total, out=np.zeros_like(sums), where=total > 0))
 
@@ -151,9 +152,9 @@ def shares(sums: "Float[np.ndarray, '*rows layer head']") -> "Float[np.ndarray, 
 def influence(
     sums: "Float[np.ndarray, 'pair layer head']", groups: ProblemGroups
 ) -> "Float[np.ndarray, 'problem layer head']":
-    """Return how far each problem's pairs move the shares of the mean, to first order; mean 0 over problems.
+    """Return the first-order influence of each problem's pairs on the shares of the mean; mean 0 over problems.
 
-    A problem with more pairs than others moves them further: its influence is the sum over its pairs.
+    A problem's influence is the sum over its pairs.
     """
     mean = sums.mean(axis=0)
     total = float(mean.sum())

@@ -1,4 +1,4 @@
-"""Random head sets of like importance: the null that asks whether heads matter beyond what their scores foretell."""
+"""Random head sets of similar importance: the null for an effect beyond what the heads' scores predict."""
 
 from collections.abc import Iterator
 
@@ -26,18 +26,18 @@ def importance_matched_sets(
 ) -> tuple[HeadSet, ...]:
     """Return ``count`` distinct random sets in which a head of nearly the same importance replaces each of ``heads``.
 
-    Nearness is that of logarithms, because importances span orders of magnitude. A head's replacement is drawn from its
-    nearest heads in any layer, or in those of its window, outside ``heads`` and ``exclude``: from three, or more until
-    there are ``count`` sets. Fewer sets are returned if fewer exist.
+    Distances are of logarithms, because importances span orders of magnitude. A head's replacement is drawn from its
+    nearest heads outside ``heads`` and ``exclude``, in any layer or in its window: from the nearest three, or from more
+    if that gives fewer than ``count`` sets. Fewer sets are returned if fewer exist.
 
     Args:
         heads: the real set.
-        importance: of every head, at least 0.
-        count: sets to draw.
-        seed: of the draws.
-        exclude: heads that stay out of every set.
-        window: so many layers on either side of each head's own; where the model ends, as many more on the other side.
-            None takes all layers.
+        importance: importance of every head, 0 or more.
+        count: number of sets.
+        seed: seed of the draws.
+        exclude: heads that no set may hold.
+        window: number of layers on either side of each head's own (at the model's ends more on the other side); None
+            takes all layers.
 
     Raises:
         InputError: for an empty set, a head outside the grid, a count below 1, or if too few other heads are left.
@@ -65,15 +65,15 @@ def importance_matched_sets(
     sets: dict[HeadSet, None] = {}  # an ordered set
     most = max(map(len, neighbours))
     for pool in range(min(_NEAREST, most), most + 1):
-        for drawn in _draw_sets(neighbours, pool, _TRIES * count, rng):
-            sets.setdefault(drawn)
+        for head_set in _draw_sets(neighbours, pool, _TRIES * count, rng):
+            sets.setdefault(head_set)
             if len(sets) == count:
                 return tuple(sets)
     return tuple(sets)
 
 
 def _window_of(layer: int, layers: int, window: int | None) -> range:
-    """Return the layers around one, as many at the ends of the model as in its middle."""
+    """Return the layers around one; at the ends of the model as many as in its middle."""
     if window is None or 2 * window + 1 >= layers:
         return range(layers)
     first = min(max(layer - window, 0), layers - 1 - 2 * window)
@@ -86,9 +86,9 @@ def _by_distance(heads: list[HeadId], distance: "Float[np.ndarray, 'layer head']
 
 
 def _draw_sets(neighbours: list[list[HeadId]], pool: int, tries: int, rng: np.random.Generator) -> Iterator[HeadSet]:
-    """Yield sets in which every head has a replacement of its own among its ``pool`` nearest.
+    """Yield sets in which every head is replaced by a different one of its ``pool`` nearest.
 
-    Stops early once most draws repeat: ten tries for every set there is, at least twenty.
+    Stops once most draws repeat earlier ones: after ten tries for every set found, at least twenty.
     """
     distinct: set[HeadSet] = set()
     for attempt in range(1, tries + 1):

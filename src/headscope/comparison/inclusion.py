@@ -1,7 +1,7 @@
-"""Inclusion frequencies of one model's heads, by the two methods of counting emergence.
+"""Inclusion frequencies of one model's heads, by both methods of counting emergence.
 
 ``bootstrap``: the share of resamples whose pruned circuit holds a head. ``paper``: 1 if the circuit of the pooled
-scores does, else 0; each resample then gives a 0 or 1 of its own.
+scores holds it, else 0; each resample then also gives 0 or 1.
 """
 
 from dataclasses import dataclass, replace
@@ -21,7 +21,7 @@ EMERGENCE_METHODS: tuple[EmergenceMethod, ...] = get_args(EmergenceMethod)
 
 @dataclass(frozen=True, eq=False)
 class ScoredModel:
-    """One model's scores without their per-pair edges, which ``activity`` holds; it is None if none were kept."""
+    """One model's scores without per-pair edges, which are in ``activity``; that is None if none were kept."""
 
     scores: EdgeScores
     activity: Activity | None
@@ -32,9 +32,9 @@ class ScoredModel:
 
 
 def scored_model(scores: EdgeScores, resampling: Resampling, method: EmergenceMethod) -> ScoredModel:
-    """Return a model with its activity, which ``paper`` does without if no per-pair edges were kept.
+    """Return a model with its activity; for ``paper`` that may be missing if no per-pair edges were kept.
 
-    Raises InputError for a method that does not exist, and if the bootstrap has no per-pair edges.
+    Raises InputError for an unknown method, or without per-pair edges for the bootstrap.
     """
     if method not in EMERGENCE_METHODS:
         raise InputError(f"method {method!r} does not exist{suggestion(method, EMERGENCE_METHODS)}")
@@ -45,7 +45,7 @@ def scored_model(scores: EdgeScores, resampling: Resampling, method: EmergenceMe
 
 
 def inclusion_frequency(model: ScoredModel, resampling: Resampling, method: EmergenceMethod) -> Frequencies:
-    """Return how often every head is in the circuit, by layer; ``model`` is at the circuit size of ``resampling``."""
+    """Return the inclusion frequency of every head; ``model`` must have the circuit size of ``resampling``."""
     activity = model.activity
     if activity is None:
         inside = in_circuit(pooled_margins(model.scores, resampling))

@@ -1,4 +1,4 @@
-"""Random head sets matched to a real one in number and layer profile: the null of an intervention."""
+"""Random head sets with a real one's number of heads per layer: the null of an intervention."""
 
 from collections.abc import Iterator
 from itertools import chain, combinations, islice, product
@@ -16,12 +16,12 @@ _LISTED = 1_000
 def matched_random_sets(
     heads: HeadSet, layers: int, n_heads: int, count: int, seed: int, *, exclude: HeadSet = HeadSet(())
 ) -> tuple[HeadSet, ...]:
-    """Return ``count`` distinct random sets with as many heads in every layer as ``heads`` has, none in ``exclude``.
+    """Return ``count`` distinct random sets with as many heads in every layer as ``heads``, none in ``exclude``.
 
-    A layer is drawn from its heads outside ``heads`` and ``exclude``. If it has too few of those, its heads in
-    ``heads`` are drawn from as well, but the set as a whole never equals ``heads``; a layer that ``heads`` fills is the
-    same in every set, which then controls nothing there. If fewer than ``count`` distinct sets exist, all of them are
-    returned: repeats would make the null look larger than it is.
+    Each layer's heads are drawn from those outside ``heads`` and ``exclude``. If these are too few, also from those in
+    ``heads``, but no set equals ``heads``; a layer that ``heads`` fills is the same in every set, which is then no
+    control for it. If fewer than ``count`` distinct sets exist, all of them are returned; repeats would inflate the
+    null.
 
     Raises InputError for an empty set, a head outside the model, a count below 1, or if no other set matches.
     """
@@ -42,7 +42,7 @@ def matched_random_sets(
 
 
 def _pool(layer: int, size: int, heads: HeadSet, n_heads: int, exclude: HeadSet) -> list[HeadId]:
-    """Return the heads one layer is drawn from."""
+    """Return the heads from which one layer is drawn."""
     candidates = [HeadId(layer, head) for head in range(n_heads)]
     outside = [head for head in candidates if head not in heads and head not in exclude]
     if len(outside) >= size:
@@ -58,21 +58,21 @@ def _draw_sets(
         return list(islice(_distinct_sets(pools, profile, heads, rng), count))
     choices = product(*(combinations(pools[layer], size) for layer, size in profile.items()))
     sets = [HeadSet.of(chain.from_iterable(layers)) for layers in choices]
-    sets = [drawn for drawn in sets if drawn != heads]  # possible if a layer is drawn from its own heads too
+    sets = [head_set for head_set in sets if head_set != heads]  # possible if a layer is drawn from its own heads too
     return [sets[index] for index in rng.permutation(len(sets))[:count]]
 
 
 def _distinct_sets(
     pools: dict[int, list[HeadId]], profile: dict[int, int], heads: HeadSet, rng: np.random.Generator
 ) -> Iterator[HeadSet]:
-    """Yield random sets that are neither ``heads`` nor one another, without an end."""
-    drawn = {heads}
+    """Yield random sets without end, all different and none equal to ``heads``."""
+    yielded = {heads}
     while True:
         chosen: list[HeadId] = []
         for layer, size in profile.items():
             indices = rng.choice(len(pools[layer]), size, replace=False)
             chosen += [pools[layer][index] for index in indices]
         heads_drawn = HeadSet.of(chosen)
-        if heads_drawn not in drawn:
-            drawn.add(heads_drawn)
+        if heads_drawn not in yielded:
+            yielded.add(heads_drawn)
             yield heads_drawn

@@ -1,8 +1,8 @@
-"""How alike two methods, tasks or seeds are: Jaccard of head sets with its chance level, rank correlation of scores.
+"""Similarity of two methods, tasks or seeds: Jaccard of head sets with its chance level, rank correlation of scores.
 
-Two sets of 56 among 336 heads share 9 by chance; a Jaccard without its chance level says nothing. The number two random
-sets of fixed sizes share is hypergeometric; with the layers' profiles held fixed too, it is the sum of one such number
-per layer. Both are computed exactly.
+Two sets of 56 among 336 heads share 9 by chance, so a Jaccard index needs its chance level. The number of heads that
+two random sets of fixed sizes share is hypergeometric; if the numbers per layer are fixed too, it is the sum of one
+such number per layer. Both are computed exactly.
 """
 
 import math
@@ -20,8 +20,8 @@ from headscope.results.overlap import Overlap
 def overlap(first: HeadSet, second: HeadSet, layers: int, heads: int, *, by_layer: bool = True) -> Overlap:
     """Return the overlap of two sets of heads of one model with ``layers`` × ``heads`` heads.
 
-    by_layer: random sets have as many heads in each layer as the real ones; otherwise only as many in all, which calls
-    it an overlap when two sets merely sit in the same layers.
+    by_layer: random sets have as many heads in each layer as the real ones; otherwise only the same total, which
+    counts two sets in the same layers as an overlap.
 
     Raises InputError for a head outside the model.
     """
@@ -33,9 +33,9 @@ def overlap(first: HeadSet, second: HeadSet, layers: int, heads: int, *, by_laye
     # chances[n]: that random sets share n heads in all, the convolution of the layers' hypergeometric numbers.
     chances = np.ones(1)
     for first_row, second_row in zip(first_grid, second_grid, strict=True):
-        drawn, marked = int(first_row.sum()), int(second_row.sum())
-        counts = np.arange(min(drawn, marked) + 1)
-        chances = np.convolve(chances, hypergeom.pmf(counts, len(first_row), drawn, marked))
+        first_count, second_count = int(first_row.sum()), int(second_row.sum())
+        counts = np.arange(min(first_count, second_count) + 1)
+        chances = np.convolve(chances, hypergeom.pmf(counts, len(first_row), first_count, second_count))
     shared = int((first_grid & second_grid).sum())
     jaccards = _jaccard(np.arange(len(chances)), len(first), len(second))
     cumulative = np.cumsum(chances)

@@ -1,4 +1,4 @@
-"""How long emergent heads stay: persistence, turnover, what remains, and the half-life, with intervals over heads."""
+"""How long emergent heads stay: persistence, turnover, remaining share and half-life, with intervals over heads."""
 
 import math
 
@@ -19,8 +19,7 @@ def persistence(dynamics: Dynamics, *, seed: int = 0) -> Persistence:
 
     NaN if nothing was established; one head has no interval.
 
-    Runs of two regimes are compared by ``measures.independent_estimates.difference`` of these estimates; so is a run
-    with its null twin.
+    Compare runs of two regimes, or a run with its null twin, by ``measures.independent_estimates.difference``.
     """
     states = apply_hysteresis(dynamics.emergent, dynamics.hold)
     states = states[:, states.any(axis=0)]  # heads that were established at any checkpoint
@@ -41,7 +40,7 @@ def persistence(dynamics: Dynamics, *, seed: int = 0) -> Persistence:
 
 
 def _ratio(part: "Int[np.ndarray, 'head']", whole: "Int[np.ndarray, 'head']", seed: int) -> Estimate:
-    """Return Σ part / Σ whole; a head's checkpoints belong together, so heads are resampled."""
+    """Return Σ part / Σ whole, with an interval from resampling heads, each with all its checkpoints."""
     is_at_risk = whole > 0
     part, whole = part[is_at_risk], whole[is_at_risk]
     if len(part) == 0:
@@ -60,7 +59,7 @@ def _ratio(part: "Int[np.ndarray, 'head']", whole: "Int[np.ndarray, 'head']", se
 def _spells(
     states: "Bool[np.ndarray, 'checkpoint head']", steps: "Int[np.ndarray, 'checkpoint']"
 ) -> tuple["Float[np.ndarray, 'spell']", "Bool[np.ndarray, 'spell']", "Int[np.ndarray, 'spell']"]:
-    """Return length in steps, whether its end was observed, and the head of each spell.
+    """Return each spell's length in steps, whether its end was observed, and its head.
 
     An end is dated to the first checkpoint without the head.
     """

@@ -1,4 +1,4 @@
-"""How activity is estimated: the size of a circuit and the bootstrap over problems."""
+"""Settings of the comparison: the size of a circuit and the bootstrap over problems."""
 
 from dataclasses import dataclass, replace
 
@@ -7,21 +7,21 @@ from headscope.results.emergence import CONTINGENT, CORE
 
 PAPER_EDGES = 5000
 PAPER_TAU = 0.1
-"""The paper's circuit (A.5): the 5000 edges of largest |score|, of which those from 0.1 on are kept."""
+"""The paper's circuit (A.5): the 5000 edges of largest |score|, of which those of 0.1 or more are kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class Resampling:
-    """How activity is estimated.
+    """The size of circuits, and the bootstrap by which heads are called active.
 
-    fraction: of real edges in a circuit, 0 < fraction ≤ 1; at least one edge is kept.
-    resamples: bootstrap resamples of the problems, each with all its pairs.
-    seed: two results on the same pairs with the same seed are resampled alike (a paired bootstrap).
+    fraction: share of the real edges in a circuit, 0 < fraction ≤ 1; at least one edge is kept.
+    resamples: number of bootstrap resamples of the problems, each with all its pairs.
+    seed: results on the same pairs with the same seed are resampled alike (a paired bootstrap).
     core: a head included in at least this share of the resamples is core.
     contingent: a head included in less than this share is absent.
-    edges: instead of the fraction, the number of edges; a smaller graph gives all it has.
-    tau: of those edges only the ones with |score| ≥ tau stay. It has the metric's unit, so that one value means
-        different things to different checkpoints (method section 2): 0 by default.
+    edges: number of edges in a circuit, used instead of ``fraction``; a smaller graph gives all its edges.
+    tau: only edges with |score| ≥ tau are kept. It has the metric's unit, so the same value means different things at
+        different checkpoints (method section 2).
 
     Raises InputError for a value outside its range.
     """
@@ -56,8 +56,8 @@ class Resampling:
         return max(1, round(self.fraction * total)) if self.edges is None else min(self.edges, total)
 
     def independent(self) -> "Resampling":
-        """Return the same settings with other random numbers.
+        """Return the same settings with another seed, for other pairs.
 
-        Other pairs must be resampled on their own: with the same weights their noise would cancel.
+        With the same weights the noise of different pairs would cancel.
         """
         return replace(self, seed=self.seed + 1)

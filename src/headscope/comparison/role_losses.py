@@ -1,8 +1,8 @@
-"""Which roles of tokens need which head: arithmetic on losses summed by role, one text per problem.
+"""The roles of tokens that need each head: arithmetic on losses summed by role, one text per problem.
 
-A text's loss in a role is a mean over the tokens it has in that role, so that long and short answers weigh alike, and
-roles can be compared. A change is tested by Student's t over the texts that have the role, two-sided, and adjusted over
-all heads and roles together (Benjamini and Hochberg).
+A text's loss in a role is the mean over its tokens in that role, so that long and short answers have the same weight
+and roles can be compared. A change is tested by Student's t over the texts that have the role, two-sided, and adjusted
+over all heads and roles together (Benjamini and Hochberg).
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from scipy.special import stdtr, stdtrit
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
-from headscope.heads import HeadSet
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.measures.intervals import LEVEL
 from headscope.measures.multiplicity import q_values
 from headscope.results.role_losses import RoleLosses
@@ -23,52 +23,50 @@ def role_losses(
     sums: "Float[np.ndarray, 'edit text role']",
     tokens: "Int[np.ndarray, 'text role']",
     roles: Sequence[str],
-    heads: HeadSet,
+    sweep: HeadSweep,
     *,
-    heads_are: str,
-    task: str,
     reader: Reader,
-    problems: int,
 ) -> RoleLosses:
-    """Return what each head's removal costs each role.
+    """Return the change of each role's loss when each head is removed, nats per token.
 
     Args:
-        sums: nats over a text's tokens of a role; edits in the order whole model, without each of ``heads``.
-        tokens: how many of them a text has.
-        roles: their names.
-        heads: removed one at a time; heads_are: which of the model's they are, in words.
-        task, reader, problems: for the record.
+        sums: nats summed over a text's tokens of a role; the first edit is the whole model, then one head of ``sweep``
+            is removed at a time.
+        tokens: how many tokens of each role a text has.
+        roles: names of the roles.
+        sweep: the removed heads.
+        reader: what assigned the roles; recorded in the result.
     """
-    present = np.flatnonzero(tokens.sum(axis=0)).tolist()
-    shape = (len(heads), len(present))
-    whole, change, low, high, p_value = np.zeros(len(present)), *(np.full(shape, np.nan) for _ in range(4))
-    for column, role in enumerate(present):
-        having = tokens[:, role] > 0
-        losses = sums[:, having, role] / tokens[having, role]  # [edit, text], nats per token
+    role_indices = np.flatnonzero(tokens.sum(axis=0)).tolist()
+    shape = (len(sweep.heads), len(role_indices))
+    whole, change, low, high, p_value = np.zeros(len(role_indices)), *(np.full(shape, np.nan) for _ in range(4))
+    for column, role in enumerate(role_indices):
+        has_role = tokens[:, role] > 0
+        losses = sums[:, has_role, role] / tokens[has_role, role]  # [edit, text], nats per token
         whole[column] = losses[0].mean()
         columns = _student(losses[1:] - losses[0])
         change[:, column], low[:, column], high[:, column], p_value[:, column] = columns
     return RoleLosses(
-        task=task,
+        task=sweep.task,
         reader=reader,
-        heads=heads,
-        heads_are=heads_are,
-        roles=tuple(roles[role] for role in present),
-        tokens=tokens[:, present].sum(axis=0),
-        texts=(tokens[:, present] > 0).sum(axis=0),
+        heads=sweep.heads,
+        heads_are=sweep.heads_are,
+        roles=tuple(roles[role] for role in role_indices),
+        tokens=tokens[:, role_indices].sum(axis=0),
+        texts=(tokens[:, role_indices] > 0).sum(axis=0),
         whole=whole,
         change=change,
         low=low,
         high=high,
         q_value=q_values(p_value),
         answers=len(tokens),
-        problems=problems,
+        problems=sweep.problems,
         method=f"problem t {LEVEL:.0%}",
     )
 
 
 def _student(change: "Float[np.ndarray, 'head text']") -> "Float[np.ndarray, 'four head']":
-    """Return mean, both ends of its interval, and p; without ends for one text, without p for too few."""
+    """Return mean, both ends of its interval, and p-value; ends are NaN for one text, p-values below 10 texts."""
     texts = change.shape[1]
     mean = change.mean(axis=1)
     if texts < 2:

@@ -1,8 +1,8 @@
-"""The test-retest null: base against itself on random halves of all the problems it was scored on.
+"""The test-retest null: the base against itself on random halves of all its problems.
 
-All problems, each with all its pairs, the fresh ones with the main ones, are cut in two at random, many times over.
-Heads that are new from one side to the other are new by the draw of the problems alone: their mean number is the null,
-their distribution the test. One cut, main pairs against fresh ones, would be one draw of that number.
+All problems, main and fresh ones, are cut into two random halves many times, each with all its pairs. Heads that are
+new from one side to the other are new only because of the draw of problems: their mean number is the null, their
+distribution the test. One cut, main pairs against fresh ones, would be a single draw of that number.
 """
 
 from dataclasses import dataclass
@@ -20,10 +20,10 @@ from headscope.results.edges import EdgeScores
 
 @dataclass(frozen=True, eq=False)
 class SplitHalves:
-    """Base on the two sides of every cut of its problems.
+    """The base on the two sides of every cut of its problems.
 
-    activity: its resamples are the sides, the two of each cut one after the other. size: of each side.
-    spread: how much wider margins scatter on a side than on base's own pairs.
+    activity: its resamples are the sides, the two of a cut one after the other. size: size of each side.
+    spread: standard error of margins on a side, relative to that on the base's own pairs.
     """
 
     activity: Activity
@@ -50,23 +50,23 @@ class SplitHalves:
 
 
 def split_halves(base: EdgeScores, again: EdgeScores | None, resampling: Resampling) -> SplitHalves:
-    """Cut the problems half as often as they are resampled: two sides per cut make one activity of the same size.
+    """Return the halves of ``resamples / 2`` cuts, which give as many sides as there are resamples.
 
-    Without ``again`` base's problems alone are cut, and each side has half of them. A problem that both were scored on
-    is one, and lies on one side with the pairs of both. Raises InputError if there are fewer than two problems.
+    Without ``again`` the base's own problems are cut, and each side has half of them. A problem in both sets is counted
+    once, and lies on one side with the pairs of both. Raises InputError if there are fewer than two problems.
     """
     scored = [base] if again is None else [base, again]
     groups = ProblemGroups.of(*((scores.problems, len(scores.pair_heads)) for scores in scored))
     groups.require("the test-retest null, which halves problems,")
-    own = len(base.problem_groups)
-    are_apart = again is not None and len(groups) == own + len(again.problem_groups)
-    first = own if are_apart else len(groups) // 2
+    base_problems = len(base.problem_groups)
+    are_apart = again is not None and len(groups) == base_problems + len(again.problem_groups)
+    first = base_problems if are_apart else len(groups) // 2
     problems = min(first, len(groups) - first)
     magnitudes = groups.means(np.concatenate([edge_magnitudes(scores) for scores in scored]))
     activity = weighted_activity(base.graph, groups, magnitudes, _cut_weights(groups, first, resampling), resampling)
     size = SampleSize(problems, round(groups.size.pairs * problems / len(groups)))
     # The standard error of a mean goes with 1 / √problems.
-    return SplitHalves(activity, size, float(np.sqrt(own / problems)))
+    return SplitHalves(activity, size, float(np.sqrt(base_problems / problems)))
 
 
 def _cut_weights(groups: ProblemGroups, first: int, resampling: Resampling) -> "Float[np.ndarray, 'side problem']":

@@ -1,4 +1,4 @@
-"""How many heads or edges have each status between two models, as observed and in every resample of the problems."""
+"""Numbers of heads or edges of each status between two models, as observed and in every resample of the problems."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,8 +26,8 @@ Sides = tuple[Float[np.ndarray, "cut group member"], Float[np.ndarray, "cut grou
 class Frequencies:
     """Inclusion frequencies of one model.
 
-    observed: from all pairs. draws: as each resample would itself have found them.
-    Members are heads in groups, their layers, that are counted apart; edges are one group.
+    observed: from all pairs. draws: those that would result if each resample were the data.
+    Heads are counted by group, which is their layer; edges are one group.
     """
 
     observed: Float[np.ndarray, "group member"]
@@ -37,9 +37,9 @@ class Frequencies:
 
 @dataclass(frozen=True, eq=False)
 class StatusCounts:
-    """Numbers kept, new, lost and contingent in each group.
+    """Numbers of kept, new, lost and contingent members of each group.
 
-    observed: from all pairs; NaN if nothing is known. draws: per resample; empty if nothing was resampled.
+    observed: from all pairs; NaN if unknown. draws: per resample; empty without resamples.
     """
 
     observed: Float[np.ndarray, "status group"]
@@ -53,7 +53,7 @@ class StatusCounts:
 
     @classmethod
     def compare(cls, base: Frequencies, post: Frequencies, resampling: Resampling) -> "StatusCounts":
-        """Count the statuses of post against base, resample by resample."""
+        """Return the counts of post against base by resample."""
         # A model without per-pair edges has no draws, and neither has a comparison with it.
         shared = min(len(base.draws), len(post.draws))
         observed = _count_statuses(base.observed, post.observed, resampling)
@@ -62,9 +62,9 @@ class StatusCounts:
 
     @classmethod
     def split_half(cls, sides: Sides, size: SampleSize, resampling: Resampling) -> "StatusCounts":
-        """Count base against itself, cut by cut; observed is the mean over the cuts.
+        """Return counts of the base against itself by cut; observed is the mean over the cuts.
 
-        Both ways, from one side to the other and back: the direction means nothing.
+        Both directions are counted, as direction has no meaning here.
         """
         first, second = sides
         forth = _count_statuses(first, second, resampling)
@@ -78,7 +78,7 @@ class StatusCounts:
         return Counts(*(count_estimate(float(value), draws, self.size, seed) for value, draws in columns))
 
     def cut_range(self) -> Counts:
-        """Return the means of a null, with the range that holds the numbers of 95 % of the cuts."""
+        """Return the means of a null, with the range of 95 % of the cuts."""
         lows, highs = _quantiles(self.draws.sum(axis=-1), _ENDS)
         method = f"range of {LEVEL:.0%} of the cuts" if len(self.draws) else "not resampled"
         columns = zip(self.observed.sum(axis=-1).tolist(), lows.tolist(), highs.tolist(), strict=True)
@@ -87,8 +87,8 @@ class StatusCounts:
     def excess(self, null: "StatusCounts", seed: int) -> Counts:
         """Return the counts less the null's means.
 
-        The scatter is that of the resamples and of the null's cuts alike: if no resample shows a change, problems drawn
-        anew still might.
+        The interval includes the variation of the resamples and of the null's cuts: if no resample shows a change, new
+        problems still might.
         """
         excess = (self.observed - null.observed).sum(axis=-1)
         columns = zip(excess, self._scatter(null).sum(axis=-1).T, null.observed.sum(axis=-1), strict=True)
@@ -99,7 +99,7 @@ class StatusCounts:
         return Counts(*estimates)
 
     def _scatter(self, null: "StatusCounts") -> "Float[np.ndarray, 'resample status group']":
-        """Return the draws of both, each around its own mean; nothing if one of the two has none."""
+        """Return the draws of both, each minus its mean; empty if one of the two has none."""
         if not len(self.draws) or not len(null.draws):
             return np.empty((0, *self.draws.shape[1:]))
         return np.concatenate([self.draws - self.draws.mean(axis=0), null.draws - null.draws.mean(axis=0)])
@@ -121,9 +121,9 @@ class StatusCounts:
 def count_estimate(
     value: float, draws: "Num[np.ndarray, 'resample']", size: SampleSize, seed: int, *, least: float = 0.0
 ) -> Estimate:
-    """Return a number of heads or edges with its interval over the resamples; ``least`` is the smallest it can be.
+    """Return a number of heads or edges with its interval over the resamples; ``least`` is its smallest possible value.
 
-    One problem is the same in every resample, and says nothing of others: no interval.
+    A single problem, which is the same in every resample, has no interval.
     """
     n = size.problems
     if len(draws) == 0 or n < 2:

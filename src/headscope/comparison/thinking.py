@@ -1,4 +1,4 @@
-"""Think on / off: which heads each mode has for itself, which circuit is larger, how much reasoning leaks."""
+"""Think on / off: heads of only one mode, sizes of the circuits, and leaked reasoning."""
 
 from dataclasses import replace
 from functools import partial
@@ -31,29 +31,28 @@ def think_on_off(
     resampling: Resampling = Resampling(),
     faithfulness: float = FAITHFULNESS,
 ) -> Thinking:
-    """Compare both modes of one model, each scored on pairs of its own.
+    """Compare both modes of one model, each scored on its own pairs.
 
-    The same text would give one model the same scores.
+    On the same texts both would have the same scores, as the model is the same.
 
     Args:
         on: scores of think-on.
-        off: scores of think-off, which is taken for the base.
-        on_curve: how faithful think-on's circuits of each size are.
-        off_curve: the same of think-off.
-        off_again: think-off on fresh pairs, for the null.
-        resampling: of the problems, and the size of the circuits whose heads are compared.
-        faithfulness: of the circuits whose sizes are compared.
+        off: scores of think-off, which is used as the base.
+        on_curve: faithfulness of think-on's circuits by size.
+        off_curve: faithfulness of think-off's circuits by size.
+        off_again: scores of think-off on fresh pairs, for the null.
+        resampling: size of the circuits whose heads are compared, and how problems are resampled.
+        faithfulness: faithfulness of the circuits whose sizes are compared, 0 to 1.
 
     Raises:
         InputError: if the graphs differ, or both modes were scored on the same pairs.
     """
     require_other_pairs(on, off, "think-on", "think-off")
-    fraction, resamples, seed = resampling.fraction, resampling.resamples, resampling.seed
-    change = emergence(off, on, base_again=off_again, fraction=fraction, resamples=resamples, seed=seed, paired=False)
-    on_fraction = _fraction(on_curve, faithfulness, seed)
-    off_fraction = _fraction(off_curve, faithfulness, seed)
+    change = emergence(off, on, base_again=off_again, resampling=resampling, paired=False)
+    on_fraction = _fraction(on_curve, faithfulness, resampling.seed)
+    off_fraction = _fraction(off_curve, faithfulness, resampling.seed)
     on_activity = head_activity(on, replace(resampling, fraction=on_fraction.value))
-    # Its pairs are others than think-on's, so their resamples must not be drawn alike.
+    # It has other pairs than think-on, so the resamples must be independent.
     off_activity = head_activity(off, replace(resampling.independent(), fraction=off_fraction.value))
     return Thinking(change, faithfulness, on_fraction, off_fraction, _broader(on_activity, off_activity))
 
@@ -61,8 +60,8 @@ def think_on_off(
 def reasoning_leak(on: Samples, off: Samples, *, seed: int = 0) -> Estimate:
     """Return tokens of think-off answers / tokens of think-on answers to the same problems: 1 if all reasoning leaks.
 
-    Think-off answers that reason in the open are as long as if they thought; bare ones still have the answer's few
-    tokens, so that no leak at all is a little above 0. Raises InputError if the problems differ.
+    Think-off answers with full reasoning are as long as with thinking on; those without still have the tokens of the
+    answer, so no leak gives slightly more than 0. Raises InputError if the problems differ.
     """
     if on.problems != off.problems:
         raise InputError(f"think-on answered {len(on.problems)} problems, think-off others; the same are needed")
@@ -82,7 +81,7 @@ def _fraction(curve: FaithfulnessCurve, faithfulness: float, seed: int) -> Estim
 def _broader(on: Activity, off: Activity) -> Estimate:
     """Return core heads of off − of on; the problems of each are resampled on their own.
 
-    Both modes may be asked the same problems. What those share would narrow the interval; it is not counted on.
+    Both modes may have the same problems, which would narrow the interval; this is not used.
     """
     on_counts = (on.resampled_frequency() >= on.resampling.core).sum(axis=(1, 2))
     off_counts = (off.resampled_frequency() >= off.resampling.core).sum(axis=(1, 2))

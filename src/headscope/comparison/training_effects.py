@@ -1,10 +1,10 @@
-"""What training changed in what every head does: exact effects in one model less those in another.
+"""Change of every head's exact effect by training: effects in one model less those in another.
 
 1. A head's effect in a model is the mean over pairs of its exact score (``circuits.exact_heads``), in nats.
 2. A contrast is a weighted sum of such effects. Models measured on the same pairs share their noise: their scores are
-   subtracted pair by pair. Models measured on other pairs are samples drawn apart (Welch), also if some problems are
-   the same, which makes intervals wider than they need be.
-3. Problems are what varies; a problem with several pairs weighs as many (``pairs.problems``).
+   subtracted pair by pair. Models measured on other pairs are independent samples (Welch), even if some problems are
+   the same, which makes intervals wider than necessary.
+3. Problems are the independent units, weighted by their number of pairs (``pairs.problems``).
 4. p-values are adjusted over all heads (Benjamini and Hochberg).
 
 Because the base is measured on the same pairs, (post − base) − (twin − base) is post − twin: the difference in
@@ -34,7 +34,7 @@ METHOD = f"problem t {LEVEL:.0%}"
 
 
 def head_effect(scores: HeadScores) -> HeadEstimates:
-    """Return every head's exact effect in one model, nats, with its interval over problems."""
+    """Return every head's exact effect in one model, in nats, with its interval over problems."""
     return effect_contrast([scores], [1.0]).heads
 
 
@@ -44,9 +44,9 @@ def effect_contrast(
     """Return Σ weight · exact effect over several models, of every head and on average over head sets.
 
     Args:
-        models: measured alike; those on the same pairs (by the digest in their settings) are paired.
-        weights: one per model, such as (−1, 1) for base and post.
-        sets: head sets by name; the mean over all heads is always there.
+        models: exact effects by the same metric; those on the same pairs (by the digest in their settings) are paired.
+        weights: weight of each model, such as (−1, 1) for base and post.
+        sets: head sets by name; the mean over all heads is added to them.
 
     Raises:
         InputError: if the models have different numbers of heads or were measured by different metrics.
@@ -85,13 +85,15 @@ def training_effects(
     recipe: str = "",
     null: str = "",
 ) -> TrainingEffects:
-    """Return exact effects in base and post, post − base, and post − each null twin.
+    """Return exact effects in base and post, post − base, and post − each null twin, in nats.
 
     Args:
-        variant, step: of post. recipe, null: see ``TrainingEffects``.
-        base, post: on the same pairs. twins: null twins on these pairs too, by name.
-        counted: head sets found on other pairs.
-        attributed: the base's edge scores on the same pairs, to be ranked against its exact effects.
+        variant, step: name and training step of post, for the record.
+        base, post: exact effects in the two models, on the same pairs.
+        twins: exact effects in null twins by name, on these pairs too.
+        counted: head sets by name, found on other pairs.
+        attributed: the base's edge scores on the same pairs, whose ranks are compared with its exact effects.
+        recipe, null: see ``TrainingEffects``; for the record.
 
     Raises:
         InputError: if the models differ in shape, metric or pairs.
@@ -120,9 +122,9 @@ def training_effects(
 
 
 def pool_training_effects(runs: Sequence[TrainingEffects]) -> PooledEffects:
-    """Return the mean over the runs of one recipe, which differ in the seed alone.
+    """Return the mean over the runs of one recipe, which differ only in the seed.
 
-    Twins that not all runs were measured with are left out. Raises InputError for no run.
+    Twins that some runs lack are left out. Raises InputError if there is no run.
     """
     if not runs:
         raise InputError("found no training effects; the mean over seeds needs at least one run")
@@ -166,11 +168,11 @@ def _contrast(
     for index, (scores, values, weight) in enumerate(zip(models, columns, weights, strict=True)):
         mean, groups = values.mean(axis=0), scores.problem_groups
         terms.append(weight * mean)
-        # Without a digest nobody knows whether two models saw the same pairs: they are taken for samples drawn apart.
+        # Without a digest it is unknown whether two models saw the same pairs: they are treated as independent samples.
         key = scores.settings.get(PAIRS_DIGEST, index)
         samples.setdefault(key, []).append(weight * groups.totals(values - mean))
         sizes.append(len(groups))
-    influences = [sum_or_zero(parts) if len(parts) > 1 else parts[0] for parts in samples.values()]
+    influences = [sum_or_zero(cells) if len(cells) > 1 else cells[0] for cells in samples.values()]
     return head_estimates(sum_or_zero(terms), influences), min(sizes)
 
 

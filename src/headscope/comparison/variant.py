@@ -1,4 +1,4 @@
-"""One variant's checkpoints against the base, as a study and a tracked training both keep it."""
+"""The comparison of one variant's checkpoints with the base, for studies and tracked trainings."""
 
 from collections.abc import Sequence
 
@@ -18,12 +18,12 @@ def compare_checkpoints(
     ladder: Sequence[Emergence] = (),
     circuit: CircuitSize | None = None,
 ) -> Comparison:
-    """Return the comparison that these results add up to.
+    """Return the comparison made of these results.
 
     series: (step, emergence) in order; paper: the same steps by the paper's method.
     rewards: (step, mean reward) of the training log; empty if it has none.
-    ladder: the last checkpoint at other circuit sizes; of these the counts are kept, with their null and excess.
-    circuit: the size of the circuits of all others.
+    ladder: results of the last checkpoint at other circuit sizes, of which counts, null and excess are kept.
+    circuit: the size of the circuits of all other results.
     """
     steps, values = [step for step, _ in rewards], [reward for _, reward in rewards]
     coupled = reward_against_counts(series, steps, values) if rewards else []

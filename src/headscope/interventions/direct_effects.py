@@ -1,7 +1,7 @@
 """The direct effect of removing heads: the part of it that reaches the logits without any later layer's response.
 
-Total effect: later layers read the changed stream. Direct effect: the heads' writes are taken out of the final residual
-stream alone, and the final norm works on what is left. If direct exceeds total, later layers repair the damage
+Total effect: later layers read the changed stream. Direct effect: the heads' writes are removed from the final residual
+stream only, before the final norm. If direct exceeds total, later layers repair the damage
 (McGrath et al. 2023, arXiv 2307.15771; Rushing and Nanda 2024, arXiv 2402.15390).
 """
 
@@ -25,10 +25,10 @@ from headscope.progress import SILENT, Progress
 def direct_loss(
     model: SubjectOrModel, heads: Heads, texts: Sequence[Text], *, progress: Progress = SILENT
 ) -> Float[np.ndarray, "text"]:
-    """Return nats per response token without the heads' own writes in the final residual stream, all else as it was.
+    """Return each text's loss without the heads' own writes in the final residual stream, nats per response token.
 
-    A post-norm after attention (Gemma, OLMo 2) is linearised at the whole model's pass. Raises InputError if a head
-    does not exist.
+    Nothing else changes: later layers read the unchanged stream. A post-norm after attention (Gemma, OLMo 2) is
+    linearised at the whole model's pass. Raises InputError if a head does not exist.
     """
     plain, grid = as_model(model), head_grid(model, heads)
     access = head_access(plain)
@@ -51,7 +51,7 @@ def direct_loss(
 def _removal_hooks(
     access: HeadAccess, grid: Bool[np.ndarray, "layer head"], weights: Mapping[int, Float[Tensor, "chosen d_head d"]]
 ) -> Iterator[Hook]:
-    """Yield hooks that record what the heads write, and take it out before the final norm of the same pass."""
+    """Yield hooks that record what the heads write and subtract it before the final norm of the same pass."""
     writes: list[Tensor] = []
 
     def record(layer: int, z: Float[Tensor, "1 token z"]) -> None:

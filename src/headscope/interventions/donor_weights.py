@@ -1,12 +1,12 @@
 """Heads with another model's weights: ``revert`` gives heads of a post-trained model the base's, ``graft`` those of the
-post-trained model to the base's heads. It is one operation, with the models exchanged.
+post-trained model to the base's heads. Both are one operation with the models exchanged.
 
 A head's weights are its rows of q, its columns of o_proj, and its rows of k and v with the biases of these rows. Query
-heads of one group share k and v, which change by the rule ``kv`` (``operator_names.SharedKv``). What heads share stays
-the model's own: o_proj's bias, norms over q and k; so do gpt-oss' attention sinks, which are in no projection.
+heads of one group share k and v, which change by the rule ``kv`` (``operator_names.SharedKv``). What all heads share
+stays the model's own: o_proj's bias and norms over q and k. So do gpt-oss' attention sinks, which are in no projection.
 
-A hook adds the difference of the weights times what they read: the logits are those of edited weights up to rounding,
-and those of the model itself, bit by bit, if the heads have the donor's weights already. A factor between 0 and 1 gives
+A hook adds the difference of the weights times their input: the logits are those of edited weights up to rounding, and
+bit by bit those of the model itself if the heads already have the donor's weights. A factor between 0 and 1 gives
 a head the weights between the donor's (0) and its own (1).
 """
 
@@ -30,7 +30,7 @@ from headscope.operator_names import SHARED_KV
 
 @dataclass(frozen=True, eq=False)
 class _Difference:
-    """What a linear map of the donor gives more than the model's own. bias: None if neither has one, or for o_proj."""
+    """Weights of a linear map of the donor less the model's own. bias: None if neither has one, or for o_proj."""
 
     weight: Float[Tensor, "out in"]
     bias: Float[Tensor, " out"] | None = None
@@ -38,10 +38,10 @@ class _Difference:
 
 @dataclass(frozen=True, eq=False)
 class DonorWeights:
-    """The weights heads of one model may take from another (``of``).
+    """Weights that heads of one model can take from another model; made by ``of``.
 
-    access, donor: where the heads of the model and of the donor are.
-    kv: when a group's keys and values are taken.
+    access, donor: head access to the model and to the donor.
+    kv: whether keys and values shared by a group change if ``any`` or only if ``all`` of its heads are edited.
     """
 
     access: HeadAccess
@@ -51,7 +51,7 @@ class DonorWeights:
 
     @classmethod
     def of(cls, model: SubjectOrModel, donor: SubjectOrModel, kv: str = "all") -> "DonorWeights":
-        """Return the weights that heads of ``model`` may take from ``donor``.
+        """Return the weights that heads of ``model`` can take from ``donor``.
 
         Raises InputError if the two differ in architecture or shape, only one has biases on q, k or v, weights are
         quantised, or the rule does not exist.
@@ -82,8 +82,10 @@ class DonorWeights:
         differences, output = self._differences[layer]
         reading = []
         for index, difference in enumerate(differences):
-            reading.append(_Taken(difference, self._output_mask(layer, index, shares)[:, None]))
-        return DonorEdit(self.access.layers[layer], reading, _Taken(output, self._columns(shares)[:, None]), span)
+            reading.append(_PartialDifference(difference, self._output_mask(layer, index, shares)[:, None]))
+        return DonorEdit(
+            self.access.layers[layer], reading, _PartialDifference(output, self._columns(shares)[:, None]), span
+        )
 
     @torch.no_grad()
     def put_into(self, edited: HeadAccess, layer: int, heads: Bool[np.ndarray, " head"]) -> None:
@@ -107,7 +109,7 @@ class DonorWeights:
         return tuple(projections), _Difference(_difference(own.output, donor.output).weight)
 
     def _output_mask(self, layer: int, index: int, shares: Float[np.ndarray, "row head"]) -> Float[Tensor, "row out"]:
-        """Return how much of the donor each output of a layer's projection takes."""
+        """Return the donor's share of each output of a layer's projection."""
         groups = shares.reshape(len(shares), self.access.kv_heads, -1)
         kv_shares = groups.min(-1) if self.kv == "all" else groups.max(-1)
         by_port: Mapping[str, Float[np.ndarray, "row _"]] = {"q": shares, "k": kv_shares, "v": kv_shares}
@@ -119,18 +121,18 @@ class DonorWeights:
         return projection.join(ports)
 
     def _columns(self, shares: Float[np.ndarray, "row head"]) -> Float[Tensor, "row z"]:
-        """Return how much of the donor each column of o_proj takes."""
+        """Return the donor's share of each column of o_proj."""
         return torch.as_tensor(shares, dtype=torch.float32).repeat_interleave(self.access.d_head, dim=1)
 
 
 @dataclass(eq=False)
-class _Taken:
-    """A difference, and how much of it each row of a pass takes: by output of a projection, by input of o_proj."""
+class _PartialDifference:
+    """A difference and the share of it in each row of a pass, per output of a projection or input of o_proj."""
 
     difference: _Difference
     share: Float[Tensor, "row 1 _"]
 
-    def to(self, like: Tensor) -> "_Taken":
+    def to(self, like: Tensor) -> "_PartialDifference":
         """Move both to the device and dtype of a pass, once."""
         self.share = self.share.to(like)
         bias = self.difference.bias
@@ -142,15 +144,19 @@ class DonorEdit:
     """One layer whose heads take a share of the donor's weights, row by row."""
 
     def __init__(
-        self, access: LayerAccess, reading: Sequence[_Taken], writing: _Taken, span: SpanReader | None
+        self,
+        access: LayerAccess,
+        reading: Sequence[_PartialDifference],
+        writing: _PartialDifference,
+        span: SpanReader | None,
     ) -> None:
         self._access, self._reading, self._writing, self._span = access, reading, writing, span
 
     def reading_hooks(self, by_row: bool = True) -> list[Hook]:
-        """Return hooks on what makes q, k and v."""
+        """Return hooks on the projections to q, k and v."""
         hooks = []
-        for projection, taken in zip(self._access.projections, self._reading, strict=True):
-            hooks.append(Hook(projection.linear, "both", partial(self._read, taken), by_row))
+        for projection, portion in zip(self._access.projections, self._reading, strict=True):
+            hooks.append(Hook(projection.linear, "both", partial(self._read, portion), by_row))
         return hooks
 
     def writing_hook(self, by_row: bool = True) -> Hook:
@@ -158,16 +164,16 @@ class DonorEdit:
         return Hook(self._access.output, "both", lambda z, written: written + self.added(z).to(written), by_row)
 
     def added(self, z: Float[Tensor, "row token z"]) -> Float[Tensor, "row token d"]:
-        """Return what the donor's columns of o_proj write more than the model's own."""
-        taken = self._writing.to(z)
-        return self._in_span(nn.functional.linear(z * taken.share, taken.difference.weight))
+        """Return what the donor's columns of o_proj write less what the model's own write."""
+        portion = self._writing.to(z)
+        return self._in_span(nn.functional.linear(z * portion.share, portion.difference.weight))
 
     def _read(
-        self, taken: _Taken, read: Float[Tensor, "row token in"], output: Float[Tensor, "row token out"]
+        self, portion: _PartialDifference, read: Float[Tensor, "row token in"], output: Float[Tensor, "row token out"]
     ) -> Float[Tensor, "row token out"]:
-        taken = taken.to(read)
-        added = nn.functional.linear(read, taken.difference.weight, taken.difference.bias)
-        return output + self._in_span(added * taken.share).to(output)
+        portion = portion.to(read)
+        added = nn.functional.linear(read, portion.difference.weight, portion.difference.bias)
+        return output + self._in_span(added * portion.share).to(output)
 
     def _in_span(self, added: Float[Tensor, "row token _"]) -> Float[Tensor, "row token _"]:
         return added if self._span is None else added * self._span.contains(added.device)[..., None]

@@ -1,5 +1,5 @@
-"""The one form of all interventions on heads: z, what a head passes to the output projection, becomes factor · z or a
-fill; or the head takes weights of another model (``donor_weights``).
+"""Edits of heads, which all interventions use: z, the input of the output projection, becomes factor · z or a fill; or
+the head takes weights of another model (``donor_weights``).
 
 An edit holds for each forward pass inside a block, with or without a key/value cache, in all positions or in a span.
 The output projection's bias belongs to no head and stays.
@@ -7,6 +7,7 @@ The output projection's bias belongs to no head and stays.
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.spans import Span, SpanReader, follow_passes, resolve_span
+from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
 
@@ -41,6 +42,18 @@ class Constants:
     def at(self, layer: int) -> Float[Tensor, "1 1 z"]:
         """Return one z for all."""
         return self._z[layer][None, None]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """What heads write instead of their own output if their factor is 0.
+
+    fill: the new z, the model whose weights the heads take, or None for zeros.
+    reader: a reader that must follow the passes because the fill depends on it, or None.
+    """
+
+    fill: Fill | DonorWeights | None = None
+    reader: Reader | None = None
 
 
 class HeadEdit:
@@ -73,10 +86,10 @@ def edit_heads(
     fill: Fill | DonorWeights | None = None,
     span: str | Span = "all",
 ) -> Iterator[None]:
-    """Multiply what heads write by their factors inside the block, and put the ``fill`` in if a factor is 0.
+    """Multiply what heads write by their factors inside the block; with factor 0 they write ``fill``.
 
     factors: by layer, [row, head], or one row for all; layers that are absent or hold only ones are untouched.
-    fill: what is written instead; or a donor, of whose weights a head takes all if its factor is 0.
+    fill: what is written instead, or a donor: with factor 0 a head takes all of the donor's weights.
     """
     access = head_access(as_model(model))
     span_reader = SpanReader.of(resolve_span(model, span))

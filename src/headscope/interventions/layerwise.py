@@ -1,18 +1,18 @@
-"""One text through a model layer by layer, so that edits share the layers below them.
+"""Run one text through a model layer by layer, so that edits share the layers below them.
 
-``layerwise`` passes a text and stops before the final norm; it keeps what each layer read, and the masks and positions
+``layerwise`` runs a text up to the final norm; it keeps what each layer read, and the masks and positions
 each attention module was called with. From there every layer is two steps, on any number of rows:
 
 1. ``attend``: the residual stream to z, what the heads pass to o_proj;
 2. ``write``: the stream and z, edited or not, to the stream the next layer reads. It works position by position, so it
    can be done for the positions that are needed only.
 
-The rows replace the stream, and the pass goes on to the logits.
+The rows replace the stream, and the pass continues to the logits.
 
-The steps are those ``HeadAccess`` names and ``models.validation`` proves on load, in the modules' own code. Hooks on
-them act as in a pass; hooks on what the steps put together themselves could not, and are refused (``check_hooks``).
+The steps run the modules that ``HeadAccess`` names and ``models.validation`` checks on load. Hooks on these modules act
+as in a pass; hooks on modules that the steps bypass would not run and are refused (``check_hooks``).
 
-Several threads may go through one model, each with its own text. What is hooked here answers to its own thread only.
+Several threads may run one model, each with its own text. Hooks set here act on their own thread only.
 """
 
 from collections.abc import Callable
@@ -36,7 +36,7 @@ _Call = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Layerwise:
-    """A text's pass, which rows of any number continue.
+    """One text's pass, to be continued with any number of rows.
 
     access: the model's layers.
     streams: what each layer reads.
@@ -72,7 +72,7 @@ class Layerwise:
     ) -> Float[Tensor, "row token d"]:
         """Return the stream after ``layer``, at the positions of ``stream`` and ``z``.
 
-        added: to what o_proj gives, by heads with other weights.
+        added: added to o_proj's output, by heads with other weights.
         """
         layer_access = self.access.layers[layer]
         written = layer_access.output.forward(z)  # not through its hooks: those on z have acted in ``attend``
@@ -90,9 +90,9 @@ class Layerwise:
 
 
 def check_hooks(access: HeadAccess) -> None:
-    """Raise InputError for a hook on what a layer reads or gives, or on what its attention or o_proj gives.
+    """Raise InputError for a hook on a layer's input or output, or on the output of its attention or o_proj.
 
-    Edited rows would not go through it.
+    It would not run on edited rows.
     """
     for index, layer in enumerate(access.layers):
         hooks_by_place = {
@@ -114,9 +114,9 @@ def layerwise(
     tokens: tuple[int, ...],
     make_rows: Callable[[Layerwise], Float[Tensor, "row token d"]],
 ) -> Float[Tensor, "row token vocab"]:
-    """Return the logits of one pass of ``tokens`` in which ``make_rows`` gives what the final norm reads.
+    """Return the logits of one pass of ``tokens`` in which ``make_rows`` makes the input of the final norm.
 
-    The rows may be of any positions. Raises what ``make_rows`` raises.
+    Its rows may be of any positions. Raises what ``make_rows`` raises.
     """
     ids = torch.tensor([tokens], device=access.device)
     streams: list[Tensor] = []

@@ -1,8 +1,8 @@
 """Mean ablation: what heads write on average over reference texts.
 
 The mean is taken separately for each part of a text (prompt, thinking, answer; method section 6), because a head's
-average over a prompt is far from what it writes in a thought. If the model knows no think markers, a text is one part,
-and there is one mean for all tokens.
+mean over a prompt is far from what it writes in a thought. If the model has no think markers, a text is one part, and
+there is one mean for all tokens.
 """
 
 from collections.abc import Iterator, Sequence
@@ -23,10 +23,10 @@ from headscope.models.threads import map_in_order, on_this_thread
 def capture_mean(
     model: SubjectOrModel, texts: Sequence[Sequence[int]], *, span: str | Span = "all"
 ) -> Float[np.ndarray, "layer head d_head"]:
-    """Return one mean z per head, over all tokens of ``texts`` (token ids) that lie in ``span``, in float32.
+    """Return the mean z of every head over all tokens of ``texts`` (token ids) that lie in ``span``, in float32.
 
-    Over ``all`` it is a constant and not mean ablation, unless the texts have a single part. Raises InputError if no
-    token lies in the span.
+    The mean over ``all`` is a constant; mean ablation (``mean``) takes one per part of the text. Raises InputError if
+    no token lies in the span.
     """
     access, limits = head_access(as_model(model)), resolve_span(model, span)
     sums, counts = _part_sums(model, texts, Markers.none() if limits is None else limits.markers)
@@ -43,7 +43,7 @@ def capture_mean(
 def head_writes(
     model: SubjectOrModel, texts: Sequence[Sequence[int]], layers: Sequence[int] | range
 ) -> Iterator[dict[int, Float[Tensor, "token z"]]]:
-    """Yield z of ``layers`` for each text in turn, heads next to each other."""
+    """Yield z of ``layers`` for one text after another, heads concatenated."""
     plain = as_model(model)
     access = head_access(plain)
 
@@ -66,7 +66,7 @@ def head_writes(
 
 
 class PartMeans:
-    """A ``Fill``: in every part of a text the reference's mean over that part, or over all if it has none.
+    """A ``Fill`` that is the reference's mean over the token's part of the text, or over all if it has no such part.
 
     means: by layer and part, heads next to each other.
     is_uniform: whether the reference has a single part, so that every part has the same mean.
@@ -96,7 +96,7 @@ class PartMeans:
 def _part_sums(
     model: SubjectOrModel, texts: Sequence[Sequence[int]], markers: Markers
 ) -> tuple[Float[Tensor, "layer part z"], Float[Tensor, " part"]]:
-    """Return sums of z over the tokens of each part, and how many tokens that is. InputError if there is no token."""
+    """Return sums of z over the tokens of each part, and their numbers. Raises InputError if there is no token."""
     texts = [text for text in texts if len(text)]
     if not texts:
         raise InputError("found no token in the reference texts; a mean needs at least one")

@@ -11,15 +11,18 @@ from jaxtyping import Float
 
 from headscope.errors import InputError
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Constants, Heads, edit_heads, head_grid
-from headscope.interventions.replacements import Replacement, mean_replacement, replace_heads, resample_replacement
+from headscope.interventions.head_edits import Constants, Heads, Replacement, edit_heads, head_grid
+from headscope.interventions.replacements import mean_replacement, replace_heads, resample_replacement
 from headscope.interventions.spans import Span, resolve_span
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel
 
 
 def zero(model: SubjectOrModel, heads: Heads, *, span: str | Span = "all") -> AbstractContextManager[None]:
-    """Silence ``heads`` inside the block. Raises InputError if a head does not exist, or the span has no markers."""
+    """Let ``heads`` write zeros inside the block.
+
+    Raises InputError if a head does not exist, or the model lacks the markers of the span.
+    """
     return scale(model, heads, 0.0, span=span)
 
 
@@ -36,8 +39,8 @@ def scale_rows(
 ) -> AbstractContextManager[None]:
     """Multiply each head's write by its own factor inside the block, one grid per batch row (or one for all rows).
 
-    With a grid per row, many head sets are tried in one pass. With ``num_return_sequences`` the rows are the expanded
-    ones. Raises InputError if the grid is not the model's.
+    With a grid per row, one pass tries many head sets. With ``num_return_sequences`` the rows are the expanded ones.
+    Raises InputError if the grid does not have the model's shape.
     """
     access = head_access(as_model(model))
     if factors.shape[1:] != (len(access.layers), access.heads):
@@ -51,10 +54,10 @@ def mean(
 ) -> Iterator[None]:
     """Replace what ``heads`` write by its mean over a reference set, separately for each part of a text.
 
-    The numbers are those of the operator ``mean`` in studies and in ``export``.
+    This is the operator ``mean`` of studies and of ``export``.
 
-    reference: texts as lists of token ids, whose tokens of one part all count alike; or constants [layer, head,
-        d_head], such as ``capture_mean`` returns, which are used in every part.
+    reference: texts as lists of token ids, averaged over all tokens of a part; or constants [layer, head, d_head], as
+        ``capture_mean`` returns them, which are used in every part.
     Raises InputError if a head does not exist or the reference holds no token of the span.
     """
     if isinstance(reference, np.ndarray):
@@ -68,7 +71,7 @@ def mean(
 def constant(
     model: SubjectOrModel, heads: Heads, values: Float[np.ndarray, "layer head d_head"], *, span: str | Span = "all"
 ) -> AbstractContextManager[None]:
-    """Replace what ``heads`` write by constants: those of ``fit_constants`` make this optimal ablation."""
+    """Replace what ``heads`` write by constants; with those of ``fit_constants`` this is optimal ablation."""
     return replace_heads(model, heads, Replacement(Constants(values)), span=span)
 
 
@@ -83,8 +86,8 @@ def resample(
 ) -> Iterator[None]:
     """Replace what ``heads`` write by what they write in another problem's text.
 
-    reference: texts as token ids. Each row takes one of them by ``seed`` and its own prompt, never one that begins
-        alike, and reads it at the same place of the same part, from the front again if the part is shorter.
+    reference: texts as token ids. Each row takes one of them, chosen by ``seed`` and its own prompt and never of its
+        own problem, and reads it at the same place of the same part, repeated if the part is shorter.
     Raises InputError if a head does not exist or no text of the reference is of another problem.
     """
     layers = np.flatnonzero(head_grid(model, heads).any(axis=1)).tolist()
@@ -101,9 +104,9 @@ def revert(
     kv: str = "all",
     span: str | Span = "all",
 ) -> AbstractContextManager[None]:
-    """Give ``heads`` of a post-trained model the base's weights inside the block: what did training them do?
+    """Give ``heads`` of a post-trained model the base's weights inside the block, which undoes their training.
 
-    kv: when the keys and values that a group shares are reverted, if ``all`` of its heads are or if ``any`` is.
+    kv: keys and values that a group shares are reverted if ``all`` of its heads are in ``heads``, or if ``any`` is.
     Raises InputError if a head does not exist, or the models differ in architecture or shape.
     """
     return replace_heads(model, heads, Replacement(DonorWeights.of(model, base, kv)), span=span)
@@ -117,7 +120,7 @@ def graft(
     kv: str = "all",
     span: str | Span = "all",
 ) -> AbstractContextManager[None]:
-    """Give ``heads`` of the base a post-trained model's weights inside the block: ``revert`` with the models exchanged.
+    """Give ``heads`` of the base a post-trained model's weights inside the block; ``revert`` with models exchanged.
 
     Raises InputError as ``revert`` does.
     """

@@ -1,7 +1,7 @@
-"""Optimal ablation (Li and Janson 2024, arXiv 2409.09951): the constant that costs least in place of a head.
+"""Optimal ablation (Li and Janson 2024, arXiv 2409.09951): replace a head by the constant that minimises the loss.
 
-Zero and mean ablation put the model into states it has never been in, and part of the loss they cause is due to that.
-The constant that minimises the loss takes away what the head tells about the input, and nothing else.
+Zero and mean ablation put the model into states it has never been in, which causes part of the loss. The constant that
+minimises the loss removes only the information that the head passes on about the input.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from headscope.interventions.head_edits import Constants, Heads, head_grid
+from headscope.interventions.head_edits import Constants, Heads, Replacement, head_grid
 from headscope.interventions.layerwise import check_hooks
 from headscope.interventions.means import head_writes
 from headscope.interventions.teacher_forcing import (
@@ -45,19 +45,32 @@ def fit_constants(
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Float[np.ndarray, "layer head d_head"]:
-    """Return per head the constant with the least loss if it alone is replaced: nats per response token, mean of texts.
+    """Return for each head the constant z that minimises the loss when only this head is replaced.
+
+    The loss is the mean over texts of nats per response token.
 
     1. Start at the mean of z, in units of its standard deviation.
-    2. Adam on two texts per step; heads are rows of one batch, since no head sees another's constant.
-    3. Keep the mean of the last half of the steps, unless the head's mean or zero has less loss on all texts.
+    2. Run Adam on two texts per step; heads are rows of one batch, as no head sees another's constant.
+    3. Take the mean over the last half of the steps, or the head's mean or zero if that has less loss on all texts.
 
-    Heads outside ``heads`` have zeros. In a set each head takes its own constant: the sets share them, so that a random
-    set is treated as the real one. Raises InputError if a head does not exist, there is no text, or a hook would be
-    passed by (``layerwise.check_hooks``).
+    Other heads get zeros. Every set of heads uses the same constants, so that random sets are treated as the real one.
+
+    Args:
+        model: a ``Subject`` or a plain Hugging Face model in evaluation mode.
+        heads: the heads to fit constants for.
+        texts: prompts with the responses that are predicted.
+        steps: number of Adam steps.
+        learning_rate: Adam's, in standard deviations of z.
+        seed: seed of the choice of texts.
+        progress: counts steps.
+
+    Raises:
+        InputError: if a head does not exist, there is no text, or a hook on the model would not be run
+            (``layerwise.check_hooks``).
     """
     grid = head_grid(model, heads)
     access = head_access(as_model(model))
-    check_hooks(access)  # before the fit, and not by the first sweep after it
+    check_hooks(access)  # before the fit, not in the first sweep after it
     if not grid.any():
         return np.zeros((*grid.shape, access.d_head), dtype=np.float32)
     moments = _moments(model, texts)
@@ -69,7 +82,8 @@ def fit_constants(
     candidates = [fitted, mean, np.zeros_like(mean)]
     losses = []
     for candidate in candidates:
-        losses.append(teacher_force(model, texts, removals, fill=Constants(candidate)).nll.mean(axis=1))
+        replacement = Replacement(Constants(candidate))
+        losses.append(teacher_force(model, texts, removals, replacement=replacement).nll.mean(axis=1))
     best = np.zeros_like(mean)
     for (layer, head), choice in zip(places, np.argmin(losses, axis=0), strict=True):
         best[layer, head] = candidates[choice][layer, head]
@@ -86,7 +100,7 @@ class _Moments:
 
 @dataclass(frozen=True)
 class _Schedule:
-    """How Adam goes down. seed: of the texts drawn."""
+    """Adam's steps and learning rate. seed: seed of the choice of texts."""
 
     steps: int
     rate: float
@@ -125,8 +139,8 @@ def _descend(
 
     with progress.bar("optimal constants", schedule.steps) as bar:
         for step in range(schedule.steps):
-            drawn = [texts[int(draw.integers(len(texts)))] for _ in range(TEXTS_A_STEP)]
-            pieces = [(text, chunk) for text in drawn for chunk in _chunks(model, text, removals)]
+            step_texts = [texts[int(draw.integers(len(texts)))] for _ in range(TEXTS_A_STEP)]
+            pieces = [(text, chunk) for text in step_texts for chunk in _chunks(model, text, removals)]
             shift.grad = torch.stack(list(map_in_order(model, gradient, pieces))).sum(0) / TEXTS_A_STEP
             adam.step()
             if step >= schedule.steps // 2:
@@ -139,7 +153,7 @@ def _descend(
 def _chunks(
     model: PreTrainedModel, text: Text, removals: Float[np.ndarray, "edit layer head"]
 ) -> list[Float[np.ndarray, "_ layer head"]]:
-    """Return the edits in as few parts as fit if every layer's activations are kept for the way back."""
+    """Return the edits in as few parts as fit in memory with every layer's activations kept for the backward pass."""
     size = max(1, rows_that_fit(model, text) // (2 * removals.shape[1]))
     return np.array_split(removals, ceil(len(removals) / size))
 

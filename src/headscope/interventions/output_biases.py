@@ -1,8 +1,8 @@
-"""A place for constants: copies of models whose output projections have biases, and whose checkpoints can hold them.
+"""Models with biases on their output projections, which constants need, and whose checkpoints can hold them.
 
-Most architectures have the switch ``attention_bias`` for biases on q, k, v and o_proj; Qwen 2 and Mistral have none for
-o_proj, but without a sliding window they compute what Llama computes, which has it. Phi 3 has neither: its copy gets
-the biases in memory, works, and cannot be saved whole.
+Most architectures have the option ``attention_bias`` for biases on q, k, v and o_proj. Qwen 2 and Mistral have none for
+o_proj, but without a sliding window they compute what Llama computes, which has the option. Phi 3 has neither: its copy
+gets the biases in memory and cannot be saved with them.
 """
 
 import copy
@@ -20,8 +20,8 @@ _EQUIVALENT_TO_LLAMA = ("qwen2", "mistral")
 def with_output_biases(model: PreTrainedModel) -> PreTrainedModel:
     """Return ``model``, or one rebuilt from its weights, with a bias on every o_proj.
 
-    New biases are zero, so that the logits stay the same. The model is taken over: pass a copy of one that is still
-    needed. The result is the first of these that gives o_proj a bias:
+    New biases are zero, so the logits stay the same. ``model`` may be changed: pass a copy if it is still needed. The
+    result is the first of these that has a bias on o_proj:
 
     1. the same class with ``attention_bias``;
     2. a Llama, if that computes the same;
@@ -66,7 +66,7 @@ def _has_window(config: PreTrainedConfig) -> bool:
 def _rebuild(
     model: PreTrainedModel, architecture: type[PreTrainedModel], config: PreTrainedConfig
 ) -> PreTrainedModel | None:
-    """Return the same weights in another model, with zeros for new biases; None if o_proj still gets none."""
+    """Return a model of another class with the same weights and zero biases; None if its o_proj has no bias."""
     with torch.device("meta"):
         rebuilt: PreTrainedModel = architecture(config)
     outputs = {layer.output for layer in head_access(model).layers}

@@ -1,8 +1,7 @@
-"""What replaces a head's write, or its weights, under each operator: made once for sweeps and for ``generate``."""
+"""Make what replaces a head's write or weights under each operator, for sweeps and for ``generate``."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -10,7 +9,7 @@ from jaxtyping import Float
 
 from headscope.errors import InputError, suggestion
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Constants, Fill, Heads, edit_heads, head_grid, removal_factors
+from headscope.interventions.head_edits import Constants, Heads, Replacement, edit_heads, head_grid, removal_factors
 from headscope.interventions.means import PartMeans
 from headscope.interventions.optimal_constants import fit_constants
 from headscope.interventions.resample_bank import ResampleBank
@@ -19,18 +18,6 @@ from headscope.interventions.teacher_forcing import Text
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel
 from headscope.operator_names import OPERATORS
-
-
-@dataclass(frozen=True)
-class Replacement:
-    """What heads write instead.
-
-    fill: None for nothing, that is zero; or the model whose weights the heads take.
-    reader: what must follow the passes for the fill, or None.
-    """
-
-    fill: Fill | DonorWeights | None = None
-    reader: Reader | None = None
 
 
 def make_replacement(
@@ -47,13 +34,13 @@ def make_replacement(
     Args:
         model: the model whose heads are replaced.
         operator: its name.
-        reference: texts of the kind the model will write.
-        seed: of ``resample`` and ``optimal``.
-        constants: for ``optimal``, if ``fit_constants`` was called before.
-        donor: for ``revert``, ``DonorWeights.of(model, base)``.
+        reference: texts of the kind the model will write; read by ``mean``, ``resample`` and ``optimal``.
+        seed: seed of ``resample`` and ``optimal``.
+        constants: z of every head for ``optimal``, as ``fit_constants`` returns it; None fits them.
+        donor: ``DonorWeights.of(model, base)`` for ``revert``.
 
     Raises:
-        InputError: the operator is unknown, the reference is empty, or ``revert`` has no donor.
+        InputError: if the operator is unknown, the reference is empty, or ``revert`` has no donor.
     """
     if operator not in OPERATORS:
         raise InputError(f"operator {operator!r} does not exist{suggestion(operator, OPERATORS)}")
@@ -77,16 +64,16 @@ def make_replacement(
 
 
 def mean_replacement(model: SubjectOrModel, texts: Sequence[Sequence[int]], span: Span | None = None) -> Replacement:
-    """Return the means over ``texts`` (token ids), part by part; constants if the texts have a single part.
+    """Return the means of z over ``texts`` (token ids), part by part; constants if the texts have a single part.
 
-    span: the span in which heads will be replaced, and whose markers tell the parts; None takes the model's markers.
-    Raises InputError if the texts hold no token of it.
+    span: the span in which heads will be replaced, with the markers of the parts; None takes the model's markers.
+    Raises InputError if the texts hold no token of the span.
     """
     reader = Reader(Markers.if_known(model) if span is None else span.markers)
     means = PartMeans.capture(model, texts, reader, None if span is None else PARTS.index(span.part))
     if not means.is_uniform:
         return Replacement(means, reader)
-    # Then nothing needs to follow the passes, rows that have ended may leave a batch, and weights can hold the edit.
+    # Constants need no reader: rows that have ended may leave a batch, and weights can hold the edit.
     access = head_access(as_model(model))
     z = torch.unflatten(means.means[:, 0], 1, (access.heads, access.d_head))
     return Replacement(Constants(z.numpy()))
@@ -95,7 +82,7 @@ def mean_replacement(model: SubjectOrModel, texts: Sequence[Sequence[int]], span
 def resample_replacement(
     model: SubjectOrModel, texts: Sequence[Sequence[int]], layers: Sequence[int], seed: int, span: Span | None = None
 ) -> Replacement:
-    """Return another problem's z for ``layers``, at the same place of the same part. Args as ``mean_replacement``."""
+    """Return z of another problem's text, at the same place of the same part; ``span`` as in ``mean_replacement``."""
     reader = Reader(Markers.if_known(model) if span is None else span.markers)
     return Replacement(ResampleBank.capture(model, texts, layers, reader, seed), reader)
 

@@ -1,4 +1,4 @@
-"""What heads write in other problems' texts, laid out so that every token finds its counterpart."""
+"""What heads write in other problems' texts, indexed by part and place of each token."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,8 +19,8 @@ from headscope.models.subject import SubjectOrModel
 class _BankText:
     """One text of the bank.
 
-    prompt: its tokens of that part.
-    positions: by part, the rows of the bank that hold it; those of the whole text if it has no such part.
+    prompt: tokens of its prompt.
+    positions: by part, the rows of the bank with its tokens; those of the whole text if it has no such part.
     """
 
     prompt: tuple[int, ...]
@@ -31,10 +31,10 @@ class _BankText:
 class ResampleBank:
     """A ``Fill``: z of another problem's text at the same place of the same part.
 
-    A row's text is drawn by ``seed`` and the row's own prompt: it depends neither on the batch nor on the sample.
+    A row's text is drawn by ``seed`` and the row's own prompt, and depends on neither batch nor sample.
 
     bank: z of all texts' tokens by layer, [token, heads next to each other].
-    texts: what the bank holds.
+    texts: the texts of the bank.
     reader: follows the rows of the pass.
     seed: of the draw.
     """
@@ -103,6 +103,6 @@ def _bank_text(text: Sequence[int], start: int, markers: Markers) -> _BankText:
 
 
 def _is_same_problem(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    """Tell whether one begins with the other: the same problem, asked or answered."""
+    """Return whether one prompt begins with the other: they are of one problem."""
     shared = min(len(first), len(second))
     return first[:shared] == second[:shared]

@@ -2,7 +2,7 @@
 
 The part of a token is read from the text so far, so it is known while the text is being generated, row by row:
 
-- *prompt*: everything before the model's turn, and whatever the turn holds before a thought;
+- *prompt*: everything before the model's turn, and anything in the turn before a thought;
 - *thinking*: from the token that completes ``<think>`` to the last one before ``</think>`` is complete;
 - *answer*: from the token that completes ``</think>`` on.
 
@@ -34,13 +34,11 @@ PADDING = -1
 
 @dataclass(frozen=True)
 class Markers:
-    """What the parts of a text are told by.
-
-    White space is ignored, because tokenizers differ in which token it belongs to.
+    """Markers that separate the parts of a text; white space is ignored, as tokenizers split it differently.
 
     spell: returns the text of a token id.
-    opening, closing: what encloses a thought.
-    turn: what opens the model's turn, empty if texts have none.
+    opening, closing: texts around a thought.
+    turn: text that opens the model's turn, empty if texts have none.
     """
 
     spell: Callable[[int], str]
@@ -52,7 +50,7 @@ class Markers:
     def of(cls, model: SubjectOrModel) -> "Markers":
         """Return the markers of a ``Subject``: its tokenizer's words, the turn as its chat template opens it.
 
-        Raises InputError if there is no tokenizer, or neither its tokens nor its template know the markers.
+        Raises InputError if there is no tokenizer, or neither its tokens nor its template have think markers.
         """
         tokenizer = model.tokenizer if isinstance(model, Subject) else None
         if tokenizer is None:
@@ -73,7 +71,7 @@ class Markers:
 
     @classmethod
     def if_known(cls, model: SubjectOrModel) -> "Markers":
-        """Return the markers ``of`` a model, or ``none`` for a model that knows no think markers."""
+        """Return the markers ``of`` a model, or ``none`` if the model has no think markers."""
         try:
             return cls.of(model)
         except InputError:
@@ -107,9 +105,9 @@ def resolve_span(model: SubjectOrModel, span: str | Span) -> Span | None:
 class _Row:
     """One row's text so far.
 
-    tail: its last letters, as many as a marker may begin with.
-    part: the part it is in, as an index into PARTS.
-    place: how many tokens of that part it has.
+    tail: its last letters, in which a marker may begin.
+    part: its current part, as an index into PARTS.
+    place: number of its tokens in that part.
     length: its length in tokens.
     prompt: the tokens of the prompt in the row's first pass.
     """
@@ -124,8 +122,8 @@ class _Row:
 class Reader:
     """Follows the rows of every forward pass of a model.
 
-    parts: of the current pass, [row, token]: index into PARTS, or PADDING.
-    places: how many tokens of the same part precede each token, [row, token].
+    parts: [row, token] of the current pass, index into PARTS, or PADDING.
+    places: [row, token], number of tokens of the same part before each token.
     """
 
     def __init__(self, markers: Markers) -> None:
@@ -140,11 +138,11 @@ class Reader:
 
     @property
     def prompts(self) -> list[tuple[int, ...]]:
-        """By row, the token ids of its prompt in its first pass, which tell problems apart."""
+        """Token ids of each row's prompt in its first pass, by which problems are told apart."""
         return [row.prompt for row in self._rows]
 
     def read(self, ids: Sequence[Sequence[int]], is_text: Bool[np.ndarray, "row token"], past: int) -> None:
-        """Take in one pass: its ids, which of them are text, and how many positions the cache already holds.
+        """Read one pass: its ids, which of them are text, and the number of positions in the cache.
 
         Raises InputError if the cache holds text this reader has not read.
         """
@@ -199,14 +197,14 @@ class Reader:
 
 @dataclass(frozen=True)
 class SpanReader:
-    """Tells which tokens of the current pass lie in one part of their text."""
+    """Finds the tokens of the current pass that lie in one part of their text."""
 
     reader: Reader
     part: int
 
     @classmethod
     def of(cls, span: Span | None) -> "SpanReader | None":
-        """Return one for a span, None for no span; something must follow the passes for its reader."""
+        """Return a reader for a span, None for no span; its ``reader`` must follow the passes."""
         return None if span is None else cls(Reader(span.markers), PARTS.index(span.part))
 
     def contains(self, device: torch.device) -> Bool[Tensor, "row token"]:
@@ -214,7 +212,7 @@ class SpanReader:
         return torch.as_tensor(self.reader.parts == self.part, device=device)
 
     def snapshot(self) -> "SpanReader":
-        """Return the state of the pass just read, whatever is read after it."""
+        """Return a copy of the state after the pass just read."""
         return SpanReader(copy.copy(self.reader), self.part)
 
 
@@ -222,7 +220,7 @@ class SpanReader:
 def follow_passes(model: SubjectOrModel, reader: Reader) -> Iterator[None]:
     """Let ``reader`` follow the passes of ``model`` inside the block.
 
-    Rows must stay the same rows from pass to pass: beam search, which reorders them, is not followed.
+    Rows must keep their places from pass to pass; beam search, which reorders them, cannot be followed.
     """
     trunk = as_model(model).base_model
     signature = inspect.signature(trunk.forward)
@@ -254,7 +252,7 @@ def token_parts(tokens: Sequence[int], markers: Markers) -> Int[np.ndarray, " to
 
 
 def _is_text(ids: Int[Tensor, "row token"], mask: object) -> Bool[np.ndarray, "row token"]:
-    """Return which ids are text and not padding; all of them if the mask does not say."""
+    """Return which ids are text and not padding; all of them without a mask."""
     if not isinstance(mask, torch.Tensor) or mask.ndim != 2:
         return np.ones(tuple(ids.shape), dtype=bool)
     is_text: Bool[np.ndarray, "row token"] = mask[:, -ids.shape[1] :].bool().cpu().numpy()
@@ -273,11 +271,11 @@ def _speller(tokenizer: PreTrainedTokenizerBase) -> Callable[[int], str]:
 
 
 def _turn_opening(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return what the chat template writes to open the model's turn, up to a think marker it may write too."""
+    """Return what the chat template writes to open the model's turn, without a think marker."""
     if not tokenizer.chat_template:
         return ""
     question = [{"role": "user", "content": "?"}]
-    asked = str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=False))
+    question_text = str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=False))
     opened = str(tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=True))
-    opening = opened[len(asked) :] if opened.startswith(asked) else ""
+    opening = opened[len(question_text) :] if opened.startswith(question_text) else ""
     return opening.split(Markers.opening)[0].strip()

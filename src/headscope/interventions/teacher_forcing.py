@@ -1,15 +1,15 @@
 """Teacher-forced sweeps: many edits of many heads on given texts, without generating.
 
-Every edit is a row, and rows part only where they begin to differ: two edits that do the same to the heads of layers 0
+Every edit is a row, and rows split where they begin to differ: two edits that do the same to the heads of layers 0
 to l share the computation up to layer l's attention. The results are those of one pass per edit.
 
-1. Level by level, find which edits are still the same row (``_levels``).
-2. Pass the text; every layer below the first edit is as in that pass.
-3. From there, depth first, in parts that stay in the processor's caches: attend once per row, split it into the rows
-   its heads' edits make of it, write, and go on with each part to the last layer.
-4. There only the positions that predict the response are written, and only they go through the unembedding.
+1. For every layer, find which edits are still the same row (``_levels``).
+2. Run the text; layers below the first edit are as in that pass.
+3. From there, depth first, in parts that stay in the processor's caches: attend once per row, split the row into those
+   that its heads' edits make of it, write, and continue with each part to the last layer.
+4. In the last layer write only the positions that predict the response; only they go through the unembedding.
 
-On a CPU every thread takes a text of its own.
+On a CPU every thread runs its own text.
 """
 
 from collections import deque
@@ -27,9 +27,9 @@ from transformers import PreTrainedModel
 
 from headscope.errors import InputError, is_out_of_memory
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Fill, HeadEdit
+from headscope.interventions.head_edits import Fill, HeadEdit, Replacement
 from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
-from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
+from headscope.interventions.spans import Span, SpanReader, follow_passes, resolve_span
 from headscope.measures.logits import nll
 from headscope.models import HeadAccess, as_model, head_access
 from headscope.models.memory import Limit, pass_budget
@@ -45,7 +45,7 @@ GPU_SHARE = 0.25
 """Bytes, or the share of a GPU's free memory, for the logits and the widest activations of a pass."""
 
 _PASS = Lock()
-"""Held from the beginning of a pass until what its readers know is copied: they follow one pass at a time."""
+"""Held from the start of a pass until the state of its readers is copied: they follow one pass at a time."""
 
 
 @dataclass(frozen=True)
@@ -57,22 +57,22 @@ class Text:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """The prompt and the response."""
+        """Token ids of the prompt and the response."""
         return self.prompt + self.response
 
     @property
     def predicting(self) -> slice:
-        """The positions a response token follows."""
+        """Positions whose next token is a response token."""
         return slice(len(self.prompt) - 1, len(self.prompt) + len(self.response) - 1)
 
 
 @dataclass(frozen=True, eq=False)
 class TeacherForcedMetrics:
-    """What each edit does to each text.
+    """Losses and accuracies of every edit on every text.
 
     nll: nats per response token.
-    accuracy: share of response tokens the model would have written itself (greedily).
-    group_nll: nats summed over the tokens of each group; None if none were named.
+    accuracy: share of response tokens that the model would have written itself (greedily).
+    group_nll: nats summed over the tokens of each group; None without groups.
     """
 
     nll: Float[np.ndarray, "edit text"]
@@ -85,29 +85,27 @@ def teacher_force(
     texts: Sequence[Text],
     factors: Float[np.ndarray, "edit layer head"],
     *,
-    fill: Fill | DonorWeights | None = None,
-    reader: Reader | None = None,
+    replacement: Replacement = Replacement(),
     span: str | Span = "all",
     groups: Sequence[Int[np.ndarray, "_"]] | None = None,
     rows: int | None = None,
     progress: Progress = SILENT,
 ) -> TeacherForcedMetrics:
-    """Return loss and accuracy of every edit on every text, and on request the loss of each group of tokens.
+    """Return loss and accuracy of every edit on every text and, with ``groups``, the loss of each group of tokens.
 
     Args:
-        model: the model to edit.
+        model: a ``Subject`` or a plain Hugging Face model; it is left as it was.
         texts: prompts with the responses that are predicted.
-        factors: of the heads' writes; an edit of ones leaves the model as it is.
-        fill: what heads write if their factor is 0, or the model whose weights they take; None for nothing.
-        reader: what follows the passes, if the fill needs it.
+        factors: what each head's write is multiplied by; an edit of ones leaves the model as it is.
+        replacement: what heads with factor 0 write (``make_replacement``); zeros by default.
         span: the part of the texts in which heads are edited.
-        groups: per text the group of every response token, from 0, −1 for none; their losses are summed.
-        rows: edits at a time; None derives it from the text's length.
-        progress: where it is shown.
+        groups: per text the group of every response token, counted from 0; −1 for none. Losses are summed by group.
+        rows: number of edits computed at a time; None derives it from the free memory and the text's length.
+        progress: counts texts.
 
     Raises:
-        InputError: there is no text, a prompt or response is empty, the grid is not the model's, a hook would be
-            passed by (``layerwise.check_hooks``), or groups are not one per response token.
+        InputError: if there is no text, a prompt or response is empty, ``factors`` do not have the model's shape, a
+            hook on the model would not be run (``layerwise.check_hooks``), or groups are not one per response token.
     """
     plain = as_model(model)
     access = head_access(plain)
@@ -127,15 +125,15 @@ def teacher_force(
 
         def measure_part(part: slice) -> None:
             chunk = order[part]
-            logits, row_of = _edited_logits(plain, access, text, factors[chunk], fill, span_reader)
+            logits, row_of = _edited_logits(plain, access, text, factors[chunk], replacement.fill, span_reader)
             metrics[:, chunk, column] = _measure(logits, text, None if members is None else members[column])[:, row_of]
 
         with refuse_if_too_long(text):
             deque(limit.run_parts(len(order), rows or rows_that_fit(plain, text), measure_part), maxlen=0)
 
     with ExitStack() as stack, progress.bar("teacher-forced", len(texts)) as bar:
-        if reader is not None:
-            stack.enter_context(follow_passes(model, reader))
+        if replacement.reader is not None:
+            stack.enter_context(follow_passes(model, replacement.reader))
         if span_reader is not None:
             stack.enter_context(follow_passes(model, span_reader.reader))
         for _ in map_in_order(plain, measure, range(len(texts))):
@@ -151,13 +149,13 @@ def edited_nll(
     factors: Float[np.ndarray, "edit layer head"],
     fill: Fill | None = None,
 ) -> Float[Tensor, "edit"]:
-    """Return nats per response token of every edit; gradients flow into what ``fill`` gives."""
+    """Return nats per response token of every edit, differentiable with respect to ``fill``."""
     logits, row_of = _edited_logits(model, access, text, factors, fill, None)
     return nll(logits, _target(text, logits)).mean(1)[row_of]
 
 
 def response_nll(model: SubjectOrModel, text: Text) -> Float[Tensor, "1"]:
-    """Return nats per response token in a plain pass, in which hooks act as always."""
+    """Return nats per response token of a plain pass, in which all hooks act."""
     plain = as_model(model)
     # Not ``head_access``, whose proof runs the norms: hooks on them would act.
     ids = torch.tensor([text.tokens], device=plain.get_input_embeddings().weight.device)
@@ -167,7 +165,7 @@ def response_nll(model: SubjectOrModel, text: Text) -> Float[Tensor, "1"]:
 
 
 def rows_that_fit(model: PreTrainedModel, text: Text) -> int:
-    """Return how many edits of a text are computed at a time: as many as the memory holds."""
+    """Return how many edits of a text fit in memory at a time."""
     length, config = len(text.tokens), model.config.get_text_config()
     # Three float32 copies of the logits, and sixteen activations as wide as the residual stream. Measured on lab-s and
     # lab-m, the peak is a third of this or less in a CPU's parts, and 1.5 times this at most if a layer takes all
@@ -179,7 +177,7 @@ def rows_that_fit(model: PreTrainedModel, text: Text) -> int:
 
 @contextmanager
 def refuse_if_too_long(text: Text) -> Iterator[None]:
-    """Raise InputError if memory runs out in the block, which computes one edit of ``text`` at a time by then."""
+    """Raise InputError if memory runs out in the block, even with one edit of ``text`` at a time."""
     try:
         yield
     except RuntimeError as error:
@@ -201,7 +199,7 @@ class _Level:
 
 
 def _levels(factors: Float[np.ndarray, "edit layer head"]) -> tuple[list[_Level], Int[np.ndarray, "edit"]]:
-    """Return the layers from below, with as many rows as there are different edits so far; last, each edit's row."""
+    """Return the layers, each with one row per different edit up to it, and the last layer's row of each edit."""
     rows = np.zeros(len(factors), dtype=np.int64)
     levels = []
     for layer in range(factors.shape[1]):
@@ -220,7 +218,7 @@ def _edited_logits(
     fill: Fill | DonorWeights | None,
     span: SpanReader | None,
 ) -> tuple[Float[Tensor, "row response vocab"], Int[np.ndarray, "edit"]]:
-    """Return the logits of each different edit before each response token, and which row each edit is."""
+    """Return the logits of each different edit before each response token, and each edit's row."""
     levels, row_of = _levels(factors)
 
     def make_rows(layers: Layerwise) -> Float[Tensor, "row response d"]:
@@ -243,11 +241,11 @@ def _edited_streams(
     on_gpu = layers.access.device.type == "cuda"
     size = len(levels[-1].parents) if on_gpu else max(1, CPU_TOKENS // len(text.tokens))
 
-    # What waits: a layer's part of rows, the first row of the layer below that is here, and that one's stream and z.
+    # Queue of (layer, its part of rows, first row of the layer below in ``stream``, stream, z).
     waiting: list[tuple[int, Int[np.ndarray, _], int, Tensor, Tensor | None]] = []
 
     def attend(layer: int, first: int, stream: Float[Tensor, "row token d"]) -> None:
-        """Let the rows that continue those of ``stream``, the first of which is ``first``, wait in parts."""
+        """Queue the rows that continue those of ``stream``, whose first is row ``first`` below, in parts."""
         # Other weights change attention itself: rows part before it.
         z = None if isinstance(fill, DonorWeights) else layers.attend(layer, stream)
         # Parents are sorted, so that the children of consecutive rows are consecutive.
@@ -274,7 +272,7 @@ def _edited_streams(
 
 @dataclass(frozen=True, eq=False)
 class _LayerEdit:
-    """What is done to the heads of one layer in a part of its rows."""
+    """The edit of one layer's heads in a part of its rows."""
 
     layers: Layerwise
     layer: int
@@ -285,21 +283,21 @@ class _LayerEdit:
     def write(
         self, stream: Float[Tensor, "row token d"], z: Float[Tensor, "row token z"] | None, positions: slice
     ) -> Float[Tensor, "row position d"]:
-        """Return the stream after the layer, at ``positions``. z: of the heads as they are; None under a donor."""
+        """Return the stream after the layer, at ``positions``. z: of the unedited heads; None with a donor."""
         layers, layer, fill = self.layers, self.layer, self.fill
-        here = stream[:, positions].contiguous()
+        stream_here = stream[:, positions].contiguous()
         if not isinstance(fill, DonorWeights):
             assert z is not None
             edit = HeadEdit(layers.access, layer, self.factors, fill if (self.factors == 0).any() else None, self.span)
-            return layers.write(layer, here, edit(z)[:, positions].contiguous())
+            return layers.write(layer, stream_here, edit(z)[:, positions].contiguous())
         donor_edit = fill.edit(layer, self.factors, self.span) if (self.factors != 1).any() else None
         z = layers.attend(layer, stream, donor_edit)
         added = None if donor_edit is None else donor_edit.added(z)[:, positions]
-        return layers.write(layer, here, z[:, positions].contiguous(), added)
+        return layers.write(layer, stream_here, z[:, positions].contiguous(), added)
 
 
 class _PassFill:
-    """A ``Fill`` as it is for the pass just read, whatever is read after it."""
+    """A copy of a ``Fill``'s values for the pass just read."""
 
     def __init__(self, z: dict[int, Tensor]) -> None:
         self._z = z
@@ -317,7 +315,7 @@ class _PassFill:
 def _measure(
     logits: Float[Tensor, "row response vocab"], text: Text, members: Float[np.ndarray, "response group"] | None
 ) -> Float[np.ndarray, "metric row"]:
-    """Return nats per response token, share of tokens right and, of groups, nats summed over their tokens."""
+    """Return nats per response token, share of correct tokens and, per group, nats summed over its tokens."""
     target = _target(text, logits)
     losses = nll(logits, target)
     is_right = (logits.argmax(-1) == target).float().mean(1)

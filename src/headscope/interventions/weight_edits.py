@@ -1,7 +1,7 @@
-"""Interventions written into weights, so that any engine can serve the edited model (method section 6).
+"""Interventions written into weights, so that every engine can serve the edited model (method section 6).
 
 z' = factor · z + constant, for all positions: the factor scales the head's d_head input columns of o_proj (rows of
-GPT-2's Conv1D), the constant goes through them into o_proj's bias. An o_proj without a bias gets one
+GPT-2's Conv1D), the constant is multiplied by them and added to o_proj's bias. An o_proj without a bias gets one
 (``output_biases``). A reverted head's rows and columns are those of another model (``donor_weights``).
 """
 
@@ -47,18 +47,18 @@ def edit_weights(
 ) -> Subject | PreTrainedModel:
     """Return a copy of ``model`` in which each named head's write is multiplied by its factor, plus its constant.
 
-    It gives the same logits as the hooks of ``scale`` and ``constant``, and is a ``Subject`` for a ``Subject`` and a
-    plain model for a plain model; the original is untouched. Constants may make it another class
+    It has the same logits as a model with the hooks of ``scale`` and ``constant``. A ``Subject`` gives a ``Subject``, a
+    plain model a plain model, and the original is unchanged. With constants the copy may be of another class
     (``with_output_biases``).
 
     Args:
         model: the model to edit.
-        factors: by head; 0 removes it.
-        constants: by head, [d_head] in z's units. With factor 0 the head writes nothing else, which is mean or optimal
-            ablation; without a factor it keeps its own write.
+        factors: factor of each head; 0 removes its own write.
+        constants: by head, [d_head] in the units of z. With factor 0 the head writes only its constant, which is mean
+            or optimal ablation; a head without a factor keeps its own write too.
 
     Raises:
-        InputError: a head does not exist, a constant has another length, or two layers share an o_proj.
+        InputError: if a head does not exist, a constant has another length, or two layers share an o_proj.
     """
     plain = as_model(model)
     access = head_access(plain)
@@ -84,10 +84,10 @@ def revert_weights(model: nn.Module, heads: Heads, base: SubjectOrModel, *, kv: 
 def revert_weights(
     model: SubjectOrModel, heads: Heads, base: SubjectOrModel, *, kv: str = "all"
 ) -> Subject | PreTrainedModel:
-    """Return a copy of ``model`` in which each of ``heads`` has the base's weights; with the models exchanged, a graft.
+    """Return a copy of ``model`` in which ``heads`` have the base's weights; with the models exchanged, a graft.
 
-    It gives the same logits as the hooks of ``revert`` and ``graft``; what it is, and the original, as for
-    ``edit_weights``. Raises InputError as ``revert`` does, and if two layers share a projection.
+    It has the same logits as a model with the hooks of ``revert`` or ``graft``, and its type is as in ``edit_weights``.
+    Raises InputError as ``revert`` does, and if two layers share a projection.
     """
     plain, grid = as_model(model), head_grid(model, heads)
     donor = DonorWeights.of(model, base, kv)

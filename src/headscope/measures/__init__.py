@@ -1,1 +1,1 @@
-"""Measures: the only copy of each formula. ``logits`` needs torch; all others need NumPy and SciPy alone."""
+"""Measures: the only copy of each formula. ``logits`` needs torch; all others need only NumPy and SciPy."""

@@ -1,4 +1,4 @@
-"""Arithmetic on estimates that were made apart: differences, and the mean over seeds."""
+"""Arithmetic on independent estimates: differences, and the mean over seeds."""
 
 from collections.abc import Sequence
 
@@ -18,8 +18,8 @@ def scale_estimate(estimate: Estimate, factor: float) -> Estimate:
 
 
 def difference(first: Estimate, second: Estimate) -> Estimate:
-    """Return first − second, of independent estimates, by the square-and-add method (Zou and Donner 2008, doi
-    10.1002/sim.3095): the distances from value to interval end are added as the sides of a right angle are.
+    """Return first − second of two independent estimates, by the square-and-add method (Zou and Donner 2008, doi
+    10.1002/sim.3095): the distances from the values to their interval ends are added as squares.
     """
     value = first.value - second.value
     low = value - float(np.hypot(first.value - first.low, second.high - second.value))
@@ -29,10 +29,10 @@ def difference(first: Estimate, second: Estimate) -> Estimate:
 
 
 def welch_difference(first: "Float[np.ndarray, 'unit']", second: "Float[np.ndarray, 'other_unit']") -> Estimate:
-    """Return mean of first − mean of second, of units that share nothing and spread unequally: Welch's t.
+    """Return mean of first − mean of second for independent samples of unequal variance, with Welch's t interval.
 
-    n counts both. Without an interval if either mean is of one unit, whose spread is unknown; samples without any
-    spread have the value itself for an interval.
+    n counts both samples. There is no interval if a sample has one unit; without any variance the interval is the
+    value.
     """
     value = float(first.mean() - second.mean())
     method, n = f"Welch t {LEVEL:.0%}", len(first) + len(second)
@@ -48,10 +48,10 @@ def welch_difference(first: "Float[np.ndarray, 'unit']", second: "Float[np.ndarr
 
 
 def pool_estimates(estimates: Sequence[Estimate]) -> Estimate:
-    """Return the mean over seeds whose estimates share their units (the pairs): half-widths √(w² + s²).
+    """Return the mean over seeds of estimates on the same units (the pairs), with half-widths √(w² + s²).
 
-    w, the mean distance of the interval's end, does not shrink with the number of seeds; s is Student's t interval of
-    the values between seeds. One estimate is returned as it is. Raises InputError for none.
+    w, the mean distance from value to interval end, does not shrink with the number of seeds; s is Student's t interval
+    of the values between seeds. A single estimate is returned unchanged. Raises InputError if there is none.
     """
     if not estimates:
         raise InputError("found no estimate; the mean over seeds needs at least one")

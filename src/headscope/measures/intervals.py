@@ -1,6 +1,6 @@
-"""Intervals, by what is averaged over independent units (problems, pairs).
+"""Confidence intervals of means and other statistics over independent units (problems, pairs).
 
-Coverage at 95 %, found by simulation (``benchmarks/coverage.py``), decided which method serves which quantity:
+The method for each kind of statistic was chosen by its coverage at 95 % in simulations (``benchmarks/coverage.py``):
 
 - one proportion: Wilson's score interval;
 - a mean of per-problem shares in [0, 1] (pass@1 of several samples, pass@k): Wilson's interval at the effective number
@@ -11,7 +11,7 @@ Coverage at 95 %, found by simulation (``benchmarks/coverage.py``), decided whic
 - any other mean (lengths): the studentised bootstrap, because lengths are skewed;
 - any other statistic: the expanded percentile bootstrap.
 
-Pairs of one problem are not independent (``ProblemGroups``): problems are drawn, and n is their number.
+Pairs of one problem are not independent (``ProblemGroups``): problems are resampled, and n is their number.
 """
 
 import math
@@ -29,7 +29,7 @@ LEVEL = 0.95
 
 
 def without_interval(n: int, method: str, *, value: float = math.nan, seed: int | None = None) -> Estimate:
-    """Return an estimate whose interval is unknown (NaN), as is its value unless one is passed."""
+    """Return an estimate with an unknown interval (NaN), and an unknown value unless one is passed."""
     return Estimate(value, math.nan, math.nan, n, method, seed)
 
 
@@ -46,9 +46,9 @@ def wilson(successes: int, n: int) -> Estimate:
 def mean_share(values: "Float[np.ndarray, 'problem']") -> Estimate:
     """Return the mean of per-problem shares in [0, 1], with Wilson's interval at the effective number of problems.
 
-    The variance between problems, over p (1 − p), says how many single yes-or-no problems the shares are worth (Kish's
-    design effect; the interval is that of Franco, Little, Louis and Slud, J. Surv. Stat. Methodol. 2019, with the t
-    quantile). Shares that are all 0 or 1 are one proportion, and get Wilson's interval.
+    The variance between problems over p (1 − p) gives the number of yes-or-no problems that the shares are worth
+    (Kish's design effect; the interval is that of Franco, Little, Louis and Slud, J. Surv. Stat. Methodol. 2019, with
+    the t quantile). Shares that are all 0 or 1 are one proportion with Wilson's interval.
     """
     values = np.asarray(values, dtype=np.float64)
     n = len(values)
@@ -70,11 +70,11 @@ def paired_difference(
 ) -> Estimate:
     """Return the mean of ``after − before`` over the same units, shares in [0, 1] on both sides.
 
-    A t interval over the differences and two units more, the adjustment of Agresti and Min (2005, Stat. Med. 24):
-    half a unit that gained, half one that lost, one that stayed. The gain and the loss are as large as the changes in
-    the data (their root mean square), so with single samples this is theirs exactly.
+    The interval is a t interval over the differences and two more units, the adjustment of Agresti and Min (2005, Stat.
+    Med. 24): half a unit that gained, half one that lost, one that did not change. Gain and loss are the root mean
+    square of the changes in the data, so with single samples it is exactly their interval.
 
-    ``bound`` is the largest change there can be; it stands in for the changes if nothing changed.
+    ``bound`` is the largest possible change, which replaces the root mean square if nothing changed.
     """
     method = f"paired problem t, Agresti-Min {LEVEL:.0%}"
     change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
@@ -93,7 +93,7 @@ def paired_difference(
 def paired_p_value(
     after: "Float[np.ndarray, 'unit']", before: "Float[np.ndarray, 'unit']", *, bound: float = 1.0
 ) -> float:
-    """Return the two-sided p of no mean difference: below 0.05 if ``paired_difference``'s interval does not hold 0."""
+    """Return the two-sided p-value of no mean difference; < 0.05 if ``paired_difference``'s interval excludes 0."""
     change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     if len(change) == 0:
         return math.nan
@@ -102,7 +102,7 @@ def paired_p_value(
 
 
 def _adjusted_moments(change: "Float[np.ndarray, 'unit']", bound: float) -> tuple[float, float]:
-    """Return mean and standard deviation of the differences and Agresti and Min's two units more."""
+    """Return mean and standard deviation of the differences with Agresti and Min's two additional units."""
     n = len(change)
     changed = change[change != 0]
     mean_square = float((changed**2).mean()) if len(changed) else bound**2
@@ -115,9 +115,9 @@ def resamples(n: int | ProblemGroups, *, count: int = RESAMPLES, seed: int = 0) 
     """Return bootstrap weights: row r holds how often each of ``n`` units was drawn, over n, so ``weights @ x`` are
     means.
 
-    Of ``ProblemGroups`` the units are problems, and x their means over their pairs. A problem weighs as much as it has
-    pairs: each row estimates the mean over all pairs, as the ratio of what was drawn to the number of pairs drawn (the
-    cluster bootstrap). With equally many pairs of each problem that is the plain bootstrap of the problems' means.
+    With ``ProblemGroups`` the units are problems, and x are means over their pairs. Problems are weighted by their
+    number of pairs, so that each row estimates the mean over all pairs: the sum over the drawn pairs divided by their
+    number (the cluster bootstrap). With equally many pairs per problem it is the plain bootstrap of problem means.
     """
     sizes = np.ones(n, dtype=np.int64) if isinstance(n, int) else n.sizes
     units = len(sizes)
@@ -130,8 +130,8 @@ def bootstrap_mean(
 ) -> Estimate:
     """Return the mean of ``values`` (one per independent unit) with a studentised bootstrap interval.
 
-    The interval (Efron and Tibshirani 1993, chapter 12) is cut where t of ``n − 1`` cuts the normal and not at 2.5 %,
-    and kept within the values' range.
+    The interval (Efron and Tibshirani 1993, chapter 12) uses the tail probabilities of t with ``n − 1`` degrees of
+    freedom instead of 2.5 %, and is clipped to the values' range.
     """
     method = f"{unit} bootstrap-t {LEVEL:.0%}"
     values = np.asarray(values, dtype=np.float64)
@@ -162,8 +162,8 @@ def bootstrap(
 ) -> Estimate:
     """Return the expanded percentile bootstrap of any ``statistic`` of the weights of ``n`` units.
 
-    Weights add up to 1; equal ones give the point estimate. Of ``ProblemGroups`` the statistic is given the weights of
-    their pairs, and problems are drawn; a single problem, which says nothing of others, has no interval.
+    Weights add up to 1; equal ones give the point estimate. With ``ProblemGroups`` problems are resampled, and the
+    statistic gets the weights of their pairs. A single problem has no interval.
     """
     rows = resamples(n, count=count, seed=seed)
     if not isinstance(n, int):
@@ -183,9 +183,9 @@ def bootstrap(
 def rank_correlation_half_width(
     correlation: "Float[np.ndarray, '*values']", points: "Int[np.ndarray, '*values']"
 ) -> "Float[np.ndarray, '*values']":
-    """Return half the width of rank correlations' intervals in Fisher's z (Bonett and Wright 2000, Psychometrika 65).
+    """Return the half-width of a rank correlation's interval in Fisher's z (Bonett and Wright 2000, Psychometrika 65).
 
-    NaN below 4 points. Callers go back by tanh(z ± half the width), each with its own bound for a perfect correlation.
+    NaN below 4 points. The interval is tanh(z ± half-width); callers choose their own bound for a perfect correlation.
     """
     # The 1e-9 only keeps the division defined; below 4 points its result is not used.
     error = np.sqrt((1 + correlation**2 / 2) / np.maximum(points - 3, 1e-9))
@@ -193,7 +193,7 @@ def rank_correlation_half_width(
 
 
 def _score_interval(p: float, n: float | int, z: float) -> tuple[float, float]:
-    """Return Wilson's interval of the proportion ``p`` of ``n`` (not always whole) trials."""
+    """Return Wilson's interval of the proportion ``p`` of ``n`` trials, not always a whole number."""
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half_width = z / (1 + z * z / n) * float(np.sqrt(p * (1 - p) / n + z * z / (4 * n * n)))
     return max(0.0, centre - half_width), min(1.0, centre + half_width)

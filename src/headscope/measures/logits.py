@@ -1,4 +1,4 @@
-"""Measures of next-token distributions. Natural logarithms, float32 whatever the model computes in."""
+"""Measures of next-token distributions. Natural logarithms; computed in float32 for every model dtype."""
 
 import torch
 from jaxtyping import Float, Int
@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def kl(clean: Float[Tensor, "*batch vocab"], patched: Float[Tensor, "*batch vocab"]) -> Float[Tensor, "*batch"]:
-    """Return KL(clean ‖ patched) of the softmax of two logits in nats, summed over the vocabulary."""
+    """Return KL(clean ‖ patched) in nats between the softmax distributions of two logits."""
     log_clean = torch.log_softmax(clean.float(), dim=-1)
     log_patched = torch.log_softmax(patched.float(), dim=-1)
     return (log_clean.exp() * (log_clean - log_patched)).sum(-1)

@@ -1,4 +1,4 @@
-"""Many tests at once: which of them to believe."""
+"""Multiple testing: p-values adjusted over many tests."""
 
 import numpy as np
 from jaxtyping import Float
@@ -10,10 +10,10 @@ ALPHA = 0.05
 
 
 def q_values(p_values: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
-    """Return Benjamini and Hochberg's adjusted p-values (1995), over all cells of the grid together.
+    """Return Benjamini and Hochberg's adjusted p-values (1995) over all cells of the grid.
 
-    Calling the cells with q ≤ α discoveries keeps the expected share of false ones at α or below, if the tests are
-    independent or positively dependent. NaN (nothing was tested) stays NaN and counts for nothing.
+    Among the cells with q ≤ α the expected share of false discoveries is at most α, if the tests are independent or
+    positively dependent. NaN (not tested) stays NaN and is not counted as a test.
 
     Raises InputError for a value outside [0, 1].
     """
@@ -29,7 +29,7 @@ def q_values(p_values: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*gri
 
 
 def holm(p_values: "Float[np.ndarray, 'test']") -> "Float[np.ndarray, 'test']":
-    """Return Holm's adjusted p-values (1979): α bounds the chance of any false rejection, whatever the dependence."""
+    """Return Holm's adjusted p-values (1979): α bounds the chance of any false rejection, under any dependence."""
     order = np.argsort(p_values)
     # The smallest p is multiplied by the number of tests, the next by one less; the maximum keeps them in order.
     stepped = np.maximum.accumulate((len(order) - np.arange(len(order))) * p_values[order])

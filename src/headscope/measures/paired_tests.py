@@ -1,4 +1,4 @@
-"""Two variants on the same problems: the exact test of their flips, and what a design can detect at all."""
+"""Two variants on the same problems: the exact test of their flips, and the smallest detectable difference."""
 
 import math
 
@@ -19,7 +19,7 @@ SAMPLE_VARIANCE = 1 / 6
 
 
 def mcnemar(after: "Bool[np.ndarray, '_']", before: "Bool[np.ndarray, '_']") -> McNemar:
-    """Test one answer per problem from either variant (McNemar 1947, in its exact binomial form).
+    """Return the exact McNemar test (1947, binomial form) of two variants with one answer per problem each.
 
     Raises InputError if the numbers of problems differ.
     """
@@ -31,23 +31,23 @@ def mcnemar(after: "Bool[np.ndarray, '_']", before: "Bool[np.ndarray, '_']") -> 
 
 
 def flip_p_value(gained: int, lost: int) -> float:
-    """Return the two-sided exact p of ``gained`` against ``lost`` flips; 1 if nothing flipped."""
+    """Return the two-sided exact p-value of ``gained`` against ``lost`` flips; 1 if nothing flipped."""
     from scipy.stats import binom  # here, because it takes three seconds to import
 
     return min(1.0, 2 * float(binom.cdf(min(gained, lost), gained + lost, 0.5)))
 
 
 def fewest_flips(level: float = LEVEL) -> int:
-    """Return how many problems must flip, all the same way, before McNemar's test can reject: 6 at 95 %."""
+    """Return the fewest problems that must flip, all in one direction, for McNemar's test to reject: 6 at 95 %."""
     # The two-sided p of n flips one way is 2 · (1/2)^n.
     return 1 + math.ceil(math.log2(1 / (1 - level)))
 
 
 def smallest_detectable(problems: int, samples: int, *, variance: float = SAMPLE_VARIANCE) -> float:
-    """Return the smallest difference of pass@1 between two variants that a paired comparison finds 4 times in 5.
+    """Return the smallest difference of pass@1 between two variants that a paired comparison detects with power 0.8.
 
-    The noise of a difference is that of the samples, 2 · variance / samples per problem; the change itself is taken as
-    equal on all problems, so this is a lower bound. NaN for fewer than two problems.
+    A difference has the samples' noise, 2 · variance / samples per problem. The change is assumed equal on all
+    problems, so this is a lower bound. NaN for fewer than two problems.
 
     ``variance`` is the mean of p (1 − p) over the problems.
     """
@@ -61,9 +61,7 @@ def smallest_detectable(problems: int, samples: int, *, variance: float = SAMPLE
 
 
 def detectable_from(change: Estimate) -> float:
-    """Return the smallest detectable difference by the noise there really was: the width of a measured paired
-    difference's interval.
-    """
+    """Return the smallest detectable difference, computed from the interval of a measured paired difference."""
     if change.n < 2:
         return math.nan
     quantile = float(stdtrit(change.n - 1, 0.5 + LEVEL / 2))

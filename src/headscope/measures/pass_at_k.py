@@ -1,4 +1,4 @@
-"""pass@k of each problem, without bias (Chen et al. 2021, arXiv 2107.03374, eq. 1)."""
+"""Unbiased pass@k of each problem (Chen et al. 2021, arXiv 2107.03374, eq. 1)."""
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -7,7 +7,7 @@ from headscope.errors import InputError
 
 
 def pass_at_k_by_problem(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> "Float[np.ndarray, 'problem']":
-    """Return per problem the share of its size-k subsets of samples that hold a correct one: 1 − C(n − c, k) / C(n, k).
+    """Return per problem 1 − C(n − c, k) / C(n, k), the share of its size-k subsets of samples with a correct one.
 
     Raises InputError for k < 1 or k > samples per problem.
     """
@@ -20,7 +20,7 @@ def pass_at_k_by_problem(correct: "Bool[np.ndarray, 'problem sample']", k: int) 
 
 
 def check_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> int:
-    """Return the samples per problem; raise InputError if there is no problem, or k is not in 1 … samples."""
+    """Return the samples per problem. Raises InputError if there is no problem, or k is not in 1 … samples."""
     problems = len(correct)
     samples = int(correct.shape[1])
     if problems == 0:

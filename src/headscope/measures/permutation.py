@@ -1,11 +1,12 @@
-"""Permutation tests: the place of an observed statistic among draws made under the null hypothesis.
+"""Permutation tests: the rank of an observed statistic among draws made under the null hypothesis.
 
-Draws that cost much are made in turn (Besag and Clifford 1991, Sequential Monte Carlo p-values, doi
-10.1093/biomet/78.2.301): first ``LOOK_EVERY``, and as many more as long as the rank is open. It is settled once
+Expensive draws are made sequentially (Besag and Clifford 1991, Sequential Monte Carlo p-values, doi
+10.1093/biomet/78.2.301): in batches of ``LOOK_EVERY`` as long as the rank is open. It is settled once
 ``exceedances_to_stop`` draws reach the observation, because the observation cannot be rare any more.
 
-They look after every draw and then report p = h / l, for h exceedances among l draws. Here whole batches are drawn, and
-p stays (g + 1) / (l + 1) with all g exceedances among all l draws made, never less than h / l. It is valid at every
+Besag and Clifford look after every draw and report p = h / l, for h exceedances among l draws. Here whole batches are
+drawn, and p stays (g + 1) / (l + 1) with all g exceedances among all l draws made, never less than h / l. It is valid
+at every
 stop: for a bound a, let k be the first batch at which a test may both stop and report p ≤ a, which takes g + 1 ≤ a (l_k
 + 1). A test that stopped before k reported more than a, and one that goes on past k had fewer exceedances at k than one
 that stops there. So p ≤ a implies g + 1 ≤ a (l_k + 1) at the fixed size l_k, which under the null has a chance of at
@@ -30,15 +31,15 @@ LEAST_EXCEEDANCES = 10
 
 
 def permutation_rank(observed: float, null: "Num[np.ndarray, 'draw']") -> int:
-    """Return the place of ``observed`` among itself and the draws, 1 for the largest; ties count against it."""
+    """Return the rank of ``observed`` among itself and the draws, 1 for the largest; ties count against it."""
     return 1 + int((null >= observed - _TIE).sum())
 
 
 def permutation_p_value(observed: float, null: "Num[np.ndarray, 'draw']") -> float:
-    """Return the one-sided p-value of so large an ``observed``; NaN without draws, or if nothing was observed.
+    """Return the one-sided p-value of a value of ``observed`` or more; NaN without draws, or if it is NaN.
 
     The observation is counted among the draws (the + 1 rule of Phipson and Smyth 2010, doi 10.2202/1544-6115.1585), so
-    p is never 0 and the test keeps its level with any number of draws. Negate both to ask about a small statistic.
+    p is never 0 and the test keeps its level with any number of draws. Negate both to test for a small statistic.
     """
     if len(null) == 0 or math.isnan(observed):
         return math.nan
@@ -46,22 +47,20 @@ def permutation_p_value(observed: float, null: "Num[np.ndarray, 'draw']") -> flo
 
 
 def fewest_draws(alpha: float = ALPHA) -> int:
-    """Return how many draws there must be before p ≤ ``alpha`` can be reached: 19 for 0.05."""
+    """Return the smallest number of draws with which p ≤ ``alpha`` is possible: 19 for 0.05."""
     return round(1 / alpha) - 1
 
 
 def exceedances_to_stop(most: int, alpha: float = ALPHA) -> int:
-    """Return how many of at most ``most`` draws must reach the observation before the sequence stops: 10 of 200.
+    """Return how many of at most ``most`` draws must reach the observation for the sequence to stop: 10 of 200.
 
-    With so many, p ≤ ``alpha`` is out of reach here and would be with all draws, so that stopping changes no decision
-    at ``alpha``.
+    From then on p ≤ ``alpha`` is impossible, now and with all draws, so that stopping changes no decision at ``alpha``.
     """
     # All draws reject with g exceedances if g + 1 ≤ alpha (most + 1); 1e-9 mends the rounding of the product.
     return max(LEAST_EXCEEDANCES, math.floor(alpha * (most + 1) + 1e-9))
 
 
 def is_rank_open(observed: float, null: "Num[np.ndarray, 'draw']", most: int, alpha: float = ALPHA) -> bool:
-    """Return whether more draws are needed, after those of ``null`` and up to ``most``, to know the place of
-    ``observed``."""
+    """Return whether more draws than those of ``null``, up to ``most``, are needed to know the rank of ``observed``."""
     exceedances = permutation_rank(observed, null) - 1
     return len(null) < most and exceedances < exceedances_to_stop(most, alpha)

@@ -25,7 +25,7 @@ AT_CLEAN = Quadrature(np.ones(1), np.ones(1))
 
 
 def quadrature(rule: str, count: int) -> Quadrature:
-    """Return ``count`` nodes of ``rule``.
+    """Return the quadrature ``rule`` with ``count`` nodes.
 
     ``left`` has α = k/m for k = 0..m−1 (the reference code), ``right`` k = 1..m (the paper), ``midpoint`` the middles;
     ``gauss`` is Gauss–Legendre, exact for gradients that are polynomials of degree 2m − 1 in α.

@@ -1,8 +1,8 @@
-"""Selecting edges by |score|; leading axes (resamples) are done one after another.
+"""Select edges by |score|.
 
-Scores are [..., F, B] in the order of a ``Graph``, grouped or not; only its real edges can be selected, and their
-sign plays no part. Among equal scores the edge that comes first (by source, then by destination) is preferred, so
-that a larger size always holds the smaller ones. Each matrix of a stack is worked on alone: it fits a processor's
+Scores are [..., F, B] in the order of a ``Graph``, grouped or not; only its real edges can be selected, and the sign is
+ignored. Of equal scores the first edge (by source, then by destination) is taken, so that a larger selection always
+contains the smaller ones. Matrices along leading axes (resamples) are processed one by one: each fits a processor's
 cache, and a stack of hundreds needs no memory beyond its masks.
 """
 
@@ -58,7 +58,7 @@ def above_threshold(
 
 
 def top_mass(graph: Graph, scores: Float[np.ndarray, "*batch F B"], mass: float) -> Bool[np.ndarray, "*batch F B"]:
-    """Return the fewest real edges that hold at least ``mass`` of the total |score|.
+    """Return the fewest real edges that have at least the share ``mass`` of the total |score|.
 
     Raises InputError if the mass lies outside (0, 1].
     """
@@ -77,7 +77,7 @@ def top_mass(graph: Graph, scores: Float[np.ndarray, "*batch F B"], mass: float)
 
 
 def greedy(graph: Graph, scores: Float[np.ndarray, "F B"], n: int) -> Bool[np.ndarray, "F B"]:
-    """Return EAP-IG's greedy search from the logits up: ``n`` times the strongest edge into a node already reached.
+    """Return ``n`` edges by EAP-IG's greedy search from the logits up, each the strongest into a node already reached.
 
     Raises InputError if n is below 1 or above the number of real edges.
     """
@@ -116,7 +116,7 @@ def _by_magnitude(
     scores: Float[np.ndarray, "*batch F B"],
     choose: Callable[[Float[np.ndarray, " edge"]], Bool[np.ndarray, " edge"]],
 ) -> Bool[np.ndarray, "*batch F B"]:
-    """Return what ``choose`` selects by |score| among each matrix's real edges (row-major) as masks over [F, B]."""
+    """Return masks over [F, B] of the edges that ``choose`` selects by |score| among each matrix's real edges."""
     selected = np.zeros(scores.shape, dtype=bool)
     for index in np.ndindex(scores.shape[:-2]):
         selected[index][graph.real] = choose(np.abs(scores[index][graph.real]))

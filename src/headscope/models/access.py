@@ -53,23 +53,23 @@ class LayerAccess:
 
     @property
     def attention_input(self) -> nn.Module:
-        """The module whose input is the residual stream the heads read."""
+        """Module whose input is the residual stream that the heads read."""
         return self.projections[0].linear if self.attention_norm is None else self.attention_norm.module
 
     @property
     def mlp_input(self) -> nn.Module:
-        """The module whose input is the residual stream the MLP reads."""
+        """Module whose input is the residual stream that the MLP reads."""
         return self.mlp if self.mlp_norm is None else self.mlp_norm.module
 
     def read(self, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """Return what the projections are given for a residual stream; hooks on the norm are not called."""
+        """Return the projections' input for a residual stream; hooks on the norm are not called."""
         return stream if self.attention_norm is None else self.attention_norm.module.forward(stream)
 
     def write_hooks(self, receive: Callable[[Tensor], None]) -> list[Hook]:
-        """Return hooks that give ``receive`` each pass's z as it is written: Σ_h z_h @ ``output_weights`` plus a bias.
+        """Return hooks that call ``receive`` with z of each pass, such that heads write Σ_h z_h @ ``output_weights``.
 
-        Without a post-norm that is o_proj's input. With one, z is multiplied by the post-norm's scale, a number per
-        position, so that heads still add up to what is really added to the stream (the norm linearised at this pass).
+        Without a post-norm z is o_proj's input. With one, z is multiplied by the post-norm's scale at each position, so
+        that the heads' writes and a bias add up to what is added to the stream (the norm linearised at this pass).
         """
         norm = self.attention_post_norm
         if norm is None:
@@ -87,14 +87,14 @@ class HeadAccess:
     """A model's layers and sizes.
 
     layers: from the first to the last.
-    embedding: the module that makes what the model also takes as ``inputs_embeds``.
+    embedding: the module whose output the model also takes as ``inputs_embeds``.
     final_norm: the norm before the unembedding.
     heads: H, the query heads of a layer.
     kv_heads: K, its key/value heads.
     d_head: width of a head.
     d_model: d, width of the residual stream.
     parallel: whether attention and MLP of a layer read the same residual stream.
-    longest: how many positions have a learned embedding; None if positions are not learned.
+    longest: number of learned position embeddings; None if positions are not learned.
     """
 
     layers: tuple[LayerAccess, ...]
@@ -109,18 +109,18 @@ class HeadAccess:
 
     @property
     def device(self) -> torch.device:
-        """The device token ids belong on."""
+        """Device of the token ids."""
         device: torch.device = self._embeddings.device
         return device
 
     @property
     def vocabulary(self) -> int:
-        """Rows of the embedding: token ids go from 0 to one less."""
+        """Number of rows of the embedding; token ids are smaller."""
         return len(self._embeddings)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The dtype of the residual stream."""
+        """Dtype of the residual stream."""
         return self._embeddings.dtype
 
     @property
@@ -136,12 +136,12 @@ class HeadAccess:
 
     @property
     def graph(self) -> Graph:
-        """The model's graph, in which each query head has its own k and v input."""
+        """Graph of the model in which each query head has its own k and v input."""
         return Graph(len(self.layers), self.heads, self.parallel)
 
     @property
     def stream_inputs(self) -> list[nn.Module]:
-        """Modules whose inputs are the residual stream: per layer the heads' and the MLP's, last the logits'."""
+        """Modules whose inputs are the residual stream: per layer those of heads and MLP, last the final norm."""
         modules: list[nn.Module] = []
         for layer in self.layers:
             modules += [layer.attention_input, layer.mlp_input]
@@ -159,9 +159,9 @@ class HeadAccess:
     def read_heads(
         self, layer: int, streams: Float[Tensor, "port_head *batch d"]
     ) -> Float[Tensor, "*batch port_head d_head"]:
-        """Return q, k and v of every query head (3H, the graph's order), each from a residual stream of its own.
+        """Return q, k and v of every query head (3H, in the graph's order), each from its own residual stream.
 
-        Calls ``forward`` of the modules, so that their hooks are not called.
+        Calls ``forward`` of the modules, which skips their hooks.
         """
         layer_access = self.layers[layer]
         port_streams = dict(zip(PORTS, torch.split(layer_access.read(streams), self.heads), strict=True))
@@ -171,7 +171,7 @@ class HeadAccess:
         return torch.cat([ports[port] for port in PORTS], dim=-2)
 
     def read_shared(self, layer: int, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch port_head d_head"]:
-        """Return what ``read_heads`` does if all heads read one residual stream."""
+        """Return the same as ``read_heads`` if all heads read one residual stream."""
         layer_access = self.layers[layer]
         normed = layer_access.read(stream)
         outputs = [projection.repeat(projection.read(normed), self.heads) for projection in layer_access.projections]
@@ -179,7 +179,7 @@ class HeadAccess:
         return torch.cat([ports[port] for port in PORTS], dim=-2)
 
     def output_weights(self, layer: int) -> Float[Tensor, "head d_head d"]:
-        """Return W_O per head, with a post-norm's weight: head h writes z_h @ W_O[h], z as ``write_hooks`` give it.
+        """Return W_O per head times a post-norm's weight: head h writes z_h @ W_O[h], with z of ``write_hooks``.
 
         The bias belongs to no head.
         """
@@ -191,9 +191,9 @@ class HeadAccess:
 
 @contextmanager
 def ungroup_kv(access: HeadAccess) -> Iterator[None]:
-    """Let attention take as many key and value heads as query heads inside the block (method section 3, fact 3).
+    """Make attention take as many key and value heads as query heads inside the block (method section 3, fact 3).
 
-    The caller provides them: outputs of the projections replaced by ``Projection.repeat``, or by other heads.
+    The caller provides them by replacing the projections' outputs, for example with ``Projection.repeat``.
     """
     previous: list[tuple[nn.Module, str, object]] = []
     try:

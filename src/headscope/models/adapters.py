@@ -1,4 +1,4 @@
-"""PEFT's adapters: which weights a layer with an adapter computes with.
+"""PEFT's adapters: the weights with which a layer with an adapter computes.
 
 A live adapter is never merged into the user's model. Weights are read from a merged copy of the one layer; forward
 passes go through PEFT's own layers, which compute the same.
@@ -26,7 +26,7 @@ _MERGED: WeakKeyDictionary[nn.Module, tuple[tuple[float, ...], nn.Module]] = Wea
 
 
 def is_peft_model(model: object) -> "TypeGuard[PeftModel]":
-    """Tell whether ``model`` is PEFT's wrapper around a model."""
+    """Return whether ``model`` is PEFT's wrapper around a model."""
     # PEFT takes a second to import, and whoever holds a PeftModel has imported it.
     peft = sys.modules.get("peft")
     return peft is not None and isinstance(model, peft.PeftModel)
@@ -35,20 +35,19 @@ def is_peft_model(model: object) -> "TypeGuard[PeftModel]":
 def base_of_peft(model: "PeftModel") -> PreTrainedModel:
     """Return the Hugging Face model inside a ``PeftModel``, the adapter's layers in place.
 
-    Raises InputError for adapters that are tokens or prefixes, also those that attention itself adds (adaption
-    prompts): they are in no layer's weights.
+    Raises InputError for adapters that are not in the weights of layers: tokens, prefixes and adaption prompts.
     """
     config = model.active_peft_config
     if config.is_prompt_learning or config.is_adaption_prompt:
         raise InputError(
             f"the adapter is of type {config.peft_type.value}, which adds tokens and changes no weights; "
-            "adapters in the layers (LoRA and its kin) can be studied"
+            "adapters in the layers (such as LoRA) can be studied"
         )
     return model.get_base_model()
 
 
 def has_adapter(module: nn.Module) -> bool:
-    """Tell whether a layer is PEFT's wrapper around the layer it adapts or replaces."""
+    """Return whether a layer is PEFT's wrapper around the layer it adapts or replaces."""
     return _is_tuner(module) or _is_replacement(module)
 
 
@@ -83,10 +82,10 @@ def merged_copy(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def merge_adapters(model: PreTrainedModel) -> None:
-    """Put the plain layers that they compute in the place of a Hugging Face model's layers with adapters.
+    """Replace a Hugging Face model's layers with adapters by the plain layers that they compute.
 
-    PEFT's ``merge_and_unload`` adds an adapter of one embedding to the other as well where they are tied; here the two
-    part (``untie_differing_embeddings``), as they do in the live model.
+    If embeddings are tied, PEFT's ``merge_and_unload`` adds an adapter of one to the other too; here they are untied
+    (``untie_differing_embeddings``), as in the live model.
     """
     replaced_paths: list[str] = []
     for path, module in list(model.named_modules(remove_duplicate=False)):
@@ -102,9 +101,9 @@ def merge_adapters(model: PreTrainedModel) -> None:
 
 
 def untie_differing_embeddings(model: PreTrainedModel) -> None:
-    """Let a model's config say that its embeddings are not tied, if they are not; equal ones become one tensor.
+    """Correct the config of a model whose embeddings are no longer tied; equal ones become one tensor.
 
-    Otherwise whatever ties weights again, as saving and loading do, would make another model of it.
+    Otherwise saving and loading would tie them again, which changes the model.
     """
     inputs, outputs = model.get_input_embeddings(), model.get_output_embeddings()
     if not getattr(model.config, "tie_word_embeddings", False) or outputs is None or inputs.weight is outputs.weight:
@@ -118,7 +117,7 @@ def untie_differing_embeddings(model: PreTrainedModel) -> None:
 
 @torch.no_grad()
 def weight_checksums(module: nn.Module) -> tuple[float, ...]:
-    """Return one sum per weight: any step of training changes some of them."""
+    """Return the sum of each weight; a training step changes some of them."""
     # A tensor's version counter would be cheaper, but fused optimisers do not raise it.
     return tuple(float(parameter.sum(dtype=torch.float32)) for parameter in module.parameters())
 
@@ -129,7 +128,7 @@ def _is_tuner(module: nn.Module) -> TypeGuard[Any]:
 
 
 def _is_replacement(module: nn.Module) -> TypeGuard[Any]:
-    """Tell whether ``module`` holds a layer and its trained copy (``modules_to_save``) or its trained rows
+    """Return whether ``module`` holds a layer and its trained copy (``modules_to_save``) or its trained rows
     (``trainable_token_indices``)."""
     peft_wrappers = sys.modules.get("peft.utils.other")
     return peft_wrappers is not None and isinstance(module, peft_wrappers.AuxiliaryTrainingWrapper)

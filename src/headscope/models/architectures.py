@@ -1,6 +1,6 @@
-"""Head access per architecture: a new one is a function here and a line in ``ARCHITECTURES``.
+"""Head access per architecture; a new one is a function here and a line in ``ARCHITECTURES``.
 
-Most models name their modules alike; ``llama_like`` reads those, and is tried on architectures nobody has tested.
+Most models use the same module names; ``llama_like`` reads those, and is tried on architectures outside the table.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +22,11 @@ Architecture = Callable[[PreTrainedModel], HeadAccess]
 
 
 def llama_like(model: PreTrainedModel) -> HeadAccess:
-    """Return access to a model whose modules have the usual names, those of Llama and its kin.
+    """Return access to a model whose modules have the names of Llama's.
 
     Norms: before attention and MLP (Llama, Qwen, Mistral, Phi 3, gpt-oss), before and after (Gemma 2 and 3), or only
-    after (OLMo 2). q, k, v: separate, or joined in ``qkv_proj`` (Phi 3). Raises InputError naming the module that is
-    missing.
+    after (OLMo 2). q, k, v: separate, or joined in ``qkv_proj`` (Phi 3). Raises InputError naming a missing
+    module.
     """
     config, trunk = model.config, model.base_model
     heads = config.num_attention_heads
@@ -90,7 +90,7 @@ def _llama_like_projections(attention: nn.Module, port_heads: dict[str, int], d_
 
 
 def _port_norm(attention: nn.Module, port: str, d_head: int) -> NormAccess | None:
-    """Return ``q_norm`` and its kin if they span all heads; a norm per head follows the split and needs no access."""
+    """Return ``q_norm`` or ``k_norm`` if it spans all heads; a norm per head follows the split and needs no access."""
     norm = getattr(attention, f"{port}_norm", None)
     return None if norm is None or norm.weight.shape[-1] == d_head else norm_access(norm)
 
@@ -185,10 +185,10 @@ ARCHITECTURES: dict[str, Architecture] = {
 
 
 def head_access(model: PreTrainedModel) -> HeadAccess:
-    """Return access to the heads of ``model``, which proves itself the first time a model is seen (``prove``).
+    """Return access to the heads of ``model``, which is checked the first time a model is seen (``prove``).
 
-    An architecture outside ``ARCHITECTURES`` is tried by the usual module names. Raises InputError if the proof fails,
-    naming what failed, and if weights cannot be read: quantised, offloaded or compiled.
+    An architecture outside ``ARCHITECTURES`` is tried with ``llama_like``. Raises InputError naming a check that
+    failed, or if weights cannot be read because they are quantised, offloaded or compiled.
     """
     name = model.config.model_type
     _check_plain(model)

@@ -1,4 +1,4 @@
-"""What two models' vocabularies have in common: all that their next-token distributions can be compared over."""
+"""The common part of two models' vocabularies, over which their next-token distributions can be compared."""
 
 from headscope.errors import InputError
 from headscope.model_files.vocabularies import check_token_ids
@@ -6,16 +6,16 @@ from headscope.models.subject import Subject, SubjectOrModel, as_model, name_of
 
 
 def vocabulary_size(model: SubjectOrModel) -> int:
-    """Return how many token ids a model reads: the rows of its embedding, including padding."""
+    """Return the number of a model's token ids: the rows of its embedding, including padding."""
     rows: int = as_model(model).get_input_embeddings().weight.shape[0]
     return rows
 
 
 def common_vocabulary(base: SubjectOrModel, variant: SubjectOrModel, *, variant_name: str) -> int:
-    """Return how many first entries two models' vocabularies share: the smaller one's size.
+    """Return the number of first entries that two models' vocabularies share, which is the smaller one's size.
 
-    Added tokens are free to differ. Raises InputError if a token has different ids (``check_token_ids``), or the sizes
-    differ and a tokenizer that could tell why is missing.
+    Added tokens may differ. Raises InputError if a token has different ids (``check_token_ids``), or if the sizes
+    differ and a tokenizer, which would show why, is missing.
     """
     base_size, variant_size = vocabulary_size(base), vocabulary_size(variant)
     base_tokenizer = base.tokenizer if isinstance(base, Subject) else None

@@ -1,8 +1,8 @@
 """Token-by-token decoding from prompts, with a key/value cache.
 
-It does two things that ``generate`` does not: a prompt asked for several times is read once, and rows that have ended
-leave the batch. How a token is chosen is the caller's. If rotary frequencies depend on a text's length, a third: a row
-that reaches a length with other frequencies is read again, because its cache holds keys rotated by the old ones.
+It does what ``generate`` does not: a repeated prompt is read once, and rows that have ended leave the batch. The caller
+chooses each token. If rotary frequencies depend on a text's length, a row that reaches a length with other frequencies
+is read again, because its cache holds keys rotated by the old ones.
 """
 
 import copy
@@ -36,9 +36,9 @@ def decode(
     stops: Sequence[int],
     keep_rows: bool = False,
 ) -> list[list[int]]:
-    """Return up to ``limit`` new tokens after each prompt (token ids), including the stop token that ended one.
+    """Return up to ``limit`` new tokens for each prompt (token ids), including a stop token at the end.
 
-    keep_rows: read every prompt in a row of its own and keep all rows to the end, for hooks that follow rows.
+    keep_rows: read every prompt in its own row and keep all rows to the end, for hooks that follow rows.
     """
     with own_text_lengths(model):
         return _decode(model, prompts, choose, limit, stops, keep_rows)
@@ -94,7 +94,7 @@ class _Batch:
         self.logits = self._read(ids)
 
     def select(self, rows: Int[Tensor, "selected"]) -> None:
-        """Go on with ``rows``, which may repeat."""
+        """Continue with ``rows``, which may repeat."""
         self._cache.batch_select_indices(rows)
         self._mask = None if self._mask is None else self._mask[rows.to(self._device)]
         self.logits = self.logits[rows.to(self.logits.device)]
@@ -130,7 +130,7 @@ class _Batch:
 class _LengthDependentBatch(_Batch):
     """Rows of a model whose rotary frequencies depend on a text's length.
 
-    A row's regime stands for the frequencies of its length; when it changes, the row is read again.
+    A row's regime identifies the frequencies of its length; when it changes, the row is read again.
     """
 
     def __init__(self, model: PreTrainedModel, prompts: Sequence[Sequence[int]], keep_rows: bool) -> None:
@@ -159,7 +159,7 @@ class _LengthDependentBatch(_Batch):
             self._replace(torch.tensor(changed))
 
     def _replace(self, rows: Int[Tensor, "changed"]) -> None:
-        """Replace the logits, keys and values of ``rows`` by what the rows give when they are read again."""
+        """Read ``rows`` again and replace their logits, keys and values."""
         fresh = copy.copy(self)
         fresh._mask = None if self._mask is None else self._mask[rows.to(self._device)]
         fresh._select_texts(rows)
@@ -170,7 +170,7 @@ class _LengthDependentBatch(_Batch):
             layer.values[rows.to(layer.values.device)] = fresh_layer.values
 
     def _reread(self) -> None:
-        """Read the whole texts into a new cache: the prompts in one pass as at first, then a part at a time."""
+        """Read the entire texts into a new cache: the prompts in one pass as before, then a part at a time."""
         self._cache, self._length = DynamicCache(config=self._model.config), 0
         self.logits = self._read(self._ids[:, : self._prompt_width])
         for part in torch.split(self._ids[:, self._prompt_width :], max(1, REREAD_TOKENS // len(self._ids)), dim=1):

@@ -1,4 +1,4 @@
-"""The one way to attach to a model: hooks that are gone when the ``with`` block ends, whatever happens."""
+"""Hooks on a model that are removed when the ``with`` block ends, in any case."""
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -21,9 +21,9 @@ class Hook:
     kind: ``"input"`` calls ``function`` with the first positional argument, ``"output"`` with the output, or with the
         first part of an output of several (gpt-oss' experts also return router scores), ``"both"`` with these two.
         ``"parts"`` calls it with every part of the output (attention also returns its rows), to read and not to change.
-    function: what it returns replaces the input, or else the output; None leaves it as it is.
-    by_row: whether it tells the rows of a pass apart: rows must then stay in their places while a text is written, and
-        passes come one at a time.
+    function: its return value replaces the input or output; None leaves it as it is.
+    by_row: whether it treats the rows of a pass differently: rows must then keep their places while a text is
+        generated, and passes are run one at a time.
     """
 
     module: nn.Module
@@ -34,7 +34,7 @@ class Hook:
 
 @contextmanager
 def attach_hooks(hooks: Iterable[Hook]) -> Iterator[None]:
-    """Attach ``hooks`` for the duration of the block; detach them in any case."""
+    """Attach ``hooks`` inside the block; they are removed in any case."""
     handles: list[RemovableHandle] = []
     try:
         for hook in hooks:
@@ -46,7 +46,7 @@ def attach_hooks(hooks: Iterable[Hook]) -> Iterator[None]:
 
 
 def tells_rows_apart(model: nn.Module) -> bool:
-    """Tell whether a hook on a module of ``model`` may do so: any hook but those whose ``Hook.by_row`` is False."""
+    """Return whether a hook on ``model`` may treat rows differently: any but those whose ``Hook.by_row`` is False."""
     for module in model.modules():
         for hooks in (module._forward_hooks, module._forward_pre_hooks):
             for function in hooks.values():
@@ -56,8 +56,8 @@ def tells_rows_apart(model: nn.Module) -> bool:
 
 
 def is_passive_hook(function: object) -> bool:
-    """Tell whether a hook is one by which ``transformers`` records outputs: once asked for they stay, and they change
-    nothing."""
+    """Return whether a hook is one of those with which ``transformers`` records outputs; they stay on the model and
+    change nothing."""
     return str(getattr(function, "__module__", "")).startswith("transformers.")
 
 

@@ -1,4 +1,4 @@
-"""Loading from a folder or the hub: safetensors only, evaluation mode, checked before the model is returned."""
+"""Load a model from a folder or the hub: safetensors only, in evaluation mode, with its head access checked."""
 
 import warnings
 from collections.abc import Iterator
@@ -43,17 +43,17 @@ def load_model(
     """Load a causal language model in evaluation mode, with its tokenizer if it has one.
 
     Args:
-        path_or_id: a folder, also of an adapter (it is merged into its base, which is loaded with it), a hub id, or a
-            name that ``headscope ls models`` lists, such as ``lab-s``.
+        path_or_id: a folder, a hub id, or a name that ``headscope ls models`` lists, such as ``lab-s``. The folder may
+            hold an adapter, which is merged into its base.
         dtype: ``float32``, ``bfloat16``, ``float16`` or ``float64``.
-        device: where to put it.
+        device: device of the model, such as ``cuda:0``.
         device_map: passed on to Hugging Face, for models larger than one device.
-        revision: of a hub id.
+        revision: commit, branch or tag of a hub id.
         trust_remote_code: run code that comes with the model.
 
     Raises:
-        InputError: the folder or model is missing, has no safetensors, holds NaN, has an unknown architecture, or fails
-            the check of its head access.
+        InputError: if the folder or model is missing, has no safetensors, holds NaN, has an unknown architecture, or
+            fails the check of its head access.
     """
     if dtype not in _DTYPES:
         raise InputError(f"dtype {dtype!r} is unknown; allowed: {', '.join(_DTYPES)}")
@@ -91,7 +91,7 @@ def load_model(
 
 
 def _locate(name: str, revision: str | None) -> str:
-    """Return the folder or the hub id that ``name`` means. Raises InputError if it is missing or has no safetensors."""
+    """Return the folder or the hub id of ``name``. Raises InputError if it is missing or has no safetensors."""
     folder = Path(name).expanduser()
     if folder.is_dir():
         check_weights(folder)
@@ -115,7 +115,7 @@ def without_progress_bars() -> Iterator[None]:
 
 
 def check_loads(path_or_id: str, *, revision: str | None = None, trust_remote_code: bool = False) -> None:
-    """Raise InputError if a model's class and its stored weights do not fit. Reads names and shapes, no weights.
+    """Raise InputError if stored weights do not fit the model's class; only names and shapes are read.
 
     path_or_id: a folder or hub id whose files are on this machine.
     """
@@ -133,7 +133,7 @@ def _load_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
 
 
 def _read_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
-    """Return the model that Hugging Face makes of a folder or hub id, if all its weights found their place."""
+    """Return the model that Hugging Face loads. Raises InputError unless every weight has its place."""
     _check_not_quantised(name, options)
     try:
         with without_progress_bars(), _without_load_report():
@@ -152,7 +152,7 @@ def _read_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
 
 @contextmanager
 def _without_load_report() -> Iterator[None]:
-    """Hide the table in which ``transformers`` says that weights without a place can be ignored."""
+    """Hide the table in which ``transformers`` says that superfluous weights can be ignored."""
     level = logging.get_verbosity()
     logging.set_verbosity_error()
     try:
@@ -162,7 +162,7 @@ def _without_load_report() -> Iterator[None]:
 
 
 def _check_not_quantised(name: str, options: dict[str, object]) -> None:
-    """Raise InputError before quantised weights are fetched; what else is wrong with the config, loading tells."""
+    """Raise InputError for quantised weights before they are fetched; loading reports other faults of the config."""
     try:
         config, _ = PreTrainedConfig.get_config_dict(
             name, revision=options["revision"], local_files_only=options["local_files_only"]
@@ -173,7 +173,7 @@ def _check_not_quantised(name: str, options: dict[str, object]) -> None:
 
 
 def _check_places(name: str, model: PreTrainedModel, report: dict[str, Any]) -> None:
-    """Raise InputError if weights were left out: Hugging Face would go on without them."""
+    """Raise InputError if weights are missing or superfluous, which Hugging Face would accept."""
     kind, config = type(model).__name__, model.config.to_dict()
     if mismatched := sorted(report["mismatched_keys"]):
         weight, stored, needed = mismatched[0]

@@ -1,4 +1,4 @@
-"""Memory: what is free, how much of it may be taken, and half as many rows from then on whenever that was too much."""
+"""Memory: what is free, how much of it may be used, and halving the number of rows after running out."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ Result = TypeVar("Result")
 
 
 def free_memory(device: torch.device) -> int:
-    """Return how many bytes the device has free; 8 GiB if the system does not tell."""
+    """Return the free bytes of the device; 8 GiB if the system does not report them."""
     if device.type == "cuda":
         # What PyTorch keeps of earlier work, to use again, counts as free.
         reusable = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
@@ -41,26 +41,26 @@ def bytes_allowed(memory: int | None, device: torch.device) -> int:
 
 
 def pass_budget(device: torch.device, cpu_bytes: int, gpu_share: float) -> int:
-    """Return the bytes of a pass whose number of rows decides the last bits of its results.
+    """Return the bytes for a pass whose number of rows affects the last bits of its results.
 
-    On a CPU the budget is fixed, so that every machine runs the same rows together, however much it has free. Only a
-    unit that ran out of memory is tried again with fewer: its last bits may differ.
+    On a CPU the budget is fixed, so that every machine runs the same rows together. Only a unit that ran out of memory
+    is tried again with fewer rows, and its last bits may differ.
     """
     budget = gpu_share * free_memory(device) if device.type == "cuda" else cpu_bytes
     return int(budget * memory_share())
 
 
 class Limit:
-    """How many rows of one kind may go through at a time: halved, for good, whenever they did not fit."""
+    """A limit on the rows computed at a time, which is halved for the rest of a call when they did not fit."""
 
     def __init__(self) -> None:
         self.rows = sys.maxsize
         self.halvings = 0
 
     def attempt(self, work: Callable[[], Result], rows: int, least: int = 1) -> Result | None:
-        """Return what ``work`` gives on ``rows`` rows, or None if memory ran out and fewer are to be tried.
+        """Return the result of ``work`` on ``rows`` rows, or None if memory ran out and fewer can be tried.
 
-        Raises the error itself if there were only ``least`` rows, which cannot be fewer.
+        With ``least`` rows, the fewest possible, the error itself is raised.
         """
         try:
             return work()
@@ -80,10 +80,10 @@ class Limit:
         """Yield ``work`` of consecutive parts of ``count`` elements, each part with its result.
 
         Args:
-            count: how many elements there are.
-            size: how many elements a part may have, however much memory there is.
+            count: number of elements.
+            size: largest number of elements in a part.
             work: computes one part.
-            rows: how many rows each element takes.
+            rows: number of rows per element.
 
         Raises:
             RuntimeError: the error of ``work`` itself, if memory runs out for a single element.

@@ -14,10 +14,10 @@ from headscope.models.adapters import merged_layer
 class NormAccess:
     """A LayerNorm, or an RMSNorm, which subtracts no mean and has no bias.
 
-    module: its output is read, and its ``forward`` is called for patched inputs.
-    weight: float32 [d], what the normalised input is multiplied by (Gemma's stored weight plus one).
+    module: the norm; its output is read, and its ``forward`` called with patched inputs.
+    weight: float32 [d], factor of the normalised input (Gemma's stored weight plus one).
     bias: float32 [d] or None.
-    eps: what is added to the variance.
+    eps: added to the variance.
     centred: True for LayerNorm.
     """
 
@@ -36,7 +36,7 @@ class NormAccess:
         return torch.rsqrt(x.square().mean(-1) + self.eps)
 
     def formula(self, x: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
-        """Return what ``module`` must compute, in x's precision."""
+        """Return the norm of x by its formula, in x's precision."""
         centred = self.centre(x)
         scaled = centred * self.scale(centred)[..., None] * self.weight
         return scaled if self.bias is None else scaled + self.bias

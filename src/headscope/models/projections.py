@@ -1,4 +1,4 @@
-"""Where q, k and v come apart into heads, whatever way an architecture packs them.
+"""Split q, k and v into heads, for every way in which architectures pack them.
 
 Axes: head (n heads of one port: H query heads; K key/value heads, or H copies of them), d_head, d, in, out.
 """
@@ -18,7 +18,7 @@ from headscope.models.norms import NormAccess
 def linear_weight(module: nn.Module) -> Float[Tensor, "out in"]:
     """Return the weight of a Linear or of GPT-2's transposed Conv1D.
 
-    It is a view of the parameter; of a layer with an adapter, of the weight the adapter is merged into.
+    It is a view of the parameter, or with an adapter of the merged weight.
     """
     plain = merged_layer(module)
     weight = plain.weight
@@ -34,10 +34,10 @@ def linear_bias(module: nn.Module) -> Float[Tensor, " out"] | None:
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """A module whose output holds the heads of one or more ports: q_proj alone, or a fused one.
+    """A module whose output holds the heads of one or more ports: q_proj, or a fused projection.
 
     linear: the linear map.
-    heads: how many heads of each port its output holds, in order.
+    heads: number of heads of each port in its output, in order.
     d_head: width of a head.
     norm: a norm over all heads of the port together, applied to the linear map's output (OLMo 2).
     interleaved: ports alternate head by head (GPT-NeoX) instead of following each other.
@@ -51,7 +51,7 @@ class Projection:
 
     @property
     def module(self) -> nn.Module:
-        """The module whose output is split into heads."""
+        """Module whose output is split into heads."""
         return self.linear if self.norm is None else self.norm.module
 
     def split(self, output: Float[Tensor, "*batch _"]) -> dict[str, Float[Tensor, "*batch _ d_head"]]:
@@ -67,7 +67,7 @@ class Projection:
         return dict(zip(self.heads, parts, strict=True))
 
     def join(self, ports: Mapping[str, Float[Tensor, "*batch _ d_head"]]) -> Float[Tensor, "*batch _"]:
-        """Undo ``split``; of ``ports``, those that this projection makes are taken."""
+        """Undo ``split``; from ``ports`` it takes those that this projection makes."""
         parts = [ports[port] for port in self.heads]
         if self.interleaved:
             return torch.stack(parts, dim=-2).flatten(-3)
@@ -121,5 +121,5 @@ class Projection:
 
 
 def repeat_heads(heads: Float[Tensor, "_ *shape"], count: int) -> Float[Tensor, "{count} *shape"]:
-    """Return grouped heads once per query head: each repeated until there are ``count``."""
+    """Return grouped heads once per query head, ``count`` in all."""
     return heads.repeat_interleave(count // len(heads), dim=0)

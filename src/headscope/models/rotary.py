@@ -1,15 +1,16 @@
-"""Rotary frequencies that depend on a text's length (longrope, dynamic NTK), chosen for every row by its own text.
+"""Rotary frequencies that depend on a text's length (longrope, dynamic NTK), chosen for each row by its own length.
 
 ``transformers`` chooses them by the largest position of a whole pass, and dynamic NTK keeps its choice for later
 passes. A text's numbers would then depend on its batch, on what ran before, and on whether its beginning was run alone.
 
-1. A rotary module depends on length if a far last position changes how earlier positions are rotated. That is tried and
-   not looked up, so that types which are not in ``transformers`` today are found too.
+1. A rotary module depends on length if a far last position changes the rotation of earlier positions. This is tested
+   and not looked up, so that new types of ``transformers`` are recognised too.
 2. While ``own_text_lengths`` is open, such a module rotates every row as a new module would rotate that row's text
-   alone. Its own state is neither read nor written, so threads may pass texts of several lengths through it.
-3. A row's text ends at its largest position, or, if the pass holds only a part of it, where ``full_text_lengths`` says.
+   alone. Its own state is neither read nor written, so threads may run texts of several lengths.
+3. A row's text ends at its largest position, or at that of ``full_text_lengths`` if the pass holds only a part
+   of it.
 
-Models without such a module are left alone.
+Models without such a module are not changed.
 """
 
 import copy
@@ -38,8 +39,8 @@ _OPENING = Lock()
 def own_text_lengths(model: nn.Module) -> Iterator[None]:
     """Rotate every row of the passes inside the block by the frequencies of its own text's length.
 
-    May be open several times at once, in one thread or in several; each model gets its own modules back when the last
-    one closes.
+    It may be open several times at once, in one or several threads; a model's modules are restored when the last one
+    closes.
     """
     opened: list[_RowwiseRotary] = []
     try:
@@ -58,7 +59,7 @@ def own_text_lengths(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def full_text_lengths(lengths: Int[Tensor, " row"]) -> Iterator[None]:
-    """State how long the whole texts are of which the passes inside the block hold a part, one text a row."""
+    """Set the lengths of the entire texts, one per row, of which the passes inside the block hold a part."""
     token = _TEXT_LENGTHS.set(lengths)
     try:
         yield
@@ -98,7 +99,7 @@ _count_positions.by_row = False  # type: ignore[attr-defined]  # what it does to
 
 
 def length_dependent_types(config: PreTrainedConfig) -> list[str]:
-    """Name the rope types of a config whose frequencies ``transformers`` changes with a text's length."""
+    """Return the rope types of a config whose frequencies ``transformers`` changes with a text's length."""
     parameters = getattr(config.get_text_config(), "rope_parameters", None) or {}
     # One set of parameters, or one per layer type.
     sets = [parameters, *(values for values in parameters.values() if isinstance(values, dict))]
@@ -107,7 +108,7 @@ def length_dependent_types(config: PreTrainedConfig) -> list[str]:
 
 
 def frequency_regimes(model: nn.Module, lengths: Int[Tensor, " row"]) -> list[tuple[bytes, ...]]:
-    """Return one key per text of the given lengths: equal keys mean equal frequencies; ``()`` for ordinary models.
+    """Return one key per text length: equal keys mean equal frequencies; ``()`` for ordinary models.
 
     ``own_text_lengths`` must be open.
     """
@@ -119,12 +120,12 @@ def frequency_regimes(model: nn.Module, lengths: Int[Tensor, " row"]) -> list[tu
 
 
 def depends_on_length(model: nn.Module) -> bool:
-    """Tell whether a rotary module of ``model`` rotates a text by its length."""
+    """Return whether a rotary module of ``model`` depends on the text's length."""
     return any(_active_rotary(module) or _RowwiseRotary.of(module) for module in model.modules())
 
 
 class _RowwiseRotary:
-    """Takes the place of a rotary module's ``forward``."""
+    """Replacement of a rotary module's ``forward`` that rotates each row by its own text's length."""
 
     def __init__(self, module: nn.Module) -> None:
         self._module = module
@@ -135,7 +136,7 @@ class _RowwiseRotary:
 
     @classmethod
     def of(cls, module: nn.Module) -> "_RowwiseRotary | None":
-        """Return one for a rotary module in the manner of ``transformers`` that depends on length, else None."""
+        """Return one for a rotary module of ``transformers`` that depends on length, else None."""
         if not hasattr(module, "rope_type") or "position_ids" not in inspect.signature(type(module).forward).parameters:
             return None
         rotary = cls(module)
@@ -145,12 +146,12 @@ class _RowwiseRotary:
             return None  # positions of another shape, as for images: the proof on load tries the whole model
 
     def open(self) -> None:
-        """Take the module's place, if this is the first to ask for it."""
+        """Replace the module's ``forward`` if this is the first one opened."""
         self._users += 1
         vars(self._module)["forward"] = self
 
     def close(self) -> None:
-        """Give the module's place back, if this is the last to do so."""
+        """Restore the module's ``forward`` if this is the last one closed."""
         self._users -= 1
         if self._users == 0:
             vars(self._module).pop("forward")
@@ -203,7 +204,7 @@ class _RowwiseRotary:
     def _rotate(
         self, length: int, x: Tensor, position_ids: Int[Tensor, "row token"], *args: object, **kwargs: object
     ) -> tuple[Tensor, ...]:
-        """Return what a new module gives for parts of texts of ``length`` tokens."""
+        """Return the output of a new module for parts of texts of ``length`` tokens."""
         # The module looks at the largest position, so the text's last one is appended to each row, and its own output
         # dropped.
         last = position_ids.new_full((len(position_ids), 1), length - 1)
@@ -218,7 +219,7 @@ def _active_rotary(module: nn.Module) -> _RowwiseRotary | None:
 
 
 def _fresh_copy(module: nn.Module) -> nn.Module:
-    """Copy a rotary module without what earlier passes have left in it; what a pass leaves in the copy goes with it."""
+    """Return a copy of a rotary module without the state that earlier passes left in it."""
     fresh = copy.copy(module)
     # Copies of the tensors too: transformers 5.24 writes the frequencies of a text over those of the text before.
     fresh._buffers = {name: None if buffer is None else buffer.clone() for name, buffer in module._buffers.items()}

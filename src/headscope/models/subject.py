@@ -1,4 +1,4 @@
-"""The record of a loaded model, and the one place in which a record or a plain model becomes a plain model."""
+"""The record of a loaded model, and its conversion to a plain model."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ class Subject:
 
     model: the plain Hugging Face causal language model, in evaluation mode.
     tokenizer: its Hugging Face tokenizer, or None if the folder has none.
-    name: what results call it: the path or hub id it was loaded from, or its name if it has one (``lab-s``).
+    name: its name in results: the path or hub id it was loaded from, or its own name (``lab-s``).
     revision: the commit on the hub, or None for a folder.
     """
 
@@ -38,10 +38,9 @@ SubjectOrModel = Subject | nn.Module
 
 
 def as_model(model: object) -> PreTrainedModel:
-    """Return the Hugging Face model of a ``Subject``, of a ``PeftModel`` (its adapters in place) or of itself.
+    """Return the Hugging Face model of a ``Subject`` or a ``PeftModel`` (with its adapters), or a plain model itself.
 
-    Raises InputError if it is neither, is compiled, or is in training mode (dropout would make every number a random
-    draw).
+    Raises InputError if it is none of these, compiled, or in training mode (dropout would make results random).
     """
     plain = model.model if isinstance(model, Subject) else model
     if hasattr(plain, "_orig_mod"):  # inside it, hooks would act on a model that the caller does not run
@@ -57,7 +56,7 @@ def as_model(model: object) -> PreTrainedModel:
 
 
 def name_of(model: SubjectOrModel) -> str:
-    """Return what a ``Subject`` or a plain model is called; the architecture's name if it was loaded from nowhere."""
+    """Return the name of a ``Subject`` or a plain model; its architecture's name if it was not loaded from a place."""
     if isinstance(model, Subject):
         return model.name
     config: Any = model.config

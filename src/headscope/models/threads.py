@@ -1,4 +1,4 @@
-"""Work on one model shared out among the threads of a CPU."""
+"""Share work on one model among the threads of a CPU."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -25,10 +25,10 @@ _usable: ContextVar[int | None] = ContextVar("usable", default=None)
 
 @contextmanager
 def operation_threads(model: PreTrainedModel) -> Iterator[int]:
-    """Yield how many threads work with ``model`` may use; within the block, operations of a small one take one each.
+    """Yield the number of threads for work with ``model``; inside the block a small model's operations use one thread.
 
-    Threads that share one small operation wait for each other at its end, which on a busy machine costs many times what
-    it saves. And sums that one thread adds up come out the same on machines with any number of cores.
+    Threads that share a small operation wait for each other at its end, which on a busy machine costs many times what
+    it saves. Sums by a single thread are also the same on machines with any number of cores.
     """
     before = torch.get_num_threads()
     usable = _usable_threads()
@@ -43,7 +43,7 @@ def operation_threads(model: PreTrainedModel) -> Iterator[int]:
 
 
 def _usable_threads() -> int:
-    """Return how many threads there are; within ``operation_threads``, as many as there were outside."""
+    """Return the number of threads; inside ``operation_threads`` that of outside."""
     return _usable.get() or torch.get_num_threads()
 
 
@@ -57,7 +57,7 @@ def is_small(model: PreTrainedModel) -> bool:
 def thread_pool(model: PreTrainedModel, pieces: int) -> Iterator[ThreadPoolExecutor]:
     """Yield threads for ``pieces`` pieces of work with ``model``; on a GPU a single one.
 
-    Every text is rotated by its own length (``rotary``). If a piece fails, those not yet begun are dropped.
+    Every text is rotated by its own length (``rotary``). If a piece fails, those not yet begun are cancelled.
     """
     with operation_threads(model) as usable, own_text_lengths(model):
         count = 1 if model.device.type == "cuda" else max(1, min(usable, pieces))
@@ -71,7 +71,7 @@ def thread_pool(model: PreTrainedModel, pieces: int) -> Iterator[ThreadPoolExecu
 
 
 def map_in_order(model: PreTrainedModel, work: Callable[[Piece], Result], pieces: Sequence[Piece]) -> Iterator[Result]:
-    """Yield ``work(piece)`` for each piece in turn, computed on a ``thread_pool``."""
+    """Yield ``work(piece)`` for the pieces in order, computed on a ``thread_pool``."""
     ahead_limit = 2 * _usable_threads()  # results that wait for their turn take memory
     futures: deque[Future[Result]] = deque()
     with thread_pool(model, len(pieces)) as threads:
@@ -84,6 +84,6 @@ def map_in_order(model: PreTrainedModel, work: Callable[[Piece], Result], pieces
 
 
 def on_this_thread(function: Callable[..., Tensor | None]) -> Callable[..., Tensor | None]:
-    """Return a hook's ``function`` restricted to passes of the calling thread; those of others are left alone."""
+    """Return a hook's ``function`` restricted to passes of the calling thread."""
     thread = get_ident()
     return lambda *tensors: function(*tensors) if get_ident() == thread else None

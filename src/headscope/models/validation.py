@@ -1,14 +1,13 @@
-"""Head access proves itself on load: what it claims is checked against the model's own forward pass.
+"""Check head access on load against the model's own forward pass.
 
 1. The hooks see a plain pass.
 2. Norms compute their formula.
 3. Per-head writes z_h W_O,h add up to the attention's output.
 4. The writes of heads and MLPs add up to the residual stream.
 5. q, k and v computed per head are the projections' outputs.
-6. Query-head copies of keys and values leave the logits as they are, and moving one head's q, k and v moves its z
-   alone.
-7. Zeroing heads moves the logits.
-8. A prefix run alone, rotated for the length of its whole text, gives the logits it has in that text.
+6. Query-head copies of keys and values do not change the logits, and changing one head's q, k and v changes only its z.
+7. Zeroing heads changes the logits.
+8. A prefix run alone, rotated for the length of its entire text, gives the logits it has in that text.
 """
 
 from collections.abc import Callable
@@ -47,13 +46,13 @@ _PROVEN: WeakKeyDictionary[PreTrainedModel, tuple[object, ...]] = WeakKeyDiction
 
 
 def rounding_tolerance(dtype: torch.dtype) -> float:
-    """Return the largest difference, relative to the numbers, by which two right ways to run a model may differ."""
+    """Return the largest relative difference by which two correct ways to run a model may differ."""
     # Norms and softmax compute in float32 even if the model is in float64.
     return max(_SUMMED * torch.finfo(torch.float32).eps, _RETURNED * torch.finfo(dtype).eps)
 
 
 def prove(model: PreTrainedModel, access: HeadAccess) -> None:
-    """``validate`` a model when it is first seen and whenever its weights, dtype, attention or modules have changed."""
+    """Run ``validate`` on a new model, and again after its weights, dtype, attention or modules have changed."""
     # Weights matter: a fresh LoRA adapter adds nothing, and an access that ignores it would pass until it has learned.
     state = _computation_state(model)
     if _PROVEN.get(model) != state:
@@ -62,7 +61,7 @@ def prove(model: PreTrainedModel, access: HeadAccess) -> None:
 
 
 def _computation_state(model: PreTrainedModel) -> tuple[object, ...]:
-    """Return everything whose change may make an access wrong; hooks are left out, since interventions come and go."""
+    """Return the state on which an access depends; hooks are left out, as interventions add and remove them."""
     # The identity of a forward put in from outside, not the function, which would keep the model alive.
     modules = ((path, type(module), id(vars(module).get("forward"))) for path, module in model.named_modules())
     attention = getattr(model.config, "_attn_implementation", None)
@@ -78,7 +77,7 @@ def validate(model: PreTrainedModel, access: HeadAccess) -> None:
 
 
 def check_finite(layer: int, heads: Tensor, mlp: Tensor) -> None:
-    """Raise InputError if what a layer writes is not all numbers; asked layer by layer, it names the first one."""
+    """Raise InputError naming the layer if what it writes is not finite."""
     for source, written in (("heads give", heads), ("MLP gives", mlp)):
         if not written.isfinite().all():
             raise InputError(
@@ -91,8 +90,8 @@ class _Check:
     """One check of a model's access.
 
     ids: the probe.
-    recorded: by layer and tap, what the hooks saw in a plain pass.
-    ports: by layer and projection, the projection's output in that pass.
+    recorded: what hooks saw in a plain pass, by layer and tap.
+    ports: output of each projection in that pass, by layer and projection.
     """
 
     model: PreTrainedModel
@@ -126,7 +125,7 @@ class _Check:
     def _first_logits(self) -> Float[Tensor, "batch token vocab"]:
         """Return the logits of a plain pass.
 
-        Raises InputError if the chosen attention cannot be run or differentiated here at all.
+        Raises InputError if the chosen attention cannot be run or differentiated on this machine.
         """
         chosen = getattr(self.model.config, "_attn_implementation", None)
         try:
@@ -246,7 +245,7 @@ class _Check:
             raise InputError(f"moving a head's q, k and v of {self._name} leaves its output: {HIDDEN_FROM_HOOKS}")
 
     def _query_head_copies(self, *, moved: bool) -> list[Hook]:
-        """Return hooks that repeat keys and values; if ``moved``, the last head of layer 0 gets another q, k and v."""
+        """Return hooks that repeat keys and values; ``moved`` changes q, k and v of the last head of layer 0."""
 
         def repeat(projection: Projection, move: bool, output: Tensor) -> Tensor:
             repeated = projection.repeat(output, self.access.heads)
@@ -270,7 +269,7 @@ class _Check:
             raise InputError(f"zeroing every head of {self._name} leaves its logits: {HIDDEN_FROM_HOOKS}")
 
     def _check_length(self, logits: Float[Tensor, "batch token vocab"]) -> None:
-        """Put the last token far away, which makes a long text, and demand that the tokens before it do not change."""
+        """Check that a far last position, which makes a long text, does not change the tokens before it."""
         context = getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or _CONTEXT
         # Tables of positions end with the context. Computed frequencies go on; dynamic NTK's change there.
         depends = depends_on_length(self.model)

@@ -1,6 +1,6 @@
-"""What a training puts around a model: DistributedDataParallel, torch.compile, PEFT, accelerate's autocast.
+"""Wrappers of a model in training: DistributedDataParallel, torch.compile, PEFT, accelerate's autocast.
 
-The wrappers are looked through and never taken off: the model in training stays as it is.
+The inner model is read; the wrappers are never removed, so training is not affected.
 """
 
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def inside_wrappers(model: nn.Module) -> nn.Module:
 
 @contextmanager
 def own_forward(model: nn.Module) -> Iterator[None]:
-    """Let every module compute in the dtype of its weights, uncompiled, inside the block.
+    """Make every module compute in the dtype of its weights, uncompiled, inside the block.
 
     Mixed precision (accelerate) replaces a model's forward by one under autocast and keeps the former in
     ``_original_forward``; ``module.compile()`` adds a compiled call to the forward.

@@ -1,4 +1,4 @@
-"""Clean/corrupt pairs of token sequences, from token ids, texts or sampled openings. NumPy only, no torch."""
+"""Clean/corrupt pairs of token sequences, from token ids, texts or sampled openings. Needs only NumPy, no torch."""
 
 from headscope.pairs.pairs import Pair, Pairs
 from headscope.pairs.problems import ProblemGroups, SampleSize

@@ -1,4 +1,4 @@
-"""Candidates for pairs: which of them can be one, and how many cannot, by reason."""
+"""Candidates for pairs: those that can be pairs, and the number of others by reason."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from headscope.pairs.tokens import Tokens
 
 @dataclass(frozen=True)
 class Candidate:
-    """Token ids of the prompt that both texts begin with, and of how each goes on."""
+    """Token ids of a prompt, and of its clean and its corrupt continuation."""
 
     prompt: Sequence[int]
     clean: Sequence[int]
@@ -31,7 +31,7 @@ class Candidate:
         return np.array([*self.prompt, *self.corrupt], dtype=np.int64)
 
     def fault(self, k: int | None) -> str:
-        """Return why this can be no pair, or nothing if it can. With ``k``, both continuations need as many tokens."""
+        """Return why this cannot be a pair, empty if it can; with ``k``, both continuations need at least k tokens."""
         if k is not None and len(self.clean) < k:
             return "short clean opening"
         if k is not None and len(self.corrupt) < k:
@@ -45,9 +45,9 @@ class Candidate:
 
 
 def usable_candidates(candidates: Sequence[Candidate], k: int | None) -> tuple[list[int], dict[str, int]]:
-    """Return which candidates can be pairs, and how many of the others there are, by reason.
+    """Return the indices of the candidates that can be pairs, and the number of others by reason.
 
-    Raises InputError if k is below 1 or no candidate can.
+    Raises InputError if k is below 1 or no candidate is left.
     """
     if k is not None and k < 1:
         raise InputError(f"found k={k}; openings are cut to their first k tokens, at least 1")

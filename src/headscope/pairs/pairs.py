@@ -38,21 +38,22 @@ class Pair(NamedTuple):
 
     @property
     def ending(self) -> int:
-        """Return how many last positions must be run anew: from the first difference or evaluated position on."""
+        """Return the number of positions from the first difference or evaluated position to the end."""
         return len(self.clean) - min(self.shared, int(self.positions.min()))
 
 
 @dataclass(frozen=True, eq=False)
 class Pairs(storage.Result):
-    """Pairs of one discovery set.
+    """Clean/corrupt pairs of one discovery set.
 
     clean, corrupt: per pair int64 [token] ids; the two of a pair have equal length.
     positions: per pair int64 [evaluated] sorted positions whose next-token distribution the metric reads.
     labels: int64 [pair, 2], the right and the wrong next token after the evaluated positions, or None.
-    dropped: how many candidates were left out when the pairs were made, by reason.
-    vocabulary: next-token distributions are read over this many first entries, renormalised; None for a model's all.
-    problems: the name of each pair's problem; None if every pair is a problem of its own. Pairs of one problem are not
-        independent: whatever resamples, halves or counts pairs does so by problem.
+    dropped: number of candidates that were left out when the pairs were made, by reason.
+    vocabulary: number of first vocabulary entries over which next-token distributions are read, renormalised; None for
+        all of a model's.
+    problems: name of each pair's problem; None if every pair is its own problem. Pairs of one problem are not
+        independent: they are resampled, halved and counted by problem.
 
     Raises InputError if lengths differ within a pair, a text is empty, a position lies outside its text, or there are
     more or fewer labels or problems than pairs.
@@ -98,7 +99,7 @@ class Pairs(storage.Result):
 
     @property
     def problem_groups(self) -> ProblemGroups:
-        """Return the pairs by their problems."""
+        """Return the pairs grouped by problem."""
         return ProblemGroups.of((self.problems, len(self)))
 
     @classmethod
@@ -113,12 +114,12 @@ class Pairs(storage.Result):
         """Return pairs from token ids.
 
         Args:
-            clean: an array [pair, token] (NumPy or torch) or a list of rows of differing lengths.
-            corrupt: likewise.
+            clean: ids of the clean texts, an array [pair, token] (NumPy or torch) or a list of rows.
+            corrupt: ids of the corrupt texts, each as long as its clean text.
             positions: ``"last"`` (default), ``"answer"`` (from the first differing token on), one list for all pairs
                 (negative numbers count from the end), or one list per pair.
             labels: [pair, 2] ids of the right and the wrong next token, for ``logit_diff`` and ``nll``.
-            problems: name or number of each pair's problem; None takes every pair for a problem of its own.
+            problems: name or number of each pair's problem; None counts every pair as its own problem.
 
         Raises:
             InputError: if lengths differ within a pair, a position is out of range, or there are more or fewer problems
@@ -154,16 +155,16 @@ class Pairs(storage.Result):
     ) -> "Pairs":
         """Return pairs from texts: whole ones, or two answers to the same prompt.
 
-        Candidates whose texts differ in length (after the cut: are too short for it), or are equal, are dropped and
-        counted in ``dropped``; nothing is ever padded.
+        Candidates whose texts differ in length, are shorter than ``k`` or equal are dropped and counted in ``dropped``;
+        texts are never padded.
 
         Args:
-            tokenizer: a Hugging Face tokenizer. Its BOS stands once: not before a rendered prompt, which brings its
-                own, and not a second time before a whole text that begins with it.
-            clean: whole texts, or answers.
-            corrupt: likewise.
-            prompts: per pair the chat messages both texts answer, rendered once with the chat template, or text already
-                rendered. Answers are tokenised on their own, as generation would have them.
+            tokenizer: a Hugging Face tokenizer. BOS is added once: not to a rendered prompt, which has its own, nor to
+                a text that begins with it.
+            clean: clean texts, or clean answers if there are prompts.
+            corrupt: corrupt texts or answers.
+            prompts: per pair the chat messages that both texts answer, rendered once with the chat template, or text
+                that is already rendered. Answers are tokenised on their own, as in generation.
             k: answers are cut to their first k tokens; None keeps them whole.
             positions: as in ``from_tokens``, one list per candidate if it is lists; ``"answer"`` means all tokens of
                 the answer if there are prompts.
@@ -203,8 +204,8 @@ class Pairs(storage.Result):
         Args:
             prompts: token ids of the rendered prompts.
             clean_openings: per prompt the token ids of an answer of the clean style.
-            corrupt_openings: per prompt those of an answer of the corrupt style.
-            k: how many tokens of both answers are kept.
+            corrupt_openings: per prompt the token ids of an answer of the corrupt style.
+            k: number of tokens kept of both answers.
             positions: as in ``from_tokens``; ``"answer"`` means all tokens of the cut answer.
             bos: id of the beginning-of-sequence token; a prompt that starts with two of them was rendered twice.
             problems: per prompt the name or number of its problem, as in ``from_tokens``.
@@ -278,11 +279,11 @@ class Pairs(storage.Result):
         return indices
 
     def groups(self) -> list[list[int]]:
-        """Return indices of pairs that one run of a prefix serves, groups of short endings and short texts first.
+        """Return groups of pairs that can share one run of a prefix, those of short endings and texts first.
 
-        Two pairs are together if they are equally long, their endings are alike (within a factor of two), and all their
-        texts agree before the longest ending of that class, 1, 2, 4, 8, … tokens: several answers to one problem are
-        run side by side, and no pair runs twice the ending it needs.
+        Pairs are in one group if they are equally long, their endings are of similar length (up to the same power of
+        two), and all their texts agree before that many last tokens. So several answers to one problem are run side by
+        side, and no pair runs twice the ending it needs.
         """
         groups: dict[tuple[int, int, bytes], list[int]] = {}
         for index, pair in enumerate(self):
@@ -294,7 +295,7 @@ class Pairs(storage.Result):
     def split(self, seed: int) -> "tuple[Pairs, Pairs]":
         """Return two disjoint random halves of the problems with all their pairs, for the test-retest null.
 
-        Of an odd number of problems the first half has fewer. Raises InputError if there are fewer than two.
+        With an odd number of problems the first half is smaller by one. Raises InputError if there are fewer than two.
         """
         groups = self.problem_groups
         groups.require("splitting into halves")
@@ -303,12 +304,11 @@ class Pairs(storage.Result):
         return self[is_first], self[~is_first]
 
     def within(self, vocabulary: int, spell: Callable[[int], object] = str) -> "Pairs":
-        """Return the pairs that two models of different vocabularies can both read, compared over the common part.
+        """Return the pairs that two models with different vocabularies can both read, evaluated over the common part.
 
-        Pairs with another token are left out and counted in ``dropped``. Raises InputError if none is left.
+        Pairs with other tokens are left out and counted in ``dropped``. Raises InputError if none is left.
 
-        vocabulary: how many entries both have, the first ones of each. spell: gives the token of an id, for the
-            message.
+        vocabulary: number of first entries that both have. spell: returns the token of an id, for the message.
         """
         highest = [max(pair.clean.max(), pair.corrupt.max(), *(pair.label or ())) for pair in self]
         readable = [index for index, token in enumerate(highest) if token < vocabulary]
@@ -324,14 +324,14 @@ class Pairs(storage.Result):
         return replace(self[readable], dropped=dropped, vocabulary=vocabulary)
 
     def exchange(self) -> "Pairs":
-        """Return the pairs with clean and corrupt texts in each other's place, right and wrong labels with them."""
+        """Return the pairs with clean and corrupt texts exchanged, and right and wrong labels with them."""
         labels = None if self.labels is None else self.labels[:, ::-1].copy()
         return replace(self, clean=self.corrupt, corrupt=self.clean, labels=labels)
 
     def digest(self) -> str:
-        """Return sha256 over ids, positions and labels in order, and vocabulary and problems, if given.
+        """Return the sha256 of ids, positions and labels in order, and of vocabulary and problems if there are any.
 
-        ``dropped`` plays no part.
+        ``dropped`` is not included.
         """
         digest = hashlib.sha256()
         for pair in self:

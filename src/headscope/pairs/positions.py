@@ -1,4 +1,4 @@
-"""Evaluated positions: those at which a pair's next-token distributions are read (method section 3)."""
+"""Evaluated positions, at which a pair's next-token distributions are read (method section 3)."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,7 +21,7 @@ def resolve_positions(
     Args:
         positions: ``"last"`` or None, ``"answer"``, a list for all pairs (negative numbers count from the end), or a
             list of lists.
-        index: which of the lists is this pair's.
+        index: index of the pair, and of its list.
         clean: token ids of the clean text.
         corrupt: token ids of the corrupt text.
         answer_start: where ``"answer"`` begins; None means at the first differing token.
@@ -47,7 +47,7 @@ def resolve_positions(
 
 
 def check_position_lists(positions: _Unchecked, pairs: int) -> None:
-    """Raise InputError if there are lists of positions, but more or fewer than pairs."""
+    """Raise InputError if there are lists of positions, but not one per pair."""
     if positions is not None and not isinstance(positions, str) and np.ndim(positions[0]) and len(positions) != pairs:
         counts = f"found positions for {len(positions)} pairs"
         raise InputError(f"{counts}; give one list for all, or one for each of {pairs}")

@@ -1,7 +1,7 @@
-"""Which pairs come from one problem: problems are what is drawn, halved and counted, with all their pairs.
+"""Pairs grouped by problem: problems are resampled, halved and counted, with all their pairs.
 
-Pairs of one problem share what the problem does to a model. Taken for independent, they promise a certainty that pairs
-of other problems would not bear out.
+Pairs of one problem share the problem's effect on a model. Counted as independent, they would give intervals that are
+too narrow.
 """
 
 from collections.abc import Iterable
@@ -22,19 +22,19 @@ ProblemNames = Iterable[object]
 
 @dataclass(frozen=True, slots=True)
 class SampleSize:
-    """How much was drawn: ``problems``, which are independent, with ``pairs`` in all."""
+    """Size of a sample: independent ``problems`` with ``pairs`` pairs in total."""
 
     problems: int
     pairs: int
 
     @property
     def unit(self) -> str:
-        """Return what is independent, in a word: problems, or pairs if each is a problem of its own."""
+        """Return the independent unit in a word: problem, or pair if each is its own problem."""
         return "pair" if self.problems == self.pairs else "problem"
 
     @property
     def short(self) -> str:
-        """Return the size as a column of pairs holds it: ``64``, or ``15 problems × 4.3``, the mean number of pairs."""
+        """Return the size as a table shows it: ``64``, or ``15 problems × 4.3``, the mean number of pairs."""
         if self.problems == self.pairs:
             return str(self.pairs)
         problems = "1 problem" if self.problems == 1 else f"{self.problems} problems"
@@ -46,9 +46,9 @@ class SampleSize:
 
 @dataclass(frozen=True, eq=False)
 class ProblemGroups:
-    """The pairs of a set by their problems.
+    """The pairs of a set, grouped by problem.
 
-    numbers: the problem of each pair, counted from 0 in the order in which problems first appear.
+    numbers: number of each pair's problem, from 0 in the order in which problems first appear.
     """
 
     numbers: Int[np.ndarray, "pair"]
@@ -77,11 +77,11 @@ class ProblemGroups:
 
     @property
     def size(self) -> SampleSize:
-        """Return how many problems and pairs there are."""
+        """Return the numbers of problems and pairs."""
         return SampleSize(len(self), len(self.numbers))
 
     def require(self, purpose: str) -> None:
-        """Raise InputError if there are fewer than two problems; ``purpose`` is what needs them."""
+        """Raise InputError if there are fewer than two problems; ``purpose`` is named in the message."""
         if len(self) < 2:
             size = f"{len(self.numbers)} pairs of 1 problem" if len(self.numbers) > 1 else f"{len(self.numbers)} pair"
             raise InputError(f"found {size}; {purpose} needs at least 2 problems")
@@ -97,7 +97,7 @@ class ProblemGroups:
         return means
 
     def average(self, means: "Float[np.ndarray, 'problem *cell']") -> "Float[np.ndarray, '*cell']":
-        """Return the mean over all pairs, from the ``means`` of the problems."""
+        """Return the mean over all pairs from the ``means`` over each problem's pairs."""
         if len(set(self.sizes.tolist())) == 1:
             return np.asarray(means.mean(axis=0))
         return np.asarray(np.average(means, axis=0, weights=self.sizes)).astype(means.dtype)
@@ -108,12 +108,12 @@ class ProblemGroups:
         return np.asarray(self.means(values) * factors.reshape(-1, *[1] * (values.ndim - 1)))
 
     def pair_weights(self, weights: "Float[np.ndarray, '*rows problem']") -> "Float[np.ndarray, '*rows pair']":
-        """Return weights of the problems dealt out to their pairs; sums stay."""
+        """Return weights of pairs from weights of problems, shared equally among their pairs."""
         return np.take(weights / self.sizes, self.numbers, axis=-1)
 
 
 def problem_labels(problems: ProblemNames | None) -> Labels:
-    """Return the problems' names as texts. Raises InputError if one is neither text nor whole number."""
+    """Return the problems' names as strings. Raises InputError if one is neither text nor whole number."""
     if problems is None:
         return None
     names = list(problems)
@@ -124,6 +124,6 @@ def problem_labels(problems: ProblemNames | None) -> Labels:
 
 
 def check_labels(labels: Labels, pairs: int, title: str = "pairs") -> None:
-    """Raise InputError unless there is one label for each pair; ``title`` is what the message calls the pairs."""
+    """Raise InputError unless there is one label for each pair; ``title`` is the message's word for the pairs."""
     if labels is not None and len(labels) != pairs:
         raise InputError(f"problems hold {len(labels)} labels for {pairs} {title}; give one for each")

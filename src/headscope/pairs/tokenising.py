@@ -1,4 +1,4 @@
-"""From texts to token ids: a chat template is rendered once, and at most one BOS stands at the start."""
+"""Token ids from texts: a chat template is rendered once, and a text has at most one BOS."""
 
 from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
@@ -14,7 +14,7 @@ Prompt = str | Sequence[Mapping[str, object]]
 
 @runtime_checkable
 class Tokenizer(Protocol):
-    """What pairs need of a Hugging Face tokenizer (this area imports no transformers)."""
+    """The part of a Hugging Face tokenizer that pairs need (this package does not import transformers)."""
 
     bos_token_id: int | None
 
@@ -30,7 +30,7 @@ class Tokenizer(Protocol):
 def encode_candidates(
     tokenizer: Tokenizer | None, clean: Sequence[str], corrupt: Sequence[str], prompts: Sequence[Prompt] | None
 ) -> list[Candidate]:
-    """Return texts, or prompts with two answers each, as token ids; a prompt that repeats is rendered once.
+    """Return texts, or prompts with two answers each, as token ids; a repeated prompt is rendered once.
 
     Raises InputError if the numbers differ, or the tokenizer is missing or refuses a text.
     """
@@ -57,7 +57,7 @@ def encode_candidates(
 
 
 def single_token(tokenizer: Tokenizer, text: str) -> int:
-    """Return the id of a text that is one token. Raises InputError if it is none or several."""
+    """Return the id of a text that is one token. Raises InputError if it is not exactly one."""
     tokens = encode(tokenizer, text)
     if len(tokens) != 1:
         raise InputError(f"label {text!r} is {len(tokens)} tokens; a label is the one token that comes next")
@@ -65,7 +65,7 @@ def single_token(tokenizer: Tokenizer, text: str) -> int:
 
 
 def encode(tokenizer: Tokenizer, text: str, *, special: bool = False) -> list[int]:
-    """Return token ids of ``text``; ``special`` lets the tokenizer add its own, such as BOS."""
+    """Return token ids of ``text``; with ``special`` the tokenizer adds its special tokens, such as BOS."""
     try:
         return [int(token) for token in tokenizer(text, add_special_tokens=special)["input_ids"]]
     except Exception as error:  # the tokenizers library raises bare Exception, and TypeError for lone surrogates
@@ -93,7 +93,7 @@ def _render(tokenizer: Tokenizer, messages: Sequence[Mapping[str, object]]) -> s
 
 
 def _drop_extra_bos(tokenizer: Tokenizer, tokens: list[int]) -> list[int]:
-    """Return ``tokens`` with one leading BOS: some texts hold one, and the tokenizer adds another."""
+    """Return ``tokens`` without a second leading BOS: if the text has one, the tokenizer adds another."""
     bos = tokenizer.bos_token_id
     while bos is not None and tokens[:2] == [bos, bos]:
         tokens = tokens[1:]

@@ -1,4 +1,4 @@
-"""Rows of token ids, and the checks of the two rows of a pair."""
+"""Rows of token ids, and checks of the two rows of a pair."""
 
 from collections.abc import Iterable
 
@@ -16,7 +16,7 @@ TokenRows = Iterable[object]
 def token_rows(tokens: TokenRows) -> list[Tokens]:
     """Return rows of ids from an array, a torch tensor on any device, or a list of rows.
 
-    Raises InputError if one is not a row of whole numbers from 0 on.
+    Raises InputError if a row holds anything but whole numbers of 0 or more.
     """
     array = tokens.detach().cpu() if hasattr(tokens, "detach") else tokens
     return [_check_row(index, np.asarray(row)) for index, row in enumerate(array)]

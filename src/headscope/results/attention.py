@@ -28,7 +28,7 @@ def encode_rows(rows: Float[np.ndarray, "*head token token"]) -> UInt8[np.ndarra
 
 
 def decode_rows(cells: UInt8[np.ndarray, "*head cell"], tokens: int) -> Float[np.ndarray, "*head token token"]:
-    """Return what ``encode_rows`` was given, as far as levels hold it; 0 after each token."""
+    """Return the attention rows of ``encode_rows``, rounded to levels; 0 after each token."""
     rows = np.zeros((*cells.shape[:-1], tokens, tokens), dtype=np.float32)
     query, key = np.tril_indices(tokens)
     rows[..., query, key] = (cells / np.float32(LEVELS)) ** 2
@@ -36,7 +36,7 @@ def decode_rows(cells: UInt8[np.ndarray, "*head cell"], tokens: int) -> Float[np
 
 
 def cell_count(tokens: int) -> int:
-    """Return how many cells the rows of a text have."""
+    """Return the number of cells in the rows of a text."""
     return tokens * (tokens + 1) // 2
 
 
@@ -46,8 +46,8 @@ class AttentionText:
 
     problem: its name; empty if pairs have none. ids, pieces: its tokens, and the text each one adds, which is empty
         within a character of several.
-    shared: so many first tokens are also those of the pair's corrupt text.
-    length: tokens of the whole text, of which the first ``len(ids)`` are here.
+    shared: number of first tokens that are equal in the pair's corrupt text.
+    length: number of tokens of the entire text, of which the first ``len(ids)`` are included.
     """
 
     problem: str
@@ -62,8 +62,8 @@ class Attention(Result):
     """Attention of some heads of two models at every token of a few texts.
 
     variant, step: of the post-trained model.
-    heads: those that were read, the ones a reader would open first at the beginning. heads_are: in words.
-    texts: clean texts of the comparison's pairs, of different problems as far as there are. chosen: how, in words.
+    heads: the heads, the most interesting ones first. heads_are: a description of them.
+    texts: clean texts of the comparison's pairs, if possible of different problems. chosen: how they were chosen.
     base, post: [head, cell], levels (``encode_rows``) of the texts one after another.
 
     Raises InputError if the numbers of tokens, pieces, heads and cells do not belong together.
@@ -92,8 +92,8 @@ class Attention(Result):
                 raise InputError(f"text {number} of attention has {counts}; one piece per token is needed")
 
     def cells(self, text: int) -> slice:
-        """Return where the cells of a text are."""
-        sizes = [cell_count(len(each.ids)) for each in self.texts]
+        """Return the cells of a text, as a slice of ``base`` and ``post``."""
+        sizes = [cell_count(len(read.ids)) for read in self.texts]
         return slice(sum(sizes[:text]), sum(sizes[: text + 1]))
 
     def rows(
@@ -105,7 +105,7 @@ class Attention(Result):
         return decode_rows(self.base[place, cells], tokens), decode_rows(self.post[place, cells], tokens)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``attention.safetensors`` and ``attention.json`` into ``folder``, which is made if absent."""
+        """Write ``attention.safetensors`` and ``attention.json`` into ``folder``, created if absent."""
         description = {
             "variant": self.variant,
             "step": self.step,

@@ -1,4 +1,4 @@
-"""A circuit: the edges kept of one graph, and the heads they leave in play."""
+"""A circuit: edges of one graph, and the heads that they connect."""
 
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -47,7 +47,7 @@ class Circuit(Result):
 
     @property
     def heads(self) -> HeadSet:
-        """Heads with an outgoing edge in the circuit."""
+        """Heads that have an outgoing edge in the circuit."""
         return HeadSet.from_grid(self.graph.head_grid(np.any(self.edges, axis=1)))
 
     def __len__(self) -> int:
@@ -64,14 +64,14 @@ class Circuit(Result):
         return display.head_map(f"{self!r}; shaded by edges out", edges)
 
     def per_query(self) -> "Circuit":
-        """Return the circuit with a k and a v input for every query head; one that is not grouped is returned as it is.
+        """Return the circuit with a k and a v input for every query head; an ungrouped one is returned unchanged.
 
-        An edge into a group's input becomes one into each of its copies.
+        An edge into a group's input becomes one edge into each of its copies.
         """
         return replace(self, graph=self.graph.per_query, edges=self.graph.unfold(self.edges))
 
     def save(self, folder: str | Path) -> None:
-        """Write ``circuit.safetensors`` and ``circuit.json`` into ``folder``, which is made if absent."""
+        """Write ``circuit.safetensors`` and ``circuit.json`` into ``folder``, created if absent."""
         description = {"graph": asdict(self.graph), "settings": self.settings}
         storage.save(folder, "circuit", self.schema, {"edges": self.edges}, description)
 
@@ -106,6 +106,6 @@ class Circuit(Result):
         return cls(graph, edges, {"from": Path(path).name, "d_model": d_model})
 
     def plot(self) -> "Figure":
-        """Return how many edges of the circuit leave every head."""
+        """Return a figure of the number of circuit edges that leave each head."""
         edges = self.graph.head_grid(self.edges.sum(axis=1))
         return plots.head_grid(f"Circuit of {len(self):,} edges", edges, "edges out")

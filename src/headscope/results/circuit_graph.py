@@ -1,4 +1,4 @@
-"""A circuit as nodes and edges that carry what is known of them, next to the base model's."""
+"""A circuit as nodes and edges with their attributes, next to the base model's."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ KEPT, BORN, LOST = "kept", "born", "lost"
 class Node:
     """A node of a model's graph.
 
-    name: as in EAP-IG: ``input``, ``a3.h5``, ``m3``, ``logits``. label: as people read it (``node_names``).
+    name: as in EAP-IG: ``input``, ``a3.h5``, ``m3``, ``logits``. label: its name for readers (``node_names``).
     kind: ``input``, ``head``, ``mlp`` or ``logits``.
     layer: from 0; −1 for the input, the number of layers for the logits. head: from 0; None unless it is a head.
     status: kept, born or lost; None if there is no base to compare with.
@@ -57,12 +57,12 @@ class Edge:
 
 @dataclass(frozen=True, eq=False)
 class CircuitGraph:
-    """The edges of a variant's circuit, and those of the base's circuit by the same rule.
+    """The edges of a variant's circuit, and of the base's circuit by the same rule.
 
     graph: with a k and a v input for every query head (of a grouped graph, unfold it first).
     scores, base_scores: signed means over pairs; base_scores is None if there is nothing to compare with.
     edges, base_edges: true for edges in the pruned circuit.
-    title: what it is of, in one line. facts: how it was made, plain JSON values for the header of a file.
+    title: one line that describes it. facts: how it was made, as plain JSON values for a file's header.
     """
 
     graph: Graph
@@ -77,12 +77,12 @@ class CircuitGraph:
     def nodes(self) -> tuple[Node, ...]:
         """The nodes of either circuit, inputs first, and always the logits."""
         names = [*self.graph.sources, "logits"]
-        here = self._has_outgoing(self.edges)
-        before = None if self.base_edges is None else self._has_outgoing(self.base_edges)
+        in_variant = self._has_outgoing(self.edges)
+        in_base = None if self.base_edges is None else self._has_outgoing(self.base_edges)
         nodes = []
         for place, name in enumerate(names):
-            status = None if before is None else _status(bool(here[place]), bool(before[place]))
-            if here[place] or (before is not None and before[place]):
+            status = None if in_base is None else _status(bool(in_variant[place]), bool(in_base[place]))
+            if in_variant[place] or (in_base is not None and in_base[place]):
                 nodes.append(self._node(place, name, status))
         return tuple(nodes)
 

@@ -1,8 +1,8 @@
-"""Which edges are in the circuit in which heads are counted (method section 4): one rule for page, export, comparison.
+"""The rule for the circuit in which heads are counted (method section 4), used by page, export and comparison.
 
 1. Rank the real edges by the mean over pairs of |score|; of equal ones the first in the graph comes first.
-2. Leave out edges of |score| below τ, and those of score 0, which carry nothing.
-3. Take the first so many.  4. Prune loose ends.
+2. Leave out edges with |score| below τ, and those of score 0, which have no effect.
+3. Take the first ones, up to the number or share.  4. Prune loose ends.
 
 The comparison does the same to every resample by a threshold (``comparison.activity``), which is faster; only equal
 scores at the threshold can make a difference.
@@ -19,7 +19,7 @@ from headscope.results.pruning import prune
 
 @dataclass(frozen=True, slots=True)
 class CircuitRule:
-    """How large the circuits of a variant's head counts are.
+    """The size of the circuits in which a variant's heads are counted.
 
     fraction: of the real edges, before steps 2 and 4. edges: their number instead; None if there is a fraction.
     tau: the least |score| of an edge.
@@ -30,7 +30,7 @@ class CircuitRule:
     tau: float = 0.0
 
     def count(self, graph: Graph) -> int | None:
-        """Return the number of edges that are asked for; None if neither fraction nor number is known."""
+        """Return the number of edges before pruning; None if neither fraction nor number is known."""
         total = int(graph.real.sum())
         if self.fraction is not None:
             return max(1, round(self.fraction * total))
@@ -43,7 +43,7 @@ def least_score(tau: float, dtype: "np.dtype[np.floating]") -> float:
 
 
 def edge_ranks(graph: Graph, magnitude: Float[np.ndarray, "F B"], tau: float = 0.0) -> Int[np.ndarray, " real"]:
-    """Return each real edge's place, 0 for the largest |score|; an edge that is in no circuit has their number."""
+    """Return each real edge's rank, 0 for the largest |score|; edges in no circuit have the number of edges."""
     scores = np.abs(magnitude[graph.real])
     order = np.argsort(-scores, kind="stable")
     ranks = np.empty(len(order), dtype=np.int64)

@@ -14,7 +14,7 @@ OPEN = "open"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One estimate against a bound that was fixed before the run.
+    """One estimate, compared with a bound that was fixed before the run.
 
     subject: a recipe, a task or an operator. statistic: what was estimated, in words.
     side: ``>`` or ``<``: on which side of ``bound`` the interval must lie. null: the same statistic if
@@ -49,7 +49,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Claims(JsonResult):
-    """All claims asked of one study, C1 first; they stand next to the units they were judged on."""
+    """All claims judged on one study, C1 first."""
 
     kind: ClassVar[str] = "claims"
     file: ClassVar[str] = "claims.json"

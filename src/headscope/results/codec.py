@@ -1,7 +1,7 @@
 """Frozen dataclasses as JSON values and back, by the types of their fields.
 
-Every result that is kept as JSON goes through here, so that all have one policy: arrays are nested lists, head sets
-lists of names, NaN is null and infinity a text. JSON itself has neither, and a strict reader refuses both.
+All results that are saved as JSON use it, with one policy: arrays are nested lists, head sets are lists of names, NaN
+is null and infinity a string, as JSON itself has neither.
 """
 
 import dataclasses
@@ -46,10 +46,10 @@ def to_json(value: object) -> Json:
 
 
 def from_json(kind: type[T], data: Json, origin: str) -> T:
-    """Return the ``kind`` that ``to_json`` made ``data`` from; fields that are absent take their default.
+    """Return the ``kind`` from which ``to_json`` made ``data``; missing fields take their default.
 
-    Keys that are no field are left aside: older versions wrote more than the fields. ``origin`` names the file in
-    the message. Raises InputError if a field without a default is missing or its value is not of its type.
+    Keys that are not fields are ignored, as older versions wrote some. ``origin`` names the file in the message. Raises
+    InputError if a field without a default is missing or its value is not of its type.
     """
     if not isinstance(data, Mapping):
         raise InputError(f"{origin} holds {_short(data)}; an object with the fields of {kind.__name__} is needed")

@@ -1,4 +1,4 @@
-"""A comparison: one variant's checkpoints against the base, and what they add up to."""
+"""A comparison: one variant's checkpoints against the base."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class CircuitSize:
-    """The size of the circuits in which heads are counted, and whether they carry the behaviour.
+    """The size of the circuits in which heads are counted, and their faithfulness.
 
     fraction: of the real edges.
     base, post: faithfulness of the two models' circuits of this size.
-    wanted: the faithfulness that both should have.
+    wanted: the faithfulness that both should reach.
     given: whether the study names the size; otherwise it is the smallest measured one at which both are faithful, or
-        the largest that may be chosen if none is.
+        the largest allowed one if none is.
     """
 
     fraction: float
@@ -41,16 +41,16 @@ class CircuitSize:
 
     @property
     def faithful(self) -> bool:
-        """Return whether both circuits reach the faithfulness wanted."""
+        """Return whether both circuits reach ``wanted``."""
         return self.base.value >= self.wanted and self.post.value >= self.wanted
 
     @property
     def caveat(self) -> str:
-        """Return a sentence on circuits that are none; empty if both are faithful."""
+        """Return a sentence on unfaithful circuits; empty if both are faithful."""
         return self.describe_fault("in the base", "after training")
 
     def describe_fault(self, base_name: str, post_name: str) -> str:
-        """Return the same sentence with other names of the two models."""
+        """Return the sentence of ``caveat`` with other names of the two models."""
         if self.faithful:
             return ""
         base, post = format_number(self.base.value), format_number(self.post.value)
@@ -62,10 +62,10 @@ class CircuitSize:
 
 @dataclass(frozen=True, slots=True)
 class Integration:
-    """How well the path integral of one model's scores was computed.
+    """Accuracy of the path integral of one model's scores.
 
-    residual: how far the scores of the input's edges are from adding up to the change of the metric, relative to it.
-    nodes: of a pair on average; None for methods that integrate nothing.
+    residual: |sum of the input's edge scores − change of the metric| / |change of the metric|.
+    nodes: mean number per pair; None for methods without an integral.
     settled: False if the adaptive rule reached its limit first.
     """
 
@@ -75,7 +75,7 @@ class Integration:
 
     @classmethod
     def of(cls, scores: EdgeScores) -> "Integration":
-        """Return that of some scores."""
+        """Return the accuracy of ``scores``."""
         settings = scores.settings
         nodes = settings.get("nodes_mean", settings.get("nodes"))
         return cls(
@@ -106,7 +106,7 @@ class Comparison(JsonResult):
     ladder: the last checkpoint at other circuit sizes.
     coupling: whether counts follow the reward; None without rewards.
     circuit: the size of the circuits; None if their faithfulness was not measured.
-    integration: of the base's scores and of each checkpoint's; empty in comparisons of before.
+    integration: of the base's scores and of each checkpoint's; empty in results of earlier versions.
     """
 
     kind: ClassVar[str] = "comparison"
@@ -133,7 +133,7 @@ class Comparison(JsonResult):
 
     @property
     def final(self) -> Emergence:
-        """The last checkpoint's emergence."""
+        """Emergence at the last checkpoint."""
         return self.emergence[-1]
 
     def plot(self) -> "Figure":

@@ -13,7 +13,7 @@ COUNTED = ("kept", "new", "lost", "contingent")
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """Numbers of heads (or edges) by status, with intervals over problems; an excess holds differences of such."""
+    """Numbers of heads (or edges) by status, with intervals over problems; in an excess, differences of numbers."""
 
     kept: Estimate
     new: Estimate
@@ -26,7 +26,7 @@ class HeadEstimates:
     """One estimate per head.
 
     value, low, high: [layer, head], same unit; low and high are NaN if nothing was resampled.
-    p_value: two-sided, of the hypothesis that the value is 0; None if none was tested.
+    p_value: two-sided, for the null hypothesis that the value is 0; None if it was not tested.
     """
 
     value: Float[np.ndarray, "layer head"]
@@ -59,7 +59,7 @@ class LayerProfile:
 
 @dataclass(frozen=True, eq=False)
 class EdgeChange:
-    """Edges kept, born (``counts.new``) and lost, by the method for heads, next to their test-retest null.
+    """Edges kept, born (``counts.new``) and lost, by the same method as heads, with their test-retest null.
 
     born, lost: names, the edges of largest mean |score| first (in post, in base). The status of an edge that is in no
     resample's circuit of either model is absent.

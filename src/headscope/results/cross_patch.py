@@ -1,4 +1,4 @@
-"""Cross-model patching: what one head's output of one model does in another."""
+"""Cross-model patching: the effect of one model's head output in another model."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class CrossPatch(Result):
-    """How much of the difference between two models each head carries, on the same texts.
+    """The part of the difference between two models that each head carries, on the same texts.
 
     gap: float32 [pair], KL(source ‖ into) in nats, the mean over the evaluated positions.
-    closed: float32 [pair, layer, head], the gap less what is left of it when ``into`` runs with that head's output from
-        ``source``: positive if the head carries the source's behaviour, ``gap`` if it carries all of it.
+    closed: float32 [pair, layer, head], ``gap`` less the gap when ``into`` runs with that head's output from
+        ``source``, in nats: positive if the head carries the source's behaviour, ``gap`` if it carries all of it.
     seconds: wall time. settings: the models' names and commits, pairs digest: plain JSON values.
-    problems: the name of each pair's problem; None if every pair is a problem of its own.
+    problems: the name of each pair's problem; None if every pair is its own problem.
 
     Raises InputError if a number is not finite, naming the first layer it is found in.
     """
@@ -47,7 +47,7 @@ class CrossPatch(Result):
 
     @property
     def share(self) -> Float[np.ndarray, "layer head"]:
-        """Mean of ``closed`` / mean of ``gap``; shares of several heads need not add up. NaN without a gap."""
+        """Mean of ``closed`` / mean of ``gap``; the shares of several heads do not add up. NaN without a gap."""
         gap = float(self.gap.mean(dtype=np.float64))
         closed: Float[np.ndarray, "layer head"] = self.closed.mean(axis=0, dtype=np.float64)
         return closed / gap if gap else np.full_like(closed, np.nan)
@@ -62,7 +62,7 @@ class CrossPatch(Result):
         return display.head_map(f"{self!r}; blue where the head closes it", self.share)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``cross_patch.safetensors`` and ``cross_patch.json`` into ``folder``, which is made if absent."""
+        """Write ``cross_patch.safetensors`` and ``cross_patch.json`` into ``folder``, created if absent."""
         description: dict[str, Any] = {"seconds": self.seconds, "settings": self.settings}
         if self.problems is not None:
             description["problems"] = list(self.problems)

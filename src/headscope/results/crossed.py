@@ -1,4 +1,4 @@
-"""The crossed design: {base, post} × {base-style clean, reasoning-style clean}, and what is left to the model."""
+"""The crossed design: {base, post} × {base-style clean, reasoning-style clean}, and the effect of the model alone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,7 +36,7 @@ ORIGINS = {
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """count: how many heads, with an interval over problems. heads: which."""
+    """Heads of one origin. count: their number, with an interval over problems."""
 
     count: Estimate
     heads: HeadSet
@@ -49,10 +49,10 @@ class Crossed(JsonResult):
     importance: share of all net score [model, prompt, layer, head]; base before post, base-style first.
     effects: by ``EFFECTS``, on importance. q_value: Benjamini and Hochberg's, over all effects and heads.
     origins: by ``ORIGINS``.
-    pairs, problems: of texts, the same in all four cells. Problems are what is resampled; None in results of earlier
-        versions, which took every pair for a problem of its own.
+    pairs, problems: their numbers, the same in all four cells. Problems are resampled; None in results of earlier
+        versions, which counted every pair as its own problem.
     fraction, resamples, seed: of the circuits and their bootstrap.
-    settings: what the scores of the four cells were made with.
+    settings: those of the scores of the four cells.
     """
 
     kind: ClassVar[str] = "crossed"
@@ -72,11 +72,11 @@ class Crossed(JsonResult):
 
     @property
     def size(self) -> SampleSize:
-        """How much is behind every cell."""
+        """Sample size of every cell."""
         return SampleSize(self.pairs if self.problems is None else self.problems, self.pairs)
 
     def changed_heads(self, effect: str, q: float = 0.05) -> HeadSet:
-        """Return the heads with this effect; among all such heads a share of at most ``q`` is expected to be false."""
+        """Return the heads with this effect; at most a share ``q`` of them is expected to be false."""
         return HeadSet.from_grid(self.q_value[list(EFFECTS).index(effect)] <= q)
 
     def plot(self) -> "Figure":

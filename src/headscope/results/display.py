@@ -24,19 +24,19 @@ def line(result: object, *facts: str) -> str:
 
 
 def source(settings: Mapping[str, Any]) -> str:
-    """Return the model a result is of, by the last part of its name; "" if the settings name none."""
+    """Return the last part of a result's model name; "" if the settings name none."""
     return str(settings.get("model", "")).rstrip("/").rsplit("/", 1)[-1]
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """Return HTML: the title, and the first rows and columns of a result's frame, intervals in brackets."""
     names = [name for name in dict.fromkeys(name for row in rows for name in row) if not name.endswith(_ENDS)]
-    shown = names[:_COLUMNS]
-    head = "".join(f"<th>{escape(name)}</th>" for name in shown)
-    body = "".join(f"<tr>{''.join(f'<td>{_value(row, name)}</td>' for name in shown)}</tr>" for row in rows[:_ROWS])
+    columns = names[:_COLUMNS]
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    body = "".join(f"<tr>{''.join(f'<td>{_value(row, name)}</td>' for name in columns)}</tr>" for row in rows[:_ROWS])
     hidden = [(len(rows) - _ROWS, "rows"), (len(names) - _COLUMNS, "columns")]
-    rest = ", ".join(f"{count} more {what}" for count, what in hidden if count > 0)
-    return f"<div><code>{escape(title)}</code><table><tr>{head}</tr>{body}</table>{rest}</div>"
+    remainder = ", ".join(f"{count} more {axis}" for count, axis in hidden if count > 0)
+    return f"<div><code>{escape(title)}</code><table><tr>{head}</tr>{body}</table>{remainder}</div>"
 
 
 def _value(row: Mapping[str, Any], name: str) -> str:

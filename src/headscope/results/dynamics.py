@@ -1,4 +1,4 @@
-"""Dynamics: what happens to active heads over the checkpoints of one training run."""
+"""Dynamics of active heads over the checkpoints of one training run."""
 
 from dataclasses import dataclass
 
@@ -30,8 +30,8 @@ class Dynamics:
         base).
     retained: true [checkpoint, layer, head] where a core head of base is core there too.
     base: core heads of base.
-    first: index of the checkpoint at which a head is emergent for the first time; −1 where it never is.
-    hold: checkpoints in a row that establish an event.
+    first: index of the first checkpoint at which a head is emergent; −1 if it never is.
+    hold: number of checkpoints in a row that establish an event.
     events: births, deaths and returns of emergent heads, by step and head.
     """
 
@@ -45,14 +45,14 @@ class Dynamics:
 
     @property
     def cohorts(self) -> "Int[np.ndarray, 'cohort checkpoint']":
-        """How many heads emergent at each checkpoint were so first at checkpoint ``cohort``."""
+        """Number of heads emergent at each checkpoint, by the checkpoint at which they were first emergent."""
         cohort = np.arange(len(self.steps))[:, None, None] == self.first
         counts: np.ndarray = np.einsum("slh,clh->sc", cohort.astype(np.int64), self.emergent.astype(np.int64))
         return counts
 
     @property
     def kept_counts(self) -> "Int[np.ndarray, 'checkpoint']":
-        """Core heads of base still core at each checkpoint."""
+        """Number of the base's core heads that are core at each checkpoint."""
         counts: np.ndarray = self.retained.sum(axis=(1, 2))
         return counts
 
@@ -76,9 +76,9 @@ class Dynamics:
 
 @dataclass(frozen=True, slots=True)
 class RewardCount:
-    """Reward and head counts at one checkpoint, to be read side by side; an overlay of the two is not a test.
+    """Reward and head counts at one checkpoint, side by side; this is no test of a relation.
 
-    reward, reward_sd: mean and standard deviation of the rewards logged since the checkpoint before; NaN without any.
+    reward, reward_sd: mean and standard deviation of the rewards logged since the previous checkpoint; NaN without any.
     logged: number of these rewards.
     """
 

@@ -27,9 +27,9 @@ def write(
     scores: Float[np.ndarray, "F B"],
     d_model: int,
 ) -> None:
-    """Write all real edges with whether they are in the circuit and their score.
+    """Write all real edges, whether they are in the circuit, and their scores.
 
-    d_model: EAP-IG asks for it, to size masks of single neurons, which headscope has none of; 0 if unknown.
+    d_model: EAP-IG reads it for masks of single neurons, which headscope does not have; 0 if unknown.
     Raises InputError for a grouped graph: EAP-IG has one k and v input per query head.
     """
     if graph.kv_heads is not None:
@@ -62,8 +62,8 @@ def write(
 def read(path: str | Path) -> tuple[Graph, Bool[np.ndarray, "F B"], Float[np.ndarray, "F B"], int]:
     """Read the graph, the edges in the circuit, the scores (NaN if the file has none) and d_model (0 if unknown).
 
-    Raises InputError if the file is absent, damaged or no such graph, names an edge that is not the graph's, or
-    leaves out single neurons, which headscope cannot.
+    Raises InputError if the file is absent, damaged or not such a graph, names an edge that the graph does not have, or
+    leaves out single neurons, which headscope does not support.
     """
     data = read_object(path, "EAP-IG graph")
     check_keys(data, ("cfg", "nodes", "edges"), path)

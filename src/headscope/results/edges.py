@@ -1,4 +1,4 @@
-"""Edge scores: the result of attribution, on which everything later is arithmetic."""
+"""Edge scores: the result of attribution, from which all later results are computed."""
 
 import math
 from dataclasses import asdict, dataclass, field, replace
@@ -46,9 +46,9 @@ class EdgeScores(Result):
     seconds: wall time of the attribution; NaN in a run directory, where the unit's record keeps it.
     settings: method, rule, nodes, metric, positions, kv, model name and commit, pairs digest: plain JSON
         values.
-    problems: the name of each pair's problem; None if every pair is a problem of its own.
-    pair_net: float32 [pair, layer, head], per pair the signed sum of each head's outgoing edges. It follows from
-        per-pair edges; None in scores that kept neither.
+    problems: the name of each pair's problem; None if every pair is its own problem.
+    pair_net: float32 [pair, layer, head], per pair the signed sum of a head's outgoing edges; computed from per-pair
+        edges if it is absent, None if there are none either.
 
     Raises InputError if a shape does not fit the graph, or a score is not a number, naming the first such layer.
     """
@@ -95,7 +95,7 @@ class EdgeScores(Result):
 
     @property
     def problem_groups(self) -> ProblemGroups:
-        """The pairs by their problems, by which they are drawn, halved and counted."""
+        """The pairs grouped by problem, for resampling, halving and counting."""
         return ProblemGroups.of((self.problems, len(self.pair_heads)))
 
     @property
@@ -111,7 +111,7 @@ class EdgeScores(Result):
     def pair_importance(self, score: HeadScore = "net") -> Float[np.ndarray, "pair layer head"]:
         """Return every head's importance in every pair, 0 or more, in float64.
 
-        Raises InputError for net scores if neither they nor per-pair edges were kept, as before there were any.
+        Raises InputError for net scores if neither they nor per-pair edges were kept (older versions).
         """
         if score == "flow":
             return self.pair_heads.astype(np.float64)
@@ -123,7 +123,7 @@ class EdgeScores(Result):
 
     @property
     def head_importance(self) -> Float[np.ndarray, "layer head"]:
-        """Mean over pairs of the size of each head's net score; of scores without pairs, that of the mean edges."""
+        """Mean over pairs of each head's |net score|; without per-pair scores, |net score| of the mean edges."""
         if self.pair_net is not None and len(self.pair_net):
             return np.asarray(np.abs(self.pair_net).mean(axis=0))
         return np.asarray(np.abs(self.graph.head_grid(self.edges.sum(axis=1))))
@@ -156,7 +156,7 @@ class EdgeScores(Result):
         return display.head_map(repr(self), self.head_importance)
 
     def per_group(self, kv_heads: int) -> "EdgeScores":
-        """Return the scores that ``kv="group"`` would have given: k and v summed per key/value head, pair by pair.
+        """Return the scores as with ``kv="group"``: k and v summed per key/value head in each pair.
 
         Raises InputError if no per-pair edges were kept (|score| is taken per pair, after summing), the scores
         are grouped already, or ``kv_heads`` does not divide the number of heads.
@@ -177,7 +177,7 @@ class EdgeScores(Result):
         )
 
     def save(self, folder: str | Path) -> None:
-        """Write ``scores.safetensors`` and ``scores.json`` into ``folder``, which is made if absent."""
+        """Write ``scores.safetensors`` and ``scores.json`` into ``folder``, created if absent."""
         arrays = {name: getattr(self, name) for name in (*_ARRAYS, "pair_edges", "pair_net")}
         description: dict[str, Any] = {
             "graph": asdict(self.graph),
@@ -187,12 +187,12 @@ class EdgeScores(Result):
         }
         if self.problems is not None:
             description["problems"] = list(self.problems)
-        present = {name: array for name, array in arrays.items() if array is not None}
-        storage.save(folder, "scores", self.schema, present, description)
+        kept_arrays = {name: array for name, array in arrays.items() if array is not None}
+        storage.save(folder, "scores", self.schema, kept_arrays, description)
 
     @classmethod
     def load(cls, folder: str | Path, *, pair_edges: bool = True) -> "EdgeScores":
-        """Read what ``save`` wrote; without ``pair_edges``, which are nearly all of the file, if they are not needed.
+        """Read what ``save`` wrote; ``pair_edges=False`` skips the per-pair edges, which are most of the file.
 
         Raises InputError if it is absent, damaged or made by a newer schema.
         """
@@ -213,7 +213,7 @@ class EdgeScores(Result):
         )
 
     def to_eap_json(self, path: str | Path) -> None:
-        """Write the signed means as EAP-IG's graph JSON, no edge in the circuit yet (``apply_topn`` is EAP-IG's).
+        """Write the signed means as EAP-IG's graph JSON with an empty circuit, which EAP-IG's ``apply_topn`` fills.
 
         Raises InputError for grouped scores, which EAP-IG cannot express.
         """
@@ -238,5 +238,5 @@ class EdgeScores(Result):
         return cls(graph, signed, np.abs(signed), no_pairs, None, math.nan, 0.0, settings)
 
     def plot(self) -> "Figure":
-        """Return every head's importance."""
+        """Return a figure of every head's importance."""
         return plots.head_grid(f"Importance, {self.problem_groups.size}", self.head_importance, "mean |net score|")

@@ -1,4 +1,4 @@
-"""Emergence: which heads one model's circuit has that another's has not, with the null next to every count."""
+"""Emergence: heads in one model's circuit that are not in another's, with a null for every count."""
 
 import math
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ CROWDED = 0.05
 
 
 class Status(IntEnum):
-    """Fate of a head between base and post: the codes of ``Emergence.status``."""
+    """Status of a head in post compared with base: the codes of ``Emergence.status``."""
 
     ABSENT = 0
     """absent in both"""
@@ -52,14 +52,14 @@ class Emergence(JsonResult):
         pruned circuit. Under the method ``paper`` 1 or 0: in the pruned circuit of the pooled scores, or not.
     counts: heads kept, new, lost, contingent, with intervals over problems.
     null: the same counts for base against itself (test-retest), the mean over random halves of all its problems,
-        with the range that holds 95 % of them. Its direction means nothing: new and lost are one number.
+        with the range that holds 95 % of them. It has no direction: new and lost are equal.
     excess: counts − the null's mean. new_p_value: share of the halves that show at least as many new heads.
-    doubled: heads whose flow more than doubled (``comparison.doubled_heads``), whatever the circuit.
-    doubled_null: those of base on fresh pairs; None without such.
+    doubled: heads whose flow more than doubled (``comparison.doubled_heads``), over all edges.
+    doubled_null: those of the base on fresh pairs; None without fresh pairs.
     importance_change: post − base of each head's share of all net score (method section 1 item 6, over all
         edges: free of any threshold); positive if post relies on the head more.
-    pairs, problems: prompt pairs behind the observed counts, and their problems, which are what is resampled; None
-        in results of earlier versions, which took every pair for a problem of its own.
+    pairs, problems: numbers of pairs of the observed counts and of their problems, which are resampled; None in
+        results of earlier versions, which counted every pair as its own problem.
     null_pairs, null_problems: those of each half. null_source: what is halved, base's problems with ``fresh pairs``
         (base scored again) or alone (``halves``, each then with half as many), or ``none`` (numbers NaN).
     fraction: of real edges in a circuit. post_fraction: of the post-trained model's, if it differs (equal
@@ -69,7 +69,7 @@ class Emergence(JsonResult):
     base_importance: each head's share of all net score in base.
     method: ``bootstrap`` (core heads) or ``paper`` (set difference of pooled circuits).
     core_from, contingent_from: the two thresholds on the frequencies.
-    settings: what the scores of both models were made with.
+    settings: those of the scores of both models.
     """
 
     kind: ClassVar[str] = "emergence"
@@ -106,12 +106,12 @@ class Emergence(JsonResult):
 
     @property
     def size(self) -> SampleSize:
-        """How much is behind the observed counts."""
+        """Sample size of the observed counts."""
         return SampleSize(self.pairs if self.problems is None else self.problems, self.pairs)
 
     @property
     def null_size(self) -> SampleSize:
-        """How much is on each side of the null."""
+        """Sample size of each side of the null."""
         return SampleSize(self.null_pairs if self.null_problems is None else self.null_problems, self.null_pairs)
 
     @cached_property
@@ -157,7 +157,7 @@ class Emergence(JsonResult):
 
     @property
     def crowded(self) -> bool:
-        """Whether base's circuit holds nearly every head, so that a number of new heads says nothing."""
+        """Whether the base's circuit holds nearly all heads, so that few could be new."""
         return self.room <= CROWDED * self.status.size
 
     def __repr__(self) -> str:
@@ -171,7 +171,7 @@ class Emergence(JsonResult):
         return display.head_map(f"{self!r}; blue where post relies on the head more, orange where less", change)
 
     def json_notes(self) -> dict[str, dict[str, list[str]]]:
-        """Return the head sets by name, which are written for people and never read back."""
+        """Return the head sets by name, written to the file for readers and ignored on loading."""
         names = {status.name.lower(): self.heads(status).names() for status in Status if status is not Status.ABSENT}
         return {"heads": names}
 

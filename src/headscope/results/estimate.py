@@ -1,4 +1,4 @@
-"""A number with what it must carry: interval, method, n and seed."""
+"""An estimate with its interval, method, sample size and seed."""
 
 from dataclasses import dataclass
 
@@ -8,10 +8,9 @@ class Estimate:
     """A point estimate with its interval.
 
     value, low, high: same unit; NaN if undefined (n = 0).
-    n: independent units behind it (problems, pairs that are problems of their own, random sets): what was resampled,
-        not rows.
-    method: how the interval was made, in words a report can print ("Wilson 95 %", "problem bootstrap 95 %").
-    seed: of the resampling; None for closed forms.
+    n: number of independent units (problems, pairs that are their own problems, random sets), not of rows.
+    method: method of the interval, as a report shows it ("Wilson 95 %", "problem bootstrap 95 %").
+    seed: seed of the resampling; None for closed forms.
     """
 
     value: float

@@ -1,4 +1,4 @@
-"""Evidence on a head set and a task, teacher-forced: many controls, every operator, and other explanations.
+"""Evidence on a head set and a task from teacher forcing: random sets, all operators, and other explanations.
 
 Losses are nats per token of responses the model itself wrote and that were correct; an effect is the loss with the
 intervention minus the loss without, so positive means that it hurts.
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 class OperatorEffect:
     """One operator on the head set.
 
-    effect: nats per token. accuracy: change of the share of tokens the model would write itself.
+    effect: nats per token. accuracy: change of the share of tokens that the model would write itself.
     control_effects: of random sets of the same layer profile; importance_effects: of sets of like importance in the
         base model. p_value, importance_p_value: one-sided against each, the real set counted in; NaN without sets.
     rank, importance_rank: place of the real set among itself and each kind, 1 the strongest; ties count against it.
-    controls_available, importance_available: sets of each kind there are. Fewer were run if the rank was settled.
+    controls_available, importance_available: number of existing sets. Fewer were run if the rank was settled.
     excess: effect − mean control effect, paired by text.
     supported: it hurts (interval above 0), and more than the layer-matched sets do (p ≤ 0.05, excess above 0).
     """
@@ -74,7 +74,7 @@ class DoseResponse:
 
 @dataclass(frozen=True)
 class Guard:
-    """The same heads, zeroed on another task, on which nothing should happen.
+    """The same heads zeroed on another task, on which no effect is expected.
 
     effect: nats per token there. specific: on-task effect − off-task effect; above 0, the task needs the set more.
     perplexity_before, perplexity_after: of the off-task responses. recall: change of pass@1 there, generated; None
@@ -91,8 +91,12 @@ class Guard:
 
 @dataclass(frozen=True)
 class Repair:
-    """Direct effect: the heads' writes leave the final stream alone. Total: later layers may answer. repaired: direct −
-    total; above 0, later layers make up for the loss. All in nats per token."""
+    """Self-repair, in nats per token.
+
+    direct: effect of removing the heads' writes from the final stream only.
+    total: effect including the response of later layers.
+    repaired: direct − total; above 0, later layers compensate for the loss.
+    """
 
     direct: Estimate
     total: Estimate
@@ -105,10 +109,11 @@ class Evidence(JsonResult):
 
     texts: responses forced; dropped: problems without a correct one.
     operators: the effect of each. agreeing: how many are supported.
-    stands: whether at least three of the four operators that remove heads agree; None while that is undecided.
-    reason: one sentence with the numbers it rests on.
+    stands: whether at least three of the four operators that remove heads agree; None if undecided.
+    reason: one sentence with the numbers.
     training: effect in the post-trained model − effect in the base model on the same texts (nats per token); above 0,
-        the heads matter more after training. training_pass: the same for pass@1, generated; below 0 means so.
+        the heads matter more after training. training_pass: the same for pass@1, from generated answers; below 0 means
+        the same.
     graft: change of the base's loss on the same texts with the heads' weights grafted into it (nats per token); below
         0, they bring some of what training taught; None unless the heads were also reverted.
     """
@@ -139,7 +144,7 @@ class Evidence(JsonResult):
 
     @property
     def reverted(self) -> OperatorEffect | None:
-        """What undoing the heads' training does; None if it was not asked for."""
+        """Effect of reverting the heads; None if it was not measured."""
         return next((effect for effect in self.operators if effect.operator == "revert"), None)
 
     @property
@@ -149,8 +154,8 @@ class Evidence(JsonResult):
 
     @classmethod
     def from_dict(cls, data: Json, origin: str = "") -> "Evidence":
-        """See ``JsonResult``. Version 1 had no ranks, which are read off its p-values, rank / (1 + sets); up to version
-        2 all sets there were had been run."""
+        """See ``JsonResult``. Ranks of version 1 are computed from its p-values, rank / (1 + sets); up to version
+        2 all existing sets were run."""
         if data.get("schema_version") == 1:
             data = data | {"operators": [operator | _old_ranks(operator) for operator in data["operators"]]}
         if data.get("schema_version") in (1, 2):

@@ -28,10 +28,10 @@ class KindChange:
     change: removed − whole, paired by problem. control_effects: the same difference for each matched random set.
     excess: change − mean control effect, paired by problem.
     rank: place of the set among itself and the random ones in the direction of its own change, 1 the strongest; ties
-        count against it. p_value: that place over the number of sets, as a verdict's.
-    adjusted_p: p of so outstanding a change among the random sets, over all kinds at once (``comparison.failures``).
+        count against it. p_value: rank over the number of sets, as in a verdict.
+    adjusted_p: p-value of the change against the random sets, adjusted over all kinds (``comparison.failures``).
     q_value: of the change over problems, adjusted over kinds (Benjamini and Hochberg).
-    direction: what the heads' removal does to it by the rule of ``comparison.failures``, empty for nothing.
+    direction: the effect of removing the heads by the rule of ``comparison.failures``; empty if none.
     """
 
     name: str
@@ -74,7 +74,7 @@ class FailureChanges(JsonResult):
 
     @property
     def changed(self) -> tuple[KindChange, ...]:
-        """The kinds that the intervention raises or lowers."""
+        """Kinds that the intervention raises or lowers."""
         return tuple(change for change in self.kinds if change.direction)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""Faithfulness: the share of a model's behaviour that circuits alone carry."""
+"""Faithfulness: the share of a model's behaviour that is left when only a circuit is intact."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -33,8 +33,8 @@ class Faithfulness:
     """The metric of one circuit with every edge outside it patched, per pair.
 
     full: float32 [pair], the metric of the whole model on the clean text (0 for KL).
-    empty: float32 [pair], the metric with every edge patched: of the whole model on the corrupt text, if that is
-        what the edges carry.
+    empty: float32 [pair], the metric with every edge patched; if edges carry the corrupt text's writes, it is that of
+        the whole model on the corrupt text.
     circuit: float32 [pair], the metric of the circuit.
     edges: number of edges in the circuit.
     settings: metric, patch, model, pairs digest: plain JSON values.
@@ -75,14 +75,14 @@ class FaithfulnessCurve(Result):
     fractions: float64 [size], share of the graph's edges asked for, ascending; edges: how many were left of it after
         pruning.
     settings: metric, patch, model, pairs digest and how the circuits were selected: plain JSON values.
-    problems: the name of each pair's problem; None if every pair is a problem of its own.
+    problems: the name of each pair's problem; None if every pair is its own problem.
 
     *Faithfulness* is f = (m(C) − m(∅)) / (m(full) − m(∅)), m being means over pairs. *CPR* and *CMD* are those of the
     MIB benchmark (Mueller et al., arXiv 2504.13151, and its ``evaluate_area_under_curve``): the trapezoid rule over the
     fractions on a linear scale, of f and of |1 − f|, from the smallest fraction to 1. At fraction 1, if it is
     not among the sizes, f = 1: the whole graph is the model. On MIB's sizes (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50 and
     100 %) these are MIB's numbers: of a perfect circuit 0.999 and 0, because nothing is added below the smallest size.
-    MIB too counts edges before pruning; it rounds their number down, ``select`` to the nearest.
+    MIB also counts edges before pruning; it rounds their number down, ``select`` to the nearest.
 
     Raises InputError if a metric is not a number or the fractions are not ascending within (0, 1].
     """
@@ -113,7 +113,7 @@ class FaithfulnessCurve(Result):
 
     @property
     def problem_groups(self) -> ProblemGroups:
-        """The pairs by their problems, by which they are drawn."""
+        """The pairs grouped by problem, for resampling."""
         return ProblemGroups.of((self.problems, len(self.full)))
 
     def __len__(self) -> int:
@@ -135,7 +135,7 @@ class FaithfulnessCurve(Result):
         return replace(self, circuits=self.circuits[sizes], fractions=self.fractions[sizes], edges=edges)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``curve.safetensors`` and ``curve.json`` into ``folder``, which is made if absent."""
+        """Write ``curve.safetensors`` and ``curve.json`` into ``folder``, created if absent."""
         description: dict[str, Any] = {"edges": list(self.edges), "settings": self.settings}
         if self.problems is not None:
             description["problems"] = list(self.problems)
@@ -167,7 +167,7 @@ class FaithfulnessCurve(Result):
 
     @property
     def pair_normalised(self) -> Float[np.ndarray, "size pair"]:
-        """f of each pair by itself; NaN if clean and patched text have the same metric."""
+        """f of each pair; NaN if clean and patched text have the same metric."""
         return _ratio(self.circuits, self.full, self.empty)
 
     @property
@@ -207,7 +207,7 @@ def _check_finite(**metrics: np.ndarray) -> None:
 class FaithfulnessEstimates(JsonResult):
     """A faithfulness curve of means over pairs with intervals over problems; the curve per pair is kept next to it.
 
-    metric: what was normalised.
+    metric: the normalised metric.
     fractions: share of the graph's edges asked for, ascending.
     edges: how many edges each circuit has after pruning.
     normalised: faithfulness at each fraction, 0 like the corrupt text, 1 like the whole model.

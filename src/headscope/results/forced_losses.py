@@ -17,15 +17,15 @@ class ForcedLosses(Result):
 
     nll: of every edit on every text. accuracy: share of tokens the model would have written itself.
     controls: number of sets with as many heads in every layer; matched: of sets of like importance.
-    controls_available, matched_available: sets of each kind there are; those not measured were not needed, because the
+    controls_available, matched_available: numbers of existing sets; some were not measured because the
         rank was settled (``measures.permutation``).
-    problems: asked; one text is forced of each that was answered correctly.
+    problems: number asked; one text of each correctly answered one is forced.
     base_nll: of the base model, whole and without the set, on the texts it can read (``base_read``; None: all); under
         ``revert``, whole and with the set's weights grafted into it.
     doses: factors α; dose_nll: of the set scaled by each.
     direct_nll: with only the set's direct effect removed.
     guard_nll: of the whole model and without the set, on the guard task's texts.
-    The last four are None if they were not asked for.
+    The last four are None if they were not measured.
     """
 
     kind: ClassVar[str] = "forced"
@@ -48,7 +48,7 @@ class ForcedLosses(Result):
 
     @property
     def texts(self) -> int:
-        """Texts forced."""
+        """Number of forced texts."""
         return int(self.nll.shape[1])
 
     @property
@@ -62,15 +62,15 @@ class ForcedLosses(Result):
         return self.nll[2 + self.controls :]
 
     def save(self, folder: Path | str) -> None:
-        """Write ``losses.safetensors`` and ``losses.json`` into ``folder``, which is made if absent."""
+        """Write ``losses.safetensors`` and ``losses.json`` into ``folder``, created if absent."""
         arrays = {name: getattr(self, name) for name in ("nll", "accuracy", *_OPTIONAL)}
-        present = {name: array for name, array in arrays.items() if array is not None}
+        kept_arrays = {name: array for name, array in arrays.items() if array is not None}
         counts = {name: getattr(self, name) for name in (*_COUNTS, *_AVAILABLE)}
-        storage.save(folder, "losses", self.schema, present, counts | {"doses": list(self.doses)})
+        storage.save(folder, "losses", self.schema, kept_arrays, counts | {"doses": list(self.doses)})
 
     @classmethod
     def load(cls, folder: Path | str) -> "ForcedLosses":
-        """Read what ``save`` wrote; in version 1 all sets there were had been measured.
+        """Read what ``save`` wrote; in version 1 all existing sets were measured.
 
         Raises InputError if it is absent, damaged or made by a newer schema.
         """

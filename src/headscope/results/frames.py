@@ -1,6 +1,6 @@
 """Results as rows for a DataFrame, by the types of their fields.
 
-A class that says nothing has one row. Others say in a class variable what their rows are:
+A class has one row unless a class variable says otherwise:
 
 - ``rows = "layer head"``: the axes of its arrays, one row per element; every array with exactly these axes is a column,
   also those of dataclasses inside it.
@@ -8,9 +8,9 @@ A class that says nothing has one row. Others say in a class variable what their
   dataclasses of a field under ``""`` have their own fields as columns.
 - ``derived = ("control_mean",)``: properties that are columns too.
 
-Whatever else a result holds stands in every row: numbers, texts, head sets as text, an estimate as six columns
+All other fields are repeated in every row: numbers, texts, head sets as text, an estimate as six columns
 (``x``, ``x_low``, ``x_high``, ``x_n``, ``x_method``, ``x_seed``), what is inside another dataclass or a mapping under
-``outer_inner``. What is None has no column. Other sequences and arrays, and ``settings``, stay with the result.
+``outer_inner``. None gives no column. Other sequences and arrays, and ``settings``, are left out.
 """
 
 import dataclasses
@@ -41,7 +41,7 @@ SAVED_AS = {"ablated": "samples", "exchanged": "pairs"}
 
 @cache
 def result_kinds() -> dict[str, type[Result]]:
-    """Return the class of every kind of result that there is, by its name."""
+    """Return the class of every kind of result, by its name."""
     import headscope.pairs
     import headscope.results
 
@@ -78,7 +78,7 @@ def records(result: Any) -> list[Record]:
 
 
 def _facts(result: Any, prefix: str = "") -> Record:
-    """Return what stands in every row."""
+    """Return the columns that are the same in every row."""
     facts: Record = {}
     names = [field.name for field in dataclasses.fields(result) if field.name != "settings"]
     for name in (*names, *getattr(type(result), "derived", ())):
@@ -116,11 +116,11 @@ def _items(result: Any, rows: Mapping[str, str]) -> list[Record]:
     if table is not None and hasattr(table, "to_dict"):
         listed: list[Record] = table.to_dict("records")
         return listed
-    present = {column: values for column, values in columns.items() if values is not None}
+    filled_columns = {column: values for column, values in columns.items() if values is not None}
     items = []
-    for values in zip(*present.values(), strict=True):
+    for values in zip(*filled_columns.values(), strict=True):
         item: Record = {}
-        for column, value in zip(present, values, strict=True):
+        for column, value in zip(filled_columns, values, strict=True):
             inner = _facts(value) if column == "" else flatten(column, value)
             # The tokens of a text are one value of its row.
             item |= {column: value.tolist()} if isinstance(value, np.ndarray) else inner

@@ -2,7 +2,7 @@
 
 Sources, in order: ``input``, then per layer ``a{l}.h0 … a{l}.h{H-1}`` and ``m{l}``: F = 1 + L(H + 1).
 Destinations, in order: per layer all ``<q>``, all ``<k>``, all ``<v>`` inputs of its heads and ``m{l}``;
-last ``logits``: B = L(3H + 1) + 1. Names and order are those of EAP-IG, so score matrices can be laid side by side.
+last ``logits``: B = L(3H + 1) + 1. Names and order are those of EAP-IG, so score matrices can be compared directly.
 
 A *grouped* graph (``kv_heads=K``) has one k and one v input per key/value head instead of a copy per query head:
 B = L(H + 2K + 1) + 1. They are named ``a{l}.kv0<k> … a{l}.kv{K-1}<v>`` — EAP-IG has no name for them, and ``h1<k>``
@@ -30,8 +30,8 @@ class Graph:
 
     parallel: attention and MLP of a layer read the same residual stream (GPT-NeoX), so no edge runs from a layer's
         heads to its own MLP.
-    kv_heads: key/value heads K of a grouped graph; None if every query head has its own k and v input. With K
-        equal to H the two are one, and None is kept.
+    kv_heads: key/value heads K of a grouped graph; None if every query head has its own k and v input. K equal to
+        H is the same and stored as None.
 
     Raises InputError if K does not divide H.
     """
@@ -55,7 +55,7 @@ class Graph:
         return f"{self.layers} × {self.heads} heads{grouped}{', parallel' if self.parallel else ''}"
 
     def edge_share(self, edges: int) -> float:
-        """Return which share of the real edges so many are; 1 if there are no more."""
+        """Return ``edges`` edges as a share of the real ones, at most 1."""
         total = int(self.real.sum())
         return min(edges, total) / total
 
@@ -91,7 +91,7 @@ class Graph:
         return [*names, "logits"]
 
     def readers(self, port: str) -> int:
-        """Return how many inputs of that port a layer has: H, or K for the k and v of a grouped graph."""
+        """Return the number of a layer's inputs at a port: H, or K for k and v of a grouped graph."""
         return self.heads if port == "q" or self.kv_heads is None else self.kv_heads
 
     @property
@@ -155,7 +155,7 @@ class Graph:
     def column(self) -> "Int[np.ndarray, 'B_query']":
         """The destination that holds each input of ``per_query``: its own, or its group's.
 
-        Beside ``owner`` this says which inputs a node has, one row per input: a head three, an MLP one.
+        Together with ``owner`` it gives the inputs of a node, one row per input: three of a head, one of an MLP.
         """
         if self.kv_heads is None:
             return np.arange(len(self.destinations))

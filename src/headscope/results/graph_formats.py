@@ -1,4 +1,4 @@
-"""A circuit graph in forms that other programs read.
+"""Files of a circuit graph for other programs.
 
 - ``eap-json``: EAP-IG's own (``results.eap_json``), all real edges of the variant with ``in_graph``.
 - ``dot``: Graphviz. ``graphml``: networkx, Gephi, Cytoscape, igraph. Both hold the edges of either circuit, with score
@@ -74,7 +74,7 @@ def write_graphml(circuit: CircuitGraph, path: Path) -> None:
 
 
 def write_neuronpedia(circuit: CircuitGraph, path: Path) -> None:
-    """Write an attribution graph; the module says what of a circuit of heads does not fit it."""
+    """Write an attribution graph; the module docstring says what of a circuit does not fit the format."""
     nodes = [node for node in circuit.nodes if node.status != LOST]
     ids = {node.name: _neuronpedia_id(node, circuit.graph.heads) for node in nodes}
     links = []
@@ -119,7 +119,7 @@ FORMATS: Mapping[str, Callable[[CircuitGraph, Path], None]] = {
 
 
 def _node_attributes(node: Node) -> dict[str, Any]:
-    """Return what is known of a node, without what it has not."""
+    """Return the attributes of a node that are not None."""
     attributes = {"label": node.label, "kind": node.kind, "layer": node.layer, "head": node.head}
     return _present(attributes | {"status": node.status})
 

@@ -21,7 +21,7 @@ class HeadConstants(Result):
     values: Float[np.ndarray, "layer head d_head"]
 
     def save(self, folder: Path | str) -> None:
-        """Write ``constants.safetensors`` and ``constants.json`` into ``folder``, which is made if absent."""
+        """Write ``constants.safetensors`` and ``constants.json`` into ``folder``, created if absent."""
         storage.save(folder, "constants", self.schema, {"constants": self.values}, {})
 
     @classmethod

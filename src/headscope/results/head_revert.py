@@ -1,4 +1,4 @@
-"""Head revert: what it does to the loss if a single head takes the base's weights back."""
+"""Head revert: the change of the loss when a single head gets the base's weights back."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -26,8 +26,8 @@ class HeadRevert(JsonResult):
     revert_kv: ``all``: keys and values shared by a group of several heads stay as trained; ``any``: they are reverted
         too, which changes the group's other heads.
     whole: loss of the whole model, nats per token, mean over texts.
-    change: loss with the head reverted − loss of the whole model, nats per token; above 0 the model's own
-        answers are less likely without what training made of this head, as after most changes of its weights.
+    change: loss with the head reverted − loss of the whole model, nats per token; above 0, the model's own
+        answers are less likely without the head's training, as after most changes of its weights.
     change_q: Benjamini and Hochberg's over the heads; NaN with fewer than 10 texts.
     answers: texts forced. problems: asked.
     """

@@ -1,4 +1,4 @@
-"""Head scaling: what it does to the loss if a single head writes nothing, or a little less or more than it does."""
+"""Head scaling: the change of the loss when a single head's write is removed, weakened or strengthened."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar

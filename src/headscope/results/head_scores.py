@@ -26,7 +26,7 @@ class HeadScores(Result):
     pair_heads: float32 [pair, layer, head]; positive if replacing the head raises the metric (the loss).
     seconds: wall time of the measurement; NaN in a run directory, where the unit's record keeps it.
     settings: method, metric, model name and commit, pairs digest: plain JSON values.
-    problems: the problem of each pair; None if every pair is a problem of its own.
+    problems: the problem of each pair; None if every pair is its own problem.
 
     Raises InputError if a score is not a number, naming the first layer it is found in.
     """
@@ -49,7 +49,7 @@ class HeadScores(Result):
 
     @property
     def problem_groups(self) -> ProblemGroups:
-        """The pairs by their problems, which are what varies."""
+        """The pairs grouped by problem, the independent unit."""
         return ProblemGroups.of((self.problems, len(self.pair_heads)))
 
     @property
@@ -79,7 +79,7 @@ class HeadScores(Result):
         return display.head_map(f"{self!r}; blue where replacing the head raises the loss", self.mean)
 
     def save(self, folder: str | Path) -> None:
-        """Write ``heads.safetensors`` and ``heads.json`` into ``folder``, which is made if absent."""
+        """Write ``heads.safetensors`` and ``heads.json`` into ``folder``, created if absent."""
         description: dict[str, Any] = {
             "seconds": None if math.isnan(self.seconds) else self.seconds,
             "settings": self.settings,

@@ -12,8 +12,8 @@ class ControlledHeads(JsonResult):
     """A group's heads, the sets they are compared with, and the model's grid (layers, heads).
 
     controls: random sets with as many heads in every layer; the last ``neighbouring`` of them have heads of the layers
-        next to the set's own instead, of like importance in the base model, because those have too few others.
-    importance_controls: random sets of like importance in the base model. Fewer may exist than were asked for; both are
+        next to the set's own instead, of similar importance in the base model, because its layers have too few others.
+    importance_controls: random sets of similar importance in the base model. Fewer may exist than requested; both are
         empty if the group is.
     caveat: a sentence on the circuit the group was found in if that is not faithful; empty if it is.
     """
@@ -30,7 +30,7 @@ class ControlledHeads(JsonResult):
     neighbouring: int = 0
 
     def remarks(self, controls: int) -> str:
-        """Return what is to be said of a comparison with the first so many random sets; empty if nothing."""
+        """Return remarks on a comparison with the first ``controls`` random sets; empty if there are none."""
         near = controls - (len(self.controls) - self.neighbouring)
         origin = (
             f"{near} of the {controls} random sets have heads of neighbouring layers, of like importance, because the "

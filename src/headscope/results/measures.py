@@ -1,4 +1,4 @@
-"""Measures: how well one model answers one task."""
+"""Measures of one model's answers to one task."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 class McNemar:
     """Exact McNemar test. gained, lost: problems only the second, only the first variant solved; n: problems in all.
 
-    p_value: two-sided: of so uneven flips, were either direction equally likely.
+    p_value: two-sided, for the null hypothesis that both directions are equally likely.
     """
 
     gained: int
@@ -37,7 +37,7 @@ class Measures(JsonResult):
     change: of pass@1 against the base, paired by problem; positive if the model answers more. None for the base. Of
         answers in which a marker was masked, against the same model's unmasked ones.
     flips: exact test of each problem's first answer against the same; None for the base.
-    detectable: the smallest change this comparison could have been expected to find.
+    detectable: the smallest change that this comparison detects with power 0.8.
     tokens_change: of the mean length by masking a marker, paired by problem; None if none was masked.
     """
 

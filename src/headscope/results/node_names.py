@@ -1,4 +1,4 @@
-"""What people read for the nodes of a graph: ``input``, ``L2H3``, ``MLP 2``, ``logits``.
+"""Names of a graph's nodes for readers: ``input``, ``L2H3``, ``MLP 2``, ``logits``.
 
 Files for other programs identify nodes as EAP-IG does (``a2.h3``, ``m2``; ``Graph.sources``) and carry these names as
 labels. The page's script makes the same ones from a node's number (``circuit-data.js``), which a test compares.

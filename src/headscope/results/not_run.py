@@ -1,4 +1,4 @@
-"""A result that could not be made, and why: there were no heads to remove, no correct answer to force."""
+"""A result that could not be made, with the reason: no heads to remove, or no correct answer to force."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +13,7 @@ R = TypeVar("R", bound=Result)
 
 @dataclass(frozen=True, slots=True)
 class NotRun(JsonResult):
-    """Nothing was measured, for a reason that lies in the study and not in the machine.
+    """Nothing was measured, for a reason in the study and not in the machine.
 
     reason: one sentence, for tables and the page.
     """
@@ -25,7 +25,7 @@ class NotRun(JsonResult):
 
 
 def load_result(kind: type[R], folder: Path) -> R | NotRun:
-    """Read the result in a unit's folder, or why there is none.
+    """Read the result in a unit's folder, or the ``NotRun`` with the reason why there is none.
 
     Raises InputError if it is absent, damaged or made by a newer schema.
     """
@@ -41,6 +41,6 @@ def load_result(kind: type[R], folder: Path) -> R | NotRun:
         return kind.load(folder)
     except InputError:
         raise
-    # Parts of another type, missing keys, lengths that do not fit: whatever code meets first in an odd file.
+    # Parts of another type, missing keys, lengths that do not fit: any error of code that reads a damaged file.
     except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as error:
         raise InputError(f"the {kind.kind} in {folder} cannot be read: {type(error).__name__}: {error}") from error

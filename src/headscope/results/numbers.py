@@ -1,4 +1,4 @@
-"""Numbers as readers see them: rounded, with their interval, and a dash if nothing is known."""
+"""Format numbers for readers: rounded, with their interval, and as a dash if unknown."""
 
 import math
 
@@ -41,7 +41,7 @@ def format_estimate(estimate: Estimate, digits: int = 2, *, sign: bool = False, 
 
 
 def format_count_estimate(estimate: Estimate, *, sign: bool = False) -> str:
-    """Return a number of heads with its interval: ``5 [2, 7]``, or ``1.5 [0.3, 4.0]`` if any of the three is broken."""
+    """Return a number of heads with its interval: ``5 [2, 7]``, or ``1.5 [0.3, 4.0]`` if one is not whole."""
     ends = (estimate.value, estimate.low, estimate.high)
     is_whole = all(math.isnan(end) or float(end).is_integer() for end in ends)
     return format_estimate(estimate, 0 if is_whole else 1, sign=sign)
@@ -66,7 +66,7 @@ def format_residual(residual: float) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Return seconds as a reader says them, with two digits: ``45 s``, ``3.2 min``, ``16 h``, ``4.5 days``."""
+    """Return a duration with two digits and its unit: ``45 s``, ``3.2 min``, ``16 h``, ``4.5 days``."""
     for length, name in ((86400.0, "days"), (3600.0, "h"), (60.0, "min")):
         if seconds >= 1.5 * length:
             return f"{_two_digits(seconds / length)} {name}"

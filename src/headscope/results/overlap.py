@@ -40,7 +40,7 @@ class Overlap:
 class Likeness:
     """Core heads of two variants' final circuits, and all their heads' ranks.
 
-    equal: the measure in which the two circuits are alike, ``fraction`` of real edges or ``faithfulness``.
+    equal: the measure in which the two circuits are equal, ``fraction`` of real edges or ``faithfulness``.
     fractions: of real edges, of the first and of the second.
     ranks: Spearman's correlation of importances over all heads.
     """
@@ -55,10 +55,10 @@ class Likeness:
 
 @dataclass(frozen=True, eq=False)
 class RelativeChanges(JsonResult):
-    """How every variant changed each head's importance, and how alike their final circuits are.
+    """Change of each head's importance in every variant, and overlap of their final circuits.
 
-    Its kind and field are called effects on disk, as the paper calls the relative change; what patching a head does,
-    and what training changed in that, is ``results.training_effects``.
+    On disk its kind and field are called effects, the paper's name for the relative change; effects of patching are in
+    ``results.training_effects``.
 
     effects: by variant, the relative change of importance E = (I_post − I_base) / (I_post + I_base) at each checkpoint,
     in [−1, 1]; positive if the variant relies on the head more. faithfulness: of the circuits of equal faithfulness.

@@ -1,4 +1,4 @@
-"""Parquet files of results: absent or damaged ones are named in a sentence."""
+"""Read Parquet files of results; absent or damaged ones give an error that names them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +11,9 @@ from headscope.errors import InputError
 
 @contextmanager
 def reading_table(path: Path, title: str) -> Iterator[None]:
-    """Turn what goes wrong while a table is read and given its types into InputError.
+    """Turn errors of reading a table and converting its types into InputError.
 
-    title: what the message says the file is not whole as, such as ``samples table``.
+    title: what the file should hold, for the message, such as ``samples table``.
     """
     if not path.is_file():
         raise InputError(f"{path.name} is missing next to its JSON in {path.parent}")

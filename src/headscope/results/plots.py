@@ -1,7 +1,6 @@
-"""Results as small matplotlib figures, for notebooks: ``.plot()`` of a result is one of these.
+"""Small matplotlib figures of results for notebooks, used by ``.plot()`` of a result.
 
-Figures are made without pyplot: none is kept by a backend, and a notebook shows what it is given. The paper's figures
-and the page's are the report's.
+Figures are made without pyplot, so that no backend keeps them. The figures of the paper and the page are in ``report``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -52,11 +51,11 @@ def grid(
 def forest(
     title: str, estimates: Mapping[str, Estimate], label: str, controls: Mapping[str, "np.ndarray"] | None = None
 ) -> "Figure":
-    """Return one row per estimate with its interval and a line at 0; what random sets did as grey ticks."""
+    """Return one row per estimate with its interval and a line at 0; effects of random sets as grey ticks."""
     figure, axes = _figure(title, width=5.5, height=1.2 + 0.35 * max(len(estimates), 2))
     for place, (name, estimate) in enumerate(estimates.items()):
-        others = (controls or {}).get(name, np.array([]))
-        axes.plot(others, np.full(len(others), place), "|", color=_GREY, markersize=9)
+        control_effects = (controls or {}).get(name, np.array([]))
+        axes.plot(control_effects, np.full(len(control_effects), place), "|", color=_GREY, markersize=9)
         axes.plot([estimate.low, estimate.high], [place, place], color=_BLUE)
         axes.plot(estimate.value, place, "o", color=_BLUE)
     axes.axvline(0, color="black", linewidth=0.8)
@@ -103,7 +102,7 @@ def bars(title: str, numbers: Mapping[str, float | int], label: str) -> "Figure"
 
 
 def against_controls(title: str, effect: Estimate, controls: "np.ndarray", label: str) -> "Figure":
-    """Return an effect with its interval above a histogram of what random sets did."""
+    """Return an effect with its interval above a histogram of random sets' effects."""
     figure, axes = _figure(title, width=5.5, height=2.6)
     if len(controls):
         axes.hist(controls, bins=min(20, max(5, len(controls) // 3)), color=_GREY, label=f"{len(controls)} random sets")

@@ -1,4 +1,4 @@
-"""Pruning a circuit to a fixed point (method section 4); leading axes (resamples) are done one after another."""
+"""Prune a circuit to a fixed point (method section 4); matrices along leading axes (resamples) one by one."""
 
 import numpy as np
 from jaxtyping import Bool
@@ -9,8 +9,8 @@ from headscope.results.graph import Graph
 def prune(graph: Graph, edges: Bool[np.ndarray, "*batch F B"]) -> Bool[np.ndarray, "*batch F B"]:
     """Remove edges of nodes without an incoming or an outgoing edge until none is left to remove.
 
-    The input needs no incoming edge and the logits no outgoing one. A head counts as reached through any of
-    q, k and v; the k or v input of a group counts for every query head of the group, and stays while any of them does.
+    The input needs no incoming edge and the logits no outgoing one. A head has an incoming edge if
+    its q, k or v has one; the k or v input of a group belongs to every query head of the group.
     """
     pruned = edges.copy()  # contiguous, so that the reshape below is a view and each mask can be changed in place
     for mask in pruned.reshape(-1, *edges.shape[-2:]):
@@ -20,7 +20,7 @@ def prune(graph: Graph, edges: Bool[np.ndarray, "*batch F B"]) -> Bool[np.ndarra
 
 
 def _drop_loose_ends(graph: Graph, mask: Bool[np.ndarray, "F B"]) -> bool:
-    """Take the edges of loose nodes out of ``mask``, in place; return whether there were any."""
+    """Remove the edges of loose nodes from ``mask`` in place; return whether there were any."""
     has_outgoing, is_entered = np.any(mask, axis=1), np.any(mask, axis=0)
     has_incoming = np.zeros(len(has_outgoing) + 1, dtype=bool)
     has_incoming[graph.owner[is_entered[graph.column]]] = True

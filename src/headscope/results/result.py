@@ -11,7 +11,7 @@ J = TypeVar("J", bound="JsonResult")
 
 
 class JsonResult(Result):
-    """A frozen dataclass that is kept as one JSON file."""
+    """A frozen dataclass that is saved as one JSON file."""
 
     schema: ClassVar[int] = 1
     file: ClassVar[str]
@@ -22,12 +22,12 @@ class JsonResult(Result):
 
     @classmethod
     def from_dict(cls: type[J], data: Json, origin: str = "") -> J:
-        """Return what ``as_dict`` was made from. Raises InputError for a newer schema or a field that is missing."""
+        """Return the result of ``as_dict``'s JSON values. Raises InputError for a newer schema or a missing field."""
         check_schema(data, origin or f"{cls.kind} result", cls.schema)
         return from_json(cls, data, origin or f"a {cls.kind} result")
 
     def save(self, folder: Path | str) -> None:
-        """Write the file into ``folder``, which is made if absent."""
+        """Write the file into ``folder``, created if absent."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / self.file, self.as_dict())

@@ -1,4 +1,4 @@
-"""Losses by role: what removing a single head costs each kind of token of the model's own correct answers."""
+"""Losses by role: the change of the loss of each kind of token when a single head is removed."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -68,7 +68,7 @@ class RoleLosses(JsonResult):
     def effects(self, role: str, q: float = 0.05, least: float = LEAST_CHANGE) -> tuple[RoleEffect, ...]:
         """Return the heads that a role's loss depends on, the largest change first.
 
-        q: the share of false ones to be expected among such heads of all roles, at most. least: the smallest change.
+        q: largest expected share of false ones among such heads of all roles. least: smallest change, nats per token.
         """
         column = self.roles.index(role)
         effects = []

@@ -3,8 +3,8 @@
 Rows are problem-major (all samples of the first problem, then the next), samples 0 … n − 1 of each problem.
 On disk: ``samples.parquet`` (the table) and ``samples.json`` (schema version, model, task, settings).
 
-Text may be anything a model can emit, with one exception settled here: a lone surrogate is no character and
-has no UTF-8 form, so it becomes U+FFFD when the table is made. Saving and loading are then the identity.
+Text may be anything a model can emit, except lone surrogates, which have no UTF-8 form and become U+FFFD when the
+table is made. Saving and loading are then the identity.
 """
 
 import json
@@ -60,7 +60,7 @@ class Samples(Result):
     settings: sampling and chat settings: plain JSON values.
 
     Raises InputError for a missing column, a value outside VERDICTS or FINISHES, an empty table, or problems
-    that do not all have the same samples: a lost sample must never read as a zero.
+    that do not all have the same samples: a lost sample must not count as wrong.
     """
 
     kind: ClassVar[str] = "samples"
@@ -129,7 +129,7 @@ class Samples(Result):
 
     @property
     def first_correct(self) -> "Bool[np.ndarray, 'problem']":
-        """True if the first sample of a problem is correct: one answer per problem, as McNemar's test wants."""
+        """True if the first sample of a problem is correct: one answer per problem, for McNemar's test."""
         return np.ascontiguousarray(self.correct[:, 0])
 
     def rates(self) -> dict[str, float]:
@@ -137,7 +137,7 @@ class Samples(Result):
         return {verdict: float((self.table["verdict"] == verdict).mean()) for verdict in VERDICTS}
 
     def save(self, directory: Path | str) -> None:
-        """Write ``samples.parquet`` and ``samples.json`` into ``directory`` (made if absent)."""
+        """Write ``samples.parquet`` and ``samples.json`` into ``directory`` (created if absent)."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         head = {

@@ -126,7 +126,7 @@ class Traces(Result):
         )
 
     def save(self, directory: Path | str) -> None:
-        """Write the files into ``directory`` (made if absent)."""
+        """Write the files into ``directory`` (created if absent)."""
         folder = Path(directory)
         folder.mkdir(parents=True, exist_ok=True)
         head = {
@@ -171,7 +171,7 @@ def _read_table(path: Path, columns: Mapping[str, str], problems: Collection[str
 
 @dataclass(frozen=True, slots=True)
 class SplitAccuracy:
-    """Right answers among those with a trait and among those without.
+    """Numbers of right answers among those with a trait and among those without.
 
     group: tier or level of their problems, "" for none.
     right_with, answers_with: of answers with it; right_without, answers_without: of the others.
@@ -189,8 +189,8 @@ class GroupAnswers:
     """Answers to the problems of one tier or level.
 
     group: its name. answers, right: how many. lost, loop, slip: how many have that trait, as in ``TraceSummary``.
-    tokens_right, tokens_wrong: mean length of the right and of the wrong ones; None if there are none. Lengths are told
-        apart by correctness, because wrong answers are longer whatever is read in them.
+    tokens_right, tokens_wrong: mean length of the right and of the wrong ones; None if there are none. Lengths are
+        separated by correctness, because wrong answers are longer in general.
     """
 
     group: str
@@ -205,7 +205,7 @@ class GroupAnswers:
 
 @dataclass(frozen=True, slots=True)
 class MarkUse:
-    """How often a strategy's signs stand in answers, and how right these are. An association, no cause.
+    """How often answers have a strategy's signs, and how often they are right; an association, not a cause.
 
     per_1000: steps with a sign, per 1,000 tokens. splits: one per group.
     difference: P(right | sign) − P(right | none), each group weighed by its answers with a sign; None if one side is
@@ -220,7 +220,7 @@ class MarkUse:
 
 @dataclass(frozen=True, eq=False)
 class TraceSummary(JsonResult):
-    """What the answers of one model to one task have in common.
+    """Summary of one model's answers to one task.
 
     problems, samples: how many, and answers to each. right: right answers among all.
     lost, loop, slip: shares of all answers that had stated the right answer and end wrong; that repeat themselves;
@@ -265,12 +265,12 @@ class TraceSummary(JsonResult):
 
     @property
     def answers(self) -> int:
-        """How many answers there are."""
+        """Number of answers."""
         return self.problems * self.samples
 
     @property
     def wrong(self) -> int:
-        """How many of them are wrong."""
+        """Number of wrong answers."""
         return self.answers - self.right
 
     def plot(self) -> "Figure":

@@ -1,4 +1,4 @@
-"""Training effects: what training changed in what every head does, measured by patching."""
+"""Training effects: the change of every head's exact effect by training, measured by patching."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class HeadContrast:
     q_value: Benjamini and Hochberg's over all heads.
     sets: the mean over the heads of a set, by its name (``new``, ``kept``, ``lost``, and ``all``); a set without heads
         is left out.
-    problems: behind every number.
+    problems: number of problems of every estimate.
     """
 
     heads: HeadEstimates
@@ -40,7 +40,7 @@ class HeadContrast:
     problems: int
 
     def changed(self, least: float, q: float = 0.05) -> HeadSet:
-        """Return the heads that differ by ``least`` nats or more; at most a share ``q`` of them is expected false."""
+        """Return the heads that differ by ``least`` nats or more; a share of at most ``q`` is expected to be false."""
         return HeadSet.from_grid((self.q_value <= q) & (np.abs(self.heads.value) >= least))
 
 
@@ -49,19 +49,19 @@ class TrainingEffects(JsonResult):
     """Exact effects of every head in base and final checkpoint on the same pairs, and their difference.
 
     A head's *exact effect* is the mean over pairs of the rise of the loss, nats per evaluated position, if its output
-    on the clean text is replaced by that on the corrupt text and everything after it is computed again
+    on the clean text is replaced by that on the corrupt text and everything after it is recomputed
     (``circuits.exact_heads``). With metric ``kl`` the loss is the divergence from the clean run, so an effect is 0 or
-    more: how much of the behaviour on these pairs hangs on the head. With ``nll`` it has a sign; below 0 the corrupt
-    output helps. Effects of several heads do not add up.
+    more: how much of the behaviour on these pairs depends on the head. With ``nll`` it has a sign; below 0, the
+    corrupt output helps. Effects of several heads do not add up.
 
-    The *training effect* is the effect after training less that before, positive if the model came to rely on the head
-    more. It is a statement on the head in its model, not on its weights alone: a head whose own weights did not move
-    changes too if training changed what reaches it or what reads it. Equal models have training effects of exactly 0.
+    The *training effect* is the effect after training less that before, positive if the model came to rely more on the
+    head. It depends on the whole model and not only on the head's weights: the effect of a head with unchanged weights
+    changes if training changed its input or its readers. Equal models have training effects of exactly 0.
 
-    The pairs are of other problems than those on which heads were counted: heads chosen on the same pairs would look
-    changed by the luck of these pairs.
+    The pairs are of other problems than those on which heads were counted: heads chosen on the same pairs would seem
+    changed because of noise in these pairs.
 
-    variant, step: of the final checkpoint. recipe: shared by runs that differ in the seed alone. null: the signal that
+    variant, step: of the final checkpoint. recipe: shared by runs that differ only in the seed. null: the signal that
         a null twin lacks, "" for any other.
     metric: of the loss. base, post: exact effects in the two models.
     corruption: mean rise of the loss if the whole text is the corrupt one, in base and post.
@@ -69,7 +69,7 @@ class TrainingEffects(JsonResult):
     above_twin: post − a null twin's checkpoint on the same pairs, by the twin's name; as the base is the same, it is
         the training effect less that of the twin. A twin trained at rate 0 is the base and is left out.
     counted: the head sets of the comparison (``new``, ``kept``, ``lost``).
-    pairs, problems: behind every number; problems are what varies.
+    pairs, problems: sample size of every number; problems are the independent units.
     ranks: Spearman's correlation over heads of the base's exact effects with its attribution scores, same pairs.
     """
 
@@ -94,12 +94,12 @@ class TrainingEffects(JsonResult):
 
     @property
     def size(self) -> SampleSize:
-        """How much is behind every number."""
+        """Sample size of every number."""
         return SampleSize(self.problems, self.pairs)
 
     @property
     def least(self) -> float:
-        """The smallest change, in nats, that is called one."""
+        """Smallest change that counts as changed, in nats."""
         return LEAST_SHARE * max(self.corruption)
 
     def plot(self) -> "Figure":

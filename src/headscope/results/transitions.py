@@ -20,7 +20,7 @@ class Transition:
     problem, group: its id, and its tier or level.
     before, after: share of right answers of either model, of ``samples`` answers each.
     p_value, q_value: Fisher's exact test of the two shares, and adjusted over problems (Benjamini and Hochberg); None
-        with one answer each, which no test can tell apart.
+        with one answer each, for which there is no test.
     failure: why the first wrong answer of the second model is wrong, "" if it has none; failure_before: of the first's.
     divergence: first token in which their first answers differ, from 0; None if they are the same or ids are unknown.
     """
@@ -38,14 +38,14 @@ class Transition:
 
 @dataclass(frozen=True, eq=False)
 class Transitions(JsonResult):
-    """From a model's answers to another's.
+    """Transitions from one model's answers to another's.
 
     flips: first answers that became right and wrong (McNemar). both_right, both_wrong: first answers that did not flip.
     change: of pass@1, paired by problem.
     problems: every problem, in the order of the samples. samples: answers each.
     newly_wrong: failure kinds of answers to problems that the first model answers right more often, counted over the
         answers that are wrong; wrong_in_both: of the problems no answer of either is right to.
-    greedy: both were drawn at temperature 0, so that a divergence is the one token that tells the two answers apart
+    greedy: both were drawn at temperature 0, so that a divergence is the token at which the two answers split
         (the pivotal token).
     notes: sentences on what could not be compared.
     """
@@ -67,13 +67,13 @@ class Transitions(JsonResult):
 
     @property
     def newly_right(self) -> tuple[Transition, ...]:
-        """Problems the second model answers right more often, the largest change first."""
+        """Problems that the second model answers right more often, the largest change first."""
         gained = [problem for problem in self.problems if problem.after > problem.before]
         return tuple(sorted(gained, key=lambda problem: problem.before - problem.after))
 
     @property
     def lost(self) -> tuple[Transition, ...]:
-        """Problems it answers right less often, the largest change first."""
+        """Problems that the second model answers right less often, the largest change first."""
         lost = [problem for problem in self.problems if problem.after < problem.before]
         return tuple(sorted(lost, key=lambda problem: problem.after - problem.before))
 

@@ -1,4 +1,4 @@
-"""Verdict: does ablating these heads change the answers, and more than ablating other heads would?"""
+"""Verdict: whether ablating heads changes the answers, and more than ablating random heads."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -24,15 +24,14 @@ UNDECIDED = "undecided"
 class AblationVerdict(JsonResult):
     """One head set, one operator, one task.
 
-    reading: ``supported``, ``not supported`` or ``undecided``; reason: one sentence with the numbers it rests
-        on.
+    reading: ``supported``, ``not supported`` or ``undecided``; reason: one sentence with the numbers.
     baseline, ablated: pass@1 without and with the intervention, intervals over problems.
     effect: ablated − baseline, paired by problem; negative when the intervention lowers pass@1.
     control_effects: the same difference for each matched random set.
     excess: effect − mean control effect, paired by problem.
     p_value: one-sided, (1 + controls at least as strong as the real set) / (1 + controls).
     rank: place of the real set among the real and all random ones, 1 the strongest; ties count against it.
-    direction: ``lower`` or ``higher``: the change of pass@1 that was asked about.
+    direction: ``lower`` or ``higher``: the change of pass@1 that was tested for.
     margin: the smallest change of pass@1 called an effect.
     samples: answers per problem.
     ablated_at_k: pass@k with the intervention, for k = 1, 2, 4 … up to the answers per problem; None in runs of
@@ -64,12 +63,12 @@ class AblationVerdict(JsonResult):
 
     @property
     def problems(self) -> int:
-        """Problems behind the effect."""
+        """Number of problems of the effect."""
         return self.effect.n
 
     @property
     def controls(self) -> int:
-        """Matched random sets."""
+        """Number of matched random sets."""
         return len(self.control_effects)
 
     @property
@@ -87,7 +86,7 @@ class AblationVerdict(JsonResult):
 
     @classmethod
     def from_dict(cls, data: Json, origin: str = "") -> "AblationVerdict":
-        """See ``JsonResult``; version 1 had no rank, which is read off its p-value, rank / (1 + random sets)."""
+        """See ``JsonResult``; version 1 had no rank, which is computed from its p-value, rank / (1 + random sets)."""
         if data.get("schema_version") == 1:
             data = data | {"rank": round(data["p_value"] * (1 + len(data["control_effects"])))}
         return super().from_dict(data, origin)

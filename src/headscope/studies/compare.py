@@ -130,6 +130,7 @@ def compare(
         base, saved, dict.fromkeys(EMERGENCE_METHODS, resampling), base_again=fresh, progress=progress
     )
     last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
-    ladder = emergence_ladder(base, last, sizes, base_again=fresh, resamples=resampling.resamples, seed=resampling.seed)
+    by_size = dataclasses.replace(resampling, tau=0.0)  # the ladder varies the number of edges alone
+    ladder = emergence_ladder(base, last, sizes, base_again=fresh, resampling=by_size)
     steps = zip(saved.checkpoints, series["bootstrap"], strict=True)
     return compare_checkpoints(variant, list(steps), series["paper"], rewards, ladder)

@@ -193,10 +193,10 @@ def _force(
     subject = load(respondent.stage)
     if config.donor is not None and config.revert_kv is not None:
         donor = config.post if prefix else config.donor
-        fill = donated(respondent.stage, donor.stage(inputs), config.revert_kv)
+        head_replacement = donated(respondent.stage, donor.stage(inputs), config.revert_kv)
     else:
-        fill = replacement(respondent, inputs, config.operator, config.reference_texts, config.seed, prefix)
-    return teacher_force(subject, texts, edits, fill=fill.fill, reader=fill.reader, progress=progress)
+        head_replacement = replacement(respondent, inputs, config.operator, config.reference_texts, config.seed, prefix)
+    return teacher_force(subject, texts, edits, replacement=head_replacement, progress=progress)
 
 
 def _force_base(

@@ -3,8 +3,6 @@ model and ablation task."""
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from headscope.comparison.head_revert import head_revert
 from headscope.errors import InputError
 from headscope.operator_names import SharedKv
@@ -27,32 +25,20 @@ class HeadRevertConfig(RoleLossesConfig):
 
 def compute_head_revert(config: HeadRevertConfig, inputs: Inputs, progress: Progress) -> HeadRevert | NotRun:
     """Return the change of the loss with each head reverted, in one sweep."""
-    from headscope.interventions import DonorWeights, teacher_force
+    from headscope.interventions import DonorWeights, Replacement, teacher_force
     from headscope.studies.subjects import load
 
     single = load_single_heads(config, inputs)
     if isinstance(single, NotRun):
         return single
-    heads, shape = single.heads, single.shape
     donor = load(config.donor.stage(inputs))
     try:
-        weights = DonorWeights.of(single.subject, donor, config.revert_kv)
+        weights = Replacement(DonorWeights.of(single.subject, donor, config.revert_kv))
     except InputError as error:  # nobody asked for this map by name, so that a pair of models may be without it
         return NotRun(str(error))
-    grid = np.ones((1 + len(heads), *shape), dtype=np.float32)
-    for edit, head in enumerate(heads, start=1):
-        grid[edit, head.layer, head.head] = 0.0
-    losses = teacher_force(single.subject, single.texts, grid, fill=weights, progress=progress).nll
-    return head_revert(
-        losses[0],
-        losses[1:],
-        heads,
-        shape,
-        revert_kv=config.revert_kv,
-        heads_are=single.heads_are,
-        task=config.task.name,
-        problems=single.problems,
-    )
+    edits = single.sweep.edits(0.0)
+    losses = teacher_force(single.subject, single.texts, edits, replacement=weights, progress=progress).nll
+    return head_revert(losses[0], losses[1:], single.sweep, revert_kv=config.revert_kv)
 
 
 HEAD_REVERT = Work("head_revert", HeadRevertConfig, compute_head_revert)

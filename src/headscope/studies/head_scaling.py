@@ -3,8 +3,6 @@ task."""
 
 from collections.abc import Mapping
 
-import numpy as np
-
 from headscope.comparison.head_scaling import head_scaling
 from headscope.progress import Progress
 from headscope.results.head_scaling import HeadScaling
@@ -36,22 +34,11 @@ def compute_head_scaling(config: HeadScalingConfig, inputs: Inputs, progress: Pr
     single = load_single_heads(config, inputs)
     if isinstance(single, NotRun):
         return single
-    heads, shape = single.heads, single.shape
-    alphas = (0.0, *config.factors)
-    grid = np.ones((1 + len(alphas) * len(heads), *shape), dtype=np.float32)
-    for edit, (alpha, head) in enumerate(((alpha, head) for alpha in alphas for head in heads), start=1):
-        grid[edit, head.layer, head.head] = alpha
-    losses = teacher_force(single.subject, single.texts, grid, progress=progress).nll
-    return head_scaling(
-        losses[0],
-        losses[1:].reshape(len(alphas), len(heads), -1),
-        config.factors,
-        heads,
-        shape,
-        heads_are=single.heads_are,
-        task=config.task.name,
-        problems=single.problems,
-    )
+    factors = (0.0, *config.factors)
+    edits = single.sweep.edits(*factors)
+    losses = teacher_force(single.subject, single.texts, edits, progress=progress).nll
+    scaled = losses[1:].reshape(len(factors), len(single.sweep.heads), -1)
+    return head_scaling(losses[0], scaled, config.factors, single.sweep)
 
 
 HEAD_SCALING = Work("head_scaling", HeadScalingConfig, compute_head_scaling)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int
 
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.comparison.role_losses import role_losses
 from headscope.heads import HeadId, HeadSet
 from headscope.lab import token_roles as lab_roles
@@ -75,22 +76,11 @@ def compute_role_losses(config: RoleLossesConfig, inputs: Inputs, progress: Prog
             groups.append(group)
     if not texts:
         return NotRun(f"{config.post.name} gave no correct answer whose tokens have a role")
-    factors = np.ones((1 + len(heads), *shape), dtype=np.float32)
-    for edit, head in enumerate(heads, start=1):
-        factors[edit, head.layer, head.head] = 0.0
-    metrics = teacher_force(subject, texts, factors, groups=groups, progress=progress)
+    sweep = HeadSweep(heads, heads_are, shape, config.task.name, len(prompts))
+    metrics = teacher_force(subject, texts, sweep.edits(0.0), groups=groups, progress=progress)
     tokens = np.array([[(group == role).sum() for role in range(len(roles))] for group in groups])
     assert metrics.group_nll is not None
-    return role_losses(
-        metrics.group_nll,
-        tokens,
-        roles,
-        heads,
-        heads_are=heads_are,
-        task=config.task.name,
-        reader=reader,
-        problems=len(prompts),
-    )
+    return role_losses(metrics.group_nll, tokens, roles, sweep, reader=reader)
 
 
 ROLE_LOSSES = Work("role_losses", RoleLossesConfig, compute_role_losses)

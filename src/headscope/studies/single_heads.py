@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from headscope.heads import HeadSet
+from headscope.comparison.head_sweep import HeadSweep
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs
@@ -17,17 +17,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SingleHeads:
-    """A model with the texts that are forced and the heads that are edited, one at a time.
-
-    shape: (layers, heads) of the model. heads_are: in words, which of its heads these are. problems: asked.
-    """
+    """A model with the texts that are forced and the heads that are edited, one at a time."""
 
     subject: "Subject"
     texts: "list[Text]"
-    heads: HeadSet
-    heads_are: str
-    shape: tuple[int, int]
-    problems: int
+    sweep: HeadSweep
 
 
 def load_single_heads(config: RoleLossesConfig, inputs: Inputs) -> SingleHeads | NotRun:
@@ -45,4 +39,5 @@ def load_single_heads(config: RoleLossesConfig, inputs: Inputs) -> SingleHeads |
     heads, heads_are = choose_heads(shape, config, inputs)
     if not heads:
         return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
-    return SingleHeads(subject, texts, heads, heads_are, shape, len(respondent.task.problems))
+    sweep = HeadSweep(heads, heads_are, shape, config.task.name, len(respondent.task.problems))
+    return SingleHeads(subject, texts, sweep)

@@ -1,4 +1,4 @@
-"""Traces: how an answer goes right or wrong, step by step. Arithmetic on saved text and token ids: no model, no GPU."""
+"""Traces: how an answer becomes right or wrong, step by step, from saved text and token ids; needs no model."""
 
 from headscope.traces.calculations import Calculation, find_calculations
 from headscope.traces.loops import Loop, find_loop, recurring_steps

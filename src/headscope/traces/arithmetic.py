@@ -1,4 +1,4 @@
-"""Compute what a text writes as arithmetic, exactly: numbers, ``+ - * / ^``, brackets, fractions, roots, per cent."""
+"""Compute arithmetic in a text exactly: numbers, ``+ - * / ^``, brackets, fractions, roots, per cent."""
 
 import math
 from collections.abc import Sequence
@@ -28,10 +28,10 @@ class Quantity:
     """The value of an expression.
 
     Attributes:
-        value: exact, but for roots, which are taken in floating point.
-        decimals: how many are written, if the expression is one number; None if it is computed.
-        first: the number it begins with.
-        readings: the value, and if there are per cents also the one with ``25%`` read as 25.
+        value: exact, except for roots, which are computed in floating point.
+        decimals: number of written decimals if the expression is one number; None if it is computed.
+        first: its first number.
+        readings: the value, and with per cents also the value with ``25%`` read as 25.
     """
 
     value: Fraction
@@ -41,12 +41,12 @@ class Quantity:
 
     @property
     def is_number(self) -> bool:
-        """Return whether it is one number and nothing is computed."""
+        """Return whether the expression is a single number."""
         return self.decimals is not None
 
 
 def compute(symbols: Sequence[Symbol]) -> Quantity | None:
-    """Return the value of an expression; None if it is none, is not real, divides by zero or grows too large."""
+    """Return the value of an expression; None if it has none, is not real, divides by zero or is too large."""
     try:
         if len(symbols) == 1 and symbols[0].kind == "number":  # every other side, and soon told
             value = _number(symbols[0].text)
@@ -65,7 +65,7 @@ def compute(symbols: Sequence[Symbol]) -> Quantity | None:
 
 
 class _UnreadableError(Exception):
-    """The symbols are no expression."""
+    """The symbols are not an expression."""
 
 
 class _Reader:

@@ -2,13 +2,13 @@
 
 1. The text is cut into numbers, operators, brackets, relations (``=``, ``≈``) and the rest. Words after a number are
    its unit if an operator or a relation follows them (``5 red apples * 3 = 15``), and left out, as currency signs are.
-2. What is left between other words and signs is a run of arithmetic, its relations cut it into sides. The first side
-   may begin, and the last one end, inside the run's outer pieces, but not at an operator.
-3. Sides are computed exactly (``arithmetic``). Against a number with decimals a difference of one unit of the last one
-   is none, with ``≈`` against a whole number one of 1. ``25%`` may stand for 0.25 and for 25.
-4. Not checked are a side with a variable, a function or an unknown command, two bare numbers (``1 hour = 60 minutes``),
-   a bare number that begins (``Week 4 = 48 + 48``), and sides a hundredfold apart (dollars and cents).
-   ``3 + 5 = 8 + 2 = 10`` writes on from its result and is no error.
+2. Arithmetic between other words and signs is a run, which its relations cut into sides. The first side may begin, and
+   the last one end, inside the run's outer pieces, but not at an operator.
+3. Sides are computed exactly (``arithmetic``). A difference of one unit of the last decimal is allowed, and one of 1
+   with ``≈`` and a whole number. ``25%`` may stand for 0.25 and for 25.
+4. Sides with a variable, a function or an unknown command are not checked, nor two bare numbers (``1 hour = 60
+   minutes``), a bare number at the start (``Week 4 = 48 + 48``), and sides that differ by a factor of 100 (dollars and
+   cents). ``3 + 5 = 8 + 2 = 10`` continues from its result and is not an error.
 
 Time is proportional to the text's length; sides of more than ``LONGEST_SIDE`` symbols are not checked.
 """
@@ -84,7 +84,7 @@ class _Run:
 
 
 def find_calculations(text: str) -> list[Calculation]:
-    """Return the calculations of a text in their order; none goes beyond its line."""
+    """Return the calculations of a text in order; none spans lines."""
     calculations: list[Calculation] = []
     for line in _LINE.finditer(text):
         if not _RELATION.search(line[0]):
@@ -124,7 +124,7 @@ def _between_numbers(text: str, place: int) -> bool:
 
 
 def _drop_units(tokens: list[_Token]) -> Iterator[_Token]:
-    """Leave out words that stand for the unit of the number before them; ``of`` after a share multiplies."""
+    """Leave out words that are the unit of the number before them; ``of`` after a share multiplies."""
     place = 0
     previous = ""
     while place < len(tokens):
@@ -174,7 +174,7 @@ def _joins_mixed_number(tokens: list[_Token], place: int) -> bool:
 
 
 def _runs(tokens: Iterator[_Token]) -> Iterator[_Run]:
-    """Cut at every token that is no arithmetic; yield what has a relation in it."""
+    """Yield the runs of arithmetic tokens that have a relation in them."""
     run: list[_Token] = []
     before, has_relation = "line", False
     for token in tokens:
@@ -214,7 +214,7 @@ def _quantity(piece: list[_Token]) -> Quantity | None:
 
 
 def _last_expression(piece: list[_Token], before: str) -> list[_Token]:
-    """Return the longest end of a piece that is an expression, empty if none is or something before belongs to it."""
+    """Return the longest end of a piece that is an expression; empty if none is, or if what is before belongs to it."""
     piece = piece[-LONGEST_SIDE - 1 :]
     if piece and piece[0].kind == "operator" and not (piece[0].text in "+-" and _touch(piece)):
         if before in ("word", "unreadable"):
@@ -235,7 +235,7 @@ def _touch(piece: list[_Token]) -> bool:
 
 
 def _first_expression(piece: list[_Token], after: str) -> list[_Token]:
-    """Return the longest beginning of a piece that is an expression, empty if none is or what follows belongs to it."""
+    """Return the longest start of a piece that is an expression; empty if none is, or if what follows belongs to it."""
     piece = piece[: LONGEST_SIDE + 1]
     for end in range(len(piece), 0, -1):
         if end == len(piece) and after == "unreadable":
@@ -250,7 +250,7 @@ def _first_expression(piece: list[_Token], after: str) -> list[_Token]:
 def _agree(left: Quantity | None, right: Quantity | None, approximate: bool, *, begins: bool) -> bool | None:
     """Return whether two sides have the same value; None if that cannot be checked.
 
-    begins: whether the left side is a chain's first, of which a bare number is a name as often as a value.
+    begins: whether the left side is the first of a chain, where a bare number is often a name and not a value.
     """
     if left is None or right is None or (left.is_number and (begins or right.is_number)):
         return None
@@ -265,7 +265,7 @@ def _agree(left: Quantity | None, right: Quantity | None, approximate: bool, *, 
 
 
 def _tolerance(left: Quantity, right: Quantity, approximate: bool) -> Fraction:
-    """Return by how much two sides may differ: one unit of the last decimal that either has."""
+    """Return the allowed difference of two sides: one unit of the last decimal of either."""
     tolerance = max(Fraction(1), abs(left.value), abs(right.value)) / 10**9  # of roots
     for side in (left, right):
         if side.decimals or (side.decimals == 0 and approximate):

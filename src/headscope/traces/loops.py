@@ -1,7 +1,7 @@
 """Loops: answers that repeat themselves until they are cut off, or come back to the same step again and again.
 
 1. *Periodic tail*: the last tokens repeat with a period, at least ``REPEATS`` times and over ``LEAST_TOKENS`` tokens.
-2. *Recurrence*: a step, its spaces and capitals aside, stands in the answer at least ``REPEATS`` times.
+2. *Recurrence*: a step occurs in the answer at least ``REPEATS`` times, ignoring spaces and capitals.
 
 Both take time in proportion to the answer's length.
 """
@@ -26,8 +26,8 @@ class Loop:
 
     Attributes:
         start: the first token that repeats, from 0.
-        period: how many tokens are repeated.
-        repeats: how often they stand there, whole times.
+        period: number of tokens that are repeated.
+        repeats: number of complete repetitions.
     """
 
     start: int
@@ -38,12 +38,12 @@ class Loop:
 def find_loop(tokens: Sequence[int] | Int[np.ndarray, " token"], *, least_tokens: int = LEAST_TOKENS) -> Loop | None:
     """Return the periodic tail of a response, None if it has none.
 
-    The tail is periodic with period p if every token of it is the one p places before; the smallest such p counts, up
-    to ``LONGEST_PERIOD``.
+    The tail has period p if each of its tokens equals the one p places before; the smallest p up to ``LONGEST_PERIOD``
+    is returned.
 
     Args:
-        tokens: ids of the whole response, its stop token left out.
-        least_tokens: how many tokens the tail covers at least.
+        tokens: ids of the whole response without its stop token.
+        least_tokens: smallest number of tokens of the tail.
     """
     reversed_tokens = np.asarray(tokens, dtype=np.int64)[::-1]
     shortest_tail = max(least_tokens, REPEATS)
@@ -57,9 +57,9 @@ def find_loop(tokens: Sequence[int] | Int[np.ndarray, " token"], *, least_tokens
 
 
 def recurring_steps(texts: Sequence[str]) -> dict[str, tuple[int, ...]]:
-    """Return the steps that stand at least ``REPEATS`` times, each with its places among ``texts``.
+    """Return the steps that occur at least ``REPEATS`` times, each with its places among ``texts``.
 
-    Two steps are the same if they differ in spaces and capitals alone; empty ones do not count.
+    Steps that differ only in spaces and capitals are the same; empty ones are left out.
     """
     places: dict[str, list[int]] = {}
     for place, text in enumerate(texts):
@@ -90,6 +90,6 @@ def _tail_periods(reversed_tokens: "Int[np.ndarray, ' token']") -> list[int]:
 
 
 def _equal_run(first: "Int[np.ndarray, ' _']", second: "Int[np.ndarray, ' _']") -> int:
-    """Return for how many places from the start the two are equal."""
+    """Return the number of leading places at which the two are equal."""
     differing = np.flatnonzero(first != second)
     return int(differing[0]) if len(differing) else len(first)

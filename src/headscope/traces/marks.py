@@ -1,7 +1,7 @@
-"""Strategy marks: words in a step that are signs of what it is for, such as ``let me check`` of verification.
+"""Strategy marks: words in a step that are signs of its purpose, such as ``let me check`` of verification.
 
-The words stand in ``marks.yaml``, which the report shows. A mark is no proof of a strategy, and what goes with it in
-the answers is an association.
+The words are in ``marks.yaml``, which the report shows. A mark does not prove a strategy, and its relation to right
+answers is an association.
 """
 
 import re

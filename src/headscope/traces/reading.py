@@ -1,4 +1,4 @@
-"""Read one response: its steps, its way to the answer, its loop, and, if it is wrong, the kind of its failure."""
+"""Read one response: its steps, its trajectory to the answer, its loop, and the kind of failure if it is wrong."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -32,10 +32,10 @@ class Trace:
 
     Attributes:
         steps: in order.
-        trajectory: its way to the answer.
+        trajectory: its trajectory to the answer.
         loop: its periodic tail, None if it has none.
-        recurring: how many steps stand in it three times or more, each counted once.
-        recurring_share: share of its characters that these take up.
+        recurring: number of different steps that occur three times or more.
+        recurring_share: their share of its characters.
     """
 
     steps: tuple[Step, ...]
@@ -46,22 +46,22 @@ class Trace:
 
     @property
     def loops(self) -> bool:
-        """Return whether it repeats itself.
+        """Return whether the response repeats itself.
 
-        A stock sentence (``Let me check that again.``) that comes three times in a long thought is no loop; steps that
-        come back and fill ``LOOPING_SHARE`` of it are.
+        A stock phrase (``Let me check that again.``) three times in a long thought is not a loop; recurring steps that
+        make up ``LOOPING_SHARE`` of the response are.
         """
         return self.loop is not None or self.recurring_share >= LOOPING_SHARE
 
     @property
     def first_slip(self) -> Step | None:
-        """The first slip that nothing puts right; None if there is none."""
+        """First step with a slip that is not repaired; None if there is none."""
         return next((step for step in self.steps if step.slip and not step.repaired), None)
 
     def failure(self, verdict: str) -> str:
-        """Return why the response failed, the first kind of ``FAILURES`` that applies; empty if it is right.
+        """Return the first kind of ``FAILURES`` that applies to the response; empty if it is right.
 
-        verdict: what the checker says of it, one of ``VERDICTS`` of samples.
+        verdict: the checker's verdict, one of ``VERDICTS`` of samples.
         """
         if verdict == "correct":
             return ""
@@ -80,12 +80,12 @@ class Trace:
 def read_text(response: str, states: Callable[[str], str]) -> tuple[Step, ...]:
     """Return the steps of a response in running text, their calculations checked and their strategies marked.
 
-    A wrong calculation is a slip of the kind ``calculation``. It is repaired if a later step computes the same again
-    and gets it right.
+    A wrong calculation is a slip of the kind ``calculation``. It is repaired if a later step computes the same
+    correctly.
 
     Args:
         response: its text.
-        states: returns the answer to the problem that a step states, empty for none.
+        states: returns the answer that a step states, empty if it states none.
     """
     steps = []
     right_later: set[str] = set()
@@ -124,11 +124,11 @@ def read_trace(
 
     Args:
         response: its text.
-        tokens: its ids, its stop token left out; empty if they were not kept.
-        steps: in order; those without token positions get them from ``ends``.
-        is_right: whether a stated value is the answer to the problem.
-        count: its length in tokens, also if the ids were not kept.
-        ends: where its tokens end in the text (``TokenTexts``).
+        tokens: its ids without the stop token; empty if they were not kept.
+        steps: its steps in order; those without token positions get them from ``ends``.
+        is_right: returns whether a stated value is the answer to the problem.
+        count: its length in tokens, known even if the ids were not kept.
+        ends: ends of its tokens in the text (``TokenTexts``).
         statements: whether it is a lab response, whose steps are statements.
     """
     if ends is not None and len(ends):
@@ -147,7 +147,7 @@ def read_trace(
 
 @lru_cache(maxsize=4096)
 def _calculations(text: str) -> tuple[Calculation, ...]:
-    """Return the calculations of a step, kept: an answer of a million characters is a loop, and says the same again."""
+    """Return the calculations of a step, cached: an answer of a million characters is a loop with the same steps."""
     return tuple(find_calculations(text))
 
 

@@ -1,4 +1,4 @@
-"""Where each token of a response ends in its text, found by decoding the token ids piece by piece."""
+"""Ends of a response's tokens in its text, found by decoding the token ids piece by piece."""
 
 from collections.abc import Callable, Sequence
 
@@ -16,10 +16,10 @@ _LONGEST_CHARACTER = 8
 
 
 class TokenTexts:
-    """The text of single tokens, decoded once each.
+    """Texts of single tokens, each decoded once.
 
     Args:
-        decode: maps token ids to text, as the response's text was made.
+        decode: function from token ids to text, the same with which the response was decoded.
     """
 
     def __init__(self, decode: Decode) -> None:
@@ -29,8 +29,8 @@ class TokenTexts:
     def ends(self, tokens: Sequence[int], response: str) -> TokenEnds | None:
         """Return the character after each token's last one, in Unicode code points.
 
-        A token that ends within a character ends before it. None if the pieces do not make up the response: the
-        tokenizer does not decode piece by piece.
+        A token that ends within a character ends before it. None if the pieces do not add up to the response, as with
+        tokenizers that do not decode piece by piece.
         """
         pieces = [self._text(int(token)) for token in tokens]
         if "".join(pieces) == response:
@@ -69,9 +69,9 @@ def token_spans(
     """Return the first token of each step and the token after its last one.
 
     Args:
-        ends: of the response's tokens, as ``TokenTexts`` gives them.
-        starts: the first character of each step.
-        stops: the character after its last one.
+        ends: ends of the response's tokens, from ``TokenTexts``.
+        starts: first character of each step.
+        stops: character after the last one of each step.
     """
     first = np.searchsorted(ends, np.asarray(starts, dtype=np.int64), side="right")
     last = np.searchsorted(ends, np.asarray(stops, dtype=np.int64), side="left") + 1

@@ -1,4 +1,4 @@
-"""Steps: the pieces of a response that are judged one by one."""
+"""Steps: the pieces of a response that are judged separately."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -12,20 +12,20 @@ class Step:
     """One step of a response.
 
     Attributes:
-        part: whether it stands in the thought or after it.
+        part: the thought or the answer after it.
         start: its first character in the response, counted in Unicode code points from 0.
         end: the character after its last one.
         first_token: its first token in the response, from 0; -1 if token ids are unknown.
         last_token: the token after its last one; -1 if unknown.
-        role: what the step does, such as ``fold`` or ``sentence``.
+        role: its role, such as ``fold`` or ``sentence``.
         recheck: whether it does an earlier step again.
         change: of a re-check, whether the earlier result and the new one follow from what they were given.
-        slip: the kind of error in it, empty if there is none or it cannot be judged.
-        value: the result it states, empty if it states none.
-        answers: whether that is stated as the answer to the problem, for good or not.
-        repaired: whether a later step puts its slip right.
-        checked: how many calculations in it were checked; unchecked: how many could not be.
-        marks: the strategies its words are signs of (``marks``).
+        slip: the kind of error in it; empty if there is none or it cannot be judged.
+        value: the result that it states; empty if it states none.
+        answers: whether it states this as the answer to the problem, final or not.
+        repaired: whether a later step corrects its slip.
+        checked: number of its calculations that were checked; unchecked: number that could not be.
+        marks: the strategies of which it has signs (``marks``).
     """
 
     part: Part

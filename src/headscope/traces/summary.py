@@ -1,5 +1,5 @@
-"""What the answers of one model to one task have in common: rates with intervals, failures by kind, and what goes with
-a re-check or a strategy's signs."""
+"""Summary of one model's answers to one task: rates with intervals, failures by kind, and associations of right answers
+with re-checks and strategies."""
 
 from collections import Counter
 
@@ -14,13 +14,13 @@ from headscope.traces.marks import lexicon
 
 
 def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
-    """Return the summary of traces. seed: of the bootstrap."""
+    """Return the summary of traces. seed: seed of the bootstrap."""
     answers = traces.answers
     right = (answers["verdict"] == "correct").to_numpy(dtype=bool)
     problem_codes, problems = pd.factorize(answers["problem"])
     rechecked = (answers["rechecks"] > 0).to_numpy(dtype=bool)
     wrong_count = int((~right).sum())
-    known = right & (answers["tokens_to_right"] >= 0).to_numpy(dtype=bool)
+    has_position = right & (answers["tokens_to_right"] >= 0).to_numpy(dtype=bool)
     to_right, tokens = answers["tokens_to_right"].to_numpy(), np.maximum(answers["tokens"].to_numpy(), 1)
     abandoned = answers["abandoned_tokens"].to_numpy()
     return TraceSummary(
@@ -32,8 +32,8 @@ def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
         loop=_share(answers["loop"], problem_codes),
         slip=_share(answers["slip"] != "", problem_codes),
         lost_of_wrong=wilson(int(answers["lost"].sum()), wrong_count),
-        efficiency=_mean(to_right / tokens, known, problem_codes, seed),
-        wasted_tokens=_mean(tokens - to_right, known, problem_codes, seed),
+        efficiency=_mean(to_right / tokens, has_position, problem_codes, seed),
+        wasted_tokens=_mean(tokens - to_right, has_position, problem_codes, seed),
         groups=_groups(answers, right),
         failures=numbered(Counter(filter(None, answers["failure"]))),
         slips=numbered(Counter(filter(None, traces.steps["slip"]))),
@@ -65,17 +65,17 @@ def _mean(
 def _groups(answers: pd.DataFrame, right: Bool[np.ndarray, "answer"]) -> tuple[GroupAnswers, ...]:
     groups = []
     for group in sorted(answers["group"].unique()):
-        here = (answers["group"] == group).to_numpy(dtype=bool)
+        in_group = (answers["group"] == group).to_numpy(dtype=bool)
         groups.append(
             GroupAnswers(
                 group,
-                answers=int(here.sum()),
-                right=int(right[here].sum()),
-                lost=int(answers["lost"][here].sum()),
-                loop=int(answers["loop"][here].sum()),
-                slip=int((answers["slip"][here] != "").sum()),
-                tokens_right=_length(answers["tokens"][here & right]),
-                tokens_wrong=_length(answers["tokens"][here & ~right]),
+                answers=int(in_group.sum()),
+                right=int(right[in_group].sum()),
+                lost=int(answers["lost"][in_group].sum()),
+                loop=int(answers["loop"][in_group].sum()),
+                slip=int((answers["slip"][in_group] != "").sum()),
+                tokens_right=_length(answers["tokens"][in_group & right]),
+                tokens_wrong=_length(answers["tokens"][in_group & ~right]),
             )
         )
     return tuple(groups)
@@ -90,11 +90,15 @@ def _splits(
 ) -> tuple[SplitAccuracy, ...]:
     splits = []
     for group in sorted(groups.unique()):
-        here = (groups == group).to_numpy(dtype=bool)
-        having, lacking = here & trait, here & ~trait
+        in_group = (groups == group).to_numpy(dtype=bool)
+        with_trait, without_trait = in_group & trait, in_group & ~trait
         splits.append(
             SplitAccuracy(
-                group, int(right[having].sum()), int(having.sum()), int(right[lacking].sum()), int(lacking.sum())
+                group,
+                right_with=int(right[with_trait].sum()),
+                answers_with=int(with_trait.sum()),
+                right_without=int(right[without_trait].sum()),
+                answers_without=int(without_trait.sum()),
             )
         )
     return tuple(splits)
@@ -109,15 +113,15 @@ def _difference(
 ) -> Estimate | None:
     """Return P(right | trait) − P(right | none), standardised to the groups of the answers with the trait.
 
-    Problems are resampled. Groups in which all answers or none have the trait say nothing and are left out.
+    Problems are resampled. Groups in which all or no answers have the trait are left out.
     """
     count = int(problems.max()) + 1
     tables = []
     for group in sorted(groups.unique()):
-        here = (groups == group).to_numpy(dtype=bool)
-        if not (here & trait).any() or not (here & ~trait).any():
+        in_group = (groups == group).to_numpy(dtype=bool)
+        if not (in_group & trait).any() or not (in_group & ~trait).any():
             continue
-        columns = [here & trait & right, here & trait, here & ~trait & right, here & ~trait]
+        columns = [in_group & trait & right, in_group & trait, in_group & ~trait & right, in_group & ~trait]
         tables.append(np.stack([np.bincount(problems, weights=column, minlength=count) for column in columns]))
     if not tables:
         return None
@@ -143,8 +147,8 @@ def _marks(traces: Traces, right: Bool[np.ndarray, "answer"], problems: np.ndarr
     for mark in lexicon():
         # An array of truth values: an empty list would choose no columns and not no rows.
         signed = marked[np.array([mark in marks.split("\n") for marks in marked["marks"]], dtype=bool)]
-        having = keys.isin(pd.MultiIndex.from_frame(signed[["problem", "sample"]]))
-        trait = np.asarray(having, dtype=bool)
+        has_mark = keys.isin(pd.MultiIndex.from_frame(signed[["problem", "sample"]]))
+        trait = np.asarray(has_mark, dtype=bool)
         uses.append(
             MarkUse(
                 mark,

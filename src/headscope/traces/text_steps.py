@@ -1,7 +1,7 @@
 """Cut a response into steps: its thought and its answer, their paragraphs, and the sentences of these.
 
-A step never ends inside a formula (``$…$``, ``$$…$$``, ``\\(…\\)``, ``\\[…\\]``) or a code fence; a fence is a step of
-its own. A marker that is opened and never closed opens nothing, but for a fence, which goes on to the end. Time is
+A step never ends inside a formula (``$…$``, ``$$…$$``, ``\\(…\\)``, ``\\[…\\]``) or a code fence; a fence is its own
+step. An opening marker without a closing one is ignored, except for a fence, which then continues to the end. Time is
 proportional to the text's length.
 """
 
@@ -27,10 +27,10 @@ _NO_END = re.compile(r"(?:^|\n)\s*\d{1,3}\.$|\b[A-Z]\.$|\b(?:e\.g|i\.e|etc|vs|cf
 
 
 def split_steps(response: str) -> tuple[Step, ...]:
-    """Return the steps of a response in order; spaces around a step and empty ones are left out.
+    """Return the steps of a response in order, without spaces around them and without empty ones.
 
-    The thought ends at the first ``</think>``. Without one, a response that begins with ``<think>`` is all thought, and
-    another one is all answer.
+    The thought ends at the first ``</think>``. Without it, a response that begins with ``<think>`` is all thought, and
+    any other is all answer.
     """
     start = response.find(OPEN) + len(OPEN) if response.lstrip().startswith(OPEN) else 0
     end = response.find(CLOSE)

@@ -1,4 +1,4 @@
-"""What each token of a running text is for, by the step it stands in."""
+"""Roles of the tokens of a running text, from the steps they belong to."""
 
 from collections.abc import Sequence
 
@@ -10,12 +10,12 @@ ROLES = ("calculation", "re-check", "answer", "other")
 def token_roles(steps: Sequence[Step], tokens: int) -> list[str]:
     """Return the role of each of a response's tokens.
 
-    A step that states the answer is *answer*, one with a sign of verification *re-check*, one with a calculation that
-    could be checked *calculation*, the first that applies; every other token is *other*.
+    The first of these that applies to a token's step: *answer* if it states the answer, *re-check* if it has a sign of
+    verification, *calculation* if it has a calculation that could be checked, else *other*.
 
     Args:
-        steps: of the response, with their token positions.
-        tokens: how many the response has.
+        steps: steps of the response, with their token positions.
+        tokens: number of tokens of the response.
     """
     roles = ["other"] * tokens
     for step in steps:

@@ -1,4 +1,4 @@
-"""The way to an answer: when it was right for the first time, what was written after that, and whether it was lost."""
+"""The trajectory to an answer: when it was first right, what was written after that, and whether it was lost."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from headscope.traces.steps import Step
 
 @dataclass(frozen=True, slots=True)
 class Trajectory:
-    """How a response came to its answer.
+    """Trajectory of a response to its answer.
 
     Attributes:
         solved_at: index of the first step that states the right answer; None if none does.
-        tokens: of the whole response.
-        tokens_to_right: up to the end of that step; None if there is none or tokens are unknown.
-        right: whether the last answer it states is right.
-        right_to_wrong: how often a right answer was followed by a wrong one; wrong_to_right: the other way.
+        tokens: number of tokens of the response.
+        tokens_to_right: number up to the end of that step; None if there is none or tokens are unknown.
+        right: whether the last stated answer is right.
+        right_to_wrong: number of right answers followed by a wrong one; wrong_to_right: the reverse.
     """
 
     solved_at: int | None
@@ -28,12 +28,12 @@ class Trajectory:
 
     @property
     def lost(self) -> bool:
-        """Return whether the right answer was stated and given up."""
+        """Return whether the right answer was stated and later abandoned."""
         return self.solved_at is not None and not self.right
 
     @property
     def efficiency(self) -> float:
-        """Return the share of the tokens that the first right answer took; 0 if there is none.
+        """Return the share of the tokens up to the first right answer; 0 if there is none.
 
         Outcome efficiency as Chen et al. define it (arXiv 2412.21187).
         """
@@ -41,7 +41,7 @@ class Trajectory:
 
     @property
     def wasted_tokens(self) -> int:
-        """Return how many tokens came after the first right answer; 0 if there is none."""
+        """Return the number of tokens after the first right answer; 0 if there is none."""
         return 0 if self.tokens_to_right is None else self.tokens - self.tokens_to_right
 
 
@@ -49,18 +49,18 @@ def answer_trajectory(steps: Sequence[Step], is_right: Callable[[str], bool], to
     """Return the trajectory of a response.
 
     Args:
-        steps: of the response, in order; those with ``answers`` count.
-        is_right: whether a stated value is the answer.
-        tokens: of the whole response.
+        steps: steps of the response in order, of which those with ``answers`` are used.
+        is_right: returns whether a stated value is the answer.
+        tokens: number of tokens of the response.
     """
     stated = [(index, is_right(step.value)) for index, step in enumerate(steps) if step.answers]
     flips = list(pairwise(right for _, right in stated))
     solved_at = next((index for index, right in stated if right), None)
-    known = solved_at is not None and steps[solved_at].last_token >= 0
+    has_position = solved_at is not None and steps[solved_at].last_token >= 0
     return Trajectory(
         solved_at=solved_at,
         tokens=tokens,
-        tokens_to_right=steps[solved_at].last_token if solved_at is not None and known else None,
+        tokens_to_right=steps[solved_at].last_token if solved_at is not None and has_position else None,
         right=bool(stated) and stated[-1][1],
         right_to_wrong=flips.count((True, False)),
         wrong_to_right=flips.count((False, True)),

@@ -1,4 +1,4 @@
-"""From one model's answers to another's: which problems became right or wrong, how sure that is, and what went wrong.
+"""Transitions from one model's answers to another's: problems that became right or wrong, tests, and kinds of failure.
 
 Two answers to one problem are compared by their shares of right samples (Fisher's exact test per problem, adjusted over
 problems after Benjamini and Hochberg) and, one answer per problem, by McNemar's exact test.
@@ -26,13 +26,13 @@ Failures = dict[str, list[str]]
 def compare_answers(before: Samples, after: Samples, read_before: Traces, read_after: Traces) -> Transitions:
     """Return the transitions between the answers of two models.
 
-    Problems that only one of them was asked are left out, and counted in the notes.
+    Problems that only one of them answered are left out and counted in the notes.
 
     Args:
         before: answers of the first model.
-        after: of the second one.
-        read_before: the traces of ``before``.
-        read_after: the traces of ``after``.
+        after: answers of the second model.
+        read_before: traces of ``before``.
+        read_after: traces of ``after``.
 
     Raises InputError if they have no problem in common.
     """
@@ -99,7 +99,7 @@ def _right(samples: Samples, problems: Sequence[str]) -> Bool[np.ndarray, "probl
 
 
 def _fisher(before: Bool[np.ndarray, "_"], after: Bool[np.ndarray, "_"]) -> float | None:
-    """Return the two-sided p of the two shares of right answers; None if there is one answer each."""
+    """Return the two-sided p-value of the two shares of right answers; None with one answer each."""
     if len(before) < 2 and len(after) < 2:
         return None
     from scipy.stats import fisher_exact
@@ -116,7 +116,7 @@ def _first_answers(samples: Samples, problems: Sequence[str]) -> list[Int[np.nda
 
 
 def _divergence(before: Int[np.ndarray, "_"], after: Int[np.ndarray, "_"]) -> int | None:
-    """Return the first token in which two answers differ; the shorter one's length if it begins the other."""
+    """Return the first token at which two answers differ; the shorter one's length if the other begins with it."""
     if not len(before) or not len(after):
         return None
     length = min(len(before), len(after))

@@ -1,4 +1,4 @@
-"""Claims C1-C10 of the paper, asked of any study; the rules are in docs/claims.md and were fixed before any run."""
+"""Claims C1-C10 of the paper, judged on any study; the rules are in docs/claims.md and were fixed before any run."""
 
 from headscope.comparison.claims import (
     c01_persistence,

@@ -34,7 +34,7 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
 
 
 def _kept_share(result: Emergence) -> Estimate:
-    """Return kept over core heads of the base, whose number is taken as it is."""
+    """Return kept heads over core heads of the base, whose number is not resampled."""
     core = int(result.base_active.sum())
     kept = result.counts.kept
     if core == 0:

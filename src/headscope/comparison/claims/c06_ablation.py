@@ -39,8 +39,8 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
     gaps = []
     if len(removing) < AGREEING_OPERATORS:
         count = count_noun(len(removing), "operator")
-        wanted = "(ablate.generated: [zero, mean, resample])"
-        gaps.append(Gap(f"heads are removed by {count}, and {AGREEING_OPERATORS} must agree {wanted}"))
+        setting = "(ablate.generated: [zero, mean, resample])"
+        gaps.append(Gap(f"heads are removed by {count}, and {AGREEING_OPERATORS} must agree {setting}"))
     return gaps + ablated_task_gaps(facts, 1) + control_gaps(facts)
 
 

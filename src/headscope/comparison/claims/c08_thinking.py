@@ -18,7 +18,7 @@ SHORTEST_OPENING = 8
 
 
 def judge(results: StudyResults) -> Claim:
-    """Judge the heads only think-on has, and how many more active heads think-off has."""
+    """Judge the heads that only think-on has, and how many more active heads think-off has."""
     parts: list[Part] = []
     for recipe, seeds in group_by(results.thinking, lambda modes: modes.recipe).items():
         shortest = min((modes.opening_tokens for modes in seeds if modes.opening_tokens is not None), default=None)

@@ -26,7 +26,7 @@ _LEAST = (FEWEST_PROBLEMS, "problems")
 
 
 def judge(results: StudyResults) -> Claim:
-    """Judge every recipe: the problems of all tasks of a run are taken together, the runs of its seeds pooled."""
+    """Judge every recipe: the problems of all tasks of a run are joined, and the runs of its seeds pooled."""
     parts: list[Part] = []
     reasoning = [answers for answers in results.answers if not answers.recall]
     for recipe, answers in group_by(reasoning, lambda answers: answers.recipe).items():
@@ -55,8 +55,9 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
 class _Problems:
     """The problems of all tasks of one run.
 
-    solved: share right of the base's first answers; before: of its others; after: of those after training.
-    low: of a low tier. never: no answer of either model is right.
+    solved: share of the base's first answers that are right; before: of its other answers; after: of those after
+        training.
+    low: whether the problem is of a low tier. never: whether no answer of either model is right.
     labels: why each answer after training is wrong, by problem; None if answers were not read.
     """
 
@@ -91,7 +92,7 @@ class _Problems:
 
     @property
     def easy(self) -> "Bool[np.ndarray, 'problem']":
-        """Of a low tier, and solved by the base."""
+        """Return which problems are of a low tier and solved by the base."""
         return np.asarray((self.solved >= EASY) & self.low)
 
     def change(self, chosen: "Bool[np.ndarray, 'problem']") -> Estimate:

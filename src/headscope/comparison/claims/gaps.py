@@ -12,8 +12,8 @@ from headscope.measures.multiplicity import ALPHA
 class Gap:
     """Something a study lacks for a claim.
 
-    sentence: what, and what would provide it. blocks: whether the claim cannot be decided without; else it only
-        weakens the answer.
+    sentence: what is missing, and what would provide it. blocks: whether the claim cannot be decided without it;
+        otherwise it only weakens the answer.
     """
 
     sentence: str
@@ -41,8 +41,8 @@ class RecipeFacts:
 
 @dataclass(frozen=True, slots=True)
 class TaskFacts:
-    """One task. problems: how many are asked; None if they are not here to be counted. recall: whether it asks what is
-    known and nothing to be worked out.
+    """One task. problems: number asked; None if the problems are not on this machine. recall: whether it asks for known
+    facts and needs no calculation.
     """
 
     name: str
@@ -52,14 +52,14 @@ class TaskFacts:
 
 @dataclass(frozen=True, slots=True)
 class StudyFacts:
-    """What claims depend on in a study, before it is run.
+    """Facts of a study on which claims depend, known before it is run.
 
-    recipes: without null twins, which their recipes count. pairs: per set.
+    recipes: without null twins, which are counted by their recipes. pairs: number per set.
     thinking: whether one model is asked with thinking on and off.
-    opening_tokens: of the pairs; None if they do not differ in how an answer begins.
-    groups: of heads that are removed. operators: under which answers are generated without them.
-    scales: by which they are scaled. controls: random sets per verdict.
-    ablated: the tasks, and ``ablated_samples`` answers per problem, of ablations; evaluated, ``samples``: of the whole
+    opening_tokens: number of tokens of the pairs' openings; None if pairs do not differ in how an answer begins.
+    groups: groups of heads that are removed. operators: operators under which answers are generated without them.
+    scales: factors by which they are scaled. controls: number of random sets per verdict.
+    ablated, ablated_samples: tasks of ablations, and answers per problem. evaluated, samples: those of the whole
         models.
     layer_heads: heads per layer; None if the base's files are not here.
     """
@@ -88,7 +88,7 @@ FEWEST_PAIRS = 10
 
 
 def count_runs(recipe: RecipeFacts) -> str:
-    """Return how many seeds and checkpoints a recipe has, in words."""
+    """Return the numbers of seeds and checkpoints of a recipe, in words."""
     seeds = count_noun(recipe.seeds, "seed")
     return seeds if recipe.checkpoints is None else f"{seeds} × {count_noun(recipe.checkpoints, 'checkpoint')}"
 
@@ -101,7 +101,7 @@ def pair_gaps(facts: StudyFacts) -> list[Gap]:
 
 
 def checkpoint_gaps(recipes: Sequence[RecipeFacts]) -> list[Gap]:
-    """Return a gap for each recipe with a single checkpoint: what remains or leaves is seen over two and more.
+    """Return a gap for each recipe with a single checkpoint: whether heads remain shows over two or more.
 
     It blocks if no recipe has more.
     """
@@ -120,7 +120,7 @@ def twin_gaps(recipes: Sequence[RecipeFacts]) -> list[Gap]:
 
 
 def thinking_gaps(facts: StudyFacts) -> list[Gap]:
-    """Return the gap of a study that asks no model in both modes."""
+    """Return the gap of a study that evaluates no model in both modes."""
     return [] if facts.thinking else [Gap("no model is asked with thinking on and off (chat: {enable_thinking: …})")]
 
 
@@ -129,12 +129,12 @@ def ablated_task_gaps(facts: StudyFacts, least: int) -> list[Gap]:
     large = [task for task in facts.ablated if task.problems is None or task.problems >= FEWEST_PROBLEMS]
     if len(large) >= least:
         return []
-    there = f"{count_noun(len(large), 'task')} of {FEWEST_PROBLEMS} problems or more"
-    return [Gap(f"heads are ablated on {there}, and {least} must be (ablate.tasks, ablate.problems)")]
+    tasks = f"{count_noun(len(large), 'task')} of {FEWEST_PROBLEMS} problems or more"
+    return [Gap(f"heads are ablated on {tasks}, and {least} must be (ablate.tasks, ablate.problems)")]
 
 
 def control_gaps(facts: StudyFacts) -> list[Gap]:
-    """Return the gaps of the random sets: too few asked for, and too few there if one head emerges."""
+    """Return the gaps of the random sets: too few requested, or too few possible if one head emerges."""
     if facts.controls < FEWEST_CONTROLS:
         return [
             Gap(

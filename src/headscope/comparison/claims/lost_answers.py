@@ -1,7 +1,7 @@
-"""Why answers are lost: the share of over-thinking, loops and slips among them, against answers that never were right.
+"""Why answers are lost: the share of over-thinking, loops and slips among them, against answers that were never right.
 
-A slip is a step of the right kind that came out wrong. A wrong plan, a variable that is nowhere defined or a broken
-form is none: what was tried was already wrong.
+A slip is a step of the right kind with a wrong result. A wrong plan, an undefined variable and a broken form are not
+slips: the step itself was wrong.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,7 @@ def excess_of_labels(lost: Failures, both: Failures) -> Estimate:
 
 
 def labelled_share(failures: Failures) -> Estimate:
-    """Return which share of a problem's wrong answers is labelled, mean over the problems that have any."""
+    """Return the labelled share of a problem's wrong answers, averaged over the problems that have any."""
     shares = []
     for row in failures:
         wrong = [failure for failure in row if failure]

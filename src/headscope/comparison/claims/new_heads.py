@@ -1,4 +1,4 @@
-"""How many heads are new after training, pooled over the seeds of a recipe, and how many of them remain."""
+"""The number of heads that are new after training, pooled over a recipe's seeds, and of those that remain."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,10 +34,10 @@ def null_share(results: Sequence[Emergence]) -> Estimate:
 
 
 def excess_part(recipe: str, runs: Sequence[Run], side: str, twins: Sequence[Run]) -> Part:
-    """Return whether the last checkpoints' excess of new heads is more (``>``) or less (``<``) than many.
+    """Return the part: the last checkpoints' excess of new heads is above (``>``) or below (``<``) ``MANY``.
 
-    Open where the base's circuits hold so many heads that hardly any could be new. twins: null twins of the
-    recipe, whose counts stand next to the recipe's own.
+    It is open if the base's circuits hold nearly all heads, so that hardly any could be new. twins: null twins of the
+    recipe, whose counts are shown next to its own.
     """
     results = [run.last for run in runs]
     crowded = next((result for result in results if result.crowded), None)
@@ -84,7 +84,7 @@ def new_heads(runs: Sequence[Run]) -> Estimate:
 def remaining_parts(recipes: Mapping[str, Sequence[Run]], side: str) -> list[Part]:
     """Return whether more (``>``) or less (``<``) than half of the established heads of each recipe remain.
 
-    Asked of recipes with two checkpoints or more: a finished model, such as R1-Distill, has none that could be
+    Only recipes with two checkpoints or more are judged: those of a finished model, such as R1-Distill, cannot be
     followed. The parts are open if no recipe has two.
     """
     followed = {}

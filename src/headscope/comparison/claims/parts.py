@@ -26,8 +26,8 @@ def judge_part(
         estimate: of the statistic.
         side: ``>`` or ``<``.
         bound: fixed before the run.
-        least: how many units the estimate must rest on, and what they are; the part is open below.
-        null: the same statistic if nothing had happened, for comparison.
+        least: fewest units for the estimate, and what they are; with fewer the part is open.
+        null: the same statistic under the null, for comparison.
     """
     fewest, unit = least
     if estimate.n < fewest:
@@ -39,15 +39,15 @@ def judge_part(
 
 
 def missing_part(subject: str, statistic: str, reason: str) -> Part:
-    """Return an open part, for which the study has no result."""
+    """Return an open part: the study has no result for it."""
     return Part(subject, statistic, None, ">", 0.0, None, OPEN, reason)
 
 
 def judge_claim(name: str, question: str, parts: Sequence[Part], lacking: str) -> Claim:
-    """Return the conjunction of the parts; ``lacking`` is the reason if there is no part at all."""
+    """Return the claim as the conjunction of its parts; ``lacking`` is the reason if there are no parts."""
     if not parts:
         return Claim(name, question, UNDECIDED, lacking, ())
-    # A part that fails decides, whatever is open; what is open decides before what holds.
+    # A part that fails decides first, then one that is open, then those that hold.
     for state, reading in ((FAILS, NOT_SUPPORTED), (OPEN, UNDECIDED)):
         for part in parts:
             if part.state == state:
@@ -56,7 +56,7 @@ def judge_claim(name: str, question: str, parts: Sequence[Part], lacking: str) -
 
 
 def format_estimate(estimate: Estimate) -> str:
-    """Return value, interval and the number of units as a reason prints them."""
+    """Return value, interval and number of units as a reason shows them."""
     return f"{estimate.value:.3g} [{estimate.low:.3g}, {estimate.high:.3g}] (n = {estimate.n})"
 
 

@@ -1,4 +1,4 @@
-"""The results of one study that claims are judged on, named by what they are about."""
+"""The results of one study on which claims are judged."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -30,9 +30,9 @@ _SCALING = re.compile(r"x[0-9]")
 
 
 def choose_emergent(groups: Sequence[str]) -> str:
-    """Return which of the removed groups a study's emergent heads are, "" if it removes none.
+    """Return which of the removed groups is that of a study's emergent heads, "" if none is.
 
-    One group for the whole study: a second, tried where the first has no heads, would be a second chance.
+    It is one group for the whole study: trying a second where the first has no heads would be a second chance.
     """
     return next((group for group in EMERGENT_GROUPS if group in groups), "")
 
@@ -72,7 +72,7 @@ class Run:
 class Ablation:
     """One head set of one variant under one operator on one task. verdict: None if the set was empty.
 
-    coverage: the largest k with the change of pass@k; None if too few samples were drawn.
+    coverage: the largest k, and the change of pass@k; None with too few samples.
     """
 
     variant: str
@@ -100,7 +100,7 @@ class Modes:
 class Answers:
     """One task's problems before and after training. recipe: as of ``Run``.
 
-    tiers: of each problem, "" for none. recall: whether the task asks what is known and nothing to be worked out.
+    tiers: of each problem, "" for none. recall: whether the task asks for known facts and needs no calculation.
     failures: why each answer after training is wrong (``traces.reading.FAILURES``), "" for a right one; None if the
         answers were not read.
     """
@@ -117,10 +117,10 @@ class Answers:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """All results of a study that a claim asks for; empty if it has none.
+    """All results of a study that claims use; empty if it has none.
 
-    Null twins stand among the runs alone: to the other questions they are no training.
-    groups: of heads that the study removes, whether or not they are done.
+    Null twins are among the runs only: all other claims leave them out.
+    groups: groups of heads that the study removes, finished or not.
     """
 
     runs: tuple[Run, ...] = ()
@@ -131,11 +131,11 @@ class StudyResults:
 
     @property
     def emergent(self) -> str:
-        """Return the group that the emergent heads are, as ``choose_emergent``."""
+        """Return the group of the emergent heads, as ``choose_emergent`` does."""
         return choose_emergent(self.groups)
 
     def recipes(self, *methods: str) -> dict[str, list[Run]]:
-        """Return the runs of each recipe of these methods (of all without any), a run per seed; no null twins."""
+        """Return the runs of each recipe of these methods (none given: all), one per seed, without null twins."""
         runs = [run for run in self.runs if not run.null and (not methods or run.method in methods)]
         return group_by(runs, lambda run: run.recipe)
 
@@ -146,15 +146,15 @@ class StudyResults:
     def removals(self, group: str) -> list[Ablation]:
         """Return the ablations of a group of heads that replace their output."""
         ablations = [ablation for ablation in self.ablations if ablation.group == group]
-        return [each for each in ablations if each.operator in ABLATION_OPERATORS]
+        return [ablation for ablation in ablations if ablation.operator in ABLATION_OPERATORS]
 
     def scalings(self, group: str) -> list[Ablation]:
         """Return the ablations of a group of heads that scale their output."""
-        return [each for each in self.ablations if each.group == group and _SCALING.match(each.operator)]
+        return [run for run in self.ablations if run.group == group and _SCALING.match(run.operator)]
 
 
 def verdicts_by_operator(ablations: Iterable[Ablation]) -> dict[str, list[AblationVerdict]]:
-    """Return the verdicts under each operator; an operator whose head sets were all empty has none."""
+    """Return the verdicts under each operator, without operators whose head sets were all empty."""
     verdicts: dict[str, list[AblationVerdict]] = {}
     for ablation in ablations:
         of_operator = verdicts.setdefault(ablation.operator, [])
@@ -164,7 +164,7 @@ def verdicts_by_operator(ablations: Iterable[Ablation]) -> dict[str, list[Ablati
 
 
 def group_by(records: Iterable[_Record], key: Callable[[_Record], _Key]) -> dict[_Key, list[_Record]]:
-    """Return the records with each key, in the order in which they come."""
+    """Return the records grouped by key, in their order."""
     groups: dict[_Key, list[_Record]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)

@@ -1,4 +1,4 @@
-"""Tiers of problems: which of a study's are low."""
+"""Low tiers of a study's problems."""
 
 import re
 from collections.abc import Collection
@@ -7,10 +7,10 @@ _NUMBER = re.compile(r"\d+")
 
 
 def low_tiers(tiers: Collection[str]) -> set[str]:
-    """Return the lower half of the tiers, the middle one with it: T1 and T2 of T1-T4, 1-3 of MATH's levels 1-5.
+    """Return the lower half of the tiers, including the middle one: T1 and T2 of T1-T4, 1-3 of MATH's levels 1-5.
 
-    Tiers that differ in their number are ranked by it, each family (``T``, ``Level ``) on its own. A problem without a
-    tier, or of a tier without a number (``add``), is of no other's family and counts as low: there is nothing lower.
+    Tiers are ranked by their number within each family (``T``, ``Level ``). A problem without a tier, or of a tier
+    without a number (``add``), counts as low, as no tier of its family is lower.
     """
     families: dict[str, list[tuple[int, str]]] = {}
     low = set()
