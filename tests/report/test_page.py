@@ -369,19 +369,18 @@ def test_partial_run_says_what_is_missing(tmp_path: Path) -> None:
     assert "No evaluation is done yet." in html
 
 
-def test_too_large_a_report_is_refused_with_the_remedy(
-    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_large_a_report_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_file, "MOST_BYTES", 10**6)
-    with pytest.raises(InputError, match=r"2 MB large, above the 1 MB .*responses=0"):
+    run = RunWriter(tmp_path / "empty").close()
+    with pytest.raises(InputError, match=r"1 MB large, above the 1 MB .*responses=0"):
         render(run, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
-def test_large_report_warns(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_report_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_file, "WARN_BYTES", 10**6)
-    with pytest.warns(UserWarning, match="2 MB large"):
-        render(run, tmp_path / "report.html")
+    with pytest.warns(UserWarning, match="1 MB large"):
+        render(RunWriter(tmp_path / "empty").close(), tmp_path / "report.html")
 
 
 def test_unit_of_a_newer_headscope_is_refused(tmp_path: Path) -> None:
