@@ -30,7 +30,7 @@ _RUN = """async rules => {
 
 
 @pytest.fixture(scope="module")
-def page(report: Path, chromium: Any) -> Iterator[Any]:
+def axed_page(report: Path, chromium: Any) -> Iterator[Any]:
     """The report with axe-core in it, with short tables and figures, and all charts drawn."""
     page = chromium.new_page()
     page.goto(report.as_uri())
@@ -48,27 +48,27 @@ def faults(page: Any, rules: dict[str, Any] = ALL) -> list[str]:
     return sentences
 
 
-def test_no_page_has_a_fault_in_light_and_dark(page: Any) -> None:
+def test_no_page_has_a_fault_in_light_and_dark(axed_page: Any) -> None:
     found = {}
-    names = page.eval_on_selector_all("nav a", "links => links.map(link => link.dataset.page)")
+    names = axed_page.eval_on_selector_all("nav a", "links => links.map(link => link.dataset.page)")
     for name in names:
-        page.evaluate("name => { location.hash = `#page=${name}`; }", name)
-        page.wait_for_selector(f"#page-{name}:visible")
+        axed_page.evaluate("name => { location.hash = `#page=${name}`; }", name)
+        axed_page.wait_for_selector(f"#page-{name}:visible")
         for scheme, rules in (("light", ALL), ("dark", COLOURS)):
-            page.emulate_media(color_scheme=scheme)
-            found[name, scheme] = faults(page, rules)
+            axed_page.emulate_media(color_scheme=scheme)
+            found[name, scheme] = faults(axed_page, rules)
     assert len(names) >= 9
     assert not {view: sentences for view, sentences in found.items() if sentences}
 
 
-def test_faults_are_found(page: Any) -> None:
-    page.emulate_media(color_scheme="light")
-    page.evaluate("location.hash = '#page=methods'")
-    page.wait_for_selector("#page-methods:visible")
-    page.evaluate("document.querySelector('.about').style.color = '#ddd'")
-    page.evaluate("document.documentElement.removeAttribute('lang')")
-    found = {len(rules): [sentence.split(":")[0] for sentence in faults(page, rules)] for rules in (ALL, COLOURS)}
+def test_faults_are_found(axed_page: Any) -> None:
+    axed_page.emulate_media(color_scheme="light")
+    axed_page.evaluate("location.hash = '#page=methods'")
+    axed_page.wait_for_selector("#page-methods:visible")
+    axed_page.evaluate("document.querySelector('.about').style.color = '#ddd'")
+    axed_page.evaluate("document.documentElement.removeAttribute('lang')")
+    found = {len(rules): [sentence.split(":")[0] for sentence in faults(axed_page, rules)] for rules in (ALL, COLOURS)}
     assert found == {1: ["color-contrast", "html-has-lang"], 2: ["color-contrast"]}
-    page.emulate_media(color_scheme="dark")
-    page.evaluate("document.querySelector('.about').style.color = '#333'")
-    assert [sentence.split(":")[0] for sentence in faults(page, COLOURS)] == ["color-contrast"]
+    axed_page.emulate_media(color_scheme="dark")
+    axed_page.evaluate("document.querySelector('.about').style.color = '#333'")
+    assert [sentence.split(":")[0] for sentence in faults(axed_page, COLOURS)] == ["color-contrast"]
