@@ -12,7 +12,6 @@ import shutil
 import statistics
 import sys
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -29,19 +28,25 @@ from headscope.results.graph import Graph
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
 
+WATCH = """new MutationObserver((_, watcher) => {
+  if (!document.documentElement?.classList.contains("ready")) return;
+  watcher.disconnect();
+  window.openedAfter = performance.now();
+}).observe(document, { attributes: true, subtree: true, attributeFilter: ["class"] })"""
+"""Note when the page is ready. Waiting for a selector would ask all of its elements at every frame."""
+
 
 def open_page(browser: Any, path: Path) -> tuple[float, float]:
     """Return the seconds by the clock and of the main thread until the page can be used."""
     page = browser.new_page()
+    page.add_init_script(WATCH)
     session = page.context.new_cdp_session(page)
     session.send("Performance.enable", {"timeDomain": "threadTicks"})
-    start = time.perf_counter()
-    page.goto(path.as_uri(), wait_until="commit")
-    page.wait_for_selector("html.ready")
-    clock = time.perf_counter() - start
+    page.goto(path.as_uri(), wait_until="load")
     metrics = {metric["name"]: metric["value"] for metric in session.send("Performance.getMetrics")["metrics"]}
+    clock = page.evaluate("window.openedAfter / 1000")
     page.close()
-    return clock, metrics["ThreadTime"] if "ThreadTime" in metrics else metrics["TaskDuration"]
+    return clock, metrics["TaskDuration"]
 
 
 def draw_run(path: Path) -> RunDirectory:

@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from headscope.report import render
 from headscope.runs import RunDirectory
 
 from .runs import whole_run
@@ -15,6 +17,12 @@ from .runs import whole_run
 def run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     """SFT and GRPO, six checkpoints, two tasks, ablations. Not to be changed by a test."""
     return whole_run(tmp_path_factory.mktemp("run") / "lab")
+
+
+@pytest.fixture(scope="session")
+def report(run: RunDirectory, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of that run; rendering takes four seconds of a processor, so there is one for all tests."""
+    return render(run, tmp_path_factory.mktemp("report") / "report.html")
 
 
 @pytest.fixture(scope="session")

@@ -78,21 +78,69 @@ def test_torch_is_not_imported() -> None:
 
 
 @pytest.fixture(scope="module")
-def opened(run: RunDirectory, tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[Opened]:
+def opened(report: Path, chromium: Any) -> Iterator[Opened]:
     """The report of the whole run, opened once; a test that needs a page goes there by its hash."""
-    with Opened(chromium, render(run, tmp_path_factory.mktemp("report") / "report.html")) as report:
-        yield report
+    with Opened(chromium, report) as tab:
+        yield tab
 
 
-def test_every_page_draws_its_charts_on_a_narrow_screen_too(opened: Opened) -> None:
+def test_charts_are_drawn_when_they_come_into_sight(opened: Opened) -> None:
+    opened.page.set_viewport_size({"width": 1280, "height": 720})
+    opened.go("#page=effects")
+    plots = opened.page.locator("#page-effects .plot")
+    drawn = opened.page.locator("#page-effects .plot.js-plotly-plot")
+    opened.page.wait_for_selector("#page-effects .plot.js-plotly-plot")
+    assert 0 < drawn.count() < plots.count()
+    before = plots.last.bounding_box()
+    plots.last.scroll_into_view_if_needed()
+    opened.page.wait_for_selector("#page-effects .panel:last-child .plot.js-plotly-plot")
+    after = plots.last.bounding_box()
+    assert (before["height"], before["width"]) == (after["height"], after["width"])  # nothing moves as it is drawn
+
+
+def test_every_page_draws_its_charts_at_every_width(opened: Opened) -> None:
+    for width in (400, 800, 1400):
+        opened.page.set_viewport_size({"width": width, "height": 10_000})  # in which all charts are in sight
+        for name in PAGES:
+            opened.go(f"#page={name}")
+            opened.page.wait_for_selector(f"#page-{name}:visible")
+            assert opened.page.locator("section.page:visible").count() == 1
+            assert opened.page.evaluate("document.documentElement.scrollWidth") <= width, name
+            assert opened.page.evaluate(CHART_FAULTS) == [], (name, width)
     opened.page.set_viewport_size({"width": 400, "height": 800})
-    for name in PAGES:
-        opened.go(f"#page={name}")
-        opened.page.wait_for_selector(f"#page-{name}:visible")
-        drawn = opened.page.locator(f"#page-{name} .plot .main-svg:first-child").count()
-        assert drawn == opened.page.locator(f"#page-{name} .plot").count(), name
-        assert opened.page.locator("section.page:visible").count() == 1
-        assert opened.page.evaluate("document.documentElement.scrollWidth") <= 400, name
+
+
+CHART_FAULTS = """() => {
+  const faults = [];
+  for (const plot of document.querySelectorAll("section.page:not([hidden]) .plot")) {
+    const name = `${plot.closest("figure").dataset.name}, ${plot.closest(".panel").querySelector("h4").textContent}`;
+    const hasPoints = (trace) => [trace.x, trace.y, trace.z].some((values) => (values?.bdata ?? values)?.length > 0);
+    if (!plot.data?.some(hasPoints)) faults.push(`${name} is empty`);
+    const frame = plot.getBoundingClientRect();
+    const texts = [...plot.querySelectorAll("svg text")].map((text) => {
+      const { left, right, top, bottom } = text.getBoundingClientRect();
+      const isTurned = Math.abs(text.getScreenCTM().b) > 0.01;
+      return { words: text.textContent.trim(), left, right, top, bottom, isTurned };
+    }).filter(({ words, left, right }) => words && right > left);
+    texts.forEach((one, place) => {
+      const { left, right, top, bottom, words } = one;
+      const isWithin = left > frame.left - 1 && right < frame.right + 1;
+      if (!isWithin || top < frame.top - 1 || bottom > frame.bottom + 1) faults.push(`${name}: ${words} is cut off`);
+      for (const other of texts.slice(place + 1)) {
+        if (one.isTurned || other.isTurned) continue; // whose boxes are larger than they
+        const across = Math.min(right, other.right) - Math.max(left, other.left);
+        const up = Math.min(bottom, other.bottom) - Math.max(top, other.top);
+        if (across > 1.5 && up > 3) faults.push(`${name}: ${words} lies on ${other.words}`);
+      }
+    });
+    for (const axis of [".xaxislayer-above", ".yaxislayer-above"]) for (const layer of plot.querySelectorAll(axis)) {
+      const ticks = [...layer.querySelectorAll("text")].map((tick) => tick.textContent.trim()).filter(Boolean);
+      if (new Set(ticks).size < ticks.length) faults.push(`${name}: ticks are named alike, ${ticks}`);
+    }
+  }
+  return faults;
+}"""
+"""What is wrong with the charts of the page that is shown: empty, words cut off or on others, ticks that read alike."""
 
 
 @pytest.mark.parametrize(
@@ -321,19 +369,18 @@ def test_partial_run_says_what_is_missing(tmp_path: Path) -> None:
     assert "No evaluation is done yet." in html
 
 
-def test_too_large_a_report_is_refused_with_the_remedy(
-    run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_large_a_report_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_file, "MOST_BYTES", 10**6)
-    with pytest.raises(InputError, match=r"2 MB large, above the 1 MB .*responses=0"):
+    run = RunWriter(tmp_path / "empty").close()
+    with pytest.raises(InputError, match=r"1 MB large, above the 1 MB .*responses=0"):
         render(run, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
-def test_large_report_warns(run: RunDirectory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_report_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_file, "WARN_BYTES", 10**6)
-    with pytest.warns(UserWarning, match="2 MB large"):
-        render(run, tmp_path / "report.html")
+    with pytest.warns(UserWarning, match="1 MB large"):
+        render(RunWriter(tmp_path / "empty").close(), tmp_path / "report.html")
 
 
 def test_unit_of_a_newer_headscope_is_refused(tmp_path: Path) -> None:

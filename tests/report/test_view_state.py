@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from headscope.report import page_file, render
-from headscope.runs import RunDirectory
 
 from .browser import Opened
 from .runs import RunWriter, add_comparison, add_read, add_samples, add_training, series, t1_answers
@@ -64,9 +63,9 @@ def test_a_written_state_is_read_back_and_defaults_are_left_out() -> None:
 
 
 @pytest.fixture(scope="module")
-def opened(run: RunDirectory, tmp_path_factory: pytest.TempPathFactory, chromium: Any) -> Iterator[Opened]:
-    with Opened(chromium, render(run, tmp_path_factory.mktemp("report") / "report.html")) as report:
-        yield report
+def opened(report: Path, chromium: Any) -> Iterator[Opened]:
+    with Opened(chromium, report) as tab:
+        yield tab
 
 
 def outlined(opened: Opened, page: str) -> set[str]:
@@ -123,9 +122,8 @@ def test_a_click_in_a_grid_and_a_name_in_a_table_choose_a_head(opened: Opened) -
     opened.page.wait_for_function("location.hash === '#page=effects'")
 
 
-def test_a_link_opens_the_same_view(run: RunDirectory, tmp_path: Path, chromium: Any) -> None:
-    path = render(run, tmp_path / "report.html")
-    with Opened(chromium, path, "#page=effects&variant=sft&head=L2H3") as opened:
+def test_a_link_opens_the_same_view(report: Path, chromium: Any) -> None:
+    with Opened(chromium, report, "#page=effects&variant=sft&head=L2H3") as opened:
         assert opened.page.locator(".context [data-head]").input_value() == "L2H3"
         assert opened.page.locator(".context [data-variant]").input_value() == "sft"
         assert outlined(opened, "effects") == {"L2H3"}

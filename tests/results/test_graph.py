@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from headscope.errors import InputError
 from headscope.results.graph import Graph
-from headscope.results.node_names import destination_label, source_label
+from headscope.results.node_names import destination_label, edge_words, source_label
 
 
 def graphs(*, grouped: bool) -> st.SearchStrategy[Graph]:
@@ -103,3 +103,15 @@ def test_every_destination_is_named_as_its_node_with_its_port() -> None:
                 assert label == labels[[*graph.sources, "logits"].index(owner)]
     grouped = Graph(2, 4, kv_heads=2)
     assert destination_label(grouped, grouped.port(1, "k", 1)) == ("L1H2-3", "k")
+
+
+def test_edges_are_written_in_words() -> None:
+    graph = Graph(2, 4, kv_heads=2)
+    for row, source in enumerate(graph.sources):
+        for column in np.flatnonzero(graph.real[row]).tolist():
+            destination, port = destination_label(graph, column)
+            words = edge_words(f"{source}->{graph.destinations[column]}")
+            if port in ("k", "v"):
+                group = int(destination.split("H")[1].split("-")[0]) // 2
+                destination = f"layer {destination[1]} group {group}"
+            assert words == f"{source_label(graph, row)} → {destination} {port}".rstrip()

@@ -4,9 +4,12 @@ Files for other programs identify nodes as EAP-IG does (``a2.h3``, ``m2``; ``Gra
 labels. The page's script makes the same ones from a node's number (``circuit-data.js``), which a test compares.
 """
 
+import re
+
 from headscope.results.graph import PORTS, Graph
 
 LOGITS = "logits"
+_ATTENTION = re.compile(r"a(\d+)\.(h|kv)(\d+)(?:<(\w)>)?")
 
 
 def source_label(graph: Graph, row: int) -> str:
@@ -35,3 +38,17 @@ def destination_label(graph: Graph, column: int) -> tuple[str, str]:
             return f"L{layer}H{first}" + (f"-{last}" if last > first else ""), port
         place -= readers
     return source_label(graph, graph.mlp_source(layer)), ""
+
+
+def edge_words(name: str) -> str:
+    """Return what people read for an edge that a file names as EAP-IG does: "m0->a2.h3<k>" is "MLP 0 → L2H3 k"."""
+    return " → ".join(map(_node_words, name.split("->")))
+
+
+def _node_words(name: str) -> str:
+    match = _ATTENTION.fullmatch(name)
+    if match is None:
+        return re.sub(r"^m(\d+)$", r"MLP \1", name)
+    layer, kind, place, port = match.groups(default="")
+    node = f"L{layer}H{place}" if kind == "h" else f"layer {layer} group {place}"
+    return f"{node} {port}".rstrip()

@@ -1,6 +1,7 @@
-// Charts: drawn when first seen; the style sheet colours text and grid, so dark mode and print need no redrawing.
+// Charts: each is drawn when it first comes near the window, because a page may have dozens and each takes up to a tenth
+// of a second. The style sheet colours text and grid, so dark mode and print need no redrawing.
 
-import { choose, parseHead } from "./state.js";
+import { choose, parseHead, viewState } from "./state.js";
 
 const CONFIG = {
   responsive: true,
@@ -12,14 +13,38 @@ const CONFIG = {
 
 const OUTLINE = "#D55E00";
 
-/** Draw the charts below root that are not drawn yet. */
-export function drawCharts(root) {
-  for (const plot of root.querySelectorAll(".plot:empty")) {
-    const { data, layout } = JSON.parse(plot.parentElement.querySelector(".plot-data").textContent);
-    plot.style.height = `${layout.height}px`; // resizing takes the element's height
-    window.Plotly.newPlot(plot, data, layout, CONFIG);
-    if (layout.meta?.heads) plot.on("plotly_click", ({ points }) => chooseAt(plot, points[0]));
+const NEAR = 600; // pixels above and below the window
+
+const approaching = new IntersectionObserver(
+  (entries) => {
+    for (const { target, isIntersecting } of entries) if (isIntersecting) drawChart(target);
+  },
+  { rootMargin: `${NEAR}px 0px` },
+);
+
+/** Draw the charts below root that are in the window, and the others when they come near it; all at once to print. */
+export function drawCharts(root, isPrinting = false) {
+  const plots = [...root.querySelectorAll(".plot:empty")];
+  const isInWindow = (plot) => {
+    const { top, bottom } = plot.getBoundingClientRect();
+    return bottom > 0 && top < window.innerHeight;
+  };
+  const due = isPrinting ? plots : plots.filter(isInWindow); // all are looked at before one is drawn and moves the others
+  for (const plot of plots) if (!due.includes(plot)) approaching.observe(plot);
+  due.forEach(drawChart);
+}
+
+function drawChart(plot) {
+  approaching.unobserve(plot);
+  if (plot.childElementCount) return;
+  const { data, layout } = JSON.parse(plot.parentElement.querySelector(".plot-data").textContent);
+  const head = viewState()?.head;
+  if (head && layout.meta?.heads) {
+    plot.dataset.head = head;
+    layout.shapes = outlines(layout, data, head);
   }
+  window.Plotly.newPlot(plot, data, layout, CONFIG);
+  if (layout.meta?.heads) plot.on("plotly_click", ({ points }) => chooseAt(plot, points[0]));
 }
 
 /** Fit drawn charts below root to the width they have now. */
@@ -28,29 +53,30 @@ export function fitCharts(root) {
 }
 
 /** Choose the head of a point. A grid has heads across and layers up; other charts have a row per head, by its name. */
-function chooseAt(plot, { x, y }) {
-  const head = plot.layout.meta.heads === "grid" ? `L${y}H${x}` : rowNames(plot)[typeof y === "number" ? Math.round(y) : rowNames(plot).indexOf(y)];
+function chooseAt({ layout, data }, { x, y }) {
+  const names = rowNames(layout, data);
+  const head = layout.meta.heads === "grid" ? `L${y}H${x}` : names[typeof y === "number" ? Math.round(y) : names.indexOf(y)];
   if (head) choose({ head });
 }
 
-function rowNames(plot) {
-  return plot.layout.yaxis.ticktext ?? plot.data[0].y;
+function rowNames(layout, data) {
+  return layout.yaxis.ticktext ?? data[0].y;
 }
 
-/** Draw an outline around the head in the charts below root that have heads; remove it for "". */
+/** Draw an outline around the head in the drawn charts below root that have heads; remove it for "". */
 export function outlineHead(root, head) {
   for (const plot of root.querySelectorAll(".plot.js-plotly-plot")) {
-    const kind = plot.layout.meta?.heads;
-    if (kind && (plot.dataset.head ?? "") !== head) {
+    if (plot.layout.meta?.heads && (plot.dataset.head ?? "") !== head) {
       plot.dataset.head = head;
-      window.Plotly.relayout(plot, { shapes: head ? outlines(plot, kind, head) : [] });
+      window.Plotly.relayout(plot, { shapes: head ? outlines(plot.layout, plot.data, head) : [] });
     }
   }
 }
 
-function outlines(plot, kind, head) {
-  const place = kind === "grid" ? parseHead(head) : { layer: rowNames(plot).indexOf(head) };
-  const across = kind === "grid" ? { x0: place.head - 0.5, x1: place.head + 0.5 } : { xref: "paper", x0: 0, x1: 1 };
+function outlines(layout, data, head) {
+  const isGrid = layout.meta.heads === "grid";
+  const place = isGrid ? parseHead(head) : { layer: rowNames(layout, data).indexOf(head) };
+  const across = isGrid ? { x0: place.head - 0.5, x1: place.head + 0.5 } : { xref: "paper", x0: 0, x1: 1 };
   const line = { color: OUTLINE, width: 3 };
   return place.layer < 0 ? [] : [{ type: "rect", ...across, y0: place.layer - 0.5, y1: place.layer + 0.5, line }];
 }

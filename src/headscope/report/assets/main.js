@@ -41,7 +41,7 @@ function show(state, before) {
 
 /** Draw what a section needs when it is seen, and mark the chosen head in it. */
 function prepare(section, state, isPrinting = false) {
-  drawCharts(section);
+  drawCharts(section, isPrinting);
   fitCharts(section);
   if (section.contains(circuitBlock)) showCircuit(state, isPrinting);
   outlineHead(section, state.head);

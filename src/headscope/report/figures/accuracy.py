@@ -51,7 +51,7 @@ def _panel(task: str, evaluations: Evaluations, variants: tuple[str, ...]) -> Pa
         drawn_ks.update(curve)
         _add_line(plot, unit.labels["variant"], [str(k) for k in curve], list(curve.values()), variants)
     plot.update_xaxes(type="category", categoryorder="array", categoryarray=[str(k) for k in sorted(drawn_ks)])
-    plot.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    plot.update_yaxes(range=[-0.03, 1.03], tickformat="~%")
     return Panel(panel_title(task, evaluations), plot)
 
 
@@ -89,5 +89,5 @@ def _steps_panel(task: str, evaluations: Evaluations, variants: tuple[str, ...])
         series = [unit for unit in in_time if unit.labels["variant"] == model]
         steps = [int(unit.labels["step"]) for unit in series]
         _add_line(plot, model, steps, [unit.whole.pass_at_k[1] for unit in series], variants)
-    plot.update_yaxes(range=[-0.03, 1.03], tickformat=".0%")
+    plot.update_yaxes(range=[-0.03, 1.03], tickformat="~%")
     return Panel(panel_title(task, evaluations), plot)

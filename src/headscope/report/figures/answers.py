@@ -36,7 +36,7 @@ def _panel(task: str, evaluations: Sequence[Finished[Measures]]) -> Panel:
             hover = f"{verdict}: %{{x:.1%}}<extra></extra>"
             plot.add_bar(x=shares, y=names, orientation="h", name=verdict, marker=marker, hovertemplate=hover)
     plot.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})
-    plot.update_xaxes(range=[0, 1.001], tickformat=".0%")
+    plot.update_xaxes(range=[0, 1.001], tickformat="~%")
     plot.update_yaxes(autorange="reversed")
     return Panel(panel_title(task, evaluations), plot)
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from textwrap import wrap
 
 import numpy as np
 import plotly.graph_objects as go
@@ -56,13 +57,15 @@ def error_bars(estimates: Sequence[Estimate]) -> dict[str, object]:
 def add_colour_bar(plot: go.Figure, scale: object, span: tuple[float, float], title: str, **ticks: object) -> None:
     """Add a colour bar below the plot, on a trace of its own that draws nothing."""
     bar = {"orientation": "h", "y": 0, "yref": "container", "yanchor": "bottom", "thickness": 10, "len": 1, **ticks}
-    bar["title"] = {"text": title, "side": "bottom", "font": {"size": 12}}
+    lines = wrap(title, 40)  # what a telephone's width holds
+    bar["title"] = {"text": "<br>".join(lines), "side": "bottom", "font": {"size": 12}}
     marker = {"color": list(span), "cmin": span[0], "cmax": span[1], "colorscale": scale, "showscale": True}
     nowhere = [None, None]
     plot.add_scatter(
         x=nowhere, y=nowhere, mode="markers", marker=marker | {"colorbar": bar}, showlegend=False, hoverinfo="skip"
     )
-    plot.update_layout(height=plot.layout.height + 60, margin={"b": plot.layout.margin.b + 60})
+    room = 44 + 16 * len(lines)
+    plot.update_layout(height=plot.layout.height + room, margin={"b": plot.layout.margin.b + room})
 
 
 def set_grid_axes(plot: go.Figure, layers: int, heads: int) -> None:

@@ -62,7 +62,7 @@ def _operators_plot(evidence: Evidence) -> go.Figure:
 
 
 def _doses_plot(dose: DoseResponse) -> go.Figure:
-    plot = new_plot(x="α", y="change of loss, nats per token", legend=False)
+    plot = new_plot(x="factor α on what the heads write", y="change of loss, nats per token", legend=False)
     y = [effect.value for effect in dose.effects]
     bars = error_bars(dose.effects)
     plot.add_scatter(x=list(dose.alphas), y=y, mode="lines+markers", line={"color": BLUE}, error_y=bars, name="dose")

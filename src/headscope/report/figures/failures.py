@@ -53,7 +53,7 @@ def _panel(task: str, units: Units, variants: tuple[str, ...]) -> Panel:
             hovertemplate=f"{plot_label(name)}: %{{x:.1%}}<extra></extra>",
         )
     plot.update_layout(barmode="group", bargap=0.25, legend={"traceorder": "normal"})
-    plot.update_xaxes(rangemode="tozero", tickformat=".0%")
+    plot.update_xaxes(rangemode="tozero", tickformat="~%")
     plot.update_yaxes(autorange="reversed")
     sizes = dict.fromkeys(f"{unit.whole.problems} × {unit.whole.samples}" for unit in units)
     return Panel(f"{task} · n {', '.join(sizes)}", plot)
@@ -101,6 +101,6 @@ def _steps_panel(title: str, units: Units) -> Panel:
             line={"color": mark.colour, "dash": mark.dash, "width": 2},
             marker={"symbol": mark.symbol, "size": 8, "color": mark.colour},
         )
-    plot.update_yaxes(rangemode="tozero", tickformat=".0%")
+    plot.update_yaxes(rangemode="tozero", tickformat="~%")
     sizes = dict.fromkeys(f"{unit.whole.problems} × {unit.whole.samples}" for unit in units)
     return Panel(f"{title} · n {', '.join(sizes)}", plot)

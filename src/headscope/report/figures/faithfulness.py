@@ -47,5 +47,5 @@ def _panel(variant: str, curves: Curves, variants: tuple[str, ...]) -> Panel:
             line={"color": mark.colour, "dash": mark.dash, "width": 2},
             marker={"symbol": mark.symbol, "size": 8, "color": mark.colour},
         )
-    plot.update_xaxes(type="log", tickformat="~%", tickfont={"size": 10})
+    plot.update_xaxes(type="log", dtick="D2", tickformat="~%", tickfont={"size": 10})
     return Panel(f"pairs of {variant} · n {curves[0].whole.normalised[0].n} pairs", plot)

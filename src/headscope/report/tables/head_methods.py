@@ -6,6 +6,7 @@ from headscope.results.comparison import Comparison
 from headscope.results.counts import COUNTED, Counts
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
+from headscope.results.node_names import edge_words
 from headscope.results.table import Cell, Row, Table, count_and_null_cell, count_cell
 
 Comparisons = Sequence[Comparison]
@@ -76,7 +77,7 @@ def edges(comparisons: Comparisons) -> Table:
                 "born": count_and_null_cell(change.counts.new, change.null.new),
                 "lost": count_and_null_cell(change.counts.lost, change.null.lost),
                 "born above null": count_cell(change.excess.new, sign=True),
-                "strongest born": Cell(", ".join(change.born[:STRONGEST]) or "none", change.born),
+                "strongest born": Cell(", ".join(map(edge_words, change.born[:STRONGEST])) or "none", change.born),
             }
             rows.append(row)
     caption = (

@@ -37,7 +37,7 @@ def pairs(results: RunResults) -> Table:
 
 
 def _setting_rows(value: Json, path: str = "") -> Iterator[Row]:
-    """Yield nested settings by their dotted paths; an empty value is written as JSON."""
+    """Yield nested settings by their dotted paths; an empty list or text is "none"."""
     if isinstance(value, dict) and value:
         for key, inner in value.items():
             yield from _setting_rows(inner, f"{path}.{key}" if path else str(key))
@@ -49,6 +49,9 @@ def _setting_rows(value: Json, path: str = "") -> Iterator[Row]:
 
 
 def _setting_text(value: Json) -> str:
+    """Return a setting as the study file would have it, lists without brackets."""
     if isinstance(value, list) and value:
         return ", ".join(map(_setting_text, value))
-    return UNKNOWN if value is None else str(value)
+    if value is None:
+        return UNKNOWN
+    return str(value).lower() if isinstance(value, bool) else str(value) if value or value == 0 else "none"
