@@ -18,7 +18,7 @@ from headscope.studies.compare import COMPARISON, Scored, comparison_unit
 from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
 from headscope.studies.crossed import CROSSED, crossed_unit
 from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
-from headscope.studies.evaluate import MEASURES, SAMPLES, masked_units, measures_unit, samples_unit
+from headscope.studies.evaluate import MEASURES, SAMPLES, SHARD, masked_units, measures_unit, samples_unit
 from headscope.studies.evidence import EVIDENCE
 from headscope.studies.failures import FAILURES
 from headscope.studies.forced import FORCED
@@ -55,6 +55,7 @@ from headscope.training import read_log
 
 WORKS: tuple[Work[Any], ...] = (
     TRAIN,
+    SHARD,
     SAMPLES,
     MEASURES,
     TRACES,
