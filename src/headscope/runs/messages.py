@@ -22,6 +22,7 @@ class Setup:
     plan, leader: as in ``presence.Worker``. machine: the leader's (``machine.machine_key``).
     path: of imports.
     memory_share: of the memory that a unit takes otherwise; below 1 after it ran out.
+    others: places of workers whose devices it has in addition to its own.
     """
 
     run: Path
@@ -31,6 +32,7 @@ class Setup:
     machine: str
     path: tuple[str, ...]
     memory_share: float = 1.0
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

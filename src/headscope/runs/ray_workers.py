@@ -116,6 +116,8 @@ class RayCluster:
     threads: of each worker; None takes one on a CPU, and a GPU's share of its cores.
     memory: bytes that the largest unit takes on a CPU, which Ray keeps free for each worker; None if it is not known.
 
+    most_devices: that one unit may take, because one node has them.
+
     Raises InputError if Ray is not installed or the cluster is not to be had.
     """
 
@@ -131,6 +133,7 @@ class RayCluster:
         if address == "local":
             here = Processes.of_this_machine(workers, threads)
             self.workers, self.threads, gpus = here.workers, here.threads, len(here.devices)
+            self.most_devices = here.most_devices
             _connect(
                 address,
                 num_cpus=self.workers * self.threads,
@@ -145,6 +148,8 @@ class RayCluster:
             cores_per_gpu = min((node.cores // node.gpus for node in nodes if node.gpus), default=1)
             self.threads = threads or max(1, cores_per_gpu)
             self.workers = workers or gpus or max(1, sum(node.cores // self.threads for node in nodes))
+            of_one_node = [node.gpus if gpus else node.cores // self.threads for node in nodes]
+            self.most_devices = 1 if gpus and self.workers > gpus else min(self.workers, max(of_one_node, default=1))
         self._options: dict[str, float] = {"num_cpus": self.threads, "max_concurrency": 4}
         if gpus:
             self._options["num_gpus"] = 1 / ceil(self.workers / gpus)
@@ -155,7 +160,11 @@ class RayCluster:
         """See ``pool.Transport``."""
         import ray
 
-        return RayWorker(ray.remote(NodeWorker).options(**self._options).remote(setup, self.threads))
+        options = dict(self._options)
+        for name in ("num_cpus", "num_gpus"):  # a worker with the devices of others has their cores too
+            if name in options:
+                options[name] *= 1 + len(setup.others)
+        return RayWorker(ray.remote(NodeWorker).options(**options).remote(setup, self.threads))
 
     def wait(self, workers: Sequence[PoolWorker], seconds: float) -> None:
         """See ``pool.Transport``."""

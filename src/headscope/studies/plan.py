@@ -114,6 +114,19 @@ def training_units(units: Iterable[Unit]) -> list[Unit]:
     return [unit for unit in units if unit.kind == "train"]
 
 
+def certain_units(units: Iterable[Unit]) -> list[Unit]:
+    """Return the part of a plan that no training changes: the trainings, and what reads nothing of them."""
+    certain: list[Unit] = []
+    waiting: set[str] = set()  # for a training
+    for unit in units:  # inputs come first
+        reads_one = any(needed.kind == "train" or needed.address in waiting for needed in unit.inputs.values())
+        if reads_one and unit.kind != "train":
+            waiting.add(unit.address)
+        else:
+            certain.append(unit)
+    return certain
+
+
 def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     base_made = base_training(study)
     if base_made is not None:

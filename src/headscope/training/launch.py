@@ -100,13 +100,18 @@ def _smaller_micro_batch(trainer: "DurableTrainer", error: BaseException) -> int
             "training ran out of memory with one sequence at a time; shorten the sequences, set "
             "gradient_checkpointing: true or lora_rank, or take a device with more memory"
         ) from error
-    smaller = max(size for size in range(1, micro // 2 + 1) if share % size == 0)
+    smaller = halved(micro, share)
     if processes.count() > 1:
         raise OutOfMemoryError(
             f"training ran out of memory with {micro} sequences at a time in each of {processes.count()} processes; "
             f"set micro_batch: {smaller}"
         ) from error
     return smaller
+
+
+def halved(micro: int, share: int) -> int:
+    """Return the largest divisor of ``share`` that is at most half of ``micro``."""
+    return max(size for size in range(1, micro // 2 + 1) if share % size == 0)
 
 
 def _free_memory() -> None:
@@ -260,6 +265,8 @@ def micro_batch(config: Optimisation, sequences: int, *, cuda: bool) -> int:
     share, rest = divmod(sequences, processes.count())  # of one process
     if rest:
         raise InputError(f"{sequences} sequences per step cannot be split over {processes.count()} processes")
+    if (smaller := processes.micro_batch()) is not None:
+        return smaller
     if config.micro_batch is None:
         limit = 8 if cuda else CPU_MICRO_BATCH
         return max(size for size in range(1, min(limit, share) + 1) if share % size == 0)
