@@ -1,14 +1,23 @@
 """Trainings that take several devices: processes of their own, and as many of the executor's workers."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file
 from tests.studies.bench import Bench
 
-from headscope.runs import RunDirectory
-from headscope.training import TrainingRun
+from headscope.errors import OutOfMemoryError
+from headscope.progress import SILENT
+from headscope.runs import Inputs, RunDirectory
+from headscope.studies import train
+from headscope.studies.plan import certain_units, plan
+from headscope.studies.reading import read_study
+from headscope.studies.train import devices_of
+from headscope.training import SftConfig, TrainingRun
+from headscope.training.launch import micro_batch
 
 SFT = "{{preset: lab-sft, dataset: lab-traces, max_steps: 4, save_every: 2, batch_size: 8{more}}}"
 
@@ -58,7 +67,7 @@ def test_one_device_is_the_unit_of_before(bench: Bench) -> None:
     ("settings", "words"),
     [
         ((variants(3),), "t0 cannot split 8 sequences per step over 3 devices evenly"),
-        ((variants(0),), "variants.0.train.devices is 0"),
+        ((variants(0),), "variants[0].train.devices is 0"),
         (
             (variants(4), "executor={kind: processes, workers: 2}"),
             "t0 takes 4 devices (train.devices), and executor processes has at most 2 for one unit",
