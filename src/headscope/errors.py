@@ -24,6 +24,10 @@ class MachineError(RuntimeError):
     """Something that a machine did, such as killing a worker process; the same call may succeed next time."""
 
 
+class OutOfMemoryError(MachineError):
+    """Memory ran out although the work was already cut as small as it can be."""
+
+
 def is_disk_full(error: BaseException) -> bool:
     """Return whether ``error`` says that no space, or none of the user's quota, was left on a disk."""
     if error.__cause__ is not None and is_disk_full(error.__cause__):  # a library's own error about it

@@ -24,13 +24,16 @@ class JobConfig(BaseModel):
     times: int = 0
     model: str = ""
     place: str = ""
+    devices: int = 1
 
 
 def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
     log = Path(config.place) / "log"
     tries = tries_of(Path(config.place)).count(config.number)
     with log.open("a") as file:
-        file.write(f"{config.number} {os.getpid()} {time.time()} {memory_share()}\n")
+        file.write(
+            f"{config.number} {os.getpid()} {time.time()} {memory_share()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n"
+        )
     if tries < config.times:
         if config.trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)
@@ -119,6 +122,16 @@ def processes_of(place: Path) -> list[int]:
 def memory_shares(place: Path, number: int) -> list[float]:
     """Return the share of memory that each try of one unit had."""
     return [float(line.split()[3]) for line in lines(place / "log") if int(line.split()[0]) == number]
+
+
+def devices_seen(place: Path, number: int) -> list[set[str]]:
+    """Return the devices that each try of one unit saw."""
+    return [set(line.split()[4].split(",")) for line in lines(place / "log") if int(line.split()[0]) == number]
+
+
+def start_of(place: Path, number: int) -> float:
+    """Return when the last try of a unit began, in seconds since 1970."""
+    return [float(line.split()[2]) for line in lines(place / "log") if int(line.split()[0]) == number][-1]
 
 
 def lines(path: Path) -> list[str]:

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 from headscope.errors import InputError
 from headscope.evaluation.chat import Chat, prompt_ids
 from headscope.evaluation.checking import Verdict, check_answers
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
 
 THOUGHT_OPENED = "thought_opened"
 """The setting of samples whose prompts end with ``<think>``."""
+UNREADABLE_GOLDS = "unreadable_golds"
+"""The setting that lists the problems whose gold answer cannot be read."""
 
 
 def evaluate(
@@ -36,17 +40,20 @@ def evaluate(
     chat: Chat | None = None,
     name: str = "",
     engine: str = "transformers",
+    part: range | None = None,
     progress: Progress = SILENT,
 ) -> Samples:
     """Sample and check a task. Open intervention contexts on ``model`` act as in ``sample``.
 
     name: the variant's name in the result.
+    part: places of the problems that are asked, None for all; ``join_samples`` puts parts together.
     Raises what ``check_golds``, ``prompt_ids``, ``sample`` and ``check_answers`` raise.
     """
     chat = chat or Chat()
-    unreadable = [problem.id for problem in check_golds(task)]
+    asked = {problem.id for problem in (task.problems if part is None else task.problems[part.start : part.stop])}
+    unreadable = [problem.id for problem in check_golds(task) if problem.id in asked]
     prompts = [prompt_ids(tokenizer, problem.prompt, chat) for problem in task.problems]
-    completions = sample(model, tokenizer, prompts, sampling, engine=engine, progress=progress)
+    completions = sample(model, tokenizer, prompts, sampling, part=part, engine=engine, progress=progress)
     problems = [task.problems[completion.prompt] for completion in completions]
     # The template decides, so the first prompt speaks for all.
     opened = _opens_thought(tokenizer, prompts[0])
@@ -56,8 +63,18 @@ def evaluate(
     if opened:
         settings[THOUGHT_OPENED] = True
     if unreadable:
-        settings["unreadable_golds"] = unreadable
+        settings[UNREADABLE_GOLDS] = unreadable
     return Samples.from_records(records, model=name, task=task.name, settings=settings)
+
+
+def join_samples(parts: Sequence[Samples]) -> Samples:
+    """Return the samples of all parts of a task, in their order: what ``evaluate`` returns of the whole task."""
+    settings = dict(parts[0].settings)
+    unreadable = [problem for part in parts for problem in part.settings.get(UNREADABLE_GOLDS, ())]
+    if unreadable:
+        settings[UNREADABLE_GOLDS] = unreadable
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    return Samples(table, parts[0].model, parts[0].task, settings)
 
 
 def rescore(samples: Samples, task: Task | None = None, progress: Progress = SILENT) -> Samples:

@@ -30,6 +30,7 @@ def sample(
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
     *,
+    part: range | None = None,
     batch_size: int | None = None,
     engine: str = "transformers",
     progress: Progress = SILENT,
@@ -42,6 +43,7 @@ def sample(
         tokenizer: decodes the responses; with vLLM None takes the checkpoint's own.
         prompts: token ids.
         sampling: how responses are drawn.
+        part: places of the prompts that are answered, None for all. The random numbers are those of the whole.
         batch_size: rows per forward pass; None derives it from the memory budget (``rows_that_fit``).
         engine: one of ``ENGINES``.
         progress: counts responses.
@@ -57,6 +59,8 @@ def sample(
     if not prompts or empty:
         raise InputError(f"prompt {empty[0]} has no tokens" if empty else "there is no prompt to sample from")
     requests = _requests(prompts, sampling)
+    if part is not None:
+        requests = [request for request in requests if request.prompt in part]
     if engine == "vllm":
         from headscope.evaluation.vllm_engine import complete
 

@@ -17,13 +17,13 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 
-from headscope.errors import InputError
+from headscope.errors import InputError, OutOfMemoryError, is_out_of_memory
 from headscope.evaluation.completions import Completion, Request, Sampling, check_room, decode_completion
 from headscope.evaluation.forbidden import ForbiddenTokens, forbidden_tokens
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.models.decoding import Choose, decode
 from headscope.models.hooks import tells_rows_apart
-from headscope.models.memory import pass_budget
+from headscope.models.memory import Limit, pass_budget
 from headscope.models.threads import thread_pool
 from headscope.progress import Bar, Progress
 
@@ -48,7 +48,10 @@ def generate(
     batch_size: int | None,
     progress: Progress,
 ) -> list[Completion]:
-    """Complete every request, in no particular order; see ``sampling.sample``."""
+    """Complete every request, in no particular order; see ``sampling.sample``.
+
+    Raises OutOfMemoryError if a single request does not fit in memory; larger batches that do not fit are halved.
+    """
     longest = max(len(request.tokens) for request in requests)
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     check_room(longest, sampling.max_new_tokens, context)
@@ -72,12 +75,27 @@ def generate(
                 keep_rows=by_row,
             )
 
+        limit = Limit()
+
+        def complete_in_memory(batch: Sequence[Request]) -> list[list[int]]:
+            parts = limit.run_parts(len(batch), len(batch), lambda part: complete(batch[part]))
+            try:
+                return [tokens for _, responses in parts for tokens in responses]
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
+                    raise
+                raise OutOfMemoryError(
+                    f"sampling ran out of memory with one answer at a time, of up to {sampling.max_new_tokens} tokens "
+                    f"after a prompt of {max(len(request.tokens) for request in batch)}; lower max_new_tokens or take "
+                    "a device with more memory"
+                ) from error
+
         # A hook that follows rows holds state for one batch, so such batches run one after another.
         with thread_pool(model, 1 if by_row else len(batches)) as threads:
-            for batch, responses in zip(batches, threads.map(complete, batches), strict=True):
+            for batch, responses in zip(batches, threads.map(complete_in_memory, batches), strict=True):
                 for request, tokens in zip(batch, responses, strict=True):
                     completions.append(decode_completion(request, tokens, stops, pad, tokenizer))
-                shared_bar.advance(len(batch))
+                shared_bar.advance(len(batch), "out of memory: fewer answers at a time" if limit.halvings else "")
     return completions
 
 

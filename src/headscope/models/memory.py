@@ -64,11 +64,11 @@ class Limit:
         """
         try:
             return work()
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if rows <= least or not is_out_of_memory(error):
                 raise
         # Past the handler: the error's traceback no longer holds what the failed work had made.
-        self.rows = max(least, rows // 2)
+        self.rows = max(least, min(self.rows, rows // 2))  # threads may share the limit
         self.halvings += 1
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

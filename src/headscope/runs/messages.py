@@ -24,6 +24,7 @@ class Setup:
     plan, leader: as in ``presence.Worker``. machine: the leader's (``machine.machine_key``).
     path: of imports. environment: variables that every worker gets (``shared_environment``).
     memory_share: of the memory that a unit takes otherwise; below 1 after it ran out.
+    others: places of workers whose devices it has in addition to its own.
     """
 
     run: Path
@@ -34,6 +35,7 @@ class Setup:
     path: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
     memory_share: float = 1.0
+    others: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

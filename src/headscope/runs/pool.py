@@ -6,6 +6,9 @@
 3. So has a unit that ran out of memory, once it did so again with nothing else on the machine and smaller batches.
 4. A unit whose worker has not begun, as one that a cluster has no place for, goes to another that is free. If workers
    end before they begin, one after another, so does the command.
+5. A unit that takes several devices goes first: workers that become free wait until there are as many as it takes. They
+   end, and one begun anew has the devices of all. If a cluster has no place for that one, because its free devices are
+   not on one node, idle workers end and nothing else is begun until it has.
 
 How workers are begun and spoken to is a ``Transport``'s business.
 """
@@ -37,7 +40,11 @@ ALONE_SHARE = 0.5
 MODELS_KEPT = 2
 """A worker keeps the models it loaded last (``studies.subjects.load``)."""
 
+PLACE_SECONDS = 30.0
+"""After which a worker with several devices that has not begun is taken for one that a cluster has no place for."""
+
 Models = Callable[[Unit], frozenset[Hashable]]
+Devices = Callable[[Unit], int]
 
 
 @runtime_checkable
@@ -86,13 +93,26 @@ class _Job:
 
 @dataclass
 class _Slot:
-    """A worker's place. models: those it has loaded, the last one last."""
+    """A worker's place.
+
+    models: those it has loaded, the last one last.
+    lent: the places whose devices its worker has as well. is_lent: whether its own are another worker's.
+    started: when its worker was begun.
+    """
 
     place: int
     worker: PoolWorker | None = None
     is_ready: bool = False
     job: _Job | None = None
     models: deque[Hashable] = field(default_factory=lambda: deque(maxlen=MODELS_KEPT))
+    lent: "list[_Slot]" = field(default_factory=list)
+    is_lent: bool = False
+    started: float = 0.0
+
+    @property
+    def is_free(self) -> bool:
+        """Return whether it may take a unit."""
+        return self.job is None and not self.is_lent
 
     def send_unit(self) -> None:
         """Have the worker begin its unit."""
@@ -104,6 +124,16 @@ class _Slot:
         """Forget a worker that has ended."""
         self.worker, self.job, self.is_ready = None, None, False
         self.models.clear()
+        for other in self.lent:
+            other.is_lent = False
+        self.lent.clear()
+
+    def end(self) -> None:
+        """End its worker, which has no unit."""
+        if self.worker is not None:
+            self.worker.send(END)
+            self.worker.kill(LAST_SECONDS)
+        self.empty()
 
 
 class Pool:
@@ -111,6 +141,7 @@ class Pool:
 
     run: the directory. transport: begins them, each when it is first needed; whoever made it closes it afterwards.
     plan: as in ``presence.Worker``. models: which models a unit loads.
+    devices: how many workers' devices a unit takes, at most as many as there are workers.
     """
 
     def __init__(
@@ -120,8 +151,9 @@ class Pool:
         *,
         plan: str = "",
         models: Models = lambda unit: frozenset(),
+        devices: Devices = lambda unit: 1,
     ) -> None:
-        self._run, self._transport, self._models = run, transport, models
+        self._run, self._transport, self._models, self._devices = run, transport, models, devices
         self._slots = [_Slot(place) for place in range(transport.workers)]
         self._again: deque[_Job] = deque()
         self._interrupted: dict[str, _Job] = {}
@@ -145,10 +177,16 @@ class Pool:
     def choose(self, ready: Sequence[Unit]) -> int | None:
         """See ``Engine``."""
         self._begin_again()
-        free = [slot for slot in self._slots if slot.job is None]
+        free = self._free_slots()
         is_alone = any(slot.job is not None and slot.job.alone for slot in self._slots)
-        if not free or not ready or self._again or is_alone:
+        # Room is made even if nothing is ready: what is may wait for the unit that has no place.
+        if self._makes_room(free) or not free or not ready or self._again or is_alone:
             return None
+        for index, unit in enumerate(ready):
+            needed = self._devices(unit)
+            if needed > 1:
+                self._chosen = free[0]
+                return index if len(free) >= needed else None
         needs = [self._models(unit) for unit in ready]
         for slot in free:
             for index, models in enumerate(needs):
@@ -182,7 +220,30 @@ class Pool:
                 self._lose(slot, reports)
         return reports
 
+    def _free_slots(self) -> list[_Slot]:
+        return [slot for slot in self._slots if slot.is_free]
+
+    def _makes_room(self, free: list[_Slot]) -> bool:
+        """Return whether a worker with several devices waits for a place; idle ones have then ended."""
+        latest = time.monotonic() - PLACE_SECONDS
+        waits = any(slot.lent and not slot.is_ready and slot.started < latest for slot in self._slots)
+        if waits:
+            for slot in free:
+                slot.end()
+        return waits
+
+    def _gather(self, slot: _Slot, job: _Job) -> None:
+        """Take the devices of as many free places as the unit takes besides the worker's own."""
+        others = [other for other in self._free_slots() if other is not slot][: self._devices(job.unit) - 1]
+        if others:
+            for other in (slot, *others):
+                other.end()
+            for other in others:
+                other.is_lent = True
+            slot.lent = others
+
     def _start(self, slot: _Slot, job: _Job) -> None:
+        self._gather(slot, job)
         if slot.worker is None:
             setup = Setup(
                 run=self._run.path.absolute(),
@@ -193,7 +254,9 @@ class Pool:
                 path=tuple(sys.path),
                 environment=shared_environment(),
                 memory_share=ALONE_SHARE if job.alone else 1.0,
+                others=tuple(other.place for other in slot.lent),
             )
+            slot.started = time.monotonic()
             slot.worker = self._transport.start(slot.place, setup)
         slot.job = job
         for model in self._models(job.unit):
@@ -207,19 +270,20 @@ class Pool:
         """Begin what was lost, each on the first free worker; what is to be alone when all others have ended."""
         self._pass_on()
         while self._again:
-            free = [slot for slot in self._slots if slot.job is None]
-            if not free or (self._again[0].alone and len(free) < len(self._slots)):
+            free, job = self._free_slots(), self._again[0]
+            if len(free) < (len(self._slots) if job.alone else self._devices(job.unit)):
                 return
-            if self._again[0].alone:
+            if job.alone:
                 self._stop()
             self._start(free[0], self._again.popleft())
-            if free[0].job is not None and free[0].job.alone:
+            if job.alone:
                 return
 
     def _pass_on(self) -> None:
         """Give units whose worker has not begun to workers that are free."""
         free = [slot for slot in self._slots if slot.is_ready and slot.job is None]
-        waiting = [slot for slot in self._slots if not slot.is_ready and slot.job is not None]
+        # One with the devices of others waits for all of them.
+        waiting = [slot for slot in self._slots if not slot.is_ready and slot.job is not None and not slot.lent]
         for slot, other in zip(waiting, free, strict=False):
             assert slot.job is not None
             job = slot.job
@@ -251,10 +315,8 @@ class Pool:
         assert slot.job is not None
         assert slot.worker is not None
         job, slot.job = slot.job, None
-        if job.alone:  # the worker has less memory than others
-            slot.worker.send(END)
-            slot.worker.kill(LAST_SECONDS)
-            slot.empty()
+        if job.alone or slot.lent:  # the worker has less memory than others, or devices of theirs
+            slot.end()
         if message.ending == "held" and job.lost:
             # The file of a worker that was lost may say for a while that it lives.
             self._interrupted[job.unit.address] = job

@@ -94,9 +94,15 @@ class Processes:
             threads = max(1, cores // workers) if devices else 1
         return cls(workers, threads, devices)
 
+    @property
+    def most_devices(self) -> int:
+        """Return the most devices that one unit may take: one per worker, unless workers share GPUs."""
+        return 1 if self.devices and self.workers > len(self.devices) else self.workers
+
     def start(self, place: int, setup: Setup) -> ProcessWorker:
         """See ``pool.Transport``."""
-        devices = self.devices[place % len(self.devices)] if self.devices else None
+        places = (place, *setup.others)
+        devices = ",".join(self.devices[place % len(self.devices)] for place in places) if self.devices else None
         return ProcessWorker(setup, self.threads, devices)
 
     def wait(self, workers: Sequence[PoolWorker], seconds: float) -> None:

@@ -125,6 +125,8 @@ class RayCluster:
     threads: of each worker; None takes one on a CPU, and on a GPU an even share of its node's cores.
     memory: bytes that the largest unit takes on a CPU, which Ray keeps free for each worker; None if it is not known.
 
+    most_devices: that one unit may take, because one node has them.
+
     Raises InputError if Ray is not installed, the cluster does not answer, or none of its nodes can hold a worker.
     """
 
@@ -141,6 +143,7 @@ class RayCluster:
             here = Processes.of_this_machine(workers, threads)
             self.workers, self.threads, gpus = here.workers, here.threads, len(here.devices)
             resources = {"num_cpus": float(self.threads)} | _gpu_share(self.workers, gpus)
+            self.most_devices = here.most_devices
             _connect(
                 address,
                 num_cpus=self.workers * self.threads,
@@ -150,19 +153,25 @@ class RayCluster:
             )
         else:
             _connect(address)
+            nodes = _nodes()
             try:
-                self.workers, resources = share_out(_nodes(), workers, threads, memory)
+                self.workers, resources = share_out(nodes, workers, threads, memory)
             except InputError:
                 self.close()
                 raise
             self.threads = int(resources["num_cpus"])
+            self.most_devices = _devices_of_one_node(nodes, self.workers, resources)
         self._options = resources | {"max_concurrency": 4}
 
     def start(self, place: int, setup: Setup) -> RayWorker:
         """See ``pool.Transport``."""
         import ray
 
-        actor = ray.remote(NodeWorker).options(**self._options)
+        options = dict(self._options)
+        for name in ("num_cpus", "num_gpus"):  # a worker with the devices of others has their cores too
+            if name in options:
+                options[name] *= 1 + len(setup.others)
+        actor = ray.remote(NodeWorker).options(**options)
         return RayWorker(actor.remote(provenance.versions(), pickle.dumps(setup), self.threads))
 
     def wait(self, workers: Sequence[PoolWorker], seconds: float) -> None:
@@ -252,6 +261,14 @@ def share_out(
             f"largest has {max(node.cores for node in nodes)} cores: ask for fewer threads"
         )
     return min(workers or places, places) or workers or 1, resources
+
+
+def _devices_of_one_node(nodes: Sequence[Node], workers: int, resources: Mapping[str, float]) -> int:
+    """Return how many workers' devices one node has; 1 if workers share a GPU."""
+    if resources.get("num_gpus", 1.0) < 1:
+        return 1
+    shares = {name: share for name, share in resources.items() if name != "memory"}
+    return max(1, min(workers, max((node.places(shares) for node in nodes), default=1)))
 
 
 def _gpu_share(workers: int, gpus: int) -> dict[str, float]:

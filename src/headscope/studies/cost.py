@@ -15,7 +15,8 @@ from headscope.errors import InputError
 from headscope.results.codec import Json, from_json, to_json
 from headscope.results.numbers import format_duration
 from headscope.runs import RunDirectory, Unit
-from headscope.studies.unit_loads import TOKENS, Facts, Load, Number, unit_load
+from headscope.studies.evaluate import shard_roles
+from headscope.studies.unit_loads import MEASURED_AS, TOKENS, Facts, Load, Number, unit_load
 
 
 @dataclass(frozen=True)
@@ -117,29 +118,40 @@ def estimate(units: Sequence[Unit], run: RunDirectory, rates: Rates) -> StudyCos
         first = (rates.start if not costs else 0.0) + rates.load * len(new)
         costs.append(estimate_unit(unit, rates, first))
         seen |= new
-    return StudyCost(tuple(costs), done, frozenset(done) - frozenset(rates.seconds))
+    return StudyCost(tuple(costs), done, frozenset(kind for kind in done if _measured_kind(kind) not in rates.seconds))
 
 
 def models_of(unit: Unit) -> set[tuple[str, int]]:
-    """Return the models a unit loads, by name and step; a training loads its base anew, which is part of it."""
+    """Return the models a unit loads, by name and step.
+
+    A training loads its base anew, which is part of it; a unit that joins the answers of shards loads none.
+    """
+    if unit.kind == "train" or shard_roles(unit.inputs):
+        return set()
     config: Any = unit.config
     sources = [getattr(config, role, None) for role in ("model", "base", "final", "post", "donor")]
-    return {(source.name, source.step) for source in sources if source is not None and unit.kind != "train"}
+    return {(source.name, source.step) for source in sources if source is not None}
 
 
 def estimate_unit(unit: Unit, rates: Rates, first: float = 0.0) -> UnitCost:
     """Return the cost of one unit; of a kind that nothing is known of, nothing. first: seconds before it begins."""
     most, least = unit_load(unit, rates.facts), unit_load(unit, rates.facts, early=True)
-    memory = _linear(rates.memory.get(unit.kind, {}), {"width": most.width})
+    kind = _measured_kind(unit.kind)
+    seconds = rates.seconds.get(kind, {})
+    memory = _linear(rates.memory.get(kind, {}), {"width": most.width})
     return UnitCost(
         unit=unit,
-        seconds=first + load_seconds(most, rates.seconds.get(unit.kind, {})),
-        least_seconds=first + load_seconds(least, rates.seconds.get(unit.kind, {})),
+        seconds=first + load_seconds(most, seconds),
+        least_seconds=first + load_seconds(least, seconds),
         tokens={name: float(most.drivers.get(name, 0)) for name in TOKENS},
         # No pass takes more than half of what is free, however wide it might be (``models.memory``).
         memory=rates.facts.resident_bytes + min(memory, rates.facts.free_bytes / 2),
-        disk=_linear(rates.disk.get(unit.kind, {}), {"size": most.size}),
+        disk=_linear(rates.disk.get(kind, {}), {"size": most.size}),
     )
+
+
+def _measured_kind(kind: str) -> str:
+    return MEASURED_AS.get(kind, kind)
 
 
 def load_seconds(load: Load, rates: Mapping[str, float]) -> float:

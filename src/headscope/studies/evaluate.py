@@ -1,18 +1,31 @@
 """Evaluate a stage on a task: a unit that keeps every sample, and one of the measures computed from them, so that
 another k draws nothing again.
+
+With ``eval.shard_problems`` the answers are drawn by several units, the shards, and the unit of all samples joins them.
 """
 
 import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Annotated, Any
 
 import numpy as np
 from pydantic import PlainSerializer
 
-from headscope.evaluation import Sampling, check_golds, evaluate, majority_at_k, pass_at_k, success_at_k, votes
+from headscope.evaluation import (
+    Sampling,
+    check_golds,
+    evaluate,
+    join_samples,
+    majority_at_k,
+    pass_at_k,
+    success_at_k,
+    votes,
+)
 from headscope.measures.intervals import bootstrap_mean, paired_difference
 from headscope.measures.paired_tests import detectable_from, mcnemar, smallest_detectable
 from headscope.progress import Progress
+from headscope.results.codec import Json
 from headscope.results.estimate import Estimate
 from headscope.results.measures import McNemar, Measures
 from headscope.results.samples import Samples
@@ -46,17 +59,37 @@ class SamplesConfig(Config):
     engine: str
 
 
+class ShardConfig(SamplesConfig):
+    """first, end: places of the problems this unit asks, from 0 on, ``end`` not included."""
+
+    first: int
+    end: int
+
+
 def compute_samples(config: SamplesConfig, inputs: Inputs, progress: Progress) -> Samples:
-    """Return every response of a model to a task, with its verdict."""
+    """Return every response of a model to a task, with its verdict; if there are shards, what they hold."""
+    shards = shard_roles(inputs.folders)
+    if shards:
+        return join_samples([inputs.load(role, Samples) for role in shards])
+    return _answer(config, None, inputs, progress)
+
+
+def compute_shard(config: ShardConfig, inputs: Inputs, progress: Progress) -> Samples:
+    """Return the responses of a model to some of a task's problems."""
+    return _answer(config, range(config.first, config.end), inputs, progress)
+
+
+def _answer(config: SamplesConfig, part: range | None, inputs: Inputs, progress: Progress) -> Samples:
     task = config.task.task()
     check_golds(task)  # before a model is loaded
     stage = config.model.stage(inputs)
     model, tokenizer = respondent(stage, config.engine)
-    options: dict[str, Any] = {"chat": stage.chat, "name": stage.variant, "engine": config.engine}
+    options: dict[str, Any] = {"chat": stage.chat, "name": stage.variant, "engine": config.engine, "part": part}
     return evaluate(model, tokenizer, task, config.sampling, **options, progress=progress)
 
 
 SAMPLES = Work("samples", SamplesConfig, compute_samples, version=CHECKER)
+SHARD = Work("samples_shard", ShardConfig, compute_shard, version=CHECKER)
 
 
 class MeasuresConfig(Config):
@@ -90,9 +123,25 @@ def samples_unit(study: Study, stage: Stage, ref: TaskRef, forbid: tuple[str, ..
         sampling=replace(draw_settings(study.eval, study.eval.samples, study.seed), forbid=forbid),
         engine=study.eval.engine,
     )
-    labels = {"variant": stage.variant, "step": stage.step, "task": task.name}
+    labels: dict[str, Json] = {"variant": stage.variant, "step": stage.step, "task": task.name}
     # No label at all without markers: units are found by it, and older runs have none.
-    return SAMPLES.unit(config, labels | ({"forbid": ", ".join(forbid)} if forbid else {}), stage.inputs)
+    labels |= {"forbid": ", ".join(forbid)} if forbid else {}
+    problems = len(sources.task(ref, study.data_dir).first(study.eval.problems))
+    size = study.eval.shard_problems
+    if size is None or size >= problems:
+        return SAMPLES.unit(config, labels, stage.inputs)
+    starts = range(0, problems, size)
+    shards = {}
+    for number, start in enumerate(starts, start=1):
+        of_shard = ShardConfig(**dict(config), first=start, end=min(start + size, problems))
+        shards[f"shard {number}"] = SHARD.unit(of_shard, labels | {"shard": f"{number}/{len(starts)}"}, stage.inputs)
+    return SAMPLES.unit(config, labels, shards)
+
+
+def shard_roles(roles: Iterable[str]) -> list[str]:
+    """Return which of a unit's inputs are shards of its answers, in their order; none if it draws them itself."""
+    shards = [role for role in roles if role.startswith("shard ")]
+    return sorted(shards, key=lambda role: int(role.removeprefix("shard ")))
 
 
 def measures_unit(study: Study, samples: Unit, base: Unit | None = None) -> Unit:

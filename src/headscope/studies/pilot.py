@@ -133,7 +133,13 @@ def shrink(study: Study, size: Size, run: RunDirectory) -> Study:
     """Return the study with these numbers, twins left out, and of every variant the last checkpoint alone."""
     evaluation, ablate, discover = study.eval, study.ablate, study.discover
     limit = min(evaluation.max_new_tokens, LONGEST_ANSWER)
-    small_eval = {"problems": size.problems, "samples": min(evaluation.samples, size.samples), "k": (1,), "forbid": ()}
+    small_eval = {
+        "problems": size.problems,
+        "samples": min(evaluation.samples, size.samples),
+        "k": (1,),
+        "forbid": (),
+        "shard_problems": None,
+    }
     small_ablate = {
         "heads": tuple(group for group in ("kept",) if ablate.heads),
         "step": None,

@@ -18,7 +18,7 @@ from headscope.studies.compare import COMPARISON, Scored, comparison_unit
 from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
 from headscope.studies.crossed import CROSSED, crossed_unit
 from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
-from headscope.studies.evaluate import MEASURES, SAMPLES, masked_units, measures_unit, samples_unit
+from headscope.studies.evaluate import MEASURES, SAMPLES, SHARD, masked_units, measures_unit, samples_unit
 from headscope.studies.evidence import EVIDENCE
 from headscope.studies.failures import FAILURES
 from headscope.studies.forced import FORCED
@@ -55,6 +55,7 @@ from headscope.training import read_log
 
 WORKS: tuple[Work[Any], ...] = (
     TRAIN,
+    SHARD,
     SAMPLES,
     MEASURES,
     TRACES,
@@ -111,6 +112,19 @@ def plan(study: Study, run: RunDirectory, goal: str = "run") -> list[Unit]:
 def training_units(units: Iterable[Unit]) -> list[Unit]:
     """Return the part of a plan that must be done before the number of checkpoints is certain."""
     return [unit for unit in units if unit.kind == "train"]
+
+
+def certain_units(units: Iterable[Unit]) -> list[Unit]:
+    """Return the part of a plan that no training changes: the trainings, and what reads nothing of them."""
+    certain: list[Unit] = []
+    waiting: set[str] = set()  # for a training
+    for unit in units:  # inputs come first
+        reads_one = any(needed.kind == "train" or needed.address in waiting for needed in unit.inputs.values())
+        if reads_one and unit.kind != "train":
+            waiting.add(unit.address)
+        else:
+            certain.append(unit)
+    return certain
 
 
 def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:

@@ -6,24 +6,25 @@ from pathlib import Path
 
 import yaml
 
-from headscope.errors import InputError
+from headscope.errors import InputError, count_noun
 from headscope.model_files.named_models import model_title
 from headscope.progress import SILENT, Progress
 from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute
 from headscope.runs.digests import digest
 from headscope.runs.engines import LocalEngine
-from headscope.runs.pool import Pool, Transport
+from headscope.runs.pool import Pool
 from headscope.runs.presence import await_signs, leaders
-from headscope.runs.processes import Processes
+from headscope.runs.processes import Processes, gpus
 from headscope.runs.ray_workers import RayCluster, check_installed
 from headscope.runs.remote import local_folder
 from headscope.storage import write_text
 from headscope.studies.cost import Budget, estimate, models_of
 from headscope.studies.pilot import cached_rates
-from headscope.studies.plan import plan, training_units
+from headscope.studies.plan import certain_units, plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study
 from headscope.studies.trackers import check_tracker, open_tracker
+from headscope.studies.train import devices_of, step_sequences, trainings
 from headscope.training import processes
 
 
@@ -41,7 +42,7 @@ def run_study(
 
     1. With ``retry``, delete damaged units, unless ``discard`` is False because the caller has (``discard_damaged``).
     2. Write ``study.yaml`` and ``study.lock.json``, and join whoever does the same there.
-    3. Train the variants, so that the checkpoints are known.
+    3. Train the variants, so that the checkpoints are known, and do what reads none of them.
     4. Plan again and do the rest.
 
     With a ``budget`` it ends before the first unit that would pass it; the same call with another budget goes on.
@@ -76,11 +77,11 @@ def run_study(
 def _train_and_execute(
     study: Study, run: RunDirectory, goal: str, units: Sequence[Unit], execution: Execution
 ) -> Outcome:
-    """Do the trainings, plan again, and do the rest."""
+    """Do the trainings, and what does not wait for them; plan again, and do the rest."""
     with ExitStack() as bars:
         # One bar over all units: those that wait for the trainings are in its total from the start.
         bar = bars.enter_context(execution.progress.bar("units", len(units)))
-        trained = execute(training_units(units), run, execution, bar=bar)
+        trained = execute(certain_units(units), run, execution, bar=bar)
         foretold, units = len(units), plan(study, run, goal)
         with run.exclusive():
             _record(study, run, units)
@@ -91,9 +92,37 @@ def _train_and_execute(
 
 
 def check_executor(study: Study) -> None:
-    """Raise InputError if what computes the units is not installed."""
-    if study.executor.kind == "ray":
+    """Raise InputError if what computes the units is not installed, or has fewer devices than a training takes.
+
+    What a Ray cluster has is only known once it is connected.
+    """
+    executor = study.executor
+    if executor.kind == "ray":
         check_installed()
+    if all(training.devices == 1 for training in trainings(study).values()):
+        return
+    if executor.kind == "ray":
+        most = executor.workers
+    elif executor.kind == "processes":
+        most = Processes.of_this_machine(executor.workers, executor.threads).most_devices
+    else:
+        most = len(gpus()) or None  # processes that share this machine's cores may be as many as one likes
+    check_devices(study, most)
+
+
+def check_devices(study: Study, most: int | None) -> None:
+    """Raise InputError if a training takes more than ``most`` devices, or cannot share its steps out evenly."""
+    for name, training in trainings(study).items():
+        devices = training.devices
+        if most is not None and devices > most:
+            raise InputError(
+                f"{name} takes {count_noun(devices, 'device')} (train.devices), and executor {study.executor.kind} has "
+                f"at most {most} for one unit; lower devices, or give the executor one GPU or core per worker and as "
+                "many workers"
+            )
+        sequences = step_sequences(training)
+        if sequences % devices:
+            raise InputError(f"{name} cannot split {sequences} sequences per step over {devices} devices evenly")
 
 
 def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progress = SILENT) -> dict[str, str]:
@@ -112,25 +141,29 @@ def plan_key(study: Study, goal: str) -> str:
     return digest([study.model_dump(mode="json", exclude={"executor", "report_to"}), goal])
 
 
-def _transport(study: Study, run: RunDirectory, units: Sequence[Unit], stack: ExitStack) -> Transport | None:
+def _transport(
+    study: Study, run: RunDirectory, units: Sequence[Unit], stack: ExitStack
+) -> Processes | RayCluster | None:
     """Return what begins workers, closed when the stack ends; None if units are computed in this process."""
     executor = study.executor
     if executor.kind == "local":
         return None
     if processes.count() > 1:
         raise InputError(f"executor {executor.kind} is for one process, and this run has several; take executor local")
-    transport: Transport
+    transport: Processes | RayCluster
     if executor.kind == "ray":
         transport = RayCluster(executor.address, executor.workers, executor.threads, _largest_unit(study, run, units))
     else:
         transport = Processes.of_this_machine(executor.workers, executor.threads)
-    return stack.enter_context(closing(transport))
+    stack.enter_context(closing(transport))
+    check_devices(study, transport.most_devices)
+    return transport
 
 
-def _engine(run: RunDirectory, key: str, transport: Transport | None) -> LocalEngine | Pool:
+def _engine(run: RunDirectory, key: str, transport: Processes | RayCluster | None) -> LocalEngine | Pool:
     if transport is None:
         return LocalEngine(run, key)
-    return Pool(run, transport, plan=key, models=lambda unit: frozenset(models_of(unit)))
+    return Pool(run, transport, plan=key, models=lambda unit: frozenset(models_of(unit)), devices=devices_of)
 
 
 def _largest_unit(study: Study, run: RunDirectory, units: Sequence[Unit]) -> int | None:

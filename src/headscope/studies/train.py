@@ -7,11 +7,13 @@ from typing import Any, ClassVar
 
 from pydantic import TypeAdapter
 
+from headscope.errors import InputError, OutOfMemoryError, count_noun
 from headscope.evaluation import Chat, TaskFile
 from headscope.progress import Progress
 from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import digest, folder_digest
-from headscope.storage import Result
+from headscope.runs.processes import gpus
+from headscope.storage import Result, read_object
 from headscope.studies import rewards, sources
 from headscope.studies.config import Config
 from headscope.studies.sections.references import TaskRef
@@ -26,8 +28,17 @@ from headscope.studies.sections.training import (
 from headscope.studies.stages import BASE, ModelSource, Stage, model_path, origin_stage, variant_model
 from headscope.studies.study import Study
 from headscope.studies.tokenizer import tokenizer_of
-from headscope.training import TRAINING_METHODS, Optimisation, Reward, TrainingMethod, list_checkpoints, processes
-from headscope.training.run_record import last_saved_step
+from headscope.training import (
+    TRAINING_METHODS,
+    Optimisation,
+    Reward,
+    TrainingMethod,
+    launch,
+    list_checkpoints,
+    processes,
+)
+from headscope.training.process_group import run_together
+from headscope.training.run_record import ARGUMENTS, last_saved_step
 
 
 class TrainPlace(Config):
@@ -82,9 +93,45 @@ class Trained(Result):
 
 
 def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Trained:
-    """Train in the unit's own folder, where an interrupted try goes on."""
+    """Train in the unit's own folder, where an interrupted try goes on; in processes of their own if the training asks
+    for several devices.
+    """
+    devices = config.settings().devices
+    if processes.count() == 1 and devices > 1:
+        _train_together(config, inputs, progress, devices)
+    else:
+        _train_here(config, inputs, progress)
+    return Trained(inputs.scratch)
+
+
+def _train_together(config: TrainConfig, inputs: Inputs, progress: Progress, devices: int) -> None:
+    """Train in several processes of this machine; with at most half the sequences per forward pass whenever these run
+    out of memory, as a single process does (``launch.train``).
+    """
+    visible = gpus()
+    if visible and len(visible) < devices:
+        raise InputError(f"train.devices is {devices}, and this process sees {count_noun(len(visible), 'GPU')}")
+    micro_batch = None
+    while True:
+        try:
+            run_together(_train_here, (config, inputs), devices, progress, micro_batch)
+            return
+        except OutOfMemoryError:
+            arguments = read_object(inputs.scratch / ARGUMENTS)
+            micro = arguments["per_device_train_batch_size"]
+            if micro == 1:
+                raise
+            micro_batch = launch.halved(micro, micro * arguments["gradient_accumulation_steps"])
+
+
+def _train_here(config: TrainConfig, inputs: Inputs, progress: Progress) -> None:
+    """Train in this process, or as one of several that were begun with it."""
     processes.wait()  # the first process has made the folder, and finished the training before this one
     settings, base = config.settings(), config.base.stage(inputs)
+    if settings.devices not in (1, processes.count()):
+        raise InputError(
+            f"train.devices is {settings.devices}, and the command was begun with {processes.count()} processes"
+        )
     method = TRAINING_METHODS[settings.method]
     rows = training_rows(settings, config.chat, config.place.data_dir)
     signal: list[Any] = []
@@ -98,7 +145,6 @@ def compute_train(config: TrainConfig, inputs: Inputs, progress: Progress) -> Tr
     method_config = _method_config(method, settings, config.chat)
     method.run(_base_folder(base), rows, *signal, method_config, inputs.scratch, **options)
     processes.wait()  # the others still read the folder the first one is about to rename
-    return Trained(inputs.scratch)
 
 
 # Only weights are compared: logs and the trainer's state hold times.
@@ -138,6 +184,24 @@ def base_training(study: Study) -> Unit | None:
     if study.base.train is None:
         return None
     return train_unit(study, BASE, study.base.train, origin_stage(study), study.base.chat)
+
+
+def trainings(study: Study) -> dict[str, Training]:
+    """Return the trainings of a study by the name of the model they make."""
+    made = {BASE: study.base.train} | {variant.name: variant.train for variant in study.variants}
+    return {name: training for name, training in made.items() if training is not None}
+
+
+def step_sequences(training: Training) -> int:
+    """Return how many sequences an optimiser step trains on."""
+    if isinstance(training, GrpoTraining):
+        return training.prompts_per_step * training.samples
+    return training.batch_size
+
+
+def devices_of(unit: Unit) -> int:
+    """Return how many devices a unit takes."""
+    return int(unit.config.training.get("devices", 1)) if isinstance(unit.config, TrainConfig) else 1
 
 
 def training_chat(settings: Training, chat: Chat) -> Chat:

@@ -10,6 +10,7 @@ from typing import Any
 
 from headscope.measures.permutation import LOOK_EVERY
 from headscope.runs import Unit
+from headscope.studies.evaluate import shard_roles
 from headscope.studies.openings import OpeningsConfig
 
 GENERATED, FORWARD, BACKWARD = "generated tokens", "forward tokens", "backward tokens"
@@ -104,7 +105,10 @@ def _answers(unit: Unit, facts: Facts) -> Load:
     config: Any = unit.config
     variant, task = config.model.name, config.task.name
     sampling = config.sampling
-    answers = len(config.task.task().problems) * sampling.samples
+    if shard_roles(unit.inputs):  # which draw the answers
+        return Load({})
+    problems = config.end - config.first if unit.kind == "samples_shard" else len(config.task.task().problems)
+    answers = problems * sampling.samples
     mean = min(facts.answer("answer_tokens", variant, task), sampling.max_new_tokens)
     longest = min(facts.answer("longest_answer", variant, task), sampling.max_new_tokens)
     batches = max(1, math.ceil(answers / facts.batch_rows))
@@ -224,6 +228,7 @@ def _constants(unit: Unit, facts: Facts) -> Load:
 LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
     "train": _train,
     "samples": _answers,
+    "samples_shard": _answers,
     "ablated": _answers,
     "pairs": _pairs,
     "scores": _scores,
@@ -239,3 +244,5 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
 }
 """What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
 cost in the pilot; ``forced`` has two loads (``unit_load``)."""
+MEASURED_AS = {"samples_shard": "samples"}
+"""Kinds that the pilot has none of, and the kind whose units do the same."""

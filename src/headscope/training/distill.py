@@ -77,9 +77,11 @@ def run_distill(
         rows = launch.as_dataset(prompts, ("prompt",))
         launch.check_fills(len(rows), "batch_size", config.batch_size)
         identity = identify(config, model_path, rows, tokenizer, teacher=teacher_path)
-        return launch.train(
-            out, identity, lambda: _trainer(model_path, tokenizer, teacher_path, rows, config, out), progress
-        )
+
+        def build(config: DistillConfig) -> "DurableDistillation":
+            return _trainer(model_path, tokenizer, teacher_path, rows, config, out)
+
+        return launch.train(out, identity, config, build, progress)
 
 
 def check_vocabulary(student: str | Path, student_size: int, teacher: str | Path, teacher_size: int) -> None:

@@ -91,9 +91,11 @@ def run_grpo(
         rows = launch.as_dataset(prompts, ("prompt",))
         launch.check_fills(len(rows), "prompts_per_step", config.prompts_per_step)
         identity = identify(config, model_path, rows, tokenizer, rewards=names)
-        return launch.train(
-            out, identity, lambda: _trainer(model_path, tokenizer, rows, rewards, config, out), progress
-        )
+
+        def build(config: GrpoConfig) -> "DurableGrpo":
+            return _trainer(model_path, tokenizer, rows, rewards, config, out)
+
+        return launch.train(out, identity, config, build, progress)
 
 
 def _check_rewards(names: list[str], config: GrpoConfig) -> None:

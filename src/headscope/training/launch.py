@@ -6,8 +6,11 @@ A method checks its rows, says what tells its run from others, and hands ``train
 2. The method's function loads the base model (``load_base``) and builds the trainer with TRL's settings
    (``trl_arguments``), those it derives from the device included.
 3. ``_drive`` saves step 0, trains (or resumes), marks the run complete and deletes the scratch folder.
+4. If memory runs out, 1 to 3 again from the last whole state, with at most half the sequences per forward pass and as
+   many per step.
 """
 
+import gc
 import importlib.util
 import json
 import logging
@@ -16,9 +19,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from headscope.errors import InputError
+from headscope.errors import InputError, OutOfMemoryError, is_out_of_memory
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.progress import Progress
 from headscope.storage import replacing
@@ -50,17 +53,74 @@ CPU_MICRO_BATCH = 32
 """Sequences per forward pass on a CPU: larger ones fall out of its caches, smaller ones pay per call."""
 
 
+AnyConfig = TypeVar("AnyConfig", bound=Optimisation)
+
+
 def train(
-    out: Path, identity: Identity, build_trainer: Callable[[], "DurableTrainer"], progress: Progress
+    out: Path,
+    identity: Identity,
+    config: AnyConfig,
+    build_trainer: Callable[[AnyConfig], "DurableTrainer"],
+    progress: Progress,
 ) -> TrainingRun:
     """Return the run in ``out``, after training whatever of it is missing.
 
-    Raises InputError if ``out`` holds another run, and if training diverges.
+    build_trainer: of the config, or of one that differs in ``micro_batch`` alone after memory ran out.
+
+    Raises InputError if ``out`` holds another run, and if training diverges; OutOfMemoryError if memory does not hold
+    one sequence at a time.
     """
     if is_complete(out, identity):
         return TrainingRun.load(out)
-    resume = _prepare(out, identity)
-    return _drive(build_trainer(), resume, progress, identity)
+    while True:
+        resume = _prepare(out, identity)
+        trainer = build_trainer(config)
+        try:
+            return _drive(trainer, resume, progress, identity)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            config = config.model_copy(update={"micro_batch": _smaller_micro_batch(trainer, error)})
+        # Past the handler: the error's traceback no longer holds what the failed step had made.
+        del trainer
+        _free_memory()
+
+
+def _smaller_micro_batch(trainer: "DurableTrainer", error: BaseException) -> int:
+    """Return the largest number of sequences per forward pass, at most half of the trainer's, that divides a process'
+    share of a step.
+
+    Raises OutOfMemoryError if the trainer already takes one at a time, or if other processes train with this one and
+    would have to change with it.
+    """
+    micro = trainer.args.per_device_train_batch_size
+    share = micro * trainer.args.gradient_accumulation_steps
+    if micro == 1:
+        raise OutOfMemoryError(
+            "training ran out of memory with one sequence at a time; shorten the sequences, set "
+            "gradient_checkpointing: true or lora_rank, or take a device with more memory"
+        ) from error
+    smaller = halved(micro, share)
+    if processes.count() > 1:
+        raise OutOfMemoryError(
+            f"training ran out of memory with {micro} sequences at a time in each of {processes.count()} processes; "
+            f"set micro_batch: {smaller}"
+        ) from error
+    return smaller
+
+
+def halved(micro: int, share: int) -> int:
+    """Return the largest divisor of ``share`` that is at most half of ``micro``."""
+    return max(size for size in range(1, micro // 2 + 1) if share % size == 0)
+
+
+def _free_memory() -> None:
+    """Give back what a trainer that is no longer needed held."""
+    import torch
+
+    gc.collect()  # trainers, their callbacks and optimisers refer to each other
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_complete(out: Path, identity: Identity) -> bool:
@@ -205,6 +265,8 @@ def micro_batch(config: Optimisation, sequences: int, *, cuda: bool) -> int:
     share, rest = divmod(sequences, processes.count())  # of one process
     if rest:
         raise InputError(f"{sequences} sequences per step cannot be split over {processes.count()} processes")
+    if (smaller := processes.micro_batch()) is not None:
+        return smaller
     if config.micro_batch is None:
         limit = 8 if cuda else CPU_MICRO_BATCH
         return max(size for size in range(1, min(limit, share) + 1) if share % size == 0)

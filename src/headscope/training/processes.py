@@ -2,10 +2,19 @@
 
 import os
 
+MICRO_BATCH = "HEADSCOPE_MICRO_BATCH"
+"""Environment variable of processes that train together after memory ran out: sequences per forward pass of each."""
+
 
 def count() -> int:
     """Count the processes that train together; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def micro_batch() -> int | None:
+    """Return how many sequences each process takes per forward pass if the config no longer says it, else None."""
+    smaller = os.environ.get(MICRO_BATCH)
+    return None if smaller is None else int(smaller)
 
 
 def is_first() -> bool:

@@ -71,7 +71,11 @@ def run_sft(
     with launch.quiet():
         rows = launch.as_dataset(dataset, columns)
         identity = identify(config, model_path, rows, tokenizer)
-        return launch.train(out, identity, lambda: build_trainer(model_path, tokenizer, rows, config, out), progress)
+
+        def build(config: SftConfig) -> "DurableSft":
+            return build_trainer(model_path, tokenizer, rows, config, out)
+
+        return launch.train(out, identity, config, build, progress)
 
 
 def trl_config(config: SftConfig, out: Path) -> "SFTConfig":

@@ -23,6 +23,9 @@ class EvalConfig(Config):
         as the likeliest (Qwen3's card has 20 and 0).
     max_new_tokens: after which an answer counts as unfinished.
     problems: the first so many of each task, None for all.
+    shard_problems: so many problems of a task are one unit, so that several workers share the answers of one model to
+        one task; None takes all. The answers are the same up to rounding (docs/scale.md); another number makes other
+        units, which are drawn again.
     engine: what generates.
     every: of each variant's saved checkpoints the n-th, 2n-th, 3n-th … are evaluated, and always the last; None
         evaluates the last alone.
@@ -38,6 +41,7 @@ class EvalConfig(Config):
     min_p: float = Field(default=0.0, ge=0, le=1)
     max_new_tokens: int = Field(default=4096, ge=1)
     problems: int | None = Field(default=None, ge=1)
+    shard_problems: int | None = Field(default=None, ge=1)
     engine: Literal["transformers", "vllm"] = "transformers"
     every: int | None = Field(default=None, ge=1)
     forbid: Annotated[tuple[Annotated[str, AfterValidator(_check_marker)], ...], OneOrMore()] = ()

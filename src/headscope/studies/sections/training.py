@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from headscope.studies.sections.references import TaskRef
 from headscope.training import DistillConfig, GrpoConfig, SftConfig
@@ -10,7 +10,18 @@ from headscope.training import DistillConfig, GrpoConfig, SftConfig
 RewardName = Literal["correctness", "format", "calculation", "plan"]
 
 
-class CompletionData(BaseModel):
+class Together(BaseModel):
+    """Several devices for one training.
+
+    devices: GPUs, or processes on a CPU, that train together (DDP), each on its share of every step. The executor keeps
+        so many of its workers' devices for it.
+    """
+
+    # Left out of a dump if it is one, so that runs from before it keep their digests.
+    devices: int = Field(default=1, ge=1, exclude_if=lambda devices: devices == 1)
+
+
+class CompletionData(Together):
     """The data of a method that learns the completions in its rows.
 
     dataset: prompt and completion records of the lab (``lab.builtin_data.DATASETS``), a JSONL file (rows of ``prompt``
@@ -23,7 +34,7 @@ class CompletionData(BaseModel):
     control: Literal["shuffled_answers"] | None = None
 
 
-class TeacherData(BaseModel):
+class TeacherData(Together):
     """The data of a method that learns from a teacher's logits on the problems of a task.
 
     dataset: a task (``headscope ls tasks``) or a file of problems.
@@ -34,7 +45,7 @@ class TeacherData(BaseModel):
     teacher: str
 
 
-class RewardData(BaseModel):
+class RewardData(Together):
     """The data of a method that learns from rewards on the problems of a task.
 
     dataset: a task (``headscope ls tasks``) or a file of problems.
