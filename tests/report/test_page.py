@@ -106,8 +106,18 @@ def test_every_page_draws_its_charts_at_every_width(opened: Opened) -> None:
             opened.page.wait_for_selector(f"#page-{name}:visible")
             assert opened.page.locator("section.page:visible").count() == 1
             assert opened.page.evaluate("document.documentElement.scrollWidth") <= width, name
-            assert opened.page.evaluate(CHART_FAULTS) == [], (name, width)
+            assert _lasting_faults(opened) == [], (name, width)
     opened.page.set_viewport_size({"width": 400, "height": 800})
+
+
+def _lasting_faults(opened: Opened) -> list[str]:
+    """Return what is wrong with the charts shown, once they have been drawn again in the window's new width."""
+    for _ in range(50):
+        faults: list[str] = opened.page.evaluate(CHART_FAULTS)
+        if not faults:
+            break
+        opened.page.wait_for_timeout(100)
+    return faults
 
 
 CHART_FAULTS = """() => {
@@ -372,14 +382,14 @@ def test_partial_run_says_what_is_missing(tmp_path: Path) -> None:
 def test_too_large_a_report_is_refused_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_file, "MOST_BYTES", 10**6)
     run = RunWriter(tmp_path / "empty").close()
-    with pytest.raises(InputError, match=r"1 MB large, above the 1 MB .*responses=0"):
+    with pytest.raises(InputError, match=r"\d MB large, above the 1 MB .*responses=0"):
         render(run, tmp_path / "report.html")
     assert not (tmp_path / "report.html").exists()
 
 
 def test_large_report_warns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page_file, "WARN_BYTES", 10**6)
-    with pytest.warns(UserWarning, match="1 MB large"):
+    with pytest.warns(UserWarning, match=r"\d MB large"):
         render(RunWriter(tmp_path / "empty").close(), tmp_path / "report.html")
 
 
