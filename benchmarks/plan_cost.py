@@ -19,8 +19,8 @@ from pathlib import Path
 from headscope.results.numbers import format_bytes, format_duration
 from headscope.results.table import Cell, Row, Table
 from headscope.runs import RunDirectory
-from headscope.studies.cost import UnitCost, estimate
-from headscope.studies.pilot import cached_rates, measure_rates
+from headscope.studies.costs.estimate import UnitCost, estimate
+from headscope.studies.costs.pilot import cached_rates, measure_rates
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study

@@ -16,15 +16,15 @@ from headscope.cli.options import parse_duration
 from headscope.errors import InputError
 from headscope.progress import Bar
 from headscope.runs import RunDirectory, Unit
-from headscope.studies import pilot
-from headscope.studies.cost import Budget, Rates, estimate, load_seconds
-from headscope.studies.cost_table import cost_table
-from headscope.studies.pilot_record import fit
+from headscope.studies.costs import pilot
+from headscope.studies.costs.estimate import Budget, Rates, estimate, load_seconds
+from headscope.studies.costs.pilot_record import fit
+from headscope.studies.costs.table import cost_table
+from headscope.studies.costs.unit_loads import FORWARD, Facts, Load, unit_load
 from headscope.studies.plan import KINDS, plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
 from headscope.studies.study import Study
-from headscope.studies.unit_loads import FORWARD, Facts, Load, unit_load
 
 FACTS = Facts(
     prompt_tokens={"lab-t1": 10.0, "lab-k": 20.0},

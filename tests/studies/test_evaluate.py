@@ -16,9 +16,9 @@ from headscope.results.samples import Samples
 from headscope.results.table import display_text
 from headscope.runs import RunDirectory, Unit
 from headscope.studies.claims import study_results
-from headscope.studies.cost import estimate
+from headscope.studies.costs.estimate import estimate
+from headscope.studies.costs.small_study import LARGE_MODEL_SIZES, shrink
 from headscope.studies.evaluate import SamplesConfig, measure_masked
-from headscope.studies.pilot import LARGE_MODEL_SIZES, shrink
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 

@@ -25,7 +25,7 @@ from headscope.results.table import Cell, display_text
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import Inputs, RunDirectory
 from headscope.studies.ablated import ModelOnTask, answered_texts
-from headscope.studies.cost import models_of
+from headscope.studies.costs.estimate import models_of
 from headscope.studies.plan import plan
 from headscope.studies.preflight import resolve
 from headscope.studies.reading import read_study

@@ -13,11 +13,11 @@ from tests.studies.test_cost import RATES
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.coverage import coverage
-from headscope.studies.cost import estimate, models_of
+from headscope.studies.costs.estimate import estimate, models_of
+from headscope.studies.costs.unit_loads import unit_load
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.recompute import recompute
-from headscope.studies.unit_loads import unit_load
 
 PROBLEMS = 7
 LENGTHS = (f"eval.problems={PROBLEMS}", "eval.samples=3", "eval.max_new_tokens=24", "eval.forbid=wait")

@@ -24,7 +24,7 @@ from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
     from headscope.runs import RunDirectory, Unit
-    from headscope.studies.cost import Budget, Rates, StudyCost
+    from headscope.studies.costs.estimate import Budget, Rates, StudyCost
     from headscope.studies.study import Study
 
 Cost = Annotated[
@@ -53,7 +53,7 @@ def plan_command(
     """Print the units a study asks for, which of them are done, and what the others cost if that has been measured."""
     from headscope.runs import RunDirectory
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
-    from headscope.studies.cost_table import cost_table
+    from headscope.studies.costs.table import cost_table
     from headscope.studies.evaluate import detectable_differences
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts
@@ -105,7 +105,7 @@ def print_plan(units: "Sequence[Unit]", run: "RunDirectory") -> None:
 
 def study_cost(study: "Study", units: "Sequence[Unit]", run: "RunDirectory", *, measure: bool) -> "StudyCost | None":
     """Return what is not done of a plan costs, by rates measured before or, if ``measure``, now; None without."""
-    from headscope.studies.cost import estimate
+    from headscope.studies.costs.estimate import estimate
 
     rates = _study_rates(study, measure=measure)
     return None if rates is None else estimate(units, run, rates)
@@ -113,7 +113,7 @@ def study_cost(study: "Study", units: "Sequence[Unit]", run: "RunDirectory", *, 
 
 def make_budget(study: "Study", run: "RunDirectory", goal: str, seconds: float) -> "Budget":
     """Return the budget of a run. Raises InputError if a single unit that is not done takes longer."""
-    from headscope.studies.cost import Budget, estimate
+    from headscope.studies.costs.estimate import Budget, estimate
     from headscope.studies.plan import plan
 
     rates = _study_rates(study, measure=True)
@@ -124,7 +124,7 @@ def make_budget(study: "Study", run: "RunDirectory", goal: str, seconds: float) 
 
 def _study_rates(study: "Study", *, measure: bool) -> "Rates | None":
     from headscope.cli.progress import for_terminal
-    from headscope.studies.pilot import cached_rates, measure_rates
+    from headscope.studies.costs.pilot import cached_rates, measure_rates
 
     rates = cached_rates(study)
     return measure_rates(study, for_terminal()) if rates is None and measure else rates

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from headscope.report import RunResults
     from headscope.results.table import Table
     from headscope.runs import Outcome, RunDirectory
-    from headscope.studies.cost import StudyCost
+    from headscope.studies.costs.estimate import StudyCost
     from headscope.studies.study import Study
 
 VERBS = {

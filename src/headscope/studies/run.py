@@ -18,8 +18,8 @@ from headscope.runs.processes import Processes, gpus
 from headscope.runs.ray_workers import RayCluster, check_installed
 from headscope.runs.remote import local_folder
 from headscope.storage import write_text
-from headscope.studies.cost import Budget, estimate, models_of
-from headscope.studies.pilot import cached_rates
+from headscope.studies.costs.estimate import Budget, estimate, models_of
+from headscope.studies.costs.pilot import cached_rates
 from headscope.studies.plan import certain_units, plan, training_units
 from headscope.studies.stages import check_there, model_path
 from headscope.studies.study import Study

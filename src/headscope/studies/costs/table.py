@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from headscope.results.numbers import format_bytes, format_duration
 from headscope.results.table import Cell, Row, Table, Value
-from headscope.studies.cost import StudyCost, UnitCost
-from headscope.studies.unit_loads import TOKENS
+from headscope.studies.costs.estimate import StudyCost, UnitCost
+from headscope.studies.costs.unit_loads import TOKENS
 
 
 def cost_table(cost: StudyCost) -> Table:

@@ -12,11 +12,11 @@ from headscope.pairs import Pairs
 from headscope.results.edges import EdgeScores
 from headscope.results.not_run import NotRun, load_result
 from headscope.results.samples import Samples
-from headscope.studies.pilot_record import PilotRecord
+from headscope.studies.costs.pilot_record import PilotRecord
+from headscope.studies.costs.unit_loads import Facts
 from headscope.studies.sections.training import CompletionData
 from headscope.studies.study import Study
 from headscope.studies.train import training_rows
-from headscope.studies.unit_loads import Facts
 from headscope.training import read_log
 from headscope.training.run_record import LOG
 

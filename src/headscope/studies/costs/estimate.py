@@ -1,10 +1,4 @@
-"""What a study costs, before it is run: tokens, time, memory and disk of every unit that is not done.
-
-1. ``studies.unit_loads`` gives for each kind of unit how much of what it works through (``Load``), from its settings
-   and from the ``Facts`` that only the model and the data tell, such as how long answers are.
-2. ``studies.pilot`` runs small units of every kind once and gives the ``Rates``: seconds per step, token or pair.
-3. ``estimate`` multiplies the two, and ``studies.cost_table`` shows the result.
-"""
+"""The estimate: what each unit of a plan that is not done takes, and budgets that hold it or do not."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -15,8 +9,8 @@ from headscope.errors import InputError
 from headscope.results.codec import Json, from_json, to_json
 from headscope.results.numbers import format_duration
 from headscope.runs import RunDirectory, Unit
+from headscope.studies.costs.unit_loads import MEASURED_AS, TOKENS, Facts, Load, Number, unit_load
 from headscope.studies.evaluate import shard_roles
-from headscope.studies.unit_loads import MEASURED_AS, TOKENS, Facts, Load, Number, unit_load
 
 
 @dataclass(frozen=True)

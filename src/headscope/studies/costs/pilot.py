@@ -1,9 +1,9 @@
-"""The measured pass behind ``studies.cost``: small units of every kind a study has, run once and timed.
+"""The measured pass: small units of every kind a study has, run once and timed.
 
 1. ``shrink`` makes the study small in numbers (problems, pairs, texts, steps), not in shape: the same models, prompts,
    limits, circuit sizes and training steps.
-2. Its units are run in a temporary folder, at two sizes. Whatever decides only results is filled in, so that a small
-   sample does not end early: every answer counts as correct for the readers, and heads are drawn if none changed.
+2. Its units are run at two sizes. Whatever decides only results is filled in, so that a small sample does not end
+   early: every answer counts as correct for the readers, and heads are drawn if none changed.
 3. Seconds, memory and bytes of the units are fitted by what they worked through, none below 0.
 
 The rates are kept in the user's cache (``HEADSCOPE_CACHE``), by the digests of the pilot's units (model, dtype,
@@ -16,7 +16,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,47 +35,25 @@ from headscope.runs import Inputs, RunDirectory, Unit, provenance
 from headscope.runs.digests import digest
 from headscope.storage import read_object, user_cache, write_json
 from headscope.studies.ablated import ModelOnTask, answered_texts
-from headscope.studies.cost import Rates
-from headscope.studies.pilot_facts import gather_facts
-from headscope.studies.pilot_record import GIVEN, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
+from headscope.studies.costs.estimate import Rates
+from headscope.studies.costs.pilot_facts import gather_facts
+from headscope.studies.costs.pilot_record import GIVEN, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
+from headscope.studies.costs.small_study import LARGE_MODEL_SIZES, SMALL_MODEL_SIZES, Size, shrink
+from headscope.studies.costs.unit_loads import GENERATED, Facts, Load, constants_load, unit_load
 from headscope.studies.plan import plan
-from headscope.studies.sections.models import HubCheckpoints, VariantConfig
-from headscope.studies.sections.training import Training
-from headscope.studies.stages import checkpoint_stages
 from headscope.studies.study import Study
-from headscope.studies.unit_loads import GENERATED, Facts, Load, constants_load, unit_load
 from headscope.training import launch, read_log
 from headscope.training.run_record import LOG
 
 if TYPE_CHECKING:
     from headscope.models import Subject
 
-STEPS = 3
-"""Of a training; the first, which warms up, is not counted."""
-LONGEST_ANSWER = 256
-"""Tokens after which the pilot's answers are cut; an answer that is cut counts as long as the study allows."""
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
 """Seconds after which a pilot that was stopped is not gone on with."""
 SCHEMA_VERSION = 2
 VARIANT_KINDS = ("train", "pairs", "samples", "traces")
 """Of a large model's further variants only units of these kinds are measured: how long a training is and how long its
 answers are differs between variants, what a pair, text or answer costs does not."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """Numbers of one pilot: problems of a task, answers to each, pairs, texts forced and random sets."""
-
-    problems: int
-    samples: int
-    pairs: int
-    texts: int
-    controls: int
-
-
-SMALL_MODEL_SIZES = (Size(6, 1, 4, 3, 8), Size(20, 4, 12, 12, 20))
-LARGE_MODEL_SIZES = (Size(3, 1, 2, 1, 2), Size(8, 1, 4, 2, 4))
-"""Two sizes each, whose difference parts what a unit costs at all from what it costs per answer, pair or text."""
 
 
 def cached_rates(study: Study) -> Rates | None:
@@ -127,57 +105,6 @@ def _cache_file(study: Study) -> Path:
     versions = [SCHEMA_VERSION, provenance.versions(), machine, settings]
     key = digest([[unit.address for unit in units], study.eval.max_new_tokens, versions])
     return user_cache() / "costs" / f"{key}.json"
-
-
-def shrink(study: Study, size: Size, run: RunDirectory) -> Study:
-    """Return the study with these numbers, twins left out, and of every variant the last checkpoint alone."""
-    evaluation, ablate, discover = study.eval, study.ablate, study.discover
-    limit = min(evaluation.max_new_tokens, LONGEST_ANSWER)
-    small_eval = {
-        "problems": size.problems,
-        "samples": min(evaluation.samples, size.samples),
-        "k": (1,),
-        "forbid": (),
-        "shard_problems": None,
-    }
-    small_ablate = {
-        "heads": tuple(group for group in ("kept",) if ablate.heads),
-        "step": None,
-        "on": ("post",),
-        "problems": size.problems,
-        "samples": 1,
-        "texts": size.texts,
-        "controls": min(ablate.controls, size.controls),
-        "generated": ablate.generated[:1],
-        "generated_scales": (),
-        "generated_controls": 1,
-    }
-    variants = [_shrink_variant(study, variant, run) for variant in study.variants if variant.twin_of is None]
-    base = study.base.model_copy(update={"train": _shrink_training(study.base.train)})
-    return study.model_copy(
-        update={
-            "base": base,
-            "variants": tuple(variants),
-            "eval": evaluation.model_copy(update=small_eval | {"max_new_tokens": limit}),
-            "ablate": ablate.model_copy(update=small_ablate),
-            "discover": discover.model_copy(update={"pairs": min(discover.pairs, size.pairs)}),
-        }
-    )
-
-
-def _shrink_variant(study: Study, variant: VariantConfig, run: RunDirectory) -> VariantConfig:
-    if variant.train is not None:
-        return variant.model_copy(update={"train": _shrink_training(variant.train)})
-    if variant.checkpoints is None:
-        return variant
-    last = checkpoint_stages(study, variant, run, None)[-1]
-    is_hub = isinstance(variant.checkpoints, HubCheckpoints)
-    changes = {"checkpoints": None, "model": last.config.model, "revision": last.config.revision if is_hub else None}
-    return variant.model_copy(update=changes | {"reward_log": None})
-
-
-def _shrink_training(settings: Training | None) -> Training | None:
-    return None if settings is None else settings.model_copy(update={"max_steps": STEPS, "save_every": STEPS})
 
 
 class _Pilot:
