@@ -85,7 +85,7 @@ def emergence(
     if post_fraction is not None:
         post_resampling = replace(post_resampling, fraction=post_fraction, edges=None)
     model = scored_model(post, post_resampling, method)
-    return replace(_compare(reference, model, paired=paired), post_fraction=post_fraction, edges=None)
+    return replace(_compare(reference, model, paired=paired), post_fraction=post_fraction)
 
 
 def emergence_ladder(
