@@ -244,7 +244,7 @@ def test_counts_stand_next_to_their_null_at_every_size_and_layer(results: RunRes
     assert len(layers) == 6
     assert layers[2] == ["grpo", "2", "2.0 [1.5, 2.5] (1)", "8.0 [7.5, 8.5] (4)", "14.0 [13.5, 14.5] (7)"]
     (edges,) = texts(results, "edges")
-    assert edges[-1] == "m0->logits, m1->logits, m2->logits, m3->logits, m4->logits"
+    assert edges[-1] == ", ".join(f"MLP {layer} → logits" for layer in range(5))
 
 
 def test_reward_coupling_states_its_lags_and_points(results: RunResults) -> None:

@@ -40,6 +40,7 @@ def weights(run: TrainingRun) -> dict[str, torch.Tensor]:
     return load_file(run.final / "model.safetensors")
 
 
+@pytest.mark.slow
 def test_two_processes_take_the_steps_of_one(bench: Bench) -> None:
     settings = (variants(1, 2), "executor={kind: processes, workers: 2}")
     assert bench.call("validate", *settings)[0] == 0
