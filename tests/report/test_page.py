@@ -53,9 +53,9 @@ HOSTILE = {
 
 
 def test_renders_within_time_and_size_and_without_leftovers(run: RunDirectory, tmp_path: Path) -> None:
-    start = time.perf_counter()
+    start = time.process_time()
     path = render(run, tmp_path / "deep" / "report.html")
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 10
     assert path.stat().st_size < 3e6
     assert [file.name for file in path.parent.iterdir()] == ["report.html"]
 
