@@ -2,7 +2,7 @@
 per model and ablation task."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Int
@@ -29,6 +29,9 @@ from headscope.traces import token_roles as text_roles
 from headscope.traces.reading import read_text, read_trace
 from headscope.traces.spans import TokenTexts
 
+if TYPE_CHECKING:
+    from headscope.models import Subject
+
 MOST_TEXTS = 32
 """Correct answers forced, at most."""
 ALL_HEADS = 64
@@ -53,17 +56,14 @@ class RoleLossesConfig(Config):
 def compute_role_losses(config: RoleLossesConfig, inputs: Inputs, progress: Progress) -> RoleLosses | NotRun:
     """Return the change of each role's loss without each head, in one sweep over ``whole``'s right answers."""
     from headscope.interventions import teacher_force
-    from headscope.models import head_access
     from headscope.studies.subjects import load
 
     respondent = ModelOnTask(config.post.stage(inputs), config.task.task())
     answers = answers_with_texts(respondent, inputs.load("whole", Samples), config.texts, correct=True)
     subject = load(respondent.stage)
-    access = head_access(subject.model)
-    shape = len(access.layers), access.heads
-    heads, heads_are = choose_heads(shape, config, inputs)
-    if not heads:
-        return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
+    sweep = choose_sweep(subject, config, inputs)
+    if isinstance(sweep, NotRun):
+        return sweep
     prompts = config.task.prompts()
     reader: Reader = "lab" if all(is_lab_prompt(prompts[row["problem"]]) for row, _ in answers) else "text"
     roles = (lab_roles if reader == "lab" else text_roles).ROLES
@@ -76,7 +76,6 @@ def compute_role_losses(config: RoleLossesConfig, inputs: Inputs, progress: Prog
             groups.append(group)
     if not texts:
         return NotRun(f"{config.post.name} gave no correct answer whose tokens have a role")
-    sweep = HeadSweep(heads, heads_are, shape, config.task.name, len(prompts))
     metrics = teacher_force(subject, texts, sweep.edits(0.0), groups=groups, progress=progress)
     tokens = np.array([[(group == role).sum() for role in range(len(roles))] for group in groups])
     assert metrics.group_nll is not None
@@ -102,7 +101,19 @@ def role_losses_unit(ablations: Ablations, sets: Mapping[str, Unit]) -> Unit:
     return ROLE_LOSSES.unit(config, labels, inputs | stage.inputs)
 
 
-def choose_heads(shape: tuple[int, int], config: RoleLossesConfig, inputs: Inputs) -> tuple[HeadSet, str]:
+def choose_sweep(subject: "Subject", config: RoleLossesConfig, inputs: Inputs) -> HeadSweep | NotRun:
+    """Return which heads of the model are edited, one at a time; NotRun if there are none."""
+    from headscope.models import head_access
+
+    access = head_access(subject.model)
+    shape = len(access.layers), access.heads
+    heads, heads_are = _choose_heads(shape, config, inputs)
+    if not heads:
+        return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
+    return HeadSweep(heads, heads_are, shape, config.task.name, len(config.task.task().problems))
+
+
+def _choose_heads(shape: tuple[int, int], config: RoleLossesConfig, inputs: Inputs) -> tuple[HeadSet, str]:
     """Return which heads are removed, and which of the model's they are, in words."""
     layers, width = shape
     count = layers * width

@@ -8,7 +8,7 @@ from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs
 from headscope.studies.ablated import ModelOnTask, answered_texts
-from headscope.studies.role_losses import RoleLossesConfig, choose_heads
+from headscope.studies.role_losses import RoleLossesConfig, choose_sweep
 
 if TYPE_CHECKING:
     from headscope.interventions import Text
@@ -26,7 +26,6 @@ class SingleHeads:
 
 def load_single_heads(config: RoleLossesConfig, inputs: Inputs) -> SingleHeads | NotRun:
     """Load the model of ``config``, and from ``whole`` its correct answers; NotRun if there are none, or no heads."""
-    from headscope.models import head_access
     from headscope.studies.subjects import load
 
     respondent = ModelOnTask(config.post.stage(inputs), config.task.task())
@@ -34,10 +33,7 @@ def load_single_heads(config: RoleLossesConfig, inputs: Inputs) -> SingleHeads |
     if not texts:
         return NotRun(f"{config.post.name} gave no correct answer to force")
     subject = load(respondent.stage)
-    access = head_access(subject.model)
-    shape = len(access.layers), access.heads
-    heads, heads_are = choose_heads(shape, config, inputs)
-    if not heads:
-        return NotRun(f"{config.post.name} has {shape[0] * shape[1]} heads, and no head set names some of them")
-    sweep = HeadSweep(heads, heads_are, shape, config.task.name, len(respondent.task.problems))
+    sweep = choose_sweep(subject, config, inputs)
+    if isinstance(sweep, NotRun):
+        return sweep
     return SingleHeads(subject, texts, sweep)

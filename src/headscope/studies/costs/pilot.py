@@ -37,7 +37,7 @@ from headscope.storage import read_object, user_cache, write_json
 from headscope.studies.ablated import ModelOnTask, answered_texts
 from headscope.studies.costs.estimate import Rates
 from headscope.studies.costs.pilot_facts import gather_facts
-from headscope.studies.costs.pilot_record import GIVEN, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
+from headscope.studies.costs.pilot_record import ANSWERS, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
 from headscope.studies.costs.small_study import LARGE_MODEL_SIZES, SMALL_MODEL_SIZES, Size, shrink
 from headscope.studies.costs.unit_loads import GENERATED, Facts, Load, constants_load, unit_load
 from headscope.studies.plan import plan
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
 """Seconds after which a pilot that was stopped is not gone on with."""
 SCHEMA_VERSION = 2
-VARIANT_KINDS = ("train", "pairs", "samples", "traces")
+KINDS_PER_VARIANT = ("train", "pairs", "samples", "traces")
 """Of a large model's further variants only units of these kinds are measured: how long a training is and how long its
 answers are differs between variants, what a pair, text or answer costs does not."""
 
@@ -162,7 +162,7 @@ class _Pilot:
             small = shrink(self.study, size, self.run_directory)
             further = set() if every_variant else {variant.name for variant in small.variants[1:]}
             for unit in plan(small, self.run_directory):
-                if unit.kind in VARIANT_KINDS or unit.labels.get("variant") not in further:
+                if unit.kind in KINDS_PER_VARIANT or unit.labels.get("variant") not in further:
                     units.setdefault(unit.address, unit)
         return list(units.values())
 
@@ -207,7 +207,7 @@ class _Pilot:
             samples = load_result(Samples, folder)
             if isinstance(samples, NotRun):
                 return
-            samples.save(folder / GIVEN)
+            samples.save(folder / ANSWERS)
             replace(samples, table=samples.table.assign(verdict="correct")).save(folder)
         elif unit.kind == "headsets":
             self._fill_in_heads(unit, folder)

@@ -18,7 +18,7 @@ from headscope.studies.costs.unit_loads import Number
 
 MEASURED = "measured.json"
 """In the folder of a unit that was run: its seconds, memory and bytes."""
-GIVEN = "given"
+ANSWERS = "answers"
 """Folder in that of answers: the answers as the model gave them, before readers were made to take them for correct."""
 
 
@@ -47,9 +47,9 @@ class PilotRecord:
         self.folders[unit.address] = folder
         self.timings.append(Timing(unit, **read_object(folder / MEASURED)))
         is_whole = unit.labels.get("control") is None and unit.labels.get("operator", "none") == "none"
-        if is_whole and (folder / GIVEN).is_dir():
+        if is_whole and (folder / ANSWERS).is_dir():
             config: Any = unit.config
-            samples = Samples.load(folder / GIVEN)
+            samples = Samples.load(folder / ANSWERS)
             self.samples.setdefault(f"{config.model.name} {samples.task}", []).append(samples)
 
     def of_kind(self, *kinds: str) -> list[Timing]:
