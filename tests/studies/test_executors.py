@@ -94,6 +94,7 @@ def test_a_cluster_is_waited_for_without_the_lock_and_closed_whatever_happens(
         raise MachineError("a node is gone")
 
     monkeypatch.setattr(directory, "PATIENCE", 0.1)
+    monkeypatch.setattr(study_runs, "check_installed", lambda: None)  # the cluster stands for Ray
     monkeypatch.setattr(study_runs, "RayCluster", lambda *arguments: SlowCluster(bench.out))
     monkeypatch.setattr(Pool, "_stop", stop)
     code, said = bench.call("eval", *SETTINGS, "executor=ray")

@@ -74,6 +74,7 @@ def test_a_model_that_the_devices_of_a_unit_do_not_hold_is_refused(
     weights = vllm_engine.served_model(Checkpoint(str(bench.base), "float32")).weight_bytes
     monkeypatch.setattr(vllm_engine, "device_bytes", lambda: weights)  # vLLM takes less than all of a device
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setattr("headscope.studies.run.check_installed", lambda: None)
     for kind in ("processes", "ray"):
         said = resolve(bench, post, vllm, f"executor={kind}", code=2)
         assert f"{bench.base} takes 0.0 GiB in dtype float32" in said
