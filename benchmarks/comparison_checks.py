@@ -6,7 +6,7 @@
    coverage of the excess, how often its test says p ≤ 0.05; the paper's method beside ours;
 2. changes of importance: coverage, false positives, and false discoveries after Benjamini and Hochberg;
 3. reward coupling at lag 0, of independent random walks, ten times as many, and of such whose differences correlate by
-   a known amount: how often p ≤ 0.05, by checkpoints and seeds;
+   a known amount: how often p ≤ 0.05, by checkpoints and seeds; also for the reward of C3's positive control;
 4. persistence of heads that stay with a known chance: coverage;
 5. depth of new heads less that of the base's: coverage, and how often 0 is excluded where both are drawn alike;
 6. labelled share of lost answers less that of others, several answers to each problem: the same.
@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from simulated_effects import EFFECTS, chosen_heads, one_in_a_layer, training
 from simulated_samples import depths, labels
 from simulated_scores import POPULATIONS, changes, emerging
-from simulated_series import coupling, staying
+from simulated_series import coupling, coupling_in_stages, staying
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(emerging(name, max(1, trials // 2)))
     print(changes(trials))
     print(coupling(10 * trials), end="")
+    print(coupling_in_stages(10 * trials))
     print(staying(trials))
     print(depths(10 * trials))
     print(labels(10 * trials))

@@ -140,7 +140,7 @@ def _nudged(base: Doses, heads: Sequence[str], by: float) -> Doses:
     return base | {head: base.get(head, 1.0) * by for head in heads}
 
 
-def _schedule(size: Size) -> tuple[list[Doses], list[float]]:
+def schedule(size: Size) -> tuple[list[Doses], list[float]]:
     """Doses and rewards of GRPO: some heads, then others, then none; the reward is how strongly they write."""
     rng = np.random.default_rng([0, size.seed])
     third = size.checkpoints * 3 // 8
@@ -157,7 +157,7 @@ def _schedule(size: Size) -> tuple[list[Doses], list[float]]:
 def planted(folder: Path, size: Size) -> Outcome:
     """Return the results for C1, C2, C3 and C5."""
     base = dict.fromkeys((*LATE, *EARLY, CARRIER), 0.0)
-    doses, rewards = _schedule(size)
+    doses, rewards = schedule(size)
     whole = {"sft": (*LATE, CARRIER), "distill": (*EARLY, CARRIER)}
     stay = min(3, size.checkpoints)
     control = [Variant(name, name, [base | dict.fromkeys(heads, 1.0)] * stay) for name, heads in whole.items()]

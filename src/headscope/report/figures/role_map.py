@@ -38,7 +38,7 @@ def role_map(units: list[Finished[RoleLosses]]) -> Figure:
 
 def _plot(result: RoleLosses, span: float) -> go.Figure:
     names, roles = result.heads.names(), [plot_label(role) for role in result.roles]
-    plot = new_plot(height=110 + _ROW * len(names), legend=False)
+    plot = new_plot(height=max(220, 110 + _ROW * len(names)), legend=False)  # slanted names of roles need room
     look = {"colorscale": _SCALE, "zmin": -span, "zmax": span, "showscale": False, "xgap": 1, "ygap": 1}
     plot.add_heatmap(
         z=result.change.tolist(), x=roles, y=names, hovertemplate="%{y} %{x}: %{z:+.3f}<extra></extra>", **look
