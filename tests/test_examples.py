@@ -22,6 +22,7 @@ def run_example(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_readme_shows_the_circuit_example_and_what_it_prints() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert (ROOT / "examples/circuit.py").read_text(encoding="utf-8").split('"""\n\n', 1)[1] in readme

@@ -89,9 +89,8 @@ def test_scores_of_a_checkpoint_are_those_of_its_model_on_its_pairs(toy_run: Pat
     assert relative(EdgeScores.load(scores.folder).edges, again.edges) < HALF_THE_BITS
 
 
-def test_every_unit_is_computed_again_from_its_record_with_the_same_bytes(
-    toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.slow
+def test_every_unit_is_computed_again_from_its_record_with_the_same_bytes(toy_run: Path) -> None:
     run = RunDirectory.open(toy_run)
     code = "import sys; from headscope.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "recompute", str(toy_run)]
@@ -99,6 +98,11 @@ def test_every_unit_is_computed_again_from_its_record_with_the_same_bytes(
     assert again.returncode == 0, again.stderr
     planned = coverage(run).planned
     assert f"{planned} of {planned} units the same, byte for byte" in again.stdout
+
+
+def test_a_unit_that_comes_out_otherwise_is_named(
+    toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changed = shutil.copytree(toy_run, tmp_path / "changed")
     record = RunDirectory.open(changed).find("measures")[0].folder / "measures.json"
     record.write_text(record.read_text().replace('"samples": 4', '"samples": 5'))
@@ -128,12 +132,12 @@ def test_another_threshold_trains_samples_and_attributes_nothing_again(toy_run: 
 
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(toy_run: Path, toy_study: Path) -> None:
     seed = str(int(time.time()))
-    program = [sys.executable, str(BENCHMARKS / "kills.py"), "--json", "--kills", "2", "--seed", seed]
+    program = [sys.executable, str(BENCHMARKS / "kills.py"), "--json", "--kills", "1", "--seed", seed]
     inputs = ["--study", str(toy_study), "--untouched", str(toy_run)]
     ended = subprocess.run([*program, *inputs], capture_output=True, text=True, check=False)
     assert ended.returncode == 0, (seed, ended.stdout, ended.stderr)
     runs = json.loads(ended.stdout)
-    assert sum(len(run["moments"]) for run in runs) == 2
+    assert sum(len(run["moments"]) for run in runs) == 1
     assert all(run["files"] > 100 for run in runs)
 
 
