@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from tests.precision import HALF_THE_BITS, relative
+from tests.studies.bench import Bench
 
 from headscope.cli.main import main
 from headscope.errors import InputError
@@ -183,3 +185,18 @@ def test_missing_models_and_logs_are_named(toy_study: Path, tmp_path: Path) -> N
     ):
         with pytest.raises(InputError, match=sentence):
             run_study(read_study(str(toy_study), [override]), tmp_path)
+
+
+def test_a_narrower_verb_hides_no_result(bench: Bench) -> None:
+    other = f"variants.a.model='{bench.model()}'"
+
+    def listed() -> Counter[str]:
+        return Counter(str(row["kind"]) for row in RunDirectory.open(bench.out).lock()["units"])
+
+    assert bench.call("eval", other)[0] == 0
+    answered = listed()
+    assert answered["samples"] == 2
+    assert bench.call("discover", other)[0] == 0
+    assert listed() == answered + Counter(pairs=2, scores=3, faithfulness=2)
+    assert bench.call("eval", other, "eval.samples=2")[0] == 0  # another study: what answers to neither is not its own
+    assert listed()["samples"] == 2
