@@ -35,6 +35,7 @@ def test_the_readme_shows_the_circuit_example_and_what_it_prints() -> None:
         assert line.split(";")[0] in readme
 
 
+@pytest.mark.slow
 def test_a_plain_trainer_with_a_tracker_leaves_a_run_that_opens(tmp_path: Path) -> None:
     printed = run_example("track_heads.py", str(tmp_path / "tracked"), "3")
     assert "'heads/new'" in printed  # among what the trainer itself prints
