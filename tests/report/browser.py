@@ -24,6 +24,14 @@ class Opened:
         """Change the hash, as a link does."""
         self.page.evaluate("hash => { location.hash = hash; }", hash)
 
+    def unfold(self) -> int:
+        """Open every folded table of the page, and return how many there are."""
+        folded = self.page.locator("details.folded")
+        self.page.evaluate("for (const details of document.querySelectorAll('details.folded')) details.open = true")
+        if count := folded.count():
+            self.page.locator("details.folded:not(:has(script))").nth(count - 1).wait_for(state="attached")
+        return count
+
     def __enter__(self) -> Self:
         return self
 

@@ -288,6 +288,7 @@ def test_hostile_names_are_text_on_every_page(tmp_path: Path, chromium: Any) -> 
     with_task = ("overview", "effects", "head", "ablation", "performance", "transitions")
     elements = "img, iframe, object, [onload], [onerror], i, a[href^=http], script:not([type='application/json'])"
     with Opened(chromium, path) as opened:
+        assert opened.unfold() > len(PAGES)
         for name in PAGES:
             opened.go(f"#page={name}&head=L2H3")
             section = opened.page.locator(f"#page-{name}")
@@ -306,6 +307,18 @@ def test_hostile_names_are_text_on_every_page(tmp_path: Path, chromium: Any) -> 
         # Plotly asks for MathJax where a name has dollars; there is none, on purpose.
         assert [words for words in opened.complaints if "MathJax" not in words] == []
         assert opened.requests == [path.as_uri()]
+
+
+def test_a_folded_table_is_read_when_it_is_opened(opened: Opened) -> None:
+    opened.go("#page=emergence-map&head=L2H3")
+    details = opened.page.locator("#page-emergence-map details.folded").first
+    assert details.locator("table").count() == 0
+    details.locator("summary").click()
+    details.locator("table").wait_for()
+    assert details.locator("button[data-head=L2H3][aria-pressed=true]").count() >= 1
+    with opened.page.expect_download() as download:
+        details.locator("[data-csv]").click()
+    assert Path(download.value.path()).read_text(encoding="utf-8-sig").startswith("variant,")
 
 
 def hostile_names_run(path: Path, variant: str, task: str) -> RunDirectory:

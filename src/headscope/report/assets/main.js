@@ -2,7 +2,7 @@
 
 import { choose, onChange, setKnownViews, startState, viewState, writeState } from "./state.js";
 import { drawCharts, enableImages, fitCharts, outlineHead, shrinkCharts } from "./charts.js";
-import { enableCsv } from "./tables.js";
+import { enableCsv, unfoldTables } from "./tables.js";
 import { enableHeads, linkHeads, markHead } from "./heads.js";
 import { setUpAnswers } from "./answers.js";
 import { setUpCircuit } from "./circuit.js";
@@ -57,6 +57,10 @@ function showAll() {
 
 enableImages(document);
 enableCsv(document);
+unfoldTables(document, (details) => {
+  linkHeads(details);
+  markHead(details, viewState());
+});
 enableHeads(document);
 onChange(show); // before all others, which then find their section visible
 setUpContext(document.querySelector(".context"));

@@ -22,6 +22,22 @@ export function enableCsv(root) {
   }
 }
 
+/** Read each folded table below root when it is first opened, and then call onOpen(its details). */
+export function unfoldTables(root, onOpen) {
+  for (const details of root.querySelectorAll("details.folded")) {
+    details.addEventListener("toggle", () => unfold(details, onOpen), { once: true });
+  }
+}
+
+function unfold(details, onOpen) {
+  const source = details.querySelector("script");
+  const parsed = document.createElement("template");
+  parsed.innerHTML = source.textContent; // the template's own markup, in which all text is escaped
+  source.replaceWith(parsed.content);
+  enableCsv(details);
+  onOpen(details);
+}
+
 /** Let the browser save a CSV. */
 export function saveText(name, text) {
   const link = document.createElement("a");
