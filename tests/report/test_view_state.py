@@ -81,6 +81,7 @@ def outlined(opened: Opened, page: str) -> set[str]:
 def test_a_head_chosen_in_the_bar_is_chosen_on_every_page(opened: Opened) -> None:
     opened.go("#page=emergence-map")
     opened.page.locator("nav a[aria-current][data-page=emergence-map]").wait_for()
+    opened.unfold()
     opened.page.locator(".context [data-head]").select_option("L2H3")
     opened.page.wait_for_function("location.hash === '#page=emergence-map&head=L2H3'")
     assert outlined(opened, "emergence-map") == {"L2H3"}
@@ -97,6 +98,7 @@ def test_a_head_chosen_in_the_bar_is_chosen_on_every_page(opened: Opened) -> Non
 
 
 def test_rows_of_the_chosen_variant_alone_are_marked(opened: Opened) -> None:
+    opened.unfold()
     opened.go("#page=effects&head=L4H1&variant=grpo")
     opened.page.locator("#page-effects tr.chosen").first.wait_for(state="attached")
     rows = opened.page.locator("table[data-name=training-changes] tr.chosen")
