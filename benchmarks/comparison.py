@@ -21,8 +21,8 @@ import numpy as np
 from headscope.comparison import Resampling
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
-from headscope.studies.compare import Saved, compare
-from headscope.studies.sections.discover import DiscoverConfig
+from headscope.studies.circuits.compare import Saved, compare
+from headscope.studies.study_file.discover import DiscoverConfig
 
 # name: graph, variants, checkpoints, share of the edges in a circuit.
 SIZES = {

@@ -6,7 +6,7 @@ import pytest
 from tests.cli.test_report_and_status import call
 
 from headscope.cli import run as run_command
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 STUDY = "name: toy\nbase: {model: lab-s}\nvariants: []\ntasks: [lab-t1]\n"
 RAY = "executor: {kind: ray, address: 'head:6379', threads: 2}\n"

@@ -9,7 +9,7 @@ from headscope.errors import InputError
 from headscope.runs import RunDirectory, directory, execute
 from headscope.runs.presence import Presence
 from headscope.studies import run as study_runs
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 
 def test_nothing_is_deleted_while_another_study_is_done_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from headscope.lab.builtin_studies import builtin_studies
 if TYPE_CHECKING:
     from headscope.results.codec import Json as JsonValue
     from headscope.results.table import Table
-    from headscope.studies.study import Study
+    from headscope.studies.study_file.study import Study
 
 
 def complete_study(incomplete: str) -> list[str]:

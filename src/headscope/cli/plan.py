@@ -25,7 +25,7 @@ from headscope.cli.terminal import say
 if TYPE_CHECKING:
     from headscope.runs import RunDirectory, Unit
     from headscope.studies.costs.estimate import Budget, Rates, StudyCost
-    from headscope.studies.study import Study
+    from headscope.studies.study_file.study import Study
 
 Cost = Annotated[
     bool,
@@ -52,9 +52,9 @@ def plan_command(
 ) -> int:
     """Print the units a study asks for, which of them are done, and what the others cost if that has been measured."""
     from headscope.runs import RunDirectory
+    from headscope.studies.answers.evaluate import detectable_differences
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
     from headscope.studies.costs.table import cost_table
-    from headscope.studies.evaluate import detectable_differences
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from headscope.results.table import Table
     from headscope.runs import Outcome, RunDirectory
     from headscope.studies.costs.estimate import StudyCost
-    from headscope.studies.study import Study
+    from headscope.studies.study_file.study import Study
 
 VERBS = {
     "run": "Train, sample, discover, compare, ablate, evaluate and report; the same command resumes.",

@@ -82,7 +82,7 @@ class SavedAnswers:
         saved = RunResults(self.run).traces(problems, **self.labels)
         if saved is not None:
             return saved
-        from headscope.studies.traces import read_saved  # loads what reads problems and tokenizers
+        from headscope.studies.answers.traces import read_saved  # loads what reads problems and tokenizers
 
         return read_saved(self.run, self.unit, self.progress, problems)
 

@@ -37,9 +37,9 @@ def validate_command(
     """Check a study: keys, values, and with --resolve that what it names is there and can be used."""
     from headscope.model_files.named_models import model_title
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
+    from headscope.studies.models.stages import model_path
     from headscope.studies.reading import study_file
     from headscope.studies.run import check_executor
-    from headscope.studies.stages import model_path
     from headscope.studies.trackers import check_tracker
 
     chosen = choose_study(study, settings, base, post, task)
@@ -49,10 +49,10 @@ def validate_command(
     warnings: list[str] = []
     if resolve:
         from headscope.runs import RunDirectory
+        from headscope.studies.models.stages import check_there
         from headscope.studies.plan import plan
         from headscope.studies.preflight import find_small_counts
         from headscope.studies.preflight import resolve as resolve_study
-        from headscope.studies.stages import check_there
 
         check_there(chosen)
         run = RunDirectory(run_folder(chosen.name, None))

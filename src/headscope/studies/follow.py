@@ -11,7 +11,7 @@ from headscope.progress import SILENT
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.records import find_unit_damage
 from headscope.studies.plan import plan, training_units
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 
 def follow(study: Study, out: Path, *, goal: str = "run", retry: bool = False) -> None:

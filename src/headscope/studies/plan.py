@@ -11,27 +11,34 @@ from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit, Work
 from headscope.runs.recipes import missing_signal
 from headscope.runs.units import closure
-from headscope.studies.ablate import Sweep
-from headscope.studies.ablated import ABLATED, CONSTANTS, VERDICT
-from headscope.studies.attention import ATTENTION, attention_unit
-from headscope.studies.compare import COMPARISON, Scored, comparison_unit
-from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
-from headscope.studies.crossed import CROSSED, crossed_unit
-from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
-from headscope.studies.evaluate import MEASURES, SAMPLES, SHARD, masked_units, measures_unit, samples_unit
-from headscope.studies.evidence import EVIDENCE
-from headscope.studies.failures import FAILURES
-from headscope.studies.forced import FORCED
-from headscope.studies.head_revert import HEAD_REVERT
-from headscope.studies.head_scaling import HEAD_SCALING
-from headscope.studies.headsets import HEAD_SETS, HeadSources
-from headscope.studies.relative_changes import RELATIVE_CHANGES, FinalUnits, relative_changes_unit
-from headscope.studies.reward_coupling import REWARD_COUPLING, reward_coupling_units
-from headscope.studies.role_losses import ROLE_LOSSES
-from headscope.studies.sections.ablate import NO_MODES, THINK_OFF_ONLY
-from headscope.studies.sections.models import VariantConfig
-from headscope.studies.sections.references import TaskRef
-from headscope.studies.stages import (
+from headscope.studies.ablation.ablate import Sweep
+from headscope.studies.ablation.ablated import ABLATED, CONSTANTS, VERDICT
+from headscope.studies.ablation.evidence import EVIDENCE
+from headscope.studies.ablation.failures import FAILURES
+from headscope.studies.ablation.forced import FORCED
+from headscope.studies.ablation.head_revert import HEAD_REVERT
+from headscope.studies.ablation.head_scaling import HEAD_SCALING
+from headscope.studies.ablation.headsets import HEAD_SETS, HeadSources
+from headscope.studies.ablation.role_losses import ROLE_LOSSES
+from headscope.studies.answers.evaluate import MEASURES, SAMPLES, SHARD, masked_units, measures_unit, samples_unit
+from headscope.studies.answers.traces import TRACES, traces_unit
+from headscope.studies.answers.transitions import TRANSITIONS, transitions_unit
+from headscope.studies.circuits.attention import ATTENTION, attention_unit
+from headscope.studies.circuits.compare import COMPARISON, Scored, comparison_unit
+from headscope.studies.circuits.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
+from headscope.studies.circuits.crossed import CROSSED, crossed_unit
+from headscope.studies.circuits.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
+from headscope.studies.circuits.relative_changes import RELATIVE_CHANGES, FinalUnits, relative_changes_unit
+from headscope.studies.circuits.reward_coupling import REWARD_COUPLING, reward_coupling_units
+from headscope.studies.circuits.thinking import THINKING, Mode, think_pairs, thinking_unit
+from headscope.studies.circuits.training_effects import (
+    HEAD_SCORES,
+    POOLED_EFFECTS,
+    TRAINING_EFFECTS,
+    Measured,
+    training_effects_units,
+)
+from headscope.studies.models.stages import (
     Stage,
     ablated_stage,
     base_stage,
@@ -39,18 +46,11 @@ from headscope.studies.stages import (
     trained_stages,
     variant_model,
 )
-from headscope.studies.study import Study
-from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
-from headscope.studies.traces import TRACES, traces_unit
-from headscope.studies.train import TRAIN, base_training, train_unit
-from headscope.studies.training_effects import (
-    HEAD_SCORES,
-    POOLED_EFFECTS,
-    TRAINING_EFFECTS,
-    Measured,
-    training_effects_units,
-)
-from headscope.studies.transitions import TRANSITIONS, transitions_unit
+from headscope.studies.study_file.ablate import NO_MODES, THINK_OFF_ONLY
+from headscope.studies.study_file.models import VariantConfig
+from headscope.studies.study_file.references import TaskRef
+from headscope.studies.study_file.study import Study
+from headscope.studies.training.train import TRAIN, base_training, train_unit
 from headscope.training import read_log
 
 WORKS: tuple[Work[Any], ...] = (

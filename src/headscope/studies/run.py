@@ -20,11 +20,11 @@ from headscope.runs.remote import local_folder
 from headscope.storage import write_text
 from headscope.studies.costs.estimate import Budget, estimate, models_of
 from headscope.studies.costs.pilot import cached_rates
+from headscope.studies.models.stages import check_there, model_path
 from headscope.studies.plan import certain_units, plan, training_units
-from headscope.studies.stages import check_there, model_path
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 from headscope.studies.trackers import check_tracker, open_tracker
-from headscope.studies.train import devices_of, step_sequences, trainings
+from headscope.studies.training.train import devices_of, step_sequences, trainings
 from headscope.training import processes
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit
@@ -21,8 +21,8 @@ from headscope.runs.frames import LOG, TRAINING
 from headscope.runs.leases import holder
 from headscope.runs.presence import Presence
 from headscope.storage import parse_object
+from headscope.studies.study_file.study import TrackerName
 
-TrackerName = Literal["none", "trackio", "wandb", "tensorboard"]
 TRACKERS = tuple(name for name in get_args(TrackerName) if name != "none")
 
 NUMBERS: dict[str, tuple[str, ...]] = {

@@ -14,9 +14,9 @@ from headscope.results.not_run import NotRun, load_result
 from headscope.results.samples import Samples
 from headscope.studies.costs.pilot_record import PilotRecord
 from headscope.studies.costs.unit_loads import Facts
-from headscope.studies.sections.training import CompletionData
-from headscope.studies.study import Study
-from headscope.studies.train import training_rows
+from headscope.studies.study_file.study import Study
+from headscope.studies.study_file.training import CompletionData
+from headscope.studies.training.train import training_rows
 from headscope.training import read_log
 from headscope.training.run_record import LOG
 
