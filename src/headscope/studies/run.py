@@ -9,7 +9,7 @@ import yaml
 from headscope.errors import InputError, count_noun
 from headscope.model_files.named_models import model_title
 from headscope.progress import SILENT, Progress
-from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute
+from headscope.runs import Execution, Outcome, RunDirectory, Unit, discarding, execute
 from headscope.runs.digests import digest
 from headscope.runs.engines import LocalEngine
 from headscope.runs.pool import Pool
@@ -17,6 +17,7 @@ from headscope.runs.presence import await_signs, leaders
 from headscope.runs.processes import Processes, gpus
 from headscope.runs.ray_workers import RayCluster, check_installed
 from headscope.runs.remote import local_folder
+from headscope.runs.writer_lock import exclusive
 from headscope.storage import write_text
 from headscope.studies.costs.estimate import Budget, estimate, models_of
 from headscope.studies.costs.pilot import cached_rates
@@ -64,7 +65,7 @@ def run_study(
     with ExitStack() as stack:
         # Before the directory is locked: a Ray cluster takes seconds to answer, and others wait for the lock.
         engine = _engine(run, key, _transport(study, run, units, stack))
-        with run.exclusive():
+        with exclusive(run):
             _check_joinable(run, key)
             stack.enter_context(engine)
             _record(study, run, units)
@@ -83,7 +84,7 @@ def _train_and_execute(
         bar = bars.enter_context(execution.progress.bar("units", len(units)))
         trained = execute(certain_units(units), run, execution, bar=bar)
         foretold, units = len(units), plan(study, run, goal)
-        with run.exclusive():
+        with exclusive(run):
             _record(study, run, units)
         if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
             bars.close()
@@ -133,7 +134,7 @@ def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progre
     key = plan_key(study, goal)
     await_signs(run.path, key, progress)
     _check_joinable(run, key)
-    return run.discard_damaged(key)
+    return discarding.discard_damaged(run, key)
 
 
 def plan_key(study: Study, goal: str) -> str:
