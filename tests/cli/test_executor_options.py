@@ -35,7 +35,7 @@ def test_options_change_what_they_name_and_nothing_else(
 ) -> None:
     (tmp_path / "study.yaml").write_text(STUDY + file)
     chosen: list[Study] = []
-    monkeypatch.setattr(run_command, "_run", lambda _verb, study, _out, **_options: chosen.append(study) or 0)
+    monkeypatch.setattr(run_command, "_run", lambda _verb, study, _options: chosen.append(study) or 0)
     call(capsys, "run", str(tmp_path / "study.yaml"), *options)
     settings = chosen[0].executor
     assert (settings.kind, settings.workers, settings.threads, settings.address) == executor

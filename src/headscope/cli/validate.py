@@ -2,14 +2,9 @@
 
 import typer
 
+from headscope.cli.option_groups import StudyOptions, flatten_groups
 from headscope.cli.options import (
-    Base,
     Json,
-    Posts,
-    Settings,
-    StudyArgument,
-    Tasks,
-    choose_study,
     print_json,
     run_folder,
 )
@@ -18,15 +13,11 @@ from headscope.cli.terminal import say, say_text
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("validate")(validate_command)
+    app.command("validate")(flatten_groups(validate_command))
 
 
 def validate_command(
-    study: StudyArgument = "lab",
-    settings: Settings = None,
-    base: Base = None,
-    post: Posts = None,
-    task: Tasks = None,
+    study: StudyOptions,
     resolve: bool = typer.Option(
         False,
         "--resolve",
@@ -42,7 +33,7 @@ def validate_command(
     from headscope.studies.run import check_executor
     from headscope.studies.trackers import check_tracker
 
-    chosen = choose_study(study, settings, base, post, task)
+    chosen = study.read()
     check_tracker(chosen.report_to)
     check_executor(chosen)
     first_rows: dict[str, str] = {}
@@ -75,5 +66,5 @@ def validate_command(
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
         base_name = model_title(model_path(chosen.base.model)) if resolve else chosen.base.model
         say(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")
-        say(run_folder(chosen.name, None) if base else study_file(study))
+        say(run_folder(chosen.name, None) if study.base else study_file(study.study))
     return 0
