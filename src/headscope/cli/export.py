@@ -85,8 +85,8 @@ def export_command(
         both = "both --edited and --circuit" if edited else "neither --edited nor --circuit"
         raise InputError(f"found {both}; give --edited MODEL for a checkpoint, or --circuit RUN for a graph")
     if out is None:
-        made = "the checkpoint, new or empty" if edited else "the circuit"
-        raise InputError(f"found no --out; give {'a folder' if edited else 'a file'} for {made}")
+        content = "the checkpoint, new or empty" if edited else "the circuit"
+        raise InputError(f"found no --out; give {'a folder' if edited else 'a file'} for {content}")
     if edited is not None:
         _refuse(graph, "--circuit", "--edited")
         return _export_edited(edited, out, edit, json)
@@ -152,14 +152,14 @@ def _describe_circuit(export: Mapping[str, Any]) -> list[str]:
     if "base_edges" in export and export["as"] in ("dot", "graphml"):  # the others have one model's circuit
         statuses = ", ".join(f"{export[name]:,} {name}" for name in ("kept", "born", "lost"))
         sentences.append(f"next to the {export['base_edges']:,} edges of the base's: {statuses}")
-    asked = f"of the {export['fraction']:.2%} strongest edges"
+    edges = f"of the {export['fraction']:.2%} strongest edges"
     if export["tau"]:
-        asked += f", also those below τ = {export['tau']:g}, which are not in the file"
+        edges += f", also those below τ = {export['tau']:g}, which are not in the file"
     if "faithfulness" in export:
         interval = f"{export['faithfulness']:.2f} [{export['low']:.2f}, {export['high']:.2f}]"
-        sentences.append(f"faithfulness {asked}: {interval}, n = {export['problems']} problems")
+        sentences.append(f"faithfulness {edges}: {interval}, n = {export['problems']} problems")
     else:
-        sentences.append(f"faithfulness {asked}: not measured")
+        sentences.append(f"faithfulness {edges}: not measured")
     return sentences
 
 

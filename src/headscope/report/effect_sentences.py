@@ -47,18 +47,18 @@ def _spoken(results: RunResults) -> dict[str, list[Compared]]:
 def _new_heads(compared: Sequence[Compared]) -> str:
     """Return what replacing a new head costs more than in the models compared with; empty without new heads."""
     parts, estimates = [], []
-    for each in compared:
-        if "new" in each.contrast.sets:
-            estimate = each.contrast.sets["new"]
+    for comparison in compared:
+        if "new" in comparison.contrast.sets:
+            estimate = comparison.contrast.sets["new"]
             estimates.append(estimate)
-            parts.append(f"{format_estimate(estimate, sign=True)} nats more than in {_other(each)}")
+            parts.append(f"{format_estimate(estimate, sign=True)} nats more than in {_other(comparison)}")
     if not estimates:
         return ""
-    costs, said = " and ".join(parts), _said(estimates, compared[0].least)
-    return f"{compared[0].trained}: replacing a new head costs {costs} (mean over them): {said}."
+    costs, verdict = " and ".join(parts), _verdict(estimates, compared[0].least)
+    return f"{compared[0].trained}: replacing a new head costs {costs} (mean over them): {verdict}."
 
 
-def _said(estimates: Sequence[Estimate], least: float) -> str:
+def _verdict(estimates: Sequence[Estimate], least: float) -> str:
     """Return what the differences from the base, which comes first, and from the twins say."""
     if max(abs(estimates[0].low), abs(estimates[0].high)) < least:
         return f"less than {LEAST_SHARE:.0%} of what the whole corrupt text costs, so on these pairs they hardly matter"

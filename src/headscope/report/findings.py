@@ -46,8 +46,8 @@ def findings(results: RunResults) -> tuple[Finding, ...]:
 def spoken_variants(results: RunResults) -> tuple[str, ...]:
     """Return the first variants that are the source of their recipe and no null twin."""
     by_name = variants_by_name(results.study)
-    own = [name for name in results.variants if not missing_signal(by_name[name]) and recipe(name, by_name) == name]
-    return tuple(own[:SPOKEN])
+    recipes = [name for name in results.variants if not missing_signal(by_name[name]) and recipe(name, by_name) == name]
+    return tuple(recipes[:SPOKEN])
 
 
 def _answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
@@ -174,8 +174,8 @@ def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str,
     return grouped
 
 
-def _verdict_part(task: str, verdict: AblationVerdict, asked: int) -> str:
-    of_several = f", the clearest of {asked} tests" if asked > 1 else ""
+def _verdict_part(task: str, verdict: AblationVerdict, tests: int) -> str:
+    of_several = f", the clearest of {tests} tests" if tests > 1 else ""
     effect = f"{format_estimate(verdict.effect, sign=True)} ({verdict.operator} ablation{of_several})"
     rank = f"rank {verdict.rank} of {verdict.controls + 1}, p = {format_p(verdict.p_value)}"
     if verdict.reading == SUPPORTED:

@@ -175,8 +175,8 @@ class RunDirectory:
         records = []
         for row in self.rows():
             folder = self.path / "units" / kind / row["digest"]
-            is_asked = row["kind"] == kind and _carries(row["labels"], labels)
-            if is_asked and (folder / DONE).exists():
+            is_wanted = row["kind"] == kind and _carries(row["labels"], labels)
+            if is_wanted and (folder / DONE).exists():
                 records.append(Record(folder, row["labels"]))
         fetch_small_files([record.folder for record in records])
         return records
@@ -234,6 +234,6 @@ def _not_a_run(run: RunDirectory) -> str:
     return f"{path} is not a run directory: it has no study.lock.json, which `headscope run STUDY --out DIR` writes"
 
 
-def _carries(own: Mapping[str, Json], asked: Mapping[str, Json]) -> bool:
+def _carries(labels: Mapping[str, Json], wanted: Mapping[str, Json]) -> bool:
     """Return whether a unit has these labels; one that is None may be absent."""
-    return all(own.get(name) == label for name, label in asked.items())
+    return all(labels.get(name) == label for name, label in wanted.items())

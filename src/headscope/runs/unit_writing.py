@@ -49,21 +49,21 @@ def _take_partial(run: RunDirectory, unit: Unit, lease: Lease, *, resumes: bool)
     earlier owner may have gone on after it had lost the unit. Raises FinishedElsewhere if it has finished it.
     """
     final, own = run.folder(unit), run.folder(unit).with_name(f".{unit.digest}.{lease.name}.partial")
-    left = run.partials(unit)
+    partials = run.partials(unit)
     if final.exists():
         mark = done_mark(final)
         aside = None if run.is_current(unit) else set_aside(final, mark)
         if aside is None:
             raise FinishedElsewhere("")
         if mark is None:  # older versions wrote DONE after the rename
-            left.insert(0, aside)
+            partials.insert(0, aside)
         else:  # its inputs have been made again since
             delete_folder(aside)
-    if resumes and left:
-        furthest = max(left, key=lambda path: (unit.work.reached(path), lease.previous in path.name))
-        left.remove(furthest)
+    if resumes and partials:
+        furthest = max(partials, key=lambda path: (unit.work.reached(path), lease.previous in path.name))
+        partials.remove(furthest)
         furthest.rename(own)
-    for stale in left:
+    for stale in partials:
         delete_folder(stale)
     own.mkdir(parents=True, exist_ok=True)
     return own

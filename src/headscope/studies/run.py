@@ -191,8 +191,8 @@ def _check_joinable(run: RunDirectory, key: str) -> None:
 
 def _model_titles(study: Study) -> dict[str, str]:
     """Return what the base and the finished variants are called: ``smollm2-135m`` may be one of two models."""
-    made = "" if study.base.train is None else f" after {study.base.train.method}"
-    titles = {"base": f"{model_title(model_path(study.base.model))}{made}"}
+    trained = "" if study.base.train is None else f" after {study.base.train.method}"
+    titles = {"base": f"{model_title(model_path(study.base.model))}{trained}"}
     for variant in study.variants:
         if variant.model is not None:
             titles[variant.name] = model_title(model_path(variant.model))

@@ -93,9 +93,9 @@ def _cut(frame: dict[str, Json], variants: list[_Variant], budget: int) -> dict[
     budget -= len(script_json(frame).encode("utf-8", "backslashreplace"))
     while True:
         for edges in EDGES:
-            kept = np.sort(places)
-            packed = [variant.packed(kept, edges) for variant in variants]
-            part: dict[str, Json] = {"places": kept.tolist(), "edges": edges, "variants": packed}
+            in_order = np.sort(places)
+            packed = [variant.packed(in_order, edges) for variant in variants]
+            part: dict[str, Json] = {"places": in_order.tolist(), "edges": edges, "variants": packed}
             if len(script_json(part)) <= budget or (len(places) == 1 and edges == EDGES[-1]):
                 return part
         places = places[: (len(places) + 1) // 2]

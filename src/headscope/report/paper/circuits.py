@@ -34,7 +34,7 @@ _INK = "#1b1f24"
 
 @dataclass(frozen=True)
 class _Wanted:
-    """One panel: a model's scores on the pairs of a variant. title: what the panel is called."""
+    """A panel that the figure should have: a model's scores on the pairs of a variant, under a title."""
 
     title: str
     unit: Finished[EdgeScores]
@@ -292,7 +292,7 @@ def _edge_rows(panel: _Wanted, scores: EdgeScores, edges: "Int[np.ndarray, 'edge
 
 
 def _caption(results: RunResults, panels: Sequence[_Wanted], scores: Sequence[EdgeScores], what: str) -> str:
-    said = []
+    sentences = []
     for panel, score in zip(panels, scores, strict=True):
         labels = panel.unit.labels
         share = score.graph.edge_share(min(MOST_EDGES, int(score.graph.real.sum())))
@@ -301,11 +301,11 @@ def _caption(results: RunResults, panels: Sequence[_Wanted], scores: Sequence[Ed
         faithful = results.circuit_faithfulness(labels["variant"], labels["model"], labels["step"])
         if faithful is not None and size is not None:
             sentence += f"; the circuit of {size:.1%} of them has a faithfulness of {format_estimate(faithful)}"
-        said.append(sentence)
+        sentences.append(sentence)
     return (
         f"Circuits of {what}: the {MOST_EDGES} edges of largest mean |score|, the wider the larger; an edge enters a "
         "head left for its query, in the middle for its key, right for its value. Large nodes have a drawn edge. "
         "These are the strongest edges of the circuit in which heads are counted, not the whole. "
-        f"{'. '.join(said)}. Intervals over problems; no null: edges are chosen by their size. "
+        f"{'. '.join(sentences)}. Intervals over problems; no null: edges are chosen by their size. "
         + seeds_sentence(results)
     )

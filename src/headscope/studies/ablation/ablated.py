@@ -92,7 +92,7 @@ ABLATED = Work("ablated", AblatedConfig, compute_ablated, version=2)
 
 
 class ConstantsConfig(Config):
-    """texts: of the whole model's own answers, on which constants are fitted."""
+    """The model and task whose own answers the heads' constants are fitted on. texts: of these answers at most."""
 
     model: ModelSource
     task: TaskSource

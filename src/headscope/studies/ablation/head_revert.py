@@ -17,7 +17,10 @@ from headscope.studies.models.stages import ModelSource
 
 
 class HeadRevertConfig(RoleLossesConfig):
-    """As of the losses by role; donor: the base, whose weights a head takes. revert_kv: as of ``AblateConfig``."""
+    """What a sweep of reverted heads knows: the settings of the losses by role, and where the weights come from.
+
+    donor: the base, whose weights a head takes. revert_kv: as in ``AblateConfig``.
+    """
 
     donor: ModelSource
     revert_kv: SharedKv

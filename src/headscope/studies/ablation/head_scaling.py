@@ -22,7 +22,10 @@ head."""
 
 
 class HeadScalingConfig(RoleLossesConfig):
-    """As of the losses by role; factors: below and above 1, between which the slope is taken."""
+    """What a sweep of scaled heads knows: the settings of the losses by role, and how far heads are scaled.
+
+    factors: below and above 1, between which the slope is taken.
+    """
 
     factors: tuple[float, float]
 

@@ -60,7 +60,10 @@ class SamplesConfig(Config):
 
 
 class ShardConfig(SamplesConfig):
-    """first, end: places of the problems this unit asks, from 0 on, ``end`` not included."""
+    """The settings of a samples unit, and which of its problems this unit asks.
+
+    first, end: their places, from 0 on, ``end`` not included.
+    """
 
     first: int
     end: int
@@ -93,7 +96,7 @@ SHARD = Work("samples_shard", ShardConfig, compute_shard, version=CHECKER)
 
 
 class MeasuresConfig(Config):
-    """k: how many answers pass@k and its like are asked of. seed: of the bootstrap."""
+    """How saved answers are measured. k: answers that pass@k and the like are taken over. seed: of the bootstrap."""
 
     k: tuple[int, ...]
     seed: int

@@ -10,7 +10,7 @@ from headscope.traces.transitions import compare_answers
 
 
 class TransitionsConfig(Config):
-    """Nothing to choose: the inputs say everything."""
+    """No settings: transitions follow from the inputs alone."""
 
 
 def compute_transitions(config: TransitionsConfig, inputs: Inputs, progress: Progress) -> Transitions:

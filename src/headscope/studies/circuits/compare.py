@@ -21,7 +21,10 @@ from headscope.training.run_record import LOG
 
 
 class RewardLog(Config):
-    """A training log: of a run elsewhere (``place``, with its digest), or of the input that trained the variant."""
+    """The log that a comparison reads the rewards from.
+
+    place, digest: of the log of a run elsewhere. trained_by: else the input that trained the variant.
+    """
 
     digest: str
     trained_by: str | None = None

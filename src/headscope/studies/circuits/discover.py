@@ -53,9 +53,9 @@ SCORES = Work("scores", ScoresConfig, compute_scores, version=3)
 
 
 class FaithfulnessConfig(Config):
-    """sizes: fractions of edges at which faithfulness is measured, and ``edges``, a number of them.
+    """A model, and the sizes of circuit at which its faithfulness is measured.
 
-    areas: those fractions that CPR and CMD are taken over.
+    sizes: fractions of all edges. edges: a number of edges besides. areas: fractions that CPR and CMD are taken over.
     """
 
     model: ModelSource

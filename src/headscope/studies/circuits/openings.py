@@ -93,8 +93,8 @@ def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Pr
     problems = config.problems()
     openings = config.candidates * config.pairs
     per_problem = max(1, math.ceil(openings / len(problems)))
-    asked = problems[: math.ceil(openings / per_problem)]
-    opened = [problem for _, problem in asked]
+    drawn = problems[: math.ceil(openings / per_problem)]
+    opened = [problem for _, problem in drawn]
     sampling = Sampling(per_problem, config.opening_tokens, config.temperature, 1.0, config.seed)
     corrupt = _openings(base, opened, sampling, progress)
     # Another seed: with shared random numbers two like models would open alike, and equal openings are no pair.
@@ -109,7 +109,7 @@ def sample_pairs(config: OpeningsConfig, base: Stage, final: Stage, progress: Pr
         config.opening_tokens,
         _evaluated_positions(config),
         bos=load(final).tokenizer.bos_token_id,
-        problems=[asked[index // per_problem][0] for index in order],
+        problems=[drawn[index // per_problem][0] for index in order],
     )
 
 

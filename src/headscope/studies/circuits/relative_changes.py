@@ -26,7 +26,10 @@ class FinalUnits:
 
 
 class RelativeChangesConfig(BootstrapConfig):
-    """variants: in the study's order. faithfulness: of the circuits that are compared at equal faithfulness."""
+    """The variants that are compared, and the bootstrap over their pairs.
+
+    variants: in the study's order. faithfulness: of the circuits that are compared at equal faithfulness.
+    """
 
     variants: tuple[str, ...]
     faithfulness: float

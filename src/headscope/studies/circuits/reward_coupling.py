@@ -15,7 +15,10 @@ from headscope.studies.study_file.training import RewardData
 
 
 class RewardCouplingConfig(Config):
-    """runs: of one recipe, in the study's order, the first of which it is named after. twins: its null twins."""
+    """The variants of one recipe, by name.
+
+    runs: one per seed, in the study's order; the recipe is named after the first. twins: its null twins.
+    """
 
     runs: tuple[str, ...]
     twins: tuple[str, ...]

@@ -27,7 +27,7 @@ class Mode:
 
 
 class ThinkingConfig(CircuitConfig):
-    """tasks: both modes answered."""
+    """How large circuits are, and the ``tasks`` that both modes answered."""
 
     tasks: tuple[str, ...]
 

@@ -45,7 +45,10 @@ HEAD_SCORES = Work("head_scores", HeadScoresConfig, compute_head_scores)
 
 
 class TrainingEffectsConfig(Config):
-    """variant, step: of the last checkpoint. recipe, null: see ``TrainingEffects``. twins: null twins, by name."""
+    """The checkpoint whose effects are compared with those of the base and of its null twins.
+
+    variant, step: of the last checkpoint. recipe, null: see ``TrainingEffects``. twins: null twins, by name.
+    """
 
     variant: str
     step: int
@@ -74,7 +77,7 @@ TRAINING_EFFECTS = Work("training_effects", TrainingEffectsConfig, compute_train
 
 
 class PooledEffectsConfig(Config):
-    """variants: the runs of one recipe, in the study's order."""
+    """The ``variants`` that are the runs of one recipe, in the study's order."""
 
     variants: tuple[str, ...]
 

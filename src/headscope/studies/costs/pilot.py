@@ -147,7 +147,7 @@ class _Pilot:
         loads = {timing.unit.address: self._load(timing.unit, facts) for timing in timings}
         seconds = fit_kinds(timings, lambda unit: loads[unit.address].drivers, lambda timing: timing.seconds)
         widths = fit_kinds(
-            timings, lambda unit: {"width": loads[unit.address].width}, lambda timing: timing.peak - timing.held
+            timings, lambda unit: {"width": loads[unit.address].width}, lambda timing: timing.peak - timing.before
         )
         disk = fit_kinds(timings, lambda unit: {"size": loads[unit.address].size}, lambda timing: timing.disk)
         for constants in self.record.of_kind("constants")[-1:]:
@@ -187,7 +187,7 @@ class _Pilot:
     def _run(self, unit: Unit, folder: Path) -> None:
         folder.mkdir(parents=True)
         inputs = self._inputs(unit, folder)
-        held = reset_peak()
+        before = reset_peak()
         started, wall = self.clock(), time.perf_counter()
         if unit.kind == "constants":  # the dearest unit of all is measured in part (``_constants_rates``)
             self._write_constants(unit, inputs)
@@ -195,7 +195,7 @@ class _Pilot:
             unit.work.run(unit.config, inputs, SILENT)
         seconds, wall = self.clock() - started, time.perf_counter() - wall
         disk = float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
-        measured = {"seconds": seconds, "wall": wall, "held": held, "peak": max(held, peak()), "disk": disk}
+        measured = {"seconds": seconds, "wall": wall, "before": before, "peak": max(before, peak()), "disk": disk}
         self._fill_in(unit, folder)
         write_json(folder / MEASURED, measured)
 

@@ -56,7 +56,7 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
         step_tokens=step_tokens,
         heads=config.num_hidden_layers * config.num_attention_heads,
         weight_bytes=float(sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())),
-        resident_bytes=max((timing.held for timing in record.timings), default=0.0),
+        resident_bytes=max((timing.before for timing in record.timings), default=0.0),
         free_bytes=float(free_memory(model.device)),
     )
 

@@ -16,7 +16,10 @@ LONGEST_ANSWER = 256
 
 @dataclass(frozen=True)
 class Size:
-    """Numbers of one pilot: problems of a task, answers to each, pairs, texts forced and random sets."""
+    """The size of one pilot.
+
+    problems: of a task. samples: answers to each. pairs: of texts. texts: that are forced. controls: random head sets.
+    """
 
     problems: int
     samples: int

@@ -30,7 +30,7 @@ class Config(BaseModel):
 
 
 class OneOrMore:
-    """Of a list: one text stands for a list of it, so that ``heads: emergent`` is as good as ``heads: [emergent]``."""
+    """An annotation by which one text stands for the list of it: ``heads: emergent`` is ``heads: [emergent]``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate a text as the list of it."""
@@ -53,7 +53,10 @@ def insert_preset(data: Any, presets: Mapping[str, dict[str, Any]]) -> Any:
 
 
 class BootstrapConfig(Config):
-    """resamples, seed: of the pairs' bootstrap. tau: the least |score| of an edge in a circuit."""
+    """How pairs are resampled, and which edges a circuit may hold.
+
+    resamples, seed: of the pairs' bootstrap. tau: the least |score| of an edge in a circuit.
+    """
 
     resamples: int
     seed: int
@@ -65,8 +68,9 @@ class BootstrapConfig(Config):
 
 
 class CircuitConfig(BootstrapConfig):
-    """fraction: of real edges in a circuit, None for the smallest that is faithful. edges: their number instead.
+    """How large a circuit is, and how pairs are resampled.
 
+    fraction: of real edges in it, None for the smallest that is faithful. edges: their number instead.
     faithfulness: that a circuit should have.
     """
 

@@ -135,5 +135,5 @@ def check_step(step: int | None, variant: str, steps: Sequence[int]) -> None:
     """
     trained = [saved for saved in steps if saved > 0]
     if step is not None and step not in trained:
-        there = f"checkpoints {', '.join(map(str, trained))}" if trained else "no checkpoint after step 0"
-        raise ValueError(f"ablate.step is {step}, and variant {variant} has {there}")
+        checkpoints = f"checkpoints {', '.join(map(str, trained))}" if trained else "no checkpoint after step 0"
+        raise ValueError(f"ablate.step is {step}, and variant {variant} has {checkpoints}")

@@ -189,8 +189,8 @@ def base_training(study: Study) -> Unit | None:
 
 def trainings(study: Study) -> dict[str, Training]:
     """Return the trainings of a study by the name of the model they make."""
-    made = {BASE: study.base.train} | {variant.name: variant.train for variant in study.variants}
-    return {name: training for name, training in made.items() if training is not None}
+    by_name = {BASE: study.base.train} | {variant.name: variant.train for variant in study.variants}
+    return {name: training for name, training in by_name.items() if training is not None}
 
 
 def step_sequences(training: Training) -> int:
