@@ -77,7 +77,7 @@ class CircuitPair:
     tau: float
 
     @classmethod
-    def of(
+    def from_scores(
         cls,
         variant: str,
         step: int,
@@ -148,7 +148,7 @@ def circuit_pairs(results: RunResults) -> list[CircuitPair]:
         size = rule.count(graph) or DEFAULT_SIZE
         sizes = _evaluated_sizes(results, variant, post[0], graph)
         caveat = "" if circuit is None else circuit.caveat
-        pairs.append(CircuitPair.of(variant, post[0], base[1], post[1], sizes, size, caveat, rule.tau))
+        pairs.append(CircuitPair.from_scores(variant, post[0], base[1], post[1], sizes, size, caveat, rule.tau))
     return pairs
 
 

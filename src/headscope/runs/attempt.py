@@ -99,7 +99,7 @@ def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) ->
             return Report("held", seconds)
         if trouble := _check_inputs(unit, run):  # an input's damage is not this unit's failure
             return trouble
-        failure = Failure.of(error)
+        failure = Failure.from_error(error)
         run.record_failure(unit, unit_record(unit, seconds) | asdict(failure))
         return Report("failed", seconds, failure.reason, failure.bad_input, out_of_memory=is_out_of_memory(error))
     finally:

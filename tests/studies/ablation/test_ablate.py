@@ -127,7 +127,7 @@ def test_scaled_heads_change_the_loss_as_models_with_scaled_weights_do(run: RunD
     place = np.unravel_index(np.argmax(result.ablation.value), result.ablation.value.shape)
     study = read_study(str(run.path.parent / "study.yaml"))
     stage = checkpoint_stages(study, study.variants[0], run, None)[-1]
-    task = TaskSource.of("lab-t1", None, 16).task()
+    task = TaskSource.from_ref("lab-t1", None, 16).task()
     (whole,) = run.results(Samples, "ablated", heads="none", variant="same", task="lab-t1")
     texts = answered_texts(ModelOnTask(stage, task), whole.whole, 8, correct=True)
     losses = {}

@@ -62,7 +62,7 @@ def head_details(results: RunResults, budget: int = BUDGET) -> HeadDetails | Non
     variants = []
     for comparison in results.comparisons:
         quantities = head_quantities(results, comparison)
-        variants.append(_Variant(comparison, quantities, EdgePair.of(results, comparison.variant)))
+        variants.append(_Variant(comparison, quantities, EdgePair.from_results(results, comparison.variant)))
     sets = HeadSets(width)
     frame: dict[str, Json] = {
         "layers": layers,

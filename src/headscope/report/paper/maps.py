@@ -133,9 +133,8 @@ def emergence_maps(results: RunResults) -> Exhibit:
     height = float(np.clip(0.062 * layers + 1.1, 1.7, 3.4))
     figure = new_figure(TWO_COLUMNS, 2 * height + 0.7)
     top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(height, height + 0.3))).tolist()
-    for axes, comparison in zip(
-        top.subplots(1, len(comparisons), sharey=True, squeeze=False)[0], comparisons, strict=True
-    ):
+    grid = top.subplots(1, len(comparisons), sharey=True, squeeze=False)[0]
+    for axes, comparison in zip(grid, comparisons, strict=True):
         _draw_status(axes, comparison.final)
         axes.label_outer()
         panel_title(axes, "", _counts_title(comparison))

@@ -168,7 +168,7 @@ class Ablations:
     @property
     def task(self) -> TaskSource:
         """Return where the problems come from."""
-        return TaskSource.of(self.ref, self.study.data_dir, self.study.ablate.problems)
+        return TaskSource.from_ref(self.ref, self.study.data_dir, self.study.ablate.problems)
 
     def whole_answers(self) -> Unit:
         """Return the unit of the whole model's answers."""

@@ -119,7 +119,7 @@ MEASURES = Work("measures", MeasuresConfig, compute_measures, version=3)
 
 def samples_unit(study: Study, stage: Stage, ref: TaskRef, forbid: tuple[str, ...] = ()) -> Unit:
     """Return the unit of every response of ``stage`` to a task, with its verdict. forbid: markers that are masked."""
-    task = TaskSource.of(ref, study.data_dir, study.eval.problems)
+    task = TaskSource.from_ref(ref, study.data_dir, study.eval.problems)
     config = SamplesConfig(
         model=stage.source,
         task=task,

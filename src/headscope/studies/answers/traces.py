@@ -55,7 +55,7 @@ TRACES = Work("traces", TracesConfig, compute_traces, version=1)
 
 def traces_unit(study: Study, stage: Stage, ref: TaskRef, samples: Unit) -> Unit:
     """Return the unit of the traces of a stage's samples on a task."""
-    task = TaskSource.of(ref, study.data_dir, study.eval.problems)
+    task = TaskSource.from_ref(ref, study.data_dir, study.eval.problems)
     config = TracesConfig(model=stage.source, task=task, seed=study.seed)
     return TRACES.unit(config, samples.labels, {"samples": samples} | stage.inputs)
 

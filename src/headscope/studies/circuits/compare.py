@@ -50,11 +50,13 @@ class ComparisonConfig(CircuitConfig):
 def compute_comparison(config: ComparisonConfig, inputs: Inputs, progress: Progress) -> Comparison:
     """Return both methods at every checkpoint, the dynamics, the last one at every size, and rewards next to counts."""
     checkpoints = {step: inputs.folders[f"step {step}"] for step in config.steps}
-    saved = Saved(inputs.folders["base"], inputs.folders["fresh"], checkpoints)
+    score_folders = ScoreFolders(inputs.folders["base"], inputs.folders["fresh"], checkpoints)
     rewards = [] if config.reward_log is None else config.reward_log.rewards(inputs)
     base, post = inputs.load("base curve", FaithfulnessEstimates), inputs.load("final curve", FaithfulnessEstimates)
     circuit = config.choose(base, post, inputs.load("base", EdgeScores).graph)
-    result = compare(config.variant, saved, config.resampling(circuit.fraction), config.sizes, rewards, progress)
+    result = compare(
+        config.variant, score_folders, config.resampling(circuit.fraction), config.sizes, rewards, progress
+    )
     folders = [inputs.folders["base"], *checkpoints.values()]
     integration = tuple(Integration.of(EdgeScores.load(folder)) for folder in folders)
     return dataclasses.replace(result, circuit=circuit, integration=integration)
@@ -64,7 +66,7 @@ COMPARISON = Work("comparison", ComparisonConfig, compute_comparison, version=6)
 
 
 @dataclasses.dataclass(frozen=True)
-class Scored:
+class ScoreUnits:
     """Units of one variant's scores: base on the main and the fresh pairs, and each checkpoint by step.
 
     curves: faithfulness of the circuits of base and final checkpoint.
@@ -76,22 +78,22 @@ class Scored:
     curves: tuple[Unit, Unit]
 
 
-def comparison_unit(study: Study, variant: str, scored: Scored, log: Path | None, trained: Unit | None) -> Unit:
+def comparison_unit(study: Study, variant: str, scores: ScoreUnits, log: Path | None, trained: Unit | None) -> Unit:
     """Return the unit of a variant's comparison: arithmetic on its saved scores.
 
     log: the reward log of a variant trained elsewhere. trained: the unit that trains it here.
     """
     settings = study.discover
-    inputs = {"base": scored.base, "fresh": scored.fresh}
-    inputs |= {f"step {step}": unit for step, unit in scored.checkpoints.items()}
-    inputs |= dict(zip(("base curve", "final curve"), scored.curves, strict=True))
+    inputs = {"base": scores.base, "fresh": scores.fresh}
+    inputs |= {f"step {step}": unit for step, unit in scores.checkpoints.items()}
+    inputs |= dict(zip(("base curve", "final curve"), scores.curves, strict=True))
     reward_log = None if log is None else RewardLog(digest=file_digest(log), place=str(log))
     if trained is not None:
         inputs["reward log"] = trained
         reward_log = RewardLog(digest="", trained_by="reward log")
     config = ComparisonConfig(
         variant=variant,
-        steps=tuple(scored.checkpoints),
+        steps=tuple(scores.checkpoints),
         sizes=settings.sizes,
         reward_log=reward_log,
         **study.bootstrap.model_dump(),
@@ -101,7 +103,7 @@ def comparison_unit(study: Study, variant: str, scored: Scored, log: Path | None
 
 
 @dataclasses.dataclass(frozen=True)
-class Saved:
+class ScoreFolders:
     """Folders of edge scores: base on the main and on the fresh pairs, and each checkpoint by step.
 
     Iterates over the checkpoints' scores, each loaded when its turn comes: kept per pair they are large.
@@ -120,20 +122,20 @@ class Saved:
 
 def compare(
     variant: str,
-    saved: Saved,
+    score_folders: ScoreFolders,
     resampling: Resampling,
     sizes: Sequence[float],
     rewards: Sequence[tuple[int, float]] = (),
     progress: Progress = SILENT,
 ) -> Comparison:
     """Return the comparison of saved scores; ``rewards`` are (step, reward) of the training log."""
-    base, fresh = EdgeScores.load(saved.base), EdgeScores.load(saved.fresh)
-    # ``saved`` loads one checkpoint at a time.
+    base, fresh = EdgeScores.load(score_folders.base), EdgeScores.load(score_folders.fresh)
+    # ``score_folders`` loads one checkpoint at a time.
     series = emergence_by_method(
-        base, saved, dict.fromkeys(EMERGENCE_METHODS, resampling), base_again=fresh, progress=progress
+        base, score_folders, dict.fromkeys(EMERGENCE_METHODS, resampling), base_again=fresh, progress=progress
     )
-    last = EdgeScores.load(saved.checkpoints[max(saved.checkpoints)])
+    last = EdgeScores.load(score_folders.checkpoints[max(score_folders.checkpoints)])
     by_size = dataclasses.replace(resampling, tau=0.0)  # the ladder varies the number of edges alone
     ladder = emergence_ladder(base, last, sizes, base_again=fresh, resampling=by_size)
-    steps = zip(saved.checkpoints, series["bootstrap"], strict=True)
+    steps = zip(score_folders.checkpoints, series["bootstrap"], strict=True)
     return compare_checkpoints(variant, list(steps), series["paper"], rewards, ladder)

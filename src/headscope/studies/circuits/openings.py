@@ -64,7 +64,7 @@ def opening_configs(study: Study, tasks: Sequence[TaskRef], positions: Positions
 
     Raises InputError if there are fewer than ``FEWEST`` problems for each set.
     """
-    task_sources = tuple(TaskSource.of(ref, study.data_dir) for ref in tasks)
+    task_sources = tuple(TaskSource.from_ref(ref, study.data_dir) for ref in tasks)
     problems = sum(len(sources.task(ref, study.data_dir)) for ref in tasks)
     if problems < FEWEST * sets:
         count = "1 problem" if problems == 1 else f"{problems} problems"

@@ -91,7 +91,7 @@ POOLED_EFFECTS = Work("pooled_effects", PooledEffectsConfig, compute_pooled_effe
 
 
 @dataclass(frozen=True)
-class Measured:
+class EffectSources:
     """What the effects of one variant's training are measured on.
 
     base, final: its models. pairs: of other problems than those its heads were counted on. base_scores: attribution of
@@ -105,21 +105,21 @@ class Measured:
     comparison: Unit
 
 
-def training_effects_units(study: Study, measured: Mapping[str, Measured]) -> Iterator[Unit]:
+def training_effects_units(study: Study, sources: Mapping[str, EffectSources]) -> Iterator[Unit]:
     """Yield the training effects of every variant, and their mean over the seeds of every recipe that has several."""
     variants = variants_by_name(study.model_dump(mode="json"))
     effects = {}
-    for name in measured:
+    for name in sources:
         # A twin at rate 0 is the base: its training effects are 0, and there is nothing to take off.
         twins = [twin for twin in null_twins(name, variants) if missing_signal(variants[twin]) != "lr0"]
         config = TrainingEffectsConfig(
             variant=name,
-            step=measured[name].final.step,
+            step=sources[name].final.step,
             recipe=recipe(name, variants),
             null=missing_signal(variants[name]),
             twins=tuple(twins),
         )
-        effects[name] = _effects_unit(study, config, measured)
+        effects[name] = _effects_unit(study, config, sources)
         yield effects[name]
     for name, runs in seeds_of(variants).items():
         if len(runs) > 1:
@@ -127,8 +127,8 @@ def training_effects_units(study: Study, measured: Mapping[str, Measured]) -> It
             yield POOLED_EFFECTS.unit(PooledEffectsConfig(variants=tuple(runs)), {"variant": name}, inputs)
 
 
-def _effects_unit(study: Study, config: TrainingEffectsConfig, measured: Mapping[str, Measured]) -> Unit:
-    own = measured[config.variant]
+def _effects_unit(study: Study, config: TrainingEffectsConfig, sources: Mapping[str, EffectSources]) -> Unit:
+    own = sources[config.variant]
     inputs = {
         "base": _head_scores_unit(study, own.base, own.pairs),
         "post": _head_scores_unit(study, own.final, own.pairs),
@@ -136,7 +136,7 @@ def _effects_unit(study: Study, config: TrainingEffectsConfig, measured: Mapping
         "comparison": own.comparison,
     }
     for twin in config.twins:
-        inputs[f"twin {twin}"] = _head_scores_unit(study, measured[twin].final, own.pairs)
+        inputs[f"twin {twin}"] = _head_scores_unit(study, sources[twin].final, own.pairs)
     return TRAINING_EFFECTS.unit(config, {"variant": config.variant}, inputs)
 
 

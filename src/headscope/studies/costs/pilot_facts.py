@@ -37,7 +37,7 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
 
     model = subject.model
     config = model.config.get_text_config()
-    answers = {name: _Answers.of(parts, study) for name, parts in record.samples.items()}
+    answers = {name: _Answers.pool(parts, study) for name, parts in record.samples.items()}
     prompts = _prompt_tokens(study, record, subject.tokenizer)
     answer_tokens = {name: answer.mean for name, answer in answers.items()}
     steps, step_tokens = _training_facts(study, record, subject.tokenizer, answer_tokens)
@@ -128,8 +128,8 @@ class _Answers:
     correct: float
 
     @classmethod
-    def of(cls, parts: Sequence[Samples], study: Study) -> "_Answers":
-        """Return them of the samples of all sizes."""
+    def pool(cls, parts: Sequence[Samples], study: Study) -> "_Answers":
+        """Return the means over the samples of all sizes."""
         lengths = np.concatenate([part.lengths.ravel() for part in parts]).astype(float)
         is_cut = np.concatenate([(part.table["finish"] == "length").to_numpy() for part in parts])
         lengths[is_cut] = study.eval.max_new_tokens

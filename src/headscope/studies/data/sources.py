@@ -79,7 +79,7 @@ class TaskSource(Config):
 
     @classmethod
     @lru_cache(maxsize=64)
-    def of(cls, ref: TaskRef, data_dir: str | None, first: int | None = None) -> "TaskSource":
+    def from_ref(cls, ref: TaskRef, data_dir: str | None, first: int | None = None) -> "TaskSource":
         """Return the source of the first problems of a task, all for None."""
         # Kept, because a plan asks for the same few tasks once per unit, and a digest reads every problem.
         problems = task(ref, data_dir).first(first)
