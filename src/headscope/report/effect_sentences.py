@@ -19,7 +19,7 @@ from headscope.results.training_effects import LEAST_SHARE, PooledEffects, Train
 def effect_sentences(results: RunResults) -> tuple[str, ...]:
     """Return the sentences of a run; none before its training effects are measured. Null twins have none."""
     sentences: list[str] = []
-    for compared in _spoken(results).values():
+    for compared in _contrasts_by_recipe(results).values():
         sentences += [sentence for sentence in (_new_heads(compared), _changed_heads(compared)) if sentence]
     return tuple(sentences)
 
@@ -27,11 +27,11 @@ def effect_sentences(results: RunResults) -> tuple[str, ...]:
 def effect_sentence(results: RunResults, variant: str) -> str:
     """Return the one sentence on a recipe that says most: on its new heads, without such on how many changed; empty
     if nothing is measured."""
-    compared = _spoken(results).get(variant)
+    compared = _contrasts_by_recipe(results).get(variant)
     return "" if compared is None else _new_heads(compared) or _changed_heads(compared)
 
 
-def _spoken(results: RunResults) -> dict[str, list[Compared]]:
+def _contrasts_by_recipe(results: RunResults) -> dict[str, list[Compared]]:
     """Return the contrasts of each recipe that has sentences, by the variant that is its source."""
     pooled = pooled_effects(results)
     spoken = {}

@@ -149,18 +149,18 @@ def _removals(results: RunResults, variant: str) -> list[str]:
     parts = []
     for heads, verdicts in _by_heads(with_result(results.verdicts), variant).items():
         unit, verdict = min(verdicts, key=lambda pair: decisiveness(pair[1]))
-        removed = _removed(variant, heads, len(verdict.heads))
+        removed = _describe_removal(variant, heads, len(verdict.heads))
         parts.append(f"{removed} {_verdict_part(str(unit.labels['task']), verdict, len(verdicts))}")
     if parts:
         return parts
     for heads, evidences in _by_heads(with_result(results.evidence), variant).items():
         forced, evidence = evidences[0]
-        removed = _removed(variant, heads, len(evidence.heads))
+        removed = _describe_removal(variant, heads, len(evidence.heads))
         parts.append(f"{removed} {_evidence_part(str(forced.labels['task']), evidence)}")
     return parts
 
 
-def _removed(variant: str, heads: str, count: int) -> str:
+def _describe_removal(variant: str, heads: str, count: int) -> str:
     name = "new" if heads == "emergent" else heads  # as the other sentences call them
     return f"removing {variant}'s {count} {name} head{'' if count == 1 else 's'}"
 

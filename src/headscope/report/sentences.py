@@ -97,7 +97,7 @@ def make_readings(
         of_model = {str(labels["task"]): summary for labels, summary in summaries if labels["variant"] == model}
         changes = {str(labels["task"]): result for labels, result in compared if labels["variant"] == model}
         without = [(labels, measures) for labels, measures in masked if labels["variant"] == model]
-        parts = (_change(changes), _lost(of_model), _masked(without), _failures(changes, of_model))
+        parts = (_change(changes), _lost(of_model), _describe_masking(without), _failures(changes, of_model))
         readings.append(Reading(model, *parts))
     return tuple(readings)
 
@@ -156,7 +156,7 @@ def _recheck_part(summary: TraceSummary) -> str:
     )
 
 
-def _masked(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
+def _describe_masking(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
     """Return on which tasks masking changed the accuracy, and what that says of the marker."""
     marker, changes = "", []
     for labels, measures in measured:

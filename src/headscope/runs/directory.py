@@ -175,7 +175,7 @@ class RunDirectory:
         records = []
         for row in self.rows():
             folder = self.path / "units" / kind / row["digest"]
-            is_wanted = row["kind"] == kind and _carries(row["labels"], labels)
+            is_wanted = row["kind"] == kind and frames.carries(row["labels"], labels)
             if is_wanted and (folder / DONE).exists():
                 records.append(Record(folder, row["labels"]))
         fetch_small_files([record.folder for record in records])
@@ -203,7 +203,7 @@ class RunDirectory:
 
         Raises InputError if there is no such kind, no unit of the kind has one of the labels, or a result is damaged.
         """
-        rows = [row for row in self.rows() if _carries(row["labels"], labels)]
+        rows = [row for row in self.rows() if frames.carries(row["labels"], labels)]
         if kind == Claims.kind:
             frames.check_labels(kind, labels, [{}])
             claims = Claims.load(self.path) if (self.path / Claims.file).is_file() else Claims(())
@@ -232,8 +232,3 @@ def _not_a_run(run: RunDirectory) -> str:
     if not path.exists():
         return f"{path} is not a run directory: nothing is there; `headscope run STUDY --out {path}` begins a run there"
     return f"{path} is not a run directory: it has no study.lock.json, which `headscope run STUDY --out DIR` writes"
-
-
-def _carries(labels: Mapping[str, Json], wanted: Mapping[str, Json]) -> bool:
-    """Return whether a unit has these labels; one that is None may be absent."""
-    return all(labels.get(name) == label for name, label in wanted.items())

@@ -41,22 +41,27 @@ def find_kind(kind: str, planned: Iterable[str]) -> type[Result] | None:
     return kind_class
 
 
-def check_labels(kind: str, wanted: Labels, units: Sequence[Labels]) -> None:
+def check_labels(kind: str, labels: Labels, units: Sequence[Labels]) -> None:
     """Check labels against those of a kind's units; a run that has no such unit has no labels to check.
 
     Raises InputError if no unit has the label, no unit has the value, or each has one but none has all of them.
     """
-    for name, value in wanted.items():
-        values = list(dict.fromkeys(labels.get(name) for labels in units))
-        if units and not any(name in labels for labels in units) and value is not None:
-            names = sorted({name for labels in units for name in labels})
+    for name, value in labels.items():
+        values = list(dict.fromkeys(unit_labels.get(name) for unit_labels in units))
+        if units and not any(name in unit_labels for unit_labels in units) and value is not None:
+            names = sorted({name for unit_labels in units for name in unit_labels})
             raise InputError(f"no {kind} unit has the label {name!r}{suggestion(name, names) if names else ''}")
         if units and value not in values:
             allowed = ", ".join(repr(value) for value in values if value is not None)
             raise InputError(f"no {kind} unit has {name}={value!r}; allowed: {allowed}")
-    if units and not any(all(labels.get(name) == value for name, value in wanted.items()) for labels in units):
-        together = ", ".join(f"{name}={value!r}" for name, value in wanted.items())
+    if units and not any(carries(unit_labels, labels) for unit_labels in units):
+        together = ", ".join(f"{name}={value!r}" for name, value in labels.items())
         raise InputError(f"no {kind} unit has {together} together")
+
+
+def carries(unit_labels: Labels, labels: Labels) -> bool:
+    """Return whether a unit has these labels; one that is None may be absent."""
+    return all(unit_labels.get(name) == label for name, label in labels.items())
 
 
 def unit_rows(unit: Finished[Any]) -> Rows:

@@ -79,7 +79,7 @@ def open_tracker(
     tracker = openers[name](study, run.path)
     sender = _Sender(run, tracker, name, presence)
     try:
-        with sender.following([unit for unit in trainings if not run.is_done(unit)]):
+        with sender.follow_trainings([unit for unit in trainings if not run.is_done(unit)]):
             yield sender
     finally:
         with suppress(Exception):  # the study is done, whatever the tracker makes of it
@@ -104,7 +104,7 @@ class _Sender:
             self._guard(lambda: send(unit, self._run, self._tracker))
 
     @contextmanager
-    def following(self, trainings: Sequence[Unit]) -> Iterator[None]:
+    def follow_trainings(self, trainings: Sequence[Unit]) -> Iterator[None]:
         """Send the losses of trainings as they are logged, within the block."""
         has_ended = threading.Event()
 

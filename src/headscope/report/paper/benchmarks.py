@@ -158,7 +158,7 @@ def coverage_curves(results: RunResults) -> Exhibit:
             "no variant is the think-off mode of another, so the run's own models are drawn (chat: {enable_thinking: "
             "false}; headscope run qwen3-think or lab-think)"
         )
-    edited = _edited(results, models)
+    edited = _edits(results, models)
     tasks = list(dict.fromkeys([*(verdict.task for _, verdict in edited), *results.tasks]))
     units = [unit for unit in results.last_evaluations if unit.labels["variant"] in models]
     task = next((task for task in tasks if any(unit.labels["task"] == task for unit in units)), None)
@@ -188,7 +188,7 @@ def coverage_curves(results: RunResults) -> Exhibit:
     return Exhibit(tuple(tables), _coverage_caption(results, units, task), tuple(lacks), figure)
 
 
-def _edited(results: RunResults, models: Sequence[str]) -> list[tuple[Finished[AblationVerdict], AblationVerdict]]:
+def _edits(results: RunResults, models: Sequence[str]) -> list[tuple[Finished[AblationVerdict], AblationVerdict]]:
     """Return the ablations of one of the models itself, in which its answers were drawn anew."""
     return [
         (unit, verdict)

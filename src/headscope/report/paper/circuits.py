@@ -63,7 +63,7 @@ def trained_circuits(results: RunResults) -> Exhibit:
     """Draw figure 16: circuits after SFT and after GRPO."""
     if subjects.is_second_base(results):
         return lacking(f"the base is {subjects.base_model(results)}: this run's is figure 18")
-    return _trained(results)
+    return _trained_circuits(results)
 
 
 def second_base_circuits(results: RunResults) -> Exhibit:
@@ -73,10 +73,10 @@ def second_base_circuits(results: RunResults) -> Exhibit:
             f"figure 16 on a Llama base model; a run has one base (here: {subjects.base_model(results)}), so it takes "
             "a run of its own (base.model; headscope run llama-3.2)"
         )
-    return _trained(results)
+    return _trained_circuits(results)
 
 
-def _trained(results: RunResults) -> Exhibit:
+def _trained_circuits(results: RunResults) -> Exhibit:
     panels, lacks = [], []
     for method in (subjects.SFT, subjects.GRPO):
         names = subjects.variants_trained_by(results, method)

@@ -277,7 +277,7 @@ def replacement(
     return make_replacement(subject, operator, [], constants=constants)
 
 
-def donated(stage: Stage, donor: Stage, rule: SharedKv) -> "Replacement":
+def donor_replacement(stage: Stage, donor: Stage, rule: SharedKv) -> "Replacement":
     """Return what gives a model's heads the weights of another: the base's revert them, a variant's are grafted."""
     from headscope.interventions import DonorWeights, Replacement
     from headscope.studies.models.subjects import load
@@ -303,7 +303,8 @@ def _remove_heads(respondent: ModelOnTask, config: AblatedConfig, heads: HeadSet
         with scale(subject, heads, float(operator[1:])):
             yield
     elif config.donor is not None and config.revert_kv is not None:
-        with replace_heads(subject, heads, donated(respondent.stage, config.donor.stage(inputs), config.revert_kv)):
+        weights = donor_replacement(respondent.stage, config.donor.stage(inputs), config.revert_kv)
+        with replace_heads(subject, heads, weights):
             yield
     else:
         fill = replacement(respondent, inputs, operator, config.reference_texts, config.sampling.seed)

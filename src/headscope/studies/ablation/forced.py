@@ -26,7 +26,7 @@ from headscope.studies.ablation.ablated import (
     Ablations,
     ModelOnTask,
     answered_texts,
-    donated,
+    donor_replacement,
     replacement,
 )
 from headscope.studies.data.sources import TaskSource
@@ -193,7 +193,7 @@ def _force(
     subject = load(respondent.stage)
     if config.donor is not None and config.revert_kv is not None:
         donor = config.post if prefix else config.donor
-        head_replacement = donated(respondent.stage, donor.stage(inputs), config.revert_kv)
+        head_replacement = donor_replacement(respondent.stage, donor.stage(inputs), config.revert_kv)
     else:
         head_replacement = replacement(respondent, inputs, config.operator, config.reference_texts, config.seed, prefix)
     return teacher_force(subject, texts, edits, replacement=head_replacement, progress=progress)
