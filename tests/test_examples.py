@@ -22,6 +22,7 @@ def run_example(name: str, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_readme_shows_the_circuit_example_and_what_it_prints() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert (ROOT / "examples/circuit.py").read_text(encoding="utf-8").split('"""\n\n', 1)[1] in readme
@@ -34,6 +35,7 @@ def test_the_readme_shows_the_circuit_example_and_what_it_prints() -> None:
         assert line.split(";")[0] in readme
 
 
+@pytest.mark.slow
 def test_a_plain_trainer_with_a_tracker_leaves_a_run_that_opens(tmp_path: Path) -> None:
     printed = run_example("track_heads.py", str(tmp_path / "tracked"), "3")
     assert "'heads/new'" in printed  # among what the trainer itself prints

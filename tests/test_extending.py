@@ -22,7 +22,7 @@ STUDY = """
 name: extended
 base: {{model: {base}}}
 variants:
-  - {{name: sft, train: {{method: attention-sft, dataset: lab-traces, max_steps: 1, save_every: 1, batch_size: 4}}}}
+  - {{name: sft, train: {{method: attention-sft, dataset: lab-traces-64, max_steps: 1, save_every: 1, batch_size: 4}}}}
 tasks: [lab-t1]
 eval: {{problems: 4, samples: 2, k: [1], temperature: 1.0, top_p: 1.0, max_new_tokens: 6}}
 """

@@ -1,6 +1,7 @@
 """A result's two files: what is written, and what is refused with which sentence."""
 
 import json
+import os
 import random
 import subprocess
 import sys
@@ -56,6 +57,18 @@ def test_stopped_between_the_two_files_nothing_half_new_is_read(
         storage.save(tmp_path, "thing", 3, {"x": np.ones(2)}, {"note": 1})
     with pytest.raises(InputError, match=r"thing\.json is missing"):
         load(tmp_path)
+
+
+def test_what_is_written_is_synced_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+    storage.write_json(tmp_path / "note.json", {})
+    assert synced == [(tmp_path / "note.json").stat().st_ino, tmp_path.stat().st_ino]
+    synced.clear()
+    with storage.replacing_folder(tmp_path / "unit") as folder:
+        (folder / "result.txt").touch()
+    unit = tmp_path / "unit"
+    assert synced == [path.stat().st_ino for path in (unit / "result.txt", unit, tmp_path)]
 
 
 SAVING = """

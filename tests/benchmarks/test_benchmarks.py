@@ -172,6 +172,7 @@ def test_other_measurements_run_at_their_smallest(script: Any, name: str, capfd:
     assert re.search(words, capfd.readouterr().out)
 
 
+@pytest.mark.slow
 def test_tracking_is_priced_in_trls_trainers(script: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert script("tracking.py")["main"](["--quick", "--model", "lab-s", "--only", "SFT, LoRA, float32"]) == 0
     (row,) = capsys.readouterr().out.strip().splitlines()[2:]
@@ -200,12 +201,16 @@ CONTROLS = ("C7", "C8", "C9", "C10")
 
 
 def test_claims_are_supported_in_their_controls_and_not_in_their_twins(script: Any, tmp_path: Path) -> None:
-    """The simulated ones as they are; of those on a real model the one of kept heads, with fewer problems."""
     module = script("positive_controls.py")
     verdicts = module["controls"](tmp_path / "simulated", module["QUICK"], CONTROLS)
     assert {name: control.reading for name, (control, _, _) in verdicts.items()} == dict.fromkeys(CONTROLS, "supported")
     for name, (_, twins, _) in verdicts.items():
         assert all(twin.reading != "supported" for twin in twins.values()), name
+
+
+@pytest.mark.slow
+def test_heads_that_are_lost_are_not_kept(script: Any, tmp_path: Path) -> None:
+    module = script("positive_controls.py")
     kept = module["controls"](tmp_path / "kept", module["QUICK"], ["C4"])["C4"]
     assert (kept[0].reading, kept[1]["nothing lost"].reading) == ("supported", "not supported")
 

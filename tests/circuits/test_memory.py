@@ -63,6 +63,7 @@ LONG = {
     "cross-patching": (1000, (48, 256)),
     "exact edges": (200, (24, 256)),
 }
+QUICK = ("attribute", "faithfulness curve")
 
 
 def _half(model: Any) -> Circuit:
@@ -126,11 +127,12 @@ def close(scores: np.ndarray, expected: np.ndarray) -> bool:
 
 
 @pytest.fixture(scope="module")
-def measured() -> dict[str, tuple[dict[str, Any], ...]]:
-    """Peak and scores of every method of ``LONG``, in the order of its budgets."""
+def measured(request: pytest.FixtureRequest) -> dict[str, tuple[dict[str, Any], ...]]:
+    """Peak and scores of every method of ``LONG`` that is tested, in the order of its budgets."""
     if not Path("/proc/self/clear_refs").exists():
         pytest.skip("the system does not tell a process's peak memory")
-    jobs = [[method, tokens, [budget * MIB for budget in budgets]] for method, (tokens, budgets) in LONG.items()]
+    tested = LONG if request.config.getoption("--slow") else {name: LONG[name] for name in QUICK}
+    jobs = [[method, tokens, [budget * MIB for budget in budgets]] for method, (tokens, budgets) in tested.items()]
     process = subprocess.run(
         [sys.executable, "-c", PEAK, json.dumps(jobs)],
         cwd=Path(__file__).parents[2],
@@ -140,11 +142,13 @@ def measured() -> dict[str, tuple[dict[str, Any], ...]]:
     )
     assert process.returncode == 0, process.stderr
     lines = [json.loads(line) for line in process.stdout.splitlines()]
-    return dict(zip(LONG, zip(lines[::2], lines[1::2], strict=True), strict=True))
+    return dict(zip(tested, zip(lines[::2], lines[1::2], strict=True), strict=True))
 
 
 @pytest.mark.xdist_group("peak-memory")  # one worker makes what its tests share
-@pytest.mark.parametrize("method", LONG)
+@pytest.mark.parametrize(
+    "method", [pytest.param(name, marks=[pytest.mark.slow] * (name not in QUICK)) for name in LONG]
+)
 def test_the_budget_is_obeyed_where_pairs_differ_over_a_thousand_positions(
     measured: dict[str, tuple[dict[str, Any], ...]], method: str
 ) -> None:
@@ -241,7 +245,7 @@ def test_running_out_of_memory_halves_the_rows_and_goes_on(
 @pytest.mark.usefixtures("float64")
 @pytest.mark.parametrize(("error", "words"), SHORT)
 @pytest.mark.parametrize("method", RUNS)
-@pytest.mark.parametrize("most", [3, 2])
+@pytest.mark.parametrize("most", [3, pytest.param(2, marks=pytest.mark.slow)])
 def test_running_out_of_memory_changes_no_score_of_any_method(
     tiny_model: Any, ragged_pairs: Any, method: str, most: int, error: type[RuntimeError], words: str
 ) -> None:

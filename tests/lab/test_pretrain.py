@@ -29,6 +29,7 @@ def _own_threads() -> Iterator[None]:
     torch.set_num_threads(threads)
 
 
+@pytest.mark.slow
 def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
     pretrain(TOY, tmp_path / "one")
     for name in ("short", "again"):

@@ -2,6 +2,8 @@
 shares its batch, its prefix or its threads, and whatever ran before.
 """
 
+import copy
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -55,10 +57,16 @@ def straddling_pairs() -> Pairs:
     return Pairs.from_tokens(clean, corrupt, "answer")
 
 
+@cache
+def unread_model(architecture: str, rope: str, **more: Any) -> torch.nn.Module:
+    return roped_model(architecture, rope, **more)
+
+
 def plain_logits(architecture: str, rope: str, tokens: Any, **more: Any) -> Tensor:
     """Of a text alone, in one pass of a new model."""
+    model = copy.deepcopy(unread_model(architecture, rope, **more))
     with torch.no_grad():
-        logits: Tensor = roped_model(architecture, rope, **more)(torch.as_tensor(tokens)[None]).logits[0]
+        logits: Tensor = model(torch.as_tensor(tokens)[None]).logits[0]
     return logits
 
 

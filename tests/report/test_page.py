@@ -245,7 +245,17 @@ def test_a_picked_problem_keeps_the_keyboards_place(opened: Opened) -> None:
 def test_printing_shows_all_pages(opened: Opened) -> None:
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.locator("section.page:visible").count() == len(PAGES)
+    opened.page.emulate_media(media="print")
+    opened.page.evaluate("document.body.style.width = '720px'")  # A4 within its margins; a printer resizes no window
+    beyond = """() => [...document.querySelectorAll(".panel")].filter((panel) =>
+        [...panel.querySelectorAll(".main-svg")].some((svg) =>
+            svg.getBoundingClientRect().right > panel.getBoundingClientRect().right)).length"""
+    assert opened.page.locator(".plot .main-svg").count() > 0
+    assert opened.page.evaluate(beyond) == 0
+    opened.page.emulate_media(media="screen")
+    opened.page.evaluate("document.body.style.width = ''")
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert opened.page.locator(".plot .main-svg[viewBox]").count() == 0
     assert opened.page.locator("section.page:visible").count() == 1
 
 

@@ -128,12 +128,11 @@ def test_what_runs_out_of_memory_is_tried_again_alone_with_less(tmp_path: Path, 
 
 
 def test_units_go_where_their_model_is_loaded(tmp_path: Path, pool: Executor) -> None:
-    units = [job(number, tmp_path, model="ab"[number % 2], seconds=0.05) for number in range(12)]
+    units = [job(number, tmp_path, model="abcd"[number % 4], seconds=0.05) for number in range(24)]
     pool(units, tmp_path / "run")
-    by_process: dict[int, set[str]] = {}
-    for number, process in zip(tries_of(tmp_path), processes_of(tmp_path), strict=True):
-        by_process.setdefault(process, set()).add("ab"[number % 2])
-    assert sum(len(models) for models in by_process.values()) <= 3
+    loaded = {(process, number % 4) for number, process in zip(tries_of(tmp_path), processes_of(tmp_path), strict=True)}
+    # Four, one more where a worker starts late and the other takes its unit, and one where the last units are shared.
+    assert len(loaded) <= 6
 
 
 class NoPlace:
@@ -304,6 +303,7 @@ print(outcome.done + outcome.reused, len(outcome.failed), len(outcome.skipped))
 """
 
 
+@pytest.mark.slow
 def test_a_killed_driver_is_resumed_by_the_same_command(tmp_path: Path) -> None:
     run = tmp_path / "run"
     records: dict[Path, bytes] = {}

@@ -271,6 +271,17 @@ def test_who_does_another_plan_is_waited_for_until_it_is_seen_to_live_or_be_sile
         assert not file.exists()
 
 
+def test_what_a_killed_process_wrote_to_read_the_clock_goes_with_the_next_one(tmp_path: Path) -> None:
+    probe = tmp_path / presence.FOLDER / "12345678.now"
+    with Presence(tmp_path):
+        probe.touch()
+    assert probe.exists()  # of a process that is just reading it
+    os.utime(probe, (time.time() - 2, time.time() - 2))
+    with Presence(tmp_path):
+        pass
+    assert not probe.parent.exists()
+
+
 def test_a_lock_whose_writer_was_killed_before_it_named_itself_is_taken_once_it_is_old(
     tmp_path: Path, hasty: None
 ) -> None:

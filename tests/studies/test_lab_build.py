@@ -57,12 +57,13 @@ def test_the_base_has_sixteen_heads_per_layer(base: Path) -> None:
     assert config["num_hidden_layers"] == SIZES["W"].layers == 4
 
 
+@pytest.mark.slow
 def test_sft_from_it_is_compared_seed_by_seed_with_its_twins(base: Path, tmp_path: Path) -> None:
     study = toy("lab-build", base)
     variants = []
     for variant in study.variants:
         assert variant.train is not None
-        small = {"max_steps": 2, "save_every": 1, "batch_size": 4, "dataset": "lab-traces"}
+        small = {"max_steps": 2, "save_every": 1, "batch_size": 4, "dataset": "lab-traces-64"}
         train = variant.train.model_copy(update=small)
         variants.append(variant.model_copy(update={"train": train}))
     # One seed of the recipe and its twin are enough to run; that the others are there is counted.
@@ -75,7 +76,7 @@ def test_sft_from_it_is_compared_seed_by_seed_with_its_twins(base: Path, tmp_pat
 
 @pytest.mark.slow
 def test_grpo_begins_from_the_sft(base: Path, tmp_path: Path) -> None:
-    study = toy("lab-build-grpo", base, "base.train.dataset=lab-traces", *(f"base.train.{step}" for step in STEPS))
+    study = toy("lab-build-grpo", base, "base.train.dataset=lab-traces-64", *(f"base.train.{step}" for step in STEPS))
     variant = study.variants[0]
     assert variant.train is not None
     small = {"max_steps": 2, "save_every": 1, "prompts_per_step": 2, "samples": 2, "max_completion_length": 8}

@@ -291,7 +291,7 @@ def test_a_teacher_is_looked_for_and_has_the_students_vocabulary(bench: Bench, o
 
 
 def test_a_variant_that_teaches_is_taken_as_it_is(bench: Bench) -> None:
-    teacher = "{name: t, train: {preset: lab-sft, dataset: lab-traces, max_steps: 1, batch_size: 2}}"
+    teacher = "{name: t, train: {preset: lab-sft, dataset: lab-traces-64, max_steps: 1, batch_size: 2}}"
     student = DISTILL.format("t").removeprefix("variants.0=")
     assert "is valid" in resolve(bench, f"variants=[{teacher}, {student}]")
 

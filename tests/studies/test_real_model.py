@@ -47,6 +47,7 @@ def test_the_tokenizer_is_qwens(models: Path) -> None:
     assert tokenizer.decode(tokenizer("24 = 4! \\boxed{é}")["input_ids"]) == "24 = 4! \\boxed{é}"
 
 
+@pytest.mark.slow
 def test_a_whole_study_on_external_checkpoints(models: Path, real_data: Path, tmp_path: Path) -> None:
     text = STUDY.format(base=models / "base", checkpoints=models, data=real_data)
     run, outcome = run_study(parse_study(text, "tiny-qwen", tmp_path), tmp_path / "run")

@@ -6,12 +6,14 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 from tests.precision import HALF_THE_BITS, relative
+from tests.studies.bench import Bench
 
 from headscope.cli.main import main
 from headscope.errors import InputError
@@ -89,9 +91,8 @@ def test_scores_of_a_checkpoint_are_those_of_its_model_on_its_pairs(toy_run: Pat
     assert relative(EdgeScores.load(scores.folder).edges, again.edges) < HALF_THE_BITS
 
 
-def test_every_unit_is_computed_again_from_its_record_with_the_same_bytes(
-    toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.slow
+def test_every_unit_is_computed_again_from_its_record_with_the_same_bytes(toy_run: Path) -> None:
     run = RunDirectory.open(toy_run)
     code = "import sys; from headscope.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", code, "recompute", str(toy_run)]
@@ -99,6 +100,11 @@ def test_every_unit_is_computed_again_from_its_record_with_the_same_bytes(
     assert again.returncode == 0, again.stderr
     planned = coverage(run).planned
     assert f"{planned} of {planned} units the same, byte for byte" in again.stdout
+
+
+def test_a_unit_that_comes_out_otherwise_is_named(
+    toy_run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     changed = shutil.copytree(toy_run, tmp_path / "changed")
     record = RunDirectory.open(changed).find("measures")[0].folder / "measures.json"
     record.write_text(record.read_text().replace('"samples": 4', '"samples": 5'))
@@ -126,6 +132,7 @@ def test_another_threshold_trains_samples_and_attributes_nothing_again(toy_run: 
     }
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_the_same_command_ends_with_the_same_bytes(toy_run: Path, toy_study: Path) -> None:
     seed = str(int(time.time()))
     program = [sys.executable, str(BENCHMARKS / "kills.py"), "--json", "--kills", "2", "--seed", seed]
@@ -179,3 +186,18 @@ def test_missing_models_and_logs_are_named(toy_study: Path, tmp_path: Path) -> N
     ):
         with pytest.raises(InputError, match=sentence):
             run_study(read_study(str(toy_study), [override]), tmp_path)
+
+
+def test_a_narrower_verb_hides_no_result(bench: Bench) -> None:
+    other = f"variants.a.model='{bench.model()}'"
+
+    def listed() -> Counter[str]:
+        return Counter(str(row["kind"]) for row in RunDirectory.open(bench.out).lock()["units"])
+
+    assert bench.call("eval", other)[0] == 0
+    answered = listed()
+    assert answered["samples"] == 2
+    assert bench.call("discover", other)[0] == 0
+    assert listed() == answered + Counter(pairs=2, scores=3, faithfulness=2)
+    assert bench.call("eval", other, "eval.samples=2")[0] == 0  # another study: what answers to neither is not its own
+    assert listed()["samples"] == 2

@@ -13,7 +13,7 @@ STUDY = """
 name: toy
 base: {{model: {base}}}
 variants:
-  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces, max_steps: 4, save_every: 2, batch_size: 16}}}}
+  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces-64, max_steps: 4, save_every: 2, batch_size: 16}}}}
   - name: grpo
     train:
       {{preset: lab-grpo, dataset: lab-train, max_steps: 2, save_every: 1, prompts_per_step: 4, samples: 4,

@@ -78,7 +78,7 @@ def install(monkeypatch: pytest.MonkeyPatch, shortage: Shortage) -> Shortage:
     return shortage
 
 
-@pytest.mark.parametrize("method", [sft, grpo, distill])
+@pytest.mark.parametrize("method", [sft, *(pytest.param(method, marks=pytest.mark.slow) for method in (grpo, distill))])
 def test_smaller_micro_batches_take_the_same_steps(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Callable[[Path, Path], TrainingRun]
 ) -> None:

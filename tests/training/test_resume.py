@@ -37,18 +37,28 @@ CASES = [("sft", moment) for moment in MOMENTS] + [
 ]
 CASES.append(("grpo", "between weights and optimiser"))
 UNTOUCHED = [("sft", "never"), ("lora", "never"), ("distill", "never"), ("grpo", "never")]
+# Of each kind of moment one, and one of another method.
+QUICK = [("sft", "in the middle of writing weights"), ("sft", "between weights and optimiser"), ("sft", "twice")]
+QUICK += [("grpo", "between weights and optimiser"), ("sft", "never"), ("grpo", "never")]
+
+
+def parametrize(cases: list[tuple[str, str]]) -> pytest.MarkDecorator:
+    """Cases, those slow that are not ``QUICK``."""
+    marked = [pytest.param(*case, marks=[pytest.mark.slow] * (case not in QUICK)) for case in cases]
+    return pytest.mark.parametrize(("method", "moment"), marked)
 
 
 pytestmark = pytest.mark.xdist_group("resume")  # one worker makes what its tests share
 
 
 @pytest.fixture(scope="module")
-def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Directories of all runs by ``<method> <moment>``; the untouched ones under the moment ``never``."""
+def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> dict[str, Path]:
+    """Directories of the runs by ``<method> <moment>``; the untouched ones under the moment ``never``."""
     root = tmp_path_factory.mktemp("killed")
     jobs = {
         f"{method} {moment}": {"method": method, "model": str(tiny_model), "kills": MOMENTS.get(moment, [])}
         for method, moment in UNTOUCHED + CASES
+        if request.config.getoption("--slow") or (method, moment) in QUICK
     }
     for name, job in jobs.items():
         job["out"] = str(root / name.replace(" ", "-"))
@@ -69,7 +79,7 @@ def runs(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
     return {name: Path(str(job["out"])) for name, job in jobs.items()}
 
 
-@pytest.mark.parametrize(("method", "moment"), CASES)
+@parametrize(CASES)
 def test_killed_run_equals_untouched_run(runs: dict[str, Path], method: str, moment: str) -> None:
     untouched, killed = (TrainingRun.load(runs[f"{method} {when}"]) for when in ("never", moment))
     assert [point.step for point in killed.checkpoints] == [0, 2, 4, 6, 7]
@@ -80,7 +90,7 @@ def test_killed_run_equals_untouched_run(runs: dict[str, Path], method: str, mom
     ]
 
 
-@pytest.mark.parametrize(("method", "moment"), UNTOUCHED + CASES)
+@parametrize(UNTOUCHED + CASES)
 def test_finished_run_holds_no_pickle_and_no_scratch(runs: dict[str, Path], method: str, moment: str) -> None:
     files = _files(runs[f"{method} {moment}"])
     assert {Path(name).suffix for name in files} == {".json", ".jsonl", ".safetensors", ".jinja", ".txt"}
@@ -97,7 +107,7 @@ def test_what_a_kill_left_of_the_scratch_goes_with_the_next_call(runs: dict[str,
 
 
 def test_training_moved_the_weights(runs: dict[str, Path]) -> None:
-    for method, _ in UNTOUCHED:
-        run = TrainingRun.load(runs[f"{method} never"])
+    for name in [name for name in runs if name.endswith(" never")]:
+        run = TrainingRun.load(runs[name])
         weights = [next(point.path.glob("*.safetensors")).read_bytes() for point in run.checkpoints]
         assert len(set(weights)) == len(weights)

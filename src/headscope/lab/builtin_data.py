@@ -48,6 +48,11 @@ def traces(count: int = TRAIN_ITEMS, seed: int = 2, *, recheck: float = RECHECK,
     return _teacher_records(mixed_items(count, seed), seed, recheck=recheck, slip=slip)
 
 
+def few_traces() -> list[Record]:
+    """Return 64 traces, for trials of a few steps: 2,000 take seconds to render."""
+    return traces(64)
+
+
 def recheck_traces(count: int = TRAIN_ITEMS, seed: int = 2) -> list[Record]:
     """Return the teacher's traces on the same problems, with as many re-checks, none of which goes wrong."""
     return traces(count, seed, slip=0.0)
@@ -96,6 +101,7 @@ def _record(item: chains.Item, answer: str) -> Record:
 
 DATASETS = {
     "lab-traces": traces,  # the teacher's reasoning on other problems of the train split: for SFT
+    "lab-traces-64": few_traces,
     "lab-recheck-traces": recheck_traces,  # re-checks that all come out right
     "lab-clean-traces": clean_traces,
     "lab-t1-traces": t1_traces,

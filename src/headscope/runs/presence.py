@@ -34,6 +34,8 @@ GAP_BEATS = 3
 """Beats without a look at a file, or without writing one's own, after which the silence so far does not count."""
 FORGOTTEN_SECONDS = 86400.0
 """A file that was not written for so long is removed, even if nobody has watched it."""
+PROBE_SECONDS = 1.0
+"""A probe of the file server's clock that lies there for so long is of a process that was killed while it wrote one."""
 FOLDER = ".workers"
 
 
@@ -178,6 +180,10 @@ class Presence:
             with suppress(OSError):  # it has left, or this is not ours to write
                 is_forgotten = now - path.stat().st_mtime > FORGOTTEN_SECONDS
                 if is_forgotten or not self._is_alive_if_watched(path):
+                    path.unlink(missing_ok=True)
+        for path in self._folder.glob("*.now"):
+            with suppress(OSError):  # its process has removed it
+                if now - path.stat().st_mtime > PROBE_SECONDS:
                     path.unlink(missing_ok=True)
         for path in self._folder.glob("*.new"):  # of one killed while it wrote; a living one writes it again
             if not path.with_suffix(".json").exists():

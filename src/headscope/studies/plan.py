@@ -109,6 +109,12 @@ def plan(study: Study, run: RunDirectory, goal: str = "run") -> list[Unit]:
     return closure([unit for unit in _units(study, run) if unit.kind in GOALS[goal]])
 
 
+def listed_units(study: Study, run: RunDirectory, goal: str) -> list[Unit]:
+    """Return the units of ``goal`` and whatever else of the study is finished: a narrower verb hides no result."""
+    asked = {unit.address for unit in plan(study, run, goal)}
+    return [unit for unit in plan(study, run) if unit.address in asked or run.is_done(unit)]
+
+
 def training_units(units: Iterable[Unit]) -> list[Unit]:
     """Return the part of a plan that must be done before the number of checkpoints is certain."""
     return [unit for unit in units if unit.kind == "train"]

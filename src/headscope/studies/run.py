@@ -22,7 +22,7 @@ from headscope.storage import write_text
 from headscope.studies.costs.estimate import Budget, estimate, models_of
 from headscope.studies.costs.pilot import cached_rates
 from headscope.studies.models.stages import check_there, model_path
-from headscope.studies.plan import certain_units, plan, training_units
+from headscope.studies.plan import certain_units, listed_units, plan, training_units
 from headscope.studies.study_file.study import Study
 from headscope.studies.trackers import check_tracker, open_tracker
 from headscope.studies.training.train import devices_of, step_sequences, trainings
@@ -68,7 +68,7 @@ def run_study(
         with exclusive(run):
             _check_joinable(run, key)
             stack.enter_context(engine)
-            _record(study, run, units)
+            _record(study, run, goal)
         named = study.report_to if processes.is_first() else "none"
         tracker = stack.enter_context(open_tracker(named, study.name, run, training_units(units), engine.presence))
         execution = Execution(progress, retry, None if budget is None else budget.holds, tracker, engine)
@@ -85,7 +85,7 @@ def _train_and_execute(
         trained = execute(certain_units(units), run, execution, bar=bar)
         foretold, units = len(units), plan(study, run, goal)
         with exclusive(run):
-            _record(study, run, units)
+            _record(study, run, goal)
         if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
             bars.close()
             bar = bars.enter_context(execution.progress.bar("units", len(units), len(trained.counted)))
@@ -199,13 +199,13 @@ def _model_titles(study: Study) -> dict[str, str]:
     return titles
 
 
-def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
+def _record(study: Study, run: RunDirectory, goal: str) -> None:
     write_text(
         run.path / "study.yaml",
         yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
     )
     run.write_lock(
         study.model_dump(mode="json", exclude={"executor", "report_to"}),
-        [unit.row for unit in units],
+        [unit.row for unit in listed_units(study, run, goal)],
         _model_titles(study),
     )

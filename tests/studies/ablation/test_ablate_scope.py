@@ -46,7 +46,7 @@ STEP = """
 name: step
 base: {{model: {base}}}
 variants:
-  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces, max_steps: 4, save_every: 2, batch_size: 16}}}}
+  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces-64, max_steps: 4, save_every: 2, batch_size: 16}}}}
   - {{name: whole, model: {base}}}
 tasks: [lab-t1]
 discover: {{tasks: [lab-train], pairs: 6, opening_tokens: 3, nodes: 4, resamples: 20, fraction: 0.4}}

@@ -25,7 +25,7 @@ variants:
   - {{name: think-on, train: {train}, chat: {{enable_thinking: true}}}}
   - {{name: think-off, train: {train}, chat: {{enable_thinking: false}}}}
   - name: sft
-    train: {{preset: lab-sft, dataset: lab-traces, max_steps: 2, save_every: 1, batch_size: 4, learning_rate: 0.0}}
+    train: {{preset: lab-sft, dataset: lab-traces-64, max_steps: 2, save_every: 1, batch_size: 4, learning_rate: 0.0}}
 tasks: [lab-t1]
 discover: {{tasks: [lab-train], pairs: 6, opening_tokens: 2, nodes: 2, fraction: 0.1, resamples: 20, crossed: true}}
 eval: {{problems: 6, samples: 1, k: [1], temperature: 1.0, top_p: 1.0, max_new_tokens: 8}}

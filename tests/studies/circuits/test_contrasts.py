@@ -24,7 +24,7 @@ STUDY = """
 name: given
 base: {{model: {base}}}
 variants:
-  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces, max_steps: 1, save_every: 1, batch_size: 4}}}}
+  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces-64, max_steps: 1, save_every: 1, batch_size: 4}}}}
 tasks: [lab-t1]
 discover: {{contrast: {contrast}, pairs: 4, nodes: 4, fraction: 0.1, resamples: 20, {more}}}
 eval: {{problems: 2, samples: 1, k: [1], max_new_tokens: 4}}
@@ -101,7 +101,7 @@ def test_the_model_counts(toy_base: Path, tmp_path: Path) -> None:
 
 
 def test_leaf_pairs_are_of_the_mode_in_which_the_variant_is_asked(toy_base: Path, tmp_path: Path) -> None:
-    hybrid = STUDY.replace("preset: lab-sft, dataset: lab-traces", "preset: lab-hybrid, dataset: lab-hybrid")
+    hybrid = STUDY.replace("preset: lab-sft, dataset: lab-traces-64", "preset: lab-hybrid, dataset: lab-hybrid")
     chosen = parse_study(hybrid.format(base=toy_base, contrast="lab-leaf", more=""), "given", Path.cwd())
     off = chosen.variants[0].model_copy(update={"chat": Chat(enable_thinking=False)})
     run, outcome = run_study(chosen.model_copy(update={"variants": (off,)}), tmp_path, goal="discover")

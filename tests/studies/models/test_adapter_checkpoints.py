@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 from peft import LoraConfig, get_peft_model
 from tests.studies.bench import Bench
@@ -19,6 +20,7 @@ def save_adapters(base: Path, folder: Path, steps: tuple[int, ...]) -> None:
         get_peft_model(load_model(base).model, config).save_pretrained(folder / f"checkpoint-{step}")
 
 
+@pytest.mark.slow
 def test_a_study_on_adapter_checkpoints(bench: Bench, tmp_path: Path) -> None:
     save_adapters(bench.base, tmp_path / "lora", (1, 2))
     variants = f'variants=[{{name: a, checkpoints: "{tmp_path}/lora/checkpoint-*"}}]'
@@ -34,7 +36,7 @@ def test_a_study_on_adapter_checkpoints(bench: Bench, tmp_path: Path) -> None:
     assert run.find("evidence")
 
 
-LORA = """variants=[{name: a, train: {method: sft, dataset: lab-traces, learning_rate: 0.05, max_steps: 2,
+LORA = """variants=[{name: a, train: {method: sft, dataset: lab-traces-64, learning_rate: 0.05, max_steps: 2,
   save_every: 1, batch_size: 2, lora_rank: 2}}]"""
 
 

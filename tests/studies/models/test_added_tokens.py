@@ -45,7 +45,7 @@ def grow(folder: Path, *, likely: float = 1.0, rows: int = 80) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("larger", ["variant", "base"])
+@pytest.mark.parametrize("larger", ["variant", pytest.param("base", marks=pytest.mark.slow)])
 def test_a_whole_study_runs_over_the_common_vocabulary(bench: Bench, larger: str) -> None:
     other = grow(bench.model(), likely=4.0)
     models = {"variants.a.model": bench.base, "base.model": other} if larger == "base" else {"variants.a.model": other}

@@ -53,7 +53,7 @@ def test_a_named_template_is_used_in_pairs_and_samples_and_makes_other_units(ben
 def test_a_base_without_template_is_trained_with_the_named_one_and_saved_with_it(bench: Bench, loud: Path) -> None:
     bare = bench.model("bare")
     without("chat_template.jinja")(bare)
-    train = "variants.0={name: a, train: {preset: lab-sft, dataset: lab-traces, max_steps: 1, batch_size: 2}}"
+    train = "variants.0={name: a, train: {preset: lab-sft, dataset: lab-traces-64, max_steps: 1, batch_size: 2}}"
     start = [f"base.model='{bare}'", train]
     code, said = bench.call("train", *start)
     assert code == 2

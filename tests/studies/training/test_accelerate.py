@@ -22,7 +22,7 @@ STUDY = """
 name: two
 base: {{model: {base}}}
 variants:
-  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces, max_steps: 3, save_every: 2, batch_size: 8}}}}
+  - {{name: sft, train: {{preset: lab-sft, dataset: lab-traces-64, max_steps: 3, save_every: 2, batch_size: 8}}}}
   - name: grpo
     train:
       {{preset: lab-grpo, dataset: lab-train, max_steps: 2, save_every: 1, prompts_per_step: 4, samples: 4,
@@ -35,6 +35,7 @@ tasks: [lab-t1]
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_a_study_that_one_can_open(toy_base: Path, tmp_path: Path) -> None:
     (tmp_path / "two.yaml").write_text(STUDY.format(base=toy_base))
     launcher = [

@@ -19,7 +19,7 @@ from headscope.studies.training.train import devices_of
 from headscope.training import SftConfig, TrainingRun
 from headscope.training.launch import micro_batch
 
-SFT = "{{preset: lab-sft, dataset: lab-traces, max_steps: 4, save_every: 2, batch_size: 8{more}}}"
+SFT = "{{preset: lab-sft, dataset: lab-traces-64, max_steps: 4, save_every: 2, batch_size: 8{more}}}"
 
 
 def variants(*devices: int, more: str = "") -> str:

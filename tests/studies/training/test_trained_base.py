@@ -21,7 +21,7 @@ STUDY = """
 name: two-stages
 base:
   model: {base}
-  train: {{preset: lab-sft, dataset: lab-traces, max_steps: 3, save_every: 3, batch_size: 16, learning_rate: 1.0e-2}}
+  train: {{preset: lab-sft, dataset: lab-traces-64, max_steps: 3, save_every: 3, batch_size: 16, learning_rate: 1.0e-2}}
 variants:
   - name: grpo
     train: {{preset: lab-grpo, dataset: lab-train, max_steps: 1, save_every: 1, prompts_per_step: 4, samples: 4,

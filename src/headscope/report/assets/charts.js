@@ -52,6 +52,18 @@ export function fitCharts(root) {
   for (const plot of root.querySelectorAll(".plot.js-plotly-plot")) window.Plotly.Plots.resize(plot);
 }
 
+/** Let the drawn charts below root shrink with their column, as on paper, or have the size they were drawn in. */
+export function shrinkCharts(root, isPrinting) {
+  for (const plot of root.querySelectorAll(".plot.js-plotly-plot")) {
+    const { width, height } = plot._fullLayout;
+    plot.style.setProperty("--shape", `${width} / ${height}`);
+    for (const svg of plot.querySelectorAll(".main-svg")) {
+      if (isPrinting) svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+      else svg.removeAttribute("viewBox");
+    }
+  }
+}
+
 /** Choose the head of a point. A grid has heads across and layers up; other charts have a row per head, by its name. */
 function chooseAt({ layout, data }, { x, y }) {
   const names = rowNames(layout, data);

@@ -1,7 +1,7 @@
 // The page: one section shown at a time, chosen by the URL hash.
 
 import { choose, onChange, setKnownViews, startState, viewState, writeState } from "./state.js";
-import { drawCharts, enableImages, fitCharts, outlineHead } from "./charts.js";
+import { drawCharts, enableImages, fitCharts, outlineHead, shrinkCharts } from "./charts.js";
 import { enableCsv } from "./tables.js";
 import { enableHeads, linkHeads, markHead } from "./heads.js";
 import { setUpAnswers } from "./answers.js";
@@ -52,6 +52,7 @@ function prepare(section, state, isPrinting = false) {
 function showAll() {
   for (const section of sections) section.hidden = false;
   for (const section of sections) prepare(section, viewState(), true);
+  shrinkCharts(document, true);
 }
 
 enableImages(document);
@@ -61,6 +62,9 @@ onChange(show); // before all others, which then find their section visible
 setUpContext(document.querySelector(".context"));
 for (const block of document.querySelectorAll(".head-details")) setUpHead(block);
 window.addEventListener("beforeprint", showAll);
-window.addEventListener("afterprint", () => show(viewState(), viewState()));
+window.addEventListener("afterprint", () => {
+  shrinkCharts(document, false);
+  show(viewState(), viewState());
+});
 startState();
 document.documentElement.classList.add("ready");
