@@ -36,7 +36,7 @@ LARGE = Graph(36, 32)
 
 def pair_of(graph: Graph, size: int = 200) -> CircuitPair:
     """Return two related circuits of a graph."""
-    return CircuitPair.from_scores("sft", 60, edge_scores(graph), edge_scores(graph, training=0.7), size=size)
+    return CircuitPair.of("sft", 60, edge_scores(graph), edge_scores(graph, training=0.7), size=size)
 
 
 def script(body: str, *values: Any) -> Any:
@@ -47,7 +47,7 @@ def script(body: str, *values: Any) -> Any:
 def test_the_union_holds_the_strongest_edges_of_both_and_nothing_else() -> None:
     graph = Graph(36, 4)
     base, post = edge_scores(graph), edge_scores(graph, training=1.0)
-    pair = CircuitPair.from_scores("sft", 60, base, post)
+    pair = CircuitPair.of("sft", 60, base, post)
     for scores, rank in ((base, pair.base_rank), (post, pair.post_rank)):
         sizes = np.sort(scores.edges_abs[graph.real])[::-1]
         mine = scores.edges_abs[pair.rows, pair.columns]
@@ -103,7 +103,7 @@ def test_the_script_reads_names_and_scores_as_they_were_packed(graph: Graph) -> 
 def test_edges_of_zero_come_back_as_zero() -> None:
     graph = Graph(2, 2)
     nothing = replace(edge_scores(graph), edges=np.zeros(graph.real.shape, dtype=np.float32))
-    pair = CircuitPair.from_scores("sft", 1, nothing, nothing)
+    pair = CircuitPair.of("sft", 1, nothing, nothing)
     scores = script("console.log(JSON.stringify(circuit.edges.map((edge) => edge.score.base)))", pair.packed())
     assert scores == [0] * int(graph.real.sum())
 
@@ -112,7 +112,7 @@ def test_a_large_models_edges_stay_below_100_kilobytes() -> None:
     packed = pair_of(LARGE, 20_225).packed()
     assert len(json.dumps(packed)) <= 100_000
     # Both circuits as far apart as they can be.
-    other = CircuitPair.from_scores("sft", 60, edge_scores(LARGE), edge_scores(LARGE, seed=5))
+    other = CircuitPair.of("sft", 60, edge_scores(LARGE), edge_scores(LARGE, seed=5))
     assert len(other.rows) > 1.9 * MOST_EDGES
     assert len(json.dumps(other.packed())) <= 100_000
     assert len(base64.b64decode(packed["edges"])) == 16 * packed["count"]
@@ -154,7 +154,7 @@ def test_the_table_says_what_training_did_to_each_edge() -> None:
         for (source, destination), score in listed.items():
             scores[names[0].index(source), names[1].index(destination)] = score
     made = [replace(edge_scores(graph), edges=scores, edges_abs=np.abs(scores)) for scores in (base, post)]
-    table = circuit_edges([CircuitPair.from_scores("sft", 4, *made, size=3)])
+    table = circuit_edges([CircuitPair.of("sft", 4, *made, size=3)])
     rows = [[display_text(value) for value in row.values()] for row in table.rows]
     # Of the base's three edges the one into the MLP is a loose end: nothing leaves it.
     assert rows == [

@@ -77,7 +77,7 @@ class CircuitPair:
     tau: float
 
     @classmethod
-    def from_scores(
+    def of(
         cls,
         variant: str,
         step: int,
@@ -148,7 +148,7 @@ def circuit_pairs(results: RunResults) -> list[CircuitPair]:
         size = rule.count(graph) or DEFAULT_SIZE
         sizes = _evaluated_sizes(results, variant, post[0], graph)
         caveat = "" if circuit is None else circuit.caveat
-        pairs.append(CircuitPair.from_scores(variant, post[0], base[1], post[1], sizes, size, caveat, rule.tau))
+        pairs.append(CircuitPair.of(variant, post[0], base[1], post[1], sizes, size, caveat, rule.tau))
     return pairs
 
 
@@ -169,15 +169,15 @@ def _evaluated_sizes(results: RunResults, variant: str, step: int, graph: Graph)
                 curves[model] = unit.whole
     fractions = sorted({fraction for curve in curves.values() for fraction in curve.fractions})
 
-    def faithfulness_at(model: str, fraction: float) -> Estimate | None:
+    def measured(model: str, fraction: float) -> Estimate | None:
         return curves[model].at(fraction) if model in curves else None
 
-    evaluated = []
-    for fraction in fractions:
-        edges = CircuitRule(fraction).count(graph) or 1
-        estimates = faithfulness_at("base", fraction), faithfulness_at(variant, fraction)
-        evaluated.append(EvaluatedSize(edges, fraction, *estimates))
-    return tuple(evaluated)
+    return tuple(
+        EvaluatedSize(
+            CircuitRule(fraction).count(graph) or 1, fraction, measured("base", fraction), measured(variant, fraction)
+        )
+        for fraction in fractions
+    )
 
 
 def _size_json(size: EvaluatedSize) -> dict[str, Json]:

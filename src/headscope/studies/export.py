@@ -90,7 +90,7 @@ def export_edited(
             f"a {subject.model.config.model_type} checkpoint cannot hold this edit: {operator} needs a bias on o_proj, "
             f"zero and scaling need none ({error})"
         ) from error
-    return _export_record(edited, chosen, description, difference, out)
+    return _described(edited, chosen, description, difference, out)
 
 
 def _export_reverted(subject: Subject, heads: HeadSet, base: Subject, kv: str, out: Path) -> dict[str, Any]:
@@ -102,14 +102,11 @@ def _export_reverted(subject: Subject, heads: HeadSet, base: Subject, kv: str, o
             "that training changed, or another base"
         )
     difference = _write_and_prove(edited, out, subject, revert(subject, heads, base, kv=kv))
-    shared = _sharing_heads(subject, heads, kv)
-    return _export_record(edited, heads, f"revert to {base.name}", difference, out) | {
-        "kv": kv,
-        "shared": shared.names(),
-    }
+    shared = _sharing(subject, heads, kv)
+    return _described(edited, heads, f"revert to {base.name}", difference, out) | {"kv": kv, "shared": shared.names()}
 
 
-def _sharing_heads(subject: Subject, heads: HeadSet, kv: str) -> HeadSet:
+def _sharing(subject: Subject, heads: HeadSet, kv: str) -> HeadSet:
     """Return the other heads whose keys and values change too."""
     access = head_access(subject.model)
     if kv != "any":
@@ -119,7 +116,7 @@ def _sharing_heads(subject: Subject, heads: HeadSet, kv: str) -> HeadSet:
     return HeadSet.of(members) - heads
 
 
-def _export_record(edited: Subject, heads: HeadSet, operator: str, difference: float, out: Path) -> dict[str, Any]:
+def _described(edited: Subject, heads: HeadSet, operator: str, difference: float, out: Path) -> dict[str, Any]:
     return {
         "heads": heads.names(),
         "operator": operator,
