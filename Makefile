@@ -81,7 +81,7 @@ pretrain: .venv/installed
 	$(BIN)/headscope lab pretrain --size M
 
 docs: .venv/installed
-	$(BIN)/python -m headscope.studies.reference > docs/study.md
+	$(BIN)/python -m headscope.studies.study_file.reference > docs/study.md
 	$(BIN)/headscope schema > src/headscope/lab/data/studies/study.schema.json
 
 # The pages of docs/ and the API from docstrings, as HTML that needs no network.

@@ -21,8 +21,8 @@ import numpy as np
 from headscope.comparison import Resampling
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
-from headscope.studies.compare import Saved, compare
-from headscope.studies.sections.discover import DiscoverConfig
+from headscope.studies.circuits.compare import ScoreFolders, compare
+from headscope.studies.study_file.discover import DiscoverConfig
 
 # name: graph, variants, checkpoints, share of the edges in a circuit.
 SIZES = {
@@ -59,7 +59,9 @@ def run_comparison(folder: Path, checkpoints: int, fraction: float) -> int:
     steps = {checkpoint: folder / str(checkpoint) for checkpoint in range(1, checkpoints + 1)}
     sizes = DiscoverConfig().sizes
     rewards = [(step, np.sin(step)) for step in steps]
-    record = compare("variant", Saved(folder / "base", folder / "fresh", steps), Resampling(fraction), sizes, rewards)
+    record = compare(
+        "variant", ScoreFolders(folder / "base", folder / "fresh", steps), Resampling(fraction), sizes, rewards
+    )
     record.save(folder)
     return int(record.final.counts.new.value)
 

@@ -42,7 +42,7 @@ from headscope.models import Subject, head_access, load_model
 from headscope.results.estimate import Estimate
 from headscope.results.numbers import format_estimate, format_p
 from headscope.results.traces import Traces
-from headscope.studies.traces import trace_samples
+from headscope.studies.answers.traces import trace_samples
 from headscope.training.presets import PRESETS
 from headscope.training.sft import SftConfig, run_sft
 

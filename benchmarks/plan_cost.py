@@ -24,7 +24,7 @@ from headscope.studies.costs.pilot import cached_rates, measure_rates
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 EVALUATION = """
 name: evaluation

@@ -35,7 +35,7 @@ from headscope.models import load_model
 from headscope.results.verdict import SUPPORTED
 from headscope.studies.claims import study_results
 from headscope.studies.run import run_study
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 MODEL = "lab-s"
 CARRIER = "L1H5"

@@ -17,7 +17,7 @@ from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.results.graph import Graph
 from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
-from headscope.studies.traces import trace_samples
+from headscope.studies.answers.traces import trace_samples
 
 PROBLEMS, SAMPLES, PAIRS = 60, 16, 40
 GRAPH = Graph(6, 8)

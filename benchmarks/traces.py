@@ -29,7 +29,7 @@ from headscope.lab.statements import judge
 from headscope.measures.intervals import wilson
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
-from headscope.studies.traces import read_saved, trace_samples
+from headscope.studies.answers.traces import read_saved, trace_samples
 from headscope.traces import find_calculations, find_loop
 from headscope.traces.reading import read_text
 from headscope.traces.summary import summarise

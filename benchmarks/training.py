@@ -26,8 +26,8 @@ from headscope.evaluation import Chat
 from headscope.lab import builtin_data as lab
 from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
-from headscope.studies import sources
-from headscope.studies.rewards import correctness
+from headscope.studies.data import sources
+from headscope.studies.training.rewards import correctness
 from headscope.tracking import HeadTracker
 from headscope.training import GrpoConfig, SftConfig, grpo, launch, preset, run_grpo, run_sft, sft
 from headscope.training.trainers import DurableGrpo

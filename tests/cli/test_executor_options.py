@@ -6,7 +6,7 @@ import pytest
 from tests.cli.test_report_and_status import call
 
 from headscope.cli import run as run_command
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 STUDY = "name: toy\nbase: {model: lab-s}\nvariants: []\ntasks: [lab-t1]\n"
 RAY = "executor: {kind: ray, address: 'head:6379', threads: 2}\n"
@@ -35,7 +35,7 @@ def test_options_change_what_they_name_and_nothing_else(
 ) -> None:
     (tmp_path / "study.yaml").write_text(STUDY + file)
     chosen: list[Study] = []
-    monkeypatch.setattr(run_command, "_run", lambda _verb, study, _out, **_options: chosen.append(study) or 0)
+    monkeypatch.setattr(run_command, "_run", lambda _verb, study, _options: chosen.append(study) or 0)
     call(capsys, "run", str(tmp_path / "study.yaml"), *options)
     settings = chosen[0].executor
     assert (settings.kind, settings.workers, settings.threads, settings.address) == executor

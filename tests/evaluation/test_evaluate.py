@@ -19,7 +19,7 @@ from headscope.evaluation import (
     votes,
 )
 from headscope.results.samples import Samples
-from headscope.studies.evaluate import measure
+from headscope.studies.answers.evaluate import measure
 
 TASK = Task(
     "lab",

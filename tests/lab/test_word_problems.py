@@ -7,7 +7,7 @@ import pytest
 
 from headscope.lab import word_problems
 from headscope.lab.builtin_data import TASKS as LAB_TASKS
-from headscope.studies import sources
+from headscope.studies.data import sources
 
 NUMBER = re.compile(r"\d+")
 STEP = re.compile(r"(\d+) ([-+*]) (\d+) = (\d+)")

@@ -27,7 +27,7 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.lock import SCHEMA_VERSION
 from headscope.storage import Result
-from headscope.studies.traces import read_saved
+from headscope.studies.answers.traces import read_saved
 from headscope.traces.summary import summarise
 
 KINDS: tuple[type[Result], ...] = (

@@ -67,7 +67,7 @@ def test_numbers_have_three_digits_and_no_number_is_none() -> None:
 
 
 def test_edges_are_the_strongest_in_either_model(head_results: RunResults) -> None:
-    pair = EdgePair.of(head_results, "sft")
+    pair = EdgePair.from_results(head_results, "sft")
     assert pair is not None
     (listed,) = pair.packed([1 * 4 + 2], 2)
     graph = pair.graph

@@ -13,6 +13,7 @@ from headscope.errors import InputError, MachineError
 from headscope.progress import Progress
 from headscope.runs import Execution, Inputs, RunDirectory, Unit, Work, execute
 from headscope.runs.coverage import coverage
+from headscope.runs.discarding import discard_damaged
 from headscope.storage import parse_object, write_json
 
 
@@ -30,7 +31,7 @@ def chain(tmp_path: Path) -> tuple[RunDirectory, list[Unit]]:
 def test_whole_units_are_not_damaged(chain: tuple[RunDirectory, list[Unit]]) -> None:
     run, units = chain
     assert coverage(run, check_files=True).complete
-    assert run.discard_damaged() == {}
+    assert discard_damaged(run) == {}
     assert run.find("read")[0].unit["files"].keys() == {"value.json"}
     assert execute(units, run).reused == 3
 
@@ -80,7 +81,7 @@ def test_no_unit_reads_a_damaged_one(chain: tuple[RunDirectory, list[Unit]]) -> 
     assert outcome.failed["toy x"].startswith("value.json has other bytes")
     assert (outcome.skipped, outcome.exit_code) == (["again x"], 2)
     assert run.failure(another) is None
-    assert run.discard_damaged().keys() == {base.address}
+    assert discard_damaged(run).keys() == {base.address}
     mended = execute([base, free, another], run)
     assert (mended.done, mended.reused, mended.failed) == (2, 1, {})
 
@@ -93,7 +94,7 @@ def test_an_input_that_is_deleted_under_its_reader_is_no_failure_of_the_reader(t
         tries.append(1)
         if len(tries) == 1:  # another process finds damage, with --retry
             flip_byte(inputs.folders["base"] / "value.json")
-            run.discard_damaged()
+            discard_damaged(run)
             if remade:
                 with pytest.raises(InputError) as missing:
                     inputs.load("base", Toy)
@@ -121,7 +122,7 @@ def test_what_was_computed_from_bytes_that_were_replaced_meanwhile_is_computed_a
         read_totals.append(inputs.load("base", Toy).total)
         if len(read_totals) == 1:
             flip_byte(inputs.folders["base"] / "value.json")
-            run.discard_damaged()
+            discard_damaged(run)
             totals.pop(0)
             execute([base], run)
         return Toy(2, read_totals[-1])
@@ -162,14 +163,14 @@ def test_readers_are_done_again_if_the_bytes_are_others_now_and_only_then(
 ) -> None:
     run, (base, reader, free) = chain
     flip_byte(run.folder(base) / "value.json")
-    run.discard_damaged()
+    discard_damaged(run)
     assert execute([base, reader, free], run).done == 1
 
     def other(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
         return Toy(1, 100)
 
     flip_byte(run.folder(base) / "value.json")
-    run.discard_damaged()
+    discard_damaged(run)
     changed = Work("toy", ToyConfig, other).unit(base.config, base.labels)  # type: ignore[arg-type]
     outcome = execute([changed, reader, free], run)
     assert (outcome.done, outcome.reused) == (2, 1)
@@ -196,7 +197,7 @@ def test_a_kill_while_a_damaged_unit_is_deleted_leaves_nothing_to_go_on_from(tmp
     run = RunDirectory(tmp_path)
     execute([trained], run)
     run.folder(trained).rename(run.folder(trained).with_name(f".{trained.digest}.damaged"))
-    assert run.discard_damaged() == {}
+    assert discard_damaged(run) == {}
     assert list(run.folder(trained).parent.iterdir()) == []
 
 

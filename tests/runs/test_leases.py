@@ -21,10 +21,11 @@ from tests.runs.toys import Toy, ToyConfig, finish_again, flip_byte, unit
 
 from headscope.errors import InputError
 from headscope.progress import Progress
-from headscope.runs import Inputs, RunDirectory, Unit, Work, directory, execute, presence
+from headscope.runs import Inputs, RunDirectory, Unit, Work, discarding, execute, presence
 from headscope.runs.leases import FinishedElsewhere, holder, lock_folder, take
 from headscope.runs.presence import Presence, await_signs, leaders, live_workers
 from headscope.runs.silence import SilenceWatch
+from headscope.runs.unit_writing import write_unit
 
 TAKE = """
 import sys, time
@@ -447,7 +448,7 @@ def test_a_half_deleted_folder_is_nothing_to_go_on_from(tmp_path: Path, monkeypa
     with Presence(run.path) as here:
         lease = take(run.folder(trained), here)
         assert lease is not None
-        with pytest.raises(KeyboardInterrupt), run.write(trained, lease):
+        with pytest.raises(KeyboardInterrupt), write_unit(run, trained, lease):
             raise KeyboardInterrupt
     assert run.partial(trained).name == f".{trained.digest}.partial"
     assert [*run.path.glob("units/*/.*.partial")] == [run.partial(trained)]
@@ -520,7 +521,7 @@ def test_a_unit_that_another_finishes_before_it_is_written_stays(
             monkeypatch.setattr(RunDirectory, "is_current", look_and_pause)
         else:
             record = finish_elsewhere(run, reader, tmp_path)
-        with pytest.raises(FinishedElsewhere), run.write(reader, lease):
+        with pytest.raises(FinishedElsewhere), write_unit(run, reader, lease):
             pass
         lease.release()
     assert (run.folder(reader) / "unit.json").read_bytes() == record
@@ -531,7 +532,7 @@ def test_a_damaged_unit_that_another_makes_again_stays(tmp_path: Path, monkeypat
     run, damaged = RunDirectory(tmp_path), unit(a=1)
     execute([damaged], run)
     flip_byte(run.folder(damaged) / "value.json")
-    find_unit_damage, looks, record = directory.find_unit_damage, 0, b""
+    find_unit_damage, looks, record = discarding.find_unit_damage, 0, b""
 
     def look_and_pause(folder: Path) -> str:
         nonlocal looks, record
@@ -541,8 +542,8 @@ def test_a_damaged_unit_that_another_makes_again_stays(tmp_path: Path, monkeypat
             record = finish_elsewhere(run, damaged, tmp_path)
         return problem
 
-    monkeypatch.setattr(directory, "find_unit_damage", look_and_pause)
-    assert run.discard_damaged() == {}
+    monkeypatch.setattr(discarding, "find_unit_damage", look_and_pause)
+    assert discarding.discard_damaged(run) == {}
     assert (run.folder(damaged) / "unit.json").read_bytes() == record
     assert not [*run.path.glob("units/*/.*")]
 

@@ -24,6 +24,7 @@ from headscope.runs.records import mark_done, write_record
 from headscope.runs.remote import is_url
 from headscope.runs.unit_files import DONE
 from headscope.runs.units import address_of
+from headscope.runs.writer_lock import exclusive
 from headscope.storage import write_json
 
 URL = "memory://bucket/mine"
@@ -224,7 +225,7 @@ def test_nothing_is_written_there(fetched: list[str], capsys: pytest.CaptureFixt
     for arguments in (["run", "lab", "--out", "s3://bucket/run"], ["recompute", "s3://bucket/run"]):
         _, error = printed(capsys, *arguments, code=2)
         assert error.startswith("headscope: s3://bucket/run is no folder of this machine, and runs are written")
-    with pytest.raises(InputError, match="is no folder of this machine"), RunDirectory(URL).exclusive():
+    with pytest.raises(InputError, match="is no folder of this machine"), exclusive(RunDirectory(URL)):
         pass
 
 

@@ -7,7 +7,7 @@ import pytest
 from tests.studies.bench import STUDY, Bench
 
 from headscope.cli.main import main
-from headscope.runs import directory
+from headscope.runs import writer_lock
 
 
 def test_an_out_that_cannot_be_written(bench: Bench) -> None:
@@ -46,7 +46,7 @@ def test_a_directory_this_version_cannot_read_is_left_as_it_is(bench: Bench, loc
 
 
 def test_two_runs_in_one_directory(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "PATIENCE", 0.5)
+    monkeypatch.setattr(writer_lock, "PATIENCE", 0.5)
     hold = (
         "import fcntl, sys\nfile = open(sys.argv[1], 'a+'); fcntl.flock(file, fcntl.LOCK_EX)\n"
         "import os; file.write(str(os.getpid())); file.flush(); print('held', flush=True); sys.stdin.read()"

@@ -8,7 +8,7 @@ import pytest
 from headscope.comparison.claims import RecipeFacts, StudyFacts, find_gaps
 from headscope.studies.claim_facts import gap_lines, gaps_json, study_facts, study_gaps
 from headscope.studies.reading import read_study
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 
 def study(*variants: dict[str, Any], **settings: Any) -> Study:

@@ -6,10 +6,10 @@ import pytest
 from tests.runs.toys import flip_byte, unit
 
 from headscope.errors import InputError
-from headscope.runs import RunDirectory, directory, execute
+from headscope.runs import RunDirectory, discarding, execute
 from headscope.runs.presence import Presence
 from headscope.studies import run as study_runs
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 
 def test_nothing_is_deleted_while_another_study_is_done_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -30,13 +30,13 @@ def test_two_that_retry_the_same_delete_damaged_units_together(tmp_path: Path, m
     run, damaged, study = RunDirectory(tmp_path), unit(a=1), Study.model_construct()
     execute([damaged], run)
     flip_byte(run.folder(damaged) / "value.json")
-    find_unit_damage, deleted = directory.find_unit_damage, []
+    find_unit_damage, deleted = discarding.find_unit_damage, []
 
     def look_while_another_begins(folder: Path) -> str:
-        monkeypatch.setattr(directory, "find_unit_damage", find_unit_damage)
+        monkeypatch.setattr(discarding, "find_unit_damage", find_unit_damage)
         deleted.append(study_runs.discard_damaged(study, run, "run"))
         return find_unit_damage(folder) if folder.exists() else ""
 
-    monkeypatch.setattr(directory, "find_unit_damage", look_while_another_begins)
+    monkeypatch.setattr(discarding, "find_unit_damage", look_while_another_begins)
     deleted.append(study_runs.discard_damaged(study, run, "run"))
     assert [list(problems) for problems in deleted] == [[damaged.address], []]

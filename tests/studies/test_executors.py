@@ -8,7 +8,7 @@ import pytest
 from tests.studies.bench import Bench
 
 from headscope.errors import MachineError
-from headscope.runs import RunDirectory, directory
+from headscope.runs import RunDirectory, writer_lock
 from headscope.runs.pool import Pool
 from headscope.runs.processes import Processes
 from headscope.studies import run as study_runs
@@ -77,7 +77,7 @@ class SlowCluster(Processes):
     closed = 0
 
     def __init__(self, out: Path) -> None:
-        with RunDirectory(out).exclusive():
+        with writer_lock.exclusive(RunDirectory(out)):
             super().__init__(1, 1)
 
     def close(self) -> None:
@@ -93,7 +93,7 @@ def test_a_cluster_is_waited_for_without_the_lock_and_closed_whatever_happens(
         end_workers(pool)
         raise MachineError("a node is gone")
 
-    monkeypatch.setattr(directory, "PATIENCE", 0.1)
+    monkeypatch.setattr(writer_lock, "PATIENCE", 0.1)
     monkeypatch.setattr(study_runs, "check_installed", lambda: None)  # the cluster stands for Ray
     monkeypatch.setattr(study_runs, "RayCluster", lambda *arguments: SlowCluster(bench.out))
     monkeypatch.setattr(Pool, "_stop", stop)

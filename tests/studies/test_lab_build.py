@@ -14,7 +14,7 @@ from headscope.results.comparison import Comparison
 from headscope.runs import RunDirectory
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 TOY = [
     "tasks=[lab-t1]",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tests.studies.bench import Bench
-from tests.studies.test_bad_models import biased, headless, narrow, weights
+from tests.studies.models.test_bad_models import biased, headless, narrow, weights
 
 from headscope.cli.main import main
 from headscope.errors import InputError

@@ -10,10 +10,10 @@ from headscope.errors import InputError, ManyInputsError
 from headscope.lab.builtin_studies import builtin_studies
 from headscope.runs import RunDirectory
 from headscope.runs.recipes import missing_signal
+from headscope.studies.data.sources import task
 from headscope.studies.plan import plan
 from headscope.studies.reading import adhoc_study, parse_study, read_study
-from headscope.studies.sections.training import GrpoTraining
-from headscope.studies.sources import task
+from headscope.studies.study_file.training import GrpoTraining
 
 GOOD = """
 name: x

@@ -1,7 +1,7 @@
 """Edge attribution: one call for every method of ``ATTRIBUTION_METHODS``.
 
 A new method is a function with the signature of ``exact_edges`` and a line in the table; study files can name it once
-it is added to ``DiscoverConfig.method`` (``studies.sections.discover``).
+it is added to ``DiscoverConfig.method`` (``studies.study_file.discover``).
 """
 
 import inspect

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 
 
 def audit_command(file: File, sizes: Sizes = None, against: Against = None, json: Json = False) -> int:
-    """Which scores are multiples of 1/n, and which differences could have been told from chance."""
+    """Check which scores are multiples of 1/n, and which differences could have been told from chance."""
     from headscope.evaluation.audit import audit
     from headscope.evaluation.score_table import read_score_table
 

@@ -1,11 +1,13 @@
 """``export``: write something headscope made in a form that other programs read."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from headscope.cli.option_groups import flatten_groups
 from headscope.cli.options import Json, print_json
 from headscope.cli.terminal import say
 from headscope.errors import InputError
@@ -42,71 +44,78 @@ Fraction = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("export")(export_command)
+    app.command("export")(flatten_groups(export_command))
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """What ``--edited`` takes. None of an option that was not given."""
+
+    heads: Heads = None
+    operator: OperatorOption = None
+    alpha: Alpha = None
+    reference: Reference = None
+    base: Base = None
+    kv: Kv = None
+    dtype: DtypeOption = None
+
+
+@dataclass(frozen=True)
+class CircuitOptions:
+    """What ``--circuit`` takes. None of an option that was not given."""
+
+    variant: Variant = None
+    as_: Form = None
+    step: Step = None
+    fraction: Fraction = None
 
 
 def export_command(
-    out: Into = None,
     edited: Edited = None,
-    heads: Heads = None,
-    operator: OperatorOption = None,
-    alpha: Alpha = None,
-    reference: Reference = None,
-    base: Base = None,
-    kv: Kv = None,
-    dtype: DtypeOption = None,
     circuit: Circuit = None,
-    variant: Variant = None,
-    form: Form = None,
-    step: Step = None,
-    fraction: Fraction = None,
+    out: Into = None,
+    *,
+    edit: EditOptions,
+    graph: CircuitOptions,
     json: Json = False,
 ) -> int:
     """Write a model with heads removed, scaled, replaced by constants or reverted, as a checkpoint that any engine can
     serve (--edited); or a circuit of a run, as a file that graph programs read (--circuit)."""
-    of_model = {
-        "heads": heads,
-        "operator": operator,
-        "alpha": alpha,
-        "reference": reference,
-        "base": base,
-        "kv": kv,
-        "dtype": dtype,
-    }
-    of_circuit = {"variant": variant, "as": form, "step": step, "fraction": fraction}
     if (edited is None) == (circuit is None):
         both = "both --edited and --circuit" if edited else "neither --edited nor --circuit"
         raise InputError(f"found {both}; give --edited MODEL for a checkpoint, or --circuit RUN for a graph")
     if out is None:
-        made = "the checkpoint, new or empty" if edited else "the circuit"
-        raise InputError(f"found no --out; give {'a folder' if edited else 'a file'} for {made}")
+        content = "the checkpoint, new or empty" if edited else "the circuit"
+        raise InputError(f"found no --out; give {'a folder' if edited else 'a file'} for {content}")
     if edited is not None:
-        _refuse(of_circuit, "--circuit", "--edited")
-        return _export_edited(edited, out, of_model, json)
-    _refuse(of_model, "--edited", "--circuit")
+        _refuse(graph, "--circuit", "--edited")
+        return _export_edited(edited, out, edit, json)
+    _refuse(edit, "--edited", "--circuit")
     assert circuit is not None
-    return _export_circuit(circuit, out, of_circuit, json)
+    return _export_circuit(circuit, out, graph, json)
 
 
-def _refuse(options: Mapping[str, object], theirs: str, given: str) -> None:
+def _refuse(options: EditOptions | CircuitOptions, theirs: str, given: str) -> None:
     """Raise InputError if an option of the other export was given."""
-    for name, value in options.items():
+    for name, value in vars(options).items():
         if value is not None:
-            raise InputError(f"--{name} is an option of {theirs}, and {given} has no use for it")
+            raise InputError(f"--{name.rstrip('_')} is an option of {theirs}, and {given} has no use for it")
 
 
-def _needed(options: Mapping[str, Any], name: str, way: str, example: str) -> str:
-    if not options[name]:
-        raise InputError(f"{way} needs --{name} too, {example}")
-    return str(options[name])
+def _require(value: str | None, option: str, way: str, example: str) -> str:
+    """Return an option's text. Raises InputError if it was not given."""
+    if not value:
+        raise InputError(f"{way} needs {option} too, {example}")
+    return value
 
 
-def _export_edited(model: str, out: Path, options: Mapping[str, Any], json: bool) -> int:
+def _export_edited(model: str, out: Path, options: EditOptions, json: bool) -> int:
     from headscope.studies.export import export_edited
 
-    names = _needed(options, "heads", "--edited", "as --heads 'L3H5 L4H1'").replace(",", " ").split()
-    given = {name: value for name, value in options.items() if value is not None and name != "heads"}
-    export = export_edited(model, names, out, **given)
+    heads = _require(options.heads, "--heads", "--edited", "as --heads 'L3H5 L4H1'").replace(",", " ").split()
+    # Those that were not given keep the defaults of ``export_edited``.
+    given = {name: value for name, value in vars(options).items() if value is not None and name != "heads"}
+    export = export_edited(model, heads, out, **given)
     if json:
         print_json(export)
     else:
@@ -118,15 +127,15 @@ def _export_edited(model: str, out: Path, options: Mapping[str, Any], json: bool
     return 0
 
 
-def _export_circuit(path: str, out: Path, options: Mapping[str, Any], json: bool) -> int:
+def _export_circuit(path: str, out: Path, options: CircuitOptions, json: bool) -> int:
     from headscope.results.graph_formats import FORMATS
     from headscope.runs import RunDirectory
     from headscope.studies.circuit_export import export_circuit
 
-    variant = _needed(options, "variant", "--circuit", "the name of a variant of the run")
-    form = _needed(options, "as", "--circuit", f"one of {', '.join(FORMATS)}")
+    variant = _require(options.variant, "--variant", "--circuit", "the name of a variant of the run")
+    form = _require(options.as_, "--as", "--circuit", f"one of {', '.join(FORMATS)}")
     run = RunDirectory.open(path)
-    export = export_circuit(run, variant, form, out, step=options["step"], fraction=options["fraction"])
+    export = export_circuit(run, variant, form, out, step=options.step, fraction=options.fraction)
     if json:
         print_json(export)
     else:
@@ -143,14 +152,14 @@ def _describe_circuit(export: Mapping[str, Any]) -> list[str]:
     if "base_edges" in export and export["as"] in ("dot", "graphml"):  # the others have one model's circuit
         statuses = ", ".join(f"{export[name]:,} {name}" for name in ("kept", "born", "lost"))
         sentences.append(f"next to the {export['base_edges']:,} edges of the base's: {statuses}")
-    asked = f"of the {export['fraction']:.2%} strongest edges"
+    edges = f"of the {export['fraction']:.2%} strongest edges"
     if export["tau"]:
-        asked += f", also those below τ = {export['tau']:g}, which are not in the file"
+        edges += f", also those below τ = {export['tau']:g}, which are not in the file"
     if "faithfulness" in export:
         interval = f"{export['faithfulness']:.2f} [{export['low']:.2f}, {export['high']:.2f}]"
-        sentences.append(f"faithfulness {asked}: {interval}, n = {export['problems']} problems")
+        sentences.append(f"faithfulness {edges}: {interval}, n = {export['problems']} problems")
     else:
-        sentences.append(f"faithfulness {asked}: not measured")
+        sentences.append(f"faithfulness {edges}: not measured")
     return sentences
 
 

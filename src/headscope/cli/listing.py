@@ -51,7 +51,7 @@ def _names(kind: Kind) -> list[str]:
         return list(NAMES)
     if kind == Kind.PRESETS:
         return list(_presets())
-    from headscope.studies.sources import dataset_names, task_names
+    from headscope.studies.data.sources import dataset_names, task_names
 
     return task_names() if kind == Kind.TASKS else dataset_names()
 

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,7 +14,6 @@ from headscope.lab.builtin_studies import builtin_studies
 if TYPE_CHECKING:
     from headscope.results.codec import Json as JsonValue
     from headscope.results.table import Table
-    from headscope.studies.study import Study
 
 
 def complete_study(incomplete: str) -> list[str]:
@@ -44,29 +43,6 @@ def run_folder(name: str, out: Path | None) -> Path:
     from headscope.runs.remote import local_folder
 
     return local_folder(out) if out else Path("runs") / name
-
-
-def choose_study(
-    study: str,
-    settings: Sequence[str] | None,
-    base: str | None,
-    posts: Sequence[str] | None,
-    tasks: Sequence[str] | None,
-) -> "Study":
-    """Return the study that a file, a built-in name, or ``--base``, ``--post`` and ``--task`` describe.
-
-    Raises InputError also if libraries are installed that no study can run with.
-    """
-    from headscope.errors import InputError
-    from headscope.runs.supported import check_versions
-    from headscope.studies.reading import adhoc_study, read_study
-
-    check_versions()
-    if (posts or tasks) and not base:
-        raise InputError("--post and --task describe a study without a file, which needs --base too")
-    if base and study != "lab":
-        raise InputError(f"found both study {study} and --base {base}; give one of them")
-    return adhoc_study(base, posts or [], tasks or [], settings or []) if base else read_study(study, settings or [])
 
 
 def parse_duration(text: str) -> float:

@@ -6,15 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headscope.cli.option_groups import StudyOptions, flatten_groups
 from headscope.cli.options import (
-    Base,
     Json,
     Out,
-    Posts,
-    Settings,
-    StudyArgument,
-    Tasks,
-    choose_study,
     print_json,
     print_tables,
     run_folder,
@@ -25,7 +20,7 @@ from headscope.cli.terminal import say
 if TYPE_CHECKING:
     from headscope.runs import RunDirectory, Unit
     from headscope.studies.costs.estimate import Budget, Rates, StudyCost
-    from headscope.studies.study import Study
+    from headscope.studies.study_file.study import Study
 
 Cost = Annotated[
     bool,
@@ -37,28 +32,19 @@ Cost = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("plan")(plan_command)
+    app.command("plan")(flatten_groups(plan_command))
 
 
-def plan_command(
-    study: StudyArgument = "lab",
-    out: Out = None,
-    settings: Settings = None,
-    base: Base = None,
-    post: Posts = None,
-    task: Tasks = None,
-    cost: Cost = False,
-    json: Json = False,
-) -> int:
+def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json: Json = False) -> int:
     """Print the units a study asks for, which of them are done, and what the others cost if that has been measured."""
     from headscope.runs import RunDirectory
+    from headscope.studies.answers.evaluate import detectable_differences
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
     from headscope.studies.costs.table import cost_table
-    from headscope.studies.evaluate import detectable_differences
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts
 
-    chosen = choose_study(study, settings, base, post, task)
+    chosen = study.read()
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_lock()
     units, noise = plan(chosen, run), detectable_differences(chosen)

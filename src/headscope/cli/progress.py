@@ -85,10 +85,10 @@ class _PlainBar:
 
     def _eta(self, now: float) -> str:
         """Return how long the rest will take; nothing if the steps done so far, or their lack, do not tell."""
-        made = self._steps - self._before
-        if made <= 0 or self._label in UNEVEN:
+        steps_done = self._steps - self._before
+        if steps_done <= 0 or self._label in UNEVEN:
             return ""
-        return f", about {(now - self._start) / made * (self._total - self._steps):.0f} s left"
+        return f", about {(now - self._start) / steps_done * (self._total - self._steps):.0f} s left"
 
     def close(self) -> None:
         elapsed = time.monotonic() - self._start

@@ -42,7 +42,7 @@ def recompute_command(path: RunPath, kind: Kinds = None, json: Json = False) -> 
 
 
 def _print(units: "Sequence[Recomputed]") -> None:
-    """One row per kind, and a line for every unit that is not the same."""
+    """Print one row per kind, and a line for every unit that is not the same."""
     from headscope.results.table import Table
 
     rows: list[Row] = []

@@ -1,6 +1,5 @@
 """``run`` and the verbs that are a part of it: train, discover, compare, ablate, eval."""
 
-import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,15 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from headscope.cli.option_groups import StudyOptions, flatten_groups
 from headscope.cli.options import (
-    Base,
     Json,
     Out,
-    Posts,
-    Settings,
-    StudyArgument,
-    Tasks,
-    choose_study,
     parse_duration,
     print_json,
     print_tables,
@@ -31,7 +25,7 @@ if TYPE_CHECKING:
     from headscope.results.table import Table
     from headscope.runs import Outcome, RunDirectory
     from headscope.studies.costs.estimate import StudyCost
-    from headscope.studies.study import Study
+    from headscope.studies.study_file.study import Study
 
 VERBS = {
     "run": "Train, sample, discover, compare, ablate, evaluate and report; the same command resumes.",
@@ -70,59 +64,53 @@ def register(app: typer.Typer) -> None:
         app.command(verb, help=text)(_command(verb))
 
 
+@dataclass(frozen=True)
+class ExecutorOptions:
+    """What computes the units, in place of what the study says."""
+
+    executor: Executor = None
+    workers: Workers = None
+    address: Address = None
+
+    def settings(self, kind: str) -> list[str]:
+        """Return the options in the words of ``--set``. kind: of the study's own executor.
+
+        Keys of another kind are left out; those of the same stand.
+        """
+        keys = {"workers": self.workers, "address": self.address}
+        options = {name: value for name, value in keys.items() if value is not None}
+        if self.executor is None and not options:
+            return []
+        chosen = self.executor or ("ray" if self.address is not None else "processes" if kind == "local" else kind)
+        if chosen != kind:
+            return [f"executor={json.dumps({'kind': chosen, **options})}"]
+        return [f"executor.{name}={json.dumps(value)}" for name, value in options.items()]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How a verb is run, and what it prints."""
+
+    out: Out = None
+    retry: Retry = False
+    claims: Claims = False
+    budget: Budget = None
+    json: Json = False
+
+
 def _command(verb: str) -> Callable[..., int]:
-    def command(
-        study: StudyArgument = "lab",
-        out: Out = None,
-        settings: Settings = None,
-        base: Base = None,
-        post: Posts = None,
-        task: Tasks = None,
-        retry: Retry = False,
-        claims: Claims = False,
-        budget: Budget = None,
-        executor: Executor = None,
-        workers: Workers = None,
-        address: Address = None,
-        json: Json = False,
-    ) -> int:
-        seconds = None if budget is None else parse_duration(budget)
-        given = settings or []
+    def command(study: StudyOptions, executor: ExecutorOptions, options: RunOptions) -> int:
+        settings = study.settings or []
         # As the file has it: --workers alone must not take a study off its cluster.
-        plain = choose_study(study, [each for each in given if not each.startswith("executor")], base, post, task)
+        plain = study.read([setting for setting in settings if not setting.startswith("executor")])
         # First, so that ``--set executor.threads=2`` adds to it.
-        changes = [*_executor_settings(plain.executor.kind, executor, workers, address), *given]
-        chosen = choose_study(study, changes, base, post, task)
-        out_folder = run_folder(chosen.name, out)
-        return _run(verb, chosen, out_folder, retry=retry, json=json, claims=claims, seconds=seconds)
+        chosen = study.read([*executor.settings(plain.executor.kind), *settings])
+        return _run(verb, chosen, options)
 
-    return command if verb == "compare" else _without_option(command, "claims")
+    return flatten_groups(command, without=() if verb == "compare" else ("claims",))
 
 
-def _executor_settings(kind: str, executor: str | None, workers: int | None, address: str | None) -> list[str]:
-    """Return what the options say of a study's executor, in the words of ``--set``. kind: the study's own.
-
-    Keys of another kind are left out; those of the same stand.
-    """
-    given = {"workers": workers, "address": address}
-    options = {name: value for name, value in given.items() if value is not None}
-    if executor is None and not options:
-        return []
-    chosen = executor or ("ray" if address is not None else "processes" if kind == "local" else kind)
-    if chosen != kind:
-        return [f"executor={json.dumps({'kind': chosen, **options})}"]
-    return [f"executor.{name}={json.dumps(value)}" for name, value in options.items()]
-
-
-def _without_option(command: Callable[..., int], option: str) -> Callable[..., int]:
-    """Return the command as typer sees it with one option less: its default stands."""
-    signature = inspect.signature(command)
-    parameters = [parameter for name, parameter in signature.parameters.items() if name != option]
-    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
-    return command
-
-
-def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claims: bool, seconds: float | None) -> int:
+def _run(verb: str, study: "Study", options: RunOptions) -> int:
     from headscope.cli.plan import make_budget, print_plan, study_cost
     from headscope.cli.progress import for_terminal
     from headscope.errors import InputError
@@ -133,6 +121,8 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
     from headscope.studies.run import discard_damaged, plan_key, run_study
     from headscope.training import processes
 
+    seconds = None if options.budget is None else parse_duration(options.budget)
+    out, retry = run_folder(study.name, options.out), options.retry
     if seconds is not None and processes.count() > 1:
         raise InputError("--budget is for one process, and this run has several; leave it out")
     if not processes.is_first():
@@ -144,7 +134,7 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         # Before the plan, which lists the checkpoints of finished trainings.
         for address, problem in discard_damaged(study, RunDirectory(out), verb).items():
             say(f"damaged, done again: {address}: {problem}", error=True)
-    if not json:
+    if not options.json:
         units = plan(study, RunDirectory(out), verb)
         print_plan(units, RunDirectory(out))
         _print_cost(study_cost(study, units, RunDirectory(out), measure=False))
@@ -152,13 +142,13 @@ def _run(verb: str, study: "Study", out: Path, *, retry: bool, json: bool, claim
         say(f"{worker} is at work in {out} too; units that it does are waited for, not done twice", error=True)
     budget = None if seconds is None else make_budget(study, RunDirectory(out), verb, seconds)
     run, outcome = run_study(study, out, goal=verb, progress=for_terminal(), retry=retry, discard=False, budget=budget)
-    if claims or (verb == "run" and study.variants):
+    if options.claims or (verb == "run" and study.variants):
         from headscope.studies.claims import judge_run
 
         judge_run(study, run)  # before the report, which shows the claims too
     page = render(run) if verb == "run" else run.path
-    findings = _findings(verb, RunResults(run), claims=claims)
-    if json:
+    findings = _findings(verb, RunResults(run), claims=options.claims)
+    if options.json:
         print_json(_outcome_json(run, outcome, page) | findings.as_json())
     else:
         _print_end(run, outcome, page, findings)

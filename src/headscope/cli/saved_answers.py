@@ -82,7 +82,7 @@ class SavedAnswers:
         saved = RunResults(self.run).traces(problems, **self.labels)
         if saved is not None:
             return saved
-        from headscope.studies.traces import read_saved  # loads what reads problems and tokenizers
+        from headscope.studies.answers.traces import read_saved  # loads what reads problems and tokenizers
 
         return read_saved(self.run, self.unit, self.progress, problems)
 
@@ -122,8 +122,8 @@ def _pieces(response: str, answer: Row, steps: Sequence[Row]) -> list[Line]:
         if step["start"] in loops:
             marks.append(("loop", loops[step["start"]]))
         icons = "".join(MARK_KINDS[kind].icon for kind, _ in marks)
-        said = "; ".join(label for kind, label in marks if kind not in ("right", "answer"))
-        pieces.append((icons, response[step["start"] : step["end"]], said))
+        remark = "; ".join(label for kind, label in marks if kind not in ("right", "answer"))
+        pieces.append((icons, response[step["start"] : step["end"]], remark))
         place = step["end"]
         if thought is not None and place == last_thought:
             pieces.append(("", "", thought.label))
@@ -140,10 +140,10 @@ def choose_answers(
     if not units:
         raise InputError(f"{run} has no answers yet: headscope eval draws them")
     for label, wanted, noun in (("variant", models, "of model"), ("task", tasks, "to task")):
-        there = list(dict.fromkeys(str(unit.labels[label]) for unit in units))
+        known = list(dict.fromkeys(str(unit.labels[label]) for unit in units))
         for name in wanted:
-            if name not in there:
-                raise InputError(f"{run} has no answers {noun} {name!r}{suggestion(name, there)}")
+            if name not in known:
+                raise InputError(f"{run} has no answers {noun} {name!r}{suggestion(name, known)}")
     chosen = [
         unit
         for unit in units

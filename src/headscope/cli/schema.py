@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
 def schema_command(json: Json = True) -> int:
     """Print the JSON Schema of study files; an editor reads it if a file begins with `# yaml-language-server:
     $schema=study.schema.json`."""
-    from headscope.studies.schema import write_schema
+    from headscope.studies.study_file.schema import write_schema
 
     say_json(write_schema().rstrip("\n"))
     return 0

@@ -28,29 +28,29 @@ def side_by_side(blocks: Sequence[tuple[str, Sequence[Line]]], width: int) -> st
     column = (width - len(GAP) * (len(blocks) - 1)) // max(1, len(blocks))
     if column < NARROWEST:
         return "\n\n".join("\n".join(_column(title, lines, width)) for title, lines in blocks)
-    height = max(len(list(_wrapped(title, column))) for title, _ in blocks)
+    height = max(len(list(_wrap(title, column))) for title, _ in blocks)
     columns = [list(_column(title, lines, column, height)) for title, lines in blocks]
     rows = zip_longest(*columns, fillvalue="")
-    return "\n".join(GAP.join(_padded(cell, column) for cell in row).rstrip() for row in rows)
+    return "\n".join(GAP.join(_pad(cell, column) for cell in row).rstrip() for row in rows)
 
 
 def _column(title: str, lines: Sequence[Line], width: int, height: int = 1) -> Iterator[str]:
     """Yield the lines of one block; its title takes at least ``height``."""
-    heading = list(_wrapped(title, width))
+    heading = list(_wrap(title, width))
     yield from heading + [""] * (height - len(heading))
     yield "─" * width
     for icons, text, note in lines:
         whole = f"{text} [{note}]" if note else text
-        for number, line in enumerate(_wrapped(whole.strip(), width - GUTTER)):
+        for number, line in enumerate(_wrap(whole.strip(), width - GUTTER)):
             gutter = icons if number == 0 else ""
-            yield (_padded(gutter, GUTTER) + line).rstrip()
+            yield (_pad(gutter, GUTTER) + line).rstrip()
 
 
-def _padded(text: str, width: int) -> str:
+def _pad(text: str, width: int) -> str:
     return text + " " * (width - cell_len(text))
 
 
-def _wrapped(text: str, width: int) -> Iterator[str]:
+def _wrap(text: str, width: int) -> Iterator[str]:
     """Yield lines of at most ``width`` characters, broken at spaces if there are any."""
     width = max(8, width)
     for paragraph in plain_text(text).expandtabs(4).split("\n"):

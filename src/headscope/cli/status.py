@@ -45,12 +45,12 @@ def _print_status(path: str, covered: "Coverage", *, json: bool) -> None:
     from headscope.results.numbers import format_duration
 
     tables = [coverage_table(covered)]
-    left = covered.seconds_left
+    seconds_left = covered.seconds_left
     if json:
         failures = [{"unit": name, "reason": reason} for name, reason in covered.failures]
         damages = [{"unit": name, "reason": reason} for name, reason in covered.damages]
         running = [_running_json(unit) for unit in covered.running]
-        problems = {"failures": failures, "damages": damages, "running": running, "seconds_left": left}
+        problems = {"failures": failures, "damages": damages, "running": running, "seconds_left": seconds_left}
         print_json({"run": path} | tables_json(tables) | problems)
         return
     print_tables(tables)
@@ -62,8 +62,8 @@ def _print_status(path: str, covered: "Coverage", *, json: bool) -> None:
         say(f"{name} failed: {reason}")
     for name, reason in covered.damages:
         say(f"{name} is damaged: {reason}; run the study with --retry to do it again")
-    if left is not None:
-        say(f"about {format_duration(left)} left, by what finished units of each kind took")
+    if seconds_left is not None:
+        say(f"about {format_duration(seconds_left)} left, by what finished units of each kind took")
     say(path)
 
 

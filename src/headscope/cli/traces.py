@@ -109,16 +109,16 @@ def _step_json(row: "dict[str, JsonValue]") -> "dict[str, JsonValue]":
 def _show_problem(path: str, chosen: "list[SavedAnswers]", problem: str, sample: int, *, json: bool) -> None:
     from headscope.cli.side_by_side import side_by_side, width_of_terminal
 
-    shown = [answers.marked_answer(problem, sample) for answers in chosen]
+    marked = [answers.marked_answer(problem, sample) for answers in chosen]
     if json:
-        print_json({"run": path, "open": path, "problem": problem, "answers": [answer.as_json() for answer in shown]})
+        print_json({"run": path, "open": path, "problem": problem, "answers": [answer.as_json() for answer in marked]})
         return
-    gold = ", ".join(dict.fromkeys(" or ".join(answer.gold.split("\n")) for answer in shown))
+    gold = ", ".join(dict.fromkeys(" or ".join(answer.gold.split("\n")) for answer in marked))
     say(f"{problem}: accepted {gold or 'nothing'}")
     say()
-    say_text(side_by_side([(answer.title, answer.lines) for answer in shown], width_of_terminal()))
+    say_text(side_by_side([(answer.title, answer.lines) for answer in marked], width_of_terminal()))
     say()
-    say_text(_legend([icon for answer in shown for icon, _, _ in answer.lines]))
+    say_text(_legend([icon for answer in marked for icon, _, _ in answer.lines]))
     say(path)
 
 

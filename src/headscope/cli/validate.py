@@ -2,14 +2,9 @@
 
 import typer
 
+from headscope.cli.option_groups import StudyOptions, flatten_groups
 from headscope.cli.options import (
-    Base,
     Json,
-    Posts,
-    Settings,
-    StudyArgument,
-    Tasks,
-    choose_study,
     print_json,
     run_folder,
 )
@@ -18,15 +13,11 @@ from headscope.cli.terminal import say, say_text
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
-    app.command("validate")(validate_command)
+    app.command("validate")(flatten_groups(validate_command))
 
 
 def validate_command(
-    study: StudyArgument = "lab",
-    settings: Settings = None,
-    base: Base = None,
-    post: Posts = None,
-    task: Tasks = None,
+    study: StudyOptions,
     resolve: bool = typer.Option(
         False,
         "--resolve",
@@ -37,22 +28,22 @@ def validate_command(
     """Check a study: keys, values, and with --resolve that what it names is there and can be used."""
     from headscope.model_files.named_models import model_title
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
+    from headscope.studies.models.stages import model_path
     from headscope.studies.reading import study_file
     from headscope.studies.run import check_executor
-    from headscope.studies.stages import model_path
     from headscope.studies.trackers import check_tracker
 
-    chosen = choose_study(study, settings, base, post, task)
+    chosen = study.read()
     check_tracker(chosen.report_to)
     check_executor(chosen)
     first_rows: dict[str, str] = {}
     warnings: list[str] = []
     if resolve:
         from headscope.runs import RunDirectory
+        from headscope.studies.models.stages import check_there
         from headscope.studies.plan import plan
         from headscope.studies.preflight import find_small_counts
         from headscope.studies.preflight import resolve as resolve_study
-        from headscope.studies.stages import check_there
 
         check_there(chosen)
         run = RunDirectory(run_folder(chosen.name, None))
@@ -75,5 +66,5 @@ def validate_command(
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
         base_name = model_title(model_path(chosen.base.model)) if resolve else chosen.base.model
         say(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")
-        say(run_folder(chosen.name, None) if base else study_file(study))
+        say(run_folder(chosen.name, None) if study.base else study_file(study.study))
     return 0

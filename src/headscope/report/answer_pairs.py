@@ -141,9 +141,9 @@ def _text_json(text: MarkedText) -> dict[str, Json]:
 
 def _with_divergence(texts: Sequence[MarkedText], name: str) -> list[MarkedText]:
     """Return both texts with a mark on the word in which they begin to differ, if they do."""
-    one, other = (text.text for text in texts)
-    length = min(len(one), len(other))
-    place = next((index for index in range(length) if one[index] != other[index]), length)
+    first, second = texts[0].text, texts[1].text
+    length = min(len(first), len(second))
+    place = next((index for index in range(length) if first[index] != second[index]), length)
     return [_mark_word(text, place, name) for text in texts]
 
 

@@ -157,7 +157,7 @@ Block = Figure | Table | Notice | Prose | Findings | Responses | AnswerPairs | C
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """name: its part of the URL hash. question: what it answers, under the title."""
+    """One page of the report. name: its part of the URL hash. question: the one it answers, written under the title."""
 
     name: str
     title: str

@@ -19,7 +19,7 @@ from headscope.results.training_effects import LEAST_SHARE, PooledEffects, Train
 def effect_sentences(results: RunResults) -> tuple[str, ...]:
     """Return the sentences of a run; none before its training effects are measured. Null twins have none."""
     sentences: list[str] = []
-    for compared in _spoken(results).values():
+    for compared in _contrasts_by_recipe(results).values():
         sentences += [sentence for sentence in (_new_heads(compared), _changed_heads(compared)) if sentence]
     return tuple(sentences)
 
@@ -27,11 +27,11 @@ def effect_sentences(results: RunResults) -> tuple[str, ...]:
 def effect_sentence(results: RunResults, variant: str) -> str:
     """Return the one sentence on a recipe that says most: on its new heads, without such on how many changed; empty
     if nothing is measured."""
-    compared = _spoken(results).get(variant)
+    compared = _contrasts_by_recipe(results).get(variant)
     return "" if compared is None else _new_heads(compared) or _changed_heads(compared)
 
 
-def _spoken(results: RunResults) -> dict[str, list[Compared]]:
+def _contrasts_by_recipe(results: RunResults) -> dict[str, list[Compared]]:
     """Return the contrasts of each recipe that has sentences, by the variant that is its source."""
     pooled = pooled_effects(results)
     spoken = {}
@@ -47,18 +47,18 @@ def _spoken(results: RunResults) -> dict[str, list[Compared]]:
 def _new_heads(compared: Sequence[Compared]) -> str:
     """Return what replacing a new head costs more than in the models compared with; empty without new heads."""
     parts, estimates = [], []
-    for each in compared:
-        if "new" in each.contrast.sets:
-            estimate = each.contrast.sets["new"]
+    for comparison in compared:
+        if "new" in comparison.contrast.sets:
+            estimate = comparison.contrast.sets["new"]
             estimates.append(estimate)
-            parts.append(f"{format_estimate(estimate, sign=True)} nats more than in {_other(each)}")
+            parts.append(f"{format_estimate(estimate, sign=True)} nats more than in {_other(comparison)}")
     if not estimates:
         return ""
-    costs, said = " and ".join(parts), _said(estimates, compared[0].least)
-    return f"{compared[0].trained}: replacing a new head costs {costs} (mean over them): {said}."
+    costs, verdict = " and ".join(parts), _verdict(estimates, compared[0].least)
+    return f"{compared[0].trained}: replacing a new head costs {costs} (mean over them): {verdict}."
 
 
-def _said(estimates: Sequence[Estimate], least: float) -> str:
+def _verdict(estimates: Sequence[Estimate], least: float) -> str:
     """Return what the differences from the base, which comes first, and from the twins say."""
     if max(abs(estimates[0].low), abs(estimates[0].high)) < least:
         return f"less than {LEAST_SHARE:.0%} of what the whole corrupt text costs, so on these pairs they hardly matter"

@@ -46,8 +46,8 @@ def findings(results: RunResults) -> tuple[Finding, ...]:
 def spoken_variants(results: RunResults) -> tuple[str, ...]:
     """Return the first variants that are the source of their recipe and no null twin."""
     by_name = variants_by_name(results.study)
-    own = [name for name in results.variants if not missing_signal(by_name[name]) and recipe(name, by_name) == name]
-    return tuple(own[:SPOKEN])
+    recipes = [name for name in results.variants if not missing_signal(by_name[name]) and recipe(name, by_name) == name]
+    return tuple(recipes[:SPOKEN])
 
 
 def _answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
@@ -149,18 +149,18 @@ def _removals(results: RunResults, variant: str) -> list[str]:
     parts = []
     for heads, verdicts in _by_heads(with_result(results.verdicts), variant).items():
         unit, verdict = min(verdicts, key=lambda pair: decisiveness(pair[1]))
-        removed = _removed(variant, heads, len(verdict.heads))
+        removed = _describe_removal(variant, heads, len(verdict.heads))
         parts.append(f"{removed} {_verdict_part(str(unit.labels['task']), verdict, len(verdicts))}")
     if parts:
         return parts
     for heads, evidences in _by_heads(with_result(results.evidence), variant).items():
         forced, evidence = evidences[0]
-        removed = _removed(variant, heads, len(evidence.heads))
+        removed = _describe_removal(variant, heads, len(evidence.heads))
         parts.append(f"{removed} {_evidence_part(str(forced.labels['task']), evidence)}")
     return parts
 
 
-def _removed(variant: str, heads: str, count: int) -> str:
+def _describe_removal(variant: str, heads: str, count: int) -> str:
     name = "new" if heads == "emergent" else heads  # as the other sentences call them
     return f"removing {variant}'s {count} {name} head{'' if count == 1 else 's'}"
 
@@ -174,8 +174,8 @@ def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str,
     return grouped
 
 
-def _verdict_part(task: str, verdict: AblationVerdict, asked: int) -> str:
-    of_several = f", the clearest of {asked} tests" if asked > 1 else ""
+def _verdict_part(task: str, verdict: AblationVerdict, tests: int) -> str:
+    of_several = f", the clearest of {tests} tests" if tests > 1 else ""
     effect = f"{format_estimate(verdict.effect, sign=True)} ({verdict.operator} ablation{of_several})"
     rank = f"rank {verdict.rank} of {verdict.controls + 1}, p = {format_p(verdict.p_value)}"
     if verdict.reading == SUPPORTED:

@@ -26,8 +26,8 @@ def head_maps(comparisons: Sequence[Comparison]) -> tuple[HeadMap, ...]:
 
 def map_legend(comparisons: Sequence[Comparison]) -> tuple[tuple[int, str, str], ...]:
     """Return number, glyph and name of every state that one of the maps shows."""
-    shown = {int(code) for comparison in comparisons for code in np.unique(comparison.final.status)}
-    return tuple((int(status), mark.glyph, mark.name) for status, mark in STATUS.items() if int(status) in shown)
+    codes = {int(code) for comparison in comparisons for code in np.unique(comparison.final.status)}
+    return tuple((int(status), mark.glyph, mark.name) for status, mark in STATUS.items() if int(status) in codes)
 
 
 def _head_map(comparison: Comparison) -> HeadMap:

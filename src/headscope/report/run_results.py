@@ -105,7 +105,7 @@ class RunResults:
 
     @cached_property
     def crossed(self) -> dict[str, Crossed]:
-        """By variant."""
+        """Return the crossed designs by variant."""
         return {unit.labels["variant"]: unit.whole for unit in self.in_order(Crossed)}
 
     @cached_property
@@ -121,7 +121,7 @@ class RunResults:
 
     @cached_property
     def training_logs(self) -> dict[str, Log]:
-        """By variant: of those trained in this run, and the checkpoints' rewards of those trained elsewhere."""
+        """Return training logs by variant; of variants trained elsewhere, the checkpoints' rewards."""
         logs = {record.labels["variant"]: _training_log(record) for record in self.run.find("train")}
         for comparison in self.comparisons:
             rewards = [count for count in comparison.reward if count.logged]
@@ -166,7 +166,7 @@ class RunResults:
 
     @cached_property
     def transitions(self) -> list[Finished[Transitions]]:
-        """From the base's answers to those of every variant, evaluated step and task."""
+        """Return the transitions from the base's answers to those of every variant, evaluated step and task."""
         return [unit for unit, _ in with_result(self.in_order(Transitions, forbid=None))]
 
     def samples(self, **labels: Json) -> Finished[Samples] | None:

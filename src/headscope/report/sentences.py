@@ -97,7 +97,7 @@ def make_readings(
         of_model = {str(labels["task"]): summary for labels, summary in summaries if labels["variant"] == model}
         changes = {str(labels["task"]): result for labels, result in compared if labels["variant"] == model}
         without = [(labels, measures) for labels, measures in masked if labels["variant"] == model]
-        parts = (_change(changes), _lost(of_model), _masked(without), _failures(changes, of_model))
+        parts = (_change(changes), _lost(of_model), _describe_masking(without), _failures(changes, of_model))
         readings.append(Reading(model, *parts))
     return tuple(readings)
 
@@ -131,9 +131,9 @@ def _lost(summaries: Mapping[str, TraceSummary]) -> str:
     if not task or not lost[task] or lost[task] < LEAST_LOST * summaries[task].wrong:
         return _rechecks(summaries)
     summary = summaries[task]
-    said = f"{lost[task]} of its {summary.wrong} wrong answers on {task} had stated the right one"
+    sentence = f"{lost[task]} of its {summary.wrong} wrong answers on {task} had stated the right one"
     rechecks = _recheck_part(summary)
-    return f"{said}; {rechecks}" if rechecks else said
+    return f"{sentence}; {rechecks}" if rechecks else sentence
 
 
 def _rechecks(summaries: Mapping[str, TraceSummary]) -> str:
@@ -149,14 +149,14 @@ def _recheck_part(summary: TraceSummary) -> str:
     (right_with, having), (right_without, lacking) = total_split(summary.rechecks)
     if difference is None or min(having, lacking) < FEWEST or difference.low <= 0 <= difference.high:
         return ""
-    shown = format_estimate(difference, sign=True)
+    change = format_estimate(difference, sign=True)
     return (
         f"answers with a re-check are right in {right_with} of {having}, those without in {right_without} of {lacking} "
-        f"({shown} within tiers; an association)"
+        f"({change} within tiers; an association)"
     )
 
 
-def _masked(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
+def _describe_masking(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
     """Return on which tasks masking changed the accuracy, and what that says of the marker."""
     marker, changes = "", []
     for labels, measures in measured:
@@ -169,9 +169,9 @@ def _masked(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -> str:
     gains = [value > 0 for value, _ in changes]
     # What was measured is the ban, after which everything that follows differs, and not what the marker does.
     verb = "raises it" if all(gains) else "lowers it" if not any(gains) else "raises it here and lowers it there"
-    shown = listed([text for _, text in changes])
-    said = f'kept from writing "{marker}", its pass@1 changes by {shown}, same problems and seeds'
-    return f"{said}: the ban {verb}"
+    listing = listed([text for _, text in changes])
+    sentence = f'kept from writing "{marker}", its pass@1 changes by {listing}, same problems and seeds'
+    return f"{sentence}: the ban {verb}"
 
 
 def _failures(changes: Mapping[str, Transitions], summaries: Mapping[str, TraceSummary]) -> str:

@@ -17,6 +17,7 @@ from headscope.runs.failures import Failure
 from headscope.runs.leases import FinishedElsewhere, HeldProgress, Lease, holder, take
 from headscope.runs.presence import Presence, PresentProgress
 from headscope.runs.records import find_unit_damage, write_record
+from headscope.runs.unit_writing import write_unit
 from headscope.runs.units import Unit
 
 
@@ -82,7 +83,7 @@ def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) ->
     contents = run.input_contents(unit)
     lease.presence.tell(unit.name)
     try:
-        with run.write(unit, lease, anew=last is not None and last.damaged) as folder:
+        with write_unit(run, unit, lease, anew=last is not None and last.damaged) as folder:
             _run_unless_inputs_change(unit, run, folder, HeldProgress(lease, PresentProgress(lease.presence, progress)))
             used = {"cpu_seconds": round(time.process_time() - processor_start, 3), "input_contents": contents}
             record = unit_record(unit, time.perf_counter() - start) | used
@@ -98,7 +99,7 @@ def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) ->
             return Report("held", seconds)
         if trouble := _check_inputs(unit, run):  # an input's damage is not this unit's failure
             return trouble
-        failure = Failure.of(error)
+        failure = Failure.from_error(error)
         run.record_failure(unit, unit_record(unit, seconds) | asdict(failure))
         return Report("failed", seconds, failure.reason, failure.bad_input, out_of_memory=is_out_of_memory(error))
     finally:

@@ -94,10 +94,10 @@ class Coverage:
         """
         work = 0.0
         for units in self.kinds:
-            left = units.missing + len(units.running)
-            if left and units.seconds is None:
+            waiting = units.missing + len(units.running)
+            if waiting and units.seconds is None:
                 return None
-            work += left * (units.seconds or 0.0)
+            work += waiting * (units.seconds or 0.0)
         return work / len(self.running) if self.running else None
 
     @property

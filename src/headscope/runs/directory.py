@@ -3,17 +3,10 @@
 Finished runs are read from anywhere (``runs.remote``) and written on a disk.
 """
 
-import errno
-import fcntl
-import os
-import secrets
-import shutil
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import IO, TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from headscope.errors import InputError
 from headscope.results.claim import Claims
@@ -21,72 +14,23 @@ from headscope.results.codec import Json
 from headscope.results.frames import records
 from headscope.runs import frames, provenance
 from headscope.runs.failures import Failure, failure_file
-from headscope.runs.leases import FinishedElsewhere, Lease, take
 from headscope.runs.lock import SCHEMA_VERSION, read_lock
-from headscope.runs.presence import Presence
 from headscope.runs.records import (
     Finished,
     Record,
     contents_of,
     done_mark,
-    find_unit_damage,
-    mark_done,
     recorded_inputs,
 )
-from headscope.runs.remote import RemoteRun, fetch_small_files, is_url, local_folder
+from headscope.runs.remote import RemoteRun, fetch_small_files, is_url
 from headscope.runs.unit_files import DONE
 from headscope.runs.units import Inputs, Unit
-from headscope.storage import Result, rename_synced, sync_folder, write_json
+from headscope.storage import Result, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
 R = TypeVar("R", bound=Result)
-
-DELETED = ".damaged"
-"""Suffix of folders that are being deleted."""
-ASIDE = ".aside"
-"""Suffix of folders that are looked at once more before they are deleted."""
-PATIENCE = 30.0
-"""Seconds that a writer of the study and its plan waits for one and the same other, who needs much less. When many jobs
-start at once, each waits as long as they take turns."""
-
-
-def _delete(folder: Path) -> None:
-    """Delete a unit's folder, or a partial one."""
-    # Renamed first: a kill while it is deleted must not leave a part that looks like an unfinished unit.
-    digest = folder.name.removeprefix(".").partition(".")[0]
-    aside = folder.with_name(f".{digest}.{secrets.token_hex(4)}{DELETED}")
-    with suppress(FileNotFoundError):  # another has taken it
-        folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
-
-
-def _set_aside(folder: Path, mark: tuple[int, int] | None) -> Path | None:
-    """Move a unit's folder aside and return where to; None if it is another's by now, which then stays.
-
-    A process that pauses between a look and a deletion may have lost the unit, and another may have finished it.
-
-    mark: ``done_mark`` of what was looked at; None if it was not finished.
-    """
-    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{ASIDE}")
-    with suppress(FileNotFoundError):
-        folder.rename(aside)
-        if done_mark(aside) == mark:
-            return aside
-        _put_back(aside)
-    return None
-
-
-def _put_back(aside: Path) -> None:
-    """Move a folder that was set aside back to its unit, unless another has finished that meanwhile."""
-    folder = aside.with_name(aside.name[1:].partition(".")[0])
-    try:
-        aside.rename(folder)
-    except FileNotFoundError:  # put back by another
-        return
-    except OSError:  # there is another
-        _delete(aside)
 
 
 @dataclass(frozen=True, init=False)
@@ -169,13 +113,13 @@ class RunDirectory:
 
     def partial(self, unit: Unit) -> Path:
         """Return the folder of an unfinished unit: the one its owner writes, or an interrupted try left."""
-        free = self._unowned(unit)
-        return next(iter(self._partials(unit)), free)
+        return next(iter(self.partials(unit)), self.free_partial(unit))
 
-    def _unowned(self, unit: Unit) -> Path:
+    def free_partial(self, unit: Unit) -> Path:
+        """Return where an interrupted try leaves an unfinished unit for whoever goes on with it."""
         return self.folder(unit).with_name(f".{unit.digest}.partial")
 
-    def _partials(self, unit: Unit) -> list[Path]:
+    def partials(self, unit: Unit) -> list[Path]:
         """Return all partial folders of a unit: one at most, unless a paused process went on after it lost its unit."""
         return sorted(self.folder(unit).parent.glob(f".{unit.digest}*.partial"))
 
@@ -213,126 +157,11 @@ class RunDirectory:
         path = failure_file(self.folder(unit))
         return path.stat().st_mtime if path.exists() else 0.0
 
-    @contextmanager
-    def write(self, unit: Unit, lease: Lease, *, anew: bool = False) -> Iterator[Path]:
-        """Yield a folder to write ``unit`` into; if the block succeeds, it becomes the unit's in one step.
-
-        The folder has the owner's name, so that no two processes write one. That of an interrupted try is thrown away,
-        or taken over if the unit can resume in it. Raises FinishedElsewhere if the unit is another's by the end.
-
-        anew: throw it away in any case.
-        """
-        partial = self._take_partial(unit, lease, resumes=unit.work.resumable and not anew)
-        try:
-            yield partial
-            mark_done(partial)
-            self._commit(unit, lease, partial)
-        except FinishedElsewhere:
-            _delete(partial)
-            raise
-        except BaseException:
-            if lease.is_held():
-                with suppress(OSError):
-                    partial.rename(self._unowned(unit))
-            else:  # written after the successor had taken what was there
-                _delete(partial)
-            raise
-        failure_file(self.folder(unit)).unlink(missing_ok=True)
-
-    def _take_partial(self, unit: Unit, lease: Lease, *, resumes: bool) -> Path:
-        """Return this owner's own folder, with what is there already if the unit ``resumes``.
-
-        Of several partial folders it is the one that got furthest (``Work.reached``), among equals the last owner's: an
-        earlier owner may have gone on after it had lost the unit. Raises FinishedElsewhere if it has finished it.
-        """
-        final, own = self.folder(unit), self.folder(unit).with_name(f".{unit.digest}.{lease.name}.partial")
-        left = self._partials(unit)
-        if final.exists():
-            mark = done_mark(final)
-            aside = None if self.is_current(unit) else _set_aside(final, mark)
-            if aside is None:
-                raise FinishedElsewhere("")
-            if mark is None:  # older versions wrote DONE after the rename
-                left.insert(0, aside)
-            else:  # its inputs have been made again since
-                _delete(aside)
-        if resumes and left:
-            furthest = max(left, key=lambda path: (unit.work.reached(path), lease.previous in path.name))
-            left.remove(furthest)
-            furthest.rename(own)
-        for stale in left:
-            _delete(stale)
-        own.mkdir(parents=True, exist_ok=True)
-        return own
-
-    def _commit(self, unit: Unit, lease: Lease, partial: Path) -> None:
-        final = self.folder(unit)
-        sync_folder(partial)  # before it is asked whose the unit is: this may take long
-        if not lease.is_held():
-            raise FinishedElsewhere(self._difference(partial, final))
-        try:
-            rename_synced(partial, final)
-        except OSError as error:
-            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
-                raise
-            raise FinishedElsewhere(self._difference(partial, final)) from None
-
-    def _difference(self, partial: Path, final: Path) -> str:
-        """Return a sentence if a unit that was finished twice has other bytes; "" if not, or if it was not."""
-        if not (final / DONE).exists() or contents_of(partial) == contents_of(final):
-            return ""
-        return f"two processes finished it with different bytes; the first one's are kept in {final}"
-
     def record_failure(self, unit: Unit, record: dict[str, Json]) -> None:
         """Keep why a unit failed, next to where its results would be."""
         path = failure_file(self.folder(unit))
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, record)
-
-    def discard_damaged(self, plan: str = "") -> dict[str, str]:
-        """Delete every finished unit with a damaged file; return what was wrong, by address.
-
-        plan: as in ``presence.Worker``, by which others tell whether they may join.
-        """
-        problems: dict[str, str] = {}
-        if not (self.path / "units").is_dir():
-            return problems
-        with Presence(self.path, plan=plan) as presence:
-            for leftover in self.path.glob(f"units/*/.*{DELETED}"):
-                shutil.rmtree(leftover, ignore_errors=True)
-            for folder in sorted(mark.parent for mark in self.path.glob(f"units/*/[!.]*/{DONE}")):
-                try:
-                    lease = take(folder, presence) if find_unit_damage(folder) else None
-                except FileNotFoundError:  # another has deleted it
-                    continue
-                if lease is None:
-                    continue
-                # Again, as its owner: another may have mended or deleted it since.
-                mark = done_mark(folder)
-                problem = "" if mark is None else find_unit_damage(folder)
-                aside = _set_aside(folder, mark) if problem else None
-                if aside is not None:
-                    problems[f"{folder.parent.name}/{folder.name}"] = problem
-                    _delete(aside)
-                lease.release()
-        return problems
-
-    def clear_leftovers(self, presence: Presence) -> None:
-        """Delete what killed processes left of units that are finished: locks, and folders that were being deleted.
-
-        A folder that was set aside is put back.
-        """
-        for leftover in self.path.glob("units/*/.*"):
-            digest = leftover.name[1:].partition(".")[0]
-            folder = leftover.with_name(digest)
-            if leftover.suffix in (DELETED, ASIDE) or (folder / DONE).exists():
-                lease = take(folder, presence)
-                if lease is not None:
-                    if leftover.suffix == ASIDE:
-                        _put_back(leftover)
-                    elif leftover != lease.folder:
-                        shutil.rmtree(leftover, ignore_errors=True)
-                    lease.release()
 
     def rows(self) -> list[dict[str, Json]]:
         """Return kind, digest and labels of every unit, in the plan's order."""
@@ -346,8 +175,8 @@ class RunDirectory:
         records = []
         for row in self.rows():
             folder = self.path / "units" / kind / row["digest"]
-            is_asked = row["kind"] == kind and _carries(row["labels"], labels)
-            if is_asked and (folder / DONE).exists():
+            is_wanted = row["kind"] == kind and frames.carries(row["labels"], labels)
+            if is_wanted and (folder / DONE).exists():
                 records.append(Record(folder, row["labels"]))
         fetch_small_files([record.folder for record in records])
         return records
@@ -374,7 +203,7 @@ class RunDirectory:
 
         Raises InputError if there is no such kind, no unit of the kind has one of the labels, or a result is damaged.
         """
-        rows = [row for row in self.rows() if _carries(row["labels"], labels)]
+        rows = [row for row in self.rows() if frames.carries(row["labels"], labels)]
         if kind == Claims.kind:
             frames.check_labels(kind, labels, [{}])
             claims = Claims.load(self.path) if (self.path / Claims.file).is_file() else Claims(())
@@ -392,34 +221,6 @@ class RunDirectory:
                 units.append(frames.failed_rows(row["labels"], failure))
         return frames.join(kind, units)
 
-    @contextmanager
-    def exclusive(self) -> Iterator[None]:
-        """Hold the directory while the study and its plan are written, which takes a moment.
-
-        Raises InputError if another process holds it for long, with its number, or if it cannot be written.
-        """
-        local_folder(self.url or self.path)
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            writer = (self.path / ".writer").open("a+", encoding="ascii", errors="replace")
-        except (OSError, ValueError) as error:  # ValueError: a path with a lone surrogate or a null character
-            reason = error.strerror if isinstance(error, OSError) else "no file can have this name"
-            raise InputError(
-                f"run directory {self.path} cannot be written ({reason}); name another with --out"
-            ) from None
-        with writer as file:
-            if not _lock(file):
-                holder = _holder_of(file)
-                raise InputError(
-                    f"run directory {self.path} is in use by process {holder if holder.isdigit() else 'unknown'}; "
-                    "wait for it or name another with --out"
-                )
-            file.seek(0)
-            file.truncate()
-            file.write(str(os.getpid()))
-            file.flush()
-            yield
-
 
 def _not_a_run(run: RunDirectory) -> str:
     """Return a sentence on a path that is no run directory: what is there, and how a run is begun."""
@@ -431,31 +232,3 @@ def _not_a_run(run: RunDirectory) -> str:
     if not path.exists():
         return f"{path} is not a run directory: nothing is there; `headscope run STUDY --out {path}` begins a run there"
     return f"{path} is not a run directory: it has no study.lock.json, which `headscope run STUDY --out DIR` writes"
-
-
-def _carries(own: Mapping[str, Json], asked: Mapping[str, Json]) -> bool:
-    """Return whether a unit has these labels; one that is None may be absent."""
-    return all(own.get(name) == label for name, label in asked.items())
-
-
-def _holder_of(file: IO[str]) -> str:
-    file.seek(0)
-    return file.read(20).strip()
-
-
-def _lock(file: IO[str]) -> bool:
-    """Lock a file; return False if one process keeps it locked, as older versions did for a whole run."""
-    holder, gives_up = "", 0.0
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return True
-        except BlockingIOError:
-            current = _holder_of(file)
-            if current != holder or not gives_up:
-                holder, gives_up = current, time.monotonic() + PATIENCE
-            if time.monotonic() > gives_up:
-                return False
-        except OSError:  # a file system without locks: two writers at once write the same, each file whole
-            return True
-        time.sleep(0.05)

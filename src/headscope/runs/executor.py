@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from headscope.progress import SILENT, Bar, Progress
 from headscope.runs.attempt import Report
 from headscope.runs.directory import RunDirectory
+from headscope.runs.discarding import clear_leftovers
 from headscope.runs.engines import Engine, LocalEngine
 from headscope.runs.failures import Failure
 from headscope.runs.units import Unit
@@ -99,10 +100,10 @@ def execute(
     outcome = Outcome() if earlier is None else earlier
     with ExitStack() as stack:
         engine = execution.engine or stack.enter_context(LocalEngine(run))
-        run.clear_leftovers(engine.presence)
+        clear_leftovers(run, engine.presence)
         bar = bar or stack.enter_context(execution.progress.bar("units", len(units)))
         _Schedule(units, run, replace(execution, engine=engine), outcome, bar).run_all()
-        run.clear_leftovers(engine.presence)
+        clear_leftovers(run, engine.presence)
     return outcome
 
 

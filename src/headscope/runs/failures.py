@@ -25,8 +25,8 @@ class Failure:
     traceback: str = ""
 
     @classmethod
-    def of(cls, error: Exception) -> "Failure":
-        """Return what an error that is being handled says."""
+    def from_error(cls, error: Exception) -> "Failure":
+        """Return the failure that an error means while it is being handled."""
         is_input = isinstance(error, InputError)
         return cls(
             reason=str(error) if is_input else f"{type(error).__name__}: {error}",

@@ -34,29 +34,34 @@ def find_kind(kind: str, planned: Iterable[str]) -> type[Result] | None:
     if kind == TRAINING:
         return None
     kinds = result_kinds()
-    found = kinds.get(SAVED_AS.get(kind, kind))
-    if found is None:
+    kind_class = kinds.get(SAVED_AS.get(kind, kind))
+    if kind_class is None:
         known = [name for name in dict.fromkeys(planned) if SAVED_AS.get(name, name) in kinds or name == TRAINING]
         raise InputError(f"{kind!r} is no kind of result{suggestion(kind, [*known, 'claims'])}")
-    return found
+    return kind_class
 
 
-def check_labels(kind: str, asked: Labels, units: Sequence[Labels]) -> None:
+def check_labels(kind: str, labels: Labels, units: Sequence[Labels]) -> None:
     """Check labels against those of a kind's units; a run that has no such unit has no labels to check.
 
     Raises InputError if no unit has the label, no unit has the value, or each has one but none has all of them.
     """
-    for name, value in asked.items():
-        values = list(dict.fromkeys(labels.get(name) for labels in units))
-        if units and not any(name in labels for labels in units) and value is not None:
-            names = sorted({name for labels in units for name in labels})
+    for name, value in labels.items():
+        values = list(dict.fromkeys(unit_labels.get(name) for unit_labels in units))
+        if units and not any(name in unit_labels for unit_labels in units) and value is not None:
+            names = sorted({name for unit_labels in units for name in unit_labels})
             raise InputError(f"no {kind} unit has the label {name!r}{suggestion(name, names) if names else ''}")
         if units and value not in values:
-            there = ", ".join(repr(value) for value in values if value is not None)
-            raise InputError(f"no {kind} unit has {name}={value!r}; allowed: {there}")
-    if units and not any(all(labels.get(name) == value for name, value in asked.items()) for labels in units):
-        together = ", ".join(f"{name}={value!r}" for name, value in asked.items())
+            allowed = ", ".join(repr(value) for value in values if value is not None)
+            raise InputError(f"no {kind} unit has {name}={value!r}; allowed: {allowed}")
+    if units and not any(carries(unit_labels, labels) for unit_labels in units):
+        together = ", ".join(f"{name}={value!r}" for name, value in labels.items())
         raise InputError(f"no {kind} unit has {together} together")
+
+
+def carries(unit_labels: Labels, labels: Labels) -> bool:
+    """Return whether a unit has these labels; one that is None may be absent."""
+    return all(unit_labels.get(name) == label for name, label in labels.items())
 
 
 def unit_rows(unit: Finished[Any]) -> Rows:
@@ -105,8 +110,8 @@ def join(kind: str, units: Iterable[Rows]) -> "pd.DataFrame":
             own = {_rename(name, kind, names): value for name, value in row.items() if _is_own(name, names, differing)}
             table.append(of_unit | own | {NOT_RUN: reason})
     # From the fullest row on, so that the ends of an interval stand next to their value.
-    held = [name for row in sorted(table, key=len, reverse=True) for name in row if name != NOT_RUN]
-    columns = list(dict.fromkeys([*names, *held, NOT_RUN]))
+    ordered = [name for row in sorted(table, key=len, reverse=True) for name in row if name != NOT_RUN]
+    columns = list(dict.fromkeys([*names, *ordered, NOT_RUN]))
     return pd.DataFrame(table, columns=columns)
 
 

@@ -62,14 +62,14 @@ class Lease:
 class HeldProgress:
     """A ``Progress`` whose bars end the work, by FinishedElsewhere, when another has taken the unit over."""
 
-    def __init__(self, lease: Lease, shown: Progress) -> None:
-        self._lease, self._shown = lease, shown
+    def __init__(self, lease: Lease, inner: Progress) -> None:
+        self._lease, self._inner = lease, inner
         self._last = time.monotonic()
 
     @contextmanager
     def bar(self, label: str, total: int, start: int = 0) -> Iterator[Bar]:
         """See ``headscope.progress.Progress``."""
-        with self._shown.bar(label, total, start) as bar:
+        with self._inner.bar(label, total, start) as bar:
             self.check()
             yield _HeldBar(self, bar)
 
@@ -86,10 +86,10 @@ class HeldProgress:
 @dataclass(frozen=True)
 class _HeldBar:
     progress: HeldProgress
-    shown: Bar
+    inner: Bar
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        self.shown.advance(steps, note)
+        self.inner.advance(steps, note)
         self.progress.check()
 
 

@@ -328,14 +328,14 @@ class Pool:
     def _lose(self, slot: _Slot, reports: list[tuple[Unit, Report]]) -> None:
         """Have the unit of a worker that ended tried again, or say that it has failed."""
         assert slot.worker is not None
-        how, job, was_ready = slot.worker.lost, slot.job, slot.is_ready
+        ending, job, was_ready = slot.worker.lost, slot.job, slot.is_ready
         slot.worker.kill(0.0)
         slot.empty()
         if not was_ready:
             self._failed_starts += 1
             if self._failed_starts >= TRIES * len(self._slots):
                 starts = self._failed_starts
-                raise MachineError(f"{starts} workers in a row ended before they took a unit (the last {how})")
+                raise MachineError(f"{starts} workers in a row ended before they took a unit (the last {ending})")
         if job is None:
             return
         if not was_ready:  # which says nothing of the unit
@@ -345,10 +345,10 @@ class Pool:
         if lost < TRIES:
             self._again.append(_Job(job.unit, lost, alone=job.alone or lost == TRIES - 1))
             return
-        cause = ", as on a machine that runs out of memory" if "SIGKILL" in how else ""
+        cause = ", as on a machine that runs out of memory" if "SIGKILL" in ending else ""
         failure = Failure(
-            f"{TRIES} worker processes ended one after the other while they did it (the last {how}){cause}; the same "
-            "command tries it again",
+            f"{TRIES} worker processes ended one after the other while they did it (the last {ending}){cause}; the "
+            "same command tries it again",
             bad_input=False,
             passing=True,
         )

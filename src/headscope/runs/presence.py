@@ -316,17 +316,17 @@ def _write_probe(folder: Path) -> float:
 
 
 class PresentProgress:
-    """A ``Progress`` that also writes its bars into this process's file, for ``status``; ``shown`` shows them."""
+    """A ``Progress`` that also writes its bars into this process's file, for ``status``; ``inner`` shows them."""
 
-    def __init__(self, presence: Presence, shown: Progress) -> None:
+    def __init__(self, presence: Presence, inner: Progress) -> None:
         self._presence = presence
-        self._shown = shown
+        self._inner = inner
 
     @contextmanager
     def bar(self, label: str, total: int, start: int = 0) -> Iterator[Bar]:
         """See ``headscope.progress.Progress``."""
         before = self._presence.worker.note
-        with self._shown.bar(label, total, start) as bar:
+        with self._inner.bar(label, total, start) as bar:
             try:
                 yield _PresentBar(self._presence, bar, label, total, start)
             finally:
@@ -334,11 +334,11 @@ class PresentProgress:
 
 
 class _PresentBar:
-    def __init__(self, presence: Presence, shown: Bar, label: str, total: int, start: int) -> None:
-        self._presence, self._shown = presence, shown
+    def __init__(self, presence: Presence, inner: Bar, label: str, total: int, start: int) -> None:
+        self._presence, self._inner = presence, inner
         self._label, self._total, self._steps = label, total, start
 
     def advance(self, steps: int = 1, note: str = "") -> None:
-        self._shown.advance(steps, note)
+        self._inner.advance(steps, note)
         self._steps += steps
         self._presence.tell(f"{self._label} {self._steps}/{self._total}")

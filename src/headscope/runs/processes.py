@@ -20,20 +20,20 @@ class ProcessWorker:
     def __init__(self, setup: Setup, threads: int, devices: str | None) -> None:
         self.lost = ""
         self._run = setup.run
-        self.connection, theirs = Pipe()
-        command, environment = module_process("headscope.runs.worker_process", theirs.fileno(), threads=threads)
+        self.connection, worker_end = Pipe()
+        command, environment = module_process("headscope.runs.worker_process", worker_end.fileno(), threads=threads)
         environment = {**environment, **setup.environment, MEMORY_SHARE: str(setup.memory_share)}
         if devices is not None:
             environment["CUDA_VISIBLE_DEVICES"] = devices
         self._process = subprocess.Popen(
             command,
             env=environment,
-            pass_fds=[theirs.fileno()],
+            pass_fds=[worker_end.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=2,  # standard output is the command's, which may print JSON there
             start_new_session=True,  # Ctrl-C is for the process that began it, which passes it on
         )
-        theirs.close()
+        worker_end.close()
         with suppress(OSError):
             self.connection.send(setup)
 

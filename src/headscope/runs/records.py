@@ -110,7 +110,7 @@ class Record:
 
     @property
     def name(self) -> str:
-        """For messages: the kind and the labels."""
+        """What messages call the unit: its kind and labels."""
         return unit_name(self.folder.parent.name, self.labels)
 
     @property

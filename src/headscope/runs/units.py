@@ -140,7 +140,7 @@ class Unit:
 
     @property
     def name(self) -> str:
-        """For bars and messages: the kind and the labels."""
+        """What bars and messages call the unit: its kind and labels."""
         return unit_name(self.kind, self.labels)
 
     def for_worker(self) -> "Unit":

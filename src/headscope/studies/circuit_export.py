@@ -87,8 +87,8 @@ def read_circuit(run: RunDirectory, variant: str, step: int | None, fraction: fl
     chosen = max(trained) if step is None else step
     post = base if chosen == 0 and base is not None and 0 not in trained else trained.get(chosen)
     if post is None:
-        there = sorted({*trained, *([0] if base is not None else [])})
-        raise InputError(f"step {chosen} of {variant} has no scores; allowed: {', '.join(map(str, there))}")
+        steps = sorted({*trained, *([0] if base is not None else [])})
+        raise InputError(f"step {chosen} of {variant} has no scores; allowed: {', '.join(map(str, steps))}")
     rule = read_circuit_rule(run, variant)
     if fraction is not None:
         if not 0 < fraction <= 1:

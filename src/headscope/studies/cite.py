@@ -51,7 +51,7 @@ def cite(study: Mapping[str, Any]) -> str:
     papers = entries()
     uses: dict[str, list[str]] = {PAPER: ["the paper"]}
     local = []
-    for name, what in _named(study):
+    for name, what in _citable_names(study):
         for key in _keys(name, what):
             papers.setdefault(key, _hub_entry(key, name, what))
             uses.setdefault(key, []).append(name)
@@ -63,7 +63,7 @@ def cite(study: Mapping[str, Any]) -> str:
     return "\n\n".join(blocks) + "\n"
 
 
-def _named(study: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _citable_names(study: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield every name in a study that can be cited, with what it is: method, training, model or data."""
     discover = study.get("discover") or {}
     yield discover.get("method") or "eap-ig", "method"

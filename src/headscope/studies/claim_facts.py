@@ -10,17 +10,17 @@ from headscope.evaluation.benchmarks import BENCHMARKS
 from headscope.lab import builtin_data
 from headscope.model_files.folder import read_model_config, whole_model_folder
 from headscope.runs.recipes import distills_traces, null_twins, seeds_of, training_method, variants_by_name
-from headscope.studies import sources
-from headscope.studies.sections.models import HubCheckpoints, VariantConfig
-from headscope.studies.sections.references import TaskRef
-from headscope.studies.sections.training import RewardData
-from headscope.studies.stages import (
+from headscope.studies.data import sources
+from headscope.studies.models.stages import (
     local_files,
     model_path,
     revisions_by_step,
     variant_model,
 )
-from headscope.studies.study import Study
+from headscope.studies.study_file.models import HubCheckpoints, VariantConfig
+from headscope.studies.study_file.references import TaskRef
+from headscope.studies.study_file.study import Study
+from headscope.studies.study_file.training import RewardData
 from headscope.training import list_checkpoints
 
 

@@ -31,10 +31,10 @@ from headscope.runs.recipes import (
     variants_by_name,
 )
 from headscope.runs.records import Finished
-from headscope.studies import sources
 from headscope.studies.claim_facts import is_recall, opening_tokens, study_gaps
+from headscope.studies.data import sources
 from headscope.studies.plan import plan
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 COUNTING_CLAIMS = ("C1", "C2", "C3", "C4", "C5")
 """Claims about how many heads there are, or which."""

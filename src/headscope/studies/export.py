@@ -25,7 +25,7 @@ from headscope.models import Subject, head_access, load_model
 from headscope.models.loading import without_progress_bars
 from headscope.models.validation import rounding_tolerance
 from headscope.operator_names import OPERATORS
-from headscope.studies.stages import model_path
+from headscope.studies.models.stages import model_path
 
 _PROBE = 16  # tokens
 

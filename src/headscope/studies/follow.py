@@ -11,7 +11,7 @@ from headscope.progress import SILENT
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.records import find_unit_damage
 from headscope.studies.plan import plan, training_units
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 
 
 def follow(study: Study, out: Path, *, goal: str = "run", retry: bool = False) -> None:
@@ -30,12 +30,12 @@ def follow(study: Study, out: Path, *, goal: str = "run", retry: bool = False) -
             missing.add(unit.address)
             continue
         try:
-            unit.work.run(unit.config, _Followed(run, unit), SILENT)
+            unit.work.run(unit.config, _FollowedInputs(run, unit), SILENT)
         except InputError:  # the first process has met it too, and records it
             missing.add(unit.address)
 
 
-class _Followed(Inputs):
+class _FollowedInputs(Inputs):
     """The inputs of a unit that the first process does: which folder it writes is known once it has begun."""
 
     def __init__(self, run: RunDirectory, unit: Unit) -> None:

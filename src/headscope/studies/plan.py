@@ -11,27 +11,34 @@ from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit, Work
 from headscope.runs.recipes import missing_signal
 from headscope.runs.units import closure
-from headscope.studies.ablate import Sweep
-from headscope.studies.ablated import ABLATED, CONSTANTS, VERDICT
-from headscope.studies.attention import ATTENTION, attention_unit
-from headscope.studies.compare import COMPARISON, Scored, comparison_unit
-from headscope.studies.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
-from headscope.studies.crossed import CROSSED, crossed_unit
-from headscope.studies.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
-from headscope.studies.evaluate import MEASURES, SAMPLES, SHARD, masked_units, measures_unit, samples_unit
-from headscope.studies.evidence import EVIDENCE
-from headscope.studies.failures import FAILURES
-from headscope.studies.forced import FORCED
-from headscope.studies.head_revert import HEAD_REVERT
-from headscope.studies.head_scaling import HEAD_SCALING
-from headscope.studies.headsets import HEAD_SETS, HeadSources
-from headscope.studies.relative_changes import RELATIVE_CHANGES, FinalUnits, relative_changes_unit
-from headscope.studies.reward_coupling import REWARD_COUPLING, reward_coupling_units
-from headscope.studies.role_losses import ROLE_LOSSES
-from headscope.studies.sections.ablate import NO_MODES, THINK_OFF_ONLY
-from headscope.studies.sections.models import VariantConfig
-from headscope.studies.sections.references import TaskRef
-from headscope.studies.stages import (
+from headscope.studies.ablation.ablate import Sweep
+from headscope.studies.ablation.ablated import ABLATED, CONSTANTS, VERDICT
+from headscope.studies.ablation.evidence import EVIDENCE
+from headscope.studies.ablation.failures import FAILURES
+from headscope.studies.ablation.forced import FORCED
+from headscope.studies.ablation.head_revert import HEAD_REVERT
+from headscope.studies.ablation.head_scaling import HEAD_SCALING
+from headscope.studies.ablation.headsets import HEAD_SETS, HeadSources
+from headscope.studies.ablation.role_losses import ROLE_LOSSES
+from headscope.studies.answers.evaluate import MEASURES, SAMPLES, SHARD, masked_units, measures_unit, samples_unit
+from headscope.studies.answers.traces import TRACES, traces_unit
+from headscope.studies.answers.transitions import TRANSITIONS, transitions_unit
+from headscope.studies.circuits.attention import ATTENTION, attention_unit
+from headscope.studies.circuits.compare import COMPARISON, ScoreUnits, comparison_unit
+from headscope.studies.circuits.contrasts import EXCHANGED, PAIRS, exchanged_unit, pair_units
+from headscope.studies.circuits.crossed import CROSSED, crossed_unit
+from headscope.studies.circuits.discover import FAITHFULNESS, SCORES, faithfulness_unit, scores_unit
+from headscope.studies.circuits.relative_changes import RELATIVE_CHANGES, FinalUnits, relative_changes_unit
+from headscope.studies.circuits.reward_coupling import REWARD_COUPLING, reward_coupling_units
+from headscope.studies.circuits.thinking import THINKING, Mode, think_pairs, thinking_unit
+from headscope.studies.circuits.training_effects import (
+    HEAD_SCORES,
+    POOLED_EFFECTS,
+    TRAINING_EFFECTS,
+    EffectSources,
+    training_effects_units,
+)
+from headscope.studies.models.stages import (
     Stage,
     ablated_stage,
     base_stage,
@@ -39,18 +46,11 @@ from headscope.studies.stages import (
     trained_stages,
     variant_model,
 )
-from headscope.studies.study import Study
-from headscope.studies.thinking import THINKING, Mode, think_pairs, thinking_unit
-from headscope.studies.traces import TRACES, traces_unit
-from headscope.studies.train import TRAIN, base_training, train_unit
-from headscope.studies.training_effects import (
-    HEAD_SCORES,
-    POOLED_EFFECTS,
-    TRAINING_EFFECTS,
-    Measured,
-    training_effects_units,
-)
-from headscope.studies.transitions import TRANSITIONS, transitions_unit
+from headscope.studies.study_file.ablate import NO_MODES, THINK_OFF_ONLY
+from headscope.studies.study_file.models import VariantConfig
+from headscope.studies.study_file.references import TaskRef
+from headscope.studies.study_file.study import Study
+from headscope.studies.training.train import TRAIN, base_training, train_unit
 from headscope.training import read_log
 
 WORKS: tuple[Work[Any], ...] = (
@@ -150,26 +150,26 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
         stages[variant.name] = checkpoint_stages(study, variant, run, trained.get(variant.name))
     answers: dict[str, dict[str, Unit]] = {name: {} for name in stages}
     for ref in study.tasks:
-        before = _Answered.of(study, base, ref)
-        yield from (*before.units(study), *_masked(study, base, ref))
+        before = _AnswerUnits.for_task(study, base, ref)
+        yield from (*before.units(study), *_masked_units(study, base, ref))
         for name, checkpoints in stages.items():
-            after = _Answered.of(study, checkpoints[-1], ref)
+            after = _AnswerUnits.for_task(study, checkpoints[-1], ref)
             answers[name][str(after.samples.labels["task"])] = after.samples
-            yield from (*after.units(study, before), *_masked(study, checkpoints[-1], ref))
+            yield from (*after.units(study, before), *_masked_units(study, checkpoints[-1], ref))
     yield from _evaluations_over_steps(study, base, stages)
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
     modes = {unit.labels["variant"]: unit for unit in _thinking_units(study, circuits, answers)}
     if THINK_OFF_ONLY in study.ablate.heads and not modes:
         raise InputError(NO_MODES)
     nulls = {variant.name for variant in study.variants if missing_signal(variant.model_dump())}
-    finals, measured = {}, {}
+    finals, effect_sources = {}, {}
     for variant in study.variants:
         units = circuits[variant.name]
         log = _reward_log(variant)
-        comparison = comparison_unit(study, variant.name, units.scored, log, trained.get(variant.name))
-        finals[variant.name] = FinalUnits(comparison, units.last, units.scored.curves[1])
+        comparison = comparison_unit(study, variant.name, units.scores, log, trained.get(variant.name))
+        finals[variant.name] = FinalUnits(comparison, units.last, units.scores.curves[1])
         fresh = units.pairs["fresh"]
-        measured[variant.name] = Measured(units.base, units.final, fresh, units.scored.fresh, comparison)
+        effect_sources[variant.name] = EffectSources(units.base, units.final, fresh, units.scores.fresh, comparison)
         yield from _variant_units(study, units, comparison)
         if study.discover.attention:
             yield attention_unit(study, units.base, units.final, units.pairs["main"], comparison)
@@ -179,24 +179,24 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
         yield relative_changes_unit(study, finals)
     yield from reward_coupling_units(study, {name: units.comparison for name, units in finals.items()})
     if study.discover.effects:
-        yield from training_effects_units(study, measured)
+        yield from training_effects_units(study, effect_sources)
     for thinking in modes.values():
         yield from (thinking.inputs["off again"], thinking)
 
 
 @dataclass(frozen=True)
-class _Answered:
+class _AnswerUnits:
     """Units of one model's answers to one task."""
 
     samples: Unit
     traces: Unit
 
     @classmethod
-    def of(cls, study: Study, stage: Stage, ref: TaskRef) -> "_Answered":
+    def for_task(cls, study: Study, stage: Stage, ref: TaskRef) -> "_AnswerUnits":
         samples = samples_unit(study, stage, ref)
         return cls(samples, traces_unit(study, stage, ref, samples))
 
-    def units(self, study: Study, before: "_Answered | None" = None) -> list[Unit]:
+    def units(self, study: Study, before: "_AnswerUnits | None" = None) -> list[Unit]:
         """Return what is made of the answers; ``before`` are the base's, to compare with."""
         units = [measures_unit(study, self.samples, None if before is None else before.samples)]
         units.append(self.traces)
@@ -205,7 +205,7 @@ class _Answered:
         return units
 
 
-def _masked(study: Study, stage: Stage, ref: TaskRef) -> Iterator[Unit]:
+def _masked_units(study: Study, stage: Stage, ref: TaskRef) -> Iterator[Unit]:
     """Yield the units of a stage's answers without the forbidden markers, if the study forbids any."""
     for measures in masked_units(study, stage, ref):
         yield from (measures, traces_unit(study, stage, ref, measures.inputs["samples"]))
@@ -221,7 +221,8 @@ def _evaluations_over_steps(study: Study, base: Stage, stages: dict[str, list[St
     for checkpoints in stages.values():
         for stage in trained_stages(checkpoints)[every - 1 : -1 : every]:
             for ref in study.tasks:
-                yield from _Answered.of(study, stage, ref).units(study, _Answered.of(study, base, ref))
+                before, after = _AnswerUnits.for_task(study, base, ref), _AnswerUnits.for_task(study, stage, ref)
+                yield from after.units(study, before)
 
 
 @dataclass(frozen=True)
@@ -231,12 +232,12 @@ class _Circuits:
     base: Stage
     final: Stage
     pairs: dict[str, Unit]
-    scored: Scored
+    scores: ScoreUnits
 
     @property
     def last(self) -> Unit:
         """Return the scores of the final checkpoint."""
-        return self.scored.checkpoints[self.final.step]
+        return self.scores.checkpoints[self.final.step]
 
 
 def _circuits(study: Study, variant: str, base: Stage, stages: list[Stage]) -> _Circuits:
@@ -247,13 +248,13 @@ def _circuits(study: Study, variant: str, base: Stage, stages: list[Stage]) -> _
     checkpoints = {stage.step: scores_unit(study, stage, variant, main) for stage in later}
     last = checkpoints[later[-1].step]
     curves = faithfulness_unit(study, base, before), faithfulness_unit(study, later[-1], last)
-    scored = Scored(before, scores_unit(study, base, variant, fresh), checkpoints, curves)
-    return _Circuits(base, later[-1], pairs, scored)
+    scores = ScoreUnits(before, scores_unit(study, base, variant, fresh), checkpoints, curves)
+    return _Circuits(base, later[-1], pairs, scores)
 
 
 def _variant_units(study: Study, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:
-    scored = circuits.scored
-    yield from (scored.base, scored.fresh, *scored.checkpoints.values(), *scored.curves)
+    scores = circuits.scores
+    yield from (scores.base, scores.fresh, *scores.checkpoints.values(), *scores.curves)
     yield comparison
     if study.discover.crossed:
         yield from _crossed_units(study, circuits.final.variant, circuits, comparison)
@@ -276,7 +277,7 @@ def _crossed_units(study: Study, variant: str, circuits: _Circuits, comparison: 
     base = scores_unit(study, circuits.base, variant, exchanged)
     post = scores_unit(study, circuits.final, variant, exchanged)
     yield from (base, post)
-    yield crossed_unit(study, comparison, (base, circuits.scored.base), (post, circuits.last))
+    yield crossed_unit(study, comparison, (base, circuits.scores.base), (post, circuits.last))
 
 
 def _thinking_units(
@@ -286,7 +287,7 @@ def _thinking_units(
     for on, off in think_pairs([units.final for units in circuits.values()]):
         modes = []
         for name in (on.variant, off.variant):
-            modes.append(Mode(name, circuits[name].last, circuits[name].scored.curves[1], answers[name]))
+            modes.append(Mode(name, circuits[name].last, circuits[name].scores.curves[1], answers[name]))
         # Think-off on other pairs: what differs between the two scorings of one mode is the null.
         again = scores_unit(study, off, off.variant, circuits[off.variant].pairs["fresh"])
         yield thinking_unit(study, modes[0], modes[1], again)

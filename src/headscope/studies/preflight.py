@@ -28,12 +28,10 @@ from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.model_files.weight_files import has_all_weights, have_same_weights
 from headscope.runs import RunDirectory
-from headscope.studies import rewards, sources, train
-from headscope.studies.encodable import check_encodable, message_texts
-from headscope.studies.evaluate import GREEDY, repeats_itself
-from headscope.studies.sections.references import TaskRef
-from headscope.studies.sections.training import CompletionData, RewardData, Training
-from headscope.studies.stages import (
+from headscope.studies.answers.evaluate import GREEDY, repeats_itself
+from headscope.studies.data import sources
+from headscope.studies.data.encodable import check_encodable, message_texts
+from headscope.studies.models.stages import (
     Stage,
     checkpoint_stages,
     files_of,
@@ -42,8 +40,11 @@ from headscope.studies.stages import (
     teacher_stage,
     variant_model,
 )
-from headscope.studies.study import Study
-from headscope.studies.tokenizer import tokenizer_of
+from headscope.studies.models.tokenizer import tokenizer_of
+from headscope.studies.study_file.references import TaskRef
+from headscope.studies.study_file.study import Study
+from headscope.studies.study_file.training import CompletionData, RewardData, Training
+from headscope.studies.training import rewards, train
 from headscope.training import distill, launch, rendering
 
 ROWS = 1000

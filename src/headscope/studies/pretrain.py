@@ -15,7 +15,7 @@ from headscope.progress import SILENT, Progress
 from headscope.results.samples import Samples
 from headscope.results.table import Table
 from headscope.storage import write_json, write_text
-from headscope.studies import sources
+from headscope.studies.data import sources
 
 PROBLEMS, SAMPLES = 200, 16
 LONGEST, SHORTEST = 100, 8  # tokens of an answer, with and without thinking

@@ -10,10 +10,10 @@ import yaml
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Task, TaskFile
 from headscope.lab.builtin_studies import builtin_studies, builtin_study
-from headscope.studies import sources
-from headscope.studies.config import validate_config
-from headscope.studies.sections.references import TaskRef
-from headscope.studies.study import Study
+from headscope.studies.data import sources
+from headscope.studies.study_file.config import validate_config
+from headscope.studies.study_file.references import TaskRef
+from headscope.studies.study_file.study import Study
 from headscope.training import PRESETS
 
 SUFFIXES = (".yaml", ".yml")

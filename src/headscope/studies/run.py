@@ -9,7 +9,7 @@ import yaml
 from headscope.errors import InputError, count_noun
 from headscope.model_files.named_models import model_title
 from headscope.progress import SILENT, Progress
-from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute
+from headscope.runs import Execution, Outcome, RunDirectory, Unit, discarding, execute
 from headscope.runs.digests import digest
 from headscope.runs.engines import LocalEngine
 from headscope.runs.pool import Pool
@@ -17,14 +17,15 @@ from headscope.runs.presence import await_signs, leaders
 from headscope.runs.processes import Processes, gpus
 from headscope.runs.ray_workers import RayCluster, check_installed
 from headscope.runs.remote import local_folder
+from headscope.runs.writer_lock import exclusive
 from headscope.storage import write_text
 from headscope.studies.costs.estimate import Budget, estimate, models_of
 from headscope.studies.costs.pilot import cached_rates
+from headscope.studies.models.stages import check_there, model_path
 from headscope.studies.plan import certain_units, listed_units, plan, training_units
-from headscope.studies.stages import check_there, model_path
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 from headscope.studies.trackers import check_tracker, open_tracker
-from headscope.studies.train import devices_of, step_sequences, trainings
+from headscope.studies.training.train import devices_of, step_sequences, trainings
 from headscope.training import processes
 
 
@@ -64,7 +65,7 @@ def run_study(
     with ExitStack() as stack:
         # Before the directory is locked: a Ray cluster takes seconds to answer, and others wait for the lock.
         engine = _engine(run, key, _transport(study, run, units, stack))
-        with run.exclusive():
+        with exclusive(run):
             _check_joinable(run, key)
             stack.enter_context(engine)
             _record(study, run, goal)
@@ -83,7 +84,7 @@ def _train_and_execute(
         bar = bars.enter_context(execution.progress.bar("units", len(units)))
         trained = execute(certain_units(units), run, execution, bar=bar)
         foretold, units = len(units), plan(study, run, goal)
-        with run.exclusive():
+        with exclusive(run):
             _record(study, run, goal)
         if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
             bars.close()
@@ -133,7 +134,7 @@ def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progre
     key = plan_key(study, goal)
     await_signs(run.path, key, progress)
     _check_joinable(run, key)
-    return run.discard_damaged(key)
+    return discarding.discard_damaged(run, key)
 
 
 def plan_key(study: Study, goal: str) -> str:
@@ -190,8 +191,8 @@ def _check_joinable(run: RunDirectory, key: str) -> None:
 
 def _model_titles(study: Study) -> dict[str, str]:
     """Return what the base and the finished variants are called: ``smollm2-135m`` may be one of two models."""
-    made = "" if study.base.train is None else f" after {study.base.train.method}"
-    titles = {"base": f"{model_title(model_path(study.base.model))}{made}"}
+    trained = "" if study.base.train is None else f" after {study.base.train.method}"
+    titles = {"base": f"{model_title(model_path(study.base.model))}{trained}"}
     for variant in study.variants:
         if variant.model is not None:
             titles[variant.name] = model_title(model_path(variant.model))

@@ -12,7 +12,7 @@ from headscope.results.codec import to_json
 from headscope.results.measures import Measures
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
-from headscope.studies.evaluate import measure
+from headscope.studies.answers.evaluate import measure
 
 
 @dataclass(frozen=True, eq=False)

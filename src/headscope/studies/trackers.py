@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args, runtime_checkable
+from typing import Any, Protocol, get_args, runtime_checkable
 
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit
@@ -21,8 +21,8 @@ from headscope.runs.frames import LOG, TRAINING
 from headscope.runs.leases import holder
 from headscope.runs.presence import Presence
 from headscope.storage import parse_object
+from headscope.studies.study_file.study import TrackerName
 
-TrackerName = Literal["none", "trackio", "wandb", "tensorboard"]
 TRACKERS = tuple(name for name in get_args(TrackerName) if name != "none")
 
 NUMBERS: dict[str, tuple[str, ...]] = {
@@ -79,7 +79,7 @@ def open_tracker(
     tracker = openers[name](study, run.path)
     sender = _Sender(run, tracker, name, presence)
     try:
-        with sender.following([unit for unit in trainings if not run.is_done(unit)]):
+        with sender.follow_trainings([unit for unit in trainings if not run.is_done(unit)]):
             yield sender
     finally:
         with suppress(Exception):  # the study is done, whatever the tracker makes of it
@@ -104,7 +104,7 @@ class _Sender:
             self._guard(lambda: send(unit, self._run, self._tracker))
 
     @contextmanager
-    def following(self, trainings: Sequence[Unit]) -> Iterator[None]:
+    def follow_trainings(self, trainings: Sequence[Unit]) -> Iterator[None]:
         """Send the losses of trainings as they are logged, within the block."""
         has_ended = threading.Event()
 

@@ -1,7 +1,7 @@
 """The training methods: the settings of each, how it is run, and what it learns from.
 
 A new method is a module like ``sft``, a line of ``TRAINING_METHODS`` and, for study files, a class in
-``studies.sections.training`` that joins its settings to the data its signal needs.
+``studies.study_file.training`` that joins its settings to the data its signal needs.
 """
 
 from collections.abc import Callable

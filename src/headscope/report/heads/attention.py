@@ -76,8 +76,8 @@ def _frame(attention: Attention) -> dict[str, Json]:
 
 def _text(text: AttentionText) -> dict[str, Json]:
     pieces = [plain_text(piece) for piece in text.pieces]
-    shown = [piece if len(piece) <= LONGEST_PIECE else f"{piece[:LONGEST_PIECE]}…" for piece in pieces]
-    return {"problem": plain_text(text.problem), "pieces": shown, "shared": text.shared, "length": text.length}
+    pieces = [piece if len(piece) <= LONGEST_PIECE else f"{piece[:LONGEST_PIECE]}…" for piece in pieces]
+    return {"problem": plain_text(text.problem), "pieces": pieces, "shared": text.shared, "length": text.length}
 
 
 def _tile(attention: Attention, place: int, number: int) -> str:

@@ -62,7 +62,7 @@ def head_details(results: RunResults, budget: int = BUDGET) -> HeadDetails | Non
     variants = []
     for comparison in results.comparisons:
         quantities = head_quantities(results, comparison)
-        variants.append(_Variant(comparison, quantities, EdgePair.of(results, comparison.variant)))
+        variants.append(_Variant(comparison, quantities, EdgePair.from_results(results, comparison.variant)))
     sets = HeadSets(width)
     frame: dict[str, Json] = {
         "layers": layers,
@@ -93,9 +93,9 @@ def _cut(frame: dict[str, Json], variants: list[_Variant], budget: int) -> dict[
     budget -= len(script_json(frame).encode("utf-8", "backslashreplace"))
     while True:
         for edges in EDGES:
-            kept = np.sort(places)
-            packed = [variant.packed(kept, edges) for variant in variants]
-            part: dict[str, Json] = {"places": kept.tolist(), "edges": edges, "variants": packed}
+            in_order = np.sort(places)
+            packed = [variant.packed(in_order, edges) for variant in variants]
+            part: dict[str, Json] = {"places": in_order.tolist(), "edges": edges, "variants": packed}
             if len(script_json(part)) <= budget or (len(places) == 1 and edges == EDGES[-1]):
                 return part
         places = places[: (len(places) + 1) // 2]

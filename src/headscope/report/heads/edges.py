@@ -26,7 +26,7 @@ class EdgePair:
     post: Float[np.ndarray, "F B"]
 
     @classmethod
-    def of(cls, results: RunResults, variant: str) -> "EdgePair | None":
+    def from_results(cls, results: RunResults, variant: str) -> "EdgePair | None":
         """Return the scores of the base and of a variant's last checkpoint; None if one of them was not scored."""
         base, post = results.mean_scores(variant, "base"), results.mean_scores(variant, variant)
         if base is None or post is None:

@@ -68,15 +68,15 @@ def packed_numbers(values: "Float[np.ndarray, ' head']") -> list[float | int | N
 def head_quantities(results: RunResults, comparison: Comparison) -> list[Quantity]:
     """Return all that is known of every head of a variant's last checkpoint, counted things first."""
     return [
-        *_counted(comparison),
+        *_count_quantities(comparison),
         *_effects(results, comparison.variant),
         *_relative_change(results, comparison.variant),
-        *_scaled(results, comparison.variant),
-        *_reverted(results, comparison.variant),
+        *_scaling_quantities(results, comparison.variant),
+        *_revert_quantities(results, comparison.variant),
     ]
 
 
-def _counted(comparison: Comparison) -> Iterator[Quantity]:
+def _count_quantities(comparison: Comparison) -> Iterator[Quantity]:
     final = comparison.final
     basis = str(final.size)
     yield Quantity(
@@ -127,7 +127,7 @@ def _relative_change(results: RunResults, variant: str) -> Iterator[Quantity]:
         yield Quantity("relative change of importance", "E", "", change={"value": value})
 
 
-def _scaled(results: RunResults, variant: str) -> Iterator[Quantity]:
+def _scaling_quantities(results: RunResults, variant: str) -> Iterator[Quantity]:
     for unit, result in with_result(results.in_order(HeadScaling, variant=variant)):
         task, basis = plain_text(str(unit.labels["task"])), f"{result.answers} texts"
         ablation, slope = _ends(result.ablation), _ends(result.slope)
@@ -143,7 +143,7 @@ def _scaled(results: RunResults, variant: str) -> Iterator[Quantity]:
         yield Quantity(name, "nats per token", basis, post=slope, q=result.slope_q, named=result.steep())
 
 
-def _reverted(results: RunResults, variant: str) -> Iterator[Quantity]:
+def _revert_quantities(results: RunResults, variant: str) -> Iterator[Quantity]:
     for unit, result in with_result(results.in_order(HeadRevert, variant=variant)):
         name = f"loss with the base's weights, {plain_text(str(unit.labels['task']))}"
         change, basis = _ends(result.change), f"{result.answers} texts"

@@ -22,10 +22,10 @@ def overview(results: RunResults) -> Page:
         blocks.append(_incomplete(results))
     if cut_off := unfinished_answers(results):
         blocks.append(Notice("Most answers of some models are unfinished.", cut_off))
-    if found := findings(results):
+    if run_findings := findings(results):
         names = spoken_variants(results)
         spoken = [comparison for comparison in results.comparisons if comparison.variant in names]
-        blocks.append(Findings("What happened", found, head_maps(spoken), map_legend(spoken)))
+        blocks.append(Findings("What happened", run_findings, head_maps(spoken), map_legend(spoken)))
     if results.comparisons:
         blocks.append(head_counts(results.comparisons))
     blocks.append(summary(results))

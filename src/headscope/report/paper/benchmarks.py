@@ -51,28 +51,28 @@ def benchmark_curves(results: RunResults) -> Exhibit:
     first, other_data, other_rate = subjects.grpo_recipes(results)
     names = [group[0] for group in (first, other_data, other_rate) if group][:_SETTINGS]
     evaluated = {unit.labels["variant"] for unit in results.evaluations}
-    shown = [name for name in names if name in evaluated]
-    if not shown:
+    names_drawn = [name for name in names if name in evaluated]
+    if not names_drawn:
         reason = f"no answers of {', '.join(names)} are measured (tasks; headscope eval)"
         return lacking(reason if names else subjects.absent(results, names, subjects.GRPO))
     lacks = []
     if len(names) < _SETTINGS:
         lacks.append("one GRPO recipe instead of two (variants: a second one with another train.dataset)")
-    for name in shown:
+    for name in names_drawn:
         steps = {unit.labels["step"] for unit in results.evaluations if unit.labels["variant"] == name}
         if len(steps) == 1:
             lacks.append(f"{name} answers at its last checkpoint alone (eval.every: 1 measures every checkpoint)")
-    units = [unit for unit in results.evaluations if unit.labels["variant"] in ("base", *shown)]
+    units = [unit for unit in results.evaluations if unit.labels["variant"] in ("base", *names_drawn)]
     figure = new_figure(TWO_COLUMNS, 4.3 if len(results.tasks) <= 4 else 4.8)
-    grid = figure.subplots(2, len(shown), squeeze=False, height_ratios=(1.5, 1))
-    for column, name in enumerate(shown):
+    grid = figure.subplots(2, len(names_drawn), squeeze=False, height_ratios=(1.5, 1))
+    for column, name in enumerate(names_drawn):
         of_variant = [unit for unit in units if unit.labels["variant"] in ("base", name)]
         _draw_steps(grid[0, column], results.tasks, of_variant, name)
         _draw_flips(grid[1, column], results.tasks, of_variant, name)
     handles, labels = grid[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper left", ncols=6, handlelength=2.8)
     tables = (pass_over_steps_data(units), _flips_table(units))
-    return Exhibit(tables, _curves_caption(results, shown, units), tuple(lacks), figure)
+    return Exhibit(tables, _curves_caption(results, names_drawn, units), tuple(lacks), figure)
 
 
 def _draw_steps(axes: "Axes", tasks: Sequence[str], units: Evaluations, name: str) -> None:
@@ -136,10 +136,10 @@ def _flips_table(units: Evaluations) -> Table:
     return Table("flips", tuple(rows), "One row per task and evaluated step; first answers, exact McNemar test.")
 
 
-def _curves_caption(results: RunResults, shown: Sequence[str], units: Evaluations) -> str:
+def _curves_caption(results: RunResults, names_drawn: Sequence[str], units: Evaluations) -> str:
     sizes = "; ".join(dict.fromkeys(f"{unit.labels['task']} {unit.whole.size}" for unit in units))
     return (
-        f"pass@1 of {', '.join(shown)} over GRPO, 95 % intervals over problems; a mark is filled if the change "
+        f"pass@1 of {', '.join(names_drawn)} over GRPO, 95 % intervals over problems; a mark is filled if the change "
         "against the base, paired by problem, has an interval on one side of 0, and hollow if not. Below: problems "
         f"whose first answer became right or wrong, at the last checkpoint. n (problems × samples): {sizes}. Null: the "
         "base's own answers, at step 0. " + seeds_sentence(results)
@@ -158,7 +158,7 @@ def coverage_curves(results: RunResults) -> Exhibit:
             "no variant is the think-off mode of another, so the run's own models are drawn (chat: {enable_thinking: "
             "false}; headscope run qwen3-think or lab-think)"
         )
-    edited = _edited(results, models)
+    edited = _edits(results, models)
     tasks = list(dict.fromkeys([*(verdict.task for _, verdict in edited), *results.tasks]))
     units = [unit for unit in results.last_evaluations if unit.labels["variant"] in models]
     task = next((task for task in tasks if any(unit.labels["task"] == task for unit in units)), None)
@@ -188,7 +188,7 @@ def coverage_curves(results: RunResults) -> Exhibit:
     return Exhibit(tuple(tables), _coverage_caption(results, units, task), tuple(lacks), figure)
 
 
-def _edited(results: RunResults, models: Sequence[str]) -> list[tuple[Finished[AblationVerdict], AblationVerdict]]:
+def _edits(results: RunResults, models: Sequence[str]) -> list[tuple[Finished[AblationVerdict], AblationVerdict]]:
     """Return the ablations of one of the models itself, in which its answers were drawn anew."""
     return [
         (unit, verdict)
@@ -205,7 +205,9 @@ def _draw_curves(axes: "Axes", units: Evaluations, name: str) -> None:
         drawn_ks.update(curve)
         look: Look = {"color": colour, "marker": marker, "elinewidth": 0.6, "linestyle": dashes}
         label = short_name(unit.labels["variant"], 20)
-        axes.errorbar(list(curve), [each.value for each in estimates], yerr=error_bars(estimates), label=label, **look)
+        axes.errorbar(
+            list(curve), [estimate.value for estimate in estimates], yerr=error_bars(estimates), label=label, **look
+        )
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted(drawn_ks), [str(k) for k in sorted(drawn_ks)])
     axes.minorticks_off()

@@ -33,8 +33,8 @@ _INK = "#1b1f24"
 
 
 @dataclass(frozen=True)
-class _Wanted:
-    """One panel: a model's scores on the pairs of a variant. title: what the panel is called."""
+class _Panel:
+    """A panel that the figure should have: a model's scores on the pairs of a variant, under a title."""
 
     title: str
     unit: Finished[EdgeScores]
@@ -46,10 +46,10 @@ def distilled_circuits(results: RunResults) -> Exhibit:
     pairs_of = [*names, *results.variants]
     base = _first(_scores(results, variant, "base", last=False) for variant in dict.fromkeys(pairs_of))
     distilled = _first(_scores(results, name, name) for name in names)
-    panels = [_Wanted("base", base)] if base else []
+    panels = [_Panel("base", base)] if base else []
     lacks = [] if base else ["no edge scores of the base are finished"]
     if distilled:
-        panels.append(_Wanted(distilled.labels["variant"], distilled))
+        panels.append(_Panel(distilled.labels["variant"], distilled))
     else:
         lacks.append(subjects.absent(results, names, subjects.DISTILL))
     lacks.append(
@@ -63,7 +63,7 @@ def trained_circuits(results: RunResults) -> Exhibit:
     """Draw figure 16: circuits after SFT and after GRPO."""
     if subjects.is_second_base(results):
         return lacking(f"the base is {subjects.base_model(results)}: this run's is figure 18")
-    return _trained(results)
+    return _trained_circuits(results)
 
 
 def second_base_circuits(results: RunResults) -> Exhibit:
@@ -73,16 +73,16 @@ def second_base_circuits(results: RunResults) -> Exhibit:
             f"figure 16 on a Llama base model; a run has one base (here: {subjects.base_model(results)}), so it takes "
             "a run of its own (base.model; headscope run llama-3.2)"
         )
-    return _trained(results)
+    return _trained_circuits(results)
 
 
-def _trained(results: RunResults) -> Exhibit:
+def _trained_circuits(results: RunResults) -> Exhibit:
     panels, lacks = [], []
     for method in (subjects.SFT, subjects.GRPO):
         names = subjects.variants_trained_by(results, method)
         unit = _first(_scores(results, name, name) for name in names)
         if unit:
-            panels.append(_Wanted(unit.labels["variant"], unit))
+            panels.append(_Panel(unit.labels["variant"], unit))
         else:
             lacks.append(subjects.absent(results, names, method).replace("comparison", "edge scores"))
     return _exhibit(results, panels, lacks, "the models after SFT and after GRPO")
@@ -100,7 +100,7 @@ def think_circuits(results: RunResults) -> Exhibit:
     for mode, name in (("on", modes[0].labels["think_on"]), ("off", modes[0].labels["variant"])):
         unit = _scores(results, name, name)
         if unit:
-            panels.append(_Wanted(f"thinking {mode}: {short_name(name, 16)}", unit))
+            panels.append(_Panel(f"thinking {mode}: {short_name(name, 16)}", unit))
         else:
             lacks.append(f"no edge scores of {name} are finished")
     return _exhibit(results, panels, lacks, "one model with thinking on and off")
@@ -117,7 +117,7 @@ def _first(units: Iterable[Finished[EdgeScores] | None]) -> Finished[EdgeScores]
     return next((unit for unit in units if unit is not None), None)
 
 
-def _exhibit(results: RunResults, panels: list[_Wanted], lacks: list[str], what: str) -> Exhibit:
+def _exhibit(results: RunResults, panels: list[_Panel], lacks: list[str], what: str) -> Exhibit:
     if not panels:
         return lacking(*lacks)
     scores = [panel.unit.read() for panel in panels]
@@ -276,7 +276,7 @@ def _legend() -> "list[Line2D]":
     ]
 
 
-def _edge_rows(panel: _Wanted, scores: EdgeScores, edges: "Int[np.ndarray, 'edge 2']") -> list[Row]:
+def _edge_rows(panel: _Panel, scores: EdgeScores, edges: "Int[np.ndarray, 'edge 2']") -> list[Row]:
     rows: list[Row] = []
     for source, destination in edges.tolist():
         row: Row = {
@@ -291,8 +291,8 @@ def _edge_rows(panel: _Wanted, scores: EdgeScores, edges: "Int[np.ndarray, 'edge
     return rows
 
 
-def _caption(results: RunResults, panels: Sequence[_Wanted], scores: Sequence[EdgeScores], what: str) -> str:
-    said = []
+def _caption(results: RunResults, panels: Sequence[_Panel], scores: Sequence[EdgeScores], what: str) -> str:
+    sentences = []
     for panel, score in zip(panels, scores, strict=True):
         labels = panel.unit.labels
         share = score.graph.edge_share(min(MOST_EDGES, int(score.graph.real.sum())))
@@ -301,11 +301,11 @@ def _caption(results: RunResults, panels: Sequence[_Wanted], scores: Sequence[Ed
         faithful = results.circuit_faithfulness(labels["variant"], labels["model"], labels["step"])
         if faithful is not None and size is not None:
             sentence += f"; the circuit of {size:.1%} of them has a faithfulness of {format_estimate(faithful)}"
-        said.append(sentence)
+        sentences.append(sentence)
     return (
         f"Circuits of {what}: the {MOST_EDGES} edges of largest mean |score|, the wider the larger; an edge enters a "
         "head left for its query, in the middle for its key, right for its value. Large nodes have a drawn edge. "
         "These are the strongest edges of the circuit in which heads are counted, not the whole. "
-        f"{'. '.join(said)}. Intervals over problems; no null: edges are chosen by their size. "
+        f"{'. '.join(sentences)}. Intervals over problems; no null: edges are chosen by their size. "
         + seeds_sentence(results)
     )

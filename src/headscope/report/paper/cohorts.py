@@ -119,26 +119,26 @@ def _exhibit(results: RunResults, names: list[str], method: str, *, rewarded: bo
     comparisons = subjects.comparisons_of(results, names)
     if not comparisons:
         return lacking(subjects.absent(results, names, method))
-    shown = comparisons[:MOST_RUNS]
+    drawn = comparisons[:MOST_RUNS]
     logs = {name: log for name, log in results.training_logs.items() if _rewards(log)} if rewarded else {}
-    lacks = _lacks(results, shown, [name for name in names if name not in logs], method, rewarded=rewarded)
-    if len(comparisons) > len(shown):
+    lacks = _lacks(results, drawn, [name for name in names if name not in logs], method, rewarded=rewarded)
+    if len(comparisons) > len(drawn):
         rest = ", ".join(comparison.variant for comparison in comparisons[MOST_RUNS:])
         lacks.append(f"a page has room for {MOST_RUNS} runs; {rest}: not drawn")
-    twins = {twin.variant: twin for twin in (_drawn_twin(results, comparison) for comparison in shown) if twin}
-    tables = [cohorts_data([*shown, *twins.values()]), frequency_data(shown)]
-    logged = {comparison.variant: logs[comparison.variant] for comparison in shown if comparison.variant in logs}
+    twins = {twin.variant: twin for twin in (_drawn_twin(results, comparison) for comparison in drawn) if twin}
+    tables = [cohorts_data([*drawn, *twins.values()]), frequency_data(drawn)]
+    logged = {comparison.variant: logs[comparison.variant] for comparison in drawn if comparison.variant in logs}
     if method == subjects.GRPO and logged:
-        tables.append(reward_data(logged, {comparison.variant: comparison for comparison in shown}))
-    figure = _draw(results, shown, logged if method == subjects.GRPO else {})
-    return Exhibit(tuple(tables), _caption(results, shown, method, logged), tuple(lacks), figure)
+        tables.append(reward_data(logged, {comparison.variant: comparison for comparison in drawn}))
+    figure = _draw(results, drawn, logged if method == subjects.GRPO else {})
+    return Exhibit(tuple(tables), _caption(results, drawn, method, logged), tuple(lacks), figure)
 
 
 def _lacks(
-    results: RunResults, shown: Sequence[Comparison], unlogged: list[str], method: str, *, rewarded: bool
+    results: RunResults, drawn: Sequence[Comparison], unlogged: list[str], method: str, *, rewarded: bool
 ) -> list[str]:
     lacks = []
-    for comparison in shown:
+    for comparison in drawn:
         if len(comparison.steps) == 1:
             lacks.append(
                 f"{comparison.variant} has one checkpoint, so nothing moves (train.save_every, or checkpoints)"
@@ -157,14 +157,14 @@ def _rewards(log: Log) -> list[tuple[int, float, float]]:
     ]
 
 
-def _draw(results: RunResults, shown: Sequence[Comparison], logs: dict[str, Log]) -> "Figure":
-    layers = shown[0].final.status.shape[0]
+def _draw(results: RunResults, drawn: Sequence[Comparison], logs: dict[str, Log]) -> "Figure":
+    layers = drawn[0].final.status.shape[0]
     height = float(np.clip(0.075 * layers + 1.5, 2.2, 4.0))
     extra = 0.9 if logs else 0.0
-    figure = new_figure(TWO_COLUMNS, len(shown) * (height + extra))
-    parts = np.atleast_1d(np.asarray(figure.subfigures(len(shown), 1)))
-    for part, comparison in zip(parts, shown, strict=True):
-        _draw_run(part, results, comparison, logs.get(comparison.variant), is_alone=len(shown) == 1)
+    figure = new_figure(TWO_COLUMNS, len(drawn) * (height + extra))
+    parts = np.atleast_1d(np.asarray(figure.subfigures(len(drawn), 1)))
+    for part, comparison in zip(parts, drawn, strict=True):
+        _draw_run(part, results, comparison, logs.get(comparison.variant), is_alone=len(drawn) == 1)
     return figure
 
 
@@ -289,17 +289,17 @@ def _outline(axes: "Axes", grid: np.ndarray) -> None:
     axes.add_collection(PatchCollection(boxes, facecolor="none", edgecolor="#1b1f24", linewidth=0.7))
 
 
-def _caption(results: RunResults, shown: Sequence[Comparison], method: str, logs: dict[str, Log]) -> str:
-    final = shown[0].final
+def _caption(results: RunResults, drawn: Sequence[Comparison], method: str, logs: dict[str, Log]) -> str:
+    final = drawn[0].final
     counts = []
-    for comparison in shown:
+    for comparison in drawn:
         emergence = comparison.final
         counts.append(
             f"{comparison.variant} at its last of {count_noun(len(comparison.steps), 'checkpoint')}: "
             f"{format_count_estimate(emergence.counts.new)} new (null {format_count_estimate(emergence.null.new)}), "
             f"{format_count_estimate(emergence.counts.kept)} kept"
         )
-    has_twin = any(_drawn_twin(results, comparison) for comparison in shown)
+    has_twin = any(_drawn_twin(results, comparison) for comparison in drawn)
     twin = ", and new heads of a null twin, the same training without its signal (dash-dotted)" if has_twin else ""
     reward = " Reward: mean over one step's completions, band of one standard deviation." if logs else ""
     return (

@@ -50,8 +50,8 @@ def escape_latex(text: str) -> str:
     'a\\_b\\%\\$\\textbackslash{}input\\{/etc/passwd\\}'
     """
     # Characters that format text, such as those that turn its direction, are unknown to LaTeX.
-    shown = [character for character in plain_line(text) if unicodedata.category(character) != "Cf"]
-    return "".join(_COMMANDS.get(character, character) for character in shown)
+    characters = [character for character in plain_line(text) if unicodedata.category(character) != "Cf"]
+    return "".join(_COMMANDS.get(character, character) for character in characters)
 
 
 def latex_table(table: Table, label: str) -> str:

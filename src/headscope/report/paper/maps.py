@@ -69,13 +69,13 @@ def effect_maps(results: RunResults) -> Exhibit:
     changes = results.relative_changes
     if changes is None:
         return lacking("the relative changes of importance are not computed yet (headscope run, or compare)")
-    shown, lacks = _first_runs(results, changes.effects)
-    if not shown:
+    variants, lacks = _first_runs(results, changes.effects)
+    if not variants:
         return lacking(*lacks)
-    layers, heads = changes.effects[shown[0]].shape[1:]
+    layers, heads = changes.effects[variants[0]].shape[1:]
     figure = new_figure(TWO_COLUMNS, float(np.clip(0.07 * layers + 1.3, 2.0, 4.0)))
-    grid = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    for axes, variant, letter in zip(grid, shown, "ABC", strict=False):
+    grid = figure.subplots(1, len(variants), sharey=True, squeeze=False)[0]
+    for axes, variant, letter in zip(grid, variants, "ABC", strict=False):
         image = axes.imshow(
             changes.effects[variant].mean(axis=0), cmap="RdBu", vmin=-1, vmax=1, origin="lower", aspect="auto"
         )
@@ -85,20 +85,20 @@ def effect_maps(results: RunResults) -> Exhibit:
         checkpoints = count_noun(len(changes.effects[variant]), "checkpoint")
         panel_title(axes, letter, f"{short_name(variant, 16)}, {checkpoints}")
     add_colour_bar(list(grid), image, "E: less important (−)  |  more (+)")
-    drawn = RelativeChanges({name: changes.effects[name] for name in shown}, (), changes.faithfulness)
-    return Exhibit((relative_changes_data(drawn),), _effects_caption(results, shown, changes), lacks, figure)
+    drawn = RelativeChanges({name: changes.effects[name] for name in variants}, (), changes.faithfulness)
+    return Exhibit((relative_changes_data(drawn),), _effects_caption(results, variants, changes), lacks, figure)
 
 
 def _first_runs(results: RunResults, having: Mapping[str, object]) -> tuple[list[str], tuple[str, ...]]:
     """Return the first variant of each method that has a result, and a sentence for each method without one."""
-    shown, lacks = [], []
+    variants, lacks = [], []
     for method in _FIRST_RUNS:
         names = subjects.variants_trained_by(results, method)
         present = [name for name in names if name in having]
-        shown += present[:1]
+        variants += present[:1]
         if not present:
             lacks.append(subjects.absent(results, names, method))
-    return shown, tuple(lacks)
+    return variants, tuple(lacks)
 
 
 def _mark_signs(axes: "Axes", effects: Float[np.ndarray, "layer head"]) -> None:
@@ -107,13 +107,13 @@ def _mark_signs(axes: "Axes", effects: Float[np.ndarray, "layer head"]) -> None:
         mark_cells(axes, grid, marker, points, color="white", linewidth=0.7)
 
 
-def _effects_caption(results: RunResults, shown: Sequence[str], changes: RelativeChanges) -> str:
+def _effects_caption(results: RunResults, variants: Sequence[str], changes: RelativeChanges) -> str:
     counts = []
-    for variant in shown:
+    for variant in variants:
         mean = changes.effects[variant].mean(axis=0)
         counts.append(f"{variant}: {int((mean >= _STRONG).sum())} heads at {_STRONG:g} or more, ")
         counts[-1] += f"{int((mean <= -_STRONG).sum())} at −{_STRONG:g} or less, of {mean.size}"
-    sizes = {str(comparison.final.size) for comparison in subjects.comparisons_of(results, shown)}
+    sizes = {str(comparison.final.size) for comparison in subjects.comparisons_of(results, variants)}
     return (
         "Relative change of every head's importance, E = (I after − I before) / (I after + I before), I the head's "
         f"share of all net score; mean over checkpoints. {'; '.join(counts)}; these are marked + and −. n: "
@@ -128,24 +128,25 @@ def emergence_maps(results: RunResults) -> Exhibit:
     names, lacks = _first_runs(results, by_variant)
     if not names:
         return lacking(*lacks)
-    shown = [by_variant[name] for name in names]
-    layers, heads = shown[0].final.status.shape
+    comparisons = [by_variant[name] for name in names]
+    layers, heads = comparisons[0].final.status.shape
     height = float(np.clip(0.062 * layers + 1.1, 1.7, 3.4))
     figure = new_figure(TWO_COLUMNS, 2 * height + 0.7)
     top, bottom = np.asarray(figure.subfigures(2, 1, height_ratios=(height, height + 0.3))).tolist()
-    for axes, comparison in zip(top.subplots(1, len(shown), sharey=True, squeeze=False)[0], shown, strict=True):
+    grid = top.subplots(1, len(comparisons), sharey=True, squeeze=False)[0]
+    for axes, comparison in zip(grid, comparisons, strict=True):
         _draw_status(axes, comparison.final)
         axes.label_outer()
         panel_title(axes, "", _counts_title(comparison))
     handles = [(STATUS[status].name, axes.collections[index]) for index, status in enumerate(_MARKERS)]
     top.legend([mark for _, mark in handles], [name for name, _ in handles], loc="outside lower center", ncols=5)
-    combined = _combinations(shown)
+    combined = _combinations(comparisons)
     _draw_combined(bottom.subplots(1, 2, width_ratios=(1, 1)), combined, (layers, heads))
     bottom.legend(
         *bottom.axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="new heads of"
     )
-    tables = (emergence_map_data(shown), _combined_table(combined))
-    return Exhibit(tables, _maps_caption(results, shown, combined), lacks, figure)
+    tables = (emergence_map_data(comparisons), _combined_table(combined))
+    return Exhibit(tables, _maps_caption(results, comparisons, combined), lacks, figure)
 
 
 def _counts_title(comparison: Comparison) -> str:
@@ -168,13 +169,13 @@ def _draw_status(axes: "Axes", emergence: Emergence) -> None:
     grid_axes(axes, layers, heads)
 
 
-def _combinations(shown: Sequence[Comparison]) -> Combinations:
+def _combinations(comparisons: Sequence[Comparison]) -> Combinations:
     """Return which heads are new under exactly these variants, of one variant first; without shared sets of none."""
-    new = np.stack([comparison.final.status == Status.NEW for comparison in shown])
+    new = np.stack([comparison.final.status == Status.NEW for comparison in comparisons])
     combined = {}
-    for code in sorted(range(1, 2 ** len(shown)), key=lambda code: (code.bit_count(), code)):
-        members = [bool(code >> index & 1) for index in range(len(shown))]
-        names = tuple(comparison.variant for comparison, is_in in zip(shown, members, strict=True) if is_in)
+    for code in sorted(range(1, 2 ** len(comparisons)), key=lambda code: (code.bit_count(), code)):
+        members = [bool(code >> index & 1) for index in range(len(comparisons))]
+        names = tuple(comparison.variant for comparison, is_in in zip(comparisons, members, strict=True) if is_in)
         cells = (new == np.array(members)[:, None, None]).all(axis=0)
         if len(names) == 1 or cells.any():
             combined[names] = cells
@@ -220,10 +221,10 @@ def _combined_table(combined: Combinations) -> Table:
     return Table("new-heads", tuple(rows), "One row per head that is new under any method.")
 
 
-def _maps_caption(results: RunResults, shown: Sequence[Comparison], combined: Combinations) -> str:
-    final = shown[0].final
+def _maps_caption(results: RunResults, comparisons: Sequence[Comparison], combined: Combinations) -> str:
+    final = comparisons[0].final
     counts = []
-    for comparison in shown:
+    for comparison in comparisons:
         emergence = comparison.final
         counts.append(
             f"{comparison.variant} (step {comparison.steps[-1]}) {format_count_estimate(emergence.counts.new)} new "

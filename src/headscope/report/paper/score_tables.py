@@ -125,8 +125,8 @@ def _ablation_exhibit(results: RunResults, name: str, ablations: Ablations, lack
     cells: dict[tuple[str, str], Row] = {}
     for unit, verdict in ablations:
         model = edited_model(unit.labels)
-        whole = cells.setdefault((model, "no ablation"), dict.fromkeys(tasks))
-        whole[verdict.task] = _score(verdict.baseline)
+        unablated = cells.setdefault((model, "no ablation"), dict.fromkeys(tasks))
+        unablated[verdict.task] = _score(verdict.baseline)
     for unit, verdict in ablations:
         method = f"{len(verdict.heads)} {unit.labels['heads']} heads, {unit.labels['operator']}"
         row = cells.setdefault((edited_model(unit.labels), method), dict.fromkeys(tasks))
@@ -248,11 +248,11 @@ def _list_row(name: str, heads: HeadSet, order: np.ndarray | None, comparison: C
     if order is not None:
         ordered.sort(key=lambda head: -float(order[head.layer, head.head]))
     names = [str(head) for head in ordered]
-    shown = ", ".join(names[:_NAMED_HEADS]) + (" …" if len(names) > _NAMED_HEADS else "")
+    listing = ", ".join(names[:_NAMED_HEADS]) + (" …" if len(names) > _NAMED_HEADS else "")
     counts = None if comparison is None else comparison.final.counts.new
     return {
         "post-training": name,
         "number": len(names) if counts is None else count_cell(counts),
         "null": None if comparison is None else count_cell(comparison.final.null.new),
-        "heads": Cell(shown or "none", names),
+        "heads": Cell(listing or "none", names),
     }

@@ -39,7 +39,7 @@ def grpo_recipes(results: RunResults) -> tuple[list[str], list[str], list[str]]:
         if not first or recipe(name, variants) == recipe(first[0], variants):
             first.append(name)
             continue
-        train, of_first = [variants[each].get("train") or {} for each in (name, first[0])]
+        train, of_first = [variants[variant].get("train") or {} for variant in (name, first[0])]
         if train.get("dataset") != of_first.get("dataset"):
             on_other_data.append(name)
         elif train.get("learning_rate") != of_first.get("learning_rate"):

@@ -42,7 +42,10 @@ def heads(results: RunResults) -> Table:
 def _twin_counts(results: RunResults, variant: str) -> Cell | None:
     """Return the numbers of new heads of the null twins, ``4 [1, 6] sft.shuffled_answers``; None without a twin."""
     twins = results.null_twins(variant)
-    counts = {each.variant: each.final.counts.new for each in results.comparisons if each.variant in twins}
+    counts = {}
+    for comparison in results.comparisons:
+        if comparison.variant in twins:
+            counts[comparison.variant] = comparison.final.counts.new
     if not counts:
         return None
     return Cell("; ".join(f"{format_count_estimate(count)} {name}" for name, count in counts.items()), counts)

@@ -67,10 +67,10 @@ def strongest_ablation(results: RunResults, variant: str) -> Cell | str | None:
     every set asked about was empty; None if nothing was asked.
     """
     # Of the last checkpoint, as all of the row: a verdict on the base or an earlier step has another name.
-    asked = [unit for unit in results.verdicts if edited_model(unit.labels) == variant]
-    measured = with_result(asked)
+    verdicts = [unit for unit in results.verdicts if edited_model(unit.labels) == variant]
+    measured = with_result(verdicts)
     if not measured:
-        return "no heads to remove" if asked else None
+        return "no heads to remove" if verdicts else None
     unit, verdict = min(measured, key=lambda pair: decisiveness(pair[1]))
     return Cell(_phrase(unit, verdict), unit.labels | {"effect": verdict.effect, "p_value": verdict.p_value})
 

@@ -9,8 +9,8 @@ from headscope.errors import InputError
 from headscope.results.codec import Json, from_json, to_json
 from headscope.results.numbers import format_duration
 from headscope.runs import RunDirectory, Unit
+from headscope.studies.answers.evaluate import shard_roles
 from headscope.studies.costs.unit_loads import MEASURED_AS, TOKENS, Facts, Load, Number, unit_load
-from headscope.studies.evaluate import shard_roles
 
 
 @dataclass(frozen=True)

@@ -34,14 +34,14 @@ from headscope.results.samples import Samples
 from headscope.runs import Inputs, RunDirectory, Unit, provenance
 from headscope.runs.digests import digest
 from headscope.storage import read_object, user_cache, write_json
-from headscope.studies.ablated import ModelOnTask, answered_texts
+from headscope.studies.ablation.ablated import ModelOnTask, answered_texts
 from headscope.studies.costs.estimate import Rates
 from headscope.studies.costs.pilot_facts import gather_facts
 from headscope.studies.costs.pilot_record import ANSWERS, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
 from headscope.studies.costs.small_study import LARGE_MODEL_SIZES, SMALL_MODEL_SIZES, Size, shrink
 from headscope.studies.costs.unit_loads import GENERATED, Facts, Load, constants_load, unit_load
 from headscope.studies.plan import plan
-from headscope.studies.study import Study
+from headscope.studies.study_file.study import Study
 from headscope.training import launch, read_log
 from headscope.training.run_record import LOG
 
@@ -117,13 +117,13 @@ class _Pilot:
 
     def run(self) -> Rates:
         """Run all sizes and return the rates."""
-        from headscope.studies.stages import origin_stage
+        from headscope.studies.models.stages import origin_stage
 
         base = origin_stage(self.study)  # before the clock: a named model may have to be fetched first
         started = self.clock()
         from headscope.models import load_model
         from headscope.models.threads import is_small
-        from headscope.studies.subjects import load
+        from headscope.studies.models.subjects import load
 
         subject = load(base)
         first = self.clock() - started
@@ -147,7 +147,7 @@ class _Pilot:
         loads = {timing.unit.address: self._load(timing.unit, facts) for timing in timings}
         seconds = fit_kinds(timings, lambda unit: loads[unit.address].drivers, lambda timing: timing.seconds)
         widths = fit_kinds(
-            timings, lambda unit: {"width": loads[unit.address].width}, lambda timing: timing.peak - timing.held
+            timings, lambda unit: {"width": loads[unit.address].width}, lambda timing: timing.peak - timing.before
         )
         disk = fit_kinds(timings, lambda unit: {"size": loads[unit.address].size}, lambda timing: timing.disk)
         for constants in self.record.of_kind("constants")[-1:]:
@@ -187,7 +187,7 @@ class _Pilot:
     def _run(self, unit: Unit, folder: Path) -> None:
         folder.mkdir(parents=True)
         inputs = self._inputs(unit, folder)
-        held = reset_peak()
+        before = reset_peak()
         started, wall = self.clock(), time.perf_counter()
         if unit.kind == "constants":  # the dearest unit of all is measured in part (``_constants_rates``)
             self._write_constants(unit, inputs)
@@ -195,7 +195,7 @@ class _Pilot:
             unit.work.run(unit.config, inputs, SILENT)
         seconds, wall = self.clock() - started, time.perf_counter() - wall
         disk = float(sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()))
-        measured = {"seconds": seconds, "wall": wall, "held": held, "peak": max(held, peak()), "disk": disk}
+        measured = {"seconds": seconds, "wall": wall, "before": before, "peak": max(before, peak()), "disk": disk}
         self._fill_in(unit, folder)
         write_json(folder / MEASURED, measured)
 
@@ -226,7 +226,7 @@ class _Pilot:
         ControlledHeads(heads, controls, controls, (layers, width)).save(folder)
 
     def _write_constants(self, unit: Unit, inputs: Inputs) -> None:
-        from headscope.studies.subjects import load
+        from headscope.studies.models.subjects import load
 
         config: Any = unit.config
         shape = load(config.model.stage(inputs)).model.config.get_text_config()
@@ -237,7 +237,7 @@ class _Pilot:
     def _constants_rates(self, unit: Unit, facts: Facts) -> dict[str, float]:
         """Fit the constants of every eighth head for two numbers of steps on one text."""
         from headscope.interventions import fit_constants
-        from headscope.studies.subjects import load
+        from headscope.studies.models.subjects import load
 
         config: Any = unit.config
         inputs = self._inputs(unit, self.folder)

@@ -14,9 +14,9 @@ from headscope.results.not_run import NotRun, load_result
 from headscope.results.samples import Samples
 from headscope.studies.costs.pilot_record import PilotRecord
 from headscope.studies.costs.unit_loads import Facts
-from headscope.studies.sections.training import CompletionData
-from headscope.studies.study import Study
-from headscope.studies.train import training_rows
+from headscope.studies.study_file.study import Study
+from headscope.studies.study_file.training import CompletionData
+from headscope.studies.training.train import training_rows
 from headscope.training import read_log
 from headscope.training.run_record import LOG
 
@@ -37,7 +37,7 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
 
     model = subject.model
     config = model.config.get_text_config()
-    answers = {name: _Answers.of(parts, study) for name, parts in record.samples.items()}
+    answers = {name: _Answers.pool(parts, study) for name, parts in record.samples.items()}
     prompts = _prompt_tokens(study, record, subject.tokenizer)
     answer_tokens = {name: answer.mean for name, answer in answers.items()}
     steps, step_tokens = _training_facts(study, record, subject.tokenizer, answer_tokens)
@@ -56,7 +56,7 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
         step_tokens=step_tokens,
         heads=config.num_hidden_layers * config.num_attention_heads,
         weight_bytes=float(sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())),
-        resident_bytes=max((timing.held for timing in record.timings), default=0.0),
+        resident_bytes=max((timing.before for timing in record.timings), default=0.0),
         free_bytes=float(free_memory(model.device)),
     )
 
@@ -128,8 +128,8 @@ class _Answers:
     correct: float
 
     @classmethod
-    def of(cls, parts: Sequence[Samples], study: Study) -> "_Answers":
-        """Return them of the samples of all sizes."""
+    def pool(cls, parts: Sequence[Samples], study: Study) -> "_Answers":
+        """Return the means over the samples of all sizes."""
         lengths = np.concatenate([part.lengths.ravel() for part in parts]).astype(float)
         is_cut = np.concatenate([(part.table["finish"] == "length").to_numpy() for part in parts])
         lengths[is_cut] = study.eval.max_new_tokens

@@ -24,12 +24,16 @@ ANSWERS = "answers"
 
 @dataclass(frozen=True)
 class Timing:
-    """One pilot unit: seconds by the pilot's clock and by the wall's, bytes held before it and at most, and written."""
+    """What one unit of the pilot took.
+
+    seconds: by the pilot's clock. wall: seconds by the wall's. before, peak: bytes of memory in use before it and at
+        most. disk: bytes written.
+    """
 
     unit: Unit
     seconds: float
     wall: float
-    held: float
+    before: float
     peak: float
     disk: float
 

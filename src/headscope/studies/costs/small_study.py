@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from headscope.runs import RunDirectory
-from headscope.studies.sections.models import HubCheckpoints, VariantConfig
-from headscope.studies.sections.training import Training
-from headscope.studies.stages import checkpoint_stages
-from headscope.studies.study import Study
+from headscope.studies.models.stages import checkpoint_stages
+from headscope.studies.study_file.models import HubCheckpoints, VariantConfig
+from headscope.studies.study_file.study import Study
+from headscope.studies.study_file.training import Training
 
 STEPS = 3
 """Of a training; the first, which warms up, is not counted."""
@@ -16,7 +16,10 @@ LONGEST_ANSWER = 256
 
 @dataclass(frozen=True)
 class Size:
-    """Numbers of one pilot: problems of a task, answers to each, pairs, texts forced and random sets."""
+    """The size of one pilot.
+
+    problems: of a task. samples: answers to each. pairs: of texts. texts: that are forced. controls: random head sets.
+    """
 
     problems: int
     samples: int

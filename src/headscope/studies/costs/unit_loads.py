@@ -10,8 +10,8 @@ from typing import Any
 
 from headscope.measures.permutation import LOOK_EVERY
 from headscope.runs import Unit
-from headscope.studies.evaluate import shard_roles
-from headscope.studies.openings import OpeningsConfig
+from headscope.studies.answers.evaluate import shard_roles
+from headscope.studies.circuits.openings import OpeningsConfig
 
 GENERATED, FORWARD, BACKWARD = "generated tokens", "forward tokens", "backward tokens"
 TOKENS = (FORWARD, BACKWARD, GENERATED)

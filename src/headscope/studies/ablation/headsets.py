@@ -1,0 +1,162 @@
+"""Which heads an ablation removes: a group of the final comparison, and random sets matched to it, in layers or in the
+base model's importance.
+
+All are known only when the comparison is done, so they are a unit of their own, which every ablation of the group
+reads.
+"""
+
+from dataclasses import dataclass
+
+from pydantic import Field
+
+from headscope.comparison import head_importance
+from headscope.comparison.control_sets import control_sets, sample_like_sets
+from headscope.heads import HeadId, HeadSet, top_heads
+from headscope.progress import Progress
+from headscope.results.comparison import Comparison
+from headscope.results.edges import EdgeScores
+from headscope.results.emergence import Emergence, Status
+from headscope.results.head_sets import ControlledHeads
+from headscope.results.not_run import NotRun
+from headscope.results.thinking import Thinking
+from headscope.runs import Inputs, Unit, Work
+from headscope.studies.circuits import contrasts, discover
+from headscope.studies.models.stages import Stage
+from headscope.studies.study_file.ablate import NAMED, THINK_OFF_ONLY, HeadGroup
+from headscope.studies.study_file.config import Config
+from headscope.studies.study_file.study import Study
+
+# What became of a group's heads, under which method; the others are found elsewhere.
+GROUPS = {
+    "emergent": ("bootstrap", Status.NEW),
+    "kept": ("bootstrap", Status.KEPT),
+    "lost": ("bootstrap", Status.LOST),
+    "paper-emergent": ("paper", Status.NEW),
+    "paper-kept": ("paper", Status.KEPT),
+    "paper-lost": ("paper", Status.LOST),
+}
+
+
+class HeadSetsConfig(Config):
+    """A group of heads (``AblateConfig.heads``), at most how many of it, and how many random sets of either kind.
+
+    step: of the checkpoint whose comparison names them; None for the last.
+    named: the heads of the group ``named``.
+    """
+
+    variant: str
+    group: HeadGroup
+    named: tuple[str, ...] = Field(default=(), exclude_if=lambda named: not named)
+    step: int | None = Field(default=None, exclude_if=lambda step: step is None)
+    at_most: int | None
+    controls: int
+    seed: int
+
+
+def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress) -> ControlledHeads | NotRun:
+    """Return the group's heads and its random sets.
+
+    The heads are those of the input ``comparison``; for ``recall`` those with most score in the input ``recall``,
+    scores on a recall task; for ``think-off-only`` those that only think-off has in the input ``thinking``; for
+    ``named`` those of the study. Raises InputError if the model has no such head.
+    """
+    importance = head_importance(inputs.load("base", EdgeScores)).value
+    group, heads, caveat = _find_heads(config, inputs)
+    heads.grid(*importance.shape)
+    if not heads:
+        place = "its last checkpoint" if config.step is None else f"step {config.step}"
+        return NotRun(f"{config.variant} has no {config.group} heads at {place}: nothing to ablate")
+    # A larger group's other heads changed too: they are no controls.
+    rest = group - heads
+    controls, neighbouring = control_sets(heads, rest, importance, config.controls, config.seed)
+    layers, width = importance.shape
+    return ControlledHeads(
+        heads=heads,
+        controls=controls,
+        importance_controls=tuple(sample_like_sets(heads, rest, importance, config.controls, config.seed)),
+        shape=(layers, width),
+        caveat=caveat,
+        neighbouring=neighbouring,
+    )
+
+
+HEAD_SETS = Work("headsets", HeadSetsConfig, compute_head_sets, version=4)
+
+
+@dataclass(frozen=True)
+class HeadSources:
+    """Units that name a variant's heads.
+
+    base: the model the variant is compared with. stage: the checkpoint they are of. step: its step; None for the last.
+    comparison: of the variant. thinking: with its think-on mode; None if it is no think-off variant of a pair.
+    """
+
+    base: Stage
+    stage: Stage
+    step: int | None
+    comparison: Unit
+    thinking: Unit | None
+
+    def groups(self, study: Study) -> list[HeadGroup]:
+        """Return the groups that this variant can have."""
+        return [group for group in study.ablate.heads if group != THINK_OFF_ONLY or self.thinking is not None]
+
+    def sets(self, study: Study, group: HeadGroup) -> Unit:
+        """Return the unit of a group's heads and random sets."""
+        settings, variant = study.ablate, self.stage.variant
+        config = HeadSetsConfig(
+            variant=variant,
+            group=group,
+            named=tuple(HeadSet.of(settings.named).names()) if group == NAMED else (),
+            step=self.step,
+            at_most=settings.at_most,
+            controls=settings.controls,
+            seed=study.seed,
+        )
+        inputs = {"comparison": self.comparison, "base": self.comparison.inputs["base"]}
+        if group == "recall":
+            inputs["recall"] = self._recall_scores(study)
+        elif group == THINK_OFF_ONLY:
+            assert self.thinking is not None  # ``groups`` has left it out
+            inputs["thinking"] = self.thinking
+        labels = {"variant": variant, "heads": group} | ({} if self.step is None else {"step": self.step})
+        return HEAD_SETS.unit(config, labels, inputs)
+
+    def _recall_scores(self, study: Study) -> Unit:
+        """Return the stage's edge scores on openings of the guard's problems: knowledge without reasoning."""
+        pairs = contrasts.recall_unit(study, self.base, self.stage)
+        return discover.scores_unit(study, self.stage, self.stage.variant, pairs)
+
+
+def _find_heads(config: HeadSetsConfig, inputs: Inputs) -> tuple[HeadSet, HeadSet, str]:
+    """Return all heads of the group, those of them to be removed, and what is to be said of their circuit."""
+    if config.group == "recall":
+        scores = inputs.load("recall", EdgeScores)
+        heads = HeadSet.of(top_heads(scores.head_importance, config.at_most))
+        return heads, heads, ""
+    if config.group == NAMED:
+        heads = HeadSet.of(config.named)
+        return heads, heads, ""
+    if config.group == THINK_OFF_ONLY:
+        thinking = inputs.load("thinking", Thinking)
+        # Think-off is the base of this comparison, so what only it has is lost to think-on.
+        status, result = Status.LOST, thinking.change
+        caveat = "" if thinking.circuit is None else thinking.circuit.describe_fault("with thinking off", "with it on")
+    else:
+        comparison = inputs.load("comparison", Comparison)
+        method, status = GROUPS[config.group]
+        index = -1 if config.step is None else comparison.steps.index(config.step)
+        result = (comparison.emergence if method == "bootstrap" else comparison.paper)[index]
+        caveat = "" if comparison.circuit is None else comparison.circuit.caveat
+    group = result.heads(status)
+    return group, _most_changed(group, result, config.at_most), caveat
+
+
+def _most_changed(heads: HeadSet, result: Emergence, count: int | None) -> HeadSet:
+    """Return the ``count`` heads of the set whose share of all net score training changed most."""
+    change = abs(result.importance_change.value)
+
+    def size(head: HeadId) -> float:
+        return float(change[head.layer, head.head])
+
+    return HeadSet.of(sorted(heads, key=size, reverse=True)[:count])

@@ -1,0 +1,1 @@
+"""Work on answers: draw them, measure them, read them, and compare them with the base's."""

@@ -1,0 +1,1 @@
+"""Read the tasks and training data that a study file names."""

@@ -1,1 +1,0 @@
-"""Sections of the study file: one module per section, each with its keys, defaults and checks."""

@@ -1,0 +1,1 @@
+"""Work of training: train a variant with the rewards its settings name."""

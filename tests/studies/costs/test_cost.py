@@ -1,0 +1,205 @@
+"""What a plan costs: by numbers made up, by a pilot of a study at toy size, and budgets that do not hold a unit."""
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.studies.bench import Bench
+from tests.studies.toy import STUDY
+
+from headscope.cli.main import main
+from headscope.cli.options import parse_duration
+from headscope.errors import InputError
+from headscope.progress import Bar
+from headscope.runs import RunDirectory, Unit
+from headscope.studies.costs import pilot
+from headscope.studies.costs.estimate import Budget, Rates, estimate, load_seconds
+from headscope.studies.costs.pilot_record import fit
+from headscope.studies.costs.table import cost_table
+from headscope.studies.costs.unit_loads import FORWARD, Facts, Load, unit_load
+from headscope.studies.plan import KINDS, plan
+from headscope.studies.reading import read_study
+from headscope.studies.run import run_study
+from headscope.studies.study_file.study import Study
+
+FACTS = Facts(
+    prompt_tokens={"lab-t1": 10.0, "lab-k": 20.0},
+    answer_tokens={"base lab-t1": 5.0, "base lab-k": 6.0, "sft lab-t1": 9.0},
+    longest_answer={"base lab-t1": 12.0, "base lab-k": 12.0},
+    correct={"base lab-t1": 0.5, "base lab-k": 0.5},
+    pair_tokens=30.0,
+    nodes=4.0,
+    batch_rows=8,
+    threads=2,
+    steps={"sft": 100},
+    step_tokens={"sft": 1000.0, "grpo": 2000.0},
+    heads=8,
+    weight_bytes=1e6,
+    resident_bytes=1e9,
+    free_bytes=4e9,
+)
+PER_UNIT = {kind: {"once": 2.0} for kind in KINDS}
+RATES = Rates(FACTS, 3.0, 1.0, PER_UNIT, {}, {kind: {"size": 10.0} for kind in KINDS})
+
+
+@pytest.fixture
+def study(toy_study: Path) -> Study:
+    return read_study(str(toy_study))
+
+
+def test_done_units_cost_nothing_and_the_first_ones_load_the_models(
+    study: Study, toy_run: Path, tmp_path: Path
+) -> None:
+    nothing = RunDirectory(tmp_path / "run")
+    units = plan(study, nothing)
+    cost = estimate(units, nothing, RATES)
+    loaded = len({(name, step) for name in ("sft",) for step in (2, 4)} | {("grpo", 1), ("grpo", 2), ("base", 0)})
+    assert sum(unit.seconds for unit in cost.units) == pytest.approx(2 * len(units) + 3 + loaded)
+    assert cost.units[0].seconds == 5  # a training, which loads its base itself
+    done = RunDirectory(toy_run)
+    finished = estimate(plan(study, done), done, RATES)
+    assert finished.units == ()
+    assert finished.dearest is None
+    rows = cost_table(finished).rows
+    assert (rows[-1]["units"], rows[-1]["done"]) == (0, len(plan(study, done)))
+
+
+def test_loads_by_hand(study: Study, tmp_path: Path) -> None:
+    units = plan(study, RunDirectory(tmp_path))
+    first = {}
+    for unit in units:
+        first.setdefault((unit.kind, unit.labels.get("variant")), unit)
+    samples = unit_load(first["samples", "base"], FACTS)
+    # 10 problems with 4 samples, eight at a time on two threads; the longest of each batch sets its steps.
+    expected = {"decoding steps": 5 * 12, "generated tokens": 40 * 5, FORWARD: 40 * 10}
+    assert (samples.drivers, samples.parallel) == (expected, 2)
+    train = unit_load(first["train", "grpo"], FACTS)
+    assert train.drivers == {"grpo steps": 2, "checkpoints": 3, "backward tokens": 4000}
+    assert unit_load(first["scores", "sft"], FACTS).drivers == {"backward tokens": 8 * 4 * 30}
+    forced = first["forced", "sft"]
+    most, least = unit_load(forced, FACTS), unit_load(forced, FACTS, early=True)
+    # Of 6 problems with two answers each, three quarters are answered; all controls fit into the first look.
+    edits = 2 + 5 + 2 * 3 + 2 + 1
+    assert most.drivers[FORWARD] == least.drivers[FORWARD] == pytest.approx(4.5 * edits * (10 + 9))
+    # Whole, without the set, and without each of three random sets: 6 problems with 2 answers.
+    assert unit_load(first["failures", "sft"], FACTS).drivers == {"answers read": 6 * 2 * 5}
+    # The whole model and each of eight heads.
+    assert unit_load(first["role_losses", "sft"], FACTS).drivers == {FORWARD: pytest.approx(4.5 * 9 * (10 + 9))}
+    assert load_seconds(Load({"step": 10.0}, parallel=2), {"once": 1.0, "step": 2.0}) == 11
+
+
+def test_rates_are_found_again() -> None:
+    points = []
+    for rows, steps in ((4, 10), (40, 20), (80, 5), (10, 90)):
+        points.append(({"rows": rows, "steps": steps}, 0.5 + 0.02 * rows + 0.1 * steps))
+    assert fit(points) == pytest.approx({"once": 0.5, "rows": 0.02, "steps": 0.1})
+    assert fit([({}, 2.0), ({}, 2.0)]) == pytest.approx({"once": 2.0})
+    # Nothing tells the two apart, and what grows is the safer guess.
+    assert fit([({"size": 4.0}, 8.0), ({"size": 4.0}, 8.0)]) == pytest.approx({"once": 0.0, "size": 2.0})
+
+
+def test_rates_survive_json() -> None:
+    assert Rates.from_dict(json.loads(json.dumps(RATES.as_dict())), "cache") == RATES
+
+
+def test_a_budget_below_one_unit_is_refused_and_names_it(study: Study, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    cost = estimate(plan(study, run), run, RATES)
+    cost.check_budget(5.0)
+    with pytest.raises(InputError) as refused:
+        cost.check_budget(4.0)
+    assert str(refused.value).startswith("a budget of 4.0 s does not hold train sft, which takes about 5.0 s by itself")
+
+
+def test_lengths_of_time() -> None:
+    assert [parse_duration(text) for text in ("90s", "1.5 h", "10min", "2d")] == [90, 5400, 600, 172800]
+    for text in ("2", "h", "-1h", "0h", "soon"):
+        with pytest.raises(InputError, match="is no length of time"):
+            parse_duration(text)
+
+
+class Counts:
+    """Progress that keeps label, total and count of every bar of units."""
+
+    def __init__(self) -> None:
+        self.bars: list[list[int]] = []
+
+    @contextmanager
+    def bar(self, label: str, total: int, start: int = 0) -> Iterator[Bar]:
+        counts = [total, start]
+
+        class Counting:
+            def advance(self, steps: int = 1, note: str = "") -> None:
+                counts[1] += steps
+
+        if label == "units":
+            self.bars.append(counts)
+        yield Counting()
+
+
+def test_one_count_of_all_units_and_a_budget_ends_between_two(toy_base: Path, tmp_path: Path) -> None:
+    path = tmp_path / "toy.yaml"
+    path.write_text(STUDY.format(base=toy_base))
+    study, run = read_study(str(path)), tmp_path / "run"
+    total = len(plan(study, RunDirectory(run), "discover"))
+    progress = Counts()
+    # Everything takes two seconds by these rates, so that none is begun.
+    _, outcome = run_study(study, run, goal="discover", progress=progress, budget=Budget(1.0, RATES))
+    assert (outcome.done, outcome.stopped, outcome.exit_code) == (0, "train sft", 0)
+    assert progress.bars.pop() == [total, 0]
+    _, outcome = run_study(study, run, goal="discover", progress=progress)
+    assert (outcome.done, outcome.reused, outcome.failed) == (total, 0, {})
+    assert progress.bars.pop() == [total, total]
+    _, outcome = run_study(study, run, goal="discover", progress=progress)
+    assert (outcome.done, outcome.reused) == (0, total)
+    assert progress.bars == [[total, total]]
+
+
+def stop_before(call: int | None, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Stop a pilot, as Ctrl-C does, in the unit of this number; return the addresses of those it began."""
+    begun, run = [], pilot._Pilot._run
+
+    def run_or_stop(self: Any, unit: Unit, folder: Path) -> None:
+        begun.append(unit.address)
+        if len(begun) == call:
+            folder.mkdir(parents=True)  # half a unit
+            raise KeyboardInterrupt
+        run(self, unit, folder)
+
+    monkeypatch.setattr(pilot._Pilot, "_run", run_or_stop)
+    return begun
+
+
+def test_plan_measures_once_and_says_what_it_costs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HEADSCOPE_CACHE", str(tmp_path))
+    words = ["plan", str(bench.study), "--out", str(bench.out)]
+    assert main(words) == 0
+    assert "plan --cost measures" in bench.capture.readouterr().out
+    stopped = stop_before(5, monkeypatch)
+    assert main([*words, "--cost"]) == 130
+    monkeypatch.undo()
+    monkeypatch.setenv("HEADSCOPE_CACHE", str(tmp_path))
+    again = stop_before(None, monkeypatch)
+    assert main([*words, "--cost"]) == 0
+    assert len(stopped) == 5
+    assert again[0] == stopped[-1]
+    assert not set(again) & set(stopped[:-1])
+    assert not [path for path in (tmp_path / "costs").iterdir() if path.is_dir()]
+    assert "| forced " in bench.capture.readouterr().out
+    assert main([*words, "--json"]) == 0
+    said = json.loads(bench.capture.readouterr().out)
+    kinds = {row["kind"]: row for row in said["cost"]}
+    assert set(kinds) == {unit["kind"] for unit in said["units"]} | {"all"}
+    assert kinds["all"]["units"] == len(said["units"])
+    assert kinds["samples"]["time"]["most"] > 0
+    assert kinds["all"]["peak memory"] > kinds["all"]["disk"] > 0
+    assert main(["eval", *words[1:], "--budget", "0.001s"]) == 2
+    # The dearest unit is named, which on a busy machine need not be the same each time.
+    refusal = bench.capture.readouterr().err
+    assert re.search(r"a budget of 0.0 s does not hold \w+ .+, which takes about [\d.]+ s by itself", refusal)
