@@ -126,7 +126,7 @@ def _measure(
     access = head_access(plain)
     # Δ of every source is held, in float32.
     footprint = replay_footprint(plain, access, held=4 * access.d_model * len(access.graph.sources))
-    budget = Budget(footprint, memory)
+    budget = Budget(footprint, memory, batch)
     budget.check(pairs)
     losses = np.zeros((len(pairs), 2), dtype=np.float64)
 
@@ -139,7 +139,7 @@ def _measure(
         return group, patcher(Replay(runner, writes, objective, budget), deltas, bar)
 
     with frozen_model(plain), torch.no_grad():
-        groups, scores = zip(*budget.over_pairs(pairs, batch, patch, bar), strict=True)
+        groups, scores = zip(*budget.over_pairs(pairs, patch, bar), strict=True)
     order = np.argsort(np.concatenate(groups))
     mean_losses = losses.mean(axis=0)
     settings = provenance(model, pairs, metric)

@@ -132,7 +132,7 @@ def _measure(
         raise InputError(f"patch {request.patch!r} is unknown{suggestion(request.patch, PATCHES)}")
     edges = _stack_edges(model, access, circuits)
     # Positions that both texts share are patched too, unless the corrupt text's writes are: they are the same there.
-    budget = Budget(circuit_footprint(plain, access), request.memory, whole=request.patch != "corrupt")
+    budget = Budget(circuit_footprint(plain, access), request.memory, request.batch, whole=request.patch != "corrupt")
     budget.check(pairs)
     losses = np.zeros((1 + len(edges), len(pairs)), dtype=np.float32)
 
@@ -147,9 +147,9 @@ def _measure(
     with frozen_model(plain), torch.no_grad(), progress.bar("faithfulness", len(pairs)) as bar:
         means = None
         if request.patch == "mean":
-            sums = budget.over_pairs(pairs, request.batch, lambda group, _bar: sum_writes(prepare(group)), bar)
+            sums = budget.over_pairs(pairs, lambda group, _bar: sum_writes(prepare(group)), bar)
             means = mean_writes(sums)
-        budget.over_pairs(pairs, request.batch, measure, bar)
+        budget.over_pairs(pairs, measure, bar)
     return losses, provenance(model, pairs, request.metric) | {"patch": request.patch} | budget.shortages
 
 

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import nn
 from transformers import PreTrainedModel
 
-from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveQuadrature
+from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveNodes, AdaptiveQuadrature
 from headscope.circuits.batches import NODES, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.integration import Integrand
@@ -31,7 +31,7 @@ from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_s
 from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.slope_guided import integrate_by_slopes
 from headscope.circuits.source_deltas import record_writes
-from headscope.measures.quadrature import AT_CLEAN, Quadrature, quadrature
+from headscope.measures.quadrature import AT_CLEAN, Quadrature
 from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
@@ -51,46 +51,49 @@ def eap(
     progress: Progress = SILENT,
 ) -> EdgeScores:
     """Score edges by the gradient at the clean embedding. Arguments and errors are those of ``attribute``."""
-    request = _Request("eap", metric, AT_CLEAN, "", None, kv, keep_pairs)
-    return _score_edges(model, pairs, request, NODES, batch, memory, progress)
+    request = _Request("eap", metric, AT_CLEAN, kv, keep_pairs)
+    return _score_edges(model, pairs, request, batch, memory, progress)
 
 
 def eap_ig(
     model: Subject | nn.Module,
     pairs: Pairs,
     metric: str | Metric = "kl",
+    quadrature: Quadrature | AdaptiveNodes = AdaptiveNodes(),
     *,
-    rule: str = "gauss",
-    nodes: int | str = "adaptive",
-    tolerance: float | None = None,
     kv: str = "query",
     keep_pairs: bool = False,
     batch: int | None = None,
     memory: int | None = None,
     progress: Progress = SILENT,
 ) -> EdgeScores:
-    """Score edges by the gradient integrated from the corrupt to the clean embedding; arguments of ``attribute``."""
-    fixed_rule = None if isinstance(nodes, str) else quadrature(rule, nodes)
-    request = _Request("eap-ig", metric, fixed_rule, rule, tolerance, kv, keep_pairs)
-    return _score_edges(model, pairs, request, NODES if isinstance(nodes, str) else nodes, batch, memory, progress)
+    """Score edges by the gradient integrated from the corrupt to the clean embedding.
+
+    quadrature: a fixed rule for all pairs, or adaptive nodes. Other arguments and errors are those of ``attribute``.
+    """
+    request = _Request("eap-ig", metric, quadrature, kv, keep_pairs)
+    return _score_edges(model, pairs, request, batch, memory, progress)
 
 
 @dataclass(frozen=True)
 class _Request:
     """Settings of every batch.
 
-    rule: None for adaptive nodes. tolerance: relative error to which each pair is integrated with adaptive nodes.
-    by_slopes: place adaptive nodes by the loss's slope alone. keep_pairs: keep the scores of every pair.
+    quadrature: a fixed rule for all pairs, or adaptive nodes. by_slopes: place adaptive nodes by the loss's slope
+    alone. keep_pairs: keep the scores of every pair.
     """
 
     method: str
     metric: str | Metric
-    rule: Quadrature | None
-    rule_name: str
-    tolerance: float | None
+    quadrature: Quadrature | AdaptiveNodes
     kv: str
     keep_pairs: bool
     by_slopes: bool = False
+
+    @property
+    def nodes(self) -> int:
+        """Return the number of nodes per pair for which memory is planned."""
+        return len(self.quadrature.alphas) if isinstance(self.quadrature, Quadrature) else NODES
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,7 +165,6 @@ class _Scorer:
     access: HeadAccess
     pairs: Pairs
     budget: Budget
-    batch: int | None
     progress: Progress
 
     def score(self, request: _Request, indices: list[int], label: str = "attribute") -> list[_BatchScores]:
@@ -175,7 +177,7 @@ class _Scorer:
                 bar.advance(len(group))
                 return replace(scores, indices=tuple(indices[index] for index in scores.indices))
 
-            return self.budget.over_pairs(chosen, self.batch, score, bar)
+            return self.budget.over_pairs(chosen, score, bar)
 
     def score_to_share(self, request: _Request) -> tuple[list[_BatchScores], float]:
         """Return scores of all pairs with an integration error small compared with the sampling error over pairs.
@@ -190,7 +192,8 @@ class _Scorer:
             by_slopes = tolerance > TOLERANCE
             # Per pair, as some pairs may be replaced by later integrations.
             keep = by_slopes or request.keep_pairs
-            current = replace(request, tolerance=tolerance, by_slopes=by_slopes, keep_pairs=keep)
+            nodes = AdaptiveNodes(tolerance)
+            current = replace(request, quadrature=nodes, by_slopes=by_slopes, keep_pairs=keep)
             earlier_nodes = {index: count for scores in batches for index, count in _nodes_by_pair(scores)}
             settled = []
             if len(remaining) < len(everyone):
@@ -222,22 +225,21 @@ def _score_edges(
     model: Subject | nn.Module,
     pairs: Pairs,
     request: _Request,
-    nodes: int,
     batch: int | None,
     memory: int | None,
     progress: Progress,
 ) -> EdgeScores:
-    """Score all pairs batch by batch. nodes: number of nodes per pair for which memory is planned."""
+    """Score all pairs batch by batch."""
     started = time.perf_counter()
     plain = as_model(model)
     access = head_access(plain)
     graph = scored_graph(access, request.kv)
     with frozen_model(plain):
-        budget = attribution_budget(plain, access, pairs, nodes, memory)
-        scorer = _Scorer(plain, access, pairs, budget, batch, progress)
-        tolerance = request.tolerance
-        if request.rule is None and tolerance is None:
-            batches, tolerance = scorer.score_to_share(request)
+        budget = attribution_budget(plain, access, pairs, request.nodes, memory, batch)
+        scorer = _Scorer(plain, access, pairs, budget, progress)
+        final_tolerance = None
+        if request.quadrature == AdaptiveNodes(tolerance=None):
+            batches, final_tolerance = scorer.score_to_share(request)
         else:
             batches = scorer.score(request, list(range(len(pairs))))
     loss_clean, loss_corrupt = np.concatenate([scores.losses for scores in batches]).mean(axis=0).tolist()
@@ -245,7 +247,7 @@ def _score_edges(
     settings |= {"d_model": access.d_model, "kv": request.kv, "positions": _name_positions(pairs)}
     settings |= {"vocabulary": pairs.vocabulary or access.vocabulary}
     settings |= {"method": request.method, "loss_clean": loss_clean, "loss_corrupt": loss_corrupt}
-    settings |= budget.shortages | _quadrature_settings(request, batches, tolerance)
+    settings |= budget.shortages | _quadrature_settings(request, batches, final_tolerance)
     # Back in the order of the pairs, and summed in float64: the mean does not depend on how pairs were batched.
     order = np.argsort(np.concatenate([scores.indices for scores in batches]))
     signed = np.sum([scores.signed for scores in batches], axis=0) / len(order)
@@ -278,16 +280,16 @@ def _score_batch(
     losses = objective.losses(writes.logits)
     integrand = Integrand(runner, writes, objective, budget, has_slopes=request.by_slopes)
     paths: list[AdaptiveQuadrature] = []
-    if request.rule is not None:
-        scores = integrand.integrate(request.rule)
-        nodes = [len(request.rule.alphas)] * len(group)
+    if isinstance(request.quadrature, Quadrature):
+        scores = integrand.integrate(request.quadrature)
+        nodes = [request.nodes] * len(group)
     elif request.by_slopes:
-        results = integrate_by_slopes(integrand, request.tolerance or TOLERANCE)
+        results = integrate_by_slopes(integrand, request.quadrature.tolerance or TOLERANCE)
         paths = [result.path for result in results]
         scores = np.stack([result.scores for result in results])
         nodes = [result.nodes for result in results]
     else:
-        paths = integrand.integrate_adaptively(request.tolerance or TOLERANCE)
+        paths = integrand.integrate_adaptively(request.quadrature.tolerance or TOLERANCE)
         scores = np.stack([path.integral for path in paths])
         nodes = [len(path.alphas) for path in paths]
     graph = scored_graph(access, request.kv)
@@ -336,8 +338,12 @@ def _name_positions(pairs: Pairs) -> str:
     return "last" if only_last else "several"
 
 
-def _quadrature_settings(request: _Request, batches: list[_BatchScores], tolerance: float | None) -> dict[str, object]:
+def _quadrature_settings(
+    request: _Request, batches: list[_BatchScores], final_tolerance: float | None
+) -> dict[str, object]:
     """Return rule and nodes; if adaptive, also the tolerance of a pair and the error reached.
+
+    final_tolerance: that of ``score_to_share``; None if the rule is fixed or the request has a tolerance.
 
     adaptive_error: the estimated error of all pairs together, relative to their scores.
     adaptive_unsettled: number of pairs that miss the tolerance with the largest number of nodes.
@@ -347,15 +353,16 @@ def _quadrature_settings(request: _Request, batches: list[_BatchScores], toleran
     if request.method == "eap":
         return {}
     nodes = np.concatenate([scores.nodes for scores in batches])
-    if request.rule is not None:
-        return {"rule": request.rule_name, "nodes": int(nodes.max())}
+    if isinstance(request.quadrature, Quadrature):
+        return {"rule": request.quadrature.rule, "nodes": int(nodes.max())}
+    tolerance = request.quadrature.tolerance or final_tolerance
     assert tolerance is not None
     paths = np.concatenate([scores.paths for scores in batches])
     # 1e-30: pairs that score nothing have an error of 0, not NaN.
     error = float(paths[:, 0].sum() / max(paths[:, 1].sum(), 1e-30))
     unsettled = int(np.count_nonzero(paths[:, 3] == 0))
     share = _share(batches)
-    is_small = request.tolerance is None and share <= SHARE
+    is_small = final_tolerance is not None and share <= SHARE
     return {
         "rule": "adaptive",
         "nodes": int(nodes.max()),
