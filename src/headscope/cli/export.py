@@ -102,11 +102,12 @@ def _needed(options: Mapping[str, Any], name: str, way: str, example: str) -> st
 
 
 def _export_edited(model: str, out: Path, options: Mapping[str, Any], json: bool) -> int:
+    from headscope.studies.checkpoint_edits import choose_edit
     from headscope.studies.export import export_edited
 
     names = _needed(options, "heads", "--edited", "as --heads 'L3H5 L4H1'").replace(",", " ").split()
-    given = {name: value for name, value in options.items() if value is not None and name != "heads"}
-    export = export_edited(model, names, out, **given)
+    edit = choose_edit(**{name: options[name] for name in ("operator", "alpha", "reference", "base", "kv")})
+    export = export_edited(model, names, out, edit, dtype=options["dtype"] or "float32")
     if json:
         print_json(export)
     else:
