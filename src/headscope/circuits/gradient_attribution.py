@@ -1,4 +1,4 @@
-"""EAP and EAP-IG: edges scored by gradients, on a plain Hugging Face model (method section 3).
+"""EAP and EAP-IG: score edges by gradients, on a plain Hugging Face model (method section 3).
 
 1. Pairs of similar lengths share a batch; its prefixes are run once (``batches``, ``prefix_cache``).
 2. One pass over clean and corrupt endings gives Δ of every source (``source_deltas``).
@@ -17,11 +17,11 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
 from torch import nn
 from transformers import PreTrainedModel
 
 from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveNodes, AdaptiveQuadrature
+from headscope.circuits.batch_scores import BatchScores, relative_errors
 from headscope.circuits.batches import NODES, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.integration import Integrand
@@ -36,7 +36,6 @@ from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.edges import EdgeScores
-from headscope.results.graph import Graph
 
 
 def eap(
@@ -77,7 +76,7 @@ def eap_ig(
 
 @dataclass(frozen=True)
 class _Request:
-    """Settings of every batch.
+    """The settings that are the same for every batch.
 
     quadrature: a fixed rule for all pairs, or adaptive nodes. by_slopes: place adaptive nodes by the loss's slope
     alone. keep_pairs: keep the scores of every pair.
@@ -97,67 +96,6 @@ class _Request:
 
 
 @dataclass(frozen=True, eq=False)
-class _BatchScores:
-    """Scores of one batch: sums over its pairs, and what the result holds per pair.
-
-    indices: places of the pairs in their set.
-    signed: float64 Σ over pairs of the score.
-    absolute: float64 Σ over pairs of |score|.
-    heads, net: per pair Σ of |score| and Σ of the score over the edges out of each head.
-    edges: the scores, or None if they are not kept.
-    losses: of the clean and the corrupt run.
-    nodes: number of nodes run per pair.
-    paths: estimated error, norm, missed loss and whether the error is within the tolerance, per pair; no rows if the
-        rule is fixed.
-    """
-
-    indices: tuple[int, ...]
-    signed: Float[np.ndarray, "F B"]
-    absolute: Float[np.ndarray, "F B"]
-    heads: Float[np.ndarray, "pair layer head"]
-    net: Float[np.ndarray, "pair layer head"]
-    edges: Float[np.ndarray, "pair F B"] | None
-    losses: Float[np.ndarray, "pair 2"]
-    nodes: Int[np.ndarray, " pair"]
-    paths: Float[np.ndarray, "path 4"]
-
-    @classmethod
-    def of(
-        cls,
-        graph: Graph,
-        indices: tuple[int, ...],
-        scores: Float[np.ndarray, "pair F B"],
-        losses: Float[np.ndarray, "pair 2"],
-        nodes: Int[np.ndarray, " pair"],
-        paths: Float[np.ndarray, "path 4"],
-        *,
-        keep_pairs: bool,
-    ) -> "_BatchScores":
-        """Return sums and per-pair values of the ``scores`` of some pairs, which are those of ``graph``."""
-        absolute = np.abs(scores)
-        return cls(
-            indices=indices,
-            signed=scores.sum(axis=0, dtype=np.float64),
-            absolute=absolute.sum(axis=0, dtype=np.float64),
-            heads=graph.head_grid(absolute.sum(axis=2)),
-            net=graph.head_grid(scores.sum(axis=2)),
-            edges=scores if keep_pairs else None,
-            losses=losses,
-            nodes=nodes,
-            paths=paths,
-        )
-
-    def without(self, left_out: set[int], graph: Graph) -> "_BatchScores":
-        """Return the batch without some pairs; it must have per-pair edges."""
-        assert self.edges is not None
-        rows = [row for row, index in enumerate(self.indices) if index not in left_out]
-        indices = tuple(self.indices[row] for row in rows)
-        return _BatchScores.of(
-            graph, indices, self.edges[rows], self.losses[rows], self.nodes[rows], self.paths[rows], keep_pairs=True
-        )
-
-
-@dataclass(frozen=True, eq=False)
 class _Scorer:
     """A model and its pairs, scored one or more times within one memory budget."""
 
@@ -167,26 +105,26 @@ class _Scorer:
     budget: Budget
     progress: Progress
 
-    def score(self, request: _Request, indices: list[int], label: str = "attribute") -> list[_BatchScores]:
+    def score(self, request: _Request, indices: list[int], label: str = "attribute") -> list[BatchScores]:
         """Return the scores of some pairs, batch by batch."""
         chosen = self.pairs if len(indices) == len(self.pairs) else self.pairs[indices]
         with self.progress.bar(label, len(indices)) as bar:
 
-            def score(group: list[int], bar: Bar) -> _BatchScores:
+            def score(group: list[int], bar: Bar) -> BatchScores:
                 scores = _score_batch(self.model, self.access, chosen, group, request, self.budget)
                 bar.advance(len(group))
                 return replace(scores, indices=tuple(indices[index] for index in scores.indices))
 
             return self.budget.over_pairs(chosen, score, bar)
 
-    def score_to_share(self, request: _Request) -> tuple[list[_BatchScores], float]:
+    def score_to_share(self, request: _Request) -> tuple[list[BatchScores], float]:
         """Return scores of all pairs with an integration error small compared with the sampling error over pairs.
 
         The second value is the final tolerance. Neither depends on the order of pairs or on their batches.
         """
         graph, everyone = scored_graph(self.access, request.kv), list(range(len(self.pairs)))
         tolerance = first_tolerance(len(everyone)) if len(everyone) > 1 else TOLERANCE
-        batches: list[_BatchScores] = []
+        batches: list[BatchScores] = []
         remaining, label = everyone, "attribute"
         while True:
             by_slopes = tolerance > TOLERANCE
@@ -194,11 +132,11 @@ class _Scorer:
             keep = by_slopes or request.keep_pairs
             nodes = AdaptiveNodes(tolerance)
             current = replace(request, quadrature=nodes, by_slopes=by_slopes, keep_pairs=keep)
-            earlier_nodes = {index: count for scores in batches for index, count in _nodes_by_pair(scores)}
+            earlier_nodes = {index: count for scores in batches for index, count in scores.nodes_by_pair()}
             settled = []
             if len(remaining) < len(everyone):
                 settled = [scores.without(set(remaining), graph) for scores in batches]
-            batches = settled + [_add_nodes(scores, earlier_nodes) for scores in self.score(current, remaining, label)]
+            batches = settled + [scores.add_nodes(earlier_nodes) for scores in self.score(current, remaining, label)]
             share = _share(batches)
             if not by_slopes or share <= SHARE:
                 return batches, tolerance
@@ -206,7 +144,7 @@ class _Scorer:
             label = "refine"
 
 
-def _tighten(batches: list[_BatchScores], tolerance: float, share: float) -> tuple[float, list[int]]:
+def _tighten(batches: list[BatchScores], tolerance: float, share: float) -> tuple[float, list[int]]:
     """Return a tolerance expected to bring the share down to ``SHARE``, and the pairs that do not meet it.
 
     These are all pairs if it is near 1 %: to that they are integrated by another rule.
@@ -216,7 +154,7 @@ def _tighten(batches: list[_BatchScores], tolerance: float, share: float) -> tup
         return TOLERANCE, sorted(index for scores in batches for index in scores.indices)
     coarse = []
     for scores in batches:
-        errors = _relative_errors(scores.paths)
+        errors = relative_errors(scores.paths)
         coarse += [index for index, error in zip(scores.indices, errors, strict=True) if error > tolerance]
     return (tolerance, sorted(coarse)) if coarse else _tighten(batches, tolerance, share)
 
@@ -229,7 +167,7 @@ def _score_edges(
     memory: int | None,
     progress: Progress,
 ) -> EdgeScores:
-    """Score all pairs batch by batch."""
+    """Return edge scores of the whole set of pairs, computed batch by batch; memory and batch as in ``Budget``."""
     started = time.perf_counter()
     plain = as_model(model)
     access = head_access(plain)
@@ -271,7 +209,7 @@ def _score_edges(
 
 def _score_batch(
     model: PreTrainedModel, access: HeadAccess, pairs: Pairs, group: list[int], request: _Request, budget: Budget
-) -> _BatchScores:
+) -> BatchScores:
     runner = cache_prefix(model, access, collate(pairs, group, access.device))
     writes = record_writes(runner)
     # Only Δ is needed from here on, and Δ of the input is the first residual stream's.
@@ -294,7 +232,7 @@ def _score_batch(
         nodes = [len(path.alphas) for path in paths]
     graph = scored_graph(access, request.kv)
     path_errors = [(path.error, path.norm, path.missed, path.settled) for path in paths]
-    return _BatchScores.of(
+    return BatchScores.of(
         graph,
         runner.batch.indices,
         graph.fold(scores),
@@ -305,23 +243,7 @@ def _score_batch(
     )
 
 
-def _nodes_by_pair(scores: _BatchScores) -> list[tuple[int, int]]:
-    """Return each pair of a batch with its number of nodes."""
-    return list(zip(scores.indices, scores.nodes.tolist(), strict=True))
-
-
-def _add_nodes(scores: _BatchScores, earlier_nodes: dict[int, int]) -> _BatchScores:
-    """Return the batch with the nodes of earlier integrations added."""
-    return replace(scores, nodes=scores.nodes + [earlier_nodes.get(index, 0) for index in scores.indices])
-
-
-def _relative_errors(paths: Float[np.ndarray, "path 4"]) -> Float[np.ndarray, " path"]:
-    """Return each pair's estimated error relative to its integral; 0, not NaN, if all its scores are 0."""
-    errors: Float[np.ndarray, " path"] = paths[:, 0] / np.maximum(paths[:, 1], 1e-30)
-    return errors
-
-
-def _share(batches: list[_BatchScores]) -> float:
+def _share(batches: list[BatchScores]) -> float:
     """Return the integration error of the mean head scores over their standard error; infinity for one pair."""
     # In the order of the pairs: sums in another order would differ by rounding.
     order = np.argsort(np.concatenate([scores.indices for scores in batches]))
@@ -330,7 +252,7 @@ def _share(batches: list[_BatchScores]) -> float:
     heads = np.concatenate([scores.heads for scores in batches])[order]
     paths = np.concatenate([scores.paths for scores in batches])[order]
     losses = np.concatenate([scores.losses for scores in batches])[order]
-    return sampling_share(heads, _relative_errors(paths), paths[:, 2], losses[:, 1] - losses[:, 0])
+    return sampling_share(heads, relative_errors(paths), paths[:, 2], losses[:, 1] - losses[:, 0])
 
 
 def _name_positions(pairs: Pairs) -> str:
@@ -339,7 +261,7 @@ def _name_positions(pairs: Pairs) -> str:
 
 
 def _quadrature_settings(
-    request: _Request, batches: list[_BatchScores], final_tolerance: float | None
+    request: _Request, batches: list[BatchScores], final_tolerance: float | None
 ) -> dict[str, object]:
     """Return rule and nodes; if adaptive, also the tolerance of a pair and the error reached.
 
