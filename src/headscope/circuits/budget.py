@@ -33,7 +33,7 @@ def attribution_budget(
 
 
 class Budget:
-    """The memory of one call; shrinks if memory runs out.
+    """Divides the work of one call into passes that fit in memory; after running out of memory, into smaller ones.
 
     footprint: bytes per pair, row and position. memory: bytes that may be used; None allows half of what is free.
     batch: largest number of pairs in a batch; None derives it from the memory.

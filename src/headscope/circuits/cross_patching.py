@@ -1,4 +1,4 @@
-"""Cross-model patching: a head's output of one model put into another of the same architecture, on the same tokens.
+"""Cross-model patching: put a head's output of one model into another of the same architecture, on the same tokens.
 
 1. Both models run the entire clean texts, and their heads' writes are kept (``source_deltas``).
 2. The receiving model is run again from each layer with one head's write replaced by the other model's, at every

@@ -1,4 +1,4 @@
-"""Exact patching: every edge, or every head, is patched and measured (method section 3, "Other methods").
+"""Exact patching: patch every edge, or every head, on its own and measure (method section 3, "Other methods").
 
 Score(u→v) is the metric with v alone reading u's corrupt output, less the metric of the clean run: one forward pass per
 edge. It is made affordable by three facts:

@@ -1,4 +1,5 @@
-"""Faithfulness of circuits: the metric with all edges outside the circuit patched, per pair (method section 4)."""
+"""Measure the faithfulness of circuits: the metric of each pair with all edges outside the circuit patched (method
+section 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -114,7 +115,7 @@ def faithfulness_curve(
 
 @dataclass(frozen=True)
 class _Request:
-    """Arguments of ``faithfulness`` that both functions pass on."""
+    """The settings that ``faithfulness`` and ``faithfulness_curve`` share; see there."""
 
     metric: str | Metric
     patch: str

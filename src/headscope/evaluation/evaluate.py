@@ -1,4 +1,4 @@
-"""One model on one task: prompts, responses and verdicts joined into ``Samples``."""
+"""Evaluate one model on one task: join prompts, responses and verdicts into ``Samples``."""
 
 from collections import defaultdict
 from collections.abc import Sequence

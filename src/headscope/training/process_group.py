@@ -82,7 +82,7 @@ def _attend(group: "list[_Process]", progress: Progress) -> None:
 
 
 class _Process:
-    """One of the processes. error: why it failed. has_ended: whether it will say no more."""
+    """One of the processes that train. error: why it failed. has_ended: whether no more messages will come from it."""
 
     def __init__(self, rank: int, count: int, port: int, micro_batch: int | None, log: IO[bytes]) -> None:
         self.error: Exception | None = None
@@ -110,7 +110,7 @@ class _Process:
             self.connection.send_bytes(pickle.dumps(job))
 
     def receive(self) -> list[tuple[Any, ...]]:
-        """Return what it says of its bars, without waiting."""
+        """Return the messages about its bars that have come so far, without waiting."""
         messages = []
         try:
             while not self.has_ended and self.connection.poll():
@@ -157,7 +157,7 @@ def _portable(error: Exception) -> Exception:
 
 
 class _SentProgress:
-    """Bars that are told to the process that began this one."""
+    """Progress whose bars are sent to the process that began this one."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -184,7 +184,7 @@ def _end_with(connection: Connection) -> None:
 
 
 def main() -> None:
-    """Call the function that comes through the pipe."""
+    """Receive a function and its arguments through the pipe, and call it."""
     connection = Connection(int(sys.argv[1]))
     path, job = pickle.loads(connection.recv_bytes())
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()
