@@ -109,8 +109,8 @@ def faithfulness_curve(
     losses, settings = _measure(model, pairs, circuits, _Request(metric, patch, batch, memory), progress)
     sizes = tuple(len(circuit) for circuit in circuits)
     settings["scores"] = scores.settings
-    measured = np.array(fractions, dtype=np.float64)
-    return FaithfulnessCurve(losses[0], losses[1], losses[2:], measured, sizes, settings, pairs.problems)
+    shares = np.array(fractions, dtype=np.float64)
+    return FaithfulnessCurve(losses[0], losses[1], losses[2:], shares, sizes, settings, pairs.problems)
 
 
 @dataclass(frozen=True)

@@ -188,15 +188,15 @@ def _evaluated_sizes(results: RunResults, variant: str, step: int, graph: Graph)
                 curves[model] = unit.whole
     fractions = sorted({fraction for curve in curves.values() for fraction in curve.fractions})
 
-    def measured(model: str, fraction: float) -> Estimate | None:
+    def faithfulness_at(model: str, fraction: float) -> Estimate | None:
         return curves[model].at(fraction) if model in curves else None
 
-    return tuple(
-        EvaluatedSize(
-            CircuitRule(fraction).count(graph) or 1, fraction, measured("base", fraction), measured(variant, fraction)
-        )
-        for fraction in fractions
-    )
+    sizes = []
+    for fraction in fractions:
+        edges = CircuitRule(fraction).count(graph) or 1
+        base = faithfulness_at("base", fraction)
+        sizes.append(EvaluatedSize(edges, fraction, base, faithfulness_at(variant, fraction)))
+    return tuple(sizes)
 
 
 def _size_json(size: EvaluatedSize) -> dict[str, Json]:

@@ -87,9 +87,9 @@ class _Process:
     def __init__(self, rank: int, count: int, port: int, micro_batch: int | None, log: IO[bytes]) -> None:
         self.error: Exception | None = None
         self.has_ended = False
-        self.connection, theirs = Pipe()
+        self.connection, child_end = Pipe()
         threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // count))
-        command, environment = module_process("headscope.training.process_group", theirs.fileno(), threads=threads)
+        command, environment = module_process("headscope.training.process_group", child_end.fileno(), threads=threads)
         ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         smaller = {} if micro_batch is None else {MICRO_BATCH: micro_batch}
@@ -97,13 +97,13 @@ class _Process:
         self._process = subprocess.Popen(
             command,
             env={**environment, **settings},
-            pass_fds=[theirs.fileno()],
+            pass_fds=[child_end.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C is for the process that began it, which ends them
         )
-        theirs.close()
+        child_end.close()
 
     def send(self, job: object) -> None:
         with suppress(OSError):  # it has ended, which ``receive`` finds
