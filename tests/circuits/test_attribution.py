@@ -112,6 +112,13 @@ def test_grouped_keys_and_values_are_the_sums_of_their_copies(tiny_model: Any, r
     assert grouped.destinations == expected.destinations
 
 
+def test_a_fixed_rule_is_recorded_with_its_nodes(tiny_model: Any, ragged_pairs: Any) -> None:
+    model, pairs = tiny_model("gpt2"), ragged_pairs(count=2)
+    settings = attribute(model, pairs, rule="midpoint", nodes=3).settings
+    assert (settings["rule"], settings["nodes"]) == ("midpoint", 3)
+    assert not {"rule", "nodes"} & attribute(model, pairs, method="eap").settings.keys()
+
+
 def test_exact_patching_is_a_method_of_the_same_call(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs(count=1)
     assert np.array_equal(attribute(model, pairs, method="exact").edges, exact_edges(model, pairs).edges)

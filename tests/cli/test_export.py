@@ -98,6 +98,22 @@ def test_heads_get_the_bases_weights(
         assert not torch.allclose(post.model(IDS).logits, expected, atol=1e-2)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--operator", "mean", "--alpha", "0.5"), "found --operator mean and --alpha 0.5; give one of them"),
+        (("--alpha", "0.5", "--reference", "texts.txt"), "--reference is for mean and optimal, and scaling needs no"),
+        (("--kv", "any"), "--kv is for operator revert, and zero leaves keys and values as they are"),
+        (("--operator", "mena"), "operator mena does not exist"),
+    ],
+)
+def test_options_of_another_edit_are_refused(
+    model: Path, options: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(export(model, *options)) == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
 def test_a_revert_needs_another_model_of_the_same_shape(
     model: Path, tiny_model: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

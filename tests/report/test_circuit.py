@@ -18,6 +18,7 @@ from headscope.report.blocks import Notice
 from headscope.report.circuit_pairs import MOST_EDGES, CircuitPair, circuit_pairs
 from headscope.report.pages.circuit import circuit
 from headscope.report.tables.circuit_edges import circuit_edges
+from headscope.results.circuit_rule import CircuitRule
 from headscope.results.comparison import CircuitSize
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
@@ -36,7 +37,9 @@ LARGE = Graph(36, 32)
 
 def pair_of(graph: Graph, size: int = 200) -> CircuitPair:
     """Return two related circuits of a graph."""
-    return CircuitPair.of("sft", 60, edge_scores(graph), edge_scores(graph, training=0.7), size=size)
+    base = edge_scores(graph)
+    post = edge_scores(graph, training=0.7)
+    return CircuitPair.of("sft", 60, base, post, rule=CircuitRule(None, edges=size))
 
 
 def script(body: str, *values: Any) -> Any:
@@ -55,6 +58,18 @@ def test_the_union_holds_the_strongest_edges_of_both_and_nothing_else() -> None:
         assert np.array_equal(mine, sizes[rank])  # also of edges that only the other model is strong in
     assert len(pair.rows) < 2 * MOST_EDGES < graph.real.sum()
     assert (np.minimum(pair.base_rank, pair.post_rank) < MOST_EDGES).all()
+
+
+def test_edges_below_tau_are_in_no_circuit() -> None:
+    base = edge_scores(PLAIN)
+    post = edge_scores(PLAIN, training=0.7)
+    tau = float(np.median(base.edges_abs[PLAIN.real]))
+    pair = CircuitPair.of("sft", 60, base, post, rule=CircuitRule(None, edges=10**6, tau=tau))
+    total = int(PLAIN.real.sum())
+    assert (pair.size, pair.tau) == (total, tau)
+    is_below = base.edges_abs[pair.rows, pair.columns] < tau
+    assert 0 < is_below.sum() < len(is_below)
+    assert np.array_equal(pair.base_rank == total, is_below)
 
 
 @pytest.mark.parametrize("graph", [PLAIN, GROUPED])
@@ -154,7 +169,7 @@ def test_the_table_says_what_training_did_to_each_edge() -> None:
         for (source, destination), score in listed.items():
             scores[names[0].index(source), names[1].index(destination)] = score
     made = [replace(edge_scores(graph), edges=scores, edges_abs=np.abs(scores)) for scores in (base, post)]
-    table = circuit_edges([CircuitPair.of("sft", 4, *made, size=3)])
+    table = circuit_edges([CircuitPair.of("sft", 4, *made, rule=CircuitRule(None, edges=3))])
     rows = [[display_text(value) for value in row.values()] for row in table.rows]
     # Of the base's three edges the one into the MLP is a loose end: nothing leaves it.
     assert rows == [

@@ -22,11 +22,14 @@ Its estimated error is 0.3-3 times the true one of the matrix, and 0.6-20 times 
 over many edges; it is used if an error of a few per cent is small compared with other uncertainty.
 """
 
+from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
 from jaxtyping import Float
+
+from headscope.errors import InputError
 
 TOLERANCE = 0.01
 NODE_CAP = 128
@@ -39,6 +42,27 @@ _SHORTEST = 2.0**-20
 _SURPRISE, _LOSS = 0.1, 0.5
 # Gradients of 0 come out as rounding of the loss; up to this many epsilons of its type are not counted as an error.
 _ROUNDING = 8
+
+
+@dataclass(frozen=True)
+class AdaptiveNodes:
+    """The request to choose nodes pair by pair.
+
+    tolerance: target error of every pair's scores, as a share of their norm; None makes the integration error of the
+        mean head scores small compared with their sampling error over pairs (``sampling_share``).
+
+    Raises:
+        InputError: if the tolerance is neither None nor between 0 and 1.
+    """
+
+    tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        tolerance = self.tolerance
+        if tolerance is None:
+            return
+        if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
+            raise InputError(f"found tolerance={tolerance!r}; give a share between 0 and 1, as 0.01, or None")
 
 
 class AdaptiveQuadrature:

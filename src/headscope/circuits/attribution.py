@@ -11,12 +11,13 @@ from typing import Any
 
 from torch import nn
 
+from headscope.circuits.adaptive_quadrature import AdaptiveNodes
 from headscope.circuits.exact_patching import exact_edges
 from headscope.circuits.gradient_attribution import eap, eap_ig
 from headscope.circuits.objective import Metric, check_metric
 from headscope.circuits.scored_graph import check_kv
 from headscope.errors import InputError, suggestion
-from headscope.measures.quadrature import quadrature
+from headscope.measures.quadrature import Quadrature, quadrature
 from headscope.models import Subject
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Progress
@@ -27,17 +28,17 @@ from headscope.results.edges import EdgeScores
 class AttributionMethod:
     """One way to score edges.
 
-    score: function of model, pairs and metric, and by name of kv, keep_pairs, batch, memory, progress and ``options``.
-    options: names of further arguments of ``attribute`` that it takes.
+    score: function of model, pairs and metric, and by name of kv, keep_pairs, batch, memory and progress.
+    integrates: whether it takes a ``quadrature`` too, as it integrates over the path from corrupt to clean.
     """
 
     score: Callable[..., EdgeScores]
-    options: tuple[str, ...] = ()
+    integrates: bool = False
 
 
 ATTRIBUTION_METHODS = {
     "eap": AttributionMethod(eap),
-    "eap-ig": AttributionMethod(eap_ig, options=("rule", "nodes", "tolerance")),
+    "eap-ig": AttributionMethod(eap_ig, integrates=True),
     "exact": AttributionMethod(exact_edges),
 }
 
@@ -89,10 +90,11 @@ def attribute(
         InputError: if an argument is not one of these values, the model is in training mode or of an unknown
             architecture, one node of one pair does not fit in memory, or scores are not finite.
     """
-    _check_options(method, kv, rule, nodes)
-    _check_tolerance(method, nodes, tolerance)
-    options = {"rule": rule, "nodes": nodes, "tolerance": tolerance}
+    _check_method(method)
+    check_kv(kv)
+    path_nodes = _path_nodes(method, rule, nodes, tolerance)
     row = ATTRIBUTION_METHODS[method]
+    options = {"quadrature": path_nodes} if row.integrates else {}
     return row.score(
         model,
         pairs,
@@ -102,7 +104,7 @@ def attribute(
         batch=batch,
         memory=memory,
         progress=progress,
-        **{name: options[name] for name in row.options},
+        **options,
     )
 
 
@@ -115,33 +117,34 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     for name in settings.keys() - defaults.keys():
         raise InputError(f"attribute has no setting {name!r}{suggestion(name, defaults)}")
     options = defaults | dict(settings)
-    _check_options(options["method"], options["kv"], options["rule"], options["nodes"])
-    _check_tolerance(options["method"], options["nodes"], options["tolerance"])
+    _check_method(options["method"])
+    check_kv(options["kv"])
+    _path_nodes(options["method"], options["rule"], options["nodes"], options["tolerance"])
     check_metric(options["metric"])
 
 
-def _check_options(method: str, kv: str, rule: str, nodes: int | str) -> None:
-    """Raise InputError unless method and options exist; options are checked even if the method takes none."""
+def _check_method(method: str) -> None:
     if method not in ATTRIBUTION_METHODS:
         raise InputError(f"method {method!r} is unknown{suggestion(method, ATTRIBUTION_METHODS)}")
-    check_kv(kv)
+
+
+def _path_nodes(method: str, rule: str, nodes: int | str, tolerance: float | None) -> Quadrature | AdaptiveNodes:
+    """Return where on the path gradients are taken.
+
+    Raises InputError for unknown values, even if the method does not integrate, and for two that exclude each other.
+    """
+    integrates = ATTRIBUTION_METHODS[method].integrates
     if isinstance(nodes, bool) or not isinstance(nodes, int | str):
         raise InputError(f"found nodes={nodes!r}; give a whole number or 'adaptive'")
     if isinstance(nodes, str) and nodes != "adaptive":
         raise InputError(f"nodes {nodes!r} is unknown; give a number or 'adaptive'")
-    quadrature(rule, 1 if isinstance(nodes, str) else nodes)
-    if "rule" in ATTRIBUTION_METHODS[method].options and nodes == "adaptive" and rule != "gauss":
+    fixed = quadrature(rule, 1 if isinstance(nodes, str) else nodes)
+    if integrates and nodes == "adaptive" and rule != "gauss":
         raise InputError(f"found rule={rule!r} with adaptive nodes, which have their own rule; give a number of nodes")
-
-
-def _check_tolerance(method: str, nodes: int | str, tolerance: float | None) -> None:
-    """Raise InputError unless the tolerance is None, or a share and the nodes are adaptive."""
-    if tolerance is None:
-        return
-    if isinstance(tolerance, bool) or not isinstance(tolerance, int | float) or not 0 < tolerance < 1:
-        raise InputError(f"found tolerance={tolerance!r}; give a share between 0 and 1, as 0.01, or None")
-    if "tolerance" not in ATTRIBUTION_METHODS[method].options or nodes != "adaptive":
+    adaptive = AdaptiveNodes(tolerance)
+    if tolerance is not None and (nodes != "adaptive" or not integrates):
         raise InputError(
             f"found tolerance={tolerance!r} with method {method!r} and {nodes} nodes; only adaptive nodes of "
             "eap-ig take a tolerance"
         )
+    return adaptive if nodes == "adaptive" else fixed

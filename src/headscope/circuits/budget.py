@@ -17,32 +17,41 @@ from headscope.progress import Bar
 
 
 def attribution_budget(
-    model: PreTrainedModel, access: HeadAccess, pairs: Pairs, nodes: int, memory: int | None
+    model: PreTrainedModel, access: HeadAccess, pairs: Pairs, nodes: int, memory: int | None, batch: int | None
 ) -> "Budget":
-    """Return the budget of attribution with ``nodes`` nodes per pair.
+    """Return the budget of attribution with ``nodes`` nodes per pair; memory and batch as in ``Budget``.
 
     The footprint is measured only if its upper bound would limit the pass: the measuring pass reads every weight,
     which is slow on a CPU. Raises InputError if not even one node of one pair fits.
     """
     memory = bytes_allowed(memory, access.device)
-    budget = Budget(attribution_bound(model, access), memory)
+    budget = Budget(attribution_bound(model, access), memory, batch)
     if not budget.is_ample(pairs, nodes):
-        budget = Budget(attribution_footprint(model, access), memory)
+        budget = Budget(attribution_footprint(model, access), memory, batch)
         budget.check(pairs)
     return budget
 
 
 class Budget:
-    """The memory of one call; shrinks if memory runs out.
+    """Divides the work of one call into passes that fit in memory; after running out of memory, into smaller ones.
 
     footprint: bytes per pair, row and position. memory: bytes that may be used; None allows half of what is free.
+    batch: largest number of pairs in a batch; None derives it from the memory.
     whole: endings are the entire texts, not what follows the shared prefix.
     limit: how many rows a pass may take, after running out of memory.
     position_limit: how many positions a contraction may take, after running out of memory.
+
+    Raises:
+        InputError: if ``batch`` is below 1.
     """
 
-    def __init__(self, footprint: Footprint, memory: int | None, whole: bool = False) -> None:
+    def __init__(
+        self, footprint: Footprint, memory: int | None, batch: int | None = None, *, whole: bool = False
+    ) -> None:
+        if batch is not None and (not isinstance(batch, int) or batch < 1):
+            raise InputError(f"found batch={batch!r}; give at least 1 pair per batch, or None")
         self.footprint = footprint
+        self.batch = batch
         self.memory = bytes_allowed(memory, footprint.access.device)
         self.whole = whole
         self.limit = Limit()
@@ -55,16 +64,13 @@ class Budget:
         limits = {"rows": self.limit, "positions": self.position_limit, "pairs": self._pair_limit}
         return {f"{name}_after_out_of_memory": limit.rows for name, limit in limits.items() if limit.halvings}
 
-    def over_pairs(
-        self, pairs: Pairs, batch: int | None, work: Callable[[list[int], Bar], Result], bar: Bar
-    ) -> list[Result]:
+    def over_pairs(self, pairs: Pairs, work: Callable[[list[int], Bar], Result], bar: Bar) -> list[Result]:
         """Return the results of ``work`` on all pairs, batch by batch; similar pairs share a batch.
 
         A batch is halved if memory runs out even for one row of each of its pairs.
 
         Args:
             pairs: all pairs.
-            batch: largest number of pairs in a batch; None derives it from the memory.
             work: computes one batch from its pairs' indices, and reports to the bar it is given.
             bar: receives the work's steps.
 
@@ -72,7 +78,7 @@ class Budget:
             InputError: if one row of one pair does not fit.
         """
         results = []
-        for group in self.groups(pairs, batch):
+        for group in self._groups(pairs):
 
             def run_part(part: slice, group: list[int] = group) -> Result:
                 return self._run_batch(work, pairs, group[part], bar)
@@ -99,15 +105,13 @@ class Budget:
             bar.advance(0, "out of memory: fewer runs at a time")
         return result
 
-    def groups(self, pairs: Pairs, batch: int | None) -> list[list[int]]:
-        """Return the batches, as indices of pairs. Raises InputError if ``batch`` is below 1."""
-        if batch is not None and (not isinstance(batch, int) or batch < 1):
-            raise InputError(f"found batch={batch!r}; give at least 1 pair per batch, or None")
+    def _groups(self, pairs: Pairs) -> list[list[int]]:
+        """Return the batches, as indices of pairs."""
         columns = max(len(pair.positions) for pair in pairs)
 
         def capacity(ending: int, total: int) -> int:
             fitting = self._pairs_that_fit(Sizes(total if self.whole else ending, total, columns))
-            return fitting if batch is None else min(batch, fitting)
+            return fitting if self.batch is None else min(self.batch, fitting)
 
         return group_pairs(pairs, self.footprint.access, capacity)
 

@@ -1,4 +1,4 @@
-"""A forward pass with only a circuit's edges intact: every other edge carries its part of a ``Patch``.
+"""Run a forward pass with only a circuit's edges intact: every other edge carries its part of a ``Patch``.
 
 Method section 4. The input of each destination v is rebuilt as
 
@@ -52,7 +52,11 @@ def port_hooks(
 
 
 class _CircuitPass:
-    """One patched pass: how far each source departs from its patched output, [circuit, F, pair, ending, d], float32."""
+    """One patched pass of several circuits.
+
+    departures: write less patched write of each source so far, [circuit, F, pair, ending, d], float32. A destination
+        reads the patched stream plus the departures of the circuit's edges into it.
+    """
 
     def __init__(
         self, runner: EndingRunner, writes: SourceWrites, patch: Patch, edges: Bool[Tensor, "circuit F B"]
@@ -73,7 +77,7 @@ class _CircuitPass:
         return (departures + self.patch.stream[site][:, None].to(departures)).flatten(1, 2).to(like)
 
     def read_heads(self, layer: int, residual: Tensor) -> None:
-        """Work out q, k and v of every head of a layer, each from its own input."""
+        """Compute q, k and v of every head of a layer, each from its own input, for the hooks of ``port_hooks``."""
         streams = self.inputs(self.graph.port(layer, "q"), len(PORTS) * self.access.heads, 2 * layer, residual)
         self.ports = self.access.read_heads(layer, streams)
 
@@ -82,7 +86,7 @@ class _CircuitPass:
         return self.inputs(column, 1, site, residual)[0]
 
     def write_heads(self, layer: int, z: Tensor) -> None:
-        """Note what a layer's heads wrote."""
+        """Store how far the writes of a layer's heads depart from their patch."""
         departure = torch.unflatten(z, 0, (-1, len(self.edges))) - self.patch.heads[layer][:, None]
         departure = torch.unflatten(departure, -1, (self.access.heads, self.access.d_head)).float()
         weights = self.access.output_weights(layer).float()
@@ -90,7 +94,7 @@ class _CircuitPass:
         self.departures[:, heads] = torch.einsum("pcthe,hed->chptd", departure, weights).to(self.departures)
 
     def write_mlp(self, layer: int, output: Tensor) -> None:
-        """Note what an MLP added to the stream."""
+        """Store how far an MLP's write departs from its patch."""
         departure = torch.unflatten(output, 0, (-1, len(self.edges))) - self.patch.mlps[layer][:, None]
         self.departures[:, self.graph.mlp_source(layer)] = departure.transpose(0, 1).to(self.departures)
 

@@ -1,4 +1,4 @@
-"""The product of Δ and gradients: in which number format, with how many rows, added up in float32.
+"""Multiply Δ and gradients in the number format that is fast on the device, adding up in float32.
 
 16-bit models on a GPU are contracted in 16 bits, because its matrix units are several times faster then. float16 models
 use bfloat16 too: gradients of a loss need float32's range. They are fast at multiples of ``_STEP`` rows and columns:

@@ -1,4 +1,4 @@
-"""Cross-model patching: a head's output of one model put into another of the same architecture, on the same tokens.
+"""Cross-model patching: put a head's output of one model into another of the same architecture, on the same tokens.
 
 1. Both models run the entire clean texts, and their heads' writes are kept (``source_deltas``).
 2. The receiving model is run again from each layer with one head's write replaced by the other model's, at every
@@ -64,7 +64,7 @@ def cross_patch(
     graph = into_access.graph
     # What the source writes is held too, and its heads' departures of one layer: three tensors in float32.
     held = written_bytes(source_access) + 3 * 4 * graph.heads * into_access.d_model
-    budget = Budget(replay_footprint(into_model, into_access, held), memory, whole=True)
+    budget = Budget(replay_footprint(into_model, into_access, held), memory, batch=1, whole=True)
     budget.check(pairs)
     gap = np.zeros(len(pairs), dtype=np.float32)
     closed = np.zeros((len(pairs), graph.layers, graph.heads), dtype=np.float32)
@@ -81,7 +81,7 @@ def cross_patch(
         torch.no_grad(),
         progress.bar("cross-patch", len(pairs) * graph.layers) as bar,
     ):
-        budget.over_pairs(pairs, 1, patch, bar)
+        budget.over_pairs(pairs, patch, bar)
     settings = _settings(into, source, pairs) | budget.shortages
     return CrossPatch(gap, closed, time.perf_counter() - started, settings, pairs.problems)
 

@@ -1,4 +1,4 @@
-"""Positions at which a post-trained model disagrees with its base, to be evaluated (method section 3).
+"""Find the positions at which a post-trained model disagrees most with its base (method section 3).
 
 A few per cent of an answer's tokens carry most of what post-training changed. At these positions the two models'
 next-token distributions differ most on the same text, the pair's clean one.

@@ -1,4 +1,4 @@
-"""Exact patching: every edge, or every head, is patched and measured (method section 3, "Other methods").
+"""Exact patching: patch every edge, or every head, on its own and measure (method section 3, "Other methods").
 
 Score(u→v) is the metric with v alone reading u's corrupt output, less the metric of the clean run: one forward pass per
 edge. It is made affordable by three facts:
@@ -126,7 +126,7 @@ def _measure(
     access = head_access(plain)
     # Δ of every source is held, in float32.
     footprint = replay_footprint(plain, access, held=4 * access.d_model * len(access.graph.sources))
-    budget = Budget(footprint, memory)
+    budget = Budget(footprint, memory, batch)
     budget.check(pairs)
     losses = np.zeros((len(pairs), 2), dtype=np.float64)
 
@@ -139,7 +139,7 @@ def _measure(
         return group, patcher(Replay(runner, writes, objective, budget), deltas, bar)
 
     with frozen_model(plain), torch.no_grad():
-        groups, scores = zip(*budget.over_pairs(pairs, batch, patch, bar), strict=True)
+        groups, scores = zip(*budget.over_pairs(pairs, patch, bar), strict=True)
     order = np.argsort(np.concatenate(groups))
     mean_losses = losses.mean(axis=0)
     settings = provenance(model, pairs, metric)
@@ -153,11 +153,11 @@ def _patch_edges(
     """Return scores of one batch, patched destination by destination."""
     scores = np.zeros((deltas.shape[1], *graph.real.shape), dtype=np.float32)
 
-    def read_by(column: int) -> Float[Tensor, "source pair ending d"]:
-        # Sources come in the order of layers, so a destination reads the first so many.
+    def deltas_before(column: int) -> Float[Tensor, "source pair ending d"]:
+        # Sources come in the order of layers, so those that a destination reads come first.
         return deltas[: int(graph.real[:, column].sum())]
 
-    def note(column: int, changes: Changes) -> None:
+    def store(column: int, changes: Changes) -> None:
         for sources, values in changes:
             scores[:, sources, column : column + values.shape[2]] = values
             bar.advance(values.size)
@@ -165,9 +165,9 @@ def _patch_edges(
     ports, heads = _head_inputs(graph)
     for layer in range(graph.layers):
         first, mlp = graph.port(layer, "q"), graph.mlp_destination(layer)
-        note(first, replay.into_heads(layer, read_by(first), ports, heads))
-        note(mlp, replay.into_mlp(layer, read_by(mlp)))
-    note(len(graph.destinations) - 1, replay.into_logits(deltas))
+        store(first, replay.into_heads(layer, deltas_before(first), ports, heads))
+        store(mlp, replay.into_mlp(layer, deltas_before(mlp)))
+    store(len(graph.destinations) - 1, replay.into_logits(deltas))
     return scores
 
 

@@ -1,4 +1,5 @@
-"""Faithfulness of circuits: the metric with all edges outside the circuit patched, per pair (method section 4)."""
+"""Measure the faithfulness of circuits: the metric of each pair with all edges outside the circuit patched (method
+section 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -108,13 +109,13 @@ def faithfulness_curve(
     losses, settings = _measure(model, pairs, circuits, _Request(metric, patch, batch, memory), progress)
     sizes = tuple(len(circuit) for circuit in circuits)
     settings["scores"] = scores.settings
-    measured = np.array(fractions, dtype=np.float64)
-    return FaithfulnessCurve(losses[0], losses[1], losses[2:], measured, sizes, settings, pairs.problems)
+    shares = np.array(fractions, dtype=np.float64)
+    return FaithfulnessCurve(losses[0], losses[1], losses[2:], shares, sizes, settings, pairs.problems)
 
 
 @dataclass(frozen=True)
 class _Request:
-    """Arguments of ``faithfulness`` that both functions pass on."""
+    """The settings that ``faithfulness`` and ``faithfulness_curve`` share; see there."""
 
     metric: str | Metric
     patch: str
@@ -132,7 +133,7 @@ def _measure(
         raise InputError(f"patch {request.patch!r} is unknown{suggestion(request.patch, PATCHES)}")
     edges = _stack_edges(model, access, circuits)
     # Positions that both texts share are patched too, unless the corrupt text's writes are: they are the same there.
-    budget = Budget(circuit_footprint(plain, access), request.memory, whole=request.patch != "corrupt")
+    budget = Budget(circuit_footprint(plain, access), request.memory, request.batch, whole=request.patch != "corrupt")
     budget.check(pairs)
     losses = np.zeros((1 + len(edges), len(pairs)), dtype=np.float32)
 
@@ -147,9 +148,9 @@ def _measure(
     with frozen_model(plain), torch.no_grad(), progress.bar("faithfulness", len(pairs)) as bar:
         means = None
         if request.patch == "mean":
-            sums = budget.over_pairs(pairs, request.batch, lambda group, _bar: sum_writes(prepare(group)), bar)
+            sums = budget.over_pairs(pairs, lambda group, _bar: sum_writes(prepare(group)), bar)
             means = mean_writes(sums)
-        budget.over_pairs(pairs, request.batch, measure, bar)
+        budget.over_pairs(pairs, measure, bar)
     return losses, provenance(model, pairs, request.metric) | {"patch": request.patch} | budget.shortages
 
 

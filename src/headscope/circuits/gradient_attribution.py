@@ -1,4 +1,4 @@
-"""EAP and EAP-IG: edges scored by gradients, on a plain Hugging Face model (method section 3).
+"""EAP and EAP-IG: score edges by gradients, on a plain Hugging Face model (method section 3).
 
 1. Pairs of similar lengths share a batch; its prefixes are run once (``batches``, ``prefix_cache``).
 2. One pass over clean and corrupt endings gives Δ of every source (``source_deltas``).
@@ -17,11 +17,11 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
-from jaxtyping import Float, Int
 from torch import nn
 from transformers import PreTrainedModel
 
-from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveQuadrature
+from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveNodes, AdaptiveQuadrature
+from headscope.circuits.batch_scores import BatchScores, relative_errors
 from headscope.circuits.batches import NODES, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.integration import Integrand
@@ -31,12 +31,11 @@ from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_s
 from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.slope_guided import integrate_by_slopes
 from headscope.circuits.source_deltas import record_writes
-from headscope.measures.quadrature import AT_CLEAN, Quadrature, quadrature
+from headscope.measures.quadrature import AT_CLEAN, Quadrature
 from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.pairs import Pairs
 from headscope.progress import SILENT, Bar, Progress
 from headscope.results.edges import EdgeScores
-from headscope.results.graph import Graph
 
 
 def eap(
@@ -51,107 +50,49 @@ def eap(
     progress: Progress = SILENT,
 ) -> EdgeScores:
     """Score edges by the gradient at the clean embedding. Arguments and errors are those of ``attribute``."""
-    request = _Request("eap", metric, AT_CLEAN, "", None, kv, keep_pairs)
-    return _score_edges(model, pairs, request, NODES, batch, memory, progress)
+    request = _Request("eap", metric, AT_CLEAN, kv, keep_pairs)
+    return _score_edges(model, pairs, request, batch, memory, progress)
 
 
 def eap_ig(
     model: Subject | nn.Module,
     pairs: Pairs,
     metric: str | Metric = "kl",
+    quadrature: Quadrature | AdaptiveNodes = AdaptiveNodes(),
     *,
-    rule: str = "gauss",
-    nodes: int | str = "adaptive",
-    tolerance: float | None = None,
     kv: str = "query",
     keep_pairs: bool = False,
     batch: int | None = None,
     memory: int | None = None,
     progress: Progress = SILENT,
 ) -> EdgeScores:
-    """Score edges by the gradient integrated from the corrupt to the clean embedding; arguments of ``attribute``."""
-    fixed_rule = None if isinstance(nodes, str) else quadrature(rule, nodes)
-    request = _Request("eap-ig", metric, fixed_rule, rule, tolerance, kv, keep_pairs)
-    return _score_edges(model, pairs, request, NODES if isinstance(nodes, str) else nodes, batch, memory, progress)
+    """Score edges by the gradient integrated from the corrupt to the clean embedding.
+
+    quadrature: a fixed rule for all pairs, or adaptive nodes. Other arguments and errors are those of ``attribute``.
+    """
+    request = _Request("eap-ig", metric, quadrature, kv, keep_pairs)
+    return _score_edges(model, pairs, request, batch, memory, progress)
 
 
 @dataclass(frozen=True)
 class _Request:
-    """Settings of every batch.
+    """The settings that are the same for every batch.
 
-    rule: None for adaptive nodes. tolerance: relative error to which each pair is integrated with adaptive nodes.
-    by_slopes: place adaptive nodes by the loss's slope alone. keep_pairs: keep the scores of every pair.
+    quadrature: a fixed rule for all pairs, or adaptive nodes. by_slopes: place adaptive nodes by the loss's slope
+    alone. keep_pairs: keep the scores of every pair.
     """
 
     method: str
     metric: str | Metric
-    rule: Quadrature | None
-    rule_name: str
-    tolerance: float | None
+    quadrature: Quadrature | AdaptiveNodes
     kv: str
     keep_pairs: bool
     by_slopes: bool = False
 
-
-@dataclass(frozen=True, eq=False)
-class _BatchScores:
-    """Scores of one batch: sums over its pairs, and what the result holds per pair.
-
-    indices: places of the pairs in their set.
-    signed: float64 Σ over pairs of the score.
-    absolute: float64 Σ over pairs of |score|.
-    heads, net: per pair Σ of |score| and Σ of the score over the edges out of each head.
-    edges: the scores, or None if they are not kept.
-    losses: of the clean and the corrupt run.
-    nodes: number of nodes run per pair.
-    paths: estimated error, norm, missed loss and whether the error is within the tolerance, per pair; no rows if the
-        rule is fixed.
-    """
-
-    indices: tuple[int, ...]
-    signed: Float[np.ndarray, "F B"]
-    absolute: Float[np.ndarray, "F B"]
-    heads: Float[np.ndarray, "pair layer head"]
-    net: Float[np.ndarray, "pair layer head"]
-    edges: Float[np.ndarray, "pair F B"] | None
-    losses: Float[np.ndarray, "pair 2"]
-    nodes: Int[np.ndarray, " pair"]
-    paths: Float[np.ndarray, "path 4"]
-
-    @classmethod
-    def of(
-        cls,
-        graph: Graph,
-        indices: tuple[int, ...],
-        scores: Float[np.ndarray, "pair F B"],
-        losses: Float[np.ndarray, "pair 2"],
-        nodes: Int[np.ndarray, " pair"],
-        paths: Float[np.ndarray, "path 4"],
-        *,
-        keep_pairs: bool,
-    ) -> "_BatchScores":
-        """Return sums and per-pair values of the ``scores`` of some pairs, which are those of ``graph``."""
-        absolute = np.abs(scores)
-        return cls(
-            indices=indices,
-            signed=scores.sum(axis=0, dtype=np.float64),
-            absolute=absolute.sum(axis=0, dtype=np.float64),
-            heads=graph.head_grid(absolute.sum(axis=2)),
-            net=graph.head_grid(scores.sum(axis=2)),
-            edges=scores if keep_pairs else None,
-            losses=losses,
-            nodes=nodes,
-            paths=paths,
-        )
-
-    def without(self, left_out: set[int], graph: Graph) -> "_BatchScores":
-        """Return the batch without some pairs; it must have per-pair edges."""
-        assert self.edges is not None
-        rows = [row for row, index in enumerate(self.indices) if index not in left_out]
-        indices = tuple(self.indices[row] for row in rows)
-        return _BatchScores.of(
-            graph, indices, self.edges[rows], self.losses[rows], self.nodes[rows], self.paths[rows], keep_pairs=True
-        )
+    @property
+    def nodes(self) -> int:
+        """Return the number of nodes per pair for which memory is planned."""
+        return len(self.quadrature.alphas) if isinstance(self.quadrature, Quadrature) else NODES
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,40 +103,40 @@ class _Scorer:
     access: HeadAccess
     pairs: Pairs
     budget: Budget
-    batch: int | None
     progress: Progress
 
-    def score(self, request: _Request, indices: list[int], label: str = "attribute") -> list[_BatchScores]:
+    def score(self, request: _Request, indices: list[int], label: str = "attribute") -> list[BatchScores]:
         """Return the scores of some pairs, batch by batch."""
         chosen = self.pairs if len(indices) == len(self.pairs) else self.pairs[indices]
         with self.progress.bar(label, len(indices)) as bar:
 
-            def score(group: list[int], bar: Bar) -> _BatchScores:
+            def score(group: list[int], bar: Bar) -> BatchScores:
                 scores = _score_batch(self.model, self.access, chosen, group, request, self.budget)
                 bar.advance(len(group))
                 return replace(scores, indices=tuple(indices[index] for index in scores.indices))
 
-            return self.budget.over_pairs(chosen, self.batch, score, bar)
+            return self.budget.over_pairs(chosen, score, bar)
 
-    def score_to_share(self, request: _Request) -> tuple[list[_BatchScores], float]:
+    def score_to_share(self, request: _Request) -> tuple[list[BatchScores], float]:
         """Return scores of all pairs with an integration error small compared with the sampling error over pairs.
 
         The second value is the final tolerance. Neither depends on the order of pairs or on their batches.
         """
         graph, everyone = scored_graph(self.access, request.kv), list(range(len(self.pairs)))
         tolerance = first_tolerance(len(everyone)) if len(everyone) > 1 else TOLERANCE
-        batches: list[_BatchScores] = []
+        batches: list[BatchScores] = []
         remaining, label = everyone, "attribute"
         while True:
             by_slopes = tolerance > TOLERANCE
             # Per pair, as some pairs may be replaced by later integrations.
             keep = by_slopes or request.keep_pairs
-            current = replace(request, tolerance=tolerance, by_slopes=by_slopes, keep_pairs=keep)
-            earlier_nodes = {index: count for scores in batches for index, count in _nodes_by_pair(scores)}
+            nodes = AdaptiveNodes(tolerance)
+            current = replace(request, quadrature=nodes, by_slopes=by_slopes, keep_pairs=keep)
+            earlier_nodes = {index: count for scores in batches for index, count in scores.nodes_by_pair()}
             settled = []
             if len(remaining) < len(everyone):
                 settled = [scores.without(set(remaining), graph) for scores in batches]
-            batches = settled + [_add_nodes(scores, earlier_nodes) for scores in self.score(current, remaining, label)]
+            batches = settled + [scores.add_nodes(earlier_nodes) for scores in self.score(current, remaining, label)]
             share = _share(batches)
             if not by_slopes or share <= SHARE:
                 return batches, tolerance
@@ -203,7 +144,7 @@ class _Scorer:
             label = "refine"
 
 
-def _tighten(batches: list[_BatchScores], tolerance: float, share: float) -> tuple[float, list[int]]:
+def _tighten(batches: list[BatchScores], tolerance: float, share: float) -> tuple[float, list[int]]:
     """Return a tolerance expected to bring the share down to ``SHARE``, and the pairs that do not meet it.
 
     These are all pairs if it is near 1 %: to that they are integrated by another rule.
@@ -213,7 +154,7 @@ def _tighten(batches: list[_BatchScores], tolerance: float, share: float) -> tup
         return TOLERANCE, sorted(index for scores in batches for index in scores.indices)
     coarse = []
     for scores in batches:
-        errors = _relative_errors(scores.paths)
+        errors = relative_errors(scores.paths)
         coarse += [index for index, error in zip(scores.indices, errors, strict=True) if error > tolerance]
     return (tolerance, sorted(coarse)) if coarse else _tighten(batches, tolerance, share)
 
@@ -222,22 +163,21 @@ def _score_edges(
     model: Subject | nn.Module,
     pairs: Pairs,
     request: _Request,
-    nodes: int,
     batch: int | None,
     memory: int | None,
     progress: Progress,
 ) -> EdgeScores:
-    """Score all pairs batch by batch. nodes: number of nodes per pair for which memory is planned."""
+    """Return edge scores of the whole set of pairs, computed batch by batch; memory and batch as in ``Budget``."""
     started = time.perf_counter()
     plain = as_model(model)
     access = head_access(plain)
     graph = scored_graph(access, request.kv)
     with frozen_model(plain):
-        budget = attribution_budget(plain, access, pairs, nodes, memory)
-        scorer = _Scorer(plain, access, pairs, budget, batch, progress)
-        tolerance = request.tolerance
-        if request.rule is None and tolerance is None:
-            batches, tolerance = scorer.score_to_share(request)
+        budget = attribution_budget(plain, access, pairs, request.nodes, memory, batch)
+        scorer = _Scorer(plain, access, pairs, budget, progress)
+        final_tolerance = None
+        if request.quadrature == AdaptiveNodes(tolerance=None):
+            batches, final_tolerance = scorer.score_to_share(request)
         else:
             batches = scorer.score(request, list(range(len(pairs))))
     loss_clean, loss_corrupt = np.concatenate([scores.losses for scores in batches]).mean(axis=0).tolist()
@@ -245,7 +185,7 @@ def _score_edges(
     settings |= {"d_model": access.d_model, "kv": request.kv, "positions": _name_positions(pairs)}
     settings |= {"vocabulary": pairs.vocabulary or access.vocabulary}
     settings |= {"method": request.method, "loss_clean": loss_clean, "loss_corrupt": loss_corrupt}
-    settings |= budget.shortages | _quadrature_settings(request, batches, tolerance)
+    settings |= budget.shortages | _quadrature_settings(request, batches, final_tolerance)
     # Back in the order of the pairs, and summed in float64: the mean does not depend on how pairs were batched.
     order = np.argsort(np.concatenate([scores.indices for scores in batches]))
     signed = np.sum([scores.signed for scores in batches], axis=0) / len(order)
@@ -269,7 +209,7 @@ def _score_edges(
 
 def _score_batch(
     model: PreTrainedModel, access: HeadAccess, pairs: Pairs, group: list[int], request: _Request, budget: Budget
-) -> _BatchScores:
+) -> BatchScores:
     runner = cache_prefix(model, access, collate(pairs, group, access.device))
     writes = record_writes(runner)
     # Only Δ is needed from here on, and Δ of the input is the first residual stream's.
@@ -278,21 +218,21 @@ def _score_batch(
     losses = objective.losses(writes.logits)
     integrand = Integrand(runner, writes, objective, budget, has_slopes=request.by_slopes)
     paths: list[AdaptiveQuadrature] = []
-    if request.rule is not None:
-        scores = integrand.integrate(request.rule)
-        nodes = [len(request.rule.alphas)] * len(group)
+    if isinstance(request.quadrature, Quadrature):
+        scores = integrand.integrate(request.quadrature)
+        nodes = [request.nodes] * len(group)
     elif request.by_slopes:
-        results = integrate_by_slopes(integrand, request.tolerance or TOLERANCE)
+        results = integrate_by_slopes(integrand, request.quadrature.tolerance or TOLERANCE)
         paths = [result.path for result in results]
         scores = np.stack([result.scores for result in results])
         nodes = [result.nodes for result in results]
     else:
-        paths = integrand.integrate_adaptively(request.tolerance or TOLERANCE)
+        paths = integrand.integrate_adaptively(request.quadrature.tolerance or TOLERANCE)
         scores = np.stack([path.integral for path in paths])
         nodes = [len(path.alphas) for path in paths]
     graph = scored_graph(access, request.kv)
     path_errors = [(path.error, path.norm, path.missed, path.settled) for path in paths]
-    return _BatchScores.of(
+    return BatchScores.of(
         graph,
         runner.batch.indices,
         graph.fold(scores),
@@ -303,23 +243,7 @@ def _score_batch(
     )
 
 
-def _nodes_by_pair(scores: _BatchScores) -> list[tuple[int, int]]:
-    """Return each pair of a batch with its number of nodes."""
-    return list(zip(scores.indices, scores.nodes.tolist(), strict=True))
-
-
-def _add_nodes(scores: _BatchScores, earlier_nodes: dict[int, int]) -> _BatchScores:
-    """Return the batch with the nodes of earlier integrations added."""
-    return replace(scores, nodes=scores.nodes + [earlier_nodes.get(index, 0) for index in scores.indices])
-
-
-def _relative_errors(paths: Float[np.ndarray, "path 4"]) -> Float[np.ndarray, " path"]:
-    """Return each pair's estimated error relative to its integral; 0, not NaN, if all its scores are 0."""
-    errors: Float[np.ndarray, " path"] = paths[:, 0] / np.maximum(paths[:, 1], 1e-30)
-    return errors
-
-
-def _share(batches: list[_BatchScores]) -> float:
+def _share(batches: list[BatchScores]) -> float:
     """Return the integration error of the mean head scores over their standard error; infinity for one pair."""
     # In the order of the pairs: sums in another order would differ by rounding.
     order = np.argsort(np.concatenate([scores.indices for scores in batches]))
@@ -328,7 +252,7 @@ def _share(batches: list[_BatchScores]) -> float:
     heads = np.concatenate([scores.heads for scores in batches])[order]
     paths = np.concatenate([scores.paths for scores in batches])[order]
     losses = np.concatenate([scores.losses for scores in batches])[order]
-    return sampling_share(heads, _relative_errors(paths), paths[:, 2], losses[:, 1] - losses[:, 0])
+    return sampling_share(heads, relative_errors(paths), paths[:, 2], losses[:, 1] - losses[:, 0])
 
 
 def _name_positions(pairs: Pairs) -> str:
@@ -336,8 +260,12 @@ def _name_positions(pairs: Pairs) -> str:
     return "last" if only_last else "several"
 
 
-def _quadrature_settings(request: _Request, batches: list[_BatchScores], tolerance: float | None) -> dict[str, object]:
+def _quadrature_settings(
+    request: _Request, batches: list[BatchScores], final_tolerance: float | None
+) -> dict[str, object]:
     """Return rule and nodes; if adaptive, also the tolerance of a pair and the error reached.
+
+    final_tolerance: that of ``score_to_share``; None if the rule is fixed or the request has a tolerance.
 
     adaptive_error: the estimated error of all pairs together, relative to their scores.
     adaptive_unsettled: number of pairs that miss the tolerance with the largest number of nodes.
@@ -347,15 +275,16 @@ def _quadrature_settings(request: _Request, batches: list[_BatchScores], toleran
     if request.method == "eap":
         return {}
     nodes = np.concatenate([scores.nodes for scores in batches])
-    if request.rule is not None:
-        return {"rule": request.rule_name, "nodes": int(nodes.max())}
+    if isinstance(request.quadrature, Quadrature):
+        return {"rule": request.quadrature.rule, "nodes": int(nodes.max())}
+    tolerance = request.quadrature.tolerance or final_tolerance
     assert tolerance is not None
     paths = np.concatenate([scores.paths for scores in batches])
     # 1e-30: pairs that score nothing have an error of 0, not NaN.
     error = float(paths[:, 0].sum() / max(paths[:, 1].sum(), 1e-30))
     unsettled = int(np.count_nonzero(paths[:, 3] == 0))
     share = _share(batches)
-    is_small = request.tolerance is None and share <= SHARE
+    is_small = final_tolerance is not None and share <= SHARE
     return {
         "rule": "adaptive",
         "nodes": int(nodes.max()),

@@ -64,8 +64,9 @@ class HeadGradientMeans:
 
 @dataclass(frozen=True, eq=False)
 class GradientMeans:
-    """Weighted sums over nodes, one per group of rows: heads and MLPs by layer, and the final norm's last of streams.
+    """The gradients ḡ at every destination: weighted sums over the nodes of each group of rows.
 
+    heads: per layer. streams: at the inputs of the MLPs, layer by layer, and last of the final norm.
     nodes: number of nodes added.
     """
 

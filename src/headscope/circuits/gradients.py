@@ -21,7 +21,7 @@ from headscope.models.hooks import HIDDEN_FROM_HOOKS
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """A module that reads the residual stream, in one pass; rows are pair × node.
+    """What one reader of the residual stream saw and computed in one pass; rows are pair × node.
 
     residual: [row, ending, d], the stream it reads.
     outputs: [row, ending, width] each, of the projections, of the norm, or (an MLP without a norm) the stream itself.
@@ -34,7 +34,7 @@ class Reading:
 
 
 class _Tape:
-    """Residual streams and their readers' outputs in one pass, in the order of ``HeadAccess.stream_inputs``."""
+    """Records residual streams and their readers' outputs in one pass, by site of ``HeadAccess.stream_inputs``."""
 
     def __init__(self, access: HeadAccess) -> None:
         sites = len(access.stream_inputs)

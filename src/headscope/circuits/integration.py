@@ -1,4 +1,4 @@
-"""Edge scores of one batch of pairs, integrated over the path from the corrupt to the clean embedding.
+"""Integrate the edge scores of one batch of pairs over the path from the corrupt to the clean embedding.
 
 A *row* is one node of one pair. As many rows as the budget allows are run at a time, of any pairs; if
 memory runs out, half as many from then on.
@@ -38,7 +38,7 @@ class _RecordingObjective(Objective):
 
 @dataclass(frozen=True, eq=False)
 class NodeRun:
-    """Results of one pass over rows.
+    """The results of one pass over rows.
 
     means: gradient means of groups of consecutive rows.
     losses: of all rows.

@@ -1,4 +1,4 @@
-"""The metric of a run, which attribution differentiates and faithfulness reports, and its record in results."""
+"""Compute the metric of a run, which attribution differentiates and faithfulness reports, and record its origin."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

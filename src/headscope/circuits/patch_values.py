@@ -1,4 +1,4 @@
-"""What edges outside a circuit carry: the corrupt text's writes, zeros, or means (method section 4)."""
+"""Compute the values that replace the edges outside a circuit: corrupt writes, zeros or means (method section 4)."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from headscope.models.projections import linear_bias
 
 @dataclass(frozen=True, eq=False)
 class Patch:
-    """What edges outside a circuit carry, per pair and ending position (both axes may be 1: the same everywhere).
+    """The values that edges outside a circuit carry, [pair, ending, width]; axes of length 1 stand for all places.
 
     stream: the residual stream at every ``HeadAccess.stream_inputs`` if all edges carried it; it includes what no
         source writes (biases, learned positions). The first is the input's write plus learned positions.
@@ -29,7 +29,10 @@ class Patch:
 
 @dataclass(frozen=True, eq=False)
 class ConstantWrites:
-    """One write per source, the same at every position of every text. heads: per layer z. mlps: per layer."""
+    """Constants that replace what sources write, the same at every position of every text.
+
+    input: of the token embeddings. heads: per layer z, heads next to each other. mlps: per layer.
+    """
 
     input: Float[Tensor, " d"]
     heads: list[Float[Tensor, " z"]]
@@ -38,7 +41,7 @@ class ConstantWrites:
 
 @dataclass(frozen=True, eq=False)
 class WriteSums:
-    """What each source writes, summed over ``tokens`` clean tokens in float64. heads: per layer z. mlps: per layer."""
+    """Sums of what each source writes on ``tokens`` clean tokens, in float64; fields as in ``ConstantWrites``."""
 
     input: Float[Tensor, " d"]
     heads: list[Float[Tensor, " z"]]
@@ -91,7 +94,7 @@ def _output_weights(access: HeadAccess, layer: int) -> Float[Tensor, "z d"]:
 
 
 def zero_writes(writes: SourceWrites) -> ConstantWrites:
-    """Return the constants of the zero patch."""
+    """Return zeros in the shapes of ``writes``: the constants of the zero patch."""
     return ConstantWrites(
         input=_zeros_like_write(writes.embeddings),
         heads=[_zeros_like_write(runs) for runs in writes.heads],
@@ -122,7 +125,7 @@ def sum_writes(runner: EndingRunner) -> WriteSums:
 
 
 def mean_writes(batches: Sequence[WriteSums]) -> ConstantWrites:
-    """Return the mean of what each source writes, over tokens."""
+    """Return the mean over all tokens of all batches of what each source writes, in float32."""
     tokens = sum(sums.tokens for sums in batches)
     layers = range(len(batches[0].heads))
     return ConstantWrites(

@@ -1,5 +1,4 @@
-"""From edge scores to a circuit: choose a size, keep the strongest edges, prune to a fixed point (method
-section 4)."""
+"""Select a circuit from edge scores: keep the strongest edges up to a size and prune loose ends (method section 4)."""
 
 from collections.abc import Callable
 
@@ -32,7 +31,7 @@ def select(
     greedy: int | None = None,
     aggregate: str = "abs",
 ) -> Circuit:
-    """Return the pruned circuit of the edges with the largest |score|; give exactly one size.
+    """Return the circuit of the edges with the largest |score|, pruned of loose ends; give exactly one size.
 
     Args:
         scores: edge scores of one model.
@@ -40,7 +39,8 @@ def select(
         fraction: share of the real edges.
         threshold: smallest |score| of an edge, in the metric's unit.
         mass: share of the total |score|.
-        greedy: number of edges, chosen by EAP-IG's search from the logits up.
+        greedy: number of edges, chosen by the greedy search of EAP-IG's code (arXiv 2403.17806): from the logits
+            backwards, always the strongest edge into a node that is in the circuit.
         aggregate: ``abs`` ranks by the mean of |score| over pairs (the paper), ``signed`` by |mean of the signed score|
             (EAP-IG's code).
 

@@ -1,4 +1,4 @@
-"""Integrals whose nodes are placed by the slope of the loss alone, so that a pair is contracted once, not per node.
+"""Integrate with nodes placed by the slope of the loss alone, so that a pair is contracted once and not per node.
 
 1. Every pass gives −dL/dα of its rows at no cost; from it ``AdaptiveQuadrature.of_slopes`` chooses a pair's next nodes
    and decides when there are enough. The rows' readings are kept meanwhile.

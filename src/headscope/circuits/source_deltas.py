@@ -1,4 +1,5 @@
-"""What corrupting the text changes in each source's write: Δ = corrupt − clean (method section 3)."""
+"""Record what each source writes on the clean and the corrupt text, and subtract: Δ = corrupt − clean (method section
+3)."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,7 @@ class SourceWrites:
 
 @torch.no_grad()
 def record_writes(runner: EndingRunner) -> SourceWrites:
-    """Run clean and corrupt endings in one pass and return what the sources wrote.
+    """Run clean and corrupt endings in one pass and return what each source added to the residual stream.
 
     Raises InputError naming the first layer that writes a number which is not finite.
     """
@@ -70,8 +71,9 @@ def _store(record: dict[int, Tensor], index: int, tensor: Tensor) -> None:
 def source_deltas(
     access: HeadAccess, writes: SourceWrites, positions: slice, dtype: torch.dtype
 ) -> Float[Tensor, "pair source position d"]:
-    """Return Δ of all F sources, in the graph's order, at the ending positions ``positions``.
+    """Return Δ = corrupt − clean write of all F sources, in the graph's order, at some ending positions.
 
+    It is subtracted in float32 and then converted to ``dtype``.
     Rows of zeros follow the last source if products of ``dtype`` are faster with more rows (``pad_count``).
     """
     graph = access.graph

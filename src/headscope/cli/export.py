@@ -110,12 +110,12 @@ def _require(value: str | None, option: str, way: str, example: str) -> str:
 
 
 def _export_edited(model: str, out: Path, options: EditOptions, json: bool) -> int:
+    from headscope.studies.checkpoint_edits import choose_edit
     from headscope.studies.export import export_edited
 
     heads = _require(options.heads, "--heads", "--edited", "as --heads 'L3H5 L4H1'").replace(",", " ").split()
-    # Those that were not given keep the defaults of ``export_edited``.
-    given = {name: value for name, value in vars(options).items() if value is not None and name != "heads"}
-    export = export_edited(model, heads, out, **given)
+    edit = choose_edit(options.operator, options.alpha, options.reference, options.base, options.kv)
+    export = export_edited(model, heads, out, edit, dtype=options.dtype or "float32")
     if json:
         print_json(export)
     else:

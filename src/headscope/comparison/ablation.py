@@ -47,7 +47,6 @@ def ablation_verdict(
     operator: str,
     heads: HeadSet,
     direction: Direction = "lower",
-    margin: float = MARGIN,
     seed: int = 0,
 ) -> AblationVerdict:
     """Judge whether ablating ``heads`` changes pass@1, and more than matched random sets do.
@@ -61,25 +60,22 @@ def ablation_verdict(
         controls: answers with the same operator on each matched random set.
         task, operator, heads: what was done; recorded in the result.
         direction: the change of pass@1 that is tested for.
-        margin: the smallest change of pass@1 that is called an effect.
         seed: the samples' seed; recorded in the result.
 
     Raises:
         InputError: if the problems differ in number or there are none.
     """
     _require_same_problems(baseline, ablated, controls)
-    before, after = baseline.mean(axis=1), ablated.mean(axis=1)
+    before = baseline.mean(axis=1)
+    after = ablated.mean(axis=1)
     effect = paired_difference(after, before)
-    control_changes = np.empty((len(controls), len(before)))
-    # Row by row: the controls may have different numbers of samples.
-    for row, control in zip(control_changes, controls, strict=True):
-        row[:] = control.mean(axis=1) - before
+    control_changes = _control_changes(controls, before)
     control_effects = control_changes.mean(axis=1)
     excess = _excess(after - before, control_changes)
     # The test asks about large statistics, so a fall is negated. Without controls nothing is rejected.
     sign = 1 if direction == "higher" else -1
     p_value = permutation_p_value(sign * effect.value, sign * control_effects) if controls else 1.0
-    reading, reason = _read(effect, excess, p_value, len(controls), direction, margin)
+    reading, reason = _read(effect, excess, p_value, len(controls), direction)
     return AblationVerdict(
         task=task,
         operator=operator,
@@ -94,7 +90,7 @@ def ablation_verdict(
         p_value=p_value,
         rank=permutation_rank(sign * effect.value, sign * control_effects),
         direction=direction,
-        margin=margin,
+        margin=MARGIN,
         samples=baseline.shape[1],
         seed=seed,
         ablated_at_k={k: mean_share(pass_at_k_by_problem(ablated, k)) for k in _doublings(ablated.shape[1])},
@@ -102,7 +98,18 @@ def ablation_verdict(
 
 
 def _doublings(most: int) -> list[int]:
+    """Return 1, 2, 4 … up to ``most``."""
     return [2**power for power in range(most.bit_length())]
+
+
+def _control_changes(
+    controls: "Sequence[Bool[np.ndarray, '_ _']]", before: "Float[np.ndarray, 'problem']"
+) -> "Float[np.ndarray, 'control problem']":
+    changes = np.empty((len(controls), len(before)))
+    # Row by row: the controls may have different numbers of samples.
+    for row, control in zip(changes, controls, strict=True):
+        row[:] = control.mean(axis=1) - before
+    return changes
 
 
 def _excess(change: "Float[np.ndarray, 'problem']", controls: "Float[np.ndarray, 'control problem']") -> Estimate:
@@ -111,9 +118,7 @@ def _excess(change: "Float[np.ndarray, 'problem']", controls: "Float[np.ndarray,
     return paired_difference(change, controls.mean(axis=0), bound=2.0)  # of two changes, each within 1
 
 
-def _read(
-    effect: Estimate, excess: Estimate, p_value: float, controls: int, direction: Direction, margin: float
-) -> tuple[str, str]:
+def _read(effect: Estimate, excess: Estimate, p_value: float, controls: int, direction: Direction) -> tuple[str, str]:
     """Return the reading and its reason, by the rules at the top of this module."""
     effect_low, effect_high = _ends_towards(effect, direction)
     change = f"pass@1 changed by {_format(effect)} over {effect.n} problems"
@@ -121,10 +126,10 @@ def _read(
         return UNDECIDED, f"{change}: at least {FEWEST_PROBLEMS} are needed"
     if effect_high < 0:
         return NOT_SUPPORTED, f"{change}: the other way"
-    if max(effect_high, 3 / effect.n) < margin:  # the rule of three
-        return NOT_SUPPORTED, f"{change}: an effect of {margin:g} is excluded"
+    if max(effect_high, 3 / effect.n) < MARGIN:  # the rule of three
+        return NOT_SUPPORTED, f"{change}: an effect of {MARGIN:g} is excluded"
     if effect_low <= 0:
-        return UNDECIDED, f"{change}: so few exclude neither 0 nor an effect of {margin:g}"
+        return UNDECIDED, f"{change}: so few exclude neither 0 nor an effect of {MARGIN:g}"
     comparison = f"{change}, against {controls} random sets p = {p_value:.3f}"
     if controls < FEWEST_CONTROLS:
         return UNDECIDED, f"{comparison}: too few sets for p ≤ {ALPHA:g} ({FEWEST_CONTROLS} are needed)"

@@ -1,4 +1,4 @@
-"""What a published table of scores can show: which cells are a whole number of problems out of n, and which differences
+"""Audit a published table of scores: which cells are a whole number of problems out of n, and which differences
 could have been told from chance.
 
 1. A score with one answer per problem is a multiple of 1/n. A cell that is one, rounded or cut to its printed digits,

@@ -1,4 +1,4 @@
-"""From a question to prompt token ids, through the tokenizer's own chat template."""
+"""Turn a question into prompt token ids, by the tokenizer's own chat template."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Chat(BaseModel):
-    """How a variant is spoken to; None leaves a matter to the template's own default.
+    """Settings of the chat template; None leaves a setting to the template's own default.
 
     system: system prompt.
     enable_thinking: the think switch of hybrid models (Qwen3).

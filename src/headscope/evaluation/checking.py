@@ -1,4 +1,4 @@
-"""Answer checking: from responses and gold answers to verdicts, bounded in time, memory and input size.
+"""Check responses against gold answers, within bounds on time, memory and input size.
 
 1. A response that was cut off, or whose thought never closes, is unfinished, whatever it says.
 2. The stated answer is taken out by kind (``extraction``, ``letters``); none is unparsed, one above MAX_ANSWER

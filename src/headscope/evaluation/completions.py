@@ -1,4 +1,4 @@
-"""What sampling is asked for and what it returns, whichever engine draws it.
+"""The settings, requests and completions of sampling, which all engines share.
 
 ``Sampling`` says how responses are drawn, a ``Request`` is one response to be drawn, a ``Completion`` the response. The
 engines import only this module, so that ``sampling`` can import them.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """How responses are drawn; the defaults are the paper's.
+    """Settings by which responses are drawn; the defaults are the paper's.
 
     samples: responses per prompt. temperature: 0 is greedy. top_p: nucleus mass in (0, 1].
     top_k: only so many likeliest tokens, 0 for all. min_p: only tokens at least this share as likely as the likeliest,

@@ -1,4 +1,4 @@
-"""Whether an answer equals a gold answer, as far as spelling and rational numbers can tell."""
+"""Compare an answer with a gold answer, as far as spelling and rational numbers can tell."""
 
 import re
 import string

@@ -1,4 +1,4 @@
-"""One model on one task: prompts, responses and verdicts joined into ``Samples``."""
+"""Evaluate one model on one task: join prompts, responses and verdicts into ``Samples``."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -43,15 +43,26 @@ def evaluate(
     part: range | None = None,
     progress: Progress = SILENT,
 ) -> Samples:
-    """Sample and check a task. Open intervention contexts on ``model`` act as in ``sample``.
+    """Draw responses to a task's problems and check them. Open intervention contexts on ``model`` act as in ``sample``.
 
-    name: the variant's name in the result.
-    part: places of the problems that are asked, None for all; ``join_samples`` puts parts together.
-    Raises what ``check_golds``, ``prompt_ids``, ``sample`` and ``check_answers`` raise.
+    Args:
+        model: as in ``sample``.
+        tokenizer: renders the prompts and decodes the responses.
+        task: the problems with their gold answers.
+        sampling: how responses are drawn.
+        chat: settings of the chat template; None for its defaults.
+        name: the variant's name in the result.
+        engine: as in ``sample``.
+        part: places of the problems that are asked, None for all; ``join_samples`` puts parts together.
+        progress: counts responses, then the pairs that SymPy compares.
+
+    Raises:
+        InputError: as ``check_golds``, ``prompt_ids``, ``sample`` and ``check_answers`` raise it.
     """
     chat = chat or Chat()
-    asked = {problem.id for problem in (task.problems if part is None else task.problems[part.start : part.stop])}
-    unreadable = [problem.id for problem in check_golds(task) if problem.id in asked]
+    problems_of_part = task.problems if part is None else task.problems[part.start : part.stop]
+    ids = {problem.id for problem in problems_of_part}
+    unreadable = [problem.id for problem in check_golds(task) if problem.id in ids]
     prompts = [prompt_ids(tokenizer, problem.prompt, chat) for problem in task.problems]
     completions = sample(model, tokenizer, prompts, sampling, part=part, engine=engine, progress=progress)
     problems = [task.problems[completion.prompt] for completion in completions]

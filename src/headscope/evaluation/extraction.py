@@ -1,4 +1,4 @@
-"""Where a response states its answer. Linear in the text and free of backtracking, whatever the model wrote.
+"""Find the answer that a response states. Linear in the text and free of backtracking, whatever the model wrote.
 
 In this order: ``<answer>…</answer>``, the last box (or several that are one answer), what follows the last "answer is",
 "answer:" or "####" on its line, the line after a heading "Answer", and a response that is nothing but a formula.

@@ -1,4 +1,4 @@
-"""Which tokens write the markers that answers are sampled without.
+"""Find the tokens that write the markers which answers are sampled without.
 
 1. Every token whose text is a marker, whatever its capitals and the white space around it, is never generated: of
    ``wait`` also ``Wait`` and `` wait``.
@@ -22,7 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ForbiddenTokens:
-    """What is masked. singles: ids that are never generated. sequences: ids, the last never after all the others."""
+    """The tokens that are masked.
+
+    singles: ids that are never generated. sequences: ids, of which the last is never generated after all the others.
+    """
 
     singles: tuple[int, ...] = ()
     sequences: tuple[tuple[int, ...], ...] = ()

@@ -1,4 +1,4 @@
-"""Gold answers that cannot be read: no response could be judged equal to one except by its exact spelling."""
+"""Find gold answers that cannot be read: no response could be judged equal to one except by its exact spelling."""
 
 from collections.abc import Sequence
 from functools import lru_cache

@@ -54,7 +54,7 @@ class Comparison:
 
 
 class _Worker:
-    """One subprocess, started on first use and again after it died."""
+    """A subprocess that compares pairs; it is started on first use, and again after it died."""
 
     def __init__(self, seconds: float, memory: int) -> None:
         self._seconds = seconds

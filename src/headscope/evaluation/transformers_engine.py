@@ -64,8 +64,9 @@ def generate(
     completions: list[Completion] = []
     with progress.bar("sampling", len(requests)) as bar, _eval_mode(model):
         shared_bar = _SharedBar(bar)
+        limit = Limit()
 
-        def complete(batch: Sequence[Request]) -> list[list[int]]:
+        def complete_part(batch: Sequence[Request]) -> list[list[int]]:
             return decode(
                 model,
                 [request.tokens for request in batch],
@@ -75,28 +76,33 @@ def generate(
                 keep_rows=by_row,
             )
 
-        limit = Limit()
-
-        def complete_in_memory(batch: Sequence[Request]) -> list[list[int]]:
-            parts = limit.run_parts(len(batch), len(batch), lambda part: complete(batch[part]))
-            try:
+        def complete(batch: Sequence[Request]) -> list[list[int]]:
+            parts = limit.run_parts(len(batch), len(batch), lambda part: complete_part(batch[part]))
+            with _refuse_if_too_long(batch, sampling):
                 return [tokens for _, responses in parts for tokens in responses]
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                raise OutOfMemoryError(
-                    f"sampling ran out of memory with one answer at a time, of up to {sampling.max_new_tokens} tokens "
-                    f"after a prompt of {max(len(request.tokens) for request in batch)}; lower max_new_tokens or take "
-                    "a device with more memory"
-                ) from error
 
         # A hook that follows rows holds state for one batch, so such batches run one after another.
         with thread_pool(model, 1 if by_row else len(batches)) as threads:
-            for batch, responses in zip(batches, threads.map(complete_in_memory, batches), strict=True):
+            for batch, responses in zip(batches, threads.map(complete, batches), strict=True):
                 for request, tokens in zip(batch, responses, strict=True):
                     completions.append(decode_completion(request, tokens, stops, pad, tokenizer))
                 shared_bar.advance(len(batch), "out of memory: fewer answers at a time" if limit.halvings else "")
     return completions
+
+
+@contextmanager
+def _refuse_if_too_long(batch: Sequence[Request], sampling: Sampling) -> Iterator[None]:
+    """Raise OutOfMemoryError if memory runs out in the block, even with one answer at a time."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
+        raise OutOfMemoryError(
+            f"sampling ran out of memory with one answer at a time, of up to {sampling.max_new_tokens} tokens after a "
+            f"prompt of {max(len(request.tokens) for request in batch)}; lower max_new_tokens or take a device with "
+            "more memory"
+        ) from error
 
 
 def _batches(requests: Sequence[Request], rows: int) -> list[list[Request]]:

@@ -188,7 +188,7 @@ _open: list[_Engine] = []
 
 @atexit.register
 def close_engines() -> None:
-    """End the engines that are up, and free their devices."""
+    """End all running engines and free their devices."""
     while _open:
         _open.pop().close()
 

@@ -1,4 +1,4 @@
-"""The direct effect of removing heads: the part of it that reaches the logits without any later layer's response.
+"""Measure the direct effect of removing heads: the part that reaches the logits without any later layer's response.
 
 Total effect: later layers read the changed stream. Direct effect: the heads' writes are removed from the final residual
 stream only, before the final norm. If direct exceeds total, later layers repair the damage

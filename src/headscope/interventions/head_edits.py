@@ -26,7 +26,7 @@ Heads = HeadSet | Iterable[str | HeadId | tuple[int, int]]
 
 @runtime_checkable
 class Fill(Protocol):
-    """What replaces z, layer by layer."""
+    """A source of the values that replace z, the input of the output projection, layer by layer."""
 
     def at(self, layer: int) -> Float[Tensor, "_ _ z"]:
         """Return the new z of ``layer`` in the current pass, [row or 1, token or 1, heads next to each other]."""
@@ -57,7 +57,11 @@ class Replacement:
 
 
 class HeadEdit:
-    """The function from z of one layer to the z that replaces it."""
+    """The function that maps z of one layer to the edited z.
+
+    factors: of each head, for every row or one row for all. fill: what heads of factor 0 write; None for zeros.
+    span: the tokens that are edited; None for all.
+    """
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Mean ablation: what heads write on average over reference texts.
+"""Mean ablation: compute what heads write on average over reference texts.
 
 The mean is taken separately for each part of a text (prompt, thinking, answer; method section 6), because a head's
 mean over a prompt is far from what it writes in a thought. If the model has no think markers, a text is one part, and

@@ -1,4 +1,4 @@
-"""Models with biases on their output projections, which constants need, and whose checkpoints can hold them.
+"""Give a model biases on its output projections, which constants need, in a class whose checkpoints can hold them.
 
 Most architectures have the option ``attention_bias`` for biases on q, k, v and o_proj. Qwen 2 and Mistral have none for
 o_proj, but without a sliding window they compute what Llama computes, which has the option. Phi 3 has neither: its copy

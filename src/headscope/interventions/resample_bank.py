@@ -1,4 +1,4 @@
-"""What heads write in other problems' texts, indexed by part and place of each token."""
+"""Resample ablation: store what heads write in other problems' texts, by part and place of each token."""
 
 import hashlib
 from collections.abc import Sequence

@@ -103,7 +103,7 @@ def resolve_span(model: SubjectOrModel, span: str | Span) -> Span | None:
 
 @dataclass
 class _Row:
-    """One row's text so far.
+    """What is known of one row's text so far.
 
     tail: its last letters, in which a marker may begin.
     part: its current part, as an index into PARTS.

@@ -191,7 +191,10 @@ def refuse_if_too_long(text: Text) -> Iterator[None]:
 
 @dataclass(frozen=True, eq=False)
 class _Level:
-    """A layer's rows: which row of the layer below each continues, and the factors of its heads."""
+    """The rows of one layer: edits that agree up to it share a row.
+
+    parents: the row of the layer below that each row continues. factors: of the layer's heads.
+    """
 
     layer: int
     parents: Int[np.ndarray, "row"]

@@ -14,13 +14,14 @@ RULES: tuple[Rule, ...] = get_args(Rule)
 
 @dataclass(frozen=True, eq=False)
 class Quadrature:
-    """Nodes α in [0, 1] and weights that add up to 1."""
+    """Nodes α in [0, 1], their weights, which add up to 1, and the name of their rule."""
 
     alphas: Float[np.ndarray, " node"]
     weights: Float[np.ndarray, " node"]
+    rule: str
 
 
-AT_CLEAN = Quadrature(np.ones(1), np.ones(1))
+AT_CLEAN = Quadrature(np.ones(1), np.ones(1), "clean")
 """One node at the clean embedding: plain attribution without a path."""
 
 
@@ -37,12 +38,12 @@ def quadrature(rule: str, count: int) -> Quadrature:
     steps = np.arange(count) / count
     equal = np.full(count, 1 / count)
     if rule == "left":
-        return Quadrature(steps, equal)
+        return Quadrature(steps, equal, rule)
     if rule == "right":
-        return Quadrature(steps + 1 / count, equal)
+        return Quadrature(steps + 1 / count, equal, rule)
     if rule == "midpoint":
-        return Quadrature(steps + 0.5 / count, equal)
+        return Quadrature(steps + 0.5 / count, equal, rule)
     if rule == "gauss":
         points, weights = np.polynomial.legendre.leggauss(count)
-        return Quadrature((points + 1) / 2, weights / 2)  # from [−1, 1] to [0, 1]
+        return Quadrature((points + 1) / 2, weights / 2, rule)  # from [−1, 1] to [0, 1]
     raise InputError(f"rule {rule!r} is unknown{suggestion(rule, RULES)}")

@@ -1,4 +1,4 @@
-"""Where a transformer keeps its heads, in one vocabulary for all architectures.
+"""Access to a transformer's heads by the same names for all architectures.
 
 Axes: batch, token, head (H query heads), kv (K key/value heads), d_head, d (residual width), port (q, k or v).
     Weights have the shape of PyTorch's Linear, [out, in]; GPT-2's Conv1D is transposed.

@@ -1,4 +1,4 @@
-"""The common part of two models' vocabularies, over which their next-token distributions can be compared."""
+"""Find the common part of two models' vocabularies, over which their next-token distributions can be compared."""
 
 from headscope.errors import InputError
 from headscope.model_files.vocabularies import check_token_ids

@@ -1,4 +1,4 @@
-"""Memory: what is free, how much of it may be used, and halving the number of rows after running out."""
+"""Ask how much memory is free and may be used, and halve the number of rows after running out."""
 
 import sys
 from collections.abc import Callable, Iterator

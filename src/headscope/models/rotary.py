@@ -1,4 +1,4 @@
-"""Rotary frequencies that depend on a text's length (longrope, dynamic NTK), chosen for each row by its own length.
+"""Choose rotary frequencies that depend on a text's length (longrope, dynamic NTK) for each row by its own length.
 
 ``transformers`` chooses them by the largest position of a whole pass, and dynamic NTK keeps its choice for later
 passes. A text's numbers would then depend on its batch, on what ran before, and on whether its beginning was run alone.

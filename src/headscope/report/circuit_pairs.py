@@ -32,7 +32,9 @@ from headscope.results.numbers import format_estimate
 MOST_EDGES = 2000
 """Edges of each of the two models."""
 DEFAULT_SIZE = 200
-"""Edges shown first where no size was chosen by a comparison."""
+"""Edges shown first if no comparison chose a size."""
+UNKNOWN_SIZE = CircuitRule(fraction=None)
+"""The rule of a run without a comparison."""
 _STEPS = 1024
 """Steps of a packed score per factor of 2."""
 
@@ -83,20 +85,35 @@ class CircuitPair:
         step: int,
         base: EdgeScores,
         post: EdgeScores,
+        rule: CircuitRule = UNKNOWN_SIZE,
         sizes: tuple[EvaluatedSize, ...] = (),
-        size: int = DEFAULT_SIZE,
         caveat: str = "",
-        tau: float = 0.0,
     ) -> "CircuitPair":
-        """Return the union of both models' strongest edges, in the graph's order."""
+        """Return the union of both models' strongest edges, in the graph's order.
+
+        rule: the circuits in which the variant's heads are counted.
+        """
         graph = base.graph
-        base_rank, post_rank = edge_ranks(graph, base.edges_abs, tau), edge_ranks(graph, post.edges_abs, tau)
+        base_rank = edge_ranks(graph, base.edges_abs, rule.tau)
+        post_rank = edge_ranks(graph, post.edges_abs, rule.tau)
         on_page = np.minimum(base_rank, post_rank) < MOST_EDGES
         all_rows, all_columns = np.nonzero(graph.real)
         rows, columns = all_rows[on_page], all_columns[on_page]
-        scores = base.edges[rows, columns], post.edges[rows, columns]
-        ranks = base_rank[on_page], post_rank[on_page]
-        return cls(variant, step, graph, rows, columns, *ranks, *scores, sizes, min(size, len(all_rows)), caveat, tau)
+        return cls(
+            variant=variant,
+            step=step,
+            graph=graph,
+            rows=rows,
+            columns=columns,
+            base_rank=base_rank[on_page],
+            post_rank=post_rank[on_page],
+            base_score=base.edges[rows, columns],
+            post_score=post.edges[rows, columns],
+            sizes=sizes,
+            size=rule.count(graph) or min(DEFAULT_SIZE, len(all_rows)),
+            caveat=caveat,
+            tau=rule.tau,
+        )
 
     def circuit(self, rank: "Int[np.ndarray, ' edge']", size: int) -> "Bool[np.ndarray, ' edge']":
         """Return which edges are in one model's circuit of a size; of a large one, loose ends are among them."""
@@ -140,15 +157,17 @@ def circuit_pairs(results: RunResults) -> list[CircuitPair]:
     """Return one per variant whose last checkpoint and base were scored on its pairs."""
     pairs = []
     for variant in results.variants:
-        base, post = results.mean_scores(variant, "base"), results.mean_scores(variant, variant)
-        if base is None or post is None:
+        base_scores = results.mean_scores(variant, "base")
+        post_scores = results.mean_scores(variant, variant)
+        if base_scores is None or post_scores is None:
             continue
-        graph, circuit = base[1].graph, results.circuit(variant)
+        _, base = base_scores
+        step, post = post_scores
+        circuit = results.circuit(variant)
         rule = results.circuit_rules[variant]
-        size = rule.count(graph) or DEFAULT_SIZE
-        sizes = _evaluated_sizes(results, variant, post[0], graph)
+        sizes = _evaluated_sizes(results, variant, step, base.graph)
         caveat = "" if circuit is None else circuit.caveat
-        pairs.append(CircuitPair.of(variant, post[0], base[1], post[1], sizes, size, caveat, rule.tau))
+        pairs.append(CircuitPair.of(variant, step, base, post, rule, sizes, caveat))
     return pairs
 
 
@@ -169,15 +188,15 @@ def _evaluated_sizes(results: RunResults, variant: str, step: int, graph: Graph)
                 curves[model] = unit.whole
     fractions = sorted({fraction for curve in curves.values() for fraction in curve.fractions})
 
-    def measured(model: str, fraction: float) -> Estimate | None:
+    def faithfulness_at(model: str, fraction: float) -> Estimate | None:
         return curves[model].at(fraction) if model in curves else None
 
-    return tuple(
-        EvaluatedSize(
-            CircuitRule(fraction).count(graph) or 1, fraction, measured("base", fraction), measured(variant, fraction)
-        )
-        for fraction in fractions
-    )
+    sizes = []
+    for fraction in fractions:
+        edges = CircuitRule(fraction).count(graph) or 1
+        base = faithfulness_at("base", fraction)
+        sizes.append(EvaluatedSize(edges, fraction, base, faithfulness_at(variant, fraction)))
+    return tuple(sizes)
 
 
 def _size_json(size: EvaluatedSize) -> dict[str, Json]:

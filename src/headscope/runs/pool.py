@@ -38,7 +38,7 @@ TRIES = 3
 ALONE_SHARE = 0.5
 """Of the usual memory, for a unit that ran out of it, or whose workers were killed as if it had."""
 MODELS_KEPT = 2
-"""A worker keeps the models it loaded last (``studies.subjects.load``)."""
+"""A worker keeps the models it loaded last (``studies.models.subjects.load``)."""
 
 PLACE_SECONDS = 30.0
 """After which a worker with several devices that has not begun is taken for one that a cluster has no place for."""

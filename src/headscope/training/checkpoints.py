@@ -45,7 +45,7 @@ def list_checkpoints(pattern: str | Path) -> list[Checkpoint]:
 
 
 def step_of(name: str) -> int | None:
-    """Return the step that a name tells: 1000 for ``checkpoint-1000`` and ``stage1-step1000-tokens5B``.
+    """Return the training step in a name: 1000 for ``checkpoint-1000`` and ``stage1-step1000-tokens5B``.
 
     None if it tells none, or several.
     """

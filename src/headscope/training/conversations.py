@@ -1,4 +1,4 @@
-"""What a row of training data must be before a chat template sees it: whole messages, and an answer to learn."""
+"""Check a row of training data before a chat template sees it: it needs whole messages and an answer to learn."""
 
 from collections.abc import Mapping
 

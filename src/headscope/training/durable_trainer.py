@@ -94,7 +94,7 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
             restore_random_state(states[self.args.process_index])
 
     def create_model_card(self, *args: object, **kwargs: object) -> None:
-        """Write no card: TRL's would lie next to the checkpoints after every save."""
+        """Write no model card: TRL's would lie next to the checkpoints after every save."""
 
     def _send_telemetry(self) -> None:
         """Send nothing: TRL reports every run to the hub, headscope uses the hub only when asked."""

@@ -1,4 +1,4 @@
-"""From a config to a finished run: what every method does alike.
+"""Train from a config to a finished run: the part that all methods share.
 
 A method checks its rows, says what tells its run from others, and hands ``train`` a function that builds its trainer:
 
@@ -226,7 +226,7 @@ def check_vllm(vllm: bool) -> None:
 
 
 def trl_arguments(config: Optimisation, out: Path, sequences: int) -> dict[str, Any]:
-    """Return TRL's settings for ``sequences`` per step, with all that would write, print or phone home off."""
+    """Return TRL's settings for ``sequences`` per step, without files, messages and telemetry of its own."""
     import torch
 
     # TRL switches bf16 and gradient checkpointing on by default, on a CPU too; here both follow the device.

@@ -1,4 +1,4 @@
-"""GRPO's step cut into micro-batches of like length, without padding and without completions that carry no gradient.
+"""Cut GRPO's step into micro-batches of similar length, without padding and without completions that carry no gradient.
 
 The paper's loss is a mean over completions of a mean over the tokens of each. So (a) completions may be grouped by
 length and padding cut, and (b) without a KL term a completion of advantage 0 adds exactly 0 to the gradient and need

@@ -82,14 +82,14 @@ def _attend(group: "list[_Process]", progress: Progress) -> None:
 
 
 class _Process:
-    """One of the processes. error: why it failed. has_ended: whether it will say no more."""
+    """One of the processes that train. error: why it failed. has_ended: whether no more messages will come from it."""
 
     def __init__(self, rank: int, count: int, port: int, micro_batch: int | None, log: IO[bytes]) -> None:
         self.error: Exception | None = None
         self.has_ended = False
-        self.connection, theirs = Pipe()
+        self.connection, child_end = Pipe()
         threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // count))
-        command, environment = module_process("headscope.training.process_group", theirs.fileno(), threads=threads)
+        command, environment = module_process("headscope.training.process_group", child_end.fileno(), threads=threads)
         ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
         smaller = {} if micro_batch is None else {MICRO_BATCH: micro_batch}
@@ -97,20 +97,20 @@ class _Process:
         self._process = subprocess.Popen(
             command,
             env={**environment, **settings},
-            pass_fds=[theirs.fileno()],
+            pass_fds=[child_end.fileno()],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,  # Ctrl-C is for the process that began it, which ends them
         )
-        theirs.close()
+        child_end.close()
 
     def send(self, job: object) -> None:
         with suppress(OSError):  # it has ended, which ``receive`` finds
             self.connection.send_bytes(pickle.dumps(job))
 
     def receive(self) -> list[tuple[Any, ...]]:
-        """Return what it says of its bars, without waiting."""
+        """Return the messages about its bars that have come so far, without waiting."""
         messages = []
         try:
             while not self.has_ended and self.connection.poll():
@@ -157,7 +157,7 @@ def _portable(error: Exception) -> Exception:
 
 
 class _SentProgress:
-    """Bars that are told to the process that began this one."""
+    """Progress whose bars are sent to the process that began this one."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -184,7 +184,7 @@ def _end_with(connection: Connection) -> None:
 
 
 def main() -> None:
-    """Call the function that comes through the pipe."""
+    """Receive a function and its arguments through the pipe, and call it."""
     connection = Connection(int(sys.argv[1]))
     path, job = pickle.loads(connection.recv_bytes())
     threading.Thread(target=_end_with, args=(connection,), daemon=True).start()

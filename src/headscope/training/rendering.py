@@ -1,4 +1,4 @@
-"""What a row is trained on: the text the chat template makes of it, which part is read and which is learned.
+"""Render a training row by the chat template and find which part of the text is read and which is learned.
 
 Text in and text out, before any training: a template may drop what it is given (R1-Distill's drops everything before
 ``</think>``), or put words before the answer that the answers trained on do not begin with.
@@ -64,7 +64,7 @@ def check_completions(tokenizer: "PreTrainedTokenizerBase", rows: Iterable[Train
 
 
 def _check_nothing_lost(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow, text: Rendered, number: int) -> None:
-    """White space does not count: templates trim it."""
+    """Raise InputError if the text lacks some of a message. White space does not count: templates trim it."""
     for message in row["completion"]:
         for content in filter(None, map(message.get, TEXT_KEYS)):
             if not _is_learned(content, text):

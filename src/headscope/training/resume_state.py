@@ -1,4 +1,4 @@
-"""What a resumed run needs next to the weights, as safetensors and JSON instead of the pickles Trainer writes.
+"""Save and load what a resumed run needs next to the weights, as safetensors and JSON instead of Trainer's pickles.
 
 optimizer.safetensors holds Adam's moments under ``<parameter index>.<name>``; optimizer.json the groups and the
 schedule; random.json the random generators of every process. JSON keeps every float exactly. files.json holds the
@@ -38,7 +38,7 @@ def save_optimizer(folder: Path, optimizer: "Optimizer", scheduler: "LRScheduler
 
 
 def load_optimizer(folder: Path, optimizer: "Optimizer", scheduler: "LRScheduler") -> None:
-    """Give both the state that ``save_optimizer`` wrote."""
+    """Load the state that ``save_optimizer`` wrote into the optimiser and its schedule."""
     per_parameter: dict[int, dict[str, torch.Tensor]] = {}
     for key, moment in load_file(folder / "optimizer.safetensors").items():
         index, name = key.split(".", 1)

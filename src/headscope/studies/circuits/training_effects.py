@@ -63,11 +63,11 @@ def compute_training_effects(config: TrainingEffectsConfig, inputs: Inputs, prog
     return training_effects(
         config.variant,
         config.step,
-        inputs.load("base", HeadScores),
-        inputs.load("post", HeadScores),
-        {name: inputs.load(f"twin {name}", HeadScores) for name in config.twins},
-        {"new": final.new, "kept": final.kept, "lost": final.lost},
-        inputs.load("base scores", EdgeScores),
+        base=inputs.load("base", HeadScores),
+        post=inputs.load("post", HeadScores),
+        twins={name: inputs.load(f"twin {name}", HeadScores) for name in config.twins},
+        counted={"new": final.new, "kept": final.kept, "lost": final.lost},
+        attributed=inputs.load("base scores", EdgeScores),
         recipe=config.recipe,
         null=config.null,
     )
