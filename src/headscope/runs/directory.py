@@ -344,11 +344,12 @@ class RunDirectory:
     def find(self, kind: str, **labels: Json) -> list[Record]:
         """Return the finished units with these labels, in the plan's order; a label that is None may be absent."""
         records = []
+        folder_of_kind = self.path / "units" / kind
         for row in self.rows():
-            folder = self.path / "units" / kind / row["digest"]
-            is_asked = row["kind"] == kind and _carries(row["labels"], labels)
-            if is_asked and (folder / DONE).exists():
-                records.append(Record(folder, row["labels"]))
+            if row["kind"] == kind and carries(row["labels"], labels):
+                folder = folder_of_kind / row["digest"]
+                if (folder / DONE).exists():
+                    records.append(Record(folder, row["labels"]))
         fetch_small_files([record.folder for record in records])
         return records
 
@@ -374,7 +375,7 @@ class RunDirectory:
 
         Raises InputError if there is no such kind, no unit of the kind has one of the labels, or a result is damaged.
         """
-        rows = [row for row in self.rows() if _carries(row["labels"], labels)]
+        rows = [row for row in self.rows() if carries(row["labels"], labels)]
         if kind == Claims.kind:
             frames.check_labels(kind, labels, [{}])
             claims = Claims.load(self.path) if (self.path / Claims.file).is_file() else Claims(())
@@ -421,6 +422,11 @@ class RunDirectory:
             yield
 
 
+def carries(own: Mapping[str, Json], asked: Mapping[str, Json]) -> bool:
+    """Return whether a unit has these labels; one that is None may be absent."""
+    return all(own.get(name) == label for name, label in asked.items())
+
+
 def _not_a_run(run: RunDirectory) -> str:
     """Return a sentence on a path that is no run directory: what is there, and how a run is begun."""
     path = run.path
@@ -431,11 +437,6 @@ def _not_a_run(run: RunDirectory) -> str:
     if not path.exists():
         return f"{path} is not a run directory: nothing is there; `headscope run STUDY --out {path}` begins a run there"
     return f"{path} is not a run directory: it has no study.lock.json, which `headscope run STUDY --out DIR` writes"
-
-
-def _carries(own: Mapping[str, Json], asked: Mapping[str, Json]) -> bool:
-    """Return whether a unit has these labels; one that is None may be absent."""
-    return all(own.get(name) == label for name, label in asked.items())
 
 
 def _holder_of(file: IO[str]) -> str:
