@@ -31,6 +31,7 @@ def multiply_run(source: RunDirectory, out: Path, units: int, controls: int = 1)
     copies = max(1, round((units - len(rows) + len(own)) / sum(repeats[id(row)] for row in own)))
     study = lock["study"] | {"variants": []}
     written: list[dict[str, Any]] = []
+    out.mkdir(parents=True)
     with synced_later():
         for copy in range(copies):
             names = {name: f"{name}.copy{copy + 1}" if copy else name for name in variants}
