@@ -3,22 +3,29 @@
 ``python benchmarks/report_page.py RUN``; without a run, one with drawn results of as many models, tasks and problems as
 ``lab-full`` has is made: 11 variants of 6 × 8 heads, 6 tasks of 100 problems, circuits, effects, attention, ablations.
 
+``python benchmarks/report_page.py RUN --units 10000 [--controls 20]`` times the drawing of a page instead: of the run
+multiplied to so many units, by the clock and of the processor; with more controls, more of them are of ablations.
+
 Opened from file:// in the system's Chromium, five times in fresh tabs; the median. The clock runs from navigation to
 the moment the page can be used (``html.ready``). On a machine with other work it says little; the processor time of the
 page's main thread, which is printed next to it, does.
 """
 
+import argparse
 import shutil
 import statistics
 import sys
 import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the tests' builders of runs
+sys.path.insert(0, str(Path(__file__).parent))
+from multiplied import multiply_run
 from tests.report import runs as builders
 from tests.report.head_runs import PIECES, attention, failures
 
@@ -84,20 +91,49 @@ def _draw_answers(task: str, seed: int) -> Samples:
     return builders.samples(task, responses, verdicts)
 
 
-def main(run: str | None) -> None:
-    """Print one line."""
+def time_drawing(source: RunDirectory, folder: Path, units: int, controls: int) -> None:
+    """Multiply a run, draw its page and print how long that took."""
+    run = multiply_run(source, folder / "multiplied", units, controls)
+    start, processor = time.perf_counter(), time.process_time()
+    page = render(run, folder / "report.html")
+    seconds, processor = time.perf_counter() - start, time.process_time() - processor
+    lock = run.lock()
+    size = f"{len(lock['units'])} units, {len(lock['study']['variants'])} variants"
+    print(f"{size}: {page.stat().st_size / 1e6:.2f} MB, drawn in {seconds:.2f} s, {processor:.2f} s of a processor")
+
+
+def time_opening(directory: RunDirectory, folder: Path) -> None:
+    """Draw a run's page, open it and print how long a browser took."""
+    from playwright.sync_api import sync_playwright  # drawing alone needs no browser
+
     executable = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))))
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        directory = RunDirectory.open(Path(run)) if run else draw_run(Path(folder) / "run")
-        path = render(directory, Path(folder) / "report.html")
+    path = render(directory, folder / "report.html")
+    with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--no-sandbox", "--disable-gpu"])
         times = [open_page(browser, path) for _ in range(5)]
-        clock, processor = (statistics.median(column) for column in zip(*times, strict=True))
-        units = len(directory.lock()["units"])
-        size = path.stat().st_size / 1e6
-        print(f"{units} units: {size:.2f} MB, open after {clock:.2f} s, {processor:.2f} s of the main thread")
         browser.close()
+    clock, processor = (statistics.median(column) for column in zip(*times, strict=True))
+    size = path.stat().st_size / 1e6
+    units = len(directory.lock()["units"])
+    print(f"{units} units: {size:.2f} MB, open after {clock:.2f} s, {processor:.2f} s of the main thread")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print one line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", nargs="?", type=Path)
+    parser.add_argument("--units", type=int, default=0)
+    parser.add_argument("--controls", type=int, default=1)
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        run = RunDirectory.open(options.run) if options.run else draw_run(folder / "run")
+        if options.units:
+            time_drawing(run, folder, options.units, options.controls)
+        else:
+            time_opening(run, folder)
+    return 0
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else None)
+    sys.exit(main())

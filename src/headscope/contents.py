@@ -13,11 +13,18 @@ class DamagedError(InputError):
     """A file that does not have the bytes it was written with."""
 
 
+def file_identity(path: Path) -> tuple[int, ...]:
+    """Return what changes whenever a file is written or replaced, so that its content need not be read again.
+
+    Of the file itself and not of its path: a finished folder is renamed after its files were read.
+    """
+    status = path.stat()
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes; a process reads a file that does not change once."""
-    status = path.stat()
-    # The file itself and not its path: a finished folder is renamed after its files were read.
-    key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+    key = file_identity(path)
     if key not in _digests:
         with path.open("rb") as file:
             _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()

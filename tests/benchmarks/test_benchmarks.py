@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 import torch
 from tests.precision import EXACT, HALF_THE_BITS
+from tests.report import runs
 
 from headscope.circuits import attribute
 from headscope.circuits.batches import collate
 from headscope.heads import HeadId
 from headscope.measures.quadrature import quadrature
 from headscope.models import head_access
+from headscope.results.samples import Samples
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 _TINY = runpy.run_path(str(Path(__file__).parents[1] / "tiny_models.py"))
@@ -162,7 +164,15 @@ OTHERS = {
 }
 
 
-SLOW = ("executors.py", "threads.py", "planted_revert.py", "training.py", "comparison_checks.py", "interventions.py")
+SLOW = (
+    "executors.py",
+    "report_page.py",
+    "threads.py",
+    "planted_revert.py",
+    "training.py",
+    "comparison_checks.py",
+    "interventions.py",
+)
 
 
 @pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in OTHERS])
@@ -232,3 +242,16 @@ def test_heads_that_come_back_and_stay_are_seen_by_a_whole_study(script: Any, tm
     idle = module["Variant"]("sft", "sft", [module["_nudged"](base, module["OTHERS"], 1.02)] * 2)
     twin = module["run_variants"](base, [idle], tmp_path / "idle", module["QUICK"])
     assert module["read_claim"](twin, "C1").reading == "not supported"
+
+
+def test_a_multiplied_run_has_units_of_more_variants_and_controls(script: Any, tmp_path: Path) -> None:
+    writer = runs.RunWriter(tmp_path / "run", ("sft",))
+    for variant, control in (("base", None), ("sft", None), ("sft", 0)):
+        result = runs.samples("T1", {"p0": "Ans 1."}, ("correct",))
+        writer.save(result, "ablated", variant=variant, control=control)
+    source = writer.close()
+    run = script("multiplied.py")["multiply_run"](source, tmp_path / "large", units=13, controls=3)
+    variants = [row["labels"]["variant"] for row in run.rows()]
+    assert {name: variants.count(name) for name in variants} == {"base": 1, "sft": 4, "sft.copy2": 4, "sft.copy3": 4}
+    assert [variant["name"] for variant in run.lock()["study"]["variants"]] == ["sft", "sft.copy2", "sft.copy3"]
+    assert len(run.results(Samples, "ablated")) == 13

@@ -3,8 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-
-import pandas as pd
+from typing import cast
 
 from headscope.plain_text import plain_text
 from headscope.report.answer_marks import MARK_KINDS, AnswerReader, MarkedText, TextMark
@@ -26,10 +25,10 @@ _WORD = re.compile(r"\s*(?:</?\w{1,24}>|\w{1,24}|\S)")
 
 @dataclass(frozen=True)
 class _Model:
-    """The answers of one model to some problems of a task."""
+    """The answers of one model to some problems of a task, by problem: columns of ``Samples.table``."""
 
     name: str
-    table: pd.DataFrame
+    answers: dict[str, list[dict[str, Json]]]
     reader: AnswerReader
 
 
@@ -76,7 +75,7 @@ def _rows(
         transition = changed[place]
         sides, texts = [], []
         for model, is_right in ((before, not rows[place]["gained"]), (after, rows[place]["gained"])):
-            answer = _shown_answer(model.table, transition.problem, is_right)
+            answer = _shown_answer(model.answers[transition.problem], is_right)
             sides.append({"model": model.name, **_answer_facts(answer, model.reader)})
             texts.append(model.reader.marked(transition.problem, int(answer["sample"]), answer["response"]))
         size = sum(len(text.text.encode()) + _MARK_BYTES * len(text.marks) for text in texts)
@@ -98,8 +97,12 @@ def _load(results: RunResults, labels: Labels, problems: Sequence[str]) -> _Mode
     if samples is None or traces is None:
         return None
     table = samples.read().table
-    wanted = table[table["problem"].isin(list(problems))]
-    return _Model(plain_text(str(labels["variant"])), wanted, AnswerReader(traces, problems))
+    answers: dict[str, list[dict[str, Json]]] = {}
+    # Plain records: picking rows of a table one by one took half of a report's time.
+    records = table[table["problem"].isin(list(problems))].to_dict("records")
+    for answer in cast("list[dict[str, Json]]", records):
+        answers.setdefault(answer["problem"], []).append(answer)
+    return _Model(plain_text(str(labels["variant"])), answers, AnswerReader(traces, problems))
 
 
 def _facts(transition: Transition) -> dict[str, Json]:
@@ -115,12 +118,9 @@ def _in_turn(changed: Sequence[Transition]) -> list[int]:
     return [place for _, place in sorted(ranked, key=lambda item: item[0])]
 
 
-def _shown_answer(table: pd.DataFrame, problem: str, is_right: bool) -> dict[str, Json]:
+def _shown_answer(answers: Sequence[dict[str, Json]], is_right: bool) -> dict[str, Json]:
     """Return a problem's first answer that is right, or wrong: one that shows the change."""
-    rows = table[table["problem"] == problem]
-    showing = rows[(rows["verdict"] == "correct") == is_right]
-    row = (showing if len(showing) else rows).iloc[0]
-    return {str(column): value for column, value in row.items()}
+    return next((answer for answer in answers if (answer["verdict"] == "correct") == is_right), answers[0])
 
 
 def _answer_facts(answer: dict[str, Json], reader: AnswerReader) -> dict[str, Json]:

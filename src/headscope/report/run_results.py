@@ -26,9 +26,10 @@ from headscope.results.thinking import Thinking
 from headscope.results.traces import Traces, TraceSummary
 from headscope.results.transitions import Transitions
 from headscope.results.verdict import AblationVerdict
-from headscope.runs.circuit_rules import read_circuit_rule
+from headscope.runs.circuit_rules import choose_circuit_rule
 from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import RunDirectory
+from headscope.runs.frames import carries
 from headscope.runs.recipes import null_twins, variants_by_name
 from headscope.runs.records import Finished, Record, check_unit
 from headscope.storage import Result, check_keys, parse_object
@@ -82,12 +83,30 @@ class RunResults:
         """Done, failed and missing units of the plan."""
         return coverage(self.run)
 
+    @cached_property
+    def _units(self) -> dict[tuple[type[Result], Json], list[Finished[Json]]]:
+        """The finished units of each kind that was asked for, by variant; None for those of all."""
+        return {}
+
+    def units(self, kind: type[R], **labels: Json) -> list[Finished[R]]:
+        """Return the finished units of one kind with these labels, in the plan's order.
+
+        Whoever asks gets the same objects, so that no result is read twice.
+        """
+        if (kind, None) not in self._units:
+            self._units[kind, None] = []
+            for unit in self.run.results(kind):
+                for variant in {None, unit.labels.get("variant")}:
+                    self._units.setdefault((kind, variant), []).append(unit)
+        of_variant = self._units.get((kind, labels.get("variant")), [])
+        return [unit for unit in of_variant if carries(unit.labels, labels)]
+
     def in_order(self, kind: type[R], **labels: Json) -> list[Finished[R]]:
         """Return the finished units of one kind with these labels: the base's, then the variants' as in the study, by
         step.
         """
         places = {name: place for place, name in enumerate(self.variants)}
-        units = self.run.results(kind, **labels)
+        units = self.units(kind, **labels)
         return sorted(units, key=lambda unit: (places.get(unit.labels["variant"], -1), unit.labels.get("step") or 0))
 
     @cached_property
@@ -116,7 +135,7 @@ class RunResults:
     @cached_property
     def relative_changes(self) -> RelativeChanges | None:
         """Relative changes of importance of all variants, and how alike their circuits are."""
-        units = self.run.results(RelativeChanges)
+        units = self.units(RelativeChanges)
         return units[0].whole if units else None
 
     @cached_property
@@ -144,7 +163,7 @@ class RunResults:
     @cached_property
     def tasks(self) -> tuple[str, ...]:
         """Evaluated tasks, in the plan's order."""
-        return tuple(dict.fromkeys(unit.labels["task"] for unit in self.run.results(Measures)))
+        return tuple(dict.fromkeys(unit.labels["task"] for unit in self.units(Measures)))
 
     @cached_property
     def last_evaluations(self) -> list[Finished[Measures]]:
@@ -161,7 +180,7 @@ class RunResults:
 
         labels: with ``forbid`` of answers in which markers were masked.
         """
-        units = with_result(self.run.results(TraceSummary, **{"forbid": None, **labels}))
+        units = with_result(self.units(TraceSummary, **{"forbid": None, **labels}))
         return units[0][1] if units else None
 
     @cached_property
@@ -171,11 +190,11 @@ class RunResults:
 
     def samples(self, **labels: Json) -> Finished[Samples] | None:
         """Return a model's answers to a task; None if there are none."""
-        return next(iter(self.run.results(Samples, **{"forbid": None, **labels})), None)
+        return next(iter(self.units(Samples, **{"forbid": None, **labels})), None)
 
     def traces(self, problems: Collection[str] | None = None, **labels: Json) -> Traces | None:
         """Return the traces of a model's answers to a task, or to some of its problems; None if there are none."""
-        unit = next(iter(self.run.results(Traces, **{"forbid": None, **labels})), None)
+        unit = next(iter(self.units(Traces, **{"forbid": None, **labels})), None)
         if unit is None or (unit.folder / NotRun.file).exists():
             return None
         check_unit(unit.folder, unit.name)
@@ -201,19 +220,19 @@ class RunResults:
     @cached_property
     def pairs(self) -> list[Finished[Pairs]]:
         """The pair sets, in the plan's order."""
-        return self.run.results(Pairs)
+        return self.units(Pairs)
 
     @cached_property
     def faithfulness(self) -> list[Finished[FaithfulnessEstimates]]:
         """Curves of the base and of each variant's last checkpoint, on each variant's pairs."""
-        return self.run.results(FaithfulnessEstimates)
+        return self.units(FaithfulnessEstimates)
 
     def mean_scores(self, variant: str, model: str) -> tuple[int, EdgeScores] | None:
         """Return the last step at which a model was scored on a variant's pairs, and the scores without their pairs.
 
         None if it was not scored, or could not be.
         """
-        units = self.run.results(EdgeScores, variant=variant, model=model, pairs="main")
+        units = self.units(EdgeScores, variant=variant, model=model, pairs="main")
         unit = max(units, key=lambda unit: int(unit.labels["step"]), default=None)
         if unit is None or (unit.folder / NotRun.file).exists():
             return None
@@ -223,7 +242,10 @@ class RunResults:
     @cached_property
     def circuit_rules(self) -> dict[str, CircuitRule]:
         """How large the circuits of each variant's head counts are."""
-        return {variant: read_circuit_rule(self.run, variant) for variant in self.variants}
+        discover = self.study["discover"]
+        return {
+            variant: choose_circuit_rule(self.units(Comparison, variant=variant), discover) for variant in self.variants
+        }
 
     def circuit_size(self, variant: str) -> float | None:
         """Return the share of edges in the circuits of a variant's head counts; None if it is not known yet."""

@@ -173,11 +173,12 @@ class RunDirectory:
     def find(self, kind: str, **labels: Json) -> list[Record]:
         """Return the finished units with these labels, in the plan's order; a label that is None may be absent."""
         records = []
+        folder_of_kind = self.path / "units" / kind
         for row in self.rows():
-            folder = self.path / "units" / kind / row["digest"]
-            is_wanted = row["kind"] == kind and frames.carries(row["labels"], labels)
-            if is_wanted and (folder / DONE).exists():
-                records.append(Record(folder, row["labels"]))
+            if row["kind"] == kind and frames.carries(row["labels"], labels):
+                folder = folder_of_kind / row["digest"]
+                if (folder / DONE).exists():
+                    records.append(Record(folder, row["labels"]))
         fetch_small_files([record.folder for record in records])
         return records
 

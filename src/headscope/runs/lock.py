@@ -5,11 +5,15 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from headscope.contents import file_identity
 from headscope.errors import InputError
 from headscope.results.codec import Json
 from headscope.storage import check_schema, read_object
 
 SCHEMA_VERSION = 1
+
+_contents: dict[Path, tuple[tuple[int, ...], dict[str, Json]]] = {}
+"""By path, the identity of the file that was read and its content: reports ask for it once per kind of result."""
 
 
 class Labels(dict[str, Json]):
@@ -54,7 +58,17 @@ class _Lock(BaseModel):
 
 
 def read_lock(path: Path) -> dict[str, Json]:
-    """Read ``study.lock.json``. Raises InputError if it is absent, damaged, odd, or of a newer headscope."""
+    """Read ``study.lock.json``; one that does not change is read once, and nobody may change what is returned.
+
+    Raises InputError if it is absent, damaged, odd, or of a newer headscope.
+    """
+    identity = file_identity(path) if path.is_file() else ()
+    if path not in _contents or _contents[path][0] != identity:
+        _contents[path] = identity, _read(path)
+    return _contents[path][1]
+
+
+def _read(path: Path) -> dict[str, Json]:
     content = read_object(path)
     check_schema(content, str(path), SCHEMA_VERSION)
     try:

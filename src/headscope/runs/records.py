@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from headscope.contents import DamagedError, describe_files, file_sha256, find_damage
+from headscope.contents import DamagedError, describe_files, file_identity, file_sha256, find_damage
 from headscope.errors import InputError
 from headscope.results.codec import Json
 from headscope.results.not_run import NotRun, load_result
@@ -66,8 +66,7 @@ def recorded_inputs(folder: Path) -> Mapping[str, Json]:
 def _try_record(folder: Path) -> dict[str, Json]:
     """Return what a unit's readers compare; a record that does not change is read once, it is large and often asked."""
     try:
-        status = (folder / RECORD).stat()
-        key = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        key = file_identity(folder / RECORD)
         if key not in _compared:
             record = read_object(folder / RECORD)
             _compared[key] = {name: record[name] for name in ("contents", "input_contents") if name in record}

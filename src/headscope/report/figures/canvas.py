@@ -26,20 +26,21 @@ def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True
         "automargin": True,
         "ticks": "outside",
     }
-    plot = go.Figure(layout={"template": None})
-    plot.update_layout(
-        height=height,
-        margin={"l": 48, "r": 12, "t": 36 if legend else 12, "b": 44},
-        font={"family": "system-ui, sans-serif", "size": 12, "color": INK},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
-        showlegend=legend,
-        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-        hoverlabel={"namelength": -1},
-    )
-    plot.update_xaxes(title=x, **axis)
-    plot.update_yaxes(title=y, **axis)
-    return plot
+    # All at once: updating a figure part by part takes ten times as long, and a large report has hundreds.
+    layout = {
+        "template": None,
+        "height": height,
+        "margin": {"l": 48, "r": 12, "t": 36 if legend else 12, "b": 44},
+        "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
+        "paper_bgcolor": "white",
+        "plot_bgcolor": "white",
+        "showlegend": legend,
+        "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
+        "hoverlabel": {"namelength": -1},
+        "xaxis": {"title": {"text": x}, **axis},
+        "yaxis": {"title": {"text": y}, **axis},
+    }
+    return go.Figure(layout=layout)
 
 
 def plot_label(text: object) -> str:

@@ -108,7 +108,7 @@ def think_circuits(results: RunResults) -> Exhibit:
 
 def _scores(results: RunResults, variant: str, model: str, *, last: bool = True) -> Finished[EdgeScores] | None:
     """Return a model's scores on the variant's main pairs, of its last checkpoint or of its first."""
-    units = results.run.results(EdgeScores, variant=variant, pairs="main", model=model)
+    units = results.units(EdgeScores, variant=variant, pairs="main", model=model)
     units.sort(key=lambda unit: int(unit.labels["step"]))
     return None if not units else units[-1 if last else 0]
 

@@ -18,7 +18,7 @@ def circuits(results: RunResults) -> Table:
     """Return one row per scored checkpoint, with the pairs, quadrature nodes and residual behind its scores."""
     pairs = {unit.labels["variant"]: unit.whole for unit in results.pairs if unit.labels["pairs"] == "main"}
     rows: list[Row] = []
-    for unit in results.run.results(EdgeScores, pairs="main"):
+    for unit in results.units(EdgeScores, pairs="main"):
         scores, labels = unit.read(), unit.labels
         variant, model, step = labels["variant"], labels["model"], labels["step"]
         integration = Integration.of(scores)

@@ -47,7 +47,7 @@ def compare_with_all(trained: str, result: TrainingEffects | PooledEffects) -> l
 
 def pooled_effects(results: RunResults) -> dict[str, PooledEffects]:
     """Return the mean over seeds of every recipe that has several, by its name."""
-    return {result.recipe: result for _, result in with_result(results.run.results(PooledEffects))}
+    return {result.recipe: result for _, result in with_result(results.units(PooledEffects))}
 
 
 def training_effects(results: RunResults) -> Table:
