@@ -44,6 +44,7 @@ def test_a_base_model_is_made_twice_alike_and_learns(tmp_path: Path) -> None:
     assert load_model(tmp_path / "one").tokenizer.chat_template
 
 
+@pytest.mark.slow
 def test_a_fresh_phase_run_alone_ends_on_the_same_weights(tmp_path: Path) -> None:
     last = replace(TOY.phases[0], steps=4, fresh=True)
     whole = replace(SHORT, phases=(*SHORT.phases, last))

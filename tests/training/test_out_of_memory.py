@@ -99,6 +99,7 @@ def test_smaller_micro_batches_take_the_same_steps(
     assert run.config == whole.config  # as it was given
 
 
+@pytest.mark.slow
 def test_it_goes_on_from_the_last_saved_state(
     tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -378,6 +378,7 @@ def test_reading_configs_needs_no_torch() -> None:
     assert result.stdout == "set()\n"
 
 
+@pytest.mark.slow
 def test_weights_do_not_depend_on_the_number_of_threads(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import load_file

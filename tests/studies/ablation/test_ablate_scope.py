@@ -67,6 +67,7 @@ def think_run(tmp_path_factory: pytest.TempPathFactory) -> RunDirectory:
     return run
 
 
+@pytest.mark.slow
 def test_heads_only_think_off_has_come_from_the_comparison_of_both_modes(think_run: RunDirectory) -> None:
     (thinking,) = think_run.results(Thinking)
     (sets,) = think_run.results(ControlledHeads)
