@@ -5,8 +5,7 @@ DEMO := runs/lab
 # Modules are compiled when they are first imported: compiling all of torch takes longer than installing it.
 INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile --constraint constraints.txt
 export PYTHONDONTWRITEBYTECODE :=
-# One more than cores: some tests wait for a browser, a process or a clock.
-TEST_WORKERS ?= 3
+TEST_WORKERS ?= 2
 TESTS ?= tests
 .PHONY: demo test slow portable ends lint bench real ray pretrain docs site figures clean
 
