@@ -16,7 +16,10 @@ from headscope.runs import Inputs, Unit, Work
 
 
 class JobConfig(BaseModel):
-    """A number; how long it takes; what befalls the first ``times`` tries; and where it is written down that it ran."""
+    """A number; how long it takes; what befalls the first ``times`` tries; and where it is written down that it ran.
+
+    company: how many tries must have begun before it goes on.
+    """
 
     number: int
     seconds: float = 0.0
@@ -25,6 +28,7 @@ class JobConfig(BaseModel):
     model: str = ""
     place: str = ""
     devices: int = 1
+    company: int = 0
 
 
 def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
@@ -34,6 +38,9 @@ def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
         file.write(
             f"{config.number} {os.getpid()} {time.time()} {memory_share()} {os.environ.get('CUDA_VISIBLE_DEVICES')}\n"
         )
+    gives_up = time.monotonic() + 120
+    while len(lines(log)) < config.company and time.monotonic() < gives_up:
+        time.sleep(0.02)
     if tries < config.times:
         if config.trouble == "killed":
             os.kill(os.getpid(), signal.SIGKILL)

@@ -72,11 +72,16 @@ def test_workers_write_the_bytes_of_one_process(tmp_path: Path, pool: Executor) 
     outcome = pool(units, tmp_path / "pool")
     assert (outcome.done, outcome.failed, outcome.skipped) == (12, {}, [])
     assert result_bytes(tmp_path / "pool") == result_bytes(tmp_path / "local")
-    assert len(set(processes_of(tmp_path))) <= 3  # this process and two workers, of which one may have begun too late
     assert os.getpid() not in processes_of(tmp_path)[12:]
     assert coverage(RunDirectory(tmp_path / "pool"), check_files=True).complete
     assert leftovers(tmp_path / "pool") == []
     assert pool(units, tmp_path / "pool").reused == 12
+
+
+def test_two_workers_compute_at_the_same_time(tmp_path: Path, pool: Executor) -> None:
+    outcome = pool([job(number, tmp_path, company=2) for number in range(2)], tmp_path / "run")
+    assert outcome.done == 2
+    assert len(set(processes_of(tmp_path)) - {os.getpid()}) == 2
 
 
 def test_a_failure_is_recorded_named_and_skips_its_readers(tmp_path: Path, executor: Executor) -> None:
@@ -128,11 +133,14 @@ def test_what_runs_out_of_memory_is_tried_again_alone_with_less(tmp_path: Path, 
 
 
 def test_units_go_where_their_model_is_loaded(tmp_path: Path, pool: Executor) -> None:
-    units = [job(number, tmp_path, model="abcd"[number % 4], seconds=0.05) for number in range(24)]
+    # The first two wait for each other, so that both workers have begun before units are left for one of them alone.
+    units = [
+        job(number, tmp_path, model="ab"[number % 2], seconds=0.05, company=2 if number < 2 else 0)
+        for number in range(12)
+    ]
     pool(units, tmp_path / "run")
-    loaded = {(process, number % 4) for number, process in zip(tries_of(tmp_path), processes_of(tmp_path), strict=True)}
-    # Four, one more where a worker starts late and the other takes its unit, and one where the last units are shared.
-    assert len(loaded) <= 6
+    loaded = {(process, number % 2) for number, process in zip(tries_of(tmp_path), processes_of(tmp_path), strict=True)}
+    assert len(loaded) <= 3  # a model each, and one of them on both where the last units are shared
 
 
 class NoPlace:

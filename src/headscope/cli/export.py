@@ -49,7 +49,7 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class EditOptions:
-    """What ``--edited`` takes. None of an option that was not given."""
+    """Options of ``--edited``; None for one that was not given."""
 
     heads: Heads = None
     operator: OperatorOption = None
@@ -62,7 +62,7 @@ class EditOptions:
 
 @dataclass(frozen=True)
 class CircuitOptions:
-    """What ``--circuit`` takes. None of an option that was not given."""
+    """Options of ``--circuit``; None for one that was not given."""
 
     variant: Variant = None
     as_: Form = None

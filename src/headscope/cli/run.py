@@ -66,7 +66,7 @@ def register(app: typer.Typer) -> None:
 
 @dataclass(frozen=True)
 class ExecutorOptions:
-    """What computes the units, in place of what the study says."""
+    """Options of the executor, in place of the study's."""
 
     executor: Executor = None
     workers: Workers = None

@@ -12,7 +12,7 @@ from headscope.storage import check_schema, read_object
 
 SCHEMA_VERSION = 1
 
-_contents: dict[Path, tuple[tuple[int, ...], dict[str, Json]]] = {}
+_locks_read: dict[Path, tuple[tuple[int, ...], dict[str, Json]]] = {}
 """By path, the identity of the file that was read and its content: reports ask for it once per kind of result."""
 
 
@@ -63,9 +63,9 @@ def read_lock(path: Path) -> dict[str, Json]:
     Raises InputError if it is absent, damaged, odd, or of a newer headscope.
     """
     identity = file_identity(path) if path.is_file() else ()
-    if path not in _contents or _contents[path][0] != identity:
-        _contents[path] = identity, _read(path)
-    return _contents[path][1]
+    if path not in _locks_read or _locks_read[path][0] != identity:
+        _locks_read[path] = identity, _read(path)
+    return _locks_read[path][1]
 
 
 def _read(path: Path) -> dict[str, Json]:

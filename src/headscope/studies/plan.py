@@ -109,9 +109,9 @@ def plan(study: Study, run: RunDirectory, goal: str = "run") -> list[Unit]:
     return closure([unit for unit in _units(study, run) if unit.kind in GOALS[goal]])
 
 
-def listed_units(study: Study, run: RunDirectory, goal: str) -> list[Unit]:
-    """Return the units of ``goal`` and whatever else of the study is finished: a narrower verb hides no result."""
-    asked = {unit.address for unit in plan(study, run, goal)}
+def listed_units(study: Study, run: RunDirectory, units: Iterable[Unit]) -> list[Unit]:
+    """Return a goal's ``units`` and whatever else of the study is finished: a narrower verb hides no result."""
+    asked = {unit.address for unit in units}
     return [unit for unit in plan(study, run) if unit.address in asked or run.is_done(unit)]
 
 

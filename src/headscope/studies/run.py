@@ -68,7 +68,7 @@ def run_study(
         with exclusive(run):
             _check_joinable(run, key)
             stack.enter_context(engine)
-            _record(study, run, goal)
+            _record(study, run, units)
         named = study.report_to if processes.is_first() else "none"
         tracker = stack.enter_context(open_tracker(named, study.name, run, training_units(units), engine.presence))
         execution = Execution(progress, retry, None if budget is None else budget.holds, tracker, engine)
@@ -85,7 +85,7 @@ def _train_and_execute(
         trained = execute(certain_units(units), run, execution, bar=bar)
         foretold, units = len(units), plan(study, run, goal)
         with exclusive(run):
-            _record(study, run, goal)
+            _record(study, run, units)
         if len(units) != foretold:  # the trainings hold other checkpoints than their settings tell
             bars.close()
             bar = bars.enter_context(execution.progress.bar("units", len(units), len(trained.counted)))
@@ -199,13 +199,13 @@ def _model_titles(study: Study) -> dict[str, str]:
     return titles
 
 
-def _record(study: Study, run: RunDirectory, goal: str) -> None:
+def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
     write_text(
         run.path / "study.yaml",
         yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
     )
     run.write_lock(
         study.model_dump(mode="json", exclude={"executor", "report_to"}),
-        [unit.row for unit in listed_units(study, run, goal)],
+        [unit.row for unit in listed_units(study, run, units)],
         _model_titles(study),
     )
