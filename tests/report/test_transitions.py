@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from headscope.report import RunResults
+from headscope.report import RunResults, answer_pairs
 from headscope.report.answer_pairs import choose_answer_pairs
 from headscope.report.figures.failures import failures_over_steps
 from headscope.report.sentences import make_sentences
@@ -103,6 +103,19 @@ def test_pairs_show_the_answers_that_changed_within_their_budget(results: RunRes
     assert len(small.table.rows) == 12
 
 
+def test_many_comparisons_share_the_answers_of_a_page(results: RunResults, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answer_pairs, "MOST_PAIRS", 8)
+    shared = choose_answer_pairs(results)  # two comparisons with 8 and 4 changed problems
+    assert shared is not None
+    assert [sum("sides" in flip for flip in group["flips"]) for group in shared.groups] == [4, 4]
+    assert shared.left_out == 4
+    monkeypatch.setattr(answer_pairs, "MOST_PAIRS", 2)
+    monkeypatch.setattr(answer_pairs, "FEWEST_PAIRS", 3)
+    least = choose_answer_pairs(results)
+    assert least is not None
+    assert [sum("sides" in flip for flip in group["flips"]) for group in least.groups] == [3, 3]
+
+
 def test_answers_drawn_with_a_word_forbidden_are_in_no_plain_row(tmp_path: Path) -> None:
     run = RunWriter(tmp_path / "run", variants=("sft",))
     add_samples(run, "sft", 0, "T1", samples("T1", {"p": "6"}), 0.3)
@@ -112,9 +125,9 @@ def test_answers_drawn_with_a_word_forbidden_are_in_no_plain_row(tmp_path: Path)
     run.save(RunResults(run.close()).evaluations[0].whole, **labels)
     results = RunResults(run.close())
     assert len(results.evaluations) == len(results.last_evaluations) == 1
-    plain = results.samples(variant="sft", step=0, task="T1")
+    plain = results.responses({"variant": "sft", "step": 0, "task": "T1"})
     assert plain is not None
-    assert plain.read().table["response"].tolist() == ["6"]
+    assert [response["response"] for response in plain] == ["6"]
 
 
 def summary(base: TraceSummary, **changes: Any) -> TraceSummary:

@@ -79,7 +79,7 @@ class SavedAnswers:
 
     def read_traces(self, problems: Sequence[str] | None = None) -> Traces:
         """Return the steps of answers to some problems, or to all, without keeping them."""
-        saved = RunResults(self.run).traces(problems, **self.labels)
+        saved = RunResults(self.run).traces(self.labels, problems)
         if saved is not None:
             return saved
         from headscope.studies.answers.traces import read_saved  # loads what reads problems and tokenizers
@@ -98,7 +98,7 @@ class SavedAnswers:
 
     def marked_answer(self, problem: str, sample: int) -> MarkedAnswer:
         """Return one answer with its marks."""
-        reader = AnswerReader(self.read_traces([problem]), [problem])
+        reader = AnswerReader(*self.read_traces([problem]).rows([problem]))
         answer, steps = reader.answer(problem, sample), reader.steps(problem, sample)
         table = self.samples.table
         row = table[(table["problem"] == problem) & (table["sample"] == sample)].iloc[0]

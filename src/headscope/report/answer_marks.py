@@ -6,10 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from headscope.plain_text import plain_text
-from headscope.results.traces import Traces
 from headscope.traces.loops import recurring_steps
 from headscope.traces.reading import SHORTEST_RECURRENCE
 from headscope.traces.text_steps import CLOSE, OPEN
@@ -75,14 +72,12 @@ class AnswerReader:
     """The answers and steps of traces, by problem and sample.
 
     Args:
-        traces: of one model and task.
-        problems: those that are asked for; steps of others are left aside.
+        answers, steps: rows of ``Traces.answers`` and ``Traces.steps``, of one model and task.
     """
 
-    def __init__(self, traces: Traces, problems: Iterable[str]) -> None:
-        wanted = list(problems)
-        self._answers = _rows(traces.answers, wanted)
-        self._steps = _rows(traces.steps, wanted)
+    def __init__(self, answers: Iterable[Row], steps: Iterable[Row]) -> None:
+        self._answers = _by_answer(answers)
+        self._steps = _by_answer(steps)
 
     def answer(self, problem: str, sample: int) -> Row:
         """Return the row of one answer."""
@@ -99,12 +94,11 @@ class AnswerReader:
         return plain_marked(response, marks, find_thought(response, steps))
 
 
-def _rows(table: pd.DataFrame, problems: Sequence[str]) -> dict[tuple[str, int], list[Row]]:
-    rows: dict[tuple[str, int], list[Row]] = {}
-    for record in table[table["problem"].isin(problems)].to_dict("records"):
-        row = {str(column): value for column, value in record.items()}
-        rows.setdefault((row["problem"], row["sample"]), []).append(row)
-    return rows
+def _by_answer(rows: Iterable[Row]) -> dict[tuple[str, int], list[Row]]:
+    found: dict[tuple[str, int], list[Row]] = {}
+    for row in rows:
+        found.setdefault((row["problem"], row["sample"]), []).append(row)
+    return found
 
 
 def answer_marks(response: str, answer: Row, steps: Sequence[Row]) -> list[TextMark]:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from itertools import groupby
 
 from headscope.plain_text import plain_text
 from headscope.report.answer_marks import MARK_KINDS, AnswerReader, MarkedText, TextMark
@@ -17,6 +17,10 @@ from headscope.runs.records import Finished
 
 PAIRS = 30
 """Problems per variant, task and step whose answers are in the report."""
+MOST_PAIRS = 600
+"""Problems whose answers are in one report: where many comparisons share it, each shows fewer."""
+FEWEST_PAIRS = 4
+"""Problems that every comparison shows, however many there are."""
 TEXT_BUDGET = 3_000_000
 """Bytes of such answers in one report; the responses of the performance page have their own."""
 _MARK_BYTES = 40
@@ -25,54 +29,70 @@ _WORD = re.compile(r"\s*(?:</?\w{1,24}>|\w{1,24}|\S)")
 
 @dataclass(frozen=True)
 class _Model:
-    """The answers of one model to some problems of a task, by problem: columns of ``Samples.table``."""
+    """The answers of one model to some problems of a task, by problem: dicts of ``Samples.load_responses``."""
 
     name: str
     answers: dict[str, list[dict[str, Json]]]
     reader: AnswerReader
 
 
+@dataclass(frozen=True)
+class _Comparison:
+    """A comparison with the base. chosen: places in ``changed`` of the problems whose answers are to be read."""
+
+    labels: Labels
+    transitions: Transitions
+    changed: list[Transition]
+    chosen: list[int]
+
+    @property
+    def problems(self) -> list[str]:
+        return [self.changed[place].problem for place in self.chosen]
+
+
 def choose_answer_pairs(results: RunResults, count: int = PAIRS, budget: int = TEXT_BUDGET) -> AnswerPairs | None:
     """Return the changed problems of every comparison, up to ``count`` of each with both answers in full.
 
-    The most significant changes come first, newly wrong and newly right ones in turn. An answer is never cut: a pair
-    that does not fit into ``budget`` bytes is left out and counted. None if nothing was compared.
+    Where comparisons are so many that they would show more than ``MOST_PAIRS`` in all, each shows as many fewer, but
+    ``FEWEST_PAIRS`` at least. The most significant changes come first, newly wrong and newly right ones in turn. An
+    answer is never cut: a pair that does not fit into ``budget`` bytes is left out and counted. None if nothing was
+    compared.
     """
     units = transitions_by_task(results)
-    groups: list[dict[str, Json]] = []
-    left_out = 0
-    for index, unit in enumerate(units):
-        rows, used = _rows(results, unit, count, budget // (len(units) - index))
-        budget -= used
-        left_out += sum("sides" not in row for row in rows)
-        groups.append({"name": _name(unit), "greedy": unit.whole.greedy, "flips": rows})
-    if not groups:
+    if not units:
         return None
+    count = min(count, max(FEWEST_PAIRS, MOST_PAIRS // len(units)))
+    groups: list[dict[str, Json]] = []
+    for task, of_task in groupby(units, key=lambda unit: unit.labels["task"]):
+        comparisons = [_comparison(unit, count) for unit in of_task]
+        problems = dict.fromkeys(problem for comparison in comparisons for problem in comparison.problems)
+        base = _load(results, {"variant": "base", "task": task}, list(problems))
+        for comparison in comparisons:
+            rows, used = _rows(results, comparison, base, budget // (len(units) - len(groups)))
+            budget -= used
+            name = "{task} · base → {variant} · step {step}".format_map(comparison.labels)
+            groups.append({"name": plain_text(name), "greedy": comparison.transitions.greedy, "flips": rows})
+    left_out = sum("sides" not in row for group in groups for row in group["flips"])
     kinds = {name: {"icon": kind.icon, "name": kind.name} for name, kind in MARK_KINDS.items()}
     return AnswerPairs(tuple(groups), kinds, flips(results), left_out)
 
 
-def _name(unit: Finished[Transitions]) -> str:
-    labels = unit.labels
-    return plain_text(f"{labels['task']} · base → {labels['variant']} · step {labels['step']}")
+def _comparison(unit: Finished[Transitions], count: int) -> _Comparison:
+    changed = changed_problems(unit.whole)
+    return _Comparison(unit.labels, unit.whole, changed, _in_turn(changed)[:count])
 
 
 def _rows(
-    results: RunResults, unit: Finished[Transitions], count: int, budget: int
+    results: RunResults, comparison: _Comparison, before: _Model | None, budget: int
 ) -> tuple[list[dict[str, Json]], int]:
     """Return a row per changed problem, with ``sides`` if its answers are to be read, and their bytes."""
-    transitions, labels = unit.whole, unit.labels
-    changed = changed_problems(transitions)
-    rows: list[dict[str, Json]] = [_facts(transition) for transition in changed]
-    chosen = _in_turn(changed)[:count]
-    problems = [changed[place].problem for place in chosen]
-    before = _load(results, {"variant": "base", "task": labels["task"]}, problems)
-    after = _load(results, labels, problems)
+    rows: list[dict[str, Json]] = [_facts(transition) for transition in comparison.changed]
+    after = _load(results, comparison.labels, comparison.problems)
     used = 0
     if before is None or after is None:
         return rows, used
-    for place in chosen:
-        transition = changed[place]
+    for place in comparison.chosen:
+        transition = comparison.changed[place]
         sides, texts = [], []
         for model, is_right in ((before, not rows[place]["gained"]), (after, rows[place]["gained"])):
             answer = _shown_answer(model.answers[transition.problem], is_right)
@@ -83,7 +103,7 @@ def _rows(
             continue
         used += size
         are_first = sides[0]["sample"] == sides[1]["sample"] == 0
-        name = "pivotal token" if transitions.greedy and are_first else MARK_KINDS["divergence"].name
+        name = "pivotal token" if comparison.transitions.greedy and are_first else MARK_KINDS["divergence"].name
         texts = _with_divergence(texts, name)
         rows[place]["token"] = transition.divergence if are_first else None
         rows[place]["sides"] = [side | _text_json(text) for side, text in zip(sides, texts, strict=True)]
@@ -92,17 +112,14 @@ def _rows(
 
 def _load(results: RunResults, labels: Labels, problems: Sequence[str]) -> _Model | None:
     """Return a model's answers to some problems; None if there are no problems or no such answers."""
-    samples = results.samples(**labels) if problems else None
-    traces = None if samples is None else results.traces(problems, **labels)
-    if samples is None or traces is None:
+    responses = results.responses(labels, problems) if problems else None
+    traces = None if responses is None else results.trace_rows(labels, problems)
+    if responses is None or traces is None:
         return None
-    table = samples.read().table
     answers: dict[str, list[dict[str, Json]]] = {}
-    # Plain records: picking rows of a table one by one took half of a report's time.
-    records = table[table["problem"].isin(list(problems))].to_dict("records")
-    for answer in cast("list[dict[str, Json]]", records):
-        answers.setdefault(answer["problem"], []).append(answer)
-    return _Model(plain_text(str(labels["variant"])), answers, AnswerReader(traces, problems))
+    for response in responses:
+        answers.setdefault(response["problem"], []).append(response)
+    return _Model(plain_text(str(labels["variant"])), answers, AnswerReader(*traces))
 
 
 def _facts(transition: Transition) -> dict[str, Json]:

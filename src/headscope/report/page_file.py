@@ -7,10 +7,12 @@ template, styles and scripts inlined.  4. Check the size and write the file whol
 import json
 import re
 import warnings
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from headscope import __version__
 from headscope.errors import InputError
@@ -107,8 +109,7 @@ def _template() -> jinja2.Template:
     )
     environment.filters |= {
         "cell": _cell_text,
-        "width": _width_class,
-        "full_number": _full_number,
+        "table_cells": _table_cells,
         "plain": plain_text,
         "script_json": script_json,
         "plot_json": _plot_json,
@@ -125,9 +126,16 @@ def _cell_text(value: Value) -> str:
     return _INTERVAL.sub(lambda match: match[0].replace(" ", "\u00a0"), plain_text(display_text(value)))
 
 
-def _width_class(text: str) -> str:
-    """Return how wide a cell is: numbers and names stay on one line, sentences get room."""
-    return "short" if len(text) <= 24 else "long" if len(text) > 80 else ""
+def _table_cells(row: Mapping[str, Value]) -> Markup:
+    """Return the cells of a row: what is shown and, where the CSV holds something else, that."""
+    cells = []
+    for value in row.values():
+        text, exact = _cell_text(value), _full_number(value)
+        # Numbers and names stay on one line, as cells do unless they say otherwise; sentences get room.
+        width = "" if len(text) <= 24 else ' class="wide"' if len(text) <= 80 else ' class="long"'
+        full = "" if exact is None else f' data-exact="{exact}"'
+        cells.append(f"<td{width}{full}>{escape(text)}</td>")
+    return Markup("".join(cells))
 
 
 def _full_number(value: Value) -> str | None:

@@ -1,8 +1,7 @@
 """A handful of responses per model and task to read: all kinds of verdicts, in full, within a budget of text."""
 
-from collections.abc import Iterator
-
-import pandas as pd
+from collections import Counter
+from collections.abc import Sequence
 
 from headscope.plain_text import plain_text
 from headscope.report.blocks import Responses
@@ -21,8 +20,7 @@ def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET)
     groups, left_out = [], 0
     for unit in results.last_evaluations:
         responses = []
-        samples = results.samples(**unit.labels)
-        for row in [] if samples is None else _spread_over_verdicts(samples.read().table, count):
+        for row in _spread_over_verdicts(results.responses(unit.labels) or [], count):
             response = _response(row)
             size = sum(len(text.encode()) for text in response.values() if isinstance(text, str))
             if size > budget:
@@ -35,12 +33,15 @@ def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET)
     return Responses(tuple(groups), left_out)
 
 
-def _spread_over_verdicts(table: pd.DataFrame, count: int) -> Iterator[dict[str, Json]]:
-    """Yield the first response of every verdict in turn, then the second, …, of different problems if there are any."""
-    firsts = table[table["sample"] == 0]
-    order = firsts.groupby("verdict", sort=False).cumcount().sort_values(kind="stable").index[:count]
-    for index in order:
-        yield {str(column): value for column, value in table.loc[index].items()}
+def _spread_over_verdicts(responses: Sequence[dict[str, Json]], count: int) -> list[dict[str, Json]]:
+    """Return the first response of every verdict in turn, then the second, …, all to different problems."""
+    seen: Counter[str] = Counter()
+    ranks = []
+    for response in responses:
+        ranks.append(seen[response["verdict"]])
+        seen[response["verdict"]] += 1
+    order = sorted(range(len(responses)), key=ranks.__getitem__)
+    return [responses[index] for index in order[:count]]
 
 
 def _response(row: dict[str, Json]) -> dict[str, Json]:

@@ -5,6 +5,7 @@ order.
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TypeVar
 
 from headscope.pairs import Pairs
@@ -23,7 +24,7 @@ from headscope.results.overlap import RelativeChanges
 from headscope.results.samples import Samples
 from headscope.results.table import Row
 from headscope.results.thinking import Thinking
-from headscope.results.traces import Traces, TraceSummary
+from headscope.results.traces import Rows, Traces, TraceSummary
 from headscope.results.transitions import Transitions
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.circuit_rules import choose_circuit_rule
@@ -188,17 +189,34 @@ class RunResults:
         """Return the transitions from the base's answers to those of every variant, evaluated step and task."""
         return [unit for unit, _ in with_result(self.in_order(Transitions, forbid=None))]
 
-    def samples(self, **labels: Json) -> Finished[Samples] | None:
-        """Return a model's answers to a task; None if there are none."""
-        return next(iter(self.units(Samples, **{"forbid": None, **labels})), None)
+    def responses(self, labels: Labels, problems: Collection[str] | None = None) -> list[dict[str, Json]] | None:
+        """Return a model's responses to some problems of a task, or the first to each; None if there are none.
 
-    def traces(self, problems: Collection[str] | None = None, **labels: Json) -> Traces | None:
-        """Return the traces of a model's answers to a task, or to some of its problems; None if there are none."""
-        unit = next(iter(self.units(Traces, **{"forbid": None, **labels})), None)
+        The dicts are those of ``Samples.load_responses``.
+        """
+        folder = self._checked_folder(Samples, {"forbid": None, **labels})
+        return None if folder is None else Samples.load_responses(folder, problems)
+
+    def _checked_folder(self, kind: type[Result], labels: Labels) -> Path | None:
+        """Return the folder of the first unit with these labels that has a result, its files checked."""
+        unit = next(iter(self.units(kind, **labels)), None)
         if unit is None or (unit.folder / NotRun.file).exists():
             return None
         check_unit(unit.folder, unit.name)
-        return Traces.load(unit.folder, problems)
+        return unit.folder
+
+    def traces(self, labels: Labels, problems: Collection[str] | None = None) -> Traces | None:
+        """Return the traces of a model's answers to a task, or to some of its problems; None if there are none."""
+        folder = self._checked_folder(Traces, {"forbid": None, **labels})
+        return None if folder is None else Traces.load(folder, problems)
+
+    def trace_rows(self, labels: Labels, problems: Collection[str]) -> tuple[Rows, Rows] | None:
+        """Return the rows of a model's answers to some problems of a task and of their steps; None if there are none.
+
+        The rows are those of ``Traces.load_rows``.
+        """
+        folder = self._checked_folder(Traces, {"forbid": None, **labels})
+        return None if folder is None else Traces.load_rows(folder, problems)
 
     def last_measures(self, variant: str, task: str) -> Measures | None:
         """Return the measures of a model's last evaluated step on a task; None if it was not evaluated."""

@@ -23,6 +23,8 @@ Json = typing.Any
 
 T = typing.TypeVar("T")
 
+_PLAIN = (str, int, bool, float)
+"""Types whose values JSON holds as they are; a float may also be null, a text for infinity, or whole."""
 INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 
@@ -68,10 +70,18 @@ def _hints(kind: Json) -> dict[str, Json]:
     return typing.get_type_hints(kind)
 
 
+@cache
+def _parts(hint: Json) -> tuple[Json, tuple[Json, ...]]:
+    """Return ``tuple`` and ``(int, …)`` of ``tuple[int, …]``; a type without parameters and none."""
+    outer: Json = hint if typing.get_origin(hint) is None else typing.get_origin(hint)
+    return outer, typing.get_args(hint)
+
+
 def _decode(hint: Json, value: Json, origin: str) -> Json:
     """Return one field's value, of the type ``hint``."""
-    members = typing.get_args(hint)
-    outer: Json = hint if typing.get_origin(hint) is None else typing.get_origin(hint)
+    if type(value) is hint and hint in _PLAIN:
+        return value
+    outer, members = _parts(hint)
     if outer in (typing.Union, types.UnionType):
         return _decode_optional(members, value, origin)
     if isinstance(hint, type) and issubclass(hint, AbstractArray):
@@ -89,7 +99,7 @@ def _decode(hint: Json, value: Json, origin: str) -> Json:
             raise InputError(f"{origin} is {_short(value)}; an object is needed")
         key, inner = members
         return {key(name): _decode(inner, item, f"{name} in {origin}") for name, item in value.items()}
-    if hint in (str, int, bool) and type(value) is not hint:
+    if hint in _PLAIN:
         raise InputError(f"{origin} is {_short(value)}; a {hint.__name__} is needed")
     return value
 
@@ -128,6 +138,8 @@ def _decode_sequence(outer: Json, members: tuple[Json, ...], value: Json, origin
         raise InputError(f"{origin} is {_short(value)}; a list is needed")
     if outer is list or members[-1] is Ellipsis:
         inner = members[0]
+        if inner in _PLAIN and all(type(item) is inner for item in value):
+            return outer(value)
         return outer(_decode(inner, item, f"{index} in {origin}") for index, item in enumerate(value))
     if len(value) != len(members):
         raise InputError(f"{origin} has {len(value)} elements; {len(members)} are needed")

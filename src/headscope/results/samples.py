@@ -8,13 +8,14 @@ table is made. Saving and loading are then the identity.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
@@ -42,6 +43,8 @@ COLUMNS = {
     "token_ids": "object",
     "end": "int64",
 }
+RESPONSE_COLUMNS = ("problem", "sample", "response", "tokens", "finish", "verdict", "answer", "gold")
+"""Columns of every version, for people who read responses."""
 ABSENT: dict[str, Any] = {"kind": "", "token_ids": (), "end": -1}
 """Values of these columns in a table without them: schema version 1 had none of them, 2 no ``end``."""
 
@@ -153,12 +156,28 @@ class Samples(Result):
     def load(cls, directory: Path | str) -> "Samples":
         """Read what ``save`` wrote. Raises InputError if it is missing, damaged or of a newer schema."""
         folder = Path(directory)
-        head = read_object(folder / "samples.json", "samples")
-        check_schema(head, str(folder / "samples.json"), cls.schema)
-        check_keys(head, ("model", "task", "settings"), folder / "samples.json")
+        head = _read_head(folder)
         path = folder / "samples.parquet"
         with reading_table(path, "samples table"):
             return cls(pd.read_parquet(path), head["model"], head["task"], head["settings"])
+
+    @staticmethod
+    def load_responses(directory: Path | str, problems: Collection[str] | None = None) -> list[dict[str, Any]]:
+        """Read responses for people: the columns of RESPONSE_COLUMNS, one dict per response.
+
+        problems: those whose responses are asked for, None for the first response of each.
+
+        Raises InputError as ``load`` does; what the table holds beside them is not looked at.
+        """
+        folder = Path(directory)
+        _read_head(folder)
+        path = folder / "samples.parquet"
+        chosen = ("sample", "==", 0) if problems is None else ("problem", "in", list(problems))
+        with reading_table(path, "samples table"):
+            rows: list[dict[str, Any]] = pq.read_table(
+                path, columns=list(RESPONSE_COLUMNS), filters=[chosen]
+            ).to_pylist()
+            return rows
 
     def plot(self) -> "Figure":
         """Return the share of each verdict."""
@@ -166,12 +185,23 @@ class Samples(Result):
         return plots.bars(title, self.rates(), "share of answers")
 
 
+def _read_head(folder: Path) -> dict[str, Any]:
+    head = read_object(folder / "samples.json", "samples")
+    check_schema(head, str(folder / "samples.json"), Samples.schema)
+    check_keys(head, ("model", "task", "settings"), folder / "samples.json")
+    return head
+
+
 def _set_types(table: pd.DataFrame) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table.columns and name not in ABSENT]
     if missing:
         raise InputError(f"a samples table lacks the columns {missing}; it has {list(table.columns)}")
     columns = {}
+    kinds = table.dtypes
     for name, kind in COLUMNS.items():
+        if kind != "object" and kinds.get(name) == kind and not table[name].hasnans:
+            columns[name] = table[name].reset_index(drop=True)  # text of this type holds no lone surrogates
+            continue
         values = table[name].tolist() if name in table.columns else [ABSENT[name]] * len(table)
         columns[name] = pd.Series(_convert(values, kind), dtype=kind)
     return pd.DataFrame(columns)
@@ -197,13 +227,14 @@ def _sort_rows(table: pd.DataFrame) -> pd.DataFrame:
     table = table.assign(order=pd.factorize(table["problem"])[0])
     table = table.sort_values(["order", "sample"], kind="stable", ignore_index=True)
     samples = int(table["sample"].max()) + 1
-    for _, indices in table.groupby("order")["sample"]:
-        if indices.tolist() != list(range(samples)):
-            name = table["problem"][indices.index[0]]
-            raise InputError(
-                f"problem {name!r} has the samples {_brief(indices.tolist())}, "
-                f"not 0-{samples - 1} as another problem has"
-            )
+    problems = table.groupby("order")["sample"]
+    odd = table["problem"][(problems.transform("size") != samples) | (table["sample"] != problems.cumcount())]
+    if len(odd):
+        name = odd.iloc[0]
+        indices = table["sample"][table["problem"] == name].tolist()
+        raise InputError(
+            f"problem {name!r} has the samples {_brief(indices)}, not 0-{samples - 1} as another problem has"
+        )
     return table.drop(columns="order")
 
 

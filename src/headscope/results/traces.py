@@ -8,9 +8,10 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from headscope.errors import InputError
 from headscope.results import display, plots
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Reader = Literal["lab", "text"]
+Rows = list[dict[str, Any]]
+"""Rows of a table, a dict each."""
 
 ANSWER_COLUMNS = {
     "problem": "str",
@@ -148,19 +151,50 @@ class Traces(Result):
         Raises InputError if it is missing, damaged or of a newer schema.
         """
         folder = Path(directory)
-        head = read_object(folder / "answers.json", "traces")
-        check_schema(head, str(folder / "answers.json"), cls.schema)
-        check_keys(head, ("model", "task", "reader", "notes"), folder / "answers.json")
+        head = _read_head(folder)
         answers = _read_table(folder / "answers.parquet", ANSWER_COLUMNS, problems)
         steps = _read_table(folder / "steps.parquet", STEP_COLUMNS, problems)
         return cls(answers, steps, head["model"], head["task"], head["reader"], tuple(head["notes"]))
+
+    @staticmethod
+    def load_rows(directory: Path | str, problems: Collection[str]) -> tuple[Rows, Rows]:
+        """Read the rows on some problems, a dict each, of ``answers`` and of ``steps``: faster than tables for a few.
+
+        Raises InputError as ``load`` does.
+        """
+        folder = Path(directory)
+        _read_head(folder)
+        rows = []
+        for path, columns in ((folder / "answers.parquet", ANSWER_COLUMNS), (folder / "steps.parquet", STEP_COLUMNS)):
+            with reading_table(path, "table"):
+                table = pq.read_table(path, columns=list(columns), filters=[("problem", "in", list(problems))])
+                rows.append(table.to_pylist())
+        answers, steps = rows
+        return answers, steps
+
+    def rows(self, problems: Collection[str]) -> tuple[Rows, Rows]:
+        """Return what ``load_rows`` reads, of traces that are in memory."""
+        chosen = list(problems)
+        answers = self.answers[self.answers["problem"].isin(chosen)].to_dict("records")
+        steps = self.steps[self.steps["problem"].isin(chosen)].to_dict("records")
+        return cast("Rows", answers), cast("Rows", steps)
+
+
+def _read_head(folder: Path) -> dict[str, Any]:
+    head = read_object(folder / "answers.json", "traces")
+    check_schema(head, str(folder / "answers.json"), Traces.schema)
+    check_keys(head, ("model", "task", "reader", "notes"), folder / "answers.json")
+    return head
 
 
 def _typed(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> pd.DataFrame:
     missing = [column for column in columns if column not in table.columns]
     if missing:
         raise InputError(f"a table of traces' {name} lacks the columns {missing}; it has {list(table.columns)}")
-    return table[list(columns)].astype(dict(columns))
+    table = table[list(columns)]
+    kinds = table.dtypes
+    others = {column: kind for column, kind in columns.items() if kinds[column] != kind}
+    return table.astype(others) if others else table
 
 
 def _read_table(path: Path, columns: Mapping[str, str], problems: Collection[str] | None) -> pd.DataFrame:

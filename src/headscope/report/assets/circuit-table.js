@@ -32,13 +32,13 @@ function edgeRow(circuit, { edge, change }) {
   const row = document.createElement("tr");
   const scores = [edge.score.base, edge.score.variant];
   const name = `${nodeName(circuit, edge.source)} → ${edge.reader.name}`;
-  row.append(...[circuit.variant, name, edge.reader.port || "–"].map((text) => element("td", text, "short")));
+  row.append(...[circuit.variant, name, edge.reader.port || "–"].map((text) => element("td", text)));
   for (const score of scores) {
-    const cell = element("td", shortNumber(score), "short");
+    const cell = element("td", shortNumber(score));
     cell.dataset.exact = score.toPrecision(5);
     row.append(cell);
   }
-  row.append(element("td", change, "short"));
+  row.append(element("td", change));
   return row;
 }
 

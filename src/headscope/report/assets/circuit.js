@@ -203,10 +203,10 @@ function sizeRow({ edges, share, base, variant }, packed) {
   const button = element("button", edges.toLocaleString("en"));
   button.type = "button";
   button.addEventListener("click", () => choose({ size: edges }));
-  const cell = element("td", "", "short");
+  const cell = element("td", "");
   cell.append(button);
   if (edges === packed.size) row.className = "counted";
-  row.append(cell, ...[percent(share), base ?? "–", variant ?? "–"].map((text) => element("td", text, "short")));
+  row.append(cell, ...[percent(share), base ?? "–", variant ?? "–"].map((text) => element("td", text)));
   return row;
 }
 

@@ -34,5 +34,5 @@ export function dataTable(name, caption, columns, rows) {
 }
 
 function textCell(text) {
-  return element("td", text, text.length <= 24 ? "short" : text.length > 80 ? "long" : "");
+  return element("td", text, text.length <= 24 ? "" : text.length <= 80 ? "wide" : "long");
 }

@@ -118,7 +118,7 @@ function listRow(flip, index, onPick) {
   if (!flip.sides) row.className = "absent";
   row.dataset.index = String(index);
   for (const column of COLUMNS) {
-    const cell = element("td", "", "short");
+    const cell = element("td", "");
     const text = element("bdi", flip[column]);
     if (column === "problem" && flip.sides) {
       const button = document.createElement("button");

@@ -22,13 +22,16 @@ def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True
     axis = {
         "gridcolor": GRID,
         "zerolinecolor": GRID,
+        "zerolinewidth": 2,
         "linecolor": GRID,
         "automargin": True,
         "ticks": "outside",
     }
     # All at once: updating a figure part by part takes ten times as long, and a large report has hundreds.
     layout = {
-        "template": None,
+        "template": "none",  # None is plotly's own: 7 kB in every plot
+        "autotypenumbers": "strict",
+        "hovermode": "closest",
         "height": height,
         "margin": {"l": 48, "r": 12, "t": 36 if legend else 12, "b": 44},
         "font": {"family": "system-ui, sans-serif", "size": 12, "color": INK},
@@ -36,9 +39,9 @@ def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True
         "plot_bgcolor": "white",
         "showlegend": legend,
         "legend": {"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-        "hoverlabel": {"namelength": -1},
-        "xaxis": {"title": {"text": x}, **axis},
-        "yaxis": {"title": {"text": y}, **axis},
+        "hoverlabel": {"namelength": -1, "align": "left"},
+        "xaxis": {"title": {"text": x, "standoff": 15}, **axis},
+        "yaxis": {"title": {"text": y, "standoff": 15}, **axis},
     }
     return go.Figure(layout=layout)
 
@@ -46,6 +49,11 @@ def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True
 def plot_label(text: object) -> str:
     """Return a name as plot text: plotly reads tags and entities in text, so they are escaped."""
     return escape(plain_text(str(text)), quote=False)
+
+
+def bar_pattern(shape: str) -> dict[str, object]:
+    """Return plotly's pattern over the colour of bars, which tells them apart without colours too."""
+    return {"shape": shape, "fillmode": "overlay", "fgopacity": 0.6, "size": 10, "solidity": 0.2}
 
 
 def error_bars(estimates: Sequence[Estimate]) -> dict[str, object]:
@@ -73,8 +81,8 @@ def set_grid_axes(plot: go.Figure, layers: int, heads: int) -> None:
     """Give a plot the axes of a layer × head grid: heads across, layer 0 at the bottom, whole ticks, equal steps in
     every model.
     """
-    plot.update_xaxes(range=[-0.6, heads - 0.4], dtick=_tick(heads), tick0=0, title="head", zeroline=False)
-    plot.update_yaxes(range=[-0.6, layers - 0.4], dtick=_tick(layers), tick0=0, title="layer", zeroline=False)
+    plot.update_xaxes(range=[-0.6, heads - 0.4], dtick=_tick(heads), tick0=0, title_text="head", zeroline=False)
+    plot.update_yaxes(range=[-0.6, layers - 0.4], dtick=_tick(layers), tick0=0, title_text="layer", zeroline=False)
     plot.update_layout(meta=HEAD_GRID)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import STEP, new_plot, plot_label
+from headscope.report.figures.canvas import STEP, bar_pattern, new_plot, plot_label
 from headscope.report.palette import model_mark
 from headscope.report.tables.traces import failures_data
 from headscope.results.traces import TraceSummary
@@ -43,7 +43,7 @@ def _panel(task: str, units: Units, variants: tuple[str, ...]) -> Panel:
         name, summary = unit.labels["variant"], unit.whole
         mark = model_mark(name, variants)
         shares = [summary.failures.get(kind, 0) / summary.answers for kind in kinds]
-        pattern = {"shape": _PATTERNS.get(mark.dash, ""), "fgopacity": 0.6}
+        pattern = bar_pattern(_PATTERNS.get(mark.dash, ""))
         plot.add_bar(
             x=shares,
             y=[plot_label(kind) for kind in kinds],

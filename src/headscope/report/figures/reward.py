@@ -56,10 +56,10 @@ def _plot(log: Log, comparison: Comparison | None) -> go.Figure:
     style = {key: blank.layout.xaxis[key] for key in ("gridcolor", "zerolinecolor", "linecolor")} | {"automargin": True}
     plot.update_xaxes(**style)
     plot.update_yaxes(**style)
-    plot.update_xaxes(title=None, row=1)
-    plot.update_xaxes(title=STEP, row=2)
-    plot.update_yaxes(title=quantity, row=1)
-    plot.update_yaxes(title="heads", rangemode="tozero", row=2)
+    plot.update_xaxes(title_text=None, row=1)
+    plot.update_xaxes(title_text=STEP, row=2)
+    plot.update_yaxes(title_text=quantity, row=1)
+    plot.update_yaxes(title_text="heads", rangemode="tozero", row=2)
     return plot
 
 
