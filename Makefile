@@ -11,13 +11,14 @@ TESTS ?= tests
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
-	$(PYTHON) -m venv .venv
+	test -d .venv || $(PYTHON) -m venv .venv
 	$(INSTALL) --editable .
 	touch $@
 
-.venv/installed-dev: .venv/installed
+.venv/installed-dev: pyproject.toml constraints.txt
+	test -d .venv || $(PYTHON) -m venv .venv
 	$(INSTALL) --editable '.[dev]'
-	touch $@
+	touch .venv/installed $@
 
 demo: .venv/installed
 	$(BIN)/headscope run --out $(DEMO)
@@ -61,7 +62,7 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers 2
 
 bench: .venv/installed-dev
 	$(BIN)/python benchmarks/run.py
