@@ -168,6 +168,7 @@ SLOW = (
     "executors.py",
     "report_page.py",
     "threads.py",
+    "planted.py",
     "planted_revert.py",
     "training.py",
     "comparison_checks.py",

@@ -180,6 +180,7 @@ def test_in_the_last_layer_only_the_mlp_can_repair(tiny_model: Any, architecture
     assert not np.allclose(direct_loss(model, heads, TEXTS), teacher_force(model, TEXTS, factors).nll[1], atol=1e-3)
 
 
+@pytest.mark.slow
 def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
     """Sweeps, direct effects, reference texts and fitted constants, with one thread and with three."""
     model, factors = tiny_model("qwen3"), edits()

@@ -116,6 +116,7 @@ def test_every_pair_given_again_changes_nothing_in_a_comparison(labels: Labels, 
     same(results(1), results(times), rel=1e-6, size=1e-8)
 
 
+@pytest.mark.slow
 @settings(max_examples=12, deadline=None)
 @given(labels=LABELS, seed=st.integers(0, 99), times=st.integers(2, 4))
 def test_every_pair_given_again_changes_nothing_in_other_intervals(labels: Labels, seed: int, times: int) -> None:

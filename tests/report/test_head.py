@@ -142,6 +142,7 @@ def test_weaker_edges_go_first_then_heads_of_least_importance(head_results: RunR
     assert len(halved["variants"][0]["quantities"][0]["columns"]["base.value"]) == 6
 
 
+@pytest.mark.slow
 def test_a_large_model_stays_within_its_budgets(tmp_path: Path) -> None:
     words = [("the", " sum", "\n", "$", "x")[number % 5] for number in range(160)]
     run = head_run(tmp_path / "run", (36, 32), ("sft", "rl"), [tuple(words)] * 4, tuple(range(100, 1100, 100)))

@@ -84,6 +84,7 @@ class SlowCluster(Processes):
         SlowCluster.closed += 1
 
 
+@pytest.mark.slow
 def test_a_cluster_is_waited_for_without_the_lock_and_closed_whatever_happens(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -60,7 +60,12 @@ def test_steps_are_in_order_disjoint_and_leave_only_spaces_out(response: str) ->
     assert response[place:].strip() == ""
 
 
-@pytest.mark.parametrize("piece", ["$", "$$", "\\[", "\\(", "```\n", "a. ", "1. ", "\n\n", "$x", "<think>", "( "])
+PIECES = ("$", "$$", "\\[", "\\(", "```\n", "a. ", "1. ", "\n\n", "$x", "<think>", "( ")
+
+
+@pytest.mark.parametrize(
+    "piece", [pytest.param(piece, marks=[pytest.mark.slow] * (piece not in ("$", "```\n", "( "))) for piece in PIECES]
+)
 def test_a_million_characters_of_one_thing_take_a_second(piece: str) -> None:
     response = piece * (1_000_000 // len(piece))
     started = time.process_time()

@@ -165,6 +165,19 @@ def bootstrap(
     Weights add up to 1; equal ones give the point estimate. With ``ProblemGroups`` problems are resampled, and the
     statistic gets the weights of their pairs. A single problem has no interval.
     """
+    (estimate,) = bootstraps(lambda weights: np.array([statistic(weights)]), n, unit=unit, seed=seed, count=count)
+    return estimate
+
+
+def bootstraps(
+    statistics: Callable[["Float[np.ndarray, 'unit']"], "Float[np.ndarray, 'statistic']"],
+    n: int | ProblemGroups,
+    *,
+    unit: str = "problem",
+    seed: int = 0,
+    count: int = 200,
+) -> list[Estimate]:
+    """Return the ``bootstrap`` of each of several statistics that are computed together, over the same resamples."""
     rows = resamples(n, count=count, seed=seed)
     if not isinstance(n, int):
         size = n.size
@@ -172,12 +185,14 @@ def bootstrap(
         n = size.problems
     else:
         units = n
-    point = float(statistic(np.full(units, 1 / units)))
+    points = statistics(np.full(units, 1 / units))
     if n < 2 <= units:
-        return without_interval(n, "one problem", value=point, seed=seed)
-    draws = np.array([statistic(weights) for weights in rows])
-    low, high = np.quantile(draws, expanded_tails(n))
-    return Estimate(point, float(low), float(high), n, f"{unit} bootstrap {LEVEL:.0%}", seed)
+        return [without_interval(n, "one problem", value=float(point), seed=seed) for point in points]
+    draws = np.array([statistics(weights) for weights in rows])
+    lows, highs = np.quantile(draws, expanded_tails(n), axis=0)
+    method = f"{unit} bootstrap {LEVEL:.0%}"
+    ends = zip(points, lows, highs, strict=True)
+    return [Estimate(float(point), float(low), float(high), n, method, seed) for point, low, high in ends]
 
 
 def rank_correlation_half_width(

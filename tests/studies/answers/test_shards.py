@@ -48,7 +48,12 @@ WORKERS = "{kind: processes, workers: 2}"
 
 @pytest.mark.parametrize(
     ("executor", "size", "shards"),
-    [("local", 4, 2), ("local", 3, 3), ("local", PROBLEMS, 0), pytest.param(WORKERS, 3, 3, marks=pytest.mark.slow)],
+    [
+        ("local", 4, 2),
+        pytest.param("local", 3, 3, marks=pytest.mark.slow),
+        ("local", PROBLEMS, 0),
+        pytest.param(WORKERS, 3, 3, marks=pytest.mark.slow),
+    ],
 )
 def test_shards_hold_the_answers_of_one_unit(bench: Bench, executor: str, size: int, shards: int) -> None:
     settings = (*LENGTHS, repeated_task(bench))

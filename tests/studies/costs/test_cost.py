@@ -141,6 +141,7 @@ class Counts:
         yield Counting()
 
 
+@pytest.mark.slow
 def test_one_count_of_all_units_and_a_budget_ends_between_two(toy_base: Path, tmp_path: Path) -> None:
     path = tmp_path / "toy.yaml"
     path.write_text(STUDY.format(base=toy_base))

@@ -3,20 +3,17 @@ are.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Literal
 
 import numpy as np
 from jaxtyping import Float
 
-from headscope.measures.intervals import bootstrap
+from headscope.measures.intervals import bootstraps
 from headscope.measures.quadrature import Rule
 from headscope.pairs import Pairs
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
-from headscope.results.estimate import Estimate
 from headscope.results.faithfulness import FaithfulnessCurve, FaithfulnessEstimates
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.models.stages import ModelSource, Stage
@@ -81,17 +78,11 @@ def compute_faithfulness(
     curve = replace(curve, settings=curve.settings | {"model": scores.settings["model"]})
     areas = curve.take(config.areas)
 
-    def interval(statistic: Callable[[Float[np.ndarray, " pair"]], float]) -> Estimate:
-        return bootstrap(statistic, curve.problem_groups, seed=config.seed)
+    def statistics(weights: Float[np.ndarray, " pair"]) -> Float[np.ndarray, " statistic"]:
+        return np.append(curve.normalised(weights), [areas.cpr(weights), areas.cmd(weights)])
 
-    estimates = FaithfulnessEstimates(
-        metric=config.metric,
-        fractions=fractions,
-        edges=curve.edges,
-        normalised=tuple(interval(partial(_faithfulness_at, curve, size)) for size in range(len(curve))),
-        cpr=interval(areas.cpr),
-        cmd=interval(areas.cmd),
-    )
+    *normalised, cpr, cmd = bootstraps(statistics, curve.problem_groups, seed=config.seed)
+    estimates = FaithfulnessEstimates(config.metric, fractions, curve.edges, tuple(normalised), cpr, cmd)
     return curve, estimates
 
 
@@ -118,7 +109,3 @@ def faithfulness_unit(study: Study, stage: Stage, scores: Unit) -> Unit:
         seed=study.seed,
     )
     return FAITHFULNESS.unit(config, dict(scores.labels), {"scores": scores, **scores.inputs})
-
-
-def _faithfulness_at(curve: FaithfulnessCurve, size: int, weights: Float[np.ndarray, " pair"]) -> float:
-    return float(curve.normalised(weights)[size])
