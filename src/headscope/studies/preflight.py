@@ -302,9 +302,9 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
         if isinstance(settings, RewardData):
             rewards.rewards_by_name(settings.rewards, settings.dataset)
-            launch.check_fills(len(prompts), "prompts_per_step", settings.prompts_per_step)
+            launch.check_enough_prompts(len(prompts), "prompts_per_step", settings.prompts_per_step)
         else:
-            launch.check_fills(len(prompts), "batch_size", settings.batch_size)
+            launch.check_enough_prompts(len(prompts), "batch_size", settings.batch_size)
         check_encodable(speaker.tokenizer, message_texts(prompts, ["prompt"]), "remove the problem")
         switches = train.template_switches(chat) | settings.chat
         return rendering.describe_row(speaker.tokenizer, prompts[0], switches)

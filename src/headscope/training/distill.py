@@ -75,7 +75,7 @@ def run_distill(
     launch.check_vllm(config.vllm)
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
-        launch.check_fills(len(rows), "batch_size", config.batch_size)
+        launch.check_enough_prompts(len(rows), "batch_size", config.batch_size)
         identity = identify(config, model_path, rows, tokenizer, teacher=teacher_path)
 
         def build(config: DistillConfig) -> "DurableDistillation":

@@ -89,7 +89,7 @@ def run_grpo(
     launch.check_vllm(config.vllm)
     with launch.quiet():
         rows = launch.as_dataset(prompts, ("prompt",))
-        launch.check_fills(len(rows), "prompts_per_step", config.prompts_per_step)
+        launch.check_enough_prompts(len(rows), "prompts_per_step", config.prompts_per_step)
         identity = identify(config, model_path, rows, tokenizer, rewards=names)
 
         def build(config: GrpoConfig) -> "DurableGrpo":

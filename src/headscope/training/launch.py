@@ -5,7 +5,7 @@ A method checks its rows, says what tells its run from others, and hands ``train
 1. ``_prepare`` records the run and clears what a killed process left past its last whole state.
 2. The method's function loads the base model (``load_base``) and builds the trainer with TRL's settings
    (``trl_arguments``), those it derives from the device included.
-3. ``_drive`` saves step 0, trains (or resumes), marks the run complete and deletes the scratch folder.
+3. ``_train_to_end`` saves step 0, trains or resumes, marks the run complete and deletes the scratch folder.
 4. If memory runs out, 1 to 3 again from the last whole state, with at most half the sequences per forward pass and as
    many per step.
 """
@@ -76,7 +76,7 @@ def train(
         resume = _prepare(out, identity)
         trainer = build_trainer(config)
         try:
-            return _drive(trainer, resume, progress, identity)
+            return _train_to_end(trainer, resume, progress, identity)
         except (RuntimeError, MemoryError) as error:
             if not is_out_of_memory(error):
                 raise
@@ -140,13 +140,13 @@ def _prepare(out: Path, identity: Identity) -> Path | None:
     first process does so, and the others read what it left.
     """
     if processes.is_first():
-        _clear(out, identity)
+        _discard_unsaved(out, identity)
     processes.wait()
     states = _states(out)
     return states[max(states)] if states else None
 
 
-def _clear(out: Path, identity: Identity) -> None:
+def _discard_unsaved(out: Path, identity: Identity) -> None:
     """Record the run and delete what is newer than its last whole state."""
     out.mkdir(parents=True, exist_ok=True)
     record = read_record(out)
@@ -211,7 +211,7 @@ def write_rendered(out: Path, text: str) -> None:
             partial.write_text(text, encoding="utf-8")
 
 
-def check_fills(rows: int, key: str, step: int) -> None:
+def check_enough_prompts(rows: int, key: str, step: int) -> None:
     """Raise InputError if there are fewer prompts than a step takes."""
     if rows < step:
         raise InputError(
@@ -277,7 +277,9 @@ def micro_batch(config: Optimisation, sequences: int, *, cuda: bool) -> int:
     return config.micro_batch
 
 
-def _drive(trainer: "DurableTrainer", resume: Path | None, progress: Progress, identity: Identity) -> TrainingRun:
+def _train_to_end(
+    trainer: "DurableTrainer", resume: Path | None, progress: Progress, identity: Identity
+) -> TrainingRun:
     """Train to the end and return the finished run."""
     from transformers.trainer_callback import PrinterCallback
 

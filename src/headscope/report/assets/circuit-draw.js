@@ -127,16 +127,18 @@ function drawNodes(context, scene) {
 function drawNode(context, scene, node) {
   const { circuit, layout, colours, chosen, pinned } = scene;
   const { x, y, column } = layout.place(node);
-  const { width, height } = layout.box;
+  const { height } = layout.box;
+  const isLabelled = layout.box.width >= LABELLED;
+  const isMlp = column === circuit.heads;
+  const width = layout.box.width + (isMlp && isLabelled ? 8 : 0); // its name is longer, and its ends are round
   context.fillStyle = pinned.has(node) ? colours.pin : colours.card;
-  const isLabelled = width >= LABELLED;
   context.strokeStyle = isLabelled ? colours.ink : colours.soft;
   context.lineWidth = isLabelled ? 1.2 : 0.9;
   context.beginPath();
-  context.roundRect(x - width / 2, y - height / 2, width, height, column === circuit.heads ? height / 2 : 3);
+  context.roundRect(x - width / 2, y - height / 2, width, height, isMlp ? height / 2 : 3);
   context.fill();
   context.stroke();
-  if (column < circuit.heads) drawPorts(context, scene, x, y);
+  if (!isMlp) drawPorts(context, scene, x, y);
   const name = nodeName(circuit, node);
   if (node === chosen) ring(context, layout, node, colours.chosen, [], 3.5);
   if (isLabelled) label(context, colours, name, x, y);

@@ -7,11 +7,11 @@ const AXIS = 40; // below the input
 export function layOut(circuit, width) {
   const { layers, heads } = circuit;
   const cell = Math.min(112, Math.max(17, (width - LABELS) / (heads + 2)));
-  const row = Math.min(96, Math.max(25, 640 / layers));
+  const row = Math.min(96, Math.max(28, 640 / layers));
   const top = 26;
   const base = top + (layers + 0.75) * row;
   const size = { width: LABELS + cell * (heads + 2), height: base + AXIS };
-  const box = { width: Math.min(cell * 0.56, 46), height: Math.min(row * 0.3, 22) };
+  const box = { width: Math.min(cell * 0.56, 46), height: Math.min(Math.max(row * 0.3, 14), 22) }; // 14 holds a name
   const columnX = (column) => LABELS + cell * (column + 0.5);
 
   function place(node) {
