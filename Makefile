@@ -11,12 +11,12 @@ TESTS ?= tests
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
-	test -d .venv || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(INSTALL) --editable .
 	touch $@
 
 .venv/installed-dev: pyproject.toml constraints.txt
-	test -d .venv || $(PYTHON) -m venv .venv
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
 	$(INSTALL) --editable '.[dev]'
 	touch .venv/installed $@
 

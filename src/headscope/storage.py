@@ -174,9 +174,7 @@ def load(
     left_out: arrays that stay on disk, because they are large and not asked for.
     """
     path = Path(folder) / f"{name}.json"
-    description = read_object(path, name)
-    check_schema(description, str(path), version)
-    check_keys(description, keys, path)
+    description = read_head(path, name, version, keys)
     array_file = path.with_suffix(".safetensors")
     values = _read_arrays(array_file, left_out)
     check_keys(values, arrays, array_file)
@@ -222,6 +220,17 @@ def check_keys(content: Mapping[str, Any], keys: Iterable[str], path: str | Path
     missing = [key for key in keys if key not in content]
     if missing:
         raise InputError(f"{path} lacks {', '.join(missing)}; it is damaged or not headscope's")
+
+
+def read_head(path: Path, title: str, newest: int, keys: Iterable[str]) -> dict[str, Any]:
+    """Read the JSON object that describes a result's other files.
+
+    Raises InputError if it is missing (``title`` says of what), of a schema after ``newest``, or lacks one of ``keys``.
+    """
+    head = read_object(path, title)
+    check_schema(head, str(path), newest)
+    check_keys(head, keys, path)
+    return head
 
 
 def _read_arrays(path: Path, left_out: Collection[str]) -> Arrays:

@@ -9,12 +9,14 @@ from scipy.stats import binomtest, t
 from headscope.measures.intervals import (
     bootstrap,
     bootstrap_mean,
+    bootstraps,
     mean_share,
     paired_difference,
     rank_correlation_half_width,
     resamples,
     wilson,
 )
+from headscope.pairs.problems import ProblemGroups
 
 
 @settings(max_examples=60)
@@ -56,6 +58,19 @@ def test_a_statistic_of_weights_is_bootstrapped_over_units():
     half = 1.96 * values.std() / np.sqrt(200)
     assert estimate.value == pytest.approx(values.mean())
     assert (estimate.low, estimate.high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.15 * half)
+
+
+def test_statistics_computed_together_have_the_intervals_of_each():
+    values = np.random.default_rng(3).gamma(2.0, size=(2, 12))
+    values[1, 0] = np.nan
+    for n in (12, ProblemGroups.of((tuple("aabbccddeeff"), 12)), ProblemGroups.of((("a",) * 12, 12))):
+        together = bootstraps(lambda weights: values @ weights, n, seed=4)
+        alone = [bootstrap(lambda weights, row=row: float((values @ weights)[row]), n, seed=4) for row in (0, 1)]
+        np.testing.assert_equal([vars_of(each) for each in together], [vars_of(each) for each in alone])
+
+
+def vars_of(estimate):
+    return {name: getattr(estimate, name) for name in ("value", "low", "high", "n", "method", "seed")}
 
 
 @pytest.mark.parametrize("solved", [0, 3, 30])

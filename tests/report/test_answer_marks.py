@@ -73,7 +73,7 @@ def test_a_thought_without_token_positions_has_its_length_in_characters() -> Non
 
 
 def test_an_answer_is_read_with_its_steps() -> None:
-    reader = AnswerReader(*read(samples("T", {"p": "Ans 5. Ans 6.", "q": ""})).rows(["p"]))
+    reader = AnswerReader(*read(samples("T", {"p": "Ans 5. Ans 6.", "q": ""})).rows_on(["p"]))
     assert [step["right"] for step in reader.steps("p", 0)] == [False, True]
     marked = reader.marked("p", 0, "Ans 5. Ans 6.")
     assert [(mark.kind, mark.start, mark.end) for mark in marked.marks] == [("answer", 0, 6), ("right", 7, 13)]

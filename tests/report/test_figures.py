@@ -158,8 +158,22 @@ def test_reward_of_a_variant_trained_elsewhere_comes_from_its_checkpoints(tmp_pa
     run = RunWriter(tmp_path / "run", variants=("sft",))
     run.save(replace(hand_made(), reward=(before_the_log, *logged)), variant="sft")
     (figure,) = build_pages(RunResults(run.close()), 0)[2].figures()
-    line = next(trace for trace in figure.panels[0].plot.data if trace.name == "reward")
+    plot = figure.panels[0].plot
+    line = next(trace for trace in plot.data if trace.name == "reward")
     assert list(line.y) == [0.2, 0.5]
+    upper, lower = (
+        {**axis.to_plotly_json(), "title": axis.title.standoff} for axis in (plot.layout.yaxis, plot.layout.yaxis2)
+    )
+    assert upper["title"] == lower["title"] == 15
+    assert upper["zerolinewidth"] == lower["zerolinewidth"] == 2
+
+
+def test_no_plot_carries_a_template(run: RunDirectory) -> None:
+    plots = [
+        panel.plot for page in build_pages(RunResults(run), 0) for figure in page.figures() for panel in figure.panels
+    ]
+    assert len(plots) > 5
+    assert max(len(plot.layout.template.to_plotly_json().get("layout", {})) for plot in plots) == 0
 
 
 def test_unknown_null_is_drawn_as_nothing() -> None:

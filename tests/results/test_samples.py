@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.errors import InputError
-from headscope.results.samples import VERDICTS, Samples
+from headscope.results.samples import RESPONSE_COLUMNS, VERDICTS, Samples
 
 
 def record(problem, sample, verdict="correct", **fields):
@@ -44,6 +44,25 @@ def test_rates_are_shares_of_all_responses():
     rows = [record("a", index, verdict) for index, verdict in enumerate([*VERDICTS, "correct", "wrong", "unparsed"])]
     rates = made(rows).rates()
     assert rates == {"correct": 0.25, "wrong": 0.25, "unparsed": 0.25, "unfinished": 0.125, "timeout": 0.125}
+
+
+def test_responses_are_read_by_problem_or_the_first_of_each(tmp_path):
+    samples = made([record(problem, sample, response=f"{problem}{sample}") for problem in "ab" for sample in (0, 1)])
+    samples.save(tmp_path)
+    expected = samples.table[list(RESPONSE_COLUMNS)].to_dict("records")
+    assert Samples.load_responses(tmp_path) == [row for row in expected if row["sample"] == 0]
+    assert Samples.load_responses(tmp_path, ["b", "no such"]) == [row for row in expected if row["problem"] == "b"]
+    assert Samples.load_responses(tmp_path, []) == []
+    samples.table.drop(columns="gold").to_parquet(tmp_path / "samples.parquet")
+    with pytest.raises(InputError, match=r"samples.parquet lacks the columns \['gold'\]"):
+        Samples.load_responses(tmp_path)
+
+
+def test_text_of_any_storage_has_its_surrogates_replaced():
+    table = made([record("a", 0)]).table
+    text = pd.StringDtype("python", na_value=np.nan)
+    broken = table.assign(response=pd.Series(["\ud800"], dtype=text), answer=pd.Series([np.nan], dtype=text))
+    assert Samples(broken, "base", "lab").table["response"].tolist() == ["\ufffd"]
 
 
 def test_groups():

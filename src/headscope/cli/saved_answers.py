@@ -98,7 +98,7 @@ class SavedAnswers:
 
     def marked_answer(self, problem: str, sample: int) -> MarkedAnswer:
         """Return one answer with its marks."""
-        reader = AnswerReader(*self.read_traces([problem]).rows([problem]))
+        reader = AnswerReader(*self.read_traces([problem]).rows_on([problem]))
         answer, steps = reader.answer(problem, sample), reader.steps(problem, sample)
         table = self.samples.table
         row = table[(table["problem"] == problem) & (table["sample"] == sample)].iloc[0]

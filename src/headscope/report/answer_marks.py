@@ -95,10 +95,10 @@ class AnswerReader:
 
 
 def _by_answer(rows: Iterable[Row]) -> dict[tuple[str, int], list[Row]]:
-    found: dict[tuple[str, int], list[Row]] = {}
+    by_answer: dict[tuple[str, int], list[Row]] = {}
     for row in rows:
-        found.setdefault((row["problem"], row["sample"]), []).append(row)
-    return found
+        by_answer.setdefault((row["problem"], row["sample"]), []).append(row)
+    return by_answer
 
 
 def answer_marks(response: str, answer: Row, steps: Sequence[Row]) -> list[TextMark]:

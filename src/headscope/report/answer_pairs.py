@@ -18,7 +18,7 @@ from headscope.runs.records import Finished
 PAIRS = 30
 """Problems per variant, task and step whose answers are in the report."""
 MOST_PAIRS = 600
-"""Problems whose answers are in one report: where many comparisons share it, each shows fewer."""
+"""Problems whose answers are in one report, shared out equally among its comparisons."""
 FEWEST_PAIRS = 4
 """Problems that every comparison shows, however many there are."""
 TEXT_BUDGET = 3_000_000
@@ -53,10 +53,9 @@ class _Comparison:
 def choose_answer_pairs(results: RunResults, count: int = PAIRS, budget: int = TEXT_BUDGET) -> AnswerPairs | None:
     """Return the changed problems of every comparison, up to ``count`` of each with both answers in full.
 
-    Where comparisons are so many that they would show more than ``MOST_PAIRS`` in all, each shows as many fewer, but
-    ``FEWEST_PAIRS`` at least. The most significant changes come first, newly wrong and newly right ones in turn. An
-    answer is never cut: a pair that does not fit into ``budget`` bytes is left out and counted. None if nothing was
-    compared.
+    Of many comparisons each shows at most its share of ``MOST_PAIRS``, but up to ``FEWEST_PAIRS`` in any case. The most
+    significant changes come first, newly wrong and newly right ones in turn. An answer is never cut: a pair that does
+    not fit into ``budget`` bytes is left out and counted. None if nothing was compared.
     """
     units = transitions_by_task(results)
     if not units:
@@ -70,7 +69,7 @@ def choose_answer_pairs(results: RunResults, count: int = PAIRS, budget: int = T
         for comparison in comparisons:
             rows, used = _rows(results, comparison, base, budget // (len(units) - len(groups)))
             budget -= used
-            name = "{task} · base → {variant} · step {step}".format_map(comparison.labels)
+            name = f"{task} · base → {comparison.labels['variant']} · step {comparison.labels['step']}"
             groups.append({"name": plain_text(name), "greedy": comparison.transitions.greedy, "flips": rows})
     left_out = sum("sides" not in row for group in groups for row in group["flips"])
     kinds = {name: {"icon": kind.icon, "name": kind.name} for name, kind in MARK_KINDS.items()}

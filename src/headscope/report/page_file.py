@@ -127,7 +127,7 @@ def _cell_text(value: Value) -> str:
 
 
 def _table_cells(row: Mapping[str, Value]) -> Markup:
-    """Return the cells of a row: what is shown and, where the CSV holds something else, that."""
+    """Return the cells of a row: what is shown and, if the CSV holds something else, that."""
     cells = []
     for value in row.values():
         text, exact = _cell_text(value), _full_number(value)

@@ -21,10 +21,11 @@ from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.results.measures import Measures
 from headscope.results.not_run import NotRun
 from headscope.results.overlap import RelativeChanges
+from headscope.results.parquet import Rows
 from headscope.results.samples import Samples
 from headscope.results.table import Row
 from headscope.results.thinking import Thinking
-from headscope.results.traces import Rows, Traces, TraceSummary
+from headscope.results.traces import Traces, TraceSummary
 from headscope.results.transitions import Transitions
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.circuit_rules import choose_circuit_rule
@@ -189,7 +190,7 @@ class RunResults:
         """Return the transitions from the base's answers to those of every variant, evaluated step and task."""
         return [unit for unit, _ in with_result(self.in_order(Transitions, forbid=None))]
 
-    def responses(self, labels: Labels, problems: Collection[str] | None = None) -> list[dict[str, Json]] | None:
+    def responses(self, labels: Labels, problems: Collection[str] | None = None) -> Rows | None:
         """Return a model's responses to some problems of a task, or the first to each; None if there are none.
 
         The dicts are those of ``Samples.load_responses``.

@@ -15,13 +15,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 from jaxtyping import Bool, Int
 
 from headscope.errors import InputError
 from headscope.results import display, plots
-from headscope.results.parquet import reading_table
-from headscope.storage import Result, check_keys, check_schema, read_object, replacing_described
+from headscope.results.parquet import Rows, read_rows, reading_table
+from headscope.storage import Result, read_head, replacing_described
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -162,22 +161,18 @@ class Samples(Result):
             return cls(pd.read_parquet(path), head["model"], head["task"], head["settings"])
 
     @staticmethod
-    def load_responses(directory: Path | str, problems: Collection[str] | None = None) -> list[dict[str, Any]]:
-        """Read responses for people: the columns of RESPONSE_COLUMNS, one dict per response.
+    def load_responses(directory: Path | str, problems: Collection[str] | None = None) -> Rows:
+        """Read responses for people: the columns of RESPONSE_COLUMNS, one dict per response, in the table's order.
 
         problems: those whose responses are asked for, None for the first response of each.
 
-        Raises InputError as ``load`` does; what the table holds beside them is not looked at.
+        Raises InputError if the files are missing, damaged or of a newer schema. Whether all problems have the same
+        samples and known verdicts is for ``load`` to say.
         """
         folder = Path(directory)
         _read_head(folder)
-        path = folder / "samples.parquet"
-        chosen = ("sample", "==", 0) if problems is None else ("problem", "in", list(problems))
-        with reading_table(path, "samples table"):
-            rows: list[dict[str, Any]] = pq.read_table(
-                path, columns=list(RESPONSE_COLUMNS), filters=[chosen]
-            ).to_pylist()
-            return rows
+        wanted = ("sample", [0]) if problems is None else ("problem", problems)
+        return read_rows(folder / "samples.parquet", "samples table", RESPONSE_COLUMNS, *wanted)
 
     def plot(self) -> "Figure":
         """Return the share of each verdict."""
@@ -186,10 +181,7 @@ class Samples(Result):
 
 
 def _read_head(folder: Path) -> dict[str, Any]:
-    head = read_object(folder / "samples.json", "samples")
-    check_schema(head, str(folder / "samples.json"), Samples.schema)
-    check_keys(head, ("model", "task", "settings"), folder / "samples.json")
-    return head
+    return read_head(folder / "samples.json", "samples", Samples.schema, ("model", "task", "settings"))
 
 
 def _set_types(table: pd.DataFrame) -> pd.DataFrame:
@@ -197,10 +189,12 @@ def _set_types(table: pd.DataFrame) -> pd.DataFrame:
     if missing:
         raise InputError(f"a samples table lacks the columns {missing}; it has {list(table.columns)}")
     columns = {}
-    kinds = table.dtypes
+    dtypes = table.dtypes
     for name, kind in COLUMNS.items():
-        if kind != "object" and kinds.get(name) == kind and not table[name].hasnans:
-            columns[name] = table[name].reset_index(drop=True)  # text of this type holds no lone surrogates
+        # Arrow's text holds no lone surrogates; Python's may.
+        is_safe = kind != "str" or getattr(dtypes.get(name), "storage", "") == "pyarrow"
+        if kind != "object" and dtypes.get(name) == kind and is_safe and not table[name].hasnans:
+            columns[name] = table[name].reset_index(drop=True)
             continue
         values = table[name].tolist() if name in table.columns else [ABSENT[name]] * len(table)
         columns[name] = pd.Series(_convert(values, kind), dtype=kind)

@@ -11,21 +11,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import pandas as pd
-import pyarrow.parquet as pq
 
 from headscope.errors import InputError
 from headscope.results import display, plots
 from headscope.results.estimate import Estimate
-from headscope.results.parquet import reading_table
+from headscope.results.parquet import Rows, read_rows, reading_table
 from headscope.results.result import JsonResult
-from headscope.storage import Result, check_keys, check_schema, read_object, replacing, replacing_described
+from headscope.storage import Result, read_head, replacing, replacing_described
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Reader = Literal["lab", "text"]
-Rows = list[dict[str, Any]]
-"""Rows of a table, a dict each."""
 
 ANSWER_COLUMNS = {
     "problem": "str",
@@ -158,33 +155,24 @@ class Traces(Result):
 
     @staticmethod
     def load_rows(directory: Path | str, problems: Collection[str]) -> tuple[Rows, Rows]:
-        """Read the rows on some problems, a dict each, of ``answers`` and of ``steps``: faster than tables for a few.
+        """Read the rows on some problems, a dict each, of ``answers`` and of ``steps``, in the tables' order.
 
-        Raises InputError as ``load`` does.
+        Raises InputError if the files are missing, damaged or of a newer schema.
         """
         folder = Path(directory)
         _read_head(folder)
-        rows = []
-        for path, columns in ((folder / "answers.parquet", ANSWER_COLUMNS), (folder / "steps.parquet", STEP_COLUMNS)):
-            with reading_table(path, "table"):
-                table = pq.read_table(path, columns=list(columns), filters=[("problem", "in", list(problems))])
-                rows.append(table.to_pylist())
-        answers, steps = rows
-        return answers, steps
+        answers = read_rows(folder / "answers.parquet", "table", tuple(ANSWER_COLUMNS), "problem", problems)
+        return answers, read_rows(folder / "steps.parquet", "table", tuple(STEP_COLUMNS), "problem", problems)
 
-    def rows(self, problems: Collection[str]) -> tuple[Rows, Rows]:
+    def rows_on(self, problems: Collection[str]) -> tuple[Rows, Rows]:
         """Return what ``load_rows`` reads, of traces that are in memory."""
-        chosen = list(problems)
-        answers = self.answers[self.answers["problem"].isin(chosen)].to_dict("records")
-        steps = self.steps[self.steps["problem"].isin(chosen)].to_dict("records")
+        answers = self.answers[self.answers["problem"].isin(list(problems))].to_dict("records")
+        steps = self.steps[self.steps["problem"].isin(list(problems))].to_dict("records")
         return cast("Rows", answers), cast("Rows", steps)
 
 
 def _read_head(folder: Path) -> dict[str, Any]:
-    head = read_object(folder / "answers.json", "traces")
-    check_schema(head, str(folder / "answers.json"), Traces.schema)
-    check_keys(head, ("model", "task", "reader", "notes"), folder / "answers.json")
-    return head
+    return read_head(folder / "answers.json", "traces", Traces.schema, ("model", "task", "reader", "notes"))
 
 
 def _typed(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> pd.DataFrame:
@@ -192,8 +180,8 @@ def _typed(table: pd.DataFrame, columns: Mapping[str, str], name: str) -> pd.Dat
     if missing:
         raise InputError(f"a table of traces' {name} lacks the columns {missing}; it has {list(table.columns)}")
     table = table[list(columns)]
-    kinds = table.dtypes
-    others = {column: kind for column, kind in columns.items() if kinds[column] != kind}
+    dtypes = table.dtypes
+    others = {column: kind for column, kind in columns.items() if dtypes[column] != kind}
     return table.astype(others) if others else table
 
 

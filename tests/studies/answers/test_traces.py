@@ -8,6 +8,7 @@ import pytest
 from headscope.errors import InputError
 from headscope.lab import chains
 from headscope.lab.labels import symbols
+from headscope.results.frames import records
 from headscope.results.samples import Samples
 from headscope.results.traces import Traces, TraceSummary
 from headscope.studies.answers.traces import trace_samples
@@ -110,6 +111,12 @@ def test_saving_and_loading_is_the_identity(tmp_path: Any) -> None:
     summary.save(tmp_path)
     assert Traces.load(tmp_path) == traces
     assert TraceSummary.load(tmp_path).as_dict() == summary.as_dict()
+    problems = list(traces.answers["problem"].drop_duplicates()[1:3])
+    answers, steps = rows = Traces.load_rows(tmp_path, problems)
+    assert rows == traces.rows_on(problems)
+    assert {row["problem"] for row in answers} == {row["problem"] for row in steps} == set(problems)
+    assert [row["model"] for row in records(traces)] == [traces.model]  # a table of one row, whatever methods there are
+    assert Traces.load_rows(tmp_path, []) == traces.rows_on([]) == ([], [])
     (tmp_path / "steps.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"steps.parquet is not a whole table"):
         Traces.load(tmp_path)

@@ -4,15 +4,12 @@ from collections.abc import Sequence
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.accuracy import by_task, panel_title
-from headscope.report.figures.canvas import bar_pattern, new_plot, plot_label
+from headscope.report.figures.canvas import BAR_EDGE, bar_pattern, new_plot, plot_label
 from headscope.report.palette import ANSWERS
 from headscope.report.tables.accuracy import answers_data
 from headscope.results.measures import Measures
 from headscope.results.numbers import format_number
 from headscope.runs.records import Finished
-
-_EDGE = {"color": "#E5ECF6", "width": 0.5}
-"""Between the parts of a bar."""
 
 
 def answers(evaluations: Sequence[Finished[Measures]]) -> Figure:
@@ -35,7 +32,7 @@ def _panel(task: str, evaluations: Sequence[Finished[Measures]]) -> Panel:
     for verdict, (colour, pattern) in ANSWERS.items():
         shares = [unit.whole.rates.get(verdict, 0.0) for unit in evaluations]
         if any(shares):
-            marker = {"color": colour, "line": _EDGE, "pattern": bar_pattern(pattern)}
+            marker = {"color": colour, "line": BAR_EDGE, "pattern": bar_pattern(pattern)}
             hover = f"{verdict}: %{{x:.1%}}<extra></extra>"
             plot.add_bar(x=shares, y=names, orientation="h", name=verdict, marker=marker, hovertemplate=hover)
     plot.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})

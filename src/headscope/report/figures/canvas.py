@@ -51,6 +51,10 @@ def plot_label(text: object) -> str:
     return escape(plain_text(str(text)), quote=False)
 
 
+BAR_EDGE = {"color": "#E5ECF6", "width": 0.5}
+"""The line around a bar, or a part of one."""
+
+
 def bar_pattern(shape: str) -> dict[str, object]:
     """Return plotly's pattern over the colour of bars, which tells them apart without colours too."""
     return {"shape": shape, "fillmode": "overlay", "fgopacity": 0.6, "size": 10, "solidity": 0.2}

@@ -7,7 +7,7 @@ from plotly.colors import sample_colorscale
 
 from headscope.errors import count_noun
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import STEP, add_colour_bar, new_plot
+from headscope.report.figures.canvas import BAR_EDGE, STEP, add_colour_bar, new_plot
 from headscope.report.palette import PURPLE, VERMILION
 from headscope.report.tables.heads import cohorts_data
 from headscope.results.comparison import Comparison
@@ -88,7 +88,7 @@ def _add_cohort(plot: go.Figure, steps: list[int], counts: list[int], first: int
         "hovertemplate": f"%{{y}} heads first new at step {first}<extra></extra>",
     }
     if len(steps) < _AREA:
-        plot.add_bar(x=[str(step) for step in steps], y=counts, marker={"color": colour}, **look)
+        plot.add_bar(x=[str(step) for step in steps], y=counts, marker={"color": colour, "line": BAR_EDGE}, **look)
         plot.update_layout(barmode="stack", bargap=0.6)
         plot.update_xaxes(type="category")
     else:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import STEP, bar_pattern, new_plot, plot_label
+from headscope.report.figures.canvas import BAR_EDGE, STEP, bar_pattern, new_plot, plot_label
 from headscope.report.palette import model_mark
 from headscope.report.tables.traces import failures_data
 from headscope.results.traces import TraceSummary
@@ -49,7 +49,7 @@ def _panel(task: str, units: Units, variants: tuple[str, ...]) -> Panel:
             y=[plot_label(kind) for kind in kinds],
             orientation="h",
             name=plot_label(name),
-            marker={"color": mark.colour, "pattern": pattern},
+            marker={"color": mark.colour, "line": BAR_EDGE, "pattern": pattern},
             hovertemplate=f"{plot_label(name)}: %{{x:.1%}}<extra></extra>",
         )
     plot.update_layout(barmode="group", bargap=0.25, legend={"traceorder": "normal"})

@@ -53,9 +53,10 @@ def _plot(log: Log, comparison: Comparison | None) -> go.Figure:
     if comparison is not None:
         for status in (Status.NEW, Status.LOST):
             _add_counts(plot, comparison, status)
-    style = {key: blank.layout.xaxis[key] for key in ("gridcolor", "zerolinecolor", "linecolor")} | {"automargin": True}
-    plot.update_xaxes(**style)
-    plot.update_yaxes(**style)
+    copied = ("gridcolor", "zerolinecolor", "zerolinewidth", "linecolor", "automargin", "ticks")
+    style = {key: blank.layout.xaxis[key] for key in copied}
+    plot.update_xaxes(**style, title_standoff=blank.layout.xaxis.title.standoff)
+    plot.update_yaxes(**style, title_standoff=blank.layout.yaxis.title.standoff)
     plot.update_xaxes(title_text=None, row=1)
     plot.update_xaxes(title_text=STEP, row=2)
     plot.update_yaxes(title_text=quantity, row=1)

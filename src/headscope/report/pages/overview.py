@@ -42,5 +42,5 @@ def overview(results: RunResults) -> Page:
 
 def _incomplete(results: RunResults) -> Notice:
     reasons = tuple(f"{name}: {reason}" for name, reason in results.coverage.failures)
-    again = "the same command goes on with it" + (", and with --retry tries what failed again" if reasons else "")
-    return Notice(f"This report is partial: {results.coverage}. What is missing is left out below; {again}.", reasons)
+    advice = "the same command resumes the run" + (", with --retry also what failed" if reasons else "")
+    return Notice(f"This report is partial: {results.coverage}. What is missing is left out below; {advice}.", reasons)
