@@ -40,7 +40,7 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
     from headscope.runs import RunDirectory
     from headscope.studies.answers.evaluate import detectable_differences
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
-    from headscope.studies.costs.table import cost_table
+    from headscope.studies.costs.table import clock_sentence, cost_table
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts
 
@@ -69,6 +69,8 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
             say("plan --cost measures what this takes in time, memory and disk")
         else:
             say("estimated from small units of each kind, run on this machine; answers may come out longer or shorter")
+            if sentence := clock_sentence(costs):
+                say(sentence)
         cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
         for warning in warnings:
             say(f"warning: {warning}")

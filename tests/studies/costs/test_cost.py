@@ -17,9 +17,9 @@ from headscope.errors import InputError
 from headscope.progress import Bar
 from headscope.runs import RunDirectory, Unit
 from headscope.studies.costs import pilot
-from headscope.studies.costs.estimate import Budget, Rates, estimate, load_seconds
+from headscope.studies.costs.estimate import Budget, Rates, StudyCost, UnitCost, estimate, load_seconds
 from headscope.studies.costs.pilot_record import fit
-from headscope.studies.costs.table import cost_table
+from headscope.studies.costs.table import clock_sentence, cost_table
 from headscope.studies.costs.unit_loads import FORWARD, Facts, Load, unit_load
 from headscope.studies.plan import KINDS, plan
 from headscope.studies.reading import read_study
@@ -66,6 +66,32 @@ def test_done_units_cost_nothing_and_the_first_ones_load_the_models(
     assert finished.dearest is None
     rows = cost_table(finished).rows
     assert (rows[-1]["units"], rows[-1]["done"]) == (0, len(plan(study, done)))
+
+
+def test_workers_shorten_a_study_down_to_its_longest_chain(study: Study, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    units = plan(study, run)
+    seconds = {unit.address: 1.0 + index % 5 for index, unit in enumerate(units)}
+    cost = StudyCost(tuple(UnitCost(unit, seconds[unit.address], 0.0, {}, 0.0, 0.0) for unit in units))
+
+    def chain(unit: Unit) -> float:
+        return seconds[unit.address] + max((chain(needed) for needed in unit.inputs.values()), default=0.0)
+
+    total, longest = sum(seconds.values()), max(map(chain, units))
+    assert cost.clock(1) == total
+    assert cost.clock(None) == cost.clock(len(units)) == longest
+    for workers in (2, 4):  # Graham's bounds of list scheduling
+        assert max(total / workers, longest) <= cost.clock(workers) <= total / workers + longest * (1 - 1 / workers)
+    # Two trainings of 4 and 2 seconds, and a unit of 3 that reads the second: side by side 5, in turn 9.
+    trainings = [unit for unit in units if unit.kind == "train"]
+    reader = next(unit for unit in units if [*unit.inputs.values()] == [trainings[1]])
+    few = zip((*trainings, reader), (4.0, 2.0, 3.0), strict=True)
+    by_hand = StudyCost(tuple(UnitCost(unit, length, 0.0, {}, 0.0, 0.0) for unit, length in few))
+    assert [by_hand.clock(workers) for workers in (1, 2, None)] == [9, 5, 5]
+    assert clock_sentence(by_hand).startswith(
+        "one worker takes 9.0 s, 2 5.0 s, 4 5.0 s, and no number of them less than"
+    )
+    assert not clock_sentence(StudyCost(()))
 
 
 def test_loads_by_hand(study: Study, tmp_path: Path) -> None:

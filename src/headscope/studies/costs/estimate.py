@@ -1,8 +1,10 @@
 """The estimate: what each unit of a plan that is not done takes, and budgets that hold it or do not."""
 
 import time
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 from typing import Any
 
 from headscope.errors import InputError
@@ -72,6 +74,34 @@ class StudyCost:
     def seconds(self) -> dict[str, float]:
         """Seconds by the unit's address, at most."""
         return {cost.unit.address: cost.seconds for cost in self.units}
+
+    def clock(self, workers: int | None) -> float:
+        """Return the seconds until all units are done by so many workers, by as many as there are units for None.
+
+        Units begin in the plan's order, each once its inputs are there and a worker is free (list scheduling, Graham
+        1966); without a limit on workers this is the longest chain of units. Each counts as ``UnitCost.seconds`` on one
+        worker: what other workers load again is left out, and what a training on several devices saves.
+        """
+        places = {cost.unit.address: place for place, cost in enumerate(self.units)}
+        inputs = [{unit.address for unit in cost.unit.inputs.values()} & places.keys() for cost in self.units]
+        readers: dict[str, list[int]] = defaultdict(list)
+        for place, addresses in enumerate(inputs):
+            for address in addresses:
+                readers[address].append(place)
+        waits_for = [len(addresses) for addresses in inputs]
+        ready = [place for place, count in enumerate(waits_for) if not count]
+        running: list[tuple[float, int]] = []
+        now = 0.0
+        while ready or running:
+            while ready and (workers is None or len(running) < workers):
+                place = heappop(ready)
+                heappush(running, (now + self.units[place].seconds, place))
+            now, done = heappop(running)
+            for place in readers[self.units[done].unit.address]:
+                waits_for[place] -= 1
+                if not waits_for[place]:
+                    heappush(ready, place)
+        return now
 
     def check_budget(self, budget: float) -> None:
         """Raise InputError if a single unit takes longer than ``budget`` seconds."""

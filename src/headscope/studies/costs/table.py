@@ -24,6 +24,17 @@ def cost_table(cost: StudyCost) -> Table:
     return Table("cost", tuple(rows), caption)
 
 
+def clock_sentence(cost: StudyCost) -> str:
+    """Return how long one worker takes, and several: empty if no unit is left to do."""
+    if not cost.units:
+        return ""
+    one, two, four, most = (format_duration(cost.clock(workers)) for workers in (1, 2, 4, None))
+    return (
+        f"by one worker {one}, by two {two}, by four {four}, and never less than {most}, the longest chain of units "
+        "(--executor processes --workers N)"
+    )
+
+
 def _row(kind: str, costs: Sequence[UnitCost], done: int) -> Row:
     most = math.fsum(cost.seconds for cost in costs)
     least = math.fsum(cost.least_seconds for cost in costs)
