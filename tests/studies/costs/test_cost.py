@@ -89,7 +89,7 @@ def test_workers_shorten_a_study_down_to_its_longest_chain(study: Study, tmp_pat
     by_hand = StudyCost(tuple(UnitCost(unit, length, 0.0, {}, 0.0, 0.0) for unit, length in few))
     assert [by_hand.clock(workers) for workers in (1, 2, None)] == [9, 5, 5]
     assert clock_sentence(by_hand).startswith(
-        "one worker takes 9.0 s, 2 5.0 s, 4 5.0 s, and no number of them less than"
+        "by one worker 9.0 s, by two 5.0 s, by four 5.0 s, and never less than 5.0"
     )
     assert not clock_sentence(StudyCost(()))
 
