@@ -1,5 +1,7 @@
 """Intervals against known formulas and exact tests, and their coverage by simulation."""
 
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -66,11 +68,7 @@ def test_statistics_computed_together_have_the_intervals_of_each():
     for n in (12, ProblemGroups.of((tuple("aabbccddeeff"), 12)), ProblemGroups.of((("a",) * 12, 12))):
         together = bootstraps(lambda weights: values @ weights, n, seed=4)
         alone = [bootstrap(lambda weights, row=row: float((values @ weights)[row]), n, seed=4) for row in (0, 1)]
-        np.testing.assert_equal([vars_of(each) for each in together], [vars_of(each) for each in alone])
-
-
-def vars_of(estimate):
-    return {name: getattr(estimate, name) for name in ("value", "low", "high", "n", "method", "seed")}
+        np.testing.assert_equal([asdict(estimate) for estimate in together], [asdict(estimate) for estimate in alone])
 
 
 @pytest.mark.parametrize("solved", [0, 3, 30])

@@ -40,7 +40,7 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
     from headscope.runs import RunDirectory
     from headscope.studies.answers.evaluate import detectable_differences
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
-    from headscope.studies.costs.table import clock_sentence, cost_table
+    from headscope.studies.costs.table import clock_seconds, clock_sentence, cost_table
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts
 
@@ -61,6 +61,7 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
         print_json(
             {**header, "units": rows, "detectable": noise, "warnings": warnings, "claims": gaps_json(gaps)}
             | tables_json(tables)
+            | ({} if costs is None else {"seconds": clock_seconds(costs)})
         )
     else:
         print_plan(units, run)

@@ -195,20 +195,12 @@ class RunResults:
 
         The dicts are those of ``Samples.load_responses``.
         """
-        folder = self._checked_folder(Samples, {"forbid": None, **labels})
+        folder = self._answers_folder(Samples, labels)
         return None if folder is None else Samples.load_responses(folder, problems)
-
-    def _checked_folder(self, kind: type[Result], labels: Labels) -> Path | None:
-        """Return the folder of the first unit with these labels that has a result, its files checked."""
-        unit = next(iter(self.units(kind, **labels)), None)
-        if unit is None or (unit.folder / NotRun.file).exists():
-            return None
-        check_unit(unit.folder, unit.name)
-        return unit.folder
 
     def traces(self, labels: Labels, problems: Collection[str] | None = None) -> Traces | None:
         """Return the traces of a model's answers to a task, or to some of its problems; None if there are none."""
-        folder = self._checked_folder(Traces, {"forbid": None, **labels})
+        folder = self._answers_folder(Traces, labels)
         return None if folder is None else Traces.load(folder, problems)
 
     def trace_rows(self, labels: Labels, problems: Collection[str]) -> tuple[Rows, Rows] | None:
@@ -216,8 +208,11 @@ class RunResults:
 
         The rows are those of ``Traces.load_rows``.
         """
-        folder = self._checked_folder(Traces, {"forbid": None, **labels})
+        folder = self._answers_folder(Traces, labels)
         return None if folder is None else Traces.load_rows(folder, problems)
+
+    def _answers_folder(self, kind: type[Result], labels: Labels) -> Path | None:
+        return _result_folder(next(iter(self.units(kind, **{"forbid": None, **labels})), None))
 
     def last_measures(self, variant: str, task: str) -> Measures | None:
         """Return the measures of a model's last evaluated step on a task; None if it was not evaluated."""
@@ -253,10 +248,12 @@ class RunResults:
         """
         units = self.units(EdgeScores, variant=variant, model=model, pairs="main")
         unit = max(units, key=lambda unit: int(unit.labels["step"]), default=None)
-        if unit is None or (unit.folder / NotRun.file).exists():
-            return None
-        check_unit(unit.folder, unit.name)
-        return int(unit.labels["step"]), EdgeScores.load(unit.folder, pair_edges=False)
+        folder = _result_folder(unit)
+        return (
+            None
+            if unit is None or folder is None
+            else (int(unit.labels["step"]), EdgeScores.load(folder, pair_edges=False))
+        )
 
     @cached_property
     def circuit_rules(self) -> dict[str, CircuitRule]:
@@ -297,6 +294,14 @@ def last_steps(units: Iterable[Finished[R]]) -> list[Finished[R]]:
     for unit in sorted(units, key=lambda unit: int(unit.labels["step"])):
         last[unit.labels["variant"], unit.labels["task"]] = unit
     return [unit for unit in units if unit in last.values()]
+
+
+def _result_folder(unit: Finished[R] | None) -> Path | None:
+    """Return a unit's folder, its files checked; None if there is no unit or it has no result."""
+    if unit is None or (unit.folder / NotRun.file).exists():
+        return None
+    check_unit(unit.folder, unit.name)
+    return unit.folder
 
 
 def with_result(units: Iterable[Finished[R]]) -> list[tuple[Finished[R], R]]:

@@ -24,7 +24,7 @@ Json = typing.Any
 T = typing.TypeVar("T")
 
 _PLAIN = (str, int, bool, float)
-"""Types whose values JSON holds as they are; a float may also be null, a text for infinity, or whole."""
+"""Types whose values JSON holds as they are; only a float may be held as something else (``_decode_float``)."""
 INFINITIES = {"Infinity": math.inf, "-Infinity": -math.inf}
 
 

@@ -24,13 +24,18 @@ def cost_table(cost: StudyCost) -> Table:
     return Table("cost", tuple(rows), caption)
 
 
+def clock_seconds(cost: StudyCost) -> dict[str, float]:
+    """Return the seconds that one, two and four workers take, and the longest chain of units."""
+    return {"1": cost.clock(1), "2": cost.clock(2), "4": cost.clock(4), "longest chain": cost.clock(None)}
+
+
 def clock_sentence(cost: StudyCost) -> str:
-    """Return how long one worker takes, and several: empty if no unit is left to do."""
+    """Return ``clock_seconds`` in words; empty if no unit is left to do."""
     if not cost.units:
         return ""
-    one, two, four, most = (format_duration(cost.clock(workers)) for workers in (1, 2, 4, None))
+    one, two, four, chain = map(format_duration, clock_seconds(cost).values())
     return (
-        f"by one worker {one}, by two {two}, by four {four}, and never less than {most}, the longest chain of units "
+        f"by one worker {one}, by two {two}, by four {four}, and never less than {chain}, the longest chain of units "
         "(--executor processes --workers N)"
     )
 
