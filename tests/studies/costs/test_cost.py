@@ -230,3 +230,16 @@ def test_plan_measures_once_and_says_what_it_costs(
     # The dearest unit is named, which on a busy machine need not be the same each time.
     refusal = bench.capture.readouterr().err
     assert re.search(r"a budget of 0.0 s does not hold \w+ .+, which takes about [\d.]+ s by itself", refusal)
+
+
+def test_a_base_that_is_trained_here_is_measured_as_a_variant_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSCOPE_CACHE", str(bench.folder / "cache"))
+    train = "{preset: lab-sft, dataset: lab-traces-64, epochs: 3, batch_size: 16, save_every: 4}"
+    study = bench.file("trained.yaml", bench.study.read_text().replace("}\nvariants", f", train: {train}}}\nvariants"))
+    assert main(["plan", str(study), "--cost", "--json"]) == 0
+    said = json.loads(bench.capture.readouterr().out)
+    rows = {row["kind"]: row for row in said["cost"]}
+    assert (rows["train"]["units"], rows["train"]["time"]["most"] > 0) == (1, True)
+    rates = pilot.cached_rates(read_study(str(study)))
+    assert rates is not None
+    assert rates.facts.steps == {"base": 12}  # 64 records, 16 a step, three times

@@ -40,7 +40,7 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
     answers = {name: _Answers.pool(parts, study) for name, parts in record.samples.items()}
     prompts = _prompt_tokens(study, record, subject.tokenizer)
     answer_tokens = {name: answer.mean for name, answer in answers.items()}
-    steps, step_tokens = _training_facts(study, record, subject.tokenizer, answer_tokens)
+    steps, step_tokens = _training_facts(record, subject.tokenizer, answer_tokens)
     pair_tokens, nodes = _pair_facts(record)
     width = int(max(prompts.values(), default=1.0)) + study.eval.max_new_tokens
     return Facts(
@@ -90,9 +90,9 @@ def _pair_facts(record: PilotRecord) -> tuple[float, float]:
 
 
 def _training_facts(
-    study: Study, record: PilotRecord, tokenizer: Any, answer_tokens: dict[str, float]
+    record: PilotRecord, tokenizer: Any, answer_tokens: dict[str, float]
 ) -> tuple[dict[str, int], dict[str, float]]:
-    """Return steps and tokens per step by variant; what SFT learns is as long as it will answer."""
+    """Return steps and tokens per step of the base and of each variant that is trained here; what SFT learns is as long as it will answer."""
     steps, step_tokens = {}, {}
     for timing in record.timings:
         if timing.unit.kind != "train":
@@ -112,9 +112,7 @@ def _training_facts(
         plain: Any = settings
         per_step = plain.prompts_per_step if hasattr(plain, "prompts_per_step") else plain.batch_size
         sequences = per_step * (plain.samples if hasattr(plain, "samples") else 1)
-        variant = next(variant for variant in study.variants if variant.name == name)
-        assert variant.train is not None
-        steps[name] = math.ceil(len(rows) / per_step * variant.train.epochs)
+        steps[name] = math.ceil(len(rows) / per_step * settings.epochs)
         step_tokens[name] = sequences * (prompt + answer)
     return steps, step_tokens
 
