@@ -3,13 +3,15 @@
 Four heads of the lab's base model against 200 controls of their layers and 200 of like importance, on T2 problems with
 the teacher's traces, which are longer than the model's own answers. *sweep* is one operator on the set and 200
 controls; *verdict* is all that ``headscope ablate`` computes for a set: four operators, the fit of the optimal
-constants, doses, self-repair, the guard, the base model, and the arithmetic.
+constants, doses, self-repair, the guard, the base model, and the arithmetic. As there, controls are run in turn while
+the set's rank is open; ``--every-control`` runs all, which is what a set costs that none of its controls reaches.
 """
 
 import argparse
 import sys
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from headscope.interventions import Text, direct_loss, make_replacement, teacher
 from headscope.lab import builtin_data, chains
 from headscope.models import Subject, load_model
 from headscope.operator_names import ABLATION_OPERATORS
+from headscope.studies.ablation.forced import force_in_turn, force_parts
 
 HEADS = HeadSet.of(["L1H0", "L2H3", "L3H1", "L3H2"])
 REFERENCE, ALPHAS = 32, (0.0, 0.5, 0.8, 1.3, 1.5)
@@ -37,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--controls", type=int, default=200)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--only", choices=["sweep", "verdict"], help="one of the two")
+    parser.add_argument("--every-control", action="store_true", help="also of sets whose rank is known sooner")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
     subject = load_model(f"lab-{options.size.lower()}")
@@ -46,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(f"{what} tokens, {options.controls} controls, {options.threads} threads:")
     works: dict[str, Callable[[], str]] = {
         "sweep": lambda: sweep(subject, texts, options.controls),
-        "verdict": lambda: verdict(subject, texts, options.controls),
+        "verdict": lambda: verdict(subject, texts, options.controls, in_turn=not options.every_control),
     }
     for name in [options.only] if options.only else works:
         wall, processor = time.perf_counter(), time.process_time()
@@ -63,26 +67,31 @@ def sweep(subject: Subject, texts: Sequence[Text], controls: int) -> str:
     return f"{len(sets)} edits, {float((found.nll[1] - found.nll[0]).mean()):+.2f} nats"
 
 
-def verdict(subject: Subject, texts: Sequence[Text], controls: int) -> str:
-    """The sentence that says whether the set stands."""
+def verdict(subject: Subject, texts: Sequence[Text], controls: int, *, in_turn: bool) -> str:
+    """Return how many controls were run, and the sentence that says whether the set stands."""
     reference = texts[:REFERENCE]
-    sets = [HeadSet(()), HEADS, *_matched(subject, controls)]
+    edits, doses = _grids(subject, [HeadSet(()), HEADS]), _doses(subject)
     importance = np.random.default_rng(0).lognormal(0, 2, _shape(subject))
-    alike = list(importance_matched_sets(HEADS, importance, controls, 0))
-    effects = []
+    alike = _grids(subject, list(importance_matched_sets(HEADS, importance, controls, 0)))
+    matched = _grids(subject, _matched(subject, controls))
+    effects, run = [], 0
     for operator in ABLATION_OPERATORS:
-        by = make_replacement(subject, operator, reference)
-        zero = operator == "zero"
-        edits = _grids(subject, sets + (alike if zero else []))
-        dosed = _doses(subject) if zero else edits[:0]
-        found = teacher_force(subject, texts, np.concatenate([edits, dosed]), replacement=by)
-        nll, rise, last = found.nll[: len(edits)], found.accuracy[1] - found.accuracy[0], len(sets)
-        effects.append(operator_effect(operator, nll[0], nll[1], nll[2:last], nll[last:], rise))
-        teacher_force(subject, texts, edits[:2], replacement=by)  # stands for the base model
-        if zero:
-            dose_response(ALPHAS, nll[0], found.nll[len(edits) :])
+        force = partial(teacher_force, subject, texts, replacement=make_replacement(subject, operator, reference))
+        is_zero = operator == "zero"
+        once = np.concatenate([edits, doses]) if is_zero else edits
+        kinds = [matched, alike if is_zero else alike[:0]]
+        if in_turn:
+            losses, (layer_matched, importance_matched) = force_in_turn(force, once, kinds)
+        else:
+            losses, layer_matched, importance_matched = force_parts(force, [once, *kinds])
+        nll, rise = losses.nll, losses.accuracy[1] - losses.accuracy[0]
+        run += len(layer_matched.nll) + len(importance_matched.nll)
+        effects.append(operator_effect(operator, nll[0], nll[1], layer_matched.nll, importance_matched.nll, rise))
+        force(edits)  # stands for the base model
+        if is_zero:
+            dose_response(ALPHAS, nll[0], nll[2:])
             _beside(subject, texts, nll)
-    return judge_operators(effects, len(texts))[1]
+    return f"{run} controls run, {judge_operators(effects, len(texts))[1]}"
 
 
 def _beside(subject: Subject, texts: Sequence[Text], nll: np.ndarray) -> None:

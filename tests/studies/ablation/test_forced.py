@@ -8,7 +8,7 @@ import pytest
 from headscope.interventions import TeacherForcedMetrics
 from headscope.results.forced_losses import ForcedLosses
 from headscope.storage import load, save
-from headscope.studies.ablation.forced import _force_in_turn
+from headscope.studies.ablation.forced import force_in_turn
 
 SHAPE = (2, 4)
 TEXTS = 3
@@ -36,7 +36,7 @@ def test_controls_are_run_until_ten_do_as_much(effect: float, run: int) -> None:
     sweep = Sweep()
     # Every seventh or eighth of the layer-matched sets does 0.9, the others from 0 to 0.8.
     effects = [0.9 if index % 7 == 0 else (index % 9) / 10 for index in range(200)]
-    first, (controls, matched) = _force_in_turn(sweep, grid_of([0, effect, 0.1]), [grid_of(effects), grid_of([])])
+    first, (controls, matched) = force_in_turn(sweep, grid_of([0, effect, 0.1]), [grid_of(effects), grid_of([])])
     assert len(first.nll) == 3
     assert len(controls.nll) == run
     assert len(matched.nll) == 0
@@ -47,7 +47,7 @@ def test_controls_are_run_until_ten_do_as_much(effect: float, run: int) -> None:
 
 def test_each_kind_of_control_stops_by_itself() -> None:
     sweep = Sweep()
-    _, (controls, matched) = _force_in_turn(sweep, grid_of([0, 1]), [grid_of([2] * 60), grid_of([0] * 30)])
+    _, (controls, matched) = force_in_turn(sweep, grid_of([0, 1]), [grid_of([2] * 60), grid_of([0] * 30)])
     assert (len(controls.nll), len(matched.nll)) == (20, 30)
     assert sweep.sizes == [42, 10]
 

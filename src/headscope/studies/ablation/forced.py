@@ -81,7 +81,7 @@ def compute_forced(config: ForcedConfig, inputs: Inputs, progress: Progress) -> 
     doses = _dose_grid(config.doses, sets.heads, sets.shape)
     kinds = [_edit_grid(kind, sets.shape) for kind in (sets.controls, matched)]
     # One sweep for sets, doses and the first controls: they share the layers below their first edit.
-    losses, drawn = _force_in_turn(
+    losses, drawn = force_in_turn(
         lambda grid: _force(post, config, inputs, texts, grid, progress), np.concatenate([edits, doses]), kinds
     )
     optional = {} if config.base is None else _force_base(config, config.base, inputs, texts, edits, progress)
@@ -135,16 +135,18 @@ def forced_unit(edited: Ablations, base: Ablations | None, sets: Unit, operator:
     return FORCED.unit(config, edited.labels(sets, operator), inputs)
 
 
-def _force_in_turn(
+def force_in_turn(
     force: "Callable[[EditGrid], TeacherForcedMetrics]", edits: EditGrid, kinds: EditGrids
 ) -> "tuple[TeacherForcedMetrics, list[TeacherForcedMetrics]]":
     """Return the metrics of ``edits``, and of as many controls of each kind as it takes to know the set's rank.
+
+    edits: the whole model, the set, and what else is forced once. kinds: the controls of each kind.
 
     1. Force ``edits`` (the whole model, the set, its doses) and the first controls of each kind together.
     2. While a kind's rank is open, force its next controls.
     """
     batches = [controls[:LOOK_EVERY] for controls in kinds]
-    first, *drawn = _force_parts(force, [edits, *batches])
+    first, *drawn = force_parts(force, [edits, *batches])
     whole, removed = first.nll[0], first.nll[1]
     effect = float((removed - whole).mean())
     while True:
@@ -155,11 +157,11 @@ def _force_in_turn(
             batches[index] = controls[count : count + LOOK_EVERY] if is_open else controls[:0]
         if not any(map(len, batches)):
             return first, drawn
-        more = _force_parts(force, batches)
+        more = force_parts(force, batches)
         drawn = [_join(before, after) for before, after in zip(drawn, more, strict=True)]
 
 
-def _force_parts(force: "Callable[[EditGrid], TeacherForcedMetrics]", parts: EditGrids) -> "list[TeacherForcedMetrics]":
+def force_parts(force: "Callable[[EditGrid], TeacherForcedMetrics]", parts: EditGrids) -> "list[TeacherForcedMetrics]":
     """Return the metrics of each part, from one sweep over all."""
     from headscope.interventions import TeacherForcedMetrics
 

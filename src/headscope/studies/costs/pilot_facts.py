@@ -92,7 +92,10 @@ def _pair_facts(record: PilotRecord) -> tuple[float, float]:
 def _training_facts(
     record: PilotRecord, tokenizer: Any, answer_tokens: dict[str, float]
 ) -> tuple[dict[str, int], dict[str, float]]:
-    """Return steps and tokens per step of the base and of each variant that is trained here; what SFT learns is as long as it will answer."""
+    """Return steps and tokens per step of each model that is trained here.
+
+    What SFT learns is as long as it will answer.
+    """
     steps, step_tokens = {}, {}
     for timing in record.timings:
         if timing.unit.kind != "train":
