@@ -266,13 +266,18 @@ def test_another_architecture_has_no_edges_in_common(tmp_path: Path) -> None:
     [
         ("--circuit RUN --variant sft --as dot", "found no --out; give a file for the circuit"),
         ("--edited lab-m --heads L0H1", "found no --out; give a folder for the checkpoint"),
-        ("--out x", "found neither --edited nor --circuit; give --edited MODEL"),
-        ("--circuit RUN --edited lab-m --out x", "found both --edited and --circuit"),
+        ("--out x", "found none of --edited, --circuit and --answers; give one of --edited MODEL"),
+        ("--circuit RUN --edited lab-m --out x", "found --edited and --circuit; give one of"),
         (
             "--circuit RUN --variant sft --as dot --out x --heads L0H1",
             "--heads is an option of --edited, and --circuit",
         ),
         ("--edited lab-m --heads L0H1 --out x --as dot", "--as is an option of --circuit, and --edited has no use"),
+        (
+            "--edited lab-m --heads L0H1 --out x --step 3",
+            "--step is an option of --circuit and --answers, and --edited",
+        ),
+        ("--circuit RUN --variant sft --as dot --out x --all", "--all is an option of --answers, and --circuit has no"),
         ("--edited lab-m --out x", "--edited needs --heads too"),
         ("--circuit RUN --as dot --out x", "--circuit needs --variant too"),
         ("--circuit RUN --variant sft --out x", "--circuit needs --as too, one of eap-json, dot, graphml, neuronpedia"),

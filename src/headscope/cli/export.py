@@ -18,7 +18,12 @@ Edited = Annotated[
 Circuit = Annotated[
     str | None, typer.Option("--circuit", help="Export a circuit of this run directory, also s3://…, https://….")
 ]
-Into = Annotated[Path | None, typer.Option("--out", help="Folder of the model, new or empty; or file of the circuit.")]
+Answers = Annotated[
+    str | None, typer.Option("--answers", help="Export a model's answers in this run directory as records for SFT.")
+]
+Into = Annotated[
+    Path | None, typer.Option("--out", help="Folder of the model, new or empty; file of the circuit or the records.")
+]
 Heads = Annotated[str | None, typer.Option(help="--edited: heads to edit, 'L3H5 L4H1', or with commas.")]
 OperatorOption = Annotated[
     str | None,
@@ -34,12 +39,16 @@ Kv = Annotated[
 DtypeOption = Annotated[
     str | None, typer.Option("--dtype", help="--edited: float32 (the default), bfloat16 or float16.")
 ]
-Variant = Annotated[str | None, typer.Option(help="--circuit: whose circuit.")]
+Variant = Annotated[str | None, typer.Option(help="--circuit, --answers: whose; of answers also base.")]
 Form = Annotated[str | None, typer.Option("--as", help="--circuit: eap-json, dot, graphml or neuronpedia.")]
-Step = Annotated[int | None, typer.Option(help="--circuit: of this checkpoint; the last by default, 0 is the base.")]
+Step = Annotated[
+    int | None, typer.Option(help="--circuit, --answers: of this checkpoint; the last by default, 0 is the base.")
+]
 Fraction = Annotated[
     float | None, typer.Option(help="--circuit: share of the edges in it; that of the head counts by default.")
 ]
+TaskName = Annotated[str | None, typer.Option("--task", help="--answers: to the problems of this task.")]
+Every = Annotated[bool | None, typer.Option("--all", help="--answers: wrong and cut ones too, not only the correct.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -61,42 +70,78 @@ class EditOptions:
 
 
 @dataclass(frozen=True)
+class ModelOptions:
+    """Options of ``--circuit`` and ``--answers``; None for one that was not given."""
+
+    variant: Variant = None
+    step: Step = None
+
+
+@dataclass(frozen=True)
 class CircuitOptions:
     """Options of ``--circuit``; None for one that was not given."""
 
-    variant: Variant = None
     as_: Form = None
-    step: Step = None
     fraction: Fraction = None
+
+
+@dataclass(frozen=True)
+class AnswerOptions:
+    """Options of ``--answers``; None for one that was not given."""
+
+    task: TaskName = None
+    all: Every = None
 
 
 def export_command(
     edited: Edited = None,
     circuit: Circuit = None,
+    answers: Answers = None,
     out: Into = None,
     *,
     edit: EditOptions,
+    model: ModelOptions,
     graph: CircuitOptions,
+    records: AnswerOptions,
     json: Json = False,
 ) -> int:
     """Write a model with heads removed, scaled, replaced by constants or reverted, as a checkpoint that any engine can
-    serve (--edited); or a circuit of a run, as a file that graph programs read (--circuit)."""
-    if (edited is None) == (circuit is None):
-        both = "both --edited and --circuit" if edited else "neither --edited nor --circuit"
-        raise InputError(f"found {both}; give --edited MODEL for a checkpoint, or --circuit RUN for a graph")
+    serve (--edited); a circuit of a run, as a file that graph programs read (--circuit); or a model's correct answers
+    in a run, as records that another model learns from (--answers)."""
+    ways = {"--edited": edited, "--circuit": circuit, "--answers": answers}
+    given = [way for way, value in ways.items() if value is not None]
+    if len(given) != 1:
+        raise InputError(
+            f"found {' and '.join(given) or 'none of --edited, --circuit and --answers'}; give one of --edited MODEL "
+            "for a checkpoint, --circuit RUN for a graph, --answers RUN for training records"
+        )
+    for options, theirs in (
+        (edit, ("--edited",)),
+        (model, ("--circuit", "--answers")),
+        (graph, ("--circuit",)),
+        (records, ("--answers",)),
+    ):
+        if given[0] not in theirs:
+            _refuse(options, " and ".join(theirs), given[0])
     if out is None:
-        content = "the checkpoint, new or empty" if edited else "the circuit"
-        raise InputError(f"found no --out; give {'a folder' if edited else 'a file'} for {content}")
+        raise InputError(f"found no --out; give {_PLACES[given[0]]}")
     if edited is not None:
-        _refuse(graph, "--circuit", "--edited")
         return _export_edited(edited, out, edit, json)
-    _refuse(edit, "--edited", "--circuit")
-    assert circuit is not None
-    return _export_circuit(circuit, out, graph, json)
+    if circuit is not None:
+        return _export_circuit(circuit, out, model, graph, json)
+    assert answers is not None
+    return _export_answers(answers, out, model, records, json)
 
 
-def _refuse(options: EditOptions | CircuitOptions, theirs: str, given: str) -> None:
-    """Raise InputError if an option of the other export was given."""
+_PLACES = {
+    "--edited": "a folder for the checkpoint, new or empty",
+    "--circuit": "a file for the circuit",
+    "--answers": "a file for the records, .jsonl",
+}
+
+
+def _refuse(options: EditOptions | ModelOptions | CircuitOptions | AnswerOptions, theirs: str, given: str) -> None:
+    """Raise InputError if an option of another export was given."""
     for name, value in vars(options).items():
         if value is not None:
             raise InputError(f"--{name.rstrip('_')} is an option of {theirs}, and {given} has no use for it")
@@ -127,20 +172,37 @@ def _export_edited(model: str, out: Path, options: EditOptions, json: bool) -> i
     return 0
 
 
-def _export_circuit(path: str, out: Path, options: CircuitOptions, json: bool) -> int:
+def _export_circuit(path: str, out: Path, model: ModelOptions, options: CircuitOptions, json: bool) -> int:
     from headscope.results.graph_formats import FORMATS
     from headscope.runs import RunDirectory
     from headscope.studies.circuit_export import export_circuit
 
-    variant = _require(options.variant, "--variant", "--circuit", "the name of a variant of the run")
+    variant = _require(model.variant, "--variant", "--circuit", "the name of a variant of the run")
     form = _require(options.as_, "--as", "--circuit", f"one of {', '.join(FORMATS)}")
     run = RunDirectory.open(path)
-    export = export_circuit(run, variant, form, out, step=options.step, fraction=options.fraction)
+    export = export_circuit(run, variant, form, out, step=model.step, fraction=options.fraction)
     if json:
         print_json(export)
     else:
         for sentence in _describe_circuit(export):
             say(sentence)
+        say(export["open"])
+    return 0
+
+
+def _export_answers(path: str, out: Path, model: ModelOptions, options: AnswerOptions, json: bool) -> int:
+    from headscope.runs import RunDirectory
+    from headscope.studies.answers.sft_records import export_answers
+
+    variant = _require(model.variant, "--variant", "--answers", "the name of a variant of the run, or base")
+    task = _require(options.task, "--task", "--answers", "the name of a task of the run")
+    export = export_answers(RunDirectory.open(path), variant, task, out, step=model.step, correct=not options.all)
+    if json:
+        print_json(export)
+    else:
+        kind = "answers" if options.all else "correct answers"
+        answered = f"to {export['answered']} of {export['problems']} problems"
+        say(f"{export['records']} of {export['answers']} {kind} {answered}, by {export['model']}")
         say(export["open"])
     return 0
 

@@ -1,0 +1,85 @@
+"""Answers of a run as records that another model learns from: the data of distillation and of rejection sampling.
+
+Distillation as R1-Distill was trained (arXiv 2501.12948, section 2.4): a teacher answers problems, the correct answers
+are kept, and the student learns them by SFT. The file is what ``train: {method: sft, dataset: FILE}`` and TRL read.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from headscope.errors import InputError, suggestion
+from headscope.results.not_run import NotRun
+from headscope.results.samples import Samples
+from headscope.runs import RunDirectory
+from headscope.runs.records import Finished
+from headscope.storage import write_text
+from headscope.studies.data.sources import TaskSource
+
+SUFFIX = ".jsonl"
+
+
+def export_answers(
+    run: RunDirectory, variant: str, task: str, out: Path, *, step: int | None = None, correct: bool = True
+) -> dict[str, Any]:
+    """Write one model's answers to one task as JSON lines, and return how many of how many were written.
+
+    A line has prompt and completion, as plain text, and the problem's id and the verdict beside them. Answers drawn
+    without a marker (``eval.forbid``) are none of the model's own.
+
+    Args:
+        run: the run.
+        variant: its name in the study, or ``base``.
+        task: its name in the study.
+        out: the file, ``.jsonl``.
+        step: of the checkpoint; None takes the last.
+        correct: leave out all answers but the correct ones.
+
+    Raises:
+        InputError: if there is no such variant, task, step or folder, the task's problems have changed or are gone, or
+            no answer is left to write.
+    """
+    if out.suffix != SUFFIX or not out.parent.is_dir():
+        fault = f"lies in {out.parent}, which does not exist" if out.suffix == SUFFIX else f"does not end in {SUFFIX}"
+        raise InputError(f"--out {out} {fault}; name a {SUFFIX} file in a folder that exists")
+    unit = _find(run, variant, task, step)
+    samples = unit.read()
+    prompts = TaskSource.model_validate(unit.unit["config"]["task"]).prompts()
+    table = samples.table[samples.table["verdict"] == "correct"] if correct else samples.table
+    if table.empty:
+        raise InputError(f"{variant} has no correct answer to {task} among {len(samples.table)}: nothing to learn from")
+    columns = (table[name] for name in ("problem", "response", "verdict"))
+    lines = [
+        json.dumps({"prompt": prompts[problem], "completion": response, "problem": problem, "verdict": verdict})
+        for problem, response, verdict in zip(*columns, strict=True)
+    ]
+    write_text(out, "\n".join(lines) + "\n")
+    return {
+        "model": f"{variant} at step {unit.labels['step']}",
+        "task": task,
+        "records": len(table),
+        "answers": len(samples.table),
+        "answered": table["problem"].nunique(),
+        "problems": len(samples.problems),
+        "open": str(out),
+    }
+
+
+def _find(run: RunDirectory, variant: str, task: str, step: int | None) -> Finished[Samples]:
+    """Return the unit of the answers. Raises InputError if there is none."""
+    units = [
+        unit
+        for unit in run.results(Samples)
+        if unit.labels.get("forbid") is None and not (unit.folder / NotRun.file).exists()
+    ]
+    for label, name in (("variant", variant), ("task", task)):
+        known = list(dict.fromkeys(str(unit.labels[label]) for unit in units))
+        if name not in known:
+            raise InputError(f"{run} has no answers of {label} {name!r}{suggestion(name, known)}")
+        units = [unit for unit in units if unit.labels[label] == name]
+    by_step = {int(unit.labels["step"]): unit for unit in units}
+    chosen = max(by_step) if step is None else step
+    if chosen not in by_step:
+        steps = ", ".join(map(str, sorted(by_step)))
+        raise InputError(f"{variant} has no answers to {task} at step {chosen}; allowed: {steps}")
+    return by_step[chosen]
