@@ -29,10 +29,10 @@ pytestmark = pytest.mark.xdist_group("lab-build")  # one worker makes the base t
 
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """W-early after 2 of its 200 steps."""
-    recipe, threads = RECIPES["W-early"], torch.get_num_threads()
+    """S16-early after 2 of its 250 steps."""
+    recipe, threads = RECIPES["S16-early"], torch.get_num_threads()
     (phase,) = recipe.phases
-    folder = tmp_path_factory.mktemp("base") / "w"
+    folder = tmp_path_factory.mktemp("base") / "s16"
     pretrain(replace(recipe, phases=(replace(phase, steps=2),), tokens_per_batch=512), folder)
     torch.set_num_threads(threads)
     return folder
@@ -54,7 +54,7 @@ def run_twice(study: Study, folder: Path) -> RunDirectory:
 def test_the_base_has_sixteen_heads_per_layer(base: Path) -> None:
     config = read_model_config(base)
     assert (config["num_attention_heads"], config["num_key_value_heads"]) == (16, 8)
-    assert config["num_hidden_layers"] == SIZES["W"].layers == 4
+    assert config["num_hidden_layers"] == SIZES["S16"].layers == 4
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ def register(app: typer.Typer) -> None:
 
 def pretrain_command(
     out: Annotated[Path | None, typer.Option(help="Folder for weights, tokenizer, recipe, log and card.")] = None,
-    size: Annotated[str, typer.Option(help="Which base model: S, S-plain, S-early, W-early or M.")] = "M",
+    size: Annotated[str, typer.Option(help="Which base model: S, S-plain, S-early, S16-early or M.")] = "M",
     after: Annotated[Path | None, typer.Option(help="What the phases before the fresh one have made.")] = None,
     json: Json = False,
 ) -> int:

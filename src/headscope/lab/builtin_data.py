@@ -11,11 +11,12 @@ Record = dict[str, object]
 TASKS = {f"lab-{tier.lower()}": tier for tier in chains.TIERS}
 SLICE, SLICE_ITEMS = "lab-t4-30", 30  # as many problems as AIME has, to show how little they tell
 TRAIN = "lab-train"  # problems of T1-T3 from the train split: for openings and GRPO
+T1_TRAIN, T1_TRAIN_ITEMS = "lab-t1-train", 10_000  # of T1 alone: for a teacher whose answers another model learns
 TEST_ITEMS = 500
 TRAIN_ITEMS = 2000
 T1_ITEMS = 32_000
 """Problems in ``lab-t1-traces``: a skill is learned from many problems, and by heart from few."""
-FRESH_ITEMS = 96_000
+FRESH_ITEMS = 38_400
 TRAIN_SHARES = {"T1": 0.4, "T2": 0.35, "T3": 0.25}
 RECHECK, SLIP = 0.1, 0.2  # the teacher re-checks one fold in ten, and one re-check in five goes wrong
 
@@ -24,10 +25,12 @@ def task_items(name: str) -> list[chains.Item]:
     """Return the items of a built-in task: 500 fixed test items per tier (128 facts for K), or training problems."""
     if name == TRAIN:
         return mixed_items(TRAIN_ITEMS, seed=1)
+    if name == T1_TRAIN:
+        return chains.draw_items("T1", "train", T1_TRAIN_ITEMS, seed=3)
     if name == SLICE:
         return task_items("lab-t4")[:SLICE_ITEMS]
     if name not in TASKS:
-        raise InputError(f"built-in task {name!r} does not exist{suggestion(name, [*TASKS, SLICE, TRAIN])}")
+        raise InputError(f"built-in task {name!r} does not exist{suggestion(name, [*TASKS, SLICE, TRAIN, T1_TRAIN])}")
     return chains.draw_items(TASKS[name], "test", TEST_ITEMS, seed=0)
 
 
@@ -69,7 +72,7 @@ def t1_traces(count: int = T1_ITEMS, seed: int = 2) -> list[Record]:
 
 
 def t1_fresh_traces(count: int = FRESH_ITEMS, seed: int = 2) -> list[Record]:
-    """Return as many traces on problems of T1 as 1,500 steps of 64 read, so that none is read twice."""
+    """Return as many traces on problems of T1 as 600 steps of 64 read, so that none is read twice."""
     return t1_traces(count, seed)
 
 

@@ -27,7 +27,7 @@ Conversation = tuple[list[int], int]
 
 
 def architecture(size: Size, vocabulary: int) -> Qwen3Config:
-    """Return the real config class at the lab's size: head width d / heads, tied embeddings, context 256."""
+    """Return the real config class at the lab's size: tied embeddings, context 256."""
     return Qwen3Config(
         vocab_size=vocabulary,
         hidden_size=size.width,
@@ -35,7 +35,7 @@ def architecture(size: Size, vocabulary: int) -> Qwen3Config:
         num_hidden_layers=size.layers,
         num_attention_heads=size.heads,
         num_key_value_heads=size.groups,
-        head_dim=size.width // size.heads,
+        head_dim=size.head_width,
         max_position_embeddings=256,
         tie_word_embeddings=True,
         pad_token_id=0,

@@ -11,12 +11,13 @@ class Size:
     width: int
     heads: int = 8
     groups: int = 4
+    head_width: int = 8
 
 
 SIZES = {
     "S": Size(layers=4, width=64),
-    "M": Size(layers=6, width=128),
-    "W": Size(layers=4, width=128, heads=16, groups=8),
+    "S16": Size(layers=4, width=64, heads=16, groups=8),
+    "M": Size(layers=6, width=128, head_width=16),
 }
 
 
@@ -70,7 +71,7 @@ RECIPES = {
     # skill to build, not only to make frequent (examples/learn_skill.py).
     "S-early": Recipe("S", (Phase(200, 0.85, 4e-3, 4e-3, EARLY),)),
     # Likewise early, with 16 heads per layer: the random sets of an ablation have heads to draw from (lab-build).
-    "W-early": Recipe("W", (Phase(200, 0.85, 3e-3, 3e-3, EARLY),)),
+    "S16-early": Recipe("S16", (Phase(250, 0.85, 4e-3, 4e-3, EARLY),)),
     "M": Recipe(
         "M",
         (

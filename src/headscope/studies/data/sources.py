@@ -45,7 +45,7 @@ def _word_problems(name: str) -> Task:
 
 def task_names() -> list[str]:
     """Return the name of every task that has one."""
-    return [*BENCHMARKS, *word_problems.TASKS, *lab.TASKS, lab.SLICE, lab.TRAIN]
+    return [*BENCHMARKS, *word_problems.TASKS, *lab.TASKS, lab.SLICE, lab.TRAIN, lab.T1_TRAIN]
 
 
 def dataset_names() -> list[str]:
