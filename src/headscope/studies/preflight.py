@@ -46,6 +46,7 @@ from headscope.studies.study_file.study import Study
 from headscope.studies.study_file.training import CompletionData, RewardData, Training
 from headscope.studies.training import rewards, train
 from headscope.training import distill, launch, rendering
+from headscope.training.dataset import as_dataset, check_enough_prompts
 
 ROWS = 1000
 """Training rows looked at; the training itself looks at all."""
@@ -292,7 +293,7 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
         if isinstance(settings, CompletionData):
             switches_column = ["chat_template_kwargs"] if settings.hybrid else []
             columns = ("prompt", "completion", *switches_column)
-            rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
+            rows = as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
             first = rows.select(range(min(ROWS, len(rows))))
             rendering.check_completions(speaker.tokenizer, first)
             texts = message_texts(first, ("prompt", "completion"))
@@ -302,9 +303,9 @@ def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
         if isinstance(settings, RewardData):
             rewards.rewards_by_name(settings.rewards, settings.dataset)
-            launch.check_enough_prompts(len(prompts), "prompts_per_step", settings.prompts_per_step)
+            check_enough_prompts(len(prompts), "prompts_per_step", settings.prompts_per_step)
         else:
-            launch.check_enough_prompts(len(prompts), "batch_size", settings.batch_size)
+            check_enough_prompts(len(prompts), "batch_size", settings.batch_size)
         check_encodable(speaker.tokenizer, message_texts(prompts, ["prompt"]), "remove the problem")
         switches = train.template_switches(chat) | settings.chat
         return rendering.describe_row(speaker.tokenizer, prompts[0], switches)
