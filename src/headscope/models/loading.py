@@ -86,7 +86,9 @@ def load_model(
     if tokenizer is None and base is not None:
         tokenizer = _load_tokenizer(base, options)
     # A snapshot is called by its commit; the config of an adapter's model would name its base's.
-    commit = None if folder.is_dir() else revision if files is None else files.name
+    commit = None
+    if not folder.is_dir():
+        commit = revision if files is None else files.name
     return Subject(model, tokenizer, model_title(name), commit)
 
 

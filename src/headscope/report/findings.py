@@ -114,11 +114,12 @@ def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence
     if final.crowded:
         room = f"only {final.room}" if final.room else "none"
         return f"{circuit} could gain {room}: all {'other ' if final.room else ''}heads are in the base's"
-    gained, lost = (_beside_controls(final, status, twins) for status in ("new", "lost"))
+    gained = _compare_with_controls(final, "new", twins)
+    lost = _compare_with_controls(final, "lost", twins)
     return f"{circuit} gains {gained}{',' if final.new else ''} and loses {lost}"
 
 
-def _beside_controls(final: Emergence, status: Literal["new", "lost"], twins: dict[str, Emergence]) -> str:
+def _compare_with_controls(final: Emergence, status: Literal["new", "lost"], twins: dict[str, Emergence]) -> str:
     """Return how many heads are new or lost, next to the base against itself and the null twins."""
     count = len(getattr(final, status))
     if not count:

@@ -168,7 +168,9 @@ def _describe_masking(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -
         return ""
     gains = [value > 0 for value, _ in changes]
     # What was measured is the ban, after which everything that follows differs, and not what the marker does.
-    verb = "raises it" if all(gains) else "lowers it" if not any(gains) else "raises it here and lowers it there"
+    verb = "raises it here and lowers it there"
+    if len(set(gains)) == 1:
+        verb = "raises it" if gains[0] else "lowers it"
     listing = listed([text for _, text in changes])
     sentence = f'kept from writing "{marker}", its pass@1 changes by {listing}, same problems and seeds'
     return f"{sentence}: the ban {verb}"

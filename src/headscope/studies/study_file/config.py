@@ -190,7 +190,10 @@ def _is_tag(part: int | str, path: tuple[int | str, ...]) -> bool:
 def _join_path(path: list[int | str]) -> str:
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
     return text
 
 
