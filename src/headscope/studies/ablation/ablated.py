@@ -30,6 +30,8 @@ from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from headscope.interventions import Replacement, Text
 
 REFERENCE_TEXTS = 32
@@ -312,7 +314,7 @@ def _remove_heads(respondent: ModelOnTask, config: AblatedConfig, heads: HeadSet
             yield
 
 
-def _end_tokens(row: Mapping[Any, Any], tokenizer: Any) -> tuple[int, ...]:
+def _end_tokens(row: Mapping[Any, Any], tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
     """Return the token that ended a sampled response; samples of before schema version 3 did not keep it."""
     if row["finish"] != "stop":
         return ()
