@@ -27,6 +27,11 @@ class SampleSize:
     problems: int
     pairs: int
 
+    @classmethod
+    def of(cls, problems: int | None, pairs: int) -> "SampleSize":
+        """Return the size of pairs of so many problems; None counts every pair as its own problem."""
+        return cls(pairs if problems is None else problems, pairs)
+
     @property
     def unit(self) -> str:
         """Return the independent unit in a word: problem, or pair if each is its own problem."""
