@@ -118,7 +118,7 @@ def judge(prompt: str, response: str) -> tuple[Step, ...]:
         steps += _judge_statement(state, statement)
     if closed and thought and (missing := _missing_end(state, tokens[thought[-1].index + 1])):
         steps.append(missing)
-    return (*_with_repairs(steps, response), *_judge_answer(state, answer, thought_through=bool(thought)))
+    return (*_mark_repaired(steps, response), *_judge_answer(state, answer, thought_through=bool(thought)))
 
 
 def is_lab_prompt(prompt: str) -> bool:
@@ -135,7 +135,7 @@ def is_lab_prompt(prompt: str) -> bool:
     return names[-2] == "?"
 
 
-def _with_repairs(steps: list[Step], response: str) -> list[Step]:
+def _mark_repaired(steps: list[Step], response: str) -> list[Step]:
     """Mark the slips that a later re-check of the same variable puts right."""
     marked = []
     put_right: set[str] = set()

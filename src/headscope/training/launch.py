@@ -92,7 +92,7 @@ def _smaller_micro_batch(trainer: "DurableTrainer", error: BaseException) -> int
             "training ran out of memory with one sequence at a time; shorten the sequences, set "
             "gradient_checkpointing: true or lora_rank, or take a device with more memory"
         ) from error
-    smaller = halved(micro, share)
+    smaller = halve_micro_batch(micro, share)
     if processes.count() > 1:
         raise OutOfMemoryError(
             f"training ran out of memory with {micro} sequences at a time in each of {processes.count()} processes; "
@@ -101,7 +101,7 @@ def _smaller_micro_batch(trainer: "DurableTrainer", error: BaseException) -> int
     return smaller
 
 
-def halved(micro: int, share: int) -> int:
+def halve_micro_batch(micro: int, share: int) -> int:
     """Return the largest divisor of ``share`` that is at most half of ``micro``."""
     return max(size for size in range(1, micro // 2 + 1) if share % size == 0)
 

@@ -70,10 +70,10 @@ def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -
     heads = HeadSet(())
     if config.operator != "none":
         sets = inputs.load("sets", ControlledHeads)
-        numbered = sets.head_set(config.control)
-        if numbered is None:
+        head_set = sets.head_set(config.control)
+        if head_set is None:
             return NotRun(f"there is no random set {config.control}: only {len(sets.controls)} match these heads")
-        heads = numbered
+        heads = head_set
     from headscope.studies.models.subjects import load
 
     respondent = ModelOnTask(config.model.stage(inputs), config.task.task())
