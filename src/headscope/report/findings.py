@@ -13,6 +13,7 @@ sentence whose results are not there is left out.
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
+from headscope.errors import count_noun
 from headscope.report.blocks import Finding
 from headscope.report.effect_sentences import effect_sentence
 from headscope.report.run_results import RunResults, edited_model, with_result
@@ -163,7 +164,7 @@ def _removals(results: RunResults, variant: str) -> list[str]:
 
 def _describe_removal(variant: str, heads: str, count: int) -> str:
     name = "new" if heads == "emergent" else heads  # as the other sentences call them
-    return f"removing {variant}'s {count} {name} head{'' if count == 1 else 's'}"
+    return f"removing {variant}'s {count_noun(count, f'{name} head')}"
 
 
 def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str, list[tuple[Finished[R], R]]]:
