@@ -29,7 +29,8 @@ from headscope.models import load_model
 from headscope.studies.data import sources
 from headscope.studies.training.rewards import correctness
 from headscope.tracking import HeadTracker
-from headscope.training import GrpoConfig, SftConfig, grpo, launch, preset, run_grpo, run_sft, sft
+from headscope.training import GrpoConfig, SftConfig, grpo, preset, run_grpo, run_sft, sft
+from headscope.training.dataset import as_dataset
 from headscope.training.trainers import DurableGrpo
 
 EVERY = 100  # the paper scores a checkpoint every 100 steps
@@ -96,14 +97,14 @@ def our_grpo(model: str, config: GrpoConfig, out: Path) -> Cost:
 
 def plain_sft(model: str, config: SftConfig, out: Path) -> Cost:
     """``trl.SFTTrainer`` as TRL ships it."""
-    rows = launch.as_dataset(lab.traces(), ("prompt", "completion"))
+    rows = as_dataset(lab.traces(), ("prompt", "completion"))
     steps, _ = _plain(trl.SFTTrainer, model, args=sft.trl_config(config, out), train_dataset=rows)
     return Cost(steps.mean)
 
 
 def plain_grpo(model: str, config: GrpoConfig, out: Path) -> Cost:
     """``trl.GRPOTrainer`` as TRL ships it."""
-    rows = launch.as_dataset(prompts(), ("prompt",))
+    rows = as_dataset(prompts(), ("prompt",))
     args = grpo.trl_config(config, out)
     steps, logged = _plain(trl.GRPOTrainer, model, args=args, train_dataset=rows, reward_funcs=[correctness])
     return Cost(steps.mean, _mean([each["completions/mean_length"] for each in logged if "loss" in each]))

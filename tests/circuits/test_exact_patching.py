@@ -1,5 +1,6 @@
 """Exact patching: against EAP-IG's own numbers, a plainly written patch, and the one-pass patch of a whole circuit."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from tests.precision import EXACT, relative
 from headscope.circuits import faithfulness
 from headscope.circuits.exact_patching import exact_edges, exact_heads
 from headscope.circuits.gradient_attribution import eap
+from headscope.circuits.options import AttributionOptions
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, head_access
 from headscope.pairs import Pairs
@@ -18,6 +20,8 @@ from headscope.results.circuit import Circuit
 from headscope.results.graph import Graph
 
 pytestmark = pytest.mark.usefixtures("float64")
+
+KEEP_PAIRS = AttributionOptions(keep_pairs=True)
 
 
 def test_every_exact_edge_equals_the_reference(eap_reference: Any) -> None:
@@ -29,7 +33,7 @@ def test_every_exact_edge_equals_the_reference(eap_reference: Any) -> None:
 @pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
 def test_edges_and_heads_equal_a_plain_patch(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
     model, pairs = tiny_model(architecture), ragged_pairs(count=2, positions="answer")
-    edges, heads = exact_edges(model, pairs, "nll", keep_pairs=True), exact_heads(model, pairs, "nll")
+    edges, heads = exact_edges(model, pairs, "nll", KEEP_PAIRS), exact_heads(model, pairs, "nll")
     plain, real = PlainPatching(model, pairs), edges.graph.real
     clean = plain.nll(real)
     cells = np.argwhere(real)
@@ -49,7 +53,7 @@ def test_a_groups_input_is_patched_for_all_its_query_heads(
     tiny_model: Any, ragged_pairs: Any, architecture: str
 ) -> None:
     model, pairs = tiny_model(architecture), ragged_pairs(count=3)
-    scores = exact_edges(model, pairs, "nll", kv="group")
+    scores = exact_edges(model, pairs, "nll", AttributionOptions(kv="group"))
     graph = Graph(2, 4, kv_heads=2)
     assert scores.graph == graph
     for name in ("a0.kv1<k>", "a1.kv0<v>", "a1.kv1<k>", "a1.h2<q>", "m1", "logits"):
@@ -65,18 +69,18 @@ def test_passes_of_any_size_give_the_same_scores(
     tiny_model: Any, ragged_pairs: Any, architecture: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pairs = tiny_model(architecture), ragged_pairs(count=3)
-    expected = exact_edges(model, pairs, "nll", keep_pairs=True)
+    expected = exact_edges(model, pairs, "nll", KEEP_PAIRS)
     heads = exact_heads(model, pairs, "nll").pair_heads
     monkeypatch.setattr("headscope.circuits.budget.CPU_TOKENS", 150)
     for size in (2, None):
-        scores = exact_edges(model, pairs, "nll", batch=size, keep_pairs=True)
+        scores = exact_edges(model, pairs, "nll", replace(KEEP_PAIRS, batch=size))
         np.testing.assert_allclose(scores.pair_edges, expected.pair_edges, rtol=0, atol=EXACT)
         np.testing.assert_allclose(exact_heads(model, pairs, "nll", batch=size).pair_heads, heads, rtol=0, atol=EXACT)
 
 
 def test_what_is_kept_of_the_scores(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs(count=3)
-    scores = exact_edges(model, pairs, keep_pairs=True)
+    scores = exact_edges(model, pairs, options=KEEP_PAIRS)
     assert scores.pair_edges is not None
     assert scores.pair_edges.min() > -EXACT  # KL is 0 on the clean run
     np.testing.assert_allclose(scores.edges, scores.pair_edges.mean(0), rtol=0, atol=EXACT)
@@ -108,7 +112,7 @@ def test_progress_counts_every_edge_and_head(tiny_model: Any, ragged_pairs: Any)
             self.steps += steps
 
     model, pairs, progress = tiny_model("gpt2"), ragged_pairs(count=3), CountingProgress()
-    exact_edges(model, pairs, progress=progress)
+    exact_edges(model, pairs, options=AttributionOptions(progress=progress))
     exact_heads(model, pairs, progress=progress)
     assert progress.totals == [3 * Graph(2, 4).real.sum(), 3 * 8]
     assert progress.steps == sum(progress.totals)
@@ -151,7 +155,7 @@ def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs = tiny_model("qwen3"), ragged_pairs(count=1)
     for method in (exact_edges, eap):
         with pytest.raises(InputError, match=r"kv 'groups' is unknown \(did you mean 'group'\?\)"):
-            method(model, pairs, kv="groups")
+            method(model, pairs, options=AttributionOptions(kv="groups"))
     with pytest.raises(InputError, match="did you mean 'kl'"):
         exact_heads(model, pairs, "kll")
     with pytest.raises(InputError, match="training mode"):

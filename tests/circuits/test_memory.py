@@ -17,6 +17,7 @@ from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import attribution_bound, attribution_footprint
 from headscope.circuits.gradient_means import GradientMeans
 from headscope.circuits.integration import Integrand
+from headscope.circuits.options import AttributionOptions
 from headscope.errors import InputError, is_out_of_memory
 from headscope.models import ARCHITECTURES, Hook, attach_hooks, head_access, memory
 from headscope.models.memory import bytes_allowed, free_memory, pass_budget
@@ -275,7 +276,7 @@ def test_what_fits_in_no_way_is_refused_by_every_method(tiny_model: Any, ragged_
 def test_the_bar_takes_back_what_a_failed_batch_had_counted(tiny_model: Any, ragged_pairs: Any) -> None:
     model, pairs, notes = tiny_model("gpt2"), ragged_pairs(count=4), Notes()
     with Shortage(model, 2, torch.OutOfMemoryError, "CUDA out of memory", differentiated=False):
-        result = exact_edges(model, pairs, progress=notes)
+        result = exact_edges(model, pairs, options=AttributionOptions(progress=notes))
     assert notes.steps == len(pairs) * result.graph.real.sum()
     assert {"out of memory: fewer pairs at a time", "out of memory: fewer runs at a time"} == set(notes.notes)
 

@@ -11,7 +11,7 @@ from tests.training.conftest import build_tokenizer
 from headscope.errors import InputError
 from headscope.model_files.chat_templates import local_template, set_template, shipped_templates, template_name
 from headscope.training import SftConfig, run_sft
-from headscope.training.launch import as_dataset
+from headscope.training.dataset import as_dataset
 from headscope.training.rendering import check_completions, describe_row, render_row
 
 THOUGHT = "<think>\nsix is two threes\n</think>\n\nIt is 6."

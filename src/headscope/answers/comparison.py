@@ -49,18 +49,26 @@ def _is_ratio(reading: Reading) -> bool:
 def _quotient(reading: Reading) -> str:
     r"""Return ``3:4`` as ``\frac{3}{4}``, for the comparison with a number; others as text that equals none."""
     if isinstance(reading, Sequence) and _is_ratio(reading):
-        above, below = (getattr(item, "latex", "") for item in reading.items)
-        return rf"\frac{{{above}}}{{{below}}}"
+        numerator, denominator = reading.items
+        return rf"\frac{{{_latex(numerator)}}}{{{_latex(denominator)}}}"
     return reading.latex if isinstance(reading, Quantity) and not reading.unit else r"\emptyset"
 
 
 def _is_lone_letter(gold: Reading, answer: Reading) -> bool:
     """Return whether a word and a formula are the same letter: ``(B)`` and ``B``."""
-    texts = [
-        reading.text if isinstance(reading, Words) else getattr(reading, "latex", "") for reading in (gold, answer)
-    ]
-    letters = [text.strip("() ") for text in texts]
-    return letters[0] == letters[1] and letters[0].isalpha()
+    gold_letter, answer_letter = _letter(gold), _letter(answer)
+    return gold_letter == answer_letter and gold_letter.isalpha()
+
+
+def _letter(reading: Reading) -> str:
+    """Return what may be a lone letter, without brackets around it."""
+    text = reading.text if isinstance(reading, Words) else reading.latex
+    return text.strip("() ")
+
+
+def _latex(reading: Reading) -> str:
+    """Return the formula of a reading; "" for words."""
+    return "" if isinstance(reading, Words) else reading.latex
 
 
 def _without_conditions(gold: Reading, answer: Reading) -> tuple[Reading, Reading]:

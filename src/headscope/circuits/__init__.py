@@ -6,9 +6,11 @@ from headscope.circuits.cross_patching import cross_patch
 from headscope.circuits.disagreement import answer_divergence, pairs_at_disagreement
 from headscope.circuits.exact_patching import exact_edges, exact_heads
 from headscope.circuits.faithfulness import faithfulness, faithfulness_curve
+from headscope.circuits.options import AttributionOptions
 from headscope.circuits.selection import select
 
 __all__ = [
+    "AttributionOptions",
     "answer_divergence",
     "attention_rows",
     "attribute",

@@ -15,6 +15,7 @@ from headscope.circuits.adaptive_quadrature import AdaptiveNodes
 from headscope.circuits.exact_patching import exact_edges
 from headscope.circuits.gradient_attribution import eap, eap_ig
 from headscope.circuits.objective import Metric, check_metric
+from headscope.circuits.options import AttributionOptions
 from headscope.circuits.scored_graph import check_kv
 from headscope.errors import InputError, suggestion
 from headscope.measures.quadrature import Quadrature, quadrature
@@ -28,8 +29,8 @@ from headscope.results.edges import EdgeScores
 class AttributionMethod:
     """One way to score edges.
 
-    score: function of model, pairs and metric, and by name of kv, keep_pairs, batch, memory and progress.
-    integrates: whether it takes a ``quadrature`` too, as it integrates over the path from corrupt to clean.
+    score: function of model, pairs, metric and ``AttributionOptions``.
+    integrates: whether it takes a ``quadrature`` too, by name, as it integrates over the path from corrupt to clean.
     """
 
     score: Callable[..., EdgeScores]
@@ -94,18 +95,10 @@ def attribute(
     check_kv(kv)
     path_nodes = _path_nodes(method, rule, nodes, tolerance)
     row = ATTRIBUTION_METHODS[method]
-    options = {"quadrature": path_nodes} if row.integrates else {}
-    return row.score(
-        model,
-        pairs,
-        metric,
-        kv=kv,
-        keep_pairs=keep_pairs,
-        batch=batch,
-        memory=memory,
-        progress=progress,
-        **options,
-    )
+    options = AttributionOptions(kv, keep_pairs, batch, memory, progress)
+    if row.integrates:
+        return row.score(model, pairs, metric, options, quadrature=path_nodes)
+    return row.score(model, pairs, metric, options)
 
 
 def check_settings(settings: Mapping[str, Any]) -> None:

@@ -23,6 +23,7 @@ from headscope.circuits.batches import collate
 from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import replay_footprint
 from headscope.circuits.objective import Metric, Objective, provenance
+from headscope.circuits.options import AttributionOptions
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.replay import Changes, Replay
 from headscope.circuits.scored_graph import scored_graph
@@ -42,12 +43,7 @@ def exact_edges(
     model: Subject | nn.Module,
     pairs: Pairs,
     metric: str | Metric = "kl",
-    *,
-    kv: str = "query",
-    keep_pairs: bool = False,
-    batch: int | None = None,
-    memory: int | None = None,
-    progress: Progress = SILENT,
+    options: AttributionOptions = AttributionOptions(),
 ) -> EdgeScores:
     """Patch every edge of the model's graph on its own and measure: the gold standard that ``attribute`` approximates.
 
@@ -57,22 +53,19 @@ def exact_edges(
         model: as in ``attribute``.
         pairs: as in ``attribute``.
         metric: as in ``attribute``; the scores have the same sign.
-        kv: ``query`` patches each query head's own copy of its group's key or value input; ``group`` patches the input
-            itself, for all its query heads at once (which is not the sum of its copies' scores).
-        keep_pairs: keep the scores of every pair too, [pair, F, B].
-        batch: as in ``attribute``.
-        memory: as in ``attribute``.
-        progress: counts pairs × edges.
+        options: as in ``attribute``, except that ``kv="group"`` patches the input of a key/value head itself, for all
+            its query heads at once (which is not the sum of its copies' scores). ``progress`` counts pairs × edges.
 
     Raises:
-        InputError: if an argument is not one of these values, one patch of one pair does not fit in memory, or scores
-            are not finite.
+        InputError: if an option is not one of its values, one patch of one pair does not fit in memory, or scores are
+            not finite.
     """
     started = time.perf_counter()
-    graph = scored_graph(head_access(as_model(model)), kv)
+    graph = scored_graph(head_access(as_model(model)), options.kv)
     steps = len(pairs) * int(graph.real.sum())
-    with progress.bar("exact edges", steps) as bar:
-        scores, losses, settings = _measure(model, pairs, metric, partial(_patch_edges, graph), batch, memory, bar)
+    patcher = partial(_patch_edges, graph)
+    with options.progress.bar("exact edges", steps) as bar:
+        scores, losses, settings = _measure(model, pairs, metric, patcher, options.batch, options.memory, bar)
     signed = scores.mean(axis=0, dtype=np.float64)  # of float32 scores, which would lose digits over many pairs
     lost = float(losses[1] - losses[0])
     return EdgeScores(
@@ -80,11 +73,11 @@ def exact_edges(
         edges=signed.astype(np.float32),
         edges_abs=np.abs(scores).mean(axis=0, dtype=np.float64).astype(np.float32),
         pair_heads=graph.head_grid(np.abs(scores).sum(axis=2)),
-        pair_edges=scores if keep_pairs else None,
+        pair_edges=scores if options.keep_pairs else None,
         pair_net=graph.head_grid(scores.sum(axis=2)),
         residual=abs(float(signed[0].sum()) - lost) / max(abs(lost), 1e-30),
         seconds=time.perf_counter() - started,
-        settings=settings | {"kv": kv},
+        settings=settings | {"kv": options.kv},
         problems=pairs.problems,
     )
 
@@ -102,7 +95,7 @@ def exact_heads(
 
     A score is in the metric's unit and positive if it raises the metric; to first order it is the sum of the head's
     outgoing edge scores. In post-norm models the head's part of what is added to the residual stream is replaced.
-    Arguments and errors are those of ``exact_edges``.
+    Arguments are those of ``attribute``, errors those of ``exact_edges``; ``progress`` counts pairs × heads.
     """
     started = time.perf_counter()
     graph = head_access(as_model(model)).graph

@@ -26,6 +26,7 @@ from headscope.circuits.batches import NODES, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.integration import Integrand
 from headscope.circuits.objective import Metric, Objective, provenance
+from headscope.circuits.options import AttributionOptions
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_share
 from headscope.circuits.scored_graph import scored_graph
@@ -34,7 +35,7 @@ from headscope.circuits.source_deltas import record_writes
 from headscope.measures.quadrature import AT_CLEAN, Quadrature
 from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.pairs import Pairs
-from headscope.progress import SILENT, Bar, Progress
+from headscope.progress import Bar, Progress
 from headscope.results.edges import EdgeScores
 
 
@@ -42,36 +43,25 @@ def eap(
     model: Subject | nn.Module,
     pairs: Pairs,
     metric: str | Metric = "kl",
-    *,
-    kv: str = "query",
-    keep_pairs: bool = False,
-    batch: int | None = None,
-    memory: int | None = None,
-    progress: Progress = SILENT,
+    options: AttributionOptions = AttributionOptions(),
 ) -> EdgeScores:
     """Score edges by the gradient at the clean embedding. Arguments and errors are those of ``attribute``."""
-    request = _Request("eap", metric, AT_CLEAN, kv, keep_pairs)
-    return _score_edges(model, pairs, request, batch, memory, progress)
+    return _score_edges(model, pairs, _Request("eap", metric, AT_CLEAN, options))
 
 
 def eap_ig(
     model: Subject | nn.Module,
     pairs: Pairs,
     metric: str | Metric = "kl",
-    quadrature: Quadrature | AdaptiveNodes = AdaptiveNodes(),
+    options: AttributionOptions = AttributionOptions(),
     *,
-    kv: str = "query",
-    keep_pairs: bool = False,
-    batch: int | None = None,
-    memory: int | None = None,
-    progress: Progress = SILENT,
+    quadrature: Quadrature | AdaptiveNodes = AdaptiveNodes(),
 ) -> EdgeScores:
     """Score edges by the gradient integrated from the corrupt to the clean embedding.
 
     quadrature: a fixed rule for all pairs, or adaptive nodes. Other arguments and errors are those of ``attribute``.
     """
-    request = _Request("eap-ig", metric, quadrature, kv, keep_pairs)
-    return _score_edges(model, pairs, request, batch, memory, progress)
+    return _score_edges(model, pairs, _Request("eap-ig", metric, quadrature, options))
 
 
 @dataclass(frozen=True)
@@ -79,14 +69,13 @@ class _Request:
     """The settings that are the same for every batch.
 
     quadrature: a fixed rule for all pairs, or adaptive nodes. by_slopes: place adaptive nodes by the loss's slope
-    alone. keep_pairs: keep the scores of every pair.
+    alone.
     """
 
     method: str
     metric: str | Metric
     quadrature: Quadrature | AdaptiveNodes
-    kv: str
-    keep_pairs: bool
+    options: AttributionOptions
     by_slopes: bool = False
 
     @property
@@ -122,16 +111,16 @@ class _Scorer:
 
         The second value is the final tolerance. Neither depends on the order of pairs or on their batches.
         """
-        graph, everyone = scored_graph(self.access, request.kv), list(range(len(self.pairs)))
+        graph, everyone = scored_graph(self.access, request.options.kv), list(range(len(self.pairs)))
         tolerance = first_tolerance(len(everyone)) if len(everyone) > 1 else TOLERANCE
         batches: list[BatchScores] = []
         remaining, label = everyone, "attribute"
         while True:
             by_slopes = tolerance > TOLERANCE
             # Per pair, as some pairs may be replaced by later integrations.
-            keep = by_slopes or request.keep_pairs
+            options = replace(request.options, keep_pairs=by_slopes or request.options.keep_pairs)
             nodes = AdaptiveNodes(tolerance)
-            current = replace(request, quadrature=nodes, by_slopes=by_slopes, keep_pairs=keep)
+            current = replace(request, quadrature=nodes, by_slopes=by_slopes, options=options)
             earlier_nodes = {index: count for scores in batches for index, count in scores.nodes_by_pair()}
             settled = []
             if len(remaining) < len(everyone):
@@ -159,22 +148,16 @@ def _tighten(batches: list[BatchScores], tolerance: float, share: float) -> tupl
     return (tolerance, sorted(coarse)) if coarse else _tighten(batches, tolerance, share)
 
 
-def _score_edges(
-    model: Subject | nn.Module,
-    pairs: Pairs,
-    request: _Request,
-    batch: int | None,
-    memory: int | None,
-    progress: Progress,
-) -> EdgeScores:
-    """Return edge scores of the whole set of pairs, computed batch by batch; memory and batch as in ``Budget``."""
+def _score_edges(model: Subject | nn.Module, pairs: Pairs, request: _Request) -> EdgeScores:
+    """Return edge scores of the whole set of pairs, computed batch by batch."""
     started = time.perf_counter()
     plain = as_model(model)
     access = head_access(plain)
-    graph = scored_graph(access, request.kv)
+    options = request.options
+    graph = scored_graph(access, options.kv)
     with frozen_model(plain):
-        budget = attribution_budget(plain, access, pairs, request.nodes, memory, batch)
-        scorer = _Scorer(plain, access, pairs, budget, progress)
+        budget = attribution_budget(plain, access, pairs, request.nodes, options.memory, options.batch)
+        scorer = _Scorer(plain, access, pairs, budget, options.progress)
         final_tolerance = None
         if request.quadrature == AdaptiveNodes(tolerance=None):
             batches, final_tolerance = scorer.score_to_share(request)
@@ -182,7 +165,7 @@ def _score_edges(
             batches = scorer.score(request, list(range(len(pairs))))
     loss_clean, loss_corrupt = np.concatenate([scores.losses for scores in batches]).mean(axis=0).tolist()
     settings = provenance(model, pairs, request.metric)
-    settings |= {"d_model": access.d_model, "kv": request.kv, "positions": _name_positions(pairs)}
+    settings |= {"d_model": access.d_model, "kv": options.kv, "positions": _name_positions(pairs)}
     settings |= {"vocabulary": pairs.vocabulary or access.vocabulary}
     settings |= {"method": request.method, "loss_clean": loss_clean, "loss_corrupt": loss_corrupt}
     settings |= budget.shortages | _quadrature_settings(request, batches, final_tolerance)
@@ -190,7 +173,7 @@ def _score_edges(
     order = np.argsort(np.concatenate([scores.indices for scores in batches]))
     signed = np.sum([scores.signed for scores in batches], axis=0) / len(order)
     absolute = np.sum([scores.absolute for scores in batches], axis=0) / len(order)
-    pair_edges = [scores.edges for scores in batches if scores.edges is not None and request.keep_pairs]
+    pair_edges = [scores.edges for scores in batches if scores.edges is not None and options.keep_pairs]
     # Scores of the input's edges must add up to the rise of the loss on the corrupt text (completeness).
     lost = loss_corrupt - loss_clean
     return EdgeScores(
@@ -230,7 +213,7 @@ def _score_batch(
         paths = integrand.integrate_adaptively(request.quadrature.tolerance or TOLERANCE)
         scores = np.stack([path.integral for path in paths])
         nodes = [len(path.alphas) for path in paths]
-    graph = scored_graph(access, request.kv)
+    graph = scored_graph(access, request.options.kv)
     path_errors = [(path.error, path.norm, path.missed, path.settled) for path in paths]
     return BatchScores.of(
         graph,
@@ -239,7 +222,7 @@ def _score_batch(
         losses,
         np.array(nodes),
         np.array(path_errors, dtype=np.float64).reshape(-1, 4),
-        keep_pairs=request.keep_pairs,
+        keep_pairs=request.options.keep_pairs,
     )
 
 

@@ -154,16 +154,21 @@ def choose_answers(
     return [SavedAnswers(run, unit, progress) for unit in chosen]
 
 
-def of_problem(run: RunDirectory, chosen: Sequence[SavedAnswers], problem: str, sample: int) -> list[SavedAnswers]:
-    """Return those with answers to a problem. Raises InputError if there are none, or not so many."""
-    having = [answers for answers in chosen if problem in answers.samples.problems]
-    if not having:
+def answers_to_problem(
+    run: RunDirectory, chosen: Sequence[SavedAnswers], problem: str, sample: int
+) -> list[SavedAnswers]:
+    """Return those of the chosen answers that are to a problem.
+
+    Raises InputError if there are none, or if ``sample`` is not among them.
+    """
+    having_problem = [answers for answers in chosen if problem in answers.samples.problems]
+    if not having_problem:
         names = list(dict.fromkeys(name for answers in chosen for name in answers.samples.problems))
         raise InputError(f"{run} has no answers to problem {problem!r}{_nearest(problem, names)}")
-    least = min(answers.samples.correct.shape[1] for answers in having)
+    least = min(answers.samples.correct.shape[1] for answers in having_problem)
     if sample >= least:
         raise InputError(f"--sample {sample} does not exist: problem {problem!r} has the samples 0-{least - 1}")
-    return having
+    return having_problem
 
 
 def _nearest(problem: str, names: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ def traces_command(
 ) -> int:
     """Say how answers go right and wrong: lost ones, loops, slips, failures, re-checks; nothing is drawn again."""
     from headscope.cli.progress import for_terminal
-    from headscope.cli.saved_answers import choose_answers, of_problem
+    from headscope.cli.saved_answers import answers_to_problem, choose_answers
     from headscope.errors import InputError
     from headscope.runs import RunDirectory
 
@@ -48,7 +48,7 @@ def traces_command(
     run = RunDirectory.open(path)
     chosen = choose_answers(run, model or (), task or (), for_terminal())
     if problem is not None:
-        chosen = of_problem(run, chosen, problem, sample)
+        chosen = answers_to_problem(run, chosen, problem, sample)
     if jsonl:
         for line in _lines(chosen, problem):
             say_json(json_text.dumps(line, ensure_ascii=False))

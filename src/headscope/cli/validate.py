@@ -1,5 +1,7 @@
 """``validate``: read a study and check everything that can be checked without loading a model's weights."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from headscope.cli.option_groups import StudyOptions, flatten_groups
@@ -9,6 +11,9 @@ from headscope.cli.options import (
     run_folder,
 )
 from headscope.cli.terminal import say, say_text
+
+if TYPE_CHECKING:
+    from headscope.studies.study_file.study import Study
 
 
 def register(app: typer.Typer) -> None:
@@ -36,20 +41,7 @@ def validate_command(
     chosen = study.read()
     check_tracker(chosen.report_to)
     check_executor(chosen)
-    first_rows: dict[str, str] = {}
-    warnings: list[str] = []
-    if resolve:
-        from headscope.runs import RunDirectory
-        from headscope.studies.models.stages import check_there
-        from headscope.studies.plan import plan
-        from headscope.studies.preflight import find_small_counts
-        from headscope.studies.preflight import resolve as resolve_study
-
-        check_there(chosen)
-        run = RunDirectory(run_folder(chosen.name, None))
-        plan(chosen, run)
-        first_rows = resolve_study(chosen, run)
-        warnings = find_small_counts(chosen)
+    first_rows, warnings = _resolve(chosen) if resolve else ({}, [])
     gaps = study_gaps(chosen) if chosen.variants else {}
     if json:
         study_json = chosen.model_dump(mode="json")
@@ -68,3 +60,16 @@ def validate_command(
         say(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")
         say(run_folder(chosen.name, None) if study.base else study_file(study.study))
     return 0
+
+
+def _resolve(study: "Study") -> tuple[dict[str, str], list[str]]:
+    """Open all that a study names; return the first row that each variant is trained on, and warnings."""
+    from headscope.runs import RunDirectory
+    from headscope.studies.models.stages import check_there
+    from headscope.studies.plan import plan
+    from headscope.studies.preflight import find_small_counts, resolve
+
+    check_there(study)
+    run = RunDirectory(run_folder(study.name, None))
+    plan(study, run)
+    return resolve(study, run), find_small_counts(study)

@@ -75,7 +75,7 @@ def ablation_verdict(
     # The test asks about large statistics, so a fall is negated. Without controls nothing is rejected.
     sign = 1 if direction == "higher" else -1
     p_value = permutation_p_value(sign * effect.value, sign * control_effects) if controls else 1.0
-    reading, reason = _read(effect, excess, p_value, len(controls), direction)
+    reading, reason = _decide(effect, excess, p_value, len(controls), direction)
     return AblationVerdict(
         task=task,
         operator=operator,
@@ -118,7 +118,7 @@ def _excess(change: "Float[np.ndarray, 'problem']", controls: "Float[np.ndarray,
     return paired_difference(change, controls.mean(axis=0), bound=2.0)  # of two changes, each within 1
 
 
-def _read(effect: Estimate, excess: Estimate, p_value: float, controls: int, direction: Direction) -> tuple[str, str]:
+def _decide(effect: Estimate, excess: Estimate, p_value: float, controls: int, direction: Direction) -> tuple[str, str]:
     """Return the reading and its reason, by the rules at the top of this module."""
     effect_low, effect_high = _ends_towards(effect, direction)
     change = f"pass@1 changed by {_format(effect)} over {effect.n} problems"

@@ -57,12 +57,11 @@ def failure_changes(
     Raises:
         InputError: if the problems differ.
     """
-    read = [whole, removed, *controls]
-    names, is_trait, shares = failure_shares(read)
+    names, is_trait, shares = failure_shares([whole, removed, *controls])
     kinds = _compare(names, is_trait, shares) if names else []
     kinds.sort(key=lambda kind: (-abs(kind.change.value), kind.name))
     problems = len(_problems(whole))
-    reason = _read(kinds, problems, len(controls), operator, heads)
+    reason = _describe_changes(kinds, problems, len(controls), operator, heads)
     return FailureChanges(
         task=task,
         operator=operator,
@@ -77,20 +76,20 @@ def failure_changes(
     )
 
 
-def failure_shares(read: Sequence[Traces]) -> tuple[list[str], list[bool], Shares]:
+def failure_shares(answers: Sequence[Traces]) -> tuple[list[str], list[bool], Shares]:
     """Return all kinds that occur, whether each is a trait, and their shares per problem.
 
     Raises InputError if the tables are not of the same problems.
     """
-    problems = _problems(read[0])
-    for traces in read[1:]:
+    problems = _problems(answers[0])
+    for traces in answers[1:]:
         if _problems(traces) != problems:
             raise InputError(f"the answers to {traces.task} with and without heads are to different problems")
-    columns = [_columns(traces) for traces in read]
+    columns = [_columns(traces) for traces in answers]
     names = list(dict.fromkeys(name for table in columns for name in table))
     nothing = np.zeros(len(problems))
     shares = np.array([[table.get(name, nothing) for name in names] for table in columns])
-    shares = shares.reshape(len(read), len(names), len(problems))  # also without any failure
+    shares = shares.reshape(len(answers), len(names), len(problems))  # also without any failure
     kinds: list[int] = []
     for index, name in enumerate(names):
         # A trait that only failures have, and all of one kind, would be counted twice.
@@ -142,6 +141,9 @@ def _compare(names: Sequence[str], is_trait: Sequence[bool], shares: Shares) -> 
             excess = paired_difference(removed[index] - whole[index], mean_control, bound=2.0)
         sign = -1.0 if change.value < 0 else 1.0
         value, null = sign * effects[0, index], sign * effects[1:, index]
+        direction: Direction = ""
+        if len(controls) >= FEWEST_CONTROLS and change.n >= FEWEST_PROBLEMS:
+            direction = _direction(sign, excess.low, excess.high, float(adjusted[index]), float(q_value[index]))
         kinds.append(
             KindChange(
                 name=name,
@@ -155,9 +157,7 @@ def _compare(names: Sequence[str], is_trait: Sequence[bool], shares: Shares) -> 
                 p_value=permutation_p_value(value, null),
                 adjusted_p=float(adjusted[index]),
                 q_value=float(q_value[index]),
-                direction=_direction(sign, excess.low, excess.high, float(adjusted[index]), float(q_value[index]))
-                if len(controls) >= FEWEST_CONTROLS and change.n >= FEWEST_PROBLEMS
-                else "",
+                direction=direction,
             )
         )
     return kinds
@@ -184,28 +184,28 @@ def _direction(sign: float, low: float, high: float, adjusted_p: float, q_value:
     return "lowered" if high < 0 else ""
 
 
-def _read(kinds: Sequence[KindChange], problems: int, controls: int, operator: str, heads: HeadSet) -> str:
+def _describe_changes(kinds: Sequence[KindChange], problems: int, controls: int, operator: str, heads: HeadSet) -> str:
     """Return the reading in a sentence, by the rules at the top of this module."""
-    action = _action(operator, heads)
+    action = _describe_intervention(operator, heads)
     if not kinds:
         return f"{action} changes no kind of failure: there is none over {problems} problems"
     if problems < FEWEST_PROBLEMS:
         return f"{action} was asked on {problems} problems: at least {FEWEST_PROBLEMS} are needed"
-    largest = f"the largest change is of {kinds[0].name}, {_words(kinds[0], controls)}"
+    largest = f"the largest change is of {kinds[0].name}, {_format_change(kinds[0], controls)}"
     if controls < FEWEST_CONTROLS:
         return f"{action} is compared with {controls} random sets, and {FEWEST_CONTROLS} are needed; {largest}"
     parts = []
     for verb, direction in (("raises", "raised"), ("lowers", "lowered")):
         changed = [kind for kind in kinds if kind.direction == direction]
         if changed:
-            listed = " and ".join(f"{kind.name} ({_words(kind, controls)})" for kind in changed)
+            listed = " and ".join(f"{kind.name} ({_format_change(kind, controls)})" for kind in changed)
             parts.append(f"{verb} {listed}")
     if parts:
         return f"{action} {' and '.join(parts)}, and nothing else beyond random sets"
     return f"{action} changes no kind of failure more than random sets do; {largest}"
 
 
-def _action(operator: str, heads: HeadSet) -> str:
+def _describe_intervention(operator: str, heads: HeadSet) -> str:
     if operator == "zero":
         return f"removing {heads}"
     if operator == "revert":
@@ -215,5 +215,5 @@ def _action(operator: str, heads: HeadSet) -> str:
     return f"replacing {heads} ({operator})"
 
 
-def _words(kind: KindChange, controls: int) -> str:
+def _format_change(kind: KindChange, controls: int) -> str:
     return f"{format_estimate(kind.change, sign=True)}, rank {kind.rank} of {1 + controls}"

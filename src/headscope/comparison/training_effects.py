@@ -67,7 +67,11 @@ def effect_contrast(
     per_head = HeadEstimates(*(_first(array, heads, shape) for array in _arrays(estimates)))
     means = {}
     for index, name in enumerate(grids, start=heads):
-        value, low, high = (float(array[0, index]) for array in _arrays(estimates)[:3])
+        value, low, high = (
+            float(estimates.value[0, index]),
+            float(estimates.low[0, index]),
+            float(estimates.high[0, index]),
+        )
         means[name] = Estimate(value, low, high, problems, METHOD)
     assert per_head.p_value is not None
     return HeadContrast(per_head, q_values(per_head.p_value), means, problems)

@@ -50,10 +50,10 @@ def after_thinking(response: str) -> str:
 def final_text(response: str) -> str:
     """Return what stands in the last ``<answer>…</answer>`` after the reasoning, else all that stands there."""
     text = after_thinking(response)
-    return _tagged(text) or text
+    return _tagged_text(text) or text
 
 
-def _tagged(text: str) -> str:
+def _tagged_text(text: str) -> str:
     """Return what stands in the last ``<answer>…</answer>``, or after the lab's ``<ans>``; "" if there is neither."""
     before, closing, _ = text.rpartition(f"</{_TAG}")
     if closing and f"<{_TAG}" in before:
@@ -112,7 +112,7 @@ def stated_answer(response: str) -> str:
     if box is not None:
         return box
     # What stands between tags is an answer even if it is a word.
-    return _before_prose(last_statement(text)) or _tagged(response) or _bare_formula(text)
+    return _before_prose(last_statement(text)) or _tagged_text(response) or _bare_formula(text)
 
 
 def explicit_answer(text: str) -> str:
@@ -121,7 +121,7 @@ def explicit_answer(text: str) -> str:
     Unlike ``stated_answer`` it takes no formula for an answer because nothing else stands there, and it reads thoughts.
     """
     box = last_box(text)
-    return box if box is not None else _before_prose(last_statement(text)) or _tagged(text)
+    return box if box is not None else _before_prose(last_statement(text)) or _tagged_text(text)
 
 
 def stated_alias(response: str) -> str:

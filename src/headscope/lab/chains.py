@@ -8,9 +8,10 @@ Tiers by operations on the path: T1 1-2 (stands for GSM8K), T2 3-4 (MATH), T3 5-
 (AIME). K is a table of 128 facts ``E17 R2 ?`` (recall, TriviaQA); KR defines the leaf by a fact (GPQA).
 """
 
-import hashlib
 import random
 from dataclasses import dataclass
+
+from headscope.lab.splits import split_of, text_digest
 
 VARIABLES = "abcdefghijklmnop"
 ARITHMETIC = "+-*"
@@ -18,7 +19,6 @@ ENTITIES, RELATIONS = 32, 4
 OPERATIONS = {"T1": (1, 2), "T2": (3, 4), "T3": (5, 6), "T4": (7, 9), "KR": (1, 2)}
 DISTRACTORS = {"T1": (1, 3), "T2": (1, 3), "T3": (1, 3), "T4": (4, 6), "KR": (1, 2)}
 TIERS = ("T1", "T2", "T3", "T4", "K", "KR")
-TEST_SHARE = 10  # one prompt in ten, by digest, belongs to the test split: equal prompts are always on one side
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +52,12 @@ class Item:
     @property
     def id(self) -> str:
         """Tier and a digest of the prompt: equal prompts have equal ids."""
-        return f"{self.tier}-{_digest(self.prompt):08x}"
+        return f"{self.tier}-{text_digest(self.prompt):08x}"
 
     @property
     def split(self) -> str:
         """``test`` for one prompt in ten by digest, else ``train``: the splits cannot share a prompt."""
-        return "test" if _digest(self.prompt) % TEST_SHARE == 0 else "train"
+        return split_of(self.prompt)
 
 
 def apply(operator: str, left: int, right: int) -> int:
@@ -67,7 +67,7 @@ def apply(operator: str, left: int, right: int) -> int:
 
 def fact(entity: int, relation: int) -> int:
     """Return the digit of fact ``E{entity} R{relation}``: fixed for ever, unrelated to its names."""
-    return _digest(f"fact {entity} {relation}") % 10
+    return text_digest(f"fact {entity} {relation}") % 10
 
 
 def draw_chain(tier: str, rng: random.Random) -> Item:
@@ -168,7 +168,3 @@ def _fact_leaf(name: str, rng: random.Random) -> Step:
 def _operation(name: str, operand: Step, rng: random.Random) -> Step:
     operator, digit = rng.choice(ARITHMETIC), rng.randrange(10)
     return Step(name, operand.target, operator, digit, "", apply(operator, operand.value, digit))
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

@@ -114,7 +114,11 @@ def path_length(prompt: str) -> int:
 
 def _label_token(position: int, symbol: str, expected: _Expected) -> TokenLabel:
     if symbol in expected.also:
-        role: Role = "opener" if symbol in OPENERS else "wait" if symbol == WAIT else "marker"
+        role: Role = "marker"
+        if symbol in OPENERS:
+            role = "opener"
+        elif symbol == WAIT:
+            role = "wait"
         return TokenLabel(position, symbol, symbol, role)
     return TokenLabel(
         position, symbol, expected.symbol, expected.role, expected.definition, expected.operands, expected.previous

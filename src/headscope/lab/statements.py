@@ -118,7 +118,7 @@ def judge(prompt: str, response: str) -> tuple[Step, ...]:
         steps += _judge_statement(state, statement)
     if closed and thought and (missing := _missing_end(state, tokens[thought[-1].index + 1])):
         steps.append(missing)
-    return (*_with_repairs(steps, response), *_judge_answer(state, answer, thought_through=bool(thought)))
+    return (*_mark_repaired(steps, response), *_judge_answer(state, answer, thought_through=bool(thought)))
 
 
 def is_lab_prompt(prompt: str) -> bool:
@@ -135,7 +135,7 @@ def is_lab_prompt(prompt: str) -> bool:
     return names[-2] == "?"
 
 
-def _with_repairs(steps: list[Step], response: str) -> list[Step]:
+def _mark_repaired(steps: list[Step], response: str) -> list[Step]:
     """Mark the slips that a later re-check of the same variable puts right."""
     marked = []
     put_right: set[str] = set()
@@ -267,7 +267,7 @@ def _take_place(state: _State, target: str, unsure: bool) -> bool:
 
 def _judge_fold(state: _State, statement: list[str], recheck: bool, unsure: bool) -> tuple[Slip, Change]:
     """Judge a fold or the re-check of the last one."""
-    target, left, operator, right, result = (statement[index] for index in (0, 2, 3, 4, 6))
+    target, _, left, operator, right, _, result, _ = statement  # ``j=4*4=6;``
     planned = _take_fold(state, target, recheck, unsure)
     followed = str(chains.apply(operator, int(left), int(right))) == result
     change: Change = ""
@@ -338,9 +338,8 @@ def _judge_answer(state: _State, answer: list[_Token], *, thought_through: bool)
         return [replace(_step(answer, "answer", part="answer"), slip="form")] if names else []
     query = state.problem.path[0]
     expected = state.values.get(query, state.last_value) if thought_through else _true_answer(state.problem)
-    slip: Slip = "form" if len(names) > 2 or not names[1].isdigit() else "" if names[1] == expected else "answer copy"
-    if slip == "answer copy" and not thought_through:
-        slip = "calculation"  # answered at once: there was nothing to copy from
+    # Answered at once, there was nothing to copy from.
+    slip = _answer_slip(names, expected, "answer copy" if thought_through else "calculation")
     return [replace(_step(answer, "answer", part="answer"), slip=slip, value=names[1], answers=True)]
 
 
@@ -354,8 +353,15 @@ def _judge_fact(prompt: str, thought: list[_Token], answer: list[_Token]) -> Ite
             yield replace(_step(answer, "answer", part="answer"), slip="form")
         return
     right = str(chains.fact(*_fact(tuple(symbols(prompt)[:2]))))
-    slip: Slip = "form" if len(names) > 2 or not names[1].isdigit() else "" if names[1] == right else "recall"
+    slip = _answer_slip(names, right, "recall")
     yield replace(_step(answer, "answer", part="answer"), slip=slip, value=names[1], answers=True)
+
+
+def _answer_slip(names: list[str], expected: str, slip: Slip) -> Slip:
+    """Return the error of an answer's symbols, ``<ans>`` and a digit; ``slip`` if it is another than the expected."""
+    if len(names) > 2 or not names[1].isdigit():
+        return "form"
+    return "" if names[1] == expected else slip
 
 
 def _true_answer(problem: _Problem) -> str:

@@ -5,16 +5,15 @@ per step, in the manner of GSM8K. Stories are put together from sentences that f
 form and not only in numbers; both are drawn from a seed alone.
 """
 
-import hashlib
 import random
 from dataclasses import dataclass
+
+from headscope.lab.splits import split_of, text_digest
 
 TIERS = ("add", "subtract", "multiply", "two steps")
 """The group of a problem: the one operation it takes, or that it takes two."""
 TASKS = {"word-problems": ("test", 200), "word-problems-train": ("train", 2000)}
 """Split and number of problems by the task's name."""
-TEST_SHARE = 10
-"""One problem in ten, by digest, belongs to the test split."""
 
 PROMPT = "{question}\nAnswer in one short sentence, and put the number within \\boxed{}."
 """How a problem is asked. Asked to reason step by step, small models write until they are cut off."""
@@ -72,12 +71,12 @@ class WordProblem:
     @property
     def id(self) -> str:
         """Tier and a digest of the question: equal questions have equal ids."""
-        return f"{self.tier.replace(' ', '-')}-{_digest(self.question):08x}"
+        return f"{self.tier.replace(' ', '-')}-{text_digest(self.question):08x}"
 
     @property
     def split(self) -> str:
         """``test`` for one question in ten by digest, else ``train``: the splits cannot share a question."""
-        return "test" if _digest(self.question) % TEST_SHARE == 0 else "train"
+        return split_of(self.question)
 
 
 def task_problems(name: str) -> list[WordProblem]:
@@ -169,7 +168,3 @@ def draw_problem(tier: str, rng: random.Random) -> WordProblem:
     for event in rng.choice(_PLOTS[tier]):
         event(story)
     return story.ask(tier)
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")

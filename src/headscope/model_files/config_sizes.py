@@ -87,9 +87,11 @@ def check_sizes(folder: str | Path, config: ModelConfig) -> None:
         size = language[key]
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise InputError(f"config.json of {folder} says {key} {size!r}; a whole number of at least 1 is needed")
-    heads_key, groups_key, width_key = (_first_key(config, keys) for keys in (HEADS, _KV_HEADS, _WIDTH))
+    heads_key = _first_key(config, HEADS)
     if heads_key is None:
         return
+    groups_key = _first_key(config, _KV_HEADS)
+    width_key = _first_key(config, _WIDTH)
     if groups_key is not None and language[groups_key] is not None:
         _check_divides(folder, language, heads_key, groups_key)
     # Without a width of its own, a head has its share of the stream's.

@@ -68,16 +68,14 @@ def load_model(
     weight_options: dict[str, object] = {**options, "dtype": _DTYPES[dtype], "device_map": device_map}
     if dtype == "float64":
         weight_options["experts_implementation"] = "eager"  # grouped products know no float64
-    files = folder if folder.is_dir() else hub.cached_snapshot(name, revision)
-    base = None if files is None else adapter_base(files)
+    files, base = _find_files(name, revision)
     if files is None or base is None:
         model = _load_weights(name, weight_options)
     else:
         model = _load_adapter(name, files, base, weight_options)
     if not folder.is_dir():  # some of its files may have been fetched just now
         check_cached(name, revision)
-        files = hub.cached_snapshot(name, revision)
-        base = None if files is None else adapter_base(files)
+        files, base = _find_files(name, revision)
     if device is not None:
         model = model.to(device)
     _check_finite(name, model)
@@ -86,7 +84,9 @@ def load_model(
     if tokenizer is None and base is not None:
         tokenizer = _load_tokenizer(base, options)
     # A snapshot is called by its commit; the config of an adapter's model would name its base's.
-    commit = None if folder.is_dir() else revision if files is None else files.name
+    commit = None
+    if not folder.is_dir():
+        commit = revision if files is None else files.name
     return Subject(model, tokenizer, model_title(name), commit)
 
 
@@ -100,6 +100,12 @@ def _locate(name: str, revision: str | None) -> str:
         raise InputError(f"model {name} is not there: no such folder")
     check_cached(name, revision)
     return name
+
+
+def _find_files(name: str, revision: str | None) -> tuple[Path | None, str | None]:
+    """Return the folder on this machine that holds a model's files, and its base if it is an adapter; None for none."""
+    files = Path(name) if Path(name).is_dir() else hub.cached_snapshot(name, revision)
+    return files, None if files is None else adapter_base(files)
 
 
 @contextmanager

@@ -21,10 +21,10 @@ def free_memory(device: torch.device) -> int:
         return int(torch.cuda.mem_get_info(device)[0] + reusable)
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        (free,) = (int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        (available,) = [line for line in lines if line.startswith("MemAvailable")]
+        return int(available.split()[1]) * 1024
     except (OSError, ValueError):
         return 8 * 2**30
-    return free
 
 
 def bytes_allowed(memory: int | None, device: torch.device) -> int:

@@ -11,7 +11,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Float, Int
 
-from headscope.errors import InputError
+from headscope.errors import InputError, count_noun
 
 Labels = tuple[str, ...] | None
 """The problem of each pair; None if every pair is a problem of its own."""
@@ -27,6 +27,11 @@ class SampleSize:
     problems: int
     pairs: int
 
+    @classmethod
+    def of(cls, problems: int | None, pairs: int) -> "SampleSize":
+        """Return the size of pairs of so many problems; None counts every pair as its own problem."""
+        return cls(pairs if problems is None else problems, pairs)
+
     @property
     def unit(self) -> str:
         """Return the independent unit in a word: problem, or pair if each is its own problem."""
@@ -37,8 +42,7 @@ class SampleSize:
         """Return the size as a table shows it: ``64``, or ``15 problems × 4.3``, the mean number of pairs."""
         if self.problems == self.pairs:
             return str(self.pairs)
-        problems = "1 problem" if self.problems == 1 else f"{self.problems} problems"
-        return f"{problems} × {self.pairs / self.problems:.1f}".removesuffix(".0")
+        return f"{count_noun(self.problems, 'problem')} × {self.pairs / self.problems:.1f}".removesuffix(".0")
 
     def __str__(self) -> str:
         return f"{self.short} pairs"

@@ -200,5 +200,9 @@ def _evaluated_sizes(results: RunResults, variant: str, step: int, graph: Graph)
 
 
 def _size_json(size: EvaluatedSize) -> dict[str, Json]:
-    base, post = (None if estimate is None else format_estimate(estimate) for estimate in (size.base, size.post))
-    return {"edges": size.edges, "share": f"{size.share:.3g}", "base": base, "variant": post}
+    return {
+        "edges": size.edges,
+        "share": f"{size.share:.3g}",
+        "base": None if size.base is None else format_estimate(size.base),
+        "variant": None if size.post is None else format_estimate(size.post),
+    }

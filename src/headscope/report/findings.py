@@ -13,10 +13,11 @@ sentence whose results are not there is left out.
 from collections.abc import Sequence
 from typing import Literal, TypeVar
 
+from headscope.errors import count_noun
 from headscope.report.blocks import Finding
 from headscope.report.effect_sentences import effect_sentence
 from headscope.report.run_results import RunResults, edited_model, with_result
-from headscope.report.sentences import LEVEL, answer_readings, listed
+from headscope.report.sentences import LEVEL, answer_readings, join_words
 from headscope.report.tables.evidence import STANDS
 from headscope.report.tables.summary import decisiveness
 from headscope.results.comparison import Comparison
@@ -39,7 +40,7 @@ SPOKEN = 3
 def findings(results: RunResults) -> tuple[Finding, ...]:
     """Return the sentences of a run, each with the page its evidence is on; none before anything is measured."""
     spoken = spoken_variants(results)
-    rules = (_answers, _heads, _effects, _removal, _failures)
+    rules = (_find_answers, _find_heads, _find_effects, _find_removal, _find_failures)
     return tuple(finding for rule in rules if (finding := rule(results, spoken)) is not None)
 
 
@@ -50,7 +51,7 @@ def spoken_variants(results: RunResults) -> tuple[str, ...]:
     return tuple(recipes[:SPOKEN])
 
 
-def _answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+def _find_answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     clear, unclear = [], []
     for variant in spoken:
         changes = {
@@ -65,10 +66,10 @@ def _answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
         elif changes:
             unclear.append(variant)
     if clear:
-        rest = f"; what changed in {listed(unclear)} could be chance" if unclear else ""
+        rest = f"; what changed in {join_words(unclear)} could be chance" if unclear else ""
         text = f"Training changed the answers (pass@1: the share that is right): {'; '.join(clear)}{rest}."
     elif unclear:
-        text = f"Whether training changed the answers of {listed(unclear)} cannot be told from chance."
+        text = f"Whether training changed the answers of {join_words(unclear)} cannot be told from chance."
     else:
         return None
     return Finding("Answers", text, "performance", "Performance")
@@ -94,7 +95,7 @@ def _change_part(task: str, measures: Measures, tasks: int) -> str:
     return f"{verb} from {now - change.value:.2f} to {now:.2f} on {task} ({difference}{of_several})"
 
 
-def _heads(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+def _find_heads(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     final_of = {comparison.variant: comparison for comparison in results.comparisons}
     compared = [variant for variant in spoken if variant in final_of]
     if not compared:
@@ -114,11 +115,12 @@ def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence
     if final.crowded:
         room = f"only {final.room}" if final.room else "none"
         return f"{circuit} could gain {room}: all {'other ' if final.room else ''}heads are in the base's"
-    gained, lost = (_beside_controls(final, status, twins) for status in ("new", "lost"))
+    gained = _compare_with_controls(final, "new", twins)
+    lost = _compare_with_controls(final, "lost", twins)
     return f"{circuit} gains {gained}{',' if final.new else ''} and loses {lost}"
 
 
-def _beside_controls(final: Emergence, status: Literal["new", "lost"], twins: dict[str, Emergence]) -> str:
+def _compare_with_controls(final: Emergence, status: Literal["new", "lost"], twins: dict[str, Emergence]) -> str:
     """Return how many heads are new or lost, next to the base against itself and the null twins."""
     count = len(getattr(final, status))
     if not count:
@@ -129,17 +131,17 @@ def _beside_controls(final: Emergence, status: Literal["new", "lost"], twins: di
     of_twins = {name: len(getattr(twin, status)) for name, twin in twins.items()}
     as_many = [f"{name} ({number})" for name, number in of_twins.items() if number >= count]
     if as_many:
-        return f"{count}, no more than its twin {listed(as_many)}"
+        return f"{count}, no more than its twin {join_words(as_many)}"
     fewer = "".join(f" and than its twin {name} ({number})" for name, number in of_twins.items())
     return f"{count}, more than chance gives ({chance}){fewer}"
 
 
-def _effects(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+def _find_effects(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     sentences = [sentence for variant in spoken if (sentence := effect_sentence(results, variant))]
     return Finding("Effects", " ".join(sentences), "effects", "Effects") if sentences else None
 
 
-def _removal(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+def _find_removal(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     parts = "; ".join(part for variant in spoken for part in _removals(results, variant))
     return Finding("Removal", f"{parts[0].upper()}{parts[1:]}.", "ablation", "Ablation") if parts else None
 
@@ -162,7 +164,7 @@ def _removals(results: RunResults, variant: str) -> list[str]:
 
 def _describe_removal(variant: str, heads: str, count: int) -> str:
     name = "new" if heads == "emergent" else heads  # as the other sentences call them
-    return f"removing {variant}'s {count} {name} head{'' if count == 1 else 's'}"
+    return f"removing {variant}'s {count_noun(count, f'{name} head')}"
 
 
 def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str, list[tuple[Finished[R], R]]]:
@@ -196,7 +198,7 @@ def _evidence_part(task: str, evidence: Evidence) -> str:
     return f"changes the loss of its right answers on {task} by {effect} nats per token ({verdict})"
 
 
-def _failures(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+def _find_failures(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     readings = [reading for reading in answer_readings(results) if reading.model in spoken]
     parts = [f"{reading.model}, {part}" for reading in readings if (part := reading.failures or reading.lost)]
     return (

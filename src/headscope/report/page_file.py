@@ -132,7 +132,9 @@ def _table_cells(row: Mapping[str, Value]) -> Markup:
     for value in row.values():
         text, exact = _cell_text(value), _full_number(value)
         # Numbers and names stay on one line, as cells do unless they say otherwise; sentences get room.
-        width = "" if len(text) <= 24 else ' class="wide"' if len(text) <= 80 else ' class="long"'
+        width = ""
+        if len(text) > 24:
+            width = ' class="wide"' if len(text) <= 80 else ' class="long"'
         full = "" if exact is None else f' data-exact="{exact}"'
         cells.append(f"<td{width}{full}>{escape(text)}</td>")
     return Markup("".join(cells))

@@ -97,8 +97,15 @@ def make_readings(
         of_model = {str(labels["task"]): summary for labels, summary in summaries if labels["variant"] == model}
         changes = {str(labels["task"]): result for labels, result in compared if labels["variant"] == model}
         without = [(labels, measures) for labels, measures in masked if labels["variant"] == model]
-        parts = (_change(changes), _lost(of_model), _describe_masking(without), _failures(changes, of_model))
-        readings.append(Reading(model, *parts))
+        readings.append(
+            Reading(
+                model,
+                change=_describe_change(changes),
+                lost=_describe_lost(of_model),
+                masked=_describe_masking(without),
+                failures=_describe_failures(changes, of_model),
+            )
+        )
     return tuple(readings)
 
 
@@ -106,7 +113,7 @@ def _step(placed: tuple[Mapping[str, Json], TraceSummary | Transitions]) -> int:
     return int(placed[0].get("step", 0))
 
 
-def _change(changes: Mapping[str, Transitions]) -> str:
+def _describe_change(changes: Mapping[str, Transitions]) -> str:
     if not changes:
         return ""
     clear, unclear = [], []
@@ -118,25 +125,26 @@ def _change(changes: Mapping[str, Transitions]) -> str:
             unclear.append(task)
     adjusted = f"; p adjusted for {len(changes)} tasks" if len(changes) > 1 else ""
     if not clear:
-        return f"what changed against the base could be chance on {listed(unclear)} (first answers{adjusted})"
-    rest = f"; what changed on {listed(unclear)} could be chance" if unclear else ""
-    return f"against the base, problems became right (+) and wrong (−): {listed(clear)}{rest} (first answers{adjusted})"
+        return f"what changed against the base could be chance on {join_words(unclear)} (first answers{adjusted})"
+    rest = f"; what changed on {join_words(unclear)} could be chance" if unclear else ""
+    flips = join_words(clear)
+    return f"against the base, problems became right (+) and wrong (−): {flips}{rest} (first answers{adjusted})"
 
 
-def _lost(summaries: Mapping[str, TraceSummary]) -> str:
+def _describe_lost(summaries: Mapping[str, TraceSummary]) -> str:
     """Return how many wrong answers had stated the right one, on the task with most of them; else only re-checks."""
     said_of = {task: summary for task, summary in summaries.items() if summary.wrong >= FEWEST}
     lost = {task: round(summary.lost.value * summary.answers) for task, summary in said_of.items()}
     task = max(lost, key=lambda task: lost[task], default="")
     if not task or not lost[task] or lost[task] < LEAST_LOST * summaries[task].wrong:
-        return _rechecks(summaries)
+        return _describe_rechecks(summaries)
     summary = summaries[task]
     sentence = f"{lost[task]} of its {summary.wrong} wrong answers on {task} had stated the right one"
     rechecks = _recheck_part(summary)
     return f"{sentence}; {rechecks}" if rechecks else sentence
 
 
-def _rechecks(summaries: Mapping[str, TraceSummary]) -> str:
+def _describe_rechecks(summaries: Mapping[str, TraceSummary]) -> str:
     """Return the first task on which answers with a re-check differ."""
     for task, summary in summaries.items():
         if part := _recheck_part(summary):
@@ -168,27 +176,29 @@ def _describe_masking(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -
         return ""
     gains = [value > 0 for value, _ in changes]
     # What was measured is the ban, after which everything that follows differs, and not what the marker does.
-    verb = "raises it" if all(gains) else "lowers it" if not any(gains) else "raises it here and lowers it there"
-    listing = listed([text for _, text in changes])
+    verb = "raises it here and lowers it there"
+    if len(set(gains)) == 1:
+        verb = "raises it" if gains[0] else "lowers it"
+    listing = join_words([text for _, text in changes])
     sentence = f'kept from writing "{marker}", its pass@1 changes by {listing}, same problems and seeds'
     return f"{sentence}: the ban {verb}"
 
 
-def _failures(changes: Mapping[str, Transitions], summaries: Mapping[str, TraceSummary]) -> str:
-    newly = _total(result.newly_wrong for result in changes.values())
-    both = _total(result.wrong_in_both for result in changes.values())
+def _describe_failures(changes: Mapping[str, Transitions], summaries: Mapping[str, TraceSummary]) -> str:
+    newly = _sum_counts(result.newly_wrong for result in changes.values())
+    both = _sum_counts(result.wrong_in_both for result in changes.values())
     if newly.total() >= FEWEST:
         kind, count = newly.most_common(1)[0]
         others = f"; {both[kind]} of {both.total()} on problems that neither answers" if both.total() >= FEWEST else ""
         return (
             "on problems that the base answers right more often its wrong answers fail most by "
-            f"{_reason(kind)} ({count} of {newly.total()}{others})"
+            f"{_phrase_failure(kind)} ({count} of {newly.total()}{others})"
         )
-    failures = _total(summary.failures for summary in summaries.values())
+    failures = _sum_counts(summary.failures for summary in summaries.values())
     if failures.total() < FEWEST:
         return ""
     kind, count = failures.most_common(1)[0]
-    return f"its wrong answers fail most by {_reason(kind)} ({count} of {failures.total()})"
+    return f"its wrong answers fail most by {_phrase_failure(kind)} ({count} of {failures.total()})"
 
 
 _REASONS = {
@@ -200,18 +210,18 @@ _REASONS = {
 }
 
 
-def _reason(kind: str) -> str:
+def _phrase_failure(kind: str) -> str:
     """Return a kind of failure as a phrase; what is not named here is a kind of slip."""
     return _REASONS.get(kind, f"a slip of {kind}")
 
 
-def _total(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
+def _sum_counts(counts: Iterable[Mapping[str, int]]) -> Counter[str]:
     total: Counter[str] = Counter()
     for of_task in counts:
         total.update(of_task)
     return total
 
 
-def listed(words: Sequence[str]) -> str:
+def join_words(words: Sequence[str]) -> str:
     """Return ``a``, ``a and b`` or ``a, b and c``."""
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

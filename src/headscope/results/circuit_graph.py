@@ -133,4 +133,6 @@ class CircuitGraph:
 
 
 def _status(is_here: bool, was_there: bool) -> str:
-    return KEPT if is_here and was_there else BORN if is_here else LOST
+    if not is_here:
+        return LOST
+    return KEPT if was_there else BORN

@@ -73,7 +73,7 @@ class Crossed(JsonResult):
     @property
     def size(self) -> SampleSize:
         """Sample size of every cell."""
-        return SampleSize(self.pairs if self.problems is None else self.problems, self.pairs)
+        return SampleSize.of(self.problems, self.pairs)
 
     def changed_heads(self, effect: str, q: float = 0.05) -> HeadSet:
         """Return the heads with this effect; at most a share ``q`` of them is expected to be false."""

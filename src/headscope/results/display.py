@@ -40,11 +40,17 @@ def table(title: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _value(row: Mapping[str, Any], name: str) -> str:
-    numbers = [row.get(column) for column in (name, f"{name}_low", f"{name}_high")]
-    text, *ends = [f"{number:.3g}" if isinstance(number, float) else str(number) for number in numbers]
-    if isinstance(numbers[1], float):
-        text += f" [{', '.join(ends)}]"
-    return "" if numbers[0] is None else escape(text if len(text) <= _LETTERS else f"{text[:_LETTERS]}…")
+    value, low, high = row.get(name), row.get(f"{name}_low"), row.get(f"{name}_high")
+    if value is None:
+        return ""
+    text = _number(value)
+    if isinstance(low, float):
+        text += f" [{_number(low)}, {_number(high)}]"
+    return escape(text if len(text) <= _LETTERS else f"{text[:_LETTERS]}…")
+
+
+def _number(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def head_map(title: str, values: "Num[np.ndarray, 'layer head']") -> str:

@@ -107,12 +107,12 @@ class Emergence(JsonResult):
     @property
     def size(self) -> SampleSize:
         """Sample size of the observed counts."""
-        return SampleSize(self.pairs if self.problems is None else self.problems, self.pairs)
+        return SampleSize.of(self.problems, self.pairs)
 
     @property
     def null_size(self) -> SampleSize:
         """Sample size of each side of the null."""
-        return SampleSize(self.null_pairs if self.null_problems is None else self.null_problems, self.null_pairs)
+        return SampleSize.of(self.null_problems, self.null_pairs)
 
     @cached_property
     def status(self) -> "Int8[np.ndarray, 'layer head']":

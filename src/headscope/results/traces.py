@@ -300,6 +300,6 @@ class TraceSummary(JsonResult):
         return plots.bars(f"Wrong answers by kind, {self.problems} × {self.samples} answers", self.failures, "answers")
 
 
-def numbered(values: Mapping[str, Any]) -> dict[str, int]:
+def sort_counts(values: Mapping[str, Any]) -> dict[str, int]:
     """Return counts as plain numbers, most frequent first, ties by name."""
     return {name: int(count) for name, count in sorted(values.items(), key=lambda item: (-item[1], item[0]))}

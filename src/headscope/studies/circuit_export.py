@@ -112,8 +112,11 @@ def _graph(
     fraction = graph.edge_share(count) if rule.fraction is None else rule.fraction
     made_with = {key: value for key, value in scores.settings.items() if isinstance(value, str | int | float)}
     made_with |= {"pairs": scores.problem_groups.size.short}
-    step = labels["step"]
-    name = BASE if labels["model"] == BASE else f"{labels['variant']} at step {step}" if step else labels["variant"]
+    name = labels["variant"]
+    if labels["model"] == BASE:
+        name = BASE
+    elif labels["step"]:
+        name = f"{name} at step {labels['step']}"
     return CircuitGraph(
         graph.per_query,
         graph.unfold(scores.edges),

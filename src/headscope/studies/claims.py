@@ -42,13 +42,13 @@ COUNTING_CLAIMS = ("C1", "C2", "C3", "C4", "C5")
 
 def judge_run(study: Study, run: RunDirectory) -> tuple[Claim, ...]:
     """Return the verdict on every claim, also written to ``claims.json`` next to the lock."""
-    claims = _with_caveats(judge(study_results(study, run)), run.results(Comparison))
-    claims = tuple(_with_gaps(claim, gaps) for claim, gaps in zip(claims, study_gaps(study).values(), strict=True))
+    claims = _add_caveats(judge(study_results(study, run)), run.results(Comparison))
+    claims = tuple(_add_gaps(claim, gaps) for claim, gaps in zip(claims, study_gaps(study).values(), strict=True))
     Claims(claims).save(run.path)
     return claims
 
 
-def _with_gaps(claim: Claim, gaps: Sequence[Gap]) -> Claim:
+def _add_gaps(claim: Claim, gaps: Sequence[Gap]) -> Claim:
     """Return the claim; one that is undecided says first what the study lacks for it."""
     lacks = "; ".join(gap.sentence for gap in gaps if gap.blocks)
     if claim.reading != UNDECIDED or not lacks:
@@ -56,7 +56,7 @@ def _with_gaps(claim: Claim, gaps: Sequence[Gap]) -> Claim:
     return replace(claim, reason=f"{lacks}; {claim.reason}" if claim.parts else lacks)
 
 
-def _with_caveats(claims: Sequence[Claim], comparisons: Sequence[Finished[Comparison]]) -> tuple[Claim, ...]:
+def _add_caveats(claims: Sequence[Claim], comparisons: Sequence[Finished[Comparison]]) -> tuple[Claim, ...]:
     """Return the claims, those that count heads with a sentence on every circuit that is not faithful."""
     sentences = ""
     for finished in comparisons:

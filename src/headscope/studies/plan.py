@@ -2,7 +2,7 @@
 loaded.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,31 +134,46 @@ def certain_units(units: Iterable[Unit]) -> list[Unit]:
 
 
 def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
-    base_made = base_training(study)
-    if base_made is not None:
-        yield base_made
-    base = base_stage(study, base_made)
+    """Yield every unit of a study, in the order in which each is first needed."""
+    base_unit = base_training(study)
+    base = base_stage(study, base_unit)
+    trained = _training_units(study, base)
+    # Trainings first: what they make decides which checkpoints there are.
+    yield from (trained.values() if base_unit is None else (base_unit, *trained.values()))
+    stages = {}
+    for variant in study.variants:
+        stages[variant.name] = checkpoint_stages(study, variant, run, trained.get(variant.name))
+    yield from _evaluations(study, base, stages)
+    yield from _evaluations_over_steps(study, base, stages)
+    yield from _circuit_units(study, base, stages, trained)
+
+
+def _training_units(study: Study, base: Stage) -> dict[str, Unit]:
+    """Return the training of each variant that is trained here."""
     trained = {}
     for variant in study.variants:
         if variant.train is not None:
             chat = variant_model(study, variant).chat
             trained[variant.name] = train_unit(study, variant.name, variant.train, base, chat)
-    # Trainings first: what they make decides which checkpoints there are.
-    yield from trained.values()
-    stages = {}
-    for variant in study.variants:
-        stages[variant.name] = checkpoint_stages(study, variant, run, trained.get(variant.name))
-    answers: dict[str, dict[str, Unit]] = {name: {} for name in stages}
+    return trained
+
+
+def _evaluations(study: Study, base: Stage, stages: Mapping[str, list[Stage]]) -> Iterator[Unit]:
+    """Yield what is made of the answers of base and last checkpoints, task by task."""
     for ref in study.tasks:
         before = _AnswerUnits.for_task(study, base, ref)
         yield from (*before.units(study), *_masked_units(study, base, ref))
-        for name, checkpoints in stages.items():
+        for checkpoints in stages.values():
             after = _AnswerUnits.for_task(study, checkpoints[-1], ref)
-            answers[name][str(after.samples.labels["task"])] = after.samples
             yield from (*after.units(study, before), *_masked_units(study, checkpoints[-1], ref))
-    yield from _evaluations_over_steps(study, base, stages)
+
+
+def _circuit_units(
+    study: Study, base: Stage, stages: Mapping[str, list[Stage]], trained: Mapping[str, Unit]
+) -> Iterator[Unit]:
+    """Yield what is made of circuits: scores, comparisons and ablations by variant, then what compares variants."""
     circuits = {name: _circuits(study, name, base, checkpoints) for name, checkpoints in stages.items()}
-    modes = {unit.labels["variant"]: unit for unit in _thinking_units(study, circuits, answers)}
+    modes = {unit.labels["variant"]: unit for unit in _thinking_units(study, circuits, stages)}
     if THINK_OFF_ONLY in study.ablate.heads and not modes:
         raise InputError(NO_MODES)
     nulls = {variant.name for variant in study.variants if missing_signal(variant.model_dump())}
@@ -211,7 +226,7 @@ def _masked_units(study: Study, stage: Stage, ref: TaskRef) -> Iterator[Unit]:
         yield from (measures, traces_unit(study, stage, ref, measures.inputs["samples"]))
 
 
-def _evaluations_over_steps(study: Study, base: Stage, stages: dict[str, list[Stage]]) -> Iterator[Unit]:
+def _evaluations_over_steps(study: Study, base: Stage, stages: Mapping[str, list[Stage]]) -> Iterator[Unit]:
     """Yield what is made of the answers of every ``eval.every``-th checkpoint before the last, all tasks of one after
     another.
     """
@@ -281,13 +296,15 @@ def _crossed_units(study: Study, variant: str, circuits: _Circuits, comparison: 
 
 
 def _thinking_units(
-    study: Study, circuits: dict[str, _Circuits], answers: dict[str, dict[str, Unit]]
+    study: Study, circuits: Mapping[str, _Circuits], stages: Mapping[str, list[Stage]]
 ) -> Iterator[Unit]:
     """Yield think-on against think-off of every model asked in both modes, labelled with its think-off variant."""
     for on, off in think_pairs([units.final for units in circuits.values()]):
         modes = []
         for name in (on.variant, off.variant):
-            modes.append(Mode(name, circuits[name].last, circuits[name].scores.curves[1], answers[name]))
+            samples = [samples_unit(study, stages[name][-1], ref) for ref in study.tasks]
+            answers = {str(unit.labels["task"]): unit for unit in samples}
+            modes.append(Mode(name, circuits[name].last, circuits[name].scores.curves[1], answers))
         # Think-off on other pairs: what differs between the two scorings of one mode is the null.
         again = scores_unit(study, off, off.variant, circuits[off.variant].pairs["fresh"])
         yield thinking_unit(study, modes[0], modes[1], again)

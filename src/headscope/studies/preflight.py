@@ -7,7 +7,7 @@ for a verdict. Reads tokenizers and data, no weights.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
 from headscope.errors import InputError, count_noun
@@ -46,17 +46,21 @@ from headscope.studies.study_file.study import Study
 from headscope.studies.study_file.training import CompletionData, RewardData, Training
 from headscope.studies.training import rewards, train
 from headscope.training import distill, launch, rendering
+from headscope.training.dataset import as_dataset, check_enough_prompts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 ROWS = 1000
 """Training rows looked at; the training itself looks at all."""
 
 
 @dataclass(frozen=True)
-class _Speaker:
-    """A model of the study as it is asked. training: what makes it, if it is trained here."""
+class _StudyModel:
+    """A model of the study with the tokenizer it is asked through. training: what makes it, if it is trained here."""
 
     stage: Stage
-    tokenizer: Any
+    tokenizer: "PreTrainedTokenizerBase"
     training: Training | None = None
 
 
@@ -74,15 +78,15 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
         for stage in _finished_stages(study, run):
             _check_loads(stage)
             _check_served(study, stage)
-        for speaker in _speakers(study, run):
-            if speaker.training is None:  # else it reads through the base's tokenizer, which came first
-                _check_texts(study, speaker)
-            _check_prompts(study, speaker)
-            _check_forbidden(study, speaker)
-            _check_reverts(study, speaker)
-            _check_named(study, speaker)
-            if speaker.training is not None:
-                first_rows[speaker.stage.variant] = _check_training(study, speaker, speaker.training)
+        for model in _study_models(study, run):
+            if model.training is None:  # else it reads through the base's tokenizer, which came first
+                _check_texts(study, model)
+            _check_prompts(study, model)
+            _check_forbidden(study, model)
+            _check_reverts(study, model)
+            _check_named(study, model)
+            if model.training is not None:
+                first_rows[model.stage.variant] = _check_training(study, model, model.training)
     return first_rows
 
 
@@ -147,21 +151,21 @@ def _describe_few_openings(study: Study) -> str:
     )
 
 
-def _speakers(study: Study, run: RunDirectory) -> Iterator[_Speaker]:
+def _study_models(study: Study, run: RunDirectory) -> Iterator[_StudyModel]:
     """Yield the base and the last checkpoint of every variant; one trained here speaks through the base's tokenizer."""
     base = origin_stage(study)
     tokenizer = tokenizer_of(base)
-    yield _Speaker(base, tokenizer)
+    yield _StudyModel(base, tokenizer)
     if study.base.train is not None:
-        yield _Speaker(base, tokenizer, study.base.train)
+        yield _StudyModel(base, tokenizer, study.base.train)
     for variant in study.variants:
         if variant.train is not None:
             config = base.config.model_copy(update={"chat": variant_model(study, variant).chat})
-            yield _Speaker(replace(base, variant=variant.name, config=config), tokenizer, variant.train)
+            yield _StudyModel(replace(base, variant=variant.name, config=config), tokenizer, variant.train)
         else:
             final = checkpoint_stages(study, variant, run, None)[-1]
             _check_different(base, final)
-            yield _Speaker(final, tokenizer_of(final))
+            yield _StudyModel(final, tokenizer_of(final))
 
 
 def _finished_stages(study: Study, run: RunDirectory) -> Iterator[Stage]:
@@ -212,10 +216,10 @@ def _check_different(base: Stage, final: Stage) -> None:
         )
 
 
-def _check_reverts(study: Study, speaker: _Speaker) -> None:
+def _check_reverts(study: Study, model: _StudyModel) -> None:
     """Raise InputError if the study reverts heads and a variant's cannot take the base's weights, or have them."""
-    ablate, base, stage = study.ablate, origin_stage(study), speaker.stage
-    is_trained_here = speaker.training is not None  # then it has the base's shape, and weights still to come
+    ablate, base, stage = study.ablate, origin_stage(study), model.stage
+    is_trained_here = model.training is not None  # then it has the base's shape, and weights still to come
     if "revert" not in (*ablate.operators, *ablate.generated) or stage.variant == "base" or is_trained_here:
         return
     if _have_same_weights(base, stage):
@@ -229,9 +233,9 @@ def _check_reverts(study: Study, speaker: _Speaker) -> None:
         check_same_attention(*configs, model_name=f"variant {stage.variant}", donor_name="base")
 
 
-def _check_named(study: Study, speaker: _Speaker) -> None:
+def _check_named(study: Study, model: _StudyModel) -> None:
     """Raise InputError if ``ablate.named`` names a head that a model does not have."""
-    files = files_of(speaker.stage)
+    files = files_of(model.stage)
     config = {} if files is None else read_model_config(files)
     layers, heads = config_size(config, LAYERS), config_size(config, HEADS)
     if layers is not None and heads is not None:
@@ -247,9 +251,9 @@ def _have_same_weights(base: Stage, final: Stage) -> bool:
     return have_same_weights(base_files, final_files)
 
 
-def _check_prompts(study: Study, speaker: _Speaker) -> None:
+def _check_prompts(study: Study, model: _StudyModel) -> None:
     """Encode the first and the longest prompt of every task through the model's own template, and leave room."""
-    files = files_of(speaker.stage)
+    files = files_of(model.stage)
     config = {} if files is None else read_model_config(files)
     context = (config.get("text_config") or config).get("max_position_embeddings")
     # vLLM cuts an answer at the end of the context; our own engine, which all ablations use, refuses.
@@ -261,58 +265,58 @@ def _check_prompts(study: Study, speaker: _Speaker) -> None:
         # The first shows what a template lacks, the longest what the context does.
         for problem in {problems[0], max(problems, key=lambda problem: len(problem.prompt))}:
             try:
-                ids = prompt_ids(speaker.tokenizer, problem.prompt, speaker.stage.chat)
+                ids = prompt_ids(model.tokenizer, problem.prompt, model.stage.chat)
                 check_room(len(ids), new, context)
             except InputError as error:
-                raise InputError(f"{speaker.stage.variant} cannot be asked {problem.id}: {error}") from error
+                raise InputError(f"{model.stage.variant} cannot be asked {problem.id}: {error}") from error
 
 
-def _check_forbidden(study: Study, speaker: _Speaker) -> None:
+def _check_forbidden(study: Study, model: _StudyModel) -> None:
     """Raise InputError for a marker that the model cannot write, or must."""
     try:
-        forbidden_tokens(speaker.tokenizer, study.eval.forbid, stop_tokens(speaker.tokenizer))
+        forbidden_tokens(model.tokenizer, study.eval.forbid, stop_tokens(model.tokenizer))
     except InputError as error:
-        raise InputError(f"{speaker.stage.variant} cannot be sampled: {error}") from error
+        raise InputError(f"{model.stage.variant} cannot be sampled: {error}") from error
 
 
-def _check_texts(study: Study, speaker: _Speaker) -> None:
+def _check_texts(study: Study, model: _StudyModel) -> None:
     """Raise InputError for the first prompt of any task that the model's tokenizer cannot encode."""
-    start = f"{speaker.stage.variant} cannot be asked"
+    start = f"{model.stage.variant} cannot be asked"
     advice = "give the task a prompt: of its own, such as '{question}', or remove the problem"
     for ref, count in dict.fromkeys([*study.checked_tasks, *((ref, None) for ref in study.discover_tasks)]):
         problems = sources.task(ref, study.data_dir).first(count).problems
         texts = ((f"{start} {problem.id}: its prompt", problem.prompt) for problem in problems)
-        check_encodable(speaker.tokenizer, texts, advice)
+        check_encodable(model.tokenizer, texts, advice)
 
 
-def _check_training(study: Study, speaker: _Speaker, settings: Training) -> str:
+def _check_training(study: Study, model: _StudyModel, settings: Training) -> str:
     """Check that the method can use its data, and return the first row as it is trained on."""
-    chat = train.training_chat(settings, speaker.stage.chat)
+    chat = train.training_chat(settings, model.stage.chat)
     try:
         if isinstance(settings, CompletionData):
             switches_column = ["chat_template_kwargs"] if settings.hybrid else []
             columns = ("prompt", "completion", *switches_column)
-            rows = launch.as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
+            rows = as_dataset(train.sft_rows(settings, chat, study.data_dir), columns)
             first = rows.select(range(min(ROWS, len(rows))))
-            rendering.check_completions(speaker.tokenizer, first)
+            rendering.check_completions(model.tokenizer, first)
             texts = message_texts(first, ("prompt", "completion"))
-            check_encodable(speaker.tokenizer, texts, "remove the row, or write it otherwise")
-            return rendering.describe_rows(speaker.tokenizer, first, max_length=settings.max_length)
-        _check_teacher(study, speaker, settings)
+            check_encodable(model.tokenizer, texts, "remove the row, or write it otherwise")
+            return rendering.describe_rows(model.tokenizer, first, max_length=settings.max_length)
+        _check_teacher(study, model, settings)
         prompts = sources.training_prompts(settings.dataset, chat, study.data_dir)
         if isinstance(settings, RewardData):
             rewards.rewards_by_name(settings.rewards, settings.dataset)
-            launch.check_enough_prompts(len(prompts), "prompts_per_step", settings.prompts_per_step)
+            check_enough_prompts(len(prompts), "prompts_per_step", settings.prompts_per_step)
         else:
-            launch.check_enough_prompts(len(prompts), "batch_size", settings.batch_size)
-        check_encodable(speaker.tokenizer, message_texts(prompts, ["prompt"]), "remove the problem")
+            check_enough_prompts(len(prompts), "batch_size", settings.batch_size)
+        check_encodable(model.tokenizer, message_texts(prompts, ["prompt"]), "remove the problem")
         switches = train.template_switches(chat) | settings.chat
-        return rendering.describe_row(speaker.tokenizer, prompts[0], switches)
+        return rendering.describe_row(model.tokenizer, prompts[0], switches)
     except InputError as error:
-        raise InputError(f"variant {speaker.stage.variant} cannot be trained: {error}") from error
+        raise InputError(f"variant {model.stage.variant} cannot be trained: {error}") from error
 
 
-def _check_teacher(study: Study, speaker: _Speaker, settings: Training) -> None:
+def _check_teacher(study: Study, model: _StudyModel, settings: Training) -> None:
     """Raise InputError unless the teacher's vocabulary is the student's: their distributions are compared."""
     teacher = teacher_stage(study, settings)
     if teacher is None:
@@ -322,7 +326,7 @@ def _check_teacher(study: Study, speaker: _Speaker, settings: Training) -> None:
         return
     student_size, teacher_size = vocabulary_entries(base_files), vocabulary_entries(teacher_files)
     if student_size is not None and teacher_size is not None:
-        distill.check_vocabulary(speaker.stage.folder, student_size, model_title(teacher.folder), teacher_size)
+        distill.check_vocabulary(model.stage.folder, student_size, model_title(teacher.folder), teacher_size)
     check_same_vocabulary(
         base_files,
         teacher_files,

@@ -216,7 +216,7 @@ def _quantity(piece: list[_Token]) -> Quantity | None:
 def _last_expression(piece: list[_Token], before: str) -> list[_Token]:
     """Return the longest end of a piece that is an expression; empty if none is, or if what is before belongs to it."""
     piece = piece[-LONGEST_SIDE - 1 :]
-    if piece and piece[0].kind == "operator" and not (piece[0].text in "+-" and _touch(piece)):
+    if piece and piece[0].kind == "operator" and not (piece[0].text in "+-" and _is_glued(piece)):
         if before in ("word", "unreadable"):
             return []
         piece = piece[1:]  # a dash or a star that begins a line
@@ -229,7 +229,7 @@ def _last_expression(piece: list[_Token], before: str) -> list[_Token]:
     return []
 
 
-def _touch(piece: list[_Token]) -> bool:
+def _is_glued(piece: list[_Token]) -> bool:
     """Return whether no space follows the first token."""
     return len(piece) > 1 and piece[1].start == piece[0].end
 

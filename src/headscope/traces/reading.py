@@ -137,7 +137,8 @@ def read_trace(
             replace(step, first_token=int(first), last_token=int(last))
             for step, first, last in zip(steps, firsts, lasts, strict=True)
         ]
-    loop = find_loop(tokens, least_tokens=STATEMENTS_TOKENS if statements else LEAST_TOKENS) if len(tokens) else None
+    least_tokens = STATEMENTS_TOKENS if statements else LEAST_TOKENS
+    loop = find_loop(tokens, least_tokens=least_tokens) if len(tokens) else None
     texts = [response[step.start : step.end] for step in steps if statements or _may_recur(step)]
     trajectory = answer_trajectory(steps, is_right, count)
     recurring = recurring_steps(texts)

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 
 from headscope.measures.intervals import bootstrap, bootstrap_mean, mean_share, wilson
 from headscope.results.estimate import Estimate
-from headscope.results.traces import GroupAnswers, MarkUse, SplitAccuracy, Traces, TraceSummary, numbered
+from headscope.results.traces import GroupAnswers, MarkUse, SplitAccuracy, Traces, TraceSummary, sort_counts
 from headscope.traces.marks import lexicon
 
 
@@ -35,8 +35,8 @@ def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
         efficiency=_mean(to_right / tokens, has_position, problem_codes, seed),
         wasted_tokens=_mean(tokens - to_right, has_position, problem_codes, seed),
         groups=_groups(answers, right),
-        failures=numbered(Counter(filter(None, answers["failure"]))),
-        slips=numbered(Counter(filter(None, traces.steps["slip"]))),
+        failures=sort_counts(Counter(filter(None, answers["failure"]))),
+        slips=sort_counts(Counter(filter(None, traces.steps["slip"]))),
         rechecks=_splits(right, rechecked, answers["group"]),
         recheck_difference=_difference(right, rechecked, answers["group"], problem_codes, seed),
         abandoned_tokens=_mean(abandoned, ~right & (abandoned >= 0), problem_codes, seed),

@@ -16,7 +16,7 @@ from headscope.measures.intervals import paired_difference
 from headscope.measures.multiplicity import q_values
 from headscope.measures.paired_tests import mcnemar
 from headscope.results.samples import Samples
-from headscope.results.traces import Traces, numbered
+from headscope.results.traces import Traces, sort_counts
 from headscope.results.transitions import Transition, Transitions
 
 Failures = dict[str, list[str]]
@@ -133,7 +133,7 @@ def _failures(traces: Traces) -> Failures:
 
 
 def _count(failures: Failures, problems: Sequence[str]) -> dict[str, int]:
-    return numbered(Counter(kind for problem in problems for kind in failures.get(problem, [])))
+    return sort_counts(Counter(kind for problem in problems for kind in failures.get(problem, [])))
 
 
 def _notes(before: Samples, after: Samples, shared: Sequence[str]) -> tuple[str, ...]:

@@ -14,14 +14,17 @@ from pydantic import Field
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
 from headscope.training import launch, rendering
+from headscope.training.dataset import as_dataset, check_enough_prompts
 from headscope.training.optimisation import Optimisation
 from headscope.training.run_record import TrainingRun, identify
+from headscope.training.trl_settings import check_vllm, trl_arguments, vllm_sampling
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
     from trl import DistillationConfig
 
+    from headscope.training.dataset import Rows
     from headscope.training.trainers import DurableDistillation
 
 
@@ -49,7 +52,7 @@ class DistillConfig(Optimisation):
 
 def run_distill(
     model_path: str | Path,
-    prompts: "launch.Rows",
+    prompts: "Rows",
     teacher_path: str | Path,
     config: DistillConfig,
     out: str | Path,
@@ -72,10 +75,10 @@ def run_distill(
         InputError: for unusable input, for another run in ``out``, and when training diverges; checkpoints are kept.
     """
     out = Path(out)
-    launch.check_vllm(config.vllm)
+    check_vllm(config.vllm)
     with launch.quiet():
-        rows = launch.as_dataset(prompts, ("prompt",))
-        launch.check_enough_prompts(len(rows), "batch_size", config.batch_size)
+        rows = as_dataset(prompts, ("prompt",))
+        check_enough_prompts(len(rows), "batch_size", config.batch_size)
         identity = identify(config, model_path, rows, tokenizer, teacher=teacher_path)
 
         def build(config: DistillConfig) -> "DurableDistillation":
@@ -98,13 +101,13 @@ def trl_config(config: DistillConfig, out: Path, stops: Sequence[int] = ()) -> "
     from trl import DistillationConfig
 
     return DistillationConfig(
-        **launch.trl_arguments(config, out, config.batch_size),
+        **trl_arguments(config, out, config.batch_size),
         max_completion_length=config.max_completion_length,
         temperature=config.temperature,
         beta=config.beta,
         chat_template_kwargs=config.chat,
         use_vllm=config.vllm,
-        generation_kwargs=launch.vllm_sampling(config.vllm, stops),
+        generation_kwargs=vllm_sampling(config.vllm, stops),
     )
 
 

@@ -13,15 +13,18 @@ from pydantic import Field
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
 from headscope.training import launch, rendering
+from headscope.training.dataset import as_dataset, check_enough_prompts
 from headscope.training.optimisation import Optimisation
 from headscope.training.rewards import Reward
 from headscope.training.run_record import TrainingRun, identify
+from headscope.training.trl_settings import check_vllm, trl_arguments, vllm_sampling
 
 if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
     from trl import GRPOConfig
 
+    from headscope.training.dataset import Rows
     from headscope.training.trainers import DurableGrpo
 
 
@@ -59,7 +62,7 @@ class GrpoConfig(Optimisation):
 
 def run_grpo(
     model_path: str | Path,
-    prompts: "launch.Rows",
+    prompts: "Rows",
     rewards: Sequence[Reward],
     config: GrpoConfig,
     out: str | Path,
@@ -86,10 +89,10 @@ def run_grpo(
     out = Path(out)
     names = [getattr(reward, "__name__", type(reward).__name__) for reward in rewards]
     _check_rewards(names, config)
-    launch.check_vllm(config.vllm)
+    check_vllm(config.vllm)
     with launch.quiet():
-        rows = launch.as_dataset(prompts, ("prompt",))
-        launch.check_enough_prompts(len(rows), "prompts_per_step", config.prompts_per_step)
+        rows = as_dataset(prompts, ("prompt",))
+        check_enough_prompts(len(rows), "prompts_per_step", config.prompts_per_step)
         identity = identify(config, model_path, rows, tokenizer, rewards=names)
 
         def build(config: GrpoConfig) -> "DurableGrpo":
@@ -112,7 +115,7 @@ def trl_config(config: GrpoConfig, out: Path, stops: Sequence[int] = ()) -> "GRP
     """Return TRL's settings for this config. stops: the tokens that end a completion."""
     from trl import GRPOConfig
 
-    shared = launch.trl_arguments(config, out, config.prompts_per_step * config.samples)
+    shared = trl_arguments(config, out, config.prompts_per_step * config.samples)
     return GRPOConfig(
         **shared,
         num_generations=config.samples,
@@ -131,7 +134,7 @@ def trl_config(config: GrpoConfig, out: Path, stops: Sequence[int] = ()) -> "GRP
         reward_weights=None if config.reward_weights is None else list(config.reward_weights),
         chat_template_kwargs=config.chat,
         use_vllm=config.vllm,
-        generation_kwargs=launch.vllm_sampling(config.vllm, stops),
+        generation_kwargs=vllm_sampling(config.vllm, stops),
     )
 
 

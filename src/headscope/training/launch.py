@@ -4,22 +4,21 @@ A method checks its rows, says what tells its run from others, and hands ``train
 
 1. ``_prepare`` records the run and clears what a killed process left past its last whole state.
 2. The method's function loads the base model (``load_base``) and builds the trainer with TRL's settings
-   (``trl_arguments``), those it derives from the device included.
+   (``trl_settings.trl_arguments``), those it derives from the device included.
 3. ``_train_to_end`` saves step 0, trains or resumes, marks the run complete and deletes the scratch folder.
 4. If memory runs out, 1 to 3 again from the last whole state, with at most half the sequences per forward pass and as
    many per step.
 """
 
 import gc
-import importlib.util
 import json
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from headscope.errors import InputError, OutOfMemoryError, is_out_of_memory
 from headscope.model_files.chat_templates import stop_tokens
@@ -41,17 +40,10 @@ from headscope.training.run_record import (
 )
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from headscope.models import Subject
     from headscope.training.durable_trainer import DurableTrainer
-
-    Rows: TypeAlias = Dataset | Sequence[Mapping[str, object]]
-
-CPU_MICRO_BATCH = 32
-"""Sequences per forward pass on a CPU: larger ones fall out of its caches, smaller ones pay per call."""
-
 
 AnyConfig = TypeVar("AnyConfig", bound=Optimisation)
 
@@ -100,7 +92,7 @@ def _smaller_micro_batch(trainer: "DurableTrainer", error: BaseException) -> int
             "training ran out of memory with one sequence at a time; shorten the sequences, set "
             "gradient_checkpointing: true or lora_rank, or take a device with more memory"
         ) from error
-    smaller = halved(micro, share)
+    smaller = halve_micro_batch(micro, share)
     if processes.count() > 1:
         raise OutOfMemoryError(
             f"training ran out of memory with {micro} sequences at a time in each of {processes.count()} processes; "
@@ -109,7 +101,7 @@ def _smaller_micro_batch(trainer: "DurableTrainer", error: BaseException) -> int
     return smaller
 
 
-def halved(micro: int, share: int) -> int:
+def halve_micro_batch(micro: int, share: int) -> int:
     """Return the largest divisor of ``share`` that is at most half of ``micro``."""
     return max(size for size in range(1, micro // 2 + 1) if share % size == 0)
 
@@ -199,82 +191,11 @@ def load_base(model: str | Path, tokenizer: "PreTrainedTokenizerBase | None" = N
     return subject
 
 
-def vllm_sampling(vllm: bool, stops: Sequence[int]) -> dict[str, list[int]] | None:
-    """Return TRL's ``generation_kwargs``: its vLLM serves the base's folder, whose files may not name every stop."""
-    return {"stop_token_ids": list(stops)} if vllm else None
-
-
 def write_rendered(out: Path, text: str) -> None:
     """Write down what is trained on, next to the settings."""
     if processes.is_first():
         with replacing(out / RENDERED) as partial:
             partial.write_text(text, encoding="utf-8")
-
-
-def check_enough_prompts(rows: int, key: str, step: int) -> None:
-    """Raise InputError if there are fewer prompts than a step takes."""
-    if rows < step:
-        raise InputError(
-            f"{rows} prompts cannot fill a step of {key} {step}; lower {key} to at most {rows}, or give more prompts"
-        )
-
-
-def check_vllm(vllm: bool) -> None:
-    """Raise InputError if vLLM is to sample and is not installed."""
-    if vllm and importlib.util.find_spec("vllm") is None:
-        raise InputError("vllm: true needs vLLM, which is not installed: pip install 'headscope[vllm]'")
-
-
-def trl_arguments(config: Optimisation, out: Path, sequences: int) -> dict[str, Any]:
-    """Return TRL's settings for ``sequences`` per step, without files, messages and telemetry of its own."""
-    import torch
-
-    # TRL switches bf16 and gradient checkpointing on by default, on a CPU too; here both follow the device.
-    cuda = torch.cuda.is_available()
-    micro = micro_batch(config, sequences, cuda=cuda)
-    return {
-        "output_dir": str(out),
-        "learning_rate": config.learning_rate,
-        "num_train_epochs": config.epochs,
-        "max_steps": config.max_steps or -1,  # -1: as many as the epochs take
-        "warmup_steps": config.warmup,
-        "lr_scheduler_type": config.schedule,
-        "weight_decay": config.weight_decay,
-        "max_grad_norm": config.max_grad_norm,
-        "per_device_train_batch_size": micro,
-        "gradient_accumulation_steps": sequences // micro // processes.count(),
-        "save_strategy": "steps",
-        "save_steps": config.save_every,
-        "logging_steps": 1,
-        "logging_nan_inf_filter": False,  # Trainer would replace a NaN loss by the running mean
-        "use_cpu": not cuda,
-        "bf16": cuda and torch.cuda.is_bf16_supported() if config.bf16 is None else config.bf16,
-        "gradient_checkpointing": cuda if config.gradient_checkpointing is None else config.gradient_checkpointing,
-        "dataloader_pin_memory": cuda,
-        "seed": config.seed,
-        "report_to": "none",
-        "disable_tqdm": True,
-    }
-
-
-def micro_batch(config: Optimisation, sequences: int, *, cuda: bool) -> int:
-    """Return the sequences per forward pass and process: the config's, or the largest divisor that suits the device.
-
-    Raises InputError if the step's sequences cannot be split that way.
-    """
-    share, rest = divmod(sequences, processes.count())  # of one process
-    if rest:
-        raise InputError(f"{sequences} sequences per step cannot be split over {processes.count()} processes")
-    if (smaller := processes.micro_batch()) is not None:
-        return smaller
-    if config.micro_batch is None:
-        limit = 8 if cuda else CPU_MICRO_BATCH
-        return max(size for size in range(1, min(limit, share) + 1) if share % size == 0)
-    if share % config.micro_batch:
-        raise InputError(
-            f"micro_batch {config.micro_batch} does not divide the {share} sequences a process has per step"
-        )
-    return config.micro_batch
 
 
 def _train_to_end(
@@ -362,41 +283,3 @@ def quiet() -> Iterator[None]:
             messages.enable_progress_bar()
         if datasets_bars:
             datasets.enable_progress_bars()
-
-
-def as_dataset(rows: "Rows", columns: Sequence[str]) -> "Dataset":
-    """Return a ``datasets.Dataset`` from itself or from a list of dictionaries.
-
-    Raises InputError if it is empty, a row lacks one of ``columns``, or the prompts are no messages: TRL would train on
-    plain text, and the model is asked through its chat template.
-    """
-    from datasets import Dataset
-
-    dataset = rows if isinstance(rows, Dataset) else None
-    if len(rows) == 0:
-        raise InputError("the training data is empty; at least one row is needed")
-    # All rows of a Dataset have the same columns, and reading each would decode it.
-    for number, row in enumerate(rows if dataset is None else [dict.fromkeys(dataset.column_names)], start=1):
-        if not isinstance(row, Mapping):
-            raise InputError(f"row {number} of the training data is {row!r:.40}; a mapping with columns is needed")
-        missing = [column for column in columns if column not in row]
-        if missing:
-            raise InputError(f"row {number} of the training data has no {missing[0]!r}, only {', '.join(row)}")
-    _check_prompts_given(rows, dataset)
-    prompt = rows[0]["prompt"]
-    if isinstance(prompt, str):
-        raise InputError(
-            f"the prompts of the training data are plain text, the first is {prompt[:60]!r}; give messages, "
-            "[{'role': 'user', 'content': …}], which the chat template renders as it does when the model is asked"
-        )
-    return Dataset.from_list(list(rows)) if dataset is None else dataset
-
-
-def _check_prompts_given(rows: "Rows", dataset: "Dataset | None") -> None:
-    """Raise InputError for the first row whose prompt is null."""
-    # Arrow keeps count, so the many rows of a Dataset are read only if one is null.
-    if dataset is not None and dataset.data.column("prompt").null_count == 0:
-        return
-    for number, row in enumerate(rows, start=1):
-        if row["prompt"] is None:
-            raise InputError(f"row {number} of the training data has nothing in 'prompt'; give messages or remove it")

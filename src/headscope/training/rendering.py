@@ -68,14 +68,15 @@ def _check_nothing_lost(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow, 
     for message in row["completion"]:
         for content in filter(None, map(message.get, TEXT_KEYS)):
             if not _is_learned(content, text):
+                missing = _first_missing_part(content, text)[:60]
                 raise InputError(
-                    f"{template_name(tokenizer)} leaves {_lost(content, text)[:60]!r} out of the completion of row "
+                    f"{template_name(tokenizer)} leaves {missing!r} out of the completion of row "
                     f"{number}, so it would not be learned; {_remedy(tokenizer)}"
                 )
 
 
 def _check_asked_alike(tokenizer: "PreTrainedTokenizerBase", text: Rendered, number: int) -> None:
-    if not _bare(text.prompt + text.answer).startswith(_bare(text.asked)):
+    if not _remove_spaces(text.prompt + text.answer).startswith(_remove_spaces(text.asked)):
         raise InputError(
             f"{template_name(tokenizer)} asks with {text.asked[len(text.prompt) :][:60]!r} before the answer, and the "
             f"completion of row {number} does not begin with it; let completions begin so, or give "
@@ -135,7 +136,7 @@ def describe_row(
     return description
 
 
-def _bare(text: str) -> str:
+def _remove_spaces(text: str) -> str:
     """Return a text without its white space."""
     return "".join(text.split())
 
@@ -150,15 +151,15 @@ def _common_length(first: str, second: str) -> int:
 
 def _is_learned(content: str, text: Rendered) -> bool:
     """Return whether all of ``content`` is there and ends in the answer; a prompt may open it."""
-    prompt = _bare(text.prompt)
-    start = (prompt + _bare(text.answer)).rfind(_bare(content))
-    return start >= 0 and start + len(_bare(content)) > len(prompt)
+    prompt = _remove_spaces(text.prompt)
+    start = (prompt + _remove_spaces(text.answer)).rfind(_remove_spaces(content))
+    return start >= 0 and start + len(_remove_spaces(content)) > len(prompt)
 
 
-def _lost(content: str, text: Rendered) -> str:
+def _first_missing_part(content: str, text: Rendered) -> str:
     """Return the beginning of ``content`` up to the part that is in the answer; all of it if none is."""
-    answer = _bare(text.answer)
-    start = next(index for index in range(len(content) + 1) if _bare(content[index:]) in answer)
+    answer = _remove_spaces(text.answer)
+    start = next(index for index in range(len(content) + 1) if _remove_spaces(content[index:]) in answer)
     return content[:start]
 
 

@@ -81,6 +81,9 @@ def _evaluate(expression: str) -> float:
         value = float(first)
         for sign, factor in zip(factors[::2], factors[1::2], strict=True):
             number = float(factor)
-            value = value * number if sign == "*" else value / number if number else float("nan")
+            if sign == "*":
+                value *= number
+            else:
+                value = value / number if number else float("nan")
         total += value
     return total

@@ -9,8 +9,10 @@ from headscope.errors import InputError
 from headscope.model_files.folder import adapter_base
 from headscope.progress import SILENT, Progress
 from headscope.training import launch, rendering
+from headscope.training.dataset import as_dataset
 from headscope.training.optimisation import Optimisation
 from headscope.training.run_record import TrainingRun, identify
+from headscope.training.trl_settings import trl_arguments
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -18,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
     from trl import SFTConfig
 
+    from headscope.training.dataset import Rows
     from headscope.training.trainers import DurableSft
 
 
@@ -44,7 +47,7 @@ class SftConfig(Optimisation):
 
 def run_sft(
     model_path: str | Path,
-    dataset: "launch.Rows",
+    dataset: "Rows",
     config: SftConfig,
     out: str | Path,
     *,
@@ -69,7 +72,7 @@ def run_sft(
     out = Path(out)
     columns = ("prompt", "completion", "chat_template_kwargs") if config.hybrid else ("prompt", "completion")
     with launch.quiet():
-        rows = launch.as_dataset(dataset, columns)
+        rows = as_dataset(dataset, columns)
         identity = identify(config, model_path, rows, tokenizer)
 
         def build(config: SftConfig) -> "DurableSft":
@@ -83,7 +86,7 @@ def trl_config(config: SftConfig, out: Path) -> "SFTConfig":
     from trl import SFTConfig
 
     return SFTConfig(
-        **launch.trl_arguments(config, out, config.batch_size),
+        **trl_arguments(config, out, config.batch_size),
         max_length=config.max_length,
         completion_only_loss=True,
     )

@@ -14,7 +14,7 @@ from headscope.pairs import Pairs
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
 from headscope.studies.ablation.ablated import _end_tokens
-from headscope.studies.answers.evaluate import respondent
+from headscope.studies.answers.evaluate import load_for_engine
 from headscope.studies.data import sources
 from headscope.studies.models.stages import origin_stage
 from headscope.studies.reading import read_study
@@ -115,7 +115,7 @@ def test_plain_text_becomes_messages_and_every_prompt_gets_the_system_prompt(ben
 
 def test_vllm_is_asked_through_the_same_template(bench: Bench, loud: Path) -> None:
     stage = origin_stage(read_study(str(bench.study), [f"base.chat_template='{loud}'"]))
-    checkpoint, tokenizer = respondent(stage, "vllm")
+    checkpoint, tokenizer = load_for_engine(stage, "vllm")
     assert (checkpoint.path, tokenizer.chat_template) == (str(bench.base), LOUD)
 
 

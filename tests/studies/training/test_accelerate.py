@@ -13,7 +13,7 @@ from headscope.runs import RunDirectory
 from headscope.studies.reading import read_study
 from headscope.studies.study_file.training import GrpoTraining
 from headscope.training import PRESETS, TrainingRun
-from headscope.training.launch import micro_batch
+from headscope.training.trl_settings import micro_batch
 
 STUDIES = Path(__file__).parents[3] / "studies"
 CONFIGS = sorted((STUDIES / "accelerate").glob("*.yaml"))

@@ -17,7 +17,7 @@ from headscope.studies.reading import read_study
 from headscope.studies.training import train
 from headscope.studies.training.train import devices_of
 from headscope.training import SftConfig, TrainingRun
-from headscope.training.launch import micro_batch
+from headscope.training.trl_settings import micro_batch
 
 SFT = "{{preset: lab-sft, dataset: lab-traces-64, max_steps: 4, save_every: 2, batch_size: 8{more}}}"
 

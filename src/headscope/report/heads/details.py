@@ -75,7 +75,7 @@ def head_details(results: RunResults, budget: int = BUDGET) -> HeadDetails | Non
         "sets": sets.packed(),
         **_node_names(variants),
     }
-    frame |= _cut(frame, variants, budget)
+    frame |= _fit_into_budget(frame, variants, budget)
     return HeadDetails(frame | {"attention": packed_attention(results)})
 
 
@@ -87,9 +87,9 @@ def _node_names(variants: list[_Variant]) -> dict[str, Json]:
     return {"sources": pairs[0].graph.sources, "destinations": pairs[0].graph.destinations}
 
 
-def _cut(frame: dict[str, Json], variants: list[_Variant], budget: int) -> dict[str, Json]:
+def _fit_into_budget(frame: dict[str, Json], variants: list[_Variant], budget: int) -> dict[str, Json]:
     """Return the numbers of all variants, as many as fit next to the frame, and how many heads and edges they hold."""
-    places = _by_importance(variants)
+    places = _sort_by_importance(variants)
     budget -= len(script_json(frame).encode("utf-8", "backslashreplace"))
     while True:
         for edges in EDGES:
@@ -101,7 +101,7 @@ def _cut(frame: dict[str, Json], variants: list[_Variant], budget: int) -> dict[
         places = places[: (len(places) + 1) // 2]
 
 
-def _by_importance(variants: list[_Variant]) -> "Int[np.ndarray, ' head']":
+def _sort_by_importance(variants: list[_Variant]) -> "Int[np.ndarray, ' head']":
     """Return all heads, those first that have the largest importance in any model or change of it."""
     largest = []
     for variant in variants:

@@ -39,7 +39,10 @@ class EdgePair:
         Per head a list per direction (``DIRECTIONS``) of numbers, three for each edge: the other node, by its place
         among the graph's sources (its destinations for ``out``), and its scores in base and variant.
         """
-        return [[self._edges(*divmod(place, self.graph.heads), way, count) for way in DIRECTIONS] for place in places]
+        return [
+            [self._edges(*divmod(place, self.graph.heads), direction, count) for direction in DIRECTIONS]
+            for place in places
+        ]
 
     def _edges(self, layer: int, head: int, direction: str, count: int) -> list[Json]:
         graph = self.graph

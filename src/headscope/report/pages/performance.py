@@ -18,13 +18,13 @@ def performance(results: RunResults, responses: int) -> Page:
             blocks.append(accuracy_over_steps(results.evaluations, results.variants))
         blocks.append(answers(last))
         if results.trace_summaries:
-            blocks += _why(results)
+            blocks += _failure_blocks(results)
         if responses:
             blocks.append(choose_responses(results, responses))
     return Page("performance", "Performance", "How well do the models answer?", tuple(blocks))
 
 
-def _why(results: RunResults) -> list[Block]:
+def _failure_blocks(results: RunResults) -> list[Block]:
     """Return why wrong answers are wrong: at the last steps, and over training if more were evaluated."""
     last = last_steps(results.trace_summaries)
     figures: list[Block] = [failures(last, results.variants)]

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from headscope.report.palette import GREEN, GREY, VERMILION
 from headscope.report.paper import subjects
+from headscope.report.paper.ablations import Ablations, choose_ablations
 from headscope.report.paper.captions import seeds_sentence
 from headscope.report.paper.exhibit import Exhibit, lacking
 from headscope.report.paper.style import (
@@ -16,13 +17,12 @@ from headscope.report.paper.style import (
     panel_title,
     short_name,
 )
-from headscope.report.run_results import RunResults, with_result
+from headscope.report.run_results import Labels, RunResults
 from headscope.report.tables.accuracy import pass_at_k_data, pass_over_steps_data
 from headscope.report.tables.verdicts import verdict_data
 from headscope.results.estimate import Estimate
 from headscope.results.measures import Measures
 from headscope.results.table import Row, Table, interval_columns
-from headscope.results.verdict import AblationVerdict
 from headscope.runs.records import Finished
 
 if TYPE_CHECKING:
@@ -188,13 +188,13 @@ def coverage_curves(results: RunResults) -> Exhibit:
     return Exhibit(tuple(tables), _coverage_caption(results, units, task), tuple(lacks), figure)
 
 
-def _edits(results: RunResults, models: Sequence[str]) -> list[tuple[Finished[AblationVerdict], AblationVerdict]]:
+def _edits(results: RunResults, models: Sequence[str]) -> Ablations:
     """Return the ablations of one of the models itself, in which its answers were drawn anew."""
-    return [
-        (unit, verdict)
-        for unit, verdict in with_result(results.verdicts)
-        if unit.labels["variant"] in models and unit.labels.get("on") is None and unit.labels.get("step") is None
-    ]
+
+    def is_edit(labels: Labels) -> bool:
+        return labels["variant"] in models and labels.get("on") is None and labels.get("step") is None
+
+    return choose_ablations(results, is_edit)
 
 
 def _draw_curves(axes: "Axes", units: Evaluations, name: str) -> None:
@@ -215,7 +215,7 @@ def _draw_curves(axes: "Axes", units: Evaluations, name: str) -> None:
     axes.label_outer()
 
 
-def _draw_edited(axes: "Axes", edited: Sequence[tuple[Finished[AblationVerdict], AblationVerdict]], first: int) -> None:
+def _draw_edited(axes: "Axes", edited: Ablations, first: int) -> None:
     for (unit, verdict), (colour, dashes, marker) in zip(edited, _LINES[first:], strict=False):
         label = f"{short_name(unit.labels['heads'], 16)} heads, {unit.labels['operator']}"
         curve = verdict.ablated_at_k or {1: verdict.ablated}
@@ -230,7 +230,7 @@ def _draw_edited(axes: "Axes", edited: Sequence[tuple[Finished[AblationVerdict],
         axes.errorbar(list(curve), values, yerr=error_bars(estimates), label=label, **look)
 
 
-def _edited_table(edited: Sequence[tuple[Finished[AblationVerdict], AblationVerdict]]) -> Table:
+def _edited_table(edited: Ablations) -> Table:
     rows: list[Row] = []
     for unit, verdict in edited:
         for k, estimate in (verdict.ablated_at_k or {1: verdict.ablated}).items():

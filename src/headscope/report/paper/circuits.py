@@ -172,7 +172,11 @@ def _draw_nodes(axes: "Axes", graph: Graph, edges: "Int[np.ndarray, 'edge 2']", 
     points = 1.4 * mark_points(layers, heads)
     by_look: dict[tuple[str, str, bool], list[tuple[float, float]]] = {}
     for row, name in enumerate(graph.sources):
-        marker, colour = ("s", ORANGE) if name.startswith("m") else ("o", _INK if name == "input" else "white")
+        marker, colour = "o", "white"
+        if name.startswith("m"):
+            marker, colour = "s", ORANGE
+        elif name == "input":
+            colour = _INK
         is_in = bool(carried[row] > 0) or row in reading
         by_look.setdefault((marker, colour, is_in), []).append(_source_place(graph, row))
     for (marker, colour, is_in), places in by_look.items():

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,8 +129,10 @@ def csv_text(table: Table) -> str:
 def _csv_field(value: Value) -> str:
     """Return one field; text that a spreadsheet would run as a formula gets a leading apostrophe, as on the page."""
     number = full_value(value)
-    if isinstance(number, (int, float)):
-        return "" if number != number else repr(float(number)) if isinstance(number, float) else str(number)
+    if isinstance(number, float):
+        return "" if math.isnan(number) else repr(float(number))
+    if isinstance(number, int):
+        return str(number)
     if isinstance(number, list):
         return " ".join(map(str, number))
     text = "" if value is None else plain_line(display_text(value))

@@ -7,9 +7,10 @@ import numpy as np
 from headscope.heads import HeadId, HeadSet
 from headscope.operator_names import ABLATION_OPERATORS
 from headscope.report.paper import subjects
+from headscope.report.paper.ablations import Ablations, choose_ablations
 from headscope.report.paper.captions import counting_sentences, seeds_sentence
 from headscope.report.paper.exhibit import Exhibit, lacking
-from headscope.report.run_results import RunResults, edited_model, with_result
+from headscope.report.run_results import Labels, RunResults, edited_model
 from headscope.report.tables.accuracy import pass_at_k_data
 from headscope.report.tables.verdicts import verdict_data
 from headscope.results.comparison import Comparison
@@ -19,9 +20,6 @@ from headscope.results.numbers import format_estimate
 from headscope.results.table import Cell, Row, Table, Value, count_cell
 from headscope.results.verdict import SUPPORTED, AblationVerdict
 from headscope.runs.recipes import missing_signal, variants_by_name
-from headscope.runs.records import Finished
-
-Ablations = Sequence[tuple[Finished[AblationVerdict], AblationVerdict]]
 
 _REASONING = ("emergent", "paper-emergent")
 _BASE_ONLY = ("lost", "paper-lost")
@@ -81,14 +79,12 @@ def interventions_in_base(results: RunResults) -> Exhibit:
 
 def _removals(results: RunResults, *, on: str | None) -> Ablations:
     """Return the ablations that remove heads of the last checkpoint in a variant itself or ``on`` the base."""
-    return [
-        (unit, verdict)
-        for unit, verdict in with_result(results.verdicts)
-        if unit.labels.get("on") == on
-        and unit.labels.get("step") is None
-        and unit.labels["operator"] in ABLATION_OPERATORS
-        and unit.labels["heads"] not in _THINK_OFF_ONLY
-    ]
+
+    def is_removal(labels: Labels) -> bool:
+        is_of_last = labels.get("on") == on and labels.get("step") is None
+        return is_of_last and labels["operator"] in ABLATION_OPERATORS and labels["heads"] not in _THINK_OFF_ONLY
+
+    return choose_ablations(results, is_removal)
 
 
 def _not_run(results: RunResults, *, on: str | None) -> list[str]:
@@ -100,19 +96,18 @@ def _not_run(results: RunResults, *, on: str | None) -> list[str]:
     )
 
 
-def _new_heads(results: RunResults, is_wanted: Callable[[str], bool], *, on: str | None) -> Ablations:
-    methods = [
+def _new_heads(results: RunResults, is_operator: Callable[[str], bool], *, on: str | None) -> Ablations:
+    """Return the ablations of new heads of SFT and GRPO by some operators, in a variant itself or ``on`` the base."""
+    variants = [
         *subjects.variants_trained_by(results, subjects.SFT),
         *subjects.variants_trained_by(results, subjects.GRPO),
     ]
-    return [
-        (unit, verdict)
-        for unit, verdict in with_result(results.verdicts)
-        if unit.labels.get("on") == on
-        and unit.labels["heads"] in _REASONING
-        and unit.labels["variant"] in methods
-        and is_wanted(str(unit.labels["operator"]))
-    ]
+
+    def is_chosen(labels: Labels) -> bool:
+        is_of_new_heads = labels["variant"] in variants and labels["heads"] in _REASONING
+        return is_of_new_heads and labels.get("on") == on and is_operator(str(labels["operator"]))
+
+    return choose_ablations(results, is_chosen)
 
 
 def _missing_groups(ablations: Ablations) -> list[str]:
@@ -174,11 +169,9 @@ def think_scores(results: RunResults) -> Exhibit:
             scores[task] = None if measures is None else _score(measures.pass_at_k[1])
         of_mode: Row = {"method": mode}
         rows.append(of_mode | scores)
-    edited = [
-        (unit, verdict)
-        for unit, verdict in with_result(results.verdicts)
-        if unit.labels["variant"] == modes["think off"] and unit.labels["heads"] in _THINK_OFF_ONLY
-    ]
+    edited = choose_ablations(
+        results, lambda labels: labels["variant"] == modes["think off"] and labels["heads"] in _THINK_OFF_ONLY
+    )
     for operator in dict.fromkeys(str(unit.labels["operator"]) for unit, _ in edited):
         of_operator = {verdict.task: verdict for unit, verdict in edited if unit.labels["operator"] == operator}
         count = len(next(iter(of_operator.values())).heads)

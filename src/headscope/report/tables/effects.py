@@ -93,8 +93,8 @@ def largest_heads(heads: HeadEstimates, among: HeadSet) -> str:
     order = sorted(among, key=lambda head: -abs(heads.value[head]))
     words = []
     for head in order[:_NAMED]:
-        value, low, high = (float(grid[head]) for grid in (heads.value, heads.low, heads.high))
-        words.append(f"{head} {format_estimate(Estimate(value, low, high, 0, ''), sign=True)}")
+        estimate = Estimate(float(heads.value[head]), float(heads.low[head]), float(heads.high[head]), 0, "")
+        words.append(f"{head} {format_estimate(estimate, sign=True)}")
     return "; ".join(words)
 
 

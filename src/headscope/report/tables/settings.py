@@ -54,4 +54,6 @@ def _setting_text(value: Json) -> str:
         return ", ".join(map(_setting_text, value))
     if value is None:
         return UNKNOWN
-    return str(value).lower() if isinstance(value, bool) else str(value) if value or value == 0 else "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if value or value == 0 else "none"

@@ -41,11 +41,11 @@ def _columns(result: Transitions) -> Row:
         "p": p_cell(flips.p_value),
         "Δ pass@1": estimate_cell(result.change, sign=True),
         "problems × samples": f"{len(result.problems)} × {result.samples}",
-        "sure": _sure(result),
+        "sure": _count_certain(result),
     }
 
 
-def _sure(result: Transitions) -> Cell | None:
+def _count_certain(result: Transitions) -> Cell | None:
     """Return how many problems changed for sure; None if each has but one answer."""
     if all(problem.q_value is None for problem in result.problems):
         return None

@@ -30,6 +30,8 @@ from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study
 
 if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
     from headscope.interventions import Replacement, Text
 
 REFERENCE_TEXTS = 32
@@ -68,10 +70,10 @@ def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -
     heads = HeadSet(())
     if config.operator != "none":
         sets = inputs.load("sets", ControlledHeads)
-        numbered = sets.head_set(config.control)
-        if numbered is None:
+        head_set = sets.head_set(config.control)
+        if head_set is None:
             return NotRun(f"there is no random set {config.control}: only {len(sets.controls)} match these heads")
-        heads = numbered
+        heads = head_set
     from headscope.studies.models.subjects import load
 
     respondent = ModelOnTask(config.model.stage(inputs), config.task.task())
@@ -312,7 +314,7 @@ def _remove_heads(respondent: ModelOnTask, config: AblatedConfig, heads: HeadSet
             yield
 
 
-def _end_tokens(row: Mapping[Any, Any], tokenizer: Any) -> tuple[int, ...]:
+def _end_tokens(row: Mapping[Any, Any], tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
     """Return the token that ended a sampled response; samples of before schema version 3 did not keep it."""
     if row["finish"] != "stop":
         return ()

@@ -7,7 +7,7 @@ With ``eval.shard_problems`` the answers are drawn by several units, the shards,
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 from pydantic import PlainSerializer
@@ -38,6 +38,11 @@ from headscope.studies.study_file.config import Config
 from headscope.studies.study_file.evaluate import EvalConfig
 from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from headscope.evaluation.vllm_settings import Checkpoint
 
 CHECKER = 4
 """Raise it when the same response would get another verdict; ``headscope score`` shows what changes."""
@@ -86,9 +91,18 @@ def _answer(config: SamplesConfig, part: range | None, inputs: Inputs, progress:
     task = config.task.task()
     check_golds(task)  # before a model is loaded
     stage = config.model.stage(inputs)
-    model, tokenizer = respondent(stage, config.engine)
-    options: dict[str, Any] = {"chat": stage.chat, "name": stage.variant, "engine": config.engine, "part": part}
-    return evaluate(model, tokenizer, task, config.sampling, **options, progress=progress)
+    model, tokenizer = load_for_engine(stage, config.engine)
+    return evaluate(
+        model,
+        tokenizer,
+        task,
+        config.sampling,
+        chat=stage.chat,
+        name=stage.variant,
+        engine=config.engine,
+        part=part,
+        progress=progress,
+    )
 
 
 SAMPLES = Work("samples", SamplesConfig, compute_samples, version=CHECKER)
@@ -165,9 +179,12 @@ def masked_units(study: Study, stage: Stage, ref: TaskRef) -> list[Unit]:
     return [MEASURES.unit(MeasuresConfig(k=study.eval.ks, seed=study.seed), masked.labels, inputs)]
 
 
-def respondent(stage: Stage, engine: str) -> tuple[Any, Any]:
-    """Return what ``evaluation.sample`` asks, and its tokenizer: the loaded model, or for vLLM the checkpoint it
-    serves, whose weights are not loaded here.
+def load_for_engine(
+    stage: Stage, engine: str
+) -> tuple["PreTrainedModel | Checkpoint", "PreTrainedTokenizerBase | None"]:
+    """Return what ``evaluation.sample`` takes as its model, and the tokenizer.
+
+    For vLLM that is the checkpoint, whose weights its engine loads; for transformers the loaded model.
     """
     if engine == "vllm":
         from headscope.evaluation.vllm_settings import Checkpoint

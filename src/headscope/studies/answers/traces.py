@@ -4,7 +4,7 @@ such units. Arithmetic on text and token ids; no model is loaded."""
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -29,6 +29,9 @@ from headscope.traces.reading import Trace, read_text, read_trace
 from headscope.traces.spans import Decode, TokenTexts
 from headscope.traces.steps import Step
 from headscope.traces.summary import summarise
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _CHUNK = 256
 """Answers read at a time."""
@@ -66,7 +69,7 @@ def _decoder_of(stage: Stage) -> Decode:
     return decoder(tokenizer_of(stage))
 
 
-def decoder(tokenizer: Any) -> Decode:
+def decoder(tokenizer: "PreTrainedTokenizerBase") -> Decode:
     """Return the function that makes text of token ids as responses were made, padding left out."""
     pad = tokenizer.pad_token_id
 
@@ -177,7 +180,7 @@ def _trace(
 
 def _answer_row(row: dict[str, Any], trace: Trace) -> dict[str, Any]:
     wrong = row["verdict"] != "correct"
-    way, slip, loop = trace.trajectory, trace.first_slip, trace.loop
+    trajectory, slip, loop = trace.trajectory, trace.first_slip, trace.loop
     return {
         "problem": row["problem"],
         "group": row["group"],
@@ -189,11 +192,11 @@ def _answer_row(row: dict[str, Any], trace: Trace) -> dict[str, Any]:
         "rechecks": sum(step.recheck or "verification" in step.marks for step in trace.steps),
         "slips": sum(bool(step.slip) for step in trace.steps),
         "slip": "" if slip is None else slip.slip,
-        "lost": wrong and way.solved_at is not None,
-        "solved_at": -1 if way.solved_at is None else way.solved_at,
-        "tokens_to_right": -1 if way.tokens_to_right is None else way.tokens_to_right,
-        "right_to_wrong": way.right_to_wrong,
-        "wrong_to_right": way.wrong_to_right,
+        "lost": wrong and trajectory.solved_at is not None,
+        "solved_at": -1 if trajectory.solved_at is None else trajectory.solved_at,
+        "tokens_to_right": -1 if trajectory.tokens_to_right is None else trajectory.tokens_to_right,
+        "right_to_wrong": trajectory.right_to_wrong,
+        "wrong_to_right": trajectory.wrong_to_right,
         "abandoned_tokens": _abandoned_tokens(trace) if wrong else 0,
         "loop": trace.loops,
         "loop_start": -1 if loop is None else loop.start,

@@ -5,7 +5,7 @@ A picture to read beside the numbers: no number depends on it.
 
 import random
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
@@ -23,6 +23,9 @@ from headscope.studies.models.stages import ModelSource, Stage
 from headscope.studies.study_file.config import Config
 from headscope.studies.study_file.study import Study
 from headscope.traces.spans import Decode, TokenTexts
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 TEXTS, TOKENS = 4, 256
 """Texts per variant at most, and tokens of each."""
@@ -56,9 +59,10 @@ def compute_attention(config: AttentionConfig, inputs: Inputs, progress: Progres
     subjects = [load(source.stage(inputs)) for source in (config.base, config.post)]
     decode = _decoder(subjects[1].tokenizer)
     texts = [_read_text(pairs, index, config.tokens, decode) for index in chosen]
-    levels: list[list[Any]] = [[], []]
+    levels = []  # of the base, then of the post-trained model
     with progress.bar("attention", 2 * len(texts)) as bar:
-        for subject, parts in zip(subjects, levels, strict=True):
+        for subject in subjects:
+            parts = []
             for text in texts:
                 try:
                     rows = attention_rows(subject, np.array(text.ids, dtype=np.int64), heads)
@@ -66,14 +70,14 @@ def compute_attention(config: AttentionConfig, inputs: Inputs, progress: Progres
                     return NotRun(str(error))
                 parts.append(encode_rows(rows))
                 bar.advance()
-    base, post = (np.concatenate(parts, axis=1) for parts in levels)
+            levels.append(np.concatenate(parts, axis=1))
     is_cut = any(text.length > len(text.ids) for text in texts)
     words = (
         f"clean texts of the pairs on which heads were counted, of different problems as far as there are, drawn with "
         f"seed {config.seed} from those of at most {config.tokens} tokens"
     )
     words += f"; longer ones, cut to their first {config.tokens}, because there are not enough" if is_cut else ""
-    return Attention(config.post.name, config.post.step, heads, heads_are, tuple(texts), words, base, post)
+    return Attention(config.post.name, config.post.step, heads, heads_are, tuple(texts), words, *levels)
 
 
 ATTENTION = Work("attention", AttentionConfig, compute_attention)
@@ -142,7 +146,9 @@ def choose_pairs(pairs: Pairs, count: int, tokens: int, seed: int) -> list[int]:
     first = list(first_of.values())
     drawn = [*first, *(index for index in order if index not in first)]
     fitting = [index for index in drawn if len(pairs.clean[index]) <= tokens]
-    longer = sorted((index for index in drawn if len(pairs.clean[index]) > tokens), key=lambda i: len(pairs.clean[i]))
+    longer = sorted(
+        (index for index in drawn if len(pairs.clean[index]) > tokens), key=lambda index: len(pairs.clean[index])
+    )
     return [*fitting, *longer][:count]
 
 
@@ -164,7 +170,7 @@ def token_pieces(ids: Sequence[int], decode: Decode) -> tuple[str, ...]:
     return tuple(text[start:end] for start, end in zip(starts, ends.tolist(), strict=True))
 
 
-def _decoder(tokenizer: Any) -> Decode:
+def _decoder(tokenizer: "PreTrainedTokenizerBase") -> Decode:
     """Return the function that makes text of token ids, with all that the chat template wrote."""
 
     def decode(tokens: list[int]) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from headscope.errors import InputError
+from headscope.errors import InputError, count_noun
 from headscope.evaluation.table_files import Row, read_table
 from headscope.pairs import Pairs
 from headscope.progress import Progress
@@ -211,9 +211,9 @@ def _deal_rows(rows: list[dict[str, str]], seed: int) -> list[list[dict[str, str
     for index, key in enumerate(keys):
         dealt[index % sets] += [{PROBLEM: numbers[key]} | row for row in problems[key]]
     if len(keys) < FEWEST * sets:
-        count = "1 problem" if len(keys) == 1 else f"{len(keys)} problems"
+        problem_count, pairs = count_noun(len(keys), "problem"), sum(map(len, dealt))
         raise InputError(
-            f"the file of discover.contrast holds {count} with {sum(map(len, dealt))} different pairs; "
+            f"the file of discover.contrast holds {problem_count} with {pairs} different pairs; "
             f"needed are {FEWEST} problems in each of {sets} sets of pairs"
         )
     return dealt

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from headscope.errors import InputError
+from headscope.errors import InputError, count_noun
 from headscope.evaluation import Problem, Sampling, prompt_ids, sample
 from headscope.pairs import Pairs
 from headscope.progress import Progress
@@ -67,8 +67,10 @@ def opening_configs(study: Study, tasks: Sequence[TaskRef], positions: Positions
     task_sources = tuple(TaskSource.from_ref(ref, study.data_dir) for ref in tasks)
     problems = sum(len(sources.task(ref, study.data_dir)) for ref in tasks)
     if problems < FEWEST * sets:
-        count = "1 problem" if problems == 1 else f"{problems} problems"
-        raise InputError(f"discover.tasks hold {count}; needed are {FEWEST} problems in each of {sets} pair sets")
+        raise InputError(
+            f"discover.tasks hold {count_noun(problems, 'problem')}; needed are {FEWEST} problems in each of {sets} "
+            "pair sets"
+        )
     settings = study.discover
     return [
         OpeningsConfig(

@@ -2,15 +2,18 @@
 
 from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError
 from headscope.training.conversations import TEXT_KEYS
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 _BATCH = 1000
 
 
-def check_encodable(tokenizer: Any, texts: Iterable[tuple[str, str]], advice: str) -> None:
+def check_encodable(tokenizer: "PreTrainedTokenizerBase", texts: Iterable[tuple[str, str]], advice: str) -> None:
     """Raise InputError for the first text that the tokenizer cannot encode, with the first piece it has no token for.
 
     Args:
@@ -37,7 +40,7 @@ def message_texts(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> 
                     yield f"row {number} of the training data", text
 
 
-def _can_encode(tokenizer: Any, texts: list[str]) -> bool:
+def _can_encode(tokenizer: "PreTrainedTokenizerBase", texts: list[str]) -> bool:
     try:
         tokenizer(texts, add_special_tokens=False)
     except Exception:  # the tokenizers library raises bare Exception, and TypeError for lone surrogates
@@ -45,7 +48,7 @@ def _can_encode(tokenizer: Any, texts: list[str]) -> bool:
     return True
 
 
-def _pieces(tokenizer: Any, text: str) -> list[str]:
+def _pieces(tokenizer: "PreTrainedTokenizerBase", text: str) -> list[str]:
     """Return the pieces that a tokenizer looks up one by one, and the whole text last."""
     try:
         pieces = [piece for piece, _ in tokenizer.backend_tokenizer.pre_tokenizer.pre_tokenize_str(text)]

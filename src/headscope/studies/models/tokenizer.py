@@ -1,7 +1,7 @@
 """The tokenizer of a stage, its own or another's, with the chat template the study names. Loads no weights."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import load_tokenizer
@@ -10,8 +10,11 @@ from headscope.model_files.folder import vocabulary_entries
 from headscope.model_files.vocabularies import check_token_ids
 from headscope.studies.models.stages import Stage, files_of, has_tokenizer, template_path
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
-def tokenizer_of(stage: Stage) -> Any:
+
+def tokenizer_of(stage: Stage) -> "PreTrainedTokenizerBase":
     """Load the tokenizer a stage is spoken to through.
 
     Raises InputError if there is none, a borrowed one has other ids than the model, or the named template is missing.
@@ -27,7 +30,7 @@ def tokenizer_of(stage: Stage) -> Any:
     return tokenizer
 
 
-def _own_tokenizer(stage: Stage) -> Any:
+def _own_tokenizer(stage: Stage) -> "PreTrainedTokenizerBase | None":
     """Load the tokenizer of the model itself; None if it has none."""
     folder = Path(stage.folder)
     if folder.is_dir() and not has_tokenizer(folder):
@@ -40,7 +43,9 @@ def _own_tokenizer(stage: Stage) -> Any:
         return None  # a hub model without tokenizer files
 
 
-def _check_ids(stage: Stage, tokenizer: Any, borrowed: Any, name: str) -> None:
+def _check_ids(
+    stage: Stage, tokenizer: "PreTrainedTokenizerBase | None", borrowed: "PreTrainedTokenizerBase", name: str
+) -> None:
     """Raise InputError if a borrowed tokenizer gives a token another id than the model's own, or one beyond its rows.
 
     Added tokens are free to differ, as between a base and an R1-style model made of it; those both have are not.

@@ -94,14 +94,14 @@ def validate_config(kind: type[Model], data: Any, origin: str, faults: Sequence[
         config = kind.model_validate(data)
     except ValidationError as error:
         details = error.errors(include_url=False)[:_MOST_ERRORS]
-        causes = sorted(_without_consequences(_meant(details)), key=details.index)
+        causes = sorted(_without_consequences(_drop_other_members(details)), key=details.index)
         sentences += dict.fromkeys(_sentence(kind, detail) for detail in causes)
     if sentences:
         raise ManyInputsError([f"{origin}: {sentence}" for sentence in sentences])
     return config
 
 
-def _meant(details: Sequence[ErrorDetails], start: int = 0) -> list[ErrorDetails]:
+def _drop_other_members(details: Sequence[ErrorDetails], start: int = 0) -> list[ErrorDetails]:
     """Return the errors without those of union members that were not meant.
 
     start: unions are looked for from this part of the locations on.
@@ -119,7 +119,7 @@ def _meant(details: Sequence[ErrorDetails], start: int = 0) -> list[ErrorDetails
         # The member that got furthest is the one that was meant.
         best = max(members, key=lambda detail: (detail["type"] == "extra_forbidden", len(detail["loc"])))
         tag = best["loc"][len(place)]
-        meant += _meant([detail for detail in members if detail["loc"][len(place)] == tag], len(place) + 1)
+        meant += _drop_other_members([detail for detail in members if detail["loc"][len(place)] == tag], len(place) + 1)
     return meant
 
 
@@ -190,7 +190,10 @@ def _is_tag(part: int | str, path: tuple[int | str, ...]) -> bool:
 def _join_path(path: list[int | str]) -> str:
     text = ""
     for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            text += f".{part}" if text else part
     return text
 
 

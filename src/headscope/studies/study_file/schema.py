@@ -8,7 +8,7 @@ also knows what keys mean for one another (``headscope validate``).
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from pydantic import BaseModel
@@ -74,7 +74,11 @@ def _name_twin_keys(definitions: dict[str, Schema]) -> None:
 
 def _parts(schema: Any) -> Iterator[Schema]:
     """Yield every mapping of a schema, outermost first."""
+    inner: Iterable[Any] = ()
     if isinstance(schema, dict):
         yield schema
-    for inner in schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ():
-        yield from _parts(inner)
+        inner = schema.values()
+    elif isinstance(schema, list):
+        inner = schema
+    for part in inner:
+        yield from _parts(part)

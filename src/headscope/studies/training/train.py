@@ -122,7 +122,7 @@ def _train_together(config: TrainConfig, inputs: Inputs, progress: Progress, dev
             micro = arguments["per_device_train_batch_size"]
             if micro == 1:
                 raise
-            micro_batch = launch.halved(micro, micro * arguments["gradient_accumulation_steps"])
+            micro_batch = launch.halve_micro_batch(micro, micro * arguments["gradient_accumulation_steps"])
 
 
 def _train_here(config: TrainConfig, inputs: Inputs, progress: Progress) -> None:

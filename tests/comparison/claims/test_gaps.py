@@ -1,0 +1,69 @@
+"""What a study lacks to decide a claim, known before it is run."""
+
+from dataclasses import replace
+
+import pytest
+
+from headscope.comparison.claims import RecipeFacts, StudyFacts, TaskFacts, find_gaps
+
+FULL = StudyFacts(
+    recipes=(
+        RecipeFacts("sft", "sft", False, 1, 5, 1, False),
+        RecipeFacts("r1", "distill", True, 1, 5, 1, False),
+        RecipeFacts("grpo", "grpo", False, 3, 12, 1, True),
+    ),
+    pairs=40,
+    thinking=True,
+    groups=("emergent", "think-off-only"),
+    operators=("zero", "mean", "resample"),
+    scales=(1.3,),
+    controls=20,
+    ablated=(TaskFacts("t1", 60, False), TaskFacts("t2", 60, False)),
+    ablated_samples=8,
+    evaluated=(TaskFacts("t1", 60, False),),
+    samples=4,
+)
+"""A study that can decide all ten claims."""
+
+
+def blocking(**changes) -> dict[str, list[str]]:
+    gaps = find_gaps(replace(FULL, **changes))
+    sentences = {name: [gap.sentence for gap in of_claim if gap.blocks] for name, of_claim in gaps.items()}
+    return {name: of_claim for name, of_claim in sentences.items() if of_claim}
+
+
+@pytest.mark.parametrize(
+    ("changes", "claims", "word"),
+    [
+        ({"recipes": ()}, "C1 C2 C3 C4 C5 C6 C7 C10", "no"),
+        ({"recipes": FULL.recipes[:1]}, "C2 C3 C5", "no variant"),
+        ({"recipes": (replace(FULL.recipes[2], seeds=1),)}, "C1 C3 C5", "no variant"),
+        ({"recipes": (replace(FULL.recipes[1], on_traces=False), FULL.recipes[0])}, "C2 C3 C5", "no variant"),
+        ({"pairs": 4}, "C1 C2 C4 C5 C8", "discover.pairs is 4"),
+        ({"thinking": False}, "C8 C9", "thinking on and off"),
+        ({"opening_tokens": 2}, "C8", "openings of 2 tokens"),
+        ({"groups": ("emergent",)}, "C9", "think-off-only"),
+        ({"groups": ("paper-emergent", "kept")}, "C9", "think-off-only"),
+        ({"groups": ("think-off-only", "kept")}, "C6 C7", "no emergent heads"),
+        ({"recipes": (replace(FULL.recipes[1], checkpoints=1), FULL.recipes[2])}, "C1 C5", "1 checkpoint"),
+        ({"operators": ("zero", "mean", "revert")}, "C6", "removed by 2 operators, and 3 must agree"),
+        ({"scales": ()}, "C7", "generated_scales"),
+        ({"controls": 4}, "C6", "4 random sets"),
+        ({"ablated": FULL.ablated[:1]}, "C7", "1 task of 10 problems or more, and 2 must be"),
+        ({"ablated_samples": 4}, "C9", "ablate.samples is 4"),
+        ({"samples": 2}, "C10", "eval.samples is 2"),
+        ({"evaluated": (TaskFacts("lab-k", 60, True),)}, "C10", "not recall"),
+    ],
+)
+def test_a_study_that_lacks_something_is_told_which_claims_need_it(changes, claims: str, word: str) -> None:
+    assert blocking() == {}
+    gaps = blocking(**changes)
+    assert " ".join(gaps) == claims
+    assert word in " ".join(gaps[claims.split()[-1]] + gaps[claims.split()[0]])
+
+
+def test_what_only_weakens_an_answer_does_not_block_it() -> None:
+    weak = find_gaps(replace(FULL, recipes=(replace(FULL.recipes[0], null_twins=0),), layer_heads=8))
+    assert [gap.blocks for gap in weak["C1"]] == [False]
+    pool = "the layer of a single new head and the one next to it have 15 other heads"
+    assert weak["C6"][0].sentence == f"{pool} for 19 sets"
