@@ -3,15 +3,17 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from headscope.measures.paired_tests import mcnemar
 from headscope.plain_text import plain_text
 from headscope.report.sanitising import content_security_policy, script_json
 from headscope.report.scripts import join_modules
 from headscope.results.estimate import Estimate
-from headscope.results.numbers import format_count_estimate, format_estimate, format_p, format_share
+from headscope.results.numbers import format_count_estimate, format_estimate, format_p, format_share, state_p
 
 
 @settings(max_examples=60)
@@ -63,5 +65,9 @@ def test_numbers_carry_their_interval(estimate: Estimate, decimal: str, count: s
 
 def test_shares_are_per_cent_and_small_p_values_keep_two_digits() -> None:
     assert format_share(Estimate(0.05, 0.042, 0.061, 64, "")) == "5.0 [4.2, 6.1] %"
-    p_values = {1.0: "1.000", 0.0476: "0.048", 0.0047: "0.0047", 1.5e-12: "1.5e−12", 0.0: "0.000", float("nan"): "–"}
+    p_values = {1.0: "1.000", 0.0476: "0.048", 0.0047: "0.0047", 1.5e-12: "1.5e−12", 0.0: "< 1e−300", float("nan"): "–"}
     assert [format_p(p_value) for p_value in p_values] == list(p_values.values())
+    # Of a test over 7,595 answers a float holds no p-value, and no test gives 0.
+    many = np.arange(7595) < 7429
+    assert state_p(mcnemar(many, ~many).p_value) == "p < 1e−300"
+    assert state_p(mcnemar(many[:6], many[:6]).p_value) == "p = 1.000"

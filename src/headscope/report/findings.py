@@ -25,7 +25,7 @@ from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
 from headscope.results.measures import Measures
-from headscope.results.numbers import format_count, format_estimate, format_p
+from headscope.results.numbers import format_count, format_estimate, state_p
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
 from headscope.runs.recipes import missing_signal, recipe, variants_by_name
 from headscope.runs.records import Finished
@@ -179,7 +179,7 @@ def _by_heads(units: Sequence[tuple[Finished[R], R]], variant: str) -> dict[str,
 def _verdict_part(task: str, verdict: AblationVerdict, tests: int) -> str:
     of_several = f", the clearest of {tests} tests" if tests > 1 else ""
     effect = f"{format_estimate(verdict.effect, sign=True)} ({verdict.operator} ablation{of_several})"
-    rank = f"rank {verdict.rank} of {verdict.controls + 1}, p = {format_p(verdict.p_value)}"
+    rank = f"rank {verdict.rank} of {verdict.controls + 1}, {state_p(verdict.p_value)}"
     if verdict.reading == SUPPORTED:
         meaning = "more than random sets do"
     elif verdict.reading == NOT_SUPPORTED:

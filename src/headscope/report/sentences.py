@@ -22,7 +22,7 @@ from headscope.report.run_results import RunResults
 from headscope.report.tables.traces import Placed, total_split
 from headscope.results.codec import Json
 from headscope.results.measures import Measures
-from headscope.results.numbers import format_estimate, format_p
+from headscope.results.numbers import format_estimate, state_p
 from headscope.results.traces import TraceSummary
 from headscope.results.transitions import Transitions
 
@@ -120,7 +120,7 @@ def _describe_change(changes: Mapping[str, Transitions]) -> str:
     for task, result in changes.items():
         p_value = min(1.0, result.flips.p_value * len(changes))
         if p_value <= LEVEL:
-            clear.append(f"+{result.flips.gained} −{result.flips.lost} of {task} (p = {format_p(p_value)})")
+            clear.append(f"+{result.flips.gained} −{result.flips.lost} of {task} ({state_p(p_value)})")
         else:
             unclear.append(task)
     adjusted = f"; p adjusted for {len(changes)} tasks" if len(changes) > 1 else ""

@@ -53,10 +53,21 @@ def format_share(estimate: Estimate) -> str:
 
 
 def format_p(p_value: float) -> str:
-    """Return a p-value with three places, and below 0.01 with two significant digits: ``0.188``, ``1.5e−12``."""
-    if 0 < p_value < 0.01:
+    """Return a p-value with three places, and below 0.01 with two significant digits: ``0.188``, ``1.5e−12``.
+
+    One that is too small for a float, as of tens of thousands of answers, is ``< 1e−300``: no test gives 0.
+    """
+    if p_value == 0:
+        return "< 1e−300"
+    if p_value < 0.01:
         return f"{p_value:.2g}".replace("-", "−")
     return format_number(p_value, 3)
+
+
+def state_p(p_value: float) -> str:
+    """Return ``p = 0.188``, or ``p < 1e−300``."""
+    text = format_p(p_value)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def format_residual(residual: float) -> str:

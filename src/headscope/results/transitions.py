@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from headscope.results import plots
 from headscope.results.estimate import Estimate
 from headscope.results.measures import McNemar
+from headscope.results.numbers import state_p
 from headscope.results.result import JsonResult
 
 if TYPE_CHECKING:
@@ -81,4 +82,4 @@ class Transitions(JsonResult):
         """Return how first answers changed."""
         numbers = {"right in both": self.both_right, "newly right": self.flips.gained}
         numbers |= {"newly wrong": self.flips.lost, "wrong in both": self.both_wrong}
-        return plots.bars(f"First answers, p = {self.flips.p_value:.2g}", numbers, "problems")
+        return plots.bars(f"First answers, {state_p(self.flips.p_value)}", numbers, "problems")

@@ -9,7 +9,7 @@ from headscope.report.figures.canvas import error_bars, new_plot, plot_label
 from headscope.report.palette import BLUE, GREY, ORANGE, READINGS
 from headscope.report.run_results import edited_model, with_result
 from headscope.report.tables.verdicts import verdict_data
-from headscope.results.numbers import format_p
+from headscope.results.numbers import state_p
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.records import Finished
 
@@ -82,6 +82,6 @@ def _add_row(plot: go.Figure, row: int, unit: Finished[AblationVerdict], verdict
 
 
 def _words(verdict: AblationVerdict) -> str:
-    rank = f"rank {verdict.rank} of {verdict.controls + 1}, p = {format_p(verdict.p_value)}"
+    rank = f"rank {verdict.rank} of {verdict.controls + 1}, {state_p(verdict.p_value)}"
     reading = f"{READINGS[verdict.reading]} {verdict.reading}"
     return f"n {verdict.problems} × {verdict.samples}<br>{rank} · {reading}"

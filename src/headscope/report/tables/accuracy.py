@@ -6,7 +6,7 @@ from headscope.report.palette import ANSWERS
 from headscope.report.run_results import RunResults, model_name
 from headscope.results.estimate import Estimate
 from headscope.results.measures import Measures
-from headscope.results.numbers import format_estimate, format_number, format_p
+from headscope.results.numbers import format_estimate, format_number, state_p
 from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, percent_cell
 from headscope.results.traces import TraceSummary
 from headscope.runs.records import Finished
@@ -98,7 +98,7 @@ def _flips(measures: Measures) -> Cell | None:
     flips = measures.flips
     if flips is None:
         return None
-    return Cell(f"+{flips.gained} −{flips.lost} (p = {format_p(flips.p_value)})", flips)
+    return Cell(f"+{flips.gained} −{flips.lost} ({state_p(flips.p_value)})", flips)
 
 
 def _size_columns(measures: Measures) -> Row:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from headscope.report.run_results import Log, RunResults
 from headscope.results.comparison import Comparison
 from headscope.results.coupling import CLAIM_LAG, Coupling
-from headscope.results.numbers import UNKNOWN, format_estimate, format_number, format_p
+from headscope.results.numbers import UNKNOWN, format_estimate, format_number, state_p
 from headscope.results.persistence import Persistence
 from headscope.results.reward_coupling import RewardCoupling
 from headscope.results.table import Cell, Row, Table, Value, estimate_cell, p_cell
@@ -85,7 +85,7 @@ def reward_coupling(results: RunResults) -> Table:
     for unit in results.in_order(RewardCoupling):
         result = unit.whole
         twins = {name: coupling.at(CLAIM_LAG) for name, coupling in result.twins.items()}
-        words = [f"{format_estimate(estimate)} (p = {format_p(p)}) {name}" for name, (estimate, p) in twins.items()]
+        words = [f"{format_estimate(estimate)} ({state_p(p)}) {name}" for name, (estimate, p) in twins.items()]
         twin_cell = Cell("; ".join(words), twins) if twins else None
         couplings = dict(result.runs)
         if len(result.runs) > 1:

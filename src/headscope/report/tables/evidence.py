@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from headscope.report.run_results import RunResults, ablation_columns, with_result
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
 from headscope.results.not_run import NotRun
-from headscope.results.numbers import format_estimate, format_p
+from headscope.results.numbers import format_estimate, state_p
 from headscope.results.table import Cell, Row, Table, Value, estimate_cell, interval_columns
 from headscope.runs.records import Finished
 
@@ -94,7 +94,7 @@ def _rank(rank: int, sets: int, available: int) -> Cell | None:
 def _doses(dose: DoseResponse | None) -> Cell | None:
     arms = {} if dose is None else {"down": dose.below, "up": dose.above}
     p_values = {name: trend.p_value for name, trend in arms.items() if trend is not None}
-    text = ", ".join(f"{name} p = {format_p(p_value)}" for name, p_value in p_values.items())
+    text = ", ".join(f"{name} {state_p(p_value)}" for name, p_value in p_values.items())
     return Cell(text, p_values) if p_values else None
 
 

@@ -10,7 +10,7 @@ from headscope.results.comparison import Comparison
 from headscope.results.counts import COUNTED
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
-from headscope.results.numbers import UNKNOWN, format_count_estimate, format_estimate, format_p
+from headscope.results.numbers import UNKNOWN, format_count_estimate, format_estimate, state_p
 from headscope.results.table import Cell, Row, Table, estimate_cell, interval_columns, pairs_cell
 from headscope.results.training_effects import TrainingEffects
 
@@ -86,7 +86,7 @@ def _count_columns(variant: str, step: int, emergence: Emergence) -> Row:
     counts, null, excess = emergence.counts, emergence.null, emergence.excess.new
     doubled, by_chance = emergence.doubled, emergence.doubled_null
     doubled_text = f"{len(doubled)} ({UNKNOWN if by_chance is None else len(by_chance)})"
-    new_above_null = f"{format_count_estimate(excess, sign=True)} (p = {format_p(emergence.new_p_value)})"
+    new_above_null = f"{format_count_estimate(excess, sign=True)} ({state_p(emergence.new_p_value)})"
     return {
         "variant": variant,
         "step": step,
