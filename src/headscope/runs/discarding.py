@@ -5,7 +5,8 @@ Another process may be at work on any of them, so that a folder is renamed befor
 
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headscope.runs.directory import RunDirectory
@@ -57,33 +58,45 @@ def _put_back(aside: Path) -> None:
         delete_folder(aside)
 
 
-def discard_damaged(run: RunDirectory, plan: str = "") -> dict[str, str]:
+def discard_damaged(run: RunDirectory, presence: Presence | None = None) -> dict[str, str]:
     """Delete every finished unit with a damaged file; return what was wrong, by address.
 
-    plan: as in ``presence.Worker``, by which others tell whether they may join.
+    presence: this process's, if it has joined those at work in the directory; None joins them for the time of the call.
     """
     problems: dict[str, str] = {}
     if not (run.path / "units").is_dir():
         return problems
-    with Presence(run.path, plan=plan) as presence:
+    with _joined(run, presence) as owner:
         for leftover in run.path.glob(f"units/*/.*{DELETED}"):
             shutil.rmtree(leftover, ignore_errors=True)
         for folder in sorted(mark.parent for mark in run.path.glob(f"units/*/[!.]*/{DONE}")):
             try:
-                lease = take(folder, presence) if find_unit_damage(folder) else None
+                lease = take(folder, owner) if find_unit_damage(folder) else None
             except FileNotFoundError:  # another has deleted it
                 continue
             if lease is None:
                 continue
-            # Again, as its owner: another may have mended or deleted it since.
-            mark = done_mark(folder)
-            problem = "" if mark is None else find_unit_damage(folder)
-            aside = set_aside(folder, mark) if problem else None
-            if aside is not None:
-                problems[f"{folder.parent.name}/{folder.name}"] = problem
-                delete_folder(aside)
-            lease.release()
+            try:
+                # Again, as its owner: another may have mended or deleted it since.
+                mark = done_mark(folder)
+                problem = "" if mark is None else find_unit_damage(folder)
+                aside = set_aside(folder, mark) if problem else None
+                if aside is not None:
+                    problems[f"{folder.parent.name}/{folder.name}"] = problem
+                    delete_folder(aside)
+            finally:
+                lease.release()
     return problems
+
+
+@contextmanager
+def _joined(run: RunDirectory, presence: Presence | None) -> Iterator[Presence]:
+    """Yield the presence of a process that is at work in the directory, its own if it has none."""
+    if presence is not None:
+        yield presence
+        return
+    with Presence(run.path) as own:
+        yield own
 
 
 def clear_leftovers(run: RunDirectory, presence: Presence) -> None:
