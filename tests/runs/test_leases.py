@@ -548,6 +548,19 @@ def test_a_damaged_unit_that_another_makes_again_stays(tmp_path: Path, monkeypat
     assert not [*run.path.glob("units/*/.*")]
 
 
+def test_outdated_units_are_deleted_unless_another_holds_them(tmp_path: Path) -> None:
+    run, units = RunDirectory(tmp_path), [unit(a=1), unit(a=2), unit(a=3)]
+    outdated, held, _ = units
+    execute([outdated, held], run)
+    with Presence(tmp_path) as other:
+        lease = take(run.folder(held), other)
+        assert lease is not None
+        discarding.discard(run, map(run.folder, units))
+        assert [run.is_done(one) for one in units] == [False, True, False]
+        lease.release()
+    assert not [*run.path.glob("units/*/.*")]
+
+
 def test_what_a_killed_process_had_set_aside_is_put_back(tmp_path: Path) -> None:
     run, finished = RunDirectory(tmp_path), unit(a=1)
     execute([finished], run)

@@ -1,11 +1,11 @@
-"""Delete units: damaged ones, those that are made again, and what killed processes left.
+"""Delete units: damaged or outdated ones, those that are made again, and what killed processes left.
 
 Another process may be at work on any of them, so that a folder is renamed before it is looked at again or deleted.
 """
 
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -80,13 +80,32 @@ def discard_damaged(run: RunDirectory, presence: Presence | None = None) -> dict
                 # Again, as its owner: another may have mended or deleted it since.
                 mark = done_mark(folder)
                 problem = "" if mark is None else find_unit_damage(folder)
-                aside = set_aside(folder, mark) if problem else None
-                if aside is not None:
+                if problem and _delete_finished(folder, mark):
                     problems[f"{folder.parent.name}/{folder.name}"] = problem
-                    delete_folder(aside)
             finally:
                 lease.release()
     return problems
+
+
+def discard(run: RunDirectory, folders: Iterable[Path]) -> None:
+    """Delete finished units that are outdated; one that another process is at work on stays."""
+    with Presence(run.path) as presence:
+        for folder in folders:
+            lease = take(folder, presence)
+            if lease is not None:
+                try:
+                    _delete_finished(folder, done_mark(folder))
+                finally:
+                    lease.release()
+
+
+def _delete_finished(folder: Path, mark: tuple[int, int] | None) -> bool:
+    """Delete a unit that this process holds; return False if it is another's by now. mark: as in ``set_aside``."""
+    aside = set_aside(folder, mark)
+    if aside is None:
+        return False
+    delete_folder(aside)
+    return True
 
 
 @contextmanager
