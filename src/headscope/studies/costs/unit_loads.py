@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headscope.measures.permutation import LOOK_EVERY
@@ -30,6 +30,7 @@ class Facts:
     pair_tokens: mean length of a pair's texts. nodes: of the path integral, mean per pair.
     batch_rows: answers generated at a time, at most. threads: batches or texts at a time.
     steps, step_tokens: optimiser steps, and tokens per step, by variant trained here.
+    devices: on which its steps were measured, likewise; 1 if it is not named.
     heads: of the whole model. weight_bytes: of one checkpoint. resident_bytes: held with the models loaded.
     free_bytes: of memory, when it was measured.
     """
@@ -48,6 +49,7 @@ class Facts:
     weight_bytes: float
     resident_bytes: float
     free_bytes: float
+    devices: dict[str, int] = field(default_factory=dict)
 
     def answer(self, table: str, variant: str, task: str) -> float:
         """Return what ``table`` says of a variant's answers to a task: its own, the base's, or the mean of all."""
@@ -96,9 +98,20 @@ def _train(unit: Unit, facts: Facts) -> Load:
     saves = 1 + math.ceil(steps / training["save_every"])
     # A twin is trained as the variant it is a twin of.
     tokens = facts.step_tokens.get(variant) or facts.step_tokens.get(variant.partition(".")[0], 0.0)
-    # Each method has a step of its own length.
-    drivers = {f"{training['method']} steps": float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}
-    return Load(drivers, size=saves)
+    driver = step_driver(training["method"], measured_devices(unit, facts))
+    return Load({driver: float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}, size=saves)
+
+
+def step_driver(method: str, devices: int) -> str:
+    """Return what the steps of a training are called: each method and number of devices has its own length of one."""
+    return f"{method} steps" + (f" on {devices} devices" if devices > 1 else "")
+
+
+def measured_devices(unit: Unit, facts: Facts) -> int:
+    """Return on how many devices the steps of a training unit were measured; 1 for any other unit."""
+    variant = str(unit.labels.get("variant"))
+    # A twin is trained as the variant it is a twin of.
+    return facts.devices.get(variant) or facts.devices.get(variant.partition(".")[0], 1) if unit.kind == "train" else 1
 
 
 def _answers(unit: Unit, facts: Facts) -> Load:
