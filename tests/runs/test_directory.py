@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 from tests.runs.toys import Toy, ToyConfig, unit, write_lock
 
+from headscope import storage
 from headscope.errors import InputError
 from headscope.progress import Progress
+from headscope.report import page_file
+from headscope.results.claim import Claims
 from headscope.results.not_run import NotRun
 from headscope.runs import Execution, Inputs, Outcome, RunDirectory, Work, execute
 from headscope.runs.coverage import coverage
@@ -92,6 +95,34 @@ def test_an_error_that_is_no_input_error_exits_with_1_and_keeps_its_traceback(tm
     assert record is not None
     assert "ZeroDivisionError" in record.traceback
     assert not run.is_done(broken)
+
+
+@pytest.mark.parametrize("file", ["study.lock.json", "failure", "claims.json", "report.html"])
+def test_processes_that_write_one_file_at_once_are_not_in_each_others_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    run, one, sync = RunDirectory(tmp_path), unit(a=1), storage._sync
+    monkeypatch.setattr(page_file, "RunResults", lambda run: run)
+    monkeypatch.setattr(page_file, "page_html", lambda results, responses: "page")
+
+    def write() -> None:
+        if file == "study.lock.json":
+            run.write_lock({"name": "x"}, [one.row])
+        elif file == "failure":
+            run.record_failure(one, {"reason": "no", "bad_input": True})
+        elif file == "claims.json":
+            Claims(()).save(run.path)
+        else:
+            page_file.render(run)
+
+    def sync_while_another_writes(path: Path) -> None:
+        monkeypatch.setattr(storage, "_sync", sync)
+        write()
+        sync(path)
+
+    monkeypatch.setattr(storage, "_sync", sync_while_another_writes)
+    write()
+    assert not [*run.path.rglob("*.partial")]
 
 
 def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:

@@ -105,7 +105,7 @@ class RunDirectory:
             "models": dict(models or {}),
         }
         content = {"schema_version": SCHEMA_VERSION, "study": study, "provenance": made_with, "units": rows}
-        write_json(self.lock_file, content)
+        write_json(self.lock_file, content, shared=True)
 
     def folder(self, unit: Unit) -> Path:
         """Return the folder of a finished unit."""
@@ -161,7 +161,7 @@ class RunDirectory:
         """Keep why a unit failed, next to where its results would be."""
         path = failure_file(self.folder(unit))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, record)
+        write_json(path, record, shared=True)
 
     def rows(self) -> list[dict[str, Json]]:
         """Return kind, digest and labels of every unit, in the plan's order."""

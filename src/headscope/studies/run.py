@@ -210,6 +210,7 @@ def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
     write_text(
         run.path / "study.yaml",
         yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
+        shared=True,
     )
     run.write_lock(
         study.model_dump(mode="json", exclude={"executor", "report_to"}),
