@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.runs.toys import Toy, ToyConfig, unit, write_lock
+from tests.runs.toys import Toy, ToyConfig, add_up, unit, write_lock
 
 from headscope import storage
 from headscope.errors import InputError
@@ -162,6 +162,18 @@ def test_a_resumable_unit_gets_its_folder_back(tmp_path: Path) -> None:
     (run.folder(one) / "DONE").unlink()  # killed between the rename and DONE
     execute([one], run)
     assert seen == [False, True, True]
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_half_a_record_of_a_failure_is_nothing_to_go_on_from(tmp_path: Path, resumable: bool) -> None:
+    run, one = RunDirectory(tmp_path), Work("train", ToyConfig, add_up, resumable=resumable).unit(ToyConfig(a=1), {})
+    run.folder(one).parent.mkdir(parents=True)
+    # As versions before named it, and as it is named now.
+    for name in (f".{one.digest}.failed.json.partial", f".{one.digest}.failed.json.0123abcd.partial"):
+        run.folder(one).with_name(name).write_text("{")
+    outcome = execute([one], run)
+    assert (outcome.done, outcome.failed) == (1, {})
+    assert [path.name for path in run.folder(one).parent.iterdir()] == [one.digest]
 
 
 def test_what_reads_a_result_that_could_not_be_made_is_not_run_either(tmp_path: Path) -> None:

@@ -121,7 +121,8 @@ class RunDirectory:
 
     def partials(self, unit: Unit) -> list[Path]:
         """Return all partial folders of a unit: one at most, unless a paused process went on after it lost its unit."""
-        return sorted(self.folder(unit).parent.glob(f".{unit.digest}*.partial"))
+        # Folders: a process that was killed while it wrote why the unit failed left a file that is called like one.
+        return sorted(path for path in self.folder(unit).parent.glob(f".{unit.digest}*.partial") if path.is_dir())
 
     def is_done(self, unit: Unit) -> bool:
         """Return whether the unit was finished."""

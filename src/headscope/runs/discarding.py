@@ -131,6 +131,8 @@ def clear_leftovers(run: RunDirectory, presence: Presence) -> None:
             if lease is not None:
                 if leftover.suffix == ASIDE:
                     _put_back(leftover)
+                elif leftover.is_file():  # half of a record of a failure
+                    leftover.unlink(missing_ok=True)
                 elif leftover != lease.folder:
                     shutil.rmtree(leftover, ignore_errors=True)
                 lease.release()
