@@ -155,8 +155,10 @@ class RunDirectory:
 
     def failed_at(self, unit: Unit) -> float:
         """Return when the last try failed, by the file server's clock; 0 if it did not."""
-        path = failure_file(self.folder(unit))
-        return path.stat().st_mtime if path.exists() else 0.0
+        try:
+            return failure_file(self.folder(unit)).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def record_failure(self, unit: Unit, record: dict[str, Json]) -> None:
         """Keep why a unit failed, next to where its results would be."""

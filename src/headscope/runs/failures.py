@@ -46,7 +46,8 @@ class Failure:
         try:
             return from_json(cls, read_object(path), str(path))
         except InputError as error:
-            return cls(f"it is not known why: {error}", bad_input=True)
+            # Gone since: another process finishes the unit.
+            return cls(f"it is not known why: {error}", bad_input=True) if path.exists() else None
 
 
 def failure_file(folder: Path) -> Path:
