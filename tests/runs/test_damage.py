@@ -232,6 +232,12 @@ class OutOfMemoryError(RuntimeError):
         RuntimeError("DataLoader worker (pid 123) is killed by signal: Killed."),
         MemoryError(),
         OutOfMemoryError("CUDA out of memory"),
+        OSError(errno.ESTALE, "Stale file handle"),
+        OSError(errno.EIO, "Input/output error"),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        ValueError("Error while deserializing: Input/output error (os error 5)"),
+        wrapped(OSError(errno.EMFILE, "Too many open files"), InputError("model m cannot be loaded")),
+        RuntimeError("CUDA error: uncorrectable ECC error encountered"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes"),
     ],
     ids=lambda error: type(error).__name__,
@@ -243,7 +249,17 @@ def test_what_the_machine_did_is_tried_again_without_being_asked(tmp_path: Path,
     assert execute([unit(a=1)], run).done == 1
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), InputError("no")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no"),
+        InputError("no"),
+        wrapped(
+            RuntimeError("CUDA error: no kernel image"), InputError("attention x does not run here (CUDA error: no)")
+        ),
+    ],
+    ids=["ValueError", "InputError", "kernel"],
+)
 def test_what_it_did_not_do_is_not(tmp_path: Path, error: Exception) -> None:
     run = RunDirectory(tmp_path)
     execute([unit(fail=error, a=1)], run)

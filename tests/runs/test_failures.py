@@ -1,5 +1,6 @@
 """What a failed unit's record says, and what a command prints at its end of those that failed."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ class OutOfMemoryError(RuntimeError):
         (InputError("file x is empty"), "file x is empty", True, False, False),
         (DamagedError("the state has other bytes"), "the state has other bytes", True, False, True),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", False, False, False),
+        (OSError(errno.ESTALE, "Stale file handle"), "OSError: [Errno 116] Stale file handle", False, True, False),
         (MachineError("the engine ended"), "MachineError: the engine ended", False, True, False),
         (MemoryError("no memory"), "MemoryError: no memory", False, True, False),
         (OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory", False, True, False),
