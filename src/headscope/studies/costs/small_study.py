@@ -56,6 +56,7 @@ def shrink(study: Study, size: Size, run: RunDirectory) -> Study:
         "generated": ablate.generated[:1],
         "generated_scales": (),
         "generated_controls": 1,
+        "shard_problems": None,
     }
     variants = [_shrink_variant(study, variant, run) for variant in study.variants if variant.twin_of is None]
     base = study.base.model_copy(update={"train": _shrink_training(study.base.train)})

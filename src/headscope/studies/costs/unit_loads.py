@@ -120,7 +120,7 @@ def _answers(unit: Unit, facts: Facts) -> Load:
     sampling = config.sampling
     if shard_roles(unit.inputs):  # which draw the answers
         return Load({})
-    problems = config.end - config.first if unit.kind == "samples_shard" else len(config.task.task().problems)
+    problems = config.end - config.first if unit.kind in SHARDS else len(config.task.task().problems)
     answers = problems * sampling.samples
     mean = min(facts.answer("answer_tokens", variant, task), sampling.max_new_tokens)
     longest = min(facts.answer("longest_answer", variant, task), sampling.max_new_tokens)
@@ -243,6 +243,7 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
     "samples": _answers,
     "samples_shard": _answers,
     "ablated": _answers,
+    "ablated_shard": _answers,
     "pairs": _pairs,
     "scores": _scores,
     "head_scores": _head_scores,
@@ -257,5 +258,6 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
 }
 """What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
 cost in the pilot; ``forced`` has two loads (``unit_load``)."""
-MEASURED_AS = {"samples_shard": "samples"}
+SHARDS = ("samples_shard", "ablated_shard")
+MEASURED_AS = dict(zip(SHARDS, ("samples", "ablated"), strict=True))
 """Kinds that the pilot has none of, and the kind whose units do the same."""
