@@ -167,6 +167,22 @@ def test_who_is_dead(
         assert ("other-1" in shown) == (dies_after is None)
 
 
+def test_nobody_is_dead_while_the_file_server_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stranger(tmp_path, machine="another") as file, Presence(tmp_path) as here:
+        folder, open_file = hold(tmp_path, "other-1"), Path.open
+
+        def open_if_reached(path: Path, *args: Any, **options: Any) -> Any:
+            if path == file:
+                raise OSError(errno.EIO, "Input/output error")
+            return open_file(path, *args, **options)
+
+        monkeypatch.setattr(Path, "open", open_if_reached)
+        for question in ("is_file", "exists"):  # as they answer from Python 3.14 on, whatever is wrong
+            monkeypatch.setattr(Path, question, lambda path: False)
+        assert take(folder, here) is None
+        monkeypatch.undo()
+
+
 def test_silence_counts_only_while_this_process_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, watch = [0.0], SilenceWatch()
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
