@@ -13,8 +13,10 @@ _TROUBLES = (
 )
 """Of a disk, a file server, the network and a system that has no file handles left; not all systems have all."""
 TROUBLES = frozenset(getattr(errno, name) for name in _TROUBLES if hasattr(errno, name))
-TROUBLED_WORDS = ("Input/output error", "Stale file handle", "Too many open files")
+TROUBLED_WORDS = ("Input/output error", "Stale file handle", "Too many open files", "EADDRINUSE")
 """The system's words for some of them, in errors of libraries that are not written in Python."""
+PEER_WORDS = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+"""Of gloo and NCCL, in a process that trains with one that ended."""
 
 
 class InputError(ValueError):
@@ -63,7 +65,12 @@ def is_machine_trouble(error: BaseException) -> bool:
         return True  # as of an InputError about a file that cannot be read now
     if isinstance(error, OSError) and error.errno in TROUBLES:
         return True
-    return is_gpu_lost(error) or any(words in str(error) for words in TROUBLED_WORDS)
+    return is_gpu_lost(error) or is_peer_lost(error) or any(words in str(error) for words in TROUBLED_WORDS)
+
+
+def is_peer_lost(error: BaseException) -> bool:
+    """Return whether ``error`` says that another process, which this one works with, does not answer any more."""
+    return any(words in str(error) for words in PEER_WORDS)
 
 
 def is_gpu_lost(error: BaseException) -> bool:
