@@ -68,7 +68,7 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     try:
         yield partial
         _sync(partial)
-        partial.replace(path)
+        _rename(partial, path)
         _sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
@@ -113,8 +113,21 @@ def sync_folder(folder: Path) -> None:
 
 def rename_synced(folder: Path, target: Path) -> None:
     """Rename a folder that is synced, and sync its parent."""
-    folder.rename(target)
+    _rename(folder, target)
     _sync(target.parent)
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Rename a file or folder; also one that a file server has renamed although it says that there is nothing.
+
+    A client of NFS that gets no answer asks again, and the server may have forgotten that it has done it.
+    """
+    number = path.stat().st_ino
+    try:
+        path.replace(target)
+    except FileNotFoundError:
+        if not target.exists() or target.stat().st_ino != number:
+            raise
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from headscope.progress import Progress
 from headscope.report import page_file
 from headscope.results.claim import Claims
 from headscope.results.not_run import NotRun
-from headscope.runs import Execution, Inputs, Outcome, RunDirectory, Work, execute, unit_writing
+from headscope.runs import Execution, Inputs, Outcome, RunDirectory, Work, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.digests import folder_digest
 from headscope.runs.units import closure
@@ -126,15 +126,21 @@ def test_processes_that_write_one_file_at_once_are_not_in_each_others_way(
 
 
 def test_a_rename_whose_answer_was_lost_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run, one, rename = RunDirectory(tmp_path), unit(a=1), unit_writing.rename_synced
+    run, one, replace = RunDirectory(tmp_path), unit(a=1), Path.replace
+    asked_twice: list[str] = []
 
-    def rename_twice(folder: Path, target: Path) -> None:
-        rename(folder, target)
-        rename(folder, target)  # as a client of NFS asks again, and the server has forgotten that it has done it
+    def replace_twice(path: Path, target: Path) -> Path:
+        replaced = replace(path, target)
+        if target.name not in asked_twice and path.suffix == ".partial":  # as a client of NFS does without an answer
+            asked_twice.append(target.name)
+            replace(path, target)
+        return replaced
 
-    monkeypatch.setattr(unit_writing, "rename_synced", rename_twice)
+    monkeypatch.setattr(Path, "replace", replace_twice)
     outcome = execute([one], run)
+    monkeypatch.undo()
     assert (outcome.done, outcome.failed) == (1, {})
+    assert asked_twice == ["value.json", "unit.json", "DONE", one.digest]
     assert run.failure(one) is None
     assert [path.name for path in run.folder(one).parent.iterdir()] == [one.digest]
 

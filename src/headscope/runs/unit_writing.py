@@ -76,12 +76,9 @@ def _commit(run: RunDirectory, unit: Unit, lease: Lease, partial: Path) -> None:
         raise FinishedElsewhere(_describe_difference(partial, final))
     # First: a finished unit never has a record of a failure, which would hold once its folder is deleted as damaged.
     failure_file(final).unlink(missing_ok=True)
-    mark = done_mark(partial)
     try:
         rename_synced(partial, final)
     except OSError as error:
-        if done_mark(final) == mark:  # a file server whose first answer was lost says that there is nothing to rename
-            return
         if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
             raise
         raise FinishedElsewhere(_describe_difference(partial, final)) from None
