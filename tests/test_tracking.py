@@ -1,6 +1,7 @@
 """HeadTracker: training with it is training without it, and what it writes opens like a study's run."""
 
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ from headscope.errors import InputError
 from headscope.models import load_model
 from headscope.pairs import Pairs
 from headscope.runs import RunDirectory
+from headscope.runs.leases import take
+from headscope.runs.presence import Presence
 from headscope.tracking import HeadTracker, borrow_model
 from tests import tiny_models
 from tests.training.conftest import build_model
@@ -219,6 +222,31 @@ def test_without_every_the_trainers_saves_decide_and_a_failed_scoring_does_not_s
     trainer.train()
     assert "heads are not tracked at step 3: the scores are not finite" in caplog.text
     assert [logs["step"] for logs in trainer.logged.records if "heads/new" in logs] == [6]
+
+
+def test_an_outdated_comparison_that_another_deleted_or_holds_ends_nothing(
+    pairs: Pairs, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer, run = _trainer(tmp_path / "training"), RunDirectory(tmp_path / "heads")
+    folders: list[Path] = []
+
+    class Another(TrainerCallback):  # type: ignore[misc]
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step in (2, 4):
+                (comparison,) = {*run.path.glob("units/comparison/[!.]*")} - {*folders}
+                folders.append(comparison)
+                if state.global_step == 2:
+                    shutil.rmtree(comparison)
+                else:
+                    assert take(comparison, presence) is not None
+
+    trainer.add_callback(_tracker(pairs, run.path))
+    trainer.add_callback(Another())
+    with Presence(run.path) as presence:
+        trainer.train()
+    assert [logs["step"] for logs in trainer.logged.records if "heads/new" in logs] == [2, 4, 6]
+    assert caplog.text == ""
+    assert [folder.is_dir() for folder in folders] == [False, True]
 
 
 def test_what_could_not_track_anything_is_refused_at_once(ragged_pairs: Callable[..., Pairs], tmp_path: Path) -> None:

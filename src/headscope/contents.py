@@ -38,11 +38,16 @@ def describe_files(folder: Path, paths: Iterable[Path]) -> dict[str, str]:
 
 
 def find_damage(folder: Path, digests: Mapping[str, object]) -> str:
-    """Return what is wrong with the first file that is missing or has other bytes than ``digests`` say; "" if none."""
+    """Return what is wrong with the first file that is missing or has other bytes than ``digests`` say; "" if none.
+
+    Raises OSError if one cannot be read now, which says nothing about it.
+    """
     for name, digest in digests.items():
-        path = folder / name
-        if not path.is_file():
+        try:
+            is_changed = file_sha256(folder / name) != digest
+        # Not asked with ``is_file``, which from Python 3.14 on also denies a file that cannot be reached.
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return f"{name} is missing"
-        if file_sha256(path) != digest:
+        if is_changed:
             return f"{name} has other bytes than it was written with"
     return ""

@@ -7,6 +7,17 @@ import difflib
 import errno
 from collections.abc import Iterable, Sequence
 
+_TROUBLES = (
+    *("EIO", "ESTALE", "EREMOTEIO", "ETIMEDOUT", "ENOLCK", "EMFILE", "ENFILE", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN"),
+    *("ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET", "ENOTCONN", "ESHUTDOWN"),
+)
+"""Of a disk, a file server, the network and a system that has no file handles left; not all systems have all."""
+TROUBLES = frozenset(getattr(errno, name) for name in _TROUBLES if hasattr(errno, name))
+TROUBLED_WORDS = ("Input/output error", "Stale file handle", "Too many open files", "EADDRINUSE")
+"""The system's words for some of them, in errors of libraries that are not written in Python."""
+PEER_WORDS = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
+"""Of gloo and NCCL, in a process that trains with one that ended."""
+
 
 class InputError(ValueError):
     """A user's input that cannot be used; the message is one sentence to act on."""
@@ -42,6 +53,33 @@ def is_out_of_memory(error: BaseException) -> bool:
     refusals = ("can't allocate memory", "not enough memory", "Cannot allocate memory")
     is_named_so = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return is_named_so or any(words in str(error) for words in refusals)
+
+
+def is_machine_trouble(error: BaseException) -> bool:
+    """Return whether ``error`` says that a disk, a file server, the network or a GPU failed, which may pass.
+
+    A GPU's errors are all counted: after one, whatever the process asks of it fails, other units too.
+    """
+    cause = error.__cause__
+    if cause is not None and is_machine_trouble(cause) and not (isinstance(error, InputError) and is_gpu_lost(cause)):
+        return True  # as of an InputError about a file that cannot be read now
+    if isinstance(error, OSError) and error.errno in TROUBLES:
+        return True
+    return is_gpu_lost(error) or is_peer_lost(error) or any(words in str(error) for words in TROUBLED_WORDS)
+
+
+def is_peer_lost(error: BaseException) -> bool:
+    """Return whether ``error`` says that another process, which this one works with, does not answer any more."""
+    return any(words in str(error) for words in PEER_WORDS)
+
+
+def is_gpu_lost(error: BaseException) -> bool:
+    """Return whether ``error`` is one of a GPU after which its process can use it no more."""
+    if isinstance(error, InputError):  # of what the GPU cannot do, as with a kernel that was not built for it
+        return False
+    if error.__cause__ is not None and is_gpu_lost(error.__cause__):
+        return True
+    return type(error).__name__ == "AcceleratorError" or "CUDA error:" in str(error)
 
 
 def suggestion(name: str, allowed: Iterable[str]) -> str:

@@ -6,6 +6,7 @@ ours, or made by a newer headscope.
 
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -54,30 +55,37 @@ Arrays = dict[str, "np.ndarray[Any, np.dtype[Any]]"]
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     """Yield a temporary path to write to; if the block succeeds, sync the file and rename it to ``path``.
 
     A reader finds the old file or the new one, whole.
+
+    shared: several processes may write it at once, each under a temporary name of its own; the last one's stays. Else
+        whoever comes after a killed process writes over what that left.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    own = f".{secrets.token_hex(4)}" if shared else ""
+    partial = path.with_name(f".{path.name}{own}.partial")
     try:
         yield partial
         _sync(partial)
-        partial.replace(path)
+        _rename(partial, path)
         _sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole: under a temporary name, synced, renamed."""
-    with replacing(path) as partial:
+def write_text(path: Path, text: str, *, shared: bool = False) -> None:
+    """Write a file whole: under a temporary name, synced, renamed. shared: as of ``replacing``."""
+    with replacing(path, shared=shared) as partial:
         partial.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write indented JSON whole. Raises ValueError for NaN and infinity, which JSON does not have."""
-    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+def write_json(path: Path, value: Any, *, shared: bool = False) -> None:
+    """Write indented JSON whole. Raises ValueError for NaN and infinity, which JSON does not have.
+
+    shared: as of ``replacing``.
+    """
+    write_text(path, json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False) + "\n", shared=shared)
 
 
 @contextmanager
@@ -105,8 +113,21 @@ def sync_folder(folder: Path) -> None:
 
 def rename_synced(folder: Path, target: Path) -> None:
     """Rename a folder that is synced, and sync its parent."""
-    folder.rename(target)
+    _rename(folder, target)
     _sync(target.parent)
+
+
+def _rename(path: Path, target: Path) -> None:
+    """Rename a file or folder; also one that a file server has renamed although it says that there is nothing.
+
+    A client of NFS that gets no answer asks again, and the server may have forgotten that it has done it.
+    """
+    number = path.stat().st_ino
+    try:
+        path.replace(target)
+    except FileNotFoundError:
+        if not target.exists() or target.stat().st_ino != number:
+            raise
 
 
 @contextmanager

@@ -16,7 +16,6 @@ training goes on.
 import hashlib
 import logging
 import random
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import wraps
@@ -42,6 +41,7 @@ from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence
 from headscope.runs import Execution, RunDirectory, Unit, Work, execute
+from headscope.runs.discarding import discard
 from headscope.runs.records import Finished
 from headscope.runs.remote import local_folder
 from headscope.storage import Result
@@ -236,8 +236,8 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         study = {"name": self._name, "seed": self._resampling["seed"], "variants": [{"name": self._name}], "tasks": []}
         self.run.write_lock(study | {"discover": discover}, self._rows)
         # Only now: a run that is killed in between opens with the comparison before.
-        for folder in {*outdated} - {self._folder(row) for row in self._rows}:
-            shutil.rmtree(folder)
+        current = {self._folder(row) for row in self._rows}
+        discard(self.run, [folder for folder in outdated if folder not in current])
 
     def _comparison(self, state: TrainerState, rows: list[dict[str, Any]]) -> Unit:
         rewards = [(int(logs["step"]), float(logs["reward"])) for logs in state.log_history if "reward" in logs]

@@ -23,7 +23,7 @@ class JobConfig(BaseModel):
 
     number: int
     seconds: float = 0.0
-    trouble: Literal["", "killed", "memory", "failing", "slow", "full"] = ""
+    trouble: Literal["", "killed", "memory", "gpu", "failing", "slow", "full"] = ""
     times: int = 0
     model: str = ""
     place: str = ""
@@ -48,6 +48,8 @@ def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
             Path("/dev/full").write_text("x")
         if config.trouble == "slow":
             time.sleep(60)
+        if config.trouble == "gpu":
+            raise RuntimeError("CUDA error: unspecified launch failure")
         raise MemoryError("no memory") if config.trouble == "memory" else InputError("it is bad")
     with progress.bar("sleeping", 10) as bar:
         for _ in range(10):

@@ -2,8 +2,11 @@
 
 import errno
 import json
+import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.runs.toys import Toy, ToyConfig, add_up, flip_byte, overwrite, unit, write_lock
@@ -14,6 +17,7 @@ from headscope.progress import Progress
 from headscope.runs import Execution, Inputs, RunDirectory, Unit, Work, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.discarding import discard_damaged
+from headscope.runs.records import find_unit_damage
 from headscope.storage import parse_object, write_json
 
 
@@ -55,6 +59,37 @@ def test_every_change_of_every_file_is_told(chain: tuple[RunDirectory, list[Unit
     assert name in reason
     with pytest.raises(DamagedError, match=r"toy x is damaged: .*--retry"):
         _ = run.results(Toy)[0].whole
+
+
+@pytest.mark.parametrize("name", ["value.json", "unit.json", "DONE"])
+def test_a_file_that_cannot_be_read_now_is_not_damaged(
+    chain: tuple[RunDirectory, list[Unit]], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    run, (base, _, _) = chain
+    lost, stat, open_file = run.folder(base) / name, os.stat, Path.open
+
+    def is_away(path: object) -> None:
+        if str(path) == str(lost):
+            raise OSError(errno.EIO, "Input/output error")
+
+    def stat_if_reached(path: Any, *args: Any, **options: Any) -> Any:
+        is_away(path)
+        return stat(path, *args, **options)
+
+    def open_if_reached(path: Path, *args: Any, **options: Any) -> Any:
+        is_away(path)
+        return open_file(path, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat_if_reached)
+        patch.setattr(Path, "open", open_if_reached)
+        for question, answer in (("is_file", os.path.isfile), ("exists", os.path.exists)):  # as of Python 3.14
+            patch.setattr(Path, question, lambda path, answer=answer: answer(path))
+        with pytest.raises(OSError, match="Input/output error"):
+            find_unit_damage(run.folder(base))
+        with suppress(OSError):
+            assert discard_damaged(run) == {}
+    assert coverage(run, check_files=True).complete
 
 
 def test_a_folder_that_is_another_units_is_told(chain: tuple[RunDirectory, list[Unit]]) -> None:
@@ -232,6 +267,12 @@ class OutOfMemoryError(RuntimeError):
         RuntimeError("DataLoader worker (pid 123) is killed by signal: Killed."),
         MemoryError(),
         OutOfMemoryError("CUDA out of memory"),
+        OSError(errno.ESTALE, "Stale file handle"),
+        OSError(errno.EIO, "Input/output error"),
+        ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        ValueError("Error while deserializing: Input/output error (os error 5)"),
+        wrapped(OSError(errno.EMFILE, "Too many open files"), InputError("model m cannot be loaded")),
+        RuntimeError("CUDA error: uncorrectable ECC error encountered"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 40 bytes"),
     ],
     ids=lambda error: type(error).__name__,
@@ -243,7 +284,17 @@ def test_what_the_machine_did_is_tried_again_without_being_asked(tmp_path: Path,
     assert execute([unit(a=1)], run).done == 1
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), InputError("no")], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("no"),
+        InputError("no"),
+        wrapped(
+            RuntimeError("CUDA error: no kernel image"), InputError("attention x does not run here (CUDA error: no)")
+        ),
+    ],
+    ids=["ValueError", "InputError", "kernel"],
+)
 def test_what_it_did_not_do_is_not(tmp_path: Path, error: Exception) -> None:
     run = RunDirectory(tmp_path)
     execute([unit(fail=error, a=1)], run)

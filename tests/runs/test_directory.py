@@ -4,10 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.runs.toys import Toy, ToyConfig, unit, write_lock
+from tests.runs.toys import Toy, ToyConfig, add_up, unit, write_lock
 
+from headscope import storage
 from headscope.errors import InputError
 from headscope.progress import Progress
+from headscope.report import page_file
+from headscope.results.claim import Claims
 from headscope.results.not_run import NotRun
 from headscope.runs import Execution, Inputs, Outcome, RunDirectory, Work, execute
 from headscope.runs.coverage import coverage
@@ -94,6 +97,54 @@ def test_an_error_that_is_no_input_error_exits_with_1_and_keeps_its_traceback(tm
     assert not run.is_done(broken)
 
 
+@pytest.mark.parametrize("file", ["study.lock.json", "failure", "claims.json", "report.html"])
+def test_processes_that_write_one_file_at_once_are_not_in_each_others_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str
+) -> None:
+    run, one, sync = RunDirectory(tmp_path), unit(a=1), storage._sync
+    monkeypatch.setattr(page_file, "RunResults", lambda run: run)
+    monkeypatch.setattr(page_file, "page_html", lambda results, responses: "page")
+
+    def write() -> None:
+        if file == "study.lock.json":
+            run.write_lock({"name": "x"}, [one.row])
+        elif file == "failure":
+            run.record_failure(one, {"reason": "no", "bad_input": True})
+        elif file == "claims.json":
+            Claims(()).save(run.path)
+        else:
+            page_file.render(run)
+
+    def sync_while_another_writes(path: Path) -> None:
+        monkeypatch.setattr(storage, "_sync", sync)
+        write()
+        sync(path)
+
+    monkeypatch.setattr(storage, "_sync", sync_while_another_writes)
+    write()
+    assert not [*run.path.rglob("*.partial")]
+
+
+def test_a_rename_whose_answer_was_lost_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, one, replace = RunDirectory(tmp_path), unit(a=1), Path.replace
+    asked_twice: list[str] = []
+
+    def replace_twice(path: Path, target: Path) -> Path:
+        replaced = replace(path, target)
+        if target.name not in asked_twice and path.suffix == ".partial":  # as a client of NFS does without an answer
+            asked_twice.append(target.name)
+            replace(path, target)
+        return replaced
+
+    monkeypatch.setattr(Path, "replace", replace_twice)
+    outcome = execute([one], run)
+    monkeypatch.undo()
+    assert (outcome.done, outcome.failed) == (1, {})
+    assert asked_twice == ["value.json", "unit.json", "DONE", one.digest]
+    assert run.failure(one) is None
+    assert [path.name for path in run.folder(one).parent.iterdir()] == [one.digest]
+
+
 def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:
     run, broken = RunDirectory(tmp_path), unit(fail=KeyboardInterrupt(), a=1)
     with pytest.raises(KeyboardInterrupt):
@@ -131,6 +182,18 @@ def test_a_resumable_unit_gets_its_folder_back(tmp_path: Path) -> None:
     (run.folder(one) / "DONE").unlink()  # killed between the rename and DONE
     execute([one], run)
     assert seen == [False, True, True]
+
+
+@pytest.mark.parametrize("resumable", [True, False])
+def test_half_a_record_of_a_failure_is_nothing_to_go_on_from(tmp_path: Path, resumable: bool) -> None:
+    run, one = RunDirectory(tmp_path), Work("train", ToyConfig, add_up, resumable=resumable).unit(ToyConfig(a=1), {})
+    run.folder(one).parent.mkdir(parents=True)
+    # As versions before named it, and as it is named now.
+    for name in (f".{one.digest}.failed.json.partial", f".{one.digest}.failed.json.0123abcd.partial"):
+        run.folder(one).with_name(name).write_text("{")
+    outcome = execute([one], run)
+    assert (outcome.done, outcome.failed) == (1, {})
+    assert [path.name for path in run.folder(one).parent.iterdir()] == [one.digest]
 
 
 def test_what_reads_a_result_that_could_not_be_made_is_not_run_either(tmp_path: Path) -> None:

@@ -132,6 +132,16 @@ def test_what_runs_out_of_memory_is_tried_again_alone_with_less(tmp_path: Path, 
         assert not started[number] < started[1] < started[number] + 0.2
 
 
+def test_a_worker_that_lost_its_gpu_does_no_other_unit(tmp_path: Path) -> None:
+    units = [job(1, tmp_path, trouble="gpu", times=1), job(2, tmp_path), job(3, tmp_path)]
+    processes = Executor("processes")
+    outcome = processes(units, tmp_path / "run", workers=1)
+    assert outcome.failed == {"job 1": "RuntimeError: CUDA error: unspecified launch failure"}
+    first, second, third = processes_of(tmp_path)
+    assert first != second == third
+    assert processes(units, tmp_path / "run", workers=1).done == 1  # without --retry: it was the machine's fault
+
+
 def test_units_go_where_their_model_is_loaded(tmp_path: Path, pool: Executor) -> None:
     # The first two wait for each other, so that both workers have begun before units are left for one of them alone.
     units = [

@@ -1,15 +1,17 @@
 """What a failed unit's record says, and what a command prints at its end of those that failed."""
 
+import errno
 from pathlib import Path
 
 import pytest
-from tests.runs.toys import unit, write_lock
+from tests.runs.toys import flip_byte, unit, write_lock
 
 from headscope.cli.run import _print_failures
 from headscope.contents import DamagedError
 from headscope.errors import InputError, MachineError
 from headscope.results.codec import from_json
-from headscope.runs import Outcome, RunDirectory, execute
+from headscope.runs import Execution, Outcome, RunDirectory, Unit, execute, unit_writing
+from headscope.runs.discarding import discard_damaged
 from headscope.runs.failures import Failure, failure_file
 from headscope.storage import read_object
 
@@ -24,6 +26,7 @@ class OutOfMemoryError(RuntimeError):
         (InputError("file x is empty"), "file x is empty", True, False, False),
         (DamagedError("the state has other bytes"), "the state has other bytes", True, False, True),
         (ZeroDivisionError("division by zero"), "ZeroDivisionError: division by zero", False, False, False),
+        (OSError(errno.ESTALE, "Stale file handle"), "OSError: [Errno 116] Stale file handle", False, True, False),
         (MachineError("the engine ended"), "MachineError: the engine ended", False, True, False),
         (MemoryError("no memory"), "MemoryError: no memory", False, True, False),
         (OutOfMemoryError("CUDA out of memory"), "OutOfMemoryError: CUDA out of memory", False, True, False),
@@ -54,6 +57,57 @@ def test_the_sentence_of_a_unit_that_failed_before(tmp_path: Path) -> None:
     reason = execute([unit(a=1)], run).failed["toy x"]
     assert reason.startswith("it is not known why: ")
     assert reason.endswith("(failed before; --retry tries again)")
+
+
+def test_a_failure_that_another_mends_between_two_looks_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, read = RunDirectory(tmp_path), RunDirectory.failure
+    execute([unit(fail=InputError("file x is empty"), a=1)], run)
+
+    def read_before_another_finishes(run: RunDirectory, one: Unit) -> Failure | None:
+        monkeypatch.setattr(RunDirectory, "failure", read)
+        failure = read(run, one)
+        assert execute([one], run, Execution(retry=True)).done == 1
+        return failure
+
+    monkeypatch.setattr(RunDirectory, "failure", read_before_another_finishes)
+    outcome = execute([unit(a=1)], run)
+    assert (outcome.failed, outcome.reused) == ({}, 1)
+
+
+def test_a_record_that_goes_while_it_is_read_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, broken, is_there = RunDirectory(tmp_path), unit(a=1), Path.exists
+    looks: list[Path] = []
+
+    def was_there_at_the_first_look(path: Path) -> bool:
+        if path.name.endswith(".failed.json") and path not in looks:
+            looks.append(path)
+            return True
+        return is_there(path)
+
+    monkeypatch.setattr(Path, "exists", was_there_at_the_first_look)
+    assert run.failure(broken) is None
+    looks.clear()
+    assert run.failed_at(broken) == 0.0
+
+
+def test_a_unit_that_is_killed_when_it_is_done_has_not_failed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, one, rename = RunDirectory(tmp_path), unit(a=1), unit_writing.rename_synced
+    execute([unit(fail=InputError("file x is empty"), a=1)], run)
+
+    def rename_and_die(folder: Path, target: Path) -> None:
+        rename(folder, target)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(unit_writing, "rename_synced", rename_and_die)
+    with pytest.raises(KeyboardInterrupt):
+        execute([one], run, Execution(retry=True))
+    monkeypatch.undo()
+    assert run.is_done(one)
+    flip_byte(run.folder(one) / "value.json")
+    assert discard_damaged(run).keys() == {one.address}
+    assert execute([one], run).done == 1
 
 
 def test_what_is_printed_of_failed_and_skipped_units(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -167,6 +167,22 @@ def test_who_is_dead(
         assert ("other-1" in shown) == (dies_after is None)
 
 
+def test_nobody_is_dead_while_the_file_server_is_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with stranger(tmp_path, machine="another") as file, Presence(tmp_path) as here:
+        folder, open_file = hold(tmp_path, "other-1"), Path.open
+
+        def open_if_reached(path: Path, *args: Any, **options: Any) -> Any:
+            if path == file:
+                raise OSError(errno.EIO, "Input/output error")
+            return open_file(path, *args, **options)
+
+        monkeypatch.setattr(Path, "open", open_if_reached)
+        for question in ("is_file", "exists"):  # as they answer from Python 3.14 on, whatever is wrong
+            monkeypatch.setattr(Path, question, lambda path: False)
+        assert take(folder, here) is None
+        monkeypatch.undo()
+
+
 def test_silence_counts_only_while_this_process_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     clock, watch = [0.0], SilenceWatch()
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
@@ -545,6 +561,19 @@ def test_a_damaged_unit_that_another_makes_again_stays(tmp_path: Path, monkeypat
     monkeypatch.setattr(discarding, "find_unit_damage", look_and_pause)
     assert discarding.discard_damaged(run) == {}
     assert (run.folder(damaged) / "unit.json").read_bytes() == record
+    assert not [*run.path.glob("units/*/.*")]
+
+
+def test_outdated_units_are_deleted_unless_another_holds_them(tmp_path: Path) -> None:
+    run, units = RunDirectory(tmp_path), [unit(a=1), unit(a=2), unit(a=3)]
+    outdated, held, _ = units
+    execute([outdated, held], run)
+    with Presence(tmp_path) as other:
+        lease = take(run.folder(held), other)
+        assert lease is not None
+        discarding.discard(run, map(run.folder, units))
+        assert [run.is_done(one) for one in units] == [False, True, False]
+        lease.release()
     assert not [*run.path.glob("units/*/.*")]
 
 

@@ -15,7 +15,7 @@ from headscope.contents import DamagedError
 from headscope.errors import InputError, MachineError, OutOfMemoryError, is_disk_full, is_out_of_memory
 from headscope.progress import SILENT, Progress
 from headscope.training.process_group import run_together
-from headscope.training.processes import count, is_first, micro_batch
+from headscope.training.processes import count, is_first, micro_batch, wait
 
 
 def work(folder: Path, trouble: str, progress: Progress) -> None:
@@ -28,6 +28,12 @@ def work(folder: Path, trouble: str, progress: Progress) -> None:
         bar.advance(1, "loss 1.0")
     if not trouble:
         return
+    if trouble.endswith("while the others wait for it"):
+        wait()
+        if is_first():
+            wait()
+            raise AssertionError("nobody came, and it went on")
+        trouble = trouble.partition(" ")[0]
     if trouble == "waiting" or is_first():
         time.sleep(60)
     if trouble == "killed":
@@ -77,6 +83,9 @@ def test_each_knows_its_place_and_the_first_shows_its_bar(tmp_path: Path) -> Non
         ("disk", OSError, "No space left on device"),
         ("other", RuntimeError, "^KeyError: 'name'$"),
         ("killed", MachineError, "one of the processes that train together ended by SIGKILL"),
+        # The others then fail too, and say that nobody answers.
+        ("killed while the others wait for it", MachineError, "train together ended by SIGKILL"),
+        ("other while the others wait for it", RuntimeError, "^KeyError: 'name'$"),
     ],
 )
 def test_the_first_failure_ends_all_and_is_raised_here(

@@ -45,7 +45,7 @@ def render(run: RunDirectory, out: Path | None = None, *, responses: int = RESPO
     path = run.report if out is None else out
     _check_size(len(html.encode("utf-8", "backslashreplace")), path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_text(path, html)
+    write_text(path, html, shared=True)  # commands that fill one directory together end together
     return path
 
 

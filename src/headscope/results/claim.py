@@ -53,6 +53,7 @@ class Claims(JsonResult):
 
     kind: ClassVar[str] = "claims"
     file: ClassVar[str] = "claims.json"
+    shared: ClassVar[bool] = True
     rows: ClassVar[Mapping[str, str]] = {"": "claims"}
 
     claims: tuple[Claim, ...]

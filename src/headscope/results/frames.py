@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 Record = dict[str, Any]
 """One row: a plain value by column."""
 
-SAVED_AS = {"ablated": "samples", "samples_shard": "samples", "exchanged": "pairs"}
+SAVED_AS = {"ablated": "samples", "ablated_shard": "samples", "samples_shard": "samples", "exchanged": "pairs"}
 """Kinds of units that hold results of another kind."""
 
 

@@ -43,4 +43,4 @@ def reading_table(path: Path, title: str) -> Iterator[None]:
         raise
     # Damaged pages raise OSError, damaged counts ArrowMemoryError, values of another type the others.
     except (pyarrow.lib.ArrowException, OSError, ValueError, TypeError, KeyError, OverflowError) as error:
-        raise InputError(f"{path} is not a whole {title}: {str(error).partition(chr(10))[0]}") from None
+        raise InputError(f"{path} is not a whole {title}: {str(error).partition(chr(10))[0]}") from error

@@ -11,10 +11,14 @@ J = TypeVar("J", bound="JsonResult")
 
 
 class JsonResult(Result):
-    """A frozen dataclass that is saved as one JSON file."""
+    """A frozen dataclass that is saved as one JSON file.
+
+    shared: whether several processes may save it at once; what a unit saves is its owner's alone.
+    """
 
     schema: ClassVar[int] = 1
     file: ClassVar[str]
+    shared: ClassVar[bool] = False
 
     def as_dict(self) -> dict[str, Json]:
         """Return JSON values, ``schema_version`` first."""
@@ -30,7 +34,7 @@ class JsonResult(Result):
         """Write the file into ``folder``, created if absent."""
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        write_json(folder / self.file, self.as_dict())
+        write_json(folder / self.file, self.as_dict(), shared=self.shared)
 
     @classmethod
     def load(cls: type[J], folder: Path | str) -> J:

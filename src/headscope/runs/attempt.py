@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from headscope.errors import is_disk_full, is_out_of_memory
+from headscope.errors import is_disk_full, is_gpu_lost, is_out_of_memory
 from headscope.progress import Progress
 from headscope.results.codec import Json
 from headscope.runs import provenance
@@ -30,7 +30,7 @@ class Report:
     seconds: that it took.
     reason: why it failed, or what is wrong with the input, or who holds it. bad_input: the input's fault.
     role: of the damaged or missing input.
-    out_of_memory: it failed for want of memory.
+    out_of_memory: it failed for want of memory. gpu_lost: by an error after which its process has no GPU.
     warning: a sentence if two processes finished it with different bytes.
     """
 
@@ -40,6 +40,7 @@ class Report:
     bad_input: bool = False
     role: str = ""
     out_of_memory: bool = False
+    gpu_lost: bool = False
     warning: str = ""
 
 
@@ -101,7 +102,14 @@ def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) ->
             return trouble
         failure = Failure.from_error(error)
         run.record_failure(unit, unit_record(unit, seconds) | asdict(failure))
-        return Report("failed", seconds, failure.reason, failure.bad_input, out_of_memory=is_out_of_memory(error))
+        return Report(
+            "failed",
+            seconds,
+            failure.reason,
+            failure.bad_input,
+            out_of_memory=is_out_of_memory(error),
+            gpu_lost=is_gpu_lost(error),
+        )
     finally:
         lease.presence.tell("")
 

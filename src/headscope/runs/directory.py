@@ -105,7 +105,7 @@ class RunDirectory:
             "models": dict(models or {}),
         }
         content = {"schema_version": SCHEMA_VERSION, "study": study, "provenance": made_with, "units": rows}
-        write_json(self.lock_file, content)
+        write_json(self.lock_file, content, shared=True)
 
     def folder(self, unit: Unit) -> Path:
         """Return the folder of a finished unit."""
@@ -121,7 +121,8 @@ class RunDirectory:
 
     def partials(self, unit: Unit) -> list[Path]:
         """Return all partial folders of a unit: one at most, unless a paused process went on after it lost its unit."""
-        return sorted(self.folder(unit).parent.glob(f".{unit.digest}*.partial"))
+        # Folders: a process that was killed while it wrote why the unit failed left a file that is called like one.
+        return sorted(path for path in self.folder(unit).parent.glob(f".{unit.digest}*.partial") if path.is_dir())
 
     def is_done(self, unit: Unit) -> bool:
         """Return whether the unit was finished."""
@@ -154,14 +155,16 @@ class RunDirectory:
 
     def failed_at(self, unit: Unit) -> float:
         """Return when the last try failed, by the file server's clock; 0 if it did not."""
-        path = failure_file(self.folder(unit))
-        return path.stat().st_mtime if path.exists() else 0.0
+        try:
+            return failure_file(self.folder(unit)).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
 
     def record_failure(self, unit: Unit, record: dict[str, Json]) -> None:
         """Keep why a unit failed, next to where its results would be."""
         path = failure_file(self.folder(unit))
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, record)
+        write_json(path, record, shared=True)
 
     def rows(self) -> list[dict[str, Json]]:
         """Return kind, digest and labels of every unit, in the plan's order."""

@@ -1,11 +1,12 @@
-"""Delete units: damaged ones, those that are made again, and what killed processes left.
+"""Delete units: damaged or outdated ones, those that are made again, and what killed processes left.
 
 Another process may be at work on any of them, so that a folder is renamed before it is looked at again or deleted.
 """
 
 import secrets
 import shutil
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from headscope.runs.directory import RunDirectory
@@ -57,33 +58,64 @@ def _put_back(aside: Path) -> None:
         delete_folder(aside)
 
 
-def discard_damaged(run: RunDirectory, plan: str = "") -> dict[str, str]:
+def discard_damaged(run: RunDirectory, presence: Presence | None = None) -> dict[str, str]:
     """Delete every finished unit with a damaged file; return what was wrong, by address.
 
-    plan: as in ``presence.Worker``, by which others tell whether they may join.
+    presence: this process's, if it has joined those at work in the directory; None joins them for the time of the call.
     """
     problems: dict[str, str] = {}
     if not (run.path / "units").is_dir():
         return problems
-    with Presence(run.path, plan=plan) as presence:
+    with _joined(run, presence) as owner:
         for leftover in run.path.glob(f"units/*/.*{DELETED}"):
             shutil.rmtree(leftover, ignore_errors=True)
         for folder in sorted(mark.parent for mark in run.path.glob(f"units/*/[!.]*/{DONE}")):
             try:
-                lease = take(folder, presence) if find_unit_damage(folder) else None
+                lease = take(folder, owner) if find_unit_damage(folder) else None
             except FileNotFoundError:  # another has deleted it
                 continue
             if lease is None:
                 continue
-            # Again, as its owner: another may have mended or deleted it since.
-            mark = done_mark(folder)
-            problem = "" if mark is None else find_unit_damage(folder)
-            aside = set_aside(folder, mark) if problem else None
-            if aside is not None:
-                problems[f"{folder.parent.name}/{folder.name}"] = problem
-                delete_folder(aside)
-            lease.release()
+            try:
+                # Again, as its owner: another may have mended or deleted it since.
+                mark = done_mark(folder)
+                problem = "" if mark is None else find_unit_damage(folder)
+                if problem and _delete_finished(folder, mark):
+                    problems[f"{folder.parent.name}/{folder.name}"] = problem
+            finally:
+                lease.release()
     return problems
+
+
+def discard(run: RunDirectory, folders: Iterable[Path]) -> None:
+    """Delete finished units that are outdated; one that another process is at work on stays."""
+    with Presence(run.path) as presence:
+        for folder in folders:
+            lease = take(folder, presence)
+            if lease is not None:
+                try:
+                    _delete_finished(folder, done_mark(folder))
+                finally:
+                    lease.release()
+
+
+def _delete_finished(folder: Path, mark: tuple[int, int] | None) -> bool:
+    """Delete a unit that this process holds; return False if it is another's by now. mark: as in ``set_aside``."""
+    aside = set_aside(folder, mark)
+    if aside is None:
+        return False
+    delete_folder(aside)
+    return True
+
+
+@contextmanager
+def _joined(run: RunDirectory, presence: Presence | None) -> Iterator[Presence]:
+    """Yield the presence of a process that is at work in the directory, its own if it has none."""
+    if presence is not None:
+        yield presence
+        return
+    with Presence(run.path) as own:
+        yield own
 
 
 def clear_leftovers(run: RunDirectory, presence: Presence) -> None:
@@ -99,6 +131,8 @@ def clear_leftovers(run: RunDirectory, presence: Presence) -> None:
             if lease is not None:
                 if leftover.suffix == ASIDE:
                     _put_back(leftover)
+                elif leftover.is_file():  # half of a record of a failure
+                    leftover.unlink(missing_ok=True)
                 elif leftover != lease.folder:
                     shutil.rmtree(leftover, ignore_errors=True)
                 lease.release()

@@ -189,6 +189,9 @@ class _Schedule:
             return True
         failure = self._run.failure(unit)
         reason = self._just_failed.get(unit.name) or self._why_not_again(unit, failure)
+        if reason and self._run.is_current(unit):  # another has finished it since the first look
+            self._count_reused(unit)
+            return True
         if reason:
             self._missing.add(unit.address)
             self._outcome.add_failure(unit, reason, bad_input=failure is not None and failure.bad_input)

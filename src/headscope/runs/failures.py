@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from headscope.contents import DamagedError
-from headscope.errors import InputError, MachineError, is_out_of_memory
+from headscope.errors import InputError, MachineError, is_machine_trouble, is_out_of_memory
 from headscope.results.codec import from_json
 from headscope.storage import read_object
 
@@ -27,12 +27,13 @@ class Failure:
     @classmethod
     def from_error(cls, error: Exception) -> "Failure":
         """Return the failure that an error means while it is being handled."""
-        is_input = isinstance(error, InputError)
+        is_input, is_troubled = isinstance(error, InputError), is_machine_trouble(error)
+        # Of a killed loader of data, torch raises a RuntimeError with these words.
+        is_killed = isinstance(error, MachineError) or "is killed by signal" in str(error)
         return cls(
             reason=str(error) if is_input else f"{type(error).__name__}: {error}",
-            bad_input=is_input,
-            # Of a killed loader of data, torch raises a RuntimeError with these words.
-            passing=isinstance(error, MachineError) or is_out_of_memory(error) or "is killed by signal" in str(error),
+            bad_input=is_input and not is_troubled,  # a model's file may be whole, and the file server away
+            passing=is_troubled or is_killed or is_out_of_memory(error),
             damaged=isinstance(error, DamagedError),
             traceback=traceback.format_exc(),
         )
@@ -46,7 +47,8 @@ class Failure:
         try:
             return from_json(cls, read_object(path), str(path))
         except InputError as error:
-            return cls(f"it is not known why: {error}", bad_input=True)
+            # Gone since: another process finishes the unit.
+            return cls(f"it is not known why: {error}", bad_input=True) if path.exists() else None
 
 
 def failure_file(folder: Path) -> Path:

@@ -3,7 +3,8 @@
 1. A unit goes to a free worker that has its models loaded, if there is one; else the first in the plan goes anywhere.
 2. The unit of a worker that was killed is tried again by a fresh one, the second time with nothing else on the machine;
    after that it has failed, by the machine's fault.
-3. So has a unit that ran out of memory, once it did so again with nothing else on the machine and smaller batches.
+3. So has a unit that ran out of memory, once it did so again with nothing else on the machine and smaller batches; and
+   one with an error of its GPU, whose worker ends: a process cannot use it again, and a fresh one can.
 4. A unit whose worker has not begun, as one that a cluster has no place for, goes to another that is free. If workers
    end before they begin, one after another, so does the command.
 5. A unit that takes several devices goes first: workers that become free wait until there are as many as it takes. They
@@ -315,7 +316,8 @@ class Pool:
         assert slot.job is not None
         assert slot.worker is not None
         job, slot.job = slot.job, None
-        if job.alone or slot.lent:  # the worker has less memory than others, or devices of theirs
+        # The worker has less memory than others, or devices of theirs, or can use its GPU no more.
+        if job.alone or slot.lent or message.gpu_lost:
             slot.end()
         if message.ending == "held" and job.lost:
             # The file of a worker that was lost may say for a while that it lives.

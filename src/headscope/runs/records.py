@@ -77,11 +77,15 @@ def _try_record(folder: Path) -> dict[str, Json]:
 
 
 def find_unit_damage(folder: Path, names: Collection[str] | None = None) -> str:
-    """Return what is wrong with a finished unit's files, or with those of ``names`` alone; "" if nothing is."""
+    """Return what is wrong with a finished unit's files, or with those of ``names`` alone; "" if nothing is.
+
+    Raises OSError if one cannot be read now, which says nothing about it.
+    """
     fetch_unit(folder, names)
-    if not (folder / DONE).is_file():
+    try:
+        sealed = (folder / DONE).read_text(encoding="utf-8", errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         return f"{DONE} is missing"
-    sealed = (folder / DONE).read_text(encoding="utf-8", errors="replace").strip()
     if not sealed:
         return f"{DONE} is empty" if "files" in _try_record(folder) else ""
     if find_damage(folder, {RECORD: sealed}):

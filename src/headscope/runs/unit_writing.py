@@ -39,7 +39,6 @@ def write_unit(run: RunDirectory, unit: Unit, lease: Lease, *, anew: bool = Fals
         else:  # written after the successor had taken what was there
             delete_folder(partial)
         raise
-    failure_file(run.folder(unit)).unlink(missing_ok=True)
 
 
 def _take_partial(run: RunDirectory, unit: Unit, lease: Lease, *, resumes: bool) -> Path:
@@ -75,6 +74,8 @@ def _commit(run: RunDirectory, unit: Unit, lease: Lease, partial: Path) -> None:
     sync_folder(partial)  # before it is asked whose the unit is: this may take long
     if not lease.is_held():
         raise FinishedElsewhere(_describe_difference(partial, final))
+    # First: a finished unit never has a record of a failure, which would hold once its folder is deleted as damaged.
+    failure_file(final).unlink(missing_ok=True)
     try:
         rename_synced(partial, final)
     except OSError as error:

@@ -12,7 +12,7 @@ from headscope.runs import RunDirectory, Unit, Work
 from headscope.runs.recipes import missing_signal
 from headscope.runs.units import closure
 from headscope.studies.ablation.ablate import Sweep
-from headscope.studies.ablation.ablated import ABLATED, CONSTANTS, VERDICT
+from headscope.studies.ablation.ablated import ABLATED, ABLATED_SHARD, CONSTANTS, VERDICT
 from headscope.studies.ablation.evidence import EVIDENCE
 from headscope.studies.ablation.failures import FAILURES
 from headscope.studies.ablation.forced import FORCED
@@ -74,6 +74,7 @@ WORKS: tuple[Work[Any], ...] = (
     REWARD_COUPLING,
     ATTENTION,
     HEAD_SETS,
+    ABLATED_SHARD,
     ABLATED,
     CONSTANTS,
     VERDICT,

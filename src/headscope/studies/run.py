@@ -13,7 +13,7 @@ from headscope.runs import Execution, Outcome, RunDirectory, Unit, discarding, e
 from headscope.runs.digests import digest
 from headscope.runs.engines import LocalEngine
 from headscope.runs.pool import Pool
-from headscope.runs.presence import await_signs, leaders
+from headscope.runs.presence import Presence, await_signs, leaders
 from headscope.runs.processes import Processes, gpus
 from headscope.runs.ray_workers import RayCluster, check_installed
 from headscope.runs.remote import local_folder
@@ -131,10 +131,17 @@ def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progre
 
     Raises InputError if another study or goal is being done in the directory: its units are not this one's to delete.
     """
+    if not run.path.is_dir():
+        return {}
     key = plan_key(study, goal)
     await_signs(run.path, key, progress)
-    _check_joinable(run, key)
-    return discarding.discard_damaged(run, key)
+    with ExitStack() as stack:
+        # In one step: another study that joined between the look and this would have its units deleted under it. Not
+        # for the whole call, which reads every file: others of this study wait for the lock, and may delete too.
+        with exclusive(run):
+            _check_joinable(run, key)
+            presence = stack.enter_context(Presence(run.path, plan=key))
+        return discarding.discard_damaged(run, presence)
 
 
 def plan_key(study: Study, goal: str) -> str:
@@ -203,6 +210,7 @@ def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
     write_text(
         run.path / "study.yaml",
         yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
+        shared=True,
     )
     run.write_lock(
         study.model_dump(mode="json", exclude={"executor", "report_to"}),

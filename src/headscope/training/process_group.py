@@ -22,7 +22,7 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, Any
 
 from headscope.contents import DamagedError
-from headscope.errors import InputError, MachineError, OutOfMemoryError, is_disk_full, is_out_of_memory
+from headscope.errors import InputError, MachineError, OutOfMemoryError, is_disk_full, is_out_of_memory, is_peer_lost
 from headscope.module_process import module_process
 from headscope.progress import SILENT, Bar, Progress
 from headscope.training.processes import MICRO_BATCH
@@ -41,8 +41,9 @@ def run_together(
     function: of a module, sent by its name. progress: shows the bars of the first process.
     micro_batch: sequences per forward pass and process, instead of the config's; None leaves that alone.
 
-    Raises what the processes raised: a full disk before bad input, that before missing memory, that before the rest,
-    because the others of a group fail by the end of one. Raises MachineError if one was killed.
+    Raises what the processes raised: a full disk before bad input, that before missing memory, that before a kill, that
+    before the rest, and last that one of them did not answer: the others of a group fail by the end of one. Raises
+    MachineError if one was killed.
     """
     with ExitStack() as stack:
         log = stack.enter_context(tempfile.TemporaryFile())
@@ -141,7 +142,14 @@ def _free_port() -> int:
 
 
 def _rank_of_error(error: Exception) -> int:
-    kinds = (is_disk_full(error), isinstance(error, InputError), is_out_of_memory(error))
+    if is_peer_lost(error):  # the end of another, which says itself why it ended
+        return 5
+    kinds = (
+        is_disk_full(error),
+        isinstance(error, InputError),
+        is_out_of_memory(error),
+        isinstance(error, MachineError),
+    )
     return next((place for place, is_kind in enumerate(kinds) if is_kind), len(kinds))
 
 

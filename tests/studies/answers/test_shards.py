@@ -10,6 +10,7 @@ import pytest
 from tests.studies.bench import Bench
 from tests.studies.costs.test_cost import RATES
 
+from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.coverage import coverage
@@ -119,6 +120,72 @@ def test_a_killed_run_draws_the_missing_shards_alone(bench: Bench) -> None:
     assert all(path.read_bytes() == record for path, record in records.items())
     assert result_bytes(out) == result_bytes(bench.out)
     assert coverage(RunDirectory(out), check_files=True).complete
+
+
+ABLATED = (
+    *("eval.samples=1", "eval.max_new_tokens=12", "ablate.problems=10", "ablate.samples=2", "ablate.texts=2"),
+    *("ablate.generated=[zero, mean, resample, revert]", "ablate.generated_scales=[1.3]", "ablate.controls=1"),
+    *("ablate.named=[L0H1, L1H2]", "ablate.heads=[named]", "ablate.operators=[zero]"),
+)
+
+
+def edited_bytes(run: Path) -> dict[str, bytes]:
+    """The bytes of all results that are made of edited models' answers, by kind, labels and file."""
+    contents = {}
+    for kind in ("ablated", "verdict", "failures", "evidence"):
+        for record in RunDirectory.open(run).find(kind):
+            for file in record.folder.iterdir():
+                if file.name not in ("unit.json", "DONE"):
+                    contents[f"{kind} {record.labels} {file.name}"] = file.read_bytes()
+    return contents
+
+
+@pytest.mark.parametrize("executor", ["local", pytest.param(WORKERS, marks=pytest.mark.slow)])
+def test_shards_of_an_edited_model_hold_the_answers_of_one_unit(bench: Bench, executor: str) -> None:
+    code, message = bench.call("ablate", *ABLATED)
+    assert code == 0, message
+    one, out = edited_bytes(bench.out), bench.out.with_name("sharded")
+    code, message = bench.call("ablate", *ABLATED, "ablate.shard_problems=5", f"executor={executor}", out=out)
+    assert code == 0, message
+    assert edited_bytes(out) == one
+    run = RunDirectory.open(out)
+    ablated, shards = run.find("ablated"), run.find("ablated_shard")
+    operators = {record.labels["operator"] for record in ablated}
+    assert operators == {"none", "zero", "mean", "resample", "revert", "x1.3"}
+    assert len(shards) == 2 * len(ablated)
+    assert all(unit.is_same for unit in recompute(run, ["ablated"]))
+
+
+def test_a_random_set_that_does_not_exist_has_no_shards_either(bench: Bench) -> None:
+    few = ("ablate.generated=zero", "ablate.generated_scales=[]", "ablate.controls=9", "ablate.named=L0H1")
+    settings = (*ABLATED, *few, "eval.max_new_tokens=2", "ablate.problems=4", "ablate.shard_problems=2")
+    code, message = bench.call("ablate", *settings)
+    assert code == 0, message
+    run = RunDirectory.open(bench.out)
+    for kind, count in (("ablated", 2), ("ablated_shard", 4)):  # there are seven other heads
+        results = [finished.result for finished in run.results(Samples, kind)]
+        reasons = [result.reason for result in results if isinstance(result, NotRun)]
+        assert len(reasons) == count, reasons
+        assert all("only 7 match these heads" in reason for reason in reasons)
+
+
+def test_the_plan_of_edited_models_without_shards_is_that_of_before(bench: Bench) -> None:
+    run = RunDirectory(bench.out)
+    whole, of_all, shared = (
+        plan(read_study(str(bench.study), [*ABLATED, f"ablate.shard_problems={size}"]), run, "ablate")
+        for size in ("null", 10, 4)
+    )
+    assert [unit.address for unit in whole] == [unit.address for unit in of_all]
+    shards = [unit for unit in shared if unit.kind == "ablated_shard"]
+    assert [(unit.config.first, unit.config.end) for unit in shards[:3]] == [(0, 4), (4, 8), (8, 10)]
+    plain, joined = ([unit for unit in units if unit.kind == "ablated"] for units in (whole, shared))
+    assert len(shards) == 3 * len(plain) == 3 * len(joined)
+    answers = "generated tokens"
+    loads = [unit_load(unit, RATES.facts).drivers[answers] for unit in plain]
+    assert sum(unit_load(unit, RATES.facts).drivers[answers] for unit in shards) == sum(loads) > 0
+    assert not any(unit_load(unit, RATES.facts).drivers for unit in joined)
+    assert not any(models_of(unit) for unit in joined)
+    assert not estimate(shared, run, RATES).unmeasured
 
 
 @pytest.mark.parametrize("size", ["0", "-3", "1.5", "two"])

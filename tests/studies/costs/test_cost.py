@@ -4,10 +4,12 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.runs import toys
 from tests.studies.bench import Bench
 from tests.studies.toy import STUDY
 
@@ -19,6 +21,7 @@ from headscope.runs import RunDirectory, Unit
 from headscope.studies.costs import pilot
 from headscope.studies.costs.estimate import Budget, Rates, StudyCost, UnitCost, estimate, load_seconds
 from headscope.studies.costs.pilot_record import fit
+from headscope.studies.costs.small_study import SMALL_MODEL_SIZES, shrink
 from headscope.studies.costs.table import clock_sentence, cost_table
 from headscope.studies.costs.unit_loads import FORWARD, Facts, Load, unit_load
 from headscope.studies.plan import KINDS, plan
@@ -92,6 +95,80 @@ def test_workers_shorten_a_study_down_to_its_longest_chain(study: Study, tmp_pat
         "by one worker 9.0 s, by two 5.0 s, by four 5.0 s, and never less than 5.0"
     )
     assert not clock_sentence(StudyCost(()))
+
+
+def test_a_training_on_several_devices_occupies_as_many_workers() -> None:
+    training, single = toys.unit("train", a=1), toys.unit(a=2)
+    reader = toys.unit("read", inputs={"one": single}, b=3)
+
+    def clocks(costs: dict[Unit, tuple[float, int]], *workers: int | None) -> list[float]:
+        cost = StudyCost(
+            tuple(UnitCost(unit, length, 0.0, {}, 0.0, 0.0, count) for unit, (length, count) in costs.items())
+        )
+        return [cost.clock(count) for count in workers]
+
+    # 4 s on two devices; 2 s, and 3 s that read these: two workers do one after the other, three all side by side.
+    assert clocks({training: (4.0, 2), single: (2.0, 1), reader: (3.0, 1)}, 1, 2, 3, None) == [9, 9, 5, 5]
+    # It goes first though it comes last, and the worker that is free from 1 s on waits for the other, until 3 s.
+    early, late = toys.unit(a=4), toys.unit(a=5)
+    learns = toys.unit("train", inputs={"one": single}, b=6)
+    plan_of_four = {single: (1.0, 1), early: (3.0, 1), late: (1.0, 1), learns: (2.0, 2)}
+    assert clocks(plan_of_four, 1, 2, 3, None) == [7, 6, 3, 3]
+
+
+@pytest.mark.parametrize(
+    ("devices", "measured", "begins", "ends"),
+    [
+        (
+            2,
+            2,
+            "in one process 9.0 s, by two workers 9.0 s, by four 5.0 s, and never less than 5.0 s",
+            "a training on 2 devices occupies 2 workers, for as long as 2 devices of this machine took, and its memory "
+            "is not measured",
+        ),
+        (
+            8,
+            1,
+            "in one process 9.0 s, by 8 workers 9.0 s, and never less than 5.0 s",
+            "a training on 8 devices occupies 8 workers, for as long as one device of this machine took: nothing "
+            "is assumed of what the others save",
+        ),
+    ],
+)
+def test_the_sentence_says_what_is_assumed_of_several_devices(
+    devices: int, measured: int, begins: str, ends: str
+) -> None:
+    single = toys.unit(a=2)
+    cost = StudyCost(
+        (
+            UnitCost(toys.unit("train", a=1), 4.0, 0.0, {}, 0.0, 0.0, devices, measured),
+            UnitCost(single, 2.0, 0.0, {}, 0.0, 0.0),
+            UnitCost(toys.unit("read", inputs={"one": single}, b=3), 3.0, 0.0, {}, 0.0, 0.0),
+        )
+    )
+    sentence = clock_sentence(cost)
+    assert sentence.startswith(begins)
+    assert sentence.endswith(f"(--executor processes --workers N); {ends}")
+
+
+def test_steps_on_several_devices_have_a_length_of_their_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = "{preset: lab-sft, dataset: lab-traces-64, max_steps: 10, save_every: 5, batch_size: 16%s}"
+    trainings = [f"{{name: t{count}, train: {train % f', devices: {count}'}}}" for count in (1, 2)]
+    study, run = read_study(str(bench.study), [f"variants=[{', '.join(trainings)}]"]), RunDirectory(bench.out)
+    units = plan(study, run, "train")
+    train_rates = {"sft steps": 4.0, "sft steps on 2 devices": 2.5}
+    measured = replace(RATES, facts=replace(FACTS, devices={"t2": 2}), seconds={"train": train_rates}, start=0.0)
+    assert [(cost.seconds, cost.measured_devices) for cost in estimate(units, run, measured).units] == [
+        (40, 1),
+        (25, 2),
+    ]
+    # Where nobody measured them together, one device's length is taken for theirs.
+    alone = replace(measured, facts=FACTS)
+    assert [(cost.seconds, cost.devices) for cost in estimate(units, run, alone).units] == [(40, 1), (40, 2)]
+    for gpus, expected in (("a,b", [1, 2]), ("a", [1, 1]), ("", [1, 2])):  # without GPUs these are processes
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
+        small = shrink(study, SMALL_MODEL_SIZES[0], run)
+        assert [variant.train.devices for variant in small.variants if variant.train is not None] == expected
 
 
 def test_loads_by_hand(study: Study, tmp_path: Path) -> None:
@@ -243,3 +320,17 @@ def test_a_base_that_is_trained_here_is_measured_as_a_variant_is(bench: Bench, m
     rates = pilot.cached_rates(read_study(str(study)))
     assert rates is not None
     assert rates.facts.steps == {"base": 12}  # 64 records, 16 a step, three times
+
+
+@pytest.mark.slow
+def test_a_training_on_two_devices_is_measured_on_two(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADSCOPE_CACHE", str(bench.folder / "cache"))
+    train = "{preset: lab-sft, dataset: lab-traces-64, max_steps: 8, save_every: 4, batch_size: 16, devices: 2}"
+    setting = f"variants=[{{name: sft, train: {train}}}]"
+    assert main(["plan", str(bench.study), "--set", setting, "--cost"]) == 0
+    assert "occupies 2 workers, for as long as 2 devices of this machine took" in bench.capture.readouterr().out
+    rates = pilot.cached_rates(read_study(str(bench.study), [setting]))
+    assert rates is not None
+    assert rates.facts.devices == {"sft": 2}
+    assert rates.seconds["train"]["sft steps on 2 devices"] > 0
+    assert "sft steps" not in rates.seconds["train"]

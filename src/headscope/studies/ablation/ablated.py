@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field
 
 from headscope.comparison import ablation_verdict
-from headscope.evaluation import Task, evaluate, prompt_ids
+from headscope.evaluation import Task, evaluate, join_samples, prompt_ids
 from headscope.heads import HeadSet
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.operator_names import SharedKv
@@ -22,7 +22,8 @@ from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import Inputs, Unit, Work
-from headscope.studies.answers.evaluate import SamplingSettings, draw_settings
+from headscope.studies.answers.evaluate import SamplingSettings, draw_settings, shard_roles, share_out
+from headscope.studies.data import sources
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource, Stage
 from headscope.studies.study_file.config import Config
@@ -65,8 +66,27 @@ class AblatedConfig(Config):
     revert_kv: SharedKv | None = Field(default=None, exclude_if=lambda rule: rule is None)
 
 
+class AblatedShardConfig(AblatedConfig):
+    """The settings of a unit of such answers, and which of its problems this unit asks, as in ``ShardConfig``."""
+
+    first: int
+    end: int
+
+
 def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -> Samples | NotRun:
-    """Return answers of the model, whole or with the heads of the input ``sets`` replaced."""
+    """Return answers of the model, whole or with the heads of ``sets`` replaced; of shards, what these hold."""
+    shards = shard_roles(inputs.folders)
+    if shards:
+        return join_samples([inputs.load(role, Samples) for role in shards])
+    return _answer(config, None, inputs, progress)
+
+
+def compute_ablated_shard(config: AblatedShardConfig, inputs: Inputs, progress: Progress) -> Samples | NotRun:
+    """Return the answers to some of the problems."""
+    return _answer(config, range(config.first, config.end), inputs, progress)
+
+
+def _answer(config: AblatedConfig, part: range | None, inputs: Inputs, progress: Progress) -> Samples | NotRun:
     heads = HeadSet(())
     if config.operator != "none":
         sets = inputs.load("sets", ControlledHeads)
@@ -86,11 +106,13 @@ def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -
             config.sampling,
             chat=respondent.stage.chat,
             name=respondent.stage.variant,
+            part=part,
             progress=progress,
         )
 
 
 ABLATED = Work("ablated", AblatedConfig, compute_ablated, version=2)
+ABLATED_SHARD = Work("ablated_shard", AblatedShardConfig, compute_ablated_shard, version=2)
 
 
 class ConstantsConfig(Config):
@@ -226,7 +248,12 @@ class Ablations:
             revert_kv=self.study.ablate.revert_kv if operator == "revert" else None,
         )
         models = self.stage.inputs | (self.donor.inputs if operator == "revert" else {})
-        return ABLATED.unit(config, labels | {"control": control}, {**models, **inputs})
+        whole = ABLATED.unit(config, labels | {"control": control}, {**models, **inputs})
+        size = self.study.ablate.shard_problems
+        if size is None:
+            return whole
+        problems = len(sources.task(self.ref, self.study.data_dir).first(self.study.ablate.problems))
+        return share_out(whole, ABLATED_SHARD, AblatedShardConfig, problems, size)
 
     def _constants_unit(self) -> Unit:
         config = ConstantsConfig(model=self.stage.source, task=self.task, texts=REFERENCE_TEXTS, seed=self.study.seed)

@@ -2,12 +2,13 @@
 another k draws nothing again.
 
 With ``eval.shard_problems`` the answers are drawn by several units, the shards, and the unit of all samples joins them.
+So are those of edited models with ``ablate.shard_problems`` (``ablation.ablated``).
 """
 
 import warnings
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import numpy as np
 from pydantic import PlainSerializer
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
     from headscope.evaluation.vllm_settings import Checkpoint
+
+C = TypeVar("C", bound=Config)
 
 CHECKER = 4
 """Raise it when the same response would get another verdict; ``headscope score`` shows what changes."""
@@ -144,15 +147,25 @@ def samples_unit(study: Study, stage: Stage, ref: TaskRef, forbid: tuple[str, ..
     # No label at all without markers: units are found by it, and older runs have none.
     labels |= {"forbid": ", ".join(forbid)} if forbid else {}
     problems = len(sources.task(ref, study.data_dir).first(study.eval.problems))
-    size = study.eval.shard_problems
+    whole = SAMPLES.unit(config, labels, stage.inputs)
+    return share_out(whole, SHARD, ShardConfig, problems, study.eval.shard_problems)
+
+
+def share_out(whole: Unit, work: Work[C], config: type[C], problems: int, size: int | None) -> Unit:
+    """Return the unit that joins the answers of shards of ``size`` problems; ``whole`` itself if one would hold all.
+
+    whole: the unit that draws them all. work, config: of a shard, whose settings are those of the whole, and ``first``
+        and ``end``.
+    """
     if size is None or size >= problems:
-        return SAMPLES.unit(config, labels, stage.inputs)
+        return whole
     starts = range(0, problems, size)
     shards = {}
     for number, start in enumerate(starts, start=1):
-        of_shard = ShardConfig(**dict(config), first=start, end=min(start + size, problems))
-        shards[f"shard {number}"] = SHARD.unit(of_shard, labels | {"shard": f"{number}/{len(starts)}"}, stage.inputs)
-    return SAMPLES.unit(config, labels, shards)
+        of_shard = config.model_validate({**dict(whole.config), "first": start, "end": min(start + size, problems)})
+        labels = whole.labels | {"shard": f"{number}/{len(starts)}"}
+        shards[f"shard {number}"] = work.unit(of_shard, labels, whole.inputs)
+    return whole.work.unit(whole.config, whole.labels, shards)
 
 
 def shard_roles(roles: Iterable[str]) -> list[str]:

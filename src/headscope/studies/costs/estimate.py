@@ -1,10 +1,11 @@
 """The estimate: what each unit of a plan that is not done takes, and budgets that hold it or do not."""
 
+import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from typing import Any
 
 from headscope.errors import InputError
@@ -12,7 +13,8 @@ from headscope.results.codec import Json, from_json, to_json
 from headscope.results.numbers import format_duration
 from headscope.runs import RunDirectory, Unit
 from headscope.studies.answers.evaluate import shard_roles
-from headscope.studies.costs.unit_loads import MEASURED_AS, TOKENS, Facts, Load, Number, unit_load
+from headscope.studies.costs.unit_loads import MEASURED_AS, TOKENS, Facts, Load, Number, measured_devices, unit_load
+from headscope.studies.training.train import devices_of
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,12 @@ class Rates:
 
 @dataclass(frozen=True)
 class UnitCost:
-    """Estimate for one unit. seconds: at most; least_seconds: if its controls stop early. memory, disk: bytes."""
+    """Estimate for one unit.
+
+    seconds: at most; least_seconds: if its controls stop early. memory, disk: bytes.
+    devices: that it takes together. measured_devices: on which the seconds were measured; of fewer than it takes, no
+        gain by the others is assumed.
+    """
 
     unit: Unit
     seconds: float
@@ -51,6 +58,8 @@ class UnitCost:
     tokens: dict[str, float]
     memory: float
     disk: float
+    devices: int = 1
+    measured_devices: int = 1
 
 
 @dataclass(frozen=True)
@@ -79,28 +88,36 @@ class StudyCost:
         """Return the seconds until all units are done by so many workers, by as many as there are units for None.
 
         Units begin in the plan's order, each once its inputs are there and a worker is free (list scheduling, Graham
-        1966); without a limit on workers this is the longest chain of units. Each counts as ``UnitCost.seconds`` on one
-        worker: what other workers load again is left out, and what a training on several devices saves.
+        1966); without a limit on workers this is the longest chain of units. As in ``runs.pool``, a unit that takes
+        several devices goes first: it occupies as many workers, and those that become free wait for it. If there are
+        fewer, as in one process that begins the others itself, it occupies them all. Each counts as
+        ``UnitCost.seconds``: what other workers load again is left out.
         """
         places = {cost.unit.address: place for place, cost in enumerate(self.units)}
+        free = most = math.inf if workers is None else workers
+        takes = [min(cost.devices, most) for cost in self.units]
         inputs = [{unit.address for unit in cost.unit.inputs.values()} & places.keys() for cost in self.units]
         readers: dict[str, list[int]] = defaultdict(list)
         for place, addresses in enumerate(inputs):
             for address in addresses:
                 readers[address].append(place)
         waits_for = [len(addresses) for addresses in inputs]
-        ready = [place for place, count in enumerate(waits_for) if not count]
+        # Those that take several devices come first, then the plan's order decides.
+        ready = [(takes[place] == 1, place) for place, count in enumerate(waits_for) if not count]
+        heapify(ready)
         running: list[tuple[float, int]] = []
         now = 0.0
         while ready or running:
-            while ready and (workers is None or len(running) < workers):
-                place = heappop(ready)
+            while ready and takes[ready[0][1]] <= free:
+                _, place = heappop(ready)
+                free -= takes[place]
                 heappush(running, (now + self.units[place].seconds, place))
             now, done = heappop(running)
+            free += takes[done]
             for place in readers[self.units[done].unit.address]:
                 waits_for[place] -= 1
                 if not waits_for[place]:
-                    heappush(ready, place)
+                    heappush(ready, (takes[place] == 1, place))
         return now
 
     def check_budget(self, budget: float) -> None:
@@ -171,6 +188,8 @@ def estimate_unit(unit: Unit, rates: Rates, first: float = 0.0) -> UnitCost:
         # No pass takes more than half of what is free, however wide it might be (``models.memory``).
         memory=rates.facts.resident_bytes + min(memory, rates.facts.free_bytes / 2),
         disk=_linear(rates.disk.get(kind, {}), {"size": most.size}),
+        devices=devices_of(unit),
+        measured_devices=measured_devices(unit, rates.facts),
     )
 
 

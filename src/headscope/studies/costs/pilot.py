@@ -39,9 +39,10 @@ from headscope.studies.costs.estimate import Rates
 from headscope.studies.costs.pilot_facts import gather_facts
 from headscope.studies.costs.pilot_record import ANSWERS, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
 from headscope.studies.costs.small_study import LARGE_MODEL_SIZES, SMALL_MODEL_SIZES, Size, shrink
-from headscope.studies.costs.unit_loads import GENERATED, Facts, Load, constants_load, unit_load
+from headscope.studies.costs.unit_loads import GENERATED, Facts, Load, constants_load, step_driver, unit_load
 from headscope.studies.plan import plan
 from headscope.studies.study_file.study import Study
+from headscope.studies.training.train import devices_of
 from headscope.training import launch, read_log
 from headscope.training.run_record import LOG
 
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
 
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
 """Seconds after which a pilot that was stopped is not gone on with."""
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 KINDS_PER_VARIANT = ("train", "pairs", "samples", "traces")
 """Of a large model's further variants only units of these kinds are measured: how long a training is and how long its
 answers are differs between variants, what a pair, text or answer costs does not."""
@@ -146,13 +147,16 @@ class _Pilot:
         facts = gather_facts(self.study, self.record, subject)
         loads = {timing.unit.address: self._load(timing.unit, facts) for timing in timings}
         seconds = fit_kinds(timings, lambda unit: loads[unit.address].drivers, lambda timing: timing.seconds)
+        # Of a training on several devices the memory is that of other processes, which nobody measures.
+        own = [timing for timing in timings if devices_of(timing.unit) == 1]
         widths = fit_kinds(
-            timings, lambda unit: {"width": loads[unit.address].width}, lambda timing: timing.peak - timing.before
+            own, lambda unit: {"width": loads[unit.address].width}, lambda timing: timing.peak - timing.before
         )
         disk = fit_kinds(timings, lambda unit: {"size": loads[unit.address].size}, lambda timing: timing.disk)
         for constants in self.record.of_kind("constants")[-1:]:
             seconds["constants"] = self._constants_rates(constants.unit, facts)
-        seconds["train"] = self._training_rates(subject)
+        if self.record.of_kind("train"):
+            seconds["train"] = self._training_rates(subject)
         return Rates(facts, start, load_seconds, seconds=seconds, memory=widths, disk=disk)
 
     def _units(self, sizes: Sequence[Size], *, every_variant: bool) -> list[Unit]:
@@ -261,16 +265,15 @@ class _Pilot:
     def _training_rates(self, subject: Any) -> dict[str, float]:
         """Return seconds per step of each method from the log, per checkpoint, and for the rest of a training."""
         rates: dict[str, float] = {}
-        rests = []
+        rests: list[float] = []
         for timing in self.record.of_kind("train"):
             config: Any = timing.unit.config
             steps = [entry.seconds for entry in read_log(self.record.folders[timing.unit.address] / LOG)]
             # The log's clock is the wall's; another one runs as much slower in a step as in the whole training.
             share = timing.seconds / timing.wall
-            rates[f"{config.training['method']} steps"] = share * float(np.mean(steps[1:]))
+            driver = step_driver(config.training["method"], devices_of(timing.unit))
+            rates[driver] = share * float(np.mean(steps[1:]))
             rests.append(timing.seconds - share * sum(steps))
-        if not rests:
-            return rates
         started = self.clock()
         with launch.quiet():
             subject.model.save_pretrained(self.folder / "saved")

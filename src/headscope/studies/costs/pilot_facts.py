@@ -16,7 +16,7 @@ from headscope.studies.costs.pilot_record import PilotRecord
 from headscope.studies.costs.unit_loads import Facts
 from headscope.studies.study_file.study import Study
 from headscope.studies.study_file.training import CompletionData
-from headscope.studies.training.train import training_rows
+from headscope.studies.training.train import devices_of, training_rows
 from headscope.training import read_log
 from headscope.training.run_record import LOG
 
@@ -41,6 +41,7 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
     prompts = _prompt_tokens(study, record, subject.tokenizer)
     answer_tokens = {name: answer.mean for name, answer in answers.items()}
     steps, step_tokens = _training_facts(record, subject.tokenizer, answer_tokens)
+    devices = {str(timing.unit.labels["variant"]): devices_of(timing.unit) for timing in record.of_kind("train")}
     pair_tokens, nodes = _pair_facts(record)
     width = int(max(prompts.values(), default=1.0)) + study.eval.max_new_tokens
     return Facts(
@@ -58,6 +59,7 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
         weight_bytes=float(sum(tensor.numel() * tensor.element_size() for tensor in model.parameters())),
         resident_bytes=max((timing.before for timing in record.timings), default=0.0),
         free_bytes=float(free_memory(model.device)),
+        devices={name: count for name, count in devices.items() if count > 1},
     )
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from headscope.runs import RunDirectory
+from headscope.runs.processes import gpus
 from headscope.studies.models.stages import checkpoint_stages
 from headscope.studies.study_file.models import HubCheckpoints, VariantConfig
 from headscope.studies.study_file.study import Study
@@ -55,6 +56,7 @@ def shrink(study: Study, size: Size, run: RunDirectory) -> Study:
         "generated": ablate.generated[:1],
         "generated_scales": (),
         "generated_controls": 1,
+        "shard_problems": None,
     }
     variants = [_shrink_variant(study, variant, run) for variant in study.variants if variant.twin_of is None]
     base = study.base.model_copy(update={"train": _shrink_training(study.base.train)})
@@ -81,4 +83,9 @@ def _shrink_variant(study: Study, variant: VariantConfig, run: RunDirectory) -> 
 
 
 def _shrink_training(settings: Training | None) -> Training | None:
-    return None if settings is None else settings.model_copy(update={"max_steps": STEPS, "save_every": STEPS})
+    """Return a few steps of a training; on one device if this machine has GPUs, but fewer than the training takes."""
+    if settings is None:
+        return None
+    small = settings.model_copy(update={"max_steps": STEPS, "save_every": STEPS})
+    too_many = settings.devices > 1 and 0 < len(gpus()) < settings.devices
+    return small.model_copy(update={"devices": 1}) if too_many else small

@@ -25,19 +25,44 @@ def cost_table(cost: StudyCost) -> Table:
 
 
 def clock_seconds(cost: StudyCost) -> dict[str, float]:
-    """Return the seconds that one, two and four workers take, and the longest chain of units."""
-    return {"1": cost.clock(1), "2": cost.clock(2), "4": cost.clock(4), "longest chain": cost.clock(None)}
+    """Return the seconds that one, two and four workers take, and the longest chain of units.
+
+    Instead of numbers of workers that a training on several devices does not fit on stands the smallest that it does.
+    """
+    most = max((unit.devices for unit in cost.units), default=1)
+    several = [workers for workers in (2, 4) if workers >= most] or [most]
+    return {str(workers): cost.clock(workers) for workers in (1, *several)} | {"longest chain": cost.clock(None)}
 
 
 def clock_sentence(cost: StudyCost) -> str:
-    """Return ``clock_seconds`` in words; empty if no unit is left to do."""
+    """Return ``clock_seconds`` in words, with what is assumed; empty if no unit is left to do."""
     if not cost.units:
         return ""
-    one, two, four, chain = map(format_duration, clock_seconds(cost).values())
+    durations = {workers: format_duration(seconds) for workers, seconds in clock_seconds(cost).items()}
+    one, chain = durations.pop("1"), durations.pop("longest chain")
+    shared = _shared_trainings(cost)
+    # One worker is refused a training on several devices; a plain run begins its processes itself.
+    parts = [f"{'in one process' if shared else 'by one worker'} {one}"]
+    for place, (workers, duration) in enumerate(durations.items()):
+        number = {"2": "two", "4": "four"}.get(workers, workers)
+        parts.append(f"by {number}{' workers' if shared and not place else ''} {duration}")
     return (
-        f"by one worker {one}, by two {two}, by four {four}, and never less than {chain}, the longest chain of units "
-        "(--executor processes --workers N)"
+        f"{', '.join(parts)}, and never less than {chain}, the longest chain of units (--executor processes "
+        f"--workers N){shared}"
     )
+
+
+def _shared_trainings(cost: StudyCost) -> str:
+    """Return what is taken for true of trainings on several devices, each number once; empty if there are none."""
+    words = ""
+    for devices, measured in sorted({(unit.devices, unit.measured_devices) for unit in cost.units}):
+        if devices > 1:
+            words += f"; a training on {devices} devices occupies {devices} workers, for as long as "
+            if measured == devices:
+                words += f"{devices} devices of this machine took, and its memory is not measured"
+            else:
+                words += "one device of this machine took: nothing is assumed of what the others save"
+    return words
 
 
 def _row(kind: str, costs: Sequence[UnitCost], done: int) -> Row:

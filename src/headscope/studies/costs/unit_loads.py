@@ -5,7 +5,7 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from headscope.measures.permutation import LOOK_EVERY
@@ -30,6 +30,7 @@ class Facts:
     pair_tokens: mean length of a pair's texts. nodes: of the path integral, mean per pair.
     batch_rows: answers generated at a time, at most. threads: batches or texts at a time.
     steps, step_tokens: optimiser steps, and tokens per step, by variant trained here.
+    devices: on which its steps were measured, likewise; 1 if it is not named.
     heads: of the whole model. weight_bytes: of one checkpoint. resident_bytes: held with the models loaded.
     free_bytes: of memory, when it was measured.
     """
@@ -48,6 +49,7 @@ class Facts:
     weight_bytes: float
     resident_bytes: float
     free_bytes: float
+    devices: dict[str, int] = field(default_factory=dict)
 
     def answer(self, table: str, variant: str, task: str) -> float:
         """Return what ``table`` says of a variant's answers to a task: its own, the base's, or the mean of all."""
@@ -96,9 +98,20 @@ def _train(unit: Unit, facts: Facts) -> Load:
     saves = 1 + math.ceil(steps / training["save_every"])
     # A twin is trained as the variant it is a twin of.
     tokens = facts.step_tokens.get(variant) or facts.step_tokens.get(variant.partition(".")[0], 0.0)
-    # Each method has a step of its own length.
-    drivers = {f"{training['method']} steps": float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}
-    return Load(drivers, size=saves)
+    driver = step_driver(training["method"], measured_devices(unit, facts))
+    return Load({driver: float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}, size=saves)
+
+
+def step_driver(method: str, devices: int) -> str:
+    """Return what the steps of a training are called: each method and number of devices has its own length of one."""
+    return f"{method} steps" + (f" on {devices} devices" if devices > 1 else "")
+
+
+def measured_devices(unit: Unit, facts: Facts) -> int:
+    """Return on how many devices the steps of a training unit were measured; 1 for any other unit."""
+    variant = str(unit.labels.get("variant"))
+    # A twin is trained as the variant it is a twin of.
+    return facts.devices.get(variant) or facts.devices.get(variant.partition(".")[0], 1) if unit.kind == "train" else 1
 
 
 def _answers(unit: Unit, facts: Facts) -> Load:
@@ -107,7 +120,7 @@ def _answers(unit: Unit, facts: Facts) -> Load:
     sampling = config.sampling
     if shard_roles(unit.inputs):  # which draw the answers
         return Load({})
-    problems = config.end - config.first if unit.kind == "samples_shard" else len(config.task.task().problems)
+    problems = config.end - config.first if unit.kind in SHARDS else len(config.task.task().problems)
     answers = problems * sampling.samples
     mean = min(facts.answer("answer_tokens", variant, task), sampling.max_new_tokens)
     longest = min(facts.answer("longest_answer", variant, task), sampling.max_new_tokens)
@@ -230,6 +243,7 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
     "samples": _answers,
     "samples_shard": _answers,
     "ablated": _answers,
+    "ablated_shard": _answers,
     "pairs": _pairs,
     "scores": _scores,
     "head_scores": _head_scores,
@@ -244,5 +258,6 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
 }
 """What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
 cost in the pilot; ``forced`` has two loads (``unit_load``)."""
-MEASURED_AS = {"samples_shard": "samples"}
+SHARDS = ("samples_shard", "ablated_shard")
+MEASURED_AS = dict(zip(SHARDS, ("samples", "ablated"), strict=True))
 """Kinds that the pilot has none of, and the kind whose units do the same."""

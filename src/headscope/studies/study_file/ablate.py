@@ -64,7 +64,7 @@ class AblateConfig(Config):
         as much as the set, which can then no longer stand out. texts: correct answers forced, at most.
     scales: doses α of the evidence. guard: a recall task on which nothing should happen.
     generated: operators under which answers are generated. generated_scales: factors likewise. generated_controls:
-        with so many of the controls.
+        with so many of the controls. shard_problems: so many problems are one unit, as with ``eval.shard_problems``.
     """
 
     preset: Literal["paper"] | None = None
@@ -86,6 +86,7 @@ class AblateConfig(Config):
     tasks: tuple[TaskRef, ...] | None = None
     problems: int | None = Field(default=None, ge=1)
     samples: int = Field(default=1, ge=1)
+    shard_problems: int | None = Field(default=None, ge=1)
 
     @model_validator(mode="before")
     @classmethod
