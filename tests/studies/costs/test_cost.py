@@ -151,20 +151,20 @@ def test_the_sentence_says_what_is_assumed_of_several_devices(
     assert sentence.endswith(f"(--executor processes --workers N); {ends}")
 
 
-def test_steps_on_several_devices_have_a_length_of_their_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_steps_of_each_training_have_a_length_of_their_own(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     train = "{preset: lab-sft, dataset: lab-traces-64, max_steps: 10, save_every: 5, batch_size: 16%s}"
     trainings = [f"{{name: t{count}, train: {train % f', devices: {count}'}}}" for count in (1, 2)]
     study, run = read_study(str(bench.study), [f"variants=[{', '.join(trainings)}]"]), RunDirectory(bench.out)
     units = plan(study, run, "train")
-    train_rates = {"sft steps": 4.0, "sft steps on 2 devices": 2.5}
+    train_rates = {"steps of t1": 4.0, "steps of t2": 2.5}
     measured = replace(RATES, facts=replace(FACTS, devices={"t2": 2}), seconds={"train": train_rates}, start=0.0)
     assert [(cost.seconds, cost.measured_devices) for cost in estimate(units, run, measured).units] == [
         (40, 1),
         (25, 2),
     ]
-    # Where nobody measured them together, one device's length is taken for theirs.
+    # Where nobody measured them together, nothing is assumed of what the second saves.
     alone = replace(measured, facts=FACTS)
-    assert [(cost.seconds, cost.devices) for cost in estimate(units, run, alone).units] == [(40, 1), (40, 2)]
+    assert [(cost.devices, cost.measured_devices) for cost in estimate(units, run, alone).units] == [(1, 1), (2, 1)]
     for gpus, expected in (("a,b", [1, 2]), ("a", [1, 1]), ("", [1, 2])):  # without GPUs these are processes
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
         small = shrink(study, SMALL_MODEL_SIZES[0], run)
@@ -181,7 +181,7 @@ def test_loads_by_hand(study: Study, tmp_path: Path) -> None:
     expected = {"decoding steps": 5 * 12, "generated tokens": 40 * 5, FORWARD: 40 * 10}
     assert (samples.drivers, samples.parallel) == (expected, 2)
     train = unit_load(first["train", "grpo"], FACTS)
-    assert train.drivers == {"grpo steps": 2, "checkpoints": 3, "backward tokens": 4000}
+    assert train.drivers == {"steps of grpo": 2, "checkpoints": 3, "backward tokens": 4000}
     assert unit_load(first["scores", "sft"], FACTS).drivers == {"backward tokens": 8 * 4 * 30}
     forced = first["forced", "sft"]
     most, least = unit_load(forced, FACTS), unit_load(forced, FACTS, early=True)
@@ -332,5 +332,4 @@ def test_a_training_on_two_devices_is_measured_on_two(bench: Bench, monkeypatch:
     rates = pilot.cached_rates(read_study(str(bench.study), [setting]))
     assert rates is not None
     assert rates.facts.devices == {"sft": 2}
-    assert rates.seconds["train"]["sft steps on 2 devices"] > 0
-    assert "sft steps" not in rates.seconds["train"]
+    assert rates.seconds["train"]["steps of sft"] > 0

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
 
 FORGOTTEN_AFTER = 7 * 24 * 3600.0
 """Seconds after which a pilot that was stopped is not gone on with."""
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 KINDS_PER_VARIANT = ("train", "pairs", "samples", "traces")
 """Of a large model's further variants only units of these kinds are measured: how long a training is and how long its
 answers are differs between variants, what a pair, text or answer costs does not."""
@@ -263,16 +263,14 @@ class _Pilot:
         return fit(points[1:], once=False)
 
     def _training_rates(self, subject: Any) -> dict[str, float]:
-        """Return seconds per step of each method from the log, per checkpoint, and for the rest of a training."""
+        """Return seconds per step of each training from its log, per checkpoint, and for the rest of a training."""
         rates: dict[str, float] = {}
         rests: list[float] = []
         for timing in self.record.of_kind("train"):
-            config: Any = timing.unit.config
             steps = [entry.seconds for entry in read_log(self.record.folders[timing.unit.address] / LOG)]
             # The log's clock is the wall's; another one runs as much slower in a step as in the whole training.
             share = timing.seconds / timing.wall
-            driver = step_driver(config.training["method"], devices_of(timing.unit))
-            rates[driver] = share * float(np.mean(steps[1:]))
+            rates[step_driver(str(timing.unit.labels["variant"]))] = share * float(np.mean(steps[1:]))
             rests.append(timing.seconds - share * sum(steps))
         started = self.clock()
         with launch.quiet():

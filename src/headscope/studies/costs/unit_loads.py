@@ -64,6 +64,10 @@ class Facts:
         everything = self.prompt_tokens.values()
         return self.prompt_tokens.get(task, sum(everything) / max(1, len(everything)))
 
+    def measured_training(self, variant: str) -> str:
+        """Return the variant whose training stands for this one's: a twin is trained as what it is a twin of."""
+        return variant if variant in self.steps else variant.partition(".")[0]
+
     def text(self, variant: str, task: str) -> float:
         """Return the mean tokens of a prompt with its answer."""
         return self.prompt(task) + self.answer("answer_tokens", variant, task)
@@ -93,25 +97,25 @@ def unit_load(unit: Unit, facts: Facts, *, early: bool = False) -> Load:
 
 def _train(unit: Unit, facts: Facts) -> Load:
     config: Any = unit.config
-    training, variant = config.training, str(unit.labels["variant"])
-    steps = training["max_steps"] or facts.steps.get(variant) or facts.steps.get(variant.partition(".")[0], 0)
-    saves = 1 + math.ceil(steps / training["save_every"])
-    # A twin is trained as the variant it is a twin of.
-    tokens = facts.step_tokens.get(variant) or facts.step_tokens.get(variant.partition(".")[0], 0.0)
-    driver = step_driver(training["method"], measured_devices(unit, facts))
-    return Load({driver: float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}, size=saves)
+    measured = facts.measured_training(str(unit.labels["variant"]))
+    steps = config.training["max_steps"] or facts.steps.get(measured, 0)
+    saves = 1 + math.ceil(steps / config.training["save_every"])
+    tokens = facts.step_tokens.get(measured, 0.0)
+    return Load(
+        {step_driver(measured): float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}, size=saves
+    )
 
 
-def step_driver(method: str, devices: int) -> str:
-    """Return what the steps of a training are called: each method and number of devices has its own length of one."""
-    return f"{method} steps" + (f" on {devices} devices" if devices > 1 else "")
+def step_driver(training: str) -> str:
+    """Return what the steps of a measured training are called: each has its own length of one."""
+    return f"steps of {training}"
 
 
 def measured_devices(unit: Unit, facts: Facts) -> int:
     """Return on how many devices the steps of a training unit were measured; 1 for any other unit."""
-    variant = str(unit.labels.get("variant"))
-    # A twin is trained as the variant it is a twin of.
-    return facts.devices.get(variant) or facts.devices.get(variant.partition(".")[0], 1) if unit.kind == "train" else 1
+    if unit.kind != "train":
+        return 1
+    return facts.devices.get(facts.measured_training(str(unit.labels["variant"])), 1)
 
 
 def _answers(unit: Unit, facts: Facts) -> Load:
