@@ -200,9 +200,9 @@ def _export_answers(path: str, out: Path, model: ModelOptions, options: AnswerOp
     if json:
         print_json(export)
     else:
-        kind = "answers" if options.all else "correct answers"
-        answered = f"to {export['answered']} of {export['problems']} problems"
-        say(f"{export['records']} of {export['answers']} {kind} {answered}, by {export['model']}")
+        count = f"{export['records']} of {export['answers']} answers" + ("" if options.all else " are correct")
+        answered = f"to {export['answered']} of {export['problems']} problems; {export['different']} different ones"
+        say(f"{export['model']} on {export['task']}: {count}, {answered}")
         say(export["open"])
     return 0
 

@@ -51,7 +51,7 @@ def export(run: RunDirectory, *more: str) -> list[str]:
 def test_correct_answers_become_records(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(export(run, "--variant", "sft", "--task", "lab-t1")) == 0
     sentence, path = capsys.readouterr().out.splitlines()
-    assert sentence == "3 of 6 correct answers to 2 of 3 problems, by sft at step 20"
+    assert sentence == "sft at step 20 on lab-t1: 3 of 6 answers are correct, to 2 of 3 problems; 3 different ones"
     records = training_records(path)
     assert [record["prompt"][-1]["content"] for record in records] == [
         PROBLEMS[0].prompt,

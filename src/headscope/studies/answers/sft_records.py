@@ -59,6 +59,7 @@ def export_answers(
         "task": task,
         "records": len(table),
         "answers": len(samples.table),
+        "different": len(table[["problem", "response"]].drop_duplicates()),
         "answered": table["problem"].nunique(),
         "problems": len(samples.problems),
         "open": str(out),
