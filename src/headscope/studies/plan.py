@@ -39,6 +39,7 @@ from headscope.studies.circuits.training_effects import (
     training_effects_units,
 )
 from headscope.studies.models.stages import (
+    BASE,
     Stage,
     ablated_stage,
     base_stage,
@@ -136,11 +137,10 @@ def certain_units(units: Iterable[Unit]) -> list[Unit]:
 
 def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     """Yield every unit of a study, in the order in which each is first needed."""
-    base_unit = base_training(study)
-    base = base_stage(study, base_unit)
-    trained = _training_units(study, base)
+    trained = trainings_by_name(study)
+    base = base_stage(study, trained.get(BASE))
     # Trainings first: what they make decides which checkpoints there are.
-    yield from (trained.values() if base_unit is None else (base_unit, *trained.values()))
+    yield from trained.values()
     stages = {}
     for variant in study.variants:
         stages[variant.name] = checkpoint_stages(study, variant, run, trained.get(variant.name))
@@ -149,9 +149,11 @@ def _units(study: Study, run: RunDirectory) -> Iterator[Unit]:
     yield from _circuit_units(study, base, stages, trained)
 
 
-def _training_units(study: Study, base: Stage) -> dict[str, Unit]:
-    """Return the training of each variant that is trained here."""
-    trained = {}
+def trainings_by_name(study: Study) -> dict[str, Unit]:
+    """Return the training of the base and of each variant that is trained here; one unit for two that are the same."""
+    base_unit = base_training(study)
+    base = base_stage(study, base_unit)
+    trained = {} if base_unit is None else {BASE: base_unit}
     for variant in study.variants:
         if variant.train is not None:
             chat = variant_model(study, variant).chat

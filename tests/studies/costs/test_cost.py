@@ -157,14 +157,19 @@ def test_the_steps_of_each_training_have_a_length_of_their_own(bench: Bench, mon
     study, run = read_study(str(bench.study), [f"variants=[{', '.join(trainings)}]"]), RunDirectory(bench.out)
     units = plan(study, run, "train")
     train_rates = {"steps of t1": 4.0, "steps of t2": 2.5}
-    measured = replace(RATES, facts=replace(FACTS, devices={"t2": 2}), seconds={"train": train_rates}, start=0.0)
+    alone = replace(FACTS, steps={"t1": 10, "t2": 10})
+    measured = replace(RATES, facts=replace(alone, devices={"t2": 2}), seconds={"train": train_rates}, start=0.0)
     assert [(cost.seconds, cost.measured_devices) for cost in estimate(units, run, measured).units] == [
         (40, 1),
         (25, 2),
     ]
     # Where nobody measured them together, nothing is assumed of what the second saves.
-    alone = replace(measured, facts=FACTS)
-    assert [(cost.devices, cost.measured_devices) for cost in estimate(units, run, alone).units] == [(1, 1), (2, 1)]
+    costs = estimate(units, run, replace(measured, facts=alone)).units
+    assert [(cost.devices, cost.measured_devices) for cost in costs] == [(1, 1), (2, 1)]
+    # One that could not be measured takes as long as the one whose steps are the largest.
+    only_one = replace(alone, steps={"t1": 10}, step_tokens={"t1": 100.0})
+    costs = estimate(units, run, replace(measured, facts=only_one)).units
+    assert [cost.seconds for cost in costs] == [40, 40]
     for gpus, expected in (("a,b", [1, 2]), ("a", [1, 1]), ("", [1, 2])):  # without GPUs these are processes
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", gpus)
         small = shrink(study, SMALL_MODEL_SIZES[0], run)
@@ -309,17 +314,27 @@ def test_plan_measures_once_and_says_what_it_costs(
     assert re.search(r"a budget of 0.0 s does not hold \w+ .+, which takes about [\d.]+ s by itself", refusal)
 
 
-def test_a_base_that_is_trained_here_is_measured_as_a_variant_is(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_is_measured_as_a_variant_is_and_trainings_alike_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HEADSCOPE_CACHE", str(bench.folder / "cache"))
-    train = "{preset: lab-sft, dataset: lab-traces-64, epochs: 3, batch_size: 16, save_every: 4}"
-    study = bench.file("trained.yaml", bench.study.read_text().replace("}\nvariants", f", train: {train}}}\nvariants"))
-    assert main(["plan", str(study), "--cost", "--json"]) == 0
-    said = json.loads(bench.capture.readouterr().out)
-    rows = {row["kind"]: row for row in said["cost"]}
-    assert (rows["train"]["units"], rows["train"]["time"]["most"] > 0) == (1, True)
-    rates = pilot.cached_rates(read_study(str(study)))
+    train = "preset: lab-sft, dataset: lab-traces-64, batch_size: 16"
+    trained = bench.study.read_text().replace(
+        "}\nvariants", f", train: {{{train}, epochs: 3, save_every: 4, max_steps: null}}}}\nvariants"
+    )
+    study = bench.file("trained.yaml", trained)
+    variants = [f"{{name: {name}, train: {{{train}, max_steps: {steps}}}}}" for name, steps in (("a", 10), ("b", 1000))]
+    settings = [f"variants=[{', '.join(variants)}]"]
+    assert main(["plan", str(study), "--set", settings[0], "--cost", "--json"]) == 0
+    rows = {row["kind"]: row for row in json.loads(bench.capture.readouterr().out)["cost"]}
+    assert rows["train"]["units"] == 3
+    rates = pilot.cached_rates(read_study(str(study), settings))
     assert rates is not None
-    assert rates.facts.steps == {"base": 12}  # 64 records, 16 a step, three times
+    assert rates.facts.steps["base"] == 12  # 64 records, 16 a step, three times
+    # In small numbers the two variants are one training; each is as long as it is.
+    lengths = rates.seconds["train"]
+    assert lengths["steps of a"] == lengths["steps of b"] > 0
+    assert rows["train"]["time"]["most"] > 1000 * lengths["steps of b"]
 
 
 @pytest.mark.slow

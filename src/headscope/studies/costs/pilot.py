@@ -40,7 +40,7 @@ from headscope.studies.costs.pilot_facts import gather_facts
 from headscope.studies.costs.pilot_record import ANSWERS, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
 from headscope.studies.costs.small_study import LARGE_MODEL_SIZES, SMALL_MODEL_SIZES, Size, shrink
 from headscope.studies.costs.unit_loads import GENERATED, Facts, Load, constants_load, step_driver, unit_load
-from headscope.studies.plan import plan
+from headscope.studies.plan import plan, trainings_by_name
 from headscope.studies.study_file.study import Study
 from headscope.studies.training.train import devices_of
 from headscope.training import launch, read_log
@@ -164,6 +164,7 @@ class _Pilot:
         units: dict[str, Unit] = {}
         for size in sizes:
             small = shrink(self.study, size, self.run_directory)
+            self.record.trainings.update(trainings_by_name(small))
             further = set() if every_variant else {variant.name for variant in small.variants[1:]}
             for unit in plan(small, self.run_directory):
                 if unit.kind in KINDS_PER_VARIANT or unit.labels.get("variant") not in further:
@@ -266,11 +267,13 @@ class _Pilot:
         """Return seconds per step of each training from its log, per checkpoint, and for the rest of a training."""
         rates: dict[str, float] = {}
         rests: list[float] = []
-        for timing in self.record.of_kind("train"):
-            steps = [entry.seconds for entry in read_log(self.record.folders[timing.unit.address] / LOG)]
+        timings = {timing.unit.address: timing for timing in self.record.of_kind("train")}
+        for name, unit in self.record.measured_trainings().items():
+            timing = timings[unit.address]
+            steps = [entry.seconds for entry in read_log(self.record.folders[unit.address] / LOG)]
             # The log's clock is the wall's; another one runs as much slower in a step as in the whole training.
             share = timing.seconds / timing.wall
-            rates[step_driver(str(timing.unit.labels["variant"]))] = share * float(np.mean(steps[1:]))
+            rates[step_driver(name)] = share * float(np.mean(steps[1:]))
             rests.append(timing.seconds - share * sum(steps))
         started = self.clock()
         with launch.quiet():

@@ -12,6 +12,7 @@ from headscope.pairs import Pairs
 from headscope.results.edges import EdgeScores
 from headscope.results.not_run import NotRun, load_result
 from headscope.results.samples import Samples
+from headscope.runs import Unit
 from headscope.studies.costs.pilot_record import PilotRecord
 from headscope.studies.costs.unit_loads import Facts
 from headscope.studies.study_file.study import Study
@@ -41,7 +42,7 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
     prompts = _prompt_tokens(study, record, subject.tokenizer)
     answer_tokens = {name: answer.mean for name, answer in answers.items()}
     steps, step_tokens = _training_facts(record, subject.tokenizer, answer_tokens)
-    devices = {str(timing.unit.labels["variant"]): devices_of(timing.unit) for timing in record.of_kind("train")}
+    devices = {name: devices_of(unit) for name, unit in record.measured_trainings().items()}
     pair_tokens, nodes = _pair_facts(record)
     width = int(max(prompts.values(), default=1.0)) + study.eval.max_new_tokens
     return Facts(
@@ -99,27 +100,47 @@ def _training_facts(
     What SFT learns is as long as it will answer.
     """
     steps, step_tokens = {}, {}
-    for timing in record.timings:
-        if timing.unit.kind != "train":
-            continue
-        config: Any = timing.unit.config
-        name, settings = str(timing.unit.labels["variant"]), config.settings()
+    sizes: dict[str, _TrainingSize] = {}
+    for name, unit in record.measured_trainings().items():
+        if unit.address not in sizes:
+            sizes[unit.address] = _TrainingSize.of(unit, record, tokenizer)
+        size = sizes[unit.address]
+        steps[name], step_tokens[name] = size.steps, size.step_tokens
+        if size.completion is not None:
+            for task in {key.partition(" ")[2] for key in answer_tokens}:
+                answer_tokens[f"{name} {task}"] = size.completion
+    return steps, step_tokens
+
+
+@dataclass(frozen=True)
+class _TrainingSize:
+    """Size of a training whose data is read once through for each epoch.
+
+    steps: of the optimiser. step_tokens: in each. completion: mean tokens of what SFT learns; None for other methods.
+    """
+
+    steps: int
+    step_tokens: float
+    completion: float | None
+
+    @classmethod
+    def of(cls, unit: Unit, record: PilotRecord, tokenizer: Any) -> "_TrainingSize":
+        """Return that of a unit of the pilot."""
+        config: Any = unit.config
+        settings = config.settings()
         rows = training_rows(settings, config.chat, config.place.data_dir)
         few = [rows[index] for index in range(min(SAMPLED_PROMPTS, len(rows)))]
         prompt = float(np.mean([_message_tokens(tokenizer, row["prompt"]) for row in few]))
+        completion = None
         if isinstance(settings, CompletionData):
-            answer = float(np.mean([_message_tokens(tokenizer, row["completion"]) for row in few]))
-            for task in {key.partition(" ")[2] for key in answer_tokens}:
-                answer_tokens[f"{name} {task}"] = answer
+            answer = completion = float(np.mean([_message_tokens(tokenizer, row["completion"]) for row in few]))
         else:
-            entries = read_log(record.folders[timing.unit.address] / LOG)
+            entries = read_log(record.folders[unit.address] / LOG)
             answer = float(np.mean([entry.completion_length or 0.0 for entry in entries]))
         plain: Any = settings
         per_step = plain.prompts_per_step if hasattr(plain, "prompts_per_step") else plain.batch_size
         sequences = per_step * (plain.samples if hasattr(plain, "samples") else 1)
-        steps[name] = math.ceil(len(rows) / per_step * settings.epochs)
-        step_tokens[name] = sequences * (prompt + answer)
-    return steps, step_tokens
+        return cls(math.ceil(len(rows) / per_step * settings.epochs), sequences * (prompt + answer), completion)
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,13 @@ class Timing:
 
 @dataclass(frozen=True)
 class PilotRecord:
-    """Units that were run. folders: by address. samples: of whole models, by ``VARIANT TASK``, one per size."""
+    """Units that were run.
 
+    trainings: by the model they make; small ones are the same unit for models whose trainings differ in length alone.
+    folders: by address. samples: of whole models, by ``VARIANT TASK``, one per size.
+    """
+
+    trainings: dict[str, Unit] = field(default_factory=dict)
     folders: dict[str, Path] = field(default_factory=dict)
     timings: list[Timing] = field(default_factory=list)
     samples: dict[str, list[Samples]] = field(default_factory=dict)
@@ -55,6 +60,10 @@ class PilotRecord:
             config: Any = unit.config
             samples = Samples.load(folder / ANSWERS)
             self.samples.setdefault(f"{config.model.name} {samples.task}", []).append(samples)
+
+    def measured_trainings(self) -> dict[str, Unit]:
+        """Return ``trainings`` without those that small numbers made impossible."""
+        return {name: unit for name, unit in self.trainings.items() if unit.address in self.folders}
 
     def of_kind(self, *kinds: str) -> list[Timing]:
         """Return what the units of these kinds took."""

@@ -65,8 +65,15 @@ class Facts:
         return self.prompt_tokens.get(task, sum(everything) / max(1, len(everything)))
 
     def measured_training(self, variant: str) -> str:
-        """Return the variant whose training stands for this one's: a twin is trained as what it is a twin of."""
-        return variant if variant in self.steps else variant.partition(".")[0]
+        """Return the variant whose training stands for this one's.
+
+        That is its own; a twin's is that of what it is a twin of. For one that could not be measured stands the one
+        whose steps are the largest.
+        """
+        for name in (variant, variant.partition(".")[0]):
+            if name in self.steps:
+                return name
+        return max(self.step_tokens, key=self.step_tokens.__getitem__, default=variant)
 
     def text(self, variant: str, task: str) -> float:
         """Return the mean tokens of a prompt with its answer."""
