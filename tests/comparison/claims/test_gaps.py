@@ -2,9 +2,11 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from headscope.comparison.claims import RecipeFacts, StudyFacts, TaskFacts, find_gaps
+from headscope.measures.multiplicity import ALPHA, holm
 
 FULL = StudyFacts(
     recipes=(
@@ -17,7 +19,7 @@ FULL = StudyFacts(
     groups=("emergent", "think-off-only"),
     operators=("zero", "mean", "resample"),
     scales=(1.3,),
-    controls=20,
+    controls=39,
     ablated=(TaskFacts("t1", 60, False), TaskFacts("t2", 60, False)),
     ablated_samples=8,
     evaluated=(TaskFacts("t1", 60, False),),
@@ -49,6 +51,7 @@ def blocking(**changes) -> dict[str, list[str]]:
         ({"operators": ("zero", "mean", "revert")}, "C6", "removed by 2 operators, and 3 must agree"),
         ({"scales": ()}, "C7", "generated_scales"),
         ({"controls": 4}, "C6", "4 random sets"),
+        ({"controls": 20}, "C6", "p ≤ 0.05 on 2 tasks needs 39"),
         ({"ablated": FULL.ablated[:1]}, "C7", "1 task of 10 problems or more, and 2 must be"),
         ({"ablated_samples": 4}, "C9", "ablate.samples is 4"),
         ({"samples": 2}, "C10", "eval.samples is 2"),
@@ -66,4 +69,19 @@ def test_what_only_weakens_an_answer_does_not_block_it() -> None:
     weak = find_gaps(replace(FULL, recipes=(replace(FULL.recipes[0], null_twins=0),), layer_heads=8))
     assert [gap.blocks for gap in weak["C1"]] == [False]
     pool = "the layer of a single new head and the one next to it have 15 other heads"
-    assert weak["C6"][0].sentence == f"{pool} for 19 sets"
+    assert weak["C6"][0].sentence == f"{pool} for 39 sets"
+
+
+@pytest.mark.parametrize("tasks", [1, 2, 5])
+def test_as_many_random_sets_are_asked_for_as_the_verdict_needs(tasks: int) -> None:
+    """A removal that costs more than any random set, on each of the tasks."""
+    ablated = tuple(TaskFacts(f"t{index}", 60, False) for index in range(tasks))
+
+    def lowers(controls: int) -> bool:
+        return bool(holm(np.full(tasks, 1 / (1 + controls)))[0] <= ALPHA)
+
+    def can_decide(controls: int) -> bool:
+        gaps = find_gaps(replace(FULL, ablated=ablated, controls=controls))["C6"]
+        return not any("random sets" in gap.sentence for gap in gaps)
+
+    assert [can_decide(controls) for controls in range(120)] == [lowers(controls) for controls in range(120)]

@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
+from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.errors import count_noun
 from headscope.measures.multiplicity import ALPHA
+from headscope.measures.permutation import fewest_draws
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,17 +135,19 @@ def ablated_task_gaps(facts: StudyFacts, least: int) -> list[Gap]:
 
 
 def control_gaps(facts: StudyFacts) -> list[Gap]:
-    """Return the gaps of the random sets: too few requested, or too few possible if one head emerges."""
-    if facts.controls < FEWEST_CONTROLS:
-        return [
-            Gap(
-                f"{facts.controls} random sets are generated with; p ≤ {ALPHA:g} needs {FEWEST_CONTROLS} "
-                "(ablate.generated_controls, ablate.controls)"
-            )
-        ]
+    """Return the gaps of the random sets: too few requested, or too few possible if one head emerges.
+
+    With n tasks the best of n p-values must be ALPHA / n for Holm's correction to leave it at ALPHA.
+    """
+    tasks = max(1, len(facts.ablated))
+    fewest = fewest_draws(ALPHA / tasks)
+    if facts.controls < fewest:
+        level = f"p ≤ {ALPHA:g}" if tasks == 1 else f"p ≤ {ALPHA:g} on {tasks} tasks"
+        setting = "(ablate.generated_controls, ablate.controls)"
+        return [Gap(f"{facts.controls} random sets are generated with; {level} needs {fewest} {setting}")]
     # Of the first and last layer, which have one layer next to them.
     pool = None if facts.layer_heads is None else 2 * facts.layer_heads - 1
-    if pool is not None and pool < FEWEST_CONTROLS:
+    if pool is not None and pool < fewest:
         pool_is = f"the layer of a single new head and the one next to it have {pool} other heads"
-        return [Gap(f"{pool_is} for {FEWEST_CONTROLS} sets", blocks=False)]
+        return [Gap(f"{pool_is} for {fewest} sets", blocks=False)]
     return []
