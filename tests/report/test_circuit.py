@@ -11,6 +11,7 @@ import pytest
 
 from headscope.circuits.selection import select
 from headscope.cli.main import main
+from headscope.cli.run import _findings
 from headscope.report import RunResults
 from headscope.report.blocks import Notice
 from headscope.report.circuit_pairs import MOST_EDGES, CircuitPair, circuit_pairs
@@ -197,6 +198,9 @@ def test_what_is_no_circuit_is_said_first(tmp_path: Path) -> None:
     assert first.items == (f"sft: no circuit of up to 20.0% of the edges is faithful ({reached}).",)
     assert isinstance(second, Notice)
     assert "for: grpo, dpo." in second.text
+    # Whoever reads counts in a terminal is told as well.
+    (warning,) = _findings("compare", RunResults(run.close()), claims=False).warnings
+    assert warning == f"{first.items[0].removesuffix('.')}, so its counts are of edges that are no circuit."
 
 
 def test_sizes_are_those_of_the_last_checkpoint_with_their_faithfulness(run: RunDirectory) -> None:

@@ -40,6 +40,7 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
     from headscope.runs import RunDirectory
     from headscope.studies.answers.evaluate import detectable_differences
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
+    from headscope.studies.costs.estimate import untold_steps
     from headscope.studies.costs.table import clock_seconds, clock_sentence, cost_table
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts
@@ -48,9 +49,9 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_lock()
     units, noise = plan(chosen, run), detectable_differences(chosen)
+    foreseen, costs = study_cost(chosen, run, measure=cost)
     warnings = find_small_counts(chosen)
     gaps = study_gaps(chosen) if chosen.variants else {}
-    costs = study_cost(chosen, units, run, measure=cost)
     tables = [] if costs is None else [cost_table(costs)]
     if json:
         rows = [
@@ -64,7 +65,10 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
             | ({} if costs is None else {"seconds": clock_seconds(costs)})
         )
     else:
-        print_plan(units, run)
+        print_plan(foreseen, run)
+        if costs is None and (untold := untold_steps(chosen, run)):
+            where = "plan --cost finds out how many steps the epochs are, and train.max_steps says it"
+            say(f"one checkpoint is counted of {', '.join(untold)}: {where}")
         print_tables(tables)
         if costs is None:
             say("plan --cost measures what this takes in time, memory and disk")
@@ -92,12 +96,22 @@ def print_plan(units: "Sequence[Unit]", run: "RunDirectory") -> None:
     say(f"plan: {len(units)} units: {', '.join(parts)}")
 
 
-def study_cost(study: "Study", units: "Sequence[Unit]", run: "RunDirectory", *, measure: bool) -> "StudyCost | None":
-    """Return what is not done of a plan costs, by rates measured before or, if ``measure``, now; None without."""
-    from headscope.studies.costs.estimate import estimate
+def study_cost(
+    study: "Study", run: "RunDirectory", goal: str = "run", *, measure: bool
+) -> "tuple[list[Unit], StudyCost | None]":
+    """Return the plan of ``goal``, and what is not done of it costs.
+
+    By rates measured before or, if ``measure``, now; None without. With rates the plan has the checkpoints of trainings
+    whose number of steps only their data tells.
+    """
+    from headscope.studies.costs.estimate import estimate, with_measured_steps
+    from headscope.studies.plan import plan
 
     rates = _study_rates(study, measure=measure)
-    return None if rates is None else estimate(units, run, rates)
+    if rates is None:
+        return plan(study, run, goal), None
+    units = plan(with_measured_steps(study, run, rates.facts), run, goal)
+    return units, estimate(units, run, rates)
 
 
 def make_budget(study: "Study", run: "RunDirectory", goal: str, seconds: float) -> "Budget":

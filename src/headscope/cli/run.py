@@ -117,7 +117,6 @@ def _run(verb: str, study: "Study", options: RunOptions) -> int:
     from headscope.report import RunResults, render
     from headscope.runs import RunDirectory
     from headscope.runs.presence import leaders
-    from headscope.studies.plan import plan
     from headscope.studies.run import discard_damaged, plan_key, run_study
     from headscope.training import processes
 
@@ -135,9 +134,9 @@ def _run(verb: str, study: "Study", options: RunOptions) -> int:
         for address, problem in discard_damaged(study, RunDirectory(out), verb).items():
             say(f"damaged, done again: {address}: {problem}", error=True)
     if not options.json:
-        units = plan(study, RunDirectory(out), verb)
+        units, cost = study_cost(study, RunDirectory(out), verb, measure=False)
         print_plan(units, RunDirectory(out))
-        _print_cost(study_cost(study, units, RunDirectory(out), measure=False))
+        _print_cost(cost)
     for worker in [worker for worker in leaders(out) if worker.plan == plan_key(study, verb)]:
         say(f"{worker} is at work in {out} too; units that it does are waited for, not done twice", error=True)
     budget = None if seconds is None else make_budget(study, RunDirectory(out), verb, seconds)
@@ -183,6 +182,7 @@ def _findings(verb: str, results: "RunResults", *, claims: bool) -> _Findings:
     from headscope.report.findings import findings
     from headscope.report.sentences import answer_sentences
     from headscope.report.tables.claims import claims as claims_table
+    from headscope.report.tables.heads import unfaithful_circuits
 
     tables = verb_tables(verb, results) + ([claims_table(results)] if claims else [])
     sentences: tuple[str, ...] = ()
@@ -192,9 +192,12 @@ def _findings(verb: str, results: "RunResults", *, claims: bool) -> _Findings:
         sentences = answer_sentences(results)
     elif verb == "compare":
         sentences = effect_sentences(results)
-    if verb not in ("run", "eval"):  # the others draw no answers
-        return _Findings(sentences, tables, ())
-    return _Findings(sentences, tables, unfinished_answers(results))
+    warnings: tuple[str, ...] = ()
+    if verb in ("run", "eval"):  # the others draw no answers
+        warnings += unfinished_answers(results)
+    if verb in ("run", "compare"):
+        warnings += unfaithful_circuits(results)
+    return _Findings(sentences, tables, warnings)
 
 
 def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[str, object]:

@@ -19,7 +19,15 @@ from headscope.errors import InputError
 from headscope.progress import Bar
 from headscope.runs import RunDirectory, Unit
 from headscope.studies.costs import pilot
-from headscope.studies.costs.estimate import Budget, Rates, StudyCost, UnitCost, estimate, load_seconds
+from headscope.studies.costs.estimate import (
+    Budget,
+    Rates,
+    StudyCost,
+    UnitCost,
+    estimate,
+    load_seconds,
+    with_measured_steps,
+)
 from headscope.studies.costs.pilot_record import fit
 from headscope.studies.costs.small_study import SMALL_MODEL_SIZES, shrink
 from headscope.studies.costs.table import clock_sentence, cost_table
@@ -335,6 +343,21 @@ def test_a_base_is_measured_as_a_variant_is_and_trainings_alike_once(
     lengths = rates.seconds["train"]
     assert lengths["steps of a"] == lengths["steps of b"] > 0
     assert rows["train"]["time"]["most"] > 1000 * lengths["steps of b"]
+
+
+def test_epochs_count_as_the_steps_that_the_pilot_found(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    train = "{preset: lab-sft, dataset: lab-traces-64, batch_size: 16, save_every: 4%s}"
+    by_epochs, by_steps = (
+        [f"variants=[{{name: t, train: {train % more}}}]"]
+        for more in (", epochs: 3, max_steps: null", ", max_steps: 12")
+    )
+    assert main(["plan", str(bench.study), "--out", str(bench.out), "--set", by_epochs[0]]) == 0
+    assert "one checkpoint is counted of t: plan --cost finds out" in bench.capture.readouterr().out
+    study, run = read_study(str(bench.study), by_epochs), RunDirectory(bench.out)
+    known = with_measured_steps(study, run, replace(FACTS, steps={"t": 12}, step_tokens={"t": 100.0}))
+    kinds = [unit.kind for unit in plan(known, run)]
+    assert kinds == [unit.kind for unit in plan(read_study(str(bench.study), by_steps), run)]
+    assert kinds.count("scores") > [unit.kind for unit in plan(study, run)].count("scores")
 
 
 @pytest.mark.slow

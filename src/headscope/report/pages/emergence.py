@@ -18,7 +18,7 @@ def emergence(results: RunResults) -> Page:
     """Build the page from comparisons, faithfulness, crossed designs and think modes."""
     blocks: list[Block] = []
     if results.comparisons:
-        if sentences := unfaithful_circuits(results).strip():
+        if sentences := " ".join(unfaithful_circuits(results)):
             blocks.append(Notice(sentences))
         blocks.append(emergence_map(results.comparisons))
         blocks += _with_rows(overlaps(results))

@@ -34,7 +34,7 @@ def heads(results: RunResults) -> Table:
         f"Heads at each variant's last checkpoint. {_CAPTION} Null twins: the same training without its signal. Effect "
         "of new heads: how many nats more replacing one costs than in the base, and than in a null twin, on pairs of "
         f"other problems (page Effects). Faithfulness: what the circuit carries alone, 1 for the "
-        f"whole model.{unfaithful_circuits(results)}"
+        f"{' '.join(('whole model.', *unfaithful_circuits(results)))}"
     )
     return Table("heads", tuple(rows), caption)
 
@@ -63,23 +63,25 @@ def _effect_columns(results: RunResults, variant: str) -> Row:
     return row
 
 
-def unfaithful_circuits(results: RunResults) -> str:
-    """Return a sentence on every variant whose circuits do not carry the behaviour; empty if all do."""
-    sentences = ""
-    for comparison in results.comparisons:
-        if comparison.circuit is not None and comparison.circuit.caveat:
-            sentences += (
-                f" {comparison.variant}: {comparison.circuit.caveat}, so its counts are of edges that are no circuit."
-            )
-    return sentences
+def unfaithful_circuits(results: RunResults) -> tuple[str, ...]:
+    """Return a sentence on every variant whose circuits do not carry the behaviour."""
+    return tuple(
+        f"{comparison.variant}: {comparison.circuit.caveat}, so its counts are of edges that are no circuit."
+        for comparison in results.comparisons
+        if comparison.circuit is not None and comparison.circuit.caveat
+    )
 
 
 def checkpoints(results: RunResults) -> Table:
     """Return the counts of every checkpoint."""
     rows: list[Row] = []
     for comparison in results.comparisons:
-        rows += [_count_columns(comparison.variant, step, emergence) for step, emergence in comparison.series]
-    return Table("checkpoints", tuple(rows), f"Heads at every checkpoint. {_CAPTION}")
+        variant = comparison.variant
+        for step, emergence in comparison.series:
+            faithfulness = faithfulness_cell(results, variant, variant, step)
+            rows.append(_count_columns(variant, step, emergence) | {"faithfulness": faithfulness})
+    caption = f"Heads at every checkpoint. {_CAPTION} Faithfulness is measured at the last."
+    return Table("checkpoints", tuple(rows), caption)
 
 
 def _count_columns(variant: str, step: int, emergence: Emergence) -> Row:
