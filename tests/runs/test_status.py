@@ -1,6 +1,7 @@
 """What a run directory says of itself while processes are at work in it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,8 @@ from tests.runs.toys import write_lock
 
 from headscope.cli.main import main
 from headscope.runs import RunDirectory
+from headscope.runs.coverage import Coverage, KindCoverage, Running
+from headscope.runs.presence import Worker
 
 
 def test_status_says_what_is_done_where_and_how_long_it_takes(
@@ -39,3 +42,13 @@ def test_status_says_what_is_done_where_and_how_long_it_takes(
     said = capsys.readouterr().out
     assert "is being computed by" not in said
     assert "running" not in said
+
+
+def test_kinds_of_which_none_is_finished_make_the_time_left_a_bound() -> None:
+    worker = Worker("w", "host", 1, "m", "0", 0.0)
+    running = Running("train sft", worker, 0.0)
+    train = KindCoverage("train", 4, 2, (), (), (running,), 60.0)
+    coverage = Coverage((train, KindCoverage("scores", 8, 0, (), ())))
+    assert (coverage.seconds_left, coverage.unmeasured) == (120.0, ("scores",))
+    assert Coverage((train,)).unmeasured == ()
+    assert Coverage((replace(train, done=0, seconds=None),)).seconds_left is None

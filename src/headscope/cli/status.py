@@ -9,6 +9,8 @@ from headscope.cli.options import Json, RunPath, print_json, print_tables, table
 from headscope.cli.terminal import say
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headscope.runs.coverage import Coverage, Running
 
 WATCH_SECONDS = 5.0
@@ -42,7 +44,6 @@ def status_command(
 
 def _print_status(path: str, covered: "Coverage", *, json: bool) -> None:
     from headscope.report.tables.coverage import coverage as coverage_table
-    from headscope.results.numbers import format_duration
 
     tables = [coverage_table(covered)]
     seconds_left = covered.seconds_left
@@ -51,6 +52,7 @@ def _print_status(path: str, covered: "Coverage", *, json: bool) -> None:
         damages = [{"unit": name, "reason": reason} for name, reason in covered.damages]
         running = [_running_json(unit) for unit in covered.running]
         problems = {"failures": failures, "damages": damages, "running": running, "seconds_left": seconds_left}
+        problems["unmeasured"] = list(covered.unmeasured)
         print_json({"run": path} | tables_json(tables) | problems)
         return
     print_tables(tables)
@@ -63,8 +65,17 @@ def _print_status(path: str, covered: "Coverage", *, json: bool) -> None:
     for name, reason in covered.damages:
         say(f"{name} is damaged: {reason}; run the study with --retry to do it again")
     if seconds_left is not None:
-        say(f"about {format_duration(seconds_left)} left, by what finished units of each kind took")
+        say(_describe_time_left(seconds_left, covered.unmeasured))
     say(path)
+
+
+def _describe_time_left(seconds: float, unmeasured: "Sequence[str]") -> str:
+    from headscope.results.numbers import format_duration
+
+    if not unmeasured:
+        return f"about {format_duration(seconds)} left, by what finished units of each kind took"
+    kinds = ", ".join(unmeasured)
+    return f"at least {format_duration(seconds)} left, by what finished units took; of {kinds} none is finished yet"
 
 
 def _running_json(unit: "Running") -> dict[str, object]:

@@ -89,16 +89,19 @@ class Coverage:
 
     @property
     def seconds_left(self) -> float | None:
-        """What is running or missing will take about so long, by the finished units of its kind and as many processes
-        as are at work now; None if nobody is, or if a kind that is left has no finished unit.
+        """What is left will take at least so long, by the finished units of its kind and by as many processes
+        as are at work now; None if nobody is, or if no unit tells anything. ``unmeasured`` kinds come on top.
         """
-        work = 0.0
-        for units in self.kinds:
-            waiting = units.missing + len(units.running)
-            if waiting and units.seconds is None:
-                return None
-            work += waiting * (units.seconds or 0.0)
-        return work / len(self.running) if self.running else None
+        work = sum((units.missing + len(units.running)) * (units.seconds or 0.0) for units in self.kinds)
+        is_known = any(units.seconds is not None for units in self.kinds)
+        return work / len(self.running) if self.running and is_known else None
+
+    @property
+    def unmeasured(self) -> tuple[str, ...]:
+        """Kinds of which units are left and none is finished, so that nothing tells how long they take."""
+        return tuple(
+            units.kind for units in self.kinds if units.seconds is None and units.missing + len(units.running) > 0
+        )
 
     @property
     def complete(self) -> bool:
