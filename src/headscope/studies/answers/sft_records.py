@@ -46,12 +46,11 @@ def export_answers(
     samples = unit.read()
     prompts = TaskSource.model_validate(unit.unit["config"]["task"]).prompts()
     table = samples.table[samples.table["verdict"] == "correct"] if correct else samples.table
-    if table.empty:
+    if table.empty:  # an answer of any kind there always is
         raise InputError(f"{variant} has no correct answer to {task} among {len(samples.table)}: nothing to learn from")
-    columns = (table[name] for name in ("problem", "response", "verdict"))
     lines = [
         json.dumps({"prompt": prompts[problem], "completion": response, "problem": problem, "verdict": verdict})
-        for problem, response, verdict in zip(*columns, strict=True)
+        for problem, response, verdict in zip(table["problem"], table["response"], table["verdict"], strict=True)
     ]
     write_text(out, "\n".join(lines) + "\n")
     return {
