@@ -8,6 +8,7 @@ import pytest
 from headscope.cli.main import main
 from headscope.errors import InputError, ManyInputsError
 from headscope.lab.builtin_studies import builtin_studies
+from headscope.runs.recipes import null_twins, seeds_of, variants_by_name
 from headscope.runs import RunDirectory
 from headscope.runs.recipes import missing_signal
 from headscope.studies.data.sources import task
@@ -309,3 +310,16 @@ evil: {}
 def test_one_error_is_one_sentence() -> None:
     with pytest.raises(InputError, match=r"^s\.yaml: seed is -1; it should be greater than or equal to 0$"):
         read(GOOD, "seed=-1")
+
+
+# The demo must be done in minutes, and of the teacher nothing is asked but its answers.
+WITHOUT_TWINS = ("lab", "lab-teacher")
+
+
+@pytest.mark.parametrize("name", [name for name in builtin_studies() if name not in WITHOUT_TWINS])
+def test_every_recipe_that_is_trained_here_has_a_null_twin(name: str) -> None:
+    variants = variants_by_name(read_study(name).model_dump(mode="json"))
+    lacking = [
+        recipe for recipe in seeds_of(variants) if variants[recipe]["train"] and not null_twins(recipe, variants)
+    ]
+    assert lacking == []
