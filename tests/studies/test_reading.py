@@ -8,9 +8,8 @@ import pytest
 from headscope.cli.main import main
 from headscope.errors import InputError, ManyInputsError
 from headscope.lab.builtin_studies import builtin_studies
-from headscope.runs.recipes import null_twins, seeds_of, variants_by_name
 from headscope.runs import RunDirectory
-from headscope.runs.recipes import missing_signal
+from headscope.runs.recipes import missing_signal, null_twins, seeds_of, variants_by_name
 from headscope.studies.data.sources import task
 from headscope.studies.plan import plan
 from headscope.studies.reading import adhoc_study, parse_study, read_study
