@@ -76,7 +76,7 @@ real: .venv/installed
 # The executors' common tests over a Ray cluster, which takes ten seconds or more to begin.
 ray: .venv/installed-dev
 	$(INSTALL) --editable '.[ray]'
-	$(BIN)/python -m pytest --ray tests/runs/test_executors.py tests/studies/test_executors.py
+	$(BIN)/python -m pytest --ray --slow tests/runs/test_executors.py tests/studies/test_executors.py
 
 pretrain: .venv/installed
 	$(BIN)/headscope lab pretrain --size M

@@ -11,7 +11,11 @@ from headscope.errors import MachineError
 from headscope.runs import RunDirectory, writer_lock
 from headscope.runs.pool import Pool
 from headscope.runs.processes import Processes
+from headscope.runs.records import contents_of
 from headscope.studies import run as study_runs
+from headscope.studies.plan import plan
+from headscope.studies.reading import read_study
+from headscope.studies.run import run_study
 
 SETTINGS = ("variants=[]", "eval.problems=4", "eval.samples=2")
 
@@ -31,6 +35,30 @@ def test_workers_write_the_bytes_of_one_process(
     records = {path: path.read_bytes() for path in pool.glob("units/*/*/unit.json")}
     assert bench.call("eval", *SETTINGS, "executor=local", out=pool)[0] == 0  # what computes makes no other study
     assert {path: path.read_bytes() for path in pool.glob("units/*/*/unit.json")} == records
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["processes", "ray"])
+def test_every_unit_of_a_study_has_the_bytes_of_one_process(
+    toy_study: Path,
+    toy_run: Path,
+    kind: str,
+    tmp_path: Path,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Trainings, answers, circuits, comparisons, ablations: what their readers depend on (``records.contents_of``)."""
+    if kind == "ray":
+        monkeypatch.setenv("RAY_ADDRESS", request.getfixturevalue("ray_address"))
+    study = read_study(str(toy_study), [f"executor={{kind: {kind}, workers: 2}}"])
+    run, outcome = run_study(study, tmp_path / "run")
+    assert outcome.failed == {}
+    units = plan(study, RunDirectory(toy_run))
+    assert {unit.kind for unit in units} > {"train", "samples", "scores", "comparison", "ablated", "forced", "evidence"}
+    assert [unit.address for unit in plan(study, run)] == [unit.address for unit in units]
+    contents = {unit.address: contents_of(run.folder(unit)) for unit in units}
+    assert all(contents.values())
+    assert contents == {unit.address: contents_of(RunDirectory(toy_run).folder(unit)) for unit in units}
 
 
 def _results(bench: Bench, out: Path | None = None) -> dict[str, bytes]:
