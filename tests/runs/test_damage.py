@@ -270,6 +270,8 @@ class OutOfMemoryError(RuntimeError):
         OSError(errno.ESTALE, "Stale file handle"),
         OSError(errno.EIO, "Input/output error"),
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        OSError(errno.EADDRINUSE, "Address already in use"),
         ValueError("Error while deserializing: Input/output error (os error 5)"),
         wrapped(OSError(errno.EMFILE, "Too many open files"), InputError("model m cannot be loaded")),
         RuntimeError("CUDA error: uncorrectable ECC error encountered"),
