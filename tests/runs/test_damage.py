@@ -357,6 +357,26 @@ def test_a_full_disk_ends_the_run_and_fails_no_unit(tmp_path: Path, error: Excep
     assert execute([unit(a=1), unit(b=2)], run).done == 2
 
 
+def test_an_error_of_the_gpu_ends_the_run_in_this_process(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    error = RuntimeError("CUDA error: unspecified launch failure\nCompile with `TORCH_USE_CUDA_DSA`")
+    first, reader, other = unit(fail=error, a=1), unit("read", inputs={"base": unit(a=1)}, b=2), unit("free", b=3)
+    words = (
+        "^toy x failed: RuntimeError: CUDA error: unspecified launch failure; this process can use its GPU no more, "
+        "and the same command goes on$"
+    )
+    with pytest.raises(MachineError, match=words):
+        execute([first, reader, other], run)
+    assert not run.is_done(other)
+    assert execute([unit(a=1), reader, other], run).done == 3
+
+
+def test_an_error_of_the_gpu_in_the_last_unit_is_its_failure(tmp_path: Path) -> None:
+    reader = unit("read", inputs={"base": unit(a=1)}, b=2)
+    outcome = execute([unit(fail=RuntimeError("CUDA error: misaligned"), a=1), reader], RunDirectory(tmp_path))
+    assert (outcome.failed, outcome.skipped) == ({"toy x": "RuntimeError: CUDA error: misaligned"}, ["read x"])
+
+
 def test_a_failure_whose_record_is_damaged_is_still_one(tmp_path: Path) -> None:
     run, broken = RunDirectory(tmp_path), unit(fail=InputError("no"), a=1)
     write_lock(run, [broken])
