@@ -51,7 +51,7 @@ def run_together(
 
     Raises what the processes raised: a full disk before bad input, that before missing memory, that before a kill, that
     before the rest, and last that one of them did not answer: the others of a group fail by the end of one. Raises
-    MachineError if one was killed.
+    MachineError if one was killed, or a disk, a file server, the network or a GPU failed it.
     """
     with ExitStack() as stack:
         log = stack.enter_context(tempfile.TemporaryFile())
