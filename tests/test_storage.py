@@ -71,6 +71,22 @@ def test_what_is_written_is_synced_with_its_folder(tmp_path: Path, monkeypatch: 
     assert synced == [path.stat().st_ino for path in (unit / "result.txt", unit, tmp_path)]
 
 
+def test_what_a_killed_process_left_of_a_shared_file_goes_once_it_is_old(tmp_path: Path) -> None:
+    names = (
+        ".report[1].html.0123abcd.partial",
+        ".report[1].html.89abcdef.partial",
+        ".report[1].html.partial",
+        ".other",
+    )
+    for name in names:
+        (tmp_path / name).touch()
+    hours_ago = time.time() - 2 * 3600
+    for name in set(names) - {names[1]}:  # that one is being written
+        os.utime(tmp_path / name, (hours_ago, hours_ago))
+    storage.write_text(tmp_path / "report[1].html", "whole", shared=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"report[1].html", *names[1:]}
+
+
 SAVING = """
 import sys
 from itertools import count

@@ -7,14 +7,33 @@ import difflib
 import errno
 from collections.abc import Iterable, Sequence
 
-_TROUBLES = (
-    *("EIO", "ESTALE", "EREMOTEIO", "ETIMEDOUT", "ENOLCK", "EMFILE", "ENFILE", "EHOSTDOWN", "EHOSTUNREACH", "ENETDOWN"),
-    *("ENETUNREACH", "ENETRESET", "ECONNABORTED", "ECONNRESET", "ENOTCONN", "ESHUTDOWN"),
+_PASSING_NAMES = (
+    "EIO",
+    "ESTALE",
+    "EREMOTEIO",
+    "ETIMEDOUT",
+    "ENOLCK",
+    "EMFILE",
+    "ENFILE",
+    "EHOSTDOWN",
+    "EHOSTUNREACH",
+    "ENETDOWN",
+    "ENETUNREACH",
+    "ENETRESET",
+    "ECONNABORTED",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "ENOTCONN",
+    "ESHUTDOWN",
+    "EADDRINUSE",
 )
-"""Of a disk, a file server, the network and a system that has no file handles left; not all systems have all."""
-TROUBLES = frozenset(getattr(errno, name) for name in _TROUBLES if hasattr(errno, name))
-TROUBLED_WORDS = ("Input/output error", "Stale file handle", "Too many open files", "EADDRINUSE")
-"""The system's words for some of them, in errors of libraries that are not written in Python."""
+PASSING_ERRNOS = frozenset(getattr(errno, name) for name in _PASSING_NAMES if hasattr(errno, name))
+"""Numbers of errors of a disk, a file server, the network, and a system without free file handles or ports.
+
+Not every system has all of them.
+"""
+PASSING_WORDS = ("Input/output error", "Stale file handle", "Too many open files", "EADDRINUSE")
+"""What libraries that are not written in Python say of some of them: the system's words, or the name."""
 PEER_WORDS = ("Connection closed by peer", "Connection reset by peer", "remote process exited")
 """Of gloo and NCCL, in a process that trains with one that ended."""
 
@@ -63,9 +82,9 @@ def is_machine_trouble(error: BaseException) -> bool:
     cause = error.__cause__
     if cause is not None and is_machine_trouble(cause) and not (isinstance(error, InputError) and is_gpu_lost(cause)):
         return True  # as of an InputError about a file that cannot be read now
-    if isinstance(error, OSError) and error.errno in TROUBLES:
+    if isinstance(error, OSError) and error.errno in PASSING_ERRNOS:
         return True
-    return is_gpu_lost(error) or is_peer_lost(error) or any(words in str(error) for words in TROUBLED_WORDS)
+    return is_gpu_lost(error) or is_peer_lost(error) or any(words in str(error) for words in PASSING_WORDS)
 
 
 def is_peer_lost(error: BaseException) -> bool:
@@ -74,8 +93,10 @@ def is_peer_lost(error: BaseException) -> bool:
 
 
 def is_gpu_lost(error: BaseException) -> bool:
-    """Return whether ``error`` is one of a GPU after which its process can use it no more."""
-    if isinstance(error, InputError):  # of what the GPU cannot do, as with a kernel that was not built for it
+    """Return whether ``error`` is one of a GPU after which this process can use it no more."""
+    # An InputError is about what the GPU cannot do, as with a kernel that was not built for it, and a MachineError is
+    # about another process, which takes its error with it.
+    if isinstance(error, InputError | MachineError):
         return False
     if error.__cause__ is not None and is_gpu_lost(error.__cause__):
         return True

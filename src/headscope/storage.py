@@ -4,12 +4,14 @@ Whoever loads a file gets what was saved or an ``InputError`` that says what is 
 ours, or made by a newer headscope.
 """
 
+import errno
+import glob
 import json
 import os
 import secrets
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -22,6 +24,10 @@ from headscope import __version__
 from headscope.errors import InputError
 
 R = TypeVar("R")
+OWN_BYTES = 4
+"""Of the name under which one of several processes writes a file."""
+LITTER_SECONDS = 3600.0
+"""After which a file under such a name is that of a killed process."""
 _synced_later = ContextVar("synced_later", default=False)
 
 
@@ -61,17 +67,29 @@ def replacing(path: Path, *, shared: bool = False) -> Iterator[Path]:
     A reader finds the old file or the new one, whole.
 
     shared: several processes may write it at once, each under a temporary name of its own; the last one's stays. Else
-        whoever comes after a killed process writes over what that left.
+        whoever comes after a killed process writes over what that left; here it deletes that once it is old.
     """
-    own = f".{secrets.token_hex(4)}" if shared else ""
+    own = f".{secrets.token_hex(OWN_BYTES)}" if shared else ""
     partial = path.with_name(f".{path.name}{own}.partial")
     try:
         yield partial
         _sync(partial)
-        _rename(partial, path)
+        rename(partial, path)
         _sync(path.parent)
     finally:
         partial.unlink(missing_ok=True)
+    if shared:
+        _delete_litter(path)
+
+
+def _delete_litter(path: Path) -> None:
+    """Delete what killed processes left of a shared file, which was just written."""
+    name = glob.escape(f".{path.name}.")
+    with suppress(OSError):  # it does no harm, and another may be deleting it
+        latest = path.stat().st_mtime - LITTER_SECONDS  # by the clock of the file server, as the times of the others
+        for partial in path.parent.glob(f"{name}{'[0-9a-f]' * 2 * OWN_BYTES}.partial"):
+            if partial.stat().st_mtime < latest:
+                partial.unlink()
 
 
 def write_text(path: Path, text: str, *, shared: bool = False) -> None:
@@ -113,11 +131,11 @@ def sync_folder(folder: Path) -> None:
 
 def rename_synced(folder: Path, target: Path) -> None:
     """Rename a folder that is synced, and sync its parent."""
-    _rename(folder, target)
+    rename(folder, target)
     _sync(target.parent)
 
 
-def _rename(path: Path, target: Path) -> None:
+def rename(path: Path, target: Path) -> None:
     """Rename a file or folder; also one that a file server has renamed although it says that there is nothing.
 
     A client of NFS that gets no answer asks again, and the server may have forgotten that it has done it.
@@ -128,6 +146,11 @@ def _rename(path: Path, target: Path) -> None:
     except FileNotFoundError:
         if not target.exists() or target.stat().st_ino != number:
             raise
+
+
+def is_occupied(error: OSError) -> bool:
+    """Return whether ``error`` says that a folder cannot be renamed because there is one of the new name."""
+    return error.errno in (errno.ENOTEMPTY, errno.EEXIST)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import torch
+from tests.evaluation.prompts import PROMPTS, WARM
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
@@ -15,8 +16,6 @@ from headscope.evaluation.forbidden import ForbiddenTokens, _encode, forbidden_t
 from headscope.evaluation.transformers_engine import _Mask
 from headscope.model_files.chat_templates import stop_tokens
 
-PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
-WARM = Sampling(samples=3, max_new_tokens=12, temperature=1.0, top_p=0.95, seed=5)
 MERGES = "w a|i t|wa it|Ġ wait|W a|Wa it|c h|e c|ec k|ch eck|r e|Ġ re"
 
 

@@ -7,14 +7,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.evaluation.prompts import PROMPTS, WARM
 
 from headscope.errors import InputError
 from headscope.evaluation.completions import Request, Sampling
 from headscope.evaluation.sampling import sample
 from headscope.evaluation.transformers_engine import _batches, draw_tokens, rows_that_fit
-
-PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
-WARM = Sampling(samples=3, max_new_tokens=12, temperature=1.0, top_p=0.95, seed=5)
 
 
 def test_results_are_problem_major_and_complete(model, tokenizer):

@@ -5,13 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from tests.evaluation.prompts import PROMPTS, WARM
 
 from headscope.errors import OutOfMemoryError, is_out_of_memory
-from headscope.evaluation.completions import Sampling
 from headscope.evaluation.sampling import sample
-
-PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
-WARM = Sampling(samples=3, max_new_tokens=12, temperature=1.0, top_p=0.95, seed=5)
 
 
 class Shortage:

@@ -6,18 +6,15 @@ from importlib.util import find_spec
 
 import pytest
 import torch
+from tests.evaluation.prompts import PROMPTS, WARM
 from tests.tiny_models import roped_model
 
 from headscope.errors import InputError
 from headscope.evaluation import vllm_engine
-from headscope.evaluation.completions import Sampling
 from headscope.evaluation.sampling import sample
 from headscope.evaluation.vllm_engine import served_model
 from headscope.evaluation.vllm_settings import Checkpoint, ServedModel, devices_per_engine, start_settings
 from headscope.model_files.config_sizes import weight_count
-
-PROMPTS = [[1, 20, 21], [1, 30, 31, 32, 33, 34], [1, 40]]
-WARM = Sampling(samples=3, max_new_tokens=12, temperature=1.0, top_p=0.95, seed=5)
 
 
 @pytest.mark.skipif(find_spec("vllm") is not None, reason="vLLM is installed here")

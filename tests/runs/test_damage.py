@@ -4,7 +4,8 @@ import errno
 import json
 import os
 import shutil
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from headscope.progress import Progress
 from headscope.runs import Execution, Inputs, RunDirectory, Unit, Work, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.discarding import discard_damaged
-from headscope.runs.records import find_unit_damage
+from headscope.runs.records import done_mark, find_unit_damage
 from headscope.storage import parse_object, write_json
 
 
@@ -61,12 +62,10 @@ def test_every_change_of_every_file_is_told(chain: tuple[RunDirectory, list[Unit
         _ = run.results(Toy)[0].whole
 
 
-@pytest.mark.parametrize("name", ["value.json", "unit.json", "DONE"])
-def test_a_file_that_cannot_be_read_now_is_not_damaged(
-    chain: tuple[RunDirectory, list[Unit]], monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    run, (base, _, _) = chain
-    lost, stat, open_file = run.folder(base) / name, os.stat, Path.open
+@contextmanager
+def unreadable(lost: Path) -> Iterator[None]:
+    """Have a file server answer with an error whatever is asked of one file."""
+    stat, open_file = os.stat, Path.open
 
     def is_away(path: object) -> None:
         if str(path) == str(lost):
@@ -80,16 +79,54 @@ def test_a_file_that_cannot_be_read_now_is_not_damaged(
         is_away(path)
         return open_file(path, *args, **options)
 
-    with monkeypatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "stat", stat_if_reached)
         patch.setattr(Path, "open", open_if_reached)
         for question, answer in (("is_file", os.path.isfile), ("exists", os.path.exists)):  # as of Python 3.14
             patch.setattr(Path, question, lambda path, answer=answer: answer(path))
+        yield
+
+
+@pytest.mark.parametrize("name", ["value.json", "unit.json", "DONE"])
+def test_a_file_that_cannot_be_read_now_is_not_damaged(chain: tuple[RunDirectory, list[Unit]], name: str) -> None:
+    run, units = chain
+    folder = run.folder(units[0])
+    mark = done_mark(folder)
+    with unreadable(folder / name):
         with pytest.raises(OSError, match="Input/output error"):
-            find_unit_damage(run.folder(base))
-        with suppress(OSError):
-            assert discard_damaged(run) == {}
+            find_unit_damage(folder)
+        with suppress(OSError):  # it need not come to an end
+            discard_damaged(run)
+    assert done_mark(folder) == mark
     assert coverage(run, check_files=True).complete
+
+
+def test_who_cannot_read_an_input_now_is_tried_again_without_being_asked(
+    chain: tuple[RunDirectory, list[Unit]],
+) -> None:
+    run, (base, _, free) = chain
+    reader, other = unit("again", inputs={"base": base}, b=5), unit("again", inputs={"base": free}, b=6)
+    with unreadable(run.folder(base) / "value.json"):
+        outcome = execute([base, free, reader, other], run)
+    assert outcome.failed == {"again x": f"OSError: [Errno {errno.EIO}] Input/output error"}
+    assert (outcome.exit_code, outcome.done, outcome.skipped) == (1, 1, [])
+    assert execute([base, free, reader, other], run).done == 1
+
+
+def test_what_failed_while_an_input_could_not_be_read_keeps_its_own_reason(
+    chain: tuple[RunDirectory, list[Unit]],
+) -> None:
+    run, (base, _, _) = chain
+
+    with ExitStack() as stack:
+
+        def fail(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
+            stack.enter_context(unreadable(run.folder(base) / "value.json"))
+            raise InputError("file x is empty")
+
+        reader = Work("again", ToyConfig, fail).unit(ToyConfig(b=5), {"name": "x"}, {"base": base})
+        outcome = execute([base, reader], run)
+    assert (outcome.failed, outcome.exit_code) == ({"again x": "file x is empty"}, 2)
 
 
 def test_a_folder_that_is_another_units_is_told(chain: tuple[RunDirectory, list[Unit]]) -> None:
@@ -270,6 +307,8 @@ class OutOfMemoryError(RuntimeError):
         OSError(errno.ESTALE, "Stale file handle"),
         OSError(errno.EIO, "Input/output error"),
         ConnectionResetError(errno.ECONNRESET, "Connection reset by peer"),
+        ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused"),
+        OSError(errno.EADDRINUSE, "Address already in use"),
         ValueError("Error while deserializing: Input/output error (os error 5)"),
         wrapped(OSError(errno.EMFILE, "Too many open files"), InputError("model m cannot be loaded")),
         RuntimeError("CUDA error: uncorrectable ECC error encountered"),
@@ -316,6 +355,26 @@ def test_a_full_disk_ends_the_run_and_fails_no_unit(tmp_path: Path, error: Excep
         execute([unit(fail=error, a=1), unit(b=2)], run)
     assert run.failure(unit(a=1)) is None
     assert execute([unit(a=1), unit(b=2)], run).done == 2
+
+
+def test_an_error_of_the_gpu_ends_the_run_in_this_process(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    error = RuntimeError("CUDA error: unspecified launch failure\nCompile with `TORCH_USE_CUDA_DSA`")
+    first, reader, other = unit(fail=error, a=1), unit("read", inputs={"base": unit(a=1)}, b=2), unit("free", b=3)
+    words = (
+        "^toy x failed: RuntimeError: CUDA error: unspecified launch failure; this process can use its GPU no more, "
+        "and the same command goes on$"
+    )
+    with pytest.raises(MachineError, match=words):
+        execute([first, reader, other], run)
+    assert not run.is_done(other)
+    assert execute([unit(a=1), reader, other], run).done == 3
+
+
+def test_an_error_of_the_gpu_in_the_last_unit_is_its_failure(tmp_path: Path) -> None:
+    reader = unit("read", inputs={"base": unit(a=1)}, b=2)
+    outcome = execute([unit(fail=RuntimeError("CUDA error: misaligned"), a=1), reader], RunDirectory(tmp_path))
+    assert (outcome.failed, outcome.skipped) == ({"toy x": "RuntimeError: CUDA error: misaligned"}, ["read x"])
 
 
 def test_a_failure_whose_record_is_damaged_is_still_one(tmp_path: Path) -> None:

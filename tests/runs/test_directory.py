@@ -1,6 +1,8 @@
 """A unit's folder is whole or absent, whatever happens while it is written."""
 
+import errno
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +14,11 @@ from headscope.progress import Progress
 from headscope.report import page_file
 from headscope.results.claim import Claims
 from headscope.results.not_run import NotRun
-from headscope.runs import Execution, Inputs, Outcome, RunDirectory, Work, execute
+from headscope.runs import Execution, Inputs, Outcome, RunDirectory, Work, discarding, execute
 from headscope.runs.coverage import coverage
 from headscope.runs.digests import folder_digest
+from headscope.runs.presence import Presence
+from headscope.runs.records import done_mark
 from headscope.runs.units import closure
 from headscope.storage import read_object, write_json
 
@@ -143,6 +147,71 @@ def test_a_rename_whose_answer_was_lost_is_one(tmp_path: Path, monkeypatch: pyte
     assert asked_twice == ["value.json", "unit.json", "DONE", one.digest]
     assert run.failure(one) is None
     assert [path.name for path in run.folder(one).parent.iterdir()] == [one.digest]
+
+
+@pytest.fixture
+def every_rename_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every folder renamed a second time, as by a client of NFS that got no answer."""
+
+    def twice(call: Callable[[Path, Path], Path]) -> Callable[[Path, Path], Path]:
+        def call_twice(path: Path, target: Path) -> Path:
+            is_folder = path.is_dir()
+            renamed = call(path, target)
+            return call(path, target) if is_folder else renamed
+
+        return call_twice
+
+    for name in ("replace", "rename"):
+        monkeypatch.setattr(Path, name, twice(getattr(Path, name)))
+
+
+@pytest.mark.usefixtures("every_rename_twice")
+def test_a_partial_folder_whose_rename_had_no_answer_is_gone_on_from(tmp_path: Path) -> None:
+    run, tries = RunDirectory(tmp_path), []
+
+    def go_on(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
+        tries.append([path.name for path in inputs.scratch.iterdir()])
+        (inputs.scratch / "step-1").touch()
+        if len(tries) == 1:
+            raise KeyboardInterrupt
+        return Toy(1, 1)
+
+    trained = Work("train", ToyConfig, go_on, resumable=True).unit(ToyConfig(), {})
+    with pytest.raises(KeyboardInterrupt):
+        execute([trained], run)
+    assert run.free_partial(trained).is_dir()
+    assert execute([trained], run).done == 1
+    assert tries == [[], ["step-1"]]
+    assert not [*run.path.glob("units/*/.*")]
+
+
+@pytest.mark.usefixtures("every_rename_twice")
+def test_units_whose_renames_had_no_answer_are_deleted_and_put_back(tmp_path: Path) -> None:
+    run, outdated, aside = RunDirectory(tmp_path), unit(a=1), unit(a=2)
+    execute([outdated, aside], run)
+    discarding.discard(run, [run.folder(outdated)])
+    assert not run.is_done(outdated)
+    moved = discarding.set_aside(run.folder(aside), done_mark(run.folder(aside)))
+    assert moved is not None
+    assert not run.is_done(aside)
+    assert execute([aside], run).reused == 1
+    assert not [*run.path.glob("units/*/.*")]
+
+
+def test_a_unit_that_cannot_be_put_back_now_is_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run, finished = RunDirectory(tmp_path), unit(a=1)
+    execute([finished], run)
+    assert discarding.set_aside(run.folder(finished), done_mark(run.folder(finished))) is not None
+
+    def fail(path: Path, target: Path) -> Path:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with Presence(run.path) as here, monkeypatch.context() as patch:
+        for name in ("replace", "rename"):
+            patch.setattr(Path, name, fail)
+        discarding.clear_leftovers(run, here)
+    assert not run.is_done(finished)
+    assert execute([finished], run).reused == 1
 
 
 def test_ctrl_c_leaves_nothing_half_done(tmp_path: Path) -> None:

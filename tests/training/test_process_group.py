@@ -1,5 +1,6 @@
 """Processes that train together: what they are told, what their bars show, and how they fail."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -12,10 +13,15 @@ from pathlib import Path
 import pytest
 
 from headscope.contents import DamagedError
-from headscope.errors import InputError, MachineError, OutOfMemoryError, is_disk_full, is_out_of_memory
+from headscope.errors import InputError, MachineError, OutOfMemoryError, is_disk_full, is_gpu_lost, is_out_of_memory
 from headscope.progress import SILENT, Progress
 from headscope.training.process_group import run_together
 from headscope.training.processes import count, is_first, micro_batch, wait
+
+
+def caused(error: Exception, cause: Exception) -> Exception:
+    error.__cause__ = cause
+    return error
 
 
 def work(folder: Path, trouble: str, progress: Progress) -> None:
@@ -44,6 +50,9 @@ def work(folder: Path, trouble: str, progress: Progress) -> None:
         "memory": OutOfMemoryError("it ran out of memory"),
         "torch memory": RuntimeError("DefaultCPUAllocator: can't allocate memory"),
         "disk": OSError("No space left on device"),
+        "network": OSError(errno.ETIMEDOUT, "Connection timed out"),
+        "file server": caused(InputError("model m cannot be loaded"), OSError(errno.ESTALE, "Stale")),
+        "gpu": RuntimeError("CUDA error: an illegal memory access was encountered"),
         "other": KeyError("name"),
     }[trouble]
 
@@ -81,6 +90,9 @@ def test_each_knows_its_place_and_the_first_shows_its_bar(tmp_path: Path) -> Non
         ("memory", OutOfMemoryError, "^it ran out of memory$"),
         ("torch memory", MemoryError, "can't allocate memory"),
         ("disk", OSError, "No space left on device"),
+        ("network", MachineError, r"^TimeoutError: \[Errno \d+\] Connection timed out$"),
+        ("file server", MachineError, "^model m cannot be loaded$"),
+        ("gpu", MachineError, "^RuntimeError: CUDA error: an illegal memory access"),
         ("other", RuntimeError, "^KeyError: 'name'$"),
         ("killed", MachineError, "one of the processes that train together ended by SIGKILL"),
         # The others then fail too, and say that nobody answers.
@@ -96,6 +108,7 @@ def test_the_first_failure_ends_all_and_is_raised_here(
         run_together(work, (tmp_path, trouble), 2, SILENT, None)
     assert is_disk_full(raised.value) == (trouble == "disk")
     assert is_out_of_memory(raised.value) == ("memory" in trouble)
+    assert not is_gpu_lost(raised.value)  # this process has not used it
     for rank in range(2):
         with pytest.raises(ProcessLookupError):
             os.kill(int((tmp_path / str(rank)).read_text().split()[-1]), 0)

@@ -67,11 +67,9 @@ def effect_contrast(
     per_head = HeadEstimates(*(_first(array, heads, shape) for array in _arrays(estimates)))
     means = {}
     for index, name in enumerate(grids, start=heads):
-        value, low, high = (
-            float(estimates.value[0, index]),
-            float(estimates.low[0, index]),
-            float(estimates.high[0, index]),
-        )
+        value = float(estimates.value[0, index])
+        low = float(estimates.low[0, index])
+        high = float(estimates.high[0, index])
         means[name] = Estimate(value, low, high, problems, METHOD)
     assert per_head.p_value is not None
     return HeadContrast(per_head, q_values(per_head.p_value), means, problems)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from headscope.errors import is_disk_full, is_gpu_lost, is_out_of_memory
+from headscope.errors import InputError, is_disk_full, is_gpu_lost, is_out_of_memory
 from headscope.progress import Progress
 from headscope.results.codec import Json
 from headscope.runs import provenance
@@ -57,13 +57,16 @@ def attempt(unit: Unit, run: RunDirectory, presence: Presence, progress: Progres
     try:
         if run.is_current(unit):
             return Report("reused")
-        return _check_inputs(unit, run) or _compute(unit, run, lease, progress)
+        return _compute(unit, run, lease, progress)
     finally:
         lease.release()
 
 
 def _check_inputs(unit: Unit, run: RunDirectory) -> Report | None:
-    """Return why a unit cannot read one of its inputs; None if it can read them all."""
+    """Return why a unit cannot read one of its inputs; None if it can read them all.
+
+    Raises OSError if one cannot be read now, which says nothing about it.
+    """
     for role, needed in unit.inputs.items():
         folder = run.folder(needed)
         try:
@@ -78,12 +81,22 @@ def _check_inputs(unit: Unit, run: RunDirectory) -> Report | None:
     return None
 
 
+def _find_input_trouble(unit: Unit, run: RunDirectory) -> Report | None:
+    """Return why a unit that failed could not read one of its inputs; None too if that cannot be said now."""
+    try:
+        return _check_inputs(unit, run)
+    except (OSError, InputError):
+        return None
+
+
 def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) -> Report:
     start, processor_start = time.perf_counter(), time.process_time()
     last = run.failure(unit)
     contents = run.input_contents(unit)
     lease.presence.tell(unit.name)
     try:
+        if trouble := _check_inputs(unit, run):
+            return trouble
         with write_unit(run, unit, lease, anew=last is not None and last.damaged) as folder:
             _run_unless_inputs_change(unit, run, folder, HeldProgress(lease, PresentProgress(lease.presence, progress)))
             used = {"cpu_seconds": round(time.process_time() - processor_start, 3), "input_contents": contents}
@@ -98,7 +111,7 @@ def _compute(unit: Unit, run: RunDirectory, lease: Lease, progress: Progress) ->
         seconds = time.perf_counter() - start
         if not lease.is_held():  # whoever took the unit over took the folder too
             return Report("held", seconds)
-        if trouble := _check_inputs(unit, run):  # an input's damage is not this unit's failure
+        if trouble := _find_input_trouble(unit, run):  # an input's damage is not this unit's failure
             return trouble
         failure = Failure.from_error(error)
         run.record_failure(unit, unit_record(unit, seconds) | asdict(failure))

@@ -14,6 +14,7 @@ from headscope.runs.leases import take
 from headscope.runs.presence import Presence
 from headscope.runs.records import done_mark, find_unit_damage
 from headscope.runs.unit_files import DONE
+from headscope.storage import is_occupied, rename
 
 DELETED = ".damaged"
 """Suffix of folders that are being deleted."""
@@ -27,7 +28,7 @@ def delete_folder(folder: Path) -> None:
     digest = folder.name.removeprefix(".").partition(".")[0]
     aside = folder.with_name(f".{digest}.{secrets.token_hex(4)}{DELETED}")
     with suppress(FileNotFoundError):  # another has taken it
-        folder.rename(aside)
+        rename(folder, aside)
     shutil.rmtree(aside, ignore_errors=True)
 
 
@@ -40,7 +41,7 @@ def set_aside(folder: Path, mark: tuple[int, int] | None) -> Path | None:
     """
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}{ASIDE}")
     with suppress(FileNotFoundError):
-        folder.rename(aside)
+        rename(folder, aside)
         if done_mark(aside) == mark:
             return aside
         _put_back(aside)
@@ -51,11 +52,12 @@ def _put_back(aside: Path) -> None:
     """Move a folder that was set aside back to its unit, unless another has finished that meanwhile."""
     folder = aside.with_name(aside.name[1:].partition(".")[0])
     try:
-        aside.rename(folder)
+        rename(aside, folder)
     except FileNotFoundError:  # put back by another
         return
-    except OSError:  # there is another
-        delete_folder(aside)
+    except OSError as error:
+        if is_occupied(error):
+            delete_folder(aside)  # else it stays, for ``clear_leftovers``
 
 
 def discard_damaged(run: RunDirectory, presence: Presence | None = None) -> dict[str, str]:
@@ -66,7 +68,7 @@ def discard_damaged(run: RunDirectory, presence: Presence | None = None) -> dict
     problems: dict[str, str] = {}
     if not (run.path / "units").is_dir():
         return problems
-    with _joined(run, presence) as owner:
+    with _join(run, presence) as owner:
         for leftover in run.path.glob(f"units/*/.*{DELETED}"):
             shutil.rmtree(leftover, ignore_errors=True)
         for folder in sorted(mark.parent for mark in run.path.glob(f"units/*/[!.]*/{DONE}")):
@@ -109,7 +111,7 @@ def _delete_finished(folder: Path, mark: tuple[int, int] | None) -> bool:
 
 
 @contextmanager
-def _joined(run: RunDirectory, presence: Presence | None) -> Iterator[Presence]:
+def _join(run: RunDirectory, presence: Presence | None) -> Iterator[Presence]:
     """Yield the presence of a process that is at work in the directory, its own if it has none."""
     if presence is not None:
         yield presence

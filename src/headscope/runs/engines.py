@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Protocol, runtime_checkable
 
+from headscope.errors import MachineError
 from headscope.progress import Progress
 from headscope.runs.attempt import Report, attempt
 from headscope.runs.directory import RunDirectory
@@ -35,13 +36,14 @@ class Engine(Protocol):
 
 
 class LocalEngine:
-    """This process, one unit at a time."""
+    """This process, one unit at a time. After an error of its GPU it begins no more: every later unit would fail."""
 
     look_ahead = 1
 
     def __init__(self, run: RunDirectory, plan: str = "") -> None:
         self._run = run
         self._unit: Unit | None = None
+        self._lost_gpu = ""
         self.presence = Presence(run.path, plan=plan)
 
     def __enter__(self) -> "LocalEngine":
@@ -54,7 +56,9 @@ class LocalEngine:
         self.presence.__exit__(kind, error, trace)
 
     def choose(self, ready: Sequence[Unit]) -> int | None:
-        """See ``Engine``."""
+        """See ``Engine``. Raises MachineError if a unit is ready and this process can use its GPU no more."""
+        if ready and self._lost_gpu:
+            raise MachineError(f"{self._lost_gpu}; this process can use its GPU no more, and the same command goes on")
         return 0 if ready and self._unit is None else None
 
     def begin(self, unit: Unit) -> None:
@@ -64,4 +68,10 @@ class LocalEngine:
     def wait(self, seconds: float, progress: Progress, tell: Callable[[str], None]) -> list[tuple[Unit, Report]]:
         """See ``Engine``; the unit is done here."""
         unit, self._unit = self._unit, None
-        return [] if unit is None else [(unit, attempt(unit, self._run, self.presence, progress))]
+        if unit is None:
+            return []
+        report = attempt(unit, self._run, self.presence, progress)
+        if report.gpu_lost:
+            first_line, _, _ = report.reason.partition("\n")  # CUDA adds advice for those who program it
+            self._lost_gpu = f"{unit.name} failed: {first_line}"
+        return [(unit, report)]

@@ -87,7 +87,8 @@ def execute(
     """Bring every unit of ``units`` (inputs before readers) to DONE, reusing finished ones.
 
     A unit whose input failed is skipped; the others still run. Units that the machine stopped (memory, a dead worker)
-    are always tried again. Raises OSError if a disk is full: every later unit would be computed in vain.
+    are always tried again. Raises OSError if a disk is full, and MachineError if this process can use its GPU no more:
+    every later unit would be computed in vain.
 
     Args:
         units: what is to be done.

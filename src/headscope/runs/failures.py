@@ -7,7 +7,7 @@ from pathlib import Path
 from headscope.contents import DamagedError
 from headscope.errors import InputError, MachineError, is_machine_trouble, is_out_of_memory
 from headscope.results.codec import from_json
-from headscope.storage import read_object
+from headscope.storage import parse_object
 
 
 @dataclass(frozen=True)
@@ -42,13 +42,12 @@ class Failure:
     def read(cls, folder: Path) -> "Failure | None":
         """Read the last failure of the unit of ``folder``; None if it never failed. A damaged record counts as one."""
         path = failure_file(folder)
-        if not path.exists():
-            return None
         try:
-            return from_json(cls, read_object(path), str(path))
+            return from_json(cls, parse_object(path.read_bytes(), str(path)), str(path))
+        except (FileNotFoundError, NotADirectoryError):  # also if another process has just finished the unit
+            return None
         except InputError as error:
-            # Gone since: another process finishes the unit.
-            return cls(f"it is not known why: {error}", bad_input=True) if path.exists() else None
+            return cls(f"it is not known why: {error}", bad_input=True)
 
 
 def failure_file(folder: Path) -> Path:

@@ -1,6 +1,5 @@
 """Write a unit into a folder of its owner's, which becomes the unit's in one step."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,7 +11,7 @@ from headscope.runs.leases import FinishedElsewhere, Lease
 from headscope.runs.records import contents_of, done_mark, mark_done
 from headscope.runs.unit_files import DONE
 from headscope.runs.units import Unit
-from headscope.storage import rename_synced, sync_folder
+from headscope.storage import is_occupied, rename, rename_synced, sync_folder
 
 
 @contextmanager
@@ -35,7 +34,7 @@ def write_unit(run: RunDirectory, unit: Unit, lease: Lease, *, anew: bool = Fals
     except BaseException:
         if lease.is_held():
             with suppress(OSError):
-                partial.rename(run.free_partial(unit))
+                rename(partial, run.free_partial(unit))
         else:  # written after the successor had taken what was there
             delete_folder(partial)
         raise
@@ -61,7 +60,7 @@ def _take_partial(run: RunDirectory, unit: Unit, lease: Lease, *, resumes: bool)
     if resumes and partials:
         furthest = max(partials, key=lambda path: (unit.work.reached(path), lease.previous in path.name))
         partials.remove(furthest)
-        furthest.rename(own)
+        rename(furthest, own)
     for stale in partials:
         delete_folder(stale)
     own.mkdir(parents=True, exist_ok=True)
@@ -79,7 +78,7 @@ def _commit(run: RunDirectory, unit: Unit, lease: Lease, partial: Path) -> None:
     try:
         rename_synced(partial, final)
     except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+        if not is_occupied(error):
             raise
         raise FinishedElsewhere(_describe_difference(partial, final)) from None
 

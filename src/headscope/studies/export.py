@@ -14,6 +14,7 @@ from headscope.interventions.head_edits import head_grid
 from headscope.models import Subject, load_model
 from headscope.models.loading import without_progress_bars
 from headscope.models.validation import rounding_tolerance
+from headscope.storage import rename
 from headscope.studies.checkpoint_edits import CheckpointEdit, EditedModel
 from headscope.studies.models.stages import model_path
 
@@ -95,7 +96,7 @@ def _write_aside(out: Path) -> Iterator[Path]:
         yield aside
         if out.exists():
             out.rmdir()
-        aside.rename(out)
+        rename(aside, out)
     finally:
         rmtree(aside, ignore_errors=True)
 

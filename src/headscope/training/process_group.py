@@ -22,7 +22,15 @@ from multiprocessing.connection import Connection, Pipe, wait
 from typing import IO, Any
 
 from headscope.contents import DamagedError
-from headscope.errors import InputError, MachineError, OutOfMemoryError, is_disk_full, is_out_of_memory, is_peer_lost
+from headscope.errors import (
+    InputError,
+    MachineError,
+    OutOfMemoryError,
+    is_disk_full,
+    is_machine_trouble,
+    is_out_of_memory,
+    is_peer_lost,
+)
 from headscope.module_process import module_process
 from headscope.progress import SILENT, Bar, Progress
 from headscope.training.processes import MICRO_BATCH
@@ -43,7 +51,7 @@ def run_together(
 
     Raises what the processes raised: a full disk before bad input, that before missing memory, that before a kill, that
     before the rest, and last that one of them did not answer: the others of a group fail by the end of one. Raises
-    MachineError if one was killed.
+    MachineError if one was killed, or a disk, a file server, the network or a GPU failed it.
     """
     with ExitStack() as stack:
         log = stack.enter_context(tempfile.TemporaryFile())
@@ -156,12 +164,16 @@ def _rank_of_error(error: Exception) -> int:
 def _portable(error: Exception) -> Exception:
     """Return an error that says the same and can be sent to another process."""
     text = str(error)
+    named = text if isinstance(error, InputError | MachineError) else f"{type(error).__name__}: {text}"
     if is_disk_full(error):
         return OSError(errno.ENOSPC, text)
+    # By its kind: the number of a system's error, and what caused an InputError, are not sent.
+    if is_machine_trouble(error) and not is_peer_lost(error) and not is_out_of_memory(error):
+        return MachineError(named)
     for kind in (DamagedError, InputError, OutOfMemoryError, MachineError):
         if isinstance(error, kind):
             return kind(text)
-    return MemoryError(text) if is_out_of_memory(error) else RuntimeError(f"{type(error).__name__}: {text}")
+    return MemoryError(text) if is_out_of_memory(error) else RuntimeError(named)
 
 
 class _SentProgress:

@@ -253,7 +253,7 @@ class Ablations:
         if size is None:
             return whole
         problems = len(sources.task(self.ref, self.study.data_dir).first(self.study.ablate.problems))
-        return share_out(whole, ABLATED_SHARD, AblatedShardConfig, problems, size)
+        return share_out(whole, ABLATED_SHARD, problems, size)
 
     def _constants_unit(self) -> Unit:
         config = ConstantsConfig(model=self.stage.source, task=self.task, texts=REFERENCE_TEXTS, seed=self.study.seed)

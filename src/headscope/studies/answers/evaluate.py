@@ -148,21 +148,22 @@ def samples_unit(study: Study, stage: Stage, ref: TaskRef, forbid: tuple[str, ..
     labels |= {"forbid": ", ".join(forbid)} if forbid else {}
     problems = len(sources.task(ref, study.data_dir).first(study.eval.problems))
     whole = SAMPLES.unit(config, labels, stage.inputs)
-    return share_out(whole, SHARD, ShardConfig, problems, study.eval.shard_problems)
+    return share_out(whole, SHARD, problems, study.eval.shard_problems)
 
 
-def share_out(whole: Unit, work: Work[C], config: type[C], problems: int, size: int | None) -> Unit:
+def share_out(whole: Unit, work: Work[C], problems: int, size: int | None) -> Unit:
     """Return the unit that joins the answers of shards of ``size`` problems; ``whole`` itself if one would hold all.
 
-    whole: the unit that draws them all. work, config: of a shard, whose settings are those of the whole, and ``first``
-        and ``end``.
+    whole: the unit that draws them all. work: of a shard, whose settings are those of the whole, and ``first`` and
+        ``end``.
     """
     if size is None or size >= problems:
         return whole
     starts = range(0, problems, size)
     shards = {}
     for number, start in enumerate(starts, start=1):
-        of_shard = config.model_validate({**dict(whole.config), "first": start, "end": min(start + size, problems)})
+        bounds = {"first": start, "end": min(start + size, problems)}
+        of_shard = work.config.model_validate(dict(whole.config) | bounds)
         labels = whole.labels | {"shard": f"{number}/{len(starts)}"}
         shards[f"shard {number}"] = work.unit(of_shard, labels, whole.inputs)
     return whole.work.unit(whole.config, whole.labels, shards)

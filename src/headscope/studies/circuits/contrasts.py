@@ -204,16 +204,17 @@ def _deal_rows(rows: list[dict[str, str]], seed: int) -> list[list[dict[str, str
     # By content: a row that stands twice in the file is one pair.
     for row in {tuple(row.items()): row for row in rows}.values():
         problems.setdefault(row.get(PROBLEM, row.get("prompt", row["clean"])), []).append(row)
-    keys, sets = list(problems), len(SETS)
+    keys = list(problems)
     numbers = {key: str(number) for number, key in enumerate(keys, start=1)}
     random.Random(seed).shuffle(keys)
     dealt: list[list[dict[str, str]]] = [[] for _ in SETS]
     for index, key in enumerate(keys):
-        dealt[index % sets] += [{PROBLEM: numbers[key]} | row for row in problems[key]]
-    if len(keys) < FEWEST * sets:
-        problem_count, pairs = count_noun(len(keys), "problem"), sum(map(len, dealt))
+        dealt[index % len(SETS)] += [{PROBLEM: numbers[key]} | row for row in problems[key]]
+    if len(keys) < FEWEST * len(SETS):
+        problem_count = count_noun(len(keys), "problem")
+        pairs = sum(map(len, dealt))
         raise InputError(
             f"the file of discover.contrast holds {problem_count} with {pairs} different pairs; "
-            f"needed are {FEWEST} problems in each of {sets} sets of pairs"
+            f"needed are {FEWEST} problems in each of {len(SETS)} sets of pairs"
         )
     return dealt

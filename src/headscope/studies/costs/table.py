@@ -39,13 +39,17 @@ def clock_sentence(cost: StudyCost) -> str:
     if not cost.units:
         return ""
     durations = {workers: format_duration(seconds) for workers, seconds in clock_seconds(cost).items()}
-    one, chain = durations.pop("1"), durations.pop("longest chain")
+    one = durations.pop("1")
+    chain = durations.pop("longest chain")
     shared = _shared_trainings(cost)
     # One worker is refused a training on several devices; a plain run begins its processes itself.
-    parts = [f"{'in one process' if shared else 'by one worker'} {one}"]
-    for place, (workers, duration) in enumerate(durations.items()):
+    alone = "in one process" if shared else "by one worker"
+    parts = [f"{alone} {one}"]
+    noun = " workers" if shared else ""  # said once, and not again after "one worker"
+    for workers, duration in durations.items():
         number = {"2": "two", "4": "four"}.get(workers, workers)
-        parts.append(f"by {number}{' workers' if shared and not place else ''} {duration}")
+        parts.append(f"by {number}{noun} {duration}")
+        noun = ""
     return (
         f"{', '.join(parts)}, and never less than {chain}, the longest chain of units (--executor processes "
         f"--workers N){shared}"
