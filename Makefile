@@ -7,7 +7,7 @@ INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --no-compile -
 export PYTHONDONTWRITEBYTECODE :=
 TEST_WORKERS ?= 2
 TESTS ?= tests
-.PHONY: demo test slow portable ends lint bench real ray pretrain docs site figures clean
+.PHONY: demo test slow portable ends lint bench real ray pretrain docs generated site figures clean
 
 # The stamps hold the hash of nothing but their own time: a changed pyproject or constraints file installs again.
 .venv/installed: pyproject.toml constraints.txt
@@ -81,12 +81,15 @@ ray: .venv/installed-dev
 pretrain: .venv/installed
 	$(BIN)/headscope lab pretrain --size M
 
-docs: .venv/installed
+# The files that are made from the code, then the site.
+docs: generated site
+
+generated: .venv/installed
 	$(BIN)/python -m headscope.studies.study_file.reference > docs/study.md
 	$(BIN)/headscope schema > src/headscope/lab/data/studies/study.schema.json
 
 # The pages of docs/ and the API from docstrings, as HTML that needs no network.
-site: docs
+site: generated
 	$(INSTALL) --editable '.[docs]'
 	$(BIN)/python docs/build_site.py site
 

@@ -92,6 +92,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
         raise
 
 
+@pytest.hookimpl(trylast=True)  # after the slowest durations
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """End with a line per reason for what was skipped, so that nobody takes a test that did not run for one that
     passed."""

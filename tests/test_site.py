@@ -23,12 +23,25 @@ def site() -> ModuleType:
 def test_every_page_is_built_and_its_links_lead_somewhere(site: ModuleType, tmp_path: Path) -> None:
     assert sorted(site.PAGES) == sorted(path.stem for path in DOCS.glob("*.md"))
     assert site.build(tmp_path) == []
-    for name in site.PAGES:
-        page = (tmp_path / f"{name}.html").read_text(encoding="utf-8")
-        assert re.search(r"<h1>.+</h1>", page)
+    pages = sorted(tmp_path.rglob("*.html"))
+    cards = [f"{path.parent.name}/card.html" for path in DOCS.glob("*/card.md")]
+    assert {path.relative_to(tmp_path).as_posix() for path in pages} == {
+        *(f"{name}.html" for name in (*site.PAGES, "index")),
+        *cards,
+    }
+    lab = (tmp_path / "lab.html").read_text(encoding="utf-8")
+    assert len(cards) == 3
+    assert all(f'href="{card}"' in lab for card in cards)
+    for path in pages:
+        page = path.read_text(encoding="utf-8")
+        assert re.search(r"<h1>.+</h1>", page) or path.name == "card.html"
         assert not re.search(r'<(?:script|link|img)[^>]*(?:src|href)="https?:', page)
-        for target in re.findall(r'href="([a-z-]+\.html)', page):
-            assert (tmp_path / target).is_file()
+        for target in re.findall(r'(?:href|src)="([^"#]+)', page):
+            place = (path.parent / target).resolve()
+            of_api = place == (tmp_path / "api" / "headscope.html").resolve()  # which is made by pdoc
+            assert target.startswith("https://") or of_api or place.is_file(), (path.name, target)
+            assert place.is_relative_to(tmp_path.resolve()) or target.startswith("https://")
+    assert "examples/track_heads.py is a whole training" in lab  # no part of the site: its path without a link
 
 
 def test_a_link_that_leads_nowhere_is_named(

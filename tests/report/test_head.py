@@ -103,7 +103,7 @@ def test_tiles_hold_both_models(head_results: RunResults) -> None:
         levels = np.frombuffer(zlib.decompress(base64.b64decode(packed["tiles"]["L1H2"][number]), -15), dtype=np.uint8)
         base, post = levels[:cells], levels[:cells] + levels[cells:]
         query, key = np.tril_indices(tokens)
-        for kept, rows in zip((base, post), unit.whole.rows(HeadId(1, 2), number), strict=True):
+        for kept, rows in zip((base, post), unit.whole.weights(HeadId(1, 2), number), strict=True):
             weights = rows[query, key]
             assert (np.abs((kept / PAGE_LEVELS) ** 2 - weights) <= 0.02 * np.sqrt(weights) + 1e-3).all()
     assert packed["texts"][0]["pieces"] == list(PIECES)
@@ -254,7 +254,7 @@ def pixel(opened: Opened, view: str, query: int, key: int, tokens: int) -> list[
 def test_attention_is_drawn_for_base_variant_and_difference(opened: Opened, head_results: RunResults) -> None:
     open_head(opened, "L1H2")
     (unit,) = head_results.run.results(Attention, variant="sft")
-    base, post = unit.whole.rows(HeadId(1, 2), 0)
+    base, post = unit.whole.weights(HeadId(1, 2), 0)
     tokens = len(PIECES)
     for query, key in ((5, 4), (5, 0), (9, 8), (9, 3)):
         for view, weight in (("base", base[query, key]), ("variant", post[query, key])):
@@ -295,7 +295,7 @@ def test_the_row_follows_keys_mouse_and_text(opened: Opened, head_results: RunRe
     assert "var(--look)" in shaded
     opened.page.locator("[name=attention-view][value=difference]").check()
     (unit,) = head_results.run.results(Attention, variant="sft")
-    base, post = unit.whole.rows(HeadId(1, 1), 0)
+    base, post = unit.whole.weights(HeadId(1, 1), 0)
     tokens.locator(".token").nth(int(np.argmin((post - base).min(axis=1)))).hover()  # which reads some token less
     differing = tokens.locator(".token").evaluate_all("all => all.map(token => token.style.backgroundColor)")
     assert "var(--look-less)" in "".join(differing)

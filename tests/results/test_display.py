@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from headscope.circuits import attribute, exact_heads, faithfulness_curve, select
+from headscope.display import head_map
 from headscope.results.circuit import Circuit
-from headscope.results.display import head_map
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
 

@@ -1,95 +1,26 @@
-"""``.plot()`` and what a notebook shows, of every result that has a picture."""
+"""``.plot()`` and what a notebook shows, of every class of results."""
 
 import io
-from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from tests.report.runs import (
-    RunWriter,
-    comparison,
-    faithfulness,
-    head_revert,
-    head_scaling,
-    measures,
-    read,
-    series,
-    t1_answers,
-    training_effects,
-    verdict,
-    whole_run,
-)
-from tests.report.test_tables import add_failures, crossed
+from tests.report.runs import head_scaling, measures, verdict, whole_run
+from tests.results.examples import CLASSES, EXAMPLES, controlled_heads, coupling, curve, edge_scores, forced_losses
 
 from headscope.heads import HeadSet
-from headscope.results.circuit import Circuit
-from headscope.results.coupling import Coupling
-from headscope.results.edges import EdgeScores
-from headscope.results.failures import FailureChanges
-from headscope.results.graph import Graph
+from headscope.results.frames import SAVED_AS, result_kinds
+from headscope.results.not_run import NotRun
 from headscope.results.overlap import RelativeChanges
-from headscope.results.result import JsonResult
-from headscope.results.reward_coupling import RewardCoupling
-from headscope.results.role_losses import RoleLosses
-from headscope.results.transitions import Transitions
 from headscope.storage import Result
-from headscope.traces.summary import summarise
-from headscope.traces.transitions import compare_answers
 
 
-def edge_scores() -> EdgeScores:
-    graph = Graph(2, 3)
-    edges = np.where(graph.real, 0.1, 0).astype(np.float32)
-    return EdgeScores(graph, edges, np.abs(edges), np.ones((4, 2, 3), np.float32), None, 0.01, 1.0)
-
-
-def coupling() -> Coupling:
-    lags = np.arange(-1, 2)
-    return Coupling(lags, lags / 4, lags / 4 - 0.2, lags / 4 + 0.2, np.full(3, 0.5), np.full(3, 12), 0.4, 2, 100, 0)
-
-
-def transitions() -> Transitions:
-    before, after = t1_answers("base"), t1_answers("sft")
-    return compare_answers(before, after, read(before), read(after))
-
-
-def of_failures(kind: type[Result]) -> Any:
-    with TemporaryDirectory() as folder:
-        run = RunWriter(Path(folder))
-        add_failures(run)
-        return run.close().results(kind)[0].whole
-
-
-RESULTS: dict[str, Callable[[], Any]] = {
-    "EdgeScores": edge_scores,
-    "Circuit": lambda: Circuit(edge_scores().graph, edge_scores().edges > 0),
-    "Emergence": lambda: series(3, births=4)[-1],
-    "Comparison": lambda: comparison("sft", series(3, births=4)),
-    "Coupling": coupling,
-    "FaithfulnessEstimates": lambda: faithfulness(0.9),
-    "Measures": lambda: measures(0.5, is_base=False),
-    "AblationVerdict": lambda: verdict(-0.1, "supported"),
-    "TrainingEffects": lambda: training_effects("sft", 0.8),
-    "HeadScaling": head_scaling,
-    "HeadRevert": head_revert,
-    "RewardCoupling": lambda: RewardCoupling("grpo", {"grpo": coupling()}, coupling(), {}),
-    "FailureChanges": lambda: of_failures(FailureChanges),
-    "RoleLosses": lambda: of_failures(RoleLosses),
-    "Crossed": crossed,
-    "Transitions": transitions,
-    "TraceSummary": lambda: summarise(read(t1_answers("sft"))),
-    "Samples": lambda: t1_answers("sft"),
-}
-
-
-@pytest.mark.parametrize("name", RESULTS)
-def test_it_draws_its_numbers(name: str) -> None:
-    figure = RESULTS[name]().plot()
+def drawn(result: Any) -> Any:
+    """Return the axes of a result's figure, which has a title, a label and numbers, and can be saved."""
+    figure = result.plot()
     assert isinstance(figure, Figure)
     axes = figure.axes[0]
     assert axes.get_title(loc="left")
@@ -98,16 +29,45 @@ def test_it_draws_its_numbers(name: str) -> None:
     image = io.BytesIO()
     figure.savefig(image, format="png")
     assert image.getbuffer().nbytes > 2_000
+    return axes
 
 
-@pytest.mark.parametrize("name", RESULTS)
-def test_a_notebook_shows_it_without_scripts(name: str) -> None:
-    result = RESULTS[name]()
-    if isinstance(result, JsonResult | EdgeScores | Circuit):
-        page = result._repr_html_()
-        HTMLParser().feed(page)
-        assert "<script" not in page
-        assert len(page) < 50_000
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_result_draws_its_numbers(kind: type[Result]) -> None:
+    if kind is NotRun:  # a sentence
+        assert not hasattr(kind, "plot")
+    else:
+        drawn(EXAMPLES[kind]())
+
+
+def test_a_coupling_draws_itself() -> None:
+    drawn(coupling())
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_a_notebook_shows_every_result_without_scripts(kind: type[Result]) -> None:
+    page = EXAMPLES[kind]()._repr_html_()
+    HTMLParser().feed(page)
+    assert kind.__name__ in page
+    assert "<script" not in page
+    assert len(page) < 50_000
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_result_is_a_line_in_a_terminal(kind: type[Result]) -> None:
+    result = EXAMPLES[kind]()
+    if type(result).__repr__ is not object.__repr__ and "_repr_html_" in vars(kind):
+        assert repr(result).startswith(f"{kind.__name__}: ")
+        assert "\n" not in repr(result)
+
+
+def test_what_has_no_interval_draws_plain_numbers() -> None:
+    line = drawn(curve()).lines[0]
+    assert line.get_xydata().tolist() == [[0.01, 0.25], [0.1, 0.75]]
+    losses = drawn(forced_losses())
+    assert losses.lines[0].get_xdata()[0] == pytest.approx(0.5)
+    assert sum(patch.get_height() for patch in losses.patches) == 2
+    assert drawn(controlled_heads()).images[0].get_array().tolist() == [[0, 0, 0], [-0.5, -0.5, 1]]
 
 
 def test_it_shows_the_values() -> None:
@@ -134,13 +94,11 @@ def test_large_models_stay_small() -> None:
     heads = {f"v{number}": np.random.default_rng(0).normal(size=(1, 36, 32)) for number in range(4)}
     changes = RelativeChanges(heads, (), 0.9)
     assert len(changes._repr_html_()) < 50_000
-    assert changes.plot("v0").axes[0].images[0].get_array().shape == (36, 32)
+    assert changes.plot().axes[0].get_title(loc="left").endswith("v0")
+    assert changes.plot("v1").axes[0].images[0].get_array().shape == (36, 32)
 
 
 def test_every_result_of_a_run_shows_itself(tmp_path: Path) -> None:
-    from headscope.results.frames import SAVED_AS, result_kinds
-    from headscope.results.not_run import NotRun
-
     run = whole_run(tmp_path / "lab")
     kinds: dict[str, Any] = result_kinds()
     for kind in dict.fromkeys(row["kind"] for row in run.rows()):

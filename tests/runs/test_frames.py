@@ -14,24 +14,29 @@ import pandas as pd
 import pytest
 from jaxtyping import Float
 from tests.report.runs import RunWriter, estimate, measures, verdict, whole_run
+from tests.results.examples import CLASSES, EXAMPLES, controlled_heads, curve, forced_losses
 
+import headscope
 from headscope.errors import InputError
-from headscope.heads import HeadSet
+from headscope.heads import HeadId, HeadSet
 from headscope.report import table_frame
 from headscope.report import tables as table_modules
 from headscope.report.tables.catalogue import TABLES
+from headscope.results.attention import Attention
 from headscope.results.claim import Claim, Claims
 from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Status
 from headscope.results.estimate import Estimate
-from headscope.results.frames import records, result_kinds
+from headscope.results.frames import frame, records, result_kinds
+from headscope.results.head_constants import HeadConstants
 from headscope.results.measures import Measures
 from headscope.results.result import JsonResult
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Table
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
+from headscope.storage import Result
 
 PARTS = ("", "_low", "_high", "_n", "_method", "_seed")
 
@@ -203,6 +208,49 @@ def test_a_new_kind_has_a_frame_without_saying_anything() -> None:
     rows = records(ByHead(**made))
     assert [(row["name"], row["values"]) for row in rows] == [("L0H0", 1), ("L0H1", 2), ("L1H0", 3), ("L1H1", 4)]
     assert result_kinds()["verdict"] is AblationVerdict
+
+
+@pytest.mark.parametrize("kind", CLASSES, ids=lambda kind: kind.__name__)
+def test_every_class_of_results_has_a_frame(kind: type[Result], tmp_path: Path) -> None:
+    result = EXAMPLES[kind]()
+    table = frame(result)
+    assert table.columns.is_unique
+    assert len(table.columns) > 0
+    assert len(table) > 0
+    is_of_units = result_kinds()[kind.kind] is kind and " " not in kind.kind and kind is not Claims
+    if is_of_units:
+        run = RunWriter(tmp_path / "run")
+        run.save(result, variant="sft")
+        read = run.close().frame(kind.kind)
+        assert len(read) >= len(table)
+        assert (read["variant"] == "sft").all()
+
+
+def test_no_class_of_results_is_defined_elsewhere() -> None:
+    source = Path(headscope.__file__).parent
+    code = "".join(path.read_text(encoding="utf-8") for path in source.rglob("*.py"))
+    defined = set(re.findall(r"^class (\w+)\((?:\w+\.)?(?:Json)?Result\)", code, re.MULTILINE))
+    assert defined - {kind.__name__ for kind in EXAMPLES} == {"JsonResult", "Trained"}
+
+
+def test_sets_sizes_and_edits_have_a_row_each() -> None:
+    sets = frame(controlled_heads())[["set", "heads"]].to_numpy().tolist()
+    assert sets == [
+        ["heads", "L1H2"], ["control 0", "L1H0"], ["control 1", "L1H1"], ["importance control 0", "L1H1"],
+    ]  # fmt: skip
+    sizes = frame(curve())[["fraction", "edges", "faithfulness"]].to_numpy().tolist()
+    assert sizes == [[0.01, 5, 0.25], [0.1, 50, 0.75]]
+    losses = frame(forced_losses())
+    assert losses["edit"].tolist()[:3] == ["whole model", "heads", "control 0"]
+    assert losses["mean_nll"].tolist() == pytest.approx([0.1, 0.6, 0.2, 0.2, 0.2])
+    assert frame(HeadConstants(np.full((1, 2, 4), 3.0)))["norm"].tolist() == [6, 6]
+    attention = EXAMPLES[Attention]()
+    rows = frame(attention)
+    assert rows[["head", "text", "text_problem"]].to_numpy().tolist()[:3] == [
+        ["L0H1", 0, "T1-0"], ["L0H1", 1, "T1-1"], ["L1H2", 0, "T1-0"],
+    ]  # fmt: skip
+    base, post = attention.weights(HeadId(1, 2), 1)
+    assert rows["moved"][3] == pytest.approx(np.abs(base - post).sum() / 2 / 3)
 
 
 def test_an_axis_with_names_has_them_as_labels() -> None:

@@ -95,6 +95,7 @@ def test_every_built_in_study_is_cited_once_per_entry(name: str) -> None:
     assert len(set(keys(text))) == len(keys(text))
     assert keys(text)[:2] == ["headscope", PAPER]
     assert text.count("{") == text.count("}")
+    assert "huggingface.co/runs/" not in text
 
 
 def test_methods_models_and_data_are_found_wherever_they_stand() -> None:
@@ -117,6 +118,13 @@ def test_methods_models_and_data_are_found_wherever_they_stand() -> None:
     assert "url = {https://huggingface.co/datasets/open-r1/OpenR1-Math-220k}" in text
     assert "% data/my.jsonl is headscope's own or lies on this machine: no entry" in text
     assert METHODS["eap-ig"] not in text
+
+
+@pytest.mark.parametrize("path", ["runs/lab-base-s16-early", "./my-model", "../my-model", "/data/my-model"])
+def test_a_path_that_is_not_there_is_no_hub_id(path: str) -> None:
+    text = of_study(base={"model": path})
+    assert f"% {path} is headscope's own or lies on this machine: no entry" in text
+    assert "huggingface.co" not in text
 
 
 def test_a_run_is_cited_by_its_study(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,18 +9,21 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar, NamedTuple, overload
+from typing import TYPE_CHECKING, ClassVar, NamedTuple, overload
 
 import numpy as np
 from jaxtyping import Int
 
-from headscope import storage
+from headscope import display, storage
 from headscope.errors import InputError
 from headscope.pairs.candidates import Candidate, usable_candidates
 from headscope.pairs.positions import Positions, check_position_lists, check_positions, resolve_positions
 from headscope.pairs.problems import Labels, ProblemGroups, ProblemNames, check_labels, problem_labels
 from headscope.pairs.tokenising import Prompt, Tokenizer, encode_candidates, single_token
 from headscope.pairs.tokens import TokenRows, Tokens, check_lengths, shared_length, token_rows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class Pair(NamedTuple):
@@ -96,6 +99,23 @@ class Pairs(storage.Result):
         problems = "" if size.unit == "pair" else f"; {size}"
         begin = f"the first {min(shared)}–{max(shared)} of them shared"
         return f"Pairs: {len(self)} of {spread} tokens, {begin}{problems}{dropped}"
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"problem": problem, "tokens": len(pair.clean), "shared": pair.shared, "evaluated": pair.positions.tolist()}
+            for problem, pair in zip(self.problems or range(len(self)), self, strict=True)
+        ]
+        return display.table(repr(self), rows)
+
+    def plot(self) -> "Figure":
+        """Return the lengths of the texts, and how many first tokens the two of a pair share."""
+        figure, axes = display.empty_figure(f"{len(self)} pairs", width=5.5, height=2.6)
+        lengths = {"tokens": [len(pair.clean) for pair in self], "first tokens shared": [pair.shared for pair in self]}
+        axes.hist(list(lengths.values()), bins=20, label=list(lengths))
+        axes.set_xlabel("tokens")
+        axes.set_ylabel("pairs")
+        axes.legend(frameon=False)
+        return figure
 
     @property
     def problem_groups(self) -> ProblemGroups:

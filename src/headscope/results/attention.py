@@ -2,16 +2,21 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from headscope import storage
+from headscope import display, storage
 from headscope.errors import InputError
 from headscope.heads import HeadId
+from headscope.results import frames, plots
 from headscope.results.codec import Json, from_json
 from headscope.storage import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 LEVELS = 255
 """A weight a is kept as the whole number nearest to 255 √a: off by √a / 255 at most, so 0.004 of a weight near 1 and
@@ -71,6 +76,8 @@ class Attention(Result):
 
     kind: ClassVar[str] = "attention"
     schema: ClassVar[int] = 1
+    rows: ClassVar[str] = "head text"
+    derived: ClassVar[tuple[str, ...]] = ("moved",)
 
     variant: str
     step: int
@@ -91,15 +98,40 @@ class Attention(Result):
                 counts = f"{len(text.ids)} tokens and {len(text.pieces)} pieces"
                 raise InputError(f"text {number} of attention has {counts}; one piece per token is needed")
 
+    def __repr__(self) -> str:
+        names = " ".join(map(str, self.heads))
+        return display.line(self, f"{self.variant} at step {self.step}", f"{len(self.texts)} texts", names)
+
+    def _repr_html_(self) -> str:
+        return display.table(repr(self), frames.records(self))
+
+    @property
+    def moved(self) -> "Float[np.ndarray, 'head text']":
+        """Share of a head's attention that training moved to other tokens, the mean over a text's tokens: 0 for the
+        same rows, 1 for rows that share no token (the total variation distance).
+        """
+        shares = np.zeros((len(self.heads), len(self.texts)))
+        for number in range(len(self.texts)):
+            for place, head in enumerate(self.heads):
+                base, post = self.weights(head, number)
+                shares[place, number] = np.abs(post - base).sum(axis=-1).mean() / 2
+        return shares
+
+    def plot(self) -> "Figure":
+        """Return the share of attention that training moved, by head and text."""
+        title = f"Attention that training moved, {self.variant} at step {self.step}"
+        names = [str(head) for head in self.heads], range(len(self.texts))
+        return plots.grid(title, self.moved, "share moved to other tokens", names, ("head", "text"))
+
     def cells(self, text: int) -> slice:
         """Return the cells of a text, as a slice of ``base`` and ``post``."""
         sizes = [cell_count(len(read.ids)) for read in self.texts]
         return slice(sum(sizes[:text]), sum(sizes[: text + 1]))
 
-    def rows(
+    def weights(
         self, head: HeadId, text: int
     ) -> "tuple[Float[np.ndarray, 'token token'], Float[np.ndarray, 'token token']]":
-        """Return the rows of a head in base and variant, ``[query, key]``."""
+        """Return the attention of a head in base and variant, ``[query, key]``."""
         place, tokens = self.heads.index(head), len(self.texts[text].ids)
         cells = self.cells(text)
         return decode_rows(self.base[place, cells], tokens), decode_rows(self.post[place, cells], tokens)

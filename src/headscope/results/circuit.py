@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float
 
-from headscope import storage
+from headscope import display, storage
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.results import display, eap_json, plots
+from headscope.results import eap_json, plots
 from headscope.results.graph import Graph
 from headscope.storage import Result
 

@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
+from headscope.results import plots
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 HOLDS = "holds"
 FAILS = "fails"
@@ -57,3 +61,11 @@ class Claims(JsonResult):
     rows: ClassVar[Mapping[str, str]] = {"": "claims"}
 
     claims: tuple[Claim, ...]
+
+    def plot(self) -> "Figure":
+        """Return how many parts of every claim hold, fail and are open; their estimates have different units."""
+        counts = {}
+        for claim in self.claims:
+            states = [part.state for part in claim.parts]
+            counts[f"{claim.name}: {claim.reading}"] = {state: states.count(state) for state in (HOLDS, FAILS, OPEN)}
+        return plots.stacked_bars(f"{len(self.claims)} claims", counts, "parts")

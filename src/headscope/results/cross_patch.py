@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from headscope import storage
+from headscope import display, storage
 from headscope.errors import InputError
 from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
-from headscope.results import display, plots
+from headscope.results import plots
 from headscope.storage import Result
 
 if TYPE_CHECKING:

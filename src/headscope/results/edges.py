@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float
 
-from headscope import storage
+from headscope import display, storage
 from headscope.errors import InputError
 from headscope.heads import HeadId, top_heads
 from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
-from headscope.results import display, eap_json, plots
+from headscope.results import eap_json, plots
 from headscope.results.graph import Graph
 from headscope.results.numbers import format_residual
 from headscope.storage import Result

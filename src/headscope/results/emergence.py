@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Bool, Float, Int8
 
+from headscope import display
 from headscope.heads import HeadSet
 from headscope.pairs.problems import SampleSize
-from headscope.results import display, plots
+from headscope.results import plots
 from headscope.results.counts import Counts, EdgeChange, HeadEstimates, LayerProfile
 from headscope.results.result import JsonResult
 

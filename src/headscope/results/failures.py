@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import numpy as np
 from jaxtyping import Float
 
+from headscope import display
 from headscope.heads import HeadSet
-from headscope.results import display, plots
+from headscope.results import plots
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from headscope import storage
+from headscope import display, storage
 from headscope.errors import InputError
 from headscope.pairs.problems import Labels, ProblemGroups, check_labels, problem_labels
-from headscope.results import display, plots
+from headscope.results import frames, plots
 from headscope.results.estimate import Estimate
 from headscope.results.result import JsonResult
 from headscope.storage import Result
@@ -89,6 +89,7 @@ class FaithfulnessCurve(Result):
 
     kind: ClassVar[str] = "faithfulness curve"
     schema: ClassVar[int] = 1
+    rows: ClassVar[Mapping[str, str]] = {"fraction": "fractions", "edges": "edges", "faithfulness": "of_means"}
 
     full: Float[np.ndarray, " pair"]
     empty: Float[np.ndarray, " pair"]
@@ -110,6 +111,9 @@ class FaithfulnessCurve(Result):
         sizes = ", ".join(f"{value:.2f} at {fraction:.1%}" for fraction, value in carried)
         areas = f"CPR {self.cpr():.3f}, CMD {self.cmd():.3f}"
         return display.line(self, display.source(self.settings), str(self.problem_groups.size), sizes, areas)
+
+    def _repr_html_(self) -> str:
+        return display.table(repr(self), frames.records(self))
 
     @property
     def problem_groups(self) -> ProblemGroups:
@@ -156,6 +160,21 @@ class FaithfulnessCurve(Result):
         """Return f of each size, of the means over pairs; ``weights``, which add up to 1, weigh the pairs."""
         shares = np.full(len(self.full), 1 / len(self.full)) if weights is None else weights
         return _ratio(self.circuits @ shares, self.full @ shares, self.empty @ shares)
+
+    @property
+    def of_means(self) -> Float[np.ndarray, " size"]:
+        """f of each size, of the means over all pairs."""
+        return self.normalised()
+
+    def plot(self) -> "Figure":
+        """Return faithfulness over the size of the circuit, of the means over pairs.
+
+        A curve has no intervals; ``FaithfulnessEstimates`` of a study has them.
+        """
+        title = f"Faithfulness, {self.problem_groups.size}: CPR {self.cpr():.3f}, CMD {self.cmd():.3f}"
+        names = ("share of the edges", "faithfulness of the means over pairs")
+        line = {"": self.of_means.tolist()}
+        return plots.curve(title, self.fractions.tolist(), line, names, logarithmic=True)
 
     def cpr(self, weights: Weights = None) -> float:
         """Return MIB's CPR of the means over pairs: higher is better."""

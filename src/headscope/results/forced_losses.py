@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float, Int
 
-from headscope import storage
+from headscope import display, storage
+from headscope.results import frames, plots
 from headscope.storage import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,6 +34,8 @@ class ForcedLosses(Result):
 
     kind: ClassVar[str] = "forced"
     schema: ClassVar[int] = 2
+    rows: ClassVar[str] = "edit"
+    derived: ClassVar[tuple[str, ...]] = ("mean_nll", "mean_accuracy")
 
     nll: Float[np.ndarray, "edit text"]
     accuracy: Float[np.ndarray, "edit text"]
@@ -45,6 +51,41 @@ class ForcedLosses(Result):
     dose_nll: Float[np.ndarray, "dose text"] | None = None
     direct_nll: Float[np.ndarray, " text"] | None = None
     guard_nll: Float[np.ndarray, "two guard_text"] | None = None
+
+    def __repr__(self) -> str:
+        sets = f"{self.controls} random sets, {self.matched} of like importance"
+        return display.line(self, f"{self.texts} texts of {self.problems} problems", sets)
+
+    def _repr_html_(self) -> str:
+        return display.table(repr(self), frames.records(self))
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """The names of the edits: ``whole model``, ``heads``, ``control 0`` …, ``importance control 0`` …"""
+        controls = [f"control {number}" for number in range(self.controls)]
+        matched = [f"importance control {number}" for number in range(self.matched)]
+        return ("whole model", "heads", *controls, *matched)
+
+    @property
+    def mean_nll(self) -> Float[np.ndarray, " edit"]:
+        """Mean loss over texts."""
+        mean: np.ndarray = self.nll.mean(axis=1)
+        return mean
+
+    @property
+    def mean_accuracy(self) -> Float[np.ndarray, " edit"]:
+        """Mean accuracy over texts."""
+        mean: np.ndarray = self.accuracy.mean(axis=1)
+        return mean
+
+    def plot(self) -> "Figure":
+        """Return the rise of the mean loss without the heads, next to that without each layer-matched set.
+
+        Losses have no intervals; the ``Evidence`` that a study makes of them has.
+        """
+        rise = self.mean_nll - self.mean_nll[0]
+        title = f"Without the heads, mean over {self.texts} texts"
+        return plots.against_controls(title, float(rise[1]), rise[2 : 2 + self.controls], "nats per token")
 
     @property
     def texts(self) -> int:

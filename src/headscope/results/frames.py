@@ -3,7 +3,8 @@
 A class has one row unless a class variable says otherwise:
 
 - ``rows = "layer head"``: the axes of its arrays, one row per element; every array with exactly these axes is a column,
-  also those of dataclasses inside it.
+  also those of dataclasses inside it. A field ``heads`` names the elements of an axis ``head``; of dataclasses their
+  fields are columns too.
 - ``rows = {"fraction": "fractions", "": "operators"}``: columns from fields that are sequences of equal length; the
   dataclasses of a field under ``""`` have their own fields as columns.
 - ``derived = ("control_mean",)``: properties that are columns too.
@@ -16,6 +17,7 @@ All other fields are repeated in every row: numbers, texts, head sets as text, a
 import dataclasses
 import importlib
 import pkgutil
+import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
@@ -40,17 +42,28 @@ SAVED_AS = {"ablated": "samples", "ablated_shard": "samples", "samples_shard": "
 
 
 @cache
-def result_kinds() -> dict[str, type[Result]]:
-    """Return the class of every kind of result, by its name."""
+def result_classes() -> tuple[type[Result], ...]:
+    """Return the classes of all results that are saved: each names its kind."""
     import headscope.pairs
     import headscope.results
 
     for module in pkgutil.iter_modules(headscope.results.__path__):
         importlib.import_module(f"headscope.results.{module.name}")
+    return tuple(kind for kind in _subclasses(Result) if "kind" in vars(kind) and not _is_replaced(kind))
+
+
+def _is_replaced(kind: type[Result]) -> bool:
+    # A dataclass with slots is a second class; the first one stays a subclass until garbage is collected.
+    return getattr(sys.modules.get(kind.__module__), kind.__name__, kind) is not kind
+
+
+@cache
+def result_kinds() -> dict[str, type[Result]]:
+    """Return the class of every kind of result, by its name."""
     kinds: dict[str, type[Result]] = {}
-    for kind in _subclasses(Result):
+    for kind in result_classes():
         # Of two kinds that share units, the one that is a single JSON file sums the other up.
-        if "kind" in vars(kind) and (kind.kind not in kinds or hasattr(kind, "file")):
+        if kind.kind not in kinds or hasattr(kind, "file"):
             kinds[kind.kind] = kind
     return kinds
 
@@ -138,11 +151,19 @@ def _elements(result: Any, axes: tuple[str, ...]) -> list[Record]:
     ]
     elements = []
     for index in np.ndindex(shape) if arrays else ():
-        place: Record = {axis: labels[number][index[number]] for number, axis in enumerate(axes)}
+        place: Record = {}
+        for axis, names, number in zip(axes, labels, index, strict=True):
+            place |= _place(axis, names[number], number)
         if is_grid:
             place["name"] = str(HeadId(*index))
         elements.append(place | {column: array[index].item() for column, array in arrays.items()})
     return elements
+
+
+def _place(axis: str, label: Any, number: int) -> Record:
+    """Return where an element lies on an axis: its name there; its number and fields if it is a dataclass."""
+    columns = flatten(axis, label)
+    return {axis: number} | columns if dataclasses.is_dataclass(label) else columns
 
 
 def _axis_labels(result: Any, axis: str, size: int) -> Sequence[Any]:

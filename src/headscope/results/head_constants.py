@@ -2,13 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
-from headscope import storage
+from headscope import display, storage
+from headscope.results import plots
 from headscope.storage import Result
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,8 +21,27 @@ class HeadConstants(Result):
 
     kind: ClassVar[str] = "constants"
     schema: ClassVar[int] = 1
+    rows: ClassVar[str] = "layer head"
+    derived: ClassVar[tuple[str, ...]] = ("norm",)
 
     values: Float[np.ndarray, "layer head d_head"]
+
+    def __repr__(self) -> str:
+        layers, heads, size = self.values.shape
+        return display.line(self, f"{layers} × {heads} heads", f"vectors of {size}")
+
+    def _repr_html_(self) -> str:
+        return display.head_map(f"{self!r}; shaded by their norm", self.norm)
+
+    @property
+    def norm(self) -> "Float[np.ndarray, 'layer head']":
+        """Euclidean norm of each head's vector."""
+        norm: np.ndarray = np.linalg.norm(self.values, axis=-1)
+        return norm
+
+    def plot(self) -> "Figure":
+        """Return the norm of each head's vector."""
+        return plots.head_grid("Constants in place of what heads write", self.norm, "norm")
 
     def save(self, folder: Path | str) -> None:
         """Write ``constants.safetensors`` and ``constants.json`` into ``folder``, created if absent."""

@@ -1,10 +1,17 @@
 """Head sets: the heads an ablation removes, and the random sets it is compared with."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
 
 from headscope.heads import HeadSet
+from headscope.results import plots
 from headscope.results.result import JsonResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,6 +28,7 @@ class ControlledHeads(JsonResult):
     kind: ClassVar[str] = "headsets"
     file: ClassVar[str] = "heads.json"
     schema: ClassVar[int] = 3
+    rows: ClassVar[Mapping[str, str]] = {"set": "set_names", "heads": "sets"}
 
     heads: HeadSet
     controls: tuple[HeadSet, ...]
@@ -43,3 +51,26 @@ class ControlledHeads(JsonResult):
         if control is None:
             return self.heads
         return self.controls[control] if control < len(self.controls) else None
+
+    @property
+    def sets(self) -> tuple[HeadSet, ...]:
+        """All sets: the group itself, ``controls``, ``importance_controls``."""
+        return (self.heads, *self.controls, *self.importance_controls)
+
+    @property
+    def set_names(self) -> tuple[str, ...]:
+        """The names of all sets, as ``sets``: ``heads``, ``control 0`` …, ``importance control 0`` …"""
+        importance = [f"importance {name}" for name in _numbered(self.importance_controls)]
+        return ("heads", *_numbered(self.controls), *importance)
+
+    def plot(self) -> "Figure":
+        """Return the group's heads as 1 and every other head as minus the share of ``controls`` that have it."""
+        grids = [control.grid(*self.shape) for control in self.controls]
+        shares = np.mean(grids, axis=0) if grids else np.zeros(self.shape)
+        values = np.where(self.heads.grid(*self.shape), 1.0, -shares)
+        title = f"{len(self.heads)} heads and {len(self.controls)} random sets"
+        return plots.head_grid(title, values, "the heads: 1; others: −share of sets")
+
+
+def _numbered(sets: tuple[HeadSet, ...]) -> list[str]:
+    return [f"control {number}" for number in range(len(sets))]

@@ -15,7 +15,7 @@ R = TypeVar("R", bound=Result)
 class NotRun(JsonResult):
     """Nothing was measured, for a reason in the study and not in the machine.
 
-    reason: one sentence, for tables and the page.
+    reason: one sentence, for tables and the page. It is all there is to show: the one result without ``.plot()``.
     """
 
     kind: ClassVar[str] = "not run"

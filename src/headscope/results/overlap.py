@@ -80,7 +80,8 @@ class RelativeChanges(JsonResult):
             data = data | {"effects": {name: grids["checkpoints"] for name, grids in data["effects"].items()}}
         return super().from_dict(data, origin)
 
-    def plot(self, variant: str) -> "Figure":
-        """Return the relative change of every head of a variant at its last checkpoint."""
-        grid = self.effects[variant][-1]
-        return plots.head_grid(f"Relative change of importance, {variant}", grid, "(post − base) / (post + base)")
+    def plot(self, variant: str | None = None) -> "Figure":
+        """Return the relative change of every head of a variant, by default the first, at its last checkpoint."""
+        name = next(iter(self.effects)) if variant is None else variant
+        grid = self.effects[name][-1]
+        return plots.head_grid(f"Relative change of importance, {name}", grid, "(post − base) / (post + base)")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Num
 
+from headscope.display import empty_figure
 from headscope.results.estimate import Estimate
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def grid(
 ) -> "Figure":
     """Return a shaded matrix on a scale that is symmetric about 0."""
     rows, columns = values.shape
-    figure, axes = _figure(title, width=2.2 + 0.22 * max(columns, 8), height=1.4 + 0.22 * max(rows, 6))
+    figure, axes = empty_figure(title, width=2.2 + 0.22 * max(columns, 8), height=1.4 + 0.22 * max(rows, 6))
     largest = float(np.nanmax(np.abs(values), initial=0)) or 1.0
     image = axes.imshow(values, cmap="RdBu", vmin=-largest, vmax=largest, origin=origin, aspect="auto")
     figure.colorbar(image, ax=axes, label=label)
@@ -52,7 +53,7 @@ def forest(
     title: str, estimates: Mapping[str, Estimate], label: str, controls: Mapping[str, "np.ndarray"] | None = None
 ) -> "Figure":
     """Return one row per estimate with its interval and a line at 0; effects of random sets as grey ticks."""
-    figure, axes = _figure(title, width=5.5, height=1.2 + 0.35 * max(len(estimates), 2))
+    figure, axes = empty_figure(title, width=5.5, height=1.2 + 0.35 * max(len(estimates), 2))
     for place, (name, estimate) in enumerate(estimates.items()):
         control_effects = (controls or {}).get(name, np.array([]))
         axes.plot(control_effects, np.full(len(control_effects), place), "|", color=_GREY, markersize=9)
@@ -68,18 +69,20 @@ def forest(
 def curve(
     title: str,
     places: Sequence[float | int],
-    lines: Mapping[str, Sequence[Estimate]],
+    lines: Mapping[str, Sequence[Estimate] | Sequence[float]],
     names: tuple[str, str],
     *,
     logarithmic: bool = False,
 ) -> "Figure":
-    """Return lines of estimates over numbers, each with its band."""
-    figure, axes = _figure(title, width=5.5, height=3.2)
-    for number, (name, estimates) in enumerate(lines.items()):
+    """Return lines over numbers, those of estimates with their band."""
+    figure, axes = empty_figure(title, width=5.5, height=3.2)
+    for number, (name, points) in enumerate(lines.items()):
         colour = _LINES.get(name, (_BLUE, _VERMILION, _GREEN, _GREY)[number % 4])
-        low, high = [estimate.low for estimate in estimates], [estimate.high for estimate in estimates]
-        axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
-        values = [estimate.value for estimate in estimates]
+        estimates = [point for point in points if isinstance(point, Estimate)]
+        if estimates:
+            low, high = [estimate.low for estimate in estimates], [estimate.high for estimate in estimates]
+            axes.fill_between(places, low, high, color=colour, alpha=0.18, linewidth=0)
+        values = [_value(point) for point in points]
         axes.plot(places, values, color=colour, marker="os^D"[number % 4], markersize=4, label=name)
     if logarithmic:
         axes.set_xscale("log")
@@ -94,20 +97,39 @@ def curve(
 
 def bars(title: str, numbers: Mapping[str, float | int], label: str) -> "Figure":
     """Return one bar per name."""
-    figure, axes = _figure(title, width=5.5, height=1.2 + 0.32 * max(len(numbers), 2))
+    figure, axes = empty_figure(title, width=5.5, height=1.2 + 0.32 * max(len(numbers), 2))
     axes.barh(list(numbers), list(numbers.values()), color=_BLUE)
     axes.invert_yaxis()
     axes.set_xlabel(label)
     return figure
 
 
-def against_controls(title: str, effect: Estimate, controls: "np.ndarray", label: str) -> "Figure":
-    """Return an effect with its interval above a histogram of random sets' effects."""
-    figure, axes = _figure(title, width=5.5, height=2.6)
+def stacked_bars(title: str, counts: Mapping[str, Mapping[str, int]], label: str) -> "Figure":
+    """Return one bar per name, made of its counts; every name has the same kinds of counts."""
+    figure, axes = empty_figure(title, width=5.5, height=1.4 + 0.32 * max(len(counts), 2))
+    ends = np.zeros(len(counts))
+    kinds = list(next(iter(counts.values()), {}))
+    for number, kind in enumerate(kinds):
+        widths = np.array([inner[kind] for inner in counts.values()], dtype=float)
+        axes.barh(list(counts), widths, left=ends, color=(_BLUE, _VERMILION, _GREY)[number % 3], label=kind)
+        ends += widths
+    axes.invert_yaxis()
+    axes.set_xlabel(label)
+    axes.locator_params(axis="x", integer=True)
+    if kinds:
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(1, 1))
+    return figure
+
+
+def against_controls(title: str, effect: Estimate | float, controls: "np.ndarray", label: str) -> "Figure":
+    """Return an effect, with its interval if it has one, above a histogram of random sets' effects."""
+    figure, axes = empty_figure(title, width=5.5, height=2.6)
     if len(controls):
         axes.hist(controls, bins=min(20, max(5, len(controls) // 3)), color=_GREY, label=f"{len(controls)} random sets")
-    axes.axvspan(effect.low, effect.high, color=_BLUE, alpha=0.18)
-    axes.axvline(effect.value, color=_BLUE, label=f"these heads: {effect}")
+    if isinstance(effect, Estimate):
+        axes.axvspan(effect.low, effect.high, color=_BLUE, alpha=0.18)
+    shown = str(effect) if isinstance(effect, Estimate) else f"{effect:.2f}"
+    axes.axvline(_value(effect), color=_BLUE, label=f"these heads: {shown}")
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel(label)
     axes.set_ylabel("random sets")
@@ -115,11 +137,5 @@ def against_controls(title: str, effect: Estimate, controls: "np.ndarray", label
     return figure
 
 
-def _figure(title: str, *, width: float, height: float) -> "tuple[Figure, Any]":
-    """Return an empty figure and its axes; sizes in inches."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    axes = figure.add_subplot()
-    axes.set_title(title, fontsize="medium", loc="left", wrap=True)
-    return figure, axes
+def _value(number: Estimate | float) -> float:
+    return number.value if isinstance(number, Estimate) else number

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
-from headscope.results import display, frames
+from headscope import display
+from headscope.results import frames
 from headscope.results.codec import Json, from_json, to_json
 from headscope.storage import Result, check_schema, read_object, write_json
 

@@ -17,8 +17,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
 
+from headscope import display
 from headscope.errors import InputError
-from headscope.results import display, plots
+from headscope.results import frames, plots
 from headscope.results.parquet import Rows, read_rows, reading_table
 from headscope.storage import Result, read_head, replacing_described
 
@@ -96,6 +97,9 @@ class Samples(Result):
         verdicts = ", ".join(f"{counts[name]} {name}" for name in VERDICTS if name in counts)
         problems, samples = self.correct.shape
         return display.line(self, f"{self.model} on {self.task}", f"{problems} problems × {samples}", verdicts)
+
+    def _repr_html_(self) -> str:
+        return display.table(repr(self), frames.records(self))
 
     __hash__ = None  # type: ignore[assignment]
 

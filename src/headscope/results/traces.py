@@ -5,6 +5,7 @@ On disk: ``steps.parquet``, ``answers.parquet`` with ``answers.json`` (schema ve
 """
 
 import json
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 import pandas as pd
 
+from headscope import display
 from headscope.errors import InputError
-from headscope.results import display, plots
+from headscope.results import frames, plots
 from headscope.results.estimate import Estimate
 from headscope.results.parquet import Rows, read_rows, reading_table
 from headscope.results.result import JsonResult
@@ -96,6 +98,7 @@ class Traces(Result):
 
     kind: ClassVar[str] = "traces"
     schema: ClassVar[int] = 1
+    rows: ClassVar[Mapping[str, str]] = {"": "answers"}
 
     answers: pd.DataFrame
     steps: pd.DataFrame
@@ -124,6 +127,15 @@ class Traces(Result):
             f"{len(self.answers)} answers, {wrong} wrong",
             f"{len(self.steps)} steps",
         )
+
+    def _repr_html_(self) -> str:
+        return display.table(repr(self), frames.records(self))
+
+    def plot(self) -> "Figure":
+        """Return the numbers of right answers and of wrong ones by kind."""
+        kinds = Counter(kind or "right" for kind in self.answers["failure"])
+        title = f"Answers, {self.model} on {self.task}"
+        return plots.bars(title, sort_counts(kinds), "answers")
 
     def save(self, directory: Path | str) -> None:
         """Write the files into ``directory`` (created if absent)."""

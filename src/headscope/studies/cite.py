@@ -37,7 +37,8 @@ DATA = {
 }
 
 _ENTRY = re.compile(r"^@\w+\{(?P<key>[^,]+),\n.*?^\}", re.MULTILINE | re.DOTALL)
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+# Paths are none: ./x, ../x, and what lies in runs/, where headscope writes models whether or not they are there yet.
+_HUB_ID = re.compile(r"(?!runs/)\w[\w.-]*/\w[\w.-]*")
 
 
 def entries() -> dict[str, str]:

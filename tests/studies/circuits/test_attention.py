@@ -44,7 +44,7 @@ def test_it_is_that_of_both_models_on_texts_of_the_pairs(attention: Attention, t
         for model, side in zip(models, (0, 1), strict=True):
             expected = attention_rows(model, np.array(text.ids), attention.heads)
             for place, head in enumerate(attention.heads):
-                kept = attention.rows(head, number)[side]
+                kept = attention.weights(head, number)[side]
                 assert np.abs(kept - expected[place]).max() < 1 / LEVELS
     assert (attention.base != attention.post).any()
 

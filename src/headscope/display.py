@@ -1,11 +1,16 @@
-"""Results in a terminal, as one line, and in a notebook, as that line above a map of the heads, without scripts."""
+"""Results in a terminal, as one line, and in a notebook, as that line above a map of the heads, without scripts; and
+empty figures.
+"""
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Num
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _ROWS, _COLUMNS, _LETTERS = 20, 12, 80
 _ENDS = ("_low", "_high", "_n", "_method", "_seed")
@@ -86,3 +91,13 @@ def _colour(share: float) -> str:
     end = _POSITIVE if share >= 0 else _NEGATIVE
     channels = [round(white + (full - white) * abs(share)) for white, full in zip(_WHITE, end, strict=True)]
     return "#" + "".join(f"{channel:02x}" for channel in channels)
+
+
+def empty_figure(title: str, *, width: float, height: float) -> "tuple[Figure, Any]":
+    """Return an empty figure and its axes; sizes in inches."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.add_subplot()
+    axes.set_title(title, fontsize="medium", loc="left", wrap=True)
+    return figure, axes
