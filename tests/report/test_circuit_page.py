@@ -208,12 +208,17 @@ def test_the_page_fits_every_width_and_screen(report: Path, chromium: Any) -> No
         context.close()
 
 
-def test_printing_draws_the_circuit_on_paper(opened: Opened) -> None:
-    go(opened, "#page=methods")
+@pytest.mark.parametrize("page", ["circuit", "methods"])
+def test_printing_draws_the_circuit_on_paper_with_all_its_edges(page: str, opened: Opened) -> None:
+    go(opened, "#page=circuit&size=363&view=base")
+    count = int(text(opened, "counts").split()[0])
+    go(opened, f"#page={page}&size=363&view=base")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.locator(".circuit canvas").is_visible()
-    assert len(rows(opened)) > 5
+    assert len(rows(opened)) == count > 100
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    go(opened, "#page=circuit&size=363&view=base")
+    assert len(rows(opened)) == 100
 
 
 def other_complaints(opened: Opened) -> list[str]:
