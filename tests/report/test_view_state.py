@@ -239,6 +239,23 @@ def test_nothing_was_complained_about_or_asked_for(opened: Opened) -> None:
     assert opened.requests == [opened.page.url.split("#")[0]]
 
 
+def click_step(opened: Opened, page: str, trace: str, step: int) -> None:
+    """Click the point of a step in the first chart of a page that has the trace over steps."""
+    figure = {"reward": "reward", "performance": "pass-over-steps"}[page]
+    plot = opened.page.locator(f"#{figure} .plot").first
+    plot.scroll_into_view_if_needed()
+    opened.page.wait_for_selector(f"#{figure} .plot.js-plotly-plot")
+    at = plot.evaluate(
+        """(plot, [name, step]) => {
+          const { x, y } = plot._fullData.find((trace) => trace.name === name);
+          const { xaxis, yaxis } = plot._fullLayout;
+          return { x: xaxis.l2p(step), y: yaxis.l2p(y[Array.from(x).indexOf(step)]) };
+        }""",
+        [trace, step],
+    )
+    plot.locator(".nsewdrag").first.click(position=at)
+
+
 def test_six_clicks_lead_from_a_dip_of_the_reward_to_the_text_of_a_newly_wrong_answer(
     chromium: Any, tmp_path: Path
 ) -> None:
@@ -264,8 +281,13 @@ def test_six_clicks_lead_from_a_dip_of_the_reward_to_the_text_of_a_newly_wrong_a
             clicks += 2  # one opens the list
 
         click("nav a[data-page=reward]")
-        assert opened.page.locator("#page-reward .js-plotly-plot").first.is_visible()
-        click("nav a[data-page=transitions]")
+        click_step(opened, "reward", "reward", 27)
+        clicks += 1
+        wait_for_choice(opened, "comparison", "T1 · base → grpo · step 30")  # which is nearest
+        opened.go("#page=performance")
+        click_step(opened, "performance", "grpo", 60)
+        wait_for_choice(opened, "comparison", "T1 · base → grpo · step 60")
+        # By keyboard, or from another page, the chooser does it.
         pick("[data-comparison]", "T1 · base → grpo · step 30 (8)")
         pick("[data-change]", "newly wrong")
         assert "newly wrong" in str(opened.page.locator("[data-pair] h4").text_content())

@@ -76,6 +76,15 @@ export function setUpPairs(block) {
     for (const thought of block.querySelectorAll(".thought")) thought.open = isOpen;
   }
 
+  /** Go to the comparison of a variant, on a task if one is given, whose step is nearest to a chosen one. */
+  function openStep({ variant, task, step }) {
+    const compared = groups.filter((group) => group.variant === variant && (!task || group.task === task));
+    const distances = compared.map((group) => Math.abs(group.step - step));
+    const nearest = compared[distances.indexOf(Math.min(...distances))];
+    if (nearest) chooseGroup("comparison", nearest, { page: block.closest("section").dataset.page, problem: "" });
+  }
+
+  document.addEventListener("step", (event) => openStep(event.detail));
   part("comparison").replaceChildren(...groups.map((group) => new Option(`${group.name} (${group.flips.length})`, group.name)));
   part("comparison").addEventListener("change", () => chooseGroup("comparison", groups[part("comparison").selectedIndex], { problem: "" }));
   part("change").addEventListener("change", refilter);
