@@ -208,12 +208,17 @@ def test_the_page_fits_every_width_and_screen(report: Path, chromium: Any) -> No
         context.close()
 
 
-def test_printing_draws_the_circuit_on_paper(opened: Opened) -> None:
-    go(opened, "#page=methods")
+@pytest.mark.parametrize("page", ["circuit", "methods"])
+def test_printing_draws_the_circuit_on_paper_with_all_its_edges(page: str, opened: Opened) -> None:
+    go(opened, "#page=circuit&size=363&view=base")
+    count = int(text(opened, "counts").split()[0])
+    go(opened, f"#page={page}&size=363&view=base")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.locator(".circuit canvas").is_visible()
-    assert len(rows(opened)) > 5
+    assert len(rows(opened)) == count > 100
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    go(opened, "#page=circuit&size=363&view=base")
+    assert len(rows(opened)) == 100
 
 
 def other_complaints(opened: Opened) -> list[str]:
@@ -247,15 +252,19 @@ def test_two_thousand_edges_of_a_large_model_are_drawn_at_once(
             metrics = session.send("Performance.getMetrics")["metrics"]
             return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
-        opened.page.evaluate(DRAWS)  # the browser compiles what is run often
-        before = thread_seconds()
-        times = opened.page.evaluate(DRAWS)
-        processor = 1000 * (thread_seconds() - before) / len(times)
-        with capsys.disabled():
-            clock = f"{statistics.median(times):.0f} ms by the clock ({min(times):.0f} to {max(times):.0f})"
-            print(f"\n36 x 32 heads, {edges.split()[0]} edges: {clock}, {processor:.0f} ms of the main thread per draw")
-        # By the clock it depends on what else the machine does; on a processor of its own it is the latter.
-        assert processor < 100
+        for view in ("base", "difference"):
+            go(opened, f"#page=circuit&view={view}&size=2022")
+            assert opened.page.locator(f".circuit input[value={view}]").is_checked()
+            opened.page.evaluate(DRAWS)  # the browser compiles what is run often
+            before = thread_seconds()
+            times = opened.page.evaluate(DRAWS)
+            processor = 1000 * (thread_seconds() - before) / len(times)
+            with capsys.disabled():
+                clock = f"{statistics.median(times):.0f} ms by the clock ({min(times):.0f} to {max(times):.0f})"
+                view_edges = f"{view}, {text(opened, 'counts').split(' with')[0]}"
+                print(f"\n36 x 32 heads, {view_edges}: {clock}, {processor:.0f} ms of the main thread per draw")
+            # By the clock it depends on what else the machine does; on a processor of its own it is the latter.
+            assert processor < 100, view
         assert other_complaints(opened) == []
 
 

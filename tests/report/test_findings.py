@@ -17,7 +17,17 @@ from headscope.results.measures import McNemar, Measures
 from headscope.runs import RunDirectory
 
 from .browser import Opened
-from .runs import RunWriter, add_comparison, emergence, estimate, measures, training_effects, verdict
+from .runs import (
+    RunWriter,
+    add_comparison,
+    add_read,
+    emergence,
+    estimate,
+    measures,
+    samples,
+    training_effects,
+    verdict,
+)
 
 
 def sentences(run: RunDirectory) -> dict[str, str]:
@@ -178,6 +188,35 @@ def test_a_sentence_leads_to_its_page(run: RunDirectory, tmp_path: Path, chromiu
             links.nth(index).click()
             opened.page.wait_for_selector(f"#page-{finding.page}:visible")
         assert not opened.complaints
+
+
+def test_a_sentence_about_one_variant_chooses_it(tmp_path: Path, chromium: Any) -> None:
+    name = "<b>s&ft</b> 50%"
+    run = RunWriter(tmp_path / "run", variants=(name, "grpo"))
+    for variant in (name, "grpo"):
+        run.save(evaluated(0.5, 0.2, 1e-4), variant=variant, step=60, task="T1")
+    add_comparison(run, name, [counted(5, 4.0)] * 6)
+    run.save(training_effects(name, 0.8), variant=name)
+    run.save(verdict(-0.14, "supported"), variant="grpo", heads="emergent", operator="zero", task="T1")
+    results = RunResults(run.close())
+    said = {finding.page: finding.variant for finding in findings(results)}
+    assert said == {"performance": "", "emergence-map": name, "effects": name, "ablation": "grpo"}
+    with Opened(chromium, render(results.run, tmp_path / "report.html")) as opened:
+        for place, (page, variant) in enumerate(said.items()):
+            opened.go("#page=overview")
+            opened.page.locator(".findings a").nth(place).click()
+            opened.page.wait_for_selector(f"#page-{page}:visible")
+            assert opened.page.locator(".context [data-variant]").input_value() == variant
+        assert opened.complaints == []
+
+
+def test_the_failures_of_one_variants_answers_choose_it(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    many = {f"p{number}": "Ans 6. Ans 5." for number in range(40)}
+    answers = {"base": samples("T1", many, ("correct",)), "sft": samples("T1", many, ("wrong",))}
+    add_read(run, answers, {"base": 0, "sft": 60}, "T1")
+    said = {finding.page: finding.variant for finding in findings(RunResults(run.close()))}
+    assert said == {"transitions": "sft"}
 
 
 def test_effects_are_said_once_per_recipe(tmp_path: Path) -> None:

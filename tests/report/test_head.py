@@ -24,7 +24,7 @@ from headscope.results.not_run import NotRun
 from .browser import Opened
 from .head_runs import PIECES, attention, comparison, head_run
 from .runs import RunWriter
-from .test_page import HOSTILE
+from .test_page import HOSTILE, SHOWN
 
 SHAPE = (3, 4)
 
@@ -396,7 +396,7 @@ def test_hostile_tokens_are_text(tmp_path: Path, chromium: Any) -> None:
         shown = opened.page.locator(".tokens .token").evaluate_all(
             "tokens => tokens.map(token => [token.textContent, token.children.length])"
         )
-        expected = [piece if len(piece) <= 200 else f"{piece[:200]}…" for piece in HOSTILE.values()]
+        expected = [piece if len(piece) <= 200 else f"{piece[:200]}…" for piece in SHOWN.values()]
         expected += ["\ufffd", "[31m", "\u202e\u2066", "\u200b", ""]
         assert shown == [[piece, 0] for piece in expected]
         assert opened.page.locator("#page-head [data-title] bdi").text_content() == "<b>sft"

@@ -69,8 +69,10 @@ def choose_answer_pairs(results: RunResults, count: int = PAIRS, budget: int = T
         for comparison in comparisons:
             rows, used = _rows(results, comparison, base, budget // (len(units) - len(groups)))
             budget -= used
-            name = f"{task} · base → {comparison.labels['variant']} · step {comparison.labels['step']}"
-            groups.append({"name": plain_text(name), "greedy": comparison.transitions.greedy, "flips": rows})
+            variant, step = plain_text(str(comparison.labels["variant"])), comparison.labels["step"]
+            name = plain_text(f"{task} · base → {variant} · step {step}")
+            place = {"name": name, "task": plain_text(str(task)), "variant": variant, "step": step}
+            groups.append({**place, "greedy": comparison.transitions.greedy, "flips": rows})
     left_out = sum("sides" not in row for group in groups for row in group["flips"])
     kinds = {name: {"icon": kind.icon, "name": kind.name} for name, kind in MARK_KINDS.items()}
     return AnswerPairs(tuple(groups), kinds, flips(results), left_out)

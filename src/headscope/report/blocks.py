@@ -64,8 +64,8 @@ class Prose:
 class Finding:
     """One sentence and where its evidence is.
 
-    topic: what it is about, in a word. page: that page's ``Page.name``; variant: chosen there, if one is named.
-    link: what readers click, the page's title.
+    topic: what it is about, in a word. page: that page's ``Page.name``. link: what readers click, the page's title.
+    variant: the one that the sentence is about, to be chosen on that page; empty if it is about several.
     """
 
     topic: str

@@ -51,14 +51,21 @@ def spoken_variants(results: RunResults) -> tuple[str, ...]:
     return tuple(recipes[:SPOKEN])
 
 
+def _only(variants: Sequence[str]) -> str:
+    """Return the variant that a sentence is about, to be chosen on its page; empty if it is about several."""
+    return variants[0] if len(variants) == 1 else ""
+
+
 def _find_answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
-    clear, unclear = [], []
+    clear, unclear, evaluated = [], [], []
     for variant in spoken:
         changes = {
             str(unit.labels["task"]): unit.whole
             for unit in results.last_evaluations
             if unit.labels["variant"] == variant and unit.whole.change is not None
         }
+        if changes:
+            evaluated.append(variant)
         clear_tasks = [task for task, measures in changes.items() if _is_clear(measures, len(changes))]
         if clear_tasks:
             task = max(clear_tasks, key=lambda task: abs(_change(changes[task]).value))
@@ -72,7 +79,7 @@ def _find_answers(results: RunResults, spoken: Sequence[str]) -> Finding | None:
         text = f"Whether training changed the answers of {join_words(unclear)} cannot be told from chance."
     else:
         return None
-    return Finding("Answers", text, "performance", "Performance")
+    return Finding("Answers", text, "performance", "Performance", _only(evaluated))
 
 
 def _change(measures: Measures) -> Estimate:
@@ -105,7 +112,8 @@ def _find_heads(results: RunResults, spoken: Sequence[str]) -> Finding | None:
         twins = {name: final_of[name].final for name in results.null_twins(variant) if name in final_of}
         parts.append(_count_part(variant, final_of[variant], twins))
     heads = final_of[compared[0]].final.status.size
-    return Finding("Heads", f"Of {heads} heads, {'; '.join(parts)}.", "emergence-map", "Emergence map")
+    text = f"Of {heads} heads, {'; '.join(parts)}."
+    return Finding("Heads", text, "emergence-map", "Emergence map", _only(compared))
 
 
 def _count_part(variant: str, comparison: Comparison, twins: dict[str, Emergence]) -> str:
@@ -137,13 +145,17 @@ def _compare_with_controls(final: Emergence, status: Literal["new", "lost"], twi
 
 
 def _find_effects(results: RunResults, spoken: Sequence[str]) -> Finding | None:
-    sentences = [sentence for variant in spoken if (sentence := effect_sentence(results, variant))]
-    return Finding("Effects", " ".join(sentences), "effects", "Effects") if sentences else None
+    sentences = {variant: sentence for variant in spoken if (sentence := effect_sentence(results, variant))}
+    text = " ".join(sentences.values())
+    return Finding("Effects", text, "effects", "Effects", _only(list(sentences))) if sentences else None
 
 
 def _find_removal(results: RunResults, spoken: Sequence[str]) -> Finding | None:
-    parts = "; ".join(part for variant in spoken for part in _removals(results, variant))
-    return Finding("Removal", f"{parts[0].upper()}{parts[1:]}.", "ablation", "Ablation") if parts else None
+    removals = {variant: parts for variant in spoken if (parts := _removals(results, variant))}
+    if not removals:
+        return None
+    text = "; ".join(part for parts in removals.values() for part in parts)
+    return Finding("Removal", f"{text[0].upper()}{text[1:]}.", "ablation", "Ablation", _only(list(removals)))
 
 
 def _removals(results: RunResults, variant: str) -> list[str]:
@@ -200,7 +212,9 @@ def _evidence_part(task: str, evidence: Evidence) -> str:
 
 def _find_failures(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     readings = [reading for reading in answer_readings(results) if reading.model in spoken]
-    parts = [f"{reading.model}, {part}" for reading in readings if (part := reading.failures or reading.lost)]
-    return (
-        Finding("Failures", f"How answers fail: {'; '.join(parts)}.", "transitions", "Transitions") if parts else None
-    )
+    readings = [reading for reading in readings if reading.failures or reading.lost]
+    if not readings:
+        return None
+    parts = [f"{reading.model}, {reading.failures or reading.lost}" for reading in readings]
+    variant = _only([reading.model for reading in readings])
+    return Finding("Failures", f"How answers fail: {'; '.join(parts)}.", "transitions", "Transitions", variant)

@@ -28,8 +28,9 @@ def choose_responses(results: RunResults, count: int, budget: int = TEXT_BUDGET)
                 continue
             budget -= size
             responses.append(response)
-        name = f"{unit.labels['variant']} · {unit.labels['task']} · step {unit.labels['step']}"
-        groups.append({"name": name, "size": unit.whole.size, "items": responses})
+        variant = plain_text(str(unit.labels["variant"]))
+        name = plain_text(f"{variant} · {unit.labels['task']} · step {unit.labels['step']}")
+        groups.append({"name": name, "variant": variant, "size": unit.whole.size, "items": responses})
     return Responses(tuple(groups), left_out)
 
 

@@ -1,18 +1,22 @@
 // Model answers: text nodes only, never markup. The long text enters the page when its entry is opened.
 
 import { element } from "./elements.js";
+import { chooseGroup, chosenGroup } from "./groups.js";
 
-/** Fill the chooser of a responses block; onChoose(index) is told what the reader picks. Returns show(index). */
-export function setUpAnswers(block, onChoose) {
+/** Fill the chooser of a responses block. Returns show(state). */
+export function setUpAnswers(block) {
   const groups = JSON.parse(block.querySelector(".response-data").textContent);
   const select = block.querySelector("[data-groups]");
   const list = block.querySelector("[data-answers]");
-  select.replaceChildren(...groups.map((group, index) => new Option(`${group.name} (n ${group.size})`, String(index))));
-  select.addEventListener("change", () => onChoose(Number(select.value)));
-  return (index) => {
-    const chosen = groups[index] ? index : 0;
-    select.value = String(chosen);
-    list.replaceChildren(...groups[chosen].items.map(entry));
+  let shown = null;
+  select.replaceChildren(...groups.map((group) => new Option(`${group.name} (n ${group.size})`, group.name)));
+  select.addEventListener("change", () => chooseGroup("answers", groups[select.selectedIndex]));
+  return ({ answers, variant }) => {
+    const group = chosenGroup(groups, answers, variant);
+    select.selectedIndex = groups.indexOf(group);
+    if (group === shown) return; // so that answers stay open
+    shown = group;
+    list.replaceChildren(...group.items.map(entry));
   };
 }
 

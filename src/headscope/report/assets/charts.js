@@ -45,6 +45,7 @@ function drawChart(plot) {
   }
   window.Plotly.newPlot(plot, data, layout, CONFIG);
   if (layout.meta?.heads) plot.on("plotly_click", ({ points }) => chooseAt(plot, points[0]));
+  if (data.some((trace) => trace.meta?.variant)) plot.on("plotly_click", ({ points }) => chooseStep(plot, points[0]));
 }
 
 /** Fit drawn charts below root to the width they have now. */
@@ -69,6 +70,11 @@ function chooseAt({ layout, data }, { x, y }) {
   const names = rowNames(layout, data);
   const head = layout.meta.heads === "grid" ? `L${y}H${x}` : names[typeof y === "number" ? Math.round(y) : names.indexOf(y)];
   if (head) choose({ head });
+}
+
+/** Tell the page that a training step of a variant was chosen, on a task if the chart is of one. */
+function chooseStep(plot, { data, x }) {
+  plot.dispatchEvent(new CustomEvent("step", { bubbles: true, detail: { ...data.meta, step: x } }));
 }
 
 function rowNames(layout, data) {

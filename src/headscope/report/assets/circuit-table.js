@@ -5,7 +5,10 @@ import { nodeName } from "./circuit-data.js";
 
 const FIRST_ROWS = 100;
 
-/** Take over the table that the page came with. Returns show(circuit, shown), which fills it with a view's edges. */
+/**
+ * Take over the table that the page came with. Returns show(circuit, shown, isPrinting), which fills it with a view's
+ * edges: on paper, which has no button for the rest, with all of them.
+ */
 export function setUpEdgeTable(block) {
   const table = block.querySelector("table[data-name]");
   const all = block.querySelector("[data-all-rows]");
@@ -22,9 +25,9 @@ export function setUpEdgeTable(block) {
   all.addEventListener("click", () => fill(Infinity));
   // Before the page's own listener saves the rows that are there.
   block.querySelector("[data-csv]").addEventListener("click", () => fill(Infinity), { capture: true });
-  return (circuit, shown) => {
+  return (circuit, shown, isPrinting) => {
     view = { circuit, shown };
-    fill(FIRST_ROWS);
+    fill(isPrinting ? Infinity : FIRST_ROWS);
   };
 }
 

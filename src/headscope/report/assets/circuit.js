@@ -37,7 +37,7 @@ export function setUpCircuit(block) {
     showHead();
     showPins();
     draw();
-    showRows(view.circuit, view.shown);
+    showRows(view.circuit, view.shown, isPrinting);
   }
 
   function takeCircuit(packed) {

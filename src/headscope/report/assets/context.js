@@ -10,7 +10,7 @@ export function setUpContext(bar) {
   const head = part("head");
   variant.replaceChildren(new Option("all variants", ""), ...variants.map((name) => new Option(name, name)));
   head.replaceChildren(new Option("no head", ""), ...Array.from({ length: layers }, (_, layer) => layerGroup(layer, heads)));
-  variant.addEventListener("change", () => choose({ variant: variant.value }));
+  variant.addEventListener("change", () => choose({ variant: variant.value, comparison: "", answers: "" }));
   head.addEventListener("change", () => choose({ head: head.value }));
   part("clear").addEventListener("click", () => choose({ variant: "", head: "", size: 0, pins: [] }));
   onChange((state) => {

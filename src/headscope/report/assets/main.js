@@ -1,6 +1,6 @@
 // The page: one section shown at a time, chosen by the URL hash.
 
-import { choose, onChange, setKnownViews, startState, viewState, writeState } from "./state.js";
+import { onChange, setKnownViews, startState, viewState, writeState } from "./state.js";
 import { drawCharts, enableImages, fitCharts, outlineHead, shrinkCharts } from "./charts.js";
 import { enableCsv, unfoldTables } from "./tables.js";
 import { enableHeads, linkHeads, markHead } from "./heads.js";
@@ -16,9 +16,9 @@ const known = JSON.parse(document.querySelector("#known-views").textContent);
 setKnownViews({ ...known, pages: sections.map((section) => section.dataset.page) });
 
 const answersBlock = document.querySelector(".responses");
-const showAnswers = answersBlock ? setUpAnswers(answersBlock, (answers) => choose({ answers })) : () => {};
+const showAnswers = answersBlock ? setUpAnswers(answersBlock) : () => {};
 const pairsBlock = document.querySelector(".pairs");
-const showPairs = pairsBlock ? setUpPairs(pairsBlock, (comparison, problem) => choose({ comparison, problem })) : () => {};
+const showPairs = pairsBlock ? setUpPairs(pairsBlock) : () => {};
 const circuitBlock = document.querySelector(".circuit");
 const showCircuit = circuitBlock ? setUpCircuit(circuitBlock) : () => {};
 
@@ -31,8 +31,6 @@ function show(state, before) {
   }
   const section = sections.find((each) => each.dataset.page === state.page);
   prepare(section, state);
-  showAnswers(state.answers);
-  if (pairsBlock && section.contains(pairsBlock)) showPairs(state);
   if (before && before.page !== state.page) {
     window.scrollTo(0, 0);
     section.querySelector("h2").focus({ preventScroll: true });
@@ -44,6 +42,8 @@ function prepare(section, state, isPrinting = false) {
   drawCharts(section, isPrinting);
   fitCharts(section);
   if (section.contains(circuitBlock)) showCircuit(state, isPrinting);
+  if (section.contains(answersBlock)) showAnswers(state);
+  if (section.contains(pairsBlock)) showPairs(state);
   outlineHead(section, state.head);
   linkHeads(section);
   markHead(section, state);

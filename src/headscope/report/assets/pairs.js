@@ -1,19 +1,20 @@
 // Pairs of answers: the problems that changed, and two answers to each side by side. Text nodes only, never markup.
 
 import { element } from "./elements.js";
+import { chooseGroup, chosenGroup } from "./groups.js";
 import { markButtons, markedText } from "./marks.js";
 
 const COLUMNS = ["problem", "tier", "change", "before", "after", "q", "failure"];
 
-/** Set up a block of pairs; onChoose(comparison, problem) is told what the reader picks. Returns show(state). */
-export function setUpPairs(block, onChoose) {
+/** Set up a block of pairs. Returns show(state). */
+export function setUpPairs(block) {
   const { groups, kinds } = JSON.parse(block.querySelector(".pair-data").textContent);
   const part = (name) => block.querySelector(`[data-${name}]`);
-  const view = { comparison: -1, problem: -1, thoughts: undefined };
+  const view = { group: null, flip: null, thoughts: undefined };
 
-  const group = () => groups[view.comparison];
-  const listed = () => group().flips.map((flip, index) => ({ flip, index })).filter(({ flip }) => passes(flip));
-  const readable = () => listed().filter(({ flip }) => flip.sides).map(({ index }) => index);
+  const listed = () => view.group.flips.filter(passes);
+  const readable = () => listed().filter((flip) => flip.sides);
+  const pick = (flip) => chooseGroup("comparison", view.group, { problem: flip.problem });
 
   function passes(flip) {
     const change = part("change").value;
@@ -22,48 +23,49 @@ export function setUpPairs(block, onChoose) {
   }
 
   function move(steps) {
-    const problems = readable();
-    const place = problems.indexOf(view.problem);
-    const next = problems[place < 0 ? 0 : place + steps];
-    if (next !== undefined) onChoose(view.comparison, next);
+    const flips = readable();
+    const place = flips.indexOf(view.flip);
+    const next = flips[place < 0 ? 0 : place + steps];
+    if (next) pick(next);
   }
 
   function fillList() {
-    const rows = listed().map(({ flip, index }) => listRow(flip, index, () => onChoose(view.comparison, index)));
+    const rows = listed().map((flip) => listRow(flip, () => pick(flip)));
     part("flips").replaceChildren(...(rows.length ? rows : [emptyRow()]));
   }
 
   function markCurrent() {
     for (const row of part("flips").rows) {
-      const isCurrent = row.dataset.index === String(view.problem);
+      const isCurrent = row.dataset.problem === view.flip?.problem;
       if (isCurrent) bringIntoList(row);
       row.toggleAttribute("aria-current", isCurrent);
     }
   }
 
   function fillFailures() {
-    const names = [...new Set(group().flips.map((flip) => flip.failure).filter(Boolean))].sort();
+    const names = [...new Set(view.group.flips.map((flip) => flip.failure).filter(Boolean))].sort();
     part("failure").replaceChildren(new Option("any", ""), ...names.map((name) => new Option(name, name)));
   }
 
   function fillPair() {
-    const flip = group().flips[view.problem];
-    part("pair").hidden = !flip?.sides;
-    if (!flip?.sides) return;
-    const problems = readable();
-    part("heading").replaceChildren(element("bdi", flip.problem), ` · ${flip.change} · ${problems.indexOf(view.problem) + 1} of ${problems.length}`);
-    part("facts").replaceChildren(...facts(flip, group().greedy));
-    part("previous").disabled = problems.indexOf(view.problem) <= 0;
-    part("next").disabled = problems.indexOf(view.problem) >= problems.length - 1;
+    const { flip, group } = view;
+    part("pair").hidden = !flip;
+    if (!flip) return;
+    const flips = readable();
+    const place = flips.indexOf(flip);
+    part("heading").replaceChildren(element("bdi", flip.problem), ` · ${flip.change} · ${place + 1} of ${flips.length}`);
+    part("facts").replaceChildren(...facts(flip, group.greedy));
+    part("previous").disabled = place <= 0;
+    part("next").disabled = place >= flips.length - 1;
     const sides = flip.sides.map((side) => sideElement(side, kinds, view.thoughts));
     part("sides").replaceChildren(...sides);
     scrollTogether(sides.map((side) => side.querySelector(".response")), part("together"));
   }
 
   function refilter() {
-    const problems = readable();
+    const flips = readable();
     fillList();
-    if (problems.length && !problems.includes(view.problem)) onChoose(view.comparison, problems[0]);
+    if (flips.length && !flips.includes(view.flip)) pick(flips[0]);
     markCurrent();
     fillPair();
   }
@@ -74,8 +76,17 @@ export function setUpPairs(block, onChoose) {
     for (const thought of block.querySelectorAll(".thought")) thought.open = isOpen;
   }
 
-  part("comparison").replaceChildren(...groups.map((each, index) => new Option(`${each.name} (${each.flips.length})`, String(index))));
-  part("comparison").addEventListener("change", () => onChoose(Number(part("comparison").value), 0));
+  /** Go to the comparison of a variant, on a task if one is given, whose step is nearest to a chosen one. */
+  function openStep({ variant, task, step }) {
+    const compared = groups.filter((group) => group.variant === variant && (!task || group.task === task));
+    const distances = compared.map((group) => Math.abs(group.step - step));
+    const nearest = compared[distances.indexOf(Math.min(...distances))];
+    if (nearest) chooseGroup("comparison", nearest, { page: block.closest("section").dataset.page, problem: "" });
+  }
+
+  document.addEventListener("step", (event) => openStep(event.detail));
+  part("comparison").replaceChildren(...groups.map((group) => new Option(`${group.name} (${group.flips.length})`, group.name)));
+  part("comparison").addEventListener("change", () => chooseGroup("comparison", groups[part("comparison").selectedIndex], { problem: "" }));
   part("change").addEventListener("change", refilter);
   part("failure").addEventListener("change", refilter);
   part("previous").addEventListener("click", () => move(-1));
@@ -88,17 +99,18 @@ export function setUpPairs(block, onChoose) {
     if (Object.hasOwn(keys, event.key)) keys[event.key]();
   });
 
-  return ({ comparison, problem }) => {
-    const chosen = groups[comparison] ? comparison : 0;
-    if (chosen !== view.comparison) {
-      view.comparison = chosen;
-      part("comparison").value = String(chosen);
+  return ({ comparison, problem, variant }) => {
+    const group = chosenGroup(groups, comparison, variant);
+    part("comparison").selectedIndex = groups.indexOf(group);
+    part("absent").hidden = !variant || group.variant === variant;
+    if (group !== view.group) {
+      view.group = group;
       part("change").value = "";
       fillFailures();
       fillList();
     }
-    const first = group().flips.findIndex((flip) => flip.sides);
-    view.problem = group().flips[problem]?.sides ? problem : first;
+    const flips = group.flips.filter((flip) => flip.sides);
+    view.flip = flips.find((flip) => flip.problem === problem) ?? flips[0];
     markCurrent();
     fillPair();
   };
@@ -113,10 +125,10 @@ function bringIntoList(row) {
   else frame.scrollTop += Math.max(0, inside.bottom - outside.bottom);
 }
 
-function listRow(flip, index, onPick) {
+function listRow(flip, onPick) {
   const row = document.createElement("tr");
   if (!flip.sides) row.className = "absent";
-  row.dataset.index = String(index);
+  row.dataset.problem = flip.problem;
   for (const column of COLUMNS) {
     const cell = element("td", "");
     const text = element("bdi", flip[column]);

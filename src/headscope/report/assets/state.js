@@ -1,8 +1,8 @@
 // View state in the URL hash, as in #page=circuit&variant=sft&head=L3H5&size=200: a finding is a link.
 // The hash is untrusted: anything unknown is the default.
 
-const LONGEST_HASH = 4000;
-const COUNTS = ["size", "answers", "comparison", "problem"];
+const LONGEST_HASH = 20_000;
+const TEXTS = ["answers", "comparison", "problem"];
 const CIRCUIT_VIEWS = ["difference", "base", "variant"];
 
 /** The layer and the head of a name such as "L3H5"; null for any other text. */
@@ -22,8 +22,8 @@ export function isHead(name, known) {
  * the default, and how many layers and heads the models have.
  *
  * page: its name. variant, head: names, "" for none. size: edges of a circuit, 0 for the page's own choice. view: of the
- * circuit page. pins: heads, in the order they were pinned. answers, comparison, problem: places in the lists of their
- * pages, from 0.
+ * circuit page. pins: heads, in the order they were pinned. answers, comparison, problem: names, "" for the page's own
+ * choice, or any text: their pages look for it among the names they have, and choose themselves if it is none of them.
  */
 export function readState(hash, known) {
   const text = hash.replace(/^#/, "").slice(0, LONGEST_HASH);
@@ -36,15 +36,16 @@ export function readState(hash, known) {
     head: isHead(given.get("head"), known) ? given.get("head") : "",
     view: oneOf("view", CIRCUIT_VIEWS, CIRCUIT_VIEWS[0]),
     pins: [...new Set((given.get("pins") ?? "").split("."))].filter((pin) => isHead(pin, known)),
+    size: /^\d{1,7}$/.test(given.get("size") ?? "") ? Number(given.get("size")) : 0,
   };
-  for (const key of COUNTS) state[key] = /^\d{1,7}$/.test(given.get(key) ?? "") ? Number(given.get(key)) : 0;
+  for (const key of TEXTS) state[key] = given.get(key) ?? "";
   return state;
 }
 
 /** The hash of a state, without the defaults, which would only make it longer. */
 export function writeState(state) {
   const parts = [`page=${encodeURIComponent(state.page)}`];
-  for (const key of ["variant", "head", ...COUNTS]) if (state[key]) parts.push(`${key}=${encodeURIComponent(state[key])}`);
+  for (const key of ["variant", "head", "size", ...TEXTS]) if (state[key]) parts.push(`${key}=${encodeURIComponent(state[key])}`);
   if (state.view !== CIRCUIT_VIEWS[0]) parts.push(`view=${state.view}`);
   if (state.pins.length) parts.push(`pins=${state.pins.join(".")}`);
   return `#${parts.join("&")}`;

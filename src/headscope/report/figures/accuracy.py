@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import STEP, error_bars, new_plot, plot_label
+from headscope.report.figures.canvas import STEP, STEP_CLICK, error_bars, new_plot, plot_label, step_meta
 from headscope.report.palette import model_mark
 from headscope.report.tables.accuracy import pass_at_k_data, pass_over_steps_data
 from headscope.results.estimate import Estimate
@@ -56,7 +56,12 @@ def _panel(task: str, evaluations: Evaluations, variants: tuple[str, ...]) -> Pa
 
 
 def _add_line(
-    plot: go.Figure, model: str, x: list[str] | list[int], estimates: list[Estimate], variants: tuple[str, ...]
+    plot: go.Figure,
+    model: str,
+    x: list[str] | list[int],
+    estimates: list[Estimate],
+    variants: tuple[str, ...],
+    meta: dict[str, str] | None = None,
 ) -> None:
     mark = model_mark(model, variants)
     plot.add_scatter(
@@ -67,6 +72,7 @@ def _add_line(
         name=plot_label(model),
         line={"color": mark.colour, "dash": mark.dash, "width": 2},
         marker={"symbol": mark.symbol, "size": 8, "color": mark.colour},
+        meta=meta,
     )
 
 
@@ -75,7 +81,8 @@ def accuracy_over_steps(evaluations: Evaluations, variants: tuple[str, ...]) -> 
     return Figure(
         name="pass-over-steps",
         question="How did accuracy move during training?",
-        reading="pass@1 at each evaluated checkpoint, with 95 % intervals over problems; the base stands at step 0.",
+        reading="pass@1 at each evaluated checkpoint, with 95 % intervals over problems; the base stands at step 0. "
+        f"{STEP_CLICK}",
         basis="n of each panel: problems × samples.",
         panels=tuple(_steps_panel(task, units, variants) for task, units in by_task(evaluations).items()),
         table=pass_over_steps_data(evaluations),
@@ -88,6 +95,7 @@ def _steps_panel(task: str, evaluations: Evaluations, variants: tuple[str, ...])
     for model in dict.fromkeys(unit.labels["variant"] for unit in evaluations):
         series = [unit for unit in in_time if unit.labels["variant"] == model]
         steps = [int(unit.labels["step"]) for unit in series]
-        _add_line(plot, model, steps, [unit.whole.pass_at_k[1] for unit in series], variants)
+        levels = [unit.whole.pass_at_k[1] for unit in series]
+        _add_line(plot, model, steps, levels, variants, step_meta(model, task))
     plot.update_yaxes(range=[-0.03, 1.03], tickformat="~%")
     return Panel(panel_title(task, evaluations), plot)

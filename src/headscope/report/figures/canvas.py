@@ -17,6 +17,15 @@ HEAD_GRID, HEAD_ROWS = {"heads": "grid"}, {"heads": "rows"}
 """What the page is told of a plot whose heads can be chosen: a grid of them, or a row for each by its name."""
 
 
+STEP_CLICK = "A click on a step opens the answers that changed at the nearest step where they were compared."
+"""What readers are told of a chart whose traces have ``step_meta``."""
+
+
+def step_meta(variant: str, task: str = "") -> dict[str, str]:
+    """Return what the page is told of a trace over the steps of a variant: whose answers a click on a step opens."""
+    return {"variant": plain_text(variant), "task": plain_text(task)}
+
+
 def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True) -> go.Figure:
     """Return a plot with axis titles ``x`` and ``y`` and the legend above it; ``height`` in pixels."""
     axis = {

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import STEP, error_bars, new_plot
+from headscope.report.figures.canvas import STEP, STEP_CLICK, error_bars, new_plot, step_meta
 from headscope.report.palette import GREEN, PURPLE, STATUS
 from headscope.report.run_results import Log
 from headscope.report.tables.dynamics import reward_data
@@ -17,14 +17,18 @@ from headscope.results.emergence import Status
 def reward(logs: Mapping[str, Log], comparisons: Sequence[Comparison]) -> Figure:
     """Draw one panel per logged variant: its reward (its loss if it has none) above its new and lost heads."""
     by_variant = {comparison.variant: comparison for comparison in comparisons}
-    panels = [Panel(_title(variant, log), _plot(log, by_variant.get(variant))) for variant, log in logs.items()]
+    panels = []
+    for variant, log in logs.items():
+        plot = _plot(log, by_variant.get(variant))
+        plot.update_traces(meta=step_meta(variant))
+        panels.append(Panel(_title(variant, log), plot))
     return Figure(
         name="reward",
         question="Do new heads come when the reward rises?",
         reading="Above: the reward of each training step, with a band of one standard deviation over its completions "
         "(the loss, if training has no reward). Below: new and lost heads at each checkpoint, with the counts the base "
         "against itself would show. Two curves that rise together are no evidence of a link: nearly everything drifts "
-        "during training.",
+        f"during training. {STEP_CLICK}",
         basis="Reward: mean over one step's completions, from the training log. Heads: counts with bootstrap "
         "intervals.",
         panels=tuple(panels),
