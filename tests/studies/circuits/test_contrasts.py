@@ -165,12 +165,19 @@ def test_the_settings_a_study_prints_are_a_study(toy_base: Path) -> None:
         ({"file": "one.json", "clean": "good"}, "", "row 1 of .*one.json has no text in column 'good'"),
         ({"file": "one.json", "cleen": "good"}, "", "did you mean 'clean'"),
         ({"file": "one.json", "problem": "asked"}, "", "has no text or whole number in column 'asked'"),
+        (
+            {"file": "alike.json", "problem": "asked"},
+            "",
+            "rows 1 and 2 of alike.json are the same pair, of problems '0'",
+        ),
     ],
 )
 def test_what_cannot_be_contrasted_is_named(
     toy_base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, contrast: Any, more: str, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("one.json").write_text(json.dumps([{"clean": "a=1", "corrupt": "b=1"}]))
+    pair = {"clean": "a=1", "corrupt": "b=1"}
+    Path("one.json").write_text(json.dumps([pair]))
+    Path("alike.json").write_text(json.dumps([pair | {"asked": index} for index in range(6)]))
     with pytest.raises(InputError, match=message):
         plan(study(toy_base, contrast, more), RunDirectory(tmp_path / "r"), "discover")

@@ -183,7 +183,23 @@ def _read_rows(source: PairFile) -> list[dict[str, str]]:
         if source.problem is not None:
             pair[PROBLEM] = _read_problem(row, source.problem, f"row {number} of {path}")
         rows.append(pair)
+    _check_pairs_of_two_problems(rows, path)
     return rows
+
+
+def _check_pairs_of_two_problems(rows: list[dict[str, str]], path: Path) -> None:
+    """Raise InputError if two rows with the same texts are said to be of two problems: one pair would count twice."""
+    first: dict[tuple[str, ...], tuple[int, str]] = {}
+    for number, row in enumerate(rows, start=1):
+        if PROBLEM not in row:
+            continue
+        texts = tuple(text for side, text in row.items() if side != PROBLEM)
+        earlier, problem = first.setdefault(texts, (number, row[PROBLEM]))
+        if problem != row[PROBLEM]:
+            raise InputError(
+                f"rows {earlier} and {number} of {path} are the same pair, of problems {problem!r} and {row[PROBLEM]!r}; "
+                "problems are what is counted, so give it to one of them"
+            )
 
 
 def _read_problem(row: Row, column: str, location: str) -> str:
