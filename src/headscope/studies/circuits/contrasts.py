@@ -197,8 +197,8 @@ def _check_pairs_of_two_problems(rows: list[dict[str, str]], path: Path) -> None
         earlier, problem = first.setdefault(texts, (number, row[PROBLEM]))
         if problem != row[PROBLEM]:
             raise InputError(
-                f"rows {earlier} and {number} of {path} are the same pair, of problems {problem!r} and {row[PROBLEM]!r}; "
-                "problems are what is counted, so give it to one of them"
+                f"rows {earlier} and {number} of {path} are the same pair, of problems {problem!r} and "
+                f"{row[PROBLEM]!r}; problems are what is counted, so give it to one of them"
             )
 
 
