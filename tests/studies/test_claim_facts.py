@@ -20,7 +20,7 @@ def test_a_built_in_study_is_counted_seed_by_seed() -> None:
     facts = study_facts(read_study("lab-full"))
     by_name = {recipe.name: recipe for recipe in facts.recipes}
     assert list(by_name) == ["sft", "grpo", "distill"]
-    assert [(by_name[name].seeds, by_name[name].null_twins) for name in by_name] == [(3, 2), (3, 2), (1, 0)]
+    assert [(by_name[name].seeds, by_name[name].null_twins) for name in by_name] == [(3, 2), (3, 2), (1, 1)]
     assert [recipe.rewards for recipe in facts.recipes] == [False, True, False]
     assert not by_name["distill"].on_traces  # it learns from the logits of a variant of the study
     assert (facts.thinking, facts.opening_tokens, facts.layer_heads) == (False, 4, 8)

@@ -107,9 +107,10 @@ def study_cost(
     from headscope.studies.costs.estimate import estimate, with_measured_steps
     from headscope.studies.plan import plan
 
+    units = plan(study, run, goal)
     rates = _study_rates(study, measure=measure)
     if rates is None:
-        return plan(study, run, goal), None
+        return units, None
     units = plan(with_measured_steps(study, run, rates.facts), run, goal)
     return units, estimate(units, run, rates)
 

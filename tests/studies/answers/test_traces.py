@@ -115,7 +115,7 @@ def test_saving_and_loading_is_the_identity(tmp_path: Any) -> None:
     answers, steps = rows = Traces.load_rows(tmp_path, problems)
     assert rows == traces.rows_on(problems)
     assert {row["problem"] for row in answers} == {row["problem"] for row in steps} == set(problems)
-    assert [row["model"] for row in records(traces)] == [traces.model]  # a table of one row, whatever methods there are
+    assert [row["model"] for row in records(traces)] == [traces.model] * len(traces.answers)  # a row per answer
     assert Traces.load_rows(tmp_path, []) == traces.rows_on([]) == ([], [])
     (tmp_path / "steps.parquet").write_bytes(b"no table")
     with pytest.raises(InputError, match=r"steps.parquet is not a whole table"):
