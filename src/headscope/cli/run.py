@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from headscope.studies.costs.estimate import StudyCost
     from headscope.studies.study_file.study import Study
 
+_NAMED_TRAININGS = 4
+"""Trainings of which the end of a verb says where their rendered data lies; a study may have fifty."""
+
 VERBS = {
     "run": "Train, sample, discover, compare, ablate, evaluate and report; the same command resumes.",
     "train": "Only the training of a study's variants.",
@@ -208,6 +211,7 @@ def _outcome_json(run: "RunDirectory", outcome: "Outcome", page: Path) -> dict[s
 
 def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, findings: _Findings) -> None:
     from headscope.runs import provenance
+    from headscope.training.run_record import RENDERED
 
     say()
     for sentence in findings.sentences:
@@ -215,8 +219,11 @@ def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, findings: _F
     if findings.sentences:
         say()
     print_tables(findings.tables)
-    for record in run.find("train"):
-        say(f"{record.labels['variant']} is trained on what {record.folder / 'trained_on.txt'} shows")
+    trained = run.find("train")
+    for record in trained[:_NAMED_TRAININGS]:
+        say(f"{record.labels['variant']} is trained on what {record.folder / RENDERED} shows")
+    if len(trained) > _NAMED_TRAININGS:
+        say(f"{len(trained) - _NAMED_TRAININGS} more trainings say theirs in {run.path}/units/train/*/{RENDERED}")
     for warning in findings.warnings:
         say(f"warning: {warning}")
     for warning in outcome.warnings:
