@@ -8,11 +8,13 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
+from headscope.report.figures.canvas import make_room_for_names, new_plot
 from headscope.report.figures.cohorts import cohorts
 from headscope.report.figures.emergence_map import emergence_map
 from headscope.report.figures.evidence import evidence
 from headscope.report.figures.forest import forest
 from headscope.report.figures.frequency import frequency
+from headscope.report.figures.head_counts import head_counts
 from headscope.report.pages import build_pages
 from headscope.report.paper import overview_figure
 from headscope.report.run_results import RunResults
@@ -27,7 +29,7 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.records import Finished
 
-from .runs import RunWriter, add_samples, comparison, emergence, finished, samples, verdict
+from .runs import RunWriter, add_samples, comparison, emergence, finished, samples, series, verdict
 
 STEPS = (10, 20, 30)
 
@@ -207,3 +209,20 @@ def test_relative_changes_show_the_mean_on_one_scale_and_overlaps_next_to_chance
 def markdown_rows(table: Table) -> list[list[str]]:
     """The cells of a table's rows as they are printed."""
     return [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.markdown().split("\n")[2:]]
+
+
+def test_of_many_variants_every_name_is_there_and_takes_no_room() -> None:
+    names = [f"sft.seed{index}" for index in range(20)]
+    few, many = (
+        head_counts([comparison(name, series(3, 1)) for name in some]).panels[0].plot.to_plotly_json()["layout"]
+        for some in (names[:3], names)
+    )
+    assert (few["xaxis"]["type"], many["yaxis"]["type"], many["yaxis"]["dtick"]) == ("category", "category", 1)
+    assert many["height"] > 18 * len(names)
+    plot = new_plot(height=300)
+    for name in names:
+        plot.add_scatter(y=[0.5], name=name)
+    make_room_for_names(plot)
+    room = plot.layout.legend.maxheight
+    assert plot.layout.height == 300 + room
+    assert room >= 19 * len(names) / 2

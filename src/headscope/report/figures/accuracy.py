@@ -5,7 +5,15 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import STEP, STEP_CLICK, error_bars, new_plot, plot_label, step_meta
+from headscope.report.figures.canvas import (
+    STEP,
+    STEP_CLICK,
+    error_bars,
+    make_room_for_names,
+    new_plot,
+    plot_label,
+    step_meta,
+)
 from headscope.report.palette import model_mark
 from headscope.report.tables.accuracy import pass_at_k_data, pass_over_steps_data
 from headscope.results.estimate import Estimate
@@ -52,6 +60,7 @@ def _panel(task: str, evaluations: Evaluations, variants: tuple[str, ...]) -> Pa
         _add_line(plot, unit.labels["variant"], [str(k) for k in curve], list(curve.values()), variants)
     plot.update_xaxes(type="category", categoryorder="array", categoryarray=[str(k) for k in sorted(drawn_ks)])
     plot.update_yaxes(range=[-0.03, 1.03], tickformat="~%")
+    make_room_for_names(plot)
     return Panel(panel_title(task, evaluations), plot)
 
 
@@ -98,4 +107,5 @@ def _steps_panel(task: str, evaluations: Evaluations, variants: tuple[str, ...])
         levels = [unit.whole.pass_at_k[1] for unit in series]
         _add_line(plot, model, steps, levels, variants, step_meta(model, task))
     plot.update_yaxes(range=[-0.03, 1.03], tickformat="~%")
+    make_room_for_names(plot)
     return Panel(panel_title(task, evaluations), plot)

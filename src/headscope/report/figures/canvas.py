@@ -1,5 +1,6 @@
 """The empty plot every figure starts from. Colours of text, grid and ground come from the page's style sheet."""
 
+import math
 from collections.abc import Sequence
 from html import escape
 from textwrap import wrap
@@ -53,6 +54,18 @@ def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True
         "yaxis": {"title": {"text": y, "standoff": 15}, **axis},
     }
     return go.Figure(layout=layout)
+
+
+def make_room_for_names(plot: go.Figure) -> None:
+    """Make a plot with many traces taller by their names, which would else take half of it and scroll in there."""
+    rows = math.ceil(len(plot.data) / _NAMES_A_ROW)
+    if rows > _ROWS_OF_NAMES:
+        room = _NAME_HEIGHT * (rows + 1)  # one for the legend's own edges
+        plot.update_layout(height=plot.layout.height + room, legend={"maxheight": room})
+
+
+_NAMES_A_ROW, _ROWS_OF_NAMES, _NAME_HEIGHT = 2, 4, 20
+"""In the legend of a panel at its narrowest, that every plot has room for, in pixels."""
 
 
 def plot_label(text: object) -> str:

@@ -9,8 +9,8 @@ from headscope.report.tables.heads import head_counts_data
 from headscope.results.comparison import Comparison
 from headscope.results.emergence import Status
 
-_LYING = 4
-"""So many variants' names fit next to each other below the axis; more stand upright."""
+_LYING, _STANDING = 4, 16
+"""So many variants' names fit next to each other below the axis, and so many upright; of more there is a row each."""
 
 
 def head_counts(comparisons: Sequence[Comparison]) -> Figure:
@@ -32,15 +32,29 @@ def head_counts(comparisons: Sequence[Comparison]) -> Figure:
 def _panel(comparisons: Sequence[Comparison], status: Status) -> Panel:
     mark, name = STATUS[status], status.name.lower()
     variants = [plot_label(comparison.variant) for comparison in comparisons]
-    # Upright names must not take their room from the plot.
-    plot = new_plot(y="heads", height=280 + (6 * max(map(len, variants)) if len(variants) > _LYING else 0))
-    line = {"symbol": "line-ew-open", "color": PURPLE, "size": 18, "line": {"width": 3}}
+    along, across = ("y", "x") if len(variants) > _STANDING else ("x", "y")
+    titles = {along: "", across: "heads"}
+    plot = new_plot(x=titles["x"], y=titles["y"], height=_height(variants))
+    line = {"symbol": f"line-{'ns' if along == 'y' else 'ew'}-open", "color": PURPLE, "size": 18, "line": {"width": 3}}
     point = {"symbol": mark.symbol, "color": mark.colour, "size": 11}
     for title, field, marker in (("null: base against itself", "null", line), (f"{name} heads", "counts", point)):
         estimates = [getattr(getattr(comparison.final, field), name) for comparison in comparisons]
         values = [estimate.value for estimate in estimates]
         bars = error_bars(estimates) | {"color": marker["color"]}
-        plot.add_scatter(x=variants, y=values, error_y=bars, mode="markers", marker=marker, name=title)
-    plot.update_yaxes(rangemode="tozero")
-    plot.update_xaxes(type="category", range=[-0.6, len(variants) - 0.4])
+        points = {along: variants, across: values, f"error_{across}": bars}
+        plot.add_scatter(**points, mode="markers", marker=marker, name=title)
+    ends = [-0.6, len(variants) - 0.4]
+    plot.update_layout(
+        {
+            f"{across}axis": {"rangemode": "tozero"},
+            f"{along}axis": {"type": "category", "range": ends if along == "x" else ends[::-1], "dtick": 1},
+        }
+    )
     return Panel(mark.name, plot)
+
+
+def _height(variants: Sequence[str]) -> int:
+    """Return the plot's height: names must not take their room from it."""
+    if len(variants) > _STANDING:
+        return 120 + 18 * len(variants)
+    return 280 + (6 * max(map(len, variants)) if len(variants) > _LYING else 0)
