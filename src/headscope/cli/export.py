@@ -93,6 +93,13 @@ class AnswerOptions:
     all: Every = None
 
 
+_PLACES = {
+    "--edited": "a folder for the checkpoint, new or empty",
+    "--circuit": "a file for the circuit",
+    "--answers": "a file for the records, .jsonl",
+}
+
+
 def export_command(
     edited: Edited = None,
     circuit: Circuit = None,
@@ -131,13 +138,6 @@ def export_command(
         return _export_circuit(circuit, out, model, graph, json)
     assert answers is not None
     return _export_answers(answers, out, model, records, json)
-
-
-_PLACES = {
-    "--edited": "a folder for the checkpoint, new or empty",
-    "--circuit": "a file for the circuit",
-    "--answers": "a file for the records, .jsonl",
-}
 
 
 def _refuse(options: EditOptions | ModelOptions | CircuitOptions | AnswerOptions, theirs: str, given: str) -> None:

@@ -99,7 +99,7 @@ def print_plan(units: "Sequence[Unit]", run: "RunDirectory") -> None:
 def study_cost(
     study: "Study", run: "RunDirectory", goal: str = "run", *, measure: bool
 ) -> "tuple[list[Unit], StudyCost | None]":
-    """Return the plan of ``goal``, and what is not done of it costs.
+    """Return the plan of ``goal``, and what those of its units cost that are not done.
 
     By rates measured before or, if ``measure``, now; None without. With rates the plan has the checkpoints of trainings
     whose number of steps only their data tells.

@@ -55,6 +55,11 @@ class KindCoverage:
         """Units that were not reached, or wait for a failed one."""
         return self.planned - self.done - len(self.damages) - len(self.failures) - len(self.running)
 
+    @property
+    def waiting(self) -> int:
+        """Units that are still to be done: running, or not reached."""
+        return self.missing + len(self.running)
+
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
@@ -90,18 +95,15 @@ class Coverage:
     @property
     def seconds_left(self) -> float | None:
         """What is left will take at least so long, by the finished units of its kind and by as many processes
-        as are at work now; None if nobody is, or if no unit tells anything. ``unmeasured`` kinds come on top.
+        as are at work now; None if nobody is, or if nothing tells of any of it. ``unmeasured`` kinds come on top.
         """
-        work = sum((units.missing + len(units.running)) * (units.seconds or 0.0) for units in self.kinds)
-        is_known = any(units.seconds is not None for units in self.kinds)
-        return work / len(self.running) if self.running and is_known else None
+        work = sum(units.waiting * (units.seconds or 0.0) for units in self.kinds)
+        return work / len(self.running) if self.running and work else None
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
         """Kinds of which units are left and none is finished, so that nothing tells how long they take."""
-        return tuple(
-            units.kind for units in self.kinds if units.seconds is None and units.missing + len(units.running) > 0
-        )
+        return tuple(units.kind for units in self.kinds if units.seconds is None and units.waiting)
 
     @property
     def complete(self) -> bool:

@@ -56,16 +56,20 @@ def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True
     return go.Figure(layout=layout)
 
 
+_NAMES_A_ROW = 2
+"""In the legend of a panel at its narrowest."""
+_ROWS_OF_NAMES = 4
+"""So many a plot has room for as it is."""
+_NAME_HEIGHT = 20
+"""Pixels of a row."""
+
+
 def make_room_for_names(plot: go.Figure) -> None:
     """Make a plot with many traces taller by their names, which would else take half of it and scroll in there."""
     rows = math.ceil(len(plot.data) / _NAMES_A_ROW)
     if rows > _ROWS_OF_NAMES:
         room = _NAME_HEIGHT * (rows + 1)  # one for the legend's own edges
         plot.update_layout(height=plot.layout.height + room, legend={"maxheight": room})
-
-
-_NAMES_A_ROW, _ROWS_OF_NAMES, _NAME_HEIGHT = 2, 4, 20
-"""In the legend of a panel at its narrowest, that every plot has room for, in pixels."""
 
 
 def plot_label(text: object) -> str:

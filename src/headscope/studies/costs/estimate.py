@@ -147,28 +147,28 @@ class Budget:
         return time.monotonic() + estimate_unit(unit, self.rates).seconds <= self.ends_at
 
 
-def with_measured_steps(study: Study, run: RunDirectory, facts: Facts) -> Study:
-    """Return the study with the number of steps that ``epochs`` come to, as the pilot has counted them.
-
-    Without it the plan counts one checkpoint of such a training until it is done.
-    """
-    open_trainings = {name for name, unit in trainings_by_name(study).items() if not run.is_done(unit)}
-    variants = []
-    for variant in study.variants:
-        steps = facts.steps.get(facts.measured_training(variant.name))
-        if variant.name in open_trainings and variant.train is not None and variant.train.max_steps is None and steps:
-            train = variant.train.model_copy(update={"max_steps": steps})
-            variants.append(variant.model_copy(update={"train": train}))
-        else:
-            variants.append(variant)
-    return study.model_copy(update={"variants": tuple(variants)})
-
-
 def untold_steps(study: Study, run: RunDirectory) -> list[str]:
     """Return the variants whose trainings are to be done and whose number of steps only their data tells."""
     units = trainings_by_name(study)
     by_epochs = [variant.name for variant in study.variants if variant.train and variant.train.max_steps is None]
     return [name for name in by_epochs if not run.is_done(units[name])]
+
+
+def with_measured_steps(study: Study, run: RunDirectory, facts: Facts) -> Study:
+    """Return the study with the number of steps that ``epochs`` come to, as the pilot has counted them.
+
+    Without it the plan counts one checkpoint of such a training until it is done.
+    """
+    untold = untold_steps(study, run)
+    variants = []
+    for variant in study.variants:
+        steps = facts.steps.get(facts.measured_training(variant.name))
+        if variant.name in untold and variant.train is not None and steps:
+            train = variant.train.model_copy(update={"max_steps": steps})
+            variants.append(variant.model_copy(update={"train": train}))
+        else:
+            variants.append(variant)
+    return study.model_copy(update={"variants": tuple(variants)})
 
 
 def estimate(units: Sequence[Unit], run: RunDirectory, rates: Rates) -> StudyCost:
