@@ -8,6 +8,7 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
+from headscope.report.figures.accuracy import accuracy
 from headscope.report.figures.canvas import make_room_for_names, new_plot
 from headscope.report.figures.cohorts import cohorts
 from headscope.report.figures.emergence_map import emergence_map
@@ -16,6 +17,7 @@ from headscope.report.figures.forest import forest
 from headscope.report.figures.frequency import frequency
 from headscope.report.figures.head_counts import head_counts
 from headscope.report.pages import build_pages
+from headscope.report.palette import lines
 from headscope.report.paper import overview_figure
 from headscope.report.run_results import RunResults
 from headscope.results.comparison import Comparison
@@ -29,7 +31,7 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.records import Finished
 
-from .runs import RunWriter, add_samples, comparison, emergence, finished, samples, series, verdict
+from .runs import RunWriter, add_samples, comparison, emergence, finished, measures, samples, series, verdict
 
 STEPS = (10, 20, 30)
 
@@ -226,3 +228,30 @@ def test_of_many_variants_every_name_is_there_and_takes_no_room() -> None:
     room = plot.layout.legend.maxheight
     assert plot.layout.height == 300 + room
     assert room >= 19 * len(names) / 2
+
+
+def test_seeds_of_one_recipe_look_alike_and_have_one_name(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path, ("sft", "sft.seed1", "sft.lr0"))
+    recipe: dict[str, object] = {"method": "sft", "learning_rate": 1e-3}
+    twins = {"sft": recipe, "sft.seed1": recipe | {"seed": 1}, "sft.lr0": recipe | {"learning_rate": 0.0}}
+    run.study["variants"] = [
+        {"name": name, "train": train, "twin_of": None if name == "sft" else "sft"} for name, train in twins.items()
+    ]
+    for model in ("base", *twins):
+        run.save(measures(0.5, is_base=model == "base"), variant=model, task="T1", step=0)
+    results = RunResults(run.close())
+    plot = accuracy(results.evaluations, results.marks).panels[0].plot
+    assert [trace.name for trace in plot.data if trace.showlegend is not False] == ["base", "sft", "sft.lr0"]
+    _, sft, seed, twin = plot.data
+    assert sft.line == seed.line != twin.line
+    assert sft.legendgroup == seed.legendgroup  # a click on the name hides both
+    assert "Seeds of one recipe" in accuracy(results.evaluations, results.marks).basis
+    alone = {name: results.marks[name] for name in ("base", "sft", "sft.lr0")}
+    assert "Seeds of one recipe" not in accuracy(results.evaluations[:1], alone).basis
+
+
+def test_many_lines_are_told_apart() -> None:
+    marks = lines([f"recipe {place}" for place in range(36)]).values()
+    assert (
+        len({(mark.colour, mark.symbol) for mark in marks}) == len({(mark.colour, mark.dash) for mark in marks}) == 36
+    )

@@ -2,6 +2,7 @@
 
 from headscope.runs.recipes import (
     distills_traces,
+    first_alike,
     missing_signal,
     null_twins,
     recipe,
@@ -40,6 +41,19 @@ def test_every_seed_has_the_recipes_null_twins_and_a_twin_has_none() -> None:
     assert [missing_signal(VARIANTS[twin]) for twin in twins] == ["lr0", "shuffled_answers"]
     for name in ("sft.lr0", "sft.longer", "elsewhere"):
         assert null_twins(name, VARIANTS) == []
+
+
+def test_runs_are_alike_that_differ_in_the_seed_alone() -> None:
+    of_seed = {"name": "sft.seed1.lr0", "twin_of": "sft.seed1", "train": TRAIN | {"seed": 1, "learning_rate": 0.0}}
+    assert first_alike(VARIANTS | {"sft.seed1.lr0": of_seed}) == {
+        "sft": "sft",
+        "sft.lr0": "sft.lr0",
+        "sft.shuffled": "sft.shuffled",
+        "sft.seed1": "sft",
+        "sft.longer": "sft.longer",
+        "elsewhere": "elsewhere",
+        "sft.seed1.lr0": "sft.lr0",
+    }
 
 
 def test_distillation_is_on_traces_unless_it_is_run_here_on_logits() -> None:

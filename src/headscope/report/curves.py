@@ -2,10 +2,11 @@
 final model scores.
 """
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from headscope.errors import InputError
-from headscope.report.palette import model_mark
+from headscope.report.palette import Mark
 from headscope.report.run_results import Log, RunResults
 from headscope.runs.directory import RunDirectory
 
@@ -51,18 +52,25 @@ def _logged_points(log: Log, key: str) -> list[tuple[int, float]]:
 
 
 def _draw_curves(axis: "Axes", results: RunResults, key: str, title: str) -> None:
+    labels = _legend_labels(results.training_logs, results.marks)
     for variant, log in results.training_logs.items():
         points = _logged_points(log, key)
         if points:
             steps, values = zip(*points, strict=True)
-            colour = model_mark(variant, results.variants).colour
-            axis.plot(steps, _running_mean(values), label=variant, linewidth=1.6, color=colour)
+            colour = results.marks[variant].colour
+            axis.plot(steps, _running_mean(values), label=labels[variant], linewidth=1.6, color=colour)
             axis.plot(steps, values, ".", markersize=2.5, alpha=0.4, color=colour)
     axis.set(xlabel="training step", ylabel=title)
     if key != "completion_length":
         axis.set_ylim(0, 1.02)
     axis.legend(fontsize=7, frameon=False)
     _remove_frame(axis)
+
+
+def _legend_labels(models: Iterable[str], marks: Mapping[str, Mark]) -> dict[str, str | None]:
+    """Return each model's name in the legend; of seeds that look alike the first alone has one."""
+    first = {marks[model].name: model for model in reversed(list(models))}
+    return {model: model if first[marks[model].name] == model else None for model in models}
 
 
 def _running_mean(values: tuple[float, ...]) -> list[float]:
@@ -77,6 +85,7 @@ def _running_mean(values: tuple[float, ...]) -> list[float]:
 def _draw_scores(axis: "Axes", results: RunResults) -> None:
     evaluated = {unit.labels["variant"] for unit in results.evaluations}
     models = [model for model in ("base", *results.variants) if model in evaluated]
+    labels = _legend_labels(models, results.marks)
     for place, model in enumerate(models):
         # Models stand next to each other around their task's tick.
         shift = (place - (len(models) - 1) / 2) * 0.8 / len(models)
@@ -97,8 +106,8 @@ def _draw_scores(axis: "Axes", results: RunResults) -> None:
             fmt="s" if model == "base" else "o",
             markersize=3.5,
             linewidth=1,
-            color=model_mark(model, results.variants).colour,
-            label=model,
+            color=results.marks[model].colour,
+            label=labels[model],
         )
     axis.set_xticks(range(len(results.tasks)), results.tasks)
     axis.set(ylabel="pass@1, 95 % over problems", ylim=(0, 1.02))

@@ -1,5 +1,6 @@
 """Colours and glyphs: Okabe and Ito's palette, which colour-blind readers can tell apart; never colour alone."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from headscope.results.emergence import Status
@@ -33,7 +34,7 @@ STATUS = {
 }
 
 BASE = Mark("base", GREY, "circle", "●", "dot")
-_MODELS = (
+_LINES = (
     ("#0072B2", "diamond", "solid"),
     ("#D55E00", "square", "dash"),
     ("#009E73", "triangle-up", "dashdot"),
@@ -63,9 +64,12 @@ ANSWERS = {
 """Colour and bar pattern of each verdict on an answer."""
 
 
-def model_mark(name: str, names: tuple[str, ...]) -> Mark:
-    """Return the mark of a model: the same on every page, by its place in the study; the base has its own."""
-    if name not in names:
-        return BASE
-    colour, symbol, dash = _MODELS[names.index(name) % len(_MODELS)]
-    return Mark(name, colour, symbol, dash=dash)
+def lines(names: Iterable[str]) -> dict[str, Mark]:
+    """Return one mark per name, by its place among the names; 36 names are all told apart."""
+    marks = {}
+    for place, name in enumerate(dict.fromkeys(names)):
+        turn, place_in_turn = divmod(place, len(_LINES))
+        colour = _LINES[place_in_turn][0]
+        _, symbol, dash = _LINES[(place_in_turn + turn) % len(_LINES)]
+        marks[name] = Mark(name, colour, symbol, dash=dash)
+    return marks

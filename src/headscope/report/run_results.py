@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from headscope.pairs import Pairs
+from headscope.report.palette import BASE, Mark, lines
 from headscope.results.circuit_rule import CircuitRule
 from headscope.results.claim import Claim, Claims
 from headscope.results.codec import Json
@@ -32,7 +33,7 @@ from headscope.runs.circuit_rules import choose_circuit_rule
 from headscope.runs.coverage import Coverage, coverage
 from headscope.runs.directory import RunDirectory
 from headscope.runs.frames import carries
-from headscope.runs.recipes import null_twins, variants_by_name
+from headscope.runs.recipes import first_alike, null_twins, variants_by_name
 from headscope.runs.records import Finished, Record, check_unit
 from headscope.storage import Result, check_keys, parse_object
 
@@ -75,6 +76,13 @@ class RunResults:
     def variants(self) -> tuple[str, ...]:
         """Variants in the study's order, without the base."""
         return tuple(variant["name"] for variant in self.study["variants"])
+
+    @cached_property
+    def marks(self) -> dict[str, Mark]:
+        """The base's mark and each variant's, the same on every page; runs that differ in the seed alone share one."""
+        firsts = first_alike(variants_by_name(self.study))
+        marks = lines(firsts.values())
+        return {"base": BASE} | {variant: marks[first] for variant, first in firsts.items()}
 
     def null_twins(self, variant: str) -> list[str]:
         """Return the null twins of a variant's recipe; none for a twin."""

@@ -51,6 +51,18 @@ def seeds_of(variants: Variants) -> dict[str, list[str]]:
     return runs
 
 
+def first_alike(variants: Variants) -> dict[str, str]:
+    """Return by variant the first one that differs from it in nothing but the seed, itself if it is that one.
+
+    Null twins are alike if their sources are and they lack the same signal.
+    """
+    firsts: dict[tuple[str, str], str] = {}
+    return {
+        name: firsts.setdefault((recipe(name, variants), missing_signal(variant)), name)
+        for name, variant in variants.items()
+    }
+
+
 def null_twins(name: str, variants: Variants) -> list[str]:
     """Return the null twins of a variant's recipe; none for a twin, which is compared with the base alone."""
     if missing_signal(variants[name]):

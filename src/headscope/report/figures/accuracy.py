@@ -1,6 +1,6 @@
 """Accuracy against the number of samples drawn and over training: pass@k with bands, task by task."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import plotly.graph_objects as go
 
@@ -9,12 +9,14 @@ from headscope.report.figures.canvas import (
     STEP,
     STEP_CLICK,
     error_bars,
+    in_legend_once,
+    look_alikes,
     make_room_for_names,
     new_plot,
     plot_label,
     step_meta,
 )
-from headscope.report.palette import model_mark
+from headscope.report.palette import Mark
 from headscope.report.tables.accuracy import pass_at_k_data, pass_over_steps_data
 from headscope.results.estimate import Estimate
 from headscope.results.measures import Measures
@@ -36,7 +38,7 @@ def panel_title(task: str, evaluations: Evaluations) -> str:
     return f"{task} · n {', '.join(dict.fromkeys(unit.whole.size for unit in evaluations))}"
 
 
-def accuracy(evaluations: Evaluations, variants: tuple[str, ...]) -> Figure:
+def accuracy(evaluations: Evaluations, marks: Mapping[str, Mark]) -> Figure:
     """Draw one panel per task, a line per model, from the last evaluated steps."""
     return Figure(
         name="pass-at-k",
@@ -45,19 +47,21 @@ def accuracy(evaluations: Evaluations, variants: tuple[str, ...]) -> Figure:
         "over problems. Lines that differ at k = 1 and meet at large k speak for answers made likelier rather than "
         "learnt.",
         basis="Unfinished and unparsed answers count as wrong. n of each panel: problems × samples. success@k, any of "
-        "the first k, is in the table: it estimates the same quantity with more noise.",
-        panels=tuple(_panel(task, units, variants) for task, units in by_task(evaluations).items()),
+        "the first k, is in the table: it estimates the same quantity with more noise." + look_alikes(marks),
+        panels=tuple(_panel(task, units, marks) for task, units in by_task(evaluations).items()),
         table=pass_at_k_data(evaluations),
     )
 
 
-def _panel(task: str, evaluations: Evaluations, variants: tuple[str, ...]) -> Panel:
+def _panel(task: str, evaluations: Evaluations, marks: Mapping[str, Mark]) -> Panel:
     plot = new_plot(x="k", y="pass@k", height=300)
     drawn_ks: set[int] = set()
     for unit in evaluations:
         curve = unit.whole.pass_at_k
         drawn_ks.update(curve)
-        _add_line(plot, unit.labels["variant"], [str(k) for k in curve], list(curve.values()), variants)
+        _add_line(
+            plot, unit.labels["variant"], [str(k) for k in curve], list(curve.values()), marks[unit.labels["variant"]]
+        )
     plot.update_xaxes(type="category", categoryorder="array", categoryarray=[str(k) for k in sorted(drawn_ks)])
     plot.update_yaxes(range=[-0.03, 1.03], tickformat="~%")
     make_room_for_names(plot)
@@ -69,10 +73,9 @@ def _add_line(
     model: str,
     x: list[str] | list[int],
     estimates: list[Estimate],
-    variants: tuple[str, ...],
+    mark: Mark,
     meta: dict[str, str] | None = None,
 ) -> None:
-    mark = model_mark(model, variants)
     plot.add_scatter(
         x=x,
         y=[estimate.value for estimate in estimates],
@@ -82,30 +85,31 @@ def _add_line(
         line={"color": mark.colour, "dash": mark.dash, "width": 2},
         marker={"symbol": mark.symbol, "size": 8, "color": mark.colour},
         meta=meta,
+        **in_legend_once(plot, mark),
     )
 
 
-def accuracy_over_steps(evaluations: Evaluations, variants: tuple[str, ...]) -> Figure:
+def accuracy_over_steps(evaluations: Evaluations, marks: Mapping[str, Mark]) -> Figure:
     """Draw pass@1 at every evaluated step, one panel per task; the base is step 0."""
     return Figure(
         name="pass-over-steps",
         question="How did accuracy move during training?",
         reading="pass@1 at each evaluated checkpoint, with 95 % intervals over problems; the base stands at step 0. "
         f"{STEP_CLICK}",
-        basis="n of each panel: problems × samples.",
-        panels=tuple(_steps_panel(task, units, variants) for task, units in by_task(evaluations).items()),
+        basis="n of each panel: problems × samples." + look_alikes(marks),
+        panels=tuple(_steps_panel(task, units, marks) for task, units in by_task(evaluations).items()),
         table=pass_over_steps_data(evaluations),
     )
 
 
-def _steps_panel(task: str, evaluations: Evaluations, variants: tuple[str, ...]) -> Panel:
+def _steps_panel(task: str, evaluations: Evaluations, marks: Mapping[str, Mark]) -> Panel:
     plot = new_plot(x=STEP, y="pass@1", height=300)
     in_time = sorted(evaluations, key=lambda unit: int(unit.labels["step"]))
     for model in dict.fromkeys(unit.labels["variant"] for unit in evaluations):
         series = [unit for unit in in_time if unit.labels["variant"] == model]
         steps = [int(unit.labels["step"]) for unit in series]
         levels = [unit.whole.pass_at_k[1] for unit in series]
-        _add_line(plot, model, steps, levels, variants, step_meta(model, task))
+        _add_line(plot, model, steps, levels, marks[model], step_meta(model, task))
     plot.update_yaxes(range=[-0.03, 1.03], tickformat="~%")
     make_room_for_names(plot)
     return Panel(panel_title(task, evaluations), plot)

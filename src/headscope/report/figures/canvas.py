@@ -1,7 +1,7 @@
 """The empty plot every figure starts from. Colours of text, grid and ground come from the page's style sheet."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
 from textwrap import wrap
 
@@ -9,6 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from headscope.plain_text import plain_text
+from headscope.report.palette import Mark
 from headscope.results.estimate import Estimate
 
 INK = "#1b1f24"
@@ -56,6 +57,21 @@ def new_plot(*, x: str = "", y: str = "", height: int = 320, legend: bool = True
     return go.Figure(layout=layout)
 
 
+def in_legend_once(plot: go.Figure, mark: Mark) -> dict[str, object]:
+    """Return what a trace needs for the plot's legend to name the first trace of each mark, and hide all at a click."""
+    return {"legendgroup": mark.name, "showlegend": all(trace.legendgroup != mark.name for trace in plot.data)}
+
+
+def look_alikes(marks: Mapping[str, Mark]) -> str:
+    """Return what readers are told if several variants share a mark, to stand after another sentence; else ""."""
+    is_shared = len({mark.name for mark in marks.values()}) < len(marks)
+    return (
+        " Seeds of one recipe look alike and have one name above; pointing at one tells which it is."
+        if is_shared
+        else ""
+    )
+
+
 _NAMES_A_ROW = 2
 """In the legend of a panel at its narrowest."""
 _ROWS_OF_NAMES = 4
@@ -65,8 +81,9 @@ _NAME_HEIGHT = 20
 
 
 def make_room_for_names(plot: go.Figure) -> None:
-    """Make a plot with many traces taller by their names, which would else take half of it and scroll in there."""
-    rows = math.ceil(len(plot.data) / _NAMES_A_ROW)
+    """Make a plot taller by the names in its legend if they are many, which would else scroll in half of it."""
+    names = sum(trace.showlegend is not False for trace in plot.data)
+    rows = math.ceil(names / _NAMES_A_ROW)
     if rows > _ROWS_OF_NAMES:
         room = _NAME_HEIGHT * (rows + 1)  # one for the legend's own edges
         plot.update_layout(height=plot.layout.height + room, legend={"maxheight": room})

@@ -1,10 +1,18 @@
 """Why wrong answers are wrong: kinds of failure per model, and over training."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import BAR_EDGE, STEP, bar_pattern, new_plot, plot_label
-from headscope.report.palette import model_mark
+from headscope.report.figures.canvas import (
+    BAR_EDGE,
+    STEP,
+    bar_pattern,
+    in_legend_once,
+    look_alikes,
+    new_plot,
+    plot_label,
+)
+from headscope.report.palette import Mark, lines
 from headscope.report.tables.traces import failures_data
 from headscope.results.traces import TraceSummary
 from headscope.runs.records import Finished
@@ -15,7 +23,7 @@ _MOST_KINDS = 5
 _PATTERNS = {"solid": "", "dot": "", "dash": "/", "dashdot": "x", "longdash": ".", "longdashdot": "-"}
 
 
-def failures(units: Units, variants: tuple[str, ...]) -> Figure:
+def failures(units: Units, marks: Mapping[str, Mark]) -> Figure:
     """Draw one panel per task, kinds down, a bar per model, from the last evaluated steps."""
     by_task: dict[str, list[Finished[TraceSummary]]] = {}
     for unit in units:
@@ -26,13 +34,14 @@ def failures(units: Units, variants: tuple[str, ...]) -> Figure:
         reading="Each bar is the share of a model's answers that are wrong for one reason, the first that applies: the "
         "answer repeats itself, is cut off, had stated the right answer before (over-thinking), slips in a step, or "
         "states none. Slips are named by their kind.",
-        basis="Shares of all answers (problems × samples in each panel's title); a model's bars sum to its wrong ones.",
-        panels=tuple(_panel(task, of_task, variants) for task, of_task in by_task.items()),
+        basis="Shares of all answers (problems × samples in each panel's title); a model's bars sum to its wrong ones."
+        + look_alikes(marks),
+        panels=tuple(_panel(task, of_task, marks) for task, of_task in by_task.items()),
         table=failures_data([(unit.labels, unit.whole) for unit in units]),
     )
 
 
-def _panel(task: str, units: Units, variants: tuple[str, ...]) -> Panel:
+def _panel(task: str, units: Units, marks: Mapping[str, Mark]) -> Panel:
     totals: dict[str, int] = {}
     for unit in units:
         for kind, count in unit.whole.failures.items():
@@ -41,7 +50,7 @@ def _panel(task: str, units: Units, variants: tuple[str, ...]) -> Panel:
     plot = new_plot(x="share of answers", height=110 + max(1, len(kinds)) * (14 + 12 * len(units)))
     for unit in units:
         name, summary = unit.labels["variant"], unit.whole
-        mark = model_mark(name, variants)
+        mark = marks[name]
         shares = [summary.failures.get(kind, 0) / summary.answers for kind in kinds]
         pattern = bar_pattern(_PATTERNS.get(mark.dash, ""))
         plot.add_bar(
@@ -51,6 +60,7 @@ def _panel(task: str, units: Units, variants: tuple[str, ...]) -> Panel:
             name=plot_label(name),
             marker={"color": mark.colour, "line": BAR_EDGE, "pattern": pattern},
             hovertemplate=f"{plot_label(name)}: %{{x:.1%}}<extra></extra>",
+            **in_legend_once(plot, mark),
         )
     plot.update_layout(barmode="group", bargap=0.25, legend={"traceorder": "normal"})
     plot.update_xaxes(rangemode="tozero", tickformat="~%")
@@ -91,8 +101,7 @@ def _steps_panel(title: str, units: Units) -> Panel:
     }
     kinds = sorted(shares, key=lambda kind: -max(shares[kind]))[:_MOST_KINDS]
     plot = new_plot(x=STEP, y="share of answers", height=300)
-    for kind in kinds:
-        mark = model_mark(kind, tuple(kinds))
+    for kind, mark in lines(kinds).items():
         plot.add_scatter(
             x=[_step(unit) for unit in units],
             y=shares[kind],

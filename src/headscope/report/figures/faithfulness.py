@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import error_bars, new_plot, plot_label
-from headscope.report.palette import model_mark
+from headscope.report.palette import Mark
 from headscope.report.tables.faithfulness import faithfulness_data
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.runs.records import Finished
@@ -12,7 +12,7 @@ from headscope.runs.records import Finished
 Curves = Sequence[Finished[FaithfulnessEstimates]]
 
 
-def faithfulness(curves: Curves, variants: tuple[str, ...], circuit_sizes: Mapping[str, float]) -> Figure:
+def faithfulness(curves: Curves, marks: Mapping[str, Mark], circuit_sizes: Mapping[str, float]) -> Figure:
     """Draw one panel per variant's pairs, a line per model.
 
     circuit_sizes: by variant, the share of edges in the circuits that its head counts rest on.
@@ -28,16 +28,16 @@ def faithfulness(curves: Curves, variants: tuple[str, ...], circuit_sizes: Mappi
         "corrupt text. Bars are 95 % intervals over problems.",
         basis=f"{curves[0].whole.metric} at the evaluated positions."
         + (f" The head counts rest on circuits of so many of the edges: {sizes}." if sizes else ""),
-        panels=tuple(_panel(variant, units, variants) for variant, units in pair_sets.items()),
+        panels=tuple(_panel(variant, units, marks) for variant, units in pair_sets.items()),
         table=faithfulness_data(curves),
     )
 
 
-def _panel(variant: str, curves: Curves, variants: tuple[str, ...]) -> Panel:
+def _panel(variant: str, curves: Curves, marks: Mapping[str, Mark]) -> Panel:
     plot = new_plot(x="share of edges in the circuit", y="faithfulness", height=300)
     for unit in curves:
         estimates = unit.whole.normalised
-        mark = model_mark(unit.labels["model"], variants)
+        mark = marks[unit.labels["model"]]
         plot.add_scatter(
             x=list(unit.whole.fractions),
             y=[estimate.value for estimate in estimates],

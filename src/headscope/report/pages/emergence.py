@@ -29,7 +29,7 @@ def emergence(results: RunResults) -> Page:
         blocks.append(Notice("No comparison is done yet."))
     if results.faithfulness:
         sizes = {comparison.variant: comparison.final.fraction for comparison in results.comparisons}
-        blocks.append(faithfulness(results.faithfulness, results.variants, sizes))
+        blocks.append(faithfulness(results.faithfulness, results.marks, sizes))
     if results.crossed:
         blocks.append(crossed_effects(results.crossed))
     blocks += _with_rows(crossed(results), think_modes(results))

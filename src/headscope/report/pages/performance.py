@@ -13,9 +13,9 @@ def performance(results: RunResults, responses: int) -> Page:
     last = results.last_evaluations
     blocks: list[Block] = [Notice("No evaluation is done yet.")]
     if last:
-        blocks = [accuracy(last, results.variants)]
+        blocks = [accuracy(last, results.marks)]
         if len(results.evaluations) > len(last):
-            blocks.append(accuracy_over_steps(results.evaluations, results.variants))
+            blocks.append(accuracy_over_steps(results.evaluations, results.marks))
         blocks.append(answers(last))
         if results.trace_summaries:
             blocks += _failure_blocks(results)
@@ -27,7 +27,7 @@ def performance(results: RunResults, responses: int) -> Page:
 def _failure_blocks(results: RunResults) -> list[Block]:
     """Return why wrong answers are wrong: at the last steps, and over training if more were evaluated."""
     last = last_steps(results.trace_summaries)
-    figures: list[Block] = [failures(last, results.variants)]
+    figures: list[Block] = [failures(last, results.marks)]
     if len(results.trace_summaries) > len(last):
         figures.append(failures_over_steps(results.trace_summaries, results.variants))
     return figures
