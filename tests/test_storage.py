@@ -41,6 +41,28 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path, monkeypatch: p
     assert {path.name for path in tmp_path.iterdir()} == {"thing.json", "thing.safetensors"}
 
 
+def test_a_folder_that_cannot_be_replaced_is_still_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "checkpoint-5"
+
+    def replace(text: str) -> None:
+        with storage.replacing_folder(folder) as partial:
+            (partial / "weights").write_text(text)
+
+    def fail(*_paths: Path) -> None:
+        raise OSError("No space left on device")
+
+    for text in ("one", "two"):
+        replace(text)
+        assert (folder / "weights").read_text() == text
+        assert list(tmp_path.iterdir()) == [folder]
+    for step in ("sync_folder", "rename_synced"):
+        with monkeypatch.context() as patch:
+            patch.setattr(storage, step, fail)
+            with pytest.raises(OSError, match="No space left"):
+                replace("three")
+        assert (folder / "weights").read_text() == "two"
+
+
 def test_stopped_between_the_two_files_nothing_half_new_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,4 +1,4 @@
-"""Modules of this package that run in a process of their own, which can be limited and killed."""
+"""What processes of this package may take, and the command that runs a module of it in one of its own."""
 
 import os
 import sys
@@ -14,6 +14,13 @@ MEMORY_SHARE = "HEADSCOPE_MEMORY_SHARE"
 def memory_share() -> float:
     """Return the share of the usual memory that this process may take, 1 unless ``MEMORY_SHARE`` says less."""
     return float(os.environ.get(MEMORY_SHARE, "1"))
+
+
+def usable_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def module_process(module: str, *arguments: object, threads: int = 1) -> tuple[list[str], Mapping[str, str]]:

@@ -108,19 +108,25 @@ def write_json(path: Path, value: Any, *, shared: bool = False) -> None:
 
 @contextmanager
 def replacing_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder next to ``path``; if the block succeeds, sync it and rename it to ``path``."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    """Yield a temporary folder next to ``path``; if the block succeeds, sync it and rename it to ``path``.
+
+    What had the name before is deleted after that, and has it again if the new one cannot get it.
+    """
+    temporary, former = (path.with_name(f".{path.name}.{kind}") for kind in ("tmp", "former.tmp"))
+    for folder in (temporary, former):
+        shutil.rmtree(folder, ignore_errors=True)
     temporary.mkdir(parents=True)
     yield temporary
-    shutil.rmtree(path, ignore_errors=True)
-    rename_folder(temporary, path)
-
-
-def rename_folder(folder: Path, target: Path) -> None:
-    """Sync all of a folder, rename it, and sync its parent: after a power cut it is whole under one of both names."""
-    sync_folder(folder)
-    rename_synced(folder, target)
+    sync_folder(temporary)
+    if path.exists():
+        rename(path, former)
+    try:
+        rename_synced(temporary, path)
+    except OSError:
+        if former.exists() and not path.exists():
+            rename(former, path)
+        raise
+    shutil.rmtree(former, ignore_errors=True)
 
 
 def sync_folder(folder: Path) -> None:

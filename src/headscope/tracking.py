@@ -35,7 +35,7 @@ from headscope.comparison import Resampling, emergence_by_method
 from headscope.comparison.inclusion import EMERGENCE_METHODS, EmergenceMethod
 from headscope.comparison.variant import compare_checkpoints
 from headscope.errors import InputError
-from headscope.models.wrappers import inside_wrappers, own_forward
+from headscope.models.wrappers import evaluation_mode, inside_wrappers, own_forward
 from headscope.pairs import Pairs, ProblemGroups
 from headscope.progress import Progress
 from headscope.results.edges import EdgeScores
@@ -274,17 +274,13 @@ def borrow_model(model: torch.nn.Module) -> Iterator[torch.nn.Module]:
 
     Afterwards every module's mode and forward and all random states are as they were.
     """
-    modes = [(module, module.training) for module in model.modules()]
     python_state, numpy_state = random.getstate(), np.random.get_state()
     torch_state, cuda_states = torch.get_rng_state(), torch.cuda.get_rng_state_all()
+    plain = inside_wrappers(model)
     try:
-        model.eval()
-        plain = inside_wrappers(model)
-        with own_forward(plain):
+        with evaluation_mode(model), own_forward(plain):
             yield plain
     finally:
-        for module, training in modes:
-            module.training = training
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.set_rng_state(torch_state)
@@ -308,7 +304,8 @@ def _weights_digest(model: torch.nn.Module) -> str:
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         flat = parameter.detach().contiguous().view(-1).view(torch.uint8).cpu().numpy()
-        digest.update(name.encode() + flat.tobytes())
+        digest.update(name.encode())
+        digest.update(flat.data)
     return digest.hexdigest()[:16]
 
 

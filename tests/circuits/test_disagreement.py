@@ -47,6 +47,14 @@ def test_divergence_is_that_of_full_passes_however_it_is_chunked(
         np.testing.assert_allclose(divergence, expected, rtol=EXACT, atol=EXACT)
 
 
+def test_it_is_of_float32_whatever_precision_the_caller_trains_in(tiny_model: Any, ragged_pairs: Any) -> None:
+    base, post, pairs = tiny_model("qwen3", 0), tiny_model("qwen3", 1), ragged_pairs(0, count=1)
+    (expected,) = answer_divergence(base, post, pairs)
+    with torch.autocast("cpu", torch.bfloat16):
+        (divergence,) = answer_divergence(base, post, pairs)
+    np.testing.assert_array_equal(divergence, expected)
+
+
 def test_the_largest_are_kept_at_least_one_per_pair(tiny_model: Any, ragged_pairs: Any) -> None:
     base, post, pairs = tiny_model("qwen3", 0), tiny_model("qwen3", 1), ragged_pairs(3)
     divergence = plain_divergence(base, post, pairs)

@@ -42,6 +42,12 @@ def test_differences_do_not_cross_a_checkpoint_without_reward() -> None:
     assert np.isnan(empty.after_p)
 
 
+def test_lags_beyond_a_run_have_no_points() -> None:
+    rng = np.random.default_rng(0)
+    coupling = reward_coupling([(rng.random(9), rng.random(9))], lags=10)
+    assert coupling.points[np.abs(coupling.lags) > 5].max() == 0
+
+
 def test_a_count_that_never_changes_follows_nothing() -> None:
     coupling = reward_coupling([(np.random.default_rng(0).random(15), np.zeros(15))], draws=19)
     assert (coupling.correlation == 0).all()

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.comparison import matched_random_sets
+from headscope.comparison.control_sets import control_sets
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 
@@ -58,8 +59,9 @@ def test_draws_are_uniform() -> None:
 
 def test_what_has_no_match_is_refused() -> None:
     full = HeadSet.of(["L0H0", "L0H1"])
-    with pytest.raises(InputError, match="no other set matches"):
-        matched_random_sets(full, 1, 2, 5, 0)
+    assert matched_random_sets(full, 1, 2, 5, 0) == ()
+    with pytest.raises(InputError, match="does not exist"):  # and is not taken for a set without others
+        control_sets(HeadSet.of(["L9H0"]), HeadSet(()), np.ones((2, 4)), 20, 0)
     with pytest.raises(InputError, match="empty"):
         matched_random_sets(HeadSet.of([]), 1, 2, 5, 0)
     with pytest.raises(InputError, match="does not exist"):

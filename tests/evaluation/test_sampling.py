@@ -122,9 +122,11 @@ def test_the_models_own_generation_config_neither_acts_nor_changes(model, tokeni
     model.generation_config.eos_token_id = [2, 50]
     generation_config = model.generation_config
     model.train()
+    model.model.layers[0].eval()  # as of a layer that is frozen
     again = sample(model, tokenizer, PROMPTS, WARM)
     assert model.generation_config is generation_config
     assert model.training
+    assert not model.model.layers[0].self_attn.training
     for old, new in zip(plain, again, strict=True):
         end = old.tokens.index(50) if 50 in old.tokens else len(old.tokens)
         assert new.tokens == old.tokens[:end]

@@ -2,11 +2,22 @@
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.precision import EXACT
 
-from headscope.interventions import Text, capture_mean, constant, make_replacement, mean, replace_heads, resample
+from headscope.errors import InputError
+from headscope.interventions import (
+    Text,
+    capture_mean,
+    constant,
+    make_replacement,
+    mean,
+    replace_heads,
+    resample,
+    teacher_force,
+)
 from headscope.interventions.spans import Markers, token_parts
 from headscope.lab.tokenizer import build_tokenizer
 from headscope.models import Subject
@@ -75,3 +86,16 @@ def test_the_mean_of_texts_with_one_part_is_a_constant(subject: Subject) -> None
         replaced = logits(subject, encode(subject, THOUGHTS)[0])
     with constant(subject, HEADS, capture_mean(subject, texts)):
         assert torch.equal(logits(subject, encode(subject, THOUGHTS)[0]), replaced)
+
+
+def test_without_markers_resampling_knows_a_problem_by_its_prompt(tiny_model: Any) -> None:
+    model, factors = tiny_model("llama"), np.ones((1, 2, 4), dtype=np.float32)
+    factors[0, 0, 1] = 0
+    text, same, other = Text((1, 2, 3), (8, 8)), Text((1, 2, 3), (9, 9)), Text((4, 5), (6, 7))
+    with pytest.raises(InputError, match="all 1 reference texts are of the problem"):
+        teacher_force(model, [text], factors, replacement=make_replacement(model, "resample", [same]))
+    alone, both = (
+        teacher_force(model, [text], factors, replacement=make_replacement(model, "resample", bank)).nll
+        for bank in ([other], [same, other])
+    )
+    assert np.array_equal(alone, both)

@@ -114,6 +114,8 @@ def test_a_hook_that_would_be_passed_by_is_refused(tiny_model: Any, module: str,
         fit_constants(model, ["L0H1"], TEXTS[:1])
     hook.remove()
     assert not fit_constants(model, [], TEXTS[:1]).any()
+    with pytest.raises(InputError, match="found 0 texts and 24 steps"):
+        fit_constants(model, ["L0H1"], [])
     model(torch.tensor([TEXTS[0].tokens]), output_hidden_states=True)  # transformers' own hooks only look
     teacher_force(model, TEXTS[:1], np.ones((1, 2, 4), dtype=np.float32))
 

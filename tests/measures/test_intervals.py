@@ -177,10 +177,12 @@ def test_the_mean_of_skewed_lengths_is_covered():
     assert 0.92 <= np.mean([estimate.low <= np.exp(5.125) <= estimate.high for estimate in estimates]) <= 0.98
 
 
-def test_one_unit_and_equal_units_have_a_point_interval():
-    for values in (np.array([0.5]), np.full(9, 0.5)):
-        estimate = bootstrap_mean(values)
-        assert (estimate.low, estimate.high) == (0.5, 0.5)
+def test_equal_units_have_a_point_interval_and_one_has_none():
+    equal = bootstrap_mean(np.full(9, 0.5))
+    assert (equal.low, equal.high) == (0.5, 0.5)
+    for one in (bootstrap_mean(np.array([0.5])), bootstrap(lambda weights: float(weights @ [0.5]), 1)):
+        assert (one.value, one.n, one.method) == (0.5, 1, "one problem")
+        assert np.isnan([one.low, one.high]).all()
 
 
 def test_a_rank_correlations_interval_is_bonett_and_wrights() -> None:

@@ -39,6 +39,9 @@ def test_nineteen_draws_are_the_fewest_that_reach_five_percent() -> None:
     assert fewest_draws() == 19
     assert permutation_p_value(1.0, np.zeros(19)) <= 0.05 < permutation_p_value(1.0, np.zeros(18))
     assert fewest_draws(0.01) == 99
+    for alpha in (0.03, 0.05 / 3, 0.05 / 7, 0.07, 0.2):
+        fewest = fewest_draws(alpha)
+        assert 1 / (fewest + 1) <= alpha * (1 + 1e-9) < 1 / fewest
 
 
 @given(st.lists(st.integers(-5, 5), min_size=1, max_size=30), st.integers(-5, 5).map(float))

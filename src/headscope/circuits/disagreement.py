@@ -15,10 +15,11 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from headscope.circuits.batches import check_tokens
+from headscope.circuits.prefix_cache import frozen_model
 from headscope.errors import InputError
 from headscope.measures.logits import kl
 from headscope.models import Subject, as_model, common_vocabulary, name_of, vocabulary_size
-from headscope.models.rotary import full_text_lengths, own_text_lengths
+from headscope.models.rotary import full_text_lengths
 from headscope.pairs import Pair, Pairs
 from headscope.progress import SILENT, Progress
 
@@ -82,7 +83,7 @@ def answer_divergence(
     chunk = max(1, LOGIT_BYTES // (4 * _COPIES * widest))
     divergences = []
     # Both models run a text chunk by chunk, side by side: the logits of an entire answer may not fit.
-    with own_text_lengths(base_model), own_text_lengths(post_model), progress.bar("disagreement", len(pairs)) as bar:
+    with frozen_model(base_model), frozen_model(post_model), progress.bar("disagreement", len(pairs)) as bar:
         for index, pair in enumerate(pairs):
             if pair.shared == len(pair.clean):
                 raise InputError(f"pair {index} has two equal texts, so there is no answer to compare the models on")

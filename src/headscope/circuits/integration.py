@@ -179,21 +179,21 @@ class Integrand:
         if len({count for _, count in runs}) == 1:
             # As many nodes of every pair, so they share the cache's rows; else each row counts as a pair of its own.
             pairs, nodes = [pair for pair, _ in runs], runs[0][1]
-        clean = self.writes.embeddings[pairs, 0, None]
-        corrupt = self.writes.embeddings[pairs, 1, None]
-        # In float32 at least: bfloat16 would merge the nodes next to the ends of the path.
-        dtype = torch.promote_types(clean.dtype, torch.float32)
+        embeddings = self.writes.embeddings[pairs]
+        # In float32 at least: bfloat16 would merge the nodes next to the ends of the path, and round its direction.
+        dtype = torch.promote_types(embeddings.dtype, torch.float32)
+        clean, corrupt = embeddings.to(dtype)[:, :, None].unbind(1)
         alpha = torch.as_tensor(alphas.reshape(-1, nodes), dtype=dtype, device=clean.device)[..., None, None]
         runner = _take_pairs(self.runner, pairs)
         objective = _RecordingObjective(
             self.objective.metric, runner.batch, self.objective.clean[pairs], self.objective.corrupt[pairs]
         )
-        nodes_on_path = (corrupt + alpha * (clean - corrupt)).to(clean.dtype)
+        nodes_on_path = (corrupt + alpha * (clean - corrupt)).to(embeddings.dtype)
         readings, gradient = read_gradients(runner, objective, nodes_on_path, of_embeddings=self.has_slopes)
         losses = objective.losses_given[0].flatten().float().cpu().numpy()
         if gradient is None:
             return readings, losses, None
-        slopes = ((corrupt - clean).float() * gradient.float()).sum(dim=(-2, -1))
+        slopes = ((corrupt - clean) * gradient).sum(dim=(-2, -1))
         return readings, losses, slopes.flatten().cpu().numpy()
 
     @torch.no_grad()

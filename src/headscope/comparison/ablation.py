@@ -72,9 +72,9 @@ def ablation_verdict(
     control_changes = _control_changes(controls, before)
     control_effects = control_changes.mean(axis=1)
     excess = _excess(after - before, control_changes)
-    # The test asks about large statistics, so a fall is negated. Without controls nothing is rejected.
+    # The test asks about large statistics, so a fall is negated. Without controls nothing is tested: p is NaN.
     sign = 1 if direction == "higher" else -1
-    p_value = permutation_p_value(sign * effect.value, sign * control_effects) if controls else 1.0
+    p_value = permutation_p_value(sign * effect.value, sign * control_effects)
     reading, reason = _decide(effect, excess, p_value, len(controls), direction)
     return AblationVerdict(
         task=task,
@@ -130,7 +130,7 @@ def _decide(effect: Estimate, excess: Estimate, p_value: float, controls: int, d
         return NOT_SUPPORTED, f"{change}: an effect of {MARGIN:g} is excluded"
     if effect_low <= 0:
         return UNDECIDED, f"{change}: so few exclude neither 0 nor an effect of {MARGIN:g}"
-    comparison = f"{change}, against {controls} random sets p = {p_value:.3f}"
+    comparison = f"{change}, against {controls} random sets{f' p = {p_value:.3f}' if controls else ''}"
     if controls < FEWEST_CONTROLS:
         return UNDECIDED, f"{comparison}: too few sets for p ≤ {ALPHA:g} ({FEWEST_CONTROLS} are needed)"
     specific = _ends_towards(excess, direction)[0] > 0

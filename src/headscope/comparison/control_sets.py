@@ -15,7 +15,6 @@ from jaxtyping import Float
 
 from headscope.comparison.importance_matched import importance_matched_sets
 from headscope.comparison.layer_matched import matched_random_sets
-from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.permutation import fewest_draws
 
@@ -50,19 +49,13 @@ def control_sets(
 def sample_like_sets(
     heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int, *, window: int | None = None
 ) -> list[HeadSet]:
-    """Return random sets of similar importance (``importance_matched_sets``); none if too few other heads are left."""
-    try:
-        return list(importance_matched_sets(heads, importance, count, seed, exclude=rest, window=window))
-    except InputError:
-        return []
+    """Return random sets of similar importance (``importance_matched_sets``), none of no heads."""
+    return list(importance_matched_sets(heads, importance, count, seed, exclude=rest, window=window)) if heads else []
 
 
 def _layer_matched(heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int) -> list[HeadSet]:
     layers, width = importance.shape
-    try:
-        return list(matched_random_sets(heads, layers, width, count, seed, exclude=rest)) if heads else []
-    except InputError:  # no other set: without controls the verdict is undecided, and says so
-        return []
+    return list(matched_random_sets(heads, layers, width, count, seed, exclude=rest)) if heads else []
 
 
 def _add(sets: list[HeadSet], more: Iterable[HeadSet], excluded: list[HeadSet]) -> list[HeadSet]:

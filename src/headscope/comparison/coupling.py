@@ -116,6 +116,8 @@ def _pool_correlations(
     points = np.zeros(len(shifts), dtype=np.int64)
     for x, y in stretches:
         for index, lag in enumerate(shifts.tolist()):
+            if abs(lag) >= len(y):
+                continue
             # A positive lag pairs each change of the reward with a later change of the heads.
             early = x[:, max(0, -lag) : x.shape[1] - max(0, lag)]
             late = y[max(0, lag) : len(y) - max(0, -lag)]

@@ -28,7 +28,7 @@ def importance_matched_sets(
 
     Distances are of logarithms, because importances span orders of magnitude. A head's replacement is drawn from its
     nearest heads outside ``heads`` and ``exclude``, in any layer or in its window: from the nearest three, or from more
-    if that gives fewer than ``count`` sets. Fewer sets are returned if fewer exist.
+    if that gives fewer than ``count`` sets. Fewer sets are returned if fewer exist, none if too few heads are left.
 
     Args:
         heads: the real set.
@@ -40,7 +40,7 @@ def importance_matched_sets(
             takes all layers.
 
     Raises:
-        InputError: for an empty set, a head outside the grid, a count below 1, or if too few other heads are left.
+        InputError: for an empty set, a head outside the grid, or a count below 1.
     """
     heads.grid(*importance.shape)
     exclude.grid(*importance.shape)
@@ -53,9 +53,7 @@ def importance_matched_sets(
         if head not in heads and head not in exclude:
             candidates.append(head)
     if len(candidates) < len(heads):
-        raise InputError(
-            f"only {len(candidates)} other heads are left to stand in for {len(heads)}; exclude fewer heads"
-        )
+        return ()
     neighbours = []
     for head in heads:
         layers = _window_of(head.layer, len(importance), window)

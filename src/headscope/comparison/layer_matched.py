@@ -21,9 +21,9 @@ def matched_random_sets(
     Each layer's heads are drawn from those outside ``heads`` and ``exclude``. If these are too few, also from those in
     ``heads``, but no set equals ``heads``; a layer that ``heads`` fills is the same in every set, which is then no
     control for it. If fewer than ``count`` distinct sets exist, all of them are returned; repeats would inflate the
-    null.
+    null; there may be none.
 
-    Raises InputError for an empty set, a head outside the model, a count below 1, or if no other set matches.
+    Raises InputError for an empty set, a head outside the model, or a count below 1.
     """
     heads.grid(layers, n_heads)
     exclude.grid(layers, n_heads)
@@ -34,10 +34,6 @@ def matched_random_sets(
     profile = heads.layer_profile()
     pools = {layer: _pool(layer, size, heads, n_heads, exclude) for layer, size in profile.items()}
     sets = _draw_sets(pools, profile, heads, count, np.random.default_rng(seed))
-    if not sets:
-        raise InputError(
-            f"no other set matches the layers of {heads}: they have no other heads left; exclude fewer heads"
-        )
     return tuple(sets)
 
 

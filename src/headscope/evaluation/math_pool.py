@@ -24,7 +24,7 @@ from functools import cache
 from queue import SimpleQueue
 
 from headscope.errors import MachineError
-from headscope.module_process import module_process
+from headscope.module_process import module_process, usable_cores
 from headscope.progress import SILENT, Progress
 
 SECONDS = 3.0
@@ -169,6 +169,6 @@ def shared_pool() -> MathPool:
 @cache
 def _pool_of(process: int) -> MathPool:
     """Return the pool of a process: the key keeps a forked child from talking to its parent's workers."""
-    pool = MathPool(workers=max(1, min(8, os.cpu_count() or 1)))
+    pool = MathPool(workers=max(1, min(8, usable_cores())))
     atexit.register(pool.close)
     return pool

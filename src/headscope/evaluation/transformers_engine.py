@@ -25,6 +25,7 @@ from headscope.models.decoding import Choose, decode
 from headscope.models.hooks import tells_rows_apart
 from headscope.models.memory import Limit, pass_budget
 from headscope.models.threads import thread_pool
+from headscope.models.wrappers import evaluation_mode
 from headscope.progress import Bar, Progress
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def generate(
     forbidden = forbidden_tokens(tokenizer, sampling.forbid, stops)
     pad = getattr(tokenizer, "pad_token_id", None)
     completions: list[Completion] = []
-    with progress.bar("sampling", len(requests)) as bar, _eval_mode(model):
+    with progress.bar("sampling", len(requests)) as bar, evaluation_mode(model):
         shared_bar = _SharedBar(bar)
         limit = Limit()
 
@@ -254,14 +255,3 @@ def _chooser(batch: Sequence[Request], sampling: Sampling, bar: _SharedBar, forb
         return tokens
 
     return choose
-
-
-@contextmanager
-def _eval_mode(model: "PreTrainedModel") -> Iterator[None]:
-    """Switch dropout off while the block runs."""
-    training = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(training)

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import PreTrainedModel
 
+from headscope.errors import InputError
 from headscope.interventions.head_edits import Constants, Heads, Replacement, head_grid
 from headscope.interventions.layerwise import check_hooks
 from headscope.interventions.means import head_writes
@@ -65,12 +66,14 @@ def fit_constants(
         progress: counts steps.
 
     Raises:
-        InputError: if a head does not exist, there is no text, or a hook on the model would not be run
+        InputError: if a head does not exist, there is no text or no step, or a hook on the model would not be run
             (``layerwise.check_hooks``).
     """
     grid = head_grid(model, heads)
     access = head_access(as_model(model))
     check_hooks(access)  # before the fit, not in the first sweep after it
+    if not texts or steps < 1:
+        raise InputError(f"found {len(texts)} texts and {steps} steps to fit constants; at least one of each is needed")
     if not grid.any():
         return np.zeros((*grid.shape, access.d_head), dtype=np.float32)
     moments = _moments(model, texts)

@@ -60,7 +60,7 @@ def make_replacement(
     if operator == "mean":
         return mean_replacement(model, texts)
     layers = range(len(head_access(as_model(model)).layers))
-    return resample_replacement(model, texts, layers, seed)
+    return resample_replacement(model, texts, layers, seed, prompts=[text.prompt for text in reference])
 
 
 def mean_replacement(model: SubjectOrModel, texts: Sequence[Sequence[int]], span: Span | None = None) -> Replacement:
@@ -80,11 +80,19 @@ def mean_replacement(model: SubjectOrModel, texts: Sequence[Sequence[int]], span
 
 
 def resample_replacement(
-    model: SubjectOrModel, texts: Sequence[Sequence[int]], layers: Sequence[int], seed: int, span: Span | None = None
+    model: SubjectOrModel,
+    texts: Sequence[Sequence[int]],
+    layers: Sequence[int],
+    seed: int,
+    span: Span | None = None,
+    prompts: Sequence[tuple[int, ...]] | None = None,
 ) -> Replacement:
-    """Return z of another problem's text, at the same place of the same part; ``span`` as in ``mean_replacement``."""
+    """Return z of another problem's text, at the same place of the same part.
+
+    span: as in ``mean_replacement``. prompts: as in ``ResampleBank.capture``.
+    """
     reader = Reader(Markers.if_known(model) if span is None else span.markers)
-    return Replacement(ResampleBank.capture(model, texts, layers, reader, seed), reader)
+    return Replacement(ResampleBank.capture(model, texts, layers, reader, seed, prompts), reader)
 
 
 @contextmanager

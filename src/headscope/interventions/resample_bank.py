@@ -47,17 +47,29 @@ class ResampleBank:
 
     @classmethod
     def capture(
-        cls, model: SubjectOrModel, texts: Sequence[Sequence[int]], layers: Sequence[int], reader: Reader, seed: int
+        cls,
+        model: SubjectOrModel,
+        texts: Sequence[Sequence[int]],
+        layers: Sequence[int],
+        reader: Reader,
+        seed: int,
+        prompts: Sequence[tuple[int, ...]] | None = None,
     ) -> "ResampleBank":
-        """Return a bank of texts given as token ids. Raises InputError if there is none."""
+        """Return a bank of texts given as token ids.
+
+        prompts: the prompt each text begins with; None reads it from the text, which without markers is all of it.
+        Raises InputError if there is no text.
+        """
+        prompts = [_prompt(text, reader.markers) for text in texts] if prompts is None else prompts
+        prompts = [prompt for prompt, text in zip(prompts, texts, strict=True) if len(text)]
         texts = [text for text in texts if len(text)]
         if not texts:
             raise InputError("found no reference text to resample from; at least one of another problem is needed")
         writes = list(head_writes(model, texts, layers))
         bank = {layer: torch.cat([text_writes[layer] for text_writes in writes]) for layer in layers}
         bank_texts, start = [], 0
-        for text in texts:
-            bank_texts.append(_bank_text(text, start, reader.markers))
+        for text, prompt in zip(texts, prompts, strict=True):
+            bank_texts.append(_BankText(prompt, _positions(text, start, reader.markers)))
             start += len(text)
         return cls(bank, bank_texts, reader, seed)
 
@@ -91,18 +103,24 @@ class ResampleBank:
         return self._chosen[prompt]
 
 
-def _bank_text(text: Sequence[int], start: int, markers: Markers) -> _BankText:
-    """Return one text, the first token of which is row ``start`` of the bank."""
+def _prompt(text: Sequence[int], markers: Markers) -> tuple[int, ...]:
+    return tuple(int(token) for token, part in zip(text, token_parts(text, markers), strict=True) if part == 0)
+
+
+def _positions(text: Sequence[int], start: int, markers: Markers) -> tuple[Int[np.ndarray, " _"], ...]:
+    """Return ``_BankText.positions`` of a text whose first token is row ``start`` of the bank."""
     parts = token_parts(text, markers)
-    prompt = tuple(int(token) for token, part in zip(text, parts, strict=True) if part == 0)
     positions = []
     for part in range(len(PARTS)):
         in_part = np.flatnonzero(parts == part)
         positions.append(start + (in_part if len(in_part) else np.arange(len(text))))
-    return _BankText(prompt, tuple(positions))
+    return tuple(positions)
 
 
 def _is_same_problem(first: tuple[int, ...], second: tuple[int, ...]) -> bool:
-    """Return whether one prompt begins with the other: they are of one problem."""
+    """Return whether one prompt begins with the other: they are of one problem.
+
+    A text without markers is a prompt as a whole, and begins with the prompt of every text of its problem.
+    """
     shared = min(len(first), len(second))
     return first[:shared] == second[:shared]

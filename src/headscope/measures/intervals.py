@@ -131,7 +131,7 @@ def bootstrap_mean(
     """Return the mean of ``values`` (one per independent unit) with a studentised bootstrap interval.
 
     The interval (Efron and Tibshirani 1993, chapter 12) uses the tail probabilities of t with ``n − 1`` degrees of
-    freedom instead of 2.5 %, and is clipped to the values' range.
+    freedom instead of 2.5 %, and is clipped to the values' range. A single value has no interval.
     """
     method = f"{unit} bootstrap-t {LEVEL:.0%}"
     values = np.asarray(values, dtype=np.float64)
@@ -139,6 +139,8 @@ def bootstrap_mean(
     if n == 0:
         return without_interval(0, method, seed=seed)
     mean = float(values.mean())
+    if n == 1:
+        return without_interval(1, f"one {unit}", value=mean, seed=seed)
     error = float(values.std() / np.sqrt(n))
     weights = resamples(n, count=count, seed=seed)
     shifts = weights @ (values - mean)
@@ -163,7 +165,7 @@ def bootstrap(
     """Return the expanded percentile bootstrap of any ``statistic`` of the weights of ``n`` units.
 
     Weights add up to 1; equal ones give the point estimate. With ``ProblemGroups`` problems are resampled, and the
-    statistic gets the weights of their pairs. A single problem has no interval.
+    statistic gets the weights of their pairs. A single unit has no interval.
     """
     (estimate,) = bootstraps(lambda weights: np.array([statistic(weights)]), n, unit=unit, seed=seed, count=count)
     return estimate
@@ -186,8 +188,8 @@ def bootstraps(
     else:
         units = n
     points = statistics(np.full(units, 1 / units))
-    if n < 2 <= units:
-        return [without_interval(n, "one problem", value=float(point), seed=seed) for point in points]
+    if n < 2:
+        return [without_interval(n, f"one {unit}", value=float(point), seed=seed) for point in points]
     draws = np.array([statistics(weights) for weights in rows])
     lows, highs = np.quantile(draws, expanded_tails(n), axis=0)
     method = f"{unit} bootstrap {LEVEL:.0%}"

@@ -48,7 +48,7 @@ def permutation_p_value(observed: float, null: "Num[np.ndarray, 'draw']") -> flo
 
 def fewest_draws(alpha: float = ALPHA) -> int:
     """Return the smallest number of draws with which p ≤ ``alpha`` is possible: 19 for 0.05."""
-    return round(1 / alpha) - 1
+    return math.ceil(1 / alpha - 1e-9) - 1  # 1e-9 mends the rounding of the quotient
 
 
 def exceedances_to_stop(most: int, alpha: float = ALPHA) -> int:

@@ -28,6 +28,18 @@ def inside_wrappers(model: nn.Module) -> nn.Module:
 
 
 @contextmanager
+def evaluation_mode(model: nn.Module) -> Iterator[None]:
+    """Put all modules in evaluation mode, without dropout, inside the block; each has its own mode again afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    try:
+        model.eval()
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+@contextmanager
 def own_forward(model: nn.Module) -> Iterator[None]:
     """Make every module compute in the dtype of its weights, uncompiled, inside the block.
 

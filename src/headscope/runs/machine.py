@@ -69,10 +69,3 @@ def _stat(process: int) -> list[str]:
 def _is_over(fields: list[str]) -> bool:
     """Return whether a process was killed, and its parent has not asked how it ended."""
     return bool(fields) and fields[0] in "ZX"
-
-
-def usable_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

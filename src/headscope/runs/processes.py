@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Pipe, wait
 
-from headscope.module_process import MEMORY_SHARE, module_process
-from headscope.runs.machine import usable_cores
+from headscope.module_process import MEMORY_SHARE, module_process, usable_cores
 from headscope.runs.messages import Setup
 from headscope.runs.pool import PoolWorker
 from headscope.runs.presence import live_workers

@@ -20,6 +20,10 @@ PACKAGES = (
     "math-verify",
     "numpy",
     "scipy",
+    "tokenizers",
+    "safetensors",
+    "peft",
+    "vllm",
 )
 
 

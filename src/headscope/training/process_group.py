@@ -31,7 +31,7 @@ from headscope.errors import (
     is_out_of_memory,
     is_peer_lost,
 )
-from headscope.module_process import module_process
+from headscope.module_process import module_process, usable_cores
 from headscope.progress import SILENT, Bar, Progress
 from headscope.training.processes import MICRO_BATCH
 
@@ -97,7 +97,7 @@ class _Process:
         self.error: Exception | None = None
         self.has_ended = False
         self.connection, child_end = Pipe()
-        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, (os.cpu_count() or 1) // count))
+        threads = int(os.environ.get("OMP_NUM_THREADS") or max(1, usable_cores() // count))
         command, environment = module_process("headscope.training.process_group", child_end.fileno(), threads=threads)
         ranks = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": count, "LOCAL_WORLD_SIZE": count}
         place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}

@@ -48,4 +48,4 @@ def _panel(variant: str, curves: Curves, marks: Mapping[str, Mark]) -> Panel:
             marker={"symbol": mark.symbol, "size": 8, "color": mark.colour},
         )
     plot.update_xaxes(type="log", dtick="D2", tickformat="~%", tickfont={"size": 10})
-    return Panel(f"pairs of {variant} · n {curves[0].whole.normalised[0].n} pairs", plot)
+    return Panel(f"pairs of {variant} · n {curves[0].whole.normalised[0].n} problems", plot)

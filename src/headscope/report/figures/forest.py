@@ -23,6 +23,7 @@ def forest(units: Sequence[Finished[AblationVerdict]]) -> Figure:
     """Draw one panel per edited model, a row per head set, operator and task that was run; needs at least one."""
     measured = with_result(units)
     span = 1.1 * max(_reach(verdict) for _, verdict in measured)
+    methods = ", ".join(dict.fromkeys(verdict.effect.method for _, verdict in measured))
     by_model: dict[str, list[Unit]] = {}
     for unit, verdict in measured:
         by_model.setdefault(edited_model(unit.labels), []).append((unit, verdict))
@@ -32,7 +33,7 @@ def forest(units: Sequence[Finished[AblationVerdict]]) -> Figure:
         reading="Diamond and bar: change of pass@1 when the heads are removed, with its interval. Grey ticks: random "
         "sets with the same number of heads per layer; orange bar: their mean. The heads matter if the bar lies clear "
         "of 0 (the grey line) and of nearly all ticks.",
-        basis="Change of pass@1 with minus without the intervention, paired by problem, 95 % problem bootstrap; "
+        basis=f"Change of pass@1 with minus without the intervention, paired by problem, {methods}; "
         "problems × samples, rank among the random sets (1 = strongest) and verdict stand above each row.",
         panels=tuple(_panel(model, rows, span) for model, rows in by_model.items()),
         table=verdict_data(units),

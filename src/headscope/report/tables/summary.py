@@ -1,5 +1,7 @@
 """The summary: one row per model, every number with its interval and null."""
 
+import math
+
 from headscope.report.palette import READINGS
 from headscope.report.run_results import RunResults, edited_model, with_result
 from headscope.report.tables.faithfulness import faithfulness_cell
@@ -77,7 +79,8 @@ def strongest_ablation(results: RunResults, variant: str) -> Cell | str | None:
 
 def decisiveness(verdict: AblationVerdict) -> tuple[int, float, float]:
     """Return a sort key: the verdict that decides most first, then the lowest p, then the largest effect."""
-    return _STRENGTH.index(verdict.reading), verdict.p_value, -abs(verdict.effect.value)
+    p_value = 1.0 if math.isnan(verdict.p_value) else verdict.p_value
+    return _STRENGTH.index(verdict.reading), p_value, -abs(verdict.effect.value)
 
 
 def _phrase(unit: Finished[AblationVerdict], verdict: AblationVerdict) -> str:

@@ -5,6 +5,7 @@ a killed sweep resumes where it was.
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -131,8 +132,8 @@ def compute_constants(config: ConstantsConfig, inputs: Inputs, progress: Progres
 
     respondent = ModelOnTask(config.model.stage(inputs), config.task.task())
     subject = load(respondent.stage)
-    layers, heads = subject.model.config.num_hidden_layers, subject.model.config.num_attention_heads
-    grid = [(layer, head) for layer in range(layers) for head in range(heads)]
+    text_config = subject.model.config.get_text_config()
+    grid = list(product(range(text_config.num_hidden_layers), range(text_config.num_attention_heads)))
     texts = answered_texts(respondent, inputs.load("whole", Samples), config.texts)
     return HeadConstants(fit_constants(subject, grid, texts, seed=config.seed, progress=progress))
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from headscope.errors import InputError
 from headscope.evaluation import check_answers
 from headscope.evaluation.extraction import explicit_answer
 from headscope.evaluation.letters import explicit_letter
@@ -262,13 +261,13 @@ def read_saved(
     prompts, decode, notes = None, None, []
     try:
         prompts = TaskSource.model_validate(record["config"]["task"]).prompts()
-    except (InputError, KeyError, ValueError) as error:
+    except ValueError as error:  # InputError, or pydantic's of a file of another version
         notes.append(f"the problems cannot be read: {error}")
     try:
         source = ModelSource.model_validate(record["config"]["model"])
         decode = _decoder_of(source.stage(Inputs(folders, run.path)))
-    except (InputError, KeyError, ValueError):
-        pass  # the traces say what is unknown without it
+    except ValueError as error:
+        notes.append(f"the model's tokenizer cannot be read: {error}")
     samples = unit.read()
     if problems is not None:
         samples = replace(samples, table=samples.table[samples.table["problem"].isin(list(problems))])

@@ -143,8 +143,8 @@ def choose_pairs(pairs: Pairs, count: int, tokens: int, seed: int) -> list[int]:
     first_of: dict[int, int] = {}
     for index in order:
         first_of.setdefault(int(numbers[index]), index)
-    first = list(first_of.values())
-    drawn = [*first, *(index for index in order if index not in first)]
+    first = set(first_of.values())
+    drawn = [*first_of.values(), *(index for index in order if index not in first)]
     fitting = [index for index in drawn if len(pairs.clean[index]) <= tokens]
     longer = sorted(
         (index for index in drawn if len(pairs.clean[index]) > tokens), key=lambda index: len(pairs.clean[index])
