@@ -31,7 +31,8 @@ from transformers.trainer_callback import CallbackHandler
 
 from headscope.circuits import attribute
 from headscope.circuits.attribution import check_settings
-from headscope.comparison import Resampling, emergence_by_method
+from headscope.comparison import Resampling
+from headscope.comparison.emergence import Baseline
 from headscope.comparison.inclusion import EMERGENCE_METHODS, EmergenceMethod
 from headscope.comparison.variant import compare_checkpoints
 from headscope.errors import InputError
@@ -103,6 +104,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         self._settings: dict[str, Any] = {"nodes": "adaptive", **settings}
         self._rows: list[dict[str, Any]] = []
         self._base: dict[str, EdgeScores] = {}
+        self._baseline: Baseline | None = None
         self._series: dict[EmergenceMethod, list[tuple[int, Emergence]]] = {method: [] for method in EMERGENCE_METHODS}
         self._unlogged: dict[str, float] = {}
         self._tracking = False
@@ -123,6 +125,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         _require_whole(model)
         self.run.check_lock()
         recorded = self.run.lock()["units"] if state.global_step and self.run.lock_file.exists() else []
+        self._baseline = None
         self._rows, self._series = [], {method: [] for method in EMERGENCE_METHODS}
         for name in self._pairs:
             self._write(self._pairs_unit(name))
@@ -202,10 +205,11 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
                 self._compare(step, scores[step, name])
 
     def _compare(self, step: int, scores: EdgeScores) -> None:
-        methods = {method: Resampling(**self._resampling) for method in EMERGENCE_METHODS}
-        emergence = emergence_by_method(self._base["main"], [scores], methods, base_again=self._base["fresh"])
-        for method, series in self._series.items():
-            series.append((step, emergence[method][0]))
+        if self._baseline is None:
+            methods = {method: Resampling(**self._resampling) for method in EMERGENCE_METHODS}
+            self._baseline = Baseline.of(self._base["main"], methods, base_again=self._base["fresh"])
+        for method, result in self._baseline.compare(scores).items():
+            self._series[method].append((step, result))
 
     def _counts(self) -> dict[str, float]:
         """Return the last step's numbers of heads, under the names loggers show."""

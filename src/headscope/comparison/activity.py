@@ -11,6 +11,7 @@ Entry scores do not depend on the circuit size, so one pass over the resamples s
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
@@ -71,7 +72,7 @@ class Activity:
         """Return the log margins in the circuit of the scores pooled over all pairs; ≥ 0 inside."""
         return np.asarray(_log_margins(self.pooled_paths.entry_scores, self.pooled_threshold)[0])
 
-    @property
+    @cached_property
     def margins(self) -> "Float[np.ndarray, 'resample layer head']":
         """Return the log margin of every head in every resample."""
         return _log_margins(self.paths.entry_scores, self.thresholds)

@@ -44,10 +44,11 @@ def final_circuits(
     Raises InputError if faithfulness is not defined, or the scores kept no per-pair edges.
     """
     sizes = {"fraction": resampling.fraction, "faithfulness": fraction_reaching(curve, faithfulness)}
+    activity = head_activity(scores, resampling)
     core = {}
     for equal, fraction in sizes.items():
-        activity = head_activity(scores, replace(resampling, fraction=fraction))
-        core[equal] = (HeadSet.from_grid(activity.core), fraction)
+        sized = activity.at(replace(resampling, fraction=fraction))
+        core[equal] = (HeadSet.from_grid(sized.core), fraction)
     return FinalCircuits(variant, core, head_importance(scores).value)
 
 

@@ -141,20 +141,45 @@ def emergence_by_method(
     Raises:
         InputError: as ``emergence`` does.
     """
-    # The bootstrap's resamples serve the paper's method too, but not the other way round.
-    needs_pairs: EmergenceMethod = "bootstrap" if "bootstrap" in methods else "paper"
-    first = next(iter(methods.values()))
-    base_side = _base(base, base_again, first, needs_pairs)
-    references = [_reference(base_side, resampling, method) for method, resampling in methods.items()]
+    baseline = Baseline.of(base, methods, base_again=base_again)
     series: dict[EmergenceMethod, list[Emergence]] = {method: [] for method in methods}
     with progress.bar("comparing checkpoints", length_hint(posts)) as bar:
         for post in posts:
-            _require_comparable(base, post)
-            model = scored_model(post, first, needs_pairs)
-            for reference in references:
-                series[reference.method].append(_compare(reference, model.at(reference.resampling)))
+            for method, result in baseline.compare(post).items():
+                series[method].append(result)
             bar.advance()
     return series
+
+
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """The base under several methods, computed once: checkpoints are compared with it one by one, as they come."""
+
+    base: EdgeScores
+    _references: tuple[_Reference, ...]
+    _drawn: tuple[Resampling, EmergenceMethod]
+
+    @classmethod
+    def of(
+        cls,
+        base: EdgeScores,
+        methods: Mapping[EmergenceMethod, Resampling],
+        *,
+        base_again: EdgeScores | None = None,
+    ) -> "Baseline":
+        """Return the base; arguments and errors are those of ``emergence_by_method``."""
+        # The bootstrap's resamples serve the paper's method too, but not the other way round.
+        needs_pairs: EmergenceMethod = "bootstrap" if "bootstrap" in methods else "paper"
+        first = next(iter(methods.values()))
+        side = _base(base, base_again, first, needs_pairs)
+        references = tuple(_reference(side, resampling, method) for method, resampling in methods.items())
+        return cls(base, references, (first, needs_pairs))
+
+    def compare(self, post: EdgeScores) -> dict[EmergenceMethod, Emergence]:
+        """Return a checkpoint's ``emergence`` by each method. Raises InputError as ``emergence`` does."""
+        _require_comparable(self.base, post)
+        model = scored_model(post, *self._drawn)
+        return {reference.method: _compare(reference, model.at(reference.resampling)) for reference in self._references}
 
 
 def _base(base: EdgeScores, again: EdgeScores | None, resampling: Resampling, method: EmergenceMethod) -> _Base:

@@ -53,12 +53,12 @@ def compute_comparison(config: ComparisonConfig, inputs: Inputs, progress: Progr
     score_folders = ScoreFolders(inputs.folders["base"], inputs.folders["fresh"], checkpoints)
     rewards = [] if config.reward_log is None else config.reward_log.rewards(inputs)
     base, post = inputs.load("base curve", FaithfulnessEstimates), inputs.load("final curve", FaithfulnessEstimates)
-    circuit = config.choose(base, post, inputs.load("base", EdgeScores).graph)
+    circuit = config.choose(base, post, EdgeScores.load(inputs.folders["base"], pair_edges=False).graph)
     result = compare(
         config.variant, score_folders, config.resampling(circuit.fraction), config.sizes, rewards, progress
     )
     folders = [inputs.folders["base"], *checkpoints.values()]
-    integration = tuple(Integration.of(EdgeScores.load(folder)) for folder in folders)
+    integration = tuple(Integration.of(EdgeScores.load(folder, pair_edges=False)) for folder in folders)
     return dataclasses.replace(result, circuit=circuit, integration=integration)
 
 
