@@ -399,3 +399,8 @@ def test_the_vocabulary_is_saved_and_decides_the_digest(tmp_path: Path) -> None:
     within.save(tmp_path)
     assert Pairs.load(tmp_path).vocabulary == within[:1].vocabulary == within.exchange().vocabulary == 7
     assert len({pairs.digest(), within.digest(), pairs.within(8).digest()}) == 3
+
+
+def test_a_single_text_is_no_list_of_texts() -> None:
+    with pytest.raises(InputError, match="clean is one text, 'Tom has 2'; give a list"):
+        Pairs.from_text(bos_tokenizer(), "Tom has 2", "Tom has 3")

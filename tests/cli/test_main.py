@@ -78,7 +78,7 @@ def test_plan_counts_units_and_ends_with_the_path(capsys: pytest.CaptureFixture[
 def test_plan_and_validate_take_models_without_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     models = ("--base", "lab-s", "--post", "lab-s-plain", "--task", "lab-t1")
     said = call(capsys, "validate", *models)[1]
-    assert "lab-s-lab-s-plain is valid: base lab-s, variants lab-s-plain, 1 tasks" in said
+    assert "lab-s-lab-s-plain is valid: base lab-s, variants lab-s-plain, 1 task" in said
     assert "comparison" in call(capsys, "plan", *models)[1]
     assert call(capsys, "validate", "--task", "lab-t1")[0] == 2
 
@@ -172,3 +172,11 @@ def test_the_shell_completes_verbs_studies_and_kinds(words: str, names: set[str]
     ]
     done = subprocess.run(command, env=os.environ | variables, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == names
+
+
+def test_a_reader_that_has_gone_is_no_failed_unit() -> None:
+    code = "import sys; from headscope.cli.main import main; sys.exit(main(['schema']))"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.wait() == 141

@@ -103,6 +103,11 @@ def test_golds_that_cannot_be_read_are_counted_listed_and_refused_unless_allowed
         Problem("hostile", "w1", "10^{10^{10^{10}}}"),
         *problems[2:],
     )
+    worked = (
+        Problem("m1", "w1", "9 + 2 = 11\nso it is 11"),
+        Problem("m2", "w1", "\\begin{pmatrix} 1 \\\\\n 2 \\end{pmatrix}"),
+    )
+    assert [problem.id for problem in unreadable_golds(worked)] == ["m1"]
     letters = (Problem("c1", "w1", "B", "choice"), Problem("c2", "w1", "seven", "choice"))
     assert [problem.id for problem in unreadable_golds(bad + letters)] == ["empty", "hostile", "c2"]
     with pytest.raises(

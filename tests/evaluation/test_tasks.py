@@ -99,6 +99,13 @@ def test_any_table_file_with_named_columns(table):
     assert task.first(1).problems == task.problems[:1]
 
 
+def test_a_gold_answer_stands_after_gsm8ks_hashes(tmp_path):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"problem": "9+2+1000?", "answer": "9+2=<<9+2=11>>11\n#### 1,011"}))
+    for kind in ("math", "number"):
+        assert load_task(TaskFile(file=str(tmp_path / "a.jsonl"), kind=kind)).problems[0].answer == "1011"
+    assert check_answers(["It is \\boxed{1011}."], ["1011"], "math")[0].correct
+
+
 def test_missing_columns_name_file_found_and_asked(table):
     with pytest.raises(InputError, match=r"mine\S+ has no column question, answer, only a, n, q, tier; say which"):
         load_task(str(table))

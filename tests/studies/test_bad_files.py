@@ -1,5 +1,7 @@
 """Task files, study files, settings and reward logs that are none: exit code 2 and one sentence."""
 
+import json
+
 import pytest
 from tests.studies.bench import ROW, STUDY, Bench
 
@@ -110,3 +112,38 @@ def test_a_broken_reward_log_is_refused_before_any_work(bench: Bench, name: str,
     said = bench.refused("compare", f"variants.0.reward_log='{path}'")
     assert f"training log {path} is neither a log.jsonl nor a trainer_state.json" in said
     assert not bench.out.exists()
+
+
+def test_a_reward_log_without_rewards_is_refused(bench: Bench) -> None:
+    steps = [{"step": step, "loss": 1.0, "learning_rate": 1e-5} for step in (1, 2)]
+    path = bench.file("trainer_state.json", json.dumps({"log_history": steps}))
+    said = bench.refused("validate --resolve", f"variants.0.reward_log='{path}'")
+    assert "of variant a logs no reward at any step" in said
+
+
+def test_two_tasks_of_one_name_are_refused(bench: Bench) -> None:
+    for name in ("test.jsonl", "other.jsonl"):
+        bench.file(name, ROW)
+    said = bench.refused("validate", "tasks=[{file: test.jsonl, kind: exact}, {file: other.jsonl, name: test}]")
+    assert "task names repeat: test, test" in said
+    said = bench.refused("validate", "tasks=[{file: test.jsonl}]", "ablate.tasks=[{file: other.jsonl, name: test}]")
+    assert "two tasks are called test" in said
+    assert bench.call("validate", "tasks=[{file: test.jsonl}]", "ablate.tasks=[{file: test.jsonl}]")[0] == 0
+
+
+def test_what_is_too_long_is_said_by_the_key_that_sets_it(bench: Bench) -> None:
+    assert "lower discover.opening_tokens to" in bench.refused("validate --resolve", "discover.opening_tokens=5000")
+    assert "lower eval.max_new_tokens to" in bench.refused("validate --resolve", "eval.max_new_tokens=5000")
+
+
+def test_a_run_does_not_begin_among_other_files(bench: Bench) -> None:
+    folder = bench.folder / "runs"
+    (folder / "checkpoint-5").mkdir(parents=True)
+    (folder / "log.txt").touch()
+    for verb in ("run", "plan"):
+        assert "holds checkpoint-5 and 1 more and is no run directory" in bench.refused(verb, out=folder)
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-5", "log.txt"}
+
+
+def test_a_name_that_is_no_task_is_known_without_opening_anything(bench: Bench) -> None:
+    assert "task 'gsm9k' is no known task and no file" in bench.refused("validate", "tasks=[gsm9k]")

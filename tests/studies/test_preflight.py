@@ -95,7 +95,14 @@ def test_an_adapter_that_was_never_trained_is_refused_by_name(bench: Bench) -> N
     tensors = load_file(weights)
     name = next(name for name in tensors if name.endswith("lora_B.weight"))
     save_file(tensors | {name: torch.ones_like(tensors[name])}, weights)
-    assert "is valid" in resolve(bench, variant)
+    said = resolve(bench, variant)
+    assert "is valid" in said
+    assert "adapter of" not in said
+    other = bench.model()
+    tensors = load_file(other / "model.safetensors")
+    save_file({each: tensor * 2 for each, tensor in tensors.items()}, other / "model.safetensors", {"format": "pt"})
+    mixed = resolve(bench, variant, f"base.model='{other}'")
+    assert f"variant a is an adapter of {bench.base}, which is not the base" in mixed
 
 
 # What the names and shapes of a folder's weights tell, held against the class that would load them.
@@ -144,7 +151,7 @@ def test_every_model_is_asked_a_prompt_of_every_task(bench: Bench, other: Path) 
     post = f"variants.a.model='{other}'"
     said = resolve(bench, post, f"tasks=[lab-t1, {{file: '{words}', kind: exact}}]", code=2)
     assert "base cannot be asked words/0: its prompt holds 'w', for which the model's tokenizer has no token" in said
-    assert "exceed the model's context of 256; lower max_new_tokens" in resolve(
+    assert "exceed the model's context of 256; lower eval.max_new_tokens" in resolve(
         bench, post, "eval.max_new_tokens=250", code=2
     )
     assert "is valid" in resolve(bench, post, "eval.max_new_tokens=250", "eval.engine=vllm", "ablate.heads=[]")

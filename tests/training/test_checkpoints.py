@@ -71,11 +71,13 @@ def test_nothing_there(tmp_path: Path) -> None:
     [
         ("num_hidden_layers", 3, "post has 3 layers and base has 2"),
         ("num_attention_heads", 8, "post has 8 heads and base has 4"),
+        ("model_type", "llama", "post is a llama and base a qwen3; only models of one architecture"),
     ],
 )
 def test_other_shapes_are_refused(key: str, value: int, sentence: str) -> None:
-    base = {"num_hidden_layers": 2, "num_attention_heads": 4}
+    base = {"num_hidden_layers": 2, "num_attention_heads": 4, "model_type": "qwen3"}
     check_compatible(base, {"text_config": base})
+    check_compatible({**base, "model_type": "gemma3_text"}, {"text_config": {**base, "model_type": "gemma3_text"}})
     with pytest.raises(InputError, match=sentence):
         check_compatible(base, {**base, key: value}, variant_name="post")
 

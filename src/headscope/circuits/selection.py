@@ -45,8 +45,10 @@ def select(
             (EAP-IG's code).
 
     Raises:
-        InputError: if not exactly one size is given, or it lies outside its range.
+        InputError: if the scores are not of edges, not exactly one size is given, or it lies outside its range.
     """
+    if not isinstance(scores, EdgeScores):
+        raise InputError(f"scores are {type(scores).__name__}; circuits are chosen by EdgeScores, as attribute returns")
     sizes = {"n": n, "fraction": fraction, "threshold": threshold, "mass": mass, "greedy": greedy}
     given_sizes = {rule: size for rule, size in sizes.items() if size is not None}
     if len(given_sizes) != 1:

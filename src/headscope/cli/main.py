@@ -1,6 +1,7 @@
 """``headscope``: the app, and the one place where errors become a sentence and an exit code.
 
-Exit codes: 0 ok, 1 failed units, 2 bad input, 130 interrupted. The last line is the path to open.
+Exit codes: 0 ok, 1 failed units, 2 bad input, 130 interrupted, 141 nobody reads its output on (``| head``). The
+last line is the path to open.
 """
 
 import sys
@@ -30,6 +31,7 @@ from headscope.cli.terminal import say, say_text
 from headscope.errors import InputError, MachineError, ManyInputsError, is_disk_full
 
 INTERRUPTED = 130
+OUTPUT_CLOSED = 141  # as of a program that SIGPIPE ended
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -86,6 +88,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, MachineError) else 2
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except SystemExit as end:  # typer's own, with 1 where nobody reads on
+        return OUTPUT_CLOSED if end.code == 1 else int(end.code or 0)
     except Exception as error:
         if not is_disk_full(error):
             raise

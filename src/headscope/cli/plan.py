@@ -48,6 +48,7 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
     chosen = study.read()
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_lock()
+    run.check_free()
     units, noise = plan(chosen, run), detectable_differences(chosen)
     foreseen, costs = study_cost(chosen, run, measure=cost)
     warnings = find_small_counts(chosen)

@@ -7,6 +7,7 @@ import typer
 
 from headscope.cli.options import Json, RunPath, print_json, print_tables, tables_json
 from headscope.cli.terminal import say
+from headscope.errors import InputError
 
 if TYPE_CHECKING:
     from headscope.runs import RunDirectory
@@ -42,11 +43,11 @@ def report_command(
 
     run = RunDirectory.open(path)
     if formats and figures is None:
-        from headscope.errors import InputError
-
         raise InputError("--format is of --figures DIR, which is not given; the page has one format")
     if figures is not None:
         return _write_figures(run, figures, formats, as_json=json)
+    if picture is not None and picture.suffix not in (".png", ".svg"):
+        raise InputError(f"--picture {picture} ends in {picture.suffix or 'nothing'}; .png and .svg are drawn")
     page = render(run)
     tables = verb_tables("run", RunResults(run))
     if picture is not None:

@@ -11,6 +11,7 @@ from headscope.cli.options import (
     run_folder,
 )
 from headscope.cli.terminal import say, say_text
+from headscope.errors import count_noun
 
 if TYPE_CHECKING:
     from headscope.studies.study_file.study import Study
@@ -33,6 +34,7 @@ def validate_command(
     """Check a study: keys, values, and with --resolve that what it names is there and can be used."""
     from headscope.model_files.named_models import model_title
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
+    from headscope.studies.data.sources import check_known
     from headscope.studies.models.stages import model_path
     from headscope.studies.reading import study_file
     from headscope.studies.run import check_executor
@@ -41,6 +43,8 @@ def validate_command(
     chosen = study.read()
     check_tracker(chosen.report_to)
     check_executor(chosen)
+    for ref, _ in chosen.checked_tasks:
+        check_known(ref)
     first_rows, warnings = _resolve(chosen) if resolve else ({}, [])
     gaps = study_gaps(chosen) if chosen.variants else {}
     if json:
@@ -57,7 +61,8 @@ def validate_command(
             say(line)
         variants = ", ".join(variant.name for variant in chosen.variants) or "none"
         base_name = model_title(model_path(chosen.base.model)) if resolve else chosen.base.model
-        say(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {len(chosen.tasks)} tasks")
+        tasks = count_noun(len(chosen.tasks), "task")
+        say(f"study {chosen.name} is valid: base {base_name}, variants {variants}, {tasks}")
         say(run_folder(chosen.name, None) if study.base else study_file(study.study))
     return 0
 
@@ -67,9 +72,9 @@ def _resolve(study: "Study") -> tuple[dict[str, str], list[str]]:
     from headscope.runs import RunDirectory
     from headscope.studies.models.stages import check_there
     from headscope.studies.plan import plan
-    from headscope.studies.preflight import find_small_counts, resolve
+    from headscope.studies.preflight import find_other_bases, find_small_counts, resolve
 
     check_there(study)
     run = RunDirectory(run_folder(study.name, None))
     plan(study, run)
-    return resolve(study, run), find_small_counts(study)
+    return resolve(study, run), [*find_other_bases(study, run), *find_small_counts(study)]

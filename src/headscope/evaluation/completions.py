@@ -95,12 +95,15 @@ class Completion:
     end: int | None = None
 
 
-def check_room(prompt: int, new: int, context: int | None) -> None:
-    """Raise InputError if a prompt and its answer, in tokens, are longer than a model's context; None is unknown."""
+def check_room(prompt: int, new: int, context: int | None, *, setting: str = "max_new_tokens") -> None:
+    """Raise InputError if a prompt and its answer, in tokens, are longer than a model's context; None is unknown.
+
+    setting: what the answer's length is called where it is set.
+    """
     if context is not None and prompt + new > context:
         raise InputError(
             f"a prompt of {prompt} tokens and {new} new ones exceed "
-            f"the model's context of {context}; lower max_new_tokens to {context - prompt}"
+            f"the model's context of {context}; lower {setting} to {context - prompt}"
         )
 
 

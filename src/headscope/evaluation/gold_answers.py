@@ -14,7 +14,7 @@ LISTED = 5
 
 def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     """Return the problems whose gold answer cannot be read whole, or not in time; of kind ``choice``, those whose gold
-    answer is no letter, of kind ``number`` no number.
+    answer is no letter, of kind ``number`` no number, of kind ``math`` several lines without a matrix.
 
     Words (``N/A``, ``May 5``) are read as words: only the same words equal them.
     """
@@ -29,7 +29,11 @@ def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
             return len(letter) != 1 or letter not in LETTERS
         if problem.kind == "number":
             return exact_number(normal_answer(problem.answer, "number")) is None
-        return problem.kind == "math" and problem.answer in unparsed
+        if problem.kind == "math":
+            # A worked solution is read as words, which no answer equals.
+            is_solution = "\n" in problem.answer.strip() and "\\begin" not in problem.answer
+            return is_solution or problem.answer in unparsed
+        return False
 
     return tuple(filter(is_unreadable, problems))
 

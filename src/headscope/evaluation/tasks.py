@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from headscope.errors import InputError, count_noun, suggestion
-from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark
+from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark, after_worked_solution
 from headscope.evaluation.table_files import SUFFIXES, Row, read_table
 
 Kind = Literal["math", "number", "choice", "alias", "exact"]
@@ -106,7 +106,7 @@ class TaskFile(BaseModel):
 
     file: its path.
     question: None takes the first of question, problem and prompt.
-    answer: a column of gold answers.
+    answer: a column of gold answers; of ``math`` and ``number`` what stands after ``####``, as in GSM8K's.
     prompt: how a question is asked, in evaluation and training, with ``{question}`` in it; None appends what the kind
         asks for.
     solution: a column of worked answers, which SFT learns.
@@ -185,6 +185,8 @@ def _from_file(spec: TaskFile) -> Task:
         group = "" if spec.group is None else str(_cell(row, spec.group))
         solution = "" if spec.solution is None else _text(row, spec.solution, location)
         text, gold = columns.read(row, location, spec.seed)
+        if kind in ("math", "number"):
+            gold = after_worked_solution(gold)
         problems.append(Problem(problem_id, text, gold, kind, group, spec.prompt or "", solution))
     return Task(name, tuple(problems), spec.allow_unreadable)
 

@@ -24,13 +24,19 @@ def config_size(config: ModelConfig, keys: tuple[str, ...]) -> int | None:
     return None if key is None else int(_language_config(config)[key])
 
 
+def architecture(config: ModelConfig) -> str | None:
+    """Return the ``model_type`` of the language model, None if the config does not say."""
+    name: str | None = _language_config(config).get("model_type")
+    return name
+
+
 def attention_sizes(config: ModelConfig) -> dict[str, int | str | None]:
     """Return what two models must share for their heads' weights to be exchanged, by the words people use for it."""
     heads, width = config_size(config, HEADS), config_size(config, _WIDTH)
     kv_heads, d_head = _stated_size(config, _KV_HEADS), _stated_size(config, _HEAD_DIM)
     shared_width = None if heads is None or width is None else width // heads
     return {
-        "architecture": _language_config(config).get("model_type"),
+        "architecture": architecture(config),
         "layers": config_size(config, LAYERS),
         "heads": heads,
         "key/value heads": heads if kv_heads is None else kv_heads,

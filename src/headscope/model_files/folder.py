@@ -11,6 +11,7 @@ from headscope.model_files.config_sizes import (
     HEADS,
     LAYERS,
     VOCABULARY,
+    architecture,
     attention_sizes,
     check_sizes,
     config_size,
@@ -226,7 +227,13 @@ def check_compatible(
     base_name: str = "base",
     variant_name: str = "variant",
 ) -> None:
-    """Raise InputError unless two configs agree in layers and query heads."""
+    """Raise InputError unless two configs agree in architecture, layers and query heads."""
+    base_type, variant_type = architecture(base), architecture(variant)
+    if None not in (base_type, variant_type) and base_type != variant_type:
+        raise InputError(
+            f"{variant_name} is a {variant_type} and {base_name} a {base_type}; only models of one architecture are "
+            "compared"
+        )
     for name, keys in _SHAPE.items():
         base_size, variant_size = config_size(base, keys), config_size(variant, keys)
         if base_size != variant_size:

@@ -32,8 +32,11 @@ def encode_candidates(
 ) -> list[Candidate]:
     """Return texts, or prompts with two answers each, as token ids; a repeated prompt is rendered once.
 
-    Raises InputError if the numbers differ, or the tokenizer is missing or refuses a text.
+    Raises InputError if a list is a text, the numbers differ, or the tokenizer is missing or refuses a text.
     """
+    for name, texts in (("clean", clean), ("corrupt", corrupt), ("prompts", prompts)):
+        if isinstance(texts, str):
+            raise InputError(f"{name} is one text, {texts[:40]!r}; give a list of texts, one per pair")
     if not (len(clean) == len(corrupt) == (len(clean) if prompts is None else len(prompts))):
         counts = f"{len(clean)} clean and {len(corrupt)} corrupt texts"
         prompt_count = "" if prompts is None else f" for {len(prompts)} prompts"

@@ -87,6 +87,17 @@ class RunDirectory:
         if self.lock_file.exists():
             self.lock()
 
+    def check_free(self) -> None:
+        """Raise InputError if a run that begins here would lie among files of something else."""
+        if self.lock_file.exists() or not self.path.is_dir():
+            return
+        others = sorted(entry.name for entry in self.path.iterdir() if not _may_precede_the_lock(entry))
+        if others:
+            raise InputError(
+                f"{self.path} holds {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''} and is no "
+                "run directory; give a folder that is empty or not there yet (--out)"
+            )
+
     def lock(self) -> dict[str, Json]:
         """Return the content of ``study.lock.json``. Raises InputError if it cannot be read."""
         return read_lock(self.lock_file)
@@ -224,6 +235,11 @@ class RunDirectory:
             elif (failure := Failure.read(folder)) is not None:
                 units.append(frames.failed_rows(row["labels"], failure))
         return frames.join(kind, units)
+
+
+def _may_precede_the_lock(entry: Path) -> bool:
+    """Return whether a run that was killed at its start may have left this, or the system keeps it everywhere."""
+    return entry.name.startswith(".") or entry.name in ("study.yaml", "units", "lost+found")
 
 
 def _not_a_run(run: RunDirectory) -> str:

@@ -317,5 +317,9 @@ def _reward_log(variant: VariantConfig) -> Path | None:
     """Return the reward log of a variant trained elsewhere; one that cannot be read is refused before hours of work."""
     if variant.reward_log is None:
         return None
-    read_log(variant.reward_log)
+    if all(entry.reward is None for entry in read_log(variant.reward_log)):
+        raise InputError(
+            f"reward_log {variant.reward_log} of variant {variant.name} logs no reward at any step; give the log of a "
+            "training with rewards, or leave it out"
+        )
     return Path(variant.reward_log)

@@ -19,6 +19,7 @@ from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.model_files.config_sizes import HEADS, LAYERS, config_size
 from headscope.model_files.folder import (
+    adapter_base,
     check_same_attention,
     is_untrained_adapter,
     read_model_config,
@@ -88,6 +89,23 @@ def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
             if model.training is not None:
                 first_rows[model.stage.variant] = _check_training(study, model, model.training)
     return first_rows
+
+
+def find_other_bases(study: Study, run: RunDirectory) -> list[str]:
+    """Return a sentence for each variant that is an adapter of another model than the study's base."""
+    base, *stages = _finished_stages(study, run)
+    base_files = files_of(base)
+    found = {}
+    for stage in stages:
+        folder, files = local_files(stage.folder, stage.config.revision), files_of(stage)
+        if folder is None or files is None or adapter_base(folder) is None or base_files is None:
+            continue
+        if has_all_weights(base_files) and has_all_weights(files) and not have_same_weights(base_files, files):
+            found[stage.variant] = (
+                f"variant {stage.variant} is an adapter of {adapter_base(folder)}, which is not the base: what differs "
+                "between those two counts as its training"
+            )
+    return list(found.values())
 
 
 def find_small_counts(study: Study) -> list[str]:
@@ -258,15 +276,17 @@ def _check_prompts(study: Study, model: _StudyModel) -> None:
     context = (config.get("text_config") or config).get("max_position_embeddings")
     # vLLM cuts an answer at the end of the context; our own engine, which all ablations use, refuses.
     cut = study.eval.engine == "vllm" and not (study.variants and study.ablate.heads)
-    answered = [(ref, count, 0 if cut else study.eval.max_new_tokens) for ref, count in study.checked_tasks]
-    opened = [(ref, None, study.discover.opening_tokens) for ref in study.discover_tasks]
-    for ref, count, new in dict.fromkeys([*answered, *opened]):
+    new_tokens = 0 if cut else study.eval.max_new_tokens
+    answered = [(ref, count, new_tokens, "eval.max_new_tokens") for ref, count in study.checked_tasks]
+    opening = study.discover.opening_tokens
+    opened = [(ref, None, opening, "discover.opening_tokens") for ref in study.discover_tasks]
+    for ref, count, new, setting in dict.fromkeys([*answered, *opened]):
         problems = sources.task(ref, study.data_dir).first(count).problems
         # The first shows what a template lacks, the longest what the context does.
         for problem in {problems[0], max(problems, key=lambda problem: len(problem.prompt))}:
             try:
                 ids = prompt_ids(model.tokenizer, problem.prompt, model.stage.chat)
-                check_room(len(ids), new, context)
+                check_room(len(ids), new, context, setting=setting)
             except InputError as error:
                 raise InputError(f"{model.stage.variant} cannot be asked {problem.id}: {error}") from error
 

@@ -53,6 +53,7 @@ def run_study(
     """
     run = RunDirectory(local_folder(out))
     run.check_lock()
+    run.check_free()
     check_tracker(study.report_to)
     check_executor(study)
     if retry and discard:

@@ -261,12 +261,12 @@ def read_saved(
     prompts, decode, notes = None, None, []
     try:
         prompts = TaskSource.model_validate(record["config"]["task"]).prompts()
-    except ValueError as error:  # InputError, or pydantic's of a file of another version
+    except (KeyError, ValueError) as error:  # InputError, or pydantic's, or there is no task: a unit of another version
         notes.append(f"the problems cannot be read: {error}")
     try:
         source = ModelSource.model_validate(record["config"]["model"])
         decode = _decoder_of(source.stage(Inputs(folders, run.path)))
-    except ValueError as error:
+    except (KeyError, ValueError) as error:
         notes.append(f"the model's tokenizer cannot be read: {error}")
     samples = unit.read()
     if problems is not None:

@@ -22,15 +22,20 @@ def task(ref: TaskRef, data_dir: str | None = None) -> Task:
     """Return the problems a task reference names, read once: a plan asks for them often."""
     if isinstance(ref, TaskFile):
         return load_task(ref)
-    names = task_names()
-    if ref not in names and not Path(ref).suffix:
-        raise InputError(f"task {ref!r} is no known task and no file{suggestion(ref, names)}")
-    if ref in BENCHMARKS or ref not in names:
+    check_known(ref)
+    if ref in BENCHMARKS or ref not in task_names():
         return load_task(ref, data_dir=data_dir)
     if ref in word_problems.TASKS:
         return _word_problems(ref)
     problems = (Problem(item.id, item.prompt, str(item.answer), "exact", item.tier) for item in lab.task_items(ref))
     return Task(ref, tuple(problems))
+
+
+def check_known(ref: TaskRef) -> None:
+    """Raise InputError for a name that is no task's and no file's."""
+    names = task_names()
+    if isinstance(ref, str) and ref not in names and not Path(ref).suffix:
+        raise InputError(f"task {ref!r} is no known task and no file{suggestion(ref, names)}")
 
 
 def _word_problems(name: str) -> Task:

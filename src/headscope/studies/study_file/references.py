@@ -8,6 +8,14 @@ from headscope.evaluation.table_files import SUFFIXES
 
 TaskRef = str | TaskFile
 
+
+def task_name(ref: TaskRef) -> str:
+    """Return what results call a task."""
+    if isinstance(ref, TaskFile):
+        return ref.name or Path(ref.file).stem
+    return Path(ref).stem if Path(ref).suffix in SUFFIXES else ref
+
+
 _PATHS = {"model", "tokenizer", "chat_template", "checkpoints", "reward_log", "file", "dataset", "teacher", "data_dir"}
 
 

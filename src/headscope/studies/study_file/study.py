@@ -11,7 +11,7 @@ from headscope.studies.study_file.discover import DiscoverConfig
 from headscope.studies.study_file.evaluate import EvalConfig
 from headscope.studies.study_file.executor import ExecutorConfig, named_executor
 from headscope.studies.study_file.models import BaseConfig, VariantConfig, check_step
-from headscope.studies.study_file.references import TaskRef, resolve_paths
+from headscope.studies.study_file.references import TaskRef, resolve_paths, task_name
 from headscope.studies.study_file.training import TeacherData
 from headscope.studies.study_file.twins import write_out_twins
 
@@ -70,6 +70,17 @@ class Study(Config):
         names = [variant.name for variant in self.variants]
         if len(set(names)) < len(names):
             raise ValueError(f"variant names repeat: {', '.join(names)}")
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_differ(self) -> "Study":
+        guard = () if self.ablate.guard is None else (self.ablate.guard,)
+        refs = {task_name(ref): ref for ref in self.tasks}
+        if len(refs) < len(self.tasks):
+            raise ValueError(f"task names repeat: {', '.join(map(task_name, self.tasks))}; give a file a name:")
+        for ref in (*self.ablate_tasks, *guard):
+            if refs.setdefault(task_name(ref), ref) != ref:
+                raise ValueError(f"two tasks are called {task_name(ref)}; give a file a name:")
         return self
 
     @model_validator(mode="after")
