@@ -240,8 +240,11 @@ class _Pilot:
         HeadConstants(np.zeros(grid, dtype=np.float32)).save(inputs.scratch)
 
     def _constants_rates(self, unit: Unit, facts: Facts) -> dict[str, float]:
-        """Fit the constants of every eighth head for two numbers of steps on one text."""
+        """Fit the constants of heads for two numbers of steps on one text: of all in a small model, where a pass of few
+        heads takes as long, else of every eighth.
+        """
         from headscope.interventions import fit_constants
+        from headscope.models.threads import is_small
         from headscope.studies.models.subjects import load
 
         config: Any = unit.config
@@ -252,14 +255,13 @@ class _Pilot:
         if not texts:
             return {}
         shape = subject.model.config.get_text_config()
-        places = [
-            (index // shape.num_attention_heads, index % shape.num_attention_heads) for index in range(facts.heads)
-        ]
+        stride = 1 if is_small(subject.model) else 8
+        places = [divmod(index, shape.num_attention_heads) for index in range(0, facts.heads, stride)]
         points = []
         for steps in (1, 1, 3):  # the first warms up
             started = self.clock()
-            fit_constants(subject, places[::8], texts, steps=steps)
-            load_of = constants_load(len(places[::8]), 1, len(texts[0].tokens), steps)
+            fit_constants(subject, places, texts, steps=steps)
+            load_of = constants_load(len(places), 1, len(texts[0].tokens), steps)
             points.append((load_of.drivers, self.clock() - started))
         return fit(points[1:], once=False)
 
