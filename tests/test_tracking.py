@@ -254,6 +254,9 @@ def test_what_could_not_track_anything_is_refused_at_once(ragged_pairs: Callable
         HeadTracker(ragged_pairs(count=4), out=tmp_path, fraction=5.0)
     with pytest.raises(InputError, match=r"found 1 pair; the null, .* needs at least 2 problems"):
         HeadTracker(ragged_pairs(count=1), out=tmp_path)
+    (tmp_path / "log").touch()
+    with pytest.raises(InputError, match="log is a file; give a folder"):
+        HeadTracker(ragged_pairs(count=4), out=tmp_path / "log")
 
 
 def test_random_states_modes_and_hooks_are_left_alone(ragged_pairs: Callable[..., Pairs]) -> None:
@@ -285,6 +288,7 @@ def test_random_states_modes_and_hooks_are_left_alone(ragged_pairs: Callable[...
         ({"bogus": 1}, r"attribute has no setting 'bogus' \(allowed: .*metric"),
         ({"node": 4}, r"attribute has no setting 'node' \(did you mean 'nodes'\?\)"),
         ({"metric": "kll"}, r"metric 'kll' is unknown \(did you mean 'kl'\?\)"),
+        ({"metric": lambda logits: logits}, r"setting metric is a function, which a run directory cannot record"),
         ({"method": "eap-ag"}, r"method 'eap-ag' is unknown"),
         ({"keep_pairs": True}, r"setting keep_pairs is the tracker's own; leave it out"),
     ],

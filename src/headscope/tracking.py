@@ -94,6 +94,12 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         if own := settings.keys() & {"keep_pairs", "progress"}:
             raise InputError(f"setting {min(own)} is the tracker's own; leave it out")
         check_settings(settings)
+        for setting, value in settings.items():
+            if not isinstance(value, str | int | float | None):
+                raise InputError(
+                    f"setting {setting} is a {type(value).__name__}, which a run directory cannot record; give text or "
+                    "a number"
+                )
         self.run = RunDirectory(local_folder(out))
         self._every = every
         is_main = groups.numbers % 2 == 0
