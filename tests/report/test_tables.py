@@ -20,6 +20,7 @@ from headscope.report.page_file import page_html
 from headscope.report.pages import build_pages
 from headscope.report.tables.claims import claims, claims_by_reading
 from headscope.report.tables.dynamics import reward_coupling
+from headscope.report.tables.seeds import seeds
 from headscope.report.tables.verbs import VERB_TABLES, verb_tables
 from headscope.results.claim import Claim, Claims
 from headscope.results.counts import EdgeChange, HeadEstimates, LayerProfile
@@ -199,9 +200,10 @@ def whole(run: RunDirectory) -> RunResults:
 def test_what_verbs_print_stands_on_the_page(results: RunResults) -> None:
     tables = page_tables(results)
     printed = [table for verb in VERB_TABLES for table in verb_tables(verb, results)]
-    assert {table.name for table in printed} - set(tables) == {"circuits"}
+    elsewhere = {"circuits", "seeds"}  # circuits are drawn, and of one seed there is nothing to say
+    assert {table.name for table in printed} - set(tables) == elsewhere
     for table in printed:
-        if table.name != "circuits":
+        if table.name not in elsewhere:
             assert table.rows
             assert table.markdown() == tables[table.name].markdown()
 
@@ -356,7 +358,7 @@ def test_answers_without_a_marker_have_a_row_and_are_in_no_curve(tmp_path: Path)
     for variant, step in (("sft", 60), ("base", 0), ("sft", 30)):
         add_samples(run, variant, step, "T1", samples("T1", {"p": "6"}), 0.3 + step / 200)
     results = RunResults(run.close())
-    (table,) = verb_tables("eval", results)
+    _, table = verb_tables("eval", results)
     rows = [{name: display_text(value) for name, value in row.items()} for row in table.rows]
     names = [(row["model"], row["step"]) for row in rows]
     assert names == [("base", "0"), ("sft", "30"), ("sft", "60"), ('sft without "wait"', "60")]
@@ -410,3 +412,26 @@ def test_an_unknown_null_is_a_dash(tmp_path: Path) -> None:
     (row,) = texts(RunResults(run.close()), "heads")
     assert row[3] == "0 [−2, 2] (null –)"
     assert row[5] == "– (p = –)"
+
+
+def test_seeds_of_a_recipe_are_one_row_with_their_range(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path, ("sft", "sft.seed1", "sft.lr0"))
+    recipe: dict[str, object] = {"method": "sft", "learning_rate": 1e-3}
+    trainings = {"sft": recipe, "sft.seed1": recipe | {"seed": 1}, "sft.lr0": recipe | {"learning_rate": 0.0}}
+    run.study["variants"] = [
+        {"name": name, "train": train, "twin_of": None if name == "sft" else "sft"} for name, train in trainings.items()
+    ]
+    levels = {"base": 0.25, "sft": 0.5, "sft.seed1": 0.75, "sft.lr0": 0.25}
+    for model, level in levels.items():
+        run.save(measures(level, is_base=model == "base"), variant=model, task="T1", step=0)
+    run.save(measures(1.0, is_base=False), variant="sft", task="T1", step=0, forbid="wait")
+    rows = [(row["model"], row["seeds"], text_of(row["pass@1"])) for row in seeds(RunResults(run.close())).rows]
+    assert rows == [("base", 1, "0.25"), ("sft", 2, "0.62 (0.50–0.75)"), ("sft.lr0", 1, "0.25")]
+    (without,) = [row['without "wait"'] for row in seeds(RunResults(run.close())).rows if row["model"] == "sft"]
+    assert text_of(without) == "1.00"
+    assert not seeds(RunResults(RunWriter(tmp_path / "none").close())).rows
+
+
+def text_of(value: object) -> str:
+    assert isinstance(value, Cell)
+    return value.text

@@ -11,6 +11,7 @@ from headscope.report.tables.accuracy import accuracy
 from headscope.report.tables.claims import claims_by_reading
 from headscope.report.tables.coverage import coverage
 from headscope.report.tables.heads import heads
+from headscope.report.tables.seeds import seeds
 from headscope.report.tables.summary import summary
 from headscope.report.unfinished import unfinished_answers
 
@@ -32,6 +33,8 @@ def overview(results: RunResults) -> Page:
     if results.comparisons:
         blocks.append(heads(results))
     if results.evaluations:
+        if (of_seeds := seeds(results)).rows:
+            blocks.append(of_seeds)
         blocks.append(accuracy(results))
     if results.claims:
         blocks += claims_by_reading(results)

@@ -23,6 +23,7 @@ from headscope.report.tables import (
     heads,
     overlaps,
     role_losses,
+    seeds,
     settings,
     summary,
     think_modes,
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
 _OF_RESULTS: tuple[Callable[[RunResults], Table], ...] = (
     summary.summary,
     accuracy.accuracy,
+    seeds.seeds,
     heads.heads,
     heads.checkpoints,
     verdicts.verdicts,

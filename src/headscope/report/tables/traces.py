@@ -45,12 +45,13 @@ def _columns(summary: TraceSummary) -> Row:
         "slip": share_cell(summary.slip),
         "efficiency": None if efficiency is None else share_cell(efficiency),
         "failures": Cell(", ".join(f"{kind} {count}" for kind, count in most) or "none", summary.failures),
-        "right with re-check": _share_of(*having),
-        "without": _share_of(*lacking),
+        "right with re-check": share_of(*having),
+        "without": share_of(*lacking),
     }
 
 
-def _share_of(right: int, answers: int) -> Cell | None:
+def share_of(right: int, answers: int) -> Cell | None:
+    """Return the cell of right answers out of some; None if there is no answer."""
     return Cell(f"{right} of {answers}", {"right": right, "answers": answers}) if answers else None
 
 
@@ -89,8 +90,8 @@ def _mark_columns(use: MarkUse) -> Row:
     return {
         "sign of": use.mark,
         "per 1,000 tokens": use.per_1000,
-        "right with": _share_of(*having),
-        "right without": _share_of(*lacking),
+        "right with": share_of(*having),
+        "right without": share_of(*lacking),
         "difference": estimate_cell(use.difference, sign=True),
     }
 

@@ -13,17 +13,18 @@ from headscope.report.tables.failures import failures
 from headscope.report.tables.heads import checkpoints, heads
 from headscope.report.tables.overlaps import overlaps
 from headscope.report.tables.role_losses import role_losses
+from headscope.report.tables.seeds import seeds
 from headscope.report.tables.summary import summary
 from headscope.report.tables.think_modes import think_modes
 from headscope.report.tables.verdicts import verdicts
 from headscope.results.table import Table
 
 VERB_TABLES: dict[str, tuple[Callable[[RunResults], Table], ...]] = {
-    "run": (summary, accuracy, heads, reward_coupling, verdicts, failures),
+    "run": (summary, seeds, accuracy, heads, reward_coupling, verdicts, failures),
     "discover": (circuits,),
     "compare": (checkpoints, training_effects, reward_coupling, crossed, think_modes, overlaps),
     "ablate": (verdicts, failures, evidence, role_losses, head_scaling, head_revert),
-    "eval": (accuracy,),
+    "eval": (seeds, accuracy),
     "train": (),
 }
 """``report`` prints the tables of ``run``."""
