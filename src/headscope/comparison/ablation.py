@@ -1,10 +1,9 @@
-"""The verdict on one ablation: does it change pass@1, and more than matched random sets do?
+"""The verdict on one ablation: does it lower pass@1, and more than matched random sets do?
 
 Rules, fixed before any result was known:
 
-- supported: the effect's interval lies on the asked side of 0, the excess over the random sets' mean too, and
-  p ≤ 0.05;
-- not supported: the interval lies on the other side of 0; or it excludes an effect of the margin's size; or
+- supported: the effect's interval lies below 0, that of the excess over the random sets' mean too, and p ≤ 0.05;
+- not supported: the interval lies above 0; or it excludes an effect of the margin's size; or
   there is an effect, but random sets have it too (p > 0.05 and the excess's interval holds 0);
 - undecided: otherwise; always below 10 problems, and with too few random sets for p ≤ 0.05 to be possible. While
   3 / problems exceeds the margin, an effect is not excluded, however narrow the interval: without any flip a rate of
@@ -12,7 +11,6 @@ Rules, fixed before any result was known:
 """
 
 from collections.abc import Sequence
-from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -35,8 +33,6 @@ FEWEST_PROBLEMS = 10
 FEWEST_CONTROLS = fewest_draws(ALPHA)
 """Fewest random sets with which p ≤ 0.05 is possible."""
 
-Direction = Literal["lower", "higher"]
-
 
 def ablation_verdict(
     baseline: "Bool[np.ndarray, '_ _']",
@@ -46,10 +42,9 @@ def ablation_verdict(
     task: str,
     operator: str,
     heads: HeadSet,
-    direction: Direction = "lower",
     seed: int = 0,
 ) -> AblationVerdict:
-    """Judge whether ablating ``heads`` changes pass@1, and more than matched random sets do.
+    """Judge whether ablating ``heads`` lowers pass@1, and more than matched random sets do.
 
     All arrays say which answers are correct, [problem, sample], on the same problems in the same order; the numbers of
     samples may differ.
@@ -59,7 +54,6 @@ def ablation_verdict(
         ablated: answers with it.
         controls: answers with the same operator on each matched random set.
         task, operator, heads: what was done; recorded in the result.
-        direction: the change of pass@1 that is tested for.
         seed: the samples' seed; recorded in the result.
 
     Raises:
@@ -73,9 +67,8 @@ def ablation_verdict(
     control_effects = control_changes.mean(axis=1)
     excess = _excess(after - before, control_changes)
     # The test asks about large statistics, so a fall is negated. Without controls nothing is tested: p is NaN.
-    sign = 1 if direction == "higher" else -1
-    p_value = permutation_p_value(sign * effect.value, sign * control_effects)
-    reading, reason = _decide(effect, excess, p_value, len(controls), direction)
+    p_value = permutation_p_value(-effect.value, -control_effects)
+    reading, reason = _decide(effect, excess, p_value, len(controls))
     return AblationVerdict(
         task=task,
         operator=operator,
@@ -88,8 +81,8 @@ def ablation_verdict(
         control_effects=control_effects,
         excess=excess,
         p_value=p_value,
-        rank=permutation_rank(sign * effect.value, sign * control_effects),
-        direction=direction,
+        rank=permutation_rank(-effect.value, -control_effects),
+        direction="lower",
         margin=MARGIN,
         samples=baseline.shape[1],
         seed=seed,
@@ -118,22 +111,22 @@ def _excess(change: "Float[np.ndarray, 'problem']", controls: "Float[np.ndarray,
     return paired_difference(change, controls.mean(axis=0), bound=2.0)  # of two changes, each within 1
 
 
-def _decide(effect: Estimate, excess: Estimate, p_value: float, controls: int, direction: Direction) -> tuple[str, str]:
+def _decide(effect: Estimate, excess: Estimate, p_value: float, controls: int) -> tuple[str, str]:
     """Return the reading and its reason, by the rules at the top of this module."""
-    effect_low, effect_high = _ends_towards(effect, direction)
+    smallest_fall, largest_fall = -effect.high, -effect.low
     change = f"pass@1 changed by {_format(effect)} over {effect.n} problems"
     if effect.n < FEWEST_PROBLEMS:
         return UNDECIDED, f"{change}: at least {FEWEST_PROBLEMS} are needed"
-    if effect_high < 0:
+    if largest_fall < 0:
         return NOT_SUPPORTED, f"{change}: the other way"
-    if max(effect_high, 3 / effect.n) < MARGIN:  # the rule of three
+    if max(largest_fall, 3 / effect.n) < MARGIN:  # the rule of three
         return NOT_SUPPORTED, f"{change}: an effect of {MARGIN:g} is excluded"
-    if effect_low <= 0:
+    if smallest_fall <= 0:
         return UNDECIDED, f"{change}: so few exclude neither 0 nor an effect of {MARGIN:g}"
     comparison = f"{change}, against {controls} random sets{f' p = {p_value:.3f}' if controls else ''}"
     if controls < FEWEST_CONTROLS:
         return UNDECIDED, f"{comparison}: too few sets for p ≤ {ALPHA:g} ({FEWEST_CONTROLS} are needed)"
-    specific = _ends_towards(excess, direction)[0] > 0
+    specific = excess.high < 0
     comparison += f", excess over their mean {_format(excess)}"
     if specific and p_value <= ALPHA:
         return SUPPORTED, comparison
@@ -144,11 +137,6 @@ def _decide(effect: Estimate, excess: Estimate, p_value: float, controls: int, d
 
 def _format(estimate: Estimate) -> str:
     return f"{estimate.value:+.3f} [{estimate.low:+.3f}, {estimate.high:+.3f}]"
-
-
-def _ends_towards(estimate: Estimate, direction: Direction) -> tuple[float, float]:
-    """Return the interval's ends with the tested direction as positive."""
-    return (estimate.low, estimate.high) if direction == "higher" else (-estimate.high, -estimate.low)
 
 
 def _require_same_problems(

@@ -36,14 +36,14 @@ If a few heads are known to have changed, shares of the others move by up to a h
 """
 
 
-def head_importance(scores: EdgeScores, circuit: Circuit | None = None, *, score: HeadScore = "net") -> HeadEstimates:
+def head_importance(scores: EdgeScores, circuit: Circuit | None = None) -> HeadEstimates:
     """Return the importance of every head, summing to 1, with intervals over problems.
 
     With ``circuit`` only its edges are summed, as in the paper.
 
     Raises InputError for a circuit if the scores have no per-pair edges.
     """
-    sums = pair_sums(scores, circuit, score)
+    sums = pair_sums(scores, circuit)
     estimates = head_estimates(shares(sums.mean(axis=0)), (influence(sums, scores.problem_groups),))
     share = estimates.value
     # On the scale of log-odds shares are less skewed and stay between 0 and 1; d logit(p) / dp = 1 / (p (1 − p)).

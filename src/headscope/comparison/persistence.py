@@ -13,8 +13,11 @@ from headscope.results.persistence import Persistence
 
 Weights = Float[np.ndarray, "head"]
 
+SEED = 0
+"""Of the resamples of heads."""
 
-def persistence(dynamics: Dynamics, *, seed: int = 0) -> Persistence:
+
+def persistence(dynamics: Dynamics) -> Persistence:
     """Return how long one run's emergent heads stay, after the run's own hysteresis.
 
     NaN if nothing was established; one head has no interval.
@@ -30,16 +33,16 @@ def persistence(dynamics: Dynamics, *, seed: int = 0) -> Persistence:
     else:
         remaining = without_interval(0, "fewer than two checkpoints")
     return Persistence(
-        persistence=_ratio((before & after).sum(axis=0), before.sum(axis=0), seed),
-        turnover=_ratio((before ^ after).sum(axis=0), (before | after).sum(axis=0), seed),
+        persistence=_ratio((before & after).sum(axis=0), before.sum(axis=0)),
+        turnover=_ratio((before ^ after).sum(axis=0), (before | after).sum(axis=0)),
         remaining=remaining,
-        half_life=_half_life(*_spells(states, dynamics.steps), seed),
+        half_life=_half_life(*_spells(states, dynamics.steps)),
         heads=heads,
         checkpoints=len(states),
     )
 
 
-def _ratio(part: "Int[np.ndarray, 'head']", whole: "Int[np.ndarray, 'head']", seed: int) -> Estimate:
+def _ratio(part: "Int[np.ndarray, 'head']", whole: "Int[np.ndarray, 'head']") -> Estimate:
     """Return Σ part / Σ whole, with an interval from resampling heads, each with all its checkpoints."""
     is_at_risk = whole > 0
     part, whole = part[is_at_risk], whole[is_at_risk]
@@ -53,7 +56,7 @@ def _ratio(part: "Int[np.ndarray, 'head']", whole: "Int[np.ndarray, 'head']", se
         total = float(weights @ whole)
         return float(weights @ part) / total if total > 0 else ratio
 
-    return bootstrap(statistic, len(part), unit="head", seed=seed)
+    return bootstrap(statistic, len(part), unit="head")
 
 
 def _spells(
@@ -81,7 +84,6 @@ def _half_life(
     lengths: "Float[np.ndarray, 'spell']",
     ended: "Bool[np.ndarray, 'spell']",
     owners: "Int[np.ndarray, 'spell']",
-    seed: int,
 ) -> Estimate:
     """Return the median length of the spells, with an interval from resampling heads."""
     if len(lengths) == 0:
@@ -91,10 +93,10 @@ def _half_life(
     if heads == 1:
         return without_interval(1, "Kaplan-Meier, one head", value=median)
     # A head's spells belong together: heads are drawn, and all their spells with them.
-    draws = np.random.default_rng(seed).multinomial(heads, [1 / heads] * heads, size=200)
+    draws = np.random.default_rng(SEED).multinomial(heads, [1 / heads] * heads, size=200)
     medians = [_median(lengths, ended, weights[owners]) for weights in draws]
     low, high = np.quantile(medians, [0.025, 0.975], method="inverted_cdf")  # some are infinite: no averaging
-    return Estimate(median, float(low), float(high), heads, "Kaplan-Meier, head bootstrap 95%", seed)
+    return Estimate(median, float(low), float(high), heads, "Kaplan-Meier, head bootstrap 95%", SEED)
 
 
 def _median(

@@ -35,6 +35,9 @@ TEXTS_A_STEP = 2
 """Each has a thread of its own on a CPU. Half the steps at twice the rate do not cost more than one text a step would
 (log.md)."""
 
+LEARNING_RATE = 0.2
+"""Adam's, in standard deviations of z."""
+
 
 def fit_constants(
     model: SubjectOrModel,
@@ -42,7 +45,6 @@ def fit_constants(
     texts: Sequence[Text],
     *,
     steps: int = 24,
-    learning_rate: float = 0.2,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Float[np.ndarray, "layer head d_head"]:
@@ -61,7 +63,6 @@ def fit_constants(
         heads: the heads to fit constants for.
         texts: prompts with the responses that are predicted.
         steps: number of Adam steps.
-        learning_rate: Adam's, in standard deviations of z.
         seed: seed of the choice of texts.
         progress: counts steps.
 
@@ -81,7 +82,7 @@ def fit_constants(
     places = np.argwhere(grid)
     removals = np.ones((len(places), *grid.shape), dtype=np.float32)
     removals[np.arange(len(places)), places[:, 0], places[:, 1]] = 0
-    fitted = _descend(as_model(model), texts, removals, moments, _Schedule(steps, learning_rate, seed), progress)
+    fitted = _descend(as_model(model), texts, removals, moments, _Schedule(steps, seed), progress)
     candidates = [fitted, mean, np.zeros_like(mean)]
     losses = []
     for candidate in candidates:
@@ -103,10 +104,9 @@ class _Moments:
 
 @dataclass(frozen=True)
 class _Schedule:
-    """Adam's steps and learning rate. seed: seed of the choice of texts."""
+    """Number of Adam's steps, and the seed of the choice of texts."""
 
     steps: int
-    rate: float
     seed: int
 
 
@@ -123,7 +123,7 @@ def _descend(
     centre = torch.as_tensor(start.mean, device=access.device)
     unit = torch.as_tensor(start.spread, device=access.device)
     shift = torch.zeros_like(centre, requires_grad=True)
-    adam = torch.optim.Adam([shift], lr=schedule.rate)
+    adam = torch.optim.Adam([shift], lr=LEARNING_RATE)
     shifts: list[Tensor] = []
     draw = np.random.default_rng(schedule.seed)
     limit = Limit()

@@ -10,7 +10,6 @@ A head acts on the token that follows, so the token completing ``</think>`` is t
 before the model's turn (an instruction that names them, an earlier turn) are ignored.
 """
 
-import copy
 import inspect
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -210,10 +209,6 @@ class SpanReader:
     def contains(self, device: torch.device) -> Bool[Tensor, "row token"]:
         """Return which tokens lie in the span."""
         return torch.as_tensor(self.reader.parts == self.part, device=device)
-
-    def snapshot(self) -> "SpanReader":
-        """Return a copy of the state after the pass just read."""
-        return SpanReader(copy.copy(self.reader), self.part)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ from headscope.errors import InputError, is_out_of_memory
 from headscope.interventions.donor_weights import DonorWeights
 from headscope.interventions.head_edits import Fill, HeadEdit, Replacement
 from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
-from headscope.interventions.spans import Span, SpanReader, follow_passes, resolve_span
+from headscope.interventions.spans import follow_passes
 from headscope.measures.logits import nll
 from headscope.models import HeadAccess, as_model, head_access
 from headscope.models.memory import Limit, pass_budget
@@ -45,7 +45,7 @@ GPU_SHARE = 0.25
 """Bytes, or the share of a GPU's free memory, for the logits and the widest activations of a pass."""
 
 _PASS = Lock()
-"""Held from the start of a pass until the state of its readers is copied: they follow one pass at a time."""
+"""Held from the start of a pass until the state of the fill's reader is copied: it follows one pass at a time."""
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,6 @@ def teacher_force(
     factors: Float[np.ndarray, "edit layer head"],
     *,
     replacement: Replacement = Replacement(),
-    span: str | Span = "all",
     groups: Sequence[Int[np.ndarray, "_"]] | None = None,
     rows: int | None = None,
     progress: Progress = SILENT,
@@ -98,7 +97,6 @@ def teacher_force(
         texts: prompts with the responses that are predicted.
         factors: what each head's write is multiplied by; an edit of ones leaves the model as it is.
         replacement: what heads with factor 0 write (``make_replacement``); zeros by default.
-        span: the part of the texts in which heads are edited.
         groups: per text the group of every response token, counted from 0; −1 for none. Losses are summed by group.
         rows: number of edits computed at a time; None derives it from the free memory and the text's length.
         progress: counts texts.
@@ -112,7 +110,6 @@ def teacher_force(
     _check(texts, factors, access)
     members = None if groups is None else _group_members(texts, groups)
     check_hooks(access)
-    span_reader = SpanReader.of(resolve_span(model, span))
     # Edits that agree in the first layers become neighbours and fall into one chunk.
     order = np.lexsort(factors.reshape(len(factors), -1).T[::-1])
     count = 2 if members is None else 2 + members[0].shape[1]
@@ -125,7 +122,7 @@ def teacher_force(
 
         def measure_part(part: slice) -> None:
             chunk = order[part]
-            logits, row_of = _edited_logits(plain, access, text, factors[chunk], replacement.fill, span_reader)
+            logits, row_of = _edited_logits(plain, access, text, factors[chunk], replacement.fill)
             metrics[:, chunk, column] = _measure(logits, text, None if members is None else members[column])[:, row_of]
 
         with refuse_if_too_long(text):
@@ -134,8 +131,6 @@ def teacher_force(
     with ExitStack() as stack, progress.bar("teacher-forced", len(texts)) as bar:
         if replacement.reader is not None:
             stack.enter_context(follow_passes(model, replacement.reader))
-        if span_reader is not None:
-            stack.enter_context(follow_passes(model, span_reader.reader))
         for _ in map_in_order(plain, measure, range(len(texts))):
             bar.advance()
     group_nll = None if members is None else np.moveaxis(metrics[2:], 0, -1)
@@ -150,7 +145,7 @@ def edited_nll(
     fill: Fill | None = None,
 ) -> Float[Tensor, "edit"]:
     """Return nats per response token of every edit, differentiable with respect to ``fill``."""
-    logits, row_of = _edited_logits(model, access, text, factors, fill, None)
+    logits, row_of = _edited_logits(model, access, text, factors, fill)
     return nll(logits, _target(text, logits)).mean(1)[row_of]
 
 
@@ -219,16 +214,14 @@ def _edited_logits(
     text: Text,
     factors: Float[np.ndarray, "edit layer head"],
     fill: Fill | DonorWeights | None,
-    span: SpanReader | None,
 ) -> tuple[Float[Tensor, "row response vocab"], Int[np.ndarray, "edit"]]:
     """Return the logits of each different edit before each response token, and each edit's row."""
     levels, row_of = _levels(factors)
 
     def make_rows(layers: Layerwise) -> Float[Tensor, "row response d"]:
         pass_fill = _PassFill.of(fill, factors) if isinstance(fill, Fill) else fill
-        pass_span = None if span is None else span.snapshot()
-        lock.close()  # what the readers know of this pass is copied
-        return torch.cat(list(_edited_streams(layers, levels, text, pass_fill, pass_span)))
+        lock.close()  # what the fill's reader knows of this pass is copied
+        return torch.cat(list(_edited_streams(layers, levels, text, pass_fill)))
 
     with ExitStack() as lock:
         lock.enter_context(_PASS)
@@ -236,7 +229,7 @@ def _edited_logits(
 
 
 def _edited_streams(
-    layers: Layerwise, levels: Sequence[_Level], text: Text, fill: Fill | DonorWeights | None, span: SpanReader | None
+    layers: Layerwise, levels: Sequence[_Level], text: Text, fill: Fill | DonorWeights | None
 ) -> Iterator[Float[Tensor, "row response d"]]:
     """Yield the final residual streams, in the order of the last level's rows."""
     is_edited = [len(level.parents) > 1 or (level.factors != 1).any() for level in levels]
@@ -262,7 +255,7 @@ def _edited_streams(
         level, is_last = levels[layer], layer == len(levels) - 1
         positions = text.predicting if is_last else slice(None)
         parent = torch.as_tensor(level.parents[part] - first, device=stream.device)
-        edit = _LayerEdit(layers, layer, level.factors[part], fill, span)
+        edit = _LayerEdit(layers, layer, level.factors[part], fill)
         written = edit.write(stream[parent], None if z is None else z[parent.to(z.device)], positions)
         # Kept on the way down, they would pile up layer by layer; parts that still wait have them.
         del stream, z
@@ -281,7 +274,6 @@ class _LayerEdit:
     layer: int
     factors: Float[np.ndarray, "row head"]
     fill: Fill | DonorWeights | None
-    span: SpanReader | None
 
     def write(
         self, stream: Float[Tensor, "row token d"], z: Float[Tensor, "row token z"] | None, positions: slice
@@ -291,9 +283,9 @@ class _LayerEdit:
         stream_here = stream[:, positions].contiguous()
         if not isinstance(fill, DonorWeights):
             assert z is not None
-            edit = HeadEdit(layers.access, layer, self.factors, fill if (self.factors == 0).any() else None, self.span)
+            edit = HeadEdit(layers.access, layer, self.factors, fill if (self.factors == 0).any() else None, None)
             return layers.write(layer, stream_here, edit(z)[:, positions].contiguous())
-        donor_edit = fill.edit(layer, self.factors, self.span) if (self.factors != 1).any() else None
+        donor_edit = fill.edit(layer, self.factors, None) if (self.factors != 1).any() else None
         z = layers.attend(layer, stream, donor_edit)
         added = None if donor_edit is None else donor_edit.added(z)[:, positions]
         return layers.write(layer, stream_here, z[:, positions].contiguous(), added)

@@ -90,14 +90,12 @@ def paired_difference(
     return Estimate(value, float(min(low, value)), float(max(high, value)), n, method)
 
 
-def paired_p_value(
-    after: "Float[np.ndarray, 'unit']", before: "Float[np.ndarray, 'unit']", *, bound: float = 1.0
-) -> float:
+def paired_p_value(after: "Float[np.ndarray, 'unit']", before: "Float[np.ndarray, 'unit']") -> float:
     """Return the two-sided p-value of no mean difference; < 0.05 if ``paired_difference``'s interval excludes 0."""
     change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
     if len(change) == 0:
         return math.nan
-    centre, spread = _adjusted_moments(change, bound)
+    centre, spread = _adjusted_moments(change, bound=1.0)
     return float(2 * stdtr(max(1, len(change) - 1), -abs(centre) / spread * np.sqrt(len(change) + 1)))
 
 

@@ -220,25 +220,18 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
     return config
 
 
-def check_compatible(
-    base: ModelConfig,
-    variant: ModelConfig,
-    *,
-    base_name: str = "base",
-    variant_name: str = "variant",
-) -> None:
+def check_compatible(base: ModelConfig, variant: ModelConfig, *, variant_name: str = "variant") -> None:
     """Raise InputError unless two configs agree in architecture, layers and query heads."""
     base_type, variant_type = architecture(base), architecture(variant)
     if None not in (base_type, variant_type) and base_type != variant_type:
         raise InputError(
-            f"{variant_name} is a {variant_type} and {base_name} a {base_type}; only models of one architecture are "
-            "compared"
+            f"{variant_name} is a {variant_type} and base a {base_type}; only models of one architecture are compared"
         )
     for name, keys in _SHAPE.items():
         base_size, variant_size = config_size(base, keys), config_size(variant, keys)
         if base_size != variant_size:
             raise InputError(
-                f"{variant_name} has {variant_size} {name} and {base_name} has {base_size}; "
+                f"{variant_name} has {variant_size} {name} and base has {base_size}; "
                 "only models of one shape are compared"
             )
 

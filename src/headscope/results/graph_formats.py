@@ -93,7 +93,7 @@ def write_neuronpedia(circuit: CircuitGraph, path: Path) -> None:
         "generation_settings": circuit.facts,
     }
     state = {"pinnedIds": [], "supernodes": [], "linkType": "both", "clickedId": "", "sg_pos": ""}
-    listed = [_neuronpedia_node(node, ids[node.name], circuit.graph.heads) for node in nodes]
+    listed = [_neuronpedia_node(node, ids[node.name]) for node in nodes]
     content = {"metadata": metadata, "qParams": state, "nodes": listed, "links": links}
     write_text(path, json.dumps(content, allow_nan=False) + "\n")
 
@@ -162,7 +162,7 @@ def _neuronpedia_id(node: Node, heads: int) -> str:
     return f"{node.layer + 1 if node.kind == 'logits' else node.layer}_{number}_0"
 
 
-def _neuronpedia_node(node: Node, node_id: str, heads: int) -> dict[str, Any]:
+def _neuronpedia_node(node: Node, node_id: str) -> dict[str, Any]:
     kinds = {"input": "embedding", "head": "attention head", "mlp": "mlp", "logits": "logit"}
     layer, number, _ = node_id.split("_")
     return {

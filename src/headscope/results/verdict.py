@@ -32,7 +32,7 @@ class AblationVerdict(JsonResult):
     excess: effect − mean control effect, paired by problem.
     p_value: one-sided, (1 + controls at least as strong as the real set) / (1 + controls).
     rank: place of the real set among the real and all random ones, 1 the strongest; ties count against it.
-    direction: ``lower`` or ``higher``: the change of pass@1 that was tested for.
+    direction: the change of pass@1 that was tested for: ``lower``; files of older versions may hold ``higher``.
     margin: the smallest change of pass@1 called an effect.
     samples: answers per problem.
     ablated_at_k: pass@k with the intervention, for k = 1, 2, 4 … up to the answers per problem; None in runs of

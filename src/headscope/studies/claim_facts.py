@@ -94,13 +94,13 @@ def _recipes(study: Study) -> Iterator[RecipeFacts]:
             method=training_method(variants[runs[0]]),
             on_traces=distills_traces(variants[runs[0]]),
             seeds=len(runs),
-            checkpoints=_count_checkpoints(study, variant),
+            checkpoints=_count_checkpoints(variant),
             null_twins=len(null_twins(runs[0], variants)),
             rewards=isinstance(variant.train, RewardData) or variant.reward_log is not None,
         )
 
 
-def _count_checkpoints(study: Study, variant: VariantConfig) -> int | None:
+def _count_checkpoints(variant: VariantConfig) -> int | None:
     """Return how many checkpoints are scored, step 0 left out; None if that is not known yet."""
     if variant.train is not None:
         return len(variant.saved_steps) - 1 if variant.train.max_steps else None

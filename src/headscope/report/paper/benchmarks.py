@@ -54,7 +54,7 @@ def benchmark_curves(results: RunResults) -> Exhibit:
     names_drawn = [name for name in names if name in evaluated]
     if not names_drawn:
         reason = f"no answers of {', '.join(names)} are measured (tasks; headscope eval)"
-        return lacking(reason if names else subjects.absent(results, names, subjects.GRPO))
+        return lacking(reason if names else subjects.absent(names, subjects.GRPO))
     lacks = []
     if len(names) < _SETTINGS:
         lacks.append("one GRPO recipe instead of two (variants: a second one with another train.dataset)")

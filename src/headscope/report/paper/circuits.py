@@ -51,7 +51,7 @@ def distilled_circuits(results: RunResults) -> Exhibit:
     if distilled:
         panels.append(_Panel(distilled.labels["variant"], distilled))
     else:
-        lacks.append(subjects.absent(results, names, subjects.DISTILL))
+        lacks.append(subjects.absent(names, subjects.DISTILL))
     lacks.append(
         "the distilled model on openings of its own without the think marker: headscope contrasts the openings of two "
         "models (discover.contrast), and no key asks for that"
@@ -84,7 +84,7 @@ def _trained_circuits(results: RunResults) -> Exhibit:
         if unit:
             panels.append(_Panel(unit.labels["variant"], unit))
         else:
-            lacks.append(subjects.absent(results, names, method).replace("comparison", "edge scores"))
+            lacks.append(subjects.absent(names, method).replace("comparison", "edge scores"))
     return _exhibit(results, panels, lacks, "the models after SFT and after GRPO")
 
 

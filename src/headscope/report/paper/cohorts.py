@@ -118,10 +118,10 @@ def _of_second_base(results: RunResults, names: list[str], method: str, first: s
 def _exhibit(results: RunResults, names: list[str], method: str, *, rewarded: bool = True) -> Exhibit:
     comparisons = subjects.comparisons_of(results, names)
     if not comparisons:
-        return lacking(subjects.absent(results, names, method))
+        return lacking(subjects.absent(names, method))
     drawn = comparisons[:MOST_RUNS]
     logs = {name: log for name, log in results.training_logs.items() if _rewards(log)} if rewarded else {}
-    lacks = _lacks(results, drawn, [name for name in names if name not in logs], method, rewarded=rewarded)
+    lacks = _lacks(drawn, [name for name in names if name not in logs], method, rewarded=rewarded)
     if len(comparisons) > len(drawn):
         rest = ", ".join(comparison.variant for comparison in comparisons[MOST_RUNS:])
         lacks.append(f"a page has room for {MOST_RUNS} runs; {rest}: not drawn")
@@ -134,9 +134,7 @@ def _exhibit(results: RunResults, names: list[str], method: str, *, rewarded: bo
     return Exhibit(tuple(tables), _caption(results, drawn, method, logged), tuple(lacks), figure)
 
 
-def _lacks(
-    results: RunResults, drawn: Sequence[Comparison], unlogged: list[str], method: str, *, rewarded: bool
-) -> list[str]:
+def _lacks(drawn: Sequence[Comparison], unlogged: list[str], method: str, *, rewarded: bool) -> list[str]:
     lacks = []
     for comparison in drawn:
         if len(comparison.steps) == 1:

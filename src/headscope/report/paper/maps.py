@@ -97,7 +97,7 @@ def _first_runs(results: RunResults, having: Mapping[str, object]) -> tuple[list
         present = [name for name in names if name in having]
         variants += present[:1]
         if not present:
-            lacks.append(subjects.absent(results, names, method))
+            lacks.append(subjects.absent(names, method))
     return variants, tuple(lacks)
 
 
@@ -146,7 +146,7 @@ def emergence_maps(results: RunResults) -> Exhibit:
         *bottom.axes[1].get_legend_handles_labels(), loc="outside lower center", ncols=4, title="new heads of"
     )
     tables = (emergence_map_data(comparisons), _combined_table(combined))
-    return Exhibit(tables, _maps_caption(results, comparisons, combined), lacks, figure)
+    return Exhibit(tables, _maps_caption(results, comparisons), lacks, figure)
 
 
 def _counts_title(comparison: Comparison) -> str:
@@ -221,7 +221,7 @@ def _combined_table(combined: Combinations) -> Table:
     return Table("new-heads", tuple(rows), "One row per head that is new under any method.")
 
 
-def _maps_caption(results: RunResults, comparisons: Sequence[Comparison], combined: Combinations) -> str:
+def _maps_caption(results: RunResults, comparisons: Sequence[Comparison]) -> str:
     final = comparisons[0].final
     counts = []
     for comparison in comparisons:

@@ -43,7 +43,7 @@ def ablation_in_variants(results: RunResults) -> Exhibit:
     lacks = [*_missing_groups(ablations), *_not_run(results, on=None)]
     distilled = subjects.variants_trained_by(results, subjects.DISTILL)
     if not any(unit.labels["variant"] in distilled for unit, _ in ablations):
-        lacks.append(f"{subjects.absent(results, distilled, subjects.DISTILL)}; the rows are of the run's own variants")
+        lacks.append(f"{subjects.absent(distilled, subjects.DISTILL)}; the rows are of the run's own variants")
     return _ablation_exhibit(results, "ablation", ablations, lacks)
 
 
@@ -220,7 +220,7 @@ def head_lists(results: RunResults) -> Exhibit:
     for method in (subjects.DISTILL, subjects.SFT, subjects.GRPO):
         names = subjects.variants_trained_by(results, method)
         if not subjects.comparisons_of(results, names):
-            lacks.append(subjects.absent(results, names, method))
+            lacks.append(subjects.absent(names, method))
     caption = (
         f"Heads that are new in each variant's last circuit, those whose importance grew most first, up to "
         f"{_NAMED_HEADS} of them. Number and null with 95 % intervals over problems. {counting_sentences(first)} "

@@ -47,7 +47,7 @@ def grpo_recipes(results: RunResults) -> tuple[list[str], list[str], list[str]]:
     return first, on_other_data, at_other_rate
 
 
-def absent(results: RunResults, names: Sequence[str], method: str) -> str:
+def absent(names: Sequence[str], method: str) -> str:
     """Return the sentence that says why no comparison of a method's variants can be shown."""
     if names:
         return f"no comparison of {', '.join(names)} is finished"
