@@ -35,12 +35,12 @@ from headscope.heads import HeadId
 from headscope.interventions import zero
 from headscope.lab import builtin_data, chains
 from headscope.measures.intervals import paired_difference
-from headscope.measures.multiplicity import ALPHA, q_values
+from headscope.measures.multiplicity import q_values
 from headscope.measures.permutation import permutation_p_value, permutation_rank
 from headscope.model_files.named_models import LAB_FOLDERS, named_model
 from headscope.models import Subject, head_access, load_model
 from headscope.results.estimate import Estimate
-from headscope.results.numbers import format_estimate, format_p
+from headscope.results.numbers import ALPHA, format_estimate, format_p
 from headscope.results.traces import Traces
 from headscope.studies.answers.traces import trace_samples
 from headscope.training.presets import PRESETS

@@ -36,8 +36,9 @@ from table import markdown_table
 
 from headscope.heads import HeadId, HeadSet
 from headscope.interventions import DonorWeights, Replacement, edit_weights, replace_heads
-from headscope.measures.multiplicity import ALPHA, q_values
+from headscope.measures.multiplicity import q_values
 from headscope.models import head_access, load_model
+from headscope.results.numbers import ALPHA
 
 GROWTHS = (4.0, 2.0, 1.5, 1.25, 1.1)
 KINDS = ("removed", "trained", "trained with k, v", *(f"grown × {growth:g}" for growth in GROWTHS))

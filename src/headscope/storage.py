@@ -23,6 +23,9 @@ from safetensors.numpy import save_file
 from headscope import __version__
 from headscope.errors import InputError
 
+TRAINING_LOG = "log.jsonl"
+"""The file of a training with a JSON object per optimiser step."""
+
 R = TypeVar("R")
 OWN_BYTES = 4
 """Of the name under which one of several processes writes a file."""

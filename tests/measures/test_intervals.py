@@ -14,7 +14,7 @@ from headscope.measures.intervals import (
     bootstraps,
     mean_share,
     paired_difference,
-    rank_correlation_half_width,
+    rank_correlation_interval,
     resamples,
     wilson,
 )
@@ -186,6 +186,10 @@ def test_equal_units_have_a_point_interval_and_one_has_none():
 
 
 def test_a_rank_correlations_interval_is_bonett_and_wrights() -> None:
-    half_widths = rank_correlation_half_width(np.array([0.5, 0.0, 0.5]), np.array([28, 28, 3]))
-    # 1.959964 · √((1 + r² / 2) / (n − 3)); three points say nothing.
-    assert half_widths == pytest.approx([0.415771, 0.391993, np.nan], abs=1e-6, nan_ok=True)
+    low, high = rank_correlation_interval(np.array([0.5, 0.0, 0.5, 1.0]), np.array([28, 28, 3, 28]))
+    # tanh(artanh r ± 1.959964 · √((1 + r² / 2) / (n − 3))); three points say nothing.
+    half_widths = np.array([0.415771, 0.391993, np.nan])
+    z = np.arctanh([0.5, 0.0, 0.5])
+    assert low[:3] == pytest.approx(np.tanh(z - half_widths), abs=1e-6, nan_ok=True)
+    assert high[:3] == pytest.approx(np.tanh(z + half_widths), abs=1e-6, nan_ok=True)
+    assert (low[3], high[3]) == (pytest.approx(1.0), 1.0)

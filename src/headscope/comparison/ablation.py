@@ -18,10 +18,10 @@ from jaxtyping import Bool, Float
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.intervals import mean_share, paired_difference, without_interval
-from headscope.measures.multiplicity import ALPHA
 from headscope.measures.pass_at_k import pass_at_k_by_problem
 from headscope.measures.permutation import fewest_draws, permutation_p_value, permutation_rank
 from headscope.results.estimate import Estimate
+from headscope.results.numbers import ALPHA
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED, AblationVerdict
 
 MARGIN = 0.05

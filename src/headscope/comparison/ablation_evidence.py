@@ -23,11 +23,11 @@ from headscope.comparison.ablation import FEWEST_CONTROLS, FEWEST_PROBLEMS
 from headscope.errors import InputError
 from headscope.measures.independent_estimates import welch_difference
 from headscope.measures.intervals import bootstrap_mean, paired_difference, without_interval
-from headscope.measures.multiplicity import ALPHA
 from headscope.measures.permutation import permutation_p_value, permutation_rank
 from headscope.operator_names import ABLATION_OPERATORS
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Guard, OperatorEffect, Repair, Trend
+from headscope.results.numbers import ALPHA
 
 OPERATOR_COUNT = len(ABLATION_OPERATORS)
 AGREEING_OPERATORS = 3

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from headscope.errors import InputError
-from headscope.measures.intervals import rank_correlation_half_width
+from headscope.measures.intervals import rank_correlation_interval
 from headscope.measures.permutation import permutation_p_value
 from headscope.results.coupling import Coupling
 from headscope.results.dynamics import RewardCount
@@ -49,7 +49,7 @@ def reward_coupling(
     # The phases of the reward are drawn and the heads stay: both series keep their own autocorrelation.
     null, _ = _pool_correlations([(_draw_surrogates(x, draws, rng), y) for x, y in stretches], shifts, draws)
     correlation = observed[0]
-    low, high = _bonett_wright(correlation, points)
+    low, high = rank_correlation_interval(correlation, points)
     after = shifts >= 0
     return Coupling(
         lags=shifts,
@@ -135,15 +135,6 @@ def _spearman(x: "Float[np.ndarray, 'draw point']", y: "Float[np.ndarray, 'point
     x_ranks, y_ranks = rankdata(x, axis=1) - middle, rankdata(y) - middle
     scale = np.sqrt((x_ranks**2).sum(axis=1) * (y_ranks @ y_ranks))
     return np.asarray(np.divide(x_ranks @ y_ranks, scale, out=np.zeros(len(x)), where=scale > 0))
-
-
-def _bonett_wright(
-    correlation: "Float[np.ndarray, 'lag']", points: "Int[np.ndarray, 'lag']"
-) -> tuple["Float[np.ndarray, 'lag']", "Float[np.ndarray, 'lag']"]:
-    """Return the 95 % interval (Bonett and Wright 2000) of rank correlations; NaN below 4 points."""
-    half_width = rank_correlation_half_width(correlation, points)
-    z = np.arctanh(np.clip(correlation, -1 + 1e-9, 1 - 1e-9))  # Fisher's z of a perfect correlation is infinite
-    return np.tanh(z - half_width), np.tanh(z + half_width)
 
 
 def _draw_surrogates(series: "Series", draws: int, rng: np.random.Generator) -> "Float[np.ndarray, 'draw point']":

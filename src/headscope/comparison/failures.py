@@ -22,14 +22,15 @@ from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.intervals import mean_share, paired_difference, paired_p_value, without_interval
-from headscope.measures.multiplicity import ALPHA, q_values
+from headscope.measures.multiplicity import q_values
 from headscope.measures.permutation import permutation_p_value, permutation_rank
 from headscope.results.failures import Direction, FailureChanges, KindChange
-from headscope.results.numbers import format_estimate
+from headscope.results.numbers import ALPHA, format_estimate
 from headscope.results.traces import Traces
 
-FEWEST_CONTROLS = 20
-"""Random sets below which no kind is called raised or lowered."""
+FEWEST_RANDOM_SETS = 20
+"""Random sets below which no kind is called raised or lowered: the rule above, fixed before any result, asks for one
+more than p ≤ 0.05 needs (``ablation.FEWEST_CONTROLS``)."""
 
 Shares = Float[np.ndarray, "set kind problem"]
 """Of each problem's answers; sets in the order whole model, the heads' set, random sets."""
@@ -142,7 +143,7 @@ def _compare(names: Sequence[str], is_trait: Sequence[bool], shares: Shares) -> 
         sign = -1.0 if change.value < 0 else 1.0
         value, null = sign * effects[0, index], sign * effects[1:, index]
         direction: Direction = ""
-        if len(controls) >= FEWEST_CONTROLS and change.n >= FEWEST_PROBLEMS:
+        if len(controls) >= FEWEST_RANDOM_SETS and change.n >= FEWEST_PROBLEMS:
             direction = _direction(sign, excess.low, excess.high, float(adjusted[index]), float(q_value[index]))
         kinds.append(
             KindChange(
@@ -192,8 +193,8 @@ def _describe_changes(kinds: Sequence[KindChange], problems: int, controls: int,
     if problems < FEWEST_PROBLEMS:
         return f"{action} was asked on {problems} problems: at least {FEWEST_PROBLEMS} are needed"
     largest = f"the largest change is of {kinds[0].name}, {_format_change(kinds[0], controls)}"
-    if controls < FEWEST_CONTROLS:
-        return f"{action} is compared with {controls} random sets, and {FEWEST_CONTROLS} are needed; {largest}"
+    if controls < FEWEST_RANDOM_SETS:
+        return f"{action} is compared with {controls} random sets, and {FEWEST_RANDOM_SETS} are needed; {largest}"
     parts = []
     for verb, direction in (("raises", "raised"), ("lowers", "lowered")):
         changed = [kind for kind in kinds if kind.direction == direction]

@@ -42,21 +42,28 @@ def head_estimates(
     """Return t interval and two-sided p-value of ``value`` from the influences of problems on it: Student's for one
     sample of problems, Welch's for several independent ones; NaN if a sample has fewer than 2 problems.
     """
+    return HeadEstimates(value, *t_interval(value, samples))
+
+
+def t_interval(
+    value: "Float[np.ndarray, '*grid']", samples: "Sequence[Float[np.ndarray, '_ *grid']]"
+) -> tuple["Float[np.ndarray, '*grid']", "Float[np.ndarray, '*grid']", "Float[np.ndarray, '*grid']"]:
+    """Return both ends of the t interval of ``value`` and its two-sided p-value, as ``head_estimates`` does."""
     if min(len(influences) for influences in samples) < 2:
         unknown = np.full_like(value, np.nan)
-        return HeadEstimates(value, unknown, unknown, unknown)
+        return unknown, unknown, unknown
     variances = np.stack([influences.var(axis=0, ddof=1) / len(influences) for influences in samples])
     variance = variances.sum(axis=0)
     # Welch and Satterthwaite's degrees of freedom; of one sample exactly n − 1.
     freedoms = np.array([len(influences) - 1 for influences in samples])
-    spread = (variances**2 / freedoms[:, None, None]).sum(axis=0)
+    spread = (variances**2 / np.expand_dims(freedoms, tuple(range(1, variances.ndim)))).sum(axis=0)
     # Without any variance the freedom does not matter: that of the smallest sample stands in.
     freedom = np.divide(variance**2, spread, out=np.full_like(spread, float(freedoms.min())), where=spread > 0)
     error = np.sqrt(variance)
     half_width = stdtrit(freedom, 0.5 + LEVEL / 2) * error
     # A change without any spread is certain, no change without any is none.
     statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
-    return HeadEstimates(value, value - half_width, value + half_width, np.asarray(2 * stdtr(freedom, -statistic)))
+    return value - half_width, value + half_width, np.asarray(2 * stdtr(freedom, -statistic))
 
 
 def text_estimates(changes: "Float[np.ndarray, 'text head']", sweep: HeadSweep) -> HeadEstimates:

@@ -5,14 +5,12 @@ two random sets of fixed sizes share is hypergeometric; if the numbers per layer
 such number per layer. Both are computed exactly.
 """
 
-import math
-
 import numpy as np
 from jaxtyping import Float, Int
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.measures.intervals import LEVEL, rank_correlation_half_width, without_interval
+from headscope.measures.intervals import LEVEL, rank_correlation_interval, without_interval
 from headscope.results.estimate import Estimate
 from headscope.results.overlap import Overlap
 
@@ -68,11 +66,8 @@ def rank_correlation(first: "Float[np.ndarray, 'layer head']", second: "Float[np
     from scipy.stats import spearmanr
 
     value = float(spearmanr(first.ravel(), second.ravel()).statistic)
-    half_width = float(rank_correlation_half_width(np.array(value), np.array(first.size)))
-    z = math.atanh(max(-1 + 1e-12, min(1 - 1e-12, value)))  # Fisher's z of a perfect correlation is infinite
-    low = min(value, math.tanh(z - half_width))
-    high = max(value, math.tanh(z + half_width))
-    return Estimate(value, low, high, first.size, f"Bonett-Wright {LEVEL:.0%}")
+    low, high = rank_correlation_interval(np.array(value), np.array(first.size))
+    return Estimate(value, float(low), float(high), first.size, f"Bonett-Wright {LEVEL:.0%}")
 
 
 def _jaccard(shared: "Int[np.ndarray, 'count']", first: int, second: int) -> "Float[np.ndarray, 'count']":

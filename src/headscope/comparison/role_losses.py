@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import stdtr, stdtrit
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.comparison.head_contrasts import t_interval
 from headscope.comparison.head_sweep import HeadSweep
 from headscope.measures.intervals import LEVEL
 from headscope.measures.multiplicity import q_values
@@ -44,8 +44,12 @@ def role_losses(
         has_role = tokens[:, role] > 0
         losses = sums[:, has_role, role] / tokens[has_role, role]  # [edit, text], nats per token
         whole[column] = losses[0].mean()
-        columns = _student(losses[1:] - losses[0])
-        change[:, column], low[:, column], high[:, column], p_value[:, column] = columns
+        changes = losses[1:] - losses[0]
+        mean = changes.mean(axis=1)
+        low[:, column], high[:, column], tested = t_interval(mean, [(changes - mean[:, None]).T])
+        change[:, column] = mean
+        if changes.shape[1] >= FEWEST_PROBLEMS:
+            p_value[:, column] = tested
     return RoleLosses(
         task=sweep.task,
         reader=reader,
@@ -63,19 +67,3 @@ def role_losses(
         problems=sweep.problems,
         method=f"problem t {LEVEL:.0%}",
     )
-
-
-def _student(change: "Float[np.ndarray, 'head text']") -> "Float[np.ndarray, 'four head']":
-    """Return mean, both ends of its interval, and p-value; ends are NaN for one text, p-values below 10 texts."""
-    texts = change.shape[1]
-    mean = change.mean(axis=1)
-    if texts < 2:
-        return np.stack([mean, *np.full((3, len(mean)), np.nan)])
-    error = change.std(axis=1, ddof=1) / np.sqrt(texts)
-    half_width = stdtrit(texts - 1, 0.5 + LEVEL / 2) * error
-    p_value = np.full(len(mean), np.nan)
-    if texts >= FEWEST_PROBLEMS:
-        # A head that changes nothing in any text has no spread either: p = 1.
-        statistic = np.divide(abs(mean), error, out=np.where(mean == 0, 0.0, np.inf), where=error > 0)
-        p_value = 2 * stdtr(texts - 1, -statistic)
-    return np.stack([mean, mean - half_width, mean + half_width, p_value])

@@ -19,8 +19,8 @@ from itertools import product
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.score_table import ScoreTable, problem_count
 from headscope.measures.intervals import wilson
-from headscope.measures.multiplicity import ALPHA
 from headscope.measures.paired_tests import fewest_flips, flip_p_value, smallest_detectable
+from headscope.results.numbers import ALPHA
 
 MOST_SAMPLES = 64
 """Answers per problem up to which a column's scores are explained."""

@@ -30,10 +30,7 @@ from headscope.models.memory import Limit
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order
 from headscope.progress import SILENT, Progress
-
-TEXTS_A_STEP = 2
-"""Each has a thread of its own on a CPU. Half the steps at twice the rate do not cost more than one text a step would
-(log.md)."""
+from headscope.results.head_constants import CANDIDATES, DESCENT_STEPS, TEXTS_A_STEP
 
 LEARNING_RATE = 0.2
 """Adam's, in standard deviations of z."""
@@ -44,7 +41,7 @@ def fit_constants(
     heads: Heads,
     texts: Sequence[Text],
     *,
-    steps: int = 24,
+    steps: int = DESCENT_STEPS,
     seed: int = 0,
     progress: Progress = SILENT,
 ) -> Float[np.ndarray, "layer head d_head"]:
@@ -84,6 +81,7 @@ def fit_constants(
     removals[np.arange(len(places)), places[:, 0], places[:, 1]] = 0
     fitted = _descend(as_model(model), texts, removals, moments, _Schedule(steps, seed), progress)
     candidates = [fitted, mean, np.zeros_like(mean)]
+    assert len(candidates) == CANDIDATES
     losses = []
     for candidate in candidates:
         replacement = Replacement(Constants(candidate))

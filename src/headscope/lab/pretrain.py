@@ -20,6 +20,7 @@ from headscope.lab import chains
 from headscope.lab.recipes import SIZES, Phase, Recipe, Size
 from headscope.lab.tokenizer import build_tokenizer
 from headscope.progress import SILENT, Progress
+from headscope.storage import TRAINING_LOG
 
 IGNORED = -100  # the label torch's cross entropy leaves out
 Conversation = tuple[list[int], int]
@@ -63,8 +64,8 @@ def pretrain(
         model = Qwen3ForCausalLM.from_pretrained(after, dtype=torch.float32)
     out.mkdir(parents=True, exist_ok=True)
     (out / "recipe.json").write_text(json.dumps(asdict(recipe), indent=1))
-    earlier_log = "" if after is None else (after / "log.jsonl").read_text()
-    with (out / "log.jsonl").open("w") as file:
+    earlier_log = "" if after is None else (after / TRAINING_LOG).read_text()
+    with (out / TRAINING_LOG).open("w") as file:
         file.write(earlier_log)
         _train(model.train(), tokenizer, recipe, first, _Log(file, earlier_log), progress)
     model.save_pretrained(out)

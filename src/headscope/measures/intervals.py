@@ -195,16 +195,21 @@ def bootstraps(
     return [Estimate(float(point), float(low), float(high), n, method, seed) for point, low, high in ends]
 
 
-def rank_correlation_half_width(
+def rank_correlation_interval(
     correlation: "Float[np.ndarray, '*values']", points: "Int[np.ndarray, '*values']"
-) -> "Float[np.ndarray, '*values']":
-    """Return the half-width of a rank correlation's interval in Fisher's z (Bonett and Wright 2000, Psychometrika 65).
+) -> tuple["Float[np.ndarray, '*values']", "Float[np.ndarray, '*values']"]:
+    """Return both ends of the interval of rank correlations (Bonett and Wright 2000, Psychometrika 65).
 
-    NaN below 4 points. The interval is tanh(z ± half-width); callers choose their own bound for a perfect correlation.
+    NaN below 4 points.
     """
     # The 1e-9 only keeps the division defined; below 4 points its result is not used.
     error = np.sqrt((1 + correlation**2 / 2) / np.maximum(points - 3, 1e-9))
-    return np.where(points > 3, float(ndtri(0.5 + LEVEL / 2)) * error, np.nan)
+    half_width = np.where(points > 3, float(ndtri(0.5 + LEVEL / 2)) * error, np.nan)
+    z = np.arctanh(np.clip(correlation, -1 + 1e-12, 1 - 1e-12))  # Fisher's z of a perfect correlation is infinite
+    # The clipped z could leave a perfect correlation outside its own interval.
+    low = np.minimum(correlation, np.tanh(z - half_width))
+    high = np.maximum(correlation, np.tanh(z + half_width))
+    return np.asarray(low), np.asarray(high)
 
 
 def _score_interval(p: float, n: float | int, z: float) -> tuple[float, float]:

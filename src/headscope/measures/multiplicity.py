@@ -5,9 +5,6 @@ from jaxtyping import Float
 
 from headscope.errors import InputError
 
-ALPHA = 0.05
-"""A p-value at or below it, adjusted if there are several tests, is believed."""
-
 
 def q_values(p_values: "Float[np.ndarray, '*grid']") -> "Float[np.ndarray, '*grid']":
     """Return Benjamini and Hochberg's adjusted p-values (1995) over all cells of the grid.

@@ -18,7 +18,7 @@ import math
 import numpy as np
 from jaxtyping import Num
 
-from headscope.measures.multiplicity import ALPHA
+from headscope.results.numbers import ALPHA
 
 _TIE = 1e-12
 """Equal statistics summed in another order may differ in their last bits; a draw this little below is a tie."""

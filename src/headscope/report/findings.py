@@ -17,7 +17,7 @@ from headscope.errors import count_noun
 from headscope.report.blocks import Finding
 from headscope.report.effect_sentences import effect_sentence
 from headscope.report.run_results import RunResults, edited_model, with_result
-from headscope.report.sentences import LEVEL, answer_readings, join_words
+from headscope.report.sentences import answer_readings, join_words
 from headscope.report.tables.evidence import STANDS
 from headscope.report.tables.summary import decisiveness
 from headscope.results.comparison import Comparison
@@ -25,7 +25,7 @@ from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
 from headscope.results.measures import Measures
-from headscope.results.numbers import format_count, format_estimate, state_p
+from headscope.results.numbers import ALPHA, format_count, format_estimate, state_p
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
 from headscope.runs.recipes import missing_signal, recipe, variants_by_name
 from headscope.runs.records import Finished
@@ -91,7 +91,7 @@ def _is_clear(measures: Measures, tasks: int) -> bool:
     """Return whether the change excludes 0 and, of several tasks, the flips' p-value times their number allows it."""
     change = _change(measures)
     excludes = not change.low <= 0 <= change.high
-    return excludes and (measures.flips is None or tasks * measures.flips.p_value <= LEVEL)
+    return excludes and (measures.flips is None or tasks * measures.flips.p_value <= ALPHA)
 
 
 def _change_part(task: str, measures: Measures, tasks: int) -> str:
@@ -196,7 +196,7 @@ def _verdict_part(task: str, verdict: AblationVerdict, tests: int) -> str:
         meaning = "more than random sets do"
     elif verdict.reading == NOT_SUPPORTED:
         # Not supported is also what random sets do less of, and is too small to be called an effect.
-        meaning = "no more than random sets do" if verdict.p_value > LEVEL else "too little to be called an effect"
+        meaning = "no more than random sets do" if verdict.p_value > ALPHA else "too little to be called an effect"
     else:
         meaning = "which decides nothing"
     return f"changes pass@1 on {task} by {effect}, {meaning} ({rank})"

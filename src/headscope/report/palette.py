@@ -1,16 +1,13 @@
-"""Colours and glyphs: Okabe and Ito's palette, which colour-blind readers can tell apart; never colour alone."""
+"""Colours and glyphs of the report: colours that colour-blind readers can tell apart, and never colour alone."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from headscope.results.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from headscope.results.emergence import Status
 
-BLUE = "#0072B2"
-ORANGE = "#E69F00"
-GREEN = "#009E73"
-VERMILION = "#D55E00"
-PURPLE = "#CC79A7"
-GREY = "#8a8f98"
+INK = "#1b1f24"
+"""Of text and outlines on a light page."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,19 +32,19 @@ STATUS = {
 
 BASE = Mark("base", GREY, "circle", "●", "dot")
 _LINES = (
-    ("#0072B2", "diamond", "solid"),
-    ("#D55E00", "square", "dash"),
-    ("#009E73", "triangle-up", "dashdot"),
-    ("#CC79A7", "star", "longdash"),
-    ("#E69F00", "cross", "longdashdot"),
-    ("#56B4E9", "pentagon", "dash"),
+    (BLUE, "diamond", "solid"),
+    (VERMILION, "square", "dash"),
+    (GREEN, "triangle-up", "dashdot"),
+    (PURPLE, "star", "longdash"),
+    (ORANGE, "cross", "longdashdot"),
+    (SKY, "pentagon", "dash"),
 )
 
 EDGES = {
-    "positive": (BLUE, "#56B4E9"),
+    "positive": (BLUE, SKY),
     "negative": (VERMILION, "#FF8A3D"),
     "kept": ("#6b7280", "#9aa3ae"),
-    "born": (BLUE, "#56B4E9"),
+    "born": (BLUE, SKY),
     "lost": (VERMILION, "#FF8A3D"),
     "pin": ("#F0E442", "#6b6400"),
 }

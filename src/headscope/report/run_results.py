@@ -35,7 +35,7 @@ from headscope.runs.directory import RunDirectory
 from headscope.runs.frames import carries
 from headscope.runs.recipes import first_alike, null_twins, variants_by_name
 from headscope.runs.records import Finished, Record, check_unit
-from headscope.storage import Result, check_keys, parse_object
+from headscope.storage import TRAINING_LOG, Result, check_keys, parse_object
 
 R = TypeVar("R", bound=Result)
 
@@ -341,7 +341,7 @@ def label_columns(unit: Record, *names: str) -> Row:
 
 
 def _training_log(record: Record) -> Log:
-    path = record.file("log.jsonl")
+    path = record.file(TRAINING_LOG)
     lines = path.read_bytes().split(b"\n") if path.is_file() else []
     entries = []
     for number, line in enumerate(lines, start=1):

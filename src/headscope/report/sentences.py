@@ -22,13 +22,12 @@ from headscope.report.run_results import RunResults
 from headscope.report.tables.traces import Placed, total_split
 from headscope.results.codec import Json
 from headscope.results.measures import Measures
-from headscope.results.numbers import format_estimate, state_p
+from headscope.results.numbers import ALPHA, format_estimate, state_p
 from headscope.results.traces import TraceSummary
 from headscope.results.transitions import Transitions
 
 FEWEST = 10
 """Answers (of change: flipped problems have their own test)."""
-LEVEL = 0.05
 LEAST_LOST = 0.05
 """Of the wrong answers; fewer are not worth a sentence."""
 
@@ -119,7 +118,7 @@ def _describe_change(changes: Mapping[str, Transitions]) -> str:
     clear, unclear = [], []
     for task, result in changes.items():
         p_value = min(1.0, result.flips.p_value * len(changes))
-        if p_value <= LEVEL:
+        if p_value <= ALPHA:
             clear.append(f"+{result.flips.gained} −{result.flips.lost} of {task} ({state_p(p_value)})")
         else:
             unclear.append(task)

@@ -21,12 +21,13 @@ from headscope import __version__
 from headscope.plain_text import plain_line
 from headscope.results import eap_json
 from headscope.results.circuit_graph import BORN, LOST, CircuitGraph, Edge, Node
+from headscope.results.colours import BLUE, GREY, VERMILION
 from headscope.storage import write_text
 
 POSITIONS = "[all positions]"
 """The one token of a prompt without positions."""
 
-_COLOURS = {"+": "#0072B2", "-": "#D55E00", "0": "#8a8f98"}
+_COLOURS = {"+": BLUE, "-": VERMILION, "0": GREY}
 _STYLES = {"q": "solid", "k": "dashed", "v": "dotted", None: "solid"}
 _FILLS = {BORN: "#cfe3f2", LOST: "#f7d9c4"}
 _GRAPHML = "http://graphml.graphdrawing.org/xmlns"

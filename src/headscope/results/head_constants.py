@@ -14,6 +14,14 @@ from headscope.storage import Result
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DESCENT_STEPS = 24
+TEXTS_A_STEP = 2
+"""Of ``interventions.fit_constants``, which finds optimal constants. Each text has a thread of its own on a CPU. Half
+the steps at twice the rate do not cost more than one text a step would (log.md)."""
+
+CANDIDATES = 3
+"""Constants compared at the end of the descent: the fitted one, the mean and zero."""
+
 
 @dataclass(frozen=True, eq=False)
 class HeadConstants(Result):

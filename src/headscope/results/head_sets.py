@@ -13,6 +13,9 @@ from headscope.results.result import JsonResult
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+THINK_OFF_ONLY = "think-off-only"
+"""The group of heads that a model has with thinking off and lacks with thinking on."""
+
 
 @dataclass(frozen=True, eq=False)
 class ControlledHeads(JsonResult):

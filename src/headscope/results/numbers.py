@@ -4,6 +4,9 @@ import math
 
 from headscope.results.estimate import Estimate
 
+ALPHA = 0.05
+"""A p-value at or below it, adjusted if there are several tests, is believed."""
+
 LARGE_RESIDUAL = 0.05
 """A residual above this says that the path integral is not settled."""
 

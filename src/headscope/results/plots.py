@@ -10,13 +10,13 @@ import numpy as np
 from jaxtyping import Num
 
 from headscope.display import empty_figure
+from headscope.results.colours import BLUE, GREEN, GREY, VERMILION
 from headscope.results.estimate import Estimate
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_BLUE, _VERMILION, _GREY, _GREEN = "#0072B2", "#D55E00", "#8a8f98", "#009E73"
-_LINES = {"kept": _GREY, "new": _BLUE, "lost": _VERMILION}
+_LINES = {"kept": GREY, "new": BLUE, "lost": VERMILION}
 
 
 def head_grid(title: str, values: "Num[np.ndarray, 'layer head']", label: str) -> "Figure":
@@ -56,9 +56,9 @@ def forest(
     figure, axes = empty_figure(title, width=5.5, height=1.2 + 0.35 * max(len(estimates), 2))
     for place, (name, estimate) in enumerate(estimates.items()):
         control_effects = (controls or {}).get(name, np.array([]))
-        axes.plot(control_effects, np.full(len(control_effects), place), "|", color=_GREY, markersize=9)
-        axes.plot([estimate.low, estimate.high], [place, place], color=_BLUE)
-        axes.plot(estimate.value, place, "o", color=_BLUE)
+        axes.plot(control_effects, np.full(len(control_effects), place), "|", color=GREY, markersize=9)
+        axes.plot([estimate.low, estimate.high], [place, place], color=BLUE)
+        axes.plot(estimate.value, place, "o", color=BLUE)
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks(range(len(estimates)), list(estimates))
     axes.invert_yaxis()
@@ -77,7 +77,7 @@ def curve(
     """Return lines over numbers, those of estimates with their band."""
     figure, axes = empty_figure(title, width=5.5, height=3.2)
     for number, (name, points) in enumerate(lines.items()):
-        colour = _LINES.get(name, (_BLUE, _VERMILION, _GREEN, _GREY)[number % 4])
+        colour = _LINES.get(name, (BLUE, VERMILION, GREEN, GREY)[number % 4])
         estimates = [point for point in points if isinstance(point, Estimate)]
         if estimates:
             low, high = [estimate.low for estimate in estimates], [estimate.high for estimate in estimates]
@@ -98,7 +98,7 @@ def curve(
 def bars(title: str, numbers: Mapping[str, float | int], label: str) -> "Figure":
     """Return one bar per name."""
     figure, axes = empty_figure(title, width=5.5, height=1.2 + 0.32 * max(len(numbers), 2))
-    axes.barh(list(numbers), list(numbers.values()), color=_BLUE)
+    axes.barh(list(numbers), list(numbers.values()), color=BLUE)
     axes.invert_yaxis()
     axes.set_xlabel(label)
     return figure
@@ -111,7 +111,7 @@ def stacked_bars(title: str, counts: Mapping[str, Mapping[str, int]], label: str
     kinds = list(next(iter(counts.values()), {}))
     for number, kind in enumerate(kinds):
         widths = np.array([inner[kind] for inner in counts.values()], dtype=float)
-        axes.barh(list(counts), widths, left=ends, color=(_BLUE, _VERMILION, _GREY)[number % 3], label=kind)
+        axes.barh(list(counts), widths, left=ends, color=(BLUE, VERMILION, GREY)[number % 3], label=kind)
         ends += widths
     axes.invert_yaxis()
     axes.set_xlabel(label)
@@ -125,11 +125,11 @@ def against_controls(title: str, effect: Estimate | float, controls: "np.ndarray
     """Return an effect, with its interval if it has one, above a histogram of random sets' effects."""
     figure, axes = empty_figure(title, width=5.5, height=2.6)
     if len(controls):
-        axes.hist(controls, bins=min(20, max(5, len(controls) // 3)), color=_GREY, label=f"{len(controls)} random sets")
+        axes.hist(controls, bins=min(20, max(5, len(controls) // 3)), color=GREY, label=f"{len(controls)} random sets")
     if isinstance(effect, Estimate):
-        axes.axvspan(effect.low, effect.high, color=_BLUE, alpha=0.18)
+        axes.axvspan(effect.low, effect.high, color=BLUE, alpha=0.18)
     shown = str(effect) if isinstance(effect, Estimate) else f"{effect:.2f}"
-    axes.axvline(_value(effect), color=_BLUE, label=f"these heads: {shown}")
+    axes.axvline(_value(effect), color=BLUE, label=f"these heads: {shown}")
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_xlabel(label)
     axes.set_ylabel("random sets")

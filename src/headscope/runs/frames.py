@@ -10,7 +10,7 @@ from headscope.results.not_run import NotRun
 from headscope.runs.failures import Failure
 from headscope.runs.records import Finished
 from headscope.runs.unit_files import DONE, RECORD
-from headscope.storage import Result, check_keys, parse_object
+from headscope.storage import TRAINING_LOG, Result, check_keys, parse_object
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +19,6 @@ NOT_RUN = "not_run"
 """The column that says why a unit has no result; missing if it has one."""
 
 TRAINING = "train"
-LOG = "log.jsonl"
 
 Labels = Mapping[str, Json]
 Rows = tuple[Labels, list[Record], str | None]
@@ -74,7 +73,7 @@ def unit_rows(unit: Finished[Any]) -> Rows:
 
 def log_rows(unit: Finished[Any]) -> Rows:
     """Read the log of a training, one row per logged step."""
-    path = unit.file(LOG)
+    path = unit.file(TRAINING_LOG)
     entries = []
     for number, line in enumerate(path.read_bytes().split(b"\n") if path.is_file() else [], start=1):
         if line:

@@ -3,6 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+BASE = "base"
+"""What results call the base model."""
+
 Variants = Mapping[str, Mapping[str, Any]]
 """The variants of a resolved study, plain data by name."""
 

@@ -17,9 +17,8 @@ from headscope.results.graph_formats import FORMATS
 from headscope.results.not_run import NotRun
 from headscope.runs import RunDirectory
 from headscope.runs.circuit_rules import read_circuit_rule
+from headscope.runs.recipes import BASE
 from headscope.runs.records import Finished
-
-BASE = "base"
 
 
 def export_circuit(

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from headscope.errors import InputError
+from headscope.results.head_sets import THINK_OFF_ONLY
 from headscope.runs import RunDirectory, Unit, Work
-from headscope.runs.recipes import missing_signal
+from headscope.runs.recipes import BASE, missing_signal
 from headscope.runs.units import closure
 from headscope.studies.ablation.ablate import Sweep
 from headscope.studies.ablation.ablated import ABLATED, ABLATED_SHARD, CONSTANTS, VERDICT
@@ -39,7 +40,6 @@ from headscope.studies.circuits.training_effects import (
     training_effects_units,
 )
 from headscope.studies.models.stages import (
-    BASE,
     Stage,
     ablated_stage,
     base_stage,
@@ -47,7 +47,7 @@ from headscope.studies.models.stages import (
     trained_stages,
     variant_model,
 )
-from headscope.studies.study_file.ablate import NO_MODES, THINK_OFF_ONLY
+from headscope.studies.study_file.ablate import NO_MODES
 from headscope.studies.study_file.models import VariantConfig
 from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study

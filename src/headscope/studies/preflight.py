@@ -15,7 +15,6 @@ from headscope.evaluation import check_golds, prompt_ids
 from headscope.evaluation.completions import check_room
 from headscope.evaluation.forbidden import forbidden_tokens
 from headscope.heads import HeadSet
-from headscope.measures.multiplicity import ALPHA
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.model_files.config_sizes import HEADS, LAYERS, config_size
 from headscope.model_files.folder import (
@@ -28,6 +27,7 @@ from headscope.model_files.folder import (
 from headscope.model_files.named_models import model_title
 from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.model_files.weight_files import has_all_weights, have_same_weights
+from headscope.results.numbers import ALPHA
 from headscope.runs import RunDirectory
 from headscope.studies.answers.evaluate import GREEDY, repeats_itself
 from headscope.studies.data import sources

@@ -14,7 +14,7 @@ from headscope.models import load_model
 from headscope.progress import SILENT, Progress
 from headscope.results.samples import Samples
 from headscope.results.table import Table
-from headscope.storage import write_json, write_text
+from headscope.storage import TRAINING_LOG, write_json, write_text
 from headscope.studies.data import sources
 
 PROBLEMS, SAMPLES = 200, 16
@@ -52,7 +52,7 @@ def measure(folder: Path, *, progress: Progress = SILENT) -> dict[str, Any]:
                 greedy_off=answer(Sampling(1, SHORTEST, 0.0, 1.0, seed=0), off),
             )
         )
-    log = [json.loads(line) for line in (folder / "log.jsonl").read_text().split("\n") if line]
+    log = [json.loads(line) for line in (folder / TRAINING_LOG).read_text().split("\n") if line]
     card = {
         "schema_version": 1,
         "recipe": json.loads((folder / "recipe.json").read_text()),

@@ -17,10 +17,10 @@ from typing import Any, Protocol, get_args, runtime_checkable
 
 from headscope.errors import InputError
 from headscope.runs import RunDirectory, Unit
-from headscope.runs.frames import LOG, TRAINING
+from headscope.runs.frames import TRAINING
 from headscope.runs.leases import holder
 from headscope.runs.presence import Presence
-from headscope.storage import parse_object
+from headscope.storage import TRAINING_LOG, parse_object
 from headscope.studies.study_file.study import TrackerName
 
 TRACKERS = tuple(name for name in get_args(TrackerName) if name != "none")
@@ -130,7 +130,7 @@ class _Sender:
 
     def _send_log(self, unit: Unit, folder: Path) -> None:
         last = self._last_steps.get(unit.address, 0)
-        for entry in self._read_log(unit, folder / LOG):
+        for entry in self._read_log(unit, folder / TRAINING_LOG):
             # A resumed training writes steps again that it lost, with the same numbers.
             if entry["step"] > last:
                 _log_row(unit, entry, self._tracker)

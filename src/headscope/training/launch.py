@@ -23,13 +23,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from headscope.errors import InputError, OutOfMemoryError, is_out_of_memory
 from headscope.model_files.chat_templates import stop_tokens
 from headscope.progress import Progress
-from headscope.storage import replacing
+from headscope.storage import TRAINING_LOG, replacing
 from headscope.training import processes
 from headscope.training.log import truncate_log
 from headscope.training.optimisation import Optimisation
 from headscope.training.run_record import (
     ARGUMENTS,
-    LOG,
     RENDERED,
     SCRATCH,
     Identity,
@@ -156,7 +155,7 @@ def _discard_unsaved(out: Path, identity: Identity) -> None:
     for folder in [*out.glob("checkpoint-*"), *out.glob(".checkpoint-*.tmp")]:
         if folder.suffix == ".tmp" or _step(folder) > newest:
             shutil.rmtree(folder)
-    truncate_log(out / LOG, newest)
+    truncate_log(out / TRAINING_LOG, newest)
 
 
 def _states(out: Path) -> dict[int, Path]:
@@ -209,7 +208,7 @@ def _train_to_end(
 
     out = Path(trainer.args.output_dir)
     trainer.remove_callback(PrinterCallback)  # Trainer adds it when progress bars are off, and it prints
-    reporter = Reporter(out / LOG, progress, identity["method"])
+    reporter = Reporter(out / TRAINING_LOG, progress, identity["method"])
     trainer.add_callback(reporter)
     writes = trainer.is_world_process_zero()
     if writes and resume is None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from headscope.contents import DamagedError
 from headscope.errors import InputError
-from headscope.storage import check_keys, check_schema, read_object, replacing
+from headscope.storage import TRAINING_LOG, check_keys, check_schema, read_object, replacing
 from headscope.training.checkpoints import Checkpoint, list_checkpoints, step_of
 from headscope.training.log import LogEntry, read_log
 from headscope.training.optimisation import Optimisation
@@ -32,7 +32,6 @@ SCHEMA_VERSION = 1
 RECORD = "run.json"
 ARGUMENTS = "training_args.json"
 RENDERED = "trained_on.txt"
-LOG = "log.jsonl"
 SCRATCH = ".resume"
 
 Identity = dict[str, Any]
@@ -70,7 +69,7 @@ class TrainingRun:
     @property
     def log(self) -> list[LogEntry]:
         """One entry per step."""
-        return read_log(self.path / LOG)
+        return read_log(self.path / TRAINING_LOG)
 
     @property
     def seconds(self) -> float:

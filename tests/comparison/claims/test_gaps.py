@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from headscope.comparison.claims import RecipeFacts, StudyFacts, TaskFacts, find_gaps
-from headscope.measures.multiplicity import ALPHA, holm
+from headscope.measures.multiplicity import holm
+from headscope.results.numbers import ALPHA
 
 FULL = StudyFacts(
     recipes=(

@@ -10,7 +10,7 @@ from safetensors.numpy import load_file
 from headscope.errors import InputError
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
-from headscope.studies.models.stages import BASE
+from headscope.runs.recipes import BASE
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study

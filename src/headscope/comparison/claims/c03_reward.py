@@ -7,9 +7,9 @@ from headscope.comparison.claims.parts import judge_claim
 from headscope.comparison.claims.study_results import Run, StudyResults
 from headscope.comparison.coupling import coupling_series, mass_coupling, reward_coupling
 from headscope.errors import count_noun
-from headscope.measures.multiplicity import ALPHA
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.coupling import CLAIM_LAG
+from headscope.results.numbers import ALPHA
 
 FEWEST_POINTS = 12
 POWERFUL_POINTS = 45

@@ -15,9 +15,10 @@ from headscope.comparison.claims.study_results import (
     verdicts_by_operator,
 )
 from headscope.errors import count_noun
-from headscope.measures.multiplicity import ALPHA, holm
+from headscope.measures.multiplicity import holm
 from headscope.operator_names import ABLATION_OPERATORS
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
+from headscope.results.numbers import ALPHA
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
 
 STATISTIC = "operators under which removing emergent heads lowers pass@1"

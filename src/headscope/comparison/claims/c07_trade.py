@@ -15,9 +15,10 @@ from headscope.comparison.claims.study_results import (
     group_by,
     verdicts_by_operator,
 )
-from headscope.measures.multiplicity import ALPHA, holm
+from headscope.measures.multiplicity import holm
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.estimate import Estimate
+from headscope.results.numbers import ALPHA
 
 STATISTIC = "tasks that rise and fall at one scale"
 

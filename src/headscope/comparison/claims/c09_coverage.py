@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps, thinking_gaps
 from headscope.comparison.claims.parts import judge_claim, judge_part, missing_part
-from headscope.comparison.claims.study_results import THINK_OFF_ONLY, Ablation, StudyResults, group_by
+from headscope.comparison.claims.study_results import Ablation, StudyResults, group_by
 from headscope.measures.independent_estimates import pool_estimates
 from headscope.results.claim import Claim, Part
+from headscope.results.head_sets import THINK_OFF_ONLY
 
 LARGE_K = 8
 _LEAST = (FEWEST_PROBLEMS, "problems")

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.errors import count_noun
-from headscope.measures.multiplicity import ALPHA
 from headscope.measures.permutation import fewest_draws
+from headscope.results.numbers import ALPHA
 
 
 @dataclass(frozen=True, slots=True)

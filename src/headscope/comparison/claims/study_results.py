@@ -22,9 +22,6 @@ _Key = TypeVar("_Key")
 EMERGENT_GROUPS = ("emergent", "paper-emergent")
 """Groups of heads new against the base, by the bootstrap method then by the paper's set difference."""
 
-THINK_OFF_ONLY = "think-off-only"
-"""The group of heads that a model has with thinking off and lacks with thinking on."""
-
 _SCALING = re.compile(r"x[0-9]")
 """Begins the names of operators that scale heads (``x1.3``) and do not replace their output."""
 

@@ -9,10 +9,9 @@ import numpy as np
 import plotly.graph_objects as go
 
 from headscope.plain_text import plain_text
-from headscope.report.palette import Mark
+from headscope.report.palette import INK, Mark
 from headscope.results.estimate import Estimate
 
-INK = "#1b1f24"
 GRID = "#d9dde3"
 STEP = "training step"
 HEAD_GRID, HEAD_ROWS = {"heads": "grid"}, {"heads": "rows"}

@@ -8,8 +8,8 @@ from plotly.colors import sample_colorscale
 from headscope.errors import count_noun
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import BAR_EDGE, STEP, add_colour_bar, new_plot
-from headscope.report.palette import PURPLE, VERMILION
 from headscope.report.tables.heads import cohorts_data
+from headscope.results.colours import PURPLE, VERMILION
 from headscope.results.comparison import Comparison
 
 _AREA = 3

@@ -8,8 +8,8 @@ import plotly.graph_objects as go
 from headscope.heads import HeadId
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import HEAD_ROWS, new_plot
-from headscope.report.palette import BLUE, GREEN, ORANGE
 from headscope.report.tables.crossed import crossed_data
+from headscope.results.colours import BLUE, GREEN, ORANGE
 from headscope.results.counts import HeadEstimates
 from headscope.results.crossed import Crossed
 

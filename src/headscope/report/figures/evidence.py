@@ -6,9 +6,9 @@ import plotly.graph_objects as go
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import error_bars, new_plot, plot_label
-from headscope.report.palette import BLUE, GREY, ORANGE
 from headscope.report.run_results import edited_model, with_result
 from headscope.report.tables.evidence import STANDS, evidence_data
+from headscope.results.colours import BLUE, GREY, ORANGE
 from headscope.results.evidence import DoseResponse, Evidence
 from headscope.runs.records import Finished
 

@@ -6,9 +6,10 @@ import plotly.graph_objects as go
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import error_bars, new_plot, plot_label
-from headscope.report.palette import BLUE, GREY, ORANGE, READINGS
+from headscope.report.palette import READINGS
 from headscope.report.run_results import edited_model, with_result
 from headscope.report.tables.verdicts import verdict_data
+from headscope.results.colours import BLUE, GREY, ORANGE
 from headscope.results.numbers import state_p
 from headscope.results.verdict import AblationVerdict
 from headscope.runs.records import Finished

@@ -7,7 +7,8 @@ import plotly.graph_objects as go
 
 from headscope.errors import count_noun
 from headscope.report.blocks import Figure, Panel
-from headscope.report.figures.canvas import INK, add_colour_bar, grid_height, new_plot, set_grid_axes
+from headscope.report.figures.canvas import add_colour_bar, grid_height, new_plot, set_grid_axes
+from headscope.report.palette import INK
 from headscope.report.tables.head_grids import frequency_data
 from headscope.results.comparison import Comparison
 from headscope.results.dynamics import Dynamics

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import error_bars, new_plot, plot_label
-from headscope.report.palette import PURPLE, STATUS
+from headscope.report.palette import STATUS
 from headscope.report.tables.heads import head_counts_data
+from headscope.results.colours import PURPLE
 from headscope.results.comparison import Comparison
 from headscope.results.emergence import Status
 

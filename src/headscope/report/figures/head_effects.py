@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import add_colour_bar, grid_height, new_plot, set_grid_axes
 from headscope.report.figures.relative_changes import SCALE
+from headscope.report.palette import INK
 from headscope.report.run_results import RunResults
 from headscope.report.tables.effects import drawn_contrasts, head_revert_data, head_scaling_data, training_changes_data
 from headscope.results.counts import HeadEstimates
@@ -21,7 +22,7 @@ from headscope.runs.records import Finished
 Scaled = Sequence[tuple[Finished[HeadScaling], HeadScaling]]
 
 # The rim shows the dot on a dark cell, and in the legend on a dark page.
-_MARK = {"size": 7, "color": "#1b1f24", "symbol": "circle", "line": {"color": "#f7f7f7", "width": 1}}
+_MARK = {"size": 7, "color": INK, "symbol": "circle", "line": {"color": "#f7f7f7", "width": 1}}
 _WITHIN = 0.98
 """Share of the cells within the colour scale; those beyond are as dark as its end, or all others would be pale."""
 

@@ -7,9 +7,10 @@ from plotly.subplots import make_subplots
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import STEP, STEP_CLICK, error_bars, new_plot, step_meta
-from headscope.report.palette import GREEN, PURPLE, STATUS
+from headscope.report.palette import STATUS
 from headscope.report.run_results import Log
 from headscope.report.tables.dynamics import reward_data
+from headscope.results.colours import GREEN, PURPLE
 from headscope.results.comparison import Comparison
 from headscope.results.emergence import Status
 

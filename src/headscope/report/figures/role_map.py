@@ -5,12 +5,13 @@ import plotly.graph_objects as go
 
 from headscope.report.blocks import Figure, Panel
 from headscope.report.figures.canvas import HEAD_ROWS, add_colour_bar, new_plot, plot_label
+from headscope.report.figures.relative_changes import SCALE
+from headscope.report.palette import INK
 from headscope.report.run_results import edited_model, with_result
 from headscope.report.tables.role_losses import role_losses_data
 from headscope.results.role_losses import LEAST_CHANGE, RoleLosses
 from headscope.runs.records import Finished
 
-_SCALE = [[0, "#B2451F"], [0.5, "#f7f7f7"], [1, "#0B5A94"]]
 _ROW = 15
 """Pixels per head."""
 
@@ -39,7 +40,7 @@ def role_map(units: list[Finished[RoleLosses]]) -> Figure:
 def _plot(result: RoleLosses, span: float) -> go.Figure:
     names, roles = result.heads.names(), [plot_label(role) for role in result.roles]
     plot = new_plot(height=max(220, 110 + _ROW * len(names)), legend=False)  # slanted names of roles need room
-    look = {"colorscale": _SCALE, "zmin": -span, "zmax": span, "showscale": False, "xgap": 1, "ygap": 1}
+    look = {"colorscale": SCALE, "zmin": -span, "zmax": span, "showscale": False, "xgap": 1, "ygap": 1}
     plot.add_heatmap(
         z=result.change.tolist(), x=roles, y=names, hovertemplate="%{y} %{x}: %{z:+.3f}<extra></extra>", **look
     )
@@ -48,10 +49,10 @@ def _plot(result: RoleLosses, span: float) -> go.Figure:
         x=[plot_label(effect.role) for effect in effects],
         y=[str(effect.head) for effect in effects],
         mode="markers",
-        marker={"size": 4, "color": "#1b1f24"},
+        marker={"size": 4, "color": INK},
         hoverinfo="skip",
     )
-    add_colour_bar(plot, _SCALE, (-span, span), "nats per token: needed less (left) · more (right)")
+    add_colour_bar(plot, SCALE, (-span, span), "nats per token: needed less (left) · more (right)")
     plot.update_layout(meta=HEAD_ROWS)
     plot.update_xaxes(showgrid=False, zeroline=False)
     plot.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", dtick=1)

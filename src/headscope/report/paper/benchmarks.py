@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from headscope.report.palette import GREEN, GREY, VERMILION
+from headscope.report.palette import INK
 from headscope.report.paper import subjects
 from headscope.report.paper.ablations import Ablations, choose_ablations
 from headscope.report.paper.captions import seeds_sentence
@@ -20,6 +20,7 @@ from headscope.report.paper.style import (
 from headscope.report.run_results import Labels, RunResults
 from headscope.report.tables.accuracy import pass_at_k_data, pass_over_steps_data
 from headscope.report.tables.verdicts import verdict_data
+from headscope.results.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from headscope.results.estimate import Estimate
 from headscope.results.measures import Measures
 from headscope.results.table import Row, Table, interval_columns
@@ -29,13 +30,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _LINES = (
-    ("#0072B2", "-", "o"),
-    ("#D55E00", "--", "s"),
-    ("#009E73", "-.", "^"),
-    ("#CC79A7", ":", "D"),
-    ("#E69F00", (0, (5, 1)), "v"),
-    ("#56B4E9", (0, (1, 1)), "P"),
-    ("#1b1f24", (0, (3, 1, 1, 1, 1, 1)), "X"),
+    (BLUE, "-", "o"),
+    (VERMILION, "--", "s"),
+    (GREEN, "-.", "^"),
+    (PURPLE, ":", "D"),
+    (ORANGE, (0, (5, 1)), "v"),
+    (SKY, (0, (1, 1)), "P"),
+    (INK, (0, (3, 1, 1, 1, 1, 1)), "X"),
     (GREY, "-", "*"),
 )
 """Colour, dashes and marker of each task or model."""
@@ -117,7 +118,7 @@ def _draw_flips(axes: "Axes", tasks: Sequence[str], units: Evaluations, name: st
         axes.annotate(f"+{flips.gained}" if flips.gained else "0", (gained, row), (2, 0), **look)
         axes.annotate(f"−{flips.lost}" if flips.lost else "0", (-lost, row), (-2, 0), ha="right", **look)
     axes.set_yticks(range(len(drawn)), [short_name(task, 18) for task in reversed(drawn)])
-    axes.axvline(0, color="#1b1f24", linewidth=0.6)
+    axes.axvline(0, color=INK, linewidth=0.6)
     axes.margins(x=0.12)
     axes.xaxis.set_major_formatter(lambda value, _: f"{abs(value):g}")
     axes.set_xlabel("% of problems: newly wrong | newly right, last checkpoint")

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from jaxtyping import Int
 
-from headscope.report.palette import BLUE, GREY, ORANGE, VERMILION
+from headscope.report.palette import INK
 from headscope.report.paper import subjects
 from headscope.report.paper.captions import seeds_sentence
 from headscope.report.paper.exhibit import Exhibit, lacking
 from headscope.report.paper.style import ONE_COLUMN, TWO_COLUMNS, Look, mark_points, new_figure, panel_title, short_name
 from headscope.report.run_results import RunResults
+from headscope.results.colours import BLUE, GREY, ORANGE, VERMILION
 from headscope.results.edges import EdgeScores
 from headscope.results.graph import Graph
 from headscope.results.numbers import format_estimate
@@ -29,7 +30,6 @@ _NAMED_HEADS = 6
 """Heads whose names stand next to them."""
 _PORT = 0.12
 """Of the distance between heads: how far from a head's middle its query and value inputs are drawn."""
-_INK = "#1b1f24"
 
 
 @dataclass(frozen=True)
@@ -176,16 +176,16 @@ def _draw_nodes(axes: "Axes", graph: Graph, edges: "Int[np.ndarray, 'edge 2']", 
         if name.startswith("m"):
             marker, colour = "s", ORANGE
         elif name == "input":
-            colour = _INK
+            colour = INK
         is_in = bool(carried[row] > 0) or row in reading
         by_look.setdefault((marker, colour, is_in), []).append(_source_place(graph, row))
     for (marker, colour, is_in), places in by_look.items():
-        look: Look = {"facecolor": colour if is_in else "none", "edgecolor": _INK if is_in else GREY, "zorder": 2}
+        look: Look = {"facecolor": colour if is_in else "none", "edgecolor": INK if is_in else GREY, "zorder": 2}
         size = points if is_in else 0.35 * points
         columns, rows = np.array(places).T
         axes.scatter(columns, rows, s=size**2, marker=marker, linewidth=0.6 if is_in else 0.25, **look)
     x, y = _logits_place(graph)
-    axes.scatter(x, y, s=points**2, marker="^", facecolor=_INK, zorder=2)
+    axes.scatter(x, y, s=points**2, marker="^", facecolor=INK, zorder=2)
     _name_heads(axes, graph, carried)
     # On the side where no edge is.
     for name, place, below in (("input", _source_place(graph, 0), True), ("logits", (x, y), False)):
@@ -268,15 +268,15 @@ def _legend() -> "list[Line2D]":
     from matplotlib.lines import Line2D
 
     def mark(shape: str, colour: str, label: str) -> Line2D:
-        return Line2D([], [], linestyle="", marker=shape, markerfacecolor=colour, markeredgecolor=_INK, label=label)
+        return Line2D([], [], linestyle="", marker=shape, markerfacecolor=colour, markeredgecolor=INK, label=label)
 
     return [
         Line2D([], [], color=BLUE, label="positive score"),
         Line2D([], [], color=VERMILION, linestyle="--", label="negative score"),
         mark("o", "white", "head"),
         mark("s", ORANGE, "MLP"),
-        mark("o", _INK, "input"),
-        mark("^", _INK, "logits"),
+        mark("o", INK, "input"),
+        mark("^", INK, "logits"),
     ]
 
 

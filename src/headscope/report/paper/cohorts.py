@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headscope.errors import count_noun
-from headscope.report.palette import BLUE, GREEN, GREY, PURPLE, VERMILION
+from headscope.report.palette import INK
 from headscope.report.paper import subjects
 from headscope.report.paper.captions import counting_sentences, seeds_sentence
 from headscope.report.paper.exhibit import Exhibit, lacking
@@ -24,6 +24,7 @@ from headscope.report.run_results import Log, RunResults
 from headscope.report.tables.dynamics import reward_data
 from headscope.report.tables.head_grids import frequency_data
 from headscope.report.tables.heads import cohorts_data
+from headscope.results.colours import BLUE, GREEN, GREY, PURPLE, VERMILION
 from headscope.results.comparison import Comparison
 from headscope.results.numbers import format_count_estimate
 
@@ -271,7 +272,7 @@ def _draw_frequency(axes: "Axes", comparison: Comparison) -> None:
     image = axes.imshow(
         np.ma.masked_array(signed, ~was_active), cmap=scale, vmin=-1, vmax=1, origin="lower", aspect="auto"
     )
-    ring: Look = {"facecolor": "white", "edgecolor": "#1b1f24", "linewidth": 0.4}
+    ring: Look = {"facecolor": "white", "edgecolor": INK, "linewidth": 0.4}
     mark_cells(axes, dynamics.base, "o", 0.8 * mark_points(layers, heads), **ring)
     _outline(axes, dynamics.emergent[-1] | dynamics.retained[-1])
     grid_axes(axes, layers, heads)
@@ -284,7 +285,7 @@ def _outline(axes: "Axes", grid: np.ndarray) -> None:
     from matplotlib.patches import Rectangle
 
     boxes = [Rectangle((column - 0.5, row - 0.5), 1, 1) for row, column in np.argwhere(grid)]
-    axes.add_collection(PatchCollection(boxes, facecolor="none", edgecolor="#1b1f24", linewidth=0.7))
+    axes.add_collection(PatchCollection(boxes, facecolor="none", edgecolor=INK, linewidth=0.7))
 
 
 def _caption(results: RunResults, drawn: Sequence[Comparison], method: str, logs: dict[str, Log]) -> str:

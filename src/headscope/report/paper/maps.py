@@ -25,6 +25,7 @@ from headscope.report.paper.style import (
 )
 from headscope.report.run_results import RunResults
 from headscope.report.tables.head_grids import emergence_map_data, relative_changes_data
+from headscope.results.colours import BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION
 from headscope.results.comparison import Comparison
 from headscope.results.emergence import Emergence, Status
 from headscope.results.numbers import format_count, format_count_estimate
@@ -46,7 +47,7 @@ _MARKERS = {
 _STRONG = 0.5
 """From this size on a relative change is marked with its sign; 0.5 is a head of three times the importance."""
 
-_COMBINED = ("#0072B2", "#009E73", "#D55E00", "#E69F00", "#CC79A7", "#56B4E9", "#8a8f98")
+_COMBINED = (BLUE, GREEN, VERMILION, ORANGE, PURPLE, SKY, GREY)
 _HATCHES = ("", "////", "\\\\\\\\", "xxxx", "....", "++++", "oooo")
 """Of one method after another, then of what they share: colours with hatches."""
 

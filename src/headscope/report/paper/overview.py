@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from headscope.errors import InputError
-from headscope.report.palette import PURPLE, STATUS, VERMILION
+from headscope.report.palette import STATUS
 from headscope.report.run_results import RunResults
+from headscope.results.colours import PURPLE, VERMILION
 from headscope.results.comparison import Comparison
 from headscope.results.emergence import Status
 from headscope.results.numbers import format_count

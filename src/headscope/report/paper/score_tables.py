@@ -15,6 +15,7 @@ from headscope.report.tables.accuracy import pass_at_k_data
 from headscope.report.tables.verdicts import verdict_data
 from headscope.results.comparison import Comparison
 from headscope.results.estimate import Estimate
+from headscope.results.head_sets import THINK_OFF_ONLY
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_estimate
 from headscope.results.table import Cell, Row, Table, Value, count_cell
@@ -24,7 +25,7 @@ from headscope.runs.recipes import missing_signal, variants_by_name
 _REASONING = ("emergent", "paper-emergent")
 _BASE_ONLY = ("lost", "paper-lost")
 _RECALL = ("recall",)
-_THINK_OFF_ONLY = ("think-off-only",)
+_THINK_OFF_ONLY = (THINK_OFF_ONLY,)
 _NEEDED = (
     (_REASONING, "new heads are not removed (ablate.heads: [emergent])"),
     (_BASE_ONLY, "heads of the base's circuit alone are not removed (ablate.heads: [lost])"),

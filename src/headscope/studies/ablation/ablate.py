@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from headscope.runs import Unit
+from headscope.runs.recipes import BASE
 from headscope.studies.ablation.ablated import Ablations
 from headscope.studies.ablation.evidence import evidence_unit
 from headscope.studies.ablation.failures import failures_unit
@@ -12,7 +13,7 @@ from headscope.studies.ablation.head_revert import head_revert_unit
 from headscope.studies.ablation.head_scaling import head_scaling_unit
 from headscope.studies.ablation.headsets import HeadSources
 from headscope.studies.ablation.role_losses import role_losses_unit
-from headscope.studies.models.stages import BASE, Stage
+from headscope.studies.models.stages import Stage
 from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study
 

@@ -16,13 +16,13 @@ from headscope.progress import Progress
 from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence, Status
-from headscope.results.head_sets import ControlledHeads
+from headscope.results.head_sets import THINK_OFF_ONLY, ControlledHeads
 from headscope.results.not_run import NotRun
 from headscope.results.thinking import Thinking
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.circuits import contrasts, discover
 from headscope.studies.models.stages import Stage
-from headscope.studies.study_file.ablate import NAMED, THINK_OFF_ONLY, HeadGroup
+from headscope.studies.study_file.ablate import NAMED, HeadGroup
 from headscope.studies.study_file.config import Config
 from headscope.studies.study_file.study import Study
 

@@ -14,10 +14,10 @@ from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessEstimates
 from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import file_digest
+from headscope.storage import TRAINING_LOG
 from headscope.studies.study_file.config import CircuitConfig, Config
 from headscope.studies.study_file.study import Study
 from headscope.training import read_log
-from headscope.training.run_record import LOG
 
 
 class RewardLog(Config):
@@ -32,7 +32,9 @@ class RewardLog(Config):
 
     def rewards(self, inputs: Inputs) -> list[tuple[int, float]]:
         """Return (step, reward); empty if the training logged no reward."""
-        path = Path(self.place) if self.trained_by is None and self.place else inputs.folders["reward log"] / LOG
+        path = (
+            Path(self.place) if self.trained_by is None and self.place else inputs.folders["reward log"] / TRAINING_LOG
+        )
         if self.digest and file_digest(path) != self.digest:
             raise InputError(f"the reward log {path} has changed since the study was planned; run it again")
         return [(entry.step, float(entry.reward)) for entry in read_log(path) if entry.reward is not None]

@@ -33,7 +33,7 @@ from headscope.results.not_run import NotRun, load_result
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, RunDirectory, Unit, provenance
 from headscope.runs.digests import digest
-from headscope.storage import read_object, user_cache, write_json
+from headscope.storage import TRAINING_LOG, read_object, user_cache, write_json
 from headscope.studies.ablation.ablated import ModelOnTask, answered_texts
 from headscope.studies.costs.estimate import Rates
 from headscope.studies.costs.pilot_facts import gather_facts
@@ -44,7 +44,6 @@ from headscope.studies.plan import plan, trainings_by_name
 from headscope.studies.study_file.study import Study
 from headscope.studies.training.train import devices_of
 from headscope.training import launch, read_log
-from headscope.training.run_record import LOG
 
 if TYPE_CHECKING:
     from headscope.models import Subject
@@ -272,7 +271,7 @@ class _Pilot:
         timings = {timing.unit.address: timing for timing in self.record.of_kind("train")}
         for name, unit in self.record.measured_trainings().items():
             timing = timings[unit.address]
-            steps = [entry.seconds for entry in read_log(self.record.folders[unit.address] / LOG)]
+            steps = [entry.seconds for entry in read_log(self.record.folders[unit.address] / TRAINING_LOG)]
             # The log's clock is the wall's; another one runs as much slower in a step as in the whole training.
             share = timing.seconds / timing.wall
             rates[step_driver(name)] = share * float(np.mean(steps[1:]))

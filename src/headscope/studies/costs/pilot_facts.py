@@ -13,13 +13,13 @@ from headscope.results.edges import EdgeScores
 from headscope.results.not_run import NotRun, load_result
 from headscope.results.samples import Samples
 from headscope.runs import Unit
+from headscope.storage import TRAINING_LOG
 from headscope.studies.costs.pilot_record import PilotRecord
 from headscope.studies.costs.unit_loads import Facts
 from headscope.studies.study_file.study import Study
 from headscope.studies.study_file.training import CompletionData
 from headscope.studies.training.train import devices_of, training_rows
 from headscope.training import read_log
-from headscope.training.run_record import LOG
 
 if TYPE_CHECKING:
     from headscope.models import Subject
@@ -135,7 +135,7 @@ class _TrainingSize:
         if isinstance(settings, CompletionData):
             answer = completion = float(np.mean([_message_tokens(tokenizer, row["completion"]) for row in few]))
         else:
-            entries = read_log(record.folders[unit.address] / LOG)
+            entries = read_log(record.folders[unit.address] / TRAINING_LOG)
             answer = float(np.mean([entry.completion_length or 0.0 for entry in entries]))
         plain: Any = settings
         per_step = plain.prompts_per_step if hasattr(plain, "prompts_per_step") else plain.batch_size

@@ -9,14 +9,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from headscope.measures.permutation import LOOK_EVERY
+from headscope.results.head_constants import CANDIDATES, DESCENT_STEPS, TEXTS_A_STEP
 from headscope.runs import Unit
 from headscope.studies.answers.evaluate import shard_roles
 from headscope.studies.circuits.openings import OpeningsConfig
 
 GENERATED, FORWARD, BACKWARD = "generated tokens", "forward tokens", "backward tokens"
 TOKENS = (FORWARD, BACKWARD, GENERATED)
-DESCENT_STEPS, TEXTS_A_STEP, CANDIDATES = 24, 2, 3
-"""Of ``interventions.fit_constants``: steps of the descent, texts of each, constants compared at its end."""
 
 Number = int | float
 

@@ -21,15 +21,13 @@ from headscope.model_files.folder import (
 from headscope.model_files.vocabularies import check_same_vocabulary
 from headscope.runs import Inputs, RunDirectory, Unit
 from headscope.runs.digests import digest, folder_digest
+from headscope.runs.recipes import BASE
 from headscope.runs.records import check_unit
 from headscope.studies.study_file.config import Config
 from headscope.studies.study_file.models import Dtype, HubCheckpoints, ModelConfig, VariantConfig, check_step
 from headscope.studies.study_file.study import Study
 from headscope.studies.study_file.training import TeacherData, Training
 from headscope.training import Checkpoint, list_checkpoints, step_of
-
-BASE = "base"
-"""What results call the base model."""
 
 
 class ModelPlace(Config):

@@ -6,10 +6,11 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from headscope.heads import HeadId
 from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
+from headscope.results.head_sets import THINK_OFF_ONLY
 from headscope.studies.study_file.config import Config, OneOrMore, insert_preset
 from headscope.studies.study_file.references import TaskRef
 
-THINK_OFF_ONLY, NAMED = "think-off-only", "named"
+NAMED = "named"
 
 HeadGroup = Literal[
     "emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall", "think-off-only", "named"

@@ -5,7 +5,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from headscope.studies.study_file.ablate import NO_MODES, THINK_OFF_ONLY, AblateConfig
+from headscope.results.head_sets import THINK_OFF_ONLY
+from headscope.studies.study_file.ablate import NO_MODES, AblateConfig
 from headscope.studies.study_file.config import BootstrapConfig, Config
 from headscope.studies.study_file.discover import DiscoverConfig
 from headscope.studies.study_file.evaluate import EvalConfig

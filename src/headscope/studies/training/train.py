@@ -13,9 +13,10 @@ from headscope.progress import Progress
 from headscope.runs import Inputs, Unit, Work
 from headscope.runs.digests import digest, folder_digest
 from headscope.runs.processes import gpus
+from headscope.runs.recipes import BASE
 from headscope.storage import Result, read_object
 from headscope.studies.data import sources
-from headscope.studies.models.stages import BASE, ModelSource, Stage, model_path, origin_stage, variant_model
+from headscope.studies.models.stages import ModelSource, Stage, model_path, origin_stage, variant_model
 from headscope.studies.models.tokenizer import tokenizer_of
 from headscope.studies.study_file.config import Config
 from headscope.studies.study_file.references import TaskRef
