@@ -32,9 +32,9 @@ from transformers.trainer_callback import CallbackHandler
 from headscope.circuits import attribute
 from headscope.circuits.attribution import check_settings
 from headscope.comparison import Resampling
+from headscope.comparison.checkpoints import compare_checkpoints
 from headscope.comparison.emergence import Baseline
 from headscope.comparison.inclusion import EMERGENCE_METHODS, EmergenceMethod
-from headscope.comparison.variant import compare_checkpoints
 from headscope.errors import InputError
 from headscope.models.wrappers import evaluation_mode, inside_wrappers, own_forward
 from headscope.pairs import Pairs, ProblemGroups

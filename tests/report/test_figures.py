@@ -25,7 +25,7 @@ from headscope.results.dynamics import RewardCount
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect
 from headscope.results.not_run import NotRun
-from headscope.results.overlap import Likeness, Overlap, RelativeChanges
+from headscope.results.overlap import CircuitOverlap, Overlap, RelativeChanges
 from headscope.results.table import Table
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
@@ -190,7 +190,7 @@ def test_unknown_null_is_drawn_as_nothing() -> None:
 
 def test_relative_changes_show_the_mean_on_one_scale_and_overlaps_next_to_chance(tmp_path: Path) -> None:
     overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.01, 2, 3, 3, by_layer=True)
-    alike = Likeness("sft", "grpo", "faithfulness", (0.05, 0.1), overlap, Estimate(0.9, 0.8, 0.95, 2, "made up"))
+    alike = CircuitOverlap("sft", "grpo", "faithfulness", (0.05, 0.1), overlap, Estimate(0.9, 0.8, 0.95, 2, "made up"))
     grids = {"sft": np.array([[[1.0, 0.0, 0.0, 0.0]], [[0.0, -1.0, 0.0, 0.0]]]), "grpo": np.zeros((1, 1, 4))}
     effects = RelativeChanges(grids, (alike,), 0.8)
     run = RunWriter(tmp_path / "run")

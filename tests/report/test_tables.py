@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from headscope.comparison.checkpoints import compare_checkpoints
 from headscope.comparison.claims import StudyResults, judge
-from headscope.comparison.variant import compare_checkpoints
 from headscope.heads import HeadSet
 from headscope.report import RunResults
 from headscope.report.page_file import page_html
@@ -30,7 +30,7 @@ from headscope.results.evidence import DoseResponse, Evidence, OperatorEffect, T
 from headscope.results.failures import FailureChanges, KindChange
 from headscope.results.graph import Graph
 from headscope.results.not_run import NotRun
-from headscope.results.overlap import Likeness, Overlap, RelativeChanges
+from headscope.results.overlap import CircuitOverlap, Overlap, RelativeChanges
 from headscope.results.reward_coupling import RewardCoupling
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Cell, Table, display_text
@@ -84,7 +84,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> RunResults:
     run.save(NotRun("no emergent heads"), "verdict", variant="grpo", heads="emergent", operator="zero", task="T|1")
     run.save(crossed(), variant="grpo")
     overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.004, 2, 3, 3, by_layer=True)
-    likeness = Likeness("grpo", "think-off", "faithfulness", (0.05, 0.1), overlap, estimate(0.9, 0.05))
+    likeness = CircuitOverlap("grpo", "think-off", "faithfulness", (0.05, 0.1), overlap, estimate(0.9, 0.05))
     run.save(RelativeChanges({"grpo": np.zeros((2, LAYERS, HEADS))}, (likeness,), 0.8))
     leak = {"T|1": estimate(0.2, 0.1)}
     thinking = Thinking(last, 0.8, estimate(0.05, 0.01), estimate(0.08, 0.01), estimate(3.0, 1.0), leak)

@@ -48,7 +48,7 @@ from headscope.results.head_scores import HeadScores
 from headscope.results.head_sets import ControlledHeads
 from headscope.results.measures import Measures
 from headscope.results.not_run import NotRun
-from headscope.results.overlap import Likeness, Overlap, RelativeChanges
+from headscope.results.overlap import CircuitOverlap, Overlap, RelativeChanges
 from headscope.results.reward_coupling import RewardCoupling
 from headscope.results.role_losses import RoleLosses
 from headscope.results.samples import Samples
@@ -115,7 +115,7 @@ def thinking() -> Thinking:
 def relative_changes() -> RelativeChanges:
     """Return changes of 0.5 of one variant, and its circuit's overlap with another's."""
     overlap = Overlap(0.5, 0.25, 0.1, 0.4, 0.004, 2, 3, 3, by_layer=True)
-    likeness = Likeness("sft", "grpo", "faithfulness", (0.05, 0.1), overlap, estimate(0.9, 0.05))
+    likeness = CircuitOverlap("sft", "grpo", "faithfulness", (0.05, 0.1), overlap, estimate(0.9, 0.05))
     return RelativeChanges({"sft": np.full((1, 2, 3), 0.5)}, (likeness,), 0.8)
 
 

@@ -72,9 +72,9 @@ def _resolve(study: "Study") -> tuple[dict[str, str], list[str]]:
     from headscope.runs import RunDirectory
     from headscope.studies.models.stages import check_there
     from headscope.studies.plan import plan
-    from headscope.studies.preflight import find_other_bases, find_small_counts, resolve
+    from headscope.studies.preflight import check_and_read_first_rows, find_other_bases, find_small_counts
 
     check_there(study)
     run = RunDirectory(run_folder(study.name, None))
     plan(study, run)
-    return resolve(study, run), [*find_other_bases(study, run), *find_small_counts(study)]
+    return check_and_read_first_rows(study, run), [*find_other_bases(study, run), *find_small_counts(study)]

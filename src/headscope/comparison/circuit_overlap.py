@@ -15,7 +15,7 @@ from headscope.comparison.resampling import Resampling
 from headscope.heads import HeadSet
 from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessCurve
-from headscope.results.overlap import Likeness
+from headscope.results.overlap import CircuitOverlap
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +52,7 @@ def final_circuits(
     return FinalCircuits(variant, core, head_importance(scores).value)
 
 
-def circuit_overlaps(finals: Sequence[FinalCircuits]) -> tuple[Likeness, ...]:
+def circuit_overlaps(finals: Sequence[FinalCircuits]) -> tuple[CircuitOverlap, ...]:
     """Return the overlap of every pair of variants, at equal fraction and at equal faithfulness.
 
     The rank correlation is of importances over all edges, and the same at both. Raises InputError if the models' heads
@@ -66,5 +66,5 @@ def circuit_overlaps(finals: Sequence[FinalCircuits]) -> tuple[Likeness, ...]:
             second_heads, second_fraction = second.core[equal]
             shared = overlap(first_heads, second_heads, *first.importance.shape)
             fractions = (first_fraction, second_fraction)
-            overlaps.append(Likeness(first.variant, second.variant, equal, fractions, shared, ranks))
+            overlaps.append(CircuitOverlap(first.variant, second.variant, equal, fractions, shared, ranks))
     return tuple(overlaps)

@@ -81,8 +81,8 @@ def training_effects(
     base: HeadScores,
     post: HeadScores,
     twins: Mapping[str, HeadScores],
-    counted: Mapping[str, HeadSet],
-    attributed: EdgeScores,
+    head_sets: Mapping[str, HeadSet],
+    edge_scores: EdgeScores,
     *,
     recipe: str = "",
     null: str = "",
@@ -93,8 +93,8 @@ def training_effects(
         variant, step: name and training step of post, for the record.
         base, post: exact effects in the two models, on the same pairs.
         twins: exact effects in null twins by name, on these pairs too.
-        counted: head sets by name, found on other pairs.
-        attributed: the base's edge scores on the same pairs, whose ranks are compared with its exact effects.
+        head_sets: by name, found on other pairs.
+        edge_scores: the base's on the same pairs, whose ranks are compared with its exact effects.
         recipe, null: see ``TrainingEffects``; for the record.
 
     Raises:
@@ -103,7 +103,7 @@ def training_effects(
     for name, scores in {"post": post, **twins}.items():
         if scores.settings.get(PAIRS_DIGEST) != base.settings.get(PAIRS_DIGEST):
             raise InputError(f"{name} was patched on other pairs than the base; patch both on the same pairs")
-    above = {name: effect_contrast([twin, post], (-1.0, 1.0), counted) for name, twin in twins.items()}
+    above = {name: effect_contrast([twin, post], (-1.0, 1.0), head_sets) for name, twin in twins.items()}
     size = base.problem_groups.size
     return TrainingEffects(
         variant=variant,
@@ -114,12 +114,12 @@ def training_effects(
         base=head_effect(base),
         post=head_effect(post),
         corruption=(base.corruption, post.corruption),
-        training=effect_contrast([base, post], (-1.0, 1.0), counted),
+        training=effect_contrast([base, post], (-1.0, 1.0), head_sets),
         above_twin=above,
-        counted=dict(counted),
+        counted=dict(head_sets),
         pairs=size.pairs,
         problems=size.problems,
-        ranks=_ranks(base, attributed),
+        ranks=_ranks(base, edge_scores),
     )
 
 
@@ -154,11 +154,11 @@ def pool_contrasts(contrasts: Sequence[HeadContrast]) -> HeadContrast:
     return HeadContrast(heads, q_values(heads.p_value), sets, problems)
 
 
-def _ranks(exact: HeadScores, attributed: EdgeScores) -> Estimate:
+def _ranks(exact: HeadScores, edge_scores: EdgeScores) -> Estimate:
     """Return the rank correlation of exact effects with attribution; NaN for fewer than the 4 heads that it needs."""
     if exact.mean.size < 4:
         return without_interval(exact.mean.size, "fewer than 4 heads")
-    return rank_correlation(np.abs(exact.mean), attributed.head_importance)
+    return rank_correlation(np.abs(exact.mean), edge_scores.head_importance)
 
 
 def _contrast(

@@ -37,8 +37,8 @@ class Overlap:
 
 
 @dataclass(frozen=True, slots=True)
-class Likeness:
-    """Core heads of two variants' final circuits, and all their heads' ranks.
+class CircuitOverlap:
+    """Overlap of the core heads of two variants' final circuits, and rank correlation of all their heads.
 
     equal: the measure in which the two circuits are equal, ``fraction`` of real edges or ``faithfulness``.
     fractions: of real edges, of the first and of the second.
@@ -70,7 +70,7 @@ class RelativeChanges(JsonResult):
     rows: ClassVar[Mapping[str, str]] = {"": "likeness"}
 
     effects: dict[str, Float[np.ndarray, "checkpoint layer head"]]
-    likeness: tuple[Likeness, ...]
+    likeness: tuple[CircuitOverlap, ...]
     faithfulness: float
 
     @classmethod

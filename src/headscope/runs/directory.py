@@ -152,8 +152,8 @@ class RunDirectory:
         return {role: contents_of(self.folder(needed)) for role, needed in unit.inputs.items()}
 
     def input_marks(self, unit: Unit) -> dict[str, tuple[int, int] | None]:
-        """Return what is another after an input was deleted and made again, even of the same bytes, by role; None for
-        one that is not there."""
+        """Return the mark of each input by role, None for an absent one; it changes when an input is made again, even
+        with the same bytes."""
         return {role: done_mark(self.folder(needed)) for role, needed in unit.inputs.items()}
 
     def inputs(self, unit: Unit, scratch: Path) -> Inputs:
@@ -186,23 +186,23 @@ class RunDirectory:
 
     def find(self, kind: str, **labels: Json) -> list[Record]:
         """Return the finished units with these labels, in the plan's order; a label that is None may be absent."""
-        records = []
+        unit_records = []
         folder_of_kind = self.path / "units" / kind
         for row in self.rows():
             if row["kind"] == kind and frames.carries(row["labels"], labels):
                 folder = folder_of_kind / row["digest"]
                 if (folder / DONE).exists():
-                    records.append(Record(folder, row["labels"]))
-        fetch_small_files([record.folder for record in records])
-        return records
+                    unit_records.append(Record(folder, row["labels"]))
+        fetch_small_files([record.folder for record in unit_records])
+        return unit_records
 
     def results(self, kind: type[R], unit_kind: str | None = None, **labels: Json) -> list[Finished[R]]:
         """Return the finished results of one kind with these labels, in the plan's order; each is read when asked for.
 
         unit_kind: of the units, if it is not the result's own (answers of an ablated model are ``Samples`` too).
         """
-        records = self.find(unit_kind or kind.kind, **labels)
-        return [Finished(record.folder, record.labels, kind) for record in records]
+        unit_records = self.find(unit_kind or kind.kind, **labels)
+        return [Finished(record.folder, record.labels, kind) for record in unit_records]
 
     def frame(self, kind: str, **labels: Json) -> "pd.DataFrame":
         """Return all results of one kind as a DataFrame, in the plan's order.

@@ -49,8 +49,10 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 failed units, 2 if the input was at fault."""
-        return 0 if not self.failed else 2 if self.bad_input else 1
+        """Return 0 if all units are done, 2 if the input was at fault for one that failed, else 1."""
+        if not self.failed:
+            return 0
+        return 2 if self.bad_input else 1
 
     def add_failure(self, unit: Unit, reason: str, *, bad_input: bool) -> None:
         """Count a unit that failed."""

@@ -65,8 +65,8 @@ class _StudyModel:
     training: Training | None = None
 
 
-def resolve(study: Study, run: RunDirectory) -> dict[str, str]:
-    """Open all that the study names, and return what each variant trained here is trained on: its first row, marked.
+def check_and_read_first_rows(study: Study, run: RunDirectory) -> dict[str, str]:
+    """Check all that the study names, and return the first training row, marked, of each variant trained here.
 
     Raises InputError for gold answers that cannot be read, a model that is the base itself or that the sampling engine
     cannot serve, a prompt that a model's template cannot render, a marker that it cannot write, heads that cannot be

@@ -27,7 +27,7 @@ from headscope.runs import Inputs, RunDirectory
 from headscope.studies.ablation.ablated import ModelOnTask, answered_texts
 from headscope.studies.costs.estimate import models_of
 from headscope.studies.plan import plan
-from headscope.studies.preflight import resolve
+from headscope.studies.preflight import check_and_read_first_rows
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
 from headscope.studies.study_file.study import Study
@@ -200,16 +200,16 @@ def test_validate_refuses_what_cannot_be_reverted(run: RunDirectory, folder: Pat
     moved = "{name: moved, model: moved}"
     itself = changed(folder, moved, "{name: asked, model: lab-s, chat: {enable_thinking: false}}")
     with pytest.raises(InputError, match=r"asked .* has the same weights as the base, .* revert changes nothing"):
-        resolve(itself, run)
+        check_and_read_first_rows(itself, run)
     other = load_model("lab-s")
     other.model.config.num_key_value_heads = 8
     AutoModelForCausalLM.from_config(other.model.config).save_pretrained(folder / "ungrouped")
     other.tokenizer.save_pretrained(folder / "ungrouped")
     with pytest.raises(InputError, match=r"variant moved and base differ in key/value heads, 8 and 4"):
-        resolve(changed(folder, moved, "{name: moved, model: ungrouped}"), run)
+        check_and_read_first_rows(changed(folder, moved, "{name: moved, model: ungrouped}"), run)
     # Without revert, both are studies like any other.
     for variant in ("{name: asked, model: lab-s, chat: {enable_thinking: false}}", "{name: moved, model: ungrouped}"):
         path = folder / "without.yaml"
         study = STUDY.replace(moved, variant).replace("[zero, revert]", "[zero]").replace("[revert]", "[zero]")
         path.write_text(study)
-        resolve(read_study(str(path)), run)
+        check_and_read_first_rows(read_study(str(path)), run)

@@ -57,15 +57,20 @@ def _part(variant: str, ablations: Sequence[Ablation]) -> Part:
             against.append(operator)
     if not operators:
         return missing_part(variant, STATISTIC, f"{variant} has no emergent heads to ablate")
-    # Against more than one of four, three can no longer agree.
-    is_refuted = len(against) > OPERATOR_COUNT - AGREEING_OPERATORS
-    state = HOLDS if len(agreeing) >= AGREEING_OPERATORS else FAILS if is_refuted else OPEN
+    state = _state(len(agreeing), len(against))
     reason = (
         f"of {len(operators)} operators run on {variant} ({', '.join(operators)}; its {ablations[0].group} heads), "
         f"{len(agreeing)} lower pass@1 more than matched random sets and {len(against)} do not; "
         f"{AGREEING_OPERATORS} must agree"
     )
     return Part(variant, STATISTIC, None, ">", float(AGREEING_OPERATORS - 1), None, state, reason)
+
+
+def _state(agreeing: int, against: int) -> str:
+    """Return whether enough operators agree, or can no longer agree: against more than one of four, three cannot."""
+    if agreeing >= AGREEING_OPERATORS:
+        return HOLDS
+    return FAILS if against > OPERATOR_COUNT - AGREEING_OPERATORS else OPEN
 
 
 def _is_lowering(verdicts: Sequence[AblationVerdict]) -> bool:

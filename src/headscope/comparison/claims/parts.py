@@ -67,4 +67,6 @@ def _state(estimate: Estimate, side: str, bound: float) -> str:
         is_beyond, is_short = estimate.low > bound, estimate.high <= bound
     else:
         is_beyond, is_short = estimate.high < bound, estimate.low >= bound
-    return HOLDS if is_beyond else FAILS if is_short else OPEN
+    if is_beyond:
+        return HOLDS
+    return FAILS if is_short else OPEN

@@ -2,7 +2,7 @@
 
 from headscope.report.run_results import RunResults
 from headscope.results.estimate import Estimate
-from headscope.results.overlap import Likeness
+from headscope.results.overlap import CircuitOverlap
 from headscope.results.table import Cell, Row, Table, estimate_cell, p_cell
 
 
@@ -17,19 +17,19 @@ def overlaps(results: RunResults) -> Table:
         "them; p: the share of these that overlap as much. Ranks: Spearman over the importance of all heads, the same "
         "in both rows, 95 % interval. Each variant is scored on pairs of its own."
     )
-    return Table("overlaps", tuple(_row(likeness) for likeness in changes.likeness), caption)
+    return Table("overlaps", tuple(_row(circuits) for circuits in changes.likeness), caption)
 
 
-def _row(likeness: Likeness) -> Row:
-    overlap = likeness.overlap
+def _row(circuits: CircuitOverlap) -> Row:
+    overlap = circuits.overlap
     chance = Estimate(overlap.chance, overlap.chance_low, overlap.chance_high, 0, "random sets 95 %")
     return {
-        "variants": f"{likeness.first} / {likeness.second}",
-        "equal": likeness.equal,
-        "edges": Cell(" / ".join(f"{fraction:.1%}" for fraction in likeness.fractions), likeness.fractions),
+        "variants": f"{circuits.first} / {circuits.second}",
+        "equal": circuits.equal,
+        "edges": Cell(" / ".join(f"{fraction:.1%}" for fraction in circuits.fractions), circuits.fractions),
         "shared heads": f"{overlap.shared} of {overlap.first} / {overlap.second}",
         "Jaccard": overlap.jaccard,
         "Jaccard by chance": estimate_cell(chance),
         "p": p_cell(overlap.p_value),
-        "rank correlation": estimate_cell(likeness.ranks),
+        "rank correlation": estimate_cell(circuits.ranks),
     }

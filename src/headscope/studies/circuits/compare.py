@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from headscope.comparison import Resampling, emergence_by_method, emergence_ladder
+from headscope.comparison.checkpoints import compare_checkpoints
 from headscope.comparison.inclusion import EMERGENCE_METHODS
-from headscope.comparison.variant import compare_checkpoints
 from headscope.errors import InputError
 from headscope.progress import SILENT, Progress
 from headscope.results.comparison import Comparison, Integration

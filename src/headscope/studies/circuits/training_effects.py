@@ -66,8 +66,8 @@ def compute_training_effects(config: TrainingEffectsConfig, inputs: Inputs, prog
         base=inputs.load("base", HeadScores),
         post=inputs.load("post", HeadScores),
         twins={name: inputs.load(f"twin {name}", HeadScores) for name in config.twins},
-        counted={"new": final.new, "kept": final.kept, "lost": final.lost},
-        attributed=inputs.load("base scores", EdgeScores),
+        head_sets={"new": final.new, "kept": final.kept, "lost": final.lost},
+        edge_scores=inputs.load("base scores", EdgeScores),
         recipe=config.recipe,
         null=config.null,
     )
