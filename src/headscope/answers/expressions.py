@@ -133,7 +133,7 @@ def _coordinate(name: str, point: float) -> sympy.Rational:
 
 
 def _is_same_equation(gold: sympy.Eq, answer: sympy.Eq) -> bool:
-    """Equations are the same if one is a multiple of the other, or if their solutions are."""
+    """Return whether one equation is a multiple of the other, or their solutions are the same."""
     left = gold.lhs - gold.rhs
     right = answer.lhs - answer.rhs
     if not _is_plain(left) or not _is_plain(right):

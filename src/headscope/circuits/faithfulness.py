@@ -58,8 +58,8 @@ def faithfulness(
         metric: as in ``attribute``.
         patch: what the other edges carry. ``corrupt``: their source's write on the corrupt text. ``zero``: zeros.
             ``mean``: the mean of their source's writes over all tokens of the pairs' clean texts. Zero and mean patch
-            every position, including those both texts share. Biases and learned positions belong to no source and are
-            left as they are.
+            every position, including those both texts share. The attention's output bias and learned positions belong
+            to no source and are left as they are; an MLP's output bias is part of its write.
         batch: as in ``attribute``.
         memory: as in ``attribute``.
 

@@ -74,7 +74,7 @@ class SavedAnswers:
 
     @cached_property
     def samples(self) -> Samples:
-        """The answers themselves."""
+        """Return the answers themselves."""
         return self.unit.read()
 
     def read_traces(self, problems: Sequence[str] | None = None) -> Traces:
@@ -88,7 +88,7 @@ class SavedAnswers:
 
     @cached_property
     def summary(self) -> TraceSummary:
-        """What the answers have in common."""
+        """Return what the answers have in common."""
         from headscope.traces.summary import summarise
 
         saved = RunResults(self.run).trace_summary(self.labels)

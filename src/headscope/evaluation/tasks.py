@@ -52,7 +52,7 @@ class Problem:
 
     @property
     def prompt(self) -> str:
-        """The question as its task asks it, or with what its kind asks for.
+        """Return the question as its task asks it, or with what its kind asks for.
 
         For math that is the suffix of DeepSeek-R1's and Qwen2.5-Math's evaluations.
         """
@@ -62,7 +62,7 @@ class Problem:
 
     @property
     def worked_answer(self) -> str:
-        """The solution, with the gold answer in a box at its end if the prompt asks for one and it has none."""
+        """Return the solution; if the prompt asks for a box it lacks, with the gold answer in a box at its end."""
         if not self.solution or BOX in self.solution or BOX not in self.prompt:
             return self.solution
         gold = self.answer.split("\n", 1)[0]

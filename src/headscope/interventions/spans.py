@@ -137,7 +137,7 @@ class Reader:
 
     @property
     def prompts(self) -> list[tuple[int, ...]]:
-        """Token ids of each row's prompt in its first pass, by which problems are told apart."""
+        """Return the token ids of each row's prompt in its first pass, by which problems are told apart."""
         return [row.prompt for row in self._rows]
 
     def read(self, ids: Sequence[Sequence[int]], is_text: Bool[np.ndarray, "row token"], past: int) -> None:

@@ -57,12 +57,12 @@ class Text:
 
     @property
     def tokens(self) -> tuple[int, ...]:
-        """Token ids of the prompt and the response."""
+        """Return the token ids of the prompt and the response."""
         return self.prompt + self.response
 
     @property
     def predicting(self) -> slice:
-        """Positions whose next token is a response token."""
+        """Return the positions whose next token is a response token."""
         return slice(len(self.prompt) - 1, len(self.prompt) + len(self.response) - 1)
 
 

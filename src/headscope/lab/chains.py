@@ -51,12 +51,12 @@ class Item:
 
     @property
     def id(self) -> str:
-        """Tier and a digest of the prompt: equal prompts have equal ids."""
+        """Return the tier and a digest of the prompt: equal prompts have equal ids."""
         return f"{self.tier}-{text_digest(self.prompt):08x}"
 
     @property
     def split(self) -> str:
-        """``test`` for one prompt in ten by digest, else ``train``: the splits cannot share a prompt."""
+        """Return ``test`` for one prompt in ten by digest, else ``train``: the splits cannot share a prompt."""
         return split_of(self.prompt)
 
 

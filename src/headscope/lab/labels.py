@@ -73,7 +73,7 @@ class _Definition:
 
     @property
     def operand(self) -> str:
-        """The variable it is computed from; empty for a leaf."""
+        """Return the variable it is computed from; empty for a leaf."""
         return self.symbols[2] if len(self.symbols) == 5 else ""
 
 

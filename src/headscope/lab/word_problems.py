@@ -70,12 +70,12 @@ class WordProblem:
 
     @property
     def id(self) -> str:
-        """Tier and a digest of the question: equal questions have equal ids."""
+        """Return the tier and a digest of the question: equal questions have equal ids."""
         return f"{self.tier.replace(' ', '-')}-{text_digest(self.question):08x}"
 
     @property
     def split(self) -> str:
-        """``test`` for one question in ten by digest, else ``train``: the splits cannot share a question."""
+        """Return ``test`` for one question in ten by digest, else ``train``: the splits cannot share a question."""
         return split_of(self.question)
 
 

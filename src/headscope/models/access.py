@@ -53,12 +53,12 @@ class LayerAccess:
 
     @property
     def attention_input(self) -> nn.Module:
-        """Module whose input is the residual stream that the heads read."""
+        """Return the module whose input is the residual stream that the heads read."""
         return self.projections[0].linear if self.attention_norm is None else self.attention_norm.module
 
     @property
     def mlp_input(self) -> nn.Module:
-        """Module whose input is the residual stream that the MLP reads."""
+        """Return the module whose input is the residual stream that the MLP reads."""
         return self.mlp if self.mlp_norm is None else self.mlp_norm.module
 
     def read(self, stream: Float[Tensor, "*batch d"]) -> Float[Tensor, "*batch d"]:
@@ -109,18 +109,18 @@ class HeadAccess:
 
     @property
     def device(self) -> torch.device:
-        """Device of the token ids."""
+        """Return the device of the token ids."""
         device: torch.device = self._embeddings.device
         return device
 
     @property
     def vocabulary(self) -> int:
-        """Number of rows of the embedding; token ids are smaller."""
+        """Return the number of rows of the embedding; token ids are smaller."""
         return len(self._embeddings)
 
     @property
     def dtype(self) -> torch.dtype:
-        """Dtype of the residual stream."""
+        """Return the dtype of the residual stream."""
         return self._embeddings.dtype
 
     @property
@@ -136,12 +136,12 @@ class HeadAccess:
 
     @property
     def graph(self) -> Graph:
-        """Graph of the model in which each query head has its own k and v input."""
+        """Return the graph of the model in which each query head has its own k and v input."""
         return Graph(len(self.layers), self.heads, self.parallel)
 
     @property
     def stream_inputs(self) -> list[nn.Module]:
-        """Modules whose inputs are the residual stream: per layer those of heads and MLP, last the final norm."""
+        """Return the modules that read the residual stream: per layer those of heads and MLP, last the final norm."""
         modules: list[nn.Module] = []
         for layer in self.layers:
             modules += [layer.attention_input, layer.mlp_input]

@@ -51,7 +51,7 @@ class Projection:
 
     @property
     def module(self) -> nn.Module:
-        """Module whose output is split into heads."""
+        """Return the module whose output is split into heads."""
         return self.linear if self.norm is None else self.norm.module
 
     def split(self, output: Float[Tensor, "*batch _"]) -> dict[str, Float[Tensor, "*batch _ d_head"]]:

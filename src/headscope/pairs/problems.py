@@ -71,7 +71,7 @@ class ProblemGroups:
         return cls(np.array(numbers, dtype=np.int64))
 
     def __len__(self) -> int:
-        """Number of problems."""
+        """Return the number of problems."""
         return len(self.sizes)
 
     @cached_property

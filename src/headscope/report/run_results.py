@@ -56,30 +56,30 @@ class RunResults:
 
     @cached_property
     def lock(self) -> dict[str, Json]:
-        """The content of ``study.lock.json``."""
+        """Return the content of ``study.lock.json``."""
         return self.run.lock()
 
     @property
     def study(self) -> dict[str, Json]:
-        """The resolved study."""
+        """Return the resolved study."""
         study: dict[str, Json] = self.lock["study"]
         check_keys(study, ("name", "variants", "discover"), f"the study in {self.run.lock_file}")
         return study
 
     @property
     def provenance(self) -> dict[str, Json]:
-        """Versions, commit and machine; empty for a run that recorded none."""
+        """Return versions, commit and machine; empty for a run that recorded none."""
         provenance: dict[str, Json] = self.lock["provenance"]
         return provenance
 
     @cached_property
     def variants(self) -> tuple[str, ...]:
-        """Variants in the study's order, without the base."""
+        """Return the variants in the study's order, without the base."""
         return tuple(variant["name"] for variant in self.study["variants"])
 
     @cached_property
     def marks(self) -> dict[str, Mark]:
-        """The base's mark and each variant's, the same on every page; runs that differ in the seed alone share one."""
+        """Return the marks of the base and the variants; runs that differ in the seed alone share one."""
         firsts = first_alike(variants_by_name(self.study))
         marks = lines(firsts.values())
         return {"base": BASE} | {variant: marks[first] for variant, first in firsts.items()}
@@ -90,12 +90,12 @@ class RunResults:
 
     @cached_property
     def coverage(self) -> Coverage:
-        """Done, failed and missing units of the plan."""
+        """Return the done, failed and missing units of the plan."""
         return coverage(self.run)
 
     @cached_property
     def _units(self) -> dict[tuple[type[Result], Json], list[Finished[Json]]]:
-        """The finished units of each kind that was asked for, by variant; None for those of all."""
+        """Return the finished units read so far, by kind and variant; None for those of all variants."""
         return {}
 
     def units(self, kind: type[R], **labels: Json) -> list[Finished[R]]:
@@ -121,12 +121,12 @@ class RunResults:
 
     @cached_property
     def comparisons(self) -> tuple[Comparison, ...]:
-        """One per variant."""
+        """Return the comparisons, one per variant."""
         return tuple(unit.whole for unit in self.in_order(Comparison))
 
     @property
     def head_grid(self) -> tuple[int, int] | None:
-        """Layers and heads per layer of the study's models; None before the first comparison."""
+        """Return layers and heads per layer of the study's models; None before the first comparison."""
         for comparison in self.comparisons:
             layers, heads = comparison.final.status.shape
             return layers, heads
@@ -139,12 +139,12 @@ class RunResults:
 
     @cached_property
     def thinking(self) -> list[Finished[Thinking]]:
-        """One per variant that is the think-off mode of another."""
+        """Return the comparisons of modes, one per variant that is the think-off mode of another."""
         return self.in_order(Thinking)
 
     @cached_property
     def relative_changes(self) -> RelativeChanges | None:
-        """Relative changes of importance of all variants, and how alike their circuits are."""
+        """Return all variants' relative changes of importance and the overlap of their circuits; None if missing."""
         units = self.units(RelativeChanges)
         return units[0].whole if units else None
 
@@ -162,27 +162,27 @@ class RunResults:
 
     @cached_property
     def evaluations(self) -> list[Finished[Measures]]:
-        """Measures of every model, evaluated step and task; not those of answers in which markers were masked."""
+        """Return the measures of every model, evaluated step and task, without those of answers with masked markers."""
         return self.in_order(Measures, forbid=None)
 
     @cached_property
     def masked_evaluations(self) -> list[Finished[Measures]]:
-        """Measures of answers in which markers were masked, which the label ``forbid`` names."""
+        """Return the measures of answers in which markers were masked, which the label ``forbid`` names."""
         return [unit for unit in self.in_order(Measures) if unit.labels.get("forbid") is not None]
 
     @cached_property
     def tasks(self) -> tuple[str, ...]:
-        """Evaluated tasks, in the plan's order."""
+        """Return the evaluated tasks, in the plan's order."""
         return tuple(dict.fromkeys(unit.labels["task"] for unit in self.units(Measures)))
 
     @cached_property
     def last_evaluations(self) -> list[Finished[Measures]]:
-        """Measures of each model's last evaluated step, by task."""
+        """Return the measures of each model's last evaluated step, by task."""
         return last_steps(self.evaluations)
 
     @cached_property
     def trace_summaries(self) -> list[Finished[TraceSummary]]:
-        """What the answers of every model, evaluated step and task have in common; none in runs of older versions."""
+        """Return a summary of the answers of every model, evaluated step and task; none in runs of older versions."""
         return [unit for unit, _ in with_result(self.in_order(TraceSummary, forbid=None))]
 
     def trace_summary(self, labels: Labels) -> TraceSummary | None:
@@ -231,22 +231,22 @@ class RunResults:
 
     @cached_property
     def verdicts(self) -> list[Finished[AblationVerdict]]:
-        """One per head set, operator and task."""
+        """Return the verdicts, one per head set, operator and task."""
         return self.in_order(AblationVerdict)
 
     @cached_property
     def evidence(self) -> list[Finished[Evidence]]:
-        """One per head set and task."""
+        """Return the evidence, one per head set and task."""
         return self.in_order(Evidence)
 
     @cached_property
     def pairs(self) -> list[Finished[Pairs]]:
-        """The pair sets, in the plan's order."""
+        """Return the pair sets, in the plan's order."""
         return self.units(Pairs)
 
     @cached_property
     def faithfulness(self) -> list[Finished[FaithfulnessEstimates]]:
-        """Curves of the base and of each variant's last checkpoint, on each variant's pairs."""
+        """Return the curves of the base and of each variant's last checkpoint, on each variant's pairs."""
         return self.units(FaithfulnessEstimates)
 
     def mean_scores(self, variant: str, model: str) -> tuple[int, EdgeScores] | None:
@@ -265,7 +265,7 @@ class RunResults:
 
     @cached_property
     def circuit_rules(self) -> dict[str, CircuitRule]:
-        """How large the circuits of each variant's head counts are."""
+        """Return how large the circuits of each variant's head counts are."""
         discover = self.study["discover"]
         return {
             variant: choose_circuit_rule(self.units(Comparison, variant=variant), discover) for variant in self.variants
@@ -291,7 +291,7 @@ class RunResults:
 
     @cached_property
     def claims(self) -> tuple[Claim, ...]:
-        """The claims as they were judged last; none before that."""
+        """Return the claims as they were judged last; none before that."""
         return Claims.load(self.run.path).claims if (self.run.path / Claims.file).is_file() else ()
 
 

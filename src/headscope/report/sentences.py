@@ -70,7 +70,7 @@ class Reading:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Those that say something, in this order."""
+        """Return the parts that say something, in this order."""
         return tuple(part for part in (self.change, self.lost, self.masked, self.failures) if part)
 
 

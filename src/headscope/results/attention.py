@@ -107,8 +107,9 @@ class Attention(Result):
 
     @property
     def moved(self) -> "Float[np.ndarray, 'head text']":
-        """Share of a head's attention that training moved to other tokens, the mean over a text's tokens: 0 for the
-        same rows, 1 for rows that share no token (the total variation distance).
+        """Return the share of a head's attention that training moved to other tokens, the mean over a text's tokens.
+
+        0 for the same rows, 1 for rows that share no token (the total variation distance).
         """
         shares = np.zeros((len(self.heads), len(self.texts)))
         for number in range(len(self.texts)):

@@ -47,11 +47,11 @@ class Circuit(Result):
 
     @property
     def heads(self) -> HeadSet:
-        """Heads that have an outgoing edge in the circuit."""
+        """Return the heads that have an outgoing edge in the circuit."""
         return HeadSet.from_grid(self.graph.head_grid(np.any(self.edges, axis=1)))
 
     def __len__(self) -> int:
-        """Number of edges."""
+        """Return the number of edges."""
         return int(self.edges.sum())
 
     def __repr__(self) -> str:
@@ -85,7 +85,7 @@ class Circuit(Result):
 
     @property
     def _d_model(self) -> int:
-        """The width of the model whose scores the circuit was selected from; 0 if unknown."""
+        """Return the width of the model whose scores the circuit was selected from; 0 if unknown."""
         return int(self.settings.get("d_model") or self.settings.get("scores", {}).get("d_model") or 0)
 
     def to_eap_json(self, path: str | Path, scores: Float[np.ndarray, "F B"] | None = None) -> None:

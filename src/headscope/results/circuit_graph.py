@@ -51,7 +51,7 @@ class Edge:
 
     @property
     def sign(self) -> str:
-        """``+`` or ``-`` of the score; ``0`` if it is 0."""
+        """Return ``+`` or ``-``, the sign of the score; ``0`` if it is 0."""
         return "+" if self.score > 0 else "-" if self.score < 0 else "0"
 
 
@@ -75,7 +75,7 @@ class CircuitGraph:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """The nodes of either circuit, inputs first, and always the logits."""
+        """Return the nodes of either circuit, inputs first, and always the logits."""
         names = [*self.graph.sources, "logits"]
         in_variant = self._has_outgoing(self.edges)
         in_base = None if self.base_edges is None else self._has_outgoing(self.base_edges)
@@ -88,7 +88,7 @@ class CircuitGraph:
 
     @cached_property
     def listed(self) -> tuple[Edge, ...]:
-        """The edges of either circuit, largest |score| in the variant first."""
+        """Return the edges of either circuit, largest |score| in the variant first."""
         either = self.edges if self.base_edges is None else self.edges | self.base_edges
         edges = [self._edge(int(row), int(column)) for row, column in np.argwhere(either)]
         return tuple(sorted(edges, key=lambda edge: -abs(edge.score)))

@@ -128,12 +128,12 @@ class Comparison(JsonResult):
 
     @property
     def series(self) -> tuple[tuple[int, Emergence], ...]:
-        """(step, emergence) of every checkpoint."""
+        """Return (step, emergence) of every checkpoint."""
         return tuple(zip(self.steps, self.emergence, strict=True))
 
     @property
     def final(self) -> Emergence:
-        """Emergence at the last checkpoint."""
+        """Return the emergence at the last checkpoint."""
         return self.emergence[-1]
 
     def plot(self) -> "Figure":

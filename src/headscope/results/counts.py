@@ -36,7 +36,7 @@ class HeadEstimates:
 
     @property
     def excludes_zero(self) -> "Bool[np.ndarray, 'layer head']":
-        """Heads whose interval lies on one side of 0."""
+        """Return for each head whether its interval lies on one side of 0."""
         return (self.low > 0) | (self.high < 0)
 
 

@@ -41,7 +41,7 @@ class Coupling:
 
     @property
     def best(self) -> int:
-        """Index of the lag, from 0 on, with the largest correlation."""
+        """Return the index of the lag, from 0 on, with the largest correlation."""
         after = np.where((self.lags >= 0) & np.isfinite(self.correlation), self.correlation, -np.inf)
         return int(after.argmax())
 

@@ -47,7 +47,7 @@ class CrossPatch(Result):
 
     @property
     def share(self) -> Float[np.ndarray, "layer head"]:
-        """Mean of ``closed`` / mean of ``gap``; the shares of several heads do not add up. NaN without a gap."""
+        """Return mean ``closed`` / mean ``gap``; the shares of several heads do not add up. NaN without a gap."""
         gap = float(self.gap.mean(dtype=np.float64))
         closed: Float[np.ndarray, "layer head"] = self.closed.mean(axis=0, dtype=np.float64)
         return closed / gap if gap else np.full_like(closed, np.nan)

@@ -45,32 +45,32 @@ class Dynamics:
 
     @property
     def cohorts(self) -> "Int[np.ndarray, 'cohort checkpoint']":
-        """Number of heads emergent at each checkpoint, by the checkpoint at which they were first emergent."""
+        """Return the heads emergent at each checkpoint, counted by the checkpoint at which they were first emergent."""
         cohort = np.arange(len(self.steps))[:, None, None] == self.first
         counts: np.ndarray = np.einsum("slh,clh->sc", cohort.astype(np.int64), self.emergent.astype(np.int64))
         return counts
 
     @property
     def kept_counts(self) -> "Int[np.ndarray, 'checkpoint']":
-        """Number of the base's core heads that are core at each checkpoint."""
+        """Return the number of the base's core heads that are core at each checkpoint."""
         counts: np.ndarray = self.retained.sum(axis=(1, 2))
         return counts
 
     @property
     def base_frequency(self) -> "Float[np.ndarray, 'layer head']":
-        """Share of checkpoints at which each core head of base is core; 0 elsewhere."""
+        """Return the share of checkpoints at which each core head of base is core; 0 elsewhere."""
         frequency: np.ndarray = self.retained.mean(axis=0)
         return frequency
 
     @property
     def emergent_frequency(self) -> "Float[np.ndarray, 'layer head']":
-        """Share of checkpoints at which each head is emergent."""
+        """Return the share of checkpoints at which each head is emergent."""
         frequency: np.ndarray = self.emergent.mean(axis=0)
         return frequency
 
     @property
     def final(self) -> HeadSet:
-        """Emergent heads of the last checkpoint."""
+        """Return the emergent heads of the last checkpoint."""
         return HeadSet.from_grid(self.emergent[-1])
 
 

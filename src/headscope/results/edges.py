@@ -95,17 +95,17 @@ class EdgeScores(Result):
 
     @property
     def problem_groups(self) -> ProblemGroups:
-        """The pairs grouped by problem, for resampling, halving and counting."""
+        """Return the pairs grouped by problem, for resampling, halving and counting."""
         return ProblemGroups.of((self.problems, len(self.pair_heads)))
 
     @property
     def sources(self) -> list[str]:
-        """F source names."""
+        """Return the names of the F sources."""
         return self.graph.sources
 
     @property
     def destinations(self) -> list[str]:
-        """B destination names."""
+        """Return the names of the B destinations."""
         return self.graph.destinations
 
     def pair_importance(self, score: HeadScore = "net") -> Float[np.ndarray, "pair layer head"]:
@@ -123,7 +123,7 @@ class EdgeScores(Result):
 
     @property
     def head_importance(self) -> Float[np.ndarray, "layer head"]:
-        """Mean over pairs of each head's |net score|; without per-pair scores, |net score| of the mean edges."""
+        """Return the mean over pairs of each head's |net score|; without per-pair scores, that of the mean edges."""
         if self.pair_net is not None and len(self.pair_net):
             return np.asarray(np.abs(self.pair_net).mean(axis=0))
         return np.asarray(np.abs(self.graph.head_grid(self.edges.sum(axis=1))))

@@ -117,7 +117,7 @@ class Emergence(JsonResult):
 
     @cached_property
     def status(self) -> "Int8[np.ndarray, 'layer head']":
-        """``Status`` codes [layer, head]: the emergence map."""
+        """Return the ``Status`` codes [layer, head]: the emergence map."""
         return status_grid(
             self.base_frequency, self.post_frequency, core=self.core_from, contingent=self.contingent_from
         )
@@ -128,37 +128,37 @@ class Emergence(JsonResult):
 
     @property
     def kept(self) -> HeadSet:
-        """Core in both."""
+        """Return the heads that are core in both."""
         return self.heads(Status.KEPT)
 
     @property
     def new(self) -> HeadSet:
-        """Core in post and not even contingent in base: the emergent heads."""
+        """Return the emergent heads: core in post and not even contingent in base."""
         return self.heads(Status.NEW)
 
     @property
     def lost(self) -> HeadSet:
-        """Core in base and not even contingent in post."""
+        """Return the heads that are core in base and not even contingent in post."""
         return self.heads(Status.LOST)
 
     @property
     def contingent(self) -> HeadSet:
-        """Contingent in at least one of the two."""
+        """Return the heads that are contingent in at least one of the two."""
         return self.heads(Status.CONTINGENT)
 
     @property
     def base_active(self) -> "Bool[np.ndarray, 'layer head']":
-        """Core heads of base."""
+        """Return the core heads of base."""
         return self.base_frequency >= self.core_from
 
     @property
     def room(self) -> int:
-        """Heads that could be new: absent in base."""
+        """Return the heads that could be new: absent in base."""
         return int((self.base_frequency < self.contingent_from).sum())
 
     @property
     def crowded(self) -> bool:
-        """Whether the base's circuit holds nearly all heads, so that few could be new."""
+        """Return whether the base's circuit holds nearly all heads, so that few could be new."""
         return self.room <= CROWDED * self.status.size
 
     def __repr__(self) -> str:

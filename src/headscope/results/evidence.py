@@ -139,17 +139,17 @@ class Evidence(JsonResult):
 
     @property
     def voting(self) -> tuple[OperatorEffect, ...]:
-        """The operators that remove heads; ``revert`` has no vote on whether they matter."""
+        """Return the operators that remove heads; ``revert`` has no vote on whether they matter."""
         return tuple(effect for effect in self.operators if effect.operator in ABLATION_OPERATORS)
 
     @property
     def reverted(self) -> OperatorEffect | None:
-        """Effect of reverting the heads; None if it was not measured."""
+        """Return the effect of reverting the heads; None if it was not measured."""
         return next((effect for effect in self.operators if effect.operator == "revert"), None)
 
     @property
     def agreeing(self) -> int:
-        """Operators with a vote under which the set is supported."""
+        """Return the operators with a vote under which the set is supported."""
         return sum(operator.supported for operator in self.voting)
 
     @classmethod

@@ -75,7 +75,7 @@ class FailureChanges(JsonResult):
 
     @property
     def changed(self) -> tuple[KindChange, ...]:
-        """Kinds that the intervention raises or lowers."""
+        """Return the kinds that the intervention raises or lowers."""
         return tuple(change for change in self.kinds if change.direction)
 
     def __repr__(self) -> str:

@@ -57,8 +57,7 @@ class Faithfulness:
 
     @property
     def normalised(self) -> float:
-        """(m(C) − m(∅)) / (m(full) − m(∅)) of the means over pairs: 0 like the patched text, 1 like the clean
-        one.
+        """Return (m(C) − m(∅)) / (m(full) − m(∅)) of the means over pairs: 0 like the patched text, 1 like the clean.
 
         NaN if both have the same mean metric.
         """
@@ -117,11 +116,11 @@ class FaithfulnessCurve(Result):
 
     @property
     def problem_groups(self) -> ProblemGroups:
-        """The pairs grouped by problem, for resampling."""
+        """Return the pairs grouped by problem, for resampling."""
         return ProblemGroups.of((self.problems, len(self.full)))
 
     def __len__(self) -> int:
-        """Number of sizes."""
+        """Return the number of sizes."""
         return len(self.fractions)
 
     def __getitem__(self, size: int) -> Faithfulness:
@@ -163,7 +162,7 @@ class FaithfulnessCurve(Result):
 
     @property
     def of_means(self) -> Float[np.ndarray, " size"]:
-        """f of each size, of the means over all pairs."""
+        """Return f of each size, of the means over all pairs."""
         return self.normalised()
 
     def plot(self) -> "Figure":
@@ -186,17 +185,17 @@ class FaithfulnessCurve(Result):
 
     @property
     def pair_normalised(self) -> Float[np.ndarray, "size pair"]:
-        """f of each pair; NaN if clean and patched text have the same metric."""
+        """Return f of each pair; NaN if clean and patched text have the same metric."""
         return _ratio(self.circuits, self.full, self.empty)
 
     @property
     def pair_cpr(self) -> Float[np.ndarray, " pair"]:
-        """CPR of each pair's own curve."""
+        """Return the CPR of each pair's own curve."""
         return self._area(self.pair_normalised)
 
     @property
     def pair_cmd(self) -> Float[np.ndarray, " pair"]:
-        """CMD of each pair's own curve."""
+        """Return the CMD of each pair's own curve."""
         return self._area(self.pair_normalised, from_one=True)
 
     def _area(self, curve: Float[np.ndarray, "size *pair"], from_one: bool = False) -> Float[np.ndarray, "*pair"]:

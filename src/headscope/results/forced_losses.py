@@ -61,20 +61,20 @@ class ForcedLosses(Result):
 
     @property
     def edits(self) -> tuple[str, ...]:
-        """The names of the edits: ``whole model``, ``heads``, ``control 0`` …, ``importance control 0`` …"""
+        """Return the names of the edits: ``whole model``, ``heads``, ``control 0`` …, ``importance control 0`` …"""
         controls = [f"control {number}" for number in range(self.controls)]
         matched = [f"importance control {number}" for number in range(self.matched)]
         return ("whole model", "heads", *controls, *matched)
 
     @property
     def mean_nll(self) -> Float[np.ndarray, " edit"]:
-        """Mean loss over texts."""
+        """Return the mean loss over texts, nats per response token."""
         mean: np.ndarray = self.nll.mean(axis=1)
         return mean
 
     @property
     def mean_accuracy(self) -> Float[np.ndarray, " edit"]:
-        """Mean accuracy over texts."""
+        """Return the mean accuracy over texts."""
         mean: np.ndarray = self.accuracy.mean(axis=1)
         return mean
 
@@ -89,17 +89,17 @@ class ForcedLosses(Result):
 
     @property
     def texts(self) -> int:
-        """Number of forced texts."""
+        """Return the number of forced texts."""
         return int(self.nll.shape[1])
 
     @property
     def control_nll(self) -> Float[np.ndarray, "control text"]:
-        """Losses without each layer-matched set."""
+        """Return the losses without each layer-matched set."""
         return self.nll[2 : 2 + self.controls]
 
     @property
     def matched_nll(self) -> Float[np.ndarray, "matched text"]:
-        """Losses without each set of like importance."""
+        """Return the losses without each set of like importance."""
         return self.nll[2 + self.controls :]
 
     def save(self, folder: Path | str) -> None:

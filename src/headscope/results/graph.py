@@ -70,18 +70,18 @@ class Graph:
 
     @property
     def per_query(self) -> "Graph":
-        """The same model's graph with a k and a v input for every query head."""
+        """Return the same model's graph with a k and a v input for every query head."""
         return replace(self, kv_heads=None)
 
     @cached_property
     def sources(self) -> list[str]:
-        """F names."""
+        """Return the names of the F sources."""
         blocks = ([*(f"a{layer}.h{head}" for head in range(self.heads)), f"m{layer}"] for layer in range(self.layers))
         return ["input", *(name for block in blocks for name in block)]
 
     @cached_property
     def destinations(self) -> list[str]:
-        """B names."""
+        """Return the names of the B destinations."""
         names = []
         for layer in range(self.layers):
             for port in PORTS:
@@ -96,7 +96,7 @@ class Graph:
 
     @property
     def attention_inputs(self) -> int:
-        """Destinations per layer that heads read: 3H, or H + 2K."""
+        """Return the number of destinations per layer that heads read: 3H, or H + 2K."""
         return sum(self.readers(port) for port in PORTS)
 
     def head_source(self, layer: int, head: int = 0) -> int:
@@ -121,7 +121,7 @@ class Graph:
 
     @cached_property
     def source_depth(self) -> "Int[np.ndarray, 'F']":
-        """Number of half-layers before each source's write: 0 for the input, 2l + 1 for heads, 2l + 2 for MLPs."""
+        """Return the half-layers before each source's write: 0 for the input, 2l + 1 for heads, 2l + 2 for MLPs."""
         depth = np.zeros(len(self.sources), dtype=np.int64)
         for layer in range(self.layers):
             depth[self.head_source(layer) : self.mlp_source(layer)] = 2 * layer + 1
@@ -130,8 +130,8 @@ class Graph:
 
     @cached_property
     def destination_depth(self) -> "Int[np.ndarray, 'B']":
-        """The last ``source_depth`` each destination reads: 2l for heads, 2l + 1 for MLPs (2l if parallel), 2L for
-        the logits.
+        """Return the last ``source_depth`` each destination reads: 2l for heads, 2l + 1 for MLPs (2l if parallel), 2L
+        for the logits.
         """
         depth = np.full(len(self.destinations), 2 * self.layers, dtype=np.int64)
         for layer in range(self.layers):
@@ -141,19 +141,19 @@ class Graph:
 
     @cached_property
     def real(self) -> "Bool[np.ndarray, 'F B']":
-        """True if the source writes before the destination reads."""
+        """Return whether each source writes before each destination reads, so that the edge exists."""
         return self.source_depth[:, None] <= self.destination_depth[None, :]
 
     @cached_property
     def owner(self) -> "Int[np.ndarray, 'B_query']":
-        """The source row of the node each input of ``per_query`` belongs to; F for ``logits``, which is no source."""
+        """Return the source row of the node each input of ``per_query`` belongs to; F for ``logits``, no source."""
         per_layer = np.r_[np.tile(np.arange(self.heads), len(PORTS)), self.heads]
         rows = self.head_source(0) + np.arange(self.layers)[:, None] * (self.heads + 1) + per_layer
         return np.append(rows.ravel(), len(self.sources))
 
     @cached_property
     def column(self) -> "Int[np.ndarray, 'B_query']":
-        """The destination that holds each input of ``per_query``: its own, or its group's.
+        """Return the destination that holds each input of ``per_query``: its own, or its group's.
 
         Together with ``owner`` it gives the inputs of a node, one row per input: three of a head, one of an MLP.
         """

@@ -43,7 +43,7 @@ class HeadConstants(Result):
 
     @property
     def norm(self) -> "Float[np.ndarray, 'layer head']":
-        """Euclidean norm of each head's vector."""
+        """Return the Euclidean norm of each head's vector."""
         norm: np.ndarray = np.linalg.norm(self.values, axis=-1)
         return norm
 

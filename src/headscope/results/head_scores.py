@@ -49,17 +49,17 @@ class HeadScores(Result):
 
     @property
     def problem_groups(self) -> ProblemGroups:
-        """The pairs grouped by problem, the independent unit."""
+        """Return the pairs grouped by problem, the independent unit."""
         return ProblemGroups.of((self.problems, len(self.pair_heads)))
 
     @property
     def corruption(self) -> float:
-        """Mean rise of the loss if the whole text is the corrupt one; NaN if it was not recorded."""
+        """Return the mean rise of the loss if the whole text is the corrupt one; NaN if it was not recorded."""
         return float(self.settings.get("loss_corrupt", np.nan)) - float(self.settings.get("loss_clean", np.nan))
 
     @property
     def mean(self) -> Float[np.ndarray, "layer head"]:
-        """Mean over pairs, signed."""
+        """Return the mean over pairs, signed."""
         mean: Float[np.ndarray, "layer head"] = self.pair_heads.mean(axis=0)
         return mean
 

@@ -57,12 +57,12 @@ class ControlledHeads(JsonResult):
 
     @property
     def sets(self) -> tuple[HeadSet, ...]:
-        """All sets: the group itself, ``controls``, ``importance_controls``."""
+        """Return all sets: the group itself, ``controls``, ``importance_controls``."""
         return (self.heads, *self.controls, *self.importance_controls)
 
     @property
     def set_names(self) -> tuple[str, ...]:
-        """The names of all sets, as ``sets``: ``heads``, ``control 0`` …, ``importance control 0`` …"""
+        """Return the names of all sets, as ``sets``: ``heads``, ``control 0`` …, ``importance control 0`` …"""
         importance = [f"importance {name}" for name in _numbered(self.importance_controls)]
         return ("heads", *_numbered(self.controls), *importance)
 

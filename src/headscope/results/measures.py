@@ -61,12 +61,12 @@ class Measures(JsonResult):
 
     @property
     def size(self) -> str:
-        """``500 × 16``: problems by samples."""
+        """Return ``500 × 16``: problems by samples."""
         return f"{self.problems} × {self.samples}"
 
     @property
     def largest_k(self) -> int:
-        """The largest k of ``pass_at_k``."""
+        """Return the largest k of ``pass_at_k``."""
         return max(self.pass_at_k)
 
     def as_dict(self) -> dict[str, Json]:

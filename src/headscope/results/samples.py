@@ -112,12 +112,12 @@ class Samples(Result):
 
     @property
     def problems(self) -> list[str]:
-        """Problem ids, in row order of the matrices."""
+        """Return the problem ids, in row order of the matrices."""
         return list(self.table["problem"].drop_duplicates())
 
     @property
     def groups(self) -> list[str]:
-        """The group of each problem, in the same order."""
+        """Return the group of each problem, in the same order."""
         return list(self.table.drop_duplicates("problem")["group"])
 
     def _matrix(self, values: "np.ndarray[Any, np.dtype[Any]]") -> "np.ndarray[Any, np.dtype[Any]]":
@@ -125,17 +125,17 @@ class Samples(Result):
 
     @property
     def correct(self) -> "Bool[np.ndarray, 'problem sample']":
-        """True if the verdict is "correct"."""
+        """Return whether each verdict is "correct"."""
         return self._matrix((self.table["verdict"] == "correct").to_numpy(dtype=bool))
 
     @property
     def lengths(self) -> "Int[np.ndarray, 'problem sample']":
-        """Response lengths in tokens."""
+        """Return the response lengths in tokens."""
         return self._matrix(self.table["tokens"].to_numpy(dtype=np.int64))
 
     @property
     def first_correct(self) -> "Bool[np.ndarray, 'problem']":
-        """True if the first sample of a problem is correct: one answer per problem, for McNemar's test."""
+        """Return whether the first sample of each problem is correct: one answer per problem, for McNemar's test."""
         return np.ascontiguousarray(self.correct[:, 0])
 
     def rates(self) -> dict[str, float]:

@@ -56,7 +56,7 @@ class Table:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Headings; none without a row."""
+        """Return the headings; none without a row."""
         return tuple(self.rows[0]) if self.rows else ()
 
     def markdown(self) -> str:

@@ -299,12 +299,12 @@ class TraceSummary(JsonResult):
 
     @property
     def answers(self) -> int:
-        """Number of answers."""
+        """Return the number of answers."""
         return self.problems * self.samples
 
     @property
     def wrong(self) -> int:
-        """Number of wrong answers."""
+        """Return the number of wrong answers."""
         return self.answers - self.right
 
     def plot(self) -> "Figure":

@@ -99,7 +99,7 @@ class TrainingEffects(JsonResult):
 
     @property
     def least(self) -> float:
-        """Smallest change that counts as changed, in nats."""
+        """Return the smallest change that counts as changed, in nats."""
         return LEAST_SHARE * max(self.corruption)
 
     def plot(self) -> "Figure":

@@ -68,13 +68,13 @@ class Transitions(JsonResult):
 
     @property
     def newly_right(self) -> tuple[Transition, ...]:
-        """Problems that the second model answers right more often, the largest change first."""
+        """Return the problems that the second model answers right more often, the largest change first."""
         gained = [problem for problem in self.problems if problem.after > problem.before]
         return tuple(sorted(gained, key=lambda problem: problem.before - problem.after))
 
     @property
     def lost(self) -> tuple[Transition, ...]:
-        """Problems that the second model answers right less often, the largest change first."""
+        """Return the problems that the second model answers right less often, the largest change first."""
         lost = [problem for problem in self.problems if problem.after < problem.before]
         return tuple(sorted(lost, key=lambda problem: problem.after - problem.before))
 

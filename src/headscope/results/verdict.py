@@ -64,22 +64,22 @@ class AblationVerdict(JsonResult):
 
     @property
     def problems(self) -> int:
-        """Number of problems of the effect."""
+        """Return the number of problems of the effect."""
         return self.effect.n
 
     @property
     def controls(self) -> int:
-        """Number of matched random sets."""
+        """Return the number of matched random sets."""
         return len(self.control_effects)
 
     @property
     def control_mean(self) -> float:
-        """Mean effect of the random sets; NaN without any."""
+        """Return the mean effect of the random sets; NaN without any."""
         return float(self.control_effects.mean()) if self.controls else float("nan")
 
     @property
     def control_sd(self) -> float:
-        """Standard deviation of the effect between random sets; NaN below two."""
+        """Return the standard deviation of the effect between random sets; NaN below two."""
         return float(self.control_effects.std(ddof=1)) if self.controls > 1 else float("nan")
 
     def __repr__(self) -> str:

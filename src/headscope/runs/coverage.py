@@ -52,12 +52,12 @@ class KindCoverage:
 
     @property
     def missing(self) -> int:
-        """Units that were not reached, or wait for a failed one."""
+        """Return the number of units that were not reached, or wait for a failed one."""
         return self.planned - self.done - len(self.damages) - len(self.failures) - len(self.running)
 
     @property
     def waiting(self) -> int:
-        """Units that are still to be done: running, or not reached."""
+        """Return the number of units that are still to be done: running, or not reached."""
         return self.missing + len(self.running)
 
 
@@ -69,40 +69,42 @@ class Coverage:
 
     @property
     def planned(self) -> int:
-        """Number of units of the plan."""
+        """Return the number of units of the plan."""
         return sum(units.planned for units in self.kinds)
 
     @property
     def done(self) -> int:
-        """Number of finished units."""
+        """Return the number of finished units."""
         return sum(units.done for units in self.kinds)
 
     @property
     def damages(self) -> Problems:
-        """Finished units with a damaged file."""
+        """Return the finished units with a damaged file."""
         return tuple(damage for units in self.kinds for damage in units.damages)
 
     @property
     def failures(self) -> Problems:
-        """Units whose last try failed."""
+        """Return the units whose last try failed."""
         return tuple(failure for units in self.kinds for failure in units.failures)
 
     @property
     def running(self) -> tuple[Running, ...]:
-        """Units that a living process does."""
+        """Return the units that a living process is computing."""
         return tuple(unit for units in self.kinds for unit in units.running)
 
     @property
     def seconds_left(self) -> float | None:
-        """What is left will take at least so long, by the finished units of its kind and by as many processes
-        as are at work now; None if nobody is, or if nothing tells of any of it. ``unmeasured`` kinds come on top.
+        """Return the least seconds that what is left will take with as many processes as are at work now.
+
+        Each unit counts as those of its kind that are finished. None if nobody is at work, or if no kind with units
+        left has a finished one; ``unmeasured`` kinds come on top.
         """
         work = sum(units.waiting * (units.seconds or 0.0) for units in self.kinds)
         return work / len(self.running) if self.running and work else None
 
     @property
     def unmeasured(self) -> tuple[str, ...]:
-        """Kinds of which units are left and none is finished, so that nothing tells how long they take."""
+        """Return the kinds with units left and none finished, so that nothing tells how long they take."""
         return tuple(units.kind for units in self.kinds if units.seconds is None and units.waiting)
 
     @property

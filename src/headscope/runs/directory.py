@@ -72,12 +72,12 @@ class RunDirectory:
 
     @property
     def lock_file(self) -> Path:
-        """``study.lock.json``: resolved study, provenance, and the units of the current plan."""
+        """Return the path of ``study.lock.json``: resolved study, provenance, and the units of the current plan."""
         return self.path / "study.lock.json"
 
     @property
     def report(self) -> Path:
-        """Path of the page; of a run elsewhere, ``NAME-report.html`` in the working folder."""
+        """Return the path of the page; of a run elsewhere, ``NAME-report.html`` in the working folder."""
         if self.url:
             return Path(f"{PurePosixPath(self.url).name}-report.html")
         return self.path / "report" / "report.html"

@@ -86,7 +86,7 @@ class Presence:
 
     @property
     def file(self) -> Path:
-        """The file that shows that this process lives."""
+        """Return the file that shows that this process lives."""
         return self._folder / f"{self.worker.name}.json"
 
     def __enter__(self) -> "Presence":
@@ -212,7 +212,7 @@ class Presence:
 
 
 def live_workers(run: Path) -> list[Worker]:
-    """Return the processes that show signs of life in a run directory, those that began first first."""
+    """Return the processes that show signs of life in a run directory, the first to begin first."""
     now = _server_time(run / FOLDER) if (run / FOLDER).is_dir() else 0.0
     return [worker for worker, written in _workers(run) if now - written < SILENT_SECONDS]
 

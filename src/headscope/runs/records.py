@@ -49,7 +49,7 @@ def contents_of(folder: Path) -> str:
 
 
 def done_mark(folder: Path) -> tuple[int, int] | None:
-    """Return what no other finishing of this unit has: the identity of its ``DONE``; None if it is not there."""
+    """Return the identity of the unit's ``DONE``, another each time it is finished; None if it is not there."""
     try:
         status = (folder / DONE).stat()
     except OSError:
@@ -113,12 +113,12 @@ class Record:
 
     @property
     def name(self) -> str:
-        """What messages call the unit: its kind and labels."""
+        """Return what messages call the unit: its kind and labels."""
         return unit_name(self.folder.parent.name, self.labels)
 
     @property
     def unit(self) -> dict[str, Json]:
-        """The content of ``unit.json``: config, inputs, seconds, memory, versions."""
+        """Return the content of ``unit.json``: config, inputs, seconds, memory, versions."""
         check_unit(self.folder, self.name, ())
         return read_object(self.folder / RECORD)
 
@@ -136,7 +136,10 @@ class Finished(Record, Generic[R]):
 
     @cached_property
     def result(self) -> R | NotRun:
-        """The result, or why there is none. Raises InputError if its files are damaged or of a newer headscope."""
+        """Return the result, or why there is none.
+
+        Raises InputError if its files are damaged or of a newer headscope.
+        """
         return self.load()
 
     def load(self) -> R | NotRun:
@@ -146,7 +149,7 @@ class Finished(Record, Generic[R]):
 
     @property
     def whole(self) -> R:
-        """The result. Raises InputError if there is none, with the reason."""
+        """Return the result. Raises InputError, with the reason, if there is none."""
         if isinstance(self.result, NotRun):
             raise InputError(self.result.reason)
         return self.result

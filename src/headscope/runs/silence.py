@@ -18,7 +18,7 @@ class SilenceWatch:
 
     @property
     def keys(self) -> list[str]:
-        """What is being watched."""
+        """Return what is being watched."""
         with self._looking:
             return list(self._signs)
 

@@ -114,33 +114,33 @@ class Unit:
 
     @property
     def kind(self) -> str:
-        """The kind of work."""
+        """Return the kind of work."""
         return self.work.kind
 
     @cached_property
     def settings(self) -> dict[str, Json]:
-        """The settings as plain JSON values."""
+        """Return the settings as plain JSON values."""
         return self.config.model_dump(mode="json")
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits over kind, version, settings and the inputs' digests; never a timestamp, a label or a place."""
+        """Return 16 hex digits over kind, version, settings and the inputs' digests; no timestamp, label or place."""
         inputs = {role: unit.digest for role, unit in self.inputs.items()}
         return _digest_of(self.kind, self.work.version, self.settings, inputs)
 
     @property
     def row(self) -> dict[str, Json]:
-        """The unit as ``study.lock.json`` lists it."""
+        """Return the unit as ``study.lock.json`` lists it."""
         return {"kind": self.kind, "digest": self.digest, "labels": self.labels}
 
     @property
     def address(self) -> str:
-        """``kind/digest``, below ``units/``."""
+        """Return ``kind/digest``, below ``units/``."""
         return f"{self.kind}/{self.digest}"
 
     @property
     def name(self) -> str:
-        """What bars and messages call the unit: its kind and labels."""
+        """Return what bars and messages call the unit: its kind and labels."""
         return unit_name(self.kind, self.labels)
 
     def for_worker(self) -> "Unit":

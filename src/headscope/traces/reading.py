@@ -55,7 +55,7 @@ class Trace:
 
     @property
     def first_slip(self) -> Step | None:
-        """First step with a slip that is not repaired; None if there is none."""
+        """Return the first step with a slip that is not repaired; None if there is none."""
         return next((step for step in self.steps if step.slip and not step.repaired), None)
 
     def failure(self, verdict: str) -> str:

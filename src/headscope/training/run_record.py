@@ -63,17 +63,17 @@ class TrainingRun:
 
     @property
     def final(self) -> Path:
-        """Folder of the final model."""
+        """Return the folder of the final model."""
         return self.checkpoints[-1].path
 
     @property
     def log(self) -> list[LogEntry]:
-        """One entry per step."""
+        """Return the log, one entry per step."""
         return read_log(self.path / TRAINING_LOG)
 
     @property
     def seconds(self) -> float:
-        """Wall time of all steps, over every restart, without saving."""
+        """Return the wall time of all steps in seconds, over every restart, without saving."""
         return sum(entry.seconds for entry in self.log)
 
 

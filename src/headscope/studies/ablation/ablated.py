@@ -51,7 +51,7 @@ class ModelOnTask:
 class AblatedConfig(Config):
     """A model, the problems it answers, and what replaces its heads while it answers.
 
-    operator: ``none`` for the whole model, one of ``interventions.OPERATORS``, or a factor such as ``x1.3``.
+    operator: ``none`` for the whole model, one of ``operator_names.OPERATORS``, or a factor such as ``x1.3``.
     control: number of the random set that is taken instead of the group's heads.
     reference_texts: of the whole model's answers behind a mean or donor.
     donor, revert_kv: for ``revert``, whose weights the heads take, and when with the keys and values of their group.

@@ -78,12 +78,12 @@ class StudyCost:
 
     @property
     def dearest(self) -> UnitCost | None:
-        """The unit that takes longest; None if all are done."""
+        """Return the unit that takes longest; None if all are done."""
         return max(self.units, key=lambda cost: cost.seconds, default=None)
 
     @property
     def seconds(self) -> dict[str, float]:
-        """Seconds by the unit's address, at most."""
+        """Return the most seconds that each unit takes, by its address."""
         return {cost.unit.address: cost.seconds for cost in self.units}
 
     def clock(self, workers: int | None) -> float:
