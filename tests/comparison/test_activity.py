@@ -67,10 +67,19 @@ def test_resampled_frequency_follows_the_margin(noisy) -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"fraction": 0.0}, {"fraction": 1.5}, {"resamples": 0}, {"core": 0.2, "contingent": 0.5}]
+    ("wrong", "message"),
+    [
+        ({"fraction": 0.0}, r"^fraction is 0\.0; "),
+        ({"fraction": 1.5}, r"^fraction is 1\.5; "),
+        ({"resamples": 0}, "^resamples is 0; "),
+        ({"core": 0.2, "contingent": 0.5}, r"^the thresholds are contingent 0\.5 and core 0\.2; "),
+        ({"edges": 0}, "^edges is 0; "),
+        ({"tau": -0.1}, r"^tau is -0\.1; "),
+        ({"tau": float("nan")}, "^tau is nan; "),
+    ],
 )
-def test_settings_outside_their_range_are_refused(wrong) -> None:
-    with pytest.raises(InputError):
+def test_settings_outside_their_range_are_refused(wrong, message) -> None:
+    with pytest.raises(InputError, match=message):
         Resampling(**wrong)
 
 
@@ -83,12 +92,6 @@ def test_scores_without_pairs_or_with_nan_are_refused(routed_scores, scores_of) 
     broken[1, 0, 0] = np.nan
     with pytest.raises(InputError, match="not finite"):
         head_activity(type(scores)(**{**scores.__dict__, "pair_edges": broken}))
-
-
-@pytest.mark.parametrize("wrong", [{"edges": 0}, {"tau": -0.1}, {"tau": float("nan")}])
-def test_sizes_of_nothing_are_refused(wrong) -> None:
-    with pytest.raises(InputError):
-        Resampling(**wrong)
 
 
 def test_a_larger_circuit_holds_the_smaller_ones(noisy) -> None:

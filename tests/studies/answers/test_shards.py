@@ -72,7 +72,9 @@ def test_shards_hold_the_answers_of_one_unit(bench: Bench, executor: str, size: 
     # The question that is asked again has other random numbers than the first time, in a shard of its own too.
     table = run.results(Samples, variant="a", forbid=None)[0].whole.table
     assert table["seed"].is_unique
-    assert all(unit.is_same for unit in recompute(run, ["samples"]))
+    recomputed = list(recompute(run, ["samples"]))
+    assert len(recomputed) == 4
+    assert all(unit.is_same for unit in recomputed)
 
 
 def evaluation(bench: Bench, run: Path, *settings: str) -> list[Unit]:
@@ -153,7 +155,9 @@ def test_shards_of_an_edited_model_hold_the_answers_of_one_unit(bench: Bench, ex
     operators = {record.labels["operator"] for record in ablated}
     assert operators == {"none", "zero", "mean", "resample", "revert", "x1.3"}
     assert len(shards) == 2 * len(ablated)
-    assert all(unit.is_same for unit in recompute(run, ["ablated"]))
+    recomputed = list(recompute(run, ["ablated"]))
+    assert len(recomputed) == len(ablated)
+    assert all(unit.is_same for unit in recomputed)
 
 
 def test_a_random_set_that_does_not_exist_has_no_shards_either(bench: Bench) -> None:

@@ -58,7 +58,7 @@ def test_a_files_texts_answer_a_prompt_or_stand_alone(toy_base: Path, tmp_path: 
     run, outcome = run_study(study(toy_base, answers, "positions: answer"), tmp_path / "one", goal="discover")
     assert outcome.failed == {}
     both = saved_pairs(run)
-    assert {len(each) for each in both.values()} == {4}
+    assert {name: len(pairs) for name, pairs in both.items()} == {"main": 4, "fresh": 4}
     for one, other, at in (each for pairs in both.values() for each in _rows(pairs)):
         first = int((one != other).argmax())  # "a" and "b": the answer's first token
         assert at.tolist() == list(range(first, len(one)))
@@ -106,7 +106,9 @@ def test_leaf_pairs_are_of_the_mode_in_which_the_variant_is_asked(toy_base: Path
     off = chosen.variants[0].model_copy(update={"chat": Chat(enable_thinking=False)})
     run, outcome = run_study(chosen.model_copy(update={"variants": (off,)}), tmp_path, goal="discover")
     assert outcome.failed == {}
-    for pairs in saved_pairs(run).values():
+    both = saved_pairs(run)
+    assert set(both) == {"main", "fresh"}
+    for pairs in both.values():
         assert len(pairs) == chosen.discover.pairs
         assert {len(pair.positions) for pair in pairs} == {1}
         assert all(pair.positions[0] == len(pair.clean) - 2 for pair in pairs)
@@ -139,7 +141,10 @@ def test_a_column_names_the_problems(toy_base: Path, tmp_path: Path) -> None:
     both = saved_pairs(run)
     assert sorted(name for pairs in both.values() for name in pairs.problems) == sorted("00112233")
     assert not set(both["main"].problems) & set(both["fresh"].problems)
-    for record in run.find("scores"):
+    scores = run.find("scores")
+    scored = [(record.labels["model"], record.labels["pairs"]) for record in scores]
+    assert sorted(scored) == [("base", "fresh"), ("base", "main"), ("sft", "main")]
+    for record in scores:
         assert EdgeScores.load(record.folder).problems == both[record.labels["pairs"]].problems
     change = run.results(Comparison)[0].whole.final
     assert (change.problems, change.pairs, change.null_problems, change.counts.new.n) == (2, 4, 2, 2)
