@@ -31,7 +31,8 @@ def test_report_prints_the_tables_of_run_and_the_page(run: RunDirectory, capsys:
 
 def test_report_gives_full_numbers_as_json(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
     content = json.loads(call(capsys, "report", str(run.path), "--json"))
-    assert list(content) == ["run", "open", "summary", "accuracy", "heads", "reward-coupling", "verdicts", "failures"]
+    tables = ["summary", "seeds", "accuracy", "heads", "reward-coupling", "verdicts", "failures"]
+    assert list(content) == ["run", "open", *tables]
     effect = content["verdicts"][0]["Δ pass@1"]
     assert (effect["value"], effect["low"], effect["n"]) == (-0.14, pytest.approx(-0.17), 200)
     assert [row["reason"] for row in content["verdicts"] if row["verdict"] == "not run"] == 2 * [
