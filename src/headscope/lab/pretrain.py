@@ -19,6 +19,7 @@ from headscope.errors import InputError
 from headscope.lab import chains
 from headscope.lab.recipes import SIZES, Phase, Recipe, Size
 from headscope.lab.tokenizer import build_tokenizer
+from headscope.models.muon import MuonWithAdamW
 from headscope.progress import SILENT, Progress
 from headscope.storage import TRAINING_LOG
 
@@ -102,20 +103,20 @@ def _train(
     log: _Log,
     progress: Progress,
 ) -> None:
-    optimizers = _optimizers(model, recipe)
+    optimizer = _optimizer(model, recipe)
     rng = random.Random(recipe.seed)
     phases = list(enumerate(recipe.phases))[first:]
     with progress.bar("pretrain", sum(phase.steps for _, phase in phases)) as bar:
         for number, phase in phases:
             if phase.fresh:
-                optimizers = _optimizers(model, recipe)
+                optimizer = _optimizer(model, recipe)
                 rng = random.Random(f"{recipe.seed} {number}")
             stream = batches(tokenizer, phase, recipe.tokens_per_batch, rng)
             for index in range(phase.steps):
                 # Longer for new weights than for the weights of the phase before.
-                _set_learning_rate(optimizers, _schedule(phase, index, warmup=100 if number == 0 else 20))
+                _set_learning_rate(optimizer, _schedule(phase, index, warmup=100 if number == 0 else 20))
                 ids, labels = next(stream)
-                loss = _update(model, optimizers, ids, labels)
+                loss = _update(model, optimizer, ids, labels)
                 log.add(number, loss, ids.numel())
                 bar.advance(note=f"loss {loss:.3f}")
 
@@ -171,18 +172,9 @@ def _pad(rows: list[Conversation], pad: int) -> tuple[torch.Tensor, torch.Tensor
     return ids, labels
 
 
-def _optimizers(model: PreTrainedModel, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Return Muon for the matrices inside the blocks, AdamW for embeddings and norms (K. Jordan, 2024)."""
-    matrices: list[torch.nn.Parameter] = []
-    embeddings_and_norms: list[torch.nn.Parameter] = []
-    for name, parameter in model.named_parameters():
-        is_matrix = parameter.ndim == 2 and "embed" not in name
-        (matrices if is_matrix else embeddings_and_norms).append(parameter)
-    # Their learning rates are set before every step (``_schedule``).
-    return [
-        torch.optim.Muon(matrices, lr=1.0, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"),
-        torch.optim.AdamW(embeddings_and_norms, lr=1.0, betas=(0.9, 0.98), weight_decay=0.0),
-    ]
+def _optimizer(model: PreTrainedModel, recipe: Recipe) -> torch.optim.Optimizer:
+    # Its learning rate is set before every step (``_schedule``).
+    return MuonWithAdamW(model, lr=1.0, weight_decay=recipe.weight_decay)
 
 
 def _schedule(phase: Phase, index: int, warmup: int) -> float:
@@ -191,20 +183,16 @@ def _schedule(phase: Phase, index: int, warmup: int) -> float:
     return rate * min(1.0, (index + 1) / warmup)
 
 
-def _set_learning_rate(optimizers: list[torch.optim.Optimizer], rate: float) -> None:
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
+def _set_learning_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
-def _update(
-    model: PreTrainedModel, optimizers: list[torch.optim.Optimizer], ids: torch.Tensor, labels: torch.Tensor
-) -> float:
+def _update(model: PreTrainedModel, optimizer: torch.optim.Optimizer, ids: torch.Tensor, labels: torch.Tensor) -> float:
     """Take one step and return the loss before it."""
     loss = model(input_ids=ids, labels=labels, use_cache=False).loss
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-    for optimizer in optimizers:
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
     return float(loss.detach())

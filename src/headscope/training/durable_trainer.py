@@ -12,6 +12,7 @@ optimisers are not written: such a run starts again from the base.
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.utils import gather_object
@@ -21,6 +22,7 @@ from transformers import Trainer
 from headscope.errors import InputError
 from headscope.model_files.folder import ADAPTER_WEIGHTS
 from headscope.models.adapters import is_peft_model
+from headscope.models.muon import MuonWithAdamW
 from headscope.storage import replacing_folder
 from headscope.training.resume_state import (
     load_optimizer,
@@ -34,6 +36,17 @@ from headscope.training.run_record import SCRATCH
 
 class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at the border
     """Mixed in before a TRL trainer; ``train(resume_from_checkpoint=…)`` takes a folder of ``.resume``."""
+
+    optimizer: Any  # transformers is Any at the border
+    optimizer_name = "adamw"
+    """``Optimisation.optimizer``; set before training."""
+
+    def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
+        """Return Trainer's AdamW, or what ``optimizer_name`` says."""
+        if self.optimizer_name == "muon" and self.optimizer is None:
+            self.optimizer = MuonWithAdamW(self.model, self.args.learning_rate, self.args.weight_decay)
+        optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
+        return optimizer
 
     def save_weights(self, weights: dict[str, torch.Tensor] | None = None) -> None:
         """Write ``checkpoint-<step>``, from ``weights`` if the model's own are sharded.

@@ -66,6 +66,7 @@ def train(
     while True:
         resume = _prepare(out, identity)
         trainer = build_trainer(config)
+        trainer.optimizer_name = config.optimizer
         try:
             return _train_to_end(trainer, resume, progress, identity)
         except (RuntimeError, MemoryError) as error:
