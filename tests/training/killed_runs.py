@@ -51,9 +51,10 @@ def train(job: dict[str, Any]) -> None:
     from headscope.training import DistillConfig, GrpoConfig, SftConfig, run_distill, run_grpo, run_sft
 
     common: dict[str, Any] = {"learning_rate": 1e-2, "max_steps": 7, "save_every": 2, "schedule": "cosine"}
-    if job["method"] in ("sft", "lora"):
+    if job["method"] in ("sft", "lora", "muon"):
         rank = 2 if job["method"] == "lora" else None
-        config = SftConfig(batch_size=8, micro_batch=4, lora_rank=rank, **common)
+        optimizer = "muon" if job["method"] == "muon" else "adamw"
+        config = SftConfig(batch_size=8, micro_batch=4, lora_rank=rank, optimizer=optimizer, **common)
         run_sft(job["model"], records(20), config, job["out"])
     elif job["method"] == "distill":
         taught = DistillConfig(batch_size=4, max_completion_length=6, micro_batch=2, **common)

@@ -33,12 +33,13 @@ def _files(out: Path) -> dict[str, bytes]:
 
 # All save through the same code; what differs is the order of the data and what is sampled.
 CASES = [("sft", moment) for moment in MOMENTS] + [
-    (method, "between saves, an epoch later") for method in ("lora", "distill", "grpo")
+    (method, "between saves, an epoch later") for method in ("lora", "muon", "distill", "grpo")
 ]
 CASES.append(("grpo", "between weights and optimiser"))
-UNTOUCHED = [("sft", "never"), ("lora", "never"), ("distill", "never"), ("grpo", "never")]
+UNTOUCHED = [("sft", "never"), ("lora", "never"), ("muon", "never"), ("distill", "never"), ("grpo", "never")]
 # Of each kind of moment one, and one of another method.
 QUICK = [("sft", "in the middle of writing weights"), ("sft", "between weights and optimiser"), ("sft", "twice")]
+QUICK += [("muon", "between saves, an epoch later"), ("muon", "never")]
 QUICK += [("grpo", "between weights and optimiser"), ("sft", "never"), ("grpo", "never")]
 
 
