@@ -7,7 +7,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from tests.report.runs import comparison, measures, series, verdict
+from tests.report.runs import comparison, faithfulness, measures, series, verdict
 from tests.runs.jobs import logged_steps
 from tests.runs.toys import ToyConfig
 
@@ -73,6 +73,24 @@ def test_numbers_are_those_of_the_results_and_are_sent_once(tmp_path: Path) -> N
     assert counted == [(at.counts.new.value, step) for at, step in zip(checkpoints, steps, strict=True)]
     assert sent[7][0]["verdict/sft/kept/zero/T1/effect"] == -0.1
     assert len(sent) == 8
+
+
+def test_a_number_of_the_whole_curve_is_sent_once(tmp_path: Path) -> None:
+    curve = unit(faithfulness(0.9), variant="sft", model="sft", step=60, pairs="main")
+    sent = log_of(curve, path=tmp_path)
+    assert [(sorted(numbers), step) for numbers, step in sent] == [
+        (["faithfulness/sft/cmd", "faithfulness/sft/cpr"], 60)
+    ]
+
+
+def test_a_tracker_that_cannot_be_imported_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "trackio.py").write_text("import gradio_that_is_not_here")
+    monkeypatch.syspath_prepend(tmp_path)
+    with (
+        pytest.raises(InputError, match=r"report_to is trackio, which cannot be imported: .*gradio_that_is_not_here"),
+        open_tracker("trackio", "lab", RunDirectory(tmp_path / "run")),
+    ):
+        pass
 
 
 def test_losses_of_a_training_are_sent_by_step(tmp_path: Path) -> None:

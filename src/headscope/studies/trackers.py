@@ -68,7 +68,7 @@ def open_tracker(
 
     trainings: units whose losses are sent while they run, from their first step on, also when they are resumed.
     presence: of this command, which does not send the losses of trainings that another does; None sends all.
-    Raises InputError if the tracker is not installed.
+    Raises InputError if the tracker is not installed, or lacks a package of its own.
     """
     if name == "none":
         yield None
@@ -76,7 +76,10 @@ def open_tracker(
     check_tracker(name)
     openers: dict[str, Callable[[str, Path], Tracker]]
     openers = {"trackio": _Trackio, "wandb": _Wandb, "tensorboard": _TensorBoard}
-    tracker = openers[name](study, run.path)
+    try:
+        tracker = openers[name](study, run.path)
+    except ImportError as error:
+        raise InputError(f"report_to is {name}, which cannot be imported: {error}; install what it lacks") from error
     sender = _Sender(run, tracker, name, presence)
     try:
         with sender.follow_trainings([unit for unit in trainings if not run.is_done(unit)]):
@@ -184,7 +187,10 @@ class _Sender:
 def send(unit: Unit, run: RunDirectory, tracker: Tracker) -> None:
     """Send the numbers of one finished unit, one call per step."""
     if unit.kind in NUMBERS:
-        for row in RunDirectory(run.path, [unit]).frame(unit.kind).to_dict("records"):
+        frame = RunDirectory(run.path, [unit]).frame(unit.kind)
+        told = [column for column in ("step", "operator", *NUMBERS[unit.kind]) if column in frame]
+        # Faithfulness has a row for each size of circuit, with the same CPR and CMD in all.
+        for row in frame[told].drop_duplicates().to_dict("records"):
             _log_row(unit, row, tracker)
 
 
