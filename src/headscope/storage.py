@@ -116,6 +116,8 @@ def replacing_folder(path: Path) -> Iterator[Path]:
     What had the name before is deleted after that, and has it again if the new one cannot get it.
     """
     temporary, former = (path.with_name(f".{path.name}.{kind}") for kind in ("tmp", "former.tmp"))
+    if former.exists() and not path.exists():  # killed between the two renames
+        rename(former, path)
     for folder in (temporary, former):
         shutil.rmtree(folder, ignore_errors=True)
     temporary.mkdir(parents=True)

@@ -94,6 +94,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         if own := settings.keys() & {"keep_pairs", "progress"}:
             raise InputError(f"setting {min(own)} is the tracker's own; leave it out")
         check_settings(settings)
+        settings = {name: value.item() if isinstance(value, np.generic) else value for name, value in settings.items()}
         for setting, value in settings.items():
             if not isinstance(value, str | int | float | None):
                 raise InputError(

@@ -108,6 +108,8 @@ def test_golds_that_cannot_be_read_are_counted_listed_and_refused_unless_allowed
         Problem("m2", "w1", "\\begin{pmatrix} 1 \\\\\n 2 \\end{pmatrix}"),
     )
     assert [problem.id for problem in unreadable_golds(worked)] == ["m1"]
+    lines = ["$$\n5\n$$", "\\[\n\\frac{1}{2}\n\\]", "\\left( 1,\n 2 \\right)", "\\boxed{\n5}", "x = 1,\n y = 2"]
+    assert not unreadable_golds([Problem(str(place), "w1", gold) for place, gold in enumerate(lines)])
     letters = (Problem("c1", "w1", "B", "choice"), Problem("c2", "w1", "seven", "choice"))
     assert [problem.id for problem in unreadable_golds(bad + letters)] == ["empty", "hostile", "c2"]
     with pytest.raises(

@@ -103,6 +103,9 @@ def test_a_gold_answer_stands_after_gsm8ks_hashes(tmp_path):
     (tmp_path / "a.jsonl").write_text(json.dumps({"problem": "9+2+1000?", "answer": "9+2=<<9+2=11>>11\n#### 1,011"}))
     for kind in ("math", "number"):
         assert load_task(TaskFile(file=str(tmp_path / "a.jsonl"), kind=kind)).problems[0].answer == "1011"
+    (tmp_path / "b.jsonl").write_text(json.dumps({"problem": "1+1?", "answer": "1+1=2\n#### "}))
+    with pytest.raises(InputError, match=r"row 1 of .* has nothing after #### in column 'answer'"):
+        load_task(TaskFile(file=str(tmp_path / "b.jsonl")))
     assert check_answers(["It is \\boxed{1011}."], ["1011"], "math")[0].correct
 
 

@@ -3,6 +3,7 @@
 import copy
 from typing import Any
 
+import pytest
 import torch
 
 from headscope.models.muon import MuonWithAdamW
@@ -45,6 +46,27 @@ def test_matrices_are_muons_and_the_rest_is_adamws(tiny_model: Any) -> None:
     assert ours == theirs
     for mine, other in zip(model.parameters(), separate.parameters(), strict=True):
         assert torch.equal(mine, other)
+
+
+@pytest.mark.parametrize("architecture", ["gpt2", "llama", "gemma2"])
+def test_embeddings_and_logits_are_never_muons(tiny_model: Any, architecture: str) -> None:
+    model = tiny_model(architecture).requires_grad_(True)
+    optimizer = MuonWithAdamW(model, lr=0.01)
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    of_muon, of_adamw = ({names[id(each)] for each in group["params"]} for group in optimizer.param_groups)
+    assert {name.split(".")[-2] for name in of_muon} & {"wte", "wpe", "embed_tokens", "lm_head"} == set()
+    assert all(".layers." in name or ".h." in name for name in of_muon)
+    assert len(of_muon) + len(of_adamw) == len(names)
+
+
+def test_an_adapter_has_matrices_alone(tiny_model: Any) -> None:
+    from peft import LoraConfig, get_peft_model
+
+    adapted = get_peft_model(tiny_model("qwen3"), LoraConfig(target_modules=["q_proj"]))
+    optimizer = MuonWithAdamW(adapted, lr=0.01)
+    assert len(optimizer.param_groups) == 1
+    first, *later = steps(adapted, optimizer, 3)
+    assert later != [first] * 2
 
 
 def test_a_loaded_state_goes_on_as_the_saved_one(tiny_model: Any) -> None:

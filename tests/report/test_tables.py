@@ -428,7 +428,7 @@ def test_seeds_of_a_recipe_are_one_row_with_their_range(tmp_path: Path) -> None:
     rows = [(row["model"], row["seeds"], text_of(row["pass@1"])) for row in seeds(RunResults(run.close())).rows]
     assert rows == [("base", 1, "0.25"), ("sft", 2, "0.62 (0.50–0.75)"), ("sft.lr0", 1, "0.25")]
     (without,) = [row['without "wait"'] for row in seeds(RunResults(run.close())).rows if row["model"] == "sft"]
-    assert text_of(without) == "1.00"
+    assert text_of(without) == "1.00, 1 of 2"
     assert not seeds(RunResults(RunWriter(tmp_path / "none").close())).rows
 
 

@@ -125,10 +125,15 @@ def test_two_tasks_of_one_name_are_refused(bench: Bench) -> None:
     for name in ("test.jsonl", "other.jsonl"):
         bench.file(name, ROW)
     said = bench.refused("validate", "tasks=[{file: test.jsonl, kind: exact}, {file: other.jsonl, name: test}]")
-    assert "task names repeat: test, test" in said
-    said = bench.refused("validate", "tasks=[{file: test.jsonl}]", "ablate.tasks=[{file: other.jsonl, name: test}]")
-    assert "two tasks are called test" in said
-    assert bench.call("validate", "tasks=[{file: test.jsonl}]", "ablate.tasks=[{file: test.jsonl}]")[0] == 0
+    assert "task test is listed twice, or two files have that name" in said
+    other = "[{file: other.jsonl, name: test}]"
+    assert "two tasks have the name test" in bench.refused("validate", "tasks=[test.jsonl]", f"ablate.tasks={other}")
+    assert "two files have the name test" in bench.refused("validate", "tasks=[test.jsonl]", f"discover.tasks={other}")
+    whole = str(bench.folder / "test.jsonl")
+    for same in (f"ablate.tasks=['{whole}']", "ablate.tasks=[./test.jsonl]", "ablate.tasks=[{file: test.jsonl}]"):
+        assert bench.call("validate", "tasks=[test.jsonl]", same) == (0, "")
+    for kept in ("ablate.guard=test.jsonl", "discover.tasks=[{file: test.jsonl, kind: number}]"):
+        assert bench.call("validate", "tasks=[test.jsonl]", kept) == (0, "")
 
 
 def test_what_is_too_long_is_said_by_the_key_that_sets_it(bench: Bench) -> None:
@@ -141,8 +146,19 @@ def test_a_run_does_not_begin_among_other_files(bench: Bench) -> None:
     (folder / "checkpoint-5").mkdir(parents=True)
     (folder / "log.txt").touch()
     for verb in ("run", "plan"):
-        assert "holds checkpoint-5 and 1 more and is no run directory" in bench.refused(verb, out=folder)
+        assert "it holds checkpoint-5 of a model or its training" in bench.refused(verb, out=folder)
     assert {path.name for path in folder.iterdir()} == {"checkpoint-5", "log.txt"}
+    (folder / "checkpoint-5").rmdir()
+    assert bench.call("plan", out=folder)[0] == 0
+    for name in (
+        "units",
+        "report",
+        ".workers",
+        "checkpoint-5",
+    ):  # of a run whose lock was deleted, as read_lock advises
+        (folder / name).mkdir()
+    (folder / "claims.json").touch()
+    assert bench.call("plan", out=folder)[0] == 0
 
 
 def test_a_name_that_is_no_task_is_known_without_opening_anything(bench: Bench) -> None:

@@ -4,8 +4,11 @@ Exit codes: 0 ok, 1 failed units, 2 bad input, 130 interrupted, 141 nobody reads
 last line is the path to open.
 """
 
+import errno
+import select
 import sys
 from collections.abc import Sequence
+from typing import TextIO
 
 import typer
 
@@ -88,8 +91,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1 if isinstance(error, MachineError) else 2
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
-    except SystemExit as end:  # typer's own, with 1 where nobody reads on
-        return OUTPUT_CLOSED if end.code == 1 else int(end.code or 0)
+    except SystemExit as end:  # typer's own
+        if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:
+            if not _has_no_reader(sys.__stdout__):  # a pipe to another process broke
+                raise end.__context__ from None
+            return OUTPUT_CLOSED
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
         if not is_disk_full(error):
             raise
@@ -98,6 +105,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if code == INTERRUPTED:  # typer makes an exit code of Ctrl-C
         say(f"headscope: interrupted{advice}", error=True)
     return code
+
+
+def _has_no_reader(stream: TextIO | None) -> bool:
+    """Return whether whoever read a stream of this process has closed it."""
+    poll = select.poll()
+    try:
+        poll.register(stream.fileno() if stream else -1, select.POLLERR)
+    except (OSError, ValueError):
+        return True
+    return bool(poll.poll(0))
 
 
 def console() -> None:

@@ -14,10 +14,9 @@ def _identity(text: str) -> str:
     return text
 
 
-def after_worked_solution(answer: str) -> str:
-    """Return the answer as it is, or what GSM8K has after its worked solution: ``…\n#### 1,234`` is ``1234``."""
-    _, hashes, last = answer.rpartition("####")
-    return last.strip().replace(",", "") if hashes else answer
+def after_hashes(answer: str) -> str:
+    """Return the answer of GSM8K, which writes its worked solution, then ``#### 1,234``: here ``1234``."""
+    return answer.rsplit("####", 1)[-1].strip().replace(",", "")
 
 
 def _before_hashes(row: Row) -> str:
@@ -95,16 +94,14 @@ BENCHMARKS = {
     "aime25": Benchmark("math-ai/aime25", "test", ("aime25",)),
     "amc": Benchmark("AI-MO/aimo-validation-amc", "train", ("amc",)),
     "math500": Benchmark("HuggingFaceH4/MATH-500", "test", ("math500",), group="level"),
-    "gsm8k": Benchmark(
-        "openai/gsm8k", "test", ("gsm8k", "gsm8k_test"), config="main", clean_answer=after_worked_solution
-    ),
+    "gsm8k": Benchmark("openai/gsm8k", "test", ("gsm8k", "gsm8k_test"), config="main", clean_answer=after_hashes),
     # What models are trained on; never a test set.
     "gsm8k-train": Benchmark(
         "openai/gsm8k",
         "train",
         ("gsm8k-train", "gsm8k_train"),
         config="main",
-        clean_answer=after_worked_solution,
+        clean_answer=after_hashes,
         solution=_before_hashes,
     ),
     # The diamond set. Its authors ask not to republish it in plain text; the hub asks for their terms to be accepted.

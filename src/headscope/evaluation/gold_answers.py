@@ -1,5 +1,6 @@
 """Find gold answers that cannot be read: no response could be judged equal to one except by its exact spelling."""
 
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -10,11 +11,13 @@ from headscope.evaluation.tasks import LETTERS, Problem, Task
 
 LISTED = 5
 """UnreadableError answers that the error lists; the rest are counted."""
+_COMMAND = re.compile(r"\\[A-Za-z]+")
+_WORDS = re.compile(r"[A-Za-z]{2,} +[A-Za-z]{2,}")
 
 
 def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
     """Return the problems whose gold answer cannot be read whole, or not in time; of kind ``choice``, those whose gold
-    answer is no letter, of kind ``number`` no number, of kind ``math`` several lines without a matrix.
+    answer is no letter, of kind ``number`` no number, of kind ``math`` several lines with words.
 
     Words (``N/A``, ``May 5``) are read as words: only the same words equal them.
     """
@@ -30,12 +33,15 @@ def unreadable_golds(problems: Sequence[Problem]) -> tuple[Problem, ...]:
         if problem.kind == "number":
             return exact_number(normal_answer(problem.answer, "number")) is None
         if problem.kind == "math":
-            # A worked solution is read as words, which no answer equals.
-            is_solution = "\n" in problem.answer.strip() and "\\begin" not in problem.answer
-            return is_solution or problem.answer in unparsed
+            return _is_solution(problem.answer) or problem.answer in unparsed
         return False
 
     return tuple(filter(is_unreadable, problems))
+
+
+def _is_solution(answer: str) -> bool:
+    """Return whether an answer is a worked solution, lines with words in them, which no stated answer equals."""
+    return "\n" in answer.strip() and _WORDS.search(_COMMAND.sub(" ", answer)) is not None
 
 
 def check_golds(task: Task) -> tuple[Problem, ...]:

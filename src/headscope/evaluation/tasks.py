@@ -10,7 +10,7 @@ from typing import Literal, get_args
 from pydantic import BaseModel, ConfigDict, field_validator
 
 from headscope.errors import InputError, count_noun, suggestion
-from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark, after_worked_solution
+from headscope.evaluation.benchmarks import BENCHMARKS, Benchmark, after_hashes
 from headscope.evaluation.table_files import SUFFIXES, Row, read_table
 
 Kind = Literal["math", "number", "choice", "alias", "exact"]
@@ -185,8 +185,10 @@ def _from_file(spec: TaskFile) -> Task:
         group = "" if spec.group is None else str(_cell(row, spec.group))
         solution = "" if spec.solution is None else _text(row, spec.solution, location)
         text, gold = columns.read(row, location, spec.seed)
-        if kind in ("math", "number"):
-            gold = after_worked_solution(gold)
+        if kind in ("math", "number") and "####" in gold and spec.aliases is None:
+            gold = after_hashes(gold)
+            if not gold:
+                raise InputError(f"{location} has nothing after #### in column {spec.answer!r}")
         problems.append(Problem(problem_id, text, gold, kind, group, spec.prompt or "", solution))
     return Task(name, tuple(problems), spec.allow_unreadable)
 

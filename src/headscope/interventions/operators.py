@@ -87,7 +87,9 @@ def resample(
     """Replace what ``heads`` write by what they write in another problem's text.
 
     reference: texts as token ids. Each row takes one of them, chosen by ``seed`` and its own prompt and never of its
-        own problem, and reads it at the same place of the same part, repeated if the part is shorter.
+        own problem, and reads it at the same place of the same part, repeated if the part is shorter. Without think or
+        turn markers the texts must be of other problems, as prompts cannot be told from answers
+        (``make_replacement`` takes ``Text``s, which can).
     Raises InputError if a head does not exist or no text of the reference is of another problem.
     """
     layers = np.flatnonzero(head_grid(model, heads).any(axis=1)).tolist()

@@ -31,7 +31,8 @@ class _BankText:
 class ResampleBank:
     """A ``Fill``: z of another problem's text at the same place of the same part.
 
-    A row's text is drawn by ``seed`` and the row's own prompt, and depends on neither batch nor sample.
+    A row's text is drawn by ``seed`` and the row's own prompt, and depends on neither batch nor sample. Without markers
+    a row that begins with its answer, as in teacher forcing, is a prompt as a whole, and drawn for as that.
 
     bank: z of all texts' tokens by layer, [token, heads next to each other].
     texts: the texts of the bank.

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import PreTrainedModel
 
 
 class MuonWithAdamW(torch.optim.Optimizer):
@@ -17,17 +18,22 @@ class MuonWithAdamW(torch.optim.Optimizer):
     """
 
     def __init__(self, model: nn.Module, lr: float, weight_decay: float = 0.0) -> None:
+        embeddings = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+        if isinstance(model, PreTrainedModel) and (head := model.get_output_embeddings()) is not None:
+            embeddings.add(id(head.weight))
         matrices: list[nn.Parameter] = []
         others: list[nn.Parameter] = []
-        for name, parameter in model.named_parameters():
+        for parameter in model.parameters():
             if parameter.requires_grad:
-                is_matrix = parameter.ndim == 2 and "embed" not in name and "lm_head" not in name
+                is_matrix = parameter.ndim == 2 and id(parameter) not in embeddings
                 (matrices if is_matrix else others).append(parameter)
-        self._parts: tuple[torch.optim.Optimizer, ...] = (
-            torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0),
-        )
-        super().__init__([{"params": matrices}, {"params": others}], {"lr": lr})
+        parts: list[torch.optim.Optimizer] = []
+        if matrices:
+            parts.append(torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"))
+        if others:  # an adapter has none
+            parts.append(torch.optim.AdamW(others, lr=lr, betas=(0.9, 0.98), weight_decay=0.0))
+        self._parts = tuple(parts)
+        super().__init__([{"params": group} for group in (matrices, others) if group], {"lr": lr})
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

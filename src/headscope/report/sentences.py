@@ -154,7 +154,9 @@ def _describe_rechecks(summaries: Mapping[str, TraceSummary]) -> str:
 def _recheck_part(summary: TraceSummary) -> str:
     difference = summary.recheck_difference
     (right_with, having), (right_without, lacking) = total_split(summary.rechecks)
-    if difference is None or min(having, lacking) < FEWEST or difference.low <= 0 <= difference.high:
+    if difference is None or min(having, lacking) < FEWEST:
+        return ""
+    if not (difference.low > 0 or difference.high < 0):  # an interval that is not known tells nothing either
         return ""
     change = format_estimate(difference, sign=True)
     return (
@@ -168,7 +170,7 @@ def _describe_masking(measured: Sequence[tuple[Mapping[str, Json], Measures]]) -
     marker, changes = "", []
     for labels, measures in measured:
         change = measures.change
-        if change is not None and not change.low <= 0 <= change.high:
+        if change is not None and (change.low > 0 or change.high < 0):
             marker = str(labels["forbid"])
             changes.append((change.value, f"{format_estimate(change, sign=True)} on {labels['task']}"))
     if not changes:

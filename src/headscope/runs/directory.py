@@ -5,6 +5,7 @@ Finished runs are read from anywhere (``runs.remote``) and written on a disk.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 R = TypeVar("R", bound=Result)
+
+_OF_MODELS = ("config.json", "adapter_config.json", "*.safetensors", "checkpoint-*", "trainer_state.json")
 
 
 @dataclass(frozen=True, init=False)
@@ -88,14 +91,15 @@ class RunDirectory:
             self.lock()
 
     def check_free(self) -> None:
-        """Raise InputError if a run that begins here would lie among files of something else."""
-        if self.lock_file.exists() or not self.path.is_dir():
+        """Raise InputError if a run that begins here would lie among a model's files or a training's checkpoints."""
+        names = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
+        if self.lock_file.name in names or "units" in names:
             return
-        others = sorted(entry.name for entry in self.path.iterdir() if not _may_precede_the_lock(entry))
-        if others:
+        foreign = [name for name in names if any(fnmatch(name, pattern) for pattern in _OF_MODELS)]
+        if foreign:
             raise InputError(
-                f"{self.path} holds {others[0]}{f' and {len(others) - 1} more' if len(others) > 1 else ''} and is no "
-                "run directory; give a folder that is empty or not there yet (--out)"
+                f"{self.path} is no run directory: it holds {foreign[0]} of a model or its training; give the run a "
+                "folder of its own (--out)"
             )
 
     def lock(self) -> dict[str, Json]:
@@ -235,11 +239,6 @@ class RunDirectory:
             elif (failure := Failure.read(folder)) is not None:
                 units.append(frames.failed_rows(row["labels"], failure))
         return frames.join(kind, units)
-
-
-def _may_precede_the_lock(entry: Path) -> bool:
-    """Return whether a run that was killed at its start may have left this, or the system keeps it everywhere."""
-    return entry.name.startswith(".") or entry.name in ("study.yaml", "units", "lost+found")
 
 
 def _not_a_run(run: RunDirectory) -> str:

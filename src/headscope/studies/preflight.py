@@ -95,12 +95,17 @@ def find_other_bases(study: Study, run: RunDirectory) -> list[str]:
     """Return a sentence for each variant that is an adapter of another model than the study's base."""
     base, *stages = _finished_stages(study, run)
     base_files = files_of(base)
+    names = {variant.name for variant in study.variants}
     found = {}
     for stage in stages:
+        if stage.variant not in names or stage.variant in found:  # a teacher's base is its own affair
+            continue
         folder, files = local_files(stage.folder, stage.config.revision), files_of(stage)
         if folder is None or files is None or adapter_base(folder) is None or base_files is None:
             continue
-        if has_all_weights(base_files) and has_all_weights(files) and not have_same_weights(base_files, files):
+        if files.resolve() == base_files.resolve() or not (has_all_weights(base_files) and has_all_weights(files)):
+            continue
+        if not have_same_weights(base_files, files):
             found[stage.variant] = (
                 f"variant {stage.variant} is an adapter of {adapter_base(folder)}, which is not the base: what differs "
                 "between those two counts as its training"

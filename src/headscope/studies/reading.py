@@ -58,7 +58,7 @@ def parse_study(text: str, origin: str, folder: Path, overrides: Sequence[str] =
     for override in overrides:
         _apply(data, override)
     faults = _insert_presets(data)
-    return validate_config(Study, data, origin, faults).at(folder.resolve())
+    return _checked(validate_config(Study, data, origin, faults).at(folder.resolve()))
 
 
 def adhoc_study(base: str, posts: Sequence[str], tasks: Sequence[str], overrides: Sequence[str] = ()) -> Study:
@@ -74,7 +74,12 @@ def adhoc_study(base: str, posts: Sequence[str], tasks: Sequence[str], overrides
     }
     for override in overrides:
         _apply(data, override)
-    return validate_config(Study, data, "the command line").at(Path.cwd())
+    return _checked(validate_config(Study, data, "the command line").at(Path.cwd()))
+
+
+def _checked(study: Study) -> Study:
+    study.check_tasks()  # once paths are whole: one file may be written in several ways
+    return study
 
 
 def read_task(text: str, data_dir: Path | None = None) -> Task:

@@ -42,8 +42,13 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
     """``Optimisation.optimizer``; set before training."""
 
     def create_optimizer(self, *arguments: Any, **options: Any) -> torch.optim.Optimizer:
-        """Return Trainer's AdamW, or what ``optimizer_name`` says."""
+        """Return Trainer's AdamW, or what ``optimizer_name`` says.
+
+        Raises InputError for Muon on sharded weights.
+        """
         if self.optimizer_name == "muon" and self.optimizer is None:
+            if self.is_fsdp_enabled or self.is_deepspeed_enabled:
+                raise InputError("optimizer muon needs whole weights, and these are sharded over processes; take adamw")
             self.optimizer = MuonWithAdamW(self.model, self.args.learning_rate, self.args.weight_decay)
         optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
         return optimizer

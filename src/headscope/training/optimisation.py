@@ -13,8 +13,7 @@ class Optimisation(BaseModel):
     max_steps: optimiser steps; if given, ``epochs`` does not count.
     warmup: a fraction of all steps below 1, a number of steps from 1 on.
     save_every: steps between checkpoints; step 0 (the base) and the last step are always saved.
-    optimizer: ``adamw``, or ``muon`` for the matrices inside the blocks and AdamW for the rest, which learns a small
-        model's new skill in fewer steps.
+    optimizer: ``adamw``, or ``muon`` for the matrices inside the blocks and AdamW for the rest.
     weight_decay: the optimiser's; under ``muon`` of the matrices alone. max_grad_norm: what gradients are clipped to.
     micro_batch: sequences per forward pass, or None to derive it from the device; it changes memory and speed, not the
         gradient. It divides the step's sequences.

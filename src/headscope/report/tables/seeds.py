@@ -44,7 +44,7 @@ def _columns(
     row: Row = {"task": first.labels["task"], "model": recipe, "seeds": len(units)}
     row |= {
         "problems × samples": first.whole.size,
-        "pass@1": _spread([unit.whole.pass_at_k[1].value for unit in units]),
+        "pass@1": _spread([unit.whole.pass_at_k[1].value for unit in units], len(units)),
     }
     variants = {unit.labels["variant"] for unit in units}
     for marker in markers:
@@ -55,12 +55,12 @@ def _columns(
             and unit.labels["task"] == first.labels["task"]
             and unit.labels["forbid"] == marker
         ]
-        row[f'without "{marker}"'] = _spread(without)
+        row[f'without "{marker}"'] = _spread(without, len(units))
     read = [summary for unit in units if (summary := results.trace_summary(unit.labels)) is not None]
-    return row | _trace_columns(read)
+    return row | _trace_columns(read, len(units))
 
 
-def _trace_columns(read: Sequence[TraceSummary]) -> Row:
+def _trace_columns(read: Sequence[TraceSummary], runs: int) -> Row:
     if not read:
         return dict.fromkeys(("lost", "right with re-check", "without", "failures"))
     having, lacking = total_split([split for summary in read for split in summary.rechecks])
@@ -69,17 +69,18 @@ def _trace_columns(read: Sequence[TraceSummary]) -> Row:
         failures.update(summary.failures)
     most = ", ".join(f"{kind} {count}" for kind, count in failures.most_common(MOST_FREQUENT))
     return {
-        "lost": _spread([summary.lost.value for summary in read]),
+        "lost": _spread([summary.lost.value for summary in read], runs),
         "right with re-check": share_of(*having),
         "without": share_of(*lacking),
         "failures": Cell(most or "none", dict(failures)),
     }
 
 
-def _spread(values: Sequence[float]) -> Value:
-    """Return the cell of a mean, with the range of several values; None for none."""
+def _spread(values: Sequence[float], runs: int) -> Value:
+    """Return the cell of a mean over ``runs``, with the range, and of how many if not of all; None for none."""
     if not values:
         return None
     mean, low, high = sum(values) / len(values), min(values), max(values)
     spread = f" ({format_number(low, 2)}–{format_number(high, 2)})" if len(values) > 1 else ""
-    return Cell(f"{format_number(mean, 2)}{spread}", {"mean": mean, "smallest": low, "largest": high})
+    of_some = "" if len(values) == runs else f", {len(values)} of {runs}"
+    return Cell(f"{format_number(mean, 2)}{spread}{of_some}", {"mean": mean, "smallest": low, "largest": high})

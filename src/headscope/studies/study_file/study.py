@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from headscope.errors import InputError
 from headscope.results.head_sets import THINK_OFF_ONLY
 from headscope.studies.study_file.ablate import NO_MODES, AblateConfig
 from headscope.studies.study_file.config import BootstrapConfig, Config
@@ -12,7 +13,7 @@ from headscope.studies.study_file.discover import DiscoverConfig
 from headscope.studies.study_file.evaluate import EvalConfig
 from headscope.studies.study_file.executor import ExecutorConfig, named_executor
 from headscope.studies.study_file.models import BaseConfig, VariantConfig, check_step
-from headscope.studies.study_file.references import TaskRef, resolve_paths, task_name
+from headscope.studies.study_file.references import TaskRef, resolve_paths, same_problems, same_task, task_name
 from headscope.studies.study_file.training import TeacherData
 from headscope.studies.study_file.twins import write_out_twins
 
@@ -74,17 +75,6 @@ class Study(Config):
         return self
 
     @model_validator(mode="after")
-    def _tasks_differ(self) -> "Study":
-        guard = () if self.ablate.guard is None else (self.ablate.guard,)
-        refs = {task_name(ref): ref for ref in self.tasks}
-        if len(refs) < len(self.tasks):
-            raise ValueError(f"task names repeat: {', '.join(map(task_name, self.tasks))}; give a file a name:")
-        for ref in (*self.ablate_tasks, *guard):
-            if refs.setdefault(task_name(ref), ref) != ref:
-                raise ValueError(f"two tasks are called {task_name(ref)}; give a file a name:")
-        return self
-
-    @model_validator(mode="after")
     def _think_off_needs_both_modes(self) -> "Study":
         if THINK_OFF_ONLY in self.ablate.heads:
             asked = {variant.chat.enable_thinking for variant in self.variants}
@@ -126,6 +116,20 @@ class Study(Config):
     def ablate_tasks(self) -> tuple[TaskRef, ...]:
         """Return the tasks that ablated models are asked."""
         return self.ablate.tasks or self.tasks
+
+    def check_tasks(self) -> None:
+        """Raise InputError if results could not tell two tasks apart, because they have one name."""
+        names = [task_name(ref) for ref in self.tasks]
+        if repeated := [name for name in names if names.count(name) > 1]:
+            raise InputError(f"task {repeated[0]} is listed twice, or two files have that name; give one a name: key")
+        refs = dict(zip(names, self.tasks, strict=True))
+        guard = () if self.ablate.guard is None else (self.ablate.guard,)
+        for ref in (*self.ablate_tasks, *guard):
+            if not same_task(refs.setdefault(task_name(ref), ref), ref):
+                raise InputError(f"two tasks have the name {task_name(ref)}; give one a name: key")
+        for ref in self.discover_tasks:  # of which only the problems are taken, told apart by the task's name
+            if not same_problems(refs.setdefault(task_name(ref), ref), ref):
+                raise InputError(f"two files have the name {task_name(ref)}; give one a name: key")
 
     def at(self, folder: Path) -> "Study":
         """Return the same study with file paths taken from ``folder``, in which the study file lies."""
