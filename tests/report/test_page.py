@@ -409,11 +409,12 @@ def test_terminal_controls_are_stripped_and_surrogates_replaced(tmp_path: Path) 
 def test_partial_run_says_what_is_missing(tmp_path: Path) -> None:
     run = RunWriter(tmp_path / "run")
     add_comparison(run, "grpo", series(0, 1))
-    run.failed("scores", "ran out of memory", variant="sft", step=10)
+    for step in (10, 20, 30):
+        run.failed("scores", "ran out of memory", variant="sft", step=step)
     run.planned("verdict", variant="grpo", heads="emergent", operator="zero", task="T1")
     html = render(run.close()).read_text(encoding="utf-8")
-    assert "1 of 3 units done, 1 failed, 1 missing" in html
-    assert "scores sft 10: ran out of memory" in html
+    assert "1 of 5 units done, 3 failed, 1 missing" in html
+    assert "scores sft 10 and 2 more: ran out of memory" in html
     assert "No evaluation is done yet." in html
 
 

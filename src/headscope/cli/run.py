@@ -239,12 +239,10 @@ def _print_end(run: "RunDirectory", outcome: "Outcome", page: Path, findings: _F
 
 
 def _print_failures(outcome: "Outcome") -> None:
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in outcome.failed.items():
-        by_reason.setdefault(reason, []).append(name)
-    for reason, names in by_reason.items():
-        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        say(f"failed: {names[0]}{more}: {reason}", error=True)
+    from headscope.runs.failures import by_reason
+
+    for line in by_reason(outcome.failed.items()):
+        say(f"failed: {line}", error=True)
     if outcome.skipped:
         first, count = outcome.skipped[0], len(outcome.skipped)
         units = f"{count} units that need these, {first} first" if count > 1 else f"1 unit that needs these, {first}"

@@ -1,6 +1,7 @@
 """Why a unit's last try failed, kept next to where its results would be."""
 
 import traceback
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,3 +54,17 @@ class Failure:
 def failure_file(folder: Path) -> Path:
     """Return where it is kept why the unit of ``folder`` failed."""
     return folder.with_name(f"{folder.name}.failed.json")
+
+
+def by_reason(failures: Iterable[tuple[str, str]]) -> list[str]:
+    """Return a line per reason, with the first unit that failed for it and how many more did.
+
+    failures: unit and reason.
+    """
+    names: dict[str, list[str]] = {}
+    for name, reason in failures:
+        names.setdefault(reason, []).append(name)
+    return [
+        f"{units[0]}{f' and {len(units) - 1} more' if len(units) > 1 else ''}: {reason}"
+        for reason, units in names.items()
+    ]

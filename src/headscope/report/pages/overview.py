@@ -14,6 +14,7 @@ from headscope.report.tables.heads import heads
 from headscope.report.tables.seeds import seeds
 from headscope.report.tables.summary import summary
 from headscope.report.unfinished import unfinished_answers
+from headscope.runs.failures import by_reason
 
 
 def overview(results: RunResults) -> Page:
@@ -44,6 +45,6 @@ def overview(results: RunResults) -> Page:
 
 
 def _incomplete(results: RunResults) -> Notice:
-    reasons = tuple(f"{name}: {reason}" for name, reason in results.coverage.failures)
+    reasons = tuple(by_reason(results.coverage.failures))
     advice = "the same command resumes the run" + (", with --retry also what failed" if reasons else "")
     return Notice(f"This report is partial: {results.coverage}. What is missing is left out below; {advice}.", reasons)
