@@ -101,7 +101,10 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
                     f"setting {setting} is a {type(value).__name__}, which a run directory cannot record; give text or "
                     "a number"
                 )
-        self.run = RunDirectory(local_folder(out))
+        folder = local_folder(out)
+        if folder.is_file():
+            raise InputError(f"out {folder} is a file; give a folder for the run, which need not be there yet")
+        self.run = RunDirectory(folder)
         self._every = every
         is_main = groups.numbers % 2 == 0
         parts = (pairs[is_main], pairs[~is_main]) if fresh is None else (pairs, fresh)

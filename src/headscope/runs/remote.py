@@ -40,14 +40,12 @@ def is_url(path: Path | str) -> bool:
 
 
 def local_folder(path: Path | str) -> Path:
-    """Return ``path`` as a folder to write into. Raises InputError for a URL, or a file."""
+    """Return ``path`` as a folder to write into. Raises InputError for a URL."""
     if is_url(path):
         raise InputError(
             f"{_as_url(path)} is no folder of this machine, and runs are written and recomputed only in one; copy it "
             "when it is finished: headscope report, status, traces and export read it from anywhere"
         )
-    if Path(path).is_file():
-        raise InputError(f"{path} is a file; give a folder for the run, which need not be there yet")
     return Path(path)
 
 
