@@ -98,6 +98,19 @@ class RunWriter:
         return RunDirectory.open(self.path)
 
 
+def seeded_run(path: Path, levels: dict[str, float]) -> RunWriter:
+    """A run of one recipe on two seeds and its null twin, of which each model has a pass@1 on T1."""
+    run = RunWriter(path, ("sft", "sft.seed1", "sft.lr0"))
+    recipe: dict[str, object] = {"method": "sft", "learning_rate": 1e-3}
+    trainings = {"sft": recipe, "sft.seed1": recipe | {"seed": 1}, "sft.lr0": recipe | {"learning_rate": 0.0}}
+    run.study["variants"] = [
+        {"name": name, "train": train, "twin_of": None if name == "sft" else "sft"} for name, train in trainings.items()
+    ]
+    for model in ("base", *trainings):
+        run.save(measures(levels[model], is_base=model == "base"), variant=model, task="T1", step=0)
+    return run
+
+
 def finished(folder: Path, result: R, **labels: Any) -> Finished[R]:
     """Return a finished unit that holds ``result``, saved in ``folder``."""
     result.save(folder)

@@ -31,7 +31,7 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.runs.records import Finished
 
-from .runs import RunWriter, add_samples, comparison, emergence, finished, measures, samples, series, verdict
+from .runs import RunWriter, add_samples, comparison, emergence, finished, samples, seeded_run, series, verdict
 
 STEPS = (10, 20, 30)
 
@@ -231,15 +231,8 @@ def test_of_many_variants_every_name_is_there_and_takes_no_room() -> None:
 
 
 def test_seeds_of_one_recipe_look_alike_and_have_one_name(tmp_path: Path) -> None:
-    run = RunWriter(tmp_path, ("sft", "sft.seed1", "sft.lr0"))
-    recipe: dict[str, object] = {"method": "sft", "learning_rate": 1e-3}
-    twins = {"sft": recipe, "sft.seed1": recipe | {"seed": 1}, "sft.lr0": recipe | {"learning_rate": 0.0}}
-    run.study["variants"] = [
-        {"name": name, "train": train, "twin_of": None if name == "sft" else "sft"} for name, train in twins.items()
-    ]
-    for model in ("base", *twins):
-        run.save(measures(0.5, is_base=model == "base"), variant=model, task="T1", step=0)
-    results = RunResults(run.close())
+    levels = dict.fromkeys(("base", "sft", "sft.seed1", "sft.lr0"), 0.5)
+    results = RunResults(seeded_run(tmp_path, levels).close())
     plot = accuracy(results.evaluations, results.marks).panels[0].plot
     assert [trace.name for trace in plot.data if trace.showlegend is not False] == ["base", "sft", "sft.lr0"]
     _, sft, seed, twin = plot.data

@@ -53,6 +53,7 @@ from .runs import (
     measures,
     pairs,
     samples,
+    seeded_run,
     series,
     training_effects,
     verdict,
@@ -415,19 +416,12 @@ def test_an_unknown_null_is_a_dash(tmp_path: Path) -> None:
 
 
 def test_seeds_of_a_recipe_are_one_row_with_their_range(tmp_path: Path) -> None:
-    run = RunWriter(tmp_path, ("sft", "sft.seed1", "sft.lr0"))
-    recipe: dict[str, object] = {"method": "sft", "learning_rate": 1e-3}
-    trainings = {"sft": recipe, "sft.seed1": recipe | {"seed": 1}, "sft.lr0": recipe | {"learning_rate": 0.0}}
-    run.study["variants"] = [
-        {"name": name, "train": train, "twin_of": None if name == "sft" else "sft"} for name, train in trainings.items()
-    ]
-    levels = {"base": 0.25, "sft": 0.5, "sft.seed1": 0.75, "sft.lr0": 0.25}
-    for model, level in levels.items():
-        run.save(measures(level, is_base=model == "base"), variant=model, task="T1", step=0)
+    run = seeded_run(tmp_path, {"base": 0.25, "sft": 0.5, "sft.seed1": 0.75, "sft.lr0": 0.25})
     run.save(measures(1.0, is_base=False), variant="sft", task="T1", step=0, forbid="wait")
-    rows = [(row["model"], row["seeds"], text_of(row["pass@1"])) for row in seeds(RunResults(run.close())).rows]
+    table = seeds(RunResults(run.close()))
+    rows = [(row["model"], row["seeds"], text_of(row["pass@1"])) for row in table.rows]
     assert rows == [("base", 1, "0.25"), ("sft", 2, "0.62 (0.50–0.75)"), ("sft.lr0", 1, "0.25")]
-    (without,) = [row['without "wait"'] for row in seeds(RunResults(run.close())).rows if row["model"] == "sft"]
+    (without,) = [row['without "wait"'] for row in table.rows if row["model"] == "sft"]
     assert text_of(without) == "1.00, 1 of 2"
     assert not seeds(RunResults(RunWriter(tmp_path / "none").close())).rows
 
