@@ -13,6 +13,7 @@ from headscope.results.counts import HeadEstimates
 from headscope.results.edges import EdgeScores
 from headscope.results.failures import FailureChanges, KindChange
 from headscope.results.graph import Graph
+from headscope.results.head_roles import HeadRole, HeadRoles, RoleShares
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.role_losses import RoleLosses
 from headscope.results.training_effects import HeadContrast, TrainingEffects
@@ -106,6 +107,29 @@ def role_losses(task: str = "T1") -> RoleLosses:
     )  # fmt: skip
 
 
+def head_roles(variant: str, shape: tuple[int, int] = (3, 4), task: str = "T1") -> HeadRoles:
+    """Return roles of heads: L0H1 is kept in retrieval, L1H2 takes iteration over from L1H1; nobody closes."""
+    base, post = np.full((2, 3, *shape), 0.01)
+    base[0, 0, 1] = post[0, 0, 1] = 0.4
+    base[1, 1, 1], post[1, 1, 2] = 0.6, 0.7
+    models = []
+    for share in (base, post):
+        q_value = np.where(share > 0.1, 1e-4, 0.9)
+        q_value[2] = np.nan
+        models.append(RoleShares(share, share - 0.05, share + 0.05, np.full_like(share, 0.02), q_value))
+    change = post - base
+    spread = change - 0.02, change + 0.02, np.where(abs(change) > 0.05, 1e-4, 1.0)
+    taken, lost = (
+        HeadRole(HeadId(1, 2), "iteration", "moved", HeadId(1, 1)),
+        HeadRole(HeadId(1, 1), "iteration", "lost"),
+    )
+    labels = (HeadRole(HeadId(0, 1), "retrieval", "kept"), lost, taken)
+    roles, counts = ("retrieval", "iteration", "closer"), (np.array([30, 29, 9]), np.array([300, 60, 20]))
+    return HeadRoles(
+        variant, STEPS[-1], task, "lab", roles, *counts, models[0], models[1], change, *spread, labels, 30, 0, "t 95 %"
+    )
+
+
 def failures(heads: HeadSet) -> FailureChanges:
     """Return one kind of failure that removing the heads raises."""
     share, controls = estimate(0.2, 0.05, 80), np.array([0.0, 0.1])
@@ -156,6 +180,7 @@ def head_run(
         run.save(head_scaling(shape), variant=variant, task="T1")
         if variant != "grpo":
             run.save(attention(variant, heads, texts or [PIECES, PIECES[:8]], number), variant=variant)
+            run.save(head_roles(variant, shape), variant=variant, task="T1")
     first = variants[0]
     together, alone = HeadSet.of(["L1H2", "L1H1"]), HeadSet.of(["L1H2"])
     for group, members in (("emergent", together), ("kept", alone)):

@@ -14,9 +14,11 @@ from headscope.report.head_maps import head_maps
 from headscope.results.counts import Counts
 from headscope.results.emergence import Emergence
 from headscope.results.measures import McNemar, Measures
+from headscope.results.not_run import NotRun
 from headscope.runs import RunDirectory
 
 from .browser import Opened
+from .head_runs import head_roles
 from .runs import (
     RunWriter,
     add_comparison,
@@ -154,6 +156,21 @@ def test_an_effect_that_is_excluded_is_not_what_random_sets_do(tmp_path: Path) -
     small = replace(verdict(-0.02, "not supported"), control_effects=np.zeros(20), rank=1, p_value=1 / 21)
     run.save(small, variant="sft", heads="emergent", operator="zero", task="T1")
     assert "too little to be called an effect (rank 1 of 21, p = 0.048)" in sentences(run.close())["ablation"]
+
+
+def test_roles_that_changed_are_named_beside_those_of_a_twin(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft", "grpo"))
+    run.study["variants"] = [{"name": "sft"}, {"name": "sft.lr0", "twin_of": "sft", "train": {"learning_rate": 0}}]
+    run.study["variants"].append({"name": "grpo"})
+    for variant in ("sft", "sft.lr0"):
+        run.save(head_roles(variant), variant=variant, task="T1")
+    none = replace(head_roles("grpo"), labels=head_roles("grpo").labels[:1])
+    run.save(none, variant="grpo", task="T1")
+    run.save(NotRun("layer 0 of odd does not return its attention rows"), "head_roles", variant="grpo", task="T2")
+    assert sentences(run.close())["head"] == (
+        "What heads read in the answers: in sft, L1H2 (from L1H1) took up iteration on T1 and L1H1 gave up iteration "
+        "on T1 (such changes in its twin sft.lr0 (2)); in grpo, no head took up or gave up a role."
+    )
 
 
 def test_nothing_measured_says_nothing(tmp_path: Path) -> None:

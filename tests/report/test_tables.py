@@ -20,6 +20,7 @@ from headscope.report.page_file import page_html
 from headscope.report.pages import build_pages
 from headscope.report.tables.claims import claims, claims_by_reading
 from headscope.report.tables.dynamics import reward_coupling
+from headscope.report.tables.head_roles import role_shares
 from headscope.report.tables.seeds import seeds
 from headscope.report.tables.verbs import VERB_TABLES, verb_tables
 from headscope.results.claim import Claim, Claims
@@ -37,6 +38,7 @@ from headscope.results.table import Cell, Table, display_text
 from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
 
+from .head_runs import head_roles
 from .runs import (
     HEADS,
     LAYERS,
@@ -139,6 +141,8 @@ def add_failures(run: RunWriter) -> None:
     run.save(training_effects("grpo", 0.1, ("grpo.<b>",)), variant="grpo")
     run.save(head_scaling(), variant="grpo", task="T|1")
     run.save(head_revert(), variant="grpo", task="T|1")
+    run.save(head_roles("grpo", (LAYERS, HEADS), "T|1"), variant="grpo", task="T|1")
+    run.save(NotRun("layer 0 of odd does not return its attention rows"), "head_roles", variant="grpo", task="T2")
     run.save(RewardCoupling("grpo", {"grpo": coupling(0.5, 9)}, coupling(0.5, 9), {}), variant="grpo")
 
 
@@ -339,6 +343,20 @@ def test_losses_by_role_name_the_heads_that_matter_most(results: RunResults) -> 
     assert answer[2:] == ["answer", "9", "9", "0.5", "0", "none", "all 2 heads"]
     assert absent[-2] == "not run: no correct answer"
     assert len(texts(results, "role-map")) == 4
+
+
+def test_roles_name_the_heads_that_took_them_up_and_what_needs_them(results: RunResults) -> None:
+    retrieval, iteration, closer, failed = texts(results, "roles")
+    assert retrieval[2:] == ["retrieval", "30", "300", "1", "1", "none", "none"]
+    assert iteration[2:] == ["iteration", "29", "60", "1", "1", "L1H2 (from L1H1)", "L1H1"]
+    assert closer[2:] == ["closer", "9", "20", "–", "–", "–", "–"]  # too few texts ask for it
+    assert failed[2] == "not run: layer 0 of odd does not return its attention rows"
+    moved, lost, kept = texts(results, "role-shares")
+    assert moved[2:5] == ["L1H2", "iteration", "moved from L1H1"]
+    assert moved[5:] == ["0.01 [−0.04, 0.06]", "0.70 [0.65, 0.75]", "+0.69 [+0.67, +0.71]", "0.02", "29", "–"]
+    assert lost[2:5] == ["L1H1", "iteration", "lost"]
+    assert kept[2:5] == ["L0H1", "retrieval", "kept"]
+    assert role_shares(results, most=1).rows == role_shares(results).rows[:1]
 
 
 def test_accuracy_has_every_evaluated_step_and_its_flips(results: RunResults) -> None:

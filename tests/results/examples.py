@@ -6,7 +6,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from tests.report.head_runs import attention
+from tests.report.head_runs import attention, head_roles
 from tests.report.runs import (
     RunWriter,
     comparison,
@@ -43,6 +43,7 @@ from headscope.results.frames import result_classes
 from headscope.results.graph import Graph
 from headscope.results.head_constants import HeadConstants
 from headscope.results.head_revert import HeadRevert
+from headscope.results.head_roles import HeadRoles
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.head_scores import HeadScores
 from headscope.results.head_sets import ControlledHeads
@@ -151,6 +152,7 @@ EXAMPLES: dict[type[Result], Callable[[], Any]] = {
     ForcedLosses: forced_losses,
     HeadConstants: lambda: HeadConstants(np.ones((2, 3, 4), np.float32)),
     HeadRevert: head_revert,
+    HeadRoles: lambda: head_roles("sft"),
     HeadScaling: head_scaling,
     HeadScores: lambda: HeadScores(np.ones((4, 2, 3), np.float32), 0.0),
     Measures: lambda: measures(0.5, is_base=False),

@@ -38,7 +38,7 @@ def test_every_station_ran(toy_run: Path) -> None:
     table = {each.kind: each for each in coverage(run).kinds}
     kinds = {"train", "pairs", "scores", "faithfulness", "comparison", "effects", "headsets", "samples"}
     kinds |= {"measures", "ablated", "verdict", "constants", "forced", "evidence"}
-    kinds |= {"traces", "transitions", "failures", "role_losses"}
+    kinds |= {"traces", "transitions", "failures", "role_losses", "head_roles"}
     kinds |= {"head_scores", "training_effects", "head_scaling", "head_revert", "reward_coupling", "attention"}
     assert kinds == set(table)
     assert all(len(row.failures) == row.missing == 0 for row in table.values())

@@ -1,6 +1,6 @@
 """Circuits: edge attribution, selection, faithfulness and patching on plain Hugging Face models."""
 
-from headscope.circuits.attention_rows import attention_rows
+from headscope.circuits.attention_rows import attention_rows, visit_attention_rows
 from headscope.circuits.attribution import attribute
 from headscope.circuits.cross_patching import cross_patch
 from headscope.circuits.disagreement import answer_divergence, pairs_at_disagreement
@@ -21,4 +21,5 @@ __all__ = [
     "faithfulness_curve",
     "pairs_at_disagreement",
     "select",
+    "visit_attention_rows",
 ]

@@ -44,24 +44,51 @@ def attention_rows(
         InputError: if a head or token does not exist, the text is empty or longer than learned positions allow, or
             the model's attention returns no rows, or rows that do not reproduce what its heads write.
     """
-    plain = as_model(model)
-    access = head_access(plain)
-    _check(access, text, heads)
     by_layer: dict[int, list[int]] = {}
     for place, head in enumerate(heads):
         by_layer.setdefault(head.layer, []).append(place)
     rows = np.zeros((len(heads), len(text), len(text)), dtype=np.float32)
+    _check(head_access(as_model(model)), text, heads)
 
-    def keep(layer: int, weights: Float[Tensor, "head query key"]) -> None:
+    def keep(layer: int, weights: Float[np.ndarray, "head query key"]) -> None:
         places = by_layer[layer]
-        chosen = weights[[heads[place].head for place in places]]
-        rows[places] = chosen.float().cpu().numpy()
+        rows[places] = weights[[heads[place].head for place in places]]
+
+    visit_attention_rows(model, text, keep, sorted(by_layer))
+    return rows
+
+
+@torch.no_grad()
+def visit_attention_rows(
+    model: Subject | nn.Module,
+    text: Tokens,
+    visit: Callable[[int, Float[np.ndarray, "head query key"]], None],
+    layers: Sequence[int] | None = None,
+) -> None:
+    """Call ``visit`` with the number and the rows of one layer after another, as in ``attention_rows``.
+
+    No layer is kept longer than that, so that long texts fit.
+
+    Args:
+        model, text: as in ``attention_rows``.
+        visit: takes a layer and the attention rows of all its heads.
+        layers: those that are visited; None for all.
+
+    Raises:
+        InputError: as ``attention_rows`` does.
+    """
+    plain = as_model(model)
+    access = head_access(plain)
+    chosen = range(len(access.layers)) if layers is None else layers
+    _check(access, text, [HeadId(layer, 0) for layer in chosen])
+
+    def receive(layer: int, weights: Float[Tensor, "head query key"]) -> None:
+        visit(layer, weights.float().cpu().numpy())
 
     ids = torch.as_tensor(np.asarray(text), device=access.device)[None]
-    hooks = _row_hooks(plain, access, sorted(by_layer), keep)
+    hooks = _row_hooks(plain, access, chosen, receive)
     with frozen_model(plain), _eager_attention(plain), attach_hooks(hooks):
         plain.base_model(input_ids=ids, use_cache=False)
-    return rows
 
 
 def _check(access: HeadAccess, text: Tokens, heads: Sequence[HeadId]) -> None:

@@ -11,7 +11,7 @@
 Tokens after one that leaves the course (``labels``) have no role.
 """
 
-from headscope.lab.labels import WAIT, TokenLabel, label
+from headscope.lab.labels import BETWEEN, PROMPT_AT, WAIT, TokenLabel, label, symbols
 
 ROLES = ("retrieval", "iteration", "calculation", "recall", "plan", "re-check", "answer", "form")
 
@@ -29,6 +29,19 @@ def token_roles(prompt: str, response: str) -> list[str]:
         if token.symbol == ";":
             in_recheck = False
     return roles
+
+
+def carried_values(prompt: str, response: str) -> list[tuple[int, int, int]]:
+    """Return every value that a fold starts from and where it was written: the token of the value, and the first token
+    and the one after the last of what it repeats, all as positions in the response.
+    """
+    begin = PROMPT_AT + len(symbols(prompt)) + BETWEEN
+    carried = []
+    for token in label(prompt, response):
+        if token.role == "operand" and token.previous is not None:
+            (source,) = token.operands
+            carried.append((token.position - begin, source - begin, source - begin + 1))
+    return carried
 
 
 def _role(token: TokenLabel) -> str:

@@ -1,10 +1,11 @@
-"""Findings: what happened in a study, in at most five sentences made from its results by rule and hedged as they are.
+"""Findings: what happened in a study, in at most six sentences made from its results by rule and hedged as they are.
 
 1. *Answers*: per variant the clearest change of pass@1 over its tasks.
 2. *Heads*: how many are new and lost, next to the base against itself and to the null twins.
 3. *Effects*: what the model came to rely on: the training effect of its new heads, or how many heads changed.
-4. *Removal*: what removing its heads does to the answers, next to random sets; without answers, to the loss.
-5. *Failures*: how newly wrong answers fail, or what right answers were lost to.
+4. *Roles*: which heads took up or gave up reading something in the answers.
+5. *Removal*: what removing its heads does to the answers, next to random sets; without answers, to the loss.
+6. *Failures*: how newly wrong answers fail, or what right answers were lost to.
 
 Spoken of are variants that are neither null twins nor further seeds of another, of more than ``SPOKEN`` the first. A
 sentence whose results are not there is left out.
@@ -24,6 +25,7 @@ from headscope.results.comparison import Comparison
 from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
+from headscope.results.head_roles import HeadRoles
 from headscope.results.measures import Measures
 from headscope.results.numbers import ALPHA, format_count, format_estimate, state_p
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
@@ -40,7 +42,7 @@ SPOKEN = 3
 def findings(results: RunResults) -> tuple[Finding, ...]:
     """Return the sentences of a run, each with the page its evidence is on; none before anything is measured."""
     spoken = spoken_variants(results)
-    rules = (_find_answers, _find_heads, _find_effects, _find_removal, _find_failures)
+    rules = (_find_answers, _find_heads, _find_effects, _find_roles, _find_removal, _find_failures)
     return tuple(finding for rule in rules if (finding := rule(results, spoken)) is not None)
 
 
@@ -148,6 +150,48 @@ def _find_effects(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     sentences = {variant: sentence for variant in spoken if (sentence := effect_sentence(results, variant))}
     text = " ".join(sentences.values())
     return Finding("Effects", text, "effects", "Effects", _only(list(sentences))) if sentences else None
+
+
+def _find_roles(results: RunResults, spoken: Sequence[str]) -> Finding | None:
+    parts, measured = [], []
+    for variant in spoken:
+        of_tasks = [result for _, result in with_result(results.in_order(HeadRoles, variant=variant))]
+        if not of_tasks:
+            continue
+        measured.append(variant)
+        changes = [change for result in of_tasks for change in _role_changes(result)]
+        if not changes:
+            parts.append(f"in {variant}, no head took up or gave up a role")
+            continue
+        twins = [f"{name} ({_count_role_changes(results, name)})" for name in results.null_twins(variant)]
+        beside = f" (such changes in its twin {join_words(twins)})" if twins else ""
+        parts.append(f"in {variant}, {join_words(changes)}{beside}")
+    if not measured:
+        return None
+    return Finding("Roles", f"What heads read in the answers: {'; '.join(parts)}.", "head", "Head", _only(measured))
+
+
+def _role_changes(result: HeadRoles) -> list[str]:
+    """Return which heads took up and gave up each role."""
+    changes = []
+    for role in result.roles:
+        labels = [label for label in result.labels if label.role == role]
+        taken = [str(label.head) for label in labels if label.change == "gained"]
+        taken += [f"{label.head} (from {label.origin})" for label in labels if label.change == "moved"]
+        lost = [str(label.head) for label in labels if label.change == "lost"]
+        changes += [f"{join_words(taken)} took up {role} on {result.task}"] if taken else []
+        changes += [f"{join_words(lost)} gave up {role} on {result.task}"] if lost else []
+    return changes
+
+
+def _count_role_changes(results: RunResults, variant: str) -> int:
+    labels = [
+        label
+        for _, result in with_result(results.in_order(HeadRoles, variant=variant))
+        for label in result.labels
+        if label.change != "kept"
+    ]
+    return len(labels)
 
 
 def _find_removal(results: RunResults, spoken: Sequence[str]) -> Finding | None:

@@ -1,7 +1,7 @@
 """Frozen dataclasses as JSON values and back, by the types of their fields.
 
-All results that are saved as JSON use it, with one policy: arrays are nested lists, head sets are lists of names, NaN
-is null and infinity a string, as JSON itself has neither.
+All results that are saved as JSON use it, with one policy: arrays are nested lists, heads are names such as
+L3H5, NaN is null and infinity a string, as JSON itself has neither.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import AbstractArray, Bool, Int, Int8
 
 from headscope.errors import InputError
-from headscope.heads import HeadSet
+from headscope.heads import HeadId, HeadSet
 
 Json = typing.Any
 """What ``json`` reads and writes."""
@@ -36,6 +36,8 @@ def to_json(value: object) -> Json:
         return content if not hasattr(value, "json_notes") else value.json_notes() | content
     if isinstance(value, HeadSet):
         return value.names()
+    if isinstance(value, HeadId):
+        return str(value)
     if isinstance(value, np.ndarray | np.generic):
         return to_json(value.tolist())
     if isinstance(value, Mapping):
@@ -88,6 +90,8 @@ def _decode(hint: Json, value: Json, origin: str) -> Json:
         return _decode_array(hint, value, origin)
     if hint is HeadSet:
         return HeadSet.of(_decode_sequence(list, (str,), value, origin))
+    if hint is HeadId:
+        return HeadId.parse(value)
     if hint is float:
         return _decode_float(value, origin)
     if dataclasses.is_dataclass(hint):

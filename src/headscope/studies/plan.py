@@ -22,6 +22,7 @@ from headscope.studies.ablation.head_scaling import HEAD_SCALING
 from headscope.studies.ablation.headsets import HEAD_SETS, HeadSources
 from headscope.studies.ablation.role_losses import ROLE_LOSSES
 from headscope.studies.answers.evaluate import MEASURES, SAMPLES, SHARD, masked_units, measures_unit, samples_unit
+from headscope.studies.answers.head_roles import HEAD_ROLES, head_roles_unit
 from headscope.studies.answers.traces import TRACES, traces_unit
 from headscope.studies.answers.transitions import TRANSITIONS, transitions_unit
 from headscope.studies.circuits.attention import ATTENTION, attention_unit
@@ -74,6 +75,7 @@ WORKS: tuple[Work[Any], ...] = (
     POOLED_EFFECTS,
     REWARD_COUPLING,
     ATTENTION,
+    HEAD_ROLES,
     HEAD_SETS,
     ABLATED_SHARD,
     ABLATED,
@@ -88,7 +90,7 @@ WORKS: tuple[Work[Any], ...] = (
 )
 KINDS = {work.kind: work for work in WORKS}
 EFFECTS = ("effects", "training_effects", "pooled_effects")
-COMPARED = ("comparison", "crossed", "thinking", *EFFECTS, "reward_coupling", "attention")
+COMPARED = ("comparison", "crossed", "thinking", *EFFECTS, "reward_coupling", "attention", "head_roles")
 ANSWERED = ("measures", "traces", "transitions")
 ABLATED_KINDS = ("verdict", "failures", "evidence", "role_losses", "head_scaling", "head_revert")
 GOALS = {
@@ -191,6 +193,8 @@ def _circuit_units(
         yield from _variant_units(study, units, comparison)
         if study.discover.attention:
             yield attention_unit(study, units.base, units.final, units.pairs["main"], comparison)
+            for ref in study.role_tasks:
+                yield head_roles_unit(units.base, units.final, samples_unit(study, units.final, ref))
         if study.ablate.null_twins or variant.name not in nulls:
             yield from _ablation_units(study, base, stages[variant.name], comparison, modes.get(variant.name))
     if finals:

@@ -41,7 +41,7 @@ _TOKEN = re.compile(
     re.VERBOSE,
 )
 _LINE = re.compile(r"[^\n]+")
-_RELATION = re.compile(r"[=≈≃]|\\approx|\\simeq")
+RELATION = re.compile(r"[=≈≃]|\\approx|\\simeq")
 _OPERATORS = {"×": "*", "·": "*", "∗": "*", "⋅": "*", "÷": "/", "−": "-", "–": "-", "**": "^"}
 _OPERATORS |= {"\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/"}
 _VALUE_ENDS = ("number", "percent", "close")
@@ -87,7 +87,7 @@ def find_calculations(text: str) -> list[Calculation]:
     """Return the calculations of a text in order; none spans lines."""
     calculations: list[Calculation] = []
     for line in _LINE.finditer(text):
-        if not _RELATION.search(line[0]):
+        if not RELATION.search(line[0]):
             continue
         for run in _runs(_drop_units(_bind_fractions(_tokens(text, line.start(), line.end())))):
             calculations += _check_run(run)

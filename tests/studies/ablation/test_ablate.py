@@ -22,7 +22,7 @@ from headscope.results.samples import Samples
 from headscope.results.table import display_text
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
-from headscope.studies.ablation.ablated import ModelOnTask, answered_texts
+from headscope.studies.answers.texts import ModelOnTask, answered_texts
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import checkpoint_stages
 from headscope.studies.plan import plan

@@ -24,7 +24,7 @@ from headscope.results.samples import Samples
 from headscope.results.table import Cell, display_text
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import Inputs, RunDirectory
-from headscope.studies.ablation.ablated import ModelOnTask, answered_texts
+from headscope.studies.answers.texts import ModelOnTask, answered_texts
 from headscope.studies.costs.estimate import models_of
 from headscope.studies.plan import plan
 from headscope.studies.preflight import check_and_read_first_rows

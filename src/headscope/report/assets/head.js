@@ -97,7 +97,8 @@ function numberTable(view) {
   const { data, variant } = view;
   const row = data.places.indexOf(view.place);
   if (row < 0) return [readingLine(NO_NUMBERS)];
-  const rows = variant.quantities.map((quantity) => {
+  const isKnown = (quantity) => ["base", "post", "change"].some((side) => (quantity.columns[`${side}.value`]?.[row] ?? null) !== null);
+  const rows = variant.quantities.filter(isKnown).map((quantity) => {
     const ends = (side, sign) => intervalText(["value", "low", "high"].map((end) => quantity.columns[`${side}.${end}`]?.[row]), sign);
     const isNamed = quantity.columns.named?.includes(row);
     const q = quantity.columns.q ? `${threeDigits(quantity.columns.q[row])}${isNamed ? " ●" : ""}` : "–";
@@ -107,7 +108,8 @@ function numberTable(view) {
   const caption =
     "In the circuit: the share of resamples of the problems in whose circuit the head is. Importance: its share of all net score. Exact effect: nats that " +
     "replacing the head's output by that on the corrupt text costs, on pairs of other problems. Relative change: the paper's E, of flow, −1 to 1. Loss " +
-    "without it: nats per token of the model's own correct answers when it alone writes nothing; slope: of that loss over a factor on what it writes. " +
+    "without it: nats per token of the model's own correct answers when it alone writes nothing; slope: of that loss over a factor on what it writes. Reads by a role: the " +
+    "share of its attention that goes to what the role reads in the variant's own answers, listed if it plays the role in either model. " +
     `95 % intervals over problems, or texts of different problems. q: of the change, or else of the variant's number, over all heads (Benjamini-Hochberg); ● q ≤ 0.05 and large enough to be called one.${left}`;
   const columns = ["what", "base", "variant", "change", "q", "n"];
   const missing = [["exact effect", "Exact effects"], ["loss without it", "What removing it alone does to the loss"]].filter(([name]) => !variant.quantities.some((quantity) => quantity.name.startsWith(name)));
@@ -175,6 +177,14 @@ function failureTables(view) {
   return [...(isShared ? [element("p", OF_SETS, "notice")] : []), dataTable(view.data.failures.name, view.data.failures.caption, ["removed", ...view.data.failures.columns], rows)[0]];
 }
 
+/** What the head reads in the variant's own answers: a role where it looks, whether or not an answer needs that. */
+function playedWords(view) {
+  if (view.data.played === null) return "Where heads look was not told apart into roles (previous token, induction, retrieval …) in this run.";
+  const played = view.data.played.filter((each) => each.variant === view.variant.name && each.head === view.place);
+  if (!played.length) return "What it reads fits no role: previous token, first token, induction, retrieval, iteration, verification or closer.";
+  return `What it reads: ${played.map((each) => `${each.role} (${each.task}, ${each.change})`).join("; ")}.`;
+}
+
 function roleTable(view) {
   const rows = [];
   const named = [];
@@ -189,9 +199,8 @@ function roleTable(view) {
       rows.push([grid.model, grid.task, role.name, intervalText([change, low, high], true), `${threeDigits(q)}${isNamed ? " ●" : ""}`, String(role.texts)]);
     });
   }
-  const unlabelled = "This version computes no labels from where a head looks (previous token, induction, retrieval …); the attention above shows it.";
-  if (!rows.length) return [readingLine(`Losses by role were not measured for this head. ${unlabelled}`)];
+  if (!rows.length) return [readingLine(`${playedWords(view)} Losses by role were not measured for this head.`)];
   const caption = "Change of the loss on the model's own correct answers when this head alone writes nothing, nats per token of each role, 95 % intervals over texts; ● q ≤ 0.05 over all heads and roles, and at least 0.05.";
   const words = named.length ? `Needed for: ${named.join("; ")}.` : "No role of tokens was found to need it.";
-  return [readingLine(`${words} ${unlabelled}`), dataTable("head-roles", caption, ["model", "task", "role", "change", "q", "texts"], rows)[0]];
+  return [readingLine(`${playedWords(view)} ${words}`), dataTable("head-roles", caption, ["model", "task", "role", "change", "q", "texts"], rows)[0]];
 }

@@ -10,7 +10,7 @@ from headscope.report.blocks import HeadDetails
 from headscope.report.heads.attention import packed_attention
 from headscope.report.heads.edges import DIRECTIONS, EdgePair
 from headscope.report.heads.numbers import Quantity, head_quantities
-from headscope.report.heads.sets import HeadSets, failure_table, role_grids, set_tables
+from headscope.report.heads.sets import HeadSets, failure_table, played_roles, role_grids, set_tables
 from headscope.report.palette import STATUS
 from headscope.report.run_results import RunResults
 from headscope.report.sanitising import script_json
@@ -72,6 +72,7 @@ def head_details(results: RunResults, budget: int = BUDGET) -> HeadDetails | Non
         "tables": set_tables(results, sets),
         "failures": failure_table(results, sets),
         "roles": role_grids(results, width),
+        "played": played_roles(results, width),
         "sets": sets.packed(),
         **_node_names(variants),
     }

@@ -11,6 +11,7 @@ from headscope.report.tables.failures import kind_rows
 from headscope.report.tables.verdicts import verdicts
 from headscope.results.codec import Json
 from headscope.results.failures import FailureChanges
+from headscope.results.head_roles import HeadRoles
 from headscope.results.not_run import NotRun
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Row, display_text
@@ -93,6 +94,19 @@ def role_grids(results: RunResults, width: int) -> list[dict[str, Json]]:
         }
         grids.append(grid)
     return grids
+
+
+def played_roles(results: RunResults, width: int) -> list[dict[str, Json]] | None:
+    """Return every role that a head plays in base or variant; None if roles were not measured."""
+    measured = with_result(results.in_order(HeadRoles))
+    played: list[dict[str, Json]] = []
+    for unit, result in measured:
+        place = {"variant": plain_text(str(unit.labels["variant"])), "task": plain_text(str(unit.labels["task"]))}
+        for label in result.labels:
+            change = label.change if label.origin is None else f"{label.change} from {label.origin}"
+            head = label.head.layer * width + label.head.head
+            played.append({**place, "head": head, "role": label.role, "change": change})
+    return played if measured else None
 
 
 def _named_roles(result: RoleLosses) -> list[int]:

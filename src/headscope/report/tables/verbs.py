@@ -10,6 +10,7 @@ from headscope.report.tables.dynamics import reward_coupling
 from headscope.report.tables.effects import head_revert, head_scaling, training_effects
 from headscope.report.tables.evidence import evidence
 from headscope.report.tables.failures import failures
+from headscope.report.tables.head_roles import roles
 from headscope.report.tables.heads import checkpoints, heads
 from headscope.report.tables.overlaps import overlaps
 from headscope.report.tables.role_losses import role_losses
@@ -22,7 +23,7 @@ from headscope.results.table import Table
 VERB_TABLES: dict[str, tuple[Callable[[RunResults], Table], ...]] = {
     "run": (summary, seeds, accuracy, heads, reward_coupling, verdicts, failures),
     "discover": (circuits,),
-    "compare": (checkpoints, training_effects, reward_coupling, crossed, think_modes, overlaps),
+    "compare": (checkpoints, training_effects, roles, reward_coupling, crossed, think_modes, overlaps),
     "ablate": (verdicts, failures, evidence, role_losses, head_scaling, head_revert),
     "eval": (seeds, accuracy),
     "train": (),

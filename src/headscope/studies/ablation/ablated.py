@@ -6,14 +6,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pydantic import Field
 
 from headscope.comparison import ablation_verdict
-from headscope.evaluation import Task, evaluate, join_samples, prompt_ids
+from headscope.evaluation import evaluate, join_samples
 from headscope.heads import HeadSet
-from headscope.model_files.chat_templates import stop_tokens
 from headscope.operator_names import SharedKv
 from headscope.progress import Progress
 from headscope.results.codec import Json
@@ -24,6 +23,7 @@ from headscope.results.samples import Samples
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.answers.evaluate import SamplingSettings, draw_settings, shard_roles, share_out
+from headscope.studies.answers.texts import ModelOnTask, answered_texts
 from headscope.studies.data import sources
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource, Stage
@@ -32,20 +32,10 @@ from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedTokenizerBase
-
-    from headscope.interventions import Replacement, Text
+    from headscope.interventions import Replacement
 
 REFERENCE_TEXTS = 32
 """Texts behind a mean, a donor or a fitted constant."""
-
-
-@dataclass(frozen=True)
-class ModelOnTask:
-    """A model at one step, and the problems it is asked."""
-
-    stage: Stage
-    task: Task
 
 
 class AblatedConfig(Config):
@@ -262,33 +252,6 @@ class Ablations:
         return CONSTANTS.unit(config, labels, {"whole": self.whole_answers()} | self.stage.inputs)
 
 
-def answered_texts(respondent: ModelOnTask, samples: Samples, count: int, *, correct: bool = False) -> "list[Text]":
-    """Return prompts with the model's own answers, the first (correct) one per problem, of ``count`` problems."""
-    return [text for _, text in answers_with_texts(respondent, samples, count, correct=correct)]
-
-
-def answers_with_texts(
-    respondent: ModelOnTask, samples: Samples, count: int, *, correct: bool = False
-) -> "list[tuple[dict[Any, Any], Text]]":
-    """Return the same texts, each with its row of the samples."""
-    from headscope.interventions import Text
-    from headscope.studies.models.subjects import load
-
-    tokenizer = load(respondent.stage).tokenizer
-    table = samples.table
-    if correct:
-        table = table[table["verdict"] == "correct"]
-    prompts = {problem.id: problem.prompt for problem in respondent.task.problems}
-    texts = []
-    # The table is in the order of problems and samples: the first answer to each problem.
-    for row in table.drop_duplicates("problem").head(count).to_dict("records"):
-        response = (*map(int, row["token_ids"]), *_end_tokens(row, tokenizer))
-        if response:
-            prompt = prompt_ids(tokenizer, prompts[row["problem"]], respondent.stage.chat)
-            texts.append((row, Text(tuple(prompt), response)))
-    return texts
-
-
 def replacement(
     respondent: ModelOnTask, inputs: Inputs, operator: str, count: int, seed: int, prefix: str = ""
 ) -> "Replacement":
@@ -340,10 +303,3 @@ def _remove_heads(respondent: ModelOnTask, config: AblatedConfig, heads: HeadSet
         fill = replacement(respondent, inputs, operator, config.reference_texts, config.sampling.seed)
         with replace_heads(subject, heads, fill):
             yield
-
-
-def _end_tokens(row: Mapping[Any, Any], tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
-    """Return the token that ended a sampled response; samples of before schema version 3 did not keep it."""
-    if row["finish"] != "stop":
-        return ()
-    return (int(row["end"]),) if row["end"] >= 0 else stop_tokens(tokenizer)[:1]

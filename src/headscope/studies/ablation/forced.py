@@ -21,14 +21,8 @@ from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, Unit, Work
 from headscope.storage import Arrays
-from headscope.studies.ablation.ablated import (
-    REFERENCE_TEXTS,
-    Ablations,
-    ModelOnTask,
-    answered_texts,
-    donor_replacement,
-    replacement,
-)
+from headscope.studies.ablation.ablated import REFERENCE_TEXTS, Ablations, donor_replacement, replacement
+from headscope.studies.answers.texts import ModelOnTask, answered_texts
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource
 from headscope.studies.study_file.config import Config

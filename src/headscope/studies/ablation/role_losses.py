@@ -20,7 +20,8 @@ from headscope.results.role_losses import RoleLosses
 from headscope.results.samples import Samples
 from headscope.results.traces import Reader
 from headscope.runs import Inputs, Unit, Work
-from headscope.studies.ablation.ablated import Ablations, ModelOnTask, answers_with_texts
+from headscope.studies.ablation.ablated import Ablations
+from headscope.studies.answers.texts import ModelOnTask, answers_with_texts
 from headscope.studies.answers.traces import decoder, statements_of
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource

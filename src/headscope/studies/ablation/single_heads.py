@@ -7,8 +7,8 @@ from headscope.comparison.head_sweep import HeadSweep
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs
-from headscope.studies.ablation.ablated import ModelOnTask, answered_texts
 from headscope.studies.ablation.role_losses import RoleLossesConfig, choose_sweep
+from headscope.studies.answers.texts import ModelOnTask, answered_texts
 
 if TYPE_CHECKING:
     from headscope.interventions import Text

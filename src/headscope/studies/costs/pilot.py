@@ -34,7 +34,7 @@ from headscope.results.samples import Samples
 from headscope.runs import Inputs, RunDirectory, Unit, provenance
 from headscope.runs.digests import digest
 from headscope.storage import TRAINING_LOG, read_object, user_cache, write_json
-from headscope.studies.ablation.ablated import ModelOnTask, answered_texts
+from headscope.studies.answers.texts import ModelOnTask, answered_texts
 from headscope.studies.costs.estimate import Rates
 from headscope.studies.costs.pilot_facts import gather_facts
 from headscope.studies.costs.pilot_record import ANSWERS, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak

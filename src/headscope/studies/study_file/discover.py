@@ -81,7 +81,8 @@ class DiscoverConfig(Config):
         correct answers. One patching costs half of a scoring for 48 heads and as much as one for 200, and grows with
         their number (``plan --cost``).
     attention: also keep where heads look, in base and last checkpoint, in four of the pairs' texts of up to 256 tokens:
-        all heads of a model with up to 64, of a larger one new, lost and most important ones. Two passes per text.
+        all heads of a model with up to 64, of a larger one new, lost and most important ones. Two passes per text. And
+        which roles all heads play in up to 32 of the last checkpoint's own answers to each ablation task.
     resamples: bootstrap resamples of the problems, each with all its pairs.
     """
 

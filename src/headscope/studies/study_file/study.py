@@ -117,6 +117,14 @@ class Study(Config):
         """Return the tasks that ablated models are asked."""
         return self.ablate.tasks or self.tasks
 
+    @property
+    def role_tasks(self) -> tuple[TaskRef, ...]:
+        """Return the tasks in whose answers heads are given roles: those that ablated models are asked too, else the
+        first.
+        """
+        ablated = {task_name(ref) for ref in self.ablate_tasks}
+        return tuple(ref for ref in self.tasks if task_name(ref) in ablated) or self.tasks[:1]
+
     def check_tasks(self) -> None:
         """Raise InputError if results could not tell two tasks apart, because they have one name."""
         names = [task_name(ref) for ref in self.tasks]

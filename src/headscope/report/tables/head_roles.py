@@ -1,0 +1,123 @@
+"""Roles of heads: which heads play which role in base or variant, and what became of it."""
+
+import numpy as np
+
+from headscope.report.run_results import RunResults, with_result
+from headscope.results.estimate import Estimate
+from headscope.results.head_roles import LABEL_Q, LEAST_RATIO, LEAST_SHARE, HeadRole, HeadRoles, RoleShares
+from headscope.results.not_run import NotRun
+from headscope.results.numbers import format_number
+from headscope.results.role_losses import RoleLosses
+from headscope.results.table import Cell, Row, Table, estimate_cell
+
+_SUMMARY = ("role", "texts", "tokens", "heads in base", "after", "taken up", "given up")
+_ORDER = ("gained", "moved", "lost", "kept")
+_TOKENS_OF = {"iteration": "iteration", "retrieval": "retrieval", "verification": "re-check"}
+"""The role of tokens that are written while a head plays a role."""
+
+
+def roles(results: RunResults) -> Table:
+    """Return one row per variant, task and role: how many heads play it, and which took it up or gave it up."""
+    rows: list[Row] = []
+    for unit in results.in_order(HeadRoles):
+        place: Row = {"variant": str(unit.labels["variant"]), "task": str(unit.labels["task"])}
+        if isinstance(unit.result, NotRun):
+            rows.append(place | dict.fromkeys(_SUMMARY) | {"role": f"not run: {unit.result.reason}"})
+            continue
+        rows += [place | _summary(unit.result, role) for role in unit.result.roles]
+    caption = (
+        "Heads whose attention, while they read the variant's own answers, goes to what a role reads: at least "
+        f"{LEAST_SHARE:g} of it, and surely {LEAST_RATIO:g} times as much as to moved targets or in other rows at the "
+        f"same distances, "
+        f"q ≤ {LABEL_Q:g} over all heads and roles. A role that fewer than ten texts ask for is not tested. Taken up, "
+        "given up: by a change of at least half of that, q ≤ 0.05."
+    )
+    return Table("roles", tuple(rows), caption)
+
+
+def _summary(result: HeadRoles, role: str) -> Row:
+    place = result.roles.index(role)
+    taken, given = [], []
+    for label in result.labels:
+        if label.role == role and label.change in ("gained", "moved"):
+            taken.append(f"{label.head} (from {label.origin})" if label.origin else str(label.head))
+        elif label.role == role and label.change == "lost":
+            given.append(str(label.head))
+    is_tested = not np.isnan(result.post.q_value[place]).all()
+    return {
+        "role": role,
+        "texts": int(result.texts[place]),
+        "tokens": int(result.tokens[place]),
+        "heads in base": int(result.base.labelled[place].sum()) if is_tested else None,
+        "after": int(result.post.labelled[place].sum()) if is_tested else None,
+        "taken up": (" ".join(taken) or "none") if is_tested else None,
+        "given up": (" ".join(given) or "none") if is_tested else None,
+    }
+
+
+def role_shares(results: RunResults, most: int | None = None) -> Table:
+    """Return one row per variant, task, head and role; roles that changed come first.
+
+    most: rows per variant and task; None for all.
+    """
+    rows: list[Row] = []
+    for unit, result in with_result(results.in_order(HeadRoles)):
+        place: Row = {"variant": str(unit.labels["variant"]), "task": str(unit.labels["task"])}
+        losses = _role_losses(results, result)
+        labels = sorted(result.labels, key=lambda label: _ORDER.index(label.change))
+        rows += [place | _columns(result, label, losses) for label in labels[:most]]
+    cut = (
+        "" if most is None else f" Of each variant and task the first {most}; table_frame(run, 'role_shares') has all."
+    )
+    caption = (
+        "Share of a head's attention that goes to what its role reads: mean over texts, one per problem, 95 % t "
+        "intervals. Control: the larger of both. Loss without it: of tokens of that role, nats per token, where heads "
+        f"were removed one at a time; a head may read what nothing needs.{cut}"
+    )
+    return Table("role-shares", tuple(rows), caption)
+
+
+def _role_losses(results: RunResults, roles: HeadRoles) -> RoleLosses | None:
+    """Return the losses by role of the same variant and task; None if they were not measured."""
+    for unit, result in with_result(results.in_order(RoleLosses, variant=roles.variant)):
+        if unit.labels["task"] == roles.task and unit.labels.get("step") is None:
+            return result
+    return None
+
+
+def _columns(result: HeadRoles, label: HeadRole, losses: RoleLosses | None) -> Row:
+    place = (result.roles.index(label.role), *label.head)
+    texts = int(result.texts[place[0]])
+    change = Estimate(
+        float(result.change[place]),
+        float(result.change_low[place]),
+        float(result.change_high[place]),
+        texts,
+        result.method,
+    )
+    control = float(max(result.base.control[place], result.post.control[place]))
+    return {
+        "head": str(label.head),
+        "role": label.role,
+        "training": f"moved from {label.origin}" if label.change == "moved" else label.change,
+        "base": estimate_cell(_estimate(result.base, place, texts, result.method)),
+        "after": estimate_cell(_estimate(result.post, place, texts, result.method)),
+        "change": estimate_cell(change, sign=True),
+        "control": Cell(format_number(control), control),
+        "texts": texts,
+        "loss without it": estimate_cell(None if losses is None else _loss(losses, label), sign=True),
+    }
+
+
+def _estimate(shares: RoleShares, place: tuple[int, ...], texts: int, method: str) -> Estimate:
+    return Estimate(float(shares.share[place]), float(shares.low[place]), float(shares.high[place]), texts, method)
+
+
+def _loss(losses: RoleLosses, label: HeadRole) -> Estimate | None:
+    """Return the change of the loss of the tokens that the role writes when the head is removed; None if unknown."""
+    role = _TOKENS_OF.get(label.role, "")
+    if role not in losses.roles or label.head not in losses.heads:
+        return None
+    row, column = losses.heads.heads.index(label.head), losses.roles.index(role)
+    value, low, high = (float(grid[row, column]) for grid in (losses.change, losses.low, losses.high))
+    return Estimate(value, low, high, int(losses.texts[column]), losses.method)

@@ -1,0 +1,102 @@
+"""Which earlier tokens a head reads at each token of an answer, if it plays a role (method, section 10).
+
+- *previous token*: the token before; *first token*: the text's first one, an attention sink;
+- *induction*: what followed an earlier copy of the token;
+- *retrieval*: in the prompt, a copy of the token that is written next; its share is that of the tokens of which such a
+  copy is the most attended one (Wu et al. 2024);
+- *iteration*: before a number that is carried on, the result that it was carried from;
+- *verification*: while a step is checked or done again, the step before it;
+- *closer*: after the thought, the token that closed it.
+
+A token of which a text has more than three earlier copies says nothing about where it comes from, and is not asked
+about in induction and retrieval.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from headscope.measures.attention_shares import Cells, Targets
+from headscope.traces.steps import Step
+
+ROLES = ("previous token", "first token", "induction", "retrieval", "iteration", "verification", "closer")
+BY_MOST_ATTENDED = frozenset(("retrieval",))
+"""Roles whose share counts rows by the token that they read most."""
+
+MOST_COPIES = 3
+"""Earlier copies of a token: with more, none of them is the one it comes from."""
+_SECOND_BEFORE = ((2, 1),)
+"""Where the previous token is moved to: as all are at one distance, there is no other to move them to."""
+
+Carried = Sequence[tuple[int, int, int]]
+"""Of every number carried on: its token, the first token of the result it comes from, and the token after its last."""
+
+
+def attention_targets(
+    tokens: Sequence[int],
+    prompt: int,
+    steps: Sequence[Step],
+    carried: Carried = (),
+    closing: int | None = None,
+) -> Mapping[str, Targets]:
+    """Return the targets of each role that a prompt with its answer asks for, with at least one of each.
+
+    Args:
+        tokens: ids of prompt and answer.
+        prompt: number of tokens of the prompt.
+        steps: of the answer, with token positions in it.
+        carried: numbers that the answer carries on, as positions in the answer.
+        closing: the token of the answer that closes the thought; None if it has none.
+    """
+    cells = _cells(tokens, prompt, steps, carried, closing)
+    targets = {}
+    for role in ROLES:
+        asked = cells[role]
+        asked[: max(0, prompt - 1)] = False  # rows of the prompt write nothing of the answer
+        if asked.any():
+            moved_to = _SECOND_BEFORE if role == "previous token" else None
+            targets[role] = Targets(asked, max(0, prompt - 1), moved_to)
+    return targets
+
+
+def _cells(
+    tokens: Sequence[int], prompt: int, steps: Sequence[Step], carried: Carried, closing: int | None
+) -> dict[str, Cells]:
+    count = len(tokens)
+    cells = {role: np.zeros((count, count), dtype=bool) for role in ROLES}
+    places = np.arange(1, count)
+    cells["previous token"][places, places - 1] = True
+    cells["first token"][2:, 0] = True  # the second row's first token is its previous one
+    _mark_copies(cells, tokens, prompt)
+    for number, start, end in carried:
+        cells["iteration"][prompt + number - 1, prompt + start : prompt + end] = True
+    for before, step in pairwise(steps):
+        if (step.recheck or "verification" in step.marks) and 0 <= before.first_token < step.first_token:
+            rows = slice(prompt + step.first_token - 1, prompt + step.last_token - 1)
+            keys = slice(prompt + before.first_token, prompt + min(before.last_token, step.first_token))
+            cells["verification"][rows, keys] = True
+    if closing is not None:
+        cells["closer"][prompt + closing + 1 :, prompt + closing] = True
+    for role, marked in cells.items():
+        cells[role] = np.tril(marked)
+    return cells
+
+
+def _mark_copies(cells: dict[str, Cells], tokens: Sequence[int], prompt: int) -> None:
+    """Mark what followed earlier copies of each token, and the prompt's copies of the token that is written next."""
+    seen: defaultdict[int, list[int]] = defaultdict(list)
+    in_prompt: defaultdict[int, list[int]] = defaultdict(list)
+    for place, token in enumerate(tokens[:prompt]):
+        in_prompt[token].append(place)
+    for place, token in enumerate(tokens):
+        copies = seen[token]
+        after = [copy + 1 for copy in copies if copy + 1 < place]
+        if after and len(copies) <= MOST_COPIES:
+            cells["induction"][place, after] = True
+        copies.append(place)
+        if place + 1 < len(tokens):
+            sources = in_prompt.get(tokens[place + 1], [])
+            if place + 1 >= prompt and 0 < len(sources) <= MOST_COPIES:
+                cells["retrieval"][place, sources] = True
