@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from tests import qwen
 from tests.precision import EXACT, HALF_THE_BITS
 from tests.report import runs
 
@@ -181,6 +182,18 @@ def test_other_measurements_run_at_their_smallest(script: Any, name: str, capfd:
     arguments, words = OTHERS[name]
     assert script(name)["main"](arguments) == 0
     assert re.search(words, capfd.readouterr().out)
+
+
+def test_heads_of_a_random_model_play_no_role(
+    script: Any, real_data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = qwen.save_model(tmp_path / "model", real_data / "qwen.tiktoken", 0)
+    asked = [str(model), "--data", str(real_data), "--texts", "12", "--length", "8"]
+    assert script("head_roles.py")["main"](asked) == 0
+    lines = [[cell.strip() for cell in line.strip("|").split("|")] for line in capsys.readouterr().out.splitlines()[2:]]
+    assert [line[0] for line in lines[:4]] == ["previous token", "first token", "induction", "retrieval"]
+    assert {line[1] for line in lines} == {"0"}
+    assert {line[5] for line in lines} == {"none"}
 
 
 @pytest.mark.slow

@@ -29,7 +29,7 @@ from headscope.pairs import Tokens
 def attention_rows(
     model: Subject | nn.Module, text: Tokens, heads: Sequence[HeadId]
 ) -> Float[np.ndarray, "head query key"]:
-    """Return the attention rows of ``heads``, in their order, at every token of ``text`` (method section 10).
+    """Return the attention rows of ``heads``, in their order, at every token of ``text`` (method sections 5 and 8).
 
     Row ``[h, i]`` holds the weights with which head h reads the tokens 0 to i, and 0 after i. It sums to 1, or to less
     in a model with attention sinks (gpt-oss), which take the remainder. float32; computed in the model's own dtype.

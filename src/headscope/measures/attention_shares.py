@@ -1,7 +1,7 @@
 """The share of attention that goes to chosen tokens, beside what it would be if the tokens did not matter.
 
 A head reads chosen tokens for one of three reasons: because of what they are, because of where they are, or because it
-reads much of everything. Two controls take the last two away (method, section 10):
+reads much of everything. Two controls take the last two away (method section 8):
 
 - *moved*: the same rows, their targets moved to the distances of other rows' targets;
 - *elsewhere*: the same distances, in rows that do not ask for a token there. Of a purely positional head it is the

@@ -68,7 +68,7 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
             shares = []
             for tokens, targets in zip(answers.tokens, answers.targets, strict=True):
                 try:
-                    shares.append(_shares(subject, tokens, targets))
+                    shares.append(shares_in_text(subject, tokens, targets))
                 except InputError as error:  # an architecture that keeps its rows to itself
                     return NotRun(str(error))
                 bar.advance()
@@ -138,11 +138,11 @@ def _read_answers(config: HeadRolesConfig, respondent: ModelOnTask, inputs: Inpu
             continue
         cut += len(text.tokens) > config.tokens
         tokens.append(text.tokens[: config.tokens])
-        targets.append(_targets(row, text, prompts[row["problem"]], ends, reader, config.tokens))
+        targets.append(answer_targets(row, text, prompts[row["problem"]], ends, reader, config.tokens))
     return _Answers(reader, tokens, targets, cut)
 
 
-def _targets(
+def answer_targets(
     row: Mapping[Any, Any], text: "Text", prompt: str, ends: TokenEnds, reader: Reader, most: int
 ) -> Mapping[str, Targets]:
     """Return the targets of an answer of which ``most`` tokens are read with its prompt."""
@@ -176,7 +176,7 @@ def _text_steps(row: Mapping[Any, Any], ends: TokenEnds) -> tuple[Sequence[Step]
     return placed, list(zip(first.tolist(), starts.tolist(), stops.tolist(), strict=True))
 
 
-def _shares(subject: "Subject", tokens: tuple[int, ...], targets: Mapping[str, Targets]) -> "np.ndarray":
+def shares_in_text(subject: "Subject", tokens: tuple[int, ...], targets: Mapping[str, Targets]) -> "np.ndarray":
     """Return [role, 3, layer, head]: share, share over moved targets, share over other rows; NaN where not asked."""
     from headscope.circuits import visit_attention_rows
     from headscope.models import head_access

@@ -1,0 +1,111 @@
+"""Roles of heads on a pretrained model, next to what repeated random tokens show of the same heads.
+
+A text of random tokens that is repeated has no meaning: what a head reads of it is position or copying, which is the
+usual way to find previous-token and induction heads. Labels come from worked answers to word problems, as a study reads
+them.
+``benchmarks/head_roles.py --data FOLDER`` (with ``gsm8k_train.jsonl``).
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy.stats import spearmanr
+from table import markdown_table
+
+from headscope.circuits import visit_attention_rows
+from headscope.comparison.head_roles import TextShares, role_shares
+from headscope.evaluation import prompt_ids
+from headscope.heads import HeadSet
+from headscope.interventions import Text
+from headscope.models import Subject, head_access, load_model
+from headscope.results.head_roles import RoleShares
+from headscope.studies.answers.head_roles import TOKENS, answer_targets, shares_in_text
+from headscope.studies.answers.traces import decoder
+from headscope.traces.attention_targets import ROLES
+from headscope.traces.spans import TokenTexts
+
+HEADER = ("role", "heads labelled", "heads on repeated tokens", "in both", "Spearman over heads", "labelled heads")
+CLEAR = 0.4
+"""Share of attention on repeated tokens at which a head is called one of a kind."""
+
+
+def worked_answers(path: Path, count: int) -> list[tuple[str, str]]:
+    """Return the first problems with their worked answers, without the annotations of calculations."""
+    answers = []
+    with path.open(encoding="utf-8") as lines:
+        for line in list(lines)[:count]:
+            row = json.loads(line)
+            plain = "".join(part.split(">>")[-1] for part in row["answer"].split("<<"))
+            answers.append((row["question"], plain))
+    return answers
+
+
+def labels_in_answers(subject: Subject, answers: Sequence[tuple[str, str]]) -> RoleShares:
+    """Return the shares of attention by role while the model reads the answers."""
+    texts = TokenTexts(decoder(subject.tokenizer))
+    shares = []
+    for question, response in answers:
+        prompt = tuple(prompt_ids(subject.tokenizer, question, None))
+        ids = tuple(subject.tokenizer(response, add_special_tokens=False)["input_ids"])
+        ends = texts.ends(ids, response)
+        assert ends is not None
+        row = {"response": response, "token_ids": ids, "kind": "math"}
+        text = Text(prompt, ids)
+        targets = answer_targets(row, text, question, ends, "text", TOKENS)
+        shares.append(shares_in_text(subject, text.tokens, targets))
+    return role_shares(TextShares(*np.moveaxis(np.stack(shares), 2, 0)))
+
+
+def on_repeated_tokens(subject: Subject, texts: int, length: int) -> dict[str, np.ndarray]:
+    """Return the mean attention to the token before and to what followed a token's first copy, [layer, head]."""
+    access = head_access(subject.model)
+    draw = np.random.default_rng(0)
+    read = {role: np.zeros((len(access.layers), access.heads)) for role in ("previous token", "induction")}
+    for _ in range(texts):
+        half = draw.integers(0, access.vocabulary, length)
+        second = np.arange(length, 2 * length)
+
+        def visit(layer: int, rows: np.ndarray, second: np.ndarray = second) -> None:
+            read["previous token"][layer] += rows[:, second, second - 1].mean(axis=1) / texts
+            read["induction"][layer] += rows[:, second, second - length + 1].mean(axis=1) / texts
+
+        visit_attention_rows(subject, np.concatenate([half, half]), visit)
+    return read
+
+
+def rows(shares: RoleShares, repeated: dict[str, np.ndarray]) -> list[tuple[str, ...]]:
+    """Return a line per role that some text asks for."""
+    table = []
+    for place, role in enumerate(ROLES):
+        labelled = shares.labelled[place]
+        names = sorted(map(str, HeadSet.from_grid(labelled)), key=lambda name: int(name[1:].split("H")[0]))
+        shown = " ".join(names[:12]) + (" …" if len(names) > 12 else "")
+        beside = ("–", "–", "–")
+        if role in repeated and not np.isnan(shares.share[place]).all():
+            clear = repeated[role] >= CLEAR
+            rank = float(spearmanr(shares.share[place].ravel(), repeated[role].ravel())[0])
+            beside = (str(int(clear.sum())), str(int((clear & labelled).sum())), f"{rank:.2f}")
+        table.append((role, str(int(labelled.sum())), *beside, shown or "none"))
+    return table
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("model", nargs="?", default="smollm2-135m")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--texts", type=int, default=32)
+    parser.add_argument("--length", type=int, default=48)
+    options = parser.parse_args(arguments)
+    subject = load_model(options.model)
+    answers = worked_answers(options.data / "gsm8k_train.jsonl", options.texts)
+    repeated = on_repeated_tokens(subject, 8, options.length)
+    print(markdown_table(HEADER, rows(labels_in_answers(subject, answers), repeated)), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
