@@ -16,13 +16,13 @@ from scipy.stats import spearmanr
 from table import markdown_table
 
 from headscope.circuits import visit_attention_rows
-from headscope.comparison.head_roles import TextShares, role_shares
+from headscope.comparison.head_roles import role_shares
 from headscope.evaluation import prompt_ids
 from headscope.heads import HeadSet
 from headscope.interventions import Text
 from headscope.models import Subject, head_access, load_model
 from headscope.results.head_roles import RoleShares
-from headscope.studies.answers.head_roles import TOKENS, answer_targets, shares_in_text
+from headscope.studies.answers.head_roles import TOKENS, answer_targets, shares_in_text, text_shares
 from headscope.studies.answers.traces import decoder
 from headscope.traces.attention_targets import ROLES
 from headscope.traces.spans import TokenTexts
@@ -56,7 +56,7 @@ def labels_in_answers(subject: Subject, answers: Sequence[tuple[str, str]]) -> R
         text = Text(prompt, ids)
         targets = answer_targets(row, text, question, ends, "text", TOKENS)
         shares.append(shares_in_text(subject, text.tokens, targets))
-    return role_shares(TextShares(*np.moveaxis(np.stack(shares), 2, 0)))
+    return role_shares(text_shares(np.stack(shares)))
 
 
 def on_repeated_tokens(subject: Subject, texts: int, length: int) -> dict[str, np.ndarray]:

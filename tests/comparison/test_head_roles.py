@@ -1,5 +1,6 @@
 """Labels of roles on heads that play them by construction, and on heads that play none."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 
 import numpy as np
@@ -14,7 +15,7 @@ from headscope.comparison.head_roles import (
     share_changes,
 )
 from headscope.heads import HeadId
-from headscope.measures.attention_shares import attention_share
+from headscope.measures.attention_shares import CONTROLS, Targets, attention_sums
 from headscope.results.head_roles import LEAST_SHARE, RoleShares
 from headscope.traces.attention_targets import ROLES, attention_targets
 from headscope.traces.steps import Step
@@ -24,7 +25,7 @@ HEADS = 8
 PLANTED = ("previous token", "first token", "induction", "iteration", "verification", "closer")
 
 
-def a_text(rng: np.random.Generator) -> dict[str, np.ndarray]:
+def a_text(rng: np.random.Generator) -> Mapping[str, Targets]:
     """Targets of an answer of four steps, of which the third checks the second, and a closed thought."""
     tokens = rng.integers(0, 30, TOKENS).tolist()
     cuts = np.cumsum([0, *rng.integers(4, 7, 4)])
@@ -36,10 +37,10 @@ def a_text(rng: np.random.Generator) -> dict[str, np.ndarray]:
         (int(cuts[2] + 1), int(cuts[1] - 1), int(cuts[1])),
         (int(cuts[3] + 1), int(cuts[2] - 2), int(cuts[2] - 1)),
     ]
-    return attention_targets(tokens, PROMPT, steps, carried, int(cuts[4]))  # type: ignore[return-value]
+    return attention_targets(tokens, PROMPT, steps, carried, int(cuts[4]))
 
 
-def rows_of(rng: np.random.Generator, targets: dict[str, np.ndarray], planted: dict[int, str]) -> np.ndarray:
+def rows_of(rng: np.random.Generator, targets: Mapping[str, Targets], planted: dict[int, str]) -> np.ndarray:
     """Rows of ``HEADS`` heads: planted ones give half of their attention to their role, others play none.
 
     Of these the first reads everything alike, the second always four tokens back, the third at random in each text.
@@ -50,7 +51,7 @@ def rows_of(rng: np.random.Generator, targets: dict[str, np.ndarray], planted: d
     rows[2:] = np.tril(rng.dirichlet(np.full(TOKENS, 0.1), size=(HEADS - 2, TOKENS))) + 1e-9
     rows /= rows.sum(axis=-1, keepdims=True)
     for head, role in planted.items():
-        cells = targets[role].cells  # type: ignore[attr-defined]
+        cells = targets[role].cells
         asked = cells.any(axis=1)
         rows[head, asked] = 0.5 * everything[asked] / everything[asked].sum(-1, keepdims=True)
         rows[head, asked] += 0.5 * cells[asked] / cells[asked].sum(-1, keepdims=True)
@@ -60,15 +61,13 @@ def rows_of(rng: np.random.Generator, targets: dict[str, np.ndarray], planted: d
 def text_shares(seed: int, planted: dict[int, str], texts: int = TEXTS) -> TextShares:
     """Shares of one layer of heads on drawn texts; the same seed has the same texts."""
     rng = np.random.default_rng(seed)
-    shares = np.full((3, texts, len(ROLES), 1, HEADS), np.nan)
+    sums = np.full((1 + 2 * len(CONTROLS), texts, len(ROLES), 1, HEADS), np.nan)
     for text in range(texts):
         targets = a_text(rng)
-        rows = rows_of(rng, targets, planted)
+        rows = rows_of(rng, targets, planted).astype(np.float32)
         for role, asked in targets.items():
-            kinds = (asked.share_weights(), asked.moved_weights(), asked.elsewhere_weights())  # type: ignore[attr-defined]
-            for kind, weights in enumerate(kinds):
-                shares[kind, text, ROLES.index(role), 0] = attention_share(rows, weights)
-    return TextShares(*shares)
+            sums[:, text, ROLES.index(role), 0] = attention_sums(rows, asked.weights())
+    return TextShares(sums[0], sums[1::2], sums[2::2])
 
 
 def labels(texts: TextShares) -> set[tuple[str, int]]:
@@ -107,14 +106,67 @@ def test_roles_are_kept_gained_lost_and_moved() -> None:
     }
 
 
-def label_changes(base: np.ndarray, post: np.ndarray) -> dict[tuple[int, int], str]:
+def one_role(share: np.ndarray, controls: list[np.ndarray]) -> RoleShares:
+    """What becomes of one role and one head, from its share and its controls text by text; NaN where there is none."""
+    control = np.stack(controls)[:, :, None, None, None]
+    compared = np.where(np.isnan(control), np.nan, share[None, :, None, None, None])
+    return role_shares(TextShares(share[:, None, None, None], compared, control))
+
+
+def test_a_share_must_exceed_each_control_and_surely() -> None:
+    rng = np.random.default_rng(0)
+    share, none = 0.4 + rng.normal(0, 0.02, 30), np.zeros(30)
+    draws = rng.normal(0, 1, 30)
+    noisy = 0.4 + 1.2 * (draws - draws.mean()) / draws.std(ddof=1)  # more than twice nothing, and not surely: p = 0.04
+    absent = np.full(30, np.nan)
+    assert one_role(share, [none, none, none]).labelled.all()
+    assert one_role(share, [absent, none, absent]).labelled.all()
+    assert not one_role(share, [absent, absent, absent]).labelled.any()  # nothing to compare it with
+    for place in range(3):
+        controls = [none, none, none]
+        controls[place] = share - rng.normal(0, 0.02, 30)
+        assert not one_role(share, controls).labelled.any()
+        controls[place] = 0.1 + 0.75 * (noisy - 0.4)  # a quarter on average, and not surely less
+        assert not one_role(share, controls).labelled.any()
+        controls[place] = 0.25 * share
+        assert one_role(share, controls).labelled.all()
+    assert not one_role(noisy, [none, none, none]).labelled.any()
+    below = one_role(none, [share, absent, absent])
+    assert below.q_value.item() > 0.99  # surely less is not surely more
+
+
+def test_a_control_is_compared_with_the_texts_that_have_it() -> None:
+    has_control = np.arange(32) < 10
+    share = np.where(has_control, 0.9, 0.12) + np.random.default_rng(0).normal(0, 0.01, 32)
+    control = np.where(has_control, 0.55, np.nan)
+    shares = one_role(share, [control, np.full(32, np.nan), np.full(32, np.nan)])
+    assert shares.control.item() / shares.share.item() == pytest.approx(0.55 / share[has_control].mean())
+    assert not shares.labelled.any()
+    few = np.where(np.arange(32) < 9, 0.55, np.nan)  # fewer than ten texts say nothing
+    assert one_role(share, [few, np.zeros(32), np.full(32, np.nan)]).labelled.all()
+
+
+def test_labels_are_adjusted_over_the_heads_of_their_role_alone() -> None:
+    rng = np.random.default_rng(1)
+    draws = rng.normal(0, 1, 20)
+    share, control = np.full((20, 2, 40), 0.5), np.zeros((20, 2, 40))  # every head plays the first role
+    share[:, 1, 0] = 0.5 + 0.72 * (draws - draws.mean()) / draws.std(ddof=1)  # one perhaps the second, p = 0.003
+    control[:, 1, 1:] = 0.5 + rng.normal(0, 0.1, (20, 39))
+
+    def labelled(roles: slice, heads: slice) -> np.ndarray:
+        chosen = share[:, roles, None, heads]
+        shares = role_shares(TextShares(chosen, chosen[None], control[None, :, roles, None, heads]))
+        return shares.labelled[:, 0]
+
+    assert labelled(slice(1, 2), slice(1)).all()
+    assert labelled(slice(2), slice(40)).sum(axis=1).tolist() == [40, 0]
+
+
+def label_changes(base: np.ndarray, post: np.ndarray, q_value: float = 0.0) -> dict[tuple[int, int], str]:
     """What becomes of a role with these shares by layer and head, all of them sure."""
-    models = []
-    for share in (base[None], post[None]):
-        none = np.zeros_like(share)
-        models.append(RoleShares(share, share, share, none, np.where(share > 0, 0.0, 1.0)))
+    models = [sure(base[None]), sure(post[None])]
     change = (post - base)[None]
-    changes = ShareChanges(change, change, change, np.zeros_like(change))
+    changes = ShareChanges(change, change, change, np.full_like(change, q_value))
     return {tuple(label.head): label.change for label in label_roles(["induction"], *models, changes)}  # type: ignore[misc]
 
 
@@ -123,11 +175,41 @@ def test_a_role_moves_to_the_next_layer_and_no_further() -> None:
     base[0], near[1], far[2] = 0.6, 0.6, 0.6
     assert label_changes(base, near) == {(0, 0): "lost", (1, 0): "moved"}
     assert label_changes(base, far) == {(0, 0): "lost", (2, 0): "gained"}
+    unsure = label_changes(base, near, q_value=0.06)
+    assert unsure == {(0, 0): "unclear", (1, 0): "unclear"}
+
+
+def sure(share: np.ndarray) -> RoleShares:
+    """Shares of which all that are large enough are labels."""
+    return RoleShares(share, share, share, np.zeros_like(share), np.zeros_like(share))
+
+
+def test_a_role_moves_between_heads_that_are_alike() -> None:
+    roles = ["induction", "retrieval", "first token"]
+    base, post = np.zeros((3, 2, 2)), np.zeros((3, 2, 2))
+    base[:, 0, 0], base[:, 0, 1] = (0.5, 0.4, 0.0), (0.5, 0.2, 0.0)
+    post[:, 1, 0], post[:, 1, 1] = (0.5, 0.05, 0.0), (0.5, 0.4, 0.0)
+    base[2], post[2] = 0.95, 0.95  # where heads rest makes none alike
+    models = [
+        RoleShares(share, share, share, np.zeros_like(share), np.where(share > 0.1, 0.0, 1.0)) for share in (base, post)
+    ]
+    change = post - base
+    changes = ShareChanges(change, change, change, np.zeros_like(change))
+    origins = {label.head: label.origin for label in label_roles(roles, *models, changes) if label.role == "induction"}
+    assert origins[HeadId(1, 1)] == HeadId(0, 0)
+    assert origins[HeadId(1, 0)] == HeadId(0, 1)
+    base[:2, 0, 0] = 0.0
+    post[:2, 1, 0], post[:2, 1, 1] = (0.2, 0.9), 0.0  # of another kind: the role of L0H1 did not go there
+    changes = ShareChanges(*[post - base] * 3, np.zeros_like(change))
+    models = [sure(base), sure(post)]
+    changed = {(label.role, label.head): label.change for label in label_roles(roles, *models, changes)}
+    assert changed["induction", HeadId(1, 0)] == "gained"
 
 
 def test_a_share_that_passes_the_bound_by_a_hair_is_no_other_role() -> None:
     below, above = np.full((1, 1), LEAST_SHARE - 0.01), np.full((1, 1), LEAST_SHARE + 0.01)
-    assert label_changes(below, above) == label_changes(above, below) == {(0, 0): "kept"}
+    assert label_changes(below, above) == label_changes(above, below) == {(0, 0): "unclear"}
+    assert label_changes(above, above) == {(0, 0): "kept"}
     assert label_changes(above - 2 * LEAST_CHANGE, above) == {(0, 0): "gained"}
 
 

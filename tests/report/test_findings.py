@@ -169,7 +169,7 @@ def test_roles_that_changed_are_named_beside_those_of_a_twin(tmp_path: Path) -> 
     run.save(NotRun("layer 0 of odd does not return its attention rows"), "head_roles", variant="grpo", task="T2")
     assert sentences(run.close())["head"] == (
         "What heads read in the answers: in sft, L1H2 (from L1H1) took up iteration on T1 and L1H1 gave up iteration "
-        "on T1 (such changes in its twin sft.lr0 (2)); in grpo, no head took up or gave up a role."
+        "on T1 (1 such changes; in its twin sft.lr0 (1)); in grpo, no head took up or gave up a role."
     )
 
 

@@ -163,7 +163,7 @@ def test_what_a_run_lacks_is_no_error(tmp_path: Path) -> None:
     run.save(NotRun("layer 0 of odd does not return its attention rows"), "attention", variant="sft")
     data = details(RunResults(run.close()))
     assert data["variants"][0]["edges"] is None
-    assert (data["failures"], data["tables"], data["roles"], data["played"]) == (None, [], [], None)
+    assert (data["failures"], data["tables"], data["roles"], data["played"]) == (None, [], [], {})
     assert data["attention"] == {"sft": {"reason": "layer 0 of odd does not return its attention rows"}}
 
 
@@ -219,7 +219,7 @@ def test_numbers_edges_and_states_are_shown(opened: Opened) -> None:
     ]
     assert numbers["loss without it, T1 (nats per token)"] == ["–", "+0.5 [+0.4, +0.6]", "–", "0.001 ●", "30 texts"]
     of_role = ["0.01 [−0.04, 0.06]", "0.7 [0.65, 0.75]", "+0.69 [+0.67, +0.71]", "0.0001 ●", "29 texts"]
-    assert numbers["reads by iteration, T1 (share of attention)"] == of_role
+    assert numbers["reads by iteration, T1 (share)"] == of_role
     assert not any(name.startswith("reads by retrieval") for name in numbers)  # L1H2 does not play it
     assert table(opened, "head-states-sft")[0][1:] == ["·", "◆", "◆"]
     assert len(table(opened, "head-edges-q")) == 5
@@ -244,7 +244,7 @@ def test_a_sets_number_is_not_called_the_heads_own(opened: Opened) -> None:
     assert "No removed head set" in str(opened.page.locator("[data-failures]").text_content())
     opened.go("#page=head&variant=grpo&head=L1H2")
     opened.page.locator("[data-attention]", has_text="Attention was not read in this run").wait_for()
-    assert "What it reads fits no role" in str(opened.page.locator("[data-labels]").text_content())
+    assert "were not looked for in this variant's answers" in str(opened.page.locator("[data-labels]").text_content())
     assert "No head set that was removed" in str(opened.page.locator("[data-without]").text_content())
 
 

@@ -44,11 +44,11 @@ def attention_rows(
         InputError: if a head or token does not exist, the text is empty or longer than learned positions allow, or
             the model's attention returns no rows, or rows that do not reproduce what its heads write.
     """
+    _check(head_access(as_model(model)), text, heads)
     by_layer: dict[int, list[int]] = {}
     for place, head in enumerate(heads):
         by_layer.setdefault(head.layer, []).append(place)
     rows = np.zeros((len(heads), len(text), len(text)), dtype=np.float32)
-    _check(head_access(as_model(model)), text, heads)
 
     def keep(layer: int, weights: Float[np.ndarray, "head query key"]) -> None:
         places = by_layer[layer]

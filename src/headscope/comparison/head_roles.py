@@ -1,13 +1,15 @@
-"""Which heads play which role, from shares of attention: arithmetic on one number per head, role and text.
+"""Which heads play which role, from shares of attention: arithmetic on a few numbers per head, role and text.
 
 1. A text's share is the mean over its rows with a target, so that long and short answers have the same weight.
-2. A head plays a role if its share is at least 0.1 and twice the larger control, and surely above both controls: the
-   larger of two one-sided p-values of Student's t over texts, adjusted over all heads and roles (Benjamini and
-   Hochberg, 1 %). Roles that fewer than ten texts ask for are not tested.
-3. A role is *gained* or *lost* if the head plays it in one model alone and the share changed by at least half of 0.1
-   (paired t, q ≤ 0.05): a share that passes the bound by a hair has not become another role.
-4. A gained role has *moved* if a head within a layer lost it. Heads are matched one to one, so that the shares over all
-   roles, of the one before and of the other after training, are as alike as possible (Hungarian method, cosine).
+2. Each control is compared with the share of the same rows and texts; one that fewer than ten texts have is left out. A
+   role without any control, or that fewer than ten texts ask for, is not tested.
+3. A head plays a role if its share is at least 0.1, at least twice each control, and surely above each: the largest of
+   the one-sided p-values of Student's t over texts, adjusted over the heads of the role (Benjamini and Hochberg, 1 %).
+4. A role is *gained* or *lost* if the head plays it in one model alone and the share changed by 0.05 or more (paired t,
+   q ≤ 0.05); *unclear* if it did not.
+5. A gained role has *moved* if a head within a layer lost it whose shares over all roles were alike: a cosine of 0.8 or
+   more, without the first token, on which most heads of a large model rest. Heads are matched one to one (Hungarian
+   method).
 """
 
 from collections.abc import Sequence
@@ -27,7 +29,11 @@ METHOD = f"problem t {LEVEL:.0%}"
 CHANGE_Q = 0.05
 """Expected share of false ones among the changes of shares."""
 LEAST_CHANGE = LEAST_SHARE / 2
-"""Of the attention: a smaller change gains or loses no role."""
+"""Of a share; a smaller one gains or loses no role."""
+LEAST_LIKENESS = 0.8
+"""Cosine of the shares of two heads of which one may have taken over the other's role."""
+RESTING = "first token"
+"""The role that is left out where heads are compared."""
 _NEAR = 1
 """Layers between two heads of which one may have taken over the other's role."""
 
@@ -36,17 +42,19 @@ _NEAR = 1
 class TextShares:
     """Attention of one model's heads to the targets of each role, text by text; NaN for a role a text does not ask for.
 
-    share: to the targets. over_moved, over_elsewhere: the same less that of each control; NaN where it has none.
+    share: to the targets.
+    compared: to those that have a control, in the order of ``measures.attention_shares.CONTROLS``; NaN if none has it.
+    control: the control of these, likewise.
     """
 
     share: Float[np.ndarray, "text role layer head"]
-    over_moved: Float[np.ndarray, "text role layer head"]
-    over_elsewhere: Float[np.ndarray, "text role layer head"]
+    compared: Float[np.ndarray, "control text role layer head"]
+    control: Float[np.ndarray, "control text role layer head"]
 
 
 @dataclass(frozen=True, eq=False)
 class ShareChanges:
-    """Share after training less that before: mean over texts, t interval, q over all heads and roles, two-sided."""
+    """Share after training less that before: mean over texts, t interval, q over the heads of a role, two-sided."""
 
     value: Float[np.ndarray, "role layer head"]
     low: Float[np.ndarray, "role layer head"]
@@ -57,20 +65,26 @@ class ShareChanges:
 def role_shares(texts: TextShares) -> RoleShares:
     """Return the mean shares of a model and how sure it is that they exceed their controls."""
     mean, low, high, _ = _over_texts(texts.share)
-    p_values, excesses = [], []
-    for excess in (texts.over_moved, texts.over_elsewhere):
-        value, _, _, p_value = _over_texts(excess)
-        p_values.append(np.where(value > 0, p_value / 2, 1 - p_value / 2))
-        excesses.append(value)
-    # fmax and fmin pass over a control that a role does not have.
-    control = mean - np.fmin(*excesses)
-    return RoleShares(mean, low, high, control, q_values(np.fmax(*p_values)))
+    largest = np.full_like(mean, np.nan)  # of the controls, relative to the share that they are compared with
+    p_value = np.full_like(mean, np.nan)
+    for compared, control in zip(texts.compared, texts.control, strict=True):
+        excess, _, _, two_sided = _over_texts(compared - control)
+        share, *_ = _over_texts(compared)
+        ratio = np.divide(share - excess, share, out=np.zeros_like(share), where=share > 0)
+        is_tested = ~np.isnan(two_sided)
+        largest = np.where(is_tested, np.fmax(largest, ratio), largest)
+        p_value = np.fmax(p_value, np.where(excess > 0, two_sided / 2, 1 - two_sided / 2))
+    return RoleShares(mean, low, high, mean * largest, _adjust_by_role(p_value))
 
 
 def share_changes(base: TextShares, post: TextShares) -> ShareChanges:
     """Return the change of every share, the two models paired text by text."""
     value, low, high, p_value = _over_texts(post.share - base.share)
-    return ShareChanges(value, low, high, q_values(p_value))
+    return ShareChanges(value, low, high, _adjust_by_role(p_value))
+
+
+def _adjust_by_role(p_value: "Float[np.ndarray, 'role layer head']") -> "Float[np.ndarray, 'role layer head']":
+    return np.stack([q_values(of_role) for of_role in p_value])
 
 
 def label_roles(
@@ -83,10 +97,11 @@ def label_roles(
         is_changed, change_of = changes.q_value[place] <= CHANGE_Q, changes.value[place]
         gained = after & ~before & is_changed & (change_of >= LEAST_CHANGE)
         lost = before & ~after & is_changed & (change_of <= -LEAST_CHANGE)
-        origins = _match(lost, gained, base.share, post.share)
+        compared = [other != RESTING for other in roles]
+        origins = _match(lost, gained, base.share[compared], post.share[compared])
         for layer, index in np.argwhere(before | after).tolist():
             head = HeadId(layer, index)
-            change: RoleChange = "kept"
+            change: RoleChange = "kept" if before[head] and after[head] else "unclear"
             if gained[head]:
                 change = "moved" if head in origins else "gained"
             elif lost[head]:
@@ -107,13 +122,13 @@ def _match(
     before, after = np.argwhere(lost), np.argwhere(gained)
     if not len(before) or not len(after):
         return {}
-    signatures = _directions(base, before), _directions(post, after)
-    likeness = 1 + signatures[0] @ signatures[1].T  # above 0, so that a match is better than none
+    likeness = _directions(base, before) @ _directions(post, after).T
     is_near = np.abs(before[:, None, 0] - after[None, :, 0]) <= _NEAR
-    rows, columns = linear_sum_assignment(np.where(is_near, likeness, 0.0), maximize=True)
+    can_match = is_near & (likeness >= LEAST_LIKENESS)
+    rows, columns = linear_sum_assignment(np.where(can_match, likeness, 0.0), maximize=True)
     origins = {}
     for row, column in zip(rows.tolist(), columns.tolist(), strict=True):
-        if is_near[row, column]:
+        if can_match[row, column]:
             origins[HeadId(*after[column].tolist())] = HeadId(*before[row].tolist())
     return origins
 
@@ -131,7 +146,7 @@ def _over_texts(
     values: "Float[np.ndarray, 'text role layer head']",
 ) -> tuple["Float[np.ndarray, 'role layer head']", ...]:
     """Return mean, both ends of its t interval and p-value over the texts that ask for a role."""
-    mean, low, high, p_value = (np.full(values.shape[1:], np.nan) for _ in range(4))
+    mean, low, high, p_value = np.full((4, *values.shape[1:]), np.nan)
     for role in range(values.shape[1]):
         asked = values[~np.isnan(values[:, role]).any(axis=(1, 2)), role]
         if not len(asked):

@@ -1,11 +1,14 @@
-"""The share of attention that goes to chosen tokens, beside what it would be if the tokens did not matter.
+"""The share of attention that goes to chosen tokens, and what it would be if the tokens were not asked for.
 
-A head reads chosen tokens for one of three reasons: because of what they are, because of where they are, or because it
-reads much of everything. Two controls take the last two away (method section 8):
+A row reads its targets for one of four reasons: because they are asked for, because of where they are, because of what
+they are, or because it reads much of everything. Three controls take the last three away (method section 8):
 
-- *moved*: the same rows, their targets moved to the distances of other rows' targets;
-- *elsewhere*: the same distances, in rows that do not ask for a token there. Of a purely positional head it is the
-  same as the share itself.
+- *moved*: the same rows, their targets at the distances of other rows' targets;
+- *elsewhere*: the same distances, in rows without a target there. A positional head gives these as much;
+- *unasked*: the same targets from the rows next to these, which do not ask for them. A head that reads a kind of token
+  all the time gives them as much.
+
+Each is the exact mean over all ways to do it.
 """
 
 from dataclasses import dataclass
@@ -17,72 +20,81 @@ Cells = Bool[np.ndarray, "query key"]
 Weights = Float[np.ndarray, "query key"]
 
 
+CONTROLS = ("moved", "elsewhere", "unasked")
+"""In the order of ``Targets.weights``."""
+
+
 @dataclass(frozen=True, eq=False)
 class Targets:
     """Which tokens a text's rows are asked about.
 
     cells: whether a token is a target of a row; no target comes after its row's own token.
-    first: the first row of the text that is compared; earlier rows are of the prompt alone.
-    moved_to: distances to which targets are moved, with their counts; None for those of the other targets.
+    first: the first row that is compared; the rows before it are the prompt's.
+    unasked: tokens that rows without a target read if they play the role all the time; None for the targets of the rows
+        next to them.
     """
 
     cells: Cells
     first: int = 0
-    moved_to: tuple[tuple[int, int], ...] | None = None
+    unasked: Cells | None = None
 
     @property
     def rows(self) -> int:
         """Return the number of rows with a target."""
         return int(self.cells.any(axis=1).sum())
 
-    def share_weights(self) -> Weights:
-        """Return the weights whose sum over attention is the mean share of a row with a target."""
-        return self.cells / max(1, self.rows)
+    def weights(self) -> "Float[np.ndarray, 'matrix query key']":
+        """Return matrices whose sums over attention are the mean share of a row with a target, and for each control in
+        turn that share of the rows or targets that have the control, and the control itself.
 
-    def moved_weights(self) -> Weights | None:
-        """Return the weights whose sum over attention is the share less that of moved targets.
-
-        Rows in which no target can be moved are left out; None if that is all.
+        A control that the text does not have is NaN.
         """
-        tokens = len(self.cells)
-        counts = np.zeros(tokens)
-        if self.moved_to is None:
-            distances, numbers = self._distances()
-            counts[distances] = numbers
-        else:
-            for distance, number in self.moved_to:
-                counts[distance : distance + 1] = number
+        share = self.cells / max(1, self.rows)
+        return np.stack([share, *self._moved(), *self._elsewhere(), *self._unasked()]).astype(np.float32)
+
+    def _moved(self) -> tuple[Weights, Weights]:
         row, key = _grid(len(self.cells))
-        can_move = (key <= row) & ~self.cells & self.cells.any(axis=1, keepdims=True)
-        weights = np.where(can_move, counts[np.abs(row - key)], 0.0)
+        distance = np.abs(row - key)
+        counts = np.bincount(distance[self.cells], minlength=len(self.cells))
+        can_move = (key < row) & ~self.cells & self.cells.any(axis=1, keepdims=True)
+        weights = np.where(can_move, counts[distance], 0.0)
         totals = weights.sum(axis=1, keepdims=True)
-        kept = totals > 0
-        if not kept.any():
-            return None
-        moved = np.divide(weights, totals, out=np.zeros_like(weights), where=kept) * self.cells.sum(1, keepdims=True)
-        return np.asarray((self.cells * kept - moved) / kept.sum())
+        has_others = totals > 0
+        moved = np.divide(weights, totals, out=np.zeros_like(weights), where=has_others)
+        moved *= self.cells.sum(axis=1, keepdims=True)
+        return _means(self.cells & has_others, moved, int(has_others.sum()))
 
-    def elsewhere_weights(self) -> Weights | None:
-        """Return the weights whose sum over attention is the share less that at the same distances in other rows.
-
-        Targets at distances that no other row has are left out; None if these are all.
-        """
+    def _elsewhere(self) -> tuple[Weights, Weights]:
         row, key = _grid(len(self.cells))
-        distance = row - key
-        others = (distance >= 0) & (row >= self.first) & ~self.cells
+        distance = np.abs(row - key)
+        others = (key <= row) & (row >= self.first) & ~self.cells
         available = np.bincount(distance[others], minlength=len(self.cells))
-        compared = self.cells & (available[np.abs(distance)] > 0)
-        rows = int(compared.any(axis=1).sum())
-        if not rows:
-            return None
+        compared = self.cells & (available[distance] > 0)
         asked = np.bincount(distance[compared], minlength=len(self.cells))
         weights = np.divide(asked, available, out=np.zeros(len(self.cells)), where=available > 0)
-        return np.asarray((compared - np.where(others, weights[np.abs(distance)], 0.0)) / rows)
+        return _means(compared, np.where(others, weights[distance], 0.0), int(compared.any(axis=1).sum()))
 
-    def _distances(self) -> "tuple[Int[np.ndarray, ' distance'], Int[np.ndarray, ' distance']]":
-        row, key = np.nonzero(self.cells)
-        distances, numbers = np.unique(row - key, return_counts=True)
-        return distances, numbers
+    def _unasked(self) -> tuple[Weights, Weights]:
+        unasked = self._next_rows() if self.unasked is None else self.unasked & ~self.cells
+        row, _ = _grid(len(self.cells))
+        unasked = unasked & (row >= self.first)
+        count = int(unasked.sum())
+        # A row has as many unasked tokens as it had targets, on average.
+        return _means(self.cells, unasked * (self.cells.sum() / max(1, count)), self.rows if count else 0)
+
+    def _next_rows(self) -> Cells:
+        """Return the targets of the row before and of the row after as if they were each row's own."""
+        beside = np.zeros_like(self.cells)
+        beside[:-1] |= self.cells[1:]
+        beside[1:] |= self.cells[:-1]
+        return np.asarray(np.tril(beside, -1) & ~self.cells)
+
+
+def _means(compared: Cells, control: Weights, rows: int) -> tuple[Weights, Weights]:
+    """Return both as means over rows; NaN without a row."""
+    if not rows:
+        return np.full(compared.shape, np.nan), np.full(compared.shape, np.nan)
+    return compared / rows, control / rows
 
 
 def _grid(tokens: int) -> "tuple[Int[np.ndarray, 'query 1'], Int[np.ndarray, '1 key']]":
@@ -91,17 +103,17 @@ def _grid(tokens: int) -> "tuple[Int[np.ndarray, 'query 1'], Int[np.ndarray, '1 
     return places[:, None], places[None]
 
 
-def attention_share(
-    rows: "Float[np.ndarray, 'head query key']", weights: Weights | None
-) -> "Float[np.ndarray, ' head']":
-    """Return the weighted sum of every head's attention; NaN without weights."""
-    if weights is None:
-        return np.full(len(rows), np.nan)
-    return np.asarray(np.einsum("hqk,qk->h", rows, weights, dtype=np.float64))
+def attention_sums(
+    rows: "Float[np.ndarray, 'head query key']", weights: "Float[np.ndarray, 'matrix query key']"
+) -> "Float[np.ndarray, 'matrix head']":
+    """Return the sum of every head's attention weighted by each matrix; NaN for a matrix of NaN."""
+    sums = rows.reshape(len(rows), -1) @ weights.reshape(len(weights), -1).T
+    return np.asarray(sums.T, dtype=np.float64)
 
 
-def most_attended(rows: "Float[np.ndarray, 'head query key']") -> "Float[np.ndarray, 'head query key']":
-    """Return rows that hold 1 at the token that each one reads most, 0 elsewhere."""
-    top = np.zeros(rows.shape, dtype=np.float32)
-    np.put_along_axis(top, rows.argmax(axis=-1)[..., None], 1.0, axis=-1)
-    return top
+def most_attended_sums(
+    rows: "Float[np.ndarray, 'head query key']", weights: "Float[np.ndarray, 'matrix query key']"
+) -> "Float[np.ndarray, 'matrix head']":
+    """Return the same if each row gave all of its attention to the token that it reads most."""
+    most = rows.argmax(axis=-1)
+    return np.asarray(weights[:, np.arange(rows.shape[1]), most].sum(axis=-1), dtype=np.float64)

@@ -37,6 +37,8 @@ R = TypeVar("R", bound=Result)
 
 SPOKEN = 3
 """Variants that sentences name."""
+NAMED_HEADS = 4
+"""Heads that a sentence names; more are counted."""
 
 
 def findings(results: RunResults) -> tuple[Finding, ...]:
@@ -153,22 +155,31 @@ def _find_effects(results: RunResults, spoken: Sequence[str]) -> Finding | None:
 
 
 def _find_roles(results: RunResults, spoken: Sequence[str]) -> Finding | None:
-    parts, measured = [], []
-    for variant in spoken:
-        of_tasks = [result for _, result in with_result(results.in_order(HeadRoles, variant=variant))]
-        if not of_tasks:
-            continue
-        measured.append(variant)
-        changes = [change for result in of_tasks for change in _role_changes(result)]
-        if not changes:
-            parts.append(f"in {variant}, no head took up or gave up a role")
-            continue
-        twins = [f"{name} ({_count_role_changes(results, name)})" for name in results.null_twins(variant)]
-        beside = f" (such changes in its twin {join_words(twins)})" if twins else ""
-        parts.append(f"in {variant}, {join_words(changes)}{beside}")
-    if not measured:
+    parts = {variant: part for variant in spoken if (part := _role_part(results, variant))}
+    if not parts:
         return None
-    return Finding("Roles", f"What heads read in the answers: {'; '.join(parts)}.", "head", "Head", _only(measured))
+    text = "; ".join(f"in {variant}, {part}" for variant, part in parts.items())
+    return Finding("Roles", f"What heads read in the answers: {text}.", "head", "Head", _only(list(parts)))
+
+
+def _role_part(results: RunResults, variant: str) -> str:
+    """Return which heads took up or gave up a role, next to the number in null twins; empty if nothing was tested."""
+    tested = _tested_roles(results, variant)
+    if not tested:
+        return ""
+    changes = [change for result in tested for change in _role_changes(result)]
+    if not changes:
+        return "no head took up or gave up a role"
+    counts = {name: _tested_roles(results, name) for name in results.null_twins(variant)}
+    twins = [f"{name} ({sum(map(_count_role_changes, of_twin))})" for name, of_twin in counts.items() if of_twin]
+    number = sum(map(_count_role_changes, tested))
+    beside = f" ({number} such changes; in its twin {join_words(twins)})" if twins else ""
+    return f"{join_words(changes)}{beside}"
+
+
+def _tested_roles(results: RunResults, variant: str) -> list[HeadRoles]:
+    measured = [result for _, result in with_result(results.in_order(HeadRoles, variant=variant))]
+    return [result for result in measured if result.post.tested.any()]
 
 
 def _role_changes(result: HeadRoles) -> list[str]:
@@ -176,22 +187,23 @@ def _role_changes(result: HeadRoles) -> list[str]:
     changes = []
     for role in result.roles:
         labels = [label for label in result.labels if label.role == role]
-        taken = [str(label.head) for label in labels if label.change == "gained"]
-        taken += [f"{label.head} (from {label.origin})" for label in labels if label.change == "moved"]
-        lost = [str(label.head) for label in labels if label.change == "lost"]
-        changes += [f"{join_words(taken)} took up {role} on {result.task}"] if taken else []
-        changes += [f"{join_words(lost)} gave up {role} on {result.task}"] if lost else []
+        taken_up = [str(label.head) for label in labels if label.change == "gained"]
+        taken_up += [f"{label.head} (from {label.origin})" for label in labels if label.change == "moved"]
+        given_up = [str(label.head) for label in labels if label.change == "lost"]
+        for heads, verb in ((taken_up, "took up"), (given_up, "gave up")):
+            if heads:
+                changes.append(f"{_name_heads(heads)} {verb} {role} on {result.task}")
     return changes
 
 
-def _count_role_changes(results: RunResults, variant: str) -> int:
-    labels = [
-        label
-        for _, result in with_result(results.in_order(HeadRoles, variant=variant))
-        for label in result.labels
-        if label.change != "kept"
-    ]
-    return len(labels)
+def _name_heads(names: Sequence[str]) -> str:
+    return join_words(names) if len(names) <= NAMED_HEADS else f"{len(names)} heads"
+
+
+def _count_role_changes(result: HeadRoles) -> int:
+    """Return the number of roles that heads took up or gave up; a role that moved counts once."""
+    changed = sum(label.change in ("gained", "moved", "lost") for label in result.labels)
+    return changed - sum(label.change == "moved" for label in result.labels)
 
 
 def _find_removal(results: RunResults, spoken: Sequence[str]) -> Finding | None:

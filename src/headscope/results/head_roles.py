@@ -15,22 +15,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEAST_SHARE = 0.1
-"""Of the attention: a head that gives its targets less plays no role by it, however sure that is."""
+"""A head that gives its targets a smaller share of its attention plays no role, however sure that is."""
 LEAST_RATIO = 2.0
-"""Of the share to its control: attention drifts along a text, so that a smaller excess is sure without meaning much."""
+"""A share that is less than so many times a control is no role: attention drifts along a text, so that a small excess
+can be sure and mean nothing."""
 LABEL_Q = 0.01
-"""Expected share of false labels among all labels of a model (Benjamini and Hochberg)."""
+"""Expected share of false labels among those of a role in one model (Benjamini and Hochberg)."""
 
-RoleChange = Literal["kept", "gained", "moved", "lost"]
+RoleChange = Literal["kept", "unclear", "gained", "moved", "lost"]
 
 
 @dataclass(frozen=True, eq=False)
 class RoleShares:
     """How much of each head's attention goes to a role's targets, in one model.
 
-    share, low, high: mean over texts with its t interval.
-    control: what it would be if the tokens did not matter: the larger of two controls (``measures.attention_shares``).
-    q_value: of the share above both controls, one-sided, adjusted over all heads and roles.
+    share, low, high: mean over texts with its t interval; of retrieval the share of tokens whose most attended token is
+        a target.
+    control: the share that the largest control has, relative to it, mean over texts (``measures.attention_shares``).
+    q_value: of the share above each of its controls, one-sided, adjusted over the heads of a role; NaN if not tested.
     """
 
     share: Float[np.ndarray, "role layer head"]
@@ -45,13 +47,19 @@ class RoleShares:
         is_much = (self.share >= LEAST_SHARE) & (self.share >= LEAST_RATIO * self.control)
         return is_much & (self.q_value <= LABEL_Q)
 
+    @property
+    def tested(self) -> Bool[np.ndarray, "role"]:
+        """Return which roles enough texts ask for to be tested."""
+        return np.asarray(~np.isnan(self.q_value).all(axis=(1, 2)))
+
 
 @dataclass(frozen=True, slots=True)
 class HeadRole:
     """A role that a head plays in one of the two models.
 
-    change: *kept* if it plays it in both, or about as much in the one as in the other; *gained* if only after training;
-        *moved* if a head within a layer lost it; *lost* if only before.
+    change: *kept* if it plays it in both; *gained* if in the trained one alone, and surely more; *lost* if in the base
+        alone, and surely more there; *moved* if gained, and a head like it within a layer lost it; *unclear* if in one
+        alone, without a clear change.
     origin: of a moved role, the head that lost it.
     """
 
@@ -65,16 +73,20 @@ class HeadRole:
 class HeadRoles(JsonResult):
     """Attention of every head to the targets of each role, in base and final checkpoint on the same answers.
 
-    The answers are the final checkpoint's, so that the base reads what it would not always write. A role says where a
-    head looks; whether the answer needs it, ablation says.
+    The answers are the final checkpoint's: the base reads what it might not have written. A role says where a head
+    looks, and not whether the answer needs it, which ablation tells.
 
     variant, step: of the final checkpoint. task: whose problems were answered. reader: whether steps are lab statements
         or running text.
-    roles: those that some text asks for. texts: that ask for each one. tokens: from which targets are read.
+    roles: names of the roles that some text asks for.
+    texts: number of texts that ask for each role.
+    tokens: number of their rows that do.
     base, post: shares of attention in the two models.
-    change, change_low, change_high, change_q: post − base, mean over texts with its t interval, and q, two-sided.
+    change, change_low, change_high, change_q: share in post less that in base, mean over texts with its t interval, and
+        its q, two-sided, adjusted over the heads of a role.
     labels: roles that heads play in either model, by role and head.
-    answers: texts read, at most one per problem. cut: of them, longer texts of which only the beginning was read.
+    answers: number of texts, at most one per problem.
+    cut: number of longer texts of which only the beginning was read.
     """
 
     kind: ClassVar[str] = "head_roles"

@@ -8,8 +8,8 @@
 - *verification*: while a step is checked or done again, the step before it;
 - *closer*: after the thought, the token that closed it.
 
-A token of which a text has more than three earlier copies says nothing about where it comes from, and is not asked
-about in induction and retrieval.
+No token reads itself in a role. A token of which a text has more than three earlier copies does not tell which one was
+read, and is not asked about in induction and retrieval.
 """
 
 from collections import defaultdict
@@ -26,12 +26,10 @@ BY_MOST_ATTENDED = frozenset(("retrieval",))
 """Roles whose share counts rows by the token that they read most."""
 
 MOST_COPIES = 3
-"""Earlier copies of a token: with more, none of them is the one it comes from."""
-_SECOND_BEFORE = ((2, 1),)
-"""Where the previous token is moved to: as all are at one distance, there is no other to move them to."""
+"""Earlier copies of a token that is asked about, at most."""
 
 Carried = Sequence[tuple[int, int, int]]
-"""Of every number carried on: its token, the first token of the result it comes from, and the token after its last."""
+"""Numbers carried on, each as its token, the first token of the result it comes from, and the token after its last."""
 
 
 def attention_targets(
@@ -50,18 +48,19 @@ def attention_targets(
         carried: numbers that the answer carries on, as positions in the answer.
         closing: the token of the answer that closes the thought; None if it has none.
     """
-    cells = _cells(tokens, prompt, steps, carried, closing)
+    marked = _mark_cells(tokens, prompt, steps, carried, closing)
+    begin = max(0, prompt - 1)
     targets = {}
     for role in ROLES:
-        asked = cells[role]
-        asked[: max(0, prompt - 1)] = False  # rows of the prompt write nothing of the answer
-        if asked.any():
-            moved_to = _SECOND_BEFORE if role == "previous token" else None
-            targets[role] = Targets(asked, max(0, prompt - 1), moved_to)
+        cells = np.tril(marked[role], -1)
+        cells[:begin] = False  # rows of the prompt write nothing of the answer
+        if cells.any():
+            unasked = np.tril(_follow_steps(len(tokens), prompt, steps, is_check=False), -1)
+            targets[role] = Targets(cells, begin, unasked if role == "verification" else None)
     return targets
 
 
-def _cells(
+def _mark_cells(
     tokens: Sequence[int], prompt: int, steps: Sequence[Step], carried: Carried, closing: int | None
 ) -> dict[str, Cells]:
     count = len(tokens)
@@ -72,15 +71,21 @@ def _cells(
     _mark_copies(cells, tokens, prompt)
     for number, start, end in carried:
         cells["iteration"][prompt + number - 1, prompt + start : prompt + end] = True
-    for before, step in pairwise(steps):
-        if (step.recheck or "verification" in step.marks) and 0 <= before.first_token < step.first_token:
-            rows = slice(prompt + step.first_token - 1, prompt + step.last_token - 1)
-            keys = slice(prompt + before.first_token, prompt + min(before.last_token, step.first_token))
-            cells["verification"][rows, keys] = True
+    cells["verification"] = _follow_steps(count, prompt, steps, is_check=True)
     if closing is not None:
         cells["closer"][prompt + closing + 1 :, prompt + closing] = True
-    for role, marked in cells.items():
-        cells[role] = np.tril(marked)
+    return cells
+
+
+def _follow_steps(count: int, prompt: int, steps: Sequence[Step], *, is_check: bool) -> Cells:
+    """Return the tokens of the step before each step, for the rows that write it; of checks or of other steps."""
+    cells = np.zeros((count, count), dtype=bool)
+    for before, step in pairwise(steps):
+        checks = step.recheck or "verification" in step.marks
+        if checks == is_check and 0 <= before.first_token < step.first_token:
+            rows = slice(prompt + step.first_token - 1, prompt + step.last_token - 1)
+            keys = slice(prompt + before.first_token, prompt + min(before.last_token, step.first_token))
+            cells[rows, keys] = True
     return cells
 
 
@@ -92,7 +97,7 @@ def _mark_copies(cells: dict[str, Cells], tokens: Sequence[int], prompt: int) ->
         in_prompt[token].append(place)
     for place, token in enumerate(tokens):
         copies = seen[token]
-        after = [copy + 1 for copy in copies if copy + 1 < place]
+        after = [copy + 1 for copy in copies if copy + 1 < place - 1]  # what the previous token is says nothing
         if after and len(copies) <= MOST_COPIES:
             cells["induction"][place, after] = True
         copies.append(place)

@@ -1,13 +1,16 @@
-"""Numbers of a running text that are carried on: computed in one calculation and used again in a later one."""
+"""Numbers of a running text that are carried on: the result of one calculation, used again in a later one."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 
 from headscope.traces.calculations import RELATION, find_calculations
 from headscope.traces.steps import Step
 
-_NUMBER = re.compile(r"\d+(?:,\d{3})*(?:\.\d+)?")
+_NUMBER = re.compile(r"(?<![\d.,])[-−]?(?:\d{1,3}(?:[, ]\d{3})+(?![\d,])|\d+)(?:\.\d+)?")
+_RESULT = re.compile(r"[\s$€£]*(?P<number>" + _NUMBER.pattern + r")[^\d+*/×÷^·]*")
+"""One number alone, with its unit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +25,37 @@ class CarriedNumber:
     source_end: int
 
 
-def carried_numbers(response: str, steps: Sequence[Step]) -> tuple[CarriedNumber, ...]:
-    """Return the numbers that a response carries on, each from the last calculation that gave it."""
-    results: dict[str, tuple[int, int]] = {}
+def carried_numbers(response: str, steps: Sequence[Step], given: str = "") -> tuple[CarriedNumber, ...]:
+    """Return the numbers that a response carries on, each from the last calculation that gave it.
+
+    given: the problem; its numbers are left out, because they may come from there.
+    """
+    known = {value for _, value in _numbers(given)}
+    results: dict[Decimal, tuple[int, int]] = {}
     carried = []
     for step in steps:
         if step.role == "code":
             continue
-        for calculation in find_calculations(response[step.start : step.end]):
-            start = step.start + calculation.start
-            left, *_, right = RELATION.split(response[start : step.start + calculation.end])
-            for number in _NUMBER.finditer(left):
-                if source := results.get(_plain(number)):
-                    carried.append(CarriedNumber(start + number.start(), *source))
-            given = list(_NUMBER.finditer(right))
-            if given:
-                end = step.start + calculation.end - len(right)
-                results[_plain(given[-1])] = (end + given[-1].start(), end + given[-1].end())
+        text = response[step.start : step.end]
+        for calculation in find_calculations(text):
+            written = text[calculation.start : calculation.end]
+            left, *_, right = RELATION.split(written)
+            for start, value in _numbers(left):
+                if value in results:
+                    carried.append(CarriedNumber(step.start + calculation.start + start, *results[value]))
+            result = _RESULT.fullmatch(right)
+            if result is not None and (value := _value(result["number"])) not in known:
+                begin = step.start + calculation.end - len(right)
+                results[value] = (begin + result.start("number"), begin + result.end("number"))
     return tuple(carried)
 
 
-def _plain(number: "re.Match[str]") -> str:
-    return number[0].replace(",", "")
+def _numbers(text: str) -> Iterator[tuple[int, Decimal]]:
+    """Yield where each number begins, and its value without a sign: on the left of a calculation a minus is an
+    operator."""
+    for number in _NUMBER.finditer(text):
+        yield number.start(), abs(_value(number[0]))
+
+
+def _value(number: str) -> Decimal:
+    return Decimal(number.replace(",", "").replace(" ", "").replace("−", "-"))

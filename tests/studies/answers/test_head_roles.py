@@ -1,5 +1,6 @@
 """Roles of heads in a study: which answers are read, and that shares are those of the models' own attention."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,15 +10,78 @@ import pytest
 from headscope.circuits import attention_rows
 from headscope.errors import InputError
 from headscope.heads import HeadId
+from headscope.interventions import Text
+from headscope.lab.labels import symbols
+from headscope.measures.attention_shares import Targets
 from headscope.models import load_model
 from headscope.progress import SILENT
 from headscope.results.head_roles import HeadRoles
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, RunDirectory
-from headscope.studies.answers.head_roles import HEAD_ROLES, HeadRolesConfig
+from headscope.studies.answers.head_roles import HEAD_ROLES, HeadRolesConfig, answer_targets
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
+
+
+def cells_by_role(targets: Mapping[str, Targets], pieces: list[str]) -> dict[str, set[str]]:
+    """By role, ``row>target`` for every target: the token that was written last, and the one that is read."""
+    return {
+        role: {f"{pieces[row]}>{pieces[key]}" for row, key in np.argwhere(of_role.cells)}
+        for role, of_role in targets.items()
+    }
+
+
+def read_cells(
+    answer: list[str], prompt: list[str], problem: str, reader: Any, longest: int = 99
+) -> dict[str, set[str]]:
+    """The cells of an answer whose tokens are these pieces of text."""
+    ends, pieces = np.cumsum([len(piece) for piece in answer]), prompt + answer
+    numbers = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
+    ids = [numbers[piece] for piece in pieces]
+    row = {"response": "".join(answer), "token_ids": ids[len(prompt) :], "kind": "math"}
+    text = Text(tuple(ids[: len(prompt)]), tuple(ids[len(prompt) :]))
+    return cells_by_role(answer_targets(row, text, problem, ends, reader, longest), pieces)
+
+
+def test_targets_of_running_text_are_the_tokens_of_what_is_read() -> None:
+    thought = ["<think>", "First ", "30 ", "+ ", "4", "0 ", "= ", "7", "0", ". "]
+    check = ["Let ", "me ", "check: ", "7", "0 - ", "30 ", "= ", "40", ".", "\n", "</", "think", ">"]
+    answer = [*thought, *check, "It ", "is ", "70", "."]
+    found = read_cells(answer, ["add", "?"], "add?", "text")
+    # 70, written in two tokens, is carried on by the check; the row before its first token asks for both of them.
+    assert found["iteration"] == {"check: >7", "check: >0"}
+    assert found["closer"] == {"It >>", "is >>", "70>>", ".>>"}
+    assert {cell.split(">")[0] for cell in found["verification"]} >= {". ", "Let ", "me "}
+    assert "me >First " in found["verification"]
+    assert not any(cell.startswith("It ") for cell in found["verification"])
+    assert "closer" not in read_cells(answer, ["add", "?"], "add?", "text", longest=20)
+    assert "iteration" not in read_cells(answer, ["add ", "70"], "add 70", "text")  # 70 may be the problem's
+    cut = read_cells(answer, ["add", "?"], "add?", "text", longest=14)
+    assert "iteration" not in cut
+    assert all("check" not in cell for cell in cut["previous token"])
+
+
+def test_targets_of_a_lab_answer_are_the_values_that_are_carried_on_and_what_is_checked() -> None:
+    prompt = "c=4;j=c*4;m=j+1;?m"
+    answer = symbols("<think>m=j+1;j=c*4;c=4;j=4*4=6;wait j=4*4=6;m=6+1=7;</think><ans>7")
+    context = ["<s>", "user", *symbols(prompt), "<e>", "<s>", "assistant"]
+    labelled = [f"{number}:{symbol}" for number, symbol in enumerate(answer)]
+    pieces = [*context, *labelled]
+    ids = list(range(len(pieces)))
+    row = {"response": " ".join(answer), "token_ids": ids[len(context) :], "kind": "exact"}
+    text = Text(tuple(ids[: len(context)]), tuple(ids[len(context) :]))
+    ends = np.cumsum([len(symbol) + 1 for symbol in answer])
+    found = cells_by_role(answer_targets(row, text, prompt, ends, "lab", 99), pieces)
+    leaf, fold, again = answer.index("4", 13), 23, 32
+    signs = [number for number, symbol in enumerate(answer) if symbol == "="]
+    assert [answer[place] for place in (leaf, fold, again)] == ["4", "6", "6"]
+    carried = [(signs[3], leaf), (signs[5], leaf), (signs[7], again)]
+    assert found["iteration"] == {f"{labelled[row]}>{labelled[key]}" for row, key in carried}
+    # The re-check's tokens are written from the semicolon before it on; a row does not read itself.
+    checked = {f"{labelled[row]}>{labelled[key]}" for row in range(24, 33) for key in range(17, 25) if key < row}
+    assert found["verification"] == checked
+    assert found["closer"] == {f"{labelled[row]}>{labelled[42]}" for row in (43, 44)}
 
 
 @pytest.fixture
@@ -34,7 +98,9 @@ def _answers(toy_run: Path, record: Any) -> dict[str, Any]:
     """The first answer to each problem, a right one if there is one, by problem."""
     samples = Samples.load(toy_run / "units" / record.unit["inputs"]["samples"])
     rows = samples.table.assign(wrong=samples.table["verdict"] != "correct").sort_values(["wrong"], kind="stable")
-    return {row["problem"]: row for row in rows.drop_duplicates("problem").to_dict("records") if len(row["token_ids"])}
+    # A random model also writes tokens that are no symbol of the lab, such as the padding's.
+    first = rows.drop_duplicates("problem").to_dict("records")
+    return {row["problem"]: row for row in first if len(symbols(row["response"])) == len(row["token_ids"]) > 0}
 
 
 def test_shares_are_those_of_both_models_attention_on_the_variants_answers(
@@ -68,13 +134,15 @@ def test_a_prompt_that_fills_the_window_is_left_out_and_longer_answers_are_cut(t
     nothing = HEAD_ROLES.compute(whole.model_copy(update={"tokens": 5}), inputs, SILENT)
     assert isinstance(nothing, NotRun)
     assert nothing.reason == (
-        "sft gave no answer to lab-t1 that could be read: its prompt must have fewer than 5 tokens, and its tokens "
-        "decode piece by piece"
+        "sft gave no answer to lab-t1 that both models can read: its prompt must have fewer than 5 tokens, and its "
+        "tokens decode piece by piece"
     )
-    few = [
-        HEAD_ROLES.compute(whole.model_copy(update={"tokens": most, "texts": 2}), inputs, SILENT) for most in (99, 40)
-    ]
-    assert [(result.answers, result.cut) for result in few if isinstance(result, HeadRoles)] == [(2, 0), (2, 2)]
+    results = []
+    for tokens in (99, 37):
+        result = HEAD_ROLES.compute(whole.model_copy(update={"tokens": tokens, "texts": 2}), inputs, SILENT)
+        assert isinstance(result, HeadRoles)
+        results.append((result.answers, result.cut > 0))
+    assert results == [(2, False), (2, True)]
 
 
 def test_a_model_that_keeps_its_rows_is_no_failure(

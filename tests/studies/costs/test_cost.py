@@ -204,6 +204,7 @@ def test_loads_by_hand(study: Study, tmp_path: Path) -> None:
     # Whole, without the set, and without each of three random sets: 6 problems with 2 answers.
     assert unit_load(first["failures", "sft"], FACTS).drivers == {"answers read": 6 * 2 * 5}
     # The whole model and each of eight heads.
+    assert unit_load(first["head_roles", "sft"], FACTS).drivers == {FORWARD: pytest.approx(2 * 10 * (10 + 9))}
     assert unit_load(first["role_losses", "sft"], FACTS).drivers == {FORWARD: pytest.approx(4.5 * 9 * (10 + 9))}
     assert load_seconds(Load({"step": 10.0}, parallel=2), {"once": 1.0, "step": 2.0}) == 11
 

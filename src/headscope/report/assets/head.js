@@ -109,7 +109,7 @@ function numberTable(view) {
     "In the circuit: the share of resamples of the problems in whose circuit the head is. Importance: its share of all net score. Exact effect: nats that " +
     "replacing the head's output by that on the corrupt text costs, on pairs of other problems. Relative change: the paper's E, of flow, −1 to 1. Loss " +
     "without it: nats per token of the model's own correct answers when it alone writes nothing; slope: of that loss over a factor on what it writes. Reads by a role: the " +
-    "share of its attention that goes to what the role reads in the variant's own answers, listed if it plays the role in either model. " +
+    "share of its attention (retrieval: of tokens) that goes to what the role reads in the variant's own answers, if it plays the role in either model. " +
     `95 % intervals over problems, or texts of different problems. q: of the change, or else of the variant's number, over all heads (Benjamini-Hochberg); ● q ≤ 0.05 and large enough to be called one.${left}`;
   const columns = ["what", "base", "variant", "change", "q", "n"];
   const missing = [["exact effect", "Exact effects"], ["loss without it", "What removing it alone does to the loss"]].filter(([name]) => !variant.quantities.some((quantity) => quantity.name.startsWith(name)));
@@ -177,12 +177,20 @@ function failureTables(view) {
   return [...(isShared ? [element("p", OF_SETS, "notice")] : []), dataTable(view.data.failures.name, view.data.failures.caption, ["removed", ...view.data.failures.columns], rows)[0]];
 }
 
-/** What the head reads in the variant's own answers: a role where it looks, whether or not an answer needs that. */
+/** The roles that the head plays in the variant's own answers: what it reads, whether or not an answer needs that. */
 function playedWords(view) {
-  if (view.data.played === null) return "Where heads look was not told apart into roles (previous token, induction, retrieval …) in this run.";
-  const played = view.data.played.filter((each) => each.variant === view.variant.name && each.head === view.place);
-  if (!played.length) return "What it reads fits no role: previous token, first token, induction, retrieval, iteration, verification or closer.";
-  return `What it reads: ${played.map((each) => `${each.role} (${each.task}, ${each.change})`).join("; ")}.`;
+  const ofVariant = view.data.played[view.variant.name];
+  if (!ofVariant) return "Roles (previous token, induction, retrieval …) were not looked for in this variant's answers.";
+  const played = ofVariant.played.filter((role) => role.head === view.place);
+  const words = (roles) => roles.map((role) => `${role.role} (${role.task}, ${role.change})`).join("; ");
+  const before = played.filter((role) => role.change === "lost");
+  const after = played.filter((role) => role.change !== "lost");
+  const sentences = [];
+  if (after.length) sentences.push(`What it reads: ${words(after)}.`);
+  if (before.length) sentences.push(`What it read before training: ${words(before)}.`);
+  const tested = [...new Set(ofVariant.tested)];
+  if (!tested.length) return "Fewer than ten answers ask for any role (previous token, induction, retrieval …).";
+  return sentences.join(" ") || `What it reads fits no role of those tested: ${tested.join(", ")}.`;
 }
 
 function roleTable(view) {

@@ -161,7 +161,7 @@ def _role_quantities(results: RunResults, variant: str) -> Iterator[Quantity]:
             if plays.any():
                 yield Quantity(
                     f"reads by {role}, {plain_text(str(unit.labels['task']))}",
-                    "share of attention",
+                    "share",
                     f"{result.texts[place]} texts",
                     _of_players(_shares(result.base), place, plays),
                     _of_players(_shares(result.post), place, plays),

@@ -96,17 +96,20 @@ def role_grids(results: RunResults, width: int) -> list[dict[str, Json]]:
     return grids
 
 
-def played_roles(results: RunResults, width: int) -> list[dict[str, Json]] | None:
-    """Return every role that a head plays in base or variant; None if roles were not measured."""
-    measured = with_result(results.in_order(HeadRoles))
-    played: list[dict[str, Json]] = []
-    for unit, result in measured:
-        place = {"variant": plain_text(str(unit.labels["variant"])), "task": plain_text(str(unit.labels["task"]))}
+def played_roles(results: RunResults, width: int) -> dict[str, Json]:
+    """Return by variant the roles that were tested, and those that its heads play in either model."""
+    of_variants: dict[str, Json] = {}
+    for unit, result in with_result(results.in_order(HeadRoles)):
+        of_variant = of_variants.setdefault(plain_text(str(unit.labels["variant"])), {"tested": [], "played": []})
+        task = plain_text(str(unit.labels["task"]))
+        of_variant["tested"] += [
+            role for role, is_tested in zip(result.roles, result.post.tested, strict=True) if is_tested
+        ]
         for label in result.labels:
             change = label.change if label.origin is None else f"{label.change} from {label.origin}"
             head = label.head.layer * width + label.head.head
-            played.append({**place, "head": head, "role": label.role, "change": change})
-    return played if measured else None
+            of_variant["played"].append({"task": task, "head": head, "role": label.role, "change": change})
+    return of_variants
 
 
 def _named_roles(result: RoleLosses) -> list[int]:

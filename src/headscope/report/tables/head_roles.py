@@ -1,7 +1,5 @@
 """Roles of heads: which heads play which role in base or variant, and what became of it."""
 
-import numpy as np
-
 from headscope.report.run_results import RunResults, with_result
 from headscope.results.estimate import Estimate
 from headscope.results.head_roles import LABEL_Q, LEAST_RATIO, LEAST_SHARE, HeadRole, HeadRoles, RoleShares
@@ -10,8 +8,9 @@ from headscope.results.numbers import format_number
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Cell, Row, Table, estimate_cell
 
-_SUMMARY = ("role", "texts", "tokens", "heads in base", "after", "taken up", "given up")
-_ORDER = ("gained", "moved", "lost", "kept")
+_OF_TESTED = ("heads in base", "after", "taken up", "given up")
+_SUMMARY = ("role", "texts", "tokens", *_OF_TESTED)
+_ORDER = ("gained", "moved", "lost", "unclear", "kept")
 _TOKENS_OF = {"iteration": "iteration", "retrieval": "retrieval", "verification": "re-check"}
 """The role of tokens that are written while a head plays a role."""
 
@@ -26,32 +25,31 @@ def roles(results: RunResults) -> Table:
             continue
         rows += [place | _summary(unit.result, role) for role in unit.result.roles]
     caption = (
-        "Heads whose attention, while they read the variant's own answers, goes to what a role reads: at least "
-        f"{LEAST_SHARE:g} of it, and surely {LEAST_RATIO:g} times as much as to moved targets or in other rows at the "
-        f"same distances, "
-        f"q ≤ {LABEL_Q:g} over all heads and roles. A role that fewer than ten texts ask for is not tested. Taken up, "
-        "given up: by a change of at least half of that, q ≤ 0.05."
+        f"Heads that give at least {LEAST_SHARE:g} of their attention to what a role reads, in the rows of the "
+        f"variant's own answers that ask for it; at least {LEAST_RATIO:g} times as much as, and surely more than, in "
+        "each control: targets moved within the row, the same distances in other rows, and the same targets from "
+        f"rows that do not ask for them. q ≤ {LABEL_Q:g} over the heads of a role. A dash: fewer than ten texts ask "
+        "for it. Taken up, given up: in one model alone, by a change of 0.05 or more, q ≤ 0.05."
     )
     return Table("roles", tuple(rows), caption)
 
 
 def _summary(result: HeadRoles, role: str) -> Row:
     place = result.roles.index(role)
-    taken, given = [], []
+    taken_up, given_up = [], []
     for label in result.labels:
         if label.role == role and label.change in ("gained", "moved"):
-            taken.append(f"{label.head} (from {label.origin})" if label.origin else str(label.head))
+            taken_up.append(f"{label.head} (from {label.origin})" if label.origin else str(label.head))
         elif label.role == role and label.change == "lost":
-            given.append(str(label.head))
-    is_tested = not np.isnan(result.post.q_value[place]).all()
-    return {
-        "role": role,
-        "texts": int(result.texts[place]),
-        "tokens": int(result.tokens[place]),
-        "heads in base": int(result.base.labelled[place].sum()) if is_tested else None,
-        "after": int(result.post.labelled[place].sum()) if is_tested else None,
-        "taken up": (" ".join(taken) or "none") if is_tested else None,
-        "given up": (" ".join(given) or "none") if is_tested else None,
+            given_up.append(str(label.head))
+    columns: Row = {"role": role, "texts": int(result.texts[place]), "tokens": int(result.tokens[place])}
+    if not result.post.tested[place]:
+        return columns | dict.fromkeys(_OF_TESTED)
+    return columns | {
+        "heads in base": int(result.base.labelled[place].sum()),
+        "after": int(result.post.labelled[place].sum()),
+        "taken up": " ".join(taken_up) or "none",
+        "given up": " ".join(given_up) or "none",
     }
 
 
@@ -70,9 +68,11 @@ def role_shares(results: RunResults, most: int | None = None) -> Table:
         "" if most is None else f" Of each variant and task the first {most}; table_frame(run, 'role_shares') has all."
     )
     caption = (
-        "Share of a head's attention that goes to what its role reads: mean over texts, one per problem, 95 % t "
-        "intervals. Control: the larger of both. Loss without it: of tokens of that role, nats per token, where heads "
-        f"were removed one at a time; a head may read what nothing needs.{cut}"
+        "Share of a head's attention that goes to what its role reads (retrieval: of tokens whose most attended "
+        "token is a copy), mean over texts, one per problem, 95 % t intervals. Control: the largest one of either "
+        "model. Unclear: in one model alone, without a clear change. Loss without it: of the answer's tokens of like "
+        "role (iteration, retrieval; of verification all that is checked again), nats per token, when the head alone "
+        f"writes nothing; a head may read what nothing needs.{cut}"
     )
     return Table("role-shares", tuple(rows), caption)
 

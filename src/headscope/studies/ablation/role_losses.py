@@ -12,7 +12,6 @@ from headscope.comparison.role_losses import role_losses
 from headscope.heads import HeadId, HeadSet
 from headscope.lab import token_roles as lab_roles
 from headscope.lab.labels import symbols
-from headscope.lab.statements import is_lab_prompt
 from headscope.progress import Progress
 from headscope.results.head_sets import ControlledHeads
 from headscope.results.not_run import NotRun
@@ -22,7 +21,7 @@ from headscope.results.traces import Reader
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.ablation.ablated import Ablations
 from headscope.studies.answers.texts import ModelOnTask, answers_with_texts
-from headscope.studies.answers.traces import decoder, statements_of
+from headscope.studies.answers.traces import decoder, reader_of, statements_of
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource
 from headscope.studies.study_file.config import Config
@@ -66,7 +65,7 @@ def compute_role_losses(config: RoleLossesConfig, inputs: Inputs, progress: Prog
     if isinstance(sweep, NotRun):
         return sweep
     prompts = config.task.prompts()
-    reader: Reader = "lab" if all(is_lab_prompt(prompts[row["problem"]]) for row, _ in answers) else "text"
+    reader = reader_of(prompts[row["problem"]] for row, _ in answers)
     roles = (lab_roles if reader == "lab" else text_roles).ROLES
     texts, groups = [], []
     texts_of = TokenTexts(decoder(subject.tokenizer))

@@ -4,16 +4,18 @@ Attention alone: what an answer needs of a head is asked by ablation, role by ro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from jaxtyping import Float
 
 from headscope.comparison.head_roles import METHOD, TextShares, label_roles, role_shares, share_changes
 from headscope.errors import InputError
-from headscope.lab.statements import is_lab_prompt, judge
+from headscope.lab.labels import symbols
+from headscope.lab.statements import judge
 from headscope.lab.token_roles import carried_values
-from headscope.measures.attention_shares import Targets, attention_share, most_attended
+from headscope.measures.attention_shares import CONTROLS, Targets, attention_sums, most_attended_sums
 from headscope.progress import Progress
 from headscope.results.head_roles import HeadRoles
 from headscope.results.not_run import NotRun
@@ -21,15 +23,16 @@ from headscope.results.samples import Samples
 from headscope.results.traces import Reader
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.answers.texts import ModelOnTask, answers_with_texts
-from headscope.studies.answers.traces import decoder, statements_of
+from headscope.studies.answers.traces import decoder, reader_of, statements_of
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource, Stage
 from headscope.studies.study_file.config import Config
 from headscope.traces.attention_targets import BY_MOST_ATTENDED, ROLES, attention_targets
 from headscope.traces.carried_numbers import carried_numbers
-from headscope.traces.reading import read_text, read_trace
+from headscope.traces.reading import read_text
 from headscope.traces.spans import TokenEnds, TokenTexts, token_spans
 from headscope.traces.steps import Step
+from headscope.traces.text_steps import CLOSE
 
 if TYPE_CHECKING:
     from headscope.interventions import Text
@@ -37,7 +40,7 @@ if TYPE_CHECKING:
 
 TEXTS, TOKENS = 32, 1024
 """Answers per variant at most, and tokens of each with its prompt."""
-_CLOSING = "</think>"
+_SUMS = 1 + 2 * len(CONTROLS)
 
 
 class HeadRolesConfig(Config):
@@ -52,14 +55,19 @@ class HeadRolesConfig(Config):
 
 def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progress) -> HeadRoles | NotRun:
     """Return the roles of both models' heads on the answers in the input ``samples``, right ones as far as they go."""
+    from headscope.models import head_access
     from headscope.studies.models.subjects import load
 
     stages = [source.stage(inputs) for source in (config.base, config.post)]
-    answers = _read_answers(config, ModelOnTask(stages[1], config.task.task()), inputs)
+    access = [head_access(load(stage).model) for stage in stages]
+    longest = min(config.tokens, *(model.longest or config.tokens for model in access))
+    vocabulary = min(model.vocabulary for model in access)
+    samples = inputs.load("samples", Samples)
+    answers = _read_answers(config, ModelOnTask(stages[1], config.task.task()), samples, longest, vocabulary)
     if not answers.targets:
         return NotRun(
-            f"{config.post.name} gave no answer to {config.task.name} that could be read: its prompt must have fewer "
-            f"than {config.tokens} tokens, and its tokens decode piece by piece"
+            f"{config.post.name} gave no answer to {config.task.name} that both models can read: its prompt must have "
+            f"fewer than {longest} tokens, and its tokens decode piece by piece"
         )
     models = []
     with progress.bar("roles of heads", 2 * len(answers.targets)) as bar:
@@ -73,25 +81,25 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
                     return NotRun(str(error))
                 bar.advance()
             models.append(np.stack(shares))
-    asked = [place for place, role in enumerate(ROLES) if any(role in targets for targets in answers.targets)]
-    before, after = (TextShares(*np.moveaxis(shares[:, asked], 2, 0)) for shares in models)
-    roles = tuple(ROLES[place] for place in asked)
+    asked_for = [role for role in ROLES if any(role in targets for targets in answers.targets)]
+    before, after = (text_shares(shares, asked_for) for shares in models)
     base, post, changes = role_shares(before), role_shares(after), share_changes(before, after)
+    numbers = [[targets[role].rows for targets in answers.targets if role in targets] for role in asked_for]
     return HeadRoles(
         variant=config.post.name,
         step=config.post.step,
         task=config.task.name,
         reader=answers.reader,
-        roles=roles,
-        texts=np.array([sum(role in targets for targets in answers.targets) for role in roles]),
-        tokens=np.array([sum(targets[role].rows for targets in answers.targets if role in targets) for role in roles]),
+        roles=tuple(asked_for),
+        texts=np.array([len(rows) for rows in numbers]),
+        tokens=np.array([sum(rows) for rows in numbers]),
         base=base,
         post=post,
         change=changes.value,
         change_low=changes.low,
         change_high=changes.high,
         change_q=changes.q_value,
-        labels=label_roles(roles, base, post, changes),
+        labels=label_roles(asked_for, base, post, changes),
         answers=len(answers.targets),
         cut=answers.cut,
         method=METHOD,
@@ -119,56 +127,76 @@ class _Answers:
     cut: int
 
 
-def _read_answers(config: HeadRolesConfig, respondent: ModelOnTask, inputs: Inputs) -> _Answers:
+def _read_answers(
+    config: HeadRolesConfig, respondent: ModelOnTask, samples: Samples, longest: int, vocabulary: int
+) -> _Answers:
+    """Return the first answers that both models can read, right ones before wrong ones, one per problem."""
     from headscope.studies.models.subjects import load
 
-    samples = inputs.load("samples", Samples)
-    read = answers_with_texts(respondent, samples, config.texts, correct=True)
-    if len(read) < config.texts:  # wrong answers of other problems, as far as they are needed
-        known = {row["problem"] for row, _ in read}
-        others = answers_with_texts(respondent, samples, len(samples.table))
-        read += [(row, text) for row, text in others if row["problem"] not in known][: config.texts - len(read)]
+    answers = answers_with_texts(respondent, samples, len(samples.table), correct=True)
+    is_right = {row["problem"] for row, _ in answers}
+    every = answers_with_texts(respondent, samples, len(samples.table))
+    answers += [(row, text) for row, text in every if row["problem"] not in is_right]
     prompts = config.task.prompts()
-    reader: Reader = "lab" if all(is_lab_prompt(prompts[row["problem"]]) for row, _ in read) else "text"
+    reader = reader_of(prompts[row["problem"]] for row, _ in answers)
     texts = TokenTexts(decoder(load(respondent.stage).tokenizer))
-    tokens, targets, cut = [], [], 0
-    for row, text in read:
+    tokens: list[tuple[int, ...]] = []
+    targets: list[Mapping[str, Targets]] = []
+    cut = 0
+    for row, text in answers:
+        if len(targets) == config.texts:
+            break
+        whole = text.tokens
         ends = texts.ends(row["token_ids"], row["response"])
-        if ends is None or len(text.prompt) >= config.tokens:
+        is_symbols = reader == "text" or len(symbols(row["response"])) == len(row["token_ids"])
+        if ends is None or not is_symbols or len(text.prompt) >= longest or max(whole) >= vocabulary:
             continue
-        cut += len(text.tokens) > config.tokens
-        tokens.append(text.tokens[: config.tokens])
-        targets.append(answer_targets(row, text, prompts[row["problem"]], ends, reader, config.tokens))
+        cut += len(whole) > longest
+        tokens.append(whole[:longest])
+        targets.append(answer_targets(row, text, prompts[row["problem"]], ends, reader, longest))
     return _Answers(reader, tokens, targets, cut)
 
 
 def answer_targets(
-    row: Mapping[Any, Any], text: "Text", prompt: str, ends: TokenEnds, reader: Reader, most: int
+    row: Mapping[Any, Any], text: "Text", prompt: str, ends: TokenEnds, reader: Reader, longest: int
 ) -> Mapping[str, Targets]:
-    """Return the targets of an answer of which ``most`` tokens are read with its prompt."""
-    response, kept = row["response"], most - len(text.prompt)
-    steps, carried = _lab_steps(prompt, response) if reader == "lab" else _text_steps(row, ends)
-    closing = response.find(_CLOSING)
-    closed_at = int(np.searchsorted(ends, closing + len(_CLOSING))) if closing >= 0 else kept
+    """Return the targets of an answer of which ``longest`` tokens are read with its prompt.
+
+    Args:
+        row: of the samples: ``response``, ``token_ids`` and ``kind``.
+        text: the tokens of its prompt and of the answer.
+        prompt: the problem.
+        ends: ends of the answer's tokens in its text.
+        reader: what reads its steps.
+        longest: number of tokens that are read.
+    """
+    response, tokens = row["response"], longest - len(text.prompt)
+    if reader == "lab":
+        steps, carried = judge(prompt, response), carried_values(prompt, response)
+    else:
+        steps, carried = _text_steps(response, prompt, row["kind"] or "math", ends)
+    place = response.find(CLOSE)
+    closing = int(np.searchsorted(ends, place + len(CLOSE))) if place >= 0 else tokens
     return attention_targets(
-        text.tokens[:most],
+        text.tokens[:longest],
         len(text.prompt),
-        [step for step in steps if step.last_token <= kept],
-        [place for place in carried if place[0] < kept],
-        closed_at if closed_at < kept else None,
+        [step for step in steps if step.last_token <= tokens],
+        [number for number in carried if number[0] < tokens],
+        closing if closing < tokens else None,
     )
 
 
-def _lab_steps(prompt: str, response: str) -> tuple[Sequence[Step], list[tuple[int, int, int]]]:
-    return judge(prompt, response), carried_values(prompt, response)
-
-
-def _text_steps(row: Mapping[Any, Any], ends: TokenEnds) -> tuple[Sequence[Step], list[tuple[int, int, int]]]:
+def _text_steps(
+    response: str, prompt: str, kind: str, ends: TokenEnds
+) -> tuple[tuple[Step, ...], list[tuple[int, int, int]]]:
     """Return steps and carried numbers of a running text, as tokens."""
-    response, ids = row["response"], row["token_ids"]
-    steps = read_text(response, statements_of(row["kind"] or "math"))
-    placed = read_trace(response, ids, steps, lambda value: False, count=len(ids), ends=ends).steps
-    numbers = carried_numbers(response, steps)
+    steps = read_text(response, statements_of(kind))
+    firsts, lasts = token_spans(ends, [step.start for step in steps], [step.end for step in steps])
+    placed = tuple(
+        replace(step, first_token=int(first), last_token=int(last))
+        for step, first, last in zip(steps, firsts, lasts, strict=True)
+    )
+    numbers = carried_numbers(response, steps, prompt)
     first, _ = token_spans(ends, [number.start for number in numbers], [number.start + 1 for number in numbers])
     starts, stops = token_spans(
         ends, [number.source_start for number in numbers], [number.source_end for number in numbers]
@@ -176,23 +204,30 @@ def _text_steps(row: Mapping[Any, Any], ends: TokenEnds) -> tuple[Sequence[Step]
     return placed, list(zip(first.tolist(), starts.tolist(), stops.tolist(), strict=True))
 
 
-def shares_in_text(subject: "Subject", tokens: tuple[int, ...], targets: Mapping[str, Targets]) -> "np.ndarray":
-    """Return [role, 3, layer, head]: share, share over moved targets, share over other rows; NaN where not asked."""
+def shares_in_text(
+    subject: "Subject", tokens: tuple[int, ...], targets: Mapping[str, Targets]
+) -> "Float[np.ndarray, 'sum role layer head']":
+    """Return the sums of ``Targets.weights`` for each role, NaN for roles without targets.
+
+    Raises InputError if the model's attention returns no rows.
+    """
     from headscope.circuits import visit_attention_rows
     from headscope.models import head_access
 
     access = head_access(subject.model)
-    shares = np.full((len(ROLES), 3, len(access.layers), access.heads), np.nan)
-    weights = {
-        role: (asked.share_weights(), asked.moved_weights(), asked.elsewhere_weights())
-        for role, asked in targets.items()
-    }
+    shares = np.full((_SUMS, len(ROLES), len(access.layers), access.heads), np.nan)
+    weights = {role: asked.weights() for role, asked in targets.items()}
 
-    def visit(layer: int, rows: "np.ndarray") -> None:
-        for role, kinds in weights.items():
-            read = most_attended(rows) if role in BY_MOST_ATTENDED else rows
-            for kind, weight in enumerate(kinds):
-                shares[ROLES.index(role), kind, layer] = attention_share(read, weight)
+    def visit(layer: int, rows: "Float[np.ndarray, 'head query key']") -> None:
+        for role, matrices in weights.items():
+            sums = most_attended_sums if role in BY_MOST_ATTENDED else attention_sums
+            shares[:, ROLES.index(role), layer] = sums(rows, matrices)
 
     visit_attention_rows(subject, np.array(tokens, dtype=np.int64), visit)
     return shares
+
+
+def text_shares(sums: "Float[np.ndarray, 'text sum role layer head']", roles: Sequence[str] = ROLES) -> TextShares:
+    """Return the sums of ``shares_in_text`` by what they are, for some of the roles."""
+    chosen = np.moveaxis(sums, 1, 0)[:, :, [ROLES.index(role) for role in roles]]
+    return TextShares(chosen[0], chosen[1::2], chosen[2::2])

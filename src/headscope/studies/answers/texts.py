@@ -31,7 +31,7 @@ def answered_texts(respondent: ModelOnTask, samples: Samples, count: int, *, cor
 def answers_with_texts(
     respondent: ModelOnTask, samples: Samples, count: int, *, correct: bool = False
 ) -> "list[tuple[dict[Any, Any], Text]]":
-    """Return the same texts, each with its row of the samples."""
+    """Return the texts of ``answered_texts``, each with its row of the samples."""
     from headscope.interventions import Text
     from headscope.studies.models.subjects import load
 

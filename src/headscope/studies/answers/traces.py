@@ -1,7 +1,7 @@
 """Read the answers that a study saved: a unit per samples unit, and the same for runs that were made before there were
 such units. Arithmetic on text and token ids; no model is loaded."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -79,6 +79,12 @@ def decoder(tokenizer: "PreTrainedTokenizerBase") -> Decode:
     return decode
 
 
+def reader_of(prompts: Iterable[str]) -> Reader:
+    """Return what reads the answers to these prompts: the lab's reader if all of them are the lab's problems."""
+    in_lab = [is_lab_prompt(prompt) for prompt in prompts]
+    return "lab" if in_lab and all(in_lab) else "text"
+
+
 def trace_samples(
     samples: Samples,
     prompts: "dict[str, str] | None" = None,
@@ -96,8 +102,7 @@ def trace_samples(
     What cannot be read is said in ``Traces.notes``, and what can be read is read.
     """
     prompts = prompts or {}
-    in_lab = [is_lab_prompt(prompts[name]) if name in prompts else False for name in samples.problems]
-    reader: Reader = "lab" if in_lab and all(in_lab) else "text"
+    reader = reader_of(prompts.get(name, "") for name in samples.problems)
     texts = None if decode is None else TokenTexts(decode)
     right: dict[tuple[str, str], bool] = {}
     answers, steps, unplaced = [], [], 0

@@ -235,6 +235,13 @@ def _role_losses(unit: Unit, facts: Facts) -> Load:
     return Load({FORWARD: tokens}, size=heads)
 
 
+def _head_roles(unit: Unit, facts: Facts) -> Load:
+    config: Any = unit.config
+    texts = min(config.texts, len(config.task.task().problems))
+    length = min(config.tokens, facts.text(config.post.name, config.task.name))
+    return Load({FORWARD: 2 * texts * length})
+
+
 def constants_load(heads: int, texts: Number, length: Number, steps: int = DESCENT_STEPS) -> Load:
     """Return what fitting the constants of so many heads works through."""
     drivers = {BACKWARD: steps * TEXTS_A_STEP * heads * length, FORWARD: CANDIDATES * texts * heads * length}
@@ -262,6 +269,7 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
     "headsets": _head_sets,
     "constants": _constants,
     "failures": _failures,
+    "head_roles": _head_roles,
     "role_losses": _role_losses,
     "head_scaling": _role_losses,
     "head_revert": _role_losses,
