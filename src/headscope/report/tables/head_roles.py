@@ -1,5 +1,6 @@
 """Roles of heads: which heads play which role in base or variant, and what became of it."""
 
+from headscope.heads import HeadSet
 from headscope.report.run_results import RunResults, with_result
 from headscope.results.estimate import Estimate
 from headscope.results.head_roles import LABEL_Q, LEAST_RATIO, LEAST_SHARE, HeadRole, HeadRoles, RoleShares
@@ -8,7 +9,7 @@ from headscope.results.numbers import format_number
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Cell, Row, Table, estimate_cell
 
-_OF_TESTED = ("heads in base", "after", "taken up", "given up")
+_OF_TESTED = ("heads in base", "after", "taken up", "given up", "needed")
 _SUMMARY = ("role", "texts", "tokens", *_OF_TESTED)
 _ORDER = ("gained", "moved", "lost", "unclear", "kept")
 _TOKENS_OF = {"iteration": "iteration", "retrieval": "retrieval", "verification": "re-check"}
@@ -23,18 +24,21 @@ def roles(results: RunResults) -> Table:
         if isinstance(unit.result, NotRun):
             rows.append(place | dict.fromkeys(_SUMMARY) | {"role": f"not run: {unit.result.reason}"})
             continue
-        rows += [place | _summary(unit.result, role) for role in unit.result.roles]
+        losses = _role_losses(results, unit.result)
+        rows += [place | _summary(unit.result, role, losses) for role in unit.result.roles]
     caption = (
         f"Heads that give at least {LEAST_SHARE:g} of their attention to what a role reads, in the rows of the "
         f"variant's own answers that ask for it; at least {LEAST_RATIO:g} times as much as, and surely more than, in "
         "each control: targets moved within the row, the same distances in other rows, and the same targets from "
         f"rows that do not ask for them. q ≤ {LABEL_Q:g} over the heads of a role. A dash: fewer than ten texts ask "
-        "for it. Taken up, given up: in one model alone, by a change of 0.05 or more, q ≤ 0.05."
+        "for it. Taken up, given up: in one model alone, by a change of 0.05 or more, q ≤ 0.05. Needed: of the heads "
+        "that play the role after training, those without which tokens of like role are less likely (losses by "
+        "role), where that was measured."
     )
     return Table("roles", tuple(rows), caption)
 
 
-def _summary(result: HeadRoles, role: str) -> Row:
+def _summary(result: HeadRoles, role: str, losses: RoleLosses | None) -> Row:
     place = result.roles.index(role)
     taken_up, given_up = [], []
     for label in result.labels:
@@ -50,7 +54,18 @@ def _summary(result: HeadRoles, role: str) -> Row:
         "after": int(result.post.labelled[place].sum()),
         "taken up": " ".join(taken_up) or "none",
         "given up": " ".join(given_up) or "none",
+        "needed": None if losses is None else _needed_heads(result, role, losses),
     }
+
+
+def _needed_heads(result: HeadRoles, role: str, losses: RoleLosses) -> str | None:
+    """Return the heads that play a role after training and whose removal costs tokens of like role; None if unknown."""
+    like = _TOKENS_OF.get(role, "")
+    if like not in losses.roles:
+        return None
+    plays = HeadSet.from_grid(result.post.labelled[result.roles.index(role)])
+    needed = {effect.head for effect in losses.effects(like) if effect.change.value > 0}
+    return " ".join(str(head) for head in plays if head in needed) or "none"
 
 
 def role_shares(results: RunResults, most: int | None = None) -> Table:
