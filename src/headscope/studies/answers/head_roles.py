@@ -69,37 +69,36 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
             f"{config.post.name} gave no answer to {config.task.name} that both models can read: its prompt must have "
             f"fewer than {longest} tokens, and its tokens decode piece by piece"
         )
-    models = []
+    roles = [role for role in ROLES if any(role in targets for targets in answers.targets)]
+    models: list[TextShares] = []
     with progress.bar("roles of heads", 2 * len(answers.targets)) as bar:
         for stage in stages:
             subject = load(stage)
-            shares = []
+            sums = []
             for tokens, targets in zip(answers.tokens, answers.targets, strict=True):
                 try:
-                    shares.append(shares_in_text(subject, tokens, targets))
+                    sums.append(shares_in_text(subject, tokens, targets))
                 except InputError as error:  # an architecture that keeps its rows to itself
                     return NotRun(str(error))
                 bar.advance()
-            models.append(np.stack(shares))
-    asked_for = [role for role in ROLES if any(role in targets for targets in answers.targets)]
-    before, after = (text_shares(shares, asked_for) for shares in models)
-    base, post, changes = role_shares(before), role_shares(after), share_changes(before, after)
-    numbers = [[targets[role].rows for targets in answers.targets if role in targets] for role in asked_for]
+            models.append(text_shares(np.stack(sums), roles))
+    base, post, changes = role_shares(models[0]), role_shares(models[1]), share_changes(*models)
+    rows = [[targets[role].rows for targets in answers.targets if role in targets] for role in roles]
     return HeadRoles(
         variant=config.post.name,
         step=config.post.step,
         task=config.task.name,
         reader=answers.reader,
-        roles=tuple(asked_for),
-        texts=np.array([len(rows) for rows in numbers]),
-        tokens=np.array([sum(rows) for rows in numbers]),
+        roles=tuple(roles),
+        texts=np.array([len(of_role) for of_role in rows]),
+        tokens=np.array([sum(of_role) for of_role in rows]),
         base=base,
         post=post,
         change=changes.value,
         change_low=changes.low,
         change_high=changes.high,
         change_q=changes.q_value,
-        labels=label_roles(asked_for, base, post, changes),
+        labels=label_roles(roles, base, post, changes),
         answers=len(answers.targets),
         cut=answers.cut,
         method=METHOD,
@@ -134,9 +133,9 @@ def _read_answers(
     from headscope.studies.models.subjects import load
 
     answers = answers_with_texts(respondent, samples, len(samples.table), correct=True)
-    is_right = {row["problem"] for row, _ in answers}
-    every = answers_with_texts(respondent, samples, len(samples.table))
-    answers += [(row, text) for row, text in every if row["problem"] not in is_right]
+    solved = {row["problem"] for row, _ in answers}
+    first_answers = answers_with_texts(respondent, samples, len(samples.table))
+    answers += [(row, text) for row, text in first_answers if row["problem"] not in solved]
     prompts = config.task.prompts()
     reader = reader_of(prompts[row["problem"]] for row, _ in answers)
     texts = TokenTexts(decoder(load(respondent.stage).tokenizer))
