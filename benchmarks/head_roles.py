@@ -28,6 +28,8 @@ from headscope.traces.attention_targets import ROLES
 from headscope.traces.spans import TokenTexts
 
 HEADER = ("role", "heads labelled", "heads on repeated tokens", "in both", "Spearman over heads", "labelled heads")
+NAMED = 20
+"""Heads of a role that are named, at most."""
 CLEAR = 0.4
 """Share of attention on repeated tokens at which a head is called one of a kind."""
 
@@ -82,7 +84,7 @@ def rows(shares: RoleShares, repeated: dict[str, np.ndarray]) -> list[tuple[str,
     for place, role in enumerate(ROLES):
         labelled = shares.labelled[place]
         names = sorted(map(str, HeadSet.from_grid(labelled)), key=lambda name: int(name[1:].split("H")[0]))
-        shown = " ".join(names[:12]) + (" …" if len(names) > 12 else "")
+        shown = " ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
         beside = ("–", "–", "–")
         if role in repeated and not np.isnan(shares.share[place]).all():
             clear = repeated[role] >= CLEAR
