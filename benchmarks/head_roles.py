@@ -22,7 +22,7 @@ from headscope.heads import HeadSet
 from headscope.interventions import Text
 from headscope.models import Subject, head_access, load_model
 from headscope.results.head_roles import RoleShares
-from headscope.studies.answers.head_roles import TOKENS, answer_targets, shares_in_text, text_shares
+from headscope.studies.answers.head_roles import TOKENS, Answer, answer_targets, sums_in_text, text_shares
 from headscope.studies.answers.traces import decoder
 from headscope.traces.attention_targets import ROLES
 from headscope.traces.spans import TokenTexts
@@ -48,17 +48,16 @@ def worked_answers(path: Path, count: int) -> list[tuple[str, str]]:
 def labels_in_answers(subject: Subject, answers: Sequence[tuple[str, str]]) -> RoleShares:
     """Return the shares of attention by role while the model reads the answers."""
     texts = TokenTexts(decoder(subject.tokenizer))
-    shares = []
+    sums = []
     for question, response in answers:
-        prompt = tuple(prompt_ids(subject.tokenizer, question, None))
         ids = tuple(subject.tokenizer(response, add_special_tokens=False)["input_ids"])
         ends = texts.ends(ids, response)
         assert ends is not None
-        row = {"response": response, "token_ids": ids, "kind": "math"}
-        text = Text(prompt, ids)
-        targets = answer_targets(row, text, question, ends, "text", TOKENS)
-        shares.append(shares_in_text(subject, text.tokens, targets))
-    return role_shares(text_shares(np.stack(shares)))
+        text = Text(tuple(prompt_ids(subject.tokenizer, question, None)), ids)
+        targets = answer_targets(Answer(response, question, text, ends, "math"), "text", TOKENS)
+        weights = {role: of_role.weights() for role, of_role in targets.items()}
+        sums.append(sums_in_text(subject, text.tokens, weights))
+    return role_shares(text_shares(sums))
 
 
 def on_repeated_tokens(subject: Subject, texts: int, length: int) -> dict[str, np.ndarray]:

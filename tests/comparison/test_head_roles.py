@@ -1,6 +1,6 @@
 """Labels of roles on heads that play them by construction, and on heads that play none."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -25,18 +25,19 @@ HEADS = 8
 PLANTED = ("previous token", "first token", "induction", "iteration", "verification", "closer")
 
 
-def a_text(rng: np.random.Generator) -> Mapping[str, Targets]:
-    """Targets of an answer of four steps, of which the third checks the second, and a closed thought."""
+def a_text(rng: np.random.Generator, lengths: Sequence[int] | None = None, digits: int = 1) -> Mapping[str, Targets]:
+    """Targets of an answer of four steps, of which the third checks the second, and a closed thought.
+
+    lengths: of the steps; drawn if they are not given. digits: tokens of the numbers that are carried on.
+    """
     tokens = rng.integers(0, 30, TOKENS).tolist()
-    cuts = np.cumsum([0, *rng.integers(4, 7, 4)])
+    cuts = np.cumsum([0, *(rng.integers(4, 7, 4) if lengths is None else lengths)])
     steps = tuple(
         Step("thinking", int(start), int(stop), int(start), int(stop), recheck=number == 2)
         for number, (start, stop) in enumerate(pairwise(cuts))
     )
-    carried = [
-        (int(cuts[2] + 1), int(cuts[1] - 1), int(cuts[1])),
-        (int(cuts[3] + 1), int(cuts[2] - 2), int(cuts[2] - 1)),
-    ]
+    numbers = ((cuts[2] + 1, cuts[1] - digits), (cuts[3] + 1, cuts[2] - digits))
+    carried = [(int(place), int(place) + digits, int(source), int(source) + digits) for place, source in numbers]
     return attention_targets(tokens, PROMPT, steps, carried, int(cuts[4]))
 
 
@@ -61,13 +62,60 @@ def rows_of(rng: np.random.Generator, targets: Mapping[str, Targets], planted: d
 def text_shares(seed: int, planted: dict[int, str], texts: int = TEXTS) -> TextShares:
     """Shares of one layer of heads on drawn texts; the same seed has the same texts."""
     rng = np.random.default_rng(seed)
-    sums = np.full((1 + 2 * len(CONTROLS), texts, len(ROLES), 1, HEADS), np.nan)
-    for text in range(texts):
+    drawn = []
+    for _ in range(texts):
         targets = a_text(rng)
-        rows = rows_of(rng, targets, planted).astype(np.float32)
+        drawn.append((targets, rows_of(rng, targets, planted)))
+    return shares_of_rows(drawn)
+
+
+def shares_of_rows(texts: Sequence[tuple[Mapping[str, Targets], np.ndarray]]) -> TextShares:
+    """Shares of heads of one layer whose rows are given text by text."""
+    sums = np.full((1 + 2 * len(CONTROLS), len(texts), len(ROLES), 1, len(texts[0][1])), np.nan)
+    for text, (targets, rows) in enumerate(texts):
         for role, asked in targets.items():
-            sums[:, text, ROLES.index(role), 0] = attention_sums(rows, asked.weights())
+            sums[:, text, ROLES.index(role), 0] = attention_sums(rows.astype(np.float32), asked.weights())
     return TextShares(sums[0], sums[1::2], sums[2::2])
+
+
+def reading(cells: np.ndarray) -> np.ndarray:
+    """Rows that give 0.8 to these cells, as far as they have some, and the rest to everything."""
+    everything = np.tril(np.ones((TOKENS, TOKENS)))
+    rows = everything / everything.sum(-1, keepdims=True)
+    marked = cells.any(axis=1)
+    rows[marked] = 0.2 * rows[marked] + 0.8 * cells[marked] / cells[marked].sum(-1, keepdims=True)
+    return np.asarray(rows)
+
+
+@pytest.mark.parametrize("lengths", [(9, 3, 6, 8), (3, 9, 6, 4), (5, 5, 5, 5)])
+def test_a_head_that_always_reads_the_step_before_does_not_verify(lengths: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(0)
+    texts = []
+    for _ in range(TEXTS):
+        targets = a_text(rng, lengths)
+        verification = targets["verification"]
+        assert verification.unasked is not None
+        always, only_checks = reading(verification.cells | verification.unasked), reading(verification.cells)
+        texts.append((targets, np.stack([always, only_checks])))
+    labelled = role_shares(shares_of_rows(texts)).labelled[ROLES.index("verification"), 0]
+    assert labelled.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("digits", [1, 2, 3])
+def test_a_number_of_several_tokens_is_carried_on_by_all_of_them(digits: int) -> None:
+    rng = np.random.default_rng(0)
+    texts = []
+    for _ in range(TEXTS):
+        targets = a_text(rng, (6, 6, 6, 6), digits)
+        cells = targets["iteration"].cells
+        always = np.zeros_like(cells)  # the last result, from every row after it
+        sources = sorted({tuple(np.flatnonzero(row).tolist()) for row in cells if row.any()})
+        for source in sources:
+            always[source[-1] + 1 :] = False
+            always[source[-1] + 1 :, list(source)] = True
+        texts.append((targets, np.stack([reading(cells), reading(always)])))
+    labelled = role_shares(shares_of_rows(texts)).labelled[ROLES.index("iteration"), 0]
+    assert labelled.tolist() == [True, False]
 
 
 def labels(texts: TextShares) -> set[tuple[str, int]]:

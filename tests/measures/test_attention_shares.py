@@ -21,9 +21,10 @@ def drawn_targets(rng: np.random.Generator, tokens: int) -> Targets:
     cells = np.tril(rng.random((tokens, tokens)) < 0.15, -1)
     first = int(rng.integers(0, tokens // 2))
     cells[:first] = False
-    cells[-1, 0] = True
+    cells[-1] = False
+    cells[-2, 0] = True
     unasked = np.tril(rng.random((tokens, tokens)) < 0.1, -1) if rng.random() < 0.5 else None
-    return Targets(cells, first, unasked)
+    return Targets(cells, first, tokens - 1, unasked)
 
 
 def slow_moved(row: np.ndarray, targets: Targets) -> tuple[float, float]:
@@ -47,7 +48,7 @@ def slow_elsewhere(row: np.ndarray, targets: Targets) -> tuple[float, float]:
         distance = query - key
         others = [
             row[other, other - distance]
-            for other in range(targets.first, len(cells))
+            for other in range(targets.first, targets.stop)
             if other >= distance and not cells[other, other - distance]
         ]
         if others:
@@ -68,11 +69,14 @@ def slow_unasked(row: np.ndarray, targets: Targets) -> tuple[float, float]:
             }
     else:
         unasked = {tuple(cell) for cell in np.argwhere(targets.unasked)}
-    read = [row[cell] for cell in unasked if cell[0] >= targets.first and not cells[cell]]
-    if not read:
+    cells_read = [cell for cell in unasked if targets.first <= cell[0] < targets.stop and not cells[cell]]
+    if not cells_read:
         return NOTHING
     share = float(np.mean([row[query, cells[query]].sum() for query in asked]))
-    return share, float(np.mean(read)) * cells.sum() / len(asked)
+    total = float(np.sum([row[cell] for cell in cells_read]))
+    if targets.unasked is None:
+        return share, total / len(cells_read) * cells.sum() / len(asked)
+    return share, total / len({cell[0] for cell in cells_read})
 
 
 @settings(deadline=None, max_examples=30)
@@ -103,7 +107,7 @@ def targets() -> Targets:
     """Rows 5, 8 and 11 ask for the token three before them, row 10 for the one nine before it."""
     cells = np.zeros((TOKENS, TOKENS), dtype=bool)
     cells[[5, 8, 11, 10], [2, 5, 8, 1]] = True
-    return Targets(cells)
+    return Targets(cells, 0, TOKENS)
 
 
 def test_a_head_that_reads_its_targets_alone_exceeds_all_controls(targets: Targets) -> None:
@@ -116,7 +120,7 @@ def test_each_control_is_as_much_as_the_head_it_is_there_for(targets: Targets) -
     everything /= everything.sum(axis=1, keepdims=True).clip(1)
     share, control = shares_and_controls(everything, targets)["moved"]
     assert share == pytest.approx(control)
-    only_three = Targets(np.where(np.eye(TOKENS, k=-3), targets.cells, False))
+    only_three = Targets(np.where(np.eye(TOKENS, k=-3), targets.cells, False), 0, TOKENS)
     share, control = shares_and_controls(np.eye(TOKENS, k=-3), only_three)["elsewhere"]
     assert share == pytest.approx(control) == pytest.approx(1.0)
     always = np.zeros((TOKENS, TOKENS))  # the kind of token that stands at 2, 5 and 8, whichever came last
@@ -130,13 +134,13 @@ def test_each_control_is_as_much_as_the_head_it_is_there_for(targets: Targets) -
 def test_what_a_text_has_no_control_for_is_unknown() -> None:
     cells = np.zeros((3, 3), dtype=bool)
     cells[2, 0] = True  # no other row is two tokens long, and there is no other distance
-    found = shares_and_controls(np.tril(np.ones((3, 3))), Targets(cells))
+    found = shares_and_controls(np.tril(np.ones((3, 3))), Targets(cells, 0, 3))
     assert np.isnan(found["moved"]).all()
     assert np.isnan(found["elsewhere"]).all()
     assert found["unasked"] == (1.0, 1.0)
     all_rows = np.zeros((4, 4), dtype=bool)
     all_rows[1:, 0] = True
-    assert np.isnan(shares_and_controls(np.tril(np.ones((4, 4))), Targets(all_rows))["unasked"]).all()
+    assert np.isnan(shares_and_controls(np.tril(np.ones((4, 4))), Targets(all_rows, 0, 4))["unasked"]).all()
 
 
 def test_the_most_attended_token_of_each_row_has_all_of_it() -> None:

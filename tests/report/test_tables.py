@@ -20,7 +20,7 @@ from headscope.report.page_file import page_html
 from headscope.report.pages import build_pages
 from headscope.report.tables.claims import claims, claims_by_reading
 from headscope.report.tables.dynamics import reward_coupling
-from headscope.report.tables.head_roles import role_shares
+from headscope.report.tables.head_roles import role_shares, roles
 from headscope.report.tables.seeds import seeds
 from headscope.report.tables.verbs import VERB_TABLES, verb_tables
 from headscope.results.claim import Claim, Claims
@@ -38,7 +38,7 @@ from headscope.results.table import Cell, Table, display_text
 from headscope.results.thinking import Thinking
 from headscope.runs import RunDirectory
 
-from .head_runs import head_roles
+from .head_runs import head_roles, role_losses
 from .runs import (
     HEADS,
     LAYERS,
@@ -347,7 +347,7 @@ def test_losses_by_role_name_the_heads_that_matter_most(results: RunResults) -> 
 
 def test_roles_name_the_heads_that_took_them_up_and_what_needs_them(results: RunResults) -> None:
     retrieval, iteration, closer, failed = texts(results, "roles")
-    assert retrieval[2:] == ["retrieval", "30", "300", "1", "1", "none", "none", "none"]
+    assert retrieval[2:] == ["retrieval", "30", "300", "1", "1", "none", "none", "–"]  # L0H1 was not removed
     assert iteration[2:] == ["iteration", "29", "60", "1", "1", "L1H2 (from L1H1)", "L1H1", "–"]  # no such loss
     assert closer[2:] == ["closer", "9", "20", "–", "–", "–", "–", "–"]  # too few texts ask for it
     assert failed[2] == "not run: layer 0 of odd does not return its attention rows"
@@ -357,6 +357,18 @@ def test_roles_name_the_heads_that_took_them_up_and_what_needs_them(results: Run
     assert lost[2:5] == ["L1H1", "iteration", "lost"]
     assert kept[2:5] == ["L0H1", "retrieval", "kept"]
     assert role_shares(results, most=1).rows == role_shares(results).rows[:1]
+
+
+def test_heads_that_are_needed_for_their_role_are_named(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    both = head_roles("sft")
+    both.post.share[1, 2, 3], both.post.q_value[1, 2, 3] = 0.5, 1e-4  # L2H3 reads results too, and was not removed
+    run.save(both, variant="sft", task="T1")
+    losses = role_losses()
+    losses.change[:, 1], losses.q_value[:, 1] = 0.4, 1e-4  # without L1H2 and L2H0, of which the second plays no role
+    run.save(losses, variant="sft", task="T1")
+    rows = roles(RunResults(run.close())).rows
+    assert [row["needed"] for row in rows] == [None, "L1H2 (of 1 of 2 that were removed)", None]
 
 
 def test_accuracy_has_every_evaluated_step_and_its_flips(results: RunResults) -> None:

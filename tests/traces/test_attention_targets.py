@@ -16,11 +16,12 @@ def cells(targets: object) -> set[tuple[int, int]]:
 def test_rows_of_the_answer_ask_for_what_their_role_reads() -> None:
     # The prompt is 7 8 9; the answer 8 5 7 8 5.
     targets = attention_targets([7, 8, 9, 8, 5, 7, 8, 5], 3, ())
-    assert cells(targets["previous token"]) == {(query, query - 1) for query in range(2, 8)}
-    assert cells(targets["first token"]) == {(query, 0) for query in range(2, 8)}
+    # From the row after which the answer begins (2) to that after which it ends (6).
+    assert cells(targets["previous token"]) == {(query, query - 1) for query in range(2, 7)}
+    assert cells(targets["first token"]) == {(query, 0) for query in range(2, 7)}
     # After the second 8 (at 3): what followed the first is 9 (at 2), the token before it. The 7 at 5: 8 at 1. The 8 at
-    # 6: 9 at 2 and 5 at 4. The 5 at 7: 7 at 5.
-    assert cells(targets["induction"]) == {(5, 1), (6, 2), (6, 4), (7, 5)}
+    # 6: 9 at 2 and 5 at 4.
+    assert cells(targets["induction"]) == {(5, 1), (6, 2), (6, 4)}
     # Before 8 is written (2 and 5), 8 in the prompt (1); before 7 (4), 7 (0). 5 is not in the prompt.
     assert cells(targets["retrieval"]) == {(2, 1), (4, 0), (5, 1)}
     assert not {"iteration", "verification", "closer"} & set(targets)
@@ -42,9 +43,9 @@ def test_steps_carried_numbers_and_the_closing_token_have_their_targets() -> Non
         Step("thinking", 3, 6, 3, 6, recheck=True),
         Step("answer", 7, 9, 7, 9, marks=("planning",)),
     )
-    targets = attention_targets(list(range(100, 111)), 2, steps, carried=[(4, 1, 3)], closing=6)
-    # The number at 4 of the answer is written from its row 2 + 4 − 1, and was a result at 1 and 2 of the answer.
-    assert cells(targets["iteration"]) == {(5, 3), (5, 4)}
+    targets = attention_targets(list(range(100, 111)), 2, steps, carried=[(4, 6, 1, 3)], closing=6)
+    # The number at 4 and 5 of the answer is written from row 2 + 4 − 1 on, and was a result at 1 and 2 of the answer.
+    assert cells(targets["iteration"]) == {(5, 3), (5, 4), (6, 3), (6, 4)}
     # Rows that write the second step (2 + 3 − 1 to 2 + 6 − 2) read the first (2 to 4), and no token itself.
     checked = {(row, key) for row in (4, 5, 6) for key in (2, 3, 4) if key < row}
     assert cells(targets["verification"]) == checked
@@ -52,8 +53,8 @@ def test_steps_carried_numbers_and_the_closing_token_have_their_targets() -> Non
     assert targets["verification"].unasked is not None
     others = {(int(row), int(key)) for row, key in np.argwhere(targets["verification"].unasked)}
     assert others == {(row, key) for row in (8, 9) for key in (5, 6, 7)}
-    assert cells(targets["closer"]) == {(9, 8), (10, 8)}
-    assert targets["closer"].first == 1
+    assert cells(targets["closer"]) == {(9, 8)}
+    assert (targets["closer"].first, targets["closer"].stop) == (1, 10)
 
 
 def carried(text: str, given: str = "") -> list[tuple[str, int]]:

@@ -6,7 +6,7 @@
 3. A head plays a role if its share is at least 0.1, at least twice each control, and surely above each: the largest of
    the one-sided p-values of Student's t over texts, adjusted over the heads of the role (Benjamini and Hochberg, 1 %).
 4. A role is *gained* or *lost* if the head plays it in one model alone and the share changed by 0.05 or more (paired t,
-   q ≤ 0.05); *unclear* if it did not.
+   q ≤ 0.05); *unclear* if it did not, or to the other side.
 5. A gained role has *moved* if a head within a layer lost it whose shares over all roles were alike: a cosine of 0.8 or
    more, without the first token, on which most heads of a large model rest. Heads are matched one to one (Hungarian
    method).

@@ -31,16 +31,17 @@ def token_roles(prompt: str, response: str) -> list[str]:
     return roles
 
 
-def carried_values(prompt: str, response: str) -> list[tuple[int, int, int]]:
-    """Return every value that a fold starts from and where it was written: the token of the value, and the first token
-    and the one after the last of what it repeats, all as positions in the response.
+def carried_values(prompt: str, response: str) -> list[tuple[int, int, int, int]]:
+    """Return every value that a fold starts from and where it was written: first token and the one after the last, of
+    the value and of what it repeats, as positions in the response.
     """
     begin = PROMPT_AT + len(symbols(prompt)) + BETWEEN
     carried = []
     for token in label(prompt, response):
         if token.role == "operand" and token.previous is not None:
             (source,) = token.operands
-            carried.append((token.position - begin, source - begin, source - begin + 1))
+            place = token.position - begin
+            carried.append((place, place + 1, source - begin, source - begin + 1))
     return carried
 
 

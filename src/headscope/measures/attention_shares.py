@@ -8,7 +8,7 @@ they are, or because it reads much of everything. Three controls take the last t
 - *unasked*: the same targets from the rows next to these, which do not ask for them. A head that reads a kind of token
   all the time gives them as much.
 
-Each is the exact mean over all ways to do it.
+Moved and elsewhere are means over all possible places, and no draw.
 """
 
 from dataclasses import dataclass
@@ -29,13 +29,14 @@ class Targets:
     """Which tokens a text's rows are asked about.
 
     cells: whether a token is a target of a row; no target comes after its row's own token.
-    first: the first row that is compared; the rows before it are the prompt's.
+    first, stop: the rows that write the answer, from the first one to the one before ``stop``; others are not compared.
     unasked: tokens that rows without a target read if they play the role all the time; None for the targets of the rows
         next to them.
     """
 
     cells: Cells
-    first: int = 0
+    first: int
+    stop: int
     unasked: Cells | None = None
 
     @property
@@ -44,10 +45,13 @@ class Targets:
         return int(self.cells.any(axis=1).sum())
 
     def weights(self) -> "Float[np.ndarray, 'matrix query key']":
-        """Return matrices whose sums over attention are the mean share of a row with a target, and for each control in
-        turn that share of the rows or targets that have the control, and the control itself.
+        """Return seven matrices; the sum of attention weighted by each of them is
 
-        A control that the text does not have is NaN.
+        1. the share of a row with a target that goes to its targets, mean over these rows;
+        2. the same of the targets that can be compared with *moved* ones, and 3. what the moved ones get;
+        4. and 5. likewise for *elsewhere*; 6. and 7. for *unasked*.
+
+        Both matrices of a control that the text does not have are NaN.
         """
         share = self.cells / max(1, self.rows)
         return np.stack([share, *self._moved(), *self._elsewhere(), *self._unasked()]).astype(np.float32)
@@ -67,7 +71,7 @@ class Targets:
     def _elsewhere(self) -> tuple[Weights, Weights]:
         row, key = _grid(len(self.cells))
         distance = np.abs(row - key)
-        others = (key <= row) & (row >= self.first) & ~self.cells
+        others = (key <= row) & self._writes() & ~self.cells
         available = np.bincount(distance[others], minlength=len(self.cells))
         compared = self.cells & (available[distance] > 0)
         asked = np.bincount(distance[compared], minlength=len(self.cells))
@@ -75,12 +79,16 @@ class Targets:
         return _means(compared, np.where(others, weights[distance], 0.0), int(compared.any(axis=1).sum()))
 
     def _unasked(self) -> tuple[Weights, Weights]:
-        unasked = self._next_rows() if self.unasked is None else self.unasked & ~self.cells
+        unasked = (self._next_rows() if self.unasked is None else self.unasked & ~self.cells) & self._writes()
+        rows = self.rows if unasked.any() else 0
+        if self.unasked is not None:  # rows of their own, each with as many tokens as it has
+            return _means(self.cells, unasked * (self.rows / max(1, int(unasked.any(axis=1).sum()))), rows)
+        # A row may be next to two that ask: it is taken to have as many tokens as a row that asks, on average.
+        return _means(self.cells, unasked * (self.cells.sum() / max(1, int(unasked.sum()))), rows)
+
+    def _writes(self) -> "Bool[np.ndarray, 'query 1']":
         row, _ = _grid(len(self.cells))
-        unasked = unasked & (row >= self.first)
-        count = int(unasked.sum())
-        # A row has as many unasked tokens as it had targets, on average.
-        return _means(self.cells, unasked * (self.cells.sum() / max(1, count)), self.rows if count else 0)
+        return np.asarray((row >= self.first) & (row < self.stop))
 
     def _next_rows(self) -> Cells:
         """Return the targets of the row before and of the row after as if they were each row's own."""

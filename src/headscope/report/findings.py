@@ -173,7 +173,7 @@ def _role_part(results: RunResults, variant: str) -> str:
     counts = {name: _tested_roles(results, name) for name in results.null_twins(variant)}
     twins = [f"{name} ({sum(map(_count_role_changes, of_twin))})" for name, of_twin in counts.items() if of_twin]
     number = sum(map(_count_role_changes, tested))
-    beside = f" ({number} such changes; in its twin {join_words(twins)})" if twins else ""
+    beside = f" ({count_noun(number, 'such change')}; in its twin {join_words(twins)})" if twins else ""
     return f"{join_words(changes)}{beside}"
 
 
@@ -192,7 +192,7 @@ def _role_changes(result: HeadRoles) -> list[str]:
         given_up = [str(label.head) for label in labels if label.change == "lost"]
         for heads, verb in ((taken_up, "took up"), (given_up, "gave up")):
             if heads:
-                changes.append(f"{_name_heads(heads)} {verb} {role} on {result.task}")
+                changes.append(f"{_name_heads(heads)} {verb} the role {role} on {result.task}")
     return changes
 
 

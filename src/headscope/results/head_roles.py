@@ -31,7 +31,8 @@ class RoleShares:
 
     share, low, high: mean over texts with its t interval; of retrieval the share of tokens whose most attended token is
         a target.
-    control: the share that the largest control has, relative to it, mean over texts (``measures.attention_shares``).
+    control: the largest control: as large a part of ``share`` as it is of the share that it was compared with
+        (``measures.attention_shares``).
     q_value: of the share above each of its controls, one-sided, adjusted over the heads of a role; NaN if not tested.
     """
 
@@ -59,7 +60,7 @@ class HeadRole:
 
     change: *kept* if it plays it in both; *gained* if in the trained one alone, and surely more; *lost* if in the base
         alone, and surely more there; *moved* if gained, and a head like it within a layer lost it; *unclear* if in one
-        alone, without a clear change.
+        alone, without a clear change to its side.
     origin: of a moved role, the head that lost it.
     """
 
@@ -80,7 +81,7 @@ class HeadRoles(JsonResult):
         or running text.
     roles: names of the roles that some text asks for.
     texts: number of texts that ask for each role.
-    tokens: number of their rows that do.
+    tokens: number of rows with a target, over all texts.
     base, post: shares of attention in the two models.
     change, change_low, change_high, change_q: share in post less that in base, mean over texts with its t interval, and
         its q, two-sided, adjusted over the heads of a role.
@@ -116,10 +117,9 @@ class HeadRoles(JsonResult):
         return tuple(label for label in self.labels if label.head == head)
 
     def plot(self) -> "Figure":
-        """Return the share of attention after training, by head and role."""
-        count, layers, heads = self.post.share.shape
-        names = [str(HeadId(*place)) for place in np.ndindex(layers, heads)]
+        """Return the share of attention after training, of the heads that play a role in either model."""
+        layers, heads = np.nonzero((self.base.labelled | self.post.labelled).any(axis=0))
+        names = [str(HeadId(layer, head)) for layer, head in zip(layers.tolist(), heads.tolist(), strict=True)]
         title = f"Where heads look, {self.variant} at step {self.step}, {self.answers} answers to {self.task}"
-        return plots.grid(
-            title, self.post.share.reshape(count, -1).T, "share of attention", (names, self.roles), ("head", "role")
-        )
+        shares = self.post.share[:, layers, heads].T
+        return plots.grid(title, shares, "share of attention", (names, self.roles), ("head", "role"))

@@ -28,8 +28,8 @@ BY_MOST_ATTENDED = frozenset(("retrieval",))
 MOST_COPIES = 3
 """Earlier copies of a token that is asked about, at most."""
 
-Carried = Sequence[tuple[int, int, int]]
-"""Numbers carried on, each as its token, the first token of the result it comes from, and the token after its last."""
+Carried = Sequence[tuple[int, int, int, int]]
+"""Numbers carried on: each one's first token and the token after its last, and the same of the result it comes from."""
 
 
 def attention_targets(
@@ -49,14 +49,15 @@ def attention_targets(
         closing: the token of the answer that closes the thought; None if it has none.
     """
     marked = _mark_cells(tokens, prompt, steps, carried, closing)
-    begin = max(0, prompt - 1)
+    first, stop = max(0, prompt - 1), len(tokens) - 1  # the rows that write the answer: each the token after its own
     targets = {}
     for role in ROLES:
         cells = np.tril(marked[role], -1)
-        cells[:begin] = False  # rows of the prompt write nothing of the answer
+        cells[:first] = False
+        cells[stop:] = False
         if cells.any():
             unasked = np.tril(_follow_steps(len(tokens), prompt, steps, is_check=False), -1)
-            targets[role] = Targets(cells, begin, unasked if role == "verification" else None)
+            targets[role] = Targets(cells, first, stop, unasked if role == "verification" else None)
     return targets
 
 
@@ -67,10 +68,10 @@ def _mark_cells(
     cells = {role: np.zeros((count, count), dtype=bool) for role in ROLES}
     places = np.arange(1, count)
     cells["previous token"][places, places - 1] = True
-    cells["first token"][2:, 0] = True  # the second row's first token is its previous one
+    cells["first token"][1:, 0] = True
     _mark_copies(cells, tokens, prompt)
-    for number, start, end in carried:
-        cells["iteration"][prompt + number - 1, prompt + start : prompt + end] = True
+    for first, last, start, end in carried:
+        cells["iteration"][prompt + first - 1 : prompt + last - 1, prompt + start : prompt + end] = True
     cells["verification"] = _follow_steps(count, prompt, steps, is_check=True)
     if closing is not None:
         cells["closer"][prompt + closing + 1 :, prompt + closing] = True

@@ -17,10 +17,12 @@ _RESULT = re.compile(r"[\s$€£]*(?P<number>" + _NUMBER.pattern + r")[^\d+*/×�
 class CarriedNumber:
     """A number on the left of a calculation that an earlier one gave, as characters of the text.
 
-    start: its first character. source_start, source_end: the characters of the result that it repeats.
+    start, end: its first character, and the one after its last.
+    source_start, source_end: the same of the result that it repeats.
     """
 
     start: int
+    end: int
     source_start: int
     source_end: int
 
@@ -30,7 +32,7 @@ def carried_numbers(response: str, steps: Sequence[Step], given: str = "") -> tu
 
     given: the problem; its numbers are left out, because they may come from there.
     """
-    known = {value for _, value in _numbers(given)}
+    known = {value for _, _, value in _numbers(given)}
     results: dict[Decimal, tuple[int, int]] = {}
     carried = []
     for step in steps:
@@ -40,21 +42,21 @@ def carried_numbers(response: str, steps: Sequence[Step], given: str = "") -> tu
         for calculation in find_calculations(text):
             written = text[calculation.start : calculation.end]
             left, *_, right = RELATION.split(written)
-            for start, value in _numbers(left):
+            begin = step.start + calculation.start
+            for start, end, value in _numbers(left):
                 if value in results:
-                    carried.append(CarriedNumber(step.start + calculation.start + start, *results[value]))
+                    carried.append(CarriedNumber(begin + start, begin + end, *results[value]))
             result = _RESULT.fullmatch(right)
             if result is not None and (value := _value(result["number"])) not in known:
-                begin = step.start + calculation.end - len(right)
+                begin += len(written) - len(right)
                 results[value] = (begin + result.start("number"), begin + result.end("number"))
     return tuple(carried)
 
 
-def _numbers(text: str) -> Iterator[tuple[int, Decimal]]:
-    """Yield where each number begins, and its value without a sign: on the left of a calculation a minus is an
-    operator."""
+def _numbers(text: str) -> Iterator[tuple[int, int, Decimal]]:
+    """Yield the place and value of each number, without signs, which are operators on the left of a calculation."""
     for number in _NUMBER.finditer(text):
-        yield number.start(), abs(_value(number[0]))
+        yield number.start(), number.end(), abs(_value(number[0]))
 
 
 def _value(number: str) -> Decimal:

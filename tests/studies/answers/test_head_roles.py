@@ -19,7 +19,7 @@ from headscope.results.head_roles import HeadRoles
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, RunDirectory
-from headscope.studies.answers.head_roles import HEAD_ROLES, HeadRolesConfig, answer_targets
+from headscope.studies.answers.head_roles import HEAD_ROLES, Answer, HeadRolesConfig, answer_targets
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 
@@ -38,10 +38,9 @@ def read_cells(
     """The cells of an answer whose tokens are these pieces of text."""
     ends, pieces = np.cumsum([len(piece) for piece in answer]), prompt + answer
     numbers = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
-    ids = [numbers[piece] for piece in pieces]
-    row = {"response": "".join(answer), "token_ids": ids[len(prompt) :], "kind": "math"}
-    text = Text(tuple(ids[: len(prompt)]), tuple(ids[len(prompt) :]))
-    return cells_by_role(answer_targets(row, text, problem, ends, reader, longest), pieces)
+    ids = tuple(numbers[piece] for piece in pieces)
+    text = Text(ids[: len(prompt)], ids[len(prompt) :])
+    return cells_by_role(answer_targets(Answer("".join(answer), problem, text, ends, "math"), reader, longest), pieces)
 
 
 def test_targets_of_running_text_are_the_tokens_of_what_is_read() -> None:
@@ -49,9 +48,9 @@ def test_targets_of_running_text_are_the_tokens_of_what_is_read() -> None:
     check = ["Let ", "me ", "check: ", "7", "0 - ", "30 ", "= ", "40", ".", "\n", "</", "think", ">"]
     answer = [*thought, *check, "It ", "is ", "70", "."]
     found = read_cells(answer, ["add", "?"], "add?", "text")
-    # 70, written in two tokens, is carried on by the check; the row before its first token asks for both of them.
-    assert found["iteration"] == {"check: >7", "check: >0"}
-    assert found["closer"] == {"It >>", "is >>", "70>>", ".>>"}
+    # 70, written in two tokens, is carried on by the check; the rows that write them ask for both.
+    assert found["iteration"] == {"check: >7", "check: >0", "7>7", "7>0"}
+    assert found["closer"] == {"It >>", "is >>", "70>>"}
     assert {cell.split(">")[0] for cell in found["verification"]} >= {". ", "Let ", "me "}
     assert "me >First " in found["verification"]
     assert not any(cell.startswith("It ") for cell in found["verification"])
@@ -68,11 +67,10 @@ def test_targets_of_a_lab_answer_are_the_values_that_are_carried_on_and_what_is_
     context = ["<s>", "user", *symbols(prompt), "<e>", "<s>", "assistant"]
     labelled = [f"{number}:{symbol}" for number, symbol in enumerate(answer)]
     pieces = [*context, *labelled]
-    ids = list(range(len(pieces)))
-    row = {"response": " ".join(answer), "token_ids": ids[len(context) :], "kind": "exact"}
-    text = Text(tuple(ids[: len(context)]), tuple(ids[len(context) :]))
+    ids = tuple(range(len(pieces)))
+    text = Text(ids[: len(context)], ids[len(context) :])
     ends = np.cumsum([len(symbol) + 1 for symbol in answer])
-    found = cells_by_role(answer_targets(row, text, prompt, ends, "lab", 99), pieces)
+    found = cells_by_role(answer_targets(Answer(" ".join(answer), prompt, text, ends, "exact"), "lab", 99), pieces)
     leaf, fold, again = answer.index("4", 13), 23, 32
     signs = [number for number, symbol in enumerate(answer) if symbol == "="]
     assert [answer[place] for place in (leaf, fold, again)] == ["4", "6", "6"]
@@ -81,7 +79,7 @@ def test_targets_of_a_lab_answer_are_the_values_that_are_carried_on_and_what_is_
     # The re-check's tokens are written from the semicolon before it on; a row does not read itself.
     checked = {f"{labelled[row]}>{labelled[key]}" for row in range(24, 33) for key in range(17, 25) if key < row}
     assert found["verification"] == checked
-    assert found["closer"] == {f"{labelled[row]}>{labelled[42]}" for row in (43, 44)}
+    assert found["closer"] == {f"{labelled[43]}>{labelled[42]}"}
 
 
 @pytest.fixture
@@ -122,7 +120,7 @@ def test_shares_are_those_of_both_models_attention_on_the_variants_answers(
             )
             ends = [int(row["end"])] if row["finish"] == "stop" else []
             text = np.array([*prompt, *row["token_ids"], *ends])
-            expected.append(attention_rows(subject, text, heads)[:, len(prompt) - 1 :, 0].mean(axis=1))
+            expected.append(attention_rows(subject, text, heads)[:, len(prompt) - 1 : -1, 0].mean(axis=1))
         np.testing.assert_allclose(shares.share[place].ravel(), np.mean(expected, axis=0), rtol=1e-5)
     np.testing.assert_allclose(roles.change, roles.post.share - roles.base.share, atol=1e-12)
     assert roles.texts[place] == len(answers)
@@ -134,8 +132,8 @@ def test_a_prompt_that_fills_the_window_is_left_out_and_longer_answers_are_cut(t
     nothing = HEAD_ROLES.compute(whole.model_copy(update={"tokens": 5}), inputs, SILENT)
     assert isinstance(nothing, NotRun)
     assert nothing.reason == (
-        "sft gave no answer to lab-t1 that both models can read: its prompt must have fewer than 5 tokens, and its "
-        "tokens decode piece by piece"
+        "sft gave no answer to lab-t1 that both models can read: its prompt must have fewer than 5 tokens, all its "
+        "tokens must be in both vocabularies and decode piece by piece"
     )
     results = []
     for tokens in (99, 37):

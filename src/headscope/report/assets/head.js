@@ -97,13 +97,16 @@ function numberTable(view) {
   const { data, variant } = view;
   const row = data.places.indexOf(view.place);
   if (row < 0) return [readingLine(NO_NUMBERS)];
-  const isKnown = (quantity) => ["base", "post", "change"].some((side) => (quantity.columns[`${side}.value`]?.[row] ?? null) !== null);
-  const rows = variant.quantities.filter(isKnown).map((quantity) => {
+  const rows = variant.quantities.map((quantity) => {
     const ends = (side, sign) => intervalText(["value", "low", "high"].map((end) => quantity.columns[`${side}.${end}`]?.[row]), sign);
     const isNamed = quantity.columns.named?.includes(row);
     const q = quantity.columns.q ? `${threeDigits(quantity.columns.q[row])}${isNamed ? " ●" : ""}` : "–";
     return [`${quantity.name} (${quantity.unit})`, ends("base"), ends("post", quantity.columns["base.value"] === undefined), ends("change", true), q, quantity.basis];
   });
+  for (const role of playedRoles(view)) {
+    const q = `${threeDigits(role.q)}${role.clear ? " ●" : ""}`;
+    rows.push([`reads by ${role.role}, ${role.task} (share)`, intervalText(role.base), intervalText(role.post), intervalText(role.change_in_share, true), q, `${role.texts} texts`]);
+  }
   const left = data.places.length < data.layers * data.heads ? ` The file holds these numbers of ${data.places.length} of ${data.layers * data.heads} heads, those of most importance.` : "";
   const caption =
     "In the circuit: the share of resamples of the problems in whose circuit the head is. Importance: its share of all net score. Exact effect: nats that " +
@@ -177,20 +180,25 @@ function failureTables(view) {
   return [...(isShared ? [element("p", OF_SETS, "notice")] : []), dataTable(view.data.failures.name, view.data.failures.caption, ["removed", ...view.data.failures.columns], rows)[0]];
 }
 
-/** The roles that the head plays in the variant's own answers: what it reads, whether or not an answer needs that. */
+/** The roles that the head plays in base or variant; none if they were not looked for. */
+function playedRoles(view) {
+  return (view.data.played[view.variant.name]?.played ?? []).filter((role) => role.head === view.place);
+}
+
+/** What the head reads in the variant's own answers, whether or not an answer needs that. */
 function playedWords(view) {
   const ofVariant = view.data.played[view.variant.name];
   if (!ofVariant) return "Roles (previous token, induction, retrieval …) were not looked for in this variant's answers.";
-  const played = ofVariant.played.filter((role) => role.head === view.place);
-  const words = (roles) => roles.map((role) => `${role.role} (${role.task}, ${role.change})`).join("; ");
-  const before = played.filter((role) => role.change === "lost");
-  const after = played.filter((role) => role.change !== "lost");
+  const words = (roles) => roles.map((role) => `${role.role} (${role.task}, ${role.words})`).join("; ");
+  const after = playedRoles(view).filter((role) => role.after);
+  const before = playedRoles(view).filter((role) => !role.after);
   const sentences = [];
   if (after.length) sentences.push(`What it reads: ${words(after)}.`);
   if (before.length) sentences.push(`What it read before training: ${words(before)}.`);
+  if (sentences.length) return sentences.join(" ");
   const tested = [...new Set(ofVariant.tested)];
   if (!tested.length) return "Fewer than ten answers ask for any role (previous token, induction, retrieval …).";
-  return sentences.join(" ") || `What it reads fits no role of those tested: ${tested.join(", ")}.`;
+  return `What it reads fits no role of those tested: ${tested.join(", ")}.`;
 }
 
 function roleTable(view) {

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 
 from headscope.heads import HeadSet
 from headscope.plain_text import plain_text
@@ -15,7 +15,6 @@ from headscope.results.codec import Json
 from headscope.results.comparison import Comparison
 from headscope.results.counts import HeadEstimates
 from headscope.results.head_revert import HeadRevert
-from headscope.results.head_roles import HeadRoles, RoleShares
 from headscope.results.head_scaling import HeadScaling
 from headscope.results.training_effects import HeadContrast, TrainingEffects
 
@@ -74,7 +73,6 @@ def head_quantities(results: RunResults, comparison: Comparison) -> list[Quantit
         *_relative_change(results, comparison.variant),
         *_scaling_quantities(results, comparison.variant),
         *_revert_quantities(results, comparison.variant),
-        *_role_quantities(results, comparison.variant),
     ]
 
 
@@ -150,35 +148,6 @@ def _revert_quantities(results: RunResults, variant: str) -> Iterator[Quantity]:
         name = f"loss with the base's weights, {plain_text(str(unit.labels['task']))}"
         change, basis = _ends(result.change), f"{result.answers} texts"
         yield Quantity(name, "nats per token", basis, post=change, q=result.change_q, named=result.changed())
-
-
-def _role_quantities(results: RunResults, variant: str) -> Iterator[Quantity]:
-    """Yield the shares of attention by role, of the heads that play it in either model."""
-    for unit, result in with_result(results.in_order(HeadRoles, variant=variant)):
-        for place, role in enumerate(result.roles):
-            plays = result.base.labelled[place] | result.post.labelled[place]
-            change = {"value": result.change, "low": result.change_low, "high": result.change_high}
-            if plays.any():
-                yield Quantity(
-                    f"reads by {role}, {plain_text(str(unit.labels['task']))}",
-                    "share",
-                    f"{result.texts[place]} texts",
-                    _of_players(_shares(result.base), place, plays),
-                    _of_players(_shares(result.post), place, plays),
-                    _of_players(change, place, plays),
-                    np.where(plays, result.change_q[place], np.nan),
-                    HeadSet.of(label.head for label in result.labels if label.role == role and label.change != "kept"),
-                )
-
-
-def _shares(shares: RoleShares) -> dict[str, "Float[np.ndarray, 'role layer head']"]:
-    return {"value": shares.share, "low": shares.low, "high": shares.high}
-
-
-def _of_players(
-    columns: dict[str, "Float[np.ndarray, 'role layer head']"], place: int, plays: Bool[np.ndarray, "layer head"]
-) -> dict[str, Grid]:
-    return {name: np.where(plays, grid[place], np.nan) for name, grid in columns.items()}
 
 
 def _ends(heads: HeadEstimates) -> dict[str, Grid]:

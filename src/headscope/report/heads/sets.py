@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
+
 from headscope.heads import HeadSet
 from headscope.plain_text import plain_text
 from headscope.report.heads.numbers import packed_numbers
@@ -11,7 +13,7 @@ from headscope.report.tables.failures import kind_rows
 from headscope.report.tables.verdicts import verdicts
 from headscope.results.codec import Json
 from headscope.results.failures import FailureChanges
-from headscope.results.head_roles import HeadRoles
+from headscope.results.head_roles import HeadRole, HeadRoles
 from headscope.results.not_run import NotRun
 from headscope.results.role_losses import RoleLosses
 from headscope.results.table import Row, display_text
@@ -97,19 +99,43 @@ def role_grids(results: RunResults, width: int) -> list[dict[str, Json]]:
 
 
 def played_roles(results: RunResults, width: int) -> dict[str, Json]:
-    """Return by variant the roles that were tested, and those that its heads play in either model."""
+    """Return by variant the roles that were tested, and those that heads play in base or variant, with their shares."""
     of_variants: dict[str, Json] = {}
     for unit, result in with_result(results.in_order(HeadRoles)):
         of_variant = of_variants.setdefault(plain_text(str(unit.labels["variant"])), {"tested": [], "played": []})
+        for place, role in enumerate(result.roles):
+            if result.post.tested[place]:
+                of_variant["tested"].append(role)
         task = plain_text(str(unit.labels["task"]))
-        of_variant["tested"] += [
-            role for role, is_tested in zip(result.roles, result.post.tested, strict=True) if is_tested
-        ]
-        for label in result.labels:
-            change = label.change if label.origin is None else f"{label.change} from {label.origin}"
-            head = label.head.layer * width + label.head.head
-            of_variant["played"].append({"task": task, "head": head, "role": label.role, "change": change})
+        of_variant["played"] += [_played_role(result, label, task, width) for label in result.labels]
     return of_variants
+
+
+def _played_role(result: HeadRoles, label: HeadRole, task: str, width: int) -> dict[str, Json]:
+    """Return a role of a head: in words what became of it, and its shares in base and variant and their change."""
+    place = (result.roles.index(label.role), *label.head)
+    plays = {"base": bool(result.base.labelled[place]), "post": bool(result.post.labelled[place])}
+    words: str = label.change
+    if label.origin is not None:
+        words = f"moved from {label.origin}"
+    elif label.change == "unclear":
+        words = "in the variant alone, no clear change" if plays["post"] else "in the base alone, no clear change"
+    intervals = {
+        "base": (result.base.share, result.base.low, result.base.high),
+        "post": (result.post.share, result.post.low, result.post.high),
+        "change_in_share": (result.change, result.change_low, result.change_high),
+    }
+    return {
+        "task": task,
+        "head": label.head.layer * width + label.head.head,
+        "role": label.role,
+        "words": words,
+        "after": plays["post"],
+        "texts": int(result.texts[place[0]]),
+        "clear": label.change in ("gained", "moved", "lost"),
+        "q": packed_numbers(result.change_q[place].ravel())[0],
+        **{name: packed_numbers(np.array([grid[place] for grid in grids])) for name, grids in intervals.items()},
+    }
 
 
 def _named_roles(result: RoleLosses) -> list[int]:

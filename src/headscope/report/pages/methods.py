@@ -39,10 +39,10 @@ _DEFINITIONS = Prose(
         "first answers: exact McNemar test; q of a problem: Fisher's exact test, adjusted over problems "
         "(Benjamini-Hochberg).",
         "Role of a head: what it reads while the model reads a variant's own answers. It plays a role if at least a "
-        "tenth of its attention, in the rows that ask for it, goes to the role's targets (retrieval: if it is most "
-        "of its attention in a tenth of the rows), at least twice as much as and surely more than in each control: "
-        "targets at other rows' distances, the same distances in other rows, and the same targets from rows that do "
-        "not ask for them (t over texts, Benjamini-Hochberg over the heads of a role, 1 %).",
+        "tenth of its attention, in the rows that ask for it, goes to the role's targets (retrieval: if its most "
+        "attended token is one in a tenth of the rows), at least twice as much as and surely more than in each "
+        "control: targets at other rows' distances, the same distances in other rows, and the same targets from rows "
+        "that do not ask for them (t over texts, Benjamini-Hochberg over the heads of a role, 1 %).",
         "Ablation verdict: supported if the effect on pass@1 and its excess over matched random head sets both exclude "
         "0 and at most 5 % of the random sets do as much; not supported if an effect of the margin's size is excluded "
         "or random sets do as much; else undecided.",

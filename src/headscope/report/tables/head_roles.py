@@ -28,12 +28,13 @@ def roles(results: RunResults) -> Table:
         rows += [place | _summary(unit.result, role, losses) for role in unit.result.roles]
     caption = (
         f"Heads that give at least {LEAST_SHARE:g} of their attention to what a role reads, in the rows of the "
-        f"variant's own answers that ask for it; at least {LEAST_RATIO:g} times as much as, and surely more than, in "
-        "each control: targets moved within the row, the same distances in other rows, and the same targets from "
-        f"rows that do not ask for them. q ≤ {LABEL_Q:g} over the heads of a role. A dash: fewer than ten texts ask "
-        "for it. Taken up, given up: in one model alone, by a change of 0.05 or more, q ≤ 0.05. Needed: of the heads "
-        "that play the role after training, those without which tokens of like role are less likely (losses by "
-        "role), where that was measured."
+        "variant's own answers that ask for it (retrieval: whose most attended token is what it reads in so many of "
+        f"the rows); at least {LEAST_RATIO:g} times as much as, and surely more than, in each control: targets at "
+        "other rows' distances, the same distances in other rows, and the same targets from rows that do not ask for "
+        f"them. q ≤ {LABEL_Q:g} over the heads of a role. Taken up, given up: in one model alone, by a change of 0.05 "
+        "or more, q ≤ 0.05. Needed: of the heads that play the role after training, those without which tokens of "
+        "like role are less likely (losses by role; of running text only of what is checked). A dash: fewer than ten "
+        "texts ask for the role or have a control; under needed: not measured."
     )
     return Table("roles", tuple(rows), caption)
 
@@ -63,9 +64,13 @@ def _needed_heads(result: HeadRoles, role: str, losses: RoleLosses) -> str | Non
     like = _TOKENS_OF.get(role, "")
     if like not in losses.roles:
         return None
-    plays = HeadSet.from_grid(result.post.labelled[result.roles.index(role)])
-    needed = {effect.head for effect in losses.effects(like) if effect.change.value > 0}
-    return " ".join(str(head) for head in plays if head in needed) or "none"
+    players = HeadSet.from_grid(result.post.labelled[result.roles.index(role)])
+    removed = players & losses.heads
+    needed = HeadSet.of(effect.head for effect in losses.effects(like) if effect.change.value > 0) & removed
+    if players and not removed:
+        return None
+    of_some = "" if len(removed) == len(players) else f" (of {len(removed)} of {len(players)} that were removed)"
+    return f"{needed if needed else 'none'}{of_some}"
 
 
 def role_shares(results: RunResults, most: int | None = None) -> Table:
@@ -84,10 +89,10 @@ def role_shares(results: RunResults, most: int | None = None) -> Table:
     )
     caption = (
         "Share of a head's attention that goes to what its role reads (retrieval: of tokens whose most attended "
-        "token is a copy), mean over texts, one per problem, 95 % t intervals. Control: the largest one of either "
-        "model. Unclear: in one model alone, without a clear change. Loss without it: of the answer's tokens of like "
-        "role (iteration, retrieval; of verification all that is checked again), nats per token, when the head alone "
-        f"writes nothing; a head may read what nothing needs.{cut}"
+        "token is it), mean over texts, one per problem, 95 % t intervals. Control: the largest one of either model. "
+        "Unclear: in one model alone, without a clear change to its side. Loss without it: of the answer's tokens of "
+        "like role (iteration, retrieval; of verification all that is checked again), nats per token, when the head "
+        f"alone writes nothing; a head may read what nothing needs.{cut}"
     )
     return Table("role-shares", tuple(rows), caption)
 

@@ -22,7 +22,7 @@ from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.results.traces import Reader
 from headscope.runs import Inputs, Unit, Work
-from headscope.studies.answers.texts import ModelOnTask, answers_with_texts
+from headscope.studies.answers.texts import ModelOnTask, texts_of_rows
 from headscope.studies.answers.traces import decoder, reader_of, statements_of
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource, Stage
@@ -42,6 +42,10 @@ TEXTS, TOKENS = 32, 1024
 """Answers per variant at most, and tokens of each with its prompt."""
 _SUMS = 1 + 2 * len(CONTROLS)
 
+Weights = Float[np.ndarray, "matrix query key"]
+AttentionSums = Float[np.ndarray, "matrix role layer head"]
+"""Of one model in one text: the sums of ``Targets.weights`` by role; NaN for a role without targets."""
+
 
 class HeadRolesConfig(Config):
     """The two models, the task whose answers they read, and how many answers and tokens are read at most."""
@@ -59,39 +63,43 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
     from headscope.studies.models.subjects import load
 
     stages = [source.stage(inputs) for source in (config.base, config.post)]
-    access = [head_access(load(stage).model) for stage in stages]
-    longest = min(config.tokens, *(model.longest or config.tokens for model in access))
-    vocabulary = min(model.vocabulary for model in access)
-    samples = inputs.load("samples", Samples)
-    answers = _read_answers(config, ModelOnTask(stages[1], config.task.task()), samples, longest, vocabulary)
-    if not answers.targets:
+    subjects = [load(stage) for stage in stages]
+    access = [head_access(subject.model) for subject in subjects]
+    window = _Window(
+        min(config.tokens, *(model.longest or config.tokens for model in access)),
+        min(model.vocabulary for model in access),
+    )
+    reader, answers = _choose_answers(config, ModelOnTask(stages[1], config.task.task()), inputs, window)
+    if not answers:
         return NotRun(
             f"{config.post.name} gave no answer to {config.task.name} that both models can read: its prompt must have "
-            f"fewer than {longest} tokens, and its tokens decode piece by piece"
+            f"fewer than {window.tokens} tokens, all its tokens must be in both vocabularies and decode piece by piece"
         )
-    roles = [role for role in ROLES if any(role in targets for targets in answers.targets)]
-    models: list[TextShares] = []
-    with progress.bar("roles of heads", 2 * len(answers.targets)) as bar:
-        for stage in stages:
-            subject = load(stage)
-            sums = []
-            for tokens, targets in zip(answers.tokens, answers.targets, strict=True):
-                try:
-                    sums.append(shares_in_text(subject, tokens, targets))
-                except InputError as error:  # an architecture that keeps its rows to itself
-                    return NotRun(str(error))
-                bar.advance()
-            models.append(text_shares(np.stack(sums), roles))
-    base, post, changes = role_shares(models[0]), role_shares(models[1]), share_changes(*models)
-    rows = [[targets[role].rows for targets in answers.targets if role in targets] for role in roles]
+    rows: dict[str, list[int]] = {role: [] for role in ROLES}  # with targets, of each text that has some
+    sums: list[list[AttentionSums]] = [[], []]  # of the base, then of the post-trained model
+    with progress.bar("roles of heads", len(answers)) as bar:
+        for answer in answers:
+            targets = answer_targets(answer, reader, window.tokens)
+            for role, of_role in targets.items():
+                rows[role].append(of_role.rows)
+            weights = {role: of_role.weights() for role, of_role in targets.items()}
+            try:
+                for subject, of_model in zip(subjects, sums, strict=True):
+                    of_model.append(sums_in_text(subject, answer.text.tokens[: window.tokens], weights))
+            except InputError as error:  # an architecture that keeps its rows to itself
+                return NotRun(str(error))
+            bar.advance()
+    roles = [role for role in ROLES if rows[role]]
+    before, after = text_shares(sums[0], roles), text_shares(sums[1], roles)
+    base, post, changes = role_shares(before), role_shares(after), share_changes(before, after)
     return HeadRoles(
         variant=config.post.name,
         step=config.post.step,
         task=config.task.name,
-        reader=answers.reader,
+        reader=reader,
         roles=tuple(roles),
-        texts=np.array([len(of_role) for of_role in rows]),
-        tokens=np.array([sum(of_role) for of_role in rows]),
+        texts=np.array([len(rows[role]) for role in roles]),
+        tokens=np.array([sum(rows[role]) for role in roles]),
         base=base,
         post=post,
         change=changes.value,
@@ -99,13 +107,13 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
         change_high=changes.high,
         change_q=changes.q_value,
         labels=label_roles(roles, base, post, changes),
-        answers=len(answers.targets),
-        cut=answers.cut,
+        answers=len(answers),
+        cut=sum(len(answer.text.tokens) > window.tokens for answer in answers),
         method=METHOD,
     )
 
 
-HEAD_ROLES = Work("head_roles", HeadRolesConfig, compute_head_roles)
+HEAD_ROLES = Work("head_roles", HeadRolesConfig, compute_head_roles, version=2)
 
 
 def head_roles_unit(base: Stage, final: Stage, samples: Unit) -> Unit:
@@ -117,96 +125,87 @@ def head_roles_unit(base: Stage, final: Stage, samples: Unit) -> Unit:
 
 
 @dataclass(frozen=True)
-class _Answers:
-    """Answers to read: their tokens with the prompt's, targets by role, and how many were cut."""
+class _Window:
+    """What both models can read: so many tokens of a text, with ids below ``vocabulary``."""
 
-    reader: Reader
-    tokens: list[tuple[int, ...]]
-    targets: list[Mapping[str, Targets]]
-    cut: int
+    tokens: int
+    vocabulary: int
 
 
-def _read_answers(
-    config: HeadRolesConfig, respondent: ModelOnTask, samples: Samples, longest: int, vocabulary: int
-) -> _Answers:
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """One answer: its text and problem, its tokens with the prompt's, where they end in the text, and its kind."""
+
+    response: str
+    problem: str
+    text: "Text"
+    ends: TokenEnds
+    kind: str
+
+
+def _choose_answers(
+    config: HeadRolesConfig, respondent: ModelOnTask, inputs: Inputs, window: _Window
+) -> tuple[Reader, list[Answer]]:
     """Return the first answers that both models can read, right ones before wrong ones, one per problem."""
     from headscope.studies.models.subjects import load
 
-    answers = answers_with_texts(respondent, samples, len(samples.table), correct=True)
-    solved = {row["problem"] for row, _ in answers}
-    first_answers = answers_with_texts(respondent, samples, len(samples.table))
-    answers += [(row, text) for row, text in first_answers if row["problem"] not in solved]
-    prompts = config.task.prompts()
-    reader = reader_of(prompts[row["problem"]] for row, _ in answers)
-    texts = TokenTexts(decoder(load(respondent.stage).tokenizer))
-    tokens: list[tuple[int, ...]] = []
-    targets: list[Mapping[str, Targets]] = []
-    cut = 0
-    for row, text in answers:
-        if len(targets) == config.texts:
-            break
-        whole = text.tokens
-        ends = texts.ends(row["token_ids"], row["response"])
+    table = inputs.load("samples", Samples).table
+    in_order = table.assign(wrong=table["verdict"] != "correct").sort_values("wrong", kind="stable")
+    rows: list[dict[Any, Any]] = in_order.drop_duplicates("problem").to_dict("records")
+    problems = config.task.prompts()
+    reader = reader_of(problems[row["problem"]] for row in rows)
+    token_texts = TokenTexts(decoder(load(respondent.stage).tokenizer))
+    answers: list[Answer] = []
+    for row, text in texts_of_rows(respondent, rows):
+        ends = token_texts.ends(row["token_ids"], row["response"])
         is_symbols = reader == "text" or len(symbols(row["response"])) == len(row["token_ids"])
-        if ends is None or not is_symbols or len(text.prompt) >= longest or max(whole) >= vocabulary:
-            continue
-        cut += len(whole) > longest
-        tokens.append(whole[:longest])
-        targets.append(answer_targets(row, text, prompts[row["problem"]], ends, reader, longest))
-    return _Answers(reader, tokens, targets, cut)
+        fits = 1 < len(text.prompt) < window.tokens and max(text.tokens) < window.vocabulary
+        if ends is not None and len(ends) and is_symbols and fits:
+            answers.append(Answer(row["response"], problems[row["problem"]], text, ends, row["kind"] or "math"))
+        if len(answers) == config.texts:
+            break
+    return reader, answers
 
 
-def answer_targets(
-    row: Mapping[Any, Any], text: "Text", prompt: str, ends: TokenEnds, reader: Reader, longest: int
-) -> Mapping[str, Targets]:
+def answer_targets(answer: Answer, reader: Reader, longest: int) -> Mapping[str, Targets]:
     """Return the targets of an answer of which ``longest`` tokens are read with its prompt.
 
-    Args:
-        row: of the samples: ``response``, ``token_ids`` and ``kind``.
-        text: the tokens of its prompt and of the answer.
-        prompt: the problem.
-        ends: ends of the answer's tokens in its text.
-        reader: what reads its steps.
-        longest: number of tokens that are read.
+    reader: what reads its steps.
     """
-    response, tokens = row["response"], longest - len(text.prompt)
+    tokens = longest - len(answer.text.prompt)
     if reader == "lab":
-        steps, carried = judge(prompt, response), carried_values(prompt, response)
+        steps, carried = judge(answer.problem, answer.response), carried_values(answer.problem, answer.response)
     else:
-        steps, carried = _text_steps(response, prompt, row["kind"] or "math", ends)
-    place = response.find(CLOSE)
-    closing = int(np.searchsorted(ends, place + len(CLOSE))) if place >= 0 else tokens
+        steps, carried = _text_steps(answer)
+    place = answer.response.find(CLOSE)
+    closing = int(np.searchsorted(answer.ends, place + len(CLOSE))) if place >= 0 else tokens
     return attention_targets(
-        text.tokens[:longest],
-        len(text.prompt),
+        answer.text.tokens[:longest],
+        len(answer.text.prompt),
         [step for step in steps if step.last_token <= tokens],
-        [number for number in carried if number[0] < tokens],
+        [number for number in carried if number[1] <= tokens],
         closing if closing < tokens else None,
     )
 
 
-def _text_steps(
-    response: str, prompt: str, kind: str, ends: TokenEnds
-) -> tuple[tuple[Step, ...], list[tuple[int, int, int]]]:
+def _text_steps(answer: Answer) -> tuple[tuple[Step, ...], list[tuple[int, int, int, int]]]:
     """Return steps and carried numbers of a running text, as tokens."""
-    steps = read_text(response, statements_of(kind))
-    firsts, lasts = token_spans(ends, [step.start for step in steps], [step.end for step in steps])
+    steps = read_text(answer.response, statements_of(answer.kind))
+    firsts, lasts = token_spans(answer.ends, [step.start for step in steps], [step.end for step in steps])
     placed = tuple(
         replace(step, first_token=int(first), last_token=int(last))
         for step, first, last in zip(steps, firsts, lasts, strict=True)
     )
-    numbers = carried_numbers(response, steps, prompt)
-    first, _ = token_spans(ends, [number.start for number in numbers], [number.start + 1 for number in numbers])
-    starts, stops = token_spans(
-        ends, [number.source_start for number in numbers], [number.source_end for number in numbers]
+    numbers = carried_numbers(answer.response, steps, answer.problem)
+    first, last = token_spans(answer.ends, [number.start for number in numbers], [number.end for number in numbers])
+    start, end = token_spans(
+        answer.ends, [number.source_start for number in numbers], [number.source_end for number in numbers]
     )
-    return placed, list(zip(first.tolist(), starts.tolist(), stops.tolist(), strict=True))
+    return placed, list(zip(first.tolist(), last.tolist(), start.tolist(), end.tolist(), strict=True))
 
 
-def shares_in_text(
-    subject: "Subject", tokens: tuple[int, ...], targets: Mapping[str, Targets]
-) -> "Float[np.ndarray, 'sum role layer head']":
-    """Return the sums of ``Targets.weights`` for each role, NaN for roles without targets.
+def sums_in_text(subject: "Subject", tokens: tuple[int, ...], weights: Mapping[str, Weights]) -> AttentionSums:
+    """Return the sums of attention weighted by the matrices of each role, NaN for roles without any.
 
     Raises InputError if the model's attention returns no rows.
     """
@@ -214,19 +213,22 @@ def shares_in_text(
     from headscope.models import head_access
 
     access = head_access(subject.model)
-    shares = np.full((_SUMS, len(ROLES), len(access.layers), access.heads), np.nan)
-    weights = {role: asked.weights() for role, asked in targets.items()}
+    sums = np.full((_SUMS, len(ROLES), len(access.layers), access.heads), np.nan)
+    shared = [role for role in weights if role not in BY_MOST_ATTENDED]
+    stacked = np.concatenate([weights[role] for role in shared])  # previous tokens at least
 
     def visit(layer: int, rows: "Float[np.ndarray, 'head query key']") -> None:
-        for role, matrices in weights.items():
-            sums = most_attended_sums if role in BY_MOST_ATTENDED else attention_sums
-            shares[:, ROLES.index(role), layer] = sums(rows, matrices)
+        of_roles = attention_sums(rows, stacked).reshape(len(shared), _SUMS, -1)
+        for role, of_role in zip(shared, of_roles, strict=True):
+            sums[:, ROLES.index(role), layer] = of_role
+        for role in BY_MOST_ATTENDED & weights.keys():
+            sums[:, ROLES.index(role), layer] = most_attended_sums(rows, weights[role])
 
     visit_attention_rows(subject, np.array(tokens, dtype=np.int64), visit)
-    return shares
+    return sums
 
 
-def text_shares(sums: "Float[np.ndarray, 'text sum role layer head']", roles: Sequence[str] = ROLES) -> TextShares:
-    """Return the sums of ``shares_in_text`` by what they are, for some of the roles."""
-    chosen = np.moveaxis(sums, 1, 0)[:, :, [ROLES.index(role) for role in roles]]
+def text_shares(sums: Sequence[AttentionSums], roles: Sequence[str] = ROLES) -> TextShares:
+    """Return the sums of one model's texts by what they are, for some of the roles."""
+    chosen = np.stack(sums, axis=1)[:, :, [ROLES.index(role) for role in roles]]
     return TextShares(chosen[0], chosen[1::2], chosen[2::2])

@@ -1,6 +1,6 @@
 """Texts of a study's answers, with the prompts they answer, as a model reads them again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,22 +32,23 @@ def answers_with_texts(
     respondent: ModelOnTask, samples: Samples, count: int, *, correct: bool = False
 ) -> "list[tuple[dict[Any, Any], Text]]":
     """Return the texts of ``answered_texts``, each with its row of the samples."""
+    first_answers = samples.table[samples.table["verdict"] == "correct"] if correct else samples.table
+    rows = first_answers.drop_duplicates("problem").head(count).to_dict("records")
+    return list(texts_of_rows(respondent, rows))
+
+
+def texts_of_rows(respondent: ModelOnTask, rows: Iterable[dict[Any, Any]]) -> "Iterator[tuple[dict[Any, Any], Text]]":
+    """Yield the rows of samples whose answer has a token, each with its text."""
     from headscope.interventions import Text
     from headscope.studies.models.subjects import load
 
     tokenizer = load(respondent.stage).tokenizer
-    table = samples.table
-    if correct:
-        table = table[table["verdict"] == "correct"]
     prompts = {problem.id: problem.prompt for problem in respondent.task.problems}
-    texts = []
-    # The table is in the order of problems and samples: the first answer to each problem.
-    for row in table.drop_duplicates("problem").head(count).to_dict("records"):
+    for row in rows:
         response = (*map(int, row["token_ids"]), *_end_tokens(row, tokenizer))
         if response:
             prompt = prompt_ids(tokenizer, prompts[row["problem"]], respondent.stage.chat)
-            texts.append((row, Text(tuple(prompt), response)))
-    return texts
+            yield row, Text(tuple(prompt), response)
 
 
 def _end_tokens(row: Mapping[Any, Any], tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
