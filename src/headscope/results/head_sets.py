@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 THINK_OFF_ONLY = "think-off-only"
 """The group of heads that a model has with thinking off and lacks with thinking on."""
+NEW_ROLES = "new-roles"
+"""The group of heads that took up a role in training, or took one over (``results.head_roles``)."""
 
 
 @dataclass(frozen=True, eq=False)

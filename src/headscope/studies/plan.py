@@ -193,10 +193,11 @@ def _circuit_units(
         yield from _variant_units(study, units, comparison)
         if study.discover.attention:
             yield attention_unit(study, units.base, units.final, units.pairs["main"], comparison)
-            for ref in study.role_tasks:
-                yield head_roles_unit(units.base, units.final, samples_unit(study, units.final, ref))
+        roles = _role_units(study, units)
+        yield from roles
         if study.ablate.null_twins or variant.name not in nulls:
-            yield from _ablation_units(study, base, stages[variant.name], comparison, modes.get(variant.name))
+            thinking = modes.get(variant.name)
+            yield from _ablation_units(study, base, stages[variant.name], comparison, thinking, roles)
     if finals:
         yield relative_changes_unit(study, finals)
     yield from reward_coupling_units(study, {name: units.comparison for name, units in finals.items()})
@@ -282,8 +283,15 @@ def _variant_units(study: Study, circuits: _Circuits, comparison: Unit) -> Itera
         yield from _crossed_units(study, circuits.final.variant, circuits, comparison)
 
 
+def _role_units(study: Study, circuits: _Circuits) -> list[Unit]:
+    if not study.discover.attention:
+        return []
+    answers = [samples_unit(study, circuits.final, ref) for ref in study.role_tasks]
+    return [head_roles_unit(circuits.base, circuits.final, samples) for samples in answers]
+
+
 def _ablation_units(
-    study: Study, base: Stage, stages: list[Stage], comparison: Unit, thinking: Unit | None
+    study: Study, base: Stage, stages: list[Stage], comparison: Unit, thinking: Unit | None, roles: list[Unit]
 ) -> Iterator[Unit]:
     """Yield the ablations of a variant's heads, those of its last checkpoint or of ``ablate.step``."""
     stage = ablated_stage(study, stages)
@@ -291,7 +299,8 @@ def _ablation_units(
         return
     step = None if stage is stages[-1] else stage.step
     for ref in study.ablate_tasks:
-        yield from Sweep(study, base, HeadSources(base, stage, step, comparison, thinking), ref).units()
+        sources = HeadSources(base, stage, step, comparison, thinking, roles[0] if roles else None)
+        yield from Sweep(study, base, sources, ref).units()
 
 
 def _crossed_units(study: Study, variant: str, circuits: _Circuits, comparison: Unit) -> Iterator[Unit]:

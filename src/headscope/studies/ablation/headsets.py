@@ -1,5 +1,5 @@
-"""Which heads an ablation removes: a group of the final comparison, and random sets matched to it, in layers or in the
-base model's importance.
+"""Which heads an ablation removes: a group of the final comparison or of the roles, and random sets matched to it, in
+layers or in the base model's importance.
 
 All are known only when the comparison is done, so they are a unit of their own, which every ablation of the group
 reads.
@@ -16,7 +16,8 @@ from headscope.progress import Progress
 from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence, Status
-from headscope.results.head_sets import THINK_OFF_ONLY, ControlledHeads
+from headscope.results.head_roles import HeadRoles
+from headscope.results.head_sets import NEW_ROLES, THINK_OFF_ONLY, ControlledHeads
 from headscope.results.not_run import NotRun
 from headscope.results.thinking import Thinking
 from headscope.runs import Inputs, Unit, Work
@@ -57,15 +58,17 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
     """Return the group's heads and its random sets.
 
     The heads are those of the input ``comparison``; for ``recall`` those with most score in the input ``recall``,
-    scores on a recall task; for ``think-off-only`` those that only think-off has in the input ``thinking``; for
-    ``named`` those of the study. Raises InputError if the model has no such head.
+    scores on a recall task; for ``new-roles`` those that took up a role in the input ``roles``; for ``think-off-only``
+    those that only think-off has in the input ``thinking``; for ``named`` those of the study. Raises InputError if the
+    model has no such head.
     """
     importance = head_importance(inputs.load("base", EdgeScores)).value
     group, heads, caveat = _find_heads(config, inputs)
     heads.grid(*importance.shape)
     if not heads:
         place = "its last checkpoint" if config.step is None else f"step {config.step}"
-        return NotRun(f"{config.variant} has no {config.group} heads at {place}: nothing to ablate")
+        group_words = "heads with a new role" if config.group == NEW_ROLES else f"{config.group} heads"
+        return NotRun(f"{config.variant} has no {group_words} at {place}: nothing to ablate")
     # A larger group's other heads changed too: they are no controls.
     rest = group - heads
     controls, neighbouring = control_sets(heads, rest, importance, config.controls, config.seed)
@@ -88,7 +91,9 @@ class HeadSources:
     """Units that name a variant's heads.
 
     base: the model the variant is compared with. stage: the checkpoint they are of. step: its step; None for the last.
-    comparison: of the variant. thinking: with its think-on mode; None if it is no think-off variant of a pair.
+    comparison: of the variant.
+    thinking: with its think-on mode; None if it is no think-off variant of a pair.
+    roles: of its heads, in the first task's answers; None if they are not read.
     """
 
     base: Stage
@@ -96,6 +101,7 @@ class HeadSources:
     step: int | None
     comparison: Unit
     thinking: Unit | None
+    roles: Unit | None
 
     def groups(self, study: Study) -> list[HeadGroup]:
         """Return the groups that this variant can have."""
@@ -119,6 +125,9 @@ class HeadSources:
         elif group == THINK_OFF_ONLY:
             assert self.thinking is not None  # ``groups`` has left it out
             inputs["thinking"] = self.thinking
+        elif group == NEW_ROLES:
+            assert self.roles is not None  # the study was refused otherwise
+            inputs["roles"] = self.roles
         labels = {"variant": variant, "heads": group} | ({} if self.step is None else {"step": self.step})
         return HEAD_SETS.unit(config, labels, inputs)
 
@@ -137,6 +146,8 @@ def _find_heads(config: HeadSetsConfig, inputs: Inputs) -> tuple[HeadSet, HeadSe
     if config.group == NAMED:
         heads = HeadSet.of(config.named)
         return heads, heads, ""
+    if config.group == NEW_ROLES:
+        return (*_new_players(inputs.load("roles", HeadRoles), config.at_most), "")
     if config.group == THINK_OFF_ONLY:
         thinking = inputs.load("thinking", Thinking)
         # Think-off is the base of this comparison, so what only it has is lost to think-on.
@@ -150,6 +161,17 @@ def _find_heads(config: HeadSetsConfig, inputs: Inputs) -> tuple[HeadSet, HeadSe
         caveat = "" if comparison.circuit is None else comparison.circuit.caveat
     group = result.heads(status)
     return group, _most_changed(group, result, config.at_most), caveat
+
+
+def _new_players(roles: HeadRoles, count: int | None) -> tuple[HeadSet, HeadSet]:
+    """Return the heads that took up a role or took one over, and the ``count`` of them whose attention changed most."""
+    change: dict[HeadId, float] = {}
+    for label in roles.labels:
+        if label.change in ("gained", "moved"):
+            place = (roles.roles.index(label.role), *label.head)
+            change[label.head] = max(change.get(label.head, 0.0), float(roles.change[place]))
+    most = sorted(change, key=lambda head: change[head], reverse=True)[:count]
+    return HeadSet.of(change), HeadSet.of(most)
 
 
 def _most_changed(heads: HeadSet, result: Emergence, count: int | None) -> HeadSet:

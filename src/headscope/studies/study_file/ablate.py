@@ -6,14 +6,23 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from headscope.heads import HeadId
 from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
-from headscope.results.head_sets import THINK_OFF_ONLY
+from headscope.results.head_sets import NEW_ROLES, THINK_OFF_ONLY
 from headscope.studies.study_file.config import Config, OneOrMore, insert_preset
 from headscope.studies.study_file.references import TaskRef
 
 NAMED = "named"
 
 HeadGroup = Literal[
-    "emergent", "kept", "lost", "paper-emergent", "paper-kept", "paper-lost", "recall", "think-off-only", "named"
+    "emergent",
+    "kept",
+    "lost",
+    "new-roles",
+    "paper-emergent",
+    "paper-kept",
+    "paper-lost",
+    "recall",
+    "think-off-only",
+    "named",
 ]
 
 EditedModel = Literal["post", "base"]
@@ -43,9 +52,10 @@ class AblateConfig(Config):
     preset: ``paper`` compares heads only the post-trained circuit has, heads only the base circuit has, and heads of
         the recall circuit (of ``guard``), removed and scaled; keys next to it win.
     heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's method, the plain
-        set difference of two circuits; ``recall`` needs a ``guard``; ``think-off-only`` are the heads that a model has
-        with thinking off and lacks with thinking on, removed in its think-off variant; ``named`` are those of
-        the key ``named``.
+        set difference of two circuits; ``new-roles`` are the heads that took up a role in the answers to the first
+        task (``discover.attention``), whether or not a circuit has them; ``recall`` needs a ``guard``;
+        ``think-off-only`` are the heads that a model has with thinking off and lacks with thinking on, removed in its
+        think-off variant; ``named`` are those of the key ``named``.
     named: heads by name, such as ``[L3H5, L4H1]``: what the report's page Circuit exports. They are removed as one set,
         all of them whatever ``at_most`` says.
     on: the models in which they are removed and scaled: ``post``, the trained one, and ``base``, next to its own whole
@@ -53,7 +63,8 @@ class AblateConfig(Config):
     step: take the heads emergent, kept or lost at this checkpoint, and remove them in the model of this checkpoint;
         None takes the last. A variant that is one finished model has no other and is left out.
     null_twins: whether the heads of null twins are removed too; no claim asks about those.
-    at_most: of a larger set only so many heads, those whose share of the score changed most (the paper removes 5-10).
+    at_most: of a larger set only so many heads, those whose share of the score changed most, or of the attention (the
+        paper removes 5-10).
     tasks: None takes the study's tasks. problems: of each task, None for all. samples: answers per problem.
 
     operators: of the evidence; a set stands when three of the four that remove heads agree. ``revert``, which gives
@@ -106,6 +117,15 @@ class AblateConfig(Config):
             raise ValueError("heads holds named, and named lists no head; list heads there, such as named: [L3H5]")
         if self.named and NAMED not in self.heads:
             raise ValueError("named lists heads that nothing removes; add named to heads, as in heads: [named]")
+        return self
+
+    @model_validator(mode="after")
+    def _roles_are_of_the_last_step(self) -> "AblateConfig":
+        if self.step is not None and NEW_ROLES in self.heads:
+            raise ValueError(
+                f"step is {self.step}, and heads holds {NEW_ROLES}: roles are read in the last checkpoint alone; leave "
+                "one of them out"
+            )
         return self
 
     @model_validator(mode="after")
