@@ -174,10 +174,11 @@ def test_roles_that_changed_are_named_beside_those_of_a_twin(tmp_path: Path) -> 
     )
 
 
-def test_the_removal_of_heads_with_a_new_role_is_told_in_words(tmp_path: Path) -> None:
+def test_the_removal_of_heads_that_took_up_a_role_is_told_in_words(tmp_path: Path) -> None:
     run = RunWriter(tmp_path / "run", variants=("sft",))
-    run.save(verdict(-0.84, "supported"), variant="sft", heads="new-roles", operator="zero", task="T1")
-    assert "Removing sft's 3 heads with a new role changes pass@1 on T1 by" in sentences(run.close())["ablation"]
+    run.save(verdict(-0.84, "supported"), variant="sft", heads="new-previous-token", operator="zero", task="T1")
+    said = sentences(run.close())["ablation"]
+    assert "Removing sft's 3 heads that took up the role previous token changes pass@1 on T1 by" in said
 
 
 def test_nothing_measured_says_nothing(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from headscope.results.emergence import Emergence
 from headscope.results.estimate import Estimate
 from headscope.results.evidence import Evidence
 from headscope.results.head_roles import HeadRoles
-from headscope.results.head_sets import NEW_ROLES
+from headscope.results.head_sets import role_of_group
 from headscope.results.measures import Measures
 from headscope.results.numbers import ALPHA, format_count, format_estimate, state_p
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, AblationVerdict
@@ -232,8 +232,9 @@ def _removals(results: RunResults, variant: str) -> list[str]:
 
 
 def _describe_removal(variant: str, heads: str, count: int) -> str:
-    if heads == NEW_ROLES:
-        return f"removing {variant}'s {count_noun(count, 'head')} with a new role"
+    role = role_of_group(heads)
+    if role is not None:
+        return f"removing {variant}'s {count_noun(count, 'head')} that took up the role {role}"
     name = "new" if heads == "emergent" else heads  # as the other sentences call them
     return f"removing {variant}'s {count_noun(count, f'{name} head')}"
 

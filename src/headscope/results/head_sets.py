@@ -15,8 +15,13 @@ if TYPE_CHECKING:
 
 THINK_OFF_ONLY = "think-off-only"
 """The group of heads that a model has with thinking off and lacks with thinking on."""
-NEW_ROLES = "new-roles"
-"""The group of heads that took up a role in training, or took one over (``results.head_roles``)."""
+_NEW_ROLE = "new-"
+"""Begins the names of groups of heads that took up a role in training, or took one over (``results.head_roles``)."""
+
+
+def role_of_group(group: str) -> str | None:
+    """Return the role that the heads of a group took up (induction for ``new-induction``); None for other groups."""
+    return group.removeprefix(_NEW_ROLE).replace("-", " ") if group.startswith(_NEW_ROLE) else None
 
 
 @dataclass(frozen=True, eq=False)

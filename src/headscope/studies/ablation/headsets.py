@@ -17,7 +17,7 @@ from headscope.results.comparison import Comparison
 from headscope.results.edges import EdgeScores
 from headscope.results.emergence import Emergence, Status
 from headscope.results.head_roles import HeadRoles
-from headscope.results.head_sets import NEW_ROLES, THINK_OFF_ONLY, ControlledHeads
+from headscope.results.head_sets import THINK_OFF_ONLY, ControlledHeads, role_of_group
 from headscope.results.not_run import NotRun
 from headscope.results.thinking import Thinking
 from headscope.runs import Inputs, Unit, Work
@@ -58,16 +58,17 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
     """Return the group's heads and its random sets.
 
     The heads are those of the input ``comparison``; for ``recall`` those with most score in the input ``recall``,
-    scores on a recall task; for ``new-roles`` those that took up a role in the input ``roles``; for ``think-off-only``
-    those that only think-off has in the input ``thinking``; for ``named`` those of the study. Raises InputError if the
-    model has no such head.
+    scores on a recall task; for ``new-induction`` and the like those that took up the role in the input ``roles``; for
+    ``think-off-only`` those that only think-off has in the input ``thinking``; for ``named`` those of the study. Raises
+    InputError if the model has no such head.
     """
     importance = head_importance(inputs.load("base", EdgeScores)).value
     group, heads, caveat = _find_heads(config, inputs)
     heads.grid(*importance.shape)
     if not heads:
         place = "its last checkpoint" if config.step is None else f"step {config.step}"
-        group_words = "heads with a new role" if config.group == NEW_ROLES else f"{config.group} heads"
+        role = role_of_group(config.group)
+        group_words = f"{config.group} heads" if role is None else f"heads that took up the role {role}"
         return NotRun(f"{config.variant} has no {group_words} at {place}: nothing to ablate")
     # A larger group's other heads changed too: they are no controls.
     rest = group - heads
@@ -125,7 +126,7 @@ class HeadSources:
         elif group == THINK_OFF_ONLY:
             assert self.thinking is not None  # ``groups`` has left it out
             inputs["thinking"] = self.thinking
-        elif group == NEW_ROLES:
+        elif role_of_group(group) is not None:
             assert self.roles is not None  # the study was refused otherwise
             inputs["roles"] = self.roles
         labels = {"variant": variant, "heads": group} | ({} if self.step is None else {"step": self.step})
@@ -146,8 +147,9 @@ def _find_heads(config: HeadSetsConfig, inputs: Inputs) -> tuple[HeadSet, HeadSe
     if config.group == NAMED:
         heads = HeadSet.of(config.named)
         return heads, heads, ""
-    if config.group == NEW_ROLES:
-        return (*_new_players(inputs.load("roles", HeadRoles), config.at_most), "")
+    role = role_of_group(config.group)
+    if role is not None:
+        return (*_new_players(inputs.load("roles", HeadRoles), role, config.at_most), "")
     if config.group == THINK_OFF_ONLY:
         thinking = inputs.load("thinking", Thinking)
         # Think-off is the base of this comparison, so what only it has is lost to think-on.
@@ -163,15 +165,13 @@ def _find_heads(config: HeadSetsConfig, inputs: Inputs) -> tuple[HeadSet, HeadSe
     return group, _most_changed(group, result, config.at_most), caveat
 
 
-def _new_players(roles: HeadRoles, count: int | None) -> tuple[HeadSet, HeadSet]:
-    """Return the heads that took up a role or took one over, and the ``count`` of them whose attention changed most."""
-    change: dict[HeadId, float] = {}
-    for label in roles.labels:
-        if label.change in ("gained", "moved"):
-            place = (roles.roles.index(label.role), *label.head)
-            change[label.head] = max(change.get(label.head, 0.0), float(roles.change[place]))
-    most = sorted(change, key=lambda head: change[head], reverse=True)[:count]
-    return HeadSet.of(change), HeadSet.of(most)
+def _new_players(roles: HeadRoles, role: str, count: int | None) -> tuple[HeadSet, HeadSet]:
+    """Return the heads that took up a role or took it over, and the ``count`` of them whose attention changed most."""
+    players = [label.head for label in roles.labels if label.role == role and label.change in ("gained", "moved")]
+    if not players:
+        return HeadSet(()), HeadSet(())
+    change = roles.change[roles.roles.index(role)]
+    return HeadSet.of(players), HeadSet.of(sorted(players, key=lambda head: -change[head])[:count])
 
 
 def _most_changed(heads: HeadSet, result: Emergence, count: int | None) -> HeadSet:

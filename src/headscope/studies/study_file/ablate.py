@@ -6,7 +6,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from headscope.heads import HeadId
 from headscope.operator_names import ABLATION_OPERATORS, Operator, SharedKv
-from headscope.results.head_sets import NEW_ROLES, THINK_OFF_ONLY
+from headscope.results.head_sets import THINK_OFF_ONLY, role_of_group
 from headscope.studies.study_file.config import Config, OneOrMore, insert_preset
 from headscope.studies.study_file.references import TaskRef
 
@@ -16,7 +16,13 @@ HeadGroup = Literal[
     "emergent",
     "kept",
     "lost",
-    "new-roles",
+    "new-previous-token",
+    "new-first-token",
+    "new-induction",
+    "new-retrieval",
+    "new-iteration",
+    "new-verification",
+    "new-closer",
     "paper-emergent",
     "paper-kept",
     "paper-lost",
@@ -52,8 +58,9 @@ class AblateConfig(Config):
     preset: ``paper`` compares heads only the post-trained circuit has, heads only the base circuit has, and heads of
         the recall circuit (of ``guard``), removed and scaled; keys next to it win.
     heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's method, the plain
-        set difference of two circuits; ``new-roles`` are the heads that took up a role in the answers to the first
-        task (``discover.attention``), whether or not a circuit has them; ``recall`` needs a ``guard``;
+        set difference of two circuits; ``new-induction`` and the like are the heads that took up that role in the
+        answers to the first task (``discover.attention``), whether or not a circuit has them; ``recall`` needs a
+        ``guard``;
         ``think-off-only`` are the heads that a model has with thinking off and lacks with thinking on, removed in its
         think-off variant; ``named`` are those of the key ``named``.
     named: heads by name, such as ``[L3H5, L4H1]``: what the report's page Circuit exports. They are removed as one set,
@@ -121,10 +128,10 @@ class AblateConfig(Config):
 
     @model_validator(mode="after")
     def _roles_are_of_the_last_step(self) -> "AblateConfig":
-        if self.step is not None and NEW_ROLES in self.heads:
+        if self.step is not None and self.role_groups:
             raise ValueError(
-                f"step is {self.step}, and heads holds {NEW_ROLES}: roles are read in the last checkpoint alone; leave "
-                "one of them out"
+                f"step is {self.step}, and heads holds {self.role_groups[0]}: roles are read in the last checkpoint "
+                "alone; leave one of them out"
             )
         return self
 
@@ -136,6 +143,11 @@ class AblateConfig(Config):
                 "checkpoint alone; leave one of them out"
             )
         return self
+
+    @property
+    def role_groups(self) -> tuple[str, ...]:
+        """Return the groups of heads that took up a role."""
+        return tuple(group for group in self.heads if role_of_group(group) is not None)
 
     @property
     def generated_with_controls(self) -> int:

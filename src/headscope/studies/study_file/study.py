@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from headscope.errors import InputError
-from headscope.results.head_sets import NEW_ROLES, THINK_OFF_ONLY
+from headscope.results.head_sets import THINK_OFF_ONLY
 from headscope.studies.study_file.ablate import NO_MODES, AblateConfig
 from headscope.studies.study_file.config import BootstrapConfig, Config
 from headscope.studies.study_file.discover import DiscoverConfig
@@ -85,11 +85,11 @@ class Study(Config):
 
     @model_validator(mode="after")
     def _roles_are_read(self) -> "Study":
-        if NEW_ROLES in self.ablate.heads and not (self.discover.attention and self.tasks):
+        if self.ablate.role_groups and not (self.discover.attention and self.tasks):
             lacking = "tasks" if self.discover.attention else "discover.attention: true"
             raise ValueError(
-                f"ablate.heads holds {NEW_ROLES}, which are found in answers to the study's tasks with "
-                f"discover.attention; give it {lacking}, or leave the group out"
+                f"ablate.heads holds {self.ablate.role_groups[0]}, which are found in answers to the study's tasks "
+                f"with discover.attention; give it {lacking}, or leave the group out"
             )
         return self
 
