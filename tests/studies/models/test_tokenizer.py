@@ -13,8 +13,8 @@ from headscope.lab.tokenizer import CHAT_TEMPLATE
 from headscope.pairs import Pairs
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
-from headscope.studies.ablation.ablated import _end_tokens
 from headscope.studies.answers.evaluate import load_for_engine
+from headscope.studies.answers.texts import end_tokens
 from headscope.studies.data import sources
 from headscope.studies.models.stages import origin_stage
 from headscope.studies.reading import read_study
@@ -122,8 +122,8 @@ def test_vllm_is_asked_through_the_same_template(bench: Bench, loud: Path) -> No
 def test_a_text_ends_with_the_token_that_ended_the_answer(bench: Bench) -> None:
     tokenizer = AutoTokenizer.from_pretrained(bench.base)
     end, pad = tokenizer.convert_tokens_to_ids(["<|im_end|>", "<|pad|>"])
-    assert _end_tokens({"finish": "length", "end": -1}, tokenizer) == ()
-    assert _end_tokens({"finish": "stop", "end": pad}, tokenizer) == (pad,)
-    assert _end_tokens({"finish": "stop", "end": -1}, tokenizer) == (end,)  # not kept by an older version
+    assert end_tokens({"finish": "length", "end": -1}, tokenizer) == ()
+    assert end_tokens({"finish": "stop", "end": pad}, tokenizer) == (pad,)
+    assert end_tokens({"finish": "stop", "end": -1}, tokenizer) == (end,)  # not kept by an older version
     tokenizer.eos_token = "<|pad|>"
-    assert _end_tokens({"finish": "stop", "end": -1}, tokenizer) == (end,)
+    assert end_tokens({"finish": "stop", "end": -1}, tokenizer) == (end,)

@@ -45,13 +45,13 @@ def texts_of_rows(respondent: ModelOnTask, rows: Iterable[dict[Any, Any]]) -> "I
     tokenizer = load(respondent.stage).tokenizer
     prompts = {problem.id: problem.prompt for problem in respondent.task.problems}
     for row in rows:
-        response = (*map(int, row["token_ids"]), *_end_tokens(row, tokenizer))
+        response = (*map(int, row["token_ids"]), *end_tokens(row, tokenizer))
         if response:
             prompt = prompt_ids(tokenizer, prompts[row["problem"]], respondent.stage.chat)
             yield row, Text(tuple(prompt), response)
 
 
-def _end_tokens(row: Mapping[Any, Any], tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
+def end_tokens(row: Mapping[Any, Any], tokenizer: "PreTrainedTokenizerBase") -> tuple[int, ...]:
     """Return the token that ended a sampled response; samples of before schema version 3 did not keep it."""
     if row["finish"] != "stop":
         return ()
