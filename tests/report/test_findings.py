@@ -168,9 +168,9 @@ def test_roles_that_changed_are_named_beside_those_of_a_twin(tmp_path: Path) -> 
     run.save(none, variant="grpo", task="T1")
     run.save(NotRun("layer 0 of odd does not return its attention rows"), "head_roles", variant="grpo", task="T2")
     assert sentences(run.close())["head"] == (
-        "What heads read in the answers: in sft, L1H2 (from L1H1) took up the role iteration on T1 and L1H1 gave up "
-        "the role iteration on T1 (1 such change; in its twin sft.lr0 (1)); in grpo, no head took up or gave up a "
-        "role."
+        "What heads read in the answers: in sft on T1, "
+        'L1H2 (from L1H1) took up "iteration" and L1H1 gave up "iteration" '
+        "(1 such change; in its twin sft.lr0 (1)); in grpo, no head took up or gave up a role."
     )
 
 

@@ -159,23 +159,23 @@ def _find_roles(results: RunResults, spoken: Sequence[str]) -> Finding | None:
     parts = {variant: part for variant in spoken if (part := _role_part(results, variant))}
     if not parts:
         return None
-    text = "; ".join(f"in {variant}, {part}" for variant, part in parts.items())
+    text = "; ".join(f"in {variant}{part}" for variant, part in parts.items())
     return Finding("Roles", f"What heads read in the answers: {text}.", "head", "Head", _only(list(parts)))
 
 
 def _role_part(results: RunResults, variant: str) -> str:
-    """Return which heads took up or gave up a role, next to the number in null twins; empty if nothing was tested."""
+    """Return which heads took up or gave up a role, by task, next to their number in null twins; empty if untested."""
     tested = _tested_roles(results, variant)
     if not tested:
         return ""
-    changes = [change for result in tested for change in _role_changes(result)]
+    changes = [f"on {result.task}, {join_words(parts)}" for result in tested if (parts := _role_changes(result))]
     if not changes:
-        return "no head took up or gave up a role"
+        return ", no head took up or gave up a role"
     counts = {name: _tested_roles(results, name) for name in results.null_twins(variant)}
     twins = [f"{name} ({sum(map(_count_role_changes, of_twin))})" for name, of_twin in counts.items() if of_twin]
     number = sum(map(_count_role_changes, tested))
     beside = f" ({count_noun(number, 'such change')}; in its twin {join_words(twins)})" if twins else ""
-    return f"{join_words(changes)}{beside}"
+    return f" {'; '.join(changes)}{beside}"
 
 
 def _tested_roles(results: RunResults, variant: str) -> list[HeadRoles]:
@@ -193,7 +193,7 @@ def _role_changes(result: HeadRoles) -> list[str]:
         given_up = [str(label.head) for label in labels if label.change == "lost"]
         for heads, verb in ((taken_up, "took up"), (given_up, "gave up")):
             if heads:
-                changes.append(f"{_name_heads(heads)} {verb} the role {role} on {result.task}")
+                changes.append(f'{_name_heads(heads)} {verb} "{role}"')
     return changes
 
 
