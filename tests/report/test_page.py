@@ -214,12 +214,14 @@ def test_keys_go_through_the_changed_problems(opened: Opened) -> None:
     first = heading.text_content()
     opened.page.keyboard.press("n")
     opened.page.wait_for_function("location.hash.includes('&problem=')")
+    opened.page.wait_for_function(  # drawn after the address has changed
+        "first => document.querySelector('[data-heading] bdi').textContent !== first", arg=first
+    )
     second = heading.text_content()
-    assert second != first
     assert opened.page.evaluate("location.hash").endswith(f"&problem={second}")
     opened.page.keyboard.press("p")
     opened.page.wait_for_function(f"location.hash.endsWith('&problem={first}')")
-    assert heading.text_content() == first
+    opened.page.locator("[data-heading] bdi", has_text=str(first)).wait_for()
     opened.page.keyboard.press("t")
     assert opened.page.locator("[data-sides] details.thought[open]").count() in (0, 2)
     opened.page.locator("[data-change]").select_option("gained")
