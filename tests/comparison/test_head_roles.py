@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from headscope.comparison.head_roles import (
-    LEAST_CHANGE,
     ShareChanges,
     TextShares,
     label_roles,
@@ -16,7 +15,7 @@ from headscope.comparison.head_roles import (
 )
 from headscope.heads import HeadId
 from headscope.measures.attention_shares import CONTROLS, Targets, attention_sums
-from headscope.results.head_roles import LEAST_SHARE, RoleShares
+from headscope.results.head_roles import LEAST_CHANGE, LEAST_SHARE, RoleShares
 from headscope.traces.attention_targets import ROLES, attention_targets
 from headscope.traces.steps import Step
 

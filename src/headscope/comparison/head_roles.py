@@ -23,13 +23,9 @@ from headscope.comparison.head_contrasts import t_interval
 from headscope.heads import HeadId
 from headscope.measures.intervals import LEVEL
 from headscope.measures.multiplicity import q_values
-from headscope.results.head_roles import LEAST_SHARE, HeadRole, RoleChange, RoleShares
+from headscope.results.head_roles import CHANGE_Q, LEAST_CHANGE, HeadRole, RoleChange, RoleShares
 
 METHOD = f"problem t {LEVEL:.0%}"
-CHANGE_Q = 0.05
-"""Expected share of false ones among the changes of shares."""
-LEAST_CHANGE = LEAST_SHARE / 2
-"""Of a share; a smaller one gains or loses no role."""
 LEAST_LIKENESS = 0.8
 """Cosine of the shares of two heads of which one may have taken over the other's role."""
 RESTING = "first token"
@@ -91,13 +87,13 @@ def label_roles(
     roles: Sequence[str], base: RoleShares, post: RoleShares, changes: ShareChanges
 ) -> tuple[HeadRole, ...]:
     """Return the roles of heads in either model, and what became of them."""
+    compared = [role != RESTING for role in roles]
     labels = []
     for place, role in enumerate(roles):
         before, after = base.labelled[place], post.labelled[place]
         is_changed, change_of = changes.q_value[place] <= CHANGE_Q, changes.value[place]
         gained = after & ~before & is_changed & (change_of >= LEAST_CHANGE)
         lost = before & ~after & is_changed & (change_of <= -LEAST_CHANGE)
-        compared = [other != RESTING for other in roles]
         origins = _match(lost, gained, base.share[compared], post.share[compared])
         for layer, index in np.argwhere(before | after).tolist():
             head = HeadId(layer, index)

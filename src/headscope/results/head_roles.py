@@ -21,6 +21,10 @@ LEAST_RATIO = 2.0
 can be sure and mean nothing."""
 LABEL_Q = 0.01
 """Expected share of false labels among those of a role in one model (Benjamini and Hochberg)."""
+LEAST_CHANGE = LEAST_SHARE / 2
+"""A smaller change of the share gains or loses no role."""
+CHANGE_Q = 0.05
+"""Expected share of false ones among the changes of a role (Benjamini and Hochberg)."""
 
 RoleChange = Literal["kept", "unclear", "gained", "moved", "lost"]
 

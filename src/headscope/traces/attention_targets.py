@@ -50,14 +50,15 @@ def attention_targets(
     """
     marked = _mark_cells(tokens, prompt, steps, carried, closing)
     first, stop = max(0, prompt - 1), len(tokens) - 1  # the rows that write the answer: each the token after its own
+    # What tells a verifying head from one that reads the step before all the time.
+    unasked = {"verification": np.tril(_follow_steps(len(tokens), prompt, steps, is_check=False), -1)}
     targets = {}
     for role in ROLES:
         cells = np.tril(marked[role], -1)
         cells[:first] = False
         cells[stop:] = False
         if cells.any():
-            unasked = np.tril(_follow_steps(len(tokens), prompt, steps, is_check=False), -1)
-            targets[role] = Targets(cells, first, stop, unasked if role == "verification" else None)
+            targets[role] = Targets(cells, first, stop, unasked.get(role))
     return targets
 
 

@@ -114,12 +114,12 @@ def played_roles(results: RunResults, width: int) -> dict[str, Json]:
 def _played_role(result: HeadRoles, label: HeadRole, task: str, width: int) -> dict[str, Json]:
     """Return a role of a head: in words what became of it, and its shares in base and variant and their change."""
     place = (result.roles.index(label.role), *label.head)
-    plays = {"base": bool(result.base.labelled[place]), "post": bool(result.post.labelled[place])}
+    plays_after = bool(result.post.labelled[place])
     words: str = label.change
     if label.origin is not None:
         words = f"moved from {label.origin}"
     elif label.change == "unclear":
-        words = "in the variant alone, no clear change" if plays["post"] else "in the base alone, no clear change"
+        words = "in the variant alone, no clear change" if plays_after else "in the base alone, no clear change"
     intervals = {
         "base": (result.base.share, result.base.low, result.base.high),
         "post": (result.post.share, result.post.low, result.post.high),
@@ -130,7 +130,7 @@ def _played_role(result: HeadRoles, label: HeadRole, task: str, width: int) -> d
         "head": label.head.layer * width + label.head.head,
         "role": label.role,
         "words": words,
-        "after": plays["post"],
+        "after": plays_after,
         "texts": int(result.texts[place[0]]),
         "clear": label.change in ("gained", "moved", "lost"),
         "q": packed_numbers(result.change_q[place].ravel())[0],

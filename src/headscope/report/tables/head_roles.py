@@ -3,7 +3,16 @@
 from headscope.heads import HeadSet
 from headscope.report.run_results import RunResults, with_result
 from headscope.results.estimate import Estimate
-from headscope.results.head_roles import LABEL_Q, LEAST_RATIO, LEAST_SHARE, HeadRole, HeadRoles, RoleShares
+from headscope.results.head_roles import (
+    CHANGE_Q,
+    LABEL_Q,
+    LEAST_CHANGE,
+    LEAST_RATIO,
+    LEAST_SHARE,
+    HeadRole,
+    HeadRoles,
+    RoleShares,
+)
 from headscope.results.not_run import NotRun
 from headscope.results.numbers import format_number
 from headscope.results.role_losses import RoleLosses
@@ -31,10 +40,10 @@ def roles(results: RunResults) -> Table:
         "variant's own answers that ask for it (retrieval: whose most attended token is what it reads in so many of "
         f"the rows); at least {LEAST_RATIO:g} times as much as, and surely more than, in each control: targets at "
         "other rows' distances, the same distances in other rows, and the same targets from rows that do not ask for "
-        f"them. q ≤ {LABEL_Q:g} over the heads of a role. Taken up, given up: in one model alone, by a change of 0.05 "
-        "or more, q ≤ 0.05. Needed: of the heads that play the role after training, those without which tokens of "
-        "like role are less likely (losses by role; of running text only of what is checked). A dash: fewer than ten "
-        "texts ask for the role or have a control; under needed: not measured."
+        f"them. q ≤ {LABEL_Q:g} over the heads of a role. Taken up, given up: in one model alone, by a change of "
+        f"{LEAST_CHANGE:g} or more, q ≤ {CHANGE_Q:g}. Needed: of the heads that play the role after training, those "
+        "without which tokens of like role are less likely (losses by role; of running text only of what is "
+        "checked). A dash: fewer than ten texts ask for the role or have a control; under needed: not measured."
     )
     return Table("roles", tuple(rows), caption)
 

@@ -60,9 +60,8 @@ class AblateConfig(Config):
     heads: which sets of the final checkpoint's comparison; ``paper-…`` are those of the paper's method, the plain
         set difference of two circuits; ``new-induction`` and the like are the heads that took up that role in the
         answers to the first task (``discover.attention``), whether or not a circuit has them; ``recall`` needs a
-        ``guard``;
-        ``think-off-only`` are the heads that a model has with thinking off and lacks with thinking on, removed in its
-        think-off variant; ``named`` are those of the key ``named``.
+        ``guard``; ``think-off-only`` are the heads that a model has with thinking off and lacks with thinking on,
+        removed in its think-off variant; ``named`` are those of the key ``named``.
     named: heads by name, such as ``[L3H5, L4H1]``: what the report's page Circuit exports. They are removed as one set,
         all of them whatever ``at_most`` says.
     on: the models in which they are removed and scaled: ``post``, the trained one, and ``base``, next to its own whole
