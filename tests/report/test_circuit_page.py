@@ -25,12 +25,6 @@ def opened(report: Path, chromium: Any) -> Iterator[Opened]:
         yield opened
 
 
-def go(opened: Opened, hash: str) -> None:
-    """Go to a view and wait until the page shows it."""
-    opened.go(hash)
-    opened.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 30))")
-
-
 def text(opened: Opened, name: str) -> str:
     """The text of a part of the page."""
     return str(opened.page.locator(f".circuit [data-{name}]").first.text_content())
@@ -44,16 +38,16 @@ def rows(opened: Opened) -> list[list[str]]:
 
 
 def test_the_slider_stops_at_evaluated_sizes_and_says_their_faithfulness(opened: Opened) -> None:
-    go(opened, "#page=circuit")
+    opened.go("#page=circuit")
     # The size in which heads are counted comes first.
     assert text(opened, "size-text").startswith("36 of 3,628 edges (1 %): faithfulness 0.72 [0.70, 0.74] in base")
     slider = opened.page.locator(".circuit input[type=range]")
     slider.focus()
     opened.page.keyboard.press("ArrowRight")
-    opened.page.wait_for_function("location.hash === '#page=circuit&size=50'")
+    opened.wait_for_hash("#page=circuit&size=50")
     assert text(opened, "size-text").startswith("50 of 3,628 edges (1.38 %): faithfulness was not measured here; next")
     opened.page.get_by_role("button", name="363", exact=True).click()
-    opened.page.wait_for_function("location.hash === '#page=circuit&size=363'")
+    opened.wait_for_hash("#page=circuit&size=363")
     assert "faithfulness 0.90 [0.88, 0.92] in base, 0.90 [0.88, 0.92] in sft." in text(opened, "size-text")
     marks = opened.page.locator("#circuit-sizes option").evaluate_all("marks => marks.map(mark => mark.value)")
     assert slider.input_value() == marks[2]
@@ -65,7 +59,7 @@ def test_views_show_either_circuit_or_what_training_did(opened: Opened, run: Run
     in_base, in_post = pair.circuit(pair.base_rank, 300), pair.circuit(pair.post_rank, 300)
     counts = {"kept": in_base & in_post, "born": in_post & ~in_base, "lost": in_base & ~in_post}
     expected = ", ".join(f"{int(edges.sum())} {name}" for name, edges in counts.items())
-    go(opened, "#page=circuit&size=300")
+    opened.go("#page=circuit&size=300")
     assert text(opened, "counts").endswith(f": {expected}.")
     assert all(edges.any() for edges in counts.values())
     opened.page.locator("[data-all-rows]").click()
@@ -73,23 +67,23 @@ def test_views_show_either_circuit_or_what_training_did(opened: Opened, run: Run
     assert {name: changes.count(name) for name in counts} == {name: int(edges.sum()) for name, edges in counts.items()}
     for view, edges in (("base", in_base), ("variant", in_post)):
         opened.page.locator(f".circuit input[value={view}]").check()
-        opened.page.wait_for_function(f"location.hash === '#page=circuit&size=300&view={view}'")
+        opened.wait_for_hash(f"#page=circuit&size=300&view={view}")
         assert text(opened, "counts") == f"{int(edges.sum())} edges without loose ends."
 
 
 def test_a_click_chooses_a_head_and_the_other_pages_know(opened: Opened) -> None:
-    go(opened, "#page=circuit&size=363")
+    opened.go("#page=circuit&size=363")
     click_head(opened, 1, 3)
-    opened.page.wait_for_function("location.hash === '#page=circuit&head=L1H3&size=363'")
+    opened.wait_for_hash("#page=circuit&head=L1H3&size=363")
     assert text(opened, "head-name") == "L1H3"
     assert opened.page.locator(".context [data-head]").input_value() == "L1H3"
     opened.page.locator("nav a[data-page=emergence-map]").click()
-    opened.page.wait_for_function("location.hash === '#page=emergence-map&head=L1H3&size=363'")
+    opened.wait_for_hash("#page=emergence-map&head=L1H3&size=363")
     shapes = "plots => plots.map(plot => plot.layout.shapes.map(shape => [shape.x0 + 0.5, shape.y0 + 0.5]))"
     assert opened.page.locator("#emergence-map .plot").evaluate_all(shapes) == [[[3, 1]], [[3, 1]]]
-    go(opened, "#page=circuit&head=L1H3&size=363")
+    opened.go("#page=circuit&head=L1H3&size=363")
     click_head(opened, 1, 3)
-    opened.page.wait_for_function("location.hash === '#page=circuit&size=363'")
+    opened.wait_for_hash("#page=circuit&size=363")
 
 
 def click_head(opened: Opened, layer: int, head: int) -> None:
@@ -105,13 +99,13 @@ def click_head(opened: Opened, layer: int, head: int) -> None:
 
 
 def test_keys_move_over_the_grid_choose_pin_and_let_go(opened: Opened) -> None:
-    go(opened, "#page=circuit&size=363")
+    opened.go("#page=circuit&size=363")
     canvas = opened.page.locator(".circuit canvas")
     canvas.evaluate("canvas => canvas.blur()")
     canvas.focus()
     for key in ("ArrowUp", "ArrowRight", "ArrowRight", "Enter"):
         opened.page.keyboard.press(key)
-    opened.page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 30))")
+    opened.wait_until_shown()
     chosen = opened.page.locator(".context [data-head]").input_value()
     assert chosen.startswith("L")
     assert text(opened, "pointed").startswith(f"{chosen}: ")
@@ -119,7 +113,7 @@ def test_keys_move_over_the_grid_choose_pin_and_let_go(opened: Opened) -> None:
     opened.page.wait_for_selector("[data-pins-panel]:visible")
     assert text(opened, "config") == f"ablate:\n  heads: [named]\n  named: [{chosen}]\n"
     opened.page.keyboard.press("Escape")
-    opened.page.wait_for_function(f"location.hash === '#page=circuit&size=363&pins={chosen}'")
+    opened.wait_for_hash(f"#page=circuit&size=363&pins={chosen}")
     assert canvas.evaluate("canvas => canvas === document.activeElement")
     for _ in range(10):
         opened.page.keyboard.press("ArrowLeft")
@@ -137,12 +131,12 @@ def test_a_link_opens_the_same_view(
         assert text(opened, "size-text").startswith("363 of 3,628 edges")
         validate_pinned(text(opened, "config"), tmp_path, capsys)
         opened.page.get_by_role("button", name="Unpin L3H5").click()
-        opened.page.wait_for_function("location.hash.endsWith('&view=base&pins=L1H1')")
+        opened.wait_for_hash(".*&view=base&pins=L1H1")
         assert opened.complaints == []
 
 
 def test_paths_and_edges_of_the_chosen_head_are_told_in_words(opened: Opened) -> None:
-    go(opened, "#page=circuit&size=1000&view=base&head=L1H3")
+    opened.go("#page=circuit&size=1000&view=base&head=L1H3")
     counts = text(opened, "head-counts")
     opened.page.locator("[data-all-rows]").click()
     edges = [row[1].split(" → ") for row in rows(opened)]
@@ -168,15 +162,15 @@ def test_the_grid_is_drawn_in_the_chosen_heads_edges_alone(opened: Opened) -> No
       return seen;
     }"""
     canvas = opened.page.locator(".circuit canvas")
-    go(opened, "#page=circuit&size=363&view=base")
+    opened.go("#page=circuit&size=363&view=base")
     whole = canvas.evaluate(ink)
     assert min(whole["blue"], whole["orange"]) > 1000
-    go(opened, "#page=circuit&size=363&view=base&head=L1H3")
+    opened.go("#page=circuit&size=363&view=base&head=L1H3")
     assert canvas.evaluate(ink)["any"] < whole["any"] * 0.9
 
 
 def test_csv_has_all_rows_with_the_numbers_as_they_are_kept(opened: Opened) -> None:
-    go(opened, "#page=circuit&size=363&view=base")
+    opened.go("#page=circuit&size=363&view=base")
     count = int(text(opened, "counts").split()[0])
     assert len(rows(opened)) == 100 < count
     with opened.page.expect_download() as download:
@@ -210,14 +204,14 @@ def test_the_page_fits_every_width_and_screen(report: Path, chromium: Any) -> No
 
 @pytest.mark.parametrize("page", ["circuit", "methods"])
 def test_printing_draws_the_circuit_on_paper_with_all_its_edges(page: str, opened: Opened) -> None:
-    go(opened, "#page=circuit&size=363&view=base")
+    opened.go("#page=circuit&size=363&view=base")
     count = int(text(opened, "counts").split()[0])
-    go(opened, f"#page={page}&size=363&view=base")
+    opened.go(f"#page={page}&size=363&view=base")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert opened.page.locator(".circuit canvas").is_visible()
     assert len(rows(opened)) == count > 100
     opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
-    go(opened, "#page=circuit&size=363&view=base")
+    opened.go("#page=circuit&size=363&view=base")
     assert len(rows(opened)) == 100
 
 
@@ -253,7 +247,7 @@ def test_two_thousand_edges_of_a_large_model_are_drawn_at_once(
             return float(next(metric["value"] for metric in metrics if metric["name"] == "TaskDuration"))
 
         for view in ("base", "difference"):
-            go(opened, f"#page=circuit&view={view}&size=2022")
+            opened.go(f"#page=circuit&view={view}&size=2022")
             assert opened.page.locator(f".circuit input[value={view}]").is_checked()
             opened.page.evaluate(DRAWS)  # the browser compiles what is run often
             before = thread_seconds()
@@ -295,7 +289,7 @@ def test_hostile_names_stay_text(tmp_path: Path, chromium: Any) -> None:
         assert opened.page.locator(".context [data-variant]").input_value() == name
         assert text(opened, "title") == f"base → {name}, step 60"
         opened.page.locator(".context [data-variant]").select_option("L1H3")
-        opened.page.wait_for_function("location.hash.includes('variant=L1H3')")
+        opened.wait_for_hash(".*variant=L1H3.*")
         assert rows(opened)[0][0] == "L1H3"
         assert opened.page.locator("section img, section svg[onload]").count() == 0
         assert "owned" not in opened.page.title()

@@ -109,19 +109,18 @@ def outlined(opened: Opened, page: str) -> set[str]:
 
 def test_a_head_chosen_in_the_bar_is_chosen_on_every_page(opened: Opened) -> None:
     opened.go("#page=emergence-map")
-    opened.page.locator("nav a[aria-current][data-page=emergence-map]").wait_for()
     opened.unfold()
     opened.page.locator(".context [data-head]").select_option("L2H3")
-    opened.page.wait_for_function("location.hash === '#page=emergence-map&head=L2H3'")
+    opened.wait_for_hash("#page=emergence-map&head=L2H3")
     assert outlined(opened, "emergence-map") == {"L2H3"}
     opened.page.locator("nav a[data-page=effects]").click()
-    opened.page.wait_for_function("location.hash === '#page=effects&head=L2H3'")
+    opened.wait_for_hash("#page=effects&head=L2H3")
     assert outlined(opened, "effects") == {"L2H3"}
     chosen = opened.page.locator("#page-effects tr.chosen").all_text_contents()
     assert chosen
     assert all("L2H3" in row for row in chosen)
     opened.page.locator(".context [data-clear]").click()
-    opened.page.wait_for_function("location.hash === '#page=effects'")
+    opened.wait_for_hash("#page=effects")
     assert outlined(opened, "effects") == {""}
     assert opened.page.locator("#page-effects tr.chosen").count() == 0
 
@@ -129,7 +128,6 @@ def test_a_head_chosen_in_the_bar_is_chosen_on_every_page(opened: Opened) -> Non
 def test_rows_of_the_chosen_variant_alone_are_marked(opened: Opened) -> None:
     opened.unfold()
     opened.go("#page=effects&head=L4H1&variant=grpo")
-    opened.page.locator("#page-effects tr.chosen").first.wait_for(state="attached")
     rows = opened.page.locator("table[data-name=training-changes] tr.chosen")
     assert rows.count() == 1
     assert (rows.locator("td").nth(0).text_content(), rows.locator("td").nth(2).text_content()) == ("grpo", "L4H1")
@@ -179,7 +177,7 @@ def test_a_link_to_a_problem_shows_it_after_more_was_compared(chromium: Any, tmp
         opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
         opened.go("#page=transitions")
         opened.page.locator("[data-next]").click()
-        opened.page.wait_for_function("location.hash.includes('problem=')")
+        opened.wait_for_hash(".*problem=.*")
         hash = opened.page.evaluate("location.hash")
         opened.page.wait_for_selector("[data-flips] tr:nth-child(2)[aria-current]")
         shown = text(opened, "[data-heading] bdi")
@@ -210,14 +208,14 @@ def test_a_click_in_a_grid_and_a_name_in_a_table_choose_a_head(opened: Opened) -
     assert box is not None
     at = {"x": box["width"] * (5 + 0.6) / 8.2, "y": box["height"] * (1 - (4 + 0.6) / 6.2)}
     grid.locator(".nsewdrag").first.click(position=at)
-    opened.page.wait_for_function("location.hash === '#page=effects&head=L4H5'")
+    opened.wait_for_hash("#page=effects&head=L4H5")
     name = opened.page.locator("#page-effects table[data-name=training-effects] button[data-head=L2H3]").first
     name.focus()
     opened.page.keyboard.press("Enter")
-    opened.page.wait_for_function("location.hash === '#page=effects&head=L2H3'")
+    opened.wait_for_hash("#page=effects&head=L2H3")
     assert name.get_attribute("aria-pressed") == "true"
     name.click()
-    opened.page.wait_for_function("location.hash === '#page=effects'")
+    opened.wait_for_hash("#page=effects")
 
 
 def test_a_link_opens_the_same_view(report: Path, chromium: Any) -> None:
