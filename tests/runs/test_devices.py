@@ -122,6 +122,28 @@ def test_free_workers_wait_for_a_unit_of_several_devices_while_others_go_on(
     assert all(len(worker.places) == 1 for worker in transport.living)  # the one of several devices has ended
 
 
+def test_what_loads_no_model_goes_first_where_it_is_first_and_else_a_loaded_model_is_used_again(tmp_path: Path) -> None:
+    """A training must not wait for every unit of a model that a worker has by chance."""
+
+    def models(unit: Unit) -> frozenset[str]:
+        number = unit.config.number  # type: ignore[attr-defined]
+        return frozenset() if number < 10 else frozenset({f"model {number % 2}"})
+
+    transport = StandIns(2)
+    engine = Pool(RunDirectory(tmp_path), transport, models=models)
+    ready = go_on(engine, [job(number, tmp_path) for number in (10, 1, 12, 11, 14)])
+    assert transport.doing() == {10: (0,), 1: (1,)}
+    transport.finish(10)
+    ready = go_on(engine, [job(2, tmp_path), *ready])
+    assert transport.doing() == {2: (0,), 1: (1,)}
+    transport.finish(2)
+    ready = go_on(engine, ready)
+    assert transport.doing() == {12: (0,), 1: (1,)}  # which has model 0
+    transport.finish(1)
+    go_on(engine, ready)
+    assert transport.doing() == {12: (0,), 11: (1,)}  # 14 can wait for model 0
+
+
 def test_a_unit_that_ran_out_of_memory_has_its_devices_again_and_nothing_beside_it(
     tmp_path: Path, transport: StandIns
 ) -> None:

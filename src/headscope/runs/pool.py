@@ -189,15 +189,21 @@ class Pool:
                 self._chosen = free[0]
                 return index if len(free) >= needed else None
         needs = [self._models(unit) for unit in ready]
+        if not needs[0]:  # a training, which comes first in a plan: others wait for it
+            self._chosen = self._least_loaded(free)
+            return 0
         for slot in free:
             for index, models in enumerate(needs):
                 if models and models <= set(slot.models):
                     self._chosen = slot
                     return index
         # Loading takes a worker that has loaded least; the model goes where nobody else has it, if it can.
-        self._chosen = min(free, key=lambda slot: (len(slot.models), slot.place))
+        self._chosen = self._least_loaded(free)
         elsewhere = {model for slot in self._slots for model in slot.models}
         return next((index for index, models in enumerate(needs) if not models & elsewhere), 0)
+
+    def _least_loaded(self, free: Sequence[_Slot]) -> _Slot:
+        return min(free, key=lambda slot: (len(slot.models), slot.place))
 
     def begin(self, unit: Unit) -> None:
         """See ``Engine``."""

@@ -52,7 +52,7 @@ from headscope.studies.study_file.ablate import NO_MODES
 from headscope.studies.study_file.models import VariantConfig
 from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study
-from headscope.studies.training.train import TRAIN, base_training, train_unit
+from headscope.studies.training.train import TRAIN, base_training, foretells_steps, train_unit
 from headscope.training import read_log
 
 WORKS: tuple[Work[Any], ...] = (
@@ -125,12 +125,17 @@ def training_units(units: Iterable[Unit]) -> list[Unit]:
 
 
 def certain_units(units: Iterable[Unit]) -> list[Unit]:
-    """Return the part of a plan that no training changes: the trainings, and what reads nothing of them."""
+    """Return the part of a plan that no training changes: all that reads no training whose data tells its steps.
+
+    Where settings tell them (``max_steps``) the checkpoints are known, so that one worker reads a finished model while
+    another still trains.
+    """
     certain: list[Unit] = []
-    waiting: set[str] = set()  # for a training
+    waiting: set[str] = set()  # for such a training
     for unit in units:  # inputs come first
-        reads_one = any(needed.kind == "train" or needed.address in waiting for needed in unit.inputs.values())
-        if reads_one and unit.kind != "train":
+        if unit.kind != "train" and any(
+            needed.address in waiting or not foretells_steps(needed) for needed in unit.inputs.values()
+        ):
             waiting.add(unit.address)
         else:
             certain.append(unit)

@@ -43,8 +43,8 @@ def run_study(
 
     1. With ``retry``, delete damaged units, unless ``discard`` is False because the caller has (``discard_damaged``).
     2. Write ``study.yaml`` and ``study.lock.json``, and join whoever does the same there.
-    3. Train the variants, so that the checkpoints are known, and do what reads none of them.
-    4. Plan again and do the rest.
+    3. Train the variants, and do all that reads no training whose number of steps its data tells.
+    4. Plan again, now that every checkpoint is known, and do the rest.
 
     With a ``budget`` it ends before the first unit that would pass it; the same call with another budget goes on.
 
@@ -79,7 +79,7 @@ def run_study(
 def _train_and_execute(
     study: Study, run: RunDirectory, goal: str, units: Sequence[Unit], execution: Execution
 ) -> Outcome:
-    """Do the trainings, and what does not wait for them; plan again, and do the rest."""
+    """Do the trainings, and what reads none of unknown length; plan again, and do the rest."""
     with ExitStack() as bars:
         # One bar over all units: those that wait for the trainings are in its total from the start.
         bar = bars.enter_context(execution.progress.bar("units", len(units)))

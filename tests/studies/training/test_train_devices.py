@@ -122,8 +122,12 @@ def test_what_a_group_takes_per_pass_is_not_the_configs(monkeypatch: pytest.Monk
     assert micro_batch(config, 8, cuda=False) == 2
 
 
-def test_the_trainings_and_what_reads_none_of_them_come_first(bench: Bench) -> None:
-    units = plan(read_study(str(bench.study), [variants(1)]), RunDirectory(bench.out))
+def test_what_reads_a_training_whose_data_tells_its_steps_comes_later(bench: Bench) -> None:
+    by_settings, by_data = (variants(1), variants(1).replace("max_steps: 4", "max_steps: null"))
+    assert by_settings != by_data
+    units = plan(read_study(str(bench.study), [by_settings]), RunDirectory(bench.out))
+    assert certain_units(units) == units
+    units = plan(read_study(str(bench.study), [by_data]), RunDirectory(bench.out))
     first = certain_units(units)
     assert [unit for unit in first if unit.kind == "train"] == [unit for unit in units if unit.kind == "train"]
     addresses = {unit.address for unit in first}

@@ -206,6 +206,11 @@ def devices_of(unit: Unit) -> int:
     return int(unit.config.training.get("devices", 1)) if isinstance(unit.config, TrainConfig) else 1
 
 
+def foretells_steps(unit: Unit) -> bool:
+    """Return whether the plan knows what checkpoints a unit makes before it is done; so of all that trains nothing."""
+    return not isinstance(unit.config, TrainConfig) or unit.config.training["max_steps"] is not None
+
+
 def training_chat(settings: Training, chat: Chat) -> Chat:
     """Return how a variant asked through ``chat`` is spoken to in training: alike, but for a hybrid's two modes."""
     hybrid = isinstance(settings, SftTraining) and settings.hybrid
