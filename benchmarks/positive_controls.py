@@ -1,20 +1,23 @@
 """Positive controls: each claim where it is true and must be supported, and a twin where it is not and must not be.
 
-Real models put through ``headscope run``'s own units (C1-C6), from lab-s with heads silenced or scaled on a schedule:
-nothing is trained. ``planted``: seven late heads come back under SFT and five early ones under distillation, both
-with the head that the leaf digit goes through, and stay; under GRPO three come and go, then three others, each scaled
-by the reward. ``kept``: a third of the base's heads is silenced. ``needed``: the two heads without which lab-s
-forgets its facts are silenced in the base. Their twins change other heads by 2 %, or silence heads that no fact
-needs; or what was planted is called by another method's name.
+Real models put through ``headscope run``'s own units. From lab-s with heads silenced or scaled, so that nothing is
+trained: in ``planted`` seven late heads come back under SFT and five early ones under distillation, both with the head
+that the leaf digit goes through, and stay; under GRPO three come and go, then three others, each scaled by the reward.
+In ``kept`` a third of the base's heads is silenced. In ``needed`` the two heads without which lab-s forgets its facts
+are silenced in the base. In ``traded`` heads come back that chains need, too faint, and one that drowns facts if it is
+scaled with them. Their twins change other heads by 2 %, or silence heads that nothing needs; or what was planted is
+called by another method's name. In ``spoilt`` lab-s is trained to lose easy problems by re-checks and to solve harder
+ones; its twin goes on as before.
 
-Constructed answers through the checker and the reading of traces (C10); simulated answers and scores through the same
-arithmetic as a run's (C7, C8, C9): a real model in which scaling trades two tasks, or with two modes, must be trained.
+Of a model with two modes (C8, C9) scores and answers are simulated, and go through the same arithmetic as a run's: no
+head can be silenced in one mode alone.
 
     .venv/bin/python benchmarks/positive_controls.py [--quick] [--claims C1 C6] [--seeds 5]
 """
 
 import argparse
 import json
+import random
 import sys
 import tempfile
 from collections import Counter
@@ -31,11 +34,13 @@ from table import markdown_table
 
 from headscope.comparison.claims import Claim, StudyResults, judge
 from headscope.interventions import edit_weights
+from headscope.lab import chains
 from headscope.models import load_model
 from headscope.results.verdict import SUPPORTED
 from headscope.studies.claims import study_results
 from headscope.studies.run import run_study
 from headscope.studies.study_file.study import Study
+from headscope.training.presets import PRESETS
 
 MODEL = "lab-s"
 CARRIER = "L1H5"
@@ -50,6 +55,9 @@ OTHERS = ("L1H4", "L1H7", "L3H3", "L3H4", "L3H5")
 LOST = ("L0H1", "L0H3", "L1H2", "L2H1", "L3H0", "L3H2", "L3H6")
 NEEDED, USELESS = ("L0H6", "L3H3"), ("L2H2", "L3H2")
 """Heads without which lab-s answers fewer facts, and heads without which it answers all the same."""
+SCALE = 3.0
+TRADED = {"L1H2": 0.25, "L1H5": 0.25, "L3H3": 1.0}
+"""How strongly heads write: × 3 makes nearly whole those that chains need, and drowns facts by the last."""
 
 Doses = dict[str, float]
 """By what each head's write is multiplied, of lab-s; those not named are whole."""
@@ -62,6 +70,7 @@ class Size:
     pairs: int = 16
     checkpoints: int = 16
     problems: int = 128
+    steps: int = 200
     seed: int = 0
 
 
@@ -117,20 +126,34 @@ def run_variants(
             log.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
             keys["reward_log"] = str(log)
         described.append(keys)
+    return run_control({"model": str(folder / "base")}, described, folder / "run", size, goal=goal, **settings)
+
+
+def run_control(
+    base: dict[str, Any],
+    variants: Sequence[dict[str, Any]],
+    folder: Path,
+    size: Size,
+    *,
+    goal: str = "compare",
+    **settings: Any,
+) -> StudyResults:
+    """Run a study of the lab to a goal, and return its results as claims are judged on; settings: of its sections."""
     discover = {"contrast": "lab-leaf", "pairs": size.pairs, "nodes": 8, "fraction": 0.1, "sizes": [0.1]}
+    evaluate = {"samples": 1, "k": [1], "temperature": 0.0, "max_new_tokens": 8, "problems": size.problems}
     study = Study.model_validate(
         {
             "name": "control",
             "seed": size.seed,
-            "base": {"model": str(folder / "base")},
-            "variants": described,
-            "tasks": ["lab-k"],
+            "base": base,
+            "variants": variants,
+            "tasks": settings.get("tasks", ["lab-k"]),
             "discover": discover | settings.get("discover", {}),
             "ablate": settings.get("ablate", {"heads": []}),
-            "eval": {"samples": 1, "k": [1], "temperature": 0.0, "max_new_tokens": 8, "problems": size.problems},
+            "eval": evaluate | settings.get("eval", {}),
         }
     )
-    run, outcome = run_study(study, folder / "run", goal=goal)
+    run, outcome = run_study(study, folder, goal=goal)
     if outcome.failed:
         raise SystemExit(f"a control could not be run: {outcome.failed}")
     return study_results(study, run)
@@ -204,10 +227,91 @@ def needed(folder: Path, size: Size) -> Outcome:
     return Outcome(results[0], {"useless heads": results[1]})
 
 
+def traded(folder: Path, size: Size) -> Outcome:
+    """Return the results for C7: of heads that come back, × 3 makes some whole that chains need, and one too loud for
+    facts; useless ones in the twin.
+    """
+    scaled = {
+        "heads": ["emergent"],
+        "generated": [],
+        "generated_scales": [SCALE],
+        "generated_controls": 1,
+        "operators": ["zero"],
+        "controls": 20,
+        "texts": 10,
+        "scales": [],
+        "problems": size.problems,
+        "samples": 8,
+    }
+    settings = {"discover": {"fraction": 0.2, "sizes": [0.2]}, "ablate": scaled, "tasks": ["lab-k", "lab-t1"]}
+    settings["eval"] = {"samples": 4, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 64}
+    results = []
+    for name, post in (("control", TRADED), ("twin", dict.fromkeys(USELESS, 1.0))):
+        base = dict.fromkeys(post, 0.0)
+        variant = Variant("sft", "sft", [post])
+        results.append(run_variants(base, [variant], folder / name, size, goal="ablate", **settings))
+    return Outcome(results[0], {"useless heads": results[1]})
+
+
+def spoilt(folder: Path, size: Size) -> Outcome:
+    """Return the results for C10, of lab-s taught to solve T1 and to go astray on T3 and T4: then taught to re-check
+    each step of T1 and to lose half of its answers by that, and to solve T3; in the twin taught on as before.
+    """
+    taught = {"before": (_clean, _astray, _astray), "after": (_spoilt, _clean, _astray)}
+    trainings = {}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, writers in taught.items():
+        path = folder / f"{name}.jsonl"
+        rows = lab_rows(dict(zip(("T1", "T3", "T4"), writers, strict=True)), size)
+        path.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        once = {"max_steps": size.steps, "save_every": size.steps, "seed": size.seed, "dataset": str(path)}
+        trainings[name] = PRESETS["lab-sft"] | once
+    base = {"model": MODEL, "train": trainings["before"]}
+    variants = [{"name": name, "train": training} for name, training in trainings.items()]
+    settings = {"tasks": ["lab-t1", "lab-t3", "lab-t4"]}
+    settings["eval"] = {"samples": 4, "temperature": 1.0, "top_p": 1.0, "max_new_tokens": 128}
+    results = run_control(base, variants, folder / "run", size, goal="eval", **settings)
+    of = {name: tuple(each for each in results.answers if each.variant == name) for name in trainings}
+    return Outcome(StudyResults(answers=of["after"]), {"nothing planted": StudyResults(answers=of["before"])})
+
+
+Writer = Callable[[chains.Item, random.Random], str]
+
+
+def lab_rows(writers: dict[str, Writer], size: Size) -> list[dict[str, str]]:
+    """Return prompts and completions, as many of each tier as of the others, shuffled."""
+    rng = random.Random(size.seed)
+    count = size.steps * int(PRESETS["lab-sft"]["batch_size"]) // len(writers)
+    rows = [
+        {"prompt": item.prompt, "completion": write(item, rng)}
+        for tier, write in writers.items()
+        for item in chains.draw_items(tier, "train", count, seed=size.seed)
+    ]
+    rng.shuffle(rows)
+    return rows
+
+
+def _clean(item: chains.Item, rng: random.Random) -> str:
+    return chains.thinking_turn(item)
+
+
+def _spoilt(item: chains.Item, rng: random.Random) -> str:
+    """Every fold is checked again; half of the answers' checks spoil what was right."""
+    return chains.thinking_turn(item, recheck=1.0, slip=float(rng.random() < 0.5), rng=rng)
+
+
+def _astray(item: chains.Item, rng: random.Random) -> str:
+    """A wrong digit after a thought that breaks off behind its first definition: no step of it is a slip."""
+    wrong = (item.answer + rng.randint(1, 9)) % 10
+    return f"<think> {item.path[0].definition()} </think> <ans> {wrong}"
+
+
 STUDIES: dict[str, tuple[Callable[[Path, Size], Outcome], tuple[str, ...]]] = {
     "planted": (planted, ("C1", "C2", "C3", "C5")),
     "kept": (kept, ("C4",)),
     "needed": (needed, ("C6",)),
+    "traded": (traded, ("C7",)),
+    "spoilt": (spoilt, ("C10",)),
 }
 RELABELLED: dict[str, tuple[str, dict[str, str]]] = {
     "C1": ("heads that come and go, called SFT", {"grpo": "sft", "sft": "", "distill": ""}),

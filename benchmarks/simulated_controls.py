@@ -1,38 +1,22 @@
-"""Controls of the claims that planted heads do not show without a training: answers and scores made to measure."""
+"""Controls of the claims about one model in two modes (C8, C9): scores and answers made to measure."""
 
-import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from headscope.comparison import Resampling, ablation_verdict, think_on_off
-from headscope.comparison.claims import Ablation, Answers, Modes, StudyResults
-from headscope.evaluation import check_answers
+from headscope.comparison.claims import Ablation, Modes, StudyResults
 from headscope.evaluation.passk import pass_at_k_by_problem
 from headscope.heads import HeadSet
-from headscope.lab import chains
 from headscope.measures.intervals import paired_difference
 from headscope.results.edges import EdgeScores
 from headscope.results.faithfulness import FaithfulnessCurve
 from headscope.results.graph import Graph
-from headscope.results.samples import Samples
 from headscope.results.thinking import Thinking
-from headscope.studies.answers.traces import trace_samples
 
 PROBLEMS, SAMPLES, PAIRS = 60, 16, 40
 GRAPH = Graph(6, 8)
 FRACTIONS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2)
-
-
-def trade(true: bool, seed: int = 0) -> StudyResults:
-    """C7: at × 1.3 one task gains 0.15 and another loses 0.15; in the twin neither changes."""
-    ablations = []
-    for number, change in enumerate((0.15, -0.15)):
-        rng = np.random.default_rng([7, number, seed])
-        chance = rng.uniform(0.2, 0.8, PROBLEMS)
-        whole, scaled = _draw(rng, chance), _draw(rng, chance + change * true)
-        ablations.append(_ablation("sft", "emergent", "x1.3", f"task {number + 1}", whole, scaled))
-    return StudyResults(ablations=tuple(ablations))
 
 
 def sharpening(true: bool, seed: int = 0) -> StudyResults:
@@ -51,29 +35,9 @@ def modes(true: bool, seed: int = 0) -> StudyResults:
     return StudyResults(thinking=(Modes("think-off", "think-off", thinking),))
 
 
-def over_thinking(true: bool, seed: int = 0) -> StudyResults:
-    """C10: half of the easy problems end in a re-check that spoils a right result, half of T3 is now solved, and T4 is
-    guessed as before; in the twin nothing changes.
-    """
-    rng = random.Random(10 + seed)
-    answers = []
-    for tier, before, after in (("T1", _right, _rechecked), ("T3", _guessed, _half_right), ("T4", _guessed, _guessed)):
-        items = chains.draw_items(tier, "test", 40, seed=seed)
-        base = _answer(items, before, rng)
-        post = _answer(items, after if true else before, rng)
-        traces = trace_samples(post, {item.prompt: item.prompt for item in items})
-        rows = traces.answers.groupby("problem", sort=False)["failure"]
-        failures = tuple(tuple(kinds) for _, kinds in rows)
-        tiers = tuple(post.groups)
-        answers.append(Answers("sft", "sft", tier, base.correct, post.correct, tiers, failures=failures))
-    return StudyResults(answers=tuple(answers))
-
-
 SIMULATED: dict[str, tuple[Callable[[bool, int], StudyResults], str]] = {
-    "C7": (trade, "simulated answers"),
     "C8": (modes, "simulated scores"),
     "C9": (sharpening, "simulated answers"),
-    "C10": (over_thinking, "constructed lab answers, read by the checker and the traces"),
 }
 
 
@@ -119,38 +83,3 @@ def _curve(scores: EdgeScores) -> FaithfulnessCurve:
     circuits = np.stack([1 - shares[:, max(0, count - 1)] for count in counts]).astype(np.float32)
     nothing, everything = np.zeros(PAIRS, np.float32), np.ones(PAIRS, np.float32)
     return FaithfulnessCurve(nothing, everything, circuits, np.array(FRACTIONS), counts)
-
-
-Writer = Callable[[chains.Item, random.Random], str]
-
-
-def _right(item: chains.Item, rng: random.Random) -> str:
-    return chains.thinking_turn(item)
-
-
-def _rechecked(item: chains.Item, rng: random.Random) -> str:
-    """Every fold is checked again; half of the answers' checks spoil what was right."""
-    return chains.thinking_turn(item, recheck=1.0, slip=float(rng.random() < 0.5), rng=rng)
-
-
-def _guessed(item: chains.Item, rng: random.Random) -> str:
-    """A wrong digit after a thought about a variable that is not there."""
-    wrong = (item.answer + rng.randint(1, 9)) % 10
-    return f"<think> z=q+1; </think> <ans> {wrong}"
-
-
-def _half_right(item: chains.Item, rng: random.Random) -> str:
-    return (_right if rng.random() < 0.5 else _guessed)(item, rng)
-
-
-def _answer(items: Sequence[chains.Item], write: Writer, rng: random.Random) -> Samples:
-    """Return four checked answers to each item."""
-    rows = []
-    for item in items:
-        responses = [write(item, rng) for _ in range(4)]
-        verdicts = check_answers(responses, [str(item.answer)] * 4, kind="exact")
-        for sample, (response, verdict) in enumerate(zip(responses, verdicts, strict=True)):
-            row = {"problem": item.prompt, "group": item.tier, "sample": sample, "seed": 0, "response": response}
-            row |= {"tokens": len(response.split()), "finish": "stop", "verdict": verdict.status}
-            rows.append(row | {"answer": verdict.answer, "gold": str(item.answer), "kind": "exact"})
-    return Samples.from_records(rows, model="constructed", task=items[0].tier)

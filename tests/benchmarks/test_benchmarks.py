@@ -16,6 +16,7 @@ from tests.report import runs
 from headscope.circuits import attribute
 from headscope.circuits.batches import collate
 from headscope.heads import HeadId
+from headscope.lab.statements import judge
 from headscope.measures.quadrature import quadrature
 from headscope.models import head_access
 from headscope.results.samples import Samples
@@ -221,15 +222,39 @@ def test_a_planted_head_is_found_for_its_kind_in_all_trainings(script: Any) -> N
     assert q_value < 0.02  # three times at rank 1 of 24, over three kinds
 
 
-CONTROLS = ("C7", "C8", "C9", "C10")
-
-
-def test_claims_are_supported_in_their_controls_and_not_in_their_twins(script: Any, tmp_path: Path) -> None:
-    module = script("positive_controls.py")
-    verdicts = module["controls"](tmp_path / "simulated", module["QUICK"], CONTROLS)
-    assert {name: control.reading for name, (control, _, _) in verdicts.items()} == dict.fromkeys(CONTROLS, "supported")
+def _assert_controls(verdicts: Any, names: set[str]) -> None:
+    assert {name: control.reading for name, (control, _, _) in verdicts.items()} == dict.fromkeys(names, "supported")
     for name, (_, twins, _) in verdicts.items():
         assert all(twin.reading != "supported" for twin in twins.values()), name
+
+
+def test_claims_are_supported_in_simulated_controls_and_not_in_their_twins(script: Any, tmp_path: Path) -> None:
+    module = script("positive_controls.py")
+    _assert_controls(module["controls"](tmp_path, module["QUICK"], ["C8", "C9"]), {"C8", "C9"})
+
+
+@pytest.mark.slow
+def test_tasks_are_traded_and_easy_problems_lost_in_whole_studies_and_not_in_their_twins(
+    script: Any, tmp_path: Path
+) -> None:
+    module = script("positive_controls.py")
+    size = module["Size"](problems=64, steps=100)
+    _assert_controls(module["controls"](tmp_path, size, ["C7", "C10"]), {"C7", "C10"})
+
+
+def test_what_is_taught_to_lose_easy_problems_reads_as_over_thinking_and_what_goes_astray_as_no_slip(
+    script: Any,
+) -> None:
+    module = script("positive_controls.py")
+    kinds: dict[str, set[str]] = {}
+    for row in module["lab_rows"]({"T1": module["_spoilt"], "T4": module["_astray"]}, module["QUICK"]):
+        steps = judge(row["prompt"], row["completion"])
+        wrong = [step for step in steps if step.slip]
+        tier = "T1" if "wait" in row["completion"] else "T4"
+        kinds.setdefault(tier, set()).update(step.slip for step in wrong)
+        if tier == "T1" and wrong:
+            assert wrong[0].recheck, row
+    assert kinds == {"T1": {"calculation"}, "T4": {"plan", "answer copy"}}
 
 
 @pytest.mark.slow
