@@ -120,7 +120,7 @@ def listed_units(study: Study, run: RunDirectory, units: Iterable[Unit]) -> list
 
 
 def training_units(units: Iterable[Unit]) -> list[Unit]:
-    """Return the part of a plan that must be done before the number of checkpoints is certain."""
+    """Return the trainings of a plan."""
     return [unit for unit in units if unit.kind == "train"]
 
 
