@@ -111,9 +111,10 @@ def test_answers_are_judged_by_what_was_thought() -> None:
     assert _slips(PROMPT, thought + "<ans> 6<|im_end|>") == []
     assert _slips(PROMPT, thought + "<ans> 7") == [("answer copy", "<ans> 7")]
     assert _slips(PROMPT, thought + "6") == [("form", "6")]
-    # Answered at once there is nothing to copy from.
+    # Answered at once there is nothing to copy from, and no step to be wrong.
     assert _slips(PROMPT, "<think></think> <ans> 6") == []
-    assert _slips(PROMPT, "<think></think> <ans> 5") == [("calculation", "<ans> 5")]
+    assert _slips(PROMPT, "<think></think> <ans> 5") == []
+    assert _slips(PROMPT, "<think></think> <ans> c") == [("form", "<ans> c")]
     right = chains.fact(17, 2)
     assert _slips("E17 R2 ?", f"<think></think> <ans> {right}") == []
     assert _slips("E17 R2 ?", f"<think></think> <ans> {(right + 1) % 10}")[0][0] == "recall"

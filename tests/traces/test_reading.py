@@ -45,7 +45,9 @@ def test_a_number_on_the_way_is_no_answer() -> None:
     ("response", "verdict", "failure"),
     [
         ("6 * 7 = 41. The answer is 41.", "wrong", "calculation"),
-        ("The answer is 41.", "wrong", "other"),
+        ("The answer is 41.", "wrong", "guess"),
+        ("The answer is 6 * 7 = 42 or 41.", "wrong", "other"),
+        ("Six boxes of seven. The answer is 41.", "wrong", "other"),
         ("I do not know.", "unparsed", "no answer"),
         ("Six times", "unfinished", "unfinished"),
         ("We are going round in a circle here. " * 3, "unfinished", "loop"),

@@ -17,7 +17,7 @@ Kinds of error, the first that applies:
 - *recall*: a wrong value of a fact;
 - *iteration*: a fold's operand is not the last value written for its source;
 - *calculation*: a fold's result does not follow from its operands, mod 10;
-- *answer copy*: the answer is not the last value written for the queried variable.
+- *answer copy*: the answer is not the last value written for the queried variable. An answer without a thought is none.
 """
 
 import re
@@ -337,9 +337,9 @@ def _judge_answer(state: _State, answer: list[_Token], *, thought_through: bool)
     if not names or names[0] != "<ans>" or len(names) < 2:
         return [replace(_step(answer, "answer", part="answer"), slip="form")] if names else []
     query = state.problem.path[0]
-    expected = state.values.get(query, state.last_value) if thought_through else _true_answer(state.problem)
-    # Answered at once, there was nothing to copy from.
-    slip = _answer_slip(names, expected, "answer copy" if thought_through else "calculation")
+    # Answered at once, there was nothing to copy from, and no step that could be wrong.
+    expected = state.values.get(query, state.last_value) if thought_through else names[1]
+    slip = _answer_slip(names, expected, "answer copy")
     return [replace(_step(answer, "answer", part="answer"), slip=slip, value=names[1], answers=True)]
 
 
@@ -362,15 +362,6 @@ def _answer_slip(names: list[str], expected: str, slip: Slip) -> Slip:
     if len(names) > 2 or not names[1].isdigit():
         return "form"
     return "" if names[1] == expected else slip
-
-
-def _true_answer(problem: _Problem) -> str:
-    leaf = problem.definitions[problem.path[-1]]
-    value = chains.fact(*_fact(leaf)) if _is_fact(leaf) else int(leaf[0])
-    for variable in reversed(problem.path[:-1]):
-        _, operator, digit = problem.definitions[variable]
-        value = chains.apply(operator, value, int(digit))
-    return str(value)
 
 
 def _is_fact(definition: tuple[str, ...]) -> bool:

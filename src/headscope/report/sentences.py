@@ -206,6 +206,7 @@ _REASONS = {
     "loop": "looping",
     "unfinished": "being cut off",
     "over-thinking": "giving up the right answer",
+    "guess": "guessing without a step",
     "no answer": "stating no answer",
     "other": "something that is not read",
 }

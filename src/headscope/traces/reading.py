@@ -13,8 +13,9 @@ from headscope.traces.steps import Step
 from headscope.traces.text_steps import split_steps
 from headscope.traces.trajectory import Trajectory, answer_trajectory
 
-FAILURES = ("loop", "unfinished", "over-thinking", "slip", "no answer", "other")
-"""Kinds of failure, the first that applies. In results a slip is named by its kind: ``calculation``, ``retrieval``."""
+FAILURES = ("loop", "unfinished", "over-thinking", "slip", "guess", "no answer", "other")
+"""Kinds of failure, the first that applies. In results a slip is named by its kind: ``calculation``, ``retrieval``. A
+guess is an answer without a step before it or a calculation in it."""
 
 STATEMENTS_TOKENS = 15
 """Tokens of the shortest periodic tail in a lab response: three statements."""
@@ -74,7 +75,13 @@ class Trace:
         slip = self.first_slip
         if slip is not None:
             return slip.slip
+        if self._is_guess:
+            return "guess"
         return "no answer" if verdict == "unparsed" else "other"
+
+    @property
+    def _is_guess(self) -> bool:
+        return len(self.steps) == 1 and self.steps[0].answers and not self.steps[0].checked + self.steps[0].unchecked
 
 
 def read_text(response: str, states: Callable[[str], str]) -> tuple[Step, ...]:

@@ -127,7 +127,7 @@ def test_transitions_by_hand() -> None:
     after = text_answers(("The answer is 41.", "wrong"), ("\\boxed{42}", "correct"), ("\\boxed{42}", "correct"))
     moved = compare_answers(before, after, trace_samples(before), trace_samples(after))
     assert (moved.flips.gained, moved.flips.lost, moved.both_right, moved.both_wrong) == (1, 1, 1, 0)
-    assert moved.newly_wrong == {"other": 1}
+    assert moved.newly_wrong == {"guess": 1}
     assert [problem.problem for problem in moved.newly_right] == ["p1"]
     assert [problem.divergence for problem in moved.problems] == [len("The answer is 4"), len("\\boxed{"), None]
     assert moved.problems[0].p_value is None  # one answer each

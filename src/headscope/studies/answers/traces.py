@@ -52,7 +52,7 @@ def compute_traces(config: TracesConfig, inputs: Inputs, progress: Progress) -> 
     return traces, summarise(traces, config.seed)
 
 
-TRACES = Work("traces", TracesConfig, compute_traces, version=1)
+TRACES = Work("traces", TracesConfig, compute_traces, version=2)
 
 
 def traces_unit(study: Study, stage: Stage, ref: TaskRef, samples: Unit) -> Unit:
