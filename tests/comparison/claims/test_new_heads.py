@@ -35,6 +35,17 @@ def test_where_hardly_a_head_could_be_new_nothing_was_asked(run, absent: int) ->
             assert "2 of 40 heads are absent from the base's circuit" in excess.reason
 
 
+@pytest.mark.parametrize(("absent", "verdict"), [(2, UNDECIDED), (3, NOT_SUPPORTED)])
+def test_where_hardly_a_head_could_be_new_neither_could_more_than_in_a_twin(run, absent: int, verdict: str) -> None:
+    grid = np.ones((5, 8))
+    grid.ravel()[:absent] = 0
+    runs = []
+    for training in (run("sft", "sft", [set()] * 4), run("sft.lr0", "sft", [set()] * 4, recipe="sft", null="lr0")):
+        series = tuple((step, replace(result, base_frequency=grid)) for step, result in training.series)
+        runs.append(replace(training, series=series))
+    assert read_claim(StudyResults(tuple(runs)), "C1")[0] == verdict
+
+
 def test_few_heads_that_leave_support_c2(run) -> None:
     come_and_go = [{30, 31, 32, 33}] * 2 + [{34, 35, 36, 37}] * 2 + [set()] * 2
     grpo, sft = run("grpo", "grpo", come_and_go), run("sft", "sft", [LATE] * 4)

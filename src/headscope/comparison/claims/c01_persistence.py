@@ -1,10 +1,9 @@
 """C1: do SFT and distillation add many heads that persist?"""
 
 from headscope.comparison.claims.gaps import Gap, StudyFacts, checkpoint_gaps, pair_gaps, twin_gaps
-from headscope.comparison.claims.new_heads import excess_part, new_heads, remaining_parts, training_effect_parts
-from headscope.comparison.claims.parts import judge_claim, judge_part
+from headscope.comparison.claims.new_heads import excess_part, new_heads_part, remaining_parts, training_effect_parts
+from headscope.comparison.claims.parts import judge_claim
 from headscope.comparison.claims.study_results import StudyResults
-from headscope.measures.independent_estimates import difference
 from headscope.results.claim import Claim, Part
 
 
@@ -17,8 +16,7 @@ def judge(results: StudyResults) -> Claim:
         parts.append(excess_part(recipe, runs, ">", twins))
         # A twin trained without the signal shows how many heads training alone makes new.
         for twin in twins:
-            above_twin = difference(new_heads(runs), twin.last.counts.new)
-            parts.append(judge_part(recipe, f"new heads − those of its twin {twin.variant}", above_twin, ">", 0.0))
+            parts.append(new_heads_part(recipe, runs, f"its twin {twin.variant}", [twin], ">"))
         parts += training_effect_parts(recipe, runs)
     parts += remaining_parts(recipes, ">")
     question = "Do SFT and distillation add many heads that persist?"

@@ -1,10 +1,9 @@
 """C2: does GRPO add few heads, which come and go?"""
 
 from headscope.comparison.claims.gaps import Gap, StudyFacts, checkpoint_gaps, pair_gaps, twin_gaps
-from headscope.comparison.claims.new_heads import excess_part, excess_share, new_heads, remaining_parts
-from headscope.comparison.claims.parts import judge_claim, judge_part
+from headscope.comparison.claims.new_heads import excess_part, excess_share, new_heads_part, remaining_parts
+from headscope.comparison.claims.parts import judge_claim
 from headscope.comparison.claims.study_results import StudyResults
-from headscope.measures.independent_estimates import difference
 from headscope.results.claim import Claim, Part
 
 
@@ -22,8 +21,7 @@ def judge(results: StudyResults) -> Claim:
     for recipe, runs in recipes.items():
         parts.append(excess_part(recipe, runs, "<", results.null_twins(recipe)))
         for supervised_recipe, supervised_runs in supervised.items():
-            change = difference(new_heads(runs), new_heads(supervised_runs))
-            parts.append(judge_part(recipe, f"new heads − those of {supervised_recipe}", change, "<", 0.0))
+            parts.append(new_heads_part(recipe, runs, supervised_recipe, supervised_runs, "<"))
     parts += remaining_parts(recipes, "<")
     return judge_claim(
         "C2", "Does GRPO add few heads, which come and go?", parts, "no GRPO run is compared with its base"

@@ -6,7 +6,7 @@ from dataclasses import replace
 from headscope.comparison.claims.parts import judge_part, missing_part
 from headscope.comparison.claims.study_results import Run
 from headscope.comparison.persistence import persistence
-from headscope.measures.independent_estimates import pool_estimates, scale_estimate
+from headscope.measures.independent_estimates import difference, pool_estimates, scale_estimate
 from headscope.measures.intervals import wilson
 from headscope.results.claim import Part
 from headscope.results.emergence import Emergence
@@ -36,23 +36,36 @@ def null_share(results: Sequence[Emergence]) -> Estimate:
 def excess_part(recipe: str, runs: Sequence[Run], side: str, twins: Sequence[Run]) -> Part:
     """Return the part: the last checkpoints' excess of new heads is above (``>``) or below (``<``) ``MANY``.
 
-    It is open if the base's circuits hold nearly all heads, so that hardly any could be new. twins: null twins of the
-    recipe, whose counts are shown next to its own.
+    twins: null twins of the recipe, whose counts are shown next to its own.
     """
     results = [run.last for run in runs]
-    crowded = next((result for result in results if result.crowded), None)
-    if crowded is not None:
-        heads, many = crowded.status.size, MANY * crowded.status.size
-        reason = (
-            f"{EXCESS_SHARE} of {recipe} cannot be told: {crowded.room} of {heads} heads are absent from the base's "
-            f"circuit of {crowded.fraction:.1%} of the edges and could be new, asked: {side} {many:.3g}"
-        )
-        return missing_part(recipe, EXCESS_SHARE, reason)
+    if crowded := _crowded_part(recipe, runs, EXCESS_SHARE, f"{side} {MANY * results[0].status.size:.3g}"):
+        return crowded
     part = judge_part(recipe, EXCESS_SHARE, excess_share(results), side, MANY, null=null_share(results))
     if not twins:
         return part
     counts = ", ".join(f"{twin.variant} {twin.last.counts.new.value:.3g}" for twin in twins)
     return replace(part, reason=f"{part.reason}; new heads {new_heads(runs).value:.3g}, of its null twins: {counts}")
+
+
+def new_heads_part(recipe: str, runs: Sequence[Run], other: str, others: Sequence[Run], side: str) -> Part:
+    """Return the part: the runs have more (``>``) or fewer (``<``) new heads than others, which ``other`` names."""
+    statistic = f"new heads − those of {other}"
+    if crowded := _crowded_part(recipe, [*runs, *others], statistic, f"{side} 0"):
+        return crowded
+    return judge_part(recipe, statistic, difference(new_heads(runs), new_heads(others)), side, 0.0)
+
+
+def _crowded_part(recipe: str, runs: Sequence[Run], statistic: str, asked: str) -> Part | None:
+    """Return an open part if the base's circuit of a run holds nearly all heads, so that hardly any could be new."""
+    crowded = next((run.last for run in runs if run.last.crowded), None)
+    if crowded is None:
+        return None
+    reason = (
+        f"{statistic} of {recipe} cannot be told: {crowded.room} of {crowded.status.size} heads are absent from the "
+        f"base's circuit of {crowded.fraction:.1%} of the edges and could be new, asked: {asked}"
+    )
+    return missing_part(recipe, statistic, reason)
 
 
 def training_effect_parts(recipe: str, runs: Sequence[Run]) -> list[Part]:
