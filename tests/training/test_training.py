@@ -83,6 +83,12 @@ def test_sft_learns_the_completion_and_only_it(
     assert _greedy(run.final, "? a") == "<ans> 7 <end>"
 
 
+def test_a_stable_schedule_falls_in_its_last_fifth(tiny_model: Path, tmp_path: Path) -> None:
+    changes = {"max_steps": 10, "warmup": 2, "schedule": "warmup_stable_decay", "save_every": 7}
+    run = run_sft(tiny_model, _records(), FAST_SFT.model_copy(update=changes), tmp_path / "run")
+    assert [row.learning_rate for row in run.log] == pytest.approx([0, 5e-3, *[1e-2] * 7, 5e-3])
+
+
 def _greedy(model: Path, question: str, tokens: int = 3, **switches: Any) -> str:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 

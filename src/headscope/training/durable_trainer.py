@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from accelerate.utils import gather_object
 from safetensors.torch import load_file
-from transformers import Trainer
+from transformers import SchedulerType, Trainer
 
 from headscope.errors import InputError
 from headscope.model_files.folder import ADAPTER_WEIGHTS
@@ -32,6 +32,9 @@ from headscope.training.resume_state import (
     write_digests,
 )
 from headscope.training.run_record import SCRATCH
+
+DECAY = 0.2
+"""The part of a run's steps over which ``warmup_stable_decay`` falls (Hägele et al. 2024, arXiv 2405.18392)."""
 
 
 class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at the border
@@ -52,6 +55,13 @@ class DurableTrainer(Trainer):  # type: ignore[misc]  # transformers is Any at t
             self.optimizer = MuonWithAdamW(self.model, self.args.learning_rate, self.args.weight_decay)
         optimizer: torch.optim.Optimizer = super().create_optimizer(*arguments, **options)
         return optimizer
+
+    def create_scheduler(self, num_training_steps: int, *arguments: Any, **options: Any) -> Any:
+        """Return Trainer's schedule; it is told the length of a decay, which it has no default for."""
+        if self.args.lr_scheduler_type == SchedulerType.WARMUP_STABLE_DECAY:
+            decay = {"num_decay_steps": round(DECAY * num_training_steps), "decay_type": "linear"}
+            self.args.lr_scheduler_kwargs = decay
+        return super().create_scheduler(num_training_steps, *arguments, **options)
 
     def save_weights(self, weights: dict[str, torch.Tensor] | None = None) -> None:
         """Write ``checkpoint-<step>``, from ``weights`` if the model's own are sharded.

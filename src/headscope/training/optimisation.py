@@ -8,7 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 class Optimisation(BaseModel):
     """Steps with a warm-up and a schedule.
 
-    learning_rate: of the schedule's peak. schedule: how it falls.
+    learning_rate: of the schedule's peak.
+    schedule: how it falls; under ``warmup_stable_decay`` not before the last fifth of the steps, then in a line to 0.
     epochs: passes over the data.
     max_steps: optimiser steps; if given, ``epochs`` does not count.
     warmup: a fraction of all steps below 1, a number of steps from 1 on.
@@ -28,7 +29,7 @@ class Optimisation(BaseModel):
     epochs: float = Field(default=1.0, gt=0)
     max_steps: int | None = Field(default=None, ge=1)
     warmup: float = Field(default=0.0, ge=0)
-    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine"] = "linear"
+    schedule: Literal["constant", "constant_with_warmup", "linear", "cosine", "warmup_stable_decay"] = "linear"
     save_every: int = Field(default=100, ge=1)
     # Left out of a dump if it is the default, so that runs from before there was a choice keep their digests.
     optimizer: Literal["adamw", "muon"] = Field(default="adamw", exclude_if=lambda name: name == "adamw")
