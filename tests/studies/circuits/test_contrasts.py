@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from transformers import AutoTokenizer
 
 from headscope.errors import InputError
 from headscope.evaluation import Chat
@@ -112,6 +113,25 @@ def test_leaf_pairs_are_of_the_mode_in_which_the_variant_is_asked(toy_base: Path
         assert len(pairs) == chosen.discover.pairs
         assert {len(pair.positions) for pair in pairs} == {1}
         assert all(pair.positions[0] == len(pair.clean) - 2 for pair in pairs)
+
+
+@pytest.mark.parametrize(("thinking", "added"), [(None, ""), (True, ""), (False, " <think></think>")])
+def test_a_files_prompts_are_asked_in_the_variants_mode(
+    toy_base: Path, tmp_path: Path, thinking: bool | None, added: str
+) -> None:
+    rows = [{"asked": f"a={i}; ?a", "good": f"<ans> {i}", "bad": f"<ans> {i + 1}"} for i in range(8)]
+    (tmp_path / "pairs.json").write_text(json.dumps(rows))
+    given = {"file": str(tmp_path / "pairs.json"), "clean": "good", "corrupt": "bad", "prompt": "asked"}
+    hybrid = STUDY.replace("preset: lab-sft, dataset: lab-traces-64", "preset: lab-hybrid, dataset: lab-hybrid")
+    text = hybrid.format(base=toy_base, contrast=json.dumps(given), more="")
+    chosen = parse_study(text, "given", Path.cwd())
+    asked = chosen.variants[0].model_copy(update={"chat": Chat(enable_thinking=thinking)})
+    run, outcome = run_study(chosen.model_copy(update={"variants": (asked,)}), tmp_path / "r", goal="discover")
+    assert outcome.failed == {}
+    tokenizer = AutoTokenizer.from_pretrained(toy_base)
+    texts = {tokenizer.decode(text) for pairs in saved_pairs(run).values() for text in pairs.clean}
+    expected = [f"<|im_start|>user a={i}; ?a<|im_end|><|im_start|>assistant{added}<ans> {i}" for i in range(8)]
+    assert {text.replace(" ", "") for text in texts} == {text.replace(" ", "") for text in expected}
 
 
 def test_pairs_of_one_prompt_stay_in_one_set(toy_base: Path, tmp_path: Path) -> None:

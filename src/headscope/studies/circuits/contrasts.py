@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from headscope.errors import InputError, count_noun
+from headscope.evaluation.chat import Chat, render
 from headscope.evaluation.table_files import Row, read_table
 from headscope.pairs import Pairs
 from headscope.progress import Progress
@@ -28,7 +29,10 @@ SETS = ("main", "fresh")
 
 
 class TextsConfig(Config):
-    """Pairs from a file; ``place`` says which, ``digest`` is over the rows of this set."""
+    """Pairs from a file; ``place`` says which, ``digest`` is over the rows of this set.
+
+    chat: how prompts are asked, if the file has any.
+    """
 
     contrast: Literal["texts"] = "texts"
     digest: str
@@ -37,6 +41,8 @@ class TextsConfig(Config):
     positions: Positions
     seed: int
     place: PairFile
+    # Left out of a dump if it is plain, so that pairs from before it was kept, which are right then, keep their digests.
+    chat: Chat = Field(default=Chat(), exclude_if=lambda chat: chat == Chat())
 
 
 class LeafConfig(Config):
@@ -138,6 +144,7 @@ def _pair_sources(study: Study, final: Stage) -> "Sequence[OpeningsConfig | Text
             positions=settings.positions,
             seed=study.seed,
             place=contrast,
+            chat=final.chat if contrast.prompt else Chat(),
         )
         for index, rows in enumerate(sets_of_rows)
     ]
@@ -149,11 +156,11 @@ def _text_pairs(config: TextsConfig, final: Stage) -> Pairs:
     rows = _deal_rows(_read_rows(config.place), config.seed)[config.set_index]
     if digest(rows) != config.digest:
         raise InputError(f"the pairs in {config.place.file} have changed since the study was planned; run it again")
-    prompts = [final.chat.messages(row["prompt"]) for row in rows] if config.place.prompt else None
+    tokenizer = load(final).tokenizer
+    prompts = [render(tokenizer, row["prompt"], config.chat) for row in rows] if config.place.prompt else None
     clean, corrupt = [row["clean"] for row in rows], [row["corrupt"] for row in rows]
     positions = config.positions if isinstance(config.positions, str) else list(config.positions)
     problems = [row[PROBLEM] for row in rows]
-    tokenizer = load(final).tokenizer
     return Pairs.from_text(tokenizer, clean, corrupt, prompts=prompts, positions=positions, problems=problems)
 
 

@@ -34,7 +34,7 @@ class PairFile(Config):
 
     file: its path.
     clean, corrupt: columns of the two texts.
-    prompt: a column with the question both answer, put into the model's chat template; None if texts are whole.
+    prompt: a column with the question both answer, asked as the variant is (``chat:``); None if texts are whole.
     problem: a column with the name or number of each pair's problem, which is what is counted; None takes rows with one
         prompt, or without prompts with one clean text, for one problem.
     """
