@@ -33,6 +33,7 @@ from simulated_controls import SIMULATED
 from table import markdown_table
 
 from headscope.comparison.claims import Claim, StudyResults, judge
+from headscope.comparison.dynamics import FEWEST_CHECKPOINTS
 from headscope.interventions import edit_weights
 from headscope.lab import chains
 from headscope.models import load_model
@@ -182,7 +183,7 @@ def planted(folder: Path, size: Size) -> Outcome:
     base = dict.fromkeys((*LATE, *EARLY, CARRIER), 0.0)
     doses, rewards = schedule(size)
     whole = {"sft": (*LATE, CARRIER), "distill": (*EARLY, CARRIER)}
-    stay = min(3, size.checkpoints)
+    stay = FEWEST_CHECKPOINTS
     control = [Variant(name, name, [base | dict.fromkeys(heads, 1.0)] * stay) for name, heads in whole.items()]
     control.append(Variant("grpo", "grpo", [base | step for step in doses], rewards))
     # Nothing planted: heads that the base has too write up to 2 % more or less, and the reward goes its own way.

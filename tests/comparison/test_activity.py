@@ -58,8 +58,6 @@ def test_resampled_frequency_follows_the_margin(noisy) -> None:
     activity = head_activity(noisy(GRAPH, 0, 1), Resampling(fraction=0.2, resamples=100))
     drawn = activity.resampled_frequency()
     assert drawn.shape == activity.margins.shape
-    assert drawn.min() >= 0
-    assert drawn.max() <= 1
     by_margin = np.take_along_axis(drawn, activity.margins.argsort(axis=0), axis=0)
     assert (np.diff(by_margin, axis=0) >= 0).all()
     at_the_median = np.median(drawn, axis=0)

@@ -1,5 +1,7 @@
 """Emergence where the answer is known, its laws, and its null on noise."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -46,6 +48,17 @@ def test_a_size_in_edges_is_that_share_of_them(noisy) -> None:
     larger = emergence(base, post, resampling=Resampling(edges=edges, resamples=20), post_fraction=0.5)
     assert np.array_equal(larger.base_frequency, by_number.base_frequency)
     assert larger.post_frequency.sum() > by_number.post_frequency.sum()
+
+
+def test_circuits_of_pooled_scores_may_have_a_size_of_their_own(noisy) -> None:
+    """The paper's method needs no scores of single pairs, and takes the post-trained model's size without them too."""
+    base, post = (replace(noisy(GRAPH, seed, 1), pair_edges=None) for seed in (0, 1))
+    found = [
+        emergence(base, post, resampling=Resampling(fraction=0.05), method="paper", post_fraction=fraction)
+        for fraction in (None, 0.5)
+    ]
+    assert np.array_equal(found[0].base_frequency, found[1].base_frequency)
+    assert found[1].post_frequency.sum() > found[0].post_frequency.sum()
 
 
 def test_importance_moves_from_the_lost_to_the_new_head(routed_scores) -> None:

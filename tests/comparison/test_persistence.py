@@ -25,7 +25,8 @@ def test_persistence_and_turnover_by_hand() -> None:
     # At risk: 2 + 2 + 1 heads, of which 2 + 1 + 1 stay. Changed: 0 + 1 + 1 of 2 + 2 + 2.
     assert lifetime.persistence.value == pytest.approx(4 / 5)
     assert lifetime.turnover.value == pytest.approx(2 / 6)
-    assert (lifetime.remaining.value, lifetime.remaining.n) == (pytest.approx(2 / 3), 3)
+    # The third head came at the last checkpoint, and could not be seen to leave.
+    assert (lifetime.remaining.value, lifetime.remaining.n) == (1 / 2, 2)
     assert (lifetime.heads, lifetime.checkpoints) == (3, 4)
 
 
@@ -33,6 +34,28 @@ def test_hysteresis_of_the_run_is_kept() -> None:
     lifetime = persistence(run_of(["10", "11", "10", "10"], hold=2))
     assert lifetime.heads == 1
     assert lifetime.persistence.value == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "remaining", "followed"),
+    [
+        (["1", "1", "0", "0"], 0, 1),
+        (["1", "1", "1", "1"], 1, 1),
+        (["1", "1", "1", "0"], 1, 1),  # one checkpoint without it may be flicker
+        (["1", "1", "0"], math.nan, 0),
+        (["0", "1", "1", "0"], math.nan, 0),
+    ],
+)
+def test_of_heads_that_stay_those_are_counted_that_could_have_left(rows, remaining: float, followed: int) -> None:
+    found = persistence(run_of(rows, hold=2)).remaining
+    assert (found.value, found.n) == (pytest.approx(remaining, nan_ok=True), followed)
+
+
+def test_a_change_that_cannot_be_confirmed_is_none_that_did_not_happen() -> None:
+    """Of three transitions the last could not be seen: the head that left then is neither there nor gone."""
+    lifetime = persistence(run_of(["11", "11", "01", "01"], hold=2))
+    assert (lifetime.persistence.value, lifetime.persistence.n) == (3 / 4, 2)
+    assert persistence(run_of(["1", "1", "1"], hold=2)).persistence.n == 1
 
 
 def test_half_life_is_kaplan_and_meiers_median() -> None:

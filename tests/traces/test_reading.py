@@ -31,7 +31,7 @@ def test_slips_and_their_repair(response: str, slips: int, repaired: int) -> Non
 
 def test_an_answer_that_was_right_and_is_given_up() -> None:
     read = trace("<think>6 * 7 = 42. So the answer is 42. Wait, let me check: the answer is 41.</think>\\boxed{41}")
-    assert read.trajectory.lost
+    assert not read.trajectory.right
     assert read.trajectory.right_to_wrong == 1
     assert read.failure("wrong") == "over-thinking"
     assert read.failure("correct") == ""
@@ -73,7 +73,8 @@ def test_marks_are_whole_words_in_the_lexicons_order() -> None:
     assert find_marks("Hmm, WAIT. That's wrong: perhaps go back") == ("verification", "backtracking", "uncertainty")
     assert find_marks("The waiter is waiting") == ()
     assert find_marks("print(3)") == ("code",)
-    assert all(find_marks(sign)[0] for signs in lexicon().values() for sign in signs)
+    for strategy, signs in lexicon().items():
+        assert [sign for sign in signs if strategy not in find_marks(sign)] == []
 
 
 @pytest.mark.parametrize(

@@ -122,7 +122,7 @@ def _decide(effect: Estimate, excess: Estimate, p_value: float, controls: int) -
     if max(largest_fall, 3 / effect.n) < MARGIN:  # the rule of three
         return NOT_SUPPORTED, f"{change}: an effect of {MARGIN:g} is excluded"
     if smallest_fall <= 0:
-        return UNDECIDED, f"{change}: so few exclude neither 0 nor an effect of {MARGIN:g}"
+        return UNDECIDED, f"{change}: neither 0 nor an effect of {MARGIN:g} is excluded"
     comparison = f"{change}, against {controls} random sets{f' p = {p_value:.3f}' if controls else ''}"
     if controls < FEWEST_CONTROLS:
         return UNDECIDED, f"{comparison}: too few sets for p ≤ {ALPHA:g} ({FEWEST_CONTROLS} are needed)"
@@ -132,7 +132,7 @@ def _decide(effect: Estimate, excess: Estimate, p_value: float, controls: int) -
         return SUPPORTED, comparison
     if not specific and p_value > ALPHA:
         return NOT_SUPPORTED, f"{comparison}: random sets do as much"
-    return UNDECIDED, f"{comparison}: the two disagree"
+    return UNDECIDED, f"{comparison}: p-value and excess disagree"
 
 
 def _format(estimate: Estimate) -> str:

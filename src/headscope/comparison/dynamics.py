@@ -13,6 +13,8 @@ from headscope.results.emergence import Emergence, Status
 
 HOLD = 2
 """How many checkpoints in a row establish a birth, death or return (method section 5); one may be flicker."""
+FEWEST_CHECKPOINTS = 2 * HOLD
+"""In which a head can be seen to come and to leave."""
 
 
 def head_dynamics(series: Sequence[tuple[int, Emergence]], *, hold: int = HOLD) -> Dynamics:

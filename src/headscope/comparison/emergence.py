@@ -201,7 +201,7 @@ def _base(base: EdgeScores, again: EdgeScores | None, resampling: Resampling, me
 
 def _reference(base: _Base, resampling: Resampling, method: EmergenceMethod) -> _Reference:
     model = base.model.at(resampling)
-    frequencies = inclusion_frequency(model, resampling, method)
+    frequencies = inclusion_frequency(model, method)
     if base.halves is None or model.activity is None:
         null, edges = StatusCounts.unknown(len(frequencies.observed)), StatusCounts.unknown(1)
     else:
@@ -220,7 +220,7 @@ def _require_comparable(base: EdgeScores, post: EdgeScores, *, paired: bool = Tr
 
 def _compare(reference: _Reference, post: ScoredModel, *, paired: bool = True) -> Emergence:
     resampling, null, base = reference.resampling, reference.null, reference.model.scores
-    frequencies = inclusion_frequency(post, resampling, reference.method)
+    frequencies = inclusion_frequency(post, reference.method)
     counts = StatusCounts.compare(reference.frequencies, frequencies, resampling)
     score = HEAD_SCORES[reference.method]
     return Emergence(

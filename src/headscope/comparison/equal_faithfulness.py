@@ -31,8 +31,10 @@ def choose_circuit(
         faithfulness: least faithfulness of both circuits, 0 to 1.
 
     Raises:
-        InputError: if ``fraction`` was not measured.
+        InputError: if ``fraction`` was not measured, or no size was.
     """
+    if not base.fractions:
+        raise InputError("no circuit's faithfulness was measured; at least one size is needed")
     sizes = [size for size in base.fractions if size <= LARGEST_CIRCUIT] or list(base.fractions[:1])
     if fraction is not None:
         sizes = [fraction]

@@ -26,7 +26,7 @@ from headscope.measures.multiplicity import q_values
 from headscope.measures.permutation import permutation_p_value, permutation_rank
 from headscope.results.failures import Direction, FailureChanges, KindChange
 from headscope.results.numbers import ALPHA, format_estimate
-from headscope.results.traces import Traces
+from headscope.results.traces import NO_TOKEN_POSITIONS, Traces
 
 FEWEST_RANDOM_SETS = 20
 """Random sets below which no kind is called raised or lowered: the rule above, fixed before any result, asks for one
@@ -56,8 +56,10 @@ def failure_changes(
         caveat: a sentence on how the heads were found, which is added to the reading.
 
     Raises:
-        InputError: if the problems differ.
+        InputError: if the problems differ, or there are no answers.
     """
+    if whole.answers.empty:
+        raise InputError(f"there are no answers to {task}; at least one problem is needed")
     names, is_trait, shares = failure_shares([whole, removed, *controls])
     kinds = _compare(names, is_trait, shares) if names else []
     kinds.sort(key=lambda kind: (-abs(kind.change.value), kind.name))
@@ -73,7 +75,7 @@ def failure_changes(
         samples=len(whole.answers) // problems,
         controls=len(controls),
         # Token positions decide no kind of failure.
-        notes=tuple(note for note in dict.fromkeys((*whole.notes, *removed.notes)) if "token positions" not in note),
+        notes=tuple(note for note in dict.fromkeys((*whole.notes, *removed.notes)) if NO_TOKEN_POSITIONS not in note),
     )
 
 

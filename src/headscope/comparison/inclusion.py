@@ -21,14 +21,19 @@ EMERGENCE_METHODS: tuple[EmergenceMethod, ...] = get_args(EmergenceMethod)
 
 @dataclass(frozen=True, eq=False)
 class ScoredModel:
-    """One model's scores without per-pair edges, which are in ``activity``; that is None if none were kept."""
+    """One model's scores without per-pair edges, which are in ``activity``; that is None if none were kept.
+
+    resampling: the size of its circuits, and how its problems are resampled.
+    """
 
     scores: EdgeScores
+    resampling: Resampling
     activity: Activity | None
 
     def at(self, resampling: Resampling) -> "ScoredModel":
         """Return the model with circuits of another size."""
-        return self if self.activity is None else replace(self, activity=self.activity.at(resampling))
+        activity = None if self.activity is None else self.activity.at(resampling)
+        return replace(self, resampling=resampling, activity=activity)
 
 
 def scored_model(scores: EdgeScores, resampling: Resampling, method: EmergenceMethod) -> ScoredModel:
@@ -39,16 +44,16 @@ def scored_model(scores: EdgeScores, resampling: Resampling, method: EmergenceMe
     if method not in EMERGENCE_METHODS:
         raise InputError(f"method {method!r} does not exist{suggestion(method, EMERGENCE_METHODS)}")
     if method == "paper" and scores.pair_edges is None:
-        return ScoredModel(scores, None)
+        return ScoredModel(scores, resampling, None)
     # The activity has its own copy of the per-pair edges; to keep both would double what a comparison holds.
-    return ScoredModel(replace(scores, pair_edges=None), head_activity(scores, resampling))
+    return ScoredModel(replace(scores, pair_edges=None), resampling, head_activity(scores, resampling))
 
 
-def inclusion_frequency(model: ScoredModel, resampling: Resampling, method: EmergenceMethod) -> Frequencies:
-    """Return the inclusion frequency of every head; ``model`` must have the circuit size of ``resampling``."""
+def inclusion_frequency(model: ScoredModel, method: EmergenceMethod) -> Frequencies:
+    """Return the inclusion frequency of every head."""
     activity = model.activity
     if activity is None:
-        inside = in_circuit(pooled_margins(model.scores, resampling))
+        inside = in_circuit(pooled_margins(model.scores, model.resampling))
         return Frequencies(inside, np.empty((0, *inside.shape)), model.scores.problem_groups.size)
     if method == "paper":
         return Frequencies(in_circuit(activity.pooled_margins), in_circuit(activity.margins), activity.size)

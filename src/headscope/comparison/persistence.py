@@ -24,21 +24,25 @@ def persistence(dynamics: Dynamics) -> Persistence:
 
     Compare runs of two regimes, or a run with its null twin, by ``measures.independent_estimates.difference``.
     """
-    states = apply_hysteresis(dynamics.emergent, dynamics.hold)
+    hold = dynamics.hold
+    states = apply_hysteresis(dynamics.emergent, hold)
     states = states[:, states.any(axis=0)]  # heads that were established at any checkpoint
-    before, after = states[:-1], states[1:]
-    heads = states.shape[1]
-    if len(states) > 1:
-        remaining = wilson(int(states[-1].sum()), heads)
+    # A head comes after ``hold`` checkpoints with it and leaves after as many without it; those that came later than
+    # this could not be seen to leave.
+    could_leave = states.argmax(axis=0) <= len(states) - 2 * hold
+    if could_leave.any():
+        remaining = wilson(int(states[-1, could_leave].sum()), int(could_leave.sum()))
     else:
-        remaining = without_interval(0, "fewer than two checkpoints")
+        remaining = without_interval(0, "no head that could have left")
+    states = states[: len(states) - hold + 1]  # nothing can change at the checkpoints behind these
+    before, after = states[:-1], states[1:]
     return Persistence(
         persistence=_ratio((before & after).sum(axis=0), before.sum(axis=0)),
         turnover=_ratio((before ^ after).sum(axis=0), (before | after).sum(axis=0)),
         remaining=remaining,
-        half_life=_half_life(*_spells(states, dynamics.steps)),
-        heads=heads,
-        checkpoints=len(states),
+        half_life=_half_life(*_spells(states, dynamics.steps[: len(states)])),
+        heads=states.shape[1],
+        checkpoints=len(dynamics.steps),
     )
 
 

@@ -11,7 +11,8 @@ class Persistence:
 
     persistence: chance that a head emergent at a checkpoint is so at the next.
     turnover: heads that change between two checkpoints / heads emergent at either.
-    remaining: share of the heads ever established that are there at the last checkpoint.
+    remaining: share of the heads that are there at the last checkpoint, of those established early enough to be seen
+        to leave: 2 · hold checkpoints before the end or earlier.
     half_life: training steps after which half the spells have ended (Kaplan–Meier, spells that last to the end are
         censored); infinite if more than half outlast the run.
     heads: ever established. checkpoints: of the run.

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Reader = Literal["lab", "text"]
+NO_TOKEN_POSITIONS = "steps have no token positions"
+"""Part of the notes of traces whose steps are placed in the text alone."""
 
 ANSWER_COLUMNS = {
     "problem": "str",
@@ -259,7 +261,8 @@ class TraceSummary(JsonResult):
     problems, samples: how many, and answers to each. right: right answers among all.
     lost, loop, slip: shares of all answers that had stated the right answer and end wrong; that repeat themselves;
         that have a slip nothing puts right.
-    lost_of_wrong: share of the wrong answers that had stated the right one; n counts answers.
+    lost_of_wrong: of a problem's wrong answers, the share that had stated the right one, mean over the problems that
+        have a wrong answer.
     efficiency: of right answers, the share of their tokens up to the first right statement (arXiv 2412.21187), mean
         over problems; wasted_tokens: tokens after it. None without a right answer or token positions.
     groups: the same by tier or level.

@@ -7,19 +7,24 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from headscope.measures.intervals import bootstrap, bootstrap_mean, mean_share, wilson
+from headscope.errors import InputError
+from headscope.measures.intervals import bootstrap, bootstrap_mean, mean_share
 from headscope.results.estimate import Estimate
 from headscope.results.traces import GroupAnswers, MarkUse, SplitAccuracy, Traces, TraceSummary, sort_counts
 from headscope.traces.marks import lexicon
 
 
 def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
-    """Return the summary of traces. seed: seed of the bootstrap."""
+    """Return the summary of traces. seed: seed of the bootstrap.
+
+    Raises InputError if there are no answers.
+    """
     answers = traces.answers
+    if answers.empty:
+        raise InputError("the traces hold no answers; at least one is needed")
     right = (answers["verdict"] == "correct").to_numpy(dtype=bool)
     problem_codes, problems = pd.factorize(answers["problem"])
     rechecked = (answers["rechecks"] > 0).to_numpy(dtype=bool)
-    wrong_count = int((~right).sum())
     has_position = right & (answers["tokens_to_right"] >= 0).to_numpy(dtype=bool)
     to_right, tokens = answers["tokens_to_right"].to_numpy(), np.maximum(answers["tokens"].to_numpy(), 1)
     abandoned = answers["abandoned_tokens"].to_numpy()
@@ -31,7 +36,7 @@ def summarise(traces: Traces, seed: int = 0) -> TraceSummary:
         lost=_share(answers["lost"], problem_codes),
         loop=_share(answers["loop"], problem_codes),
         slip=_share(answers["slip"] != "", problem_codes),
-        lost_of_wrong=wilson(int(answers["lost"].sum()), wrong_count),
+        lost_of_wrong=_share(answers["lost"][~right], problem_codes[~right]),
         efficiency=_mean(to_right / tokens, has_position, problem_codes, seed),
         wasted_tokens=_mean(tokens - to_right, has_position, problem_codes, seed),
         groups=_groups(answers, right),

@@ -26,24 +26,6 @@ class Trajectory:
     right_to_wrong: int
     wrong_to_right: int
 
-    @property
-    def lost(self) -> bool:
-        """Return whether the right answer was stated and later abandoned."""
-        return self.solved_at is not None and not self.right
-
-    @property
-    def efficiency(self) -> float:
-        """Return the share of the tokens up to the first right answer; 0 if there is none.
-
-        Outcome efficiency as Chen et al. define it (arXiv 2412.21187).
-        """
-        return self.tokens_to_right / self.tokens if self.tokens_to_right is not None and self.tokens else 0.0
-
-    @property
-    def wasted_tokens(self) -> int:
-        """Return the number of tokens after the first right answer; 0 if there is none."""
-        return 0 if self.tokens_to_right is None else self.tokens - self.tokens_to_right
-
 
 def answer_trajectory(steps: Sequence[Step], is_right: Callable[[str], bool], tokens: int) -> Trajectory:
     """Return the trajectory of a response.

@@ -6,6 +6,7 @@ import numpy as np
 from tests.comparison.claims.builders import ablation, counts, estimate, read_claim
 
 from headscope.comparison.claims import Modes, StudyResults, judge
+from headscope.measures.intervals import paired_difference
 from headscope.results.thinking import Thinking
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 
@@ -49,6 +50,32 @@ def test_a_trade_needs_a_rise_and_a_fall_at_one_scale() -> None:
     assert read_claim(StudyResults(ablations=(up,)), "C7")[0] == UNDECIDED
     elsewhere = ablation(-0.2, 0.1, "x0.5", "t2")
     assert read_claim(StudyResults(ablations=(up, elsewhere)), "C7")[0] == UNDECIDED
+
+
+def test_a_change_whose_interval_holds_0_is_no_rise() -> None:
+    """Of ten problems four are gained and none lost: the interval of the change holds 0, and so does the p-value's."""
+    before, after = np.zeros(10), np.repeat([1.0, 0.0], [4, 6])
+    gained = paired_difference(after, before)
+    assert gained.low < 0 < gained.value
+    up, down = ablation(0.2, 0.1, "x1.3", "t1"), ablation(-0.2, 0.1, "x1.3", "t2")
+    assert up.verdict is not None
+    unsure = replace(up, verdict=replace(up.verdict, effect=gained))
+    assert read_claim(StudyResults(ablations=(unsure, down)), "C7")[0] == UNDECIDED
+    few = replace(up, verdict=replace(up.verdict, effect=replace(up.verdict.effect, n=9)))
+    assert read_claim(StudyResults(ablations=(few, down)), "C7")[0] == UNDECIDED
+
+
+def test_coverage_of_seeds_with_different_numbers_of_samples_is_not_pooled(result) -> None:
+    grid = np.zeros((5, 8))
+    thinking = Thinking(result(grid, grid), 0.8, estimate(0.01), estimate(0.02), estimate(4, 1))
+    seeds = (Modes("off", "off", thinking), Modes("off.seed1", "off", thinking))
+    ablations = [
+        ablation(0.2, 0.1, variant=modes.variant, group="think-off-only", coverage=(samples, estimate(-0.2, 0.1)))
+        for modes, samples in zip(seeds, (8, 16), strict=True)
+    ]
+    reading, reason = read_claim(StudyResults(ablations=tuple(ablations), thinking=seeds), "C9")
+    assert reading == UNDECIDED
+    assert "[8, 16] samples per problem" in reason
 
 
 def test_think_claims(result) -> None:

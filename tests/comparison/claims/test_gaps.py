@@ -48,7 +48,7 @@ def blocking(**changes) -> dict[str, list[str]]:
         ({"groups": ("emergent",)}, "C9", "think-off-only"),
         ({"groups": ("paper-emergent", "kept")}, "C9", "think-off-only"),
         ({"groups": ("think-off-only", "kept")}, "C6 C7", "no emergent heads"),
-        ({"recipes": (replace(FULL.recipes[1], checkpoints=1), FULL.recipes[2])}, "C1 C5", "1 checkpoint"),
+        ({"recipes": (replace(FULL.recipes[1], checkpoints=3), FULL.recipes[2])}, "C1 C5", "3 checkpoints"),
         ({"operators": ("zero", "mean", "revert")}, "C6", "removed by 2 operators, and 3 must agree"),
         ({"scales": ()}, "C7", "generated_scales"),
         ({"controls": 4}, "C6", "4 random sets"),

@@ -32,7 +32,7 @@ def test_where_hardly_a_head_could_be_new_nothing_was_asked(run, absent: int) ->
         excess = claim.parts[0]
         assert (excess.state == OPEN) == (absent == 2)  # of 40 heads, more than 5 % must be able to be new
         if absent == 2:
-            assert "2 of 40 heads are absent from the base's circuit" in excess.reason
+            assert "only 2 of 40 heads are outside the base's circuit" in excess.reason
 
 
 @pytest.mark.parametrize(("absent", "verdict"), [(2, UNDECIDED), (3, NOT_SUPPORTED)])
@@ -50,12 +50,13 @@ def test_few_heads_that_leave_support_c2(run) -> None:
     come_and_go = [{30, 31, 32, 33}] * 2 + [{34, 35, 36, 37}] * 2 + [set()] * 2
     grpo, sft = run("grpo", "grpo", come_and_go), run("sft", "sft", [LATE] * 4)
     assert read_claim(StudyResults((grpo, sft)), "C2")[0] == SUPPORTED
-    nothing = run("grpo", "grpo", [set()] * 3)
+    nothing = run("grpo", "grpo", [set()] * 4)
     assert read_claim(StudyResults((nothing, sft)), "C2") == (
         UNDECIDED,
-        "share of established emergent heads that remain of grpo rests on 0 heads; at least 5 are needed",
+        "grpo: share of established emergent heads that remain has 0 heads; at least 5 are needed",
     )
-    assert "1 checkpoint" in read_claim(StudyResults((run("grpo", "grpo", [set()]),)), "C2")[1]
+    few = run("grpo", "grpo", [set()] * 3)
+    assert "fewer than 4 checkpoints" in read_claim(StudyResults((few,)), "C2")[1]
 
 
 def test_c2_compares_with_sft_only_if_that_adds_heads(run) -> None:
@@ -109,12 +110,12 @@ def test_seeds_of_one_recipe_are_judged_together(run) -> None:
     first, second = run("sft", "sft", [LATE] * 4), run("sft.seed1", "sft", [set()] * 4, recipe="sft")
     value, reason = read_claim(StudyResults((first, second)), "C1")
     assert value == UNDECIDED  # 10 and 0 new heads: the mean of 5 has an interval of both
-    assert "of sft is 0.125" in reason
+    assert "sft: excess of new heads, as a share of all is 0.125" in reason
 
 
 def test_a_finished_model_is_not_asked_whether_its_heads_stay(run) -> None:
     sft, finished = run("sft", "sft", [LATE] * 4), run("r1", "distill", [LATE])
     assert read_claim(StudyResults((sft, finished)), "C1")[0] == SUPPORTED
-    assert "1 checkpoint" in read_claim(StudyResults((finished,)), "C1")[1]
+    assert "fewer than 4 checkpoints" in read_claim(StudyResults((finished,)), "C1")[1]
     few = run("r1", "distill", [set()])  # its number of new heads counts as any other's
     assert read_claim(StudyResults((sft, few)), "C1")[0] == NOT_SUPPORTED

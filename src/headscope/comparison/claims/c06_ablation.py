@@ -48,8 +48,6 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
 def _part(variant: str, ablations: Sequence[Ablation]) -> Part:
     operators, agreeing, against = [], [], []
     for operator, verdicts in verdicts_by_operator(ablations).items():
-        if not verdicts:
-            continue
         operators.append(operator)
         if _is_lowering(verdicts):
             agreeing.append(operator)

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.special import ndtr, ndtri
+from scipy.special import stdtr, stdtrit
 
-from headscope.comparison.ablation import MARGIN
+from headscope.comparison.ablation import FEWEST_PROBLEMS, MARGIN
 from headscope.comparison.claims.gaps import Gap, StudyFacts, ablated_task_gaps
 from headscope.comparison.claims.parts import format_estimate, judge_claim, missing_part
 from headscope.comparison.claims.study_results import (
@@ -15,6 +15,7 @@ from headscope.comparison.claims.study_results import (
     group_by,
     verdicts_by_operator,
 )
+from headscope.measures.intervals import LEVEL
 from headscope.measures.multiplicity import holm
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.estimate import Estimate
@@ -42,13 +43,14 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
 def _part(variant: str, ablations: Sequence[Ablation]) -> Part:
     effects: dict[str, list[Estimate]] = {}
     descriptions = []
-    for scale, verdicts in verdicts_by_operator(ablations).items():
+    for scale, all_verdicts in verdicts_by_operator(ablations).items():
+        verdicts = [verdict for verdict in all_verdicts if verdict.effect.n >= FEWEST_PROBLEMS]
         if len(verdicts) > 1:
             effects[scale] = [verdict.effect for verdict in verdicts]
             tasks = (f"{verdict.task} {format_estimate(verdict.effect)}" for verdict in verdicts)
             descriptions.append(f"{scale}: {', '.join(tasks)}")
     if not effects:
-        reason = f"{variant} was scaled on fewer than two tasks, or has no emergent heads"
+        reason = f"{variant} was scaled on fewer than two tasks of {FEWEST_PROBLEMS} problems, or has no emergent heads"
         return missing_part(variant, STATISTIC, reason)
     if any(signs == {-1.0, 1.0} for signs in _significant_signs(effects).values()):
         state = HOLDS
@@ -75,8 +77,10 @@ def _excludes_trade(effects: Sequence[Estimate]) -> bool:
 
 
 def _p_value(effect: Estimate) -> float:
-    """Return the two-sided p of no change, read off the 95 % interval as a normal one."""
-    width = effect.high - effect.low
-    if not width > 0:  # an interval of one point: no change at all, or the same change in every problem
-        return 1.0 if effect.value == 0 else 0.0
-    return float(2 * ndtr(-abs(effect.value) / (width / (2 * ndtri(0.975)))))
+    """Return the two-sided p of no change that belongs to the effect's t interval (``paired_difference``)."""
+    half_width = (effect.high - effect.low) / 2
+    if not half_width > 0:  # an interval of one point, or none: the same change in every problem, or nothing measured
+        return 0.0 if abs(effect.value) > 0 else 1.0
+    freedom = max(1, effect.n - 1)
+    centre = (effect.high + effect.low) / 2
+    return float(2 * stdtr(freedom, -abs(centre) / half_width * stdtrit(freedom, 0.5 + LEVEL / 2)))

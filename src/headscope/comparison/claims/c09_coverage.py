@@ -18,10 +18,10 @@ def judge(results: StudyResults) -> Claim:
     """Judge every operator on every task, without the heads that the model has with thinking off alone."""
     recipes = {modes.variant: modes.recipe for modes in results.thinking}
     removed = [ablation for ablation in results.removals(THINK_OFF_ONLY) if ablation.variant in recipes]
-    by_subject = group_by(removed, lambda seed: f"{recipes[seed.variant]} on {seed.task}, {seed.operator}")
+    by_subject = group_by(removed, lambda each: f"{recipes[each.variant]} on {each.task}, {each.operator}")
     parts: list[Part] = []
-    for subject, seeds in by_subject.items():
-        parts += _parts(subject, seeds)
+    for subject, ablations in by_subject.items():
+        parts += _parts(subject, ablations)
     question = "Does ablating think-off heads raise pass@1 and lower coverage at large k?"
     return judge_claim("C9", question, parts, "no heads that only think-off has are ablated")
 
@@ -38,16 +38,21 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
     return gaps
 
 
-def _parts(subject: str, seeds: Sequence[Ablation]) -> list[Part]:
+def _parts(subject: str, ablations: Sequence[Ablation]) -> list[Part]:
     """Return the parts about pass@1 and coverage, over the seeds that have such heads."""
-    effects = [seed.verdict.effect for seed in seeds if seed.verdict is not None]
+    effects = [ablation.verdict.effect for ablation in ablations if ablation.verdict is not None]
     if not effects:
         return [missing_part(subject, "change of pass@1", f"{subject}: no seed has heads that only think-off has")]
     pass_part = judge_part(subject, "change of pass@1", pool_estimates(effects), ">", 0.0, least=_LEAST)
-    coverages = [seed.coverage for seed in seeds if seed.coverage is not None]
-    k = min((k for k, _ in coverages), default=0)
+    coverages = [ablation.coverage for ablation in ablations if ablation.coverage is not None]
+    numbers = {k for k, _ in coverages}
+    k = min(numbers, default=0)
+    reason = ""
     if k < LARGE_K:
         reason = f"{subject} has too few samples per problem for pass@{LARGE_K}"
+    elif len(numbers) > 1:
+        reason = f"{subject}: its seeds have {sorted(numbers)} samples per problem, so that no pass@k is of all of them"
+    if reason:
         return [pass_part, missing_part(subject, "change of coverage", reason)]
     coverage = pool_estimates([change for _, change in coverages])
     return [pass_part, judge_part(subject, f"change of pass@{k}", coverage, "<", 0.0, least=_LEAST)]

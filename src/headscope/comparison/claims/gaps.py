@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.comparison.dynamics import FEWEST_CHECKPOINTS
 from headscope.errors import count_noun
 from headscope.measures.permutation import fewest_draws
 from headscope.results.numbers import ALPHA
@@ -102,14 +103,17 @@ def pair_gaps(facts: StudyFacts) -> list[Gap]:
 
 
 def checkpoint_gaps(recipes: Sequence[RecipeFacts]) -> list[Gap]:
-    """Return a gap for each recipe with a single checkpoint: whether heads remain shows over two or more.
-
-    It blocks if no recipe has more.
+    """Return a gap for each recipe with too few checkpoints to see whether heads remain. It blocks if no recipe has
+    enough.
     """
-    finished = [recipe for recipe in recipes if recipe.checkpoints == 1]
-    blocks = len(finished) == len(recipes)
-    sentence = "{} has 1 checkpoint: whether heads stay is seen over 2 or more"
-    return [Gap(sentence.format(recipe.name), blocks) for recipe in finished]
+    short = [recipe for recipe in recipes if recipe.checkpoints is not None and recipe.checkpoints < FEWEST_CHECKPOINTS]
+    blocks = len(short) == len(recipes)
+    gaps = []
+    for recipe in short:
+        count = count_noun(recipe.checkpoints or 0, "checkpoint")
+        sentence = f"{recipe.name} has {count}: whether heads stay is seen over {FEWEST_CHECKPOINTS} or more"
+        gaps.append(Gap(sentence, blocks))
+    return gaps
 
 
 def twin_gaps(recipes: Sequence[RecipeFacts]) -> list[Gap]:

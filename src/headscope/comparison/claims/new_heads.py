@@ -5,6 +5,7 @@ from dataclasses import replace
 
 from headscope.comparison.claims.parts import judge_part, missing_part
 from headscope.comparison.claims.study_results import Run
+from headscope.comparison.dynamics import FEWEST_CHECKPOINTS
 from headscope.comparison.persistence import persistence
 from headscope.measures.independent_estimates import difference, pool_estimates, scale_estimate
 from headscope.measures.intervals import wilson
@@ -16,7 +17,7 @@ from headscope.results.training_effects import LEAST_SHARE
 MANY = 0.05
 """Share of a model's heads: what the test-retest rule may get wrong."""
 
-EXCESS_SHARE = "excess of new heads, as a share of all,"
+EXCESS_SHARE = "excess of new heads, as a share of all"
 REMAINING = "share of established emergent heads that remain"
 EFFECT_SHARE = "training effect of the new heads, as a share of what the corrupt text costs"
 NEW = "new"
@@ -62,8 +63,8 @@ def _crowded_part(recipe: str, runs: Sequence[Run], statistic: str, asked: str) 
     if crowded is None:
         return None
     reason = (
-        f"{statistic} of {recipe} cannot be told: {crowded.room} of {crowded.status.size} heads are absent from the "
-        f"base's circuit of {crowded.fraction:.1%} of the edges and could be new, asked: {asked}"
+        f"{recipe}: {statistic} is not judged, as only {crowded.room} of {crowded.status.size} heads are outside the "
+        f"base's circuit of {crowded.fraction:.1%} of the edges and could be new; asked: {asked}"
     )
     return missing_part(recipe, statistic, reason)
 
@@ -97,22 +98,22 @@ def new_heads(runs: Sequence[Run]) -> Estimate:
 def remaining_parts(recipes: Mapping[str, Sequence[Run]], side: str) -> list[Part]:
     """Return whether more (``>``) or less (``<``) than half of the established heads of each recipe remain.
 
-    Only recipes with two checkpoints or more are judged: those of a finished model, such as R1-Distill, cannot be
-    followed. The parts are open if no recipe has two.
+    Only recipes with enough checkpoints for a head to come and to leave are judged; those of a finished model, such as
+    R1-Distill, cannot be followed. The parts are open if no recipe has as many.
     """
     followed = {}
     for recipe, runs in recipes.items():
-        if any(len(run.series) > 1 for run in runs):
+        if any(len(run.series) >= FEWEST_CHECKPOINTS for run in runs):
             followed[recipe] = runs
     if not followed:
-        reason = "{} has 1 checkpoint; what remains needs at least 2"
+        reason = f"{{}} has fewer than {FEWEST_CHECKPOINTS} checkpoints: no head could be seen to come and to leave"
         return [missing_part(recipe, REMAINING, reason.format(recipe)) for recipe in recipes]
     return [_remaining_part(recipe, runs, side) for recipe, runs in followed.items()]
 
 
 def _remaining_part(recipe: str, runs: Sequence[Run], side: str) -> Part:
-    lifetimes = [persistence(run.dynamics) for run in runs]
-    heads = sum(lifetime.heads for lifetime in lifetimes)
-    # Without heads the share is NaN; with them, the rounded product is the number it was made of.
-    remaining = sum(round(lifetime.remaining.value * lifetime.heads) for lifetime in lifetimes if lifetime.heads)
-    return judge_part(recipe, REMAINING, wilson(remaining, heads), side, 0.5, least=FEWEST_HEADS)
+    shares = [persistence(run.dynamics).remaining for run in runs]
+    shares = [share for share in shares if share.n]  # without heads the share is NaN
+    # The rounded product is the number of heads that the share was made of.
+    remaining = wilson(sum(round(share.value * share.n) for share in shares), sum(share.n for share in shares))
+    return judge_part(recipe, REMAINING, remaining, side, 0.5, least=FEWEST_HEADS)

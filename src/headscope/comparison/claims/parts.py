@@ -15,7 +15,7 @@ def judge_part(
     side: str,
     bound: float,
     *,
-    least: tuple[int, str] = (1, "unit"),
+    least: tuple[int, str] = (1, "units"),
     null: Estimate | None = None,
 ) -> Part:
     """Return whether ``estimate`` lies beyond ``bound`` on ``side`` with its whole interval.
@@ -31,10 +31,10 @@ def judge_part(
     """
     fewest, unit = least
     if estimate.n < fewest:
-        state, reason = OPEN, f"{statistic} of {subject} rests on {estimate.n} {unit}; at least {fewest} are needed"
+        state, reason = OPEN, f"{subject}: {statistic} has {estimate.n} {unit}; at least {fewest} are needed"
     else:
         state = _state(estimate, side, bound)
-        reason = f"{statistic} of {subject} is {format_estimate(estimate)}, asked: {side} {bound:.3g}"
+        reason = f"{subject}: {statistic} is {format_estimate(estimate)}; asked: {side} {bound:.3g}"
     return Part(subject, statistic, estimate, side, bound, null, state, reason)
 
 

@@ -147,16 +147,16 @@ class StudyResults:
 
     def scalings(self, group: str) -> list[Ablation]:
         """Return the ablations of a group of heads that scale their output."""
-        return [run for run in self.ablations if run.group == group and _SCALING.match(run.operator)]
+        ablations = [ablation for ablation in self.ablations if ablation.group == group]
+        return [ablation for ablation in ablations if _SCALING.match(ablation.operator)]
 
 
 def verdicts_by_operator(ablations: Iterable[Ablation]) -> dict[str, list[AblationVerdict]]:
     """Return the verdicts under each operator, without operators whose head sets were all empty."""
     verdicts: dict[str, list[AblationVerdict]] = {}
     for ablation in ablations:
-        of_operator = verdicts.setdefault(ablation.operator, [])
         if ablation.verdict is not None:
-            of_operator.append(ablation.verdict)
+            verdicts.setdefault(ablation.operator, []).append(ablation.verdict)
     return verdicts
 
 

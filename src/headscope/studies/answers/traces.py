@@ -15,7 +15,7 @@ from headscope.evaluation.letters import explicit_letter
 from headscope.lab.statements import is_lab_prompt, judge
 from headscope.progress import SILENT, Progress
 from headscope.results.samples import Samples
-from headscope.results.traces import ANSWER_COLUMNS, STEP_COLUMNS, Reader, Traces, TraceSummary
+from headscope.results.traces import ANSWER_COLUMNS, NO_TOKEN_POSITIONS, STEP_COLUMNS, Reader, Traces, TraceSummary
 from headscope.runs import Inputs, RunDirectory, Unit, Work
 from headscope.runs.records import Finished
 from headscope.studies.data.sources import TaskSource
@@ -52,7 +52,7 @@ def compute_traces(config: TracesConfig, inputs: Inputs, progress: Progress) -> 
     return traces, summarise(traces, config.seed)
 
 
-TRACES = Work("traces", TracesConfig, compute_traces, version=2)
+TRACES = Work("traces", TracesConfig, compute_traces, version=3)
 
 
 def traces_unit(study: Study, stage: Stage, ref: TaskRef, samples: Unit) -> Unit:
@@ -242,11 +242,11 @@ def _notes(samples: Samples, decode: Decode | None, unplaced: int, reader: Reade
             f"{without_ids} of {count} answers were saved without token ids: no loop is looked for in their tokens"
         )
     elif decode is None and reader == "text":
-        notes.append("no tokenizer was at hand: steps have no token positions, and efficiency is unknown")
+        notes.append(f"no tokenizer was at hand: {NO_TOKEN_POSITIONS}, and efficiency is unknown")
     if unplaced:
         notes.append(
             f"{unplaced} of {count} answers: their tokens do not decode piece by piece to the text that was saved, "
-            "so their steps have no token positions"
+            f"so their {NO_TOKEN_POSITIONS}"
         )
     without_gold = int((table["gold"] == "").sum())
     if without_gold:

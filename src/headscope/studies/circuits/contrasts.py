@@ -41,7 +41,7 @@ class TextsConfig(Config):
     positions: Positions
     seed: int
     place: PairFile
-    # Left out of a dump if it is plain, so that pairs from before it was kept, which are right then, keep their digests.
+    # Left out of a dump if it is plain: pairs from before it was kept are right then, and keep their digests.
     chat: Chat = Field(default=Chat(), exclude_if=lambda chat: chat == Chat())
 
 

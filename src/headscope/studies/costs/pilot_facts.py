@@ -1,7 +1,7 @@
 """What a pilot's results say of a study's models and data: the facts that loads are computed from."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,13 +41,13 @@ def gather_facts(study: Study, record: PilotRecord, subject: "Subject") -> Facts
     answers = {name: _Answers.pool(parts, study) for name, parts in record.samples.items()}
     prompts = _prompt_tokens(study, record, subject.tokenizer)
     answer_tokens = {name: answer.mean for name, answer in answers.items()}
-    steps, step_tokens = _training_facts(record, subject.tokenizer, answer_tokens)
+    steps, step_tokens, taught_tokens = _training_facts(record, subject.tokenizer, answer_tokens)
     devices = {name: devices_of(unit) for name, unit in record.measured_trainings().items()}
     pair_tokens, nodes = _pair_facts(record)
     width = int(max(prompts.values(), default=1.0)) + study.eval.max_new_tokens
     return Facts(
         prompt_tokens=prompts,
-        answer_tokens=answer_tokens,
+        answer_tokens=answer_tokens | taught_tokens,
         longest_answer={name: answer.longest for name, answer in answers.items()},
         correct={name: answer.correct for name, answer in answers.items()},
         pair_tokens=pair_tokens,
@@ -80,7 +80,7 @@ def _prompt_tokens(study: Study, record: PilotRecord, tokenizer: Any) -> dict[st
 
 
 def _pair_facts(record: PilotRecord) -> tuple[float, float]:
-    """Return the mean length of a pair's texts, and how many nodes it took."""
+    """Return the mean length of a pair's texts, of the longest set of pairs, and the mean number of nodes of a pair."""
     lengths, nodes = [1.0], [1.0]
     for timing in record.timings:
         folder = record.folders[timing.unit.address]
@@ -93,13 +93,14 @@ def _pair_facts(record: PilotRecord) -> tuple[float, float]:
 
 
 def _training_facts(
-    record: PilotRecord, tokenizer: Any, answer_tokens: dict[str, float]
-) -> tuple[dict[str, int], dict[str, float]]:
-    """Return steps and tokens per step of each model that is trained here.
+    record: PilotRecord, tokenizer: Any, asked: Collection[str]
+) -> tuple[dict[str, int], dict[str, float], dict[str, float]]:
+    """Return steps and tokens per step of each model that is trained here, and of those that SFT trains the tokens of
+    an answer, which will be as long as what they learn.
 
-    What SFT learns is as long as it will answer.
+    asked: models and tasks that are asked, as the keys of ``Facts.answer_tokens``.
     """
-    steps, step_tokens = {}, {}
+    steps, step_tokens, answer_tokens = {}, {}, {}
     sizes: dict[str, _TrainingSize] = {}
     for name, unit in record.measured_trainings().items():
         if unit.address not in sizes:
@@ -107,9 +108,9 @@ def _training_facts(
         size = sizes[unit.address]
         steps[name], step_tokens[name] = size.steps, size.step_tokens
         if size.completion is not None:
-            for task in {key.partition(" ")[2] for key in answer_tokens}:
+            for task in {key.partition(" ")[2] for key in asked}:
                 answer_tokens[f"{name} {task}"] = size.completion
-    return steps, step_tokens
+    return steps, step_tokens, answer_tokens
 
 
 @dataclass(frozen=True)
