@@ -46,7 +46,7 @@ def jobs(subject: Subject) -> dict[str, Callable[[], object]]:
     return {
         "training step, 16 × 96 tokens": train,
         "24 new tokens in 16 rows": generate,
-        "attribution of 4 pairs": lambda: attribute(subject, pairs, method="eap"),
+        "attribution of 4 pairs": lambda: attribute(subject, pairs, metric="logit_diff", method="eap"),
     }
 
 

@@ -53,8 +53,8 @@ from headscope.lab.pairs import lab_pairs
 from headscope.models import load_model
 subject = load_model("lab-s")
 pairs = lab_pairs(subject.tokenizer, 4, kind="leaf")
-scores = attribute(subject, pairs, method="eap-both-ends")
-plain = attribute(subject, pairs, method="eap")
+scores = attribute(subject, pairs, metric="logit_diff", method="eap-both-ends")
+plain = attribute(subject, pairs, metric="logit_diff", method="eap")
 assert scores.settings["method"] == "eap-both-ends"
 assert scores.residual == plain.residual and (scores.edges != plain.edges).any()
 """,

@@ -48,6 +48,10 @@ def test_top_heads_are_ordered_by_size_whatever_their_sign():
 def test_one_name_is_a_head_and_not_its_letters():
     assert HeadSet.of("L3H5") == HeadSet.of(["L3H5"])
     assert "L3H5" in HeadSet.of([(3, 5)])
-    for wrong in ((1, 2, 3), 5):
+    assert HeadSet.of(HeadId(3, 5)) == HeadSet.of([[3, 5]]) == HeadSet.of(np.array([[3, 5]])) == HeadSet.of("L3H5")
+    grid = np.zeros((4, 6), dtype=bool)
+    grid[3, 5] = True
+    assert HeadSet.of(grid) == HeadSet.of("L3H5")
+    for wrong in ((1, 2, 3), 5, (0.7, 1), (True, 1)):
         with pytest.raises(InputError, match="is not a head's name"):
             HeadId.parse(wrong)

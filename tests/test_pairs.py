@@ -306,6 +306,8 @@ def test_one_bos_before_a_whole_text(start: str) -> None:
         (["a"], ["b"], {"positions": [7]}, "evaluated at positions"),
         (["a"], ["b"], {"prompts": [[{"role": "assistant", "content": "c"}]]}, "cannot render .* roles must alternate"),
         (["a"], ["\ud800"], {}, "cannot encode"),
+        (["a"], ["b"], {"prompts": [[{"role": "user"}]]}, "a list of messages with role and content"),
+        (["a"], ["b"], {"prompts": [[]]}, "a list of messages with role and content"),
     ],
 )
 def test_texts_that_make_no_pairs(clean: list[str], corrupt: list[str], more: dict[str, Any], sentence: str) -> None:

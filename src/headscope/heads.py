@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -29,8 +29,10 @@ class HeadId(NamedTuple):
 
         Raises InputError if the name is none of these.
         """
-        if isinstance(name, tuple) and len(name) == 2:
-            return cls(int(name[0]), int(name[1]))
+        if isinstance(name, tuple | list | np.ndarray) and len(name) == 2:
+            layer, head = name
+            if all(isinstance(part, int | np.integer) and not isinstance(part, bool) for part in (layer, head)):
+                return cls(int(layer), int(head))
         match = _SPELLINGS.fullmatch(name.strip()) if isinstance(name, str) else None
         if match is None:
             raise InputError(f"head {name!r} is not a head's name; write it as L3H5, 3.5 or a3.h5")
@@ -46,9 +48,19 @@ class HeadSet:
     heads: tuple[HeadId, ...]
 
     @classmethod
-    def of(cls, heads: "str | Iterable[str | HeadId | tuple[int, int]] | HeadSet") -> "HeadSet":
-        """Return the set of names, ids or another set's heads, or of one name; duplicates count once."""
-        names = [heads] if isinstance(heads, str) else heads
+    def of(cls, heads: "Heads") -> "HeadSet":
+        """Return the set of names, ids or another set's heads, of one name or id, or of the true cells of a boolean
+        [layer, head] grid; duplicates count once.
+
+        Raises InputError if something is none of these.
+        """
+        if isinstance(heads, np.ndarray) and heads.dtype == bool and heads.ndim == 2:
+            return cls.from_grid(heads)
+        if not isinstance(heads, Iterable):
+            raise InputError(
+                f"heads are {heads!r}; give names such as L3H5, a HeadSet, or a boolean [layer, head] grid"
+            )
+        names = [heads] if isinstance(heads, str | HeadId) else heads
         return cls(tuple(sorted({HeadId.parse(name) for name in names})))
 
     @classmethod
@@ -99,6 +111,10 @@ class HeadSet:
     def names(self) -> list[str]:
         """Return ``["L3H5", …]``, for files and tables."""
         return [str(head) for head in self.heads]
+
+
+Heads = HeadSet | HeadId | np.ndarray | Iterable[str | HeadId | Sequence[int]]
+"""What names heads: a set, an id, a boolean [layer, head] grid, or names, ids and (layer, head)."""
 
 
 def top_heads(values: "Num[np.ndarray, 'layer head']", count: int | None) -> list[HeadId]:

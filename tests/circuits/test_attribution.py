@@ -116,7 +116,7 @@ def test_a_fixed_rule_is_recorded_with_its_nodes(tiny_model: Any, ragged_pairs: 
     model, pairs = tiny_model("gpt2"), ragged_pairs(count=2)
     settings = attribute(model, pairs, rule="midpoint", nodes=3).settings
     assert (settings["rule"], settings["nodes"]) == ("midpoint", 3)
-    assert not {"rule", "nodes"} & attribute(model, pairs, method="eap").settings.keys()
+    assert not {"rule", "nodes"} & attribute(model, pairs, metric="nll", method="eap").settings.keys()
 
 
 def test_exact_patching_is_a_method_of_the_same_call(tiny_model: Any, ragged_pairs: Any) -> None:
@@ -177,6 +177,11 @@ def test_the_model_is_left_as_it_was(tiny_model: Any, ragged_pairs: Any) -> None
         ({"tolerance": 0.0}, "tolerance=0.0; give a share between 0 and 1"),
         ({"tolerance": 1.5}, "tolerance=1.5; give a share"),
         ({"tolerance": 0.01, "nodes": 8}, "with method 'eap-ig' and 8 nodes; only adaptive nodes"),
+        ({"method": "eap"}, "the gradient at the clean text, where that of metric kl is 0"),
+        (
+            {"method": "eap", "metric": lambda logits, clean: (logits - clean).square().sum((-1, -2))},
+            "the metric's gradient at the clean text, which method eap takes, is 0",
+        ),
         ({"tolerance": 0.01, "method": "eap"}, "with method 'eap' and adaptive nodes; only adaptive nodes"),
         ({"metric": lambda logits, clean: logits.sum()}, "gave shape"),
         ({"metric": lambda logits, clean: 0.5}, "gave float"),

@@ -249,3 +249,12 @@ def test_bad_arguments_say_so():
         check_answers(["1"], ["1"], "maths")
     with pytest.raises(InputError, match="1 responses, 2 gold answers"):
         check_answers(["1"], ["1", "2"])
+
+
+def test_answers_are_texts_and_finish_flags_are_true_or_false():
+    with pytest.raises(InputError, match="a finish flag is 'length'; give True"):
+        check_answers(["5"], ["5"], finished=["length"])
+    with pytest.raises(InputError, match="gold hold 5, which is no text"):
+        check_answers(["5"], [5])
+    with pytest.raises(InputError, match="responses hold None"):
+        check_answers([None], ["5"])

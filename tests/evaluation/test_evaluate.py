@@ -18,6 +18,7 @@ from headscope.evaluation import (
     unreadable_golds,
     votes,
 )
+from headscope.models import Subject
 from headscope.results.samples import Samples
 from headscope.studies.answers.evaluate import measure
 
@@ -152,3 +153,10 @@ def test_pass_at_k_of_greedy_samples_warns(model, tokenizer):
         warnings.simplefilter("error")
         measure(samples, (1,), 0)
         measure(drawn, (1, 2), 0)
+
+
+def test_a_subject_has_its_own_tokenizer_and_name(model, tokenizer):
+    samples = evaluate(Subject(model, tokenizer, "mine"), None, TASK, SAMPLING)
+    assert samples.model == "mine"
+    expected = evaluate(model, tokenizer, TASK, SAMPLING)
+    assert samples.table["response"].tolist() == expected.table["response"].tolist()

@@ -53,3 +53,8 @@ def test_sixty_four_samples_of_many_answers_are_quick_and_lie_between_0_and_1():
 def test_k_out_of_range_is_refused():
     with pytest.raises(InputError, match=r"k = 4 .* allowed: 1-3"):
         majority_at_k(np.ones((1, 3), dtype=bool), [[0, 0, 0]], 4)
+
+
+def test_votes_of_another_shape_are_refused():
+    with pytest.raises(InputError, match=r"one answer for each of the 1 × 3 samples"):
+        majority_at_k(np.array([[True, False, False]]), [["a", "b"]], 1)

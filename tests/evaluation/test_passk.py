@@ -66,3 +66,24 @@ def test_an_interval_says_its_n_and_method():
 def test_k_out_of_range_is_refused(measure, k):
     with pytest.raises(InputError, match=f"k = {k} .* allowed: 1-4"):
         measure(np.ones((2, 4), dtype=bool), k)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ([[2, 0], [0, 0]], "values of int64 beside 0 and 1"),
+        ([[0.5, 0.0]], "values of float64 beside 0 and 1"),
+        ([[float("nan"), 0.0]], "values of float64 beside 0 and 1"),
+        ([True, False], "1 axes"),
+        ([[True], [True, False]], "1 axes"),
+    ],
+)
+def test_a_table_of_anything_else_than_verdicts_is_refused(table, message):
+    for measure in (pass_at_k, success_at_k):
+        with pytest.raises(InputError, match=f"the table of verdicts has {message}"):
+            measure(table, 1)
+
+
+def test_verdicts_may_be_lists_and_numbers():
+    table = [[1, 0], [0, 0]]
+    assert pass_at_k(table, 1) == pass_at_k(np.array(table, dtype=bool), 1)

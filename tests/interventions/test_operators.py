@@ -9,7 +9,7 @@ from tests.precision import EXACT
 
 from headscope.errors import InputError
 from headscope.heads import HeadSet
-from headscope.interventions import capture_mean, mean, scale, scale_rows, zero
+from headscope.interventions import capture_mean, constant, mean, resample, scale, scale_rows, zero
 from headscope.models import Hook, Subject, attach_hooks
 
 pytestmark = pytest.mark.usefixtures("float64")
@@ -109,6 +109,39 @@ def test_mean_is_the_mean_over_all_reference_tokens(tiny_model: Any, architectur
     assert torch.allclose(inputs[0][0, :, 8:16], by_hand.expand(12, 8), rtol=0, atol=EXACT)
     with mean(model, ["L0H1"], capture_mean(model, texts)):
         assert torch.equal(logits(model), actual)
+
+
+def test_rows_of_an_array_are_texts_and_floats_are_constants(tiny_model: Any) -> None:
+    """Token ids from a tokenizer may come as an array, of a shape that constants could have."""
+    model = tiny_model("qwen3")
+    texts = [[1, 2, 3, 4], [4, 5, 6, 7]]
+    with mean(model, ["L0H1"], texts):
+        expected = logits(model)
+    for given in (np.array(texts), torch.tensor(texts)):
+        with mean(model, ["L0H1"], given):
+            assert torch.equal(logits(model), expected)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (
+            lambda model: mean(model, ["L0H1"], np.ones((2, 4, 9))),
+            r"constants have shape \(2, 4, 9\); .* is \(2, 4, 8\)",
+        ),
+        (lambda model: constant(model, ["L0H1"], np.ones((1, 4, 8))), r"constants have shape \(1, 4, 8\)"),
+        (lambda model: constant(model, ["L0H1"], np.full((2, 4, 8), np.nan)), "constants hold NaN"),
+        (lambda model: mean(model, ["L0H1"], [[5, 600]]), "token id 600; the model has 0-"),
+        (lambda model: mean(model, ["L0H1"], [5, 6]), "one row per text"),
+        (lambda model: mean(model, ["L0H1"], ["abc"]), "one row per text"),
+        (lambda model: resample(model, ["L0H1"], [[5, -1]]), "give whole numbers from 0 on"),
+        (lambda model: scale(model, ["L0H1"], float("nan")), "found alpha=nan"),
+        (lambda model: zero(model.model, ["L0H1"]), "has no unembedding"),
+    ],
+)
+def test_what_heads_cannot_write_is_said_before_the_pass(tiny_model: Any, edit: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message), edit(tiny_model("qwen3")):
+        pass
 
 
 def test_hooks_are_gone_after_an_error_and_after_a_bad_head(tiny_model: Any) -> None:

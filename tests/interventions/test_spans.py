@@ -1,5 +1,7 @@
 """Spans: the part of every token, read row by row, and interventions that keep to it."""
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import torch
 from tests.precision import EXACT
 
 from headscope.errors import InputError
-from headscope.interventions import Markers, Span, capture_mean, mean, resample, scale, zero
+from headscope.interventions import Markers, Span, capture_mean, mean, resample, scale, scale_rows, zero
 from headscope.interventions.spans import PADDING, Reader, token_parts
 from headscope.lab.tokenizer import build_tokenizer
 from headscope.models import Hook, Subject, attach_hooks
@@ -95,6 +97,69 @@ def test_teacher_forcing_and_generation_agree_under_a_span(tiny_model: Any) -> N
         )
         whole = model(generated).logits[:, 2:-1].argmax(-1)
     assert torch.equal(whole, generated[:, 3:])
+
+
+def likelier_markers(input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:
+    """Beams that open and close their thoughts at different steps."""
+    scores[:, 30:32] += torch.tensor([0.3, 0.6])
+    return scores
+
+
+def beams(model: Any, **settings: Any) -> Any:
+    prompts = torch.tensor([[1, 2, 30, 3], [4, 5, 6, 7]])
+    return model.generate(
+        prompts,
+        attention_mask=torch.ones_like(prompts),
+        max_new_tokens=10,
+        num_beams=4,
+        num_return_sequences=4,
+        do_sample=False,
+        pad_token_id=0,
+        logits_processor=[likelier_markers],
+        output_scores=True,
+        return_dict_in_generate=True,
+        **settings,
+    )
+
+
+def test_beams_are_followed_to_their_new_rows(tiny_model: Any) -> None:
+    """With a cache beam search moves rows, and without one every pass reads the texts from their beginning."""
+    model = tiny_model("qwen3")
+    texts = [[9, 8, 30, 7, 31, 6], [6, 30, 7, 31, 8]]
+    edits = {
+        "a span": lambda: scale(model, ["L0H1", "L1H2"], 3.0, span=ANSWER),
+        "means of parts": lambda: mean(model, ["L0H1", "L1H2"], texts, span=THINKING),
+        "another problem's writes": lambda: resample(model, ["L0H1", "L1H2"], texts, span=THINKING),
+        "a span in a span": lambda: both(
+            scale(model, ["L0H1"], 3.0, span=ANSWER), zero(model, ["L1H2"], span=THINKING)
+        ),
+    }
+    for name, edit in edits.items():
+        with edit():
+            cached, plain = beams(model, use_cache=True), beams(model, use_cache=False)
+        assert torch.equal(cached.sequences, plain.sequences), name
+        assert torch.allclose(cached.sequences_scores, plain.sequences_scores, rtol=0, atol=EXACT), name
+        assert not torch.equal(cached.sequences_scores, beams(model).sequences_scores), name
+
+
+@contextmanager
+def both(*edits: AbstractContextManager[None]) -> Iterator[None]:
+    with edits[0], edits[1]:
+        yield
+
+
+def test_beams_of_a_text_share_their_heads(tiny_model: Any) -> None:
+    model = tiny_model("qwen3")
+    factors = np.ones((8, 2, 4), dtype=np.float32)
+    factors[4:, 0, 1] = 3.0  # the four beams of the second text
+    with scale_rows(model, factors):
+        cached = beams(model)
+    with scale(model, ["L0H1"], 3.0):
+        assert torch.equal(cached.sequences[4:], beams(model).sequences[4:])
+    factors[5, 0, 1] = 2.0
+    with pytest.raises(InputError, match="give all beams of a text the same ones"), scale_rows(model, factors):
+        beams(model)
+    assert torch.equal(beams(model).sequences[:4], cached.sequences[:4])
 
 
 def test_means_are_of_the_span(tiny_model: Any) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from tests.precision import EXACT, relative
 
 from headscope.circuits import attribute, select
+from headscope.errors import InputError
 from headscope.interventions import edit_weights, scale, zero
 from headscope.pairs import Pairs
 
@@ -44,9 +45,13 @@ def test_permuting_heads_permutes_scores(tiny_model: Any, ragged_pairs: Any, see
 @given(seed=st.integers(0, 1000))
 def test_a_pair_equal_to_itself_scores_nothing(tiny_model: Any, ragged_pairs: Any, seed: int) -> None:
     pairs = ragged_pairs(seed, count=2)
-    same = Pairs.from_tokens(pairs.clean, pairs.clean, [0, -1])
+    beside = Pairs.from_tokens(pairs.clean, [pairs.clean[0], pairs.corrupt[1]], [0, -1])
     for nodes in (2, "adaptive"):
-        assert not attribute(tiny_model("qwen3", seed), same, nodes=nodes, metric="nll").edges_abs.any()
+        edges = attribute(tiny_model("qwen3", seed), beside, nodes=nodes, metric="nll", keep_pairs=True).pair_edges
+        assert not edges[0].any()
+        assert edges[1].any()
+        with pytest.raises(InputError, match="no corrupt text differs from its clean one"):
+            attribute(tiny_model("qwen3", seed), beside[:1], nodes=nodes, metric="nll")
 
 
 @FEW

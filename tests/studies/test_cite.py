@@ -107,7 +107,11 @@ def test_methods_models_and_data_are_found_wherever_they_stand() -> None:
         {"name": "d", "checkpoints": {"model": "org/some_model"}},
         {"name": "e", "train": {**distilled, "teacher": "a"}},
     ]
-    text = of_study(variants=variants, discover={"method": "eap", "tasks": ["math500"]}, ablate={"guard": "triviaqa"})
+    text = of_study(
+        variants=variants,
+        discover={"method": "eap", "metric": "nll", "tasks": ["math500"]},
+        ablate={"guard": "triviaqa"},
+    )
     assert set(keys(text)) == {
         "headscope", PAPER, MIB, LORA, METHODS["eap"], TRAININGS["grpo"], TRAININGS["distill"], MODELS["Qwen/Qwen3-"],
         "org-some-model", "open-r1-openr1-math-220k", *DATA["openai/gsm8k"], *DATA["HuggingFaceH4/MATH-500"],

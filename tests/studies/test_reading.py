@@ -212,6 +212,7 @@ def test_models_of_one_name_are_told_apart_by_their_folders() -> None:
     ("key", "sentence"),
     [
         ("discover.rule=left", "rule left needs a number of nodes"),
+        ("discover.method=eap", "where that of metric kl is 0; take metric: nll, or method: eap-ig"),
         ("discover.sizes=[]", "discover.sizes: it needs 1, has 0"),
         ("discover.sizes=[0.5]", r"sizes begin at 0\.5, and a circuit is chosen among those up to 0\.2"),
         ("discover.edges=0", "edges"),

@@ -14,7 +14,7 @@ from torch import nn
 from headscope.circuits.adaptive_quadrature import AdaptiveNodes
 from headscope.circuits.exact_patching import exact_edges
 from headscope.circuits.gradient_attribution import eap, eap_ig
-from headscope.circuits.objective import Metric, check_metric
+from headscope.circuits.objective import Metric, check_clean_gradient, check_metric
 from headscope.circuits.options import AttributionOptions
 from headscope.circuits.scored_graph import check_kv
 from headscope.errors import InputError, suggestion
@@ -69,7 +69,8 @@ def attribute(
         metric: ``kl``, ``logit_diff``, ``nll`` (see ``Objective``), or a function of (logits [run, position, vocab],
             clean logits [position, vocab]) of one pair to one loss per run.
         method: ``eap-ig`` integrates the gradient from the corrupt to the clean embedding; ``eap`` takes it at the
-            clean one; ``exact`` patches every edge (``exact_edges``; a pass per edge, for small models).
+            clean one, where that of ``kl`` is 0; ``exact`` patches every edge (``exact_edges``; a pass per edge, for
+            small models).
         rule: quadrature rule of ``eap-ig`` with a fixed number of nodes: gauss, left, right or midpoint.
         nodes: quadrature nodes of ``eap-ig``. A number is used for all pairs; ``adaptive`` chooses them pair by pair,
             up to 128 (``adaptive_quadrature``), and has a rule of its own.
@@ -89,8 +90,13 @@ def attribute(
 
     Raises:
         InputError: if an argument is not one of these values, the model is in training mode or of an unknown
-            architecture, one node of one pair does not fit in memory, or scores are not finite.
+            architecture, one node of one pair does not fit in memory, scores are not finite or all 0, or no pair's
+            texts differ.
     """
+    if not isinstance(pairs, Pairs):
+        raise InputError(f"pairs are {type(pairs).__name__}; give Pairs, as Pairs.from_text makes them")
+    if all(pair.shared > pair.positions.max() for pair in pairs):
+        raise InputError("no corrupt text differs from its clean one up to the last position that is read; give others")
     _check_method(method)
     check_kv(kv)
     path_nodes = _path_nodes(method, rule, nodes, tolerance)
@@ -114,6 +120,8 @@ def check_settings(settings: Mapping[str, Any]) -> None:
     check_kv(options["kv"])
     _path_nodes(options["method"], options["rule"], options["nodes"], options["tolerance"])
     check_metric(options["metric"])
+    if options["method"] == "eap":
+        check_clean_gradient(options["metric"])
 
 
 def _check_method(method: str) -> None:

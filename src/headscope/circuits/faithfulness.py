@@ -67,6 +67,8 @@ def faithfulness(
         InputError: if the circuit's graph is not the model's, the patch is unknown, one run of one pair does not fit in
             memory or a metric is not finite.
     """
+    if not isinstance(circuit, Circuit):
+        raise InputError(f"circuit is {type(circuit).__name__}; give a Circuit, as select(scores, …) returns")
     request = _Request(metric, patch, batch, memory)
     losses, settings = _measure(model, pairs, [circuit], request, SILENT)
     return Faithfulness(losses[0], losses[1], losses[2], len(circuit), {**settings, "circuit": circuit.settings})

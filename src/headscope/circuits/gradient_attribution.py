@@ -17,6 +17,7 @@ import time
 from dataclasses import dataclass, replace
 
 import numpy as np
+from jaxtyping import Float
 from torch import nn
 from transformers import PreTrainedModel
 
@@ -25,13 +26,14 @@ from headscope.circuits.batch_scores import BatchScores, relative_errors
 from headscope.circuits.batches import NODES, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.integration import Integrand
-from headscope.circuits.objective import Metric, Objective, provenance
+from headscope.circuits.objective import Metric, Objective, check_clean_gradient, provenance
 from headscope.circuits.options import AttributionOptions
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
 from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_share
 from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.slope_guided import integrate_by_slopes
 from headscope.circuits.source_deltas import record_writes
+from headscope.errors import InputError
 from headscope.measures.quadrature import AT_CLEAN, Quadrature
 from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.pairs import Pairs
@@ -42,10 +44,14 @@ from headscope.results.edges import EdgeScores
 def eap(
     model: Subject | nn.Module,
     pairs: Pairs,
-    metric: str | Metric = "kl",
+    metric: str | Metric = "nll",
     options: AttributionOptions = AttributionOptions(),
 ) -> EdgeScores:
-    """Score edges by the gradient at the clean embedding. Arguments and errors are those of ``attribute``."""
+    """Score edges by the gradient at the clean embedding. Arguments and errors are those of ``attribute``.
+
+    Raises InputError for metric ``kl`` too, whose gradient is 0 there.
+    """
+    check_clean_gradient(metric)
     return _score_edges(model, pairs, _Request("eap", metric, AT_CLEAN, options))
 
 
@@ -62,6 +68,10 @@ def eap_ig(
     quadrature: a fixed rule for all pairs, or adaptive nodes. Other arguments and errors are those of ``attribute``.
     """
     return _score_edges(model, pairs, _Request("eap-ig", metric, quadrature, options))
+
+
+_NEGLIGIBLE = 1e-6
+"""Of the metric's change on the corrupt text: scores below this share of it are rounding."""
 
 
 @dataclass(frozen=True)
@@ -176,6 +186,7 @@ def _score_edges(model: Subject | nn.Module, pairs: Pairs, request: _Request) ->
     pair_edges = [scores.edges for scores in batches if scores.edges is not None and options.keep_pairs]
     # Scores of the input's edges must add up to the rise of the loss on the corrupt text (completeness).
     lost = loss_corrupt - loss_clean
+    _require_scores(request, absolute, lost)
     return EdgeScores(
         graph=graph,
         edges=signed.astype(np.float32),
@@ -224,6 +235,21 @@ def _score_batch(
         np.array(path_errors, dtype=np.float64).reshape(-1, 4),
         keep_pairs=request.options.keep_pairs,
     )
+
+
+def _require_scores(request: _Request, absolute: Float[np.ndarray, "F B"], lost: float) -> None:
+    """Raise InputError if all scores are 0, or rounding of 0, because nothing moves the metric."""
+    largest = float(absolute.max())
+    if largest == 0:
+        raise InputError(
+            "every score is 0: no corrupt text changes the metric; logit_diff compares the likeliest tokens of both "
+            "texts if pairs have no labels, and these may be the same"
+        )
+    if request.method == "eap" and largest < _NEGLIGIBLE * abs(lost):
+        raise InputError(
+            f"the metric's gradient at the clean text, which method eap takes, is 0 beside its change of {lost:.3g}; "
+            "take method eap-ig"
+        )
 
 
 def _share(batches: list[BatchScores]) -> float:

@@ -29,6 +29,15 @@ def check_metric(metric: object) -> None:
         raise InputError(f"metric is a {type(metric).__name__}; give one of {', '.join(METRICS)} or a function")
 
 
+def check_clean_gradient(metric: object) -> None:
+    """Raise InputError for KL divergence, whose gradient at the clean text is 0."""
+    if metric == "kl":
+        raise InputError(
+            "method eap takes the gradient at the clean text, where that of metric kl is 0; take method eap-ig, or "
+            "metric nll or logit_diff"
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Objective:
     """A metric bound to a batch. Every metric is a loss: larger if the clean behaviour is weaker.

@@ -14,6 +14,9 @@ def require_same_scoring(base: EdgeScores, scores: EdgeScores, name: str) -> Non
     """Raise InputError unless both have the same graph and, if their settings tell, the same vocabulary and scoring;
     ``name`` describes ``scores`` in the message.
     """
+    for value in (base, scores):
+        if not isinstance(value, EdgeScores):
+            raise InputError(f"found {type(value).__name__}; models are compared by EdgeScores, as attribute returns")
     if base.graph != scores.graph:
         raise InputError(
             f"{name} has {_shape(scores)}, the base has {_shape(base)}; heads are compared between models of one shape"

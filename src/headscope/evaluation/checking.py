@@ -8,9 +8,11 @@
 4. Formulas go to SymPy in killable workers, each distinct (gold, answer) once.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+import numpy as np
 
 from headscope.answers.reading import UnreadableError
 from headscope.errors import InputError, suggestion
@@ -46,10 +48,10 @@ class Verdict:
 
 
 def check_answers(
-    responses: Sequence[str],
-    gold: Sequence[str],
+    responses: Iterable[object],
+    gold: Iterable[object],
     kind: str = "math",
-    finished: Sequence[bool] | None = None,
+    finished: Iterable[object] | None = None,
     *,
     progress: Progress = SILENT,
 ) -> list[Verdict]:
@@ -64,31 +66,47 @@ def check_answers(
         progress: counts the pairs that SymPy compares.
 
     Raises:
-        InputError: for an unknown kind or for lists of different length.
+        InputError: for an unknown kind, lists of different length, or anything in them but texts and flags.
         MachineError: if the machine kills one checking process after the other. Nothing is judged then.
     """
     if kind not in _EXTRACT:
         raise InputError(f"answer kind {kind!r} does not exist{suggestion(kind, _EXTRACT)}")
-    finished = [True] * len(responses) if finished is None else finished
-    if not len(responses) == len(gold) == len(finished):
+    texts, golds = _texts("responses", responses), _texts("gold", gold)
+    flags = [True] * len(texts) if finished is None else _flags(finished)
+    if not len(texts) == len(golds) == len(flags):
         raise InputError(
-            f"{len(responses)} responses, {len(gold)} gold answers and {len(finished)} finish flags; "
-            "allowed: as many of each"
+            f"{len(texts)} responses, {len(golds)} gold answers and {len(flags)} finish flags; allowed: as many of each"
         )
-    answers = [_EXTRACT[kind](response) for response in responses]
+    answers = [_EXTRACT[kind](text) for text in texts]
     verdicts: dict[int, Verdict] = {}
     pending: list[int] = []
     for index, answer in enumerate(answers):
-        is_finished = finished[index] and not is_still_thinking(responses[index])
-        verdict = _check_without_workers(answer, gold[index], kind, is_finished)
+        is_finished = flags[index] and not is_still_thinking(texts[index])
+        verdict = _check_without_workers(answer, golds[index], kind, is_finished)
         if verdict is None:
             pending.append(index)
         else:
             verdicts[index] = verdict
     # All at once: the workers are kept busy, and equal pairs are compared only once.
-    pairs = [(gold[index], answers[index]) for index in pending]
+    pairs = [(golds[index], answers[index]) for index in pending]
     verdicts.update(zip(pending, _check_with_workers(pairs, progress), strict=True))
     return [verdicts[index] for index in range(len(answers))]
+
+
+def _texts(name: str, values: Iterable[object]) -> list[str]:
+    texts = []
+    for value in values:
+        if not isinstance(value, str):
+            raise InputError(f"{name} hold {value!r}, which is no text; write answers as texts")
+        texts.append(value)
+    return texts
+
+
+def _flags(values: Iterable[object]) -> list[bool]:
+    flags = list(values)
+    if others := [flag for flag in flags if not isinstance(flag, bool | np.bool_)]:
+        raise InputError(f"a finish flag is {others[0]!r}; give True for finished and False for cut off")
+    return [bool(flag) for flag in flags]
 
 
 def _check_without_workers(answer: str, gold: str, kind: str, finished: bool) -> Verdict | None:

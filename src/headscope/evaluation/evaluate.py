@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from vllm import LLM
 
     from headscope.evaluation.vllm_settings import Checkpoint
+    from headscope.models import Subject
 
 THOUGHT_OPENED = "thought_opened"
 """The setting of samples whose prompts end with ``<think>``."""
@@ -32,7 +33,7 @@ UNREADABLE_GOLDS = "unreadable_golds"
 
 
 def evaluate(
-    model: "PreTrainedModel | LLM | Checkpoint | str",
+    model: "Subject | PreTrainedModel | LLM | Checkpoint | str",
     tokenizer: "PreTrainedTokenizerBase | None",
     task: Task,
     sampling: Sampling,
@@ -47,11 +48,11 @@ def evaluate(
 
     Args:
         model: as in ``sample``.
-        tokenizer: renders the prompts and decodes the responses.
+        tokenizer: renders the prompts and decodes the responses; None takes a ``Subject``'s own.
         task: the problems with their gold answers.
         sampling: how responses are drawn.
         chat: settings of the chat template; None for its defaults.
-        name: the variant's name in the result.
+        name: the variant's name in the result; a ``Subject`` has one of its own.
         engine: as in ``sample``.
         part: places of the problems that are asked, None for all; ``join_samples`` puts parts together.
         progress: counts responses, then the pairs that SymPy compares.
@@ -59,6 +60,10 @@ def evaluate(
     Raises:
         InputError: as ``check_golds``, ``prompt_ids``, ``sample`` and ``check_answers`` raise it.
     """
+    if not isinstance(task, Task):
+        raise InputError(f"task is {task!r}; give a Task, as load_task returns")
+    if hasattr(model, "tokenizer") and hasattr(model, "name"):  # a Subject: this module imports no torch
+        tokenizer, name = tokenizer or model.tokenizer, name or model.name
     chat = chat or Chat()
     problems_of_part = task.problems if part is None else task.problems[part.start : part.stop]
     ids = {problem.id for problem in problems_of_part}

@@ -16,8 +16,9 @@ from math import comb
 import numpy as np
 from jaxtyping import Bool, Float
 
+from headscope.errors import InputError
 from headscope.measures.intervals import mean_share
-from headscope.measures.pass_at_k import check_k
+from headscope.measures.pass_at_k import check_k, check_verdicts
 from headscope.results.estimate import Estimate
 
 Votes = Sequence[Sequence[Hashable]]
@@ -25,7 +26,10 @@ Votes = Sequence[Sequence[Hashable]]
 
 
 def majority_at_k(correct: "Bool[np.ndarray, 'problem sample']", votes: Votes, k: int) -> Estimate:
-    """Estimate majority@k over problems. Raises InputError for k < 1, k > samples per problem, or no problem."""
+    """Estimate majority@k over problems.
+
+    Raises InputError for k < 1, k > samples per problem, no problem, or votes of another shape.
+    """
     return mean_share(majority_at_k_by_problem(correct, votes, k))
 
 
@@ -33,7 +37,10 @@ def majority_at_k_by_problem(
     correct: "Bool[np.ndarray, 'problem sample']", votes: Votes, k: int
 ) -> "Float[np.ndarray, 'problem']":
     """Return per problem the share of its size-k subsets whose vote is right, ties counted as their share."""
+    correct = check_verdicts(correct)
     check_k(correct, k)
+    if [len(cast) for cast in votes] != [correct.shape[1]] * len(correct):
+        raise InputError(f"votes need one answer for each of the {correct.shape[0]} × {correct.shape[1]} samples")
     shares = []
     for right, cast in zip(correct, votes, strict=True):
         right_size, wrong_sizes, silent = _class_sizes(right, cast)

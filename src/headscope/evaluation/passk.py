@@ -10,14 +10,13 @@ Intervals: problems are the independent units (``measures.intervals.mean_share``
 """
 
 import numpy as np
-from jaxtyping import Bool
 
 from headscope.measures.intervals import mean_share
-from headscope.measures.pass_at_k import check_k, pass_at_k_by_problem
+from headscope.measures.pass_at_k import VerdictRows, check_k, check_verdicts, pass_at_k_by_problem
 from headscope.results.estimate import Estimate
 
 
-def pass_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estimate:
+def pass_at_k(correct: VerdictRows, k: int) -> Estimate:
     """Estimate pass@k without bias, averaged over problems.
 
     Raises InputError for k < 1, k > samples per problem, or no problem.
@@ -25,15 +24,16 @@ def pass_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estimate
     return mean_share(pass_at_k_by_problem(correct, k))
 
 
-def success_at_k(correct: "Bool[np.ndarray, 'problem sample']", k: int) -> Estimate:
+def success_at_k(correct: VerdictRows, k: int) -> Estimate:
     """Estimate the share of problems solved by any of their first k samples (the paper's success@k).
 
     Raises InputError for k < 1, k > samples per problem, or no problem.
     """
-    check_k(correct, k)
-    return mean_share(np.asarray(correct[:, :k].any(axis=1), dtype=np.float64))
+    verdicts = check_verdicts(correct)
+    check_k(verdicts, k)
+    return mean_share(np.asarray(verdicts[:, :k].any(axis=1), dtype=np.float64))
 
 
-def pass_at_1(correct: "Bool[np.ndarray, 'problem sample']") -> Estimate:
+def pass_at_1(correct: VerdictRows) -> Estimate:
     """Estimate the mean accuracy over samples and problems."""
     return pass_at_k(correct, 1)

@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from vllm import LLM
 
     from headscope.evaluation.vllm_settings import Checkpoint
+    from headscope.models import Subject
 
 ENGINES = ("transformers", "vllm")
 
 
 def sample(
-    model: "PreTrainedModel | LLM | Checkpoint | str",
+    model: "Subject | PreTrainedModel | LLM | Checkpoint | str",
     tokenizer: "PreTrainedTokenizerBase | None",
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
@@ -38,8 +39,8 @@ def sample(
     """Draw ``sampling.samples`` responses to each prompt, in problem-major order.
 
     Args:
-        model: a Hugging Face causal model, hooks on it included; for ``engine="vllm"`` a checkpoint's path, a
-            ``vllm_settings.Checkpoint`` or a ``vllm.LLM``.
+        model: a ``Subject`` or a Hugging Face causal model, hooks on it included; for ``engine="vllm"`` a checkpoint's
+            path, a ``vllm_settings.Checkpoint`` or a ``vllm.LLM``.
         tokenizer: decodes the responses; with vLLM None takes the checkpoint's own.
         prompts: token ids.
         sampling: how responses are drawn.
@@ -67,7 +68,9 @@ def sample(
         completions = complete(model, tokenizer, requests, sampling, progress=progress)
     else:
         from headscope.evaluation.transformers_engine import generate
+        from headscope.models import Subject
 
+        model = model.model if isinstance(model, Subject) else model
         completions = generate(model, tokenizer, requests, sampling, batch_size=batch_size, progress=progress)
     _require_all(requests, completions, engine)
     return sorted(completions, key=lambda completion: (completion.prompt, completion.sample))

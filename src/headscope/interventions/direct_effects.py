@@ -14,7 +14,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headscope.interventions.head_edits import Heads, head_grid
+from headscope.heads import Heads
+from headscope.interventions.head_edits import head_grid
 from headscope.interventions.teacher_forcing import Text, response_nll
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel

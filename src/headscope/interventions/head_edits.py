@@ -5,9 +5,10 @@ An edit holds for each forward pass inside a block, with or without a key/value 
 The output projection's bias belongs to no head and stays.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -15,13 +16,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from headscope.heads import HeadId, HeadSet
+from headscope.errors import InputError
+from headscope.heads import Heads, HeadSet
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, resolve_span
+from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, follow_rows, resolve_span
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
-
-Heads = HeadSet | Iterable[str | HeadId | tuple[int, int]]
 
 
 @runtime_checkable
@@ -92,7 +92,8 @@ def edit_heads(
 ) -> Iterator[None]:
     """Multiply what heads write by their factors inside the block; with factor 0 they write ``fill``.
 
-    factors: by layer, [row, head], or one row for all; layers that are absent or hold only ones are untouched.
+    factors: by layer, [row, head], or one row for all; layers that are absent or hold only ones are untouched. Beam
+        search may move rows among those of equal factors; if it moves others, the pass raises InputError.
     fill: what is written instead, or a donor: with factor 0 a head takes all of the donor's weights.
     """
     access = head_access(as_model(model))
@@ -108,8 +109,18 @@ def edit_heads(
             by_row = span_reader is not None or not is_uniform
             hooks.append(Hook(access.layers[layer].output, "input", edit, by_row))
     following = nullcontext() if span_reader is None else follow_passes(model, span_reader.reader)
-    with following, attach_hooks(hooks):
+    by_row_factors = [rows for rows in factors.values() if len(rows) > 1]
+    moving = follow_rows(model, partial(_check_moved, by_row_factors)) if by_row_factors else nullcontext()
+    with following, moving, attach_hooks(hooks):
         yield
+
+
+def _check_moved(factors: Sequence[Float[np.ndarray, "row head"]], rows: list[int]) -> None:
+    for grid in factors:
+        if (grid[rows] != grid).any():
+            raise InputError(
+                "beam search moves rows whose heads have different factors; give all beams of a text the same ones"
+            )
 
 
 def head_grid(model: SubjectOrModel, heads: Heads) -> Bool[np.ndarray, "layer head"]:

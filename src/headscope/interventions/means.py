@@ -18,6 +18,7 @@ from headscope.interventions.spans import PARTS, Markers, Reader, Span, resolve_
 from headscope.models import Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order, on_this_thread
+from headscope.pairs.tokens import Tokens, token_rows
 
 
 def capture_mean(
@@ -43,12 +44,18 @@ def capture_mean(
 def head_writes(
     model: SubjectOrModel, texts: Sequence[Sequence[int]], layers: Sequence[int] | range
 ) -> Iterator[dict[int, Float[Tensor, "token z"]]]:
-    """Yield z of ``layers`` for one text after another, heads concatenated."""
+    """Yield z of ``layers`` for one text after another, heads concatenated.
+
+    Raises InputError if a text is not a row of token ids that the model has.
+    """
     plain = as_model(model)
     access = head_access(plain)
+    rows = token_rows(texts)
+    if outside := [int(row.max()) for row in rows if row.size and row.max() >= access.vocabulary]:
+        raise InputError(f"a reference text holds token id {outside[0]}; the model has 0-{access.vocabulary - 1}")
 
     @torch.no_grad()  # each thread has its own mode
-    def read(text: Sequence[int]) -> dict[int, Tensor]:
+    def read(text: Tokens) -> dict[int, Tensor]:
         writes: dict[int, Tensor] = {}
 
         def record(layer: int, z: Float[Tensor, "1 token z"]) -> None:
@@ -57,12 +64,12 @@ def head_writes(
         hooks = []
         for layer in layers:
             hooks.append(Hook(access.layers[layer].output, "input", on_this_thread(partial(record, layer))))
-        ids = torch.as_tensor(np.asarray(text, dtype=np.int64), device=access.device)[None]
+        ids = torch.as_tensor(text, device=access.device)[None]
         with attach_hooks(hooks):
             plain.base_model(input_ids=ids, use_cache=False)
         return writes
 
-    yield from map_in_order(plain, read, texts)
+    yield from map_in_order(plain, read, rows)
 
 
 class PartMeans:

@@ -10,12 +10,14 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.errors import InputError
+from headscope.heads import Heads
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Constants, Heads, Replacement, edit_heads, head_grid
+from headscope.interventions.head_edits import Constants, Replacement, edit_heads, head_grid
 from headscope.interventions.replacements import mean_replacement, replace_heads, resample_replacement
 from headscope.interventions.spans import Span, resolve_span
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel
+from headscope.pairs.tokens import TokenRows, token_rows
 
 
 def zero(model: SubjectOrModel, heads: Heads, *, span: str | Span = "all") -> AbstractContextManager[None]:
@@ -30,6 +32,8 @@ def scale(
     model: SubjectOrModel, heads: Heads, alpha: float, *, span: str | Span = "all"
 ) -> AbstractContextManager[None]:
     """Multiply what ``heads`` write by ``alpha``. Raises InputError as ``zero`` does."""
+    if not isinstance(alpha, int | float | np.number) or not np.isfinite(alpha):
+        raise InputError(f"found alpha={alpha!r}; give the number by which heads' writes are multiplied")
     factors = np.where(head_grid(model, heads), alpha, 1.0).astype(np.float32)
     return scale_rows(model, factors[None], span=span)
 
@@ -43,6 +47,7 @@ def scale_rows(
     Raises InputError if the grid does not have the model's shape.
     """
     access = head_access(as_model(model))
+    factors = np.asarray(factors, dtype=np.float32)
     if factors.shape[1:] != (len(access.layers), access.heads):
         raise InputError(f"factors have shape {factors.shape}; [rows, {len(access.layers)}, {access.heads}] is needed")
     return edit_heads(model, {layer: factors[:, layer] for layer in range(factors.shape[1])}, span=span)
@@ -50,20 +55,22 @@ def scale_rows(
 
 @contextmanager
 def mean(
-    model: SubjectOrModel, heads: Heads, reference: Sequence[Sequence[int]] | np.ndarray, *, span: str | Span = "all"
+    model: SubjectOrModel, heads: Heads, reference: TokenRows | np.ndarray, *, span: str | Span = "all"
 ) -> Iterator[None]:
     """Replace what ``heads`` write by its mean over a reference set, separately for each part of a text.
 
     This is the operator ``mean`` of studies and of ``export``.
 
-    reference: texts as lists of token ids, averaged over all tokens of a part; or constants [layer, head, d_head], as
+    reference: texts as rows of token ids, averaged over all tokens of a part; or constants [layer, head, d_head], as
         ``capture_mean`` returns them, which are used in every part.
-    Raises InputError if a head does not exist or the reference holds no token of the span.
+    Raises InputError if a head does not exist, the reference holds no token of the span or one that the model does not
+    have, or constants have another shape.
     """
-    if isinstance(reference, np.ndarray):
-        replacement = Replacement(Constants(reference))
+    if isinstance(reference, np.ndarray) and reference.dtype.kind == "f":
+        replacement = _constant_replacement(model, reference)
     else:
-        replacement = mean_replacement(model, reference, resolve_span(model, span))
+        texts = [row.tolist() for row in token_rows(reference)]
+        replacement = mean_replacement(model, texts, resolve_span(model, span))
     with replace_heads(model, heads, replacement, span=span):
         yield
 
@@ -71,8 +78,21 @@ def mean(
 def constant(
     model: SubjectOrModel, heads: Heads, values: Float[np.ndarray, "layer head d_head"], *, span: str | Span = "all"
 ) -> AbstractContextManager[None]:
-    """Replace what ``heads`` write by constants; with those of ``fit_constants`` this is optimal ablation."""
-    return replace_heads(model, heads, Replacement(Constants(values)), span=span)
+    """Replace what ``heads`` write by constants; with those of ``fit_constants`` this is optimal ablation.
+
+    Raises InputError if a head does not exist, or the constants have another shape or are not finite.
+    """
+    return replace_heads(model, heads, _constant_replacement(model, values), span=span)
+
+
+def _constant_replacement(model: SubjectOrModel, values: np.ndarray) -> Replacement:
+    access = head_access(as_model(model))
+    shape = (len(access.layers), access.heads, access.d_head)
+    if np.shape(values) != shape:
+        raise InputError(f"constants have shape {np.shape(values)}; [layer, head, d_head] of this model is {shape}")
+    if not np.isfinite(values).all():
+        raise InputError("constants hold NaN or infinity; give what heads are to write")
+    return Replacement(Constants(values))
 
 
 @contextmanager

@@ -15,7 +15,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from headscope.errors import InputError
-from headscope.interventions.head_edits import Constants, Heads, Replacement, head_grid
+from headscope.heads import Heads
+from headscope.interventions.head_edits import Constants, Replacement, head_grid
 from headscope.interventions.layerwise import check_hooks
 from headscope.interventions.means import head_writes
 from headscope.interventions.teacher_forcing import (

@@ -8,8 +8,9 @@ import torch
 from jaxtyping import Float
 
 from headscope.errors import InputError, suggestion
+from headscope.heads import Heads
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Constants, Heads, Replacement, edit_heads, head_grid, removal_factors
+from headscope.interventions.head_edits import Constants, Replacement, edit_heads, head_grid, removal_factors
 from headscope.interventions.means import PartMeans
 from headscope.interventions.optimal_constants import fit_constants
 from headscope.interventions.resample_bank import ResampleBank

@@ -11,9 +11,9 @@ before the model's turn (an instruction that names them, an earlier turn) are ig
 """
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -167,6 +167,10 @@ class Reader:
                 previous = previous_prompts[index] if index < len(previous_prompts) else ()
                 row.prompt = previous if previous and prompt[: len(previous)] == previous else prompt
 
+    def move_rows(self, rows: Sequence[int]) -> None:
+        """Go on with row ``rows[i]`` in place i, as beam search does."""
+        self._rows = [replace(self._rows[row]) for row in rows]  # copies: two beams may go on from one
+
     def _read_row(self, row: _Row, ids: Sequence[int], columns: Int[np.ndarray, " _"], index: int) -> None:
         for count, column in enumerate(columns.tolist()):
             event = self._event(row, ids[column])
@@ -213,16 +217,9 @@ class SpanReader:
 
 @contextmanager
 def follow_passes(model: SubjectOrModel, reader: Reader) -> Iterator[None]:
-    """Let ``reader`` follow the passes of ``model`` inside the block.
+    """Let ``reader`` follow the passes of ``model`` inside the block, and its rows where beam search moves them."""
 
-    Rows must keep their places from pass to pass; beam search, which reorders them, cannot be followed.
-    """
-    trunk = as_model(model).base_model
-    signature = inspect.signature(trunk.forward)
-
-    def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        call = signature.bind_partial(*args, **kwargs).arguments
-        call |= call.pop("kwargs", {})
+    def read(call: Mapping[str, Any]) -> None:
         ids = call.get("input_ids")
         if ids is None:
             raise InputError("a span is told by token ids, and this pass has none (inputs_embeds)")
@@ -230,12 +227,50 @@ def follow_passes(model: SubjectOrModel, reader: Reader) -> Iterator[None]:
         past = 0 if cache is None else int(cache.get_seq_length())
         reader.read(ids.tolist(), _is_text(ids, call.get("attention_mask")), past)
 
+    with follow_rows(model, reader.move_rows, read):
+        yield
+
+
+@contextmanager
+def follow_rows(
+    model: SubjectOrModel,
+    moved: Callable[[list[int]], None],
+    begin: Callable[[Mapping[str, Any]], None] = lambda call: None,
+) -> Iterator[None]:
+    """Call ``moved`` inside the block when beam search moves the rows of a cache, and ``begin`` before each pass.
+
+    moved: receives for each row the row it was before. begin: receives the arguments of the pass by name.
+    """
+    trunk = as_model(model).base_model
+    signature = inspect.signature(trunk.forward)
+    watched: list[tuple[Any, Callable[[Tensor], None]]] = []
+
+    def watch(cache: Any) -> None:
+        original = cache.reorder_cache  # or what another reader put in its place
+
+        def reorder(rows: Int[Tensor, " row"]) -> None:
+            original(rows)
+            moved(rows.tolist())
+
+        cache.reorder_cache = reorder
+        watched.append((cache, original))
+
+    def read(_module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call = signature.bind_partial(*args, **kwargs).arguments
+        call |= call.pop("kwargs", {})
+        cache = call.get("past_key_values")
+        if hasattr(cache, "reorder_cache") and all(cache is not known for known, _ in watched):
+            watch(cache)
+        begin(call)
+
     # Not a ``Hook``: those receive one argument, and the ids, the mask and the cache are needed together.
     handle = trunk.register_forward_pre_hook(read, with_kwargs=True)
     try:
         yield
     finally:
         handle.remove()
+        for cache, original in watched:
+            cache.reorder_cache = original
 
 
 def token_parts(tokens: Sequence[int], markers: Markers) -> Int[np.ndarray, " token"]:

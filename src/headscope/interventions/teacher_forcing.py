@@ -35,6 +35,7 @@ from headscope.models import HeadAccess, as_model, head_access
 from headscope.models.memory import Limit, pass_budget
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order
+from headscope.pairs.tokens import token_rows
 from headscope.progress import SILENT, Progress
 
 CPU_TOKENS = 4096
@@ -50,10 +51,18 @@ _PASS = Lock()
 
 @dataclass(frozen=True)
 class Text:
-    """A prompt and the response whose tokens are predicted, as token ids."""
+    """A prompt and the response whose tokens are predicted, as token ids (lists and arrays become tuples).
+
+    Raises InputError if one holds anything but ids.
+    """
 
     prompt: tuple[int, ...]
     response: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "response"):
+            (row,) = token_rows([getattr(self, name)])
+            object.__setattr__(self, name, tuple(row.tolist()))
 
     @property
     def tokens(self) -> tuple[int, ...]:

@@ -16,9 +16,9 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from headscope.errors import InputError
-from headscope.heads import HeadId, HeadSet
+from headscope.heads import HeadId, Heads, HeadSet
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Heads, head_grid
+from headscope.interventions.head_edits import head_grid
 from headscope.interventions.output_biases import with_output_biases
 from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.models.adapters import merged_copy
@@ -62,7 +62,13 @@ def edit_weights(
     """
     plain = as_model(model)
     access = head_access(plain)
+    if not isinstance(factors, Mapping):
+        raise InputError(f"factors are {str(factors)[:60]}; give each head its factor, as {{'L0H1': 0.0}}")
     head_factors = {HeadId.parse(name): float(factor) for name, factor in factors.items()}
+    if len(head_factors) < len(factors):
+        raise InputError(f"factors name a head twice: {', '.join(map(str, factors))}; give each head one factor")
+    if bad := [name for name, factor in head_factors.items() if not np.isfinite(factor)]:
+        raise InputError(f"the factor of {bad[0]} is {head_factors[bad[0]]}; give a number")
     head_constants = {HeadId.parse(name): np.asarray(values) for name, values in (constants or {}).items()}
     HeadSet.of([*head_factors, *head_constants]).grid(len(access.layers), access.heads)
     _check(access, head_constants)

@@ -40,7 +40,8 @@ SubjectOrModel = Subject | nn.Module
 def as_model(model: object) -> PreTrainedModel:
     """Return the Hugging Face model of a ``Subject`` or a ``PeftModel`` (with its adapters), or a plain model itself.
 
-    Raises InputError if it is none of these, compiled, or in training mode (dropout would make results random).
+    Raises InputError if it is none of these, compiled, without an unembedding, or in training mode (dropout would make
+    results random).
     """
     plain = model.model if isinstance(model, Subject) else model
     if hasattr(plain, "_orig_mod"):  # inside it, hooks would act on a model that the caller does not run
@@ -48,6 +49,10 @@ def as_model(model: object) -> PreTrainedModel:
     plain = inside_wrappers(plain) if isinstance(plain, nn.Module) else plain
     if not isinstance(plain, PreTrainedModel):
         raise InputError(f"model is a {type(plain).__name__}; give a Subject from load_model or a Hugging Face model")
+    if plain.get_output_embeddings() is None:
+        raise InputError(
+            f"model is a {type(plain).__name__}, which has no unembedding; give the causal language model it belongs to"
+        )
     for path, module in plain.named_modules():
         if module.training:
             name = f"model {plain.config.model_type} is in training mode ({path or 'all of it'})"

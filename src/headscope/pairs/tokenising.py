@@ -8,6 +8,7 @@ import jinja2
 from headscope.errors import InputError
 from headscope.pairs.candidates import Candidate
 
+_MESSAGE = {"role", "content"}
 # A prompt as chat messages ({"role": …, "content": …}), or as text that was rendered already.
 Prompt = str | Sequence[Mapping[str, object]]
 
@@ -43,6 +44,8 @@ def encode_candidates(
         raise InputError(f"found {counts}{prompt_count}; give one of each per pair")
     if tokenizer is None:
         raise InputError("there is no tokenizer, so texts have no token ids; give one, or ids to Pairs.from_tokens")
+    for prompt in prompts or ():
+        _check_prompt(prompt)
     candidates = []
     if prompts is None:
         for clean_text, corrupt_text in zip(clean, corrupt, strict=True):
@@ -57,6 +60,17 @@ def encode_candidates(
         clean_tokens = encode(tokenizer, clean_text)
         candidates.append(Candidate(prompt_tokens[key], clean_tokens, encode(tokenizer, corrupt_text)))
     return candidates
+
+
+def _check_prompt(prompt: object) -> None:
+    """Raise InputError unless it is a text or a list of chat messages; a template renders anything else as nothing."""
+    if isinstance(prompt, str):
+        return
+    messages = list(prompt) if isinstance(prompt, Sequence) else None
+    if not messages or not all(isinstance(message, Mapping) and message.keys() >= _MESSAGE for message in messages):
+        raise InputError(
+            f"a prompt is {str(prompt)[:60]}; give a text, or a list of messages with role and content per prompt"
+        )
 
 
 def single_token(tokenizer: Tokenizer, text: str) -> int:

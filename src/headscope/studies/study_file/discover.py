@@ -126,6 +126,15 @@ class DiscoverConfig(Config):
         return self
 
     @model_validator(mode="after")
+    def _gradient_at_the_clean_text(self) -> "DiscoverConfig":
+        if self.method == "eap" and self.metric == "kl":
+            raise ValueError(
+                "method eap takes the gradient at the clean text, where that of metric kl is 0; take metric: nll, or "
+                "method: eap-ig"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _one_circuit_size(self) -> "DiscoverConfig":
         if self.fraction is not None and self.edges is not None:
             raise ValueError("fraction and edges both say how large a circuit is; leave one of them out")
