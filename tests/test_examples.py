@@ -51,3 +51,12 @@ def test_a_skill_is_taught_and_leaves_a_tracked_run_and_its_weights(tmp_path: Pa
     run = RunDirectory.open(tmp_path / "skill")
     assert [record.labels["step"] for record in run.find("scores", pairs="main")] == [0, 1]
     assert (tmp_path / "skill-weights" / "model.safetensors").is_file()
+
+
+def test_answers_of_another_program_are_read() -> None:
+    printed = run_example("read_answers.py")
+    assert "2 problems × 2; 2 correct, 2 wrong" in printed
+    assert "over-thinking" in printed
+    assert "2 right, 2 wrong (1 calculation, 1 over-thinking)" in printed
+    shown = (ROOT / "docs" / "traces.md").read_text(encoding="utf-8")
+    assert (ROOT / "examples/read_answers.py").read_text(encoding="utf-8").split('"""\n\n', 1)[1] in shown

@@ -85,8 +85,8 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         seed: int = 0,
         **settings: Any,
     ) -> None:
-        if every is not None and every < 1:
-            raise InputError(f"every is {every}; at least 1 step lies between two scorings")
+        if every is not None and (every < 1 or every != int(every)):
+            raise InputError(f"every is {every}; a whole number of steps, at least 1, lies between two scorings")
         pair_sets = [pairs] if fresh is None else [pairs, fresh]
         groups = ProblemGroups.of(*((part.problems, len(part)) for part in pair_sets))
         groups.require("the null, for which without fresh pairs every second problem is kept,")

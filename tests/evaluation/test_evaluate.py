@@ -15,6 +15,7 @@ from headscope.evaluation import (
     prompt_ids,
     rescore,
     sample,
+    score_responses,
     unreadable_golds,
     votes,
 )
@@ -160,3 +161,20 @@ def test_a_subject_has_its_own_tokenizer_and_name(model, tokenizer):
     assert samples.model == "mine"
     expected = evaluate(model, tokenizer, TASK, SAMPLING)
     assert samples.table["response"].tolist() == expected.table["response"].tolist()
+
+
+def test_responses_of_another_program_are_checked_as_ours_are(model, tokenizer):
+    drawn = evaluate(model, tokenizer, TASK, SAMPLING)
+    by_problem = [list(rows["response"]) for _, rows in drawn.table.groupby("problem", sort=False)]
+    finished = [list(rows["finish"] == "stop") for _, rows in drawn.table.groupby("problem", sort=False)]
+    read = score_responses(TASK, by_problem, finished=finished, name="theirs", tokenizer=tokenizer)
+    same = ["problem", "group", "sample", "response", "finish", "verdict", "answer", "gold", "kind"]
+    assert read.table[same].equals(drawn.table[same])
+    assert (read.table["tokens"] > 0).any()
+    assert score_responses(TASK, by_problem).table["finish"].eq("stop").all()
+
+
+@pytest.mark.parametrize("responses", [[["a"]], [["a"], ["b"], ["c", "d"]], [[], [], []]])
+def test_every_problem_needs_as_many_responses(responses):
+    with pytest.raises(InputError, match="the same number, at least 1, for each of the 3 problems of lab"):
+        score_responses(TASK, responses)

@@ -6,7 +6,7 @@ Importing this loads neither torch nor math-verify; both come with the first cal
 from headscope.evaluation.chat import Chat, prompt_ids, render
 from headscope.evaluation.checking import Verdict, check_answers
 from headscope.evaluation.completions import Completion, Sampling
-from headscope.evaluation.evaluate import evaluate, join_samples, rescore, votes
+from headscope.evaluation.evaluate import evaluate, join_samples, rescore, score_responses, votes
 from headscope.evaluation.gold_answers import check_golds, unreadable_golds
 from headscope.evaluation.majority import majority_at_k
 from headscope.evaluation.passk import pass_at_1, pass_at_k, success_at_k
@@ -33,6 +33,7 @@ __all__ = [
     "render",
     "rescore",
     "sample",
+    "score_responses",
     "success_at_k",
     "unreadable_golds",
     "votes",

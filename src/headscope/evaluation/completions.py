@@ -36,8 +36,8 @@ class Sampling:
 
     def __post_init__(self) -> None:
         for name in ("samples", "max_new_tokens"):
-            if getattr(self, name) < 1:
-                raise InputError(f"sampling {name} is {getattr(self, name)}; allowed: 1 or more")
+            if getattr(self, name) < 1 or getattr(self, name) != int(getattr(self, name)):
+                raise InputError(f"sampling {name} is {getattr(self, name)}; allowed: whole numbers from 1 on")
         # Asked the other way round, NaN would pass: every comparison with it is false.
         if not self.temperature >= 0:
             raise InputError(f"sampling temperature is {self.temperature}; allowed: 0 (greedy) or more")

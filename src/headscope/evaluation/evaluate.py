@@ -83,6 +83,48 @@ def evaluate(
     return Samples.from_records(records, model=name, task=task.name, settings=settings)
 
 
+def score_responses(
+    task: Task,
+    responses: Sequence[Sequence[str]],
+    *,
+    finished: Sequence[Sequence[bool]] | None = None,
+    tokenizer: "PreTrainedTokenizerBase | None" = None,
+    name: str = "own",
+    progress: Progress = SILENT,
+) -> Samples:
+    """Check responses that were drawn elsewhere, by another program or engine.
+
+    Args:
+        task: the problems with their gold answers.
+        responses: [problem][sample] texts, as many of each problem, in the task's order.
+        finished: [problem][sample], False for a response that was cut off; None takes all as finished.
+        tokenizer: gives responses their tokens, by which answers are measured and loops found; None leaves them out.
+        name: the model's name in the result.
+        progress: counts the pairs that SymPy compares.
+
+    Raises:
+        InputError: if problems have no, or not the same number of, responses or flags, or as ``check_answers`` does.
+    """
+    flags = [[True] * len(texts) for texts in responses] if finished is None else finished
+    width = len(responses[0]) if len(responses) else 0
+    for rows, what in ((responses, "responses"), (flags, "finish flags")):
+        if len(rows) != len(task) or width == 0 or any(len(row) != width for row in rows):
+            raise InputError(
+                f"{what} are for {len(rows)} problems, {width} for the first; give the same number, at least 1, for "
+                f"each of the {len(task)} problems of {task.name}"
+            )
+    completions, problems = [], []
+    for index, (problem, texts, ends) in enumerate(zip(task.problems, responses, flags, strict=True)):
+        for sample_index, (text, is_finished) in enumerate(zip(texts, ends, strict=True)):
+            tokens = () if tokenizer is None else tuple(tokenizer(text, add_special_tokens=False)["input_ids"])
+            finish = "stop" if is_finished else "length"
+            completions.append(Completion(index, sample_index, 0, tokens, text, finish))
+            problems.append(problem)
+    verdicts = _verdicts(completions, problems, progress, opened=False)
+    records = map(_record, problems, completions, verdicts)
+    return Samples.from_records(records, model=name, task=task.name)
+
+
 def join_samples(parts: Sequence[Samples]) -> Samples:
     """Return the samples of all parts of a task, in their order: what ``evaluate`` returns of the whole task."""
     settings = dict(parts[0].settings)

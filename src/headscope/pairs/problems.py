@@ -120,6 +120,8 @@ def problem_labels(problems: ProblemNames | None) -> Labels:
     """Return the problems' names as strings. Raises InputError if one is neither text nor whole number."""
     if problems is None:
         return None
+    if isinstance(problems, str):
+        raise InputError(f"problems are one text, {problems[:40]!r}; give a list with each pair's problem")
     names = list(problems)
     for index, problem in enumerate(names):
         if not isinstance(problem, str | int | np.integer) or isinstance(problem, bool):

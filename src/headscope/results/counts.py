@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
+from headscope import display
+from headscope.heads import top_heads
 from headscope.results.estimate import Estimate
 
 COUNTED = ("kept", "new", "lost", "contingent")
@@ -33,6 +35,12 @@ class HeadEstimates:
     low: Float[np.ndarray, "layer head"]
     high: Float[np.ndarray, "layer head"]
     p_value: Float[np.ndarray, "layer head"] | None = None
+
+    def __repr__(self) -> str:
+        layers, heads = self.value.shape
+        largest = [f"{head} {self.value[head]:.3g}" for head in top_heads(self.value, 3)]
+        surely = f"{int(self.excludes_zero.sum())} with intervals on one side of 0"
+        return display.line(self, f"{layers} × {heads} heads", f"largest {', '.join(largest)}", surely)
 
     @property
     def excludes_zero(self) -> "Bool[np.ndarray, 'layer head']":

@@ -243,7 +243,7 @@ class GroupAnswers:
 class MarkUse:
     """How often answers have a strategy's signs, and how often they are right; an association, not a cause.
 
-    per_1000: steps with a sign, per 1,000 tokens. splits: one per group.
+    per_1000: steps with a sign, per 1,000 tokens; NaN if no tokens were kept. splits: one per group.
     difference: P(right | sign) − P(right | none), each group weighed by its answers with a sign; None if one side is
         empty in every group.
     """
@@ -299,6 +299,12 @@ class TraceSummary(JsonResult):
     checked: int
     unchecked: int
     notes: tuple[str, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        failures = ", ".join(f"{count} {name}" for name, count in self.failures.items())
+        counts = f"{self.right} right, {self.wrong} wrong{f' ({failures})' if failures else ''}"
+        shares = ", ".join(f"{name} {getattr(self, name)}" for name in ("lost", "loop", "slip"))
+        return display.line(self, f"{self.problems} problems × {self.samples}", counts, shares, *self.notes)
 
     @property
     def answers(self) -> int:

@@ -1,6 +1,7 @@
 """Summary of one model's answers to one task: rates with intervals, failures by kind, and associations of right answers
 with re-checks and strategies."""
 
+import math
 from collections import Counter
 
 import numpy as np
@@ -147,7 +148,7 @@ def _marks(traces: Traces, right: Bool[np.ndarray, "answer"], problems: np.ndarr
     answers, steps = traces.answers, traces.steps
     marked = steps[steps["marks"] != ""]
     keys = pd.MultiIndex.from_frame(answers[["problem", "sample"]])
-    total = max(1, int(answers["tokens"].sum()))
+    tokens = int(answers["tokens"].sum())  # 0 if none were kept
     uses = []
     for mark in lexicon():
         # An array of truth values: an empty list would choose no columns and not no rows.
@@ -157,7 +158,7 @@ def _marks(traces: Traces, right: Bool[np.ndarray, "answer"], problems: np.ndarr
         uses.append(
             MarkUse(
                 mark,
-                1000 * len(signed) / total,
+                1000 * len(signed) / tokens if tokens else math.nan,
                 _splits(right, trait, answers["group"]),
                 _difference(right, trait, answers["group"], problems, seed),
             )
