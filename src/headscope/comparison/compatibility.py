@@ -25,7 +25,7 @@ def require_same_scoring(base: EdgeScores, scores: EdgeScores, name: str) -> Non
     if base_vocabulary is not None and vocabulary is not None and base_vocabulary != vocabulary:
         raise InputError(
             f"{name} has a vocabulary of {vocabulary}, the base one of {base_vocabulary}; "
-            "next-token distributions are compared over one vocabulary"
+            "next-token distributions are compared over one vocabulary: score both on pairs.within(N), N the smaller"
         )
     for key in SCORING:
         if key in base.settings and key in scores.settings and base.settings[key] != scores.settings[key]:
