@@ -16,7 +16,7 @@ TEST_ITEMS = 500
 TRAIN_ITEMS = 2000
 T1_ITEMS = 32_000
 """Problems in ``lab-t1-traces``: a skill is learned from many problems, and by heart from few."""
-FRESH_ITEMS = 160_000
+FRESH_ITEMS = 102_400
 TRAIN_SHARES = {"T1": 0.4, "T2": 0.35, "T3": 0.25}
 RECHECK, SLIP = 0.1, 0.2  # the teacher re-checks one fold in ten, and one re-check in five goes wrong
 
@@ -72,7 +72,7 @@ def t1_traces(count: int = T1_ITEMS, seed: int = 2) -> list[Record]:
 
 
 def t1_fresh_traces(count: int = FRESH_ITEMS, seed: int = 2) -> list[Record]:
-    """Return as many traces on problems of T1 as 2,500 steps of 64 read, so that none is read twice; without re-checks,
+    """Return as many traces on problems of T1 as 1,600 steps of 64 read, so that none is read twice; without re-checks,
     from which a model would learn to lose what it has.
     """
     return _teacher_records(chains.draw_items("T1", "train", count, seed), seed, recheck=0.0)
