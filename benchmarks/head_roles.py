@@ -24,7 +24,7 @@ from headscope.models import Subject, head_access, load_model
 from headscope.results.head_roles import RoleShares
 from headscope.studies.answers.head_roles import TOKENS, Answer, answer_targets, sums_in_text, text_shares
 from headscope.studies.answers.traces import decoder
-from headscope.traces.attention_targets import ROLES
+from headscope.traces.attention_targets import ATTENTION_ROLES
 from headscope.traces.spans import TokenTexts
 
 HEADER = ("role", "heads labelled", "heads on repeated tokens", "in both", "Spearman over heads", "labelled heads")
@@ -80,7 +80,7 @@ def on_repeated_tokens(subject: Subject, texts: int, length: int) -> dict[str, n
 def rows(shares: RoleShares, repeated: dict[str, np.ndarray]) -> list[tuple[str, ...]]:
     """Return a line per role that some text asks for."""
     table = []
-    for place, role in enumerate(ROLES):
+    for place, role in enumerate(ATTENTION_ROLES):
         labelled = shares.labelled[place]
         names = sorted(map(str, HeadSet.from_grid(labelled)), key=lambda name: int(name[1:].split("H")[0]))
         shown = " ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")

@@ -59,7 +59,7 @@ def teacher_slips() -> str:
 
 
 def mutated(count: int, seed: int) -> str:
-    """One token of known role changed: is the first error at that step, and of that kind?"""
+    """One known token changed: is the first error at that step, and of that kind?"""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from tests.lab.test_statements import draw_mutations
 

@@ -16,7 +16,7 @@ from headscope.comparison.head_roles import (
 from headscope.heads import HeadId
 from headscope.measures.attention_shares import CONTROLS, Targets, attention_sums
 from headscope.results.head_roles import LEAST_CHANGE, LEAST_SHARE, RoleShares
-from headscope.traces.attention_targets import ROLES, attention_targets
+from headscope.traces.attention_targets import ATTENTION_ROLES, attention_targets
 from headscope.traces.steps import Step
 
 TEXTS, PROMPT, TOKENS = 24, 10, 40
@@ -70,10 +70,10 @@ def text_shares(seed: int, planted: dict[int, str], texts: int = TEXTS) -> TextS
 
 def shares_of_rows(texts: Sequence[tuple[Mapping[str, Targets], np.ndarray]]) -> TextShares:
     """Shares of heads of one layer whose rows are given text by text."""
-    sums = np.full((1 + 2 * len(CONTROLS), len(texts), len(ROLES), 1, len(texts[0][1])), np.nan)
+    sums = np.full((1 + 2 * len(CONTROLS), len(texts), len(ATTENTION_ROLES), 1, len(texts[0][1])), np.nan)
     for text, (targets, rows) in enumerate(texts):
         for role, asked in targets.items():
-            sums[:, text, ROLES.index(role), 0] = attention_sums(rows.astype(np.float32), asked.weights())
+            sums[:, text, ATTENTION_ROLES.index(role), 0] = attention_sums(rows.astype(np.float32), asked.weights())
     return TextShares(sums[0], sums[1::2], sums[2::2])
 
 
@@ -96,7 +96,7 @@ def test_a_head_that_always_reads_the_step_before_does_not_verify(lengths: tuple
         assert verification.unasked is not None
         always, only_checks = reading(verification.cells | verification.unasked), reading(verification.cells)
         texts.append((targets, np.stack([always, only_checks])))
-    labelled = role_shares(shares_of_rows(texts)).labelled[ROLES.index("verification"), 0]
+    labelled = role_shares(shares_of_rows(texts)).labelled[ATTENTION_ROLES.index("verification"), 0]
     assert labelled.tolist() == [False, True]
 
 
@@ -113,12 +113,12 @@ def test_a_number_of_several_tokens_is_carried_on_by_all_of_them(digits: int) ->
             always[source[-1] + 1 :] = False
             always[source[-1] + 1 :, list(source)] = True
         texts.append((targets, np.stack([reading(cells), reading(always)])))
-    labelled = role_shares(shares_of_rows(texts)).labelled[ROLES.index("iteration"), 0]
+    labelled = role_shares(shares_of_rows(texts)).labelled[ATTENTION_ROLES.index("iteration"), 0]
     assert labelled.tolist() == [True, False]
 
 
 def labels(texts: TextShares) -> set[tuple[str, int]]:
-    return {(ROLES[role], int(head)) for role, _, head in np.argwhere(role_shares(texts).labelled)}
+    return {(ATTENTION_ROLES[role], int(head)) for role, _, head in np.argwhere(role_shares(texts).labelled)}
 
 
 def test_planted_heads_have_their_role_and_others_none() -> None:
@@ -134,16 +134,15 @@ def test_a_role_that_few_texts_ask_for_is_not_tested() -> None:
     shares = role_shares(text_shares(0, dict(enumerate(PLANTED, start=2)), texts=9))
     assert np.isnan(shares.q_value).all()
     assert not shares.labelled.any()
-    assert shares.share[ROLES.index("closer"), 0, 7] == pytest.approx(0.5, abs=0.05)
+    assert shares.share[ATTENTION_ROLES.index("closer"), 0, 7] == pytest.approx(0.5, abs=0.05)
 
 
 def test_roles_are_kept_gained_lost_and_moved() -> None:
     before = text_shares(0, {2: "closer", 3: "previous token", 4: "induction"})
     after = text_shares(0, {2: "closer", 5: "previous token", 6: "verification"})
     base, post, changes = role_shares(before), role_shares(after), share_changes(before, after)
-    found = {
-        (label.role, label.head.head): (label.change, label.origin) for label in label_roles(ROLES, base, post, changes)
-    }
+    labels = label_roles(ATTENTION_ROLES, base, post, changes)
+    found = {(label.role, label.head.head): (label.change, label.origin) for label in labels}
     assert found == {
         ("closer", 2): ("kept", None),
         ("previous token", 3): ("lost", None),

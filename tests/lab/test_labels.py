@@ -36,13 +36,13 @@ def test_positions_are_the_tokenizers_and_operands_hold_what_is_written(tier: st
         for token in label(item.prompt, response):
             assert written[token.position] == token.symbol
             read = [written[at] for at in token.operands]
-            if token.role in ("target", "operand", "operator", "digit", "fact", "answer"):
+            if token.slot in ("target", "operand", "operator", "digit", "fact", "answer"):
                 assert read == [token.symbol]
-            elif token.role == "result" and len(read) == 3:
+            elif token.slot == "result" and len(read) == 3:
                 assert str(chains.apply(read[1], int(read[0]), int(read[2]))) == token.symbol
             if token.definition is not None:
                 assert written[token.definition + 1] == "="
-            if token.role == "operand" and token.previous is not None:
+            if token.slot == "operand" and token.previous is not None:
                 assert written[token.previous] == token.symbol
 
 
@@ -51,7 +51,7 @@ def test_hand_written_labels_of_a_small_trace() -> None:
     # Position: 0 start, 1 user, 2-5 c=4;  6-11 j=c*4;  12-13 ?j  14-16 end start assistant, 17 <think>
     labels = {token.position: token for token in label(prompt, response)}
     assert (labels[18].symbol, labels[18].definition, labels[18].operands) == ("j", 6, (6,))
-    assert (labels[26].symbol, labels[26].role, labels[26].operands) == ("4", "digit", (4,))
+    assert (labels[26].symbol, labels[26].slot, labels[26].operands) == ("4", "digit", (4,))
     fold = [labels[at] for at in range(28, 36)]
     assert [token.symbol for token in fold] == list("j=4*4=7;")
     assert [token.operands for token in fold] == [(6,), (), (26,), (9,), (10,), (), (30, 31, 32), ()]
@@ -71,18 +71,18 @@ def test_planted_slips_are_the_only_errors_found() -> None:
             left, operator, right, result = part[7], part[8], part[9], part[11]
             slips += str(chains.apply(operator, int(left), int(right))) != result
         assert len(wrong) == slips
-        assert {token.role for token in wrong} <= {"result"}
+        assert {token.slot for token in wrong} <= {"result"}
 
 
 def test_labelling_ends_where_the_course_is_left() -> None:
     labels = label("c=4; j=c*4; ?j", "<think> j=c*4; a=4; j=4*4=6; </think> <ans> 6")
-    assert (labels[-1].symbol, labels[-1].expected, labels[-1].role) == ("a", "c", "target")
+    assert (labels[-1].symbol, labels[-1].expected, labels[-1].slot) == ("a", "c", "target")
 
 
 def test_answers_without_thinking_are_held_against_the_truth() -> None:
     item = chains.draw_items("K", "test", 1, seed=0)[0]
     labels = label(item.prompt, chains.direct_turn(item))
-    assert [token.role for token in labels] == ["marker", "marker", "marker", "answer"]
+    assert [token.slot for token in labels] == ["marker", "marker", "marker", "answer"]
     assert (labels[-1].right, labels[-1].operands) == (True, (2, 3))
     wrong = label("c=4; j=c*4; ?j", "<think></think> <ans> 5")[-1]
     assert (wrong.expected, wrong.symbol) == ("6", "5")

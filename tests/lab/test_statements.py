@@ -25,7 +25,7 @@ def test_teacher_traces_have_the_planted_slips_and_nothing_else() -> None:
         for step in judge(question["content"], answer["content"]):
             rechecks += step.recheck
             if step.slip:
-                slips[step.slip, step.role, step.change] += 1
+                slips[step.slip, step.kind, step.change] += 1
     assert rechecks == 661
     assert slips == {("calculation", "fold", "right→wrong"): 115}
 
@@ -40,7 +40,7 @@ MUTATIONS = {
 
 
 def draw_mutations(count: int, seed: int) -> Iterator[tuple[str, str, int, str]]:
-    """Prompt, response with one token of known role changed, the token's index, and the kind of error it is."""
+    """Prompt, response with one known token changed, the token's index, and the kind of error it is."""
     rng = random.Random(seed)
     items = [item for tier in ("T1", "T2", "T3", "T4", "KR") for item in chains.draw_items(tier, "train", 40, seed)]
     while count:
@@ -48,24 +48,24 @@ def draw_mutations(count: int, seed: int) -> Iterator[tuple[str, str, int, str]]
         response = symbols(chains.thinking_turn(item, opener="okay", recheck=0.15, rng=rng))
         token = rng.choice(label(item.prompt, " ".join(response)))
         folds = token.previous is not None
-        if token.role in ("marker", "opener", "wait", "sign"):
+        if token.slot in ("marker", "opener", "wait", "sign"):
             continue
-        if token.role == "operand":
+        if token.slot == "operand":
             pool = list("0123456789" if folds else chains.VARIABLES)
-        elif token.role == "fact":
+        elif token.slot == "fact":
             pool = [f"{token.symbol[0]}{number}" for number in range(32 if token.symbol[0] == "E" else 4)]
         else:
-            pool = list(MUTATIONS[token.role])
+            pool = list(MUTATIONS[token.slot])
         index = token.position - len(symbols(item.prompt)) - 5
         response[index] = rng.choice([symbol for symbol in pool if symbol != token.symbol])
         kind = "retrieval"
-        if token.role == "target":
+        if token.slot == "target":
             kind = "plan" if f"{response[index]}=" in item.prompt else "undefined variable"
-        elif token.role == "result":
+        elif token.slot == "result":
             kind = "recall" if len(token.operands) == 2 else "calculation"
-        elif token.role == "operand" and folds:
+        elif token.slot == "operand" and folds:
             kind = "iteration"
-        elif token.role == "answer":
+        elif token.slot == "answer":
             kind = "answer copy"
         count -= 1
         yield item.prompt, " ".join(response), index, kind
@@ -163,7 +163,7 @@ def test_a_prompt_of_the_lab_is_known(prompt: str, known: bool) -> None:
 
 def test_a_slip_that_a_recheck_puts_right_is_repaired() -> None:
     steps = judge(PROMPT, "<think> j=c*4; c=4; j=4*4=7; wait j=4*4=6; </think> <ans> 6")
-    assert [(step.slip, step.repaired, step.change) for step in steps if step.role == "fold"] == [
+    assert [(step.slip, step.repaired, step.change) for step in steps if step.kind == "fold"] == [
         ("calculation", True, ""),
         ("", False, "wrong→right"),
     ]

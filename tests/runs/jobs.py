@@ -57,7 +57,7 @@ def compute_job(config: JobConfig, inputs: Inputs, progress: Progress) -> Toy:
             bar.advance()
     with (Path(config.place) / "ended").open("a") as file:
         file.write(f"{config.number}\n")
-    return Toy(config.number, config.number + sum(inputs.load(role, Toy).total for role in inputs.folders))
+    return Toy(config.number, config.number + sum(inputs.load(name, Toy).total for name in inputs.folders))
 
 
 JOB = Work("job", JobConfig, compute_job)

@@ -36,7 +36,7 @@ class Toy(JsonResult):
 
 def add_up(config: ToyConfig, inputs: Inputs, progress: Progress) -> Toy:
     number = config.a or config.b or 0
-    return Toy(number, number + sum(inputs.load(role, Toy).total for role in inputs.folders))
+    return Toy(number, number + sum(inputs.load(name, Toy).total for name in inputs.folders))
 
 
 def unit(

@@ -1,7 +1,7 @@
 """Roles of tokens in running text, by the step they stand in."""
 
 from headscope.traces.steps import Step
-from headscope.traces.token_roles import token_roles
+from headscope.traces.token_roles import text_token_roles
 
 
 def test_the_first_role_that_applies() -> None:
@@ -13,4 +13,4 @@ def test_the_first_role_that_applies() -> None:
         Step("answer", 40, 49),  # its tokens are unknown
     ]
     expected = ["other", "calculation", "calculation", "re-check", "other", "answer", "answer", "other"]
-    assert token_roles(steps, 8) == expected
+    assert text_token_roles(steps, 8) == expected

@@ -12,13 +12,13 @@ from typing import Literal
 
 from headscope.lab import chains
 
-Role = Literal["marker", "opener", "wait", "target", "operand", "operator", "digit", "fact", "sign", "result", "answer"]
+Slot = Literal["marker", "opener", "wait", "target", "operand", "operator", "digit", "fact", "sign", "result", "answer"]
 
 OPENERS, WAIT = ("okay", "to"), "wait"
 PROMPT_AT = 2  # the lab's chat template puts two tokens before the prompt and three between prompt and response
 BETWEEN = 3
 SYMBOL = re.compile(r"<\|im_start\|>|<\|im_end\|>|</?think>|<ans>|user|assistant|okay|wait|to|[ER]\d+|\S")
-# A symbol of these roles may be wrong and the course still be followed.
+# A symbol of these slots may be wrong and the course still be followed.
 _CARRIED = ("operand", "operator", "digit", "fact", "result", "answer")
 
 
@@ -29,7 +29,7 @@ class TokenLabel:
     position: of the token.
     symbol: what the response has there.
     expected: what a flawless reasoner writes here after everything written so far.
-    role: what the token is in its statement.
+    slot: what the token is in its statement.
     definition: position at which the prompt defines the variable this statement is about; None outside statements.
     operands: positions of what determines the token: the one it copies, or the three a result is computed from.
     previous: position of the result of the step before, which a fold starts from; None outside folds.
@@ -38,7 +38,7 @@ class TokenLabel:
     position: int
     symbol: str
     expected: str
-    role: Role
+    slot: Slot
     definition: int | None = None
     operands: tuple[int, ...] = ()
     previous: int | None = None
@@ -51,13 +51,13 @@ class TokenLabel:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What the course expects next, with the label's fields.
+    """What the course expects next, with the fields of the label.
 
     also: symbols that are allowed here too, and no mistake.
     """
 
     symbol: str
-    role: Role
+    slot: Slot
     definition: int | None = None
     operands: tuple[int, ...] = ()
     previous: int | None = None
@@ -97,7 +97,7 @@ def label(prompt: str, response: str) -> tuple[TokenLabel, ...]:
     expected = next(course)
     for position, symbol in enumerate(symbols(response), PROMPT_AT + len(problem) + BETWEEN):
         labels.append(_label_token(position, symbol, expected))
-        if not labels[-1].right and expected.role not in _CARRIED:
+        if not labels[-1].right and expected.slot not in _CARRIED:
             break  # what comes after such a token cannot be told right from wrong
         try:
             expected = course.send((position, symbol))
@@ -114,14 +114,14 @@ def path_length(prompt: str) -> int:
 
 def _label_token(position: int, symbol: str, expected: _Expected) -> TokenLabel:
     if symbol in expected.also:
-        role: Role = "marker"
+        slot: Slot = "marker"
         if symbol in OPENERS:
-            role = "opener"
+            slot = "opener"
         elif symbol == WAIT:
-            role = "wait"
-        return TokenLabel(position, symbol, symbol, role)
+            slot = "wait"
+        return TokenLabel(position, symbol, symbol, slot)
     return TokenLabel(
-        position, symbol, expected.symbol, expected.role, expected.definition, expected.operands, expected.previous
+        position, symbol, expected.symbol, expected.slot, expected.definition, expected.operands, expected.previous
     )
 
 
@@ -201,12 +201,12 @@ def _expect_folds(path: list[_Definition], previous: _Written) -> _Course:
 
 def _expect_definition(step: _Definition) -> _Part:
     """Expect the rest of a definition as the prompt has it; return its last token before the semicolon."""
-    roles: tuple[Role, ...] = ("target", "sign", "operand", "operator", "digit")
+    slots: tuple[Slot, ...] = ("target", "sign", "operand", "operator", "digit")
     if len(step.symbols) < 5:
-        roles = ("target", "sign", "digit") if len(step.symbols) == 3 else ("target", "sign", "fact", "fact")
+        slots = ("target", "sign", "digit") if len(step.symbols) == 3 else ("target", "sign", "fact", "fact")
     written: _Written = (step.at, step.symbols[0])
     for index in range(1, len(step.symbols)):
-        written = yield _Expected(step.symbols[index], roles[index], step.at, (step.at + index,))
+        written = yield _Expected(step.symbols[index], slots[index], step.at, (step.at + index,))
     yield _Expected(";", "sign", step.at)
     return written
 

@@ -14,7 +14,7 @@ def lab_calculation(prompts: list[Turn], completions: list[Turn], **columns: obj
     """
     scores: list[float | None] = []
     for _, labels in _label_completions(prompts, completions):
-        right = [token.right for token in labels if token.role == "result"]
+        right = [token.right for token in labels if token.slot == "result"]
         scores.append(sum(right) / len(right) if right else None)
     return scores
 
@@ -47,7 +47,7 @@ def _count_unwound(labels: tuple[TokenLabel, ...]) -> int:
     """
     count = 0
     for token in labels:
-        if not token.right or token.previous is not None or token.role == "result":
+        if not token.right or token.previous is not None or token.slot == "result":
             break
-        count += token.role == "sign" and token.symbol == ";"
+        count += token.slot == "sign" and token.symbol == ";"
     return count

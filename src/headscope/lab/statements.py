@@ -32,9 +32,9 @@ from headscope.traces.steps import Change, Part, Step
 Slip = Literal[
     "", "form", "undefined variable", "plan", "retrieval", "recall", "iteration", "calculation", "answer copy"
 ]
-Role = Literal["definition", "leaf", "value", "fold", "answer", "end", "other"]
+Kind = Literal["definition", "leaf", "value", "fold", "answer", "end", "other"]
 
-_SHAPES: tuple[tuple[Role, str], ...] = (
+_SHAPES: tuple[tuple[Kind, str], ...] = (
     ("fold", "v=d#d=d"),
     ("definition", "v=v#d"),
     ("leaf", "v=ER"),
@@ -178,17 +178,17 @@ def _judge_statement(state: _State, tokens: list[_Token]) -> list[Step]:
         body = body[1:]
     for start in range(len(body)):
         recheck = body[start].symbol == WAIT
-        role, shape = _role(body[start + recheck :])
-        if role == "other":
+        kind, shape = _kind(body[start + recheck :])
+        if kind == "other":
             continue
-        step = _step(body[start:], role, recheck)
+        step = _step(body[start:], kind, recheck)
         statement = [token.symbol for token in body[start + recheck :]]
         if start:  # what stands before it may have been a statement of its own
             state.unsure = True
-            slip, change = _judge_content(state, role, statement, recheck)
+            slip, change = _judge_content(state, kind, statement, recheck)
             judged = _judged(state, step, "", change, statement, shape)
             return [replace(_step(body[:start], "other"), slip="form"), judged]
-        slip, change = _judge_content(state, role, statement, recheck)
+        slip, change = _judge_content(state, kind, statement, recheck)
         return [_judged(state, step, slip, change, statement, shape)]
     state.unsure = True
     return [replace(_step(tokens, "other"), slip="form")]
@@ -200,12 +200,12 @@ def _judged(state: _State, step: Step, slip: Slip, change: Change, statement: Se
     return replace(step, slip=slip, change=change, value=value, answers=answers)
 
 
-def _role(tokens: Sequence[_Token]) -> tuple[Role, str]:
+def _kind(tokens: Sequence[_Token]) -> tuple[Kind, str]:
     """Return what a statement is by its symbols, ``other`` if it is none."""
     written = "".join(_letter(token.symbol) for token in tokens)
-    for role, shape in _SHAPES:
+    for kind, shape in _SHAPES:
         if written == shape + ";":
-            return role, shape
+            return kind, shape
     return "other", ""
 
 
@@ -217,16 +217,16 @@ def _letter(symbol: str) -> str:
     return symbol if symbol in "=;" else "?"
 
 
-def _judge_content(state: _State, role: Role, statement: list[str], recheck: bool) -> tuple[Slip, Change]:
+def _judge_content(state: _State, kind: Kind, statement: list[str], recheck: bool) -> tuple[Slip, Change]:
     """Return the first kind of error that applies and a re-check's change, and note what was written."""
     target = statement[0]
     unsure, state.unsure = state.unsure, False
     if target not in state.problem.definitions:
         state.unsure = True
-        if role == "fold":
+        if kind == "fold":
             state.last_value = statement[-2]
         return "undefined variable", ""
-    if role == "fold":
+    if kind == "fold":
         return _judge_fold(state, statement, recheck, unsure)
     if recheck:
         return "form", ""
@@ -372,6 +372,6 @@ def _fact(definition: tuple[str, ...]) -> tuple[int, int]:
     return int(definition[0][1:]), int(definition[1][1:])
 
 
-def _step(tokens: Sequence[_Token], role: Role, recheck: bool = False, part: Part = "thinking") -> Step:
+def _step(tokens: Sequence[_Token], kind: Kind, recheck: bool = False, part: Part = "thinking") -> Step:
     first, last = tokens[0], tokens[-1]
-    return Step(part, first.start, last.end, first.index, last.index + 1, role, recheck)
+    return Step(part, first.start, last.end, first.index, last.index + 1, kind, recheck)

@@ -13,10 +13,10 @@ Tokens after one that leaves the course (``labels``) have no role.
 
 from headscope.lab.labels import BETWEEN, PROMPT_AT, WAIT, TokenLabel, label, symbols
 
-ROLES = ("retrieval", "iteration", "calculation", "recall", "plan", "re-check", "answer", "form")
+LAB_TOKEN_ROLES = ("retrieval", "iteration", "calculation", "recall", "plan", "re-check", "answer", "form")
 
 
-def token_roles(prompt: str, response: str) -> list[str]:
+def lab_token_roles(prompt: str, response: str) -> list[str]:
     """Return the role of each token of a response, up to the first that leaves the course.
 
     response: its text, the token that ends it included or not.
@@ -38,7 +38,7 @@ def carried_values(prompt: str, response: str) -> list[tuple[int, int, int, int]
     begin = PROMPT_AT + len(symbols(prompt)) + BETWEEN
     carried = []
     for token in label(prompt, response):
-        if token.role == "operand" and token.previous is not None:
+        if token.slot == "operand" and token.previous is not None:
             (source,) = token.operands
             place = token.position - begin
             carried.append((place, place + 1, source - begin, source - begin + 1))
@@ -47,12 +47,12 @@ def carried_values(prompt: str, response: str) -> list[tuple[int, int, int, int]
 
 def _role(token: TokenLabel) -> str:
     is_fold = token.previous is not None
-    if token.role == "result":
+    if token.slot == "result":
         return "calculation" if is_fold else "recall"
-    if token.role == "operand":
+    if token.slot == "operand":
         return "iteration" if is_fold else "retrieval"
-    if token.role in ("operator", "digit", "fact"):
+    if token.slot in ("operator", "digit", "fact"):
         return "retrieval"
-    if token.role == "target" or token.symbol == "</think>":
+    if token.slot == "target" or token.symbol == "</think>":
         return "plan"
-    return "answer" if token.role == "answer" else "form"
+    return "answer" if token.slot == "answer" else "form"

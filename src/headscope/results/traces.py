@@ -91,7 +91,8 @@ class Traces(Result):
         loop_start, loop_period: of a periodic tail, in tokens, −1 for none.
         checked, unchecked: calculations that could be checked, and that could not.
     steps: one row per step, with the columns problem, sample, step: its number; right: of a step that states an answer,
-        whether it is the right one; marks: separated by newlines; the others as in ``traces.steps.Step``.
+        whether it is the right one; role: the kind in ``traces.steps.Step``; marks: separated by newlines; the others
+        as there.
     reader: ``lab`` if every statement was judged by its problem, ``text`` for running text.
     notes: sentences on what could not be read.
 

@@ -29,7 +29,7 @@ class Report:
         meanwhile; ``failed``; ``damaged``, an input is; ``missing``, an input is, which was deleted to be done again.
     seconds: that it took.
     reason: why it failed, or what is wrong with the input, or who holds it. bad_input: the input's fault.
-    role: of the damaged or missing input.
+    input_name: of the damaged or missing input.
     out_of_memory: it failed for want of memory. gpu_lost: by an error after which its process has no GPU.
     warning: a sentence if two processes finished it with different bytes.
     """
@@ -38,7 +38,7 @@ class Report:
     seconds: float = 0.0
     reason: str = ""
     bad_input: bool = False
-    role: str = ""
+    input_name: str = ""
     out_of_memory: bool = False
     gpu_lost: bool = False
     warning: str = ""
@@ -67,17 +67,17 @@ def _check_inputs(unit: Unit, run: RunDirectory) -> Report | None:
 
     Raises OSError if one cannot be read now, which says nothing about it.
     """
-    for role, needed in unit.inputs.items():
+    for name, needed in unit.inputs.items():
         folder = run.folder(needed)
         try:
             problem = find_unit_damage(folder)
         except FileNotFoundError:  # deleted between two looks
             problem = "it is being deleted"
         if not run.is_done(needed):
-            return Report("missing", role=role)
+            return Report("missing", input_name=name)
         if problem:
             reason = f"{problem} in {folder}; run the study with --retry to do it again"
-            return Report("damaged", reason=reason, role=role)
+            return Report("damaged", reason=reason, input_name=name)
     return None
 
 
@@ -140,7 +140,7 @@ def _run_unless_inputs_change(unit: Unit, run: RunDirectory, folder: Path, progr
             raise FinishedElsewhere("") from error
         raise
     now = run.input_contents(unit)
-    if any(now[role] not in ("", contents[role]) for role in now):
+    if any(now[name] not in ("", contents[name]) for name in now):
         raise FinishedElsewhere("")
 
 
@@ -151,7 +151,7 @@ def unit_record(unit: Unit, seconds: float) -> dict[str, Json]:
         "version": unit.work.version,
         "labels": unit.labels,
         "config": unit.settings,
-        "inputs": {role: needed.address for role, needed in unit.inputs.items()},
+        "inputs": {name: needed.address for name, needed in unit.inputs.items()},
         "seconds": round(seconds, 3),
         "peak_memory_gib": provenance.peak_memory_gib(),
         "versions": provenance.versions(),

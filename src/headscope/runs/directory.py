@@ -149,20 +149,20 @@ class RunDirectory:
             return False
         recorded = recorded_inputs(self.folder(unit))
         current = self.input_contents(unit)
-        return all(not current[role] or current[role] == recorded[role] for role in current.keys() & recorded.keys())
+        return all(not current[name] or current[name] == recorded[name] for name in current.keys() & recorded.keys())
 
     def input_contents(self, unit: Unit) -> dict[str, str]:
-        """Return what a unit's readers and ``is_current`` compare: the digests of its inputs' contents, by role."""
-        return {role: contents_of(self.folder(needed)) for role, needed in unit.inputs.items()}
+        """Return what a unit's readers and ``is_current`` compare: the digests of its inputs' contents, by name."""
+        return {name: contents_of(self.folder(needed)) for name, needed in unit.inputs.items()}
 
     def input_marks(self, unit: Unit) -> dict[str, tuple[int, int] | None]:
-        """Return the mark of each input by role, None for an absent one; it changes when an input is made again, even
+        """Return the mark of each input by name, None for an absent one; it changes when an input is made again, even
         with the same bytes."""
-        return {role: done_mark(self.folder(needed)) for role, needed in unit.inputs.items()}
+        return {name: done_mark(self.folder(needed)) for name, needed in unit.inputs.items()}
 
     def inputs(self, unit: Unit, scratch: Path) -> Inputs:
         """Return what a unit's function reads; it works in ``scratch``."""
-        return Inputs({role: self.folder(needed) for role, needed in unit.inputs.items()}, scratch)
+        return Inputs({name: self.folder(needed) for name, needed in unit.inputs.items()}, scratch)
 
     def failure(self, unit: Unit) -> Failure | None:
         """Return why the last try failed; None if it did not."""

@@ -223,7 +223,7 @@ class _Schedule:
             if report.reason:
                 self._bar.advance(0, f"{unit.name} is being computed by {report.reason}")
             return
-        if report.ending == "missing" and self._wait_again(place, unit.inputs[report.role]):
+        if report.ending == "missing" and self._wait_again(place, unit.inputs[report.input_name]):
             return
         if report.ending == "done":
             outcome.done += 1
@@ -235,7 +235,7 @@ class _Schedule:
             self._missing.add(unit.address)
             outcome.add_failure(unit, report.reason, bad_input=report.bad_input)
         else:
-            damaged = unit.inputs[report.role]
+            damaged = unit.inputs[report.input_name]
             reason = report.reason or f"it is missing in {self._run.folder(damaged)}; run the whole study to do it"
             outcome.add_failure(damaged, reason, bad_input=True)
             self._missing |= {unit.address, damaged.address}

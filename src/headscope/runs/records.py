@@ -58,7 +58,7 @@ def done_mark(folder: Path) -> tuple[int, int] | None:
 
 
 def recorded_inputs(folder: Path) -> Mapping[str, Json]:
-    """Return what ``contents_of`` a unit's inputs was when it read them, by role; empty if it was not kept."""
+    """Return what ``contents_of`` a unit's inputs was when it read them, by name; empty if it was not kept."""
     recorded = _try_record(folder).get("input_contents", {})
     return recorded if isinstance(recorded, dict) else {}
 

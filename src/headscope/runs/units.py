@@ -37,26 +37,26 @@ class NothingToRead(Exception):  # noqa: N818 - not an error: it ends the unit's
 class Inputs:
     """The inputs of a unit's function.
 
-    folders: of the finished units it reads, by role.
+    folders: of the finished units it reads, by the names that it gives them.
     scratch: an empty folder to write to; for resumable work, the one that an interrupted try left.
     """
 
     folders: Mapping[str, Path]
     scratch: Path
 
-    def load(self, role: str, kind: type[R]) -> R:
+    def load(self, name: str, kind: type[R]) -> R:
         """Return an input's result. A function that asks for one that could not be made ends there."""
-        result = self.result(role, kind)
+        result = self.result(name, kind)
         if isinstance(result, NotRun):
             raise NothingToRead(result)
         return result
 
-    def result(self, role: str, kind: type[R]) -> R | NotRun:
+    def result(self, name: str, kind: type[R]) -> R | NotRun:
         """Return an input's result, or why there is none."""
-        return load_result(kind, self.folders[role])
+        return load_result(kind, self.folders[name])
 
-    def __contains__(self, role: str) -> bool:
-        return role in self.folders
+    def __contains__(self, name: str) -> bool:
+        return name in self.folders
 
 
 def _nowhere(folder: Path) -> int:
@@ -103,7 +103,7 @@ class Work(Generic[C]):
 class Unit:
     """One content-addressed unit.
 
-    config: resolved settings. inputs: upstream units by role.
+    config: resolved settings. inputs: upstream units by the names that it gives them.
     labels: its variant, step, task …, for people and the report; not part of the digest.
     """
 
@@ -125,7 +125,7 @@ class Unit:
     @cached_property
     def digest(self) -> str:
         """Return 16 hex digits over kind, version, settings and the inputs' digests; no timestamp, label or place."""
-        inputs = {role: unit.digest for role, unit in self.inputs.items()}
+        inputs = {name: unit.digest for name, unit in self.inputs.items()}
         return _digest_of(self.kind, self.work.version, self.settings, inputs)
 
     @property
@@ -149,9 +149,9 @@ class Unit:
         Work and settings are sent by the names of their modules.
         """
         inputs = {}
-        for role, needed in self.inputs.items():
-            inputs[role] = Unit(needed.work, needed.config, needed.labels)
-            inputs[role].__dict__["digest"] = needed.digest
+        for name, needed in self.inputs.items():
+            inputs[name] = Unit(needed.work, needed.config, needed.labels)
+            inputs[name].__dict__["digest"] = needed.digest
         unit = Unit(self.work, self.config, self.labels, inputs)
         unit.__dict__["digest"] = self.digest
         return unit
@@ -164,7 +164,7 @@ def unit_name(kind: str, labels: Mapping[str, Json]) -> str:
 
 def address_of(record: Mapping[str, Json]) -> str:
     """Return the address that a unit's record, the content of ``unit.json``, belongs to."""
-    inputs = {role: address.rpartition("/")[2] for role, address in record["inputs"].items()}
+    inputs = {name: address.rpartition("/")[2] for name, address in record["inputs"].items()}
     kind = record["kind"]
     return f"{kind}/{_digest_of(kind, record['version'], record['config'], inputs)}"
 

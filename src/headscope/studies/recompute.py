@@ -68,12 +68,12 @@ def _compare(run: RunDirectory, kind: str, record: Record, progress: Progress) -
     except ValidationError:
         return (), "it was made while a training was tracked, and the model of that step is gone"
     # Inputs are the finished ones: what differs is this unit's own doing.
-    folders = {role: run.path / "units" / address for role, address in written["inputs"].items()}
+    folders = {name: run.path / "units" / address for name, address in written["inputs"].items()}
     with TemporaryDirectory(prefix="headscope-") as folder:
         again = Path(folder)
         try:
-            for role, source in folders.items():
-                check_unit(source, role)
+            for name, source in folders.items():
+                check_unit(source, name)
             work.run(config, Inputs(folders, again), progress)
         except InputError as error:
             return (), str(error)

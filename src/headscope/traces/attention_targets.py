@@ -21,7 +21,7 @@ import numpy as np
 from headscope.measures.attention_shares import Cells, Targets
 from headscope.traces.steps import Step
 
-ROLES = ("previous token", "first token", "induction", "retrieval", "iteration", "verification", "closer")
+ATTENTION_ROLES = ("previous token", "first token", "induction", "retrieval", "iteration", "verification", "closer")
 BY_MOST_ATTENDED = frozenset(("retrieval",))
 """Roles whose share counts rows by the token that they read most."""
 
@@ -53,7 +53,7 @@ def attention_targets(
     # What tells a verifying head from one that reads the step before all the time.
     unasked = {"verification": np.tril(_follow_steps(len(tokens), prompt, steps, is_check=False), -1)}
     targets = {}
-    for role in ROLES:
+    for role in ATTENTION_ROLES:
         cells = np.tril(marked[role], -1)
         cells[:first] = False
         cells[stop:] = False
@@ -66,7 +66,7 @@ def _mark_cells(
     tokens: Sequence[int], prompt: int, steps: Sequence[Step], carried: Carried, closing: int | None
 ) -> dict[str, Cells]:
     count = len(tokens)
-    cells = {role: np.zeros((count, count), dtype=bool) for role in ROLES}
+    cells = {role: np.zeros((count, count), dtype=bool) for role in ATTENTION_ROLES}
     places = np.arange(1, count)
     cells["previous token"][places, places - 1] = True
     cells["first token"][1:, 0] = True

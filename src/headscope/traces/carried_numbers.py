@@ -36,7 +36,7 @@ def carried_numbers(response: str, steps: Sequence[Step], given: str = "") -> tu
     results: dict[Decimal, tuple[int, int]] = {}
     carried = []
     for step in steps:
-        if step.role == "code":
+        if step.kind == "code":
             continue
         text = response[step.start : step.end]
         for calculation in find_calculations(text):

@@ -98,9 +98,9 @@ def read_text(response: str, states: Callable[[str], str]) -> tuple[Step, ...]:
     right_later: set[str] = set()
     for step in reversed(split_steps(response)):
         text = response[step.start : step.end]
-        calculations = () if step.role == "code" else _calculations(text)
+        calculations = () if step.kind == "code" else _calculations(text)
         wrong = [_left_side(text, calculation) for calculation in calculations if calculation.right is False]
-        value = states(text) if step.role != "code" else ""
+        value = states(text) if step.kind != "code" else ""
         steps.append(
             replace(
                 step,
@@ -160,7 +160,7 @@ def _calculations(text: str) -> tuple[Calculation, ...]:
 
 
 def _may_recur(step: Step) -> bool:
-    return step.role == "code" or step.end - step.start >= SHORTEST_RECURRENCE
+    return step.kind == "code" or step.end - step.start >= SHORTEST_RECURRENCE
 
 
 def _left_side(text: str, calculation: Calculation) -> str:

@@ -17,7 +17,7 @@ class Step:
         end: the character after its last one.
         first_token: its first token in the response, from 0; -1 if token ids are unknown.
         last_token: the token after its last one; -1 if unknown.
-        role: its role, such as ``fold`` or ``sentence``.
+        kind: what it is, such as ``fold`` or ``sentence``.
         recheck: whether it does an earlier step again.
         change: of a re-check, whether the earlier result and the new one follow from what they were given.
         slip: the kind of error in it; empty if there is none or it cannot be judged.
@@ -33,7 +33,7 @@ class Step:
     end: int
     first_token: int = -1
     last_token: int = -1
-    role: str = ""
+    kind: str = ""
     recheck: bool = False
     change: Change = ""
     slip: str = ""

@@ -45,16 +45,16 @@ def split_steps(response: str) -> tuple[Step, ...]:
 
 def _part(response: str, start: int, end: int, part: Part) -> Iterator[Step]:
     """Yield the steps of one part."""
-    for first, last, role in _spans(response[start:end]):
+    for first, last, kind in _spans(response[start:end]):
         piece = response[start + first : start + last]
         stripped = piece.strip()
         if stripped:
             begin = start + first + len(piece) - len(piece.lstrip())
-            yield Step(part, begin, begin + len(stripped), role=role)
+            yield Step(part, begin, begin + len(stripped), kind=kind)
 
 
 def _spans(text: str) -> Iterator[tuple[int, int, str]]:
-    """Yield (start, end, role) of sentences and code."""
+    """Yield (start, end, kind) of sentences and code."""
     start = place = 0
     absent: set[str] = set()  # closing markers that do not come any more: looked for once, not from every opening one
     while match := _STOP.search(text, place):

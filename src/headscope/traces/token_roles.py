@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from headscope.traces.steps import Step
 
-ROLES = ("calculation", "re-check", "answer", "other")
+TEXT_TOKEN_ROLES = ("calculation", "re-check", "answer", "other")
 
 
-def token_roles(steps: Sequence[Step], tokens: int) -> list[str]:
+def text_token_roles(steps: Sequence[Step], tokens: int) -> list[str]:
     """Return the role of each of a response's tokens.
 
     The first of these that applies to a token's step: *answer* if it states the answer, *re-check* if it has a sign of

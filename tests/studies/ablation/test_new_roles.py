@@ -21,7 +21,7 @@ from headscope.studies.ablation.headsets import HeadSetsConfig, compute_head_set
 from headscope.studies.plan import plan
 from headscope.studies.reading import parse_study
 from headscope.studies.study_file.ablate import HeadGroup
-from headscope.traces.attention_targets import ROLES
+from headscope.traces.attention_targets import ATTENTION_ROLES
 
 STUDY = """
 name: roles
@@ -98,4 +98,4 @@ def test_without_a_head_that_took_up_the_role_there_is_nothing_to_ablate(tmp_pat
 
 def test_every_role_has_its_group() -> None:
     groups = [group for group in get_args(HeadGroup) if role_of_group(group) is not None]
-    assert [role_of_group(group) for group in groups] == list(ROLES)
+    assert [role_of_group(group) for group in groups] == list(ATTENTION_ROLES)

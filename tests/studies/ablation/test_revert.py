@@ -124,7 +124,7 @@ def test_a_base_that_cannot_be_loaded_is_a_failure_and_no_result(
     donor = planned.config.donor
     gone = donor.model_copy(update={"place": donor.place.model_copy(update={"folder": str(tmp_path / "gone")})})
     config = planned.config.model_copy(update={"donor": gone})
-    inputs = Inputs({role: run.folder(unit) for role, unit in planned.inputs.items()}, tmp_path)
+    inputs = Inputs({name: run.folder(unit) for name, unit in planned.inputs.items()}, tmp_path)
     with pytest.raises(InputError, match="gone"):
         planned.work.run(config, inputs, SILENT)
 

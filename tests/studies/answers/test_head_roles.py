@@ -89,7 +89,7 @@ def roles(toy_run: Path) -> HeadRoles:
 
 
 def _inputs(toy_run: Path, record: Any, out: Path) -> Inputs:
-    return Inputs({role: toy_run / "units" / place for role, place in record.unit["inputs"].items()}, out)
+    return Inputs({name: toy_run / "units" / place for name, place in record.unit["inputs"].items()}, out)
 
 
 def _answers(toy_run: Path, record: Any) -> dict[str, Any]:

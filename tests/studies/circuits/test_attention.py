@@ -140,7 +140,7 @@ def test_long_texts_are_cut_and_models_that_keep_their_rows_are_no_failure(
     run = RunDirectory.open(toy_run)
     (record,) = run.find("attention", variant="grpo")
     config = AttentionConfig.model_validate(record.unit["config"] | {"tokens": 5, "texts": 2})
-    inputs = Inputs({role: toy_run / "units" / place for role, place in record.unit["inputs"].items()}, tmp_path)
+    inputs = Inputs({name: toy_run / "units" / place for name, place in record.unit["inputs"].items()}, tmp_path)
     result = ATTENTION.compute(config, inputs, SILENT)
     assert isinstance(result, Attention)
     assert [len(text.ids) for text in result.texts] == [5, 5]

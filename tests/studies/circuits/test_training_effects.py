@@ -33,7 +33,7 @@ def test_every_seed_is_compared_with_the_recipes_twin_on_its_own_pairs(tmp_path:
     for name in ("sft", "sft.seed1"):
         inputs = effects[name].inputs
         assert set(inputs) == {"base", "post", "base scores", "comparison", "twin sft.shuffled_answers"}
-        pairs = {inputs[role].inputs["pairs"].digest for role in ("base", "post", "twin sft.shuffled_answers")}
+        pairs = {inputs[source].inputs["pairs"].digest for source in ("base", "post", "twin sft.shuffled_answers")}
         assert len(pairs) == 1
         assert inputs["base scores"].inputs["pairs"].digest in pairs
     for twin in ("sft.lr0", "sft.shuffled_answers"):

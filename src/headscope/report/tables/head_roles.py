@@ -21,7 +21,7 @@ from headscope.results.table import Cell, Row, Table, estimate_cell
 _OF_TESTED = ("heads in base", "after", "taken up", "given up", "needed")
 _SUMMARY = ("role", "texts", "tokens", *_OF_TESTED)
 _ORDER = ("gained", "moved", "lost", "unclear", "kept")
-_TOKENS_OF = {"iteration": "iteration", "retrieval": "retrieval", "verification": "re-check"}
+TOKEN_ROLE_OF_HEAD_ROLE = {"iteration": "iteration", "retrieval": "retrieval", "verification": "re-check"}
 """The role of tokens that are written while a head plays a role."""
 
 
@@ -70,7 +70,7 @@ def _summary(result: HeadRoles, role: str, losses: RoleLosses | None) -> Row:
 
 def _needed_heads(result: HeadRoles, role: str, losses: RoleLosses) -> str | None:
     """Return the heads that play a role after training and whose removal costs tokens of like role; None if unknown."""
-    like = _TOKENS_OF.get(role, "")
+    like = TOKEN_ROLE_OF_HEAD_ROLE.get(role, "")
     if like not in losses.roles:
         return None
     players = HeadSet.from_grid(result.post.labelled[result.roles.index(role)])
@@ -144,7 +144,7 @@ def _estimate(shares: RoleShares, place: tuple[int, ...], texts: int, method: st
 
 def _loss(losses: RoleLosses, label: HeadRole) -> Estimate | None:
     """Return the change of the loss of the tokens that the role writes when the head is removed; None if unknown."""
-    role = _TOKENS_OF.get(label.role, "")
+    role = TOKEN_ROLE_OF_HEAD_ROLE.get(label.role, "")
     if role not in losses.roles or label.head not in losses.heads:
         return None
     row, column = losses.heads.heads.index(label.head), losses.roles.index(role)

@@ -68,7 +68,7 @@ def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -
     """Return answers of the model, whole or with the heads of ``sets`` replaced; of shards, what these hold."""
     shards = shard_roles(inputs.folders)
     if shards:
-        return join_samples([inputs.load(role, Samples) for role in shards])
+        return join_samples([inputs.load(shard, Samples) for shard in shards])
     return _answer(config, None, inputs, progress)
 
 

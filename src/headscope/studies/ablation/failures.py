@@ -59,6 +59,6 @@ FAILURES = Work("failures", FailuresConfig, compute_failures)
 
 def failures_unit(ablations: Ablations, verdict: Unit) -> Unit:
     """Return the unit that reads the answers behind a verdict."""
-    controls = sum(role.startswith("control ") for role in verdict.inputs)
+    controls = sum(name.startswith("control ") for name in verdict.inputs)
     config = FailuresConfig(task=ablations.task, operator=str(verdict.labels["operator"]), controls=controls)
     return FAILURES.unit(config, verdict.labels, verdict.inputs)

@@ -123,7 +123,7 @@ def forced_unit(edited: Ablations, base: Ablations | None, sets: Unit, operator:
     if operator == "revert":
         inputs |= edited.donor.inputs
     if base is not None:
-        inputs |= base.stage.inputs | {f"base {role}": unit for role, unit in base.references(operator).items()}
+        inputs |= base.stage.inputs | {f"base {name}": unit for name, unit in base.references(operator).items()}
     if guard is not None and is_zero:
         inputs["guard"] = guard.whole_answers()
     return FORCED.unit(config, edited.labels(sets, operator), inputs)

@@ -10,8 +10,8 @@ from jaxtyping import Int
 from headscope.comparison.head_sweep import HeadSweep
 from headscope.comparison.role_losses import role_losses
 from headscope.heads import HeadId, HeadSet
-from headscope.lab import token_roles as lab_roles
 from headscope.lab.labels import symbols
+from headscope.lab.token_roles import LAB_TOKEN_ROLES, lab_token_roles
 from headscope.progress import Progress
 from headscope.results.head_sets import ControlledHeads
 from headscope.results.not_run import NotRun
@@ -25,9 +25,9 @@ from headscope.studies.answers.traces import decoder, reader_of, statements_of
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource
 from headscope.studies.study_file.config import Config
-from headscope.traces import token_roles as text_roles
 from headscope.traces.reading import read_text, read_trace
 from headscope.traces.spans import TokenTexts
+from headscope.traces.token_roles import TEXT_TOKEN_ROLES, text_token_roles
 
 if TYPE_CHECKING:
     from headscope.models import Subject
@@ -66,7 +66,7 @@ def compute_role_losses(config: RoleLossesConfig, inputs: Inputs, progress: Prog
         return sweep
     prompts = config.task.prompts()
     reader = reader_of(prompts[row["problem"]] for row, _ in answers)
-    roles = (lab_roles if reader == "lab" else text_roles).ROLES
+    roles = _roles_of(reader)
     texts, groups = [], []
     texts_of = TokenTexts(decoder(subject.tokenizer))
     for row, text in answers:
@@ -127,6 +127,11 @@ def _choose_heads(shape: tuple[int, int], config: RoleLossesConfig, inputs: Inpu
     return heads, f"the {len(heads)} of {count} heads in the sets {', '.join(config.groups)}"
 
 
+def _roles_of(reader: Reader) -> tuple[str, ...]:
+    """Return the roles that tokens of the reader's answers can have."""
+    return LAB_TOKEN_ROLES if reader == "lab" else TEXT_TOKEN_ROLES
+
+
 def _token_groups(
     row: Mapping[Any, Any], prompt: str, length: int, reader: Reader, texts: TokenTexts
 ) -> TokenRoles | None:
@@ -135,18 +140,18 @@ def _token_groups(
     length: of the response with the token that ends it, which has the last role (form, or other).
     """
     ids, response = row["token_ids"], row["response"]
-    roles: tuple[str, ...] = lab_roles.ROLES if reader == "lab" else text_roles.ROLES
+    roles = _roles_of(reader)
     if reader == "lab":
         if len(symbols(response)) != len(ids):
             return None
-        names = lab_roles.token_roles(prompt, response)
+        names = lab_token_roles(prompt, response)
     else:
         ends = texts.ends(ids, response)
         if ends is None:
             return None
         steps = read_text(response, statements_of(row["kind"] or "math"))
         placed = read_trace(response, ids, steps, lambda value: False, count=len(ids), ends=ends).steps
-        names = text_roles.token_roles(placed, len(ids))
+        names = text_token_roles(placed, len(ids))
     group = np.full(length, -1, dtype=np.int64)
     group[: len(names)] = [roles.index(name) for name in names]
     group[len(ids) :] = len(roles) - 1

@@ -27,7 +27,7 @@ from headscope.studies.answers.traces import decoder, reader_of, statements_of
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource, Stage
 from headscope.studies.study_file.config import Config
-from headscope.traces.attention_targets import BY_MOST_ATTENDED, ROLES, attention_targets
+from headscope.traces.attention_targets import ATTENTION_ROLES, BY_MOST_ATTENDED, attention_targets
 from headscope.traces.carried_numbers import carried_numbers
 from headscope.traces.reading import read_text
 from headscope.traces.spans import TokenEnds, TokenTexts, token_spans
@@ -75,7 +75,7 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
             f"{config.post.name} gave no answer to {config.task.name} that both models can read: its prompt must have "
             f"fewer than {window.tokens} tokens, all its tokens must be in both vocabularies and decode piece by piece"
         )
-    rows: dict[str, list[int]] = {role: [] for role in ROLES}  # with targets, of each text that has some
+    rows: dict[str, list[int]] = {role: [] for role in ATTENTION_ROLES}  # with targets, of each text that has some
     sums: list[list[AttentionSums]] = [[], []]  # of the base, then of the post-trained model
     with progress.bar("roles of heads", len(answers)) as bar:
         for answer in answers:
@@ -89,7 +89,7 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
             except InputError as error:  # an architecture that keeps its rows to itself
                 return NotRun(str(error))
             bar.advance()
-    roles = [role for role in ROLES if rows[role]]
+    roles = [role for role in ATTENTION_ROLES if rows[role]]
     before, after = text_shares(sums[0], roles), text_shares(sums[1], roles)
     base, post, changes = role_shares(before), role_shares(after), share_changes(before, after)
     return HeadRoles(
@@ -213,22 +213,22 @@ def sums_in_text(subject: "Subject", tokens: tuple[int, ...], weights: Mapping[s
     from headscope.models import head_access
 
     access = head_access(subject.model)
-    sums = np.full((_SUMS, len(ROLES), len(access.layers), access.heads), np.nan)
+    sums = np.full((_SUMS, len(ATTENTION_ROLES), len(access.layers), access.heads), np.nan)
     shared = [role for role in weights if role not in BY_MOST_ATTENDED]
     stacked = np.concatenate([weights[role] for role in shared])  # previous tokens at least
 
     def visit(layer: int, rows: "Float[np.ndarray, 'head query key']") -> None:
         of_roles = attention_sums(rows, stacked).reshape(len(shared), _SUMS, -1)
         for role, of_role in zip(shared, of_roles, strict=True):
-            sums[:, ROLES.index(role), layer] = of_role
+            sums[:, ATTENTION_ROLES.index(role), layer] = of_role
         for role in BY_MOST_ATTENDED & weights.keys():
-            sums[:, ROLES.index(role), layer] = most_attended_sums(rows, weights[role])
+            sums[:, ATTENTION_ROLES.index(role), layer] = most_attended_sums(rows, weights[role])
 
     visit_attention_rows(subject, np.array(tokens, dtype=np.int64), visit)
     return sums
 
 
-def text_shares(sums: Sequence[AttentionSums], roles: Sequence[str] = ROLES) -> TextShares:
+def text_shares(sums: Sequence[AttentionSums], roles: Sequence[str] = ATTENTION_ROLES) -> TextShares:
     """Return the sums of one model's texts by what they are, for some of the roles."""
-    chosen = np.stack(sums, axis=1)[:, :, [ROLES.index(role) for role in roles]]
+    chosen = np.stack(sums, axis=1)[:, :, [ATTENTION_ROLES.index(role) for role in roles]]
     return TextShares(chosen[0], chosen[1::2], chosen[2::2])

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 256
 """Answers read at a time."""
-_STEP_FIELDS = [name for name in STEP_COLUMNS if name not in ("problem", "sample", "step", "marks", "right")]
+_STEP_FIELDS = [name for name in STEP_COLUMNS if name not in ("problem", "sample", "step", "role", "marks", "right")]
 
 
 class TracesConfig(Config):
@@ -226,6 +226,7 @@ def _step_table(
             columns["problem"].append(row["problem"])
             columns["sample"].append(row["sample"])
             columns["step"].append(index)
+            columns["role"].append(step.kind)
             columns["marks"].append("\n".join(step.marks))
             columns["right"].append(step.answers and right.get((row["problem"], step.value), False))
             for name in _STEP_FIELDS:
@@ -262,7 +263,7 @@ def read_saved(
     Problems that cannot be read any more, or a tokenizer that is not here, are said in the notes.
     """
     record = unit.unit
-    folders = {role: run.path / "units" / address for role, address in record["inputs"].items()}
+    folders = {name: run.path / "units" / address for name, address in record["inputs"].items()}
     prompts, decode, notes = None, None, []
     try:
         prompts = TaskSource.model_validate(record["config"]["task"]).prompts()

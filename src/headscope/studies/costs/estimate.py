@@ -196,7 +196,7 @@ def models_of(unit: Unit) -> set[tuple[str, int]]:
     if unit.kind == "train" or shard_roles(unit.inputs):
         return set()
     config: Any = unit.config
-    sources = [getattr(config, role, None) for role in ("model", "base", "final", "post", "donor")]
+    sources = [getattr(config, name, None) for name in ("model", "base", "final", "post", "donor")]
     return {(source.name, source.step) for source in sources if source is not None}
 
 

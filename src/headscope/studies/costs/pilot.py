@@ -204,7 +204,7 @@ class _Pilot:
         write_json(folder / MEASURED, measured)
 
     def _inputs(self, unit: Unit, scratch: Path) -> Inputs:
-        return Inputs({role: self.record.folders[needed.address] for role, needed in unit.inputs.items()}, scratch)
+        return Inputs({name: self.record.folders[needed.address] for name, needed in unit.inputs.items()}, scratch)
 
     def _fill_in(self, unit: Unit, folder: Path) -> None:
         if unit.kind in ("samples", "ablated"):

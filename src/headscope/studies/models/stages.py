@@ -47,7 +47,7 @@ class ModelSource(Config):
     """What a unit's function must know to load a model and speak to it.
 
     name, step: what results call it, and which checkpoint it is of the training.
-    trained_by: role of the input that makes it; None for a model that was there before.
+    trained_by: name of the input that makes it; None for a model that was there before.
     weights: digest of its files, or hub id and revision; empty if ``trained_by`` decides.
     tokenizer, chat_template: digests of those used instead of the model's own.
     """
@@ -136,7 +136,7 @@ class Stage:
 
     @property
     def inputs(self) -> dict[str, Unit]:
-        """Return the training unit by its role as an input; empty if nothing of the study makes the model."""
+        """Return the training unit by its name as an input; empty if nothing of the study makes the model."""
         return {} if self.unit is None else {f"train {self.variant}": self.unit}
 
     @property
