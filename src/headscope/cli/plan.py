@@ -40,7 +40,7 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
     from headscope.runs import RunDirectory
     from headscope.studies.answers.evaluate import detectable_differences
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
-    from headscope.studies.costs.estimate import untold_steps
+    from headscope.studies.costs.estimate import variants_with_unknown_steps
     from headscope.studies.costs.table import clock_seconds, clock_sentence, cost_table
     from headscope.studies.plan import plan
     from headscope.studies.preflight import find_small_counts
@@ -67,9 +67,9 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
         )
     else:
         print_plan(foreseen, run)
-        if costs is None and (untold := untold_steps(chosen, run)):
+        if costs is None and (unknown := variants_with_unknown_steps(chosen, run)):
             where = "plan --cost finds out how many steps the epochs are, and train.max_steps says it"
-            say(f"one checkpoint is counted of {', '.join(untold)}: {where}")
+            say(f"one checkpoint is counted of {', '.join(unknown)}: {where}")
         print_tables(tables)
         if costs is None:
             say("plan --cost measures what this takes in time, memory and disk")

@@ -15,7 +15,7 @@ from headscope.results.samples import Samples
 from headscope.runs import RunDirectory, Unit
 from headscope.runs.coverage import coverage
 from headscope.studies.costs.estimate import estimate, models_of
-from headscope.studies.costs.unit_loads import unit_load
+from headscope.studies.costs.workloads import unit_workload
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.recompute import recompute
@@ -91,9 +91,9 @@ def test_the_plan_counts_shards_and_their_cost_and_joining_loads_no_model(bench:
     plain, joined = ([unit for unit in plan if unit.kind == "samples"] for plan in (whole, units))
     assert {unit.address for unit in plain}.isdisjoint(unit.address for unit in joined)
     answers = "generated tokens"
-    loads = [unit_load(unit, RATES.facts).drivers[answers] for unit in plain]
-    assert sum(unit_load(unit, RATES.facts).drivers[answers] for unit in shards) == sum(loads) > 0
-    assert not any(unit_load(unit, RATES.facts).drivers for unit in joined)
+    loads = [unit_workload(unit, RATES.facts).drivers[answers] for unit in plain]
+    assert sum(unit_workload(unit, RATES.facts).drivers[answers] for unit in shards) == sum(loads) > 0
+    assert not any(unit_workload(unit, RATES.facts).drivers for unit in joined)
     assert [models_of(unit) for unit in (shards[0], joined[0])] == [{("base", 0)}, set()]
     cost = estimate(units, RunDirectory(bench.out), RATES)
     assert not cost.unmeasured
@@ -185,9 +185,9 @@ def test_the_plan_of_edited_models_without_shards_is_that_of_before(bench: Bench
     plain, joined = ([unit for unit in units if unit.kind == "ablated"] for units in (whole, shared))
     assert len(shards) == 3 * len(plain) == 3 * len(joined)
     answers = "generated tokens"
-    loads = [unit_load(unit, RATES.facts).drivers[answers] for unit in plain]
-    assert sum(unit_load(unit, RATES.facts).drivers[answers] for unit in shards) == sum(loads) > 0
-    assert not any(unit_load(unit, RATES.facts).drivers for unit in joined)
+    loads = [unit_workload(unit, RATES.facts).drivers[answers] for unit in plain]
+    assert sum(unit_workload(unit, RATES.facts).drivers[answers] for unit in shards) == sum(loads) > 0
+    assert not any(unit_workload(unit, RATES.facts).drivers for unit in joined)
     assert not any(models_of(unit) for unit in joined)
     assert not estimate(shared, run, RATES).unmeasured
 

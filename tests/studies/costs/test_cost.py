@@ -25,13 +25,13 @@ from headscope.studies.costs.estimate import (
     StudyCost,
     UnitCost,
     estimate,
-    load_seconds,
     with_measured_steps,
+    workload_seconds,
 )
 from headscope.studies.costs.pilot_record import fit
 from headscope.studies.costs.small_study import SMALL_MODEL_SIZES, shrink
 from headscope.studies.costs.table import clock_sentence, cost_table
-from headscope.studies.costs.unit_loads import FORWARD, Facts, Load, unit_load
+from headscope.studies.costs.workloads import FORWARD, Facts, Workload, unit_workload
 from headscope.studies.plan import KINDS, plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study
@@ -74,7 +74,7 @@ def test_done_units_cost_nothing_and_the_first_ones_load_the_models(
     done = RunDirectory(toy_run)
     finished = estimate(plan(study, done), done, RATES)
     assert finished.units == ()
-    assert finished.dearest is None
+    assert finished.longest_unit is None
     rows = cost_table(finished).rows
     assert (rows[-1]["units"], rows[-1]["done"]) == (0, len(plan(study, done)))
 
@@ -166,7 +166,7 @@ def test_the_steps_of_each_training_have_a_length_of_their_own(bench: Bench, mon
     units = plan(study, run, "train")
     train_rates = {"steps of t1": 4.0, "steps of t2": 2.5}
     alone = replace(FACTS, steps={"t1": 10, "t2": 10})
-    measured = replace(RATES, facts=replace(alone, devices={"t2": 2}), seconds={"train": train_rates}, start=0.0)
+    measured = replace(RATES, facts=replace(alone, devices={"t2": 2}), seconds={"train": train_rates}, import_seconds=0.0)
     assert [(cost.seconds, cost.measured_devices) for cost in estimate(units, run, measured).units] == [
         (40, 1),
         (25, 2),
@@ -189,24 +189,24 @@ def test_loads_by_hand(study: Study, tmp_path: Path) -> None:
     first = {}
     for unit in units:
         first.setdefault((unit.kind, unit.labels.get("variant")), unit)
-    samples = unit_load(first["samples", "base"], FACTS)
+    samples = unit_workload(first["samples", "base"], FACTS)
     # 10 problems with 4 samples, eight at a time on two threads; the longest of each batch sets its steps.
     expected = {"decoding steps": 5 * 12, "generated tokens": 40 * 5, FORWARD: 40 * 10}
     assert (samples.drivers, samples.parallel) == (expected, 2)
-    train = unit_load(first["train", "grpo"], FACTS)
+    train = unit_workload(first["train", "grpo"], FACTS)
     assert train.drivers == {"steps of grpo": 2, "checkpoints": 3, "backward tokens": 4000}
-    assert unit_load(first["scores", "sft"], FACTS).drivers == {"backward tokens": 8 * 4 * 30}
+    assert unit_workload(first["scores", "sft"], FACTS).drivers == {"backward tokens": 8 * 4 * 30}
     forced = first["forced", "sft"]
-    most, least = unit_load(forced, FACTS), unit_load(forced, FACTS, early=True)
+    most, least = unit_workload(forced, FACTS), unit_workload(forced, FACTS, early=True)
     # Of 6 problems with two answers each, three quarters are answered; all controls fit into the first look.
     edits = 2 + 5 + 2 * 3 + 2 + 1
     assert most.drivers[FORWARD] == least.drivers[FORWARD] == pytest.approx(4.5 * edits * (10 + 9))
     # Whole, without the set, and without each of three random sets: 6 problems with 2 answers.
-    assert unit_load(first["failures", "sft"], FACTS).drivers == {"answers read": 6 * 2 * 5}
+    assert unit_workload(first["failures", "sft"], FACTS).drivers == {"answers read": 6 * 2 * 5}
     # The whole model and each of eight heads.
-    assert unit_load(first["head_roles", "sft"], FACTS).drivers == {FORWARD: pytest.approx(2 * 10 * (10 + 9))}
-    assert unit_load(first["role_losses", "sft"], FACTS).drivers == {FORWARD: pytest.approx(4.5 * 9 * (10 + 9))}
-    assert load_seconds(Load({"step": 10.0}, parallel=2), {"once": 1.0, "step": 2.0}) == 11
+    assert unit_workload(first["head_roles", "sft"], FACTS).drivers == {FORWARD: pytest.approx(2 * 10 * (10 + 9))}
+    assert unit_workload(first["role_losses", "sft"], FACTS).drivers == {FORWARD: pytest.approx(4.5 * 9 * (10 + 9))}
+    assert workload_seconds(Workload({"step": 10.0}, parallel=2), {"once": 1.0, "step": 2.0}) == 11
 
 
 def test_rates_are_found_again() -> None:
@@ -318,7 +318,7 @@ def test_plan_measures_once_and_says_what_it_costs(
     assert kinds["samples"]["time"]["most"] > 0
     assert kinds["all"]["peak memory"] > kinds["all"]["disk"] > 0
     assert main(["eval", *words[1:], "--budget", "0.001s"]) == 2
-    # The dearest unit is named, which on a busy machine need not be the same each time.
+    # The longest unit is named, which on a busy machine need not be the same each time.
     refusal = bench.capture.readouterr().err
     assert re.search(r"a budget of 0.0 s does not hold \w+ .+, which takes about [\d.]+ s by itself", refusal)
 

@@ -1,6 +1,6 @@
 """What a study costs, before it is run: tokens, time, memory and disk of every unit that is not done.
 
-1. ``unit_loads`` gives for each kind of unit how much of what it works through (``Load``), from its settings and from
+1. ``workloads`` gives for each kind of unit what it works through (``Workload``), from its settings and from
    the ``Facts`` that only the model and the data tell, such as how long answers are.
 2. ``pilot`` runs small units of every kind once (``small_study``) and gives the ``Rates``: seconds per step, token or
    pair.

@@ -13,7 +13,15 @@ from headscope.results.codec import Json, from_json, to_json
 from headscope.results.numbers import format_duration
 from headscope.runs import RunDirectory, Unit
 from headscope.studies.answers.evaluate import shard_roles
-from headscope.studies.costs.unit_loads import MEASURED_AS, TOKENS, Facts, Load, Number, measured_devices, unit_load
+from headscope.studies.costs.workloads import (
+    MEASURED_AS,
+    TOKENS,
+    Facts,
+    Number,
+    Workload,
+    measured_devices,
+    unit_workload,
+)
 from headscope.studies.plan import trainings_by_name
 from headscope.studies.study_file.study import Study
 from headscope.studies.training.train import devices_of
@@ -23,14 +31,14 @@ from headscope.studies.training.train import devices_of
 class Rates:
     """What one of everything costs on this machine: per kind of work, a number per driver.
 
-    start, load: seconds until libraries are imported, and per model loaded.
+    import_seconds, model_seconds: seconds until libraries are imported, and per model loaded.
     seconds: per unit (``once``) and per driver. memory: bytes per unit of width, with ``once``. disk: bytes likewise,
         per unit of size.
     """
 
     facts: Facts
-    start: float
-    load: float
+    import_seconds: float
+    model_seconds: float
     seconds: dict[str, dict[str, float]]
     memory: dict[str, dict[str, float]]
     disk: dict[str, dict[str, float]]
@@ -77,7 +85,7 @@ class StudyCost:
     unmeasured: frozenset[str] = frozenset()
 
     @property
-    def dearest(self) -> UnitCost | None:
+    def longest_unit(self) -> UnitCost | None:
         """Return the unit that takes longest; None if all are done."""
         return max(self.units, key=lambda cost: cost.seconds, default=None)
 
@@ -124,11 +132,11 @@ class StudyCost:
 
     def check_budget(self, budget: float) -> None:
         """Raise InputError if a single unit takes longer than ``budget`` seconds."""
-        dearest = self.dearest
-        if dearest is not None and dearest.seconds > budget:
+        longest = self.longest_unit
+        if longest is not None and longest.seconds > budget:
             raise InputError(
-                f"a budget of {format_duration(budget)} does not hold {dearest.unit.name}, which takes about "
-                f"{format_duration(dearest.seconds)} by itself; give more time, or make this unit smaller"
+                f"a budget of {format_duration(budget)} does not hold {longest.unit.name}, which takes about "
+                f"{format_duration(longest.seconds)} by itself; give more time, or make this unit smaller"
             )
 
 
@@ -147,7 +155,7 @@ class Budget:
         return time.monotonic() + estimate_unit(unit, self.rates).seconds <= self.ends_at
 
 
-def untold_steps(study: Study, run: RunDirectory) -> list[str]:
+def variants_with_unknown_steps(study: Study, run: RunDirectory) -> list[str]:
     """Return the variants whose trainings are to be done and whose number of steps only their data tells."""
     units = trainings_by_name(study)
     by_epochs = [variant.name for variant in study.variants if variant.train and variant.train.max_steps is None]
@@ -159,11 +167,11 @@ def with_measured_steps(study: Study, run: RunDirectory, facts: Facts) -> Study:
 
     Without it the plan counts one checkpoint of such a training until it is done.
     """
-    untold = untold_steps(study, run)
+    unknown = variants_with_unknown_steps(study, run)
     variants = []
     for variant in study.variants:
         steps = facts.steps.get(facts.measured_training(variant.name))
-        if variant.name in untold and variant.train is not None and steps:
+        if variant.name in unknown and variant.train is not None and steps:
             train = variant.train.model_copy(update={"max_steps": steps})
             variants.append(variant.model_copy(update={"train": train}))
         else:
@@ -182,7 +190,7 @@ def estimate(units: Sequence[Unit], run: RunDirectory, rates: Rates) -> StudyCos
             continue
         # The first unit that reads a model loads it; the first of all also waits for the libraries.
         new = models_of(unit) - seen
-        first = (rates.start if not costs else 0.0) + rates.load * len(new)
+        first = (rates.import_seconds if not costs else 0.0) + rates.model_seconds * len(new)
         costs.append(estimate_unit(unit, rates, first))
         seen |= new
     return StudyCost(tuple(costs), done, frozenset(kind for kind in done if _measured_kind(kind) not in rates.seconds))
@@ -202,14 +210,14 @@ def models_of(unit: Unit) -> set[tuple[str, int]]:
 
 def estimate_unit(unit: Unit, rates: Rates, first: float = 0.0) -> UnitCost:
     """Return the cost of one unit; of a kind that nothing is known of, nothing. first: seconds before it begins."""
-    most, least = unit_load(unit, rates.facts), unit_load(unit, rates.facts, early=True)
+    most, least = unit_workload(unit, rates.facts), unit_workload(unit, rates.facts, early=True)
     kind = _measured_kind(unit.kind)
     seconds = rates.seconds.get(kind, {})
     memory = _linear(rates.memory.get(kind, {}), {"width": most.width})
     return UnitCost(
         unit=unit,
-        seconds=first + load_seconds(most, seconds),
-        least_seconds=first + load_seconds(least, seconds),
+        seconds=first + workload_seconds(most, seconds),
+        least_seconds=first + workload_seconds(least, seconds),
         tokens={name: float(most.drivers.get(name, 0)) for name in TOKENS},
         # No pass takes more than half of what is free, however wide it might be (``models.memory``).
         memory=rates.facts.resident_bytes + min(memory, rates.facts.free_bytes / 2),
@@ -223,9 +231,9 @@ def _measured_kind(kind: str) -> str:
     return MEASURED_AS.get(kind, kind)
 
 
-def load_seconds(load: Load, rates: Mapping[str, float]) -> float:
-    """Return how long a load takes: what is paid once, and each driver's share of the threads."""
-    return rates.get("once", 0.0) + (_linear(rates, load.drivers) - rates.get("once", 0.0)) / load.parallel
+def workload_seconds(workload: Workload, rates: Mapping[str, float]) -> float:
+    """Return how long a workload takes: what is paid once, and each driver's share of the threads."""
+    return rates.get("once", 0.0) + (_linear(rates, workload.drivers) - rates.get("once", 0.0)) / workload.parallel
 
 
 def _linear(rates: Mapping[str, float], amounts: Mapping[str, Number]) -> float:

@@ -39,7 +39,7 @@ from headscope.studies.costs.estimate import Rates
 from headscope.studies.costs.pilot_facts import gather_facts
 from headscope.studies.costs.pilot_record import ANSWERS, MEASURED, PilotRecord, fit, fit_kinds, peak, reset_peak
 from headscope.studies.costs.small_study import LARGE_MODEL_SIZES, SMALL_MODEL_SIZES, Size, shrink
-from headscope.studies.costs.unit_loads import GENERATED, Facts, Load, constants_load, step_driver, unit_load
+from headscope.studies.costs.workloads import GENERATED, Facts, Workload, constants_workload, step_driver, unit_workload
 from headscope.studies.plan import plan, trainings_by_name
 from headscope.studies.study_file.study import Study
 from headscope.studies.training.train import devices_of
@@ -48,9 +48,9 @@ from headscope.training import launch, read_log
 if TYPE_CHECKING:
     from headscope.models import Subject
 
-FORGOTTEN_AFTER = 7 * 24 * 3600.0
-"""Seconds after which a pilot that was stopped is not gone on with."""
-SCHEMA_VERSION = 4
+STALE_AFTER = 7 * 24 * 3600.0
+"""Seconds after which a stopped pilot is deleted instead of resumed."""
+SCHEMA_VERSION = 5
 KINDS_PER_VARIANT = ("train", "pairs", "samples", "traces")
 """Of a large model's further variants only units of these kinds are measured: how long a training is and how long its
 answers are differs between variants, what a pair, text or answer costs does not."""
@@ -82,17 +82,17 @@ def measure_rates(study: Study, progress: Progress = SILENT, clock: Callable[[],
         rates = cached_rates(study)
         if rates is None:
             folder = path.with_suffix("")
-            _forget_stopped(path.parent, folder)
+            _delete_stale_pilots(path.parent, folder)
             rates = _Pilot(study, folder, progress, clock).run()
             write_json(path, {"schema_version": SCHEMA_VERSION, "rates": rates.as_dict()})
             shutil.rmtree(folder)
     return rates
 
 
-def _forget_stopped(cache: Path, but: Path) -> None:
+def _delete_stale_pilots(cache: Path, but: Path) -> None:
     """Delete what pilots left that were stopped and not begun again for a week: it holds checkpoints."""
     for folder in cache.iterdir():
-        if folder.is_dir() and folder != but and time.time() - folder.stat().st_mtime > FORGOTTEN_AFTER:
+        if folder.is_dir() and folder != but and time.time() - folder.stat().st_mtime > STALE_AFTER:
             shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -141,22 +141,22 @@ class _Pilot:
                 bar.advance(note=unit.name)
         return self._rates(subject, max(0.0, first - again), again)
 
-    def _rates(self, subject: "Subject", start: float, load_seconds: float) -> Rates:
+    def _rates(self, subject: "Subject", import_seconds: float, model_seconds: float) -> Rates:
         timings = self.record.timings
         facts = gather_facts(self.study, self.record, subject)
-        loads = {timing.unit.address: self._load(timing.unit, facts) for timing in timings}
-        seconds = fit_kinds(timings, lambda unit: loads[unit.address].drivers, lambda timing: timing.seconds)
+        workloads = {timing.unit.address: self._workload(timing.unit, facts) for timing in timings}
+        seconds = fit_kinds(timings, lambda unit: workloads[unit.address].drivers, lambda timing: timing.seconds)
         # Of a training on several devices the memory is that of other processes, which nobody measures.
         own = [timing for timing in timings if devices_of(timing.unit) == 1]
         widths = fit_kinds(
-            own, lambda unit: {"width": loads[unit.address].width}, lambda timing: timing.peak - timing.before
+            own, lambda unit: {"width": workloads[unit.address].width}, lambda timing: timing.peak - timing.before
         )
-        disk = fit_kinds(timings, lambda unit: {"size": loads[unit.address].size}, lambda timing: timing.disk)
+        disk = fit_kinds(timings, lambda unit: {"size": workloads[unit.address].size}, lambda timing: timing.disk)
         for constants in self.record.of_kind("constants")[-1:]:
             seconds["constants"] = self._constants_rates(constants.unit, facts)
         if self.record.of_kind("train"):
             seconds["train"] = self._training_rates(subject)
-        return Rates(facts, start, load_seconds, seconds=seconds, memory=widths, disk=disk)
+        return Rates(facts, import_seconds, model_seconds, seconds=seconds, memory=widths, disk=disk)
 
     def _units(self, sizes: Sequence[Size], *, every_variant: bool) -> list[Unit]:
         """Return the units of all sizes, each once, inputs first."""
@@ -193,7 +193,7 @@ class _Pilot:
         inputs = self._inputs(unit, folder)
         before = reset_peak()
         started, wall = self.clock(), time.perf_counter()
-        if unit.kind == "constants":  # the dearest unit of all is measured in part (``_constants_rates``)
+        if unit.kind == "constants":  # the longest unit of all is measured in part (``_constants_rates``)
             self._write_constants(unit, inputs)
         else:
             unit.work.run(unit.config, inputs, SILENT)
@@ -260,8 +260,8 @@ class _Pilot:
         for steps in (1, 1, 3):  # the first warms up
             started = self.clock()
             fit_constants(subject, places, texts, steps=steps)
-            load_of = constants_load(len(places), 1, len(texts[0].tokens), steps)
-            points.append((load_of.drivers, self.clock() - started))
+            workload = constants_workload(len(places), 1, len(texts[0].tokens), steps)
+            points.append((workload.drivers, self.clock() - started))
         return fit(points[1:], once=False)
 
     def _training_rates(self, subject: Any) -> dict[str, float]:
@@ -284,13 +284,13 @@ class _Pilot:
         rates["once"] = max(0.0, float(np.mean(rests)) - 2 * rates["checkpoints"])
         return rates
 
-    def _load(self, unit: Unit, facts: Facts) -> Load:
+    def _workload(self, unit: Unit, facts: Facts) -> Workload:
         """Return what a pilot unit worked through: as planned, but for the answers, whose tokens are known."""
-        load = unit_load(unit, replace(facts, correct=dict.fromkeys(facts.correct, 1.0)))
+        workload = unit_workload(unit, replace(facts, correct=dict.fromkeys(facts.correct, 1.0)))
         if unit.kind not in ("samples", "ablated"):
-            return load
+            return workload
         samples = load_result(Samples, self.record.folders[unit.address])
         if isinstance(samples, NotRun):
-            return Load({})
+            return Workload({})
         steps = {"decoding steps": float(samples.lengths.max()), GENERATED: float(samples.lengths.sum())}
-        return replace(load, drivers={**load.drivers, **steps}, size=float(samples.lengths.sum()))
+        return replace(workload, drivers={**workload.drivers, **steps}, size=float(samples.lengths.sum()))

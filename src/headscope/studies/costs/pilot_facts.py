@@ -1,4 +1,4 @@
-"""What a pilot's results say of a study's models and data: the facts that loads are computed from."""
+"""What a pilot's results say of a study's models and data: the facts that workloads are computed from."""
 
 import math
 from collections.abc import Collection, Sequence
@@ -15,7 +15,7 @@ from headscope.results.samples import Samples
 from headscope.runs import Unit
 from headscope.storage import TRAINING_LOG
 from headscope.studies.costs.pilot_record import PilotRecord
-from headscope.studies.costs.unit_loads import Facts
+from headscope.studies.costs.workloads import Facts
 from headscope.studies.study_file.study import Study
 from headscope.studies.study_file.training import CompletionData
 from headscope.studies.training.train import devices_of, training_rows

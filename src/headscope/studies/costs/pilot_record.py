@@ -14,7 +14,7 @@ from scipy.optimize import nnls
 from headscope.results.samples import Samples
 from headscope.runs import Unit, provenance
 from headscope.storage import read_object
-from headscope.studies.costs.unit_loads import Number
+from headscope.studies.costs.workloads import Number
 
 MEASURED = "measured.json"
 """In the folder of a unit that was run: its seconds, memory and bytes."""

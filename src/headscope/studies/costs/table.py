@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from headscope.results.numbers import format_bytes, format_duration
 from headscope.results.table import Cell, Row, Table, Value
 from headscope.studies.costs.estimate import StudyCost, UnitCost
-from headscope.studies.costs.unit_loads import TOKENS
+from headscope.studies.costs.workloads import TOKENS
 
 
 def cost_table(cost: StudyCost) -> Table:
@@ -27,7 +27,8 @@ def cost_table(cost: StudyCost) -> Table:
 def clock_seconds(cost: StudyCost) -> dict[str, float]:
     """Return the seconds that one, two and four workers take, and the longest chain of units.
 
-    Instead of numbers of workers that a training on several devices does not fit on stands the smallest that it does.
+    If a training needs more devices than two or four workers have, the smallest sufficient number of workers is shown
+    instead.
     """
     most = max((unit.devices for unit in cost.units), default=1)
     several = [workers for workers in (2, 4) if workers >= most] or [most]

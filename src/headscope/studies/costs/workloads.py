@@ -1,6 +1,6 @@
 """What a unit works through: tokens, steps, rows and disk, from its settings and the ``Facts`` of the study.
 
-``LOADS`` has a function for each kind of unit; ``unit_load`` calls it.
+``WORKLOADS`` has a function for each kind of unit; ``unit_workload`` calls it.
 """
 
 import math
@@ -22,7 +22,8 @@ Number = int | float
 
 @dataclass(frozen=True)
 class Facts:
-    """What a study's models and data are like, by the names the study gives them; the base's stand in for others'.
+    """Facts about a study's models and data, by their names in the study; the base's values are used for variants
+    without their own.
 
     prompt_tokens: mean per prompt, by task. answer_tokens, longest_answer: mean and largest, by ``VARIANT TASK``.
     correct: probability that an answer is correct, likewise.
@@ -50,9 +51,11 @@ class Facts:
     free_bytes: float
     devices: dict[str, int] = field(default_factory=dict)
 
-    def answer(self, table: str, variant: str, task: str) -> float:
-        """Return what ``table`` says of a variant's answers to a task: its own, the base's, or the mean of all."""
-        values: dict[str, float] = getattr(self, table)
+    def of_answers(self, values: Mapping[str, float], variant: str, task: str) -> float:
+        """Return the value of a variant's answers to a task: its own, the base's, or the mean of all.
+
+        values: by ``VARIANT TASK``, such as ``answer_tokens``.
+        """
         for name in (variant, "base"):
             if f"{name} {task}" in values:
                 return values[f"{name} {task}"]
@@ -64,10 +67,10 @@ class Facts:
         return self.prompt_tokens.get(task, sum(everything) / max(1, len(everything)))
 
     def measured_training(self, variant: str) -> str:
-        """Return the variant whose training stands for this one's.
+        """Return the variant whose measured training is used for this one's.
 
-        That is its own; a twin's is that of what it is a twin of. For one that could not be measured stands the one
-        whose steps are the largest.
+        A twin has the training of its original. If neither was measured, the measured training with the most tokens
+        per step is used.
         """
         for name in (variant, variant.partition(".")[0]):
             if name in self.steps:
@@ -76,11 +79,11 @@ class Facts:
 
     def text(self, variant: str, task: str) -> float:
         """Return the mean tokens of a prompt with its answer."""
-        return self.prompt(task) + self.answer("answer_tokens", variant, task)
+        return self.prompt(task) + self.of_answers(self.answer_tokens, variant, task)
 
 
 @dataclass(frozen=True)
-class Load:
+class Workload:
     """What one unit works through.
 
     drivers: amounts that time grows with, by name; those of ``TOKENS`` are shown.
@@ -94,20 +97,20 @@ class Load:
     size: Number = 1
 
 
-def unit_load(unit: Unit, facts: Facts, *, early: bool = False) -> Load:
+def unit_workload(unit: Unit, facts: Facts, *, early: bool = False) -> Workload:
     """Return what a unit works through; ``early``: if its random sets stop at the first look."""
     if unit.kind == "forced":
         return _forced(unit, facts, early)
-    return LOADS[unit.kind](unit, facts) if unit.kind in LOADS else Load({})
+    return WORKLOADS[unit.kind](unit, facts) if unit.kind in WORKLOADS else Workload({})
 
 
-def _train(unit: Unit, facts: Facts) -> Load:
+def _train(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     measured = facts.measured_training(str(unit.labels["variant"]))
     steps = config.training["max_steps"] or facts.steps.get(measured, 0)
     saves = 1 + math.ceil(steps / config.training["save_every"])
     tokens = facts.step_tokens.get(measured, 0.0)
-    return Load(
+    return Workload(
         {step_driver(measured): float(steps), "checkpoints": float(saves), BACKWARD: steps * tokens}, size=saves
     )
 
@@ -124,32 +127,32 @@ def measured_devices(unit: Unit, facts: Facts) -> int:
     return facts.devices.get(facts.measured_training(str(unit.labels["variant"])), 1)
 
 
-def _answers(unit: Unit, facts: Facts) -> Load:
+def _answers(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     variant, task = config.model.name, config.task.name
     sampling = config.sampling
     if shard_roles(unit.inputs):  # which draw the answers
-        return Load({})
+        return Workload({})
     problems = config.end - config.first if unit.kind in SHARDS else len(config.task.task().problems)
     answers = problems * sampling.samples
-    mean = min(facts.answer("answer_tokens", variant, task), sampling.max_new_tokens)
-    longest = min(facts.answer("longest_answer", variant, task), sampling.max_new_tokens)
+    mean = min(facts.of_answers(facts.answer_tokens, variant, task), sampling.max_new_tokens)
+    longest = min(facts.of_answers(facts.longest_answer, variant, task), sampling.max_new_tokens)
     batches = max(1, math.ceil(answers / facts.batch_rows))
     drivers = {"decoding steps": batches * longest, GENERATED: answers * mean, FORWARD: answers * facts.prompt(task)}
     width = min(answers, facts.batch_rows) * (facts.prompt(task) + longest)
-    return Load(drivers, min(facts.threads, batches), width, answers * mean)
+    return Workload(drivers, min(facts.threads, batches), width, answers * mean)
 
 
-def _pairs(unit: Unit, facts: Facts) -> Load:
+def _pairs(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     source = config.source
     if not isinstance(source, OpeningsConfig):
-        return Load({FORWARD: 0.0}, size=source.pairs)
+        return Workload({FORWARD: 0.0}, size=source.pairs)
     openings = 2 * source.candidates * source.pairs  # of either model
     prompt = facts.prompt(source.tasks[0].name)
     steps = 2 * source.opening_tokens * math.ceil(openings / 2 / facts.batch_rows)
     drivers = {"decoding steps": steps, GENERATED: openings * source.opening_tokens, FORWARD: openings * prompt}
-    return Load(drivers, width=min(openings / 2, facts.batch_rows) * prompt, size=source.pairs)
+    return Workload(drivers, width=min(openings / 2, facts.batch_rows) * prompt, size=source.pairs)
 
 
 def pair_count(unit: Unit) -> int:
@@ -158,33 +161,33 @@ def pair_count(unit: Unit) -> int:
     return int(config.source.pairs)
 
 
-def _scores(unit: Unit, facts: Facts) -> Load:
+def _scores(unit: Unit, facts: Facts) -> Workload:
     pairs = pair_count(unit.inputs["pairs"])
-    return Load({BACKWARD: pairs * facts.nodes * facts.pair_tokens}, width=pairs, size=pairs)
+    return Workload({BACKWARD: pairs * facts.nodes * facts.pair_tokens}, width=pairs, size=pairs)
 
 
-def _head_scores(unit: Unit, facts: Facts) -> Load:
+def _head_scores(unit: Unit, facts: Facts) -> Workload:
     pairs = pair_count(unit.inputs["pairs"])
     # A patch runs the layers after it: half of them on average.
-    return Load({FORWARD: pairs * facts.heads / 2 * facts.pair_tokens}, width=pairs, size=pairs)
+    return Workload({FORWARD: pairs * facts.heads / 2 * facts.pair_tokens}, width=pairs, size=pairs)
 
 
-def _faithfulness(unit: Unit, facts: Facts) -> Load:
+def _faithfulness(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     pairs, circuits = pair_count(unit.inputs["pairs"]), len(config.sizes) + 2
-    return Load({FORWARD: pairs * circuits * facts.pair_tokens}, width=pairs, size=pairs)
+    return Workload({FORWARD: pairs * circuits * facts.pair_tokens}, width=pairs, size=pairs)
 
 
-def _comparison(unit: Unit, facts: Facts) -> Load:
+def _comparison(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     # At every size base, base again and the last checkpoint are resampled once more.
     resampled = 2 + len(config.steps) + 3 * len(config.sizes)
-    return Load({"resamples": config.resamples * resampled}, size=len(config.steps))
+    return Workload({"resamples": config.resamples * resampled}, size=len(config.steps))
 
 
-def _head_sets(unit: Unit, facts: Facts) -> Load:
+def _head_sets(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
-    return Load({"random sets": config.controls})
+    return Workload({"random sets": config.controls})
 
 
 def forced_texts(unit: Unit, facts: Facts) -> float:
@@ -192,12 +195,12 @@ def forced_texts(unit: Unit, facts: Facts) -> float:
     config: Any = unit.config
     whole: Any = unit.inputs["whole"].config
     variant, task = config.post.name, config.task
-    wrong = 1 - facts.answer("correct", variant, task.name)
+    wrong = 1 - facts.of_answers(facts.correct, variant, task.name)
     answered = len(task.task().problems) * (1 - wrong**whole.sampling.samples)
     return float(min(config.texts, answered))
 
 
-def _forced(unit: Unit, facts: Facts, early: bool) -> Load:
+def _forced(unit: Unit, facts: Facts, early: bool) -> Workload:
     config: Any = unit.config
     sets: Any = unit.inputs["sets"].config
     texts = forced_texts(unit, facts)
@@ -213,17 +216,17 @@ def _forced(unit: Unit, facts: Facts, early: bool) -> Load:
     problems = len(config.task.task().problems)
     # Of the variant and of the base.
     read = 2 * min(config.reference_texts, problems) * length if needs_texts else 0.0
-    return Load({FORWARD: tokens, "reference tokens": read}, size=edits * texts)
+    return Workload({FORWARD: tokens, "reference tokens": read}, size=edits * texts)
 
 
-def _failures(unit: Unit, facts: Facts) -> Load:
+def _failures(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     whole: Any = unit.inputs["baseline"].config
     # Of the whole model, without the set, and without each random set.
-    return Load({"answers read": len(config.task.task().problems) * whole.sampling.samples * (2 + config.controls)})
+    return Workload({"answers read": len(config.task.task().problems) * whole.sampling.samples * (2 + config.controls)})
 
 
-def _role_losses(unit: Unit, facts: Facts) -> Load:
+def _role_losses(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     heads = facts.heads
     if heads > config.all_heads:
@@ -232,30 +235,30 @@ def _role_losses(unit: Unit, facts: Facts) -> Load:
     # Every head removed, and for its slope also weakened and strengthened.
     edits = 1 + heads * (1 + len(getattr(config, "factors", ())))
     tokens = forced_texts(unit, facts) * edits * facts.text(config.post.name, config.task.name)
-    return Load({FORWARD: tokens}, size=heads)
+    return Workload({FORWARD: tokens}, size=heads)
 
 
-def _head_roles(unit: Unit, facts: Facts) -> Load:
+def _head_roles(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     texts = min(config.texts, len(config.task.task().problems))
     length = min(config.tokens, facts.text(config.post.name, config.task.name))
-    return Load({FORWARD: 2 * texts * length})
+    return Workload({FORWARD: 2 * texts * length})
 
 
-def constants_load(heads: int, texts: Number, length: Number, steps: int = DESCENT_STEPS) -> Load:
+def constants_workload(heads: int, texts: Number, length: Number, steps: int = DESCENT_STEPS) -> Workload:
     """Return what fitting the constants of so many heads works through."""
     drivers = {BACKWARD: steps * TEXTS_A_STEP * heads * length, FORWARD: CANDIDATES * texts * heads * length}
-    return Load(drivers)
+    return Workload(drivers)
 
 
-def _constants(unit: Unit, facts: Facts) -> Load:
+def _constants(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     length = facts.text(config.model.name, config.task.name)
     texts = min(config.texts, len(config.task.task().problems))
-    return constants_load(facts.heads, texts, length)
+    return constants_workload(facts.heads, texts, length)
 
 
-LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
+WORKLOADS: dict[str, Callable[[Unit, Facts], Workload]] = {
     "train": _train,
     "samples": _answers,
     "samples_shard": _answers,
@@ -275,7 +278,7 @@ LOADS: dict[str, Callable[[Unit, Facts], Load]] = {
     "head_revert": _role_losses,
 }
 """What a unit of each kind works through. A kind that is not here, arithmetic on small tables, costs per unit what it
-cost in the pilot; ``forced`` has two loads (``unit_load``)."""
+cost in the pilot; ``forced`` has two (``unit_workload``)."""
 SHARDS = ("samples_shard", "ablated_shard")
 MEASURED_AS = dict(zip(SHARDS, ("samples", "ablated"), strict=True))
 """Kinds that the pilot has none of, and the kind whose units do the same."""
