@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from headscope.comparison import matched_random_sets
+from headscope.comparison import layer_matched_sets
 from headscope.comparison.ablation_evidence import dose_response, guard, judge_operators, operator_effect, repair
 from headscope.comparison.importance_matched import importance_matched_sets
 from headscope.evaluation import prompt_ids
@@ -107,7 +107,7 @@ def _doses(subject: Subject) -> np.ndarray:
 
 
 def _matched(subject: Subject, count: int) -> list[HeadSet]:
-    return list(matched_random_sets(HEADS, *_shape(subject), count, 0))
+    return list(layer_matched_sets(HEADS, *_shape(subject), count, 0))
 
 
 def _grids(subject: Subject, sets: Sequence[HeadSet]) -> np.ndarray:

@@ -29,7 +29,7 @@ from peft import LoraConfig
 
 from headscope.circuits import attribute
 from headscope.cli.main import main as headscope
-from headscope.comparison.layer_matched import matched_random_sets
+from headscope.comparison.layer_matched import layer_matched_sets
 from headscope.heads import HeadSet
 from headscope.interventions import edit_weights, zero
 from headscope.models import Subject, load_model
@@ -87,7 +87,7 @@ def check_copying(subject: Subject, demands: Demands) -> list[str]:
     others = []
     config = subject.model.config
     size = config.num_hidden_layers, config.num_attention_heads
-    for control in matched_random_sets(HeadSet.of(heads), *size, RANDOM_SETS, 0):
+    for control in layer_matched_sets(HeadSet.of(heads), *size, RANDOM_SETS, 0):
         with zero(subject, list(control)):
             others.append(copied(subject, texts))
     print(f"copying: {whole:.2f} whole, {without:.2f} without {' '.join(map(str, heads))},", end=" ")

@@ -125,5 +125,5 @@ def test_evidence_survives_json() -> None:
 
 
 def test_other_texts_are_refused() -> None:
-    with pytest.raises(InputError, match="controls holds losses of 5 texts"):
+    with pytest.raises(InputError, match="layer_controls holds losses of 5 texts"):
         operator_effect("zero", WHOLE, WHOLE, np.zeros((2, 5)), np.zeros((0, TEXTS)), WHOLE)

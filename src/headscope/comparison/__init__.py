@@ -15,7 +15,7 @@ from headscope.comparison.importance import (
     relative_change,
     relative_changes,
 )
-from headscope.comparison.layer_matched import matched_random_sets
+from headscope.comparison.layer_matched import layer_matched_sets
 from headscope.comparison.overlap import overlap, rank_correlation
 from headscope.comparison.persistence import persistence
 from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
@@ -46,7 +46,7 @@ __all__ = [
     "head_effect",
     "head_importance",
     "importance_change",
-    "matched_random_sets",
+    "layer_matched_sets",
     "overlap",
     "persistence",
     "pool_training_effects",

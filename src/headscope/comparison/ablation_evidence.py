@@ -40,8 +40,8 @@ def operator_effect(
     operator: str,
     whole: "Losses",
     removed: "Float[np.ndarray, '_']",
-    controls: "Float[np.ndarray, '_ _']",
-    matched: "Float[np.ndarray, '_ _']",
+    layer_controls: "Float[np.ndarray, '_ _']",
+    importance_controls: "Float[np.ndarray, '_ _']",
     accuracy_change: "Losses",
     *,
     available: tuple[int, int] | None = None,
@@ -53,8 +53,8 @@ def operator_effect(
         operator: its name.
         whole: loss of each text without the intervention, nats per token.
         removed: loss of each text with it.
-        controls: losses with each layer-matched set, [set, text].
-        matched: losses with each importance-matched set, [set, text].
+        layer_controls: losses with each layer-matched set, [set, text].
+        importance_controls: losses with each importance-matched set, [set, text].
         accuracy_change: change of the share of correct tokens, per text.
         available: numbers of existing sets of either kind; None if all of them were run.
         seed: seed of the bootstrap.
@@ -62,17 +62,21 @@ def operator_effect(
     Raises:
         InputError: if the texts differ in number or there are none.
     """
-    for name, losses in (("removed", removed), ("controls", controls), ("matched", matched)):
+    for name, losses in (
+        ("removed", removed),
+        ("layer_controls", layer_controls),
+        ("importance_controls", importance_controls),
+    ):
         if losses.shape[-1] != len(whole) or len(whole) == 0:
             raise InputError(f"{name} holds losses of {losses.shape[-1]} texts; the {len(whole)} of the whole model")
     change = removed - whole
     effect = bootstrap_mean(change, unit="text", seed=seed)
-    excess = _excess(removed, controls, seed)
-    control_effects = (controls - whole).mean(axis=1)
-    importance_effects = (matched - whole).mean(axis=1)
+    excess = _excess(removed, layer_controls, seed)
+    control_effects = (layer_controls - whole).mean(axis=1)
+    importance_effects = (importance_controls - whole).mean(axis=1)
     mean_change = float(change.mean())
     p_value = permutation_p_value(mean_change, control_effects)
-    controls_available, importance_available = available or (len(controls), len(matched))
+    controls_available, importance_available = available or (len(layer_controls), len(importance_controls))
     return OperatorEffect(
         operator=operator,
         effect=effect,

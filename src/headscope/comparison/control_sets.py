@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from headscope.comparison.importance_matched import importance_matched_sets
-from headscope.comparison.layer_matched import matched_random_sets
+from headscope.comparison.layer_matched import layer_matched_sets
 from headscope.heads import HeadSet
 from headscope.measures.permutation import fewest_draws
 
@@ -34,28 +34,30 @@ def control_sets(
         seed: seed of the draws.
     """
     nothing: HeadSet = HeadSet(())
-    matched = _layer_matched(heads, rest, importance, count, seed)
+    matched = _sample_layer_matched(heads, rest, importance, count, seed)
     if len(matched) == count or not heads:
         return tuple(matched), 0
     # Some of these may equal sets of the first step, so that many more are drawn.
-    near = _add([], sample_like_sets(heads, rest, importance, count + len(matched), seed, window=1), matched)
+    near = _add([], sample_importance_matched(heads, rest, importance, count + len(matched), seed, window=1), matched)
     near = near[: count - len(matched)]
     if len(matched) + len(near) < fewest_draws():
-        matched = _add(matched, _layer_matched(heads, nothing, importance, count, seed), near)
+        matched = _add(matched, _sample_layer_matched(heads, nothing, importance, count, seed), near)
         matched = matched[: count - len(near)]
     return (*matched, *near), len(near)
 
 
-def sample_like_sets(
+def sample_importance_matched(
     heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int, *, window: int | None = None
 ) -> list[HeadSet]:
     """Return random sets of similar importance (``importance_matched_sets``), none of no heads."""
     return list(importance_matched_sets(heads, importance, count, seed, exclude=rest, window=window)) if heads else []
 
 
-def _layer_matched(heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int) -> list[HeadSet]:
+def _sample_layer_matched(
+    heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int
+) -> list[HeadSet]:
     layers, width = importance.shape
-    return list(matched_random_sets(heads, layers, width, count, seed, exclude=rest)) if heads else []
+    return list(layer_matched_sets(heads, layers, width, count, seed, exclude=rest)) if heads else []
 
 
 def _add(sets: list[HeadSet], more: Iterable[HeadSet], excluded: list[HeadSet]) -> list[HeadSet]:

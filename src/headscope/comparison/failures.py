@@ -28,7 +28,7 @@ from headscope.results.failures import Direction, FailureChanges, KindChange
 from headscope.results.numbers import ALPHA, format_estimate
 from headscope.results.traces import NO_TOKEN_POSITIONS, Traces
 
-FEWEST_RANDOM_SETS = 20
+FEWEST_FAILURE_CONTROLS = 20
 """Random sets below which no kind is called raised or lowered: the rule above, fixed before any result, asks for one
 more than p ≤ 0.05 needs (``ablation.FEWEST_CONTROLS``)."""
 
@@ -145,7 +145,7 @@ def _compare(names: Sequence[str], is_trait: Sequence[bool], shares: Shares) -> 
         sign = -1.0 if change.value < 0 else 1.0
         value, null = sign * effects[0, index], sign * effects[1:, index]
         direction: Direction = ""
-        if len(controls) >= FEWEST_RANDOM_SETS and change.n >= FEWEST_PROBLEMS:
+        if len(controls) >= FEWEST_FAILURE_CONTROLS and change.n >= FEWEST_PROBLEMS:
             direction = _direction(sign, excess.low, excess.high, float(adjusted[index]), float(q_value[index]))
         kinds.append(
             KindChange(
@@ -195,8 +195,8 @@ def _describe_changes(kinds: Sequence[KindChange], problems: int, controls: int,
     if problems < FEWEST_PROBLEMS:
         return f"{action} was asked on {problems} problems: at least {FEWEST_PROBLEMS} are needed"
     largest = f"the largest change is of {kinds[0].name}, {_format_change(kinds[0], controls)}"
-    if controls < FEWEST_RANDOM_SETS:
-        return f"{action} is compared with {controls} random sets, and {FEWEST_RANDOM_SETS} are needed; {largest}"
+    if controls < FEWEST_FAILURE_CONTROLS:
+        return f"{action} is compared with {controls} random sets, and {FEWEST_FAILURE_CONTROLS} are needed; {largest}"
     parts = []
     for verb, direction in (("raises", "raised"), ("lowers", "lowered")):
         changed = [kind for kind in kinds if kind.direction == direction]

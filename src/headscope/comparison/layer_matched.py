@@ -13,7 +13,7 @@ _LISTED = 1_000
 """Up to this many possible sets are listed and chosen from; beyond it they are drawn until enough differ."""
 
 
-def matched_random_sets(
+def layer_matched_sets(
     heads: HeadSet, layers: int, n_heads: int, count: int, seed: int, *, exclude: HeadSet = HeadSet(())
 ) -> tuple[HeadSet, ...]:
     """Return ``count`` distinct random sets with as many heads in every layer as ``heads``, none in ``exclude``.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pydantic import Field
 
 from headscope.comparison import head_importance
-from headscope.comparison.control_sets import control_sets, sample_like_sets
+from headscope.comparison.control_sets import control_sets, sample_importance_matched
 from headscope.heads import HeadId, HeadSet, top_heads
 from headscope.progress import Progress
 from headscope.results.comparison import Comparison
@@ -77,7 +77,7 @@ def compute_head_sets(config: HeadSetsConfig, inputs: Inputs, progress: Progress
     return ControlledHeads(
         heads=heads,
         controls=controls,
-        importance_controls=tuple(sample_like_sets(heads, rest, importance, config.controls, config.seed)),
+        importance_controls=tuple(sample_importance_matched(heads, rest, importance, config.controls, config.seed)),
         shape=(layers, width),
         caveat=caveat,
         neighbouring=neighbouring,
