@@ -27,7 +27,7 @@ def circuit_logits(
     runner: EndingRunner, writes: SourceWrites, patch: Patch, edges: Bool[Tensor, "circuit F B"]
 ) -> Float[Tensor, "pair circuit column vocab"]:
     """Return each circuit's logits of the clean endings at the evaluated columns, with every other edge patched."""
-    inputs = runner.clean[:, None].expand(-1, len(edges), -1, -1)
+    inputs = runner.clean_embeddings[:, None].expand(-1, len(edges), -1, -1)
     with attach_hooks(_CircuitPass(runner, writes, patch, edges).hooks()), ungroup_kv(runner.access):
         return runner.logits(inputs)
 

@@ -103,7 +103,7 @@ def _patch_pair(
             # The change of the KL is negative if the head brings the models nearer.
             closed[layer, heads] = -changes[0, :, 0]
         bar.advance()
-    return replay.clean.item(), closed
+    return replay.clean_losses.item(), closed
 
 
 def _collate_whole(pairs: Pairs, index: int, access: HeadAccess) -> Batch:

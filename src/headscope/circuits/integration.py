@@ -186,7 +186,10 @@ class Integrand:
         alpha = torch.as_tensor(alphas.reshape(-1, nodes), dtype=dtype, device=clean.device)[..., None, None]
         runner = _take_pairs(self.runner, pairs)
         objective = _RecordingObjective(
-            self.objective.metric, runner.batch, self.objective.clean[pairs], self.objective.corrupt[pairs]
+            self.objective.metric,
+            runner.batch,
+            self.objective.clean_logits[pairs],
+            self.objective.corrupt_logits[pairs],
         )
         nodes_on_path = (corrupt + alpha * (clean - corrupt)).to(embeddings.dtype)
         readings, gradient = read_gradients(runner, objective, nodes_on_path, of_embeddings=self.has_slopes)

@@ -50,8 +50,8 @@ class Objective:
 
     metric: str | Metric
     batch: Batch
-    clean: Float[Tensor, "pair column vocab"]
-    corrupt: Float[Tensor, "pair column vocab"]
+    clean_logits: Float[Tensor, "pair column vocab"]
+    corrupt_logits: Float[Tensor, "pair column vocab"]
 
     @classmethod
     def from_runs(cls, metric: str | Metric, batch: Batch, logits: Float[Tensor, "pair 2 column vocab"]) -> "Objective":
@@ -79,7 +79,7 @@ class Objective:
             return self._custom(self.metric, logits)
         runs = logits.shape[1]
         if self.metric == "kl":
-            values = kl(self.clean[:, None].expand_as(logits), logits)
+            values = kl(self.clean_logits[:, None].expand_as(logits), logits)
         elif self.metric == "nll":
             values = nll(logits, self._target()[:, None].expand(-1, runs, -1))
         else:
@@ -90,7 +90,7 @@ class Objective:
     def _labels(self) -> tuple[Int[Tensor, "pair column"], Int[Tensor, "pair column"]]:
         labels = self.batch.labels
         if labels is None:
-            return self.clean.argmax(-1), self.corrupt.argmax(-1)
+            return self.clean_logits.argmax(-1), self.corrupt_logits.argmax(-1)
         return labels[:, :1].expand_as(self.batch.follow), labels[:, 1:].expand_as(self.batch.follow)
 
     def _target(self) -> Int[Tensor, "pair column"]:
@@ -101,7 +101,7 @@ class Objective:
     def _custom(self, metric: Metric, logits: Float[Tensor, "pair run column vocab"]) -> Float[Tensor, "pair run"]:
         # One pair at a time: a user's metric sees the columns that are evaluated in its pair and no others.
         losses = []
-        for runs, clean, weights in zip(logits, self.clean, self.batch.weights, strict=True):
+        for runs, clean, weights in zip(logits, self.clean_logits, self.batch.weights, strict=True):
             columns = weights > 0
             losses.append(_check_losses(metric(runs[:, columns], clean[columns]), runs))
         return torch.stack(losses)

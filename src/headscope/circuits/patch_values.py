@@ -63,7 +63,7 @@ def constant_patch(runner: EndingRunner, writes: SourceWrites, constants: Consta
 
     The runner's endings must be the whole texts: positions that both texts share are patched too.
     """
-    access, device = runner.access, runner.clean.device
+    access, device = runner.access, runner.clean_embeddings.device
     stream = learned_positions(runner) + constants.input.to(device)
     sites = []
     for layer, (z, mlp) in enumerate(zip(constants.heads, constants.mlps, strict=True)):
@@ -115,7 +115,7 @@ def sum_writes(runner: EndingRunner) -> WriteSums:
         # float64, so that the mean does not depend on how the pairs were batched.
         return torch.where(is_token.to(clean.device), clean, 0).sum((0, 1), dtype=torch.float64)
 
-    input_write = writes.residual[0][:, 0].to(runner.clean.device) - learned_positions(runner)
+    input_write = writes.residual[0][:, 0].to(runner.clean_embeddings.device) - learned_positions(runner)
     return WriteSums(
         input=sum_tokens(input_write),
         heads=[sum_tokens(runs[:, 0]) for runs in writes.heads],
@@ -144,5 +144,5 @@ def learned_positions(runner: EndingRunner) -> Float[Tensor, "pair ending d"]:
     """Return what the residual stream holds before layer 0 apart from the token embeddings: learned positions, or 0."""
     streams: list[Tensor] = []
     with attach_hooks([Hook(runner.access.stream_inputs[0], "input", streams.append)]):
-        runner.logits(torch.zeros_like(runner.clean)[:, None])
-    return streams[0].to(runner.clean.device, torch.float32)
+        runner.logits(torch.zeros_like(runner.clean_embeddings)[:, None])
+    return streams[0].to(runner.clean_embeddings.device, torch.float32)

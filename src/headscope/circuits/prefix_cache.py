@@ -63,14 +63,14 @@ class EndingRunner:
     cache: Cache | None
 
     @property
-    def clean(self) -> Float[Tensor, "pair ending d"]:
-        """Return the clean token embeddings."""
+    def clean_embeddings(self) -> Float[Tensor, "pair ending d"]:
+        """Return the token embeddings of the clean endings."""
         embeddings: Tensor = self.access.embedding(self.batch.clean)
         return embeddings
 
     @property
-    def corrupt(self) -> Float[Tensor, "pair ending d"]:
-        """Return the corrupt token embeddings."""
+    def corrupt_embeddings(self) -> Float[Tensor, "pair ending d"]:
+        """Return the token embeddings of the corrupt endings."""
         embeddings: Tensor = self.access.embedding(self.batch.corrupt)
         return embeddings
 

@@ -37,7 +37,7 @@ class Replay:
     def __init__(self, runner: EndingRunner, writes: SourceWrites, objective: Objective, budget: Budget) -> None:
         self.runner, self.writes, self.objective, self.access = runner, writes, objective, runner.access
         self.blocks = [layer.block for layer in runner.access.layers]
-        self.clean = objective(writes.logits[:, :1])
+        self.clean_losses = objective(writes.logits[:, :1])
         self._limit, self._pairs = budget.limit, len(runner.batch.indices)
         self._rows_per_pair = budget.rows(runner.batch.sizes, self._pairs) // self._pairs
 
@@ -137,7 +137,7 @@ class Replay:
         if z is not None:
             modules, rows = self.access.layers[layer], z.flatten(0, 1).flatten(2).contiguous()
             forwards[modules.attention] = lambda *_args, **_kwargs: (modules.output(rows), None)
-        changes = self.objective(self._logits(layer, runs, hooks, forwards)) - self.clean
+        changes = self.objective(self._logits(layer, runs, hooks, forwards)) - self.clean_losses
         return changes.float().cpu().numpy()
 
     def _logits(
@@ -147,7 +147,7 @@ class Replay:
         rows = stream[:, None].expand(-1, runs, -1, -1).flatten(0, 1)
         start = [*self.blocks, self.access.final_norm.module][layer]
         with attach_hooks([Hook(start, "input", lambda _stream: rows), *hooks]), _replace_forwards(forwards):
-            return self.runner.logits(self.runner.clean[:, None].expand(-1, runs, -1, -1))
+            return self.runner.logits(self.runner.clean_embeddings[:, None].expand(-1, runs, -1, -1))
 
 
 def _hand_on(stream: Tensor, *_args: object, **_kwargs: object) -> Tensor:

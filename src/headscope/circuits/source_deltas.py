@@ -40,7 +40,7 @@ def record_writes(runner: EndingRunner) -> SourceWrites:
     Raises InputError naming the first layer that writes a number which is not finite.
     """
     access = runner.access
-    embeddings = torch.stack([runner.clean, runner.corrupt], dim=1)
+    embeddings = torch.stack([runner.clean_embeddings, runner.corrupt_embeddings], dim=1)
     heads: dict[int, Tensor] = {}
     mlps: dict[int, Tensor] = {}
     residual: dict[int, Tensor] = {}
