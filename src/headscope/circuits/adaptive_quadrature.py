@@ -49,7 +49,7 @@ class AdaptiveNodes:
     """The request to choose nodes pair by pair.
 
     tolerance: target error of every pair's scores, as a share of their norm; None makes the integration error of the
-        mean head scores small compared with their sampling error over pairs (``sampling_share``).
+        mean head scores small compared with their sampling error over pairs (``error_ratio``).
 
     Raises:
         InputError: if the tolerance is neither None nor between 0 and 1.

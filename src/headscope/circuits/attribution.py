@@ -75,7 +75,7 @@ def attribute(
         nodes: quadrature nodes of ``eap-ig``. A number is used for all pairs; ``adaptive`` chooses them pair by pair,
             up to 128 (``adaptive_quadrature``), and has a rule of its own.
         tolerance: target error of adaptive nodes. None: the integration error of the mean head scores is at most a
-            fifth of their standard error over pairs (``sampling_share``), or 1 % of each pair's scores if pairs agree
+            fifth of their standard error over pairs (``error_ratio``), or 1 % of each pair's scores if pairs agree
             or there is only one. A few pairs that differ much need few nodes by that rule, and may leave a residual
             above 5 %. A number, such as 0.01 for 1 %: the error of every pair's scores, relative to them.
             The result's ``settings`` hold the number of nodes, the final tolerance of a pair, the estimated error, its

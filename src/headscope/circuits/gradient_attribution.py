@@ -5,7 +5,7 @@
 3. Forward and backward over quadrature nodes give the gradients at every destination (``gradients``): a fixed
    number of nodes for all pairs, or adaptive nodes for each pair (``quadrature``, ``adaptive_quadrature``).
 4. One matrix product per destination layer contracts the two over positions and width, per pair (``integration``).
-5. Adaptive nodes make the integration error small compared with the sampling error over pairs (``sampling_share``):
+5. Adaptive nodes make the integration error small compared with the sampling error over pairs (``error_ratio``):
    all pairs are integrated to a few per cent (``slope_guided``); while that is not small enough, the pairs with the
    largest errors are integrated again, in the end all of them to 1 %.
 
@@ -25,11 +25,11 @@ from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveNodes, Ada
 from headscope.circuits.batch_scores import BatchScores, relative_errors
 from headscope.circuits.batches import NODES, collate
 from headscope.circuits.budget import Budget, attribution_budget
+from headscope.circuits.error_ratio import LARGEST_ERROR_RATIO, error_ratio, first_tolerance
 from headscope.circuits.integration import Integrand
 from headscope.circuits.objective import Metric, Objective, check_clean_gradient, provenance
 from headscope.circuits.options import AttributionOptions
 from headscope.circuits.prefix_cache import cache_prefix, frozen_model
-from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_share
 from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.slope_guided import integrate_by_slopes
 from headscope.circuits.source_deltas import record_writes
@@ -52,7 +52,7 @@ def eap(
     Raises InputError for metric ``kl`` too, whose gradient is 0 there.
     """
     check_clean_gradient(metric)
-    return _score_edges(model, pairs, _Request("eap", metric, AT_CLEAN, options))
+    return _score_edges(model, pairs, _AttributionRequest("eap", metric, AT_CLEAN, options))
 
 
 def eap_ig(
@@ -67,7 +67,7 @@ def eap_ig(
 
     quadrature: a fixed rule for all pairs, or adaptive nodes. Other arguments and errors are those of ``attribute``.
     """
-    return _score_edges(model, pairs, _Request("eap-ig", metric, quadrature, options))
+    return _score_edges(model, pairs, _AttributionRequest("eap-ig", metric, quadrature, options))
 
 
 _NEGLIGIBLE = 1e-6
@@ -75,7 +75,7 @@ _NEGLIGIBLE = 1e-6
 
 
 @dataclass(frozen=True)
-class _Request:
+class _AttributionRequest:
     """The settings that are the same for every batch.
 
     quadrature: a fixed rule for all pairs, or adaptive nodes. by_slopes: place adaptive nodes by the loss's slope
@@ -104,19 +104,19 @@ class _Scorer:
     budget: Budget
     progress: Progress
 
-    def score(self, request: _Request, indices: list[int], label: str = "attribute") -> list[BatchScores]:
+    def score(self, request: _AttributionRequest, indices: list[int], label: str = "attribute") -> list[BatchScores]:
         """Return the scores of some pairs, batch by batch."""
         chosen = self.pairs if len(indices) == len(self.pairs) else self.pairs[indices]
         with self.progress.bar(label, len(indices)) as bar:
 
-            def score(group: list[int], bar: Bar) -> BatchScores:
+            def score_group(group: list[int], bar: Bar) -> BatchScores:
                 scores = _score_batch(self.model, self.access, chosen, group, request, self.budget)
                 bar.advance(len(group))
                 return replace(scores, indices=tuple(indices[index] for index in scores.indices))
 
-            return self.budget.over_pairs(chosen, score, bar)
+            return self.budget.over_pairs(chosen, score_group, bar)
 
-    def score_to_share(self, request: _Request) -> tuple[list[BatchScores], float]:
+    def score_until_precise(self, request: _AttributionRequest) -> tuple[list[BatchScores], float]:
         """Return scores of all pairs with an integration error small compared with the sampling error over pairs.
 
         The second value is the final tolerance. Neither depends on the order of pairs or on their batches.
@@ -136,29 +136,29 @@ class _Scorer:
             if len(remaining) < len(everyone):
                 settled = [scores.without(set(remaining), graph) for scores in batches]
             batches = settled + [scores.add_nodes(earlier_nodes) for scores in self.score(current, remaining, label)]
-            share = _share(batches)
-            if not by_slopes or share <= SHARE:
+            ratio = _error_ratio(batches)
+            if not by_slopes or ratio <= LARGEST_ERROR_RATIO:
                 return batches, tolerance
-            tolerance, remaining = _tighten(batches, tolerance, share)
+            tolerance, remaining = _tighten(batches, tolerance, ratio)
             label = "refine"
 
 
-def _tighten(batches: list[BatchScores], tolerance: float, share: float) -> tuple[float, list[int]]:
-    """Return a tolerance expected to bring the share down to ``SHARE``, and the pairs that do not meet it.
+def _tighten(batches: list[BatchScores], tolerance: float, ratio: float) -> tuple[float, list[int]]:
+    """Return a tolerance expected to bring the error ratio down to the largest allowed, and the pairs that miss it.
 
     These are all pairs if it is near 1 %: to that they are integrated by another rule.
     """
-    tolerance *= min(0.5, SHARE / share)
+    tolerance *= min(0.5, LARGEST_ERROR_RATIO / ratio)
     if tolerance < 2 * TOLERANCE:
         return TOLERANCE, sorted(index for scores in batches for index in scores.indices)
     coarse = []
     for scores in batches:
         errors = relative_errors(scores.paths)
         coarse += [index for index, error in zip(scores.indices, errors, strict=True) if error > tolerance]
-    return (tolerance, sorted(coarse)) if coarse else _tighten(batches, tolerance, share)
+    return (tolerance, sorted(coarse)) if coarse else _tighten(batches, tolerance, ratio)
 
 
-def _score_edges(model: Subject | nn.Module, pairs: Pairs, request: _Request) -> EdgeScores:
+def _score_edges(model: Subject | nn.Module, pairs: Pairs, request: _AttributionRequest) -> EdgeScores:
     """Return edge scores of the whole set of pairs, computed batch by batch."""
     started = time.perf_counter()
     plain = as_model(model)
@@ -170,7 +170,7 @@ def _score_edges(model: Subject | nn.Module, pairs: Pairs, request: _Request) ->
         scorer = _Scorer(plain, access, pairs, budget, options.progress)
         final_tolerance = None
         if request.quadrature == AdaptiveNodes(tolerance=None):
-            batches, final_tolerance = scorer.score_to_share(request)
+            batches, final_tolerance = scorer.score_until_precise(request)
         else:
             batches = scorer.score(request, list(range(len(pairs))))
     loss_clean, loss_corrupt = np.concatenate([scores.losses for scores in batches]).mean(axis=0).tolist()
@@ -202,7 +202,12 @@ def _score_edges(model: Subject | nn.Module, pairs: Pairs, request: _Request) ->
 
 
 def _score_batch(
-    model: PreTrainedModel, access: HeadAccess, pairs: Pairs, group: list[int], request: _Request, budget: Budget
+    model: PreTrainedModel,
+    access: HeadAccess,
+    pairs: Pairs,
+    group: list[int],
+    request: _AttributionRequest,
+    budget: Budget,
 ) -> BatchScores:
     runner = cache_prefix(model, access, collate(pairs, group, access.device))
     writes = record_writes(runner)
@@ -237,7 +242,7 @@ def _score_batch(
     )
 
 
-def _require_scores(request: _Request, absolute: Float[np.ndarray, "F B"], lost: float) -> None:
+def _require_scores(request: _AttributionRequest, absolute: Float[np.ndarray, "F B"], lost: float) -> None:
     """Raise InputError if all scores are 0, or rounding of 0, because nothing moves the metric."""
     largest = float(absolute.max())
     if largest == 0:
@@ -252,7 +257,7 @@ def _require_scores(request: _Request, absolute: Float[np.ndarray, "F B"], lost:
         )
 
 
-def _share(batches: list[BatchScores]) -> float:
+def _error_ratio(batches: list[BatchScores]) -> float:
     """Return the integration error of the mean head scores over their standard error; infinity for one pair."""
     # In the order of the pairs: sums in another order would differ by rounding.
     order = np.argsort(np.concatenate([scores.indices for scores in batches]))
@@ -261,7 +266,7 @@ def _share(batches: list[BatchScores]) -> float:
     heads = np.concatenate([scores.heads for scores in batches])[order]
     paths = np.concatenate([scores.paths for scores in batches])[order]
     losses = np.concatenate([scores.losses for scores in batches])[order]
-    return sampling_share(heads, relative_errors(paths), paths[:, 2], losses[:, 1] - losses[:, 0])
+    return error_ratio(heads, relative_errors(paths), paths[:, 2], losses[:, 1] - losses[:, 0])
 
 
 def _name_positions(pairs: Pairs) -> str:
@@ -270,16 +275,17 @@ def _name_positions(pairs: Pairs) -> str:
 
 
 def _quadrature_settings(
-    request: _Request, batches: list[BatchScores], final_tolerance: float | None
+    request: _AttributionRequest, batches: list[BatchScores], final_tolerance: float | None
 ) -> dict[str, object]:
     """Return rule and nodes; if adaptive, also the tolerance of a pair and the error reached.
 
-    final_tolerance: that of ``score_to_share``; None if the rule is fixed or the request has a tolerance.
+    final_tolerance: that of ``score_until_precise``; None if the rule is fixed or the request has a tolerance.
 
     adaptive_error: the estimated error of all pairs together, relative to their scores.
     adaptive_unsettled: number of pairs that miss the tolerance with the largest number of nodes.
-    adaptive_share: the integration error of the mean head scores over their standard error; None if pairs agree.
-    adaptive_converged: all pairs are within the tolerance, or all together, or the share is small enough.
+    adaptive_share: the integration error of the mean head scores over their standard error; None if pairs agree or
+        there is only one.
+    adaptive_converged: all pairs are within the tolerance, or all together, or that ratio is small enough.
     """
     if request.method == "eap":
         return {}
@@ -292,8 +298,8 @@ def _quadrature_settings(
     # 1e-30: pairs that score nothing have an error of 0, not NaN.
     error = float(paths[:, 0].sum() / max(paths[:, 1].sum(), 1e-30))
     unsettled = int(np.count_nonzero(paths[:, 3] == 0))
-    share = _share(batches)
-    is_small = final_tolerance is not None and share <= SHARE
+    ratio = _error_ratio(batches)
+    is_small = final_tolerance is not None and ratio <= LARGEST_ERROR_RATIO
     return {
         "rule": "adaptive",
         "nodes": int(nodes.max()),
@@ -301,6 +307,6 @@ def _quadrature_settings(
         "adaptive_tolerance": tolerance,
         "adaptive_error": error,
         "adaptive_unsettled": unsettled,
-        "adaptive_share": share if np.isfinite(share) else None,
+        "adaptive_share": ratio if np.isfinite(ratio) else None,
         "adaptive_converged": error <= tolerance or unsettled == 0 or is_small,
     }

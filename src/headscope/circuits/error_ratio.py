@@ -17,10 +17,11 @@ from jaxtyping import Float
 
 from headscope.circuits.adaptive_quadrature import TOLERANCE
 
-SHARE = 0.2
-"""Of the standard error over pairs: so small an integration error lengthens no interval by more than 2 %."""
+LARGEST_ERROR_RATIO = 0.2
+"""Largest integration error relative to the standard error over pairs: it lengthens no interval by more than 2 %."""
 _HEADS = 0.5
-# Pairs' head scores differ by about half of their mean: then this times 1/√n leaves most sets of pairs below SHARE.
+# Pairs' head scores differ by about half of their mean: then this times 1/√n leaves most sets of pairs below the
+# largest error ratio.
 _FIRST, _COARSEST = 0.44, 0.2
 
 
@@ -29,7 +30,7 @@ def first_tolerance(pairs: int) -> float:
     return float(np.clip(_FIRST / np.sqrt(pairs), TOLERANCE, _COARSEST))
 
 
-def sampling_share(
+def error_ratio(
     heads: Float[np.ndarray, "pair layer head"],
     errors: Float[np.ndarray, " pair"],
     missed: Float[np.ndarray, " pair"],

@@ -11,33 +11,33 @@ from tests.precision import EXACT, relative
 from headscope.circuits import attribute
 from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveQuadrature
 from headscope.circuits.budget import Budget
-from headscope.circuits.sampling_share import SHARE, first_tolerance, sampling_share
+from headscope.circuits.error_ratio import LARGEST_ERROR_RATIO, error_ratio, first_tolerance
 from headscope.pairs import Pairs
 from headscope.results.edges import EdgeScores
 
 EPSILON = float(np.finfo(np.float32).eps)
 
 
-def true_share(scores: EdgeScores, exact: EdgeScores) -> float:
+def true_ratio(scores: EdgeScores, exact: EdgeScores) -> float:
     error = scores.head_importance - exact.head_importance
     scatter = exact.pair_heads.std(axis=0, ddof=1) / np.sqrt(len(exact.pair_heads))
     return float(np.linalg.norm(error) / np.linalg.norm(scatter))
 
 
-def test_the_share_is_the_hand_summed_one() -> None:
+def test_the_ratio_is_the_hand_summed_one() -> None:
     heads = np.array([[[3.0, 1.0]], [[1.0, 1.0]]])  # standard error: √2 / √2 = 1 of the first head, 0 of the second
     errors, changes = np.array([0.1, 0.2]), np.array([2.0, 2.0])
     random = np.sqrt((0.1 * 3) ** 2 + (0.2 * 1) ** 2 + 0.1**2 + 0.2**2) / 2
     systematic = 0.5 / 4 * np.sqrt(2**2 + 1**2)
-    found = sampling_share(heads, errors, np.array([0.7, -0.2]), changes)
+    found = error_ratio(heads, errors, np.array([0.7, -0.2]), changes)
     assert found == pytest.approx(0.5 * np.hypot(random, systematic))
-    assert sampling_share(heads, errors, np.array([0.2, -0.2]), changes) == pytest.approx(0.5 * random)
+    assert error_ratio(heads, errors, np.array([0.2, -0.2]), changes) == pytest.approx(0.5 * random)
 
 
-def test_pairs_that_agree_have_no_share_unless_there_is_no_error() -> None:
+def test_pairs_that_agree_have_no_ratio_unless_there_is_no_error() -> None:
     heads, zeros = np.ones((3, 2, 2)), np.zeros(3)
-    assert sampling_share(heads, np.full(3, 0.01), zeros, zeros) == np.inf
-    assert sampling_share(heads, zeros, zeros, zeros) == 0
+    assert error_ratio(heads, np.full(3, 0.01), zeros, zeros) == np.inf
+    assert error_ratio(heads, zeros, zeros, zeros) == 0
 
 
 @given(pairs=st.integers(2, 10**6))
@@ -62,7 +62,7 @@ def test_a_sharp_step_gets_more_nodes_by_its_slope_alone() -> None:
 
 
 @pytest.mark.parametrize("architecture", ["qwen3", "mistral", "gpt2", "gemma2", "olmo2"])
-def test_fewer_nodes_stay_within_their_share(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
+def test_fewer_nodes_stay_within_the_ratio(tiny_model: Any, ragged_pairs: Any, architecture: str) -> None:
     model, pairs = tiny_model(architecture), ragged_pairs(count=8)
     exact, fine, coarse = (
         attribute(model, pairs, nodes=256),
@@ -71,9 +71,9 @@ def test_fewer_nodes_stay_within_their_share(tiny_model: Any, ragged_pairs: Any,
     )
     settings = coarse.settings
     assert settings["adaptive_converged"]
-    assert true_share(coarse, exact) <= SHARE
+    assert true_ratio(coarse, exact) <= LARGEST_ERROR_RATIO
     assert settings["adaptive_tolerance"] > TOLERANCE
-    assert settings["adaptive_share"] <= SHARE
+    assert settings["adaptive_share"] <= LARGEST_ERROR_RATIO
     assert settings["nodes_mean"] < fine.settings["nodes_mean"]
 
 
@@ -126,16 +126,16 @@ def test_rows_that_may_not_wait_are_contracted_at_once(
         assert relative(attribute(model, pairs).edges, expected.edges) < EXACT
 
 
-def test_sets_whose_share_is_too_large_are_refined_until_it_is_not(
+def test_sets_whose_ratio_is_too_large_are_refined_until_it_is_not(
     tiny_model: Any, ragged_pairs: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, pairs = tiny_model("mistral"), ragged_pairs(count=8)
-    monkeypatch.setattr("headscope.circuits.gradient_attribution.SHARE", 0.02)
+    monkeypatch.setattr("headscope.circuits.gradient_attribution.LARGEST_ERROR_RATIO", 0.02)
     coarse = attribute(model, pairs, keep_pairs=True)
     exact = attribute(model, pairs, nodes=256)
     assert coarse.settings["adaptive_share"] <= 0.02 or coarse.settings["adaptive_tolerance"] == TOLERANCE
     assert coarse.settings["adaptive_tolerance"] < first_tolerance(8)
-    assert true_share(coarse, exact) < 0.03
+    assert true_ratio(coarse, exact) < 0.03
     assert relative(coarse.edges, coarse.pair_edges.mean(axis=0)) < 1e-5
 
 
