@@ -22,7 +22,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveNodes, AdaptiveQuadrature
-from headscope.circuits.batch_scores import BatchScores, relative_errors
+from headscope.circuits.batch_scores import BatchScores, PathErrors
 from headscope.circuits.batches import NODES, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.error_ratio import LARGEST_ERROR_RATIO, error_ratio, first_tolerance
@@ -153,7 +153,7 @@ def _tighten(batches: list[BatchScores], tolerance: float, ratio: float) -> tupl
         return TOLERANCE, sorted(index for scores in batches for index in scores.indices)
     coarse = []
     for scores in batches:
-        errors = relative_errors(scores.paths)
+        errors = scores.path_errors.relative
         coarse += [index for index, error in zip(scores.indices, errors, strict=True) if error > tolerance]
     return (tolerance, sorted(coarse)) if coarse else _tighten(batches, tolerance, ratio)
 
@@ -230,14 +230,13 @@ def _score_batch(
         scores = np.stack([path.integral for path in paths])
         nodes = [len(path.alphas) for path in paths]
     graph = scored_graph(access, request.options.kv)
-    path_errors = [(path.error, path.norm, path.missed, path.settled) for path in paths]
     return BatchScores.of(
         graph,
         runner.batch.indices,
         graph.fold(scores),
         losses,
         np.array(nodes),
-        np.array(path_errors, dtype=np.float64).reshape(-1, 4),
+        PathErrors.of(paths),
         keep_pairs=request.options.keep_pairs,
     )
 
@@ -264,9 +263,9 @@ def _error_ratio(batches: list[BatchScores]) -> float:
     if len(order) == 1:
         return np.inf
     heads = np.concatenate([scores.heads for scores in batches])[order]
-    paths = np.concatenate([scores.paths for scores in batches])[order]
+    path_errors = PathErrors.join([scores.path_errors for scores in batches]).take(order)
     losses = np.concatenate([scores.losses for scores in batches])[order]
-    return error_ratio(heads, relative_errors(paths), paths[:, 2], losses[:, 1] - losses[:, 0])
+    return error_ratio(heads, path_errors.relative, path_errors.missed_loss, losses[:, 1] - losses[:, 0])
 
 
 def _name_positions(pairs: Pairs) -> str:
@@ -294,10 +293,10 @@ def _quadrature_settings(
         return {"rule": request.quadrature.rule, "nodes": int(nodes.max())}
     tolerance = request.quadrature.tolerance or final_tolerance
     assert tolerance is not None
-    paths = np.concatenate([scores.paths for scores in batches])
+    path_errors = PathErrors.join([scores.path_errors for scores in batches])
     # 1e-30: pairs that score nothing have an error of 0, not NaN.
-    error = float(paths[:, 0].sum() / max(paths[:, 1].sum(), 1e-30))
-    unsettled = int(np.count_nonzero(paths[:, 3] == 0))
+    error = float(path_errors.error.sum() / max(path_errors.norm.sum(), 1e-30))
+    unsettled = int(np.count_nonzero(~path_errors.settled))
     ratio = _error_ratio(batches)
     is_small = final_tolerance is not None and ratio <= LARGEST_ERROR_RATIO
     return {
