@@ -22,7 +22,7 @@ from headscope.pairs import Pair, Pairs, Tokens
 # Beyond this many tokens per pass a CPU gets no faster and its caches overflow (measured on the lab's models).
 CPU_TOKENS = 2048
 # Rows of a pair (mostly quadrature nodes) expected to run together when a batch's size is chosen.
-NODES = 8
+EXPECTED_ROWS_PER_PAIR = 8
 
 
 class Sizes(NamedTuple):

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from transformers import PreTrainedModel
 
-from headscope.circuits.batches import CPU_TOKENS, NODES, Sizes, group_pairs
+from headscope.circuits.batches import CPU_TOKENS, EXPECTED_ROWS_PER_PAIR, Sizes, group_pairs
 from headscope.circuits.footprint import Footprint, attribution_bound, attribution_footprint
 from headscope.errors import InputError, is_out_of_memory
 from headscope.models import HeadAccess
@@ -38,7 +38,7 @@ class Budget:
     footprint: bytes per pair, row and position. memory: bytes that may be used; None allows half of what is free.
     batch: largest number of pairs in a batch; None derives it from the memory.
     whole: endings are the entire texts, not what follows the shared prefix.
-    limit: how many rows a pass may take, after running out of memory.
+    row_limit: how many rows a pass may take, after running out of memory.
     position_limit: how many positions a contraction may take, after running out of memory.
 
     Raises:
@@ -54,15 +54,15 @@ class Budget:
         self.batch = batch
         self.memory = bytes_allowed(memory, footprint.access.device)
         self.whole = whole
-        self.limit = Limit()
+        self.row_limit = Limit()
         self.position_limit = Limit()
         self._pair_limit = Limit()
 
     @property
     def shortages(self) -> dict[str, int]:
         """Return the limits after running out of memory, as a result records them; empty if that did not happen."""
-        limits = {"rows": self.limit, "positions": self.position_limit, "pairs": self._pair_limit}
-        return {f"{name}_after_out_of_memory": limit.rows for name, limit in limits.items() if limit.halvings}
+        limits = {"rows": self.row_limit, "positions": self.position_limit, "pairs": self._pair_limit}
+        return {f"{name}_after_out_of_memory": limit.count for name, limit in limits.items() if limit.halvings}
 
     def over_pairs(self, pairs: Pairs, work: Callable[[list[int], Bar], Result], bar: Bar) -> list[Result]:
         """Return the results of ``work`` on all pairs, batch by batch; similar pairs share a batch.
@@ -88,7 +88,7 @@ class Budget:
 
     def _run_batch(self, work: Callable[[list[int], Bar], Result], pairs: Pairs, group: list[int], bar: Bar) -> Result:
         """Return one batch's result; the bar reports a lack of memory and takes back the steps of a failed batch."""
-        halvings, counter = self.limit.halvings, _CountingBar(bar)
+        halvings, counter = self.row_limit.halvings, _CountingBar(bar)
         try:
             result = work(group, counter)
         except RuntimeError as error:
@@ -101,7 +101,7 @@ class Budget:
                 f"pair {group[0]} of {len(pairs[group[0]].clean)} tokens does not fit in memory with one run at a "
                 "time; use shorter texts, a smaller dtype or a device with more memory"
             ) from error
-        if self.limit.halvings > halvings:
+        if self.row_limit.halvings > halvings:
             bar.advance(0, "out of memory: fewer runs at a time")
         return result
 
@@ -126,7 +126,7 @@ class Budget:
             columns=max(size.columns for size in sizes),
         )
         rows = max(1, min(CPU_TOKENS // largest.ending, len(pairs) * nodes))
-        side_by_side = min(len(pairs), max(1, rows // NODES))
+        side_by_side = min(len(pairs), max(1, rows // EXPECTED_ROWS_PER_PAIR))
         needed = side_by_side * self.footprint.pair(largest) + rows * self.footprint.row(largest)
         needed += largest.ending * self.footprint.position(side_by_side, rows, 1)
         return bool(needed <= self.memory // 2)
@@ -135,7 +135,7 @@ class Budget:
         """Return how many rows fit in a pass while ``pairs`` pairs are in memory."""
         available = self.memory - pairs * self.footprint.pair(sizes)
         # Half: the contraction of what the pass leaves needs room too.
-        return min(self._rows_that_fit(sizes, available // 2), self.limit.rows)
+        return min(self._rows_that_fit(sizes, available // 2), self.row_limit.count)
 
     def nodes(self, sizes: Sizes, pairs: int) -> int:
         """Return how many nodes' means of each of ``pairs`` pairs fit in memory before they are contracted."""
@@ -172,7 +172,7 @@ class Budget:
     def _pairs_that_fit(self, sizes: Sizes) -> int:
         """Return a batch's size: pairs that fill a pass with a few rows each, in a third of the budget; at least 1."""
         fitting = self.memory // 3 // self.footprint.pair(sizes)
-        return max(1, min(fitting, self._rows_that_fit(sizes, self.memory // 2) // NODES))
+        return max(1, min(fitting, self._rows_that_fit(sizes, self.memory // 2) // EXPECTED_ROWS_PER_PAIR))
 
     def _rows_that_fit(self, sizes: Sizes, memory: int) -> int:
         rows = max(1, memory // self.footprint.row(sizes))

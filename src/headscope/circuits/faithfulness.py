@@ -186,7 +186,7 @@ def _measure_batch(
 
     size = budget.rows(runner.batch.sizes, pairs) // pairs
     losses = [objective(writes.logits[:, :1])]
-    losses += [part_losses for _, part_losses in budget.limit.run_parts(len(edges), size, measure, rows=pairs)]
+    losses += [part_losses for _, part_losses in budget.row_limit.run_parts(len(edges), size, measure, rows=pairs)]
     return torch.cat(losses, dim=1).T.float().cpu().numpy()
 
 

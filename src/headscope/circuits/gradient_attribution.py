@@ -23,7 +23,7 @@ from transformers import PreTrainedModel
 
 from headscope.circuits.adaptive_quadrature import TOLERANCE, AdaptiveNodes, AdaptiveQuadrature
 from headscope.circuits.batch_scores import BatchScores, PathErrors
-from headscope.circuits.batches import NODES, collate
+from headscope.circuits.batches import EXPECTED_ROWS_PER_PAIR, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.error_ratio import LARGEST_ERROR_RATIO, error_ratio, first_tolerance
 from headscope.circuits.integration import Integrand
@@ -91,7 +91,7 @@ class _AttributionRequest:
     @property
     def nodes(self) -> int:
         """Return the number of nodes per pair for which memory is planned."""
-        return len(self.quadrature.alphas) if isinstance(self.quadrature, Quadrature) else NODES
+        return len(self.quadrature.alphas) if isinstance(self.quadrature, Quadrature) else EXPECTED_ROWS_PER_PAIR
 
 
 @dataclass(frozen=True, eq=False)

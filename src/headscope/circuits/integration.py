@@ -165,7 +165,7 @@ class Integrand:
                 node_weights = torch.as_tensor(weights, dtype=torch.float32)
                 return NodeRun(average_gradients(self.runner.access, readings, node_weights), losses, slopes)
 
-        result = self.budget.limit.attempt(work, len(rows))
+        result = self.budget.row_limit.attempt(work, len(rows))
         if result is None:
             self._delta = None  # room for the next attempt; it is computed again when needed
         return result

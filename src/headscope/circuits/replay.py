@@ -38,7 +38,7 @@ class Replay:
         self.runner, self.writes, self.objective, self.access = runner, writes, objective, runner.access
         self.blocks = [layer.block for layer in runner.access.layers]
         self.clean_losses = objective(writes.logits[:, :1])
-        self._limit, self._pairs = budget.limit, len(runner.batch.indices)
+        self._limit, self._pairs = budget.row_limit, len(runner.batch.indices)
         self._rows_per_pair = budget.rows(runner.batch.sizes, self._pairs) // self._pairs
 
     def into_heads(

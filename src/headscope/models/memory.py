@@ -51,10 +51,14 @@ def pass_budget(device: torch.device, cpu_bytes: int, gpu_share: float) -> int:
 
 
 class Limit:
-    """A limit on the rows computed at a time, which is halved for the rest of a call when they did not fit."""
+    """A limit on how many rows (or positions, or pairs) are computed at a time, halved for the rest of a call when they
+    did not fit.
+
+    count: the limit, in what the work counts. halvings: how often it was halved.
+    """
 
     def __init__(self) -> None:
-        self.rows = sys.maxsize
+        self.count = sys.maxsize
         self.halvings = 0
 
     def attempt(self, work: Callable[[], Result], rows: int, least: int = 1) -> Result | None:
@@ -68,7 +72,7 @@ class Limit:
             if rows <= least or not is_out_of_memory(error):
                 raise
         # Past the handler: the error's traceback no longer holds what the failed work had made.
-        self.rows = max(least, min(self.rows, rows // 2))  # threads may share the limit
+        self.count = max(least, min(self.count, rows // 2))  # threads may share the limit
         self.halvings += 1
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
@@ -90,7 +94,7 @@ class Limit:
         """
         start = 0
         while start < count:
-            part = slice(start, min(count, start + max(1, min(size, self.rows // rows))))
+            part = slice(start, min(count, start + max(1, min(size, self.count // rows))))
             # In a tuple, because a result may itself be None.
             result = self.attempt(lambda part=part: (work(part),), (part.stop - start) * rows, rows)  # type: ignore[misc]
             if result is not None:
