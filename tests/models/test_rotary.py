@@ -17,7 +17,8 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 from headscope.circuits import attribute, cross_patch, faithfulness, select
 from headscope.circuits.batches import collate
 from headscope.circuits.disagreement import answer_divergence
-from headscope.circuits.prefix_cache import cache_prefix, frozen_model
+from headscope.circuits.frozen_model import frozen_model
+from headscope.circuits.prefix_cache import cache_prefix
 from headscope.circuits.source_deltas import record_writes
 from headscope.errors import InputError
 from headscope.interventions import Text, scale_rows, teacher_force

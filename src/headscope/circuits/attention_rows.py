@@ -1,6 +1,6 @@
 """Attention rows: how much of each earlier token a head reads at every token of a text, as the model computes it.
 
-1. Attention is computed eagerly inside the block: fused kernels keep their rows to themselves. Sliding windows,
+1. Attention is computed eagerly inside the block: fused kernels do not return their rows. Sliding windows,
    soft-capping and sinks are the model's own code, so that nothing about an architecture is repeated here.
 2. The text is run alone and without padding.
 3. Every layer's rows are checked: times the values of that pass, they must give what its heads write.
@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from headscope.circuits.prefix_cache import frozen_model
+from headscope.circuits.frozen_model import frozen_model
 from headscope.errors import InputError
 from headscope.heads import HeadId
 from headscope.models import HeadAccess, Hook, Subject, as_model, attach_hooks, head_access
@@ -133,12 +133,12 @@ def _row_hooks(
         yield Hook(layer.output, "input", partial(seen.__setitem__, "z"))
 
         def receive(_written: Tensor, weights: object = None, *_: object, index: int = index, seen: Any = seen) -> None:
-            keep(index, _proven_rows(model, access, index, seen, weights))
+            keep(index, _checked_rows(model, access, index, seen, weights))
 
         yield Hook(layer.attention, "parts", receive)
 
 
-def _proven_rows(
+def _checked_rows(
     model: PreTrainedModel, access: HeadAccess, index: int, outputs: dict[object, Tensor], weights: object
 ) -> Float[Tensor, "head query key"]:
     """Return a layer's rows. Raises InputError unless they reproduce what its heads write."""

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 from headscope.circuits.batches import Batch, check_tokens, collate
 from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import replay_footprint, written_bytes
+from headscope.circuits.frozen_model import frozen_model
 from headscope.circuits.objective import Objective
-from headscope.circuits.prefix_cache import EndingRunner, cache_prefix, frozen_model
+from headscope.circuits.prefix_cache import EndingRunner, cache_prefix
 from headscope.circuits.replay import Replay
 from headscope.circuits.source_deltas import SourceWrites, record_writes
 from headscope.errors import InputError

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
 from headscope.circuits.batches import check_tokens
-from headscope.circuits.prefix_cache import frozen_model
+from headscope.circuits.frozen_model import frozen_model
 from headscope.errors import InputError
 from headscope.measures.logits import kl
 from headscope.models import Subject, as_model, common_vocabulary, name_of, vocabulary_size

@@ -22,9 +22,10 @@ from torch import Tensor, nn
 from headscope.circuits.batches import collate
 from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import replay_footprint
+from headscope.circuits.frozen_model import frozen_model
 from headscope.circuits.objective import Metric, Objective, provenance
 from headscope.circuits.options import AttributionOptions
-from headscope.circuits.prefix_cache import cache_prefix, frozen_model
+from headscope.circuits.prefix_cache import cache_prefix
 from headscope.circuits.replay import Changes, Replay
 from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.source_deltas import record_writes, source_deltas

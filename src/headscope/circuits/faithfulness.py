@@ -13,6 +13,7 @@ from headscope.circuits.batches import collate
 from headscope.circuits.budget import Budget
 from headscope.circuits.circuit_pass import circuit_logits
 from headscope.circuits.footprint import circuit_footprint
+from headscope.circuits.frozen_model import frozen_model
 from headscope.circuits.objective import METRICS, Metric, Objective, provenance
 from headscope.circuits.patch_values import (
     ConstantWrites,
@@ -23,7 +24,7 @@ from headscope.circuits.patch_values import (
     sum_writes,
     zero_writes,
 )
-from headscope.circuits.prefix_cache import EndingRunner, cache_prefix, frozen_model
+from headscope.circuits.prefix_cache import EndingRunner, cache_prefix
 from headscope.circuits.selection import select
 from headscope.circuits.source_deltas import SourceWrites, record_writes
 from headscope.errors import InputError, suggestion
@@ -69,8 +70,8 @@ def faithfulness(
     """
     if not isinstance(circuit, Circuit):
         raise InputError(f"circuit is {type(circuit).__name__}; give a Circuit, as select(scores, …) returns")
-    request = _Request(metric, patch, batch, memory)
-    losses, settings = _measure(model, pairs, [circuit], request, SILENT)
+    request = _FaithfulnessRequest(metric, patch, batch, memory)
+    losses, settings = _measure_circuits(model, pairs, [circuit], request, SILENT)
     return Faithfulness(losses[0], losses[1], losses[2], len(circuit), {**settings, "circuit": circuit.settings})
 
 
@@ -108,7 +109,9 @@ def faithfulness_curve(
     if metric is None or (isinstance(metric, str) and metric not in METRICS):
         raise InputError(f"the scores' metric is {metric!r}; give the metric in which faithfulness is measured")
     circuits = [select(scores, fraction=fraction) for fraction in fractions]
-    losses, settings = _measure(model, pairs, circuits, _Request(metric, patch, batch, memory), progress)
+    losses, settings = _measure_circuits(
+        model, pairs, circuits, _FaithfulnessRequest(metric, patch, batch, memory), progress
+    )
     sizes = tuple(len(circuit) for circuit in circuits)
     settings["scores"] = scores.settings
     shares = np.array(fractions, dtype=np.float64)
@@ -116,7 +119,7 @@ def faithfulness_curve(
 
 
 @dataclass(frozen=True)
-class _Request:
+class _FaithfulnessRequest:
     """The settings that ``faithfulness`` and ``faithfulness_curve`` share; see there."""
 
     metric: str | Metric
@@ -125,8 +128,8 @@ class _Request:
     memory: int | None
 
 
-def _measure(
-    model: Subject | nn.Module, pairs: Pairs, circuits: list[Circuit], request: _Request, progress: Progress
+def _measure_circuits(
+    model: Subject | nn.Module, pairs: Pairs, circuits: list[Circuit], request: _FaithfulnessRequest, progress: Progress
 ) -> tuple[Float[np.ndarray, "row pair"], dict[str, object]]:
     """Return the metric of the whole model, of the empty circuit and of each circuit, and the result's settings."""
     plain = as_model(model)
@@ -143,7 +146,7 @@ def _measure(
         ending = max(len(pairs.clean[index]) for index in group) if budget.whole else 0
         return cache_prefix(plain, access, collate(pairs, group, access.device, ending=ending))
 
-    def measure(group: list[int], bar: Bar) -> None:
+    def measure_group(group: list[int], bar: Bar) -> None:
         losses[:, group] = _measure_batch(prepare(group), request, means, edges, budget)
         bar.advance(len(group))
 
@@ -152,7 +155,7 @@ def _measure(
         if request.patch == "mean":
             sums = budget.over_pairs(pairs, lambda group, _bar: sum_writes(prepare(group)), bar)
             means = mean_writes(sums)
-        budget.over_pairs(pairs, measure, bar)
+        budget.over_pairs(pairs, measure_group, bar)
     return losses, provenance(model, pairs, request.metric) | {"patch": request.patch} | budget.shortages
 
 
@@ -170,7 +173,7 @@ def _stack_edges(
 
 def _measure_batch(
     runner: EndingRunner,
-    request: _Request,
+    request: _FaithfulnessRequest,
     means: ConstantWrites | None,
     edges: Bool[Tensor, "circuit F B"],
     budget: Budget,
@@ -181,12 +184,12 @@ def _measure_batch(
     patch_values = _make_patch(runner, writes, request.patch, means)
     pairs = len(runner.batch.indices)
 
-    def measure(part: slice) -> Float[Tensor, "pair circuit"]:
+    def measure_part(part: slice) -> Float[Tensor, "pair circuit"]:
         return objective(circuit_logits(runner, writes, patch_values, edges[part]))
 
     size = budget.rows(runner.batch.sizes, pairs) // pairs
     losses = [objective(writes.logits[:, :1])]
-    losses += [part_losses for _, part_losses in budget.row_limit.run_parts(len(edges), size, measure, rows=pairs)]
+    losses += [part_losses for _, part_losses in budget.row_limit.run_parts(len(edges), size, measure_part, rows=pairs)]
     return torch.cat(losses, dim=1).T.float().cpu().numpy()
 
 

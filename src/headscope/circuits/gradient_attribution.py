@@ -26,10 +26,11 @@ from headscope.circuits.batch_scores import BatchScores, PathErrors
 from headscope.circuits.batches import EXPECTED_ROWS_PER_PAIR, collate
 from headscope.circuits.budget import Budget, attribution_budget
 from headscope.circuits.error_ratio import LARGEST_ERROR_RATIO, error_ratio, first_tolerance
+from headscope.circuits.frozen_model import frozen_model
 from headscope.circuits.integration import Integrand
 from headscope.circuits.objective import Metric, Objective, check_clean_gradient, provenance
 from headscope.circuits.options import AttributionOptions
-from headscope.circuits.prefix_cache import cache_prefix, frozen_model
+from headscope.circuits.prefix_cache import cache_prefix
 from headscope.circuits.scored_graph import scored_graph
 from headscope.circuits.slope_guided import integrate_by_slopes
 from headscope.circuits.source_deltas import record_writes

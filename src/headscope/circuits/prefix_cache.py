@@ -3,8 +3,7 @@
 ``EndingRunner`` holds the prefixes' keys and values and runs any embeddings of the endings; ``cache_prefix`` makes it.
 """
 
-from collections.abc import Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,10 +14,7 @@ from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 from headscope.circuits.batches import Batch
 from headscope.models import HeadAccess
-from headscope.models.adapters import clear_merged_layers
-from headscope.models.rotary import frequency_regimes, full_text_lengths, own_text_lengths
-from headscope.models.threads import operation_threads
-from headscope.models.wrappers import own_forward
+from headscope.models.rotary import frequency_regimes, full_text_lengths
 
 
 class PrefixLayer(DynamicLayer):  # type: ignore[misc]  # transformers is Any to the type checker
@@ -127,24 +123,3 @@ def _find_distinct(keys: Sequence[Hashable]) -> tuple[list[int], list[int]]:
             first.append(row)
         rows.append(numbers[key])
     return first, rows
-
-
-@contextmanager
-def frozen_model(model: PreTrainedModel) -> Iterator[None]:
-    """Put the model in a state in which scores are well defined, and restore all settings afterwards.
-
-    In the block no parameter requires a gradient, inference mode and autocast are off (the caller's and the model's
-    own), every text has the rotary frequencies of its own length, and a small model's operations use one thread.
-    """
-    trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    try:
-        for parameter in trainable:
-            parameter.requires_grad_(False)
-        precision = torch.autocast(model.device.type, enabled=False)
-        threads, lengths = operation_threads(model), own_text_lengths(model)
-        with own_forward(model), torch.inference_mode(False), precision, threads, lengths:
-            yield
-    finally:
-        clear_merged_layers()  # weights with an adapter merged in, which are as large as the layers they stand for
-        for parameter in trainable:
-            parameter.requires_grad_(True)

@@ -70,19 +70,19 @@ class Replay:
 
     def into_mlp(self, layer: int, deltas: Deltas) -> Changes:
         """Yield the changes when Δ is added to the input of a layer's MLP."""
-        return self._depart_at(layer, deltas, self.access.layers[layer].mlp_input, "input")
+        return self._add_at(layer, deltas, self.access.layers[layer].mlp_input, "input")
 
     def into_logits(self, deltas: Deltas) -> Changes:
         """Yield the changes when Δ is added to the final norm's input."""
-        return self._depart_at(len(self.blocks), deltas, self.access.final_norm.module, "input")
+        return self._add_at(len(self.blocks), deltas, self.access.final_norm.module, "input")
 
     def after_heads(self, layer: int, deltas: Deltas) -> Changes:
         """Yield the changes when Δ is added to what a layer's attention writes, for all its readers."""
         modules = self.access.layers[layer]
         norm = modules.attention_post_norm
-        return self._depart_at(layer, deltas, modules.output if norm is None else norm.module, "output")
+        return self._add_at(layer, deltas, modules.output if norm is None else norm.module, "output")
 
-    def _depart_at(self, layer: int, deltas: Deltas, module: nn.Module, kind: Literal["input", "output"]) -> Changes:
+    def _add_at(self, layer: int, deltas: Deltas, module: nn.Module, kind: Literal["input", "output"]) -> Changes:
         # Attention reads the clean stream, so its z is the clean one and it need not run.
         clean = self._clean_z(layer)[:, None] if layer < len(self.blocks) else None
 
@@ -114,7 +114,7 @@ class Replay:
         # [pair, source, row, ending, port, head, d_head]: in row p only port p reads the changed stream.
         rows = torch.where(is_patched, ports[:, 1:, None], ports[:, :1, None])
         heads = rows.flatten(1, 2).flatten(3, 4)
-        idle_blocks = {block: _hand_on for index, block in enumerate(self.blocks) if index != layer}
+        idle_blocks = {block: _return_input for index, block in enumerate(self.blocks) if index != layer}
 
         def attend(part: slice) -> Float[Tensor, "pair row ending z"]:
             z: list[Tensor] = []
@@ -133,7 +133,7 @@ class Replay:
         self, layer: int, runs: int, hooks: list[Hook], z: Float[Tensor, "pair run ending head d_head"] | None
     ) -> Float[np.ndarray, "pair run"]:
         """Run on from ``layer``, whose output projection gets ``z`` instead of its attention's output."""
-        forwards: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self.blocks[:layer], _hand_on)
+        forwards: dict[nn.Module, Callable[..., Any]] = dict.fromkeys(self.blocks[:layer], _return_input)
         if z is not None:
             modules, rows = self.access.layers[layer], z.flatten(0, 1).flatten(2).contiguous()
             forwards[modules.attention] = lambda *_args, **_kwargs: (modules.output(rows), None)
@@ -150,7 +150,7 @@ class Replay:
             return self.runner.logits(self.runner.clean_embeddings[:, None].expand(-1, runs, -1, -1))
 
 
-def _hand_on(stream: Tensor, *_args: object, **_kwargs: object) -> Tensor:
+def _return_input(stream: Tensor, *_args: object, **_kwargs: object) -> Tensor:
     return stream
 
 

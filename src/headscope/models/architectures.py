@@ -193,9 +193,9 @@ def head_access(model: PreTrainedModel) -> HeadAccess:
     name = model.config.model_type
     _check_plain(model)
     if name in ARCHITECTURES:
-        return _proven_access(model, ARCHITECTURES[name])
+        return _checked_access(model, ARCHITECTURES[name])
     try:
-        return _proven_access(model, llama_like)
+        return _checked_access(model, llama_like)
     except torch.OutOfMemoryError:
         raise
     except (InputError, AttributeError, RuntimeError, TypeError, ValueError, IndexError, KeyError) as error:
@@ -204,7 +204,7 @@ def head_access(model: PreTrainedModel) -> HeadAccess:
         ) from error
 
 
-def _proven_access(model: PreTrainedModel, architecture: Architecture) -> HeadAccess:
+def _checked_access(model: PreTrainedModel, architecture: Architecture) -> HeadAccess:
     access = architecture(model)
     _check_weights(model.config.model_type, access)
     prove(model, access)

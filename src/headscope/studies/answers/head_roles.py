@@ -86,7 +86,7 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
             try:
                 for subject, of_model in zip(subjects, sums, strict=True):
                     of_model.append(sums_in_text(subject, answer.text.tokens[: window.tokens], weights))
-            except InputError as error:  # an architecture that keeps its rows to itself
+            except InputError as error:  # an architecture whose attention returns no rows
                 return NotRun(str(error))
             bar.advance()
     roles = [role for role in ATTENTION_ROLES if rows[role]]

@@ -66,7 +66,7 @@ def compute_attention(config: AttentionConfig, inputs: Inputs, progress: Progres
             for text in texts:
                 try:
                     rows = attention_rows(subject, np.array(text.ids, dtype=np.int64), heads)
-                except InputError as error:  # an architecture that keeps its rows to itself: nothing else needs them
+                except InputError as error:  # an architecture whose attention returns no rows: nothing else needs them
                     return NotRun(str(error))
                 parts.append(encode_rows(rows))
                 bar.advance()
