@@ -21,11 +21,9 @@ from jaxtyping import Bool, Float, Int
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.comparison.head_contrasts import t_interval
 from headscope.heads import HeadId
-from headscope.measures.intervals import LEVEL
 from headscope.measures.multiplicity import q_values
 from headscope.results.head_roles import CHANGE_Q, LEAST_CHANGE, HeadRole, RoleChange, RoleShares
 
-METHOD = f"problem t {LEVEL:.0%}"
 LEAST_LIKENESS = 0.8
 """Cosine of the shares of two heads of which one may have taken over the other's role."""
 RESTING = "first token"

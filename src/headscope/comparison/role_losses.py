@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from headscope.comparison.ablation import FEWEST_PROBLEMS
 from headscope.comparison.head_contrasts import t_interval
 from headscope.comparison.head_sweep import HeadSweep
-from headscope.measures.intervals import LEVEL
+from headscope.measures.intervals import PROBLEM_T
 from headscope.measures.multiplicity import q_values
 from headscope.results.role_losses import RoleLosses
 from headscope.results.traces import Reader
@@ -65,5 +65,5 @@ def role_losses(
         q_value=q_values(p_value),
         answers=len(tokens),
         problems=sweep.problems,
-        method=f"problem t {LEVEL:.0%}",
+        method=PROBLEM_T,
     )

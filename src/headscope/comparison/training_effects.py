@@ -22,15 +22,13 @@ from headscope.comparison.overlap import rank_correlation
 from headscope.errors import InputError
 from headscope.heads import HeadSet
 from headscope.measures.independent_estimates import pool_estimates
-from headscope.measures.intervals import LEVEL, without_interval
+from headscope.measures.intervals import PROBLEM_T, without_interval
 from headscope.measures.multiplicity import q_values
 from headscope.results.counts import HeadEstimates
 from headscope.results.edges import EdgeScores
 from headscope.results.estimate import Estimate
 from headscope.results.head_scores import HeadScores
 from headscope.results.training_effects import ALL, HeadContrast, PooledEffects, TrainingEffects
-
-METHOD = f"problem t {LEVEL:.0%}"
 
 
 def head_effect(scores: HeadScores) -> HeadEstimates:
@@ -70,7 +68,7 @@ def effect_contrast(
         value = float(estimates.value[0, index])
         low = float(estimates.low[0, index])
         high = float(estimates.high[0, index])
-        means[name] = Estimate(value, low, high, problems, METHOD)
+        means[name] = Estimate(value, low, high, problems, PROBLEM_T)
     assert per_head.p_value is not None
     return HeadContrast(per_head, q_values(per_head.p_value), means, problems)
 

@@ -26,6 +26,8 @@ from headscope.results.estimate import Estimate
 
 RESAMPLES = 2000
 LEVEL = 0.95
+PROBLEM_T = f"problem t {LEVEL:.0%}"
+"""The method of Student's t over problems, as results name it."""
 
 
 def without_interval(n: int, method: str, *, value: float = math.nan, seed: int | None = None) -> Estimate:

@@ -8,7 +8,7 @@ from functools import lru_cache
 from headscope.traces.calculations import Calculation, find_calculations
 from headscope.traces.loops import LEAST_TOKENS, Loop, find_loop, recurring_steps
 from headscope.traces.marks import find_marks
-from headscope.traces.spans import TokenEnds, token_spans
+from headscope.traces.spans import TokenEnds, place_steps
 from headscope.traces.steps import Step
 from headscope.traces.text_steps import split_steps
 from headscope.traces.trajectory import Trajectory, answer_trajectory
@@ -139,11 +139,7 @@ def read_trace(
         statements: whether it is a lab response, whose steps are statements.
     """
     if ends is not None and len(ends):
-        firsts, lasts = token_spans(ends, [step.start for step in steps], [step.end for step in steps])
-        steps = [
-            replace(step, first_token=int(first), last_token=int(last))
-            for step, first, last in zip(steps, firsts, lasts, strict=True)
-        ]
+        steps = place_steps(steps, ends)
     least_tokens = STATEMENTS_TOKENS if statements else LEAST_TOKENS
     loop = find_loop(tokens, least_tokens=least_tokens) if len(tokens) else None
     texts = [response[step.start : step.end] for step in steps if statements or _may_recur(step)]

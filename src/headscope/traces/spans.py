@@ -1,9 +1,12 @@
 """Ends of a response's tokens in its text, found by decoding the token ids piece by piece."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 from jaxtyping import Int
+
+from headscope.traces.steps import Step
 
 Decode = Callable[[list[int]], str]
 TokenEnds = Int[np.ndarray, "token"]
@@ -76,3 +79,12 @@ def token_spans(
     first = np.searchsorted(ends, np.asarray(starts, dtype=np.int64), side="right")
     last = np.searchsorted(ends, np.asarray(stops, dtype=np.int64), side="left") + 1
     return first, np.minimum(last, len(ends))
+
+
+def place_steps(steps: Sequence[Step], ends: TokenEnds) -> tuple[Step, ...]:
+    """Return the steps with the positions of their tokens. ends: of the response's tokens, from ``TokenTexts``."""
+    firsts, lasts = token_spans(ends, [step.start for step in steps], [step.end for step in steps])
+    placed = []
+    for step, first, last in zip(steps, firsts.tolist(), lasts.tolist(), strict=True):
+        placed.append(replace(step, first_token=first, last_token=last))
+    return tuple(placed)

@@ -166,7 +166,9 @@ def test_the_steps_of_each_training_have_a_length_of_their_own(bench: Bench, mon
     units = plan(study, run, "train")
     train_rates = {"steps of t1": 4.0, "steps of t2": 2.5}
     alone = replace(FACTS, steps={"t1": 10, "t2": 10})
-    measured = replace(RATES, facts=replace(alone, devices={"t2": 2}), seconds={"train": train_rates}, import_seconds=0.0)
+    measured = replace(
+        RATES, facts=replace(alone, devices={"t2": 2}), seconds={"train": train_rates}, import_seconds=0.0
+    )
     assert [(cost.seconds, cost.measured_devices) for cost in estimate(units, run, measured).units] == [
         (40, 1),
         (25, 2),

@@ -25,8 +25,8 @@ from headscope.studies.answers.traces import decoder, reader_of, statements_of
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource
 from headscope.studies.study_file.config import Config
-from headscope.traces.reading import read_text, read_trace
-from headscope.traces.spans import TokenTexts
+from headscope.traces.reading import read_text
+from headscope.traces.spans import TokenTexts, place_steps
 from headscope.traces.token_roles import TEXT_TOKEN_ROLES, text_token_roles
 
 if TYPE_CHECKING:
@@ -150,8 +150,7 @@ def _token_groups(
         if ends is None:
             return None
         steps = read_text(response, statements_of(row["kind"] or "math"))
-        placed = read_trace(response, ids, steps, lambda value: False, count=len(ids), ends=ends).steps
-        names = text_token_roles(placed, len(ids))
+        names = text_token_roles(place_steps(steps, ends), len(ids))
     group = np.full(length, -1, dtype=np.int64)
     group[: len(names)] = [roles.index(name) for name in names]
     group[len(ids) :] = len(roles) - 1

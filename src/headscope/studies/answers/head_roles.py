@@ -4,18 +4,19 @@ Attention alone: what an answer needs of a head is asked by ablation, role by ro
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from jaxtyping import Float
 
-from headscope.comparison.head_roles import METHOD, TextShares, label_roles, role_shares, share_changes
+from headscope.comparison.head_roles import TextShares, label_roles, role_shares, share_changes
 from headscope.errors import InputError
 from headscope.lab.labels import symbols
 from headscope.lab.statements import judge
 from headscope.lab.token_roles import carried_values
 from headscope.measures.attention_shares import CONTROLS, Targets, attention_sums, most_attended_sums
+from headscope.measures.intervals import PROBLEM_T
 from headscope.progress import Progress
 from headscope.results.head_roles import HeadRoles
 from headscope.results.not_run import NotRun
@@ -30,7 +31,7 @@ from headscope.studies.study_file.config import Config
 from headscope.traces.attention_targets import ATTENTION_ROLES, BY_MOST_ATTENDED, attention_targets
 from headscope.traces.carried_numbers import carried_numbers
 from headscope.traces.reading import read_text
-from headscope.traces.spans import TokenEnds, TokenTexts, token_spans
+from headscope.traces.spans import TokenEnds, TokenTexts, place_steps, token_spans
 from headscope.traces.steps import Step
 from headscope.traces.text_steps import CLOSE
 
@@ -109,7 +110,7 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
         labels=label_roles(roles, base, post, changes),
         answers=len(answers),
         cut=sum(len(answer.text.tokens) > window.tokens for answer in answers),
-        method=METHOD,
+        method=PROBLEM_T,
     )
 
 
@@ -191,17 +192,14 @@ def answer_targets(answer: Answer, reader: Reader, longest: int) -> Mapping[str,
 def _text_steps(answer: Answer) -> tuple[tuple[Step, ...], list[tuple[int, int, int, int]]]:
     """Return steps and carried numbers of a running text, as tokens."""
     steps = read_text(answer.response, statements_of(answer.kind))
-    firsts, lasts = token_spans(answer.ends, [step.start for step in steps], [step.end for step in steps])
-    placed = tuple(
-        replace(step, first_token=int(first), last_token=int(last))
-        for step, first, last in zip(steps, firsts, lasts, strict=True)
-    )
     numbers = carried_numbers(answer.response, steps, answer.problem)
     first, last = token_spans(answer.ends, [number.start for number in numbers], [number.end for number in numbers])
     start, end = token_spans(
         answer.ends, [number.source_start for number in numbers], [number.source_end for number in numbers]
     )
-    return placed, list(zip(first.tolist(), last.tolist(), start.tolist(), end.tolist(), strict=True))
+    return place_steps(steps, answer.ends), list(
+        zip(first.tolist(), last.tolist(), start.tolist(), end.tolist(), strict=True)
+    )
 
 
 def sums_in_text(subject: "Subject", tokens: tuple[int, ...], weights: Mapping[str, Weights]) -> AttentionSums:
