@@ -17,6 +17,7 @@ from headscope.heads import HeadId
 from headscope.measures.attention_shares import CONTROLS, Targets, attention_sums
 from headscope.results.head_roles import LEAST_CHANGE, LEAST_SHARE, RoleShares
 from headscope.traces.attention_targets import ATTENTION_ROLES, attention_targets
+from headscope.traces.spans import CarriedSpan
 from headscope.traces.steps import Step
 
 TEXTS, PROMPT, TOKENS = 24, 10, 40
@@ -36,7 +37,9 @@ def a_text(rng: np.random.Generator, lengths: Sequence[int] | None = None, digit
         for number, (start, stop) in enumerate(pairwise(cuts))
     )
     numbers = ((cuts[2] + 1, cuts[1] - digits), (cuts[3] + 1, cuts[2] - digits))
-    carried = [(int(place), int(place) + digits, int(source), int(source) + digits) for place, source in numbers]
+    carried = [
+        CarriedSpan(int(place), int(place) + digits, int(source), int(source) + digits) for place, source in numbers
+    ]
     return attention_targets(tokens, PROMPT, steps, carried, int(cuts[4]))
 
 

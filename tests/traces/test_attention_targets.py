@@ -6,6 +6,7 @@ import pytest
 from headscope.traces.attention_targets import MOST_COPIES, attention_targets
 from headscope.traces.carried_numbers import carried_numbers
 from headscope.traces.reading import read_text
+from headscope.traces.spans import CarriedSpan
 from headscope.traces.steps import Step
 
 
@@ -43,7 +44,7 @@ def test_steps_carried_numbers_and_the_closing_token_have_their_targets() -> Non
         Step("thinking", 3, 6, 3, 6, recheck=True),
         Step("answer", 7, 9, 7, 9, marks=("planning",)),
     )
-    targets = attention_targets(list(range(100, 111)), 2, steps, carried=[(4, 6, 1, 3)], closing=6)
+    targets = attention_targets(list(range(100, 111)), 2, steps, carried=[CarriedSpan(4, 6, 1, 3)], closing=6)
     # The number at 4 and 5 of the answer is written from row 2 + 4 − 1 on, and was a result at 1 and 2 of the answer.
     assert cells(targets["iteration"]) == {(5, 3), (5, 4), (6, 3), (6, 4)}
     # Rows that write the second step (2 + 3 − 1 to 2 + 6 − 2) read the first (2 to 4), and no token itself.

@@ -12,6 +12,7 @@ Tokens after one that leaves the course (``labels``) have no role.
 """
 
 from headscope.lab.labels import BETWEEN, PROMPT_AT, WAIT, TokenLabel, label, symbols
+from headscope.traces.spans import CarriedSpan
 
 LAB_TOKEN_ROLES = ("retrieval", "iteration", "calculation", "recall", "plan", "re-check", "answer", "form")
 
@@ -31,17 +32,15 @@ def lab_token_roles(prompt: str, response: str) -> list[str]:
     return roles
 
 
-def carried_values(prompt: str, response: str) -> list[tuple[int, int, int, int]]:
-    """Return every value that a fold starts from and where it was written: first token and the one after the last, of
-    the value and of what it repeats, as positions in the response.
-    """
+def carried_values(prompt: str, response: str) -> list[CarriedSpan]:
+    """Return every value that a fold starts from and where it was written, as tokens of the response."""
     begin = PROMPT_AT + len(symbols(prompt)) + BETWEEN
     carried = []
     for token in label(prompt, response):
         if token.slot == "operand" and token.previous is not None:
             (source,) = token.operands
             place = token.position - begin
-            carried.append((place, place + 1, source - begin, source - begin + 1))
+            carried.append(CarriedSpan(place, place + 1, source - begin, source - begin + 1))
     return carried
 
 

@@ -19,6 +19,7 @@ from itertools import pairwise
 import numpy as np
 
 from headscope.measures.attention_shares import Cells, Targets
+from headscope.traces.spans import CarriedSpan
 from headscope.traces.steps import Step
 
 ATTENTION_ROLES = ("previous token", "first token", "induction", "retrieval", "iteration", "verification", "closer")
@@ -28,15 +29,12 @@ BY_MOST_ATTENDED = frozenset(("retrieval",))
 MOST_COPIES = 3
 """Earlier copies of a token that is asked about, at most."""
 
-Carried = Sequence[tuple[int, int, int, int]]
-"""Numbers carried on: each one's first token and the token after its last, and the same of the result it comes from."""
-
 
 def attention_targets(
     tokens: Sequence[int],
     prompt: int,
     steps: Sequence[Step],
-    carried: Carried = (),
+    carried: Sequence[CarriedSpan] = (),
     closing: int | None = None,
 ) -> Mapping[str, Targets]:
     """Return the targets of each role that a prompt with its answer asks for, with at least one of each.
@@ -45,7 +43,7 @@ def attention_targets(
         tokens: ids of prompt and answer.
         prompt: number of tokens of the prompt.
         steps: of the answer, with token positions in it.
-        carried: numbers that the answer carries on, as positions in the answer.
+        carried: numbers that the answer carries on, as tokens of the answer.
         closing: the token of the answer that closes the thought; None if it has none.
     """
     marked = _mark_cells(tokens, prompt, steps, carried, closing)
@@ -63,7 +61,7 @@ def attention_targets(
 
 
 def _mark_cells(
-    tokens: Sequence[int], prompt: int, steps: Sequence[Step], carried: Carried, closing: int | None
+    tokens: Sequence[int], prompt: int, steps: Sequence[Step], carried: Sequence[CarriedSpan], closing: int | None
 ) -> dict[str, Cells]:
     count = len(tokens)
     cells = {role: np.zeros((count, count), dtype=bool) for role in ATTENTION_ROLES}
@@ -71,8 +69,9 @@ def _mark_cells(
     cells["previous token"][places, places - 1] = True
     cells["first token"][1:, 0] = True
     _mark_copies(cells, tokens, prompt)
-    for first, last, start, end in carried:
-        cells["iteration"][prompt + first - 1 : prompt + last - 1, prompt + start : prompt + end] = True
+    for span in carried:
+        rows = slice(prompt + span.start - 1, prompt + span.end - 1)
+        cells["iteration"][rows, prompt + span.source_start : prompt + span.source_end] = True
     cells["verification"] = _follow_steps(count, prompt, steps, is_check=True)
     if closing is not None:
         cells["closer"][prompt + closing + 1 :, prompt + closing] = True

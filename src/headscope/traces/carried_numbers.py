@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 
 from headscope.traces.calculations import RELATION, find_calculations
+from headscope.traces.spans import CarriedSpan
 from headscope.traces.steps import Step
 
 _NUMBER = re.compile(r"(?<![\d.,])[-−]?(?:\d{1,3}(?:[, ]\d{3})+(?![\d,])|\d+)(?:\.\d+)?")
@@ -13,22 +13,10 @@ _RESULT = re.compile(r"[\s$€£]*(?P<number>" + _NUMBER.pattern + r")[^\d+*/×�
 """One number alone, with its unit."""
 
 
-@dataclass(frozen=True, slots=True)
-class CarriedNumber:
-    """A number on the left of a calculation that an earlier one gave, as characters of the text.
+def carried_numbers(response: str, steps: Sequence[Step], given: str = "") -> tuple[CarriedSpan, ...]:
+    """Return the numbers on the left of calculations that earlier ones gave, as characters of the response.
 
-    start, end: its first character, and the one after its last.
-    source_start, source_end: the same of the result that it repeats.
-    """
-
-    start: int
-    end: int
-    source_start: int
-    source_end: int
-
-
-def carried_numbers(response: str, steps: Sequence[Step], given: str = "") -> tuple[CarriedNumber, ...]:
-    """Return the numbers that a response carries on, each from the last calculation that gave it.
+    Each comes from the last calculation that gave it.
 
     given: the problem; its numbers are left out, because they may come from there.
     """
@@ -45,7 +33,7 @@ def carried_numbers(response: str, steps: Sequence[Step], given: str = "") -> tu
             begin = step.start + calculation.start
             for start, end, value in _numbers(left):
                 if value in results:
-                    carried.append(CarriedNumber(begin + start, begin + end, *results[value]))
+                    carried.append(CarriedSpan(begin + start, begin + end, *results[value]))
             result = _RESULT.fullmatch(right)
             if result is not None and (value := _value(result["number"])) not in known:
                 begin += len(written) - len(right)

@@ -1,7 +1,11 @@
-"""Ends of a response's tokens in its text, found by decoding the token ids piece by piece."""
+"""Which tokens of a response its steps and numbers are: the ends of its tokens in its text, and spans of both.
+
+The ends are found by decoding the token ids piece by piece.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Int
@@ -16,6 +20,19 @@ _CONTEXT = 4
 """Tokens before a piece that are decoded with it: what a space or a broken character becomes depends on them."""
 _LONGEST_CHARACTER = 8
 """Tokens after which a character that is still incomplete counts as broken."""
+
+
+class CarriedSpan(NamedTuple):
+    """A number of a response that repeats an earlier result, as characters of the text or as tokens of the response.
+
+    start, end: its first place, and the one after its last.
+    source_start, source_end: the same of the result that it repeats.
+    """
+
+    start: int
+    end: int
+    source_start: int
+    source_end: int
 
 
 class TokenTexts:
@@ -88,3 +105,13 @@ def place_steps(steps: Sequence[Step], ends: TokenEnds) -> tuple[Step, ...]:
     for step, first, last in zip(steps, firsts.tolist(), lasts.tolist(), strict=True):
         placed.append(replace(step, first_token=first, last_token=last))
     return tuple(placed)
+
+
+def place_carried(spans: Sequence[CarriedSpan], ends: TokenEnds) -> list[CarriedSpan]:
+    """Return spans of characters as spans of tokens. ends: of the response's tokens, from ``TokenTexts``."""
+    firsts, lasts = token_spans(ends, [span.start for span in spans], [span.end for span in spans])
+    source_firsts, source_lasts = token_spans(
+        ends, [span.source_start for span in spans], [span.source_end for span in spans]
+    )
+    columns = [firsts.tolist(), lasts.tolist(), source_firsts.tolist(), source_lasts.tolist()]
+    return [CarriedSpan(*places) for places in zip(*columns, strict=True)]

@@ -31,8 +31,7 @@ from headscope.studies.study_file.config import Config
 from headscope.traces.attention_targets import ATTENTION_ROLES, BY_MOST_ATTENDED, attention_targets
 from headscope.traces.carried_numbers import carried_numbers
 from headscope.traces.reading import read_text
-from headscope.traces.spans import TokenEnds, TokenTexts, place_steps, token_spans
-from headscope.traces.steps import Step
+from headscope.traces.spans import TokenEnds, TokenTexts, place_carried, place_steps
 from headscope.traces.text_steps import CLOSE
 
 if TYPE_CHECKING:
@@ -175,30 +174,20 @@ def answer_targets(answer: Answer, reader: Reader, longest: int) -> Mapping[str,
     """
     tokens = longest - len(answer.text.prompt)
     if reader == "lab":
-        steps, carried = judge(answer.problem, answer.response), carried_values(answer.problem, answer.response)
+        steps = judge(answer.problem, answer.response)
+        carried = carried_values(answer.problem, answer.response)
     else:
-        steps, carried = _text_steps(answer)
+        in_text = read_text(answer.response, statements_of(answer.kind))
+        steps = place_steps(in_text, answer.ends)
+        carried = place_carried(carried_numbers(answer.response, in_text, answer.problem), answer.ends)
     place = answer.response.find(CLOSE)
     closing = int(np.searchsorted(answer.ends, place + len(CLOSE))) if place >= 0 else tokens
     return attention_targets(
         answer.text.tokens[:longest],
         len(answer.text.prompt),
         [step for step in steps if step.last_token <= tokens],
-        [number for number in carried if number[1] <= tokens],
+        [span for span in carried if span.end <= tokens],
         closing if closing < tokens else None,
-    )
-
-
-def _text_steps(answer: Answer) -> tuple[tuple[Step, ...], list[tuple[int, int, int, int]]]:
-    """Return steps and carried numbers of a running text, as tokens."""
-    steps = read_text(answer.response, statements_of(answer.kind))
-    numbers = carried_numbers(answer.response, steps, answer.problem)
-    first, last = token_spans(answer.ends, [number.start for number in numbers], [number.end for number in numbers])
-    start, end = token_spans(
-        answer.ends, [number.source_start for number in numbers], [number.source_end for number in numbers]
-    )
-    return place_steps(steps, answer.ends), list(
-        zip(first.tolist(), last.tolist(), start.tolist(), end.tolist(), strict=True)
     )
 
 
