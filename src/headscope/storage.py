@@ -248,7 +248,7 @@ def read_object(path: str | Path, title: str = "result") -> dict[str, Any]:
 
 
 def parse_object(text: str | bytes, origin: str) -> dict[str, Any]:
-    """Parse a JSON object. Raises InputError, naming ``origin``, if it is none, no JSON, or nested too deeply."""
+    """Parse a JSON object. Raises InputError, naming ``origin``, if it is no object, no JSON, or nested too deeply."""
     try:
         content = json.loads(text)
     except ValueError as error:  # no JSON, or no text at all

@@ -116,7 +116,10 @@ class Budget:
         return group_pairs(pairs, self.footprint.access, capacity)
 
     def is_ample(self, pairs: Pairs, nodes: int) -> bool:
-        """Return whether all ``nodes`` rows of all pairs fit in a pass, or on a CPU as many as are of use."""
+        """Return whether, on a CPU, all useful rows of all pairs fit in half of the memory.
+
+        False on other devices, where the footprint is always measured.
+        """
         if self.footprint.access.device.type != "cpu":
             return False
         sizes = self._sizes(pairs)

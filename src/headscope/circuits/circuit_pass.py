@@ -37,7 +37,7 @@ def port_hooks(
 ) -> list[Hook]:
     """Return hooks that make a layer's projections give q, k and v of every query head (3H) from ``values``.
 
-    ``values`` is called when the projections run. Attention must be ``ungrouped``.
+    ``values`` is called when the projections run. Call this within ``ungroup_kv``.
     """
 
     def replace_output(projection: int, _output: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Multiply Δ and gradients in the number format that is fast on the device, adding up in float32.
 
 16-bit models on a GPU are contracted in 16 bits, because its matrix units are several times faster then. float16 models
-use bfloat16 too: gradients of a loss need float32's range. They are fast at multiples of ``_STEP`` rows and columns:
-97 destinations and 1,189 sources took four times as long as 104 and 1,192 (H200, Qwen3-8B's shape).
+use bfloat16 too: gradients of a loss need float32's range. Products are fast if their rows and columns are multiples of
+``_STEP``: 97 destinations and 1,189 sources took four times as long as 104 and 1,192 (H200, Qwen3-8B's shape).
 """
 
 import torch

@@ -45,7 +45,7 @@ class _Pass:
 def integrate_by_slopes(integrand: Integrand, tolerance: float) -> list[SlopePath]:
     """Return every pair's integral to about ``tolerance`` of its norm; the integrand must have slopes.
 
-    If the loss is flat at the clean text for every model (KL), the scores at α = 1 are 0 and it is not run.
+    KL has its minimum at the clean text, so the scores at α = 1 are 0 and that node is not run.
     """
     paths = [AdaptiveQuadrature.of_slopes(integrand.epsilon, tolerance) for _ in range(integrand.pairs)]
     results: dict[int, SlopePath] = {}

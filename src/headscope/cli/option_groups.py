@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def flatten_groups(command: Callable[..., int], without: Sequence[str] = ()) -> Callable[..., int]:
     """Return a function of single options that puts them into the groups ``command`` takes, and calls it.
 
-    without: names of options that it does not have; their defaults stand.
+    without: names of options that it does not have; their defaults are used.
     """
     own = inspect.signature(command).parameters
     groups: dict[str, Any] = {}

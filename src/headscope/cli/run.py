@@ -78,7 +78,7 @@ class ExecutorOptions:
     def settings(self, kind: str) -> list[str]:
         """Return the options in the words of ``--set``. kind: of the study's own executor.
 
-        Keys of another kind are left out; those of the same stand.
+        Keys of another kind are left out; those of the same are kept.
         """
         keys = {"workers": self.workers, "address": self.address}
         options = {name: value for name, value in keys.items() if value is not None}

@@ -15,7 +15,7 @@ GUTTER = 4
 """Characters before the text, for the icons of marks."""
 
 Line = tuple[str, str, str]
-"""Icons, text, and a note that stands behind it in brackets."""
+"""Icons, text, and a note that follows it in brackets."""
 
 
 def width_of_terminal() -> int:

@@ -57,11 +57,11 @@ def t_interval(
     # Welch and Satterthwaite's degrees of freedom; of one sample exactly n − 1.
     freedoms = np.array([len(influences) - 1 for influences in samples])
     spread = (variances**2 / np.expand_dims(freedoms, tuple(range(1, variances.ndim)))).sum(axis=0)
-    # Without any variance the freedom does not matter: that of the smallest sample stands in.
+    # Without any variance the freedom does not matter; that of the smallest sample is used.
     freedom = np.divide(variance**2, spread, out=np.full_like(spread, float(freedoms.min())), where=spread > 0)
     error = np.sqrt(variance)
     half_width = stdtrit(freedom, 0.5 + LEVEL / 2) * error
-    # A change without any spread is certain, no change without any is none.
+    # Without spread between problems, any change has p = 0 and no change has p = 1.
     statistic = np.divide(np.abs(value), error, out=np.where(value == 0, 0.0, np.inf), where=error > 0)
     return value - half_width, value + half_width, np.asarray(2 * stdtr(freedom, -statistic))
 

@@ -2,7 +2,7 @@
 could have been told from chance.
 
 1. A score with one answer per problem is a multiple of 1/n. A cell that is one, rounded or cut to its printed digits,
-   very likely had one answer; how likely by accident, ``chance`` says. A cell that is none had several, or another n:
+   very likely had one answer; how likely by accident, ``chance`` says. Any other cell had several, or another n:
    the fewest answers that allow all cells of a benchmark, ``samples`` says.
 2. Between two such cells some problems flipped. The kindest reading is that all flipped the same way: the exact McNemar
    p of that reading is the smallest the data can have had. Where even it is above 0.05, no analysis could have told the
@@ -30,7 +30,7 @@ MOST_SAMPLES = 64
 class Cell:
     """One score.
 
-    group, row, column: where it stands.
+    group, row, column: its place in the table.
     printed: as in the table.
     count: problems solved of n, None if the score is no multiple of 1/n.
     low, high: Wilson's interval with one answer per problem, None without a count.
@@ -49,7 +49,7 @@ class Cell:
 class Column:
     """One benchmark in one group of rows.
 
-    group, name: where it stands.
+    group, name: its place in the table.
     n: problems.
     cells: its scores.
     multiples: scores that are multiples of 1/n.

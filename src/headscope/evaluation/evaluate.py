@@ -149,7 +149,7 @@ def rescore(samples: Samples, task: Task | None = None, progress: Progress = SIL
         raise InputError(
             f"task {task.name!r} has no problem {unknown[0]!r}, which the samples of {samples.task!r} answer"
         )
-    # Zeros stand for the ids: old files keep none, and the record takes only their number.
+    # Zeros instead of the ids: old files keep none, and the record takes only their number.
     completions = [
         Completion(0, row["sample"], row["seed"], (0,) * row["tokens"], row["response"], row["finish"]) for row in rows
     ]

@@ -48,13 +48,13 @@ def after_thinking(response: str) -> str:
 
 
 def final_text(response: str) -> str:
-    """Return what stands in the last ``<answer>…</answer>`` after the reasoning, else all that stands there."""
+    """Return the text of the last ``<answer>…</answer>`` after the reasoning, else all text after it."""
     text = after_thinking(response)
     return _tagged_text(text) or text
 
 
 def _tagged_text(text: str) -> str:
-    """Return what stands in the last ``<answer>…</answer>``, or after the lab's ``<ans>``; "" if there is neither."""
+    """Return the text of the last ``<answer>…</answer>``, or after the lab's ``<ans>``; "" if there is neither."""
     before, closing, _ = text.rpartition(f"</{_TAG}")
     if closing and f"<{_TAG}" in before:
         return before.rpartition(f"<{_TAG}")[2].strip()

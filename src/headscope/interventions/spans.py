@@ -102,7 +102,7 @@ def resolve_span(model: SubjectOrModel, span: str | Span) -> Span | None:
 
 @dataclass
 class _Row:
-    """What is known of one row's text so far.
+    """The state of one row's text so far.
 
     tail: its last letters, in which a marker may begin.
     part: its current part, as an index into PARTS.

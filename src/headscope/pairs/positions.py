@@ -34,7 +34,7 @@ def resolve_positions(
         return np.array([length - 1], dtype=np.int64)
     if isinstance(positions, str) and positions == "answer":
         start = shared_length(clean, corrupt) if answer_start is None else answer_start
-        # Two equal texts have no answer; the last position stands in for it.
+        # Two equal texts have no answer; the last position is used instead.
         return np.arange(min(start, length - 1), length)
     if isinstance(positions, str) or not len(positions):
         raise InputError(f"positions {positions!r} are unknown; give 'last', 'answer' or a list of token positions")

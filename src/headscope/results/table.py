@@ -31,7 +31,7 @@ class Cell:
 
 
 Value = Cell | str | int | float | None
-"""What stands in a table. Floats are shown with three digits; None and NaN are a dash."""
+"""What a table shows in a cell. Floats are shown with three digits; None and NaN are a dash."""
 
 Row = dict[str, Value]
 """One value per column, by the column's name."""

@@ -66,7 +66,10 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path | str) -> "RunDirectory":
-        """Return an existing run directory. Raises InputError if it is none, damaged, or made by a newer headscope."""
+        """Return an existing run directory.
+
+        Raises InputError if there is none, or if it is damaged or was made by a newer headscope.
+        """
         run = cls(path)
         if not run.lock_file.exists():
             raise InputError(_not_a_run(run))
@@ -111,7 +114,7 @@ class RunDirectory:
     ) -> None:
         """Write ``study.lock.json``: the resolved study, what it ran with, and the units of the plan (``Unit.row``).
 
-        models: what base and finished variants are called; one name may stand for one of two models.
+        models: what base and finished variants are called; two models may have one name.
         """
         made_with = {
             "versions": provenance.versions(),
@@ -218,7 +221,7 @@ class RunDirectory:
         Labels are columns. ``results.frames`` says what the others are, and what a row is: a result, or an operator, a
         head, a problem in it. An estimate is six columns: ``effect``, ``effect_low``, ``effect_high``, ``effect_n``,
         ``effect_method``, ``effect_seed``. A unit that could not be made, or failed, is a row with its reason under
-        ``not_run``; one that was not reached is none.
+        ``not_run``; one that was not reached has no row.
 
         Raises InputError if there is no such kind, no unit of the kind has one of the labels, or a result is damaged.
         """

@@ -201,7 +201,7 @@ def _find_index(items: list[Any], part: str, key: str) -> int:
 def _insert_presets(data: dict[str, Any]) -> list[str]:
     """Write out ``train: {preset: lab-grpo, …}`` in place; keys next to the preset win.
 
-    Returns a sentence on every preset that does not exist; a training without errors stands for it.
+    Returns a sentence on every preset that does not exist; a training without errors is put in its place.
     """
     faults = []
     variants = data.get("variants")

@@ -39,7 +39,7 @@ LOG_SECONDS = 5.0
 """Between two looks at the logs of trainings."""
 
 _NO_NAMES = ("step", "pairs", "model")
-"""Labels that stand in no name: the step is the x axis, and scores are told apart by their variant."""
+"""Labels that are left out of names: the step is the x axis, and scores are told apart by their variant."""
 
 
 @runtime_checkable

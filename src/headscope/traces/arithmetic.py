@@ -123,7 +123,7 @@ class _Reader:
         raise _UnreadableError
 
     def _mixed(self, whole: Fraction) -> Fraction:
-        """Return ``1 1/2`` as one number, if that stands here."""
+        """Return ``1 1/2`` as one number, if the text has one here."""
         if self._peek() != "number":
             return whole
         texts = [symbol.text for symbol in self._symbols[self._place : self._place + 3]]

@@ -11,7 +11,7 @@ def judge(results: StudyResults) -> Claim:
     """Judge the excess of new heads, their number against supervised recipes that add some, and the share that
     remains.
     """
-    # Fewer than none is nothing to ask for: a recipe without an excess is no standard of many.
+    # A supervised recipe without an excess of new heads cannot show that GRPO adds fewer.
     supervised = {}
     for recipe, runs in results.recipes("sft", "distill").items():
         if excess_share([run.last for run in runs]).low > 0:

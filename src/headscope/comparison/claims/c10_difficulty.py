@@ -18,7 +18,8 @@ from headscope.results.claim import Claim, Part
 from headscope.results.estimate import Estimate
 
 HARD, EASY = 1 / 4, 3 / 4
-"""Share of the base's first samples that are right: at most, at least."""
+"""A problem is hard if at most ``HARD`` of the first half of the base's samples are right, easy if at least ``EASY``
+are."""
 
 FEWEST_SAMPLES = 4
 LABELLED = "share of over-thinking, loops and slips among lost answers − among those wrong before and after"

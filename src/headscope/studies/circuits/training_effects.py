@@ -110,7 +110,7 @@ def training_effects_units(study: Study, sources: Mapping[str, EffectSources]) -
     variants = variants_by_name(study.model_dump(mode="json"))
     effects = {}
     for name in sources:
-        # A twin at rate 0 is the base: its training effects are 0, and there is nothing to take off.
+        # A twin at rate 0 is the base: its training effects are 0, and nothing is subtracted.
         twins = [twin for twin in null_twins(name, variants) if missing_signal(variants[twin]) != "lr0"]
         config = TrainingEffectsConfig(
             variant=name,

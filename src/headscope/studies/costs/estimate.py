@@ -76,8 +76,8 @@ class UnitCost:
 class StudyCost:
     """Estimates of the units of a plan that are not done.
 
-    done: how many are, by kind. unmeasured: kinds that nothing is known of, because none of the small units could be
-    run; they count as nothing.
+    done: number of finished units, by kind. unmeasured: kinds whose cost is unknown, because none of their small units
+        could be run; they count as 0.
     """
 
     units: tuple[UnitCost, ...]
@@ -95,7 +95,7 @@ class StudyCost:
         return {cost.unit.address: cost.seconds for cost in self.units}
 
     def clock(self, workers: int | None) -> float:
-        """Return the seconds until all units are done by so many workers, by as many as there are units for None.
+        """Return the seconds until all units are done by ``workers`` workers; None: by one for each unit.
 
         Units begin in the plan's order, each once its inputs are there and a worker is free (list scheduling, Graham
         1966); without a limit on workers this is the longest chain of units. As in ``runs.pool``, a unit that takes
@@ -163,7 +163,7 @@ def variants_with_unknown_steps(study: Study, run: RunDirectory) -> list[str]:
 
 
 def with_measured_steps(study: Study, run: RunDirectory, facts: Facts) -> Study:
-    """Return the study with the number of steps that ``epochs`` come to, as the pilot has counted them.
+    """Return the study with the number of steps of its trainings by epochs, as the pilot has counted them.
 
     Without it the plan counts one checkpoint of such a training until it is done.
     """
@@ -180,7 +180,7 @@ def with_measured_steps(study: Study, run: RunDirectory, facts: Facts) -> Study:
 
 
 def estimate(units: Sequence[Unit], run: RunDirectory, rates: Rates) -> StudyCost:
-    """Return the cost of what is not done of a plan."""
+    """Return the cost of the units of a plan that are not done."""
     costs: list[UnitCost] = []
     done = dict.fromkeys((unit.kind for unit in units), 0)
     seen: set[tuple[str, int]] = set()
@@ -209,7 +209,10 @@ def models_of(unit: Unit) -> set[tuple[str, int]]:
 
 
 def estimate_unit(unit: Unit, rates: Rates, first: float = 0.0) -> UnitCost:
-    """Return the cost of one unit; of a kind that nothing is known of, nothing. first: seconds before it begins."""
+    """Return the cost of one unit; work of a kind that was not measured takes 0 seconds.
+
+    first: seconds before it begins.
+    """
     most, least = unit_workload(unit, rates.facts), unit_workload(unit, rates.facts, early=True)
     kind = _measured_kind(unit.kind)
     seconds = rates.seconds.get(kind, {})

@@ -246,7 +246,7 @@ def _head_roles(unit: Unit, facts: Facts) -> Workload:
 
 
 def constants_workload(heads: int, texts: Number, length: Number, steps: int = DESCENT_STEPS) -> Workload:
-    """Return what fitting the constants of so many heads works through."""
+    """Return what fitting the constants of ``heads`` heads works through."""
     drivers = {BACKWARD: steps * TEXTS_A_STEP * heads * length, FORWARD: CANDIDATES * texts * heads * length}
     return Workload(drivers)
 

@@ -189,8 +189,10 @@ def trained_stages(stages: list[Stage]) -> list[Stage]:
 def ablated_stage(study: Study, stages: list[Stage]) -> Stage | None:
     """Return the checkpoint whose heads are removed: the last, or that of ``ablate.step``.
 
-    None of a finished model if a step is named, as it has no other checkpoint. A training still to be done whose
-    number of steps its data tells stands for its last checkpoint. Raises InputError if there is no such checkpoint.
+    None for a finished model if a step is named, as it has no other checkpoint. The last checkpoint too for a training
+    that is still to be done and whose number of steps only its data tells.
+
+    Raises InputError if there is no such checkpoint.
     """
     step = study.ablate.step
     if step is None:

@@ -30,7 +30,7 @@ class Config(BaseModel):
 
 
 class OneOrMore:
-    """An annotation by which one text stands for the list of it: ``heads: emergent`` is ``heads: [emergent]``."""
+    """An annotation by which one text is read as a list of it: ``heads: emergent`` is ``heads: [emergent]``."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
         """Validate a text as the list of it."""

@@ -69,7 +69,7 @@ class TrainConfig(Config):
 
     def settings(self) -> Training:
         """Return the training as the study file has it, with the study's seed."""
-        # Both seeds stand in the digest; their sum is what trains.
+        # The digest holds both seeds; the training uses their sum.
         written = self.training | {"dataset": self.place.dataset, "seed": self.training["seed"] + self.seed}
         written |= {} if self.place.teacher is None else {"teacher": self.place.teacher}
         training: Training = TypeAdapter(Training).validate_python(written)
@@ -283,7 +283,7 @@ def _model_digest(model: str) -> str:
 
 
 def _data_digest(settings: Training, data_dir: str | None) -> str:
-    """Return a digest of the problems or records that are learned; a hub id stands for itself."""
+    """Return a digest of the problems or records that are learned; of a hub id, the id."""
     dataset = settings.dataset
     if not isinstance(settings, CompletionData):
         return sources.task_digest(sources.task(dataset, data_dir).problems)
