@@ -22,7 +22,7 @@ from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.results.verdict import AblationVerdict
 from headscope.runs import Inputs, Unit, Work
-from headscope.studies.answers.evaluate import SamplingSettings, draw_settings, shard_roles, share_out
+from headscope.studies.answers.evaluate import SamplingSettings, draw_settings, shard_inputs, share_out
 from headscope.studies.answers.texts import ModelOnTask, answered_texts
 from headscope.studies.data import sources
 from headscope.studies.data.sources import TaskSource
@@ -66,7 +66,7 @@ class AblatedShardConfig(AblatedConfig):
 
 def compute_ablated(config: AblatedConfig, inputs: Inputs, progress: Progress) -> Samples | NotRun:
     """Return answers of the model, whole or with the heads of ``sets`` replaced; of shards, what these hold."""
-    shards = shard_roles(inputs.folders)
+    shards = shard_inputs(inputs.folders)
     if shards:
         return join_samples([inputs.load(shard, Samples) for shard in shards])
     return _answer(config, None, inputs, progress)
@@ -257,7 +257,7 @@ def replacement(
 ) -> "Replacement":
     """Return what replaces the heads' writes under an operator, made from the inputs ``reference`` or ``constants``.
 
-    prefix: of these inputs' roles, of another model than the unit's own.
+    prefix: of these inputs' names, of another model than the unit's own.
     """
     from headscope.interventions import make_replacement
     from headscope.studies.models.subjects import load

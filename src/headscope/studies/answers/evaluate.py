@@ -79,9 +79,9 @@ class ShardConfig(SamplesConfig):
 
 def compute_samples(config: SamplesConfig, inputs: Inputs, progress: Progress) -> Samples:
     """Return every response of a model to a task, with its verdict; if there are shards, what they hold."""
-    shards = shard_roles(inputs.folders)
+    shards = shard_inputs(inputs.folders)
     if shards:
-        return join_samples([inputs.load(role, Samples) for role in shards])
+        return join_samples([inputs.load(shard, Samples) for shard in shards])
     return _answer(config, None, inputs, progress)
 
 
@@ -169,10 +169,10 @@ def share_out(whole: Unit, work: Work[C], problems: int, size: int | None) -> Un
     return whole.work.unit(whole.config, whole.labels, shards)
 
 
-def shard_roles(roles: Iterable[str]) -> list[str]:
+def shard_inputs(names: Iterable[str]) -> list[str]:
     """Return which of a unit's inputs are shards of its answers, in their order; none if it draws them itself."""
-    shards = [role for role in roles if role.startswith("shard ")]
-    return sorted(shards, key=lambda role: int(role.removeprefix("shard ")))
+    shards = [name for name in names if name.startswith("shard ")]
+    return sorted(shards, key=lambda name: int(name.removeprefix("shard ")))
 
 
 def measures_unit(study: Study, samples: Unit, base: Unit | None = None) -> Unit:

@@ -12,7 +12,7 @@ from headscope.errors import InputError
 from headscope.results.codec import Json, from_json, to_json
 from headscope.results.numbers import format_duration
 from headscope.runs import RunDirectory, Unit
-from headscope.studies.answers.evaluate import shard_roles
+from headscope.studies.answers.evaluate import shard_inputs
 from headscope.studies.costs.workloads import (
     MEASURED_AS,
     TOKENS,
@@ -201,7 +201,7 @@ def models_of(unit: Unit) -> set[tuple[str, int]]:
 
     A training loads its base anew, which is part of it; a unit that joins the answers of shards loads none.
     """
-    if unit.kind == "train" or shard_roles(unit.inputs):
+    if unit.kind == "train" or shard_inputs(unit.inputs):
         return set()
     config: Any = unit.config
     sources = [getattr(config, name, None) for name in ("model", "base", "final", "post", "donor")]

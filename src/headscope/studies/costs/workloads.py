@@ -11,7 +11,7 @@ from typing import Any
 from headscope.measures.permutation import LOOK_EVERY
 from headscope.results.head_constants import CANDIDATES, DESCENT_STEPS, TEXTS_A_STEP
 from headscope.runs import Unit
-from headscope.studies.answers.evaluate import shard_roles
+from headscope.studies.answers.evaluate import shard_inputs
 from headscope.studies.circuits.openings import OpeningsConfig
 
 GENERATED, FORWARD, BACKWARD = "generated tokens", "forward tokens", "backward tokens"
@@ -131,7 +131,7 @@ def _answers(unit: Unit, facts: Facts) -> Workload:
     config: Any = unit.config
     variant, task = config.model.name, config.task.name
     sampling = config.sampling
-    if shard_roles(unit.inputs):  # which draw the answers
+    if shard_inputs(unit.inputs):  # which draw the answers
         return Workload({})
     problems = config.end - config.first if unit.kind in SHARDS else len(config.task.task().problems)
     answers = problems * sampling.samples
