@@ -45,8 +45,9 @@ def persistence(comparisons: Comparisons) -> Table:
             rows.append(row)
     caption = (
         "How long emergent heads stay, of those established. Persistence: chance to be there at the next checkpoint; "
-        "turnover: heads that change between two checkpoints, of those at either; half-life: Kaplan-Meier. 95 % "
-        "intervals over heads; a null twin is a row of its own."
+        "turnover: heads that change between two checkpoints, of those at either; still there at the end: of those "
+        "that came early enough to be seen to leave; half-life: Kaplan-Meier. 95 % intervals over heads; a null twin "
+        "is a row of its own."
     )
     return Table("persistence", tuple(rows), caption)
 
