@@ -16,16 +16,11 @@ from scipy.stats import spearmanr
 from table import markdown_table
 
 from headscope.circuits import visit_attention_rows
-from headscope.comparison.head_roles import role_shares
-from headscope.evaluation import prompt_ids
 from headscope.heads import HeadSet
-from headscope.interventions import Text
 from headscope.models import Subject, head_access, load_model
 from headscope.results.head_roles import RoleShares
-from headscope.studies.answers.head_roles import TOKENS, Answer, answer_targets, sums_in_text, text_shares
-from headscope.studies.answers.traces import decoder
+from headscope.studies.answers.head_roles import roles_in_answers
 from headscope.traces.attention_targets import ATTENTION_ROLES
-from headscope.traces.spans import TokenTexts
 
 HEADER = ("role", "heads labelled", "heads on repeated tokens", "in both", "Spearman over heads", "labelled heads")
 NAMED = 20
@@ -43,21 +38,6 @@ def worked_answers(path: Path, count: int) -> list[tuple[str, str]]:
             plain = "".join(part.split(">>")[-1] for part in row["answer"].split("<<"))
             answers.append((row["question"], plain))
     return answers
-
-
-def labels_in_answers(subject: Subject, answers: Sequence[tuple[str, str]]) -> RoleShares:
-    """Return the shares of attention by role while the model reads the answers."""
-    texts = TokenTexts(decoder(subject.tokenizer))
-    sums = []
-    for question, response in answers:
-        ids = tuple(subject.tokenizer(response, add_special_tokens=False)["input_ids"])
-        ends = texts.ends(ids, response)
-        assert ends is not None
-        text = Text(tuple(prompt_ids(subject.tokenizer, question, None)), ids)
-        targets = answer_targets(Answer(response, question, text, ends, "math"), "text", TOKENS)
-        weights = {role: of_role.weights() for role, of_role in targets.items()}
-        sums.append(sums_in_text(subject, text.tokens, weights))
-    return role_shares(text_shares(sums))
 
 
 def on_repeated_tokens(subject: Subject, texts: int, length: int) -> dict[str, np.ndarray]:
@@ -104,7 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     subject = load_model(options.model)
     answers = worked_answers(options.data / "gsm8k_train.jsonl", options.texts)
     repeated = on_repeated_tokens(subject, 8, options.length)
-    print(markdown_table(HEADER, rows(labels_in_answers(subject, answers), repeated)), end="")
+    print(markdown_table(HEADER, rows(roles_in_answers(subject, *zip(*answers, strict=True)), repeated)), end="")
     return 0
 
 

@@ -9,8 +9,9 @@ import pytest
 
 from headscope.circuits import attention_rows
 from headscope.errors import InputError
-from headscope.heads import HeadId
+from headscope.heads import HeadId, HeadSet
 from headscope.interventions import Text
+from headscope.lab.chains import draw_items, thinking_turn
 from headscope.lab.labels import symbols
 from headscope.measures.attention_shares import Targets
 from headscope.models import load_model
@@ -19,9 +20,10 @@ from headscope.results.head_roles import HeadRoles
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, RunDirectory
-from headscope.studies.answers.head_roles import HEAD_ROLES, Answer, HeadRolesConfig, answer_targets
+from headscope.studies.answers.head_roles import HEAD_ROLES, Answer, HeadRolesConfig, answer_targets, roles_in_answers
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
+from headscope.traces.attention_targets import ATTENTION_ROLES
 
 
 def cells_by_role(targets: Mapping[str, Targets], pieces: list[str]) -> dict[str, set[str]]:
@@ -173,3 +175,18 @@ def test_roles_are_read_in_answers_to_the_tasks_that_heads_are_ablated_on(
     units = plan(read_study(str(toy_study), settings), RunDirectory(tmp_path))
     found = [unit.labels["task"] for unit in units if unit.kind == "head_roles" and unit.labels["variant"] == "sft"]
     assert found == tasks
+
+
+def test_answers_of_ones_own_are_read_without_a_study() -> None:
+    subject = load_model("lab-m")
+    items = draw_items("T2", "test", 12, seed=0)
+    questions, responses = [item.prompt for item in items], [thinking_turn(item) for item in items]
+    shares = roles_in_answers(subject, questions, responses)
+    heads = {role: HeadSet.from_grid(grid) for role, grid in zip(ATTENTION_ROLES, shares.labelled, strict=True)}
+    assert {"L1H1", "L3H3"} <= set(heads["iteration"].names())
+    assert heads["retrieval"].names() == ["L1H0", "L3H3"]
+    assert len(heads["verification"]) == 0  # no answer checks a step
+    assert not shares.tested[ATTENTION_ROLES.index("verification")]
+    for wrong in ((questions, responses[1:]), ([], []), (questions[:1], [""])):
+        with pytest.raises(InputError, match=r"give one of each|no tokens that can be placed"):
+            roles_in_answers(subject, *wrong)

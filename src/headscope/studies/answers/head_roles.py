@@ -12,13 +12,14 @@ from jaxtyping import Float
 
 from headscope.comparison.head_roles import TextShares, label_roles, role_shares, share_changes
 from headscope.errors import InputError
+from headscope.evaluation import Chat, prompt_ids
 from headscope.lab.labels import symbols
 from headscope.lab.statements import judge
 from headscope.lab.token_roles import carried_values
 from headscope.measures.attention_shares import CONTROLS, Targets, attention_sums, most_attended_sums
 from headscope.measures.intervals import PROBLEM_T
 from headscope.progress import Progress
-from headscope.results.head_roles import HeadRoles
+from headscope.results.head_roles import HeadRoles, RoleShares
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.results.traces import Reader
@@ -165,6 +166,43 @@ def _choose_answers(
         if len(answers) == config.texts:
             break
     return reader, answers
+
+
+def roles_in_answers(
+    subject: "Subject", questions: Sequence[str], responses: Sequence[str], *, chat: Chat | None = None
+) -> RoleShares:
+    """Return what each head reads in answers of your own, as units ``head_roles`` do of sampled ones.
+
+    Args:
+        subject: the model, with its tokenizer.
+        questions: one per answer, of different problems; a role is tested if ten of the answers ask for it.
+        responses: the answers, whoever wrote them; two models are compared on the same ones.
+        chat: settings of the chat template; None for its defaults.
+
+    Returns:
+        Shares by role, in the order of ``ATTENTION_ROLES``; ``labelled`` says which heads play which role.
+
+    Raises:
+        InputError: if the numbers differ or are 0, an answer has no tokens that decode piece by piece to its text, its
+            prompt leaves no room in the ``TOKENS`` that are read, or the model's attention returns no rows.
+    """
+    from headscope.interventions import Text
+
+    if not len(questions) == len(responses) > 0:
+        raise InputError(f"{len(questions)} questions and {len(responses)} responses; give one of each, at least one")
+    reader, texts = reader_of(questions), TokenTexts(decoder(subject.tokenizer))
+    sums = []
+    for question, response in zip(questions, responses, strict=True):
+        prompt = tuple(prompt_ids(subject.tokenizer, question, chat))
+        ids = tuple(subject.tokenizer(response, add_special_tokens=False)["input_ids"])
+        ends = texts.ends(ids, response)
+        if ends is None or not len(ends) or len(prompt) >= TOKENS:
+            raise InputError(f"the answer {response[:40]!r} has no tokens that can be placed in it and read")
+        text = Text(prompt, ids)
+        targets = answer_targets(Answer(response, question, text, ends, "math"), reader, TOKENS)
+        weights = {role: of_role.weights() for role, of_role in targets.items()}
+        sums.append(sums_in_text(subject, text.tokens[:TOKENS], weights))
+    return role_shares(text_shares(sums))
 
 
 def answer_targets(answer: Answer, reader: Reader, longest: int) -> Mapping[str, Targets]:
