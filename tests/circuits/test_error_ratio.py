@@ -141,5 +141,7 @@ def test_sets_whose_ratio_is_too_large_are_refined_until_it_is_not(
 
 def test_pairs_equal_to_themselves_score_nothing(tiny_model: Any, ragged_pairs: Any) -> None:
     pairs = ragged_pairs(count=3)
-    same = Pairs.from_tokens(pairs.clean, pairs.clean)
-    assert not attribute(tiny_model("qwen3"), same).edges_abs.any()
+    some = Pairs.from_tokens(pairs.clean, [*pairs.clean[:2], pairs.corrupt[2]])
+    edges = attribute(tiny_model("qwen3"), some, keep_pairs=True).pair_edges
+    assert edges is not None
+    assert [each.any() for each in edges] == [False, False, True]
