@@ -88,6 +88,13 @@ def test_heads_come_in_the_order_asked_for(tiny_model: Any) -> None:
     np.testing.assert_array_equal(rows, attention_rows(model, TEXT, ALL)[[ALL.index(head) for head in chosen]])
 
 
+def test_heads_and_texts_may_be_given_as_they_are_at_hand(tiny_model: Any) -> None:
+    model, text = tiny_model("qwen3"), [5, 6, 7, 8]
+    expected = attention_rows(model, np.array(text), [HeadId(0, 1), HeadId(1, 2)])
+    for given in (text, torch.tensor(text)):
+        assert np.array_equal(attention_rows(model, given, ["L0H1", (1, 2)]), expected)
+
+
 def test_half_precision_is_read_too(tiny_model: Any) -> None:
     model = tiny_model("qwen3").bfloat16()
     np.testing.assert_allclose(attention_rows(model, TEXT, ALL).sum(axis=-1), 1, atol=2e-2)
@@ -140,7 +147,7 @@ def test_rows_by_which_no_head_writes_are_refused(tiny_model: Any, change: Any, 
     [
         ([], ALL, "a text without tokens"),
         ([1, 40], ALL, "token ids from 1 to 40; the model's vocabulary allows 0-39"),
-        ([-1], ALL, "token ids from -1 to -1"),
+        ([-1], ALL, "give whole numbers from 0 on"),
         ([1], [HeadId(0, HEADS)], "head L0H4 does not exist: the model has layers 0-1 and heads 0-3"),
         (list(range(40)) * 2, ALL, "the text has 80 tokens; the model's learned positions allow 64"),
     ],

@@ -220,3 +220,9 @@ def test_unusable_models_are_refused(tiny_model: Any, ragged_pairs: Any) -> None
         attribute(unembedding, pairs)
     with pytest.raises(InputError, match="token id 999"):
         attribute(tiny_model("qwen3"), Pairs.from_tokens([[1, 2]], [[1, 999]]))
+
+
+def test_a_label_that_the_model_does_not_write_is_named(tiny_model: Any) -> None:
+    pairs = Pairs.from_tokens([[1, 2, 3]], [[1, 4, 3]], labels=[[5, 500]])
+    with pytest.raises(InputError, match="a label is token id 500; the model writes 0-"):
+        attribute(tiny_model("qwen3"), pairs, metric="logit_diff")

@@ -178,3 +178,8 @@ def test_responses_of_another_program_are_checked_as_ours_are(model, tokenizer):
 def test_every_problem_needs_as_many_responses(responses):
     with pytest.raises(InputError, match="the same number, at least 1, for each of the 3 problems of lab"):
         score_responses(TASK, responses)
+
+
+def test_a_tokenizer_of_a_larger_vocabulary_is_named(model):
+    with pytest.raises(InputError, match=r"a prompt holds token id 5000; the model has 0-\d+: another's tokenizer"):
+        sample(model, None, [[1, 5000]], SAMPLING)

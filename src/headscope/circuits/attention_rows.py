@@ -6,7 +6,7 @@
 3. Every layer's rows are checked: times the values of that pass, they must give what its heads write.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -23,11 +23,12 @@ from headscope.heads import HeadId
 from headscope.models import HeadAccess, Hook, Subject, as_model, attach_hooks, head_access
 from headscope.models.validation import rounding_tolerance
 from headscope.pairs import Tokens
+from headscope.pairs.tokens import token_rows
 
 
 @torch.no_grad()
 def attention_rows(
-    model: Subject | nn.Module, text: Tokens, heads: Sequence[HeadId]
+    model: Subject | nn.Module, text: Iterable[object], heads: Iterable[str | HeadId | Sequence[int]]
 ) -> Float[np.ndarray, "head query key"]:
     """Return the attention rows of ``heads``, in their order, at every token of ``text`` (method sections 5 and 8).
 
@@ -38,23 +39,24 @@ def attention_rows(
         model: a ``Subject`` or a plain Hugging Face model in evaluation mode, without hooks that change what heads
             write.
         text: token ids; at least one.
-        heads: heads of the model.
+        heads: heads of the model, as ids or names.
 
     Raises:
         InputError: if a head or token does not exist, the text is empty or longer than learned positions allow, or
             the model's attention returns no rows, or rows that do not reproduce what its heads write.
     """
-    _check(head_access(as_model(model)), text, heads)
+    (tokens,), chosen = token_rows([text]), [HeadId.parse(head) for head in heads]
+    _check(head_access(as_model(model)), tokens, chosen)
     by_layer: dict[int, list[int]] = {}
-    for place, head in enumerate(heads):
+    for place, head in enumerate(chosen):
         by_layer.setdefault(head.layer, []).append(place)
-    rows = np.zeros((len(heads), len(text), len(text)), dtype=np.float32)
+    rows = np.zeros((len(chosen), len(tokens), len(tokens)), dtype=np.float32)
 
     def keep(layer: int, weights: Float[np.ndarray, "head query key"]) -> None:
         places = by_layer[layer]
-        rows[places] = weights[[heads[place].head for place in places]]
+        rows[places] = weights[[chosen[place].head for place in places]]
 
-    visit_attention_rows(model, text, keep, sorted(by_layer))
+    visit_attention_rows(model, tokens, keep, sorted(by_layer))
     return rows
 
 

@@ -60,6 +60,9 @@ class Objective:
 
     def __post_init__(self) -> None:
         check_metric(self.metric)
+        labels, vocabulary = self.batch.labels, self.clean_logits.shape[-1]
+        if labels is not None and int(labels.max()) >= vocabulary:
+            raise InputError(f"a label is token id {int(labels.max())}; the model writes 0-{vocabulary - 1}")
 
     def losses(self, logits: Float[Tensor, "pair 2 column vocab"]) -> Float[np.ndarray, "pair 2"]:
         """Return the metric of the clean and the corrupt run.

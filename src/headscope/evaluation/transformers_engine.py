@@ -51,9 +51,13 @@ def generate(
 ) -> list[Completion]:
     """Complete every request, in no particular order; see ``sampling.sample``.
 
-    Raises OutOfMemoryError if a single request does not fit in memory; larger batches that do not fit are halved.
+    Raises InputError for a token that the model does not have, and OutOfMemoryError if a single request does not fit in
+    memory; larger batches that do not fit are halved.
     """
     longest = max(len(request.tokens) for request in requests)
+    largest = max(max(request.tokens) for request in requests)
+    if largest >= (vocabulary := model.get_input_embeddings().weight.shape[0]):
+        raise InputError(f"a prompt holds token id {largest}; the model has 0-{vocabulary - 1}: another's tokenizer")
     context = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     check_room(longest, sampling.max_new_tokens, context)
     by_row = tells_rows_apart(model)

@@ -39,7 +39,7 @@ def direct_loss(
 
     @torch.inference_mode()  # each thread has its own mode
     def measure(text: Text) -> float:
-        with attach_hooks(_removal_hooks(access, grid, weights)):
+        with attach_hooks(_removal_hooks(access, grid, weights) if layers else ()):
             return float(response_nll(plain, text)[0])
 
     with progress.bar("direct effects", len(texts)) as bar:
