@@ -61,7 +61,8 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     Args:
         pairs: clean/corrupt pairs the model is scored on.
         every: steps between scorings; None takes the trainer's ``save_steps``. The last step is always scored.
-        out: the run directory; a resumed training goes on in it.
+        out: the run directory. A resumed training goes on in it; one that begins anew takes the place of the one that
+            was tracked there, whose units stay on disk.
         fresh: other pairs, on which the base alone is scored, for the test-retest null; None takes every second problem
             of ``pairs`` for it.
         name: of the variant in the run directory.
