@@ -180,6 +180,12 @@ def test_every_problem_needs_as_many_responses(responses):
         score_responses(TASK, responses)
 
 
+def test_a_word_is_no_finish_flag():
+    """As ``length``, by which engines say that a response was cut off."""
+    with pytest.raises(InputError, match="a finish flag is 'length'; give True"):
+        score_responses(TASK, [["a"], ["b"], ["c"]], finished=[["length"], ["stop"], ["stop"]])
+
+
 def test_a_tokenizer_of_a_larger_vocabulary_is_named(model):
     with pytest.raises(InputError, match=r"a prompt holds token id 5000; the model has 0-\d+: another's tokenizer"):
         sample(model, None, [[1, 5000]], SAMPLING)

@@ -72,7 +72,7 @@ def check_answers(
     if kind not in _EXTRACT:
         raise InputError(f"answer kind {kind!r} does not exist{suggestion(kind, _EXTRACT)}")
     texts, golds = _texts("responses", responses), _texts("gold", gold)
-    flags = [True] * len(texts) if finished is None else _flags(finished)
+    flags = [True] * len(texts) if finished is None else finish_flags(finished)
     if not len(texts) == len(golds) == len(flags):
         raise InputError(
             f"{len(texts)} responses, {len(golds)} gold answers and {len(flags)} finish flags; allowed: as many of each"
@@ -102,7 +102,8 @@ def _texts(name: str, values: Iterable[object]) -> list[str]:
     return texts
 
 
-def _flags(values: Iterable[object]) -> list[bool]:
+def finish_flags(values: Iterable[object]) -> list[bool]:
+    """Return the flags of finished responses. Raises InputError if one is a word, such as ``length``, or a number."""
     flags = list(values)
     if others := [flag for flag in flags if not isinstance(flag, bool | np.bool_)]:
         raise InputError(f"a finish flag is {others[0]!r}; give True for finished and False for cut off")

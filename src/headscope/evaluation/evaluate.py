@@ -1,14 +1,14 @@
 """Evaluate one model on one task: join prompts, responses and verdicts into ``Samples``."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from headscope.errors import InputError
 from headscope.evaluation.chat import Chat, prompt_ids
-from headscope.evaluation.checking import Verdict, check_answers
+from headscope.evaluation.checking import Verdict, check_answers, finish_flags
 from headscope.evaluation.completions import Completion, Sampling
 from headscope.evaluation.equality import normal_answer
 from headscope.evaluation.extraction import OPENED, is_still_thinking
@@ -62,7 +62,9 @@ def evaluate(
     """
     if not isinstance(task, Task):
         raise InputError(f"task is {task!r}; give a Task, as load_task returns")
-    if hasattr(model, "tokenizer") and hasattr(model, "name"):  # a Subject: this module imports no torch
+    from headscope.models import Subject
+
+    if isinstance(model, Subject):
         tokenizer, name = tokenizer or model.tokenizer, name or model.name
     chat = chat or Chat()
     problems_of_part = task.problems if part is None else task.problems[part.start : part.stop]
@@ -87,7 +89,7 @@ def score_responses(
     task: Task,
     responses: Sequence[Sequence[str]],
     *,
-    finished: Sequence[Sequence[bool]] | None = None,
+    finished: Sequence[Iterable[object]] | None = None,
     tokenizer: "PreTrainedTokenizerBase | None" = None,
     name: str = "own",
     progress: Progress = SILENT,
@@ -105,7 +107,7 @@ def score_responses(
     Raises:
         InputError: if problems have no, or not the same number of, responses or flags, or as ``check_answers`` does.
     """
-    flags = [[True] * len(texts) for texts in responses] if finished is None else finished
+    flags = [[True] * len(texts) for texts in responses] if finished is None else [*map(finish_flags, finished)]
     width = len(responses[0]) if len(responses) else 0
     for rows, what in ((responses, "responses"), (flags, "finish flags")):
         if len(rows) != len(task) or width == 0 or any(len(row) != width for row in rows):

@@ -18,7 +18,9 @@ def judge(results: StudyResults) -> Claim:
     """Judge every operator on every task, without the heads that the model has with thinking off alone."""
     recipes = {modes.variant: modes.recipe for modes in results.thinking}
     removed = [ablation for ablation in results.removals(THINK_OFF_ONLY) if ablation.variant in recipes]
-    by_subject = group_by(removed, lambda each: f"{recipes[each.variant]} on {each.task}, {each.operator}")
+    by_subject = group_by(
+        removed, lambda ablation: f"{recipes[ablation.variant]} on {ablation.task}, {ablation.operator}"
+    )
     parts: list[Part] = []
     for subject, ablations in by_subject.items():
         parts += _parts(subject, ablations)
