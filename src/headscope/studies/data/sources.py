@@ -6,6 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from headscope.contents import file_identity
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat, Problem, Task, TaskFile, load_task
 from headscope.evaluation.benchmarks import BENCHMARKS
@@ -17,9 +18,20 @@ from headscope.studies.study_file.config import Config
 from headscope.studies.study_file.references import TaskRef
 
 
-@lru_cache(maxsize=64)
 def task(ref: TaskRef, data_dir: str | None = None) -> Task:
-    """Return the problems a task reference names, read once: a plan asks for them often."""
+    """Return the problems a task reference names. A file is read again only if it was written anew."""
+    return _read_task(ref, data_dir, _written(ref))
+
+
+def _written(ref: TaskRef) -> tuple[int, ...]:
+    """Return what changes when a task's file is written; () for a task that has a name."""
+    path = Path(ref.file if isinstance(ref, TaskFile) else ref)
+    return file_identity(path) if path.is_file() else ()
+
+
+@lru_cache(maxsize=64)
+def _read_task(ref: TaskRef, data_dir: str | None, written: tuple[int, ...]) -> Task:
+    # Kept, because a plan asks for them often.
     if isinstance(ref, TaskFile):
         return load_task(ref)
     check_known(ref)
@@ -83,13 +95,10 @@ class TaskSource(Config):
     place: TaskPlace
 
     @classmethod
-    @lru_cache(maxsize=64)
     def from_ref(cls, ref: TaskRef, data_dir: str | None, first: int | None = None) -> "TaskSource":
         """Return the source of the first problems of a task, all for None."""
-        # Kept, because a plan asks for the same few tasks once per unit, and a digest reads every problem.
-        problems = task(ref, data_dir).first(first)
         place = TaskPlace(ref=ref, data_dir=data_dir, first=first)
-        return cls(name=problems.name, digest=task_digest(problems.problems), place=place)
+        return _source(place, _written(ref))
 
     def task(self) -> Task:
         """Return the problems. Raises InputError if they are no longer those the unit was planned with."""
@@ -101,6 +110,13 @@ class TaskSource(Config):
     def prompts(self) -> dict[str, str]:
         """Return the text that asks each problem, by its id. Raises InputError as ``task`` does."""
         return {problem.id: problem.prompt for problem in self.task().problems}
+
+
+@lru_cache(maxsize=64)
+def _source(place: TaskPlace, written: tuple[int, ...]) -> TaskSource:
+    # Kept, because a plan asks for the same few tasks once per unit, and a digest reads every problem.
+    problems = task(place.ref, place.data_dir).first(place.first)
+    return TaskSource(name=problems.name, digest=task_digest(problems.problems), place=place)
 
 
 def task_digest(problems: Sequence[Problem]) -> str:

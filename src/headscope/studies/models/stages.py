@@ -63,7 +63,10 @@ class ModelSource(Config):
     place: ModelPlace
 
     def stage(self, inputs: Inputs) -> "Stage":
-        """Return the stage as the study saw it, its checkpoint found among the inputs."""
+        """Return the stage as the study saw it, its checkpoint found among the inputs.
+
+        Raises InputError if the model's folder, its borrowed tokenizer or its template has changed since.
+        """
         folder = self.place.folder
         if self.trained_by is not None:
             trained = inputs.folders[self.trained_by]
@@ -80,7 +83,26 @@ class ModelSource(Config):
             chat=self.chat,
             trust_remote_code=self.place.trust_remote_code,
         )
-        return Stage(self.name, self.step, folder, config, digest=self.weights)
+        stage = Stage(self.name, self.step, folder, config, digest=self.weights)
+        self._check_unchanged(stage)
+        return stage
+
+    def _check_unchanged(self, stage: "Stage") -> None:
+        """Raise InputError unless the files on this machine are those the unit was planned with.
+
+        A training unit's own checkpoint is compared with its digests where inputs are read.
+        """
+        changed = ""
+        is_local = self.trained_by is None and Path(stage.folder).is_dir()
+        if is_local and _content_key(stage.folder, self.place.revision) != self.weights:
+            changed = f"the files of model {stage.folder}"
+        source = stage.source
+        if source.tokenizer != self.tokenizer:
+            changed = f"the files of tokenizer {self.place.tokenizer}"
+        elif source.chat_template != self.chat_template:
+            changed = f"the chat template {self.place.chat_template}"
+        if changed:
+            raise InputError(f"{changed} have changed since the study was planned; run it again")
 
 
 @dataclass(frozen=True)

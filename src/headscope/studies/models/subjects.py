@@ -18,7 +18,8 @@ def load(stage: Stage) -> Subject:
 
     Raises InputError if the model has no tokenizer: a study renders prompts.
     """
-    subject = _load_cached(stage.folder, stage.config.dtype, stage.config.revision, stage.config.trust_remote_code)
+    config = stage.config
+    subject = _load_cached(stage.folder, stage.digest, config.dtype, config.revision, config.trust_remote_code)
     if subject.tokenizer is None or stage.borrows:
         return replace(subject, tokenizer=tokenizer_of(stage))
     return subject
@@ -49,6 +50,7 @@ def keep_readable(pairs: Pairs, base: Stage, final: Stage) -> Pairs:
 
 
 @lru_cache(maxsize=2)
-def _load_cached(folder: str, dtype: str, revision: str | None, trust_remote_code: bool) -> Subject:
+def _load_cached(folder: str, weights: str, dtype: str, revision: str | None, trust_remote_code: bool) -> Subject:
+    """Load a model. weights: their digest, so that a folder that was written anew is read anew."""
     device = "cuda" if torch.cuda.is_available() else None
     return load_model(folder, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
