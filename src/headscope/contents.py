@@ -22,6 +22,11 @@ def file_identity(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
+def folder_identity(folder: Path) -> tuple[tuple[int, ...], ...]:
+    """Return what changes whenever a file of a folder is written; () if there is no such folder."""
+    return tuple(sorted(file_identity(path) for path in folder.iterdir())) if folder.is_dir() else ()
+
+
 def file_sha256(path: Path) -> str:
     """Return the SHA-256 of a file's bytes; a process reads a file that does not change once."""
     key = file_identity(path)

@@ -37,6 +37,18 @@ def test_each_device_has_one_engine_that_stays_for_the_checkpoint(vllm, tokenize
     assert len(vllm_engine._open) == 2
 
 
+def test_a_folder_written_anew_is_served_anew(vllm, model, tokenizer, tmp_path):
+    model.save_pretrained(tmp_path / "model")
+    processes = []
+    for _ in range(2):
+        (completion, *_) = sample(str(tmp_path / "model"), tokenizer, [[1, 30]], WARM, engine="vllm")
+        (again, *_) = sample(str(tmp_path / "model"), tokenizer, [[1, 30]], WARM, engine="vllm")
+        assert again.tokens == completion.tokens  # the process ids are among the tokens
+        processes.append(vllm_engine._open[0]._process.pid)
+        model.save_pretrained(tmp_path / "model")
+    assert processes[0] != processes[1]
+
+
 def test_a_response_that_does_not_come_back_is_an_error_not_a_zero(vllm, tokenizer):
     with pytest.raises(InputError, match="returned 3 of 6 responses; the first missing is sample 0 of prompt 1"):
         sample("some/path", tokenizer, [[1, 20], [1, 77]], WARM, engine="vllm")
