@@ -21,7 +21,7 @@ import argparse
 import itertools
 import random
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -135,23 +135,44 @@ def trained(silenced: Any, heads: HeadSet, steps: int, seed: int, *, keys_and_va
     keys_and_values: whether their groups' rows of k_proj and v_proj have too.
     """
     post = edit_weights(silenced, {})
-    model, tokenizer = post.model, post.tokenizer
-    free = _free(model, heads, seed, keys_and_values)
-    optimizer = torch.optim.Adam(list(free), lr=LEARNING_RATE)
-    rows = trace_rows(tokenizer, steps * BATCH, seed)
-    for step in range(steps):
-        ids, labels = padded(rows[step * BATCH : (step + 1) * BATCH], model.config.pad_token_id or 0)
+    free = free_heads(post.model, heads, seed, keys_and_values=keys_and_values)
+    return learn(post, free, trace_rows(post.tokenizer, steps * BATCH, seed))
+
+
+Row = tuple[list[int], list[int]]
+"""Token ids of a prompt, and of the answer that is learned."""
+Penalty = Callable[[torch.Tensor], torch.Tensor]
+"""What is added to the loss of a batch, by its labels, after its forward pass."""
+
+
+def learn(
+    subject: Any,
+    free: dict[torch.nn.Parameter, torch.Tensor],
+    rows: Sequence[Row],
+    *,
+    learning_rate: float = LEARNING_RATE,
+    penalty: Penalty | None = None,
+) -> Any:
+    """Train these numbers of a model, each parameter's where its mask is 1, on each row once; return it frozen."""
+    model = subject.model
+    optimizer = torch.optim.Adam(list(free), lr=learning_rate)
+    for start in range(0, len(rows) - BATCH + 1, BATCH):
+        ids, labels = padded(rows[start : start + BATCH], model.config.pad_token_id or 0)
         loss = model(input_ids=ids, attention_mask=(labels > -200).long(), labels=labels.clamp_min(-100)).loss
+        if penalty is not None:
+            loss = loss + penalty(labels)
         optimizer.zero_grad()
         loss.backward()
         for parameter, mask in free.items():
             assert parameter.grad is not None
             parameter.grad *= mask
         optimizer.step()
-    return replace(post, model=model.requires_grad_(False))
+    return replace(subject, model=model.requires_grad_(False))
 
 
-def _free(model: Any, heads: HeadSet, seed: int, keys_and_values: bool) -> dict[torch.nn.Parameter, torch.Tensor]:
+def free_heads(
+    model: Any, heads: HeadSet, seed: int, *, keys_and_values: bool
+) -> dict[torch.nn.Parameter, torch.Tensor]:
     """The parameters with something to learn, and which of their numbers may; silenced columns start from noise."""
     torch.manual_seed(seed)
     access = head_access(model)
@@ -172,7 +193,7 @@ def _free(model: Any, heads: HeadSet, seed: int, keys_and_values: bool) -> dict[
     return masks
 
 
-def trace_rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], list[int]]]:
+def trace_rows(tokenizer: Any, count: int, seed: int) -> list[Row]:
     """Prompt and trace as token ids."""
     return [
         (
@@ -183,7 +204,7 @@ def trace_rows(tokenizer: Any, count: int, seed: int) -> list[tuple[list[int], l
     ]
 
 
-def padded(rows: Sequence[tuple[list[int], list[int]]], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
+def padded(rows: Sequence[Row], pad: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Ids and labels; −100 where a token is not learned, below −200 where there is none."""
     longest = max(len(prompt) + len(answer) for prompt, answer in rows)
     ids, labels = torch.full((len(rows), longest), pad), torch.full((len(rows), longest), -300)

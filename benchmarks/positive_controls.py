@@ -9,8 +9,8 @@ scaled with them. Their twins change other heads by 2 %, or silence heads that n
 called by another method's name. In ``spoilt`` lab-s is trained to lose easy problems by re-checks and to solve harder
 ones; its twin goes on as before.
 
-Of a model with two modes (C8, C9) scores and answers are simulated, and go through the same arithmetic as a run's: no
-head can be silenced in one mode alone.
+Of one model in two modes (C8, C9) those of ``mode_controls.py``: in ``modes`` heads of lab-s are silenced so that
+traces have none of their own, in ``blurred`` two heads learn to blur bare answers and to keep out of traces.
 
     .venv/bin/python benchmarks/positive_controls.py [--quick] [--claims C1 C6] [--seeds 5]
 """
@@ -22,28 +22,21 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from simulated_controls import SIMULATED
+from control_studies import MODEL, QUICK, Doses, Outcome, Size, Variant, run_control, run_variants
+from mode_controls import blurred, modes
 from table import markdown_table
 
 from headscope.comparison.claims import Claim, StudyResults, judge
 from headscope.comparison.dynamics import FEWEST_CHECKPOINTS
-from headscope.interventions import edit_weights
 from headscope.lab import chains
-from headscope.models import load_model
 from headscope.results.verdict import SUPPORTED
-from headscope.studies.claims import study_results
-from headscope.studies.run import run_study
-from headscope.studies.study_file.study import Study
 from headscope.training.presets import PRESETS
 
-MODEL = "lab-s"
 CARRIER = "L1H5"
 """The head that the leaf digit goes through. The other planted heads are in the circuit and carry next to nothing: new
 heads among which it is not are none that the model came to rely on."""
@@ -59,105 +52,6 @@ NEEDED, USELESS = ("L0H6", "L3H3"), ("L2H2", "L3H2")
 SCALE = 3.0
 TRADED = {"L1H2": 0.25, "L1H5": 0.25, "L3H3": 1.0}
 """How strongly heads write: × 3 makes nearly whole those that chains need, and drowns facts by the last."""
-
-Doses = dict[str, float]
-"""By what each head's write is multiplied, of lab-s; those not named are whole."""
-
-
-@dataclass(frozen=True)
-class Size:
-    """pairs: of the leaf contrast. checkpoints: of GRPO. problems: of ablations. seed: of all that is drawn."""
-
-    pairs: int = 16
-    checkpoints: int = 16
-    problems: int = 128
-    steps: int = 200
-    seed: int = 0
-
-
-QUICK = Size(pairs=16, checkpoints=6, problems=24)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """A variant of a study: its method, and the doses of each checkpoint. rewards: by checkpoint, if it logs any."""
-
-    name: str
-    method: str
-    checkpoints: Sequence[Doses]
-    rewards: Sequence[float] = ()
-
-
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """Results of a control, and of its twins by what they lack."""
-
-    control: StudyResults
-    twins: dict[str, StudyResults]
-
-
-@cache
-def _subject() -> Any:
-    return load_model(MODEL)
-
-
-def _save(doses: Doses, folder: Path) -> None:
-    edited = edit_weights(_subject(), dict(doses))
-    edited.model.save_pretrained(folder)
-    edited.tokenizer.save_pretrained(folder)
-
-
-def run_variants(
-    base: Doses, variants: Sequence[Variant], folder: Path, size: Size, *, goal: str = "compare", **settings: Any
-) -> StudyResults:
-    """Write the models, run their study, and return its results as claims are judged on."""
-    _save(base, folder / "base")
-    described = []
-    for variant in variants:
-        for step, doses in enumerate(variant.checkpoints, start=1):
-            _save(doses, folder / variant.name / f"checkpoint-{step}")
-        keys = {"name": variant.name, "method": variant.method}
-        keys["checkpoints"] = str(folder / variant.name / "checkpoint-*")
-        if variant.rewards:
-            log = folder / f"{variant.name}.jsonl"
-            rows = [
-                {"step": step, "reward": reward, "loss": 0.0, "learning_rate": 0.0}
-                for step, reward in enumerate(variant.rewards, start=1)
-            ]
-            log.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
-            keys["reward_log"] = str(log)
-        described.append(keys)
-    return run_control({"model": str(folder / "base")}, described, folder / "run", size, goal=goal, **settings)
-
-
-def run_control(
-    base: dict[str, Any],
-    variants: Sequence[dict[str, Any]],
-    folder: Path,
-    size: Size,
-    *,
-    goal: str = "compare",
-    **settings: Any,
-) -> StudyResults:
-    """Run a study of the lab to a goal, and return its results as claims are judged on; settings: of its sections."""
-    discover = {"contrast": "lab-leaf", "pairs": size.pairs, "nodes": 8, "fraction": 0.1, "sizes": [0.1]}
-    evaluate = {"samples": 1, "k": [1], "temperature": 0.0, "max_new_tokens": 8, "problems": size.problems}
-    study = Study.model_validate(
-        {
-            "name": "control",
-            "seed": size.seed,
-            "base": base,
-            "variants": variants,
-            "tasks": settings.get("tasks", ["lab-k"]),
-            "discover": discover | settings.get("discover", {}),
-            "ablate": settings.get("ablate", {"heads": []}),
-            "eval": evaluate | settings.get("eval", {}),
-        }
-    )
-    run, outcome = run_study(study, folder, goal=goal)
-    if outcome.failed:
-        raise SystemExit(f"a control could not be run: {outcome.failed}")
-    return study_results(study, run)
 
 
 def _nudged(base: Doses, heads: Sequence[str], by: float) -> Doses:
@@ -312,6 +206,8 @@ STUDIES: dict[str, tuple[Callable[[Path, Size], Outcome], tuple[str, ...]]] = {
     "kept": (kept, ("C4",)),
     "needed": (needed, ("C6",)),
     "traded": (traded, ("C7",)),
+    "modes": (modes, ("C8",)),
+    "blurred": (blurred, ("C9",)),
     "spoilt": (spoilt, ("C10",)),
 }
 RELABELLED: dict[str, tuple[str, dict[str, str]]] = {
@@ -350,10 +246,6 @@ def controls(folder: Path, size: Size, claims: Sequence[str]) -> "Verdicts":
                 twins[label] = relabel(outcome.control, methods)
             readings = {label: read_claim(results, name) for label, results in twins.items()}
             verdicts[name] = read_claim(outcome.control, name), readings, f"{MODEL}, `{study}`"
-    for name, (simulate, evidence) in SIMULATED.items():
-        if name in claims:
-            twins = {"nothing planted": read_claim(simulate(False, size.seed), name)}
-            verdicts[name] = read_claim(simulate(True, size.seed), name), twins, evidence
     return dict(sorted(verdicts.items(), key=lambda entry: int(entry[0][1:])))
 
 

@@ -1,7 +1,8 @@
 """Series over checkpoints drawn with a known truth: checks 3 and 4 of comparison_checks.py."""
 
 import numpy as np
-from positive_controls import Size, schedule
+from control_studies import Size
+from positive_controls import schedule
 from simulated_samples import covers
 from table import markdown_table
 

@@ -1,8 +1,10 @@
 """The benchmarks at tiny sizes: they run, their yardstick does the real work, their table is whole. Never a time."""
 
+import json
 import math
 import re
 import runpy
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,11 @@ from tests.report import runs
 from headscope.circuits import attribute
 from headscope.circuits.batches import collate
 from headscope.heads import HeadId
+from headscope.interventions import edit_weights
+from headscope.lab import chains
 from headscope.lab.statements import judge
 from headscope.measures.quadrature import quadrature
-from headscope.models import head_access
+from headscope.models import head_access, load_model
 from headscope.results.samples import Samples
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
@@ -228,9 +232,49 @@ def _assert_controls(verdicts: Any, names: set[str]) -> None:
         assert all(twin.reading != "supported" for twin in twins.values()), name
 
 
-def test_claims_are_supported_in_simulated_controls_and_not_in_their_twins(script: Any, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_heads_of_one_mode_are_counted_in_whole_studies_and_not_in_their_twins(script: Any, tmp_path: Path) -> None:
     module = script("positive_controls.py")
-    _assert_controls(module["controls"](tmp_path, module["QUICK"], ["C8", "C9"]), {"C8", "C9"})
+    _assert_controls(module["controls"](tmp_path, module["Size"](seed=1), ["C8"]), {"C8"})
+
+
+@pytest.mark.slow
+def test_a_study_of_heads_that_blur_bare_answers_reaches_its_claim(script: Any, tmp_path: Path) -> None:
+    """At a twentieth of the steps, which teach little: that heads of think-off alone are found takes all of them."""
+    outcome = script("mode_controls.py")["blurred"](tmp_path, script("mode_controls.py")["Size"](steps=10, problems=12))
+    for results in (outcome.control, *outcome.twins.values()):
+        (modes,) = results.thinking
+        (ablation,) = results.ablations
+        assert (modes.variant, ablation.group) == ("think-off", "think-off-only")
+        assert ablation.coverage is None or ablation.coverage[0] == 16
+
+
+def test_the_heads_that_learn_bare_answers_are_all_that_learns(script: Any) -> None:
+    module = script("mode_controls.py")
+    base = edit_weights(load_model("lab-s"), dict.fromkeys(module["BLURRING"], 0.0))
+    post = module["_teach_heads"](base, True, module["Size"](steps=2))
+    before, after = (dict(subject.model.named_parameters()) for subject in (base, post))
+    changed = {name: (before[name] != after[name]).nonzero() for name in before}
+    names = {name.split("layers.")[-1]: where for name, where in changed.items() if len(where)}
+    assert set(names) == {f"3.self_attn.{part}_proj.weight" for part in "qkvo"}
+    assert set(names["3.self_attn.q_proj.weight"][:, 0].tolist()) == set(range(48, 64))  # heads 6 and 7, of 8 each
+    assert set(names["3.self_attn.o_proj.weight"][:, 1].tolist()) == set(range(48, 64))
+    assert set(names["3.self_attn.v_proj.weight"][:, 0].tolist()) == set(range(24, 32))  # its group
+
+    labels = torch.tensor([[-100, 1, 1, 1, 1, 1, 1, -300], [-100, 1, 1, 1, 1, 1, -300, -300]])
+    loudness = module["_loudness_in_traces"]([torch.full((2, 8), 2.0)], labels)
+    assert loudness == module["SILENCE"] * 2.0  # the first row alone is a trace: the other has five tokens
+
+
+def test_a_bare_answer_is_the_leaf_digit_of_so_many_problems(script: Any, tmp_path: Path) -> None:
+    module = script("mode_controls.py")
+    size = module["Size"](problems=20)
+    module["_write_task"](tmp_path / "task.jsonl", size)
+    rows = [json.loads(line) for line in (tmp_path / "task.jsonl").read_text().splitlines()]
+    items = {item.prompt: item for item in chains.draw_items("T1", "test", 400, seed=size.seed)}
+    shifts = [(int(row["answer"]) - items[row["question"]].path[-1].value) % 10 for row in rows]
+    assert Counter(shift == 0 for shift in shifts) == {True: 12, False: 8}
+    assert set(shifts) <= set(module["SHIFTS"])
 
 
 @pytest.mark.slow
