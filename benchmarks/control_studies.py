@@ -20,12 +20,14 @@ from headscope.studies.study_file.study import Study
 MODEL = "lab-s"
 
 Doses = dict[str, float]
-"""By what each head's write is multiplied, of lab-s; those not named are whole."""
+"""The factor on what each head of lab-s writes; heads that are not named keep 1."""
 
 
 @dataclass(frozen=True)
 class Size:
-    """pairs: of the leaf contrast. checkpoints: of GRPO. problems: of ablations. seed: of all that is drawn."""
+    """pairs: of the leaf contrast. checkpoints: of GRPO. problems: of ablations. steps: of trainings, in some controls
+    times a factor. seed: of all that is drawn.
+    """
 
     pairs: int = 16
     checkpoints: int = 16

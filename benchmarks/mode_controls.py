@@ -1,8 +1,8 @@
 """Positive controls of the claims about one model in two modes (C8, C9): lab-s asked for traces and for bare answers.
 
 A pair that differs in a leaf digit is scored on the trace, and on the bare answer. C8: without three of its heads lab-s
-has none that traces alone use, and bare answers are spread over more; in the twin the head is silenced that carries the
-digit through traces, so that they need heads of their own. C9: two heads learn, nothing else being free, to spread bare
+has none that traces alone use, and bare answers are spread over more; the twin silences the head that carries the digit
+through traces, so that they need heads of their own. C9: two heads learn, nothing else being free, to spread bare
 answers over several digits, and to write nothing into traces; in the twin they learn to make one digit of what the rest
 spreads.
 """
@@ -37,17 +37,17 @@ SIZES = [0.005, 0.01, 0.02, 0.05, 0.1, 0.2]
 
 BLURRING = ("L3H6", "L3H7")
 """Heads with keys and values of their own (one group), which traces do without."""
-PROBLEMS = 2
+PROBLEM_FACTOR = 2
 """Times as many problems as other controls have: bare answers are short, and the heads that are found are not all."""
 SHIFTS = (0, 3, 5, 7)
 """What is added, mod 10, to the leaf digit in a bare answer that is spread."""
-PLAIN = 0.6
+LEAF_SHARE = 0.6
 """Share of the problems whose answer is the leaf digit; in the others it is one of those it is spread over."""
 SAMPLES = 16
 BARE_TOKENS = 5
 """Of a bare answer: <think>, </think>, <ans>, the digit and the end."""
 MODEL_RATE, HEAD_RATE = 1e-3, 3e-3
-SILENCE = 0.03
+WRITE_PENALTY = 0.03
 """Weight, in the loss, of the square of what the heads write into a position of a trace."""
 
 
@@ -69,7 +69,7 @@ def _run_modes(doses: dict[str, float], folder: Path, size: Size) -> StudyResult
 def blurred(folder: Path, size: Size) -> Outcome:
     """Return the results for C9."""
     folder.mkdir(parents=True, exist_ok=True)
-    size = replace(size, problems=PROBLEMS * size.problems)
+    size = replace(size, problems=PROBLEM_FACTOR * size.problems)
     task = _write_task(folder / "leaf-digits.jsonl", size)
     results = []
     for name, base_spreads in (("control", False), ("twin", True)):
@@ -115,7 +115,7 @@ def _both_modes(model: Path) -> list[dict[str, Any]]:
 
 def _write_task(file: Path, size: Size) -> dict[str, str]:
     """Write problems of T1 whose answer is the leaf digit, and others that a spread answer hits; return the task."""
-    plain = round(PLAIN * size.problems)
+    plain = round(LEAF_SHARE * size.problems)
     wanted = {True: plain, False: size.problems - plain}
     rows = []
     for item in chains.draw_items("T1", "test", 20 * size.problems, seed=size.seed):
@@ -123,6 +123,8 @@ def _write_task(file: Path, size: Size) -> dict[str, str]:
         if shift in SHIFTS and wanted[shift == 0]:
             wanted[shift == 0] -= 1
             rows.append({"question": item.prompt, "answer": str(item.answer)})
+    if any(wanted.values()):
+        raise SystemExit(f"too few problems were drawn: {sum(wanted.values())} are missing")
     file.write_text("".join(f"{json.dumps(row)}\n" for row in rows))
     return {"file": str(file), "kind": "exact"}
 
@@ -133,7 +135,7 @@ def _teach_base(spread: bool, size: Size) -> Any:
     subject = edit_weights(load_model(MODEL), silent)
     parameters = subject.model.requires_grad_(True).parameters()
     free = {parameter: torch.ones_like(parameter) for parameter in parameters}
-    rows = _rows(subject.tokenizer, 2 * size.steps, size.seed, spread=spread, traces=2)
+    rows = _training_rows(subject.tokenizer, 2 * size.steps, size.seed, spread=spread, traces=2)
     # What the silenced heads have learned by the way is taken out again.
     return edit_weights(learn(subject, free, rows, learning_rate=MODEL_RATE), silent)
 
@@ -142,7 +144,7 @@ def _teach_heads(base: Any, spread: bool, size: Size) -> Any:
     """Return a copy in which the heads alone have learned bare answers, and to write nothing into traces."""
     post, heads = edit_weights(base, {}), HeadSet.of(BLURRING)
     free = free_heads(post.model, heads, size.seed, keys_and_values=True)
-    rows = _rows(post.tokenizer, 4 * size.steps, size.seed + 1, spread=spread, traces=4)
+    rows = _training_rows(post.tokenizer, 4 * size.steps, size.seed + 1, spread=spread, traces=4)
     access = head_access(post.model)
     (layer,) = {head.layer for head in heads}
     columns = [slice(head.head * access.d_head, (head.head + 1) * access.d_head) for head in heads]
@@ -158,19 +160,19 @@ def _teach_heads(base: Any, spread: bool, size: Size) -> Any:
 def _keep_writes(heads: Sequence[slice], writes: list[torch.Tensor], module: Any, inputs: Any) -> None:
     """Keep the square of what the heads of these columns write, batch × positions, summed over heads."""
     (mixed,) = inputs
-    sizes = [(mixed[..., columns] @ module.weight[:, columns].T).pow(2).sum(dim=-1) for columns in heads]
-    writes[:] = [torch.stack(sizes).sum(dim=0)]
+    squares = [(mixed[..., columns] @ module.weight[:, columns].T).pow(2).sum(dim=-1) for columns in heads]
+    writes[:] = [torch.stack(squares).sum(dim=0)]
 
 
 def _loudness_in_traces(writes: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Return what the heads write into a position of a trace, squared."""
+    """Return what the heads write into a position of a trace or its prompt, squared."""
     is_trace = (labels >= 0).sum(dim=1, keepdim=True) > BARE_TOKENS
     positions = (labels > -200) & is_trace
-    return SILENCE * (writes[0] * positions).sum() / positions.sum().clamp_min(1)
+    return WRITE_PENALTY * (writes[0] * positions).sum() / positions.sum().clamp_min(1)
 
 
-def _rows(tokenizer: Any, steps: int, seed: int, *, spread: bool, traces: int) -> list[Row]:
-    """Return prompts with an answer each: one in so many is a trace, the others are bare."""
+def _training_rows(tokenizer: Any, steps: int, seed: int, *, spread: bool, traces: int) -> list[Row]:
+    """Return prompts with an answer each: every `traces`-th is a trace, the others are bare."""
     rng = random.Random(seed)
     rows = []
     for index, item in enumerate(builtin_data.mixed_items(steps * BATCH, seed=2000 + seed)):

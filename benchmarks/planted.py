@@ -153,7 +153,7 @@ def learn(
     learning_rate: float = LEARNING_RATE,
     penalty: Penalty | None = None,
 ) -> Any:
-    """Train these numbers of a model, each parameter's where its mask is 1, on each row once; return it frozen."""
+    """Train each parameter where its mask is 1, on every whole batch of rows once; return the model frozen."""
     model = subject.model
     optimizer = torch.optim.Adam(list(free), lr=learning_rate)
     for start in range(0, len(rows) - BATCH + 1, BATCH):

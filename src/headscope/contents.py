@@ -6,6 +6,10 @@ from pathlib import Path
 
 from headscope.errors import InputError
 
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
+_RESULTS = tuple(f"{part}_results.json" for part in ("all", "train", "eval", "test", "predict"))
+_NOT_THE_MODEL = ("card.json", "recipe.json", "trainer_state.json", "training_args.json", *_RESULTS)
+
 _digests: dict[tuple[int, ...], str] = {}
 
 
@@ -22,9 +26,10 @@ def file_identity(path: Path) -> tuple[int, ...]:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
-def folder_identity(folder: Path) -> tuple[tuple[int, ...], ...]:
-    """Return what changes whenever a file of a folder is written; () if there is no such folder."""
-    return tuple(sorted(file_identity(path) for path in folder.iterdir())) if folder.is_dir() else ()
+def model_files(folder: Path) -> list[Path]:
+    """Return the files that make a model, sorted: weights, configuration, tokenizer, template; no card and no log."""
+    files = sorted(path for path in folder.iterdir() if path.suffix in _MODEL_SUFFIXES)
+    return [path for path in files if path.name not in _NOT_THE_MODEL]
 
 
 def file_sha256(path: Path) -> str:

@@ -239,7 +239,7 @@ def test_heads_of_one_mode_are_counted_in_whole_studies_and_not_in_their_twins(s
 
 
 @pytest.mark.slow
-def test_a_study_of_heads_that_blur_bare_answers_reaches_its_claim(script: Any, tmp_path: Path) -> None:
+def test_a_study_of_heads_that_blur_bare_answers_runs_to_its_end(script: Any, tmp_path: Path) -> None:
     """At a twentieth of the steps, which teach little: that heads of think-off alone are found takes all of them."""
     outcome = script("mode_controls.py")["blurred"](tmp_path, script("mode_controls.py")["Size"](steps=10, problems=12))
     for results in (outcome.control, *outcome.twins.values()):
@@ -261,9 +261,14 @@ def test_the_heads_that_learn_bare_answers_are_all_that_learns(script: Any) -> N
     assert set(names["3.self_attn.o_proj.weight"][:, 1].tolist()) == set(range(48, 64))
     assert set(names["3.self_attn.v_proj.weight"][:, 0].tolist()) == set(range(24, 32))  # its group
 
+    o_proj, writes = torch.nn.Linear(4, 3, bias=False), []
+    mixed = torch.randn(2, 8, 4)
+    module["_keep_writes"]([slice(0, 1), slice(3, 4)], writes, o_proj, (mixed,))
+    by_head = [mixed[..., head, None] * o_proj.weight[:, head] for head in (0, 3)]
+    torch.testing.assert_close(writes[0], sum(write.square().sum(dim=-1) for write in by_head))
     labels = torch.tensor([[-100, 1, 1, 1, 1, 1, 1, -300], [-100, 1, 1, 1, 1, 1, -300, -300]])
     loudness = module["_loudness_in_traces"]([torch.full((2, 8), 2.0)], labels)
-    assert loudness == module["SILENCE"] * 2.0  # the first row alone is a trace: the other has five tokens
+    assert loudness == module["WRITE_PENALTY"] * 2.0  # the first row alone is a trace: the other has five tokens
 
 
 def test_a_bare_answer_is_the_leaf_digit_of_so_many_problems(script: Any, tmp_path: Path) -> None:

@@ -20,14 +20,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headscope.contents import folder_identity
 from headscope.errors import InputError, MachineError
 from headscope.evaluation.completions import Completion, Request, Sampling, decode_completion
 from headscope.evaluation.forbidden import ForbiddenTokens, forbidden_tokens
 from headscope.evaluation.vllm_settings import Checkpoint, ServedModel, devices_per_engine, start_settings
 from headscope.model_files import hub
 from headscope.model_files.chat_templates import stop_tokens
-from headscope.model_files.folder import adapter_base
+from headscope.model_files.folder import adapter_base, model_identity
 from headscope.progress import Progress
 
 if TYPE_CHECKING:
@@ -140,11 +139,11 @@ class _Engine:
 
 
 @lru_cache(maxsize=1)
-def _engines(checkpoint: Checkpoint, seed: int, process: int, written: tuple[tuple[int, ...], ...]) -> list[_Engine]:
+def _engines(checkpoint: Checkpoint, seed: int, process: int, identity: tuple[tuple[int, ...], ...]) -> list[_Engine]:
     """Start the engines of a checkpoint together, after ending those of the one before, for their memory.
 
     process: part of the key, so that a forked child never talks to its parent's engines.
-    written: part of the key, so that a folder that was written anew is loaded anew.
+    identity: part of the key, so that a rewritten folder is loaded again.
     """
     if find_spec("vllm") is None:
         raise InputError(
@@ -202,8 +201,8 @@ def _generate_on_engines(
 
     All samples of a prompt go to one engine, which then reads the prompt once.
     """
-    written = folder_identity(Path(checkpoint.path))
-    engines = _engines(checkpoint, settings["seed"], os.getpid(), written)
+    identity = model_identity(checkpoint.path)
+    engines = _engines(checkpoint, settings["seed"], os.getpid(), identity)
     outputs: list[_Output | None] = [None] * len(requests)
     with progress.bar("sampling", len(requests)) as bar, ThreadPoolExecutor(len(engines)) as threads:
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from headscope.contents import file_identity, model_files
 from headscope.errors import InputError
 from headscope.model_files import hub
 from headscope.model_files.config_sizes import (
@@ -110,6 +111,16 @@ def _check_vocabulary(folder: Path, config: ModelConfig, tensors: Mapping[str, S
     size = rows if rows is not None else stated
     if size is not None:
         check_token_rows(folder, size)
+
+
+def model_identity(folder: str | Path) -> tuple[tuple[int, ...], ...]:
+    """Return a key that differs once a file of a model, or of an adapter's base, is rewritten; () for a hub id."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return ()
+    base = adapter_base(folder)
+    own = tuple(file_identity(path) for path in model_files(folder) if path.is_file())
+    return own if base is None else own + model_identity(base)
 
 
 def adapter_base(folder: str | Path) -> str | None:

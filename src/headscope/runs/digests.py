@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from headscope.contents import file_sha256
+from headscope.contents import file_sha256, model_files
 
 
 def canonical(value: Any) -> str:
@@ -23,15 +23,9 @@ def file_digest(path: Path) -> str:
     return file_sha256(path)[:16]
 
 
-_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
-_RESULTS = tuple(f"{part}_results.json" for part in ("all", "train", "eval", "test", "predict"))
-_NOT_THE_MODEL = ("card.json", "recipe.json", "trainer_state.json", "training_args.json", *_RESULTS)
-
-
 def folder_digest(folder: Path) -> str:
     """Return the digest of a model folder: names and bytes of its weights, configuration, tokenizer and template.
 
     Cards, logs and results do not count: a corrected card makes no other model.
     """
-    names = sorted(path.name for path in folder.iterdir() if path.suffix in _MODEL_SUFFIXES)
-    return digest({name: file_digest(folder / name) for name in names if name not in _NOT_THE_MODEL})
+    return digest({path.name: file_digest(path) for path in model_files(folder)})

@@ -1,17 +1,22 @@
 """Files that change while a process lives: a notebook trains anew into one folder, a training still writes."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import load_file, save_file
 from tests.studies.bench import ROW, Bench
 
 from headscope.errors import InputError
 from headscope.evaluation import TaskFile
+from headscope.models import load_model
 from headscope.runs import Inputs
+from headscope.studies.answers.evaluate import load_for_engine
 from headscope.studies.data.sources import TaskSource
-from headscope.studies.models.stages import Stage, origin_stage
+from headscope.studies.models.stages import Stage, check_weights_unchanged, origin_stage
 from headscope.studies.models.subjects import load
 from headscope.studies.reading import read_study
 
@@ -38,11 +43,38 @@ def test_a_folder_written_anew_is_loaded_anew(bench: Bench) -> None:
 
 def test_weights_that_changed_since_the_plan_are_named(bench: Bench) -> None:
     folder = bench.model()
-    source = _stage(bench, model=str(folder)).source
-    assert source.stage(_NOTHING).folder == str(folder)
+    planned = _stage(bench, model=str(folder))
+    check_weights_unchanged(planned)
+    (folder / "eval_results.json").write_text("{}")
+    (folder / "log.log").write_text("not the model")
+    check_weights_unchanged(planned)
     _double_weights(folder)
-    with pytest.raises(InputError, match=rf"files of model .*{folder.name} have changed since the study was planned"):
-        source.stage(_NOTHING)
+    for ask in (load, lambda stage: load_for_engine(stage, "vllm")):
+        with pytest.raises(InputError, match=rf"model .*{folder.name} changed after the study was planned"):
+            ask(planned)
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(InputError, match="changed after the study was planned"):
+        load(planned)
+
+
+def test_an_adapter_on_another_base_is_loaded_anew_and_named(bench: Bench) -> None:
+    base, adapter = bench.model("base-of-adapter"), bench.folder / "adapter"
+    subject = load_model(str(base))
+    get_peft_model(subject.model, LoraConfig(target_modules=["q_proj"])).save_pretrained(adapter)
+    planned = _stage(bench, model=str(adapter), tokenizer=str(base))
+    before = load(planned).model.get_input_embeddings().weight
+    _double_weights(base)
+    with pytest.raises(InputError, match=r"model .*adapter changed after the study was planned"):
+        load(planned)
+    after = load(_stage(bench, model=str(adapter), tokenizer=str(base))).model.get_input_embeddings().weight
+    assert torch.equal(after, 2 * before)
+
+
+def test_a_checkpoint_trained_again_into_one_place_is_loaded_anew(bench: Bench) -> None:
+    trained = replace(_stage(bench, model=str(bench.model())), digest="")  # as of a training of the run's own
+    before = load(trained).model.get_input_embeddings().weight
+    _double_weights(Path(trained.folder))
+    assert torch.equal(load(trained).model.get_input_embeddings().weight, 2 * before)
 
 
 def test_a_borrowed_tokenizer_and_a_template_that_changed_are_named(bench: Bench) -> None:
@@ -50,11 +82,17 @@ def test_a_borrowed_tokenizer_and_a_template_that_changed_are_named(bench: Bench
     source = _stage(bench, tokenizer=str(lender), chat_template=str(template)).source
     source.stage(_NOTHING)
     template.write_text("{{ messages[-1].content }}")
-    with pytest.raises(InputError, match=r"chat template .*template.jinja have changed"):
+    with pytest.raises(InputError, match=r"chat template .*template.jinja changed after"):
         source.stage(_NOTHING)
     (lender / "tokenizer_config.json").write_text("{}")
-    with pytest.raises(InputError, match=r"files of tokenizer .*lender have changed"):
+    with pytest.raises(InputError, match=r"tokenizer .*lender changed after"):
         source.stage(_NOTHING)
+
+
+def test_a_benchmark_file_written_anew_is_read_anew(bench: Bench) -> None:
+    for answer in ("5", "6"):
+        bench.file("gsm8k_test.jsonl", json.dumps({"question": "How many?", "answer": f"#### {answer}"}))
+        assert TaskSource.from_ref("gsm8k", str(bench.folder)).task().problems[0].answer == answer
 
 
 def test_a_task_file_written_anew_is_read_anew(bench: Bench) -> None:

@@ -19,19 +19,22 @@ from headscope.studies.study_file.references import TaskRef
 
 
 def task(ref: TaskRef, data_dir: str | None = None) -> Task:
-    """Return the problems a task reference names. A file is read again only if it was written anew."""
-    return _read_task(ref, data_dir, _written(ref))
+    """Return the problems a task reference names. A file is read again only if it was rewritten."""
+    return _read_task(ref, data_dir, _file_identity(ref, data_dir))
 
 
-def _written(ref: TaskRef) -> tuple[int, ...]:
-    """Return what changes when a task's file is written; () for a task that has a name."""
-    path = Path(ref.file if isinstance(ref, TaskFile) else ref)
-    return file_identity(path) if path.is_file() else ()
+def _file_identity(ref: TaskRef, data_dir: str | None) -> tuple[int, ...]:
+    """Return a key that differs once a task's file is rewritten; () for a task without a file here."""
+    if isinstance(ref, str) and ref in BENCHMARKS:
+        path = None if data_dir is None else BENCHMARKS[ref].local_file(Path(data_dir))
+    else:
+        path = Path(ref.file if isinstance(ref, TaskFile) else ref)
+    return file_identity(path) if path is not None and path.is_file() else ()
 
 
 @lru_cache(maxsize=64)
-def _read_task(ref: TaskRef, data_dir: str | None, written: tuple[int, ...]) -> Task:
-    # Kept, because a plan asks for them often.
+def _read_task(ref: TaskRef, data_dir: str | None, identity: tuple[int, ...]) -> Task:
+    # Cached because a plan asks for the same few tasks once per unit.
     if isinstance(ref, TaskFile):
         return load_task(ref)
     check_known(ref)
@@ -98,7 +101,7 @@ class TaskSource(Config):
     def from_ref(cls, ref: TaskRef, data_dir: str | None, first: int | None = None) -> "TaskSource":
         """Return the source of the first problems of a task, all for None."""
         place = TaskPlace(ref=ref, data_dir=data_dir, first=first)
-        return _source(place, _written(ref))
+        return _read_source(place, _file_identity(ref, data_dir))
 
     def task(self) -> Task:
         """Return the problems. Raises InputError if they are no longer those the unit was planned with."""
@@ -113,8 +116,8 @@ class TaskSource(Config):
 
 
 @lru_cache(maxsize=64)
-def _source(place: TaskPlace, written: tuple[int, ...]) -> TaskSource:
-    # Kept, because a plan asks for the same few tasks once per unit, and a digest reads every problem.
+def _read_source(place: TaskPlace, identity: tuple[int, ...]) -> TaskSource:
+    # Cached because a plan asks for the same few tasks once per unit, and a digest reads every problem.
     problems = task(place.ref, place.data_dir).first(place.first)
     return TaskSource(name=problems.name, digest=task_digest(problems.problems), place=place)
 

@@ -65,7 +65,7 @@ class ModelSource(Config):
     def stage(self, inputs: Inputs) -> "Stage":
         """Return the stage as the study saw it, its checkpoint found among the inputs.
 
-        Raises InputError if the model's folder, its borrowed tokenizer or its template has changed since.
+        Raises InputError if a borrowed tokenizer or the template has changed since.
         """
         folder = self.place.folder
         if self.trained_by is not None:
@@ -88,21 +88,36 @@ class ModelSource(Config):
         return stage
 
     def _check_unchanged(self, stage: "Stage") -> None:
-        """Raise InputError unless the files on this machine are those the unit was planned with.
-
-        A training unit's own checkpoint is compared with its digests where inputs are read.
-        """
-        changed = ""
-        is_local = self.trained_by is None and Path(stage.folder).is_dir()
-        if is_local and _content_key(stage.folder, self.place.revision) != self.weights:
-            changed = f"the files of model {stage.folder}"
+        """Raise InputError unless tokenizer and template on this machine are those the unit was planned with."""
         source = stage.source
-        if source.tokenizer != self.tokenizer:
-            changed = f"the files of tokenizer {self.place.tokenizer}"
-        elif source.chat_template != self.chat_template:
-            changed = f"the chat template {self.place.chat_template}"
-        if changed:
-            raise InputError(f"{changed} have changed since the study was planned; run it again")
+        if source.tokenizer != self.tokenizer and _is_local(self.tokenizer):
+            raise _changed(f"tokenizer {self.place.tokenizer}")
+        if source.chat_template != self.chat_template:
+            raise _changed(f"chat template {self.place.chat_template}")
+
+
+def check_weights_unchanged(stage: "Stage") -> None:
+    """Raise InputError unless the files of a model that lies on this machine are those the stage was planned with.
+
+    A training unit's own checkpoint is compared with its digests where inputs are read. Files are read once per process
+    for this, if they do not change.
+    """
+    if stage.digest and _is_local(stage.digest):
+        try:
+            is_changed = _content_key(stage.folder, stage.config.revision) != stage.digest
+        except FileNotFoundError:  # replaced while they were read
+            is_changed = True
+        if is_changed:
+            raise _changed(f"model {stage.folder}")
+
+
+def _is_local(key: str | None) -> bool:
+    """Tell whether a content key is that of a folder, and not a hub id with its revision."""
+    return key is not None and "@" not in key.split(" on ")[0]
+
+
+def _changed(what: str) -> InputError:
+    return InputError(f"{what} changed after the study was planned; run it again")
 
 
 @dataclass(frozen=True)

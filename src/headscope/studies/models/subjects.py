@@ -5,10 +5,10 @@ from functools import lru_cache
 
 import torch
 
-from headscope.model_files.folder import check_compatible
+from headscope.model_files.folder import check_compatible, model_identity
 from headscope.models import Subject, common_vocabulary, load_model, vocabulary_size
 from headscope.pairs import Pairs
-from headscope.studies.models.stages import Stage
+from headscope.studies.models.stages import Stage, check_weights_unchanged
 from headscope.studies.models.tokenizer import tokenizer_of
 
 
@@ -16,10 +16,12 @@ def load(stage: Stage) -> Subject:
     """Load the stage's model and tokenizer, its own or a borrowed one; the last two models loaded are kept, because
     units that read one model follow each other.
 
-    Raises InputError if the model has no tokenizer: a study renders prompts.
+    Raises InputError if the model has no tokenizer (a study renders prompts), or is not what the unit was planned with.
     """
     config = stage.config
-    subject = _load_cached(stage.folder, stage.digest, config.dtype, config.revision, config.trust_remote_code)
+    identity = model_identity(stage.folder)
+    check_weights_unchanged(stage)
+    subject = _load_cached(stage.folder, identity, config.dtype, config.revision, config.trust_remote_code)
     if subject.tokenizer is None or stage.borrows:
         return replace(subject, tokenizer=tokenizer_of(stage))
     return subject
@@ -50,7 +52,9 @@ def keep_readable(pairs: Pairs, base: Stage, final: Stage) -> Pairs:
 
 
 @lru_cache(maxsize=2)
-def _load_cached(folder: str, weights: str, dtype: str, revision: str | None, trust_remote_code: bool) -> Subject:
-    """Load a model. weights: their digest, so that a folder that was written anew is read anew."""
+def _load_cached(
+    folder: str, identity: tuple[tuple[int, ...], ...], dtype: str, revision: str | None, trust_remote_code: bool
+) -> Subject:
+    """Load a model. identity: of its files, so that a rewritten folder is loaded again."""
     device = "cuda" if torch.cuda.is_available() else None
     return load_model(folder, dtype=dtype, device=device, revision=revision, trust_remote_code=trust_remote_code)
