@@ -62,7 +62,9 @@ def modes(folder: Path, size: Size) -> Outcome:
 def _run_modes(doses: dict[str, float], folder: Path, size: Size) -> StudyResults:
     save_doses(doses, folder / "model")
     model = {"model": str(folder / "model")}
-    size, discover = replace(size, pairs=PAIRS), {"sizes": SIZES}
+    size = replace(size, pairs=PAIRS)
+    # A larger circuit, because at 10 % of the edges single heads lie at its edge in one mode.
+    discover = {"sizes": SIZES, "fraction": 0.15}
     return run_control(model, _both_modes(folder / "model"), folder / "run", size, discover=discover)
 
 
