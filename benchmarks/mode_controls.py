@@ -154,7 +154,7 @@ def _teach_heads(base: Any, spread: bool, size: Size) -> Any:
     o_proj = access.layers[layer].attention.o_proj
     hook = o_proj.register_forward_pre_hook(partial(_keep_writes, columns, writes))
     try:
-        return learn(post, free, rows, learning_rate=HEAD_RATE, penalty=partial(_loudness_in_traces, writes))
+        return learn(post, free, rows, learning_rate=HEAD_RATE, penalty=partial(_penalise_writes_in_traces, writes))
     finally:
         hook.remove()
 
@@ -166,8 +166,8 @@ def _keep_writes(heads: Sequence[slice], writes: list[torch.Tensor], module: Any
     writes[:] = [torch.stack(squares).sum(dim=0)]
 
 
-def _loudness_in_traces(writes: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-    """Return what the heads write into a position of a trace or its prompt, squared."""
+def _penalise_writes_in_traces(writes: Sequence[torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
+    """Return the penalty on what the heads write into a trace or its prompt: the mean square, weighted."""
     is_trace = (labels >= 0).sum(dim=1, keepdim=True) > BARE_TOKENS
     positions = (labels > -200) & is_trace
     return WRITE_PENALTY * (writes[0] * positions).sum() / positions.sum().clamp_min(1)

@@ -241,7 +241,8 @@ def test_heads_of_one_mode_are_counted_in_whole_studies_and_not_in_their_twins(s
 @pytest.mark.slow
 def test_a_study_of_heads_that_blur_bare_answers_runs_to_its_end(script: Any, tmp_path: Path) -> None:
     """At a twentieth of the steps, which teach little: that heads of think-off alone are found takes all of them."""
-    outcome = script("mode_controls.py")["blurred"](tmp_path, script("mode_controls.py")["Size"](steps=10, problems=12))
+    module = script("mode_controls.py")
+    outcome = module["blurred"](tmp_path, module["Size"](steps=10, problems=12))
     for results in (outcome.control, *outcome.twins.values()):
         (modes,) = results.thinking
         (ablation,) = results.ablations
@@ -267,8 +268,8 @@ def test_the_heads_that_learn_bare_answers_are_all_that_learns(script: Any) -> N
     by_head = [mixed[..., head, None] * o_proj.weight[:, head] for head in (0, 3)]
     torch.testing.assert_close(writes[0], sum(write.square().sum(dim=-1) for write in by_head))
     labels = torch.tensor([[-100, 1, 1, 1, 1, 1, 1, -300], [-100, 1, 1, 1, 1, 1, -300, -300]])
-    loudness = module["_loudness_in_traces"]([torch.full((2, 8), 2.0)], labels)
-    assert loudness == module["WRITE_PENALTY"] * 2.0  # the first row alone is a trace: the other has five tokens
+    penalty = module["_penalise_writes_in_traces"]([torch.full((2, 8), 2.0)], labels)
+    assert penalty == module["WRITE_PENALTY"] * 2.0  # the first row alone is a trace: the other has five tokens
 
 
 def test_a_bare_answer_is_the_leaf_digit_of_so_many_problems(script: Any, tmp_path: Path) -> None:
