@@ -1,14 +1,15 @@
 """Which bytes files have: their SHA-256, written down when a folder is finished and compared before it is read."""
 
 import hashlib
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from headscope.errors import InputError
 
-_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt")
-_RESULTS = tuple(f"{part}_results.json" for part in ("all", "train", "eval", "test", "predict"))
-_NOT_THE_MODEL = ("card.json", "recipe.json", "trainer_state.json", "training_args.json", *_RESULTS)
+# Python files are the model's own code, which ``trust_remote_code`` runs.
+_MODEL_SUFFIXES = (".safetensors", ".json", ".jinja", ".model", ".txt", ".py")
+_NOT_THE_MODEL = re.compile(r"card|recipe|trainer_state|training_args|.*results.*")
 
 _digests: dict[tuple[int, ...], str] = {}
 
@@ -27,9 +28,12 @@ def file_identity(path: Path) -> tuple[int, ...]:
 
 
 def model_files(folder: Path) -> list[Path]:
-    """Return the files that make a model, sorted: weights, configuration, tokenizer, template; no card and no log."""
+    """Return the files that make a model, sorted: weights, configuration, tokenizer, template and code.
+
+    Cards, logs and results are left out.
+    """
     files = sorted(path for path in folder.iterdir() if path.suffix in _MODEL_SUFFIXES)
-    return [path for path in files if path.name not in _NOT_THE_MODEL]
+    return [path for path in files if path.suffix != ".json" or not _NOT_THE_MODEL.fullmatch(path.stem)]
 
 
 def file_sha256(path: Path) -> str:

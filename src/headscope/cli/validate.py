@@ -35,7 +35,7 @@ def validate_command(
     from headscope.model_files.named_models import model_title
     from headscope.studies.claim_facts import gap_lines, gaps_json, study_gaps
     from headscope.studies.data.sources import check_known
-    from headscope.studies.models.stages import model_path
+    from headscope.studies.models.files import model_path
     from headscope.studies.reading import study_file
     from headscope.studies.run import check_executor
     from headscope.studies.trackers import check_tracker
@@ -70,7 +70,7 @@ def validate_command(
 def _resolve(study: "Study") -> tuple[dict[str, str], list[str]]:
     """Open all that a study names; return the first row that each variant is trained on, and warnings."""
     from headscope.runs import RunDirectory
-    from headscope.studies.models.stages import check_there
+    from headscope.studies.models.study_stages import check_there
     from headscope.studies.plan import plan
     from headscope.studies.preflight import check_and_read_first_rows, find_other_bases, find_small_counts
 

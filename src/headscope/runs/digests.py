@@ -24,7 +24,7 @@ def file_digest(path: Path) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """Return the digest of a model folder: names and bytes of its weights, configuration, tokenizer and template.
+    """Return the digest of a model folder: names and bytes of the files that make it (``model_files``).
 
     Cards, logs and results do not count: a corrected card makes no other model.
     """

@@ -23,7 +23,7 @@ from headscope.interventions import (
 )
 from headscope.models import Subject, head_access, load_model
 from headscope.operator_names import OPERATORS
-from headscope.studies.models.stages import model_path
+from headscope.studies.models.files import model_path
 
 
 @dataclass(frozen=True, eq=False)

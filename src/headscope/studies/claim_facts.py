@@ -11,12 +11,8 @@ from headscope.lab import builtin_data
 from headscope.model_files.folder import read_model_config, whole_model_folder
 from headscope.runs.recipes import distills_traces, null_twins, seeds_of, training_method, variants_by_name
 from headscope.studies.data import sources
-from headscope.studies.models.stages import (
-    local_files,
-    model_path,
-    revisions_by_step,
-    variant_model,
-)
+from headscope.studies.models.files import local_files, model_path
+from headscope.studies.models.study_stages import revisions_by_step, variant_model
 from headscope.studies.study_file.models import HubCheckpoints, VariantConfig
 from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study

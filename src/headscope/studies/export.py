@@ -16,7 +16,7 @@ from headscope.models.loading import without_progress_bars
 from headscope.models.validation import rounding_tolerance
 from headscope.storage import rename
 from headscope.studies.checkpoint_edits import CheckpointEdit, EditedModel
-from headscope.studies.models.stages import model_path
+from headscope.studies.models.files import model_path
 
 _PROBE = 16  # tokens
 

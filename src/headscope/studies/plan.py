@@ -40,14 +40,8 @@ from headscope.studies.circuits.training_effects import (
     EffectSources,
     training_effects_units,
 )
-from headscope.studies.models.stages import (
-    Stage,
-    ablated_stage,
-    base_stage,
-    checkpoint_stages,
-    trained_stages,
-    variant_model,
-)
+from headscope.studies.models.stages import Stage, trained_stages
+from headscope.studies.models.study_stages import ablated_stage, base_stage, checkpoint_stages, variant_model
 from headscope.studies.study_file.ablate import NO_MODES
 from headscope.studies.study_file.models import VariantConfig
 from headscope.studies.study_file.references import TaskRef

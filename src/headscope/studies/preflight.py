@@ -32,15 +32,9 @@ from headscope.runs import RunDirectory
 from headscope.studies.answers.evaluate import GREEDY, repeats_itself
 from headscope.studies.data import sources
 from headscope.studies.data.encodable import check_encodable, message_texts
-from headscope.studies.models.stages import (
-    Stage,
-    checkpoint_stages,
-    files_of,
-    local_files,
-    origin_stage,
-    teacher_stage,
-    variant_model,
-)
+from headscope.studies.models.files import local_files
+from headscope.studies.models.stages import Stage, files_of
+from headscope.studies.models.study_stages import checkpoint_stages, origin_stage, teacher_stage, variant_model
 from headscope.studies.models.tokenizer import tokenizer_of
 from headscope.studies.study_file.references import TaskRef
 from headscope.studies.study_file.study import Study

@@ -21,7 +21,8 @@ from headscope.runs.writer_lock import exclusive
 from headscope.storage import write_text
 from headscope.studies.costs.estimate import Budget, estimate, models_of
 from headscope.studies.costs.pilot import cached_rates
-from headscope.studies.models.stages import check_there, model_path
+from headscope.studies.models.files import model_path
+from headscope.studies.models.study_stages import check_there
 from headscope.studies.plan import certain_units, listed_units, plan, training_units
 from headscope.studies.study_file.study import Study
 from headscope.studies.trackers import check_tracker, open_tracker

@@ -24,7 +24,7 @@ from headscope.results.verdict import AblationVerdict
 from headscope.runs import RunDirectory
 from headscope.studies.answers.texts import ModelOnTask, answered_texts
 from headscope.studies.data.sources import TaskSource
-from headscope.studies.models.stages import checkpoint_stages
+from headscope.studies.models.study_stages import checkpoint_stages
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.studies.run import run_study

@@ -60,7 +60,7 @@ def test_an_adapter_may_be_served_by_vllm(bench: Bench) -> None:
 
 def test_another_base_is_another_result(bench: Bench, tmp_path: Path) -> None:
     """An adapter's file says nothing of its base's weights, which decide as much."""
-    from headscope.studies.models.stages import checkpoint_stages
+    from headscope.studies.models.study_stages import checkpoint_stages
     from headscope.studies.reading import read_study
 
     base = bench.model("own")  # a copy: other tests read the bench's base

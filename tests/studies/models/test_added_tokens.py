@@ -22,7 +22,7 @@ from headscope.results.forced_losses import ForcedLosses
 from headscope.runs import Inputs, RunDirectory
 from headscope.studies.ablation import evidence, forced
 from headscope.studies.ablation.ablated import Ablations
-from headscope.studies.models.stages import origin_stage
+from headscope.studies.models.study_stages import origin_stage
 from headscope.studies.reading import read_study
 
 TOKEN, ID = "<plan>", 79

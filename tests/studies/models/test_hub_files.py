@@ -14,7 +14,7 @@ from headscope.errors import InputError
 from headscope.model_files import hub
 from headscope.models import load_model
 from headscope.runs import RunDirectory
-from headscope.studies.models.stages import checkpoint_stages
+from headscope.studies.models.study_stages import checkpoint_stages
 from headscope.studies.reading import read_study
 
 MODEL = "acme/tiny"

@@ -1,4 +1,4 @@
-"""Files that change while a process lives: a notebook trains anew into one folder, a training still writes."""
+"""Files that change while a process lives: a notebook trains again into one folder, a training still writes."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,8 @@ from headscope.models import load_model
 from headscope.runs import Inputs
 from headscope.studies.answers.evaluate import load_for_engine
 from headscope.studies.data.sources import TaskSource
-from headscope.studies.models.stages import Stage, check_weights_unchanged, origin_stage
+from headscope.studies.models.stages import Stage
+from headscope.studies.models.study_stages import origin_stage
 from headscope.studies.models.subjects import load
 from headscope.studies.reading import read_study
 
@@ -33,7 +34,7 @@ def _double_weights(folder: Path) -> None:
     save_file({name: 2 * weight for name, weight in load_file(file).items()}, file, metadata={"format": "pt"})
 
 
-def test_a_folder_written_anew_is_loaded_anew(bench: Bench) -> None:
+def test_a_rewritten_folder_is_loaded_again(bench: Bench) -> None:
     folder = bench.model()
     before = load(_stage(bench, model=str(folder))).model.get_input_embeddings().weight
     _double_weights(folder)
@@ -44,10 +45,10 @@ def test_a_folder_written_anew_is_loaded_anew(bench: Bench) -> None:
 def test_weights_that_changed_since_the_plan_are_named(bench: Bench) -> None:
     folder = bench.model()
     planned = _stage(bench, model=str(folder))
-    check_weights_unchanged(planned)
-    (folder / "eval_results.json").write_text("{}")
+    planned.check_weights_unchanged()
+    (folder / "results_gsm8k.json").write_text("{}")
     (folder / "log.log").write_text("not the model")
-    check_weights_unchanged(planned)
+    planned.check_weights_unchanged()
     _double_weights(folder)
     for ask in (load, lambda stage: load_for_engine(stage, "vllm")):
         with pytest.raises(InputError, match=rf"model .*{folder.name} changed after the study was planned"):
@@ -57,7 +58,7 @@ def test_weights_that_changed_since_the_plan_are_named(bench: Bench) -> None:
         load(planned)
 
 
-def test_an_adapter_on_another_base_is_loaded_anew_and_named(bench: Bench) -> None:
+def test_an_adapter_on_a_rewritten_base_is_loaded_again_and_named(bench: Bench) -> None:
     base, adapter = bench.model("base-of-adapter"), bench.folder / "adapter"
     subject = load_model(str(base))
     get_peft_model(subject.model, LoraConfig(target_modules=["q_proj"])).save_pretrained(adapter)
@@ -70,7 +71,7 @@ def test_an_adapter_on_another_base_is_loaded_anew_and_named(bench: Bench) -> No
     assert torch.equal(after, 2 * before)
 
 
-def test_a_checkpoint_trained_again_into_one_place_is_loaded_anew(bench: Bench) -> None:
+def test_a_checkpoint_trained_again_into_one_place_is_loaded_again(bench: Bench) -> None:
     trained = replace(_stage(bench, model=str(bench.model())), digest="")  # as of a training of the run's own
     before = load(trained).model.get_input_embeddings().weight
     _double_weights(Path(trained.folder))
@@ -89,13 +90,13 @@ def test_a_borrowed_tokenizer_and_a_template_that_changed_are_named(bench: Bench
         source.stage(_NOTHING)
 
 
-def test_a_benchmark_file_written_anew_is_read_anew(bench: Bench) -> None:
+def test_a_benchmark_file_that_was_rewritten_is_read_again(bench: Bench) -> None:
     for answer in ("5", "6"):
         bench.file("gsm8k_test.jsonl", json.dumps({"question": "How many?", "answer": f"#### {answer}"}))
         assert TaskSource.from_ref("gsm8k", str(bench.folder)).task().problems[0].answer == answer
 
 
-def test_a_task_file_written_anew_is_read_anew(bench: Bench) -> None:
+def test_a_task_file_that_was_rewritten_is_read_again(bench: Bench) -> None:
     ref = TaskFile(file=str(bench.file("own.jsonl", ROW)), kind="exact")
     planned = TaskSource.from_ref(ref, None)
     assert planned.task().problems[0].answer == "5"
@@ -105,3 +106,14 @@ def test_a_task_file_written_anew_is_read_anew(bench: Bench) -> None:
     assert again.digest != planned.digest
     with pytest.raises(InputError, match="the problems of task own have changed since the study was planned"):
         planned.task()
+
+
+def test_code_that_comes_with_a_model_is_part_of_it(bench: Bench) -> None:
+    folder = bench.model()
+    code = folder / "modeling_own.py"
+    code.write_text("SCALE = 1")
+    planned = _stage(bench, model=str(folder))
+    planned.check_weights_unchanged()
+    code.write_text("SCALE = 2")
+    with pytest.raises(InputError, match="changed after the study was planned"):
+        planned.check_weights_unchanged()

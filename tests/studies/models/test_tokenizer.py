@@ -16,7 +16,7 @@ from headscope.runs import RunDirectory
 from headscope.studies.answers.evaluate import load_for_engine
 from headscope.studies.answers.texts import end_tokens
 from headscope.studies.data import sources
-from headscope.studies.models.stages import origin_stage
+from headscope.studies.models.study_stages import origin_stage
 from headscope.studies.reading import read_study
 
 LOUD = CHAT_TEMPLATE.replace("{{ message.content }}", "okay {{ message.content }}")

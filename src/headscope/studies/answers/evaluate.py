@@ -33,7 +33,7 @@ from headscope.results.samples import Samples
 from headscope.runs import Inputs, Unit, Work
 from headscope.studies.data import sources
 from headscope.studies.data.sources import TaskSource
-from headscope.studies.models.stages import ModelSource, Stage, check_weights_unchanged
+from headscope.studies.models.stages import ModelSource, Stage
 from headscope.studies.models.tokenizer import tokenizer_of
 from headscope.studies.study_file.config import Config
 from headscope.studies.study_file.evaluate import EvalConfig
@@ -203,7 +203,7 @@ def load_for_engine(
     if engine == "vllm":
         from headscope.evaluation.vllm_settings import Checkpoint
 
-        check_weights_unchanged(stage)
+        stage.check_weights_unchanged()
         config = stage.config
         checkpoint = Checkpoint(
             stage.folder, config.dtype, config.revision, stage.borrowed_tokenizer, config.trust_remote_code

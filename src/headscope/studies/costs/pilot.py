@@ -117,7 +117,7 @@ class _Pilot:
 
     def run(self) -> Rates:
         """Run all sizes and return the rates."""
-        from headscope.studies.models.stages import origin_stage
+        from headscope.studies.models.study_stages import origin_stage
 
         base = origin_stage(self.study)  # before the clock: a named model may have to be fetched first
         started = self.clock()

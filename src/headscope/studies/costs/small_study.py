@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from headscope.runs import RunDirectory
 from headscope.runs.processes import gpus
-from headscope.studies.models.stages import checkpoint_stages
+from headscope.studies.models.study_stages import checkpoint_stages
 from headscope.studies.study_file.models import HubCheckpoints, VariantConfig
 from headscope.studies.study_file.study import Study
 from headscope.studies.study_file.training import Training

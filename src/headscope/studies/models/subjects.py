@@ -8,7 +8,7 @@ import torch
 from headscope.model_files.folder import check_compatible, model_identity
 from headscope.models import Subject, common_vocabulary, load_model, vocabulary_size
 from headscope.pairs import Pairs
-from headscope.studies.models.stages import Stage, check_weights_unchanged
+from headscope.studies.models.stages import Stage
 from headscope.studies.models.tokenizer import tokenizer_of
 
 
@@ -20,7 +20,7 @@ def load(stage: Stage) -> Subject:
     """
     config = stage.config
     identity = model_identity(stage.folder)
-    check_weights_unchanged(stage)
+    stage.check_weights_unchanged()
     subject = _load_cached(stage.folder, identity, config.dtype, config.revision, config.trust_remote_code)
     if subject.tokenizer is None or stage.borrows:
         return replace(subject, tokenizer=tokenizer_of(stage))

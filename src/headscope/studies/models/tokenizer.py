@@ -8,7 +8,8 @@ from headscope.evaluation.chat import load_tokenizer
 from headscope.model_files.chat_templates import local_template, set_template
 from headscope.model_files.folder import vocabulary_entries
 from headscope.model_files.vocabularies import check_token_ids
-from headscope.studies.models.stages import Stage, files_of, has_tokenizer, template_path
+from headscope.studies.models.files import has_tokenizer, template_path
+from headscope.studies.models.stages import Stage, files_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

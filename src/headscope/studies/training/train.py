@@ -16,14 +16,9 @@ from headscope.runs.processes import gpus
 from headscope.runs.recipes import BASE
 from headscope.storage import Result, read_object
 from headscope.studies.data import sources
-from headscope.studies.models.stages import (
-    ModelSource,
-    Stage,
-    check_weights_unchanged,
-    model_path,
-    origin_stage,
-    variant_model,
-)
+from headscope.studies.models.files import model_path
+from headscope.studies.models.stages import ModelSource, Stage
+from headscope.studies.models.study_stages import origin_stage, variant_model
 from headscope.studies.models.tokenizer import tokenizer_of
 from headscope.studies.study_file.config import Config
 from headscope.studies.study_file.references import TaskRef
@@ -137,7 +132,7 @@ def _train_here(config: TrainConfig, inputs: Inputs, progress: Progress) -> None
     """Train in this process, or as one of several that were begun with it."""
     processes.wait()  # the first process has made the folder, and finished the training before this one
     settings, base = config.settings(), config.base.stage(inputs)
-    check_weights_unchanged(base)
+    base.check_weights_unchanged()
     if settings.devices not in (1, processes.count()):
         raise InputError(
             f"train.devices is {settings.devices}, and the command was begun with {processes.count()} processes"
