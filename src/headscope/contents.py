@@ -1,4 +1,4 @@
-"""Which bytes files have: their SHA-256, written down when a folder is finished and compared before it is read."""
+"""Contents of files by their SHA-256, written down when a folder is finished and compared before it is read."""
 
 import hashlib
 import re

@@ -1,4 +1,4 @@
-"""What processes of this package may take, and the command that runs a module of it in one of its own."""
+"""Limits of this package's processes, and the command that runs a module of it in one of its own."""
 
 import os
 import sys

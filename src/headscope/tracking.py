@@ -264,7 +264,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
 
 
 class TrackedConfig(BaseModel):
-    """What a result was made with while a training ran. It cannot be made again: the model of that step is gone."""
+    """Settings of a result that was made while a training ran. Nobody can repeat it: the model of that step is gone."""
 
     model_config = ConfigDict(frozen=True)
 

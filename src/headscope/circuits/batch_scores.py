@@ -12,7 +12,7 @@ from headscope.results.graph import Graph
 
 @dataclass(frozen=True, eq=False)
 class PathErrors:
-    """How well adaptive nodes integrated each pair's path; no paths if the rule is fixed.
+    """Errors of each pair's path, integrated at adaptive nodes; no paths if the rule is fixed.
 
     error: estimated error of the scores. norm: of the scores; both are Frobenius norms.
     missed_loss: sum of the scores of the input's edges less L(corrupt) − L(clean), signed.

@@ -21,7 +21,7 @@ from headscope.models.hooks import HIDDEN_FROM_HOOKS
 
 @dataclass(frozen=True, eq=False)
 class Reading:
-    """What one reader of the residual stream saw and computed in one pass; rows are pair × node.
+    """Input and output of one reader of the residual stream in one pass; rows are pair × node.
 
     residual: [row, ending, d], the stream it reads.
     outputs: [row, ending, width] each, of the projections, of the norm, or (an MLP without a norm) the stream itself.

@@ -7,7 +7,7 @@ from headscope.progress import SILENT, Progress
 
 @dataclass(frozen=True)
 class AttributionOptions:
-    """What a method takes in addition to model, pairs and metric; each is explained in ``attribute``.
+    """Options of a method in addition to model, pairs and metric; each is explained in ``attribute``.
 
     kv: ``query`` or ``group``: whose key and value inputs are scored.
     keep_pairs: keep the scores of every pair.

@@ -15,7 +15,7 @@ from headscope.models import HeadAccess, Hook, attach_hooks, check_finite
 
 @dataclass(frozen=True, eq=False)
 class SourceWrites:
-    """What the sources wrote in one pass over clean and corrupt endings; run 0 is clean, run 1 corrupt.
+    """Outputs of the sources in one pass over clean and corrupt endings; run 0 is clean, run 1 corrupt.
 
     embeddings: the input embeddings.
     heads: per layer z as it is written (``LayerAccess.on_write``), heads side by side.

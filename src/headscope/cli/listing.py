@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Kind(StrEnum):
-    """What can be listed."""
+    """One kind of thing that can be listed."""
 
     TASKS = "tasks"
     DATASETS = "datasets"

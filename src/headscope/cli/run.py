@@ -92,7 +92,7 @@ class ExecutorOptions:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How a verb is run, and what it prints."""
+    """Options of how a verb is run and what it prints."""
 
     out: Out = None
     retry: Retry = False
@@ -168,7 +168,7 @@ def _print_cost(cost: "StudyCost | None") -> None:
 
 @dataclass(frozen=True)
 class _Findings:
-    """What a verb prints when it is done: sentences, tables, and what a reader must be warned of."""
+    """Output of a verb that is done: sentences, tables and warnings."""
 
     sentences: tuple[str, ...]
     tables: "list[Table]"

@@ -1,4 +1,4 @@
-"""Which kinds of failure an intervention on a head set raises or lowers, and whether random sets do it too.
+"""Changes of each kind of failure under an intervention on a head set, compared with those under random sets.
 
 1. Every kind of failure, and every trait of answers that is not the same (a loop, a lost answer, the kind of a slip),
    is a share of each problem's answers.

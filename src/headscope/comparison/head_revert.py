@@ -1,4 +1,4 @@
-"""What reverting single heads does to the loss: arithmetic on the losses of texts, one text per problem."""
+"""Change of the loss if single heads are reverted: arithmetic on the losses of texts, one text per problem."""
 
 import numpy as np
 from jaxtyping import Float

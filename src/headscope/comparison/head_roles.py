@@ -1,4 +1,4 @@
-"""Which heads play which role, from shares of attention: arithmetic on a few numbers per head, role and text.
+"""Decide which heads play which role, from shares of attention: arithmetic on a few numbers per head, role and text.
 
 1. A text's share is the mean over its rows with a target, so that long and short answers have the same weight.
 2. Each control is compared with the share of the same rows and texts; one that fewer than ten texts have is left out. A

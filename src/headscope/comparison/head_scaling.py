@@ -1,4 +1,4 @@
-"""What scaling single heads does to the loss: arithmetic on the losses of texts, one text per problem."""
+"""Change of the loss if single heads are scaled: arithmetic on the losses of texts, one text per problem."""
 
 import numpy as np
 from jaxtyping import Float

@@ -1,4 +1,4 @@
-"""How long emergent heads stay: persistence, turnover, remaining share and half-life, with intervals over heads."""
+"""Measures of how long new heads stay: persistence, turnover, remaining share and half-life, with their intervals."""
 
 import math
 

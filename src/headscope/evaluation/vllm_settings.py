@@ -1,4 +1,4 @@
-"""How vLLM is started for a checkpoint: which model, with which adapter, over how many devices.
+"""Settings that vLLM is started with for a checkpoint: which model, with which adapter, over how many devices.
 
 Names and limits are those of vLLM 0.31.0; ``benchmarks/vllm_signatures.py`` compares them with its source.
 """
@@ -38,7 +38,7 @@ PADDED_ROWS = 64
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """What an engine serves. path: a folder or hub id; tokenizer: of another folder or id, None for its own."""
+    """A checkpoint that is served. path: a folder or hub id; tokenizer: of another folder or id, None for its own."""
 
     path: str
     dtype: str = "auto"
@@ -98,7 +98,7 @@ def _lora_rank(adapter: str) -> int:
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """What decides over how many devices a model is split; a size is 0 if its config does not state it.
+    """Sizes that decide over how many devices a model is split; a size is 0 if its config does not state it.
 
     name: for messages. weight_bytes: of all weights in the dtype they are served in. dtype: as in ``Checkpoint``.
     heads, kv_heads: of a layer. mlp_width: the greatest common divisor of the widths of its MLPs. vocabulary: its rows.

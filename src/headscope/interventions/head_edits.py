@@ -46,7 +46,7 @@ class Constants:
 
 @dataclass(frozen=True)
 class Replacement:
-    """What heads write instead of their own output if their factor is 0.
+    """Output that heads write instead of their own if their factor is 0.
 
     fill: the new z, the model whose weights the heads take, or None for zeros.
     reader: a reader that must follow the passes because the fill depends on it, or None.

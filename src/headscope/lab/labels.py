@@ -51,7 +51,7 @@ class TokenLabel:
 
 @dataclass(frozen=True, slots=True)
 class _Expected:
-    """What the course expects next, with the fields of the label.
+    """Statement that the course expects next, with the fields of the label.
 
     also: symbols that are allowed here too, and no mistake.
     """

@@ -1,4 +1,4 @@
-"""What decides the lab's base models: shapes, phases, recipes. No torch, so the command line can name them."""
+"""Recipes of the lab's base models: shapes and phases of training. No torch, so the command line can name them."""
 
 from dataclasses import dataclass
 

@@ -55,7 +55,7 @@ class _Token:
 
 @dataclass
 class _Problem:
-    """What the prompt says: definitions by variable as symbols after the ``=``, and the path from query to leaf."""
+    """Contents of a prompt: definitions by variable as symbols after the ``=``, and the path from query to leaf."""
 
     definitions: dict[str, tuple[str, ...]]
     path: list[str]
@@ -80,7 +80,7 @@ class _Problem:
 
 @dataclass
 class _State:
-    """What was written so far.
+    """Values and lines that were written so far.
 
     copied: definitions as the response has them. values: the last value of every variable.
     folded: the last fold's variable. folding: whether the way back from the leaf has begun.

@@ -1,4 +1,4 @@
-"""What each token of a lab response is for: one role per token, named as the errors it can hold (``statements``).
+"""Roles of the tokens of a lab response: one role per token, named as the errors it can hold (``statements``).
 
 - *retrieval*: it copies a definition from the prompt: operand, operator and digit of a definition, operator and digit
   of a fold;

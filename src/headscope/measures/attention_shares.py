@@ -26,7 +26,7 @@ CONTROLS = ("moved", "elsewhere", "unasked")
 
 @dataclass(frozen=True, eq=False)
 class Targets:
-    """Which tokens a text's rows are asked about.
+    """Tokens that a text's rows are asked about.
 
     cells: whether a token is a target of a row; no target comes after its row's own token.
     first, stop: the rows that write the answer, from the first one to the one before ``stop``; others are not compared.

@@ -1,4 +1,4 @@
-"""What a folder may hold instead of safetensors, and the command that makes a model of it."""
+"""Formats that a folder may hold instead of safetensors, and the command that makes a model of each."""
 
 import re
 from pathlib import Path

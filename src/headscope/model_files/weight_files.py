@@ -114,7 +114,7 @@ def _is_cast(name: str, base: Path, variant: Path) -> bool:
 
 
 class _Span(NamedTuple):
-    """Where a tensor's bytes lie."""
+    """Place of a tensor's bytes."""
 
     file: Path
     start: int

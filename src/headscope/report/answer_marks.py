@@ -20,7 +20,7 @@ THOUGHT_OPEN = 200
 
 @dataclass(frozen=True, slots=True)
 class MarkKind:
-    """What a mark says. icon: one character. meaning: for the legend."""
+    """Icon and meaning of a mark. icon: one character. meaning: for the legend."""
 
     icon: str
     name: str

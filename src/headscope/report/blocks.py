@@ -1,4 +1,4 @@
-"""What a page is made of: figures, tables, sentences and answers to read, as plain records that the template prints."""
+"""Blocks of a page: figures, tables, sentences and answers to read, as plain records that the template prints."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Protocol, runtime_checkable
@@ -90,7 +90,7 @@ class HeadMap:
 
 @dataclass(frozen=True, slots=True)
 class Findings:
-    """What happened, in a few sentences that each lead to their evidence, next to maps of the heads.
+    """Findings of a run, in a few sentences that each lead to their evidence, next to maps of the heads.
 
     legend: number, glyph and name of each state in the maps.
     """

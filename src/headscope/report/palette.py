@@ -12,7 +12,7 @@ INK = "#1b1f24"
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """How one thing is drawn. symbol: plotly's marker. glyph: the same shape in text. dash: of its line."""
+    """Style that one thing is drawn in. symbol: plotly's marker. glyph: the same shape in text. dash: of its line."""
 
     name: str
     colour: str

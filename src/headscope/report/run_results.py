@@ -1,4 +1,4 @@
-"""What tables and pages need of a run: its study, the coverage of its plan, and its finished results in the study's
+"""Results of a run for tables and pages: its study, the coverage of its plan, and its finished results in the study's
 order.
 """
 

@@ -60,7 +60,7 @@ def _sentences(readings: Sequence["Reading"]) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What reading one model's answers found: parts of sentences, empty if nothing is to be said."""
+    """Findings from one model's answers: parts of sentences, empty if nothing is to be said."""
 
     model: str
     change: str

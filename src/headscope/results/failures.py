@@ -51,7 +51,7 @@ class KindChange:
 
 @dataclass(frozen=True, eq=False)
 class FailureChanges(JsonResult):
-    """What one intervention on a head set does to each kind of failure.
+    """Change of each kind of failure under one intervention on a head set.
 
     task, operator, heads: as in the verdict on the same answers.
     kinds: every kind that occurs with or without any of the sets, the largest change first.

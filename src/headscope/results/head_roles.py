@@ -31,7 +31,7 @@ RoleChange = Literal["kept", "unclear", "gained", "moved", "lost"]
 
 @dataclass(frozen=True, eq=False)
 class RoleShares:
-    """How much of each head's attention goes to a role's targets, in one model.
+    """Share of each head's attention that goes to a role's targets, in one model.
 
     share, low, high: mean over texts with its t interval; of retrieval the share of tokens whose most attended token is
         a target.

@@ -7,7 +7,7 @@ from headscope.results.estimate import Estimate
 
 @dataclass(frozen=True, slots=True)
 class Persistence:
-    """Of the emergent heads of one run, after hysteresis; intervals over heads.
+    """Persistence of the emergent heads of one run, after hysteresis; intervals over heads.
 
     persistence: chance that a head emergent at a checkpoint is so at the next.
     turnover: heads that change between two checkpoints / heads emergent at either.

@@ -242,7 +242,7 @@ class GroupAnswers:
 
 @dataclass(frozen=True, slots=True)
 class MarkUse:
-    """How often answers have a strategy's signs, and how often they are right; an association, not a cause.
+    """Frequency of a strategy's signs in answers, and of right answers with and without them; no proof of a cause.
 
     per_1000: steps with a sign, per 1,000 tokens; NaN if no tokens were kept. splits: one per group.
     difference: P(right | sign) − P(right | none), each group weighed by its answers with a sign; None if one side is

@@ -23,7 +23,7 @@ from headscope.runs.units import Unit
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What came of a try.
+    """Outcome of a try.
 
     ending: ``done``; ``reused``, another process had done it; ``held``, another does it, or an input was made again
         meanwhile; ``failed``; ``damaged``, an input is; ``missing``, an input is, which was deleted to be done again.

@@ -1,4 +1,4 @@
-"""How large the circuits of a variant's head counts are, as its comparison or else the study says."""
+"""Sizes of the circuits that a variant's heads are counted in, as its comparison or else the study says."""
 
 from collections.abc import Iterable, Mapping
 

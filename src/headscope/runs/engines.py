@@ -1,4 +1,4 @@
-"""Where units are computed: in this process one after another, or by workers (``pool``)."""
+"""Engines, which compute units: in this process one after another, or by workers (``pool``)."""
 
 from collections.abc import Callable, Sequence
 from types import TracebackType
@@ -14,7 +14,7 @@ from headscope.runs.units import Unit
 
 @runtime_checkable
 class Engine(Protocol):
-    """What computes units. It is at work in the run directory within its ``with`` block.
+    """An engine, which computes units. It is at work in the run directory within its ``with`` block.
 
     presence: this process's. look_ahead: of how many ready units it chooses the next.
     """

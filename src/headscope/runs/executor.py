@@ -62,7 +62,7 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Execution:
-    """How the calls of one command execute units.
+    """Settings of one command for executing units.
 
     progress: shows the number of units, and what is done to each.
     retry: also try units again that failed before.
@@ -111,7 +111,7 @@ def execute(
 
 
 class _Schedule:
-    """Which units are ready, begun or settled. Units are known by their place in the plan."""
+    """Units that are ready, begun or settled. Units are known by their place in the plan."""
 
     def __init__(
         self, units: Sequence[Unit], run: RunDirectory, execution: Execution, outcome: Outcome, bar: Bar

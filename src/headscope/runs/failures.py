@@ -1,4 +1,4 @@
-"""Why a unit's last try failed, kept next to where its results would be."""
+"""Reasons why a unit's last try failed, kept next to where its results would be."""
 
 import traceback
 from collections.abc import Iterable

@@ -17,7 +17,7 @@ _locks_read: dict[Path, tuple[tuple[int, ...], dict[str, Json]]] = {}
 
 
 class Labels(dict[str, Json]):
-    """What a unit is called by: variant, step, task …"""
+    """Labels that a unit is called by: variant, step, task …"""
 
     def __missing__(self, key: str) -> Json:
         raise InputError(f"unit {dict(self)} in study.lock.json lacks the label {key!r}; run the study again")
@@ -44,7 +44,7 @@ class _Discover(BaseModel):
 
 
 class _Study(BaseModel):
-    """What reports read of the study; the rest is shown as it is."""
+    """Part of the study that reports read; the rest is shown as it is."""
 
     name: str = ""
     variants: list[_Variant] = []

@@ -1,4 +1,4 @@
-"""Which machine this is, and whether one of its processes still lives."""
+"""Identify this machine, and tell whether one of its processes still lives."""
 
 import os
 import platform

@@ -1,4 +1,4 @@
-"""What a worker (``worker_process``) and the process that began it say to each other, besides units and reports.
+"""Messages between a worker (``worker_process``) and the process that began it, besides units and reports.
 
 Texts are notes of the worker's bars.
 """
@@ -18,7 +18,7 @@ LAST_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What a worker is told first.
+    """The first message to a worker.
 
     run: the run directory. folder: the leader's current one, which relative paths of units start at.
     plan, leader: as in ``presence.Worker``. machine: the leader's (``machine.machine_key``).

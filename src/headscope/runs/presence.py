@@ -1,4 +1,4 @@
-"""Which processes are at work in a run directory: each has a file there that it writes again every few seconds.
+"""Presence of processes in a run directory: each has a file there that it writes again every few seconds.
 
 On shared storage nobody else can see whether a process lives. A process that wants its unit watches its file, and
 takes it for dead when the file stayed the same for a minute (``silence``) in which this process could read it and could

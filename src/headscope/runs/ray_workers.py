@@ -226,7 +226,7 @@ def _connect(address: str, **options: object) -> None:
 
 @dataclass(frozen=True)
 class Node:
-    """What a node has. memory: in bytes."""
+    """Resources of a node. memory: in bytes."""
 
     cores: int
     gpus: int

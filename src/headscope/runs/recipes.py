@@ -1,4 +1,4 @@
-"""Which variants of a study are runs of one recipe, and which are null twins: read off its resolved content."""
+"""Recipes and null twins among a study's variants: read off its resolved content."""
 
 from collections.abc import Mapping
 from typing import Any

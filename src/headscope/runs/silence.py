@@ -1,4 +1,4 @@
-"""How long somebody has been silent while this process listened, by its own monotonic clock.
+"""Measure how long somebody has been silent while this process listened, by its own monotonic clock.
 
 A file that is old says little: the file server, or all machines, may have stood still meanwhile. So silence counts only
 from the first look that finds a sign, and only as long as the looks follow each other closely.

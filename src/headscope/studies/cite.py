@@ -1,4 +1,4 @@
-"""What a study rests on, as BibTeX: headscope, the paper it implements, methods, models and data.
+"""References of a study as BibTeX: headscope, the paper it implements, methods, models and data.
 
 Papers stand in ``citations.bib``, which holds nothing that was guessed. A model or data set of the hub without one is a
 ``@misc`` with its id; what lies on this machine has no entry, and a comment says so.

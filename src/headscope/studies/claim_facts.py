@@ -1,4 +1,4 @@
-"""What a study's file says about the claims it can decide, before anything is run or any model is loaded."""
+"""Facts in a study's file about the claims it can decide, read before anything is run or any model is loaded."""
 
 from collections.abc import Iterator
 from pathlib import Path

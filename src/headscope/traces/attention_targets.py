@@ -1,4 +1,4 @@
-"""Which earlier tokens a head reads at each token of an answer, if it plays a role (method section 8).
+"""Find the earlier tokens that a head reads at each token of an answer if it plays a role (method section 8).
 
 - *previous token*: the token before; *first token*: the text's first one, an attention sink;
 - *induction*: what followed an earlier copy of the token;

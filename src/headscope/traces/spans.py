@@ -1,4 +1,4 @@
-"""Which tokens of a response its steps and numbers are: the ends of its tokens in its text, and spans of both.
+"""Spans of tokens that a response's steps and numbers cover: the ends of its tokens in its text, and spans of both.
 
 The ends are found by decoding the token ids piece by piece.
 """

@@ -25,7 +25,7 @@ class DurableSft(DurableTrainer, trl.SFTTrainer):  # type: ignore[misc]
 
 
 class _SamplingTrainer(DurableTrainer):
-    """What TRL's trainers that write their own completions have in common."""
+    """Behaviour that TRL's trainers that write their own completions have in common."""
 
     def _get_train_sampler(self, dataset: "Dataset | None" = None) -> "EpochOrder":
         return EpochOrder(super()._get_train_sampler(dataset), lambda: int(self.state.epoch or 0))

@@ -1,4 +1,4 @@
-"""What a study lacks to decide a claim, known from its file before anything is run."""
+"""Gaps: reasons why a study cannot decide a claim, known from its file before anything is run."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Why answers are lost: the share of over-thinking, loops and slips among them, against answers that were never right.
+"""The share of over-thinking, loops and slips among lost answers, against answers that were never right.
 
 A slip is a step of the right kind with a wrong result. A wrong plan, an undefined variable and a broken form are not
 slips: the step itself was wrong.

@@ -1,4 +1,4 @@
-"""How answers end: correct, wrong, unparsed, unfinished, and how long they are."""
+"""Figures of how answers end: correct, wrong, unparsed, unfinished, and how long they are."""
 
 from collections.abc import Sequence
 

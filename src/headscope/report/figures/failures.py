@@ -1,4 +1,4 @@
-"""Why wrong answers are wrong: kinds of failure per model, and over training."""
+"""Figures of why answers are wrong: kinds of failure per model, and over training."""
 
 from collections.abc import Mapping, Sequence
 

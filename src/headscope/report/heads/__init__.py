@@ -1,1 +1,1 @@
-"""What the report knows of single heads, as compact JSON that the page *Head* renders for the one that is chosen."""
+"""Facts about single heads, as compact JSON that the page *Head* renders for the one that is chosen."""

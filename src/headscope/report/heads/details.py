@@ -25,7 +25,7 @@ EDGES = (5, 3, 2, 1)
 
 @dataclass(frozen=True, eq=False)
 class _Variant:
-    """What is known of a variant before it is cut."""
+    """Facts about a variant before they are cut."""
 
     comparison: Comparison
     quantities: list[Quantity]

@@ -1,4 +1,4 @@
-"""What was done to single heads and to sets that hold them: verdicts, evidence, kinds of failure, losses by role."""
+"""Interventions on single heads and on sets that hold them: verdicts, evidence, kinds of failure, losses by role."""
 
 from collections.abc import Iterable, Mapping
 

@@ -1,4 +1,4 @@
-"""Which figures and tables the paper has (arXiv 2509.25758 v2), and what makes ours.
+"""Catalogue of the paper's figures and tables (arXiv 2509.25758 v2), and of the functions that make ours.
 
 Figure 1 is a drawing of the method and shows no data.
 """

@@ -30,7 +30,7 @@ _LISTED = re.compile(r"\[((?:figure-\d\d|table-\d)[\w.-]*)\]\(\1\)")
 
 @dataclass(frozen=True)
 class Written:
-    """What one call wrote. entries: every figure and table with its state, caption and files."""
+    """Files that one call wrote. entries: every figure and table with its state, caption and files."""
 
     folder: Path
     entries: tuple[tuple[Entry, Exhibit, tuple[str, ...]], ...]

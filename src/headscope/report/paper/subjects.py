@@ -1,4 +1,4 @@
-"""Which variants of a run stand for which models of the paper."""
+"""Match the variants of a run to the models of the paper that they stand for."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""What each verb of the command line prints at its end."""
+"""Tables that each verb of the command line prints at its end."""
 
 from collections.abc import Callable
 

@@ -1,4 +1,4 @@
-"""What teacher forcing says of a head set on a task, with what else could explain it next to it."""
+"""Evidence from teacher forcing about a head set on a task, next to what else could explain it."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What an ablation does to each kind of failure: a unit per verdict, from the same saved answers, without a model."""
+"""Change of each kind of failure under an ablation: a unit per verdict, from the same saved answers. No model."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""What giving each single head the base's weights back does to the loss on the model's own correct answers: a unit per
+"""Loss once each single head has the base's weights again, on the model's own correct answers: a unit per
 model and ablation task."""
 
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ from headscope.studies.models.stages import ModelSource
 
 
 class HeadRevertConfig(RoleLossesConfig):
-    """What a sweep of reverted heads knows: the settings of the losses by role, and where the weights come from.
+    """Settings of a sweep of reverted heads: the settings of the losses by role, and where the weights come from.
 
     donor: the base, whose weights a head takes. revert_kv: as in ``AblateConfig``.
     """

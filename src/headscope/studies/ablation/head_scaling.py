@@ -1,4 +1,4 @@
-"""What scaling each single head does to the loss on the model's own correct answers: a unit per model and ablation
+"""Loss once each single head is scaled, on the model's own correct answers: a unit per model and ablation
 task."""
 
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ head."""
 
 
 class HeadScalingConfig(RoleLossesConfig):
-    """What a sweep of scaled heads knows: the settings of the losses by role, and how far heads are scaled.
+    """Settings of a sweep of scaled heads: the settings of the losses by role, and how far heads are scaled.
 
     factors: below and above 1, between which the slope is taken.
     """

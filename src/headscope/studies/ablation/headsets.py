@@ -1,4 +1,4 @@
-"""Which heads an ablation removes: a group of the final comparison or of the roles, and random sets matched to it, in
+"""Head sets of an ablation: a group of the final comparison or of the roles, and random sets matched to it, in
 layers or in the base model's importance.
 
 All are known only when the comparison is done, so they are a unit of their own, which every ablation of the group

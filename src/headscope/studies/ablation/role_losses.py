@@ -1,4 +1,4 @@
-"""What each single head's removal costs each role of tokens, teacher-forced on the model's own correct answers: a unit
+"""Loss of each role of tokens once a single head is removed, teacher-forced on the model's own correct answers: a unit
 per model and ablation task."""
 
 from collections.abc import Mapping

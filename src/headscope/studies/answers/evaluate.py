@@ -113,7 +113,7 @@ SHARD = Work("samples_shard", ShardConfig, compute_shard, version=CHECKER)
 
 
 class MeasuresConfig(Config):
-    """How saved answers are measured. k: answers that pass@k and the like are taken over. seed: of the bootstrap."""
+    """Settings of measuring saved answers. k: answers per problem that pass@k is taken over. seed: of the bootstrap."""
 
     k: tuple[int, ...]
     seed: int

@@ -127,7 +127,7 @@ def head_roles_unit(base: Stage, final: Stage, samples: Unit) -> Unit:
 
 @dataclass(frozen=True)
 class _Window:
-    """What both models can read: so many tokens of a text, with ids below ``vocabulary``."""
+    """Part of a text that both models can read: so many tokens of a text, with ids below ``vocabulary``."""
 
     tokens: int
     vocabulary: int

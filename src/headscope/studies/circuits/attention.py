@@ -1,4 +1,4 @@
-"""Where heads look: attention of base and last checkpoint on a few texts of the comparison's pairs, a unit per variant.
+"""Attention of base and last checkpoint on a few texts of the pairs of a comparison, a unit per variant.
 
 A picture to read beside the numbers: no number depends on it.
 """

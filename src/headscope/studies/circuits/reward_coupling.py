@@ -1,4 +1,4 @@
-"""Whether the mass of importance gained follows the reward: arithmetic on comparisons, a unit per rewarded recipe."""
+"""Test whether gained importance follows the reward: arithmetic on comparisons, a unit per rewarded recipe."""
 
 from collections.abc import Iterator, Mapping
 

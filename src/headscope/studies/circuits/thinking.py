@@ -27,7 +27,7 @@ class Mode:
 
 
 class ThinkingConfig(CircuitConfig):
-    """How large circuits are, and the ``tasks`` that both modes answered."""
+    """Sizes of circuits, and the ``tasks`` that both modes answered."""
 
     tasks: tuple[str, ...]
 

@@ -1,4 +1,4 @@
-"""What training changed in every head: exact effects of base, last checkpoint and null twins on a variant's pairs,
+"""Effect of training on every head: exact effects of base, last checkpoint and null twins on a variant's pairs,
 their differences, and the mean over the seeds of a recipe.
 
 Heads are counted on the ``main`` pairs and patched on the ``fresh`` ones, which are of other problems.
@@ -92,7 +92,7 @@ POOLED_EFFECTS = Work("pooled_effects", PooledEffectsConfig, compute_pooled_effe
 
 @dataclass(frozen=True)
 class EffectSources:
-    """What the effects of one variant's training are measured on.
+    """Models and pairs that the effects of one variant's training are measured on.
 
     base, final: its models. pairs: of other problems than those its heads were counted on. base_scores: attribution of
     the base on these pairs. comparison: which heads were counted.

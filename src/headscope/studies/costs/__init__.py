@@ -1,4 +1,4 @@
-"""What a study costs, before it is run: tokens, time, memory and disk of every unit that is not done.
+"""Estimate the cost of a study before it is run: tokens, time, memory and disk of every unit that is not done.
 
 1. ``workloads`` gives for each kind of unit what it works through (``Workload``), from its settings and from
    the ``Facts`` that only the model and the data tell, such as how long answers are.

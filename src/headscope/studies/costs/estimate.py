@@ -29,7 +29,7 @@ from headscope.studies.training.train import devices_of
 
 @dataclass(frozen=True)
 class Rates:
-    """What one of everything costs on this machine: per kind of work, a number per driver.
+    """Cost of one of everything on this machine: per kind of work, a number per driver.
 
     import_seconds, model_seconds: seconds until libraries are imported, and per model loaded.
     seconds: per unit (``once``) and per driver. memory: bytes per unit of width, with ``once``. disk: bytes likewise,

@@ -1,4 +1,4 @@
-"""What a pilot's results say of a study's models and data: the facts that workloads are computed from."""
+"""Facts about a study's models and data from a pilot's results, which workloads are computed from."""
 
 import math
 from collections.abc import Collection, Sequence

@@ -1,4 +1,4 @@
-"""What the units of a pilot took, and the rates that fit them."""
+"""Times and memory that the units of a pilot took, and the rates that fit them."""
 
 import ctypes
 from collections import defaultdict
@@ -24,7 +24,7 @@ ANSWERS = "answers"
 
 @dataclass(frozen=True)
 class Timing:
-    """What one unit of the pilot took.
+    """Time and memory that one unit of the pilot took.
 
     seconds: by the pilot's clock. wall: seconds by the wall's. before, peak: bytes of memory in use before it and at
         most. disk: bytes written.

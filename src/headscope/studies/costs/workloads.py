@@ -1,4 +1,4 @@
-"""What a unit works through: tokens, steps, rows and disk, from its settings and the ``Facts`` of the study.
+"""Workload of a unit: tokens, steps, rows and disk, from its settings and the ``Facts`` of the study.
 
 ``WORKLOADS`` has a function for each kind of unit; ``unit_workload`` calls it.
 """
@@ -84,7 +84,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Workload:
-    """What one unit works through.
+    """Workload of one unit.
 
     drivers: amounts that time grows with, by name; those of ``TOKENS`` are shown.
     parallel: how many threads share them. width: rows or pairs held at a time, which memory grows with.

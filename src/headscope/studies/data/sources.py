@@ -80,7 +80,7 @@ def _solved_tasks() -> list[str]:
 
 
 class TaskPlace(Config):
-    """What the study calls a task, where files of named benchmarks lie, and how many of its problems are taken."""
+    """Name of a task in the study, where files of named benchmarks lie, and how many of its problems are taken."""
 
     ref: TaskRef
     data_dir: str | None
@@ -88,7 +88,7 @@ class TaskPlace(Config):
 
 
 class TaskSource(Config):
-    """What a unit's function must know to read the problems of a task.
+    """Source that a unit's function reads the problems of a task from.
 
     digest: over the problems, which are the same wherever they lie.
     """

@@ -1,4 +1,4 @@
-"""Where the models, tokenizers and chat templates that a study names lie, and whether they are still those it saw."""
+"""Find the models, tokenizers and chat templates that a study names, and tell whether they have changed since."""
 
 from pathlib import Path
 

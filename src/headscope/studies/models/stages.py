@@ -25,7 +25,7 @@ from headscope.training import list_checkpoints
 
 
 class ModelPlace(Config):
-    """Where a model lies: ``folder``, or the id it has on the hub; empty for a checkpoint that a unit of the run makes.
+    """Place of a model: ``folder``, or the id it has on the hub; empty for a checkpoint that a unit of the run makes.
 
     revision: of the hub model. tokenizer, chat_template: where those lie that are used instead of the model's own.
     """
@@ -38,7 +38,7 @@ class ModelPlace(Config):
 
 
 class ModelSource(Config):
-    """What a unit's function must know to load a model and speak to it.
+    """Source that a unit's function loads a model from and speaks to it by.
 
     name, step: what results call it, and which checkpoint it is of the training.
     trained_by: name of the input that makes it; None for a model that was there before.

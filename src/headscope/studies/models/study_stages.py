@@ -1,4 +1,4 @@
-"""Which stages a study has: the base and each checkpoint of each variant, those still to be trained included."""
+"""List the stages of a study: the base and each checkpoint of each variant, those still to be trained included."""
 
 from collections.abc import Iterator
 from dataclasses import replace

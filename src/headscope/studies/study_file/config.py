@@ -53,7 +53,7 @@ def insert_preset(data: Any, presets: Mapping[str, dict[str, Any]]) -> Any:
 
 
 class BootstrapConfig(Config):
-    """How pairs are resampled, and which edges a circuit may hold.
+    """Settings of how pairs are resampled and which edges a circuit may hold.
 
     resamples, seed: of the pairs' bootstrap. tau: the least |score| of an edge in a circuit.
     """
@@ -68,7 +68,7 @@ class BootstrapConfig(Config):
 
 
 class CircuitConfig(BootstrapConfig):
-    """How large a circuit is, and how pairs are resampled.
+    """Settings of how large a circuit is and how pairs are resampled.
 
     fraction: of real edges in it, None for the smallest that is faithful. edges: their number instead.
     faithfulness: that a circuit should have.

@@ -14,7 +14,7 @@ def _check_marker(marker: str) -> str:
 
 
 class EvalConfig(Config):
-    """How answers are drawn and counted.
+    """Settings of how answers are drawn and counted.
 
     samples: answers per problem.
     k: of pass@k, success@k and majority@k; those above ``samples`` are left out.

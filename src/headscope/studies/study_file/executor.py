@@ -13,7 +13,7 @@ def named_executor(value: Any) -> Any:
 
 
 class ExecutorConfig(Config):
-    """What computes a study's units; results do not depend on it.
+    """Choice of what computes a study's units; results do not depend on it.
 
     kind: ``local``, one unit after another in this process; ``processes``, several at a time by workers on this
         machine, each with models it keeps; or ``ray``, by such workers on the nodes of a Ray cluster.

@@ -1,4 +1,4 @@
-"""What a study file refers to: tasks, and files whose paths are relative to it."""
+"""References in a study file: tasks, and files whose paths are relative to it."""
 
 from pathlib import Path
 from typing import Any

@@ -46,7 +46,7 @@ from headscope.training.run_record import ARGUMENTS, last_saved_step
 
 
 class TrainPlace(Config):
-    """Where the data set and the teacher lie, as the study names them, and files of named benchmarks."""
+    """Places of the data set and the teacher, as the study names them, and of named benchmarks' files."""
 
     dataset: TaskRef
     teacher: str | None
