@@ -13,12 +13,13 @@ from tests.studies.bench import ROW, Bench
 from headscope.errors import InputError
 from headscope.evaluation import TaskFile
 from headscope.models import load_model
-from headscope.runs import Inputs
+from headscope.runs import Inputs, RunDirectory
 from headscope.studies.answers.evaluate import load_for_engine
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import Stage
-from headscope.studies.models.study_stages import origin_stage
+from headscope.studies.models.study_stages import checkpoint_stages, origin_stage
 from headscope.studies.models.subjects import load
+from headscope.studies.plan import trainings_by_name
 from headscope.studies.reading import read_study
 
 _NOTHING = Inputs({}, Path())
@@ -69,6 +70,26 @@ def test_an_adapter_on_a_rewritten_base_is_loaded_again_and_named(bench: Bench) 
         load(planned)
     after = load(_stage(bench, model=str(adapter), tokenizer=str(base))).model.get_input_embeddings().weight
     assert torch.equal(after, 2 * before)
+
+
+def test_the_base_of_an_adapter_that_the_run_trains_is_named(bench: Bench) -> None:
+    base = bench.model("base-of-adapter")
+    settings = (
+        f'base={{model: "{base}"}}',
+        "variants=[{name: a, train: {method: sft, dataset: lab-traces-64, max_steps: 2, save_every: 2, lora_rank: 2}}]",
+    )
+    code, said = bench.call("eval", *settings)
+    assert code == 0, said
+    run = RunDirectory.open(bench.out)
+    study = read_study(str(bench.study), list(settings))
+    training = trainings_by_name(study)["a"]
+    *_, stage = checkpoint_stages(study, study.variants[0], run, training)
+    inputs = Inputs({"train a": run.folder(training)}, bench.folder)
+    planned = stage.source.stage(inputs)
+    load(planned)
+    _double_weights(base)
+    with pytest.raises(InputError, match=r"model .*base-of-adapter changed after the study was planned"):
+        load(planned)
 
 
 def test_a_checkpoint_trained_again_into_one_place_is_loaded_again(bench: Bench) -> None:

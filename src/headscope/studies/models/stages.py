@@ -5,9 +5,11 @@ weights.
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import Field
+
 from headscope.evaluation import Chat
 from headscope.model_files.chat_templates import local_template
-from headscope.model_files.folder import whole_model_folder
+from headscope.model_files.folder import adapter_base, whole_model_folder
 from headscope.runs import Inputs, Unit
 from headscope.runs.digests import digest
 from headscope.runs.recipes import BASE
@@ -43,6 +45,7 @@ class ModelSource(Config):
     name, step: what results call it, and which checkpoint it is of the training.
     trained_by: name of the input that makes it; None for a model that was there before.
     weights: digest of its files, or hub id and revision; empty if ``trained_by`` decides.
+    adapts: the same of the model that an adapter trained by the run belongs to; None for other models.
     tokenizer, chat_template: digests of those used instead of the model's own.
     """
 
@@ -55,6 +58,7 @@ class ModelSource(Config):
     tokenizer: str | None
     chat_template: str | None
     place: ModelPlace
+    adapts: str | None = Field(default=None, exclude_if=lambda key: key is None)
 
     def stage(self, inputs: Inputs) -> "Stage":
         """Return the stage as the study saw it, its checkpoint found among the inputs.
@@ -77,7 +81,7 @@ class ModelSource(Config):
             chat=self.chat,
             trust_remote_code=self.place.trust_remote_code,
         )
-        stage = Stage(self.name, self.step, folder, config, digest=self.weights)
+        stage = Stage(self.name, self.step, folder, config, digest=self.weights, adapts=self.adapts)
         self._check_unchanged(stage)
         return stage
 
@@ -96,7 +100,8 @@ class Stage:
     variant: ``base`` or the variant's name. step: of training; 0 for the base, trained here or not, and for finished
         models.
     folder: where it lies or its hub id. unit: the training unit that makes it, if one does; folder is then inside it.
-    digest: of the weights' folder, or the hub id with its revision.
+    digest: of the weights' folder, or the hub id with its revision; empty if a unit makes them.
+    adapts: the digest of the model below an adapter that a unit makes; None if it makes a whole model, or both.
     """
 
     variant: str
@@ -105,6 +110,7 @@ class Stage:
     config: ModelConfig
     unit: Unit | None = None
     digest: str = ""
+    adapts: str | None = None
 
     @property
     def source(self) -> ModelSource:
@@ -128,6 +134,7 @@ class Stage:
             tokenizer=None if borrowed is None else content_key(borrowed, None),
             chat_template=template if text is None else digest(text),
             place=place,
+            adapts=self.adapts,
         )
 
     @property
@@ -153,10 +160,13 @@ class Stage:
     def check_weights_unchanged(self) -> None:
         """Raise InputError unless the files of a model on this machine are those the stage was planned with.
 
-        A training unit's own checkpoint is compared with its digests where inputs are read.
+        What a training unit wrote is compared with its digests where inputs are read; the model below an adapter is not
+        of the unit.
         """
         if self.digest:
             check_unchanged("model", self.folder, self.config.revision, self.digest)
+        if self.adapts is not None and (below := adapter_base(self.folder)) is not None:
+            check_unchanged("model", below, None, self.adapts)
 
 
 def files_of(stage: Stage) -> Path | None:

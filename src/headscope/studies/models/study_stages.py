@@ -21,7 +21,7 @@ from headscope.studies.models.files import content_key, has_tokenizer, local_fil
 from headscope.studies.models.stages import Stage, files_of
 from headscope.studies.study_file.models import HubCheckpoints, ModelConfig, VariantConfig, check_step
 from headscope.studies.study_file.study import Study
-from headscope.studies.study_file.training import TeacherData, Training
+from headscope.studies.study_file.training import SftTraining, TeacherData, Training
 from headscope.training import Checkpoint, list_checkpoints, step_of
 
 
@@ -47,7 +47,8 @@ def checkpoint_stages(study: Study, variant: VariantConfig, run: RunDirectory, t
         paths = {step: folder / f"checkpoint-{step}" for step in variant.saved_steps}
         if run.is_done(train):
             paths = {point.step: point.path for point in _trained_checkpoints(folder, train.name)}
-        return [Stage(variant.name, step, str(path), config, train) for step, path in paths.items()]
+        adapts = _adapted_model(study, variant)
+        return [Stage(variant.name, step, str(path), config, train, adapts=adapts) for step, path in paths.items()]
     changes: list[tuple[int, dict[str, str]]] = [(0, {})]
     if isinstance(variant.checkpoints, HubCheckpoints):
         changes = [(step, {"revision": name}) for step, name in revisions_by_step(variant.checkpoints).items()]
@@ -80,6 +81,13 @@ def ablated_stage(study: Study, stages: list[Stage]) -> Stage | None:
     except ValueError as error:
         raise InputError(str(error)) from None
     return stages[steps.index(step)]
+
+
+def _adapted_model(study: Study, variant: VariantConfig) -> str | None:
+    """Return the digest of the model that the variant's training puts an adapter on; None if it trains whole weights,
+    or on a base that the study trains."""
+    is_adapter = isinstance(variant.train, SftTraining) and variant.train.lora_rank is not None
+    return origin_stage(study).digest if is_adapter and study.base.train is None else None
 
 
 def _trained_checkpoints(folder: Path, name: str) -> list[Checkpoint]:
