@@ -3,7 +3,8 @@
 A text of random tokens that is repeated has no meaning: what a head reads of it is position or copying, which is the
 usual way to find previous-token and induction heads. Labels come from worked answers to word problems, as a study reads
 them.
-``benchmarks/head_roles.py --data FOLDER`` (with ``gsm8k_train.jsonl``).
+``benchmarks/head_roles.py --data FOLDER`` (with ``gsm8k_train.jsonl``). ``--receivers`` asks of long solutions (with
+``math500.jsonl``) how many heads read a few steps again and again, and how many do so more than their layer's others.
 """
 
 import argparse
@@ -16,11 +17,23 @@ from scipy.stats import spearmanr
 from table import markdown_table
 
 from headscope.circuits import visit_attention_rows
+from headscope.evaluation import prompt_ids
 from headscope.heads import HeadSet
+from headscope.interventions import Text
 from headscope.models import Subject, head_access, load_model
-from headscope.results.head_roles import RoleShares
-from headscope.studies.answers.head_roles import roles_in_answers
-from headscope.traces.attention_targets import ATTENTION_ROLES
+from headscope.results.head_roles import LEAST_RATIO, LEAST_SHARE, RoleShares
+from headscope.studies.answers.head_roles import (
+    TOKENS,
+    Answer,
+    AnswerTargets,
+    find_targets,
+    roles_in_answers,
+    sums_in_text,
+    text_shares,
+)
+from headscope.studies.answers.traces import decoder
+from headscope.traces.attention_targets import ATTENTION_ROLES, RECEIVER
+from headscope.traces.spans import TokenTexts
 
 HEADER = ("role", "heads labelled", "heads on repeated tokens", "in both", "Spearman over heads", "labelled heads")
 NAMED = 20
@@ -38,6 +51,44 @@ def worked_answers(path: Path, count: int) -> list[tuple[str, str]]:
             plain = "".join(part.split(">>")[-1] for part in row["answer"].split("<<"))
             answers.append((row["question"], plain))
     return answers
+
+
+def long_solutions(path: Path, subject: Subject, count: int) -> list[AnswerTargets]:
+    """Return what is asked about the longest solutions that fit and have steps enough to ask who receives."""
+    with path.open(encoding="utf-8") as lines:
+        rows = sorted(map(json.loads, lines), key=lambda row: -len(row["solution"]))
+    texts = TokenTexts(decoder(subject.tokenizer))
+    chosen = []
+    for row in rows:
+        prompt = tuple(prompt_ids(subject.tokenizer, row["problem"]))
+        ids = tuple(subject.tokenizer(row["solution"], add_special_tokens=False)["input_ids"])
+        ends = texts.ends(ids, row["solution"])
+        if ends is None or len(prompt) + len(ids) > TOKENS:
+            continue
+        answer = find_targets(Answer(row["solution"], row["problem"], Text(prompt, ids), ends, "math"), "text", TOKENS)
+        if answer.steps is not None:
+            chosen.append(answer)
+        if len(chosen) == count:
+            break
+    return chosen
+
+
+def receivers(subject: Subject, answers: Sequence[AnswerTargets]) -> str:
+    """Return how many heads read the same few steps, by how many controls are asked."""
+    shares = text_shares([sums_in_text(subject, answer) for answer in answers], [RECEIVER])
+    share = shares.share.mean(axis=0)[0]
+    ratios = shares.compared.mean(axis=1)[:, 0] / shares.control.mean(axis=1)[:, 0]
+    by_steps, by_all = ratios[:2].min(axis=0), ratios.min(axis=0)
+    is_much = share >= LEAST_SHARE
+    largest = f"{by_all[is_much].max():.1f}" if is_much.any() else "–"
+    return (
+        f"{len(answers)} solutions of {min(len(answer.steps.keys) for answer in answers)} steps or more: "
+        f"{is_much.sum()} of {share.size} heads give {LEAST_SHARE} or more to a tenth of the steps; "
+        f"{(is_much & (by_steps >= LEAST_RATIO)).sum()} twice what they give to other steps "
+        f"(up to {by_steps[is_much].max(initial=0):.1f} times), "
+        f"{(is_much & (by_all >= LEAST_RATIO)).sum()} also twice what the layer's other heads give "
+        f"(up to {largest} times)"
+    )
 
 
 def on_repeated_tokens(subject: Subject, texts: int, length: int) -> dict[str, np.ndarray]:
@@ -80,8 +131,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--texts", type=int, default=32)
     parser.add_argument("--length", type=int, default=48)
+    parser.add_argument("--receivers", action="store_true")
     options = parser.parse_args(arguments)
     subject = load_model(options.model)
+    if options.receivers:
+        print(receivers(subject, long_solutions(options.data / "math500.jsonl", subject, options.texts)))
+        return 0
     answers = worked_answers(options.data / "gsm8k_train.jsonl", options.texts)
     repeated = on_repeated_tokens(subject, 8, options.length)
     print(markdown_table(HEADER, rows(roles_in_answers(subject, *zip(*answers, strict=True)), repeated)), end="")

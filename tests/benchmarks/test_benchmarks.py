@@ -199,6 +199,8 @@ def test_heads_of_a_random_model_play_no_role(
     assert [line[0] for line in lines[:4]] == ["previous token", "first token", "induction", "retrieval"]
     assert {line[1] for line in lines} == {"0"}
     assert {line[5] for line in lines} == {"none"}
+    assert script("head_roles.py")["main"]([str(model), "--data", str(real_data), "--texts", "2", "--receivers"]) == 0
+    assert re.search(r"2 solutions of \d\d steps or more: .* 0 twice .* 0 also twice", capsys.readouterr().out)
 
 
 @pytest.mark.slow

@@ -257,8 +257,8 @@ def test_two_thousand_edges_of_a_large_model_are_drawn_at_once(
                 clock = f"{statistics.median(times):.0f} ms by the clock ({min(times):.0f} to {max(times):.0f})"
                 view_edges = f"{view}, {text(opened, 'counts').split(' with')[0]}"
                 print(f"\n36 x 32 heads, {view_edges}: {clock}, {processor:.0f} ms of the main thread per draw")
-            # By the clock it depends on what else the machine does; on a processor of its own it is the latter.
-            assert processor < 100, view
+            # 60 to 140 ms, by what else the machine does; a draw whose cost grows with the edges squared takes seconds.
+            assert processor < 400, view
         assert other_complaints(opened) == []
 
 

@@ -6,7 +6,9 @@
   copy is the most attended one (Wu et al. 2024);
 - *iteration*: before a number that is carried on, the result that it was carried from;
 - *verification*: while a step is checked or done again, the step before it;
-- *closer*: after the thought, the token that closed it.
+- *closer*: after the thought, the token that closed it;
+- *receiver*: the few steps that most later steps read too. Each head's own, so that they are found with its attention
+  (``measures.attention_received``).
 
 No token reads itself in a role. A token of which a text has more than three earlier copies does not tell which one was
 read, and is not asked about in induction and retrieval.
@@ -18,11 +20,15 @@ from itertools import pairwise
 
 import numpy as np
 
+from headscope.measures.attention_received import FEWEST_STEPS, StepSpans
 from headscope.measures.attention_shares import Cells, Targets
 from headscope.traces.spans import CarriedSpan
 from headscope.traces.steps import Step
 
-ATTENTION_ROLES = ("previous token", "first token", "induction", "retrieval", "iteration", "verification", "closer")
+TARGET_ROLES = ("previous token", "first token", "induction", "retrieval", "iteration", "verification", "closer")
+"""Roles whose targets the text decides."""
+RECEIVER = "receiver"
+ATTENTION_ROLES = (*TARGET_ROLES, RECEIVER)
 BY_MOST_ATTENDED = frozenset(("retrieval",))
 """Roles whose share counts rows by the token that they read most."""
 
@@ -51,7 +57,7 @@ def attention_targets(
     # What tells a verifying head from one that reads the step before all the time.
     unasked = {"verification": np.tril(_follow_steps(len(tokens), prompt, steps, is_check=False), -1)}
     targets = {}
-    for role in ATTENTION_ROLES:
+    for role in TARGET_ROLES:
         cells = np.tril(marked[role], -1)
         cells[:first] = False
         cells[stop:] = False
@@ -60,11 +66,21 @@ def attention_targets(
     return targets
 
 
+def step_spans(prompt: int, steps: Sequence[Step]) -> StepSpans | None:
+    """Return where an answer's steps are written and read, to ask who receives; None if they are too few.
+
+    prompt: number of tokens of the prompt. steps: of the answer, with token positions in it.
+    """
+    places = [(prompt + step.first_token, prompt + step.last_token) for step in steps]
+    keys = np.array([(start, stop) for start, stop in places if prompt <= start < stop], dtype=np.int64)
+    return StepSpans(keys - 1, keys) if len(keys) >= FEWEST_STEPS else None
+
+
 def _mark_cells(
     tokens: Sequence[int], prompt: int, steps: Sequence[Step], carried: Sequence[CarriedSpan], closing: int | None
 ) -> dict[str, Cells]:
     count = len(tokens)
-    cells = {role: np.zeros((count, count), dtype=bool) for role in ATTENTION_ROLES}
+    cells = {role: np.zeros((count, count), dtype=bool) for role in TARGET_ROLES}
     places = np.arange(1, count)
     cells["previous token"][places, places - 1] = True
     cells["first token"][1:, 0] = True

@@ -20,7 +20,7 @@ from headscope.results.head_roles import HeadRoles
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import Inputs, RunDirectory
-from headscope.studies.answers.head_roles import HEAD_ROLES, Answer, HeadRolesConfig, answer_targets, roles_in_answers
+from headscope.studies.answers.head_roles import HEAD_ROLES, Answer, HeadRolesConfig, find_targets, roles_in_answers
 from headscope.studies.plan import plan
 from headscope.studies.reading import read_study
 from headscope.traces.attention_targets import ATTENTION_ROLES
@@ -42,7 +42,9 @@ def read_cells(
     numbers = {piece: number for number, piece in enumerate(dict.fromkeys(pieces))}
     ids = tuple(numbers[piece] for piece in pieces)
     text = Text(ids[: len(prompt)], ids[len(prompt) :])
-    return cells_by_role(answer_targets(Answer("".join(answer), problem, text, ends, "math"), reader, longest), pieces)
+    return cells_by_role(
+        find_targets(Answer("".join(answer), problem, text, ends, "math"), reader, longest).targets, pieces
+    )
 
 
 def test_targets_of_running_text_are_the_tokens_of_what_is_read() -> None:
@@ -72,7 +74,9 @@ def test_targets_of_a_lab_answer_are_the_values_that_are_carried_on_and_what_is_
     ids = tuple(range(len(pieces)))
     text = Text(ids[: len(context)], ids[len(context) :])
     ends = np.cumsum([len(symbol) + 1 for symbol in answer])
-    found = cells_by_role(answer_targets(Answer(" ".join(answer), prompt, text, ends, "exact"), "lab", 99), pieces)
+    found = cells_by_role(
+        find_targets(Answer(" ".join(answer), prompt, text, ends, "exact"), "lab", 99).targets, pieces
+    )
     leaf, fold, again = answer.index("4", 13), 23, 32
     signs = [number for number, symbol in enumerate(answer) if symbol == "="]
     assert [answer[place] for place in (leaf, fold, again)] == ["4", "6", "6"]
@@ -190,3 +194,29 @@ def test_answers_of_ones_own_are_read_without_a_study() -> None:
     for wrong in ((questions, responses[1:]), ([], []), (questions[:1], [""])):
         with pytest.raises(InputError, match=r"give one of each|no tokens that can be placed"):
             roles_in_answers(subject, *wrong)
+
+
+def an_answer(steps: int) -> Answer:
+    """Steps of running text, a token per character."""
+    response = "".join(f"Then {number} + 1 = {number + 1}. " for number in range(10, 10 + steps))
+    text = Text((1, 2), (3,) * len(response))
+    return Answer(response, "?", text, np.arange(1, len(response) + 1), "math")
+
+
+def test_answers_of_twelve_steps_ask_who_receives() -> None:
+    assert find_targets(an_answer(11), "text", 999).steps is None
+    answer = an_answer(14)
+    found = find_targets(answer, "text", 999)
+    assert found.steps is not None
+    start, stop = found.steps.keys[1] - len(answer.text.prompt)
+    assert answer.response[start:stop].strip() == "Then 11 + 1 = 12."
+    assert found.steps.rows.tolist() == (found.steps.keys - 1).tolist()
+    assert found.rows["receiver"] == sum(stop - start for start, stop in found.steps.rows[4:])
+    assert find_targets(answer, "text", 150).steps is None  # cut after eight of them
+
+
+def test_a_model_is_asked_who_receives_in_long_answers() -> None:
+    responses = ["".join(f"j={number}; " for number in range(first, first + 14)) for first in range(10)]
+    shares = roles_in_answers(load_model("lab-m"), ["c=4;j=c*4;?j"] * 10, responses)
+    place = ATTENTION_ROLES.index("receiver")
+    assert shares.tested[place] == bool(np.isfinite(shares.q_value[place]).all())

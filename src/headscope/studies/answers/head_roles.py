@@ -16,6 +16,7 @@ from headscope.evaluation import Chat, prompt_ids
 from headscope.lab.labels import symbols
 from headscope.lab.statements import judge
 from headscope.lab.token_roles import carried_values
+from headscope.measures.attention_received import StepSpans
 from headscope.measures.attention_shares import CONTROLS, Targets, attention_sums, most_attended_sums
 from headscope.measures.intervals import PROBLEM_T
 from headscope.progress import Progress
@@ -29,7 +30,13 @@ from headscope.studies.answers.traces import decoder, reader_of, statements_of
 from headscope.studies.data.sources import TaskSource
 from headscope.studies.models.stages import ModelSource, Stage
 from headscope.studies.study_file.config import Config
-from headscope.traces.attention_targets import ATTENTION_ROLES, BY_MOST_ATTENDED, attention_targets
+from headscope.traces.attention_targets import (
+    ATTENTION_ROLES,
+    BY_MOST_ATTENDED,
+    RECEIVER,
+    attention_targets,
+    step_spans,
+)
 from headscope.traces.carried_numbers import carried_numbers
 from headscope.traces.reading import read_text
 from headscope.traces.spans import TokenEnds, TokenTexts, place_carried, place_steps
@@ -80,13 +87,12 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
     sums: list[list[AttentionSums]] = [[], []]  # of the base, then of the post-trained model
     with progress.bar("roles of heads", len(answers)) as bar:
         for answer in answers:
-            targets = answer_targets(answer, reader, window.tokens)
-            for role, of_role in targets.items():
-                rows[role].append(of_role.rows)
-            weights = {role: of_role.weights() for role, of_role in targets.items()}
+            asked = find_targets(answer, reader, window.tokens)
+            for role, count in asked.rows.items():
+                rows[role].append(count)
             try:
                 for subject, of_model in zip(subjects, sums, strict=True):
-                    of_model.append(sums_in_text(subject, answer.text.tokens[: window.tokens], weights))
+                    of_model.append(sums_in_text(subject, asked))
             except InputError as error:  # an architecture whose attention returns no rows
                 return NotRun(str(error))
             bar.advance()
@@ -114,7 +120,7 @@ def compute_head_roles(config: HeadRolesConfig, inputs: Inputs, progress: Progre
     )
 
 
-HEAD_ROLES = Work("head_roles", HeadRolesConfig, compute_head_roles, version=2)
+HEAD_ROLES = Work("head_roles", HeadRolesConfig, compute_head_roles, version=3)
 
 
 def head_roles_unit(base: Stage, final: Stage, samples: Unit) -> Unit:
@@ -198,39 +204,59 @@ def roles_in_answers(
         ends = texts.ends(ids, response)
         if ends is None or not len(ends) or len(prompt) >= TOKENS:
             raise InputError(f"the answer {response[:40]!r} has no tokens that can be placed in it and read")
-        text = Text(prompt, ids)
-        targets = answer_targets(Answer(response, question, text, ends, "math"), reader, TOKENS)
-        weights = {role: of_role.weights() for role, of_role in targets.items()}
-        sums.append(sums_in_text(subject, text.tokens[:TOKENS], weights))
+        asked = find_targets(Answer(response, question, Text(prompt, ids), ends, "math"), reader, TOKENS)
+        sums.append(sums_in_text(subject, asked))
     return role_shares(text_shares(sums))
 
 
-def answer_targets(answer: Answer, reader: Reader, longest: int) -> Mapping[str, Targets]:
-    """Return the targets of an answer of which ``longest`` tokens are read with its prompt.
+@dataclass(frozen=True, eq=False)
+class AnswerTargets:
+    """What heads may read in a prompt with its answer.
+
+    tokens: of both. targets: of each role whose targets the text decides. steps: None if they are too few to ask who
+    receives.
+    """
+
+    tokens: tuple[int, ...]
+    targets: Mapping[str, Targets]
+    steps: StepSpans | None
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """Return the number of rows that ask for each role."""
+        rows = {role: of_role.rows for role, of_role in self.targets.items()}
+        return rows if self.steps is None else rows | {RECEIVER: self.steps.reading_rows}
+
+
+def find_targets(answer: Answer, reader: Reader, longest: int) -> AnswerTargets:
+    """Return what heads may read in an answer of which ``longest`` tokens are read with its prompt.
 
     reader: what reads its steps.
     """
-    tokens = longest - len(answer.text.prompt)
+    prompt = len(answer.text.prompt)
+    tokens = longest - prompt
     if reader == "lab":
-        steps = judge(answer.problem, answer.response)
+        all_steps = judge(answer.problem, answer.response)
         carried = carried_values(answer.problem, answer.response)
     else:
         in_text = read_text(answer.response, statements_of(answer.kind))
-        steps = place_steps(in_text, answer.ends)
+        all_steps = place_steps(in_text, answer.ends)
         carried = place_carried(carried_numbers(answer.response, in_text, answer.problem), answer.ends)
+    steps = [step for step in all_steps if step.last_token <= tokens]
     place = answer.response.find(CLOSE)
     closing = int(np.searchsorted(answer.ends, place + len(CLOSE))) if place >= 0 else tokens
-    return attention_targets(
+    targets = attention_targets(
         answer.text.tokens[:longest],
-        len(answer.text.prompt),
-        [step for step in steps if step.last_token <= tokens],
+        prompt,
+        steps,
         [span for span in carried if span.end <= tokens],
         closing if closing < tokens else None,
     )
+    return AnswerTargets(answer.text.tokens[:longest], targets, step_spans(prompt, steps))
 
 
-def sums_in_text(subject: "Subject", tokens: tuple[int, ...], weights: Mapping[str, Weights]) -> AttentionSums:
-    """Return the sums of attention weighted by the matrices of each role, NaN for roles without any.
+def sums_in_text(subject: "Subject", answer: AnswerTargets) -> AttentionSums:
+    """Return the share of attention and the controls of each role and head, NaN for roles that are not asked for.
 
     Raises InputError if the model's attention returns no rows.
     """
@@ -239,6 +265,7 @@ def sums_in_text(subject: "Subject", tokens: tuple[int, ...], weights: Mapping[s
 
     access = head_access(subject.model)
     sums = np.full((_SUMS, len(ATTENTION_ROLES), len(access.layers), access.heads), np.nan)
+    weights = {role: of_role.weights() for role, of_role in answer.targets.items()}
     shared = [role for role in weights if role not in BY_MOST_ATTENDED]
     stacked = np.concatenate([weights[role] for role in shared])  # previous tokens at least
 
@@ -248,8 +275,13 @@ def sums_in_text(subject: "Subject", tokens: tuple[int, ...], weights: Mapping[s
             sums[:, ATTENTION_ROLES.index(role), layer] = of_role
         for role in BY_MOST_ATTENDED & weights.keys():
             sums[:, ATTENTION_ROLES.index(role), layer] = most_attended_sums(rows, weights[role])
+        if (
+            answer.steps is not None
+        ):  # share, moved and elsewhere; a receiver reads its steps all the time, asked or not
+            received = answer.steps.received(rows)
+            sums[: len(received), ATTENTION_ROLES.index(RECEIVER), layer] = received
 
-    visit_attention_rows(subject, np.array(tokens, dtype=np.int64), visit)
+    visit_attention_rows(subject, np.array(answer.tokens, dtype=np.int64), visit)
     return sums
 
 

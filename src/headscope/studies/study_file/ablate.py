@@ -23,6 +23,7 @@ HeadGroup = Literal[
     "new-iteration",
     "new-verification",
     "new-closer",
+    "new-receiver",
     "paper-emergent",
     "paper-kept",
     "paper-lost",
