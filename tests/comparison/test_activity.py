@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from headscope.comparison.activity import head_activity, pooled_margins
+from headscope.comparison.activity import head_activity, pooled_margins, resampled_frequency
 from headscope.comparison.resampling import PAPER_EDGES, PAPER_TAU, Resampling
 from headscope.errors import InputError
 from headscope.measures.intervals import resamples
@@ -36,7 +36,31 @@ def test_the_fraction_decides_who_is_in(routed_scores, scores_of) -> None:
     two_edges = Resampling(fraction=2 / GRAPH.real.sum(), resamples=10)
     activity = head_activity(scores_of(GRAPH, weak), two_edges)
     assert np.argwhere(activity.core).tolist() == [[0, 0]]
-    assert activity.pooled_margins[1, 1] == pytest.approx(np.log(0.5))
+    # Halfway between 1, of the edges that are in, and 0.5, of the first ones outside.
+    assert activity.pooled_margins[0, 0] == pytest.approx(np.log(2) / 2)
+    assert activity.pooled_margins[1, 1] == pytest.approx(-np.log(2) / 2)
+
+
+def test_heads_far_from_the_threshold_stay_where_they_are_in_every_draw(routed_scores, scores_of) -> None:
+    rng = np.random.default_rng(0)
+    strong = routed_scores(GRAPH, [["L0H0", "L0H2", "L1H1"]] * 12).pair_edges
+    edges = strong * rng.lognormal(sigma=0.4, size=(12, *GRAPH.real.shape)) + 0.002 * GRAPH.real
+    activity = head_activity(scores_of(GRAPH, edges.astype(np.float32)), Resampling(edges=6, resamples=100))
+    assert np.argwhere(activity.frequency == 1).tolist() == [[0, 0], [0, 2], [1, 1]]
+    assert (activity.resampled_frequency() == activity.frequency).all()
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6, 1e30])
+def test_a_circuit_with_room_for_edges_without_effect_has_the_heads_with_one(routed_scores, scores_of, scale) -> None:
+    edges = routed_scores(GRAPH, [["L0H1", "L1H2"]] * 8).pair_edges * np.float32(scale)
+    activity = head_activity(scores_of(GRAPH, edges), ALL)
+    assert np.isfinite(activity.margins).all()
+    assert (activity.resampled_frequency() == activity.core).all()
+
+
+def test_a_tenth_of_the_resamples_is_a_tenth_in_every_draw() -> None:
+    margins = np.where(np.arange(200)[:, None] < 20, 1.0, -1.0)
+    assert resampled_frequency(margins, np.array([[-1.0]])) == 0.1
 
 
 def test_small_chunks_change_nothing(noisy, monkeypatch) -> None:

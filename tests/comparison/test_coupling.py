@@ -75,3 +75,10 @@ def test_series_are_read_in_the_order_of_the_steps() -> None:
 def test_coupling_survives_json() -> None:
     coupling = reward_coupling([(np.arange(8.0), np.arange(8.0) ** 2)], draws=9)
     assert to_json(from_json(Coupling, to_json(coupling), "test")) == to_json(coupling)
+
+
+@pytest.mark.parametrize("step", [0.125, 0.1, 0.05])
+def test_a_reward_that_grows_by_equal_steps_has_no_order(step: float) -> None:
+    heads = np.cumsum(np.random.default_rng(0).integers(0, 4, 14)).astype(float)
+    coupling = reward_coupling([(step * np.arange(14.0), heads)], draws=9)
+    assert np.nanmax(np.abs(coupling.correlation)) == 0

@@ -170,7 +170,7 @@ def test_doubled_heads_need_no_circuit(noisy, scores_of) -> None:
 
 def test_fresh_pairs_are_resampled_on_their_own(noisy) -> None:
     base = noisy(GRAPH, 7, 1, 12)
-    assert emergence(base, base, base_again=base, resampling=Resampling(fraction=0.15)).null.new.high > 0
+    assert emergence(base, base, base_again=base, resampling=Resampling(fraction=0.15)).null.new.value > 0
 
 
 def test_paper_is_the_set_difference_of_pooled_circuits(routed_scores) -> None:

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.comparison import Resampling, fraction_reaching, overlap, rank_correlation, reasoning_leak, think_on_off
+from headscope.comparison.thinking import _fraction
 from headscope.errors import InputError
 from headscope.heads import HeadId, HeadSet
 from headscope.results.faithfulness import FaithfulnessCurve
@@ -114,3 +115,12 @@ def test_leak_is_what_think_off_spends_of_think_on() -> None:
     assert (leak.value, leak.low, leak.high) == (pytest.approx(0.1), pytest.approx(0.1), pytest.approx(0.1))
     with pytest.raises(InputError, match="the same are needed"):
         reasoning_leak(samples([1], "on"), samples([1, 2], "off"))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_resample_of_pairs_whose_texts_are_alike_is_left_out(seed: int) -> None:
+    full, empty = np.zeros(4, np.float32), np.array([1, 1.2, 0.8, 0], np.float32)
+    circuits = np.stack([empty * share for share in (0.7, 0.3, 0.1)]).astype(np.float32)
+    curve = FaithfulnessCurve(full, empty, circuits, np.array([0.01, 0.05, 0.2]), (1, 2, 3))
+    estimate = _fraction(curve, 0.8, seed)
+    assert 0.05 < estimate.low <= estimate.value <= estimate.high < 0.2

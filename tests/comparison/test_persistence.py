@@ -103,3 +103,9 @@ def test_intervals_cover_the_chance_to_stay() -> None:
         lifetime = persistence(run_of(rows)).persistence
         covered.append(lifetime.low <= 0.8 <= lifetime.high)
     assert np.mean(covered) >= 0.9
+
+
+@pytest.mark.parametrize("heads", [24, 28, 30, 38])
+def test_half_of_the_spells_is_half_whatever_their_number(heads: int) -> None:
+    lengths = np.arange(1.0, heads + 1)
+    assert _median(lengths, np.ones(heads, dtype=bool), np.ones(heads)) == heads / 2

@@ -1,5 +1,6 @@
 """Intervals against known formulas and exact tests, and their coverage by simulation."""
 
+import math
 from dataclasses import asdict
 
 import numpy as np
@@ -14,6 +15,7 @@ from headscope.measures.intervals import (
     bootstraps,
     mean_share,
     paired_difference,
+    paired_p_value,
     rank_correlation_interval,
     resamples,
     wilson,
@@ -193,3 +195,27 @@ def test_a_rank_correlations_interval_is_bonett_and_wrights() -> None:
     assert low[:3] == pytest.approx(np.tanh(z - half_widths), abs=1e-6, nan_ok=True)
     assert high[:3] == pytest.approx(np.tanh(z + half_widths), abs=1e-6, nan_ok=True)
     assert (low[3], high[3]) == (pytest.approx(1.0), 1.0)
+
+
+@pytest.mark.parametrize("samples", [3, 5, 6, 7, 10, 12])
+def test_units_that_did_not_change_are_none_that_did(samples: int) -> None:
+    """Shares of ``samples`` answers: differences of differences that are 0 are so but for their last bits."""
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, samples + 1, (3, 30))
+    after, before = counts[0] / samples + counts[1] / samples, counts[2] / samples
+    shifted = after - before
+    exact = (counts[0] + counts[1] - counts[2]) / samples
+    exact[:3] += 1 / samples
+    plain = np.concatenate([np.ones(3), np.zeros(27)]) / samples, np.zeros(30)
+    found, expected = paired_difference(exact, shifted, bound=2.0), paired_difference(*plain, bound=2.0)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+    assert paired_p_value(exact, shifted) == pytest.approx(paired_p_value(*plain))
+
+
+def test_a_statistic_that_is_undefined_in_some_resamples_has_the_interval_of_the_others() -> None:
+    def mean_of_first(weights: np.ndarray) -> float:
+        return float(weights[:2] @ [1.0, 3.0] / weights[:2].sum()) if weights[:2].sum() else math.nan
+
+    estimate = bootstrap(mean_of_first, 4)
+    assert 1 <= estimate.low <= estimate.value == 2 <= estimate.high <= 3
+    assert math.isnan(bootstrap(lambda weights: math.nan, 4).low)

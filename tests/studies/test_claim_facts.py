@@ -71,7 +71,7 @@ def test_variants_trained_elsewhere_say_how(tmp_path: Path) -> None:
     gaps = {name: [gap.sentence for gap in of_claim] for name, of_claim in study_gaps(elsewhere).items()}
     assert gaps["C1"][0] == "r1 has 1 checkpoint: whether heads stay is seen over 4 or more"
     assert gaps["C3"] == [
-        "rl has 1 differenced point (1 seed × 2 checkpoints), and needs 12: save more often, or add seeds"
+        "rl has 0 differenced points (1 seed × 2 checkpoints), and needs 12: save more often, or add seeds"
     ]
 
 

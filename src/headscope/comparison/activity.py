@@ -1,7 +1,9 @@
 """Active heads and edges of one model, and how certain they are over problems.
 
 1. Draw bootstrap resamples of the problems with all their pairs; each gives mean |score| per edge.
-2. Each resample keeps its top edges; the smallest |score| among them is its threshold.
+2. Each resample keeps its top edges; its threshold lies halfway, in logarithms, between the smallest |score| among them
+   and the largest outside. At the smallest itself, heads at the circuit's edge would have a margin of exactly 0 in
+   every resample however far the rest is, and steps that shift margins would take them for uncertain.
 3. A head's *margin* is log(entry score / threshold): in the pruned circuit when ≥ 0 (``bottleneck_paths``). An edge's
    margin takes the smallest of its own score and the widths of its two ends.
 4. The share of resamples with margin ≥ 0 is the inclusion frequency: core from 0.9 on, contingent from 0.1.
@@ -9,6 +11,7 @@
 Entry scores do not depend on the circuit size, so one pass over the resamples serves all sizes (``Activity.at``).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,8 +31,8 @@ from headscope.results.graph import Graph
 _CHUNK_BYTES = 16 * 2**20
 """Resampled edge scores held at once: near the cache, yet large enough to keep NumPy's calls few."""
 
-_SMALLEST = 1e-6
-"""Entry scores count down to this share of the threshold; below it (and at 0) a head is simply far away."""
+_FARTHEST = 1e6
+"""Entry scores further from the threshold than by this factor, and those of 0, are simply far away."""
 
 _NEAR = 0.7
 """A resample's threshold is rarely below this share of that of the pooled scores."""
@@ -45,7 +48,7 @@ class Activity:
     groups: the pairs grouped by problem.
     magnitudes: |score| per problem (the mean over its pairs) and real edge, in the order of ``EdgeBlocks.index``.
     weights: the weight of each problem in each resample.
-    paths, thresholds: widest paths and smallest |score| in the circuit, of each resample.
+    paths, thresholds: widest paths, and the |score| from which edges are in the circuit, of each resample.
     edge_counts: the number of resamples in which each edge is in the pruned circuit.
     pooled_scores: |score|, the mean over all pairs, one row.
     pooled_paths, pooled_threshold: of the pooled scores.
@@ -201,7 +204,8 @@ def resampled_frequency(
     # side="left" counts the margins strictly below, so that one equal to what is needed is inside.
     below = np.searchsorted((np.sort(columns, axis=1) + shift).ravel(), (needed + shift).ravel(), side="left")
     below = below.reshape(needed.shape) - count * np.arange(len(columns))[:, None]
-    return np.asarray((1.0 - below.T / count).reshape(needed.shape[1], *margins.shape[1:]))
+    # One division, as in ``frequency``: 1 − below / count would put 20 of 200 below the bound of 0.1.
+    return np.asarray(((count - below.T) / count).reshape(needed.shape[1], *margins.shape[1:]))
 
 
 def _resample_circuits(
@@ -248,26 +252,35 @@ def _row_chunks(edges: int, count: int) -> Iterator[slice]:
 def _thresholds(
     means: "Float[np.ndarray, 'row edge']", resampling: Resampling, guess: float = 0.0
 ) -> "Float[np.ndarray, 'row']":
-    """Return the smallest |score| in the circuit, per row, which lies near ``guess``, that of the pooled scores."""
+    """Return the |score| from which edges are in the circuit, per row, which lies near ``guess``, that of the pooled
+    scores."""
     edges = resampling.circuit_edges(means.shape[1])
-    smallest = np.array([_nth_largest(row, edges, _NEAR * guess) for row in means])
-    return np.asarray(np.maximum(smallest, least_score(resampling.tau, means.dtype)).astype(means.dtype))
+    thresholds = np.array([_threshold(row, edges, _NEAR * guess) for row in means], dtype=means.dtype)
+    return np.asarray(np.maximum(thresholds, np.asarray(least_score(resampling.tau, means.dtype), dtype=means.dtype)))
 
 
-def _nth_largest(row: "Float[np.ndarray, 'edge']", n: int, floor: float) -> float:
+def _threshold(row: "Float[np.ndarray, 'edge']", n: int, floor: float) -> float:
+    """Return the geometric mean of the n-th largest score and the next, or the n-th if nothing lies between them."""
     # Partitioning the few values above ``floor`` is ten times faster than all; if they are too few, all are.
     above = row[row >= floor]
-    values = above if len(above) >= n else row
-    return float(np.partition(values, len(values) - n)[len(values) - n])
+    values = above if len(above) > n else row
+    if len(values) > n:
+        outside, last = np.partition(values, (len(values) - n - 1, len(values) - n))[[-n - 1, -n]]
+    else:
+        outside, last = row.dtype.type(0), row.min()
+    between = row.dtype.type(math.sqrt(float(last) * max(float(outside), float(last) / _FARTHEST**2)))
+    return float(between if outside < between <= last else last)
 
 
 def _log_margins(
     entry_scores: "Float[np.ndarray, 'row *grid']", thresholds: "Float[np.ndarray, 'row']"
 ) -> "Float[np.ndarray, 'row *grid']":
-    """Return log(entry score / threshold), clipped far below 0."""
-    # An entry score of 0 would have an infinite margin, around which nothing can be shifted.
-    aligned = thresholds.reshape(-1, *[1] * (entry_scores.ndim - 1))
-    return np.asarray(np.log(np.maximum(entry_scores / aligned, _SMALLEST)))
+    """Return log(entry score / threshold), clipped far from 0."""
+    # Around infinite margins, as of an entry score of 0, nothing could be shifted. In float32 the ratio overflows if a
+    # circuit may hold more edges than there are scores above 0.
+    aligned = thresholds.reshape(-1, *[1] * (entry_scores.ndim - 1)).astype(np.float64)
+    ratios = np.clip(entry_scores / aligned, 1 / _FARTHEST, _FARTHEST)
+    return np.asarray(np.log(ratios), dtype=entry_scores.dtype)
 
 
 def _count_edges(

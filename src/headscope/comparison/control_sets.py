@@ -20,6 +20,9 @@ from headscope.measures.permutation import fewest_draws
 
 Importance = Float[np.ndarray, "layer head"]
 
+WINDOW = 1
+"""Layers on either side of a head's own from which it may be replaced; at the model's ends more on the other side."""
+
 
 def control_sets(
     heads: HeadSet, rest: HeadSet, importance: Importance, count: int, seed: int
@@ -38,7 +41,9 @@ def control_sets(
     if len(matched) == count or not heads:
         return tuple(matched), 0
     # Some of these may equal sets of the first step, so that many more are drawn.
-    near = _add([], sample_importance_matched(heads, rest, importance, count + len(matched), seed, window=1), matched)
+    near = _add(
+        [], sample_importance_matched(heads, rest, importance, count + len(matched), seed, window=WINDOW), matched
+    )
     near = near[: count - len(matched)]
     if len(matched) + len(near) < fewest_draws():
         matched = _add(matched, _sample_layer_matched(heads, nothing, importance, count, seed), near)

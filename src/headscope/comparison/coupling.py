@@ -20,6 +20,8 @@ from headscope.results.emergence import Emergence
 
 Series = Float[np.ndarray, "_"]
 
+FEWEST_DIFFERENCES = 3
+"""Differences of one run that are correlated, at least."""
 LAGS = 3
 """Checkpoints by which the heads may come before or after the reward."""
 
@@ -103,9 +105,16 @@ def _difference_stretches(rewards: "Series", heads: "Series") -> list[tuple["Ser
     stretches = []
     for x, y in zip(np.split(rewards, cuts), np.split(heads, cuts), strict=True):
         has_reward = np.isfinite(x)  # all but the first of a stretch, at which the series was cut
-        if has_reward.sum() > 3:  # three differences, the fewest that are correlated
-            stretches.append((np.diff(x[has_reward]), np.diff(y[has_reward])))
+        if has_reward.sum() > FEWEST_DIFFERENCES:
+            stretches.append((_differences(x[has_reward]), _differences(y[has_reward])))
     return stretches
+
+
+def _differences(series: "Series") -> "Series":
+    """Return the differences, of which equal ones are equal: 0.3 − 0.2 and 0.2 − 0.1 would be ranked by rounding."""
+    unit = 1e-9 * float(np.ptp(series))
+    differences = np.diff(series)
+    return np.asarray(np.round(differences / unit) * unit if unit > 0 else np.zeros_like(differences))
 
 
 def _pool_correlations(
@@ -121,7 +130,7 @@ def _pool_correlations(
             # A positive lag pairs each change of the reward with a later change of the heads.
             early = x[:, max(0, -lag) : x.shape[1] - max(0, lag)]
             late = y[max(0, lag) : len(y) - max(0, -lag)]
-            if len(late) >= 3:
+            if len(late) >= FEWEST_DIFFERENCES:
                 weighted[:, index] += len(late) * _spearman(early, late)
                 points[index] += len(late)
     return np.divide(weighted, points, out=np.full(weighted.shape, np.nan), where=points > 0), points

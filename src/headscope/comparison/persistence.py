@@ -113,6 +113,7 @@ def _median(
         at_risk = float(weights[lengths >= length].sum())
         deaths = float(weights[(lengths == length) & ended].sum())
         surviving *= 1 - deaths / at_risk if at_risk else 1.0
-        if surviving <= 0.5:
+        # A product of fractions that is one half may be above it in the last bit.
+        if surviving <= 0.5 + 1e-9:
             return float(length)
     return math.inf

@@ -149,11 +149,11 @@ def _limits(
     problems: int,
     least: "float | Num[np.ndarray, '*grid']" = 0.0,
 ) -> tuple["Float[np.ndarray, '*grid']", "Float[np.ndarray, '*grid']"]:
-    """Return the interval's two ends; NaN without draws."""
+    """Return the interval's two ends; NaN without draws, and of a single problem, which is the same in each of them."""
     # A resample flickers more than the data did, by the noise of both, so that draws of a count near 0 lie above it:
     # their scatter is taken around their own mean and put around what was observed.
     centred = draws - draws.mean(axis=0) if len(draws) else draws
-    low, high = _quantiles(centred, expanded_tails(problems))
+    low, high = _quantiles(centred if problems > 1 else centred[:0], expanded_tails(problems))
     return np.asarray(np.maximum(observed + low, least)), np.asarray(observed + high)
 
 

@@ -1,7 +1,7 @@
 """Think on / off: heads of only one mode, sizes of the circuits, and leaked reasoning."""
 
+import math
 from dataclasses import replace
-from functools import partial
 from operator import attrgetter
 
 import numpy as np
@@ -74,8 +74,19 @@ def reasoning_leak(on: Samples, off: Samples, *, seed: int = 0) -> Estimate:
 
 
 def _fraction(curve: FaithfulnessCurve, faithfulness: float, seed: int) -> Estimate:
-    """Return the share of the edges a circuit of this faithfulness needs, with its interval over problems."""
-    return bootstrap(partial(fraction_reaching, curve, faithfulness), curve.problem_groups, seed=seed)
+    """Return the share of the edges a circuit of this faithfulness needs, with its interval over problems.
+
+    Raises InputError as ``fraction_reaching`` does on all pairs.
+    """
+    fraction_reaching(curve, faithfulness)
+
+    def in_resample(weights: Weights) -> float:
+        try:
+            return fraction_reaching(curve, faithfulness, weights)
+        except InputError:  # of pairs whose two texts have the same metric alone
+            return math.nan
+
+    return bootstrap(in_resample, curve.problem_groups, seed=seed)
 
 
 def _broader(on: Activity, off: Activity) -> Estimate:

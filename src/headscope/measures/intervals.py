@@ -15,7 +15,7 @@ Pairs of one problem are not independent (``ProblemGroups``): problems are resam
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -26,6 +26,8 @@ from headscope.results.estimate import Estimate
 
 RESAMPLES = 2000
 LEVEL = 0.95
+_ROUNDING = 1e-9
+"""Shares that differ by less are equal: they are means over few samples."""
 PROBLEM_T = f"problem t {LEVEL:.0%}"
 """The method of Student's t over problems, as results name it."""
 
@@ -79,7 +81,7 @@ def paired_difference(
     ``bound`` is the largest possible change, which replaces the root mean square if nothing changed.
     """
     method = f"paired problem t, Agresti-Min {LEVEL:.0%}"
-    change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    change = _changes(after, before)
     n = len(change)
     if n == 0:
         return without_interval(0, method)
@@ -94,11 +96,20 @@ def paired_difference(
 
 def paired_p_value(after: "Float[np.ndarray, 'unit']", before: "Float[np.ndarray, 'unit']") -> float:
     """Return the two-sided p-value of no mean difference; < 0.05 if ``paired_difference``'s interval excludes 0."""
-    change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    change = _changes(after, before)
     if len(change) == 0:
         return math.nan
     centre, spread = _adjusted_moments(change, bound=1.0)
     return float(2 * stdtr(max(1, len(change) - 1), -abs(centre) / spread * np.sqrt(len(change) + 1)))
+
+
+def _changes(after: "Float[np.ndarray, 'unit']", before: "Float[np.ndarray, 'unit']") -> "Float[np.ndarray, 'unit']":
+    """Return ``after − before``, exactly 0 if nothing changed.
+
+    Means over 3 or 20 samples differ in their last bits, and a unit that did not change would count as one that did.
+    """
+    change = np.asarray(after, dtype=np.float64) - np.asarray(before, dtype=np.float64)
+    return np.asarray(np.where(np.abs(change) < _ROUNDING, 0.0, change))
 
 
 def _adjusted_moments(change: "Float[np.ndarray, 'unit']", bound: float) -> tuple[float, float]:
@@ -179,7 +190,10 @@ def bootstraps(
     seed: int = 0,
     count: int = 200,
 ) -> list[Estimate]:
-    """Return the ``bootstrap`` of each of several statistics that are computed together, over the same resamples."""
+    """Return the ``bootstrap`` of each of several statistics that are computed together, over the same resamples.
+
+    A statistic may be NaN in some resamples, which are left out for it.
+    """
     rows = resamples(n, count=count, seed=seed)
     if not isinstance(n, int):
         size = n.size
@@ -191,10 +205,25 @@ def bootstraps(
     if n < 2:
         return [without_interval(n, f"one {unit}", value=float(point), seed=seed) for point in points]
     draws = np.array([statistics(weights) for weights in rows])
-    lows, highs = np.quantile(draws, expanded_tails(n), axis=0)
+    lows, highs = _quantiles(draws, expanded_tails(n))
     method = f"{unit} bootstrap {LEVEL:.0%}"
     ends = zip(points, lows, highs, strict=True)
     return [Estimate(float(point), float(low), float(high), n, method, seed) for point, low, high in ends]
+
+
+def _quantiles(
+    draws: "Float[np.ndarray, 'resample statistic']", ends: Sequence[float]
+) -> tuple["Float[np.ndarray, 'statistic']", "Float[np.ndarray, 'statistic']"]:
+    """Return two quantiles of each statistic over the resamples in which it is defined; NaN if it is in none."""
+    if not np.isnan(draws).any():
+        low, high = np.quantile(draws, ends, axis=0)
+        return np.asarray(low), np.asarray(high)
+    quantiles = np.full((2, draws.shape[1]), np.nan)
+    for place, column in enumerate(draws.T):
+        defined = column[~np.isnan(column)]
+        if len(defined):
+            quantiles[:, place] = np.quantile(defined, ends)
+    return quantiles[0], quantiles[1]
 
 
 def rank_correlation_interval(

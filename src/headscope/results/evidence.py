@@ -107,7 +107,7 @@ class Repair:
 class Evidence(JsonResult):
     """Result of teacher forcing ``heads`` on ``task``.
 
-    texts: responses forced; dropped: problems without a correct one.
+    texts: responses forced; dropped: the other problems, without a correct one or more than were asked.
     operators: the effect of each. agreeing: how many are supported.
     stands: whether at least three of the four operators that remove heads agree; None if undecided.
     reason: one sentence with the numbers.

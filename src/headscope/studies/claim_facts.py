@@ -8,6 +8,7 @@ from headscope.errors import InputError
 from headscope.evaluation import TaskFile
 from headscope.evaluation.benchmarks import BENCHMARKS
 from headscope.lab import builtin_data
+from headscope.model_files.config_sizes import HEADS, LAYERS, config_size
 from headscope.model_files.folder import read_model_config, whole_model_folder
 from headscope.runs.recipes import distills_traces, null_twins, seeds_of, training_method, variants_by_name
 from headscope.studies.data import sources
@@ -49,6 +50,7 @@ def gaps_json(gaps: dict[str, list[Gap]]) -> list[dict[str, object]]:
 def study_facts(study: Study) -> StudyFacts:
     """Return what claims depend on, from the study's file and the checkpoints and configs that are on this machine."""
     settings = study.ablate
+    layers, layer_heads = _size_of_base(study)
     return StudyFacts(
         recipes=tuple(_recipes(study)),
         pairs=study.discover.pairs,
@@ -62,7 +64,8 @@ def study_facts(study: Study) -> StudyFacts:
         ablated_samples=settings.samples,
         evaluated=tuple(_task_facts(study, ref, study.eval.problems) for ref in study.tasks),
         samples=study.eval.samples,
-        layer_heads=_heads_per_layer(study),
+        layers=layers,
+        layer_heads=layer_heads,
     )
 
 
@@ -138,14 +141,14 @@ def _count_problems(study: Study, ref: TaskRef, limit: int | None) -> int | None
         return limit
 
 
-def _heads_per_layer(study: Study) -> int | None:
+def _size_of_base(study: Study) -> tuple[int | None, int | None]:
+    """Return the base's numbers of layers and of heads in each; None for what no file here tells."""
     try:
         folder = local_files(model_path(study.base.model), study.base.revision)
     except InputError:
-        return None
+        return None, None
     folder = None if folder is None else whole_model_folder(folder)
     if folder is None:
-        return None
+        return None, None
     config = read_model_config(folder)
-    heads = (config.get("text_config") or config).get("num_attention_heads")
-    return heads if isinstance(heads, int) else None
+    return config_size(config, LAYERS), config_size(config, HEADS)

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 
 from headscope.comparison.claims import RecipeFacts, StudyFacts, TaskFacts, find_gaps
+from headscope.comparison.control_sets import control_sets
+from headscope.heads import HeadSet
 from headscope.measures.multiplicity import holm
 from headscope.results.numbers import ALPHA
 
@@ -67,9 +69,9 @@ def test_a_study_that_lacks_something_is_told_which_claims_need_it(changes, clai
 
 
 def test_what_only_weakens_an_answer_does_not_block_it() -> None:
-    weak = find_gaps(replace(FULL, recipes=(replace(FULL.recipes[0], null_twins=0),), layer_heads=8))
+    weak = find_gaps(replace(FULL, recipes=(replace(FULL.recipes[0], null_twins=0),), layers=6, layer_heads=8))
     assert [gap.blocks for gap in weak["C1"]] == [False]
-    pool = "the layer of a single new head and the one next to it have 15 other heads"
+    pool = "the 3 layers nearest to a single new head have 23 other heads"
     assert weak["C6"][0].sentence == f"{pool} for 39 sets"
 
 
@@ -86,3 +88,20 @@ def test_as_many_random_sets_are_asked_for_as_the_verdict_needs(tasks: int) -> N
         return not any("random sets" in gap.sentence for gap in gaps)
 
     assert [can_decide(controls) for controls in range(120)] == [lowers(controls) for controls in range(120)]
+
+
+def test_the_pool_of_random_sets_is_counted_as_it_is_drawn_from() -> None:
+    """A single head at the end of the model, with more sets asked for than there are other heads near it."""
+    importance = np.random.default_rng(0).random((6, 8))
+    head = HeadSet.of(["L0H3"])
+    sets, _ = control_sets(head, HeadSet.of([]), importance, 99, 0)
+    assert len(sets) == 23
+
+
+@pytest.mark.parametrize(("seeds", "checkpoints"), [(6, 3), (12, 2)])
+def test_runs_too_short_to_be_correlated_give_no_points(seeds: int, checkpoints: int) -> None:
+    (rewarded,) = [recipe for recipe in FULL.recipes if recipe.rewards]
+    short = replace(rewarded, seeds=seeds, checkpoints=checkpoints)
+    (gap,) = find_gaps(replace(FULL, recipes=(short,)))["C3"]
+    assert gap.blocks
+    assert "has 0 differenced points" in gap.sentence

@@ -7,6 +7,7 @@ from tests.comparison.claims.builders import LATE, read_claim
 
 from headscope.comparison import head_dynamics
 from headscope.comparison.claims import Run, StudyResults
+from headscope.comparison.claims.c05_depth import _depth_difference
 from headscope.results.dynamics import RewardCount
 from headscope.results.verdict import NOT_SUPPORTED, SUPPORTED, UNDECIDED
 
@@ -80,3 +81,21 @@ def test_depth_is_compared_with_the_base_and_not_with_the_middle(run, result) ->
     assert read_claim(StudyResults((sft, distilled)), "C5")[0] == SUPPORTED
     shallow = trained("distill", shallow_base, middle)
     assert read_claim(StudyResults((sft, shallow)), "C5")[0] == NOT_SUPPORTED
+
+
+def test_a_share_without_interval_decides_nothing(run) -> None:
+    few = run("sft", "sft", [set()], kept_heads=3)
+    (step, comparison) = few.series[0]
+    kept = replace(comparison.counts.kept, low=np.nan, high=np.nan)
+    without = replace(comparison, counts=replace(comparison.counts, kept=kept))
+    assert read_claim(StudyResults((replace(few, series=((step, without),)),)), "C4")[0] == UNDECIDED
+
+
+def test_heads_of_one_layer_are_as_deep_as_each_other(run) -> None:
+    plain = run("distill", "distill", [set()])
+    ((step, comparison),) = plain.series
+    base, post = np.zeros((4, 16)), np.zeros((4, 16))
+    base[1, :10] = post[1, :15] = 1
+    shallow = replace(comparison, base_frequency=base, post_frequency=post)
+    estimate = _depth_difference([replace(plain, series=((step, shallow),))])
+    assert (estimate.value, estimate.low, estimate.high, estimate.n) == (0, 0, 0, 5)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from headscope.comparison.claims.gaps import Gap, StudyFacts, count_runs
 from headscope.comparison.claims.parts import judge_claim
 from headscope.comparison.claims.study_results import Run, StudyResults
-from headscope.comparison.coupling import coupling_series, mass_coupling, reward_coupling
+from headscope.comparison.coupling import FEWEST_DIFFERENCES, coupling_series, mass_coupling, reward_coupling
 from headscope.errors import count_noun
 from headscope.results.claim import FAILS, HOLDS, OPEN, Claim, Part
 from headscope.results.coupling import CLAIM_LAG
@@ -40,7 +40,8 @@ def find_gaps(facts: StudyFacts) -> list[Gap]:
     for recipe in rewarded:
         if recipe.checkpoints is None:
             continue
-        points = recipe.seeds * max(0, recipe.checkpoints - 1)
+        # Each seed's differences are correlated on their own, which takes a few of them.
+        points = recipe.seeds * (recipe.checkpoints - 1) if recipe.checkpoints > FEWEST_DIFFERENCES else 0
         size = f"{recipe.name} has {count_noun(points, 'differenced point')} ({count_runs(recipe)})"
         if points < FEWEST_POINTS:
             gaps.append(Gap(f"{size}, and needs {FEWEST_POINTS}: save more often, or add seeds"))

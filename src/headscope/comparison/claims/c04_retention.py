@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import numpy as np
+
 from headscope.comparison.claims.gaps import Gap, StudyFacts, pair_gaps
 from headscope.comparison.claims.parts import judge_claim, judge_part
 from headscope.comparison.claims.study_results import StudyResults
@@ -20,7 +22,7 @@ def judge(results: StudyResults) -> Claim:
     parts: list[Part] = []
     for recipe, runs in results.recipes().items():
         share = pool_estimates([_kept_share(run.last) for run in runs])
-        share = replace(share, high=min(1.0, share.high))  # the spread between seeds knows no bounds
+        share = replace(share, high=_at_most_one(share.high))  # the spread between seeds knows no bounds
         null = pool_estimates([_null_share(run.last) for run in runs])
         for side, bound in ((">", 1 / 2), ("<", 5 / 6)):
             parts.append(judge_part(recipe, STATISTIC, share, side, bound, least=FEWEST_BASE_HEADS, null=null))
@@ -40,8 +42,13 @@ def _kept_share(result: Emergence) -> Estimate:
     if core == 0:
         return without_interval(0, kept.method)
     # The interval of a count may reach beyond the heads there are.
-    value, low, high = min(1.0, kept.value / core), min(1.0, kept.low / core), min(1.0, kept.high / core)
+    value, low, high = [_at_most_one(end / core) for end in (kept.value, kept.low, kept.high)]
     return Estimate(value, low, high, core, kept.method, kept.seed)
+
+
+def _at_most_one(share: float) -> float:
+    """Return the share cut at 1; NaN, of an estimate without interval, stays NaN (``min(1, nan)`` is 1)."""
+    return float(np.minimum(1.0, share))
 
 
 def _null_share(result: Emergence) -> Estimate:

@@ -4,13 +4,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Float
 
 from headscope.comparison.claims.gaps import Gap, StudyFacts, pair_gaps
 from headscope.comparison.claims.new_heads import FEWEST_HEADS
 from headscope.comparison.claims.parts import judge_claim, judge_part, missing_part
 from headscope.comparison.claims.study_results import Run, StudyResults
-from headscope.measures.independent_estimates import welch_difference
+from headscope.measures.independent_estimates import scale_estimate, welch_difference
 from headscope.measures.intervals import without_interval
 from headscope.results.claim import Claim, Part
 from headscope.results.estimate import Estimate
@@ -57,13 +56,11 @@ def _depth_difference(runs: Sequence[Run]) -> Estimate:
 
     Depth is 0 for the first layer, 1 for the last. The base's core heads are those of any seed, each counted once.
     """
-    new = np.concatenate([_depths(run.last.status.shape[0], [head.layer for head in run.last.new]) for run in runs])
+    new = np.array([head.layer for run in runs for head in run.last.new], dtype=np.float64)
     core = np.logical_or.reduce([run.last.base_active for run in runs])
-    base = _depths(core.shape[0], np.nonzero(core)[0])
+    base = np.nonzero(core)[0].astype(np.float64)
     if len(new) == 0 or len(base) == 0:
         return without_interval(0, "Welch t over heads")
-    return replace(welch_difference(new, base), n=len(new))
-
-
-def _depths(layers: int, of_heads: "Sequence[int] | np.ndarray") -> "Float[np.ndarray, ' head']":
-    return np.asarray(of_heads, dtype=np.float64) / max(1, layers - 1)
+    # Of layers, whose means are exact: those of depths differ in their last bits if all heads lie in one layer.
+    in_layers = replace(welch_difference(new, base), n=len(new))
+    return scale_estimate(in_layers, 1 / max(1, len(core) - 1))

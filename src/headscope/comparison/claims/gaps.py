@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from headscope.comparison.ablation import FEWEST_PROBLEMS
+from headscope.comparison.control_sets import WINDOW
 from headscope.comparison.dynamics import FEWEST_CHECKPOINTS
 from headscope.errors import count_noun
 from headscope.measures.permutation import fewest_draws
@@ -63,7 +64,7 @@ class StudyFacts:
     scales: factors by which they are scaled. controls: number of random sets per verdict.
     ablated, ablated_samples: tasks of ablations, and answers per problem. evaluated, samples: those of the whole
         models.
-    layer_heads: heads per layer; None if the base's files are not here.
+    layers, layer_heads: number of layers, and of heads in each; None if the base's files are not here.
     """
 
     recipes: tuple[RecipeFacts, ...] = ()
@@ -78,6 +79,7 @@ class StudyFacts:
     ablated_samples: int = 0
     evaluated: tuple[TaskFacts, ...] = ()
     samples: int = 0
+    layers: int | None = None
     layer_heads: int | None = None
 
     def of_method(self, *methods: str) -> list[RecipeFacts]:
@@ -149,9 +151,11 @@ def control_gaps(facts: StudyFacts) -> list[Gap]:
         level = f"p ≤ {ALPHA:g}" if tasks == 1 else f"p ≤ {ALPHA:g} on {tasks} tasks"
         setting = "(ablate.generated_controls, ablate.controls)"
         return [Gap(f"{facts.controls} random sets are generated with; {level} needs {fewest} {setting}")]
-    # Of the first and last layer, which have one layer next to them.
-    pool = None if facts.layer_heads is None else 2 * facts.layer_heads - 1
-    if pool is not None and pool < fewest:
-        pool_is = f"the layer of a single new head and the one next to it have {pool} other heads"
-        return [Gap(f"{pool_is} for {fewest} sets", blocks=False)]
-    return []
+    if facts.layers is None or facts.layer_heads is None:
+        return []
+    layers = min(2 * WINDOW + 1, facts.layers)
+    pool = layers * facts.layer_heads - 1
+    if pool >= fewest:
+        return []
+    nearest = f"the {count_noun(layers, 'layer')} nearest to a single new head"
+    return [Gap(f"{nearest} have {pool} other heads for {fewest} sets", blocks=False)]

@@ -163,7 +163,7 @@ def compute_verdict(config: VerdictConfig, inputs: Inputs, progress: Progress) -
     return replace(verdict, reason="; ".join([verdict.reason, *notes]))
 
 
-VERDICT = Work("verdict", VerdictConfig, compute_verdict, version=3)
+VERDICT = Work("verdict", VerdictConfig, compute_verdict, version=4)
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def compute_evidence(config: EvidenceConfig, inputs: Inputs, progress: Progress)
     )
 
 
-EVIDENCE = Work("evidence", EvidenceConfig, compute_evidence, version=4)
+EVIDENCE = Work("evidence", EvidenceConfig, compute_evidence, version=5)
 
 
 def evidence_unit(edited: Ablations, base: Ablations | None, sets: Unit, guarded: Ablations | None) -> Unit:

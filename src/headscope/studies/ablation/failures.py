@@ -54,7 +54,7 @@ def compute_failures(config: FailuresConfig, inputs: Inputs, progress: Progress)
     )
 
 
-FAILURES = Work("failures", FailuresConfig, compute_failures)
+FAILURES = Work("failures", FailuresConfig, compute_failures, version=2)
 
 
 def failures_unit(ablations: Ablations, verdict: Unit) -> Unit:

@@ -131,7 +131,7 @@ def compute_measures(config: MeasuresConfig, inputs: Inputs, progress: Progress)
     return measure(samples, config.k, config.seed, base)
 
 
-MEASURES = Work("measures", MeasuresConfig, compute_measures, version=3)
+MEASURES = Work("measures", MeasuresConfig, compute_measures, version=4)
 
 
 def samples_unit(study: Study, stage: Stage, ref: TaskRef, forbid: tuple[str, ...] = ()) -> Unit:

@@ -23,7 +23,7 @@ def compute_transitions(config: TransitionsConfig, inputs: Inputs, progress: Pro
     )
 
 
-TRANSITIONS = Work("transitions", TransitionsConfig, compute_transitions, version=1)
+TRANSITIONS = Work("transitions", TransitionsConfig, compute_transitions, version=2)
 
 
 def transitions_unit(traces_before: Unit, traces_after: Unit) -> Unit:

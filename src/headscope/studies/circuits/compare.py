@@ -64,7 +64,7 @@ def compute_comparison(config: ComparisonConfig, inputs: Inputs, progress: Progr
     return dataclasses.replace(result, circuit=circuit, integration=integration)
 
 
-COMPARISON = Work("comparison", ComparisonConfig, compute_comparison, version=7)
+COMPARISON = Work("comparison", ComparisonConfig, compute_comparison, version=8)
 
 
 @dataclasses.dataclass(frozen=True)

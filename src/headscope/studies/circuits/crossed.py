@@ -21,7 +21,7 @@ def compute_crossed(config: BootstrapConfig, inputs: Inputs, progress: Progress)
     return crossed_design((cells[0], cells[1]), (cells[2], cells[3]), config.resampling(fraction))
 
 
-CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=5)
+CROSSED = Work("crossed", BootstrapConfig, compute_crossed, version=6)
 
 
 def crossed_unit(study: Study, comparison: Unit, base: Cells, post: Cells) -> Unit:

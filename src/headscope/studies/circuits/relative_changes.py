@@ -48,7 +48,7 @@ def compute_relative_changes(config: RelativeChangesConfig, inputs: Inputs, prog
 
 
 # Its kind is what runs on disk call it.
-RELATIVE_CHANGES = Work("effects", RelativeChangesConfig, compute_relative_changes, version=5)
+RELATIVE_CHANGES = Work("effects", RelativeChangesConfig, compute_relative_changes, version=6)
 
 
 def relative_changes_unit(study: Study, variants: Mapping[str, FinalUnits]) -> Unit:

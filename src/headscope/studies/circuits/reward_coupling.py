@@ -35,7 +35,7 @@ def compute_reward_coupling(config: RewardCouplingConfig, inputs: Inputs, progre
     )
 
 
-REWARD_COUPLING = Work("reward_coupling", RewardCouplingConfig, compute_reward_coupling)
+REWARD_COUPLING = Work("reward_coupling", RewardCouplingConfig, compute_reward_coupling, version=2)
 
 
 def reward_coupling_units(study: Study, comparisons: Mapping[str, Unit]) -> Iterator[Unit]:

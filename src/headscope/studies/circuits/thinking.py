@@ -56,7 +56,7 @@ def compute_thinking(config: ThinkingConfig, inputs: Inputs, progress: Progress)
     return dataclasses.replace(thinking, leak=leak, circuit=circuit)
 
 
-THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=6)
+THINKING = Work("thinking", ThinkingConfig, compute_thinking, version=7)
 
 
 def think_pairs(finals: Sequence[Stage]) -> Iterator[tuple[Stage, Stage]]:
