@@ -146,7 +146,7 @@ def _teach_heads(base: Any, spread: bool, size: Size) -> Any:
     """Return a copy in which the heads alone have learned bare answers, and to write nothing into traces."""
     post, heads = edit_weights(base, {}), HeadSet.of(BLURRING)
     free = free_heads(post.model, heads, size.seed, keys_and_values=True)
-    rows = _training_rows(post.tokenizer, 4 * size.steps, 1000 + size.seed, spread=spread, traces=4)
+    rows = _training_rows(post.tokenizer, 4 * size.steps, size.seed + 1, spread=spread, traces=4)
     access = head_access(post.model)
     (layer,) = {head.layer for head in heads}
     columns = [slice(head.head * access.d_head, (head.head + 1) * access.d_head) for head in heads]
