@@ -43,7 +43,7 @@ def test_a_row_per_model_and_task_also_of_answers_nobody_read(
     assert content["traces"][1]["lost"]["value"] == pytest.approx(8 / 12)
     assert content["traces"][1]["failures"] == {"over-thinking": 8}
     assert any("the problems cannot be read" in note for note in content["notes"])
-    printed = call(capsys, "traces", str(run.path), "--model", "sft").splitlines()
+    printed = call(capsys, "traces", str(run.path), "--variant", "sft").splitlines()
     blank = printed.index("")
     assert "sft: 8 of its 8 wrong answers on T1 had stated the right one" in "".join(printed[:blank])
     assert printed[blank + 1].startswith("| task | model | step | answers | right | lost")
@@ -51,7 +51,7 @@ def test_a_row_per_model_and_task_also_of_answers_nobody_read(
 
 
 def test_every_step_is_a_line_of_json(run: RunDirectory, capsys: pytest.CaptureFixture[str]) -> None:
-    out = call(capsys, "traces", str(run.path), "--jsonl", "--task", "T1", "--model", "sft", "--problem", "T1-0")
+    out = call(capsys, "traces", str(run.path), "--jsonl", "--task", "T1", "--variant", "sft", "--problem", "T1-0")
     steps = [json.loads(line) for line in out.splitlines()]
     assert [step["index"] for step in steps] == list(range(len(steps)))
     first = steps[0]
@@ -89,9 +89,9 @@ def test_answers_stand_next_to_each_other_or_below_in_a_narrow_terminal(
         (["--problem", "T1-99"], "no answers to problem 'T1-99' (did you mean 'T1-9'?)"),
         (["--problem", "zzz"], "no answers to problem 'zzz' (there are 12, as 'T1-0' and 'T1-11')"),
         (["--problem", "T1-0", "--sample", "3"], "--sample 3 does not exist: problem 'T1-0' has the samples 0-0"),
-        (["--model", "stf"], "no answers of model 'stf' (did you mean 'sft'?)"),
+        (["--variant", "stf"], "no answers of variant 'stf' (did you mean 'sft'?)"),
         (["--task", "T9"], "no answers to task 'T9' (allowed: T1, T2)"),
-        (["--task", "T2", "--model", "sft"], "no answers of sft to T2"),
+        (["--task", "T2", "--variant", "sft"], "no answers of sft to T2"),
         (["--json", "--jsonl"], "give one of them"),
     ],
 )

@@ -133,13 +133,13 @@ def _pieces(response: str, answer: Row, steps: Sequence[Row]) -> list[Line]:
 
 
 def choose_answers(
-    run: RunDirectory, models: Sequence[str], tasks: Sequence[str], progress: Progress
+    run: RunDirectory, variants: Sequence[str], tasks: Sequence[str], progress: Progress
 ) -> list[SavedAnswers]:
-    """Return the answers of the models to the tasks; of all for none. Raises InputError if there are none."""
+    """Return the answers of the variants to the tasks; of all for none. Raises InputError if there are none."""
     units = RunResults(run).in_order(Samples)
     if not units:
         raise InputError(f"{run} has no answers yet: headscope eval draws them")
-    for label, wanted, noun in (("variant", models, "of model"), ("task", tasks, "to task")):
+    for label, wanted, noun in (("variant", variants, "of variant"), ("task", tasks, "to task")):
         known = list(dict.fromkeys(str(unit.labels[label]) for unit in units))
         for name in wanted:
             if name not in known:
@@ -147,10 +147,10 @@ def choose_answers(
     chosen = [
         unit
         for unit in units
-        if (not models or unit.labels["variant"] in models) and (not tasks or unit.labels["task"] in tasks)
+        if (not variants or unit.labels["variant"] in variants) and (not tasks or unit.labels["task"] in tasks)
     ]
     if not chosen:
-        raise InputError(f"{run} has no answers of {' or '.join(models)} to {' or '.join(tasks)}")
+        raise InputError(f"{run} has no answers of {' or '.join(variants)} to {' or '.join(tasks)}")
     return [SavedAnswers(run, unit, progress) for unit in chosen]
 
 

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from headscope.cli.saved_answers import SavedAnswers
     from headscope.results.codec import Json as JsonValue
 
-Model = Annotated[list[str] | None, typer.Option("--model", help="Only answers of this model. Repeatable.")]
+Variant = Annotated[
+    list[str] | None, typer.Option("--variant", help="Only answers of this variant, or of base. Repeatable.")
+]
 Task = Annotated[list[str] | None, typer.Option("--task", help="Only answers to this task. Repeatable.")]
 Problem = Annotated[str | None, typer.Option("--problem", help="Show every model's answer to this problem.")]
 Sample = Annotated[int, typer.Option("--sample", min=0, help="Which of the answers to the problem.")]
@@ -30,7 +32,7 @@ def register(app: typer.Typer) -> None:
 
 def traces_command(
     path: RunPath,
-    model: Model = None,
+    variant: Variant = None,
     task: Task = None,
     problem: Problem = None,
     sample: Sample = 0,
@@ -46,7 +48,7 @@ def traces_command(
     if jsonl and json:
         raise InputError("--json and --jsonl are two formats; give one of them")
     run = RunDirectory.open(path)
-    chosen = choose_answers(run, model or (), task or (), for_terminal())
+    chosen = choose_answers(run, variant or (), task or (), for_terminal())
     if problem is not None:
         chosen = answers_to_problem(run, chosen, problem, sample)
     if jsonl:
