@@ -101,3 +101,10 @@ def test_power_is_that_of_all_draws() -> None:
         rejected["in turn"] += permutation_p_value(observed, draw_in_turn(observed, row[1:])) <= 0.05
         rejected["all"] += permutation_p_value(observed, row[1:]) <= 0.05
     assert rejected["in turn"] == rejected["all"] > 600
+
+
+def test_a_draw_that_could_not_be_measured_makes_nothing_rare() -> None:
+    null = np.full(19, -1.0)
+    assert permutation_p_value(0.0, null) == 1 / 20
+    null[3] = np.nan
+    assert permutation_p_value(0.0, null) == 2 / 20

@@ -31,8 +31,9 @@ LEAST_EXCEEDANCES = 10
 
 
 def permutation_rank(observed: float, null: "Num[np.ndarray, 'draw']") -> int:
-    """Return the rank of ``observed`` among itself and the draws, 1 for the largest; ties count against it."""
-    return 1 + int((null >= observed - _TIE).sum())
+    """Return the rank of ``observed`` among itself and the draws, 1 for the largest; ties count against it, and so do
+    draws that are NaN."""
+    return 1 + int((~(null < observed - _TIE)).sum())
 
 
 def permutation_p_value(observed: float, null: "Num[np.ndarray, 'draw']") -> float:
