@@ -129,13 +129,38 @@ KINDS = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_an_answer_is_right_however_it_is_written_and_a_part_of_it_never_is(kind):
+def mistaken_verdicts(cases):
+    """Return the answers that are judged otherwise than the cases say."""
     mistaken = []
-    for gold, right, wrong in KINDS[kind]:
+    for gold, right, wrong in cases:
         mistaken += [(gold, answer, "refused") for answer in right if not compare(gold, answer)["equal"]]
         mistaken += [(gold, answer, "accepted") for answer in wrong if compare(gold, answer)["equal"]]
-    assert mistaken == []
+    return mistaken
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_answer_is_right_however_it_is_written_and_a_part_of_it_never_is(kind):
+    assert mistaken_verdicts(KINDS[kind]) == []
+
+
+CASES = [
+    (r"\pi(R^2-r^2)", [r"\pi(R-r)(R+r)"], ["0", r"\pi(R-r)^2", r"\pi(r^2-R^2)"]),
+    ("R-r", ["-r+R"], ["5r-5R", "0"]),
+    ("a^2+A", ["A+a^2"], ["a^2+a", "A^2+a"]),
+    ("2N", ["2n"], ["n+N", "N"]),
+    ("2n+1", ["2N+1", "1+2n"], ["N+n+1"]),
+    (r"V=\pi r^2 h", [r"V=\pi R^2 h", r"\pi R^2 H"], [r"\pi R r h"]),
+    ("b=2a", ["B=2A"], ["b=2A+a"]),
+    (r"\Delta-\delta", [], ["0"]),
+    (r"\Omega", [r"\Omega"], [r"\omega"]),
+    ("(R, r)", ["(R,r)"], ["(r, R)", "(r,r)"]),
+    ("R=5, r=3", ["r=3, R=5", "R=5 and r=3"], ["r=5, R=3"]),
+    ("A", ["a"], ["B", "b"]),
+]  # fmt: skip
+
+
+def test_case_tells_letters_apart_if_an_answer_uses_both():
+    assert mistaken_verdicts(CASES) == []
 
 
 @pytest.mark.parametrize(

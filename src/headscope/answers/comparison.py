@@ -1,6 +1,7 @@
 """Compare two readings part by part. A judge compares formulas: plain numbers here, SymPy in the worker."""
 
 import re
+from collections.abc import Collection
 from typing import Protocol
 
 from headscope.answers.notation import plain_latex
@@ -120,6 +121,11 @@ def _differ_in_name(gold: Reading, answer: Reading) -> bool:
     return names[0].lower() != names[1].lower()
 
 
+def differ_in_case_alone(names: Collection[str]) -> bool:
+    """Return whether two of the names are the same but for the case of their letters: ``R`` and ``r``."""
+    return len({name.lower() for name in names}) < len(set(names))
+
+
 def _is_relation(quantity: Quantity) -> bool:
     return re.search(r"[<>=]|\\(?:leq|geq|neq)", quantity.latex) is not None
 
@@ -152,7 +158,10 @@ def _is_equal_in_order(gold: tuple[Reading, ...], answer: tuple[Reading, ...], j
 
 
 def _is_equal_in_any_order(gold: tuple[Reading, ...], answer: tuple[Reading, ...], judge: Judge) -> bool:
-    if _are_told_apart(gold) != _are_told_apart(answer) or len(gold) > MOST_ITEMS:  # A = 5, B = 6 against 5, 6
+    is_mixed = _are_told_apart(gold) != _are_told_apart(answer)  # A = 5, B = 6 against 5, 6
+    # R = 5, r = 3: the case, which no comparison of two parts looks at, tells them apart.
+    is_cased = any(differ_in_case_alone([item.label for item in items]) for items in (gold, answer))
+    if is_mixed or is_cased or len(gold) > MOST_ITEMS:
         return _is_equal_in_order(_by_name(gold), _by_name(answer), judge)
     left = list(answer)
     for item in gold:

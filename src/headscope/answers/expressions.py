@@ -2,20 +2,25 @@
 
 Plain expressions are evaluated to 30 digits at points that depend only on the symbols' names, which is faster than
 simplifying their difference and misses no identity. math-verify compares all others.
+
+The case of letters tells symbols apart if one of the two texts uses both (R and r); else N is the gold answer's n.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from zlib import crc32
 
 import sympy
 from latex2sympy2_extended import latex2sympy
+from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from math_verify import verify
 
+from headscope.answers.comparison import differ_in_case_alone
 from headscope.answers.notation import plain_latex
 from headscope.answers.numbers import CLOSE, DECIMALS, is_same_number
-from headscope.answers.reading import UnreadableError
+from headscope.answers.reading import Reading, UnreadableError, formulas
 
 DIGITS = 30
 SAME = 1e-20
@@ -25,10 +30,18 @@ POINTS = (0.37, 1.61, -0.83, 2.71)
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath")
 
 _DIVISOR = re.compile(r"\\(?:gcd|lcm)[^\\]*[a-zA-Z]")
+_GREEK_CAPITAL = re.compile(r"[A-Z][a-z]")
+_AS_WRITTEN = ConversionConfig(lowercase_symbols=False)
 
 
+@dataclass(frozen=True, slots=True)
 class SymPy:
-    """The judge of the worker process."""
+    """The judge of the worker process.
+
+    keeps_case: whether ``R`` and ``r`` are two symbols wherever they occur (``uses_case``).
+    """
+
+    keeps_case: bool = True
 
     def is_equal(self, gold: str, answer: str) -> bool:
         """Return whether two formulas have the same value. Raises UnreadableError."""
@@ -37,6 +50,8 @@ class SymPy:
             return same
         left = parse(gold)
         right = parse(answer)
+        if not self.keeps_case:
+            right = _in_case_of(left, right)
         if _is_plain(left) and _is_plain(right):
             return _is_same_expression(left, right)
         if isinstance(left, sympy.Eq) and isinstance(right, sympy.Eq):
@@ -61,12 +76,36 @@ def parse(latex: str) -> sympy.Basic:
     try:
         # Real symbols unless i occurs, as math-verify has it.
         is_real = _IMAGINARY.search(latex) is None
-        expression = latex2sympy(latex, is_real=is_real, convert_degrees=False, normalization_config=None)
+        expression = latex2sympy(
+            latex,
+            is_real=is_real,
+            convert_degrees=False,
+            normalization_config=None,
+            conversion_config=_AS_WRITTEN,
+        )
     except Exception as error:  # ANTLR, its listener and SymPy raise errors of many types
         raise UnreadableError(latex) from error
     if isinstance(expression, sympy.Basic | sympy.MatrixBase) and not _is_undefined(expression):
         return expression
     raise UnreadableError(latex)
+
+
+def uses_case(reading: Reading) -> bool:
+    """Return whether the symbols of an answer's formulas are told apart by their case, or a capital Greek one is."""
+    names = {symbol.name for latex in formulas(reading) for symbol in parse(latex).free_symbols}
+    return differ_in_case_alone(names) or any(map(_GREEK_CAPITAL.match, names))
+
+
+def _in_case_of(gold: sympy.Basic, answer: sympy.Basic) -> sympy.Basic:
+    """Return the answer with the gold answer's symbols for those that differ from them in case alone."""
+    names = {symbol.name for symbol in gold.free_symbols}
+    by_lower_case = {name.lower(): name for name in names}
+    renamed = {}
+    for symbol in answer.free_symbols:
+        name = by_lower_case.get(symbol.name.lower(), symbol.name)
+        if name != symbol.name:
+            renamed[symbol] = sympy.Symbol(name, real=symbol.is_real)
+    return answer.xreplace(renamed) if renamed else answer
 
 
 def evaluate(latex: str) -> None:

@@ -21,7 +21,7 @@ from math import ceil
 from types import FrameType
 
 from headscope.answers.comparison import is_equal
-from headscope.answers.expressions import SymPy, evaluate, parse
+from headscope.answers.expressions import SymPy, evaluate, parse, uses_case
 from headscope.answers.reading import UnreadableError, formulas, read
 
 LATE = 1.0
@@ -61,7 +61,9 @@ def compare(gold: str, answer: str) -> dict[str, bool]:
 
 def _is_equal(gold: str, answer: str) -> bool:
     try:
-        return is_equal(read(gold), read(answer), SymPy())
+        readings = read(gold), read(answer)
+        # Of the whole answers: each part of (R, r) and (r, R) alone would be the other's, written in another case.
+        return is_equal(*readings, SymPy(keeps_case=any(map(uses_case, readings))))
     except MemoryError:
         raise
     except Exception:  # any failure inside SymPy on model text means: not shown equal
