@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headscope.answers.comparison import ExactNumbers, UndecidedError, is_equal
+from headscope.answers.expressions import POINTS, _coordinate
 from headscope.answers.reading import UnreadableError, read
 from headscope.answers.worker import compare
 
@@ -161,6 +162,22 @@ CASES = [
 
 def test_case_tells_letters_apart_if_an_answer_uses_both():
     assert mistaken_verdicts(CASES) == []
+
+
+SYMBOLS = [
+    (r"\frac{\rho}{\tau}", [r"\rho\tau^{-1}"], [r"\frac{\tau}{\rho}", "1"]),
+    ("x_3-r_0", ["-r_0+x_3"], ["0"]),
+    ("y-x=0", ["2x-2y=0"], ["(y-x)^3=y-x"]),
+    (r"\frac{x}{y}=1", [r"\frac{2x}{y}=2"], [r"\frac{x^2}{y^2}=1"]),
+]  # fmt: skip
+
+
+def test_different_symbols_have_different_values_whatever_their_names():
+    assert mistaken_verdicts(SYMBOLS) == []
+    letters = [*"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ", "rho", "tau", "sigma", "omega", "Omega"]
+    names = [*letters, *(f"{letter}_{index}" for letter in letters for index in (*range(100), "n", "k"))]
+    places = {tuple(_coordinate(name, point) for point in POINTS if point > 0) for name in names}
+    assert len(places) == len(names)
 
 
 @pytest.mark.parametrize(

@@ -165,8 +165,13 @@ def _value(expression: sympy.Expr, point: float) -> sympy.Expr | None:
 
 
 def _coordinate(name: str, point: float) -> sympy.Rational:
-    """Return a symbol's coordinate, the same wherever it occurs and different from every other symbol's."""
-    shift = sympy.Rational(crc32(name.encode()) % 997, 3001)
+    """Return a symbol's coordinate, the same wherever it occurs.
+
+    Two symbols may share one at a point, with a chance of 1 in 9973, but not at all of them.
+    """
+    # A shift for each point: with one for all, x - y is the same number at each, and so is (y-x)^3 / (y-x). More digits
+    # would tell more symbols apart at each point, and make exact powers slow.
+    shift = sympy.Rational(crc32(f"{name} {point}".encode()) % 9973, 29989)
     base = sympy.Rational(int(point * 100), 100)
     return base + shift if point > 0 else base - shift
 
