@@ -180,6 +180,21 @@ def test_different_symbols_have_different_values_whatever_their_names():
     assert len(places) == len(names)
 
 
+VALUES = [
+    ("2i", ["(1+i)^2", r"\frac{-2}{i}"], ["(1-i)^2", "2", "-2i"]),
+    ("-1", ["i^2", r"e^{i\pi}"], ["i", "1", "i^4"]),
+    ("5", ["(2+i)(2-i)"], ["(2+i)^2"]),
+    (r"\frac{1}{2}+\frac{\sqrt{3}}{2}i", [r"e^{i\pi/3}"], [r"e^{-i\pi/3}", r"\frac{1}{2}"]),
+    ("x+2i", ["x+(1+i)^2"], ["x-2i", "2x+2i"]),
+    ("0", [r"(\sqrt3+\sqrt2)^2-5-2\sqrt6", r"\sin^2 1+\cos^2 1-1"], [r"\frac{1}{300!}", r"\sqrt{10^{-160}}", "i"]),
+    (r"\frac{1}{300!}", [], ["0", r"\frac{1}{301!}", r"(\sqrt3+\sqrt2)^2-5-2\sqrt6"]),
+]  # fmt: skip
+
+
+def test_complex_numbers_and_terms_that_cancel_are_compared_by_value():
+    assert mistaken_verdicts(VALUES) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [r"6\bmod 11", r"6\gcd(m,n)", r"4,9,\ldots", r"6\text{ if }x>0", "7 8", "g'(x)", r"\frac{7}{", "6+", r"\foo 7", ""],

@@ -16,6 +16,7 @@ import sympy
 from latex2sympy2_extended import latex2sympy
 from latex2sympy2_extended.latex2sympy2 import ConversionConfig
 from math_verify import verify
+from sympy.core.evalf import PrecisionExhausted
 
 from headscope.answers.comparison import differ_in_case_alone
 from headscope.answers.notation import plain_latex
@@ -25,6 +26,8 @@ from headscope.answers.reading import Reading, UnreadableError, formulas
 DIGITS = 30
 SAME = 1e-20
 """Relative difference below which two values to 30 digits are the same."""
+TINY = 1e-50
+"""Absolute value below which it is asked whether a number is zero."""
 POINTS = (0.37, 1.61, -0.83, 2.71)
 """Where symbols are evaluated: positive and negative, since √(x²) is x only for half of them."""
 _IMAGINARY = re.compile(r"(?<![A-Za-z\\])i(?![A-Za-z])|\\imath")
@@ -154,14 +157,28 @@ def _is_same_value(gold: sympy.Expr, answer: sympy.Expr, has_decimals: bool) -> 
 def _value(expression: sympy.Expr, point: float) -> sympy.Expr | None:
     """Return the value with each symbol near ``point``; None if it is not finite, or not real for negative symbols."""
     values = {symbol: _coordinate(symbol.name, point) for symbol in expression.free_symbols}
+    # latex2sympy takes i for a symbol like any other.
+    values |= {symbol: sympy.I for symbol in values if symbol.name == "i"}
     try:
-        value = expression.doit().subs(values).evalf(DIGITS)
+        number = expression.doit().subs(values)
+        value = number.evalf(DIGITS)
+        if value.is_Float and abs(value) < TINY and _is_cancelled(number):
+            value = sympy.Integer(0)
     except (TypeError, ValueError, OverflowError, ZeroDivisionError, AttributeError, NotImplementedError):
         return None
     if not value.is_number or not value.is_finite or value.has(sympy.nan):
         return None
     # √(1/n) and 1/√n are equal where they are real; roots of negative numbers take different branches.
     return None if point < 0 and value.is_real is not True else value
+
+
+def _is_cancelled(number: sympy.Expr) -> bool:
+    """Return whether no digit of a number is left after 100 digits of its terms cancel, as in sin² 1 + cos² 1 − 1."""
+    try:
+        number.evalf(DIGITS, strict=True)
+    except PrecisionExhausted:
+        return True
+    return False
 
 
 def _coordinate(name: str, point: float) -> sympy.Rational:
