@@ -5,7 +5,7 @@ import pytest
 
 from headscope.errors import InputError
 from headscope.evaluation.audit import audit
-from headscope.evaluation.score_table import read_score_table
+from headscope.evaluation.score_table import problem_count, read_score_table
 
 MARKDOWN = """
 Some text.
@@ -71,6 +71,25 @@ def test_every_count_of_n_is_recognised_rounded_or_cut():
             cut = int(share * 100 + 1e-9) / 100
             assert _count(f"{share:.2f}", n, True) == count
             assert _count(f"{cut:.2f}", n, True) == count
+
+
+@pytest.mark.parametrize(
+    ("column", "count"),
+    [
+        ("AIME'24", 30),
+        ("AIME (2024)", 30),
+        ("AIME 2025 (30)", 30),
+        ("AIME (2024) (15)", 15),
+        ("AMC (83)", 83),
+        ("AMC (2023)", None),
+        ("MATH-500 (n = 100)", 100),
+        ("own (n=2000)", 2000),
+        ("own (2000)", None),
+        ("own", None),
+    ],
+)
+def test_a_year_in_brackets_is_no_number_of_problems(column, count):
+    assert problem_count(column) == count
 
 
 @pytest.mark.parametrize(

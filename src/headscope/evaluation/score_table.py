@@ -25,7 +25,8 @@ PROBLEM_COUNTS = {
 # Only at the cell's beginning, and followed by what may stand after a score: of ``1.5B`` nothing is read.
 _NUMBER = re.compile(r"[~≈↑↓\s]*([-+]?\d+(?:\.\d+)?|\.\d+)(?=$|[\s%(±])")
 _NOTHING = ("", "-", "–", "—", "n/a", "N/A")
-_STATED = re.compile(r"\(\s*(?:n\s*=\s*)?(\d+)\s*\)", re.IGNORECASE)
+_STATED = re.compile(r"\(\s*(n\s*=\s*)?(\d+)\s*\)", re.IGNORECASE)
+_YEARS = range(1990, 2040)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,12 +97,18 @@ def _read_rows(path: Path) -> tuple[list[str], list[list[str]]]:
 
 
 def problem_count(column: str) -> int | None:
-    """Return how many problems a column's name states, or is known for: ``AMC (83)``, ``GPQA (n = 198)``, ``AIME'24``.
+    """Return how many problems a column's name is known for, or states: ``AIME'24``, ``AMC (83)``, ``GPQA (n = 198)``.
 
-    None if it is neither.
+    None if it is neither. A year in brackets states nothing, so ``AIME (2024)`` is known and ``AMC (2023)`` is not.
     """
-    stated = _STATED.search(column)
-    return int(stated.group(1)) if stated else PROBLEM_COUNTS.get(re.sub(r"[^a-z0-9]", "", column.lower()))
+    known = PROBLEM_COUNTS.get(re.sub(r"[^a-z0-9]", "", column.lower()))
+    if known is not None:
+        return known
+    for stated in _STATED.finditer(column):
+        count = int(stated[2])
+        if stated[1] or count not in _YEARS:
+            return count
+    return None
 
 
 def _read_csv(path: Path) -> list[list[str]]:
