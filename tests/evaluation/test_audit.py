@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from headscope.errors import InputError
-from headscope.evaluation.audit import audit
+from headscope.evaluation.audit import _matching_counts, _nearest_count, audit
 from headscope.evaluation.score_table import problem_count, read_score_table
 
 MARKDOWN = """
@@ -63,14 +63,42 @@ def test_csv_and_json_read_alike_and_sizes_can_be_given(tmp_path):
 
 
 def test_every_count_of_n_is_recognised_rounded_or_cut():
-    from headscope.evaluation.audit import _count
-
     for n in (30, 83, 198, 1319):
         for count in range(n + 1):
             share = 100 * count / n
             cut = int(share * 100 + 1e-9) / 100
-            assert _count(f"{share:.2f}", n, True) == count
-            assert _count(f"{cut:.2f}", n, True) == count
+            assert _nearest_count(f"{share:.2f}", n, True) == count
+            assert _nearest_count(f"{cut:.2f}", n, True) == count
+
+
+@pytest.mark.parametrize(
+    ("text", "n", "counts"),
+    [
+        ("11", 500, range(53, 60)),  # 10.6 to 11.4 rounded, 11 to 11.8 cut
+        ("0", 500, range(5)),
+        ("100", 500, range(498, 501)),
+        ("51.7", 1319, range(682, 684)),
+        ("5.0", 30, range(0)),
+    ],
+)
+def test_every_count_that_reads_like_a_score_is_known(text, n, counts):
+    assert _matching_counts(text, n, True) == counts
+
+
+def test_the_count_of_a_score_is_the_nearest():
+    assert _nearest_count("11", 500, True) == 55
+    for n in (500, 1319, 2000):
+        for score in range(101):
+            nearest = min(range(n + 1), key=lambda count: abs(100 * count - score * n))
+            assert _nearest_count(str(score), n, True) == nearest
+
+
+def test_the_smallest_p_is_that_of_the_counts_furthest_apart(tmp_path):
+    """51.7 % of 1,319 is 682 or 683 problems, 52.1 % 687 or 688: with 682 and 688 six may have flipped."""
+    (tmp_path / "a.csv").write_text("model,GSM8K\nbase,51.7\npost,52.1\n")
+    report = audit(read_score_table(tmp_path / "a.csv"))
+    (difference,) = report.differences
+    assert (difference.problems, difference.p_value, difference.shown) == (5, 2 * 0.5**6, True)
 
 
 @pytest.mark.parametrize(

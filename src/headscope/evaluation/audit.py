@@ -4,9 +4,9 @@ could have been told from chance.
 1. A score with one answer per problem is a multiple of 1/n. A cell that is one, rounded or cut to its printed digits,
    very likely had one answer; how likely by accident, ``chance`` says. Any other cell had several, or another n:
    the fewest answers that allow all cells of a benchmark, ``samples`` says.
-2. Between two such cells some problems flipped. The kindest reading is that all flipped the same way: the exact McNemar
-   p of that reading is the smallest the data can have had. Where even it is above 0.05, no analysis could have told the
-   difference from chance.
+2. Between two such cells some problems flipped. The kindest reading is that all flipped the same way, and that the
+   counts are as far apart as their printed digits allow: the exact McNemar p of that reading is the smallest the data
+   can have had. If even it is above 0.05, no analysis could have told the difference from chance.
 """
 
 import math
@@ -32,7 +32,7 @@ class Cell:
 
     group, row, column: its place in the table.
     printed: as in the table.
-    count: problems solved of n, None if the score is no multiple of 1/n.
+    count: problems solved of n, None if the score is no multiple of 1/n; of several that read alike the nearest.
     low, high: Wilson's interval with one answer per problem, None without a count.
     """
 
@@ -75,8 +75,8 @@ class Difference:
     """Two cells of one column.
 
     group, row, column: of the one cell. against: the row of the other.
-    problems: solved more than by the row compared with.
-    p_value: the smallest that McNemar's test can give.
+    problems: solved more than by the row compared with, by the nearest counts.
+    p_value: the smallest that McNemar's test can give with any counts that read like the two scores.
     shown: whether it can be at most 0.05.
     """
 
@@ -130,7 +130,7 @@ def audit(table: ScoreTable, sizes: Mapping[str, int] | None = None, *, against:
         column_cells = _cells(group, name, n, printed, percent=percent)
         cells += column_cells
         columns.append(_column(n, column_cells, percent=percent))
-        differences += _differences(column_cells, against)
+        differences += _differences(n, column_cells, against, percent=percent)
     unknown = tuple(name for name, n in counts.items() if n is None)
     return Audit(tuple(columns), tuple(cells), tuple(differences), unknown, table.unread)
 
@@ -168,7 +168,7 @@ def _cells(group: str, name: str, n: int, printed: Mapping[str, str], *, percent
     for label, text in printed.items():
         if not 0 <= Fraction(text) <= whole:
             raise InputError(f"score {text} of {label!r} in column {name!r} is outside 0-{whole}")
-        count = _count(text, n, percent)
+        count = _nearest_count(text, n, percent)
         interval = None if count is None else wilson(count, n)
         low = None if interval is None else interval.low
         high = None if interval is None else interval.high
@@ -176,20 +176,24 @@ def _cells(group: str, name: str, n: int, printed: Mapping[str, str], *, percent
     return cells
 
 
-def _count(text: str, n: int, percent: bool) -> int | None:
-    """Return the count whose share of n, rounded or cut to the digits of ``text``, reads like it; None if none does.
+def _matching_counts(text: str, n: int, percent: bool) -> range:
+    """Return the counts whose share of n, rounded or cut to the digits of ``text``, reads like it.
 
     Fractions throughout: whether 26.65 rounds to 26.7 must not depend on its binary representation.
     """
     whole = 100 if percent else 1
     share = Fraction(text) / whole
     step = Fraction(1, 10 ** _digits(text)) / whole
-    # Rounding may go either way, cutting only down; the nearest counts of both are tried.
-    for count in {round(share * n), int(share * n), int(share * n) + 1}:
-        error = Fraction(count, n) - share
-        if 0 <= count <= n and (abs(error) <= step / 2 or 0 <= error < step):
-            return count
-    return None
+    # Rounding may have gone either way, by up to half a step; cutting only down, by less than a whole one.
+    lowest = math.ceil((share - step / 2) * n)
+    end = math.ceil((share + step) * n)
+    return range(max(lowest, 0), min(end, n + 1))
+
+
+def _nearest_count(text: str, n: int, percent: bool) -> int | None:
+    """Return the matching count whose share is nearest to ``text``, the lower of two; None if none matches."""
+    share = Fraction(text) / (100 if percent else 1)
+    return min(_matching_counts(text, n, percent), key=lambda count: abs(count - share * n), default=None)
 
 
 def _column(n: int, cells: list[Cell], *, percent: bool) -> Column:
@@ -210,7 +214,7 @@ def _column(n: int, cells: list[Cell], *, percent: bool) -> Column:
 def _fewest_samples(n: int, cells: list[Cell], *, percent: bool) -> int | None:
     """Return the fewest answers per problem with which every cell is a multiple; None if MOST_SAMPLES are too few."""
     for samples in range(1, MOST_SAMPLES + 1):
-        if all(_count(cell.printed, n * samples, percent) is not None for cell in cells):
+        if all(_matching_counts(cell.printed, n * samples, percent) for cell in cells):
             return samples
     return None
 
@@ -225,10 +229,10 @@ def _chance(n: int, digits: int, percent: bool) -> float:
     """Return the share of all scores with so many decimals that are multiples of 1/n."""
     scores = (100 if percent else 1) * 10**digits
     texts = (f"{score / 10**digits:.{digits}f}" for score in range(scores + 1))
-    return float(sum(_count(text, n, percent) is not None for text in texts) / (scores + 1))
+    return float(sum(bool(_matching_counts(text, n, percent)) for text in texts) / (scores + 1))
 
 
-def _differences(cells: list[Cell], against: str | None) -> list[Difference]:
+def _differences(n: int, cells: list[Cell], against: str | None, *, percent: bool) -> list[Difference]:
     """Compare every cell with that of the group's first row, or of the row ``against``.
 
     Scores that are no multiple of 1/n are left out.
@@ -236,12 +240,15 @@ def _differences(cells: list[Cell], against: str | None) -> list[Difference]:
     first = next((cell for cell in cells if against in (None, cell.row)), None)
     if first is None or first.count is None:
         return []
+    first_counts = _matching_counts(first.printed, n, percent)
     differences = []
     for cell in cells:
         if cell.count is None or cell is first:
             continue
-        flips = cell.count - first.count
-        p_value = flip_p_value(abs(flips), 0)
+        problems = cell.count - first.count
+        counts = _matching_counts(cell.printed, n, percent)
+        most_flips = max(counts[-1] - first_counts[0], first_counts[-1] - counts[0])
+        p_value = flip_p_value(most_flips, 0)
         is_shown = p_value <= ALPHA
-        differences.append(Difference(cell.group, cell.row, first.row, cell.column, flips, p_value, is_shown))
+        differences.append(Difference(cell.group, cell.row, first.row, cell.column, problems, p_value, is_shown))
     return differences
