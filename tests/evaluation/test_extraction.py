@@ -36,6 +36,10 @@ def test_last_box(text, box):
         (r"<think>\boxed{1}</think> no box", ""),
         ("work\n#### 1,234\nbye", "1,234"),
         ("The answer is: $x^2$.", "$x^2$"),
+        ("<think>maybe <answer>5</answer>? No.</think>\nno idea", ""),
+        ("<think>maybe <ans> 5 ; no</think>\nno idea", ""),
+        ("<think>maybe <answer>5</answer>? No.</think>\n<answer>even</answer>", "even"),
+        ("<think>maybe <answer>5</answer>", "5"),  # a thought that never ends is read whole, and is unfinished
         ("no idea", ""),
     ],
 )
@@ -68,6 +72,8 @@ def test_stated_letter(response, letter):
         ("a\n6 7", "6 7"),
         ("", ""),
         (r"\boxed{6} yes", "6"),
+        ("<think> <ans> 5 </think> 6 7", "6 7"),
+        ("<think> <ans> 5", "5"),
     ],
 )
 def test_stated_tokens(response, tokens):

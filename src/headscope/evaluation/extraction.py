@@ -112,7 +112,7 @@ def stated_answer(response: str) -> str:
     if box is not None:
         return box
     # What stands between tags is an answer even if it is a word.
-    return _before_prose(last_statement(text)) or _tagged_text(response) or _bare_formula(text)
+    return _before_prose(last_statement(text)) or _tagged_text(after_thinking(response)) or _bare_formula(text)
 
 
 def explicit_answer(text: str) -> str:
@@ -180,10 +180,13 @@ def _bare_formula(text: str) -> str:
 
 
 def stated_tokens(response: str) -> str:
-    """Return what follows the last ``<ans>``, else the last box, else the last line; one blank between tokens."""
-    _, marker, tail = response.rpartition("<ans>")
+    """Return what follows the last ``<ans>`` after the reasoning, else the last box, else the last line.
+
+    One blank stands between tokens.
+    """
+    text = after_thinking(response).strip()
+    _, marker, tail = text.rpartition(_LAB_TAG)
     if not marker:
-        text = after_thinking(response).strip()
         box = last_box(text)
         tail = box if box is not None else text.rsplit("\n", 1)[-1]
     return " ".join(tail.split())
