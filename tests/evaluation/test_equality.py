@@ -42,6 +42,21 @@ def test_plain_numbers_are_read_exactly(text, value):
         ("0.333333", r"\frac13", True),
         ("0.0000002", "0.0000001", False),
         ("51/2", "5 1/2", False),
+        ("51/2", r"5\ 1/2", False),
+        ("11/2", r"5\,1/2", True),
+        ("10100", "10, 100", False),
+        ("10, 100", "10100", False),
+        ("100, 10", "10, 100", True),
+        ("2125343", "2, 125, 343", False),
+        ("10100", r"$10,\ 100$", False),
+        ("10100", "10,100", True),
+        (r"10\,000", "10000", True),
+        (r"10\;000", "10000", True),
+        (r"1{,}000.5", "1000.5", True),
+        (r"1,\!000", "1000", True),
+        ("$ 1,234 $.", "1234", True),
+        (r"(1,\ 2)", "(1,2)", True),
+        (r"3\ x", "3x", True),
         (r"\sqrt2", "2", None),
         ("x+1", "1+x", None),
         ("1, 2", "2 and 1", True),
@@ -76,6 +91,12 @@ def test_normalising_twice_is_normalising_once(text, kind):
     assert is_same(text, text, kind) is True
     if kind == "exact":
         assert normal_answer(once, kind) == once
+
+
+def test_two_numbers_with_a_latex_blank_between_them_are_not_one():
+    with pytest.raises(UnreadableError):
+        is_same(r"1\ 2", "12", "math")
+    assert is_same("12", r"1\;2", "math") is False
 
 
 def test_an_answer_that_cannot_be_read_whole_says_so():

@@ -67,8 +67,8 @@ DOLLAR = re.compile(r"(?<!\\)\$")
 """The mark around a formula, and not the sign of a currency within one."""
 _DELIMITER = re.compile(r"(?<!\\)\$|(?<!\\)\\[()\[\]]")
 # A group of three digits after a separator; the first group has at most three and nothing before it.
-_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:\{,\}|\\,|\\ |[ ,])\d{3})+(?![\d]|[ ,]\d)")
-_SEPARATOR = re.compile(r"\{,\}|\\,|\\ |[ ,]")
+_GROUPED = re.compile(r"(?<![\d.,])\d{1,3}(?:(?:\{,\}|\\[,;: ]|[ ,])\d{3})+(?![\d]|[ ,]\d)")
+_SEPARATOR = re.compile(r"\{,\}|\\[,;: ]|[ ,]")
 _LISTED = re.compile(r"\d, \d|\d \d{3},")
 _SCIENTIFIC = re.compile(r"(?<![A-Za-z\d.])(\d+(?:\.\d+)?)[eE]([+-]?\d{1,4})(?![\d.A-Za-z])")
 _RECURRING = re.compile(

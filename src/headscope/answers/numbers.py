@@ -9,6 +9,9 @@ _NUMBER = re.compile(
     r"|(?P<n>\d{1,300})\s*/\s*(?P<d>\d{1,300})"
     r"|(?P<whole>\d{0,300})\s*\\frac\s*\{\s*(?P<inner>[+-]?)\s*(?P<nn>\d{1,300})\s*\}\s*\{\s*(?P<dd>\d{1,300})\s*\})"
 )
+# Three digits after each separator: 1,234 and 10\\,000, but not 1,23 or 10, 100.
+_GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\}|\\[,;: ])\d{3})+(?:\.\d*)?")
+_SEPARATOR = re.compile(r",|\{,\}|\\[,;: ]")
 _INTEGER = re.compile(r"[+-]?\d+")
 
 DECIMALS = 6
@@ -30,6 +33,11 @@ def exact_number(latex: str) -> Fraction | None:
             return None
         size = Fraction(int(match["n"] or match["nn"]), denominator) + int(match["whole"] or 0)
     return -size if (match["sign"] == "-") != (match["inner"] == "-") else size
+
+
+def without_groups(text: str) -> str:
+    r"""Return a number without the separators of its thousands (``1,234``, ``10\,000``); any other text as it is."""
+    return _SEPARATOR.sub("", text) if _GROUPED.fullmatch(text) else text
 
 
 def is_same_number(gold: str, answer: str) -> bool | None:

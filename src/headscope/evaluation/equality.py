@@ -7,18 +7,21 @@ from collections.abc import Callable, Iterator
 
 from headscope.answers.comparison import ExactNumbers, UndecidedError, is_equal
 from headscope.answers.notation import plain_latex
-from headscope.answers.numbers import is_same_number
+from headscope.answers.numbers import is_same_number, without_groups
 from headscope.answers.reading import UnreadableError, read
 
 # A fourth of ``plain_latex``'s time, and enough for most answers; what it leaves different is read and compared whole.
-# LaTeX that does not change a value: styles of fractions, text, sizes of brackets, spaces, dollar signs.
+# LaTeX that does not change a value: styles of fractions, text, sizes of brackets, dollar signs.
 _SPELLING = (
     (re.compile(r"\\[dt]frac"), r"\\frac"),
     (re.compile(r"\\(?:text|mathrm|textbf|mathbf)\{([^{}]*)\}"), r"\1"),
-    # A space between digits may be a mixed number's: 5 1/2 is not 51/2.
-    (re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\[!,;: ]|(?<!\\)\$|(?<!\d)\s+|\s+(?!\d)"), ""),
+    (re.compile(r"\\left(?![a-zA-Z])|\\right(?![a-zA-Z])|\\!|(?<!\\)\$"), ""),
 )
-_GROUPED = re.compile(r"[+-]?\d{1,3}(?:(?:,|\{,\})\d{3})+(?:\.\d+)?")
+# A space between digits may be a mixed number's: 5 1/2 is not 51/2.
+_BLANKS = (
+    (re.compile(r"(?<!\\)\\[,;: ]"), " "),
+    (re.compile(r"(?<!\d)\s+|\s+(?!\d)"), ""),
+)
 _INTEGER = re.compile(r"([+-]?)0*(\d+)(?:\.0*)?")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans(dict.fromkeys(string.punctuation + "‘’´`_", " "))
@@ -67,9 +70,11 @@ def _is_same_reading(answer: str, gold: str) -> bool | None:
 def _normal_math(text: str) -> str:
     for pattern, plain in _SPELLING:
         text = pattern.sub(plain, text)
+    # Before blanks go: ``10,100`` is a number and ``10, 100`` a list.
+    text = without_groups(text.strip().removesuffix("."))
+    for pattern, plain in _BLANKS:
+        text = pattern.sub(plain, text)
     text = text.removesuffix(".")
-    # ``1,234`` is a number and ``1,23`` a pair.
-    text = text.replace("{,}", "").replace(",", "") if _GROUPED.fullmatch(text) else text
     integer = _INTEGER.fullmatch(text)
     if integer is None:
         return text
