@@ -109,6 +109,15 @@ def test_a_gold_answer_stands_after_gsm8ks_hashes(tmp_path):
     assert check_answers(["It is \\boxed{1011}."], ["1011"], "math")[0].correct
 
 
+@pytest.mark.parametrize(
+    ("written", "gold"),
+    [("(1,2)", "(1,2)"), ("3, 4", "3, 4"), ("10, 100", "10, 100"), ("-1,234.5", "-1234.5"), ("1,23", "1,23")],
+)
+def test_only_the_commas_of_thousands_leave_a_gold_answer(tmp_path, written, gold):
+    (tmp_path / "a.jsonl").write_text(json.dumps({"problem": "Which?", "answer": f"so\n#### {written}"}))
+    assert load_task(TaskFile(file=str(tmp_path / "a.jsonl"))).problems[0].answer == gold
+
+
 def test_missing_columns_name_file_found_and_asked(table):
     with pytest.raises(InputError, match=r"mine\S+ has no column question, answer, only a, n, q, tier; say which"):
         load_task(str(table))

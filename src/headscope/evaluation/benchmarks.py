@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from headscope.answers.numbers import without_groups
 from headscope.errors import InputError
 from headscope.evaluation.table_files import SUFFIXES, Row
 from headscope.model_files import hub
@@ -15,8 +16,11 @@ def _identity(text: str) -> str:
 
 
 def after_hashes(answer: str) -> str:
-    """Return the answer of GSM8K, which writes its worked solution, then ``#### 1,234``: here ``1234``."""
-    return answer.rsplit("####", 1)[-1].strip().replace(",", "")
+    """Return the answer of GSM8K, which writes its worked solution, then ``#### 1,234``: here ``1234``.
+
+    Other commas stay: ``#### (1,2)`` is a point.
+    """
+    return without_groups(answer.rsplit("####", 1)[-1].strip())
 
 
 def _before_hashes(row: Row) -> str:
