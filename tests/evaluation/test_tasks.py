@@ -118,6 +118,15 @@ def test_only_the_commas_of_thousands_leave_a_gold_answer(tmp_path, written, gol
     assert load_task(TaskFile(file=str(tmp_path / "a.jsonl"))).problems[0].answer == gold
 
 
+def test_a_row_without_its_tier_is_refused_in_a_task_file_and_has_none_in_a_benchmark(tmp_path):
+    for empty in (None, "", float("nan")):
+        rows = [{"problem": "1+1?", "answer": "2", "level": 3.0}, {"problem": "2+2?", "answer": "4", "level": empty}]
+        (tmp_path / "math500.jsonl").write_text("\n".join(map(json.dumps, rows)))
+        with pytest.raises(InputError, match=r"row 2 of .* has nothing in column 'level'; every problem needs one"):
+            load_task(TaskFile(file=str(tmp_path / "math500.jsonl"), group="level"))
+        assert [problem.group for problem in load_task("math500", data_dir=tmp_path).problems] == ["3", ""]
+
+
 def test_missing_columns_name_file_found_and_asked(table):
     with pytest.raises(InputError, match=r"mine\S+ has no column question, answer, only a, n, q, tier; say which"):
         load_task(str(table))

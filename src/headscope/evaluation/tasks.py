@@ -111,7 +111,7 @@ class TaskFile(BaseModel):
         asks for.
     solution: a column of worked answers, which SFT learns.
     id: a column; None numbers the rows.
-    group: a column with each problem's tier or level.
+    group: a column with each problem's tier or level; no row may leave it empty.
     aliases: a column of further accepted answers.
     options: columns of wrong answers; they make the kind ``choice``, each problem's options are shuffled by ``seed``
         and its question, and the gold answer becomes a letter.
@@ -182,7 +182,7 @@ def _from_file(spec: TaskFile) -> Task:
     for index, row in enumerate(rows):
         location = f"row {index + 1} of {path}"
         problem_id = f"{name}/{index}" if spec.id is None else _text(row, spec.id, location)
-        group = "" if spec.group is None else str(_cell(row, spec.group))
+        group = "" if spec.group is None else _text(row, spec.group, location)
         solution = "" if spec.solution is None else _text(row, spec.solution, location)
         text, gold = columns.read(row, location, spec.seed)
         if kind in ("math", "number") and "####" in gold and spec.aliases is None:
@@ -207,8 +207,11 @@ def _from_benchmark(name: str, benchmark: Benchmark, data_dir: Path | None, seed
     columns = _Columns(str(question), str(answer), aliases, benchmark.options)
     problems = []
     for index, row in enumerate(rows):
-        text, gold = columns.read(row, f"row {index + 1} of {origin}", seed)
-        group = str(row.get(benchmark.group, "")) if benchmark.group else ""
+        location = f"row {index + 1} of {origin}"
+        text, gold = columns.read(row, location, seed)
+        # A mirror may lack the column; a task file names it, and each of its rows has to have it.
+        has_group = benchmark.group is not None and not _is_empty(_cell(row, benchmark.group))
+        group = _text(row, str(benchmark.group), location) if has_group else ""
         text = benchmark.clean_question(text)
         gold = benchmark.clean_answer(gold)
         solution = "" if benchmark.solution is None else benchmark.solution(row)
@@ -274,11 +277,15 @@ def _cell(row: Row, column: str) -> object:
     return value
 
 
+def _is_empty(value: object) -> bool:
+    # NaN is how Parquet and pandas write an empty number; it alone differs from itself.
+    return value is None or value != value or str(value).strip() == ""
+
+
 def _text(row: Row, column: str, location: str) -> str:
     """Return a cell as text; whole-numbered floats as integers (AMC files hold 142.0)."""
     value = _cell(row, column)
-    # NaN is how Parquet and pandas write an empty number; it alone differs from itself.
-    if value is None or value != value or str(value).strip() == "":
+    if _is_empty(value):
         raise InputError(f"{location} has nothing in column {column!r}; every problem needs one")
     if isinstance(value, list | Mapping):
         raise InputError(f"{location} has a {type(value).__name__} in column {column!r}; text or a number is needed")
