@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 C = TypeVar("C", bound=Config)
 
-CHECKER = 4
+CHECKER = 5
 """Raise it when the same response would get another verdict; ``headscope score`` shows what changes."""
 
 
