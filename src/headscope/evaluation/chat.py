@@ -1,16 +1,21 @@
 """Turn a question into prompt token ids, by the tokenizer's own chat template."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict
 
 from headscope.errors import InputError
+from headscope.evaluation.extraction import CLOSED, OPENED
 from headscope.model_files import hub
-from headscope.model_files.chat_templates import render_chat, template_name
+from headscope.model_files.chat_templates import common_length, render_chat, template_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
+
+_ANSWER = "headscope"
+_THOUGHT = f"{_ANSWER}\n{CLOSED}\n\n{_ANSWER}"
+"""The rest of a thought with an answer; by both a template is probed."""
 
 
 class Chat(BaseModel):
@@ -31,6 +36,10 @@ class Chat(BaseModel):
         """Return the conversation that asks ``question``."""
         system = [] if self.system is None else [{"role": "system", "content": self.system}]
         return [*system, {"role": "user", "content": question}]
+
+    def switches(self) -> dict[str, Any]:
+        """Return what the chat template is told in addition to the messages."""
+        return self.model_dump(exclude={"system"}, exclude_none=True)
 
 
 def load_tokenizer(
@@ -57,17 +66,13 @@ def render(tokenizer: "PreTrainedTokenizerBase | None", question: str, chat: Cha
     chat = chat or Chat()
     template = _template(tokenizer)
     assert tokenizer is not None  # _template has refused it
-    switches: dict[str, object] = {}
-    for name in ("enable_thinking", "date_string"):
-        value = getattr(chat, name)
-        if value is None:
-            continue
+    switches = chat.switches()
+    for name, value in switches.items():
         if name not in template:
             raise InputError(
                 f"chat setting {name}={value!r} has no effect: {template_name(tokenizer)} does not know {name}; leave "
                 "it out, or give a template that knows it (chat_template:)"
             )
-        switches[name] = value
     text = render_chat(tokenizer, chat.messages(question), switches, add_generation_prompt=True)
     if chat.system and chat.system.strip() not in text:
         raise InputError(
@@ -92,6 +97,36 @@ def prompt_ids(tokenizer: "PreTrainedTokenizerBase | None", question: str, chat:
             f"the model's tokenizer cannot encode the prompt of the question {question[:60]!r}: {reason}"
         ) from error
     return [int(token) for token in tokens]
+
+
+def answer_opening(tokenizer: "PreTrainedTokenizerBase", question: str, chat: Chat) -> str:
+    """Return the end of the prompt that an answer begins with as an assistant's message, "" for most templates.
+
+    Such as ``<think>\\n`` of R1 and ``<think></think>`` of the lab without thinking: the template writes it only where
+    it asks, so that a conversation with the bare answer is another text than the model saw. Qwen3 writes its empty
+    thought into the conversation itself.
+    """
+    asked = render(tokenizer, question, chat)
+    opens_thought = asked.rstrip().endswith(OPENED)
+    rest = _THOUGHT if opens_thought else _ANSWER
+    if opens_thought:
+        opening = asked[asked.rindex(OPENED) :]
+    else:
+        opening = asked[common_length(asked, _render_answered(tokenizer, question, chat, _ANSWER)) :]
+    for start in (opening, ""):
+        if _render_answered(tokenizer, question, chat, start + rest).startswith(asked + rest):
+            return start
+    # No answer is told as it was asked, as if thoughts are dropped: a message holds a whole thought or none.
+    return opening if opens_thought else ""
+
+
+def _render_answered(tokenizer: "PreTrainedTokenizerBase", question: str, chat: Chat, answer: str) -> str:
+    """Render a question with its answer; "" if the template refuses a conversation with an answer."""
+    messages = [*chat.messages(question), {"role": "assistant", "content": answer}]
+    try:
+        return render_chat(tokenizer, messages, chat.switches(), add_generation_prompt=False)
+    except InputError:
+        return ""
 
 
 def _template(tokenizer: "PreTrainedTokenizerBase | None") -> str:

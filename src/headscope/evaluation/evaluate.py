@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from headscope.errors import InputError
-from headscope.evaluation.chat import Chat, prompt_ids
+from headscope.evaluation.chat import Chat, answer_opening, prompt_ids
 from headscope.evaluation.checking import Verdict, check_answers, finish_flags
 from headscope.evaluation.completions import Completion, Sampling
 from headscope.evaluation.equality import normal_answer
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 THOUGHT_OPENED = "thought_opened"
 """The setting of samples whose prompts end with ``<think>``."""
 UNREADABLE_GOLDS = "unreadable_golds"
+ANSWER_OPENING = "answer_opening"
+"""The setting that holds the end of the prompt with which an answer begins as a message (``chat.answer_opening``)."""
 """The setting that lists the problems whose gold answer cannot be read."""
 
 
@@ -82,8 +84,12 @@ def evaluate(
         settings[THOUGHT_OPENED] = True
     if unreadable:
         settings[UNREADABLE_GOLDS] = unreadable
+    assert tokenizer is not None  # prompt_ids has refused it
+    opening = answer_opening(tokenizer, task.problems[0].prompt, chat)
     return Samples.from_records(records, model=name, task=task.name, settings=settings)
 
+    if opened or opening:
+        settings[ANSWER_OPENING] = opening
 
 def score_responses(
     task: Task,

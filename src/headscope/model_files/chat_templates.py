@@ -4,6 +4,7 @@ The end is found by rendering a turn, because tokenizers and configs of base mod
 names ``<|endoftext|>``, its template writes ``<|im_end|>``, and a model trained through it would never stop.
 """
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -82,6 +83,14 @@ def _apply(
     text = str(tokenizer.get_chat_template(template))
     check_ends(text, template_name(tokenizer), messages, {**tokenizer.special_tokens_map, **switches})
     return str(tokenizer.apply_chat_template(messages, tokenize=False, chat_template=template, **switches))
+
+
+def common_length(first: str, second: str) -> int:
+    """Count the characters two texts begin with alike."""
+    if second.startswith(first):
+        return len(first)
+    # Bisection compares slices in C; a loop over the characters of long prompts would not.
+    return bisect_left(range(min(len(first), len(second))), True, key=lambda end: first[: end + 1] != second[: end + 1])
 
 
 def turn_end(tokenizer: "PreTrainedTokenizerBase", template: str | None = None) -> int | None:

@@ -329,7 +329,7 @@ def _check_training(study: Study, model: _StudyModel, settings: Training) -> str
         else:
             check_enough_prompts(len(prompts), "batch_size", settings.batch_size)
         check_encodable(model.tokenizer, message_texts(prompts, ["prompt"]), "remove the problem")
-        switches = train.template_switches(chat) | settings.chat
+        switches = chat.switches() | settings.chat
         return rendering.describe_row(model.tokenizer, prompts[0], switches)
     except InputError as error:
         raise InputError(f"variant {model.stage.variant} cannot be trained: {error}") from error

@@ -4,13 +4,13 @@ Text in and text out, before any training: a template may drop what it is given 
 ``</think>``), or put words before the answer that the answers trained on do not begin with.
 """
 
-from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError, count_noun
 from headscope.model_files.chat_templates import (
+    common_length,
     render_chat,
     shipped_templates,
     stop_tokens,
@@ -45,7 +45,7 @@ def render_row(tokenizer: "PreTrainedTokenizerBase", row: TrainingRow) -> Render
     asked = render_chat(tokenizer, row["prompt"], switches, add_generation_prompt=True)
     whole = render_chat(tokenizer, [*row["prompt"], *row["completion"]], switches, add_generation_prompt=False)
     # If a template asks with words that the answer does not begin with, the two differ before the prompt's end.
-    start = _common_length(asked, whole)
+    start = common_length(asked, whole)
     return Rendered(whole[:start], whole[start:], asked)
 
 
@@ -139,14 +139,6 @@ def describe_row(
 def _remove_spaces(text: str) -> str:
     """Return a text without its white space."""
     return "".join(text.split())
-
-
-def _common_length(first: str, second: str) -> int:
-    """Count the characters two texts begin with alike."""
-    if second.startswith(first):
-        return len(first)
-    # Bisection compares slices in C; a loop over the characters of long prompts would not.
-    return bisect_left(range(min(len(first), len(second))), True, key=lambda end: first[: end + 1] != second[: end + 1])
 
 
 def _is_learned(content: str, text: Rendered) -> bool:

@@ -2,6 +2,7 @@
 
 Distillation as R1-Distill was trained (arXiv 2501.12948, section 2.4): a teacher answers problems, the correct answers
 are kept, and the student learns them by SFT. The file is what ``train: {method: sft, dataset: FILE}`` and TRL read.
+Its rows are conversations, because TRL gives a plain text no chat template, and it would be learned without its roles.
 """
 
 import json
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from headscope.errors import InputError, suggestion
+from headscope.evaluation import Chat
+from headscope.evaluation.evaluate import ANSWER_OPENING, THOUGHT_OPENED
+from headscope.evaluation.extraction import OPENED
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
@@ -24,7 +28,8 @@ def export_answers(
 ) -> dict[str, Any]:
     """Write one model's answers to one task as JSON lines, and return how many of how many were written.
 
-    A line has prompt and completion, as plain text, and the problem's id and the verdict beside them. Answers drawn
+    A line has prompt and completion as messages, the system prompt and the switches of the chat template
+    (``chat_template_kwargs``) that the model was asked with, and the problem's id and the verdict. Answers drawn
     without a marker (``eval.forbid``) are none of the model's own.
 
     Args:
@@ -48,10 +53,10 @@ def export_answers(
     table = samples.table[samples.table["verdict"] == "correct"] if correct else samples.table
     if table.empty:  # an answer of any kind there always is
         raise InputError(f"{variant} has no correct answer to {task} among {len(samples.table)}: nothing to learn from")
-    lines = [
-        json.dumps({"prompt": prompts[problem], "completion": response, "problem": problem, "verdict": verdict})
-        for problem, response, verdict in zip(table["problem"], table["response"], table["verdict"], strict=True)
-    ]
+    lines = []
+    for problem, response, verdict in zip(table["problem"], table["response"], table["verdict"], strict=True):
+        conversation = _conversation(samples, prompts[problem], response)
+        lines.append(json.dumps(conversation | {"problem": problem, "verdict": verdict}))
     write_text(out, "\n".join(lines) + "\n")
     return {
         "model": f"{variant} at step {unit.labels['step']}",
@@ -63,6 +68,17 @@ def export_answers(
         "problems": len(samples.problems),
         "open": str(out),
     }
+
+
+def _conversation(samples: Samples, prompt: str, response: str) -> dict[str, Any]:
+    """Return prompt and completion as messages that the chat template renders as the model was asked."""
+    chat = Chat.model_validate(samples.settings.get("chat", {}))
+    # Answers of before the opening was kept say only that a thought was opened.
+    opening = samples.settings.get(ANSWER_OPENING, f"{OPENED}\n" if samples.settings.get(THOUGHT_OPENED) else "")
+    completion = [{"role": "assistant", "content": opening + response}]
+    conversation: dict[str, Any] = {"prompt": chat.messages(prompt), "completion": completion}
+    switches = chat.switches()
+    return conversation | ({"chat_template_kwargs": switches} if switches else {})
 
 
 def _find(run: RunDirectory, variant: str, task: str, step: int | None) -> Finished[Samples]:

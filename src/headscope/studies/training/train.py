@@ -224,7 +224,7 @@ def _method_config(method: TrainingMethod, settings: Training, chat: Chat) -> Op
     """Return the method's own settings, without what only the study knows: its data and its signal."""
     fields = settings.model_dump(include=set(method.config.model_fields))
     if not isinstance(settings, CompletionData):  # their rows carry the switches
-        fields["chat"] = template_switches(chat) | settings.chat
+        fields["chat"] = chat.switches() | settings.chat
     return method.config.model_validate(fields)
 
 
@@ -248,7 +248,7 @@ def _rewards(settings: GrpoTraining) -> list[Reward]:
 def sft_rows(settings: SftTraining, chat: Chat, data_dir: str | None) -> Any:
     """Return the records a variant is tuned on, with the switches of the chat template in every row."""
     rows = sources.training_records(settings.dataset, chat, data_dir)
-    switches = template_switches(chat)
+    switches = chat.switches()
     if switches:
         rows = [{**row, "chat_template_kwargs": switches | (row.get("chat_template_kwargs") or {})} for row in rows]
     if settings.control == "shuffled_answers":
@@ -264,11 +264,6 @@ def _teacher_unit(study: Study, settings: Training, base: Stage) -> Unit | None:
         if variant.name == settings.teacher and variant.train is not None:
             return train_unit(study, variant.name, variant.train, base, variant_model(study, variant).chat)
     return None
-
-
-def template_switches(chat: Chat) -> dict[str, Any]:
-    """Return what the chat template is told in addition to the messages."""
-    return chat.model_dump(exclude={"system"}, exclude_none=True)
 
 
 def _base_folder(base: Stage) -> str:
