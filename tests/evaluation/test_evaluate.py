@@ -32,6 +32,8 @@ TASK = Task(
     ),
 )
 
+# As callers have it, for whom nothing checks the types.
+score_unchecked = score_responses.__wrapped__
 pytestmark = pytest.mark.usefixtures("float64")
 SAMPLING = Sampling(samples=4, max_new_tokens=6, temperature=1.0, top_p=1.0, seed=1)
 
@@ -189,3 +191,41 @@ def test_a_word_is_no_finish_flag():
 def test_a_tokenizer_of_a_larger_vocabulary_is_named(model):
     with pytest.raises(InputError, match=r"a prompt holds token id 5000; the model has 0-\d+: another's tokenizer"):
         sample(model, None, [[1, 5000]], SAMPLING)
+@pytest.mark.parametrize("responses", [["44", "45", "41"], "abc", ["a", ["b"], ["c"]]])
+def test_texts_without_a_list_of_samples_are_not_read_by_their_characters(responses):
+    sentence = (
+        f"the responses of problem t1 are {responses[0]!r}; give a list of texts for every problem, one per sample"
+    )
+    with pytest.raises(InputError) as refusal:
+        score_unchecked(TASK, responses)
+    assert str(refusal.value) == sentence
+
+
+def test_flags_without_a_list_of_samples_are_refused():
+    with pytest.raises(InputError) as refusal:
+        score_unchecked(TASK, [["a"], ["b"], ["c"]], finished=[True, False, True])
+    sentence = "the finish flags of problem t1 are True; give a list of flags for every problem, one per sample"
+    assert str(refusal.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("response", "sentence"),
+    [
+        (None, 'is None; give "" with the finish flag False for a response that never came'),
+        (4, "is 4; give a text"),
+        (float("nan"), "is nan; give a text"),
+        (b"4", "is b'4'; give a text"),
+    ],
+)
+@pytest.mark.parametrize("has_tokenizer", [False, True])
+def test_a_response_that_is_no_text_is_named_with_its_problem(response, sentence, has_tokenizer, tokenizer):
+    with pytest.raises(InputError) as refusal:
+        score_unchecked(TASK, [["a", "b"], ["c", response], ["d", "e"]], tokenizer=tokenizer if has_tokenizer else None)
+    assert str(refusal.value) == f"sample 1 of problem t2 {sentence}"
+
+
+def test_a_response_that_never_came_is_unfinished():
+    samples = score_responses(TASK, [["w9"], [""], ["5"]], finished=[[True], [False], [True]])
+    assert samples.table["verdict"].tolist()[1] == "unfinished"
+
+

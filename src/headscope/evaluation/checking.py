@@ -94,6 +94,8 @@ def check_answers(
 
 
 def _texts(name: str, values: Iterable[object]) -> list[str]:
+    if isinstance(values, str):
+        raise InputError(f"{name} are the text {values!r:.60}; give a list of texts")
     texts = []
     for value in values:
         if not isinstance(value, str):

@@ -104,14 +104,16 @@ def score_responses(
 
     Args:
         task: the problems with their gold answers.
-        responses: [problem][sample] texts, as many of each problem, in the task's order.
+        responses: [problem][sample] texts, as many of each problem, in the task's order; "" with the finish flag False
+            for one that never came.
         finished: [problem][sample], False for a response that was cut off; None takes all as finished.
         tokenizer: gives responses their tokens, by which answers are measured and loops found; None leaves them out.
         name: the model's name in the result.
         progress: counts the pairs that SymPy compares.
 
     Raises:
-        InputError: if problems have no, or not the same number of, responses or flags, or as ``check_answers`` does.
+        InputError: if problems have no, or not the same number of, responses or flags, a response is no text, or as
+            ``check_answers`` does.
     """
     flags = [[True] * len(texts) for texts in responses] if finished is None else [*map(finish_flags, finished)]
     width = len(responses[0]) if len(responses) else 0
@@ -132,6 +134,10 @@ def score_responses(
     records = map(_record, problems, completions, verdicts)
     return Samples.from_records(records, model=name, task=task.name)
 
+    _check_rows(task, responses, "responses", "texts")
+    _check_texts(task, responses)
+    if finished is not None:
+        _check_rows(task, finished, "finish flags", "flags")
 
 def join_samples(parts: Sequence[Samples]) -> Samples:
     """Return the samples of all parts of a task, in their order: what ``evaluate`` returns of the whole task."""
@@ -152,6 +158,28 @@ def rescore(samples: Samples, task: Task | None = None, progress: Progress = SIL
     rows: list[dict[str, Any]] = samples.table.to_dict("records")  # type: ignore[assignment]
     answered = _saved_problems(samples, rows) if task is None else task.problems
     by_id = {problem.id: problem for problem in answered}
+def _check_rows(task: Task, rows: Iterable[object], what: str, elements: str) -> None:
+    """Raise InputError unless what belongs to a problem is a list of samples: a text would be read by characters."""
+    for problem, row in zip(task.problems, rows, strict=False):  # ``score_responses`` compares how many there are
+        if isinstance(row, str | bytes) or not isinstance(row, Iterable):
+            raise InputError(
+                f"the {what} of problem {problem.id} are {row!r:.60}; give a list of {elements} for every problem, one "
+                "per sample"
+            )
+
+
+def _check_texts(task: Task, responses: Iterable[Iterable[object]]) -> None:
+    for problem, texts in zip(task.problems, responses, strict=False):
+        for sample_index, text in enumerate(texts):
+            if text is None:
+                raise InputError(
+                    f'sample {sample_index} of problem {problem.id} is None; give "" with the finish flag False for a '
+                    "response that never came"
+                )
+            if not isinstance(text, str):
+                raise InputError(f"sample {sample_index} of problem {problem.id} is {text!r:.60}; give a text")
+
+
     unknown = [name for name in samples.problems if name not in by_id]
     if unknown and task is not None:
         raise InputError(
