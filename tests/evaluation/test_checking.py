@@ -258,3 +258,9 @@ def test_answers_are_texts_and_finish_flags_are_true_or_false():
         check_answers(["5"], [5])
     with pytest.raises(InputError, match="responses hold None"):
         check_answers([None], ["5"])
+
+
+def test_one_text_is_no_list_of_texts():
+    with pytest.raises(InputError) as refusal:
+        check_answers("4", ["4"])
+    assert str(refusal.value) == "responses are the text '4'; give a list of texts"

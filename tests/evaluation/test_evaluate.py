@@ -19,7 +19,7 @@ from headscope.evaluation import (
     unreadable_golds,
     votes,
 )
-from headscope.models import Subject
+from headscope.models import Subject, load_model
 from headscope.results.samples import Samples
 from headscope.studies.answers.evaluate import measure
 
@@ -165,6 +165,19 @@ def test_a_subject_has_its_own_tokenizer_and_name(model, tokenizer):
     assert samples.table["response"].tolist() == expected.table["response"].tolist()
 
 
+def test_a_folder_is_opened_with_its_own_tokenizer(model, tokenizer, tmp_path):
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    samples = evaluate(tmp_path, None, TASK, SAMPLING)
+    assert samples.model == str(tmp_path)
+    opened = load_model(tmp_path)
+    expected = evaluate(opened.model, opened.tokenizer, TASK, SAMPLING)
+    assert samples.table["response"].tolist() == expected.table["response"].tolist()
+    prompts = [prompt_ids(tokenizer, problem.prompt) for problem in TASK.problems]
+    drawn = sample(str(tmp_path), None, prompts, SAMPLING)
+    assert [completion.text for completion in drawn] == samples.table["response"].tolist()
+
+
 def test_responses_of_another_program_are_checked_as_ours_are(model, tokenizer):
     drawn = evaluate(model, tokenizer, TASK, SAMPLING)
     by_problem = [list(rows["response"]) for _, rows in drawn.table.groupby("problem", sort=False)]
@@ -182,15 +195,6 @@ def test_every_problem_needs_as_many_responses(responses):
         score_responses(TASK, responses)
 
 
-def test_a_word_is_no_finish_flag():
-    """As ``length``, by which engines say that a response was cut off."""
-    with pytest.raises(InputError, match="a finish flag is 'length'; give True"):
-        score_responses(TASK, [["a"], ["b"], ["c"]], finished=[["length"], ["stop"], ["stop"]])
-
-
-def test_a_tokenizer_of_a_larger_vocabulary_is_named(model):
-    with pytest.raises(InputError, match=r"a prompt holds token id 5000; the model has 0-\d+: another's tokenizer"):
-        sample(model, None, [[1, 5000]], SAMPLING)
 @pytest.mark.parametrize("responses", [["44", "45", "41"], "abc", ["a", ["b"], ["c"]]])
 def test_texts_without_a_list_of_samples_are_not_read_by_their_characters(responses):
     sentence = (
@@ -229,3 +233,12 @@ def test_a_response_that_never_came_is_unfinished():
     assert samples.table["verdict"].tolist()[1] == "unfinished"
 
 
+def test_a_word_is_no_finish_flag():
+    """As ``length``, by which engines say that a response was cut off."""
+    with pytest.raises(InputError, match="a finish flag is 'length'; give True"):
+        score_responses(TASK, [["a"], ["b"], ["c"]], finished=[["length"], ["stop"], ["stop"]])
+
+
+def test_a_tokenizer_of_a_larger_vocabulary_is_named(model):
+    with pytest.raises(InputError, match=r"a prompt holds token id 5000; the model has 0-\d+: another's tokenizer"):
+        sample(model, None, [[1, 5000]], SAMPLING)

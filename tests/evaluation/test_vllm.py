@@ -10,7 +10,7 @@ from tests.evaluation.prompts import PROMPTS, WARM
 from tests.tiny_models import roped_model
 
 from headscope.errors import InputError
-from headscope.evaluation import vllm_engine
+from headscope.evaluation import Problem, Task, evaluate, vllm_engine
 from headscope.evaluation.sampling import sample
 from headscope.evaluation.vllm_engine import served_model
 from headscope.evaluation.vllm_settings import Checkpoint, ServedModel, devices_per_engine, start_settings
@@ -219,3 +219,13 @@ def test_a_split_model_has_one_engine_per_group_of_devices(vllm, tokenizer, tmp_
     monkeypatch.setattr(vllm_engine, "devices_per_engine", lambda model, devices, memory: 2)
     completions = sample("some/path", tokenizer, [[1, 30], [1, 30, 7]], WARM, engine="vllm")
     assert [completion.tokens[:2] for completion in completions] == [(32, 3)] * 3 + [(34, 3)] * 3
+
+
+def test_an_evaluated_checkpoint_brings_its_own_tokenizer(vllm, model, tokenizer, tmp_path):
+    tokenizer.chat_template = "<bos>{{ messages[0].content }}"
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    task = Task("lab", (Problem("t1", "w11", "w9", "exact"),))
+    expected = evaluate(str(tmp_path), tokenizer, task, WARM, engine="vllm").table["response"]
+    for served in (str(tmp_path), Checkpoint(str(tmp_path))):
+        assert evaluate(served, None, task, WARM, engine="vllm").table["response"].equals(expected)

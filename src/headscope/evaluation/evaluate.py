@@ -2,7 +2,8 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from os import PathLike
+from typing import TYPE_CHECKING, Any, cast
 
 import pandas as pd
 
@@ -28,14 +29,14 @@ if TYPE_CHECKING:
 
 THOUGHT_OPENED = "thought_opened"
 """The setting of samples whose prompts end with ``<think>``."""
-UNREADABLE_GOLDS = "unreadable_golds"
 ANSWER_OPENING = "answer_opening"
 """The setting that holds the end of the prompt with which an answer begins as a message (``chat.answer_opening``)."""
+UNREADABLE_GOLDS = "unreadable_golds"
 """The setting that lists the problems whose gold answer cannot be read."""
 
 
 def evaluate(
-    model: "Subject | PreTrainedModel | LLM | Checkpoint | str",
+    model: "Subject | PreTrainedModel | LLM | Checkpoint | PathLike[str] | str",
     tokenizer: "PreTrainedTokenizerBase | None",
     task: Task,
     sampling: Sampling,
@@ -50,7 +51,7 @@ def evaluate(
 
     Args:
         model: as in ``sample``.
-        tokenizer: renders the prompts and decodes the responses; None takes a ``Subject``'s own.
+        tokenizer: renders the prompts and decodes the responses; None takes that of the folder, ``Subject`` or engine.
         task: the problems with their gold answers.
         sampling: how responses are drawn.
         chat: settings of the chat template; None for its defaults.
@@ -64,10 +65,13 @@ def evaluate(
     """
     if not isinstance(task, Task):
         raise InputError(f"task is {task!r}; give a Task, as load_task returns")
-    from headscope.models import Subject
+    from headscope.models import Subject, load_model
 
+    if isinstance(model, str | PathLike) and engine == "transformers":
+        model = load_model(str(model))
+    tokenizer = tokenizer or _own_tokenizer(model)
     if isinstance(model, Subject):
-        tokenizer, name = tokenizer or model.tokenizer, name or model.name
+        name = name or model.name
     chat = chat or Chat()
     problems_of_part = task.problems if part is None else task.problems[part.start : part.stop]
     ids = {problem.id for problem in problems_of_part}
@@ -80,16 +84,31 @@ def evaluate(
     verdicts = _verdicts(completions, problems, progress, opened=opened)
     records = map(_record, problems, completions, verdicts)
     settings: dict[str, object] = {"sampling": sampling.as_dict(), "chat": chat.model_dump(), "engine": engine}
-    if opened:
-        settings[THOUGHT_OPENED] = True
-    if unreadable:
-        settings[UNREADABLE_GOLDS] = unreadable
     assert tokenizer is not None  # prompt_ids has refused it
     opening = answer_opening(tokenizer, task.problems[0].prompt, chat)
-    return Samples.from_records(records, model=name, task=task.name, settings=settings)
-
+    if opened:
+        settings[THOUGHT_OPENED] = True
     if opened or opening:
         settings[ANSWER_OPENING] = opening
+    if unreadable:
+        settings[UNREADABLE_GOLDS] = unreadable
+    return Samples.from_records(records, model=name, task=task.name, settings=settings)
+
+
+def _own_tokenizer(model: object) -> "PreTrainedTokenizerBase | None":
+    """Return the tokenizer that comes with a model; None for a loaded one, which does not know it."""
+    from headscope.evaluation.vllm_settings import Checkpoint
+    from headscope.models import Subject
+
+    if isinstance(model, Subject):
+        return model.tokenizer
+    if isinstance(model, str | PathLike):
+        model = Checkpoint(str(model))
+    if isinstance(model, Checkpoint):
+        return model.load_tokenizer()
+    get_tokenizer = getattr(model, "get_tokenizer", None)  # of ``vllm.LLM``
+    return None if get_tokenizer is None else cast("PreTrainedTokenizerBase", get_tokenizer())
+
 
 def score_responses(
     task: Task,
@@ -115,6 +134,10 @@ def score_responses(
         InputError: if problems have no, or not the same number of, responses or flags, a response is no text, or as
             ``check_answers`` does.
     """
+    _check_rows(task, responses, "responses", "texts")
+    _check_texts(task, responses)
+    if finished is not None:
+        _check_rows(task, finished, "finish flags", "flags")
     flags = [[True] * len(texts) for texts in responses] if finished is None else [*map(finish_flags, finished)]
     width = len(responses[0]) if len(responses) else 0
     for rows, what in ((responses, "responses"), (flags, "finish flags")):
@@ -134,30 +157,7 @@ def score_responses(
     records = map(_record, problems, completions, verdicts)
     return Samples.from_records(records, model=name, task=task.name)
 
-    _check_rows(task, responses, "responses", "texts")
-    _check_texts(task, responses)
-    if finished is not None:
-        _check_rows(task, finished, "finish flags", "flags")
 
-def join_samples(parts: Sequence[Samples]) -> Samples:
-    """Return the samples of all parts of a task, in their order: what ``evaluate`` returns of the whole task."""
-    settings = dict(parts[0].settings)
-    unreadable = [problem for part in parts for problem in part.settings.get(UNREADABLE_GOLDS, ())]
-    if unreadable:
-        settings[UNREADABLE_GOLDS] = unreadable
-    table = pd.concat([part.table for part in parts], ignore_index=True)
-    return Samples(table, parts[0].model, parts[0].task, settings)
-
-
-def rescore(samples: Samples, task: Task | None = None, progress: Progress = SILENT) -> Samples:
-    """Check the same responses again, against ``task`` or against the gold answers they were saved with.
-
-    Raises InputError if the samples hold a problem the task does not have, or if there is no task and the samples do
-    not say how their answers are checked (schema version 1).
-    """
-    rows: list[dict[str, Any]] = samples.table.to_dict("records")  # type: ignore[assignment]
-    answered = _saved_problems(samples, rows) if task is None else task.problems
-    by_id = {problem.id: problem for problem in answered}
 def _check_rows(task: Task, rows: Iterable[object], what: str, elements: str) -> None:
     """Raise InputError unless what belongs to a problem is a list of samples: a text would be read by characters."""
     for problem, row in zip(task.problems, rows, strict=False):  # ``score_responses`` compares how many there are
@@ -180,6 +180,25 @@ def _check_texts(task: Task, responses: Iterable[Iterable[object]]) -> None:
                 raise InputError(f"sample {sample_index} of problem {problem.id} is {text!r:.60}; give a text")
 
 
+def join_samples(parts: Sequence[Samples]) -> Samples:
+    """Return the samples of all parts of a task, in their order: what ``evaluate`` returns of the whole task."""
+    settings = dict(parts[0].settings)
+    unreadable = [problem for part in parts for problem in part.settings.get(UNREADABLE_GOLDS, ())]
+    if unreadable:
+        settings[UNREADABLE_GOLDS] = unreadable
+    table = pd.concat([part.table for part in parts], ignore_index=True)
+    return Samples(table, parts[0].model, parts[0].task, settings)
+
+
+def rescore(samples: Samples, task: Task | None = None, progress: Progress = SILENT) -> Samples:
+    """Check the same responses again, against ``task`` or against the gold answers they were saved with.
+
+    Raises InputError if the samples hold a problem the task does not have, or if there is no task and the samples do
+    not say how their answers are checked (schema version 1).
+    """
+    rows: list[dict[str, Any]] = samples.table.to_dict("records")  # type: ignore[assignment]
+    answered = _saved_problems(samples, rows) if task is None else task.problems
+    by_id = {problem.id: problem for problem in answered}
     unknown = [name for name in samples.problems if name not in by_id]
     if unknown and task is not None:
         raise InputError(

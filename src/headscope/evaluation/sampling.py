@@ -9,6 +9,7 @@ comparisons such as base against ablated.
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
+from os import PathLike
 from typing import TYPE_CHECKING
 
 from headscope.errors import InputError, suggestion
@@ -26,7 +27,7 @@ ENGINES = ("transformers", "vllm")
 
 
 def sample(
-    model: "Subject | PreTrainedModel | LLM | Checkpoint | str",
+    model: "Subject | PreTrainedModel | LLM | Checkpoint | PathLike[str] | str",
     tokenizer: "PreTrainedTokenizerBase | None",
     prompts: Sequence[Sequence[int]],
     sampling: Sampling,
@@ -39,9 +40,9 @@ def sample(
     """Draw ``sampling.samples`` responses to each prompt, in problem-major order.
 
     Args:
-        model: a ``Subject`` or a Hugging Face causal model, hooks on it included; for ``engine="vllm"`` a checkpoint's
-            path, a ``vllm_settings.Checkpoint`` or a ``vllm.LLM``.
-        tokenizer: decodes the responses; with vLLM None takes the checkpoint's own.
+        model: a ``Subject`` or a Hugging Face causal model, hooks on it included, or what ``load_model`` opens; for
+            ``engine="vllm"`` a checkpoint's path, a ``vllm_settings.Checkpoint`` or a ``vllm.LLM``.
+        tokenizer: decodes the responses; None takes that of the folder, ``Subject`` or engine.
         prompts: token ids.
         sampling: how responses are drawn.
         part: places of the prompts that are answered, None for all. The random numbers are those of the whole.
@@ -68,9 +69,12 @@ def sample(
         completions = complete(model, tokenizer, requests, sampling, progress=progress)
     else:
         from headscope.evaluation.transformers_engine import generate
-        from headscope.models import Subject
+        from headscope.models import Subject, load_model
 
-        model = model.model if isinstance(model, Subject) else model
+        if isinstance(model, str | PathLike):
+            model = load_model(str(model))
+        if isinstance(model, Subject):
+            model, tokenizer = model.model, tokenizer or model.tokenizer
         completions = generate(model, tokenizer, requests, sampling, batch_size=batch_size, progress=progress)
     _require_all(requests, completions, engine)
     return sorted(completions, key=lambda completion: (completion.prompt, completion.sample))
