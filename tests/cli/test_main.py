@@ -2,6 +2,7 @@
 on request.
 """
 
+import errno
 import json
 import os
 import subprocess
@@ -174,9 +175,28 @@ def test_the_shell_completes_verbs_studies_and_kinds(words: str, names: set[str]
     assert set(done.stdout.split()) == names
 
 
-def test_a_reader_that_has_gone_is_no_failed_unit() -> None:
-    code = "import sys; from headscope.cli.main import main; sys.exit(main(['schema']))"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize("words", [["schema"], ["plan", "--help"], ["--version"]])
+def test_a_reader_that_has_gone_is_no_failed_unit(words: list[str]) -> None:
+    """Whoever writes: the verb, rich, which then points the output elsewhere, or Python at the end of the process."""
+    code = "import sys; from headscope.cli.main import console; console()"
+    command = [sys.executable, "-c", code, *words]
+    # Unbuffered, nothing would be left to write at the end.
+    variables = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=variables) as process:
         assert process.stdout is not None
+        assert process.stderr is not None
         process.stdout.close()
+        assert process.stderr.read() == b""
         assert process.wait() == 141
+
+
+def test_another_pipe_that_breaks_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def end_as_typer_does(**_: object) -> None:
+        try:
+            raise BrokenPipeError(errno.EPIPE, "a worker has gone")
+        except BrokenPipeError:
+            sys.exit(1)
+
+    monkeypatch.setattr("headscope.cli.main.app", end_as_typer_does)
+    with pytest.raises(BrokenPipeError, match="a worker has gone"):
+        main([])

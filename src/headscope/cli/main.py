@@ -5,10 +5,11 @@ last line is the path to open.
 """
 
 import errno
+import os
 import select
 import sys
-from collections.abc import Sequence
-from typing import TextIO
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import typer
 
@@ -81,6 +82,12 @@ for module in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code."""
+    with _copy_of_output() as output:
+        return _run(arguments, output)
+
+
+def _run(arguments: Sequence[str] | None, output: int | None) -> int:
+    """Run the command line. output: a copy of the descriptor of standard output, None if there is none."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     advice = "; the same command resumes" if words and words[0] in run.VERBS else ""
     try:
@@ -93,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = INTERRUPTED
     except SystemExit as end:  # typer's own
         if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:
-            if not _has_no_reader(sys.__stdout__):  # a pipe to another process broke
+            if not _has_no_reader(output):  # a pipe to another process broke
                 raise end.__context__ from None
             return OUTPUT_CLOSED
         return end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -107,16 +114,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _has_no_reader(stream: TextIO | None) -> bool:
-    """Return whether whoever read a stream of this process has closed it."""
-    poll = select.poll()
+@contextmanager
+def _copy_of_output() -> Iterator[int | None]:
+    """Yield a second descriptor of what standard output goes to; None if it is closed.
+
+    Once a write has failed, rich points the first one to /dev/null, and nothing tells any more that its reader left.
+    """
     try:
-        poll.register(stream.fileno() if stream else -1, select.POLLERR)
+        copy = os.dup(sys.__stdout__.fileno() if sys.__stdout__ else -1)
     except (OSError, ValueError):
+        yield None
+        return
+    try:
+        yield copy
+    finally:
+        os.close(copy)
+
+
+def _has_no_reader(output: int | None) -> bool:
+    """Return whether whoever read what this descriptor writes has closed it."""
+    if output is None:
         return True
+    poll = select.poll()
+    poll.register(output, select.POLLERR)
     return bool(poll.poll(0))
 
 
 def console() -> None:
     """Run the command line as the console script."""
-    sys.exit(main())
+    code = main()
+    try:
+        sys.stdout.flush()  # at the end of the process it would be too late to answer for
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = code or OUTPUT_CLOSED
+    sys.exit(code)
