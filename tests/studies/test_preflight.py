@@ -376,7 +376,7 @@ def test_a_tasks_own_prompt_is_asked_and_trained_with(bench: Bench) -> None:
 def test_training_data_without_tokens_is_refused_by_row(
     training: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [{"prompt": prompt, "completion": "4"} for prompt in ("c=4; ?c", "What is four?")]
+    rows = [{"prompt": prompt, "completion": "4"} for prompt in (*["c=4; ?c"] * 1200, "What is four?")]
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     study = tmp_path / "s.yaml"
     study.write_text(
@@ -384,4 +384,4 @@ def test_training_data_without_tokens_is_refused_by_row(
         "eval: {max_new_tokens: 90}\n"
     )
     assert main(["validate", str(study), "--resolve"]) == 2
-    assert "row 2 of the training data holds 'W', for which the model's tokenizer" in capsys.readouterr().err
+    assert "row 1201 of the training data holds 'W', for which the model's tokenizer" in capsys.readouterr().err

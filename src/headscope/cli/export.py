@@ -203,6 +203,8 @@ def _export_answers(path: str, out: Path, model: ModelOptions, options: AnswerOp
         count = f"{export['records']} of {export['answers']} answers" + ("" if options.all else " are correct")
         answered = f"to {export['answered']} of {export['problems']} problems; {export['different']} different ones"
         say(f"{export['model']} on {export['task']}: {count}, {answered}")
+        if export["unreadable"]:
+            say(f"left out: {export['unreadable']} that the model's tokenizer has no tokens for when read as text")
         say(export["open"])
     return 0
 

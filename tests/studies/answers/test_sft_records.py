@@ -16,10 +16,13 @@ from headscope.evaluation import Chat, Sampling, evaluate, prompt_ids
 from headscope.lab.builtin_data import t1_traces
 from headscope.lab.tokenizer import CHAT_TEMPLATE, build_tokenizer
 from headscope.model_files.chat_templates import local_template
+from headscope.model_files.named_models import named_model
 from headscope.results.samples import Samples
 from headscope.runs import RunDirectory
 from headscope.studies.answers.sft_records import export_answers
 from headscope.studies.data.sources import TaskSource, training_records
+from headscope.studies.models.study_stages import origin_stage
+from headscope.studies.reading import read_study
 from headscope.studies.study_file.training import SftTraining
 from headscope.studies.training.train import sft_rows
 from headscope.training import SftConfig
@@ -54,8 +57,16 @@ def run(tmp_path: Path) -> RunDirectory:
     for samples, labels in places:
         folder = writer.unit("samples", task="lab-t1", **labels)
         samples.save(folder)
-        (folder / "unit.json").write_text(json.dumps({"config": {"task": TASK.model_dump(mode="json")}}))
+        write_record(folder, "/gone/since")
     return writer.close()
+
+
+def write_record(folder: Path, model: str, task: TaskSource = TASK) -> None:
+    """Say in a unit's record which model answered."""
+    source = origin_stage(read_study("lab")).source
+    source = source.model_copy(update={"place": source.place.model_copy(update={"folder": model})})
+    config = {"task": task.model_dump(mode="json"), "model": source.model_dump(mode="json")}
+    (folder / "unit.json").write_text(json.dumps({"config": config, "inputs": {}}))
 
 
 def export(run: RunDirectory, *more: str) -> list[str]:
@@ -91,7 +102,7 @@ def save_run(path: Path, samples: Samples, task: TaskSource = TASK) -> RunDirect
     writer = RunWriter(path)
     folder = writer.unit("samples", task=task.name, variant="base", step=0)
     samples.save(folder)
-    (folder / "unit.json").write_text(json.dumps({"config": {"task": task.model_dump(mode="json")}}))
+    write_record(folder, "/gone/since", task)
     return writer.close()
 
 
@@ -226,3 +237,19 @@ def test_what_cannot_be_exported(
     assert main(export(run, *words.split())) == 2
     assert sentence in capsys.readouterr().err
     assert not (run.path.parent / "out.jsonl").exists()
+
+
+def test_answers_that_the_models_tokenizer_cannot_read_back_are_left_out(
+    run: RunDirectory, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lab writes the symbols E20 and 5 as E205, which is none of its symbols."""
+    (unit,) = [unit for unit in run.results(Samples) if unit.labels["step"] == 20 and "forbid" not in unit.labels]
+    samples = answers(*["correct"] * 6)
+    responses = ["<ans> 1", "<think> 5E205=3; </think> <ans> 3", *["<ans> 2"] * 4]
+    replace(samples, table=samples.table.assign(response=responses)).save(unit.folder)
+    write_record(unit.folder, str(named_model("lab-m")))
+    assert main(export(run, "--variant", "sft", "--task", "lab-t1")) == 0
+    counted, left_out, path = capsys.readouterr().out.splitlines()
+    assert "5 of 6 answers are correct" in counted
+    assert left_out == "left out: 1 that the model's tokenizer has no tokens for when read as text"
+    assert not any("E205" in record["completion"][0]["content"] for record in training_records(path))

@@ -7,7 +7,7 @@ Its rows are conversations, because TRL gives a plain text no chat template, and
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headscope.errors import InputError, suggestion
 from headscope.evaluation import Chat
@@ -15,10 +15,16 @@ from headscope.evaluation.evaluate import ANSWER_OPENING, THOUGHT_OPENED
 from headscope.evaluation.extraction import OPENED
 from headscope.results.not_run import NotRun
 from headscope.results.samples import Samples
-from headscope.runs import RunDirectory
+from headscope.runs import Inputs, RunDirectory
 from headscope.runs.records import Finished
 from headscope.storage import write_text
+from headscope.studies.data.encodable import find_unencodable
 from headscope.studies.data.sources import TaskSource
+from headscope.studies.models.stages import ModelSource
+from headscope.studies.models.tokenizer import tokenizer_of
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SUFFIX = ".jsonl"
 
@@ -27,6 +33,8 @@ def export_answers(
     run: RunDirectory, variant: str, task: str, out: Path, *, step: int | None = None, correct: bool = True
 ) -> dict[str, Any]:
     """Write one model's answers to one task as JSON lines, and return how many of how many were written.
+
+    Answers that the model's own tokenizer cannot read back as text are left out and counted.
 
     A line has prompt and completion as messages, the system prompt and the switches of the chat template
     (``chat_template_kwargs``) that the model was asked with, and the problem's id and the verdict. Answers drawn
@@ -53,6 +61,12 @@ def export_answers(
     table = samples.table[samples.table["verdict"] == "correct"] if correct else samples.table
     if table.empty:  # an answer of any kind there always is
         raise InputError(f"{variant} has no correct answer to {task} among {len(samples.table)}: nothing to learn from")
+    tokenizer = _tokenizer_of(unit)
+    # Tokens that are written without a space between them may make a word that a small vocabulary lacks.
+    unreadable = [] if tokenizer is None else find_unencodable(tokenizer, table["response"].tolist())
+    table = table.drop(index=table.index[unreadable])
+    if table.empty:
+        raise InputError(f"the tokenizer of {variant} cannot read any of its own answers to {task}")
     lines = []
     for problem, response, verdict in zip(table["problem"], table["response"], table["verdict"], strict=True):
         conversation = _conversation(samples, prompts[problem], response)
@@ -63,6 +77,7 @@ def export_answers(
         "task": task,
         "records": len(table),
         "answers": len(samples.table),
+        "unreadable": len(unreadable),
         "different": len(table[["problem", "response"]].drop_duplicates()),
         "answered": table["problem"].nunique(),
         "problems": len(samples.problems),
@@ -79,6 +94,18 @@ def _conversation(samples: Samples, prompt: str, response: str) -> dict[str, Any
     conversation: dict[str, Any] = {"prompt": chat.messages(prompt), "completion": completion}
     switches = chat.switches()
     return conversation | ({"chat_template_kwargs": switches} if switches else {})
+
+
+def _tokenizer_of(unit: Finished[Samples]) -> "PreTrainedTokenizerBase | None":
+    """Load the tokenizer of the model that answered; None if it is no longer there, or no longer the same."""
+    source = ModelSource.model_validate(unit.unit["config"]["model"])
+    folders = {name: unit.folder.parent.parent / address for name, address in unit.unit["inputs"].items()}
+    if source.trained_by is not None and source.trained_by not in folders:
+        return None
+    try:
+        return tokenizer_of(source.stage(Inputs(folders, unit.folder)))
+    except InputError:
+        return None
 
 
 def _find(run: RunDirectory, variant: str, task: str, step: int | None) -> Finished[Samples]:

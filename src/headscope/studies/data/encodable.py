@@ -1,6 +1,6 @@
 """A check that a tokenizer has tokens for every text of a study: small vocabularies refuse what they lack."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,26 @@ def check_encodable(tokenizer: "PreTrainedTokenizerBase", texts: Iterable[tuple[
             if not _can_encode(tokenizer, [text]):
                 piece = next(piece for piece in _pieces(tokenizer, text) if not _can_encode(tokenizer, [piece]))
                 raise InputError(f"{place} holds {piece!r}, for which the model's tokenizer has no token; {advice}")
+
+
+def lacks_tokens(tokenizer: "PreTrainedTokenizerBase") -> bool:
+    """Return whether there are texts that the tokenizer cannot encode, so that every text has to be tried.
+
+    Those with a token for unknown pieces, or for every byte, encode anything.
+    """
+    return not _can_encode(tokenizer, ["\U0010fffd \u0378"])
+
+
+def find_unencodable(tokenizer: "PreTrainedTokenizerBase", texts: Sequence[str]) -> list[int]:
+    """Return the places of the texts that the tokenizer cannot encode."""
+    if not lacks_tokens(tokenizer):
+        return []
+    places = []
+    for start in range(0, len(texts), _BATCH):
+        batch = list(texts[start : start + _BATCH])
+        if not _can_encode(tokenizer, batch):
+            places += [start + place for place, text in enumerate(batch) if not _can_encode(tokenizer, [text])]
+    return places
 
 
 def message_texts(rows: Iterable[Mapping[str, Any]], columns: Iterable[str]) -> Iterator[tuple[str, str]]:

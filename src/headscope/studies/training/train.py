@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import TypeAdapter
 
@@ -16,6 +16,7 @@ from headscope.runs.processes import gpus
 from headscope.runs.recipes import BASE
 from headscope.storage import Result, read_object
 from headscope.studies.data import sources
+from headscope.studies.data.encodable import check_encodable, lacks_tokens, message_texts
 from headscope.studies.models.files import model_path
 from headscope.studies.models.stages import ModelSource, Stage
 from headscope.studies.models.study_stages import origin_stage, variant_model
@@ -41,8 +42,13 @@ from headscope.training import (
     list_checkpoints,
     processes,
 )
+from headscope.training.dataset import as_dataset
 from headscope.training.process_group import run_together
 from headscope.training.run_record import ARGUMENTS, last_saved_step
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import PreTrainedTokenizerBase
 
 
 class TrainPlace(Config):
@@ -139,6 +145,8 @@ def _train_here(config: TrainConfig, inputs: Inputs, progress: Progress) -> None
         )
     method = TRAINING_METHODS[settings.method]
     rows = training_rows(settings, config.chat, config.place.data_dir)
+    if isinstance(settings, CompletionData):
+        check_readable(tokenizer_of(base), as_dataset(rows, ("prompt", "completion")))
     signal: list[Any] = []
     if isinstance(settings, TeacherData):
         trained = list_checkpoints(inputs.folders["teacher"])[-1].path if "teacher" in inputs else None
@@ -236,6 +244,13 @@ def training_rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
     if isinstance(settings, RewardData) and settings.control == "shuffled_answers":
         return sources.shuffle_columns(prompts, ("answer", "kind"), settings.seed)
     return prompts
+
+
+def check_readable(tokenizer: "PreTrainedTokenizerBase", rows: "Dataset") -> None:
+    """Raise InputError for the first row of prompts and completions that the tokenizer cannot encode."""
+    if lacks_tokens(tokenizer):
+        texts = message_texts(rows, ("prompt", "completion"))
+        check_encodable(tokenizer, texts, "remove the row, or write it otherwise")
 
 
 def _rewards(settings: GrpoTraining) -> list[Reward]:
