@@ -101,3 +101,10 @@ def test_weights_without_a_place_are_refused_and_not_called_ignorable(
     ):
         load_model(folder)
     assert "ignored" not in caplog.text
+
+
+def test_a_name_that_is_no_folder_and_not_on_the_hub_says_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("headscope.model_files.hub.is_reachable", lambda: False)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"^model nowhere is no folder here, and as a hub id it cannot be loaded: "):
+        load_model("nowhere")

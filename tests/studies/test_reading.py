@@ -39,6 +39,11 @@ def read(text: str, *overrides: str, folder: Path = Path()) -> object:
         ("variants.0={name: a, train: {preset: lab-stf}}", "preset 'lab-stf' does not exist .*'lab-sft'"),
         ("variants.a.name=base", "the name base is taken"),
         ("variants.b.name=c", r"'b' is no element \(did you mean|allowed: a\)"),
+        (
+            "variants=[{name: a, checkpoints: [x, y]}]",
+            r"variants\[0\]\.checkpoints: a list is not allowed; give one glob of folders, such as sft/checkpoint-\*, "
+            r"or a mapping of the hub's model and revisions$",
+        ),
         ("eval.samples=0", r"eval\.samples is 0; it should be greater than or equal to 1"),
         ("eval.k=[1, 32]", "k holds 32, and only 16 samples are drawn"),
         ("eval.every=0", r"eval\.every is 0; it should be greater than or equal to 1"),

@@ -16,9 +16,12 @@ def unsupported_format(folder: Path) -> str | None:
         if sentence is not None:
             return sentence
     if (folder / "trainer_state.json").is_file():
+        holds, copied = "no model", "the weights and config.json"
+        if (folder / "config.json").is_file():
+            holds, copied = "config.json, but no weights", "the weights"
         return (
-            f"checkpoint {folder} holds trainer_state.json and no model; copy the weights and config.json there, or "
-            "take the folder out of the list"
+            f"checkpoint {folder} holds trainer_state.json and {holds}; copy {copied} there, or take the folder out of "
+            "the list"
         )
     return None
 

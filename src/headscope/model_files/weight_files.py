@@ -180,9 +180,10 @@ def _read_index(path: Path) -> dict[str, str]:
     shards = set(shard_of.values())
     missing = sorted(shard for shard in shards if not (path.parent / shard).is_file())
     if missing:
+        others = f"and {len(missing) - 1} more are missing" if len(missing) > 1 else "is missing"
         raise InputError(
-            f"model folder {path.parent} is half-written: {missing[0]} is missing, one of {len(missing)} missing of "
-            f"the {len(shards)} files its index names; copy or save the model again"
+            f"model folder {path.parent} is half-written: of the {count_noun(len(shards), 'file')} its index names "
+            f"{missing[0]} {others}; copy or save the model again"
         )
     return shard_of
 

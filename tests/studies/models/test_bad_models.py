@@ -166,7 +166,18 @@ FOLDERS: dict[str, tuple[Callable[[Path], None], tuple[str, ...]]] = {
     "index without map": (file("model.safetensors.index.json", "{}"), ("index.json lacks weight_map",)),
     "missing shards": (
         file("model.safetensors.index.json", '{"weight_map": {"a": "one.safetensors", "b": "two.safetensors"}}'),
-        ("half-written: one.safetensors is missing, one of 2 missing of the 2 files",),
+        ("half-written: of the 2 files its index names one.safetensors and 1 more are missing; copy or save",),
+    ),
+    "missing shard": (
+        file("model.safetensors.index.json", '{"weight_map": {"a": "model.safetensors", "b": "two.safetensors"}}'),
+        ("half-written: of the 2 files its index names two.safetensors is missing; copy or save the model again",),
+    ),
+    "a trainer's state and no weights": (
+        lambda folder: (folder / "model.safetensors").rename(folder / "trainer_state.json") and None,
+        (
+            "holds trainer_state.json and config.json, but no weights; copy the weights there, or take the folder out "
+            "of the list",
+        ),
     ),
     "two sets of weights": (two_sets, ("holds model.safetensors and model.safetensors.index.json", "outdated")),
     "index and shard disagree": (

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from headscope.evaluation import Chat
 from headscope.studies.study_file.config import Config
@@ -104,6 +104,16 @@ class VariantConfig(Config):
         assert self.train is not None
         last = self.train.max_steps or 0
         return sorted({*range(0, last + 1, self.train.save_every), last})
+
+    @field_validator("checkpoints", mode="before")
+    @classmethod
+    def _no_list(cls, value: object) -> object:
+        if isinstance(value, list | tuple):
+            raise ValueError(
+                "a list is not allowed; give one glob of folders, such as sft/checkpoint-*, or a mapping of the hub's "
+                "model and revisions"
+            )
+        return value
 
     @model_validator(mode="after")
     def _one_method(self) -> "VariantConfig":
