@@ -290,3 +290,8 @@ def test_more_options_than_letters_are_refused(tmp_path):
     spec = TaskFile(file=str(tmp_path / "many.json"), question="q", answer="a", options=tuple(columns))
     with pytest.raises(InputError, match=r"row 1 of .*many.json has 27 options; allowed: at most 26"):
         load_task(spec)
+
+
+def test_a_task_is_told_in_one_line() -> None:
+    problems = tuple(Problem(f"p{number}", "What?", "5", "exact") for number in range(300))
+    assert repr(Task("mine", problems)) == "Task: mine; 300 problems; answers are exact; first p0"

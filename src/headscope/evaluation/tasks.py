@@ -96,6 +96,12 @@ class Task:
     def __len__(self) -> int:
         return len(self.problems)
 
+    def __repr__(self) -> str:
+        kinds = ", ".join(dict.fromkeys(problem.kind for problem in self.problems))
+        return (
+            f"Task: {self.name}; {count_noun(len(self), 'problem')}; answers are {kinds}; first {self.problems[0].id}"
+        )
+
     def first(self, count: int | None) -> "Task":
         """Return the task with its first ``count`` problems (all of them for None)."""
         return replace(self, problems=self.problems[:count])

@@ -225,10 +225,18 @@ def read_model_config(folder: str | Path) -> dict[str, Any]:
     """
     path = Path(folder) / "config.json"
     if not path.is_file():
-        raise InputError(f"{folder} holds no model: config.json is missing")
+        raise InputError(f"{folder} holds no model: config.json is missing{_models_inside(path.parent)}")
     config = read_object(path)
     check_sizes(folder, config)
     return config
+
+
+def _models_inside(folder: Path) -> str:
+    """Return how a message names the models in the folders of a folder, such as a run's checkpoints; "" for none."""
+    models = sorted(path.parent.name for name in ("config.json", _ADAPTER_CONFIG) for path in folder.glob(f"*/{name}"))
+    if not models:
+        return ""
+    return f"; it has folders that do, such as {models[0]}: give one of them, or a variant's checkpoints: {folder}"
 
 
 def check_compatible(base: ModelConfig, variant: ModelConfig, *, variant_name: str = "variant") -> None:

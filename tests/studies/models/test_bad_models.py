@@ -1,6 +1,7 @@
 """Models that cannot be read, used or compared: exit code 2, one sentence that names the thing, nothing lost."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -249,6 +250,14 @@ def test_what_only_looks_odd_is_taken_and_loads(bench: Bench, case: str) -> None
     code, said = bench.call("validate --resolve", f"variants.a.model={bench.folder}/other")
     assert (code, said) == (0, "")
     assert load_model(other).tokenizer is not None
+
+
+def test_a_run_given_as_a_model_is_told_that_its_checkpoints_are_models(bench: Bench) -> None:
+    for step in (20, 40):
+        shutil.copytree(bench.base, bench.folder / "my run" / f"checkpoint-{step}")
+    said = bench.refused("validate --resolve", f'variants=[{{name: a, model: "{bench.folder}/my run"}}]')
+    assert "my run holds no model: config.json is missing; it has folders that do, such as checkpoint-20" in said
+    assert said.endswith(f"give one of them, or a variant's checkpoints: {bench.folder}/my run")
 
 
 @pytest.mark.parametrize("spoil", [pickled, without("config.json")])
