@@ -62,7 +62,7 @@ def test_a_finished_study_is_judged_whatever_was_asked_for_last(
     assert main(["plan", str(toy_study), "--out", str(toy_run), "--json"]) == 0
     told = {row["claim"]: row for row in json.loads(capsys.readouterr().out)["claims"]}
     assert not told["C3"]["decidable"]
-    assert "grpo has 1 differenced point (1 seed × 2 checkpoints), and needs 12" in told["C3"]["missing"][0]
+    assert "grpo has 0 differenced points (1 seed × 2 checkpoints), and needs 12" in told["C3"]["missing"][0]
     assert told["C4"]["decidable"] is False
     assert told["C4"]["missing"] == ["discover.pairs is 8: heads are counted on 10 or more"]
     saved = json.loads((toy_run / "claims.json").read_text())
