@@ -57,7 +57,9 @@ def test_missing_shard_is_half_written(tmp_path: Path) -> None:
     folder = _checkpoint(tmp_path / "checkpoint-5", weights="model-1-of-2.safetensors")
     shards = {"weight_map": {"a": "model-1-of-2.safetensors", "b": "model-2-of-2.safetensors"}}
     (folder / "model.safetensors.index.json").write_text(json.dumps(shards))
-    with pytest.raises(InputError, match=r"half-written: of the 2 files its index names model-2-of-2.safetensors is missing"):
+    with pytest.raises(
+        InputError, match=r"half-written: of the 2 files its index names model-2-of-2\.safetensors is missing"
+    ):
         list_checkpoints(tmp_path)
 
 
