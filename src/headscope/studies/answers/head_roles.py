@@ -211,7 +211,7 @@ def roles_in_answers(
 
 @dataclass(frozen=True, eq=False)
 class AnswerTargets:
-    """What heads may read in a prompt with its answer.
+    """Targets that heads may read in a prompt with its answer.
 
     tokens: of both. targets: of each role whose targets the text decides. steps: None if they are too few to ask who
     receives.

@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from datasets import Dataset
     from transformers import PreTrainedTokenizerBase
 
+_TRIED_ROWS = 1000
+"""Rows that are tried of a data set, if the tokenizer has tokens for any text."""
+
 
 class TrainPlace(Config):
     """Places of the data set and the teacher, as the study names them, and of named benchmarks' files."""
@@ -247,10 +250,12 @@ def training_rows(settings: Training, chat: Chat, data_dir: str | None) -> Any:
 
 
 def check_readable(tokenizer: "PreTrainedTokenizerBase", rows: "Dataset") -> None:
-    """Raise InputError for the first row of prompts and completions that the tokenizer cannot encode."""
-    if lacks_tokens(tokenizer):
-        texts = message_texts(rows, ("prompt", "completion"))
-        check_encodable(tokenizer, texts, "remove the row, or write it otherwise")
+    """Raise InputError for the first row of prompts and completions that the tokenizer cannot encode.
+
+    If it has tokens for any text, a lone surrogate is all that could be wrong, and the first rows are tried.
+    """
+    tried = rows if lacks_tokens(tokenizer) else rows.select(range(min(_TRIED_ROWS, len(rows))))
+    check_encodable(tokenizer, message_texts(tried, ("prompt", "completion")), "remove the row, or write it otherwise")
 
 
 def _rewards(settings: GrpoTraining) -> list[Reward]:
