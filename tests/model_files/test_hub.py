@@ -43,6 +43,7 @@ def test_models_are_looked_for_on_this_machine_alone(monkeypatch: pytest.MonkeyP
         raise OSError("not there")
 
     monkeypatch.setattr(hub, "is_reachable", lambda: False)
+    monkeypatch.setattr(hub, "check_model_exists", lambda _model, _revision: None)  # as if it had been fetched
     monkeypatch.setattr("headscope.models.loading.AutoModelForCausalLM.from_pretrained", load)
     with pytest.raises(InputError, match="not there"):
         load_model("some/model")

@@ -103,8 +103,14 @@ def test_weights_without_a_place_are_refused_and_not_called_ignorable(
     assert "ignored" not in caplog.text
 
 
-def test_a_name_that_is_no_folder_and_not_on_the_hub_says_both(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_name_that_is_not_on_this_machine_is_refused_without_asking_a_hub_that_has_no_address(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def send(*_args: object, **_keywords: object) -> None:
+        raise AssertionError("each request would be tried again for half a minute")
+
     monkeypatch.setattr("headscope.model_files.hub.is_reachable", lambda: False)
+    monkeypatch.setattr("huggingface_hub.utils._http._http_backoff_base", send)
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"^model nowhere is no folder here, and as a hub id it cannot be loaded: "):
+    with pytest.raises(InputError, match=r"^model nowhere is not on this machine, and the hub cannot be reached"):
         load_model("nowhere")

@@ -98,6 +98,7 @@ def _locate(name: str, revision: str | None) -> str:
         return str(folder)
     if folder.is_absolute() or name.startswith((".", "~")) or name.count("/") > 1:
         raise InputError(f"model {name} is not there: no such folder")
+    hub.check_model_exists(name, revision)
     check_cached(name, revision)
     return name
 
@@ -149,8 +150,7 @@ def _read_weights(name: str, options: dict[str, object]) -> PreTrainedModel:
     except (OSError, ValueError, ImportError, SafetensorError, StrictDataclassError) as error:
         cause = error.__cause__ if isinstance(error, StrictDataclassError) else error
         reason = str(cause).strip().splitlines()[0]
-        known_as = "" if Path(name).is_dir() else " is no folder here, and as a hub id it"
-        raise InputError(f"model {name}{known_as} cannot be loaded: {reason}") from error
+        raise InputError(f"model {name} cannot be loaded: {reason}") from error
     if missing := sorted(report["missing_keys"]):  # Hugging Face would go on with random numbers there
         raise InputError(f"model {name} lacks {len(missing)} of its weights, the first is {missing[0]}; all are needed")
     _check_places(name, model, report)
