@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headscope.heads import HeadId
 from headscope.report import RunResults, render
+from headscope.report.blocks import Notice
 from headscope.report.findings import findings
 from headscope.report.head_maps import head_maps
+from headscope.report.pages.ablation import ablation
 from headscope.results.counts import Counts
 from headscope.results.emergence import Emergence
+from headscope.results.head_roles import HeadRole
 from headscope.results.measures import McNemar, Measures
 from headscope.results.not_run import NotRun
 from headscope.runs import RunDirectory
@@ -170,8 +174,33 @@ def test_roles_that_changed_are_named_beside_those_of_a_twin(tmp_path: Path) -> 
     assert sentences(run.close())["head"] == (
         "What heads read in the answers: in sft on T1, "
         'L1H2 (from L1H1) took up "iteration" and L1H1 gave up "iteration" '
-        "(1 such change; in its twin sft.lr0 (1)); in grpo, no head took up or gave up a role."
+        "(1 such change, 1 in its twin sft.lr0); in grpo, no head took up or gave up a role."
     )
+
+
+def test_of_many_roles_those_on_most_tasks_are_named_and_the_rest_is_counted(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    gained = [HeadRole(HeadId(layer, 0), role, "gained") for layer in (0, 1) for role in ("retrieval", "closer")]
+    both = HeadRole(HeadId(2, 3), "iteration", "gained")
+    for task, labels in (("T1", [*gained[:2], both]), ("T2", [*gained[2:], both])):
+        run.save(replace(head_roles("sft", task=task), labels=tuple(labels)), variant="sft", task=task)
+    assert sentences(run.close())["head"] == (
+        'What heads read in the answers: in sft on T1 and T2, L2H3 took up "iteration"; '
+        'on T1, L0H0 took up "retrieval" and L0H0 took up "closer"; on T2, L1H0 took up "retrieval" '
+        "(6 such changes in all)."
+    )
+
+
+def test_a_study_that_removes_no_heads_is_not_waited_for(tmp_path: Path) -> None:
+    run = RunWriter(tmp_path / "run", variants=("sft",))
+    notices = []
+    for heads in ([], ["emergent"]):
+        run.study["ablate"] = {"heads": heads}
+        notices += ablation(RunResults(run.close())).blocks
+    assert [notice.text for notice in notices if isinstance(notice, Notice)] == [
+        "This study removes no heads: ablate.heads is an empty list. Name a group of heads there, such as emergent.",
+        "No ablation is done yet.",
+    ]
 
 
 def test_the_removal_of_heads_that_took_up_a_role_is_told_in_words(tmp_path: Path) -> None:

@@ -154,8 +154,8 @@ def test_sentences_say_what_is_clear_and_that_the_rest_could_be_chance(results: 
         "could be chance (first answers; p adjusted for 2 tasks).",
         "sft: 32 of its 64 wrong answers on t1 had stated the right one; answers with a re-check are right "
         "in 12 of 50, those without in 124 of 150 (−0.60 [−0.70, −0.50] within tiers; an association).",
-        "sft: on problems that the base answers right more often its wrong answers fail most by looping (8 of 16; 10 "
-        "of 44 on problems that neither answers).",
+        "sft: on problems that the base answers right more often its wrong answers fail most often by looping (8 of "
+        "16; 10 of 44 on problems that neither answers).",
     )
 
 
@@ -184,7 +184,7 @@ def test_what_rests_on_few_answers_is_not_said(results: RunResults) -> None:
     assert make_sentences([({"variant": "base", "task": "t"}, unclear)]) == ()
     many = replace(few, rechecks=(), failures={"loop": 30, "other": 10})
     assert make_sentences([({"variant": "base", "task": "t"}, many)]) == (
-        "base: its wrong answers fail most by looping (30 of 40).",
+        "base: its wrong answers fail most often by looping (30 of 40).",
     )
 
 

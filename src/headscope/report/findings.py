@@ -40,6 +40,8 @@ SPOKEN = 3
 """Variants that sentences name."""
 NAMED_HEADS = 4
 """Heads that a sentence names; more are counted."""
+NAMED_ROLES = 4
+"""Roles taken up or given up that a sentence names per variant, those on most tasks first; more are counted."""
 
 
 def findings(results: RunResults) -> tuple[Finding, ...]:
@@ -168,14 +170,25 @@ def _role_part(results: RunResults, variant: str) -> str:
     tested = _tested_roles(results, variant)
     if not tested:
         return ""
-    changes = [f"on {result.task}, {join_words(parts)}" for result in tested if (parts := _role_changes(result))]
-    if not changes:
+    tasks_by_change: dict[str, list[str]] = {}
+    for result in tested:
+        for change in _role_changes(result):
+            tasks_by_change.setdefault(change, []).append(result.task)
+    if not tasks_by_change:
         return ", no head took up or gave up a role"
-    counts = {name: _tested_roles(results, name) for name in results.null_twins(variant)}
-    twins = [f"{name} ({sum(map(_count_role_changes, of_twin))})" for name, of_twin in counts.items() if of_twin]
-    number = sum(map(_count_role_changes, tested))
-    beside = f" ({count_noun(number, 'such change')}; in its twin {join_words(twins)})" if twins else ""
-    return f" {'; '.join(changes)}{beside}"
+    named = sorted(tasks_by_change, key=lambda change: -len(tasks_by_change[change]))[:NAMED_ROLES]
+    changes_by_tasks: dict[str, list[str]] = {}
+    for change in named:
+        changes_by_tasks.setdefault(join_words(tasks_by_change[change]), []).append(change)
+    listing = "; ".join(f"on {tasks}, {join_words(changes)}" for tasks, changes in changes_by_tasks.items())
+    twins = {twin: of_twin for twin in results.null_twins(variant) if (of_twin := _tested_roles(results, twin))}
+    is_cut = len(named) < len(tasks_by_change)
+    if not twins and not is_cut:
+        return f" {listing}"
+    number = count_noun(sum(map(_count_role_changes, tested)), "such change")
+    numbers = [f"{number} in all" if is_cut else number]
+    numbers += [f"{sum(map(_count_role_changes, of_twin))} in its twin {twin}" for twin, of_twin in twins.items()]
+    return f" {listing} ({', '.join(numbers)})"
 
 
 def _tested_roles(results: RunResults, variant: str) -> list[HeadRoles]:

@@ -192,14 +192,14 @@ def _describe_failures(changes: Mapping[str, Transitions], summaries: Mapping[st
         kind, count = newly.most_common(1)[0]
         others = f"; {both[kind]} of {both.total()} on problems that neither answers" if both.total() >= FEWEST else ""
         return (
-            "on problems that the base answers right more often its wrong answers fail most by "
+            "on problems that the base answers right more often its wrong answers fail most often by "
             f"{_phrase_failure(kind)} ({count} of {newly.total()}{others})"
         )
     failures = _sum_counts(summary.failures for summary in summaries.values())
     if failures.total() < FEWEST:
         return ""
     kind, count = failures.most_common(1)[0]
-    return f"its wrong answers fail most by {_phrase_failure(kind)} ({count} of {failures.total()})"
+    return f"its wrong answers fail most often by {_phrase_failure(kind)} ({count} of {failures.total()})"
 
 
 _REASONS = {
@@ -208,6 +208,9 @@ _REASONS = {
     "over-thinking": "giving up the right answer",
     "guess": "guessing without a step",
     "no answer": "stating no answer",
+    "form": "writing what is no step",
+    "plan": "taking a wrong step",
+    "undefined variable": "using a variable that is not defined",
     "other": "something that is not read",
 }
 

@@ -12,6 +12,10 @@ from headscope.report.tables.verdicts import verdicts
 from headscope.results.failures import FailureChanges
 from headscope.results.role_losses import RoleLosses
 
+_NOT_ASKED = (
+    "This study removes no heads: ablate.heads is an empty list. Name a group of heads there, such as emergent."
+)
+
 
 def ablation(results: RunResults) -> Page:
     """Build the page from verdicts, kinds of failure, evidence and losses by role; head sets that could not be removed
@@ -36,5 +40,6 @@ def ablation(results: RunResults) -> Page:
     if roles:
         blocks.append(role_losses(results))
     if not blocks:
-        blocks.append(Notice("No ablation is done yet."))
+        asks_none = results.study.get("ablate", {}).get("heads") == []
+        blocks.append(Notice(_NOT_ASKED if asks_none else "No ablation is done yet."))
     return Page("ablation", "Ablation", "Do the heads that training created matter for the answers?", tuple(blocks))
