@@ -246,6 +246,8 @@ def controls(folder: Path, size: Size, claims: Sequence[str]) -> "Verdicts":
                 twins[label] = relabel(outcome.control, methods)
             readings = {label: read_claim(results, name) for label, results in twins.items()}
             verdicts[name] = read_claim(outcome.control, name), readings, f"{MODEL}, `{study}`"
+            twins_read = "".join(f"; {claim.reading} ({label})" for label, claim in readings.items())
+            print(f"seed {size.seed}, {name}: {verdicts[name][0].reading}{twins_read}", file=sys.stderr, flush=True)
     return dict(sorted(verdicts.items(), key=lambda entry: int(entry[0][1:])))
 
 

@@ -80,7 +80,7 @@ def _changed_heads(compared: Sequence[Compared]) -> str:
         return f"{against.trained}: no head's exact effect differs from that in {_other(against)} by {floor} or more."
     most = largest_heads(contrast.heads, changed)
     count = f"{len(changed)} of {contrast.q_value.size} heads"
-    return f"{against.trained}: {count} have another exact effect than in {_other(against)}, most {most} nats."
+    return f"{against.trained}: exact effects differ from those in {_other(against)} in {count}, most in {most} nats."
 
 
 def _other(compared: Compared) -> str:
