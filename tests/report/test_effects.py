@@ -99,7 +99,9 @@ def test_sentences_are_hedged_by_the_twin(tmp_path: Path, results: RunResults) -
         "more than in its twin sft.shuffled (mean over them): training made them matter more, beyond what its twin "
         "shows."
     )
-    assert changed.startswith("sft: exact effects differ from those in its twin sft.shuffled in 1 of 48 heads, most in L2H3")
+    assert changed.startswith(
+        "sft: exact effects differ from those in its twin sft.shuffled in 1 of 48 heads, most in L2H3"
+    )
     run = RunWriter(tmp_path / "weak", variants=("sft",))
     run.save(training_effects("sft", 0.15), variant="sft")
     assert effect_sentences(RunResults(run.close()))[0].endswith(

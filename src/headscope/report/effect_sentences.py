@@ -72,7 +72,7 @@ def _verdict(estimates: Sequence[Estimate], least: float) -> str:
 
 
 def _changed_heads(compared: Sequence[Compared]) -> str:
-    """Return how many heads do another exact effect than in the (last) twin, or without one than in the base."""
+    """Return in how many heads exact effects differ from those in the (last) twin, or in the base if there is none."""
     against = compared[-1]
     contrast, changed = against.contrast, against.contrast.changed(against.least)
     if not changed:
