@@ -239,6 +239,6 @@ def test_a_word_is_no_finish_flag():
         score_responses(TASK, [["a"], ["b"], ["c"]], finished=[["length"], ["stop"], ["stop"]])
 
 
-def test_a_tokenizer_of_a_larger_vocabulary_is_named(model):
+def test_a_tokenizer_of_a_larger_vocabulary_is_named(model, tokenizer):
     with pytest.raises(InputError, match=r"a prompt holds token id 5000; the model has 0-\d+: another's tokenizer"):
-        sample(model, None, [[1, 5000]], SAMPLING)
+        sample(model, tokenizer, [[1, 5000]], SAMPLING)

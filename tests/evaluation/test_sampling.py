@@ -7,6 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from peft import PromptTuningConfig, get_peft_model
 from tests.evaluation.prompts import PROMPTS, WARM
 
 from headscope.errors import InputError
@@ -205,6 +206,12 @@ def test_rows_that_fit_counts_cache_and_logits(model, monkeypatch):
         ([], WARM, {}, "no prompt"),
         ([[1], []], WARM, {}, "prompt 1 has no tokens"),
         ([[1] * 120], WARM, {}, "context of 128; lower max_new_tokens to 8"),
+        ([[1] * 300], WARM, {}, "a prompt of 300 tokens leaves no room for an answer in the model's context of 128"),
+        (["w1 w2"], WARM, {}, "row 0 of token ids holds 0 axes of <U5; give whole numbers"),
+        ([5, 6], WARM, {}, "row 0 of token ids holds 0 axes"),
+        ([[5, -100]], WARM, {}, "row 0 of token ids holds id -100"),
+        ([[5]], WARM, {"part": range(3, 5)}, r"part is range\(3, 5\), which holds none of the 1 prompts"),
+        ([[5]], WARM, {"batch_size": -1}, "batch_size is -1"),
         ([[1]], WARM, {"engine": "vlm"}, "did you mean 'vllm'"),
     ],
 )
@@ -215,11 +222,30 @@ def test_bad_requests_say_so(model, tokenizer, prompts, sampling, options, messa
 
 @pytest.mark.parametrize(
     "values",
-    [{"samples": 0}, {"top_p": 0}, {"temperature": -1}, {"temperature": float("nan")}, {"top_k": -1}, {"min_p": 1.5}],
+    [
+        *({"samples": 0}, {"temperature": -1}, {"temperature": float("nan")}, {"temperature": float("inf")}),
+        *({"top_p": 0}, {"top_k": -1}, {"min_p": 1.5}, {"forbid": "wait"}),
+    ],
 )
 def test_bad_settings_say_so(values):
     with pytest.raises(InputError, match=next(iter(values))):
         Sampling(**values)
+
+
+def test_prompts_may_be_an_array(model, tokenizer):
+    ids = np.array([[5, 6, 7], [8, 9, 10]])
+    expected = sample(model, tokenizer, ids.tolist(), WARM)
+    for prompts in (ids, torch.tensor(ids), [torch.tensor(row) for row in ids]):
+        assert sample(model, tokenizer, prompts, WARM) == expected
+
+
+def test_what_cannot_be_sampled_from_is_named(model, tokenizer):
+    with pytest.raises(InputError, match="there is no tokenizer"):
+        sample(model, None, PROMPTS, WARM)
+    # The forward pass of the wrapper would add its tokens again at every new token.
+    tuned = get_peft_model(model, PromptTuningConfig(task_type="CAUSAL_LM", num_virtual_tokens=2))
+    with pytest.raises(InputError, match="type PROMPT_TUNING, which adds tokens and changes no weights"):
+        sample(tuned, tokenizer, PROMPTS, WARM)
 
 
 def test_logits_that_are_not_finite_are_refused_and_the_model_is_left_clean(model, tokenizer):

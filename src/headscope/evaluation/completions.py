@@ -4,6 +4,7 @@
 engines import only this module, so that ``sampling`` can import them.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
@@ -22,7 +23,7 @@ class Sampling:
     top_k: only so many likeliest tokens, 0 for all. min_p: only tokens at least this share as likely as the likeliest,
         in [0, 1].
     forbid: markers that are never generated (``evaluation.forbidden`` says which tokens write them).
-    Raises InputError for a value out of range.
+    Raises InputError for a value out of range, and for one text as ``forbid``.
     """
 
     samples: int = 16
@@ -30,7 +31,7 @@ class Sampling:
     temperature: float | int = 0.6
     top_p: float | int = 0.95
     seed: int = 0
-    forbid: tuple[str, ...] = ()
+    forbid: Sequence[str] = ()
     top_k: int = 0
     min_p: float | int = 0.0
 
@@ -39,15 +40,16 @@ class Sampling:
             if getattr(self, name) < 1 or getattr(self, name) != int(getattr(self, name)):
                 raise InputError(f"sampling {name} is {getattr(self, name)}; allowed: whole numbers from 1 on")
         # Asked the other way round, NaN would pass: every comparison with it is false.
-        if not self.temperature >= 0:
-            raise InputError(f"sampling temperature is {self.temperature}; allowed: 0 (greedy) or more")
+        if not 0 <= self.temperature < math.inf:
+            raise InputError(f"sampling temperature is {self.temperature}; allowed: 0 (greedy) or more, not infinity")
         if not 0 < self.top_p <= 1:
             raise InputError(f"sampling top_p is {self.top_p}; allowed: above 0, up to 1")
-
         if self.top_k < 0:
             raise InputError(f"sampling top_k is {self.top_k}; allowed: 0 (all tokens) or more")
         if not 0 <= self.min_p <= 1:
             raise InputError(f"sampling min_p is {self.min_p}; allowed: 0 to 1")
+        if isinstance(self.forbid, str):
+            raise InputError(f"sampling forbid is one text, {self.forbid!r:.40}; give a list of markers")
 
     def as_dict(self) -> dict[str, float | int | list[str]]:
         """Return the fields as plain JSON values; ``forbid``, ``top_k`` and ``min_p`` only if they are used.
@@ -100,11 +102,17 @@ def check_room(prompt: int, new: int, context: int | None, *, setting: str = "ma
 
     setting: what the answer's length is called where it is set.
     """
-    if context is not None and prompt + new > context:
+    if context is None or prompt + new <= context:
+        return
+    if prompt >= context:
         raise InputError(
-            f"a prompt of {prompt} tokens and {new} new ones exceed "
-            f"the model's context of {context}; lower {setting} to {context - prompt}"
+            f"a prompt of {prompt} tokens leaves no room for an answer in the model's context of {context}; shorten it "
+            "or leave it out"
         )
+    raise InputError(
+        f"a prompt of {prompt} tokens and {new} new ones exceed "
+        f"the model's context of {context}; lower {setting} to {context - prompt}"
+    )
 
 
 def decode_completion(

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from headscope.errors import InputError, suggestion
 from headscope.evaluation.completions import Completion, Request, Sampling
+from headscope.pairs.tokens import TokenRows, token_rows
 from headscope.progress import SILENT, Progress
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ ENGINES = ("transformers", "vllm")
 def sample(
     model: "Subject | PreTrainedModel | LLM | Checkpoint | PathLike[str] | str",
     tokenizer: "PreTrainedTokenizerBase | None",
-    prompts: Sequence[Sequence[int]],
+    prompts: TokenRows,
     sampling: Sampling,
     *,
     part: range | None = None,
@@ -43,7 +44,7 @@ def sample(
         model: a ``Subject`` or a Hugging Face causal model, hooks on it included, or what ``load_model`` opens; for
             ``engine="vllm"`` a checkpoint's path, a ``vllm_settings.Checkpoint`` or a ``vllm.LLM``.
         tokenizer: decodes the responses; None takes that of the folder, ``Subject`` or engine.
-        prompts: token ids.
+        prompts: token ids, a list of rows or an array of rows of one length, without padding.
         sampling: how responses are drawn.
         part: places of the prompts that are answered, None for all. The random numbers are those of the whole.
         batch_size: rows per forward pass; None derives it from the memory budget (``rows_that_fit``).
@@ -51,18 +52,24 @@ def sample(
         progress: counts responses.
 
     Raises:
-        InputError: for no prompts, an empty prompt, prompts that leave no room in the context, logits that are not
-            finite, an unknown engine, vLLM if it is not installed, or an engine that returned fewer responses than it
-            was asked for: a lost response must never read as a zero.
+        InputError: for no prompts, an empty prompt, anything else than token ids, prompts that leave no room in the
+            context, adapters that add tokens (prompt tuning), logits that are not finite, an unknown engine, vLLM if it
+            is not installed, or an engine that returned fewer responses than it was asked for: a lost response must
+            never read as a zero.
     """
     if engine not in ENGINES:
         raise InputError(f"sampling engine {engine!r} does not exist{suggestion(engine, ENGINES)}")
-    empty = [index for index, prompt in enumerate(prompts) if len(prompt) == 0]
-    if not prompts or empty:
+    rows = [row.tolist() for row in token_rows(prompts)]
+    empty = [index for index, row in enumerate(rows) if not row]
+    if not rows or empty:
         raise InputError(f"prompt {empty[0]} has no tokens" if empty else "there is no prompt to sample from")
-    requests = _requests(prompts, sampling)
+    if batch_size is not None and batch_size < 1:
+        raise InputError(f"batch_size is {batch_size}; allowed: whole numbers from 1 on, or None")
+    requests = _requests(rows, sampling)
     if part is not None:
         requests = [request for request in requests if request.prompt in part]
+        if not requests:
+            raise InputError(f"part is {part}, which holds none of the {len(rows)} prompts; they count from 0")
     if engine == "vllm":
         from headscope.evaluation.vllm_engine import complete
 
@@ -70,12 +77,17 @@ def sample(
     else:
         from headscope.evaluation.transformers_engine import generate
         from headscope.models import Subject, load_model
+        from headscope.models.subject import plain_model
 
         if isinstance(model, str | PathLike):
             model = load_model(str(model))
         if isinstance(model, Subject):
-            model, tokenizer = model.model, tokenizer or model.tokenizer
-        completions = generate(model, tokenizer, requests, sampling, batch_size=batch_size, progress=progress)
+            tokenizer = tokenizer or model.tokenizer
+        if tokenizer is None:
+            raise InputError("there is no tokenizer, so responses have no texts; give that of the model")
+        completions = generate(
+            plain_model(model), tokenizer, requests, sampling, batch_size=batch_size, progress=progress
+        )
     _require_all(requests, completions, engine)
     return sorted(completions, key=lambda completion: (completion.prompt, completion.sample))
 
@@ -95,7 +107,7 @@ def _requests(prompts: Sequence[Sequence[int]], sampling: Sampling) -> list[Requ
     occurrences: Counter[bytes] = Counter()
     requests = []
     for index, prompt in enumerate(prompts):
-        key = ",".join(str(int(token)) for token in prompt).encode()
+        key = ",".join(str(token) for token in prompt).encode()
         for number in range(sampling.samples):
             seed = _stream_seed(sampling.seed, occurrences[key], number, key)
             requests.append(Request(index, number, seed, prompt))

@@ -40,12 +40,26 @@ SubjectOrModel = Subject | nn.Module
 def as_model(model: object) -> PreTrainedModel:
     """Return the Hugging Face model of a ``Subject`` or a ``PeftModel`` (with its adapters), or a plain model itself.
 
-    Raises InputError if it is none of these, compiled, without an unembedding, or in training mode (dropout would make
+    Raises InputError as ``plain_model`` does, and if the model is compiled or in training mode (dropout would make
     results random).
     """
-    plain = model.model if isinstance(model, Subject) else model
-    if hasattr(plain, "_orig_mod"):  # inside it, hooks would act on a model that the caller does not run
+    if hasattr(model.model if isinstance(model, Subject) else model, "_orig_mod"):
+        # Inside it, hooks would act on a model that the caller does not run.
         raise InputError(f"the model is compiled: {HIDDEN_FROM_HOOKS}")
+    plain = plain_model(model)
+    for path, module in plain.named_modules():
+        if module.training:
+            name = f"model {plain.config.model_type} is in training mode ({path or 'all of it'})"
+            raise InputError(f"{name}; call model.eval() first")
+    return plain
+
+
+def plain_model(model: object) -> PreTrainedModel:
+    """Return the Hugging Face model of a ``Subject``, inside the wrappers of a training, or itself, in any mode.
+
+    Raises InputError if it is none of these, has no unembedding, or has adapters that change no weights.
+    """
+    plain = model.model if isinstance(model, Subject) else model
     plain = inside_wrappers(plain) if isinstance(plain, nn.Module) else plain
     if not isinstance(plain, PreTrainedModel):
         raise InputError(f"model is a {type(plain).__name__}; give a Subject from load_model or a Hugging Face model")
@@ -53,10 +67,6 @@ def as_model(model: object) -> PreTrainedModel:
         raise InputError(
             f"model is a {type(plain).__name__}, which has no unembedding; give the causal language model it belongs to"
         )
-    for path, module in plain.named_modules():
-        if module.training:
-            name = f"model {plain.config.model_type} is in training mode ({path or 'all of it'})"
-            raise InputError(f"{name}; call model.eval() first")
     return plain
 
 
