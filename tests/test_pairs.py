@@ -266,12 +266,12 @@ def test_answers_follow_the_chat_template_rendered_once(qwen_tokenizer: Any) -> 
     assert same.digest() == pairs.digest()
 
 
-def bos_tokenizer() -> PreTrainedTokenizerFast:
+def bos_tokenizer(frame: str = "<s> $A") -> PreTrainedTokenizerFast:
     """Words as tokens, and a BOS that both the tokenizer and the chat template add, as Llama's do."""
     words = {word: index for index, word in enumerate(["<s>", "<unk>", "a", "b", "c", "d"])}
     fast = Tokenizer(WordLevel(words, unk_token="<unk>"))
     fast.pre_tokenizer = WhitespaceSplit()
-    fast.post_processor = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 0)])
+    fast.post_processor = TemplateProcessing(single=frame, special_tokens=[("<s>", 0)])
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=fast, bos_token="<s>", unk_token="<unk>")
     fails = "{{ raise_exception('roles must alternate') if messages[0].role == 'assistant' }}"
     tokenizer.chat_template = fails + "{{ bos_token }}{% for message in messages %} {{ message.content }}{% endfor %}"
@@ -291,9 +291,30 @@ def test_one_bos_before_a_whole_text(start: str) -> None:
     assert pairs.clean[0].tolist() == [0, 2, 3, 4]
 
 
+def test_a_whole_text_is_read_where_it_goes_on_not_after_an_eos() -> None:
+    pairs = Pairs.from_text(bos_tokenizer("<s> $A <s>"), ["a b c"], ["a b d"])
+    assert pairs.clean[0].tolist() == [0, 2, 3, 4]
+    assert pairs.positions[0].tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("openings", "sentence"),
+    [
+        ((["a b"], [[3, 4]], [[4, 4]]), "row 0 of token ids holds 0 axes"),
+        (([[1, 2.7]], [[3, 4]], [[4, 4]]), "row 0 of token ids holds 1 axes of float64"),
+        (([[1, 2]], [[3, -100]], [[4, 4]]), "row 0 of token ids holds id -100"),
+    ],
+)
+def test_openings_that_are_no_token_ids_are_refused(openings: Any, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        Pairs.from_openings(*openings, k=2)
+
+
 @pytest.mark.parametrize(
     ("clean", "corrupt", "more", "sentence"),
     [
+        (["a"], ["b"], {"labels": ["cd"]}, "label of pair 0 is 'cd'; give two texts"),
+        (["a"], ["b"], {"labels": [("c", "d", "a")]}, "label of pair 0 is .*; give two texts"),
         (["a b"], ["a b c"], {}, "no pair is left of 1 candidates: 1 because of unequal lengths"),
         (["a"], ["a"], {}, "1 because of equal texts"),
         ([], [], {}, "no pair is left of 0 candidates: none was given"),

@@ -19,7 +19,7 @@ from headscope.errors import InputError
 from headscope.pairs.candidates import Candidate, usable_candidates
 from headscope.pairs.positions import Positions, check_position_lists, check_positions, resolve_positions
 from headscope.pairs.problems import Labels, ProblemGroups, ProblemNames, check_labels, problem_labels
-from headscope.pairs.tokenising import Prompt, Tokenizer, encode_candidates, single_token
+from headscope.pairs.tokenising import Prompt, Tokenizer, encode_candidates, encode_labels
 from headscope.pairs.tokens import TokenRows, Tokens, check_lengths, shared_length, token_rows
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class Pairs(storage.Result):
         prompts: Sequence[Prompt] | None = None,
         k: int | None = None,
         positions: Positions = None,
-        labels: Sequence[tuple[str, str]] | None = None,
+        labels: Sequence[Sequence[str]] | None = None,
         problems: ProblemNames | None = None,
     ) -> "Pairs":
         """Return pairs from texts: whole ones, or two answers to the same prompt.
@@ -180,7 +180,7 @@ class Pairs(storage.Result):
 
         Args:
             tokenizer: a Hugging Face tokenizer. BOS is added once: not to a rendered prompt, which has its own, nor to
-                a text that begins with it.
+                a text that begins with it. EOS is never added.
             clean: clean texts, or clean answers if there are prompts.
             corrupt: corrupt texts or answers.
             prompts: per pair the chat messages that both texts answer, rendered once with the chat template, or text
@@ -202,15 +202,15 @@ class Pairs(storage.Result):
         candidates = encode_candidates(tokenizer, clean, corrupt, prompts)
         label_ids = None
         if tokenizer is not None and labels is not None:
-            label_ids = [(single_token(tokenizer, right), single_token(tokenizer, wrong)) for right, wrong in labels]
+            label_ids = encode_labels(tokenizer, labels)
         return cls._from_candidates(candidates, k, positions, label_ids, problem_labels(problems))
 
     @classmethod
     def from_openings(
         cls,
-        prompts: Sequence[Sequence[int]],
-        clean_openings: Sequence[Sequence[int]],
-        corrupt_openings: Sequence[Sequence[int]],
+        prompts: TokenRows,
+        clean_openings: TokenRows,
+        corrupt_openings: TokenRows,
         k: int = 16,
         positions: Positions = "last",
         bos: int | None = None,
@@ -231,15 +231,19 @@ class Pairs(storage.Result):
             problems: per prompt the name or number of its problem, as in ``from_tokens``.
 
         Raises:
-            InputError: if the numbers of prompts and openings differ, a prompt has two BOS, or no pair is left.
+            InputError: if the numbers of prompts and openings differ, one is no token ids, a prompt has two BOS, or no
+                pair is left.
         """
-        if not (len(prompts) == len(clean_openings) == len(corrupt_openings)):
-            counts = f"{len(prompts)} prompts, {len(clean_openings)} and {len(corrupt_openings)} openings"
+        prompt_rows = [row.tolist() for row in token_rows(prompts)]
+        clean_rows = [row.tolist() for row in token_rows(clean_openings)]
+        corrupt_rows = [row.tolist() for row in token_rows(corrupt_openings)]
+        if not (len(prompt_rows) == len(clean_rows) == len(corrupt_rows)):
+            counts = f"{len(prompt_rows)} prompts, {len(clean_rows)} and {len(corrupt_rows)} openings"
             raise InputError(f"found {counts}; give one prompt, clean and corrupt opening per pair")
-        for index, prompt in enumerate(prompts):
-            if bos is not None and list(prompt[:2]) == [bos, bos]:
+        for index, prompt in enumerate(prompt_rows):
+            if bos is not None and prompt[:2] == [bos, bos]:
                 raise InputError(f"prompt {index} starts with two BOS tokens (id {bos}); render the chat template once")
-        openings = zip(prompts, clean_openings, corrupt_openings, strict=True)
+        openings = zip(prompt_rows, clean_rows, corrupt_rows, strict=True)
         candidates = [Candidate(prompt, clean, corrupt) for prompt, clean, corrupt in openings]
         return cls._from_candidates(candidates, k, positions, problems=problem_labels(problems))
 

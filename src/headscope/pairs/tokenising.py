@@ -73,6 +73,16 @@ def _check_prompt(prompt: object) -> None:
         )
 
 
+def encode_labels(tokenizer: Tokenizer, labels: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """Return the ids of each pair's right and wrong next token. Raises InputError unless a label is two such texts."""
+    rows = []
+    for index, label in enumerate(labels):
+        if isinstance(label, str) or len(label) != 2:
+            raise InputError(f"label of pair {index} is {label!r:.40}; give two texts, the right and the wrong token")
+        rows.append((single_token(tokenizer, label[0]), single_token(tokenizer, label[1])))
+    return rows
+
+
 def single_token(tokenizer: Tokenizer, text: str) -> int:
     """Return the id of a text that is one token. Raises InputError if it is not exactly one."""
     tokens = encode(tokenizer, text)
@@ -91,7 +101,16 @@ def encode(tokenizer: Tokenizer, text: str, *, special: bool = False) -> list[in
 
 
 def _encode_whole(tokenizer: Tokenizer, text: str) -> list[int]:
-    return _drop_extra_bos(tokenizer, encode(tokenizer, text, special=True))
+    """Return a text with what the tokenizer puts before it.
+
+    What it may put after it, such as EOS, is left out: a pair is read at its last token, and there the text goes on.
+    """
+    tokens = encode(tokenizer, text)
+    framed = encode(tokenizer, text, special=True)
+    for start in range(len(framed) - len(tokens) + 1):
+        if framed[start : start + len(tokens)] == tokens:
+            return _drop_extra_bos(tokenizer, framed[: start + len(tokens)])
+    return _drop_extra_bos(tokenizer, framed)
 
 
 def _encode_prompt(tokenizer: Tokenizer, prompt: Prompt) -> list[int]:

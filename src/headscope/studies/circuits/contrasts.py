@@ -32,6 +32,8 @@ class TextsConfig(Config):
     """Pairs from a file; ``place`` says which, ``digest`` is over the rows of this set.
 
     chat: how prompts are asked, if the file has any.
+    eos: whether the tokenizer may put EOS after a whole text. It did in pairs from before this was kept, which are made
+        anew.
     """
 
     contrast: Literal["texts"] = "texts"
@@ -43,6 +45,7 @@ class TextsConfig(Config):
     place: PairFile
     # Left out of a dump if it is plain: pairs from before it was kept are right then, and keep their digests.
     chat: Chat = Field(default=Chat(), exclude_if=lambda chat: chat == Chat())
+    eos: Literal[False] = False
 
 
 class LeafConfig(Config):
