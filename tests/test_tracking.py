@@ -224,6 +224,29 @@ def test_without_every_the_trainers_saves_decide_and_a_failed_scoring_does_not_s
     assert [logs["step"] for logs in trainer.logged.records if "heads/new" in logs] == [6]
 
 
+class _Stop(TrainerCallback):  # type: ignore[misc]
+    """What ends a training early, such as EarlyStoppingCallback, which decides after an evaluation."""
+
+    def on_log(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop |= state.global_step == 3
+
+
+def test_the_last_step_of_a_training_that_is_stopped_early_is_scored(pairs: Pairs, tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path / "training")
+    trainer.add_callback(_Stop())
+    trainer.add_callback(_tracker(pairs, tmp_path / "heads"))
+    trainer.train()
+    assert trainer.state.global_step == 3
+    assert [logs["step"] for logs in trainer.logged.records if "heads/new" in logs] == [2, 3]
+
+
+def test_without_every_a_trainer_that_saves_by_epochs_is_scored_by_epochs(pairs: Pairs, tmp_path: Path) -> None:
+    trainer = _trainer(tmp_path / "training", save_strategy="epoch", max_steps=20)  # epochs of 16 steps
+    trainer.add_callback(_tracker(pairs, tmp_path / "heads", every=None))
+    trainer.train()
+    assert [logs["step"] for logs in trainer.logged.records if "heads/new" in logs] == [16, 20]
+
+
 def test_an_outdated_comparison_that_another_deleted_or_holds_ends_nothing(
     pairs: Pairs, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

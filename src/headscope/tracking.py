@@ -28,6 +28,7 @@ from pydantic import BaseModel, ConfigDict
 from torch.distributed.tensor import DTensor
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_callback import CallbackHandler
+from transformers.trainer_utils import SaveStrategy
 
 from headscope.circuits import attribute
 from headscope.circuits.attribution import check_settings
@@ -60,7 +61,8 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
 
     Args:
         pairs: clean/corrupt pairs the model is scored on.
-        every: steps between scorings; None takes the trainer's ``save_steps``. The last step is always scored.
+        every: steps between scorings; None scores where the trainer saves, by steps or by epochs. The last step is
+            always scored, also if training is stopped early.
         out: the run directory. A resumed training goes on in it; one that begins anew takes the place of the one that
             was tracked there, whose units stay on disk.
         fresh: other pairs, on which the base alone is scored, for the test-retest null; None takes every second problem
@@ -119,6 +121,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         self._series: dict[EmergenceMethod, list[tuple[int, Emergence]]] = {method: [] for method in EMERGENCE_METHODS}
         self._unlogged: dict[str, float] = {}
         self._tracking = False
+        self._last_step = 0
         self._reasons: set[str] = set()
         _let_trackers_stand_first()
 
@@ -127,6 +130,7 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
     ) -> None:
         """Score the base, or read its scores and those of earlier steps if training is resumed."""
         self._tracking = False
+        self._last_step = state.global_step
         if state.is_world_process_zero:
             with self._logging_errors("heads are not tracked"):
                 self._begin(state, model)
@@ -147,12 +151,28 @@ class HeadTracker(TrainerCallback):  # type: ignore[misc]  # transformers is Any
         self._record(state)
 
     def on_step_end(
-        self, args: object, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: object
+        self, args: Any, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: object
     ) -> None:
         """Score the model if it is due, and let the trainer log the counts with this step."""
-        interval = self._every or int(state.save_steps)
-        if state.global_step % interval and state.global_step < state.max_steps:
-            return
+        if state.global_step >= state.max_steps or self._is_due(args, state):
+            self._score_step(state, control, model)
+
+    def on_epoch_end(
+        self, args: object, state: TrainerState, control: TrainerControl, model: Any = None, **kwargs: object
+    ) -> None:
+        """Score the model if training was stopped early; Trainer loads the best model only after the epoch's end."""
+        if control.should_training_stop and state.global_step != self._last_step:
+            self._score_step(state, control, model)
+
+    def _is_due(self, args: Any, state: TrainerState) -> bool:
+        if self._every is not None:
+            return int(state.global_step) % self._every == 0
+        if args.save_strategy == SaveStrategy.EPOCH:
+            return float(state.epoch).is_integer()  # exact after an epoch's last step, which is then logged too
+        return bool(args.save_strategy == SaveStrategy.STEPS) and state.global_step % int(state.save_steps) == 0
+
+    def _score_step(self, state: TrainerState, control: TrainerControl, model: torch.nn.Module) -> None:
+        self._last_step = state.global_step
         control.should_log = True  # in every process: logging gathers metrics
         if self._tracking:
             with self._logging_errors(f"heads are not tracked at step {state.global_step}"):
