@@ -91,6 +91,13 @@ def test_a_study_file_that_is_none(bench: Bench, name: str, content: str | bytes
         ("discover.nodes=0", "discover.nodes is 0; it should be greater than or equal to 1"),
         ("discover.sizes=[2]", "discover.sizes[0] is 2; it should be less than or equal to 1"),
         ("variants.0={name: a, train: {steps: 3}}", "variants[0].train has no method"),
+        ("eval.temperature=inf", "eval.temperature is 'inf'; it should be a finite number"),
+        ("discover.tau=.inf", "discover.tau is inf; it should be a finite number"),
+        ("ablate.scales=[.nan]", "ablate.scales[0] is nan; it should be a finite number"),
+        (
+            "variants.0={name: a, train: {preset: lab-sft, dataset: lab-traces, learning_rate: .inf}}",
+            "learning_rate is inf; it should be a finite number",
+        ),
     ],
 )
 def test_a_setting_that_cannot_be(bench: Bench, setting: str, words: str) -> None:

@@ -23,7 +23,7 @@ class Optimisation(BaseModel):
     seed: of the data's order and of sampling.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     learning_rate: float = Field(ge=0)
     epochs: float = Field(default=1.0, gt=0)

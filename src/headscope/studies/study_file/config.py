@@ -26,7 +26,7 @@ _MOST_ERRORS = 100
 class Config(BaseModel):
     """Frozen; an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class OneOrMore:
