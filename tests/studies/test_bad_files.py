@@ -153,7 +153,7 @@ def test_a_run_does_not_begin_among_other_files(bench: Bench) -> None:
     (folder / "checkpoint-5").mkdir(parents=True)
     (folder / "log.txt").touch()
     for verb in ("run", "plan"):
-        assert "it holds checkpoint-5 of a model or its training" in bench.refused(verb, out=folder)
+        assert "it holds checkpoint-5, which no run wrote" in bench.refused(verb, out=folder)
     assert {path.name for path in folder.iterdir()} == {"checkpoint-5", "log.txt"}
     (folder / "checkpoint-5").rmdir()
     assert bench.call("plan", out=folder)[0] == 0
@@ -166,6 +166,26 @@ def test_a_run_does_not_begin_among_other_files(bench: Bench) -> None:
         (folder / name).mkdir()
     (folder / "claims.json").touch()
     assert bench.call("plan", out=folder)[0] == 0
+
+
+def test_a_difference_that_is_unknown_is_no_number(bench: Bench) -> None:
+    words = ["plan", str(bench.study), "--out", str(bench.out), "--set", "eval.problems=1", "--set", "variants=[]"]
+    bench.capture.readouterr()
+    assert main(words) == 0
+    assert "lab-t1 unknown (1 × 1)" in bench.capture.readouterr().out
+    assert main([*words, "--json"]) == 0
+    assert json.loads(bench.capture.readouterr().out, parse_constant=str)["detectable"][0]["difference"] is None
+
+
+def test_a_run_never_writes_over_the_users_study(bench: Bench) -> None:
+    folder = bench.folder / "project"
+    folder.mkdir()
+    study = folder / "study.yaml"
+    study.write_text(f"# mine\n{bench.study.read_text()}")
+    for verb in ("plan", "eval"):
+        assert "it holds study.yaml, which no run wrote" in bench.refused(verb, "variants=[]", study=study, out=folder)
+    assert study.read_text().startswith("# mine")
+    assert [path.name for path in folder.iterdir()] == ["study.yaml"]
 
 
 def test_a_name_that_is_no_task_is_known_without_opening_anything(bench: Bench) -> None:

@@ -61,3 +61,14 @@ def test_two_runs_in_one_directory(bench: Bench, monkeypatch: pytest.MonkeyPatch
     assert f"is in use by process {other.pid}; wait for it or name another with --out" in said
     assert [path.name for path in bench.out.iterdir()] == [".writer"]
     assert bench.call("eval", "variants=[]")[0] == 0
+
+
+def test_another_study_does_not_take_a_run_directory_over(bench: Bench) -> None:
+    assert bench.call("eval", "variants=[]")[0] == 0
+    lock = (bench.out / "study.lock.json").read_bytes()
+    for verb in ("plan", "eval", "eval --retry"):
+        said = bench.refused(verb, "variants=[]", "name=other")
+        assert "is that of study bad, and this study is other" in said
+        assert said.endswith("name another with --out, or go on with --set name=bad")
+    assert (bench.out / "study.lock.json").read_bytes() == lock
+    assert bench.call("eval", "variants=[]", "name=other", "name=bad")[0] == 0

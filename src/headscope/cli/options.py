@@ -56,8 +56,10 @@ def parse_duration(text: str) -> float:
 
 
 def print_json(value: "dict[str, JsonValue]") -> None:
-    """Print one JSON object on standard output."""
-    say_json(json.dumps(value, ensure_ascii=False))
+    """Print one JSON object on standard output; a number that is unknown (NaN) is null, as JSON has no other."""
+    from headscope.results.codec import to_json
+
+    say_json(json.dumps(to_json(value), ensure_ascii=False, allow_nan=False))
 
 
 def print_tables(tables: "Iterable[Table]") -> None:

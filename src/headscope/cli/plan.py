@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -48,7 +49,7 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
     chosen = study.read()
     run = RunDirectory(run_folder(chosen.name, out))
     run.check_lock()
-    run.check_free()
+    run.check_free(chosen.name)
     units, noise = plan(chosen, run), detectable_differences(chosen)
     foreseen, costs = study_cost(chosen, run, measure=cost)
     warnings = find_small_counts(chosen)
@@ -77,7 +78,10 @@ def plan_command(study: StudyOptions, out: Out = None, cost: Cost = False, json:
             say("estimated from small units of each kind, run on this machine; answers may come out longer or shorter")
             if sentence := clock_sentence(costs):
                 say(sentence)
-        cells = [f"{row['task']} {row['difference']:.1%} ({row['problems']} × {row['samples']})" for row in noise]
+        cells = []
+        for row in noise:
+            difference = "unknown" if isnan(row["difference"]) else f"{row['difference']:.1%}"
+            cells.append(f"{row['task']} {difference} ({row['problems']} × {row['samples']})")
         for warning in warnings:
             say(f"warning: {warning}")
         for line in gap_lines(gaps):

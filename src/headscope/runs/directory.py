@@ -33,7 +33,15 @@ if TYPE_CHECKING:
 
 R = TypeVar("R", bound=Result)
 
-_OF_MODELS = ("config.json", "adapter_config.json", "*.safetensors", "checkpoint-*", "trainer_state.json")
+# Of models and trainings; and a study in a folder without a lock is the user's own, which a run would write over.
+_NO_RUN = (
+    "config.json",
+    "adapter_config.json",
+    "*.safetensors",
+    "checkpoint-*",
+    "trainer_state.json",
+    "study.yaml",
+)
 
 
 @dataclass(frozen=True, init=False)
@@ -93,16 +101,23 @@ class RunDirectory:
         if self.lock_file.exists():
             self.lock()
 
-    def check_free(self) -> None:
-        """Raise InputError if a run that begins here would lie among a model's files or a training's checkpoints."""
+    def check_free(self, study: str) -> None:
+        """Raise InputError if a run of ``study`` that begins here would lie among other files or another study's."""
         names = sorted(entry.name for entry in self.path.iterdir()) if self.path.is_dir() else []
+        if self.lock_file.name in names:
+            owner = self.lock()["study"].get("name", study)
+            if owner != study:
+                raise InputError(
+                    f"run directory {self.path} is that of study {owner}, and this study is {study}, which would take "
+                    f"the place of its report; name another with --out, or go on with --set name={owner}"
+                )
         if self.lock_file.name in names or "units" in names:
             return
-        foreign = [name for name in names if any(fnmatch(name, pattern) for pattern in _OF_MODELS)]
+        foreign = [name for name in names if any(fnmatch(name, pattern) for pattern in _NO_RUN)]
         if foreign:
             raise InputError(
-                f"{self.path} is no run directory: it holds {foreign[0]} of a model or its training; give the run a "
-                "folder of its own (--out)"
+                f"{self.path} is no run directory: it holds {foreign[0]}, which no run wrote; give the run a folder of "
+                "its own (--out)"
             )
 
     def lock(self) -> dict[str, Json]:

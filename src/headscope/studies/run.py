@@ -54,7 +54,7 @@ def run_study(
     """
     run = RunDirectory(local_folder(out))
     run.check_lock()
-    run.check_free()
+    run.check_free(study.name)
     check_tracker(study.report_to)
     check_executor(study)
     if retry and discard:
@@ -131,10 +131,12 @@ def check_devices(study: Study, most: int | None) -> None:
 def discard_damaged(study: Study, run: RunDirectory, goal: str, progress: Progress = SILENT) -> dict[str, str]:
     """Delete every finished unit with a damaged file; return what was wrong, by address.
 
-    Raises InputError if another study or goal is being done in the directory: its units are not this one's to delete.
+    Raises InputError if the directory is another study's, or another goal is being done there: its units are not this
+    one's to delete.
     """
     if not run.path.is_dir():
         return {}
+    run.check_free(study.name)
     key = plan_key(study, goal)
     await_signs(run.path, key, progress)
     with ExitStack() as stack:
@@ -209,13 +211,14 @@ def _model_titles(study: Study) -> dict[str, str]:
 
 
 def _record(study: Study, run: RunDirectory, units: Sequence[Unit]) -> None:
-    write_text(
-        run.path / "study.yaml",
-        yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
-        shared=True,
-    )
+    # The lock first: a folder with study.yaml alone is taken for the user's own.
     run.write_lock(
         study.model_dump(mode="json", exclude={"executor", "report_to"}),
         [unit.row for unit in listed_units(study, run, units)],
         _model_titles(study),
+    )
+    write_text(
+        run.path / "study.yaml",
+        yaml.safe_dump(study.model_dump(mode="json", exclude_unset=True), sort_keys=False),
+        shared=True,
     )
