@@ -49,7 +49,9 @@ def test_bad_input_is_one_sentence_and_2(capsys: pytest.CaptureFixture[str]) -> 
     [
         (["validte"], "No such command"),
         (["validate", "--nope"], "No such option"),
-        (["ls", "nothing"], "nothing"),
+        (["ls", "nothing"], "headscope: Invalid value for 'kind': 'nothing' is not one of"),
+        (["export", "--circuit", ".", "--step", "x"], "Invalid value for '--step'"),
+        (["status"], "Missing argument 'path'"),
         (["status", "/nowhere"], "nothing is there; `headscope run STUDY --out /nowhere` begins a run there"),
         (["report", "/nowhere"], "not a run directory"),
         (["lab", "pretrain", "--size", "XXL"], "size 'XXL' does not exist"),

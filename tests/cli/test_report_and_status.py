@@ -1,7 +1,9 @@
 """``report`` and ``status``: the tables of a run directory, without a model."""
 
+import errno
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +48,42 @@ def test_unknown_numbers_are_null(tmp_path: Path, capsys: pytest.CaptureFixture[
     add_comparison(writer, "grpo", 6 * [emergence(grid, grid, null=math.nan)])
     content = json.loads(call(capsys, "report", str(writer.close().path), "--json"))
     assert content["heads"][0]["new"]["null"]["value"] is None
+
+
+def test_the_page_of_a_folder_that_cannot_be_written_is_in_the_working_folder(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != run.path)
+    assert call(capsys, "report", str(run.path)).endswith("\nrun-report.html\n")
+    assert (tmp_path / "run-report.html").is_file()
+
+
+def test_what_is_not_allowed_to_be_written_is_one_sentence(
+    run: RunDirectory, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path, *_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "write_text", refuse)
+    assert main(["report", str(run.path)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"headscope: {run.path}/report/")
+    assert said.endswith("cannot be written or read (Permission denied)\n")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--picture", "nowhere/a.png"], "--picture nowhere/a.png lies in nowhere, which does not exist"),
+        (["--picture", "a.png", "--figures", "f"], "give one of them"),
+    ],
+)
+def test_a_picture_that_cannot_be_drawn_is_refused(
+    run: RunDirectory, options: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(run.path), *options]) == 2
+    assert words in capsys.readouterr().err
 
 
 def test_status_prints_coverage_and_why_units_failed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -68,6 +68,7 @@ def test_unknown_names_come_with_the_nearest(bench: Bench) -> None:
         ("a.yaml", b"name: caf\xe9\n", "is not UTF-8 text"),
         ("a.yaml", "name: x\0", "is not YAML"),
         ("a.yaml", "seed: !!python/object/apply:os.getcwd []", "is not YAML: could not determine a constructor"),
+        ("a.yaml", "name: x\n---\nname: y", "a single document in the stream, but found another document (line 2"),
         ("a.yaml", "- x", "is list; a study is a mapping of keys"),
         ("a.json", "{}", "is no YAML file and no built-in study"),
     ],

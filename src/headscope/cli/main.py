@@ -36,6 +36,7 @@ from headscope.errors import InputError, MachineError, ManyInputsError, is_disk_
 
 INTERRUPTED = 130
 OUTPUT_CLOSED = 141  # as of a program that SIGPIPE ended
+_REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 app = typer.Typer(
     invoke_without_command=True,
@@ -92,7 +93,11 @@ def _run(arguments: Sequence[str] | None, output: int | None) -> int:
     advice = "; the same command resumes" if words and words[0] in run.VERBS else ""
     try:
         code = int(app(args=words, standalone_mode=False) or 0)
-    except (InputError, MachineError, typer.TyperException) as error:
+    except typer.TyperException as error:
+        describe = getattr(error, "format_message", error.__str__)  # str alone names no option
+        say(f"headscope: {describe().replace('Value error, ', '')}", error=True)
+        return 2
+    except (InputError, MachineError) as error:
         for sentence in error.sentences if isinstance(error, ManyInputsError) else (error,):
             say(f"headscope: {sentence}", error=True)
         return 1 if isinstance(error, MachineError) else 2
@@ -105,6 +110,9 @@ def _run(arguments: Sequence[str] | None, output: int | None) -> int:
             return OUTPUT_CLOSED
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno in _REFUSED:
+            say(f"headscope: {error.filename} cannot be written or read ({error.strerror})", error=True)
+            return 2
         if not is_disk_full(error):
             raise
         say(f"headscope: a disk is full ({error}); free some space{advice}", error=True)

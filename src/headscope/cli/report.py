@@ -34,7 +34,8 @@ def report_command(
 ) -> int:
     """Render report/report.html and print the tables of ``run``; needs neither a GPU nor the models.
 
-    The page of a run elsewhere (s3://…, https://…) is NAME-report.html in the working folder.
+    The page of a run elsewhere (s3://…, https://…), or in a folder that cannot be written, is NAME-report.html in the
+    working folder.
 
     With --figures, draw the paper's figures and tables instead, and print which the run can show and what it lacks.
     """
@@ -44,10 +45,14 @@ def report_command(
     run = RunDirectory.open(path)
     if formats and figures is None:
         raise InputError("--format is of --figures DIR, which is not given; the page has one format")
+    if picture is not None and figures is not None:
+        raise InputError("--picture is of the page, and --figures draws every figure instead; give one of them")
     if figures is not None:
         return _write_figures(run, figures, formats, as_json=json)
     if picture is not None and picture.suffix not in (".png", ".svg"):
         raise InputError(f"--picture {picture} ends in {picture.suffix or 'nothing'}; .png and .svg are drawn")
+    if picture is not None and not picture.parent.is_dir():
+        raise InputError(f"--picture {picture} lies in {picture.parent}, which does not exist; name a folder that does")
     page = render(run)
     tables = verb_tables("run", RunResults(run))
     if picture is not None:

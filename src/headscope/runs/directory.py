@@ -3,6 +3,7 @@
 Finished runs are read from anywhere (``runs.remote``) and written on a disk.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -91,9 +92,10 @@ class RunDirectory:
 
     @property
     def report(self) -> Path:
-        """Return the path of the page; of a run elsewhere, ``NAME-report.html`` in the working folder."""
-        if self.url:
-            return Path(f"{PurePosixPath(self.url).name}-report.html")
+        """Return the path of the page; ``NAME-report.html`` in the working folder if the run is elsewhere or its folder
+        cannot be written, as another user's."""
+        if self.url or not os.access(self.path, os.W_OK):
+            return Path(f"{PurePosixPath(self.url or self.path.absolute()).name}-report.html")
         return self.path / "report" / "report.html"
 
     def check_lock(self) -> None:

@@ -165,7 +165,10 @@ def parse_yaml(text: str, origin: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark
         place = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
-        raise InputError(f"{origin} is not YAML: {error.problem or error.context}{place}") from None
+        faults = [error.problem or error.context]
+        if str(error.problem).startswith("but "):  # the end of a sentence that the context begins
+            faults.insert(0, error.context)
+        raise InputError(f"{origin} is not YAML: {', '.join(map(str, faults))}{place}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{origin} is not YAML: {' '.join(str(error).split())}") from None
     except (ValueError, AttributeError) as error:  # of numbers with thousands of digits and days that no month has
