@@ -64,7 +64,8 @@ class _CircuitPass:
         self.access, self.patch, self.graph = runner.access, patch, runner.access.graph
         self.edges = edges.float()  # 0 and 1, so that the sum over edges is a matrix product
         pairs, _, ending, d = writes.residual[0].shape
-        self.departures = torch.zeros(*edges.shape[:2], pairs, ending, d, device=edges.device)
+        shape = (*edges.shape[:2], pairs, ending, d)
+        self.departures = torch.zeros(shape, dtype=torch.float32, device=edges.device)
         self.departures[:, 0] = (writes.residual[0][:, 0] - patch.stream[0]).to(self.departures)
         self.ports = torch.empty(0)  # q, k and v of the layer that runs, between its two kinds of hooks
 

@@ -205,7 +205,7 @@ def _measure_probe(model: PreTrainedModel, access: HeadAccess) -> int:
 
     with torch.no_grad():
         embeddings = runner.corrupt_embeddings[:, None]
-    target = torch.zeros(1, len(batch.columns), access.vocabulary, device=access.device)
+    target = torch.zeros(1, len(batch.columns), access.vocabulary, dtype=torch.float32, device=access.device)
     with torch.autograd.graph.saved_tensors_hooks(count, lambda tensor: tensor):
         readings, _ = read_gradients(runner, Objective("kl", batch, target, target), embeddings)
     for reading in readings:

@@ -220,7 +220,7 @@ class Integrand:
         self, means: GradientMeans, pairs: list[int], positions: slice
     ) -> Float[np.ndarray, "group F B"]:
         device = self.writes.embeddings.device
-        total = torch.zeros(len(pairs), *self.graph.real.shape, device=device)
+        total = torch.zeros(len(pairs), *self.graph.real.shape, dtype=torch.float32, device=device)
         delta = self._deltas(positions)
         for block, gradient in means.blocks(positions, delta.dtype):
             # Sources come in the order of layers, so a block reads the first ``depth`` of them; what its earlier

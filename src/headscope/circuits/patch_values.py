@@ -82,7 +82,8 @@ def _attention_bias(access: HeadAccess, writes: SourceWrites, layer: int) -> Flo
     modules = access.layers[layer]
     norm = modules.attention_post_norm
     if linear_bias(modules.output) is None and (norm is None or norm.bias is None):
-        return torch.zeros(access.d_model)  # not the rounding of a difference: a norm would blow it up
+        # Not the rounding of a difference: a norm would blow it up.
+        return torch.zeros(access.d_model, dtype=torch.float32)
     before = writes.residual[2 * layer][:, 0].float()
     after = writes.residual[2 * (layer + 1)][:, 0].float()
     heads = writes.heads[layer][:, 0].float() @ _output_weights(access, layer)
@@ -103,7 +104,7 @@ def zero_writes(writes: SourceWrites) -> ConstantWrites:
 
 
 def _zeros_like_write(runs: Float[Tensor, "pair 2 ending width"]) -> Float[Tensor, " width"]:
-    return torch.zeros(runs.shape[-1], device=runs.device)
+    return torch.zeros(runs.shape[-1], dtype=torch.float32, device=runs.device)
 
 
 def sum_writes(runner: EndingRunner) -> WriteSums:

@@ -108,8 +108,8 @@ def _part_sums(
     if not texts:
         raise InputError("found no token in the reference texts; a mean needs at least one")
     access = head_access(as_model(model))
-    sums = torch.zeros(len(access.layers), len(PARTS), access.heads * access.d_head)
-    counts = torch.zeros(len(PARTS))
+    sums = torch.zeros(len(access.layers), len(PARTS), access.heads * access.d_head, dtype=torch.float32)
+    counts = torch.zeros(len(PARTS), dtype=torch.float32)
     for text, writes in zip(texts, head_writes(model, texts, range(len(access.layers))), strict=True):
         membership = torch.nn.functional.one_hot(torch.as_tensor(token_parts(text, markers)), len(PARTS)).float()
         counts += membership.sum(0)

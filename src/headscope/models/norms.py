@@ -64,7 +64,8 @@ def norm_access(module: nn.Module) -> NormAccess:
 def formula_error(norm: NormAccess, dtype: torch.dtype) -> float:
     """Return the relative distance between a norm's module and its formula on a fixed probe."""
     # Not symmetric about 0, so that a forgotten mean shows.
-    probe = torch.linspace(-2, 3, norm.weight.shape[0], device=norm.weight.device).roll(1)[None]
+    width, device = norm.weight.shape[0], norm.weight.device
+    probe = torch.linspace(-2, 3, width, dtype=torch.float32, device=device).roll(1)[None]
     expected = norm.formula(probe)
     computed = norm.module(probe.to(dtype)).float()
     return float((computed - expected).norm() / expected.norm().clamp_min(1e-30))
