@@ -198,6 +198,33 @@ def test_a_factor_gives_the_weights_in_between() -> None:
         assert torch.allclose(logits(post), logits(half), rtol=0, atol=EXACT)
 
 
+def test_a_layer_has_one_donor_at_a_time_and_another_layer_another() -> None:
+    post, base = models("qwen3")
+    third = tiny_models.tiny_model("qwen3", 2)
+    taken = "heads of layer 0 have another model's weights already; name all heads of a layer in one revert or graft"
+    with revert(post, ["L0H0"], base):
+        once = logits(post)
+        for donor in (base, third):
+            with pytest.raises(InputError, match=taken), revert(post, ["L0H0", "L1H1"], donor):
+                pass
+        assert torch.equal(logits(post), once)
+        with revert(post, ["L1H1"], third):
+            both = logits(post)
+    with revert(post, ["L1H1"], third), revert(post, ["L0H0"], base):
+        assert torch.allclose(logits(post), both, rtol=0, atol=EXACT)
+    with revert(post, ["L0H0"], third):
+        assert not torch.allclose(logits(post), once)
+
+
+def test_weights_for_another_models_heads_are_refused() -> None:
+    post, base = models("qwen3")
+    foreign = Replacement(DonorWeights.of(base, post))
+    with pytest.raises(InputError, match=r"weights are for another model's heads; make them"):
+        replace_heads(post, ["L0H0"], foreign).__enter__()
+    with pytest.raises(InputError, match="weights are for another model's heads"):
+        teacher_force(post, [TEXT], np.zeros((1, 2, 4), dtype=np.float32), replacement=foreign)
+
+
 def test_the_hooks_are_gone_after_success_an_error_and_a_bad_head() -> None:
     post, base = models("qwen3")
     before = logits(post)

@@ -10,9 +10,11 @@ bit by bit those of the model itself if the heads already have the donor's weigh
 a head the weights between the donor's (0) and its own (1).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from weakref import WeakSet
 
 import numpy as np
 import torch
@@ -26,6 +28,9 @@ from headscope.models import HeadAccess, Hook, LayerAccess, as_model, head_acces
 from headscope.models.projections import linear_bias, linear_weight
 from headscope.models.subject import SubjectOrModel
 from headscope.operator_names import SHARED_KV
+
+_EDITED: WeakSet[nn.Module] = WeakSet()
+"""Output projections of layers whose heads have a donor's weights at present: a second difference would add to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,8 +79,21 @@ class DonorWeights:
                     )
         return cls(access, donor_access, kv)
 
-    def edit(self, layer: int, factors: Float[np.ndarray, "row head"], span: SpanReader | None) -> "DonorEdit":
-        """Return the edit of one layer, one row of factors per row of a pass or one for all."""
+    def edit(
+        self, access: HeadAccess, layer: int, factors: Float[np.ndarray, "row head"], span: SpanReader | None
+    ) -> "DonorEdit":
+        """Return the edit of one layer of the model of ``access``, a row of factors per row of a pass or one for all.
+
+        Raises InputError if the model is not the one that ``of`` was given, or the layer has a donor's weights already.
+        """
+        projection = access.layers[layer].output
+        if projection is not self.access.layers[layer].output:
+            raise InputError("these weights are for another model's heads; make them by DonorWeights.of(model, donor)")
+        if projection in _EDITED:
+            raise InputError(
+                f"heads of layer {layer} have another model's weights already; name all heads of a layer in one revert "
+                "or graft"
+            )
         if layer not in self._differences:
             self._differences[layer] = self._layer_differences(layer)
         shares = 1 - factors
@@ -138,6 +156,17 @@ class _PartialDifference:
         bias = self.difference.bias
         self.difference = _Difference(self.difference.weight.to(like), None if bias is None else bias.to(like))
         return self
+
+
+@contextmanager
+def donor_in(layers: Collection[LayerAccess]) -> Iterator[None]:
+    """Keep other donors out of ``layers`` inside the block."""
+    outputs = [layer.output for layer in layers]
+    _EDITED.update(outputs)
+    try:
+        yield
+    finally:
+        _EDITED.difference_update(outputs)
 
 
 class DonorEdit:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from headscope.errors import InputError
 from headscope.heads import Heads, HeadSet
-from headscope.interventions.donor_weights import DonorWeights
+from headscope.interventions.donor_weights import DonorWeights, donor_in
 from headscope.interventions.spans import Reader, Span, SpanReader, follow_passes, follow_rows, resolve_span
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
@@ -95,13 +95,15 @@ def edit_heads(
     factors: by layer, [row, head], or one row for all; layers that are absent or hold only ones are untouched. Beam
         search may move rows among those of equal factors; if it moves others, the pass raises InputError.
     fill: what is written instead, or a donor: with factor 0 a head takes all of the donor's weights.
+    Raises InputError if a layer's heads have a donor's weights already, or a donor's are for another model.
     """
     access = head_access(as_model(model))
     span_reader = SpanReader.of(resolve_span(model, span))
-    hooks = []
+    hooks, layers_with_donor = [], []
     for layer, rows in factors.items():
         if isinstance(fill, DonorWeights) and (rows != 1).any():
-            donor_edit, by_row = fill.edit(layer, rows, span_reader), span_reader is not None or len(rows) > 1
+            donor_edit, by_row = fill.edit(access, layer, rows, span_reader), span_reader is not None or len(rows) > 1
+            layers_with_donor.append(access.layers[layer])
             hooks += [*donor_edit.reading_hooks(by_row), donor_edit.writing_hook(by_row)]
         elif not isinstance(fill, DonorWeights) and (rows != 1).any():
             is_uniform = len(rows) == 1 and (fill is None or isinstance(fill, Constants))
@@ -111,7 +113,7 @@ def edit_heads(
     following = nullcontext() if span_reader is None else follow_passes(model, span_reader.reader)
     by_row_factors = [rows for rows in factors.values() if len(rows) > 1]
     moving = follow_rows(model, partial(_check_moved, by_row_factors)) if by_row_factors else nullcontext()
-    with following, moving, attach_hooks(hooks):
+    with following, moving, donor_in(layers_with_donor), attach_hooks(hooks):
         yield
 
 

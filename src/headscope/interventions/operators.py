@@ -129,7 +129,8 @@ def revert(
     """Give ``heads`` of a post-trained model the base's weights inside the block, which undoes their training.
 
     kv: keys and values that a group shares are reverted if ``all`` of its heads are in ``heads``, or if ``any`` is.
-    Raises InputError if a head does not exist, or the models differ in architecture or shape.
+    Raises InputError if a head does not exist, the models differ in architecture or shape, or heads of the same layer
+    have another model's weights already.
     """
     return replace_heads(model, heads, Replacement(DonorWeights.of(model, base, kv)), span=span)
 

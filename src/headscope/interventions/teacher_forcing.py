@@ -294,7 +294,7 @@ class _LayerEdit:
             assert z is not None
             edit = HeadEdit(layers.access, layer, self.factors, fill if (self.factors == 0).any() else None, None)
             return layers.write(layer, stream_here, edit(z)[:, positions].contiguous())
-        donor_edit = fill.edit(layer, self.factors, None) if (self.factors != 1).any() else None
+        donor_edit = fill.edit(layers.access, layer, self.factors, None) if (self.factors != 1).any() else None
         z = layers.attend(layer, stream, donor_edit)
         added = None if donor_edit is None else donor_edit.added(z)[:, positions]
         return layers.write(layer, stream_here, z[:, positions].contiguous(), added)
