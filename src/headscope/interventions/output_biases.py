@@ -1,8 +1,8 @@
 """Give a model biases on its output projections, which constants need, in a class whose checkpoints can hold them.
 
 Most architectures have the option ``attention_bias`` for biases on q, k, v and o_proj. Qwen 2 and Mistral have none for
-o_proj, but without a sliding window they compute what Llama computes, which has the option. Phi 3 has neither: its copy
-gets the biases in memory and cannot be saved with them.
+o_proj, but without a sliding window they compute what Llama computes, which has the option. Phi 3 has neither, nor
+have these two with a window: the copy gets the biases in memory, and a checkpoint of it cannot hold them.
 """
 
 import copy

@@ -48,8 +48,8 @@ def edit_weights(
     """Return a copy of ``model`` in which each named head's write is multiplied by its factor, plus its constant.
 
     It has the same logits as a model with the hooks of ``scale`` and ``constant``. A ``Subject`` gives a ``Subject``, a
-    plain model a plain model, and the original is unchanged. With constants the copy may be of another class
-    (``with_output_biases``).
+    plain model a plain model, and the original is unchanged. With constants the copy may be of another class, or of one
+    whose checkpoints lose them: Phi 3, and Qwen 2 and Mistral with a sliding window (``with_output_biases``).
 
     Args:
         model: the model to edit.
