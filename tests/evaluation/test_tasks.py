@@ -72,6 +72,13 @@ def test_an_unreachable_hub_says_what_to_do(monkeypatch, tmp_path):
         load_task("aime24", data_dir=tmp_path)
 
 
+@pytest.mark.parametrize("name", ["nowhere", "file"])
+def test_a_data_directory_that_is_no_folder_is_not_passed_by(name, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=rf"^data_dir .*{name} is no folder; give the one with the benchmarks' files"):
+        load_task("aime24", data_dir=tmp_path / name)
+
+
 ROWS = [{"n": "x1", "q": "1+1?\u2028ok", "a": 2.0, "tier": 1}, {"n": "x2", "q": "2+2?", "a": "4", "tier": 2}]
 SPEC = {"question": "q", "answer": "a", "id": "n", "group": "tier"}
 
