@@ -127,15 +127,19 @@ def test_rows_of_an_array_are_texts_and_floats_are_constants(tiny_model: Any) ->
     [
         (
             lambda model: mean(model, ["L0H1"], np.ones((2, 4, 9))),
-            r"constants have shape \(2, 4, 9\); .* is \(2, 4, 8\)",
+            r"found shape \(2, 4, 9\) in constants; shape \[2, 4, 8\] is needed",
         ),
-        (lambda model: constant(model, ["L0H1"], np.ones((1, 4, 8))), r"constants have shape \(1, 4, 8\)"),
-        (lambda model: constant(model, ["L0H1"], np.full((2, 4, 8), np.nan)), "constants hold NaN"),
+        (lambda model: constant(model, ["L0H1"], np.ones((1, 4, 8))), r"found shape \(1, 4, 8\) in constants"),
+        (lambda model: constant(model, ["L0H1"], np.full((2, 4, 8), np.nan)), "found nan in constants"),
         (lambda model: mean(model, ["L0H1"], [[5, 600]]), "token id 600; the model has 0-"),
         (lambda model: mean(model, ["L0H1"], [5, 6]), "one row per text"),
         (lambda model: mean(model, ["L0H1"], ["abc"]), "one row per text"),
         (lambda model: resample(model, ["L0H1"], [[5, -1]]), "give whole numbers from 0 on"),
-        (lambda model: scale(model, ["L0H1"], float("nan")), "found alpha=nan"),
+        (lambda model: constant(model, ["L0H1"], np.full((2, 4, 8), 1e39)), r"found 1e\+39 in constants; give numbers"),
+        (lambda model: scale(model, ["L0H1"], float("nan")), "found nan in alpha"),
+        (lambda model: scale(model, ["L0H1"], 1e40), r"found 1e\+40 in alpha; give numbers .* finite in float32"),
+        (lambda model: scale_rows(model, np.full((1, 2, 4), np.nan)), "found nan in factors"),
+        (lambda model: scale_rows(model, np.ones((0, 2, 4))), r"found shape \(0, 2, 4\) .* \[1 or more rows, 2, 4\]"),
         (lambda model: zero(model.model, ["L0H1"]), "has no unembedding"),
     ],
 )

@@ -88,6 +88,15 @@ def test_the_mean_of_texts_with_one_part_is_a_constant(subject: Subject) -> None
         assert torch.equal(logits(subject, encode(subject, THOUGHTS)[0]), replaced)
 
 
+@pytest.mark.parametrize(
+    ("constants", "message"),
+    [(np.full((2, 4, 8), np.nan), "found nan in constants"), (np.ones((1, 4, 8)), r"shape \[2, 4, 8\] is needed")],
+)
+def test_constants_that_heads_cannot_write_are_refused(subject: Subject, constants: np.ndarray, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_replacement(subject, "optimal", [], constants=constants)
+
+
 def test_without_markers_resampling_knows_a_problem_by_its_prompt(tiny_model: Any) -> None:
     model, factors = tiny_model("llama"), np.ones((1, 2, 4), dtype=np.float32)
     factors[0, 0, 1] = 0

@@ -1,5 +1,6 @@
 """Teacher-forced sweeps: the same numbers as one pass per edit, on every architecture, whatever the rows share."""
 
+import inspect
 import weakref
 from typing import Any
 
@@ -211,8 +212,20 @@ def test_empty_texts_and_other_grids_are_refused(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
     with pytest.raises(InputError, match="at least one text, each with a prompt"):
         teacher_force(model, [Text((1,), ())], edits())
-    with pytest.raises(InputError, match=r"\[edits, 2, 4\] is needed"):
-        teacher_force(model, TEXTS, np.ones((1, 3, 4), dtype=np.float32))
+    for count, layers in ((1, 3), (0, 2)):
+        with pytest.raises(InputError, match=rf"\({count}, {layers}, 4\) in factors; .*\[1 or more edits, 2, 4\]"):
+            teacher_force(model, TEXTS, np.ones((count, layers, 4), dtype=np.float32))
+    with pytest.raises(InputError, match="found nan in factors"):
+        teacher_force(model, TEXTS, np.full((1, 2, 4), np.nan))
+    for rows in (0, -1):
+        with pytest.raises(InputError, match=f"found rows={rows}; give at least 1 edit at a time"):
+            teacher_force(model, TEXTS, edits(), rows=rows)
+
+
+def test_edits_may_be_a_list(tiny_model: Any) -> None:
+    model = tiny_model("qwen3")
+    expected = teacher_force(model, TEXTS, edits()).nll
+    assert np.array_equal(inspect.unwrap(teacher_force)(model, TEXTS, edits().tolist()).nll, expected)
 
 
 def test_hooks_are_gone_after_a_module_raised(tiny_model: Any) -> None:

@@ -1,5 +1,6 @@
 """Edited weights: same logits as the hook, the original untouched, the same kind of thing back."""
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -104,8 +105,15 @@ def test_heads_that_do_not_exist_and_shared_projections_are_refused(tiny_model: 
         edit_weights(model, {"L7H0": 0.0})
     with pytest.raises(InputError, match="not a head's name"):
         edit_weights(model, {"head five": 0.0})
-    with pytest.raises(InputError, match=r"the constant of L0H0 has shape \(3,\); \(8,\) is needed"):
+    with pytest.raises(InputError, match=r"found shape \(3,\) in the constant of L0H0; shape \[8\] is needed"):
         edit_weights(model, {}, {"L0H0": np.zeros(3)})
+    with pytest.raises(InputError, match="found nan in the constant of L0H0"):
+        edit_weights(model, {}, {"L0H0": np.full(8, np.nan)})
+    with pytest.raises(InputError, match=r"constants name a head twice: L0H0, 0\.0; give each head one constant"):
+        edit_weights(model, {}, {"L0H0": np.zeros(8), "0.0": np.zeros(8)})
+    for factor in ("a", None, np.inf):
+        with pytest.raises(InputError, match=f"found {factor!r} in the factor of L0H0; give numbers"):
+            inspect.unwrap(edit_weights)(model, {"L0H0": factor})
     model.model.layers[1].self_attn.o_proj.weight = model.model.layers[0].self_attn.o_proj.weight
     with pytest.raises(InputError, match="layers 0 and 1 share one o_proj"):
         edit_weights(model, {"L0H0": 0.0})

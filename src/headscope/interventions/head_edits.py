@@ -23,6 +23,9 @@ from headscope.interventions.spans import Reader, Span, SpanReader, follow_passe
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
 
+LARGEST_NUMBER = float(np.finfo(np.float32).max)
+"""Of float32, in which models compute."""
+
 
 @runtime_checkable
 class Fill(Protocol):
@@ -132,6 +135,28 @@ def head_grid(model: SubjectOrModel, heads: Heads) -> Bool[np.ndarray, "layer he
     """
     access = head_access(as_model(model))
     return HeadSet.of(heads).grid(len(access.layers), access.heads)
+
+
+def check_numbers(name: str, values: object, *shape: int | str) -> np.ndarray:
+    """Return ``values``, the factors or constants called ``name``, as an array.
+
+    Raises InputError unless they have ``shape``, in which a word stands for any length from 1 on, and are numbers that
+    are finite in float32.
+    """
+    array = np.asarray(values.detach().double().cpu() if isinstance(values, Tensor) else values)
+    has_shape = len(array.shape) == len(shape)
+    for length, size in zip(array.shape, shape, strict=False):
+        has_shape &= length >= 1 if isinstance(size, str) else length == size
+    if not has_shape:
+        sizes = ", ".join(f"1 or more {size}" if isinstance(size, str) else str(size) for size in shape)
+        needed = f"shape [{sizes}]" if shape else "one number"
+        raise InputError(f"found shape {array.shape} in {name}; {needed} is needed")
+    is_number = np.zeros(array.shape, dtype=bool)
+    if array.dtype.kind in "biuf":
+        is_number = np.abs(array) <= LARGEST_NUMBER  # False for NaN
+    if not is_number.all():
+        raise InputError(f"found {array[~is_number].tolist()[0]!r} in {name}; give numbers that are finite in float32")
+    return array
 
 
 def removal_factors(grid: Bool[np.ndarray, "layer head"]) -> dict[int, Float[np.ndarray, "1 head"]]:

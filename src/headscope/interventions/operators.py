@@ -9,11 +9,15 @@ from contextlib import AbstractContextManager, contextmanager
 import numpy as np
 from jaxtyping import Float
 
-from headscope.errors import InputError
 from headscope.heads import Heads
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Constants, Replacement, edit_heads, head_grid
-from headscope.interventions.replacements import mean_replacement, replace_heads, resample_replacement
+from headscope.interventions.head_edits import Replacement, check_numbers, edit_heads, head_grid
+from headscope.interventions.replacements import (
+    constant_replacement,
+    mean_replacement,
+    replace_heads,
+    resample_replacement,
+)
 from headscope.interventions.spans import Span, resolve_span
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel
@@ -31,10 +35,11 @@ def zero(model: SubjectOrModel, heads: Heads, *, span: str | Span = "all") -> Ab
 def scale(
     model: SubjectOrModel, heads: Heads, alpha: float, *, span: str | Span = "all"
 ) -> AbstractContextManager[None]:
-    """Multiply what ``heads`` write by ``alpha``. Raises InputError as ``zero`` does."""
-    if not isinstance(alpha, int | float | np.number) or not np.isfinite(alpha):
-        raise InputError(f"found alpha={alpha!r}; give the number by which heads' writes are multiplied")
-    factors = np.where(head_grid(model, heads), alpha, 1.0).astype(np.float32)
+    """Multiply what ``heads`` write by ``alpha``.
+
+    Raises InputError as ``zero`` does, or if ``alpha`` is not a number that is finite in float32.
+    """
+    factors = np.where(head_grid(model, heads), check_numbers("alpha", alpha), 1.0)
     return scale_rows(model, factors[None], span=span)
 
 
@@ -44,12 +49,11 @@ def scale_rows(
     """Multiply each head's write by its own factor inside the block, one grid per batch row (or one for all rows).
 
     With a grid per row, one pass tries many head sets. With ``num_return_sequences`` the rows are the expanded ones.
-    Raises InputError if the grid does not have the model's shape.
+    Raises InputError if there is no row, the grid does not have the model's shape, or a factor is not finite in
+    float32.
     """
     access = head_access(as_model(model))
-    factors = np.asarray(factors, dtype=np.float32)
-    if factors.shape[1:] != (len(access.layers), access.heads):
-        raise InputError(f"factors have shape {factors.shape}; [rows, {len(access.layers)}, {access.heads}] is needed")
+    factors = check_numbers("factors", factors, "rows", len(access.layers), access.heads).astype(np.float32)
     return edit_heads(model, {layer: factors[:, layer] for layer in range(factors.shape[1])}, span=span)
 
 
@@ -67,7 +71,7 @@ def mean(
     have, or constants have another shape.
     """
     if isinstance(reference, np.ndarray) and reference.dtype.kind == "f":
-        replacement = _constant_replacement(model, reference)
+        replacement = constant_replacement(model, reference)
     else:
         texts = [row.tolist() for row in token_rows(reference)]
         replacement = mean_replacement(model, texts, resolve_span(model, span))
@@ -80,19 +84,9 @@ def constant(
 ) -> AbstractContextManager[None]:
     """Replace what ``heads`` write by constants; with those of ``fit_constants`` this is optimal ablation.
 
-    Raises InputError if a head does not exist, or the constants have another shape or are not finite.
+    Raises InputError if a head does not exist, or the constants have another shape or are not finite in float32.
     """
-    return replace_heads(model, heads, _constant_replacement(model, values), span=span)
-
-
-def _constant_replacement(model: SubjectOrModel, values: np.ndarray) -> Replacement:
-    access = head_access(as_model(model))
-    shape = (len(access.layers), access.heads, access.d_head)
-    if np.shape(values) != shape:
-        raise InputError(f"constants have shape {np.shape(values)}; [layer, head, d_head] of this model is {shape}")
-    if not np.isfinite(values).all():
-        raise InputError("constants hold NaN or infinity; give what heads are to write")
-    return Replacement(Constants(values))
+    return replace_heads(model, heads, constant_replacement(model, values), span=span)
 
 
 @contextmanager

@@ -10,7 +10,14 @@ from jaxtyping import Float
 from headscope.errors import InputError, suggestion
 from headscope.heads import Heads
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Constants, Replacement, edit_heads, head_grid, removal_factors
+from headscope.interventions.head_edits import (
+    Constants,
+    Replacement,
+    check_numbers,
+    edit_heads,
+    head_grid,
+    removal_factors,
+)
 from headscope.interventions.means import PartMeans
 from headscope.interventions.optimal_constants import fit_constants
 from headscope.interventions.resample_bank import ResampleBank
@@ -41,7 +48,8 @@ def make_replacement(
         donor: ``DonorWeights.of(model, base)`` for ``revert``.
 
     Raises:
-        InputError: if the operator is unknown, the reference is empty, or ``revert`` has no donor.
+        InputError: if the operator is unknown, the reference is empty, constants have another shape or are not finite
+            in float32, or ``revert`` has no donor.
     """
     if operator not in OPERATORS:
         raise InputError(f"operator {operator!r} does not exist{suggestion(operator, OPERATORS)}")
@@ -56,12 +64,18 @@ def make_replacement(
             access = head_access(as_model(model))
             heads = [(layer, head) for layer in range(len(access.layers)) for head in range(access.heads)]
             constants = fit_constants(model, heads, reference, seed=seed)
-        return Replacement(Constants(constants))
+        return constant_replacement(model, constants)
     texts = [text.tokens for text in reference]
     if operator == "mean":
         return mean_replacement(model, texts)
     layers = range(len(head_access(as_model(model)).layers))
     return resample_replacement(model, texts, layers, seed, prompts=[text.prompt for text in reference])
+
+
+def constant_replacement(model: SubjectOrModel, values: Float[np.ndarray, "layer head d_head"]) -> Replacement:
+    """Return constants. Raises InputError if they have another shape or are not finite in float32."""
+    access = head_access(as_model(model))
+    return Replacement(Constants(check_numbers("constants", values, len(access.layers), access.heads, access.d_head)))
 
 
 def mean_replacement(model: SubjectOrModel, texts: Sequence[Sequence[int]], span: Span | None = None) -> Replacement:

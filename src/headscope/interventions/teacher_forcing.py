@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 
 from headscope.errors import InputError, is_out_of_memory
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import Fill, HeadEdit, Replacement
+from headscope.interventions.head_edits import Fill, HeadEdit, Replacement, check_numbers
 from headscope.interventions.layerwise import Layerwise, check_hooks, layerwise
 from headscope.interventions.spans import follow_passes
 from headscope.measures.logits import nll
@@ -111,12 +111,16 @@ def teacher_force(
         progress: counts texts.
 
     Raises:
-        InputError: if there is no text, a prompt or response is empty, ``factors`` do not have the model's shape, a
-            hook on the model would not be run (``layerwise.check_hooks``), or groups are not one per response token.
+        InputError: if there is no text, a prompt or response is empty, there is no edit, ``factors`` do not have the
+            model's shape or are not finite in float32, ``rows`` is below 1, a hook on the model would not be run
+            (``layerwise.check_hooks``), or groups are not one per response token.
     """
     plain = as_model(model)
     access = head_access(plain)
-    _check(texts, factors, access)
+    _check(texts, access)
+    factors = check_numbers("factors", factors, "edits", len(access.layers), access.heads)
+    if rows is not None and rows < 1:
+        raise InputError(f"found rows={rows!r}; give at least 1 edit at a time, or None")
     members = None if groups is None else _group_members(texts, groups)
     check_hooks(access)
     # Edits that agree in the first layers become neighbours and fall into one chunk.
@@ -342,11 +346,9 @@ def _target(text: Text, logits: Float[Tensor, "row response vocab"]) -> Int[Tens
     return torch.tensor(text.response, device=logits.device).expand(logits.shape[0], -1)
 
 
-def _check(texts: Sequence[Text], factors: Float[np.ndarray, "edit layer head"], access: HeadAccess) -> None:
+def _check(texts: Sequence[Text], access: HeadAccess) -> None:
     if not texts or not all(text.prompt and text.response for text in texts):
         raise InputError("teacher forcing needs at least one text, each with a prompt and a response of tokens")
     highest, vocabulary = max(max(text.tokens) for text in texts), access.vocabulary
     if highest >= vocabulary:
         raise InputError(f"texts hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
-    if factors.shape[1:] != (len(access.layers), access.heads):
-        raise InputError(f"factors have shape {factors.shape}; [edits, {len(access.layers)}, {access.heads}] is needed")

@@ -18,14 +18,12 @@ from transformers import PreTrainedModel
 from headscope.errors import InputError
 from headscope.heads import HeadId, Heads, HeadSet
 from headscope.interventions.donor_weights import DonorWeights
-from headscope.interventions.head_edits import head_grid
+from headscope.interventions.head_edits import check_numbers, head_grid
 from headscope.interventions.output_biases import with_output_biases
 from headscope.models import HeadAccess, Subject, as_model, head_access
 from headscope.models.adapters import merged_copy
 from headscope.models.projections import linear_bias, linear_weight
 from headscope.models.subject import SubjectOrModel
-
-_Constants = Mapping[HeadId, Float[np.ndarray, "_"]]
 
 
 @overload
@@ -58,20 +56,15 @@ def edit_weights(
             or optimal ablation; a head without a factor keeps its own write too.
 
     Raises:
-        InputError: if a head does not exist, a constant has another length, or two layers share an o_proj.
+        InputError: if a head does not exist or is named twice, a factor or constant has another shape or is not finite
+            in float32, or two layers share an o_proj.
     """
     plain = as_model(model)
     access = head_access(plain)
-    if not isinstance(factors, Mapping):
-        raise InputError(f"factors are {str(factors)[:60]}; give each head its factor, as {{'L0H1': 0.0}}")
-    head_factors = {HeadId.parse(name): float(factor) for name, factor in factors.items()}
-    if len(head_factors) < len(factors):
-        raise InputError(f"factors name a head twice: {', '.join(map(str, factors))}; give each head one factor")
-    if bad := [name for name, factor in head_factors.items() if not np.isfinite(factor)]:
-        raise InputError(f"the factor of {bad[0]} is {head_factors[bad[0]]}; give a number")
-    head_constants = {HeadId.parse(name): np.asarray(values) for name, values in (constants or {}).items()}
+    head_factors = _by_head("factor", factors)
+    head_constants = {} if constants is None else _by_head("constant", constants, access.d_head)
     HeadSet.of([*head_factors, *head_constants]).grid(len(access.layers), access.heads)
-    _check(access, head_constants)
+    _check_owners([layer.output for layer in access.layers], "o_proj")
     edited = merged_copy(plain)
     if head_constants:
         edited = with_output_biases(edited)
@@ -109,7 +102,9 @@ def revert_weights(
 
 
 @torch.no_grad()
-def _edit(access: HeadAccess, factors: Mapping[HeadId, float], constants: _Constants) -> None:
+def _edit(
+    access: HeadAccess, factors: Mapping[HeadId, np.ndarray], constants: Mapping[HeadId, Float[np.ndarray, "_"]]
+) -> None:
     for head, constant in constants.items():  # through the weights as they were
         output = access.layers[head.layer].output
         weight, bias = linear_weight(output)[:, _columns(access, head)], linear_bias(output)
@@ -118,18 +113,23 @@ def _edit(access: HeadAccess, factors: Mapping[HeadId, float], constants: _Const
         shift = weight.float() @ torch.as_tensor(constant, dtype=torch.float32, device=weight.device)
         bias.copy_((bias.float() + shift).to(bias.dtype))
     for head, factor in factors.items():
-        linear_weight(access.layers[head.layer].output)[:, _columns(access, head)] *= factor
+        linear_weight(access.layers[head.layer].output)[:, _columns(access, head)] *= float(factor)
 
 
 def _columns(access: HeadAccess, head: HeadId) -> slice:
     return slice(head.head * access.d_head, (head.head + 1) * access.d_head)
 
 
-def _check(access: HeadAccess, constants: _Constants) -> None:
-    for head, constant in constants.items():
-        if constant.shape != (access.d_head,):
-            raise InputError(f"the constant of {head} has shape {constant.shape}; ({access.d_head},) is needed")
-    _check_owners([layer.output for layer in access.layers], "o_proj")
+def _by_head(kind: str, values: Mapping[str, object], *shape: int) -> dict[HeadId, np.ndarray]:
+    """Return the factor or constant of each head. Raises InputError if one is unusable or a head is named twice."""
+    if not isinstance(values, Mapping):
+        raise InputError(f"{kind}s are {str(values)[:60]}; give each head its {kind}, as {{'L0H1': …}}")
+    by_head = {}
+    for name, value in values.items():
+        by_head[HeadId.parse(name)] = check_numbers(f"the {kind} of {name}", value, *shape)
+    if len(by_head) < len(values):
+        raise InputError(f"{kind}s name a head twice: {', '.join(map(str, values))}; give each head one {kind}")
+    return by_head
 
 
 def _check_owners(modules: Sequence[nn.Module], name: str) -> None:
