@@ -146,10 +146,10 @@ def test_rows_by_which_no_head_writes_are_refused(tiny_model: Any, change: Any, 
     ("text", "heads", "sentence"),
     [
         ([], ALL, "a text without tokens"),
-        ([1, 40], ALL, "token ids from 1 to 40; the model's vocabulary allows 0-39"),
+        ([1, 40], ALL, "token id 40; the model's vocabulary allows 0-39"),
         ([-1], ALL, "give whole numbers from 0 on"),
         ([1], [HeadId(0, HEADS)], "head L0H4 does not exist: the model has layers 0-1 and heads 0-3"),
-        (list(range(40)) * 2, ALL, "the text has 80 tokens; the model's learned positions allow 64"),
+        (list(range(40)) * 2, ALL, "a text of 80 tokens; the model's learned positions allow 64"),
     ],
 )
 def test_what_cannot_be_read_is_said(tiny_model: Any, text: list[int], heads: list[HeadId], sentence: str) -> None:

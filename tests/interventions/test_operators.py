@@ -131,9 +131,10 @@ def test_rows_of_an_array_are_texts_and_floats_are_constants(tiny_model: Any) ->
         ),
         (lambda model: constant(model, ["L0H1"], np.ones((1, 4, 8))), r"found shape \(1, 4, 8\) in constants"),
         (lambda model: constant(model, ["L0H1"], np.full((2, 4, 8), np.nan)), "found nan in constants"),
-        (lambda model: mean(model, ["L0H1"], [[5, 600]]), "token id 600; the model has 0-"),
+        (lambda model: mean(model, ["L0H1"], [[5, 600]]), "token id 600; the model's vocabulary allows 0-39"),
         (lambda model: mean(model, ["L0H1"], [5, 6]), "one row per text"),
         (lambda model: mean(model, ["L0H1"], ["abc"]), "one row per text"),
+        (lambda model: resample(model, ["L0H1"], [5, 6]), "one row per text"),
         (lambda model: resample(model, ["L0H1"], [[5, -1]]), "give whole numbers from 0 on"),
         (lambda model: constant(model, ["L0H1"], np.full((2, 4, 8), 1e39)), r"found 1e\+39 in constants; give numbers"),
         (lambda model: scale(model, ["L0H1"], float("nan")), "found nan in alpha"),
@@ -146,6 +147,20 @@ def test_rows_of_an_array_are_texts_and_floats_are_constants(tiny_model: Any) ->
 def test_what_heads_cannot_write_is_said_before_the_pass(tiny_model: Any, edit: Any, message: str) -> None:
     with pytest.raises(InputError, match=message), edit(tiny_model("qwen3")):
         pass
+
+
+@pytest.mark.parametrize("operator", [mean, resample])
+def test_texts_longer_than_learned_positions_are_refused(tiny_model: Any, operator: Any) -> None:
+    model = tiny_model("gpt2")
+    with pytest.raises(InputError, match="a text of 65 tokens; the model's learned positions allow 64"):
+        capture_mean(model, [[1] * 65])
+    with pytest.raises(InputError, match="a text of 65 tokens"), operator(model, ["L0H1"], [[1] * 65]):
+        pass
+
+
+def test_a_flat_list_has_no_mean(tiny_model: Any) -> None:
+    with pytest.raises(InputError, match="one row per text"):
+        capture_mean(tiny_model("gpt2"), [5, 6])
 
 
 def test_hooks_are_gone_after_an_error_and_after_a_bad_head(tiny_model: Any) -> None:

@@ -172,7 +172,7 @@ def test_means_are_of_the_span(tiny_model: Any) -> None:
         z = record_z(model, 0, lambda: model(torch.tensor([texts[0]])))
     assert torch.allclose(z[0, 2:5, 8:16], expected[8:16].expand(3, 8), rtol=0, atol=EXACT)
     assert torch.allclose(z[0, :2, 8:16], by_hand[0][0, :2, 8:16], rtol=0, atol=EXACT)
-    with pytest.raises(InputError, match="no token of the thinking in the 1 reference texts"):
+    with pytest.raises(InputError, match="no token of the thinking in the reference texts"):
         capture_mean(model, [[1, 2, 3]], span=THINKING)
 
 

@@ -208,10 +208,8 @@ def test_threads_that_share_a_model_do_not_meet(tiny_model: Any) -> None:
         assert np.allclose(alone_result, threaded_result, rtol=0, atol=EXACT)
 
 
-def test_empty_texts_and_other_grids_are_refused(tiny_model: Any) -> None:
+def test_other_grids_are_refused(tiny_model: Any) -> None:
     model = tiny_model("qwen3")
-    with pytest.raises(InputError, match="at least one text, each with a prompt"):
-        teacher_force(model, [Text((1,), ())], edits())
     for count, layers in ((1, 3), (0, 2)):
         with pytest.raises(InputError, match=rf"\({count}, {layers}, 4\) in factors; .*\[1 or more edits, 2, 4\]"):
             teacher_force(model, TEXTS, np.ones((count, layers, 4), dtype=np.float32))
@@ -220,6 +218,25 @@ def test_empty_texts_and_other_grids_are_refused(tiny_model: Any) -> None:
     for rows in (0, -1):
         with pytest.raises(InputError, match=f"found rows={rows}; give at least 1 edit at a time"):
             teacher_force(model, TEXTS, edits(), rows=rows)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (Text((1,), ()), "at least one text, each with a prompt and a response"),
+        (Text((), (1,)), "at least one text, each with a prompt and a response"),
+        (Text((1,), (40,)), "token id 40; the model's vocabulary allows 0-39"),
+        (Text((1,), (2,) * 64), "a text of 65 tokens; the model's learned positions allow 64"),
+    ],
+)
+def test_texts_that_a_model_cannot_predict_are_refused(tiny_model: Any, text: Text, message: str) -> None:
+    model = tiny_model("gpt2")
+    with pytest.raises(InputError, match=message):
+        teacher_force(model, [TEXTS[0], text], edits())
+    with pytest.raises(InputError, match=message):
+        direct_loss(model, ["L0H1"], [TEXTS[0], text])
+    with pytest.raises(InputError, match=message):
+        fit_constants(model, ["L0H1"], [TEXTS[0], text])
 
 
 def test_edits_may_be_a_list(tiny_model: Any) -> None:

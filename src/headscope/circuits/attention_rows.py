@@ -23,7 +23,7 @@ from headscope.heads import HeadId
 from headscope.models import HeadAccess, Hook, Subject, as_model, attach_hooks, head_access
 from headscope.models.validation import rounding_tolerance
 from headscope.pairs import Tokens
-from headscope.pairs.tokens import token_rows
+from headscope.pairs.tokens import check_readable, token_rows
 
 
 @torch.no_grad()
@@ -100,13 +100,7 @@ def _check(access: HeadAccess, text: Tokens, heads: Sequence[HeadId]) -> None:
             raise InputError(f"head {head} does not exist: the model has {size}")
     if not len(text):
         raise InputError("a text without tokens has no attention; give at least one")
-    if not 0 <= int(np.min(text)) <= int(np.max(text)) < access.vocabulary:
-        raise InputError(
-            f"the text holds token ids from {int(np.min(text))} to {int(np.max(text))}; the model's vocabulary allows "
-            f"0-{access.vocabulary - 1}"
-        )
-    if access.longest is not None and len(text) > access.longest:
-        raise InputError(f"the text has {len(text)} tokens; the model's learned positions allow {access.longest}")
+    check_readable(token_rows([text]), access.vocabulary, access.longest)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from torch import Tensor
 from headscope.errors import InputError
 from headscope.models import HeadAccess
 from headscope.pairs import Pair, Pairs, Tokens
+from headscope.pairs.tokens import check_readable
 
 # Beyond this many tokens per pass a CPU gets no faster and its caches overflow (measured on the lab's models).
 CPU_TOKENS = 2048
@@ -118,22 +119,12 @@ def group_pairs(pairs: Pairs, access: HeadAccess, capacity: Callable[[int, int],
 
 def _check_fit(pairs: Pairs, access: HeadAccess) -> None:
     """Raise InputError if a token is outside the model's vocabulary or a text is too long for it."""
-    check_tokens(pairs, access.vocabulary)
+    check_readable([*pairs.clean, *pairs.corrupt], access.vocabulary, access.longest)
     if pairs.vocabulary is not None and pairs.vocabulary > access.vocabulary:
         raise InputError(
             f"pairs are compared over {pairs.vocabulary} vocabulary entries and the model has {access.vocabulary}; "
             "make them for the smaller vocabulary (Pairs.within)"
         )
-    longest = max(len(text) for text in pairs.clean)
-    if access.longest is not None and longest > access.longest:
-        raise InputError(f"pairs hold a text of {longest} tokens; the model's learned positions allow {access.longest}")
-
-
-def check_tokens(pairs: Pairs, vocabulary: int) -> None:
-    """Raise InputError if a token is not among the first ``vocabulary`` entries, which all models have."""
-    highest = max(int(max(pair.clean.max(), pair.corrupt.max())) for pair in pairs)
-    if highest >= vocabulary:
-        raise InputError(f"pairs hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
 
 
 def collate(pairs: Pairs, indices: Sequence[int], device: torch.device, ending: int = 0) -> Batch:

@@ -14,13 +14,13 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.cache_utils import DynamicCache
 
-from headscope.circuits.batches import check_tokens
 from headscope.circuits.frozen_model import frozen_model
 from headscope.errors import InputError
 from headscope.measures.logits import kl
 from headscope.models import Subject, as_model, common_vocabulary, name_of, vocabulary_size
 from headscope.models.rotary import full_text_lengths
 from headscope.pairs import Pair, Pairs
+from headscope.pairs.tokens import check_readable
 from headscope.progress import SILENT, Progress
 
 # Bytes the logits of one chunk of positions may take, both models' together, with KL's intermediate copies.
@@ -78,7 +78,7 @@ def answer_divergence(
     """
     base_model, post_model = as_model(base), as_model(post)
     vocabulary = common_vocabulary(base, post, variant_name=f"post {name_of(post)}")
-    check_tokens(pairs, vocabulary)
+    check_readable([*pairs.clean, *pairs.corrupt], vocabulary)
     widest = max(vocabulary_size(base_model), vocabulary_size(post_model))
     chunk = max(1, LOGIT_BYTES // (4 * _COPIES * widest))
     divergences = []

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from headscope.heads import Heads
 from headscope.interventions.head_edits import head_grid
-from headscope.interventions.teacher_forcing import Text, response_nll
+from headscope.interventions.teacher_forcing import Text, check_texts, response_nll
 from headscope.models import HeadAccess, Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order, on_this_thread
@@ -29,10 +29,12 @@ def direct_loss(
     """Return each text's loss without the heads' own writes in the final residual stream, nats per response token.
 
     Nothing else changes: later layers read the unchanged stream. A post-norm after attention (Gemma, OLMo 2) is
-    linearised at the whole model's pass. Raises InputError if a head does not exist.
+    linearised at the whole model's pass. Raises InputError if a head does not exist, there is no text, a prompt or
+    response is empty, or the model cannot read a text.
     """
     plain, grid = as_model(model), head_grid(model, heads)
     access = head_access(plain)
+    check_texts(texts, access)
     layers = np.flatnonzero(grid.any(axis=1)).tolist()
     weights = {layer: access.output_weights(layer)[grid[layer]].float() for layer in layers}
     losses = np.zeros(len(texts))

@@ -18,16 +18,16 @@ from headscope.interventions.spans import PARTS, Markers, Reader, Span, resolve_
 from headscope.models import Hook, as_model, attach_hooks, head_access
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order, on_this_thread
-from headscope.pairs.tokens import Tokens, token_rows
+from headscope.pairs.tokens import TokenRows, check_readable, token_rows
 
 
 def capture_mean(
-    model: SubjectOrModel, texts: Sequence[Sequence[int]], *, span: str | Span = "all"
+    model: SubjectOrModel, texts: TokenRows, *, span: str | Span = "all"
 ) -> Float[np.ndarray, "layer head d_head"]:
     """Return the mean z of every head over all tokens of ``texts`` (token ids) that lie in ``span``, in float32.
 
     The mean over ``all`` is a constant; mean ablation (``mean``) takes one per part of the text. Raises InputError if
-    no token lies in the span.
+    no token lies in the span or the model cannot read a text.
     """
     access, limits = head_access(as_model(model)), resolve_span(model, span)
     sums, counts = _part_sums(model, texts, Markers.none() if limits is None else limits.markers)
@@ -35,7 +35,7 @@ def capture_mean(
         means = _mean_of_all(sums, counts)
     else:
         part = PARTS.index(limits.part)
-        _check_part(counts, part, len(texts))
+        _check_part(counts, part)
         means = sums[:, part] / counts[part]
     z: Float[np.ndarray, "layer head d_head"] = torch.unflatten(means, 1, (access.heads, access.d_head)).numpy()
     return z
@@ -46,16 +46,14 @@ def head_writes(
 ) -> Iterator[dict[int, Float[Tensor, "token z"]]]:
     """Yield z of ``layers`` for one text after another, heads concatenated.
 
-    Raises InputError if a text is not a row of token ids that the model has.
+    Raises InputError if the model cannot read a text.
     """
     plain = as_model(model)
     access = head_access(plain)
-    rows = token_rows(texts)
-    if outside := [int(row.max()) for row in rows if row.size and row.max() >= access.vocabulary]:
-        raise InputError(f"a reference text holds token id {outside[0]}; the model has 0-{access.vocabulary - 1}")
+    check_readable(texts, access.vocabulary, access.longest)
 
     @torch.no_grad()  # each thread has its own mode
-    def read(text: Tokens) -> dict[int, Tensor]:
+    def read(text: Sequence[int]) -> dict[int, Tensor]:
         writes: dict[int, Tensor] = {}
 
         def record(layer: int, z: Float[Tensor, "1 token z"]) -> None:
@@ -69,7 +67,7 @@ def head_writes(
             plain.base_model(input_ids=ids, use_cache=False)
         return writes
 
-    yield from map_in_order(plain, read, rows)
+    yield from map_in_order(plain, read, texts)
 
 
 class PartMeans:
@@ -83,13 +81,11 @@ class PartMeans:
         self.means, self._reader, self.is_uniform = means, reader, is_uniform
 
     @classmethod
-    def capture(
-        cls, model: SubjectOrModel, texts: Sequence[Sequence[int]], reader: Reader, part: int | None = None
-    ) -> "PartMeans":
+    def capture(cls, model: SubjectOrModel, texts: TokenRows, reader: Reader, part: int | None = None) -> "PartMeans":
         """Return the means over texts (token ids). Raises InputError if there is no token, or none of ``part``."""
         sums, counts = _part_sums(model, texts, reader.markers)
         if part is not None:
-            _check_part(counts, part, len(texts))
+            _check_part(counts, part)
         overall = _mean_of_all(sums, counts)[:, None]
         is_present = counts[:, None] > 0
         means = torch.where(is_present, sums / counts.clamp_min(1)[:, None], overall)
@@ -101,16 +97,16 @@ class PartMeans:
 
 
 def _part_sums(
-    model: SubjectOrModel, texts: Sequence[Sequence[int]], markers: Markers
+    model: SubjectOrModel, texts: TokenRows, markers: Markers
 ) -> tuple[Float[Tensor, "layer part z"], Float[Tensor, " part"]]:
     """Return sums of z over the tokens of each part, and their numbers. Raises InputError if there is no token."""
-    texts = [text for text in texts if len(text)]
-    if not texts:
+    rows = [row.tolist() for row in token_rows(texts) if len(row)]
+    if not rows:
         raise InputError("found no token in the reference texts; a mean needs at least one")
     access = head_access(as_model(model))
     sums = torch.zeros(len(access.layers), len(PARTS), access.heads * access.d_head, dtype=torch.float32)
     counts = torch.zeros(len(PARTS), dtype=torch.float32)
-    for text, writes in zip(texts, head_writes(model, texts, range(len(access.layers))), strict=True):
+    for text, writes in zip(rows, head_writes(model, rows, range(len(access.layers))), strict=True):
         membership = torch.nn.functional.one_hot(torch.as_tensor(token_parts(text, markers)), len(PARTS)).float()
         counts += membership.sum(0)
         for layer, z in writes.items():
@@ -123,8 +119,6 @@ def _mean_of_all(sums: Float[Tensor, "layer part z"], counts: Float[Tensor, " pa
     return sums.sum(1) / counts.sum()
 
 
-def _check_part(counts: Float[Tensor, " part"], part: int, texts: int) -> None:
+def _check_part(counts: Float[Tensor, " part"], part: int) -> None:
     if not counts[part]:
-        raise InputError(
-            f"found no token of the {PARTS[part]} in the {texts} reference texts; a mean needs at least one"
-        )
+        raise InputError(f"found no token of the {PARTS[part]} in the reference texts; a mean needs at least one")

@@ -3,7 +3,7 @@
 Each holds for every forward pass inside the block and is undone when the block ends (``head_edits``).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
@@ -21,7 +21,7 @@ from headscope.interventions.replacements import (
 from headscope.interventions.spans import Span, resolve_span
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel
-from headscope.pairs.tokens import TokenRows, token_rows
+from headscope.pairs.tokens import TokenRows
 
 
 def zero(model: SubjectOrModel, heads: Heads, *, span: str | Span = "all") -> AbstractContextManager[None]:
@@ -73,8 +73,7 @@ def mean(
     if isinstance(reference, np.ndarray) and reference.dtype.kind == "f":
         replacement = constant_replacement(model, reference)
     else:
-        texts = [row.tolist() for row in token_rows(reference)]
-        replacement = mean_replacement(model, texts, resolve_span(model, span))
+        replacement = mean_replacement(model, reference, resolve_span(model, span))
     with replace_heads(model, heads, replacement, span=span):
         yield
 
@@ -93,7 +92,7 @@ def constant(
 def resample(
     model: SubjectOrModel,
     heads: Heads,
-    reference: Sequence[Sequence[int]],
+    reference: TokenRows,
     seed: int = 0,
     *,
     span: str | Span = "all",
@@ -104,7 +103,8 @@ def resample(
         own problem, and reads it at the same place of the same part, repeated if the part is shorter. Without think or
         turn markers the texts must be of other problems, as prompts cannot be told from answers
         (``make_replacement`` takes ``Text``s, which can).
-    Raises InputError if a head does not exist or no text of the reference is of another problem.
+    Raises InputError if a head does not exist, the model cannot read a text of the reference, or none of them is of
+    another problem.
     """
     layers = np.flatnonzero(head_grid(model, heads).any(axis=1)).tolist()
     replacement = resample_replacement(model, reference, layers, seed, resolve_span(model, span))

@@ -21,6 +21,7 @@ from headscope.interventions.layerwise import check_hooks
 from headscope.interventions.means import head_writes
 from headscope.interventions.teacher_forcing import (
     Text,
+    check_texts,
     edited_nll,
     refuse_if_too_long,
     rows_that_fit,
@@ -65,14 +66,15 @@ def fit_constants(
         progress: counts steps.
 
     Raises:
-        InputError: if a head does not exist, there is no text or no step, or a hook on the model would not be run
-            (``layerwise.check_hooks``).
+        InputError: if a head does not exist, there is no text or no step, a prompt or response is empty, the model
+            cannot read a text, or a hook on the model would not be run (``layerwise.check_hooks``).
     """
     grid = head_grid(model, heads)
     access = head_access(as_model(model))
     check_hooks(access)  # before the fit, not in the first sweep after it
     if not texts or steps < 1:
         raise InputError(f"found {len(texts)} texts and {steps} steps to fit constants; at least one of each is needed")
+    check_texts(texts, access)
     if not grid.any():
         return np.zeros((*grid.shape, access.d_head), dtype=np.float32)
     moments = _moments(model, texts)

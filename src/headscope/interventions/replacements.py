@@ -26,6 +26,7 @@ from headscope.interventions.teacher_forcing import Text
 from headscope.models import as_model, head_access
 from headscope.models.subject import SubjectOrModel
 from headscope.operator_names import OPERATORS
+from headscope.pairs.tokens import TokenRows
 
 
 def make_replacement(
@@ -78,7 +79,7 @@ def constant_replacement(model: SubjectOrModel, values: Float[np.ndarray, "layer
     return Replacement(Constants(check_numbers("constants", values, len(access.layers), access.heads, access.d_head)))
 
 
-def mean_replacement(model: SubjectOrModel, texts: Sequence[Sequence[int]], span: Span | None = None) -> Replacement:
+def mean_replacement(model: SubjectOrModel, texts: TokenRows, span: Span | None = None) -> Replacement:
     """Return the means of z over ``texts`` (token ids), part by part; constants if the texts have a single part.
 
     span: the span in which heads will be replaced, with the markers of the parts; None takes the model's markers.
@@ -96,7 +97,7 @@ def mean_replacement(model: SubjectOrModel, texts: Sequence[Sequence[int]], span
 
 def resample_replacement(
     model: SubjectOrModel,
-    texts: Sequence[Sequence[int]],
+    texts: TokenRows,
     layers: Sequence[int],
     seed: int,
     span: Span | None = None,

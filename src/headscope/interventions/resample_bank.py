@@ -13,6 +13,7 @@ from headscope.errors import InputError
 from headscope.interventions.means import head_writes
 from headscope.interventions.spans import PADDING, PARTS, Markers, Reader, token_parts
 from headscope.models.subject import SubjectOrModel
+from headscope.pairs.tokens import TokenRows, token_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,7 @@ class ResampleBank:
     def capture(
         cls,
         model: SubjectOrModel,
-        texts: Sequence[Sequence[int]],
+        texts: TokenRows,
         layers: Sequence[int],
         reader: Reader,
         seed: int,
@@ -59,17 +60,18 @@ class ResampleBank:
         """Return a bank of texts given as token ids.
 
         prompts: the prompt each text begins with; None reads it from the text, which without markers is all of it.
-        Raises InputError if there is no text.
+        Raises InputError if there is no text, or the model cannot read one.
         """
-        prompts = [_prompt(text, reader.markers) for text in texts] if prompts is None else prompts
-        prompts = [prompt for prompt, text in zip(prompts, texts, strict=True) if len(text)]
-        texts = [text for text in texts if len(text)]
-        if not texts:
+        rows = [row.tolist() for row in token_rows(texts)]
+        prompts = [_prompt(text, reader.markers) for text in rows] if prompts is None else prompts
+        prompts = [prompt for prompt, text in zip(prompts, rows, strict=True) if text]
+        rows = [text for text in rows if text]
+        if not rows:
             raise InputError("found no reference text to resample from; at least one of another problem is needed")
-        writes = list(head_writes(model, texts, layers))
+        writes = list(head_writes(model, rows, layers))
         bank = {layer: torch.cat([text_writes[layer] for text_writes in writes]) for layer in layers}
         bank_texts, start = [], 0
-        for text, prompt in zip(texts, prompts, strict=True):
+        for text, prompt in zip(rows, prompts, strict=True):
             bank_texts.append(_BankText(prompt, _positions(text, start, reader.markers)))
             start += len(text)
         return cls(bank, bank_texts, reader, seed)

@@ -35,7 +35,7 @@ from headscope.models import HeadAccess, as_model, head_access
 from headscope.models.memory import Limit, pass_budget
 from headscope.models.subject import SubjectOrModel
 from headscope.models.threads import map_in_order
-from headscope.pairs.tokens import token_rows
+from headscope.pairs.tokens import check_readable, token_rows
 from headscope.progress import SILENT, Progress
 
 CPU_TOKENS = 4096
@@ -111,13 +111,13 @@ def teacher_force(
         progress: counts texts.
 
     Raises:
-        InputError: if there is no text, a prompt or response is empty, there is no edit, ``factors`` do not have the
-            model's shape or are not finite in float32, ``rows`` is below 1, a hook on the model would not be run
-            (``layerwise.check_hooks``), or groups are not one per response token.
+        InputError: if there is no text, a prompt or response is empty, the model cannot read a text, there is no edit,
+            ``factors`` do not have the model's shape or are not finite in float32, ``rows`` is below 1, a hook on the
+            model would not be run (``layerwise.check_hooks``), or groups are not one per response token.
     """
     plain = as_model(model)
     access = head_access(plain)
-    _check(texts, access)
+    check_texts(texts, access)
     factors = check_numbers("factors", factors, "edits", len(access.layers), access.heads)
     if rows is not None and rows < 1:
         raise InputError(f"found rows={rows!r}; give at least 1 edit at a time, or None")
@@ -148,6 +148,13 @@ def teacher_force(
             bar.advance()
     group_nll = None if members is None else np.moveaxis(metrics[2:], 0, -1)
     return TeacherForcedMetrics(metrics[0], metrics[1], group_nll)
+
+
+def check_texts(texts: Sequence[Text], access: HeadAccess) -> None:
+    """Raise InputError if there is no text, a prompt or response is empty, or the model cannot read a text."""
+    if not texts or not all(text.prompt and text.response for text in texts):
+        raise InputError("teacher forcing needs at least one text, each with a prompt and a response of tokens")
+    check_readable([text.tokens for text in texts], access.vocabulary, access.longest)
 
 
 def edited_nll(
@@ -344,11 +351,3 @@ def _group_members(texts: Sequence[Text], groups: Sequence[Int[np.ndarray, "_"]]
 
 def _target(text: Text, logits: Float[Tensor, "row response vocab"]) -> Int[Tensor, "row response"]:
     return torch.tensor(text.response, device=logits.device).expand(logits.shape[0], -1)
-
-
-def _check(texts: Sequence[Text], access: HeadAccess) -> None:
-    if not texts or not all(text.prompt and text.response for text in texts):
-        raise InputError("teacher forcing needs at least one text, each with a prompt and a response of tokens")
-    highest, vocabulary = max(max(text.tokens) for text in texts), access.vocabulary
-    if highest >= vocabulary:
-        raise InputError(f"texts hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")

@@ -1,6 +1,6 @@
-"""Rows of token ids, and checks of the two rows of a pair."""
+"""Rows of token ids, and checks of what a model can read and of the two rows of a pair."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import Int
@@ -29,6 +29,16 @@ def _check_row(index: int, row: np.ndarray) -> Tokens:
         )
         raise InputError(f"row {index} of token ids holds {content}; give whole numbers from 0 on, one row per text")
     return row.astype(np.int64).reshape(-1)  # an empty list comes as float64
+
+
+def check_readable(texts: Iterable[Sequence[int] | Tokens], vocabulary: int, longest: int | None = None) -> None:
+    """Raise InputError if a text holds an id outside the vocabulary, or more tokens than ``longest`` (None: any)."""
+    for text in texts:
+        highest = int(np.max(text, initial=0))
+        if highest >= vocabulary:
+            raise InputError(f"texts hold token id {highest}; the model's vocabulary allows 0-{vocabulary - 1}")
+        if longest is not None and len(text) > longest:
+            raise InputError(f"found a text of {len(text)} tokens; the model's learned positions allow {longest}")
 
 
 def shared_length(clean: Tokens, corrupt: Tokens) -> int:
