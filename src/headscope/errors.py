@@ -103,7 +103,7 @@ def is_gpu_lost(error: BaseException) -> bool:
     return type(error).__name__ == "AcceleratorError" or "CUDA error:" in str(error)
 
 
-def suggestion(name: str, allowed: Iterable[str]) -> str:
+def suggestion(name: object, allowed: Iterable[str]) -> str:
     """Return the tail of a sentence about a misspelt ``name``: `` (did you mean 'x'?)``, or the allowed names.
 
     >>> suggestion("learning_rat", ["learning_rate", "epochs"])
@@ -112,7 +112,7 @@ def suggestion(name: str, allowed: Iterable[str]) -> str:
     ' (allowed: a, b)'
     """
     choices = sorted(allowed)
-    nearest = difflib.get_close_matches(name, choices, n=1)
+    nearest = difflib.get_close_matches(str(name), choices, n=1)
     return f" (did you mean {nearest[0]!r}?)" if nearest else f" (allowed: {', '.join(choices)})"
 
 

@@ -10,7 +10,7 @@ from tests.precision import EXACT, relative
 
 from headscope.circuits import attribute
 from headscope.circuits.exact_patching import exact_edges
-from headscope.errors import InputError
+from headscope.errors import InputError, suggestion
 from headscope.measures.quadrature import quadrature
 from headscope.pairs import Pairs
 
@@ -194,6 +194,10 @@ def test_unknown_settings_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=sentence):
         attribute(tiny_model("gpt2"), ragged_pairs(count=1), **change)
+
+
+def test_a_setting_of_none_is_told_what_is_allowed() -> None:
+    assert suggestion(None, ["eap", "exact"]) == " (allowed: eap, exact)"
 
 
 def test_unusable_models_are_refused(tiny_model: Any, ragged_pairs: Any) -> None:

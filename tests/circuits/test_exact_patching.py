@@ -1,5 +1,6 @@
 """Exact patching: against EAP-IG's own numbers, a plainly written patch, and the one-pass patch of a whole circuit."""
 
+import inspect
 from dataclasses import replace
 from typing import Any
 
@@ -156,6 +157,9 @@ def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:
     for method in (exact_edges, eap):
         with pytest.raises(InputError, match=r"kv 'groups' is unknown \(did you mean 'group'\?\)"):
             method(model, pairs, options=AttributionOptions(kv="groups"))
+    for method in (exact_edges, exact_heads):
+        with pytest.raises(InputError, match="pairs are str; give Pairs"):
+            inspect.unwrap(method)(model, "pairs")
     with pytest.raises(InputError, match="did you mean 'kl'"):
         exact_heads(model, pairs, "kll")
     with pytest.raises(InputError, match="training mode"):

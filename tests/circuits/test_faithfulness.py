@@ -11,6 +11,7 @@ from tests.precision import EXACT
 from headscope.circuits import attribute, faithfulness, faithfulness_curve, select
 from headscope.errors import InputError
 from headscope.models import ARCHITECTURES, head_access
+from headscope.pairs import Pairs
 from headscope.results.circuit import Circuit
 from headscope.results.graph import Graph
 
@@ -98,6 +99,18 @@ def test_passes_of_any_size_give_the_same_curve(
     monkeypatch.setattr("headscope.circuits.budget.CPU_TOKENS", 1)
     row_by_row = faithfulness_curve(model, pairs, scores, "nll", patch=patch)
     np.testing.assert_allclose(row_by_row.circuits, expected.circuits, rtol=0, atol=EXACT)
+
+
+@pytest.mark.parametrize("measure", [faithfulness, faithfulness_curve])
+def test_pairs_of_equal_texts_have_no_faithfulness(tiny_model: Any, ragged_pairs: Any, measure: Any) -> None:
+    """With zeros as the patch they have."""
+    model, pairs = tiny_model("qwen3"), ragged_pairs(count=2)
+    same = Pairs.from_tokens(pairs.clean, pairs.clean)
+    graph = Graph(2, 4)
+    circuit = Circuit(graph, graph.real) if measure is faithfulness else attribute(model, pairs, nodes=1)
+    with pytest.raises(InputError, match="no corrupt text differs from its clean one"):
+        measure(model, same, circuit, "nll")
+    measure(model, same, circuit, "nll", patch="zero")
 
 
 def test_bad_input_is_refused(tiny_model: Any, ragged_pairs: Any) -> None:

@@ -141,6 +141,7 @@ def test_rows_of_an_array_are_texts_and_floats_are_constants(tiny_model: Any) ->
         (lambda model: scale(model, ["L0H1"], 1e40), r"found 1e\+40 in alpha; give numbers .* finite in float32"),
         (lambda model: scale_rows(model, np.full((1, 2, 4), np.nan)), "found nan in factors"),
         (lambda model: scale_rows(model, np.ones((0, 2, 4))), r"found shape \(0, 2, 4\) .* \[1 or more rows, 2, 4\]"),
+        (lambda model: zero(model, np.ones((1, 4), dtype=bool)), r"\(1, 4\) in the grid of heads; shape \[2, 4\]"),
         (lambda model: zero(model.model, ["L0H1"]), "has no unembedding"),
     ],
 )

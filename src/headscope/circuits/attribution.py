@@ -12,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from headscope.circuits.adaptive_quadrature import AdaptiveNodes
+from headscope.circuits.batches import check_pairs
 from headscope.circuits.exact_patching import exact_edges
 from headscope.circuits.gradient_attribution import eap, eap_ig
 from headscope.circuits.objective import Metric, check_clean_gradient, check_metric
@@ -94,10 +95,7 @@ def attribute(
             architecture, one node of one pair does not fit in memory, scores are not finite or all 0, or no pair's
             texts differ.
     """
-    if not isinstance(pairs, Pairs):
-        raise InputError(f"pairs are {type(pairs).__name__}; give Pairs, as Pairs.from_text makes them")
-    if all(pair.shared > pair.positions.max() for pair in pairs):
-        raise InputError("no corrupt text differs from its clean one up to the last position that is read; give others")
+    check_pairs(pairs)
     _check_method(method)
     check_kv(kv)
     path_nodes = _path_nodes(method, rule, nodes, tolerance)

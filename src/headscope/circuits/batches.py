@@ -98,6 +98,14 @@ class Batch:
         )
 
 
+def check_pairs(pairs: object, *, differ: bool = True) -> None:
+    """Raise InputError unless they are pairs and, with ``differ``, the texts of one differ before a position read."""
+    if not isinstance(pairs, Pairs):
+        raise InputError(f"pairs are {type(pairs).__name__}; give Pairs, as Pairs.from_text makes them")
+    if differ and all(pair.shared > pair.positions.max() for pair in pairs):
+        raise InputError("no corrupt text differs from its clean one up to the last position that is read; give others")
+
+
 def group_pairs(pairs: Pairs, access: HeadAccess, capacity: Callable[[int, int], int]) -> list[list[int]]:
     """Return which pairs to run side by side: similar ones, preferably with the same prefix (``Pairs.groups``).
 

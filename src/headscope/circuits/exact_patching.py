@@ -19,7 +19,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from headscope.circuits.batches import collate
+from headscope.circuits.batches import check_pairs, collate
 from headscope.circuits.budget import Budget
 from headscope.circuits.footprint import replay_footprint
 from headscope.circuits.frozen_model import frozen_model
@@ -62,6 +62,7 @@ def exact_edges(
             not finite.
     """
     started = time.perf_counter()
+    check_pairs(pairs, differ=False)
     graph = scored_graph(head_access(as_model(model)), options.kv)
     steps = len(pairs) * int(graph.real.sum())
     patcher = partial(_patch_edges, graph)
@@ -99,6 +100,7 @@ def exact_heads(
     Arguments are those of ``attribute``, errors those of ``exact_edges``; ``progress`` counts pairs × heads.
     """
     started = time.perf_counter()
+    check_pairs(pairs, differ=False)
     graph = head_access(as_model(model)).graph
     steps = len(pairs) * graph.layers * graph.heads
     with progress.bar("exact heads", steps) as bar:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from headscope.circuits.batches import collate
+from headscope.circuits.batches import check_pairs, collate
 from headscope.circuits.budget import Budget
 from headscope.circuits.circuit_pass import circuit_logits
 from headscope.circuits.footprint import circuit_footprint
@@ -66,7 +66,7 @@ def faithfulness(
 
     Raises:
         InputError: if the circuit's graph is not the model's, the patch is unknown, one run of one pair does not fit in
-            memory or a metric is not finite.
+            memory, a metric is not finite, or the patch is ``corrupt`` and no pair's texts differ.
     """
     if not isinstance(circuit, Circuit):
         raise InputError(f"circuit is {type(circuit).__name__}; give a Circuit, as select(scores, …) returns")
@@ -134,6 +134,8 @@ def _measure_circuits(
     """Return the metric of the whole model, of the empty circuit and of each circuit, and the result's settings."""
     plain = as_model(model)
     access = head_access(plain)
+    # Equal texts leave nothing between the whole and the empty circuit, unless another patch than theirs does.
+    check_pairs(pairs, differ=request.patch == "corrupt")
     if request.patch not in PATCHES:
         raise InputError(f"patch {request.patch!r} is unknown{suggestion(request.patch, PATCHES)}")
     edges = _stack_edges(model, access, circuits)

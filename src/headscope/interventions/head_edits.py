@@ -131,14 +131,16 @@ def _check_moved(factors: Sequence[Float[np.ndarray, "row head"]], rows: list[in
 def head_grid(model: SubjectOrModel, heads: Heads) -> Bool[np.ndarray, "layer head"]:
     """Return the heads on the model's [layer, head] grid.
 
-    Raises InputError naming the range if one lies outside it.
+    Raises InputError naming the range if one lies outside it, or if they are a grid of another shape.
     """
     access = head_access(as_model(model))
+    if isinstance(heads, np.ndarray) and heads.dtype == bool:
+        check_numbers("the grid of heads", heads, len(access.layers), access.heads)
     return HeadSet.of(heads).grid(len(access.layers), access.heads)
 
 
 def check_numbers(name: str, values: object, *shape: int | str) -> np.ndarray:
-    """Return ``values``, the factors or constants called ``name``, as an array.
+    """Return ``values``, called ``name``, as an array.
 
     Raises InputError unless they have ``shape``, in which a word stands for any length from 1 on, and are numbers that
     are finite in float32.
